@@ -5,7 +5,7 @@ The floors of the package; imports only point down:
     9  the names below, and the IPython extension
     8  cli/  demo/  docs/  jupyter_extension/    the command line; the demo's flows and data; the documentation; magics, displays and panel
     7  moving/              bringing a workspace from the older system
-    7  client.py  owners_verbs.py  planning_verbs.py  verbs.py  runs.py  discovery.py  given.py  kernel_imports.py   Workspace: the Python face; what a flow can do; runs in the caller's process
+    7  client.py  workspace_base.py  backfill_verbs.py  daemon_verbs.py  owners_verbs.py  planning_verbs.py  verbs.py  runs.py  discovery.py  given.py  kernel_imports.py   Workspace: the Python face; what a flow can do; runs in the caller's process
     6  daemon/                the background process: its control channel, its workers
     5  planning/              what a deploy would change, and goldens that keep what was right
     4  scheduler/  engine/    what is due, and when it runs; candidates, runs, previews, groups
@@ -17,7 +17,7 @@ The floors of the package; imports only point down:
     1  helpers/               a leaf for authors: DuckDB, Polars, schemas, workbooks; uses floor 0 only
     0  errors.py secret.py files.py nofollow.py private.py locks.py unfinished.py interrupts.py clock.py duration.py shown.py
     0  platforms/             what differs between Linux, macOS and Windows
-    0  version.py record.py cause.py message.py
+    0  version.py record.py cause.py message.py cut.py
 
 Importing this package imports none of the data libraries; names are looked up when they are first used.
 """

@@ -27,6 +27,7 @@ Errors pickle, because worker processes send them home.
 
 from __future__ import annotations
 
+from data_engine.cut import MOST_TEXT, both_ends
 from data_engine.secret import masked
 from data_engine.shown import Shown
 
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
+
+_AROUND = 1_000
+"""Characters for the words around what the code raised."""
 
 _placing: list[Callable[[FlowValidationError], object]] = []
 
@@ -52,7 +56,8 @@ class PreviewInterruptedError(KeyboardInterrupt):
 
 
 class FlowValidationError(Shown, ValueError):
-    """A mistake with its fix: `what` is wrong, `where` it is, and the `fix`. Secrets in its text are masked.
+    """A mistake with its fix: `what` is wrong, `where` it is, and the `fix`. Secrets in its text are masked; of a text that
+    nobody reads to its end both ends are kept.
 
     `places` are the notebook cells it came from, each `{notebook, cell, line}`, where they are known.
     When `run_once()` raises it, `completed` holds the contexts of the sources that finished before. `trace` is the
@@ -70,11 +75,11 @@ class FlowValidationError(Shown, ValueError):
     """
 
     def __init__(self, what: str, *, where: str | None = None, fix: str | None = None) -> None:
-        what = masked(what)
+        what = _shown(what)
         super().__init__(what)
         self.what = what
-        self.where = None if where is None else masked(where)
-        self.fix = None if fix is None else masked(fix)
+        self.where = None if where is None else _shown(where)
+        self.fix = None if fix is None else _shown(fix)
         self.trace: tuple[str, ...] = ()
         self.places: tuple[dict[str, Any], ...] = ()
         self.completed: list[Any] = []
@@ -100,7 +105,12 @@ class FlowValidationError(Shown, ValueError):
         return [*self.trace, "", f"{type(self).__name__}: {self}"]
 
     def as_dict(self) -> dict[str, Any]:
-        """The three parts, as `--json` prints them under `error`; and `places`, where they are known."""
+        """The three parts, as `--json` prints them under `error`; and `places`, where they are known.
+
+        Example:
+            >>> FlowValidationError("interval is -5 s", where="Flow.watch", fix="use interval='30s'").as_dict()["fix"]
+            "use interval='30s'"
+        """
         parts: dict[str, Any] = {"what": self.what, "where": self.where, "fix": self.fix}
         return parts | {"places": list(self.places)} if self.places else parts
 
@@ -109,6 +119,10 @@ class FlowValidationError(Shown, ValueError):
 
     def __reduce__(self) -> tuple[Callable[..., BaseException], tuple[Any, ...], dict[str, Any]]:
         return _rebuild, (type(self), self._arguments()), self.__dict__
+
+
+def _shown(text: str) -> str:
+    return both_ends(masked(text), MOST_TEXT)
 
 
 def _rebuild(kind: type[BaseException], arguments: dict[str, Any]) -> BaseException:
@@ -145,7 +159,7 @@ class FlowExecutionError(FlowValidationError):
     ) -> None:
         self.flow_name = flow_name
         self.phase = phase
-        self.detail = masked(detail)
+        self.detail = both_ends(masked(detail), MOST_TEXT - _AROUND)
         self.step_label = step_label
         self.function_name = function_name
         self.source_path = None if source_path is None else str(source_path)
@@ -168,7 +182,14 @@ class FlowExecutionError(FlowValidationError):
         return f"{text}: {self.detail}"
 
     def set_place(self, cell: str, source_line: str | None, note: str | None = None) -> None:
-        """Say which line of which cell raised; `note` is added in brackets."""
+        """Say which line of which cell raised; `note` is added in brackets.
+
+        Example:
+            >>> error = FlowExecutionError(flow_name="claims", phase="step", detail="KeyError: 3", step_label="Clean")
+            >>> error.set_place("claims.ipynb, cell 4, line 3", "    rates[3]")
+            >>> error.where
+            'claims.ipynb, cell 4, line 3: rates[3]'
+        """
         self.cell, self.source_line = cell, source_line
         self.where = self._place() + (f" ({note})" if note else "")
 

@@ -6,48 +6,27 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, TypeVar
 
 from data_engine.errors import FlowValidationError, OwnedElsewhereError, RequestExpiredError, RequestFailedError
-from data_engine.given import given_day, given_params, given_path, given_run_ids, given_text, is_json
+from data_engine.given import given_params, given_path, given_run_ids, given_text, is_json
 from data_engine.shown import Listing
+from data_engine.workspace_base import WorkspaceBase
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from datetime import date
-
-    from data_engine.daemon.link import DaemonLink
-    from data_engine.engine.local_workspace import LocalWorkspace
     from data_engine.flow.parameters import Parameters
-    from data_engine.model import Backfill, Deployment, Run
+    from data_engine.model import Deployment, Run
     from data_engine.notebook.catalog import CatalogEntry
     from data_engine.notebook.standing import Standing
-    from data_engine.scheduler.backfill import Reprocess
 
 _T = TypeVar("_T")
 _COMING_S = 10.0
 _ANSWER_S = 25.0
 
 
-class OwnersVerbs:
+class OwnersVerbs(WorkspaceBase):
     """The verbs of a workspace at `root` that its owner carries out: this machine, or the one that is asked to."""
-
-    root: Path
-
-    @property
-    def link(self) -> DaemonLink:
-        """The way to this machine's daemon of the workspace."""
-        from data_engine.daemon.link import DaemonLink
-
-        return DaemonLink(self.home)
-
-    @property
-    def home(self) -> LocalWorkspace:
-        """The workspace as this machine sees it: local paths, ledger, settings."""
-        from data_engine.engine.local_workspace import local_workspace
-
-        return local_workspace(self.root)
 
     def deploy(
         self, name: str | None = None, note: str = "", force: bool = False, wait: bool = True, approve: bool = False
@@ -56,7 +35,8 @@ class OwnersVerbs:
 
         Only what compiles, builds and has steps is deployed; the entry of a module that was not has its `error`, and its flow
         stays on the last deployment. A flow that writes the mirror of a deployed flow of another name is deployed only with
-        `force=True`, and with `[deploy] gate = "golden"` one whose goldens do not hold only with `approve=True`, which is recorded. The `note` stands in the history (`deployments()`), and `rollback` takes it back.
+        `force=True`, and with `[deploy] gate = "golden"` one whose goldens do not hold only with `approve=True`, which is recorded.
+        The `note` stands in the history (`deployments()`), and `rollback` takes it back.
 
         Where another workstation owns the workspace, its owner is asked to deploy exactly this content, and the answer is
         waited for; with `wait=False` it is not, and nothing comes back.
@@ -100,6 +80,14 @@ class OwnersVerbs:
 
         Raises:
             LedgerError: the history cannot be read.
+
+        Example:
+            >>> import tempfile
+            >>> from data_engine import Workspace
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> _ = ws.deploy("example", note="first")
+            >>> [(one.note, one.is_live) for one in ws.deployments("example")]
+            [('first', True)]
         """
         from data_engine.daemon.deploying import history_of
         from data_engine.notebook.catalog import check_flow_name
@@ -118,7 +106,7 @@ class OwnersVerbs:
 
         Example:
             >>> import tempfile
-            >>> from data_engine import Workspace
+            >>> from data_engine import FlowValidationError, Workspace
             >>> ws = Workspace.create(tempfile.mkdtemp())
             >>> _ = ws.deploy("example")
             >>> try:
@@ -146,6 +134,13 @@ class OwnersVerbs:
 
         Raises:
             FlowValidationError: no such module, and none is deployed.
+
+        Example:
+            >>> import tempfile
+            >>> from data_engine import Workspace
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> ws.standing("example").kind
+            'not_deployed'
         """
         from data_engine.notebook.catalog import check_flow_name, find_module
 
@@ -162,6 +157,15 @@ class OwnersVerbs:
 
         Raises:
             FlowValidationError: no such module, and none is deployed.
+
+        Example:
+            >>> import tempfile
+            >>> from data_engine import Workspace
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> before = ws.deployment("example")
+            >>> _ = ws.deploy("example")
+            >>> before, ws.deployment("example")
+            ('not deployed', 'as deployed')
         """
         return self.standing(name).text
 
@@ -181,6 +185,16 @@ class OwnersVerbs:
         Raises:
             FlowValidationError: no such flow or source, the module is broken, a parameter is unknown, wrong or missing, or
                 `params` of a flow that declares none are no JSON.
+
+        Example:
+            >>> import tempfile
+            >>> from data_engine import Workspace
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> _ = ws.deploy("example")
+            >>> [(run.flow, run.status) for run in ws.run("example")]
+            [('example', 'success')]
+            >>> ws.kill()
+            True
         """
         from data_engine.engine.params import check_params
         from data_engine.notebook.catalog import check_flow_name
@@ -195,124 +209,20 @@ class OwnersVerbs:
         run_ids: list[str] = told["run_ids"]
         return self.wait(run_ids) if wait else run_ids
 
-    def backfill(
-        self,
-        name: str,
-        since: str | date | None = None,
-        until: str | date | None = None,
-        where: str | None = None,
-        params: Mapping[str, Any] | None = None,
-        reprocess: Reprocess = "failed",
-        dry_run: bool = False,
-        wait: bool = True,
-        digest: str | None = None,
-    ) -> Backfill | None:
-        """Run the flow again for a range: its files, by their modification time and name, or its slots; after all that is due.
-
-        `since` and `until` are days ("2013-03-01"), months ("2013-03", all of it) or times, in the flow's zone, both in the
-        range. `reprocess` says which of them: "failed" (held, or the last run failed), "missing" (no success) or "all".
-        With `dry_run=True` they are only listed (`planned`); with the `digest` of that list exactly those run, or none. Without
-        it begins at once, in the daemon (started if need be); how far it is say `backfills()` and `backfill_status(id)`.
-
-        A success with the params of a run that comes by itself counts as one; with other `params` a run changes neither
-        what is due nor what is held. Where another workstation owns the workspace its owner is asked; with `wait=False` the
-        answer, None, is not waited for.
+    def parameters(self, name: str) -> Parameters | None:
+        """What the deployed flow declares with `Flow.params`; None for one that takes any. Its daemon is asked (started if need be).
 
         Raises:
-            FlowValidationError: no such flow, params that it does not take, no day, or nothing that could be run again.
-            RequestFailedError, RequestExpiredError: the owner refused it, or did not take it.
-        """
-        from data_engine.engine.params import check_params
-        from data_engine.notebook.catalog import check_flow_name
-        from data_engine.scheduler.backfill import Wanted
-
-        wanted = Wanted(
-            given_day(since, "backfill(since=...)"),
-            given_day(until, "backfill(until=...)"),
-            None if where is None else given_text(where, "backfill(where=...)"),
-            reprocess,
-        )
-        body: dict[str, Any] = {
-            "flow": check_flow_name(name),
-            "since": wanted.since,
-            "until": wanted.until,
-            "where": wanted.where,
-            "reprocess": wanted.reprocess,
-            "params": self._sendable(name, check_params(params)),
-            "dry_run": bool(dry_run),
-            "digest": digest,
-        }
-        return self._ask_of_backfill("/backfill", body, wait)
-
-    def backfills(self, name: str | None = None) -> list[Backfill]:
-        """The newest backfills, of one flow when named, the newest first, each with how far it is.
-
-        Raises:
-            LedgerError: the history cannot be read.
+            FlowValidationError: no such flow.
+            WorkspaceError: the daemon, which is asked, cannot be started.
 
         Example:
             >>> import tempfile
             >>> from data_engine import Workspace
-            >>> Workspace.create(tempfile.mkdtemp()).backfills()
-            []
-        """
-        from data_engine.notebook.catalog import check_flow_name
-
-        return Listing(self._backfills(None if name is None else check_flow_name(name), None))
-
-    def backfill_status(self, backfill_id: str) -> Backfill:
-        """One backfill: how far it is, what it was to run (`planned`) and the runs that were begun (`runs`).
-
-        Raises:
-            FlowValidationError: there is none with this id, or that begins so.
-        """
-        return self._backfills(None, given_text(backfill_id, "backfill id"))[0]
-
-    def stop_backfill(self, backfill_id: str, wait: bool = True) -> Backfill | None:
-        """Begin no more runs of a backfill; what runs of it ends by itself.
-
-        Raises:
-            FlowValidationError: there is none with this id, or it does not run.
-            RequestFailedError, RequestExpiredError: the owner refused it, or did not take it.
-        """
-        return self._do_with_backfill("stop", backfill_id, wait)
-
-    def retry_backfill(self, backfill_id: str, wait: bool = True) -> Backfill | None:
-        """Run again what failed of a backfill that has ended, and what a stop left out; it keeps its id.
-
-        Raises:
-            FlowValidationError: there is none with this id, it runs, or nothing of it failed.
-            RequestFailedError, RequestExpiredError: the owner refused it, or did not take it.
-        """
-        return self._do_with_backfill("retry", backfill_id, wait)
-
-    def _do_with_backfill(self, do: str, backfill_id: str, wait: bool) -> Backfill | None:
-        body = {"do": do, "id": given_text(backfill_id, "backfill id")}
-        return self._ask_of_backfill("/backfill-do", body, wait)
-
-    def _ask_of_backfill(self, path: str, body: dict[str, Any], wait: bool) -> Backfill | None:
-        from data_engine.model import Backfill
-
-        told = self.link.start().post(path, body | {"wait": bool(wait)})
-        answer = self._answer(told, wait) if "request_id" in told else told
-        return None if answer is None else Backfill.read(answer["backfill"])
-
-    def _backfills(self, name: str | None, backfill_id: str | None) -> list[Backfill]:
-        from data_engine.daemon.backfiller import backfills_told
-        from data_engine.model import Backfill
-
-        return self.link.ask(
-            lambda daemon: [
-                Backfill.read(one) for one in daemon.get("/backfills", flow=name, id=backfill_id)["backfills"]
-            ],
-            otherwise=lambda: backfills_told(self.home.ledger(), (), name, backfill_id),
-        )
-
-    def parameters(self, name: str) -> Parameters | None:
-        """What the flow declares with `Flow.params`, as it is deployed; None for one that takes any.
-
-        Raises:
-            FlowValidationError: no such flow.
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> _ = ws.deploy("example")
+            >>> ws.parameters("example") is None, ws.kill()
+            (True, True)
         """
         from data_engine.flow.parameters import Parameters
         from data_engine.notebook.catalog import check_flow_name
@@ -327,16 +237,34 @@ class OwnersVerbs:
 
         Raises:
             WorkspaceError: the daemon ended before one of them began, or it is there and does not answer.
+
+        Example:
+            >>> import tempfile
+            >>> from data_engine import Workspace
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> _ = ws.deploy("example")
+            >>> run_ids = ws.run("example", wait=False)
+            >>> [run.status for run in ws.wait(run_ids)], ws.kill()
+            (['success'], True)
         """
         wanted = given_run_ids(run_ids)
         self.link.wait_for_runs(wanted, lambda why: print(why, file=sys.stderr))
         return Listing(self.run_record(run_id) for run_id in wanted)
 
     def retry(self, flow: str | None = None, source: str | os.PathLike[str] | None = None, wait: bool = True) -> int:
-        """Hold failed sources no longer: those of `flow`, or only its `source`, or all; how many were held.
+        """Hold failed sources no longer: those of `flow`, or only its `source`, or all; how many those were.
 
         Raises:
             FlowValidationError: the engine is off, no such flow or source, or the flow runs by hand only.
+            RequestFailedError, RequestExpiredError: the owner refused it, or did not take it.
+
+        Example:
+            >>> import tempfile
+            >>> from data_engine import Workspace
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> ws.start_engine()
+            >>> ws.retry(), ws.kill()
+            (0, True)
         """
         from data_engine.notebook.catalog import check_flow_name
 
@@ -353,6 +281,16 @@ class OwnersVerbs:
 
         Raises:
             FlowValidationError: no such flow.
+            RequestFailedError, RequestExpiredError: the owner refused it, or did not take it.
+
+        Example:
+            >>> import tempfile
+            >>> from data_engine import Workspace
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> _ = ws.deploy("example")
+            >>> ws.enable("example")
+            >>> ws.status().flows[0].enabled
+            True
         """
         self._switch(name, True, wait)
 
@@ -361,6 +299,16 @@ class OwnersVerbs:
 
         Raises:
             FlowValidationError: no such flow.
+            RequestFailedError, RequestExpiredError: the owner refused it, or did not take it.
+
+        Example:
+            >>> import tempfile
+            >>> from data_engine import Workspace
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> _ = ws.deploy("example")
+            >>> ws.disable("example")
+            >>> ws.status().flows[0].enabled
+            False
         """
         self._switch(name, False, wait)
 
@@ -369,6 +317,15 @@ class OwnersVerbs:
 
         Raises:
             FlowValidationError: there is none.
+
+        Example:
+            >>> import tempfile
+            >>> from data_engine import Workspace
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> _ = ws.load_flow("example").run_once()
+            >>> run = ws.runs()[0]
+            >>> ws.run_record(run.run_id[:8]) == run
+            True
         """
         run = self.home.ledger().run(run_id) if isinstance(run_id, str) else None
         if run is None:

@@ -4,30 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from data_engine.errors import FlowValidationError
+from data_engine.workspace_base import WorkspaceBase
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from data_engine.engine.local_workspace import LocalWorkspace
     from data_engine.model import Event
     from data_engine.planning.plan import Plan
     from data_engine.planning.results import GoldenResult
 
 
-class PlanningVerbs:
+class PlanningVerbs(WorkspaceBase):
     """The verbs of a workspace at `root` that compare what is with what would be; they change nothing."""
-
-    root: Path
-
-    @property
-    def home(self) -> LocalWorkspace:
-        """The workspace as this machine sees it: local paths, ledger, settings."""
-        from data_engine.engine.local_workspace import local_workspace
-
-        return local_workspace(self.root)
 
     def plan(
         self,

@@ -12,12 +12,14 @@ from typing import Any
 
 from data_engine.daemon.probes import server_ahead_s
 from data_engine.engine.at_once import run_sources
+from data_engine.engine.bounded_output import bounded_output
 from data_engine.engine.candidates import Source, pick_source, startup_sources
 from data_engine.engine.local_workspace import LocalWorkspace, settle_flow, workspace_of
 from data_engine.engine.params import params_for
 from data_engine.engine.progress import ProgressLine
 from data_engine.engine.recording import readers_watched
 from data_engine.engine.run import require_steps, run_source
+from data_engine.engine.shown_result import bound_display
 from data_engine.errors import FlowValidationError
 from data_engine.flow.context import FlowContext
 from data_engine.flow.flow import Flow
@@ -31,6 +33,7 @@ from data_engine.notebook.locate import annotate_call
 from data_engine.notebook.module_sets import file_facts
 from data_engine.scheduler.foreground import run_until_interrupted
 from data_engine.shown import Listing
+from data_engine.workspace.here import kernel_shell
 
 _PRUNE_EVERY_S = 3600.0
 _REREAD_EVERY_S = 2.0
@@ -100,6 +103,8 @@ def _run_once(
     try:
         if ledger is not None and len(sources) > 1:
             watched.enter_context(readers_watched())
+        if kernel_shell() is not None:
+            watched.enter_context(bounded_output())
         return run_sources(flow, sources, where, run_one, keeps_errors=on_error == "continue")
     finally:
         watched.close()
@@ -229,7 +234,9 @@ def show(flow: Flow) -> Any:
             where="Flow.show",
             fix="use preview(source=...) for one file, or run_once() for all",
         )
-    return run_once(settled)[0].current
+    found = run_once(settled)[0].current
+    bound_display(found)
+    return found
 
 
 def _refuse_owned_elsewhere(where: LocalWorkspace, what: str) -> None:

@@ -56,7 +56,12 @@ class Secret:
         self._value = value
 
     def reveal(self) -> str:
-        """The value itself, for the library that needs it."""
+        """The value itself, for the library that needs it.
+
+        Example:
+            >>> Secret("dwh", "correct horse").reveal()
+            'correct horse'
+        """
         return self._value
 
     def __repr__(self) -> str:

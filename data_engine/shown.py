@@ -5,6 +5,8 @@ A package registers a function under the entry point group `data_engine.display`
 
 from __future__ import annotations
 
+from data_engine.cut import MOST_TEXT, both_ends
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,7 +68,7 @@ class Shown:
         elif isinstance(self, (list, dict)) and not cycle:
             printer.pretty(list(self) if isinstance(self, list) else dict(self))
         else:
-            printer.text(repr(self))
+            printer.text(both_ends(repr(self), MOST_TEXT))
 
 
 class Listing(Shown, list["T"]):

@@ -85,6 +85,9 @@ class Flow(value.Flow):
         `context.database` goes to a scratch folder of this machine, so that nothing changes that production reads; with
         `write=True` it goes where production writes.
 
+        Steps whose code, inputs and reads are as they were in this process are not run again; `fresh=True` runs them all. `params`
+        are what `context.params` holds.
+
         With `against="deployed"` it is the `Difference` between that object of the deployed flow and of this one; rows are
         paired by the columns `key`, without one they are compared as wholes.
 
@@ -94,6 +97,11 @@ class Flow(value.Flow):
             FlowExecutionError: a step raised.
             OwnedElsewhereError, GroupBusyError: with `write=True`, another workstation owns the workspace, or the flow is
                 running; without `force=True`.
+
+        Example:
+            >>> flow = Flow(group="Demo").step(lambda context: [1, 2], save_as="numbers").step(lambda context: sum(context.current))
+            >>> flow.preview(use="numbers"), flow.preview()
+            ([1, 2], 3)
         """
         if against is not None or key is not None:
             check_against(against, key=key, write=write)
@@ -163,9 +171,21 @@ class Flow(value.Flow):
     ) -> list[FlowContext]:
         """One finished context for each source, whatever its freshness; recorded when the flow belongs to a workspace.
 
+        With `on_error="continue"` every source is tried, and the context of one that failed has its `error`. `source` is one file,
+        `params` what `context.params` holds.
+
         Raises:
             FlowExecutionError: a step raised (`on_error="raise"`); its `.completed` holds the finished contexts.
             FlowValidationError: wrong input, or called while a flow module loads.
+            FlowStoppedError: a step asked for a stop, or the run's time was up; its `.completed` likewise.
+            OwnedElsewhereError: another workstation owns the workspace, and there is no `force=True`.
+
+        Example:
+            >>> flow = Flow(group="Demo").step(lambda context: 1 / context.params["by"])
+            >>> [context.current for context in flow.run_once(params={"by": 4})]
+            [0.25]
+            >>> [type(context.error.__cause__) for context in flow.run_once(params={"by": 0}, on_error="continue")]
+            [<class 'ZeroDivisionError'>]
         """
         from data_engine.runs import run_once
 
@@ -180,6 +200,11 @@ class Flow(value.Flow):
         Raises:
             FlowValidationError: wrong input, or called while a flow module loads.
             FlowExecutionError: the flow is manual and a step raised.
+            OwnedElsewhereError: another workstation owns the workspace, and there is no `force=True`.
+
+        Example:
+            >>> [context.current for context in Flow(group="Demo").step(lambda context: 42).run()]
+            [42]
         """
         from data_engine.runs import run
 
@@ -201,11 +226,16 @@ class Flow(value.Flow):
         return form_of(self, use=use, source=source)
 
     def show(self) -> Any:
-        """The final result of a flow with exactly one source, from a recorded run.
+        """The final result of a flow with exactly one source, from a run that is recorded where the flow belongs to a workspace.
 
         Raises:
             FlowValidationError: more or less than one source.
             FlowExecutionError: a step raised.
+            OwnedElsewhereError: another workstation owns the workspace.
+
+        Example:
+            >>> Flow(group="Demo").step(lambda context: 42).show()
+            42
         """
         from data_engine.runs import show
 

@@ -1,6 +1,7 @@
 """What is shown in a cell, as a value: a title, facts, pictures and tables; as HTML and, for a terminal, as text.
 
-The HTML stands alone: no scripts, nothing loaded, colours from the theme around it.
+The HTML stands alone: no scripts, nothing loaded, colours from the theme around it. Texts that nobody reads to their end are
+cut, and say how much was left out: what a value holds must not fill the notebook that shows it.
 """
 
 from __future__ import annotations
@@ -12,10 +13,14 @@ from dataclasses import dataclass
 from html import escape
 from typing import TypeAlias
 
+from data_engine.cut import MOST_CELL, MOST_TEXT, both_ends
 from jupyter_extension.colours import rules
 from jupyter_extension.marks import Mark, icon_svg
 
 _SHORT = 24
+
+_MOST_LINES = 200_000
+"""Characters of lines such as code, which are read in one piece."""
 
 MOST_ROWS = 20
 """Tables in a cell hold so many rows; the rest is counted."""
@@ -157,8 +162,8 @@ def _part(part: Part) -> str:
         fix = f'<div class="de-fix">{clean(part.fix)}</div>' if part.fix else ""
         return f'<div class="de-note">{icon_svg(part.mark)}<div>{clean(part.mark.word)}{fix}</div></div>'
     if isinstance(part, Lines):
-        lines = clean("\n".join(part.lines))
-        code = f'<div class="de-lines">{lines}</div>' if part.lines else ""
+        lines = "\n".join(_bounded(part.lines))
+        code = f'<div class="de-lines">{clean(lines, len(lines))}</div>' if part.lines else ""
         return f"<details><summary>{clean(part.summary)}</summary>{code}</details>" if part.summary else code
     if isinstance(part, Section):
         is_open = "" if part.is_folded else " open"
@@ -176,12 +181,14 @@ def _table(part: Table) -> str:
         f'<th scope="col"{_kind(at, False)}>{clean(column)}</th>'
         for at, column in zip(right, part.columns, strict=True)
     )
-    rows = "".join(
-        f"<tr>{''.join(f'<td{_kind(at, len(_plain(cell)) > _SHORT)}>{_cell(cell)}</td>' for at, cell in zip(right, row, strict=True))}</tr>"
-        for row in part.rows
-    )
+    rows = "".join(f"<tr>{''.join(map(_td, part.columns, right, row))}</tr>" for row in part.rows)
     more = f'<div class="de-more">and {part.more:,} more</div>' if part.more else ""
     return f'<div class="de-scroll"><table class="de-table"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>{more}'
+
+
+def _td(column: str, is_right: bool, cell: Cell) -> str:
+    of = f' data-of="{clean(column)}"' if column else ""  # names it where there is no room for a head
+    return f"<td{of}{_kind(is_right, len(_plain(cell)) > _SHORT)}>{_cell(cell)}</td>"
 
 
 def _kind(is_right: bool, may_wrap: bool) -> str:
@@ -190,25 +197,43 @@ def _kind(is_right: bool, may_wrap: bool) -> str:
 
 def _cell(cell: Cell) -> str:
     if isinstance(cell, Mark):
-        return f'<span class="de-mark">{icon_svg(cell)}<span>{clean(cell.word)}</span></span>'
+        return f'<span class="de-mark">{icon_svg(cell)}<span>{_short(cell.word)}</span></span>'
     if isinstance(cell, Code):
-        tip = f' title="{clean(cell.whole)}"' if cell.whole and cell.whole != cell.text else ""
-        return f'<span class="de-code"{tip}>{clean(cell.text)}</span>' if cell.text else ""
+        tip = f' title="{_short(cell.whole)}"' if cell.whole and cell.whole != cell.text else ""
+        return f'<span class="de-code"{tip}>{_short(cell.text)}</span>' if cell.text else ""
     if isinstance(cell, Marked):
-        texts = (f"<mark>{clean(text)}</mark>" if is_marked else clean(text) for text, is_marked in cell.parts)
+        texts = (f"<mark>{_short(text)}</mark>" if is_marked else _short(text) for text, is_marked in cell.parts)
         return f'<span class="de-code">{"".join(texts)}</span>'
     if isinstance(cell, Link):
-        return f'<a class="de-code" href="{clean(cell.href)}">{clean(cell.text)}</a>'
+        return f'<a class="de-code" href="{clean(cell.href)}">{_short(cell.text)}</a>'
     if isinstance(cell, Faint):
-        return f'<span class="de-faint">{clean(cell.text)}</span>'
-    return clean(cell)
+        return f'<span class="de-faint">{_short(cell.text)}</span>'
+    return _short(cell)
 
 
-def clean(text: str) -> str:
-    """`text` for HTML and SVG: markup escaped, and what no XML may hold (control letters, halves of pairs) replaced."""
+def clean(text: str, most: int = MOST_TEXT) -> str:
+    """`text` for HTML and SVG, of a longer one than `most` its two ends: markup escaped, and what no XML may hold (control
+    letters, halves of pairs) replaced."""
+    text = both_ends(text, most)
     if text.isascii() and text.isprintable():
         return escape(text)
     return escape("".join(letter if _may_stand(letter) else "\ufffd" for letter in text))
+
+
+def _short(text: str) -> str:
+    return clean(text, MOST_CELL)
+
+
+def _bounded(lines: Iterable[str]) -> list[str]:
+    """The lines that are shown, and how many are not."""
+    shown, room, left_out = list[str](), _MOST_LINES, 0
+    for line in lines:
+        if room > 0:
+            shown.append(both_ends(line, MOST_CELL))
+            room -= len(shown[-1]) + 1
+        else:
+            left_out += 1
+    return [*shown, f"… {left_out:,} more lines are left out"] if left_out else shown
 
 
 def _may_stand(letter: str) -> bool:
@@ -231,6 +256,7 @@ STYLE = (
     ".de-card .de-title{font-weight:600;font-size:14px;overflow-wrap:anywhere}"
     ".de-card .de-fact{color:var(--de-dim)}.de-card .de-faint{color:var(--de-dim)}"
     ".de-card .de-icon{flex:none;vertical-align:-1px;overflow:visible}"
+    ".de-card .de-mark,.de-card .de-note,.de-card summary{overflow-wrap:anywhere}"
     ".de-card .de-mark{display:inline-flex;align-items:baseline;gap:6px}.de-card .de-mark .de-icon,.de-card .de-note .de-icon{position:relative;top:1px}"
     ".de-card .de-picture{overflow-x:auto}.de-card .de-picture svg{display:block}"
     ".de-card .de-note{display:flex;gap:8px;align-items:baseline;margin:4px 0}.de-card .de-fix{color:var(--de-dim)}"
@@ -245,7 +271,8 @@ STYLE = (
     ".de-card .de-part{margin:6px 0}.de-card .de-part>summary{color:var(--de-fg)}"
     ".de-card .de-part>:not(summary){margin-left:14px}"
     ".de-card summary{cursor:pointer;color:var(--de-dim);margin:4px 0 0}"
-    ".de-card .de-scroll{overflow-x:auto}"
+    ".de-card summary .de-mark{display:inline}.de-card summary .de-icon{margin-right:6px}"  # beside the triangle, also where it wraps
+    ".de-card .de-scroll{overflow-x:auto;container-type:inline-size}"
     ".de-card .de-table{border-collapse:collapse;margin:2px 0;font-size:13px;table-layout:auto;width:auto;border:none}"
     ".de-card .de-table th,.de-card .de-table td{text-align:left!important;vertical-align:baseline;padding:3px 12px 3px 0;"
     "border:none;border-bottom:1px solid var(--de-line);white-space:nowrap;max-width:560px;background:none;line-height:1.5;"
@@ -256,6 +283,14 @@ STYLE = (
     ".de-card .de-table thead,.de-card .de-table tbody tr{background:none!important}"
     ".de-card .de-table tbody tr:hover{background:var(--de-soft)!important}"
     ".de-card .de-table tbody tr:last-child td{border-bottom:none}"
+    "@container (max-width:400px){"  # a row becomes lines of names and values
+    ".de-card .de-table,.de-card .de-table tbody{display:block}.de-card .de-table thead{display:none}"
+    ".de-card .de-table tbody tr{display:flex;flex-wrap:wrap;gap:0 12px;padding:3px 0;border-bottom:1px solid var(--de-line)}"
+    ".de-card .de-table tbody tr:last-child{border-bottom:none}"
+    ".de-card .de-table td,.de-card .de-table .de-right,.de-card .de-table .de-wrap{display:block;border:none;padding:0;min-width:0;"
+    "max-width:100%;white-space:normal;overflow-wrap:anywhere;text-align:left!important}"
+    ".de-card .de-table td:empty{display:none}"
+    ".de-card .de-table td[data-of]::before{content:attr(data-of) ' ';color:var(--de-dim);font-size:12px}}"
     ".de-card .de-more{color:var(--de-dim);font-size:12px}"
     "</style>"
 )
@@ -266,7 +301,8 @@ STYLE = (
 def text(card: Card) -> str:
     """The card for a terminal; columns are aligned by how wide letters are there."""
     parts = [part for part in map(_text_part, card.parts) if part]
-    return "\n".join(["  ".join(filter(None, [card.title, *map(_plain, card.facts)])), *parts])
+    title = both_ends(card.title, MOST_TEXT)
+    return "\n".join(["  ".join(filter(None, [title, *map(_plain, card.facts)])), *parts])
 
 
 def _text_part(part: Part) -> str:
@@ -286,13 +322,14 @@ def _text_part(part: Part) -> str:
 
 
 def _text_note(note: Note) -> str:
-    return f"{note.mark.word}\n  fix: {note.fix}" if note.fix else note.mark.word
+    word, fix = both_ends(note.mark.word, MOST_TEXT), both_ends(note.fix, MOST_TEXT)
+    return f"{word}\n  fix: {fix}" if fix else word
 
 
 def _text_lines(part: Lines) -> str:
     if part.only_folded:
         return ""
-    lines = [f"    {line}" for line in part.lines]
+    lines = [f"    {line}" for line in _bounded(part.lines)]
     return "\n".join([part.summary, *lines] if part.summary else lines)
 
 
@@ -321,7 +358,8 @@ def _text_table(table: Table) -> str:
 
 
 def _plain(cell: Cell) -> str:
-    found = cell if isinstance(cell, str) else cell.word if isinstance(cell, Mark) else cell.text
+    whole = cell if isinstance(cell, str) else cell.word if isinstance(cell, Mark) else cell.text
+    found = both_ends(whole, MOST_CELL)
     return " ".join(found.split()) if "\n" in found else found
 
 

@@ -295,7 +295,7 @@ COMMANDS = {
                 Option("--drop", "A column that is not kept; may be repeated.", "COL", is_repeated=True),
                 Option("--name", "What it is called; else by object and source.", "NAME"),
                 Option("--share", "Keep its data in Git."),
-                Option("--update", "Also where there is one of this name."),
+                Option("--update", "Replace the one that has this name."),
             ),
         ),
         Command(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from data_engine.cli.output import count
+from data_engine.cut import beginning
 from data_engine.notebook.compiled import CompiledNotebook
 from jupyter_extension.card import Card, Cell, Code, Faint, Lines, Note, Part, table
 from jupyter_extension.marks import Mark, mark_of
@@ -33,13 +34,12 @@ def compile_card(
             total += 1
             taken += statement.taken
             text = lines[statement.line - 1].strip() if statement.line <= len(lines) else ""
-            short = text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
             rows.append(
                 (
                     f"{cell.number}" if number == 0 else "",
                     Faint(str(statement.line)),
                     mark_of("taken" if statement.taken else "left"),
-                    Code(short, text),
+                    Code(beginning(text, _LONGEST), text),
                     Faint(statement.why),
                 )
             )

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
-from itertools import takewhile
 from typing import Any
 
 from data_engine.cli.output import count, local_time, seconds
 from data_engine.compare.difference import Difference, Sample
+from data_engine.cut import beginning
 from data_engine.planning.golden import Golden
 from data_engine.planning.plan import Plan
 from data_engine.planning.results import GoldenResult
@@ -129,9 +129,8 @@ def marked(before: str, after: str) -> tuple[Marked, Marked]:
         >>> [one.text for one in marked("Main Street 5", "Main Road 5")]
         ['Main [Street] 5', 'Main [Road] 5']
     """
-    start = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(before, after, strict=False)))
-    rest = zip(reversed(before[start:]), reversed(after[start:]), strict=False)
-    end = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], rest))
+    start = _alike(before, after)
+    end = _alike(before[start:][::-1], after[start:][::-1])
     is_long = max(len(before), len(after)) > _LONG
 
     def of(text: str) -> Marked:
@@ -139,10 +138,22 @@ def marked(before: str, after: str) -> tuple[Marked, Marked]:
         if is_long:
             lead = f"…{lead[-_AROUND:]}" if len(lead) > _AROUND else lead
             tail = f"{tail[:_AROUND]}…" if len(tail) > _AROUND else tail
-            middle = middle if len(middle) <= _LONG else f"{middle[: _LONG - 1]}…"
+            middle = beginning(middle, _LONG)
         return Marked(tuple(part for part in ((lead, False), (middle, True), (tail, False)) if part[0]))
 
     return of(before), of(after)
+
+
+def _alike(one: str, other: str) -> int:
+    """How many letters the two begin with alike, by halves: a text may have millions."""
+    known, most = 0, min(len(one), len(other))
+    while known < most:
+        middle = (known + most + 1) // 2
+        if one[known:middle] == other[known:middle]:
+            known = middle
+        else:
+            most = middle - 1
+    return known
 
 
 def _value(value: object) -> Cell:
@@ -157,7 +168,7 @@ def _value(value: object) -> Cell:
         return value.isoformat()
     text = value if isinstance(value, str) else repr(value)
     text = text if text.strip() == text and text else repr(text)
-    return Code(text if len(text) <= _LONG else f"{text[: _LONG - 1]}…", text[:1000])
+    return Code(beginning(text, _LONG), text[:1000])
 
 
 # -- a plan ----------------------------------------------------------------------------------------------------------------

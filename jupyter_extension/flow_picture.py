@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from itertools import pairwise
 
+from data_engine.cli.output import local_time
 from data_engine.engine.status import FlowStatus
 from data_engine.flow.expectation import expectation_words
 from data_engine.flow.flow import Flow
@@ -170,7 +170,7 @@ def _next_lines(flow: Flow, now_s: float, live: FlowStatus | None, zone: str | N
         yield Line("next", "", "once it is deployed", state=mark_of("not deployed"))
         return
     if live.next_run_utc:
-        words = _local(live.next_run_utc)
+        words = local_time(live.next_run_utc)
     elif live.state_kind == "running":
         words = "running now"
     else:
@@ -178,7 +178,7 @@ def _next_lines(flow: Flow, now_s: float, live: FlowStatus | None, zone: str | N
     yield Line("next", "", words, _PRODUCTION, state=None if live.state_kind == "manual" else mark_of(live.state))
     last = live.last_run
     if last is not None:
-        yield Line("last", "", _local(last.started_at_utc), _PRODUCTION, state=mark_of(last.status))
+        yield Line("last", "", local_time(last.started_at_utc), _PRODUCTION, state=mark_of(last.status))
         if last.error:
             yield Line("error", "", short_error(last.error, last.why), _PRODUCTION)
 
@@ -200,10 +200,6 @@ def _next_without_daemon(trigger: Manual | Poll | Schedule, now_s: float, zone: 
         return "no time is left"
     at = slot_words([slot_s], zone_of(trigger.tz or zone))
     return f"{at}, if it is deployed and the engine is on by then"
-
-
-def _local(utc: str) -> str:
-    return datetime.fromisoformat(utc).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
 _NAMES = {

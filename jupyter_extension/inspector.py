@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from data_engine.cut import beginning
 from data_engine.errors import FlowValidationError
 from data_engine.flow.debug import json_safe
 from data_engine.platforms.files import NO_WAIT
@@ -35,6 +36,7 @@ MOST_DISTINCT = 500
 MOST_COPIED = 20_000_000
 MOST_TEXT_BYTES = 200_000
 _TEXT = (".txt", ".log", ".md", ".yaml", ".yml", ".xml", ".html", ".sql", ".py", ".toml", ".ini", ".cfg")
+_LONGEST = 500
 _kept: dict[str, tuple[int, pl.DataFrame]] = {}
 """The page that was asked for last, by what it was asked with."""
 
@@ -231,13 +233,13 @@ def _distinct(frame: pl.LazyFrame, column: str) -> dict[str, Any]:
 
 def _shown(value: Any) -> Any:
     if value is None or isinstance(value, (bool, str)):
-        return value if not isinstance(value, str) or len(value) <= 500 else value[:500] + "…"
+        return beginning(value, _LONGEST) if isinstance(value, str) else value
     if isinstance(value, (int, float)):
         return value if abs(value) < 2**53 and value == value else str(value)
     if isinstance(value, bytes):
         return f"{len(value)} bytes"
     text = str(value) if not isinstance(value, (list, dict)) else json.dumps(json_safe(value), ensure_ascii=False)
-    return text if len(text) <= 500 else text[:500] + "…"
+    return beginning(text, _LONGEST)
 
 
 def _text(path: Path, suffix: str, *, wants_code: bool = False) -> dict[str, Any]:

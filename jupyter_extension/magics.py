@@ -68,6 +68,13 @@ def run_line(line: str, names: UserNames) -> Any:
 
     Raises:
         FlowValidationError: a mistake in the line or in what it asks for; a notebook shows the message and no frames.
+
+    Example:
+        >>> try:
+        ...     run_line("depoly", {})
+        ... except FlowValidationError as error:
+        ...     print(error.fix.partition("?")[0])
+        did you mean %flow deploy
     """
     try:
         words = _split(line)

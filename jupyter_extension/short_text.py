@@ -6,6 +6,7 @@ import reprlib
 from os import PathLike, fspath
 from typing import Any
 
+from data_engine.cut import beginning
 from data_engine.flow.batch import Batch
 
 _LIBRARIES = frozenset({"polars", "duckdb", "pyarrow", "pandas", "numpy", "_duckdb"})
@@ -16,6 +17,14 @@ class _Short(reprlib.Repr):
     def repr_instance(self, x: Any, level: int) -> str:
         return _of_object(x)
 
+    def repr_bytes(self, x: bytes, level: int) -> str:
+        return repr(x) if len(x) <= self.maxstring else f"{type(x).__name__} of {len(x):,}"
+
+    repr_bytearray = repr_bytes
+
+
+_ENOUGH = 1_000
+"""Characters of a text that are looked at: no more can be among the 80."""
 
 _short = _Short()
 _short.maxstring = _short.maxother = 60
@@ -32,8 +41,8 @@ def short_text(value: Any) -> str:
         text = _of_object(value) if isinstance(value, (Batch, PathLike)) else _short.repr(value)
     except Exception:  # a class that is called list and is none
         text = _of_object(value)
-    text = " ".join(text.split())
-    return text if len(text) <= 80 else f"{text[:79]}…"
+    text = " ".join(text[:_ENOUGH].split())
+    return beginning(text, 80)
 
 
 def _of_object(value: Any) -> str:

@@ -7,6 +7,7 @@ import unicodedata
 _NARROW = frozenset("iljI.,:;'|!`")
 _SLIM = frozenset('frt()[]{}/\\-" ')
 _WIDE = frozenset("mwMW@%&—…")
+_NARROWEST = 0.3
 
 
 def width(text: str, size: float = 13.0, *, is_mono: bool = False) -> float:
@@ -26,7 +27,10 @@ def fit(text: str, room: float, size: float = 13.0, *, is_mono: bool = False) ->
         >>> fit("Build the yearly summary", 90)
         'Build the y…'
     """
-    text = " ".join(text.split())
+    most = (
+        int(room / (size * _NARROWEST)) + 2
+    )  # letters that could fit, so that a long text costs no more than a short one
+    text = " ".join(text[: 4 * most].split())[:most]
     if width(text, size, is_mono=is_mono) <= room:
         return text
     while text and width(f"{text}…", size, is_mono=is_mono) > room:
@@ -36,7 +40,7 @@ def fit(text: str, room: float, size: float = 13.0, *, is_mono: bool = False) ->
 
 def _em(letter: str) -> float:
     if letter in _NARROW:
-        return 0.3
+        return _NARROWEST
     if letter in _SLIM:
         return 0.42
     if letter in _WIDE:

@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from pathlib import PurePath
 
-from data_engine.cli.output import count, seconds
+from data_engine.cli.output import count, local_time, seconds
 from data_engine.engine.run_facts import value_words
 from data_engine.engine.trends import Trend, TrendPoint, Trends
 from data_engine.engine.unusual import LEAST
 from jupyter_extension.card import Card, Note, Pairs, Part, Picture, Section, clean
 from jupyter_extension.marks import Mark
 
+MOST_TOLD = 5
+"""The unusual runs of a trend that are told; the others are marked in its picture, and counted."""
+
 _WIDE, _HIGH, _EDGE = 320, 64, 6
+_FAR = 100
 
 
 @dataclass(frozen=True, slots=True)
 class TrendRow:
-    """A trend as the panel shows it; `unusual` are the runs of its marks, newest first, with what is said of each."""
+    """A trend as the panel shows it; `unusual` are the newest runs of its marks with what is said of each, `more` counts the others."""
 
     name: str
     words: str
     picture: str
     mark: Mark | None
     unusual: tuple[tuple[str, str], ...]
+    more: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,22 +42,39 @@ class TrendsView:
 
 def trends_view(found: Trends) -> TrendsView:
     """The trends as the panel shows them."""
-    return TrendsView(_said(found), tuple(_row(one) for one in found.trends))
+    files = short_names([one.name for one in found.trends if one.of == "output"])
+    return TrendsView(_said(found), tuple(_row(one, files, found.runs) for one in found.trends))
 
 
 def trends_card(found: Trends) -> Card:
     """The trends as a card, a picture for each; in the card's text the words of each."""
+    view = trends_view(found)
     parts: list[Part] = (
-        [] if found.trends else [Note(Mark("nothing to show", "idle", "ring"), "A trend needs two good runs.")]
+        [] if view.rows else [Note(Mark("nothing to show", "idle", "ring"), "A trend needs two good runs.")]
     )
-    for row in trends_view(found).rows:
+    for row in view.rows:
         title = row.mark and Mark(f"{row.name}: {row.mark.word}", row.mark.tone, row.mark.shape)
-        inside: list[Part] = [
-            Picture(row.picture),
-            Pairs((("", row.words), *(("unusual", words) for _, words in row.unusual))),
-        ]
+        told = [("unusual", words) for _, words in row.unusual]
+        more = [("", f"and {row.more} more")] if row.more else []
+        inside: list[Part] = [Picture(row.picture), Pairs((("", row.words), *told, *more))]
         parts.append(Section(title or row.name, tuple(inside)))
-    return Card(f"{found.flow}: trends", (_said(found),), tuple(parts))
+    return Card(f"{found.flow}: trends", (view.said,), tuple(parts))
+
+
+def short_names(paths: Sequence[str]) -> dict[str, str]:
+    """Each path with the end of it that no other one has: its name, and as many of its folders as it takes.
+
+    Example:
+        >>> list(short_names(["/out/2013/sum.parquet", "/out/2014/sum.parquet", r"C:\\out\\days.parquet"]).values())
+        ['2013/sum.parquet', '2014/sum.parquet', 'days.parquet']
+    """
+    parts = {path: re.split(r"[/\\]+", path.rstrip("/\\")) for path in paths}
+    names = {}
+    for path, own in parts.items():
+        others = [other for one, other in parts.items() if one != path]
+        tails = (own[-length:] for length in range(1, len(own) + 1))
+        names[path] = "/".join(next((tail for tail in tails if all(o[-len(tail) :] != tail for o in others)), own))
+    return names
 
 
 def trend_picture(trend: Trend) -> str:
@@ -65,8 +86,12 @@ def trend_picture(trend: Trend) -> str:
         True
     """
     values = [point.value for point in trend.points]
-    edges = [edge for edge in (trend.low, trend.high) if edge is not None]
-    top, bottom = max(*values, *edges, values[0]), min(*values, *edges, values[0])
+    bottom, top = min(values), max(values)
+    room = (top - bottom) or 1.0
+    band: tuple[float, float] | None = None
+    if trend.low is not None and trend.high is not None:
+        band = max(trend.low, bottom - room), min(trend.high, top + room)  # far limits must not make the line flat
+        bottom, top = min(bottom, band[0]), max(top, band[1])
     if top == bottom:
         top, bottom = top + 1, bottom - 1
 
@@ -77,9 +102,9 @@ def trend_picture(trend: Trend) -> str:
         return _EDGE + (_WIDE - 2 * _EDGE) * number / max(len(values) - 1, 1)
 
     parts = []
-    if trend.low is not None and trend.high is not None:
-        high = y(trend.low) - y(trend.high)
-        parts.append(f'<rect class="de-tb" x="0" y="{y(trend.high):.1f}" width="{_WIDE}" height="{high:.1f}"/>')
+    if band is not None:
+        high = max(y(band[0]) - y(band[1]), 0.0)
+        parts.append(f'<rect class="de-tb" x="0" y="{y(band[1]):.1f}" width="{_WIDE}" height="{high:.1f}"/>')
     line = " ".join(f"{x(number):.1f},{y(value):.1f}" for number, value in enumerate(values))
     parts.append(f'<polyline class="de-ty" points="{line}"/>')
     for number, point in enumerate(trend.points):
@@ -99,32 +124,30 @@ def trend_picture(trend: Trend) -> str:
 
 def _said(found: Trends) -> str:
     given = ", ".join(f"{name}={value_words(value)}" for name, value in found.params.items())
-    wait = f"; from {LEAST} on, what is unusual is marked" if found.runs < LEAST else ""
+    wait = f"; after {LEAST}, what is unusual is marked" if found.runs <= LEAST else ""
     return f"{count(found.runs, 'good run')}{f' given {given}' if given else ''}{wait}"
 
 
-def _row(trend: Trend) -> TrendRow:
+def _row(trend: Trend, files: dict[str, str], runs: int) -> TrendRow:
     marked = [point for point in reversed(trend.points) if point.is_unusual]
-    is_last = trend.points[-1].is_unusual
-    mark = Mark("unusual", "warn", "triangle") if is_last else None
+    mark = Mark("unusual", "warn", "triangle") if trend.points[-1].is_unusual else None
     return TrendRow(
-        _name(trend),
-        " · ".join(_words(trend)),
+        f"{files[trend.name] if trend.of == 'output' else trend.name or 'whole run'}: {trend.kind}",
+        " · ".join(_words(trend, runs)),
         trend_picture(trend),
         mark,
-        tuple((point.run_id, _point_words(trend, point)) for point in marked),
+        tuple((point.run_id, _point_words(trend, point)) for point in marked[:MOST_TOLD]),
+        len(marked[MOST_TOLD:]),
     )
 
 
-def _words(trend: Trend) -> Iterator[str]:
+def _words(trend: Trend, runs: int) -> Iterator[str]:
     yield f"last {_value(trend, trend.points[-1].value)}"
     if trend.low is not None and trend.high is not None:
-        yield f"usual {_value(trend, trend.low)} to {_value(trend, trend.high)}"
-
-
-def _name(trend: Trend) -> str:
-    whole = trend.name or "whole run"
-    return f"{PurePath(whole).name if '/' in whole or chr(92) in whole else whole}: {trend.kind}"
+        is_far = trend.high > _FAR * max(1.0, *(point.value for point in trend.points))
+        yield f"usual {_value(trend, trend.low)} {'or more' if is_far else f'to {_value(trend, trend.high)}'}"
+    elif runs > LEAST:
+        yield f"{count(len(trend.points), 'value')}, too few to say what is usual"
 
 
 def _what(trend: Trend) -> str:
@@ -136,7 +159,7 @@ def _value(trend: Trend, value: float) -> str:
 
 
 def _point_words(trend: Trend, point: TrendPoint) -> str:
-    at = datetime.fromisoformat(point.at_utc).astimezone().strftime("%Y-%m-%d %H:%M")
+    at = local_time(point.at_utc)[: len("2026-01-05 06:30")]
     return f"{at}: {_value(trend, point.value)}{', unusual' if point.is_unusual else ''}"
 
 

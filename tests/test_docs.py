@@ -15,6 +15,10 @@ from typing import Any
 import pytest
 
 import data_engine
+from data_engine import helpers
+from data_engine.flow.context import WorkspaceConfigContext
+from data_engine.flow.debug import FlowDebugContext
+from data_engine.flow.locations import MirrorContext, SourceContext
 
 OF_OTHER_SYSTEMS = ("_posix",) if sys.platform == "win32" else ("_windows", "_win32")
 
@@ -97,15 +101,50 @@ def test_a_public_name_says_what_it_is_with_an_example(name: str) -> None:
     assert any(">>>" in text for text in texts)
 
 
-@pytest.mark.parametrize("name", ["Batch", "FileRef", "Flow", "FlowContext", "Workspace"])
+HANDED_OUT = (SourceContext, MirrorContext, WorkspaceConfigContext, FlowDebugContext, helpers.TableSchema)
+"""What authors are given without importing its class, and a class of the helpers."""
+
+PUBLIC = {value.__name__: value for name in data_engine.__all__ if inspect.isclass(value := getattr(data_engine, name))}
+PUBLIC |= {kind.__name__: kind for kind in HANDED_OUT}
+
+
+def members(kind: type) -> Iterator[tuple[str, Any]]:
+    """Its public methods and properties, also those of our classes that it is made of."""
+    for base in kind.__mro__:
+        if base.__module__.startswith("data_engine"):
+            yield from ((name, value) for name, value in vars(base).items() if not name.startswith("_"))
+
+
+@pytest.mark.parametrize("name", PUBLIC)
 def test_every_public_method_says_what_it_gives(name: str) -> None:
     """Methods and properties alike; `help()` is read in a notebook."""
-    value = getattr(data_engine, name)
     undocumented = [
         key
-        for key, member in vars(value).items()
-        if not key.startswith("_") and (callable(member) or isinstance(member, (property, classmethod, staticmethod)))
+        for key, member in members(PUBLIC[name])
+        if (callable(member) or isinstance(member, (property, classmethod, staticmethod)))
         if not (inspect.getdoc(member) or "").strip()
     ]
 
     assert undocumented == []
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_every_public_method_shows_an_example(name: str) -> None:
+    """Properties are in that of their class."""
+    without = [
+        key
+        for key, member in members(PUBLIC[name])
+        if (inspect.isfunction(member) or isinstance(member, (classmethod, staticmethod)))
+        if ">>>" not in (inspect.getdoc(member) or "")
+    ]
+
+    assert without == []
+
+
+@pytest.mark.parametrize("name", helpers.__all__)
+def test_every_helper_says_what_it_is_what_it_raises_and_shows_an_example(name: str) -> None:
+    """As `frame.de` shows it too."""
+    told = inspect.getdoc(getattr(helpers, name)) or ""
+
+    assert "Raises:" in told
+    assert ">>>" in told

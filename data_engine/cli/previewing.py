@@ -20,8 +20,8 @@ from data_engine.cli.options import (
     source_from_shell,
 )
 from data_engine.cli.output import plain, print_json, say
+from data_engine.cut import both_ends
 from data_engine.errors import FlowExecutionError, FlowValidationError, OwnedElsewhereError, WorkspaceError
-from data_engine.ledger.log_limits import both_ends
 from data_engine.shown import text_with_samples
 
 if TYPE_CHECKING:

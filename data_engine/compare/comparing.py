@@ -16,6 +16,7 @@ from data_engine.compare.difference import MOST_SAMPLES, Difference, Named, Rows
 from data_engine.compare.files import Bytes, Content, Json, NoTable, OneTable, Several, read_file
 from data_engine.compare.forms import TOLERANCE, are_equal
 from data_engine.compare.tables import Frame, ParquetFile, Table, compare_tables
+from data_engine.cut import beginning
 from data_engine.errors import FlowValidationError, message_of
 from data_engine.flow.batch import Batch, ItemError
 
@@ -230,8 +231,8 @@ def words(value: object) -> str:
     if isinstance(value, (list, tuple, set, frozenset, dict, Batch)):
         return f"{type(value).__name__} of {len(value):,}"
     if isinstance(value, _PLAIN):
-        text = repr(value)
-        return text if len(text) <= _LONGEST_WORDS else f"{text[: _LONGEST_WORDS - 1]}…"
+        text = repr(value[: 2 * _LONGEST_WORDS] if isinstance(value, (str, bytes)) else value)
+        return beginning(text, _LONGEST_WORDS)
     return type(value).__qualname__
 
 

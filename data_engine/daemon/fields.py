@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
+from data_engine.cut import beginning
 from data_engine.errors import FlowValidationError
 
 MOST_COUNTED = 1_000_000_000
@@ -76,9 +77,8 @@ def _value(value: Any, name: str, field: Field, where: str) -> Any:
     if value is None and field.default is not _REQUIRED:
         return field.default
     if not field.fits(value):
-        shown = repr(value)
         raise BadRequestError(
-            f"{name} must be {field.words}, not {shown if len(shown) <= 200 else shown[:200] + '…'}",
+            f"{name} must be {field.words}, not {beginning(repr(value), 200)}",
             where=where,
             fix=f"give {name} as {field.words}",
         )

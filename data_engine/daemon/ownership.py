@@ -276,7 +276,7 @@ class Ownership:
         """Fix a damaged list; what was lost, in words.
 
         Raises:
-            WorkspaceError: there is nothing to repair, or it cannot be.
+            WorkspaceError: it cannot be repaired.
         """
         return await self._wait_for(self._keeper.repair())
 

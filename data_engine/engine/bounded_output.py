@@ -1,4 +1,4 @@
-"""What a preview prints, bounded: a step that prints a line for each row must not drown the notebook it runs in."""
+"""What a preview, or a run in a kernel, prints, bounded: a step that prints each row must not drown the notebook it runs in."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
 
+from data_engine.cut import both_ends
 from data_engine.engine.capture import is_captured
-from data_engine.ledger.log_limits import LogBound, gap
+from data_engine.ledger.log_limits import MAX_LINE, LogBound, gap
 
 FIRST_LINES, LAST_LINES = 2_000, 200
 
@@ -46,12 +47,12 @@ class _Bounded:
 
     def write(self, text: str) -> int:
         for part in text.splitlines(keepends=True):
-            if ("\n" not in part and not self._bound.is_full) or self._bound.takes(
-                len(part)
-            ):  # a part of a line, or a bar that is drawn anew
-                self._original.write(part)
+            shown = _clipped(part)
+            is_line = "\n" in part  # else a part of one, or a bar that is drawn anew
+            if self._bound.takes(len(shown), is_line=is_line):
+                self._original.write(shown)
             else:
-                self._bound.hold(part, len(part))
+                self._bound.hold(shown, len(shown))
         return len(text)
 
     def writelines(self, texts: Any) -> None:
@@ -68,3 +69,11 @@ class _Bounded:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._original, name)
+
+
+def _clipped(part: str) -> str:
+    """A line, or what was printed of one, with both ends where nobody reads it to its end."""
+    if len(part) <= MAX_LINE:
+        return part
+    line = part.rstrip("\r\n")
+    return both_ends(line, MAX_LINE) + part[len(line) :]

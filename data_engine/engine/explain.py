@@ -260,7 +260,7 @@ def _newest_writers(
     if not isinstance(trigger, Poll):
         last_utc = "" if flow.last_run is None else flow.last_run.started_at_utc
         newer = [run for run in found.values() if run.started_at_utc >= last_utc]
-        return {None: newer[-1]} if newer else {}
+        return {None: max(newer, key=lambda run: run.started_at_utc)} if newer else {}
     states = source.memory(flow.entry.name).states
     writers: dict[str | None, Run] = {}
     for key, run in found.items():

@@ -24,6 +24,7 @@ from data_engine.engine.progress import ProgressLine
 from data_engine.engine.run import make_context, outcome_of, require_source, require_steps
 from data_engine.engine.scratch import Scratch
 from data_engine.engine.scratch_folders import scratch_of
+from data_engine.engine.shown_result import bound_display
 from data_engine.engine.stale import stale_helpers
 from data_engine.errors import FlowValidationError, GroupBusyError, PreviewInterruptedError
 from data_engine.flow.control import StepControl
@@ -109,6 +110,7 @@ def preview(
         is_in_place=write,
         past=tuple(map(Path, runner.past)),
     )
+    bound_display(value)
     show_caption(caption(_last))
     return value
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from data_engine.cut import beginning
 from data_engine.engine.candidates import Source
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.memo.inputs import MOST_FILES, RunFiles, current_files, noting
@@ -143,19 +144,28 @@ def params_text(given: Mapping[str, Any]) -> str | None:
     """
     if not given:
         return None
-    shown = {name: MASK if isinstance(value, Secret) else wire_of(value) for name, value in given.items()}
-    text = json.dumps(masked_in(shown), separators=(",", ":"), default=_said)
+    shown = {name: MASK if isinstance(value, Secret) else value for name, value in given.items()}
+    try:
+        text = _json({name: wire_of(value) for name, value in shown.items()})
+    except (TypeError, ValueError, RecursionError):  # a key that is no text, NaN, a value that holds itself
+        text = _json({name: _said(value) for name, value in shown.items()})
     return (
         text if len(text) <= MOST_PARAMS else json.dumps({"...": f"too long to be recorded: {len(text):,} characters"})
     )
 
 
+def _json(shown: Mapping[str, Any]) -> str:
+    return json.dumps(masked_in(dict(shown)), separators=(",", ":"), default=_said, allow_nan=False)
+
+
 def _said(value: object) -> str:
+    if isinstance(value, str):
+        return value
     try:
         text = repr(value)
     except Exception:
         text = f"a {type(value).__name__}"
-    return text if len(text) <= 200 else f"{text[:197]}..."
+    return beginning(text, 200)
 
 
 def _begun_here() -> RunAbout:

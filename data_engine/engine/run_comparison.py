@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from data_engine.engine.fact import lasting_words
 from data_engine.engine.local_workspace import LocalWorkspace
-from data_engine.engine.run_facts import value_words
+from data_engine.engine.run_facts import by_label, value_words
 from data_engine.errors import FlowValidationError
 from data_engine.ledger import deployments as ledger_rows
 from data_engine.model import Deployment, Run, RunFile, StepRun
@@ -94,6 +94,7 @@ def compare(home: LocalWorkspace, a: Run, b: Run) -> Comparison:
         notes = (f"they are of different flows: {a.flow} and {b.flow}", *notes)
     if unknown := [run.run_id[:8] for run in (a, b) if run.environment is None]:
         notes = (*notes, f"of {' and '.join(unknown)} only times, steps and errors were recorded")
+    before, after = by_label(ledger.steps(a.run_id)), by_label(ledger.steps(b.run_id))
     return Comparison(
         a.run_id,
         b.run_id,
@@ -102,8 +103,8 @@ def compare(home: LocalWorkspace, a: Run, b: Run) -> Comparison:
         changes(a.params or {}, b.params or {}),
         _inputs(a, b),
         _environment(a, b, ledger.environment(a.environment or ""), ledger.environment(b.environment or "")),
-        _rows(a, b, ledger.steps(a.run_id), ledger.steps(b.run_id)),
-        _durations(a, b, ledger.steps(a.run_id), ledger.steps(b.run_id)),
+        _rows(a, b, before, after),
+        _durations(a, b, before, after),
         notes,
     )
 
@@ -188,18 +189,18 @@ def _name_and_version(distribution: str) -> tuple[str, str]:
     return name, version
 
 
-def _rows(a: Run, b: Run, before: Sequence[StepRun], after: Sequence[StepRun]) -> tuple[Change, ...]:
+def _rows(a: Run, b: Run, before: Mapping[str, StepRun], after: Mapping[str, StepRun]) -> tuple[Change, ...]:
     steps = [
-        {f"{one.label} {word}": getattr(one, f"rows_{word}") for one in found for word in ("in", "out")}
+        {f"{label} {word}": getattr(one, f"rows_{word}") for label, one in found.items() for word in ("in", "out")}
         for found in (before, after)
     ]
     outputs = [{one.path: one.rows for one in run.outputs} for run in (a, b)]
     return (*changes(*steps), *changes(*outputs))[:_MOST]
 
 
-def _durations(a: Run, b: Run, before: Sequence[StepRun], after: Sequence[StepRun]) -> tuple[Change, ...]:
+def _durations(a: Run, b: Run, before: Mapping[str, StepRun], after: Mapping[str, StepRun]) -> tuple[Change, ...]:
     times = [
-        {"the run": run.elapsed_s, **{one.label: one.elapsed_s for one in steps}}
+        {"the run": run.elapsed_s, **{label: one.elapsed_s for label, one in steps.items()}}
         for run, steps in ((a, before), (b, after))
     ]
     return tuple(one for one in changes(*times) if _is_telling(one.before, one.after))

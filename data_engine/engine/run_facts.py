@@ -93,6 +93,22 @@ def rows_words(step: StepRun) -> str:
     return " → ".join("?" if count is None else f"{count:,}" for count in (step.rows_in, step.rows_out))
 
 
+def by_label(steps: Sequence[StepRun]) -> dict[str, StepRun]:
+    """The steps of a run by their labels; of two with one label the second is called so.
+
+    Example:
+        >>> list(by_label([StepRun("3f", number, "Clean", "success", "t0") for number in range(2)]))
+        ['Clean', 'Clean (2)']
+    """
+    found: dict[str, StepRun] = {}
+    for step in steps:
+        name, number = step.label, 2
+        while name in found:
+            name, number = f"{step.label} ({number})", number + 1
+        found[name] = step
+    return found
+
+
 def _git(run: Run) -> str:
     if run.git_commit is None:
         return ""

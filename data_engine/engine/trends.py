@@ -6,8 +6,8 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import PurePath
 
+from data_engine.engine.run_facts import by_label
 from data_engine.engine.unusual import MOST, Past
 from data_engine.ledger.ledger import Ledger
 from data_engine.model import Run, StepRun
@@ -17,7 +17,9 @@ from data_engine.shown import Shown
 SHOWN = 100
 """The newest runs that a trend shows."""
 
-_FLOORS = {"rows": 1.0, "duration": 1.0}
+_FLOOR = 1.0
+"""One row, or one second: a smaller difference is never unusual."""
+
 _OFTEN = 0.5
 
 
@@ -33,14 +35,18 @@ class TrendPoint(Record):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trend(Record):
-    """A value over the runs, the oldest first. `name` is a step's label, an output's path, or "" for the whole run;
-    `kind` is "rows" or "duration" (seconds). The newest value is unusual below `low` or above `high`; None with too few runs."""
+    """A value over the runs, the oldest first, `of` a "step" by its label (of two alike the second is "Clean (2)"), an "output"
+    by its path or its folder's, or the whole "run", whose `name` is "".
+
+    `kind` is "rows" or "duration" (seconds). The newest value is unusual below `low` or above `high`; None with too few runs.
+    """
 
     name: str
     kind: str
     points: tuple[TrendPoint, ...] = field(metadata={"of": TrendPoint.read})
     low: float | None = None
     high: float | None = None
+    of: str = "step"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,9 +87,9 @@ def like_runs(newest: Sequence[Run]) -> list[Run]:
     return [run for run, params in zip(newest, given, strict=True) if params == most][::-1]
 
 
-def trend(name: str, kind: str, told: Sequence[tuple[Run, float]]) -> Trend:
+def trend(name: str, kind: str, told: Sequence[tuple[Run, float]], *, of: str = "step") -> Trend:
     """The newest of the values as a trend, each judged by those before it."""
-    past = Past(floor=_FLOORS[kind])
+    past = Past(floor=_FLOOR)
     points = []
     limits = None
     for number, (run, value) in enumerate(told):
@@ -93,8 +99,8 @@ def trend(name: str, kind: str, told: Sequence[tuple[Run, float]]) -> Trend:
             points.append(TrendPoint(run.run_id, run.started_at_utc, value, is_unusual))
         past.add(value)
     if limits is None:
-        return Trend(name, kind, tuple(points))
-    return Trend(name, kind, tuple(points), max(limits.low, 0.0), max(limits.high, 0.0))
+        return Trend(name, kind, tuple(points), of=of)
+    return Trend(name, kind, tuple(points), max(limits.low, 0.0), max(limits.high, 0.0), of)
 
 
 def _trends(runs: Sequence[Run], steps: Mapping[str, Sequence[StepRun]]) -> Iterator[Trend]:
@@ -104,30 +110,46 @@ def _trends(runs: Sequence[Run], steps: Mapping[str, Sequence[StepRun]]) -> Iter
         written.setdefault(name, []).append((run, rows))
     told: dict[tuple[str, str], list[tuple[Run, float]]] = {}
     for run in runs:
-        for step in steps.get(run.run_id, ()):
+        for label, step in by_label(steps.get(run.run_id, ())).items():
             if step.rows_out is not None:
-                told.setdefault((step.label, "rows"), []).append((run, float(step.rows_out)))
+                told.setdefault((label, "rows"), []).append((run, float(step.rows_out)))
             if step.elapsed_s is not None:
-                told.setdefault((step.label, "duration"), []).append((run, step.elapsed_s))
-    yield from (trend(name, "rows", values) for name, values in written.items() if len(values) > 1)
+                told.setdefault((label, "duration"), []).append((run, step.elapsed_s))
+    yield from (trend(name, "rows", values, of="output") for name, values in written.items() if len(values) > 1)
     yield from (
         trend(name, kind, values) for (name, kind), values in told.items() if kind == "rows" and len(values) > 1
     )
     whole = [(run, run.elapsed_s) for run in runs if run.elapsed_s is not None]
     if len(whole) > 1:
-        yield trend("", "duration", whole)
+        yield trend("", "duration", whole, of="run")
     yield from (
         trend(name, kind, values) for (name, kind), values in told.items() if kind != "rows" and len(values) > 1
     )
 
 
 def _written(runs: Sequence[Run]) -> Iterator[tuple[Run, str, float]]:
-    """The rows of each output: by its path where most runs write it, else all that a run wrote into its folder."""
+    """The rows of each output: by its path where most runs write it, else all that a run wrote into its folder.
+
+    A run that wrote more files than are named by their paths says nothing of a folder.
+    """
     often = Counter(file.path for run in runs for file in run.outputs if file.rows is not None)
     for run in runs:
         rows: Counter[str] = Counter()
         for file in run.outputs:
-            if file.rows is not None:
-                is_own = often[file.path] >= _OFTEN * len(runs)
-                rows[file.path if is_own else f"{PurePath(file.path).parent}"] += file.rows
+            if file.rows is None:
+                continue
+            if often[file.path] >= _OFTEN * len(runs):
+                rows[file.path] += file.rows
+            elif not run.more_outputs:
+                rows[_folder(file.path)] += file.rows
         yield from ((run, name, float(number)) for name, number in rows.items())
+
+
+def _folder(path: str) -> str:
+    """The folder of a file as its run named it, on whichever system.
+
+    Example:
+        >>> _folder("/out/days/1.parquet"), _folder(r"C:\\out\\1.parquet")
+        ('/out/days', 'C:\\\\out')
+    """
+    return path[: max(path.rfind("/"), path.rfind("\\"), 1)]

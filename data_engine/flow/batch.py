@@ -79,7 +79,12 @@ class FileRef(os.PathLike[str]):
         return self.path.parent
 
     def exists(self) -> bool:
-        """Whether the file is still there."""
+        """Whether the file is still there.
+
+        Example:
+            >>> FileRef("/nowhere/a.csv").exists()
+            False
+        """
         return os.path.exists(self._text)
 
     def __fspath__(self) -> str:
@@ -126,6 +131,8 @@ class Batch(Generic[T], Shown):
 
     items: tuple[T, ...]
 
+    _repr_pretty_ = Shown._repr_pretty_  # IPython takes a class's own `__repr__` for nearer than what it inherits
+
     def __post_init__(self) -> None:
         given: object = self.items
         if not isinstance(given, tuple):
@@ -155,6 +162,10 @@ class Batch(Generic[T], Shown):
 
         Raises:
             FlowValidationError: an item has no usable name.
+
+        Example:
+            >>> Batch((FileRef("/in/a.csv"), Path("/in/b.csv"))).names()
+            ('a.csv', 'b.csv')
         """
         return tuple(_item_name(item) for item in self.items)
 
@@ -163,15 +174,29 @@ class Batch(Generic[T], Shown):
 
         Raises:
             FlowValidationError: an item has no usable path.
+
+        Example:
+            >>> Batch((FileRef("/in/a.csv"), Path("/in/b.csv"))).paths()
+            (PosixPath('/in/a.csv'), PosixPath('/in/b.csv'))
         """
         return tuple(_item_path(item) for item in self.items)
 
     def ok(self) -> Batch[T]:
-        """The items that are not `ItemError`s, in order."""
+        """The items that are not `ItemError`s, in order.
+
+        Example:
+            >>> Batch((1, ItemError("b.csv", ValueError("no rows")))).ok()
+            Batch(items=(1,))
+        """
         return Batch(tuple(item for item in self.items if not isinstance(item, ItemError)))
 
     def errors(self) -> Batch[ItemError]:
-        """The `ItemError`s, in order."""
+        """The `ItemError`s, in order.
+
+        Example:
+            >>> [error.item for error in Batch((1, ItemError("b.csv", ValueError("no rows")))).errors()]
+            ['b.csv']
+        """
         return Batch(tuple(item for item in self.items if isinstance(item, ItemError)))
 
 

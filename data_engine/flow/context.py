@@ -29,9 +29,10 @@ class FlowContext(Shown):
     """The active run, as each step sees it.
 
     `current` is the previous step's result (None before the first step), `objects` what `save_as` named, `source` and
-    `mirror` the path tables, `metadata` the run's facts, `params` what the run was given (an instance of the class of `Flow.params`), `config` and
-    `database()` the workspace's files, `debug` a place for frames worth a look (None without a workspace). `scheduled_for` is
-    the aware time of the slot that a scheduled run is for, also when it catches up or is a backfill's; else None. `error` is
+    `mirror` the path tables (None where the flow has none), `metadata` the run's facts: `started_at_utc`, `run_id`, `step_outputs`
+    and of a file its `file_hash`. `params` is what the run was given (an instance of the class of `Flow.params`), `config` and
+    `database()` are the workspace's files, `debug` is a place for frames worth a look (None without a workspace). `scheduled_for`
+    is the aware time of the slot that a scheduled run is for, also when it catches up or is a backfill's; else None. `error` is
     the failure of this source after `run_once(on_error="continue")`.
 
     Example:
@@ -56,6 +57,8 @@ class FlowContext(Shown):
     control: StepControl = field(default_factory=StepControl, repr=False, compare=False)
     places: Places = field(default=IN_PLACE, repr=False, compare=False)
 
+    _repr_pretty_ = Shown._repr_pretty_  # IPython takes a class's own `__repr__` for nearer than what it inherits
+
     def database(self, name: str, read_only: bool = False) -> Path:
         """The path of `databases/<name>` in the workspace; its folder exists, the file may not.
 
@@ -64,6 +67,13 @@ class FlowContext(Shown):
 
         Raises:
             FlowValidationError: the flow belongs to no workspace, or the name is absolute or leaves the folder.
+
+        Example:
+            >>> import tempfile
+            >>> context = FlowContext(flow_name="claims", group="Claims", workspace_root=Path(tempfile.mkdtemp()))
+            >>> path = context.database("marts/claims.duckdb")
+            >>> path.name, path.parent.is_dir(), path.exists()
+            ('claims.duckdb', True, False)
         """
         if self.workspace_root is None:
             raise FlowValidationError(
@@ -90,6 +100,13 @@ class FlowContext(Shown):
 
         Raises:
             FlowValidationError: it is not on this machine, or shorter than 6 characters.
+
+        Example:
+            >>> import os
+            >>> os.environ["DATA_ENGINE_SECRET_DWH"] = "correct horse"
+            >>> print(FlowContext(flow_name="claims", group="Claims").secret("dwh"))
+            ***
+            >>> del os.environ["DATA_ENGINE_SECRET_DWH"]
         """
         from data_engine.workspace.secret_store import find_secret
 
@@ -100,6 +117,14 @@ class FlowContext(Shown):
 
         Raises:
             FlowValidationError: the file is gone.
+
+        Example:
+            >>> import tempfile
+            >>> path = Path(tempfile.mkdtemp(), "a.csv")
+            >>> _ = path.write_text("12345")
+            >>> source = SourceContext(path.parent, path, Path("a.csv"))
+            >>> FlowContext(flow_name="claims", group="Claims", source=source).source_metadata().size_bytes
+            5
         """
         if self.source is None or self.source.path is None:
             return None
@@ -118,6 +143,10 @@ class FlowContext(Shown):
 
         Raises:
             FlowValidationError: `level` is not a word.
+
+        Example:
+            >>> context = FlowContext(flow_name="claims", group="Claims")
+            >>> context.log("3 rows have no day", level="WARNING")
         """
         if not isinstance(level, str) or not level.strip():
             raise FlowValidationError(
@@ -133,6 +162,10 @@ class FlowContext(Shown):
 
         Raises:
             FlowValidationError: `done` or `total` is not a whole number of at least 0.
+
+        Example:
+            >>> context = FlowContext(flow_name="claims", group="Claims")
+            >>> context.progress(done=3, total=10)
         """
         for name, value in (("done", done), ("total", total)):
             if value is None and name == "total":
@@ -180,6 +213,14 @@ class WorkspaceConfigContext:
 
         Raises:
             FlowValidationError: the folder cannot be read.
+
+        Example:
+            >>> import tempfile
+            >>> root = Path(tempfile.mkdtemp())
+            >>> (root / "config").mkdir()
+            >>> _ = (root / "config" / "rates.toml").write_text("rate = 2")
+            >>> WorkspaceConfigContext(root).names()
+            ('rates',)
         """
         folder = self.config_dir
         if folder is None:
@@ -203,6 +244,15 @@ class WorkspaceConfigContext:
 
         Raises:
             FlowValidationError: a blank or escaping name, or a file that is not TOML; names the file and the line.
+
+        Example:
+            >>> import tempfile
+            >>> root = Path(tempfile.mkdtemp())
+            >>> (root / "config").mkdir()
+            >>> _ = (root / "config" / "rates.toml").write_text("rate = 2")
+            >>> config = WorkspaceConfigContext(root)
+            >>> config.get("rates"), config.get("other")
+            ({'rate': 2}, None)
         """
         folder = self.config_dir
         if not isinstance(name, str) or not name.strip():
@@ -220,6 +270,14 @@ class WorkspaceConfigContext:
 
         Raises:
             FlowValidationError: no such file (lists those there are), or the flow belongs to no workspace.
+
+        Example:
+            >>> import tempfile
+            >>> root = Path(tempfile.mkdtemp())
+            >>> (root / "config").mkdir()
+            >>> _ = (root / "config" / "rates.toml").write_text("rate = 2")
+            >>> WorkspaceConfigContext(root).require("rates")["rate"]
+            2
         """
         value = self.get(name)
         if value is not None:
@@ -239,7 +297,19 @@ class WorkspaceConfigContext:
         )
 
     def all(self) -> dict[str, dict[str, Any]]:
-        """Every config file's content by name."""
+        """Every config file's content by name.
+
+        Raises:
+            FlowValidationError: one of them is not TOML; names the file and the line.
+
+        Example:
+            >>> import tempfile
+            >>> root = Path(tempfile.mkdtemp())
+            >>> (root / "config").mkdir()
+            >>> _ = (root / "config" / "rates.toml").write_text("rate = 2")
+            >>> WorkspaceConfigContext(root).all()
+            {'rates': {'rate': 2}}
+        """
         return {name: self.require(name) for name in self.names()}
 
     def _load(self, path: Path) -> dict[str, Any] | None:

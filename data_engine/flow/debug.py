@@ -50,6 +50,15 @@ class FlowDebugContext:
 
         Raises:
             FlowValidationError: not a Polars frame, or it cannot be written.
+
+        Example:
+            >>> import tempfile
+            >>> root = Path(tempfile.mkdtemp())
+            >>> debug = FlowDebugContext(root, workspace_id="team", flow_name="claims", run_id="3f", source_path=None)
+            >>> import polars as pl
+            >>> path = debug.save_frame(pl.DataFrame({"amount": [1, 2]}), name="clean")
+            >>> pl.read_parquet(path).height, path.with_suffix(".json").is_file()
+            (2, True)
         """
         import polars as pl
 
@@ -79,6 +88,14 @@ class FlowDebugContext:
 
         Raises:
             FlowValidationError: it contains itself, or cannot be written.
+
+        Example:
+            >>> import tempfile
+            >>> root = Path(tempfile.mkdtemp())
+            >>> debug = FlowDebugContext(root, workspace_id="team", flow_name="claims", run_id="3f", source_path=None)
+            >>> path = debug.save_json({"rows": 3}, name="counts")
+            >>> path.name.startswith("claims__step__"), path.name.endswith("__counts.json")
+            (True, True)
         """
         saved_at = utc_text(time.time())
         path = self._path(saved_at, name, ".json")

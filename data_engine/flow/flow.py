@@ -229,6 +229,11 @@ class Flow(Shown):
 
         Raises:
             FlowValidationError: `root` is no path, or the source folder of a flow that takes every extension.
+
+        Example:
+            >>> flow = Flow(group="Claims").mirror(root="/out", staged=True)
+            >>> flow.is_staged
+            True
         """
         authored = author_path(root, where="Flow.mirror(root=...)")
         if not isinstance(staged, bool):
@@ -341,6 +346,11 @@ class Flow(Shown):
 
         Raises:
             FlowValidationError: `fn` cannot be called with one context, or a blank name.
+
+        Example:
+            >>> flow = Flow(group="Demo").step(lambda context: 21, save_as="half").step(lambda context: 2 * context.current, use="half")
+            >>> flow.last_saved, [step.use for step in flow.steps]
+            ('half', [None, 'half'])
         """
         check_step(fn, "step")
         return self._with(fn, use, save_as, label, default_label(fn), function_name(fn), "step")
@@ -404,11 +414,19 @@ class Flow(Shown):
     ) -> Self:
         """The flow with a step that finds files and returns them as a `Batch` of `FileRef`, in path order.
 
-        It looks in `root`, or in the source's root without one, and skips hidden, temporary and lock files as watching
-        does.
+        It looks in `root`, or in the source's root without one, with `recursive` in its subfolders too, and skips hidden,
+        temporary and lock files as watching does.
 
         Raises:
             FlowValidationError: wrong extensions or root. At run time: a folder that does not exist.
+
+        Example:
+            >>> import tempfile
+            >>> from data_engine import Flow
+            >>> folder = Path(tempfile.mkdtemp())
+            >>> _ = [(folder / name).write_text("1") for name in ("b.csv", "a.csv", "~$a.csv", "notes.txt")]
+            >>> Flow(group="Demo").collect(".csv", root=folder).preview().names()
+            ('a.csv', 'b.csv')
         """
         where = "Flow.collect(extensions)"
         wanted = parse_extensions(extensions, where=where)

@@ -61,13 +61,27 @@ class SourceContext:
 
         Raises:
             FlowValidationError: no concrete file, or a blank extension.
+
+        Example:
+            >>> source = SourceContext(Path("/in"), Path("/in/a/b.xlsx"), Path("a/b.xlsx"))
+            >>> source.with_suffix(".parquet").as_posix()
+            '/in/a/b.parquet'
         """
         return self.root / _swap_suffix(self.relative_path, suffix, "source.with_suffix")
 
     with_extension = with_suffix
 
     def file(self, name: str) -> Path:
-        """`name` beside the file."""
+        """`name` beside the file.
+
+        Raises:
+            FlowValidationError: a name that leaves the root.
+
+        Example:
+            >>> source = SourceContext(Path("/in"), Path("/in/a/b.xlsx"), Path("a/b.xlsx"))
+            >>> source.file("n.json").as_posix()
+            '/in/a/n.json'
+        """
         return inside(self.root, name, start=self.folder, where="source.file")
 
     def namespaced_file(self, name: str) -> Path:
@@ -75,12 +89,26 @@ class SourceContext:
 
         Raises:
             FlowValidationError: no concrete file, or a name that leaves the root.
+
+        Example:
+            >>> source = SourceContext(Path("/in"), Path("/in/a/b.xlsx"), Path("a/b.xlsx"))
+            >>> source.namespaced_file("n.json").as_posix()
+            '/in/a/b/n.json'
         """
         _need_file(self.relative_path, "source.namespaced_file")
         return inside(self.root, name, start=self.dir, where="source.namespaced_file")
 
     def root_file(self, name: str) -> Path:
-        """`name` directly in the root."""
+        """`name` directly in the root.
+
+        Raises:
+            FlowValidationError: a name that leaves the root.
+
+        Example:
+            >>> source = SourceContext(Path("/in"), Path("/in/a/b.xlsx"), Path("a/b.xlsx"))
+            >>> source.root_file("l.csv").as_posix()
+            '/in/l.csv'
+        """
         return inside(self.root, name, where="source.root_file")
 
 
@@ -127,6 +155,12 @@ class MirrorContext:
 
         Raises:
             FlowValidationError: no concrete file, a blank extension, or an earlier source with the same stem.
+
+        Example:
+            >>> import tempfile
+            >>> mirror = MirrorContext(Path(tempfile.mkdtemp()), Path("/in/a/b.xlsx"), Path("a/b.xlsx"))
+            >>> mirror.with_suffix(".parquet").relative_to(mirror.root).as_posix()
+            'a/b.parquet'
         """
         target = self._root / _swap_suffix(self.relative_path, suffix, "mirror.with_suffix")
         self._refuse_shared_stem(target)
@@ -135,7 +169,17 @@ class MirrorContext:
     with_extension = with_suffix
 
     def file(self, name: str) -> Path:
-        """`name` in the mirrored folder; a name the author chose may be shared between sources."""
+        """`name` in the mirrored folder; a name the author chose may be shared between sources.
+
+        Raises:
+            FlowValidationError: a name that leaves the root, or a target that is a source.
+
+        Example:
+            >>> import tempfile
+            >>> mirror = MirrorContext(Path(tempfile.mkdtemp()), Path("/in/a/b.xlsx"), Path("a/b.xlsx"))
+            >>> mirror.file("n.json").relative_to(mirror.root).as_posix()
+            'a/n.json'
+        """
         return self._file(inside(self._root, name, start=self._beside, where="mirror.file"))
 
     def namespaced_file(self, name: str) -> Path:
@@ -143,6 +187,12 @@ class MirrorContext:
 
         Raises:
             FlowValidationError: a name that leaves the root, or an earlier source with the same stem.
+
+        Example:
+            >>> import tempfile
+            >>> mirror = MirrorContext(Path(tempfile.mkdtemp()), Path("/in/a/b.xlsx"), Path("a/b.xlsx"))
+            >>> mirror.namespaced_file("n.json").relative_to(mirror.root).as_posix()
+            'a/b/n.json'
         """
         target = inside(self._root, name, start=self._dir, where="mirror.namespaced_file")
         if self.relative_path is not None:
@@ -150,7 +200,17 @@ class MirrorContext:
         return self._file(target)
 
     def root_file(self, name: str) -> Path:
-        """`name` directly in the mirror root."""
+        """`name` directly in the mirror root.
+
+        Raises:
+            FlowValidationError: a name that leaves the root, or a target that is a source.
+
+        Example:
+            >>> import tempfile
+            >>> mirror = MirrorContext(Path(tempfile.mkdtemp()), Path("/in/a/b.xlsx"), Path("a/b.xlsx"))
+            >>> mirror.root_file("l.csv").relative_to(mirror.root).as_posix()
+            'l.csv'
+        """
         return self._file(inside(self._root, name, where="mirror.root_file"))
 
     def published(self, name: str) -> Path:
@@ -158,11 +218,24 @@ class MirrorContext:
 
         Raises:
             FlowValidationError: a name that leaves the root.
+
+        Example:
+            >>> import tempfile
+            >>> mirror = MirrorContext(Path(tempfile.mkdtemp()), Path("/in/a/b.xlsx"), Path("a/b.xlsx"))
+            >>> mirror.published("l.csv").exists()
+            False
         """
         return inside(self.final_root, name, where="mirror.published")
 
     def final(self, path: str | os.PathLike[str]) -> Path:
-        """Where a path of this run will be when the run has ended well; of a mirror that is not staged, the path itself."""
+        """Where a path of this run will be when the run has ended well; of a mirror that is not staged, the path itself.
+
+        Example:
+            >>> import tempfile
+            >>> mirror = MirrorContext(Path(tempfile.mkdtemp()), Path("/in/a/b.xlsx"), Path("a/b.xlsx"))
+            >>> mirror.final(mirror.root / "l.csv") == mirror.root / "l.csv"
+            True
+        """
         return self.places.final(Path(path))
 
     def publish(self) -> None:
@@ -170,6 +243,15 @@ class MirrorContext:
 
         Raises:
             FlowValidationError: the mirror is not staged, or a target cannot be replaced.
+
+        Example:
+            >>> import tempfile
+            >>> mirror = MirrorContext(Path(tempfile.mkdtemp()), Path("/in/a/b.xlsx"), Path("a/b.xlsx"))
+            >>> try:
+            ...     mirror.publish()
+            ... except FlowValidationError as error:
+            ...     print(error.what)
+            there is nothing to publish: the mirror is not staged, so what a step writes is seen at once
         """
         self.places.publish()
 

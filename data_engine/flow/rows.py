@@ -37,7 +37,7 @@ def rows_of(value: object) -> int | None:
 
 def parquet_rows(path: str) -> int | None:
     """The rows that a Parquet file says it has, by whichever library is here already; None where none is, or it is no such file."""
-    if not path.endswith(_PARQUET):
+    if not path.lower().endswith(_PARQUET):
         return None
     with suppress(Exception):  # it is damaged, or gone: that is for whoever reads it
         if (parquet := sys.modules.get("pyarrow.parquet")) is not None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from data_engine.cut import beginning
 from data_engine.errors import FlowExecutionError, FlowStoppedError, FlowValidationError, message_of
 from data_engine.flow.batch import Batch
 from data_engine.flow.context import FlowContext
@@ -152,7 +153,7 @@ def _odd_name(files: str) -> str | None:
 
 def _short(item: object) -> str:
     text = str(item) if isinstance(item, (str, os.PathLike, int, float)) else repr(item)
-    return text if len(text) <= 200 else f"{text[:197]}..."
+    return beginning(text, 200)
 
 
 def _missing_object(step: StepSpec, objects: dict[str, Any]) -> FlowValidationError:

@@ -61,7 +61,7 @@ def networkdays(
         mask: seven bools, Monday first: which weekdays are worked. Monday to Friday by default.
 
     Raises:
-        FlowValidationError: a mask that is not seven long or works no day, a text that is no date.
+        FlowValidationError: a mask that is not seven long or works no day, a holiday's text that is no date.
         TypeError: a mask of other than bools, a day of another type.
 
     Reference: https://support.microsoft.com/office/networkdays-function-48e717bf-a7a3-495f-969e-5005e3eb18e7
@@ -98,7 +98,8 @@ def workday(
 ) -> pl.Expr:
     """The day so many working days after `start` (before it, when negative), as Excel's WORKDAY: Date.
 
-    Null where `start` or `days` is null. The column is called "workday". For 0 days a day off gives the next working day, where Excel gives it back.
+    Null where `start` or `days` is null. The column is called "workday". For 0 days a day off gives the next working day,
+    where Excel gives it back.
 
     Args:
         start: a column's name, an expression, or one day for all rows.
@@ -107,7 +108,8 @@ def workday(
         count_first_day: let `start` be the first of the days, working day or not; 0 gives `start`.
 
     Raises:
-        FlowValidationError: a mask that is not seven long or works no day, a text that is no date, more days than a calendar has.
+        FlowValidationError: a mask that is not seven long or works no day, a holiday's text that is no date, more days than a
+            calendar has.
         TypeError: a mask of other than bools, a day or a number of another type.
 
     Reference: https://support.microsoft.com/office/workday-function-f764a5b7-05fc-4494-9486-60d494efbf33
@@ -143,17 +145,22 @@ def propagate_last_value(
     nulls_last: bool | Sequence[bool] = False,
     ignore_nulls: bool = True,
 ) -> pl.Expr:
-    """On every row of a group, the group's last `value` in the order of `sort_by`; the rows of a tie keep their order.
+    """On every row of a group, the group's last `value` in the order of `sort_by`; null where no row of the group counts.
+
+    The rows of a tie keep their order. The column has the value's name and type: in `with_columns` it takes the place of that
+    column, unless it gets another name with `.alias(...)`.
 
     Args:
         value: a column's name or an expression.
-        by: what makes a group; null is a group.
+        by: what makes a group: one or several names or expressions; null is a group.
+        sort_by: the order in a group: one or several names or expressions.
         where: count only the rows where this is true: an expression, or the name of a column of bools.
         descending, nulls_last: of the order, one for all or one for each of `sort_by`.
         ignore_nulls: pass over rows without a value.
 
     Raises:
-        TypeError: an argument is neither name nor expression.
+        FlowValidationError: no column in `by` or `sort_by`, or directions that are not one for each column of `sort_by`.
+        TypeError: an argument is neither name nor expression, a direction no bool.
 
     Example:
         >>> import polars as pl
@@ -178,7 +185,8 @@ def propagate_first_value(
     """On every row of a group, the group's first `value` in the order of `sort_by`; otherwise as `propagate_last_value`.
 
     Raises:
-        TypeError: an argument is neither name nor expression.
+        FlowValidationError: no column in `by` or `sort_by`, or directions that are not one for each column of `sort_by`.
+        TypeError: an argument is neither name nor expression, a direction no bool.
 
     Example:
         >>> import polars as pl
@@ -204,8 +212,9 @@ def visit_counter(
     is its second. Null is a value. The rows of a tie keep their order. The column is called "visit_counter".
 
     Raises:
-        FlowValidationError: one name or expression stands for several columns: list them.
-        TypeError: an argument is neither name nor expression.
+        FlowValidationError: one name or expression stands for several columns (list them), none is given, or directions that
+            are not one for each column of `sort_by`.
+        TypeError: an argument is neither name nor expression, a direction no bool.
 
     Example:
         >>> import polars as pl

@@ -258,7 +258,17 @@ class TableSchema:
             object.__setattr__(self, name, part)
 
     def normalize_column_names(self, df: Frame) -> Frame:
-        """The frame with normal names for those of its columns that this schema names anywhere, or for all if it names none."""
+        """The frame with normal names for those of its columns that this schema names anywhere, or for all if it names none.
+
+        Raises:
+            FlowValidationError: two columns would get one name; a lazy query that fails.
+            TypeError: no Polars frame.
+
+        Example:
+            >>> import polars as pl
+            >>> TableSchema(columns=["Claim Id"]).normalize_column_names(pl.DataFrame({"Claim Id": [1], "Note": [2]})).columns
+            ['claim_id', 'Note']
+        """
         named = [*self.columns, *self.dtypes, *self.rename, *self.drop]
         return normalize_column_names(df, named or None)
 

@@ -25,9 +25,10 @@ from typing import Any
 
 from data_engine import private
 from data_engine.cause import Cause
+from data_engine.cut import both_ends
 from data_engine.errors import FlowValidationError, LedgerError
 from data_engine.files import is_full, trouble_of
-from data_engine.ledger.log_limits import both_ends, clipped
+from data_engine.ledger.log_limits import clipped
 from data_engine.ledger.rows import storable
 from data_engine.ledger.writer import write_events
 from data_engine.model import (

@@ -2,7 +2,7 @@
 
     log = first lines, "n lines are left out here", last lines
 
-KnownSources and what is written are bounded, however much is printed. `last_lines` lets the last ones outlive a killed process.
+Memory and what is written are bounded, however much is printed. `last_lines` lets the last ones outlive a killed process.
 Every limit of a log stands here, and follows from `FIRST`, `LAST` and `MAX_LINE`.
 """
 
@@ -12,6 +12,7 @@ import threading
 from collections import deque
 from typing import Generic, TypeVar
 
+from data_engine.cut import both_ends
 from data_engine.model import LogLine
 
 FIRST_LINES, FIRST_BYTES = 9_000, 3_500_000
@@ -53,12 +54,12 @@ class LogBound(Generic[_T]):
         """Whether no line is one of the first any more."""
         return self._lines <= 0 or self._bytes <= 0
 
-    def takes(self, size_bytes: int) -> bool:
-        """Whether a line of this size is one of the first; else it is to be held."""
+    def takes(self, size_bytes: int, *, is_line: bool = True) -> bool:
+        """Whether a line of this size, or a part of one, is one of the first; else it is to be held."""
         with self._lock:
             if self.is_full:
                 return False
-            self._lines -= 1
+            self._lines -= is_line
             self._bytes -= size_bytes
             return True
 
@@ -105,21 +106,6 @@ def end_of_log(left_out: int, last: list[LogLine]) -> list[LogLine]:
 def clipped(line: LogLine) -> LogLine:
     """The line, with both ends of a message that is too long."""
     return line if len(line.message) <= MAX_LINE else line._replace(message=both_ends(line.message, MAX_LINE))
-
-
-def both_ends(text: str, most: int) -> str:
-    """The text, or of one that is longer than `most` its two ends: an error says at its end what it is.
-
-    Example:
-        >>> both_ends("a" * 100 + "KeyError: 3", 90)
-        'aaaaaaaaaaaaaaa … 66 characters are left out … aaaaaaaaaaaaaaaaaaaKeyError: 3'
-    """
-    if len(text) <= most:
-        return text
-    room = max(most - 45, 0)
-    last = room * 2 // 3
-    first = room - last
-    return f"{text[:first]} … {len(text) - room:,} characters are left out … {text[len(text) - last :]}"
 
 
 def size_of(text: str) -> int:

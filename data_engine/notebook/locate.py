@@ -19,6 +19,7 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, TypeVar
 
+from data_engine.cut import MOST_CELL, MOST_TEXT, both_ends
 from data_engine.errors import FlowExecutionError, FlowValidationError, cell_place
 from data_engine.flow.paths import loading_module_folder
 from data_engine.notebook.compiled import CompiledNotebook
@@ -198,7 +199,8 @@ def _trace_lines(error: BaseException) -> Iterator[str]:
         yield from _frame_lines(one)
         is_told = isinstance(error, FlowExecutionError) and one is error.__cause__  # its text is in the error's own
         if one is not error and not is_told:
-            yield from masked("".join(traceback.format_exception_only(one))).rstrip("\n").split("\n")
+            said = masked("".join(traceback.format_exception_only(one))).rstrip("\n")
+            yield from both_ends(said, MOST_TEXT).split("\n")
 
 
 def _frame_lines(error: BaseException) -> Iterator[str]:
@@ -227,7 +229,7 @@ def _is_authored_file(name: str) -> bool:
 
 
 def _place(file_name: str, line: int) -> Place:
-    text = linecache.getline(file_name, line).rstrip("\r\n")
+    text = both_ends(linecache.getline(file_name, line).rstrip("\r\n"), MOST_CELL)
     match = _CELL_FILE.fullmatch(file_name)
     if match is not None:
         path, cell = Path(match["path"]), int(match["cell"])

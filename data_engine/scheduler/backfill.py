@@ -27,7 +27,8 @@ MOST_RUNS = 100_000
 """Of one backfill."""
 
 _MONTH = re.compile(r"(\d{4})-(\d{2})")
-_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}|\d{8}")
+_WEEK = re.compile(r"\d{4}-?W", re.IGNORECASE)
 _TICK_S = 1e-6
 
 
@@ -235,6 +236,8 @@ def moment(text: str, zone: tzinfo, *, name: str, is_end: bool = False) -> float
         if _DAY.fullmatch(text):
             day = date.fromisoformat(text)
             return _of_days(day, day + timedelta(days=1), zone, is_end)
+        if _WEEK.match(text):  # Python takes a week for the midnight it begins with
+            raise ValueError(text)
         at = datetime.fromisoformat(text)
         return (at if at.tzinfo is not None else at.replace(tzinfo=zone)).timestamp()
     except (ValueError, OverflowError, OSError) as error:

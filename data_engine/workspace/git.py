@@ -36,9 +36,9 @@ def git_state(folder: Path) -> GitState:
     commit = None if git is None else _ask(git, folder, "rev-parse", "--verify", "HEAD")
     if git is None or commit is None:
         return GitState()
-    filters = _ask(git, folder, "config", "--local", "--get-regexp", r"^(filter\.|include)")
-    if filters:
-        return GitState(commit)
+    for scope in ("--local", "--worktree"):  # the latter has a file of its own where the repository says so
+        if _ask(git, folder, "config", scope, "--get-regexp", r"^(filter\.|include)") != "":  # or nobody knows
+            return GitState(commit)
     changes = _ask(git, folder, "status", "--porcelain", "--ignore-submodules", "--", ".")
     return GitState(commit, None if changes is None else bool(changes))
 

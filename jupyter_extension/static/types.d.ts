@@ -277,6 +277,7 @@ export interface TrendRow {
   picture: string;
   mark: Mark | null;
   unusual: [string, string][];
+  more: number;
 }
 
 export interface TrendsView {

@@ -177,6 +177,28 @@ def test_programs_that_a_repository_names_are_not_run(ws: WorkspaceFiles, worksp
     assert workspace.deployments()[0].git_dirty is None
 
 
+def test_what_the_repository_keeps_for_one_worktree_is_looked_at_too(ws: WorkspaceFiles, workspace: Workspace) -> None:
+    """It is another file, which the repository's own configuration can name."""
+
+    def git(*words: str) -> None:
+        name = ("-c", "user.name=a", "-c", "user.email=a@b")
+        subprocess.run(["git", *name, "-C", str(ws.root), *words], check=True, capture_output=True)
+
+    ran = ws.root.parent / "ran"
+    ws.source(".gitattributes", "* filter=evil\n")
+    git("init", "-q")
+    git("add", "-A")
+    git("commit", "-qm", "x")
+    git("config", "extensions.worktreeConfig", "true")
+    git("config", "--worktree", "filter.evil.clean", f"touch {ran}; cat")
+    write(ws, 2)
+
+    workspace.deploy()
+
+    assert not ran.exists()
+    assert workspace.deployments()[0].git_dirty is None
+
+
 def test_without_git_nothing_of_it_is_recorded(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", os.devnull)
     workspace.deploy()

@@ -157,3 +157,19 @@ def test_rows_are_counted_where_a_value_says_them() -> None:
     frame = pl.DataFrame({"a": [1, 2]})
     values = [frame, frame.lazy(), frame.to_arrow(), pa.record_batch({"a": [1]}), duckdb.sql("select 1"), {"a": 1}, "x"]
     assert [rows_of(value) for value in values] == [2, None, 2, 1, None, None, None]
+
+
+def test_params_that_json_cannot_have_are_recorded_by_what_they_say(ws: WorkspaceFiles) -> None:
+    """A key that is no text, a number that is none, a list that holds itself: the run runs, and its record can be read."""
+    ws.module(
+        "claims",
+        "from data_engine import Flow\ndef build(): return Flow('G').step(lambda context: dict(context.params))",
+    )
+    around: list[object] = []
+    around.append(around)
+    params = {"by_place": {(1, 2): "x"}, "rate": float("nan"), "around": around, "month": "2013-01"}
+
+    load_flow("claims", data_root=ws.root).run_once(params=params)
+
+    run = only_run(Workspace(ws.root))
+    assert run.params == {"by_place": "{(1, 2): 'x'}", "rate": "nan", "around": "[[...]]", "month": "2013-01"}

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from xml.etree import ElementTree
 
+import pytest
+
 from data_engine import Workspace
-from data_engine.engine.trends import SHOWN
+from data_engine.engine.trends import SHOWN, Trend, TrendPoint, Trends
+from data_engine.errors import FlowValidationError
 from data_engine.model import FileFacts, RunAbout, RunSpent
 from data_engine.shown import bundle_of
 from jupyter_extension.actions import answer
-from jupyter_extension.trends import trend_picture
+from jupyter_extension.trends import trend_picture, trends_view
 from tests.ledger.events import begin, end, finish, start
 from tests.support import WorkspaceFiles
 
@@ -77,7 +81,6 @@ def test_only_good_runs_that_were_given_the_same_are_alike(ws: WorkspaceFiles) -
 
 def test_few_runs_are_drawn_and_none_is_marked(ws: WorkspaceFiles) -> None:
     workspace = Workspace(ws.root)
-    assert workspace.trends("claims").trends == ()
     for number, rows in enumerate((1000, 1000, 1)):
         ran(workspace, number, rows)
     workspace.home.ledger().flush()
@@ -85,6 +88,111 @@ def test_few_runs_are_drawn_and_none_is_marked(ws: WorkspaceFiles) -> None:
     found = workspace.trends("claims")
     assert [len(one.points) for one in found.trends] == [3] * 5
     assert all(one.low is None for one in found.trends)
-    assert "3 good runs; from 50 on, what is unusual is marked" in (bundle_of(found) or {})["text/plain"]
+    assert "3 good runs; after 50, what is unusual is marked" in (bundle_of(found) or {})["text/plain"]
     for one in found.trends:
         ElementTree.fromstring(trend_picture(one))
+
+
+def test_two_steps_of_one_label_are_two_trends(ws: WorkspaceFiles) -> None:
+    """Their values are not mixed, here or between two runs."""
+    workspace = Workspace(ws.root)
+    for number in range(3):
+        run_id, at_s = f"{number:08x}", 1_700_000_000.0 + number
+        workspace.home.ledger().record(
+            start(run_id, at=at_s),
+            begin(run_id, 0, at=at_s)._replace(label="Clean"),
+            end(run_id, 0, at=at_s, label="Clean", rows_out=1000),
+            begin(run_id, 1, at=at_s)._replace(label="Clean"),
+            end(run_id, 1, at=at_s, label="Clean", rows_out=10 + number),
+            finish(run_id, "success", at_s + 2, elapsed_s=2.0),
+        )
+    workspace.home.ledger().flush()
+
+    found = {
+        one.name: [point.value for point in one.points]
+        for one in workspace.trends("claims").trends
+        if one.kind == "rows"
+    }
+    rows = workspace.compare(f"{0:08x}", f"{2:08x}").rows
+
+    assert (found["Clean"], found["Clean (2)"]) == ([1000, 1000, 1000], [10, 11, 12])
+    assert [(one.name, one.before, one.after) for one in rows] == [("Clean (2) out", 10, 12)]
+
+
+def test_names_that_end_alike_are_told_apart_and_labels_stay_whole() -> None:
+    """A file is called by as much of its path as it takes; a step by its label, also one with a slash."""
+    points = (TrendPoint("3f", "2026-01-05T06:30:00+00:00", 1.0),) * 2
+    names = ("/out/2013/sum.parquet", "/out/2014/sum.parquet", r"C:\out\days.parquet")
+    trends = [Trend(name, "rows", points, of="output") for name in names]
+    found = trends_view(Trends("claims", 2, trends=(*trends, Trend("Read CSV/XLSX", "rows", points))))
+
+    assert [row.name for row in found.rows] == [
+        "2013/sum.parquet: rows",
+        "2014/sum.parquet: rows",
+        "days.parquet: rows",
+        "Read CSV/XLSX: rows",
+    ]
+
+
+def test_the_first_files_of_many_are_not_taken_for_all(ws: WorkspaceFiles) -> None:
+    """Of a run that wrote more files than are named nobody knows how many rows its folder got."""
+
+    workspace = Workspace(ws.root)
+    for number, more in enumerate((0, 0, 0, 7)):
+        run_id, at_s = f"{number:08x}", 1_700_000_000.0 + number
+        day = FileFacts(f"/out/days/{number}.parquet", 10, 0, 500)
+        spent = RunSpent(outputs=(day, FileFacts("/out/all.parquet", 10, 0, 900)), more_outputs=more)
+        workspace.home.ledger().record(start(run_id, at=at_s), finish(run_id, "success", at_s + 2, spent=spent))
+    workspace.home.ledger().flush()
+
+    found = [one for one in workspace.trends("claims").trends if one.of == "output"]
+
+    assert {one.name: len(one.points) for one in found} == {"/out/days": 3, "/out/all.parquet": 4}
+
+
+def test_a_far_limit_does_not_make_the_line_flat() -> None:
+    """Values that jump between nothing and a million have limits far beyond anything seen."""
+    points = tuple(TrendPoint(str(n), "2026-01-05T06:30:00+00:00", 1e6 * (n % 2)) for n in range(60))
+    trend = Trend("Read", "rows", points, 0.0, 5e13)
+
+    heights = [float(y) for y in re.findall(r",([\d.]+)", re.findall(r'points="([^"]+)"', trend_picture(trend))[0])]
+    (row,) = trends_view(Trends("claims", 60, trends=(trend,))).rows
+
+    assert max(heights) - min(heights) > 20
+    assert row.words == "last 1,000,000 rows · usual 0 rows or more"
+
+
+def test_many_unusual_runs_are_counted(ws: WorkspaceFiles) -> None:
+    """The newest five are told."""
+    at = "2026-01-05T06:30:00+00:00"
+    points = tuple(TrendPoint(str(n), at, 10.0, is_unusual=n >= 40) for n in range(60))
+    found = Trends("claims", 60, trends=(Trend("Read", "rows", points, 90.0, 110.0),))
+
+    (row,) = trends_view(found).rows
+
+    assert [run_id for run_id, _ in row.unusual] == ["59", "58", "57", "56", "55"]
+    assert row.more == 15
+    assert "and 15 more" in (bundle_of(found) or {})["text/plain"]
+
+
+def test_a_flow_that_nobody_knows_is_an_error(ws: WorkspaceFiles) -> None:
+    """It names the nearest; a module without runs has no trends yet."""
+    ws.module("claims", "from data_engine import Flow\ndef build(): return Flow('G').step(str)")
+    workspace = Workspace(ws.root)
+
+    with pytest.raises(FlowValidationError, match="clams") as raised:
+        workspace.trends("clams")
+
+    assert raised.value.fix == "did you mean claims?"
+    assert workspace.trends("claims").trends == ()
+
+
+def test_what_is_usual_is_waited_for_in_words() -> None:
+    """Fifty runs are not enough to judge the fiftieth; and an output that few of many runs wrote says so too."""
+    at = "2026-01-05T06:30:00+00:00"
+    points = tuple(TrendPoint(str(n), at, 10.0) for n in range(3))
+    (row,) = trends_view(Trends("claims", 60, trends=(Trend("Read", "rows", points),))).rows
+
+    assert "after 50, what is unusual is marked" in trends_view(Trends("claims", 50)).said
+    assert trends_view(Trends("claims", 51)).said == "51 good runs"
+    assert row.words == "last 10 rows · 3 values, too few to say what is usual"

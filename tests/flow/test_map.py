@@ -122,7 +122,7 @@ def test_a_long_item_is_shortened_in_the_error(way: Any) -> None:
     with pytest.raises(FlowExecutionError) as caught:
         mapped(way, ["x" * 5000], int)
     assert len(caught.value.what) < 5600
-    assert "..." in caught.value.what
+    assert "…" in caught.value.what
 
 
 def test_the_first_error_in_input_order_is_the_one_raised() -> None:

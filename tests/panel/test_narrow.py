@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,8 @@ import pytest
 
 from tests.panel import flows
 from tests.panel.lab import Lab, Page, Panel
+from tests.planning.production import cells
+from tests.support import notebook_bytes
 
 LONG = "quarterly_reconciliation_of_supplier_invoices"
 STUCK = """
@@ -125,3 +129,88 @@ def test_a_new_workspace_appears_by_itself(lab: Lab, page: Page, workspace: Path
     panel = page.side(workspace)
     made = lab.workspace("made_meanwhile")
     panel.element.locator(f".de-workspace option[value='{made}']").wait_for(state="attached", timeout=40000)
+
+
+INVOICES = """
+import polars as pl
+from data_engine import Flow
+
+def read(context):
+    return pl.read_csv(context.source.path)
+
+def clean(context):
+    return context.current.filter(pl.col("amount") > {least}).with_columns(pl.col("delivery_note").str.replace("pallet", "{word}"))
+
+def total_by_supplier(context):
+    return context.current.group_by("supplier").agg(pl.col("amount").sum()).sort("supplier")
+
+def write(context):
+    target = context.mirror.with_suffix(".parquet")
+    context.current.write_parquet(target)
+    return target
+
+def build():
+    return (
+        Flow(group="Sales")
+        .watch(mode="poll", source="../in", interval="5s", extensions="csv", settle=0)
+        .mirror(root="../out")
+        .step(read, save_as="invoices_as_delivered").step(clean, save_as="invoices_without_small_amounts").step(write)
+        .step(total_by_supplier, use="invoices_without_small_amounts", save_as="total_by_supplier"){more}
+    )
+"""
+GO = """
+import sys
+from data_engine.client import Workspace
+ws = Workspace(sys.argv[1])
+ws.deploy()
+for name in ("april-northern-region-final", "may"):
+    ws.load_flow("invoices").run_once(source=f"{name}.csv")
+"""
+FAILS = """
+        .step(lambda context: context.current.select("no_such_column_of_the_invoices"))"""
+
+
+def edit(root: Path, **values: str) -> None:
+    text = INVOICES
+    for name, value in values.items():
+        text = text.replace("{" + name + "}", value)
+    (root / "flow_modules" / "invoices.ipynb").write_bytes(notebook_bytes(*cells(text)))
+
+
+@pytest.mark.parametrize(("name", "style"), [("narrow", "width: 265px"), ("zoomed", "width: 206px; zoom: 1.5")])
+def test_a_plan_is_whole_in_little_room(lab: Lab, page: Page, pictures: Path, name: str, style: str) -> None:
+    """Code, counts, rows that differ, and an edit that fails: nothing is cut, and nothing has to be pushed aside to be read."""
+    root = lab.workspace(f"planned_{name}")
+    (root / "in").mkdir()
+    for file in ("april-northern-region-final", "may"):
+        rows = "".join(
+            f'{number},{amount},Northern Supplies & Sons,"one pallet of {number} boxes, left at the gate"\n'
+            for number, amount in enumerate((5, 1200, 98000), start=1)
+        )
+        (root / f"in/{file}.csv").write_text(f"id,amount,supplier,delivery_note\n{rows}", encoding="utf-8")
+    edit(root, least="0", word="pallet", more="")
+    subprocess.run([sys.executable, "-c", GO, str(root)], check=True, env=lab.environment, capture_output=True)
+    edit(root, least="10", word="half-sized euro pallet", more="")
+    page.open()
+    panel = page.side(root)
+    panel.element.evaluate("(panel, style) => panel.style.cssText = style", style)
+    panel.select("invoices")
+    panel.element.get_by_role("tab", name="Deployment").click()
+    found = cut(panel, pictures, f"{name}-plan-before")
+    data = panel.element.get_by_role("region", name="Plan of invoices")
+    plans = {"keyed": ("id", "1 row removed"), "whole": ("", "removed"), "fails": ("id", "the edit fails")}
+    for kind, (key, said) in plans.items():
+        if kind == "fails":
+            edit(root, least="10", word="half-sized euro pallet", more=FAILS)
+        panel.element.get_by_label("Columns that pair rows").fill(key)
+        panel.button("plan").click()
+        data.get_by_text("Running both versions").wait_for(state="hidden", timeout=60000)
+        data.get_by_text(said).first.wait_for(timeout=60000)
+        found += cut(panel, pictures, f"{name}-plan-{kind}")
+        for part in data.locator(".de-card > *").all()[1:]:
+            part.scroll_into_view_if_needed()
+        found += cut(panel, pictures, f"{name}-plan-{kind}-below")
+    panel.element.evaluate("(panel) => panel.style.cssText = ''")
+    panel.tab("Flows")
+
+    assert found == []

@@ -181,3 +181,20 @@ def test_a_value_that_an_earlier_version_was_given_is_not_its_default() -> None:
         month: date = date(2013, 1, 1)
 
     assert not is_as_scheduled(Flow("G").params(Settings), {"month": "any month"})
+
+
+def test_a_day_written_without_dashes_is_the_whole_day() -> None:
+    """As with dashes; Python alone would take it for its midnight, and leave out what came later that day."""
+    zone = zone_of("Europe/Berlin")
+
+    ends = [moment(text, zone, name="until", is_end=True) for text in ("20130301", "2013-03-01")]
+
+    assert ends[0] == ends[1]
+    assert ends[0] - moment("20130301", zone, name="since") > 86_399
+
+
+@pytest.mark.parametrize("text", ["2013-W09", "2013W09", "2013-W09-1"])
+def test_a_week_is_refused(text: str) -> None:
+    """It would be its first midnight."""
+    with pytest.raises(FlowValidationError, match="since cannot be"):
+        moment(text, zone_of("UTC"), name="since")

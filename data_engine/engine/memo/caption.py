@@ -9,6 +9,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from data_engine.cut import MOST_CELL, both_ends
 from data_engine.workspace.here import kernel_shell
 
 _LONGEST_LIST = 3
@@ -65,7 +66,7 @@ def caption(report: PreviewReport, *, at: Any = None) -> str:
         parts.append(("WROTE IN PRODUCTION: " if report.is_in_place else "wrote to scratch: ") + _names(report.wrote))
     if report.past:
         parts.append(f"wrote past the context, and so for real: {_names(report.past)}")
-    return " · ".join([*parts, *report.notes, _duration(report.elapsed_s)])
+    return both_ends(" · ".join([*parts, *report.notes, _duration(report.elapsed_s)]), MOST_CELL)
 
 
 def _names(paths: tuple[Path, ...]) -> str:

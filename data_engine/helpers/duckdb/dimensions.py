@@ -44,6 +44,8 @@ def build_dimension(
     keys in the order of their values. A table that is missing is made; one that is there must have the same columns.
 
     Args:
+        db_path: the database file; it is made, with its folder, when it is missing.
+        table: its name, or "schema.name".
         key_column: the key's name; not a column of the frame.
         return_df: False returns None.
         wait: how long to wait for another process that has the database open.
@@ -85,8 +87,11 @@ def attach_dimension(
     Rows stay in their order. Nulls in `on` find the dimension's null. Only reads.
 
     Args:
+        db_path: the database file, which must be there.
+        table: its name, or "schema.name".
         on: the natural columns, of the frame and of the dimension alike.
         drop_key: drop the natural columns.
+        wait: how long to wait for another process that has the database open, such as "60s".
 
     Raises:
         FlowValidationError: no such database, table or column; a row that matches more than one of the dimension.
@@ -131,9 +136,12 @@ def normalize_columns(
     `build_dimension` and `attach_dimension` in one transaction.
 
     Args:
+        db_path: the database file; it is made, with its folder, when it is missing.
+        table: its name, or "schema.name".
         on: the natural columns; together they are the dimension's natural key.
         drop_key: drop the natural columns.
         returns: "df" for the frame, "map" for the distinct natural rows with their keys, None to only store.
+        wait: how long to wait for another process that has the database open, such as "60s".
 
     Raises:
         FlowValidationError: an unknown `returns`, no such column, a dimension of other columns, a busy database.
@@ -184,8 +192,11 @@ def denormalize_columns(
     Rows stay in their order. A column of a name the frame has gets the suffix `_right`. Only reads.
 
     Args:
+        db_path: the database file, which must be there.
+        table: its name, or "schema.name".
         select: the dimension's columns to bring, "*" for all but the key.
         drop_key: drop the key column.
+        wait: how long to wait for another process that has the database open, such as "60s".
 
     Raises:
         FlowValidationError: no such database, table or column; the key among `select`; a key the dimension has twice.

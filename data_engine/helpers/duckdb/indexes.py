@@ -97,6 +97,11 @@ def ensure_index(
     Without `name` it is called after the table and its columns. An index makes looking up few rows of a big table faster,
     and writing slower; DuckDB scans fast enough without one for most tables.
 
+    Args:
+        db_path: the database file, which must be there.
+        table: its name, or "schema.name".
+        wait: how long to wait for another process that has the database open, such as "60s".
+
     Raises:
         FlowValidationError: no such database, table or column; blank names; an index of that name is on something else.
         TypeError: a name is no text.

@@ -34,9 +34,14 @@ def read_sql(
     Times with a zone come in UTC, on every machine; whole numbers of 128 bits, such as sums, as Decimal(38, 0); what Polars has
     no type for (BIT, TIMETZ, BIGNUM) as text. Values go into `params`, for `?` or `$name` in the query.
 
+    Args:
+        db_path: the database file, which must be there.
+        wait: how long to wait for another process that has the database open, such as "60s".
+
     Raises:
-        FlowValidationError: no such database or table, blank or wrong SQL, a statement that writes to the database or a file, a busy database; a value that Polars
-            cannot hold: an infinite date, an interval of months or inside a list, more than 38 digits.
+        FlowValidationError: no such database or table, blank or wrong SQL, a statement that writes to the database or a file, a
+            busy database; a value that Polars cannot hold: an infinite date, an interval of months or inside a list, more than
+            38 digits.
         TypeError: the SQL is no text.
 
     Example:
@@ -85,9 +90,13 @@ def read_table(
     """The rows of a table or view, in its order.
 
     Args:
+        db_path: the database file, which must be there.
+        table: its name, or "schema.name".
         select: the columns, in this order and spelling; "*" for all.
-        where: an SQL condition, in which columns may have the table's name before them, as in "sales.amount > 1"; its values go into `params`, for `?` or `$name`. None or blank keeps every row.
+        where: an SQL condition, in which columns may have the table's name before them, as in "sales.amount > 1"; its values
+            go into `params`, for `?` or `$name`. None or blank keeps every row.
         limit: at most so many rows.
+        wait: how long to wait for another process that has the database open, such as "60s".
 
     Raises:
         FlowValidationError: no such database, table or column; a wrong condition; a negative limit; a busy database; a value
@@ -141,8 +150,11 @@ def read_rows_by_values(
     cannot hold, such as 1.5 in a column of whole numbers, finds none.
 
     Args:
+        db_path: the database file, which must be there.
+        table: its name, or "schema.name".
         is_in: the values; none gives a frame without rows.
         select: the columns, in this order and spelling; "*" for all.
+        wait: how long to wait for another process that has the database open, such as "60s".
 
     Raises:
         FlowValidationError: no such database, table or column; a busy database.

@@ -39,6 +39,8 @@ def replace_rows_by_file(
     All of it is one transaction.
 
     Args:
+        db_path: the database file; it is made, with its folder, when it is missing.
+        table: its name, or "schema.name".
         file_hash: what stands for the file, in the column `file_hash_column` of text; the frame must not have that column.
         return_df: False returns None.
         widen: True lets a column take a wider type of numbers, dates or times; "text" lets it become text as the last way out;
@@ -109,6 +111,11 @@ def replace_rows_by_values(
 
     A table that is missing is made. Columns, types and waiting are as in `replace_rows_by_file`.
 
+    Args:
+        db_path: the database file; it is made, with its folder, when it is missing.
+        table: its name, or "schema.name".
+        wait: how long to wait for another process that has the database open, such as "60s".
+
     Raises:
         FlowValidationError: no rows, no such column in the frame or the table, values that would be lost, a busy database.
         TypeError: `df` is no Polars frame.
@@ -174,6 +181,11 @@ def replace_table(
     wait: Wait = DEFAULT_WAIT,
 ) -> pl.DataFrame | None:
     """The frame, after it became the table: rows, columns and types; what the table was before is gone, with its indexes.
+
+    Args:
+        db_path: the database file; it is made, with its folder, when it is missing.
+        table: its name, or "schema.name".
+        wait: how long to wait for another process that has the database open, such as "60s".
 
     Raises:
         FlowValidationError: no columns, a view of that name, a busy database.

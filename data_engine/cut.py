@@ -1,0 +1,34 @@
+"""Texts cut to what somebody reads, with a word on how much was left out."""
+
+from __future__ import annotations
+
+MOST_TEXT = 20_000
+"""Characters of one text, such as an error's, that people are shown."""
+
+MOST_CELL = 4_000
+"""Characters of one cell of a table, or of one line of code."""
+
+
+def both_ends(text: str, most: int) -> str:
+    """The text, or of one that is longer than `most` its two ends: an error says at its end what it is.
+
+    Example:
+        >>> both_ends("a" * 100 + "KeyError: 3", 90)
+        'aaaaaaaaaaaaaaa … 66 characters are left out … aaaaaaaaaaaaaaaaaaaKeyError: 3'
+    """
+    if len(text) <= most:
+        return text
+    room = max(most - 45, 0)
+    last = room * 2 // 3
+    first = room - last
+    return f"{text[:first]} … {len(text) - room:,} characters are left out … {text[len(text) - last :]}"
+
+
+def beginning(text: str, most: int) -> str:
+    """The text, or of one that is longer than `most` its beginning with an ellipsis.
+
+    Example:
+        >>> beginning("supplier", 8), beginning("suppliers", 8)
+        ('supplier', 'supplie…')
+    """
+    return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -1,0 +1,52 @@
+"""What a cell shows of an object that a flow made: IPython's own text of it, and of a very long one its two ends."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from data_engine.cut import both_ends
+from data_engine.shown import Shown
+from data_engine.workspace.here import kernel_shell
+
+MOST_SHOWN = 200_000
+"""Characters of an object's text: one value of fifty megabytes must not become fifty megabytes of a notebook."""
+
+
+def bound_display(value: Any) -> None:
+    """In a kernel, the cell that runs now shows no more than that of `value`; elsewhere, and in other cells, nothing changes."""
+    shell = kernel_shell()
+    if shell is None or value is None or isinstance(value, (bool, int, float, Shown)):  # ours bound themselves
+        return
+    formatter = shell.display_formatter.formatters["text/plain"]
+    printers = formatter.singleton_printers
+
+    def show(shown: Any, printer: Any, cycle: bool) -> None:
+        del printers[id(value)]  # what follows is the text without us
+        try:
+            printer.text(bounded_text(shown, formatter))
+        finally:
+            printers[id(value)] = show
+
+    def forget(*_: object) -> None:
+        shell.events.unregister("post_run_cell", forget)
+        printers.pop(id(value), None)
+
+    printers[id(value)] = show
+    shell.events.register("post_run_cell", forget)
+
+
+def bounded_text(value: Any, formatter: Any = repr) -> str:
+    """The text of a value, by `formatter`; of a long one its two ends. A long text or bytes are cut before, which costs nothing.
+
+    Example:
+        >>> bounded_text([1, 2]), len(bounded_text("x" * 1_000_000)) <= MOST_SHOWN
+        ('[1, 2]', True)
+        >>> bounded_text(b"x" * 1_000_000)[-40:]
+        "xxxxx' … 900,000 bytes are left out here"
+    """
+    if type(value) is str and len(value) > MOST_SHOWN:
+        return both_ends(repr(both_ends(value, MOST_SHOWN - 100)), MOST_SHOWN)
+    if type(value) in (bytes, bytearray) and len(value) > MOST_SHOWN:
+        most = MOST_SHOWN // 2
+        return both_ends(f"{value[:most]!r} … {len(value) - most:,} bytes are left out here", MOST_SHOWN)
+    return both_ends(formatter(value), MOST_SHOWN)
