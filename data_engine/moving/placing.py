@@ -139,12 +139,16 @@ def folder_elsewhere(strangers: Sequence[KnownFile], source: FlowSource) -> str 
 
 
 def _below(root: str, path: str) -> str | None:
-    is_windows = root[1:3] == ":/"
-    one, other = (root.casefold(), path.casefold()) if is_windows else (root, path)
-    one = one.rstrip("/")
-    if one == other:
-        return ""
-    return path[len(one) + 1 :] if other.startswith(f"{one}/") else None
+    is_windows = root[1:2] == ":" or root.startswith("//")
+    within, parts = root.rstrip("/").split("/"), path.split("/")
+    # Part by part: a folded text can be longer than what it was.
+    if [_compared(part, is_windows) for part in parts[: len(within)]] != [_compared(part, is_windows) for part in within]:
+        return None
+    return "/".join(parts[len(within) :])
+
+
+def _compared(name: str, is_windows: bool) -> str:
+    return name.casefold() if is_windows else name
 
 
 def _state(flow: str, key: SourceKey, known: KnownFile) -> SourceState:
