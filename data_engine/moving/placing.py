@@ -142,13 +142,13 @@ def _below(root: str, path: str) -> str | None:
     is_windows = root[1:2] == ":" or root.startswith("//")
     within, parts = root.rstrip("/").split("/"), path.split("/")
     # Part by part: a folded text can be longer than what it was.
-    if [_compared(part, is_windows) for part in parts[: len(within)]] != [_compared(part, is_windows) for part in within]:
+    if _compared(parts[: len(within)], is_windows) != _compared(within, is_windows):
         return None
     return "/".join(parts[len(within) :])
 
 
-def _compared(name: str, is_windows: bool) -> str:
-    return name.casefold() if is_windows else name
+def _compared(names: Iterable[str], is_windows: bool) -> list[str]:
+    return [name.casefold() if is_windows else name for name in names]
 
 
 def _state(flow: str, key: SourceKey, known: KnownFile) -> SourceState:
