@@ -64,6 +64,11 @@ class Documentation(JupyterHandler, web.StaticFileHandler):
         self.set_header("Cache-Control", "no-store")
         self.finish(text if text.startswith("<!doctype") else failed_page(text))
 
+    @web.authenticated
+    async def head(self, path: str) -> None:  # type: ignore[override]
+        """What `get` has, without the file itself."""
+        await self.get(path, include_body=False)
+
     async def first_made(self) -> str:
         """The page while the site is being made, or what went wrong; the next who asks after a failure tries again."""
         global _making
