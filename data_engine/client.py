@@ -59,7 +59,6 @@ class Workspace(OwnersVerbs, PlanningVerbs):
         Raises:
             WorkspaceError: a file is in the way, or the folder cannot be written.
         """
-
         from data_engine.workspace.provision import provision_workspace
 
         return cls(provision_workspace(given_folder(path, "Workspace.create(path)")).root)
@@ -71,7 +70,6 @@ class Workspace(OwnersVerbs, PlanningVerbs):
         Raises:
             WorkspaceError: there is none; says how to choose one.
         """
-
         from data_engine.workspace.select import select_workspace
 
         return cls(select_workspace().root)
@@ -109,7 +107,6 @@ class Workspace(OwnersVerbs, PlanningVerbs):
         Raises:
             FlowValidationError: the flow_modules folder cannot be read.
         """
-
         from data_engine.notebook.catalog import read_catalog
 
         return read_catalog(self.home.modules())
@@ -124,7 +121,6 @@ class Workspace(OwnersVerbs, PlanningVerbs):
         Raises:
             FlowValidationError: no such module, or it is broken.
         """
-
         from data_engine.notebook.catalog import find_module
 
         modules = self.home.modules()
@@ -136,7 +132,6 @@ class Workspace(OwnersVerbs, PlanningVerbs):
         Raises:
             LedgerError: the history cannot be read.
         """
-
         from data_engine.notebook.catalog import check_flow_name
 
         given_limit(limit)
@@ -195,14 +190,12 @@ class Workspace(OwnersVerbs, PlanningVerbs):
                 another process of this machine.
             OwnedElsewhereError: another workstation owns the workspace, and its history.
         """
-
-        from data_engine.daemon.link import LONG_S
         from data_engine.engine.offline import reset_offline
         from data_engine.notebook.catalog import check_flow_name
 
         name = None if flow is None else check_flow_name(flow)
         return self.link.ask(
-            lambda daemon: int(daemon.post("/reset", {"flow": name}, timeout_s=LONG_S)["count"]),
+            lambda daemon: int(daemon.post("/reset", {"flow": name})["count"]),
             otherwise=lambda: reset_offline(self.home, name),
         )
 
@@ -218,14 +211,10 @@ class Workspace(OwnersVerbs, PlanningVerbs):
 
     def start_engine(self) -> None:
         """Run polled and scheduled flows by themselves from now on, in the daemon (started if need be)."""
-
-        from data_engine.daemon.link import LONG_S
-
-        self.link.start().post("/engine", {"on": True}, timeout_s=LONG_S)
+        self.link.start().post("/engine", {"on": True})
 
     def stop_engine(self) -> None:
         """Let running work finish and start nothing more by itself, also in the next daemon."""
-
         from data_engine.daemon.endpoint import remember_engine
 
         self.link.ask(
@@ -235,7 +224,6 @@ class Workspace(OwnersVerbs, PlanningVerbs):
 
     def shutdown(self) -> None:
         """End the daemon when its running work is done; a service (`data-engine service`) starts it again at the next logon."""
-
         from data_engine.daemon.endpoint import remember_stop
 
         self.link.ask(lambda daemon: daemon.post("/shutdown"), otherwise=lambda: remember_stop(self.home.local))
@@ -246,7 +234,6 @@ class Workspace(OwnersVerbs, PlanningVerbs):
         The engine is off until a person starts it, also where another daemon is started for something else; a backfill goes on
         when a daemon owns the workspace again.
         """
-
         from data_engine.daemon.endpoint import remember_backfill, remember_engine
         from data_engine.daemon.start import kill_daemon
 
@@ -291,7 +278,6 @@ class Workspace(OwnersVerbs, PlanningVerbs):
         Raises:
             FlowValidationError: the flow_modules folder cannot be read.
         """
-
         from data_engine.engine.status import Status, build_status
 
         return self.link.ask(
@@ -316,7 +302,6 @@ class Workspace(OwnersVerbs, PlanningVerbs):
 
     def interpreter(self) -> str:
         """The Python the workers run with on this machine: the one that was chosen, else that of the last start."""
-
         from data_engine.daemon.interpreter import recorded_interpreter
 
         return self.link.ask(
@@ -330,7 +315,6 @@ class Workspace(OwnersVerbs, PlanningVerbs):
         Raises:
             WorkspaceError: it is not there, or does not have this version of Data Engine.
         """
-
         from data_engine.daemon.interpreter import checked_interpreter, choose_interpreter, recorded_interpreter
 
         chosen = None if path is None else checked_interpreter(path)
@@ -350,7 +334,6 @@ class Workspace(OwnersVerbs, PlanningVerbs):
             >>> Workspace.create(tempfile.mkdtemp()).lease().state
             'available'
         """
-
         from data_engine.engine.offline import offline_lease
         from data_engine.lease.status import LeaseStatus
 
@@ -380,7 +363,6 @@ class Workspace(OwnersVerbs, PlanningVerbs):
         has asked for the workspace; else it is off. Where this machine does not own it nothing happens, and `said` of what
         comes back says why.
         """
-
         from data_engine.lease.status import why_no_release
         from data_engine.workspace.machine import machine_id
 
@@ -401,19 +383,15 @@ class Workspace(OwnersVerbs, PlanningVerbs):
         Raises:
             WorkspaceError: nothing is damaged, nothing can be read, or its owner may still be at work.
         """
-
-        from data_engine.daemon.link import LONG_S
-
-        return str(self.link.start().post("/lease", {"do": "repair"}, timeout_s=LONG_S)["said"])
+        return str(self.link.start().post("/lease", {"do": "repair"})["said"])
 
     def _ask_lease(self, do: str, *, start: bool = False, **more: Any) -> LeaseStatus:
-        from data_engine.daemon.link import LONG_S
         from data_engine.lease.status import LeaseStatus
 
         daemon = self.link.start() if start else self.link.find()
         if daemon is None:
             return self.lease()
-        return LeaseStatus.read(daemon.post("/lease", {"do": do, **more}, timeout_s=LONG_S)["lease"])
+        return LeaseStatus.read(daemon.post("/lease", {"do": do, **more})["lease"])
 
     def explain(self, flow_or_path: str | os.PathLike[str]) -> list[Explanation]:
         """Why a flow, or a source file, does or does not run: `flow`, `source`, `reason` and `next_run_utc` of each.
@@ -429,8 +407,7 @@ class Workspace(OwnersVerbs, PlanningVerbs):
             >>> Workspace.create(tempfile.mkdtemp()).explain("example")[0].reason
             'not deployed: data-engine deploy example'
         """
-
-        from data_engine.daemon.link import LONG_S
+        from data_engine.daemon.control import LONG_S
         from data_engine.engine.explain import Explanation, explain
 
         subject = given_path(flow_or_path, "explain(flow_or_path)")

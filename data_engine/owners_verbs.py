@@ -38,7 +38,6 @@ class OwnersVerbs:
     @property
     def link(self) -> DaemonLink:
         """The way to this machine's daemon of the workspace."""
-
         from data_engine.daemon.link import DaemonLink
 
         return DaemonLink(self.home)
@@ -46,7 +45,6 @@ class OwnersVerbs:
     @property
     def home(self) -> LocalWorkspace:
         """The workspace as this machine sees it: local paths, ledger, settings."""
-
         from data_engine.engine.local_workspace import local_workspace
 
         return local_workspace(self.root)
@@ -74,7 +72,6 @@ class OwnersVerbs:
             >>> [entry.name for entry in ws.deploy("example", note="first")], ws.deployments("example")[0].note
             (['example'], 'first')
         """
-
         from data_engine.daemon.deploying import Asked, Outcome
         from data_engine.daemon.one_commit import deploy_here
         from data_engine.notebook.catalog import find_module
@@ -104,7 +101,6 @@ class OwnersVerbs:
         Raises:
             LedgerError: the history cannot be read.
         """
-
         from data_engine.daemon.deploying import history_of
         from data_engine.notebook.catalog import check_flow_name
 
@@ -131,7 +127,6 @@ class OwnersVerbs:
             ...     print(error.what)
             there is no earlier deployment of example
         """
-
         from data_engine.daemon.deploying import Asked
         from data_engine.daemon.one_commit import roll_back_here
         from data_engine.model import Deployment
@@ -152,7 +147,6 @@ class OwnersVerbs:
         Raises:
             FlowValidationError: no such module, and none is deployed.
         """
-
         from data_engine.notebook.catalog import check_flow_name, find_module
 
         deployments = self.home.deployments()
@@ -188,15 +182,13 @@ class OwnersVerbs:
             FlowValidationError: no such flow or source, the module is broken, a parameter is unknown, wrong or missing, or
                 `params` of a flow that declares none are no JSON.
         """
-
-        from data_engine.daemon.link import LONG_S
         from data_engine.engine.params import check_params
         from data_engine.notebook.catalog import check_flow_name
 
         body: dict[str, Any] = {"flow": check_flow_name(name), "params": self._sendable(name, check_params(params))}
         if source is not None:
             body["source"] = given_path(source, "run(source=...)")
-        told = self.link.start().post("/run", body | {"wait": wait}, timeout_s=LONG_S)
+        told = self.link.start().post("/run", body | {"wait": wait})
         if "request_id" in told:
             answer = self._answer(told, wait)
             return Listing([] if answer is None else map(self.run_record, answer["run_ids"]))
@@ -299,10 +291,9 @@ class OwnersVerbs:
         return self._ask_of_backfill("/backfill-do", body, wait)
 
     def _ask_of_backfill(self, path: str, body: dict[str, Any], wait: bool) -> Backfill | None:
-        from data_engine.daemon.link import LONG_S
         from data_engine.model import Backfill
 
-        told = self.link.start().post(path, body | {"wait": bool(wait)}, timeout_s=LONG_S)
+        told = self.link.start().post(path, body | {"wait": bool(wait)})
         answer = self._answer(told, wait) if "request_id" in told else told
         return None if answer is None else Backfill.read(answer["backfill"])
 
@@ -347,7 +338,6 @@ class OwnersVerbs:
         Raises:
             FlowValidationError: the engine is off, no such flow or source, or the flow runs by hand only.
         """
-
         from data_engine.notebook.catalog import check_flow_name
 
         body = {
@@ -423,9 +413,7 @@ class OwnersVerbs:
 
         A daemon that is coming or going is waited for, and one is started to ask the owner. None: it is not waited for.
         """
-
         from data_engine.daemon.control import DaemonGoneError
-        from data_engine.daemon.link import LONG_S
 
         body, until_s, is_to_ask = body | {"wait": bool(wait)}, time.monotonic() + _COMING_S, False
         while True:
@@ -433,7 +421,7 @@ class OwnersVerbs:
             try:
                 if daemon is None:
                     return otherwise()
-                told = daemon.post(path, body, timeout_s=LONG_S)
+                told = daemon.post(path, body)
             except DaemonGoneError:
                 if time.monotonic() > until_s:
                     raise
@@ -449,15 +437,13 @@ class OwnersVerbs:
     def _answer(self, left: Mapping[str, Any], wait: bool) -> dict[str, Any] | None:
         """What came of a request that was left with the owner; None where it is not waited for."""
 
-        from data_engine.daemon.link import LONG_S
-
         owner = left["owner"]
         if not wait:
             return None
         print(f"{owner} owns the workspace: it was asked, waiting for its answer", file=sys.stderr)
         while True:
             body = {"request_id": left["request_id"], "timeout_s": _ANSWER_S}
-            told = self.link.require().post("/answer", body, timeout_s=LONG_S)
+            told = self.link.require().post("/answer", body)
             if told["state"] == "answered":
                 break
         answer: dict[str, Any] = told["answer"]

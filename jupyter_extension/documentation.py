@@ -27,7 +27,7 @@ _making: asyncio.Future[str] | None = None
 
 
 def _made() -> str:
-    """Make the site in a process of its own; what it said where that failed, else nothing."""
+    """Make the site in a process of its own; what is wrong where it is not where this server looks, else nothing."""
     ours = str(Path(site.__file__).parents[2])
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [ours, os.environ.get("PYTHONPATH", "")]))}
     done = subprocess.run(
@@ -37,7 +37,11 @@ def _made() -> str:
         env=environment,
         check=False,
     )
-    return done.stderr.decode(errors="replace").strip()[-2000:] or "it ended" if done.returncode else ""
+    if done.returncode:
+        return done.stderr.decode(errors="replace").strip()[-2000:] or "it ended"
+    if not (_kept_at() / site.FIRST).is_file():
+        return "Data Engine was upgraded since this Jupyter server was started: restart JupyterLab."
+    return ""
 
 
 class Documentation(JupyterHandler, web.StaticFileHandler):

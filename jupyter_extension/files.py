@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from data_engine.client import Workspace
-from data_engine.daemon.link import LONG_S
+from data_engine.daemon.control import LONG_S
 from data_engine.engine.reasons import Running
 from data_engine.engine.source_files import GROUPS, SourceFile, SourceFiles
 from jupyter_extension.buttons import WhyNot

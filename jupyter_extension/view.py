@@ -16,6 +16,7 @@ from data_engine.engine.machine_facts import EngineFacts
 from data_engine.engine.run_facts import value_words
 from data_engine.engine.status import ActiveRun, FlowStatus, Status
 from data_engine.engine.wording import GOES_ON, undelivered_words
+from data_engine.lease.status import NOBODY_WATCHES, is_unwatched, watch_words
 from data_engine.model import Run
 from data_engine.record import Record
 from jupyter_extension.buttons import WhyNot, flow_buttons, workspace_buttons
@@ -117,7 +118,11 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class PanelView:
-    """Everything the panel shows of a workspace but for the flow that is looked at closely."""
+    """Everything the panel shows of a workspace but for the flow that is looked at closely.
+
+    `lease_line` says who owns it, `watch_line` which machines would tell people when the owner falls silent; `details` say more of
+    what they are named after.
+    """
 
     workspace_id: str
     workspace_root: str
@@ -136,6 +141,7 @@ class PanelView:
     empty: str | None = None
     cluster: ClusterLine | None = None
     details: Mapping[str, str] = field(default_factory=dict)
+    watch_line: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +153,7 @@ class ClusterLine:
 
 
 NO_FLOWS = "No flow modules discovered."
+_WATCHING = "these machines tell people when the owner is not heard of"
 
 
 def render(
@@ -185,7 +192,9 @@ def render(
         cluster=None if daemon.cluster is None else ClusterLine(daemon.cluster.text, daemon.cluster.dashboard),
         details={
             "daemon": f"pid {daemon.pid}, version {daemon.version}" if daemon.running else "no daemon on this machine",
+            "watch": NOBODY_WATCHES if is_unwatched(lease) else _WATCHING,
         },
+        watch_line=watch_words(lease),
     )
 
 
@@ -335,7 +344,8 @@ def _notices(status: Status, problem: str | None) -> Iterable[Notice]:
         yield Notice("warn", f"the service of this workspace: {status.service.trouble}", status.service.fix)
     lease = status.lease
     if lease.trouble:
-        yield Notice("bad", lease.trouble, "check whether the shared drive is connected")
+        is_of_drive = "other_owner" not in lease.trouble_kinds  # whose words say what helps
+        yield Notice("bad", lease.trouble, "check whether the shared drive is connected" if is_of_drive else None)
     for one in status.requests[:_MOST_REQUESTS]:
         if one.state != "answered":
             yield Notice("warn", one.text)

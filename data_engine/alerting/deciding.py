@@ -238,11 +238,12 @@ def _end_digest(
     tellings = _digests(flow, opener, there, recipients, failures, zone)
     tellings += _recovered(flow, over, recipients, is_all_good=not there, zone=zone, failures=failures)
     told = tellings[0].id if tellings else None
-    return {key: _after_digest(one, told, utc_text(now_s)) for key, one in known.items()}, tellings
+    return {key: _after_digest(one, told, recipients, utc_text(now_s)) for key, one in known.items()}, tellings
 
 
-def _after_digest(one: Trouble, message: str | None, now_utc: str) -> Trouble:
-    if one.is_closed:
+def _after_digest(one: Trouble, message: str | None, recipients: Recipients, now_utc: str) -> Trouble:
+    is_over = one.recovered_at_utc is not None
+    if one.is_closed or not (is_over or recipients.of(one.key.kind)):  # nobody any more; told when somebody is there
         return replace(one, digest_until_utc=None)
     return replace(
         one,
@@ -250,7 +251,7 @@ def _after_digest(one: Trouble, message: str | None, now_utc: str) -> Trouble:
         message_id=one.message_id or message,
         digest_until_utc=None,
         again=0,
-        is_closed=one.recovered_at_utc is not None,
+        is_closed=is_over,
     )
 
 
@@ -271,6 +272,8 @@ def _digests(
             by_people.setdefault(recipients.of(one.key.kind), []).append(one)
     found = []
     for to, ones in by_people.items():
+        if not to:
+            continue
         first = next((one for one in ones if one.key.kind in _OF_FAILURES), None)
         count = 0 if first is None else failures
         notices = tuple(notice(one, zone, more=count if one is first else 0) for one in ones)
@@ -294,6 +297,8 @@ def _recovered(
         by_people.setdefault(recipients.of(one.key.kind, and_of="recovered"), []).append(one)
     found = []
     for to, ones in by_people.items():
+        if not to:
+            continue
         words = (
             f"{flow} is good again"
             if is_all_good
@@ -302,5 +307,6 @@ def _recovered(
         if failures:
             words += f", after {failures:,} more failure{'' if failures == 1 else 's'}"
         told = message_id("recovered", *ones[0].key, ones[0].since_utc, ones[0].recovered_at_utc)
-        found.append(Telling("recovered", flow, words, tuple(good_again(one, zone) for one in ones), told, to))
-    return [one for one in found if one.to]
+        notices = tuple(good_again(one, zone, is_all_good=is_all_good) for one in ones)
+        found.append(Telling("recovered", flow, words, notices, told, to))
+    return found

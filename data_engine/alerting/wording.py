@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime, tzinfo
 from pathlib import PurePath
-from typing import Any
+from typing import Any, Literal
 
 from data_engine.ledger.troubles import LONGEST_PART, Trouble, TroubleKey
 from data_engine.message import Notice
@@ -14,12 +14,28 @@ from data_engine.secret import masked
 
 _LONGEST_ERROR = 4000
 _SAID = ("source", "step", "cell", "detail", "error", "reason", "fix", "at_utc", "within_s", "run_id")
+_SEE_WHY = "see why: data-engine explain {flow}"
+_TO_DO = {
+    "code_raised": "put it right in the notebook and deploy it",
+    "module_broken": "put it right in the notebook and deploy it",
+    "input_wrong": "put the input right, or how the notebook reads it and deploy that",
+    "target_held": "close the output in the other program",
+    "time_limit": "see what takes so long, or give it more time ([limits] run_timeout)",
+}
+"""What helps against a failure, by the kind of its cause."""
 
 
 def failure(
-    flow: str, kind: str, cause: Mapping[str, Any] | None, error: str | None
+    flow: str,
+    kind: str,
+    cause: Mapping[str, Any] | None,
+    error: str | None,
+    *,
+    again: Literal["retry", "run"] = "retry",
 ) -> tuple[TroubleKey, dict[str, Any]]:
     """The key of a failure and what is said of it, of the cause of its run and the error's text.
+
+    `again` is the command that runs it once more: a file that is held is tried again, anything else is run.
 
     Example:
         >>> cause = {"kind": "code_raised", "step": "Clean", "detail": "KeyError: 'amount'",
@@ -29,6 +45,8 @@ def failure(
         TroubleKey(flow='claims', kind='failed', step='Clean', error_type='KeyError', cell='claims.ipynb, cell 4')
         >>> said["cell"], said["detail"]
         ('claims.ipynb, cell 4, line 3', "KeyError: 'amount'")
+        >>> failure("claims", "failed", {"kind": "target_held"}, None, again="run")[1]["fix"]
+        'close the output in the other program, then: data-engine run claims'
     """
     told = cause or {}
     step, detail = str(told.get("step") or ""), masked(str(told.get("detail") or ""))
@@ -43,6 +61,7 @@ def failure(
         "cell": f"{cell}{line}",
         "detail": detail[:500],
         "error": masked(error or "")[:_LONGEST_ERROR],
+        "fix": f"{_TO_DO.get(str(told.get('kind')), _SEE_WHY).format(flow=flow)}, then: data-engine {again} {flow}",
     }
     return TroubleKey(flow, kind, *parts), {name: value for name, value in said.items() if value}
 
@@ -74,7 +93,7 @@ _STATES = {
 def notice(trouble: Trouble, zone: tzinfo | None, *, more: int = 0) -> Notice:
     """The trouble as a message tells it; `zone` is the one of its times (None: this machine's), `more` counts the like."""
     said = {name: trouble.detail.get(name) for name in _SAID}
-    since = _time(trouble.since_utc, zone)
+    since = shown_time(trouble.since_utc, zone)
     return Notice(
         _headline(trouble, said, zone),
         flow=trouble.key.flow or None,
@@ -84,21 +103,22 @@ def notice(trouble: Trouble, zone: tzinfo | None, *, more: int = 0) -> Notice:
         error=_text(said["error"]) or _text(said["detail"]),
         reason=_text(said["reason"]),
         since=since if not trouble.again else f"{since}, and again",
-        fix=_text(said["fix"]) or _fix(trouble.key),
+        fix=_text(said["fix"]) or _fix(trouble.key, said),
         more=more,
     )
 
 
-def good_again(trouble: Trouble, zone: tzinfo | None) -> Notice:
-    """That a trouble is over."""
+def good_again(trouble: Trouble, zone: tzinfo | None, *, is_all_good: bool = True) -> Notice:
+    """That a trouble is over; and whether all of the flow's are."""
+    how = "is good again" if is_all_good else "has other troubles still, but not this one"
     lasted_s = _seconds(trouble.recovered_at_utc) - _seconds(trouble.since_utc)
     return Notice(
-        f"{trouble.key.flow} is good again: {_STATES_OVER.get(trouble.key.kind, trouble.key.kind)}"
-        f" for {duration_words(max(0.0, lasted_s))}, until {_time(trouble.recovered_at_utc or '', zone)}.",
+        f"{trouble.key.flow} {how}: {_STATES_OVER.get(trouble.key.kind, trouble.key.kind)}"
+        f" for {duration_words(max(0.0, lasted_s))}, until {shown_time(trouble.recovered_at_utc or '', zone)}.",
         flow=trouble.key.flow or None,
         step=trouble.key.step or None,
         cell=_text(trouble.detail.get("cell")) or trouble.key.cell or None,
-        since=_time(trouble.since_utc, zone),
+        since=shown_time(trouble.since_utc, zone),
     )
 
 
@@ -125,7 +145,7 @@ def digest_subject(flow: str, kinds: Sequence[str], failures: int) -> str:
 
 def _headline(trouble: Trouble, said: Mapping[str, Any], zone: tzinfo | None) -> str:
     key = trouble.key
-    since = _time(trouble.since_utc, zone)
+    since = shown_time(trouble.since_utc, zone)
     if key.kind == "missed":
         return f'"{key.flow}" did not start at {since}.'
     if key.kind == "late":
@@ -137,19 +157,27 @@ def _headline(trouble: Trouble, said: Mapping[str, Any], zone: tzinfo | None) ->
     return f"{subject(trouble)}."
 
 
-def _fix(key: TroubleKey) -> str:
+def _fix(key: TroubleKey, said: Mapping[str, Any]) -> str:
+    see_why = _SEE_WHY.format(flow=key.flow)
     if key.kind in ("failed", "held"):
-        return f"put it right in the notebook and deploy it, then: data-engine retry {key.flow}"
+        return f"{see_why}, then: data-engine retry {key.flow}"
     if key.kind == "overlong":
-        return f"see what it does: data-engine status; stop it: data-engine stop {key.flow}"
-    return f"see why: data-engine explain {key.flow}"
+        return f"see what it does: data-engine status; end that run: data-engine stop-run {said['run_id'] or 'RUN'}"
+    return see_why
 
 
 def _text(value: Any) -> str | None:
     return str(value) if value else None
 
 
-def _time(utc: str, zone: tzinfo | None) -> str:
+def shown_time(utc: str, zone: tzinfo | None) -> str:
+    """A stored time as people read it, on the clock of `zone` (None: this machine's); what is no time stays as it is.
+
+    Example:
+        >>> from datetime import UTC
+        >>> shown_time("2026-01-05T03:12:00+00:00", UTC), shown_time("?", UTC)
+        ('2026-01-05 03:12:00 UTC', '?')
+    """
     try:
         local = datetime.fromisoformat(utc).astimezone(zone)
     except (ValueError, OverflowError):  # what another machine wrote

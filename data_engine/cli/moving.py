@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +13,7 @@ from data_engine.cli.looks import in_flow_modules, selected
 from data_engine.cli.options import AsJson
 from data_engine.cli.output import complain, count, print_json, say
 from data_engine.errors import FlowValidationError
+from data_engine.platforms.host import shell_line
 
 if TYPE_CHECKING:
     from data_engine.client import Workspace
@@ -40,6 +42,14 @@ def import_workspace(
     ledger: Annotated[
         Path | None, typer.Option("--ledger", metavar="PATH", help="A ledger file of the older system.")
     ] = None,
+    database: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--database",
+            metavar="PATH",
+            help="A DuckDB file that is not in databases/ and that no flow names. May be repeated.",
+        ),
+    ] = None,
     undo: Annotated[bool, typer.Option("--undo", help="Let the older system own the workspace again.")] = False,
     as_json: AsJson = False,
 ) -> int:
@@ -58,29 +68,37 @@ def import_workspace(
         raise FlowValidationError(
             f"there is no part {wrong[0]!r} to leave out", where="--without", fix=f"use {', '.join(move.PARTS)}"
         )
-    asked = move.Asked(tuple(without or ()), state, ledger)
+    places = (state and _here(state), ledger and _here(ledger), tuple(map(_here, database or ())))
+    asked = move.Asked(tuple(without or ()), *places)
     with in_flow_modules(ws):
         found = move.look(ws.home, asked)
     if dry_run:
         _show(found, as_json)
         return 0
-    move.require_free(ws.home, found.plan)
+    move.require_free(ws.home, found.plan.leases)
     if not as_json:
         _show(found, as_json)
     done = move.Done()
     if not found.plan.is_empty:
-        if not (yes or _confirmed("Take it over now?", "--yes")):
+        if not (yes or _confirmed("Take it over now?", "--yes", as_json)):
             say("Nothing was changed.")
             return 1
         done = move.carry_out(ws.home, found.plan)
+        if not as_json:
+            say(f"Taken over: {count(done.runs, 'run')}, what is known of {count(done.files, 'file')}.")
     kept = _exchange(found, rewrite_keys, asks=not yes and not as_json)
     if as_json:
         facts = {"runs": done.runs, "files": done.files, "sealed": list(done.sealed)}
         exchanged = [{"path": path, "backup": backup, "rows": rows} for path, backup, rows in kept]
         print_json(found.plan.as_dict() | {"done": facts | {"databases": exchanged}})
         return 0
-    _say_done(found, done, kept)
+    _say_done(found, kept)
     return 0
+
+
+def _here(path: Path) -> Path:
+    """The path as the shell means it: the workspace is looked at from another folder."""
+    return Path(os.path.abspath(os.path.expanduser(path)))
 
 
 def _undo(ws: Workspace, as_json: bool) -> int:
@@ -132,28 +150,25 @@ def _exchange(found: Found, wanted: bool | None, *, asks: bool) -> list[tuple[Pa
             )
             return []
         if not _confirmed(
-            f"Exchange the keys in {count(len(due), 'database')} now? A copy of each is kept.", "--rewrite-keys"
+            f"Exchange the keys in {count(len(due), 'database')} now? A copy of each is kept.", "--rewrite-keys", False
         ):
             return []
     return move.exchange_keys(found)
 
 
-def _say_done(found: Found, done: object, kept: list[tuple[Path, Path, int]]) -> None:
-    from data_engine.moving import move
-
-    assert isinstance(done, move.Done)
-    if done != move.Done():
-        say(f"Taken over: {count(done.runs, 'run')}, what is known of {count(done.files, 'file')}.")
+def _say_done(found: Found, kept: list[tuple[Path, Path, int]]) -> None:
     for path, backup, rows in kept:
-        say(f"{path.name}: {count(rows, 'row')} have the new keys; as it was before: {backup.name}")
+        say(f"{path}: {count(rows, 'row')} have the new keys; as it was before: {backup.name}")
     if found.plan.is_empty and not kept:
         say("Nothing was changed.")
-    say("Next: data-engine list, then deploy what is right (data-engine deploy NAME) and data-engine start")
+    command = shell_line(["data-engine", "--workspace", str(found.plan.root)])
+    say("Next, when what is listed above is right:")
+    for verb in ("list", "deploy", "start"):
+        say(f"  {command} {verb}")
 
 
-def _confirmed(question: str, otherwise: str) -> bool:
-    if sys.stdin is None or not sys.stdin.isatty():
-        raise FlowValidationError(
-            "there is no terminal to ask on", where="data-engine import", fix=f"add {otherwise} when that is meant"
-        )
+def _confirmed(question: str, otherwise: str, as_json: bool) -> bool:
+    if as_json or sys.stdin is None or not sys.stdin.isatty():
+        what = "with --json nothing is asked" if as_json else "there is no terminal to ask on"
+        raise FlowValidationError(what, where="data-engine import", fix=f"add {otherwise} when that is meant")
     return typer.confirm(question, err=True)

@@ -18,7 +18,7 @@ from typing import Any
 from data_engine.alerting.deciding import MOST_OF_A_FLOW, Decision, Recipients, Sighting, Telling, decide, gathered
 from data_engine.alerting.wording import failure
 from data_engine.daemon.expecting import Expecting
-from data_engine.daemon.trouble_finder import OF_FAILURES, Around, TroubleFinder
+from data_engine.daemon.trouble_finder import OF_FAILURES, Around, TroubleFinder, command_again
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.params import is_as_scheduled
 from data_engine.errors import FlowValidationError
@@ -106,13 +106,11 @@ class Alerter:
     def heard(self, flow: str, events: Sequence[Event]) -> None:
         """Something happened in runs of the flow, and is recorded."""
         concern = self._concerns.get(flow)
-        if concern is None:
-            return
         for event in events:
-            if isinstance(event, RunStarted):
-                self._began(concern, event)
-            elif isinstance(event, RunFinished):
+            if isinstance(event, RunFinished):
                 self._ended(flow, concern, event)
+            elif isinstance(event, RunStarted) and concern is not None:
+                self._began(concern, event)
 
     def _began(self, concern: _Concern, event: RunStarted) -> None:
         if not _is_as_scheduled(concern.flow, event):
@@ -124,13 +122,13 @@ class Alerter:
             self.expecting.forget(event.flow)
             self._look_at(event.flow, event.at_s + concern.within_s)
 
-    def _ended(self, flow: str, concern: _Concern, event: RunFinished) -> None:
+    def _ended(self, flow: str, concern: _Concern | None, event: RunFinished) -> None:
         source = self._sources.pop(event.run_id, None)
         if event.run_id in self._apart:
             self._apart.discard(event.run_id)
             return
         self.expecting.forget(flow)
-        if not concern.recipients.are_any:
+        if concern is None or not concern.recipients.are_any:
             return
         news = self._news.setdefault(flow, _News())
         if event.status == "success":
@@ -138,7 +136,8 @@ class Alerter:
             if concern.within_s is not None and event.elapsed_s <= concern.within_s:
                 news.in_time_utc = news.good_utc
         elif _is_failure(event):
-            key, said = failure(flow, self._kind_of_failure(concern), event.why, event.error or event.cause)
+            kind, error = self._kind_of_failure(concern), event.error or event.cause
+            key, said = failure(flow, kind, event.why, error, again=command_again(concern.flow))
             if key not in news.failures and len(news.failures) <= MOST_OF_A_FLOW:
                 about = {"run_id": event.run_id} | ({"source": source} if source else {})
                 news.failures[key] = Sighting(key, utc_text(event.at_s), said | about)
@@ -176,6 +175,8 @@ class Alerter:
                 found[name] = concern
                 if self._concerns.get(name) != concern or name not in self._caught_up:
                     self._look_at(name, now_s)
+        for gone in self._concerns.keys() - found.keys():
+            self.expecting.forget(gone)
         self._concerns = found
         self._next = {name: at_s for name, at_s in self._next.items() if name in found}
 
@@ -212,10 +213,12 @@ class Alerter:
             del self._next[flow]
         self._soonest_s = min(self._next.values(), default=float("inf"))
         for flow in come:
-            next_s = self.expecting.of(self._concerns[flow].flow).next_s
+            self._look_soon(flow)
+        for flow in come:
+            concern = self._concerns.get(flow)  # it may have been withdrawn while it was decided about
+            next_s = None if concern is None else self.expecting.of(concern.flow).next_s
             if next_s is not None:
                 self._look_at(flow, next_s)
-            self._look_soon(flow)
         if come:
             self._around.tell()
 
@@ -237,33 +240,43 @@ class Alerter:
             await asyncio.sleep(_SOON_S)
             while self._to_look and self._around.tells_of_flows():
                 flows, self._to_look = sorted(self._to_look), set()
-                await self._decide_all([flow for flow in flows if flow in self._concerns])
+                await self._decide_all({flow: self._concerns[flow] for flow in flows if flow in self._concerns})
                 await asyncio.sleep(_PAUSE_S)
         except Exception:
             log.exception("deciding what people are told failed")
         finally:
             self._is_working = False
 
-    async def _decide_all(self, flows: Sequence[str]) -> None:
-        taken = {flow: self._news.pop(flow, _News()) for flow in flows}
+    async def _decide_all(self, concerns: Mapping[str, _Concern]) -> None:
+        """Decide about these flows and keep it; what goes wrong with one of them keeps no other from being told of."""
+        taken = {flow: self._news.pop(flow, _News()) for flow in concerns}
+        decided: dict[str, Decision] = {}
+        left: dict[str, FlowValidationError] = {}
+        for flow, concern in concerns.items():
+            try:
+                decided[flow] = await self._decide(flow, concern, taken[flow])
+            except FlowValidationError as error:  # what it is decided by cannot be read just now
+                left[flow] = error
+            except Exception:
+                log.exception("what people are told of %s cannot be decided", flow)
+            await asyncio.sleep(0)
         try:
-            decided = {}
-            for flow in flows:
-                decided[flow] = await self._decide(flow, self._concerns[flow], taken[flow])
-                await asyncio.sleep(0)
             if self._around.tells_of_flows():
                 self._keep(decided)
         except FlowValidationError as error:
-            log.warning("what people are to be told is decided again: %s", error)
-            for flow, news in taken.items():
-                later = self._news.setdefault(flow, _News())
-                later.failures = news.failures | later.failures
-                later.good_utc, later.in_time_utc = (
-                    later.good_utc or news.good_utc,
-                    later.in_time_utc or news.in_time_utc,
-                )
-            self._to_look.update(flows)
+            left |= dict.fromkeys(decided, error)
+        if left:
+            log.warning("what people are told of %s flows is decided again: %s", len(left), next(iter(left.values())))
+            for flow in left:
+                self._put_back(flow, taken[flow])
+            self._to_look.update(left)
             await asyncio.sleep(_AGAIN_S)
+
+    def _put_back(self, flow: str, news: _News) -> None:
+        later = self._news.setdefault(flow, _News())
+        later.failures = news.failures | later.failures
+        later.good_utc = later.good_utc or news.good_utc
+        later.in_time_utc = later.in_time_utc or news.in_time_utc
 
     async def _decide(self, flow: str, concern: _Concern, news: _News) -> Decision:
         if not concern.recipients.are_any and not self._of(flow):

@@ -7,8 +7,8 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any, Self
 
@@ -80,7 +80,8 @@ class Channel:
             told = self._ask(message, self._send_limit_s)
             while "has_it" in told:  # one after the other, each within the limit
                 has_it.append(str(told["has_it"]))
-                told = self._answer(self._send_limit_s)
+                with self._within(self._send_limit_s):
+                    told = self._answer(self._send_limit_s)
             if told.get("error") is not None:
                 raise NotSentError(str(told["error"]), where=self._where, fix=f"data-engine alert test {self.to}")
         except NotSentError as error:
@@ -109,23 +110,27 @@ class Channel:
         self.close()
 
     def _ask(self, told: Mapping[str, Any], limit_s: float) -> dict[str, Any]:
-        assert self._child.stdin is not None
-        try:
-            self._child.stdin.write(json.dumps(told).encode() + b"\n")
-            self._child.stdin.flush()
-        except OSError:  # it has ended, which its answer tells
-            pass
-        return self._answer(limit_s)
+        with self._within(limit_s):
+            assert self._child.stdin is not None
+            with suppress(OSError):  # it has ended, which its answer tells
+                self._child.stdin.write(json.dumps(told).encode() + b"\n")
+                self._child.stdin.flush()
+            return self._answer(limit_s)
 
-    def _answer(self, limit_s: float) -> dict[str, Any]:
-        assert self._child.stdout is not None
+    @contextmanager
+    def _within(self, limit_s: float) -> Iterator[None]:
+        """Inside, the process is ended when it takes longer: also one that does not read what it is told."""
         timer = threading.Timer(limit_s, self._give_up)
         timer.daemon = True
         timer.start()
         try:
-            line = self._child.stdout.readline()
+            yield
         finally:
             timer.cancel()
+
+    def _answer(self, limit_s: float) -> dict[str, Any]:
+        assert self._child.stdout is not None
+        line = self._child.stdout.readline()
         if line.endswith(b"\n"):
             answer = json.loads(line)
             return answer if isinstance(answer, dict) else {}

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 API = "/v1"
 MAX_BODY_BYTES = 1_000_000
 PING_S = 5.0
+LONG_S = 60.0
+"""For what a daemon may take long to answer: a request may have to be published before, on a share that is slow."""
 
 
 class DaemonGoneError(WorkspaceError):
@@ -68,7 +70,7 @@ class DaemonClient:
         asked = urlencode(given, errors="surrogateescape")  # the name of a file may be no UTF-8
         return self._request("GET", f"{path}?{asked}" if given else path, None, timeout_s)
 
-    def post(self, path: str, body: dict[str, Any] | None = None, *, timeout_s: float = 5.0) -> dict[str, Any]:
+    def post(self, path: str, body: dict[str, Any] | None = None, *, timeout_s: float = LONG_S) -> dict[str, Any]:
         """The daemon's answer to a request."""
         return self._request("POST", path, body or {}, timeout_s)
 

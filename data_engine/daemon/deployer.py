@@ -83,6 +83,8 @@ class Deployer:
     flows: dict[str, Deployed] = field(default_factory=dict)
     _files: tuple[tuple[str, int, int, int], ...] | None = None
     _basis: object = None
+    _known_pointers: dict[str, Pointer] = field(default_factory=dict)
+    _pointers_at: tuple[int, int] | None = None
     _is_quiet: bool = False
     _current: Looked | None = None
     _first_seen_s: dict[str, float] = field(default_factory=dict)
@@ -152,7 +154,10 @@ class Deployer:
         return files, self._pointers(), (self.home.settings().deploy, self.may_publish(), golden_facts(self.home))
 
     def _pointers(self) -> dict[str, Pointer]:
-        return self.home.deployments().deployed()
+        version = self.home.ledger().version()
+        if version != self._pointers_at:
+            self._known_pointers, self._pointers_at = self.home.deployments().deployed(), version
+        return self._known_pointers
 
     def _unread_helpers(self) -> FlowValidationError | None:
         """The helpers that cannot be read; modules that cannot be tell it themselves."""

@@ -15,9 +15,6 @@ from data_engine.daemon.endpoint import read_endpoint
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import WorkspaceError
 
-LONG_S = 60.0
-"""For requests that a daemon may take long to answer."""
-
 _QUIET_S = 1.0
 _WAIT_S = 20.0
 _DYING_S, _LOOK_AGAIN_S = 5.0, 0.05
@@ -86,7 +83,7 @@ class DaemonLink:
         silent_since_s = None
         while pending:
             try:
-                answer = self.require().post("/wait", {"run_ids": pending, "timeout_s": timeout_s}, timeout_s=LONG_S)
+                answer = self.require().post("/wait", {"run_ids": pending, "timeout_s": timeout_s})
             except WorkspaceError:
                 from data_engine.daemon.start import wait_until_gone
 

@@ -157,8 +157,8 @@ class Notifier:
 
         thread = threading.Thread(target=run, name=name, daemon=True)
         with self._lock:
+            thread.start()
             self._threads.add(thread)
-        thread.start()
 
     def _look_again_and_again(self) -> None:
         while not self._closing.is_set():
@@ -166,6 +166,9 @@ class Notifier:
                 wait_s = self._look()
             except LedgerError as error:
                 log.warning("messages wait: %s", error)
+                wait_s = _AGAIN_S
+            except Exception:  # whatever it is: without this thread nobody would be told of anything any more
+                log.exception("messages wait")
                 wait_s = _AGAIN_S
             self._awake.wait(wait_s)
             self._awake.clear()
@@ -176,14 +179,23 @@ class Notifier:
         due = [one for one in outbox.due(self._ledger, now_s) if self._gate.may_send(one.message_id)]
         with self._lock:
             batches = choose(due, self._in_use.values(), self._failing)
-            self._in_use |= {batch.to: batch for batch in batches}
         for batch in batches:
-            self._start(partial(self._use, batch), f"notifier of {batch.to}")
+            self._begin(batch)
         next_s = outbox.next_due_s(self._ledger, now_s)
         self.is_waiting = bool(due) or next_s is not None
         if next_s is None:  # the end of a channel wakes
             return _LOOK_EVERY_S
         return min(_LOOK_EVERY_S, max(0.01, next_s - now_s))
+
+    def _begin(self, batch: Batch) -> None:
+        with self._lock:
+            self._in_use[batch.to] = batch
+        try:
+            self._start(partial(self._use, batch), f"notifier of {batch.to}")
+        except BaseException:  # the system gives no thread now
+            with self._lock:
+                del self._in_use[batch.to]
+            raise
 
     def _use(self, batch: Batch) -> None:
         try:

@@ -16,7 +16,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import IO, Any, ClassVar
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from data_engine.errors import FlowValidationError
 from data_engine.message import clean
@@ -84,7 +84,7 @@ class Address:
                 where=where,
                 fix=f"data-engine secret set {to}, with one address such as mailto://... (github.com/caronc/apprise)",
             )
-        query = urlsplit(url).query
+        query = url.partition("?")[2]
         if "cto=" not in query:
             found.socket_connect_timeout = SOCKET_LIMIT_S
         if "rto=" not in query:
@@ -177,9 +177,10 @@ def _private_parts(url: str) -> Iterator[str]:
     before, _, query = rest.partition("?")
     login, at, place = before.rpartition("@")
     server, _, path = place.partition("/")
-    server_is_meant = bool(at) or scheme.rstrip("s") in ("json", "xml", "form", "mailto", "apprise", "http")
+    is_login = bool(at) and "/" not in login  # else it is a name such as @ann at the end of a path
+    server_is_meant = is_login or scheme.rstrip("s") in ("json", "xml", "form", "mailto", "apprise", "http")
     values = [] if server_is_meant else [server, *server.split(":")]
-    values += [login, *login.split(":"), *path.split("/")]
+    values += [login, *re.split("[:/]", login), *path.split("/")]
     for pair in query.split("&"):
         name, _, value = pair.partition("=")
         if name.lower() not in _SERVERS:

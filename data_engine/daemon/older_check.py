@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from data_engine.daemon.finding import Finding
 from data_engine.lease.folder import OsFolder
-from data_engine.lease.older_owner import older_markers, why_not_ours
+from data_engine.lease.older_owner import heartbeat_of, older_markers, unguarded, why_not_ours
 from data_engine.workspace.layout import WorkspaceLayout
 from data_engine.workspace.two_packages import OLDER, ORDER
 
@@ -29,7 +29,10 @@ def check_older_owner(layout: WorkspaceLayout) -> Finding | None:
     if not markers:
         return None
     why = why_not_ours(folder, layout.workspace_id)
-    if why is None:
-        return Finding("older system", True, "the workspace was moved: no daemon of the older system can own it")
-    what, _, fix = why.partition("; ")
-    return Finding("older system", False, what, fix)
+    if why is not None:
+        what, _, fix = why.partition("; ")
+        return Finding("older system", False, what, fix)
+    if lacking := unguarded(folder, layout.workspace_id):
+        measured = f"the workspace was moved, but {heartbeat_of(lacking[0])} is gone: a daemon of the older system could own it"
+        return Finding("older system", False, measured, "put it there again: `data-engine import PATH`")
+    return Finding("older system", True, "the workspace was moved: no daemon of the older system can own it")

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 
+from data_engine.alerting.wording import shown_time
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError
 from data_engine.lease.alarms import Alarm
 from data_engine.lease.watching import About
 from data_engine.ledger import alarm_messages
 from data_engine.ledger.alarm_messages import PREFIX
+from data_engine.ledger.freshness import deployed_since
+from data_engine.ledger.troubles import all_troubles
 from data_engine.message import Message, Notice, message, message_id
+from data_engine.scheduler.slots import zone_of
 from data_engine.workspace.machine import machine_id, person
 from data_engine.workspace.secret_store import has_secret
 
 _LOOK_S, _LOOK_AGAIN_S = 600.0, 60.0
 """How often secrets are looked for: where all were found, and where some were not."""
+
+_MOST_NAMED = 5
 
 
 class AlarmTeller:
@@ -41,21 +47,21 @@ class AlarmTeller:
         self._wanted: tuple[str, ...] = ()
         self._to: tuple[str, ...] = ()
         self._look_s = float("-inf")
-        self._looking = threading.Lock()
+        self._looking: threading.Thread | None = None
         self._told = alarm_messages.told(self._ledger)
 
     def look_for_secrets(self) -> None:
         """Look which of the recipients this machine can reach; it may take long."""
-        with self._looking:
-            wanted = self._home.settings().alerts.to
-            found = tuple(name for name in wanted if self._has(name))
-            self._wanted, self._to = wanted, found
-            self._look_s = self._clock() + (_LOOK_S if found == wanted else _LOOK_AGAIN_S)
+        wanted = self._home.settings().alerts.to
+        found = tuple(name for name in wanted if self._has(name))
+        self._wanted, self._to = wanted, found
+        self._look_s = self._clock() + (_LOOK_S if found == wanted else _LOOK_AGAIN_S)
 
     def _look_when_due(self) -> None:
         is_due = self._home.settings().alerts.to != self._wanted or self._clock() >= self._look_s
-        if is_due and not self._looking.locked():
-            threading.Thread(target=self.look_for_secrets, name="secrets of alerts", daemon=True).start()
+        if is_due and (self._looking is None or not self._looking.is_alive()):
+            self._looking = threading.Thread(target=self.look_for_secrets, name="secrets of alerts", daemon=True)
+            self._looking.start()
 
     def is_free(self, message_id: str) -> bool:
         """Whether a message may be sent without a claim: it is of no alarm, or somebody has it."""
@@ -78,8 +84,11 @@ class AlarmTeller:
 
     def tell(self, alarm: Alarm, about: About) -> None:
         """Keep the message until it is sent; the same once more changes nothing."""
-        made = silent_owner if alarm.kind == "silent_owner" else recovered
-        told = made(about, self._home.layout.workspace_id)
+        workspace, zone = self._home.layout.workspace_id, self._zone()
+        if alarm.kind == "silent_owner":
+            told = silent_owner(about, workspace, zone, self._in_trouble())
+        else:
+            told = recovered(about, workspace, zone)
         alarm_messages.keep(self._ledger, self._message(alarm.kind, self.id_of(alarm), told))
 
     def is_told(self, alarm: Alarm) -> bool:
@@ -111,7 +120,7 @@ class AlarmTeller:
             return
         told = None
         if "recovered" in self.kinds():
-            notice = reachable(before[1], self._home.layout.workspace_id, _host())
+            notice = reachable(before[1], self._home.layout.workspace_id, _host(), self._zone())
             told = self._message("recovered", message_id(before[0], "recovered"), notice)
         alarm_messages.note_back(self._ledger, told)
 
@@ -122,37 +131,59 @@ class AlarmTeller:
         except (FlowValidationError, ValueError):
             return False
 
+    def _zone(self) -> tzinfo | None:
+        timezone = self._home.settings().timezone
+        return None if timezone is None else zone_of(timezone)
+
+    def _in_trouble(self) -> list[str]:
+        """The flows that were in trouble, as far as their owner has published it."""
+        troubles = (one for one in all_troubles(self._ledger) if not one.is_closed and one.recovered_at_utc is None)
+        flows = sorted({one.key.flow for one in troubles})
+        return [flow for flow in flows if deployed_since(self._ledger, flow) is not None]
+
     def _message(self, kind: str, own_id: str, notice: Notice) -> Message:
         sender = f"{self._home.layout.workspace_id} on {_host()}"
         return message(kind, notice.headline, [notice], id=own_id, to=self._to, at=datetime.now(UTC), sender=sender)
 
 
-def silent_owner(about: About, workspace: str) -> Notice:
-    """What is told of an owner that is not heard of.
+def silent_owner(about: About, workspace: str, zone: tzinfo | None = None, in_trouble: Sequence[str] = ()) -> Notice:
+    """What is told of an owner that is not heard of; times are on the clock of `zone` (None: this machine's).
+
+    `in_trouble` are flows whose trouble it has told last: a message that still waited there is sent by nobody else.
 
     Example:
-        >>> told = silent_owner(About("EVE-PC", True, "2026-01-05T03:12:00+00:00"), "sales")
-        >>> told.headline, told.reason
-        ('EVE-PC, which owns the workspace sales, is not heard of', 'its engine was on: no flow runs by itself until then')
+        >>> told = silent_owner(About("EVE-PC", True, "2026-01-05T03:12:00+00:00"), "sales", UTC, ["claims"])
+        >>> told.headline, told.since
+        ('EVE-PC, which owns the workspace sales, is not heard of', '2026-01-05 03:12:00 UTC (noticed)')
+        >>> told.reason
+        'its engine was on: no flow runs by itself until it is back or taken over; in trouble when it was last heard of: claims'
     """
-    engine = "its engine was on: no flow runs by itself until then" if about.engine_on else "its engine was off"
+    engine = "its engine was on: no flow runs by itself until it is back or taken over"
+    more = len(in_trouble) - _MOST_NAMED
+    named = ", ".join([*in_trouble[:_MOST_NAMED], *([f"{more:,} more"] if more > 0 else [])])
+    parts = (
+        engine if about.engine_on else "its engine was off",
+        about.over,
+        f"in trouble when it was last heard of: {named}" if named else "",
+    )
     return Notice(
         f"{about.owner}, which owns the workspace {workspace}, is not heard of",
-        reason=engine + (f"; {about.over}" if about.over else ""),
-        since=f"{about.since_utc} (noticed)",
+        reason="; ".join(filter(None, parts)),
+        since=f"{shown_time(about.since_utc, zone)} (noticed)",
         fix="look whether that machine is on and reaches the shared folder; on another one, `data-engine lease take-over` owns the "
         "workspace in its place",
     )
 
 
-def recovered(about: About, workspace: str) -> Notice:
+def recovered(about: About, workspace: str, zone: tzinfo | None = None) -> Notice:
     """What is told when that is over.
 
     Example:
         >>> recovered(About("EVE-PC", True, "", "BEN-PC owns the workspace now"), "sales").headline
         'the workspace sales is looked after again: BEN-PC owns the workspace now'
     """
-    return Notice(f"the workspace {workspace} is looked after again: {about.over}", since=about.since_utc or None)
+    since = shown_time(about.since_utc, zone) or None
+    return Notice(f"the workspace {workspace} is looked after again: {about.over}", since=since)
 
 
 def unreachable(why: str, workspace: str, host: str) -> Notice:
@@ -169,14 +200,15 @@ def unreachable(why: str, workspace: str, host: str) -> Notice:
     )
 
 
-def reachable(since: str, workspace: str, host: str) -> Notice:
+def reachable(since: str, workspace: str, host: str, zone: tzinfo | None = None) -> Notice:
     """What it tells when it can use it again.
 
     Example:
         >>> reachable("", "sales", "BEN-PC").headline
         'BEN-PC can use the shared folder of the workspace sales again'
     """
-    return Notice(f"{host} can use the shared folder of the workspace {workspace} again", since=since or None)
+    shown = shown_time(since, zone) or None
+    return Notice(f"{host} can use the shared folder of the workspace {workspace} again", since=shown)
 
 
 def _host() -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from data_engine.alerting.deciding import Sighting
 from data_engine.alerting.looking import counts_of, freshness, late_slot
@@ -132,7 +132,7 @@ class TroubleFinder:
         if last is None or last.status != "failed" or not is_as_scheduled(flow, last.params or {}):
             return []
         at_utc = last.finished_at_utc or last.started_at_utc
-        key, said = failure(last.flow, "failed", last.why, last.error)
+        key, said = failure(last.flow, "failed", last.why, last.error, again=command_again(flow))
         return (
             [Sighting(key, at_utc, said | {"source": last.source, "run_id": last.run_id})]
             if at_utc >= since_utc
@@ -202,6 +202,11 @@ class TroubleFinder:
             last_run=self._ledger.last_run(flow),
             is_running=any(run.flow == flow for run in self._dispatcher.active.values()),
         )
+
+
+def command_again(flow: Flow) -> Literal["retry", "run"]:
+    """The command that runs the flow once more after a failure: what of files failed is held, anything else is not."""
+    return "retry" if isinstance(flow.trigger, Poll) else "run"
 
 
 def _at(state: SourceState) -> str:

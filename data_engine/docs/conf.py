@@ -11,7 +11,6 @@ project = "Data Engine"
 release = version = __version__
 copyright = "the authors of Data Engine"
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
-exclude_patterns = ["README.md"]
 myst_heading_anchors = 3
 highlight_language = "none"
 default_role = "literal"

@@ -9,17 +9,16 @@ import posixpath
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from data_engine.errors import FlowValidationError
+from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.version import __version__
 from data_engine.workspace.machine import private_state_root
-from data_engine.workspace.settings import DEFAULT_SETTINGS_TEXT
 
 HERE = Path(__file__).parent
 FIRST = "index.html"
+_FIRST_PAGE = "index.md"
 
 _OTHERS = 2
 """How many sites of other content stay."""
@@ -28,8 +27,10 @@ _PAGES = "data_engine/docs/pages"
 _PACKED = HERE / "beside"
 """In an installed package: what lies beside the packages in a checkout."""
 _BESIDE = _PACKED if _PACKED.is_dir() else HERE.parent.parent
-_TEXTS = ("README.md", "GLOSSARY.md", "CHANGELOG.md", "SECURITY.md")
+_TEXTS = ("GLOSSARY.md", "CHANGELOG.md", "SECURITY.md")
+_COMMANDS = "reference/commands.md"
 _LINK = re.compile(r"\]\(([^)\s:#]+)((?:#[^)\s]*)?)\)")
+_QUESTION = re.compile(r"^\|.*\]\((howto/[\w-]+)\.md\) \|$", re.MULTILINE)
 
 
 def sources() -> dict[str, str]:
@@ -45,6 +46,7 @@ def sources() -> dict[str, str]:
     return (
         {name: f"{_PAGES}/{name}" for name in pages}
         | {name: name for name in _TEXTS}
+        | {_COMMANDS: "README.md"}
         | {f"guides/{path.stem}.md": f"notebooks/{path.name}" for path in sorted(notebooks.glob("*.ipynb"))}
         | {f"images/{path.name}": f"notebooks/images/{path.name}" for path in sorted(notebooks.glob("images/*.png"))}
     )
@@ -72,6 +74,68 @@ def guide_page(notebook: str) -> str:
         text = "".join(cell["source"])
         parts.append(text if cell["cell_type"] == "markdown" else f"```ipython3\n{text}\n```")
     return "\n\n".join(parts) + "\n"
+
+
+def commands_page(readme: str) -> str:
+    r"""What README tells of the command line, as a page.
+
+    Example:
+        >>> print(commands_page("# One\n\n## The command line\n\nTwo\n\n## Three\n"))
+        # The command line
+        <BLANKLINE>
+        Two
+        <BLANKLINE>
+    """
+    told = readme[readme.index("\n## The command line\n") + 2 :]
+    return told.partition("\n## ")[0]
+
+
+def contents(pages: Iterable[str], first: str) -> str:
+    """The site's table of contents, which its `first` page ends with: the questions in its order, the others by their names.
+
+    Example:
+        >>> print(contents(["howto/b.md", "guides/1.md", "figures.md", "GLOSSARY.md"], "| question | [B](howto/b.md) |"))
+        <BLANKLINE>
+        ```{toctree}
+        :hidden:
+        :caption: I want to ...
+        <BLANKLINE>
+        howto/b
+        ```
+        <BLANKLINE>
+        ```{toctree}
+        :hidden:
+        :caption: Guides
+        <BLANKLINE>
+        guides/1
+        ```
+        <BLANKLINE>
+        ```{toctree}
+        :hidden:
+        :caption: Reference
+        <BLANKLINE>
+        GLOSSARY
+        figures
+        ```
+        <BLANKLINE>
+    """
+    names = sorted(name.removesuffix(".md") for name in pages if name.endswith(".md") and name != _FIRST_PAGE)
+    parts = {
+        "I want to ...": list(dict.fromkeys(_QUESTION.findall(first))),
+        "Guides": [name for name in names if name.startswith("guides/")],
+        "How it works": [name for name in names if name.startswith("topics/")],
+        "Reference": sorted((name for name in names if name.startswith("reference/") or "/" not in name), key=_place),
+    }
+    return "".join(
+        f"\n```{{toctree}}\n:hidden:\n:caption: {caption}\n\n" + "\n".join(found) + "\n```\n"
+        for caption, found in parts.items()
+        if found
+    )
+
+
+def _place(name: str) -> tuple[bool, bool, str]:
+    """The glossary, the reference, and what else there is."""
+    return name != "GLOSSARY", "/" not in name, name
 
 
 def linked(text: str, name: str, found: Mapping[str, str]) -> str:
@@ -103,9 +167,13 @@ def lay_out(folder: Path) -> None:
             shutil.copyfile(file_of(place), target)
             continue
         text = file_of(place).read_text(encoding="utf-8")
-        text = guide_page(text) if place.endswith(".ipynb") else text
+        if place.endswith(".ipynb"):
+            text = guide_page(text)
+        elif name == _COMMANDS:
+            text = commands_page(text)
+        elif name == _FIRST_PAGE:
+            text += contents(found, text)
         target.write_text(linked(text, name, found), encoding="utf-8")
-    (folder / "reference" / "settings.toml").write_text(DEFAULT_SETTINGS_TEXT, encoding="utf-8")
 
 
 def build(folder: Path) -> None:
@@ -143,7 +211,7 @@ def make() -> Path:
 
     Raises:
         FlowValidationError: as `build`.
-        WorkspaceError: as `kept_at`.
+        WorkspaceError: as `kept_at`; or the site cannot be put there.
     """
     target = kept_at()
     if not (target / FIRST).is_file():
@@ -151,8 +219,7 @@ def make() -> Path:
         fresh = Path(tempfile.mkdtemp(prefix=".new-", dir=target.parent))
         try:
             build(fresh)
-            with suppress(OSError):  # another process was quicker
-                os.rename(fresh, target)
+            _put(fresh, target)
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
         for other in _outdated(target):
@@ -160,10 +227,29 @@ def make() -> Path:
     return target
 
 
+def _put(fresh: Path, target: Path) -> None:
+    try:
+        os.rename(fresh, target)
+    except OSError as error:
+        if not (target / FIRST).is_file():  # else another process was quicker
+            raise WorkspaceError(
+                f"the documentation is made, but cannot be kept: {error.strerror or error}",
+                where=str(target),
+                fix="remove that folder if it is there, then try again",
+            ) from error
+
+
 def _outdated(target: Path) -> list[Path]:
     """Other sites but the newest: another environment may show one, or be making it."""
     others = [path for path in target.parent.iterdir() if path != target]
-    return sorted(others, key=lambda path: path.stat().st_mtime)[:-_OTHERS]
+    return sorted(others, key=_changed_s)[:-_OTHERS]
+
+
+def _changed_s(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:  # another process has just removed it
+        return 0.0
 
 
 def _digest() -> str:

@@ -78,7 +78,10 @@ def is_as_scheduled(flow: Flow, given: Mapping[str, Any]) -> bool:
         if one is None or one.kind == "Secret":
             return False
         default = list(one.default) if isinstance(one.default, tuple) else one.default
-        return bool(one.read(value) == default)
+        try:
+            return bool(one.read(value) == default)
+        except FlowValidationError:  # it was given to an earlier version, where its type was another
+            return False
 
     return all(is_default(name, value) for name, value in given.items())
 

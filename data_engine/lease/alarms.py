@@ -22,7 +22,7 @@ from data_engine.lease.folder import FileSystem
 from data_engine.lease.generations import path_of
 from data_engine.lease.protocol import Damaged, InDoubt
 from data_engine.lease.records import decode, encode, fields_of
-from data_engine.lease.removal import forget_gone, make, names_in, put_aside, remove
+from data_engine.lease.removal import clear_way, make, names_in, put, remove
 from data_engine.nofollow import NotFollowedError
 
 ROOT = "alarms"
@@ -131,7 +131,7 @@ class AlarmFiles:
         try:
             names = set(names_in(self.folder, alarm.path))
         except (NotFollowedError, NotADirectoryError):
-            self._clear_way(alarm.path)
+            self.left_alone |= clear_way(self.folder, alarm.path, self._new_id(), to="folder")
             return Shown()
         claims = max((int(found[1]) + 1 for name in names if (found := _AGAIN.fullmatch(name))), default=0)
         claims = claims or int("entry.json" in names)
@@ -173,23 +173,12 @@ class AlarmFiles:
             OSError: the share is away, full or read-only.
         """
         path, record = f"{alarm.path}/sent.json", encode({"generation": alarm.generation, "at_utc": at_utc})
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError):  # the folder of an alarm appears by a claim alone
             try:
-                self._put(path, record)
+                put(self.folder, path, record, self._new_id(), makes_folders=False)
             except NotFollowedError:
-                self.left_alone |= put_aside(self.folder, path, self._new_id())
-                self._put(path, record)
-
-    def _put(self, path: str, record: bytes) -> None:
-        """As `removal.put`, but that no folder is made: that of an alarm appears by a claim alone."""
-        temp = f"{path}.{self._new_id()}.tmp"
-        self.folder.write(temp, record)
-        try:
-            self.folder.replace(temp, path)
-        except BaseException:
-            with suppress(OSError):
-                self.folder.unlink(temp)
-            raise
+                self.left_alone |= clear_way(self.folder, path, self._new_id(), to="file")
+                put(self.folder, path, record, self._new_id(), makes_folders=False)
 
     def listed(self) -> list[int]:
         """The numbers of the alarms there are, ascending.
@@ -202,6 +191,7 @@ class AlarmFiles:
         except (NotFollowedError, NotADirectoryError) as error:
             self.left_alone[ROOT] = error.strerror or str(error)
             return []
+        self.left_alone.pop(ROOT, None)
         return sorted(int(name) for name in names if _NUMBER.fullmatch(name))
 
     def first(self, number: int) -> AlarmClaim | None:
@@ -218,7 +208,6 @@ class AlarmFiles:
         Raises:
             OSError: the share is away, or something is in use; call again some time.
         """
-        forget_gone(self.folder, self.left_alone)
         for number in self.listed()[: -self.keep or None]:
             if number < oldest:
                 self.left_alone |= remove(self.folder, _home(number))
@@ -249,16 +238,6 @@ class AlarmFiles:
             return decode(self.folder.read(path, LARGEST_ALARM_BYTES), LARGEST_ALARM_BYTES)
         except (FileNotFoundError, NotFollowedError, NotADirectoryError, IsADirectoryError, Damaged):
             return None
-
-    def _clear_way(self, path: str) -> None:
-        """Put aside what of the way to `path` is no folder."""
-        parts = path.split("/")
-        for count in range(1, len(parts) + 1):
-            way = "/".join(parts[:count])
-            with suppress(FileNotFoundError):
-                if self.folder.kind(way) != "folder":
-                    self.left_alone |= put_aside(self.folder, way, self._new_id())
-                    return
 
 
 def claim_of(data: bytes) -> AlarmClaim:

@@ -45,6 +45,8 @@ SOON_S = 0.05
 NEVER_DUE = float("inf")
 _TRIES = 3
 _FOREIGN = "foreign"
+OTHER_OWNER = "other_owner"
+"""The trouble that somebody owns the workspace whom the list of generations does not know."""
 
 
 class KeeperWork:
@@ -58,6 +60,7 @@ class KeeperWork:
         limits: Callable[[], Limits],
         *,
         unfit: Callable[[], str | None] = lambda: None,
+        other_owner: Callable[[], str | None] = lambda: None,
         takes_over_by_itself: Callable[[], bool] = lambda: False,
         retention_days: Callable[[], float] = lambda: 30.0,
         judge_clock: Callable[[], Verdict] = lambda: Believed(time.time(), time.time()),
@@ -75,6 +78,7 @@ class KeeperWork:
         self._publisher = Publisher(observer, share, retention_days, clock)
         self._read_limits = limits
         self._find_unfit = unfit
+        self._find_other_owner = other_owner
         self._takes_over = takes_over_by_itself
         self._judge_clock = judge_clock
         self._sets = sets
@@ -129,6 +133,7 @@ class KeeperWork:
         view = self._view = self._observer.poll()
         self._look_due_s = self._clock() + min(view.limits.poll_s, self.limits.poll_s)
         self._history.remember()
+        self._look_for_another_owner()
         if self._held is not None:
             if view.state not in ("mine", "unreachable", "damaged"):
                 self._beat()  # says whether it is over
@@ -138,8 +143,14 @@ class KeeperWork:
             if claims_by_itself(view, self.me, wants_control=self._wants_control, takes_over=self._takes_over):
                 self._on_the_share("claim", lambda: self._claim(view))
         self._on_the_share("watch", lambda: self.watch.look(view, self._held))
+        self._tell_what_is_left()
         self._look_at_the_clock(view)
         self._tell()
+
+    def _look_for_another_owner(self) -> None:
+        found = self._find_other_owner()
+        if found != self._troubles.get(OTHER_OWNER):
+            self._note(OTHER_OWNER, found)
 
     def _look_at_the_clock(self, view: View) -> None:
         is_here = view.top is None or self._held is not None or view.top.nonce == self._history.here
@@ -241,7 +252,8 @@ class KeeperWork:
 
     def _tell_what_is_left(self) -> None:
         """What lies among our files on the share and is none of them is told as long as it is there."""
-        left = self._observer.left_alone
+        own = {} if self._held is None else self._observer.left_alone
+        left = {**own, **self.watch.left_alone}
         told = "; ".join(f"{path} in .workspace_state was left alone: {why}" for path, why in sorted(left.items())[:3])
         self._note(_FOREIGN, told + (f" (and {len(left) - 3} more)" if len(left) > 3 else "") if left else None)
 
@@ -450,7 +462,8 @@ class KeeperWork:
     def _lease_status(self) -> LeaseStatus:
         if self._view is None:
             return LeaseStatus()
-        return replace(status_of(self._view, self.me, self._history.damage), watched_by=self.watch.others)
+        status = status_of(self._view, self.me, self._history.damage)
+        return replace(status, watched_by=self.watch.others, is_watching=self.watch.is_watching)
 
     def _tell(self, *, lost_to: str | None = "") -> None:
         """Renew `state`; "" leaves what is there."""

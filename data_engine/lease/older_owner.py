@@ -3,7 +3,7 @@
     available/<id>/                           its marker: nobody owns
     leased/<id>/                              its marker: one of its daemons owns, or left it behind
     leased/<id>/moved-to-data-engine.json     the seal of this system: the workspace was moved
-    leases/<id>.parquet                       the heartbeat of its owner
+    leases/<id>.parquet                       the heartbeat of its owner; beside a seal one that never grows old
 
 Its ids are names of folders, those of this system are random. Nothing of its files is opened here.
 """
@@ -23,6 +23,8 @@ TABLES = ("runs", "step_runs", "logs", "file_state")
 """What the older system publishes, each as `state/<table>/<id>.parquet`."""
 
 _OWN_ID = re.compile(r"(?:path-)?[0-9a-f]{20}")
+_WITHOUT_A_NAME = "default"
+"""Its id of a workspace that is its collection at the same time."""
 
 
 class OlderMarker(NamedTuple):
@@ -57,25 +59,38 @@ def older_ids(folder: FileSystem, workspace_id: str) -> list[str]:
     return sorted(ids)
 
 
-def why_not_ours(folder: FileSystem, workspace_id: str) -> str | None:
-    """Why this system must not own the workspace: the older one may; None once it was moved, and where it never was."""
+def heartbeat_of(older_id: str) -> str:
+    """Where the heartbeat of the older owner lies."""
+    return f"leases/{older_id}.parquet"
+
+
+def owned_by_older(folder: FileSystem, workspace_id: str) -> str | None:
+    """That one of the older system's daemons owns the workspace, alive or not, by its marker, and what helps; None where none does."""
     for marker in older_markers(folder, workspace_id):
         if marker.state == "leased":
             return (
-                f"the older system's marker leased/{marker.older_id} says that one of its daemons owns it;"
+                f"the older system's marker leased/{marker.older_id} says that one of its daemons owns the workspace;"
                 " end that, then move the workspace: `data-engine import PATH`"
-            )
-        if marker.state == "available":
-            return (
-                "it is a workspace of the older system, which could own it at the same time;"
-                " move it first: `data-engine import PATH`"
             )
     return None
 
 
-def is_leased_by_older(folder: FileSystem, workspace_id: str) -> bool:
-    """Whether the older system's markers say that one of its daemons owns the workspace, alive or not."""
-    return any(marker.state == "leased" for marker in older_markers(folder, workspace_id))
+def why_not_ours(folder: FileSystem, workspace_id: str) -> str | None:
+    """Why this system must not own the workspace: the older one may; None once it was moved, and where it never was."""
+    owner = owned_by_older(folder, workspace_id)
+    if owner is None and any(marker.state == "available" for marker in older_markers(folder, workspace_id)):
+        return (
+            "it is a workspace of the older system, which could own it at the same time;"
+            " move it first: `data-engine import PATH`"
+        )
+    return owner
+
+
+def unguarded(folder: FileSystem, workspace_id: str) -> list[str]:
+    """The ids that are sealed, but whose heartbeat is gone: a daemon of the older system that starts now takes the marker."""
+    sealed = [marker.older_id for marker in older_markers(folder, workspace_id) if marker.state == "sealed"]
+    there = _names(folder, "leases") if sealed else []
+    return [one for one in sealed if heartbeat_of(one).partition("/")[2] not in there]
 
 
 def _markers(folder: FileSystem, place: str) -> list[str]:
@@ -86,7 +101,8 @@ def _markers(folder: FileSystem, place: str) -> list[str]:
 
 def _is_older(folder: FileSystem, name: str, workspace_id: str) -> bool:
     published = ("leases", *(f"state/{table}" for table in TABLES))
-    return name == workspace_id or any(f"{name}.parquet" in _names(folder, place) for place in published)
+    is_named = name.casefold() in (workspace_id.casefold(), _WITHOUT_A_NAME)
+    return is_named or any(f"{name}.parquet" in _names(folder, place) for place in published)
 
 
 def _is_folder(folder: FileSystem, path: str) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 from data_engine.errors import OwnedElsewhereError
 from data_engine.lease.folder import OsFolder
 from data_engine.lease.observer import Observer
-from data_engine.lease.older_owner import is_leased_by_older
+from data_engine.lease.older_owner import owned_by_older
 from data_engine.lease.protocol import Identity, Limits
 from data_engine.lease.status import LeaseStatus, status_of
 from data_engine.workspace.machine import machine_id
@@ -52,7 +52,7 @@ def refuse_owned_elsewhere(
     Raises:
         OwnedElsewhereError: another workstation owns it, or the older system does.
     """
-    if is_leased_by_older(OsFolder(workspace_state_dir), workspace_state_dir.parent.name):
+    if owned_by_older(OsFolder(workspace_state_dir), workspace_state_dir.parent.name) is not None:
         raise OwnedElsewhereError(
             f"{what} is not done here: a marker says that a daemon of the older system owns the workspace",
             where=str(workspace_state_dir.parent),

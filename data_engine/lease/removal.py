@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
+from typing import Literal
 
 from data_engine.lease.folder import FileSystem
 from data_engine.nofollow import NotFollowedError
@@ -23,16 +24,18 @@ def make(folder: FileSystem, path: str) -> None:
         folder.mkdir(path)
 
 
-def put(folder: FileSystem, path: str, data: bytes, temp_id: str) -> None:
-    """Let the file be there, whole, with `data` in it; readers never see half of it. Folders above it are made.
+def put(folder: FileSystem, path: str, data: bytes, temp_id: str, *, makes_folders: bool = True) -> None:
+    """Let the file be there, whole, with `data` in it; readers never see half of it. Folders above it are made, where they may be.
 
     Raises:
-        OSError: the share is away, full or read-only; nothing of it is left.
+        OSError: the share is away, full or read-only; nothing of it is left. FileNotFoundError: a folder above it is not there.
     """
     temp = f"{path}.{temp_id}.tmp"
     try:
         folder.write(temp, data)
     except FileNotFoundError:  # a folder above it is gone, or was never there
+        if not makes_folders:
+            raise
         names = path.split("/")
         for count in range(1, len(names)):
             make(folder, "/".join(names[:count]))
@@ -115,3 +118,20 @@ def put_aside(folder: FileSystem, path: str, prefix: str) -> dict[str, str]:
     else:
         folder.replace(path, aside)
     return {aside: f"it was {path}, and is not Data Engine's"}
+
+
+def clear_way(folder: FileSystem, path: str, prefix: str, *, to: Literal["file", "folder"]) -> dict[str, str]:
+    """Put aside, untouched, what keeps a file or a folder of ours from being at `path`: the first such thing on the way to it.
+
+    Raises:
+        OSError: the share is away, or it cannot be moved.
+    """
+    names = path.split("/")
+    for count in range(1, len(names) + 1):
+        way, wanted = "/".join(names[:count]), to if count == len(names) else "folder"
+        try:
+            if folder.kind(way) != wanted:
+                return put_aside(folder, way, prefix)
+        except FileNotFoundError:
+            break
+    return {}

@@ -1,20 +1,22 @@
 """A machine that watches the owner: what it sees leads to claims on the share, and to messages in its own outbox.
 
-One thread does all of it, the one that talks to the share; only `may_tell` and `others` are read by any other.
+One thread does all of it, the one that talks to the share; any other only asks whether a message may be sent.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
+from types import MappingProxyType
 
 from data_engine.clock import boot_clock
 from data_engine.lease.alarms import Alarm, AlarmClaim, AlarmFiles
 from data_engine.lease.held_lease import HeldLease
 from data_engine.lease.protocol import NEVER, Identity, InDoubt
+from data_engine.lease.removal import forget_gone
 from data_engine.lease.view import View
 from data_engine.lease.watchers import Others, Watcher, WatcherFiles, look_s, renew_s
 from data_engine.lease.watching import (
@@ -40,6 +42,8 @@ class NoWatch:
     """Of a machine that tells nobody anything."""
 
     others: tuple[str, ...] | None = None
+    is_watching = False
+    left_alone: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self) -> None:
         self.wake: Callable[[], None] = lambda: None
@@ -89,6 +93,16 @@ class Watch:
         self._elsewhere = Others()
         self._watchers_due_s = self._sign_due_s = NEVER
         self._beat = 0
+
+    @property
+    def is_watching(self) -> bool:
+        """Whether this machine has said that it watches; where it owns, others do."""
+        return self._beat > 0
+
+    @property
+    def left_alone(self) -> Mapping[str, str]:
+        """What lies among the alarms and the watchers on the share and is not Data Engine's, with the reason, by its path."""
+        return {**self._alarms.left_alone, **self._watchers.left_alone}
 
     def may_send(self, message_id: str) -> bool:
         """Whether a message may be sent now; asked right before it is, memory only."""
@@ -143,6 +157,8 @@ class Watch:
             raise
         self._why_unclaimed = None
         self._look_at_watchers(view, held)
+        for files in (self._alarms, self._watchers):
+            forget_gone(files.folder, files.left_alone)
 
     def _take_up(self, view: View) -> None:
         """Go on with what an earlier daemon of this machine has claimed, and with an alarm of the newest generation."""

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from data_engine.lease.folder import FileSystem
 from data_engine.lease.protocol import NEVER, Damaged, Limits
 from data_engine.lease.records import encode, fields_of
-from data_engine.lease.removal import names_in, put, put_aside, unlink
+from data_engine.lease.removal import clear_way, names_in, put, unlink
 from data_engine.nofollow import NotFollowedError
 
 ROOT = "watchers"
@@ -137,12 +137,8 @@ class WatcherFiles:
         path, record = _path(watcher.machine_id), encode(asdict(watcher))
         try:
             put(self.folder, path, record, self._new_id())
-        except NotFollowedError:
-            for way in (ROOT, path):
-                with suppress(FileNotFoundError):
-                    if self.folder.kind(way) == "foreign":
-                        self.left_alone |= put_aside(self.folder, way, self._new_id())
-                        break
+        except (NotFollowedError, NotADirectoryError):
+            self.left_alone |= clear_way(self.folder, path, self._new_id(), to="file")
             put(self.folder, path, record, self._new_id())
 
     def listed(self) -> dict[str, Watcher]:
@@ -157,6 +153,7 @@ class WatcherFiles:
         except (NotFollowedError, NotADirectoryError) as error:
             self.left_alone[ROOT] = error.strerror or str(error)
             return found
+        self.left_alone.pop(ROOT, None)
         for name in sorted(names)[:MOST_WATCHERS]:
             with suppress(FileNotFoundError, NotFollowedError, IsADirectoryError, Damaged):
                 watcher = watcher_of(self.folder.read(f"{ROOT}/{name}", LARGEST_WATCHER_BYTES))

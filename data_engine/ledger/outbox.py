@@ -215,16 +215,6 @@ def undelivered_in(connection: sqlite3.Connection, limit: int = 100) -> list[Und
     ]
 
 
-def waiting(ledger: Ledger) -> int:
-    """How many deliveries are still tried.
-
-    Raises:
-        LedgerError: the ledger cannot be read.
-    """
-    with ledger.reading() as connection:
-        return int(connection.execute("SELECT count(*) FROM deliveries WHERE state = 'waiting'").fetchone()[0])
-
-
 def states(connection: sqlite3.Connection, ids: Sequence[str]) -> Mapping[str, Mapping[str, str]]:
     """Of each of these messages that is known the state for each recipient: "waiting", "sent" or "given_up"."""
     found: dict[str, dict[str, str]] = {}

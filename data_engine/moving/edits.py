@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import ast
 import inspect
+import json
+import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -30,6 +33,7 @@ _INSIDE = frozenset({"file", "root_file", "namespaced_file", "database", "get", 
 
 _PARTS = ("columns", "dtypes", "rename", "drop")
 _INNER = ("authoring", "core", "runtime", "hosts", "platform", "ui", "services", "application", "views", "domain")
+_INTERPRETER = re.compile(r'"python\.defaultInterpreterPath"\s*:\s*("(?:[^"\\]|\\.)*")')
 _ONLY_SHOWS = frozenset({"print", "display", "help", "dir", "len", "type", "repr"})
 
 
@@ -59,7 +63,7 @@ class Edit:
 
 
 def find_edits(flow_modules: Path) -> list[Edit]:
-    """What to look at in every module and helper of the folder, in their order.
+    """What to look at in every module and helper of the folder, in their order, and in the editor's settings beside it.
 
     Raises:
         OSError: the folder cannot be read.
@@ -70,7 +74,8 @@ def find_edits(flow_modules: Path) -> list[Edit]:
             found += edits_of_notebook(path)
     for path in sorted([*flow_modules.glob("*.py"), *(flow_modules / "flow_helpers").rglob("*.py")]):
         found += edits_of_module(path, path.relative_to(flow_modules).as_posix())
-    return found
+    editor = ".vscode/settings.json"
+    return found + edits_of_editor(flow_modules.parent / editor, editor)
 
 
 def edits_of_notebook(path: Path) -> list[Edit]:
@@ -107,6 +112,34 @@ def edits_of_module(path: Path, name: str) -> list[Edit]:
         line = getattr(error, "lineno", None) or 1
         return [Edit(name, None, line, f"it cannot be read: {error}", "correct it")]
     return [Edit(name, None, *one) for one in sorted(_in_tree(tree, _helper_names(tree.body)))]
+
+
+def edits_of_editor(path: Path, name: str) -> list[Edit]:
+    """Where VS Code is told to use another Python: in its terminals `data-engine` would be the older system's."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
+        return []
+    for number, line in enumerate(lines, start=1):
+        found = _INTERPRETER.search(line)
+        if found and os.path.normcase(python := _json_text(found[1])) != os.path.normcase(sys.executable):
+            return [
+                Edit(
+                    name,
+                    None,
+                    number,
+                    f"VS Code uses {python}",
+                    f"set it to the Python of this system: {sys.executable}",
+                )
+            ]
+    return []
+
+
+def _json_text(text: str) -> str:
+    try:
+        return str(json.loads(text))
+    except ValueError:
+        return text
 
 
 def _left_out(compiled: CompiledNotebook, parsed: list[ParsedCell]) -> Iterator[Edit]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import os
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -98,14 +99,25 @@ def names_in(text: str) -> frozenset[str]:
     )
 
 
-def find_keys(folder: Path, exchanges: Sequence[Exchange]) -> list[DatabaseKeys]:
-    """What older keys the databases of a folder hold; only looked at. Those without any are left out."""
+def databases_in(folder: Path) -> list[Path]:
+    """The files below a folder that may be DuckDB databases."""
     try:
-        paths = sorted(path for path in folder.rglob("*") if path.suffix in _SUFFIXES and path.is_file())
+        return sorted(path for path in folder.rglob("*") if path.suffix in _SUFFIXES and path.is_file())
     except OSError:
         return []
+
+
+def databases_named(exchanges: Iterable[Exchange], flow_modules: Path) -> list[Path]:
+    """The databases that the flows' code names by an absolute path, or by one from `flow_modules`, and that are there."""
+    names = {name for one in exchanges for name in one.names if name.endswith(_SUFFIXES) and "\0" not in name}
+    found = (os.path.normpath(os.path.join(flow_modules, os.path.expanduser(name))) for name in sorted(names))
+    return [Path(path) for path in found if os.path.isfile(path)]
+
+
+def find_keys(paths: Iterable[Path], exchanges: Sequence[Exchange]) -> list[DatabaseKeys]:
+    """What older keys the databases hold; only looked at. Those without any are left out."""
     found = []
-    for path in paths:
+    for path in dict.fromkeys(paths):
         try:
             with reading(path, wait=WAIT) as database:
                 tables = tuple(_keys_of(database, exchanges, path))
@@ -190,6 +202,8 @@ def exchange(found: DatabaseKeys, exchanges: Sequence[Exchange]) -> tuple[Path, 
             fix="make room beside it, and make its folder writable",
         ) from error
     if identity_of(found.path) != copied:
+        with suppress(OSError):
+            backup.unlink()
         raise FlowValidationError(
             f"{found.path.name} was written while a copy of it was made", where=str(found.path), fix="try again"
         )

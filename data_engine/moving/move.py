@@ -7,9 +7,9 @@ Doing it twice changes nothing; what was interrupted goes on. Rows are published
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from data_engine.daemon.control import DaemonGoneError
@@ -48,11 +48,13 @@ _SETTINGS = {"workspace_collection_root": "collection_root", "default_workspace_
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What to look at: `without` are parts to leave out, `state` and `ledger` say where the older system's are."""
+    """What to look at: `without` are parts to leave out, `state` and `ledger` say where the older system's are, `databases` are
+    databases besides those of the workspace and those that its flows name."""
 
     without: Collection[str] = ()
     state: Path | None = None
     ledger: Path | None = None
+    databases: Sequence[Path] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,7 @@ def look(home: LocalWorkspace, asked: Asked) -> Found:
     ledger = home.ledger()
     settings, kept = ({}, {}) if "settings" in asked.without else _settings(places)
     exchanges = _exchanges(home, entries, sources, merged, placed)
-    databases = [] if "databases" in asked.without else keys.find_keys(layout.databases_dir, exchanges)
+    databases = [] if "databases" in asked.without else keys.find_keys(_databases(home, asked, exchanges), exchanges)
     leases = older_lease.look(state, layout.workspace_id)
     if not leases and any(one.runs or one.files for one in histories):
         leases = [older_lease.OlderLease(layout.workspace_id, "unmarked")]
@@ -111,7 +113,6 @@ def look(home: LocalWorkspace, asked: Asked) -> Found:
         notes=tuple(_notes(histories, places, broken)),
     )
     plan = make_plan(
-        layout.root,
         merged,
         sources,
         placed,
@@ -123,14 +124,14 @@ def look(home: LocalWorkspace, asked: Asked) -> Found:
     return Found(plan, exchanges)
 
 
-def require_free(home: LocalWorkspace, plan: Plan) -> None:
-    """Return when nobody works in the workspace, neither in the older system nor in a daemon of this machine.
+def require_free(home: LocalWorkspace, leases: Sequence[older_lease.OlderLease] = ()) -> None:
+    """Return when nobody works in the workspace, neither in the older system, by its `leases`, nor in a daemon of this machine.
 
     Raises:
-        OwnedElsewhereError: a daemon of the older system owns it, or another workstation of this one.
+        OwnedElsewhereError: a daemon of the older system owns it.
         WorkspaceError: this machine's daemon works in it.
     """
-    older_lease.refuse_live(list(plan.leases))
+    older_lease.refuse_live(leases)
     daemon = read_endpoint(home.local)
     if daemon is not None and daemon.is_alive():
         raise WorkspaceError(
@@ -140,15 +141,15 @@ def require_free(home: LocalWorkspace, plan: Plan) -> None:
         )
 
 
-def carry_out(home: LocalWorkspace, plan: Plan, said: Callable[[str], None] = lambda line: None) -> Done:
+def carry_out(home: LocalWorkspace, plan: Plan) -> Done:
     """Do what the plan says, but for the databases; what fails before anything was written leaves no seal.
 
     Raises:
-        OwnedElsewhereError, WorkspaceError: as `require_free`; or the share cannot be written.
+        OwnedElsewhereError, WorkspaceError: as `require_free`; another workstation owns it; or the share cannot be written.
         LedgerError: this machine's history cannot be written.
     """
-    require_free(home, plan)
     state = home.layout.workspace_state_dir
+    require_free(home, plan.leases)
     by = "@".join(person())
     sealed: list[str] = []
     is_written = False
@@ -157,7 +158,6 @@ def carry_out(home: LocalWorkspace, plan: Plan, said: Callable[[str], None] = la
         for lease in plan.to_seal:
             if older_lease.seal(state, lease, by):
                 sealed.append(lease.older_id)
-                said(f"sealed {lease.older_id}")
         if plan.settings:
             save_machine_settings(**dict(plan.settings))
         if plan.states or plan.runs:
@@ -190,7 +190,7 @@ def undo(home: LocalWorkspace) -> list[str]:
         WorkspaceError: this machine's daemon works in it; or the share cannot be written.
     """
     state = home.layout.workspace_state_dir
-    require_free(home, Plan(home.layout.root))
+    require_free(home)
     status = peek(state, home.local.identity)
     if status.owner is not None:
         raise OwnedElsewhereError(
@@ -198,7 +198,7 @@ def undo(home: LocalWorkspace) -> list[str]:
             where="data-engine import --undo",
             fix="let that workstation give it up first: `data-engine stop` there",
         )
-    sealed = [lease.older_id for lease in older_lease.look(state, home.layout.workspace_id) if lease.state == "sealed"]
+    sealed = older_lease.sealed_ids(state, home.layout.workspace_id)
     for older_id in sealed:
         older_lease.take_seal_off(state, older_id)
     return sealed
@@ -334,6 +334,20 @@ def _code_of(home: LocalWorkspace, entry: CatalogEntry) -> str:
     return ""
 
 
+def _databases(home: LocalWorkspace, asked: Asked, exchanges: Sequence[keys.Exchange]) -> list[Path]:
+    """Those of the workspace, those its flows name, and those that are asked for.
+
+    Raises:
+        WorkspaceError: one that is asked for is not there.
+    """
+    layout = home.layout
+    for path in asked.databases:
+        if not path.is_file():
+            raise WorkspaceError(f"{path} does not exist", where="--database", fix="give the path of a DuckDB file")
+    named = keys.databases_named(exchanges, layout.flow_modules_dir)
+    return [*keys.databases_in(layout.databases_dir), *named, *asked.databases]
+
+
 def _notes(histories: Sequence[OlderHistory], places: OlderPlaces, broken: Sequence[str]) -> Iterator[str]:
     if not histories:
         looked = ", ".join(map(str, places.looked_in))
@@ -347,7 +361,7 @@ def _notes(histories: Sequence[OlderHistory], places: OlderPlaces, broken: Seque
         yield f"modules that do not load yet: {', '.join(broken)}; `data-engine list` says why"
 
 
-def exchange_keys(found: Found, said: Callable[[str], None] = lambda line: None) -> list[tuple[Path, Path, int]]:
+def exchange_keys(found: Found) -> list[tuple[Path, Path, int]]:
     """Exchange the older keys in each database of the plan: the database, the copy that was kept, and how many rows.
 
     Raises:
@@ -357,11 +371,4 @@ def exchange_keys(found: Found, said: Callable[[str], None] = lambda line: None)
     for one in found.plan.due_databases:
         backup, rows = keys.exchange(one, found.exchanges)
         done.append((one.path, backup, rows))
-        said(f"{one.path.name}: {rows:,} rows have the new keys; as it was before: {backup.name}")
     return done
-
-
-def with_databases(found: Found, home: LocalWorkspace) -> Found:
-    """What was found, with the databases as they are now."""
-    looked = keys.find_keys(home.layout.databases_dir, found.exchanges)
-    return replace(found, plan=replace(found.plan, databases=tuple(looked)))

@@ -13,6 +13,7 @@ import os
 import secrets
 import socket
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,7 +22,7 @@ from typing import Any
 
 from data_engine.errors import OwnedElsewhereError, WorkspaceError
 from data_engine.lease.folder import OsFolder, drive_words
-from data_engine.lease.older_owner import SEAL, older_ids, older_markers
+from data_engine.lease.older_owner import SEAL, heartbeat_of, older_ids, older_markers, unguarded
 from data_engine.lease.removal import make, put, unlink
 from data_engine.model import utc_text
 from data_engine.version import __version__
@@ -42,8 +43,8 @@ _DAEMON = "data_engine.hosts.daemon"
 class OlderLease:
     """What the older system's lease of one id looks like now.
 
-    `state` is "available", "unmarked" (it has no marker), "sealed", "live" or "left_behind" (its owner is gone); `owner`, `pid` and
-    `age_s` are of its heartbeat.
+    `state` is "available", "unmarked" (it has no marker), "sealed", "unguarded" (sealed, but the heartbeat beside the seal is gone),
+    "live" or "left_behind" (its owner is gone); `owner`, `pid` and `age_s` are of its heartbeat.
     """
 
     older_id: str
@@ -64,6 +65,8 @@ class OlderLease:
             return "nobody owns the workspace there"
         if self.state == "sealed":
             return "the workspace was moved"
+        if self.state == "unguarded":
+            return "the workspace was moved, but the heartbeat that keeps its daemons away is gone"
         who = self.owner or "nobody says which"
         heard = "never heard of" if self.age_s is None else f"heard of {_age_words(self.age_s)} ago"
         if self.state == "live":
@@ -77,23 +80,23 @@ def judge(
     written_s: float | None,
     now_s: float,
     server_now_s: float,
-    is_dead_here: bool,
     is_alive_here: bool,
 ) -> str:
     """Whether an older owner is "live" or was "left_behind", by its heartbeat's own time and by when its file was written.
 
-    Clocks of workstations differ: an owner is live when either says so. A time in the future says nothing. Of this
-    machine's own processes it is known better.
+    Clocks of workstations differ: an owner is live when either says so. A heartbeat from the future says nothing. A process of
+    this machine that is alive owns, however old its heartbeat is; one that is gone proves nothing, as another machine may have
+    the same name.
 
     Example:
-        >>> times = {"now_s": 1000.0, "server_now_s": 1000.0, "is_dead_here": False, "is_alive_here": False}
+        >>> times = {"now_s": 1000.0, "server_now_s": 1000.0, "is_alive_here": False}
         >>> [judge(heartbeat_s=at, written_s=at, **times) for at in (950.0, 900.0, None)]
         ['live', 'left_behind', 'left_behind']
         >>> judge(heartbeat_s=9999.0, written_s=100.0, **times), judge(heartbeat_s=100.0, written_s=990.0, **times)
         ('left_behind', 'live')
     """
-    if is_alive_here or is_dead_here:
-        return "live" if is_alive_here else "left_behind"
+    if is_alive_here:
+        return "live"
     ages = [] if written_s is None else [server_now_s - written_s]
     if heartbeat_s is not None and now_s - heartbeat_s > -STALE_AFTER_S:
         ages.append(now_s - heartbeat_s)
@@ -103,18 +106,30 @@ def judge(
 def look(state: Path, workspace_id: str) -> list[OlderLease]:
     """The older system's leases of a workspace, by id; `state` is the workspace's `.workspace_state`."""
     folder = OsFolder(state)
+    lacking = unguarded(folder, workspace_id)
     found = []
     for marker in older_markers(folder, workspace_id):
         if marker.state == "leased":
             found.append(_look_at(state, marker.older_id))
         else:
-            found.append(OlderLease(marker.older_id, marker.state))
+            is_lacking = marker.older_id in lacking
+            found.append(OlderLease(marker.older_id, "unguarded" if is_lacking else marker.state))
     known = {lease.older_id for lease in found}
     found += [OlderLease(one, "unmarked") for one in older_ids(folder, workspace_id) if one not in known]
     return found
 
 
-def refuse_live(leases: list[OlderLease]) -> None:
+def sealed_ids(state: Path, workspace_id: str) -> list[str]:
+    """The ids that are sealed, also by half: putting a seal on, or taking it off, was cut short."""
+    halves = ("sealed", "unguarded")
+    return [
+        lease.older_id
+        for lease in look(state, workspace_id)
+        if lease.state in halves or _is_ours(state / heartbeat_of(lease.older_id))
+    ]
+
+
+def refuse_live(leases: Iterable[OlderLease]) -> None:
     """Return when no daemon of the older system owns the workspace.
 
     Raises:
@@ -131,7 +146,7 @@ def refuse_live(leases: list[OlderLease]) -> None:
 
 
 def seal(state: Path, lease: OlderLease, by: str) -> bool:
-    """Let nobody own the workspace in the older system any more; whether it was done now, False where it was sealed before.
+    """Let nobody own the workspace in the older system any more; whether it was done now, False where it is sealed already.
 
     The heartbeat is there before the marker is: the older system takes a marker without one for left behind.
 
@@ -141,25 +156,29 @@ def seal(state: Path, lease: OlderLease, by: str) -> bool:
     """
     if lease.state == "sealed":
         return False
-    if lease.state == "left_behind":
-        lease = _look_at(state, lease.older_id)  # again: another may have taken it over meanwhile
-    refuse_live([lease])
     folder, one = OsFolder(state), lease.older_id
-    leased, heartbeat, data = f"leased/{one}", f"leases/{one}.parquet", _heartbeat(one)
+    leased, heartbeat = f"leased/{one}", heartbeat_of(one)
+    is_theirs = (state / heartbeat).exists() and not _is_ours(state / heartbeat)
+    if lease.state == "left_behind" or is_theirs:
+        refuse_live([_look_at(state, one)])  # again: another may have taken it over meanwhile
     text = json.dumps({"moved_at_utc": utc_text(time.time()), "by": by, "version": __version__}, indent=2) + "\n"
     try:
         for name in ("available", "leased", "leases", "stale"):
             make(folder, name)
-        if lease.state == "left_behind" or (state / heartbeat).exists():
+        if lease.state == "left_behind" or is_theirs:
             _set_aside(folder, lease)
-        put(folder, heartbeat, data, secrets.token_hex(6))
+        put(folder, heartbeat, _heartbeat(one), secrets.token_hex(6))
+        if lease.state == "unguarded" and (state / leased / SEAL).exists():
+            return True
         try:
             if lease.state == "available":
                 folder.rename_dir(f"available/{one}", leased)
             else:
                 folder.mkdir(leased)
         except (FileNotFoundError, FileExistsError):
-            _take_back(folder, heartbeat, data)
+            if (state / leased / SEAL).exists():  # by another import, which was quicker
+                return False
+            _take_back(state, one)
             raise
         folder.write(f"{leased}/{SEAL}", text.encode())
     except (FileNotFoundError, FileExistsError) as error:
@@ -177,37 +196,39 @@ def seal(state: Path, lease: OlderLease, by: str) -> bool:
     return True
 
 
-def _take_back(folder: OsFolder, heartbeat: str, data: bytes) -> None:
-    """Remove our heartbeat, unless an owner of the older system has written its own there."""
-    with suppress(OSError):
-        if folder.read(heartbeat) == data:
-            folder.unlink(heartbeat)
-
-
 def take_seal_off(state: Path, older_id: str) -> None:
     """Give the older system's marker back, so that it can own the workspace again.
+
+    The seal goes first and the heartbeat last: cut short in between, neither system can own, and doing it again ends it.
 
     Raises:
         WorkspaceError: the share cannot be written.
     """
     folder = OsFolder(state)
     try:
-        unlink(folder, f"leases/{older_id}.parquet")
         unlink(folder, f"leased/{older_id}/{SEAL}")
-        folder.rename_dir(f"leased/{older_id}", f"available/{older_id}")
+        with suppress(FileNotFoundError):  # it was given back already
+            folder.rename_dir(f"leased/{older_id}", f"available/{older_id}")
     except OSError as error:
         raise WorkspaceError(
             f"the older system's marker cannot be given back: {drive_words(error)}",
             where=str(state / "leased" / older_id),
             fix="make the workspace writable for this user, then try again",
         ) from error
+    _take_back(state, older_id)
+
+
+def _take_back(state: Path, older_id: str) -> None:
+    """Remove our heartbeat, unless an owner of the older system has written its own there."""
+    with suppress(OSError):
+        if _is_ours(state / heartbeat_of(older_id)):
+            OsFolder(state).unlink(heartbeat_of(older_id))
 
 
 def _look_at(state: Path, older_id: str) -> OlderLease:
-    path = state / "leases" / f"{older_id}.parquet"
-    row = _row(path)
-    is_ours = row.get("daemon_id") == _MOVED  # a move was cut short
-    row = {} if is_ours else row
+    path = state / heartbeat_of(older_id)
+    is_ours = _is_ours(path)  # a move was cut short
+    row = {} if is_ours else _row(path)
     owner = row.get("machine_id") or row.get("host_name") or None
     pid = row.get("pid") if isinstance(row.get("pid"), int) else None
     heartbeat_s = _seconds(row.get("last_checkpoint_at_utc"))
@@ -216,8 +237,7 @@ def _look_at(state: Path, older_id: str) -> OlderLease:
     if not row:
         written += [_written_s(state / "leased" / older_id), _written_s(state / "leased")]
     written_s = max((at for at in written if at is not None), default=None)
-    is_here = bool(owner) and owner == socket.gethostname() and bool(pid)
-    is_alive = is_here and _is_daemon(pid or 0)
+    is_alive = owner == socket.gethostname() and bool(pid) and _is_daemon(pid or 0)
     now_s = time.time()
     server_now_s = _server_now_s(state, now_s)
     verdict = judge(
@@ -225,7 +245,6 @@ def _look_at(state: Path, older_id: str) -> OlderLease:
         written_s=written_s,
         now_s=now_s,
         server_now_s=server_now_s,
-        is_dead_here=is_here and not is_alive,
         is_alive_here=is_alive,
     )
     ages = [now_s - heartbeat_s] if heartbeat_s is not None and heartbeat_s <= now_s else []
@@ -243,6 +262,11 @@ def _row(path: Path) -> dict[str, Any]:
     except (pa.ArrowException, OSError):
         return {}
     return rows[0] if rows else {}
+
+
+def _is_ours(heartbeat: Path) -> bool:
+    """Whether it is the one that lies beside a seal."""
+    return _row(heartbeat).get("daemon_id") == _MOVED
 
 
 def _heartbeat(older_id: str) -> bytes:
@@ -278,7 +302,7 @@ def _set_aside(folder: OsFolder, lease: OlderLease) -> None:
         make(folder, bundle)
     make(folder, f"{bundle}/metadata")
     with suppress(FileNotFoundError):
-        folder.replace(f"leases/{lease.older_id}.parquet", f"{bundle}/metadata/lease.parquet")
+        folder.replace(heartbeat_of(lease.older_id), f"{bundle}/metadata/lease.parquet")
 
 
 def _is_daemon(pid: int) -> bool:

@@ -48,6 +48,8 @@ class FlowSource:
             >>> source = FlowSource("claims", "../in", "/team/in", False, {})
             >>> source.inside("/team/in/a/b.csv"), source.inside("/team/in"), source.inside("/team/inside/b.csv")
             ('a/b.csv', '', None)
+            >>> FlowSource("claims", "../in", "//srv/team/Straße", False, {}).inside("//SRV/Team/STRASSE/a.csv")
+            'a.csv'
         """
         return _below(self.root, path)
 
@@ -139,16 +141,14 @@ def folder_elsewhere(strangers: Sequence[KnownFile], source: FlowSource) -> str 
 
 
 def _below(root: str, path: str) -> str | None:
+    """The path below the root; drives and servers of Windows do not tell case apart."""
     is_windows = root[1:2] == ":" or root.startswith("//")
-    within, parts = root.rstrip("/").split("/"), path.split("/")
-    # Part by part: a folded text can be longer than what it was.
-    if _compared(parts[: len(within)], is_windows) != _compared(within, is_windows):
-        return None
-    return "/".join(parts[len(within) :])
-
-
-def _compared(names: Iterable[str], is_windows: bool) -> list[str]:
-    return [name.casefold() if is_windows else name for name in names]
+    above, names = root.rstrip("/").split("/"), path.split("/")
+    head = names[: len(above)]
+    is_below = (
+        [name.casefold() for name in head] == [name.casefold() for name in above] if is_windows else head == above
+    )
+    return "/".join(names[len(above) :]) if is_below else None
 
 
 def _state(flow: str, key: SourceKey, known: KnownFile) -> SourceState:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -116,9 +116,9 @@ class Plan:
         """What the databases hold of the older system's keys, for people."""
         for one in self.databases:
             if one.problem is not None:
-                yield f"  {one.path.name}: could not be looked into: {one.problem}"
+                yield f"  {one.path}: could not be looked into: {one.problem}"
             for table in one.tables:
-                shown = f"  {one.path.name}: {table.shown}.{table.column}"
+                shown = f"  {one.path}: {table.shown}.{table.column}"
                 if table.problem is not None:
                     yield f"{shown}: left as it is, {table.problem}"
                 else:
@@ -158,7 +158,6 @@ class Plan:
 
 
 def make_plan(
-    root: Path,
     merged: Merged,
     sources: Mapping[str, FlowSource],
     placed: Placed,
@@ -175,20 +174,13 @@ def make_plan(
         if run_id not in known_runs and run.began_utc >= forgotten.get(run.flow, "")
     )
     states = tuple(newer_states(placed.states, known_states, forgotten))
-    return Plan(
-        root,
-        facts.read_from,
-        facts.leases,
-        runs,
-        states,
-        len(merged.runs) - len(runs),
-        len(placed.states) - len(states),
-        placed,
-        facts.settings,
-        facts.kept_settings,
-        facts.databases,
-        facts.edits,
-        facts.notes,
+    return replace(
+        facts,
+        runs=runs,
+        states=states,
+        runs_known=len(merged.runs) - len(runs),
+        states_known=len(placed.states) - len(states),
+        placed=placed,
     )
 
 

@@ -23,6 +23,8 @@ GITIGNORE_TEXT = """\
 .workspace_state/
 .ipynb_checkpoints/
 __pycache__/
+# What flows write. Add the folders of your inputs and outputs.
+databases/
 # What goldens hold of the data; their headers are for review.
 goldens/**/data/
 """

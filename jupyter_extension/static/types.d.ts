@@ -153,6 +153,7 @@ export interface PanelView {
   empty: string | null;
   cluster: { text: string; link: string | null } | null;
   details: Record<string, string>;
+  watch_line: string;
 }
 
 /** What turns one view into the next: changed parts, changed flows, and the flows that are gone. */

@@ -137,6 +137,29 @@ def test_the_message_says_what_counts() -> None:
     assert len({one.id for one in (first, digest, good)}) == 3
 
 
+def test_what_is_better_is_not_called_good() -> None:
+    """One trouble is over and another is not: subject and text say so."""
+    played = Played()
+    played.at(0, FAILED, LATE)
+    (told,) = played.at(6, FAILED, over=(LATE,))
+
+    assert told.subject == "claims: no longer late"
+    assert "claims has other troubles still, but not this one: it was late for 6 min" in told.notices[0].headline
+
+
+def test_what_nobody_heard_of_at_the_end_of_a_digest_is_told_later() -> None:
+    """Whoever was to be told was taken out of the settings, and comes back."""
+    played = Played()
+    played.at(0, FAILED)
+    played.at(1, LATE)
+    played.settings = AlertSettings(digest_s=300.0)
+    played.at(5, FAILED, LATE)
+    played.settings = OPS
+    played.at(6, FAILED, LATE)
+
+    assert played.kinds == [(0, "failed"), (6, "late")]
+
+
 def test_whoever_decides_gives_the_same_id() -> None:
     """A new owner that did not see that a trouble was told tells it under the same id: one message, not two."""
     one, other = Played().at(0, FAILED)[0], Played()

@@ -58,3 +58,9 @@ def told(id: str = "3fa2", *to: str, at_s: float = AT_S, error: str = "KeyError:
         sender="sales on ws-7",
         flow="claims",
     )
+
+
+def waiting(ledger: Ledger) -> int:
+    """How many deliveries are still tried."""
+    with ledger.reading() as connection:
+        return int(connection.execute("SELECT count(*) FROM deliveries WHERE state = 'waiting'").fetchone()[0])

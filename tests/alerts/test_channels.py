@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -148,6 +149,20 @@ def test_a_server_that_hangs_costs_its_limit(monkeypatch: pytest.MonkeyPatch) ->
     assert channel._child.poll() is not None
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="Windows stops no process; its pipes have the same limit")
+def test_a_process_that_reads_nothing_costs_its_limit(hook: Webhook, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A message that is larger than its pipe is waited for as long as any answer."""
+    give(monkeypatch, "chat", hook.url())
+    channel = Channel("chat", send_limit_s=1.0)
+    os.kill(channel._child.pid, signal.SIGSTOP)
+    began_s = time.monotonic()
+    with pytest.raises(NotSentError, match="no answer within 1 s"):
+        channel.send("1", replace(body("1"), text="x" * 1_000_000))
+
+    assert time.monotonic() - began_s < 20
+    channel.close()
+
+
 def test_a_process_that_is_killed_is_told(hook: Webhook, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between the call and its answer: nobody knows whether it was taken."""
     give(monkeypatch, "chat", hook.url())
@@ -261,6 +276,7 @@ def test_whoever_sends_loads_apprise_and_nobody_else_does() -> None:
         ),
         ("json://hook.example.org/T0KEN-4711", "GET hook.example.org/T0KEN-4711", "GET hook.example.org/***"),
         ("slack://TokenAAAA/TokenBBBB/TokenCCCC/#general", "POST /TokenAAAA/TokenBBBB #general", "POST /***/*** ***"),
+        ("slack://TokenDDDD/TokenEEEE/TokenFFFF/@leads", "POST /TokenDDDD/TokenEEEE to leads", "POST /***/*** to ***"),
         ("ntfy://topic-of-ours", "404 for topic-of-ours", "404 for ***"),
         ("tgram://123456789:abcdefg_hijklmnop/98765", "bot123456789:abcdefg_hijklmnop said no", "bot*** said no"),
     ],

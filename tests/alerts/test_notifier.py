@@ -14,7 +14,7 @@ from data_engine.errors import LedgerError, NotSentError
 from data_engine.ledger import outbox
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.outbox import Body, Delivery
-from tests.alerts.conftest import AT_S, told
+from tests.alerts.conftest import AT_S, told, waiting
 from tests.alerts.test_outbox import put
 from tests.support import until
 
@@ -91,7 +91,7 @@ def test_each_message_goes_to_each_of_its_recipients_once(
     make()
 
     until(lambda: len(post.came) == 3)
-    until(lambda: not outbox.waiting(ledger))
+    until(lambda: not waiting(ledger))
     assert [message for message, to in post.came if to == "ops"] == ["2", "1"]
     assert [message for message, to in post.came if to == "anna"] == ["1"]
     assert outbox.undelivered(ledger) == []
@@ -188,7 +188,7 @@ def test_a_secret_that_is_missing_is_told_with_its_fix(
     make()
 
     until(lambda: [one.error for one in outbox.undelivered(ledger)] == ["no such secret; data-engine secret set ops"])
-    assert outbox.waiting(ledger) == 1
+    assert waiting(ledger) == 1
 
 
 def test_what_was_sent_and_cannot_be_recorded_is_not_sent_again(
@@ -211,11 +211,38 @@ def test_what_was_sent_and_cannot_be_recorded_is_not_sent_again(
     for _ in range(5):
         notifier.wake()
         time.sleep(0.05)
-    assert outbox.waiting(ledger) == 1
+    assert waiting(ledger) == 1
     is_full[0] = False
 
-    until(lambda: not outbox.waiting(ledger))
+    until(lambda: not waiting(ledger))
     assert post.came == [("1", "ops")]
+
+
+def test_an_error_nobody_expected_ends_no_notifier(
+    ledger: Ledger, post: Post, make: Callable[..., Notifier], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither one of a look, nor a system that gives no thread just now: what waits is sent a moment later."""
+    monkeypatch.setattr("data_engine.daemon.notifier._AGAIN_S", 0.05)
+    errors = [RuntimeError("nobody expected it"), RuntimeError("can't start new thread")]
+    due, start = outbox.due, threading.Thread.start
+
+    def look(*given: Any) -> list[Delivery]:
+        if len(errors) == 2:
+            raise errors.pop(0)
+        return due(*given)
+
+    def begin(thread: threading.Thread) -> None:
+        if errors and thread.name == "notifier of ops":
+            raise errors.pop()
+        start(thread)
+
+    monkeypatch.setattr(outbox, "due", look)
+    monkeypatch.setattr(threading.Thread, "start", begin)
+    put(ledger, told("1"))
+    make()
+
+    until(lambda: post.came == [("1", "ops")])
+    assert errors == []
 
 
 def test_a_notifier_that_ends_waits_for_no_channel_that_hangs(

@@ -21,7 +21,7 @@ from data_engine.ledger.outbox import (
 )
 from data_engine.message import Message
 from data_engine.model import utc_text
-from tests.alerts.conftest import AT_S, told
+from tests.alerts.conftest import AT_S, told, waiting
 
 DAY_S = 86_400.0
 
@@ -110,7 +110,7 @@ def test_after_a_day_it_is_given_up_and_shown_for_a_week(ledger: Ledger) -> None
     """With what the last try met; then it is forgotten."""
     put(ledger, told("1"))
     at_s, tries = AT_S, 0
-    while outbox.waiting(ledger):
+    while waiting(ledger):
         outbox.failed(ledger, ["1"], "ops", at_s, "refused: 554")
         tries += 1
         at_s = outbox.next_due_s(ledger, at_s) or at_s
@@ -186,7 +186,7 @@ def test_what_waits_is_bounded_in_number(ledger: Ledger) -> None:
     """The oldest makes room for the newest, and is told as given up."""
     put(ledger, *(told(str(number), at_s=AT_S + number) for number in range(MOST_WAITING + 5)))
 
-    assert outbox.waiting(ledger) == MOST_WAITING
+    assert waiting(ledger) == MOST_WAITING
     lost = [one for one in outbox.undelivered(ledger, 10_000) if one.state == "given_up"]
     assert sorted(int(one.message_id) for one in lost) == [0, 1, 2, 3, 4]
     assert "made room for newer ones" in str(lost[0].error)

@@ -14,7 +14,9 @@ from data_engine.engine.local_workspace import local_workspace
 from data_engine.lease.alarms import Alarm
 from data_engine.lease.watch import NoWatch
 from data_engine.lease.watching import About
-from data_engine.ledger import outbox
+from data_engine.ledger import deployments, outbox, troubles
+from data_engine.ledger.troubles import Trouble, TroubleKey
+from data_engine.model import Deployment
 from tests.support import WorkspaceFiles
 
 ALARM = Alarm(42, "9f3c", "silent_owner")
@@ -52,6 +54,29 @@ def test_a_message_is_kept_for_whom_this_machine_reaches(team: WorkspaceFiles) -
     assert "its engine was on" in body.text
     assert "data-engine lease take-over" in body.text
     assert (teller.is_whole(), teller_of(team, "ops", "boss").is_whole()) == (False, True)
+
+
+def test_the_message_names_the_flows_that_were_in_trouble(team: WorkspaceFiles) -> None:
+    """What the owner had still to send when it fell silent is sent by nobody else: so people know where to look. Times are the workspace's."""
+    team.source("config/data_engine.toml", 'timezone = "Europe/Berlin"')
+    ledger = local_workspace(team.root).ledger()
+    rows = (("claims", None, False), ("good", "2026-01-05T03:00:00+00:00", True), ("withdrawn", None, False))
+    with ledger.writing() as (connection, rev):
+        since_utc = "2026-01-05T02:00:00+00:00"
+        known = [
+            Trouble(TroubleKey(flow, "failed"), since_utc, recovered_at_utc=over, is_closed=closed)
+            for flow, over, closed in rows
+        ]
+        troubles.put(connection, rev, known)
+    at_utc = "2026-01-01T00:00:00+00:00"
+    deployments.add(ledger, [Deployment(flow, 0, flow, "deploy", "5f0c", at_utc=at_utc) for flow in ("claims", "good")])
+    teller = teller_of(team, "ops")
+    teller.tell(ALARM, ABOUT)
+
+    body = outbox.body(ledger, teller.id_of(ALARM), "ops")
+    assert body is not None
+    assert "in trouble when it was last heard of: claims\n" in body.text
+    assert "Since: 2026-01-05 04:12:00 CET (noticed)\n" in body.text
 
 
 def test_a_machine_without_the_secrets_tells_nobody(team: WorkspaceFiles) -> None:

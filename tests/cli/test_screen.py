@@ -81,12 +81,14 @@ def test_what_is_expected_of_a_flow_is_told_with_the_time_that_is_left() -> None
 
 
 def test_who_owns_the_workspace_is_told() -> None:
-    """Another workstation, with what is known of its engine; nothing of ownership where one works alone."""
+    """Another workstation, with what is known of its engine, and who watches it; nothing of ownership where one works alone."""
     theirs = screen(view_of(flow("claims", "poll_ready"), on=False, lease=elsewhere()))
     silent = screen(view_of(flow("claims"), lease=elsewhere(state="takeover_available")))
+    watched = screen(view_of(flow("claims"), lease=elsewhere(watched_by=["ben-pc"], is_watching=True)))
 
     assert "ann-pc has control, its engine is on" in theirs
     assert "ann-pc has not been heard of" in silent
+    assert "watched by this workstation and ben-pc\n" in watched
     assert "control" not in screen(view_of(flow("claims")))
 
 

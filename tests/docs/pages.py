@@ -26,7 +26,7 @@ SECRET = "correct horse battery"
 WITHIN_S = 40
 """How long what a page waits for may take."""
 _FILE = re.compile(r"`([\w./~ äöü-]+\.\w+)`:$")
-_NOTE = re.compile(r"^% (check|wait|needs|types): (.*)$")
+_NOTE = re.compile(r"^<!-- (check|wait|needs|types): (.*) -->$")
 
 Kind = Literal["file", "python", "bash", "check", "wait", "needs", "types"]
 
@@ -48,10 +48,9 @@ def parts(page: str) -> Iterator[Part]:
     for token in MarkdownIt().enable("table").parse(page):
         line = (token.map or [0])[0] + 1
         if token.type == "inline" and before == "paragraph_open":
-            notes = [match for text in token.content.splitlines() if (match := _NOTE.match(text))]
-            for match in notes:
-                yield Part(match[1], match[2], line)  # type: ignore[arg-type]
-            said = said if notes else token.content
+            said = token.content
+        elif token.type == "html_block" and (note := _NOTE.match(token.content.strip())):
+            yield Part(note[1], note[2], line)  # type: ignore[arg-type]
         elif token.type == "fence":
             named = _FILE.search(said)
             if named:

@@ -24,6 +24,9 @@ def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Reader]:
     monkeypatch.chdir(root)
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
+    for who in ("AUTHOR", "COMMITTER"):
+        monkeypatch.setenv(f"GIT_{who}_NAME", "Ann")
+        monkeypatch.setenv(f"GIT_{who}_EMAIL", "ann@example.org")
     reader = Reader(root)
     yield reader
     reader.leave()
@@ -66,7 +69,7 @@ def test_the_page_is_read_as_it_is_meant() -> None:
     """A file, its second cell, what is run, what is only read, and what must hold."""
     page = (
         "# A\n\nIn `a/b.ipynb`:\n\n```python\nx = 1\n```\n\nand `a/b.ipynb`:\n\n```python\ny = 2\n```\n\n"
-        "```bash\nls\n```\n\n% wait: 1\n% check: 2\n\n```text\nno\n```\n\n| `a.md`: |\n|---|\n\n```python\nz\n```\n"
+        "```bash\nls\n```\n\n<!-- wait: 1 -->\n<!-- check: 2 -->\n\n```text\nno\n```\n\n| `a.md`: |\n|---|\n\n```python\nz\n```\n"
     )
 
     assert list(parts(page)) == [
@@ -74,7 +77,7 @@ def test_the_page_is_read_as_it_is_meant() -> None:
         Part("file", "y = 2\n", 11, "a/b.ipynb"),
         Part("bash", "ls\n", 15),
         Part("wait", "1", 19),
-        Part("check", "2", 19),
+        Part("check", "2", 20),
         Part("python", "z\n", 29),
     ]
 

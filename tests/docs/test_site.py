@@ -15,6 +15,8 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 from data_engine.docs import site
+from data_engine.errors import WorkspaceError
+from data_engine.workspace.settings import DEFAULT_SETTINGS_TEXT
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -214,3 +216,51 @@ def test_the_links_of_the_readme_lead_to_files() -> None:
 
     assert len(local) > 30
     assert [link for link in local if not (REPOSITORY / link).exists()] == []
+
+
+PAGES = site.HERE / "pages"
+TEXTS = [*sorted(PAGES.rglob("*.md")), *(REPOSITORY / name for name in ("README.md", "GLOSSARY.md", "SECURITY.md"))]
+OF_DOCSTRINGS = ("python", "helpers")
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=[path.stem for path in TEXTS])
+def test_a_text_is_plain_markdown(path: Path) -> None:
+    """It is read on the forge as well, which knows no directives and no comments but those of HTML; a bar in a cell of a table ends
+    the cell, also within code."""
+    text = path.read_text(encoding="utf-8")
+    rows = [len(re.findall(r"(?<!\\)\|", line)) for line in text.splitlines() if line.startswith("| ")]
+    heads = [len(line.strip("|").split("|")) + 1 for line in text.splitlines() if line.startswith("|---")]
+
+    assert not re.search(r"^% ", text, re.MULTILINE)
+    assert ("```{" in text) == (path.stem in OF_DOCSTRINGS)
+    assert set(rows) <= set(heads)
+
+
+def test_the_settings_page_has_every_line_of_the_settings() -> None:
+    """As a new workspace has them."""
+    text = (PAGES / "reference" / "settings.md").read_text(encoding="utf-8")
+
+    assert text.partition("```toml\n")[2].partition("```")[0] == DEFAULT_SETTINGS_TEXT
+
+
+def test_readme_links_the_page_of_all_questions() -> None:
+    """Who reads on the forge looks there."""
+    assert "(data_engine/docs/pages/index.md)" in (REPOSITORY / "README.md").read_text(encoding="utf-8")
+
+
+def test_notes_for_the_tests_are_not_seen(built: Path) -> None:
+    """They are comments."""
+    shown = re.sub(r"<!--.*?-->", "", (built / "howto" / "undo.html").read_text(encoding="utf-8"), flags=re.DOTALL)
+
+    assert "first version" in shown
+    assert "ws.log(" not in shown
+
+
+def test_a_site_that_cannot_be_put_in_its_place_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Something is in the way; a path that leads nowhere would be opened."""
+    monkeypatch.setattr(site, "build", lambda folder: (folder / site.FIRST).write_text("here"))
+    (site.kept_at() / "half").mkdir(parents=True)
+
+    with pytest.raises(WorkspaceError, match="cannot be kept"):
+        site.make()
+    assert [path.name for path in site.kept_at().parent.iterdir()] == [site.kept_at().name]

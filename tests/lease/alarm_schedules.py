@@ -282,14 +282,7 @@ def down_s(world: World) -> float:
 
 def violations(seeds: Iterable[int]) -> tuple[list[tuple[int, str]], Counter[str]]:
     """(seed, what) of every schedule that breaks something, and all counts."""
-    found: list[tuple[int, str]] = []
-    counts: Counter[str] = Counter()
-    for seed in seeds:
-        violation, world = violation_of(seed)
-        counts.update(world.counts)
-        if violation is not None:
-            found.append((seed, violation))
-    return found, counts
+    return schedules.violations(seeds, violation_of)
 
 
 def first_violation(seeds: Iterable[int]) -> tuple[int, str] | None:

@@ -138,6 +138,11 @@ def without_harm(profile: Profile) -> Profile:
     return replace(profile, p_damage=0.0, p_rot=0.0, p_back=0.0, p_link=0.0, p_full=profile.p_full)
 
 
+def violations(seeds: Iterable[int]) -> tuple[list[tuple[int, str]], Counter[str]]:
+    """(seed, what) of every schedule that breaks something, and all counts."""
+    return schedules.violations(seeds, violation_of)
+
+
 def first_violation(seeds: Iterable[int]) -> tuple[int, str] | None:
     """The first seed that breaks something."""
     return schedules.first_violation(seeds, violation_of)

@@ -112,7 +112,9 @@ def play(
     return None, world
 
 
-def violations(seeds: Iterable[int]) -> tuple[list[tuple[int, str]], Counter[str]]:
+def violations(
+    seeds: Iterable[int], violation_of: Callable[[int], tuple[str | None, World]] = violation_of
+) -> tuple[list[tuple[int, str]], Counter[str]]:
     """(seed, what) of every schedule that breaks something, and all counts."""
     found: list[tuple[int, str]] = []
     counts: Counter[str] = Counter()

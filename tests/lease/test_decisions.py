@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import logging
-import os
 from itertools import chain
 
 import pytest
 
 from tests.lease.cores import on_all_cores
 from tests.lease.decision_mutants import MUTANTS, broken
-from tests.lease.decisions import first_violation, violation_of
+from tests.lease.decisions import first_violation, violations
 
 FIXED = 500
-"""Seeds that are always played; `DECISION_SCHEDULES` plays more, from there on."""
-CHUNK = 250
+"""Seeds that are always played; `python -m tests.soak.decisions` plays more."""
+PART = 125
 SEEN_AT = {
     "begun_before_taken": 398,
     "carried_when_fenced": 14376,
@@ -31,19 +30,12 @@ def quiet(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.ERROR, logger="data_engine")
 
 
-def broken_in(first: int) -> list[tuple[int, str]]:
-    """The seeds of a chunk that break something."""
-    return [(seed, what) for seed in range(first, first + CHUNK) if (what := violation_of(seed)[0]) is not None]
-
-
 def test_no_schedule_breaks_a_promise() -> None:
     """No schedule runs a set that no owner pointed to; what was acknowledged stays; a request is carried out at most once,
     exactly once where its owner lives, and by no fenced owner."""
-    count = max(FIXED, int(os.environ.get("DECISION_SCHEDULES", "0")))
+    parts = on_all_cores(violations, [range(first, first + PART) for first in range(0, FIXED, PART)])
 
-    found = [one for chunk in on_all_cores(broken_in, list(range(0, count, CHUNK))) for one in chunk]
-
-    assert found == []
+    assert [broken for found, _ in parts for broken in found] == []
 
 
 def is_caught(name: str) -> bool:

@@ -19,6 +19,7 @@ from data_engine.lease.folder import OsFolder
 from data_engine.lease.keeper import Keeper
 from data_engine.lease.observer import Observer
 from data_engine.lease.protocol import Identity, Limits
+from data_engine.lease.watch import NoWatch
 from data_engine.ledger.belief import Believed, Doubted, Verdict
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.parquet_process import perform
@@ -93,6 +94,21 @@ def test_an_owner_may_work_and_publishes_what_it_records(machine: Callable[..., 
         ben.keeper.own().result(10 * PATIENCE)
     assert "lease request" in str(refused.value.fix)
     assert not ben.keeper.can_work()
+
+
+def test_what_a_watch_has_put_aside_is_told(machine: Callable[..., Machine]) -> None:
+    """By an observer too, as long as it is there."""
+    watch = NoWatch()
+    watch.left_alone = {"not_ours/a-alarms": "it was alarms, and is not Data Engine's"}
+    anna = machine("anna", watch=watch)
+
+    until(
+        lambda: (
+            "not_ours/a-alarms in .workspace_state was left alone: it was alarms" in (anna.keeper.state.trouble or "")
+        )
+    )
+    watch.left_alone = {}
+    until(lambda: anna.keeper.state.trouble is None)
 
 
 def test_a_decision_is_published_while_runs_go_on(machine: Callable[..., Machine]) -> None:
@@ -245,6 +261,19 @@ def test_a_place_that_cannot_be_owned_is_observed_only(machine: Callable[..., Ma
         ben.keeper.own().result(10 * PATIENCE)
 
 
+def test_another_owner_that_the_list_does_not_know_is_told_while_it_is_there(machine: Callable[..., Machine]) -> None:
+    """Whether the workspace is ours or not."""
+    found: list[str | None] = [None]
+    anna = machine("anna", other_owner=lambda: found[0])
+    until(lambda: anna.keeper.state.lease.state == "available")
+    for own in (lambda: None, lambda: anna.keeper.own().result(10 * PATIENCE)):
+        own()
+        found[0] = "an older daemon owns it"
+        until(lambda: (anna.keeper.state.trouble, anna.keeper.state.trouble_kinds) == (found[0], ("other_owner",)))
+        found[0] = None
+        until(lambda: anna.keeper.state.trouble is None)
+
+
 def test_an_owner_whose_share_is_away_lapses_and_goes_on_when_it_is_back(
     machine: Callable[..., Machine], tmp_path: Path
 ) -> None:
@@ -320,11 +349,15 @@ def test_a_clock_in_doubt_takes_nothing_from_what_is_published(machine: Callable
     until(lambda: published(ben) != [])
     ben.keeper.release().result(10 * PATIENCE)
 
+    made: list[Machine] = []
+
     def judge() -> Verdict:
-        known.append(anna.runs())
+        if made:  # its thread begins before it is there
+            known.append(made[0].runs())
         return verdict[0]
 
-    anna = machine("anna", judge_clock=lambda: judge())
+    anna = machine("anna", judge_clock=judge)
+    made.append(anna)
     anna.keeper.own().result(10 * PATIENCE)
     until(lambda: isinstance(anna.keeper.state.clock, Doubted))
     (old,) = published(anna)

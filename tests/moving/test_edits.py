@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from pathlib import Path
 from textwrap import dedent
 
@@ -117,6 +119,23 @@ def test_a_notebook_that_does_not_compile_is_listed_with_its_cell(ws: WorkspaceF
     ((cell, line, told),) = listed(ws, LOAD, "def build():\n    return Flow(group='G').step(lost)")
 
     assert (cell, line, "`lost`" in told) == (2, 2, True)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (r'{ /* ours */ "python.defaultInterpreterPath": "C:\\old\\python.exe", }', r"VS Code uses C:\old\python.exe"),
+        ('{"files.exclude": {}}', None),
+        ('{"python.defaultInterpreterPath": ' + json.dumps(sys.executable) + "}", None),
+    ],
+)
+def test_another_python_of_the_editor_is_listed(ws: WorkspaceFiles, text: str, told: str | None) -> None:
+    """In its terminals the commands would be the older system's."""
+    settings = ws.root / ".vscode" / "settings.json"
+    settings.parent.mkdir(exist_ok=True)
+    settings.write_text(text, encoding="utf-8")
+
+    assert [edit.what for edit in find_edits(ws.modules)] == ([told] if told else [])
 
 
 def test_the_command_lists_them(cli: Cli, claims: Claims) -> None:

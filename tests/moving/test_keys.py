@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import time
@@ -9,11 +10,14 @@ from pathlib import Path
 
 import duckdb
 import polars as pl
+import pytest
 
+from data_engine.errors import FlowValidationError
 from data_engine.helpers import ensure_index, read_table, replace_rows_by_file
 from data_engine.model import SourceKey
+from data_engine.moving import keys
 from data_engine.moving.keys import older_hash, this_hash
-from tests.moving.conftest import Claims, Cli
+from tests.moving.conftest import CLAIMS, Claims, Cli
 from tests.older_system import older_hash as recorded_hash
 from tests.support import PATIENCE, notebook_bytes
 
@@ -152,3 +156,40 @@ def test_other_files_among_the_databases_are_passed_over(cli: Cli, claims: Claim
     shown = cli("import", claims.root, "--yes", "--rewrite-keys")
 
     assert (shown.code, Path("notes.db").name in shown.out) == (0, False)
+
+
+def test_databases_elsewhere_that_a_flow_names_are_found(cli: Cli, claims: Claims) -> None:
+    """And one that only a person knows is looked into when they name it."""
+    claims.has_run("a.csv", 1)
+    named, other = claims.root.parent / "marts" / "named.duckdb", claims.root.parent / "other.db"
+    named.parent.mkdir()
+    shutil.copy(claims.database, named)
+    claims.database.rename(other)
+    module = (
+        "from data_engine.helpers import read_table\nread = lambda: read_table('../../marts/named.duckdb', 'claims')\n"
+    )
+    path = claims.root / "flow_modules" / "claims.ipynb"
+    path.write_bytes(
+        notebook_bytes(*CLAIMS[:2], module, CLAIMS[2].replace(".step(keep)", ".step(lambda context: read())"))
+    )
+    claims.left()
+
+    assert f"{named}: claims.file_key: 1 key in 1 row" in cli("import", claims.root, "--dry-run").out
+    missing = cli("import", claims.root, "--dry-run", "--database", other.with_name("none.db"))
+    assert (missing.code, "none.db does not exist" in missing.err) == (2, True)
+    assert cli("import", claims.root, "--yes", "--rewrite-keys", "--database", other).code == 0
+
+    new = {recorded_hash("../../data/in/a.csv")}
+    assert [set(read_table(one, "claims")["file_key"]) for one in (named, other)] == [new, new]
+
+
+def test_a_copy_that_is_not_of_the_newest_is_not_kept(claims: Claims, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another program has written meanwhile: the next try copies anew."""
+    claims.has_run("a.csv", 1)
+    looks = iter(range(9))
+    monkeypatch.setattr(keys, "identity_of", lambda path: next(looks))
+
+    with pytest.raises(FlowValidationError, match="was written while a copy of it was made"):
+        keys.exchange(keys.DatabaseKeys(claims.database), [])
+
+    assert [path.name for path in claims.database.parent.iterdir()] == ["claims.duckdb"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -90,6 +92,22 @@ def test_the_plan_is_shown_first_and_changes_nothing(cli: Cli, claims: Claims) -
     assert set(now) - set(before) <= {".workspace_state/identity.json"}
     refused = cli("import", claims.root)
     assert (refused.code, "--yes" in refused.err) == (2, True)
+
+
+def test_nothing_is_asked_about_a_plan_that_was_not_shown(
+    cli: Cli, claims: Claims, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With --json it is printed when all is done; at a terminal too."""
+    claims.has_run("a.csv", 1)
+    claims.left()
+    terminal = io.StringIO("y\n")
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stdin", terminal)
+
+    refused = cli("import", claims.root, "--json")
+
+    assert (refused.code, refused.json["error"]["what"]) == (2, "with --json nothing is asked")
+    assert could_own(claims.older.shared, "claims", time.time())
 
 
 def test_nothing_of_the_older_system_is_changed_but_its_marker(cli: Cli, claims: Claims, tmp_path: Path) -> None:

@@ -12,12 +12,15 @@ from pathlib import Path
 import pytest
 
 from data_engine import Workspace
+from data_engine.cli.looks import in_flow_modules
+from data_engine.daemon.older_check import check_older_owner
 from data_engine.errors import OwnedElsewhereError
 from data_engine.lease.folder import OsFolder
 from data_engine.lease.older_owner import older_markers, why_not_ours
-from data_engine.moving import older_lease
+from data_engine.moving import move, older_lease
 from tests.moving.conftest import Claims, Cli, files_of
 from tests.older_system import could_own, this_host
+from tests.support import until
 
 
 @pytest.fixture
@@ -103,6 +106,8 @@ def test_an_owner_of_this_machine_is_judged_by_its_process(cli: Cli, claims: Cla
         daemon.kill()
         daemon.wait()
     claims.older.heartbeat(time.time(), machine=this_host(), pid=daemon.pid)
+    assert cli("import", claims.root, "--yes").code == 3  # of another machine of this name, say
+    claims.older.heartbeat(time.time() - 600, machine=this_host(), pid=daemon.pid)
 
     assert cli("import", claims.root, "--yes", "--keep-keys").code == 0
 
@@ -147,6 +152,39 @@ def test_an_older_owner_that_was_quicker_keeps_the_workspace(claims: Claims) -> 
     assert not list((claims.older.shared / "leases").glob("*.parquet"))
 
 
+def test_an_owner_that_has_just_begun_keeps_its_heartbeat(claims: Claims) -> None:
+    """Taken away, another older daemon would take its workspace for left behind."""
+    claims.has_run("a.csv", 1)
+    claims.left()
+    (lease,) = older_lease.look(claims.older.shared, "claims")
+    (claims.older.shared / "available" / "claims").rename(claims.older.shared / "leased" / "claims")
+    heartbeat = claims.older.heartbeat(time.time())
+    before = heartbeat.read_bytes()
+
+    with pytest.raises(OwnedElsewhereError, match="one of its daemons owns the workspace: old-host"):
+        older_lease.seal(claims.older.shared, lease, "ann@here")
+
+    assert heartbeat.read_bytes() == before
+    assert list((claims.older.shared / "stale").iterdir()) == []
+
+
+def test_who_thinks_long_about_the_plan_is_refused_beside_a_new_owner(claims: Claims, workspace: Workspace) -> None:
+    """Between the plan and the yes somebody has started the older system."""
+    claims.has_run("a.csv", 1)
+    claims.left()
+    with in_flow_modules(workspace):
+        found = move.look(workspace.home, move.Asked())
+    (claims.older.shared / "available" / "claims").rename(claims.older.shared / "leased" / "claims")
+    claims.older.heartbeat(time.time())
+    before = files_of(claims.older.shared)
+
+    with pytest.raises(OwnedElsewhereError, match="one of its daemons owns the workspace: old-host"):
+        move.carry_out(workspace.home, found.plan)
+
+    assert files_of(claims.older.shared) == before
+    assert workspace.runs() == []
+
+
 class Cut(BaseException):
     """The process was killed."""
 
@@ -185,6 +223,83 @@ def test_a_seal_that_was_cut_short_is_finished_by_the_next_import(
         let_markers_be_old(claims)
     assert cli("import", claims.root, "--yes", "--keep-keys").code == 0
     assert not could_own(claims.older.shared, "claims", time.time())
+
+
+def test_a_seal_that_was_taken_off_by_half_is_off_after_the_next_time(
+    cli: Cli, claims: Claims, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed between any two of its file operations: never may both own, and undoing again gives the marker back."""
+    claims.has_run("a.csv", 1)
+    claims.left()
+    shared = claims.older.shared
+    for stop_at in range(1, 4):
+        assert cli("import", claims.root, "--yes", "--keep-keys").code == 0
+        with monkeypatch.context() as patch:
+            cut_at(patch, stop_at)
+            with pytest.raises(Cut):
+                older_lease.take_seal_off(shared, "claims")
+        may_be_ours = why_not_ours(OsFolder(shared), "claims") is None
+        assert not (may_be_ours and could_own(shared, "claims", time.time()))
+
+        assert cli("import", claims.root, "--undo", "--json").json == {"unsealed": ["claims"]}
+        assert could_own(shared, "claims", time.time())
+        assert not (shared / "leases" / "claims.parquet").exists()
+
+
+def test_a_seal_whose_heartbeat_was_taken_away_is_told_and_guarded_again(cli: Cli, claims: Claims) -> None:
+    """Force Stop Daemon in an older window does that; a daemon that starts then would own."""
+    claims.has_run("a.csv", 1)
+    claims.left()
+    cli("import", claims.root, "--yes", "--keep-keys")
+    layout = Workspace(claims.root).layout
+    told = check_older_owner(layout)
+    assert told is not None
+    assert told.ok
+    (claims.older.shared / "leases" / "claims.parquet").unlink()
+
+    told = check_older_owner(layout)
+    assert told is not None
+    assert (told.ok, "leases/claims.parquet is gone" in told.measured) == (False, True)
+    again = cli("import", claims.root, "--yes", "--keep-keys")
+
+    assert "the heartbeat that keeps its daemons away is gone" in again.out
+    assert not could_own(claims.older.shared, "claims", time.time())
+    told = check_older_owner(layout)
+    assert told is not None
+    assert told.ok
+
+
+def test_an_older_daemon_that_starts_beside_an_owner_of_ours_stops_it(claims: Claims, workspace: Workspace) -> None:
+    """The workspace never was the older system's; its daemon takes a marker that nobody held."""
+    claims.root.joinpath("config", "data_engine.toml").write_text(
+        '[lease]\nheartbeat = "500ms"\nstale_after = "2500ms"\n'
+    )
+    claims.put("a.csv", 1)
+    workspace.deploy("claims")
+    workspace.start()
+    workspace.start_engine()
+    until(lambda: [run.status for run in workspace.runs("claims")] == ["success"])
+
+    claims.older.marker("leased")
+    claims.older.heartbeat(time.time())
+
+    lease = until(
+        lambda: (now := workspace.lease()).state == "available" and "other_owner" in now.trouble_kinds and now
+    )
+    assert "leased/claims says that one of its daemons owns the workspace" in (lease.trouble or "")
+    assert not workspace.status().engine.on
+    claims.put("b.csv", 2)
+    with pytest.raises(OwnedElsewhereError, match="older system"):
+        workspace.start_engine()
+    assert [Path(run.source or "").name for run in workspace.runs("claims")] == ["a.csv"]
+
+
+@pytest.mark.parametrize("older_id", ["default", "CLAIMS"])
+def test_what_the_older_system_may_call_the_workspace(claims: Claims, older_id: str) -> None:
+    """`default` where it is its collection too; drives may not tell case apart. It has published nothing yet."""
+    (claims.older.shared / "leased" / older_id).mkdir(parents=True)
+
+    assert older_markers(OsFolder(claims.older.shared), "claims") == [(older_id, "leased")]
 
 
 def test_what_is_not_the_older_systems_is_no_marker(tmp_path: Path) -> None:

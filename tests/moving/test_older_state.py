@@ -122,7 +122,9 @@ def test_version_0_1_has_one_ledger_of_another_name(cli: Cli, claims: Claims) ->
     assert not could_own(claims.older.shared, "claims", time.time())  # also where it had left no marker
 
 
-def test_a_ledger_of_another_path_is_named_and_taken_when_asked(cli: Cli, claims: Claims) -> None:
+def test_a_ledger_of_another_path_is_named_and_taken_when_asked(
+    cli: Cli, claims: Claims, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The workspace was mounted elsewhere when the older system ran."""
     claims.has_run("a.csv", 1)
     other = claims.older.runtime.with_name(namespace("claims", "/mnt/elsewhere/claims"))
@@ -130,7 +132,8 @@ def test_a_ledger_of_another_path_is_named_and_taken_when_asked(cli: Cli, claims
     claims.older.runtime.rename(other)
 
     assert "under another path" in cli("import", claims.root, "--dry-run").out
-    taken = cli("import", claims.root, "--yes", "--keep-keys", "--ledger", other / "runtime_cache.sqlite")
+    monkeypatch.chdir(other)
+    taken = cli("import", claims.root, "--yes", "--keep-keys", "--ledger", "runtime_cache.sqlite")
     assert (taken.code, "1 run," in taken.out) == (0, True)
     assert cli("import", claims.root, "--ledger", claims.root / "nothing").code == 2
 

@@ -324,14 +324,17 @@ def test_refreshes_keep_focus_and_what_was_typed(lab: Lab, page: Page) -> None:
 
 
 def test_two_machines_hand_a_workspace_over(lab: Lab, page: Page, pictures: Path) -> None:
-    """One panel is this server's machine, the other a kernel's with another state: each says who owns, and why not."""
+    """One panel is this server's machine, the other a kernel's with another state: each says who owns and who watches, and why not."""
     workspace = lab.workspace("shared")
     flows.fill(workspace, nightly=flows.NIGHTLY)
     settings = workspace / "config" / "data_engine.toml"
-    settings.write_text(settings.read_text() + '[lease]\nheartbeat = "1s"\nstale_after = "5s"\n')
+    settings.write_text(
+        settings.read_text() + '[lease]\nheartbeat = "1s"\nstale_after = "5s"\n[alerts]\nto = ["ops"]\n'
+    )
     before = (
         f"import os\nos.environ['DATA_ENGINE_STATE_ROOT'] = {str(lab.home / 'other-state')!r}\n"
-        "os.environ['DATA_ENGINE_MACHINE_ID'] = 'the-other'"
+        "os.environ['DATA_ENGINE_MACHINE_ID'] = 'the-other'\n"
+        "os.environ['DATA_ENGINE_SECRET_OPS'] = 'json://127.0.0.1:9/nowhere'"  # it alone could tell people
     )
     path = panel_notebook(
         lab,
@@ -354,9 +357,11 @@ def test_two_machines_hand_a_workspace_over(lab: Lab, page: Page, pictures: Path
     there.button("request").click()
     here.element.locator(".de-lease", has_text="asks for it").wait_for()
     there.element.locator(".de-lease", has_text="Control requested from").wait_for()
+    there.element.locator(".de-watch", has_text="watched by this workstation").wait_for()
     page.page.screenshot(path=pictures / "two-machines.png")
     here.button("hand over").click()
     there.element.get_by_text("This workstation has control").wait_for()
+    there.element.locator(".de-watch", has_text="nobody watches").wait_for()
     here.element.locator(".de-lease .de-warn").wait_for()
     observed = here.row("nightly").locator(".de-run").get_attribute("title")
     page.run_all()

@@ -170,3 +170,14 @@ def test_params_are_those_of_a_run_by_itself_where_each_is_its_default() -> None
     assert is_as_scheduled(flow, {})
     assert is_as_scheduled(flow, {"month": "2013-01-01", "names": ["a", "b"]})
     assert not is_as_scheduled(flow, {"month": "2013-02-01"})
+
+
+def test_a_value_that_an_earlier_version_was_given_is_not_its_default() -> None:
+    """A run of a time when the parameter was of another type keeps nothing from being told of the flow."""
+    from dataclasses import dataclass
+
+    @dataclass
+    class Settings:
+        month: date = date(2013, 1, 1)
+
+    assert not is_as_scheduled(Flow("G").params(Settings), {"month": "any month"})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from data_engine import Flow
-from data_engine.cause import STOP_REQUESTED, Cause
+from data_engine.cause import Cause
 from data_engine.engine.local_workspace import LocalWorkspace, local_workspace
 from data_engine.engine.reasons import Asked, Freed, Reason, WaitingForGroup, WaitingForShare, WaitingForWorker
 from data_engine.locks import GroupLock
@@ -176,8 +176,8 @@ def test_stopping_a_flow_also_ends_the_run_that_nobody_has_heard_of_yet(place: L
     stage = Stage(A, home=place)
     stage.ask("a", "1")
 
-    assert stage.dispatcher.stop_flow("a", STOP_REQUESTED) == []
-    assert stage.executor.stopped_for == [STOP_REQUESTED]
+    assert stage.dispatcher.stop_flow("a", Cause("stop_requested")) == []
+    assert stage.executor.stopped_for == [Cause("stop_requested")]
 
 
 def test_what_is_asked_for_is_never_run_once_the_workspace_is_lost(place: LocalWorkspace) -> None:

@@ -8,22 +8,11 @@ two heirs), and one fault at every operation.
 from __future__ import annotations
 
 import multiprocessing
-import random
 import sys
-import time
-from collections import Counter
-from collections.abc import Iterable
 
 from tests.lease.explore import SCENARIOS, with_a_fault, with_preemptions
 from tests.lease.schedules import violations
-
-PROCESSES = 2
-CHUNK = 200
-
-
-def play(seeds: range) -> tuple[list[tuple[int, str]], Counter[str]]:
-    """One share of the schedules."""
-    return violations(seeds)
+from tests.soak.schedules import PROCESSES, campaign
 
 
 def explore(job: tuple[str, int]) -> tuple[str, int, list[str]]:
@@ -39,39 +28,17 @@ def explore(job: tuple[str, int]) -> tuple[str, int, list[str]]:
     return f"{name}, {what}", played, broken
 
 
-def report(counts: Counter[str], broken: Iterable[tuple[int, str]], seconds: float) -> None:
-    """The table."""
-    for what, count in sorted(counts.items()):
-        print(f"{count:14,}  {what}")
-    for seed, violation in broken:
-        print(f"BROKEN by seed {seed}: {violation}")
-    print(f"{len(list(broken)):14,}  schedules that broke something, {seconds:.0f} s")
-
-
 def main() -> int:
     """0 when nothing broke."""
-    numbers = [int(argument) for argument in sys.argv[1:] if argument.isdigit()]
-    total = numbers[0] if numbers else 2000
-    first = numbers[1] if len(numbers) > 1 else random.SystemRandom().randrange(10**9)
-    print(f"{total:,} schedules from seed {first}", flush=True)
-    counts: Counter[str] = Counter()
-    broken: list[tuple[int, str]] = []
-    begun_s = time.monotonic()
-    chunks = [range(at, min(at + CHUNK, first + total)) for at in range(first, first + total, CHUNK)]
-    is_bad = False
+    is_good = campaign(violations)
+    if "--explore" not in sys.argv:
+        return 0 if is_good else 1
+    jobs = [(name, 1 if len(bodies) == 3 else 2) for name, bodies in SCENARIOS.items()]
     with multiprocessing.get_context("spawn").Pool(PROCESSES) as pool:
-        for found, some in pool.imap_unordered(play, chunks):
-            counts.update(some)
-            broken += found
-            for seed, violation in found:
-                print(f"BROKEN by seed {seed}: {violation}", flush=True)
-        report(counts, broken, time.monotonic() - begun_s)
-        if "--explore" in sys.argv:
-            jobs = [(name, 1 if len(bodies) == 3 else 2) for name, bodies in SCENARIOS.items()]
-            for what, played, wrong in pool.imap_unordered(explore, [*jobs, *((name, -1) for name in SCENARIOS)]):
-                print(f"{played:14,}  {what}: {wrong[0] if wrong else 'nothing broke'}", flush=True)
-                is_bad = is_bad or bool(wrong)
-    return 1 if broken or is_bad else 0
+        for what, played, wrong in pool.imap_unordered(explore, [*jobs, *((name, -1) for name in SCENARIOS)]):
+            print(f"{played:14,}  {what}: {wrong[0] if wrong else 'nothing broke'}", flush=True)
+            is_good = is_good and not wrong
+    return 0 if is_good else 1
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ _COLUMNS: Mapping[str, tuple[int, int]] = {
 """What a list has beside the flow's name: how wide it is, and from how many columns of the window on it is shown."""
 _LEAST_FLOWS = 3
 _MOST_NOTICES, _MOST_RUNNING = 4, 5
-_NARROWEST, _LOWEST = 40, 10
+_NARROWEST, _LOWEST, _ROOMY = 40, 10, 20
 LOG_FRAME = 3
 """Rows around a log: its title, a rule, its keys."""
 
@@ -58,7 +58,7 @@ def draw(view: PanelView | None, seen: Seen, size: Size, now: datetime, signs: S
 
 def _overview(view: PanelView, seen: Seen, size: Size, now: datetime, signs: Signs) -> list[Line]:
     room = size.columns
-    top = [*_head(view, room, signs), *_notices(view, room, signs)]
+    top = [*_head(view, size, signs), *_notices(view, room, signs)]
     bottom = [
         (("dim", signs.rule * room),),
         *_asked_or_known(view, seen, size, now, signs),
@@ -71,7 +71,8 @@ def _overview(view: PanelView, seen: Seen, size: Size, now: datetime, signs: Sig
     return [*top, *_flows(view, seen, left - len(running), room, now, signs), *running, *bottom]
 
 
-def _head(view: PanelView, room: int, signs: Signs) -> Iterator[Line]:
+def _head(view: PanelView, size: Size, signs: Signs) -> Iterator[Line]:
+    room = size.columns
     name = cut(view.workspace_id, room, signs)
     yield (("bold", name), ("dim", f"  {_tail(view.workspace_root, room - width(name) - 2, signs)}"))
     parts: list[Line] = [_sign(view.engine, f"engine {view.engine.word}", signs)]
@@ -79,6 +80,8 @@ def _head(view: PanelView, room: int, signs: Signs) -> Iterator[Line]:
     if view.lease_line:
         parts.append(_sign(view.lease, view.lease_line, signs))
     yield tuple(piece for number, part in enumerate(parts) for piece in ((("", _GAP),) if number else ()) + part)
+    if view.watch_line and size.rows >= _ROOMY:
+        yield (("dim", view.watch_line),)
 
 
 def _notices(view: PanelView, room: int, signs: Signs) -> list[Line]:
@@ -179,7 +182,7 @@ def _asked_or_known(view: PanelView, seen: Seen, size: Size, now: datetime, sign
 
     It is always so high, so that the list stands still while somebody moves in it.
     """
-    room, high = size.columns, 8 if size.rows >= 40 else 5 if size.rows >= 20 else 2
+    room, high = size.columns, 8 if size.rows >= 40 else 5 if size.rows >= _ROOMY else 2
     if seen.question is not None:
         rows: list[Line] = [(("ask", row),) for row in broken(seen.question.text, room)]
         return rows + [()] * (high - len(rows))

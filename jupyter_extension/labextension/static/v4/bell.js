@@ -133,7 +133,7 @@ export class Bell {
     this.last = this.last.then(() => alone(key, () => {
       const kept = read(key);
       if (kept[id]) localStorage.setItem(key, JSON.stringify({ ...kept, [id]: { ...kept[id], away: true } }));
-    }));
+    })).catch((error) => console.warn("Data Engine: notifications:", error));
   }
 
   /** @param {{ count: number, words: string }} trouble */
