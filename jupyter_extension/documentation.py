@@ -7,6 +7,7 @@ import html
 import os
 import subprocess
 import sys
+from collections.abc import Awaitable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,11 @@ class Documentation(JupyterHandler, web.StaticFileHandler):
         self.set_header("Content-Type", "text/html; charset=utf-8")
         self.set_header("Cache-Control", "no-store")
         self.finish(text if text.startswith("<!doctype") else failed_page(text))
+
+    @web.authenticated
+    def head(self, path: str) -> Awaitable[None] | None:  # type: ignore[override]
+        """What `get` has, without the file itself."""
+        return self.get(path, include_body=False)
 
     async def first_made(self) -> str:
         """The page while the site is being made, or what went wrong; the next who asks after a failure tries again."""

@@ -23,6 +23,7 @@ from data_engine.errors import FlowValidationError
 from data_engine.files import files_below, identity_of, trouble_of
 from data_engine.flow.control import RunInterrupted
 from data_engine.platforms.copies import clone, writer_of
+from data_engine.platforms.files import is_locked
 
 KEPT_BYTES = 16 * 1024**2
 """A file of up to so many bytes is copied to be kept where the drive cannot clone."""
@@ -347,7 +348,7 @@ class Scratch:
             for path in paths:
                 self._note_pristine(path)
             return
-        if place.exists() and writer_of(place) is not None:
+        if place.exists() and (writer_of(place) is not None or is_locked(str(place), to_write=True)):
             raise FlowValidationError(
                 f"the copy of {final.name} that an earlier preview made is still open in this kernel",
                 where="context.database",

@@ -142,7 +142,7 @@ def folder_elsewhere(strangers: Sequence[KnownFile], source: FlowSource) -> str 
 
 def _below(root: str, path: str) -> str | None:
     """The path below the root; drives and servers of Windows do not tell case apart."""
-    is_windows = root[1:3] == ":/" or root.startswith("//")
+    is_windows = root[1:2] == ":" or root.startswith("//")
     above, names = root.rstrip("/").split("/"), path.split("/")
     head = names[: len(above)]
     is_below = (

@@ -100,9 +100,16 @@ def new_event_loop() -> asyncio.AbstractEventLoop:
 
 
 def on_end_signals(loop: asyncio.AbstractEventLoop, end: Callable[[], object]) -> None:
-    """Call `end` on the running loop when this process is asked to end: Ctrl-C or Ctrl-Break."""
+    """Call `end` on the running loop when this process is asked to end: Ctrl-C or Ctrl-Break. Once the loop is closed they interrupt."""
+
+    def asked(*_: object) -> None:
+        try:
+            loop.call_soon_threadsafe(end)
+        except RuntimeError:  # it is closed
+            raise KeyboardInterrupt from None
+
     for number in (signal.SIGINT, signal.SIGBREAK, signal.SIGTERM):
-        signal.signal(number, lambda *_: loop.call_soon_threadsafe(end))
+        signal.signal(number, asked)
 
 
 def create_time_of(pid: int) -> float:

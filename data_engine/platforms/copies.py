@@ -96,7 +96,7 @@ if sys.platform == "linux":
         return bool(flags & (os.O_WRONLY | os.O_RDWR))
 
 elif sys.platform == "win32":
-    from data_engine.platforms.files import is_locked
+    from data_engine.platforms.files import has_writer
     from data_engine.platforms.holders import who_holds
 
     def _open_here(path: Path) -> list[int]:
@@ -107,7 +107,7 @@ elif sys.platform == "win32":
 
     def writer_of(path: Path) -> str | None:
         """Who holds the file open for writing, in words; None when nobody does, as far as the system tells."""
-        return (who_holds(path) or "another program") if is_locked(str(path), to_write=True) else None
+        return (who_holds(path) or "another program") if has_writer(str(path)) else None
 
 else:
     import struct

@@ -98,6 +98,15 @@ if sys.platform == "win32":
         _win32.close_handle(handle)
         return False
 
+    def has_writer(path: str) -> bool:
+        """Whether somebody has the file open to write it, or so that it cannot be read; who only reads it does not count."""
+        share = _win32.SHARE_ALL & ~_win32.SHARE_WRITE
+        handle = _win32.kernel32.CreateFileW(path, _win32.GENERIC_READ, share, None, _OPEN_EXISTING, _NORMAL, None)
+        if handle == _win32.INVALID_HANDLE:
+            return _win32.last_error(path).winerror in (_SHARING_VIOLATION, _LOCK_VIOLATION)
+        _win32.close_handle(handle)
+        return False
+
     def changed_ns(path: str, facts: os.stat_result) -> int:
         """When the file or folder was last changed in any way, also by a program that sets its time back.
 
@@ -145,6 +154,10 @@ else:
 
     def is_locked(path: str, *, to_write: bool = False) -> bool:
         """Whether somebody has the file open so that it cannot be read (or written) now; only Windows knows such a state."""
+        return False
+
+    def has_writer(path: str) -> bool:
+        """Whether somebody has the file open to write it; only Windows tells so by how it may be opened."""
         return False
 
     def changed_ns(path: str, facts: os.stat_result) -> int:
