@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from data_engine.cli.looks import in_flow_modules
+from data_engine.cli.looks import in_flow_modules, require_known
 from data_engine.cli.options import AsJson, FlowName, SomeFlowName, Wait, chosen_workspace
 from data_engine.cli.output import complain, local_time, print_json, say, table
 from data_engine.notebook.standing import cells_text
@@ -114,7 +114,12 @@ def say_left(as_json: bool) -> int:
 
 def deployments(ctx: typer.Context, name: SomeFlowName = None, as_json: AsJson = False) -> int:
     """The history of deployments of one flow, or of all; newest first."""
-    found = chosen_workspace(ctx).deployments(name)
+    ws = chosen_workspace(ctx)
+    found = ws.deployments(name)
+    if not found and name is not None:  # it may be the id of one
+        found = [one for one in ws.deployments() if one.id.startswith(name)]
+        if not found:
+            require_known(ws, name)
     if as_json:
         print_json([one.as_dict() for one in found])
         return 0

@@ -5,6 +5,7 @@ They are asked most often, so their plain forms are read here, without Typer, wh
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import chdir, contextmanager
 from pathlib import Path
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from data_engine.client import Workspace
     from data_engine.engine.fact import Fact
     from data_engine.engine.status import ActiveRun, FlowStatus, Status
+    from data_engine.ledger.ledger import Ledger
     from data_engine.model import Run
     from data_engine.notebook.catalog import CatalogEntry
 
@@ -177,7 +179,9 @@ def tell_runs(ws: Workspace, name: str | None, limit: int, status: RunStatus | N
     ledger.recover()
     found = ledger.runs(name, limit, status=status)
     if name is not None and not found:
-        require_known(ws, name)
+        found = _runs_of_source(ledger, name, limit, status)
+        if not found:
+            require_known(ws, name)
     if as_json:
         print_json([run.as_dict() for run in found])
     elif not found:
@@ -188,6 +192,16 @@ def tell_runs(ws: Workspace, name: str | None, limit: int, status: RunStatus | N
             shown.add_row(*_row(run), style=status_style(run.status) if run.status != "success" else "")
         say(shown)
     return 0
+
+
+def _runs_of_source(ledger: Ledger, name: str, limit: int, status: str | None) -> list[Run]:
+    """Those of the sources of this path or name, in every flow, newest first."""
+    runs = [
+        run
+        for source in {*ledger.sources_called(name), *ledger.sources_called(os.path.abspath(name))}
+        for run in ledger.runs(source=source, limit=limit, status=status)
+    ]
+    return sorted(runs, key=lambda run: run.started_at_utc, reverse=True)[:limit]
 
 
 def tell_reasons(ws: Workspace, subject: str, as_json: bool) -> int:

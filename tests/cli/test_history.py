@@ -57,6 +57,26 @@ def test_runs_of_a_flow_a_status_and_a_number(cli: Cli) -> None:
     assert "No such runs" in cli("runs", "claims", "--status", "killed").out
 
 
+def test_runs_of_a_source_by_its_name_or_path(cli: Cli) -> None:
+    """In every flow; a name that is neither a flow's nor a source's is refused as before."""
+    (path,) = {run["source"] for run in cli("runs", "--json").json if (run["source"] or "").endswith("b.csv")}
+
+    assert [run["source"] for run in cli("runs", "b.csv", "--json").json] == [path]
+    assert [run["source"] for run in cli("runs", path, "--json").json] == [path]
+    assert [run["status"] for run in cli("runs", "b.csv", "--json", "--status", "failed").json] == ["failed"]
+    assert cli("runs", "csv").code == 2
+
+
+def test_a_deployment_by_the_beginning_of_its_id(cli: Cli) -> None:
+    """A name that is neither a flow's nor a deployment's is refused, not called undeployed."""
+    assert cli("deploy", "claims", "--note", "as agreed").code == 0
+    (made,) = cli("deployments", "claims", "--json").json
+
+    assert cli("deployments", made["id"][:8], "--json").json == [made]
+    assert "as agreed" in cli("deployments", made["id"][:8]).out
+    assert cli("deployments", "nobody").code == 2
+
+
 def test_runs_of_a_flow_that_is_gone_are_still_there(cli: Cli, ws: WorkspaceFiles) -> None:
     (ws.modules / "claims.ipynb").unlink()
 
