@@ -86,9 +86,20 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'data_engine' has no attribute {name!r}")
     from importlib import import_module
 
+    if not _HOMES.keys() & globals().keys():  # the first name that is asked for
+        _warn_of_two_packages()
     value = getattr(import_module(_HOMES[name]), name)
     globals()[name] = value
     return value
+
+
+def _warn_of_two_packages() -> None:
+    from data_engine.workspace.two_packages import two_packages_words
+
+    if (words := two_packages_words()) is not None:
+        from warnings import warn
+
+        warn(words, stacklevel=3)
 
 
 def __dir__() -> list[str]:

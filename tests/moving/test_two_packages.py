@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -50,6 +51,15 @@ def test_the_command_line_says_it_with_the_order(cli: Cli, tmp_path: Path) -> No
     assert said.code == 0
     assert "warning: py-data-engine 0.3.9 is installed here too" in said.err
     assert "pip uninstall -y py-data-engine data-engine, then pip install data-engine" in said.err
+
+
+@pytest.mark.usefixtures("both")
+def test_the_first_import_says_it_once() -> None:
+    code = "from data_engine import Flow, Workspace; from data_engine import run"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stderr
+
+    assert said.count("py-data-engine 0.3.9 is installed here too") == 1
+    assert "<string>:1: UserWarning" in said
 
 
 @pytest.mark.usefixtures("both")
