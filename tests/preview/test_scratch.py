@@ -244,6 +244,19 @@ def test_what_is_written_past_the_context_is_told(bench: Bench, tmp_path: Path) 
     assert "wrote past the context, and so for real: mine.txt" in caption(report())
 
 
+def test_what_our_own_writing_notes_on_this_machine_is_not_told(bench: Bench) -> None:
+    """A workbook that is written whole leaves a note beside, until it is there."""
+    bench.flow(
+        "from data_engine.unfinished import noted_target\n"
+        "def book(context):\n"
+        "    with noted_target(context.mirror.with_suffix('.xlsx')) as fresh: fresh.write_text('x')\n"
+    )
+
+    bench.cells.preview()
+
+    assert "past the context" not in caption(report())
+
+
 def test_our_own_files_are_part_of_no_key(bench: Bench) -> None:
     """The ledger changes all the time."""
     ledger = bench.root / ".workspace_state" / "anything"

@@ -69,7 +69,9 @@ class AccessLog:
 
     def wrote(self, path: str) -> None:
         """Note that the step makes this file anew."""
-        self.written.setdefault(path)
+        is_scratch = self.scratch is not None and self.scratch.holds(path)
+        if is_scratch or not path.startswith(self.ours):
+            self.written.setdefault(path)
 
     def mark_unseen(self, reason: str) -> None:
         """Note that something cannot be seen."""
