@@ -182,6 +182,10 @@ def check_zone(value: object, *, where: str) -> str:
 
     near = difflib.get_close_matches(str(value), zoneinfo.available_timezones(), n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}?" if near else 'use an IANA name such as "Europe/Berlin"'
+    if offset := re.fullmatch(r"(?:GMT|UTC) ?([+-])(\d{1,2})", str(value)):
+        sign, hours = offset[1], int(offset[2])
+        name = f"Etc/GMT{'-' if sign == '+' else '+'}{hours}"  # the names of these zones have the sign of POSIX
+        hint = f'use the zone of a place, such as "Europe/Berlin", or "{name}", which is UTC{sign}{hours} all year'
     raise FlowValidationError(f"{value!r} is not a time zone", where=where, fix=hint)
 
 

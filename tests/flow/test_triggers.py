@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import time, timedelta
+import zoneinfo
+from datetime import datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -387,6 +388,16 @@ def test_an_unknown_zone_is_refused_with_the_nearest_names(zone: Any, offer: str
 
     assert "is not a time zone" in text
     assert offer in text
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"), [("GMT+1", "Etc/GMT-1"), ("UTC-05", "Etc/GMT+5"), ("UTC +2", "Etc/GMT-2")]
+)
+def test_an_offset_is_offered_as_the_zone_that_has_it(written: str, meant: str) -> None:
+    """Their names have the other sign; the one that is spelled alike would be hours off."""
+    assert f'"{meant}"' in refused(mode="schedule", time="07:00", tz=written)
+    hours = zoneinfo.ZoneInfo(meant).utcoffset(datetime(2026, 1, 1))
+    assert hours == timedelta(hours=int(written[3:].replace(" ", "")))
 
 
 @pytest.mark.parametrize("word", ["latest", "all", "none", " ALL "])
