@@ -158,7 +158,11 @@ def retry(
 def enable(ctx: typer.Context, name: FlowName, wait: Wait = True, as_json: AsJson = False) -> int:
     """Let a flow run by itself again."""
     chosen_workspace(ctx).enable(name, wait)
-    _done({"flow": name, "enabled": True}, f"{name} is enabled: where it runs by itself, it does when the engine is on.", as_json)
+    _done(
+        {"flow": name, "enabled": True},
+        f"{name} is enabled: where it runs by itself, it does when the engine is on.",
+        as_json,
+    )
     return 0
 
 

@@ -225,9 +225,10 @@ def _standing(flow: Flow, home: LocalWorkspace | None) -> tuple[str, ...]:
     ran = differences(deployments.statements(flow.name), cells_run())
     if ran:
         return (f"what ran differs from the deployed flow: {', '.join(ran)}",)
-    if not cells:
+    changed = [*([cells_text(cells)] if cells else []), *deployments.edited_helpers(flow.name)]
+    if not changed:
         return ("same code as the deployed flow",)
-    return (f"differs from the deployed flow: {cells_text(cells)}",)
+    return (f"differs from the deployed flow: {', '.join(changed)}",)
 
 
 def first_source(flow: Flow) -> Source:

@@ -25,6 +25,7 @@ from data_engine.notebook.module_sets import (
     changed_helpers,
     hashes_of,
     module_digests,
+    python_files,
     read_contents,
     set_id,
 )
@@ -219,6 +220,13 @@ class Deployments:
         pointer = self.deployed().get(name)
         old = None if pointer is None else self.contents_of(pointer.set_id)
         return () if old is None else changed_helpers(old, contents, name, self._modules.folder)
+
+    def edited_helpers(self, name: str) -> tuple[str, ...]:
+        """As `changed_helpers` of the authored folder as it is now; where no helper differs, no notebook is read."""
+        pointer = self.deployed().get(name)
+        if pointer is None or python_files(self.root / pointer.set_id) == python_files(self._modules.content):
+            return ()
+        return self.changed_helpers(name, read_contents(self._modules.content)[0])
 
     def _digests(self, contents: Mapping[str, bytes]) -> dict[str, str]:
         return module_digests(contents, self._modules.folder, cache_dir=self._modules.cache_dir)

@@ -71,6 +71,13 @@ def is_module_path(path: object) -> bool:
     return folders[0] == HELPERS if folders else name.endswith((".py", ".ipynb"))
 
 
+def python_files(folder: Path) -> dict[str, bytes]:
+    """The `.py` files of a set by path inside it, as `read_contents` has them; without those that cannot be read."""
+    paths = [*folder.glob("*.py"), *(folder / HELPERS).rglob("*.py")]
+    found = {path.relative_to(folder).as_posix(): _read(path) for path in paths}
+    return {name: data for name, data in found.items() if isinstance(data, bytes)}
+
+
 def read_contents(folder: Path) -> tuple[dict[str, bytes], dict[str, str]]:
     """Every file of a set by path inside it: the modules at the top of `folder` and everything under its helpers.
 

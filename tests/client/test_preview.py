@@ -154,6 +154,25 @@ def test_the_caption_says_how_the_code_stands_to_the_deployed_flow(
         workspace.load_flow("claims").preview()
         captions.append(capsys.readouterr().err)
 
+    ws.notebook("claims", "from data_engine import Flow", "def one(context):\n    return 1", build)
+    ws.notebook(
+        "helped",
+        "from data_engine import Flow\nfrom flow_helpers.rates import RATE",
+        "def one(context):\n    return RATE",
+        build,
+    )
+    ws.helper("rates", "RATE = 1")
+    ws.helper("other", "X = 1")
+    workspace.deploy()
+    ws.helper("other", "X = 2")
+    told = []
+    for act in (lambda: None, lambda: ws.helper("rates", "RATE = 2")):
+        act()
+        workspace.load_flow("helped").preview()
+        told.append(capsys.readouterr().err)
+    assert "same code as the deployed flow" in told[0]
+    assert "differs from the deployed flow: flow_helpers/rates.py" in told[1]
+
     assert "deployed" not in captions[0]
     assert "same code as the deployed flow" in captions[1]
     assert "differs from the deployed flow: cell 2" in captions[2]
