@@ -32,7 +32,7 @@ def run_guide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
         notebook = nbformat.read(path, as_version=4)
         resources = {"metadata": {"path": str(folder)}}
-        NotebookClient(notebook, timeout=60, kernel_name="python3", resources=resources).execute()
+        NotebookClient(notebook, timeout=180, kernel_name="python3", resources=resources).execute()
         return {cell.id: cell for cell in notebook.cells if cell.cell_type == "code"}
 
     return run
