@@ -172,7 +172,7 @@ class BackfillVerbs(OwnersVerbs):
         from data_engine.model import Backfill
 
         told = self.link.start().post(path, body | {"wait": bool(wait)})
-        answer = self._answer(told, wait) if "request_id" in told else told
+        answer = self._answer(told, wait)
         return None if answer is None else Backfill.read(answer["backfill"])
 
     def _backfills(self, name: str | None, backfill_id: str | None) -> list[Backfill]:

@@ -273,7 +273,7 @@ class OwnersVerbs(WorkspaceBase):
             "source": None if source is None else given_path(source, "retry(source=...)"),
         }
         told = self.link.require().post("/retry", body | {"wait": wait})
-        answer = self._answer(told, wait) if "request_id" in told else told
+        answer = self._answer(told, wait)
         return 0 if answer is None else int(answer["freed"])
 
     def enable(self, name: str, wait: bool = True) -> None:
@@ -388,12 +388,13 @@ class OwnersVerbs(WorkspaceBase):
                     raise
                 is_to_ask = True
             else:
-                answer = self._answer(told, wait) if "request_id" in told else told
+                answer = self._answer(told, wait)
                 return None if answer is None else read(answer)
 
-    def _answer(self, left: Mapping[str, Any], wait: bool) -> dict[str, Any] | None:
-        """What came of a request that was left with the owner; None where it is not waited for."""
-
+    def _answer(self, left: dict[str, Any], wait: bool) -> dict[str, Any] | None:
+        """What came of a request: the answer itself, or what its owner made of one left there; None where that is not waited for."""
+        if "request_id" not in left:
+            return left
         owner = left["owner"]
         if not wait:
             return None

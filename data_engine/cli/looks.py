@@ -198,7 +198,7 @@ def _runs_of_source(ledger: Ledger, name: str, limit: int, status: str | None) -
     """Those of the sources of this path or name, in every flow, newest first."""
     runs = [
         run
-        for source in {*ledger.sources_called(name), *ledger.sources_called(os.path.abspath(name))}
+        for source in ledger.sources_called(name, os.path.abspath(name))
         for run in ledger.runs(source=source, limit=limit, status=status)
     ]
     return sorted(runs, key=lambda run: run.started_at_utc, reverse=True)[:limit]

@@ -306,9 +306,8 @@ class Ownership:
     def _changed(self) -> None:
         now, before = self._keeper.state, self._before
         self._before = now
-        if (
-            now.token is not None and now.token != before.token
-        ):  # what the last token began ends before anything may go on
+        if now.token is not None and now.token != before.token:
+            # What the last token began ends before anything may go on.
             self.is_releasing = False
             self._engine.owned(engine_on=now.engine_on, is_again=now.is_again)
         elif now.token is None and before.token is not None:

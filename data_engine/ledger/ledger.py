@@ -94,10 +94,10 @@ class Ledger(LedgerFile):
         )
         return [run_of(row) for row in rows]
 
-    def sources_called(self, name: str) -> list[str]:
-        """The paths of the sources that ran and have this path, or end with it: a file's name, or its folder's as well."""
+    def sources_called(self, name: str, path: str) -> list[str]:
+        """The paths of the sources that ran and have this `path`, or end with `name`: a file's, or its folder's as well."""
         text = "SELECT DISTINCT source_path FROM runs WHERE source_path = ?1 OR substr(source_path, -length(?2)) = ?2"
-        return [path for (path,) in self._rows(text, name, os.sep + name)]
+        return [found for (found,) in self._rows(text, path, os.sep + name)]
 
     def run(self, run_id: str) -> Run | None:
         """The run with this id, or with the only id that begins so; None when there is none.
