@@ -16,6 +16,7 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         "code_raised": "the code raised",
         "input_wrong": "the input was wrong",
         "target_changed": "an output was changed by somebody else meanwhile",
+        "overwrites_source": "a step would have overwritten its own source",
         "target_held": "an output is open in another program",
         "module_broken": "its module is broken",
         "no_worker": "no worker could be started",

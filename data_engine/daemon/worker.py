@@ -256,6 +256,7 @@ class Worker:
             run_id=source.run_id,
             keep_last=self._keep_last,
             about=about,
+            knows_outputs=source.seen is not None,
         )
         return context.error
 

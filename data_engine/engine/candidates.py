@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -170,12 +170,16 @@ def pick_source(flow: Flow, choice: str | os.PathLike[str]) -> Source:
 
 
 def seen_now(
-    flow: Flow, source: Source, *, states: Mapping[SourceKey, SourceState] | None = None
+    flow: Flow,
+    source: Source,
+    *,
+    states: Mapping[SourceKey, SourceState] | None = None,
+    is_output: Callable[[SourceKey, str], bool] = lambda key, path: False,
 ) -> tuple[SeenSource, ...]:
     """The signatures a run for `source` settles when it ends: its file, or every candidate of a batch's folder.
 
     With `states`, what is known of the flow's sources, each has the hash of its content, which is taken only where size or
-    time differ from the last good run's.
+    time differ from the last good run's. What in the folder `is_output` (given its key and path) is no source.
     """
     if source.key is None or source.root is None:
         return ()
@@ -186,7 +190,7 @@ def seen_now(
         pairs = [
             (SourceKey(source.key.root, _nfc(name)), Path(entry.path), Signature(facts.st_size, facts.st_mtime_ns))
             for name, entry in candidates(flow)
-            if (facts := _stat(entry)) is not None
+            if not is_output(SourceKey(source.key.root, _nfc(name)), entry.path) and (facts := _stat(entry)) is not None
         ]
     else:
         pairs = []

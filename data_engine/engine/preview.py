@@ -22,6 +22,7 @@ from data_engine.engine.memo.runner import PreviewRunner
 from data_engine.engine.params import as_steps_see, params_for
 from data_engine.engine.progress import ProgressLine
 from data_engine.engine.run import make_context, outcome_of, require_source, require_steps
+from data_engine.engine.run_sources import own_sources_of_preview
 from data_engine.engine.scratch import Scratch
 from data_engine.engine.scratch_folders import scratch_of
 from data_engine.engine.shown_result import bound_display
@@ -141,6 +142,7 @@ def make_runner(
         sink=control.emit,
         scratch=scratch,
         ours=tuple(f"{folder}{os.sep}" for folder in ours),
+        own=own_sources_of_preview(flow, source, home, is_in_place=scratch is None),
     )
 
 

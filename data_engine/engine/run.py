@@ -13,13 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from data_engine.cause import Cause
-from data_engine.engine.candidates import Source, is_unchanged, seen_now
+from data_engine.engine.candidates import Source, is_unchanged
 from data_engine.engine.capture import captured
 from data_engine.engine.executor import item_executor
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.memo.inputs import current_files
+from data_engine.engine.memo.own_sources import cause_of_source, guarding, overwritten_words
 from data_engine.engine.params import as_steps_see, is_as_scheduled, unread
-from data_engine.engine.recording import Recording
+from data_engine.engine.recording import Recording, readers_watched
+from data_engine.engine.run_sources import own_sources_of_run, seen_by_hand
 from data_engine.engine.staged_run import cause_of_target, staged_run
 from data_engine.errors import (
     FlowExecutionError,
@@ -34,7 +36,7 @@ from data_engine.flow.debug import FlowDebugContext
 from data_engine.flow.flow import Flow
 from data_engine.flow.places import IN_PLACE, Places
 from data_engine.flow.steps import run_steps
-from data_engine.flow.trigger import Poll, Schedule
+from data_engine.flow.trigger import Schedule
 from data_engine.ledger.log_limits import LogBound, clipped, end_of_log, size_of
 from data_engine.model import (
     Event,
@@ -43,8 +45,6 @@ from data_engine.model import (
     RunFinished,
     RunStarted,
     SeenSource,
-    SourceKey,
-    SourceState,
     StepFinished,
     utc_text,
 )
@@ -68,6 +68,7 @@ def run_source(
     run_id: str | None = None,
     keep_last: Callable[[LogLine], None] | None = None,
     about: RunAbout | None = None,
+    knows_outputs: bool = True,
 ) -> FlowContext:
     """Run every step of `flow` for `source`; its context, whose `error` is set when the run did not succeed.
 
@@ -78,6 +79,9 @@ def run_source(
 
     `about` is what is known of why it runs and by whom; without it somebody asked for it here. With other params than a run
     that comes by itself is given, it settles nothing: what is due, done or held stays so.
+
+    A poll flow's step that is about to overwrite what the run has `seen` fails by that; not where `seen` may hold outputs of
+    the flow, because who looked has no history (`knows_outputs`).
 
     Raises:
         LedgerError: the sink could not record the run.
@@ -93,6 +97,7 @@ def run_source(
         seen=seen,
         run_id=run_id or uuid.uuid4().hex,
         about=about,
+        knows_outputs=knows_outputs,
     )
     run.begin()
     try:
@@ -124,6 +129,7 @@ class _Run:
         seen: tuple[SeenSource, ...] | None,
         run_id: str,
         about: RunAbout | None,
+        knows_outputs: bool,
     ) -> None:
         self.started_s = time.perf_counter()
         self.started_at_s = time.time()
@@ -138,8 +144,9 @@ class _Run:
             flow=self.name,
         )
         if seen is None:
-            seen = seen_now(flow, source, states=_states(flow, home)) if isinstance(flow.trigger, Poll) else ()
+            seen = seen_by_hand(flow, source, home)
         self.seen = seen
+        self.own = own_sources_of_run(flow, source, seen, may_refuse=knows_outputs)
         self.settles = seen if is_as_scheduled(flow, params) else ()
         self.recording = (
             None if home is None else Recording(flow, source, seen, home=home, given=params, run_id=run_id, about=about)
@@ -171,16 +178,23 @@ class _Run:
         if context.source is None:
             require_source(flow, self.source)
         context.params = as_steps_see(flow, self.params, secret=context.secret)
-        with captured(self.control), _watched(self.recording):
+        with captured(self.control), self._watched(), guarding(self.own):
             if stage is None:
                 self._take_steps()
             elif not stage.publish_what_was_made():
                 self._take_steps()
                 stage.end(context)
 
+    def _watched(self) -> AbstractContextManager[None]:
+        if self.recording is not None:
+            return self.recording.watching()
+        return nullcontext() if self.own is None else readers_watched()
+
     def _take_steps(self) -> None:
-        recording, sink = self.recording, self.sink
+        recording, sink, own = self.recording, self.sink, self.own
         for event in run_steps(self.flow, self.context, control=self.control):
+            if own is not None and isinstance(event, StepFinished) and (beside := own.new_beside()):
+                event = event._replace(outputs=tuple(dict.fromkeys((*event.outputs, *beside))))
             if recording is not None:
                 recording.take(event)
             sink(event)
@@ -196,8 +210,11 @@ class _Run:
     def succeed(self) -> None:
         """Tell of its good end."""
         path, seen = self.source.path, self.seen
+        for written in () if self.own is None else self.own.overwritten:
+            self._log("WARNING", overwritten_words(written))
         if path is not None and seen and not is_unchanged(path, seen[0].signature):
-            self._log("WARNING", f"{path} changed while it was read; it is due again")
+            again = "it is due again, and each time anew if it is a step that writes it"
+            self._log("WARNING", f"{path} changed while it was read; {again}")
         if names := unread(self.context.params, self.params):
             self._log("WARNING", f"no step has read the params {', '.join(names)}, which the run was given")
         self._finish("success", None, None)
@@ -224,10 +241,6 @@ def _in_zone_of(flow: Flow, slot_utc: str, home: LocalWorkspace | None) -> datet
     name = flow.trigger.tz if isinstance(flow.trigger, Schedule) else None
     zone = zone_of(name or (None if home is None else home.settings().timezone))
     return datetime.fromtimestamp(datetime.fromisoformat(slot_utc).timestamp(), zone)
-
-
-def _watched(recording: Recording | None) -> AbstractContextManager[None]:
-    return nullcontext() if recording is None else recording.watching()
 
 
 def _bounded(sink: Callable[[Event], None], keep_last: Callable[[LogLine], None] | None) -> Callable[[Event], None]:
@@ -346,7 +359,7 @@ def outcome_of(raised: BaseException) -> tuple[str, Cause, BaseException]:
         return "stopped", Cause("stopped_by_flow"), raised
     if isinstance(raised, FlowValidationError):
         why = Cause("code_raised") if isinstance(raised, FlowExecutionError) else Cause("input_wrong")
-        why = cause_of_target(raised) or why
+        why = cause_of_target(raised) or cause_of_source(raised) or why
         return "failed", why.where(**_facts_of(annotate(raised))), raised
     if isinstance(raised, KeyboardInterrupt):
         return "stopped", Cause("interrupted"), raised
@@ -381,13 +394,6 @@ def _permission(
 
 def _always() -> None:
     """The permission of a run without limits."""
-
-
-def _states(flow: Flow, home: LocalWorkspace | None) -> Mapping[SourceKey, SourceState] | None:
-    """What is known of the flow's sources, where content decides whether one has changed."""
-    if home is None or home.settings().freshness != "content":
-        return None
-    return home.ledger().source_states(flow.name or "")
 
 
 def _debug(flow: Flow, source: Source, home: LocalWorkspace, control: StepControl) -> FlowDebugContext:

@@ -14,6 +14,7 @@ from typing import Any
 from data_engine.cause import Cause
 from data_engine.engine.candidates import Source
 from data_engine.engine.local_workspace import LocalWorkspace
+from data_engine.engine.memo.own_sources import own_sources
 from data_engine.engine.stage import Maker, Stage, TargetChangedError, TargetHeldError, finish, pending
 from data_engine.flow.batch import Batch
 from data_engine.flow.context import FlowContext
@@ -88,6 +89,11 @@ class StagedRun(Stage):
         context.objects = {name: self._final_value(value) for name, value in context.objects.items()}
         outputs = context.metadata.get("step_outputs", {})
         context.metadata["step_outputs"] = {name: self._final_value(value) for name, value in outputs.items()}
+
+    def _try(self, path: Path, final: Path) -> None:
+        if (own := own_sources()) is not None:
+            own.about_to_write(final)
+        super()._try(path, final)
 
     def _final_value(self, value: Any) -> Any:
         """The value with every path of the stage in it as it is from now on."""

@@ -332,8 +332,16 @@ def register_modules(registered: Iterable[tuple[str, Path, Path]]) -> dict[str, 
     return imports
 
 
+@wraps(builtins.open)
+def _open(*args: Any, **kwargs: Any) -> Any:
+    return builtins.open(*args, **kwargs)  # as it is now: while a run is watched it is another one
+
+
+_open._records_reads = True  # type: ignore[attr-defined] # what it calls is replaced, and so it need not be
+
+
 def _builtins_for(modules: FlowModules, plain: Importer | None = None) -> dict[str, Any]:
-    namespace = dict(vars(builtins))
+    namespace = dict(vars(builtins)) | {"open": _open}
     seen_importlib = _importlib_for(modules)
 
     def import_here(

@@ -298,9 +298,9 @@ def state_after(state: SourceState | None, flow: str, seen: SeenSource, end: Run
 
 
 def is_retryable(end: RunFinished) -> bool:
-    """Whether `[retry]` counts this end: a failure, or a time limit; never what a person asked for."""
-    is_out_of_time = end.why is not None and end.why.kind == "time_limit"
-    return end.status == "failed" or (end.status == "killed" and is_out_of_time)
+    """Whether `[retry]` counts this end: a failure that may pass, or a time limit; never what a person asked for."""
+    kind = None if end.why is None else end.why.kind
+    return (end.status == "failed" and kind != "overwrites_source") or (end.status == "killed" and kind == "time_limit")
 
 
 def why_no_candidate(planned: PlannedFlow, path: str) -> NameFiltered | NotListed | OwnOutput | None:

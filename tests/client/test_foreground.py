@@ -105,6 +105,43 @@ def test_the_backlog_and_what_is_dropped_later_is_run_once(inbox: Path) -> None:
     assert seen.names == ["a.csv", "b.csv", "a.csv"]
 
 
+def test_what_a_step_writes_among_its_sources_is_no_source(inbox: Path) -> None:
+    """Also where the step does not return it: a flow without a workspace knows what it writes, too."""
+    ran: list[str] = []
+
+    def clean(context: Any) -> None:
+        ran.append(context.source.path.name)
+        context.source.file(f"clean_{context.source.path.name}").write_text("x")
+
+    def person() -> None:
+        put(inbox / "a.csv", "x")
+        until(lambda: len(ran) == 1)
+        time.sleep(0.5)
+        put(inbox / "b.csv", "x")
+        until(lambda: "b.csv" in ran)
+        time.sleep(0.5)
+
+    running(person, polling(inbox, clean))
+    assert ran == ["a.csv", "b.csv"]
+
+
+def test_a_flow_that_would_overwrite_its_source_runs_once_and_leaves_it(inbox: Path) -> None:
+    ran: list[str] = []
+
+    def clean(context: Any) -> None:
+        ran.append(context.source.path.name)
+        context.source.path.write_text("ruined")
+
+    def person() -> None:
+        put(inbox / "a.csv", "x")
+        until(lambda: len(ran) == 1)
+        time.sleep(0.5)
+
+    running(person, polling(inbox, clean))
+    assert ran == ["a.csv"]
+    assert (inbox / "a.csv").read_text() == "x"
+
+
 def test_events_find_a_file_long_before_the_next_scan(inbox: Path) -> None:
     seen = Seen()
 

@@ -242,12 +242,14 @@ def test_a_file_that_changed_while_it_was_read_is_not_done(ws: WorkspaceFiles) -
     ws.notebook(
         "claims",
         """
+        import threading
         from data_engine import Flow
+        def somebody_writes(context):
+            thread = threading.Thread(target=context.source.path.write_text, args=("longer",))
+            thread.start()
+            thread.join()
         def build():
-            return (
-                Flow(group="G").watch(mode="poll", source="../in", interval="1s")
-                .step(lambda context: context.source.path.write_text("longer"))
-            )
+            return Flow(group="G").watch(mode="poll", source="../in", interval="1s").step(somebody_writes)
         """,
     )
 

@@ -204,6 +204,17 @@ def test_what_says_time_limit_is_none() -> None:
     assert is_retryable(ended(Cause("time_limit", {"limit_s": 5.0})))
 
 
+def test_what_fails_each_time_alike_is_not_retried() -> None:
+    from data_engine.model import RunFinished
+    from data_engine.scheduler.plan import is_retryable
+
+    def ended(why: str) -> RunFinished:
+        return RunFinished("r1", "failed", 0.0, 1.0, None, Cause(why))
+
+    assert is_retryable(ended("code_raised"))
+    assert not is_retryable(ended("overwrites_source"))
+
+
 def test_an_explanation_as_json_holds_whole_run_ids() -> None:
     """The sentence is short; what a program reads is whole."""
     run_id = "1f3c9d2e7a41" * 2

@@ -16,6 +16,7 @@ from data_engine.engine.items.far_context import ContextFacts, answer
 from data_engine.engine.items.frames import Frame
 from data_engine.engine.items.process import Home, Task, surroundings
 from data_engine.engine.items.travel import PackedError, Parcel, pack, pack_error, unpack, unpack_error
+from data_engine.engine.memo.own_sources import own_sources
 from data_engine.flow.context import FlowContext
 from data_engine.flow.control import ItemCall, StepControl
 from data_engine.model import LogLine
@@ -48,7 +49,7 @@ class FarCall:
         fn = call.fn if isinstance(call, ItemCall) else call
         facts = None if self._context is None else ContextFacts.of(self._context)
         names = {"run_id": step.run_id, "flow": step.flow, "index": step.index, "label": step.label}
-        content = self._pack((fn, facts), f"the function {getattr(fn, '__name__', '')}".strip())
+        content = self._pack((fn, facts, own_sources()), f"the function {getattr(fn, '__name__', '')}".strip())
         self.task = Task(next(_numbers), content, names, surroundings() | {"with_secrets": with_secrets})
         self.home = Home(self.tell, self.answer)
         self._answers: dict[tuple[Any, ...], Parcel] = {}

@@ -18,6 +18,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -26,6 +27,7 @@ from data_engine import secret
 from data_engine.engine.items.far_context import ContextFacts, FarContext
 from data_engine.engine.items.frames import Frame, read_frame, write_frame
 from data_engine.engine.items.travel import Parcel, pack, pack_error, unpack, unpack_error
+from data_engine.engine.memo.own_sources import OwnSources, guarding
 from data_engine.flow.control import StepControl
 from data_engine.model import Event
 from data_engine.platforms import parent
@@ -106,7 +108,7 @@ class _Worker:
             if around["folder"] is not None:
                 os.chdir(around["folder"])
             self._imports.serve(around["modules"])
-            fn, facts = unpack(content, is_last=False, root=self._root)
+            fn, facts, own = unpack(content, is_last=False, root=self._root)
         except BaseException as error:
             found = error  # the first item tells it
 
@@ -114,12 +116,13 @@ class _Worker:
                 raise found
 
             return fail
+        guarded = _guarded(own)
         if facts is None:
-            return fn  # type: ignore[no-any-return]
+            return guarded(fn)
         assert isinstance(facts, ContextFacts)
         control = StepControl(emit=self._emit, may_work=self._may_work, **names)
         context = FarContext(facts, control, self._ask)
-        return lambda item: fn(context, item)
+        return guarded(lambda item: fn(context, item))
 
     def _item(self, task: int, item: Parcel) -> None:
         self._asked_s = time.monotonic()
@@ -172,6 +175,29 @@ class _Worker:
         if not is_good:
             raise unpack_error(content, root=self._root)
         return unpack(content, is_last=False, root=self._root)
+
+
+def _guarded(own: OwnSources | None) -> Callable[[Callable[[Any], Any]], Callable[[Any], Any]]:
+    """What lets a function not write the sources of its run."""
+    if own is None:
+        return lambda call: call
+    from data_engine.engine.recording import readers_watched
+
+    if not _watched:
+        _watched.append(readers_watched())
+        _watched[0].__enter__()  # for the life of the process: what was imported since is watched below
+
+    def guard(call: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        def one(item: Any) -> Any:
+            with readers_watched(), guarding(own):
+                return call(item)
+
+        return one
+
+    return guard
+
+
+_watched: list[AbstractContextManager[None]] = []
 
 
 class _Text(io.TextIOBase):

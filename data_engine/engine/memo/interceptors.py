@@ -19,6 +19,7 @@ from typing import Any
 from data_engine.engine.memo import inputs, recorders
 from data_engine.engine.memo.access_log import AccessLog, Namespace, active_logs, logging_to
 from data_engine.engine.memo.inputs import current_files
+from data_engine.engine.memo.own_sources import own_sources
 
 _lock = threading.RLock()
 
@@ -60,9 +61,10 @@ class Interceptors:
 
 
 class RunReaders:
-    """The entry points whose files a run names, replaced from `open()` to `close()`; opened again, those imported since.
+    """The entry points whose files a run names or must not write, replaced from `open()` to `close()`; opened again, those
+    imported since.
 
-    Only functions of modules, which can be replaced at next to no cost for each run.
+    Of classes only what writes files: it is called once a file, while a method that reads may be called for each row.
     """
 
     def __init__(self) -> None:
@@ -77,12 +79,12 @@ class RunReaders:
         self.close()
         with _lock:
             for point in _run_points(entry_points):
-                key, names, name, original, wrapper = point
+                key, place, name, original, wrapper = point
                 known = _opened.get(key)
                 if known is not None:
                     known[0] += 1
-                elif names.get(name) is original:
-                    names[name] = wrapper
+                elif vars(place).get(name) is original:
+                    setattr(place, name, wrapper)
                     _opened[key] = [1, original, wrapper]
                 else:
                     continue  # somebody else's is in its place
@@ -92,36 +94,37 @@ class RunReaders:
     def close(self) -> None:
         """Put them back."""
         with _lock:
-            for key, names, name, original, wrapper in self._opened:
+            for key, place, name, original, wrapper in self._opened:
                 known = _opened[key]
                 known[0] -= 1
                 if not known[0]:
                     del _opened[key]
-                    if names.get(name) is wrapper:
-                        names[name] = original
+                    if vars(place).get(name) is wrapper:
+                        setattr(place, name, original)
         self._opened, self._all_of = [], None
 
 
-_RunPoint = tuple[tuple[int, str], dict[str, Any], str, Any, Any]
-"""An entry point: its key in `_opened`, the module's names and its name there, what it is, and its wrapper."""
+_RunPoint = tuple[tuple[int, str], Any, str, Any, Any]
+"""An entry point: its key in `_opened`, the module or class and its name there, what it is, and its wrapper."""
 
 _run_points_of: tuple[object, list[_RunPoint]] = (None, [])
 
 
 def _run_points(entry_points: list[tuple[_Place, str]]) -> list[_RunPoint]:
-    """Those of the entry points that name files: readers given a path, `open`, and connections to databases."""
+    """Those of the entry points that name files (readers given a path, `open`, connections to databases), or write them."""
     global _run_points_of
     if _run_points_of[0] is not entry_points:
         found: list[_RunPoint] = []
         for place, name in entry_points:
-            if isinstance(place, type) or _notes((_label_of(place), name), name) not in _NAMED_BY:
+            note = _notes((_label_of(place), name), name)
+            is_pandas = isinstance(place, type) and place.__module__.partition(".")[0] == "pandas"  # it calls `open`
+            if is_pandas or (note not in _WRITTEN_BY and (isinstance(place, type) or note not in _NAMED_BY)):
                 continue
-            names: Any = vars(place)
             known = _opened.get(_place_key(place, name))
-            original = names.get(name) if known is None else known[1]
+            original = vars(place).get(name) if known is None else known[1]
             wrapper = _wrapper_of(place, name, original) if known is None else known[2]
             if wrapper is not None:
-                found.append((_place_key(place, name), names, name, original, wrapper))
+                found.append((_place_key(place, name), place, name, original, wrapper))
         _run_points_of = entry_points, found
     return _run_points_of[1]
 
@@ -231,7 +234,7 @@ def _wrapper_of(place: _Place, name: str, original: Any) -> Any:
 
 
 def _make_wrapper(original: Any, note: Callable[..., Any]) -> Any:
-    named = _NAMED_BY.get(note)
+    named, written = _NAMED_BY.get(note), _WRITTEN_BY.get(note)
 
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         if who := active_logs():
@@ -240,6 +243,9 @@ def _make_wrapper(original: Any, note: Callable[..., Any]) -> Any:
             with suppress(Exception):  # what is noted of a run is not worth its end
                 for path in named(args, kwargs):
                     files.note(path)
+        if written is not None and (own := own_sources()) is not None:
+            for path in written(args, kwargs):
+                own.about_to_write(path)
         return original(*args, **kwargs)
 
     with suppress(AttributeError, TypeError):
@@ -327,13 +333,17 @@ _RECORDERS: dict[str, dict[str, Callable[..., Any]]] = {
     "numpy": dict.fromkeys(("load", "fromfile", "loadtxt", "genfromtxt"), _READ),
     "fastexcel": {},
     "pyarrow": {"memory_map": _READ, "input_stream": _READ},
-    "pyarrow.csv": {"read_csv": _READ, "open_csv": _READ},
+    "pyarrow.csv": {"read_csv": _READ, "open_csv": _READ, "write_csv": recorders.record_writer},
     "pyarrow.json": {"read_json": _READ, "open_json": _READ},
-    "pyarrow.parquet": dict.fromkeys(("read_table", "read_pandas", "read_schema", "read_metadata"), _READ),
+    "pyarrow.parquet": {
+        **dict.fromkeys(("read_table", "read_pandas", "read_schema", "read_metadata"), _READ),
+        "write_table": recorders.record_writer,
+    },
+    "pyarrow.parquet.ParquetWriter": {"__init__": recorders.record_writer},
     "pyarrow.parquet.ParquetFile": {"__init__": recorders.method_reader},
     "pyarrow.parquet.ParquetDataset": {"__init__": recorders.method_reader},
     "pyarrow.dataset": {"dataset": _READ, "parquet_dataset": _READ},
-    "pyarrow.feather": {"read_table": _READ, "read_feather": _READ},
+    "pyarrow.feather": {"read_table": _READ, "read_feather": _READ, "write_feather": recorders.record_writer},
     "pyarrow.feather.FeatherDataset": {"__init__": recorders.method_reader},
     "pyarrow.ipc": {"open_file": _READ, "open_stream": _READ},
     "pyarrow.orc": {"read_table": _READ},
@@ -345,6 +355,13 @@ _NAMED_BY: dict[Callable[..., Any], Callable[[tuple[Any, ...], dict[str, Any]], 
     recorders.record_database: inputs.of_database,
 }
 """What names the files of a run, of the entry points that production replaces too."""
+_WRITTEN_BY: dict[Callable[..., Any], Callable[[tuple[Any, ...], dict[str, Any]], Iterable[object]]] = {
+    recorders.record_open: inputs.of_open_to_write,
+    recorders.record_os_open: inputs.of_os_open_to_write,
+    recorders.record_rename: inputs.of_writer,
+    recorders.record_writer: inputs.of_writer,
+}
+"""What names the files that a run is about to write."""
 _SEEN_LIBRARIES = ("polars", "pandas", "duckdb", "fastexcel")
 """Every public `read_*` and `scan_*` of these is an entry point, whatever the version."""
 _NO_PATH = {

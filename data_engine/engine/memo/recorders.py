@@ -12,6 +12,8 @@ from typing import Any
 
 from data_engine.engine.memo.access_log import AccessLog, not_logged
 from data_engine.engine.memo.bytecode import identifiers
+from data_engine.engine.memo.inputs import of_writer
+from data_engine.engine.memo.own_sources import own_sources
 from data_engine.engine.memo.signatures import Kind
 from data_engine.engine.memo.sql import SqlAccess, sql_access
 
@@ -210,7 +212,7 @@ def record_rename(original: Any, logs: tuple[AccessLog, ...], args: _Args, kwarg
 
 
 def record_writer(original: Any, logs: tuple[AccessLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
-    for value in (*args[1:2], *(value for word, value in kwargs.items() if word in _PATH_WORDS or word == "target")):
+    for value in of_writer(args, kwargs):
         _record_written(value, logs)
     return original(*args, **kwargs)
 
@@ -221,7 +223,10 @@ def _mark_unseen(logs: tuple[AccessLog, ...], reason: str) -> None:
 
 
 def _record_written(value: object, logs: tuple[AccessLog, ...]) -> None:
+    own = own_sources()
     for text in _texts_of(value) or ():
+        if own is not None:
+            own.about_to_write(text)
         for one in logs:
             one.wrote(os.path.abspath(text))
 

@@ -28,6 +28,7 @@ from data_engine.engine.memo.caption import StepReport
 from data_engine.engine.memo.content import digest_of
 from data_engine.engine.memo.fingerprint import CodeFingerprint, code_fingerprint, value_digest, world
 from data_engine.engine.memo.interceptors import Interceptors
+from data_engine.engine.memo.own_sources import OwnSources, guarding
 from data_engine.engine.memo.ran_step import NotedPlaces, RanStep, signatures_of, watched_step
 from data_engine.engine.memo.staleness import Comparisons, why_defined_anew, why_no_entry
 from data_engine.engine.memo.value_copy import (
@@ -65,7 +66,7 @@ class PreviewRunner:
 
     With `scratch` its steps write there; without, where production writes, and `in_place` holds the paths that were given.
     `wrote` holds what steps that ran have written to scratch, as production calls it, and `past` the other files they made.
-    Files below `ours` are Data Engine's own, and no step depends on them.
+    Files below `ours` are Data Engine's own, and no step depends on them. `own` are sources that the steps must not write.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class PreviewRunner:
         sink: Callable[[Event], None] = lambda event: None,
         scratch: Scratch | None = None,
         ours: tuple[str, ...] = (),
+        own: OwnSources | None = None,
     ) -> None:
         self.flow = flow
         self.context = context
@@ -92,6 +94,7 @@ class PreviewRunner:
         self.sink = sink
         self.scratch = scratch
         self.ours = ours
+        self.own = own
         self.reports: dict[int, StepReport] = {}
         self.wrote: dict[Path, None] = {}
         self.in_place: dict[Path, None] = {}
@@ -118,7 +121,7 @@ class PreviewRunner:
         flow_place = self.place(0)[:4]
         in_order = self.fresh or self.cache.needs_order(flow_place)
         fresh = self.fresh
-        with self.interceptors:
+        with self.interceptors, guarding(self.own):
             while True:
                 try:
                     value = what(_Attempt(self, in_order=in_order, fresh=fresh))

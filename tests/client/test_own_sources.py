@@ -1,0 +1,231 @@
+"""A flow that writes the very file it reads is refused before anything is lost, and does not run without end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from data_engine import FlowExecutionError, FlowValidationError, Workspace, load_flow
+from tests.support import WorkspaceFiles, until
+
+DATA = "a,b\n1,x\n"
+WRITERS = {
+    "open": "with open(path, 'w') as file: file.write('ruined')",
+    "append": "open(path, 'a').write('ruined')",
+    "os.open": "os.write(os.open(path, os.O_WRONLY | os.O_TRUNC), b'ruined')",
+    "Path.write_text": "path.write_text('ruined')",
+    "another spelling": "open(path.parent / '..' / 'in' / path.name, 'w').write('ruined')",
+    "rename onto it": "fresh = path.with_suffix('.tmp'); fresh.write_text('ruined'); fresh.replace(path)",
+    "shutil": "fresh = path.with_suffix('.tmp'); fresh.write_text('ruined'); shutil.move(fresh, path)",
+    "polars": "pl.read_csv(path).with_columns(c=1).write_csv(path)",
+    "polars lazily": "pl.DataFrame({'a': [1]}).lazy().sink_csv(path)",
+    "our atomic helper": "write_text_atomic(path, 'ruined')",
+    "pandas": "pd.DataFrame({'a': [1]}).to_csv(path)",
+    "a relation": "duckdb.sql('select 1 as a').write_csv(str(path))",
+}
+COPY = "duckdb.sql(f\"copy (select 1 as a) to '{path}'\")"
+FLOW = """
+    import os, shutil
+    from pathlib import Path
+    import duckdb
+    import pandas as pd
+    import polars as pl
+    from data_engine import Flow
+    from data_engine.files import write_text_atomic
+
+    def clean(context):
+        path = context.source.path
+        {write}
+        return path
+
+    def build():
+        return Flow(group="G").watch({watch}).step(clean)
+"""
+POLL = 'mode="poll", source="../in", interval="100ms", settle=0, extensions="csv"'
+
+
+@pytest.fixture
+def source(ws: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(ws.modules)
+    return ws.source("in/a.csv", DATA)
+
+
+@pytest.fixture
+def daemon(ws: WorkspaceFiles) -> Iterator[Workspace]:
+    workspace = Workspace(ws.root)
+    yield workspace
+    workspace.kill()
+
+
+def write(ws: WorkspaceFiles, statement: str, watch: str = POLL) -> Any:
+    ws.module("claims", FLOW.format(write=statement, watch=watch))
+    return load_flow("claims", data_root=ws.root)
+
+
+@pytest.mark.parametrize("statement", WRITERS.values(), ids=WRITERS)
+def test_a_poll_flow_cannot_overwrite_its_source(ws: WorkspaceFiles, source: Path, statement: str) -> None:
+    """Whatever writes it: the run fails before, and says what to do."""
+    flow = write(ws, statement)
+
+    with pytest.raises(FlowExecutionError, match="the flow's own source") as caught:
+        flow.run_once()
+
+    assert source.read_text() == DATA
+    assert caught.value.fix is not None
+    assert caught.value.fix.startswith("nothing was written. Write to another folder")
+    (run,) = Workspace(ws.root).runs("claims")
+    assert run.status == "failed"
+    assert run.why is not None
+    assert (run.why.kind, run.why["path"]) == ("overwrites_source", str(source))
+
+
+BATCH = 'mode="poll", run_as="batch", source="../in", interval="100ms", settle=0, extensions="csv"'
+MAP = """
+    from data_engine import Flow
+
+    def clean(file):
+        {write}
+        return file.path
+
+    def build():
+        return Flow(group="G").watch({watch}).collect("csv").map(clean{options})
+"""
+
+
+@pytest.mark.parametrize("options", ["", ", max_parallel=2"])
+def test_a_map_cannot_overwrite_the_files_of_its_batch(ws: WorkspaceFiles, source: Path, options: str) -> None:
+    ws.source("in/b.csv", DATA)
+    ws.module("claims", MAP.format(write="file.path.write_text('ruined')", watch=BATCH, options=options))
+
+    with pytest.raises(FlowExecutionError, match="the flow's own source"):
+        load_flow("claims", data_root=ws.root).run_once()
+
+    assert source.read_text() == (source.parent / "b.csv").read_text() == DATA
+
+
+def test_nor_where_its_items_run_in_other_processes(ws: WorkspaceFiles, source: Path) -> None:
+    ws.source("in/b.csv", DATA)
+    ws.source("config/data_engine.toml", '[executor]\nkind = "processes"\n')
+    ws.module("claims", MAP.format(write="open(file.path, 'w').write('x')", watch=BATCH, options=", max_parallel=2"))
+
+    with pytest.raises(FlowExecutionError, match="the flow's own source"):
+        load_flow("claims", data_root=ws.root).run_once()
+
+    assert source.read_text() == (source.parent / "b.csv").read_text() == DATA
+
+
+def test_an_output_in_the_folder_of_a_batch_may_be_written_again(ws: WorkspaceFiles, source: Path) -> None:
+    """It is known as an output, also to a run by hand."""
+    flow = write(ws, "path = context.source.root / 'sum.csv'; pl.DataFrame({'a': [1]}).write_csv(path)", BATCH)
+
+    for _ in range(2):
+        flow.run_once()
+
+    assert (source.parent / "sum.csv").read_text() == "a\n1\n"
+    assert {state.key.path for state in states(ws)} == {"a.csv"}
+
+
+def states(ws: WorkspaceFiles) -> Any:
+    return Workspace(ws.root).home.ledger().source_states("claims").values()
+
+
+def test_a_staged_mirror_around_the_source_publishes_nothing_over_it(ws: WorkspaceFiles, source: Path) -> None:
+    ws.module(
+        "claims",
+        """
+        from data_engine import Flow
+
+        def clean(context):
+            context.mirror.root_file("first.txt").write_text("ruined")
+            context.mirror.root_file("in/a.csv").write_text("ruined")
+
+        def build():
+            watched = Flow(group="G").watch(mode="poll", run_as="batch", source="../data/in", interval="1s")
+            return watched.mirror(root="../data", staged=True).step(clean)
+        """,
+    )
+    source = ws.source("data/in/a.csv", DATA)
+
+    with pytest.raises(FlowValidationError, match="the flow's own source"):
+        load_flow("claims", data_root=ws.root).run_once()
+
+    assert source.read_text() == DATA
+    assert not (ws.root / "data" / "first.txt").exists()
+    (run,) = Workspace(ws.root).runs("claims")
+    assert run.why is not None
+    assert run.why.kind == "overwrites_source"
+
+
+def test_a_scheduled_flow_is_told_that_it_overwrites_what_it_reads(ws: WorkspaceFiles, source: Path) -> None:
+    """It does not make itself due, so it may; a manual flow may without a word."""
+    flow = write(ws, WRITERS["polars"], 'mode="schedule", time="07:00", source="../in"')
+
+    flow.run_once()
+
+    (run,) = Workspace(ws.root).runs("claims")
+    warnings = [line.message for line in Workspace(ws.root).log(run.run_id) if line.level == "WARNING"]
+    assert run.status == "success"
+    assert warnings == [
+        f"a step has overwritten {source}, the flow's own source: the next run reads what this one wrote; "
+        "better write to context.mirror"
+    ]
+
+
+def test_a_manual_flow_may_edit_its_source(ws: WorkspaceFiles, source: Path) -> None:
+    write(ws, WRITERS["open"], 'mode="manual", source="../in"').run_once()
+
+    (run,) = Workspace(ws.root).runs("claims")
+    assert source.read_text() == "ruined"
+    assert [line for line in Workspace(ws.root).log(run.run_id) if line.level == "WARNING"] == []
+
+
+def test_moving_its_source_away_is_no_overwriting(ws: WorkspaceFiles, source: Path) -> None:
+    write(ws, "path = path.rename(path.with_suffix('.done'))").run_once()
+
+    assert source.with_suffix(".done").read_text() == DATA
+
+
+@pytest.mark.parametrize("watch", [POLL, 'mode="manual", source="../in"'])
+@pytest.mark.parametrize("statement", [WRITERS["open"], WRITERS["polars"], COPY], ids=["open", "polars", "copy"])
+def test_a_preview_never_overwrites_the_source(ws: WorkspaceFiles, source: Path, statement: str, watch: str) -> None:
+    """Production reads it; a preview changes nothing of that."""
+    flow = write(ws, statement, watch)
+
+    with pytest.raises(FlowExecutionError, match="the flow's own source"):
+        flow.preview()
+
+    assert source.read_text() == DATA
+
+
+def test_a_preview_that_writes_for_real_does_what_production_does(ws: WorkspaceFiles, source: Path) -> None:
+    with pytest.raises(FlowExecutionError, match="the flow's own source"):
+        write(ws, WRITERS["open"]).preview(write=True)
+    assert source.read_text() == DATA
+
+    write(ws, WRITERS["open"], 'mode="manual", source="../in"').preview(write=True)
+    assert source.read_text() == "ruined"
+
+
+def test_a_file_is_held_and_says_why(ws: WorkspaceFiles, source: Path, daemon: Workspace) -> None:
+    """In the daemon: it fails once, whatever `[retry]` says, stays as it was, and runs when the flow was put right."""
+    ws.source("config/data_engine.toml", '[retry]\nretries = 5\ndelay = "1s"\n[deploy]\nmode = "auto"\nquiet = "0s"\n')
+    ws.module("claims", FLOW.format(write=WRITERS["polars"], watch=POLL))
+    daemon.start_engine()
+    until(lambda: daemon.runs("claims") and daemon.runs("claims")[0].finished_at_utc)
+    ws.source("in/b.csv", DATA)
+    until(lambda: len([run for run in daemon.runs("claims") if run.status == "failed"]) == 2)
+
+    (told,) = daemon.explain(source)
+    assert (told.why.kind, told.cause and told.cause.kind) == ("held", "overwrites_source")
+    assert "the flow's own source" in told.why.text
+    assert next(flow for flow in daemon.status().flows if flow.name == "claims").held == 2
+    assert source.read_text() == DATA
+
+    ws.module("claims", FLOW.format(write="pass", watch=POLL))
+    daemon.deploy("claims")
+    daemon.retry("claims")
+    until(lambda: len([run for run in daemon.runs("claims") if run.status == "success"]) == 2)
+    assert len(daemon.runs("claims")) == 4
