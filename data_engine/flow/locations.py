@@ -268,9 +268,9 @@ class MirrorContext:
         return self._root if self.relative_path is None else (self._root / self.relative_path).parent
 
     def _file(self, target: Path) -> Path:
-        if self.places.final(target) == self.source_path:
+        if (final := self.places.final(target)) == self.source_path:
             raise FlowValidationError(
-                f"the mirror path {target} is the source file itself",
+                f"the mirror path {final} is the source file itself",
                 where="context.mirror",
                 fix="choose another name, or mirror into another folder",
             )
@@ -308,7 +308,7 @@ class MirrorContext:
         )
         if earlier is not None:
             raise FlowValidationError(
-                f"{earlier} and {name} in {folder} would both write {target}",
+                f"{earlier} and {name} in {folder} would both write {self.places.final(target)}",
                 where="context.mirror",
                 fix=f"rename one of the two, restrict extensions=, or choose a name: mirror.file({name + target.suffix!r})",
             )

@@ -90,6 +90,21 @@ def test_a_run_that_fails_changes_no_output(folder: Path) -> None:
     assert is_empty(folder)
 
 
+@pytest.mark.parametrize("look", ["run_once", "preview"])
+def test_two_sources_of_one_output_are_told_by_the_output_as_people_know_it(folder: Path, look: str) -> None:
+    """Not by the path it has in the stage or in a preview's scratch folder."""
+    (folder / "in" / "a.txt").write_text("a")
+
+    def write(context: FlowContext) -> None:
+        assert context.mirror is not None
+        context.mirror.with_suffix(".parquet").write_text("x")
+
+    with pytest.raises(FlowExecutionError) as caught:
+        getattr(staged(folder, write), look)(source="a.txt")
+
+    assert f"a.csv and a.txt in {folder / 'in'} would both write {folder / 'out' / 'a.parquet'}" in caught.value.what
+
+
 def test_what_is_published_is_read_by_its_name(folder: Path) -> None:
     (folder / "out").mkdir()
     (folder / "out" / "a.txt").write_text("1")
