@@ -6,8 +6,9 @@ Steps that would give what they gave last time in this process are not run again
 from __future__ import annotations
 
 import os
+import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from data_engine.engine.executor import item_executor
 from data_engine.engine.kernel_code import cells_run, differences
 from data_engine.engine.local_workspace import LocalWorkspace, settle_flow, workspace_of
 from data_engine.engine.memo.cache import PreviewCache
-from data_engine.engine.memo.caption import PreviewReport, caption, show_caption
+from data_engine.engine.memo.caption import Outside, PreviewReport, caption, outside_words, show_caption
 from data_engine.engine.memo.runner import PreviewRunner
 from data_engine.engine.params import as_steps_see, params_for
 from data_engine.engine.progress import ProgressLine
@@ -53,7 +54,7 @@ def preview(
     """The object saved as `use`, or the last step's result; steps after the one that makes it are not run.
 
     What the steps write through the context goes to a scratch folder of this machine, which begins as production is; with
-    `write` it goes where production writes. Steps whose code, inputs and reads are as they were are not run again; `fresh=True` runs them all. What comes back is
+    `write` it goes where production writes. What they write to other paths is written for real, and told. Steps whose code, inputs and reads are as they were are not run again; `fresh=True` runs them all. What comes back is
     the caller's own: changing it changes no later preview.
 
     Raises:
@@ -81,13 +82,16 @@ def preview(
     control = StepControl(emit=line, spread=items.spread, run_id="preview", flow=flow.name or "")
     limits = PreviewSettings() if home is None else home.settings().preview
     scratch = None if write else scratch_of(flow, home, limit_bytes=limits.copy_limit_bytes)
-    runner = make_runner(flow, chosen, home=home, params=given, control=control, scratch=scratch, fresh=fresh)
+    runner = make_runner(
+        flow, chosen, home=home, params=given, control=control, scratch=scratch, fresh=fresh, tell_outside=_tell_outside
+    )
     try:
         require_source(flow, chosen)
         with bounded_output():
             value = runner.run(stop)
     except BaseException as raised:
         error = outcome_of(raised)[2]
+        _tell_all_outside(flow, runner)
         if isinstance(raised, KeyboardInterrupt):
             step = f" in step {control.label!r}" if control.label else ""
             raise PreviewInterruptedError(f"the preview of {flow.name or 'the flow'} was interrupted{step}") from None
@@ -109,7 +113,7 @@ def preview(
         notes,
         source=None if chosen.path is None else chosen.path.name,
         is_in_place=write,
-        past=tuple(map(Path, runner.past)),
+        outside=_outside(runner),
     )
     bound_display(value)
     show_caption(caption(_last))
@@ -125,6 +129,7 @@ def make_runner(
     control: StepControl,
     scratch: Scratch | None,
     fresh: bool = False,
+    tell_outside: Callable[[str, bool], None] = lambda path, is_overwritten: None,
 ) -> PreviewRunner:
     """What runs the steps of a settled flow for `source`, or reuses what this process has kept of them."""
     context = make_context(flow, source, home=home, control=control, started_at_s=time.time())
@@ -143,7 +148,29 @@ def make_runner(
         scratch=scratch,
         ours=tuple(f"{folder}{os.sep}" for folder in ours),
         own=own_sources_of_preview(flow, source, home, is_in_place=scratch is None),
+        tell_outside=tell_outside,
     )
+
+
+def _tell_outside(path: str, is_overwritten: bool) -> None:
+    """Say at once that something is written for real: a preview of an hour would say it in an hour."""
+    what = "overwrites" if is_overwritten else "writes"
+    print(
+        f"this preview {what} {path} for real: it lies outside the context's folders (context.mirror, context.database),"
+        " and only what goes there is held back",
+        file=sys.stderr,
+    )
+
+
+def _tell_all_outside(flow: Flow, runner: PreviewRunner) -> None:
+    """Say what a preview without a caption, since it failed, has written for real."""
+    if words := outside_words(_outside(runner)):
+        show_caption(f"the preview of {flow.name or 'the flow'} did not come to its end, and {' · '.join(words)}")
+
+
+def _outside(runner: PreviewRunner) -> tuple[Outside, ...]:
+    """The files it wrote for real that are there; others were put into their place, or only tried."""
+    return tuple(Outside(Path(path), was) for path, was in runner.outside.items() if os.path.lexists(path))
 
 
 def last_report() -> PreviewReport | None:

@@ -37,7 +37,7 @@ _MODES = frozenset({"w", "wb", "a", "ab", "x", "xb", "w+", "wt", "r+", "r+b"})
 
 
 def escapes(flow: Flow) -> tuple[NotHeldBack, ...]:
-    """The steps of the flow that show how they would write past their context, each with how that shows.
+    """The steps of the flow that show how they would write outside their context's folders, each with how that shows.
 
     Example:
         >>> escapes(Flow("Demo").step(str))

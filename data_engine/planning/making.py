@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from data_engine.compare.difference import Columns, Difference, Named, Rows
@@ -104,7 +103,7 @@ def make_plan(
     except BaseException:
         run.forget()
         raise
-    past = tuple(NotHeldBack(Path(path).name, "was written past the context") for path in run.past())
+    outside = tuple(NotHeldBack(path, "was written outside the context's folders") for path in run.outside())
     notes = [*chosen.notes]
     if wish.key and not any(one.key for one in _leaves([*objects.values(), *outputs.values()])):
         notes.append(f"no table has the key {', '.join(wish.key)}: rows were compared as wholes")
@@ -116,7 +115,7 @@ def make_plan(
         objects=Named(objects),
         outputs=Named(outputs),
         errors=tuple(run.errors),
-        not_held_back=(*found, *past),
+        not_held_back=(*found, *outside),
         elapsed_s=run.elapsed(),
         notes=tuple(notes),
     )
@@ -222,9 +221,9 @@ class _Run:
             for name in names
         }
 
-    def past(self) -> dict[str, None]:
-        """The files that were written past the context."""
-        return {path: None for side in self._sides for path in side.past}
+    def outside(self) -> dict[str, None]:
+        """The files that were written outside the context's folders."""
+        return {path: None for side in self._sides for path in side.outside}
 
     def elapsed(self) -> Elapsed:
         """The seconds each version took."""

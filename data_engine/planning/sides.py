@@ -26,7 +26,7 @@ from data_engine.platforms.processes import interrupt_main_thread
 
 
 class Side:
-    """One version of a flow: `flow` is settled, `of` tells it from the other one. `past` are files it wrote past the context.
+    """One version of a flow: `flow` is settled, `of` tells it from the other one. `outside` are files it wrote outside the context's folders.
 
     With `keeps` its scratch folder stays for the next plan of this process, so that steps which wrote there can be reused.
     """
@@ -45,7 +45,7 @@ class Side:
         self.of = of
         self.flow = flow
         self.elapsed_s = 0.0
-        self.past: dict[str, None] = {}
+        self.outside: dict[str, None] = {}
         self._home = home
         self._items = item_executor(home, stays_here=True)
         self._params = params
@@ -91,7 +91,7 @@ class Side:
             raise error from raised.__cause__
         finally:
             self.elapsed_s += time.perf_counter() - started_s
-            self.past.update(runner.past)
+            self.outside.update(dict.fromkeys(runner.outside))
         if not self.scratch.go_on():
             self._fresh = True  # a step that starts over could not find everything as it was
         return found

@@ -235,13 +235,48 @@ def test_too_much_to_copy_stops_the_preview_and_says_what_would_help(bench: Benc
     assert bench.cells.preview(use="raw") == "new"
 
 
-def test_what_is_written_past_the_context_is_told(bench: Bench, tmp_path: Path) -> None:
-    """Nobody can hold it back; so the caption names it."""
-    bench.flow(f"def past(context): open({str(tmp_path / 'mine.txt')!r}, 'w').close()\n")
+OUTSIDE = """
+def outside(context):
+    for name in {names!r}:
+        (Path({folder!r}) / name).write_text("new")
+        print("wrote", name)
+"""
+
+
+def test_what_is_written_outside_the_contexts_folders_is_told(
+    bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nobody can hold it back: so the first is told before it is written, and all by their paths when the preview ends."""
+    (tmp_path / "old.txt").write_text("old")
+    bench.flow(OUTSIDE.format(names=["old.txt", "mine.txt", "other.txt"], folder=str(tmp_path)))
 
     bench.cells.preview()
 
-    assert "wrote past the context, and so for real: mine.txt" in caption(report())
+    assert f"OVERWROTE outside the context's folders, for real: {tmp_path / 'old.txt'} ·" in caption(report())
+    both = f"{tmp_path / 'mine.txt'}, {tmp_path / 'other.txt'}"
+    assert f"wrote outside the context's folders, for real: {both} ·" in caption(report())
+    told = f"this preview overwrites {tmp_path / 'old.txt'} for real: it lies outside the context's folders"
+    assert capsys.readouterr().err.count(told) == 1
+
+
+def test_of_many_files_written_outside_the_rest_is_named_by_its_folder(bench: Bench, tmp_path: Path) -> None:
+    bench.flow(OUTSIDE.format(names=[f"{number}.txt" for number in range(12)], folder=str(tmp_path)))
+
+    bench.cells.preview()
+
+    assert f"{tmp_path / '9.txt'} and 2 more in {tmp_path} ·" in caption(report())
+
+
+def test_a_preview_that_fails_tells_what_it_has_written_outside(
+    bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench.flow(OUTSIDE.format(names=["mine.txt"], folder=str(tmp_path)) + "    raise ValueError('boom')\n")
+
+    with pytest.raises(FlowValidationError, match="boom"):
+        bench.cells.preview()
+
+    told = f"the preview of f did not come to its end, and wrote outside the context's folders, for real: {tmp_path / 'mine.txt'}"
+    assert told in capsys.readouterr().err
 
 
 def test_what_our_own_writing_notes_on_this_machine_is_not_told(bench: Bench) -> None:
@@ -254,7 +289,7 @@ def test_what_our_own_writing_notes_on_this_machine_is_not_told(bench: Bench) ->
 
     bench.cells.preview()
 
-    assert "past the context" not in caption(report())
+    assert "outside the context" not in caption(report())
 
 
 def test_our_own_files_are_part_of_no_key(bench: Bench) -> None:

@@ -40,7 +40,7 @@ class AccessLog:
     `written` are files it made anew, `targets` mirror paths it was given, `tables` the tables of the
     context it looked at; `unseen` is the first reason why there may be more. A file of the `scratch` folder counts as the
     one of production that it is a copy of; where an earlier step wrote it, `versions` tells which content it had. Files
-    below `ours` are Data Engine's own.
+    below `ours` are Data Engine's own. `outside` is told of each other file before the step makes it.
     """
 
     digest_frame: Callable[[object], bytes | None]
@@ -54,6 +54,7 @@ class AccessLog:
     versions: dict[str, str] = field(default_factory=dict)
     ours: tuple[str, ...] = ()
     unseen: str | None = None
+    outside: Callable[[str], None] | None = None
 
     def read(self, kind: Kind, path: str) -> None:
         """Note a read, with what is there now, before it is read."""
@@ -71,6 +72,8 @@ class AccessLog:
         """Note that the step makes this file anew."""
         is_scratch = self.scratch is not None and self.scratch.holds(path)
         if is_scratch or not path.startswith(self.ours):
+            if not is_scratch and self.outside is not None and path not in self.written:
+                self.outside(path)
             self.written.setdefault(path)
 
     def mark_unseen(self, reason: str) -> None:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from data_engine.cut import MOST_CELL, both_ends
 from data_engine.workspace.here import kernel_shell
 
 _LONGEST_LIST = 3
+_MOST_PATHS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +31,19 @@ class StepReport:
     not_kept: str | None = None
 
 
+class Outside(NamedTuple):
+    """A file that a preview wrote outside the context's folders, and whether there was one before, which it has replaced."""
+
+    path: Path
+    is_overwritten: bool
+
+
 @dataclass(frozen=True, slots=True)
 class PreviewReport:
     """One preview: what became of each step, the seconds it took, what it wrote, and what else to know.
 
     `source` is the name of the previewed file. `wrote` are files as production calls them: they were written to scratch, or,
-    where it `is_in_place`, where production has them. `past` are files that were written past the context.
+    where it `is_in_place`, where production has them. `outside` are files outside the context's folders, written for real.
 
     Example:
         >>> steps = (StepReport("raw", ran=False, at_s=0.0), StepReport("clean", ran=True, why="its code changed"))
@@ -49,7 +58,7 @@ class PreviewReport:
     notes: tuple[str, ...] = ()
     source: str | None = None
     is_in_place: bool = False
-    past: tuple[Path, ...] = ()
+    outside: tuple[Outside, ...] = ()
 
 
 def caption(report: PreviewReport, *, at: Any = None) -> str:
@@ -64,9 +73,32 @@ def caption(report: PreviewReport, *, at: Any = None) -> str:
     parts += not_kept[:_LONGEST_LIST]
     if report.wrote:
         parts.append(("WROTE IN PRODUCTION: " if report.is_in_place else "wrote to scratch: ") + _names(report.wrote))
-    if report.past:
-        parts.append(f"wrote past the context, and so for real: {_names(report.past)}")
+    parts += outside_words(report.outside)
     return both_ends(" · ".join([*parts, *report.notes, _duration(report.elapsed_s)]), MOST_CELL)
+
+
+def outside_words(outside: Sequence[Outside]) -> list[str]:
+    """What was written outside the context's folders, and what of it was overwritten; many are named by their folder.
+
+    Example:
+        >>> outside_words([Outside(Path("/r/a.csv"), True), Outside(Path("/r/b.csv"), False)])
+        ["OVERWROTE outside the context's folders, for real: /r/a.csv", "wrote outside the context's folders, for real: /r/b.csv"]
+    """
+    verbs = {True: "OVERWROTE", False: "wrote"}
+    found = {verb: [one.path for one in outside if one.is_overwritten is is_there] for is_there, verb in verbs.items()}
+    return [
+        f"{verb} outside the context's folders, for real: {_paths(paths)}" for verb, paths in found.items() if paths
+    ]
+
+
+def _paths(paths: list[Path]) -> str:
+    named = ", ".join(map(str, paths[:_MOST_PATHS]))
+    rest = paths[_MOST_PATHS:]
+    if not rest:
+        return named
+    folders = list(dict.fromkeys(path.parent for path in rest))
+    where = str(folders[0]) if len(folders) == 1 else f"{len(folders):,} folders, the first of them {folders[0]}"
+    return f"{named} and {len(rest):,} more in {where}"
 
 
 def _names(paths: tuple[Path, ...]) -> str:

@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 
 from data_engine.engine.candidates import Source
 from data_engine.engine.clone import BESIDE
-from data_engine.engine.memo.access_log import AccessLog
+from data_engine.engine.memo.access_log import AccessLog, not_logged
 from data_engine.engine.memo.cache import DEFAULT_CACHE_BYTES, CacheEntry, Input, Place, PreviewCache, StepMakeup
 from data_engine.engine.memo.caption import StepReport
 from data_engine.engine.memo.content import digest_of
@@ -65,7 +65,8 @@ class PreviewRunner:
     """One preview of a flow: `run` gives the value of its last step; `reports` tell what became of each, by number.
 
     With `scratch` its steps write there; without, where production writes, and `in_place` holds the paths that were given.
-    `wrote` holds what steps that ran have written to scratch, as production calls it, and `past` the other files they made.
+    `wrote` holds what steps that ran have written to scratch, as production calls it, and `outside` the other files they made,
+    each with whether it was there before; `tell_outside` is told of the first one before it is made.
     Files below `ours` are Data Engine's own, and no step depends on them. `own` are sources that the steps must not write.
     """
 
@@ -83,6 +84,7 @@ class PreviewRunner:
         scratch: Scratch | None = None,
         ours: tuple[str, ...] = (),
         own: OwnSources | None = None,
+        tell_outside: Callable[[str, bool], None] = lambda path, is_overwritten: None,
     ) -> None:
         self.flow = flow
         self.context = context
@@ -98,7 +100,8 @@ class PreviewRunner:
         self.reports: dict[int, StepReport] = {}
         self.wrote: dict[Path, None] = {}
         self.in_place: dict[Path, None] = {}
-        self.past: dict[str, None] = {}
+        self.outside: dict[str, bool] = {}
+        self.tell_outside = tell_outside
         self.reasons: dict[int, str] = {}
         self.needs_order = False
         self.interceptors = Interceptors()
@@ -130,6 +133,15 @@ class PreviewRunner:
                 else:
                     self.cache.set_order(flow_place, needed=self.needs_order)
                     return value
+
+    def note_outside(self, path: str) -> None:
+        """A step is about to write a file that a preview does not hold back."""
+        if self.scratch is None or path.startswith(_PASSING) or path in self.outside:
+            return
+        with not_logged():
+            is_overwritten = self.outside[path] = os.path.lexists(path)
+        if len(self.outside) == 1:
+            self.tell_outside(path, is_overwritten)
 
     def place(self, index: int) -> Place:
         """Which step number `index` is, whatever its code."""
@@ -328,7 +340,7 @@ class _Attempt:
         step, attributes = self.steps[index], attributes_of(self.context)
         if self.writer is None:
             self._hand_out(index, attributes)
-        log = AccessLog(value_digest, scratch=self.scratch, ours=self.preview.ours)
+        log = AccessLog(value_digest, scratch=self.scratch, ours=self.preview.ours, outside=self.preview.note_outside)
         self._renew_context(index, log)
         if self.preview.source.path is not None:
             log.read("content", str(self.preview.source.path))
@@ -354,7 +366,7 @@ class _Attempt:
         self.ran.add(index)
         self.values[index] = value
         self._store(index, why, RanStep(value, log, literals, unseen or log.unseen, impure, is_odd, written))
-        self._note_written(log, written)
+        self._note_written(written)
         needs_order = step.entry.needs_order
         self.preview.needs_order = self.preview.needs_order or needs_order
         if needs_order and not self.in_order and (is_odd or not self.ran.issuperset(range(index))):
@@ -389,14 +401,11 @@ class _Attempt:
                 if at in self.values and outputs_of(self.values[at]):
                     note_outputs(context, self.flow.steps[at].label, self.values[at])
 
-    def _note_written(self, log: AccessLog, written: Mapping[Path, ScratchFile]) -> None:
-        """For the caption: what a step has written where."""
+    def _note_written(self, written: Mapping[Path, ScratchFile]) -> None:
+        """For the caption: what a step has written to scratch."""
         for path, file in written.items():
             if self.scratch is not None and file.is_written and not path.name.endswith(BESIDE):
                 self.preview.wrote.setdefault(self.scratch.final(path))
-        for text in log.written:
-            if self.scratch is not None and not self.scratch.holds(text) and not text.startswith(_PASSING):
-                self.preview.past.setdefault(text)
 
     def _impurity(self, step: _Step, parts: Mapping[str, bytes]) -> str | None:
         """What the step changed beside making its result and writing to the context."""
