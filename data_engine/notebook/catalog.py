@@ -7,7 +7,7 @@ import hashlib
 import os
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,6 +22,7 @@ from data_engine.flow.trigger import Poll, Schedule
 from data_engine.notebook.artifacts import load_artifact
 from data_engine.notebook.descriptions import Descriptions
 from data_engine.notebook.load import FlowModules
+from data_engine.notebook.mirror_warnings import FlowPlaces, mirror_warnings
 from data_engine.notebook.subfolders import no_flow_there, notebooks_in_subfolders
 
 _T = TypeVar("_T")
@@ -393,20 +394,15 @@ def _two_files(name: str, paths: list[Path]) -> FlowValidationError:
 
 
 def _with_mirror_warnings(entries: list[CatalogEntry]) -> tuple[CatalogEntry, ...]:
-    from dataclasses import replace
+    told = mirror_warnings({entry.name: _places(entry) for entry in entries})
+    named = sorted(entries, key=lambda entry: entry.name)
+    return tuple(replace(entry, warnings=(*entry.warnings, *told.get(entry.name, ()))) for entry in named)
 
-    by_root: dict[str, list[str]] = {}
-    for entry in entries:
-        if entry.mirror is not None:
-            by_root.setdefault(entry.mirror, []).append(entry.name)
-    result = []
-    for entry in sorted(entries, key=lambda entry: entry.name):
-        others = [name for name in by_root.get(entry.mirror or "", []) if name != entry.name]
-        if others:
-            text = f"the mirror root {entry.mirror} is shared by {', '.join(sorted([entry.name, *others]))}"
-            entry = replace(entry, warnings=(*entry.warnings, text))
-        result.append(entry)
-    return tuple(result)
+
+def _places(entry: CatalogEntry) -> FlowPlaces:
+    is_watched = entry.mode == "poll" and entry.source is not None
+    mirror = None if entry.mirror is None else Path(entry.mirror)
+    return FlowPlaces(mirror, Path(entry.source) if is_watched and entry.source else None)
 
 
 def entry_message(entry: CatalogEntry) -> dict[str, Any]:

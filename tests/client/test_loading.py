@@ -253,6 +253,28 @@ def test_two_flows_with_one_mirror_root_are_warned_about(ws: WorkspaceFiles) -> 
     assert all("shared by a, b" in texts[-1] for texts in warnings)
 
 
+CIRCLES = {
+    "two": ({"a": ("../x", "../y"), "b": ("../y", "../x"), "c": ("../z", "../x")}, {"a", "b"}),
+    "three": ({"a": ("../x", "../z"), "b": ("../y", "../x"), "c": ("../z/deep", "../y")}, {"a", "b", "c"}),
+    "a chain": ({"a": ("../x", "../w"), "b": ("../y", "../x"), "c": ("../z", "../y")}, set()),
+    "itself": ({"a": ("../x/out", "../x")}, set()),
+}
+
+
+@pytest.mark.parametrize(("flows", "told"), CIRCLES.values(), ids=CIRCLES)
+def test_flows_that_write_what_another_watches_in_a_circle_are_told_of_it(
+    ws: WorkspaceFiles, flows: dict[str, tuple[str, str]], told: set[str]
+) -> None:
+    """Each makes the next one due, without end."""
+    for name, (mirror, source) in flows.items():
+        watch = f'group="G").watch(mode="poll", interval="1s", source="{source}").mirror(root="{mirror}")'
+        ws.notebook(name, ONE.replace('group="G")', watch))
+
+    entries = Workspace(ws.root).catalog()
+
+    assert {entry.name for entry in entries if any("run without end" in text for text in entry.warnings)} == told
+
+
 def test_catalog_remembers_what_did_not_change(ws: WorkspaceFiles) -> None:
     """Nothing is executed twice for one content, and an edit is seen at once."""
     ws.source("counted.txt", "")

@@ -1,0 +1,68 @@
+"""What of the folders that flows write and watch may surprise people: a mirror of two flows, and flows that feed each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+
+class FlowPlaces(NamedTuple):
+    """The mirror root of a flow, and the file or folder it watches; None where it has none."""
+
+    mirror: Path | None = None
+    watched: Path | None = None
+
+
+def mirror_warnings(flows: Mapping[str, FlowPlaces]) -> dict[str, list[str]]:
+    """What to tell of each flow, by its name.
+
+    Example:
+        >>> flows = {"a": FlowPlaces(Path("/x"), Path("/y")), "b": FlowPlaces(Path("/y"), Path("/x")), "c": FlowPlaces(Path("/z"))}
+        >>> print(*mirror_warnings(flows)["b"])
+        it feeds itself: b writes into what a watches, a writes into what b watches; unless extensions= keeps their files apart, they run without end
+        >>> mirror_warnings({"c": FlowPlaces(Path("/z")), "d": FlowPlaces(Path("/z"))})["d"]
+        ['the mirror root /z is shared by c, d']
+    """
+    told: dict[str, list[str]] = {}
+    for name, places in flows.items():
+        sharing = sorted(other for other, one in flows.items() if one.mirror == places.mirror)
+        if places.mirror is not None and len(sharing) > 1:
+            told.setdefault(name, []).append(f"the mirror root {places.mirror} is shared by {', '.join(sharing)}")
+    feeds = {name: sorted(_fed_by(name, flows)) for name in flows}
+    for name in flows:
+        if (circle := _way_back(name, feeds)) is not None:
+            way = ", ".join(f"{one} writes into what {other} watches" for one, other in circle)
+            text = f"it feeds itself: {way}; unless extensions= keeps their files apart, they run without end"
+            told.setdefault(name, []).append(text)
+    return told
+
+
+def _fed_by(name: str, flows: Mapping[str, FlowPlaces]) -> Iterator[str]:
+    """The other flows that watch a folder in which this flow's mirror lies, or its mirror itself."""
+    mirror = flows[name].mirror
+    for other, places in flows.items():
+        if (
+            other != name
+            and mirror is not None
+            and places.watched is not None
+            and mirror.is_relative_to(places.watched)
+        ):
+            yield other
+
+
+def _way_back(start: str, feeds: Mapping[str, list[str]]) -> list[tuple[str, str]] | None:
+    """The shortest way from a flow over those it feeds back to itself, as pairs; it begins with whoever feeds it."""
+    came: dict[str, str] = {}
+    todo = [start]
+    for one in todo:
+        for other in feeds[one]:
+            if other == start:
+                way = [(one, start)]
+                while way[0][0] != start:
+                    way.insert(0, (came[way[0][0]], way[0][0]))
+                return way
+            if other not in came:
+                came[other] = one
+                todo.append(other)
+    return None
