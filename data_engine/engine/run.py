@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -19,6 +20,7 @@ from data_engine.engine.executor import item_executor
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.memo.inputs import current_files
 from data_engine.engine.memo.own_sources import cause_of_source, guarding, overwritten_words
+from data_engine.engine.memo.sql_writes import says_copy, sql_watched
 from data_engine.engine.params import as_steps_see, is_as_scheduled, unread
 from data_engine.engine.recording import Recording, readers_watched
 from data_engine.engine.run_sources import own_sources_of_run, seen_by_hand
@@ -178,17 +180,24 @@ class _Run:
         if context.source is None:
             require_source(flow, self.source)
         context.params = as_steps_see(flow, self.params, secret=context.secret)
-        with captured(self.control), self._watched(), guarding(self.own):
+        with captured(self.control), self._watched():
             if stage is None:
                 self._take_steps()
             elif not stage.publish_what_was_made():
                 self._take_steps()
                 stage.end(context)
 
-    def _watched(self) -> AbstractContextManager[None]:
-        if self.recording is not None:
-            return self.recording.watching()
-        return nullcontext() if self.own is None else readers_watched()
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        with ExitStack() as stack:
+            if self.recording is not None:
+                stack.enter_context(self.recording.watching())
+            if self.own is not None:
+                stack.enter_context(readers_watched())
+                stack.enter_context(guarding(self.own))
+                if "duckdb" in sys.modules and says_copy(self.flow):
+                    stack.enter_context(sql_watched())
+            yield
 
     def _take_steps(self) -> None:
         recording, sink, own = self.recording, self.sink, self.own

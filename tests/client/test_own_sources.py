@@ -24,6 +24,8 @@ WRITERS = {
     "polars lazily": "pl.DataFrame({'a': [1]}).lazy().sink_csv(path)",
     "our atomic helper": "write_text_atomic(path, 'ruined')",
     "pandas": "pd.DataFrame({'a': [1]}).to_csv(path)",
+    "a query": "query = f\"copy (select * from frame) to '{path}'\"; frame = pl.DataFrame({'a': [1]}); duckdb.sql(query)",
+    "a connection": "duckdb.connect().execute('COPY (select 1 as a) TO ?', [str(path)])",
     "a relation": "duckdb.sql('select 1 as a').write_csv(str(path))",
 }
 COPY = "duckdb.sql(f\"copy (select 1 as a) to '{path}'\")"
@@ -172,6 +174,37 @@ def test_a_scheduled_flow_is_told_that_it_overwrites_what_it_reads(ws: Workspace
         f"a step has overwritten {source}, the flow's own source: the next run reads what this one wrote; "
         "better write to context.mirror"
     ]
+
+
+def test_queries_of_a_flow_that_copies_elsewhere_are_answered_as_ever(ws: WorkspaceFiles, source: Path) -> None:
+    """They find frames by the names of variables, of a function and of its module, and take parameters."""
+    ws.module(
+        "claims",
+        """
+        import duckdb
+        import polars as pl
+        from data_engine import Flow
+
+        RATES = pl.DataFrame({"rate": [2]})
+
+        def clean(context):
+            frame = pl.DataFrame({"a": [1]})
+            target = context.source.root.parent / "out.csv"
+            with duckdb.connect() as connection:
+                connection.execute("create table t as select a * rate * ? as b from frame, RATES", [3])
+                connection.execute(f"copy t to '{target}'")
+            return duckdb.sql("select a from frame").fetchall(), target.read_text()
+
+        def build():
+            return Flow(group="G").watch(WATCH).step(clean)
+        """.replace("WATCH", POLL),
+    )
+
+    (done,) = load_flow("claims", data_root=ws.root).run_once()
+
+    assert done.current == ([(1,)], "b\n6\n")
+    (run,) = Workspace(ws.root).runs("claims")
+    assert [Path(one.path).name for one in run.inputs] == ["a.csv", "out.csv"]
 
 
 def test_a_manual_flow_may_edit_its_source(ws: WorkspaceFiles, source: Path) -> None:

@@ -237,12 +237,12 @@ def _make_wrapper(original: Any, note: Callable[..., Any]) -> Any:
     named, written = _NAMED_BY.get(note), _WRITTEN_BY.get(note)
 
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        if who := active_logs():
-            return note(original, who, args, kwargs)
         if named is not None and (files := current_files()) is not None:
             with suppress(Exception):  # what is noted of a run is not worth its end
                 for path in named(args, kwargs):
                     files.note(path)
+        if who := active_logs():
+            return note(original, who, args, kwargs)
         if written is not None and (own := own_sources()) is not None:
             for path in written(args, kwargs):
                 own.about_to_write(path)

@@ -156,12 +156,14 @@ def record_module_sql(original: Any, logs: tuple[AccessLog, ...], args: _Args, k
         else:
             _mark_unseen(logs, "the state of the default DuckDB connection")
     _record_sql(logs, args[0] if args else kwargs.get("query"), is_shared=given is None)
+    _show_parameters(args, kwargs)
     return _call_for_frames(original, args, kwargs)
 
 
 def record_method_sql(original: Any, logs: tuple[AccessLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
     text = args[1] if len(args) > 1 else kwargs.get("query")
     _record_sql(logs, text, is_shared=args[0] is _default_connection())
+    _show_parameters(args, kwargs)
     return _call_for_frames(original, args, kwargs)
 
 
@@ -265,6 +267,18 @@ def _texts_of(value: object) -> list[str] | None:
         return None if None in found else [text for texts in found for text in texts or ()]
     module = type(value).__module__.partition(".")[0]
     return [] if module in ("pyarrow", "polars", "pandas", "numpy", "duckdb", "_duckdb", "_polars_runtime_32") else None
+
+
+def _show_parameters(args: _Args, kwargs: _Kwargs) -> None:
+    """Let the run's own sources see what `COPY ... TO ?` is given; what names none of them is no matter."""
+    own = own_sources()
+    given = [*args, *kwargs.values()]
+    if own is not None and any(isinstance(text, str) and "copy" in text.lower() for text in given):
+        for values in given:
+            for value in (
+                values if isinstance(values, (list, tuple)) else values.values() if isinstance(values, dict) else ()
+            ):
+                own.about_to_write(value)
 
 
 def _record_sql(logs: tuple[AccessLog, ...], text: object, *, is_shared: bool) -> None:
