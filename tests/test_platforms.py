@@ -17,6 +17,8 @@ ROOT = PACKAGE.parent
 WHERE_SYSTEMS_DIFFER = ("data_engine/platforms/", "data_engine/clock.py")
 ASKS = {("sys", "platform"), ("os", "name"), ("platform", "system"), ("sys", "getwindowsversion"), ("os", "uname")}
 
+STARTS = {f"subprocess.{name}" for name in ("Popen", "run", "call", "check_call", "check_output")}
+
 
 def questions_of(source: str) -> Iterator[int]:
     """The lines on which `source` asks which system this is, however it names the module."""
@@ -62,6 +64,28 @@ def test_the_reader_of_questions_sees_every_spelling(source: str) -> None:
     """A checker that overlooks one would pass everything."""
     assert list(questions_of(source)), source
     assert not list(questions_of("import sys, os\nsys.path, os.names, path.name"))
+
+
+def starts_of(source: str) -> Iterator[int]:
+    """The lines on which `source` starts a process without saying how it stands to this one's console."""
+    for node in ast.walk(ast.parse(source)):
+        is_start = isinstance(node, ast.Call) and ast.unparse(node.func) in STARTS
+        if is_start and all(keyword.arg is not None for keyword in node.keywords):
+            yield node.lineno
+
+
+def test_no_process_shows_a_window_on_windows() -> None:
+    """A daemon has no console, and each program of the console that it starts would open one; `apart()` says that none is wanted."""
+    found = []
+    for folder in ("data_engine", "jupyter_extension"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            name = path.relative_to(ROOT).as_posix()
+            if not name.startswith(WHERE_SYSTEMS_DIFFER):
+                found += [f"{name}:{line}" for line in starts_of(path.read_text(encoding="utf-8"))]
+
+    assert found == []
+    assert list(starts_of("import subprocess\nsubprocess.run(['git'], check=False)")) == [2]
+    assert not list(starts_of("import subprocess\nsubprocess.run(['git'], check=False, **apart())"))
 
 
 def test_types_are_checked_for_every_system() -> None:
