@@ -11,6 +11,7 @@ import pytest
 
 import data_engine
 from tests.__main__ import CHECKS
+from tests.skips import skips, skips_of
 
 PACKAGE = Path(data_engine.__file__).parent
 ROOT = PACKAGE.parent
@@ -86,6 +87,33 @@ def test_no_process_shows_a_window_on_windows() -> None:
     assert found == []
     assert list(starts_of("import subprocess\nsubprocess.run(['git'], check=False)")) == [2]
     assert not list(starts_of("import subprocess\nsubprocess.run(['git'], check=False, **apart())"))
+
+
+def test_what_is_skipped_on_windows_says_why_and_its_twin_is_there() -> None:
+    """`python -m tests.skips` shows it; a mark that asks how this process is of another system is seen, too."""
+    found = list(skips())
+
+    assert [f"{one.file}:{one.line}" for one in found if not one.reason] == []
+    assert [f"{one.file}:{one.line} {twin}" for one in found for twin in one.twins if not (ROOT / twin).exists()] == []
+    assert {"tests/files/test_private.py", "tests/ledger/test_locks.py"} <= {one.file for one in found}
+
+
+@pytest.mark.parametrize(
+    ("condition", "is_skipped"),
+    [
+        ("sys.platform == 'win32'", True),
+        ("os.name != 'posix' or os.geteuid() == 0", True),
+        ("not hasattr(os, 'fork')", True),
+        ("sys.platform != 'win32'", False),
+        ("sys.platform == 'darwin'", False),
+        ("not ON_WINDOWS", False),
+    ],
+)
+def test_a_mark_is_read_as_windows_reads_it(condition: str, is_skipped: bool) -> None:
+    source = f"mine = pytest.mark.skipif({condition}, reason='r; tests/a.py is the twin')\n@mine\ndef test_a(): ..."
+
+    found = [(one.tests, one.line, one.twins) for one in skips_of(source)]
+    assert found == [("test_a", 1, ["tests/a.py"])] * is_skipped
 
 
 def test_types_are_checked_for_every_system() -> None:
