@@ -70,8 +70,7 @@ def test_the_reader_of_questions_sees_every_spelling(source: str) -> None:
 def starts_of(source: str) -> Iterator[int]:
     """The lines on which `source` starts a process without saying how it stands to this one's console."""
     for node in ast.walk(ast.parse(source)):
-        is_start = isinstance(node, ast.Call) and ast.unparse(node.func) in STARTS
-        if is_start and all(keyword.arg is not None for keyword in node.keywords):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in STARTS and all(one.arg for one in node.keywords):
             yield node.lineno
 
 
