@@ -94,7 +94,9 @@ class Station:
 
     def _asked(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "data_engine", "--workspace", str(self.root), *arguments]
-        return subprocess.run(command, env=self._environment, capture_output=True, text=True, check=False, timeout=60 * PATIENCE)
+        return subprocess.run(
+            command, env=self._environment, capture_output=True, text=True, check=False, timeout=60 * PATIENCE
+        )
 
     def start(self, *, engine: bool = True) -> Station:
         """Start its daemon, and its engine where it may."""
