@@ -165,6 +165,25 @@ def replace_file(fresh: Path, target: Path) -> None:
         raise OSError(error.errno, told, str(target), getattr(error, "winerror", None)) from error
 
 
+def rename_folder(fresh: Path, target: Path) -> None:
+    """`os.rename`, tried again for up to 0.8 s: Windows renames no folder in which anybody, as a virus scanner that looks
+    at what was just written, has a file open.
+
+    Raises:
+        OSError: it cannot be renamed, as where there is another.
+    """
+    for delay_s in _RETRY_DELAYS_S:
+        try:
+            os.rename(fresh, target)
+        except OSError as error:
+            if not is_open_elsewhere(error):
+                raise
+            time.sleep(delay_s)
+        else:
+            return
+    os.rename(fresh, target)
+
+
 def sync_file(path: Path) -> None:
     """Ask the drive to keep the file's content through a power cut."""
     descriptor = os.open(path, os.O_RDWR)

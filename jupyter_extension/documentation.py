@@ -17,6 +17,7 @@ from tornado import web
 
 from data_engine.docs import site
 from data_engine.errors import FlowValidationError
+from data_engine.platforms.processes import apart
 
 LOOK_AGAIN_S = 1
 _PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Data Engine</title>{head}</head>
@@ -36,6 +37,7 @@ def _made() -> str:
         capture_output=True,
         env=environment,
         check=False,
+        **apart(),
     )
     if done.returncode:
         return done.stderr.decode(errors="replace").strip()[-2000:] or "it ended"

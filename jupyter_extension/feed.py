@@ -28,6 +28,7 @@ from data_engine.flow.spec import title_words
 from data_engine.model import utc_text
 from data_engine.notebook.catalog import CatalogEntry, module_files
 from data_engine.notebook.module_sets import file_facts
+from data_engine.platforms.processes import apart
 from data_engine.workspace.machine import machine_id, person
 from jupyter_extension.troubles import History, Known
 from jupyter_extension.view import PanelView, render
@@ -290,6 +291,7 @@ def child_json(root: Path, *arguments: str, timeout_s: float | None = None) -> A
             cwd=root,
             env=os.environ | {"PYTHONPATH": _import_path()},
             check=False,
+            **apart(),
         )
         return json.loads(done.stdout)
     except subprocess.TimeoutExpired as error:

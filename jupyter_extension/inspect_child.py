@@ -20,6 +20,7 @@ from queue import Empty, SimpleQueue
 from typing import IO, Any
 
 from data_engine.errors import FlowValidationError, error_of
+from data_engine.platforms.processes import apart
 
 TIMEOUT_S = 60.0
 EXPORT_TIMEOUT_S = 3600.0
@@ -111,6 +112,7 @@ class InspectChild:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 env=os.environ | {"PYTHONPATH": path},
+                **apart(),
             )
             self._lines = SimpleQueue()
             reading = (self._process.stdout, self._lines)

@@ -11,11 +11,14 @@ import pytest
 
 import data_engine
 from tests.__main__ import CHECKS
+from tests.skips import skips, skips_of
 
 PACKAGE = Path(data_engine.__file__).parent
 ROOT = PACKAGE.parent
 WHERE_SYSTEMS_DIFFER = ("data_engine/platforms/", "data_engine/clock.py")
 ASKS = {("sys", "platform"), ("os", "name"), ("platform", "system"), ("sys", "getwindowsversion"), ("os", "uname")}
+
+STARTS = {f"subprocess.{name}" for name in ("Popen", "run", "call", "check_call", "check_output")}
 
 
 def questions_of(source: str) -> Iterator[int]:
@@ -62,6 +65,54 @@ def test_the_reader_of_questions_sees_every_spelling(source: str) -> None:
     """A checker that overlooks one would pass everything."""
     assert list(questions_of(source)), source
     assert not list(questions_of("import sys, os\nsys.path, os.names, path.name"))
+
+
+def starts_of(source: str) -> Iterator[int]:
+    """The lines on which `source` starts a process without saying how it stands to this one's console."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in STARTS and all(one.arg for one in node.keywords):
+            yield node.lineno
+
+
+def test_no_process_shows_a_window_on_windows() -> None:
+    """A daemon has no console, and each program of the console that it starts would open one; `apart()` says that none is wanted."""
+    found = []
+    for folder in ("data_engine", "jupyter_extension"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            name = path.relative_to(ROOT).as_posix()
+            if not name.startswith(WHERE_SYSTEMS_DIFFER):
+                found += [f"{name}:{line}" for line in starts_of(path.read_text(encoding="utf-8"))]
+
+    assert found == []
+    assert list(starts_of("import subprocess\nsubprocess.run(['git'], check=False)")) == [2]
+    assert not list(starts_of("import subprocess\nsubprocess.run(['git'], check=False, **apart())"))
+
+
+def test_what_is_skipped_on_windows_says_why_and_its_twin_is_there() -> None:
+    """`python -m tests.skips` shows it; a mark that asks how this process is of another system is seen, too."""
+    found = list(skips())
+
+    assert [f"{one.file}:{one.line}" for one in found if not one.reason] == []
+    assert [f"{one.file}:{one.line} {twin}" for one in found for twin in one.twins if not (ROOT / twin).exists()] == []
+    assert {"tests/files/test_private.py", "tests/ledger/test_locks.py"} <= {one.file for one in found}
+
+
+@pytest.mark.parametrize(
+    ("condition", "is_skipped"),
+    [
+        ("sys.platform == 'win32'", True),
+        ("os.name != 'posix' or os.geteuid() == 0", True),
+        ("not hasattr(os, 'fork')", True),
+        ("sys.platform != 'win32'", False),
+        ("sys.platform == 'darwin'", False),
+        ("not ON_WINDOWS", False),
+    ],
+)
+def test_a_mark_is_read_as_windows_reads_it(condition: str, is_skipped: bool) -> None:
+    source = f"mine = pytest.mark.skipif({condition}, reason='r; tests/a.py is the twin')\n@mine\ndef test_a(): ..."
+
+    found = [(one.tests, one.line, one.twins) for one in skips_of(source)]
+    assert found == [("test_a", 1, ["tests/a.py"])] * is_skipped
 
 
 def test_types_are_checked_for_every_system() -> None:

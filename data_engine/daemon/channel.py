@@ -15,7 +15,7 @@ from typing import Any, Self
 from data_engine.daemon.environment import without_kernel
 from data_engine.errors import NotSentError
 from data_engine.ledger.outbox import Body
-from data_engine.platforms.processes import apart
+from data_engine.platforms.processes import apart, program_of
 from data_engine.version import import_folder
 from data_engine.workspace.secret_store import PREFIX, variable_of
 
@@ -39,13 +39,14 @@ class Channel:
         self._is_late = False
         self.is_open = True
         self._where = f"the secret {to!r}"
+        program, environment = program_of(sys.executable, _environment(to))
         try:
             self._child = subprocess.Popen(
-                [sys.executable, "-P", "-m", "data_engine.daemon.notify_process", str(os.getpid())],
+                [program, "-P", "-m", "data_engine.daemon.notify_process", str(os.getpid())],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,  # it may hold what no log may
-                env=_environment(to),
+                env=environment,
                 **apart(),
             )
         except OSError as error:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data_engine.errors import FlowExecutionError, FlowValidationError
+from data_engine.platforms.processes import apart, program_of
 from data_engine.version import import_folder
 
 if TYPE_CHECKING:
@@ -87,12 +88,15 @@ def _told(entry: CatalogEntry) -> dict[str, Any]:
 def _attempt(folder: Path, bad: dict[str, str], limit_s: float) -> tuple[str, dict[str, Any] | None, str]:
     """The last module begun, the answer if there was one, and how the process ended otherwise."""
     with tempfile.TemporaryFile() as said:  # not a pipe: what a module leaves running could hold it open
+        program, environment = program_of(sys.executable, os.environ)
         child = subprocess.Popen(
-            [sys.executable, "-P", "-B", "-c", _CODE, import_folder(), str(folder), json.dumps(bad)],
+            [program, "-P", "-B", "-c", _CODE, import_folder(), str(folder), json.dumps(bad)],
             stdin=subprocess.DEVNULL,
             stdout=said,
             stderr=subprocess.DEVNULL,
             cwd=folder,
+            env=environment,
+            **apart(),
         )
         try:
             how = f"it ended the process that imported it (exit code {child.wait(limit_s)})"

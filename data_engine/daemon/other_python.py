@@ -6,7 +6,7 @@ import subprocess
 import tempfile
 from collections.abc import Mapping
 
-from data_engine.platforms.processes import apart
+from data_engine.platforms.processes import apart, program_of
 
 _TRY_S = 60.0
 
@@ -14,17 +14,18 @@ _TRY_S = 60.0
 def tried(python: str, code: str, environment: Mapping[str, str]) -> tuple[str, str | None]:
     """The last line that `code` prints in a fresh process of that Python, in an empty folder; and why it failed, None where it
     did not."""
-    with tempfile.TemporaryDirectory() as folder:
+    program, started_in = program_of(python, environment)
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # Windows removes none that a process is in
         try:
             process = subprocess.run(
-                [python, "-P", "-c", code],
+                [program, "-P", "-c", code],
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,
                 errors="replace",
                 timeout=_TRY_S,
                 cwd=folder,
-                env=environment,
+                env=started_in,
                 check=False,
                 **apart(),
             )

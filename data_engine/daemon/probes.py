@@ -22,7 +22,7 @@ from pathlib import Path
 from data_engine.files import replace_file
 from data_engine.nofollow import remove_tree
 from data_engine.platforms.drives import network_drive
-from data_engine.platforms.processes import detached
+from data_engine.platforms.processes import apart, detached
 from data_engine.scheduler.file_events import FileEvents
 
 _RACERS = 4
@@ -162,7 +162,10 @@ def visibility_delay_s(folder: Path, *, limit_s: float = 5.0) -> float | None:
     """How long after it was written another process of this machine lists a new file; None: not within `limit_s`."""
     name = "new"
     with subprocess.Popen(
-        [*_BARE_PYTHON, _LOOK, str(folder), name, str(limit_s)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        [*_BARE_PYTHON, _LOOK, str(folder), name, str(limit_s)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        **apart(),
     ) as looker:
         assert looker.stdout is not None
         try:
@@ -201,6 +204,7 @@ def ends_with_its_parent(*, watch_s: float = 0.1) -> str | None:
         text=True,
         timeout=10,
         check=False,
+        **apart(),
     )
     if parent.returncode != 0:
         return f"it could not be started: {parent.stderr.strip().splitlines()[-1:] or parent.returncode}"

@@ -26,6 +26,8 @@ from data_engine.version import __version__, import_folder
 from data_engine.workspace.layout import is_workspace
 
 WAIT_S = 20.0
+START_S = 60.0
+"""For a daemon that lives and does not answer yet: after a log-on, when all is read from the drive and looked through, it is slow."""
 _POLL_S = 0.01
 _LAST_WORDS_S = 2.0
 _MOST_SAID_BYTES = 2000
@@ -55,7 +57,7 @@ def start_daemon(home: LocalWorkspace, *, interpreter: str | None = None) -> Dae
 
 def _start(home: LocalWorkspace, interpreter: str | None) -> DaemonClient:
     lock = OsLock(home.local.daemon_start_lock_path)
-    if not lock.wait(timeout_s=WAIT_S):
+    if not lock.wait(timeout_s=START_S):
         raise _failed(home, "another process has been starting it for too long")
     try:
         client = _settled(home)
@@ -167,7 +169,7 @@ def _spawn(home: LocalWorkspace, interpreter: str | None) -> DaemonClient:
     )
     assert process.stdout is not None
     words = _LastWords(process.stdout)
-    deadline_s = time.monotonic() + WAIT_S
+    deadline_s = time.monotonic() + START_S
     while time.monotonic() < deadline_s:
         endpoint = read_endpoint(local)
         # By what it says of itself and not by its number: in an environment on Windows the process that was started is a
@@ -186,7 +188,7 @@ def _spawn(home: LocalWorkspace, interpreter: str | None) -> DaemonClient:
     with suppress(OSError):
         process.kill()
     process.wait()
-    raise _failed(home, words.text() or f"it did not answer within {WAIT_S:g} s")
+    raise _failed(home, words.text() or f"it did not answer within {START_S:g} s")
 
 
 def _popen_detached(command: list[str], **options: Any) -> subprocess.Popen[bytes]:

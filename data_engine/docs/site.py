@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import posixpath
 import re
 import shutil
@@ -13,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from data_engine.errors import FlowValidationError, WorkspaceError
+from data_engine.files import rename_folder
 from data_engine.version import __version__
 from data_engine.workspace.machine import private_state_root
 
@@ -229,7 +229,7 @@ def make() -> Path:
 
 def _put(fresh: Path, target: Path) -> None:
     try:
-        os.rename(fresh, target)
+        rename_folder(fresh, target)
     except OSError as error:
         if not (target / FIRST).is_file():  # else another process was quicker
             raise WorkspaceError(

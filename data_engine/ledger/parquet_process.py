@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from data_engine.errors import FlowValidationError, LedgerError, RefusedSegmentError
-from data_engine.platforms.processes import apart, is_crash, limit_memory
+from data_engine.platforms.processes import apart, is_crash, limit_memory, program_of
 from data_engine.version import import_folder
 
 if TYPE_CHECKING:
@@ -108,14 +108,16 @@ def in_child(request: Request, bounds: Bounds | None = None) -> Any:
     """
     home = import_folder()
     path = os.pathsep.join(filter(None, (home, os.environ.get("PYTHONPATH"))))
+    # Arrow's own pools take far more address space than memory, and that is what can be limited.
+    wanted = os.environ | {"PYTHONPATH": path, "ARROW_DEFAULT_MEMORY_POOL": "system"}
+    program, environment = program_of(sys.executable, wanted)  # what is bounded is what works, and no launcher
     try:
         child = subprocess.Popen(
-            [sys.executable, "-P", "-c", "from data_engine.ledger.parquet_process import answer; answer()"],
+            [program, "-P", "-c", "from data_engine.ledger.parquet_process import answer; answer()"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            # Arrow's own pools take far more address space than memory, and that is what can be limited.
-            env=os.environ | {"PYTHONPATH": path, "ARROW_DEFAULT_MEMORY_POOL": "system"},
+            env=environment,
             **apart(),
         )
     except OSError as error:

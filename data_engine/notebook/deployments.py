@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from data_engine import private
 from data_engine.errors import FlowValidationError, WorkspaceError
+from data_engine.files import rename_folder
 from data_engine.locks import Holding, OsLock
 from data_engine.nofollow import is_link, opened, remove_tree
 from data_engine.notebook.artifacts import load_artifact
@@ -111,7 +112,7 @@ class Deployments:
                     with open(target, "xb", opener=private.open_file) as written:
                         written.write(data)
                 try:
-                    os.rename(fresh, folder)
+                    rename_folder(fresh, folder)
                 except OSError:
                     remove_tree(self.root.parent, fresh)
                     if not self.has(name):

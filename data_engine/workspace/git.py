@@ -8,6 +8,8 @@ import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
+from data_engine.platforms.processes import apart
+
 _TIMEOUT_S = 3.0
 _FLAGS = ("-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}", "--no-optional-locks")
 
@@ -55,6 +57,7 @@ def _ask(git: str, folder: Path, *words: str) -> str | None:
             timeout=_TIMEOUT_S,
             check=False,
             env=os.environ | {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"},
+            **apart(),
         )
     except (OSError, subprocess.TimeoutExpired):
         return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -21,7 +20,7 @@ from data_engine.ledger.outbox import Body
 from data_engine.secret import masked
 from tests.alerts.conftest import told
 from tests.alerts.servers import PASSWORD, Mailbox, Webhook, free_port, silent_server
-from tests.support import end_now, until
+from tests.support import end_now, pause, until
 
 
 def body(id: str = "3fa2") -> Body:
@@ -149,12 +148,11 @@ def test_a_server_that_hangs_costs_its_limit(monkeypatch: pytest.MonkeyPatch) ->
     assert channel._child.poll() is not None
 
 
-@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="Windows stops no process; its pipes have the same limit")
 def test_a_process_that_reads_nothing_costs_its_limit(hook: Webhook, monkeypatch: pytest.MonkeyPatch) -> None:
     """A message that is larger than its pipe is waited for as long as any answer."""
     give(monkeypatch, "chat", hook.url())
     channel = Channel("chat", send_limit_s=1.0)
-    os.kill(channel._child.pid, signal.SIGSTOP)
+    pause(channel._child.pid)
     began_s = time.monotonic()
     with pytest.raises(NotSentError, match="no answer within 1 s"):
         channel.send("1", replace(body("1"), text="x" * 1_000_000))

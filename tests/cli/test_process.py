@@ -81,7 +81,7 @@ def test_file_names_that_are_no_utf8_are_told_apart(process: Process, ws: Worksp
     assert b" \\udcff.csv " in out
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+@pytest.mark.skipif(os.name != "posix" or not os.path.exists("/dev/full"), reason="needs /dev/full")
 def test_output_that_cannot_be_written_is_an_error(process: Process) -> None:
     with open("/dev/full", "wb") as full:
         run = process("list", stdout=full)

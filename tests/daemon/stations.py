@@ -23,7 +23,7 @@ from data_engine.errors import OwnedElsewhereError
 from data_engine.platforms.processes import program_of
 from data_engine.workspace.identity import local_layout
 from data_engine.workspace.layout import LocalLayout, WorkspaceLayout
-from tests.support import until
+from tests.support import PATIENCE, until
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -94,7 +94,9 @@ class Station:
 
     def _asked(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "data_engine", "--workspace", str(self.root), *arguments]
-        return subprocess.run(command, env=self._environment, capture_output=True, text=True, check=False, timeout=60)
+        return subprocess.run(
+            command, env=self._environment, capture_output=True, text=True, check=False, timeout=60 * PATIENCE
+        )
 
     def start(self, *, engine: bool = True) -> Station:
         """Start its daemon, and its engine where it may."""

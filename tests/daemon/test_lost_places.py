@@ -134,8 +134,9 @@ def test_a_workspace_that_was_moved_gets_a_daemon_in_its_new_place(
     moved = Workspace(ws.root.with_name("moved"))
     moved.start()
     try:
-        status = moved.status()
-        assert (status.workspace_root, status.daemon.pid != before.pid) == (str(moved.root), True)
+        after = read_endpoint(moved.home.local)
+        assert after is not None
+        assert (moved.status().workspace_root, after.daemon_id != before.daemon_id) == (str(moved.root), True)
         assert f"(pid {before.pid}) is ended: {ws.root} is gone" in capsys.readouterr().err
         until(lambda: moved.status().engine.on)
         write_text_atomic(moved.root / "in" / "later.txt", "x", durable=False)

@@ -21,7 +21,9 @@ from data_engine.workspace.machine import state_root
 from tests.daemon.support import ended
 from tests.support import WorkspaceFiles, until
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="modes of POSIX")
+pytestmark = pytest.mark.skipif(
+    sys.platform == "win32", reason="modes of POSIX; tests/platforms/test_access.py is the twin"
+)
 NOBODY = 65534
 FLOW = """
     from data_engine import Flow

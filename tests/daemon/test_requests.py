@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import time
 import uuid
 from pathlib import Path
@@ -20,7 +19,7 @@ from data_engine.ledger import deployments as deployment_rows
 from data_engine.ledger import requests
 from data_engine.ledger.ledger import Ledger
 from tests.daemon.stations import Make, Station, shared_workspace
-from tests.support import until
+from tests.support import end_now, until
 
 FLOW = """
 from pathlib import Path
@@ -278,7 +277,7 @@ def test_a_request_that_its_owner_died_with_is_answered_by_the_next_and_not_begu
     request = a_request("run", "slow")
     files_of(team).put(request)
     until(lambda: owner.daemon.get("/status")["active_runs"])
-    os.kill(owner.pid, signal.SIGKILL)
+    end_now(owner.pid)
 
     asker.take_over()
 
@@ -360,7 +359,7 @@ def test_a_backfill_goes_on_with_the_next_owner(owner: Station, asker: Station, 
     assert code == 0
     until(lambda: len(ran(team)) == 5)
     time.sleep(6)  # a commit comes every 5 s
-    os.kill(owner.pid, signal.SIGKILL)
+    end_now(owner.pid)
 
     asker.take_over()
     (team / "wait").unlink()  # its worker, which waits for that, is gone by now

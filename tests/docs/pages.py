@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -18,12 +20,12 @@ from markdown_it import MarkdownIt
 
 from data_engine import Workspace, load_flow
 from data_engine.docs.site import HERE
-from tests.support import notebook_bytes
+from tests.support import PATIENCE, notebook_bytes
 
 HOWTO = HERE / "pages" / "howto"
 SECRET = "correct horse battery"
 """What is typed where a command asks for a value."""
-WITHIN_S = 40
+WITHIN_S = 40 * PATIENCE
 """How long what a page waits for may take."""
 _FILE = re.compile(r"`([\w./~ äöü-]+\.\w+)`:$")
 _NOTE = re.compile(r"^<!-- (check|wait|needs|types): (.*) -->$")
@@ -59,6 +61,42 @@ def parts(page: str) -> Iterator[Part]:
                 yield Part(token.info, token.content, line)  # type: ignore[arg-type]
             said = ""
         before = token.type
+
+
+@dataclass(frozen=True)
+class Command:
+    """A line of a block of Bash that needs no shell."""
+
+    words: list[str]
+    into: str | None
+    may_fail: bool
+
+
+def commands_of(block: str) -> list[Command]:
+    """The lines of a block of Bash, whose only signs are `> file` and `|| true` at their end.
+
+    Raises:
+        ValueError: a line needs a shell, or another program than those that the pages bring.
+    """
+    found = []
+    for line in block.splitlines():
+        words, into = shlex.split(line, comments=True), None
+        if may_fail := words[-2:] == ["||", "true"]:
+            words = words[:-2]
+        if words[-2:-1] == [">"]:
+            words, into = words[:-2], words[-1]
+        if (
+            not words
+            or words[0] not in ("data-engine", "jupyter", "python", "sed")
+            or {"|", "||", ">", ">>"} & {*words}
+        ):
+            raise ValueError(line)
+        found.append(Command(words, into, may_fail))
+    return found
+
+
+def _path() -> str:
+    return os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 
 
 class Webhook:
@@ -136,20 +174,44 @@ class Reader:
             target.write_text(text, encoding="utf-8")
 
     def run(self, commands: str) -> None:
-        """The commands in one shell, as they stand; the first that fails is an error."""
-        programs = str(Path(sys.executable).parent)
+        """The commands in one shell, as they stand, and on Windows one by one; the first that fails is an error."""
+        if os.name == "posix":
+            code, self.output = self._done(["bash", "-euo", "pipefail", "-c", commands])
+            assert code == 0, f"ended with {code}:\n{commands}\n{self.output}"
+            return
+        said = ""
+        for command in commands_of(commands):
+            if command.words[0] == "sed":
+                self._edit(*command.words[2:])
+                continue
+            program = shutil.which(command.words[0], path=_path())
+            assert program is not None, command.words[0]
+            code, output = self._done([program, *command.words[1:]])
+            if command.into:
+                self.write(command.into, output)
+            else:
+                said += output
+            assert code == 0 or command.may_fail, f"ended with {code}:\n{commands}\n{said}"
+        self.output = said
+
+    def _done(self, command: list[str]) -> tuple[int, str]:
         done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", commands],
+            command,
             cwd=self.root,
-            env=os.environ | {"PATH": os.pathsep.join([programs, os.environ["PATH"]])},
+            env=os.environ | {"PATH": _path()},
             input=f"{self.typed}\n",
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             check=False,
         )
-        self.output = done.stdout
-        assert done.returncode == 0, f"ended with {done.returncode}:\n{commands}\n{done.stdout}"
+        return done.returncode, done.stdout
+
+    def _edit(self, substitution: str, path: str) -> None:
+        """What `sed` does with an `s/one/other/`: it stands for an edit in JupyterLab."""
+        _, one, other, _ = substitution.split("/")
+        target = self.root / path
+        target.write_text(target.read_text(encoding="utf-8").replace(one, other), encoding="utf-8")
 
     def told(self, text: str) -> bool:
         """Whether a message with this text has come to the webhook."""

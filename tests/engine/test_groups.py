@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
 from pathlib import Path
 
 from data_engine import Workspace, load_flow
+from data_engine.platforms.processes import program_of
 from tests.support import PATIENCE, WorkspaceFiles, until
 
 WATCHED = """
@@ -42,7 +44,9 @@ def make(
 
 
 def start(name: str, ws: WorkspaceFiles) -> subprocess.Popen[str]:
-    return subprocess.Popen([sys.executable, "-c", RUN, name, str(ws.root)], stderr=subprocess.PIPE, text=True)
+    program, environment = program_of(sys.executable, os.environ)
+    command = [program, "-c", RUN, name, str(ws.root)]
+    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
 
 
 def test_two_processes_take_turns_and_the_waiting_one_says_for_whom(ws: WorkspaceFiles) -> None:

@@ -17,7 +17,9 @@ from data_engine.locks import OsLock
 from data_engine.nofollow import NotFollowedError
 from data_engine.platforms import access
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="modes of POSIX")
+pytestmark = pytest.mark.skipif(
+    sys.platform == "win32", reason="modes of POSIX; tests/platforms/test_access.py is the twin"
+)
 
 
 @pytest.fixture(params=[0o000, 0o022, 0o077], ids="umask {:03o}".format)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from data_engine.errors import FlowValidationError
-from data_engine.files import replace_file
+from data_engine.files import rename_folder, replace_file
 from data_engine.flow.paths import inside
 from data_engine.platforms import file_locks, names
 from data_engine.platforms.drives import network_drive
@@ -115,6 +118,39 @@ def test_a_target_that_somebody_holds_is_told_by_its_number_and_tried_again(tmp_
     replace_file(fresh, target)
 
     assert target.read_text() == "new"
+
+
+@pytest.mark.parametrize(("refusals", "is_renamed"), [(3, True), (99, False)])
+def test_a_folder_is_renamed_once_nobody_looks_into_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusals: int, is_renamed: bool
+) -> None:
+    """As a virus scanner does with what was just written. Wine renames such a folder, so it is refused here."""
+    fresh, target = tmp_path / "fresh", tmp_path / "target"
+    fresh.mkdir()
+    left, rename = [None] * refusals, os.rename
+
+    def refuse(old: Path, new: Path) -> None:
+        if left:
+            left.pop()
+            raise OSError(errno.EBUSY, "busy", str(old), *([5] if ON_WINDOWS else []))
+        rename(old, new)
+
+    monkeypatch.setattr(os, "rename", refuse)
+    with suppress(OSError):
+        rename_folder(fresh, target)
+
+    assert (target.is_dir(), fresh.is_dir()) == (is_renamed, not is_renamed)
+
+
+def test_a_folder_that_is_there_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process was quicker: nobody waits."""
+    (tmp_path / "fresh").mkdir()
+    (tmp_path / "target").mkdir()
+    (tmp_path / "target" / "a.txt").touch()
+    monkeypatch.setattr(time, "sleep", lambda _: pytest.fail("it waited"))
+
+    with pytest.raises(OSError, match="target"):
+        rename_folder(tmp_path / "fresh", tmp_path / "target")
 
 
 @pytest.mark.skipif(not ON_WINDOWS, reason="only Windows knows such a state")

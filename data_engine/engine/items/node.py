@@ -35,6 +35,7 @@ from data_engine.engine.items.threads import IN_ITEM
 from data_engine.engine.items.travel import PackedError, Parcel, pack_error, unpack
 from data_engine.engine.shares import Share
 from data_engine.errors import ClusterError, FlowValidationError
+from data_engine.files import rename_folder
 
 _TRIES = 2
 _ASK_EVERY_S = 1.0
@@ -143,7 +144,7 @@ def _content(files: dict[str, bytes]) -> Path:
             path.write_bytes(data)
         making.mkdir(parents=True, exist_ok=True)
         try:
-            making.rename(folder)
+            rename_folder(making, folder)
         except OSError:
             if not folder.is_dir():  # another task has made it
                 raise
