@@ -321,10 +321,7 @@ def _about_left_out(statements: Statements, statement: Statement, selection: Sel
         what = "a notebook has no package to import from relatively; the import is left out"
         yield Diagnostic(what, number, statement.names.relative_line, _FULL_NAME)
     for path, line, text in statement.names.bare:
-        if statements.resolve(path, statement) == "os.chdir()":
-            fix = "write paths relative to the flow_modules folder: every run starts there"
-            yield Diagnostic("`os.chdir(...)` is left out", number, line, fix)
-        elif _may_set_up(statements, statement, path, text, selection):
+        if _may_set_up(statements, statement, path, text, selection):
             yield Diagnostic(
                 f"`{effects.dotted(path[:-1])}(...)` is left out: nothing tells what the call changes, so production does not make it",
                 number,

@@ -16,7 +16,8 @@ from data_engine.notebook.analysis import MUTATORS
 UNKNOWN, PLAIN, CONTAINER, DEFAULTS = "unknown", "plain", "container", "defaultdict"
 FRAME, POLARS, ARRAY, DATA, PLOT = "frame", "polars", "array", "data", "plot"
 ESTIMATOR, PIPELINE, MODEL = "estimator", "pipeline", "model"
-ITERATOR, STREAM, CONNECTION, MODULE, GLOBALS, FUNCTION = (
+QUEUE, ITERATOR, STREAM, CONNECTION, MODULE, GLOBALS, FUNCTION = (
+    "queue",
     "iterator",
     "stream",
     "connection",
@@ -25,7 +26,7 @@ ITERATOR, STREAM, CONNECTION, MODULE, GLOBALS, FUNCTION = (
     "function",
 )
 """Kinds: nobody knows, cannot change, list or dict, dict that makes entries, pandas, Polars, NumPy, pandas or NumPy, chart,
-scikit-learn, trains its steps with itself, statsmodels, used up as it is read, gives random numbers, database, imported,
+scikit-learn, trains its steps with itself, statsmodels, queue, used up as it is read, gives random numbers, database, imported,
 `globals()`, function."""
 TABLES = frozenset({FRAME, ARRAY, DATA})
 TRAINED = frozenset({ESTIMATOR, PIPELINE, MODEL})
@@ -35,7 +36,7 @@ VALUES = TABLES | {PLAIN, POLARS, PLOT}
 _MADE = [
     (re.compile(pattern, re.VERBOSE), kind)
     for pattern, kind in (
-        (r"(numpy\.)?random\.(default_rng|RandomState|Generator|Random|SystemRandom)|sklearn\.utils\.check_random_state", STREAM),
+        (r"(numpy\.)?random\.(default_rng|RandomState|Generator|Random|SystemRandom|SeedSequence)|sklearn\.utils\.check_random_state", STREAM),
         (r"pandas\.(tseries\.\w+\.)?(Timestamp|Timedelta|Period|DateOffset|NaT|isna|isnull)|pandas\.api\..*", PLAIN),
         (r"(pandas|geopandas)(\.\w+)*|seaborn\.load_dataset|(plotly\.express|vega_datasets)\.data\.\w+", FRAME),
         (r"polars(\.\w+)*", POLARS),
@@ -50,6 +51,7 @@ _MADE = [
         (r"sklearn(\.\w+)*\.(?!cross_validate$|make_scorer$)(?!gen_)[a-z]\w*", DATA),
         (r"(sqlite3|duckdb|psycopg2?|pymysql|pyodbc|oracledb)\.connect|sqlalchemy\.create_engine", CONNECTION),
         (r"collections\.defaultdict", DEFAULTS),
+        (r"(queue|asyncio|multiprocessing)\.(\w*Queue)", QUEUE),
         (r"collections\.(deque|Counter|OrderedDict)", CONTAINER),
         (r"(csv\.(reader|DictReader)|itertools\.\w+|io\.(StringIO|BytesIO)|(io\.|gzip\.|bz2\.|lzma\.|codecs\.)?open)", ITERATOR),
         (r"(datetime|pathlib|decimal|fractions|math|re|uuid|zoneinfo|time|operator|statistics|hashlib|os|string|data_engine)(\.\w+)*", PLAIN),
@@ -70,13 +72,14 @@ _FRAME_MAKERS = frozenset({"to_pandas", "fetchdf", "to_frame"})
 CHANGERS = {
     FRAME: frozenset({"insert", "pop", "update", "__setitem__", "__delitem__", "isetitem"}),
     POLARS: frozenset(
-        {"insert_column", "replace_column", "drop_in_place", "extend", "append", "insert_at_idx", "hstack", "__setitem__"}
+        {"insert_column", "replace_column", "drop_in_place", "extend", "append", "insert_at_idx", "hstack", "__setitem__", "register",
+         "register_many", "register_globals", "unregister"}
     ),
     ARRAY: frozenset({"sort", "fill", "put", "itemset", "resize", "partition", "setflags", "setfield"}),
     CONTAINER: MUTATORS,
     DEFAULTS: MUTATORS,
     PLAIN: frozenset(),
-    FUNCTION: frozenset(),
+    FUNCTION: frozenset({"register", "cache_clear"}),
     GLOBALS: MUTATORS,
 }  # fmt: skip
 """Of the kinds that are wholly known: the methods that change the object. All others read."""
@@ -84,8 +87,9 @@ CHANGERS[DATA] = CHANGERS[FRAME] | CHANGERS[ARRAY] | MUTATORS
 
 READERS = {
     PLOT: frozenset(),
-    STREAM: frozenset({"bit_generator", "getstate", "get_state"}),
-    ITERATOR: frozenset({"close", "fileno", "name", "getvalue", "getbuffer", "tell"}),
+    QUEUE: frozenset({"qsize", "empty", "full", "maxsize"}),
+    STREAM: frozenset({"bit_generator", "getstate", "get_state", "generate_state", "entropy"}),
+    ITERATOR: frozenset({"fileno", "name", "getvalue", "getbuffer", "tell"}),
 }  # fmt: skip
 """Of the kinds of which any other method changes the object: those that only read."""
 _TRAINS = re.compile(
@@ -128,6 +132,7 @@ _ESTIMATOR_ONLY = frozenset(
 _CHANGES_ARGUMENT = re.compile(
     r"""
       (numpy\.)?random\.shuffle | numpy\.(fill_diagonal|put|place|copyto|putmask|put_along_axis|\w+\.at)
+    | numpy\.ndarray\.(sort|fill|put|itemset|resize|partition) | operator\.(setitem|delitem|i(add|and|concat|or|sub|mul|xor))
     | heapq\.\w+ | bisect\.insort\w* | (random|numpy\.random)\.setstate | pickle\.load | json\.load
     | torch\.nn\.init\.\w+ | scipy\.linalg\.\w+_inplace
     """,
@@ -141,8 +146,12 @@ _PURE = (
        "geopandas", "shapely", "hvplot", "holoviews", "plotnine", "great_tables", "tabulate", "rich", "pprint", "pydantic",
        "dateutil", "openpyxl", "xlsxwriter", "yaml", "toml", "tomli", "graphviz", "wordcloud", "yellowbrick", "shap", "cycler"}
 )  # fmt: skip
+_OUT_BEHIND = re.compile(
+    r"numpy\.((?P<two>add|subtract|multiply|divide|true_divide|floor_divide|power|maximum|minimum|mod|remainder|logical_\w+)"
+    r"|sqrt|exp|log|log1p|expm1|abs|absolute|negative|square|sign|floor|ceil|rint|sin|cos|tanh)"
+)
 _VIEWS = re.compile(
-    r"numpy\.(as\w*array|ravel|reshape|squeeze|transpose|atleast_\dd|broadcast_to|diagonal|expand_dims|swapaxes|moveaxis"
+    r"memoryview|numpy\.(frombuffer|nditer|lib\.stride_tricks\.\w+|as\w*array|ravel|reshape|squeeze|transpose|atleast_\dd|broadcast_to|diagonal|expand_dims|swapaxes|moveaxis"
     r"|\w*split|real|imag|flip\w*|rot90)|sklearn(\.\w+)*\.(check_(?!random_state|cv)\w+|column_or_1d|indexable|as_float_array)"
 )
 _DRAWS = re.compile(
@@ -220,6 +229,7 @@ def result_of(kind: str, method: str) -> tuple[str, bool]:
     """
     if kind == FRAME:
         known = {"to_numpy": ARRAY, "to_dict": CONTAINER, "to_list": CONTAINER, "tolist": CONTAINER}
+        known |= dict.fromkeys(("itertuples", "iterrows"), ITERATOR)
         return known.get(method, FRAME), method in ("to_numpy", "pipe")
     if kind == POLARS:
         known = {"to_dict": CONTAINER, "to_dicts": CONTAINER, "to_list": CONTAINER, "rows": CONTAINER, "item": PLAIN}
@@ -268,6 +278,8 @@ def changes_itself(kind: str, method: str, text: str, has_arguments: bool) -> bo
         return False if has_arguments else None
     if method in _NEVER_SURE and method not in ("execute", "drop", "collect"):
         return None
+    if method.startswith(("read_", "scan_")) and method not in ("read_text", "read_bytes"):
+        return None  # a reader of batches moves on
     return False if method in _TEXT_METHODS or effects.only_looks(method, text) else None
 
 
@@ -323,6 +335,18 @@ def changes_argument(dotted: str) -> bool:
         (True, True, False)
     """
     return _CHANGES_ARGUMENT.fullmatch(dotted) is not None
+
+
+def place_of_out(dotted: str, count: int) -> int:
+    """The place of the array that a function of NumPy writes its result to, 0 for none.
+
+    Example:
+        >>> place_of_out("numpy.add", 3), place_of_out("numpy.sqrt", 2), place_of_out("numpy.add", 2)
+        (2, 1, 0)
+    """
+    match = _OUT_BEHIND.fullmatch(dotted)
+    place = 0 if match is None else 2 if match["two"] else 1
+    return place if count == place + 1 else 0
 
 
 def shares_arguments(dotted: str) -> str:

@@ -31,6 +31,7 @@ class Missed:
     verb: str
     names: tuple[str, ...]
     shown: str
+    is_magic: bool = False
 
     @property
     def call(self) -> tuple[int, int, str]:
@@ -85,6 +86,10 @@ class Reads:
             return any(last > at and (not words or read in words) for read, last in self.names.items())
         if kind == "stream":
             return self._draws_after(name, at)
+        if kind == "seed":
+            return self._draws_on(name, at)
+        if kind == "process":
+            return True
         if kind == "chart":  # a new one for each cell
             cell = self.statements.all[at].cell
             return any(s.cell is cell and s.index > at and self.objects.outcome(s).asks for s in self.taken)
@@ -101,9 +106,11 @@ class Reads:
         return found
 
     def _draws_after(self, stream: str, at: int) -> bool:
+        return any(stream in self.objects.outcome(s).seeds for s in self.taken) and self._draws_on(stream, at)
+
+    def _draws_on(self, stream: str, at: int) -> bool:
+        """Whether something taken draws from a stream after `at`, with nothing that seeds it between."""
         seeded = {s.index for s in self.taken if stream in self.objects.outcome(s).seeds}
-        if not seeded:
-            return False
         return any(
             drawn == stream and place > at and not any(at < seed <= place for seed in seeded)
             for drawn, place in self.draws
@@ -133,8 +140,7 @@ def missed(statements: Statements, reads: Reads) -> list[tuple[Statement, Missed
             statement.index in reads.indexes
             or statement.is_skipped
             or statement.is_main
-            or statement.magic
-            or isinstance(statement.node, (*DEFINITIONS, *IMPORTS))
+            or isinstance(statement.node, IMPORTS)
         ):
             continue
         touches = reads.objects.outcome(statement).touches
@@ -147,9 +153,11 @@ def _of_statement(statement: Statement, touches: Iterable[Touch], reads: Reads) 
     for touch in sorted(touches, key=lambda touch: (touch.line, touch.verb.startswith("may "))):
         needed = [origin for origin in touch.origins if reads.needs(origin, statement.index)]
         names = tuple(dict.fromkeys(_name(origin, reads) for origin in sorted(needed, key=_latest_first)))
+        if touch.verb == "sets up the process" and any(len(path) == 2 for path, _, _ in statement.names.bare):
+            continue  # told as a call of which nothing tells what it changes
         if names and (touch.line, names) not in told:
             told.add((touch.line, names))
-            yield Missed(statement.number, touch.line, touch.verb, names, touch.shown)
+            yield Missed(statement.number, touch.line, touch.verb, names, touch.shown, bool(statement.magic))
 
 
 def _latest_first(origin: Origin) -> tuple[int, str]:
@@ -181,18 +189,7 @@ def warnings_about(found: Sequence[Missed], later: Sequence[tuple[Missed, str]] 
         if each.verb == "draws from":
             draws.setdefault(each.names, []).append(each)
             continue
-        names = _listed([f"`{name}`" for name in each.names[:3]])
-        if each.names == ("any name",):
-            names = "any name"
-        verb = each.verb
-        needs = "which build() reads" if verb == "writes" else "which build() needs"
-        if first:
-            needs = f"which is needed once {first} {'are' if first.startswith('cells') else 'is'} kept"
-        if verb == "writes" and each.shown == "%%writefile":
-            fix = f"write `{each.names[0]}` in a step, or keep the file beside the notebook"
-        else:
-            fix = f"put `#| keep` at the top of cell {each.cell} if production needs it, or call it inside a step"
-        yield Diagnostic(f"`{each.shown}` {verb} {names}, {needs}, and is left out", each.cell, each.line, fix)
+        yield _told(each, first)
     for stream, each_draw in draws.items():
         numbers = sorted({draw.cell for draw in each_draw})
         places = cells_text(numbers)
@@ -204,6 +201,26 @@ def warnings_about(found: Sequence[Missed], later: Sequence[tuple[Missed, str]] 
             first_draw.line,
             f"put `#| keep` at the top of {places}, or give build() a generator of its own",
         )
+
+
+def _told(each: Missed, first: str) -> Diagnostic:
+    """One warning; `first` are the cells that must be kept before it matters."""
+    names = _listed([f"`{name}`" for name in each.names[:3]]) if each.names != ("any name",) else "any name"
+    needs = "which build() reads" if each.verb == "writes" else "which build() needs"
+    if first:
+        needs = f"which is needed once {first} {'are' if first.startswith('cells') else 'is'} kept"
+    fix = f"put `#| keep` at the top of cell {each.cell} if production needs it, or call it inside a step"
+    what = f"{each.verb} {names}, {needs}, and is left out"
+    if each.is_magic:
+        fix = f"write it without `{each.shown.split()[0]}`, or call it inside a step"
+    elif each.verb == "writes" and each.shown.startswith(("%%", "!")):
+        fix = f"write `{each.names[0]}` in a step, or keep the file beside the notebook"
+    elif each.verb == "sets up the process":
+        what = f"{each.verb} by {names} and is left out"
+    elif each.verb == "changes the working directory":
+        what = f"{each.verb} and is left out" if each.shown != "os.chdir(...)" else "is left out"
+        fix = "write paths relative to the flow_modules folder: every run starts there"
+    return Diagnostic(f"`{each.shown}` {what}", each.cell, each.line, fix)
 
 
 def cells_text(numbers: Sequence[int]) -> str:
