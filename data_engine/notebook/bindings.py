@@ -54,7 +54,7 @@ class Bindings:
             self.touch("uses up", value.origins, node)
         elif value.is_instance:
             self.special(value, ("__iter__", "__next__"), node)
-        elif surely and value.kind == kinds.UNKNOWN and value.may_run_out:
+        elif surely and (value.kind == kinds.RELATION or (value.kind == kinds.UNKNOWN and value.may_run_out)):
             self.touch("may use up", value.origins, node)
         elif value.kind == kinds.STREAM:
             self.touch("draws from", value.origins, node)

@@ -16,17 +16,18 @@ from data_engine.notebook.analysis import MUTATORS
 UNKNOWN, PLAIN, CONTAINER, DEFAULTS = "unknown", "plain", "container", "defaultdict"
 FRAME, POLARS, ARRAY, DATA, PLOT = "frame", "polars", "array", "data", "plot"
 ESTIMATOR, PIPELINE, MODEL = "estimator", "pipeline", "model"
-QUEUE, ITERATOR, STREAM, CONNECTION, MODULE, GLOBALS, FUNCTION = (
+QUEUE, ITERATOR, STREAM, CONNECTION, RELATION, MODULE, GLOBALS, FUNCTION = (
     "queue",
     "iterator",
     "stream",
     "connection",
+    "relation",
     "module",
     "globals",
     "function",
 )
 """Kinds: nobody knows, cannot change, list or dict, dict that makes entries, pandas, Polars, NumPy, pandas or NumPy, chart,
-scikit-learn, trains its steps with itself, statsmodels, queue, used up as it is read, gives random numbers, database, imported,
+scikit-learn, trains its steps with itself, statsmodels, queue, used up as it is read, gives random numbers, database, its answer, imported,
 `globals()`, function."""
 TABLES = frozenset({FRAME, ARRAY, DATA})
 TRAINED = frozenset({ESTIMATOR, PIPELINE, MODEL})
@@ -50,6 +51,7 @@ _MADE = [
         (r"statsmodels(\.\w+)*\.[a-z]\w*", DATA),
         (r"sklearn(\.\w+)*\.(?!cross_validate$|make_scorer$)(?!gen_)[a-z]\w*", DATA),
         (r"(sqlite3|duckdb|psycopg2?|pymysql|pyodbc|oracledb)\.connect|sqlalchemy\.create_engine", CONNECTION),
+        (r"duckdb\.(sql|query|execute|table|view|values|from_\w+|read_\w+|query_df)", RELATION),
         (r"collections\.defaultdict", DEFAULTS),
         (r"(queue|asyncio|multiprocessing)\.(\w*Queue)", QUEUE),
         (r"collections\.(deque|Counter|OrderedDict)", CONTAINER),
@@ -68,6 +70,22 @@ _BUILTINS = {
     "globals": GLOBALS,
 }  # fmt: skip
 _FRAME_MAKERS = frozenset({"to_pandas", "fetchdf", "to_frame"})
+_RELATES = frozenset(
+    {
+        "filter",
+        "project",
+        "select",
+        "order",
+        "sort",
+        "limit",
+        "join",
+        "aggregate",
+        "set_alias",
+        "query",
+        "union",
+        "distinct",
+    }
+)
 
 CHANGERS = {
     FRAME: frozenset({"insert", "pop", "update", "__setitem__", "__delitem__", "isetitem"}),
@@ -81,6 +99,9 @@ CHANGERS = {
     PLAIN: frozenset(),
     FUNCTION: frozenset({"register", "cache_clear"}),
     GLOBALS: MUTATORS,
+    RELATION: frozenset(
+        {"create", "create_view", "to_table", "to_view", "insert", "insert_into", "fetchone", "fetchmany", "fetch_record_batch"}
+    ),
 }  # fmt: skip
 """Of the kinds that are wholly known: the methods that change the object. All others read."""
 CHANGERS[DATA] = CHANGERS[FRAME] | CHANGERS[ARRAY] | MUTATORS
@@ -249,6 +270,10 @@ def result_of(kind: str, method: str) -> tuple[str, bool]:
         return (kind, True) if _TRAINS.match(method) and not method.startswith("fit_") else (DATA, False)
     if kind == STREAM:
         return ARRAY, False
+    if kind == RELATION:
+        return (
+            (FRAME, False) if method in _FRAME_MAKERS else (RELATION, True) if method in _RELATES else (UNKNOWN, False)
+        )
     if kind == CONTAINER and method in ("copy", "keys", "values", "items"):
         return CONTAINER, True
     return (FRAME if method in _FRAME_MAKERS else UNKNOWN), True

@@ -11,14 +11,20 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from data_engine.notebook import effects, kinds
 from data_engine.notebook.diagnostics import Diagnostic
+from data_engine.notebook.files_named import may_be_one_file, written_by_shell
 from data_engine.notebook.magics import ParsedCell
 from data_engine.notebook.names import HINT, LOAD, TABLE
+from data_engine.notebook.shapes import path_of
 from data_engine.notebook.statements import DEFINITIONS, END, IMPORTS, Statement, Statements
 from data_engine.notebook.touches import Objects
 from data_engine.notebook.values import Origin, Touch
 
 _READ = LOAD | HINT | TABLE
+_ASKS_DUCKDB = re.compile(r"duckdb\.(?!connect\b)\w+\(\)")
+_SHELLS = frozenset({"%%bash", "%%sh", "%%script", "%%system", "%%!"})
+_SHELL_LINE = re.compile(r"\s*(\w+\s*=\s*)?!")
 _WRITES_FILE = re.compile(r"\s*%%(?:writefile|file)\s+(?:-a\s+|--append\s+)?[\"']?([^\s\"']+)")
 
 
@@ -80,7 +86,9 @@ class Reads:
         if kind == "name":
             return self.names.get(name, -1) > at
         if kind == "file":
-            return self.files.get(name, -1) > at
+            return any(place > at and may_be_one_file(name, text) for text, place in self.files.items())
+        if kind == "database":
+            return self.default_database > at
         if kind == "text":
             words = set(re.findall(r"[^\W\d]\w*", name))
             return any(last > at and (not words or read in words) for read, last in self.names.items())
@@ -97,13 +105,40 @@ class Reads:
 
     @cached_property
     def files(self) -> dict[str, int]:
-        """Where each text stands last."""
+        """Where each text, or a path made from it, is read last; with the modules that are imported from files."""
         found: dict[str, int] = {}
-        for statement in self.taken:
+        reach = {name: END for statement in self.taken for name in statement.names.later}
+        for statement in reversed(self.taken):
+            names = statement.names
             place = END if isinstance(statement.node, DEFINITIONS) else statement.index
-            for text in self.objects.texts(statement):
+            if self._makes_texts(statement):
+                place = max([place, *(reach.get(name, -1) for name in names.binds)])
+            reach.update((name, max(reach.get(name, -1), place)) for name in names.now)
+            modules = (f"{imported.partition('.')[0]}.py" for imported in names.imports.values())
+            for text in (*self.objects.texts(statement), *modules):
                 found[text] = max(place, found.get(text, -1))
         return found
+
+    def _makes_texts(self, statement: Statement) -> bool:
+        """Whether what a statement binds is only text, paths or lists of them, and not what stands in a file."""
+        resolved = (self.statements.resolve(path, statement) for path, _, _ in statement.names.calls)
+        if any(not effects.kinds(name).isdisjoint(("read", "io")) for name in resolved):
+            return False
+        return all(
+            self.objects.made_by(statement, name).kind in (kinds.PLAIN, kinds.CONTAINER)
+            for name in statement.names.binds
+        )
+
+    @cached_property
+    def default_database(self) -> int:
+        """Where DuckDB's own database is asked last."""
+        last = -1
+        for statement in self.taken if "duckdb" in self.statements.packages else ():
+            inner = [(path_of(call), END) for call in statement.names.inner_calls]
+            for path, place in [*((path, statement.index) for path, _, _ in statement.names.calls), *inner]:
+                if _ASKS_DUCKDB.match(self.statements.resolve(path, statement)):
+                    last = max(last, place)
+        return last
 
     def _draws_after(self, stream: str, at: int) -> bool:
         return any(stream in self.objects.outcome(s).seeds for s in self.taken) and self._draws_on(stream, at)
@@ -175,11 +210,24 @@ def _name(origin: Origin, reads: Reads) -> str:
 
 
 def written_by_cells(cells: Sequence[ParsedCell], reads: Reads) -> Iterator[Missed]:
-    """Cells of `%%writefile` whose file something taken names."""
+    """Cells of `%%writefile` or a shell, and shell lines, whose file something taken names."""
     for cell in cells:
-        match = _WRITES_FILE.match(cell.cell.text)
-        if match and cell.verdict != "skip" and match[1] in reads.files:
-            yield Missed(cell.cell.number, 1, "writes", (match[1],), "%%writefile")
+        if cell.verdict == "skip":
+            continue
+        for line, shown, file in _files_of_cell(cell):
+            if any(may_be_one_file(file, text) for text in reads.files):
+                yield Missed(cell.cell.number, line, "writes", (file,), shown)
+
+
+def _files_of_cell(cell: ParsedCell) -> Iterator[tuple[int, str, str]]:
+    """The files that a cell writes beside Python: the line, what writes, the file."""
+    if match := _WRITES_FILE.match(cell.cell.text):
+        yield 1, "%%writefile", match[1]
+    is_shell = cell.language in _SHELLS
+    for number, text in enumerate(cell.cell.text.split("\n"), start=1):
+        if is_shell or _SHELL_LINE.match(text):
+            for file in written_by_shell(text):
+                yield number, cell.language if is_shell else f"!{text.partition('!')[2].strip()}"[:40], file
 
 
 def warnings_about(found: Sequence[Missed], later: Sequence[tuple[Missed, str]] = ()) -> Iterator[Diagnostic]:

@@ -35,6 +35,16 @@ class Given:
         return [*self.arguments, *self.keywords.values()]
 
     @property
+    def texts(self) -> list[str]:
+        """The texts that are given by place, "" where there is none or nobody knows it."""
+        return [value.text if value.kind == kinds.PLAIN else "" for value in self.arguments]
+
+    @property
+    def named_texts(self) -> dict[str, str]:
+        """The texts that are given by name."""
+        return {name: value.text for name, value in self.keywords.items() if value.kind == kinds.PLAIN and value.text}
+
+    @property
     def first(self) -> Value:
         """What stands first."""
         return self.arguments[0] if self.arguments else NOBODY_KNOWS

@@ -9,19 +9,27 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
 
 from data_engine.notebook import effects, kinds
 from data_engine.notebook.bindings import named
+from data_engine.notebook.files_named import (
+    names_in,
+    written_by_call,
+    written_by_path,
+    written_by_shell,
+    written_by_sql,
+)
 from data_engine.notebook.own_code import Given, OwnCode
 from data_engine.notebook.shapes import first_text, path_of, texts_in
 from data_engine.notebook.statements import END, FUNCTIONS, Statement, Statements
 from data_engine.notebook.stores import Stores
 from data_engine.notebook.values import NOBODY_KNOWS, NONE, PLAIN, Code, Origin, Outcome, Value, element, join
 
-_WRITERS = frozenset({"write_text", "write_bytes", "savefig", "save", "savez", "savetxt", "dump"})
+_RUNS_SHELL = re.compile(r"os\.(system|popen)|subprocess\.\w+")
+_QUERIES = frozenset({"sql", "query", "execute", "executemany", "executescript"})
 _PUTS_IN = frozenset("append appendleft extend extendleft add update insert setdefault put push __setitem__".split())
 _GIVES_ELEMENT = frozenset({"min", "max", "next", "getattr", "copy.copy", "functools.partial", "sum", "random.choice",
      "heapq.heappop"})  # fmt: skip
@@ -33,7 +41,10 @@ _TIMERS = frozenset({"time", "timeit", "prun", "memit", "mprun", "lprun"})
 _TIMER_OPTIONS = re.compile(r"^(\s*-\w+(\s*\d+)?(?=\s))+\s*")
 _GIVE_ELEMENT = frozenset({"pop", "popleft", "popitem", "get", "setdefault"})
 _CHARTS = frozenset({"plot", "hist", "boxplot"})
-_KEEPS_PARTS = kinds.TABLES | kinds.TRAINED | {kinds.PLOT}
+_KEEPS_PARTS = kinds.TABLES | kinds.TRAINED | {kinds.PLOT, kinds.RELATION}
+_NEW_LAST_PART = frozenset({"joinpath", "with_name"})
+DUCKDB = Value(kinds.RELATION, frozenset({("database", "duckdb")}))
+"""The database that `duckdb.sql()` and its like use."""
 _CHANGED = {kinds.ITERATOR: "uses up", kinds.STREAM: "draws from"}
 _SEEN_THROUGH = frozenset({"vars", "collections.ChainMap", "weakref.proxy"})
 """What to change changes the object itself."""
@@ -84,7 +95,9 @@ class Objects:
         """Every text that a statement holds."""
         found = self._texts.get(statement.index)
         if found is None:
-            found = self._texts[statement.index] = frozenset(texts_in(statement.node))
+            found = self._texts[statement.index] = frozenset(
+                name for text in texts_in(statement.node) for name in names_in(text)
+            )
         return found
 
     def body(self, statement: Statement) -> Outcome:
@@ -235,7 +248,7 @@ class _Run(OwnCode):
         if seeded := kinds.seeds(dotted):
             self.out.seeds.add(seeded)
         self._change_arguments(dotted, given)
-        self._write(dotted, given.first, given.arguments, given)
+        self._write_by_function(dotted, given)
         kind = kinds.made_by(dotted)
         if kind == kinds.FRAME and not _GIVES_CHUNKS.isdisjoint(given.keywords):
             return Value(kinds.ITERATOR)
@@ -289,6 +302,14 @@ class _Run(OwnCode):
             return self._frame_of(given)
         reach = given.exposed | self._learns_with(dotted, given)
         held = reach if how == "parts" else NONE
+        if kind == kinds.CONNECTION:
+            return Value(kind, NONE, held, text=given.first.text or given.named_texts.get("database", ""))
+        if kind == kinds.RELATION:
+            return DUCKDB
+        if kind == kinds.PLAIN and dotted.startswith(("pathlib.", "os.path.", "os.fspath", "str")):
+            return Value(
+                kind, NONE, held, text="/".join(text or "*" for text in given.texts) if any(given.texts) else ""
+            )
         if kind != kinds.UNKNOWN:
             return Value(kind, NONE, held)
         is_open = "." in dotted and not kinds.leaves_arguments_alone(dotted)
@@ -341,18 +362,41 @@ class _Run(OwnCode):
             risky = NONE.union(*(value.all for value in given.values if value.kind not in safe))
             self.touch("may change", risky, given.node)
 
-    def _write(self, name: str, first: Value, arguments: Sequence[Value], given: Given) -> None:
-        """Note the file that a call writes."""
-        last = name.rpartition(".")[2]
-        values = (*arguments, *given.keywords.values())
-        texts = [value.text for value in values if value.text and value.kind == kinds.PLAIN]
-        if last == "open":
-            mode = given.keywords.get("mode") or (arguments[1] if len(arguments) > 1 else PLAIN)
-            writes = not set(mode.text).isdisjoint("wax+")
-        else:
-            writes = last.startswith(("to_", "write_", "sink_")) or last in _WRITERS
-        if writes and texts:
-            self.touch("writes", frozenset({("file", texts[0])}), given.node)
+    def _write(self, files: Iterable[str], node: ast.Call) -> None:
+        """Note the files that a call writes; a database in memory is none."""
+        names = frozenset(("file", name) for name in files if not name.startswith(":"))
+        self.touch("writes", names, node)
+
+    def _write_by_function(self, dotted: str, given: Given) -> None:
+        self._write(written_by_call(dotted, given.texts, given.named_texts), given.node)
+        if _RUNS_SHELL.fullmatch(dotted):
+            self._write(written_by_shell(given.first.text), given.node)
+        if dotted.startswith("duckdb.") and dotted != "duckdb.connect":
+            self._query(DUCKDB, dotted.rpartition(".")[2], given)
+
+    def _write_by_method(self, base: Value, name: str, given: Given) -> None:
+        if base.kind == kinds.PLAIN:
+            mode = given.named_texts.get("mode", "")
+            self._write(written_by_path(name, base.text, given.texts, mode) if base.text else (), given.node)
+            return
+        self._write(written_by_call(f".{name}", given.texts, given.named_texts), given.node)
+        if base.kind == kinds.CONNECTION:
+            self._query(Value(kinds.CONNECTION, text=base.text), name, given)
+        elif name == "to_sql":
+            self._write(
+                (value.text for value in given.values if value.kind == kinds.CONNECTION and value.text), given.node
+            )
+
+    def _query(self, database: Value, name: str, given: Given) -> None:
+        """Note what an SQL text does to a database, and to the file that it lies in."""
+        if name in _QUERIES:
+            text = given.first.text
+            self._write(written_by_sql(text), given.node)
+            if not effects.looks(text):
+                self.touch("changes", database.origins, given.node)
+                self._write([database.text] if database.text else [], given.node)
+        elif name in ("register", "unregister", "create_function", "append"):
+            self.touch("changes", database.origins, given.node)
 
     # -- methods
 
@@ -375,7 +419,7 @@ class _Run(OwnCode):
         self._change_by_method(base, name, given)
         if stream := kinds.draws_by_method(base.kind, name, given.keywords):
             self.touch("draws from", frozenset({("stream", stream)}), given.node)
-        self._write(name, base, [*given.arguments, *([base] if base.text else [])], given)
+        self._write_by_method(base, name, given)
         if base.kind in (kinds.CONTAINER, kinds.DEFAULTS, kinds.UNKNOWN) and name in _PUTS_IN:
             self.put_in(path_of(given.node.func)[0], base, given.all)
         if changes is not False or name in ("split", "sample"):
@@ -385,7 +429,9 @@ class _Run(OwnCode):
     def _change_object(self, base: Value, name: str, given: Given) -> bool | None:
         """Note what a method may do to its own object; tell whether it changes it, None where nobody knows."""
         node = given.node
-        changes = given.is_in_place or kinds.changes_itself(base.kind, name, first_text(node), bool(node.args))
+        changes = given.is_in_place or kinds.changes_itself(
+            base.kind, name, first_text(node) or given.first.text, bool(node.args)
+        )
         if changes is not False:
             verb = _CHANGED.get(base.kind, "changes") if changes else "may change"
             self.touch(verb, self._reach(base, surely=changes is True), node)
@@ -429,6 +475,15 @@ def _result_of_method(base: Value, name: str, given: Given) -> Value:
         return join([element(base), *given.arguments[1:]])
     if base.kind == kinds.STREAM and name in ("sample", "choice", "choices"):
         return Value(kinds.UNKNOWN, NONE, given.all)
+    if base.kind == kinds.CONNECTION:
+        if name in ("cursor", "connect", "begin", "raw_connection"):
+            return base
+        if name in _QUERIES and effects.looks(given.first.text):
+            return Value(kinds.RELATION)
+    if base.kind == kinds.PLAIN and name in _NEW_LAST_PART:
+        return Value(kinds.PLAIN, text=f"{base.text or '*'}/{given.first.text or '*'}")
+    if base.kind == kinds.PLAIN and name == "with_suffix":
+        return Value(kinds.PLAIN, text=f"{base.text.rpartition('.')[0] or base.text or '*'}{given.first.text}")
     kind, shares = kinds.result_of(base.kind, name)
     if not (shares or (name == "astype" and "copy" in given.keywords)):
         return Value(kind, text=base.text if kind == kinds.PLAIN else "")
