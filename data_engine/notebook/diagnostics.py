@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from data_engine.notebook import effects
-from data_engine.notebook.kinds import VALUES, made_by
+from data_engine.notebook.kinds import VALUES, is_known_package, made_by
 from data_engine.notebook.names import HINT, LOAD, Path
 from data_engine.notebook.shapes import texts_in
 from data_engine.notebook.statements import DEFINITIONS, Statement, Statements
@@ -198,6 +198,34 @@ def forbidden(statements: Statements, statement: Statement, want: Want | None) -
             return
 
 
+def looked_up(statements: Statements, statement: Statement) -> set[str]:
+    """The names that a statement with `globals()` may look up: those of its texts, and those that begin or end with one."""
+    names = statement.names
+    if "globals" not in names.now and "globals" not in names.later:
+        return set()
+    texts = {text for text in texts_in(statement.node) if len(text) > 1}
+    return {
+        name
+        for name in statements.events
+        if name in texts or any(len(text) > 2 and (name.startswith(text) or name.endswith(text)) for text in texts)
+    }
+
+
+def _about_lookups(statements: Statements, statement: Statement) -> Iterator[Diagnostic]:
+    """What nobody can follow: names that are looked up by a text which does not stand there."""
+    if "globals" not in statement.names.now and "globals" not in statement.names.later:
+        return
+    texts = [text for text in texts_in(statement.node) if text.isidentifier()]
+    for part in ast.walk(statement.node):
+        is_call = isinstance(part, ast.Call) and isinstance(part.func, ast.Name) and part.func.id == "globals"
+        if is_call and not texts:
+            what = "globals() looks up names that nothing tells, and production has only those that build() needs otherwise"
+            yield Diagnostic(
+                what, statement.number, part.lineno, "put `#| keep` at the top of the cells that define them"
+            )
+            return
+
+
 def _around_magic(node: ast.stmt, name: str) -> str:
     """What of the block around a magic gives a name that the magic itself does not, "" when the magic does."""
     if not isinstance(node, (ast.For, ast.AsyncFor, ast.While, ast.With, ast.If, ast.Try)):
@@ -224,6 +252,7 @@ def warnings_of(statements: Statements, selection: Selection) -> Iterator[Diagno
         if statement.index in selection.taken:
             why = selection.taken[statement.index]
             yield from _about_input(statements, statement, why)
+            yield from _about_lookups(statements, statement)
             if statement.number > build and (name := selection.changed.get(statement.index)):
                 what = f"`{name}` is changed in place below build(), in production too"
                 yield Diagnostic(
@@ -337,19 +366,32 @@ def _may_set_up(statements: Statements, statement: Statement, path: Path, text: 
         return False
     owner = owners[0]
     taken = selection.taken
-    method = path[-2]
     if path[0] in owner.names.imports:
-        if len(path) == 2:
-            return effects.sounds_like_setup(owner.names.imports[path[0]])
-        made, _, method_of_it = statements.resolve(path, statement).partition("().")
-        if method_of_it and made_by(made) in VALUES:
-            return False
-        package = statements.packages[owner.names.imports[path[0]].partition(".")[0]]
-        is_needed = any(importer.index in taken for importer, _ in package)
-        return (
-            is_needed
-            and not effects.only_looks(method, text)
-            and effects.sounds_like_setup(f"{owner.names.imports[path[0]]}.{method}")
-        )
+        return _may_set_up_imported(statements, statement, path, text, selection)
     done = statements.done_by(path[0], statement.index) if len(path) == 2 and owner.index not in taken else set()
     return "setup" in done and "flow" not in done
+
+
+def _may_set_up_imported(
+    statements: Statements, statement: Statement, path: Path, text: str, selection: Selection
+) -> bool:
+    """The same of a call of what is imported; of an unknown module that is needed, any that does not plainly look."""
+    imported = statements.reaching(path[0], statement.index)[0][0].names.imports[path[0]]
+    package = statements.packages[imported.partition(".")[0]]
+    if imported.startswith("duckdb"):
+        return False  # followed: see `touches.py`
+    method = path[-2]
+    name = imported if len(path) == 2 else f"{imported}.{method}"
+    looks = effects.only_looks(name.rpartition(".")[2], text)
+    module = imported.rpartition(".")[0] or imported
+    if len(path) <= 3 and not is_known_package(imported) and not looks and not effects.only_shows(name):
+        siblings = (owner for owner, other in package if owner.names.imports[other].startswith(module))
+        if any(owner.index in selection.taken for owner in siblings):
+            return True
+    if len(path) == 2:
+        return effects.sounds_like_setup(imported)
+    made, _, method_of_it = statements.resolve(path, statement).partition("().")
+    if method_of_it and made_by(made) in VALUES:
+        return False
+    is_needed = any(importer.index in selection.taken for importer, _ in package)
+    return is_needed and not looks and effects.sounds_like_setup(name)

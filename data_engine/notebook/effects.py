@@ -86,6 +86,10 @@ _SETUP_VERB = re.compile(
     r"(set|setup|init|initiali[sz]e|config|configure|install|register|enable|disable|patch|use|login|connect|activate|load_extension)"
     r"(_.*|$)|execute$|executemany$|seed(_.*|$)"
 )
+_SHOWS = re.compile(
+    r"(plot|draw|show|print|display|describe|summar|view|check|test|assert|compare|report|graph|visuali|hist|scatter|pprint|info)",
+    re.IGNORECASE,
+)
 _SHOW = frozenset(
     {"sympy", "seaborn", "plotly", "bokeh", "altair", "IPython", "ipywidgets", "tqdm", "rich", "hvplot", "holoviews"}
 )  # fmt: skip
@@ -163,6 +167,16 @@ def looks(sql: str) -> bool:
     """
     parts = [part for part in _QUOTED.sub("''", sql).split(";") if part.strip()]
     return bool(parts) and all(_LOOKING_SQL.match(part) and not _CHANGING_SQL.search(part) for part in parts)
+
+
+def only_shows(imported: str) -> bool:
+    """Whether a package is there to show things, or a function of this name does.
+
+    Example:
+        >>> only_shows("rich.print"), only_shows("flow_helpers.charts.draw_year"), only_shows("flow_helpers.rates.load")
+        (True, True, False)
+    """
+    return imported.partition(".")[0] in _SHOW or _SHOWS.match(imported.rpartition(".")[2]) is not None
 
 
 def sounds_like_setup(imported: str) -> bool:

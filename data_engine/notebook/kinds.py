@@ -362,6 +362,32 @@ def changes_argument(dotted: str) -> bool:
     return _CHANGES_ARGUMENT.fullmatch(dotted) is not None
 
 
+def changes_module(dotted: str) -> bool:
+    """Whether a call is one of a list or dict that an imported module holds, and changes it.
+
+    Example:
+        >>> changes_module("flow_helpers.rates.RATES.update"), changes_module("matplotlib.rcParams.update"), changes_module("numpy.char.add")
+        (True, True, False)
+    """
+    path, _, method = dotted.rpartition(".")
+    whole = path.rpartition(".")[2]
+    if method not in MUTATORS or not path.count("."):
+        return False
+    if path.partition(".")[0] in _PURE:
+        return whole.lower() in ("rcparams", "types_map", "meta_path", "dispatch_table")
+    return whole.isupper() or method not in ("add", "remove", "sort", "insert", "reverse", "rotate", "subtract")
+
+
+def is_known_package(name: str) -> bool:
+    """Whether a package is known to keep nothing from call to call but what the rule names.
+
+    Example:
+        >>> is_known_package("pandas.concat"), is_known_package("flow_helpers.rates.load")
+        (True, False)
+    """
+    return name.partition(".")[0] in _PURE
+
+
 def place_of_out(dotted: str, count: int) -> int:
     """The place of the array that a function of NumPy writes its result to, 0 for none.
 

@@ -25,6 +25,12 @@ _READ = LOAD | HINT | TABLE
 _ASKS_DUCKDB = re.compile(r"duckdb\.(?!connect\b)\w+\(\)")
 _SHELLS = frozenset({"%%bash", "%%sh", "%%script", "%%system", "%%!"})
 _SHELL_LINE = re.compile(r"\s*(\w+\s*=\s*)?!")
+_DOES = {
+    **dict.fromkeys(("remove", "unlink", "rmdir", "rmtree"), "removes"),
+    **dict.fromkeys(("rename", "renames", "move"), "moves"),
+    **dict.fromkeys(("mkdir", "makedirs"), "makes"),
+}
+"""What else than to write a file a function does, by its name."""
 _WRITES_FILE = re.compile(r"\s*%%(?:writefile|file)\s+(?:-a\s+|--append\s+)?[\"']?([^\s\"']+)")
 
 
@@ -87,6 +93,11 @@ class Reads:
             return self.names.get(name, -1) > at
         if kind == "file":
             return any(place > at and may_be_one_file(name, text) for text, place in self.files.items())
+        if kind == "module":
+            return any(
+                owner.index in self.indexes and self.names.get(imported, -1) > at
+                for owner, imported in self.statements.packages.get(name, ())
+            )
         if kind == "database":
             return self.default_database > at
         if kind == "text":
@@ -190,9 +201,12 @@ def _of_statement(statement: Statement, touches: Iterable[Touch], reads: Reads) 
         names = tuple(dict.fromkeys(_name(origin, reads) for origin in sorted(needed, key=_latest_first)))
         if touch.verb == "sets up the process" and any(len(path) == 2 for path, _, _ in statement.names.bare):
             continue  # told as a call of which nothing tells what it changes
-        if names and (touch.line, names) not in told:
-            told.add((touch.line, names))
-            yield Missed(statement.number, touch.line, touch.verb, names, touch.shown, bool(statement.magic))
+        is_file = all(kind == "file" for kind, _ in needed)
+        place = (0 if is_file else touch.line, names)  # a file is told once: where it is opened
+        if names and place not in told:
+            told.add(place)
+            verb = "writes" if is_file else touch.verb
+            yield Missed(statement.number, touch.line, verb, names, touch.shown, bool(statement.magic))
 
 
 def _latest_first(origin: Origin) -> tuple[int, str]:
@@ -258,7 +272,12 @@ def _told(each: Missed, first: str) -> Diagnostic:
     if first:
         needs = f"which is needed once {first} {'are' if first.startswith('cells') else 'is'} kept"
     fix = f"put `#| keep` at the top of cell {each.cell} if production needs it, or call it inside a step"
-    what = f"{each.verb} {names}, {needs}, and is left out"
+    verb = (
+        _DOES.get(each.shown.removesuffix("(...)").rpartition(".")[2], each.verb)
+        if each.verb == "writes"
+        else each.verb
+    )
+    what = f"{verb} {names}, {needs}, and is left out"
     if each.is_magic:
         fix = f"write it without `{each.shown.split()[0]}`, or call it inside a step"
     elif each.verb == "writes" and each.shown.startswith(("%%", "!")):

@@ -238,6 +238,8 @@ class _Run(OwnCode):
             return self._partial(given)
         self._hand_over(given)
         self._ask(dotted, given)
+        if kinds.changes_module(dotted):
+            self.touch("may change", frozenset({("module", dotted.partition(".")[0])}), given.node)
         if not self.undoing:
             self._set_up(dotted, given.node)
         if stream := kinds.draws_from(dotted, set(given.keywords)):
