@@ -364,12 +364,8 @@ def _may_set_up(statements: Statements, statement: Statement, path: Path, text: 
     owners = statements.reaching(path[0], statement.index)[0]
     if not owners:
         return False
-    owner = owners[0]
-    taken = selection.taken
-    if path[0] in owner.names.imports:
-        return _may_set_up_imported(statements, statement, path, text, selection)
-    done = statements.done_by(path[0], statement.index) if len(path) == 2 and owner.index not in taken else set()
-    return "setup" in done and "flow" not in done
+    is_imported = path[0] in owners[0].names.imports
+    return is_imported and _may_set_up_imported(statements, statement, path, text, selection)
 
 
 def _may_set_up_imported(
@@ -385,7 +381,12 @@ def _may_set_up_imported(
     looks = effects.only_looks(name.rpartition(".")[2], text)
     module = imported.rpartition(".")[0] or imported
     if len(path) <= 3 and not is_known_package(imported) and not looks and not effects.only_shows(name):
-        siblings = (owner for owner, other in package if owner.names.imports[other].startswith(module))
+        is_needed_itself = len(path) == 2 and path[0] in selection.followed
+        siblings = (
+            ()
+            if is_needed_itself
+            else (owner for owner, other in package if owner.names.imports[other].startswith(module))
+        )
         if any(owner.index in selection.taken for owner in siblings):
             return True
     if len(path) == 2:

@@ -328,7 +328,8 @@ class Follower(Bindings):
     def function(self, node: Any) -> Value:
         """A function made here: what it shares with its surroundings has a token."""
         if not self.around:
-            return Value(kinds.FUNCTION, code=(Code(self.owner, node),))
+            token = frozenset({(self.at, "")}) if isinstance(node, ast.Lambda) and node.args.defaults else NONE
+            return Value(kinds.FUNCTION, token, code=(Code(self.owner, node, None, token),))
         token = frozenset({(self.at, "")}) | self.around[-1].token
         return Value(kinds.FUNCTION, token, code=(Code(self.owner, node, self.env, token),))
 

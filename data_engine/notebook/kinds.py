@@ -55,6 +55,7 @@ _MADE = [
         (r"collections\.defaultdict", DEFAULTS),
         (r"(queue|asyncio|multiprocessing)\.(\w*Queue)", QUEUE),
         (r"collections\.(deque|Counter|OrderedDict)", CONTAINER),
+        (r"re\.finditer|os\.(scandir|f?walk)|glob\.iglob", ITERATOR),
         (r"(csv\.(reader|DictReader)|itertools\.\w+|io\.(StringIO|BytesIO)|(io\.|gzip\.|bz2\.|lzma\.|codecs\.)?open)", ITERATOR),
         (r"(datetime|pathlib|decimal|fractions|math|re|uuid|zoneinfo|time|operator|statistics|hashlib|os|string|data_engine)(\.\w+)*", PLAIN),
     )
@@ -88,7 +89,7 @@ _RELATES = frozenset(
 )
 
 CHANGERS = {
-    FRAME: frozenset({"insert", "pop", "update", "__setitem__", "__delitem__", "isetitem"}),
+    FRAME: frozenset({"insert", "pop", "update", "append", "extend", "__setitem__", "__delitem__", "isetitem"}),
     POLARS: frozenset(
         {"insert_column", "replace_column", "drop_in_place", "extend", "append", "insert_at_idx", "hstack", "__setitem__", "register",
          "register_many", "register_globals", "unregister"}
@@ -214,6 +215,9 @@ _DRAWS_BY_METHOD = {
 }
 """The keywords that seed a method and the stream that it draws from without them; "" for objects of any kind."""
 _STREAMS = {"numpy": "numpy.random", "random": "random", "torch": "torch", "state": "numpy.random"}
+_DEEP_COPIES = frozenset(
+    {"copy.deepcopy", "json.dumps", "json.loads", "json.load", "pickle.dumps", "pickle.loads", "pickle.load"}
+)
 _KEPT_PARTS = re.compile(
     r"(pandas|geopandas)\.(DataFrame|Series|Index|concat|MultiIndex)\b.*|numpy\.(asarray|array)|copy\.copy"
 )
@@ -260,7 +264,8 @@ def result_of(kind: str, method: str) -> tuple[str, bool]:
         shares = method in ("reshape", "ravel", "view", "transpose", "squeeze", "swapaxes", "diagonal")
         return (CONTAINER if method == "tolist" else ARRAY), shares
     if kind == PLAIN:
-        return (CONTAINER if method in ("split", "splitlines", "rsplit") else PLAIN), False
+        found = dict.fromkeys(("split", "splitlines", "rsplit"), CONTAINER)
+        return (found | dict.fromkeys(("iterdir", "glob", "rglob", "finditer"), ITERATOR)).get(method, PLAIN), False
     if kind == DATA:
         known = {"to_dict": CONTAINER, "to_list": CONTAINER, "tolist": CONTAINER}
         return known.get(method, DATA), method == "to_numpy" or result_of(ARRAY, method)[1]
@@ -409,7 +414,7 @@ def shares_arguments(dotted: str) -> str:
     """
     if _VIEWS.fullmatch(dotted):
         return "view"
-    if dotted.endswith(".clone"):
+    if dotted.endswith(".clone") or dotted in _DEEP_COPIES:
         return ""
     holds = made_by(dotted) in (UNKNOWN, PLOT, CONTAINER, ITERATOR) or made_by(dotted) in TRAINED
     return "parts" if holds or _KEPT_PARTS.fullmatch(dotted) else ""

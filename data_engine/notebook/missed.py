@@ -199,14 +199,20 @@ def _of_statement(statement: Statement, touches: Iterable[Touch], reads: Reads) 
     for touch in sorted(touches, key=lambda touch: (touch.line, touch.verb.startswith("may "))):
         needed = [origin for origin in touch.origins if reads.needs(origin, statement.index)]
         names = tuple(dict.fromkeys(_name(origin, reads) for origin in sorted(needed, key=_latest_first)))
-        if touch.verb == "sets up the process" and any(len(path) == 2 for path, _, _ in statement.names.bare):
-            continue  # told as a call of which nothing tells what it changes
+        if touch.verb == "sets up the process" and _tries_a_flow(statement, reads.statements):
+            continue
         is_file = all(kind == "file" for kind, _ in needed)
         place = (0 if is_file else touch.line, names)  # a file is told once: where it is opened
         if names and place not in told:
             told.add(place)
             verb = "writes" if is_file else touch.verb
             yield Missed(statement.number, touch.line, verb, names, touch.shown, bool(statement.magic))
+
+
+def _tries_a_flow(statement: Statement, statements: Statements) -> bool:
+    """Whether it calls a function that only tries the flow out."""
+    calls = (path[0] for path, _, _ in statement.names.calls if len(path) == 2)
+    return any("flow" in statements.done_by(name, statement.index) for name in calls)
 
 
 def _latest_first(origin: Origin) -> tuple[int, str]:

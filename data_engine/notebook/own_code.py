@@ -218,9 +218,20 @@ class OwnCode(Follower):
             if found:
                 makers = _makers(found[-1])
                 is_bound = "staticmethod" not in makers and (value.is_instance or "classmethod" in makers)
-                yield Code(owner, found[-1], me=value if is_bound else None)
+                for code in self._as_decorated(Code(owner, found[-1])):
+                    yield replace(code, me=value if is_bound else None)
                 continue
             waiting += [other for other in self._bases(one) if other not in waiting]
+
+    def _as_decorated(self, code: Code) -> tuple[Code, ...]:
+        """What the notebook's decorators make of a method; what they do themselves is done when the class is made."""
+        known = dict(self.out.touches)
+        value = Value(kinds.FUNCTION, code=(code,))
+        for decorator in reversed(code.node.decorator_list):
+            value = self.decorated(decorator, value)
+        self.out.touches.clear()
+        self.out.touches.update(known)
+        return value.code or (code,)
 
     def _bases(self, one: OwnClass) -> list[OwnClass]:
         paths = (path_of(base) for base in one.node.bases)
@@ -262,12 +273,12 @@ def _makers(node: ast.FunctionDef | ast.AsyncFunctionDef) -> set[str]:
 
 
 def _holds(node: ast.ClassDef, name: str) -> bool:
-    """Whether a class body gives all its objects one list or dict of this name."""
+    """Whether a class body gives all its objects one list, dict or iterator of this name."""
     for part in node.body:
         value = part.value if isinstance(part, (ast.Assign, ast.AnnAssign)) else None
         targets = part.targets if isinstance(part, ast.Assign) else [getattr(part, "target", None)]
         is_named = any(isinstance(target, ast.Name) and target.id == name for target in targets)
-        if is_named and value is not None and is_container(value):
+        if is_named and value is not None and (is_container(value) or path_of(value)[0] in ("itertools", "iter")):
             return True
     return False
 

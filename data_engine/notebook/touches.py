@@ -238,8 +238,9 @@ class _Run(OwnCode):
             return self._partial(given)
         self._hand_over(given)
         self._ask(dotted, given)
-        if kinds.changes_module(dotted):
-            self.touch("may change", frozenset({("module", dotted.partition(".")[0])}), given.node)
+        module = given.first.text if dotted == "importlib.reload" else dotted if kinds.changes_module(dotted) else ""
+        if module:
+            self.touch("may change", frozenset({("module", module.partition(".")[0])}), given.node)
         if not self.undoing:
             self._set_up(dotted, given.node)
         if stream := kinds.draws_from(dotted, set(given.keywords)):
@@ -278,6 +279,8 @@ class _Run(OwnCode):
                 self.special(value, (name,), given.node)
         if dotted == "next":
             self.special(given.first, ("__next__",), given.node)
+            if given.first.kind == kinds.UNKNOWN and not given.first.is_instance:
+                self.touch("may use up", given.first.all, given.node)
 
     def _set_up(self, dotted: str, node: ast.Call) -> None:
         """Note what a function sets up or seeds for the whole process; what stands at module level is kept."""
@@ -414,7 +417,7 @@ class _Run(OwnCode):
                 self.consume(value, given.node, surely=name == "join")
         if name == "__new__":
             return Value()
-        if codes := list(self.methods(base, name)) or (list(base.code) if base.is_instance else []):
+        if codes := self._codes_of(base, name):
             with self.led_by(given.node):
                 return join([self.call(code, given.arguments, given.keywords) for code in codes])
         changes = self._change_object(base, name, given)
@@ -427,6 +430,13 @@ class _Run(OwnCode):
         if changes is not False or name in ("split", "sample"):
             self._train(base, given.node)
         return _result_of_method(base, name, given)
+
+    def _codes_of(self, base: Value, name: str) -> list[Code]:
+        """What a method runs of the notebook's classes, or of the functions that the object was given."""
+        codes = list(self.methods(base, name))
+        if not codes and base.is_instance:
+            codes = list(self.methods(base, "run")) if name == "start" else list(base.code)  # a thread
+        return codes
 
     def _change_object(self, base: Value, name: str, given: Given) -> bool | None:
         """Note what a method may do to its own object; tell whether it changes it, None where nobody knows."""
@@ -493,5 +503,5 @@ def _result_of_method(base: Value, name: str, given: Given) -> Value:
         return Value(kind, base.all)
     if kind in _KEEPS_PARTS:
         return Value(kind, base.origins, base.held)
-    nobody_knows = kind == base.kind == kinds.UNKNOWN
+    nobody_knows = kind == base.kind == kinds.UNKNOWN and name != "copy"
     return Value(kind, base.all if nobody_knows else NONE, base.all | given.all)
