@@ -373,26 +373,37 @@ def _may_set_up_imported(
 ) -> bool:
     """The same of a call of what is imported; of an unknown module that is needed, any that does not plainly look."""
     imported = statements.reaching(path[0], statement.index)[0][0].names.imports[path[0]]
-    package = statements.packages[imported.partition(".")[0]]
     if imported.startswith("duckdb"):
         return False  # followed: see `touches.py`
-    method = path[-2]
-    name = imported if len(path) == 2 else f"{imported}.{method}"
+    name = imported if len(path) == 2 else f"{imported}.{path[-2]}"
     looks = effects.only_looks(name.rpartition(".")[2], text)
-    module = imported.rpartition(".")[0] or imported
-    if len(path) <= 3 and not is_known_package(imported) and not looks and not effects.only_shows(name):
-        is_needed_itself = len(path) == 2 and path[0] in selection.followed
-        siblings = (
-            ()
-            if is_needed_itself
-            else (owner for owner, other in package if owner.names.imports[other].startswith(module))
-        )
-        if any(owner.index in selection.taken for owner in siblings):
-            return True
+    if not looks and _changes_its_module(statements, statement, path, imported, selection):
+        return not effects.only_shows(name)
     if len(path) == 2:
         return effects.sounds_like_setup(imported)
     made, _, method_of_it = statements.resolve(path, statement).partition("().")
     if method_of_it and made_by(made) in VALUES:
         return False
+    package = statements.packages[imported.partition(".")[0]]
     is_needed = any(importer.index in selection.taken for importer, _ in package)
     return is_needed and not looks and effects.sounds_like_setup(name)
+
+
+def _changes_its_module(
+    statements: Statements, statement: Statement, path: Path, imported: str, selection: Selection
+) -> bool:
+    """Whether a call may change an unknown module that is needed: one that is about no object of the notebook."""
+    is_needed_itself = len(path) == 2 and path[0] in selection.followed
+    if len(path) > 3 or is_needed_itself or is_known_package(imported) or _is_given_names(statement, path):
+        return False
+    module = imported.rpartition(".")[0] or imported
+    package = statements.packages[imported.partition(".")[0]]
+    siblings = (owner for owner, other in package if owner.names.imports[other].startswith(module))
+    return any(owner.index in selection.taken for owner in siblings)
+
+
+def _is_given_names(statement: Statement, path: Path) -> bool:
+    """Whether a call is given objects of the notebook, so that it is about those."""
+    calls = (call for other, call, _ in statement.names.calls if other == path)
+    values = (value for call in calls for value in (*call.args, *(keyword.value for keyword in call.keywords)))
+    return any(isinstance(part, ast.Name) for value in values for part in ast.walk(value))

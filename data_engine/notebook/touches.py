@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
 
-from data_engine.notebook import effects, kinds
+from data_engine.notebook import effects, kinds, streams
 from data_engine.notebook.bindings import named
 from data_engine.notebook.files_named import (
     names_in,
@@ -22,32 +22,23 @@ from data_engine.notebook.files_named import (
     written_by_shell,
     written_by_sql,
 )
-from data_engine.notebook.own_code import Given, OwnCode
+from data_engine.notebook.own_code import Given
+from data_engine.notebook.results import DUCKDB, QUERIES, Results, result_of_method
 from data_engine.notebook.shapes import first_text, path_of, texts_in
 from data_engine.notebook.statements import END, FUNCTIONS, Statement, Statements
 from data_engine.notebook.stores import Stores
 from data_engine.notebook.values import NOBODY_KNOWS, NONE, PLAIN, Code, Origin, Outcome, Value, element, join
 
 _RUNS_SHELL = re.compile(r"os\.(system|popen)|subprocess\.\w+")
-_QUERIES = frozenset({"sql", "query", "execute", "executemany", "executescript"})
 _PUTS_IN = frozenset("append appendleft extend extendleft add update insert setdefault put push __setitem__".split())
-_GIVES_ELEMENT = frozenset({"min", "max", "next", "getattr", "copy.copy", "functools.partial", "sum", "random.choice",
-     "heapq.heappop"})  # fmt: skip
 _CHANGED_KEYWORDS = frozenset({"out", "file", "stream"})
 """What a call is given to write into, by its keyword."""
 _SPREAD = 8
 """As many parameters as `*values` may fill."""
 _TIMERS = frozenset({"time", "timeit", "prun", "memit", "mprun", "lprun"})
 _TIMER_OPTIONS = re.compile(r"^(\s*-\w+(\s*\d+)?(?=\s))+\s*")
-_GIVE_ELEMENT = frozenset({"pop", "popleft", "popitem", "get", "setdefault"})
 _CHARTS = frozenset({"plot", "hist", "boxplot"})
-_KEEPS_PARTS = kinds.TABLES | kinds.TRAINED | {kinds.PLOT, kinds.RELATION}
-_NEW_LAST_PART = frozenset({"joinpath", "with_name"})
-DUCKDB = Value(kinds.RELATION, frozenset({("database", "duckdb")}))
-"""The database that `duckdb.sql()` and its like use."""
 _CHANGED = {kinds.ITERATOR: "uses up", kinds.STREAM: "draws from"}
-_SEEN_THROUGH = frozenset({"vars", "collections.ChainMap", "weakref.proxy"})
-"""What to change changes the object itself."""
 _ASKED = {
     "str": ("__str__", "__repr__"), "repr": ("__repr__",), "print": ("__str__", "__repr__"), "format": ("__format__", "__str__"),
     "len": ("__len__",), "bool": ("__bool__", "__len__"), "int": ("__int__",), "float": ("__float__",), "hash": ("__hash__",),
@@ -152,7 +143,7 @@ class Objects:
         return found
 
 
-class _Run(OwnCode):
+class _Run(Results):
     """Follows one statement, with all that it calls."""
 
     def called(self, node: ast.Call) -> Value:
@@ -235,21 +226,15 @@ class _Run(OwnCode):
         """A call of an imported or built-in function."""
         before = len(self.out.touches)
         if dotted in ("functools.partial", "functools.partialmethod") and given.first.code:
-            return self._partial(given)
+            return self.partial(given)
         self._hand_over(given)
         self._ask(dotted, given)
-        module = given.first.text if dotted == "importlib.reload" else dotted if kinds.changes_module(dotted) else ""
-        if module:
-            self.touch("may change", frozenset({("module", module.partition(".")[0])}), given.node)
-        if not self.undoing:
-            self._set_up(dotted, given.node)
-        if stream := kinds.draws_from(dotted, set(given.keywords)):
+        self._change_process(dotted, given)
+        if stream := streams.draws_from(dotted, set(given.keywords)):
             self.touch("draws from", frozenset({("stream", stream)}), given.node)
         if kinds.draws_a_chart(dotted):
             self.touch("changes", frozenset({kinds.CHART}), given.node)
             self.out.asks = self.out.asks or kinds.asks_the_chart(dotted, has_arguments=bool(given.values))
-        if seeded := kinds.seeds(dotted):
-            self.out.seeds.add(seeded)
         self._change_arguments(dotted, given)
         self._write_by_function(dotted, given)
         kind = kinds.made_by(dotted)
@@ -264,13 +249,7 @@ class _Run(OwnCode):
         if "." in dotted or kinds.iterates(dotted):
             for value in given.values:
                 self.consume(value, given.node, surely="." not in dotted)
-        return self._result_of_imported(dotted, kind, given)
-
-    def _partial(self, given: Given) -> Value:
-        """A function of the notebook that is given something already."""
-        rest, named = tuple(given.arguments[1:]), tuple(given.keywords.items())
-        codes = [replace(code, before=(*code.before, *rest), named=(*code.named, *named)) for code in given.first.code]
-        return replace(given.first, held=given.all, code=tuple(codes))
+        return self.result_of_imported(dotted, kind, given)
 
     def _ask(self, dotted: str, given: Given) -> None:
         """What `str`, `len`, `print` and their like run in the notebook's classes."""
@@ -282,68 +261,28 @@ class _Run(OwnCode):
             if given.first.kind == kinds.UNKNOWN and not given.first.is_instance:
                 self.touch("may use up", given.first.all, given.node)
 
-    def _set_up(self, dotted: str, node: ast.Call) -> None:
+    def _change_process(self, dotted: str, given: Given) -> None:
         """Note what a function sets up or seeds for the whole process; what stands at module level is kept."""
+        node = given.node
+        if seeded := streams.seeds(dotted):
+            self.out.seeds.add(seeded)
+        module = given.first.text if dotted == "importlib.reload" else dotted if kinds.changes_module(dotted) else ""
+        if module:
+            self.touch("may change", frozenset({("module", module.partition(".")[0])}), node)
+        if self.undoing:
+            return
         if dotted == "os.chdir":
             self.touch("changes the working directory", frozenset({("process", dotted)}), node)
-        elif self.around and (seeded := kinds.seeds(dotted)):
+        elif self.around and seeded:
             self.touch("seeds", frozenset({("seed", seeded)}), node)
         elif self.around and effects.is_setup(f"{dotted}()"):
             self.touch("sets up the process", frozenset({("process", dotted)}), node)
 
-    def _result_of_imported(self, dotted: str, kind: str, given: Given) -> Value:
-        if dotted in _GIVES_ELEMENT:
-            return replace(element(given.first), origins=given.first.all, code=given.first.code)
-        if dotted == "type" and given.first.is_instance:
-            return self.class_of(given.first)
-        if dotted in _SEEN_THROUGH and given.arguments:
-            return Value(kinds.CONTAINER, given.first.origins, given.all)
-        if dotted in ("vars", "locals"):
-            return Value(kinds.CONTAINER if self.around else kinds.GLOBALS)
-        how = kinds.shares_arguments(dotted)
-        if how == "view":
-            return Value(kinds.ARRAY, given.first.all)
-        if how == "parts" and kind == kinds.FRAME:
-            return self._frame_of(given)
-        reach = given.exposed | self._learns_with(dotted, given)
-        held = reach if how == "parts" else NONE
-        if kind == kinds.CONNECTION:
-            return Value(kind, NONE, held, text=given.first.text or given.named_texts.get("database", ""))
-        if kind == kinds.RELATION:
-            return DUCKDB
-        if kind == kinds.PLAIN and dotted.startswith(("pathlib.", "os.path.", "os.fspath", "str")):
-            return Value(
-                kind, NONE, held, text="/".join(text or "*" for text in given.texts) if any(given.texts) else ""
-            )
-        if kind != kinds.UNKNOWN:
-            return Value(kind, NONE, held)
-        is_open = "." in dotted and not kinds.leaves_arguments_alone(dotted)
-        return Value(kind, reach if is_open else NONE, held, code=given.code)
-
-    def _frame_of(self, given: Given) -> Value:
-        """A frame, which copies lists of plain data; of what is not its data it only has labels."""
-        found = (value for value in (given.first, given.keywords.get("data")) if value is not None)
-        data = next((value for value in found if value is not NOBODY_KNOWS), PLAIN)
-        is_copied = data.kind == kinds.CONTAINER and "copy" not in given.keywords
-        is_copied = is_copied and all(self.kind_of(each) in kinds.VALUES for each in data.held)
-        held = NONE if is_copied else data.all
-        return Value(kinds.FRAME, NONE, held, labels=given.exposed - held)
-
-    def _learns_with(self, dotted: str, given: Given) -> frozenset[Origin]:
-        """What an estimator holds besides what it is given: leave to overwrite its data, the stream it draws from."""
-        found = NONE
-        if kinds.overwrites(dotted, given.denied):
-            found |= {kinds.OVERWRITES}
-            self.touch("may change", given.first.all, given.node)
-        if kinds.trains_by_chance(dotted, set(given.keywords)):
-            found |= {kinds.GLOBAL_STREAM}
-        return found
-
     def _train(self, value: Value, node: ast.Call) -> None:
         """Note the streams that an estimator draws from as it is trained."""
         if value.kind in kinds.TRAINED:
-            streams = (each for each in value.held if self.kind_of(each) == kinds.STREAM)
-            self.touch("draws from", frozenset(streams), node)
+            drawn = (each for each in value.held if self.kind_of(each) == kinds.STREAM)
+            self.touch("draws from", frozenset(drawn), node)
 
     def _change_arguments(self, dotted: str, given: Given) -> None:
         """Note what an imported function may do to what it is given."""
@@ -394,7 +333,7 @@ class _Run(OwnCode):
 
     def _query(self, database: Value, name: str, given: Given) -> None:
         """Note what an SQL text does to a database, and to the file that it lies in."""
-        if name in _QUERIES:
+        if name in QUERIES:
             text = given.first.text
             self._write(written_by_sql(text), given.node)
             if not effects.looks(text):
@@ -422,14 +361,14 @@ class _Run(OwnCode):
                 return join([self.call(code, given.arguments, given.keywords) for code in codes])
         changes = self._change_object(base, name, given)
         self._change_by_method(base, name, given)
-        if stream := kinds.draws_by_method(base.kind, name, given.keywords):
+        if stream := streams.draws_by_method(base.kind, name, given.keywords):
             self.touch("draws from", frozenset({("stream", stream)}), given.node)
         self._write_by_method(base, name, given)
         if base.kind in (kinds.CONTAINER, kinds.DEFAULTS, kinds.UNKNOWN) and name in _PUTS_IN:
             self.put_in(path_of(given.node.func)[0], base, given.all)
         if changes is not False or name in ("split", "sample"):
             self._train(base, given.node)
-        return _result_of_method(base, name, given)
+        return result_of_method(base, name, given)
 
     def _codes_of(self, base: Value, name: str) -> list[Code]:
         """What a method runs of the notebook's classes, or of the functions that the object was given."""
@@ -480,28 +419,3 @@ def _may_change_arguments(dotted: str) -> bool:
     """Whether nobody knows that it leaves them alone: a function of another package, which makes no object of a class."""
     makes_object = dotted.rpartition(".")[2][:1].isupper()
     return "." in dotted and not makes_object and not kinds.leaves_arguments_alone(dotted)
-
-
-def _result_of_method(base: Value, name: str, given: Given) -> Value:
-    if base.kind in (kinds.CONTAINER, kinds.DEFAULTS) and name in _GIVE_ELEMENT:
-        return join([element(base), *given.arguments[1:]])
-    if base.kind == kinds.STREAM and name in ("sample", "choice", "choices"):
-        return Value(kinds.UNKNOWN, NONE, given.all)
-    if base.kind == kinds.CONNECTION:
-        if name in ("cursor", "connect", "begin", "raw_connection"):
-            return base
-        if name in _QUERIES and effects.looks(given.first.text):
-            return Value(kinds.RELATION)
-    if base.kind == kinds.PLAIN and name in _NEW_LAST_PART:
-        return Value(kinds.PLAIN, text=f"{base.text or '*'}/{given.first.text or '*'}")
-    if base.kind == kinds.PLAIN and name == "with_suffix":
-        return Value(kinds.PLAIN, text=f"{base.text.rpartition('.')[0] or base.text or '*'}{given.first.text}")
-    kind, shares = kinds.result_of(base.kind, name)
-    if not (shares or (name == "astype" and "copy" in given.keywords)):
-        return Value(kind, text=base.text if kind == kinds.PLAIN else "")
-    if base.kind == kinds.PLOT and kind == kinds.DATA:
-        return Value(kind, base.all)
-    if kind in _KEEPS_PARTS:
-        return Value(kind, base.origins, base.held)
-    nobody_knows = kind == base.kind == kinds.UNKNOWN and name != "copy"
-    return Value(kind, base.all if nobody_knows else NONE, base.all | given.all)
