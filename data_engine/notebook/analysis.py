@@ -247,7 +247,7 @@ class _Visitor(ScopeTracker):
             self.note_await(node.lineno)
         undoes = False
         for item in node.items:
-            undoes = undoes or not _UNDOING_WITHS.isdisjoint(path_of(item.context_expr))
+            undoes = undoes or not UNDOING_WITHS.isdisjoint(path_of(item.context_expr))
             self.undoing += undoes
             self.visit(item.context_expr)
             self.undoing -= undoes
@@ -451,7 +451,7 @@ class _Visitor(ScopeTracker):
         self.visit(node.value)
 
 
-_UNDOING_WITHS = frozenset({"catch_warnings", "localcontext", "Config", "StringCache", "option_context", "errstate"})
+UNDOING_WITHS = frozenset({"catch_warnings", "localcontext", "Config", "StringCache", "option_context", "errstate"})
 _NAME_PROBES = frozenset({"globals", "locals", "dir", "vars"})
 _NAME_ERRORS = frozenset({"NameError"})
 _IMPORT_ERRORS = frozenset({"ImportError", "Exception", "BaseException"})

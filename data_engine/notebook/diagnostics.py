@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from data_engine.notebook import effects
-from data_engine.notebook.kinds import VALUES, made_by
+from data_engine.notebook.kinds import VALUES, is_known_package, made_by
 from data_engine.notebook.names import HINT, LOAD, Path
 from data_engine.notebook.shapes import texts_in
 from data_engine.notebook.statements import DEFINITIONS, Statement, Statements
@@ -198,6 +198,34 @@ def forbidden(statements: Statements, statement: Statement, want: Want | None) -
             return
 
 
+def looked_up(statements: Statements, statement: Statement) -> set[str]:
+    """The names that a statement with `globals()` may look up: those of its texts, and those that begin or end with one."""
+    names = statement.names
+    if "globals" not in names.now and "globals" not in names.later:
+        return set()
+    texts = {text for text in texts_in(statement.node) if len(text) > 1}
+    return {
+        name
+        for name in statements.events
+        if name in texts or any(len(text) > 2 and (name.startswith(text) or name.endswith(text)) for text in texts)
+    }
+
+
+def _about_lookups(statements: Statements, statement: Statement) -> Iterator[Diagnostic]:
+    """What nobody can follow: names that are looked up by a text which does not stand there."""
+    if "globals" not in statement.names.now and "globals" not in statement.names.later:
+        return
+    texts = [text for text in texts_in(statement.node) if text.isidentifier()]
+    for part in ast.walk(statement.node):
+        is_call = isinstance(part, ast.Call) and isinstance(part.func, ast.Name) and part.func.id == "globals"
+        if is_call and not texts:
+            what = "globals() looks up names that nothing tells, and production has only those that build() needs otherwise"
+            yield Diagnostic(
+                what, statement.number, part.lineno, "put `#| keep` at the top of the cells that define them"
+            )
+            return
+
+
 def _around_magic(node: ast.stmt, name: str) -> str:
     """What of the block around a magic gives a name that the magic itself does not, "" when the magic does."""
     if not isinstance(node, (ast.For, ast.AsyncFor, ast.While, ast.With, ast.If, ast.Try)):
@@ -224,6 +252,7 @@ def warnings_of(statements: Statements, selection: Selection) -> Iterator[Diagno
         if statement.index in selection.taken:
             why = selection.taken[statement.index]
             yield from _about_input(statements, statement, why)
+            yield from _about_lookups(statements, statement)
             if statement.number > build and (name := selection.changed.get(statement.index)):
                 what = f"`{name}` is changed in place below build(), in production too"
                 yield Diagnostic(
@@ -321,10 +350,7 @@ def _about_left_out(statements: Statements, statement: Statement, selection: Sel
         what = "a notebook has no package to import from relatively; the import is left out"
         yield Diagnostic(what, number, statement.names.relative_line, _FULL_NAME)
     for path, line, text in statement.names.bare:
-        if statements.resolve(path, statement) == "os.chdir()":
-            fix = "write paths relative to the flow_modules folder: every run starts there"
-            yield Diagnostic("`os.chdir(...)` is left out", number, line, fix)
-        elif _may_set_up(statements, statement, path, text, selection):
+        if _may_set_up(statements, statement, path, text, selection):
             yield Diagnostic(
                 f"`{effects.dotted(path[:-1])}(...)` is left out: nothing tells what the call changes, so production does not make it",
                 number,
@@ -338,21 +364,46 @@ def _may_set_up(statements: Statements, statement: Statement, path: Path, text: 
     owners = statements.reaching(path[0], statement.index)[0]
     if not owners:
         return False
-    owner = owners[0]
-    taken = selection.taken
-    method = path[-2]
-    if path[0] in owner.names.imports:
-        if len(path) == 2:
-            return effects.sounds_like_setup(owner.names.imports[path[0]])
-        made, _, method_of_it = statements.resolve(path, statement).partition("().")
-        if method_of_it and made_by(made) in VALUES:
-            return False
-        package = statements.packages[owner.names.imports[path[0]].partition(".")[0]]
-        is_needed = any(importer.index in taken for importer, _ in package)
-        return (
-            is_needed
-            and not effects.only_looks(method, text)
-            and effects.sounds_like_setup(f"{owner.names.imports[path[0]]}.{method}")
-        )
-    done = statements.done_by(path[0], statement.index) if len(path) == 2 and owner.index not in taken else set()
-    return "setup" in done and "flow" not in done
+    is_imported = path[0] in owners[0].names.imports
+    return is_imported and _may_set_up_imported(statements, statement, path, text, selection)
+
+
+def _may_set_up_imported(
+    statements: Statements, statement: Statement, path: Path, text: str, selection: Selection
+) -> bool:
+    """The same of a call of what is imported; of an unknown module that is needed, any that does not plainly look."""
+    imported = statements.reaching(path[0], statement.index)[0][0].names.imports[path[0]]
+    if imported.startswith("duckdb"):
+        return False  # followed: see `touches.py`
+    name = imported if len(path) == 2 else f"{imported}.{path[-2]}"
+    looks = effects.only_looks(name.rpartition(".")[2], text)
+    if not looks and _changes_its_module(statements, statement, path, imported, selection):
+        return not effects.only_shows(name)
+    if len(path) == 2:
+        return effects.sounds_like_setup(imported)
+    made, _, method_of_it = statements.resolve(path, statement).partition("().")
+    if method_of_it and made_by(made) in VALUES:
+        return False
+    package = statements.packages[imported.partition(".")[0]]
+    is_needed = any(importer.index in selection.taken for importer, _ in package)
+    return is_needed and not looks and effects.sounds_like_setup(name)
+
+
+def _changes_its_module(
+    statements: Statements, statement: Statement, path: Path, imported: str, selection: Selection
+) -> bool:
+    """Whether a call may change an unknown module that is needed: one that is about no object of the notebook."""
+    is_needed_itself = len(path) == 2 and path[0] in selection.followed
+    if len(path) > 3 or is_needed_itself or is_known_package(imported) or _is_given_names(statement, path):
+        return False
+    module = imported.rpartition(".")[0] or imported
+    package = statements.packages[imported.partition(".")[0]]
+    siblings = (owner for owner, other in package if owner.names.imports[other].startswith(module))
+    return any(owner.index in selection.taken for owner in siblings)
+
+
+def _is_given_names(statement: Statement, path: Path) -> bool:
+    """Whether a call is given objects of the notebook, so that it is about those."""
+    calls = (call for other, call, _ in statement.names.calls if other == path)
+    values = (value for call in calls for value in (*call.args, *(keyword.value for keyword in call.keywords)))
+    return any(isinstance(part, ast.Name) for value in values for part in ast.walk(value))

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 _SETUP = re.compile(
     r"""
-      os\.environ(\[\])?\ =  |  os\.environ\.(update|setdefault|pop|popitem|clear)\(\)  |  os\.(putenv|unsetenv|umask)\(\)
+      os\.environ(\[\])?\ =  |  os\.environ\.(update|setdefault|pop|popitem|clear|__setitem__)\(\)  |  os\.(putenv|unsetenv|umask)\(\)
     | (.+\.)?load_dotenv\(\)  |  site\.addsitedir\(\)
     | sys\.path(\[\])?\ =  |  sys\.path\.(append|insert|extend|remove|clear|pop|sort|reverse)\(\)
     | sys\.(setrecursionlimit|setswitchinterval|set_int_max_str_digits)\(\)
@@ -77,9 +77,18 @@ _READERS = frozenset(
 _FILLERS = frozenset({"read_string", "read_dict", "read_file", "read_env"})
 """Methods that read into their own object, as those of a ConfigParser do."""
 _LOOKING_SQL = re.compile(r"\s*(select|from|with|describe|show|summarize|pragma|explain|values|table)\b", re.IGNORECASE)
+_CHANGING_SQL = re.compile(
+    r"\b(insert\s+(or\s+\w+\s+)?into|update\s+\S+\s+set|delete\s+from|merge\s+into|(nextval|setseed|setval)\s*\()|^\s*pragma\b[^=]*=",
+    re.IGNORECASE,
+)
+_QUOTED = re.compile(r"'(?:[^']|'')*'")
 _SETUP_VERB = re.compile(
     r"(set|setup|init|initiali[sz]e|config|configure|install|register|enable|disable|patch|use|login|connect|activate|load_extension)"
-    r"(_.*|$)|execute$|executemany$"
+    r"(_.*|$)|execute$|executemany$|seed(_.*|$)"
+)
+_SHOWS = re.compile(
+    r"(plot|draw|show|print|display|describe|summar|view|check|test|assert|compare|report|graph|visuali|hist|scatter|pprint|info)",
+    re.IGNORECASE,
 )
 _SHOW = frozenset(
     {"sympy", "seaborn", "plotly", "bokeh", "altair", "IPython", "ipywidgets", "tqdm", "rich", "hvplot", "holoviews"}
@@ -143,10 +152,31 @@ def only_looks(method: str, text: str) -> bool:
     if text == "inplace":
         return False
     if method in ("sql", "query", "execute"):
-        return _LOOKING_SQL.match(text) is not None
+        return looks(text)
     if method in _READERS:
         return True
     return method.startswith(("is_", "read_", "scan_", "plot_", "get_")) and method not in _FILLERS
+
+
+def looks(sql: str) -> bool:
+    """Whether an SQL text only looks into a database, all its statements.
+
+    Example:
+        >>> looks("select 1"), looks("with t as (select 1) insert into u select * from t"), looks("select 1; drop table u")
+        (True, False, False)
+    """
+    parts = [part for part in _QUOTED.sub("''", sql).split(";") if part.strip()]
+    return bool(parts) and all(_LOOKING_SQL.match(part) and not _CHANGING_SQL.search(part) for part in parts)
+
+
+def only_shows(imported: str) -> bool:
+    """Whether a package is there to show things, or a function of this name does.
+
+    Example:
+        >>> only_shows("rich.print"), only_shows("flow_helpers.charts.draw_year"), only_shows("flow_helpers.rates.load")
+        (True, True, False)
+    """
+    return imported.partition(".")[0] in _SHOW or _SHOWS.match(imported.rpartition(".")[2]) is not None
 
 
 def sounds_like_setup(imported: str) -> bool:

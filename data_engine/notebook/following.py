@@ -10,144 +10,25 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from data_engine.notebook import effects, kinds
+from data_engine.notebook import kinds
+from data_engine.notebook.analysis import UNDOING_WITHS
+from data_engine.notebook.bindings import Bindings
 from data_engine.notebook.shapes import path_of
-from data_engine.notebook.statements import END, FUNCTIONS, Statement
+from data_engine.notebook.statements import FUNCTIONS
 from data_engine.notebook.values import (
     NOBODY_KNOWS,
     NONE,
     PLAIN,
     Code,
-    Origin,
-    Outcome,
     OwnClass,
-    Touch,
     Value,
     element,
     join,
 )
 
 
-class Follower:
-    """Follows one statement; what its calls do is told by `called`."""
-
-    def __init__(
-        self,
-        value_of: Callable[[str, int], Value],
-        kind_of: Callable[[Origin], str],
-        plain_kind: Callable[[str], str],
-        statement: Statement,
-        out: Outcome,
-    ) -> None:
-        self.value_of = value_of
-        self.kind_of = kind_of
-        self.plain_kind = plain_kind
-        self.at = statement.index
-        self.owner = statement
-        self.out = out
-        self.env: dict[str, Value] = out.bound
-        self.around: list[Code] = []  # the functions it is in
-        self.globals: set[str] = set()
-        self.nonlocals: set[str] = set()
-        self.locals: set[str] = set()  # parameters and what the function at hand assigns
-        self.returns: list[Value] = []
-        self.branches = 0
-        self.place: tuple[int, str] | None = None  # the call in the statement that led here
-
-    # touches
-
-    def touch(self, verb: str, origins: frozenset[Origin], node: Any, text: str = "") -> None:
-        """Note that objects may be changed."""
-        if origins:
-            line, call = self.place or (node.lineno, text or shown(node))
-            self.out.touches.setdefault(Touch(verb, origins, line, call))
-
-    def consume(self, value: Value, node: Any, *, surely: bool = True) -> None:
-        """Note that a value is read to its end (`surely`), or handed to what may read or draw from it."""
-        if value.kind == kinds.ITERATOR:
-            self.touch("uses up", value.origins, node)
-        elif surely and value.kind == kinds.UNKNOWN and value.may_run_out:
-            self.touch("may use up", value.origins, node)
-        elif value.kind == kinds.STREAM:
-            self.touch("draws from", value.origins, node)
-
-    def lazy(self, before: int, parts: Iterable[Value], held: frozenset[Origin]) -> Value:
-        """An iterator over `parts`: to use it up is to use up those, and to do what making it has noted since `before`."""
-        done = (touch.origins for touch in list(self.out.touches)[before:])
-        inner = (part.origins for part in parts if part.kind == kinds.ITERATOR or part.may_run_out)
-        return Value(kinds.ITERATOR, NONE.union(*done, *inner), held)
-
-    # names
-
-    def lookup(self, name: str) -> Value:
-        """What a name means where it is read."""
-        if self.around and name not in self.globals:
-            if name in self.env and (name in self.locals or name not in self.nonlocals):
-                return self.env[name]
-            code = self.around[-1]
-            if code.env is not None and name in code.env:
-                value = code.env[name]
-                return replace(value, origins=value.origins | code.token)
-            if name in self.locals:
-                return NOBODY_KNOWS
-        elif not self.around and name in self.env:
-            value = self.env[name]
-            keeps = value.kind in (kinds.PLAIN, kinds.MODULE)
-            return value if keeps else replace(value, origins=value.origins | {(self.owner.index, name)})
-        return self.value_of(name, END if self.around and self.is_late() else self.at)
-
-    def is_late(self) -> bool:
-        """Whether the code at hand is only looked at, not called from its statement."""
-        return self.place is None
-
-    def store(self, name: str, value: Value, node: Any) -> None:
-        """Bind a name."""
-        if self.around and name in self.globals:
-            self.touch("sets", frozenset({("name", name)}), node, f"{name} =")
-        elif self.around and name in self.nonlocals:
-            self.touch("changes", self.around[-1].token, node, f"{name} =")
-        else:
-            known = self.env.get(name)
-            self.env[name] = join([known, value]) if known is not None and self.branches else value
-
-    def assign(self, target: Any, value: Value, source: Any = None) -> None:
-        if isinstance(target, ast.Name):
-            self.store(target.id, value, target)
-        elif isinstance(target, (ast.Tuple, ast.List)):
-            parts = source.elts if isinstance(source, (ast.Tuple, ast.List)) else ()
-            if len(parts) == len(target.elts) and not any(isinstance(part, ast.Starred) for part in target.elts):
-                for part, each in zip(target.elts, [self.eval(part) for part in parts], strict=True):
-                    self.assign(part, each)
-            else:
-                for part in target.elts:
-                    self.assign(part, element(value))
-        elif isinstance(target, ast.Starred):
-            self.assign(target.value, Value(kinds.CONTAINER, NONE, value.all))
-        else:
-            into = self.eval(target.value)
-            self.write(target)
-            if not (isinstance(target, ast.Subscript) and into.kind == kinds.FRAME):  # it takes a copy of a column
-                self.put_in(path_of(target)[0], into, value.all)
-
-    def put_in(self, root: str, into: Value, origins: frozenset[Origin]) -> None:
-        """Note that an object, and so what the name `root` leads to, holds these from now on."""
-        if root in self.env:
-            self.env[root] = replace(self.env[root], held=self.env[root].held | origins)
-        self.store_in(into.all if into.kind == kinds.UNKNOWN else into.origins, origins)
-
-    def store_in(self, into: frozenset[Origin], origins: frozenset[Origin]) -> None:
-        """Note that objects may hold these from now on."""
-        if into and origins:
-            self.out.stores.append((into, origins))
-
-    def write(self, target: Any) -> None:
-        """An attribute or element is assigned or deleted."""
-        value = self.eval(target.value)
-        if isinstance(target, ast.Subscript):
-            part = self.eval(target.slice)
-            if value.kind == kinds.GLOBALS:
-                self.touch("sets", frozenset({("name", part.text)} if part.text else {("text", "")}), target)
-        self.touch("changes", value.origins, target)
+class Follower(Bindings):
+    """Follows the parts of a statement; what its calls do is told by `called`."""
 
     # statements
 
@@ -188,21 +69,35 @@ class Follower:
         self.block([*node.body, *node.orelse])
 
     def _with(self, node: ast.With | ast.AsyncWith) -> None:
+        undone = 0
         for item in node.items:
+            is_undone = undoes(item.context_expr)
+            self.undoing += is_undone
+            undone += is_undone
             value = self.eval(item.context_expr)
+            entered = self.special(value, ("__enter__", "__aenter__"), item.context_expr)
+            self.special(value, ("__exit__", "__aexit__"), item.context_expr)
             if item.optional_vars is not None:
-                self.assign(item.optional_vars, value)
+                self.assign(item.optional_vars, value if entered is None else entered)
         for statement in node.body:
             self.statement(statement)
+        self.undoing -= undone
 
     def _definition(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
         defaults = [self.eval(part) for part in (*node.args.defaults, *node.args.kw_defaults) if part is not None]
-        for decorator in node.decorator_list:
-            self.eval(decorator)
-        held = NONE.union(*(value.all for value in defaults))
-        self.store(node.name, replace(self.function(node), held=held), node)
+        value = replace(self.function(node), held=NONE.union(*(value.all for value in defaults)))
+        for decorator in reversed(node.decorator_list):
+            value = self.decorated(decorator, value)
+        self.store(node.name, value, node)
 
     def _class(self, node: ast.ClassDef) -> None:
+        for part in (*node.decorator_list, *node.bases, *(keyword.value for keyword in node.keywords)):
+            self.eval(part)
+        if not self.around:
+            known, self.env = self.env, {}
+            for statement in node.body:
+                self.statement(statement)
+            self.env = known
         self.store(node.name, Value(kinds.FUNCTION, classes=() if self.around else (OwnClass(self.owner, node),)), node)
 
     def _return(self, node: ast.Return) -> None:
@@ -236,6 +131,8 @@ class Follower:
             return
         name = node.target.id
         value = self.lookup(name)
+        self.consume(added, node, surely=False)
+        self.special(value, ("__iadd__", "__ior__", "__isub__"), node, [added])
         if value.kind not in (kinds.PLAIN, kinds.POLARS, kinds.MODULE):
             self.touch("changes" if value.kind != kinds.UNKNOWN else "may change", value.origins, node, f"{name} +=")
         self.store_in(value.origins, added.all)
@@ -252,6 +149,36 @@ class Follower:
         for child in ast.iter_child_nodes(node):
             self.eval(child)
         return PLAIN
+
+    def _formatted(self, node: ast.JoinedStr) -> Value:
+        """An f-string, with "*" where it holds what nobody knows."""
+        parts = [self.eval(part.value if isinstance(part, ast.FormattedValue) else part) for part in node.values]
+        for part in parts:
+            self.special(part, ("__format__", "__str__", "__repr__"), node)
+        return Value(
+            kinds.PLAIN, text="".join(part.text if part.kind == kinds.PLAIN and part.text else "*" for part in parts)
+        )
+
+    def _starred(self, node: ast.Starred) -> Value:
+        value = self.eval(node.value)
+        self.consume(value, node.value)
+        return value
+
+    def _attribute(self, node: ast.Attribute) -> Value:
+        value = self.eval(node.value)
+        found = self.special(value, (node.attr,), node, maker="property")
+        if found is None:
+            self.special(value, ("__getattr__",), node, [PLAIN])
+        return self.attribute(value, node.attr) if found is None else found
+
+    def _bare(self, node: ast.Expr) -> None:
+        """An expression for itself: `first >> second` is there for what it does."""
+        self.eval(node.value)
+        if isinstance(node.value, ast.BinOp) and isinstance(node.value.op, (ast.RShift, ast.LShift)):
+            for part in (node.value.left, node.value.right):
+                value = self.eval(part)
+                if value.kind == kinds.UNKNOWN and not value.is_instance:
+                    self.touch("may change", value.all, node.value)
 
     def _children(self, node: Any) -> list[Value]:
         return [self.eval(child) for child in ast.iter_child_nodes(node) if isinstance(child, ast.expr)]
@@ -277,15 +204,32 @@ class Follower:
 
     def _combined(self, node: ast.BinOp | ast.Compare | ast.UnaryOp) -> Value:
         found = self._children(node)
+        if own := self._own_operator(node, found):
+            return own
         met = {value.kind for value in found}
-        if met == {kinds.PLAIN}:
-            return PLAIN
+        if met == {kinds.PLAIN} or (isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div) and found[1].text):
+            return _joined(node, found)
         for wanted in (kinds.POLARS, kinds.FRAME, kinds.DATA, kinds.ARRAY):
             if wanted in met:
                 return Value(wanted)
         if kinds.CONTAINER in met:
-            return Value(kinds.CONTAINER, NONE, NONE.union(*(value.held for value in found)))
+            return Value(kinds.CONTAINER, NONE, NONE.union(*(value.all for value in found)))
         return NOBODY_KNOWS
+
+    def _own_operator(self, node: ast.BinOp | ast.Compare | ast.UnaryOp, found: list[Value]) -> Value | None:
+        """What an operator runs in the notebook's classes; `in` also reads what it looks into."""
+        if isinstance(node, ast.Compare):
+            for operator, value in zip(node.ops, found[1:], strict=True):
+                is_asked = isinstance(operator, (ast.In, ast.NotIn))
+                if is_asked and self.special(value, ("__contains__",), node, [found[0]]) is None:
+                    self.consume(value, node, surely=False)
+        elif isinstance(node, ast.BinOp) and any(value.is_instance for value in found):
+            left, right = found
+            name = _OPERATORS[type(node.op)]
+            return self.special(left, (f"__{name}__",), node, [right]) or self.special(
+                right, (f"__r{name}__",), node, [left]
+            )
+        return None
 
     def attribute(self, value: Value, name: str) -> Value:
         if value.kind == kinds.MODULE:
@@ -305,7 +249,9 @@ class Follower:
 
     def _subscript(self, node: ast.Subscript) -> Value:
         value = self.eval(node.value)
-        self.eval(node.slice)
+        part = self.eval(node.slice)
+        if (found := self.special(value, ("__getitem__",), node, [part])) is not None:
+            return found
         if value.kind == kinds.DEFAULTS and isinstance(node.ctx, ast.Load):
             self.touch("may change", value.origins, node)
         if value.kind in kinds.TABLES:
@@ -382,7 +328,8 @@ class Follower:
     def function(self, node: Any) -> Value:
         """A function made here: what it shares with its surroundings has a token."""
         if not self.around:
-            return Value(kinds.FUNCTION, code=(Code(self.owner, node),))
+            token = frozenset({(self.at, "")}) if isinstance(node, ast.Lambda) and node.args.defaults else NONE
+            return Value(kinds.FUNCTION, token, code=(Code(self.owner, node, None, token),))
         token = frozenset({(self.at, "")}) | self.around[-1].token
         return Value(kinds.FUNCTION, token, code=(Code(self.owner, node, self.env, token),))
 
@@ -392,7 +339,7 @@ class Follower:
 
 
 _STATEMENTS: dict[type[ast.AST], Callable[[Follower, Any], object]] = {
-    ast.Expr: lambda follower, node: follower.eval(node.value),
+    ast.Expr: Follower._bare,
     ast.Assign: Follower._assignment,
     ast.AnnAssign: Follower._annotated,
     ast.AugAssign: Follower._augmented,
@@ -413,7 +360,8 @@ _EXPRESSIONS: dict[type[ast.AST], Callable[[Follower, Any], Value]] = {
     ast.Name: lambda follower, node: follower.lookup(node.id),
     ast.Constant: lambda _, node: Value(kinds.PLAIN, text=node.value) if isinstance(node.value, str) else PLAIN,
     ast.Call: lambda follower, node: follower.called(node),
-    ast.Attribute: lambda follower, node: follower.attribute(follower.eval(node.value), node.attr),
+    ast.Attribute: Follower._attribute,
+    ast.JoinedStr: Follower._formatted,
     ast.Subscript: Follower._subscript,
     **dict.fromkeys((ast.List, ast.Tuple, ast.Set, ast.Dict), Follower._display),
     **dict.fromkeys((ast.BinOp, ast.Compare, ast.UnaryOp), Follower._combined),
@@ -422,19 +370,31 @@ _EXPRESSIONS: dict[type[ast.AST], Callable[[Follower, Any], Value]] = {
     ast.Lambda: lambda follower, node: follower.function(node),
     **dict.fromkeys((ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp), Follower._comprehension),
     ast.NamedExpr: Follower._named,
-    **dict.fromkeys((ast.Await, ast.Starred), lambda follower, node: follower.eval(node.value)),
+    ast.Await: lambda follower, node: follower.eval(node.value),
+    ast.Starred: Follower._starred,
     ast.Yield: Follower._yield,
     ast.YieldFrom: Follower._yield_from,
 }
 """What each kind of expression may give; of any other, its parts are followed and it is plain."""
 
 
-def shown(node: Any) -> str:
-    if isinstance(node, ast.Call):
-        return f"{effects.dotted(path_of(node.func))}(...)"
-    if isinstance(node, (ast.Attribute, ast.Subscript)):
-        return f"{effects.dotted(path_of(node))} ="
-    return effects.dotted(path_of(node)) if isinstance(node, ast.expr) else type(node).__name__.lower()
+_OPERATORS = {
+    ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.MatMult: "matmul", ast.Div: "truediv", ast.FloorDiv: "floordiv", ast.Mod: "mod",
+    ast.Pow: "pow", ast.LShift: "lshift", ast.RShift: "rshift", ast.BitOr: "or", ast.BitAnd: "and", ast.BitXor: "xor",
+}  # fmt: skip
+
+
+def undoes(node: ast.expr) -> bool:
+    """Whether a `with` takes back what it sets up."""
+    return not UNDOING_WITHS.isdisjoint(path_of(node))
+
+
+def _joined(node: ast.BinOp | ast.Compare | ast.UnaryOp, found: list[Value]) -> Value:
+    """The text of `folder / name` or `folder + name`, with "*" for what nobody knows."""
+    if not isinstance(node, ast.BinOp) or not any(value.text for value in found):
+        return PLAIN
+    between = "/" if isinstance(node.op, ast.Div) else "" if isinstance(node.op, ast.Add) else None
+    return PLAIN if between is None else Value(kinds.PLAIN, text=between.join(value.text or "*" for value in found))
 
 
 def _given_by_turns(node: ast.expr) -> list[ast.expr | None]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Collection
 
 from data_engine.notebook import effects
 from data_engine.notebook.analysis import MUTATORS
@@ -16,16 +15,18 @@ from data_engine.notebook.analysis import MUTATORS
 UNKNOWN, PLAIN, CONTAINER, DEFAULTS = "unknown", "plain", "container", "defaultdict"
 FRAME, POLARS, ARRAY, DATA, PLOT = "frame", "polars", "array", "data", "plot"
 ESTIMATOR, PIPELINE, MODEL = "estimator", "pipeline", "model"
-ITERATOR, STREAM, CONNECTION, MODULE, GLOBALS, FUNCTION = (
+QUEUE, ITERATOR, STREAM, CONNECTION, RELATION, MODULE, GLOBALS, FUNCTION = (
+    "queue",
     "iterator",
     "stream",
     "connection",
+    "relation",
     "module",
     "globals",
     "function",
 )
 """Kinds: nobody knows, cannot change, list or dict, dict that makes entries, pandas, Polars, NumPy, pandas or NumPy, chart,
-scikit-learn, trains its steps with itself, statsmodels, used up as it is read, gives random numbers, database, imported,
+scikit-learn, trains its steps with itself, statsmodels, queue, used up as it is read, gives random numbers, database, its answer, imported,
 `globals()`, function."""
 TABLES = frozenset({FRAME, ARRAY, DATA})
 TRAINED = frozenset({ESTIMATOR, PIPELINE, MODEL})
@@ -35,7 +36,7 @@ VALUES = TABLES | {PLAIN, POLARS, PLOT}
 _MADE = [
     (re.compile(pattern, re.VERBOSE), kind)
     for pattern, kind in (
-        (r"(numpy\.)?random\.(default_rng|RandomState|Generator|Random|SystemRandom)|sklearn\.utils\.check_random_state", STREAM),
+        (r"(numpy\.)?random\.(default_rng|RandomState|Generator|Random|SystemRandom|SeedSequence)|sklearn\.utils\.check_random_state", STREAM),
         (r"pandas\.(tseries\.\w+\.)?(Timestamp|Timedelta|Period|DateOffset|NaT|isna|isnull)|pandas\.api\..*", PLAIN),
         (r"(pandas|geopandas)(\.\w+)*|seaborn\.load_dataset|(plotly\.express|vega_datasets)\.data\.\w+", FRAME),
         (r"polars(\.\w+)*", POLARS),
@@ -49,8 +50,11 @@ _MADE = [
         (r"statsmodels(\.\w+)*\.[a-z]\w*", DATA),
         (r"sklearn(\.\w+)*\.(?!cross_validate$|make_scorer$)(?!gen_)[a-z]\w*", DATA),
         (r"(sqlite3|duckdb|psycopg2?|pymysql|pyodbc|oracledb)\.connect|sqlalchemy\.create_engine", CONNECTION),
+        (r"duckdb\.(sql|query|execute|table|view|values|from_\w+|read_\w+|query_df)", RELATION),
         (r"collections\.defaultdict", DEFAULTS),
+        (r"(queue|asyncio|multiprocessing)\.(\w*Queue)", QUEUE),
         (r"collections\.(deque|Counter|OrderedDict)", CONTAINER),
+        (r"re\.finditer|os\.(scandir|f?walk)|glob\.iglob", ITERATOR),
         (r"(csv\.(reader|DictReader)|itertools\.\w+|io\.(StringIO|BytesIO)|(io\.|gzip\.|bz2\.|lzma\.|codecs\.)?open)", ITERATOR),
         (r"(datetime|pathlib|decimal|fractions|math|re|uuid|zoneinfo|time|operator|statistics|hashlib|os|string|data_engine)(\.\w+)*", PLAIN),
     )
@@ -66,26 +70,47 @@ _BUILTINS = {
     "globals": GLOBALS,
 }  # fmt: skip
 _FRAME_MAKERS = frozenset({"to_pandas", "fetchdf", "to_frame"})
+_RELATES = frozenset(
+    {
+        "filter",
+        "project",
+        "select",
+        "order",
+        "sort",
+        "limit",
+        "join",
+        "aggregate",
+        "set_alias",
+        "query",
+        "union",
+        "distinct",
+    }
+)
 
 CHANGERS = {
-    FRAME: frozenset({"insert", "pop", "update", "__setitem__", "__delitem__", "isetitem"}),
+    FRAME: frozenset({"insert", "pop", "update", "append", "extend", "__setitem__", "__delitem__", "isetitem"}),
     POLARS: frozenset(
-        {"insert_column", "replace_column", "drop_in_place", "extend", "append", "insert_at_idx", "hstack", "__setitem__"}
+        {"insert_column", "replace_column", "drop_in_place", "extend", "append", "insert_at_idx", "hstack", "__setitem__", "register",
+         "register_many", "register_globals", "unregister"}
     ),
     ARRAY: frozenset({"sort", "fill", "put", "itemset", "resize", "partition", "setflags", "setfield"}),
     CONTAINER: MUTATORS,
     DEFAULTS: MUTATORS,
     PLAIN: frozenset(),
-    FUNCTION: frozenset(),
+    FUNCTION: frozenset({"register", "cache_clear"}),
     GLOBALS: MUTATORS,
+    RELATION: frozenset(
+        {"create", "create_view", "to_table", "to_view", "insert", "insert_into", "fetchone", "fetchmany", "fetch_record_batch"}
+    ),
 }  # fmt: skip
 """Of the kinds that are wholly known: the methods that change the object. All others read."""
 CHANGERS[DATA] = CHANGERS[FRAME] | CHANGERS[ARRAY] | MUTATORS
 
 READERS = {
     PLOT: frozenset(),
-    STREAM: frozenset({"bit_generator", "getstate", "get_state"}),
-    ITERATOR: frozenset({"close", "fileno", "name", "getvalue", "getbuffer", "tell"}),
+    QUEUE: frozenset({"qsize", "empty", "full", "maxsize"}),
+    STREAM: frozenset({"bit_generator", "getstate", "get_state", "generate_state", "entropy"}),
+    ITERATOR: frozenset({"fileno", "name", "getvalue", "getbuffer", "tell"}),
 }  # fmt: skip
 """Of the kinds of which any other method changes the object: those that only read."""
 _TRAINS = re.compile(
@@ -128,6 +153,7 @@ _ESTIMATOR_ONLY = frozenset(
 _CHANGES_ARGUMENT = re.compile(
     r"""
       (numpy\.)?random\.shuffle | numpy\.(fill_diagonal|put|place|copyto|putmask|put_along_axis|\w+\.at)
+    | numpy\.ndarray\.(sort|fill|put|itemset|resize|partition) | operator\.(setitem|delitem|i(add|and|concat|or|sub|mul|xor))
     | heapq\.\w+ | bisect\.insort\w* | (random|numpy\.random)\.setstate | pickle\.load | json\.load
     | torch\.nn\.init\.\w+ | scipy\.linalg\.\w+_inplace
     """,
@@ -141,30 +167,13 @@ _PURE = (
        "geopandas", "shapely", "hvplot", "holoviews", "plotnine", "great_tables", "tabulate", "rich", "pprint", "pydantic",
        "dateutil", "openpyxl", "xlsxwriter", "yaml", "toml", "tomli", "graphviz", "wordcloud", "yellowbrick", "shap", "cycler"}
 )  # fmt: skip
+_OUT_BEHIND = re.compile(
+    r"numpy\.((?P<two>add|subtract|multiply|divide|true_divide|floor_divide|power|maximum|minimum|mod|remainder|logical_\w+)"
+    r"|sqrt|exp|log|log1p|expm1|abs|absolute|negative|square|sign|floor|ceil|rint|sin|cos|tanh)"
+)
 _VIEWS = re.compile(
-    r"numpy\.(as\w*array|ravel|reshape|squeeze|transpose|atleast_\dd|broadcast_to|diagonal|expand_dims|swapaxes|moveaxis"
+    r"memoryview|numpy\.(frombuffer|nditer|lib\.stride_tricks\.\w+|as\w*array|ravel|reshape|squeeze|transpose|atleast_\dd|broadcast_to|diagonal|expand_dims|swapaxes|moveaxis"
     r"|\w*split|real|imag|flip\w*|rot90)|sklearn(\.\w+)*\.(check_(?!random_state|cv)\w+|column_or_1d|indexable|as_float_array)"
-)
-_DRAWS = re.compile(
-    r"""(?P<numpy>numpy\.random)\.(?!seed$|default_rng$|RandomState$|Generator$|get_state$|set_state$|SeedSequence$|[A-Z])\w+
-    | (?P<random>random)\.(?!seed$|getstate$|setstate$|[A-Z])\w+
-    | (?P<torch>torch)\.(?:rand\w*|normal|multinomial|bernoulli|poisson)
-    | (?P<state>sklearn\.(?:\w+\.(?:train_test_split|shuffle|resample|permutation_\w+|k_means|kmeans_plusplus)|datasets\.make_\w+)
-        |scipy\.stats\.\w+\.rvs|statsmodels(?:\.\w+)*\.arma_generate_sample
-        |seaborn\.(?:regplot|lmplot|residplot|barplot|pointplot|lineplot|stripplot|catplot|relplot|jointplot|pairplot))""",
-    re.VERBOSE,
-)
-_DRAWS_NOTHING = re.compile(
-    r"""
-      sklearn\.(preprocessing|feature_extraction|naive_bayes|neighbors|compose|isotonic|discriminant_analysis|kernel_ridge
-        |cross_decomposition|pipeline|metrics|feature_selection|gaussian_process|covariance\.\w*(Covariance|Wolf|OAS|Lasso\w*))(\.\w+)*
-        (?<!QuantileTransformer)(?<!KBinsDiscretizer)
-    | sklearn(\.\w+)*\.((Multi\w*|Group|MultiTask|Bayesian)?(Linear|Logistic|Ridge|Lasso|Lars|Elastic|Huber|Quantile|Poisson|Gamma|Tweedie|ARD)
-        (?!SVC|SVR)\w*|\w*Ridge\w*|(Nu)?SV[CR]|OneClassSVM|\w*(Voting|Stacking|Search|OneVs|Calibrated|Output|Target|SelfTraining)\w*
-        |(Simple|KNN)Imputer|H?DBSCAN|Agglomerat\w*|FeatureAgg\w*|MeanShift|OPTICS|Birch|Isomap|\w*(KFold|LeaveOne|LeaveP|TimeSeries)\w*
-        |Dummy(?!Classifier)\w*|clone|make_column_transformer)
-    """,
-    re.VERBOSE,
 )
 _CHART_READERS = re.compile(r"(get|to|write|is|has)_|(show|display|savefig|save|print_figure)$")
 _ASKS_THE_CHART = re.compile(r"matplotlib\.pyplot\.(axis|[xyr]lim|[xy]ticks|gca|gcf|gci|get_\w+)")
@@ -172,18 +181,9 @@ CHART = ("chart", "matplotlib.pyplot")
 """What stands for the chart at hand, into which a cell draws."""
 OVERWRITES = ("overwrites", "")
 """What an estimator holds that may write into the data it is given."""
-GLOBAL_STREAM = ("stream", "numpy.random")
-"""What stands for the numbers that NumPy gives to the whole process; scikit-learn and SciPy draw from it too."""
-_SEEDS = re.compile(r"(numpy\.random|random|torch|polars)\.(seed|manual_seed|set_random_seed|set_state|setstate)")
-_SEEDED = frozenset({"random_state", "rng"})
-_DRAWS_BY_METHOD = {
-    (FRAME, "sample"): (frozenset({"random_state"}), "numpy.random"),
-    (POLARS, "sample"): (frozenset({"seed"}), "polars"),
-    (POLARS, "shuffle"): (frozenset({"seed"}), "polars"),
-    **dict.fromkeys((("", "rvs"), ("", "generate_sample"), ("", "simulate")), (_SEEDED, "numpy.random")),
-}
-"""The keywords that seed a method and the stream that it draws from without them; "" for objects of any kind."""
-_STREAMS = {"numpy": "numpy.random", "random": "random", "torch": "torch", "state": "numpy.random"}
+_DEEP_COPIES = frozenset(
+    {"copy.deepcopy", "json.dumps", "json.loads", "json.load", "pickle.dumps", "pickle.loads", "pickle.load"}
+)
 _KEPT_PARTS = re.compile(
     r"(pandas|geopandas)\.(DataFrame|Series|Index|concat|MultiIndex)\b.*|numpy\.(asarray|array)|copy\.copy"
 )
@@ -220,6 +220,7 @@ def result_of(kind: str, method: str) -> tuple[str, bool]:
     """
     if kind == FRAME:
         known = {"to_numpy": ARRAY, "to_dict": CONTAINER, "to_list": CONTAINER, "tolist": CONTAINER}
+        known |= dict.fromkeys(("itertuples", "iterrows"), ITERATOR)
         return known.get(method, FRAME), method in ("to_numpy", "pipe")
     if kind == POLARS:
         known = {"to_dict": CONTAINER, "to_dicts": CONTAINER, "to_list": CONTAINER, "rows": CONTAINER, "item": PLAIN}
@@ -229,7 +230,8 @@ def result_of(kind: str, method: str) -> tuple[str, bool]:
         shares = method in ("reshape", "ravel", "view", "transpose", "squeeze", "swapaxes", "diagonal")
         return (CONTAINER if method == "tolist" else ARRAY), shares
     if kind == PLAIN:
-        return (CONTAINER if method in ("split", "splitlines", "rsplit") else PLAIN), False
+        found = dict.fromkeys(("split", "splitlines", "rsplit"), CONTAINER)
+        return (found | dict.fromkeys(("iterdir", "glob", "rglob", "finditer"), ITERATOR)).get(method, PLAIN), False
     if kind == DATA:
         known = {"to_dict": CONTAINER, "to_list": CONTAINER, "tolist": CONTAINER}
         return known.get(method, DATA), method == "to_numpy" or result_of(ARRAY, method)[1]
@@ -239,6 +241,10 @@ def result_of(kind: str, method: str) -> tuple[str, bool]:
         return (kind, True) if _TRAINS.match(method) and not method.startswith("fit_") else (DATA, False)
     if kind == STREAM:
         return ARRAY, False
+    if kind == RELATION:
+        return (
+            (FRAME, False) if method in _FRAME_MAKERS else (RELATION, True) if method in _RELATES else (UNKNOWN, False)
+        )
     if kind == CONTAINER and method in ("copy", "keys", "values", "items"):
         return CONTAINER, True
     return (FRAME if method in _FRAME_MAKERS else UNKNOWN), True
@@ -268,6 +274,8 @@ def changes_itself(kind: str, method: str, text: str, has_arguments: bool) -> bo
         return False if has_arguments else None
     if method in _NEVER_SURE and method not in ("execute", "drop", "collect"):
         return None
+    if method.startswith(("read_", "scan_")) and method not in ("read_text", "read_bytes"):
+        return None  # a reader of batches moves on
     return False if method in _TEXT_METHODS or effects.only_looks(method, text) else None
 
 
@@ -325,6 +333,44 @@ def changes_argument(dotted: str) -> bool:
     return _CHANGES_ARGUMENT.fullmatch(dotted) is not None
 
 
+def changes_module(dotted: str) -> bool:
+    """Whether a call is one of a list or dict that an imported module holds, and changes it.
+
+    Example:
+        >>> changes_module("flow_helpers.rates.RATES.update"), changes_module("matplotlib.rcParams.update"), changes_module("numpy.char.add")
+        (True, True, False)
+    """
+    path, _, method = dotted.rpartition(".")
+    whole = path.rpartition(".")[2]
+    if method not in MUTATORS or not path.count("."):
+        return False
+    if path.partition(".")[0] in _PURE:
+        return whole.lower() in ("rcparams", "types_map", "meta_path", "dispatch_table")
+    return whole.isupper() or method not in ("add", "remove", "sort", "insert", "reverse", "rotate", "subtract")
+
+
+def is_known_package(name: str) -> bool:
+    """Whether a package is known to keep nothing from call to call but what the rule names.
+
+    Example:
+        >>> is_known_package("pandas.concat"), is_known_package("flow_helpers.rates.load")
+        (True, False)
+    """
+    return name.partition(".")[0] in _PURE
+
+
+def place_of_out(dotted: str, count: int) -> int:
+    """The place of the array that a function of NumPy writes its result to, 0 for none.
+
+    Example:
+        >>> place_of_out("numpy.add", 3), place_of_out("numpy.sqrt", 2), place_of_out("numpy.add", 2)
+        (2, 1, 0)
+    """
+    match = _OUT_BEHIND.fullmatch(dotted)
+    place = 0 if match is None else 2 if match["two"] else 1
+    return place if count == place + 1 else 0
+
+
 def shares_arguments(dotted: str) -> str:
     """How what a function gives shares its arguments: "view", "parts" or "".
 
@@ -334,7 +380,7 @@ def shares_arguments(dotted: str) -> str:
     """
     if _VIEWS.fullmatch(dotted):
         return "view"
-    if dotted.endswith(".clone"):
+    if dotted.endswith(".clone") or dotted in _DEEP_COPIES:
         return ""
     holds = made_by(dotted) in (UNKNOWN, PLOT, CONTAINER, ITERATOR) or made_by(dotted) in TRAINED
     return "parts" if holds or _KEPT_PARTS.fullmatch(dotted) else ""
@@ -358,21 +404,6 @@ def is_of_labels(attribute: str) -> bool:
         (True, False)
     """
     return attribute in _LABELS
-
-
-def draws_from(dotted: str, keywords: set[str]) -> str:
-    """The process-wide stream of random numbers that a call draws from, "" for none.
-
-    Example:
-        >>> draws_from("numpy.random.rand", set()), draws_from("random.seed", set())
-        ('numpy.random', '')
-        >>> draws_from("sklearn.model_selection.train_test_split", {"random_state"})
-        ''
-    """
-    match = _DRAWS.fullmatch(dotted)
-    if match is None or (match["state"] and not keywords.isdisjoint(("random_state", "seed"))):
-        return ""
-    return _STREAMS[str(match.lastgroup)]
 
 
 def overwrites(dotted: str, false_keywords: set[str]) -> bool:
@@ -405,44 +436,3 @@ def asks_the_chart(dotted: str, *, has_arguments: bool) -> bool:
         False
     """
     return not has_arguments and _ASKS_THE_CHART.fullmatch(dotted) is not None
-
-
-def trains_by_chance(dotted: str, keywords: set[str]) -> bool:
-    """Whether what a class of scikit-learn makes draws from NumPy's process-wide stream when it is trained.
-
-    Example:
-        >>> trains_by_chance("sklearn.cluster.KMeans", set()), trains_by_chance("sklearn.cluster.KMeans", {"random_state"})
-        (True, False)
-        >>> trains_by_chance("sklearn.linear_model.Ridge", set()), trains_by_chance("sklearn.model_selection.KFold", {"shuffle"})
-        (False, True)
-    """
-    if made_by(dotted) not in (ESTIMATOR, PIPELINE) or not dotted.startswith("sklearn.") or "random_state" in keywords:
-        return False
-    return "shuffle" in keywords or _DRAWS_NOTHING.fullmatch(dotted) is None
-
-
-def draws_by_method(kind: str, method: str, keywords: Collection[str]) -> str:
-    """The process-wide stream of random numbers that a method draws from unless it is given a seed, "" for none.
-
-    Example:
-        >>> draws_by_method("frame", "sample", ["n"]), draws_by_method("frame", "sample", ["random_state"])
-        ('numpy.random', '')
-        >>> draws_by_method("unknown", "rvs", ["size"])
-        'numpy.random'
-    """
-    found = _DRAWS_BY_METHOD.get((kind, method)) or _DRAWS_BY_METHOD.get(("", method))
-    if found is None:
-        return ""
-    seeding, stream = found
-    return stream if seeding.isdisjoint(keywords) else ""
-
-
-def seeds(dotted: str) -> str:
-    """The process-wide stream that a call seeds, "" for none.
-
-    Example:
-        >>> seeds("numpy.random.seed"), seeds("random.random")
-        ('numpy.random', '')
-    """
-    match = _SEEDS.fullmatch(dotted)
-    return match[1] if match else ""

@@ -11,14 +11,26 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from data_engine.notebook import effects, kinds
 from data_engine.notebook.diagnostics import Diagnostic
+from data_engine.notebook.files_named import may_be_one_file, written_by_shell
 from data_engine.notebook.magics import ParsedCell
 from data_engine.notebook.names import HINT, LOAD, TABLE
+from data_engine.notebook.shapes import path_of
 from data_engine.notebook.statements import DEFINITIONS, END, IMPORTS, Statement, Statements
 from data_engine.notebook.touches import Objects
 from data_engine.notebook.values import Origin, Touch
 
 _READ = LOAD | HINT | TABLE
+_ASKS_DUCKDB = re.compile(r"duckdb\.(?!connect\b)\w+\(\)")
+_SHELLS = frozenset({"%%bash", "%%sh", "%%script", "%%system", "%%!"})
+_SHELL_LINE = re.compile(r"\s*(\w+\s*=\s*)?!")
+_DOES = {
+    **dict.fromkeys(("remove", "unlink", "rmdir", "rmtree"), "removes"),
+    **dict.fromkeys(("rename", "renames", "move"), "moves"),
+    **dict.fromkeys(("mkdir", "makedirs"), "makes"),
+}
+"""What else than to write a file a function does, by its name."""
 _WRITES_FILE = re.compile(r"\s*%%(?:writefile|file)\s+(?:-a\s+|--append\s+)?[\"']?([^\s\"']+)")
 
 
@@ -31,6 +43,7 @@ class Missed:
     verb: str
     names: tuple[str, ...]
     shown: str
+    is_magic: bool = False
 
     @property
     def call(self) -> tuple[int, int, str]:
@@ -79,12 +92,23 @@ class Reads:
         if kind == "name":
             return self.names.get(name, -1) > at
         if kind == "file":
-            return self.files.get(name, -1) > at
+            return any(place > at and may_be_one_file(name, text) for text, place in self.files.items())
+        if kind == "module":
+            return any(
+                owner.index in self.indexes and self.names.get(imported, -1) > at
+                for owner, imported in self.statements.packages.get(name, ())
+            )
+        if kind == "database":
+            return self.default_database > at
         if kind == "text":
             words = set(re.findall(r"[^\W\d]\w*", name))
             return any(last > at and (not words or read in words) for read, last in self.names.items())
         if kind == "stream":
             return self._draws_after(name, at)
+        if kind == "seed":
+            return self._draws_on(name, at)
+        if kind == "process":
+            return True
         if kind == "chart":  # a new one for each cell
             cell = self.statements.all[at].cell
             return any(s.cell is cell and s.index > at and self.objects.outcome(s).asks for s in self.taken)
@@ -92,18 +116,47 @@ class Reads:
 
     @cached_property
     def files(self) -> dict[str, int]:
-        """Where each text stands last."""
+        """Where each text, or a path made from it, is read last; with the modules that are imported from files."""
         found: dict[str, int] = {}
-        for statement in self.taken:
+        reach = {name: END for statement in self.taken for name in statement.names.later}
+        for statement in reversed(self.taken):
+            names = statement.names
             place = END if isinstance(statement.node, DEFINITIONS) else statement.index
-            for text in self.objects.texts(statement):
+            if self._makes_texts(statement):
+                place = max([place, *(reach.get(name, -1) for name in names.binds)])
+            reach.update((name, max(reach.get(name, -1), place)) for name in names.now)
+            modules = (f"{imported.partition('.')[0]}.py" for imported in names.imports.values())
+            for text in (*self.objects.texts(statement), *modules):
                 found[text] = max(place, found.get(text, -1))
         return found
 
-    def _draws_after(self, stream: str, at: int) -> bool:
-        seeded = {s.index for s in self.taken if stream in self.objects.outcome(s).seeds}
-        if not seeded:
+    def _makes_texts(self, statement: Statement) -> bool:
+        """Whether what a statement binds is only text, paths or lists of them, and not what stands in a file."""
+        resolved = (self.statements.resolve(path, statement) for path, _, _ in statement.names.calls)
+        if any(not effects.kinds(name).isdisjoint(("read", "io")) for name in resolved):
             return False
+        return all(
+            self.objects.made_by(statement, name).kind in (kinds.PLAIN, kinds.CONTAINER)
+            for name in statement.names.binds
+        )
+
+    @cached_property
+    def default_database(self) -> int:
+        """Where DuckDB's own database is asked last."""
+        last = -1
+        for statement in self.taken if "duckdb" in self.statements.packages else ():
+            inner = [(path_of(call), END) for call in statement.names.inner_calls]
+            for path, place in [*((path, statement.index) for path, _, _ in statement.names.calls), *inner]:
+                if _ASKS_DUCKDB.match(self.statements.resolve(path, statement)):
+                    last = max(last, place)
+        return last
+
+    def _draws_after(self, stream: str, at: int) -> bool:
+        return any(stream in self.objects.outcome(s).seeds for s in self.taken) and self._draws_on(stream, at)
+
+    def _draws_on(self, stream: str, at: int) -> bool:
+        """Whether something taken draws from a stream after `at`, with nothing that seeds it between."""
+        seeded = {s.index for s in self.taken if stream in self.objects.outcome(s).seeds}
         return any(
             drawn == stream and place > at and not any(at < seed <= place for seed in seeded)
             for drawn, place in self.draws
@@ -133,8 +186,7 @@ def missed(statements: Statements, reads: Reads) -> list[tuple[Statement, Missed
             statement.index in reads.indexes
             or statement.is_skipped
             or statement.is_main
-            or statement.magic
-            or isinstance(statement.node, (*DEFINITIONS, *IMPORTS))
+            or isinstance(statement.node, IMPORTS)
         ):
             continue
         touches = reads.objects.outcome(statement).touches
@@ -147,9 +199,20 @@ def _of_statement(statement: Statement, touches: Iterable[Touch], reads: Reads) 
     for touch in sorted(touches, key=lambda touch: (touch.line, touch.verb.startswith("may "))):
         needed = [origin for origin in touch.origins if reads.needs(origin, statement.index)]
         names = tuple(dict.fromkeys(_name(origin, reads) for origin in sorted(needed, key=_latest_first)))
-        if names and (touch.line, names) not in told:
-            told.add((touch.line, names))
-            yield Missed(statement.number, touch.line, touch.verb, names, touch.shown)
+        if touch.verb == "sets up the process" and _tries_a_flow(statement, reads.statements):
+            continue
+        is_file = all(kind == "file" for kind, _ in needed)
+        place = (0 if is_file else touch.line, names)  # a file is told once: where it is opened
+        if names and place not in told:
+            told.add(place)
+            verb = "writes" if is_file else touch.verb
+            yield Missed(statement.number, touch.line, verb, names, touch.shown, bool(statement.magic))
+
+
+def _tries_a_flow(statement: Statement, statements: Statements) -> bool:
+    """Whether it calls a function that only tries the flow out."""
+    calls = (path[0] for path, _, _ in statement.names.calls if len(path) == 2)
+    return any("flow" in statements.done_by(name, statement.index) for name in calls)
 
 
 def _latest_first(origin: Origin) -> tuple[int, str]:
@@ -167,11 +230,24 @@ def _name(origin: Origin, reads: Reads) -> str:
 
 
 def written_by_cells(cells: Sequence[ParsedCell], reads: Reads) -> Iterator[Missed]:
-    """Cells of `%%writefile` whose file something taken names."""
+    """Cells of `%%writefile` or a shell, and shell lines, whose file something taken names."""
     for cell in cells:
-        match = _WRITES_FILE.match(cell.cell.text)
-        if match and cell.verdict != "skip" and match[1] in reads.files:
-            yield Missed(cell.cell.number, 1, "writes", (match[1],), "%%writefile")
+        if cell.verdict == "skip":
+            continue
+        for line, shown, file in _files_of_cell(cell):
+            if any(may_be_one_file(file, text) for text in reads.files):
+                yield Missed(cell.cell.number, line, "writes", (file,), shown)
+
+
+def _files_of_cell(cell: ParsedCell) -> Iterator[tuple[int, str, str]]:
+    """The files that a cell writes beside Python: the line, what writes, the file."""
+    if match := _WRITES_FILE.match(cell.cell.text):
+        yield 1, "%%writefile", match[1]
+    is_shell = cell.language in _SHELLS
+    for number, text in enumerate(cell.cell.text.split("\n"), start=1):
+        if is_shell or _SHELL_LINE.match(text):
+            for file in written_by_shell(text):
+                yield number, cell.language if is_shell else f"!{text.partition('!')[2].strip()}"[:40], file
 
 
 def warnings_about(found: Sequence[Missed], later: Sequence[tuple[Missed, str]] = ()) -> Iterator[Diagnostic]:
@@ -181,18 +257,7 @@ def warnings_about(found: Sequence[Missed], later: Sequence[tuple[Missed, str]] 
         if each.verb == "draws from":
             draws.setdefault(each.names, []).append(each)
             continue
-        names = _listed([f"`{name}`" for name in each.names[:3]])
-        if each.names == ("any name",):
-            names = "any name"
-        verb = each.verb
-        needs = "which build() reads" if verb == "writes" else "which build() needs"
-        if first:
-            needs = f"which is needed once {first} {'are' if first.startswith('cells') else 'is'} kept"
-        if verb == "writes" and each.shown == "%%writefile":
-            fix = f"write `{each.names[0]}` in a step, or keep the file beside the notebook"
-        else:
-            fix = f"put `#| keep` at the top of cell {each.cell} if production needs it, or call it inside a step"
-        yield Diagnostic(f"`{each.shown}` {verb} {names}, {needs}, and is left out", each.cell, each.line, fix)
+        yield _told(each, first)
     for stream, each_draw in draws.items():
         numbers = sorted({draw.cell for draw in each_draw})
         places = cells_text(numbers)
@@ -204,6 +269,31 @@ def warnings_about(found: Sequence[Missed], later: Sequence[tuple[Missed, str]] 
             first_draw.line,
             f"put `#| keep` at the top of {places}, or give build() a generator of its own",
         )
+
+
+def _told(each: Missed, first: str) -> Diagnostic:
+    """One warning; `first` are the cells that must be kept before it matters."""
+    names = _listed([f"`{name}`" for name in each.names[:3]]) if each.names != ("any name",) else "any name"
+    needs = "which build() reads" if each.verb == "writes" else "which build() needs"
+    if first:
+        needs = f"which is needed once {first} {'are' if first.startswith('cells') else 'is'} kept"
+    fix = f"put `#| keep` at the top of cell {each.cell} if production needs it, or call it inside a step"
+    verb = (
+        _DOES.get(each.shown.removesuffix("(...)").rpartition(".")[2], each.verb)
+        if each.verb == "writes"
+        else each.verb
+    )
+    what = f"{verb} {names}, {needs}, and is left out"
+    if each.is_magic:
+        fix = f"write it without `{each.shown.split()[0]}`, or call it inside a step"
+    elif each.verb == "writes" and each.shown.startswith(("%%", "!")):
+        fix = f"write `{each.names[0]}` in a step, or keep the file beside the notebook"
+    elif each.verb == "sets up the process":
+        what = f"{each.verb} by {names} and is left out"
+    elif each.verb == "changes the working directory":
+        what = f"{each.verb} and is left out" if each.shown != "os.chdir(...)" else "is left out"
+        fix = "write paths relative to the flow_modules folder: every run starts there"
+    return Diagnostic(f"`{each.shown}` {what}", each.cell, each.line, fix)
 
 
 def cells_text(numbers: Sequence[int]) -> str:

@@ -25,6 +25,7 @@ from data_engine.notebook.diagnostics import (
     Selection,
     Want,
     forbidden,
+    looked_up,
     unsupplied,
 )
 from data_engine.notebook.names import CALL, HINT, LOAD, NOTE, SQL, TABLE, TYPE
@@ -132,6 +133,8 @@ class Slicer:
                 self._follow_name(Want(name, statement.index, statement, names.now_lines[name]), flags, bool(is_read))
             for name, flags in names.later.items():
                 self._follow_name(Want(name, END, statement, names.later_lines[name]), flags, bool(flags & LOAD))
+            for name in looked_up(self.statements, statement):
+                self.soft.append(_Soft(Want(name, END, statement, statement.line), is_table=False))
             if self.has_sql_wrappers:
                 self._follow_handed_sql(statement)
             if names.later and not isinstance(statement.node, DEFINITIONS):

@@ -300,8 +300,10 @@ def _twins(node: ast.stmt, name: str) -> list[str]:
 
 
 def _is_main_test(test: ast.expr) -> bool:
-    return isinstance(test, ast.Compare) and any(
-        isinstance(part, ast.Name) and part.id == "__name__" for part in (test.left, *test.comparators)
+    return (
+        isinstance(test, ast.Compare)
+        and isinstance(test.ops[0], ast.Eq)
+        and any(isinstance(part, ast.Name) and part.id == "__name__" for part in (test.left, *test.comparators))
     )
 
 

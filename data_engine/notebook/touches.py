@@ -2,32 +2,50 @@
 
 A `Value` says what an expression may give: its kind, the bindings whose object it may be (`origins`) and those whose object
 it may hold (`held`). A `Touch` is one change, draw or write of such objects. Functions of the notebook are followed with
-what they are given, as deep as `_DEEPEST`; beyond, whatever they are given counts as changed.
+what they are given, see `own_code.py`.
 """
 
 from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
-from typing import Any, NamedTuple
 
-from data_engine.notebook import kinds
-from data_engine.notebook.following import Follower, shown
+from data_engine.notebook import effects, kinds, streams
+from data_engine.notebook.bindings import named
+from data_engine.notebook.files_named import (
+    names_in,
+    written_by_call,
+    written_by_path,
+    written_by_shell,
+    written_by_sql,
+)
+from data_engine.notebook.own_code import Given
+from data_engine.notebook.results import DUCKDB, QUERIES, Results, result_of_method
 from data_engine.notebook.shapes import first_text, path_of, texts_in
 from data_engine.notebook.statements import END, FUNCTIONS, Statement, Statements
 from data_engine.notebook.stores import Stores
-from data_engine.notebook.values import NOBODY_KNOWS, NONE, PLAIN, Code, Origin, Outcome, OwnClass, Value, element, join
+from data_engine.notebook.values import NOBODY_KNOWS, NONE, PLAIN, Code, Origin, Outcome, Value, element, join
 
-_DEEPEST = 6
-_WRITERS = frozenset({"write_text", "write_bytes", "savefig", "save", "savez", "savetxt", "dump"})
+_RUNS_SHELL = re.compile(r"os\.(system|popen)|subprocess\.\w+")
 _PUTS_IN = frozenset("append appendleft extend extendleft add update insert setdefault put push __setitem__".split())
-_GIVES_ELEMENT = frozenset({"min", "max", "next", "getattr", "copy.copy", "functools.partial", "sum"})
+_CHANGED_KEYWORDS = frozenset({"out", "file", "stream"})
+"""What a call is given to write into, by its keyword."""
+_SPREAD = 8
+"""As many parameters as `*values` may fill."""
+_TIMERS = frozenset({"time", "timeit", "prun", "memit", "mprun", "lprun"})
+_TIMER_OPTIONS = re.compile(r"^(\s*-\w+(\s*\d+)?(?=\s))+\s*")
 _CHARTS = frozenset({"plot", "hist", "boxplot"})
-_KEEPS_PARTS = kinds.TABLES | kinds.TRAINED | {kinds.PLOT}
 _CHANGED = {kinds.ITERATOR: "uses up", kinds.STREAM: "draws from"}
+_ASKED = {
+    "str": ("__str__", "__repr__"), "repr": ("__repr__",), "print": ("__str__", "__repr__"), "format": ("__format__", "__str__"),
+    "len": ("__len__",), "bool": ("__bool__", "__len__"), "int": ("__int__",), "float": ("__float__",), "hash": ("__hash__",),
+}  # fmt: skip
+_GIVES_CHUNKS = frozenset({"chunksize", "iterator"})
+_READ_IN_TURN = frozenset({"fetchone", "fetchall", "fetchmany", "close", "read", "readline", "readlines"})
+"""What is used of an object that gives its rows in turn."""
 _FUNCTION_NODES = (*FUNCTIONS, ast.Lambda)
 
 
@@ -68,7 +86,9 @@ class Objects:
         """Every text that a statement holds."""
         found = self._texts.get(statement.index)
         if found is None:
-            found = self._texts[statement.index] = frozenset(texts_in(statement.node))
+            found = self._texts[statement.index] = frozenset(
+                name for text in texts_in(statement.node) for name in names_in(text)
+            )
         return found
 
     def body(self, statement: Statement) -> Outcome:
@@ -103,7 +123,11 @@ class Objects:
             return value
         if value.kind == kinds.UNKNOWN and not value.code:
             value = replace(value, kind=self.plain_kind(name))
-        if value.kind == kinds.UNKNOWN and owner.names.aliases.get(name, ("",))[-1] == "()" and not self._used_on(name):
+        if (
+            value.kind == kinds.UNKNOWN
+            and owner.names.aliases.get(name, ("",))[-1] == "()"
+            and self._used_on(name) <= _READ_IN_TURN
+        ):
             value = replace(value, may_run_out=True)  # a call gave it, and nothing indexes, measures or looks into it
         value = replace(value, origins=value.origins | {(owner.index, name)})
         stored = self._stores.between(owner.index, at, value.all, known_until=min(self._running, default=END))
@@ -119,55 +143,21 @@ class Objects:
         return found
 
 
-class _Given(NamedTuple):
-    """A call with what it is given; `values` are all of it, by place or by name."""
-
-    node: ast.Call
-    arguments: list[Value]
-    keywords: dict[str, Value]
-    values: list[Value]
-
-    @property
-    def first(self) -> Value:
-        return self.arguments[0] if self.arguments else NOBODY_KNOWS
-
-    @property
-    def all(self) -> frozenset[Origin]:
-        """What all of it may be or hold."""
-        return NONE.union(*(value.all for value in self.values))
-
-    @property
-    def exposed(self) -> frozenset[Origin]:
-        """What the function may change."""
-        return NONE.union(*(value.exposed for value in self.values))
-
-    @property
-    def code(self) -> tuple[Code, ...]:
-        """The functions of the notebook among it."""
-        return tuple(code for value in self.values for code in value.code)
-
-    @property
-    def is_in_place(self) -> bool:
-        """Whether it asks for the object itself to be changed, as `inplace=True` does."""
-        return any(one.arg in ("inplace", "in_place") and not _is_false(one.value) for one in self.node.keywords)
-
-    @property
-    def denied(self) -> set[str]:
-        """The keywords that are given as `False`, or as nothing."""
-        return {keyword.arg or "" for keyword in self.node.keywords if _is_false(keyword.value)}
-
-
-class _Run(Follower):
+class _Run(Results):
     """Follows one statement, with all that it calls."""
 
     def called(self, node: ast.Call) -> Value:
         """What a call gives, with what it does noted."""
-        arguments = [self.eval(argument) for argument in node.args]
-        keywords = {keyword.arg or "**": self.eval(keyword.value) for keyword in node.keywords}
-        given = _Given(node, arguments, keywords, [*arguments, *keywords.values()])
-        if "out" in given.keywords:
-            self.touch("changes", given.keywords["out"].origins, node)
         function = node.func
+        if isinstance(function, ast.Name) and function.id == "super" and self.around:
+            return self.parent()
+        if path_of(function)[-1] == "run_line_magic":
+            return self._timed(node)
+        arguments = [each for argument in node.args for each in self._given_by(argument, node)]
+        keywords = {keyword.arg or "**": self.eval(keyword.value) for keyword in node.keywords}
+        given = Given(node, arguments, keywords)
+        for name in _CHANGED_KEYWORDS & keywords.keys():
+            self.touch("changes", keywords[name].origins, node)
         if isinstance(function, ast.Name) and function.id == "build" and not self.around:
             return NOBODY_KNOWS  # a flow of its own, which runs what it needs afresh
         if not isinstance(function, ast.Attribute):
@@ -177,11 +167,35 @@ class _Run(Follower):
             return self._method(base, function.attr, given)
         return self._call_of(self.attribute(base, function.attr), given)
 
-    def _call_of(self, callee: Value, given: _Given) -> Value:
+    def _given_by(self, argument: ast.expr, node: ast.Call) -> list[Value]:
+        """What an argument gives, which is several with a star."""
+        if not isinstance(argument, ast.Starred):
+            return [self.eval(argument)]
+        inner = argument.value
+        if isinstance(inner, (ast.List, ast.Tuple)) and not any(isinstance(part, ast.Starred) for part in inner.elts):
+            return [self.eval(part) for part in inner.elts]
+        value = self.eval(inner)
+        self.consume(value, node)
+        return [element(value)] * _SPREAD
+
+    def _timed(self, node: ast.Call) -> Value:
+        """What `%time` and its like run."""
+        texts = [part.value if isinstance(part, ast.Constant) else "" for part in node.args]
+        if len(texts) == 2 and texts[0] in _TIMERS:
+            code = _TIMER_OPTIONS.sub("", str(texts[1]))
+            with suppress(SyntaxError, ValueError):
+                tree = ast.parse(code)
+                outer, self.place = self.place, (node.lineno, f"%{texts[0]} {code}"[:40])
+                for statement in tree.body:
+                    self.statement(statement)
+                self.place = outer
+        return PLAIN
+
+    def _call_of(self, callee: Value, given: Given) -> Value:
         if callee.kind == kinds.MODULE:
             return self._imported(callee.text, given)
         if callee.classes or callee.code:
-            return self._own(callee, given)
+            return self.own(callee, given)
         self._hand_over(given)
         for value in given.values:
             self.consume(value, given.node, surely=False)
@@ -190,107 +204,7 @@ class _Run(Follower):
         held = callee.all.union(*(value.all for value in given.arguments))
         return Value(kinds.UNKNOWN, held, held)
 
-    # -- functions and classes of the notebook
-
-    @contextmanager
-    def _led_by(self, node: ast.Call) -> Iterator[None]:
-        """What is touched inside was led to by this call, or by the one that led to it."""
-        outer, self.place = self.place, self.place or (node.lineno, shown(node))
-        yield
-        self.place = outer
-
-    def _own(self, callee: Value, given: _Given) -> Value:
-        """A call of a function or class of the notebook."""
-        with self._led_by(given.node):
-            if callee.classes and not callee.is_instance:
-                return self._instance(callee.classes, given)
-            return join([self.call(code, given.arguments, given.keywords, callee.held) for code in callee.code])
-
-    def _instance(self, classes: tuple[OwnClass, ...], given: _Given) -> Value:
-        me = Value(self._kind_of_class(classes), classes=classes, is_instance=True)
-        for name in ("__new__", "__init__", "__post_init__"):
-            for code in self._methods(classes, name, me):
-                self.call(code, given.arguments, given.keywords)
-        return replace(me, held=given.exposed, code=given.code)
-
-    def call(
-        self, code: Code, arguments: Sequence[Value], keywords: Mapping[str, Value], defaults: frozenset[Origin] = NONE
-    ) -> Value:
-        """Run a function with what it is given."""
-        given = NONE.union(*(value.exposed for value in (*arguments, *keywords.values())))
-        if len(self.around) >= _DEEPEST or any(other.node is code.node for other in self.around):
-            if self.place:
-                self.touch("may change", given, code.node)
-            return Value(kinds.UNKNOWN, NONE, given)
-        known = (self.env, self.globals, self.nonlocals, self.locals, self.returns, self.branches)
-        node = code.node
-        before = len(self.out.touches)
-        self.env, self.globals, self.nonlocals, self.returns, self.branches = {}, set(), set(), [], 0
-        self._bind_parameters(code, arguments, keywords, defaults)
-        self.locals = set(self.env)
-        self.around.append(code)
-        if isinstance(node, ast.Lambda):
-            self.returns.append(self.eval(node.body))
-        else:
-            for part in node.body:
-                if isinstance(part, (ast.Global, ast.Nonlocal)):
-                    self.statement(part)
-            for part in node.body:
-                self.statement(part)
-        self.around.pop()
-        found = join(self.returns) if self.returns else PLAIN
-        self.env, self.globals, self.nonlocals, self.locals, self.returns, self.branches = known
-        if not isinstance(node, ast.Lambda) and _is_generator(node):
-            return self.lazy(before, [*arguments, *keywords.values()], found.all)
-        return found
-
-    def _bind_parameters(
-        self, code: Code, arguments: Sequence[Value], keywords: Mapping[str, Value], defaults: frozenset[Origin]
-    ) -> None:
-        args = code.node.args
-        names = [parameter.arg for parameter in (*args.posonlyargs, *args.args)]
-        values = [code.me, *arguments] if code.me is not None else list(arguments)
-        own = frozenset({(code.owner.index, getattr(code.owner.node, "name", ""))}) | code.token | defaults
-        fallback: dict[str, Any] = dict(zip(reversed(names), reversed(args.defaults), strict=False))
-        fallback |= {a.arg: d for a, d in zip(args.kwonlyargs, args.kw_defaults, strict=True) if d is not None}
-        for name in (*names, *(parameter.arg for parameter in args.kwonlyargs)):
-            default = fallback.get(name)
-            is_lasting = default is not None and not isinstance(default, (ast.Constant, ast.UnaryOp, ast.Lambda))
-            self.env[name] = Value(kinds.UNKNOWN, own) if is_lasting else PLAIN if default is not None else NOBODY_KNOWS
-        for name, value in zip(names, values, strict=False):
-            self.env[name] = value
-        rest = values[len(names) :]
-        if args.vararg:
-            self.env[args.vararg.arg] = Value(kinds.CONTAINER, NONE, NONE.union(*(value.all for value in rest)))
-        spare = []
-        for name, value in keywords.items():
-            if name in self.env:
-                self.env[name] = value
-            else:
-                spare.append(value)
-        if args.kwarg:
-            self.env[args.kwarg.arg] = Value(kinds.CONTAINER, NONE, NONE.union(*(value.all for value in spare)))
-
-    def _kind_of_class(self, classes: Sequence[OwnClass]) -> str:
-        """The kind of what classes make, where they are made from one of a known package that learns."""
-        bases = (self.eval(base) for one in classes for base in one.node.bases)
-        found = {kinds.made_by(base.text) for base in bases if base.kind == kinds.MODULE}
-        return next((kind for kind in sorted(found & kinds.TRAINED)), kinds.UNKNOWN)
-
-    def _methods(self, classes: Sequence[OwnClass], name: str, me: Value) -> Iterator[Code]:
-        """The code of a method in the notebook's classes."""
-        waiting = list(classes)
-        for owner, node in waiting:
-            found = [part for part in node.body if isinstance(part, FUNCTIONS) and part.name == name]
-            if found:
-                makers = {path_of(maker)[-1] for maker in found[-1].decorator_list}
-                yield Code(owner, found[-1], me=None if "staticmethod" in makers else me)
-                continue
-            for base in node.bases:
-                value = self.value_of(path_of(base)[0], owner.index) if len(path_of(base)) == 1 else NOBODY_KNOWS
-                waiting += [other for other in value.classes if other not in waiting]
-
-    def _hand_over(self, given: _Given) -> None:
+    def _hand_over(self, given: Given) -> None:
         """Functions that are handed over are probably called, with parts of what else is handed over."""
         values = given.values
         is_mapping = path_of(given.node.func)[-1] in ("map", "filter", "apply", "starmap", "submit")
@@ -302,103 +216,135 @@ class _Run(Follower):
         if not codes:
             return
         others = join([element(value) for value in values if not value.code] or [NOBODY_KNOWS])
-        with self._led_by(given.node):
+        with self.led_by(given.node):
             for code in codes:
                 self.call(code, [others] * len(code.node.args.args), {})
 
     # -- imported and built-in functions
 
-    def _imported(self, dotted: str, given: _Given) -> Value:
+    def _imported(self, dotted: str, given: Given) -> Value:
         """A call of an imported or built-in function."""
         before = len(self.out.touches)
+        if dotted in ("functools.partial", "functools.partialmethod") and given.first.code:
+            return self.partial(given)
         self._hand_over(given)
-        if stream := kinds.draws_from(dotted, set(given.keywords)):
+        self._ask(dotted, given)
+        self._change_process(dotted, given)
+        if stream := streams.draws_from(dotted, set(given.keywords)):
             self.touch("draws from", frozenset({("stream", stream)}), given.node)
         if kinds.draws_a_chart(dotted):
             self.touch("changes", frozenset({kinds.CHART}), given.node)
             self.out.asks = self.out.asks or kinds.asks_the_chart(dotted, has_arguments=bool(given.values))
-        if seeded := kinds.seeds(dotted):
-            self.out.seeds.add(seeded)
         self._change_arguments(dotted, given)
-        self._write(dotted, given.first, given.arguments, given)
+        self._write_by_function(dotted, given)
         kind = kinds.made_by(dotted)
+        if kind == kinds.FRAME and not _GIVES_CHUNKS.isdisjoint(given.keywords):
+            return Value(kinds.ITERATOR)
         if kind == kinds.ITERATOR:
+            if dotted == "iter" and len(given.arguments) > 1:
+                self.touch("may change", given.first.all, given.node)
             return self.lazy(before, given.values, given.exposed)
         for value in given.values if kind not in kinds.TRAINED else ():
             self._train(value, given.node)
         if "." in dotted or kinds.iterates(dotted):
             for value in given.values:
                 self.consume(value, given.node, surely="." not in dotted)
-        return self._result_of_imported(dotted, kind, given)
+        return self.result_of_imported(dotted, kind, given)
 
-    def _result_of_imported(self, dotted: str, kind: str, given: _Given) -> Value:
-        if dotted in _GIVES_ELEMENT:
-            return replace(element(given.first), origins=given.first.all, code=given.first.code)
-        how = kinds.shares_arguments(dotted)
-        if how == "view":
-            return Value(kinds.ARRAY, given.first.all)
-        if how == "parts" and kind == kinds.FRAME:
-            return self._frame_of(given)
-        reach = given.exposed | self._learns_with(dotted, given)
-        held = reach if how == "parts" else NONE
-        if kind != kinds.UNKNOWN:
-            return Value(kind, NONE, held)
-        is_open = "." in dotted and not kinds.leaves_arguments_alone(dotted)
-        return Value(kind, reach if is_open else NONE, held, code=given.code)
+    def _ask(self, dotted: str, given: Given) -> None:
+        """What `str`, `len`, `print` and their like run in the notebook's classes."""
+        for name in _ASKED.get(dotted, ()):
+            for value in given.arguments:
+                self.special(value, (name,), given.node)
+        if dotted == "next":
+            self.special(given.first, ("__next__",), given.node)
+            if given.first.kind == kinds.UNKNOWN and not given.first.is_instance:
+                self.touch("may use up", given.first.all, given.node)
 
-    def _frame_of(self, given: _Given) -> Value:
-        """A frame, which copies lists of plain data; of what is not its data it only has labels."""
-        found = (value for value in (given.first, given.keywords.get("data")) if value is not None)
-        data = next((value for value in found if value is not NOBODY_KNOWS), PLAIN)
-        is_copied = data.kind == kinds.CONTAINER and "copy" not in given.keywords
-        is_copied = is_copied and all(self.kind_of(each) in kinds.VALUES for each in data.held)
-        held = NONE if is_copied else data.all
-        return Value(kinds.FRAME, NONE, held, labels=given.exposed - held)
-
-    def _learns_with(self, dotted: str, given: _Given) -> frozenset[Origin]:
-        """What an estimator holds besides what it is given: leave to overwrite its data, the stream it draws from."""
-        found = NONE
-        if kinds.overwrites(dotted, given.denied):
-            found |= {kinds.OVERWRITES}
-            self.touch("may change", given.first.all, given.node)
-        if kinds.trains_by_chance(dotted, set(given.keywords)):
-            found |= {kinds.GLOBAL_STREAM}
-        return found
+    def _change_process(self, dotted: str, given: Given) -> None:
+        """Note what a function sets up or seeds for the whole process; what stands at module level is kept."""
+        node = given.node
+        if seeded := streams.seeds(dotted):
+            self.out.seeds.add(seeded)
+        module = given.first.text if dotted == "importlib.reload" else dotted if kinds.changes_module(dotted) else ""
+        if module:
+            self.touch("may change", frozenset({("module", module.partition(".")[0])}), node)
+        if self.undoing:
+            return
+        if dotted == "os.chdir":
+            self.touch("changes the working directory", frozenset({("process", dotted)}), node)
+        elif self.around and seeded:
+            self.touch("seeds", frozenset({("seed", seeded)}), node)
+        elif self.around and effects.is_setup(f"{dotted}()"):
+            self.touch("sets up the process", frozenset({("process", dotted)}), node)
 
     def _train(self, value: Value, node: ast.Call) -> None:
         """Note the streams that an estimator draws from as it is trained."""
         if value.kind in kinds.TRAINED:
-            streams = (each for each in value.held if self.kind_of(each) == kinds.STREAM)
-            self.touch("draws from", frozenset(streams), node)
+            drawn = (each for each in value.held if self.kind_of(each) == kinds.STREAM)
+            self.touch("draws from", frozenset(drawn), node)
 
-    def _change_arguments(self, dotted: str, given: _Given) -> None:
+    def _change_arguments(self, dotted: str, given: Given) -> None:
         """Note what an imported function may do to what it is given."""
+        second = given.arguments[1] if len(given.arguments) > 1 else NOBODY_KNOWS
+        if dotted == "setattr" and given.first.text == "sys.modules":
+            self.touch("sets", named(second.text), given.node)
+        if dotted == "struct.pack_into":
+            self.touch("changes", second.origins, given.node)
+        elif dotted.startswith("numpy.") and "copy" in given.denied:
+            self.touch("may change", given.first.all, given.node)
+        elif place := kinds.place_of_out(dotted, len(given.arguments)):
+            self.touch("changes", given.arguments[place].origins, given.node)
         if kinds.changes_argument(dotted) or dotted in ("setattr", "delattr"):
             self.touch("changes", given.first.origins, given.node)
             self.store_in(given.first.origins, NONE.union(*(value.all for value in given.values[1:])))
         elif dotted == "exec":
-            self.touch("sets", frozenset({("text", given.first.text)}), given.node)
+            text = given.first.text
+            self.touch("sets", frozenset({("text", "" if "*" in text else text)}), given.node)
         elif _may_change_arguments(dotted):
             safe = (kinds.PLAIN, kinds.POLARS, kinds.FUNCTION)
             risky = NONE.union(*(value.all for value in given.values if value.kind not in safe))
             self.touch("may change", risky, given.node)
 
-    def _write(self, name: str, first: Value, arguments: Sequence[Value], given: _Given) -> None:
-        """Note the file that a call writes."""
-        last = name.rpartition(".")[2]
-        values = (*arguments, *given.keywords.values())
-        texts = [value.text for value in values if value.text and value.kind == kinds.PLAIN]
-        if last == "open":
-            mode = given.keywords.get("mode") or (arguments[1] if len(arguments) > 1 else PLAIN)
-            writes = not set(mode.text).isdisjoint("wax+")
-        else:
-            writes = last.startswith(("to_", "write_", "sink_")) or last in _WRITERS
-        if writes and texts:
-            self.touch("writes", frozenset({("file", texts[0])}), given.node)
+    def _write(self, files: Iterable[str], node: ast.Call) -> None:
+        """Note the files that a call writes; a database in memory is none."""
+        names = frozenset(("file", name) for name in files if not name.startswith(":"))
+        self.touch("writes", names, node)
+
+    def _write_by_function(self, dotted: str, given: Given) -> None:
+        self._write(written_by_call(dotted, given.texts, given.named_texts), given.node)
+        if _RUNS_SHELL.fullmatch(dotted):
+            self._write(written_by_shell(given.first.text), given.node)
+        if dotted.startswith("duckdb.") and dotted != "duckdb.connect":
+            self._query(DUCKDB, dotted.rpartition(".")[2], given)
+
+    def _write_by_method(self, base: Value, name: str, given: Given) -> None:
+        if base.kind == kinds.PLAIN:
+            mode = given.named_texts.get("mode", "")
+            self._write(written_by_path(name, base.text, given.texts, mode) if base.text else (), given.node)
+            return
+        self._write(written_by_call(f".{name}", given.texts, given.named_texts), given.node)
+        if base.kind == kinds.CONNECTION:
+            self._query(Value(kinds.CONNECTION, text=base.text), name, given)
+        elif name == "to_sql":
+            self._write(
+                (value.text for value in given.values if value.kind == kinds.CONNECTION and value.text), given.node
+            )
+
+    def _query(self, database: Value, name: str, given: Given) -> None:
+        """Note what an SQL text does to a database, and to the file that it lies in."""
+        if name in QUERIES:
+            text = given.first.text
+            self._write(written_by_sql(text), given.node)
+            if not effects.looks(text):
+                self.touch("changes", database.origins, given.node)
+                self._write([database.text] if database.text else [], given.node)
+        elif name in ("register", "unregister", "create_function", "append"):
+            self.touch("changes", database.origins, given.node)
 
     # -- methods
 
-    def _method(self, base: Value, name: str, given: _Given) -> Value:
+    def _method(self, base: Value, name: str, given: Given) -> Value:
         """A call of a method."""
         if base.kind != kinds.PLAIN:  # a text or a flow calls nothing it is given now
             self._hand_over(given)
@@ -408,24 +354,35 @@ class _Run(Follower):
         if not base.classes:
             for value in given.values:
                 self.consume(value, given.node, surely=name == "join")
-        elif codes := list(self._methods(base.classes, name, base)):
-            with self._led_by(given.node):
+        if name == "__new__":
+            return Value()
+        if codes := self._codes_of(base, name):
+            with self.led_by(given.node):
                 return join([self.call(code, given.arguments, given.keywords) for code in codes])
         changes = self._change_object(base, name, given)
         self._change_by_method(base, name, given)
-        if stream := kinds.draws_by_method(base.kind, name, given.keywords):
+        if stream := streams.draws_by_method(base.kind, name, given.keywords):
             self.touch("draws from", frozenset({("stream", stream)}), given.node)
-        self._write(name, base, [*given.arguments, *([base] if base.text else [])], given)
+        self._write_by_method(base, name, given)
         if base.kind in (kinds.CONTAINER, kinds.DEFAULTS, kinds.UNKNOWN) and name in _PUTS_IN:
             self.put_in(path_of(given.node.func)[0], base, given.all)
         if changes is not False or name in ("split", "sample"):
             self._train(base, given.node)
-        return _result_of_method(base, name, given)
+        return result_of_method(base, name, given)
 
-    def _change_object(self, base: Value, name: str, given: _Given) -> bool | None:
+    def _codes_of(self, base: Value, name: str) -> list[Code]:
+        """What a method runs of the notebook's classes, or of the functions that the object was given."""
+        codes = list(self.methods(base, name))
+        if not codes and base.is_instance:
+            codes = list(self.methods(base, "run")) if name == "start" else list(base.code)  # a thread
+        return codes
+
+    def _change_object(self, base: Value, name: str, given: Given) -> bool | None:
         """Note what a method may do to its own object; tell whether it changes it, None where nobody knows."""
         node = given.node
-        changes = given.is_in_place or kinds.changes_itself(base.kind, name, first_text(node), bool(node.args))
+        changes = given.is_in_place or kinds.changes_itself(
+            base.kind, name, first_text(node) or given.first.text, bool(node.args)
+        )
         if changes is not False:
             verb = _CHANGED.get(base.kind, "changes") if changes else "may change"
             self.touch(verb, self._reach(base, surely=changes is True), node)
@@ -442,8 +399,14 @@ class _Run(Follower):
             return base.origins.union(others)
         return base.origins
 
-    def _change_by_method(self, base: Value, name: str, given: _Given) -> None:
+    def _change_by_method(self, base: Value, name: str, given: Given) -> None:
         """Note what a method does to what it is given."""
+        if base.kind == kinds.GLOBALS and name in kinds.CHANGERS[kinds.GLOBALS]:
+            names = [named(key) for key in given.keywords if key != "**"]
+            is_open = bool(given.arguments) or "**" in given.keywords
+            self.touch("sets", NONE.union(*names, *([named("")] if is_open else [])), given.node)
+        if name in ("readinto", "readinto1", "recv_into"):
+            self.touch("changes", given.first.origins, given.node)
         if base.kind == kinds.STREAM and name == "shuffle":
             self.touch("changes", given.first.origins, given.node)
         elif name == "to_sql":
@@ -456,25 +419,3 @@ def _may_change_arguments(dotted: str) -> bool:
     """Whether nobody knows that it leaves them alone: a function of another package, which makes no object of a class."""
     makes_object = dotted.rpartition(".")[2][:1].isupper()
     return "." in dotted and not makes_object and not kinds.leaves_arguments_alone(dotted)
-
-
-def _result_of_method(base: Value, name: str, given: _Given) -> Value:
-    if base.kind == kinds.STREAM and name in ("sample", "choice", "choices"):
-        return Value(kinds.UNKNOWN, NONE, given.all)
-    kind, shares = kinds.result_of(base.kind, name)
-    if not (shares or (name == "astype" and "copy" in given.keywords)):
-        return Value(kind, text=base.text if kind == kinds.PLAIN else "")
-    if base.kind == kinds.PLOT and kind == kinds.DATA:
-        return Value(kind, base.all)
-    if kind in _KEEPS_PARTS:
-        return Value(kind, base.origins, base.held)
-    nobody_knows = kind == base.kind == kinds.UNKNOWN
-    return Value(kind, base.all if nobody_knows else NONE, base.all | given.all)
-
-
-def _is_generator(node: Any) -> bool:
-    return any(isinstance(part, (ast.Yield, ast.YieldFrom)) for part in ast.walk(node))
-
-
-def _is_false(node: ast.expr) -> bool:
-    return isinstance(node, ast.Constant) and not node.value

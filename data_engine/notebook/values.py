@@ -29,13 +29,18 @@ class Touch:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Code:
-    """A function of the notebook. `env` are the variables around it, `token` what stands for them; `me` its own object."""
+    """A function of the notebook. `env` are the variables around it, `token` what stands for them; `me` its own object.
+
+    `before` and `named` are what a `functools.partial` gives it already.
+    """
 
     owner: Statement
     node: Any
     env: Mapping[str, Value] | None = None
     token: frozenset[Origin] = NONE
     me: Value | None = None
+    before: tuple[Value, ...] = ()
+    named: tuple[tuple[str, Value], ...] = ()
 
 
 class OwnClass(NamedTuple):

@@ -1,0 +1,115 @@
+"""What calls of imported functions and of methods give: its kind, what it may be and what it may hold."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from data_engine.notebook import effects, kinds, streams
+from data_engine.notebook.own_code import Given, OwnCode
+from data_engine.notebook.values import NOBODY_KNOWS, NONE, PLAIN, Origin, Value, element, join
+
+_GIVES_ELEMENT = frozenset({"min", "max", "next", "getattr", "copy.copy", "functools.partial", "sum", "random.choice",
+     "heapq.heappop"})  # fmt: skip
+_GIVE_ELEMENT = frozenset({"pop", "popleft", "popitem", "get", "setdefault"})
+_KEEPS_PARTS = kinds.TABLES | kinds.TRAINED | {kinds.PLOT, kinds.RELATION}
+_NEW_LAST_PART = frozenset({"joinpath", "with_name"})
+DUCKDB = Value(kinds.RELATION, frozenset({("database", "duckdb")}))
+"""The database that `duckdb.sql()` and its like use."""
+_SEEN_THROUGH = frozenset({"vars", "collections.ChainMap", "weakref.proxy"})
+"""What to change changes the object itself."""
+QUERIES = frozenset({"sql", "query", "execute", "executemany", "executescript"})
+
+
+class Results(OwnCode):
+    """What a call gives."""
+
+    def partial(self, given: Given) -> Value:
+        """A function of the notebook that is given something already."""
+        rest, named = tuple(given.arguments[1:]), tuple(given.keywords.items())
+        codes = [replace(code, before=(*code.before, *rest), named=(*code.named, *named)) for code in given.first.code]
+        return replace(given.first, held=given.all, code=tuple(codes))
+
+    def result_of_imported(self, dotted: str, kind: str, given: Given) -> Value:
+        """What an imported or built-in function gives, where `kind` is known by its name."""
+        if dotted in _GIVES_ELEMENT:
+            return replace(element(given.first), origins=given.first.all, code=given.first.code)
+        if (found := self._itself(dotted, given)) is not None:
+            return found
+        how = kinds.shares_arguments(dotted)
+        if how == "view":
+            return Value(kinds.ARRAY, given.first.all)
+        if how == "parts" and kind == kinds.FRAME:
+            return self._frame_of(given)
+        reach = given.exposed | self._learns_with(dotted, given)
+        held = reach if how == "parts" else NONE
+        if kind != kinds.UNKNOWN:
+            return Value(kind, NONE, held, text=_text_of(dotted, kind, given))
+        is_open = "." in dotted and not kinds.leaves_arguments_alone(dotted)
+        return Value(kind, reach if is_open else NONE, held, code=given.code)
+
+    def _itself(self, dotted: str, given: Given) -> Value | None:
+        """What is the first argument itself, or stands for it, or for what lies outside of the notebook's objects."""
+        if dotted == "type" and given.first.is_instance:
+            return self.class_of(given.first)
+        if dotted in _SEEN_THROUGH and given.arguments:
+            return Value(kinds.CONTAINER, given.first.origins, given.all)
+        if dotted in ("vars", "locals"):
+            return Value(kinds.CONTAINER if self.around else kinds.GLOBALS)
+        return DUCKDB if kinds.made_by(dotted) == kinds.RELATION else None
+
+    def _frame_of(self, given: Given) -> Value:
+        """A frame, which copies lists of plain data; of what is not its data it only has labels."""
+        found = (value for value in (given.first, given.keywords.get("data")) if value is not None)
+        data = next((value for value in found if value is not NOBODY_KNOWS), PLAIN)
+        is_copied = data.kind == kinds.CONTAINER and "copy" not in given.keywords
+        is_copied = is_copied and all(self.kind_of(each) in kinds.VALUES for each in data.held)
+        held = NONE if is_copied else data.all
+        return Value(kinds.FRAME, NONE, held, labels=given.exposed - held)
+
+    def _learns_with(self, dotted: str, given: Given) -> frozenset[Origin]:
+        """What an estimator holds besides what it is given: leave to overwrite its data, the stream it draws from."""
+        found = NONE
+        if kinds.overwrites(dotted, given.denied):
+            found |= {kinds.OVERWRITES}
+            self.touch("may change", given.first.all, given.node)
+        if streams.trains_by_chance(dotted, set(given.keywords)):
+            found |= {streams.GLOBAL_STREAM}
+        return found
+
+
+def _text_of(dotted: str, kind: str, given: Given) -> str:
+    """The text of a path that is put together, or of the file that a database lies in."""
+    if kind == kinds.CONNECTION:
+        return given.first.text or given.named_texts.get("database", "")
+    is_path = (
+        kind == kinds.PLAIN and dotted.startswith(("pathlib.", "os.path.", "os.fspath", "str")) and any(given.texts)
+    )
+    return "/".join(text or "*" for text in given.texts) if is_path else ""
+
+
+def result_of_method(base: Value, name: str, given: Given) -> Value:
+    """What a method gives."""
+    if base.kind in (kinds.CONTAINER, kinds.DEFAULTS) and name in _GIVE_ELEMENT:
+        return join([element(base), *given.arguments[1:]])
+    if base.kind == kinds.STREAM and name in ("sample", "choice", "choices"):
+        return Value(kinds.UNKNOWN, NONE, given.all)
+    if base.kind == kinds.CONNECTION and name in ("cursor", "connect", "begin", "raw_connection"):
+        return base
+    if base.kind == kinds.CONNECTION and name in QUERIES and effects.looks(given.first.text):
+        return Value(kinds.RELATION)
+    kind, shares = kinds.result_of(base.kind, name)
+    if not (shares or (name == "astype" and "copy" in given.keywords)):
+        return Value(kind, text=_renamed(base.text, name, given.first.text) if kind == kinds.PLAIN else "")
+    if base.kind == kinds.PLOT and kind == kinds.DATA:
+        return Value(kind, base.all)
+    if kind in _KEEPS_PARTS:
+        return Value(kind, base.origins, base.held)
+    nobody_knows = kind == base.kind == kinds.UNKNOWN and name != "copy"
+    return Value(kind, base.all if nobody_knows else NONE, base.all | given.all)
+
+
+def _renamed(path: str, method: str, part: str) -> str:
+    """The text of a path that a method makes of another."""
+    if method in _NEW_LAST_PART:
+        return f"{path or '*'}/{part or '*'}"
+    return f"{path.rpartition('.')[0] or path or '*'}{part}" if method == "with_suffix" else path
