@@ -163,6 +163,32 @@ class Workspace(BackfillVerbs, DaemonVerbs, PlanningVerbs):
         modules = self.home.modules()
         return Flow.of(modules.load(find_module(modules, name)).flow)
 
+    def restore(self, name: str, to: str | None = None) -> tuple[Path, ...]:
+        """The module of the flow `name` as it was deployed last, or in the deployment `to`, put back into `flow_modules`; what was
+        written: the module, and those of its helpers that are not there. What production runs stays as it is.
+
+        Raises:
+            FlowValidationError: a module of this name is there, nothing is overwritten; or it was never deployed, or is not kept.
+
+        Example:
+            >>> import tempfile
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> _ = ws.deploy("example")
+            >>> (ws.layout.flow_modules_dir / "example.ipynb").unlink()
+            >>> ws.standing("example").kind, [path.name for path in ws.restore("example")], ws.standing("example").kind
+            ('gone', ['example.ipynb'], 'as_deployed')
+        """
+        from data_engine.daemon.deploying import history_of
+        from data_engine.notebook.catalog import check_flow_name
+        from data_engine.notebook.history import to_restore
+        from data_engine.notebook.restoring import restore
+
+        chosen = to_restore(history_of(self.home, check_flow_name(name)), name, to)
+        deployments = self.home.deployments()
+        deployments.copy_of(chosen.set_id)
+        contents = deployments.contents_of(chosen.set_id) or {}
+        return restore(name, contents, self.layout.flow_modules_dir)
+
     def runs(self, flow: str | None = None, limit: int = 100) -> list[Run]:
         """The newest runs, newest first; of one flow when named.
 
