@@ -121,6 +121,7 @@ def make_app() -> typer.Typer:
         running,
         secrets,
         service,
+        tidying,
         workspaces,
     )
     from data_engine.cli.command_group import command_group
@@ -165,6 +166,7 @@ def make_app() -> typer.Typer:
     app.command("import")(moving.import_workspace)
     app.command("kill")(daemon.kill)
     app.command("reset")(history.reset)
+    app.command("tidy")(tidying.tidy)
     return app
 
 
