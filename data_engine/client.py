@@ -12,6 +12,7 @@ from data_engine.given import (
     given_limit,
     given_path,
     given_run_id,
+    given_text,
     given_workspace,
 )
 from data_engine.planning_verbs import PlanningVerbs
@@ -184,6 +185,7 @@ class Workspace(BackfillVerbs, DaemonVerbs, PlanningVerbs):
         from data_engine.notebook.history import to_restore
         from data_engine.notebook.restoring import restore
 
+        to = None if to is None else given_text(to, "restore(to=...)")
         chosen = to_restore(history_of(self.home, check_flow_name(name)), name, to)
         deployments = self.home.deployments()
         deployments.copy_of(chosen.set_id)

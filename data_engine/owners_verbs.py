@@ -55,12 +55,12 @@ class OwnersVerbs(WorkspaceBase):
         from data_engine.daemon.deploying import Asked, Outcome
         from data_engine.daemon.one_commit import deploy_here
         from data_engine.engine.source_trouble import with_source_warnings
-        from data_engine.notebook.catalog import find_module
+        from data_engine.notebook.catalog import check_flow_name, find_module
         from data_engine.workspace.machine import person
 
-        if name is not None and (is_gone := self.home.deployments().gone(name)) is not None:
-            raise is_gone
         if name is not None:
+            if (gone := self.home.deployments().gone(check_flow_name(name))) is not None:
+                raise gone
             find_module(self.home.modules(), name)
         body = {
             "flow": name,

@@ -47,6 +47,8 @@ from data_engine.notebook.standing import NOT_DEPLOYED, Standing
 
 log = logging.getLogger(__name__)
 
+_AWAY = "away"
+
 Describe = Callable[[Path], Awaitable[tuple[CatalogEntry, ...]]]
 Publish = Callable[[list[Deployment]], Awaitable[None]]
 """Puts the sets of these deployments on the share and publishes the rows; raises `FlowValidationError` where it cannot."""
@@ -221,7 +223,7 @@ class Deployer:
             mirror_of=self._mirror_of,
             unchanged_for_s=self._unchanged_for_s,
             renames=renames,
-            is_all=is_all,
+            is_all=is_all and asked is not None,  # by itself the other one goes first
         )
         self._is_quiet = any(isinstance(move, Quiet) for move in moves.values())
         going: set[str] = set()
@@ -230,6 +232,8 @@ class Deployer:
         moves |= await self._held_back(found, going, asked)
         going = {name for name in going if isinstance(moves[name], Deploy)}
         gone = leaving(pointers, found, renames, going, is_all=is_all)
+        if asked is None:
+            gone -= self._away_for_a_moment(gone - {renames[name] for name in going if name in renames}, found)
         shown = moves if looked is None else {}
         rows: list[Deployment] = []
         if going or gone:
@@ -243,6 +247,15 @@ class Deployer:
             self.home.deployments().collect(self.in_use() | {found.stored.id})
         await self._tell(shown)
         return Outcome(_wanted(found, moves, asked), tuple(rows), tuple(sorted(gone)))
+
+    def _away_for_a_moment(self, gone: set[str], found: Looked) -> set[str]:
+        """Of the flows that would be withdrawn by themselves, those whose module has not been away for the quiet time yet."""
+        for name in found.entries:
+            self._first_seen_s.pop(f"{name} {_AWAY}", None)
+        quiet_s = self.home.settings().deploy.quiet_s
+        stay = {name for name in gone if self._unchanged_for_s(name, _AWAY) < quiet_s}
+        self._is_quiet = self._is_quiet or bool(stay)
+        return stay
 
     def _deploys_by_itself(self) -> bool:
         return self.home.settings().deploy.mode == "auto" and self.may_publish()

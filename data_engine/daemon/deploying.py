@@ -113,7 +113,7 @@ def decide(
 ) -> dict[str, Move]:
     """What to do about each module that was found; `unchanged_for_s` says how long a module has had a digest, `renames` what a
     module was called that production is to follow, `is_all` that a flow whose module is gone will not run any more."""
-    going_away = {*renames.values(), *(pointers.keys() - looked.entries.keys() if is_all else ())}
+    going_away = {*renames.values(), *(gone_of(pointers, looked) if is_all else ())}
     there = [one for one in live if one.flow not in going_away]
     moves: dict[str, Move] = {}
     for name, entry in sorted(looked.entries.items()):
@@ -166,7 +166,12 @@ def leaving(
     """The flows that production runs no more: those whose new name goes live, and where `is_all` those whose module is gone; one
     that was renamed runs on until its new name is good."""
     followed = {old for new, old in renames.items() if new in going}
-    return followed | (pointers.keys() - looked.entries.keys() - set(renames.values()) if is_all else set())
+    return followed | (gone_of(pointers, looked) - set(renames.values()) if is_all else set())
+
+
+def gone_of(pointers: Mapping[str, Pointer], looked: Looked) -> set[str]:
+    """The deployed flows of which no module is there."""
+    return set(pointers.keys() - looked.entries.keys())
 
 
 def new_deployments(

@@ -46,7 +46,8 @@ class Standing(Record):
     def text(self) -> str:
         """One line for people."""
         if self.kind == "gone":
-            gone = "is gone" if self.renamed_to is None else f"is {self.renamed_to} now"
+            suffix = self.file[self.file.rfind(".") :]
+            gone = "is gone" if self.renamed_to is None else f"was renamed to {self.renamed_to}{suffix}"
             return f"{self.file} {gone}; production runs on as it was deployed"
         words = edited_words(self.cells, self.helpers) if self.is_edited else self.kind.replace("_", " ")
         if self.goes_live_s is None:

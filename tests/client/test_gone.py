@@ -151,7 +151,7 @@ def test_a_renamed_notebook_is_followed_by_its_flow(ws: WorkspaceFiles, workspac
     text = state(workspace)[1] or ""
     follow, end = commands_in(text)
 
-    assert text.startswith("claims.ipynb is monthly claims now; production runs on as it was deployed")
+    assert text.startswith("claims.ipynb was renamed to monthly claims.ipynb; production runs on as it was deployed")
     assert end == "data-engine withdraw claims"
     assert typed(ws, follow) == 0
     assert set(workspace.home.deployments().deployed()) == {"monthly claims", "other"}

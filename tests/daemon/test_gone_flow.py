@@ -8,7 +8,7 @@ import pytest
 
 from data_engine import Workspace
 from tests.daemon.support import ended, flow_of
-from tests.support import WorkspaceFiles, until
+from tests.support import AUTO, WorkspaceFiles, until
 
 CELLS = (
     "from data_engine import Flow",
@@ -58,3 +58,34 @@ def test_a_running_daemon_withdraws_a_flow_and_takes_it_back(ws: WorkspaceFiles,
     until(lambda: flow_of(workspace, "claims")["state"] == "module gone")
     workspace.restore("claims")
     until(lambda: flow_of(workspace, "claims")["state"] == "polling")
+
+
+def test_what_goes_live_by_itself_follows_a_new_name_too(ws: WorkspaceFiles, workspace: Workspace) -> None:
+    """The old flow runs until the new one is good, and is withdrawn with it."""
+    ws.source("config/data_engine.toml", AUTO)
+    ws.notebook("claims", *CELLS[:2], CELLS[2] + "\n1 +").rename(ws.modules / "monthly.ipynb")
+    until(
+        lambda: (
+            {flow.name: flow.error is None for flow in workspace.status().flows} == {"claims": True, "monthly": False}
+        )
+    )
+    assert "claims" in workspace.home.deployments().deployed()
+
+    ws.notebook("monthly", *CELLS)
+    until(lambda: {flow.name: flow.state for flow in workspace.status().flows} == {"monthly": "polling"})
+    ws.source("in/b.csv")
+    until(lambda: ended(workspace, "monthly", 1))
+    assert [run.source for run in workspace.runs("monthly")] == [str(ws.root / "in" / "b.csv")]
+
+
+def test_an_absence_of_a_moment_withdraws_nothing(ws: WorkspaceFiles, workspace: Workspace) -> None:
+    """A program that syncs or saves takes a file away and puts it back: by itself only what stays away is withdrawn."""
+    ws.source("config/data_engine.toml", AUTO.replace("0s", "1h"))
+    path = ws.modules / "claims.ipynb"
+    data = path.read_bytes()
+    path.unlink()
+    until(lambda: flow_of(workspace, "claims")["state"] == "module gone")
+    path.write_bytes(data)
+    until(lambda: flow_of(workspace, "claims")["state"] == "polling")
+
+    assert [one.kind for one in workspace.deployments("claims")] == ["deploy"]

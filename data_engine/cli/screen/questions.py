@@ -29,7 +29,10 @@ def run_question(row: FlowRow, view: PanelView, entry: Mapping[str, Any], files:
     runs = _runs(row, entry, files)
     if isinstance(runs, Said):
         return runs
-    edit = [f"What is deployed runs, without your edit ({row.edit})."] if row.edit else []
+    edit = []
+    if row.edit:
+        is_gone = row.deployment_kind == "gone"
+        edit = [f"{row.deployment}." if is_gone else f"What is deployed runs, without your edit ({row.edit})."]
     text = " ".join([f"Run {row.title} now? {runs}", *edit, *_who_does_it(view)])
     return Question(text, "run", {"flow": row.name}, f"Asked to run {row.title}")
 
