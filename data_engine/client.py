@@ -12,6 +12,7 @@ from data_engine.given import (
     given_limit,
     given_path,
     given_run_id,
+    given_text,
     given_workspace,
 )
 from data_engine.planning_verbs import PlanningVerbs
@@ -22,6 +23,7 @@ from data_engine.workspace.layout import WorkspaceLayout
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from data_engine.engine.explain import Explanation
+    from data_engine.engine.left_behind import LeftBehind
     from data_engine.engine.run_comparison import Comparison
     from data_engine.engine.trends import Trends
     from data_engine.model import LogEntry, Run, StepRun
@@ -162,6 +164,110 @@ class Workspace(BackfillVerbs, DaemonVerbs, PlanningVerbs):
 
         modules = self.home.modules()
         return Flow.of(modules.load(find_module(modules, name)).flow)
+
+    def restore(self, name: str, to: str | None = None) -> tuple[Path, ...]:
+        """The module of the flow `name` as it was deployed last, or in the deployment `to`, put back into `flow_modules`; what was
+        written: the module, and those of its helpers that are not there. What production runs stays as it is.
+
+        Raises:
+            FlowValidationError: a module of this name is there, nothing is overwritten; or it was never deployed, or is not kept.
+
+        Example:
+            >>> import tempfile
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> _ = ws.deploy("example")
+            >>> (ws.layout.flow_modules_dir / "example.ipynb").unlink()
+            >>> ws.standing("example").kind, [path.name for path in ws.restore("example")], ws.standing("example").kind
+            ('gone', ['example.ipynb'], 'as_deployed')
+        """
+        from data_engine.daemon.deploying import history_of
+        from data_engine.notebook.catalog import check_flow_name
+        from data_engine.notebook.history import to_restore
+        from data_engine.notebook.restoring import restore
+
+        to = None if to is None else given_text(to, "restore(to=...)")
+        chosen = to_restore(history_of(self.home, check_flow_name(name)), name, to)
+        deployments = self.home.deployments()
+        deployments.copy_of(chosen.set_id)
+        contents = deployments.contents_of(chosen.set_id) or {}
+        return restore(name, contents, self.layout.flow_modules_dir)
+
+    def left_behind(self, name: str | None = None) -> list[LeftBehind]:
+        """The outputs, of the flow `name` or of all, whose source files are gone; as far as the history goes back.
+
+        A file that several sources were written to counts when all of them are gone; of a source folder that is away nothing is
+        known. `set_aside` moves them out of the mirror.
+
+        Raises:
+            FlowValidationError: there is no such flow.
+
+        Example:
+            >>> import tempfile
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> ws.left_behind()
+            []
+        """
+        from data_engine.engine.left_behind import MOST_RUNS, left_behind
+
+        return Listing(left_behind(self.home.ledger().written(MOST_RUNS), self._in_production(name)))
+
+    def set_aside(self, name: str | None = None) -> list[Path]:
+        """Move what `left_behind(name)` lists out of the mirrors, into a hidden folder beside each; where it is now.
+
+        Nothing is deleted, and `put_back` moves it back. A flow that reads there is not due by that.
+
+        Raises:
+            FlowValidationError: there is no such flow, or a file cannot be moved.
+            OwnedElsewhereError: another workstation owns the workspace.
+
+        Example:
+            >>> import tempfile
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> ws.set_aside(), ws.put_back()
+            ([], [])
+        """
+        from data_engine.engine.left_behind import set_aside
+        from data_engine.lease.peek import refuse_owned_elsewhere
+
+        refuse_owned_elsewhere(self.layout.workspace_state_dir, self.home.local.identity, what="moving outputs aside")
+        return Listing(set_aside(self.left_behind(name)))
+
+    def put_back(self, name: str | None = None) -> list[Path]:
+        """Move back what `set_aside` moved last, but for files where something lies again; where they are now.
+
+        Raises:
+            FlowValidationError: there is no such flow, or a file cannot be moved.
+            OwnedElsewhereError: another workstation owns the workspace.
+
+        Example:
+            >>> import tempfile
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> ws.put_back()
+            []
+        """
+        from data_engine.engine.left_behind import put_back
+        from data_engine.lease.peek import refuse_owned_elsewhere
+
+        refuse_owned_elsewhere(self.layout.workspace_state_dir, self.home.local.identity, what="moving outputs back")
+        specs = (flow.mirror_spec for flow in self._in_production(name))
+        return Listing(put_back(spec.root for spec in specs if spec is not None))
+
+    def _in_production(self, name: str | None = None) -> list[Flow]:
+        """The good flows as they are, and as they are deployed where their modules are gone; the one of this name.
+
+        Raises:
+            FlowValidationError: there is no such flow.
+        """
+        from data_engine.notebook.catalog import check_flow_name, find_module, read_catalog
+        from data_engine.notebook.deployed import deployed_entries
+
+        deployments = self.home.deployments()
+        there = read_catalog(self.home.modules(), kept=self.home.descriptions())
+        gone = deployments.deployed().keys() - {entry.name for entry in there}
+        entries = [*there, *deployed_entries(deployments, gone)]
+        if name is not None and check_flow_name(name) not in {entry.name for entry in entries}:
+            find_module(self.home.modules(), name)
+        return [Flow.of(one.flow) for one in entries if one.flow is not None and name in (None, one.name)]
 
     def runs(self, flow: str | None = None, limit: int = 100) -> list[Run]:
         """The newest runs, newest first; of one flow when named.

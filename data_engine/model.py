@@ -199,7 +199,8 @@ class RunFile(Record):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WrittenFile(Record):
-    """A file as the newest run that wrote it left it."""
+    """A file as the newest run that wrote it left it. `sources` are those of all runs that wrote it, the newest first, "" for a
+    run without one; `source_root` is the folder that the newest lies in, None where that is no file of a folder."""
 
     path: str
     flow: str
@@ -207,6 +208,8 @@ class WrittenFile(Record):
     at_utc: str
     size_bytes: int | None = None
     rows: int | None = None
+    sources: tuple[str, ...] = ()
+    source_root: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -34,7 +34,7 @@ class OwnersVerbs(WorkspaceBase):
         """Let production run the modules as they are now: the flow `name` alone, or every flow; their entries.
 
         Only what compiles, builds and has steps is deployed; the entry of a module that was not has its `error`, and its flow
-        stays on the last deployment. A flow that writes the mirror of a deployed flow of another name is deployed only with
+        stays on the last deployment. A source or mirror that cannot be used now is among its `warnings`. A flow that writes the mirror of a deployed flow of another name is deployed only with
         `force=True`, and with `[deploy] gate = "golden"` one whose goldens do not hold only with `approve=True`, which is recorded.
         The `note` stands in the history (`deployments()`), and `rollback` takes it back.
 
@@ -54,12 +54,14 @@ class OwnersVerbs(WorkspaceBase):
         """
         from data_engine.daemon.deploying import Asked, Outcome
         from data_engine.daemon.one_commit import deploy_here
-        from data_engine.notebook.catalog import find_module
+        from data_engine.engine.source_trouble import with_source_warnings
+        from data_engine.notebook.catalog import check_flow_name, find_module
         from data_engine.workspace.machine import person
 
-        modules = self.home.modules()
         if name is not None:
-            find_module(modules, name)
+            if (gone := self.home.deployments().gone(check_flow_name(name))) is not None:
+                raise gone
+            find_module(self.home.modules(), name)
         body = {
             "flow": name,
             "note": given_text(note, "deploy(note=...)"),
@@ -71,7 +73,41 @@ class OwnersVerbs(WorkspaceBase):
         outcome = self._owning(
             "/deploy", body, wait, read=Outcome.read, otherwise=lambda: deploy_here(self.home, asked)
         )
-        return () if outcome is None else outcome.entries
+        return () if outcome is None else with_source_warnings(outcome.entries)
+
+    def withdraw(self, name: str, note: str = "", wait: bool = True) -> Deployment | None:
+        """Let production run the flow `name` no more, whether its notebook is there or gone; what was deployed is kept.
+
+        It stands in the history like a deployment, and `rollback(name)` takes it back. What runs now ends as it would. Where
+        another workstation owns the workspace its owner is asked; with `wait=False` the answer, None, is not waited for.
+
+        Raises:
+            FlowValidationError: the flow is not deployed; or with `[deploy] mode = "auto"` its module is still there.
+            RequestFailedError, RequestExpiredError: the owner refused it, or did not take it.
+
+        Example:
+            >>> import tempfile
+            >>> from data_engine import Workspace
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> _ = ws.deploy("example")
+            >>> ws.withdraw("example").kind, ws.deployment("example")
+            ('withdraw', 'not deployed')
+            >>> ws.rollback("example").kind, ws.deployment("example")
+            ('rollback', 'as deployed')
+        """
+        from data_engine.daemon.deploying import Asked, Outcome
+        from data_engine.daemon.one_commit import deploy_here
+        from data_engine.notebook.catalog import check_flow_name
+        from data_engine.workspace.machine import person
+
+        by, machine = person()
+        note = given_text(note, "withdraw(note=...)")
+        asked = Asked(check_flow_name(name), note, by=by, machine=machine, is_withdrawal=True)
+        body = {"flow": name, "note": note, "withdraw": True}
+        outcome = self._owning(
+            "/deploy", body, wait, read=Outcome.read, otherwise=lambda: deploy_here(self.home, asked)
+        )
+        return None if outcome is None else outcome.deployments[0]
 
     def deployments(self, name: str | None = None) -> list[Deployment]:
         """The history of deployments, of one flow when named, the newest first: who, where, when, and what differed.

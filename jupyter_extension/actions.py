@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from data_engine.client import Workspace
-from data_engine.daemon.deploying import Outcome
 from data_engine.daemon.fields import ANY_TEXT, COUNT, FLAG, OBJECT, PATH, PATHS, TEXT, Field, Fields, checked
 from data_engine.engine.wording import freed_words
-from data_engine.errors import FlowValidationError, WorkspaceError, error_of
+from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.flow.debug import json_safe
 from data_engine.flow.parameter_values import Given
 from data_engine.nofollow import opened, remove_tree
@@ -22,13 +21,12 @@ from data_engine.version import __version__
 from data_engine.workspace.machine import (
     machine_id,
 )
-from jupyter_extension import machine_actions
+from jupyter_extension import deploy_actions, machine_actions
 from jupyter_extension.details import debug_frames, flow_details, run_details
-from jupyter_extension.feed import daemon_of, from_child
+from jupyter_extension.feed import daemon_of
 from jupyter_extension.files import flow_files
 from jupyter_extension.inspect_child import ask_child
 from jupyter_extension.outputs import flow_outputs
-from jupyter_extension.planning import given_key, plan_view
 from jupyter_extension.template import new_flow_notebook
 from jupyter_extension.trends import trends_view
 from jupyter_extension.view import as_json
@@ -226,41 +224,6 @@ def _disable(ws: Workspace, args: Args) -> str:
     return _asked(ws, f"disable {args['flow']}") or f"{args['flow']} runs by hand only."
 
 
-def _deploy(ws: Workspace, args: Args) -> str:
-    flow, force, approve = args["flow"], args["force"], args["approve"]
-    daemon = daemon_of(ws)
-    if daemon is not None:
-        told = daemon.post("/deploy", {"flow": flow, "force": force, "approve": approve, "wait": False}, timeout_s=60.0)
-        if "request_id" in told:
-            return f"{told['owner']} was asked to deploy {flow or 'every good module'}."
-        outcome = Outcome.read(told)
-        refused = [entry.error for entry in outcome.entries if entry.error is not None]
-        if flow is not None and refused:
-            raise refused[0]
-        if outcome.withdrawn:
-            names = ", ".join(outcome.withdrawn)
-            return f"Production runs every good module as it is now, and {names} no more: the module is gone."
-    else:
-        options = [*(["--yes"] if force else []), *(["--approve"] if approve else [])]
-        entries = from_child(ws.root, "deploy", *([] if flow is None else [flow]), *options)
-        told_of = [entry["error"] for entry in entries if entry["error"] is not None]
-        if flow is not None and told_of:
-            raise error_of(told_of[0])
-    return f"Production runs {flow or 'every good module'} as it is now."
-
-
-def _plan(ws: Workspace, args: Args) -> Any:
-    key = given_key(args["key"])
-    return as_json(plan_view(ws, args["flow"], sources=args["sources"], key=key, yes=args["yes"]))
-
-
-def _rollback(ws: Workspace, args: Args) -> str:
-    row = ws.rollback(args["flow"], args["to"], wait=False)
-    if row is None:
-        return f"The owner was asked to roll back {args['flow']}."
-    return f"Production runs {row.flow} again as it was deployed in {(row.of or row.id)[:8]}."
-
-
 def _reset(ws: Workspace, args: Args) -> str:
     flow = args["flow"]
     count = ws.reset(flow)
@@ -436,12 +399,17 @@ _IN_WORKSPACE: dict[str, tuple[Callable[[Workspace, Args], Any], Fields]] = {
     "retry": (_retry, {"flow": TEXT.optional, "source": PATH.optional}),
     "enable": (_enable, _A_FLOW),
     "disable": (_disable, _A_FLOW),
-    "deploy": (_deploy, {"flow": TEXT.optional, "force": FLAG.or_else(False), "approve": FLAG.or_else(False)}),
+    "deploy": (
+        deploy_actions.deploy,
+        {"flow": TEXT.optional, "force": FLAG.or_else(False), "approve": FLAG.or_else(False)},
+    ),
     "plan": (
-        _plan,
+        deploy_actions.plan,
         {"flow": TEXT, "sources": COUNT.or_else(3), "key": ANY_TEXT.or_else(""), "yes": FLAG.or_else(False)},
     ),
-    "rollback": (_rollback, {"flow": TEXT, "to": TEXT.optional}),
+    "rollback": (deploy_actions.rollback, {"flow": TEXT, "to": TEXT.optional}),
+    "withdraw": (deploy_actions.withdraw, _A_FLOW),
+    "restore": (deploy_actions.restore, _A_FLOW),
     "reset": (_reset, _SOME_FLOW),
     "lease": (_lease, {"do": TEXT, "now": FLAG.or_else(False)}),
     "flow": (_flow, {"flow": TEXT, "limit": COUNT.or_else(100)}),

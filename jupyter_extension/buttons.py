@@ -12,6 +12,7 @@ from jupyter_extension.control import OTHERS, is_mine, is_of
 WhyNot: TypeAlias = str | None
 """Why a button cannot be used now; None when it can."""
 
+_GONE = "its notebook is gone: restore it, or withdraw the flow"
 _ENGINE_OFF = "the engine is off; starting it tries held files again"
 
 
@@ -122,6 +123,10 @@ class _Flow:
         return "it is not deployed: deploy it first" if self.flow.state_kind == "not_deployed" else None
 
     @property
+    def is_gone(self) -> bool:
+        return self.flow.standing.kind == "gone"
+
+    @property
     def by_hand(self) -> WhyNot:
         return "it runs by hand only" if self.flow.mode == "manual" else None
 
@@ -151,10 +156,14 @@ _OF_FLOW: Mapping[str, Callable[[_Flow], Iterable[WhyNot]]] = {
     "deploy": lambda at: (
         at.unheard,
         _if(at.flow.standing.kind == "as_deployed", "production runs it as it is"),
+        _if(at.is_gone, _GONE),
     ),
     "plan": lambda at: (
         _if(at.flow.standing.kind == "not_deployed", "it was never deployed: there is nothing to compare it with"),
+        _if(at.is_gone, _GONE),
     ),
+    "restore": lambda at: (_unless(at.is_gone, "its notebook is there"),),
+    "withdraw": lambda at: (at.unheard, at.undeployed),
     "rollback": lambda at: (at.unheard,),
     "reset": lambda at: (at.elsewhere, _if(at.running, "a run of it is under way")),
 }

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from data_engine.errors import FlowValidationError
+from data_engine.typed import typed, typed_magic
 from jupyter_extension.own_flow import UserNames, own_flow, own_name, tell_unsaved
 
 if TYPE_CHECKING:
@@ -102,16 +103,22 @@ def _deploy(given: Namespace, names: UserNames) -> Any:
         raise FlowValidationError(
             f"--all and the name {given.subject!r} do not go together",
             where="%flow deploy",
-            fix=f"%flow deploy {given.subject}, or %flow deploy --all",
+            fix=f"{typed_magic('deploy', given.subject)}, or %flow deploy --all",
         )
     ws = _workspace()
     name = None if given.all else given.subject or own_name(names, "deploy")
     if name is not None:
         tell_unsaved(given, names, ws.layout.flow_modules_dir / f"{name}.ipynb")
-    before = ws.home.deployments().deployed()
+    before = {one.id for one in ws.deployments()}
     entries = Listing(ws.deploy(name, given.note or "", given.yes, approve=given.approve))
-    for gone in sorted(before.keys() - ws.home.deployments().deployed().keys()):
-        print(f"{gone} is withdrawn: its module is gone. %flow rollback {gone} lets it run again as it was deployed.")
+    new = [one for one in ws.deployments() if one.id not in before]
+    names = {one.id: one.flow for one in new}
+    for gone in sorted((one for one in new if one.kind == "withdraw"), key=lambda one: one.flow):
+        if gone.of in names:
+            print(f"{gone.flow} is {names[gone.of]} now: production runs that in its place.")
+        else:
+            again = typed_magic("rollback", gone.flow)
+            print(f"{gone.flow} is withdrawn: its module is gone. {again} lets it run again as it was deployed.")
     if name is not None and entries and entries[0].error is not None:
         raise entries[0].error
     return entries
@@ -142,7 +149,7 @@ def _run(given: Namespace, names: UserNames) -> Any:
     standing = ws.standing(name)
     if standing.is_edited:
         print(
-            f"{standing.text}: what is deployed runs. To run the edit: %flow deploy {name} first, or %flow run --once"
+            f"{standing.text}: what is deployed runs. To run the edit: {typed_magic('deploy', name)} first, or %flow run --once"
         )
     try:
         return run_ids if given.no_wait else ws.wait(run_ids)
@@ -181,7 +188,8 @@ def _start(given: Namespace, names: UserNames) -> Any:
     status = ws.status()
     for flow in status.flows:
         if flow.standing.kind != "as_deployed":
-            print(f"{flow.name}: {flow.deployment}. To let production run it: %flow deploy {flow.name}")
+            way = flow.standing.fix or f"To let production run it: {typed_magic('deploy', flow.name)}"
+            print(f"{flow.name}: {flow.deployment}. {way}")
     print("It goes on when this kernel or JupyterLab ends. %flow stop ends it when its running work is done.")
     return status
 
@@ -190,7 +198,7 @@ def _stop(given: Namespace, names: UserNames) -> None:
     ws = _workspace()
     if given.subject is not None:
         then = (
-            f" It is disabled: Enable in the panel, or data-engine enable {given.subject}, lets it run by itself again."
+            f" It is disabled: Enable in the panel, or {typed('enable', given.subject)}, lets it run by itself again."
         )
         is_disabled = ws.stop_flow(given.subject)
         print(f"What runs of {given.subject} ends at its next step or item.{then if is_disabled else ''}")

@@ -59,6 +59,7 @@ _LOOKS: dict[str, tuple[Tone, Shape]] = {
     "failing": ("bad", "cross"),
     "unreachable": ("bad", "triangle"),
     "edit broken": ("warn", "triangle"),
+    "module gone": ("warn", "triangle"),
     "disabled": ("warn", "bar"),
     "not deployed": ("warn", "bar"),
     # of a statement, a module, an item

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data_engine.client import Workspace
+from data_engine.engine.left_behind import is_source_gone
 from data_engine.model import WrittenFile
 from jupyter_extension.details import is_on_another_host
 from jupyter_extension.file_check import file_exists
@@ -21,7 +22,7 @@ _known: dict[Path, tuple[int, list[WrittenFile]]] = {}
 @dataclass(frozen=True, slots=True)
 class OutputView:
     """A file that a flow wrote, as its newest run left it. `folder` is below the workspace where it lies there; `is_there` is None
-    where its drive was not asked, or does not say."""
+    where its drive was not asked, or does not say; `is_source_gone` that every source it was written for is known to be gone."""
 
     path: str
     name: str
@@ -32,6 +33,7 @@ class OutputView:
     size_bytes: int | None
     rows: int | None
     is_there: bool | None
+    is_source_gone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,23 +59,29 @@ def flow_outputs(ws: Workspace, *, search: str, limit: int) -> OutputsView:
     words = search.casefold().split()
     found = [one for one in known[1] if all(word in f"{one.path} {one.flow}".casefold() for word in words)]
     page = found[:limit]
-    there = _there([one.path for one in page if not is_on_another_host(one.path, ws.root)])
-    return OutputsView(len(known[1]), len(found), tuple(_view(one, ws.root, there.get(one.path)) for one in page))
+    there = _looked([one for one in page if not is_on_another_host(one.path, ws.root)])
+    return OutputsView(
+        len(known[1]), len(found), tuple(_view(one, ws.root, *there.get(one.path, _UNKNOWN)) for one in page)
+    )
 
 
-def _there(paths: Sequence[str]) -> dict[str, bool]:
-    """Which of the paths are there, as far as their drives say so in a second."""
-    found: dict[str, bool] = {}
+_UNKNOWN: tuple[bool | None, bool] = (None, False)
+
+
+def _looked(files: Sequence[WrittenFile]) -> dict[str, tuple[bool | None, bool]]:
+    """Of each path whether it is there, and whether its source is gone, as far as their drives say so in a second."""
+    found: dict[str, tuple[bool | None, bool]] = {}
 
     def look(_: str) -> bool:
-        found.update((path, os.path.exists(path)) for path in paths)
+        found.update((one.path, (os.path.exists(one.path), is_source_gone(one))) for one in files)
         return True
 
     file_exists("", look)
     return dict(found)
 
 
-def _view(one: WrittenFile, root: Path, is_there: bool | None) -> OutputView:
+def _view(one: WrittenFile, root: Path, is_there: bool | None, is_source_gone: bool) -> OutputView:
     folder, name = os.path.split(one.path)
     inside = os.path.relpath(folder, root) if Path(folder).is_relative_to(root) else folder
-    return OutputView(one.path, name, inside, one.flow, one.run_id, one.at_utc, one.size_bytes, one.rows, is_there)
+    size = (one.size_bytes, one.rows)
+    return OutputView(one.path, name, inside, one.flow, one.run_id, one.at_utc, *size, is_there, is_source_gone)

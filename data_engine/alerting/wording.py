@@ -11,10 +11,11 @@ from data_engine.ledger.troubles import LONGEST_PART, Trouble, TroubleKey
 from data_engine.message import Notice
 from data_engine.model import duration_words
 from data_engine.secret import masked
+from data_engine.typed import typed
 
 _LONGEST_ERROR = 4000
 _SAID = ("source", "step", "cell", "detail", "error", "reason", "fix", "at_utc", "within_s", "run_id")
-_SEE_WHY = "see why: data-engine explain {flow}"
+_SEE_WHY = "see why: {explain}"
 _TO_DO = {
     "code_raised": "put it right in the notebook and deploy it",
     "module_broken": "put it right in the notebook and deploy it",
@@ -56,12 +57,13 @@ def failure(
     cell = ", ".join(filter(None, [notebook, f"cell {place['cell']}" if place.get("cell") is not None else ""]))
     line = f", line {place['line']}" if cell and place.get("line") is not None else ""
     parts = (part[:LONGEST_PART] for part in (step, error_type, cell))
+    to_do = _TO_DO.get(str(told.get("kind")), _SEE_WHY)
     said = {
         "step": step,
         "cell": f"{cell}{line}",
         "detail": detail[:500],
         "error": masked(error or "")[:_LONGEST_ERROR],
-        "fix": f"{_TO_DO.get(str(told.get('kind')), _SEE_WHY).format(flow=flow)}, then: data-engine {again} {flow}",
+        "fix": f"{to_do.format(explain=typed('explain', flow))}, then: {typed(again, flow)}",
     }
     return TroubleKey(flow, kind, *parts), {name: value for name, value in said.items() if value}
 
@@ -158,9 +160,9 @@ def _headline(trouble: Trouble, said: Mapping[str, Any], zone: tzinfo | None) ->
 
 
 def _fix(key: TroubleKey, said: Mapping[str, Any]) -> str:
-    see_why = _SEE_WHY.format(flow=key.flow)
+    see_why = _SEE_WHY.format(explain=typed("explain", key.flow))
     if key.kind in ("failed", "held"):
-        return f"{see_why}, then: data-engine retry {key.flow}"
+        return f"{see_why}, then: {typed('retry', key.flow)}"
     if key.kind == "overlong":
         return f"see what it does: data-engine status; end that run: data-engine stop-run {said['run_id'] or 'RUN'}"
     return see_why

@@ -121,6 +121,7 @@ def make_app() -> typer.Typer:
         running,
         secrets,
         service,
+        tidying,
         workspaces,
     )
     from data_engine.cli.command_group import command_group
@@ -137,6 +138,8 @@ def make_app() -> typer.Typer:
     app.command("deploy")(deploying.deploy)
     app.command("deployments")(deploying.deployments)
     app.command("rollback")(deploying.rollback)
+    app.command("withdraw")(deploying.withdraw)
+    app.command("restore")(deploying.restore)
     app.command("plan")(planning.plan)
     app.command("test")(planning.check)
     app.command("preview")(previewing.preview)
@@ -163,6 +166,7 @@ def make_app() -> typer.Typer:
     app.command("import")(moving.import_workspace)
     app.command("kill")(daemon.kill)
     app.command("reset")(history.reset)
+    app.command("tidy")(tidying.tidy)
     return app
 
 

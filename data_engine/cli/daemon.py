@@ -12,7 +12,7 @@ import typer
 
 from data_engine.cli.deploying import say_left, say_not_deployed
 from data_engine.cli.failure import Failed
-from data_engine.cli.looks import tell_reasons, tell_status
+from data_engine.cli.looks import in_flow_modules, tell_reasons, tell_status
 from data_engine.cli.options import (
     AsJson,
     FlowName,
@@ -26,6 +26,7 @@ from data_engine.cli.terminal import require_terminal
 from data_engine.engine.wording import freed_words
 from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.platforms.host import IS_STYLED_BY_CALLS
+from data_engine.typed import typed
 
 if TYPE_CHECKING:
     from data_engine.client import Workspace
@@ -60,7 +61,7 @@ def stop(ctx: typer.Context, name: SomeFlowName = None, as_json: AsJson = False)
     ws = chosen_workspace(ctx)
     if name is not None:
         is_disabled = ws.stop_flow(name)
-        then = f" It is disabled: data-engine enable {name} lets it run by itself again." if is_disabled else ""
+        then = f" It is disabled: {typed('enable', name)} lets it run by itself again." if is_disabled else ""
         _done(
             {"flow": name, "disabled": is_disabled},
             f"What runs of {name} ends at its next step or item.{then}",
@@ -78,7 +79,7 @@ def stop(ctx: typer.Context, name: SomeFlowName = None, as_json: AsJson = False)
 
 
 def kill(ctx: typer.Context, as_json: AsJson = False) -> int:
-    """End the daemon and whatever it runs, now. Its runs are marked as abandoned and done again later."""
+    """End the daemon and whatever it runs, now. Its runs are marked as abandoned; what ran by itself is done again later."""
     named = ctx.find_root().params.get("workspace")
     try:
         was_running = chosen_workspace(ctx).kill()
@@ -200,7 +201,13 @@ def run_in_daemon(
         raise FlowValidationError(
             "which flow?", where="data-engine run", fix="name it: data-engine run NAME; `data-engine list` shows them"
         )
+    engine_goes_on = ws.status().engine.goes_on
     found = _ask_for_runs(ws, name, source, params, wait)
+    if engine_goes_on:
+        complain(
+            "The engine was on when the last daemon died, and is on again: data-engine stop turns it off.",
+            style="yellow",
+        )
     if not wait and not found:
         return say_left(as_json)
     runs = found if found and not isinstance(found[0], str) else _wait_for(ws, name, found)
@@ -210,8 +217,21 @@ def run_in_daemon(
     else:
         for run in runs:
             _say_run(run)
+        if not runs:
+            _say_why_nothing(ws, name)
         say(f"{count(len(runs), 'run')}, {count(failed, 'failure')}")
     return 1 if failed else 0
+
+
+def _say_why_nothing(ws: Workspace, name: str) -> None:
+    """Why the deployed flow had no file to run for, as its source lies there now."""
+    from data_engine.engine.source_trouble import why_nothing
+    from data_engine.notebook.deployed import deployed_entries
+
+    with in_flow_modules(ws):
+        for entry in deployed_entries(ws.home.deployments(), [name]):
+            if entry.flow is not None:
+                say(f"{'-':<8} {name}  {why_nothing(entry.flow)}")
 
 
 def is_owned_elsewhere(ws: Workspace) -> bool:
@@ -232,8 +252,10 @@ def _ask_for_runs(ws: Workspace, name: str, source: str | None, params: Mapping[
 
 def _say_what_is_not_run(ws: Workspace, name: str) -> None:
     standing = ws.standing(name)
+    if standing.kind == "gone":
+        complain(standing.edit or "", style="yellow")
     if standing.is_edited:
-        edit = f"`data-engine deploy {name}` first, or `data-engine run --once {name}`"
+        edit = f"`{typed('deploy', name)}` first, or `{typed('run', '--once', name)}`"
         complain(f"{standing.text}: what is deployed runs. To run the edit: {edit}", style="yellow")
 
 

@@ -1,4 +1,4 @@
-"""`deploy`, `deployments`, `rollback`: what production runs, what it ran, and back."""
+"""`deploy`, `withdraw`, `restore`, `deployments`, `rollback`: what production runs, what it ran, and back."""
 
 from __future__ import annotations
 
@@ -11,11 +11,15 @@ from data_engine.cli.looks import in_flow_modules, require_known
 from data_engine.cli.options import AsJson, FlowName, SomeFlowName, Wait, chosen_workspace
 from data_engine.cli.output import complain, local_time, print_json, say, table
 from data_engine.notebook.standing import cells_text
+from data_engine.typed import typed
 
 if TYPE_CHECKING:
     from data_engine.client import Workspace
     from data_engine.model import Deployment
+    from data_engine.notebook.catalog import CatalogEntry
     from data_engine.notebook.standing import Standing
+
+_MOST_NAMED = 5
 
 Note = Annotated[str, typer.Option("--note", metavar="TEXT", help="Why; it is kept in the history.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Also where a deployed flow of another name writes the same mirror.")]
@@ -38,7 +42,7 @@ def deploy(
     deployment, and `rollback` takes a deployment back.
     """
     ws = chosen_workspace(ctx)
-    before = ws.home.deployments().deployed()
+    before = {one.id for one in ws.deployments()}
     with in_flow_modules(ws):
         entries = ws.deploy(name, note, yes, wait, approve)
     if not entries and not wait:
@@ -59,32 +63,94 @@ def deploy(
             ]
         )
         return 1 if refused else 0
+    _say_entries(entries)
+    for line in withdrawn_lines([one for one in ws.deployments() if one.id not in before]):
+        complain(line, style="yellow")
+    for warning in dict.fromkeys(warning for entry in entries for warning in entry.warnings):
+        complain(f"warning: {warning}", style="yellow")
+    say_others_not_deployed(ws, but={entry.name for entry in entries})
+    return 1 if refused else 0
+
+
+def _say_entries(entries: Sequence[CatalogEntry]) -> None:
+    """What came of each module."""
     for entry in entries:
         if entry.error is not None:
             complain(f"not deployed  {entry.path.name}: {entry.error}", style="red")
         else:
             say(f"deployed      {entry.path.name}")
-    for gone in sorted(before.keys() - ws.home.deployments().deployed().keys()):
-        complain(f"withdrawn     {withdrawn_words(gone)}: data-engine rollback {gone}", style="yellow")
-    for warning in dict.fromkeys(warning for entry in entries for warning in entry.warnings):
-        complain(f"warning: {warning}", style="yellow")
-    say_not_deployed(ws, but={entry.name for entry in entries})
-    return 1 if refused else 0
 
 
-def withdrawn_words(name: str) -> str:
-    """That a flow whose module is gone is not run any more, as far as the command that brings it back.
+def withdrawn_lines(new: Sequence[Deployment]) -> list[str]:
+    """A line for each flow that these new deployments let run no more.
 
     Example:
-        >>> withdrawn_words("claims")
-        'claims: its module is gone, so production runs it no more. To let it run again as it was deployed'
+        >>> from data_engine.model import Deployment
+        >>> withdrawn_lines([Deployment("d1", 1, "claims", "withdraw", "")])
+        ['withdrawn     claims: its module is gone, so production runs it no more. To let it run again as it was deployed: data-engine rollback claims']
+        >>> withdrawn_lines([Deployment("d1", 1, "parts", "deploy", "s1"), Deployment("d2", 2, "claims", "withdraw", "", of="d1")])
+        ['renamed       claims is parts now: production runs that in its place, and what claims has done counts as done']
     """
-    return f"{name}: its module is gone, so production runs it no more. To let it run again as it was deployed"
+    names = {one.id: one.flow for one in new}
+    lines = []
+    for one in new:
+        if one.kind != "withdraw":
+            continue
+        if one.of in names:
+            now = names[one.of]
+            lines.append(
+                f"renamed       {one.flow} is {now} now: production runs that in its place, and what {one.flow} has done counts as done"
+            )
+        else:
+            lines.append(
+                f"withdrawn     {one.flow}: its module is gone, so production runs it no more."
+                f" To let it run again as it was deployed: {typed('rollback', one.flow)}"
+            )
+    return sorted(lines)
 
 
-def say_not_deployed(ws: Workspace, *, but: set[str] = frozenset()) -> None:  # type: ignore[assignment]
+def withdraw(ctx: typer.Context, name: FlowName, note: Note = "", wait: Wait = True, as_json: AsJson = False) -> int:
+    """Let production run a flow no more, whether its notebook is there or gone. `rollback` takes it back."""
+    row = chosen_workspace(ctx).withdraw(name, note, wait)
+    if row is None:
+        return say_left(as_json)
+    if as_json:
+        print_json(row.as_dict())
+        return 0
+    say(f"Production runs {name} no more. To let it run again as it was deployed: {typed('rollback', name)}")
+    return 0
+
+
+def restore(
+    ctx: typer.Context,
+    name: FlowName,
+    to: Annotated[str | None, typer.Option("--to", metavar="ID", help="A deployment's id, or its beginning.")] = None,
+    as_json: AsJson = False,
+) -> int:
+    """Put a notebook that is gone back as it was deployed, with helpers that are gone too. Nothing is overwritten."""
+    written = chosen_workspace(ctx).restore(name, to)
+    if as_json:
+        print_json({"written": [str(path) for path in written]})
+        return 0
+    for path in written:
+        say(f"wrote {path}")
+    return 0
+
+
+def say_others_not_deployed(ws: Workspace, but: set[str]) -> None:
+    """In one line, the other flows that are not deployed as they are now."""
+    others = {flow.name: flow.standing for flow in ws.status().flows if flow.name not in but}
+    names = sorted(name for name, one in others.items() if one.kind != "as_deployed")
+    if names:
+        shown = ", ".join(names[:_MOST_NAMED]) + (
+            f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+        )
+        complain(f"Not as they are deployed: {shown}; `data-engine list` says how each stands.", style="yellow")
+
+
+def say_not_deployed(ws: Workspace) -> None:
     """Name each flow that is not deployed as it is now, and how to deploy it."""
-    for line in not_deployed_lines({flow.name: flow.standing for flow in ws.status().flows if flow.name not in but}):
+    for line in not_deployed_lines({flow.name: flow.standing for flow in ws.status().flows}):
         complain(line, style="yellow")
 
 
@@ -96,11 +162,8 @@ def not_deployed_lines(standing: dict[str, Standing]) -> Sequence[str]:
         >>> not_deployed_lines({"claims": NOT_DEPLOYED, "parts": AS_DEPLOYED})
         ['claims: not deployed. To let production run it: data-engine deploy claims']
     """
-    return [
-        f"{name}: {one.text}. To let production run it: data-engine deploy {name}"
-        for name, one in sorted(standing.items())
-        if one.kind != "as_deployed"
-    ]
+    ways = {name: one.fix or f"To let production run it: {typed('deploy', name)}" for name, one in standing.items()}
+    return [f"{name}: {one.text}. {ways[name]}" for name, one in sorted(standing.items()) if one.kind != "as_deployed"]
 
 
 def say_left(as_json: bool) -> int:
@@ -171,6 +234,8 @@ def rollback(
 
 def changed_words(one: Deployment) -> str:
     """What a deployment changed, in a few words."""
+    if one.kind == "withdraw" and one.of is not None:
+        return "renamed"
     if one.kind == "rollback":
         return f"back to {(one.of or '')[:8]}"
     return ", ".join([*([cells_text(one.cells)] if one.cells else []), *one.helpers])

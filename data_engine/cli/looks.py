@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from data_engine.ledger.ledger import Ledger
     from data_engine.model import Run
     from data_engine.notebook.catalog import CatalogEntry
+    from data_engine.notebook.standing import Standing
 
 RunStatus: TypeAlias = Literal["started", "success", "failed", "stopped", "killed", "abandoned"]
 
@@ -96,21 +97,26 @@ def tell_status(ws: Workspace, as_json: bool) -> int:
 
 def tell_flows(ws: Workspace, as_json: bool) -> int:
     """The flows, and what is wrong with broken modules."""
+    from data_engine.engine.source_trouble import with_source_warnings
     from data_engine.lease.status import shown_machine
     from data_engine.notebook.catalog import read_catalog
+    from data_engine.notebook.deployed import deployed_entries
 
     with in_flow_modules(ws):
-        entries = read_catalog(ws.home.modules(), kept=ws.home.descriptions())
+        there = read_catalog(ws.home.modules(), kept=ws.home.descriptions())
+        deployments = ws.home.deployments()
+        deployment = deployments.standing({entry.name for entry in there} | deployments.deployed().keys())
+        gone = {name: one for name, one in deployment.items() if one.kind == "gone"}
+        entries = sorted((*there, *deployed_entries(deployments, gone)), key=lambda entry: entry.name)
         coming, stands = ws.next_runs(), standing_to_expected(ws, entries)
     say_settings(ws)
-    deployment = ws.home.deployments().standing(entry.name for entry in entries)
     if as_json:
         print_json(
             [
                 entry.as_dict()
                 | deployment[entry.name].as_json()
                 | {"next_run_utc": coming.get(entry.name), "expected": stands.get(entry.name)}
-                for entry in entries
+                for entry in with_source_warnings(entries)
             ]
         )
         return 0
@@ -129,12 +135,24 @@ def tell_flows(ws: Workspace, as_json: bool) -> int:
         complain(
             f"What {shown_machine(lease.owner)} deployed is known here once a daemon has looked: data-engine start --no-engine"
         )
+    _say_what_is_wrong(entries, gone)
+    say_subfolders(ws)
+    return 0
+
+
+def _say_what_is_wrong(entries: Sequence[CatalogEntry], gone: Mapping[str, Standing]) -> None:
+    """What of sources is not there, which modules are gone, and what is wrong with broken ones."""
+    from data_engine.engine.source_trouble import source_warnings
+
+    for warning in (warning for entry in entries if entry.flow is not None for warning in source_warnings(entry.flow)):
+        complain(f"warning: {warning}", style="yellow")
+    for _, one in sorted(gone.items()):
+        complain()
+        complain(one.edit or "", style="yellow")
     for entry in entries:
         if entry.error is not None:
             complain()
             complain(f"{entry.path.name} is broken: {entry.error}", style="red")
-    say_subfolders(ws)
-    return 0
 
 
 def _flows_table(

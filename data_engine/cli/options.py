@@ -82,6 +82,8 @@ def load_module(ws: Workspace, name: str) -> LoadedModule:
     """
     from data_engine.notebook.catalog import find_module
 
+    if (gone := ws.home.deployments().gone(name)) is not None:
+        raise gone
     modules = ws.home.modules()
     path = find_module(modules, name)
     try:

@@ -19,6 +19,7 @@ from data_engine.cli.output import complain, print_json, say
 from data_engine.cli.previewing import Use
 from data_engine.errors import FlowExecutionError, NotHeldBackError
 from data_engine.shown import text_with_samples
+from data_engine.typed import typed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,7 +77,7 @@ def plan(
 def _say_plan(found: Plan) -> None:
     say(text_with_samples(found))
     if not found.equal or found.cells:
-        say(f"To let production run it: data-engine deploy {found.flow}")
+        say(f"To let production run it: {typed('deploy', found.flow)}")
 
 
 def _is_confirmed(ws: Workspace, name: str, as_json: bool) -> bool:

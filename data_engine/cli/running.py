@@ -153,8 +153,9 @@ class Report:
     def say_nothing_to_do(self, flow: Flow) -> None:
         """A flow had no sources."""
         if not self._quiet:
-            source = "" if flow.trigger is None else f" in {flow.trigger.source}"
-            say(f"{'-':9} {flow.name}  no files to run for{source}{_other_files(flow)}")
+            from data_engine.engine.source_trouble import why_nothing
+
+            say(f"{'-':9} {flow.name}  {why_nothing(flow)}")
 
     def say_sum(self) -> None:
         """The last line."""
@@ -182,22 +183,6 @@ class Report:
         self._last_error = alike
         for text in error.splitlines():
             say(f"          {text}")
-
-
-def _other_files(flow: Flow) -> str:
-    """What is in the source folder instead of what the flow takes, when its extensions leave all of it out."""
-    from data_engine.flow.scan import walk
-
-    trigger = flow.trigger
-    if trigger is None or trigger.source is None or trigger.extensions is None:
-        return ""
-    try:
-        endings = sorted({Path(name).suffix for name, _ in walk(trigger.source, None)})
-    except OSError:
-        return ""
-    return (
-        f": there are only {', '.join(endings)} files, and it takes {', '.join(trigger.extensions)}" if endings else ""
-    )
 
 
 def _refuse_beside_watch(*, once: bool, source: str | None, param: list[str] | None, on_error: str) -> None:

@@ -11,6 +11,7 @@ from data_engine.cli.command_group import command_group
 from data_engine.cli.options import AsJson
 from data_engine.cli.output import print_json, say, table
 from data_engine.errors import WorkspaceError
+from data_engine.typed import typed
 
 if TYPE_CHECKING:
     from data_engine.workspace.layout import WorkspaceLayout
@@ -146,7 +147,7 @@ def _require_nobody_works_in(layout: WorkspaceLayout) -> None:
             raise WorkspaceError(
                 f"this machine's daemon (pid {daemon.pid}) works in {layout.root}: its history would stay behind",
                 where="data-engine workspace fork",
-                fix=f"fork the copy, not this one; or end the daemon first: data-engine --workspace {layout.root} kill",
+                fix=f"fork the copy, not this one; or end the daemon first: {typed('--workspace', str(layout.root), 'kill')}",
             )
     with suppress(
         WorkspaceError

@@ -23,6 +23,7 @@ from data_engine.lease.folder import drive_words
 from data_engine.model import Run
 from data_engine.notebook.catalog import find_module
 from data_engine.scheduler.backfill import Wanted
+from data_engine.typed import typed
 from data_engine.workspace.machine import person
 
 LONGEST_WAIT_S = 30.0
@@ -73,6 +74,7 @@ class DaemonApi:
                 note=ANY_TEXT.or_else(""),
                 force=FLAG.or_else(False),
                 approve=FLAG.or_else(False),
+                withdraw=FLAG.or_else(False),
                 wait=FLAG.or_else(True),
             ),
             "rollback": asked(
@@ -278,16 +280,20 @@ class DaemonApi:
         return self._status()
 
     async def deploy(self, given: dict[str, Any]) -> dict[str, Any]:
-        """Deploy a module, or all, as they are now; what came of each."""
+        """Deploy a module, or all, as they are now, or withdraw a flow; what came of each."""
         self._noticed()
         await self.daemon.ready.wait()
         by, machine = person()
         if self.daemon.ownership.asks is not None:
+            if given["withdraw"]:
+                return await self._leave("deploy", given, "withdraw", "note") or {}
             if given["flow"] is not None:
                 await asyncio.to_thread(find_module, self.daemon.home.modules(), given["flow"])
             set_id = await asyncio.to_thread(self._put_set)
             return await self._leave("deploy", given | {"set_id": set_id}, "set_id", "note", "force", "approve") or {}
-        asked_for = Asked(given["flow"], given["note"], given["force"], by, machine, is_approved=given["approve"])
+        asked_for = Asked(
+            given["flow"], given["note"], given["force"], by, machine, None, given["approve"], given["withdraw"]
+        )
         return (await self.daemon.commands.deploy(asked_for)).as_dict()
 
     async def rollback(self, given: dict[str, Any]) -> dict[str, Any]:
@@ -453,13 +459,13 @@ class DaemonApi:
                 raise FlowValidationError(
                     f"{flow} runs by hand only, so it holds no files back",
                     where="retry",
-                    fix=f"run it: data-engine run {flow}",
+                    fix=f"run it: {typed('run', flow)}",
                 )
             if not daemon.ledger.switches().get(flow, True):
                 raise FlowValidationError(
                     f"{flow} is disabled: nothing of it runs by itself",
                     where="retry",
-                    fix=f"data-engine enable {flow}, or run it by hand: data-engine run {flow}",
+                    fix=f"{typed('enable', flow)}, or run it by hand: {typed('run', flow)}",
                 )
         if not daemon.is_engine_on:
             raise FlowValidationError(

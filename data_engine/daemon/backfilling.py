@@ -26,6 +26,7 @@ from data_engine.scheduler.backfill import (
     has_slots,
 )
 from data_engine.scheduler.slots import zone_of
+from data_engine.typed import typed
 
 
 def choose(home: LocalWorkspace, flow: Flow, wanted: Wanted) -> Chosen:
@@ -45,7 +46,7 @@ def choose(home: LocalWorkspace, flow: Flow, wanted: Wanted) -> Chosen:
         raise FlowValidationError(
             f"{name} has neither files nor slots to run again",
             where="backfill",
-            fix=f"run it by hand, with parameters if it takes any: data-engine run {name}",
+            fix=f"run it by hand, with parameters if it takes any: {typed('run', name)}",
         )
     if not trigger.source.is_dir():
         files = [SeenFile("", signature_of(trigger.source))]

@@ -318,13 +318,13 @@ class Commands:
         self._engine.tell()
 
     async def deploy(self, asked: Asked) -> Outcome:
-        """Deploy the current content of the module that was asked for, or of every one.
+        """Deploy the current content of the module that was asked for, or of every one; or withdraw a flow.
 
         Raises:
             FlowValidationError: a named module is unknown, or it cannot be published.
             OwnedElsewhereError: another workstation owns the workspace.
         """
-        if asked.name is not None:
+        if asked.name is not None and not asked.is_withdrawal:
             await asyncio.to_thread(find_module, self._home.modules(), asked.name)
         async with self._ownership.for_one_commit():
             await self._publisher.take_over_local()

@@ -15,9 +15,12 @@ from data_engine.daemon.deploying import (
     Looked,
     Outcome,
     decide,
+    leaving,
     new_deployments,
     refused,
+    renames_of,
     require_found,
+    withdrawal,
 )
 from data_engine.daemon.golden_gate import GoldenGate, golden_facts
 from data_engine.engine.local_workspace import LocalWorkspace
@@ -43,6 +46,8 @@ from data_engine.notebook.module_sets import ModuleSet, file_facts, read_content
 from data_engine.notebook.standing import NOT_DEPLOYED, Standing
 
 log = logging.getLogger(__name__)
+
+_AWAY = "away"
 
 Describe = Callable[[Path], Awaitable[tuple[CatalogEntry, ...]]]
 Publish = Callable[[list[Deployment]], Awaitable[None]]
@@ -130,6 +135,11 @@ class Deployer:
             self._basis = None  # what this changes may be changed back before the next look
             await self._look()
             assert self._current is not None
+            if asked.is_withdrawal:
+                row = await asyncio.to_thread(withdrawal, self.home, self._current.entries, asked)
+                await self.publish([row])
+                await self._deploy(None)
+                return Outcome((), (row,), (row.flow,))
             require_found(asked.name, self._current, str(self.home.layout.flow_modules_dir))
             return await self._deploy(asked)
 
@@ -200,21 +210,34 @@ class Deployer:
         found = looked or self._current
         if found is None:
             return Outcome()
-        pointers = self._pointers()
-        moves = self._moves(found, pointers, asked)
+        pointers, live = self._pointers(), history.live(ledger_rows.published(self.home.ledger()))
+        by_itself = asked is None and self._deploys_by_itself()
+        is_all = looked is None and (by_itself if asked is None else asked.name is None)
+        renames = renames_of(self.home, found, pointers, live.values(), self._mirror_of)
+        moves = decide(
+            found,
+            pointers,
+            live.values(),
+            asked=asked,
+            settings=self.home.settings().deploy,
+            mirror_of=self._mirror_of,
+            unchanged_for_s=self._unchanged_for_s,
+            renames=renames,
+            is_all=is_all and asked is not None,  # by itself the other one goes first
+        )
         self._is_quiet = any(isinstance(move, Quiet) for move in moves.values())
         going: set[str] = set()
-        gone: set[str] = set()
-        if asked is not None or self._deploys_by_itself():
+        if asked is not None or by_itself:
             going = {name for name, move in moves.items() if isinstance(move, Deploy)}
-            is_all = looked is None and (asked is None or asked.name is None)
-            gone = pointers.keys() - found.entries.keys() if is_all else set()
         moves |= await self._held_back(found, going, asked)
         going = {name for name in going if isinstance(moves[name], Deploy)}
+        gone = leaving(pointers, found, renames, going, is_all=is_all)
+        if asked is None:
+            gone -= self._away_for_a_moment(gone - {renames[name] for name in going if name in renames}, found)
         shown = moves if looked is None else {}
         rows: list[Deployment] = []
         if going or gone:
-            rows = await asyncio.to_thread(new_deployments, self.home, found, going, gone, asked)
+            rows = await asyncio.to_thread(new_deployments, self.home, found, going, gone, asked, renames)
             try:
                 await self.publish(rows)
             except FlowValidationError:
@@ -225,16 +248,14 @@ class Deployer:
         await self._tell(shown)
         return Outcome(_wanted(found, moves, asked), tuple(rows), tuple(sorted(gone)))
 
-    def _moves(self, found: Looked, pointers: dict[str, Pointer], asked: Asked | None) -> dict[str, Move]:
-        return decide(
-            found,
-            pointers,
-            history.live(ledger_rows.published(self.home.ledger())).values(),
-            asked=asked,
-            settings=self.home.settings().deploy,
-            mirror_of=self._mirror_of,
-            unchanged_for_s=self._unchanged_for_s,
-        )
+    def _away_for_a_moment(self, gone: set[str], found: Looked) -> set[str]:
+        """Of the flows that would be withdrawn by themselves, those whose module has not been away for the quiet time yet."""
+        for name in found.entries:
+            self._first_seen_s.pop(f"{name} {_AWAY}", None)
+        quiet_s = self.home.settings().deploy.quiet_s
+        stay = {name for name in gone if self._unchanged_for_s(name, _AWAY) < quiet_s}
+        self._is_quiet = self._is_quiet or bool(stay)
+        return stay
 
     def _deploys_by_itself(self) -> bool:
         return self.home.settings().deploy.mode == "auto" and self.may_publish()

@@ -12,6 +12,7 @@ from typing import Any
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError
 from data_engine.ledger import deployments as ledger_rows
+from data_engine.ledger.renamed import carry_over
 from data_engine.model import Deployment, utc_text
 from data_engine.notebook import history
 from data_engine.notebook.catalog import CatalogEntry, entry_message, entry_of_message
@@ -28,6 +29,7 @@ from data_engine.notebook.deploy import (
 )
 from data_engine.notebook.deployments import Pointer
 from data_engine.notebook.module_sets import ModuleSet
+from data_engine.typed import typed
 from data_engine.workspace.git import git_state
 from data_engine.workspace.machine import person
 from data_engine.workspace.settings import DeploySettings
@@ -39,7 +41,7 @@ _DAY_S = 86_400.0
 class Asked:
     """What a person asked for: the flow `name`, or every module (None). `is_confirmed` that two flows may write one mirror.
 
-    `is_approved` that it goes live though its goldens do not hold. `by` and `machine` are who says so; `file_owner` who owns the request's file, where it came as one.
+    `is_approved` that it goes live though its goldens do not hold; `is_withdrawal` that production is to run it no more. `by` and `machine` are who says so; `file_owner` who owns the request's file, where it came as one.
     """
 
     name: str | None = None
@@ -49,6 +51,7 @@ class Asked:
     machine: str = ""
     file_owner: str | None = None
     is_approved: bool = False
+    is_withdrawal: bool = False
 
     def is_about(self, name: str) -> bool:
         """Whether this module was asked for."""
@@ -66,11 +69,17 @@ class Looked:
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What came of it: the `entries` that were asked for, each with its error where it was not deployed; the `deployments`
-    that were made; the names of flows that were `withdrawn`."""
+    that were made; the names of flows that were `withdrawn`, and of those that were `renamed` the new one by the old."""
 
     entries: tuple[CatalogEntry, ...] = ()
     deployments: tuple[Deployment, ...] = ()
     withdrawn: tuple[str, ...] = ()
+
+    @property
+    def renamed(self) -> dict[str, str]:
+        """The new names of flows that production follows, by the old."""
+        new = {one.id: one.flow for one in self.deployments}
+        return {one.flow: new[one.of] for one in self.deployments if one.kind == "withdraw" and one.of in new}
 
     def as_dict(self) -> dict[str, Any]:
         """As it crosses processes."""
@@ -99,9 +108,13 @@ def decide(
     settings: DeploySettings,
     mirror_of: Callable[[CatalogEntry], str | None],
     unchanged_for_s: Callable[[str, str], float],
+    renames: Mapping[str, str],
+    is_all: bool,
 ) -> dict[str, Move]:
-    """What to do about each module that was found; `unchanged_for_s` says how long a module has had a digest."""
-    there = list(live)
+    """What to do about each module that was found; `unchanged_for_s` says how long a module has had a digest, `renames` what a
+    module was called that production is to follow, `is_all` that a flow whose module is gone will not run any more."""
+    going_away = {*renames.values(), *(gone_of(pointers, looked) if is_all else ())}
+    there = [one for one in live if one.flow not in going_away]
     moves: dict[str, Move] = {}
     for name, entry in sorted(looked.entries.items()):
         digest = looked.stored.digests.get(name, "")
@@ -115,10 +128,50 @@ def decide(
             is_asked=is_asked,
             is_confirmed=is_asked and asked is not None and asked.is_confirmed,
         )
-        moves[name] = next_move(sighting, mode=settings.mode, quiet_s=settings.quiet_s)
+        move = next_move(sighting, mode=settings.mode, quiet_s=settings.quiet_s)
+        if isinstance(move, SharesMirror):
+            move = replace(move, is_gone=move.other not in looked.stored.digests)
+        moves[name] = move
         if isinstance(moves[name], Deploy):  # of two that are asked for at once the second is told of the first
             there.append(Deployment("", 0, name, "deploy", "", mirror=mirror_of(entry)))
     return moves
+
+
+def renames_of(
+    home: LocalWorkspace,
+    looked: Looked,
+    pointers: Mapping[str, Pointer],
+    live: Iterable[Deployment],
+    mirror_of: Callable[[CatalogEntry], str | None],
+) -> dict[str, str]:
+    """Of each module that a deployed flow has become by a new file name, the old name. A good one writes where that one does."""
+    gone = pointers.keys() - looked.stored.digests.keys()
+    if not gone:
+        return {}
+    deployments = home.deployments()
+    contents = deployments.contents_of(looked.stored.id) or {}
+    mirrors = {one.flow: one.mirror for one in live}
+    found = {name: deployments.renamed_to(name, contents) for name in sorted(gone)}
+    now = {new: old for old, new in found.items() if new is not None and new in looked.entries}
+    return {
+        new: old
+        for new, old in now.items()
+        if looked.entries[new].error is not None or mirror_of(looked.entries[new]) == mirrors.get(old)
+    }
+
+
+def leaving(
+    pointers: Mapping[str, Pointer], looked: Looked, renames: Mapping[str, str], going: Collection[str], *, is_all: bool
+) -> set[str]:
+    """The flows that production runs no more: those whose new name goes live, and where `is_all` those whose module is gone; one
+    that was renamed runs on until its new name is good."""
+    followed = {old for new, old in renames.items() if new in going}
+    return followed | (gone_of(pointers, looked) - set(renames.values()) if is_all else set())
+
+
+def gone_of(pointers: Mapping[str, Pointer], looked: Looked) -> set[str]:
+    """The deployed flows of which no module is there."""
+    return set(pointers.keys() - looked.entries.keys())
 
 
 def new_deployments(
@@ -127,8 +180,10 @@ def new_deployments(
     going: Iterable[str],
     gone: Iterable[str],
     asked: Asked | None,
+    renames: Mapping[str, str],
 ) -> list[Deployment]:
-    """The rows that let the flows `going` run from what was found, and the flows `gone` from nothing any more."""
+    """The rows that let the flows `going` run from what was found, and the flows `gone` from nothing any more; where a flow was
+    renamed, that row points to the one of its new name."""
     deployments = home.deployments()
     contents = deployments.contents_of(looked.stored.id) or {}
     commit, is_dirty = git_state(home.layout.flow_modules_dir)
@@ -147,7 +202,34 @@ def new_deployments(
             mirror=mirror_key(looked.entries[name].mirror, home.layout.flow_modules_dir),
         )
         rows.append(row)
-    return rows + [replace(base, id=uuid.uuid4().hex, flow=name, kind="withdraw", set_id="") for name in sorted(gone)]
+    now = {renames[row.flow]: row.id for row in rows if row.flow in renames}
+    return rows + [_withdrawn(base, name, now.get(name)) for name in sorted(gone)]
+
+
+def withdrawal(home: LocalWorkspace, looked: Collection[str], asked: Asked) -> Deployment:
+    """The row that lets a flow run from nothing any more, as a person asked for; `looked` are the modules that are there.
+
+    Raises:
+        FlowValidationError: it is not deployed, or would be deployed again by itself.
+    """
+    name = asked.name
+    if name is None or name not in home.deployments().deployed():
+        raise FlowValidationError(
+            f"{name} is not deployed, so there is nothing to withdraw",
+            where="withdraw",
+            fix="`data-engine deployments` lists what is live",
+        )
+    if name in looked and home.settings().deploy.mode == "auto":
+        raise FlowValidationError(
+            f'{name} would be deployed again at once: [deploy] mode is "auto", and its module is there',
+            where="withdraw",
+            fix=f"take the module out of flow_modules, or let it run by hand only: {typed('disable', name)}",
+        )
+    return _withdrawn(_decided(asked), name)
+
+
+def _withdrawn(base: Deployment, name: str, of: str | None = None) -> Deployment:
+    return replace(base, id=uuid.uuid4().hex, flow=name, kind="withdraw", set_id="", of=of)
 
 
 def write_deployments(home: LocalWorkspace, rows: list[Deployment], put: Collection[str] = ()) -> None:
@@ -167,6 +249,10 @@ def write_deployments(home: LocalWorkspace, rows: list[Deployment], put: Collect
                 fix="deploy again",
             )
         files.put(contents)
+    for old in rows:
+        for new in rows:
+            if old.kind == "withdraw" and old.of == new.id:
+                carry_over(home.ledger(), old.flow, new.flow)
     ledger_rows.add(home.ledger(), rows)
 
 
@@ -228,7 +314,9 @@ def refused(entry: CatalogEntry, move: Move | None) -> CatalogEntry:
     """The entry with its error where it was asked for and a person has to say more."""
     if isinstance(move, HeldBack):
         return replace(entry, error=move.error)
-    return replace(entry, error=shares_mirror_error(entry, move.other)) if isinstance(move, SharesMirror) else entry
+    if isinstance(move, SharesMirror):
+        return replace(entry, error=shares_mirror_error(entry, move.other, is_gone=move.is_gone))
+    return entry
 
 
 def require_found(name: str | None, looked: Looked, where: str) -> None:

@@ -22,6 +22,7 @@ from data_engine.planning.golden import flows_with_goldens, goldens_folder, gold
 from data_engine.planning.plan import LIMIT_S
 from data_engine.planning.results import GoldenResult, not_held, worst
 from data_engine.platforms.processes import apart
+from data_engine.typed import typed
 from data_engine.version import import_folder
 
 GATE = "golden"
@@ -126,5 +127,5 @@ def _unanswered(name: str, how: str) -> FlowValidationError:
     return FlowValidationError(
         f"{name} is not deployed: its goldens could not be run: {how}",
         where=f'flow "{name}", [deploy] gate = "golden"',
-        fix=f"see `data-engine test {name}`; to deploy it all the same: --approve",
+        fix=f"see `{typed('test', name)}`; to deploy it all the same: --approve",
     )

@@ -15,10 +15,13 @@ from data_engine.daemon.deploying import (
     Looked,
     Outcome,
     decide,
+    leaving,
     new_deployments,
     refused,
+    renames_of,
     require_found,
     rolled_back,
+    withdrawal,
     write_deployments,
 )
 from data_engine.daemon.golden_gate import GoldenGate
@@ -31,7 +34,7 @@ from data_engine.ledger import deployments as ledger_rows
 from data_engine.locks import OsLock
 from data_engine.model import Deployment
 from data_engine.notebook import history
-from data_engine.notebook.catalog import find_module, read_catalog, with_unreadable
+from data_engine.notebook.catalog import CatalogEntry, find_module, module_files, read_catalog, with_unreadable
 from data_engine.notebook.deploy import Deploy, HeldBack, mirror_key, with_no_steps_refused
 from data_engine.notebook.load import FlowModules
 
@@ -90,9 +93,14 @@ def deploy_here(home: LocalWorkspace, asked: Asked) -> Outcome:
         FlowValidationError: no such flow, or it cannot be published.
         OwnedElsewhereError, DaemonGoneError: as `owning`.
     """
+    if asked.is_withdrawal:
+        return _withdraw_here(home, asked)
     deployments, modules = home.deployments(), home.modules()
     found: list[Looked] = []
     put: set[str] = set()
+
+    def mirror_of(entry: CatalogEntry) -> str | None:
+        return mirror_key(entry.mirror, modules.folder)
 
     def look() -> None:
         stored = deployments.store()
@@ -108,26 +116,38 @@ def deploy_here(home: LocalWorkspace, asked: Asked) -> Outcome:
         require_found(asked.name, looked, str(modules.folder))
         take_over_local(home, lambda write: publish(keeper, write))
         pointers = deployments.deployed()
+        live = history.live(ledger_rows.published(home.ledger())).values()
+        renames, is_all = renames_of(home, looked, pointers, live, mirror_of), asked.name is None
         moves = decide(
             looked,
             pointers,
-            history.live(ledger_rows.published(home.ledger())).values(),
+            live,
             asked=asked,
             settings=home.settings().deploy,
-            mirror_of=lambda entry: mirror_key(entry.mirror, modules.folder),
+            mirror_of=mirror_of,
             unchanged_for_s=lambda name, digest: 0.0,
+            renames=renames,
+            is_all=is_all,
         )
         going = [name for name, move in moves.items() if isinstance(move, Deploy)]
         digests = {name: looked.stored.digests[name] for name in going}
         held = GoldenGate(home).refuse(looked.stored.folder, digests, is_approved=asked.is_approved)
         moves |= {name: HeldBack(error) for name, error in held.items()}
         going = [name for name in going if name not in held]
-        gone = [] if asked.name is not None else sorted(pointers.keys() - looked.entries.keys())
-        rows = new_deployments(home, looked, going, gone, asked)
+        gone = leaving(pointers, looked, renames, going, is_all=is_all)
+        rows = new_deployments(home, looked, going, gone, asked, renames)
         if rows:
             publish(keeper, lambda: write_deployments(home, rows, put))
         entries = tuple(refused(entry, moves.get(name)) for name, entry in sorted(looked.entries.items()))
-    return Outcome(entries, tuple(rows), tuple(gone))
+    return Outcome(entries, tuple(rows), tuple(sorted(gone)))
+
+
+def _withdraw_here(home: LocalWorkspace, asked: Asked) -> Outcome:
+    with owning(home) as keeper:
+        take_over_local(home, lambda write: publish(keeper, write))
+        row = withdrawal(home, module_files(home.layout.flow_modules_dir), asked)
+        publish(keeper, lambda: write_deployments(home, [row]))
+    return Outcome((), (row,), (row.flow,))
 
 
 def roll_back_here(home: LocalWorkspace, flow: str, to: str | None, asked: Asked) -> Deployment:

@@ -32,6 +32,9 @@ class Verbs(Protocol):
     async def deploy_set(self, set_id: str, asked: Asked) -> Outcome:
         """Deploy exactly this set."""
 
+    async def deploy(self, asked: Asked) -> Outcome:
+        """Withdraw a flow."""
+
     async def roll_back(self, name: str, to: str | None, asked: Asked) -> Deployment:
         """Let the flow run what it ran before."""
 
@@ -82,6 +85,8 @@ async def handle(commands: Verbs, request: Request) -> tuple[str, dict[str, Any]
     is_confirmed, is_approved = (given.get(word) is True for word in ("force", "approve"))
     asked = Asked(flow or None, note, is_confirmed, request.by, request.host_name, request.file_owner, is_approved)
     match request.verb:
+        case "deploy" if given.get("withdraw") is True:
+            return "done", (await commands.deploy(replace(asked, is_withdrawal=True))).as_dict()
         case "deploy":
             set_id = _text(given, "set_id")
             if not _SET_ID.fullmatch(set_id):

@@ -15,7 +15,7 @@ from typing import ClassVar, Protocol, get_args
 
 from data_engine.cause import Cause, read_cause
 from data_engine.clock import boot_clock
-from data_engine.engine.flow_reasons import Broken, Edited, More, NotDeployed, NotLookedAt, Requested
+from data_engine.engine.flow_reasons import Broken, Edited, ModuleGone, More, NotDeployed, NotLookedAt, Requested
 from data_engine.engine.params import is_as_scheduled
 from data_engine.engine.reasons import (
     ByHand,
@@ -38,7 +38,7 @@ from data_engine.engine.run_facts import params_words
 from data_engine.engine.status import FlowFacts, WorkspaceFacts, flow_status
 from data_engine.errors import FlowValidationError
 from data_engine.flow.flow import Flow
-from data_engine.flow.suggestions import nearest_name
+from data_engine.flow.suggestions import meant
 from data_engine.flow.trigger import Poll
 from data_engine.model import Run, SourceKey, utc_text
 from data_engine.record import Record
@@ -140,6 +140,8 @@ def explain(source: FactSource, known: WorkspaceFacts, subject: str, file: str) 
     if flow is not None:
         edit = flow.standing
         rows = [Explanation(subject, None, Edited(edit.cells, edit.error, edit.helpers))] if edit.is_edited else []
+        if edit.kind == "gone":
+            rows = [Explanation(subject, None, ModuleGone(edit.file, edit.renamed_to))]
         asked = [one for one in known.requests if one.flow == subject and one.state != "answered"]
         rows += [Explanation(subject, None, Requested(one.text)) for one in asked]
         rows += _with_writers(source, flow, _of_flow(source, known, flow))
@@ -347,10 +349,8 @@ def _flows_of_file(
 
 
 def _nothing_to_explain(subject: str, flows: Collection[str]) -> FlowValidationError:
-    near = nearest_name(subject, flows)
-    meant = f"did you mean {near}? Else " if near else ""
     return FlowValidationError(
         f"{subject!r} is neither a flow nor a file of any flow's source",
         where="explain",
-        fix=f"{meant}name a flow ({', '.join(sorted(flows)) or 'none'}) or a path under a source folder",
+        fix=f"{meant(subject, flows)}name a flow ({', '.join(sorted(flows)) or 'none'}) or a path under a source folder",
     )

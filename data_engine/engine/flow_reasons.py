@@ -10,7 +10,8 @@ from typing import ClassVar, TypeAlias
 from data_engine.engine.fact import Fact, clock_words, lasting_words
 from data_engine.errors import FlowValidationError
 from data_engine.model import duration_words
-from data_engine.notebook.standing import edited_words
+from data_engine.notebook.standing import Standing, edited_words
+from data_engine.typed import typed
 
 _SLOW_LOOK_S = 0.5
 
@@ -65,6 +66,20 @@ class Edited(Fact):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class ModuleGone(Fact):
+    """The `file` of the flow is not there any more, and what is deployed runs on; `renamed_to` is the flow that it is now."""
+
+    kind: ClassVar = "module_gone"
+
+    file: str
+    renamed_to: str | None = None
+
+    @property
+    def text(self) -> str:
+        return Standing("gone", file=self.file, renamed_to=self.renamed_to).edit or ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class NotDeployed(Fact):
     """Nobody has deployed the flow, so production does not run it; `error` is why it cannot be, `goes_live_s` when it is by itself."""
 
@@ -78,7 +93,7 @@ class NotDeployed(Fact):
     def text(self) -> str:
         if self.goes_live_s is not None:
             return f"not deployed: it goes live in {max(0.0, self.goes_live_s - time.time()):.0f} s"
-        return f"not deployed: {self.error or f'data-engine deploy {self.flow}'}"
+        return f"not deployed: {self.error or typed('deploy', self.flow)}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -192,6 +207,7 @@ OfFlow: TypeAlias = (
     Looks
     | Broken
     | Edited
+    | ModuleGone
     | NotDeployed
     | Requested
     | Trouble

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -32,7 +32,8 @@ from data_engine.ledger.wall_clock import kept_doubt
 from data_engine.model import Run
 from data_engine.notebook.catalog import find_module, module_files, read_catalog
 from data_engine.notebook.deploy import with_no_steps_refused
-from data_engine.notebook.standing import AS_DEPLOYED, NOT_DEPLOYED
+from data_engine.notebook.deployed import deployed_entries
+from data_engine.notebook.standing import AS_DEPLOYED, NOT_DEPLOYED, Standing
 from data_engine.scheduler.folder_poller import FolderPoller
 from data_engine.scheduler.plan import PlannedFlow, Rules
 from data_engine.scheduler.source_memory import KnownSources
@@ -138,7 +139,14 @@ class OfflineFacts:
                 old = {one.name: one for one in read_catalog(modules)}.get(entry.name)
                 entry = entry if old is None or old.error is not None else old
             found.append(FlowFacts(entry, standing))
-        return found
+        there = {known.entry.name for known in found}
+        gone = {name: one for name, one in edits.items() if one.kind == "gone" and name not in there}
+        return sorted([*found, *self._gone(gone)], key=lambda known: known.entry.name)
+
+    def _gone(self, standing: Mapping[str, Standing]) -> Iterator[FlowFacts]:
+        """The flows whose module is gone, as they are deployed."""
+        for entry in deployed_entries(self.home.deployments(), standing):
+            yield FlowFacts(entry, standing[entry.name])
 
 
 def offline_lease(home: LocalWorkspace) -> LeaseStatus:

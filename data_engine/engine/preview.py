@@ -31,6 +31,7 @@ from data_engine.engine.stale import stale_helpers
 from data_engine.errors import FlowValidationError, GroupBusyError, PreviewInterruptedError
 from data_engine.flow.control import StepControl
 from data_engine.flow.flow import Flow
+from data_engine.flow.suggestions import meant
 from data_engine.lease.peek import refuse_owned_elsewhere
 from data_engine.notebook.locate import annotate_call
 from data_engine.notebook.standing import cells_text
@@ -204,11 +205,11 @@ def steps_until(flow: Flow, use: str | None) -> int:
     numbers = [number for number, step in enumerate(flow.steps, start=1) if step.save_as == use]
     if numbers:
         return numbers[-1]
-    known = ", ".join(dict.fromkeys(step.save_as for step in flow.steps if step.save_as)) or "none"
+    known = dict.fromkeys(step.save_as for step in flow.steps if step.save_as)
     raise FlowValidationError(
         f"no step of flow {flow.name!r} saves an object {use!r}",
         where="Flow.preview(use=...)",
-        fix=f"add save_as={use!r} to the step that makes it; saved objects: {known}",
+        fix=f"{meant(use, known)}add save_as={use!r} to the step that makes it; saved objects: {', '.join(known) or 'none'}",
     )
 
 

@@ -42,12 +42,14 @@ State: TypeAlias = Literal[
     "failing",
     "unreachable",
     "edit_broken",
+    "module_gone",
     "poll_ready",
     "schedule_ready",
     "being_read",
 ]
 """What a flow does; as words for people with spaces. Of one that runs by itself: "failing" holds files that failed, or its last
-slot did; "unreachable" cannot read its source; "edit_broken" runs as deployed, and its module is broken now. "poll_ready" and "schedule_ready" would run by themselves, and the whole
+slot did; "unreachable" cannot read its source; "edit_broken" runs as deployed, and its module is broken now, "module_gone" so, and it is
+there no more. "poll_ready" and "schedule_ready" would run by themselves, and the whole
 of them is kept from it; "being_read" is a flow of which only the file is known yet."""
 
 
@@ -122,7 +124,7 @@ class FlowStatus(Record):
     failed and wait for an edit or for a person.
 
     `standing` is how the module stands to what production runs, `deployment` says it in one line, and `edit` also holds the
-    error of an edit that is broken. `expected` is how it stands to what `Flow.expect` says, None where that says nothing.
+    error of an edit that is broken, and what to do where the module is gone. `expected` is how it stands to what `Flow.expect` says, None where that says nothing.
     """
 
     computed: ClassVar = ("state", "reason", "deployment", "edit")
@@ -159,7 +161,7 @@ class FlowStatus(Record):
 
     @property
     def edit(self) -> str | None:
-        """The edit that is not deployed, with its error."""
+        """The edit that is not deployed, with its error; or that the module is gone, with both ways on."""
         return self.standing.edit
 
 
@@ -427,6 +429,8 @@ def _state(known: FlowFacts, blocked: Reason | None) -> State:
         return "failing"
     if known.standing.is_edited and known.standing.error is not None:
         return "edit_broken"
+    if known.standing.kind == "gone":
+        return "module_gone"
     return "polling" if mode == "poll" else "scheduled"
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from data_engine.engine.reasons import ByHand, EngineOff, NotYet, Reason
 from data_engine.message import Undelivered
 from data_engine.model import Run
+from data_engine.typed import typed
 
 GOES_ON = "the daemon is not running; its engine goes on with the next daemon"
 """What is said where the last daemon died with its engine on: the next one turns it on by itself."""
@@ -27,7 +28,7 @@ def held_words(flow: str, count: int, beside: str | None = None) -> str | None:
     held = "1 file is held" if count == 1 else f"{count:,} files are held"
     if beside is None:
         again = "it runs again when it changes" if count == 1 else "they run again when they change"
-        return f"{held}: {again}, or with `data-engine retry {flow}`"
+        return f"{held}: {again}, or with `{typed('retry', flow)}`"
     return f"{held}, and tried again when the engine is started" if beside == EngineOff.kind else held
 
 

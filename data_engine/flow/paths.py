@@ -16,7 +16,7 @@ from pathlib import Path
 
 from data_engine import files
 from data_engine.errors import FlowValidationError
-from data_engine.platforms.names import compared, real_path, why_refused, why_too_long
+from data_engine.platforms.names import compared, real_path, why_foreign, why_refused, why_too_long
 from data_engine.workspace import here
 
 _module_folder: ContextVar[Path | None] = ContextVar("module_folder", default=None)
@@ -57,7 +57,7 @@ def author_path(value: object, *, where: str) -> AuthoredPath:
     """`value` as written and resolved (`~` expanded, links followed); it need not exist.
 
     Raises:
-        FlowValidationError: not a text or path, blank, or with a NUL byte in it; names `where`.
+        FlowValidationError: not a text or path, blank, with a NUL byte in it, or a path of another system; names `where`.
 
     Example:
         >>> with module_folder(Path("/ws/flow_modules")):
@@ -70,6 +70,13 @@ def author_path(value: object, *, where: str) -> AuthoredPath:
         )
     if not raw.strip() or "\0" in raw:
         raise FlowValidationError(f"the path {raw!r} is blank or impossible", where=where, fix="name a file or folder")
+    if (foreign := why_foreign(raw)) is not None:
+        raise FlowValidationError(
+            f"{raw} is {foreign}, and cannot exist on this machine",
+            where=where,
+            fix="name the folder as this machine sees it, where its drive is mounted; or by its way from flow_modules, such as ../in,"
+            " which is the same on every machine",
+        )
     try:
         path = Path(raw).expanduser()
         resolved = files.resolve(path if path.is_absolute() else base_folder() / path)

@@ -18,7 +18,7 @@ from data_engine.flow.locations import MirrorContext, SourceContext
 from data_engine.flow.places import IN_PLACE
 from data_engine.flow.rows import rows_of
 from data_engine.flow.spec import StepSpec
-from data_engine.flow.suggestions import is_panic, suggestion
+from data_engine.flow.suggestions import is_panic, meant, suggestion
 from data_engine.model import Event, StepFinished, StepStarted
 
 
@@ -161,7 +161,7 @@ def _missing_object(step: StepSpec, objects: dict[str, Any]) -> FlowValidationEr
     return FlowValidationError(
         f"Step '{step.label}' requested missing object '{step.use}'",
         where=f"step {step.label!r} (use={step.use!r})",
-        fix=f"save it with save_as={step.use!r} in an earlier step; saved so far: {known}",
+        fix=f"{meant(str(step.use), objects)}save it with save_as={step.use!r} in an earlier step; saved so far: {known}",
     )
 
 

@@ -32,6 +32,17 @@ def nearest_name(name: str, known: Iterable[str]) -> str | None:
     return found[0] if found else None
 
 
+def meant(name: str, known: Iterable[str]) -> str:
+    """The beginning of a fix that names the nearest known name; "" when none is like it.
+
+    Example:
+        >>> meant("clean_d", ["raw_df", "clean_df"]), meant("x", ["raw_df"])
+        ('did you mean clean_df? Else ', '')
+    """
+    near = nearest_name(name, known)
+    return "" if near is None else f"did you mean {near}? Else "
+
+
 def suggestion(error: BaseException) -> str | None:
     """The fix of an attribute that its object does not have, a package that is missing, or a question that nobody answers.
 

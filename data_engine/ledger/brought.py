@@ -6,7 +6,7 @@ ledger knows already stays, but for a source of which the older system knows som
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from data_engine.ledger.ledger import Ledger
@@ -154,6 +154,16 @@ def put_runs(ledger: Ledger, runs: Sequence[BroughtRun]) -> int:
                 lines.append(storable((run.run_id, number, size, run.flow, *line, rev)))
             connection.executemany(_PUT_LINE, lines)
     return len(new)
+
+
+def put_outputs(ledger: Ledger, flow: str, paths: Collection[str]) -> None:
+    """Know that the flow wrote these files.
+
+    Raises:
+        LedgerError: the ledger cannot be written.
+    """
+    with ledger.writing(durable=True) as (connection, rev):
+        connection.executemany(_PUT_OUTPUT, [storable((flow, path, rev)) for path in sorted(paths)])
 
 
 def _state_row(state: SourceState) -> tuple[object, ...]:

@@ -6,6 +6,8 @@ import json
 import os
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import PurePath
 
 from data_engine.cause import Cause, cause_from
 from data_engine.errors import LedgerError
@@ -30,7 +32,7 @@ from data_engine.locks import is_runner_gone
 from data_engine.model import RUN_STATUSES, LogEntry, Run, SourceState, StepRun, WrittenFile, future_utc
 
 _WRITTEN = (
-    "SELECT flow_name, run_id, finished_at_utc, outputs FROM runs"
+    "SELECT flow_name, run_id, finished_at_utc, outputs, source_path, source_key FROM runs"
     " WHERE outputs IS NOT NULL AND finished_at_utc IS NOT NULL AND started_at_utc <= ?"
     " ORDER BY started_at_utc DESC, rowid DESC LIMIT ?"
 )
@@ -160,12 +162,17 @@ class Ledger(LedgerFile):
     def written(self, most_runs: int) -> list[WrittenFile]:
         """The files that the newest runs wrote, each as its newest run left it, the newest first."""
         found: dict[str, WrittenFile] = {}
-        for flow, run_id, ended, text in self._rows(_WRITTEN, future_utc(time.time()), most_runs):
+        sources: dict[str, dict[str, None]] = {}
+        for flow, run_id, ended, text, source, key in self._rows(_WRITTEN, future_utc(time.time()), most_runs):
+            where = restored(source) if source else ""
             for file in files_of(text)[0]:
                 path = file.path
                 if path not in found:
-                    found[path] = WrittenFile(path, restored(flow), run_id, ended, file.size_bytes, file.rows)
-        return list(found.values())
+                    root = _root_of(where, restored(key) if key else "")
+                    facts = (file.size_bytes, file.rows)
+                    found[path] = WrittenFile(path, restored(flow), run_id, ended, *facts, source_root=root)
+                sources.setdefault(path, {})[where] = None
+        return [replace(one, sources=tuple(sources[path])) for path, one in found.items()]
 
     def last_runs(self) -> dict[str, Run]:
         """The newest run of every flow that ever ran, by flow name; runs from the future do not count."""
@@ -328,3 +335,10 @@ class Ledger(LedgerFile):
                 now_s=time.time(),
                 rev=rev,
             )
+
+
+def _root_of(source: str, key: str) -> str | None:
+    """The folder of a source that is a file at `key` inside it; None of any other."""
+    depth = len(PurePath(key).parts)
+    path = PurePath(source)
+    return str(path.parents[depth - 1]) if key and len(path.parts) > depth else None

@@ -11,6 +11,7 @@ from typing import TypeAlias
 from data_engine.errors import FlowValidationError
 from data_engine.model import Deployment
 from data_engine.notebook.catalog import CatalogEntry
+from data_engine.typed import typed
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +59,11 @@ class AwaitsRequest:
 
 @dataclass(frozen=True, slots=True)
 class SharesMirror:
-    """A good module that waits for somebody who knows that `other`, which is deployed, writes the same mirror."""
+    """A good module that waits for somebody who knows that `other`, which is deployed, writes the same mirror; `is_gone` says
+    that the module of that one is not there any more."""
 
     other: str
+    is_gone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +129,7 @@ def not_deployed(name: str, where: str) -> FlowValidationError:
     return FlowValidationError(
         f"{name} is not deployed: production runs what somebody deployed, and nothing else",
         where=where,
-        fix=f"deploy it: `data-engine deploy {name}` (%flow deploy); or run it here once, as it is now: `data-engine run --once {name}`",
+        fix=f"deploy it: `{typed('deploy', name)}` (%flow deploy); or run it here once, as it is now: `{typed('run', '--once', name)}`",
     )
 
 
@@ -159,11 +162,18 @@ def shared_mirror(name: str, mirror: str | None, live: Iterable[Deployment]) -> 
     return min((one.flow for one in there), default=None)
 
 
-def shares_mirror_error(entry: CatalogEntry, other: str) -> FlowValidationError:
-    """What somebody must know who lets two flows write one mirror."""
+def shares_mirror_error(entry: CatalogEntry, other: str, *, is_gone: bool = False) -> FlowValidationError:
+    """What somebody must know who lets two flows write one mirror; `is_gone` says that the other's module is."""
+    if is_gone:
+        return FlowValidationError(
+            f"{entry.name} writes to {entry.mirror}, as {other} does, whose module is gone and which runs on as it was deployed",
+            where=str(entry.path),
+            fix=f"where it takes the place of {other}, end that one first: `{typed('withdraw', other)}`, then `{typed('deploy', entry.name)}`;"
+            f" to let both write there: `{typed('deploy', entry.name, '--yes')}`",
+        )
     return FlowValidationError(
         f"{entry.name} writes to {entry.mirror}, as {other} does, which is deployed: they would overwrite each other's outputs",
         where=str(entry.path),
-        fix="give it a mirror of its own; to deploy it all the same: `data-engine deploy "
-        f'{entry.name} --yes`, or ws.deploy("{entry.name}", force=True)',
+        fix=f"give it a mirror of its own; to deploy it all the same: `{typed('deploy', entry.name, '--yes')}`,"
+        f' or ws.deploy("{entry.name}", force=True)',
     )

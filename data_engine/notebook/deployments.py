@@ -24,12 +24,14 @@ from data_engine.notebook.load import FlowModules
 from data_engine.notebook.module_sets import (
     ModuleSet,
     changed_helpers,
+    files_of,
     hashes_of,
     module_digests,
     python_files,
     read_contents,
     set_id,
 )
+from data_engine.notebook.moved import moved_to
 from data_engine.notebook.standing import AS_DEPLOYED, NOT_DEPLOYED, Standing
 
 _OTHERS_TAKE_S = 120.0
@@ -197,6 +199,13 @@ class Deployments:
         deployed, edits = self.deployed(), self.edits()
         return {name: edits.get(name, AS_DEPLOYED) if name in deployed else NOT_DEPLOYED for name in names}
 
+    def gone(self, name: str) -> FlowValidationError | None:
+        """That the module of a deployed flow is gone, with both ways on; None where it is there, or not deployed."""
+        if name not in self.deployed() or any((self._modules.content / file).exists() for file in files_of(name)):
+            return None
+        standing = self.edit(name, read_contents(self._modules.content)[0])
+        return FlowValidationError(standing.text, where=str(self._modules.folder), fix=standing.fix)
+
     def edits(self) -> dict[str, Standing]:
         """The standing of each deployed flow whose module is not as deployed."""
         pointers = self.deployed()
@@ -210,11 +219,27 @@ class Deployments:
 
     def edit(self, name: str, contents: Mapping[str, bytes]) -> Standing:
         """The standing of a deployed flow whose module, among the authored `contents`, is not as deployed."""
-        if not {f"{name}.py", f"{name}.ipynb"} & contents.keys():
-            return Standing(
-                "edited", error=f"{name} is not in {self._modules.folder} any more; what is deployed runs on"
-            )
+        if not files_of(name) & contents.keys():
+            return Standing("gone", file=self.file_of(name), renamed_to=self.renamed_to(name, contents))
         return Standing("edited", self.changed_cells(name) or (), helpers=self.changed_helpers(name, contents))
+
+    def file_of(self, name: str) -> str:
+        """What the deployed module `name` was called in the authored folder."""
+        pointer = self.deployed().get(name)
+        folder = None if pointer is None else self.root / pointer.set_id
+        is_python = folder is not None and (folder / f"{name}.py").is_file()
+        return f"{name}.py" if is_python else f"{name}.ipynb"
+
+    def renamed_to(self, name: str, contents: Mapping[str, bytes]) -> str | None:
+        """The module among the authored `contents`, not deployed, that the deployed flow `name` has become by a new file name."""
+        pointers = self.deployed()
+        old = None if name not in pointers else self.contents_of(pointers[name].set_id)
+        if old is None:
+            return None
+        was = old.get(self.file_of(name), b"")
+        new = {file: data for file, data in contents.items() if "/" not in file and Path(file).stem not in pointers}
+        found = moved_to(self.file_of(name), was, new)
+        return None if found is None else Path(found).stem
 
     def changed_helpers(self, name: str, contents: Mapping[str, bytes]) -> tuple[str, ...]:
         """The `.py` files that flow `name` runs with and that differ from what is deployed."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from data_engine.errors import FlowValidationError
 from data_engine.model import Deployment
+from data_engine.typed import typed
 
 
 def live(history: Iterable[Deployment]) -> dict[str, Deployment]:
@@ -78,7 +79,7 @@ def to_roll_back_to(history: Sequence[Deployment], flow: str, to: str | None) ->
     rows = [one for one in history if one.flow == flow]
     if not rows:
         where = f'flow "{flow}"'
-        fix = f"deploy it: data-engine deploy {flow}"
+        fix = f"deploy it: {typed('deploy', flow)}"
         raise FlowValidationError(f"{flow} was never deployed", where=where, fix=fix)
     now = live(rows).get(flow)
     chosen = _before(now, rows, flow) if to is None else _named(to, rows, flow)
@@ -87,6 +88,27 @@ def to_roll_back_to(history: Sequence[Deployment], flow: str, to: str | None) ->
         raise _no_choice(what, flow, "choose a kept one: {list}; [deploy] keep says how many are")
     if now is not None and (now.set_id, now.digest) == (chosen.set_id, chosen.digest):
         raise _no_choice(f"deployment {chosen.id[:8]} of {flow} is what runs", flow, "choose another one: {list}")
+    return chosen
+
+
+def to_restore(history: Sequence[Deployment], flow: str, to: str | None) -> Deployment:
+    """The deployment of `flow` that `to` names, else the one that it runs, else the newest that was.
+
+    Raises:
+        FlowValidationError: there is none, or it is not kept.
+    """
+    rows = [one for one in history if one.flow == flow and one.kind != "withdraw"]
+    if not rows:
+        raise FlowValidationError(
+            f"{flow} was never deployed, so no copy of it is kept",
+            where=f'flow "{flow}"',
+            fix="`data-engine deployments` lists what was deployed",
+        )
+    chosen = live(history).get(flow, rows[0]) if to is None else _named(to, rows, flow)
+    if not chosen.is_kept:
+        raise _no_choice(
+            f"deployment {chosen.id[:8]} of {flow} is not kept any more", flow, "choose a kept one: {list}"
+        )
     return chosen
 
 
@@ -110,5 +132,5 @@ def _before(now: Deployment | None, rows: Sequence[Deployment], flow: str) -> De
 
 
 def _no_choice(what: str, flow: str, fix: str = "{list}") -> FlowValidationError:
-    list_them = f"`data-engine deployments {flow}` lists them"
+    list_them = f"`{typed('deployments', flow)}` lists them"
     return FlowValidationError(what, where=f'flow "{flow}"', fix=fix.format(list=list_them))

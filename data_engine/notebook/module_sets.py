@@ -71,6 +71,11 @@ def is_module_path(path: object) -> bool:
     return folders[0] == HELPERS if folders else name.endswith((".py", ".ipynb"))
 
 
+def files_of(name: str) -> set[str]:
+    """The files that may be the module `name`."""
+    return {f"{name}.py", f"{name}.ipynb"}
+
+
 def python_files(folder: Path) -> dict[str, bytes]:
     """The `.py` files of a set by path inside it, as `read_contents` has them; without those that cannot be read."""
     paths = [*folder.glob("*.py"), *(folder / HELPERS).rglob("*.py")]
@@ -145,7 +150,7 @@ def module_digests(contents: Mapping[str, bytes], folder: Path, *, cache_dir: Pa
     for name, data in contents.items():
         if "/" in name:
             continue
-        code = _own_code(folder / name, data, cache_dir)
+        code = own_code(folder / name, data, cache_dir)
         stem = Path(name).stem
         other = digests.get(stem, "")  # two files of one stem are one broken module, which is none of the two
         digest = hashlib.sha256(other.encode() + name.encode() + b"\0" + code)
@@ -157,16 +162,17 @@ def module_digests(contents: Mapping[str, bytes], folder: Path, *, cache_dir: Pa
 
 def changed_helpers(old: Mapping[str, bytes], new: Mapping[str, bytes], name: str, folder: Path) -> tuple[str, ...]:
     """The `.py` files beside the module `name` that it runs with, and that differ between two sets; sorted."""
-    then, now = (_helpers_of(contents, name, folder) for contents in (old, new))
+    then, now = (helpers_of(contents, name, folder) for contents in (old, new))
     return tuple(sorted(file for file in then.keys() | now.keys() if old.get(file) != new.get(file)))
 
 
-def _helpers_of(contents: Mapping[str, bytes], name: str, folder: Path) -> dict[str, bytes]:
+def helpers_of(contents: Mapping[str, bytes], name: str, folder: Path) -> dict[str, bytes]:
+    """The `.py` files of a set that the module `name` runs with, without itself."""
     imports = _imports_of(contents)
     found: dict[str, bytes] = {}
     for own in (f"{name}.ipynb", f"{name}.py"):
         if own in contents:
-            code = _own_code(folder / own, contents[own], None)
+            code = own_code(folder / own, contents[own], None)
             found |= {file: contents[file] for file in _reached(own, code, contents, imports) if file != own}
     return found
 
@@ -229,7 +235,8 @@ def _imported_names(code: bytes, package: tuple[str, ...]) -> frozenset[str] | N
     return frozenset(names)
 
 
-def _own_code(path: Path, data: bytes, cache_dir: Path | None) -> bytes:
+def own_code(path: Path, data: bytes, cache_dir: Path | None) -> bytes:
+    """What of a module production runs: the slice of a notebook; all of one that does not compile, and of a `.py` file."""
     if path.suffix == ".ipynb":
         with suppress(FlowValidationError):
             return load_artifact(path, data, cache_dir=cache_dir).compiled.source.encode()

@@ -8,27 +8,34 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from data_engine.record import Record
+from data_engine.typed import typed
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Standing(Record):
     """How a module stands to what is deployed of it. Of an edit: the `cells` and `helpers` that differ, where they are known,
     and the `error` that keeps it from being good. `goes_live_s`, seconds since the epoch, is when it is deployed by itself;
-    `shares_with` is the deployed flow whose mirror it would write too, which a person has to confirm.
+    `shares_with` is the deployed flow whose mirror it would write too, which a person has to confirm. A module that is "gone"
+    runs on as it is deployed; `file` is what it was called, and `renamed_to` the module that it is now, as far as that shows.
 
     Example:
         >>> Standing("as_deployed").text, Standing("edited", (3, 7), "SyntaxError: oh").edit
         ('as deployed', 'edited, not deployed: cells 3, 7\\nSyntaxError: oh')
+        >>> print(Standing("gone", file="claims.ipynb").edit)
+        claims.ipynb is gone; production runs on as it was deployed
+        to get it back: `data-engine restore claims`; to end it: `data-engine withdraw claims`
     """
 
-    sparse: ClassVar = ("helpers", "goes_live_s", "shares_with")
+    sparse: ClassVar = ("helpers", "goes_live_s", "shares_with", "file", "renamed_to")
 
-    kind: Literal["as_deployed", "not_deployed", "edited"]
+    kind: Literal["as_deployed", "not_deployed", "edited", "gone"]
     cells: tuple[int, ...] = ()
     error: str | None = None
     helpers: tuple[str, ...] = ()
     goes_live_s: float | None = None
     shares_with: str | None = None
+    file: str = ""
+    renamed_to: str | None = None
 
     @property
     def is_edited(self) -> bool:
@@ -38,6 +45,10 @@ class Standing(Record):
     @property
     def text(self) -> str:
         """One line for people."""
+        if self.kind == "gone":
+            suffix = self.file[self.file.rfind(".") :]
+            gone = "is gone" if self.renamed_to is None else f"was renamed to {self.renamed_to}{suffix}"
+            return f"{self.file} {gone}; production runs on as it was deployed"
         words = edited_words(self.cells, self.helpers) if self.is_edited else self.kind.replace("_", " ")
         if self.goes_live_s is None:
             return words
@@ -45,8 +56,21 @@ class Standing(Record):
 
     @property
     def edit(self) -> str | None:
-        """An edit for people, on further lines its error; None without one."""
+        """An edit for people, on further lines its error or what can be done about it; None without one."""
+        if self.kind == "gone":
+            return f"{self.text}\n{self.fix}"
         return (self.text + (f"\n{self.error}" if self.error else "")) if self.is_edited else None
+
+    @property
+    def fix(self) -> str | None:
+        """What helps where the module is gone: both ways on; None else."""
+        if self.kind != "gone":
+            return None
+        flow = self.file.rpartition(".")[0]
+        end = f"to end it: `{typed('withdraw', flow)}`"
+        if self.renamed_to is not None:
+            return f"to let production follow: `{typed('deploy', self.renamed_to)}`; {end}"
+        return f"to get it back: `{typed('restore', flow)}`; {end}"
 
     def as_json(self) -> dict[str, Any]:
         """As the JSON of a flow holds it: in words under `deployment`, and for programs under `standing`."""

@@ -21,6 +21,7 @@ from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError, SettingsError
 from data_engine.record import Record
 from data_engine.shown import Shown
+from data_engine.typed import typed
 from data_engine.workspace.toml import parse_toml, read_toml_text
 
 _UNSAFE = re.compile(r"[^\w.-]+", re.ASCII)
@@ -197,7 +198,7 @@ def header_text(golden: Golden) -> str:
     document = tomlkit.document()
     document.add(
         tomlkit.comment(f"What {golden.use or 'the last result'} of {golden.flow} must be; "
-                        f"`data-engine test {golden.flow}` compares it.")
+                        f"`{typed('test', golden.flow)}` compares it.")
     )  # fmt: skip
     told = golden.as_dict()
     for name in ("use", "kind", "rows", "columns", "drop", "key", "tolerance", "share", "data", "file"):

@@ -41,6 +41,7 @@ from data_engine.planning.golden import (
 )
 from data_engine.planning.sides import Side
 from data_engine.secret import forms, knows_any, masked
+from data_engine.typed import typed
 
 if TYPE_CHECKING:
     import polars as pl
@@ -96,7 +97,7 @@ def keep_golden(flow: Flow, home: LocalWorkspace, wanted: Wanted, *, by: str) ->
         raise FlowValidationError(
             f"there is a golden {golden.name} of {golden.flow} already",
             where=str(golden.header(goldens)),
-            fix=f"after a look, `data-engine test {golden.flow} --update`; or golden(update=True); or give another name=",
+            fix=f"after a look, `{typed('test', golden.flow, '--update')}`; or golden(update=True); or give another name=",
         )
     return _kept(flow, home, golden, chosen, stop)
 

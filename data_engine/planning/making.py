@@ -23,6 +23,7 @@ from data_engine.planning.escapes import escapes
 from data_engine.planning.plan import Elapsed, NotHeldBack, Plan, PlannedSource, SideError
 from data_engine.planning.sides import Side, side_error
 from data_engine.planning.sources import Chosen, name_of, sources_seen
+from data_engine.typed import typed
 
 CURRENT = "current"
 
@@ -54,7 +55,7 @@ def deployed_flow(home: LocalWorkspace, name: str) -> Flow:
         raise FlowValidationError(
             f"{name} was never deployed, so there is nothing to compare it with",
             where=f'flow "{name}"',
-            fix=f"look at it with preview(), then `data-engine deploy {name}`",
+            fix=f"look at it with preview(), then `{typed('deploy', name)}`",
         )
     modules = deployments.modules_of(name)
     if modules is None:
@@ -126,7 +127,7 @@ def not_confirmed(name: str, found: Sequence[NotHeldBack]) -> NotHeldBackError:
     return NotHeldBackError(
         f"a plan of {name} would run for real, once for each version: {'; '.join(one.text for one in found)}",
         where=f'flow "{name}"',
-        fix=f"`data-engine plan {name} --yes` (in Python yes=True) when that does no harm, or use= an earlier object",
+        fix=f"`{typed('plan', name, '--yes')}` (in Python yes=True) when that does no harm, or use= an earlier object",
     )
 
 

@@ -10,6 +10,7 @@ from data_engine.compare.difference import Difference
 from data_engine.errors import FlowValidationError
 from data_engine.planning.golden import Golden
 from data_engine.record import Record
+from data_engine.typed import typed
 
 STATUSES = ("holds", "differs", "failed", "not compared", "updated")
 """Every word a golden's status can be."""
@@ -65,5 +66,5 @@ def not_held(flow: str, results: list[GoldenResult]) -> FlowValidationError:
     return FlowValidationError(
         f"{flow} is not deployed: {len(results)} of its goldens {'does' if len(results) == 1 else 'do'} not hold: {told}",
         where=f'flow "{flow}", [deploy] gate = "golden"',
-        fix=f"see `data-engine test {flow}`; when the new result is right, `data-engine test {flow} --update`, or deploy with --approve",
+        fix=f"see `{typed('test', flow)}`; when the new result is right, `{typed('test', flow, '--update')}`, or deploy with --approve",
     )

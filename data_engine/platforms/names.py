@@ -7,6 +7,7 @@ import re
 import sys
 
 _RESERVED = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[1-9\u00b9\u00b2\u00b3])[ ]*(\..*)?", re.IGNORECASE)
+_OF_WINDOWS = re.compile(r"[A-Za-z]:[\\/]|\\\\[^\\]")
 _REFUSED = re.compile(r'[<>:"|?*\x00-\x1f]')
 
 
@@ -41,6 +42,10 @@ if sys.platform == "win32":
 
     why_refused = why_windows_refuses
 
+    def why_foreign(path: str) -> str | None:
+        """That a path is one of another system, and can be nothing here; None, as Windows takes a path of others for one of its own."""
+        return None
+
     def why_too_long(path: str) -> tuple[str, str] | None:
         """That a path has more letters than this machine takes, and the fix; None for one that has not."""
         if len(path) <= _MOST_LETTERS or path.startswith("\\\\?\\") or takes_long_paths():
@@ -69,6 +74,15 @@ if sys.platform == "win32":
         return resolved.removeprefix(_VERBATIM)
 
 else:
+
+    def why_foreign(path: str) -> str | None:
+        r"""That a path is one of another system, and can be nothing here; None for one that can.
+
+        Example:
+            >>> why_foreign(r"C:\data"), why_foreign("C:/data"), why_foreign(r"\\server\in"), why_foreign("/data")
+            ('a path of Windows', 'a path of Windows', 'a path of Windows', None)
+        """
+        return "a path of Windows" if _OF_WINDOWS.match(path) else None
 
     def why_refused(relative: str) -> tuple[str, str] | None:
         """What is wrong with a relative path here, and the fix; None for one that can be a file, as all can."""

@@ -152,5 +152,11 @@ function editLine(app, row, edit) {
   const [first, ...rest] = edit.split("\n");
   return h("div", { class: "de-note de-warn", key: "edit" },
     icon({ shape: "triangle", tone: "warn" }), h("div", { class: "de-grow" }, first, rest.length ? h("pre", { class: "de-pre" }, rest.join("\n")) : null),
-    button(app, "deploy", "Deploy", row.buttons.deploy, () => deploy(app, row), { small: true, confirm: sharing(row), primary: true }));
+    row.deployment_kind !== "gone"
+      ? button(app, "deploy", "Deploy", row.buttons.deploy, () => deploy(app, row), { small: true, confirm: sharing(row), primary: true })
+      : [
+        button(app, `restore ${row.name}`, "Restore", row.buttons.restore, () => app.act("restore", { flow: row.name }), { small: true, primary: true }),
+        button(app, `withdraw ${row.name}`, "Withdraw", row.buttons.withdraw, () => app.act("withdraw", { flow: row.name }),
+          { small: true, confirm: "Really run it no more?" }),
+      ]);
 }

@@ -116,7 +116,7 @@ function flowRow(app, row, active) {
     },
     h("span", { class: "de-line" },
       h("span", { class: "de-row-name" }, icon(stateMark(row)), h("span", { class: "de-title" }, row.title)),
-      h("span", { class: "de-row-facts" }, row.edit ? h("span", { class: "de-badge", title: row.edit }, "edited") : null,
+      h("span", { class: "de-row-facts" }, row.edit ? h("span", { class: "de-badge", title: row.edit }, row.deployment_kind === "gone" ? "gone" : "edited") : null,
       lastRun(row, active))),
     h("span", { class: "de-line de-second" },
       h("span", { class: `de-state de-${stateMark(row).tone}`, title: row.held ? `${plural(row.held, "file")} failed and held` : undefined }, stateText(row)),

@@ -371,6 +371,7 @@ export interface OutputView {
   size_bytes: number | null;
   rows: number | null;
   is_there: boolean | null;
+  is_source_gone: boolean;
 }
 
 export interface OutputsView {

@@ -62,12 +62,13 @@ export function writtenPart(app) {
  */
 function outputLine(app, file) {
   const isGone = file.is_there === false;
-  const facts = [file.flow, file.rows === null ? "" : plural(file.rows, "row"), file.size_bytes === null ? "" : bytes(file.size_bytes), isGone ? "not there any more" : ""];
+  const facts = [file.flow, file.rows === null ? "" : plural(file.rows, "row"), file.size_bytes === null ? "" : bytes(file.size_bytes), isGone ? "not there any more" : file.is_source_gone ? "source gone" : ""];
   return h("button", {
-    key: file.path, class: "de-frame", "data-output": file.name, title: `${file.path}\n${clock(file.at_utc)}, run ${file.run_id}`,
+    key: file.path, class: "de-frame", "data-output": file.name,
+    title: `${file.path}\n${clock(file.at_utc)}, run ${file.run_id}${file.is_source_gone ? "\nThe file it was made of is gone: data-engine tidy moves it aside" : ""}`,
     "aria-disabled": isGone ? "true" : undefined, onclick: () => !isGone && inspect(app, file.path),
   },
-  isGone ? icon({ shape: "bar", tone: "warn" }) : null,
+  isGone || file.is_source_gone ? icon({ shape: "bar", tone: "warn" }) : null,
   h("span", { class: "de-grow" },
     h("span", { class: "de-whole de-strong" }, pathText(file.name)),
     h("span", { class: "de-faint de-whole" }, facts.filter(Boolean).join(" · "), file.folder === "." ? null : [" · ", pathText(file.folder)])),

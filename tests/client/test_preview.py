@@ -40,7 +40,9 @@ def test_a_name_saved_twice_means_its_last_value() -> None:
 def test_an_unknown_name_lists_those_there_are() -> None:
     flow = Flow(group="G").step(lambda context: 1, save_as="raw").step(lambda context: 2, save_as="clean")
 
-    with pytest.raises(FlowValidationError, match="saved objects: raw, clean"):
+    with pytest.raises(
+        FlowValidationError, match=r"did you mean clean\? Else add save_as=.claen. .* saved objects: raw, clean"
+    ):
         flow.preview(use="claen")
 
 

@@ -139,7 +139,7 @@ def test_a_removed_notebook_goes_on_until_somebody_deploys_all(ws: WorkspaceFile
     workspace.deploy()
     workspace.start()
     path.unlink()
-    until(lambda: "is not in" in (told_of(workspace, "claims").get("edit") or ""))
+    until(lambda: "claims.py is gone; production runs on" in (told_of(workspace, "claims").get("edit") or ""))
 
     assert printed(workspace, "claims") == "1"
     workspace.deploy("other")

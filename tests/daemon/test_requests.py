@@ -183,6 +183,12 @@ def test_an_observer_runs_and_rolls_back_and_switches(owner: Station, asker: Sta
     assert asker.command("run", "hand")[0] == 0
     assert ran(team) == ["one", "one"]
 
+    (team / "flow_modules" / "hand.py").rename(team / "hand.py")
+    assert asker.command("withdraw", "hand")[0] == 0
+    assert owner.command("run", "hand")[0] != 0
+    assert asker.command("restore", "hand")[0] == 0
+    assert asker.command("rollback", "hand")[0] == 0
+
     assert asker.command("disable", "hand")[0] == 0
     assert not flow_of(owner, "hand")["enabled"]
     told = owner.daemon.get("/status")["requests"]

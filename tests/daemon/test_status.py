@@ -241,6 +241,11 @@ def test_while_the_daemon_is_dead_its_engine_is_said_to_go_on(
     again = workspace.status()
     end_now(again["daemon"]["pid"])
     until(lambda: not workspace.status()["daemon"]["running"])
+    ran = command_line(["--workspace", str(workspace.root), "run", "first"])
+    told_by_run = capsys.readouterr().err
+    until(lambda: workspace.status()["engine"]["on"])
+    end_now(workspace.status()["daemon"]["pid"])
+    until(lambda: not workspace.status()["daemon"]["running"])
     workspace.stop_engine()
     command_line(command)
     stopped = capsys.readouterr().out
@@ -254,3 +259,5 @@ def test_while_the_daemon_is_dead_its_engine_is_said_to_go_on(
     assert again["engine"]["goes_on"] is False
     assert workspace.status()["engine"]["goes_on"] is False
     assert "goes on" not in stopped
+    assert ran == 0
+    assert "The engine was on when the last daemon died, and is on again: data-engine stop turns it off." in told_by_run

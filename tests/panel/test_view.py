@@ -105,6 +105,7 @@ def shown(*flows: dict[str, Any], **changes: Any) -> PanelView:
         ("scheduled", {"mode": "schedule"}, "scheduled", "good", "half"),
         ("poll ready", {"why": {"kind": "engine_off"}}, "poll ready", "idle", "ring"),
         ("manual", {"mode": "manual"}, "manual", "idle", "ring"),
+        ("module gone", {"standing": {"kind": "gone", "cells": [], "file": "a.py"}}, "module gone", "warn", "triangle"),
         ("running", {}, "running", "live", "play"),
         ("disabled", {"enabled": False}, "disabled", "warn", "bar"),
         ("broken", {"error": {"what": "bad", "where": None, "fix": None}}, "broken", "bad", "cross"),
@@ -205,7 +206,18 @@ BUTTONS = [
         "of an edit",
         {"standing": {"kind": "edited", "cells": [3]}},
         {},
-        {"deploy": None},
+        {"deploy": None, "restore": "its notebook is there", "withdraw": None},
+    ),
+    (
+        "of a flow whose notebook is gone",
+        {"standing": {"kind": "gone", "cells": [], "file": "claims.ipynb"}, "state_kind": "module_gone"},
+        {},
+        {
+            "deploy": "its notebook is gone: restore it, or withdraw the flow",
+            "restore": None,
+            "withdraw": None,
+            "run": None,
+        },
     ),
 ]
 

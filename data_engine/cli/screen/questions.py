@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from data_engine.cli.screen.cells import cut
 from data_engine.cli.screen.state import Question, Said
 from data_engine.engine.reasons import OwnOutput
+from data_engine.typed import typed
 from jupyter_extension.view import FlowRow, PanelView
 
 if TYPE_CHECKING:
@@ -24,11 +25,14 @@ def run_question(row: FlowRow, view: PanelView, entry: Mapping[str, Any], files:
     missing = [str(one["name"]) for one in entry.get("parameters") or () if not one["has_default"]]
     if missing:
         values = " ".join(f"--set {name}=..." for name in missing)
-        return Said(f"{row.title} needs values that only you know: data-engine run {row.name} {values}", "warn")
+        return Said(f"{row.title} needs values that only you know: {typed('run', row.name)} {values}", "warn")
     runs = _runs(row, entry, files)
     if isinstance(runs, Said):
         return runs
-    edit = [f"What is deployed runs, without your edit ({row.edit})."] if row.edit else []
+    edit = []
+    if row.edit:
+        is_gone = row.deployment_kind == "gone"
+        edit = [f"{row.deployment}." if is_gone else f"What is deployed runs, without your edit ({row.edit})."]
     text = " ".join([f"Run {row.title} now? {runs}", *edit, *_who_does_it(view)])
     return Question(text, "run", {"flow": row.name}, f"Asked to run {row.title}")
 
@@ -51,7 +55,7 @@ def stop_question(row: FlowRow, view: PanelView) -> Question:
     ends = "It ends at its" if len(running) == 1 else "They end at their"
     text = f"Stop {what} of {row.title}? {ends} next step, item or log line."
     if row.mode != "manual" and row.enabled:
-        text += f" It runs by itself, so it is disabled until `data-engine enable {row.name}`."
+        text += f" It runs by itself, so it is disabled until `{typed('enable', row.name)}`."
     return Question(text, "stop_run", {"flow": row.name}, f"Asked to stop {row.title}")
 
 

@@ -34,6 +34,7 @@ from data_engine.cli.terminal import no_screen
 from data_engine.client import Workspace
 from data_engine.errors import FlowValidationError
 from data_engine.platforms.processes import on_end_signals
+from data_engine.typed import typed
 from jupyter_extension.failures import first_line
 from jupyter_extension.feed import Feed
 from jupyter_extension.view import PanelView
@@ -320,7 +321,7 @@ def held_lines(files: FilesView) -> tuple[tuple[str, str], ...]:
     for one in files.files:
         found += [("bold", one.name), ("bad", f"  {one.reason}")]
     if files.found > len(files.files):
-        found.append(("dim", f"and {files.found - len(files.files):,} more: data-engine explain {files.flow}"))
+        found.append(("dim", f"and {files.found - len(files.files):,} more: {typed('explain', files.flow)}"))
     return tuple(found)
 
 

@@ -1,0 +1,68 @@
+"""`tidy`: outputs whose sources are gone, moved aside when that is asked for."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from data_engine.cli.looks import in_flow_modules, short_path
+from data_engine.cli.options import AsJson, SomeFlowName, chosen_workspace
+from data_engine.cli.output import complain, count, local_time, print_json, say, table
+from data_engine.typed import typed
+
+if TYPE_CHECKING:
+    from data_engine.client import Workspace
+
+
+def tidy(
+    ctx: typer.Context,
+    name: SomeFlowName = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Move them aside without asking.")] = False,
+    back: Annotated[bool, typer.Option("--back", help="Move back what was moved aside last.")] = False,
+    as_json: AsJson = False,
+) -> int:
+    """List the outputs whose source files are gone, of one flow or of all, and move them aside when asked. Nothing is deleted."""
+    ws = chosen_workspace(ctx)
+    with in_flow_modules(ws):
+        return _put_back(ws, name, as_json) if back else _set_aside(ws, name, yes, as_json)
+
+
+def _put_back(ws: Workspace, name: str | None, as_json: bool) -> int:
+    moved = ws.put_back(name)
+    if as_json:
+        print_json({"moved": [str(path) for path in moved]})
+    else:
+        say(f"Moved {count(len(moved), 'file')} back." if moved else "There is nothing to move back.")
+    return 0
+
+
+def _set_aside(ws: Workspace, name: str | None, yes: bool, as_json: bool) -> int:
+    from data_engine.engine.left_behind import readers_of
+
+    found = ws.left_behind(name)
+    if as_json:
+        moved = ws.set_aside(name) if yes else []
+        print_json({"left": [one.as_dict() for one in found], "moved": [str(path) for path in moved]})
+        return 0
+    if not found:
+        say("No output is left of a source that is gone.")
+        return 0
+    shown = table("FLOW", "OUTPUT", "WRITTEN", "SOURCE, WHICH IS GONE")
+    for one in found:
+        shown.add_row(one.flow, short_path(one.path, ws.root), local_time(one.at_utc), short_path(one.source, ws.root))
+    say(shown)
+    again = typed("tidy", *([] if name is None else [name]))
+    is_terminal = sys.stdin is not None and sys.stdin.isatty()
+    if not yes and not (is_terminal and typer.confirm(f"Move {count(len(found), 'file')} aside?", err=True)):
+        complain(f"Nothing was moved. To move them aside: {again} --yes", style="yellow")
+        return 0
+    moved = ws.set_aside(name)
+    say(f"Moved {count(len(moved), 'file')} aside. To have them back: {again} --back")
+    for reader in readers_of({Path(one.mirror) for one in found}, ws.flows()):
+        complain(
+            f"{reader} reads there and is not due by that; to run it again: {typed('run', reader)}", style="yellow"
+        )
+    return 0

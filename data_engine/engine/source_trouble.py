@@ -1,0 +1,94 @@
+"""What is wrong with where a flow reads and writes as it lies there now, and why a run finds nothing to do: one look, for people."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from data_engine.flow.flow import Flow
+from data_engine.flow.scan import walk
+from data_engine.notebook.catalog import CatalogEntry
+
+_MOST_ENDINGS = 5
+
+
+def source_warnings(flow: Flow) -> list[str]:
+    """What keeps the flow's source or mirror from being used now, each with its fix; it may be there tomorrow.
+
+    Example:
+        >>> flow = Flow("Claims", "claims").watch(mode="poll", source="/nowhere/in", interval="10s")
+        >>> source_warnings(flow)[0].partition(";")[0]
+        'claims: its source /nowhere/in does not exist'
+    """
+    found = []
+    trigger, mirror = flow.trigger, flow.mirror_spec
+    if trigger is not None and trigger.source is not None:
+        trouble = _source_trouble(trigger.source, trigger.extensions)
+        found += [] if trouble is None else [f"{flow.name}: its source {trouble}"]
+    if mirror is not None and mirror.root.is_file():
+        found.append(f"{flow.name}: its mirror root {mirror.root} is a file; name a folder in mirror(root=...)")
+    return found
+
+
+def with_source_warnings(entries: Iterable[CatalogEntry]) -> tuple[CatalogEntry, ...]:
+    """The entries, each with what keeps its source or mirror from being used now among its warnings."""
+    return tuple(
+        entry if entry.flow is None else replace(entry, warnings=(*entry.warnings, *source_warnings(entry.flow)))
+        for entry in entries
+    )
+
+
+def why_nothing(flow: Flow) -> str:
+    """Why a run of the flow for all that lies in its source has no file, and what to do.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> flow = Flow("Claims", "claims").watch(mode="manual", source=folder, extensions=".csv")
+        >>> why_nothing(flow).replace(str(folder), "/in")
+        'no files to run for in /in: the folder is empty; put files there, or correct source='
+        >>> _ = (folder / "a.txt").write_text("1")
+        >>> why_nothing(flow).replace(str(folder), "/in")
+        'no files to run for in /in: there are only .txt files, and it takes .csv; correct extensions=, or put such files there'
+    """
+    trigger = flow.trigger
+    if trigger is None or trigger.source is None:
+        return "no files to run for"
+    start = f"no files to run for in {trigger.source}"
+    trouble = _source_trouble(trigger.source, trigger.extensions)
+    if trouble is not None:
+        return f"no files to run for: its source {trouble}"
+    mirror = None if flow.mirror_spec is None else flow.mirror_spec.root
+    try:
+        is_empty = not os.listdir(trigger.source)
+        endings = sorted({Path(name).suffix for name, _ in walk(trigger.source, None, skip=mirror)})
+    except OSError as error:
+        return f"{start}: it cannot be read ({error.strerror}); check its permissions"
+    if is_empty:
+        return f"{start}: the folder is empty; put files there, or correct source="
+    if endings and trigger.extensions is not None:
+        shown = ", ".join(one or "nameless" for one in endings[:_MOST_ENDINGS])
+        more = " and other" if len(endings) > _MOST_ENDINGS else ""
+        takes = ", ".join(trigger.extensions)
+        return f"{start}: there are only {shown}{more} files, and it takes {takes}; correct extensions=, or put such files there"
+    return f"{start}: what lies there is hidden, temporary, a lock file, an empty folder or the flow's own output"
+
+
+def _source_trouble(source: Path, extensions: tuple[str, ...] | None) -> str | None:
+    """What is wrong with a source, and the fix; None where nothing is."""
+    correct = "or correct source= (relative paths start at the flow_modules folder)"
+    try:
+        mode = os.stat(source).st_mode
+    except NotADirectoryError:
+        above = next(one for one in source.parents if one.is_file())
+        return f"{source} cannot exist, because {above} is a file; name another folder, {correct}"
+    except FileNotFoundError:
+        return f"{source} does not exist; create it, connect its drive, {correct}"
+    except OSError as error:
+        return f"{source} cannot be looked at ({error.strerror}); check its drive and permissions"
+    if not stat.S_ISDIR(mode) and extensions is not None and not source.name.lower().endswith(extensions):
+        return f"{source} is a file, and the flow takes {', '.join(extensions)}; name its folder, {correct}"
+    return None

@@ -1,0 +1,231 @@
+"""A notebook that is gone, or has another name: what production does then is told, and both ways on work as typed."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+
+from data_engine import FlowValidationError, Workspace
+from data_engine.cli.app import run as command
+from data_engine.engine.offline import OfflineFacts
+from data_engine.engine.status import build_status
+from tests.support import WorkspaceFiles
+
+CELLS = (
+    "from data_engine import Flow",
+    "from flow_helpers.rates import RATE",
+    "def one(context):\n    target = context.mirror.with_extension('.txt')\n    target.write_text(str(RATE))\n    return target",
+    "def build():\n    return (Flow(group='G').watch(mode='poll', source='../in', interval='1s', settle=0)"
+    ".mirror(root='../out').step(one))",
+)
+OTHER = ("from data_engine import Flow", "def build():\n    return Flow(group='G').step(print)")
+
+
+@pytest.fixture
+def workspace(ws: WorkspaceFiles) -> Workspace:
+    ws.source("config/data_engine.toml", '[deploy]\nmode = "ask"\n')
+    ws.helper("rates", "RATE = 10\n")
+    ws.source("in/a.csv")
+    ws.notebook("claims", *CELLS)
+    ws.notebook("other", *OTHER)
+    workspace = Workspace(ws.root)
+    workspace.deploy()
+    return workspace
+
+
+def gone(ws: WorkspaceFiles) -> None:
+    (ws.modules / "claims.ipynb").unlink()
+
+
+def renamed(ws: WorkspaceFiles, to: str = "monthly claims") -> None:
+    (ws.modules / "claims.ipynb").rename(ws.modules / f"{to}.ipynb")
+
+
+def typed(ws: WorkspaceFiles, line: str) -> int:
+    """The exit code of a command as a person types it."""
+    program, *words = shlex.split(line)
+    assert program == "data-engine"
+    return command(["--workspace", str(ws.root), *words])
+
+
+def commands_in(text: str) -> list[str]:
+    """The commands that a hint names."""
+    return text.split("`")[1::2]
+
+
+def state(workspace: Workspace) -> tuple[str, str | None]:
+    """The state of the flow as it is without a daemon, and what is said of its module."""
+    (flow,) = [one for one in build_status(OfflineFacts(workspace.home).facts()).flows if one.name == "claims"]
+    return flow.state, flow.edit
+
+
+def test_a_flow_whose_notebook_is_gone_says_so_everywhere(
+    ws: WorkspaceFiles, workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And that it runs on as it was deployed."""
+    gone(ws)
+    said = "claims.ipynb is gone; production runs on as it was deployed"
+
+    assert (
+        state(workspace)[1]
+        == f"{said}\nto get it back: `data-engine restore claims`; to end it: `data-engine withdraw claims`"
+    )
+    assert workspace.standing("claims").kind == "gone"
+    assert workspace.explain("claims")[0].why.kind == "module_gone"
+    for line in ("list", "status", "explain claims"):
+        assert typed(ws, f"data-engine {line}") == 0
+        told = capsys.readouterr()
+        assert said in told.out + told.err, line
+
+
+@pytest.mark.parametrize("line", ["deploy claims", "show claims", "run --once claims"])
+def test_a_command_that_needs_the_notebook_names_both_ways_on(
+    ws: WorkspaceFiles, workspace: Workspace, capsys: pytest.CaptureFixture[str], line: str
+) -> None:
+    gone(ws)
+
+    assert typed(ws, f"data-engine {line}") == 2
+    assert commands_in(capsys.readouterr().err) == ["data-engine restore claims", "data-engine withdraw claims"]
+
+
+def test_the_first_way_brings_the_notebook_back_as_it_was_deployed(ws: WorkspaceFiles, workspace: Workspace) -> None:
+    """With its outputs and comments, and with helpers that are gone too; what is there is left as it is."""
+    before = (ws.modules / "claims.ipynb").read_bytes()
+    gone(ws)
+    shutil.rmtree(ws.modules / "flow_helpers")
+    back, _ = commands_in(state(workspace)[1] or "")
+
+    assert typed(ws, back) == 0
+    assert (ws.modules / "claims.ipynb").read_bytes() == before
+    assert (ws.modules / "flow_helpers" / "rates.py").read_text() == "RATE = 10\n"
+    assert workspace.deployment("claims") == "as deployed"
+
+
+def test_nothing_that_is_there_is_replaced_by_what_was_deployed(ws: WorkspaceFiles, workspace: Workspace) -> None:
+    mine = ws.notebook("claims", *CELLS, "mine = 1").read_bytes()
+
+    with pytest.raises(FlowValidationError, match="is there, and nothing is overwritten"):
+        workspace.restore("claims")
+    assert (ws.modules / "claims.ipynb").read_bytes() == mine
+    gone(ws)
+    ws.helper("rates", "RATE = 11\n")
+    workspace.restore("claims")
+    assert (ws.modules / "flow_helpers" / "rates.py").read_text() == "RATE = 11\n"
+
+
+def test_the_second_way_ends_it_and_can_be_taken_back(ws: WorkspaceFiles, workspace: Workspace) -> None:
+    gone(ws)
+    _, end = commands_in(state(workspace)[1] or "")
+
+    assert typed(ws, end) == 0
+    assert set(workspace.home.deployments().deployed()) == {"other"}
+    assert workspace.deployments("claims")[0].kind == "withdraw"
+    assert typed(ws, "data-engine rollback claims") == 0
+    assert set(workspace.home.deployments().deployed()) == {"claims", "other"}
+    assert typed(ws, "data-engine withdraw nope") == 2
+
+
+def test_a_flow_can_be_withdrawn_while_its_notebook_is_there(ws: WorkspaceFiles, workspace: Workspace) -> None:
+    workspace.withdraw("other", note="not needed")
+
+    assert workspace.deployment("other") == "not deployed"
+    assert workspace.deployments("other")[0].note == "not needed"
+
+
+def test_what_would_be_deployed_again_by_itself_is_not_withdrawn(ws: WorkspaceFiles, workspace: Workspace) -> None:
+    ws.source("config/data_engine.toml", '[deploy]\nmode = "auto"\n')
+
+    with pytest.raises(FlowValidationError, match="would be deployed again at once"):
+        workspace.withdraw("claims")
+    assert "claims" in workspace.home.deployments().deployed()
+
+
+def test_a_renamed_notebook_is_followed_by_its_flow(ws: WorkspaceFiles, workspace: Workspace) -> None:
+    """The old one does not write beside the new one, and no file that was done is due again."""
+    workspace.load_flow("claims").run_once()
+    (key,) = workspace.home.ledger().source_states("claims")
+    renamed(ws)
+    text = state(workspace)[1] or ""
+    follow, end = commands_in(text)
+
+    assert text.startswith("claims.ipynb was renamed to monthly claims.ipynb; production runs on as it was deployed")
+    assert end == "data-engine withdraw claims"
+    assert typed(ws, follow) == 0
+    assert set(workspace.home.deployments().deployed()) == {"monthly claims", "other"}
+    known = workspace.home.ledger().source_states("monthly claims")
+    assert known[key].success == workspace.home.ledger().source_states("claims")[key].success is not None
+    assert workspace.home.ledger().outputs("monthly claims") == {str(ws.root / "out" / "a.txt")}
+
+
+def test_a_rename_is_followed_also_by_a_deploy_of_everything(
+    ws: WorkspaceFiles, workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With an edit of it made in between; a switch stays as it was."""
+    workspace.disable("claims")
+    gone(ws)
+    ws.notebook("monthly", CELLS[0], CELLS[1], CELLS[2].replace("RATE", "2 * RATE"), CELLS[3])
+
+    assert typed(ws, "data-engine deploy") == 0
+    assert "renamed       claims is monthly now" in capsys.readouterr().err
+    assert set(workspace.home.deployments().deployed()) == {"monthly", "other"}
+    assert workspace.home.ledger().switches()["monthly"] is False
+
+
+def test_another_flow_with_like_cells_is_no_rename(ws: WorkspaceFiles, workspace: Workspace) -> None:
+    """A copy that writes elsewhere is deployed beside the flow whose notebook is gone, which runs on."""
+    gone(ws)
+    ws.notebook("copy", *CELLS[:3], CELLS[3].replace("../out", "../elsewhere"))
+    assert workspace.deploy("copy")[0].error is None
+
+    assert set(workspace.home.deployments().deployed()) == {"claims", "copy", "other"}
+    assert workspace.standing("claims").renamed_to is None
+
+
+def test_a_flow_that_runs_on_is_named_where_another_would_write_its_mirror(
+    ws: WorkspaceFiles, workspace: Workspace
+) -> None:
+    """A rename that does not show: the way on ends the old one first, and nobody writes beside it unasked."""
+    gone(ws)
+    cells = [f"{text}\n# rewritten" for text in CELLS]
+    ws.notebook("my claims", *cells[:2], CELLS[2].replace("RATE", "3"), cells[3])
+    error = workspace.deploy("my claims")[0].error
+
+    assert error is not None
+    first, *_ = commands_in(error.fix or "")
+    assert first == "data-engine withdraw claims"
+    assert typed(ws, first) == 0
+    assert workspace.deploy("my claims")[0].error is None
+
+
+def test_a_broken_notebook_of_a_new_name_leaves_the_old_flow_running(ws: WorkspaceFiles, workspace: Workspace) -> None:
+    gone(ws)
+    ws.notebook("monthly", *CELLS[:3], CELLS[3] + "\n1 +")
+
+    workspace.deploy()
+
+    assert "claims" in workspace.home.deployments().deployed()
+    assert workspace.standing("claims").renamed_to == "monthly"
+
+
+def test_a_deploy_says_in_one_line_what_else_is_not_deployed(
+    ws: WorkspaceFiles, workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(7):
+        ws.notebook(f"more_{number}", *OTHER)
+
+    assert typed(ws, "data-engine deploy claims") == 0
+    told = capsys.readouterr()
+    assert told.out == "deployed      claims.ipynb\n"
+    assert told.err.splitlines() == [
+        "Not as they are deployed: more_0, more_1, more_2, more_3, more_4 and 2 more; `data-engine list` says how each stands."
+    ]
+    assert typed(ws, "data-engine deploy") == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_restoring_needs_a_deployment(workspace: Workspace, tmp_path: Path) -> None:
+    with pytest.raises(FlowValidationError, match="was never deployed"):
+        workspace.restore("nope")

@@ -1,0 +1,142 @@
+"""Outputs whose sources are gone are told, and moved aside and back when somebody asks; nothing else is touched."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from data_engine import Workspace
+from data_engine.cli.app import run as command
+from data_engine.client import Workspace as Client
+from jupyter_extension.outputs import flow_outputs
+from tests.support import WorkspaceFiles
+
+EACH = """
+    from data_engine import Flow
+
+    def write(context):
+        target = context.mirror.with_extension(".txt")
+        target.write_text(context.source.path.read_text())
+        return target
+
+    def build():
+        return (Flow(group="G").watch(mode="poll", source="../in", interval="1s", extensions=".csv")
+                .mirror(root="../out/claims").step(write))
+"""
+SHARED = EACH.replace('context.mirror.with_extension(".txt")', 'context.mirror.root_file("all.txt")')
+TOTAL = """
+    from data_engine import Flow
+
+    def build():
+        return Flow(group="T").watch(mode="manual", run_as="batch", source="../out/claims").step(print)
+"""
+
+
+@pytest.fixture
+def workspace(ws: WorkspaceFiles) -> Workspace:
+    ws.source("config/data_engine.toml", '[deploy]\nmode = "ask"\n')
+    ws.notebook("claims", EACH)
+    ws.notebook("total", TOTAL)
+    for name in ("a", "north/b", "c"):
+        ws.source(f"in/{name}.csv", name)
+    workspace = Workspace(ws.root)
+    workspace.load_flow("claims").run_once()
+    return workspace
+
+
+def left(workspace: Client) -> list[str]:
+    return [Path(one.path).relative_to(workspace.root / "out" / "claims").as_posix() for one in workspace.left_behind()]
+
+
+def outputs(workspace: Client) -> list[str]:
+    root = workspace.root / "out" / "claims"
+    return sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
+
+
+def test_the_outputs_of_deleted_and_renamed_sources_are_known(ws: WorkspaceFiles, workspace: Workspace) -> None:
+    assert left(workspace) == []
+
+    (ws.root / "in" / "a.csv").unlink()
+    shutil.rmtree(ws.root / "in" / "north")
+    (ws.root / "in" / "c.csv").rename(ws.root / "in" / "d.csv")
+    workspace.load_flow("claims").run_once()
+
+    assert left(workspace) == ["a.txt", "c.txt", "north/b.txt"]
+    assert [Path(one.source).name for one in workspace.left_behind("claims")] == ["a.csv", "c.csv", "b.csv"]
+    assert workspace.left_behind("total") == []
+    shown = {one.name: one.is_source_gone for one in flow_outputs(workspace, search="", limit=10).files}
+    assert shown["a.txt"]
+    assert not shown["d.txt"]
+
+
+def test_of_a_folder_that_is_away_nothing_is_known(ws: WorkspaceFiles, workspace: Workspace) -> None:
+    """A drive that is not connected is no reason to move anything."""
+    (ws.root / "in").rename(ws.root / "away")
+
+    assert left(workspace) == []
+    assert not any(one.is_source_gone for one in flow_outputs(workspace, search="", limit=10).files)
+
+
+def test_a_file_of_several_sources_stays_until_all_are_gone(ws: WorkspaceFiles, workspace: Workspace) -> None:
+    ws.notebook("claims", SHARED)
+    workspace.load_flow("claims").run_once()
+
+    (ws.root / "in" / "a.csv").unlink()
+    (ws.root / "in" / "c.csv").unlink()
+    assert "all.txt" not in left(workspace)
+    shutil.rmtree(ws.root / "in" / "north")
+    assert "all.txt" in left(workspace)
+
+
+def test_they_are_moved_aside_when_asked_and_back(
+    ws: WorkspaceFiles, workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without an answer nothing is; the flows that read there are named."""
+    tidy = ["--workspace", str(ws.root), "tidy"]
+    (ws.root / "in" / "a.csv").unlink()
+    shutil.rmtree(ws.root / "in" / "north")
+
+    assert command(tidy) == 0
+    told = capsys.readouterr()
+    assert "out/claims/north/b.txt" in told.out
+    assert "Nothing was moved. To move them aside: data-engine tidy --yes" in told.err
+    assert outputs(workspace) == ["a.txt", "c.txt", "north/b.txt"]
+
+    assert command([*tidy, "claims", "--yes"]) == 0
+    told = capsys.readouterr()
+    assert "Moved 2 files aside. To have them back: data-engine tidy claims --back" in told.out
+    assert "total reads there and is not due by that; to run it again: data-engine run total" in told.err
+    assert outputs(workspace) == ["c.txt"]
+    assert left(workspace) == []
+
+    (ws.root / "out" / "claims" / "a.txt").write_text("new")
+    assert command([*tidy, "--back"]) == 0
+    assert "Moved 1 file back." in capsys.readouterr().out
+    assert outputs(workspace) == ["a.txt", "c.txt", "north/b.txt"]
+    assert (ws.root / "out" / "claims" / "a.txt").read_text() == "new"
+    (kept,) = (ws.root / "out" / ".data_engine_set_aside").rglob("*.txt")
+    assert kept.read_text() == "a"
+
+
+def test_what_was_set_aside_is_no_source_of_a_flow(ws: WorkspaceFiles, workspace: Workspace) -> None:
+    """Also not of one that reads the folder around the mirror."""
+    ws.notebook("total", TOTAL.replace("../out/claims", "../out").replace('run_as="batch", ', ""))
+    (ws.root / "in" / "a.csv").unlink()
+    workspace.set_aside()
+
+    names = [context.source.path.name for context in workspace.load_flow("total").run_once()]
+    assert names == ["c.txt", "b.txt"]
+
+
+def test_for_programs_it_lists_and_does_nothing_else(
+    ws: WorkspaceFiles, workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (ws.root / "in" / "a.csv").unlink()
+
+    assert command(["--workspace", str(ws.root), "tidy", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert ([Path(one["path"]).name for one in told["left"]], told["moved"]) == (["a.txt"], [])
+    assert command(["--workspace", str(ws.root), "tidy", "nope"]) == 2

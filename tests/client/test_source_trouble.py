@@ -1,0 +1,119 @@
+"""A source that is not there, or holds nothing to run for, is told at once with what helps."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from data_engine import Workspace
+from data_engine.cli.app import run as command
+from data_engine.engine.source_trouble import source_warnings, why_nothing
+from tests.support import WorkspaceFiles
+
+FLOW = """
+    from data_engine import Flow
+
+    def build():
+        return Flow(group="G").watch(mode="manual", source="../in", extensions=".csv").step(print)
+"""
+
+
+@pytest.fixture
+def workspace(ws: WorkspaceFiles) -> Workspace:
+    ws.source("config/data_engine.toml", '[deploy]\nmode = "ask"\n')
+    ws.notebook("claims", FLOW)
+    return Workspace(ws.root)
+
+
+def nothing(root: Path) -> None:
+    """The folder is not there."""
+
+
+def empty(root: Path) -> None:
+    root.mkdir()
+
+
+def other_files(root: Path) -> None:
+    root.mkdir()
+    (root / "a.txt").touch()
+    (root / "b.xlsx").touch()
+
+
+def hidden_files(root: Path) -> None:
+    root.mkdir()
+    (root / ".a.csv").touch()
+    (root / "a.csv.tmp").touch()
+
+
+def a_file(root: Path) -> None:
+    root.touch()
+
+
+@pytest.mark.parametrize(
+    ("make", "warning", "why"),
+    [
+        pytest.param(nothing, "does not exist; create it, connect its drive", "does not exist", id="missing"),
+        pytest.param(empty, None, "the folder is empty; put files there", id="empty"),
+        pytest.param(other_files, None, "there are only .txt, .xlsx files, and it takes .csv", id="other endings"),
+        pytest.param(hidden_files, None, "is hidden, temporary, a lock file", id="no candidates"),
+        pytest.param(a_file, "is a file, and the flow takes .csv; name its folder", "is a file", id="a file"),
+    ],
+)
+def test_what_lies_there_is_told_with_what_helps(
+    ws: WorkspaceFiles, workspace: Workspace, make: Callable[[Path], None], warning: str | None, why: str
+) -> None:
+    """A warning only where nothing could ever run as it is: an empty folder is a folder that waits."""
+    make(ws.root / "in")
+    flow = workspace.load_flow("claims")
+
+    assert why in why_nothing(flow)
+    found = source_warnings(flow)
+    assert [str(ws.root / "in") in one and warning is not None and warning in one for one in found] == [True] * bool(
+        warning
+    )
+
+
+def test_below_a_file_no_folder_can_be(ws: WorkspaceFiles, workspace: Workspace) -> None:
+    ws.source("data.csv")
+    ws.notebook("claims", FLOW.replace("../in", "../data.csv/in"))
+
+    (warning,) = source_warnings(workspace.load_flow("claims"))
+
+    assert f"cannot exist, because {ws.root / 'data.csv'} is a file" in warning
+
+
+def test_deploy_and_list_warn_of_a_source_that_is_not_there(
+    ws: WorkspaceFiles, workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And deploy all the same: its drive may be connected tomorrow."""
+    said = f"warning: claims: its source {ws.root / 'in'} does not exist; create it"
+    assert command(["--workspace", str(ws.root), "deploy", "claims"]) == 0
+    assert said in capsys.readouterr().err
+    assert workspace.deployment("claims") == "as deployed"
+    assert command(["--workspace", str(ws.root), "list"]) == 0
+    assert said in capsys.readouterr().err
+    assert command(["--workspace", str(ws.root), "list", "--json"]) == 0
+    (entry,) = json.loads(capsys.readouterr().out)
+    assert "does not exist" in entry["warnings"][0]
+
+    (ws.root / "in").mkdir()
+    assert command(["--workspace", str(ws.root), "list"]) == 0
+    assert "does not exist" not in capsys.readouterr().err
+
+
+def test_a_run_in_the_daemon_that_finds_nothing_says_why(
+    ws: WorkspaceFiles, workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other_files(ws.root / "in")
+    workspace.deploy()
+
+    try:
+        assert command(["--workspace", str(ws.root), "run", "claims"]) == 0
+    finally:
+        workspace.kill()
+    told = capsys.readouterr().out
+    assert "there are only .txt, .xlsx files, and it takes .csv; correct extensions=" in told
+    assert told.endswith("0 runs, 0 failures\n")
