@@ -144,11 +144,7 @@ def _run(given: Namespace, names: UserNames) -> Any:
         print(
             f"{standing.text}: what is deployed runs. To run the edit: %flow deploy {name} first, or %flow run --once"
         )
-    try:
-        return run_ids if given.no_wait else ws.wait(run_ids)
-    except KeyboardInterrupt:
-        print("No longer waiting: the run goes on in the daemon. See %flow status")
-        raise
+    return run_ids if given.no_wait else ws.wait(run_ids)
 
 
 def _backfill(given: Namespace, names: UserNames) -> Any:

@@ -103,7 +103,7 @@ def test_an_edit_that_is_not_deployed_is_told_wherever_a_flow_is(daemon: Cli, ws
 
 def test_a_setting_nobody_reads_is_told_once(cli: Cli, ws: WorkspaceFiles) -> None:
     """With and without a daemon; a setting that cannot be used is told too, and what needs no settings works."""
-    warning = 'unknown setting "deploy.quite"; the nearest known one is "deploy.quiet"'
+    warning = 'unknown setting "deploy.quite", which is ignored: did you mean "deploy.quiet"?'
     ws.source("config/data_engine.toml", '[deploy]\nquite = "1s"\n')
     try:
         for command in (("status",), ("list",), ("start", "--no-engine"), ("status",), ("list",)):
