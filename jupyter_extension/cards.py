@@ -199,15 +199,21 @@ def status_card(status: Status) -> Card:
     if status.active_runs:
         active = [
             (
-                Mark(run.flow, "live", "play"),
+                Mark(run.flow, "warn", "square") if run.stopping else Mark(run.flow, "live", "play"),
                 _file(run.source),
-                run.step or "",
+                ", ".join(filter(None, ["stopping" if run.stopping else "", run.step])),
                 local_time(run.started_at_utc),
                 Code(run.run_id[:8], run.run_id),
             )
             for run in status.active_runs[:MOST_ROWS]
         ]
         parts.append(table(("Running", "Source", "Step", "Since", "Run"), active, total=len(status.active_runs)))
+    if status.waiting_runs:
+        waiting = [
+            (Mark(one.flow, "live", "half"), f"{one.count:,}", _file(one.source), one.reason)
+            for one in status.waiting_runs[:MOST_ROWS]
+        ]
+        parts.append(table(("Waiting", "Runs", "Next source", "Why"), waiting, total=len(status.waiting_runs)))
     return Card(status.workspace_id, (Code(status.workspace_root), *facts), tuple(parts))
 
 

@@ -171,8 +171,8 @@ def _next_lines(flow: Flow, now_s: float, live: FlowStatus | None, zone: str | N
         return
     if live.next_run_utc:
         words = local_time(live.next_run_utc)
-    elif live.state_kind == "running":
-        words = "running now"
+    elif live.state_kind in ("running", "stopping"):
+        words = f"{live.state} now"
     else:
         words = live.reason or _WAITS.get(live.mode, "")
     yield Line("next", "", words, _PRODUCTION, state=None if live.state_kind == "manual" else mark_of(live.state))

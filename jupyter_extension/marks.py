@@ -53,6 +53,7 @@ _LOOKS: dict[str, tuple[Tone, Shape]] = {
     "started": ("live", "play"),
     # of a flow
     "running": ("live", "play"),
+    "stopping": ("warn", "square"),
     "polling": ("good", "half"),
     "scheduled": ("good", "half"),
     "broken": ("bad", "cross"),

@@ -111,7 +111,7 @@ def status(
     ] = False,
     as_json: AsJson = False,
 ) -> int:
-    """What the daemon, its engine and each flow do, and what runs now."""
+    """What the daemon, its engine and each flow do, what runs now, and what waits and why."""
     ws = chosen_workspace(ctx)
     return _watch(ws, as_json) if watch else tell_status(ws, as_json)
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from data_engine.cli.plain import Table
     from data_engine.client import Workspace
     from data_engine.engine.fact import Fact
-    from data_engine.engine.status import ActiveRun, FlowStatus, Status
+    from data_engine.engine.status import ActiveRun, FlowStatus, Status, WaitingRuns
     from data_engine.ledger.ledger import Ledger
     from data_engine.model import Run
     from data_engine.notebook.catalog import CatalogEntry
@@ -76,7 +76,7 @@ def selected(root: str | None) -> Workspace:
 
 
 def tell_status(ws: Workspace, as_json: bool) -> int:
-    """What the daemon, its engine and each flow do, and what runs now."""
+    """What the daemon, its engine and each flow do, what runs now, and what waits and why."""
     found = ws.status()
     if as_json:
         print_json(found.as_dict())
@@ -91,6 +91,9 @@ def tell_status(ws: Workspace, as_json: bool) -> int:
     if found.active_runs:
         say("")
         _say_active(found.active_runs)
+    if found.waiting_runs:
+        say("")
+        _say_waiting(found.waiting_runs)
     return 0
 
 
@@ -319,12 +322,20 @@ def _say_flows(flows: Sequence[FlowStatus]) -> None:
 
 
 def _say_active(runs: Sequence[ActiveRun]) -> None:
-    active = table("RUN", "FLOW", "SOURCE", "STEP", "SINCE", "PROCESS")
+    active = table("RUN", "FLOW", "SOURCE", "STATE", "STEP", "SINCE", "PROCESS")
     for run in runs:
         since = local_time(run.started_at_utc)
         process = "daemon" if run.in_daemon else f"pid {run.pid}"
-        active.add_row(run.run_id[:8], run.flow, run.source or "", run.step or "", since, process)
+        state = "stopping" if run.stopping else "running"
+        active.add_row(run.run_id[:8], run.flow, run.source or "", state, run.step or "", since, process)
     say(active)
+
+
+def _say_waiting(runs: Sequence[WaitingRuns]) -> None:
+    waiting = table("WAITING", "RUNS", "NEXT SOURCE", "WHY", right=("RUNS",))
+    for one in runs:
+        waiting.add_row(one.flow, f"{one.count:,}", one.source_name, one.reason)
+    say(waiting)
 
 
 def _row(run: Run) -> tuple[str, ...]:

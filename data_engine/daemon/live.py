@@ -17,6 +17,7 @@ from data_engine.engine.status import (
     ActiveRun,
     FlowFacts,
     RequestStatus,
+    WaitingRuns,
     WorkspaceFacts,
     active_runs,
     backfills_recent,
@@ -111,6 +112,7 @@ class LiveFacts:
             str(layout.root),
             flows=flows,
             active=[*own_runs(daemon), *others],
+            waiting=waiting_runs(daemon, others),
             daemon=self._about(),
             engine=EngineFacts(daemon.is_engine_on, daemon.is_stopping, not daemon.ready.is_set()),
             lease=self._others.told(daemon.ownership.lease()),
@@ -178,6 +180,18 @@ def own_runs(daemon: Daemon) -> list[ActiveRun]:
             done=run.done,
             total=run.total,
             worker=daemon.workers.where(run.run_id),
+            stopping=run.is_stopping,
         )
         for run in daemon.dispatcher.active.values()
     ]
+
+
+def waiting_runs(daemon: Daemon, others: Sequence[ActiveRun]) -> list[WaitingRuns]:
+    """What waits for its turn, and the failed files of polled flows that wait for their next try; `others` are runs of
+    other processes."""
+    found = daemon.dispatcher.waiting(others)
+    for name, retries in sorted(daemon.triggers.retries_to_come().items()):
+        deployed = daemon.deployer.flows.get(name)
+        path, why = retries[0]
+        found.append(WaitingRuns(name, (deployed and deployed.entry.group) or "", len(retries), path, why))
+    return found

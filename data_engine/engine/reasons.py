@@ -426,7 +426,15 @@ class WaitingForShare(Fact):
     )
 
 
-Waiting: TypeAlias = WaitingForGroup | WaitingForWorker | WaitingForShare
+@dataclass(frozen=True, slots=True, eq=False)
+class WaitingForOwnRun(Fact):
+    """As many runs of the flow as its `max_parallel` allows are under way."""
+
+    kind: ClassVar = "waiting_for_own_run"
+    sentence: ClassVar = "waiting for a run of this flow to end: no more of it may run at once (max_parallel)"
+
+
+Waiting: TypeAlias = WaitingForGroup | WaitingForWorker | WaitingForShare | WaitingForOwnRun
 WhyDue: TypeAlias = New | Changed | Interrupted | Freed | Retried | Slot | Tick | Asked
 WhyNot: TypeAlias = (
     Done
@@ -452,6 +460,7 @@ WhyNot: TypeAlias = (
     | WaitingForGroup
     | WaitingForWorker
     | WaitingForShare
+    | WaitingForOwnRun
     | HeldSlot
 )
 Reason: TypeAlias = WhyDue | WhyNot | OfFlow

@@ -33,6 +33,7 @@ _MOST_REQUESTS = 10
 
 State: TypeAlias = Literal[
     "running",
+    "stopping",
     "broken",
     "not_deployed",
     "manual",
@@ -46,7 +47,7 @@ State: TypeAlias = Literal[
     "schedule_ready",
     "being_read",
 ]
-"""What a flow does; as words for people with spaces. Of one that runs by itself: "failing" holds files that failed, or its last
+"""What a flow does; as words for people with spaces. "stopping" has runs that were all asked to end. Of one that runs by itself: "failing" holds files that failed, or its last
 slot did; "unreachable" cannot read its source; "edit_broken" runs as deployed, and its module is broken now. "poll_ready" and "schedule_ready" would run by themselves, and the whole
 of them is kept from it; "being_read" is a flow of which only the file is known yet."""
 
@@ -72,7 +73,7 @@ class Problem(Record):
 class ActiveRun(Record):
     """A run under way on this machine. `pid` is the process that answers for it: this daemon's where `in_daemon`, else a
     kernel's or a command line's, which alone can stop it. `step` began at `step_started_at_utc`, and is `done` of `total`
-    far where it says so. `worker` is the cluster's worker that it is on."""
+    far where it says so. `worker` is the cluster's worker that it is on. It is `stopping` when this daemon has asked it to end."""
 
     run_id: str
     flow: str
@@ -86,6 +87,43 @@ class ActiveRun(Record):
     done: int | None = None
     total: int | None = None
     worker: str | None = None
+    stopping: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WaitingRuns(Record):
+    """Runs of one flow that wait in this daemon for the same thing: `count` of them, the next for `source`, and `why`; None
+    where it is about to begin.
+
+    Example:
+        >>> WaitingRuns("claims", "Claims", 3, "/in/monday.csv", WaitingForWorker()).text[:67]
+        'claims: 3 runs wait, the next for monday.csv: waiting for a worker:'
+    """
+
+    computed: ClassVar = ("text",)
+
+    flow: str
+    group: str
+    count: int
+    source: str | None = None
+    why: Reason | None = field(default=None, metadata={"of": read_reason})
+
+    @property
+    def reason(self) -> str:
+        """What it waits for, in words."""
+        return "about to begin" if self.why is None else self.why.text
+
+    @property
+    def text(self) -> str:
+        """One line for people."""
+        runs = "1 run waits" if self.count == 1 else f"{self.count:,} runs wait"
+        name = "" if self.source is None else f"{'' if self.count == 1 else ', the next'} for {self.source_name}"
+        return f"{self.flow}: {runs}{name}: {self.reason}"
+
+    @property
+    def source_name(self) -> str:
+        """The last part of the next one's source; "" without one."""
+        return (self.source or "").replace("\\", "/").rstrip("/").rpartition("/")[2]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -182,6 +220,7 @@ class Status(Shown, Record):
     warnings: tuple[str, ...] = ()
     flows: tuple[FlowStatus, ...] = field(default=(), metadata={"of": FlowStatus.read})
     active_runs: tuple[ActiveRun, ...] = field(default=(), metadata={"of": ActiveRun.read})
+    waiting_runs: tuple[WaitingRuns, ...] = field(default=(), metadata={"of": WaitingRuns.read})
     requests: tuple[RequestStatus, ...] = field(default=(), metadata={"of": RequestStatus.read})
     backfills: tuple[Backfill, ...] = field(default=(), metadata={"of": Backfill.read})
     service: ServiceFacts = field(default_factory=ServiceFacts, metadata={"of": ServiceFacts.read})
@@ -227,6 +266,7 @@ class WorkspaceFacts:
     workspace_root: str
     flows: Sequence[FlowFacts]
     active: Sequence[ActiveRun] = ()
+    waiting: Sequence[WaitingRuns] = ()
     daemon: DaemonFacts = field(default_factory=DaemonFacts)
     engine: EngineFacts = field(default_factory=EngineFacts)
     lease: LeaseStatus = field(default_factory=lambda: LeaseStatus("available"))
@@ -275,13 +315,15 @@ class StatusWriter:
         return _status(known, ()).as_dict() | {"flows": [flow for _, flow in self._written.values()]}
 
 
-_Surrounded: TypeAlias = tuple["FlowFacts", bool, bool, "OwnedElsewhere | None"]
+_Surrounded: TypeAlias = tuple["FlowFacts", bool, bool, "OwnedElsewhere | None", bool]
 
 
 def _flows_with_surroundings(known: WorkspaceFacts) -> Iterator[_Surrounded]:
-    """What the status of each flow is made of: its own facts, and whether it runs, the engine is on, and who else owns."""
-    running = {run.flow for run in known.active}
-    return ((flow, flow.entry.name in running, known.engine.on, known.elsewhere) for flow in known.flows)
+    """What the status of each flow is made of: its own facts, whether it runs, the engine is on, who else owns, and whether it ends."""
+    running, going_on = {run.flow for run in known.active}, {run.flow for run in known.active if not run.stopping}
+    for flow in known.flows:
+        name = flow.entry.name
+        yield flow, name in running, known.engine.on, known.elsewhere, name in running - going_on
 
 
 def _status(known: WorkspaceFacts, flows: tuple[FlowStatus, ...]) -> Status:
@@ -295,6 +337,7 @@ def _status(known: WorkspaceFacts, flows: tuple[FlowStatus, ...]) -> Status:
         tuple(known.warnings),
         flows,
         tuple(known.active),
+        tuple(known.waiting),
         tuple(known.requests),
         tuple(known.backfills),
         known.service,
@@ -303,9 +346,13 @@ def _status(known: WorkspaceFacts, flows: tuple[FlowStatus, ...]) -> Status:
 
 
 def flow_status(
-    known: FlowFacts, is_running: bool, is_engine_on: bool, elsewhere: OwnedElsewhere | None = None
+    known: FlowFacts,
+    is_running: bool,
+    is_engine_on: bool,
+    elsewhere: OwnedElsewhere | None = None,
+    is_stopping: bool = False,
 ) -> FlowStatus:
-    """One flow."""
+    """One flow; when it `is_stopping`, all its runs were asked to end."""
     entry = known.entry
     blocked = None
     if entry.flow is not None:
@@ -322,7 +369,7 @@ def flow_status(
         entry.mode,
         entry.trigger if known.cadence is None else f"{entry.trigger}; {known.cadence.text}",
         known.is_enabled,
-        "running" if is_running else _state(known, blocked),
+        ("stopping" if is_stopping else "running") if is_running else _state(known, blocked),
         why,
         known.standing,
         known.held,

@@ -11,7 +11,7 @@ import { agoText, button, drawing, icon, sign, whyNot } from "./pieces.js";
 /** @type {[string, string, (row: FlowRow) => boolean][]} */
 export const FILTERS = [
   ["all", "All", () => true],
-  ["running", "Running", (row) => row.mark.kind === "running"],
+  ["running", "Running", (row) => row.mark.kind === "running" || row.mark.kind === "stopping"],
   ["failing", "Failing", (row) => row.is_failing],
   ["edited", "Edited", (row) => Boolean(row.edit)],
   ["automatic", "Auto", (row) => row.mode !== "manual"],
@@ -158,7 +158,8 @@ export function stateMark({ held, mark }) {
  * @param {ActiveRun | undefined} active
  */
 export function secondText(row, active) {
-  if (active) return [active.source ? nameOf(active.source) : "", active.step || "", progressText(active)].filter(Boolean).join(" · ");
+  const waiting = row.waiting ? `${row.waiting.toLocaleString()} waiting` : "";
+  if (active) return [active.source ? nameOf(active.source) : "", active.step || "", progressText(active), waiting].filter(Boolean).join(" · ");
   if (row.mark.kind === "broken") return row.reason || "";
   const parts = [row.trigger === "-" ? "" : row.trigger];
   if (row.next_run_utc && row.mode === "schedule") parts.unshift(`next ${ahead(row.next_run_utc)}`);  // the rest may be cut

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 
@@ -20,6 +21,14 @@ PARTS = """
         return 1
     def build():
         return Flow(group="G").watch(mode="schedule", time="03:30").step(work)
+"""
+SLOW = """
+    import time
+    from data_engine import Flow
+    def wait(context):
+        time.sleep(600)
+    def build():
+        return Flow(group="S").step(wait)
 """
 POLLED = """
     from data_engine import Flow
@@ -66,6 +75,37 @@ def test_start_status_stop(daemon: Cli) -> None:
 
     assert daemon("stop").code == 0
     assert daemon("stop", "--json").code == 0
+
+
+def test_what_waits_and_what_was_asked_to_end_are_told(daemon: Cli, ws: WorkspaceFiles) -> None:
+    """A second run of a flow waits for the first; one that was asked to stop says so until it does."""
+    ws.notebook("slow", SLOW)
+    workspace = Workspace(ws.root)
+    workspace.deploy("slow")
+    assert "WAITING" not in daemon("status").out
+    (run_id,) = workspace.run("slow", wait=False)
+    until(lambda: workspace.status().active_runs)
+    workspace.run("slow", wait=False)
+
+    until(lambda: workspace.status().waiting_runs)
+    said = daemon("status").out
+    assert "WAITING   RUNS   NEXT SOURCE   WHY" in said
+    assert "slow         1                 waiting for a run of this flow to end" in said
+    assert re.search(rf"^{run_id[:8]} +slow +running ", said, re.MULTILINE)
+
+    assert daemon("stop-run", run_id).code == 0
+    assert re.search(rf"^{run_id[:8]} +slow +stopping ", daemon("status").out, re.MULTILINE)
+    assert [flow.state for flow in workspace.status().flows if flow.name == "slow"] == ["stopping"]
+
+
+def test_a_failed_file_that_is_tried_again_waits(daemon: Cli, ws: WorkspaceFiles) -> None:
+    """With the time of its next try, and neither as held nor as done."""
+    ws.source("config/data_engine.toml", '[retry]\nretries = 2\ndelay = "1h"\n')
+    ws.notebook("polled", POLLED)
+    ws.source("in/bad.csv", "x")
+    Workspace(ws.root).deploy("polled")
+
+    until(lambda: re.search(r"^polled +1 +bad.csv +failed, retry 1 of 2 at ", daemon("status").out, re.MULTILINE))
 
 
 def test_the_next_run_is_shown_wherever_a_flow_is(daemon: Cli) -> None:

@@ -11,7 +11,15 @@ from itertools import islice
 from data_engine.cli.screen.cells import UNICODE, Line, Piece, Signs, broken, cell, cut, fitted, width
 from data_engine.cli.screen.keys import KEYS, why_not
 from data_engine.cli.screen.state import OpenLog, Seen, chosen_row, names_of
-from data_engine.cli.screen.words import expected_words, last_words, mark_shown, progress, short_time, since
+from data_engine.cli.screen.words import (
+    expected_words,
+    last_words,
+    mark_shown,
+    progress,
+    short_time,
+    since,
+    waiting_words,
+)
 from data_engine.engine.wording import held_words
 from jupyter_extension.failures import short_error
 from jupyter_extension.marks import Mark
@@ -162,7 +170,10 @@ def _running(view: PanelView, room: int, now: datetime, signs: Signs) -> list[Li
         title = cell(run.flow if row is None else row.title, _name_room(room), signs)
         source = os.path.basename(run.source.rstrip("/\\")) if run.source else ""
         where = "" if run.in_daemon else f"in process {run.pid}"
-        doing = _GAP.join(filter(None, (source, run.step or "", progress(run, signs), run.worker or "", where)))
+        stopping, waiting = "stopping" if run.stopping else "", "" if row is None else waiting_words(row)
+        doing = _GAP.join(
+            filter(None, (stopping, source, run.step or "", progress(run, signs), waiting, run.worker or "", where))
+        )
         middle = max(room - 4 - width(title) - 2 * len(_GAP) - 10, 0)
         found.append(
             (
