@@ -17,7 +17,8 @@ from types import FunctionType
 from typing import Any
 
 from data_engine.engine.memo import inputs, recorders
-from data_engine.engine.memo.access_log import AccessLog, Namespace, active_logs, logging_to
+from data_engine.engine.memo.access_log import AccessLog, Namespace, active_logs, logging_to, not_logged
+from data_engine.engine.memo.doubts import doubts_of
 from data_engine.engine.memo.inputs import current_files
 
 _lock = threading.RLock()
@@ -232,14 +233,23 @@ def _wrapper_of(place: _Place, name: str, original: Any) -> Any:
 
 def _make_wrapper(original: Any, note: Callable[..., Any]) -> Any:
     named = _NAMED_BY.get(note)
+    is_doubted = note in (_READ, recorders.record_open)
 
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         if who := active_logs():
+            if is_doubted:
+                with suppress(Exception), not_logged():
+                    for said in doubts_of(original, args, kwargs):
+                        for log in who:
+                            log.doubts.setdefault(said)
             return note(original, who, args, kwargs)
         if named is not None and (files := current_files()) is not None:
             with suppress(Exception):  # what is noted of a run is not worth its end
                 for path in named(args, kwargs):
                     files.note(path)
+                if is_doubted:
+                    for said in doubts_of(original, args, kwargs):
+                        files.doubts.setdefault(said)
         return original(*args, **kwargs)
 
     with suppress(AttributeError, TypeError):
