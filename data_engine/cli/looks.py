@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from data_engine.cli.output import complain, local_time, print_json, say, seconds, started, status_style, table
+from data_engine.engine.fact import zoned_words
 from data_engine.engine.wording import GOES_ON, held_words, undelivered_words
 from data_engine.errors import FlowValidationError
 from data_engine.lease.status import lease_lines
@@ -147,13 +148,23 @@ def _flows_table(
     texts: Mapping[str, str],
     stands: Mapping[str, Fact],
 ) -> Table:
+    from data_engine.notebook.catalog import trigger_here
+
     columns = ("NAME", "TITLE", "GROUP", "MODE", "TRIGGER", "SOURCE", "NEXT", "PRODUCTION")
     has_expected = any(entry.flow is not None and entry.flow.expectations for entry in entries)
+    timezone = None if ws.home.settings_error() is not None else ws.home.settings().timezone
     flows = table(*columns, *(["EXPECTED"] if has_expected else []))
     for entry in entries:
         if entry.error is None:
             source = short_path(entry.source, ws.root)
-            shown = (entry.title, entry.group, entry.mode, entry.trigger, source, local_time(coming.get(entry.name)))
+            shown = (
+                entry.title,
+                entry.group,
+                entry.mode,
+                trigger_here(entry, timezone),
+                source,
+                zoned_words(coming.get(entry.name)),
+            )
             flows.add_row(entry.name, *shown, texts[entry.name], *([_expected(entry, stands)] if has_expected else []))
         else:
             more = [""] if has_expected else []
@@ -215,7 +226,7 @@ def tell_reasons(ws: Workspace, subject: str, as_json: bool) -> int:
         return 0
     shown = table("FLOW", "SOURCE", "REASON", "NEXT")
     for one in reasons:
-        shown.add_row(one.flow, one.source or "", one.reason, local_time(one.next_run_utc))
+        shown.add_row(one.flow, one.source or "", one.reason, zoned_words(one.next_run_utc))
     say(shown)
     return 0
 
@@ -314,7 +325,7 @@ def _say_flows(flows: Sequence[FlowStatus]) -> None:
         held = held_words(flow.name, flow.held, None if flow.why is None else flow.why.kind)
         expected = None if flow.expected is None else flow.expected.text
         note = "; ".join(filter(None, [flow.edit, flow.reason, held, expected]))
-        row = (flow.name, flow.group or "", flow.state, local_time(flow.next_run_utc), ended, note)
+        row = (flow.name, flow.group or "", flow.state, zoned_words(flow.next_run_utc), ended, note)
         is_late = flow.expected is not None and flow.expected.kind == "late"
         is_bad = is_late or flow.state_kind in ("broken", "failing", "unreachable")
         shown.add_row(*row, style="red" if is_bad else "")

@@ -91,6 +91,7 @@ class LiveFacts:
         """
         daemon, layout = self._daemon, self._daemon.home.layout
         last, switches, others, requests, recent, not_delivered = self._history.now()
+        timezone = daemon.home.settings().timezone
         running = {one.id: one for one in daemon.backfiller.told()}
         flows = [
             FlowFacts(
@@ -103,6 +104,7 @@ class LiveFacts:
                 why=daemon.triggers.why(name),
                 cadence=daemon.triggers.slow_looks(name),
                 waiting=daemon.dispatcher.why_waiting(name, others),
+                timezone=timezone,
                 expected=daemon.alerter.expecting.of(deployed.entry.flow if deployed.is_live else None).fact,
             )
             for name, deployed in sorted(daemon.deployer.flows.items())

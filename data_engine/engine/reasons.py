@@ -11,7 +11,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from datetime import datetime
 from typing import Any, ClassVar, TypeAlias, get_args
 
-from data_engine.engine.fact import Fact, time_words
+from data_engine.engine.fact import Fact, time_words, zoned_words
 from data_engine.engine.flow_reasons import OfFlow, Other
 from data_engine.record import Record
 
@@ -87,9 +87,9 @@ class Slot(Fact):
         skipped = (
             ""
             if self.skipped_before_utc is None
-            else f"; slots before {time_words(self.skipped_before_utc)} are skipped"
+            else f"; slots before {zoned_words(self.skipped_before_utc)} are skipped"
         )
-        return f"due: the slot of {time_words(self.slot_utc)}{missed}{skipped}"
+        return f"due: the slot of {zoned_words(self.slot_utc)}{missed}{skipped}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -235,7 +235,7 @@ class HeldSlot(Fact):
     @property
     def text(self) -> str:
         because = f": {self.cause}" if self.cause else ""
-        return f"the slot of {time_words(self.slot_utc)} is held since {time_words(self.since_utc)}, abandoned twice{because}"
+        return f"the slot of {zoned_words(self.slot_utc)} is held since {time_words(self.since_utc)}, abandoned twice{because}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -324,7 +324,7 @@ class NotYet(Fact):
 
     @property
     def text(self) -> str:
-        return "no slot is left" if self.next_utc is None else f"next at {time_words(self.next_utc)}"
+        return "no slot is left" if self.next_utc is None else f"next at {zoned_words(self.next_utc)}"
 
     def left_s(self, now_s: float) -> float:
         """Seconds until then; none without a next one."""

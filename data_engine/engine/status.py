@@ -22,7 +22,7 @@ from data_engine.ledger import backfills, requests
 from data_engine.ledger.ledger import Ledger
 from data_engine.message import Undelivered
 from data_engine.model import Backfill, Run, utc_text
-from data_engine.notebook.catalog import CatalogEntry
+from data_engine.notebook.catalog import CatalogEntry, trigger_here
 from data_engine.notebook.standing import AS_DEPLOYED, Standing
 from data_engine.record import Record
 from data_engine.scheduler.plan import why_blocked
@@ -241,7 +241,7 @@ class FlowFacts:
     `standing` tells how the module stands to what is deployed; `held` counts its files that are held; `why` is what planning
     said last of the flow as a whole; `waiting` is why work of it that could start does not. Of a flow that is not `is_read`
     only the file is known. `cadence` is how often its folder is looked through, where that is rarer than its interval says.
-    `expected` is how it stands to what is expected of it.
+    `expected` is how it stands to what is expected of it. `timezone` is that of the workspace's settings.
     """
 
     entry: CatalogEntry
@@ -255,6 +255,7 @@ class FlowFacts:
     is_read: bool = True
     cadence: Looks | None = None
     expected: Expected | Late | Overlong | None = None
+    timezone: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -353,7 +354,7 @@ def flow_status(
     is_stopping: bool = False,
 ) -> FlowStatus:
     """One flow; when it `is_stopping`, all its runs were asked to end."""
-    entry = known.entry
+    entry, trigger = known.entry, trigger_here(known.entry, known.timezone)
     blocked = None
     if entry.flow is not None:
         switches = {entry.name: known.is_enabled}
@@ -367,7 +368,7 @@ def flow_status(
         entry.group,
         entry.title,
         entry.mode,
-        entry.trigger if known.cadence is None else f"{entry.trigger}; {known.cadence.text}",
+        trigger if known.cadence is None else f"{trigger}; {known.cadence.text}",
         known.is_enabled,
         ("stopping" if is_stopping else "running") if is_running else _state(known, blocked),
         why,

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from data_engine import Workspace
-from data_engine.cli.output import local_time
+from data_engine.engine.fact import zoned_words
 from tests.cli.conftest import Cli
 from tests.support import WorkspaceFiles, until
 
@@ -118,7 +118,7 @@ def test_the_next_run_is_shown_wherever_a_flow_is(daemon: Cli) -> None:
         assert {flow["name"]: flow["next_run_utc"] for flow in flows} == {"claims": None, "parts": next_utc}
     assert daemon("show", "parts", "--json").json["next_run_utc"] == next_utc
     for command in (("status",), ("list",), ("show", "parts"), ("explain", "parts")):
-        assert local_time(next_utc) in daemon(*command).out
+        assert zoned_words(next_utc) in daemon(*command).out
     assert "next run    -" in daemon("show", "claims").out
 
 

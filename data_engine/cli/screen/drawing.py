@@ -20,6 +20,7 @@ from data_engine.cli.screen.words import (
     since,
     waiting_words,
 )
+from data_engine.engine.fact import offset_words
 from data_engine.engine.wording import held_words
 from jupyter_extension.failures import short_error
 from jupyter_extension.marks import Mark
@@ -115,7 +116,7 @@ def _flows(view: PanelView, seen: Seen, rows: int, room: int, now: datetime, sig
     high = max(rows - 2, 1)
     first = min(max(names.index(row.name) - high // 2, 0), max(len(names) - high, 0))
     shown = names[first : first + high]
-    lines = [(), _table_head(room, signs, first, len(names), len(shown))]
+    lines = [(), _table_head(room, signs, first, len(names), len(shown), now)]
     lines += [_flow(view.flows[name], name == row.name, room, now, signs) for name in shown]
     return (lines + [()] * rows)[:rows]
 
@@ -129,10 +130,14 @@ def _name_room(room: int) -> int:
     return min(left, 40) if room < _WIDE else 24
 
 
-def _table_head(room: int, signs: Signs, first: int, total: int, shown: int) -> Line:
+def _table_head(room: int, signs: Signs, first: int, total: int, shown: int, now: datetime) -> Line:
     here = "" if shown == total else f" {first + 1}-{first + shown}/{total}"
     titles = [cell(f"FLOW{here}", _name_room(room), signs)]
-    titles += [cell(title, wide, right=title == "HELD") for title, wide in _shown_columns(room).items()]
+    offset = offset_words(now)
+    named = {"NEXT": f"NEXT {offset}" if len(offset) <= len("UTC+1") else f"NEXT {offset.removeprefix('UTC')}"}
+    titles += [
+        cell(named.get(title, title), wide, right=title == "HELD") for title, wide in _shown_columns(room).items()
+    ]
     return (("dim", "    " + _GAP.join([*titles, "WHY NOT NOW"] if room >= _WIDE else titles)),)
 
 

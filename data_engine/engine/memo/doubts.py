@@ -72,7 +72,10 @@ def utf8_read_as(path: str, encoding: str) -> str | None:
 def formulas_without_result(path: str, wanted: list[str | int] | None) -> Iterator[str]:
     """Of each sheet of the workbook that is `wanted` (by its name or its number from 0 on; None: all), which columns hold
     formulas whose result is not stored, as programs write them that are not Excel."""
-    with suppress(OSError, KeyError, ValueError, zipfile.BadZipFile, ElementTree.ParseError), zipfile.ZipFile(path) as book:
+    with (
+        suppress(OSError, KeyError, ValueError, zipfile.BadZipFile, ElementTree.ParseError),
+        zipfile.ZipFile(path) as book,
+    ):
         for number, (sheet, part) in enumerate(_sheets(book)):
             if wanted is None or sheet in wanted or number in wanted:
                 with book.open(part) as file:
