@@ -239,7 +239,7 @@ def _deploy(ws: Workspace, args: Args) -> str:
             raise refused[0]
         if outcome.withdrawn:
             names = ", ".join(outcome.withdrawn)
-            return f"Production runs every good module as it is now, and {names} no more: the module is gone."
+            return f"Production runs every good module as it is now, and does not run {names} any more: the module is gone."
     else:
         options = [*(["--yes"] if force else []), *(["--approve"] if approve else [])]
         entries = from_child(ws.root, "deploy", *([] if flow is None else [flow]), *options)

@@ -111,7 +111,9 @@ def _deploy(given: Namespace, names: UserNames) -> Any:
     before = ws.home.deployments().deployed()
     entries = Listing(ws.deploy(name, given.note or "", given.yes, approve=given.approve))
     for gone in sorted(before.keys() - ws.home.deployments().deployed().keys()):
-        print(f"{gone} is withdrawn: its module is gone. %flow rollback {gone} lets it run again as it was deployed.")
+        print(
+            f"{gone} is removed from production: its module is gone. %flow rollback {gone} lets it run again as it was deployed."
+        )
     if name is not None and entries and entries[0].error is not None:
         raise entries[0].error
     return entries

@@ -59,7 +59,7 @@ _LOOKS: dict[str, tuple[Tone, Shape]] = {
     "broken": ("bad", "cross"),
     "failing": ("bad", "cross"),
     "unreachable": ("bad", "triangle"),
-    "edit broken": ("warn", "triangle"),
+    "edit has errors": ("warn", "triangle"),
     "disabled": ("warn", "bar"),
     "not deployed": ("warn", "bar"),
     # of a statement, a module, an item
@@ -77,15 +77,15 @@ _LOOKS: dict[str, tuple[Tone, Shape]] = {
 }
 
 
-def mark_of(word: str) -> Mark:
-    """The mark of a run's status or a flow's state; words it does not know are idle.
+def mark_of(word: str, kind: str = "") -> Mark:
+    """The mark of a run's status or a flow's state, of this `kind` for programs; words it does not know are idle.
 
     Example:
         >>> mark_of("failed"), mark_of("engine off").shape
         (Mark(word='failed', tone='bad', shape='cross', kind='failed'), 'ring')
     """
     tone, shape = _LOOKS.get(word, ("idle", "ring"))
-    return Mark(word, tone, shape)
+    return Mark(word, tone, shape, kind)
 
 
 def reason_mark(why: Reason, word: str | None = None) -> Mark:

@@ -245,7 +245,7 @@ def delta(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]
 
 def _row(flow: FlowStatus, status: Status, known: Known, *, elsewhere: str | None) -> FlowRow:
     last = None if flow.last_run is None else last_run_of(flow.last_run)
-    mark = mark_of(flow.state)
+    mark = mark_of(flow.state, flow.state_kind)
     return FlowRow(
         name=flow.name,
         title=flow.title,

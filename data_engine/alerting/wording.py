@@ -78,8 +78,8 @@ def subject(trouble: Trouble) -> str:
     what = said.get("detail") or key.error_type
     if key.kind in ("failed", "held"):
         where = f" in {key.step}" if key.step else ""
-        verb = "failed" if key.kind == "failed" else "is held: it failed"
-        return f"{flow} {verb}{where}" + (f": {what}" if what else "")
+        held = "" if key.kind == "failed" else " and is not tried again by itself"
+        return f"{flow} failed{where}{held}" + (f": {what}" if what else "")
     return f"{flow} {_STATES.get(key.kind, key.kind)}"
 
 

@@ -65,21 +65,21 @@ def deploy(
         else:
             say(f"deployed      {entry.path.name}")
     for gone in sorted(before.keys() - ws.home.deployments().deployed().keys()):
-        complain(f"withdrawn     {withdrawn_words(gone)}: data-engine rollback {gone}", style="yellow")
+        complain(f"removed       {removed_words(gone)}: data-engine rollback {gone}", style="yellow")
     for warning in dict.fromkeys(warning for entry in entries for warning in entry.warnings):
         complain(f"warning: {warning}", style="yellow")
     say_not_deployed(ws, but={entry.name for entry in entries})
     return 1 if refused else 0
 
 
-def withdrawn_words(name: str) -> str:
+def removed_words(name: str) -> str:
     """That a flow whose module is gone is not run any more, as far as the command that brings it back.
 
     Example:
-        >>> withdrawn_words("claims")
-        'claims: its module is gone, so production runs it no more. To let it run again as it was deployed'
+        >>> removed_words("claims")
+        'claims: its module is gone, so production does not run it any more. To let it run again as it was deployed'
     """
-    return f"{name}: its module is gone, so production runs it no more. To let it run again as it was deployed"
+    return f"{name}: its module is gone, so production does not run it any more. To let it run again as it was deployed"
 
 
 def say_not_deployed(ws: Workspace, *, but: set[str] = frozenset()) -> None:  # type: ignore[assignment]
@@ -133,7 +133,7 @@ def deployments(ctx: typer.Context, name: SomeFlowName = None, as_json: AsJson =
             one.flow,
             local_time(one.at_utc),
             one.who,
-            "live" if one.is_live else one.kind if one.is_kept else f"{one.kind}, not kept",
+            "live" if one.is_live else one.word if one.is_kept or one.kind == "withdraw" else f"{one.word}, not kept",
             changed_words(one),
             git_words(one),
             one.note,

@@ -219,7 +219,7 @@ class Held(Fact):
     @property
     def text(self) -> str:
         because = f": {self.error}" if self.error else ""
-        return f"held since {time_words(self.since_utc)}, {self.status}{because}"
+        return f"held since {time_words(self.since_utc)}, {self.status}{because}; it runs again when it changes or is retried"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -235,7 +235,7 @@ class HeldSlot(Fact):
     @property
     def text(self) -> str:
         because = f": {self.cause}" if self.cause else ""
-        return f"the slot of {zoned_words(self.slot_utc)} is held since {time_words(self.since_utc)}, abandoned twice{because}"
+        return f"the slot of {zoned_words(self.slot_utc)} is held since {time_words(self.since_utc)}, abandoned twice{because}; a retry runs it again"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

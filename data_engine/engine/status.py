@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal, TypeAlias
 from data_engine.engine.flow_reasons import Broken, Expected, Late, Looks, NotDeployed, Overlong
 from data_engine.engine.machine_facts import DaemonFacts, EngineFacts, ServiceFacts
 from data_engine.engine.reasons import ByHand, OwnedElsewhere, Reason, Unreachable, Waiting, read_reason
-from data_engine.engine.wording import in_the_way
+from data_engine.engine.wording import STATE_WORDS, in_the_way
 from data_engine.errors import FlowValidationError
 from data_engine.lease.status import LeaseStatus, shown_machine
 from data_engine.ledger import backfills, requests
@@ -47,7 +47,7 @@ State: TypeAlias = Literal[
     "schedule_ready",
     "being_read",
 ]
-"""What a flow does; as words for people with spaces. "stopping" has runs that were all asked to end. Of one that runs by itself: "failing" holds files that failed, or its last
+"""What a flow does; the words for people are in `STATE_WORDS`. "stopping" has runs that were all asked to end. Of one that runs by itself: "failing" holds files that failed, or its last
 slot did; "unreachable" cannot read its source; "edit_broken" runs as deployed, and its module is broken now. "poll_ready" and "schedule_ready" would run by themselves, and the whole
 of them is kept from it; "being_read" is a flow of which only the file is known yet."""
 
@@ -183,7 +183,7 @@ class FlowStatus(Record):
     @property
     def state(self) -> str:
         """What the flow does, in words."""
-        return self.state_kind.replace("_", " ")
+        return STATE_WORDS.get(self.state_kind) or self.state_kind.replace("_", " ")
 
     @property
     def reason(self) -> str | None:

@@ -119,7 +119,7 @@ function flowRow(app, row, active) {
       h("span", { class: "de-row-facts" }, row.edit ? h("span", { class: "de-badge", title: row.edit }, "edited") : null,
       lastRun(row, active))),
     h("span", { class: "de-line de-second" },
-      h("span", { class: `de-state de-${stateMark(row).tone}`, title: row.held ? `${plural(row.held, "file")} failed and held` : undefined }, stateText(row)),
+      h("span", { class: `de-state de-${stateMark(row).tone}`, title: row.held ? `${plural(row.held, "file")} held: the last run failed or was stopped; Retry runs them again` : undefined }, stateText(row)),
       h("span", { class: "de-faint de-clip", tick: () => secondText(row, active) }))),
     app.isStatic ? null : h("button", {
       class: "de-icon-button de-run", "aria-label": `Run ${row.title}`, "aria-busy": pending ? "true" : undefined,
@@ -129,7 +129,7 @@ function flowRow(app, row, active) {
 }
 
 // States whose word names the mode.
-const BY_ITSELF = new Set(["polling", "poll_ready", "scheduled", "schedule_ready"]);
+const BY_ITSELF = new Set(["polling", "scheduled"]);
 
 /**
  * What a flow does, in words: one that holds files says so, whatever else it does.

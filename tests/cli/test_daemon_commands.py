@@ -180,7 +180,7 @@ def test_switches_and_reasons(daemon: Cli) -> None:
 
 def test_a_retry_says_whether_anything_was_held(daemon: Cli, ws: WorkspaceFiles) -> None:
     answer = daemon("retry")
-    assert (answer.code, answer.out.startswith("Nothing was held")) == (0, True)
+    assert (answer.code, answer.out.startswith("Nothing is held")) == (0, True)
     assert daemon("retry", "--json").json["freed"] == 0
 
     ws.source("in/a.txt")
@@ -188,7 +188,7 @@ def test_a_retry_says_whether_anything_was_held(daemon: Cli, ws: WorkspaceFiles)
     daemon("deploy", "polled")
     until(lambda: any(flow["held"] for flow in daemon("status", "--json").json["flows"]))
     assert "1 file is held" in daemon("status").out
-    assert "What was held is due again (1)" in daemon("retry", "polled").out
+    assert "1 held source runs again." in daemon("retry", "polled").out
 
 
 WRONG = {

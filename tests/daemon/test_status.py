@@ -98,7 +98,7 @@ def test_with_and_without_a_daemon_the_flows_are_told_alike(workspace: Workspace
         "first": ("manual", "as deployed"),
         "second": ("manual", "edited, not deployed: cell 1"),
         "polled": ("disabled", "as deployed"),
-        "nightly": ("schedule ready", "as deployed"),
+        "nightly": ("idle", "as deployed"),
         "never": ("broken", "not deployed"),
     }
     assert "cell 1, line 11: return 1 +" in without["flows"][4]["edit"]

@@ -67,14 +67,14 @@ WAITING = WaitingForGroup("Claims", (GroupRun("audit", "0123456789", 77),))
             replace(POLL, why=GONE), True, False, None, "unreachable", GONE.text, id="one whose folder is gone says so"
         ),
         pytest.param(
-            replace(POLL, standing=BROKEN_EDIT), True, False, None, "edit broken", None, id="a broken edit is seen"
+            replace(POLL, standing=BROKEN_EDIT), True, False, None, "edit has errors", None, id="a broken edit is seen"
         ),
         pytest.param(replace(SCHEDULE, last_run=BAD_RUN), True, False, None, "failing", None, id="a bad slot is seen"),
         pytest.param(
             replace(POLL, last_run=BAD_RUN), True, False, None, "polling", None, id="files count, not the last"
         ),
-        pytest.param(POLL, False, False, None, "poll ready", "the engine is off", id="else it could"),
-        pytest.param(SCHEDULE, False, False, None, "schedule ready", "the engine is off", id="so could a schedule"),
+        pytest.param(POLL, False, False, None, "idle", "the engine is off", id="else it could"),
+        pytest.param(SCHEDULE, False, False, None, "idle", "the engine is off", id="so could a schedule"),
         pytest.param(POLL, True, True, None, "running", None, id="a run under way comes first"),
         pytest.param(POLL, False, True, None, "running", None, id="also one by hand"),
         pytest.param(MANUAL, True, False, None, "manual", "runs by hand only", id="a manual flow waits for people"),
@@ -87,7 +87,7 @@ WAITING = WaitingForGroup("Claims", (GroupRun("audit", "0123456789", 77),))
         pytest.param(
             FlowFacts(BROKEN), True, False, None, "broken", "it does not parse", id="a broken module says why"
         ),
-        pytest.param(POLL, False, False, ANNA, "poll ready", ANNA.text, id="the owner is named"),
+        pytest.param(POLL, False, False, ANNA, "idle", ANNA.text, id="the owner is named"),
         pytest.param(
             replace(POLL, waiting=WAITING),
             True,

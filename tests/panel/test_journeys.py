@@ -351,7 +351,7 @@ def test_two_machines_hand_a_workspace_over(lab: Lab, page: Page, pictures: Path
     page.page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-cell').then(() => true)")
     there = page.in_cell()
     there.element.locator(".de-lease", has_text="has control").wait_for()
-    there.wait_for_state("nightly", "schedule ready")
+    there.wait_for_state("nightly", "schedule · idle")
     why = there.button("start engine").get_attribute("title")
 
     there.button("request").click()

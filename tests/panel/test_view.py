@@ -103,7 +103,8 @@ def shown(*flows: dict[str, Any], **changes: Any) -> PanelView:
     [
         ("polling", {}, "polling", "good", "half"),
         ("scheduled", {"mode": "schedule"}, "scheduled", "good", "half"),
-        ("poll ready", {"why": {"kind": "engine_off"}}, "poll ready", "idle", "ring"),
+        ("poll ready", {"why": {"kind": "engine_off"}}, "idle", "idle", "ring"),
+        ("edit broken", {}, "edit has errors", "warn", "triangle"),
         ("manual", {"mode": "manual"}, "manual", "idle", "ring"),
         ("running", {}, "running", "live", "play"),
         ("disabled", {"enabled": False}, "disabled", "warn", "bar"),

@@ -30,7 +30,7 @@ _GAP = "  "
 _WIDE = 110
 _COLUMNS: Mapping[str, tuple[int, int]] = {
     "GROUP": (14, _WIDE),
-    "STATE": (14, 0),
+    "STATE": (15, 0),
     "NEXT": (10, 75),
     "LAST RUN": (20, 61),
     "HELD": (6, 0),
