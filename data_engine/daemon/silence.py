@@ -166,12 +166,16 @@ def silent_owner(about: About, workspace: str, zone: tzinfo | None = None, in_tr
         about.over,
         f"in trouble when it was last heard of: {named}" if named else "",
     )
+    here = "`data-engine lease take-over` owns the workspace in its place"
+    if about.has_ended:
+        here = "`data-engine start` runs the engine there"
     return Notice(
-        f"{about.owner}, which owns the workspace {workspace}, is not heard of",
+        f"nobody owns the workspace {workspace}: {about.owner} has ended"
+        if about.has_ended
+        else f"{about.owner}, which owns the workspace {workspace}, is not heard of",
         reason="; ".join(filter(None, parts)),
         since=f"{shown_time(about.since_utc, zone)} (noticed)",
-        fix="look whether that machine is on and reaches the shared folder; on another one, `data-engine lease take-over` owns the "
-        "workspace in its place",
+        fix=f"look whether that machine is on and reaches the shared folder; on another one, {here}",
     )
 
 

@@ -73,7 +73,8 @@ class Alarm:
 class AlarmClaim:
     """Who has taken it upon itself to tell, and what of: the owner as people know it, and what it did.
 
-    `at_utc` and `since_utc` are shown to people. `generation` is the nonce of the generation the alarm is about.
+    `at_utc` and `since_utc` are shown to people. `generation` is the nonce of the generation the alarm is about;
+    `has_ended`: it is the one by which the owner gave the workspace up.
     """
 
     generation: str
@@ -86,6 +87,7 @@ class AlarmClaim:
     engine_on: bool
     since_utc: str
     at_utc: str
+    has_ended: bool = False
 
 
 @dataclass(frozen=True, slots=True)

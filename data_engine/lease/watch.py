@@ -29,6 +29,7 @@ from data_engine.lease.watching import (
     Teller,
     how_over,
     is_alarming,
+    is_unattended,
     judge,
 )
 
@@ -125,6 +126,11 @@ class Watch:
         finally:
             self._look_whether_it_can_be_used(view)
 
+    def is_known(self, view: View) -> bool:
+        """Whether this is what people are being told already: nobody runs the engine, whoever has owned the workspace for a moment."""
+        earlier = (one for one in self._pursued.values() if one.about.has_ended and one.is_seen and not one.over)
+        return is_unattended(view) and any(earlier)
+
     def close(self) -> None:
         """Watch no longer.
 
@@ -146,9 +152,9 @@ class Watch:
             if held is not None:
                 self._look_for_own(held)
             top = view.top
-            if is_to_tell and top is not None and top.number not in self._pursued:
-                about = About(top.by.shown, top.engine_on, self._utc())
-                self._pursue(Alarm(top.number, top.nonce, "silent_owner"), about)
+            if is_to_tell and top is not None and top.number not in self._pursued and not self.is_known(view):
+                about = About(top.by.shown, top.engine_on, self._utc(), has_ended=not top.is_owned)
+                self._pursue(Alarm(top.number, top.nonce, "silent_owner"), about, is_seen=True)
             for one in list(self._pursued.values()):
                 self._go_on(one, view)
         except OSError as error:
@@ -200,13 +206,13 @@ class Watch:
             self._alarms.collect(self._oldest())
         self._token, self._listed, self._list_due_s = held.token, listed, now_s + LOOK_S
 
-    def _pursue(self, alarm: Alarm, about: About) -> None:
-        self._pursued[alarm.number] = Pursued(alarm, about)
+    def _pursue(self, alarm: Alarm, about: About, *, is_seen: bool = False) -> None:
+        self._pursued[alarm.number] = Pursued(alarm, about, is_seen=is_seen)
 
     def _go_on(self, one: Pursued, view: View) -> None:
         """Do what is due for one message."""
         now_s, kinds = self._clock(), self._teller.kinds()
-        one = replace(one, over=one.over or how_over(one.alarm.number, view, one.about.owner))
+        one = replace(one, over=one.over or how_over(one, view))
         if one.is_done and one.over:
             one = one.next
         self._keep(one)
@@ -264,7 +270,7 @@ class Watch:
         me, nonce, until_s = self._me, self._new_id(), self._clock() + RIGHT_S
         by = AlarmClaim(
             *(one.alarm.generation, nonce, me.machine_id, me.host_name, me.lock_id, me.host_id),
-            *(one.about.owner, one.about.engine_on, one.about.since_utc, self._utc()),
+            *(one.about.owner, one.about.engine_on, one.about.since_utc, self._utc(), one.about.has_ended),
         )
         self._keep(replace(one, look_s=NEVER))
         try:
@@ -336,11 +342,12 @@ def _may_begin(one: Pursued, view: View) -> bool:
     """Whether a first claim of this message may be made."""
     if one.alarm.kind == "recovered":
         return bool(one.over)
-    return view.state == "stale" and view.top is not None and view.top.nonce == one.alarm.generation
+    is_silent = view.state == "stale" or is_unattended(view)
+    return is_silent and view.top is not None and view.top.nonce == one.alarm.generation
 
 
 def _about(claim: AlarmClaim) -> About:
-    return About(claim.owner, claim.engine_on, claim.since_utc)
+    return About(claim.owner, claim.engine_on, claim.since_utc, has_ended=claim.has_ended)
 
 
 def _is_long_ago(then_utc: str, now_utc: str) -> bool:

@@ -76,12 +76,16 @@ class Teller(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What people are told: the owner, whether its engine was on, and since when nothing is heard; then how it was over."""
+    """What people are told: the owner, whether its engine was on, and since when nothing is heard; then how it was over.
+
+    `has_ended`: it has given the workspace up with its engine on, as a daemon does whose machine is shut down.
+    """
 
     owner: str
     engine_on: bool
     since_utc: str
     over: str = ""
+    has_ended: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +94,7 @@ class Pursued:
 
     `claims` is how many were seen, the last of them first at `claim_s`; `mine` says until when each claim of this process,
     by its nonce, may tell; `look_s` when the share is looked at next. `is_done`: people were told, and its end is waited for.
+    `is_seen`: this process has seen the silence itself, and has not only found an alarm of it.
     """
 
     alarm: Alarm
@@ -100,6 +105,7 @@ class Pursued:
     mine: Mapping[str, float] = field(default_factory=dict)
     look_s: float = NEVER
     is_done: bool = False
+    is_seen: bool = False
 
     def seen(self, shown: Shown, now_s: float) -> Pursued:
         """After a look at the share."""
@@ -123,29 +129,39 @@ class Pursued:
         return Pursued(alarm, replace(self.about, over=self.over), self.over)
 
 
+def is_unattended(view: View) -> bool:
+    """Whether nobody owns the workspace since an owner ended with its engine on. Who stops the engine leaves it off."""
+    top = view.top
+    return view.state == "available" and top is not None and top.kind == "release" and top.engine_on
+
+
 def is_alarming(view: View, me: Identity, *, is_whole: bool) -> bool:
-    """Whether the owner has been silent for so long that people are to be told.
+    """Whether the owner has been silent, or nobody has run its engine, for so long that people are to be told.
 
     Who reaches only some of them leaves it to others for a threshold more. A daemon of this machine that died is no silent
     machine; others see to that.
     """
     top = view.top
-    if view.state != "stale" or top is None or not top.is_owned or is_of_this_machine(top, me):
+    if top is None or is_of_this_machine(top, me):
         return False
-    return view.silent_s >= view.limits.stale_after_s * (1 if is_whole else 2)
+    is_silent = view.state == "stale" and top.is_owned
+    return (is_silent or is_unattended(view)) and view.silent_s >= view.limits.stale_after_s * (1 if is_whole else 2)
 
 
-def how_over(number: int, view: View, owner: str) -> str:
-    """How the silence of the owner by this generation has ended, in words; "" where it goes on, or nobody can tell.
+def how_over(one: Pursued, view: View) -> str:
+    """How what people were told has ended, in words; "" where it goes on, or nobody can tell.
 
     Only a new generation ends it. An owner that was frozen in the middle of a heartbeat shows one beat more when it wakes, and
-    may freeze again before it renews: that is the same silence, under the same number.
+    may freeze again before it renews: that is the same silence, under the same number. A workspace whose engine nobody runs is
+    looked after again when somebody has owned it for the threshold: a deployment from elsewhere owns it for a moment.
     """
-    top = view.top
-    if top is None or view.state in ("unreachable", "damaged") or top.number <= number:
+    top, owner = view.top, one.about.owner
+    if top is None or view.state in ("unreachable", "damaged") or top.number <= one.alarm.number:
         return ""
     if top.kind == "repair":
         return f"{top.by.shown} has repaired the workspace's history"
+    if one.about.has_ended and (is_unattended(view) or (top.is_owned and view.owned_for_s < view.limits.stale_after_s)):
+        return ""
     if not top.is_owned:
         return f"{top.by.shown} has given the workspace up"
     return f"{owner} is heard of again" if top.by.shown == owner else f"{top.by.shown} owns the workspace now"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,18 @@ def test_a_message_is_kept_for_whom_this_machine_reaches(team: WorkspaceFiles) -
     assert "its engine was on" in body.text
     assert "data-engine lease take-over" in body.text
     assert (teller.is_whole(), teller_of(team, "ops", "boss").is_whole()) == (False, True)
+
+
+def test_a_machine_that_was_shut_down_is_told_as_such(team: WorkspaceFiles) -> None:
+    """Nobody is to be relieved: whoever starts the engine elsewhere owns the workspace."""
+    teller = teller_of(team, "ops")
+    teller.tell(ALARM, replace(ABOUT, has_ended=True))
+
+    assert kept(team) == [("silent_owner", "ops", "waiting", "nobody owns the workspace team: EVE-PC has ended")]
+    body = outbox.body(local_workspace(team.root).ledger(), teller.id_of(ALARM), "ops")
+    assert body is not None
+    assert "`data-engine start` runs the engine there" in body.text
+    assert "take-over" not in body.text
 
 
 def test_the_message_names_the_flows_that_were_in_trouble(team: WorkspaceFiles) -> None:

@@ -1,4 +1,4 @@
-"""Three daemons on one folder, and the owner is killed: people are told once, and once more when somebody owns again."""
+"""Three daemons on one folder, and the owner ends: people are told once, and once more when somebody owns again."""
 
 from __future__ import annotations
 
@@ -45,8 +45,16 @@ def messages(station: Station) -> list[tuple[str, str]]:
         ).fetchall()
 
 
-def test_one_message_in_one_outbox(team: Path, station: Make, hook: Webhook) -> None:
-    """The owner dies by `kill -9`: within the threshold and one look one of the two others tells; the end is told once as well."""
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ("killed", "anna, which owns the workspace team, is not heard of"),
+        ("shut down", "nobody owns the workspace team: anna has ended"),
+    ],
+)
+def test_one_message_in_one_outbox(team: Path, station: Make, hook: Webhook, how: str, words: str) -> None:
+    """The owner dies, or ends in order with its engine on: within the threshold and one look one of the two others tells; the end is
+    told once as well."""
     anna, ben, cat = (station(name) for name in ("anna", "ben", "cat"))
     for one in (anna, ben, cat):
         one.knows("ops", hook.url())
@@ -57,7 +65,10 @@ def test_one_message_in_one_outbox(team: Path, station: Make, hook: Webhook) -> 
     until(lambda: ben.lease["state"] == cat.lease["state"] == "owned")
     assert "nobody watches" not in anna.says("status")
 
-    end_now(anna.pid)
+    if how == "killed":
+        end_now(anna.pid)
+    else:
+        anna.daemon.post("/shutdown")  # as the system asks it to
     killed_s = time.monotonic()
     alarms = team / ".workspace_state" / "alarms"
     until(lambda: alarms.is_dir() and list(alarms.iterdir()), timeout_s=4 * (STALE_S + POLL_S))
@@ -67,7 +78,7 @@ def test_one_message_in_one_outbox(team: Path, station: Make, hook: Webhook) -> 
     until(lambda: ("silent_owner", "sent") in [*messages(ben), *messages(cat)])
     time.sleep(3 * POLL_S)
     assert sorted([messages(ben), messages(cat)]) == [[], [("silent_owner", "sent")]]
-    assert "anna, which owns the workspace team, is not heard of" in str(hook.posts)
+    assert words in str(hook.posts)
 
     anna.end()  # it is gone; what is left of it is waited for
     anna.start()

@@ -12,6 +12,7 @@ from typing import Any
 from unittest.mock import patch
 
 from data_engine.lease import watch as watch_module
+from data_engine.lease import watching as watching_module
 from data_engine.lease.alarms import ROOT, Alarm, AlarmClaim, AlarmFiles
 from data_engine.lease.records import encode
 from data_engine.lease.removal import make, remove
@@ -90,9 +91,14 @@ def collected_at_once(self: AlarmFiles, oldest: int) -> None:
         self.left_alone |= remove(self.folder, f"{ROOT}/{number:010d}")
 
 
-def owner_of_old_news(number: int, view: View, owner: str) -> str:
+def owner_of_old_news(one: Pursued, view: View) -> str:
     """A machine that has slept itself takes that for the owner's return."""
-    return f"{owner} is heard of again" if view.state == "owned" else ""
+    return f"{one.about.owner} is heard of again" if view.state == "owned" else ""
+
+
+def shut_down_in_order(view: View) -> bool:
+    """An owner that gives the workspace up before its machine is shut down is no silence, whatever its engine was to do."""
+    return False
 
 
 MUTANTS: dict[str, tuple[Any, str, Callable[..., Any]]] = {
@@ -106,6 +112,7 @@ MUTANTS: dict[str, tuple[Any, str, Callable[..., Any]]] = {
     "forgotten_when_lost": (Watch, "_go_on", forgotten_when_lost),
     "collected_at_once": (AlarmFiles, "collect", collected_at_once),
     "owner_of_old_news": (watch_module, "how_over", owner_of_old_news),
+    "shut_down_in_order": (watching_module, "is_unattended", shut_down_in_order),
 }
 
 

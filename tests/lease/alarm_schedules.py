@@ -26,7 +26,7 @@ from data_engine.lease.records import lease_of
 from data_engine.lease.view import View
 from data_engine.lease.watch import Watch
 from data_engine.lease.watchers import WatcherFiles
-from data_engine.lease.watching import AGAIN_S, About, is_alarming
+from data_engine.lease.watching import AGAIN_S, About, is_alarming, is_unattended
 from tests.lease import schedules
 from tests.lease.simulated_share import Crash, Machine, SimulatedFolder, Violation, World
 
@@ -351,7 +351,12 @@ def look(
     top, before = view.top, set(truth.won)
     signs_s = [at_s for at_s in truth.signs_s if at_s <= begun_s - _VISIBLE_S]
     watch.look(view, _held(machine))
-    if top is None or not teller.kinds() or not is_alarming(view, machine.identity, is_whole=True):
+    if (
+        top is None
+        or not teller.kinds()
+        or not is_alarming(view, machine.identity, is_whole=True)
+        or watch.is_known(view)
+    ):
         return
     place = f"{ROOT}/{top.number:010d}"
     if place not in world.share.folders and path_of(top.number) in world.share.folders:
@@ -363,10 +368,12 @@ def look(
 
 
 def claim(world: World, machine: Machine, observer: Observer, view: View) -> None:
-    """Own what nobody owns; a silent owner is seldom relieved, so that silences last."""
+    """Own what nobody owns; a silent owner, or one that ended with its engine on, is seldom relieved, so that silences last."""
     top = view.top
     is_own = top is not None and top.by.machine_id == machine.name
-    chance = {"available": 0.8, "mine": 1.0, "stale": 0.4 if is_own else 0.03}.get(view.state, 0.0)
+    chance = {"available": 0.05 if is_unattended(view) else 0.8, "mine": 1.0, "stale": 0.4 if is_own else 0.03}.get(
+        view.state, 0.0
+    )
     if world.rng.random() < chance:
         schedules.claim(world, machine, observer, view)
 
@@ -389,15 +396,16 @@ def check_it_is_told(
     truth: Truth,
     body: Callable[[World, Machine], None],
 ) -> None:
-    """Without faults: an owner dies; people are told once, in time, also when who claims it first dies or cannot send; and once
-    more when the owner is back."""
+    """Without faults: an owner dies, or ends with its engine on; people are told once, in time, also when who claims it first dies
+    or cannot send; and once more when the owner is back."""
     world.faults_on = False
     world.check_step = lambda: None
     for machine in world.machines:
         machine.offline_until_s = -1
         world.kill(machine)
     owner, first, second = world.machines
-    schedules._alone(world, owner, schedules._own_and_die)
+    end = world.rng.choice((schedules._own_and_die, _own_and_leave))
+    schedules._alone(world, owner, end)
     dead = world.ghost.newest
     for machine in (owner, first, second):
         memories[machine.name].can_send = memories[machine.name].channel_works = True
@@ -430,6 +438,7 @@ def check_it_is_told(
     if not (1 <= len(truth.calls[message_id]) <= most and 1 <= len(truth.calls[end_id]) <= most):
         raise Violation(f"{case}: told {len(truth.calls[message_id])} times, its end {len(truth.calls[end_id])} times")
     world.counts[f"liveness phase: {case}"] += 1
+    world.counts[f"its owner: {end.__name__}"] += 1
 
 
 def _run_until(world: World, is_done: Callable[[], bool], until_s: float, or_else: str | None) -> None:
@@ -438,6 +447,19 @@ def _run_until(world: World, is_done: Callable[[], bool], until_s: float, or_els
             if or_else is not None:
                 raise Violation(or_else)
             return
+
+
+def _own_and_leave(world: World, machine: Machine) -> None:
+    """An owner whose machine is shut down while its engine is on."""
+    observer = world.observer(machine)
+    view = observer.poll()
+    while not view.is_claimable:
+        world.sleep(machine, view.limits.poll_s)
+        view = observer.poll()
+    held = observer.claim(view)
+    held.heartbeat()
+    held.commit(engine_on=True)
+    held.release()
 
 
 def _watch_only(memory: Memory, truth: Truth) -> Callable[[World, Machine], None]:

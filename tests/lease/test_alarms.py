@@ -586,3 +586,78 @@ def test_a_claim_that_no_data_engine_writes_is_none(record: dict[str, object]) -
     """Whoever can write to the share can write one, with its right checksum."""
     with pytest.raises(Damaged):
         claim_of(encode(record))
+
+
+def ended_owner(bench: Bench, *watchers: Machine, engine_on: bool = True) -> Alarm:
+    """An owner that gives the workspace up, as a daemon does whose machine is shut down; then just less than the threshold."""
+    owner = Machine(bench, "A")
+    held = owner.own()
+    held.heartbeat()
+    held.commit(engine_on=engine_on)
+    held.release()
+    for one in watchers:
+        one.look()
+    passes(bench, 80, *watchers)
+    return Alarm(held.head.number, held.head.nonce, "silent_owner")
+
+
+def test_an_engine_that_nobody_runs_is_told(bench: Bench) -> None:
+    """A machine that was shut down in order, its engine on, is told as one that died; its end too, once somebody stays its owner."""
+    ben, cat = Machine(bench, "B"), Machine(bench, "C")
+    alarm = ended_owner(bench, ben, cat)
+    assert (ben.outbox.states, cat.outbox.states) == ({}, {})
+
+    passes(bench, 10, ben, cat)
+    assert (ben.send(), cat.send()) == ([f"silent_owner {alarm.number}"], [])
+    about = ben.outbox.about[f"silent_owner {alarm.number}"]
+    assert (about.owner, about.engine_on, about.has_ended) == ("A-PC", True, True)
+
+    owner = Machine(bench, "A", daemon="2")
+    owner.own().heartbeat()
+    passes(bench, 80, ben, cat)
+    assert [*ben.send(), *cat.send()] == []
+    assert owner.held is not None
+    owner.held.heartbeat()
+    passes(bench, 20, ben, cat)
+    assert [*ben.send(), *cat.send()] == [f"recovered {alarm.number}"]
+
+
+def test_an_engine_that_was_stopped_is_not_missed(bench: Bench) -> None:
+    """Whoever ends it on purpose has it off, and nobody is told."""
+    ben = Machine(bench, "B")
+    ended_owner(bench, ben, engine_on=False)
+
+    passes(bench, 300, ben)
+
+    assert ben.outbox.states == {}
+
+
+def test_a_deployment_meanwhile_is_no_news(bench: Bench) -> None:
+    """It owns the workspace for a moment, and leaves the engine as it was: people are not told once more."""
+    ben = Machine(bench, "B")
+    alarm = ended_owner(bench, ben)
+    passes(bench, 10, ben)
+    assert ben.send() == [f"silent_owner {alarm.number}"]
+
+    visitor = Machine(bench, "D")
+    for _ in range(2):
+        visitor.own().heartbeat()
+        ben.look()
+        assert visitor.held is not None
+        visitor.held.release()
+        passes(bench, 300, ben)
+
+    assert list(ben.outbox.states) == [f"silent_owner {alarm.number}"]
+
+
+def test_a_daemon_that_is_started_anew_goes_on_telling(bench: Bench) -> None:
+    """What it has claimed and not told before, of an owner that had ended."""
+    ben = Machine(bench, "B")
+    alarm = ended_owner(bench, ben)
+    passes(bench, 10, ben)
+
+    again = Machine(bench, "B", daemon="2", outbox=ben.outbox)
+    passes(bench, 10, again)
+
+    assert again.send() == [f"silent_owner {alarm.number}"]
+    assert again.outbox.about[f"silent_owner {alarm.number}"].has_ended
