@@ -153,8 +153,8 @@ class ClusterLine:
     link: str | None
 
 
-NO_FLOWS = "No flow modules discovered."
-_WATCHING = "these machines tell people when the owner is not heard of"
+NO_FLOWS = "There are no flow modules yet."
+_WATCHING = "these machines send an alert when the owner falls silent"
 
 
 def render(

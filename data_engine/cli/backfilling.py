@@ -40,7 +40,7 @@ def backfill(
     param: Params = None,
     reprocess: Annotated[
         Literal["failed", "missing", "all"],
-        typer.Option("--reprocess", help="Those that failed or are held, those without a success, or each."),
+        typer.Option("--reprocess", help="failed (or held), missing (no success), or all."),
     ] = "failed",
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     status: Annotated[bool, typer.Option("--status", help="How far backfills are, or the one with this ID.")] = False,

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from data_engine.model import Deployment
     from data_engine.notebook.standing import Standing
 
-Note = Annotated[str, typer.Option("--note", metavar="TEXT", help="Why; it is kept in the history.")]
-Yes = Annotated[bool, typer.Option("--yes", help="Also where a deployed flow of another name writes the same mirror.")]
+Note = Annotated[str, typer.Option("--note", metavar="TEXT", help="The reason, for the history.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Deploy also where another deployed flow writes the same mirror.")]
 
 
 def deploy(
@@ -27,7 +27,7 @@ def deploy(
     note: Note = "",
     yes: Yes = False,
     approve: Annotated[
-        bool, typer.Option("--approve", help="Also where its goldens do not hold; it is recorded who approved.")
+        bool, typer.Option("--approve", help="Deploy also where its goldens do not hold; who approved is recorded.")
     ] = False,
     wait: Wait = True,
     as_json: AsJson = False,
@@ -108,7 +108,7 @@ def say_left(as_json: bool) -> int:
     if as_json:
         print_json({"asked": True})
     else:
-        say("The owner was asked; `data-engine status` tells its answer.")
+        say("The owner was asked; `data-engine status` shows the answer.")
     return 0
 
 

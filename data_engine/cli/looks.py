@@ -307,7 +307,7 @@ def _say_workspace(found: Status) -> None:
     for warning in found.warnings:
         say(f"warning  {warning}", style="yellow")
     for number, one in enumerate(found.undelivered[:_MOST_UNDELIVERED]):
-        say(f"{'' if number else 'untold':<8} {undelivered_words(one, local_time)}", style="red")
+        say(f"{'' if number else 'unsent':<8} {undelivered_words(one, local_time)}", style="red")
     if (more := len(found.undelivered) - _MOST_UNDELIVERED) > 0:
         say(f"         and {more:,} more")
 

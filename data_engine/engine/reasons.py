@@ -52,7 +52,7 @@ class Freed(Fact):
 
     @property
     def text(self) -> str:
-        return f"due: tried again, its last run was {self.status}"
+        return f"due: tried again; its last run: {self.status}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -110,7 +110,7 @@ class Asked(Fact):
     """Somebody asked for it."""
 
     kind: ClassVar = "asked"
-    sentence: ClassVar = "due: somebody started it by hand"
+    sentence: ClassVar = "due: started by hand"
 
 
 # -- not due ------------------------------------------------------------------------------------------------------
@@ -185,7 +185,7 @@ class Locked(Fact):
 
     Example:
         >>> Locked("Microsoft Excel (process 7)").text
-        'open in Microsoft Excel (process 7), which lets nobody read it; looked at again until it is free'
+        'open in Microsoft Excel (process 7), which does not let others read it; it is tried until it is free'
     """
 
     kind: ClassVar = "locked"
@@ -194,7 +194,7 @@ class Locked(Fact):
 
     @property
     def text(self) -> str:
-        return f"open in {self.by}, which lets nobody read it; looked at again until it is free"
+        return f"open in {self.by}, which does not let others read it; it is tried until it is free"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -303,7 +303,7 @@ class MayBeOutput(Fact):
     """A run of the flow was under way when the file was first seen, and may have written it."""
 
     kind: ClassVar = "may_be_output"
-    sentence: ClassVar = "first seen while the flow ran: judged when that run has told what it wrote"
+    sentence: ClassVar = "first seen while the flow ran, which may have written it: decided when that run has ended"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -324,7 +324,7 @@ class NotYet(Fact):
 
     @property
     def text(self) -> str:
-        return "no slot is left" if self.next_utc is None else f"next at {zoned_words(self.next_utc)}"
+        return "no further run is scheduled" if self.next_utc is None else f"next at {zoned_words(self.next_utc)}"
 
     def left_s(self, now_s: float) -> float:
         """Seconds until then; none without a next one."""

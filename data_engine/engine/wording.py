@@ -8,7 +8,7 @@ from data_engine.engine.reasons import ByHand, EngineOff, NotYet, Reason
 from data_engine.message import Undelivered
 from data_engine.model import Run
 
-GOES_ON = "the daemon is not running; its engine goes on with the next daemon"
+GOES_ON = "the daemon is not running; the engine is on again as soon as a daemon starts"
 """What is said where the last daemon died with its engine on: the next one turns it on by itself."""
 
 

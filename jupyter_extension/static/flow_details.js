@@ -32,7 +32,7 @@ const SECTIONS = [
 export function flowDetails(app, selected) {
   const { details } = app.state;
   const row = app.view.flows[selected];
-  if (!row) return h("div", { class: "de-detail", key: "detail" }, backButton(app), h("p", { class: "de-empty" }, `${selected} is no flow of this workspace any more.`));
+  if (!row) return h("div", { class: "de-detail", key: "detail" }, backButton(app), h("p", { class: "de-empty" }, `${selected} is not a flow of this workspace any more.`));
   const active = app.view.active.filter((one) => one.flow === selected);
   return h("div", { class: "de-detail", key: "detail", "data-flow": selected },
     backButton(app),

@@ -123,7 +123,7 @@ def test_a_workspace_without_flows_says_so() -> None:
     """And its keys say why they do nothing."""
     view = view_of()
 
-    assert "No flow modules discovered." in screen(view)
+    assert "There are no flow modules yet." in screen(view)
     assert "run: not now, there is no flow" in screen(view, Seen(shows_keys=True))
 
 

@@ -25,7 +25,7 @@ def test_a_first_flow_from_the_launcher_tile_to_a_green_run(lab: Lab, page: Page
     workspace = lab.workspace("first")
     page.open()
     panel = page.side(workspace)
-    panel.element.get_by_text("No flow modules discovered.").wait_for()
+    panel.element.get_by_text("There are no flow modules yet.").wait_for()
 
     page.page.locator(".jp-LauncherCard", has_text="New flow notebook").click()
     page.page.wait_for_selector(".jp-Notebook .jp-Cell")

@@ -201,7 +201,7 @@ BUTTONS = [
         {},
         {"run": "it is not deployed: deploy it first", "deploy": None},
     ),
-    ("of what is deployed", {}, {}, {"deploy": "production runs it as it is"}),
+    ("of what is deployed", {}, {}, {"deploy": "it is deployed as it is"}),
     (
         "of an edit",
         {"standing": {"kind": "edited", "cells": [3]}},
@@ -245,7 +245,7 @@ WHOLE = [
             "start_engine": "ann-pc has control of this workspace",
             "request": None,
             "release": "this workstation does not have control",
-            "take_over": "possible once the owner has been silent for long enough",
+            "take_over": "possible only after the owner has been silent for long enough",
             "reset_all": "ann-pc has control of this workspace",
         },
     ),
@@ -255,7 +255,7 @@ WHOLE = [
         {
             "request": "already requested",
             "withdraw": None,
-            "take_over": "possible once the owner has been silent for long enough",
+            "take_over": "possible only after the owner has been silent for long enough",
         },
     ),
     ("of a dead owner", {"on": False, "lease": leased("takeover_available")}, {"take_over": None, "request": None}),
@@ -264,7 +264,7 @@ WHOLE = [
         {"lease": leased("mine", owner=ME, requested_by=ANN)},
         {"hand_over": None, "release": None, "request": "this workstation has control"},
     ),
-    ("when nobody asks", {}, {"hand_over": "nobody asks for control"}),
+    ("when nobody asks", {}, {"hand_over": "no other workstation asks for control"}),
     (
         "of a drive that is away",
         {"lease": leased("unreachable")},
@@ -339,7 +339,7 @@ def test_the_engine_has_nothing_to_do_for_flows_that_run_by_hand() -> None:
             "This workstation has control · ann-pc asks for it",
         ),
         (leased("mine", owner=ME, releasing=True), "Giving control up when running work is done"),
-        (leased("mine", owner=ME, lapsed=True), "Control has lapsed: the shared drive does not answer"),
+        (leased("mine", owner=ME, lapsed=True), "Control is lost for now: the shared drive does not answer"),
         (leased("control_requested", requested_by=ME), "Control requested from ann-pc"),
         (
             leased("control_requested", requested_by={"machine_id": "b", "host_name": "bob-pc"}),

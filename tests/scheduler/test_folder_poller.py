@@ -420,7 +420,7 @@ def test_a_file_that_nobody_may_read_now_is_told_and_runs_when_it_is_free(
     watched.write("b.csv")
 
     assert watched.names(0) + watched.names(settle) == ["b.csv"]
-    told = f"open in {holder}, which lets nobody read it; looked at again until it is free"
+    told = f"open in {holder}, which does not let others read it; it is tried until it is free"
     assert watched.reasons()["a.csv"] == told
     wait_s = watched.poller.next_look_s - watched.now_s
     assert watched.names(wait_s) == []
