@@ -154,7 +154,7 @@ def silent_owner(about: About, workspace: str, zone: tzinfo | None = None, in_tr
     Example:
         >>> told = silent_owner(About("EVE-PC", True, "2026-01-05T03:12:00+00:00"), "sales", UTC, ["claims"])
         >>> told.headline, told.since
-        ('EVE-PC, which owns the workspace sales, is not heard of', '2026-01-05 03:12:00 UTC (noticed)')
+        ('EVE-PC, which owns the workspace sales, has fallen silent', '2026-01-05 03:12:00 UTC (noticed)')
         >>> told.reason
         'its engine was on: no flow runs by itself until it is back or taken over; in trouble when it was last heard of: claims'
     """

@@ -96,8 +96,8 @@ class WaitingRuns(Record):
     where it is about to begin.
 
     Example:
-        >>> WaitingRuns("claims", "Claims", 3, "/in/monday.csv", WaitingForWorker()).text[:67]
-        'claims: 3 runs wait, the next for monday.csv: waiting for a worker:'
+        >>> WaitingRuns("claims", "Claims", 3, "/in/monday.csv", ByHand()).text
+        'claims: 3 runs wait, the next for monday.csv: runs by hand only'
     """
 
     computed: ClassVar = ("text",)

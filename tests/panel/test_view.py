@@ -292,13 +292,13 @@ def test_who_works_alone_reads_nothing_of_ownership() -> None:
 
     assert lines[0] == ""
     assert lines[1] == "This workstation has control"
-    assert lines[2].startswith("Control has lapsed")
+    assert lines[2].startswith("Control is lost for now")
 
 
 @pytest.mark.parametrize(
     ("changes", "line", "detail"),
     [
-        ({"watched_by": ["ben-pc", "cat-pc"]}, "watched by ben-pc and cat-pc", "these machines tell people"),
+        ({"watched_by": ["ben-pc", "cat-pc"]}, "watched by ben-pc and cat-pc", "these machines send an alert"),
         ({"watched_by": []}, "nobody watches", "`data-engine service install` on another one"),
         ({"watched_by": None}, "", ""),
         (
