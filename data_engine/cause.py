@@ -15,7 +15,7 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         # failed
         "code_raised": "the code raised",
         "input_wrong": "the input was wrong",
-        "target_changed": "an output was changed by somebody else meanwhile",
+        "target_changed": "something else changed an output during the run",
         "overwrites_source": "a step would have overwritten its own source",
         "target_held": "an output is open in another program",
         "module_broken": "its module is broken",
@@ -23,7 +23,7 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         "process_exited": "its process died: exit code {exit_code}",
         "process_crashed": "its process died: {what} (exit code {exit_code:#x})",
         "process_signalled": "its process died: killed by signal {signal}{named}",
-        "process_killed": "its process died: killed by signal 9 (SIGKILL), by somebody or by the operating system, then "
+        "process_killed": "its process died: killed by signal 9 (SIGKILL), by a person, a program or the operating system, then "
         "probably for lack of memory",
         "process_ended": "its process died: it was ended from outside (exit code {exit_code}), by the Task Manager or "
         "another program",
@@ -35,19 +35,19 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         "interrupted": "interrupted",
         "handed_over": "the workspace is handed over",
         "taken_over": "{by} took the workspace over",
-        "owned_meanwhile": "the workspace had another owner in between",
+        "owned_meanwhile": "another workstation owned the workspace in between",
         "no_longer_owner": "this machine does not own the workspace any more",
         "preview_refused": "{what}",
         # killed
         "kill_requested": "killed by request",
         "time_limit": "the time limit of {limit_s:g} s ([limits] run_timeout) was reached",
         "never_loaded": "did not answer: the module never returned from import (waited {limit_s:g} s)",
-        "left_behind": "left at once by a second Ctrl-C",
+        "left_behind": "ended at once by a second Ctrl-C",
         # abandoned
         "process_gone": "its process died (pid {pid})",
-        "session_ended": "the user signed off, or the machine was shut down",
-        "daemon_killed": "the daemon was ended with what it ran",
-        "ended_with_another": "its process was ended for the run before it",
+        "session_ended": "the person logged off, or the machine was shut down",
+        "daemon_killed": "the daemon was killed, and its runs with it",
+        "ended_with_another": "its process was ended to end the run before it",
         "owner_lost": "its workstation lost the workspace",
         # told by another version, or recorded before causes had kinds
         "other": "{text}",

@@ -48,8 +48,8 @@ def place_with(place: Callable[[FlowValidationError], object]) -> None:
     _placing.append(place)
 
 
-class PreviewInterruptedError(KeyboardInterrupt):
-    """Somebody interrupted a preview; a notebook shows its one line in place of every frame."""
+class ShortInterrupt(KeyboardInterrupt):
+    """A call of ours was interrupted, and says what becomes of it; a notebook shows its one line in place of every frame."""
 
     def _render_traceback_(self) -> list[str]:
         return [f"KeyboardInterrupt: {self}"]

@@ -178,7 +178,7 @@ def _lines(notice: Notice, longest_error: int) -> list[_Line]:
         ("Source", notice.source),
         ("Step", notice.step),
         ("Cell", notice.cell),
-        ("In the way", notice.reason),
+        ("Reason", notice.reason),
         ("Since", notice.since),
     )
     lines = [_Line(label, _line(value)) for label, value in facts if value]

@@ -463,3 +463,8 @@ class Deployment(Record):
     def who(self) -> str:
         """The person and the machine."""
         return f"{self.by}@{self.machine}"
+
+    @property
+    def word(self) -> str:
+        """Its kind for people: a flow whose module is gone is "removed" from production."""
+        return "removed" if self.kind == "withdraw" else self.kind

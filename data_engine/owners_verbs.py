@@ -8,7 +8,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from data_engine.errors import FlowValidationError, OwnedElsewhereError, RequestExpiredError, RequestFailedError
+from data_engine.errors import (
+    FlowValidationError,
+    OwnedElsewhereError,
+    RequestExpiredError,
+    RequestFailedError,
+    ShortInterrupt,
+)
 from data_engine.given import given_params, given_path, given_run_ids, given_text, is_json
 from data_engine.shown import Listing
 from data_engine.workspace_base import WorkspaceBase
@@ -273,6 +279,7 @@ class OwnersVerbs(WorkspaceBase):
 
         Raises:
             WorkspaceError: the daemon ended before one of them began, or it is there and does not answer.
+            KeyboardInterrupt: the waiting was interrupted; the runs go on in the daemon.
 
         Example:
             >>> import tempfile
@@ -284,7 +291,13 @@ class OwnersVerbs(WorkspaceBase):
             (['success'], True)
         """
         wanted = given_run_ids(run_ids)
-        self.link.wait_for_runs(wanted, lambda why: print(why, file=sys.stderr))
+        try:
+            self.link.wait_for_runs(wanted, lambda why: print(why, file=sys.stderr))
+        except KeyboardInterrupt:
+            what = f"run {wanted[0][:8]} goes" if len(wanted) == 1 else f"{len(wanted)} runs go"
+            raise ShortInterrupt(
+                f"interrupted here only: {what} on in the daemon; `data-engine status` shows what runs, `data-engine stop-run RUN` ends it"
+            ) from None
         return Listing(self.run_record(run_id) for run_id in wanted)
 
     def retry(self, flow: str | None = None, source: str | os.PathLike[str] | None = None, wait: bool = True) -> int:

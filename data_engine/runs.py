@@ -20,7 +20,7 @@ from data_engine.engine.progress import ProgressLine
 from data_engine.engine.recording import readers_watched
 from data_engine.engine.run import require_steps, run_source
 from data_engine.engine.shown_result import bound_display
-from data_engine.errors import FlowValidationError
+from data_engine.errors import FlowValidationError, ShortInterrupt
 from data_engine.flow.context import FlowContext
 from data_engine.flow.flow import Flow
 from data_engine.lease.peek import refuse_owned_elsewhere
@@ -57,9 +57,14 @@ def run_once(
         FlowStoppedError: a run was stopped; `.completed` likewise.
         OwnedElsewhereError: another workstation owns the workspace, and there is no `force`.
         GroupBusyError: the flow's group is running further up in this very call.
+        KeyboardInterrupt: it was interrupted; the run that had begun is recorded as stopped.
     """
     try:
+        flow = settle_flow(flow)
         return _run_once(flow, source, params, on_error, listen, force)
+    except KeyboardInterrupt:
+        kept = "" if workspace_of(flow) is None else "; what had begun is recorded as stopped"
+        raise ShortInterrupt(f"the run of {flow.name or 'the flow'} was interrupted{kept}") from None
     except FlowValidationError as error:
         annotate_call(error)
         raise
@@ -73,7 +78,6 @@ def _run_once(
     listen: Callable[[Event], None] | None,
     force: bool,
 ) -> list[FlowContext]:
-    flow = settle_flow(flow)
     if on_error not in ("raise", "continue"):
         raise FlowValidationError(
             f"on_error={on_error!r} is not possible", where="Flow.run_once", fix="use 'raise' or 'continue'"

@@ -70,7 +70,7 @@ def check(action: str, args: Args) -> Args:
         raise FlowValidationError(
             f"the panel knows no action {action!r}",
             where="the request",
-            fix="restart JupyterLab and reload the page: one of them is older than the installed package",
+            fix="restart JupyterLab and reload the page: one of the two is older than the installed package",
         )
     fields = _ANYWHERE[action][1] if action in _ANYWHERE else _IN_WORKSPACE[action][1]
     return checked(args, fields, action)
@@ -174,12 +174,12 @@ def _backfill(ws: Workspace, args: Args) -> dict[str, Any]:
 
 def _stop_backfill(ws: Workspace, args: Args) -> str:
     ws.stop_backfill(args["id"], wait=False)
-    return _asked(ws, "stop the backfill") or "No more runs of the backfill begin; what runs ends by itself."
+    return _asked(ws, "stop the backfill") or "The backfill starts no more runs; those that run end by themselves."
 
 
 def _retry_backfill(ws: Workspace, args: Args) -> str:
     ws.retry_backfill(args["id"], wait=False)
-    return _asked(ws, "go on with the backfill") or "The backfill goes on with what is left of it."
+    return _asked(ws, "go on with the backfill") or "The backfill goes on with the runs that are left."
 
 
 def _stop_run(ws: Workspace, args: Args) -> str:
@@ -211,7 +211,7 @@ def _run_ids(ws: Workspace, args: Args) -> list[str]:
 
 def _retry(ws: Workspace, args: Args) -> str:
     freed = ws.retry(args["flow"], args["source"], wait=False)
-    return _asked(ws, "try what is held again") or freed_words(freed)
+    return _asked(ws, "retry held files") or freed_words(freed)
 
 
 def _enable(ws: Workspace, args: Args) -> str:
@@ -234,10 +234,10 @@ def _lease(ws: Workspace, args: Args) -> str:
     does = args["do"]
     if does == "request":
         ws.request_control()
-        return "Control requested: its owner is asked, and this workstation has it once they agree."
+        return "Control requested: this workstation gets it when the owner agrees."
     if does == "withdraw":
         ws.withdraw_request()
-        return "Control is requested no longer."
+        return "The request for control is taken back."
     if does == "release":
         why = ws.release_control(now=args["now"]).said
         when = "now" if args["now"] else "when running work is done"
@@ -288,7 +288,7 @@ def _clear_debug(ws: Workspace, args: Args) -> str:
         saved = []
     except OSError as error:
         raise WorkspaceError(
-            f"the saved frames cannot be removed: {error.strerror}", where=str(folder), fix="take it away yourself"
+            f"the saved frames cannot be removed: {error.strerror}", where=str(folder), fix="remove it yourself"
         ) from error
     for name, kind in saved:
         if kind == "file" and not remove_tree(folder.parent, folder / name):
@@ -296,7 +296,7 @@ def _clear_debug(ws: Workspace, args: Args) -> str:
         else:
             left += 1
     said = f"Removed {count} saved frame{'' if count == 1 else 's'}."
-    return f"{said} Left alone what is no file of ours: {left} in {folder}." if left else said
+    return f"{said} Not removed, as Data Engine did not write it: {left} in {folder}." if left else said
 
 
 def _inspect(ws: Workspace, args: Args) -> Any:
@@ -337,7 +337,7 @@ def _reload(ws: Workspace, args: Args) -> str:
 def _set_interpreter(ws: Workspace, args: Args) -> str:
     text = args["path"].strip()
     ws.set_interpreter(text or None)
-    return f"Runs use {text}." if text else "Runs use the Python of whoever starts the daemon."
+    return f"Runs use {text}." if text else "Runs use the Python that starts the daemon."
 
 
 def _interpreter(ws: Workspace) -> dict[str, str]:

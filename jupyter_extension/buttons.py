@@ -57,14 +57,14 @@ def _stop_engine(at: _Workspace) -> Iterable[WhyNot]:
 
 def _request(at: _Workspace) -> Iterable[WhyNot]:
     yield _if(at.is_mine, "this workstation has control")
-    yield _if(at.status.lease.state == "available", "no workstation has it: start the engine to take it")
+    yield _if(at.status.lease.state == "available", "no workstation has control: start the engine to take it")
     yield _if(at.is_asked_from_here, "already requested")
     yield _unless(at.status.lease.state in OTHERS, "the shared state cannot be read")
 
 
 def _hand_over(at: _Workspace) -> Iterable[WhyNot]:
     lease = at.status.lease
-    yield _unless(at.is_mine and lease.requested_by and not lease.releasing, "nobody asks for control")
+    yield _unless(at.is_mine and lease.requested_by and not lease.releasing, "no other workstation asks for control")
 
 
 _OF_WORKSPACE: Mapping[str, Callable[[_Workspace], Iterable[WhyNot]]] = {
@@ -91,7 +91,8 @@ _OF_WORKSPACE: Mapping[str, Callable[[_Workspace], Iterable[WhyNot]]] = {
     "hand_over": _hand_over,
     "take_over": lambda at: (
         _unless(
-            at.status.lease.state == "takeover_available", "possible once the owner has been silent for long enough"
+            at.status.lease.state == "takeover_available",
+            "possible only after the owner has been silent for long enough",
         ),
     ),
     "repair": lambda at: (_unless(at.status.lease.state == "damaged", "nothing is damaged"),),
@@ -155,7 +156,7 @@ _OF_FLOW: Mapping[str, Callable[[_Flow], Iterable[WhyNot]]] = {
     "disable": lambda at: (at.unheard, at.by_hand, _unless(at.flow.enabled, "it is disabled")),
     "deploy": lambda at: (
         at.unheard,
-        _if(at.flow.standing.kind == "as_deployed", "production runs it as it is"),
+        _if(at.flow.standing.kind == "as_deployed", "it is deployed as it is"),
         _if(at.is_gone, _GONE),
     ),
     "plan": lambda at: (

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import tzinfo
+from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Any
 
 from data_engine.cli.output import count, local_time, seconds, started
 from data_engine.engine.explain import Explanation
+from data_engine.engine.fact import offset_words, zoned_words
 from data_engine.engine.reasons import ByHand, Disabled, EngineOff, NotYet
 from data_engine.engine.run_comparison import Comparison
 from data_engine.engine.run_facts import params_words, rows_words
@@ -65,7 +66,7 @@ def backfill_card(found: Backfill) -> Card:
         rows = [
             (
                 mark_of(run.status),
-                local_time(run.scheduled_for),
+                zoned_words(run.scheduled_for),
                 _file(run.source),
                 Code(run.run_id[:8], run.run_id),
                 short_error(run.error or run.cause, run.why),
@@ -74,7 +75,7 @@ def backfill_card(found: Backfill) -> Card:
         ]
         parts = (table(("Status", "Slot", "Source", "Run", "Why"), rows, total=len(bad)),) if bad else ()
         return Card(f"{found.flow}: backfill", facts, parts)
-    planned = [(local_time(one.scheduled_for), Code(one.source or "")) for one in found.planned[:MOST_ROWS]]
+    planned = [(zoned_words(one.scheduled_for), Code(one.source or "")) for one in found.planned[:MOST_ROWS]]
     return Card(f"{found.flow}: backfill", facts, (table(("Slot", "Source"), planned, total=len(found.planned)),))
 
 
@@ -199,15 +200,21 @@ def status_card(status: Status) -> Card:
     if status.active_runs:
         active = [
             (
-                Mark(run.flow, "live", "play"),
+                Mark(run.flow, "warn", "square") if run.stopping else Mark(run.flow, "live", "play"),
                 _file(run.source),
-                run.step or "",
+                ", ".join(filter(None, ["stopping" if run.stopping else "", run.step])),
                 local_time(run.started_at_utc),
                 Code(run.run_id[:8], run.run_id),
             )
             for run in status.active_runs[:MOST_ROWS]
         ]
         parts.append(table(("Running", "Source", "Step", "Since", "Run"), active, total=len(status.active_runs)))
+    if status.waiting_runs:
+        waiting = [
+            (Mark(one.flow, "live", "half"), f"{one.count:,}", _file(one.source), one.reason)
+            for one in status.waiting_runs[:MOST_ROWS]
+        ]
+        parts.append(table(("Waiting", "Runs", "Next source", "Why"), waiting, total=len(status.waiting_runs)))
     return Card(status.workspace_id, (Code(status.workspace_root), *facts), tuple(parts))
 
 
@@ -219,7 +226,7 @@ def _flow_row(flow: FlowStatus) -> tuple[Cell, ...]:
         flow.name,
         Faint(flow.group or ""),
         mark_of(flow.state),
-        _to_minute(flow.next_run_utc),
+        _next_run(flow.next_run_utc),
         mark_of(last.status) if last else "",
         Faint(_to_minute(last.started_at_utc)) if last else "",
         "; ".join(filter(None, ["" if is_told else first_line(flow.reason), held, flow.edit, _expected(flow)])),
@@ -304,6 +311,10 @@ def _file(path: str | None) -> Cell:
 
 def _without_year(utc: str) -> str:
     return local_time(utc)[len("2026-") :]
+
+
+def _next_run(utc: str | None) -> str:
+    return "" if utc is None else f"{_to_minute(utc)} {offset_words(datetime.fromisoformat(utc).astimezone())}"
 
 
 def _to_minute(utc: str | None) -> str:

@@ -151,11 +151,7 @@ def _run(given: Namespace, names: UserNames) -> Any:
         print(
             f"{standing.text}: what is deployed runs. To run the edit: {typed_magic('deploy', name)} first, or %flow run --once"
         )
-    try:
-        return run_ids if given.no_wait else ws.wait(run_ids)
-    except KeyboardInterrupt:
-        print("No longer waiting: the run goes on in the daemon. See %flow status")
-        raise
+    return run_ids if given.no_wait else ws.wait(run_ids)
 
 
 def _backfill(given: Namespace, names: UserNames) -> Any:
@@ -245,7 +241,7 @@ _PARAM = Option("--set", "A parameter; the same as NAME=VALUE without --set.", "
 
 _KEY = Option("--key", "A column that pairs rows; may be repeated.", "COL", is_repeated=True)
 
-_NOTE = Option("--note", "Why; it is kept in the history.", "TEXT")
+_NOTE = Option("--note", "The reason, for the history.", "TEXT")
 
 COMMANDS = {
     command.name: command
@@ -264,7 +260,10 @@ COMMANDS = {
                 Option("--against", "What differs from the same object of the deployed flow.", "deployed"),
                 _KEY,
                 Option("--write", "Write where production writes, not to scratch."),
-                Option("--force", "With --write: although the flow is running, or owned elsewhere."),
+                Option(
+                    "--force",
+                    "With --write: also while the flow is running, or another workstation owns the workspace.",
+                ),
             ),
         ),
         Command(
@@ -286,12 +285,12 @@ COMMANDS = {
                 _KEY,
                 _PARAM,
                 Option("--fresh", "Run every step, also those whose results are kept."),
-                Option("--yes", "Also run steps that write elsewhere than through the context."),
+                Option("--yes", "Run also steps that write for real, outside of the context."),
             ),
         ),
         Command(
             "golden",
-            "Keep an object of a flow as what it must be; without NAME, of this notebook's build().",
+            "Keep an object of a flow as a golden, to test against later; without NAME, of this notebook's build().",
             'build().golden(use="clean_df", key="id")',
             _golden,
             "flow",
@@ -326,8 +325,8 @@ COMMANDS = {
             (
                 Option("--all", "Every flow of the workspace."),
                 _NOTE,
-                Option("--yes", "Also where a deployed flow of another name writes the same mirror."),
-                Option("--approve", "Also where its goldens do not hold; it is recorded who approved."),
+                Option("--yes", "Deploy also where another deployed flow writes the same mirror."),
+                Option("--approve", "Deploy also where its goldens do not hold; who approved is recorded."),
             ),
         ),
         Command(
@@ -401,7 +400,7 @@ COMMANDS = {
         Command("panel", "The control panel.", "data_engine.panel()", _panel),
         Command(
             "cache",
-            "How much previews keep in this kernel, or forget it.",
+            "How much previews keep in this kernel; with clear, forget it.",
             "clear_preview_cache()",
             _cache,
             "clear or info",

@@ -47,7 +47,7 @@ def lease_line(lease: Mapping[str, Any], *, machine_id: str | None = None) -> st
         if lease.get("releasing"):
             return "Giving control up when running work is done"
         if lease.get("lapsed"):
-            return "Control has lapsed: the shared drive does not answer"
+            return "Control is lost for now: the shared drive does not answer"
         return f"This workstation has control{wants}"
     if state == "takeover_available":
         return f"{owner} has not been heard of · takeover available"

@@ -142,7 +142,7 @@ def deployment_view(one: Deployment) -> DeploymentView:
     words = f"back to {(one.of or '')[:8]}" if one.kind == "rollback" else ""
     changed = ", ".join(filter(None, [words, cells_text(one.cells) if one.cells else "", *one.helpers]))
     git = "" if one.git_commit is None else f"{one.git_commit[:8]}{' and edits' if one.git_dirty else ''}"
-    return DeploymentView(one.id, "live" if one.is_live else one.kind, one.at_utc, one.who, changed, git, one.note, why)
+    return DeploymentView(one.id, "live" if one.is_live else one.word, one.at_utc, one.who, changed, git, one.note, why)
 
 
 def run_view(run: Run) -> RunView:

@@ -200,7 +200,7 @@ def _how(plan: Plan) -> tuple[Cell, ...]:
 
 def _notes(plan: Plan) -> Iterator[Part]:
     yield from (Note(Mark(one.text, "bad", "cross")) for one in plan.errors[:MOST_ROWS])
-    yield from (Note(Mark(f"not held back: {one.text}", "warn", "triangle")) for one in plan.not_held_back)
+    yield from (Note(Mark(f"ran for real: {one.text}", "warn", "triangle")) for one in plan.not_held_back)
     yield from (Note(Mark(note, "idle", "ring")) for note in plan.notes)
     if plan.config:
         yield Note(Mark(f"config changed since it was deployed: {', '.join(plan.config)}", "idle", "ring"))

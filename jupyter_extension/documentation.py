@@ -111,7 +111,7 @@ def failed_page(told: str) -> str:
         (True, True)
     """
     body = (
-        "<p>The documentation could not be made. <code>data-engine docs</code> in a terminal tries again and tells why."
+        "<p>The documentation could not be made. <code>data-engine docs</code> in a terminal tries again and says why."
         f"</p><pre>{html.escape(told)}</pre>"
     )
     return _PAGE.format(head="", body=body)

@@ -303,7 +303,7 @@ def child_json(root: Path, *arguments: str, timeout_s: float | None = None) -> A
     except ValueError as error:
         text = done.stderr.decode(errors="replace").strip()[-500:]
         raise FlowValidationError(
-            f"the flow modules cannot be read: {text or f'the reader left with {done.returncode}'}",
+            f"the flow modules cannot be read: {text or f'the reader ended with exit code {done.returncode}'}",
             where=str(root),
             fix="`data-engine list` shows the cause",
         ) from error

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from data_engine.cli.output import local_time
+from data_engine.engine.fact import zoned_words
 from data_engine.engine.status import FlowStatus
 from data_engine.flow.expectation import expectation_words
 from data_engine.flow.flow import Flow
@@ -170,9 +171,9 @@ def _next_lines(flow: Flow, now_s: float, live: FlowStatus | None, zone: str | N
         yield Line("next", "", "once it is deployed", state=mark_of("not deployed"))
         return
     if live.next_run_utc:
-        words = local_time(live.next_run_utc)
-    elif live.state_kind == "running":
-        words = "running now"
+        words = zoned_words(live.next_run_utc)
+    elif live.state_kind in ("running", "stopping"):
+        words = f"{live.state} now"
     else:
         words = live.reason or _WAITS.get(live.mode, "")
     yield Line("next", "", words, _PRODUCTION, state=None if live.state_kind == "manual" else mark_of(live.state))

@@ -72,9 +72,9 @@ class InspectChild:
             if not line:
                 self.close()
                 raise FlowValidationError(
-                    f"looking into the file took longer than {timeout_s:g} s"
+                    f"reading the file took longer than {timeout_s:g} s"
                     if was_slow
-                    else "the look into the file was ended: for another look, or for want of memory",
+                    else "the preview of the file was ended: another one was asked for, or memory ran out",
                     where=str(request.get("path") or request.get("flow")),
                     fix="sort or filter less, or open the file in a cell",
                 )

@@ -119,7 +119,7 @@ def _looked_at(path: Path) -> os.stat_result:
         raise FlowValidationError(f"{path} is not there", where=str(path), fix="run the flow again") from None
     except OSError as error:
         raise FlowValidationError(
-            f"{path} cannot be looked at: {error.strerror or error}",
+            f"{path} cannot be read: {error.strerror or error}",
             where=str(path),
             fix="check the path and its links",
         ) from error

@@ -48,13 +48,13 @@ def save_settings(root: str | None, args: Args) -> str:
     """Keep where this machine's workspaces lie; an empty text forgets it."""
     text = args["collection_root"].strip()
     save_machine_settings(collection_root=Path(os.path.expanduser(text)) if text else None)
-    return f"Workspace folder: {text}" if text else "Workspace folder is not configured."
+    return f"Workspace folder: {text}" if text else "No workspace folder is set."
 
 
 def use(root: str | None, args: Args) -> str:
     """Mean this workspace from now on."""
     layout = use_workspace(Path(args["path"]))
-    return f"{layout.workspace_id} is meant from now on where nothing nearer names one."
+    return f"{layout.workspace_id} is the default workspace from now on."
 
 
 def provision(root: str | None, args: Args) -> Any:
@@ -67,7 +67,7 @@ def provision(root: str | None, args: Args) -> Any:
         text = str(collection / text)
     made = provision_workspace(text)
     names = ", ".join(str(path.relative_to(made.root)) for path in made.created if made.root in path.parents)
-    said = f"Provisioned {made.root.name}: {f'created {names}' if names else 'nothing was missing'}."
+    said = f"Workspace {made.root.name}: {f'created {names}' if names else 'nothing was missing'}."
     return {"root": str(made.root), "said": said}
 
 

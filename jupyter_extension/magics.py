@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Any, NoReturn
 
-from data_engine.errors import FlowValidationError
+from data_engine.errors import FlowValidationError, ShortInterrupt
 from data_engine.notebook.build_function import trouble_of_build
 from data_engine.platforms.host import SHELL_ESCAPE
 from data_engine.workspace.two_packages import two_packages_words
@@ -68,6 +68,7 @@ def run_line(line: str, names: UserNames) -> Any:
 
     Raises:
         FlowValidationError: a mistake in the line or in what it asks for; a notebook shows the message and no frames.
+        KeyboardInterrupt: it was interrupted; a notebook shows one line.
 
     Example:
         >>> try:
@@ -84,6 +85,10 @@ def run_line(line: str, names: UserNames) -> Any:
         command = _command(words[0])
         given = _parse(command, words[1:])
         return None if given is None else command.do(given, names)
+    except KeyboardInterrupt as raised:
+        if isinstance(raised, ShortInterrupt):
+            raise
+        raise ShortInterrupt(f"%{_NAME} {line.strip()} was interrupted") from None
     except FlowValidationError as error:
         if not error.trace or "run_line_magic" in error.trace[-1]:
             error.trace = (f"%{_NAME} {line}".rstrip(),)

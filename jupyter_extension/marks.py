@@ -53,12 +53,13 @@ _LOOKS: dict[str, tuple[Tone, Shape]] = {
     "started": ("live", "play"),
     # of a flow
     "running": ("live", "play"),
+    "stopping": ("warn", "square"),
     "polling": ("good", "half"),
     "scheduled": ("good", "half"),
     "broken": ("bad", "cross"),
     "failing": ("bad", "cross"),
     "unreachable": ("bad", "triangle"),
-    "edit broken": ("warn", "triangle"),
+    "edit has errors": ("warn", "triangle"),
     "module gone": ("warn", "triangle"),
     "disabled": ("warn", "bar"),
     "not deployed": ("warn", "bar"),
@@ -77,15 +78,15 @@ _LOOKS: dict[str, tuple[Tone, Shape]] = {
 }
 
 
-def mark_of(word: str) -> Mark:
-    """The mark of a run's status or a flow's state; words it does not know are idle.
+def mark_of(word: str, kind: str = "") -> Mark:
+    """The mark of a run's status or a flow's state, of this `kind` for programs; words it does not know are idle.
 
     Example:
         >>> mark_of("failed"), mark_of("engine off").shape
         (Mark(word='failed', tone='bad', shape='cross', kind='failed'), 'ring')
     """
     tone, shape = _LOOKS.get(word, ("idle", "ring"))
-    return Mark(word, tone, shape)
+    return Mark(word, tone, shape, kind)
 
 
 def reason_mark(why: Reason, word: str | None = None) -> Mark:

@@ -46,7 +46,7 @@ class PanelServer(ServerApp):
         self.contents_manager.get_extra_handlers = list  # type: ignore[method-assign]  # those that serve files
         if not self.identity_provider.auth_enabled:
             raise WorkspaceError(
-                "your Jupyter settings turn its token off: whoever reaches the page could run flows as you",
+                "your Jupyter settings turn its token off: anyone who reaches the page could run flows as you",
                 where=", ".join(self.loaded_config_files) or "JUPYTER_TOKEN",
                 fix="take the empty token out of them, or set a password: jupyter server password",
             )
@@ -60,7 +60,7 @@ class PanelServer(ServerApp):
         provider.token_generated = is_generated
         print(f"The panel of {Path(self.root_dir).name}: {url}")
         if self.ip not in _LOOPBACK:
-            print("Other machines can reach it: whoever has its token or password runs flows as you.")
+            print("Other machines can reach it: anyone with its token or password can run flows as you.")
         print("Ctrl-C ends this page; the daemon and its runs go on.", flush=True)
 
     def _page_url(self) -> str:

@@ -46,7 +46,7 @@ class FlowRow:
     """One line of the list of flows.
 
     `reason` is `why` it does not run now, in words; `edit` tells of an edit that is not deployed; `error` of a module that is broken; `held` counts the files whose last
-    run did not end well; `expected` is how it stands to what is expected of it; `is_failing` says that somebody should look.
+    run did not end well, `waiting` its runs that wait for their turn or for their next try; `expected` is how it stands to what is expected of it; `is_failing` says that somebody should look.
     `troubles` are what its people are notified of; when it `has_recovered`, no failure of before is left.
     """
 
@@ -67,6 +67,7 @@ class FlowRow:
     error: Mapping[str, str | None] | None
     enabled: bool
     held: int
+    waiting: int
     is_failing: bool
     buttons: Mapping[str, WhyNot]
     backfill: BackfillLine | None = None
@@ -152,8 +153,8 @@ class ClusterLine:
     link: str | None
 
 
-NO_FLOWS = "No flow modules discovered."
-_WATCHING = "these machines tell people when the owner is not heard of"
+NO_FLOWS = "There are no flow modules yet."
+_WATCHING = "these machines send an alert when the owner falls silent"
 
 
 def render(
@@ -244,7 +245,7 @@ def delta(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]
 
 def _row(flow: FlowStatus, status: Status, known: Known, *, elsewhere: str | None) -> FlowRow:
     last = None if flow.last_run is None else last_run_of(flow.last_run)
-    mark = mark_of(flow.state)
+    mark = mark_of(flow.state, flow.state_kind)
     return FlowRow(
         name=flow.name,
         title=flow.title,
@@ -263,6 +264,7 @@ def _row(flow: FlowStatus, status: Status, known: Known, *, elsewhere: str | Non
         error=None if flow.error is None else flow.error.as_dict(),
         enabled=flow.enabled,
         held=flow.held,
+        waiting=sum(one.count for one in status.waiting_runs if one.flow == flow.name),
         is_failing=bool(flow.held)
         or mark.tone == "bad"
         or (last is not None and last.mark.tone == "bad")
@@ -311,7 +313,7 @@ def _groups(flows: Mapping[str, FlowRow]) -> tuple[Group, ...]:
 
 def _summary(rows: Iterable[FlowRow]) -> str:
     rows = list(rows)
-    running = sum(row.mark.kind == "running" for row in rows)
+    running = sum(row.mark.kind in ("running", "stopping") for row in rows)
     failed = sum(row.is_failing for row in rows)
     parts = [_count(len(rows), "flow"), f"{running} running" if running else "", f"{failed} failing" if failed else ""]
     return " · ".join(filter(None, parts))

@@ -17,11 +17,11 @@ _LONGEST_ERROR = 4000
 _SAID = ("source", "step", "cell", "detail", "error", "reason", "fix", "at_utc", "within_s", "run_id")
 _SEE_WHY = "see why: {explain}"
 _TO_DO = {
-    "code_raised": "put it right in the notebook and deploy it",
-    "module_broken": "put it right in the notebook and deploy it",
-    "input_wrong": "put the input right, or how the notebook reads it and deploy that",
+    "code_raised": "correct it in the notebook and deploy that",
+    "module_broken": "correct it in the notebook and deploy that",
+    "input_wrong": "correct the input; or correct how the notebook reads it, and deploy that",
     "target_held": "close the output in the other program",
-    "time_limit": "see what takes so long, or give it more time ([limits] run_timeout)",
+    "time_limit": "find out what takes so long, or give it more time ([limits] run_timeout)",
 }
 """What helps against a failure, by the kind of its cause."""
 
@@ -80,8 +80,8 @@ def subject(trouble: Trouble) -> str:
     what = said.get("detail") or key.error_type
     if key.kind in ("failed", "held"):
         where = f" in {key.step}" if key.step else ""
-        verb = "failed" if key.kind == "failed" else "is held: it failed"
-        return f"{flow} {verb}{where}" + (f": {what}" if what else "")
+        held = "" if key.kind == "failed" else " and is not tried again by itself"
+        return f"{flow} failed{where}{held}" + (f": {what}" if what else "")
     return f"{flow} {_STATES.get(key.kind, key.kind)}"
 
 
@@ -112,7 +112,7 @@ def notice(trouble: Trouble, zone: tzinfo | None, *, more: int = 0) -> Notice:
 
 def good_again(trouble: Trouble, zone: tzinfo | None, *, is_all_good: bool = True) -> Notice:
     """That a trouble is over; and whether all of the flow's are."""
-    how = "is good again" if is_all_good else "has other troubles still, but not this one"
+    how = "is good again" if is_all_good else "no longer has this trouble, but still has others"
     lasted_s = _seconds(trouble.recovered_at_utc) - _seconds(trouble.since_utc)
     return Notice(
         f"{trouble.key.flow} {how}: {_STATES_OVER.get(trouble.key.kind, trouble.key.kind)}"
@@ -154,7 +154,7 @@ def _headline(trouble: Trouble, said: Mapping[str, Any], zone: tzinfo | None) ->
         return f'"{key.flow}" is late since {since}.'
     if key.kind == "overlong":
         within_s = said["within_s"]
-        limit = f" It is given {duration_words(within_s)}." if isinstance(within_s, (int, float)) else ""
+        limit = f" It may take {duration_words(within_s)}." if isinstance(within_s, (int, float)) else ""
         return f'A run of "{key.flow}" takes too long: it began at {since}.{limit}'
     return f"{subject(trouble)}."
 

@@ -38,7 +38,7 @@ def send_test(ctx: typer.Context, name: Recipient = None, as_json: AsJson = Fals
         find_secret(name)  # of a name that is not there the person is to hear before anything else
     if not to:
         raise FlowValidationError(
-            "nobody is to be told: [alerts] to names no secret",
+            "nobody is told of troubles: [alerts] to is empty",
             where=str(ws.layout.settings_path),
             fix='data-engine secret set ops, with an Apprise address; then write to = ["ops"] below [alerts]',
         )

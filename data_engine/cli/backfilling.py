@@ -11,6 +11,7 @@ import typer
 from data_engine.cli.deploying import say_left
 from data_engine.cli.options import AsJson, Params, Wait, chosen_workspace, read_params
 from data_engine.cli.output import complain, local_time, print_json, say, table
+from data_engine.engine.fact import zoned_words
 from data_engine.engine.run_facts import value_words
 from data_engine.errors import FlowValidationError
 
@@ -39,7 +40,7 @@ def backfill(
     param: Params = None,
     reprocess: Annotated[
         Literal["failed", "missing", "all"],
-        typer.Option("--reprocess", help="Those that failed or are held, those without a success, or each."),
+        typer.Option("--reprocess", help="failed (or held), missing (no success), or all."),
     ] = "failed",
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     status: Annotated[bool, typer.Option("--status", help="How far backfills are, or the one with this ID.")] = False,
@@ -118,7 +119,7 @@ def _say_nothing(shown: Backfill, as_json: bool) -> int:
 def _say_plan(shown: Backfill) -> None:
     for one in shown.planned[:_SHOWN]:
         say(
-            f"  {'  '.join(filter(None, [local_time(one.scheduled_for), one.source]))}".rstrip()
+            f"  {'  '.join(filter(None, [zoned_words(one.scheduled_for), one.source]))}".rstrip()
             or "  (the whole folder)"
         )
     if len(shown.planned) > _SHOWN:
@@ -161,7 +162,7 @@ def _say_one(one: Backfill, as_json: bool) -> int:
     say(one.text)
     bad = [run for run in one.runs if run.status not in ("success", "started")]
     for run in bad[:_SHOWN]:
-        at = local_time(run.scheduled_for)
+        at = zoned_words(run.scheduled_for)
         why = (run.error or run.cause or "").partition("\n")[0]
         complain(f"  {run.status:9} {'  '.join(filter(None, [at, run.source]))}  run {run.run_id[:8]}  {why}")
     if one.failed and one.state != "running":

@@ -112,7 +112,7 @@ def status(
     ] = False,
     as_json: AsJson = False,
 ) -> int:
-    """What the daemon, its engine and each flow do, and what runs now."""
+    """What the daemon, its engine and each flow do, what runs now, and what waits and why."""
     ws = chosen_workspace(ctx)
     return _watch(ws, as_json) if watch else tell_status(ws, as_json)
 
@@ -265,11 +265,6 @@ def _wait_for(ws: Workspace, name: str, run_ids: list[Any]) -> list[Run]:
         return ws.wait(run_ids)
     except FlowValidationError as error:
         raise Failed(error) from error
-    except KeyboardInterrupt:
-        what = f"run {run_ids[0][:8]} goes" if len(run_ids) == 1 else f"{len(run_ids)} runs go"
-        raise KeyboardInterrupt(
-            f"interrupted here only: {what} on in the daemon; `data-engine status` shows what runs, `data-engine stop-run RUN` ends it"
-        ) from None
 
 
 def _say_run(run: Run) -> None:

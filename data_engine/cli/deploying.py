@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 _MOST_NAMED = 5
 
-Note = Annotated[str, typer.Option("--note", metavar="TEXT", help="Why; it is kept in the history.")]
-Yes = Annotated[bool, typer.Option("--yes", help="Also where a deployed flow of another name writes the same mirror.")]
+Note = Annotated[str, typer.Option("--note", metavar="TEXT", help="The reason, for the history.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Deploy also where another deployed flow writes the same mirror.")]
 
 
 def deploy(
@@ -31,7 +31,7 @@ def deploy(
     note: Note = "",
     yes: Yes = False,
     approve: Annotated[
-        bool, typer.Option("--approve", help="Also where its goldens do not hold; it is recorded who approved.")
+        bool, typer.Option("--approve", help="Deploy also where its goldens do not hold; who approved is recorded.")
     ] = False,
     wait: Wait = True,
     as_json: AsJson = False,
@@ -171,7 +171,7 @@ def say_left(as_json: bool) -> int:
     if as_json:
         print_json({"asked": True})
     else:
-        say("The owner was asked; `data-engine status` tells its answer.")
+        say("The owner was asked; `data-engine status` shows the answer.")
     return 0
 
 
@@ -196,7 +196,7 @@ def deployments(ctx: typer.Context, name: SomeFlowName = None, as_json: AsJson =
             one.flow,
             local_time(one.at_utc),
             one.who,
-            "live" if one.is_live else one.kind if one.is_kept else f"{one.kind}, not kept",
+            "live" if one.is_live else one.word if one.is_kept or one.kind == "withdraw" else f"{one.word}, not kept",
             changed_words(one),
             git_words(one),
             one.note,

@@ -12,6 +12,7 @@ import typer
 from data_engine.cli.looks import in_flow_modules, short_path, standing_to_expected, tell_flows
 from data_engine.cli.options import AsJson, FlowName, chosen_workspace, load_module
 from data_engine.cli.output import local_time, print_json, say, seconds, status_style, table
+from data_engine.engine.fact import zoned_words
 from data_engine.engine.run_facts import facts_of
 from data_engine.flow.expectation import expectation_words
 from data_engine.flow.trigger import Schedule
@@ -32,7 +33,7 @@ def list_flows(ctx: typer.Context, as_json: AsJson = False) -> int:
 
 def show(ctx: typer.Context, name: FlowName, as_json: AsJson = False) -> int:
     """One flow: its trigger, paths, steps and last run."""
-    from data_engine.notebook.catalog import describe
+    from data_engine.notebook.catalog import describe, trigger_here
 
     ws = chosen_workspace(ctx)
     with in_flow_modules(ws):
@@ -62,7 +63,8 @@ def show(ctx: typer.Context, name: FlowName, as_json: AsJson = False) -> int:
         expected = "\n".join(
             filter(None, [expectation_words(module.flow.expectations), "" if stands is None else stands.text])
         )
-        _say_flow(entry, steps, last, coming, deployment.text, ws.root, slot_words(slots, zone), expected)
+        trigger = trigger_here(entry, ws.home.settings().timezone)
+        _say_flow(entry, trigger, steps, last, coming, deployment.text, ws.root, slot_words(slots, zone), expected)
     return 0
 
 
@@ -75,6 +77,7 @@ def _next_slots(ws: Workspace, flow: Flow) -> tuple[list[float], tzinfo]:
 
 def _say_flow(
     entry: CatalogEntry,
+    trigger: str,
     steps: list[dict[str, Any]],
     last: Run | None,
     coming: str | None,
@@ -93,13 +96,13 @@ def _say_flow(
         "file": short_path(str(entry.path), root),
         "group": entry.group,
         "mode": entry.mode,
-        "trigger": entry.trigger + (f" (cron {cron})" if cron else ""),
+        "trigger": trigger + (f" (cron {cron})" if cron else ""),
         **({"next times": times} if times else {}),
         **({"expected": expected.replace("\n", "\n" + " " * 12)} if expected else {}),
         "source": short_path(entry.source, root),
         "mirror": short_path(entry.mirror, root) + (", staged" if entry.as_dict()["staged"] else ""),
         "production": deployment,
-        "next run": local_time(coming) or "-",
+        "next run": zoned_words(coming) or "-",
         "last run": _last_run(last),
     }
     for name, value in facts.items():

@@ -27,7 +27,7 @@ def status(ctx: typer.Context, as_json: AsJson = False) -> int:
 
 def request(
     ctx: typer.Context,
-    withdraw: Annotated[bool, typer.Option("--withdraw", help="Ask no longer.")] = False,
+    withdraw: Annotated[bool, typer.Option("--withdraw", help="Take the request back.")] = False,
     as_json: AsJson = False,
 ) -> int:
     """Ask the owner for the workspace. This machine's daemon waits, and owns it when the owner agrees."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from data_engine.cli.output import complain, local_time, print_json, say, seconds, started, status_style, table
+from data_engine.engine.fact import zoned_words
 from data_engine.engine.wording import GOES_ON, held_words, undelivered_words
 from data_engine.errors import FlowValidationError
 from data_engine.lease.status import lease_lines
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from data_engine.cli.plain import Table
     from data_engine.client import Workspace
     from data_engine.engine.fact import Fact
-    from data_engine.engine.status import ActiveRun, FlowStatus, Status
+    from data_engine.engine.status import ActiveRun, FlowStatus, Status, WaitingRuns
     from data_engine.ledger.ledger import Ledger
     from data_engine.model import Run
     from data_engine.notebook.catalog import CatalogEntry
@@ -77,7 +78,7 @@ def selected(root: str | None) -> Workspace:
 
 
 def tell_status(ws: Workspace, as_json: bool) -> int:
-    """What the daemon, its engine and each flow do, and what runs now."""
+    """What the daemon, its engine and each flow do, what runs now, and what waits and why."""
     found = ws.status()
     if as_json:
         print_json(found.as_dict())
@@ -92,6 +93,9 @@ def tell_status(ws: Workspace, as_json: bool) -> int:
     if found.active_runs:
         say("")
         _say_active(found.active_runs)
+    if found.waiting_runs:
+        say("")
+        _say_waiting(found.waiting_runs)
     return 0
 
 
@@ -162,13 +166,23 @@ def _flows_table(
     texts: Mapping[str, str],
     stands: Mapping[str, Fact],
 ) -> Table:
+    from data_engine.notebook.catalog import trigger_here
+
     columns = ("NAME", "TITLE", "GROUP", "MODE", "TRIGGER", "SOURCE", "NEXT", "PRODUCTION")
     has_expected = any(entry.flow is not None and entry.flow.expectations for entry in entries)
+    timezone = None if ws.home.settings_error() is not None else ws.home.settings().timezone
     flows = table(*columns, *(["EXPECTED"] if has_expected else []))
     for entry in entries:
         if entry.error is None:
             source = short_path(entry.source, ws.root)
-            shown = (entry.title, entry.group, entry.mode, entry.trigger, source, local_time(coming.get(entry.name)))
+            shown = (
+                entry.title,
+                entry.group,
+                entry.mode,
+                trigger_here(entry, timezone),
+                source,
+                zoned_words(coming.get(entry.name)),
+            )
             flows.add_row(entry.name, *shown, texts[entry.name], *([_expected(entry, stands)] if has_expected else []))
         else:
             more = [""] if has_expected else []
@@ -230,7 +244,7 @@ def tell_reasons(ws: Workspace, subject: str, as_json: bool) -> int:
         return 0
     shown = table("FLOW", "SOURCE", "REASON", "NEXT")
     for one in reasons:
-        shown.add_row(one.flow, one.source or "", one.reason, local_time(one.next_run_utc))
+        shown.add_row(one.flow, one.source or "", one.reason, zoned_words(one.next_run_utc))
     say(shown)
     return 0
 
@@ -311,7 +325,7 @@ def _say_workspace(found: Status) -> None:
     for warning in found.warnings:
         say(f"warning  {warning}", style="yellow")
     for number, one in enumerate(found.undelivered[:_MOST_UNDELIVERED]):
-        say(f"{'' if number else 'untold':<8} {undelivered_words(one, local_time)}", style="red")
+        say(f"{'' if number else 'unsent':<8} {undelivered_words(one, local_time)}", style="red")
     if (more := len(found.undelivered) - _MOST_UNDELIVERED) > 0:
         say(f"         and {more:,} more")
 
@@ -329,7 +343,7 @@ def _say_flows(flows: Sequence[FlowStatus]) -> None:
         held = held_words(flow.name, flow.held, None if flow.why is None else flow.why.kind)
         expected = None if flow.expected is None else flow.expected.text
         note = "; ".join(filter(None, [flow.edit, flow.reason, held, expected]))
-        row = (flow.name, flow.group or "", flow.state, local_time(flow.next_run_utc), ended, note)
+        row = (flow.name, flow.group or "", flow.state, zoned_words(flow.next_run_utc), ended, note)
         is_late = flow.expected is not None and flow.expected.kind == "late"
         is_bad = is_late or flow.state_kind in ("broken", "failing", "unreachable")
         shown.add_row(*row, style="red" if is_bad else "")
@@ -337,12 +351,20 @@ def _say_flows(flows: Sequence[FlowStatus]) -> None:
 
 
 def _say_active(runs: Sequence[ActiveRun]) -> None:
-    active = table("RUN", "FLOW", "SOURCE", "STEP", "SINCE", "PROCESS")
+    active = table("RUN", "FLOW", "SOURCE", "STATE", "STEP", "SINCE", "PROCESS")
     for run in runs:
         since = local_time(run.started_at_utc)
         process = "daemon" if run.in_daemon else f"pid {run.pid}"
-        active.add_row(run.run_id[:8], run.flow, run.source or "", run.step or "", since, process)
+        state = "stopping" if run.stopping else "running"
+        active.add_row(run.run_id[:8], run.flow, run.source or "", state, run.step or "", since, process)
     say(active)
+
+
+def _say_waiting(runs: Sequence[WaitingRuns]) -> None:
+    waiting = table("WAITING", "RUNS", "NEXT SOURCE", "WHY", right=("RUNS",))
+    for one in runs:
+        waiting.add_row(one.flow, f"{one.count:,}", one.source_name, one.reason)
+    say(waiting)
 
 
 def _row(run: Run) -> tuple[str, ...]:

@@ -124,7 +124,7 @@ def _show(found: Found, as_json: bool) -> None:
         say(line)
     if plan.databases:
         say("")
-        say("DuckDB tables with keys of the older system (asked apart, a copy of each database is kept):")
+        say("DuckDB tables with keys of the older system (asked separately; a copy of each database is kept):")
         for line in plan.key_lines():
             say(line)
     if plan.edits:

@@ -18,7 +18,7 @@ from contextlib import contextmanager, redirect_stdout
 from datetime import date, datetime, time
 from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
 
-from data_engine.cli.plain import Table, lines_of, rule_is_known, styled, terminal_width, text_of
+from data_engine.cli.plain import Table, lines_of, ragged, rule_is_known, styled, terminal_width, text_of
 
 if TYPE_CHECKING:
     from data_engine.model import Run
@@ -234,6 +234,7 @@ def _print(thing: str | Table, style: str, stream: TextIO) -> None:
             else [styled(text_of(line), style if width else "") for line in thing.split("\n")]
         )
         if lines is not None and (isinstance(thing, str) or rule_is_known(stream)):
+            lines = ragged(lines) if isinstance(thing, Table) and not width else lines
             stream.write("".join(f"{line}\n" for line in lines))
             return
     _print_with_rich(thing, style, stream)
@@ -245,7 +246,8 @@ def _print_with_rich(thing: str | Table, style: str, stream: TextIO) -> None:
     from rich.console import Console
 
     console = Console(file=stream, markup=False, highlight=False, emoji=False)
-    if not console.is_terminal:
+    is_file = not console.is_terminal
+    if is_file:
         console.width = _WIDE  # a file or a program gets whole lines
     if isinstance(thing, str):
         console.print(thing, style=style or None, soft_wrap=True)
@@ -255,4 +257,9 @@ def _print_with_rich(thing: str | Table, style: str, stream: TextIO) -> None:
         made.add_column(column, justify="right" if column in thing.right else "left", overflow="fold")
     for cells, row_style in thing.rows:
         made.add_row(*cells, style=row_style or None)
-    console.print(made)
+    if not is_file:
+        console.print(made)
+        return
+    with console.capture() as drawn:
+        console.print(made)
+    stream.write("".join(f"{line}\n" for line in ragged(drawn.get().splitlines())))

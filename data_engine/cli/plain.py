@@ -60,6 +60,18 @@ def lines_of(table: Table, *, most: int, coloured: bool) -> list[str] | None:
     return found
 
 
+def ragged(lines: list[str]) -> list[str]:
+    """The lines of a table for a file or a pipe: each only as long as its own texts, the line below the head as long as the head.
+
+    Example:
+        >>> ragged(["A   B        ", "─────────────", "x   all of it"])
+        ['A   B', '─────', 'x   all of it']
+    """
+    found = [line.rstrip() for line in lines]
+    below = next((number for number, line in enumerate(found) if line and not line.strip("─-")), 0)
+    return [*found[:below], found[below][: max(map(len, found[:below]), default=0)], *found[below + 1 :]]
+
+
 def text_of(text: str) -> str:
     """A text as a terminal is given it: without characters that move the cursor, tabs as spaces."""
     return text.translate(_LEFT_OUT).expandtabs(8)

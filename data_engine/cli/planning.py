@@ -40,7 +40,7 @@ def plan(
     ] = None,
     param: Params = None,
     yes: Annotated[
-        bool, typer.Option("--yes", help="Also run steps that write elsewhere than through the context.")
+        bool, typer.Option("--yes", help="Run also steps that write for real, outside of the context.")
     ] = False,
     as_json: AsJson = False,
 ) -> int:

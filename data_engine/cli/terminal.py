@@ -31,7 +31,7 @@ def require_terminal(
 
 def no_screen(error: Exception) -> FlowValidationError:
     """What is said where the terminal's own calls fail."""
-    what = f"this terminal shows no screen: {error or type(error).__name__}"
+    what = f"this terminal cannot show the screen: {error or type(error).__name__}"
     return FlowValidationError(what, where=_WHERE, fix=f"use the system's own console; {_FIX}")
 
 

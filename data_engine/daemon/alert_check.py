@@ -15,7 +15,7 @@ _AT_ONCE = 4
 def check_alerts(names: Sequence[str]) -> Iterator[Finding]:
     """A finding for each recipient; one where there is none."""
     if not names:
-        yield Finding("alerts", True, "nobody is told of troubles: neither [alerts] to nor a flow names a secret")
+        yield Finding("alerts", True, "nobody is told of troubles: neither [alerts] to nor Flow.alert names a secret")
         return
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         yield from pool.map(_check, dict.fromkeys(names))

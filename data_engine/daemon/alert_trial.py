@@ -32,7 +32,7 @@ class Tried(Record):
 
 def trial_message(sender: str, to: Sequence[str]) -> Message:
     """What is sent; `sender` says where it is from."""
-    text = "This is a test: Data Engine can tell you when a flow of this workspace needs somebody."
+    text = "This is a test: Data Engine can tell you when a flow of this workspace needs attention."
     return message(
         "test",
         f"Test message from {sender}",

@@ -250,7 +250,9 @@ class DaemonApi:
 
     async def stop_run(self, given: dict[str, Any]) -> dict[str, Any]:
         """Ask a run to end at its next step or item."""
-        return self._end(given, self.daemon.workers.stop)
+        told = self._end(given, self.daemon.workers.stop)
+        self.daemon.dispatcher.note_stop(told["run_id"])
+        return told
 
     async def kill_run(self, given: dict[str, Any]) -> dict[str, Any]:
         """End a run's process now."""

@@ -10,7 +10,7 @@ from data_engine.alerting.expectations import Judgement
 from data_engine.alerting.looking import look
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.flow.flow import Flow
-from data_engine.scheduler.dispatcher import Active
+from data_engine.scheduler.under_way import Active
 
 
 class Expecting:

@@ -17,6 +17,7 @@ from data_engine.engine.status import (
     ActiveRun,
     FlowFacts,
     RequestStatus,
+    WaitingRuns,
     WorkspaceFacts,
     active_runs,
     backfills_recent,
@@ -90,6 +91,7 @@ class LiveFacts:
         """
         daemon, layout = self._daemon, self._daemon.home.layout
         last, switches, others, requests, recent, not_delivered = self._history.now()
+        timezone = daemon.home.settings().timezone
         running = {one.id: one for one in daemon.backfiller.told()}
         flows = [
             FlowFacts(
@@ -102,6 +104,7 @@ class LiveFacts:
                 why=daemon.triggers.why(name),
                 cadence=daemon.triggers.slow_looks(name),
                 waiting=daemon.dispatcher.why_waiting(name, others),
+                timezone=timezone,
                 expected=daemon.alerter.expecting.of(deployed.entry.flow if deployed.is_live else None).fact,
             )
             for name, deployed in sorted(daemon.deployer.flows.items())
@@ -111,6 +114,7 @@ class LiveFacts:
             str(layout.root),
             flows=flows,
             active=[*own_runs(daemon), *others],
+            waiting=waiting_runs(daemon, others),
             daemon=self._about(),
             engine=EngineFacts(daemon.is_engine_on, daemon.is_stopping, not daemon.ready.is_set()),
             lease=self._others.told(daemon.ownership.lease()),
@@ -178,6 +182,18 @@ def own_runs(daemon: Daemon) -> list[ActiveRun]:
             done=run.done,
             total=run.total,
             worker=daemon.workers.where(run.run_id),
+            stopping=run.is_stopping,
         )
         for run in daemon.dispatcher.active.values()
     ]
+
+
+def waiting_runs(daemon: Daemon, others: Sequence[ActiveRun]) -> list[WaitingRuns]:
+    """What waits for its turn, and the failed files of polled flows that wait for their next try; `others` are runs of
+    other processes."""
+    found = daemon.dispatcher.waiting(others)
+    for name, retries in sorted(daemon.triggers.retries_to_come().items()):
+        deployed = daemon.deployer.flows.get(name)
+        path, why = retries[0]
+        found.append(WaitingRuns(name, (deployed and deployed.entry.group) or "", len(retries), path, why))
+    return found

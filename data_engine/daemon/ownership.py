@@ -260,7 +260,7 @@ class Ownership:
         await self._wait_for(self._keeper.request(kind))
 
     async def withdraw(self) -> None:
-        """Ask no longer."""
+        """Take the request back."""
         await self._wait_for(self._keeper.withdraw())
 
     async def release(self) -> None:

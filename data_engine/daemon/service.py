@@ -30,7 +30,7 @@ _KEPT = (
     "DATA_ENGINE_RUNTIME_ROOT DATA_ENGINE_RUNTIME_DB_PATH DATA_ENGINE_MACHINE_ID"
 ).split()
 """What of the environment decides where things are; nothing else is kept, so that no secret is."""
-_INSTALL_AGAIN = "run `data-engine service install` in the environment that is meant"
+_INSTALL_AGAIN = "run `data-engine service install` in the right environment"
 KEYRING_NOTE = (
     "before somebody has logged on a keyring may be locked: secrets of flows that run then are found in "
     "DATA_ENGINE_SECRET_<NAME> or in a file only"
@@ -207,8 +207,8 @@ def command_of(record_path: Path, python: str) -> tuple[str, ...]:
 
 
 _NO_MANAGER = (
-    "log on to this machine itself (not by su or sudo) where it has such a manager; elsewhere let what starts programs "
-    "there run `data-engine start`"
+    "log on to this machine directly (not by su or sudo); where it has no such manager, run `data-engine start` by "
+    "whatever starts programs there"
 )
 
 

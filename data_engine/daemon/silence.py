@@ -154,7 +154,7 @@ def silent_owner(about: About, workspace: str, zone: tzinfo | None = None, in_tr
     Example:
         >>> told = silent_owner(About("EVE-PC", True, "2026-01-05T03:12:00+00:00"), "sales", UTC, ["claims"])
         >>> told.headline, told.since
-        ('EVE-PC, which owns the workspace sales, is not heard of', '2026-01-05 03:12:00 UTC (noticed)')
+        ('EVE-PC, which owns the workspace sales, has fallen silent', '2026-01-05 03:12:00 UTC (noticed)')
         >>> told.reason
         'its engine was on: no flow runs by itself until it is back or taken over; in trouble when it was last heard of: claims'
     """
@@ -166,16 +166,16 @@ def silent_owner(about: About, workspace: str, zone: tzinfo | None = None, in_tr
         about.over,
         f"in trouble when it was last heard of: {named}" if named else "",
     )
-    here = "`data-engine lease take-over` owns the workspace in its place"
+    here = "`data-engine lease take-over` takes the workspace over"
     if about.has_ended:
         here = "`data-engine start` runs the engine there"
     return Notice(
         f"nobody owns the workspace {workspace}: {about.owner} has ended"
         if about.has_ended
-        else f"{about.owner}, which owns the workspace {workspace}, is not heard of",
+        else f"{about.owner}, which owns the workspace {workspace}, has fallen silent",
         reason="; ".join(filter(None, parts)),
         since=f"{shown_time(about.since_utc, zone)} (noticed)",
-        fix=f"look whether that machine is on and reaches the shared folder; on another one, {here}",
+        fix=f"check that this machine is on and reaches the shared folder; on another one, {here}",
     )
 
 
@@ -184,10 +184,10 @@ def recovered(about: About, workspace: str, zone: tzinfo | None = None) -> Notic
 
     Example:
         >>> recovered(About("EVE-PC", True, "", "BEN-PC owns the workspace now"), "sales").headline
-        'the workspace sales is looked after again: BEN-PC owns the workspace now'
+        'the workspace sales has a working owner again: BEN-PC owns the workspace now'
     """
     since = shown_time(about.since_utc, zone) or None
-    return Notice(f"the workspace {workspace} is looked after again: {about.over}", since=since)
+    return Notice(f"the workspace {workspace} has a working owner again: {about.over}", since=since)
 
 
 def unreachable(why: str, workspace: str, host: str) -> Notice:

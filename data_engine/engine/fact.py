@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import ClassVar
 
 from data_engine.record import Record
@@ -27,6 +27,29 @@ def time_words(utc: str | None) -> str:
     return "?" if utc is None else datetime.fromisoformat(utc).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
+def zoned_words(utc: str | None) -> str:
+    """A stored time of a schedule as this machine's clock shows it, with how far that clock is from UTC; "" for None.
+
+    A schedule may be meant in another zone, and the machine may be far from who reads it.
+    """
+    if utc is None:
+        return ""
+    at = datetime.fromisoformat(utc).astimezone()
+    return f"{at:%Y-%m-%d %H:%M:%S} {offset_words(at)}"
+
+
+def offset_words(at: datetime) -> str:
+    """How far the zone of a time is from UTC then.
+
+    Example:
+        >>> [offset_words(datetime.fromisoformat(f"2026-01-05T06:00:00{zone}")) for zone in ("+01:00", "-09:30", "+00:00")]
+        ['UTC+1', 'UTC-9:30', 'UTC']
+    """
+    minutes = round((at.utcoffset() or timedelta()).total_seconds() / 60)
+    hours, rest = divmod(abs(minutes), 60)
+    return "UTC" + (f"{'-' if minutes < 0 else '+'}{hours}" + (f":{rest:02}" if rest else "") if minutes else "")
+
+
 def lasting_words(seconds: float) -> str:
     """A duration in words.
 
@@ -43,12 +66,15 @@ def lasting_words(seconds: float) -> str:
 def clock_words(utc: str, tz: str | None = None) -> str:
     """A stored time in a zone (None: this machine's): the time alone on the day that it is there now, else with its date.
 
+    The zone is named, but this machine's own.
+
     Example:
         >>> clock_words("2026-01-05T06:00:00+00:00", "Europe/Berlin")
-        'Mon 2026-01-05 07:00'
+        'Mon 2026-01-05 07:00 Europe/Berlin'
     """
     from zoneinfo import ZoneInfo
 
     at = datetime.fromisoformat(utc)
     local, now = (one.astimezone(None if tz is None else ZoneInfo(tz)) for one in (at, datetime.now(UTC)))
-    return local.strftime("%H:%M" if local.date() == now.date() else "%a %Y-%m-%d %H:%M")
+    words = local.strftime("%H:%M" if local.date() == now.date() else "%a %Y-%m-%d %H:%M")
+    return words if tz is None else f"{words} {tz}"

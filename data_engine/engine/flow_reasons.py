@@ -127,7 +127,7 @@ class NotLookedAt(Fact):
     """The engine has not come to it yet."""
 
     kind: ClassVar = "not_looked_at"
-    sentence: ClassVar = "about to be looked at"
+    sentence: ClassVar = "not looked at yet"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -174,7 +174,7 @@ class Overlong(Fact):
 
     @property
     def text(self) -> str:
-        return f"runs since {clock_words(self.since_utc, self.tz)}, longer than the {duration_words(self.within_s)} it is given"
+        return f"runs since {clock_words(self.since_utc, self.tz)}, longer than the {duration_words(self.within_s)} that it may take"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -74,6 +74,7 @@ class OfflineFacts:
                     is_enabled=switches.get(known.entry.name, True),
                     held=len(held.get(known.entry.name, ())),
                     expected=self._expected(known, active),
+                    timezone=None if error is not None else home.settings().timezone,
                 )
                 for known in flows
             ],

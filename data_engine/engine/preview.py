@@ -28,7 +28,7 @@ from data_engine.engine.scratch import Scratch
 from data_engine.engine.scratch_folders import scratch_of
 from data_engine.engine.shown_result import bound_display
 from data_engine.engine.stale import stale_helpers
-from data_engine.errors import FlowValidationError, GroupBusyError, PreviewInterruptedError
+from data_engine.errors import FlowValidationError, GroupBusyError, ShortInterrupt
 from data_engine.flow.control import StepControl
 from data_engine.flow.flow import Flow
 from data_engine.flow.suggestions import meant
@@ -95,7 +95,7 @@ def preview(
         _tell_all_outside(flow, runner)
         if isinstance(raised, KeyboardInterrupt):
             step = f" in step {control.label!r}" if control.label else ""
-            raise PreviewInterruptedError(f"the preview of {flow.name or 'the flow'} was interrupted{step}") from None
+            raise ShortInterrupt(f"the preview of {flow.name or 'the flow'} was interrupted{step}") from None
         if error is raised:
             raise
         raise error from raised.__cause__

@@ -11,7 +11,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from datetime import datetime
 from typing import Any, ClassVar, TypeAlias, get_args
 
-from data_engine.engine.fact import Fact, time_words
+from data_engine.engine.fact import Fact, time_words, zoned_words
 from data_engine.engine.flow_reasons import OfFlow, Other
 from data_engine.record import Record
 
@@ -52,7 +52,7 @@ class Freed(Fact):
 
     @property
     def text(self) -> str:
-        return f"due: tried again, its last run was {self.status}"
+        return f"due: tried again; its last run: {self.status}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,9 +87,9 @@ class Slot(Fact):
         skipped = (
             ""
             if self.skipped_before_utc is None
-            else f"; slots before {time_words(self.skipped_before_utc)} are skipped"
+            else f"; slots before {zoned_words(self.skipped_before_utc)} are skipped"
         )
-        return f"due: the slot of {time_words(self.slot_utc)}{missed}{skipped}"
+        return f"due: the slot of {zoned_words(self.slot_utc)}{missed}{skipped}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -110,7 +110,7 @@ class Asked(Fact):
     """Somebody asked for it."""
 
     kind: ClassVar = "asked"
-    sentence: ClassVar = "due: somebody started it by hand"
+    sentence: ClassVar = "due: started by hand"
 
 
 # -- not due ------------------------------------------------------------------------------------------------------
@@ -185,7 +185,7 @@ class Locked(Fact):
 
     Example:
         >>> Locked("Microsoft Excel (process 7)").text
-        'open in Microsoft Excel (process 7), which lets nobody read it; looked at again until it is free'
+        'open in Microsoft Excel (process 7), which does not let others read it; it is tried until it is free'
     """
 
     kind: ClassVar = "locked"
@@ -194,7 +194,7 @@ class Locked(Fact):
 
     @property
     def text(self) -> str:
-        return f"open in {self.by}, which lets nobody read it; looked at again until it is free"
+        return f"open in {self.by}, which does not let others read it; it is tried until it is free"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -219,7 +219,7 @@ class Held(Fact):
     @property
     def text(self) -> str:
         because = f": {self.error}" if self.error else ""
-        return f"held since {time_words(self.since_utc)}, {self.status}{because}"
+        return f"held since {time_words(self.since_utc)}, {self.status}{because}; it runs again when it changes or is retried"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -235,7 +235,7 @@ class HeldSlot(Fact):
     @property
     def text(self) -> str:
         because = f": {self.cause}" if self.cause else ""
-        return f"the slot of {time_words(self.slot_utc)} is held since {time_words(self.since_utc)}, abandoned twice{because}"
+        return f"the slot of {zoned_words(self.slot_utc)} is held since {time_words(self.since_utc)}, abandoned twice{because}; a retry runs it again"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -303,7 +303,7 @@ class MayBeOutput(Fact):
     """A run of the flow was under way when the file was first seen, and may have written it."""
 
     kind: ClassVar = "may_be_output"
-    sentence: ClassVar = "first seen while the flow ran: judged when that run has told what it wrote"
+    sentence: ClassVar = "first seen while the flow ran, which may have written it: decided when that run has ended"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -324,7 +324,7 @@ class NotYet(Fact):
 
     @property
     def text(self) -> str:
-        return "no slot is left" if self.next_utc is None else f"next at {time_words(self.next_utc)}"
+        return "no further run is scheduled" if self.next_utc is None else f"next at {zoned_words(self.next_utc)}"
 
     def left_s(self, now_s: float) -> float:
         """Seconds until then; none without a next one."""
@@ -426,7 +426,15 @@ class WaitingForShare(Fact):
     )
 
 
-Waiting: TypeAlias = WaitingForGroup | WaitingForWorker | WaitingForShare
+@dataclass(frozen=True, slots=True, eq=False)
+class WaitingForOwnRun(Fact):
+    """As many runs of the flow as its `max_parallel` allows are under way."""
+
+    kind: ClassVar = "waiting_for_own_run"
+    sentence: ClassVar = "waiting for a run of this flow to end: no more of it may run at once (max_parallel)"
+
+
+Waiting: TypeAlias = WaitingForGroup | WaitingForWorker | WaitingForShare | WaitingForOwnRun
 WhyDue: TypeAlias = New | Changed | Interrupted | Freed | Retried | Slot | Tick | Asked
 WhyNot: TypeAlias = (
     Done
@@ -452,6 +460,7 @@ WhyNot: TypeAlias = (
     | WaitingForGroup
     | WaitingForWorker
     | WaitingForShare
+    | WaitingForOwnRun
     | HeldSlot
 )
 Reason: TypeAlias = WhyDue | WhyNot | OfFlow

@@ -239,6 +239,8 @@ class _Run:
 
     def _finish(self, status: str, why: Cause | None, error: str | None) -> None:
         elapsed_s = time.perf_counter() - self.started_s
+        for said in () if self.recording is None else self.recording.files.doubts:
+            self._log("WARNING", said)
         is_due_again = why is not None and why.kind == "target_changed"
         spent = None if self.recording is None else self.recording.spent()
         settles = () if is_due_again else self.settles

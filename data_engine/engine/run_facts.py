@@ -10,12 +10,12 @@ from data_engine.model import Run, RunFile, RunTrigger, StepRun
 
 _FEW = 5
 _TRIGGERS = {
-    "slot": "its schedule",
-    "file": "a file",
+    "slot": "by its schedule",
+    "file": "by a file",
     "hand": "by hand",
-    "retry": "tried again",
-    "backfill": "a backfill",
-    "flow": "another flow",
+    "retry": "by a retry",
+    "backfill": "by a backfill",
+    "flow": "by another flow",
 }
 
 
@@ -27,7 +27,7 @@ def facts_of(run: Run) -> list[tuple[str, str]]:
         ...           by="anna@ANNA-PC", params={"month": "2013-01-01"}, peak_memory_bytes=52_428_800, cpu_s=1.5)
         >>> for label, words in facts_of(run):
         ...     print(f"{label}: {words}")
-        Began by: its schedule (2026-01-01T06:00:00+00:00)
+        Started: by its schedule (2026-01-01T06:00:00+00:00)
         For: anna@ANNA-PC
         Params: month=2013-01-01
         Used: 50.0 MiB of memory, 1.5 s of CPU
@@ -39,7 +39,7 @@ def facts_of(run: Run) -> list[tuple[str, str]]:
         f"{run.cpu_s:.3g} s of CPU" if run.cpu_s is not None else "",
     ]
     rows = [
-        ("Began by", trigger_words(run.trigger)),
+        ("Started", trigger_words(run.trigger)),
         ("For", run.by or ""),
         ("Params", params_words(run)),
         ("Code", ", ".join(filter(None, code))),

@@ -15,14 +15,14 @@ from typing import Any, ClassVar, Literal, TypeAlias
 from data_engine.engine.flow_reasons import Broken, Expected, Late, Looks, NotDeployed, Overlong
 from data_engine.engine.machine_facts import DaemonFacts, EngineFacts, ServiceFacts
 from data_engine.engine.reasons import ByHand, OwnedElsewhere, Reason, Unreachable, Waiting, read_reason
-from data_engine.engine.wording import in_the_way
+from data_engine.engine.wording import STATE_WORDS, in_the_way
 from data_engine.errors import FlowValidationError
 from data_engine.lease.status import LeaseStatus, shown_machine
 from data_engine.ledger import backfills, requests
 from data_engine.ledger.ledger import Ledger
 from data_engine.message import Undelivered
 from data_engine.model import Backfill, Run, utc_text
-from data_engine.notebook.catalog import CatalogEntry
+from data_engine.notebook.catalog import CatalogEntry, trigger_here
 from data_engine.notebook.standing import AS_DEPLOYED, Standing
 from data_engine.record import Record
 from data_engine.scheduler.plan import why_blocked
@@ -33,6 +33,7 @@ _MOST_REQUESTS = 10
 
 State: TypeAlias = Literal[
     "running",
+    "stopping",
     "broken",
     "not_deployed",
     "manual",
@@ -47,9 +48,9 @@ State: TypeAlias = Literal[
     "schedule_ready",
     "being_read",
 ]
-"""What a flow does; as words for people with spaces. Of one that runs by itself: "failing" holds files that failed, or its last
-slot did; "unreachable" cannot read its source; "edit_broken" runs as deployed, and its module is broken now, "module_gone" so, and it is
-there no more. "poll_ready" and "schedule_ready" would run by themselves, and the whole
+"""What a flow does; the words for people are in `STATE_WORDS`. "stopping" has runs that were all asked to end. Of one that runs by
+itself: "failing" holds files that failed, or its last slot did; "unreachable" cannot read its source; "edit_broken" runs as deployed,
+and its module is broken now, "module_gone" so, and it is there no more. "poll_ready" and "schedule_ready" would run by themselves, and the whole
 of them is kept from it; "being_read" is a flow of which only the file is known yet."""
 
 
@@ -74,7 +75,7 @@ class Problem(Record):
 class ActiveRun(Record):
     """A run under way on this machine. `pid` is the process that answers for it: this daemon's where `in_daemon`, else a
     kernel's or a command line's, which alone can stop it. `step` began at `step_started_at_utc`, and is `done` of `total`
-    far where it says so. `worker` is the cluster's worker that it is on."""
+    far where it says so. `worker` is the cluster's worker that it is on. It is `stopping` when this daemon has asked it to end."""
 
     run_id: str
     flow: str
@@ -88,6 +89,43 @@ class ActiveRun(Record):
     done: int | None = None
     total: int | None = None
     worker: str | None = None
+    stopping: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WaitingRuns(Record):
+    """Runs of one flow that wait in this daemon for the same thing: `count` of them, the next for `source`, and `why`; None
+    where it is about to begin.
+
+    Example:
+        >>> WaitingRuns("claims", "Claims", 3, "/in/monday.csv", ByHand()).text
+        'claims: 3 runs wait, the next for monday.csv: runs by hand only'
+    """
+
+    computed: ClassVar = ("text",)
+
+    flow: str
+    group: str
+    count: int
+    source: str | None = None
+    why: Reason | None = field(default=None, metadata={"of": read_reason})
+
+    @property
+    def reason(self) -> str:
+        """What it waits for, in words."""
+        return "about to begin" if self.why is None else self.why.text
+
+    @property
+    def text(self) -> str:
+        """One line for people."""
+        runs = "1 run waits" if self.count == 1 else f"{self.count:,} runs wait"
+        name = "" if self.source is None else f"{'' if self.count == 1 else ', the next'} for {self.source_name}"
+        return f"{self.flow}: {runs}{name}: {self.reason}"
+
+    @property
+    def source_name(self) -> str:
+        """The last part of the next one's source; "" without one."""
+        return (self.source or "").replace("\\", "/").rstrip("/").rpartition("/")[2]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -147,7 +185,7 @@ class FlowStatus(Record):
     @property
     def state(self) -> str:
         """What the flow does, in words."""
-        return self.state_kind.replace("_", " ")
+        return STATE_WORDS.get(self.state_kind) or self.state_kind.replace("_", " ")
 
     @property
     def reason(self) -> str | None:
@@ -184,6 +222,7 @@ class Status(Shown, Record):
     warnings: tuple[str, ...] = ()
     flows: tuple[FlowStatus, ...] = field(default=(), metadata={"of": FlowStatus.read})
     active_runs: tuple[ActiveRun, ...] = field(default=(), metadata={"of": ActiveRun.read})
+    waiting_runs: tuple[WaitingRuns, ...] = field(default=(), metadata={"of": WaitingRuns.read})
     requests: tuple[RequestStatus, ...] = field(default=(), metadata={"of": RequestStatus.read})
     backfills: tuple[Backfill, ...] = field(default=(), metadata={"of": Backfill.read})
     service: ServiceFacts = field(default_factory=ServiceFacts, metadata={"of": ServiceFacts.read})
@@ -204,7 +243,7 @@ class FlowFacts:
     `standing` tells how the module stands to what is deployed; `held` counts its files that are held; `why` is what planning
     said last of the flow as a whole; `waiting` is why work of it that could start does not. Of a flow that is not `is_read`
     only the file is known. `cadence` is how often its folder is looked through, where that is rarer than its interval says.
-    `expected` is how it stands to what is expected of it.
+    `expected` is how it stands to what is expected of it. `timezone` is that of the workspace's settings.
     """
 
     entry: CatalogEntry
@@ -218,6 +257,7 @@ class FlowFacts:
     is_read: bool = True
     cadence: Looks | None = None
     expected: Expected | Late | Overlong | None = None
+    timezone: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +269,7 @@ class WorkspaceFacts:
     workspace_root: str
     flows: Sequence[FlowFacts]
     active: Sequence[ActiveRun] = ()
+    waiting: Sequence[WaitingRuns] = ()
     daemon: DaemonFacts = field(default_factory=DaemonFacts)
     engine: EngineFacts = field(default_factory=EngineFacts)
     lease: LeaseStatus = field(default_factory=lambda: LeaseStatus("available"))
@@ -277,13 +318,15 @@ class StatusWriter:
         return _status(known, ()).as_dict() | {"flows": [flow for _, flow in self._written.values()]}
 
 
-_Surrounded: TypeAlias = tuple["FlowFacts", bool, bool, "OwnedElsewhere | None"]
+_Surrounded: TypeAlias = tuple["FlowFacts", bool, bool, "OwnedElsewhere | None", bool]
 
 
 def _flows_with_surroundings(known: WorkspaceFacts) -> Iterator[_Surrounded]:
-    """What the status of each flow is made of: its own facts, and whether it runs, the engine is on, and who else owns."""
-    running = {run.flow for run in known.active}
-    return ((flow, flow.entry.name in running, known.engine.on, known.elsewhere) for flow in known.flows)
+    """What the status of each flow is made of: its own facts, whether it runs, the engine is on, who else owns, and whether it ends."""
+    running, going_on = {run.flow for run in known.active}, {run.flow for run in known.active if not run.stopping}
+    for flow in known.flows:
+        name = flow.entry.name
+        yield flow, name in running, known.engine.on, known.elsewhere, name in running - going_on
 
 
 def _status(known: WorkspaceFacts, flows: tuple[FlowStatus, ...]) -> Status:
@@ -297,6 +340,7 @@ def _status(known: WorkspaceFacts, flows: tuple[FlowStatus, ...]) -> Status:
         tuple(known.warnings),
         flows,
         tuple(known.active),
+        tuple(known.waiting),
         tuple(known.requests),
         tuple(known.backfills),
         known.service,
@@ -305,10 +349,14 @@ def _status(known: WorkspaceFacts, flows: tuple[FlowStatus, ...]) -> Status:
 
 
 def flow_status(
-    known: FlowFacts, is_running: bool, is_engine_on: bool, elsewhere: OwnedElsewhere | None = None
+    known: FlowFacts,
+    is_running: bool,
+    is_engine_on: bool,
+    elsewhere: OwnedElsewhere | None = None,
+    is_stopping: bool = False,
 ) -> FlowStatus:
-    """One flow."""
-    entry = known.entry
+    """One flow; when it `is_stopping`, all its runs were asked to end."""
+    entry, trigger = known.entry, trigger_here(known.entry, known.timezone)
     blocked = None
     if entry.flow is not None:
         switches = {entry.name: known.is_enabled}
@@ -322,9 +370,9 @@ def flow_status(
         entry.group,
         entry.title,
         entry.mode,
-        entry.trigger if known.cadence is None else f"{entry.trigger}; {known.cadence.text}",
+        trigger if known.cadence is None else f"{trigger}; {known.cadence.text}",
         known.is_enabled,
-        "running" if is_running else _state(known, blocked),
+        ("stopping" if is_stopping else "running") if is_running else _state(known, blocked),
         why,
         known.standing,
         known.held,

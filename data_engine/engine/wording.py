@@ -2,34 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from data_engine.engine.reasons import ByHand, EngineOff, NotYet, Reason
 from data_engine.message import Undelivered
 from data_engine.model import Run
 from data_engine.typed import typed
 
-GOES_ON = "the daemon is not running; its engine goes on with the next daemon"
+GOES_ON = "the daemon is not running; the engine is on again as soon as a daemon starts"
 """What is said where the last daemon died with its engine on: the next one turns it on by itself."""
 
 
+STATE_WORDS: Mapping[str, str] = {
+    "poll_ready": "idle",
+    "schedule_ready": "idle",
+    "edit_broken": "edit has errors",
+}
+"""What people read for the kind of a flow's state, where it is not the kind itself with spaces."""
+
+
 def held_words(flow: str, count: int, beside: str | None = None) -> str | None:
-    """That so many files of a flow are held, and how they run again; None for none. `beside` is the kind of reason told of
-    the flow.
+    """That so many files of a flow are held, why, and how they run again; None for none. `beside` is the kind of reason told
+    of the flow.
 
     Example:
         >>> held_words("claims", 1)
-        '1 file is held: it runs again when it changes, or with `data-engine retry claims`'
-        >>> held_words("claims", 2, "engine_off"), held_words("claims", 0)
-        ('2 files are held, and tried again when the engine is started', None)
+        '1 file is held (its last run failed or was stopped): it runs again when it changes, or with `data-engine retry claims`'
+        >>> held_words("claims", 2, "engine_off")
+        '2 files are held (their last run failed or was stopped): starting the engine tries them again'
+        >>> held_words("claims", 0)
     """
     if not count:
         return None
-    held = "1 file is held" if count == 1 else f"{count:,} files are held"
+    whose = "1 file is held (its" if count == 1 else f"{count:,} files are held (their"
+    held = f"{whose} last run failed or was stopped)"
     if beside is None:
         again = "it runs again when it changes" if count == 1 else "they run again when they change"
         return f"{held}: {again}, or with `{typed('retry', flow)}`"
-    return f"{held}, and tried again when the engine is started" if beside == EngineOff.kind else held
+    return (
+        f"{held}: starting the engine tries {'it' if count == 1 else 'them'} again"
+        if beside == EngineOff.kind
+        else held
+    )
 
 
 def freed_words(count: int) -> str:
@@ -37,11 +51,11 @@ def freed_words(count: int) -> str:
 
     Example:
         >>> freed_words(2), freed_words(0)
-        ('What was held is due again (2).', 'Nothing was held; `data-engine explain` says why something does not run.')
+        ('2 held sources run again.', 'Nothing is held; `data-engine explain FLOW` says why it does not run.')
     """
     if not count:
-        return "Nothing was held; `data-engine explain` says why something does not run."
-    return f"What was held is due again ({count:,})."
+        return "Nothing is held; `data-engine explain FLOW` says why it does not run."
+    return "1 held source runs again." if count == 1 else f"{count:,} held sources run again."
 
 
 def undelivered_words(one: Undelivered, at: Callable[[str | None], str]) -> str:

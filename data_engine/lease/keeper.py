@@ -70,7 +70,7 @@ class Keeper(KeeperWork):
         return self._thread.ask(lambda: self._request(kind))
 
     def withdraw(self) -> Future[None]:
-        """Ask no longer."""
+        """Take the request back."""
         return self._thread.ask(self._withdraw)
 
     def release(self, *, to_requester: bool = False) -> Future[None]:

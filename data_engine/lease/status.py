@@ -11,9 +11,7 @@ from data_engine.lease.view import View
 from data_engine.record import Record
 
 _REPAIR = "data-engine lease repair"
-NOBODY_WATCHES = (
-    "when this machine falls silent nobody is told; `data-engine service install` on another one that has the secrets"
-)
+NOBODY_WATCHES = "nobody is told when this machine falls silent; run `data-engine service install` on another one that has the secrets"
 _MOST_WATCHERS_NAMED = 3
 Word = Literal["available", "mine", "owned", "control_requested", "takeover_available", "unreachable", "damaged"]
 
@@ -185,10 +183,10 @@ def _fix_of(damage: Damage, view: View) -> str:
     if damage.kind == "newer":
         return "update Data Engine on this machine"
     if damage.kind == "foreign":
-        return f"take {damage.file} in .workspace_state away, then {_REPAIR}"
+        return f"remove {damage.file} from .workspace_state, then {_REPAIR}"
     owner = "" if view.top is None or not view.top.is_owned else view.top.by.shown
     if damage.kind == "heartbeat":
-        return f"{owner} writes it anew within a heartbeat; if it does not, look there what keeps it"
+        return f"{owner} writes it again within a heartbeat; if it does not, look on that machine for the reason"
     return f"on {owner}: {_REPAIR}" if owner and view.state in ("owned", "reserved") else _REPAIR
 
 
@@ -277,7 +275,7 @@ def lease_lines(lease: Mapping[str, Any]) -> list[str]:
     lines = (
         lease["words"],
         f"noticed by {damage['noticed_by']}, since {damage['since_utc']}" if damage else "",
-        f"what helps: {damage['fix']}" if damage else "",
+        f"fix: {damage['fix']}" if damage else "",
         "" if is_on is None else f"its engine is {'on' if is_on else 'off'}",
         "nothing new starts until its heartbeat can be written" if lease.get("lapsed") else "",
         "it is given up when the running work has ended" if lease.get("releasing") else "",

@@ -320,6 +320,19 @@ def trigger_text(flow: Flow) -> str:
     return schedule_words(trigger) if isinstance(trigger, Schedule) else "-"
 
 
+def trigger_here(entry: CatalogEntry, timezone: str | None) -> str:
+    """When the flow runs, in a workspace whose settings name this zone: of a schedule by the clock always with one that is named.
+
+    Example:
+        >>> flow = Flow("A", "nightly").watch(mode="schedule", time="06:30")
+        >>> trigger_here(describe(flow, Path("nightly.ipynb")), "Europe/Berlin")
+        'every day at 06:30, Europe/Berlin'
+    """
+    trigger = None if entry.flow is None else entry.flow.trigger
+    is_in_it = timezone and isinstance(trigger, Schedule) and trigger.cron_lines and trigger.tz is None
+    return f"{entry.trigger}, {timezone}" if is_in_it else entry.trigger
+
+
 def _is_flow_file(modules: FlowModules, path: Path) -> bool:
     try:
         return _is_flow_content(modules, path, path.read_bytes())

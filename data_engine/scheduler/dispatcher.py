@@ -9,16 +9,23 @@ import time
 import uuid
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, TypeVar
 
 from data_engine.cause import Cause
 from data_engine.engine.flow_reasons import Trouble
 from data_engine.engine.local_workspace import LocalWorkspace
-from data_engine.engine.reasons import GroupRun, Reason, Waiting, WaitingForGroup, WaitingForShare, WaitingForWorker
+from data_engine.engine.reasons import (
+    GroupRun,
+    Reason,
+    Waiting,
+    WaitingForGroup,
+    WaitingForOwnRun,
+    WaitingForShare,
+    WaitingForWorker,
+)
 from data_engine.engine.recording import params_text
-from data_engine.engine.status import ActiveRun, active_runs
+from data_engine.engine.status import ActiveRun, WaitingRuns, active_runs
 from data_engine.errors import FlowValidationError, LedgerError, error_of
 from data_engine.locks import GroupLock
 from data_engine.model import (
@@ -36,41 +43,13 @@ from data_engine.scheduler.plan import PlannedFlow
 from data_engine.scheduler.run_queue import HandOut, Item, RunQueue, Turn, Work, came_by_itself
 from data_engine.scheduler.surroundings import Alerts, Backfills, NoAlerts, NoBackfills, ReadyFlow, Surroundings
 from data_engine.scheduler.trigger_set import TriggerSet
+from data_engine.scheduler.under_way import Active, HandedOut
 
 log = logging.getLogger(__name__)
 
 _E = TypeVar("_E", bound=Executor)
 _GROUP_RETRY_S = 0.2
 _TROUBLE_PAUSE_S = 1.0
-
-
-@dataclass(slots=True)
-class Active:
-    """A run under way, as `status` shows it."""
-
-    run_id: str
-    flow: str
-    group: str
-    source: str | None
-    started_at_s: float
-    step: str | None = None
-    step_at_s: float | None = None
-    done: int | None = None
-    total: int | None = None
-
-
-@dataclass(slots=True)
-class _HandedOut:
-    """A job that the executor has."""
-
-    works: list[Work]
-    content: str | None
-    started_s: float
-    pass_number: int
-    began: set[str] = field(default_factory=set)
-    ended: set[str] = field(default_factory=set)
-    stopped: Cause | None = None
-    """Why what it has not begun is not to run any more."""
 
 
 class Dispatcher(Generic[_E]):
@@ -95,7 +74,7 @@ class Dispatcher(Generic[_E]):
         self._home, self._ledger = home, None if home is None else home.ledger()
         self._around, self._triggers, self._loop = around, triggers, loop
         self._queue = RunQueue()
-        self._jobs: dict[str, _HandedOut] = {}
+        self._jobs: dict[str, HandedOut] = {}
         self._locks: dict[str, GroupLock] = {}
         self._retry: asyncio.TimerHandle | None = None
         self._pause: asyncio.TimerHandle | None = None
@@ -160,7 +139,33 @@ class Dispatcher(Generic[_E]):
             return WaitingForGroup(work.group, tuple(runs))
         if not self.executor.free():
             return WaitingForWorker()
-        return WaitingForGroup(work.group) if is_held_elsewhere else None
+        if is_held_elsewhere:
+            return WaitingForGroup(work.group)
+        return WaitingForOwnRun() if any(run.flow == flow for run in self.active.values()) else None
+
+    def waiting(self, others: Sequence[ActiveRun]) -> list[WaitingRuns]:
+        """What waits of each flow, what was handed to a worker ahead of its turn too, and why; `others` are runs of other processes."""
+        ahead: dict[str, list[Work]] = {}
+        for job in self._jobs.values():
+            if works := job.not_begun():
+                ahead.setdefault(works[0].flow, []).extend(works)
+        counts = self._queue.counts()
+        found = []
+        for flow in sorted({*ahead, *counts}):
+            works = ahead.get(flow, [])
+            work = works[0] if works else self._queue.first(flow)
+            assert work is not None
+            is_running = any(run.flow == flow for run in self.active.values())
+            why = self.why_waiting(flow, others) or (WaitingForOwnRun() if works and is_running else None)
+            count = len(works) + counts.get(flow, 0)
+            found.append(WaitingRuns(flow, work.group, count, work.item.source.text, why))
+        return found
+
+    def note_stop(self, run_id: str) -> None:
+        """The run was asked to end: it is shown so from now on."""
+        if (run := self.active.get(run_id)) is not None:
+            run.is_stopping = True
+            self._around.tell()
 
     def groups_held_elsewhere(self) -> dict[str, str]:
         """The groups that another process has while something of them waits here, with a flow of each."""
@@ -196,6 +201,8 @@ class Dispatcher(Generic[_E]):
         for work in self.drop():
             self._never_run(work, why)
         self.executor.wind_down(stop_for=why if stop else None)
+        for run_id in list(self.active) if stop else ():
+            self.note_stop(run_id)
 
     def stop_flow(self, flow: str, why: Cause) -> list[str]:
         """End the flow's runs at their next step or item, and begin none that waits; the ids of those that are known to have begun."""
@@ -205,7 +212,10 @@ class Dispatcher(Generic[_E]):
             if job.works[0].flow == flow:
                 job.stopped = why
                 self.executor.leave(job_id, stop_for=why)
-        return [run_id for run_id, run in self.active.items() if run.flow == flow]
+        running = [run_id for run_id, run in self.active.items() if run.flow == flow]
+        for run_id in running:
+            self.note_stop(run_id)
+        return running
 
     # -- handing out -----------------------------------------------------------------------------------------------
 
@@ -296,7 +306,7 @@ class Dispatcher(Generic[_E]):
         content = None if ready is None or ready.content is None else str(ready.content)
         deployment = None if ready is None else ready.deployment
         limit_s = None if self._home is None else self._home.settings().limits.run_timeout_s
-        self._jobs[job_id] = _HandedOut(works, content, self._loop.time(), handed.pass_number)
+        self._jobs[job_id] = HandedOut(works, content, self._loop.time(), handed.pass_number)
         self._triggers.handed_out(flow, [work.item.run_id for work in works])
         self.executor.submit(
             Job(
@@ -371,9 +381,11 @@ class Dispatcher(Generic[_E]):
         running = self._jobs.get(job.job_id)
         for event in events:
             if isinstance(event, RunStarted):
-                self.active[event.run_id] = Active(event.run_id, event.flow, event.group, event.source, event.at_s)
+                run = Active(event.run_id, event.flow, event.group, event.source, event.at_s)
+                self.active[event.run_id] = run
                 if running is not None:
                     running.began.add(event.run_id)
+                    run.is_stopping = running.stopped is not None
             elif isinstance(event, RunFinished):
                 self.active.pop(event.run_id, None)
                 if running is not None:

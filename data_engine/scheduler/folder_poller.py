@@ -27,6 +27,7 @@ from data_engine.engine.reasons import (
     MayBeOutput,
     NeedsHash,
     NotThere,
+    Reason,
     RetryLater,
     Running,
     Settling,
@@ -109,6 +110,7 @@ class FolderPoller:
         self._handed: dict[SourceKey, Due] = {}
         self._handed_names: dict[SourceKey, str] = {}
         self._held: set[SourceKey] = set()
+        self._paused: dict[SourceKey, RetryLater] = {}
         self._events = FolderEvents(events, self.root, self.hint)
         self._scans = FolderScans(
             self._scanner,
@@ -167,6 +169,12 @@ class FolderPoller:
     def held(self) -> int:
         """How many files were held when they were last judged."""
         return len(self._held)
+
+    @property
+    def retries_to_come(self) -> list[tuple[str, RetryLater]]:
+        """The files that `[retry]` tries again later, each with when and why, as they were last judged; the soonest first."""
+        found = [(str(self._scanner.path(key.path)), why) for key, why in list(self._paused.items())]
+        return sorted(found, key=lambda one: one[1].at_utc)
 
     # -- the one thread --------------------------------------------------------------------------------------------
 
@@ -284,12 +292,12 @@ class FolderPoller:
         now_s = self._clock()
         for name in found.gone:
             self._open.pop(name, None)
-            self._held.discard(self._names.key(name))
+            self._note_why(self._names.key(name), None)
         for name, signature in found.seen.items():
             key = self._names.key(name)
             if self._memory.is_good(key, signature):
                 self._open.pop(name, None)
-                self._held.discard(key)
+                self._note_why(key, None)
                 continue
             known = self._open.get(name)
             if (known is None or known.signature[:2] != signature[:2]) and not self._is_handed(name):
@@ -339,8 +347,15 @@ class FolderPoller:
             verdict = self._judge_as(name, self._open[name]._replace(signature=signature))
         if isinstance(verdict, NotDue) and not isinstance(verdict.why, _WAITS):
             del self._open[name]
-        (self._held.add if isinstance(verdict.why, Held) else self._held.discard)(self._names.key(name))
+        self._note_why(self._names.key(name), verdict.why)
         return verdict
+
+    def _note_why(self, key: SourceKey, why: Reason | None) -> None:
+        (self._held.add if isinstance(why, Held) else self._held.discard)(key)
+        if isinstance(why, RetryLater):
+            self._paused[key] = why
+        else:
+            self._paused.pop(key, None)
 
     def _judge_as(self, name: str, seen_file: SeenFile) -> Verdict:
         self._open[name] = seen_file
@@ -408,7 +423,7 @@ class FolderPoller:
     def _lose(self, name: str) -> None:
         """It cannot be read. The next scan that sees it takes it for new, and may come soon."""
         self._open.pop(name, None)
-        self._held.discard(self._names.key(name))
+        self._note_why(self._names.key(name), None)
         self._scanner.forget(name)
         self._pace.scan_soon(self._clock() + self._trigger.interval_seconds)
 
@@ -451,6 +466,7 @@ class FolderPoller:
         # What was handed over is judged anew; what somebody ran by hand is not.
         is_here = seen.key == self._names.key(seen.key.path) and self._scanner.signature(seen.key.path) is not None
         (self._held.add if is_here and holds(state) else self._held.discard)(seen.key)
+        self._paused.pop(seen.key, None)
 
     def _is_written(self, path: str, run_id: str) -> bool:
         """Whether the run wrote the file it returned: steps also return the very source they were given."""
@@ -504,7 +520,7 @@ class FolderPoller:
         now_s = self._clock()
         for name, signature in self._scanner.files():
             if self._memory.is_good(self._names.key(name), signature):
-                self._held.discard(self._names.key(name))
+                self._note_why(self._names.key(name), None)
             elif name not in self._open and not self._is_handed(name):
                 self._open[name] = SeenFile(signature, now_s, now_s, frozenset())
 

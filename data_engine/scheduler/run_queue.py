@@ -194,6 +194,11 @@ class RunQueue:
         lanes = self._lanes.values() if flow is None else filter(None, [self._lanes.get(flow)])
         return [work for lane in lanes for line in lane.lines for work in line.works]
 
+    def counts(self) -> dict[str, int]:
+        """How many works of each flow wait, of which any do."""
+        counted = {name: sum(len(line.works) for line in lane.lines) for name, lane in self._lanes.items()}
+        return {name: count for name, count in counted.items() if count}
+
     @property
     def has_waiting(self) -> bool:
         """Whether anything waits."""

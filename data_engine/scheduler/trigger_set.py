@@ -19,7 +19,7 @@ from data_engine.clock import boot_clock
 from data_engine.engine.candidates import Source, listed_source, startup_sources
 from data_engine.engine.flow_reasons import Looks
 from data_engine.engine.local_workspace import LocalWorkspace
-from data_engine.engine.reasons import Reason, Slot
+from data_engine.engine.reasons import Reason, RetryLater, Slot
 from data_engine.errors import FlowValidationError, LedgerError
 from data_engine.flow.flow import Flow
 from data_engine.flow.trigger import Schedule
@@ -197,6 +197,11 @@ class TriggerSet:
         if not isinstance(planner, FolderPoller) or not planner.is_slower_than_written:
             return None
         return planner.looks
+
+    def retries_to_come(self) -> dict[str, list[tuple[str, RetryLater]]]:
+        """The failed files of polled flows that `[retry]` tries again later, by flow."""
+        pollers = {name: one.planner for name, one in self._threads.items() if isinstance(one.planner, FolderPoller)}
+        return {name: found for name, poller in pollers.items() if (found := poller.retries_to_come)}
 
     def source_troubles(self) -> dict[str, str]:
         """What keeps sources from being looked at, of each polled flow in one line; "" where nothing does."""

@@ -22,12 +22,12 @@ from data_engine.errors import SettingsError, WorkspaceError
 from data_engine.files import create_exclusive, trouble_of, write_text_atomic
 from data_engine.platforms.drives import network_drive
 from data_engine.platforms.user import user_name
-from data_engine.workspace.toml import changed_toml, parse_toml, read_toml_text, unknown_key
+from data_engine.workspace.toml import changed_toml, ignored_key, parse_toml, read_toml_text, unknown_key
 
 
 @dataclass(frozen=True)
 class MachineSettings:
-    """`settings.toml` of this machine. What is not set is None; `warnings` name keys nobody reads."""
+    """`settings.toml` of this machine. What is not set is None; `warnings` name unknown keys."""
 
     collection_root: Path | None = None
     default_workspace: str | None = None
@@ -239,7 +239,9 @@ def _parsed(text: str, where: str) -> MachineSettings:
         state_root=folders.get("state_root"),
         requests=_requests(found.get("daemon", {}), where),
         warnings=tuple(
-            f"{where}: {unknown_key(key, (*_KEYS, 'daemon'))}" for key in found if key not in (*_KEYS, "daemon")
+            ignored_key(key, value, (*_KEYS, "daemon.requests"), text=text, where=where)
+            for key, value in found.items()
+            if key not in (*_KEYS, "daemon")
         ),
     )
 

@@ -26,7 +26,7 @@ from data_engine.files import write_text_atomic
 from data_engine.message import TROUBLES
 from data_engine.secret import is_secret_name
 from data_engine.workspace.layout import WorkspaceLayout, is_workspace
-from data_engine.workspace.toml import changed_toml, parse_toml, read_toml_text, unknown_key
+from data_engine.workspace.toml import changed_toml, ignored_key, parse_toml, read_toml_text, unknown_key
 
 DEFAULT_SETTINGS_TEXT = """\
 # How Data Engine treats this workspace. Every line shows its default or an example: take the "# " away to set it.
@@ -146,7 +146,7 @@ class AlertSettings:
 
 @dataclass(frozen=True)
 class WorkspaceSettings:
-    """The whole file with its defaults. `timezone` None is the machine's zone; `warnings` name keys nobody reads.
+    """The whole file with its defaults. `timezone` None is the machine's zone; `warnings` name unknown keys.
 
     Example:
         >>> WorkspaceSettings().lease
@@ -233,7 +233,7 @@ def parse_settings(text: str, *, where: str) -> WorkspaceSettings:
         daemon=DaemonSettings(**_arguments(values, "daemon")),
         preview=PreviewSettings(**_arguments(values, "preview")),
         alerts=AlertSettings(**_arguments(values, "alerts")),
-        warnings=tuple(f"{where}: {unknown_key(key, _READERS)}" for key in unknown),
+        warnings=tuple(ignored_key(key, value, _READERS, text=text, where=where) for key, value in unknown),
     )
     _check_together(settings, where)
     return settings
@@ -399,9 +399,9 @@ def _arguments(values: Mapping[str, Any], section: str) -> dict[str, Any]:
     return {name + _FIELD_UNITS.get(name, ""): value for (of, _, name), value in split if of == section}
 
 
-def _flat(document: Mapping[str, Any], where: str) -> tuple[dict[str, Any], list[str]]:
+def _flat(document: Mapping[str, Any], where: str) -> tuple[dict[str, Any], list[tuple[str, Any]]]:
     known: dict[str, Any] = {}
-    unknown: list[str] = []
+    unknown: list[tuple[str, Any]] = []
     for name, value in document.items():
         if name in _SECTIONS and not isinstance(value, dict):
             raise _wrong(value, f"{where}: {name}", f"a table: a line [{name}] and its settings below it")
@@ -410,7 +410,7 @@ def _flat(document: Mapping[str, Any], where: str) -> tuple[dict[str, Any], list
             if key in _READERS:
                 known[key] = inner
             else:
-                unknown.append(key)
+                unknown.append((key, inner))
     return known, unknown
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from data_engine.errors import SettingsError
+
+_HEADER = re.compile(r"\s*\[\s*([\w-]+)\s*\]")
+_SETTING = re.compile(r"\s*([\w-]+)\s*=")
 
 
 def read_toml_text(path: Path) -> str | None:
@@ -85,15 +89,53 @@ def changed_toml(text: str, dotted_key: str, value: str | int | None, *, where: 
 
 
 def unknown_key(key: str, known: Iterable[str]) -> str:
-    """The sentence about a key nobody reads, with the known key that looks most like it.
+    """The sentence about a key that does not exist, with the known key that looks most like it.
 
     Example:
         >>> unknown_key("deploy.quite", ["deploy.mode", "deploy.quiet"])
-        'unknown setting "deploy.quite"; the nearest known one is "deploy.quiet"'
+        'unknown setting "deploy.quite": did you mean "deploy.quiet"?'
         >>> unknown_key("heartbeat", ["timezone", "lease.heartbeat"])
-        'unknown setting "heartbeat"; the nearest known one is "lease.heartbeat"'
+        'unknown setting "heartbeat": did you mean "lease.heartbeat"?'
     """
     names = tuple(known)
     same_end = [name for name in names if name.rpartition(".")[2] == key.rpartition(".")[2]]
     nearest = difflib.get_close_matches(key, same_end or names, n=1, cutoff=0.0)[0]
-    return f'unknown setting "{key}"; the nearest known one is "{nearest}"'
+    return f'unknown setting "{key}": did you mean "{nearest}"?'
+
+
+def ignored_key(key: str, value: object, known: Iterable[str], *, text: str, where: str) -> str:
+    """The warning of a key or a section of the file `where`, which holds `text`, that nobody reads: its line, what was meant,
+    and what there is.
+
+    Example:
+        >>> keys, text = ["deploy.mode", "deploy.quiet", "retry.delay"], 'x = 1\\n[depoly]\\nmode = "ask"'
+        >>> ignored_key("depoly", {"mode": "ask"}, keys, text=text, where="a.toml")
+        'a.toml, line 2: unknown section [depoly], which is ignored: did you mean [deploy]? The sections are [deploy], [retry]'
+        >>> ignored_key("retry.dealy", "3s", keys, text='[retry]\\ndealy = "3s"', where="a.toml")
+        'a.toml, line 2: unknown setting "retry.dealy", which is ignored: did you mean "retry.delay"? [retry] takes delay'
+    """
+    names, line = tuple(known), _line_of(text, key)
+    place = where if line is None else f"{where}, line {line}"
+    section, dot, _ = key.rpartition(".")
+    if isinstance(value, dict) and not dot:
+        sections = tuple(dict.fromkeys(name.partition(".")[0] for name in names if "." in name))
+        near = difflib.get_close_matches(key, sections, n=1)
+        meant = f"did you mean [{near[0]}]? " if near else ""
+        there = ", ".join(f"[{name}]" for name in sections)
+        return f"{place}: unknown section [{key}], which is ignored: {meant}The sections are {there}"
+    what, _, meant = unknown_key(key, names).partition(": ")
+    beside = ", ".join(name.rpartition(".")[2] for name in names if name.rpartition(".")[0] == section)
+    return f"{place}: {what}, which is ignored: {meant} {f'[{section}] takes' if dot else 'Above the sections stand'} {beside}"
+
+
+def _line_of(text: str, dotted_key: str) -> int | None:
+    """The line that begins the section, or sets the key; None where it is written in a way that is not looked for."""
+    section = ""
+    for number, line in enumerate(text.splitlines(), 1):
+        if header := _HEADER.match(line):
+            section = header[1]
+            if section == dotted_key:
+                return number
+        elif (setting := _SETTING.match(line)) and ".".join(filter(None, (section, setting[1]))) == dotted_key:
+            return number
+    return None

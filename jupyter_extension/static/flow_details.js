@@ -32,7 +32,7 @@ const SECTIONS = [
 export function flowDetails(app, selected) {
   const { details } = app.state;
   const row = app.view.flows[selected];
-  if (!row) return h("div", { class: "de-detail", key: "detail" }, backButton(app), h("p", { class: "de-empty" }, `${selected} is no flow of this workspace any more.`));
+  if (!row) return h("div", { class: "de-detail", key: "detail" }, backButton(app), h("p", { class: "de-empty" }, `${selected} is not a flow of this workspace any more.`));
   const active = app.view.active.filter((one) => one.flow === selected);
   return h("div", { class: "de-detail", key: "detail", "data-flow": selected },
     backButton(app),
@@ -103,7 +103,7 @@ function lastFailure(app, details) {
 function toolbar(app, row, active) {
   const { details, ending, showParams } = app.state;
   const isRunning = active.length > 0;
-  const isEnding = isRunning && active.every((one) => ending.has(one.run_id));
+  const isEnding = isRunning && active.every((one) => one.stopping || ending.has(one.run_id));
   const path = details ? details.path : "";
   return h("div", { class: "de-toolbar", role: "toolbar", "aria-label": `Actions for ${row.title}`, key: "toolbar" },
     button(app, "run", "Run", row.buttons.run, () => run(app, row.name), { primary: !isRunning, shape: "play", pending: `run ${row.name}`, busy: "Starting…" }),
@@ -129,7 +129,7 @@ function toolbar(app, row, active) {
 function activeLine(app, active, isOneOfSeveral) {
   const elsewhere = active.in_daemon ? null : `it runs in process ${active.pid}: stop it there`;
   const share = active.total ? Math.min(100, (100 * (active.done || 0)) / active.total) : null;
-  const state = app.state.ending.has(active.run_id) ? "stopping" : active.source ? "" : "running";
+  const state = active.stopping || app.state.ending.has(active.run_id) ? "stopping" : active.source ? "" : "running";
   const text = [active.source ? nameOf(active.source) : "", state, active.step, progressText(active), active.worker ? `on ${active.worker}` : ""].filter(Boolean).join(" · ");
   return h("div", { class: "de-active", key: `active ${active.run_id}` },
     h("div", { class: "de-line" },

@@ -14,7 +14,7 @@ import { inspect } from "./sheet.js";
  * @param {FlowDetails} details
  */
 export function stepsTable(app, details) {
-  if (!details.steps.length) return h("p", { class: "de-empty" }, "No steps configured.");
+  if (!details.steps.length) return h("p", { class: "de-empty" }, "The flow has no steps.");
   const longest = Math.max(...details.steps.map((step) => step.elapsed_s || 0), 0.001);
   const active = app.view.active.find((one) => one.run_id === details.run_id);
   return h("ol", { class: "de-steps" }, details.steps.map((step, index) =>
@@ -55,7 +55,7 @@ export function deploymentPart(app, details, row) {
     h("div", { class: "de-line" }, h("span", { class: "de-grow" }, row.deployment),
       button(app, "deploy now", "Deploy", row.buttons.deploy, () => deploy(app, row), { primary: true, confirm: sharing(row) }),
       details.gate === "golden" ? button(app, "approve", "Approve and deploy", row.buttons.deploy, () => deploy(app, row, true),
-        { quiet: true, small: true, confirm: "Really, whatever its goldens say?" }) : null),
+        { quiet: true, small: true, confirm: "Really deploy, although its goldens do not hold?" }) : null),
     row.deployment_kind === "not_deployed" ? null : planPart(app, details, row),
     details.changes.length ? null : h("p", { class: "de-hint" }, row.deployment_kind === "as_deployed" ? "Production runs the notebook as it is." : ""),
     details.deployments.length ? deploymentsList(app, details, row) : null);

@@ -11,7 +11,7 @@ import { agoText, button, drawing, icon, sign, whyNot } from "./pieces.js";
 /** @type {[string, string, (row: FlowRow) => boolean][]} */
 export const FILTERS = [
   ["all", "All", () => true],
-  ["running", "Running", (row) => row.mark.kind === "running"],
+  ["running", "Running", (row) => row.mark.kind === "running" || row.mark.kind === "stopping"],
   ["failing", "Failing", (row) => row.is_failing],
   ["edited", "Edited", (row) => Boolean(row.edit)],
   ["automatic", "Auto", (row) => row.mode !== "manual"],
@@ -119,7 +119,7 @@ function flowRow(app, row, active) {
       h("span", { class: "de-row-facts" }, row.edit ? h("span", { class: "de-badge", title: row.edit }, row.deployment_kind === "gone" ? "gone" : "edited") : null,
       lastRun(row, active))),
     h("span", { class: "de-line de-second" },
-      h("span", { class: `de-state de-${stateMark(row).tone}`, title: row.held ? `${plural(row.held, "file")} failed and held` : undefined }, stateText(row)),
+      h("span", { class: `de-state de-${stateMark(row).tone}`, title: row.held ? `${plural(row.held, "file")} held: the last run failed or was stopped; Retry runs them again` : undefined }, stateText(row)),
       h("span", { class: "de-faint de-clip", tick: () => secondText(row, active) }))),
     app.isStatic ? null : h("button", {
       class: "de-icon-button de-run", "aria-label": `Run ${row.title}`, "aria-busy": pending ? "true" : undefined,
@@ -129,7 +129,7 @@ function flowRow(app, row, active) {
 }
 
 // States whose word names the mode.
-const BY_ITSELF = new Set(["polling", "poll_ready", "scheduled", "schedule_ready"]);
+const BY_ITSELF = new Set(["polling", "scheduled"]);
 
 /**
  * What a flow does, in words: one that holds files says so, whatever else it does.
@@ -158,7 +158,8 @@ export function stateMark({ held, mark }) {
  * @param {ActiveRun | undefined} active
  */
 export function secondText(row, active) {
-  if (active) return [active.source ? nameOf(active.source) : "", active.step || "", progressText(active)].filter(Boolean).join(" · ");
+  const waiting = row.waiting ? `${row.waiting.toLocaleString()} waiting` : "";
+  if (active) return [active.source ? nameOf(active.source) : "", active.step || "", progressText(active), waiting].filter(Boolean).join(" · ");
   if (row.mark.kind === "broken") return row.reason || "";
   const parts = [row.trigger === "-" ? "" : row.trigger];
   if (row.next_run_utc && row.mode === "schedule") parts.unshift(`next ${ahead(row.next_run_utc)}`);  // the rest may be cut

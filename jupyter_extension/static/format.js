@@ -36,6 +36,17 @@ export function ago(utc, nowMs = Date.now()) {
 }
 
 /**
+ * How far the clock of this page is from UTC then.
+ *
+ * @param {Date} when
+ */
+export function offset(when) {
+  const minutes = -when.getTimezoneOffset();
+  const rest = Math.abs(minutes) % 60;
+  return minutes ? `UTC${minutes < 0 ? "-" : "+"}${Math.floor(Math.abs(minutes) / 60)}${rest ? `:${String(rest).padStart(2, "0")}` : ""}` : "UTC";
+}
+
+/**
  * @param {string} utc
  * @param {number} nowMs
  */
@@ -45,7 +56,7 @@ export function ahead(utc, nowMs = Date.now()) {
   if (seconds < 60) return `in ${Math.ceil(seconds)} s`;
   if (seconds < 3600) return `in ${Math.ceil(seconds / 60)} min`;
   const when = new Date(utc);
-  const time = when.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+  const time = `${when.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hourCycle: "h23" })} ${offset(when)}`;
   const day = Math.round((new Date(when).setHours(0, 0, 0, 0) - new Date(nowMs).setHours(0, 0, 0, 0)) / 86400000);
   if (day === 0) return `at ${time}`;
   if (day === 1) return `tomorrow ${time}`;

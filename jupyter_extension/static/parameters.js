@@ -96,7 +96,7 @@ export function field(app, one) {
  */
 function control(one, value, common, change) {
   const single = !one.is_list;
-  if (one.kind === "Secret") return h("span", { id: String(common.id), class: "de-faint" }, `the secret ${one.name} of whoever runs the workspace`);
+  if (one.kind === "Secret") return h("span", { id: String(common.id), class: "de-faint" }, `the secret ${one.name} of the workspace's owner`);
   if (single && one.kind === "bool" && !one.is_optional) {
     return h("input", { ...common, class: "", type: "checkbox", checked: value === "true", onchange: (event) => change(String(event.target.checked)) });
   }
@@ -131,5 +131,5 @@ function looseForm(app, row) {
   h("div", { class: "de-line" },
     h("button", { type: "button", class: "de-button", onclick: () => app.set({ params: [...now(), { name: "", value: "" }] }) }, "Add parameter"),
     h("button", { type: "submit", class: "de-button de-primary", ...whyNot(row.buttons.run, "Run with these parameters") }, "Run with these")),
-  h("p", { class: "de-faint de-hint" }, "This flow declares no parameters: it is given these names as they are. Flow.params makes fields of them."));
+  h("p", { class: "de-faint de-hint" }, "This flow declares no parameters, so it gets these names unchecked. Flow.params gives the form its fields."));
 }

@@ -127,7 +127,7 @@ export async function copyCells(app, columns, first, count) {
   const { text, rows } = answer.result;
   const did = await toClipboard(text);
   app.say(did ? { result: `Copied ${rows.toLocaleString()} row${rows === 1 ? "" : "s"} of ${columns.length === 1 ? columns[0] : `${columns.length} columns`}.` }
-    : { error: { what: "The browser lets nothing be copied here.", fix: "open JupyterLab under https:// or on localhost" } });
+    : { error: { what: "The browser does not allow copying here.", fix: "open JupyterLab under https:// or on localhost" } });
 }
 
 /**

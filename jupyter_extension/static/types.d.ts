@@ -49,6 +49,7 @@ export interface FlowRow {
   error: ErrorParts | null;
   enabled: boolean;
   held: number;
+  waiting: number;
   is_failing: boolean;
   buttons: Record<string, WhyNot>;
   backfill: BackfillLine | null;
@@ -127,6 +128,7 @@ export interface ActiveRun {
   done: number | null;
   total: number | null;
   worker: string | null;
+  stopping: boolean;
 }
 
 export interface Notice {

@@ -144,7 +144,7 @@ def test_what_is_better_is_not_called_good() -> None:
     (told,) = played.at(6, FAILED, over=(LATE,))
 
     assert told.subject == "claims: no longer late"
-    assert "claims has other troubles still, but not this one: it was late for 6 min" in told.notices[0].headline
+    assert "claims no longer has this trouble, but still has others: it was late for 6 min" in told.notices[0].headline
 
 
 def test_what_nobody_heard_of_at_the_end_of_a_digest_is_told_later() -> None:

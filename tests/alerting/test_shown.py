@@ -51,7 +51,7 @@ def test_the_time_that_is_left_is_told() -> None:
     due = Expected(utc_text(time.time() + 12.2 * 60))
 
     assert re.fullmatch(r"due by .*\d\d:\d\d, 12 min left", due.text)
-    assert re.fullmatch(r"due by Mon 2026-01-05 07:00", Expected(SEVEN, "Europe/Berlin").text)
+    assert re.fullmatch(r"due by Mon 2026-01-05 07:00 Europe/Berlin", Expected(SEVEN, "Europe/Berlin").text)
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_what_is_late_says_what_is_in_the_way(facts: dict[str, Any], reason: str
     flow = status_of(Late(SEVEN, "Europe/Berlin"), **facts)
 
     assert flow.expected is not None
-    assert flow.expected.text == f"late since Mon 2026-01-05 07:00: {reason}"
+    assert flow.expected.text == f"late since Mon 2026-01-05 07:00 Europe/Berlin: {reason}"
     assert flow.as_dict()["expected"]["reason"] == reason
     assert FlowStatus.read(flow.as_dict()) == flow
 
@@ -78,7 +78,13 @@ def test_what_is_late_says_what_is_in_the_way(facts: dict[str, Any], reason: str
         (None, 0, FAILED, True, "it is running"),
         (None, 2, FAILED, False, "2 files are held; its last run failed in Read: KeyError: 3"),
         (NotYet(SEVEN), 0, FAILED, False, "its last run failed in Read: KeyError: 3"),
-        (Held(None, "failed", "no"), 0, None, False, "held since ?, failed: no"),
+        (
+            Held(None, "failed", "no"),
+            0,
+            None,
+            False,
+            "held since ?, failed: no; it runs again when it changes or is retried",
+        ),
         (NotYet(SEVEN), 0, replace(FAILED, status="success"), False, None),
     ],
 )
@@ -94,7 +100,7 @@ def test_a_picture_tells_it() -> None:
     late = text(flow_card(FLOW, now_s=0, live=status_of(Late(SEVEN, "Europe/Berlin"))))
 
     assert re.search(r"expected +done by 07:00 on business days \(Monday to Friday\), Europe/Berlin", plain)
-    assert "late since Mon 2026-01-05 07:00: the engine is off" in late
+    assert "late since Mon 2026-01-05 07:00 Europe/Berlin: the engine is off" in late
 
 
 def test_the_panel_tells_it_and_counts_a_late_flow_as_failing() -> None:
@@ -105,8 +111,15 @@ def test_the_panel_tells_it_and_counts_a_late_flow_as_failing() -> None:
 
     late, due = row(Late(SEVEN, "Europe/Berlin")), row(Expected(SEVEN, "Europe/Berlin"))
 
-    assert (late.is_failing, late.expected.text) == (True, "late since Mon 2026-01-05 07:00: the engine is off")
-    assert (due.is_failing, due.expected.text, due.expected.due_utc) == (False, "due by Mon 2026-01-05 07:00", SEVEN)
+    assert (late.is_failing, late.expected.text) == (
+        True,
+        "late since Mon 2026-01-05 07:00 Europe/Berlin: the engine is off",
+    )
+    assert (due.is_failing, due.expected.text, due.expected.due_utc) == (
+        False,
+        "due by Mon 2026-01-05 07:00 Europe/Berlin",
+        SEVEN,
+    )
     assert row(Overlong(SEVEN, 1800.0, "r1")).expected.kind == "overlong"
     assert row(None).expected is None
 

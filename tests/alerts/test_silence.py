@@ -49,7 +49,9 @@ def test_a_message_is_kept_for_whom_this_machine_reaches(team: WorkspaceFiles) -
     teller.tell(ALARM, ABOUT)
     teller.tell(ALARM, ABOUT)
 
-    assert kept(team) == [("silent_owner", "ops", "waiting", "EVE-PC, which owns the workspace team, is not heard of")]
+    assert kept(team) == [
+        ("silent_owner", "ops", "waiting", "EVE-PC, which owns the workspace team, has fallen silent")
+    ]
     body = outbox.body(local_workspace(team.root).ledger(), teller.id_of(ALARM), "ops")
     assert body is not None
     assert "its engine was on" in body.text

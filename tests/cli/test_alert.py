@@ -86,7 +86,7 @@ def test_the_status_tells_what_was_not_delivered_and_why(cli: Cli, ws: Workspace
     as_json = cli("--workspace", ws.root, "status", "--json")
 
     words = " ".join(answer.out.split())
-    assert "untold claims failed, told since" in words
+    assert "unsent claims failed, told since" in words
     assert "not delivered to ops: refused: 554 no such list (tried once, again at" in words
     assert "and 2 more" in words
     assert len(as_json.json["undelivered"]) == 7

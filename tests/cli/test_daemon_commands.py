@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 
 import pytest
 
 from data_engine import Workspace
-from data_engine.cli.output import local_time
+from data_engine.engine.fact import zoned_words
 from tests.cli.conftest import Cli
 from tests.support import WorkspaceFiles, until
 
@@ -20,6 +21,14 @@ PARTS = """
         return 1
     def build():
         return Flow(group="G").watch(mode="schedule", time="03:30").step(work)
+"""
+SLOW = """
+    import time
+    from data_engine import Flow
+    def wait(context):
+        time.sleep(600)
+    def build():
+        return Flow(group="S").step(wait)
 """
 POLLED = """
     from data_engine import Flow
@@ -68,6 +77,37 @@ def test_start_status_stop(daemon: Cli) -> None:
     assert daemon("stop", "--json").code == 0
 
 
+def test_what_waits_and_what_was_asked_to_end_are_told(daemon: Cli, ws: WorkspaceFiles) -> None:
+    """A second run of a flow waits for the first; one that was asked to stop says so until it does."""
+    ws.notebook("slow", SLOW)
+    workspace = Workspace(ws.root)
+    workspace.deploy("slow")
+    assert "WAITING" not in daemon("status").out
+    (run_id,) = workspace.run("slow", wait=False)
+    until(lambda: workspace.status().active_runs)
+    workspace.run("slow", wait=False)
+
+    until(lambda: workspace.status().waiting_runs)
+    said = daemon("status").out
+    assert "WAITING   RUNS   NEXT SOURCE   WHY" in said
+    assert "slow         1                 waiting for a run of this flow to end" in said
+    assert re.search(rf"^{run_id[:8]} +slow +running ", said, re.MULTILINE)
+
+    assert daemon("stop-run", run_id).code == 0
+    assert re.search(rf"^{run_id[:8]} +slow +stopping ", daemon("status").out, re.MULTILINE)
+    assert [flow.state for flow in workspace.status().flows if flow.name == "slow"] == ["stopping"]
+
+
+def test_a_failed_file_that_is_tried_again_waits(daemon: Cli, ws: WorkspaceFiles) -> None:
+    """With the time of its next try, and neither as held nor as done."""
+    ws.source("config/data_engine.toml", '[retry]\nretries = 2\ndelay = "1h"\n')
+    ws.notebook("polled", POLLED)
+    ws.source("in/bad.csv", "x")
+    Workspace(ws.root).deploy("polled")
+
+    until(lambda: re.search(r"^polled +1 +bad.csv +failed, retry 1 of 2 at ", daemon("status").out, re.MULTILINE))
+
+
 def test_the_next_run_is_shown_wherever_a_flow_is(daemon: Cli) -> None:
     """In `list`, `show`, `status` and `explain`, for people and as JSON."""
     next_utc = daemon("explain", "parts", "--json").json[0]["next_run_utc"]
@@ -78,7 +118,7 @@ def test_the_next_run_is_shown_wherever_a_flow_is(daemon: Cli) -> None:
         assert {flow["name"]: flow["next_run_utc"] for flow in flows} == {"claims": None, "parts": next_utc}
     assert daemon("show", "parts", "--json").json["next_run_utc"] == next_utc
     for command in (("status",), ("list",), ("show", "parts"), ("explain", "parts")):
-        assert local_time(next_utc) in daemon(*command).out
+        assert zoned_words(next_utc) in daemon(*command).out
     assert "next run    -" in daemon("show", "claims").out
 
 
@@ -103,7 +143,7 @@ def test_an_edit_that_is_not_deployed_is_told_wherever_a_flow_is(daemon: Cli, ws
 
 def test_a_setting_nobody_reads_is_told_once(cli: Cli, ws: WorkspaceFiles) -> None:
     """With and without a daemon; a setting that cannot be used is told too, and what needs no settings works."""
-    warning = 'unknown setting "deploy.quite"; the nearest known one is "deploy.quiet"'
+    warning = 'unknown setting "deploy.quite", which is ignored: did you mean "deploy.quiet"?'
     ws.source("config/data_engine.toml", '[deploy]\nquite = "1s"\n')
     try:
         for command in (("status",), ("list",), ("start", "--no-engine"), ("status",), ("list",)):
@@ -140,7 +180,7 @@ def test_switches_and_reasons(daemon: Cli) -> None:
 
 def test_a_retry_says_whether_anything_was_held(daemon: Cli, ws: WorkspaceFiles) -> None:
     answer = daemon("retry")
-    assert (answer.code, answer.out.startswith("Nothing was held")) == (0, True)
+    assert (answer.code, answer.out.startswith("Nothing is held")) == (0, True)
     assert daemon("retry", "--json").json["freed"] == 0
 
     ws.source("in/a.txt")
@@ -148,7 +188,7 @@ def test_a_retry_says_whether_anything_was_held(daemon: Cli, ws: WorkspaceFiles)
     daemon("deploy", "polled")
     until(lambda: any(flow["held"] for flow in daemon("status", "--json").json["flows"]))
     assert "1 file is held" in daemon("status").out
-    assert "What was held is due again (1)" in daemon("retry", "polled").out
+    assert "1 held source runs again." in daemon("retry", "polled").out
 
 
 WRONG = {

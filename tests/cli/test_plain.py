@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_engine.cli.output import _print_with_rich, table
-from data_engine.cli.plain import Table, lines_of
+from data_engine.cli.output import _print_with_rich, say, table
+from data_engine.cli.plain import Table, lines_of, ragged
 from tests.cli.conftest import REPOSITORY
 from tests.support import WorkspaceFiles
 
@@ -37,7 +37,24 @@ def test_a_table_is_laid_out_as_rich_does(made: Table) -> None:
     lines, drawn = lines_of(made, most=10_000, coloured=False), io.StringIO()
     _print_with_rich(made, "", drawn)
 
-    assert lines is None or "".join(f"{line}\n" for line in lines) == drawn.getvalue()
+    assert lines is None or "".join(f"{line}\n" for line in ragged(lines)) == drawn.getvalue()
+
+
+@pytest.mark.parametrize("error", ["it failed " * 30, "日本 " * 90])
+def test_a_table_in_a_pipe_is_as_wide_as_its_texts(capsys: pytest.CaptureFixture[str], error: str) -> None:
+    """One long error makes one long line, whole: neither the other rows nor the line below the head get longer."""
+    made = table("RUN", "FLOW", "ERROR")
+    made.add_row("3f9c", "claims", error)
+    made.add_row("77aa", "nightly", "")
+
+    say(made)
+
+    assert capsys.readouterr().out.splitlines() == [
+        "RUN    FLOW      ERROR",
+        "─" * 22,
+        f"3f9c   claims    {error.rstrip()}",
+        "77aa   nightly",
+    ]
 
 
 @pytest.mark.parametrize("letters", ["日本", "a\tb", "\x1b[31m"])

@@ -99,7 +99,7 @@ def test_steps_that_are_not_held_back_need_a_yes(cli: Cli, production: Productio
 
     assert (refused.code, made.code) == (2, 0)
     assert "uses smtplib" in refused.err
-    assert "not held back: Write: uses smtplib" in made.out
+    assert "ran for real: Write: uses smtplib" in made.out
 
 
 def test_goldens_in_a_terminal(cli: Cli, production: Production) -> None:

@@ -69,6 +69,21 @@ def test_every_state_is_a_word_in_letters_that_any_terminal_has() -> None:
     assert "#####..... 1 of 2" in shown
 
 
+def test_a_run_that_ends_and_runs_that_wait_are_told() -> None:
+    """Beside what runs now."""
+    waits = {"flow": "claims", "group": "Claims", "count": 12, "source": None, "why": {"kind": "waiting_for_own_run"}}
+    view = view_of(
+        flow("claims", "stopping"),
+        active_runs=[active("claims", stopping=True)],
+        waiting_runs=[waits],
+        engine={"on": True},
+    )
+
+    shown = screen(view, size=WIDE).splitlines()
+
+    assert any("stopping  b.csv  Read  12 waiting" in line for line in shown)
+
+
 def test_what_is_expected_of_a_flow_is_told_with_the_time_that_is_left() -> None:
     """And a flow that is late is one that somebody should look at."""
     due = {"kind": "expected", "due_utc": "2026-01-05T11:12:00+00:00", "tz": "UTC"}
@@ -108,7 +123,7 @@ def test_a_workspace_without_flows_says_so() -> None:
     """And its keys say why they do nothing."""
     view = view_of()
 
-    assert "No flow modules discovered." in screen(view)
+    assert "There are no flow modules yet." in screen(view)
     assert "run: not now, there is no flow" in screen(view, Seen(shows_keys=True))
 
 

@@ -34,8 +34,8 @@ def test_a_service_is_installed_shown_and_taken_away(ws: WorkspaceFiles, cli: Cl
     assert again.out.startswith("Installed already: ")
     shown = cli(*at, "status")
     assert shown.code == 0
-    assert shown.out.startswith("installed, and nothing of it runs\nsystemd user unit, at logon: ")
-    assert "service  installed, and nothing of it runs" in cli("--workspace", ws.root, "status").out
+    assert shown.out.startswith("installed, but its daemon does not run\nsystemd user unit, at logon: ")
+    assert "service  installed, but its daemon does not run" in cli("--workspace", ws.root, "status").out
 
     gone = cli(*at, "uninstall")
     assert gone.out == "Uninstalled: nothing starts the daemon of ws by itself any more.\n"

@@ -130,7 +130,7 @@ def test_what_is_held_is_seen_and_tried_again(
     terminal.type("t")
     terminal.wait_for("Try the held file of Claims again? a.csv.")
     terminal.type("y")
-    terminal.wait_for("What was held is due again (1).")
+    terminal.wait_for("1 held source runs again.")
 
     until(lambda: len(workspace.runs("claims")) >= 3)
 

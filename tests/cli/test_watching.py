@@ -152,7 +152,7 @@ def test_ctrl_c_waits_for_the_step_and_a_second_one_does_not(
 
     assert watch.process.wait(5) == 130
     assert [(run.status, run.cause) for run in Workspace(ws.root).runs()] == [
-        ("killed", "left at once by a second Ctrl-C")
+        ("killed", "ended at once by a second Ctrl-C")
     ]
     assert "Traceback" not in watch.out + watch.err
 

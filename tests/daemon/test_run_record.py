@@ -77,7 +77,7 @@ def test_each_way_to_begin_a_run_is_told(workspace: Workspace, capsys: pytest.Ca
 
     shown = answer(str(workspace.root), "run_details", {"run_id": asked.run_id})["result"]  # type: ignore[union-attr]
     facts = dict(shown["facts"])
-    assert (facts["Began by"], facts["Params"]) == ("by hand", "share=0.5")
+    assert (facts["Started"], facts["Params"]) == ("by hand", "share=0.5")
     assert shown["steps"][1]["rows"] == "2 → 1"
     flow = answer(str(workspace.root), "flow", {"flow": "claims"})["result"]
     assert ([one["name"] for one in flow["parameters"]], flow["last_params"]) == (["dwh", "share"], {"share": 0.5})

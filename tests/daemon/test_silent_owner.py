@@ -48,7 +48,7 @@ def messages(station: Station) -> list[tuple[str, str]]:
 @pytest.mark.parametrize(
     ("how", "words"),
     [
-        ("killed", "anna, which owns the workspace team, is not heard of"),
+        ("killed", "anna, which owns the workspace team, has fallen silent"),
         ("shut down", "nobody owns the workspace team: anna has ended"),
     ],
 )

@@ -98,7 +98,7 @@ def test_with_and_without_a_daemon_the_flows_are_told_alike(workspace: Workspace
         "first": ("manual", "as deployed"),
         "second": ("manual", "edited, not deployed: cell 1"),
         "polled": ("disabled", "as deployed"),
-        "nightly": ("schedule ready", "as deployed"),
+        "nightly": ("idle", "as deployed"),
         "never": ("broken", "not deployed"),
     }
     assert "cell 1, line 11: return 1 +" in without["flows"][4]["edit"]
@@ -251,7 +251,7 @@ def test_while_the_daemon_is_dead_its_engine_is_said_to_go_on(
     stopped = capsys.readouterr().out
 
     assert (with_daemon["engine"]["goes_on"], dead["engine"]["goes_on"], dead["engine"]["on"]) == (False, True, False)
-    words = "the daemon is not running; its engine goes on with the next daemon"
+    words = "the daemon is not running; the engine is on again as soon as a daemon starts"
     assert f"{words}: data-engine start" in " ".join(said.split())
     assert [(notice.tone, notice.text.lower()) for notice in view.notices] == [("warn", words)]
     assert view.buttons["stop_engine"] is None

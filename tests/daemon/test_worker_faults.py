@@ -35,7 +35,7 @@ if sys.platform == "win32":
 else:
     SEGFAULT = "its process died: killed by signal 11 (SIGSEGV)"
     ABORT = "its process died: killed by signal 6 (SIGABRT)"
-    KILLED = "its process died: killed by signal 9 (SIGKILL), by somebody or by the operating"
+    KILLED = "its process died: killed by signal 9 (SIGKILL), by a person, a program or the operating"
 
 
 @pytest.mark.parametrize(
@@ -556,7 +556,10 @@ def test_a_shutdown_kills_what_runs(ws: WorkspaceFiles) -> None:
         await shop.started()
         await asyncio.wait_for(shop.workers.close(kill=True), 30)
 
-        assert (shop.finished().status, shop.finished().cause) == ("abandoned", "the daemon was ended with what it ran")
+        assert (shop.finished().status, shop.finished().cause) == (
+            "abandoned",
+            "the daemon was killed, and its runs with it",
+        )
         assert sorted(shop.forgotten) == sorted(shop.remembered)
 
     play(scene())

@@ -205,16 +205,26 @@ def test_a_mistake_in_build_is_a_few_lines(claims: WorkspaceFiles, monkeypatch: 
     assert len(shown.splitlines()) < 14, shown
 
 
-def test_an_interrupted_preview_is_one_line(claims: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+INTERRUPTED = (
+    (".preview()", "the preview of claims was interrupted in step 'Wait'"),
+    (".run_once()", "the run of claims was interrupted; what had begun is recorded as stopped"),
+)
+
+
+@pytest.mark.parametrize(("call", "said"), INTERRUPTED)
+def test_an_interrupted_call_is_one_line(
+    claims: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch, call: str, said: str
+) -> None:
     cells = (
         "from data_engine import Flow\nimport os, signal, time",
         "def wait(context):\n    os.kill(os.getpid(), signal.SIGINT)\n    time.sleep(30)",
-        "Flow(group='G', name='claims').step(wait).preview()",
+        f"Flow(group='G', name='claims').step(wait){call}",
     )
 
     shown = run_in_kernel(claims.notebook("claims", *cells), monkeypatch)[2]
 
-    assert shown.strip() == "KeyboardInterrupt: the preview of claims was interrupted in step 'Wait'"
+    assert shown.strip().splitlines()[-1] == f"KeyboardInterrupt: {said}"
+    assert "Traceback" not in shown, shown
 
 
 def test_the_whole_chain_of_causes_is_shown_by_cells(claims: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,6 +60,7 @@ SAMPLES: tuple[Reason, ...] = (
     reasons.WaitingForGroup("G", (GroupRun("audit", "0123456789ab", 77),)),
     reasons.WaitingForWorker(),
     reasons.WaitingForShare(),
+    reasons.WaitingForOwnRun(),
     reasons.HeldSlot(NOON, NOON, "it died"),
     flow_reasons.Looks(5.0, wakes=True),
     flow_reasons.Broken("it does not parse", "claims.ipynb, cell 3"),

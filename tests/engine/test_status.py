@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -19,7 +20,16 @@ from data_engine.engine.reasons import (
     WaitingForGroup,
     WaitingForWorker,
 )
-from data_engine.engine.status import ActiveRun, FlowFacts, StatusWriter, WorkspaceFacts, build_status, flow_status
+from data_engine.engine.status import (
+    ActiveRun,
+    FlowFacts,
+    Status,
+    StatusWriter,
+    WaitingRuns,
+    WorkspaceFacts,
+    build_status,
+    flow_status,
+)
 from data_engine.errors import FlowValidationError
 from data_engine.model import Run
 from data_engine.notebook.catalog import CatalogEntry, describe
@@ -57,14 +67,14 @@ WAITING = WaitingForGroup("Claims", (GroupRun("audit", "0123456789", 77),))
             replace(POLL, why=GONE), True, False, None, "unreachable", GONE.text, id="one whose folder is gone says so"
         ),
         pytest.param(
-            replace(POLL, standing=BROKEN_EDIT), True, False, None, "edit broken", None, id="a broken edit is seen"
+            replace(POLL, standing=BROKEN_EDIT), True, False, None, "edit has errors", None, id="a broken edit is seen"
         ),
         pytest.param(replace(SCHEDULE, last_run=BAD_RUN), True, False, None, "failing", None, id="a bad slot is seen"),
         pytest.param(
             replace(POLL, last_run=BAD_RUN), True, False, None, "polling", None, id="files count, not the last"
         ),
-        pytest.param(POLL, False, False, None, "poll ready", "the engine is off", id="else it could"),
-        pytest.param(SCHEDULE, False, False, None, "schedule ready", "the engine is off", id="so could a schedule"),
+        pytest.param(POLL, False, False, None, "idle", "the engine is off", id="else it could"),
+        pytest.param(SCHEDULE, False, False, None, "idle", "the engine is off", id="so could a schedule"),
         pytest.param(POLL, True, True, None, "running", None, id="a run under way comes first"),
         pytest.param(POLL, False, True, None, "running", None, id="also one by hand"),
         pytest.param(MANUAL, True, False, None, "manual", "runs by hand only", id="a manual flow waits for people"),
@@ -77,7 +87,7 @@ WAITING = WaitingForGroup("Claims", (GroupRun("audit", "0123456789", 77),))
         pytest.param(
             FlowFacts(BROKEN), True, False, None, "broken", "it does not parse", id="a broken module says why"
         ),
-        pytest.param(POLL, False, False, ANNA, "poll ready", ANNA.text, id="the owner is named"),
+        pytest.param(POLL, False, False, ANNA, "idle", ANNA.text, id="the owner is named"),
         pytest.param(
             replace(POLL, waiting=WAITING),
             True,
@@ -192,6 +202,38 @@ def test_the_whole_shape() -> None:
     }
 
 
+def test_a_flow_whose_runs_were_all_asked_to_end_is_stopping() -> None:
+    """One that goes on keeps it running; the runs say it, each of itself."""
+    one = ActiveRun("r2", "claims", "Claims", "/in/a.csv", NOON, 77, in_daemon=True, stopping=True)
+    going_on = replace(one, run_id="r3", stopping=False)
+
+    def states(*active: ActiveRun) -> tuple[str, list[bool]]:
+        status = build_status(WorkspaceFacts("ws", "/ws", [POLL], active))
+        return status["flows"][0]["state"], [run["stopping"] for run in status["active_runs"]]
+
+    assert states(one) == ("stopping", [True])
+    assert states(one, going_on) == ("running", [True, False])
+
+
+def test_what_waits_is_part_of_the_status() -> None:
+    """Of each flow how much and why, the same after it was sent."""
+    waits = WaitingRuns("claims", "Claims", 12, "C:\\in\\a.csv", WaitingForWorker())
+    status = build_status(WorkspaceFacts("ws", "/ws", [POLL], waiting=[waits]))
+    sent = json.loads(json.dumps(status.as_dict()))
+
+    (told,) = sent["waiting_runs"]
+    assert told == {
+        "flow": "claims",
+        "group": "Claims",
+        "count": 12,
+        "source": "C:\\in\\a.csv",
+        "why": {"kind": "waiting_for_worker"},
+        "text": f"claims: 12 runs wait, the next for a.csv: {WaitingForWorker().text}",
+    }
+    assert Status.read(sent) == status
+    assert WaitingRuns("claims", "Claims", 1).text == "claims: 1 run waits: about to begin"
+
+
 def test_a_status_written_again_and_again_is_the_one_that_is_built() -> None:
     """Whatever changed in between: a flow's own facts, whether it runs, the engine, another owner, and which flows there are."""
     writer = StatusWriter()
@@ -203,6 +245,7 @@ def test_a_status_written_again_and_again_is_the_one_that_is_built() -> None:
         calm,
         replace(calm, flows=[replace(POLL, held=3), other]),
         replace(calm, active=[active]),
+        replace(calm, active=[replace(active, stopping=True)]),
         replace(calm, engine=EngineFacts(on=True)),
         replace(calm, elsewhere=OwnedElsewhere("ANNA-PC", True)),
         replace(calm, flows=[other]),

@@ -14,6 +14,7 @@ from jupyter_extension.commands import COMMANDS
 from tests.jupyter.conftest import Shell
 from tests.support import WorkspaceFiles
 
+SLOW_BUILD = "def build():\n    return Flow(group='G').step(wait)"
 ROOT = Path(__file__).parent.parent.parent
 CELLS = (
     "from data_engine import Flow",
@@ -176,6 +177,37 @@ def test_the_daemon_is_started_used_and_stopped(shell: Shell, claims: WorkspaceF
         assert shell.out == "The daemon ends when its running work is done.\n"
     finally:
         Workspace(claims.root).kill()
+        for known in link._clients.values():
+            known.close()
+
+
+def test_an_interrupted_run_is_one_line_and_goes_on_in_the_daemon(
+    shell: Shell, ws: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C ends the waiting only; the cell says so, and how to end the run."""
+    from data_engine import Workspace
+    from data_engine.daemon import link
+
+    ws.notebook(
+        "slow", "import time\nfrom data_engine import Flow", "def wait(context):\n    time.sleep(60)", SLOW_BUILD
+    )
+    workspace = Workspace(ws.root)
+    workspace.deploy("slow")
+    monkeypatch.setenv("DATA_ENGINE_WORKSPACE_ROOT", str(ws.root))
+    shell.run("import os, signal, threading")
+    try:
+        workspace.start()
+        shell.run(
+            "threading.Timer(5, os.kill, (os.getpid(), signal.SIGINT)).start()\nget_ipython().run_line_magic('flow', 'run slow')"
+        )
+
+        assert isinstance(shell.error, KeyboardInterrupt)
+        assert re.fullmatch(
+            r"KeyboardInterrupt: interrupted here only: run \w{8} goes on in the daemon; .* ends it", shell.out.strip()
+        )
+        assert [run.flow for run in workspace.status().active_runs] == ["slow"]
+    finally:
+        workspace.kill()
         for known in link._clients.values():
             known.close()
 

@@ -409,7 +409,7 @@ def test_a_heartbeat_that_stays_damaged_is_told_with_its_file_and_free_to_take_w
             "file": "leases/w.json",
             "noticed_by": "B-PC",
             "since_utc": "2026-01-01T00:00:00+00:00",
-            "fix": "A-PC writes it anew within a heartbeat; if it does not, look there what keeps it",
+            "fix": "A-PC writes it again within a heartbeat; if it does not, look on that machine for the reason",
             "kind": "heartbeat",
         },
     )
@@ -437,5 +437,5 @@ def test_damage_of_the_list_is_told_with_its_file_and_what_helps() -> None:
     assert lease_lines(facts) == [
         "damaged: generation 2: the checksum does not match",
         "noticed by B-PC, since 2026-01-01T00:00:00+00:00",
-        "what helps: data-engine lease repair",
+        "fix: data-engine lease repair",
     ]

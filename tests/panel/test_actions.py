@@ -252,8 +252,8 @@ def test_a_workspace_is_provisioned_and_offered(workspace: Workspace, tmp_path: 
     again = ask(workspace, "provision", path=str(tmp_path / "second"))
     offered = ask(workspace, "workspaces")["workspaces"]
 
-    assert made["said"].startswith("Provisioned second: created flow_modules")
-    assert again["said"] == "Provisioned second: nothing was missing."
+    assert made["said"].startswith("Workspace second: created flow_modules")
+    assert again["said"] == "Workspace second: nothing was missing."
     assert [one["id"] for one in offered] == ["second", "ws"]
 
 

@@ -25,7 +25,7 @@ def test_a_first_flow_from_the_launcher_tile_to_a_green_run(lab: Lab, page: Page
     workspace = lab.workspace("first")
     page.open()
     panel = page.side(workspace)
-    panel.element.get_by_text("No flow modules discovered.").wait_for()
+    panel.element.get_by_text("There are no flow modules yet.").wait_for()
 
     page.page.locator(".jp-LauncherCard", has_text="New flow notebook").click()
     page.page.wait_for_selector(".jp-Notebook .jp-Cell")
@@ -351,7 +351,7 @@ def test_two_machines_hand_a_workspace_over(lab: Lab, page: Page, pictures: Path
     page.page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-cell').then(() => true)")
     there = page.in_cell()
     there.element.locator(".de-lease", has_text="has control").wait_for()
-    there.wait_for_state("nightly", "schedule ready")
+    there.wait_for_state("nightly", "schedule · idle")
     why = there.button("start engine").get_attribute("title")
 
     there.button("request").click()

@@ -225,7 +225,7 @@ def test_no_workspace_and_an_empty_one(lab: Lab, page: Page, pictures: Path) -> 
     """Both say what to do."""
     page.open()
     panel = page.side(lab.workspace("empty"))
-    panel.element.get_by_text("No flow modules discovered.").wait_for()
+    panel.element.get_by_text("There are no flow modules yet.").wait_for()
 
     assert look(panel, pictures, "side-empty-Light") == []
     assert panel.element.get_by_role("button", name="New flow notebook").is_visible()

@@ -103,7 +103,8 @@ def shown(*flows: dict[str, Any], **changes: Any) -> PanelView:
     [
         ("polling", {}, "polling", "good", "half"),
         ("scheduled", {"mode": "schedule"}, "scheduled", "good", "half"),
-        ("poll ready", {"why": {"kind": "engine_off"}}, "poll ready", "idle", "ring"),
+        ("poll ready", {"why": {"kind": "engine_off"}}, "idle", "idle", "ring"),
+        ("edit broken", {}, "edit has errors", "warn", "triangle"),
         ("manual", {"mode": "manual"}, "manual", "idle", "ring"),
         ("module gone", {"standing": {"kind": "gone", "cells": [], "file": "a.py"}}, "module gone", "warn", "triangle"),
         ("running", {}, "running", "live", "play"),
@@ -201,7 +202,7 @@ BUTTONS = [
         {},
         {"run": "it is not deployed: deploy it first", "deploy": None},
     ),
-    ("of what is deployed", {}, {}, {"deploy": "production runs it as it is"}),
+    ("of what is deployed", {}, {}, {"deploy": "it is deployed as it is"}),
     (
         "of an edit",
         {"standing": {"kind": "edited", "cells": [3]}},
@@ -256,7 +257,7 @@ WHOLE = [
             "start_engine": "ann-pc has control of this workspace",
             "request": None,
             "release": "this workstation does not have control",
-            "take_over": "possible once the owner has been silent for long enough",
+            "take_over": "possible only after the owner has been silent for long enough",
             "reset_all": "ann-pc has control of this workspace",
         },
     ),
@@ -266,7 +267,7 @@ WHOLE = [
         {
             "request": "already requested",
             "withdraw": None,
-            "take_over": "possible once the owner has been silent for long enough",
+            "take_over": "possible only after the owner has been silent for long enough",
         },
     ),
     ("of a dead owner", {"on": False, "lease": leased("takeover_available")}, {"take_over": None, "request": None}),
@@ -275,7 +276,7 @@ WHOLE = [
         {"lease": leased("mine", owner=ME, requested_by=ANN)},
         {"hand_over": None, "release": None, "request": "this workstation has control"},
     ),
-    ("when nobody asks", {}, {"hand_over": "nobody asks for control"}),
+    ("when nobody asks", {}, {"hand_over": "no other workstation asks for control"}),
     (
         "of a drive that is away",
         {"lease": leased("unreachable")},
@@ -303,13 +304,13 @@ def test_who_works_alone_reads_nothing_of_ownership() -> None:
 
     assert lines[0] == ""
     assert lines[1] == "This workstation has control"
-    assert lines[2].startswith("Control has lapsed")
+    assert lines[2].startswith("Control is lost for now")
 
 
 @pytest.mark.parametrize(
     ("changes", "line", "detail"),
     [
-        ({"watched_by": ["ben-pc", "cat-pc"]}, "watched by ben-pc and cat-pc", "these machines tell people"),
+        ({"watched_by": ["ben-pc", "cat-pc"]}, "watched by ben-pc and cat-pc", "these machines send an alert"),
         ({"watched_by": []}, "nobody watches", "`data-engine service install` on another one"),
         ({"watched_by": None}, "", ""),
         (
@@ -350,7 +351,7 @@ def test_the_engine_has_nothing_to_do_for_flows_that_run_by_hand() -> None:
             "This workstation has control · ann-pc asks for it",
         ),
         (leased("mine", owner=ME, releasing=True), "Giving control up when running work is done"),
-        (leased("mine", owner=ME, lapsed=True), "Control has lapsed: the shared drive does not answer"),
+        (leased("mine", owner=ME, lapsed=True), "Control is lost for now: the shared drive does not answer"),
         (leased("control_requested", requested_by=ME), "Control requested from ann-pc"),
         (
             leased("control_requested", requested_by={"machine_id": "b", "host_name": "bob-pc"}),

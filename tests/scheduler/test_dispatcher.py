@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from data_engine import Flow
 from data_engine.cause import Cause
 from data_engine.engine.local_workspace import LocalWorkspace, local_workspace
-from data_engine.engine.reasons import Asked, Freed, Reason, WaitingForGroup, WaitingForShare, WaitingForWorker
+from data_engine.engine.reasons import (
+    Asked,
+    Freed,
+    Reason,
+    WaitingForGroup,
+    WaitingForOwnRun,
+    WaitingForShare,
+    WaitingForWorker,
+)
 from data_engine.locks import GroupLock
 from data_engine.model import Run
 from data_engine.scheduler.executor import JobEnd
@@ -70,6 +80,67 @@ def test_what_waits_says_for_what() -> None:
     assert why("a") is None
     assert isinstance(why("b"), WaitingForGroup)
     assert why("c") == WaitingForWorker()
+
+
+def test_what_waits_is_told_for_each_flow_with_how_much_and_for_what() -> None:
+    """For another run of its flow, for its group, for a worker; also what a worker was handed ahead."""
+    stage = Stage(A, B, C, limit=1)
+    stage.ask("a", "1", "2", "3")
+    stage.ask("b", "4")
+    stage.ask("c", "5")
+    stage.executor.begin()
+
+    found = {one.flow: one for one in stage.dispatcher.waiting([])}
+
+    assert {flow: one.count for flow, one in found.items()} == {"a": 2, "b": 1, "c": 1}
+    assert found["b"].text == 'b: 1 run waits: waiting for group "G": flow "a" (run 1, pid ' + f"{os.getpid()})"
+    assert found["c"].why == WaitingForWorker()
+    assert Stage(A).dispatcher.waiting([]) == []
+
+
+def test_what_waits_behind_runs_of_its_own_flow_says_so() -> None:
+    """In the queue, and in the hand of the worker that runs the one before."""
+    stage = Stage(A)
+    stage.ask("a", *map(str, range(20)))
+    while len(stage.executor.jobs[0].sources) == 1:  # quick work is handed out ahead
+        stage.executor.run()
+    (one,) = stage.dispatcher.waiting([])
+    assert (one.why, one.reason) == (None, "about to begin")
+
+    stage.executor.begin()
+
+    (behind,) = stage.dispatcher.waiting([])
+    assert behind.count == one.count - 1
+    assert behind.why == WaitingForOwnRun()
+    stage.dispatcher.drop()
+    (handed,) = stage.dispatcher.waiting([])
+    assert (handed.count, handed.why) == (len(stage.executor.jobs[0].sources) - 1, WaitingForOwnRun())
+
+
+def test_a_run_that_was_asked_to_end_is_stopping() -> None:
+    """By its id, with its flow (also one that nobody had heard of yet), and with all the rest."""
+    stage = Stage(A, C)
+    stage.ask("a", "1")
+    stage.ask("c", "2")
+    stage.dispatcher.stop_flow("a", Cause("stop_requested"))
+    stage.executor.begin()
+    assert stage.dispatcher.active["1"].is_stopping
+    stage.executor.jobs.reverse()
+    stage.executor.begin()
+    assert not stage.dispatcher.active["2"].is_stopping
+
+    stage.dispatcher.wind_down(Cause("handed_over"), stop=False)
+    assert not stage.dispatcher.active["2"].is_stopping
+    stage.dispatcher.wind_down(Cause("handed_over"), stop=True)
+    assert stage.dispatcher.active["2"].is_stopping
+    stage.executor.jobs.reverse()
+    stage.executor.run()
+    stage.ask("a", "3")
+    stage.executor.jobs.reverse()
+    stage.executor.begin()
+    stage.dispatcher.note_stop("3")
+    stage.dispatcher.note_stop("gone")
+    assert stage.dispatcher.active["3"].is_stopping
 
 
 def test_work_of_a_worker_that_died_in_the_run_before_waits_again_in_its_pass() -> None:

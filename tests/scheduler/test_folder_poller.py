@@ -306,14 +306,18 @@ def test_retries_come_by_themselves_and_end(watched: Watched) -> None:
 
     assert watched.names(29) == []
     assert watched.reasons()["a.csv"].startswith("failed, retry 1 of 2 at")
+    ((path, why),) = watched.poller.retries_to_come
+    assert (Path(path).name, why.attempt, watched.poller.held) == ("a.csv", 1, 0)
     assert watched.poller.next_look_s == watched.now_s + 1
     (due,) = watched.look(1)
+    assert watched.poller.retries_to_come == []
     watched.run(due, "failed")
     assert watched.names(59) == []
     (due,) = watched.look(1)
     watched.run(due, "failed")
     assert watched.names(9999) == []
     assert watched.reasons()["a.csv"].startswith("held since")
+    assert (watched.poller.retries_to_come, watched.poller.held) == ([], 1)
 
 
 def test_a_change_counts_failures_anew(watched: Watched) -> None:
@@ -416,7 +420,7 @@ def test_a_file_that_nobody_may_read_now_is_told_and_runs_when_it_is_free(
     watched.write("b.csv")
 
     assert watched.names(0) + watched.names(settle) == ["b.csv"]
-    told = f"open in {holder}, which lets nobody read it; looked at again until it is free"
+    told = f"open in {holder}, which does not let others read it; it is tried until it is free"
     assert watched.reasons()["a.csv"] == told
     wait_s = watched.poller.next_look_s - watched.now_s
     assert watched.names(wait_s) == []

@@ -180,7 +180,8 @@ class TestMachineSettings:
         path = write_settings('colection_root = "/team"')
 
         assert load_machine_settings().warnings == (
-            f'{path}: unknown setting "colection_root"; the nearest known one is "collection_root"',
+            f'{path}, line 1: unknown setting "colection_root", which is ignored: did you mean "collection_root"? '
+            "Above the sections stand collection_root, default_workspace, state_root",
         )
         with pytest.raises(SettingsError, match='"default_workspace"'):
             save_machine_settings(default_work="x")

@@ -119,15 +119,36 @@ class TestReading:
         assert load_settings(layout).freshness == "content"
 
     def test_an_unknown_key_is_a_warning_with_the_nearest_known_one(self, layout: WorkspaceLayout) -> None:
-        """It may come from a newer version, so it is no error; unknown tables and misplaced keys count too."""
-        layout.settings_path.write_text('heartbeat = "5s"\n[deploy]\nquite = "1s"\n[retires]\nretries = 2\n')
+        """It may come from a newer version, so it is no error. Misplaced keys count too; the line and what there is are told."""
+        layout.settings_path.write_text('heartbeat = "5s"\n[deploy]  # ours\n\n  quite = "1s"\n')
 
-        assert [warning.removeprefix(f"{layout.settings_path}: ") for warning in load_settings(layout).warnings] == [
-            'unknown setting "heartbeat"; the nearest known one is "lease.heartbeat"',
-            'unknown setting "deploy.quite"; the nearest known one is "deploy.quiet"',
-            'unknown setting "retires"; the nearest known one is "retry.retries"',
+        assert [warning.removeprefix(str(layout.settings_path)) for warning in load_settings(layout).warnings] == [
+            ', line 1: unknown setting "heartbeat", which is ignored: did you mean "lease.heartbeat"? '
+            "Above the sections stand timezone, freshness",
+            ', line 4: unknown setting "deploy.quite", which is ignored: did you mean "deploy.quiet"? '
+            "[deploy] takes mode, quiet, keep, gate",
         ]
         assert load_settings(layout) == WorkspaceSettings(warnings=load_settings(layout).warnings)
+
+    @pytest.mark.parametrize(
+        ("text", "line", "meant"),
+        [
+            ("[deploy]\n\n[retyr]\nretries = 2\n", ", line 3", "did you mean [retry]? "),
+            ("# [retyr]\n[ limit ]\n", ", line 2", "did you mean [limits]? "),
+            ("[zzz]\n", ", line 1", ""),
+            ("retyr = {retries = 2}\n", ", line 1", "did you mean [retry]? "),
+            ('["retyr"]\n', "", "did you mean [retry]? "),
+        ],
+    )
+    def test_an_unknown_section_is_told_by_its_line_with_the_sections_there_are(
+        self, text: str, line: str, meant: str, layout: WorkspaceLayout
+    ) -> None:
+        """Not by a setting of another section; where the line is not found, it is not guessed."""
+        layout.settings_path.write_text(text)
+
+        (warning,) = load_settings(layout).warnings
+        assert warning.startswith(f"{layout.settings_path}{line}: unknown section [")
+        assert f"], which is ignored: {meant}The sections are [deploy], [executor], [retry], [limits]" in warning
 
 
 WRONG = [

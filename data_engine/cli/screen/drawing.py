@@ -11,7 +11,16 @@ from itertools import islice
 from data_engine.cli.screen.cells import UNICODE, Line, Piece, Signs, broken, cell, cut, fitted, width
 from data_engine.cli.screen.keys import KEYS, why_not
 from data_engine.cli.screen.state import OpenLog, Seen, chosen_row, names_of
-from data_engine.cli.screen.words import expected_words, last_words, mark_shown, progress, short_time, since
+from data_engine.cli.screen.words import (
+    expected_words,
+    last_words,
+    mark_shown,
+    progress,
+    short_time,
+    since,
+    waiting_words,
+)
+from data_engine.engine.fact import offset_words
 from data_engine.engine.wording import held_words
 from jupyter_extension.failures import short_error
 from jupyter_extension.marks import Mark
@@ -21,7 +30,7 @@ _GAP = "  "
 _WIDE = 110
 _COLUMNS: Mapping[str, tuple[int, int]] = {
     "GROUP": (14, _WIDE),
-    "STATE": (14, 0),
+    "STATE": (15, 0),
     "NEXT": (10, 75),
     "LAST RUN": (20, 61),
     "HELD": (6, 0),
@@ -107,7 +116,7 @@ def _flows(view: PanelView, seen: Seen, rows: int, room: int, now: datetime, sig
     high = max(rows - 2, 1)
     first = min(max(names.index(row.name) - high // 2, 0), max(len(names) - high, 0))
     shown = names[first : first + high]
-    lines = [(), _table_head(room, signs, first, len(names), len(shown))]
+    lines = [(), _table_head(room, signs, first, len(names), len(shown), now)]
     lines += [_flow(view.flows[name], name == row.name, room, now, signs) for name in shown]
     return (lines + [()] * rows)[:rows]
 
@@ -121,10 +130,14 @@ def _name_room(room: int) -> int:
     return min(left, 40) if room < _WIDE else 24
 
 
-def _table_head(room: int, signs: Signs, first: int, total: int, shown: int) -> Line:
+def _table_head(room: int, signs: Signs, first: int, total: int, shown: int, now: datetime) -> Line:
     here = "" if shown == total else f" {first + 1}-{first + shown}/{total}"
     titles = [cell(f"FLOW{here}", _name_room(room), signs)]
-    titles += [cell(title, wide, right=title == "HELD") for title, wide in _shown_columns(room).items()]
+    offset = offset_words(now)
+    named = {"NEXT": f"NEXT {offset}" if len(offset) <= len("UTC+1") else f"NEXT {offset.removeprefix('UTC')}"}
+    titles += [
+        cell(named.get(title, title), wide, right=title == "HELD") for title, wide in _shown_columns(room).items()
+    ]
     return (("dim", "    " + _GAP.join([*titles, "WHY NOT NOW"] if room >= _WIDE else titles)),)
 
 
@@ -162,7 +175,10 @@ def _running(view: PanelView, room: int, now: datetime, signs: Signs) -> list[Li
         title = cell(run.flow if row is None else row.title, _name_room(room), signs)
         source = os.path.basename(run.source.rstrip("/\\")) if run.source else ""
         where = "" if run.in_daemon else f"in process {run.pid}"
-        doing = _GAP.join(filter(None, (source, run.step or "", progress(run, signs), run.worker or "", where)))
+        stopping, waiting = "stopping" if run.stopping else "", "" if row is None else waiting_words(row)
+        doing = _GAP.join(
+            filter(None, (stopping, source, run.step or "", progress(run, signs), waiting, run.worker or "", where))
+        )
         middle = max(room - 4 - width(title) - 2 * len(_GAP) - 10, 0)
         found.append(
             (

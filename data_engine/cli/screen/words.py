@@ -65,6 +65,11 @@ def progress(run: ActiveRun, signs: Signs) -> str:
     return f"{signs.full * full}{signs.empty * (_BAR - full)} {run.done:,} of {run.total:,}"
 
 
+def waiting_words(row: FlowRow) -> str:
+    """How many runs of the flow wait."""
+    return f"{row.waiting:,} waiting" if row.waiting else ""
+
+
 def mark_shown(row: FlowRow) -> Mark:
     """The mark of a flow in a list: one that somebody should look at never looks good, whatever it does besides."""
     if row.is_failing and row.mark.tone in ("good", "idle"):

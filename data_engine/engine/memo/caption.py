@@ -21,7 +21,7 @@ _MOST_PATHS = 10
 class StepReport:
     """What a preview did with one step: `ran` and `why`, or reused since `at_s`; `not_kept` says why its result is not kept.
 
-    `name` is what people call it: what it saves, else its label.
+    `name` is what people call it: what it saves, else its label. `doubts` says of what it read that its author hardly meant it so.
     """
 
     name: str
@@ -29,6 +29,7 @@ class StepReport:
     why: str | None = None
     at_s: float = 0.0
     not_kept: str | None = None
+    doubts: tuple[str, ...] = ()
 
 
 class Outside(NamedTuple):
@@ -74,6 +75,7 @@ def caption(report: PreviewReport, *, at: Any = None) -> str:
     if report.wrote:
         parts.append(("WROTE IN PRODUCTION: " if report.is_in_place else "wrote to scratch: ") + _names(report.wrote))
     parts += outside_words(report.outside)
+    parts += dict.fromkeys(f"CHECK: {one}" for step in report.steps for one in step.doubts)
     return both_ends(" · ".join([*parts, *report.notes, _duration(report.elapsed_s)]), MOST_CELL)
 
 

@@ -24,10 +24,14 @@ _Note = Callable[[tuple[Any, ...], dict[str, Any]], Iterable[object]]
 
 
 class RunFiles:
-    """The files of one run, `whose` it is: `read` in the order they were opened first. Those below `ours` are Data Engine's own."""
+    """The files of one run, `whose` it is: `read` in the order they were opened first. Those below `ours` are Data Engine's own.
+
+    `doubts` says of what was read that its author hardly meant it so.
+    """
 
     def __init__(self, ours: tuple[str, ...] = (), whose: str = "") -> None:
         self.read: dict[str, None] = {}
+        self.doubts: dict[str, None] = {}
         self.whose = whose
         self._ours = ours
 

@@ -17,7 +17,8 @@ from types import FunctionType
 from typing import Any
 
 from data_engine.engine.memo import inputs, recorders
-from data_engine.engine.memo.access_log import AccessLog, Namespace, active_logs, logging_to
+from data_engine.engine.memo.access_log import AccessLog, Namespace, active_logs, logging_to, not_logged
+from data_engine.engine.memo.doubts import doubts_of
 from data_engine.engine.memo.inputs import current_files
 from data_engine.engine.memo.own_sources import own_sources
 
@@ -235,13 +236,20 @@ def _wrapper_of(place: _Place, name: str, original: Any) -> Any:
 
 def _make_wrapper(original: Any, note: Callable[..., Any]) -> Any:
     named, written = _NAMED_BY.get(note), _WRITTEN_BY.get(note)
+    is_doubted = note in (_READ, recorders.record_open)
 
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        if named is not None and (files := current_files()) is not None:
+        who, files = active_logs(), None if named is None else current_files()
+        if named is not None and files is not None:
             with suppress(Exception):  # what is noted of a run is not worth its end
                 for path in named(args, kwargs):
                     files.note(path)
-        if who := active_logs():
+        if is_doubted and (who or files is not None):
+            with suppress(Exception), not_logged():
+                for said in doubts_of(original, args, kwargs):
+                    for doubts in (*(log.doubts for log in who), *(() if files is None else (files.doubts,))):
+                        doubts.setdefault(said)
+        if who:
             return note(original, who, args, kwargs)
         if written is not None and (own := own_sources()) is not None:
             for path in written(args, kwargs):

@@ -266,7 +266,9 @@ class _Attempt:
             return
         step.entry = entry
         earlier = reasons.get(index)  # it ran before the preview started over
-        self.preview.reports[index] = StepReport(step.name, earlier is not None, earlier, entry.at_s, entry.not_kept)
+        self.preview.reports[index] = StepReport(
+            step.name, earlier is not None, earlier, entry.at_s, entry.not_kept, entry.doubts
+        )
         if self.in_order and entry.shares:
             self._run(index, "its result is part of another's", None)
         elif self.in_order:
@@ -427,12 +429,12 @@ class _Attempt:
         reads, files = ran.reads(), ran.files()
         out_key = ran.out_key(step.key, reads, files, is_collect=isinstance(step.spec.fn, Collect))
         entry = CacheEntry(out_key, reads, ran.log.frames, files, ran.unseen, ran.needs_order, time.time())
-        entry.versions, entry.scratch = ran.log.versions, ran.written
+        entry.versions, entry.scratch, entry.doubts = ran.log.versions, ran.written, tuple(ran.log.doubts)
         self._keep(step, entry, ran.value)
         step.entry = entry
         is_at_home = self.scratch is not None and self.scratch.was_asked
         self.cache.put(self._key_here(step) if is_at_home else step.key, entry, self.preview.limit_bytes)
-        self.preview.reports[index] = StepReport(step.name, True, why, entry.at_s, entry.not_kept)
+        self.preview.reports[index] = StepReport(step.name, True, why, entry.at_s, entry.not_kept, entry.doubts)
 
     def _keep(self, step: _Step, entry: CacheEntry, value: Any) -> None:
         """Put a copy of the value into its entry, or say why there is none."""

@@ -85,7 +85,7 @@ test("a flow that holds files says so and is never plain green", () => {
 
   assert.deepEqual(look("failing", "bad"), ["polling, 3 held", "bad"]);
   assert.deepEqual(look("polling"), ["polling, 3 held", "bad"]);
-  assert.deepEqual(look("poll ready", "idle"), ["poll ready, 3 held", "bad"]);
+  assert.deepEqual(look("idle", "idle"), ["idle, 3 held", "bad"]);
   assert.deepEqual(look("running", "live"), ["running, 3 held", "live"]);
   assert.deepEqual(look("polling", "good", 0), ["polling", "good"]);
 });

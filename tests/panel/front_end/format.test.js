@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { ago, ahead, bytes, duration, expectedText, matches, nameOf, plural, progressText, since } from "../../../jupyter_extension/static/format.js";
+import { ago, ahead, bytes, duration, expectedText, matches, nameOf, offset, plural, progressText, since } from "../../../jupyter_extension/static/format.js";
 
 const NOON = Date.UTC(2026, 0, 5, 12);
 const utc = (/** @type {number} */ seconds) => new Date(NOON + 1000 * seconds).toISOString();
@@ -36,10 +36,16 @@ for (const [left, text] of [[720, "due by 07:00, 12 min left"], [45, "due by 07:
 test("from an hour on a time ahead is a time of day, with the day where it is another", () => {
   const at = (/** @type {number} */ day, /** @type {number} */ hour) => new Date(2026, 0, 5 + day, hour, 30);
 
-  assert.equal(ahead(at(0, 20).toISOString(), at(0, 9).getTime()), "at 20:30");
-  assert.equal(ahead(at(1, 8).toISOString(), at(0, 9).getTime()), "tomorrow 08:30");
-  assert.match(ahead(at(3, 8).toISOString(), at(0, 9).getTime()), /^\S+ 08:30$/);
+  assert.equal(ahead(at(0, 20).toISOString(), at(0, 9).getTime()), `at 20:30 ${offset(at(0, 20))}`);
+  assert.equal(ahead(at(1, 8).toISOString(), at(0, 9).getTime()), `tomorrow 08:30 ${offset(at(1, 8))}`);
+  assert.match(ahead(at(3, 8).toISOString(), at(0, 9).getTime()), /^\S+ 08:30 UTC\S*$/);
 });
+
+for (const [minutes, text] of [[0, "UTC"], [-60, "UTC+1"], [570, "UTC-9:30"]]) {
+  test(`a clock ${-minutes} min from UTC is at ${text}`, () => {
+    assert.equal(offset(/** @type {Date} */ ({ getTimezoneOffset: () => minutes })), text);
+  });
+}
 
 test("sizes, counts and progress", () => {
   assert.deepEqual([1023, 1024, 1048576, 1073741824].map(bytes), ["1023 B", "1.0 kB", "1.0 MB", "1.0 GB"]);

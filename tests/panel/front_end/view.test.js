@@ -56,7 +56,7 @@ test("a flow's second line is its run, else why and when it runs next", () => {
 
 test("a state names its mode where its word does not", () => {
   assert.equal(stateText(row()), "polling");
-  assert.equal(stateText(row({ mark: mark("poll ready") })), "poll ready");
+  assert.equal(stateText(row({ mark: mark("idle") })), "poll · idle");
   assert.equal(stateText(row({ mark: mark("disabled") })), "poll · disabled");
   assert.equal(stateText(row({ mode: "manual", mark: mark("manual") })), "manual");
 });

@@ -1,0 +1,154 @@
+"""What a reader gives that its author did not mean, told by the beginning of the file: UTF-8 read as another encoding, and
+formulas of a workbook that have no stored result.
+
+Both end as values that look like data: "Ã¶" for "ö", and nothing where Excel shows a number. Only a bounded part is looked at.
+"""
+
+from __future__ import annotations
+
+import codecs
+import locale
+import os
+import re
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import IO, Any
+from xml.etree import ElementTree
+
+_HEAD_BYTES = 256 * 1024
+_SHEET_BYTES = 512 * 1024
+_PARTS_BYTES = 1024 * 1024
+_MOST_FILES = 3
+_MOST_SHEETS = 5
+_CELL = re.compile(rb"<c\s([^>]*[^/>])>(.*?)</c>", re.DOTALL)
+_COLUMN = re.compile(rb'\br="([A-Z]+)\d')
+_NO_VALUE = re.compile(rb"<v\s*/>|<v\s*></v>")
+_TEXT = re.compile(rb'\bt="str"')
+_RELATION = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}id"
+
+
+def doubts_of(reader: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Iterator[str]:
+    """What is doubtful of what `reader(*args, **kwargs)` will give: a sentence with its fix for each file."""
+    name = getattr(reader, "__name__", "")
+    if name == "read_excel":
+        if (module := getattr(reader, "__module__", "").partition(".")[0]) in ("polars", "pandas"):
+            for path in _paths(args, kwargs):
+                yield from formulas_without_result(path, _sheets_wanted(module, args, kwargs))
+        return
+    encoding = _encoding(name, args, kwargs)
+    if encoding is not None:
+        for path in _paths(args, kwargs):
+            if (said := utf8_read_as(path, encoding)) is not None:
+                yield said
+
+
+def utf8_read_as(path: str, encoding: str) -> str | None:
+    r"""That a file is UTF-8 and is read as `encoding`; None where it is not, or has no letter that shows it.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> file = pathlib.Path(tempfile.mkdtemp()) / "a.csv"
+        >>> _ = file.write_bytes("Köln".encode("utf-8"))
+        >>> utf8_read_as(str(file), "cp1252")
+        'a.csv is UTF-8 and was read as cp1252, so "ö" became "Ã¶": read it with encoding="utf8"'
+        >>> _ = file.write_bytes("Köln".encode("cp1252"))
+        >>> utf8_read_as(str(file), "cp1252")
+    """
+    with open(path, "rb") as file:
+        head = file.read(_HEAD_BYTES)
+    try:
+        text = codecs.getincrementaldecoder("utf-8")().decode(head)
+    except UnicodeDecodeError:
+        return None
+    letter = next((one for one in text if not one.isascii() and one != "\ufeff"), None)
+    if letter is None:
+        return None
+    became = letter.encode("utf-8").decode(encoding, "replace")
+    name = os.path.basename(path)
+    return f'{name} is UTF-8 and was read as {encoding}, so "{letter}" became "{became}": read it with encoding="utf8"'
+
+
+def formulas_without_result(path: str, wanted: list[str | int] | None) -> Iterator[str]:
+    """Of each sheet of the workbook that is `wanted` (by its name or its number from 0 on; None: all), which columns hold
+    formulas whose result is not stored, as programs write them that are not Excel."""
+    with (
+        suppress(OSError, KeyError, ValueError, zipfile.BadZipFile, ElementTree.ParseError),
+        zipfile.ZipFile(path) as book,
+    ):
+        for number, (sheet, part) in enumerate(_sheets(book)):
+            if wanted is None or sheet in wanted or number in wanted:
+                with book.open(part) as file:
+                    columns = _columns_without_result(file)
+                if columns:
+                    places = f"column{'' if len(columns) == 1 else 's'} {', '.join(columns)}"
+                    yield (
+                        f'{os.path.basename(path)}, sheet "{sheet}": formulas in {places} have no stored result and are read as '
+                        "empty: open the file in Excel or LibreOffice and save it, or compute the column in the step"
+                    )
+
+
+def _columns_without_result(file: IO[bytes]) -> list[str]:
+    data = file.read(_SHEET_BYTES)
+    if b"<f" not in data:
+        return []
+    found: dict[str, None] = {}
+    for cell in _CELL.finditer(data):
+        about, inside = cell[1], cell[2]
+        is_empty = b"<v" not in inside or (_NO_VALUE.search(inside) is not None and not _TEXT.search(about))
+        if b"<f" in inside and is_empty and (column := _COLUMN.search(about)) is not None:
+            found.setdefault(column[1].decode())
+    return sorted(found, key=lambda column: (len(column), column))
+
+
+def _sheets(book: zipfile.ZipFile) -> list[tuple[str, str]]:
+    """The sheets in order, each with the part that holds it."""
+    targets = {
+        one.get("Id"): (one.get("Target") or "").lstrip("/") for one in _xml(book, "xl/_rels/workbook.xml.rels").iter()
+    }
+    sheets = [one for one in _xml(book, "xl/workbook.xml").iter() if one.tag.rpartition("}")[2] == "sheet"]
+    found = [(one.get("name") or "", targets[one.get(_RELATION)]) for one in sheets[: _MOST_SHEETS + 1]]
+    return [(name, part if part.startswith("xl/") else f"xl/{part}") for name, part in found]
+
+
+def _xml(book: zipfile.ZipFile, name: str) -> ElementTree.Element:
+    with book.open(name) as file:
+        return ElementTree.fromstring(file.read(_PARTS_BYTES))
+
+
+def _sheets_wanted(module: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[str | int] | None:
+    """The sheets that are read, by name or by number from 0 on; None for all."""
+    if module == "pandas":
+        wanted = args[1] if len(args) > 1 else kwargs.get("sheet_name", 0)
+        return None if wanted is None else list(wanted) if isinstance(wanted, (list, tuple)) else [wanted]
+    names, numbers = kwargs.get("sheet_name"), kwargs.get("sheet_id")
+    if names is not None:
+        return [names] if isinstance(names, str) else list(names)
+    if numbers == 0:
+        return None
+    return [number - 1 for number in ([numbers or 1] if not isinstance(numbers, (list, tuple)) else numbers)]
+
+
+def _encoding(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str | None:
+    """The encoding that a text is read with, where it is not one of Unicode."""
+    encoding = kwargs.get("encoding")
+    if name == "open":
+        mode = args[1] if len(args) > 1 else kwargs.get("mode", "r")
+        if not isinstance(mode, str) or "b" in mode or any(letter in mode for letter in "wxa"):
+            return None
+        encoding = (args[3] if len(args) > 3 else encoding) or locale.getencoding()
+    if not isinstance(encoding, str):
+        return None
+    try:
+        known = codecs.lookup(encoding).name
+    except LookupError:  # such as utf8-lossy, or a mistake that the reader tells
+        return None
+    return None if known.startswith("utf") or known == "ascii" else encoding
+
+
+def _paths(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[str]:
+    words = ("source", "path", "io", "filepath_or_buffer", "file")
+    given = args[0] if args else next((kwargs[word] for word in words if word in kwargs), None)
+    several = given[:_MOST_FILES] if isinstance(given, (list, tuple)) else [given]
+    paths = [os.fspath(one) for one in several if isinstance(one, (str, os.PathLike))]
+    return [path for path in paths if isinstance(path, str) and os.path.isfile(path)]
