@@ -466,5 +466,5 @@ class Deployment(Record):
 
     @property
     def word(self) -> str:
-        """Its kind for people: a flow whose module is gone is "removed" from production."""
-        return "removed" if self.kind == "withdraw" else self.kind
+        """Its kind for people: a flow that production does not run any more is "undeployed"."""
+        return "undeployed" if self.kind == "withdraw" else self.kind

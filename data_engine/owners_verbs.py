@@ -81,7 +81,7 @@ class OwnersVerbs(WorkspaceBase):
         )
         return () if outcome is None else with_source_warnings(outcome.entries)
 
-    def withdraw(self, name: str, note: str = "", wait: bool = True) -> Deployment | None:
+    def undeploy(self, name: str, note: str = "", wait: bool = True) -> Deployment | None:
         """Let production run the flow `name` no more, whether its notebook is there or gone; what was deployed is kept.
 
         It stands in the history like a deployment, and `rollback(name)` takes it back. What runs now ends as it would. Where
@@ -96,7 +96,7 @@ class OwnersVerbs(WorkspaceBase):
             >>> from data_engine import Workspace
             >>> ws = Workspace.create(tempfile.mkdtemp())
             >>> _ = ws.deploy("example")
-            >>> ws.withdraw("example").kind, ws.deployment("example")
+            >>> ws.undeploy("example").kind, ws.deployment("example")
             ('withdraw', 'not deployed')
             >>> ws.rollback("example").kind, ws.deployment("example")
             ('rollback', 'as deployed')
@@ -107,7 +107,7 @@ class OwnersVerbs(WorkspaceBase):
         from data_engine.workspace.machine import person
 
         by, machine = person()
-        note = given_text(note, "withdraw(note=...)")
+        note = given_text(note, "undeploy(note=...)")
         asked = Asked(check_flow_name(name), note, by=by, machine=machine, is_withdrawal=True)
         body = {"flow": name, "note": note, "withdraw": True}
         outcome = self._owning(

@@ -408,7 +408,7 @@ _IN_WORKSPACE: dict[str, tuple[Callable[[Workspace, Args], Any], Fields]] = {
         {"flow": TEXT, "sources": COUNT.or_else(3), "key": ANY_TEXT.or_else(""), "yes": FLAG.or_else(False)},
     ),
     "rollback": (deploy_actions.rollback, {"flow": TEXT, "to": TEXT.optional}),
-    "withdraw": (deploy_actions.withdraw, _A_FLOW),
+    "undeploy": (deploy_actions.undeploy, _A_FLOW),
     "restore": (deploy_actions.restore, _A_FLOW),
     "reset": (_reset, _SOME_FLOW),
     "lease": (_lease, {"do": TEXT, "now": FLAG.or_else(False)}),

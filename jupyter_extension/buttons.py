@@ -12,7 +12,7 @@ from jupyter_extension.control import OTHERS, is_mine, is_of
 WhyNot: TypeAlias = str | None
 """Why a button cannot be used now; None when it can."""
 
-_GONE = "its notebook is gone: restore it, or withdraw the flow"
+_GONE = "its notebook is gone: restore it, or undeploy the flow"
 _ENGINE_OFF = "the engine is off; starting it tries held files again"
 
 
@@ -164,7 +164,7 @@ _OF_FLOW: Mapping[str, Callable[[_Flow], Iterable[WhyNot]]] = {
         _if(at.is_gone, _GONE),
     ),
     "restore": lambda at: (_unless(at.is_gone, "its notebook is there"),),
-    "withdraw": lambda at: (at.unheard, at.undeployed),
+    "undeploy": lambda at: (at.unheard, at.undeployed),
     "rollback": lambda at: (at.unheard,),
     "reset": lambda at: (at.elsewhere, _if(at.running, "a run of it is under way")),
 }

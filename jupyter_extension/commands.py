@@ -118,7 +118,7 @@ def _deploy(given: Namespace, names: UserNames) -> Any:
             print(f"{gone.flow} is {names[gone.of]} now: production runs that in its place.")
         else:
             again = typed_magic("rollback", gone.flow)
-            print(f"{gone.flow} is withdrawn: its module is gone. {again} lets it run again as it was deployed.")
+            print(f"{gone.flow} is undeployed: its module is gone. {again} lets it run again as it was deployed.")
     if name is not None and entries and entries[0].error is not None:
         raise entries[0].error
     return entries

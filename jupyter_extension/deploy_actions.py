@@ -56,10 +56,10 @@ def rollback(ws: Workspace, args: Args) -> str:
     return f"Production runs {row.flow} again as it was deployed in {(row.of or row.id)[:8]}."
 
 
-def withdraw(ws: Workspace, args: Args) -> str:
+def undeploy(ws: Workspace, args: Args) -> str:
     """Let production run a flow no more."""
-    if ws.withdraw(args["flow"], wait=False) is None:
-        return f"The owner was asked to withdraw {args['flow']}."
+    if ws.undeploy(args["flow"], wait=False) is None:
+        return f"The owner was asked to undeploy {args['flow']}."
     return f"Production runs {args['flow']} no more; Roll back in its deployments lets it run again."
 
 

@@ -138,7 +138,7 @@ def make_app() -> typer.Typer:
     app.command("deploy")(deploying.deploy)
     app.command("deployments")(deploying.deployments)
     app.command("rollback")(deploying.rollback)
-    app.command("withdraw")(deploying.withdraw)
+    app.command("undeploy")(deploying.undeploy)
     app.command("restore")(deploying.restore)
     app.command("plan")(planning.plan)
     app.command("test")(planning.check)

@@ -1,4 +1,4 @@
-"""`deploy`, `withdraw`, `restore`, `deployments`, `rollback`: what production runs, what it ran, and back."""
+"""`deploy`, `undeploy`, `restore`, `deployments`, `rollback`: what production runs, what it ran, and back."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def deploy(
         )
         return 1 if refused else 0
     _say_entries(entries)
-    for line in withdrawn_lines([one for one in ws.deployments() if one.id not in before]):
+    for line in undeployed_lines([one for one in ws.deployments() if one.id not in before]):
         complain(line, style="yellow")
     for warning in dict.fromkeys(warning for entry in entries for warning in entry.warnings):
         complain(f"warning: {warning}", style="yellow")
@@ -81,14 +81,14 @@ def _say_entries(entries: Sequence[CatalogEntry]) -> None:
             say(f"deployed      {entry.path.name}")
 
 
-def withdrawn_lines(new: Sequence[Deployment]) -> list[str]:
+def undeployed_lines(new: Sequence[Deployment]) -> list[str]:
     """A line for each flow that these new deployments let run no more.
 
     Example:
         >>> from data_engine.model import Deployment
-        >>> withdrawn_lines([Deployment("d1", 1, "claims", "withdraw", "")])
-        ['withdrawn     claims: its module is gone, so production runs it no more. To let it run again as it was deployed: data-engine rollback claims']
-        >>> withdrawn_lines([Deployment("d1", 1, "parts", "deploy", "s1"), Deployment("d2", 2, "claims", "withdraw", "", of="d1")])
+        >>> undeployed_lines([Deployment("d1", 1, "claims", "withdraw", "")])
+        ['undeployed    claims: its module is gone, so production does not run it any more. To let it run again as it was deployed: data-engine rollback claims']
+        >>> undeployed_lines([Deployment("d1", 1, "parts", "deploy", "s1"), Deployment("d2", 2, "claims", "withdraw", "", of="d1")])
         ['renamed       claims is parts now: production runs that in its place, and what claims has done counts as done']
     """
     names = {one.id: one.flow for one in new}
@@ -103,21 +103,21 @@ def withdrawn_lines(new: Sequence[Deployment]) -> list[str]:
             )
         else:
             lines.append(
-                f"withdrawn     {one.flow}: its module is gone, so production runs it no more."
+                f"undeployed    {one.flow}: its module is gone, so production does not run it any more."
                 f" To let it run again as it was deployed: {typed('rollback', one.flow)}"
             )
     return sorted(lines)
 
 
-def withdraw(ctx: typer.Context, name: FlowName, note: Note = "", wait: Wait = True, as_json: AsJson = False) -> int:
-    """Let production run a flow no more, whether its notebook is there or gone. `rollback` takes it back."""
-    row = chosen_workspace(ctx).withdraw(name, note, wait)
+def undeploy(ctx: typer.Context, name: FlowName, note: Note = "", wait: Wait = True, as_json: AsJson = False) -> int:
+    """Let production not run a flow any more, whether its notebook is there or gone. `rollback` takes it back."""
+    row = chosen_workspace(ctx).undeploy(name, note, wait)
     if row is None:
         return say_left(as_json)
     if as_json:
         print_json(row.as_dict())
         return 0
-    say(f"Production runs {name} no more. To let it run again as it was deployed: {typed('rollback', name)}")
+    say(f"Production does not run {name} any more. To let it run again as it was deployed: {typed('rollback', name)}")
     return 0
 
 

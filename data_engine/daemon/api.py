@@ -282,7 +282,7 @@ class DaemonApi:
         return self._status()
 
     async def deploy(self, given: dict[str, Any]) -> dict[str, Any]:
-        """Deploy a module, or all, as they are now, or withdraw a flow; what came of each."""
+        """Deploy a module, or all, as they are now, or undeploy a flow; what came of each."""
         self._noticed()
         await self.daemon.ready.wait()
         by, machine = person()

@@ -318,7 +318,7 @@ class Commands:
         self._engine.tell()
 
     async def deploy(self, asked: Asked) -> Outcome:
-        """Deploy the current content of the module that was asked for, or of every one; or withdraw a flow.
+        """Deploy the current content of the module that was asked for, or of every one; or undeploy a flow.
 
         Raises:
             FlowValidationError: a named module is unknown, or it cannot be published.

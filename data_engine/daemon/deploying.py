@@ -215,14 +215,14 @@ def withdrawal(home: LocalWorkspace, looked: Collection[str], asked: Asked) -> D
     name = asked.name
     if name is None or name not in home.deployments().deployed():
         raise FlowValidationError(
-            f"{name} is not deployed, so there is nothing to withdraw",
-            where="withdraw",
+            f"{name} is not deployed, so there is nothing to undeploy",
+            where="undeploy",
             fix="`data-engine deployments` lists what is live",
         )
     if name in looked and home.settings().deploy.mode == "auto":
         raise FlowValidationError(
             f'{name} would be deployed again at once: [deploy] mode is "auto", and its module is there',
-            where="withdraw",
+            where="undeploy",
             fix=f"take the module out of flow_modules, or let it run by hand only: {typed('disable', name)}",
         )
     return _withdrawn(_decided(asked), name)

@@ -168,7 +168,7 @@ def shares_mirror_error(entry: CatalogEntry, other: str, *, is_gone: bool = Fals
         return FlowValidationError(
             f"{entry.name} writes to {entry.mirror}, as {other} does, whose module is gone and which runs on as it was deployed",
             where=str(entry.path),
-            fix=f"where it takes the place of {other}, end that one first: `{typed('withdraw', other)}`, then `{typed('deploy', entry.name)}`;"
+            fix=f"where it takes the place of {other}, end that one first: `{typed('undeploy', other)}`, then `{typed('deploy', entry.name)}`;"
             f" to let both write there: `{typed('deploy', entry.name, '--yes')}`",
         )
     return FlowValidationError(

@@ -23,7 +23,7 @@ class Standing(Record):
         ('as deployed', 'edited, not deployed: cells 3, 7\\nSyntaxError: oh')
         >>> print(Standing("gone", file="claims.ipynb").edit)
         claims.ipynb is gone; production runs on as it was deployed
-        to get it back: `data-engine restore claims`; to end it: `data-engine withdraw claims`
+        to get it back: `data-engine restore claims`; to end it: `data-engine undeploy claims`
     """
 
     sparse: ClassVar = ("helpers", "goes_live_s", "shares_with", "file", "renamed_to")
@@ -67,7 +67,7 @@ class Standing(Record):
         if self.kind != "gone":
             return None
         flow = self.file.rpartition(".")[0]
-        end = f"to end it: `{typed('withdraw', flow)}`"
+        end = f"to end it: `{typed('undeploy', flow)}`"
         if self.renamed_to is not None:
             return f"to let production follow: `{typed('deploy', self.renamed_to)}`; {end}"
         return f"to get it back: `{typed('restore', flow)}`; {end}"

@@ -156,7 +156,7 @@ function editLine(app, row, edit) {
       ? button(app, "deploy", "Deploy", row.buttons.deploy, () => deploy(app, row), { small: true, confirm: sharing(row), primary: true })
       : [
         button(app, `restore ${row.name}`, "Restore", row.buttons.restore, () => app.act("restore", { flow: row.name }), { small: true, primary: true }),
-        button(app, `withdraw ${row.name}`, "Withdraw", row.buttons.withdraw, () => app.act("withdraw", { flow: row.name }),
-          { small: true, confirm: "Really run it no more?" }),
+        button(app, `undeploy ${row.name}`, "Undeploy", row.buttons.undeploy, () => app.act("undeploy", { flow: row.name }),
+          { small: true, confirm: "Really stop running it in production?" }),
       ]);
 }

@@ -71,7 +71,7 @@ def test_a_flow_whose_notebook_is_gone_says_so_everywhere(
 
     assert (
         state(workspace)[1]
-        == f"{said}\nto get it back: `data-engine restore claims`; to end it: `data-engine withdraw claims`"
+        == f"{said}\nto get it back: `data-engine restore claims`; to end it: `data-engine undeploy claims`"
     )
     assert workspace.standing("claims").kind == "gone"
     assert workspace.explain("claims")[0].why.kind == "module_gone"
@@ -88,7 +88,7 @@ def test_a_command_that_needs_the_notebook_names_both_ways_on(
     gone(ws)
 
     assert typed(ws, f"data-engine {line}") == 2
-    assert commands_in(capsys.readouterr().err) == ["data-engine restore claims", "data-engine withdraw claims"]
+    assert commands_in(capsys.readouterr().err) == ["data-engine restore claims", "data-engine undeploy claims"]
 
 
 def test_the_first_way_brings_the_notebook_back_as_it_was_deployed(ws: WorkspaceFiles, workspace: Workspace) -> None:
@@ -125,11 +125,11 @@ def test_the_second_way_ends_it_and_can_be_taken_back(ws: WorkspaceFiles, worksp
     assert workspace.deployments("claims")[0].kind == "withdraw"
     assert typed(ws, "data-engine rollback claims") == 0
     assert set(workspace.home.deployments().deployed()) == {"claims", "other"}
-    assert typed(ws, "data-engine withdraw nope") == 2
+    assert typed(ws, "data-engine undeploy nope") == 2
 
 
 def test_a_flow_can_be_withdrawn_while_its_notebook_is_there(ws: WorkspaceFiles, workspace: Workspace) -> None:
-    workspace.withdraw("other", note="not needed")
+    workspace.undeploy("other", note="not needed")
 
     assert workspace.deployment("other") == "not deployed"
     assert workspace.deployments("other")[0].note == "not needed"
@@ -139,7 +139,7 @@ def test_what_would_be_deployed_again_by_itself_is_not_withdrawn(ws: WorkspaceFi
     ws.source("config/data_engine.toml", '[deploy]\nmode = "auto"\n')
 
     with pytest.raises(FlowValidationError, match="would be deployed again at once"):
-        workspace.withdraw("claims")
+        workspace.undeploy("claims")
     assert "claims" in workspace.home.deployments().deployed()
 
 
@@ -152,7 +152,7 @@ def test_a_renamed_notebook_is_followed_by_its_flow(ws: WorkspaceFiles, workspac
     follow, end = commands_in(text)
 
     assert text.startswith("claims.ipynb was renamed to monthly claims.ipynb; production runs on as it was deployed")
-    assert end == "data-engine withdraw claims"
+    assert end == "data-engine undeploy claims"
     assert typed(ws, follow) == 0
     assert set(workspace.home.deployments().deployed()) == {"monthly claims", "other"}
     known = workspace.home.ledger().source_states("monthly claims")
@@ -195,7 +195,7 @@ def test_a_flow_that_runs_on_is_named_where_another_would_write_its_mirror(
 
     assert error is not None
     first, *_ = commands_in(error.fix or "")
-    assert first == "data-engine withdraw claims"
+    assert first == "data-engine undeploy claims"
     assert typed(ws, first) == 0
     assert workspace.deploy("my claims")[0].error is None
 

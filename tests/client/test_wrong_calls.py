@@ -60,7 +60,7 @@ CALLS: list[tuple[str, Callable[[Workspace, Any], object], list[Any]]] = [
     ("enable", lambda ws, it: ws.enable(it), NO_NAMES),
     ("disable", lambda ws, it: ws.disable(it), NO_NAMES),
     ("deploy", lambda ws, it: ws.deploy(it), [it for it in NO_NAMES if it is not None]),
-    ("withdraw", lambda ws, it: ws.withdraw(it), NO_NAMES),
+    ("undeploy", lambda ws, it: ws.undeploy(it), NO_NAMES),
     ("restore", lambda ws, it: ws.restore(it), [*NO_NAMES, "poll"]),
     ("what a flow left", lambda ws, it: ws.left_behind(it), [it for it in NO_NAMES if it is not None]),
     ("set aside", lambda ws, it: ws.set_aside(it), [it for it in NO_NAMES if it is not None]),

@@ -51,7 +51,7 @@ def test_a_running_daemon_withdraws_a_flow_and_takes_it_back(ws: WorkspaceFiles,
     (ws.modules / "claims.ipynb").unlink()
     until(lambda: flow_of(workspace, "claims")["state"] == "module gone")
 
-    row = workspace.withdraw("claims")
+    row = workspace.undeploy("claims")
     assert row is not None
     assert (row.kind, workspace.status().flows) == ("withdraw", ())
     workspace.rollback("claims")
