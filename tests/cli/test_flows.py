@@ -219,7 +219,7 @@ def test_deploy_and_what_compile_says_of_it(cli: Cli, ws: WorkspaceFiles) -> Non
     assert "`rate`" in refused.err
 
     (ws.root / "flow_modules" / "claims.ipynb").unlink()
-    assert "removed       claims: its module is gone" in cli("deploy").err
+    assert "undeployed    claims: its module is gone" in cli("deploy").err
 
 
 def test_show_tells_the_next_times_of_a_schedule(cli: Cli, ws: WorkspaceFiles) -> None:
