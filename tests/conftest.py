@@ -23,10 +23,10 @@ FAILED_LIST = "TESTS_FAILED_LIST"
 def pytest_configure() -> None:
     # A shell's background job ignores Ctrl-C, and so would every process that the tests interrupt.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    if sys.platform == "win32":  # how long an example takes says nothing there: opening a file may cost milliseconds
-        slow = hypothesis.settings(deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
-        hypothesis.settings.register_profile("windows", slow)
-        hypothesis.settings.load_profile("windows")
+    # How long an example takes says nothing on a busy machine, nor on Windows, where opening a file may cost milliseconds.
+    patient = hypothesis.settings(deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+    hypothesis.settings.register_profile("patient", patient)
+    hypothesis.settings.load_profile("patient")
 
 
 SLOW_FIRST = ("daemon", "panel", "notebooks", "docs", "alerts", "cli", "lease")
