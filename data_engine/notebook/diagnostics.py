@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from data_engine.notebook import effects
-from data_engine.notebook.kinds import VALUES, is_known_package, made_by
+from data_engine.notebook.kinds import VALUES, changes_module, is_known_package, made_by
 from data_engine.notebook.names import HINT, LOAD, Path
 from data_engine.notebook.shapes import texts_in
 from data_engine.notebook.statements import DEFINITIONS, Statement, Statements
@@ -217,8 +217,9 @@ def _about_lookups(statements: Statements, statement: Statement) -> Iterator[Dia
         return
     texts = [text for text in texts_in(statement.node) if text.isidentifier()]
     for part in ast.walk(statement.node):
-        is_call = isinstance(part, ast.Call) and isinstance(part.func, ast.Name) and part.func.id == "globals"
-        if is_call and not texts:
+        if not isinstance(part, ast.Call) or texts:
+            continue
+        if isinstance(part.func, ast.Name) and part.func.id == "globals":
             what = "globals() looks up names that nothing tells, and production has only those that build() needs otherwise"
             yield Diagnostic(
                 what, statement.number, part.lineno, "put `#| keep` at the top of the cells that define them"
@@ -394,7 +395,14 @@ def _changes_its_module(
 ) -> bool:
     """Whether a call may change an unknown module that is needed: one that is about no object of the notebook."""
     is_needed_itself = len(path) == 2 and path[0] in selection.followed
-    if len(path) > 3 or is_needed_itself or is_known_package(imported) or _is_given_names(statement, path):
+    is_followed = len(path) == 3 and changes_module(f"{imported}.{path[1]}")
+    if (
+        len(path) > 3
+        or is_followed
+        or is_needed_itself
+        or is_known_package(imported)
+        or _is_given_names(statement, path)
+    ):
         return False
     module = imported.rpartition(".")[0] or imported
     package = statements.packages[imported.partition(".")[0]]

@@ -131,7 +131,7 @@ class Follower(Bindings):
             return
         name = node.target.id
         value = self.lookup(name)
-        self.consume(added, node, surely=False)
+        self.consume(added, node.value, surely=False)
         self.special(value, ("__iadd__", "__ior__", "__isub__"), node, [added])
         if value.kind not in (kinds.PLAIN, kinds.POLARS, kinds.MODULE):
             self.touch("changes" if value.kind != kinds.UNKNOWN else "may change", value.origins, node, f"{name} +=")
