@@ -55,9 +55,10 @@ def program_of(interpreter: str, environment: Mapping[str, str]) -> tuple[str, M
     """What to start for the interpreter, and with which environment.
 
     In an environment `python.exe` is a launcher that starts the interpreter as its child. Without it there is one process
-    less for each of ours, and the one that is started is the one that answers.
+    less for each of ours, and the one that is started is the one that answers. It is where the launcher looks for it, in `home`:
+    `executable` is what made the environment, which may be the launcher of another one.
 
-    Reference: `multiprocessing.popen_spawn_win32`, which does the same.
+    Reference: `multiprocessing.popen_spawn_win32`, which does the same; PEP 405.
     """
     settings = os.path.join(os.path.dirname(os.path.dirname(interpreter)), "pyvenv.cfg")
     try:
@@ -65,7 +66,7 @@ def program_of(interpreter: str, environment: Mapping[str, str]) -> tuple[str, M
             found = dict(line.strip().partition(" = ")[::2] for line in file)
     except (OSError, UnicodeDecodeError):
         return interpreter, environment
-    base = found.get("executable") or os.path.join(found.get("home", ""), os.path.basename(interpreter))
+    base = os.path.join(found.get("home", ""), os.path.basename(interpreter))
     if not os.path.isfile(base):
         return interpreter, environment
     return base, {**environment, "__PYVENV_LAUNCHER__": interpreter}
