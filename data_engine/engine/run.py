@@ -54,6 +54,7 @@ from data_engine.notebook.deploy import no_steps
 from data_engine.notebook.locate import annotate
 from data_engine.scheduler.slots import zone_of
 from data_engine.secret import knows_any, masked, masked_in
+from data_engine.workspace.here import kernel_shell
 
 _LONGEST_DETAIL = 500
 
@@ -180,7 +181,7 @@ class _Run:
         if context.source is None:
             require_source(flow, self.source)
         context.params = as_steps_see(flow, self.params, secret=context.secret)
-        with captured(self.control), self._watched():
+        with captured(self.control, is_bounded=kernel_shell() is not None), self._watched():
             if stage is None:
                 self._take_steps()
             elif not stage.publish_what_was_made():

@@ -56,6 +56,17 @@ CELLS = (
         print(LONG + " the end")
         return 5
 
+    def displayed(context):
+        display(LONG)
+        display({"text/html": LONG}, raw=True)
+        for number in range(20_000):
+            display(number)
+        return 6
+
+    def lines(context):
+        for number in range(100_000):
+            print("line", number)
+
     def failing(item):
         raise ValueError(LONG + " the cause")
 
@@ -90,6 +101,9 @@ SHOWN = {
     "build().preview(use='binary')": LEFT_OUT,
     "build().preview(use='framed')": "short",
     "build().preview(use='printed', fresh=True)": LEFT_OUT,
+    "Flow(group='G').step(displayed).preview()": "18,002 more that these steps display are left out",
+    "Flow(group='G').step(displayed).run_once()": LEFT_OUT,
+    "Flow(group='G').step(lines).run()": LEFT_OUT,
     "build().preview(use='items')": LEFT_OUT,
     "(build().preview(use='items'), 3)": LEFT_OUT,
     "build().preview()": LEFT_OUT,
