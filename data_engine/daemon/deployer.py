@@ -226,14 +226,13 @@ class Deployer:
             is_all=is_all and asked is not None,  # by itself the other one goes first
         )
         self._is_quiet = any(isinstance(move, Quiet) for move in moves.values())
-        going: set[str] = set()
-        if asked is not None or by_itself:
-            going = {name for name, move in moves.items() if isinstance(move, Deploy)}
-        moves |= await self._held_back(found, going, asked)
-        going = {name for name in going if isinstance(moves[name], Deploy)}
+        going = _to_deploy(moves) if asked is not None or by_itself else set()
+        held_back = await self._held_back(found, going, asked)
+        moves |= held_back
+        going -= held_back.keys()
         gone = leaving(pointers, found, renames, going, is_all=is_all)
         if asked is None:
-            gone -= self._away_for_a_moment(gone - {renames[name] for name in going if name in renames}, found)
+            gone -= self._away_for_a_moment(gone - set(renames.values()), found)
         shown = moves if looked is None else {}
         rows: list[Deployment] = []
         if going or gone:
@@ -316,6 +315,10 @@ class Deployer:
     def _copy_of(self, set_id: str) -> Path:
         deployments = self.home.deployments()
         return deployments.root / set_id if deployments.has(set_id) else deployments.copy_of(set_id).folder
+
+
+def _to_deploy(moves: Mapping[str, Move]) -> set[str]:
+    return {name for name, move in moves.items() if isinstance(move, Deploy)}
 
 
 def _wanted(found: Looked, moves: Mapping[str, Move], asked: Asked | None) -> tuple[CatalogEntry, ...]:
