@@ -69,7 +69,7 @@ def test_without_recipients_it_says_how_to_name_some(cli: Cli, ws: WorkspaceFile
     answer = cli("--workspace", ws.root, "alert", "test")
 
     assert answer.code == 2
-    assert "[alerts] to names no secret" in answer.err
+    assert "[alerts] to is empty" in answer.err
     assert "data-engine secret set ops" in answer.err
 
 

@@ -204,7 +204,7 @@ def test_a_file_in_place_of_a_folder_is_named(machine: Callable[..., Machine], s
     damage = ben.keeper.state.lease.damage
     assert damage is not None
     assert damage["file"] == there.relative_to(share).as_posix()
-    assert damage["fix"] == f"take {damage['file']} in .workspace_state away, then data-engine lease repair"
+    assert damage["fix"] == f"remove {damage['file']} from .workspace_state, then data-engine lease repair"
 
 
 def test_a_repair_of_a_healthy_workspace_changes_nothing(machine: Callable[..., Machine], share: Path) -> None:
