@@ -78,7 +78,12 @@ def turn_back(state: Path) -> None:
             "generation 3: the checksum does not match",
             "lease repair",
         ),
-        (lambda state: first(state, "leases/*").write_bytes(b"torn"), "heartbeat", "is no heartbeat", "writes it again"),
+        (
+            lambda state: first(state, "leases/*").write_bytes(b"torn"),
+            "heartbeat",
+            "is no heartbeat",
+            "writes it again",
+        ),
         (
             lambda state: first(state, "leases/*").unlink(),
             "heartbeat",
