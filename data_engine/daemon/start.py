@@ -27,7 +27,7 @@ from data_engine.workspace.layout import is_workspace
 
 WAIT_S = 20.0
 START_S = 60.0
-"""For a daemon that lives and does not answer yet: after a log-on, when all is read from the drive and looked through, it is slow."""
+"""For a daemon that lives and does not answer yet, or ends without work: after a log-on, when all is read and scanned, it is slow."""
 _POLL_S = 0.01
 _LAST_WORDS_S = 2.0
 _MOST_SAID_BYTES = 2000
@@ -140,7 +140,7 @@ def _replaced(client: DaemonClient, home: LocalWorkspace) -> bool:
 def _ended(client: DaemonClient, home: LocalWorkspace) -> bool:
     client.post("/shutdown")
     client.close()
-    return wait_until_gone(home, WAIT_S)
+    return wait_until_gone(home, START_S)
 
 
 def wait_until_gone(home: LocalWorkspace, timeout_s: float) -> bool:
