@@ -75,10 +75,11 @@ class OwnSources:
     Example:
         >>> own = OwnSources(Path("/in"), lambda: ["a.csv"], rule=IN_RUNS, extensions=(".csv",))
         >>> own.about_to_write("/out/a.csv")
-        >>> own.about_to_write("/in/a.csv")
-        Traceback (most recent call last):
-        ...
-        data_engine.engine.memo.own_sources.OverwritesSourceError: ...
+        >>> try:
+        ...     own.about_to_write("/in/a.csv")
+        ... except OverwritesSourceError as error:
+        ...     error.what.partition(":")[0]
+        "the step would overwrite /in/a.csv, the flow's own source"
     """
 
     def __init__(
