@@ -136,6 +136,22 @@ def _rollback(given: Namespace, names: UserNames) -> Any:
     return None
 
 
+def _undeploy(given: Namespace, names: UserNames) -> Any:
+    name = given.subject or own_name(names, "undeploy")
+    row = _workspace().undeploy(name, given.note or "")
+    assert row is not None, "the answer was waited for"
+    print(
+        f"Production does not run {name} any more. {typed_magic('rollback', name)} lets it run again as it was deployed."
+    )
+    return None
+
+
+def _restore(given: Namespace, names: UserNames) -> Any:
+    for path in _workspace().restore(given.subject or own_name(names, "restore"), given.to):
+        print(f"wrote {path}")
+    return None
+
+
 def _run(given: Namespace, names: UserNames) -> Any:
     params = _params(given)
     if given.once:
@@ -343,6 +359,22 @@ COMMANDS = {
             _rollback,
             "flow",
             (Option("--to", "The deployment's id, or its beginning.", "ID"), _NOTE),
+        ),
+        Command(
+            "undeploy",
+            "Let production not run a flow any more.",
+            'Workspace.current().undeploy("claims")',
+            _undeploy,
+            "flow",
+            (_NOTE,),
+        ),
+        Command(
+            "restore",
+            "Put a notebook that is gone back as it was deployed.",
+            'Workspace.current().restore("claims")',
+            _restore,
+            "flow",
+            (Option("--to", "The deployment's id, or its beginning.", "ID"),),
         ),
         Command(
             "run",

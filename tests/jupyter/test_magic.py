@@ -129,6 +129,26 @@ def test_deploy_gives_the_entries_and_a_broken_one_is_raised(shell: Shell, claim
     assert "broken" in shell.out
 
 
+def test_a_flow_is_undeployed_and_its_notebook_restored(shell: Shell, claims: WorkspaceFiles) -> None:
+    """Production runs it no more, and again; a notebook that is gone is put back, and one that is there left alone."""
+    claims.source("config/data_engine.toml", '[deploy]\nmode = "ask"\n')
+    shell.run("from data_engine import Workspace")
+    shell.run("%flow deploy claims")
+    shell.run("%flow undeploy claims")
+    assert "%flow rollback claims" in shell.out
+    assert shell.run("Workspace.current().deployment('claims')") == "not deployed"
+    shell.run("%flow rollback claims")
+    assert shell.run("Workspace.current().deployment('claims')") == "as deployed"
+
+    notebook = claims.root / "flow_modules" / "claims.ipynb"
+    before = notebook.read_bytes()
+    notebook.unlink()
+    shell.run("%flow restore claims")
+    assert notebook.read_bytes() == before
+    shell.run("%flow restore claims")
+    assert isinstance(shell.error, FlowValidationError)
+
+
 def test_a_module_is_compiled_as_a_whole(shell: Shell, claims: WorkspaceFiles) -> None:
     claims.module("plain", "from data_engine import Flow\ndef build():\n    return Flow(group='G')\n")
 
