@@ -41,7 +41,8 @@ def own_sources_of_run(
 def own_sources_of_preview(
     flow: Flow, source: Source, home: LocalWorkspace | None, *, is_in_place: bool
 ) -> OwnSources | None:
-    """The sources of a preview: as in a run where it `is_in_place`, else none of them may be written, whatever the trigger."""
+    """The sources of a preview: as in a run where it `is_in_place`, else none of them may be written, removed or moved, whatever the
+    trigger."""
 
     def names() -> list[str]:
         is_output = _outputs_of(flow, source, home)
@@ -49,11 +50,13 @@ def own_sources_of_preview(
         return [name for name, entry in candidates(flow) if not is_output(SourceKey(root, name), entry.path)]
 
     if isinstance(flow.trigger, Poll):
-        return _own(flow, source, names, IN_RUNS)
-    return None if is_in_place else _own(flow, source, names, IN_PREVIEWS)
+        return _own(flow, source, names, IN_RUNS, keeps=not is_in_place)
+    return None if is_in_place else _own(flow, source, names, IN_PREVIEWS, keeps=True)
 
 
-def _own(flow: Flow, source: Source, names: Callable[[], Iterable[str]], rule: Rule) -> OwnSources | None:
+def _own(
+    flow: Flow, source: Source, names: Callable[[], Iterable[str]], rule: Rule, *, keeps: bool = False
+) -> OwnSources | None:
     trigger, path = flow.trigger, source.path
     if trigger is None or source.root is None:
         return None
@@ -66,6 +69,7 @@ def _own(flow: Flow, source: Source, names: Callable[[], Iterable[str]], rule: R
         rule=rule,
         extensions=trigger.extensions if is_folder and isinstance(trigger, Poll) else (),
         skip=mirror,
+        keeps=keeps,
     )
 
 

@@ -233,6 +233,39 @@ def test_a_preview_never_overwrites_the_source(ws: WorkspaceFiles, source: Path,
     assert source.read_text() == DATA
 
 
+@pytest.mark.parametrize("watch", [POLL, 'mode="manual", source="../in"'])
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "path.unlink()",
+        "os.remove(path)",
+        "path.rename(path.with_suffix('.done'))",
+        "shutil.move(path, path.parent.parent / 'a.csv')",
+        "shutil.rmtree(path.parent)",
+    ],
+)
+def test_a_preview_never_takes_the_source_away(ws: WorkspaceFiles, source: Path, statement: str, watch: str) -> None:
+    """The archive of a flow that moves what it has read, or a cleaning up: production may, a preview only where it is told to."""
+    flow = write(ws, f"{statement}; path = 'gone'", watch)
+
+    with pytest.raises(FlowExecutionError, match=r"would take away .*a preview changes nothing") as caught:
+        flow.preview()
+
+    assert source.read_text() == DATA
+    assert caught.value.fix is not None
+    assert "preview(write=True)" in caught.value.fix
+    flow.preview(write=True)
+    assert not source.exists()
+
+
+def test_a_preview_may_remove_what_is_no_source(ws: WorkspaceFiles, source: Path) -> None:
+    other = ws.source("other/b.csv", DATA)
+
+    assert write(ws, f"shutil.rmtree({str(other.parent)!r}); path = 1").preview() == 1
+
+    assert not other.exists()
+
+
 def test_a_preview_that_writes_for_real_does_what_production_does(ws: WorkspaceFiles, source: Path) -> None:
     with pytest.raises(FlowExecutionError, match="the flow's own source"):
         write(ws, WRITERS["open"]).preview(write=True)

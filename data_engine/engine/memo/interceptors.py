@@ -305,9 +305,12 @@ _RECORDERS: dict[str, dict[str, Callable[..., Any]]] = {
         "scandir": recorders.record_listing,
         "rename": recorders.record_rename,
         "replace": recorders.record_rename,
+        "remove": recorders.record_removal,
+        "unlink": recorders.record_removal,
         "readlink": recorders.reader("link"),
         "access": recorders.reader("stat"),
     },
+    "shutil": {"rmtree": recorders.record_removal},
     os.path.__name__: dict.fromkeys(
         ("exists", "isfile", "isdir", "islink", "lexists", "ismount", "getsize", "getmtime", "getctime", "getatime", "samefile",
          "realpath"),

@@ -22,7 +22,7 @@ from data_engine.flow.scan import is_candidate_name
 
 
 class OverwritesSourceError(FlowValidationError):
-    """A step was about to overwrite a file that its run reads as a source; nothing was written."""
+    """A step was about to overwrite a file that its run reads as a source, or to take away one of a preview; nothing was done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,16 @@ IN_PREVIEWS = Rule(
 TOLD = Rule()
 
 
+def _kept(path: str) -> OverwritesSourceError:
+    """The error of a step of a preview that is about to remove this source, or to move it away."""
+    return OverwritesSourceError(
+        f"the step would take away {path}, the flow's own source: {IN_PREVIEWS.why}",
+        where=path,
+        fix="nothing was removed or moved. Preview an object of a step before: preview(use=...); production may do it, and "
+        "preview(write=True) does it for real",
+    )
+
+
 def overwritten_words(path: str) -> str:
     """What the log of a run says that has overwritten its source.
 
@@ -70,6 +80,7 @@ class OwnSources:
     """The sources of one run, by their paths inside `root`; `names` are asked for when something is written first.
 
     What else below `root` would be a source has one of `extensions` (None: any), and does not lie in `skip`, the flow's mirror.
+    With `keeps`, as in a preview, they cannot be removed or moved away.
     `overwritten` are sources that were written where the `rule` lets it be. Several threads may tell at once.
 
     Example:
@@ -90,8 +101,10 @@ class OwnSources:
         rule: Rule,
         extensions: tuple[str, ...] | None = None,
         skip: Path | None = None,
+        keeps: bool = False,
     ) -> None:
         self.overwritten: dict[str, None] = {}
+        self._keeps = keeps
         self._root, self._names, self._rule = os.path.abspath(root), names, rule
         self._extensions = extensions
         self._skip = None if skip is None or not Path(skip).is_relative_to(self._root) else os.path.abspath(skip)
@@ -104,12 +117,9 @@ class OwnSources:
         Raises:
             OverwritesSourceError: it is a source, and the rule refuses that.
         """
-        if not isinstance(path, (str, os.PathLike)):
+        full = _full(path)
+        if full is None:
             return
-        text = os.fspath(path)
-        if not isinstance(text, str) or not text or "\0" in text or "://" in text:
-            return
-        full = os.path.abspath(text)
         source = self._source_at(full)
         if source is None:
             if self._may_be_taken(full):
@@ -118,6 +128,23 @@ class OwnSources:
             raise self._rule.error(source)
         else:
             self.overwritten.setdefault(source)
+
+    def about_to_remove(self, path: object) -> None:
+        """A file or a folder is about to be removed, or moved to another place; what names none is left out.
+
+        Raises:
+            OverwritesSourceError: it is or holds a source, and they are kept.
+        """
+        full = _full(path) if self._keeps else None
+        if full is None:
+            return
+        source = self._source_at(full)
+        if source is None and os.path.isdir(full):
+            folder = os.path.realpath(full) + os.sep
+            every = (one for found in (self._by_name or {}).values() for one in found)
+            source = next((one for one in every if os.path.realpath(one).startswith(folder)), None)
+        if source is not None:
+            raise _kept(source)
 
     def new_beside(self) -> tuple[str, ...]:
         """The files that were written in the source folder since this was asked last, and are there still."""
@@ -154,7 +181,7 @@ class OwnSources:
     def __reduce__(self) -> tuple[Any, ...]:
         with not_logged():
             names = tuple(self._names())
-        return _rebuilt, (Path(self._root), names, self._rule)
+        return _rebuilt, (Path(self._root), names, self._rule, self._keeps)
 
 
 @contextmanager
@@ -184,9 +211,17 @@ def cause_of_source(error: BaseException | None) -> Cause | None:
     return None
 
 
-def _rebuilt(root: Path, names: tuple[str, ...], rule: Rule) -> OwnSources:
+def _rebuilt(root: Path, names: tuple[str, ...], rule: Rule, keeps: bool) -> OwnSources:
     """For another process, which has the root perhaps elsewhere; what it writes beside is noted by nobody there."""
-    return OwnSources(root, lambda: names, rule=rule, extensions=())
+    return OwnSources(root, lambda: names, rule=rule, extensions=(), keeps=keeps)
+
+
+def _full(path: object) -> str | None:
+    """The path as a file system has it; None for what names no file."""
+    text = os.fspath(path) if isinstance(path, (str, os.PathLike)) else None
+    if not isinstance(text, str) or not text or "\0" in text or "://" in text:
+        return None
+    return os.path.abspath(text)
 
 
 def _folded(name: str) -> str:

@@ -208,7 +208,16 @@ def record_fragments(original: Any, logs: tuple[AccessLog, ...], args: _Args, kw
     return _call_for_frames(original, args, kwargs)
 
 
+def record_removal(original: Any, logs: tuple[AccessLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
+    own = own_sources()
+    if own is not None and kwargs.get("dir_fd") is None:
+        own.about_to_remove(args[0] if args else kwargs.get("path"))
+    return original(*args, **kwargs)
+
+
 def record_rename(original: Any, logs: tuple[AccessLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
+    if (own := own_sources()) is not None:
+        own.about_to_remove(args[0] if args else kwargs.get("src"))
     _record_written(args[1] if len(args) > 1 else kwargs.get("dst"), logs)
     return original(*args, **kwargs)
 
