@@ -201,8 +201,10 @@ class _Run:
             yield
 
     def _take_steps(self) -> None:
-        recording, sink, own = self.recording, self.sink, self.own
+        recording, sink, own, stage = self.recording, self.sink, self.own, self.stage
         for event in run_steps(self.flow, self.context, control=self.control):
+            if stage is not None and isinstance(event, StepFinished) and event.outputs:
+                stage.is_named = True
             if own is not None and isinstance(event, StepFinished) and (beside := own.new_beside()):
                 event = event._replace(outputs=tuple(dict.fromkeys((*event.outputs, *beside))))
             if recording is not None:

@@ -141,15 +141,16 @@ class Stage:
 
     # -- its end ---------------------------------------------------------------------------------------------------------
 
-    def succeed(self, code: Callable[[], str]) -> None:
-        """The run has succeeded: publish, and remove the stage. `code` tells what the code was, where that fails for now.
+    def succeed(self, code: Callable[[], str]) -> int:
+        """The run has succeeded: publish, and remove the stage; how many files that were. `code` tells what the code was, where that
+        fails for now.
 
         Raises: as `publish`.
         """
         if self._began_ns is None:
-            return
+            return 0
         try:
-            self._publish(code)
+            return self._publish(code)
         except TargetHeldError:
             self._is_pending = True
             raise

@@ -47,11 +47,12 @@ def staged_run(
 
 
 class StagedRun(Stage):
-    """The stage of one run, with what concerns its flow."""
+    """The stage of one run, with what concerns its flow; `is_named` where a step has returned the path of an output."""
 
     def __init__(self, flow: Flow, maker: Maker, log: Callable[..., None]) -> None:
         assert flow.mirror_spec is not None
         super().__init__(flow.mirror_spec.root, maker, log=log)
+        self.is_named = False
         self._flow = flow
 
     def publish_what_was_made(self) -> bool:
@@ -84,7 +85,14 @@ class StagedRun(Stage):
                     " context.mirror.final(path) after the run",
                     "WARNING",
                 )
-        self.succeed(self._code)
+        count = self.succeed(self._code)
+        if count and not self.is_named:
+            files = "a file" if count == 1 else f"{count:,} files"
+            self._log(
+                f"published {files} that no step has returned the path of, so the history does not know them as outputs: "
+                "let the step that writes return the path",
+                "WARNING",
+            )
         context.current = self._final_value(context.current)
         context.objects = {name: self._final_value(value) for name, value in context.objects.items()}
         outputs = context.metadata.get("step_outputs", {})
