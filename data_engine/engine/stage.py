@@ -183,10 +183,13 @@ class Stage:
                 self.folder.mkdir(exist_ok=True)
             self._began_ns = os.stat(self.folder).st_mtime_ns
         except OSError as error:
+            is_file = isinstance(error, (NotADirectoryError, FileExistsError))
             raise FlowValidationError(
-                f"no stage can be made beside the mirror {self.final_root}: {trouble_of(error)}",
+                f"the folder of the mirror {self.final_root} cannot be written: {trouble_of(error)}",
                 where="context.mirror",
-                fix="check that its drive is there and that the folder it lies in can be written",
+                fix="move that file away, or mirror into another folder"
+                if is_file
+                else "check that its drive is there and that the folder it lies in can be written",
             ) from error
 
     def _publish(self, code: Callable[[], str] | None = None) -> int:

@@ -128,9 +128,10 @@ def _before(now: Deployment | None, rows: Sequence[Deployment], flow: str) -> De
         is_earlier = origin is None or one.number < origin.number
         if is_earlier and one.kind == "deploy" and (now is None or one.digest != now.digest):
             return one
-    raise _no_choice(f"there is no earlier deployment of {flow}", flow)
+    raise _no_choice(f"there is no earlier deployment of {flow}", flow, "{to_one} takes any that {these} lists")
 
 
 def _no_choice(what: str, flow: str, fix: str = "{list}") -> FlowValidationError:
-    list_them = f"`{typed('deployments', flow)}` lists them"
-    return FlowValidationError(what, where=f'flow "{flow}"', fix=fix.format(list=list_them))
+    told = typed("deployments", flow)
+    names = {"list": f"`{told}` lists them", "these": f"`{told}`", "to_one": f"`{typed('rollback', flow)} --to ID`"}
+    return FlowValidationError(what, where=f'flow "{flow}"', fix=fix.format_map(names))

@@ -179,7 +179,7 @@ def test_a_mirror_that_is_a_file_or_whose_folder_cannot_be_written_is_said(folde
     (folder / "out").write_text("a file")
     flow = staged(folder, lambda context: context.mirror.root_file("a.txt"))  # type: ignore[union-attr]
 
-    with pytest.raises(FlowValidationError, match="no stage can be made beside the mirror"):
+    with pytest.raises(FlowValidationError, match="cannot be written"):
         flow.run_once()
 
 
