@@ -72,7 +72,7 @@ def _heartbeat(folder: OsFolder, workspace: str, top: Generation) -> Finding:
         return Finding("heartbeat", True, "nobody owns the workspace")
     if heartbeat_files.broken is not None:
         return Finding(
-            "heartbeat", False, heartbeat_files.broken.what, f"{top.by.shown} writes it anew while it is at work"
+            "heartbeat", False, heartbeat_files.broken.what, f"{top.by.shown} writes it again while it is at work"
         )
     if lease is None or lease.token != top.token:
         measured = f"{top.by.shown} owns the workspace, and its heartbeat is missing"

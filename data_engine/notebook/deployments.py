@@ -201,9 +201,9 @@ class Deployments:
 
     def gone(self, name: str) -> FlowValidationError | None:
         """That the module of a deployed flow is gone, with both ways on; None where it is there, or not deployed."""
-        if name not in self.deployed() or any((self._modules.content / file).exists() for file in files_of(name)):
+        if name not in self.deployed() or any(os.path.lexists(self._modules.content / file) for file in files_of(name)):
             return None
-        standing = self.edit(name, read_contents(self._modules.content)[0])
+        standing = self.edit(name, *read_contents(self._modules.content))
         return FlowValidationError(standing.text, where=str(self._modules.folder), fix=standing.fix)
 
     def edits(self) -> dict[str, Standing]:
@@ -211,15 +211,18 @@ class Deployments:
         pointers = self.deployed()
         if not pointers:
             return {}
-        contents = read_contents(self._modules.content)[0]
+        contents, unreadable = read_contents(self._modules.content)
         digests = self._digests(contents)
         return {
-            name: self.edit(name, contents) for name, pointer in pointers.items() if digests.get(name) != pointer.digest
+            name: self.edit(name, contents, unreadable)
+            for name, pointer in pointers.items()
+            if digests.get(name) != pointer.digest
         }
 
-    def edit(self, name: str, contents: Mapping[str, bytes]) -> Standing:
-        """The standing of a deployed flow whose module, among the authored `contents`, is not as deployed."""
-        if not files_of(name) & contents.keys():
+    def edit(self, name: str, contents: Mapping[str, bytes], unreadable: Mapping[str, str]) -> Standing:
+        """The standing of a deployed flow whose module, among the authored `contents`, is not as deployed. One that is `unreadable`
+        is there, and not gone."""
+        if not files_of(name) & (contents.keys() | unreadable.keys()):
             return Standing("gone", file=self.file_of(name), renamed_to=self.renamed_to(name, contents))
         return Standing("edited", self.changed_cells(name) or (), helpers=self.changed_helpers(name, contents))
 

@@ -184,7 +184,7 @@ def test_an_observer_runs_and_rolls_back_and_switches(owner: Station, asker: Sta
     assert ran(team) == ["one", "one"]
 
     (team / "flow_modules" / "hand.py").rename(team / "hand.py")
-    assert asker.command("withdraw", "hand")[0] == 0
+    assert asker.command("undeploy", "hand")[0] == 0
     assert owner.command("run", "hand")[0] != 0
     assert asker.command("restore", "hand")[0] == 0
     assert asker.command("rollback", "hand")[0] == 0

@@ -58,4 +58,4 @@ def test_a_range_is_shown_then_run_and_what_failed_is_tried_again(lab: Lab, page
     line.wait_for(state="detached", timeout=20000)
     told: Any = lab.do(workspace, "flow", flow="monthly")["result"]
     assert {run["params"] for run in told["runs"]} == {"month=2013-01"}
-    assert told["runs"][0]["began_by"].startswith("a backfill")
+    assert told["runs"][0]["began_by"].startswith("by a backfill")

@@ -68,7 +68,7 @@ def test_a_large_workspace_stays_quick(lab: Lab, page: Page) -> None:
     drawn_ms = []
     for number in range(4):
         lab.do(workspace, "disable" if number % 2 == 0 else "enable", flow="flow_001")
-        word = "disabled" if number % 2 == 0 else "ready"
+        word = "disabled" if number % 2 == 0 else "idle"
         panel.row("flow_001").locator(".de-state", has_text=word).wait_for()
         drawn_ms.append(float(panel.element.get_attribute("data-drawn-ms")))
 

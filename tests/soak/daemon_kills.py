@@ -55,7 +55,6 @@ MODULE = """
             .mirror(root="../out").step(read).step(write)
         )
 """
-RESTART_LIMIT_S = 10.0 if sys.platform == "win32" else 2.0  # Wine opens files slowly
 
 
 @dataclass
@@ -118,9 +117,6 @@ class Campaign:
         finally:
             self.workspace.kill()
         self.report.seconds = time.monotonic() - begun_s
-        assert not self.report.starts_s or statistics.median(self.report.starts_s) < RESTART_LIMIT_S, (
-            "restarts are slow"
-        )
         return self.report
 
     # -- dropping --------------------------------------------------------------------------------------------------
