@@ -301,8 +301,8 @@ class Deployer:
             if not isinstance(move, (UpToDate, Deploy)):  # only those need a look at the share
                 if contents is None:
                     folder = self.home.modules().content
-                    contents = (await asyncio.to_thread(read_contents, folder))[0]
-                edit = await asyncio.to_thread(deployments.edit, name, contents)
+                    contents = await asyncio.to_thread(read_contents, folder)
+                edit = await asyncio.to_thread(deployments.edit, name, *contents)
             standing = None if edit is None else _with_move(edit, move)
             flows[name] = Deployed(entry, stored, standing, live.get(name))
         for name, entry in entries.items():

@@ -142,6 +142,7 @@ def test_a_run_of_another_process_is_told_with_its_step(
     workspace.deploy()
     if has_daemon:
         workspace.start()
+        until(lambda: workspace.status()["flows"])
     process = elsewhere("first", tmp_path / "go on")
     (run,) = until(lambda: [run for run in active(workspace) if run["step"]])
 
