@@ -342,4 +342,4 @@ def _with_move(standing: Standing, move: Move | None) -> Standing:
 
 
 def _shared(move: SharesMirror) -> str:
-    return f"its mirror is the one of {move.other}, which is deployed: it is deployed only by who confirms that (--yes)"
+    return f"its mirror is the one of {move.other}, which is deployed: deploy it with --yes to let both write there"

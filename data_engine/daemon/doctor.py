@@ -299,7 +299,7 @@ def check_age(ledger: Path | None, shared: Path, *, now_s: float | None = None) 
 
 
 def check_daemon(local: LocalLayout) -> Finding:
-    """Whether the daemon ended without taking leave, and what its log says last."""
+    """Whether the daemon died or was killed, and what its log says last."""
     endpoint = read_endpoint(local)
     if endpoint is None:
         return Finding("daemon", True, "not running")
@@ -309,7 +309,7 @@ def check_daemon(local: LocalLayout) -> Finding:
     return Finding(
         "daemon",
         False,
-        f"it ended without taking leave (pid {endpoint.pid}); {local.daemon_log_path} ends with:\n{tail}",
+        f"it died or was killed (pid {endpoint.pid}); {local.daemon_log_path} ends with:\n{tail}",
         "start it again: data-engine start",
     )
 

@@ -158,7 +158,7 @@ def _tell_outside(path: str, is_overwritten: bool) -> None:
     what = "overwrites" if is_overwritten else "writes"
     print(
         f"this preview {what} {path} for real: it lies outside the context's folders (context.mirror, context.database),"
-        " and only what goes there is held back",
+        " where a preview writes to a copy",
         file=sys.stderr,
     )
 
