@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -143,17 +143,8 @@ def replace_file(fresh: Path, target: Path) -> None:
     Raises:
         OSError: it cannot be replaced; says so when somebody has it open still, and who, where that is known.
     """
-    for delay_s in _RETRY_DELAYS_S:
-        try:
-            os.replace(fresh, target)
-        except OSError as error:
-            if not is_open_elsewhere(error):
-                raise
-            time.sleep(delay_s)
-        else:
-            return
     try:
-        os.replace(fresh, target)
+        _try_again(lambda: os.replace(fresh, target))
     except OSError as error:
         if not is_open_elsewhere(error):
             raise
@@ -172,16 +163,21 @@ def rename_folder(fresh: Path, target: Path) -> None:
     Raises:
         OSError: it cannot be renamed, as where there is another.
     """
+    _try_again(lambda: os.rename(fresh, target))
+
+
+def _try_again(change: Callable[[], None]) -> None:
+    """Make the change, for up to 0.8 s again and again while somebody has open what it changes."""
     for delay_s in _RETRY_DELAYS_S:
         try:
-            os.rename(fresh, target)
+            change()
         except OSError as error:
             if not is_open_elsewhere(error):
                 raise
             time.sleep(delay_s)
         else:
             return
-    os.rename(fresh, target)
+    change()
 
 
 def sync_file(path: Path) -> None:

@@ -13,7 +13,6 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from data_engine.errors import FlowValidationError
 from data_engine.files import files_below
@@ -46,8 +45,9 @@ def left_behind(written: Iterable[WrittenFile], flows: Iterable[Flow]) -> list[L
     places = [place for flow in flows if (place := _places(flow)) is not None]
     found: dict[str, LeftBehind] = {}
     for one in written:
+        path = Path(one.path)
         for name, source, mirror in places:
-            is_ours = Path(one.path).is_relative_to(mirror) and all(map(_is_below(source), one.sources))
+            is_ours = path.is_relative_to(mirror) and all(source in Path(each).parents for each in one.sources)
             if is_ours and is_source_gone(one) and os.path.exists(one.path):
                 found[one.path] = LeftBehind(
                     one.path, name, one.sources[0], one.at_utc, str(mirror), size_bytes=one.size_bytes
@@ -116,10 +116,6 @@ def _places(flow: Flow) -> tuple[str, Path, Path] | None:
     if trigger is None or trigger.source is None or mirror is None or trigger.run_as == "batch":
         return None
     return (flow.name or "", trigger.source, mirror.root) if trigger.source.is_dir() else None
-
-
-def _is_below(root: Path) -> Any:
-    return lambda source: Path(source) != root and Path(source).is_relative_to(root)
 
 
 def _move(path: Path, target: Path) -> None:

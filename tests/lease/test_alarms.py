@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -131,11 +131,12 @@ def bench() -> Bench:
     return Bench()
 
 
-def silent_owner(bench: Bench, *watchers: Machine) -> Alarm:
-    """An owner that falls silent until just before it may be taken over."""
+def silent_owner(bench: Bench, *watchers: Machine, end: Callable[[HeldLease], object] = lambda held: None) -> Alarm:
+    """An owner of which nothing is seen, after its `end`, until just before it may be taken over."""
     owner = Machine(bench, "A")
     held = owner.own()
     held.heartbeat()
+    end(held)
     for one in watchers:
         one.look()
     passes(bench, 80, *watchers)
@@ -589,16 +590,13 @@ def test_a_claim_that_no_data_engine_writes_is_none(record: dict[str, object]) -
 
 
 def ended_owner(bench: Bench, *watchers: Machine, engine_on: bool = True) -> Alarm:
-    """An owner that gives the workspace up, as a daemon does whose machine is shut down; then just less than the threshold."""
-    owner = Machine(bench, "A")
-    held = owner.own()
-    held.heartbeat()
-    held.commit(engine_on=engine_on)
-    held.release()
-    for one in watchers:
-        one.look()
-    passes(bench, 80, *watchers)
-    return Alarm(held.head.number, held.head.nonce, "silent_owner")
+    """The same of an owner that gives the workspace up first, as a daemon does whose machine is shut down."""
+
+    def end(held: HeldLease) -> None:
+        held.commit(engine_on=engine_on)
+        held.release()
+
+    return silent_owner(bench, *watchers, end=end)
 
 
 def test_an_engine_that_nobody_runs_is_told(bench: Bench) -> None:

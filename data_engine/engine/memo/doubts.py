@@ -57,6 +57,8 @@ def utf8_read_as(path: str, encoding: str) -> str | None:
     """
     with open(path, "rb") as file:
         head = file.read(_HEAD_BYTES)
+    if head.isascii():
+        return None
     try:
         text = codecs.getincrementaldecoder("utf-8")().decode(head)
     except UnicodeDecodeError:
