@@ -334,7 +334,9 @@ def test_an_observer_asks_for_a_backfill_of_exactly_what_it_saw(owner: Station, 
         (team / "in" / name).write_text("a")
     (team / "flow_modules" / "files.py").write_text(FILES)
     assert owner.command("deploy", "files")[0] == 0
-    until(lambda: [one for one in asker.command("deployments")[1] if one["flow"] == "files"])
+    until(
+        lambda: flow_of(asker, "files").get("deployment") == "as deployed"
+    )  # its history has it before its daemon has looked
 
     code, told = asker.command("backfill", "files", "--reprocess", "missing", "--yes")
     assert (code, told.get("total")) == (0, 2), told
