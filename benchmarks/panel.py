@@ -11,9 +11,12 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from benchmarks.figures import finish, report
 from data_engine.engine.status import FlowFacts, WorkspaceFacts, build_status
@@ -23,10 +26,36 @@ from jupyter_extension.server import message_of
 from jupyter_extension.view import as_json, render
 from tests.panel import flows
 from tests.panel.lab import Lab, Page, Panel, chromium
-from tests.panel.test_scale import click_to_answer_ms, fill, idle_shares
 from tests.support import notebook_bytes
 
-FLOWS, LOOKS, QUIET_S = 500, 5, 5.0
+FLOWS, RUNS, LOOKS, QUIET_S = 500, 10_000, 5, 5.0
+
+FILL = """
+import sys, time, uuid
+from data_engine import Workspace
+from data_engine.model import RunFinished, RunStarted, StepFinished, StepStarted
+ws = Workspace(sys.argv[1])
+ledger = ws.home.ledger()
+now_s = time.time()
+for number in range(int(sys.argv[3])):
+    run_id, flow = uuid.uuid4().hex, f"flow_{number % int(sys.argv[2]):03}"
+    at_s = now_s - 86400 + number
+    ledger.record(RunStarted(run_id, flow, "G", None, at_s))
+    ledger.record(StepStarted(run_id, 0, "Step", at_s))
+    ledger.record(StepFinished(run_id, 0, "Step", "success", at_s + 1, 1.0))
+    ledger.record(RunFinished(run_id, "failed" if number % 97 == 0 else "success", at_s + 1, 1.0))
+ledger.close()
+"""
+MODULE = """
+from data_engine import Flow
+
+def step(context):
+    return 1
+
+def build():
+    return Flow(group="Group {group:02}").watch(mode="{mode}"{more}).step(step)
+"""
+
 
 SHOWN = """
 async () => {
@@ -78,6 +107,65 @@ def _script() -> str:
     from jupyter_extension.assets import panel_js
 
     return panel_js()
+
+
+def fill(lab: Lab, workspace: Path) -> None:
+    """FLOWS flows in 20 groups with RUNS runs behind them."""
+    for number in range(FLOWS):
+        more = ', interval="1h"' if number % 2 else ""
+        text = MODULE.format(group=number % 20, mode="schedule" if number % 2 else "manual", more=more)
+        (workspace / "flow_modules" / f"flow_{number:03}.py").write_text(text)
+    subprocess.run(
+        [sys.executable, "-c", FILL, str(workspace), str(FLOWS), str(RUNS)],
+        env=lab.environment,
+        check=True,
+        timeout=100,
+    )
+    flows.deploy(workspace)
+
+
+def click_to_answer_ms(page: Page, flow: str) -> float:
+    """From the click on a flow in the list to its steps on the page."""
+    found: float = page.page.evaluate(
+        """async (name) => {
+            const panel = document.querySelector('#data-engine-panel .de-panel');
+            const frame = () => new Promise((done) => requestAnimationFrame(done));
+            const began = performance.now();
+            panel.querySelector(`[data-flow="${name}"] .de-row-main`).click();
+            while (!panel.querySelector('.de-detail .de-step')) await frame();
+            const took = performance.now() - began;
+            panel.querySelector('.de-back').click();
+            while (!panel.querySelector('.de-list')) await frame();
+            await new Promise((done) => setTimeout(done, 350));
+            return took;
+        }""",
+        flow,
+    )
+    return found
+
+
+def idle_shares(lab: Lab, page: Page, workspace: Path, *, looks: int = 3, seconds: float = 1.0) -> dict[str, float]:
+    """The part of one core that the page, the Jupyter server and the workspace's daemon take while nothing happens.
+
+    The quietest look counts, by its sum: the machine, and JupyterLab itself, do other work too.
+    """
+    client = page.context.new_cdp_session(page.page)
+    client.send("Performance.enable")
+    daemon = next(one for one in psutil.process_iter(["cmdline"]) if str(workspace) in (one.info["cmdline"] or ()))
+    processes = {"server": psutil.Process(lab.pid), "daemon": daemon}
+
+    def spent() -> dict[str, float]:
+        metrics = {one["name"]: one["value"] for one in client.send("Performance.getMetrics")["metrics"]}
+        times = {name: process.cpu_times() for name, process in processes.items()}
+        return {"page": float(metrics["TaskDuration"])} | {name: one.user + one.system for name, one in times.items()}
+
+    found = []
+    for _ in range(looks):
+        began_s, before = time.monotonic(), spent()
+        page.page.wait_for_timeout(seconds * 1000)
+        after, took_s = spent(), time.monotonic() - began_s
+        found.append({name: (after[name] - before[name]) / took_s for name in after})
+    return min(found, key=lambda shares: sum(shares.values()))
 
 
 def first_shown_s(lab: Lab, page: Page, workspace: Path) -> float:

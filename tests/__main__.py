@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.conftest import FAILED_LIST
@@ -21,14 +22,17 @@ ROOT = Path(__file__).parent.parent
 CHECKS = (
     ("ruff", "format", "--check", "."),
     ("ruff", "check", "."),
-    *(("mypy", "--platform", system) for system in ("linux", "darwin", "win32")),
+    *(
+        ("mypy", "--platform", system, "--cache-dir", f".mypy_cache/{system}")
+        for system in ("linux", "darwin", "win32")
+    ),
 )
 FRONT_END = ("lint", "types", "test")
 """The scripts of package.json that check the panel's JavaScript."""
 SLOW = ("daemon", "panel", "soak", "jupyter", "notebooks")
 """Folders of tests that start servers, browsers and kernels; they run on one Python only."""
 PROCESSES = ("-n", str(min((os.cpu_count() or 1) + 1, 4)), "--dist", "loadfile", "--no-loadscope-reorder")
-"""Most tests of daemons wait; several processes share the waiting. The tests of a file stay together, in the order of conftest.py."""
+"""Most tests of daemons wait; several processes share the waiting. What stays together, and in which order, is in conftest.py."""
 NEWEST_WITHIN = "TESTS_NEWEST_WITHIN"
 """In the environment: so many seconds after the start the newest Python is left out, for a run that must end in time."""
 MOST_AGAIN = 25
@@ -40,12 +44,7 @@ _FAILED, _NO_TESTS = 1, 5
 def main() -> int:
     """The first failing check's exit code, 0 when all pass."""
     began_s = time.monotonic()
-    for check in CHECKS:
-        print("==", " ".join(check), flush=True)
-        code = subprocess.run([sys.executable, "-m", *check], cwd=ROOT, check=False).returncode
-        if code:
-            return code
-    code = _front_end()
+    code = _check_text() or _front_end()
     if code:
         return code
     print(f"== pytest on Python 3.{sys.version_info.minor}", flush=True)
@@ -54,6 +53,28 @@ def main() -> int:
         print("== the newest Python of this machine: left out, there is no time left for it", flush=True)
         return 0
     return code or _check_newest()
+
+
+def _check_text() -> int:
+    """The exit code of the first check that failed; all run side by side, as each takes one core only."""
+
+    def check(command: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", *command],
+            cwd=ROOT,
+            check=False,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+
+    code = 0
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        for command, done in zip(CHECKS, threads.map(check, CHECKS), strict=True):
+            print("==", " ".join(command))
+            print(done.stdout, end="", flush=True)
+            code = code or done.returncode
+    return code
 
 
 def _run_tests(python: str | Path, arguments: list[str]) -> int:

@@ -29,12 +29,25 @@ def pytest_configure() -> None:
     hypothesis.settings.load_profile("patient")
 
 
-SLOW_FIRST = ("daemon", "panel", "notebooks", "docs", "alerts", "cli", "lease")
-"""Folders whose files begin first, so that none of them is what all others wait for at the end."""
+SLOW_FIRST = ("panel", "daemon", "notebooks", "docs", "alerts", "cli", "lease")
+"""Folders whose files begin first, in this order, so that none of them is what all others wait for at the end."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: item.path.parent.name not in SLOW_FIRST)
+    rank = {name: number for number, name in enumerate(SLOW_FIRST)}
+    items.sort(key=lambda item: rank.get(item.path.parent.name, len(rank)))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """The tests of a file stay in one process, and all of the panel do: they share one JupyterLab and one browser."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            return "tests/panel" if file.startswith("tests/panel/") else file
+
+    return Scheduling(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

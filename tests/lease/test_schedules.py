@@ -16,7 +16,7 @@ from tests.lease.cores import on_all_cores
 from tests.lease.schedules import violation_of, violations
 from tests.lease.simulated_share import Profile
 
-FIXED = 1000
+FIXED = 500
 FRESH = 100
 PART = 125
 KEPT = (1_073_678, 1_168_511, 1_197_932, 5_002_890, 5_004_360, 5_013_438, 5_018_192)
