@@ -18,6 +18,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from tests.panel import flows
 
 ROOT = Path(__file__).parent.parent.parent
@@ -128,7 +130,9 @@ class Lab:
             try:
                 process.wait(15)
             except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
+                for child in psutil.Process(process.pid).children(recursive=True):
+                    child.kill()
+                process.kill()
                 process.wait()
 
     def _wait_until_up(self, process: subprocess.Popen[bytes], timeout_s: float) -> None:
