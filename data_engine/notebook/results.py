@@ -33,7 +33,11 @@ class Results(OwnCode):
         return replace(given.first, held=given.all, code=tuple(codes))
 
     def function_from(self, dotted: str, given: Given) -> Value | None:
-        """A function that is made of another or of a method's name; None for what makes none."""
+        """A function or module that is made of another or of a name; None for what makes none."""
+        if dotted == "importlib.import_module" and given.first.text:
+            return Value(kinds.MODULE, text=given.first.text)
+        if dotted == "getattr" and given.first.kind == kinds.MODULE:
+            return Value(kinds.MODULE, text=f"{given.first.text}.{''.join(given.texts[1:2]) or '*'}")
         if dotted in ("functools.partial", "functools.partialmethod"):
             if given.first.code:
                 return self.partial(given)
@@ -57,8 +61,6 @@ class Results(OwnCode):
 
     def result_of_imported(self, dotted: str, kind: str, given: Given) -> Value:
         """What an imported or built-in function gives, where `kind` is known by its name."""
-        if dotted == "itertools.tee":
-            return replace(self.lazy(len(self.out.touches), given.values, given.exposed), kind=kinds.CONTAINER, may_run_out=True)
         if dotted in _GIVES_ELEMENT:
             return replace(element(given.first), origins=given.first.all, code=given.first.code)
         if (found := self._itself(dotted, given)) is not None:
@@ -83,10 +85,6 @@ class Results(OwnCode):
         if dotted in _SEEN_THROUGH and given.arguments:
             origins = module_of(given.first.text) if is_module else given.first.origins
             return Value(kinds.CONTAINER, origins, given.all)
-        if dotted == "getattr" and is_module:
-            return Value(kinds.MODULE, text=f"{given.first.text}.{(given.texts[1:2] or ['*'])[0] or '*'}")
-        if dotted == "importlib.import_module" and given.first.text:
-            return Value(kinds.MODULE, text=given.first.text)
         if dotted.startswith("unittest.mock.patch"):  # started, it changes what it is given
             patched = given.first.text if given.first.kind in (kinds.PLAIN, kinds.MODULE) else ""
             return Value(kinds.UNKNOWN, given.first.origins | (module_of(patched) if patched else NONE))

@@ -255,7 +255,8 @@ class _Run(Results):
         if kind == kinds.ITERATOR:
             if dotted == "iter" and len(given.arguments) > 1:
                 self.touch("may change", given.first.all, given.node)
-            return self.lazy(before, given.values, given.exposed)
+            found = self.lazy(before, given.values, given.exposed)
+            return replace(found, kind=kinds.CONTAINER, may_run_out=True) if dotted == "itertools.tee" else found
         for value in given.values if kind not in kinds.TRAINED else ():
             self._train(value, given.node)
         if "." in dotted or kinds.iterates(dotted):
@@ -376,6 +377,8 @@ class _Run(Results):
                 self.consume(value, given.node, surely=name == "join")
         if name == "__new__":
             return Value()
+        if name == "__enter__" and not base.is_instance:
+            self.touch("sets up the process", frozenset({("process", name)}), given.node)
         if codes := self._codes_of(base, name):
             with self.led_by(given.node):
                 return join([self.call(code, given.arguments, given.keywords) for code in codes])

@@ -55,8 +55,8 @@ class OwnClass(NamedTuple):
 class Value:
     """What an expression may give. `text` is a constant's or an import's dotted name; `code` what a call of it runs.
 
-    `bound` is a method that is not called yet; `may_run_out` says of an unknown object that it may be an iterator; `labels`
-    are what only labels a frame: to write to its data does not change them.
+    `bound` is a method that is not called yet; `may_run_out` says of an unknown object that it may be an iterator, of a container that
+    it holds some; `labels` are what only labels a frame: to write to its data does not change them.
     """
 
     kind: str = kinds.UNKNOWN
