@@ -207,7 +207,11 @@ class Follower(Bindings):
             return PLAIN
         held = NONE.union(*(value.all for value in found))
         text = "inplace" if isinstance(node, ast.Dict) and asks_in_place(node) else ""
-        return Value(kinds.CONTAINER, NONE, held, text, code=tuple(code for value in found for code in value.code))
+        is_known = not any(
+            kinds.may_be_called(value.bound, is_surely=False) for value in found
+        )  # none like `rows.append`
+        code = tuple(code for value in found for code in value.code) if is_known else ()
+        return Value(kinds.CONTAINER, NONE, held, text, code=code)
 
     def _named(self, node: ast.NamedExpr) -> Value:
         value = self.eval(node.value)
@@ -325,9 +329,10 @@ class Follower(Bindings):
         elif rows := _rows_of(node):
             yield from self._turns_as_written(target, parts, rows)
         elif cells := self._cells(node):
-            if len(parts) == 2:
+            has_label = len(parts) == 2 and path_of(node)[-2] in ("iterrows", "items")
+            if has_label:
                 yield parts[0], PLAIN
-            yield (parts[1] if len(parts) == 2 else target), cells
+            yield (parts[1] if has_label else target), cells
         else:
             yield target, self._turn(target, iterable)
 
@@ -344,7 +349,7 @@ class Follower(Bindings):
 
     def _cells(self, node: ast.expr) -> Value | None:
         """What `frame.iterrows()` and its like give at each turn; None for anything else."""
-        if not isinstance(node, ast.Call) or path_of(node)[-2:-1] not in _ROW_BY_ROW:
+        if not isinstance(node, ast.Call) or path_of(node)[-2:][0] not in _ROW_BY_ROW:
             return None
         whole = self.eval(node.func.value) if isinstance(node.func, ast.Attribute) else NOBODY_KNOWS
         return Value(kinds.CELL, whole.data) if whole.kind == kinds.FRAME else None
@@ -409,7 +414,7 @@ _EXPRESSIONS: dict[type[ast.AST], Callable[[Follower, Any], Value]] = {
 """What each kind of expression may give; of any other, its parts are followed and it is plain."""
 
 
-_ROW_BY_ROW = (("iterrows",), ("itertuples",), ("items",))
+_ROW_BY_ROW = frozenset({"iterrows", "itertuples", "items", "tolist", "to_list", "unique"})
 _OPERATORS = {
     ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.MatMult: "matmul", ast.Div: "truediv", ast.FloorDiv: "floordiv", ast.Mod: "mod",
     ast.Pow: "pow", ast.LShift: "lshift", ast.RShift: "rshift", ast.BitOr: "or", ast.BitAnd: "and", ast.BitXor: "xor",

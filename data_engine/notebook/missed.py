@@ -15,7 +15,7 @@ from data_engine.notebook import effects, kinds
 from data_engine.notebook.diagnostics import Diagnostic
 from data_engine.notebook.files_named import may_be_in_folder, may_be_one_file, written_by_shell
 from data_engine.notebook.magics import ParsedCell
-from data_engine.notebook.names import HINT, LOAD, TABLE
+from data_engine.notebook.names import CHANGE, HINT, LOAD, MUTATE, TABLE
 from data_engine.notebook.shapes import path_of
 from data_engine.notebook.statements import DEFINITIONS, END, IMPORTS, Statement, Statements
 from data_engine.notebook.touches import Objects
@@ -147,6 +147,7 @@ class Reads:
         read |= {("name", name) for name in names}
         return any(
             not names.keys().isdisjoint(statement.names.binds)
+            or any(flags & (CHANGE | MUTATE) and name in names for name, flags in statement.names.now.items())
             or any(touch.verb in _CHANGES and touch.origins & read for touch in self.objects.outcome(statement).touches)
             for statement in self.statements.all[at + 1 :]
             if not statement.is_skipped and not isinstance(statement.node, IMPORTS)

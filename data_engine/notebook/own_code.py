@@ -215,14 +215,15 @@ class OwnCode(Follower):
         rest = values[len(names) :]
         if args.vararg:
             self.env[args.vararg.arg] = _pack(rest)
-        spare = []
+        spare, spare_names = [], keywords.keys() - self.env.keys()
         for name, value in keywords.items():
             if name in self.env:
                 self.env[name] = value
             else:
                 spare.append(value)
         if args.kwarg:
-            self.env[args.kwarg.arg] = _pack(spare)
+            text = "inplace" if not spare_names.isdisjoint(("inplace", "in_place")) else ""
+            self.env[args.kwarg.arg] = replace(_pack(spare), text=text)
 
     def _kind_of_class(self, classes: Sequence[OwnClass]) -> str:
         """The kind of what classes make, where they are made from one of a known package that learns."""
@@ -272,6 +273,16 @@ class OwnCode(Follower):
         """What `type(value)` gives."""
         origins = frozenset((owner.index, node.name) for owner, node in value.classes)
         return Value(kinds.FUNCTION, origins, classes=value.classes)
+
+    def class_of_class(self, value: Value) -> Value:
+        """What `type(Base)` gives: the metaclass, where the notebook defines it."""
+        makers = (
+            keyword
+            for one in self._family(value.classes)
+            for keyword in one.node.keywords
+            if keyword.arg == "metaclass"
+        )
+        return join([self.eval(maker.value) for maker in makers])
 
     def parent(self) -> Value:
         """What `super()` gives: the object, as one of the classes that the one at hand is made from."""
@@ -334,4 +345,3 @@ def _pack(values: Sequence[Value]) -> Value:
 
 def _is_generator(node: Any) -> bool:
     return any(isinstance(part, (ast.Yield, ast.YieldFrom)) for part in ast.walk(node))
-

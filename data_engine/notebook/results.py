@@ -44,15 +44,16 @@ class Results(OwnCode):
             if given.first.kind == kinds.MODULE:
                 return self._synthetic("lambda *rest, **named: it(*rest, **named)", given.node.args[0], given)
         if dotted == "operator.methodcaller" and given.first.text:
-            places = ", ".join(f"_{place}" for place in range(1, len(given.arguments)))
-            text = f"lambda {', '.join(filter(None, (places, 'it')))}, **named: it.{given.first.text}({places})"
-            return self._synthetic(text, None, given)
+            places = "".join(f"_{place}, " for place in range(1, len(given.arguments)))
+            return self._synthetic(f"lambda {places}it, **named: it.method({places}**named)", given.first.text, given)
         return self.cached(given.first) if kinds.keeps_results(dotted) and given.first.code else None
 
-    def _synthetic(self, text: str, called: ast.expr | None, given: Given) -> Value:
-        """A lambda of this text, which is given already what stands behind the first; it calls `called` for `it`."""
+    def _synthetic(self, text: str, called: ast.expr | str, given: Given) -> Value:
+        """A lambda of this text that is given already what stands behind the first; it calls `called`, or the method of that name."""
         node: Any = ast.parse(text, mode="eval").body
-        if called is not None:
+        if isinstance(called, str):
+            node.body.func.attr = called
+        else:
             node.body.func = called
         rest, named = tuple(given.arguments[1:]), tuple(given.keywords.items())
         value = self.function(node)
@@ -82,6 +83,8 @@ class Results(OwnCode):
         is_module = given.first.kind == kinds.MODULE
         if dotted == "type" and given.first.is_instance:
             return self.class_of(given.first)
+        if dotted == "type" and given.first.classes:
+            return self.class_of_class(given.first)
         if dotted in _SEEN_THROUGH and given.arguments:
             origins = module_of(given.first.text) if is_module else given.first.origins
             return Value(kinds.CONTAINER, origins, given.all)

@@ -227,7 +227,9 @@ class _Run(Results):
         codes = given.code
         if not codes:
             return
-        others = join([element(value) for value in values if not value.code] or [NOBODY_KNOWS]) if whole is None else whole
+        others = (
+            join([element(value) for value in values if not value.code] or [NOBODY_KNOWS]) if whole is None else whole
+        )
         with self.led_by(given.node):
             for code in codes:
                 self.call(code, [others] * len(code.node.args.args), {})
@@ -304,6 +306,8 @@ class _Run(Results):
         second = given.arguments[1] if len(given.arguments) > 1 else NOBODY_KNOWS
         if dotted == "setattr" and given.first.text == "sys.modules":
             self.touch("sets", named(second.text), given.node)
+        if dotted in ("type", "types.new_class") and len(given.arguments) > 1:
+            self.touch("may change", second.all, given.node)  # a class tells those that it is made from
         if dotted == "struct.pack_into":
             self.touch("changes", second.origins, given.node)
         elif dotted.startswith("numpy.") and "copy" in given.denied:
@@ -319,7 +323,9 @@ class _Run(Results):
         elif _may_change_arguments(dotted):
             safe = (kinds.PLAIN, kinds.POLARS, kinds.FUNCTION)
             risky = NONE.union(*(value.all for value in given.values if value.kind not in safe))
-            modules = (module_of(value.text) for value in given.values if value.kind == kinds.MODULE and "." not in value.text)
+            modules = (
+                module_of(value.text) for value in given.values if value.kind == kinds.MODULE and "." not in value.text
+            )
             self.touch("may change", risky.union(*modules), given.node)
 
     def _write(self, files: Iterable[str], node: ast.Call) -> None:

@@ -171,7 +171,22 @@ def generate(seed: int) -> Generated:
         body = body[size:]
     kind = chance.choice([*known, "num", "list"])
     extra = chance.choice(
-        ["", "", "", "N", "CFG", "CFG2", "Log.lines", "remember(9)", "random.random()", "draw()", "count_up()", "scaled(2)", "kept_list(2)", "page.hits"]
+        [
+            "",
+            "",
+            "",
+            "N",
+            "CFG",
+            "CFG2",
+            "Log.lines",
+            "remember(9)",
+            "random.random()",
+            "draw()",
+            "count_up()",
+            "scaled(2)",
+            "kept_list(2)",
+            "page.hits",
+        ]
     )
     value = READ[kind].format(chance.choice(known[kind]))
     cells.append(f"def build():\n    return [{', '.join(filter(None, (value, extra)))}]")
