@@ -55,10 +55,8 @@ def written_by_call(dotted: str, texts: Sequence[str], keywords: Mapping[str, st
         (['a.csv', 'b.csv'], [])
     """
     last = dotted.rpartition(".")[2]
-    if dotted == "loguru.logger.add":
-        return [text for text in texts[:1] if text]
-    if dotted == "logging.basicConfig":
-        return [keywords["filename"]] if keywords.get("filename") else []
+    if dotted in ("loguru.logger.add", "logging.basicConfig"):
+        return [text for text in (keywords.get("filename", ""), *texts[:1]) if text]
     named = next((keywords[name] for name in _PATHS if keywords.get(name)), "")
     if _CHANGES_FILES.fullmatch(dotted):
         return [text for text in texts if text]

@@ -129,8 +129,10 @@ _NEVER_SURE = frozenset(
     {"sort", "execute", "drop", "collect", "fetch", "fetchone", "fetchall", "fetchmany", "fetchdf", "sample", "append"}
 )
 """Names that are readers of one kind and change another."""
-_TAKES = re.compile(r"get_(next|nowait|one|message|chunk|batch|and|or)(_.*)?")
-"""Names of methods that sound like readers and tell that the next call gives something else."""
+_MOVES_ON = re.compile(r"get_(next|nowait|one|message|chunk|batch|and|or)(_.*)?|(read|scan)_(?!text$|bytes$).*")
+"""Methods that sound like readers and move on, so that the next call gives something else."""
+_GIVES = {STREAM: ARRAY, CELL: UNKNOWN}
+"""What every method of a kind gives."""
 
 _FRAME_ONLY = frozenset(
     {"groupby", "group_by", "iloc", "loc", "iterrows", "itertuples", "iter_rows", "dropna", "fillna", "sort_values", "sort_index",
@@ -250,14 +252,12 @@ def result_of(kind: str, method: str) -> tuple[str, bool]:
     if kind == DATA:
         known = {"to_dict": CONTAINER, "to_list": CONTAINER, "tolist": CONTAINER}
         return known.get(method, DATA), method == "to_numpy" or result_of(ARRAY, method)[1]
-    if kind == CELL:
-        return UNKNOWN, False
+    if kind in _GIVES:
+        return _GIVES[kind], False
     if kind == PLOT:
         return (DATA if method.startswith("get_") else PLOT), True
     if kind in TRAINED:
         return (kind, True) if _TRAINS.match(method) and not method.startswith("fit_") else (DATA, False)
-    if kind == STREAM:
-        return ARRAY, False
     if kind == RELATION:
         return (
             (FRAME, False) if method in _FRAME_MAKERS else (RELATION, True) if method in _RELATES else (UNKNOWN, False)
@@ -291,9 +291,7 @@ def changes_itself(kind: str, method: str, text: str, has_arguments: bool) -> bo
         return False if has_arguments else None
     if method in _NEVER_SURE and method not in ("execute", "drop", "collect"):
         return None
-    if method.startswith(("read_", "scan_")) and method not in ("read_text", "read_bytes"):
-        return None  # a reader of batches moves on
-    if _TAKES.fullmatch(method):
+    if _MOVES_ON.fullmatch(method):
         return None
     return False if method in _TEXT_METHODS or effects.only_looks(method, text) else None
 

@@ -7,7 +7,7 @@ after it. See `touches.py` for how objects are followed.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -91,38 +91,35 @@ class Reads:
 
     def needs(self, origin: Origin, at: int) -> bool:
         """Whether something taken reads it after statement `at`."""
-        kind, name = origin
-        if kind == "name":
-            return self.names.get(name, -1) > at
-        if kind == "file":
-            means = may_be_in_folder if self.lists_folders else may_be_one_file
-            return any(place > at and means(name, text) for text, place in self.files.items())
-        if kind == "module":
-            return any(
-                owner.index in self.indexes and self.names.get(imported, -1) > at
-                for owner, imported in self.statements.packages.get(name, ())
-            )
-        if kind == "imported":
-            return self._reads_imported(name, at)
-        if kind == "log":
-            return any(self.needs(("file", file), at) for file in self.log_files)
-        if kind == "logfile":
-            return False
-        if kind == "database":
-            return self.default_database > at
-        if kind == "text":
-            words = set(re.findall(r"[^\W\d]\w*", name))
-            return any(last > at and (not words or read in words) for read, last in self.names.items())
-        if kind == "stream":
-            return self._draws_after(name, at)
-        if kind == "seed":
-            return self._draws_on(name, at)
-        if kind == "process":
-            return True
-        if kind == "chart":  # a new one for each cell
-            cell = self.statements.all[at].cell
-            return any(s.cell is cell and s.index > at and self.objects.outcome(s).asks for s in self.taken)
-        return self.last.get(origin, -1) > at
+        asked = _NEEDS.get(origin[0])
+        return self.last.get(origin, -1) > at if asked is None else asked(self, origin[1], at)
+
+    def _reads_name(self, name: str, at: int) -> bool:
+        return self.names.get(name, -1) > at
+
+    def _reads_text(self, text: str, at: int) -> bool:
+        words = set(re.findall(r"[^\W\d]\w*", text))
+        return any(last > at and (not words or read in words) for read, last in self.names.items())
+
+    def _reads_file(self, name: str, at: int) -> bool:
+        means = may_be_in_folder if self.lists_folders else may_be_one_file
+        return any(place > at and means(name, text) for text, place in self.files.items())
+
+    def _reads_log(self, _: str, at: int) -> bool:
+        return any(self._reads_file(file, at) for file in self.log_files)
+
+    def _reads_package(self, name: str, at: int) -> bool:
+        return any(
+            owner.index in self.indexes and self.names.get(imported, -1) > at
+            for owner, imported in self.statements.packages.get(name, ())
+        )
+
+    def _asks_database(self, _: str, at: int) -> bool:
+        return self.default_database > at
+
+    def _asks_chart(self, _: str, at: int) -> bool:
+        cell = self.statements.all[at].cell  # a new one for each cell
+        return any(s.cell is cell and s.index > at and self.objects.outcome(s).asks for s in self.taken)
 
     def _reads_imported(self, dotted: str, at: int) -> bool:
         """Whether a function of another module is read after `at`, by its own name or by its module's."""
@@ -228,6 +225,23 @@ class Reads:
             for outcome, place in outcomes:
                 for touch in outcome.touches:
                     yield from ((name, place) for kind, name in touch.origins if kind == "stream")
+
+
+_NEEDS: dict[object, Callable[[Reads, str, int], bool]] = {
+    "name": Reads._reads_name,
+    "text": Reads._reads_text,
+    "file": Reads._reads_file,
+    "log": Reads._reads_log,
+    "logfile": lambda *_: False,
+    "module": Reads._reads_package,
+    "imported": Reads._reads_imported,
+    "database": Reads._asks_database,
+    "stream": Reads._draws_after,
+    "seed": Reads._draws_on,
+    "process": lambda *_: True,
+    "chart": Reads._asks_chart,
+}
+"""Who tells whether something outside of the notebook's objects is read after a statement."""
 
 
 def missed(statements: Statements, reads: Reads) -> list[tuple[Statement, Missed]]:

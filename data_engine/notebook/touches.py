@@ -321,12 +321,7 @@ class _Run(Results):
             text = given.first.text
             self.touch("sets", frozenset({("text", "" if "*" in text else text)}), given.node)
         elif _may_change_arguments(dotted):
-            safe = (kinds.PLAIN, kinds.POLARS, kinds.FUNCTION)
-            risky = NONE.union(*(value.all for value in given.values if value.kind not in safe))
-            modules = (
-                module_of(value.text) for value in given.values if value.kind == kinds.MODULE and "." not in value.text
-            )
-            self.touch("may change", risky.union(*modules), given.node)
+            self.touch("may change", NONE.union(*map(_at_risk, given.values)), given.node)
 
     def _write(self, files: Iterable[str], node: ast.Call) -> None:
         """Note the files that a call writes; a database in memory is none."""
@@ -455,6 +450,13 @@ class _Run(Results):
             self.touch("changes", NONE.union(*(value.origins for value in given.values)), given.node)
         if base.kind in kinds.TRAINED and kinds.OVERWRITES in base.held:
             self.touch("may change", given.all, given.node)
+
+
+def _at_risk(value: Value) -> frozenset[Origin]:
+    """What a function that nobody knows may change of what it is given; of an imported module its attributes."""
+    if value.kind == kinds.MODULE and "." not in value.text:
+        return module_of(value.text)
+    return NONE if value.kind in (kinds.PLAIN, kinds.POLARS, kinds.FUNCTION) else value.all
 
 
 def _may_change_arguments(dotted: str) -> bool:
