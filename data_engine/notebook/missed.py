@@ -17,7 +17,7 @@ from data_engine.notebook.files_named import may_be_in_folder, may_be_one_file, 
 from data_engine.notebook.magics import ParsedCell
 from data_engine.notebook.names import CHANGE, HINT, LOAD, MUTATE, TABLE
 from data_engine.notebook.shapes import path_of
-from data_engine.notebook.statements import DEFINITIONS, END, IMPORTS, Statement, Statements
+from data_engine.notebook.statements import DEFINITIONS, END, FUNCTIONS, IMPORTS, Statement, Statements
 from data_engine.notebook.touches import Objects
 from data_engine.notebook.values import Origin, Touch
 
@@ -134,6 +134,12 @@ class Reads:
     def goes_stale(self, origins: Collection[Origin], at: int) -> bool:
         """Whether anything after `at` binds or changes what functions read that keep what they gave."""
         waiting = [self.statements.all[index] for index, _ in origins if isinstance(index, int)]
+        own = {
+            (owner.index, name)
+            for owner in waiting
+            for name in ("", *owner.names.binds)
+            if not name or isinstance(owner.node, FUNCTIONS)
+        }
         names: dict[str, None] = {}
         for owner in waiting:
             for name, flags in owner.names.later.items():
@@ -141,7 +147,7 @@ class Reads:
                     names[name] = None
                     waiting += self.statements.reaching(name, END)[0]
         read = frozenset(origins).union(*(self.objects.value(name, END).all for name in names))
-        read |= {("name", name) for name in names}
+        read = (read - own) | {("name", name) for name in names}  # what they gave is no reason to give anything else
         return any(
             not names.keys().isdisjoint(statement.names.binds)
             or any(flags & (CHANGE | MUTATE) and name in names for name, flags in statement.names.now.items())

@@ -92,6 +92,7 @@ def shown(value: Any) -> str:
     return repr(value)
 
 
+LIMIT = 1
 _ids: list[int] = []
 
 
@@ -99,6 +100,11 @@ def next_id() -> int:
     """A number that nobody got before, as long as the process lives."""
     _ids.append(len(_ids) + 1)
     return _ids[-1]
+
+
+def restart_ids() -> None:
+    """From now on numbers begin with 1 again."""
+    _ids.clear()
 
 
 class Pool:
