@@ -142,14 +142,24 @@ class Bindings:
         else:
             self.special(value, ("__setattr__",), target, [PLAIN, new])
             self.special(value, (target.attr,), target, [new], maker="setter")
+            if (described := self.of_class(value, target.attr)) is not None:
+                self.special(described, ("__set__",), target, [value, new])
             if value.kind == kinds.MODULE and value.text == "sys.modules":
                 self.touch("sets", named(target.attr), target)
-        self.touch("changes", value.origins, target)
+            setting = f"{value.text}.{target.attr} ="
+            if value.kind == kinds.MODULE and self.around and not self.undoing and effects.is_setup(setting):
+                self.touch("sets up the process", frozenset({("process", setting.removesuffix(" ="))}), target)
+        if value.kind != kinds.CELL:  # a row is a copy
+            self.touch("changes", value.origins, target)
 
     def special(
         self, value: Value, names: Iterable[str], node: Any, arguments: Sequence[Value] = (), maker: str = ""
     ) -> Value | None:
         """What syntax runs in the notebook's own classes, such as `__getitem__`; None where it runs nothing of them."""
+        raise NotImplementedError
+
+    def of_class(self, value: Value, name: str) -> Value | None:
+        """The object of the notebook's classes that the class of an object holds under this name, None for none."""
         raise NotImplementedError
 
     def decorated(self, decorator: ast.expr, value: Value) -> Value:
@@ -169,6 +179,11 @@ def shown(node: Any, *, is_read: bool = False) -> str:
     if isinstance(node, ast.expr):
         return effects.dotted(path_of(node)) or ast.unparse(node)[:40]
     return type(node).__name__.lower()
+
+
+def module_of(dotted: str) -> frozenset[Origin]:
+    """What stands for the modules of the package that a dotted name begins with."""
+    return frozenset({("module", dotted.partition(".")[0])})
 
 
 def named(text: str) -> frozenset[Origin]:

@@ -55,6 +55,8 @@ def written_by_call(dotted: str, texts: Sequence[str], keywords: Mapping[str, st
         (['a.csv', 'b.csv'], [])
     """
     last = dotted.rpartition(".")[2]
+    if dotted in ("loguru.logger.add", "logging.basicConfig"):
+        return [text for text in (keywords.get("filename", ""), *texts[:1]) if text]
     named = next((keywords[name] for name in _PATHS if keywords.get(name)), "")
     if _CHANGES_FILES.fullmatch(dotted):
         return [text for text in texts if text]
@@ -140,6 +142,17 @@ def may_be_one_file(written: str, named: str) -> bool:
         for pattern, text in ((one, other), (other, one))
         if text.strip("*.")
     )
+
+
+def may_be_in_folder(written: str, named: str) -> bool:
+    """Whether a text in code that lists folders may name what was written, or the folder it was written to.
+
+    Example:
+        >>> may_be_in_folder("out/a.csv", "data/out"), may_be_in_folder("out/a.csv", "in")
+        (True, False)
+    """
+    folder = re.split(r"[/\\]", written.rstrip("/\\"))[:-1][-1:]
+    return may_be_one_file(written, named) or (folder != ["*"] and folder == [_last(named)])
 
 
 def _last(path: str) -> str:

@@ -124,6 +124,22 @@ class Follower(Bindings):
             else:
                 self.parts(child)
 
+    def _match(self, node: ast.Match) -> None:
+        """What a pattern binds is the subject or a part of it."""
+        subject = self.eval(node.subject)
+        part = element(subject)
+        for case in node.cases:
+            self.branches += 1
+            for pattern in ast.walk(case.pattern):
+                name = getattr(pattern, "rest", None) if isinstance(pattern, ast.MatchMapping) else None
+                name = name or (pattern.name if isinstance(pattern, (ast.MatchAs, ast.MatchStar)) else None)
+                if name:
+                    self.store(name, subject if pattern is case.pattern else part, node)
+            if case.guard is not None:
+                self.eval(case.guard)
+            self.block(case.body)
+            self.branches -= 1
+
     def _augmented(self, node: ast.AugAssign) -> None:
         added = self.eval(node.value)
         if not isinstance(node.target, ast.Name):
@@ -133,7 +149,7 @@ class Follower(Bindings):
         value = self.lookup(name)
         self.consume(added, node.value, surely=False)
         self.special(value, ("__iadd__", "__ior__", "__isub__"), node, [added])
-        if value.kind not in (kinds.PLAIN, kinds.POLARS, kinds.MODULE):
+        if value.kind not in (kinds.PLAIN, kinds.POLARS, kinds.MODULE, kinds.CELL):
             self.touch("changes" if value.kind != kinds.UNKNOWN else "may change", value.origins, node, f"{name} +=")
         self.store_in(value.origins, added.all)
         self.store(name, replace(value, held=value.held | added.all) if added.kind != kinds.PLAIN else value, node)
@@ -167,6 +183,8 @@ class Follower(Bindings):
     def _attribute(self, node: ast.Attribute) -> Value:
         value = self.eval(node.value)
         found = self.special(value, (node.attr,), node, maker="property")
+        if found is None and (described := self.of_class(value, node.attr)) is not None:
+            found = self.special(described, ("__get__",), node, [value, PLAIN])
         if found is None:
             self.special(value, ("__getattr__",), node, [PLAIN])
         return self.attribute(value, node.attr) if found is None else found
@@ -185,8 +203,15 @@ class Follower(Bindings):
 
     def _display(self, node: ast.List | ast.Tuple | ast.Set | ast.Dict) -> Value:
         found = self._children(node)
+        if isinstance(node, ast.Tuple) and all(value.kind == kinds.PLAIN for value in found):
+            return PLAIN
         held = NONE.union(*(value.all for value in found))
-        return Value(kinds.CONTAINER, NONE, held, code=tuple(code for value in found for code in value.code))
+        text = "inplace" if isinstance(node, ast.Dict) and asks_in_place(node) else ""
+        is_known = not any(
+            kinds.may_be_called(value.bound, is_surely=False) for value in found
+        )  # none like `rows.append`
+        code = tuple(code for value in found for code in value.code) if is_known else ()
+        return Value(kinds.CONTAINER, NONE, held, text, code=code)
 
     def _named(self, node: ast.NamedExpr) -> Value:
         value = self.eval(node.value)
@@ -240,7 +265,7 @@ class Follower(Bindings):
             return Value(kinds.ARRAY if name == "values" else kinds.FRAME, value.data, labels=value.labels)
         if value.kind in (kinds.PLAIN, kinds.POLARS):
             return Value(value.kind)
-        if value.kind in (kinds.ARRAY, kinds.DATA, kinds.PLOT):
+        if value.kind in (kinds.ARRAY, kinds.DATA, kinds.PLOT, kinds.CELL):
             return replace(value, bound=(name,))
         if value.kind in kinds.TRAINED:
             part = kinds.part_of(value.kind, name)
@@ -258,12 +283,10 @@ class Follower(Bindings):
             is_copy = isinstance(node.slice, (ast.Compare, ast.BinOp, ast.List, ast.UnaryOp))
             shared = NONE if is_copy and not _is_number(node.slice) else value.data
             return Value(value.kind, shared, labels=value.labels)
-        if value.kind == kinds.PLOT or value.kind in kinds.TRAINED:
+        if value.kind in (kinds.PLOT, kinds.CELL, kinds.MODULE) or value.kind in kinds.TRAINED:
             return value
         if value.kind in (kinds.POLARS, kinds.PLAIN):
             return Value(value.kind)
-        if value.kind == kinds.MODULE:
-            return value
         if value.kind == kinds.CONTAINER and isinstance(node.slice, ast.Slice):
             return Value(kinds.CONTAINER, NONE, value.held)
         return replace(element(value), code=value.code)
@@ -305,6 +328,11 @@ class Follower(Bindings):
                     yield from self._turns(part, each, self.eval(each))
         elif rows := _rows_of(node):
             yield from self._turns_as_written(target, parts, rows)
+        elif cells := self._cells(node):
+            has_label = len(parts) == 2 and path_of(node)[-2] in ("iterrows", "items")
+            if has_label:
+                yield parts[0], PLAIN
+            yield (parts[1] if has_label else target), cells
         else:
             yield target, self._turn(target, iterable)
 
@@ -319,8 +347,15 @@ class Follower(Bindings):
         else:
             yield target, join([self.eval(row) for row in rows])
 
+    def _cells(self, node: ast.expr) -> Value | None:
+        """What `frame.iterrows()` and its like give at each turn; None for anything else."""
+        if not isinstance(node, ast.Call) or path_of(node)[-2:][0] not in _ROW_BY_ROW:
+            return None
+        whole = self.eval(node.func.value) if isinstance(node.func, ast.Attribute) else NOBODY_KNOWS
+        return Value(kinds.CELL, whole.data) if whole.kind == kinds.FRAME else None
+
     def _turn(self, target: ast.expr, iterable: Value) -> Value:
-        value = element(iterable)
+        value = Value(kinds.CELL, iterable.data) if iterable.kind == kinds.FRAME else element(iterable)
         if isinstance(target, ast.Name) and value.kind == kinds.UNKNOWN and not value.code and not self.around:
             return replace(value, kind=self.plain_kind(target.id))
         return value
@@ -348,6 +383,7 @@ _STATEMENTS: dict[type[ast.AST], Callable[[Follower, Any], object]] = {
     **dict.fromkeys((ast.With, ast.AsyncWith), Follower._with),
     **dict.fromkeys(FUNCTIONS, Follower._definition),
     ast.ClassDef: Follower._class,
+    ast.Match: Follower._match,
     ast.Return: Follower._return,
     ast.Global: lambda follower, node: follower.globals.update(node.names),
     ast.Nonlocal: lambda follower, node: follower.nonlocals.update(node.names),
@@ -378,6 +414,7 @@ _EXPRESSIONS: dict[type[ast.AST], Callable[[Follower, Any], Value]] = {
 """What each kind of expression may give; of any other, its parts are followed and it is plain."""
 
 
+_ROW_BY_ROW = frozenset({"iterrows", "itertuples", "items", "tolist", "to_list", "unique"})
 _OPERATORS = {
     ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.MatMult: "matmul", ast.Div: "truediv", ast.FloorDiv: "floordiv", ast.Mod: "mod",
     ast.Pow: "pow", ast.LShift: "lshift", ast.RShift: "rshift", ast.BitOr: "or", ast.BitAnd: "and", ast.BitXor: "xor",
@@ -410,6 +447,24 @@ def _rows_of(node: ast.expr) -> list[ast.expr]:
     """What a list or tuple as written consists of."""
     rows = node.elts if isinstance(node, (ast.List, ast.Tuple)) else []
     return [] if any(isinstance(row, ast.Starred) for row in rows) else rows
+
+
+def asks_in_place(node: ast.Dict) -> bool:
+    """Whether a dict holds what asks a method to change its own object: `{"inplace": True}`.
+
+    Example:
+        >>> asks_in_place(ast.parse("{'inplace': True}", mode="eval").body), asks_in_place(ast.parse("{'a': 1}", mode="eval").body)
+        (True, False)
+    """
+    return any(
+        isinstance(key, ast.Constant) and key.value in ("inplace", "in_place") and not is_false(value)
+        for key, value in zip(node.keys, node.values, strict=True)
+    )
+
+
+def is_false(node: ast.expr) -> bool:
+    """Whether an expression is `False`, `None` or the like as written."""
+    return isinstance(node, ast.Constant) and not node.value
 
 
 def _is_number(node: ast.expr) -> bool:

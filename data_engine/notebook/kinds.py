@@ -13,7 +13,7 @@ from data_engine.notebook import effects
 from data_engine.notebook.analysis import MUTATORS
 
 UNKNOWN, PLAIN, CONTAINER, DEFAULTS = "unknown", "plain", "container", "defaultdict"
-FRAME, POLARS, ARRAY, DATA, PLOT = "frame", "polars", "array", "data", "plot"
+FRAME, POLARS, ARRAY, DATA, PLOT, CELL = "frame", "polars", "array", "data", "plot", "cell"
 ESTIMATOR, PIPELINE, MODEL = "estimator", "pipeline", "model"
 QUEUE, ITERATOR, STREAM, CONNECTION, RELATION, MODULE, GLOBALS, FUNCTION = (
     "queue",
@@ -26,7 +26,7 @@ QUEUE, ITERATOR, STREAM, CONNECTION, RELATION, MODULE, GLOBALS, FUNCTION = (
     "function",
 )
 """Kinds: nobody knows, cannot change, list or dict, dict that makes entries, pandas, Polars, NumPy, pandas or NumPy, chart,
-scikit-learn, trains its steps with itself, statsmodels, queue, used up as it is read, gives random numbers, database, its answer, imported,
+cell or row of pandas, scikit-learn, trains its steps with itself, statsmodels, queue, used up as it is read, gives random numbers, database, its answer, imported,
 `globals()`, function."""
 TABLES = frozenset({FRAME, ARRAY, DATA})
 TRAINED = frozenset({ESTIMATOR, PIPELINE, MODEL})
@@ -88,12 +88,13 @@ _RELATES = frozenset(
 )
 
 CHANGERS = {
-    FRAME: frozenset({"insert", "pop", "update", "append", "extend", "__setitem__", "__delitem__", "isetitem"}),
+    FRAME: MUTATORS - {"add", "subtract"} | {"isetitem"},  # also those of a list in a cell
+    CELL: MUTATORS - {"add", "subtract", "insert"},
     POLARS: frozenset(
         {"insert_column", "replace_column", "drop_in_place", "extend", "append", "insert_at_idx", "hstack", "__setitem__", "register",
          "register_many", "register_globals", "unregister"}
     ),
-    ARRAY: frozenset({"sort", "fill", "put", "itemset", "resize", "partition", "setflags", "setfield"}),
+    ARRAY: MUTATORS | {"fill", "put", "itemset", "resize", "partition", "setflags", "setfield"},
     CONTAINER: MUTATORS,
     DEFAULTS: MUTATORS,
     PLAIN: frozenset(),
@@ -104,7 +105,7 @@ CHANGERS = {
     ),
 }  # fmt: skip
 """Of the kinds that are wholly known: the methods that change the object. All others read."""
-CHANGERS[DATA] = CHANGERS[FRAME] | CHANGERS[ARRAY] | MUTATORS
+CHANGERS[DATA] = CHANGERS[FRAME] | CHANGERS[ARRAY]
 
 READERS = {
     PLOT: frozenset(),
@@ -128,6 +129,10 @@ _NEVER_SURE = frozenset(
     {"sort", "execute", "drop", "collect", "fetch", "fetchone", "fetchall", "fetchmany", "fetchdf", "sample", "append"}
 )
 """Names that are readers of one kind and change another."""
+_MOVES_ON = re.compile(r"get_(next|nowait|one|message|chunk|batch|and|or)(_.*)?|(read|scan)_(?!text$|bytes$).*")
+"""Methods that sound like readers and move on, so that the next call gives something else."""
+_GIVES = {STREAM: ARRAY, CELL: UNKNOWN}
+"""What every method of a kind gives."""
 
 _FRAME_ONLY = frozenset(
     {"groupby", "group_by", "iloc", "loc", "iterrows", "itertuples", "iter_rows", "dropna", "fillna", "sort_values", "sort_index",
@@ -179,6 +184,8 @@ _CHART_READERS = re.compile(r"(get|to|write|is|has)_|(show|display|savefig|save|
 _ASKS_THE_CHART = re.compile(r"matplotlib\.pyplot\.(axis|[xyr]lim|[xy]ticks|gca|gcf|gci|get_\w+)")
 CHART = ("chart", "matplotlib.pyplot")
 """What stands for the chart at hand, into which a cell draws."""
+LOG = frozenset({("log", "")})
+"""What stands for the files that are logged to."""
 OVERWRITES = ("overwrites", "")
 """What an estimator holds that may write into the data it is given."""
 _DEEP_COPIES = frozenset(
@@ -187,6 +194,16 @@ _DEEP_COPIES = frozenset(
 _KEPT_PARTS = re.compile(
     r"(pandas|geopandas)\.(DataFrame|Series|Index|concat|MultiIndex)\b.*|numpy\.(asarray|array)|copy\.copy"
 )
+
+
+def keeps_results(dotted: str) -> bool:
+    """Whether a decorator makes a function that keeps what it gave.
+
+    Example:
+        >>> keeps_results("functools.lru_cache"), keeps_results("functools.wraps")
+        (True, False)
+    """
+    return dotted in ("functools.cache", "functools.lru_cache", "functools.cached_property", "cachetools.cached")
 
 
 def made_by(dotted: str) -> str:
@@ -235,12 +252,12 @@ def result_of(kind: str, method: str) -> tuple[str, bool]:
     if kind == DATA:
         known = {"to_dict": CONTAINER, "to_list": CONTAINER, "tolist": CONTAINER}
         return known.get(method, DATA), method == "to_numpy" or result_of(ARRAY, method)[1]
+    if kind in _GIVES:
+        return _GIVES[kind], False
     if kind == PLOT:
         return (DATA if method.startswith("get_") else PLOT), True
     if kind in TRAINED:
         return (kind, True) if _TRAINS.match(method) and not method.startswith("fit_") else (DATA, False)
-    if kind == STREAM:
-        return ARRAY, False
     if kind == RELATION:
         return (
             (FRAME, False) if method in _FRAME_MAKERS else (RELATION, True) if method in _RELATES else (UNKNOWN, False)
@@ -274,8 +291,8 @@ def changes_itself(kind: str, method: str, text: str, has_arguments: bool) -> bo
         return False if has_arguments else None
     if method in _NEVER_SURE and method not in ("execute", "drop", "collect"):
         return None
-    if method.startswith(("read_", "scan_")) and method not in ("read_text", "read_bytes"):
-        return None  # a reader of batches moves on
+    if _MOVES_ON.fullmatch(method):
+        return None
     return False if method in _TEXT_METHODS or effects.only_looks(method, text) else None
 
 
@@ -357,6 +374,17 @@ def is_known_package(name: str) -> bool:
         (True, False)
     """
     return name.partition(".")[0] in _PURE
+
+
+def moves_on(dotted: str) -> bool:
+    """Whether a function of another module tells by its name that it gives something else each time.
+
+    Example:
+        >>> moves_on("flow_helpers.ids.next_id"), moves_on("flow_helpers.rates.load"), moves_on("math.nextafter")
+        (True, False, False)
+    """
+    is_named = re.match(r"(get_)?next(_|$|[A-Z])", dotted.rpartition(".")[2]) is not None
+    return is_named and "." in dotted and not is_known_package(dotted)
 
 
 def place_of_out(dotted: str, count: int) -> int:

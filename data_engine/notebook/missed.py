@@ -7,21 +7,23 @@ after it. See `touches.py` for how objects are followed.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from data_engine.notebook import effects, kinds
 from data_engine.notebook.diagnostics import Diagnostic
-from data_engine.notebook.files_named import may_be_one_file, written_by_shell
+from data_engine.notebook.files_named import may_be_in_folder, may_be_one_file, written_by_shell
 from data_engine.notebook.magics import ParsedCell
-from data_engine.notebook.names import HINT, LOAD, TABLE
+from data_engine.notebook.names import CHANGE, HINT, LOAD, MUTATE, TABLE
 from data_engine.notebook.shapes import path_of
-from data_engine.notebook.statements import DEFINITIONS, END, IMPORTS, Statement, Statements
+from data_engine.notebook.statements import DEFINITIONS, END, FUNCTIONS, IMPORTS, Statement, Statements
 from data_engine.notebook.touches import Objects
 from data_engine.notebook.values import Origin, Touch
 
 _READ = LOAD | HINT | TABLE
+_CHANGES = frozenset({"changes", "may change", "sets"})
+_LISTS = frozenset({"listdir", "scandir", "walk", "iterdir", "glob", "rglob", "iglob"})
 _ASKS_DUCKDB = re.compile(r"duckdb\.(?!connect\b)\w+\(\)")
 _SHELLS = frozenset({"%%bash", "%%sh", "%%script", "%%system", "%%!"})
 _SHELL_LINE = re.compile(r"\s*(\w+\s*=\s*)?!")
@@ -78,41 +80,94 @@ class Reads:
         for statement in self.taken:
             for name, flags in statement.names.now.items():
                 if flags & _READ:
-                    for origin in self.objects.value(name, statement.index).all:
+                    for origin in self.objects.read_with(self.objects.value(name, statement.index)):
                         found[origin] = max(statement.index, found.get(origin, -1))
         for name, at in self.names.items():
             for owner in self.statements.events.get(name, ()) if at == END else ():
                 if owner.index in self.indexes:
-                    found.update((origin, END) for origin in self.objects.made_by(owner, name).all)
+                    made = self.objects.read_with(self.objects.made_by(owner, name))
+                    found.update((origin, END) for origin in made)
         return found
 
     def needs(self, origin: Origin, at: int) -> bool:
         """Whether something taken reads it after statement `at`."""
-        kind, name = origin
-        if kind == "name":
-            return self.names.get(name, -1) > at
-        if kind == "file":
-            return any(place > at and may_be_one_file(name, text) for text, place in self.files.items())
-        if kind == "module":
-            return any(
-                owner.index in self.indexes and self.names.get(imported, -1) > at
-                for owner, imported in self.statements.packages.get(name, ())
-            )
-        if kind == "database":
-            return self.default_database > at
-        if kind == "text":
-            words = set(re.findall(r"[^\W\d]\w*", name))
-            return any(last > at and (not words or read in words) for read, last in self.names.items())
-        if kind == "stream":
-            return self._draws_after(name, at)
-        if kind == "seed":
-            return self._draws_on(name, at)
-        if kind == "process":
-            return True
-        if kind == "chart":  # a new one for each cell
-            cell = self.statements.all[at].cell
-            return any(s.cell is cell and s.index > at and self.objects.outcome(s).asks for s in self.taken)
-        return self.last.get(origin, -1) > at
+        asked = _NEEDS.get(origin[0])
+        return self.last.get(origin, -1) > at if asked is None else asked(self, origin[1], at)
+
+    def _reads_name(self, name: str, at: int) -> bool:
+        return self.names.get(name, -1) > at
+
+    def _reads_text(self, text: str, at: int) -> bool:
+        words = set(re.findall(r"[^\W\d]\w*", text))
+        return any(last > at and (not words or read in words) for read, last in self.names.items())
+
+    def _reads_file(self, name: str, at: int) -> bool:
+        means = may_be_in_folder if self.lists_folders else may_be_one_file
+        return any(place > at and means(name, text) for text, place in self.files.items())
+
+    def _reads_log(self, _: str, at: int) -> bool:
+        return any(self._reads_file(file, at) for file in self.log_files)
+
+    def _reads_package(self, name: str, at: int) -> bool:
+        return any(
+            owner.index in self.indexes and self.names.get(imported, -1) > at
+            for owner, imported in self.statements.packages.get(name, ())
+        )
+
+    def _asks_database(self, _: str, at: int) -> bool:
+        return self.default_database > at
+
+    def _asks_chart(self, _: str, at: int) -> bool:
+        cell = self.statements.all[at].cell  # a new one for each cell
+        return any(s.cell is cell and s.index > at and self.objects.outcome(s).asks for s in self.taken)
+
+    def _reads_imported(self, dotted: str, at: int) -> bool:
+        """Whether a function of another module is read after `at`, by its own name or by its module's."""
+        imports = self.statements.packages.get(dotted.partition(".")[0], ())
+        modules = (
+            local
+            for owner, local in imports
+            if owner.index in self.indexes and f"{dotted}.".startswith(f"{owner.names.imports[local]}.")
+        )
+        return any(self.names.get(name, -1) > at for name in (dotted.rpartition(".")[2], *modules))
+
+    def goes_stale(self, origins: Collection[Origin], at: int) -> bool:
+        """Whether anything after `at` binds or changes what functions read that keep what they gave."""
+        waiting = [self.statements.all[index] for index, _ in origins if isinstance(index, int)]
+        own = {
+            (owner.index, name)
+            for owner in waiting
+            for name in ("", *owner.names.binds)
+            if not name or isinstance(owner.node, FUNCTIONS)
+        }
+        names: dict[str, None] = {}
+        for owner in waiting:
+            for name, flags in owner.names.later.items():
+                if flags & LOAD and name not in names:
+                    names[name] = None
+                    waiting += self.statements.reaching(name, END)[0]
+        read = frozenset(origins).union(*(self.objects.value(name, END).all for name in names))
+        read = (read - own) | {("name", name) for name in names}  # what they gave is no reason to give anything else
+        return any(
+            not names.keys().isdisjoint(statement.names.binds)
+            or any(flags & (CHANGE | MUTATE) and name in names for name, flags in statement.names.now.items())
+            or any(touch.verb in _CHANGES and touch.origins & read for touch in self.objects.outcome(statement).touches)
+            for statement in self.statements.all[at + 1 :]
+            if not statement.is_skipped and not isinstance(statement.node, IMPORTS)
+        )
+
+    @cached_property
+    def log_files(self) -> set[str]:
+        """The files that the taken statements log to."""
+        touches = (touch for statement in self.taken for touch in self.objects.outcome(statement).touches)
+        return {name for touch in touches if touch.verb == "logs to" for _, name in touch.origins}
+
+    @cached_property
+    def lists_folders(self) -> bool:
+        """Whether anything taken asks which files a folder holds."""
+        calls = [path for statement in self.taken for path, _, _ in statement.names.calls]
+        calls += [path_of(call) for statement in self.taken for call in statement.names.inner_calls]
+        return any(path[-2] in _LISTS for path in calls if len(path) > 1)
 
     @cached_property
     def files(self) -> dict[str, int]:
@@ -178,6 +233,23 @@ class Reads:
                     yield from ((name, place) for kind, name in touch.origins if kind == "stream")
 
 
+_NEEDS: dict[object, Callable[[Reads, str, int], bool]] = {
+    "name": Reads._reads_name,
+    "text": Reads._reads_text,
+    "file": Reads._reads_file,
+    "log": Reads._reads_log,
+    "logfile": lambda *_: False,
+    "module": Reads._reads_package,
+    "imported": Reads._reads_imported,
+    "database": Reads._asks_database,
+    "stream": Reads._draws_after,
+    "seed": Reads._draws_on,
+    "process": lambda *_: True,
+    "chart": Reads._asks_chart,
+}
+"""Who tells whether something outside of the notebook's objects is read after a statement."""
+
+
 def missed(statements: Statements, reads: Reads) -> list[tuple[Statement, Missed]]:
     """What the left-out statements may do to what the taken ones need, in order."""
     found: list[tuple[Statement, Missed]] = []
@@ -201,7 +273,9 @@ def _of_statement(statement: Statement, touches: Iterable[Touch], reads: Reads) 
         names = tuple(dict.fromkeys(_name(origin, reads) for origin in sorted(needed, key=_latest_first)))
         if touch.verb == "sets up the process" and _tries_a_flow(statement, reads.statements):
             continue
-        is_file = all(kind == "file" for kind, _ in needed)
+        if touch.verb == "fills the cache of" and needed and not reads.goes_stale(touch.origins, statement.index):
+            continue
+        is_file = all(kind in ("file", "log") for kind, _ in needed)
         place = (0 if is_file else touch.line, names)  # a file is told once: where it is opened
         if names and place not in told:
             told.add(place)
@@ -224,6 +298,10 @@ def _name(origin: Origin, reads: Reads) -> str:
     if kind == "text":
         words = re.findall(r"[^\W\d]\w*", name)
         return next((word for word in words if word in reads.names), "any name")
+    if kind == "log":
+        return min(file for file in reads.log_files if reads.needs(("file", file), -1))
+    if kind == "imported":
+        return name.rpartition(".")[2]
     if not name:
         return next(iter(reads.statements.all[kind].names.binds), "it")
     return name

@@ -13,9 +13,9 @@ from typing import Any
 
 from data_engine.notebook import kinds
 from data_engine.notebook.bindings import shown
-from data_engine.notebook.following import Follower
+from data_engine.notebook.following import Follower, is_false
 from data_engine.notebook.shapes import is_container, path_of
-from data_engine.notebook.statements import FUNCTIONS
+from data_engine.notebook.statements import DEFINITIONS, FUNCTIONS
 from data_engine.notebook.values import NOBODY_KNOWS, NONE, PLAIN, Code, Origin, OwnClass, Value, element, join
 
 _DEEPEST = 6
@@ -67,12 +67,15 @@ class Given:
     @property
     def is_in_place(self) -> bool:
         """Whether it asks for the object itself to be changed, as `inplace=True` does."""
-        return any(one.arg in ("inplace", "in_place") and not _is_false(one.value) for one in self.node.keywords)
+        spread = self.keywords.get("**")
+        if spread is not None and spread.kind == kinds.CONTAINER and spread.text:
+            return True
+        return any(one.arg in ("inplace", "in_place") and not is_false(one.value) for one in self.node.keywords)
 
     @property
     def denied(self) -> set[str]:
         """The keywords that are given as `False`, or as nothing."""
-        return {keyword.arg or "" for keyword in self.node.keywords if _is_false(keyword.value)}
+        return {keyword.arg or "" for keyword in self.node.keywords if is_false(keyword.value)}
 
 
 class OwnCode(Follower):
@@ -111,10 +114,19 @@ class OwnCode(Follower):
         """What a decorator of the notebook makes of a function; any other gives a function that runs it."""
         callee = self.eval(decorator)
         if not (callee.code or callee.classes):
-            return value
+            maker = self.eval(decorator.func) if isinstance(decorator, ast.Call) else callee
+            return self.cached(value) if kinds.keeps_results(maker.text) else value
         node = ast.copy_location(ast.Call(decorator, [], []), decorator)
         found = self.own(callee, Given(node, [value], {}))
         return found if found.code or found.is_instance else value
+
+    def cached(self, value: Value) -> Value:
+        """A function that keeps what it gave, as `functools.cache` makes it."""
+        cache = frozenset({(code.owner.index, getattr(code.owner.node, "name", "")) for code in value.code})
+        if not self.around and not isinstance(self.owner.node, DEFINITIONS):
+            cache |= {(self.at, "")}
+        codes = tuple(replace(code, cache=cache) for code in value.code)
+        return replace(value, origins=value.origins | cache, code=codes)
 
     def _instance(self, callee: Value, given: Given) -> Value:
         classes = callee.classes
@@ -165,10 +177,19 @@ class OwnCode(Follower):
                 self.statement(part)
         self.around.pop()
         found = join(self.returns) if self.returns else PLAIN
+        if code.cache:
+            found = self._kept(code, found)
         self.env, self.globals, self.nonlocals, self.locals, self.returns, self.branches = known
         if not isinstance(node, ast.Lambda) and _is_generator(node):
             return self.lazy(before, [*arguments, *keywords.values()], found.all)
         return found
+
+    def _kept(self, code: Code, found: Value) -> Value:
+        """What a function gives that keeps its results, and gives the same object again; calling it fills what it keeps."""
+        place = code.cache | (code.me.origins if code.me is not None else NONE)
+        if self.place:
+            self.touch("fills the cache of", place, code.node)
+        return found if found.kind in (kinds.PLAIN, kinds.POLARS) else replace(found, origins=found.origins | place)
 
     def _bind_parameters(
         self, code: Code, arguments: Sequence[Value], keywords: Mapping[str, Value], defaults: frozenset[Origin]
@@ -184,6 +205,9 @@ class OwnCode(Follower):
             default = fallback.get(name)
             is_lasting = default is not None and not isinstance(default, (ast.Constant, ast.UnaryOp, ast.Lambda))
             self.env[name] = Value(kinds.UNKNOWN, own) if is_lasting else PLAIN if default is not None else NOBODY_KNOWS
+            if isinstance(default, ast.Name) and code.env is None:
+                known = self.value_of(default.id, code.owner.index)
+                self.env[name] = replace(known, origins=known.origins | own) if known.kind != kinds.MODULE else known
             if spread is not None:
                 self.env[name] = element(spread)
         for name, value in zip(names, values, strict=False):
@@ -191,14 +215,15 @@ class OwnCode(Follower):
         rest = values[len(names) :]
         if args.vararg:
             self.env[args.vararg.arg] = _pack(rest)
-        spare = []
+        spare, spare_names = [], keywords.keys() - self.env.keys()
         for name, value in keywords.items():
             if name in self.env:
                 self.env[name] = value
             else:
                 spare.append(value)
         if args.kwarg:
-            self.env[args.kwarg.arg] = _pack(spare)
+            text = "inplace" if not spare_names.isdisjoint(("inplace", "in_place")) else ""
+            self.env[args.kwarg.arg] = replace(_pack(spare), text=text)
 
     def _kind_of_class(self, classes: Sequence[OwnClass]) -> str:
         """The kind of what classes make, where they are made from one of a known package that learns."""
@@ -249,6 +274,16 @@ class OwnCode(Follower):
         origins = frozenset((owner.index, node.name) for owner, node in value.classes)
         return Value(kinds.FUNCTION, origins, classes=value.classes)
 
+    def class_of_class(self, value: Value) -> Value:
+        """What `type(Base)` gives: the metaclass, where the notebook defines it."""
+        makers = (
+            keyword
+            for one in self._family(value.classes)
+            for keyword in one.node.keywords
+            if keyword.arg == "metaclass"
+        )
+        return join([self.eval(maker.value) for maker in makers])
+
     def parent(self) -> Value:
         """What `super()` gives: the object, as one of the classes that the one at hand is made from."""
         me = self.around[-1].me
@@ -265,7 +300,20 @@ class OwnCode(Follower):
         if name == "__class__":
             return self.class_of(value)
         shared = {(one.owner.index, one.node.name) for one in self._family(value.classes) if _holds(one.node, name)}
+        if (other := self.of_class(value, name)) is not None:
+            return replace(other, origins=found.origins | other.origins)
         return replace(found, origins=found.origins | shared, code=value.code)
+
+    def of_class(self, value: Value, name: str) -> Value | None:
+        """The object of the notebook's classes that the class of an object holds under this name, None for none."""
+        for one in self._family(value.classes) if value.is_instance else ():
+            held = _held(one.node, name)
+            made = path_of(held) if isinstance(held, ast.Call) else ()
+            classes = self.value_of(made[0], one.owner.index).classes if len(made) == 2 else ()
+            if classes:
+                origin = frozenset({(one.owner.index, one.node.name)})
+                return Value(kinds.UNKNOWN, origin, classes=classes, is_instance=True)
+        return None
 
 
 def _makers(node: ast.FunctionDef | ast.AsyncFunctionDef) -> set[str]:
@@ -274,13 +322,19 @@ def _makers(node: ast.FunctionDef | ast.AsyncFunctionDef) -> set[str]:
 
 def _holds(node: ast.ClassDef, name: str) -> bool:
     """Whether a class body gives all its objects one list, dict or iterator of this name."""
+    value = _held(node, name)
+    return value is not None and (is_container(value) or path_of(value)[0] in ("itertools", "iter"))
+
+
+def _held(node: ast.ClassDef, name: str) -> ast.expr | None:
+    """What a class body gives all its objects under this name."""
     for part in node.body:
         value = part.value if isinstance(part, (ast.Assign, ast.AnnAssign)) else None
         targets = part.targets if isinstance(part, ast.Assign) else [getattr(part, "target", None)]
         is_named = any(isinstance(target, ast.Name) and target.id == name for target in targets)
-        if is_named and value is not None and (is_container(value) or path_of(value)[0] in ("itertools", "iter")):
-            return True
-    return False
+        if is_named and value is not None:
+            return value
+    return None
 
 
 def _pack(values: Sequence[Value]) -> Value:
@@ -291,7 +345,3 @@ def _pack(values: Sequence[Value]) -> Value:
 
 def _is_generator(node: Any) -> bool:
     return any(isinstance(part, (ast.Yield, ast.YieldFrom)) for part in ast.walk(node))
-
-
-def _is_false(node: ast.expr) -> bool:
-    return isinstance(node, ast.Constant) and not node.value

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 from dataclasses import replace
+from typing import Any
 
 from data_engine.notebook import effects, kinds, streams
+from data_engine.notebook.bindings import module_of
 from data_engine.notebook.own_code import Given, OwnCode
 from data_engine.notebook.values import NOBODY_KNOWS, NONE, PLAIN, Origin, Value, element, join
 
@@ -29,6 +32,34 @@ class Results(OwnCode):
         codes = [replace(code, before=(*code.before, *rest), named=(*code.named, *named)) for code in given.first.code]
         return replace(given.first, held=given.all, code=tuple(codes))
 
+    def function_from(self, dotted: str, given: Given) -> Value | None:
+        """A function or module that is made of another or of a name; None for what makes none."""
+        if dotted == "importlib.import_module" and given.first.text:
+            return Value(kinds.MODULE, text=given.first.text)
+        if dotted == "getattr" and given.first.kind == kinds.MODULE:
+            return Value(kinds.MODULE, text=f"{given.first.text}.{''.join(given.texts[1:2]) or '*'}")
+        if dotted in ("functools.partial", "functools.partialmethod"):
+            if given.first.code:
+                return self.partial(given)
+            if given.first.kind == kinds.MODULE:
+                return self._synthetic("lambda *rest, **named: it(*rest, **named)", given.node.args[0], given)
+        if dotted == "operator.methodcaller" and given.first.text:
+            places = "".join(f"_{place}, " for place in range(1, len(given.arguments)))
+            return self._synthetic(f"lambda {places}it, **named: it.method({places}**named)", given.first.text, given)
+        return self.cached(given.first) if kinds.keeps_results(dotted) and given.first.code else None
+
+    def _synthetic(self, text: str, called: ast.expr | str, given: Given) -> Value:
+        """A lambda of this text that is given already what stands behind the first; it calls `called`, or the method of that name."""
+        node: Any = ast.parse(text, mode="eval").body
+        if isinstance(called, str):
+            node.body.func.attr = called
+        else:
+            node.body.func = called
+        rest, named = tuple(given.arguments[1:]), tuple(given.keywords.items())
+        value = self.function(node)
+        codes = tuple(replace(code, before=rest, named=named) for code in value.code)
+        return replace(value, held=given.all, code=codes)
+
     def result_of_imported(self, dotted: str, kind: str, given: Given) -> Value:
         """What an imported or built-in function gives, where `kind` is known by its name."""
         if dotted in _GIVES_ELEMENT:
@@ -49,10 +80,17 @@ class Results(OwnCode):
 
     def _itself(self, dotted: str, given: Given) -> Value | None:
         """What is the first argument itself, or stands for it, or for what lies outside of the notebook's objects."""
+        is_module = given.first.kind == kinds.MODULE
         if dotted == "type" and given.first.is_instance:
             return self.class_of(given.first)
+        if dotted == "type" and given.first.classes:
+            return self.class_of_class(given.first)
         if dotted in _SEEN_THROUGH and given.arguments:
-            return Value(kinds.CONTAINER, given.first.origins, given.all)
+            origins = module_of(given.first.text) if is_module else given.first.origins
+            return Value(kinds.CONTAINER, origins, given.all)
+        if dotted.startswith("unittest.mock.patch"):  # started, it changes what it is given
+            patched = given.first.text if given.first.kind in (kinds.PLAIN, kinds.MODULE) else ""
+            return Value(kinds.UNKNOWN, given.first.origins | (module_of(patched) if patched else NONE))
         if dotted in ("vars", "locals"):
             return Value(kinds.CONTAINER if self.around else kinds.GLOBALS)
         return DUCKDB if kinds.made_by(dotted) == kinds.RELATION else None
@@ -81,6 +119,8 @@ def _text_of(dotted: str, kind: str, given: Given) -> str:
     """The text of a path that is put together, or of the file that a database lies in."""
     if kind == kinds.CONNECTION:
         return given.first.text or given.named_texts.get("database", "")
+    if dotted == "dict":
+        return "inplace" if given.is_in_place else ""
     is_path = (
         kind == kinds.PLAIN and dotted.startswith(("pathlib.", "os.path.", "os.fspath", "str")) and any(given.texts)
     )
@@ -104,6 +144,8 @@ def result_of_method(base: Value, name: str, given: Given) -> Value:
         return Value(kind, base.all)
     if kind in _KEEPS_PARTS:
         return Value(kind, base.origins, base.held)
+    if kind == base.kind == kinds.CONTAINER:
+        return Value(kind, NONE, base.all | given.all, code=base.code)
     nobody_knows = kind == base.kind == kinds.UNKNOWN and name != "copy"
     return Value(kind, base.all if nobody_knows else NONE, base.all | given.all)
 

@@ -84,6 +84,27 @@ def said_in_place(function: ast.expr, keyword: ast.keyword) -> Path:
     return path_of(function) if is_true else ("",)
 
 
+def spelled_out(call: ast.Call) -> ast.Call:
+    """A call with the keywords of a dict as written in it: `f(**{"inplace": True})` is `f(inplace=True)`.
+
+    Example:
+        >>> ast.unparse(spelled_out(ast.parse("f(1, **{'inplace': True})", mode="eval").body))
+        'f(1, inplace=True)'
+    """
+    if all(keyword.arg is not None or not isinstance(keyword.value, ast.Dict) for keyword in call.keywords):
+        return call
+    found: list[ast.keyword] = []
+    for keyword in call.keywords:
+        inner = keyword.value
+        if keyword.arg is None and isinstance(inner, ast.Dict):
+            for key, value in zip(inner.keys, inner.values, strict=True):
+                name = str(key.value) if isinstance(key, ast.Constant) else None
+                found.append(ast.keyword(name, value))
+        else:
+            found.append(keyword)
+    return ast.copy_location(ast.Call(call.func, call.args, found), call)
+
+
 def reads_tables(text: str) -> bool:
     """Whether a text looks like SQL that selects from something."""
     return " " in text and _FROM.search(text) is not None

@@ -28,7 +28,7 @@ from data_engine.notebook.diagnostics import (
     looked_up,
     unsupplied,
 )
-from data_engine.notebook.names import CALL, HINT, LOAD, NOTE, SQL, TABLE, TYPE
+from data_engine.notebook.names import CALL, HINT, LOAD, NOTE, SQL, TABLE, TYPE, Path
 from data_engine.notebook.shapes import path_of, reads_tables, sql_words, texts_in
 from data_engine.notebook.statements import DEFINITIONS, DISPLAY_CALLS, END, IMPORTS, Statement, Statements
 
@@ -355,6 +355,18 @@ class Slicer:
                 if any(self._changes_needed(body, statement, call) for body in bodies):
                     yield statement, f"`{effects.dotted(path[:-1])}` changes what build() needs"
                     break
+                if base := self._needed_base(path, call, statement):
+                    yield statement, f"registered by `{base}`"
+                    break
+
+    def _needed_base(self, path: Path, call: ast.Call, statement: Statement) -> str:
+        """The needed class that `type("Kid", (Base,), {})` makes a class of, "" for none."""
+        bases = call.args[1] if path[-2:-1] in (("type",), ("new_class",)) and len(call.args) > 1 else None
+        for base in bases.elts if isinstance(bases, (ast.Tuple, ast.List)) else ():
+            owners = self.statements.reaching(path_of(base)[0], statement.index)[0]
+            if any(owner.index in self.taken and isinstance(owner.node, ast.ClassDef) for owner in owners):
+                return path_of(base)[0]
+        return ""
 
     @cached_property
     def in_runs(self) -> set[int]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import sys
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Sequence
 
 from data_engine.notebook import effects
 from data_engine.notebook.analysis import MUTATORS, analyse
+from data_engine.notebook.kinds import is_known_package
 from data_engine.notebook.magics import ParsedCell, ParsedStatement
 from data_engine.notebook.names import CALL, CHANGE, LOAD, MUTATE, Names, Path
 
@@ -23,6 +25,7 @@ DISPLAY_CALLS = frozenset({"preview", "run_once", "show", "display", "plot"})
 
 _COMPOUND = {ast.If, ast.Try, ast.TryStar, ast.With, ast.AsyncWith, ast.For, ast.AsyncFor, ast.While, ast.Match}
 _DEEPEST_ALIAS = 20
+_GIVEN = frozenset(dir(builtins)) | {"display", "get_ipython"}
 
 
 class Statement:
@@ -100,6 +103,7 @@ class Statements:
         for statement in live:
             for name, imported in statement.names.imports.items():
                 self.packages.setdefault(imported.partition(".")[0], []).append((statement, name))
+        self._stars = [statement.names.star for statement in live if statement.names.star]
         self._methods = {
             name
             for statement in live
@@ -133,6 +137,13 @@ class Statements:
                 break
         return strong, weak
 
+    def dotted_name(self, name: str) -> str:
+        """What a name that nothing binds is called: by the package of a `*` import, an unknown one rather than a known."""
+        if not self._stars or not name or name in _GIVEN:
+            return name
+        star = next((star for star in reversed(self._stars) if not is_known_package(star)), self._stars[-1])
+        return f"{star}.{name}"
+
     def resolve(self, path: Path, statement: Statement, depth: int = 0) -> str:
         """The dotted name of an access path in `statement`; its root is "?" when it is an object made in the notebook."""
         root = path[0]
@@ -141,7 +152,7 @@ class Statements:
         if found and root in owner.names.imports:
             return effects.dotted((owner.names.imports[root], *path[1:]))
         if not found and root not in statement.names.binds:
-            return effects.dotted((root or "?", *path[1:]))
+            return effects.dotted((self.dotted_name(root) or "?", *path[1:]))
         alias = owner.names.aliases.get(root)
         if alias and alias[0] != root and depth < _DEEPEST_ALIAS:
             return effects.dotted((self.resolve(alias, owner, depth + 1), *path[1:]))

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from data_engine.notebook import effects, kinds, streams
-from data_engine.notebook.bindings import named
+from data_engine.notebook.bindings import module_of, named
 from data_engine.notebook.files_named import (
     names_in,
     written_by_call,
@@ -24,7 +24,7 @@ from data_engine.notebook.files_named import (
 )
 from data_engine.notebook.own_code import Given
 from data_engine.notebook.results import DUCKDB, QUERIES, Results, result_of_method
-from data_engine.notebook.shapes import first_text, path_of, texts_in
+from data_engine.notebook.shapes import first_text, path_of, spelled_out, texts_in
 from data_engine.notebook.statements import END, FUNCTIONS, Statement, Statements
 from data_engine.notebook.stores import Stores
 from data_engine.notebook.values import NOBODY_KNOWS, NONE, PLAIN, Code, Origin, Outcome, Value, element, join
@@ -37,6 +37,8 @@ _SPREAD = 8
 """As many parameters as `*values` may fill."""
 _TIMERS = frozenset({"time", "timeit", "prun", "memit", "mprun", "lprun"})
 _TIMER_OPTIONS = re.compile(r"^(\s*-\w+(\s*\d+)?(?=\s))+\s*")
+_LOGS = frozenset({"debug", "info", "warning", "error", "exception", "critical", "log"})
+_PER_CELL = frozenset({"apply", "map", "applymap", "transform", "agg", "aggregate"})
 _CHARTS = frozenset({"plot", "hist", "boxplot"})
 _CHANGED = {kinds.ITERATOR: "uses up", kinds.STREAM: "draws from"}
 _ASKED = {
@@ -76,11 +78,20 @@ class Objects:
         """What a module-level name may be before statement `at`."""
         owners = self.statements.reaching(name, at)
         found = [self._bound(owner, name, at) for owner in (*owners[0], *owners[1])]
-        return join(found) if found else Value(kinds.MODULE, text=name)
+        return join(found) if found else Value(kinds.MODULE, text=self.statements.dotted_name(name))
 
     def made_by(self, owner: Statement, name: str) -> Value:
         """What a statement binds a name to."""
         return self._bound(owner, name, END)
+
+    def read_with(self, value: Value) -> frozenset[Origin]:
+        """What reading a value may read: what it may be or hold, and the classes that it shares things with."""
+        classes = list(value.classes)
+        for one in classes:
+            paths = (path_of(base) for base in one.node.bases)
+            bases = (self.value(path[0], one.owner.index).classes for path in paths if len(path) == 1)
+            classes += [each for found in bases for each in found if each not in classes]
+        return value.all.union((one.owner.index, one.node.name) for one in classes) if classes else value.all
 
     def texts(self, statement: Statement) -> frozenset[str]:
         """Every text that a statement holds."""
@@ -148,6 +159,7 @@ class _Run(Results):
 
     def called(self, node: ast.Call) -> Value:
         """What a call gives, with what it does noted."""
+        node = spelled_out(node)
         function = node.func
         if isinstance(function, ast.Name) and function.id == "super" and self.around:
             return self.parent()
@@ -204,8 +216,8 @@ class _Run(Results):
         held = callee.all.union(*(value.all for value in given.arguments))
         return Value(kinds.UNKNOWN, held, held)
 
-    def _hand_over(self, given: Given) -> None:
-        """Functions that are handed over are probably called, with parts of what else is handed over."""
+    def _hand_over(self, given: Given, whole: Value | None = None) -> None:
+        """Functions that are handed over are probably called, with parts of what else is handed over; or with `whole`."""
         values = given.values
         is_mapping = path_of(given.node.func)[-1] in ("map", "filter", "apply", "starmap", "submit")
         for place, value in enumerate(values):
@@ -215,7 +227,9 @@ class _Run(Results):
         codes = given.code
         if not codes:
             return
-        others = join([element(value) for value in values if not value.code] or [NOBODY_KNOWS])
+        others = (
+            join([element(value) for value in values if not value.code] or [NOBODY_KNOWS]) if whole is None else whole
+        )
         with self.led_by(given.node):
             for code in codes:
                 self.call(code, [others] * len(code.node.args.args), {})
@@ -225,8 +239,8 @@ class _Run(Results):
     def _imported(self, dotted: str, given: Given) -> Value:
         """A call of an imported or built-in function."""
         before = len(self.out.touches)
-        if dotted in ("functools.partial", "functools.partialmethod") and given.first.code:
-            return self.partial(given)
+        if (found := self.function_from(dotted, given)) is not None:
+            return found
         self._hand_over(given)
         self._ask(dotted, given)
         self._change_process(dotted, given)
@@ -243,7 +257,8 @@ class _Run(Results):
         if kind == kinds.ITERATOR:
             if dotted == "iter" and len(given.arguments) > 1:
                 self.touch("may change", given.first.all, given.node)
-            return self.lazy(before, given.values, given.exposed)
+            found = self.lazy(before, given.values, given.exposed)
+            return replace(found, kind=kinds.CONTAINER, may_run_out=True) if dotted == "itertools.tee" else found
         for value in given.values if kind not in kinds.TRAINED else ():
             self._train(value, given.node)
         if "." in dotted or kinds.iterates(dotted):
@@ -268,7 +283,9 @@ class _Run(Results):
             self.out.seeds.add(seeded)
         module = given.first.text if dotted == "importlib.reload" else dotted if kinds.changes_module(dotted) else ""
         if module:
-            self.touch("may change", frozenset({("module", module.partition(".")[0])}), node)
+            self.touch("may change", module_of(module), node)
+        if kinds.moves_on(dotted) and not given.values:
+            self.touch("may change", frozenset({("imported", dotted)}), node)
         if self.undoing:
             return
         if dotted == "os.chdir":
@@ -289,6 +306,8 @@ class _Run(Results):
         second = given.arguments[1] if len(given.arguments) > 1 else NOBODY_KNOWS
         if dotted == "setattr" and given.first.text == "sys.modules":
             self.touch("sets", named(second.text), given.node)
+        if dotted in ("type", "types.new_class") and len(given.arguments) > 1:
+            self.touch("may change", second.all, given.node)  # a class tells those that it is made from
         if dotted == "struct.pack_into":
             self.touch("changes", second.origins, given.node)
         elif dotted.startswith("numpy.") and "copy" in given.denied:
@@ -302,9 +321,7 @@ class _Run(Results):
             text = given.first.text
             self.touch("sets", frozenset({("text", "" if "*" in text else text)}), given.node)
         elif _may_change_arguments(dotted):
-            safe = (kinds.PLAIN, kinds.POLARS, kinds.FUNCTION)
-            risky = NONE.union(*(value.all for value in given.values if value.kind not in safe))
-            self.touch("may change", risky, given.node)
+            self.touch("may change", NONE.union(*map(_at_risk, given.values)), given.node)
 
     def _write(self, files: Iterable[str], node: ast.Call) -> None:
         """Note the files that a call writes; a database in memory is none."""
@@ -312,7 +329,11 @@ class _Run(Results):
         self.touch("writes", names, node)
 
     def _write_by_function(self, dotted: str, given: Given) -> None:
-        self._write(written_by_call(dotted, given.texts, given.named_texts), given.node)
+        files = written_by_call(dotted, given.texts, given.named_texts)
+        self._write(files, given.node)
+        if dotted.startswith(("logging.", "loguru.")):
+            self._log(dotted.rpartition(".")[2], given.node, is_logger=True)
+            self.touch("logs to", frozenset(("logfile", name) for name in files), given.node)
         if _RUNS_SHELL.fullmatch(dotted):
             self._write(written_by_shell(given.first.text), given.node)
         if dotted.startswith("duckdb.") and dotted != "duckdb.connect":
@@ -347,7 +368,8 @@ class _Run(Results):
     def _method(self, base: Value, name: str, given: Given) -> Value:
         """A call of a method."""
         if base.kind != kinds.PLAIN:  # a text or a flow calls nothing it is given now
-            self._hand_over(given)
+            self._hand_over(given, self._handed_by(base, name, given))
+        self._log(name, given.node, is_logger=base.kind == kinds.UNKNOWN)
         if name.startswith(("to_", "write_")):
             buffers = (value.origins for value in given.values if value.kind == kinds.ITERATOR)
             self.touch("changes", NONE.union(*buffers), given.node)
@@ -356,6 +378,8 @@ class _Run(Results):
                 self.consume(value, given.node, surely=name == "join")
         if name == "__new__":
             return Value()
+        if name == "__enter__" and not base.is_instance:
+            self.touch("sets up the process", frozenset({("process", name)}), given.node)
         if codes := self._codes_of(base, name):
             with self.led_by(given.node):
                 return join([self.call(code, given.arguments, given.keywords) for code in codes])
@@ -370,6 +394,19 @@ class _Run(Results):
             self._train(base, given.node)
         return result_of_method(base, name, given)
 
+    def _handed_by(self, base: Value, name: str, given: Given) -> Value | None:
+        """What a method of a frame gives the functions it is handed; None where that is not known."""
+        if base.kind != kinds.FRAME or "groupby" in path_of(given.node.func):
+            return None
+        if name == "pipe":
+            return base
+        return Value(kinds.CELL, base.data) if name in _PER_CELL else None
+
+    def _log(self, method: str, node: ast.Call, *, is_logger: bool) -> None:
+        """Note that a logger writes its files, whichever they are."""
+        if is_logger and method in _LOGS:
+            self.touch("writes", kinds.LOG, node)
+
     def _codes_of(self, base: Value, name: str) -> list[Code]:
         """What a method runs of the notebook's classes, or of the functions that the object was given."""
         codes = list(self.methods(base, name))
@@ -380,7 +417,7 @@ class _Run(Results):
     def _change_object(self, base: Value, name: str, given: Given) -> bool | None:
         """Note what a method may do to its own object; tell whether it changes it, None where nobody knows."""
         node = given.node
-        changes = given.is_in_place or kinds.changes_itself(
+        changes = (given.is_in_place and base.kind != kinds.CELL) or kinds.changes_itself(
             base.kind, name, first_text(node) or given.first.text, bool(node.args)
         )
         if changes is not False:
@@ -413,6 +450,13 @@ class _Run(Results):
             self.touch("changes", NONE.union(*(value.origins for value in given.values)), given.node)
         if base.kind in kinds.TRAINED and kinds.OVERWRITES in base.held:
             self.touch("may change", given.all, given.node)
+
+
+def _at_risk(value: Value) -> frozenset[Origin]:
+    """What a function that nobody knows may change of what it is given; of an imported module its attributes."""
+    if value.kind == kinds.MODULE and "." not in value.text:
+        return module_of(value.text)
+    return NONE if value.kind in (kinds.PLAIN, kinds.POLARS, kinds.FUNCTION) else value.all
 
 
 def _may_change_arguments(dotted: str) -> bool:

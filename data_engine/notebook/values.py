@@ -31,7 +31,7 @@ class Touch:
 class Code:
     """A function of the notebook. `env` are the variables around it, `token` what stands for them; `me` its own object.
 
-    `before` and `named` are what a `functools.partial` gives it already.
+    `before` and `named` are what a `functools.partial` gives it already; `cache` is what stands for the results it keeps.
     """
 
     owner: Statement
@@ -41,6 +41,7 @@ class Code:
     me: Value | None = None
     before: tuple[Value, ...] = ()
     named: tuple[tuple[str, Value], ...] = ()
+    cache: frozenset[Origin] = NONE
 
 
 class OwnClass(NamedTuple):
@@ -54,8 +55,8 @@ class OwnClass(NamedTuple):
 class Value:
     """What an expression may give. `text` is a constant's or an import's dotted name; `code` what a call of it runs.
 
-    `bound` is a method that is not called yet; `may_run_out` says of an unknown object that it may be an iterator; `labels`
-    are what only labels a frame: to write to its data does not change them.
+    `bound` is a method that is not called yet; `may_run_out` says of an unknown object that it may be an iterator, of a container that
+    it holds some; `labels` are what only labels a frame: to write to its data does not change them.
     """
 
     kind: str = kinds.UNKNOWN
@@ -71,7 +72,9 @@ class Value:
 
     @property
     def all(self) -> frozenset[Origin]:
-        """What it may be or hold."""
+        """What it may be or hold; a cell of a frame is mostly a number or a text, so that nothing is who holds it."""
+        if self.kind == kinds.CELL:
+            return NONE
         return self.origins | self.held | self.labels if self.held or self.labels else self.origins
 
     @property
@@ -138,6 +141,10 @@ def element(value: Value) -> Value:
         return Value(value.kind, value.origins, value.held)
     if value.kind in (kinds.PLAIN, kinds.POLARS):
         return Value(value.kind)
+    if value.kind == kinds.CELL:
+        return value
+    if value.kind == kinds.CONTAINER and value.may_run_out:
+        return Value(kinds.ITERATOR, value.origins, value.held)
     if value.kind in (kinds.CONTAINER, kinds.ITERATOR, kinds.DEFAULTS):
         return Value(kinds.UNKNOWN, value.all, value.held, code=value.code, classes=value.classes)
     return Value(kinds.UNKNOWN, value.all, value.held, code=value.code)

@@ -19,7 +19,7 @@ from data_engine.notebook.compiled import CompiledNotebook
 from data_engine.notebook.read import NotebookCell
 
 PRELUDE = """\
-import copy, itertools, random
+import copy, functools, itertools, operator, random
 from collections import defaultdict
 from functools import partial
 import polars as pl
@@ -43,6 +43,10 @@ HELPERS = [
     "def draw():\n    return random.random()",
     "def draw_from(g):\n    return g.random()",
     "def apply_to(f, x):\n    return f(x)",
+    "K = 1\n@functools.cache\ndef scaled(x):\n    return x * K\ndef set_k(k):\n    global K\n    K = k",
+    "@functools.lru_cache\ndef kept_list(x):\n    return [x]",
+    "class Count:\n    seen = []\n    def __get__(self, me, owner):\n        Count.seen.append(1)\n        return len(Count.seen)",
+    "class Page:\n    hits = Count()\npage = Page()",
     "class Log:\n    lines = []\n    def __init__(self, rows):\n        self.rows = rows\n    def write(self, x):\n        self.rows.append(x)\n    def note(self, x):\n        Log.lines.append(x)\n    def size(self):\n        return len(self.rows)",
 ]  # fmt: skip
 
@@ -112,6 +116,11 @@ TEMPLATES: list[tuple[str, str]] = [
     ("", "x = {dict}\nx['rows'] = {list}"), ("", "x = {nested}\nx += [{list}]"), ("", "f = {nested}.append\nf({list})"),
     ("", "setattr({log}, 'rows', {list})"), ("", "{nested}[0] = {list}"), ("", "{dict}.setdefault('more', []).append({list})"),
     ("", "g = {rng}\nprint(g.random())"), ("", "x = y = {list}\ny.append($)"), ("", "(x := {list}).append($)"),
+    ("num", "{v} = scaled($)"), ("", "print(scaled({num}))"), ("", "K = K + $"), ("", "set_k($)"),
+    ("list", "{v} = kept_list($)"), ("", "kept_list($).append($)"), ("", "partial(double, {list})()"), ("num", "{v} = partial(total, {list})()"),
+    ("", "operator.methodcaller('append', $)({list})"), ("", "list(map(operator.methodcaller('append', $), {nested}))"),
+    ("", "match {nested}:\n    case [first, *rest]:\n        first.append($)"), ("iter", "{v}, w = itertools.tee({iter})"),
+    ("", "{table}.drop('b', **{{'inplace': True}})"), ("num", "{v} = page.hits"), ("", "print(page.hits)"),
 ]  # fmt: skip
 
 
@@ -162,7 +171,22 @@ def generate(seed: int) -> Generated:
         body = body[size:]
     kind = chance.choice([*known, "num", "list"])
     extra = chance.choice(
-        ["", "", "", "N", "CFG", "CFG2", "Log.lines", "remember(9)", "random.random()", "draw()", "count_up()"]
+        [
+            "",
+            "",
+            "",
+            "N",
+            "CFG",
+            "CFG2",
+            "Log.lines",
+            "remember(9)",
+            "random.random()",
+            "draw()",
+            "count_up()",
+            "scaled(2)",
+            "kept_list(2)",
+            "page.hits",
+        ]
     )
     value = READ[kind].format(chance.choice(known[kind]))
     cells.append(f"def build():\n    return [{', '.join(filter(None, (value, extra)))}]")

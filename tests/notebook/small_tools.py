@@ -90,3 +90,29 @@ def countdown(start: int) -> Iterator[int]:
 def shown(value: Any) -> str:
     """A value as a text that two runs can be compared by."""
     return repr(value)
+
+
+LIMIT = 1
+_ids: list[int] = []
+
+
+def next_id() -> int:
+    """A number that nobody got before, as long as the process lives."""
+    _ids.append(len(_ids) + 1)
+    return _ids[-1]
+
+
+def restart_ids() -> None:
+    """From now on numbers begin with 1 again."""
+    _ids.clear()
+
+
+class Pool:
+    """Things that are handed out one after the other."""
+
+    def __init__(self, things: list[Any]) -> None:
+        self.things = things
+
+    def get_one(self) -> Any:
+        """The next thing; it is not in the pool any more."""
+        return self.things.pop(0)
