@@ -315,8 +315,12 @@ def refused(entry: CatalogEntry, move: Move | None) -> CatalogEntry:
     if isinstance(move, HeldBack):
         return replace(entry, error=move.error)
     if isinstance(move, SharesMirror):
-        return replace(entry, error=shares_mirror_error(entry, move.other, is_gone=move.is_gone))
+        return replace(entry, error=_shares_mirror(entry, move))
     return entry
+
+
+def _shares_mirror(entry: CatalogEntry, move: SharesMirror) -> FlowValidationError:
+    return shares_mirror_error(entry.name, entry.mirror, str(entry.path), move.other, is_gone=move.is_gone)
 
 
 def require_found(name: str | None, looked: Looked, where: str) -> None:

@@ -162,18 +162,27 @@ def shared_mirror(name: str, mirror: str | None, live: Iterable[Deployment]) -> 
     return min((one.flow for one in there), default=None)
 
 
-def shares_mirror_error(entry: CatalogEntry, other: str, *, is_gone: bool = False) -> FlowValidationError:
-    """What somebody must know who lets two flows write one mirror; `is_gone` says that the other's module is."""
+def shares_mirror_error(
+    name: str, mirror: str | None, where: str, other: str, *, is_gone: bool = False, is_run: bool = False
+) -> FlowValidationError:
+    """What somebody must know who lets two flows write one mirror; `is_gone` says that the other's module is, `is_run` that
+    the flow was to run here, and not to be deployed."""
+    confirmed = typed("deploy", name, "--yes")
     if is_gone:
+        then = typed("run", "--once", name) if is_run else typed("deploy", name)
         return FlowValidationError(
-            f"{entry.name} writes to {entry.mirror}, as {other} does, whose module is gone and which runs on as it was deployed",
-            where=str(entry.path),
-            fix=f"where it takes the place of {other}, end that one first: `{typed('undeploy', other)}`, then `{typed('deploy', entry.name)}`;"
-            f" to let both write there: `{typed('deploy', entry.name, '--yes')}`",
+            f"{name} writes to {mirror}, as {other} does, whose module is gone and which runs on as it was deployed",
+            where=where,
+            fix=f"where it takes the place of {other}, end that one first: `{typed('undeploy', other)}`, then `{then}`;"
+            f" to let both write there: `{confirmed}`",
         )
+    all_the_same = (
+        f'to let both write there: `{confirmed}`; to run it once all the same: load_flow("{name}").run_once(force=True)'
+        if is_run
+        else f'to deploy it all the same: `{confirmed}`, or ws.deploy("{name}", force=True)'
+    )
     return FlowValidationError(
-        f"{entry.name} writes to {entry.mirror}, as {other} does, which is deployed: they would overwrite each other's outputs",
-        where=str(entry.path),
-        fix=f"give it a mirror of its own; to deploy it all the same: `{typed('deploy', entry.name, '--yes')}`,"
-        f' or ws.deploy("{entry.name}", force=True)',
+        f"{name} writes to {mirror}, as {other} does, which is deployed: they would overwrite each other's outputs",
+        where=where,
+        fix=f"give it a mirror of its own; {all_the_same}",
     )
