@@ -39,6 +39,7 @@ from data_engine.notebook.deploy import (
     SharesMirror,
     UpToDate,
     mirror_key,
+    sharing,
     with_no_steps_refused,
 )
 from data_engine.notebook.deployments import Pointer
@@ -336,10 +337,4 @@ def _with_move(standing: Standing, move: Move | None) -> Standing:
         return replace(standing, error=move.error.what)
     if isinstance(move, Quiet):
         return replace(standing, goes_live_s=time.time() + move.left_s)
-    return (
-        replace(standing, error=_shared(move), shares_with=move.other) if isinstance(move, SharesMirror) else standing
-    )
-
-
-def _shared(move: SharesMirror) -> str:
-    return f"its mirror is the one of {move.other}, which is deployed: deploy it with --yes to let both write there"
+    return sharing(standing, move.other) if isinstance(move, SharesMirror) else standing

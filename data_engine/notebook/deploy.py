@@ -11,6 +11,7 @@ from typing import TypeAlias
 from data_engine.errors import FlowValidationError
 from data_engine.model import Deployment
 from data_engine.notebook.catalog import CatalogEntry
+from data_engine.notebook.standing import Standing
 from data_engine.typed import typed
 
 
@@ -124,10 +125,17 @@ def no_steps(name: str, where: str) -> FlowValidationError:
     )
 
 
-def not_deployed(name: str, where: str) -> FlowValidationError:
-    """The error of a flow that production was never told to run, with both ways on."""
+def not_deployed(name: str, where: str, shares_with: str | None = None) -> FlowValidationError:
+    """The error of a flow that production was never told to run, with both ways on; `shares_with` is whose mirror it would write."""
+    what = f"{name} is not deployed: production runs what somebody deployed, and nothing else"
+    if shares_with is not None:
+        return FlowValidationError(
+            f"{what}; it would write into the mirror of {shares_with}, which is deployed",
+            where=where,
+            fix=f"give it a mirror of its own, then `{typed('deploy', name)}`; to let both write there: `{typed('deploy', name, '--yes')}`",
+        )
     return FlowValidationError(
-        f"{name} is not deployed: production runs what somebody deployed, and nothing else",
+        what,
         where=where,
         fix=f"deploy it: `{typed('deploy', name)}` (%flow deploy); or run it here once, as it is now: `{typed('run', '--once', name)}`",
     )
@@ -160,6 +168,18 @@ def shared_mirror(name: str, mirror: str | None, live: Iterable[Deployment]) -> 
     if any(one.flow == name for one in there):
         return None
     return min((one.flow for one in there), default=None)
+
+
+def sharing(standing: Standing, other: str) -> Standing:
+    """The standing of a module that waits for somebody who knows that `other`, which is deployed, writes the same mirror.
+
+    Example:
+        >>> from data_engine.notebook.standing import NOT_DEPLOYED
+        >>> sharing(NOT_DEPLOYED, "claims").error
+        'its mirror is the one of claims, which is deployed: deploy it with --yes to let both write there'
+    """
+    words = f"its mirror is the one of {other}, which is deployed: deploy it with --yes to let both write there"
+    return replace(standing, error=words, shares_with=other)
 
 
 def shares_mirror_error(

@@ -48,8 +48,12 @@ def written(workspace: Workspace) -> str:
     ],
     ids=["run_once", "run", "preview with write"],
 )
-def test_a_copy_that_is_not_deployed_writes_nothing(workspace: Workspace, attempt: Callable[[Workspace], object]) -> None:
-    with pytest.raises(FlowValidationError, match="claims_2 writes to .*, as claims does, which is deployed") as refused:
+def test_a_copy_that_is_not_deployed_writes_nothing(
+    workspace: Workspace, attempt: Callable[[Workspace], object]
+) -> None:
+    with pytest.raises(
+        FlowValidationError, match=r"claims_2 writes to .*, as claims does, which is deployed"
+    ) as refused:
         attempt(workspace)
 
     assert "give it a mirror of its own" in (refused.value.fix or "")
@@ -75,7 +79,9 @@ def test_watching_tells_of_it(workspace: Workspace) -> None:
     from data_engine.notebook.catalog import read_catalog
     from data_engine.runs import _with_shared_mirror_refused
 
-    entries = {one.name: _with_shared_mirror_refused(workspace.home, one) for one in read_catalog(workspace.home.modules())}
+    entries = {
+        one.name: _with_shared_mirror_refused(workspace.home, one) for one in read_catalog(workspace.home.modules())
+    }
 
     assert entries["claims"].error is None
     assert "claims_2 writes to" in str(entries["claims_2"].error)
@@ -115,3 +121,15 @@ def test_a_person_who_means_it_gets_it(workspace: Workspace) -> None:
     workspace.deploy("claims_2", force=True)
     workspace.load_flow("claims_2").run_once()
     assert len(workspace.runs()) == 3
+
+
+def test_what_tells_of_it_without_a_daemon_names_the_way_that_works(cli: Cli, workspace: Workspace) -> None:  # noqa: F811
+    from data_engine.cli.deploying import not_deployed_lines
+
+    flow = next(one for one in workspace.status().flows if one.name == "claims_2")
+    (line,) = not_deployed_lines({flow.name: flow.standing})
+
+    assert flow.standing.shares_with == "claims"
+    assert "deploy it with --yes" in (flow.reason or "")
+    assert "data-engine deploy claims_2 --yes" in line
+    assert "deploy it with --yes" in workspace.explain("claims_2")[0].reason
