@@ -129,7 +129,7 @@ def tell_flows(ws: Workspace, as_json: bool) -> int:
         say_subfolders(ws)
         return 0
     lease = ws.lease()
-    is_unknown = lease.owner is not None and not lease.is_mine and not ws.status().daemon.running
+    is_unknown = lease.owner is not None and not lease.is_mine and ws.link.find() is None
     texts = {
         name: "not known here" if is_unknown and one.kind == "not_deployed" else one.text
         for name, one in deployment.items()

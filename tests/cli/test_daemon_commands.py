@@ -11,7 +11,7 @@ import pytest
 from data_engine import Workspace
 from data_engine.engine.fact import zoned_words
 from tests.cli.conftest import Cli
-from tests.support import WorkspaceFiles, until
+from tests.support import WorkspaceFiles, end_now, until
 
 PARTS = """
     from data_engine import Flow
@@ -276,3 +276,24 @@ def test_a_setting_nobody_reads_is_told_before_a_run(cli: Cli, ws: WorkspaceFile
     assert answer.code == 0
     assert "timezon" in answer.err
     assert "timezone" in answer.err
+
+
+def test_a_run_asks_for_no_status_of_the_whole_workspace(daemon: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where hundreds of flows lie on a slow share that takes longer than the run."""
+    monkeypatch.setattr(Workspace, "status", lambda self: pytest.fail("a run asked for the status"))
+
+    assert daemon("run", "claims").code == 0
+
+
+def test_a_run_says_that_the_engine_goes_on_where_the_daemon_died(daemon: Cli, ws: WorkspaceFiles) -> None:
+    workspace = Workspace(ws.root)
+    workspace.deploy("claims")
+    pid = workspace.status().daemon.pid
+    assert pid is not None
+    end_now(pid)
+    until(lambda: not workspace.status().daemon.running)
+
+    first, second = daemon("run", "claims"), daemon("run", "claims")
+
+    assert "is on again: data-engine stop turns it off" in first.err
+    assert "is on again" not in second.err

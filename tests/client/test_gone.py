@@ -116,6 +116,24 @@ def test_nothing_that_is_there_is_replaced_by_what_was_deployed(ws: WorkspaceFil
     assert (ws.modules / "flow_helpers" / "rates.py").read_text() == "RATE = 11\n"
 
 
+@pytest.mark.parametrize("file", ["claims.ipynb", "flow_helpers/rates.py"])
+def test_a_link_that_leads_nowhere_is_named_and_nothing_is_written(
+    ws: WorkspaceFiles, workspace: Workspace, file: str
+) -> None:
+    """Neither beside it nor where it points to."""
+    gone(ws)
+    link = ws.modules / file
+    link.unlink(missing_ok=True)
+    link.symlink_to(ws.root / "elsewhere")
+
+    with pytest.raises(FlowValidationError, match="is a link to a file that is not there") as refused:
+        workspace.restore("claims")
+
+    assert "elsewhere" in (refused.value.fix or "")
+    assert not (ws.root / "elsewhere").exists()
+    assert not (ws.modules / "claims.ipynb").exists()
+
+
 def test_the_second_way_ends_it_and_can_be_taken_back(ws: WorkspaceFiles, workspace: Workspace) -> None:
     gone(ws)
     _, end = commands_in(state(workspace)[1] or "")
