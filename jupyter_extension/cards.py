@@ -14,7 +14,7 @@ from data_engine.engine.reasons import ByHand, Disabled, EngineOff, NotYet
 from data_engine.engine.run_comparison import Comparison
 from data_engine.engine.run_facts import params_words, rows_words
 from data_engine.engine.status import FlowStatus, Status
-from data_engine.engine.wording import GOES_ON, held_words, undelivered_words
+from data_engine.engine.wording import GOES_ON, held_words, told_once, undelivered_words
 from data_engine.errors import FlowExecutionError, FlowValidationError
 from data_engine.flow.batch import Batch, FileRef, ItemError
 from data_engine.flow.context import FlowContext
@@ -196,7 +196,9 @@ def status_card(status: Status) -> Card:
     if status.trouble is not None:
         parts.insert(0, Note(Mark(status.trouble.what, "bad", "cross"), status.trouble.fix or ""))
     parts += [_warning(warning) for warning in status.warnings]
-    parts += [_warning(undelivered_words(one, local_time)) for one in status.undelivered[:MOST_ROWS]]
+    parts += [
+        _warning(undelivered_words(one, local_time, more)) for one, more in told_once(status.undelivered)[:MOST_ROWS]
+    ]
     if status.active_runs:
         active = [
             (

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from data_engine.cli.output import complain, local_time, print_json, say, seconds, started, status_style, table
 from data_engine.engine.fact import zoned_words
-from data_engine.engine.wording import GOES_ON, held_words, undelivered_words
+from data_engine.engine.wording import GOES_ON, held_words, told_once, undelivered_words
 from data_engine.errors import FlowValidationError
 from data_engine.lease.status import lease_lines
 
@@ -324,9 +324,10 @@ def _say_workspace(found: Status) -> None:
                 say(f"         {part}: {found.trouble[part]}")
     for warning in found.warnings:
         say(f"warning  {warning}", style="yellow")
-    for number, one in enumerate(found.undelivered[:_MOST_UNDELIVERED]):
-        say(f"{'' if number else 'unsent':<8} {undelivered_words(one, local_time)}", style="red")
-    if (more := len(found.undelivered) - _MOST_UNDELIVERED) > 0:
+    unsent = told_once(found.undelivered)
+    for number, (one, others) in enumerate(unsent[:_MOST_UNDELIVERED]):
+        say(f"{'' if number else 'unsent':<8} {undelivered_words(one, local_time, others)}", style="red")
+    if (more := len(unsent) - _MOST_UNDELIVERED) > 0:
         say(f"         and {more:,} more")
 
 
