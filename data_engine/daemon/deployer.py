@@ -211,14 +211,16 @@ class Deployer:
         found = looked or self._current
         if found is None:
             return Outcome()
-        pointers, live = self._pointers(), history.live(ledger_rows.published(self.home.ledger()))
+        pointers, past = self._pointers(), ledger_rows.published(self.home.ledger())
         by_itself = asked is None and self._deploys_by_itself()
         is_all = looked is None and (by_itself if asked is None else asked.name is None)
-        renames = renames_of(self.home, found, pointers, live.values(), self._mirror_of)
+        renames = await asyncio.to_thread(
+            renames_of, self.home, found, pointers, past, self._mirror_of, may_fetch=asked is not None
+        )
         moves = decide(
             found,
             pointers,
-            live.values(),
+            history.live(past).values(),
             asked=asked,
             settings=self.home.settings().deploy,
             mirror_of=self._mirror_of,

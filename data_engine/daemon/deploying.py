@@ -141,22 +141,31 @@ def renames_of(
     home: LocalWorkspace,
     looked: Looked,
     pointers: Mapping[str, Pointer],
-    live: Iterable[Deployment],
+    rows: Sequence[Deployment],
     mirror_of: Callable[[CatalogEntry], str | None],
+    *,
+    may_fetch: bool = False,
 ) -> dict[str, str]:
-    """Of each module that a deployed flow has become by a new file name, the old name. A good one writes where that one does."""
-    gone = pointers.keys() - looked.stored.digests.keys()
-    if not gone:
+    """Of each module that a flow has become by a new file name, the old name: a flow that is deployed, or that somebody undeployed
+    before. A good one writes where that one does. `rows` is the history, `may_fetch` that sets are brought from the share."""
+    there = looked.stored.digests
+    ran = {name: one for name, one in history.ended(rows).items() if name not in there}
+    was = {name: one for name, one in history.live(rows).items() if name not in there}
+    if not (ran or was) or not looked.entries.keys() - pointers.keys():
         return {}
     deployments = home.deployments()
     contents = deployments.contents_of(looked.stored.id) or {}
-    mirrors = {one.flow: one.mirror for one in live}
-    found = {name: deployments.renamed_to(name, contents) for name in sorted(gone)}
-    now = {new: old for old, new in found.items() if new is not None and new in looked.entries}
+    newest = {one.flow: one.number for one in sorted(rows, key=lambda one: one.number)}
+    now: dict[str, Deployment] = {}
+    for name, one in (*sorted(ran.items(), key=lambda item: item[1].number), *sorted(was.items())):
+        new = deployments.became(name, one.set_id, contents, may_fetch=may_fetch and name in ran)
+        if new is None or new not in looked.entries or (name in ran and newest.get(new, 0) > one.number):
+            continue  # what was deployed itself since then is a flow of its own
+        now[new] = one
     return {
-        new: old
-        for new, old in now.items()
-        if looked.entries[new].error is not None or mirror_of(looked.entries[new]) == mirrors.get(old)
+        new: one.flow
+        for new, one in now.items()
+        if looked.entries[new].error is not None or mirror_of(looked.entries[new]) == one.mirror
     }
 
 

@@ -192,6 +192,42 @@ def test_a_rename_is_followed_also_by_a_deploy_of_everything(
     assert workspace.home.ledger().switches()["monthly"] is False
 
 
+@pytest.mark.parametrize("what", ["the flow", "everything"])
+def test_a_rename_is_followed_also_where_the_old_flow_was_undeployed_before(
+    ws: WorkspaceFiles, workspace: Workspace, capsys: pytest.CaptureFixture[str], what: str
+) -> None:
+    """And no file that was done is due again; also where this machine has the old code no more."""
+    workspace.load_flow("claims").run_once()
+    (key,) = workspace.home.ledger().source_states("claims")
+    renamed(ws)
+    workspace.undeploy("claims")
+    workspace.home.deployments().collect(())
+
+    assert typed(ws, "data-engine deploy" + (" 'monthly claims'" if what == "the flow" else "")) == 0
+
+    assert "claims is monthly claims now" in capsys.readouterr().err
+    assert workspace.home.ledger().source_states("monthly claims")[key].success is not None
+    assert set(workspace.home.deployments().deployed()) == {"monthly claims", "other"}
+    assert [one.kind for one in workspace.deployments("claims")] == ["withdraw", "withdraw", "deploy"]
+    workspace.undeploy("monthly claims")
+    assert workspace.deploy("monthly claims")[0].error is None
+    assert len(workspace.deployments("claims")) == 3
+
+
+def test_a_copy_that_was_deployed_beside_it_follows_no_flow_that_ends(ws: WorkspaceFiles, workspace: Workspace) -> None:
+    """Each is a flow of its own, whichever ends first."""
+    workspace.load_flow("claims").run_once()
+    ws.notebook("copy", *CELLS)
+    workspace.deploy("copy", force=True)
+    for name in ("copy", "claims"):
+        workspace.undeploy(name)
+    gone(ws)
+
+    workspace.deploy("copy")
+
+    assert workspace.home.ledger().source_states("copy") == {}
+
+
 def test_another_flow_with_like_cells_is_no_rename(ws: WorkspaceFiles, workspace: Workspace) -> None:
     """A copy that writes elsewhere is deployed beside the flow whose notebook is gone, which runs on."""
     gone(ws)
