@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from data_engine.engine.deployed_before import history_of
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError
 from data_engine.ledger import deployments as ledger_rows
@@ -33,8 +34,6 @@ from data_engine.typed import typed
 from data_engine.workspace.git import git_state
 from data_engine.workspace.machine import person
 from data_engine.workspace.settings import DeploySettings
-
-_DAY_S = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,20 +284,6 @@ def rolled_back(home: LocalWorkspace, flow: str, to: str | None, asked: Asked) -
         note=asked.note,
         at_utc=utc_text(time.time()),
     )
-
-
-def history_of(home: LocalWorkspace, flow: str | None = None) -> list[Deployment]:
-    """Every deployment, or those of one flow, the newest first, as people are told of them."""
-    rows = ledger_rows.published(home.ledger())
-    told = history.told(rows, kept_ids=kept_ids(home, rows))
-    return [one for one in told if flow in (None, one.flow)]
-
-
-def kept_ids(home: LocalWorkspace, rows: Sequence[Deployment]) -> set[str]:
-    """The deployments whose sets stay."""
-    settings = home.settings()
-    since_utc = utc_text(time.time() - settings.history.retention_days * _DAY_S)
-    return history.kept(rows, keep=settings.deploy.keep, since_utc=since_utc)
 
 
 def config_of(home: LocalWorkspace) -> tuple[tuple[str, str], ...]:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from data_engine.cause import Cause
 from data_engine.daemon.daemon import Daemon
 from data_engine.daemon.request_sender import SentRequest
+from data_engine.engine.deployed_before import history_of
 from data_engine.engine.machine_facts import DaemonFacts, EngineFacts
 from data_engine.engine.others import OthersSeen
 from data_engine.engine.status import (
@@ -28,7 +29,7 @@ from data_engine.ledger.belief import clock_warnings
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.outbox import undelivered
 from data_engine.message import Undelivered
-from data_engine.model import Backfill, Run, utc_text
+from data_engine.model import Backfill, Deployment, Run, utc_text
 from data_engine.notebook.standing import AS_DEPLOYED, NOT_DEPLOYED
 from data_engine.scheduler.folder_poller import FolderPoller
 from data_engine.scheduler.plan import Rules
@@ -143,6 +144,10 @@ class LiveFacts:
     def causes(self, flow: str) -> Mapping[str, Cause]:
         """Why the flow's runs that did not end well ended so."""
         return self._daemon.ledger.causes(flow)
+
+    def past(self) -> Sequence[Deployment]:
+        """Every deployment there was, the newest first."""
+        return history_of(self._daemon.home)
 
     def written_with_params(self, flow: str) -> Mapping[str | None, Run]:
         """Of each source the newest good run that was given params."""

@@ -8,14 +8,23 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar, Protocol, get_args
 
 from data_engine.cause import Cause, read_cause
 from data_engine.clock import boot_clock
-from data_engine.engine.flow_reasons import Broken, Edited, ModuleGone, More, NotDeployed, NotLookedAt, Requested
+from data_engine.engine.flow_reasons import (
+    Broken,
+    Edited,
+    ModuleGone,
+    More,
+    NotDeployed,
+    NotLookedAt,
+    Requested,
+    Undeployed,
+)
 from data_engine.engine.params import is_as_scheduled
 from data_engine.engine.reasons import (
     ByHand,
@@ -40,7 +49,7 @@ from data_engine.errors import FlowValidationError
 from data_engine.flow.flow import Flow
 from data_engine.flow.suggestions import meant
 from data_engine.flow.trigger import Poll
-from data_engine.model import Run, SourceKey, utc_text
+from data_engine.model import Deployment, Run, SourceKey, utc_text
 from data_engine.record import Record
 from data_engine.scheduler.folder_poller import FolderPoller
 from data_engine.scheduler.plan import PlannedFlow, Rules, Verdict, why_blocked, why_no_candidate
@@ -126,6 +135,14 @@ class FactSource(Protocol):
         """
         ...
 
+    def past(self) -> Sequence[Deployment]:
+        """Every deployment there was, the newest first.
+
+        Raises:
+            LedgerError: the history cannot be read.
+        """
+        ...
+
 
 def explain(source: FactSource, known: WorkspaceFacts, subject: str, file: str) -> list[Explanation]:
     """Why the flow `subject` does or does not run, or the file at `file`, which may be `subject` inside a flow's source.
@@ -155,6 +172,8 @@ def explain(source: FactSource, known: WorkspaceFacts, subject: str, file: str) 
             if ruled_out is not None
             else _with_writers(source, one, _of_flow(source, known, one, inside or None))
         )
+    if not rows and (undeployed := _undeployed(source, subject)) is not None:
+        rows = [Explanation(subject, None, undeployed)]
     if not rows:
         raise _nothing_to_explain(subject, [one.entry.name for one in known.flows])
     return rows
@@ -346,6 +365,18 @@ def _flows_of_file(
             inside = "" if found == source else found.relative_to(source).as_posix()
             why = why_no_candidate(watch, inside) if inside else None
             yield flow, inside, None if why is None else Explanation(flow.entry.name, str(found), why)
+
+
+def _undeployed(source: FactSource, flow: str) -> Undeployed | None:
+    """That production ran a flow of this name once, of which no module is there; None where nobody has deployed one."""
+    everything = source.past()
+    rows = [one for one in everything if one.flow == flow]
+    if not rows or rows[0].kind != "withdraw":
+        return None
+    last = rows[0]
+    now = next((one.flow for one in everything if last.of is not None and one.id == last.of), None)
+    is_kept = any(one.is_kept for one in rows)
+    return Undeployed(flow, last.at_utc, last.who, now if now != flow else None, is_kept)
 
 
 def _nothing_to_explain(subject: str, flows: Collection[str]) -> FlowValidationError:

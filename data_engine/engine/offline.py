@@ -9,6 +9,7 @@ from datetime import datetime
 
 from data_engine.alerting.looking import look
 from data_engine.cause import Cause
+from data_engine.engine.deployed_before import history_of
 from data_engine.engine.flow_reasons import Expected, Late, Overlong
 from data_engine.engine.held_files import HeldFiles
 from data_engine.engine.local_workspace import LocalWorkspace
@@ -31,7 +32,7 @@ from data_engine.ledger.belief import clock_warnings
 from data_engine.ledger.deployments import published
 from data_engine.ledger.outbox import undelivered
 from data_engine.ledger.wall_clock import kept_doubt
-from data_engine.model import Run
+from data_engine.model import Deployment, Run
 from data_engine.notebook import history
 from data_engine.notebook.catalog import find_module, module_files, read_catalog
 from data_engine.notebook.deploy import with_no_steps_refused
@@ -110,6 +111,10 @@ class OfflineFacts:
     def causes(self, flow: str) -> Mapping[str, Cause]:
         """Why the flow's runs that did not end well ended so."""
         return self.home.ledger().causes(flow)
+
+    def past(self) -> Sequence[Deployment]:
+        """Every deployment there was, the newest first."""
+        return history_of(self.home)
 
     def written_with_params(self, flow: str) -> Mapping[str | None, Run]:
         """Of each source the newest good run that was given params."""

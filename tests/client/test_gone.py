@@ -228,6 +228,26 @@ def test_a_copy_that_was_deployed_beside_it_follows_no_flow_that_ends(ws: Worksp
     assert workspace.home.ledger().source_states("copy") == {}
 
 
+def test_what_was_undeployed_and_deleted_is_known_to_the_history(ws: WorkspaceFiles, workspace: Workspace) -> None:
+    """When, by whom, and the ways back, which work as typed; of one that was renamed the name that it has now."""
+    gone(ws)
+    row = workspace.undeploy("claims")
+    assert row is not None
+    (told,) = workspace.explain("claims")
+
+    assert told.why.kind == "undeployed"
+    assert row.who in told.reason
+    back, again = commands_in(told.reason)
+    assert typed(ws, again) == typed(ws, back) == 0
+    assert workspace.deployment("claims") == "as deployed"
+
+    renamed(ws, "monthly")
+    workspace.deploy("monthly")
+    assert "renamed to monthly on" in workspace.explain("claims")[0].reason
+    with pytest.raises(FlowValidationError, match="neither a flow nor a file"):
+        workspace.explain("claim")
+
+
 def test_another_flow_with_like_cells_is_no_rename(ws: WorkspaceFiles, workspace: Workspace) -> None:
     """A copy that writes elsewhere is deployed beside the flow whose notebook is gone, which runs on."""
     gone(ws)
