@@ -213,10 +213,18 @@ def status_card(status: Status) -> Card:
         parts.append(table(("Running", "Source", "Step", "Since", "Run"), active, total=len(status.active_runs)))
     if status.waiting_runs:
         waiting = [
-            (Mark(one.flow, "live", "half"), f"{one.count:,}", _file(one.source), one.reason)
+            (
+                Mark(one.flow, "live", "half"),
+                f"{one.count:,}",
+                _file(one.source),
+                one.reason,
+                Code(one.runs[0].run_id[:8], one.runs[0].run_id) if one.runs else "",
+            )
             for one in status.waiting_runs[:MOST_ROWS]
         ]
-        parts.append(table(("Waiting", "Runs", "Next source", "Why"), waiting, total=len(status.waiting_runs)))
+        parts.append(
+            table(("Waiting", "Runs", "Next source", "Why", "Next run"), waiting, total=len(status.waiting_runs))
+        )
     return Card(status.workspace_id, (Code(status.workspace_root), *facts), tuple(parts))
 
 

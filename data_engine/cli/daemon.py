@@ -23,7 +23,7 @@ from data_engine.cli.options import (
 )
 from data_engine.cli.output import complain, count, print_json, say, seconds, status_style
 from data_engine.cli.terminal import require_terminal
-from data_engine.engine.wording import freed_words
+from data_engine.engine.wording import NEVER_BEGINS, freed_words
 from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.platforms.host import IS_STYLED_BY_CALLS
 from data_engine.typed import typed
@@ -175,16 +175,17 @@ def disable(ctx: typer.Context, name: FlowName, wait: Wait = True, as_json: AsJs
 
 
 def stop_run(ctx: typer.Context, run_id: RunId, as_json: AsJson = False) -> int:
-    """Ask a run of the daemon to end at its next step, item, or log line."""
-    chosen_workspace(ctx).stop_run(run_id)
-    _done({"run_id": run_id}, "It ends at its next step, item, or log line.", as_json)
+    """Ask a run of the daemon to end at its next step, item, or log line; one that waits does not begin."""
+    had_begun = chosen_workspace(ctx).stop_run(run_id)
+    text = "It ends at its next step, item, or log line." if had_begun else NEVER_BEGINS
+    _done({"run_id": run_id, "had_begun": had_begun}, text, as_json)
     return 0
 
 
 def kill_run(ctx: typer.Context, run_id: RunId, as_json: AsJson = False) -> int:
-    """End the process of a run of the daemon, now."""
-    chosen_workspace(ctx).kill_run(run_id)
-    _done({"run_id": run_id}, "Its process was ended.", as_json)
+    """End the process of a run of the daemon, now; a run that waits does not begin."""
+    had_begun = chosen_workspace(ctx).kill_run(run_id)
+    _done({"run_id": run_id, "had_begun": had_begun}, "Its process was ended." if had_begun else NEVER_BEGINS, as_json)
     return 0
 
 

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from data_engine.cli.plain import Table
     from data_engine.client import Workspace
     from data_engine.engine.fact import Fact
-    from data_engine.engine.status import ActiveRun, FlowStatus, Status, WaitingRuns
+    from data_engine.engine.status import ActiveRun, FlowStatus, Status
+    from data_engine.engine.waiting_runs import WaitingRuns
     from data_engine.ledger.ledger import Ledger
     from data_engine.model import Run
     from data_engine.notebook.catalog import CatalogEntry
@@ -34,6 +35,8 @@ MOST_RUNS = 20
 
 _ID_LENGTH = 8
 _MOST_UNDELIVERED = 5
+_MOST_WAITING = 5
+"""Runs of one flow that are listed, each to be stopped alone; `status --json` has more."""
 
 
 def look(arguments: Sequence[str]) -> int | None:
@@ -362,9 +365,12 @@ def _say_active(runs: Sequence[ActiveRun]) -> None:
 
 
 def _say_waiting(runs: Sequence[WaitingRuns]) -> None:
-    waiting = table("WAITING", "RUNS", "NEXT SOURCE", "WHY", right=("RUNS",))
+    waiting = table("WAITING", "RUNS", "NEXT RUN", "SOURCE", "WHY", right=("RUNS",))
     for one in runs:
-        waiting.add_row(one.flow, f"{one.count:,}", one.source_name, one.reason)
+        first = one.runs[0].run_id if one.runs else ""
+        waiting.add_row(one.flow, f"{one.count:,}", first[:_ID_LENGTH], one.source_name, one.reason)
+        for then in one.runs[1:_MOST_WAITING]:
+            waiting.add_row("", "", then.run_id[:_ID_LENGTH], then.source_name, "")
     say(waiting)
 
 

@@ -18,12 +18,12 @@ from data_engine.engine.status import (
     ActiveRun,
     FlowFacts,
     RequestStatus,
-    WaitingRuns,
     WorkspaceFacts,
     active_runs,
     backfills_recent,
     requests_told,
 )
+from data_engine.engine.waiting_runs import WaitingRuns
 from data_engine.ledger.backfills import written_with_params
 from data_engine.ledger.belief import clock_warnings
 from data_engine.ledger.ledger import Ledger

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal, TypeAlias
 from data_engine.engine.flow_reasons import Broken, Expected, Late, Looks, NotDeployed, Overlong
 from data_engine.engine.machine_facts import DaemonFacts, EngineFacts, ServiceFacts
 from data_engine.engine.reasons import ByHand, OwnedElsewhere, Reason, Unreachable, Waiting, read_reason
+from data_engine.engine.waiting_runs import WaitingRuns
 from data_engine.engine.wording import STATE_WORDS, in_the_way
 from data_engine.errors import FlowValidationError
 from data_engine.lease.status import LeaseStatus, shown_machine
@@ -90,42 +91,6 @@ class ActiveRun(Record):
     total: int | None = None
     worker: str | None = None
     stopping: bool = False
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class WaitingRuns(Record):
-    """Runs of one flow that wait in this daemon for the same thing: `count` of them, the next for `source`, and `why`; None
-    where it is about to begin.
-
-    Example:
-        >>> WaitingRuns("claims", "Claims", 3, "/in/monday.csv", ByHand()).text
-        'claims: 3 runs wait, the next for monday.csv: runs by hand only'
-    """
-
-    computed: ClassVar = ("text",)
-
-    flow: str
-    group: str
-    count: int
-    source: str | None = None
-    why: Reason | None = field(default=None, metadata={"of": read_reason})
-
-    @property
-    def reason(self) -> str:
-        """What it waits for, in words."""
-        return "about to begin" if self.why is None else self.why.text
-
-    @property
-    def text(self) -> str:
-        """One line for people."""
-        runs = "1 run waits" if self.count == 1 else f"{self.count:,} runs wait"
-        name = "" if self.source is None else f"{'' if self.count == 1 else ', the next'} for {self.source_name}"
-        return f"{self.flow}: {runs}{name}: {self.reason}"
-
-    @property
-    def source_name(self) -> str:
-        """The last part of the next one's source; "" without one."""
-        return (self.source or "").replace("\\", "/").rstrip("/").rpartition("/")[2]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
