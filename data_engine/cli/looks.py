@@ -210,6 +210,8 @@ def _expected(entry: CatalogEntry, stands: Mapping[str, Fact]) -> str:
 
 def tell_runs(ws: Workspace, name: str | None, limit: int, status: RunStatus | None, as_json: bool) -> int:
     """What ran on this machine, newest first."""
+    from data_engine.ledger.warned import warnings_of
+
     ledger = ws.home.ledger()
     ledger.recover()
     found = ledger.runs(name, limit, status=status)
@@ -217,14 +219,18 @@ def tell_runs(ws: Workspace, name: str | None, limit: int, status: RunStatus | N
         found = _runs_of_source(ledger, name, limit, status)
         if not found:
             require_known(ws, name)
+    warned = warnings_of(ledger, [run.run_id for run in found])
     if as_json:
-        print_json([run.as_dict() for run in found])
+        print_json([run.as_dict() | {"warnings": warned.get(run.run_id, 0)} for run in found])
     elif not found:
         say("No such runs on this machine.")
     else:
-        shown = table("RUN", "FLOW", "SOURCE", "STATUS", "STARTED", "TIME", "ERROR", right=("TIME",))
+        columns = ("RUN", "FLOW", "SOURCE", "STATUS", "STARTED", "TIME", *(["WARNINGS"] if warned else []), "ERROR")
+        shown = table(*columns, right=("TIME", "WARNINGS"))
         for run in found:
-            shown.add_row(*_row(run), style=status_style(run.status) if run.status != "success" else "")
+            *facts, error = _row(run)
+            marks = [f"{warned[run.run_id]:,}" if run.run_id in warned else ""] if warned else []
+            shown.add_row(*facts, *marks, error, style=status_style(run.status) if run.status != "success" else "")
         say(shown)
     return 0
 
@@ -346,7 +352,8 @@ def _say_flows(flows: Sequence[FlowStatus]) -> None:
         ended = "" if last is None else f"{last.status}, {local_time(last.started_at_utc)}"
         held = held_words(flow.name, flow.held, None if flow.why is None else flow.why.kind)
         expected = None if flow.expected is None else flow.expected.text
-        note = "; ".join(filter(None, [flow.edit, flow.reason, held, expected]))
+        warned = None if flow.warned is None else flow.warned.text
+        note = "; ".join(filter(None, [flow.edit, flow.reason, held, expected, warned]))
         row = (flow.name, flow.group or "", flow.state, zoned_words(flow.next_run_utc), ended, note)
         is_late = flow.expected is not None and flow.expected.kind == "late"
         is_bad = is_late or flow.state_kind in ("broken", "failing", "unreachable")

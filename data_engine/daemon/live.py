@@ -28,6 +28,7 @@ from data_engine.ledger.backfills import written_with_params
 from data_engine.ledger.belief import clock_warnings
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.outbox import undelivered
+from data_engine.ledger.warned import Warned
 from data_engine.message import Undelivered
 from data_engine.model import Backfill, Deployment, Run, utc_text
 from data_engine.notebook.standing import AS_DEPLOYED, NOT_DEPLOYED
@@ -46,6 +47,7 @@ class Told(NamedTuple):
     requests: Sequence[RequestStatus] = ()
     backfills: Sequence[Backfill] = ()
     undelivered: Sequence[Undelivered] = ()
+    warned: Mapping[str, int] = MappingProxyType({})
 
 
 class History:
@@ -55,6 +57,7 @@ class History:
         self._ledger = ledger
         self._version: tuple[int, int] | None = None
         self._known = Told()
+        self._warned = Warned(ledger)
 
     def now(self) -> Told:
         """The last run and the switch of each flow, what other processes run, what other workstations asked for; backfills, messages.
@@ -64,13 +67,15 @@ class History:
         """
         version, ledger = self._ledger.version(), self._ledger
         if version != self._version:
+            last = ledger.last_runs()
             self._known = Told(
-                ledger.last_runs(),
+                last,
                 ledger.switches(),
                 active_runs(ledger, but_of=os.getpid()),
                 requests_told(ledger, time.time()),
                 backfills_recent(ledger, time.time()),
                 undelivered(ledger),
+                self._warned.of(last.values()),
             )
             self._version = version
         return self._known
@@ -91,7 +96,7 @@ class LiveFacts:
             LedgerError: the history cannot be read.
         """
         daemon, layout = self._daemon, self._daemon.home.layout
-        last, switches, others, requests, recent, not_delivered = self._history.now()
+        last, switches, others, requests, recent, not_delivered, warned = self._history.now()
         timezone = daemon.home.settings().timezone
         running = {one.id: one for one in daemon.backfiller.told()}
         flows = [
@@ -99,7 +104,8 @@ class LiveFacts:
                 deployed.entry,
                 deployed.edit or (NOT_DEPLOYED if deployed.content is None else AS_DEPLOYED),
                 is_enabled=switches.get(name, True),
-                last_run=last.get(name),
+                last_run=(run := last.get(name)),
+                warnings=0 if run is None else warned.get(run.run_id, 0),
                 next_run_utc=daemon.triggers.next_utc(name),
                 held=daemon.held(name),
                 why=daemon.triggers.why(name),

@@ -166,6 +166,8 @@ def explain(source: FactSource, known: WorkspaceFacts, subject: str, file: str) 
         rows += [Explanation(subject, None, Requested(one.text)) for one in asked]
         rows += _with_writers(source, flow, _with_runs(known, _of_flow(source, known, flow)))
         is_running = any(run.flow == subject for run in known.active)
+        if flow.warned is not None:
+            rows.append(Explanation(subject, None, flow.warned))
         expected = flow_status(flow, is_running, known.engine.on, known.elsewhere).expected
         return rows if expected is None else [*rows, Explanation(subject, None, expected)]
     rows = []

@@ -210,6 +210,26 @@ class Overlong(Fact):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class LastRunWarned(Fact):
+    """The flow's last run has so many warnings in its log.
+
+    Example:
+        >>> LastRunWarned(2, "3f9c12ab77").text
+        'its last run has 2 warnings: data-engine log 3f9c12ab'
+    """
+
+    kind: ClassVar = "last_run_warned"
+
+    count: int
+    run_id: str
+
+    @property
+    def text(self) -> str:
+        warnings = "1 warning" if self.count == 1 else f"{self.count:,} warnings"
+        return f"its last run has {warnings}: {typed('log', self.run_id[:8])}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class More(Fact):
     """So many more sources than are listed."""
 
@@ -248,6 +268,7 @@ OfFlow: TypeAlias = (
     | Expected
     | Late
     | Overlong
+    | LastRunWarned
     | More
     | Other
 )

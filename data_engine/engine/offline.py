@@ -32,6 +32,7 @@ from data_engine.ledger.belief import clock_warnings
 from data_engine.ledger.deployments import published
 from data_engine.ledger.outbox import undelivered
 from data_engine.ledger.wall_clock import kept_doubt
+from data_engine.ledger.warned import warnings_of
 from data_engine.model import Deployment, Run
 from data_engine.notebook import history
 from data_engine.notebook.catalog import find_module, module_files, read_catalog
@@ -64,6 +65,7 @@ class OfflineFacts:
         ledger.recover()
         last, switches, flows = ledger.last_runs(), ledger.switches(), self._flows()
         watches = [PlannedFlow.of(known.entry.flow) for known in flows if known.entry.flow is not None]
+        warned = warnings_of(ledger, [run.run_id for run in last.values()])
         held, error = HeldFiles(ledger).of(watches), home.settings_error()
         lease = OthersSeen(ledger, machine_id()).told(offline_lease(home))
         settings_warnings = () if error is not None else home.settings().warnings
@@ -74,7 +76,8 @@ class OfflineFacts:
             flows=[
                 replace(
                     known,
-                    last_run=last.get(known.entry.name),
+                    last_run=(run := last.get(known.entry.name)),
+                    warnings=0 if run is None else warned.get(run.run_id, 0),
                     is_enabled=switches.get(known.entry.name, True),
                     held=len(held.get(known.entry.name, ())),
                     expected=self._expected(known, active),

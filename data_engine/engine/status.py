@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from itertools import starmap
 from typing import Any, ClassVar, Literal, TypeAlias
 
-from data_engine.engine.flow_reasons import Broken, Expected, Late, Looks, NotDeployed, Overlong
+from data_engine.engine.flow_reasons import Broken, Expected, LastRunWarned, Late, Looks, NotDeployed, Overlong
 from data_engine.engine.machine_facts import DaemonFacts, EngineFacts, ServiceFacts
 from data_engine.engine.reasons import ByHand, OwnedElsewhere, Reason, Unreachable, Waiting, read_reason
 from data_engine.engine.waiting_runs import WaitingRuns
@@ -127,10 +127,11 @@ class FlowStatus(Record):
     failed and wait for an edit or for a person.
 
     `standing` is how the module stands to what production runs, `deployment` says it in one line, and `edit` also holds the
-    error of an edit that is broken, and what to do where the module is gone. `expected` is how it stands to what `Flow.expect` says, None where that says nothing.
+    error of an edit that is broken, and what to do where the module is gone. `warned` tells of warnings of its last run. `expected` is how it stands to what `Flow.expect` says, None where that says nothing.
     """
 
     computed: ClassVar = ("state", "reason", "deployment", "edit")
+    sparse: ClassVar = ("warned",)
 
     name: str
     group: str | None = None
@@ -146,6 +147,7 @@ class FlowStatus(Record):
     last_run: Run | None = field(default=None, metadata={"of": Run.read})
     error: Problem | None = field(default=None, metadata={"of": Problem.read})
     expected: Reason | None = field(default=None, metadata={"of": read_reason})
+    warned: LastRunWarned | None = field(default=None, metadata={"of": read_reason})
 
     @property
     def state(self) -> str:
@@ -208,7 +210,8 @@ class FlowFacts:
     `standing` tells how the module stands to what is deployed; `held` counts its files that are held; `why` is what planning
     said last of the flow as a whole; `waiting` is why work of it that could start does not. Of a flow that is not `is_read`
     only the file is known. `cadence` is how often its folder is looked through, where that is rarer than its interval says.
-    `expected` is how it stands to what is expected of it. `timezone` is that of the workspace's settings.
+    `expected` is how it stands to what is expected of it. `timezone` is that of the workspace's settings,
+    `warnings` how many its last run has in its log.
     """
 
     entry: CatalogEntry
@@ -223,6 +226,14 @@ class FlowFacts:
     cadence: Looks | None = None
     expected: Expected | Late | Overlong | None = None
     timezone: str | None = None
+    warnings: int = 0
+
+    @property
+    def warned(self) -> LastRunWarned | None:
+        """That its last run has warnings; None where it has none."""
+        return (
+            None if self.last_run is None or not self.warnings else LastRunWarned(self.warnings, self.last_run.run_id)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,6 +356,7 @@ def flow_status(
         known.last_run,
         Problem.of(entry.error),
         expected,
+        known.warned,
     )
 
 

@@ -126,12 +126,12 @@ def test_one_run_that_waits_is_stopped_alone(daemon: Cli, ws: WorkspaceFiles) ->
 def test_a_file_whose_run_was_stopped_while_it_waited_is_held(daemon: Cli, ws: WorkspaceFiles) -> None:
     """As one whose run was stopped later: else it would be due again at once."""
     ws.notebook("slow", SLOW)
-    ws.source("in/a.txt")
-    ws.notebook("polled", POLLED.replace('group="P"', 'group="S"').replace("1 / 0", "1"))
     workspace = Workspace(ws.root)
     workspace.deploy("slow")
     workspace.run("slow", wait=False)
     until(lambda: workspace.status().active_runs)
+    ws.source("in/a.txt")
+    ws.notebook("polled", POLLED.replace('group="P"', 'group="S"').replace("1 / 0", "1"))
     workspace.deploy("polled")
     (waits,) = until(lambda: [run for one in workspace.status().waiting_runs for run in one.runs])
 

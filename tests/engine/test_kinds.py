@@ -73,6 +73,7 @@ SAMPLES: tuple[Reason, ...] = (
     flow_reasons.NotLookedAt(),
     flow_reasons.Expected(NOON, "Europe/Berlin"),
     flow_reasons.Late(NOON, None, "the engine is off"),
+    flow_reasons.LastRunWarned(2, "0123456789ab"),
     flow_reasons.Overlong(NOON, 1800.0, "0123456789ab"),
     flow_reasons.More(12),
     flow_reasons.Other("of tomorrow"),
