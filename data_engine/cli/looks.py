@@ -149,9 +149,10 @@ def tell_flows(ws: Workspace, as_json: bool) -> int:
 
 def _say_what_is_wrong(entries: Sequence[CatalogEntry], gone: Mapping[str, Standing]) -> None:
     """What of sources is not there, which modules are gone, and what is wrong with broken ones."""
-    from data_engine.engine.source_trouble import source_warnings
+    from data_engine.engine.source_trouble import all_source_warnings
 
-    for warning in (warning for entry in entries if entry.flow is not None for warning in source_warnings(entry.flow)):
+    flows = [entry.flow for entry in entries if entry.flow is not None]
+    for warning in (warning for warnings in all_source_warnings(flows) for warning in warnings):
         complain(f"warning: {warning}", style="yellow")
     for _, one in sorted(gone.items()):
         complain()
