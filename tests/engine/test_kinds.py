@@ -114,6 +114,7 @@ def test_whole_run_ids_go_with_the_reasons_that_name_a_run() -> None:
         "retry_later",
         "waiting_for_group",
         "overlong",
+        "last_run_warned",
     }
     assert all("0123456789ab" in json.dumps(one) for one in named)
 
