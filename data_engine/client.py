@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from data_engine.backfill_verbs import BackfillVerbs
 from data_engine.daemon_verbs import DaemonVerbs
+from data_engine.errors import FlowValidationError
 from data_engine.given import (
     given_folder,
     given_limit,
@@ -180,7 +182,7 @@ class Workspace(BackfillVerbs, DaemonVerbs, PlanningVerbs):
             >>> ws.standing("example").kind, [path.name for path in ws.restore("example")], ws.standing("example").kind
             ('gone', ['example.ipynb'], 'as_deployed')
         """
-        from data_engine.daemon.deploying import history_of
+        from data_engine.engine.deployed_before import history_of
         from data_engine.notebook.catalog import check_flow_name
         from data_engine.notebook.history import to_restore
         from data_engine.notebook.restoring import restore
@@ -190,7 +192,10 @@ class Workspace(BackfillVerbs, DaemonVerbs, PlanningVerbs):
         deployments = self.home.deployments()
         deployments.copy_of(chosen.set_id)
         contents = deployments.contents_of(chosen.set_id) or {}
-        return restore(name, contents, self.layout.flow_modules_dir)
+        written = restore(name, contents, self.layout.flow_modules_dir)
+        with suppress(FlowValidationError):  # it is put back; a daemon that cannot look now sees it at its next look
+            self.link.ask(lambda daemon: daemon.post("/look"), otherwise=dict)
+        return written
 
     def left_behind(self, name: str | None = None) -> list[LeftBehind]:
         """The outputs, of the flow `name` or of all, whose source files are gone; as far as the history goes back.

@@ -133,11 +133,13 @@ class DaemonVerbs(WorkspaceBase):
 
         return bool(self.link.require().post("/stop-flow", {"flow": check_flow_name(name)})["disabled"])
 
-    def stop_run(self, run_id: str) -> None:
-        """Ask a run of the daemon to end at its next step, item, or log line.
+    def stop_run(self, run_id: str) -> bool:
+        """Ask a run of the daemon to end at its next step, item, or log line; one that waits for its turn does not begin.
+
+        Whether it had begun. One that had not is recorded as stopped, too: a file that was due is held then, as after any stop.
 
         Raises:
-            FlowValidationError: it is not running there.
+            FlowValidationError: it is not running there, and does not wait.
 
         Example:
             >>> import tempfile
@@ -149,13 +151,13 @@ class DaemonVerbs(WorkspaceBase):
             ...     print(error.fix)
             start it with `data-engine start`, or Workspace.start()
         """
-        self.link.require().post("/stop-run", {"run_id": given_run_id(run_id)})
+        return not self.link.require().post("/stop-run", {"run_id": given_run_id(run_id)}).get("waited", False)
 
-    def kill_run(self, run_id: str) -> None:
-        """End the process of a run of the daemon, now.
+    def kill_run(self, run_id: str) -> bool:
+        """End the process of a run of the daemon, now; one that waits for its turn does not begin. Whether it had begun.
 
         Raises:
-            FlowValidationError: it is not running there.
+            FlowValidationError: it is not running there, and does not wait.
 
         Example:
             >>> import tempfile
@@ -167,7 +169,7 @@ class DaemonVerbs(WorkspaceBase):
             ...     print(error.fix)
             start it with `data-engine start`, or Workspace.start()
         """
-        self.link.require().post("/kill-run", {"run_id": given_run_id(run_id)})
+        return not self.link.require().post("/kill-run", {"run_id": given_run_id(run_id)}).get("waited", False)
 
     def status(self) -> Status:
         """The state of daemon, engine and flows: attributes and keys are those `data-engine status --json` prints.

@@ -131,7 +131,7 @@ class OwnersVerbs(WorkspaceBase):
             >>> [(one.note, one.is_live) for one in ws.deployments("example")]
             [('first', True)]
         """
-        from data_engine.daemon.deploying import history_of
+        from data_engine.engine.deployed_before import history_of
         from data_engine.notebook.catalog import check_flow_name
 
         return Listing(history_of(self.home, None if name is None else check_flow_name(name)))

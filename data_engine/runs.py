@@ -15,6 +15,7 @@ from data_engine.engine.at_once import run_sources
 from data_engine.engine.bounded_output import bounded_output
 from data_engine.engine.candidates import Source, pick_source, startup_sources
 from data_engine.engine.local_workspace import LocalWorkspace, settle_flow, workspace_of
+from data_engine.engine.other_mirrors import refuse_shared_mirror
 from data_engine.engine.params import params_for
 from data_engine.engine.progress import ProgressLine
 from data_engine.engine.recording import readers_watched
@@ -55,6 +56,7 @@ def run_once(
     Raises:
         FlowExecutionError: with `on_error="raise"`, the first failure; `.completed` holds the finished contexts.
         FlowStoppedError: a run was stopped; `.completed` likewise.
+        FlowValidationError: without `force`, a deployed flow of another name writes the same mirror.
         OwnedElsewhereError: another workstation owns the workspace, and there is no `force`.
         GroupBusyError: the flow's group is running further up in this very call.
         KeyboardInterrupt: it was interrupted; the run that had begun is recorded as stopped.
@@ -88,6 +90,7 @@ def _run_once(
     where = workspace_of(flow)
     if where is not None and not force:
         _refuse_owned_elsewhere(where, "run_once()")
+        refuse_shared_mirror(where, flow)
     line = ProgressLine(len(sources))
     ledger = None if where is None else where.ledger()
     telling = threading.Lock()
@@ -126,7 +129,8 @@ def run(*flows: Flow, force: bool = False) -> list[FlowContext]:
     When all flows are manual, it returns once they have run, with their contexts.
 
     Raises:
-        FlowValidationError: no flow, something else, or two of one name.
+        FlowValidationError: no flow, something else, or two of one name; without `force`, a deployed flow of another name
+            writes the mirror of one.
         FlowExecutionError: all flows are manual, and one failed; `.completed` holds the finished contexts.
 
     Example:
@@ -151,6 +155,9 @@ def run(*flows: Flow, force: bool = False) -> list[FlowContext]:
     if not force:
         for where in homes.values():
             _refuse_owned_elsewhere(where, "run()")
+        for flow in map(settle_flow, flows):
+            if (home := workspace_of(flow)) is not None:
+                refuse_shared_mirror(home, flow)
 
     def upkeep() -> None:
         for where in homes.values():
@@ -196,6 +203,7 @@ def run_workspace(
             there.add(entry.name)
             if entry.flow is not None and not entry.steps:
                 entry = replace(entry, flow=None, error=no_steps(entry.name, str(entry.path)))
+            entry = _with_shared_mirror_refused(where, entry)
             if entry.flow is None:
                 is_any_broken = True
                 broken(entry)
@@ -251,6 +259,15 @@ def _refuse_owned_elsewhere(where: LocalWorkspace, what: str) -> None:
         or_else="give run_once() or run() force=True",
         state_root=where.local.state_root,
     )
+
+
+def _with_shared_mirror_refused(where: LocalWorkspace, entry: CatalogEntry) -> CatalogEntry:
+    try:
+        if entry.flow is not None:
+            refuse_shared_mirror(where, entry.flow)
+    except FlowValidationError as error:
+        return replace(entry, flow=None, error=error)
+    return entry
 
 
 def _prune_when_due(where: LocalWorkspace) -> None:

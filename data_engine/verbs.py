@@ -176,7 +176,8 @@ class Flow(value.Flow):
 
         Raises:
             FlowExecutionError: a step raised (`on_error="raise"`); its `.completed` holds the finished contexts.
-            FlowValidationError: wrong input, or called while a flow module loads.
+            FlowValidationError: wrong input, or called while a flow module loads. A deployed flow of another name writes the same
+                mirror, and there is no `force=True`.
             FlowStoppedError: a step asked for a stop, or the run's time was up; its `.completed` likewise.
             OwnedElsewhereError: another workstation owns the workspace, and there is no `force=True`.
 

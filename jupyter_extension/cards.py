@@ -14,7 +14,7 @@ from data_engine.engine.reasons import ByHand, Disabled, EngineOff, NotYet
 from data_engine.engine.run_comparison import Comparison
 from data_engine.engine.run_facts import params_words, rows_words
 from data_engine.engine.status import FlowStatus, Status
-from data_engine.engine.wording import GOES_ON, held_words, undelivered_words
+from data_engine.engine.wording import GOES_ON, held_words, told_once, undelivered_words
 from data_engine.errors import FlowExecutionError, FlowValidationError
 from data_engine.flow.batch import Batch, FileRef, ItemError
 from data_engine.flow.context import FlowContext
@@ -196,7 +196,9 @@ def status_card(status: Status) -> Card:
     if status.trouble is not None:
         parts.insert(0, Note(Mark(status.trouble.what, "bad", "cross"), status.trouble.fix or ""))
     parts += [_warning(warning) for warning in status.warnings]
-    parts += [_warning(undelivered_words(one, local_time)) for one in status.undelivered[:MOST_ROWS]]
+    parts += [
+        _warning(undelivered_words(one, local_time, more)) for one, more in told_once(status.undelivered)[:MOST_ROWS]
+    ]
     if status.active_runs:
         active = [
             (
@@ -211,10 +213,18 @@ def status_card(status: Status) -> Card:
         parts.append(table(("Running", "Source", "Step", "Since", "Run"), active, total=len(status.active_runs)))
     if status.waiting_runs:
         waiting = [
-            (Mark(one.flow, "live", "half"), f"{one.count:,}", _file(one.source), one.reason)
+            (
+                Mark(one.flow, "live", "half"),
+                f"{one.count:,}",
+                _file(one.source),
+                one.reason,
+                Code(one.runs[0].run_id[:8], one.runs[0].run_id) if one.runs else "",
+            )
             for one in status.waiting_runs[:MOST_ROWS]
         ]
-        parts.append(table(("Waiting", "Runs", "Next source", "Why"), waiting, total=len(status.waiting_runs)))
+        parts.append(
+            table(("Waiting", "Runs", "Next source", "Why", "Next run"), waiting, total=len(status.waiting_runs))
+        )
     return Card(status.workspace_id, (Code(status.workspace_root), *facts), tuple(parts))
 
 

@@ -192,7 +192,7 @@ def _backfill(given: Namespace, names: UserNames) -> Any:
 
 def _start(given: Namespace, names: UserNames) -> Any:
     ws = _workspace()
-    if given.no_engine and not ws.status()["daemon"]["running"]:
+    if given.no_engine and ws.link.find() is None:
         ws.stop_engine()  # else it would come back where an earlier daemon died with its engine on
     ws.start()
     if not given.no_engine:
@@ -215,7 +215,7 @@ def _stop(given: Namespace, names: UserNames) -> None:
         is_disabled = ws.stop_flow(given.subject)
         print(f"What runs of {given.subject} ends at its next step or item.{then if is_disabled else ''}")
         return
-    was_running = ws.status().daemon.running
+    was_running = ws.link.find() is not None
     ws.stop_engine()
     ws.shutdown()
     print("The daemon ends when its running work is done." if was_running else "No daemon was running.")

@@ -13,6 +13,7 @@ from typing import Any
 from data_engine.client import Workspace
 from data_engine.engine.run_facts import facts_of, params_words, rows_words, trigger_words
 from data_engine.flow.expectation import Expectation, expectation_words
+from data_engine.ledger.warned import warnings_of
 from data_engine.model import Deployment, Run, StepRun
 from data_engine.notebook.catalog import unknown_flow
 from data_engine.notebook.module_sets import file_facts
@@ -64,6 +65,7 @@ class RunView:
     from_the_future: bool
     began_by: str = ""
     params: str = ""
+    warnings: int = 0
     ended_at_utc: str | None = None
 
 
@@ -115,6 +117,7 @@ def flow_details(ws: Workspace, name: str, *, limit: int = 100) -> FlowView:
     entry = flow_entry(ws, name)
     runs = ws.runs(name, limit)
     newest = ws.home.ledger().last_run(name)
+    warned = warnings_of(ws.home.ledger(), [run.run_id for run in runs])
     error = entry.get("error")
     return FlowView(
         name=name,
@@ -127,7 +130,7 @@ def flow_details(ws: Workspace, name: str, *, limit: int = 100) -> FlowView:
         warnings=tuple(entry["warnings"]),
         steps=_steps(ws, entry["steps"], newest, runs),
         run_id=None if newest is None else newest.run_id,
-        runs=tuple(run_view(run) for run in runs),
+        runs=tuple(run_view(run, warned.get(run.run_id, 0)) for run in runs),
         changes=tuple((one.where, one.lines) for one in code_changes(ws.home.deployments(), ws.home, name)),
         gate=ws.home.settings().deploy.gate,
         deployments=tuple(deployment_view(one) for one in ws.deployments(name)[:MOST_DEPLOYMENTS]),
@@ -145,8 +148,8 @@ def deployment_view(one: Deployment) -> DeploymentView:
     return DeploymentView(one.id, "live" if one.is_live else one.word, one.at_utc, one.who, changed, git, one.note, why)
 
 
-def run_view(run: Run) -> RunView:
-    """A run of the ledger as a line of the panel's history."""
+def run_view(run: Run, warnings: int = 0) -> RunView:
+    """A run of the ledger, which warned so often, as a line of the panel's history."""
     error = run.error or None
     return RunView(
         run_id=run.run_id,
@@ -163,6 +166,7 @@ def run_view(run: Run) -> RunView:
         from_the_future=run.from_the_future,
         began_by=trigger_words(run.trigger),
         params=params_words(run),
+        warnings=warnings,
     )
 
 

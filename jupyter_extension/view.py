@@ -15,7 +15,7 @@ from data_engine.engine.flow_reasons import Expected, Late, Overlong
 from data_engine.engine.machine_facts import EngineFacts
 from data_engine.engine.run_facts import value_words
 from data_engine.engine.status import ActiveRun, FlowStatus, Status
-from data_engine.engine.wording import GOES_ON, undelivered_words
+from data_engine.engine.wording import GOES_ON, told_once, undelivered_words
 from data_engine.lease.status import NOBODY_WATCHES, is_unwatched, watch_words
 from data_engine.model import Run
 from data_engine.record import Record
@@ -340,8 +340,9 @@ def _notices(status: Status, problem: str | None) -> Iterable[Notice]:
         yield Notice("bad", status.trouble.what, status.trouble.fix)
     for warning in status.warnings:
         yield Notice("warn", warning)
-    for message in status.undelivered[:_MOST_UNDELIVERED]:
-        yield Notice("bad", undelivered_words(message, local_time), f"data-engine alert test {message.to}")
+    for message, more in told_once(status.undelivered)[:_MOST_UNDELIVERED]:
+        fix = None if message.state == "given_up" else f"data-engine alert test {message.to}"
+        yield Notice("bad", undelivered_words(message, local_time, more), fix)
     if status.service.trouble is not None:
         yield Notice("warn", f"the service of this workspace: {status.service.trouble}", status.service.fix)
     lease = status.lease

@@ -35,7 +35,9 @@ def send_test(ctx: typer.Context, name: Recipient = None, as_json: AsJson = Fals
     ws = chosen_workspace(ctx)
     to = (name,) if name is not None else ws.settings().alerts.to
     if name is not None:
-        find_secret(name)  # of a name that is not there the person is to hear before anything else
+        find_secret(
+            name, f"data-engine alert test {name}"
+        )  # of a name that is not there the person is to hear before anything else
     if not to:
         raise FlowValidationError(
             "nobody is told of troubles: [alerts] to is empty",

@@ -23,7 +23,7 @@ from data_engine.cli.options import (
 )
 from data_engine.cli.output import complain, count, print_json, say, seconds, status_style
 from data_engine.cli.terminal import require_terminal
-from data_engine.engine.wording import freed_words
+from data_engine.engine.wording import NEVER_BEGINS, freed_words
 from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.platforms.host import IS_STYLED_BY_CALLS
 from data_engine.typed import typed
@@ -45,7 +45,7 @@ def start(
     """Start the daemon and its engine. It goes on when this shell, or the kernel that started it, ends."""
     ws = chosen_workspace(ctx)
     ws.settings()  # nothing is started by settings that cannot be used; the status tells of their warnings
-    if not engine and not ws.status().daemon.running:
+    if not engine and ws.link.find() is None:
         ws.stop_engine()  # else it would come back where an earlier daemon died with its engine on
     ws.start()
     if engine:
@@ -68,7 +68,7 @@ def stop(ctx: typer.Context, name: SomeFlowName = None, as_json: AsJson = False)
             as_json,
         )
         return 0
-    was_running = ws.status().daemon.running
+    was_running = ws.link.find() is not None
     ws.stop_engine()
     ws.shutdown()
     if as_json:
@@ -175,16 +175,17 @@ def disable(ctx: typer.Context, name: FlowName, wait: Wait = True, as_json: AsJs
 
 
 def stop_run(ctx: typer.Context, run_id: RunId, as_json: AsJson = False) -> int:
-    """Ask a run of the daemon to end at its next step, item, or log line."""
-    chosen_workspace(ctx).stop_run(run_id)
-    _done({"run_id": run_id}, "It ends at its next step, item, or log line.", as_json)
+    """Ask a run of the daemon to end at its next step, item, or log line; one that waits does not begin."""
+    had_begun = chosen_workspace(ctx).stop_run(run_id)
+    text = "It ends at its next step, item, or log line." if had_begun else NEVER_BEGINS
+    _done({"run_id": run_id, "had_begun": had_begun}, text, as_json)
     return 0
 
 
 def kill_run(ctx: typer.Context, run_id: RunId, as_json: AsJson = False) -> int:
-    """End the process of a run of the daemon, now."""
-    chosen_workspace(ctx).kill_run(run_id)
-    _done({"run_id": run_id}, "Its process was ended.", as_json)
+    """End the process of a run of the daemon, now; a run that waits does not begin."""
+    had_begun = chosen_workspace(ctx).kill_run(run_id)
+    _done({"run_id": run_id, "had_begun": had_begun}, "Its process was ended." if had_begun else NEVER_BEGINS, as_json)
     return 0
 
 
@@ -201,9 +202,9 @@ def run_in_daemon(
         raise FlowValidationError(
             "which flow?", where="data-engine run", fix="name it: data-engine run NAME; `data-engine list` shows them"
         )
-    engine_goes_on = ws.status().engine.goes_on
+    goes_on = engine_goes_on(ws)
     found = _ask_for_runs(ws, name, source, params, wait)
-    if engine_goes_on:
+    if goes_on:
         complain(
             "The engine was on when the last daemon died, and is on again: data-engine stop turns it off.",
             style="yellow",
@@ -238,6 +239,13 @@ def is_owned_elsewhere(ws: Workspace) -> bool:
     """Whether another workstation owns the workspace."""
     lease = ws.lease()
     return lease.owner is not None and not lease.is_mine
+
+
+def engine_goes_on(ws: Workspace) -> bool:
+    """Whether the last daemon died with its engine on, so that the next one turns it on by itself."""
+    from data_engine.daemon.endpoint import was_engine_on
+
+    return ws.link.find() is None and was_engine_on(ws.home.ledger()) and not is_owned_elsewhere(ws)
 
 
 def _ask_for_runs(ws: Workspace, name: str, source: str | None, params: Mapping[str, Any], wait: bool) -> list[Any]:

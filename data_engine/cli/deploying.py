@@ -162,8 +162,17 @@ def not_deployed_lines(standing: dict[str, Standing]) -> Sequence[str]:
         >>> not_deployed_lines({"claims": NOT_DEPLOYED, "parts": AS_DEPLOYED})
         ['claims: not deployed. To let production run it: data-engine deploy claims']
     """
-    ways = {name: one.fix or f"To let production run it: {typed('deploy', name)}" for name, one in standing.items()}
-    return [f"{name}: {one.text}. {ways[name]}" for name, one in sorted(standing.items()) if one.kind != "as_deployed"]
+    differs = {name: one for name, one in sorted(standing.items()) if one.kind != "as_deployed"}
+    return [f"{name}: {one.text}. {one.fix or _way_to_deploy(name, one)}" for name, one in differs.items()]
+
+
+def _way_to_deploy(name: str, standing: Standing) -> str:
+    if standing.shares_with is None:
+        return f"To let production run it: {typed('deploy', name)}"
+    return (
+        f"{standing.shares_with}, which is deployed, writes to its mirror: give it one of its own,"
+        f" or let both write there: {typed('deploy', name, '--yes')}"
+    )
 
 
 def say_left(as_json: bool) -> int:

@@ -43,7 +43,7 @@ def log(
     if as_json:
         print_json(
             {
-                "run": run.as_dict(),
+                "run": run.as_dict() | {"warnings": sum(line.level == "WARNING" for line in lines)},
                 "steps": [step.as_dict() for step in steps],
                 "log": [line.as_dict() for line in lines],
             }

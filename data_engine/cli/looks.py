@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from data_engine.cli.output import complain, local_time, print_json, say, seconds, started, status_style, table
 from data_engine.engine.fact import zoned_words
-from data_engine.engine.wording import GOES_ON, held_words, undelivered_words
+from data_engine.engine.wording import GOES_ON, held_words, told_once, undelivered_words
 from data_engine.errors import FlowValidationError
 from data_engine.lease.status import lease_lines
 
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from data_engine.cli.plain import Table
     from data_engine.client import Workspace
     from data_engine.engine.fact import Fact
-    from data_engine.engine.status import ActiveRun, FlowStatus, Status, WaitingRuns
+    from data_engine.engine.status import ActiveRun, FlowStatus, Status
+    from data_engine.engine.waiting_runs import WaitingRuns
     from data_engine.ledger.ledger import Ledger
     from data_engine.model import Run
     from data_engine.notebook.catalog import CatalogEntry
@@ -34,6 +35,8 @@ MOST_RUNS = 20
 
 _ID_LENGTH = 8
 _MOST_UNDELIVERED = 5
+_MOST_WAITING = 5
+"""Runs of one flow that are listed, each to be stopped alone; `status --json` has more."""
 
 
 def look(arguments: Sequence[str]) -> int | None:
@@ -129,7 +132,7 @@ def tell_flows(ws: Workspace, as_json: bool) -> int:
         say_subfolders(ws)
         return 0
     lease = ws.lease()
-    is_unknown = lease.owner is not None and not lease.is_mine and not ws.status().daemon.running
+    is_unknown = lease.owner is not None and not lease.is_mine and ws.link.find() is None
     texts = {
         name: "not known here" if is_unknown and one.kind == "not_deployed" else one.text
         for name, one in deployment.items()
@@ -146,9 +149,10 @@ def tell_flows(ws: Workspace, as_json: bool) -> int:
 
 def _say_what_is_wrong(entries: Sequence[CatalogEntry], gone: Mapping[str, Standing]) -> None:
     """What of sources is not there, which modules are gone, and what is wrong with broken ones."""
-    from data_engine.engine.source_trouble import source_warnings
+    from data_engine.engine.source_trouble import all_source_warnings
 
-    for warning in (warning for entry in entries if entry.flow is not None for warning in source_warnings(entry.flow)):
+    flows = [entry.flow for entry in entries if entry.flow is not None]
+    for warning in (warning for warnings in all_source_warnings(flows) for warning in warnings):
         complain(f"warning: {warning}", style="yellow")
     for _, one in sorted(gone.items()):
         complain()
@@ -207,6 +211,8 @@ def _expected(entry: CatalogEntry, stands: Mapping[str, Fact]) -> str:
 
 def tell_runs(ws: Workspace, name: str | None, limit: int, status: RunStatus | None, as_json: bool) -> int:
     """What ran on this machine, newest first."""
+    from data_engine.ledger.warned import warnings_of
+
     ledger = ws.home.ledger()
     ledger.recover()
     found = ledger.runs(name, limit, status=status)
@@ -214,14 +220,18 @@ def tell_runs(ws: Workspace, name: str | None, limit: int, status: RunStatus | N
         found = _runs_of_source(ledger, name, limit, status)
         if not found:
             require_known(ws, name)
+    warned = warnings_of(ledger, [run.run_id for run in found])
     if as_json:
-        print_json([run.as_dict() for run in found])
+        print_json([run.as_dict() | {"warnings": warned.get(run.run_id, 0)} for run in found])
     elif not found:
         say("No such runs on this machine.")
     else:
-        shown = table("RUN", "FLOW", "SOURCE", "STATUS", "STARTED", "TIME", "ERROR", right=("TIME",))
+        columns = ("RUN", "FLOW", "SOURCE", "STATUS", "STARTED", "TIME", *(["WARNINGS"] if warned else []), "ERROR")
+        shown = table(*columns, right=("TIME", "WARNINGS"))
         for run in found:
-            shown.add_row(*_row(run), style=status_style(run.status) if run.status != "success" else "")
+            *facts, error = _row(run)
+            marks = [f"{warned[run.run_id]:,}" if run.run_id in warned else ""] if warned else []
+            shown.add_row(*facts, *marks, error, style=status_style(run.status) if run.status != "success" else "")
         say(shown)
     return 0
 
@@ -324,9 +334,10 @@ def _say_workspace(found: Status) -> None:
                 say(f"         {part}: {found.trouble[part]}")
     for warning in found.warnings:
         say(f"warning  {warning}", style="yellow")
-    for number, one in enumerate(found.undelivered[:_MOST_UNDELIVERED]):
-        say(f"{'' if number else 'unsent':<8} {undelivered_words(one, local_time)}", style="red")
-    if (more := len(found.undelivered) - _MOST_UNDELIVERED) > 0:
+    unsent = told_once(found.undelivered)
+    for number, (one, others) in enumerate(unsent[:_MOST_UNDELIVERED]):
+        say(f"{'' if number else 'unsent':<8} {undelivered_words(one, local_time, others)}", style="red")
+    if (more := len(unsent) - _MOST_UNDELIVERED) > 0:
         say(f"         and {more:,} more")
 
 
@@ -342,7 +353,8 @@ def _say_flows(flows: Sequence[FlowStatus]) -> None:
         ended = "" if last is None else f"{last.status}, {local_time(last.started_at_utc)}"
         held = held_words(flow.name, flow.held, None if flow.why is None else flow.why.kind)
         expected = None if flow.expected is None else flow.expected.text
-        note = "; ".join(filter(None, [flow.edit, flow.reason, held, expected]))
+        warned = None if flow.warned is None else flow.warned.text
+        note = "; ".join(filter(None, [flow.edit, flow.reason, held, expected, warned]))
         row = (flow.name, flow.group or "", flow.state, zoned_words(flow.next_run_utc), ended, note)
         is_late = flow.expected is not None and flow.expected.kind == "late"
         is_bad = is_late or flow.state_kind in ("broken", "failing", "unreachable")
@@ -361,9 +373,12 @@ def _say_active(runs: Sequence[ActiveRun]) -> None:
 
 
 def _say_waiting(runs: Sequence[WaitingRuns]) -> None:
-    waiting = table("WAITING", "RUNS", "NEXT SOURCE", "WHY", right=("RUNS",))
+    waiting = table("WAITING", "RUNS", "NEXT RUN", "SOURCE", "WHY", right=("RUNS",))
     for one in runs:
-        waiting.add_row(one.flow, f"{one.count:,}", one.source_name, one.reason)
+        first = one.runs[0].run_id if one.runs else ""
+        waiting.add_row(one.flow, f"{one.count:,}", first[:_ID_LENGTH], one.source_name, one.reason)
+        for then in one.runs[1:_MOST_WAITING]:
+            waiting.add_row("", "", then.run_id[:_ID_LENGTH], then.source_name, "")
     say(waiting)
 
 

@@ -10,7 +10,7 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -18,6 +18,7 @@ from typing import Any
 from data_engine.alerting.deciding import MOST_OF_A_FLOW, Decision, Recipients, Sighting, Telling, decide, gathered
 from data_engine.alerting.wording import failure
 from data_engine.daemon.expecting import Expecting
+from data_engine.daemon.notifier import Notifier
 from data_engine.daemon.trouble_finder import OF_FAILURES, Around, TroubleFinder, command_again
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.params import is_as_scheduled
@@ -100,6 +101,18 @@ class Alerter:
         self._on_since_s = 0.0
         self._is_working = False
         dispatcher.alerts = self
+
+    def tells_by(self, notifier: Notifier) -> None:
+        """Let the notifier send what is kept here, and ask here who is still told of anything."""
+        self.told, notifier.named = notifier.wake, self._named
+
+    def _named(self) -> Collection[str] | None:
+        """The secrets of all who are told of anything; None where the settings or a deployed flow cannot be read just now."""
+        flows = self._around.ready_flows()
+        if not self._home.is_settings_file_read() or self._home.deployments().deployed().keys() - flows.keys():
+            return None
+        rules = [rule for one in flows.values() for rule in one.flow.alerts]
+        return {*self._home.settings().alerts.to, *(to for rule in rules for to in rule.to or ())}
 
     # -- told by the dispatcher ------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from typing import Any
 from data_engine.daemon.backfiller import backfills_told, known_backfill
 from data_engine.daemon.daemon import Daemon
 from data_engine.daemon.deploying import Asked
+from data_engine.daemon.ending_runs import kill_run, known_run, stop_run
 from data_engine.daemon.endpoint import remember_stop
 from data_engine.daemon.fields import ANY_TEXT, COUNT, FLAG, OBJECT, PATH, SECONDS, TEXT, TEXTS, Answer, asked
 from data_engine.daemon.live import LiveFacts
@@ -20,7 +21,6 @@ from data_engine.engine.source_files import FileLists
 from data_engine.engine.status import StatusWriter
 from data_engine.errors import FlowValidationError, OwnedElsewhereError
 from data_engine.lease.folder import drive_words
-from data_engine.model import Run
 from data_engine.notebook.catalog import find_module
 from data_engine.scheduler.backfill import Wanted
 from data_engine.typed import typed
@@ -126,7 +126,7 @@ class DaemonApi:
     async def log(self, given: dict[str, Any]) -> dict[str, Any]:
         """A run with its steps and lines."""
         self._noticed()
-        run = self._run(given["run_id"])
+        run = known_run(self.daemon.ledger, given["run_id"])
         ledger = self.daemon.ledger
         ledger.flush()
         return {
@@ -249,14 +249,14 @@ class DaemonApi:
         return await self.daemon.commands.stop_flow(given["flow"])
 
     async def stop_run(self, given: dict[str, Any]) -> dict[str, Any]:
-        """Ask a run to end at its next step or item."""
-        told = self._end(given, self.daemon.workers.stop)
-        self.daemon.dispatcher.note_stop(told["run_id"])
-        return told
+        """Ask a run to end at its next step or item, or let one that waits not begin."""
+        self._noticed()
+        return stop_run(self.daemon, given["run_id"])
 
     async def kill_run(self, given: dict[str, Any]) -> dict[str, Any]:
         """End a run's process now."""
-        return self._end(given, self.daemon.workers.kill)
+        self._noticed()
+        return kill_run(self.daemon, given["run_id"])
 
     async def retry(self, given: dict[str, Any]) -> dict[str, Any]:
         """Hold failed sources no longer; how many were held."""
@@ -475,26 +475,3 @@ class DaemonApi:
                 where="retry",
                 fix="start it with `data-engine start`, which tries whatever is held",
             )
-
-    def _run(self, run_id: str) -> Run:
-        run = self.daemon.ledger.run(run_id)
-        if run is None:
-            raise FlowValidationError(
-                f"there is no run {run_id!r}", where="run id", fix="take an id from `data-engine runs`"
-            )
-        return run
-
-    def _end(self, given: dict[str, Any], act: Any) -> dict[str, Any]:
-        self._noticed()
-        run = self._run(given["run_id"])
-        if not act(run.run_id):
-            is_elsewhere = run.status == "started"
-            raise FlowValidationError(
-                f"run {run.run_id[:8]} is not running in this daemon: it is {run.status}"
-                + (" by another process" if is_elsewhere else ""),
-                where="run id",
-                fix="stop it where it was started, with Ctrl-C or by interrupting its kernel"
-                if is_elsewhere
-                else "take an id from the active runs of `data-engine status`",
-            )
-        return {"run_id": run.run_id}

@@ -16,6 +16,7 @@ from data_engine.daemon.environment import without_kernel
 from data_engine.errors import NotSentError
 from data_engine.ledger.outbox import Body
 from data_engine.platforms.processes import apart, program_of
+from data_engine.typed import typed
 from data_engine.version import import_folder
 from data_engine.workspace.secret_store import PREFIX, variable_of
 
@@ -84,7 +85,7 @@ class Channel:
                 with self._within(self._send_limit_s):
                     told = self._answer(self._send_limit_s)
             if told.get("error") is not None:
-                raise NotSentError(str(told["error"]), where=self._where, fix=f"data-engine alert test {self.to}")
+                raise NotSentError(str(told["error"]), where=self._where, fix=try_it(self.to))
         except NotSentError as error:
             error.has_it = tuple(has_it)
             raise
@@ -138,11 +139,16 @@ class Channel:
         self.is_open = False
         self._child.kill()
         what = f"no answer within {limit_s:g} s" if self._is_late else f"its process ended ({self._child.wait()})"
-        raise NotSentError(what, where=self._where, fix=f"data-engine alert test {self.to}")
+        raise NotSentError(what, where=self._where, fix=try_it(self.to))
 
     def _give_up(self) -> None:
         self._is_late = True
         self._child.kill()
+
+
+def try_it(to: str) -> str:
+    """What a person types to try a recipient."""
+    return typed("alert", "test", to)
 
 
 def _environment(to: str) -> dict[str, str]:

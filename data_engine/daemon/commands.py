@@ -230,7 +230,8 @@ class Commands:
         if entry.flow is None:
             raise entry.error or FlowValidationError(f"flow {entry.name!r} is broken", where=str(entry.path))
         if deployed.content is None:
-            raise not_deployed(entry.name, str(entry.path))
+            shares_with = None if deployed.edit is None else deployed.edit.shares_with
+            raise not_deployed(entry.name, str(entry.path), shares_with)
         return entry.flow
 
     async def retry(self, flow: str | None, source: str | None) -> int:

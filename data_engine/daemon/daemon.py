@@ -109,7 +109,7 @@ class Daemon:
         self.backfiller = Backfiller(self.ledger, self.dispatcher, self.ready_flows, self.tell)
         sender = f"{home.layout.workspace_id} on {keeper.me.host_name}"
         self.alerter = Alerter(home, self.dispatcher, self.triggers, self, self._spawn, sender=sender)
-        self.alerter.told = self.notifier.wake
+        self.alerter.tells_by(self.notifier)
         self.commands = Commands(
             self, home, self.ownership, self.deployer, self.scheduler, self._held_files, self.backfiller
         )

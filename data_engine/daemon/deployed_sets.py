@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from data_engine.clock import boot_clock
-from data_engine.daemon.deploying import kept_ids
+from data_engine.engine.deployed_before import kept_ids
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.lease.folder import OsFolder
 from data_engine.lease.requests import RequestFiles

@@ -39,6 +39,7 @@ from data_engine.notebook.deploy import (
     SharesMirror,
     UpToDate,
     mirror_key,
+    sharing,
     with_no_steps_refused,
 )
 from data_engine.notebook.deployments import Pointer
@@ -210,14 +211,16 @@ class Deployer:
         found = looked or self._current
         if found is None:
             return Outcome()
-        pointers, live = self._pointers(), history.live(ledger_rows.published(self.home.ledger()))
+        pointers, past = self._pointers(), ledger_rows.published(self.home.ledger())
         by_itself = asked is None and self._deploys_by_itself()
         is_all = looked is None and (by_itself if asked is None else asked.name is None)
-        renames = renames_of(self.home, found, pointers, live.values(), self._mirror_of)
+        renames = await asyncio.to_thread(
+            renames_of, self.home, found, pointers, past, self._mirror_of, may_fetch=asked is not None
+        )
         moves = decide(
             found,
             pointers,
-            live.values(),
+            history.live(past).values(),
             asked=asked,
             settings=self.home.settings().deploy,
             mirror_of=self._mirror_of,
@@ -336,10 +339,4 @@ def _with_move(standing: Standing, move: Move | None) -> Standing:
         return replace(standing, error=move.error.what)
     if isinstance(move, Quiet):
         return replace(standing, goes_live_s=time.time() + move.left_s)
-    return (
-        replace(standing, error=_shared(move), shares_with=move.other) if isinstance(move, SharesMirror) else standing
-    )
-
-
-def _shared(move: SharesMirror) -> str:
-    return f"its mirror is the one of {move.other}, which is deployed: deploy it with --yes to let both write there"
+    return sharing(standing, move.other) if isinstance(move, SharesMirror) else standing

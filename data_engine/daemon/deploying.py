@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from data_engine.engine.deployed_before import history_of
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError
 from data_engine.ledger import deployments as ledger_rows
@@ -33,8 +34,6 @@ from data_engine.typed import typed
 from data_engine.workspace.git import git_state
 from data_engine.workspace.machine import person
 from data_engine.workspace.settings import DeploySettings
-
-_DAY_S = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,22 +140,31 @@ def renames_of(
     home: LocalWorkspace,
     looked: Looked,
     pointers: Mapping[str, Pointer],
-    live: Iterable[Deployment],
+    rows: Sequence[Deployment],
     mirror_of: Callable[[CatalogEntry], str | None],
+    *,
+    may_fetch: bool = False,
 ) -> dict[str, str]:
-    """Of each module that a deployed flow has become by a new file name, the old name. A good one writes where that one does."""
-    gone = pointers.keys() - looked.stored.digests.keys()
-    if not gone:
+    """Of each module that a flow has become by a new file name, the old name: a flow that is deployed, or that somebody undeployed
+    before. A good one writes where that one does. `rows` is the history, `may_fetch` that sets are brought from the share."""
+    there = looked.stored.digests
+    ran = {name: one for name, one in history.ended(rows).items() if name not in there}
+    was = {name: one for name, one in history.live(rows).items() if name not in there}
+    if not (ran or was) or not looked.entries.keys() - pointers.keys():
         return {}
     deployments = home.deployments()
     contents = deployments.contents_of(looked.stored.id) or {}
-    mirrors = {one.flow: one.mirror for one in live}
-    found = {name: deployments.renamed_to(name, contents) for name in sorted(gone)}
-    now = {new: old for old, new in found.items() if new is not None and new in looked.entries}
+    newest = {one.flow: one.number for one in sorted(rows, key=lambda one: one.number)}
+    now: dict[str, Deployment] = {}
+    for name, one in (*sorted(ran.items(), key=lambda item: item[1].number), *sorted(was.items())):
+        new = deployments.became(name, one.set_id, contents, may_fetch=may_fetch and name in ran)
+        if new is None or new not in looked.entries or (name in ran and newest.get(new, 0) > one.number):
+            continue  # what was deployed itself since then is a flow of its own
+        now[new] = one
     return {
-        new: old
-        for new, old in now.items()
-        if looked.entries[new].error is not None or mirror_of(looked.entries[new]) == mirrors.get(old)
+        new: one.flow
+        for new, one in now.items()
+        if looked.entries[new].error is not None or mirror_of(looked.entries[new]) == one.mirror
     }
 
 
@@ -278,20 +286,6 @@ def rolled_back(home: LocalWorkspace, flow: str, to: str | None, asked: Asked) -
     )
 
 
-def history_of(home: LocalWorkspace, flow: str | None = None) -> list[Deployment]:
-    """Every deployment, or those of one flow, the newest first, as people are told of them."""
-    rows = ledger_rows.published(home.ledger())
-    told = history.told(rows, kept_ids=kept_ids(home, rows))
-    return [one for one in told if flow in (None, one.flow)]
-
-
-def kept_ids(home: LocalWorkspace, rows: Sequence[Deployment]) -> set[str]:
-    """The deployments whose sets stay."""
-    settings = home.settings()
-    since_utc = utc_text(time.time() - settings.history.retention_days * _DAY_S)
-    return history.kept(rows, keep=settings.deploy.keep, since_utc=since_utc)
-
-
 def config_of(home: LocalWorkspace) -> tuple[tuple[str, str], ...]:
     """The SHA-256 of each of the workspace's config files, which code reads as they are when it runs."""
     found = []
@@ -315,8 +309,12 @@ def refused(entry: CatalogEntry, move: Move | None) -> CatalogEntry:
     if isinstance(move, HeldBack):
         return replace(entry, error=move.error)
     if isinstance(move, SharesMirror):
-        return replace(entry, error=shares_mirror_error(entry, move.other, is_gone=move.is_gone))
+        return replace(entry, error=_shares_mirror(entry, move))
     return entry
+
+
+def _shares_mirror(entry: CatalogEntry, move: SharesMirror) -> FlowValidationError:
+    return shares_mirror_error(entry.name, entry.mirror, str(entry.path), move.other, is_gone=move.is_gone)
 
 
 def require_found(name: str | None, looked: Looked, where: str) -> None:

@@ -11,24 +11,26 @@ from typing import NamedTuple
 from data_engine.cause import Cause
 from data_engine.daemon.daemon import Daemon
 from data_engine.daemon.request_sender import SentRequest
+from data_engine.engine.deployed_before import history_of
 from data_engine.engine.machine_facts import DaemonFacts, EngineFacts
 from data_engine.engine.others import OthersSeen
 from data_engine.engine.status import (
     ActiveRun,
     FlowFacts,
     RequestStatus,
-    WaitingRuns,
     WorkspaceFacts,
     active_runs,
     backfills_recent,
     requests_told,
 )
+from data_engine.engine.waiting_runs import WaitingRuns
 from data_engine.ledger.backfills import written_with_params
 from data_engine.ledger.belief import clock_warnings
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.outbox import undelivered
+from data_engine.ledger.warned import Warned
 from data_engine.message import Undelivered
-from data_engine.model import Backfill, Run, utc_text
+from data_engine.model import Backfill, Deployment, Run, utc_text
 from data_engine.notebook.standing import AS_DEPLOYED, NOT_DEPLOYED
 from data_engine.scheduler.folder_poller import FolderPoller
 from data_engine.scheduler.plan import Rules
@@ -45,6 +47,7 @@ class Told(NamedTuple):
     requests: Sequence[RequestStatus] = ()
     backfills: Sequence[Backfill] = ()
     undelivered: Sequence[Undelivered] = ()
+    warned: Mapping[str, int] = MappingProxyType({})
 
 
 class History:
@@ -54,6 +57,7 @@ class History:
         self._ledger = ledger
         self._version: tuple[int, int] | None = None
         self._known = Told()
+        self._warned = Warned(ledger)
 
     def now(self) -> Told:
         """The last run and the switch of each flow, what other processes run, what other workstations asked for; backfills, messages.
@@ -63,13 +67,15 @@ class History:
         """
         version, ledger = self._ledger.version(), self._ledger
         if version != self._version:
+            last = ledger.last_runs()
             self._known = Told(
-                ledger.last_runs(),
+                last,
                 ledger.switches(),
                 active_runs(ledger, but_of=os.getpid()),
                 requests_told(ledger, time.time()),
                 backfills_recent(ledger, time.time()),
                 undelivered(ledger),
+                self._warned.of(last.values()),
             )
             self._version = version
         return self._known
@@ -90,7 +96,7 @@ class LiveFacts:
             LedgerError: the history cannot be read.
         """
         daemon, layout = self._daemon, self._daemon.home.layout
-        last, switches, others, requests, recent, not_delivered = self._history.now()
+        last, switches, others, requests, recent, not_delivered, warned = self._history.now()
         timezone = daemon.home.settings().timezone
         running = {one.id: one for one in daemon.backfiller.told()}
         flows = [
@@ -98,7 +104,8 @@ class LiveFacts:
                 deployed.entry,
                 deployed.edit or (NOT_DEPLOYED if deployed.content is None else AS_DEPLOYED),
                 is_enabled=switches.get(name, True),
-                last_run=last.get(name),
+                last_run=(run := last.get(name)),
+                warnings=0 if run is None else warned.get(run.run_id, 0),
                 next_run_utc=daemon.triggers.next_utc(name),
                 held=daemon.held(name),
                 why=daemon.triggers.why(name),
@@ -143,6 +150,10 @@ class LiveFacts:
     def causes(self, flow: str) -> Mapping[str, Cause]:
         """Why the flow's runs that did not end well ended so."""
         return self._daemon.ledger.causes(flow)
+
+    def past(self) -> Sequence[Deployment]:
+        """Every deployment there was, the newest first."""
+        return history_of(self._daemon.home)
 
     def written_with_params(self, flow: str) -> Mapping[str | None, Run]:
         """Of each source the newest good run that was given params."""

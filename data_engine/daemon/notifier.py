@@ -26,6 +26,9 @@ MOST_CHANNELS = 6
 MOST_FAILING_CHANNELS = 4
 """Of those at most so many may be with recipients whose last message did not arrive."""
 
+NOT_NAMED = "it is not named any more"
+"""Why a message to a recipient is given up whom the settings and flows do not name."""
+
 _LOOK_EVERY_S = 30.0
 """A clock may be set, and a machine may sleep."""
 
@@ -108,6 +111,8 @@ class Notifier:
         self._open_channel, self._now = open_channel, now
         self._gate: Gate = gate or NoWatch()
         self._gate.wake = self.wake
+        self.named: Callable[[], Collection[str] | None] = lambda: None
+        """Who is still told of anything; None where that is not known just now."""
         self._awake = threading.Event()
         self._closing = threading.Event()
         self._lock = threading.Lock()
@@ -176,6 +181,7 @@ class Notifier:
     def _look(self) -> float:
         """Begin what is due; how long there is nothing more to do."""
         now_s = self._now()
+        self._give_up_whom_nobody_names(now_s)
         due = [one for one in outbox.due(self._ledger, now_s) if self._gate.may_send(one.message_id)]
         with self._lock:
             batches = choose(due, self._in_use.values(), self._failing)
@@ -186,6 +192,21 @@ class Notifier:
         if next_s is None:  # the end of a channel wakes
             return _LOOK_EVERY_S
         return min(_LOOK_EVERY_S, max(0.01, next_s - now_s))
+
+    def _give_up_whom_nobody_names(self, now_s: float) -> None:
+        """Try no more what did not reach a recipient whom people have taken out of the settings since."""
+        waiting = outbox.tried(self._ledger)
+        named = self.named() if waiting else None
+        if named is None:
+            return
+        for to in sorted(waiting - set(named)):
+            count = outbox.give_up(
+                self._ledger, to, now_s, f"{NOT_NAMED}: neither by [alerts] to nor by a flow's .alert(to=...)"
+            )
+            if count:
+                log.warning("%d messages to %s are given up: %s", count, to, NOT_NAMED)
+                with suppress(RuntimeError):  # the loop of the daemon has ended
+                    self._changed()
 
     def _begin(self, batch: Batch) -> None:
         with self._lock:

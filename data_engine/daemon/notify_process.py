@@ -65,7 +65,7 @@ class Address:
         from data_engine.workspace.secret_store import find_secret
 
         where = f"the secret {to!r}"
-        url = find_secret(to).reveal().strip()
+        url = find_secret(to, where).reveal().strip()
         try:
             import apprise
         except ImportError as error:

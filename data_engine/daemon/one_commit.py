@@ -116,12 +116,12 @@ def deploy_here(home: LocalWorkspace, asked: Asked) -> Outcome:
         require_found(asked.name, looked, str(modules.folder))
         take_over_local(home, lambda write: publish(keeper, write))
         pointers = deployments.deployed()
-        live = history.live(ledger_rows.published(home.ledger())).values()
-        renames, is_all = renames_of(home, looked, pointers, live, mirror_of), asked.name is None
+        past, is_all = ledger_rows.published(home.ledger()), asked.name is None
+        renames = renames_of(home, looked, pointers, past, mirror_of, may_fetch=True)
         moves = decide(
             looked,
             pointers,
-            live,
+            history.live(past).values(),
             asked=asked,
             settings=home.settings().deploy,
             mirror_of=mirror_of,

@@ -8,14 +8,23 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar, Protocol, get_args
 
 from data_engine.cause import Cause, read_cause
 from data_engine.clock import boot_clock
-from data_engine.engine.flow_reasons import Broken, Edited, ModuleGone, More, NotDeployed, NotLookedAt, Requested
+from data_engine.engine.flow_reasons import (
+    Broken,
+    Edited,
+    ModuleGone,
+    More,
+    NotDeployed,
+    NotLookedAt,
+    Requested,
+    Undeployed,
+)
 from data_engine.engine.params import is_as_scheduled
 from data_engine.engine.reasons import (
     ByHand,
@@ -29,6 +38,7 @@ from data_engine.engine.reasons import (
     RetryLater,
     Running,
     Settling,
+    Waiting,
     WaitsForSettling,
     WhyDue,
     WhyNot,
@@ -40,7 +50,7 @@ from data_engine.errors import FlowValidationError
 from data_engine.flow.flow import Flow
 from data_engine.flow.suggestions import meant
 from data_engine.flow.trigger import Poll
-from data_engine.model import Run, SourceKey, utc_text
+from data_engine.model import Deployment, Run, SourceKey, utc_text
 from data_engine.record import Record
 from data_engine.scheduler.folder_poller import FolderPoller
 from data_engine.scheduler.plan import PlannedFlow, Rules, Verdict, why_blocked, why_no_candidate
@@ -56,7 +66,7 @@ _WOULD_RUN = (Running, Settling, WaitsForSettling, Locked, NeedsHash, *get_args(
 class Explanation(Record):
     """One line of an explanation; without a source it is about the whole flow. `reason` is `why` in words; `cause` is why the
     last run of a held source ended as it did. `written_by` is the run that wrote last what a run of itself would not write,
-    because it was given `written_with`.
+    because it was given `written_with`. `run_id` is the run that is under way, or that waits.
 
     Example:
         >>> row = Explanation("claims", "/in/a.csv", Settling(0.5))
@@ -65,7 +75,7 @@ class Explanation(Record):
     """
 
     computed: ClassVar = ("reason",)
-    sparse: ClassVar = ("cause", "written_by", "written_with")
+    sparse: ClassVar = ("cause", "run_id", "written_by", "written_with")
 
     flow: str
     source: str | None
@@ -74,13 +84,15 @@ class Explanation(Record):
     cause: Cause | None = field(default=None, metadata={"of": read_cause})
     written_by: str | None = None
     written_with: str | None = None
+    run_id: str | None = None
 
     @property
     def reason(self) -> str:
         """The sentence for people."""
+        said = self.why.text if self.run_id is None else f"{self.why.text} (run {self.run_id[:8]})"
         if self.written_by is None:
-            return self.why.text
-        return f"{self.why.text}; last written by run {self.written_by[:8]} with {self.written_with}"
+            return said
+        return f"{said}; last written by run {self.written_by[:8]} with {self.written_with}"
 
 
 class FactSource(Protocol):
@@ -126,6 +138,14 @@ class FactSource(Protocol):
         """
         ...
 
+    def past(self) -> Sequence[Deployment]:
+        """Every deployment there was, the newest first.
+
+        Raises:
+            LedgerError: the history cannot be read.
+        """
+        ...
+
 
 def explain(source: FactSource, known: WorkspaceFacts, subject: str, file: str) -> list[Explanation]:
     """Why the flow `subject` does or does not run, or the file at `file`, which may be `subject` inside a flow's source.
@@ -144,8 +164,10 @@ def explain(source: FactSource, known: WorkspaceFacts, subject: str, file: str) 
             rows = [Explanation(subject, None, ModuleGone(edit.file, edit.renamed_to))]
         asked = [one for one in known.requests if one.flow == subject and one.state != "answered"]
         rows += [Explanation(subject, None, Requested(one.text)) for one in asked]
-        rows += _with_writers(source, flow, _of_flow(source, known, flow))
+        rows += _with_writers(source, flow, _with_runs(known, _of_flow(source, known, flow)))
         is_running = any(run.flow == subject for run in known.active)
+        if flow.warned is not None:
+            rows.append(Explanation(subject, None, flow.warned))
         expected = flow_status(flow, is_running, known.engine.on, known.elsewhere).expected
         return rows if expected is None else [*rows, Explanation(subject, None, expected)]
     rows = []
@@ -153,8 +175,10 @@ def explain(source: FactSource, known: WorkspaceFacts, subject: str, file: str) 
         rows += (
             [ruled_out]
             if ruled_out is not None
-            else _with_writers(source, one, _of_flow(source, known, one, inside or None))
+            else _with_writers(source, one, _with_runs(known, _of_flow(source, known, one, inside or None)))
         )
+    if not rows and (undeployed := _undeployed(source, subject)) is not None:
+        rows = [Explanation(subject, None, undeployed)]
     if not rows:
         raise _nothing_to_explain(subject, [one.entry.name for one in known.flows])
     return rows
@@ -231,6 +255,27 @@ def look_now(source: FactSource, watch: PlannedFlow) -> FolderPoller:
     while poller.is_scanning:
         poller.poll()
     return poller
+
+
+def _with_runs(known: WorkspaceFacts, rows: list[Explanation]) -> list[Explanation]:
+    """The rows, each of a run that is under way or waits with its id, by which it can be stopped alone."""
+    active: dict[tuple[str, str | None], list[str]] = {}
+    for run in known.active:
+        for source in {run.source, None}:
+            active.setdefault((run.flow, source), []).append(run.run_id)
+    waiting: dict[tuple[str, str | None], str] = {}
+    for one in known.waiting:
+        for then in one.runs:
+            waiting.setdefault((one.flow, then.source), then.run_id)
+            waiting.setdefault((one.flow, None), then.run_id)
+
+    def run_of(row: Explanation) -> str | None:
+        runs = active.get((row.flow, row.source), [])
+        if isinstance(row.why, Running) and runs:
+            return runs[0] if len(runs) == 1 else None
+        return waiting.get((row.flow, row.source)) if isinstance(row.why, (Running, *get_args(Waiting))) else None
+
+    return [row if (run_id := run_of(row)) is None else replace(row, run_id=run_id) for row in rows]
 
 
 def _with_writers(source: FactSource, flow: FlowFacts, rows: list[Explanation]) -> list[Explanation]:
@@ -346,6 +391,18 @@ def _flows_of_file(
             inside = "" if found == source else found.relative_to(source).as_posix()
             why = why_no_candidate(watch, inside) if inside else None
             yield flow, inside, None if why is None else Explanation(flow.entry.name, str(found), why)
+
+
+def _undeployed(source: FactSource, flow: str) -> Undeployed | None:
+    """That production ran a flow of this name once, of which no module is there; None where nobody has deployed one."""
+    everything = source.past()
+    rows = [one for one in everything if one.flow == flow]
+    if not rows or rows[0].kind != "withdraw":
+        return None
+    last = rows[0]
+    now = next((one.flow for one in everything if last.of is not None and one.id == last.of), None)
+    is_kept = any(one.is_kept for one in rows)
+    return Undeployed(flow, last.at_utc, last.who, now if now != flow else None, is_kept)
 
 
 def _nothing_to_explain(subject: str, flows: Collection[str]) -> FlowValidationError:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar, TypeAlias
 
-from data_engine.engine.fact import Fact, clock_words, lasting_words
+from data_engine.engine.fact import Fact, clock_words, lasting_words, time_words
 from data_engine.errors import FlowValidationError
 from data_engine.model import duration_words
 from data_engine.notebook.standing import Standing, edited_words
@@ -77,6 +77,38 @@ class ModuleGone(Fact):
     @property
     def text(self) -> str:
         return Standing("gone", file=self.file, renamed_to=self.renamed_to).edit or ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Undeployed(Fact):
+    """The `flow` ran here once, and its module is gone; `by` let it run no more. `renamed_to` is the flow that goes on in its
+    place, `is_kept` says that its code is still there.
+
+    Example:
+        >>> print(Undeployed("claims", "2026-01-05T06:00:00+00:00", "anna@ANNA-PC").text.partition("; ")[2])
+        to get its notebook back: `data-engine restore claims`; to let production run it again: `data-engine rollback claims`
+    """
+
+    kind: ClassVar = "undeployed"
+
+    flow: str
+    at_utc: str
+    by: str
+    renamed_to: str | None = None
+    is_kept: bool = True
+
+    @property
+    def text(self) -> str:
+        when = f"on {time_words(self.at_utc)} by {self.by}"
+        if self.renamed_to is not None:
+            return f"renamed to {self.renamed_to} {when}: `{typed('explain', self.renamed_to)}`"
+        said = f"undeployed {when}, and its module is gone"
+        if not self.is_kept:
+            return f"{said}; no copy of it is kept any more. What it did: `{typed('runs', self.flow)}`"
+        return (
+            f"{said}; to get its notebook back: `{typed('restore', self.flow)}`;"
+            f" to let production run it again: `{typed('rollback', self.flow)}`"
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -178,6 +210,26 @@ class Overlong(Fact):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class LastRunWarned(Fact):
+    """The flow's last run has so many warnings in its log.
+
+    Example:
+        >>> LastRunWarned(2, "3f9c12ab77").text
+        'its last run has 2 warnings: data-engine log 3f9c12ab'
+    """
+
+    kind: ClassVar = "last_run_warned"
+
+    count: int
+    run_id: str
+
+    @property
+    def text(self) -> str:
+        warnings = "1 warning" if self.count == 1 else f"{self.count:,} warnings"
+        return f"its last run has {warnings}: {typed('log', self.run_id[:8])}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class More(Fact):
     """So many more sources than are listed."""
 
@@ -208,6 +260,7 @@ OfFlow: TypeAlias = (
     | Broken
     | Edited
     | ModuleGone
+    | Undeployed
     | NotDeployed
     | Requested
     | Trouble
@@ -215,6 +268,7 @@ OfFlow: TypeAlias = (
     | Expected
     | Late
     | Overlong
+    | LastRunWarned
     | More
     | Other
 )

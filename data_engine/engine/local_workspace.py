@@ -54,6 +54,11 @@ class LocalWorkspace:
         """What the settings file holds that it cannot mean; None when all is well."""
         return self._last_settings()[2]
 
+    def is_settings_file_read(self) -> bool:
+        """Whether the settings are those of a good file, and not what holds while there is none or it cannot be read."""
+        signature, _, error = self._last_settings()
+        return signature is not None and error is None
+
     def refresh_settings(self) -> None:
         """Read the settings again if their file changed."""
         self._read_settings()

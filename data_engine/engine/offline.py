@@ -9,10 +9,12 @@ from datetime import datetime
 
 from data_engine.alerting.looking import look
 from data_engine.cause import Cause
+from data_engine.engine.deployed_before import history_of
 from data_engine.engine.flow_reasons import Expected, Late, Overlong
 from data_engine.engine.held_files import HeldFiles
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.machine_facts import DaemonFacts, EngineFacts, ServiceFacts
+from data_engine.engine.other_mirrors import with_shared_mirror
 from data_engine.engine.others import OthersSeen
 from data_engine.engine.status import (
     ActiveRun,
@@ -27,9 +29,12 @@ from data_engine.lease.peek import peek, refuse_owned_elsewhere
 from data_engine.lease.status import LeaseStatus
 from data_engine.ledger.backfills import written_with_params
 from data_engine.ledger.belief import clock_warnings
+from data_engine.ledger.deployments import published
 from data_engine.ledger.outbox import undelivered
 from data_engine.ledger.wall_clock import kept_doubt
-from data_engine.model import Run
+from data_engine.ledger.warned import warnings_of
+from data_engine.model import Deployment, Run
+from data_engine.notebook import history
 from data_engine.notebook.catalog import find_module, module_files, read_catalog
 from data_engine.notebook.deploy import with_no_steps_refused
 from data_engine.notebook.deployed import deployed_entries
@@ -60,6 +65,7 @@ class OfflineFacts:
         ledger.recover()
         last, switches, flows = ledger.last_runs(), ledger.switches(), self._flows()
         watches = [PlannedFlow.of(known.entry.flow) for known in flows if known.entry.flow is not None]
+        warned = warnings_of(ledger, [run.run_id for run in last.values()])
         held, error = HeldFiles(ledger).of(watches), home.settings_error()
         lease = OthersSeen(ledger, machine_id()).told(offline_lease(home))
         settings_warnings = () if error is not None else home.settings().warnings
@@ -70,7 +76,8 @@ class OfflineFacts:
             flows=[
                 replace(
                     known,
-                    last_run=last.get(known.entry.name),
+                    last_run=(run := last.get(known.entry.name)),
+                    warnings=0 if run is None else warned.get(run.run_id, 0),
                     is_enabled=switches.get(known.entry.name, True),
                     held=len(held.get(known.entry.name, ())),
                     expected=self._expected(known, active),
@@ -108,6 +115,10 @@ class OfflineFacts:
         """Why the flow's runs that did not end well ended so."""
         return self.home.ledger().causes(flow)
 
+    def past(self) -> Sequence[Deployment]:
+        """Every deployment there was, the newest first."""
+        return history_of(self.home)
+
     def written_with_params(self, flow: str) -> Mapping[str | None, Run]:
         """Of each source the newest good run that was given params."""
         return written_with_params(self.home.ledger(), flow)
@@ -130,6 +141,7 @@ class OfflineFacts:
         home = self.home
         deployments = home.deployments()
         deployed, edits = deployments.deployed(), deployments.edits()
+        there = history.live(published(home.ledger())).values() if deployed else ()
         found = []
         for entry in with_no_steps_refused(read_catalog(home.modules(), kept=home.descriptions())):
             standing = edits.get(entry.name, AS_DEPLOYED) if entry.name in deployed else NOT_DEPLOYED
@@ -139,9 +151,9 @@ class OfflineFacts:
             if modules is not None:
                 old = {one.name: one for one in read_catalog(modules)}.get(entry.name)
                 entry = entry if old is None or old.error is not None else old
-            found.append(FlowFacts(entry, standing))
-        there = {known.entry.name for known in found}
-        gone = {name: one for name, one in edits.items() if one.kind == "gone" and name not in there}
+            found.append(FlowFacts(entry, with_shared_mirror(home, entry, standing, there)))
+        names = {known.entry.name for known in found}
+        gone = {name: one for name, one in edits.items() if one.kind == "gone" and name not in names}
         return sorted([*found, *self._gone(gone)], key=lambda known: known.entry.name)
 
     def _gone(self, standing: Mapping[str, Standing]) -> Iterator[FlowFacts]:

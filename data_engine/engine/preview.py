@@ -20,6 +20,7 @@ from data_engine.engine.local_workspace import LocalWorkspace, settle_flow, work
 from data_engine.engine.memo.cache import PreviewCache
 from data_engine.engine.memo.caption import Outside, PreviewReport, caption, outside_words, show_caption
 from data_engine.engine.memo.runner import PreviewRunner
+from data_engine.engine.other_mirrors import refuse_shared_mirror
 from data_engine.engine.params import as_steps_see, params_for
 from data_engine.engine.progress import ProgressLine
 from data_engine.engine.run import make_context, outcome_of, require_source, require_steps
@@ -59,7 +60,8 @@ def preview(
     the caller's own: changing it changes no later preview.
 
     Raises:
-        FlowValidationError: no steps, no such object, or no source to preview.
+        FlowValidationError: no steps, no such object, or no source to preview; with `write` but no `force`, a deployed flow of
+            another name writes the same mirror.
         FlowExecutionError: a step raised; placed in its notebook cell.
         OwnedElsewhereError: with `write` but no `force`, another workstation owns the workspace.
         GroupBusyError: with `write` but no `force`, the flow is running.
@@ -74,6 +76,7 @@ def preview(
         home = workspace_of(flow)
         if write and home is not None and not force:
             _require_no_run(flow, home)
+            refuse_shared_mirror(home, flow)
     except FlowValidationError as wrong:
         annotate_call(wrong)
         raise

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable
+import threading
+import time
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from data_engine.flow.flow import Flow
 from data_engine.flow.scan import walk
 from data_engine.notebook.catalog import CatalogEntry
+
+LOOK_LIMIT_S = 2.0
+"""A person waits for it: a drive that answers at all does so in less."""
 
 _MOST_ENDINGS = 5
 
@@ -33,11 +38,36 @@ def source_warnings(flow: Flow) -> list[str]:
     return found
 
 
+def all_source_warnings(flows: Sequence[Flow]) -> list[list[str]]:
+    """The `source_warnings` of each flow, within `LOOK_LIMIT_S` for all together: a drive that hangs is told, and holds up nobody."""
+    found: dict[int, list[str]] = {}
+
+    def look(numbers: Iterable[int]) -> None:
+        for number in numbers:
+            found[number] = source_warnings(flows[number])
+
+    began_s = time.monotonic()
+    first = threading.Thread(target=look, args=(range(len(flows)),), daemon=True)  # as a rule it takes a moment
+    first.start()
+    first.join(LOOK_LIMIT_S / 4)
+    if first.is_alive():
+        missing = [number for number in range(len(flows)) if number not in found]
+        threads = [threading.Thread(target=look, args=([number],), daemon=True) for number in missing]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(max(0.0, began_s + LOOK_LIMIT_S - time.monotonic()))
+    answered = dict(found)
+    return [answered[number] if number in answered else _silent(flow) for number, flow in enumerate(flows)]
+
+
 def with_source_warnings(entries: Iterable[CatalogEntry]) -> tuple[CatalogEntry, ...]:
     """The entries, each with what keeps its source or mirror from being used now among its warnings."""
+    known = list(entries)
+    flows = [entry.flow for entry in known if entry.flow is not None]
+    warnings = iter(all_source_warnings(flows))
     return tuple(
-        entry if entry.flow is None else replace(entry, warnings=(*entry.warnings, *source_warnings(entry.flow)))
-        for entry in entries
+        entry if entry.flow is None else replace(entry, warnings=(*entry.warnings, *next(warnings))) for entry in known
     )
 
 
@@ -75,6 +105,12 @@ def why_nothing(flow: Flow) -> str:
         takes = ", ".join(trigger.extensions)
         return f"{start}: there are only {shown}{more} files, and it takes {takes}; correct extensions=, or put such files there"
     return f"{start}: what lies there is hidden, temporary, a lock file, an empty folder or the flow's own output"
+
+
+def _silent(flow: Flow) -> list[str]:
+    source = None if flow.trigger is None else flow.trigger.source
+    where = flow.mirror_spec.root if source is None and flow.mirror_spec is not None else source
+    return [f"{flow.name}: {where} gave no answer within {LOOK_LIMIT_S:g} s; check whether its drive is connected"]
 
 
 def _source_trouble(source: Path, extensions: tuple[str, ...] | None) -> str | None:

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field, replace
 from itertools import starmap
 from typing import Any, ClassVar, Literal, TypeAlias
 
-from data_engine.engine.flow_reasons import Broken, Expected, Late, Looks, NotDeployed, Overlong
+from data_engine.engine.flow_reasons import Broken, Expected, LastRunWarned, Late, Looks, NotDeployed, Overlong
 from data_engine.engine.machine_facts import DaemonFacts, EngineFacts, ServiceFacts
 from data_engine.engine.reasons import ByHand, OwnedElsewhere, Reason, Unreachable, Waiting, read_reason
+from data_engine.engine.waiting_runs import WaitingRuns
 from data_engine.engine.wording import STATE_WORDS, in_the_way
 from data_engine.errors import FlowValidationError
 from data_engine.lease.status import LeaseStatus, shown_machine
@@ -93,42 +94,6 @@ class ActiveRun(Record):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class WaitingRuns(Record):
-    """Runs of one flow that wait in this daemon for the same thing: `count` of them, the next for `source`, and `why`; None
-    where it is about to begin.
-
-    Example:
-        >>> WaitingRuns("claims", "Claims", 3, "/in/monday.csv", ByHand()).text
-        'claims: 3 runs wait, the next for monday.csv: runs by hand only'
-    """
-
-    computed: ClassVar = ("text",)
-
-    flow: str
-    group: str
-    count: int
-    source: str | None = None
-    why: Reason | None = field(default=None, metadata={"of": read_reason})
-
-    @property
-    def reason(self) -> str:
-        """What it waits for, in words."""
-        return "about to begin" if self.why is None else self.why.text
-
-    @property
-    def text(self) -> str:
-        """One line for people."""
-        runs = "1 run waits" if self.count == 1 else f"{self.count:,} runs wait"
-        name = "" if self.source is None else f"{'' if self.count == 1 else ', the next'} for {self.source_name}"
-        return f"{self.flow}: {runs}{name}: {self.reason}"
-
-    @property
-    def source_name(self) -> str:
-        """The last part of the next one's source; "" without one."""
-        return (self.source or "").replace("\\", "/").rstrip("/").rpartition("/")[2]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class RequestStatus(Record):
     """What somebody on another workstation asked the owner to do, or what this one asked: `state` is "waiting" until the
     owner has "taken" it, then "answered" with an `outcome` ("done", "refused", "failed", "expired", "interrupted")."""
@@ -162,10 +127,11 @@ class FlowStatus(Record):
     failed and wait for an edit or for a person.
 
     `standing` is how the module stands to what production runs, `deployment` says it in one line, and `edit` also holds the
-    error of an edit that is broken, and what to do where the module is gone. `expected` is how it stands to what `Flow.expect` says, None where that says nothing.
+    error of an edit that is broken, and what to do where the module is gone. `warned` tells of warnings of its last run. `expected` is how it stands to what `Flow.expect` says, None where that says nothing.
     """
 
     computed: ClassVar = ("state", "reason", "deployment", "edit")
+    sparse: ClassVar = ("warned",)
 
     name: str
     group: str | None = None
@@ -181,6 +147,7 @@ class FlowStatus(Record):
     last_run: Run | None = field(default=None, metadata={"of": Run.read})
     error: Problem | None = field(default=None, metadata={"of": Problem.read})
     expected: Reason | None = field(default=None, metadata={"of": read_reason})
+    warned: LastRunWarned | None = field(default=None, metadata={"of": read_reason})
 
     @property
     def state(self) -> str:
@@ -243,7 +210,8 @@ class FlowFacts:
     `standing` tells how the module stands to what is deployed; `held` counts its files that are held; `why` is what planning
     said last of the flow as a whole; `waiting` is why work of it that could start does not. Of a flow that is not `is_read`
     only the file is known. `cadence` is how often its folder is looked through, where that is rarer than its interval says.
-    `expected` is how it stands to what is expected of it. `timezone` is that of the workspace's settings.
+    `expected` is how it stands to what is expected of it. `timezone` is that of the workspace's settings,
+    `warnings` how many its last run has in its log.
     """
 
     entry: CatalogEntry
@@ -258,6 +226,14 @@ class FlowFacts:
     cadence: Looks | None = None
     expected: Expected | Late | Overlong | None = None
     timezone: str | None = None
+    warnings: int = 0
+
+    @property
+    def warned(self) -> LastRunWarned | None:
+        """That its last run has warnings; None where it has none."""
+        return (
+            None if self.last_run is None or not self.warnings else LastRunWarned(self.warnings, self.last_run.run_id)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -380,6 +356,7 @@ def flow_status(
         known.last_run,
         Problem.of(entry.error),
         expected,
+        known.warned,
     )
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
+from data_engine.cut import beginning
 from data_engine.engine.reasons import ByHand, EngineOff, NotYet, Reason
 from data_engine.message import Undelivered
 from data_engine.model import Run
@@ -12,6 +13,12 @@ from data_engine.typed import typed
 GOES_ON = "the daemon is not running; the engine is on again as soon as a daemon starts"
 """What is said where the last daemon died with its engine on: the next one turns it on by itself."""
 
+
+NEVER_BEGINS = "It waited, and does not begin; it is recorded as stopped, and a file that was due is held."
+"""What is said where a run was ended that waited for its turn."""
+
+_MOST_OF_ERROR = 200
+"""Characters of what a server said; the daemon's log and `status --json` have more of it."""
 
 STATE_WORDS: Mapping[str, str] = {
     "poll_ready": "idle",
@@ -58,8 +65,23 @@ def freed_words(count: int) -> str:
     return "1 held source runs again." if count == 1 else f"{count:,} held sources run again."
 
 
-def undelivered_words(one: Undelivered, at: Callable[[str | None], str]) -> str:
-    """That a message has not reached somebody, and why; `at` shows a time.
+def told_once(messages: Sequence[Undelivered]) -> list[tuple[Undelivered, int]]:
+    """The messages, each with how many more it stands for: of those to one recipient that were given up for one reason the newest.
+
+    Example:
+        >>> given_up = [Undelivered(f"m{number}", "ops", "given_up", error="no such list") for number in range(3)]
+        >>> [(one.message_id, more) for one, more in told_once([*given_up, Undelivered("m4", "ops", error="no such list")])]
+        [('m0', 2), ('m4', 0)]
+    """
+    found: dict[tuple[str, ...], list[Undelivered]] = {}
+    for one in messages:
+        alike = (one.to, one.error or "") if one.state == "given_up" else (one.to, "", one.message_id)
+        found.setdefault(alike, []).append(one)
+    return [(same[0], len(same) - 1) for same in found.values()]
+
+
+def undelivered_words(one: Undelivered, at: Callable[[str | None], str], more: int = 0) -> str:
+    """That a message, and so many `more`, has not reached somebody, and why; `at` shows a time.
 
     Example:
         >>> waits = Undelivered("3fa2", "mail_team", subject="claims failed", since_utc="10:02", tries=2, error="refused",
@@ -69,12 +91,13 @@ def undelivered_words(one: Undelivered, at: Callable[[str | None], str]) -> str:
         >>> undelivered_words(Undelivered("3fa2", "ops", subject="claims failed", since_utc="10:02", next_try_utc="10:02"), str)
         'claims failed, told since 10:02, not delivered to ops yet'
     """
-    told = f"{one.subject}, told since {at(one.since_utc)}, not delivered to {one.to}"
+    others = f" (and {more:,} more)" if more else ""
+    told = f"{one.subject}{others}, told since {at(one.since_utc)}, not delivered to {one.to}"
     if one.error is None:
         return f"{told} yet"
     tried = "tried once" if one.tries == 1 else f"tried {one.tries:,} times" if one.tries else "never tried"
     again = "given up" if one.next_try_utc is None else f"again at {at(one.next_try_utc)}"
-    return f"{told}: {one.error} ({tried}, {again})"
+    return f"{told}: {beginning(' '.join(one.error.split()), _MOST_OF_ERROR)} ({tried}, {again})"
 
 
 def in_the_way(why: Reason | None, *, held: int, last_run: Run | None, is_running: bool) -> str | None:

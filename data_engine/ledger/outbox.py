@@ -192,6 +192,34 @@ def failed(
                 _forget(connection, message_id, at_s)
 
 
+def tried(ledger: Ledger) -> set[str]:
+    """The recipients for whom a message waits that they did not get when it was tried.
+
+    Raises:
+        LedgerError: the ledger cannot be read.
+    """
+    with ledger.reading() as connection:
+        rows = connection.execute("SELECT DISTINCT recipient FROM deliveries WHERE state = 'waiting' AND tries > 0")
+        return {restored(to) for (to,) in rows}
+
+
+def give_up(ledger: Ledger, to: str, at_s: float, why: str) -> int:
+    """Try no more what this recipient did not get when it was tried; how many messages that are.
+
+    Raises:
+        LedgerError: the ledger cannot be written.
+    """
+    with ledger.writing() as (connection, _):
+        rows = connection.execute(
+            "UPDATE deliveries SET state = 'given_up', next_try_utc = NULL, last_error = ?"
+            " WHERE recipient = ? AND state = 'waiting' AND tries > 0 RETURNING message_id",
+            storable((clean(why, _LONGEST_ERROR), to)),
+        ).fetchall()
+        for (message_id,) in rows:
+            _forget(connection, message_id, at_s)
+    return len(rows)
+
+
 def undelivered(ledger: Ledger, limit: int = 100) -> list[Undelivered]:
     """What recipients have not got, the newest first: what waits, and what was given up within the last week.
 

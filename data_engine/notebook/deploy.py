@@ -11,6 +11,7 @@ from typing import TypeAlias
 from data_engine.errors import FlowValidationError
 from data_engine.model import Deployment
 from data_engine.notebook.catalog import CatalogEntry
+from data_engine.notebook.standing import Standing
 from data_engine.typed import typed
 
 
@@ -124,10 +125,17 @@ def no_steps(name: str, where: str) -> FlowValidationError:
     )
 
 
-def not_deployed(name: str, where: str) -> FlowValidationError:
-    """The error of a flow that production was never told to run, with both ways on."""
+def not_deployed(name: str, where: str, shares_with: str | None = None) -> FlowValidationError:
+    """The error of a flow that production was never told to run, with both ways on; `shares_with` is whose mirror it would write."""
+    what = f"{name} is not deployed: production runs what somebody deployed, and nothing else"
+    if shares_with is not None:
+        return FlowValidationError(
+            f"{what}; it would write into the mirror of {shares_with}, which is deployed",
+            where=where,
+            fix=f"give it a mirror of its own, then `{typed('deploy', name)}`; to let both write there: `{typed('deploy', name, '--yes')}`",
+        )
     return FlowValidationError(
-        f"{name} is not deployed: production runs what somebody deployed, and nothing else",
+        what,
         where=where,
         fix=f"deploy it: `{typed('deploy', name)}` (%flow deploy); or run it here once, as it is now: `{typed('run', '--once', name)}`",
     )
@@ -162,18 +170,39 @@ def shared_mirror(name: str, mirror: str | None, live: Iterable[Deployment]) -> 
     return min((one.flow for one in there), default=None)
 
 
-def shares_mirror_error(entry: CatalogEntry, other: str, *, is_gone: bool = False) -> FlowValidationError:
-    """What somebody must know who lets two flows write one mirror; `is_gone` says that the other's module is."""
+def sharing(standing: Standing, other: str) -> Standing:
+    """The standing of a module that waits for somebody who knows that `other`, which is deployed, writes the same mirror.
+
+    Example:
+        >>> from data_engine.notebook.standing import NOT_DEPLOYED
+        >>> sharing(NOT_DEPLOYED, "claims").error
+        'its mirror is the one of claims, which is deployed: deploy it with --yes to let both write there'
+    """
+    words = f"its mirror is the one of {other}, which is deployed: deploy it with --yes to let both write there"
+    return replace(standing, error=words, shares_with=other)
+
+
+def shares_mirror_error(
+    name: str, mirror: str | None, where: str, other: str, *, is_gone: bool = False, is_run: bool = False
+) -> FlowValidationError:
+    """What somebody must know who lets two flows write one mirror; `is_gone` says that the other's module is, `is_run` that
+    the flow was to run here, and not to be deployed."""
+    confirmed = typed("deploy", name, "--yes")
     if is_gone:
+        then = typed("run", "--once", name) if is_run else typed("deploy", name)
         return FlowValidationError(
-            f"{entry.name} writes to {entry.mirror}, as {other} does, whose module is gone and which runs on as it was deployed",
-            where=str(entry.path),
-            fix=f"where it takes the place of {other}, end that one first: `{typed('undeploy', other)}`, then `{typed('deploy', entry.name)}`;"
-            f" to let both write there: `{typed('deploy', entry.name, '--yes')}`",
+            f"{name} writes to {mirror}, as {other} does, whose module is gone and which runs on as it was deployed",
+            where=where,
+            fix=f"where it takes the place of {other}, end that one first: `{typed('undeploy', other)}`, then `{then}`;"
+            f" to let both write there: `{confirmed}`",
         )
+    all_the_same = (
+        f'to let both write there: `{confirmed}`; to run it once all the same: load_flow("{name}").run_once(force=True)'
+        if is_run
+        else f'to deploy it all the same: `{confirmed}`, or ws.deploy("{name}", force=True)'
+    )
     return FlowValidationError(
-        f"{entry.name} writes to {entry.mirror}, as {other} does, which is deployed: they would overwrite each other's outputs",
-        where=str(entry.path),
-        fix=f"give it a mirror of its own; to deploy it all the same: `{typed('deploy', entry.name, '--yes')}`,"
-        f' or ws.deploy("{entry.name}", force=True)',
+        f"{name} writes to {mirror}, as {other} does, which is deployed: they would overwrite each other's outputs",
+        where=where,
+        fix=f"give it a mirror of its own; {all_the_same}",
     )

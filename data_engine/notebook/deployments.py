@@ -10,6 +10,7 @@ import difflib
 import logging
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -235,13 +236,22 @@ class Deployments:
 
     def renamed_to(self, name: str, contents: Mapping[str, bytes]) -> str | None:
         """The module among the authored `contents`, not deployed, that the deployed flow `name` has become by a new file name."""
-        pointers = self.deployed()
-        old = None if name not in pointers else self.contents_of(pointers[name].set_id)
+        pointer = self.deployed().get(name)
+        return None if pointer is None else self.became(name, pointer.set_id, contents)
+
+    def became(self, name: str, set_id: str, contents: Mapping[str, bytes], *, may_fetch: bool = False) -> str | None:
+        """The module among the authored `contents`, not deployed, that the module `name` of a set has become; None also where the
+        set is not on this machine, and may not be fetched or cannot be."""
+        if may_fetch:
+            with suppress(FlowValidationError):
+                self.copy_of(set_id)
+        old = self.contents_of(set_id)
         if old is None:
             return None
-        was = old.get(self.file_of(name), b"")
-        new = {file: data for file, data in contents.items() if "/" not in file and Path(file).stem not in pointers}
-        found = moved_to(self.file_of(name), was, new)
+        file = f"{name}.py" if f"{name}.py" in old else f"{name}.ipynb"
+        deployed = self.deployed()
+        new = {file: data for file, data in contents.items() if "/" not in file and Path(file).stem not in deployed}
+        found = moved_to(file, old.get(file, b""), new)
         return None if found is None else Path(found).stem
 
     def changed_helpers(self, name: str, contents: Mapping[str, bytes]) -> tuple[str, ...]:

@@ -26,6 +26,24 @@ def live(history: Iterable[Deployment]) -> dict[str, Deployment]:
     return {flow: one for flow, one in newest.items() if one.kind != "withdraw"}
 
 
+def ended(history: Iterable[Deployment]) -> dict[str, Deployment]:
+    """What each flow ran last that runs no more, and did not go on under another name.
+
+    Example:
+        >>> one = Deployment("d1", 1, "claims", "deploy", "s1")
+        >>> ended([one, Deployment("d2", 2, "claims", "withdraw", "")])["claims"].id
+        'd1'
+        >>> ended([one]), ended([one, Deployment("d2", 2, "claims", "withdraw", "", of="d3")])
+        ({}, {})
+    """
+    rows = sorted(history, key=lambda one: (one.number, one.id))
+    newest = {one.flow: one for one in rows}
+    ran = {one.flow: one for one in rows if one.kind != "withdraw"}
+    return {
+        flow: ran[flow] for flow, one in newest.items() if one.kind == "withdraw" and one.of is None and flow in ran
+    }
+
+
 def kept(history: Iterable[Deployment], *, keep: int, since_utc: str) -> set[str]:
     """The ids of the deployments whose sets stay: each flow's newest `keep`, and each that was live after `since_utc`.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,7 +19,15 @@ def restore(name: str, contents: Mapping[str, bytes], folder: Path) -> tuple[Pat
     Raises:
         FlowValidationError: a module of this name is there, or it cannot be written.
     """
-    there = [folder / file for file in sorted(files_of(name)) if (folder / file).exists()]
+    helpers = helpers_of(contents, name, folder)
+    for path in (folder / file for file in sorted({*files_of(name), *helpers})):
+        if os.path.lexists(path) and not path.exists():
+            raise FlowValidationError(
+                f"{path.name} is a link to a file that is not there, and nothing is overwritten",
+                where=str(path),
+                fix=f"bring back what it points to ({_target(path)}), or remove the link, and ask again: `{typed('restore', name)}`",
+            )
+    there = [folder / file for file in sorted(files_of(name)) if os.path.lexists(folder / file)]
     if there:
         raise FlowValidationError(
             f"{there[0].name} is there, and nothing is overwritten",
@@ -26,7 +35,7 @@ def restore(name: str, contents: Mapping[str, bytes], folder: Path) -> tuple[Pat
             fix=f"rename it, and ask again; `{typed('rollback', name)}` lets production run what it ran before, and leaves it as it is",
         )
     wanted = {file: contents[file] for file in sorted(files_of(name) & contents.keys())}
-    wanted |= {file: data for file, data in helpers_of(contents, name, folder).items() if not (folder / file).exists()}
+    wanted |= {file: data for file, data in helpers.items() if not os.path.lexists(folder / file)}
     written = []
     for file, data in wanted.items():
         path = folder / file
@@ -41,3 +50,11 @@ def restore(name: str, contents: Mapping[str, bytes], folder: Path) -> tuple[Pat
                 fix="check whether the folder is there, and whether you may write there",
             ) from error
     return tuple(written)
+
+
+def _target(link: Path) -> str:
+    """What a link points to, as far as it can be read."""
+    try:
+        return os.readlink(link)
+    except OSError:  # a junction or a mount of Windows that is no link
+        return "unknown"

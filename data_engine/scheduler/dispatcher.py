@@ -24,8 +24,8 @@ from data_engine.engine.reasons import (
     WaitingForShare,
     WaitingForWorker,
 )
-from data_engine.engine.recording import params_text
-from data_engine.engine.status import ActiveRun, WaitingRuns, active_runs
+from data_engine.engine.status import ActiveRun, active_runs
+from data_engine.engine.waiting_runs import MOST_NAMED, WaitingRuns
 from data_engine.errors import FlowValidationError, LedgerError, error_of
 from data_engine.locks import GroupLock
 from data_engine.model import (
@@ -33,17 +33,16 @@ from data_engine.model import (
     LogLine,
     RunFinished,
     RunStarted,
-    StepFinished,
     StepProgress,
     StepStarted,
 )
 from data_engine.scheduler.about import about_work
 from data_engine.scheduler.executor import Executor, Job, JobEnd, JobSource
 from data_engine.scheduler.plan import PlannedFlow
-from data_engine.scheduler.run_queue import HandOut, Item, RunQueue, Turn, Work, came_by_itself
+from data_engine.scheduler.run_queue import HandOut, RunQueue, Turn, Work, came_by_itself
 from data_engine.scheduler.surroundings import Alerts, Backfills, NoAlerts, NoBackfills, ReadyFlow, Surroundings
 from data_engine.scheduler.trigger_set import TriggerSet
-from data_engine.scheduler.under_way import Active, HandedOut
+from data_engine.scheduler.under_way import Active, HandedOut, never_begun, waiting_runs
 
 log = logging.getLogger(__name__)
 
@@ -153,13 +152,33 @@ class Dispatcher(Generic[_E]):
         found = []
         for flow in sorted({*ahead, *counts}):
             works = ahead.get(flow, [])
-            work = works[0] if works else self._queue.first(flow)
-            assert work is not None
             is_running = any(run.flow == flow for run in self.active.values())
             why = self.why_waiting(flow, others) or (WaitingForOwnRun() if works and is_running else None)
-            count = len(works) + counts.get(flow, 0)
-            found.append(WaitingRuns(flow, work.group, count, work.item.source.text, why))
+            queued = self._queue.next_of(flow, MOST_NAMED)
+            found.append(waiting_runs([*works, *queued], len(works) + counts.get(flow, 0), why))
         return found
+
+    def ids_waiting(self) -> list[str]:
+        """The ids that the runs will have that wait, or that a worker was handed and has not begun."""
+        ahead = [work for job in self._jobs.values() for work in job.not_begun()]
+        return [work.item.run_id for work in (*ahead, *self._queue.waiting())]
+
+    def stop_waiting(self, run_id: str, why: Cause) -> bool:
+        """Let one run that waits for its turn not begin; it is recorded as stopped, and its file held. Whether it waited.
+
+        Raises:
+            LedgerError: that cannot be recorded now; it waits as before.
+        """
+        for work in self.drop(only=lambda work: bool(work.item.run_id == run_id)):
+            try:
+                self._record_run(work, "stopped", why.text, why)
+            except LedgerError:
+                self._queue.add(work, again=True)
+                raise
+            self._triggers.settled(work)
+            self._around.tell()
+            return True
+        return False
 
     def note_stop(self, run_id: str) -> None:
         """The run was asked to end: it is shown so from now on."""
@@ -391,20 +410,11 @@ class Dispatcher(Generic[_E]):
                 if running is not None:
                     running.ended.add(event.run_id)
                 self.backfills.ended(job.flow or "", event)
-            elif isinstance(event, (StepStarted, StepProgress, StepFinished)):
-                self._show_step(event)
+            elif isinstance(event, (StepStarted, StepProgress)) and event.run_id in self.active:
+                self.active[event.run_id].show_step(event)
         self._triggers.heard(job.flow or "", events)
         self.alerts.heard(job.flow or "", events)
         self._around.tell()
-
-    def _show_step(self, event: StepStarted | StepProgress | StepFinished) -> None:
-        run = self.active.get(event.run_id)
-        if run is None:
-            return
-        if isinstance(event, StepStarted):
-            run.step, run.step_at_s, run.done, run.total = event.label, event.at_s, None, None
-        elif isinstance(event, StepProgress):
-            run.done, run.total = event.done, event.total
 
     def on_done(self, job: Job, end: JobEnd) -> None:
         """Hear that a job has ended: what has no run waits again or is recorded as failed, and the next is handed out."""
@@ -474,16 +484,7 @@ class Dispatcher(Generic[_E]):
                 self._record_run(work, "stopped", why.text, why)
 
     def _record_run(self, work: Work, status: str, text: str, why: Cause) -> None:
-        item: Item = work.item
-        now_s = time.time()
-        seen = () if item.due is None else item.due.seen
-        key = item.source.key
-        about = about_work(work, None)._replace(params=params_text(item.params))
-        for event in (
-            RunStarted(item.run_id, work.flow, work.group, item.source.text, now_s, key, seen, about),
-            LogLine(item.run_id, work.flow, None, "ERROR", text, now_s),
-            RunFinished(item.run_id, status, now_s, 0.0, text, why, seen),
-        ):
+        for event in never_begun(work, status, text, why, time.time()):
             try:
                 if self._ledger is not None:
                     self._ledger.record(event)

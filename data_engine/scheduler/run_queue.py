@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
+from itertools import islice
 from typing import Any, NamedTuple
 
 from data_engine.engine.candidates import Source
@@ -225,6 +226,11 @@ class RunQueue:
         """What of the flow is next in line; None when nothing waits."""
         lane = self._lanes.get(flow)
         return lane.next.works[0] if lane is not None and lane.next.works else None
+
+    def next_of(self, flow: str, most: int) -> list[Work]:
+        """Up to so many works of the flow that wait, what is next in line first."""
+        lane = self._lanes.get(flow)
+        return [] if lane is None else list(islice((work for line in lane.lines for work in line.works), most))
 
     def drop(self, flow: str | None = None, *, only: Callable[[Work], bool] = lambda work: True) -> list[Work]:
         """Let nothing (of `flow`, and for which `only` holds) wait any more; what was dropped."""

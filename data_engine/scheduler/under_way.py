@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from data_engine.cause import Cause
-from data_engine.scheduler.run_queue import Work
+from data_engine.engine.reasons import Reason
+from data_engine.engine.recording import params_text
+from data_engine.engine.waiting_runs import MOST_NAMED, NextRun, WaitingRuns
+from data_engine.model import Event, LogLine, RunFinished, RunStarted, StepProgress, StepStarted
+from data_engine.scheduler.about import about_work
+from data_engine.scheduler.run_queue import Item, Work
 
 
 @dataclass(slots=True)
@@ -22,6 +28,13 @@ class Active:
     done: int | None = None
     total: int | None = None
     is_stopping: bool = False
+
+    def show_step(self, event: StepStarted | StepProgress) -> None:
+        """Show what a step of it does."""
+        if isinstance(event, StepStarted):
+            self.step, self.step_at_s, self.done, self.total = event.label, event.at_s, None, None
+        else:
+            self.done, self.total = event.done, event.total
 
 
 @dataclass(slots=True)
@@ -40,3 +53,22 @@ class HandedOut:
     def not_begun(self) -> list[Work]:
         """What of it has no run yet."""
         return [work for work in self.works if work.item.run_id not in self.began]
+
+
+def waiting_runs(works: Sequence[Work], count: int, why: Reason | None) -> WaitingRuns:
+    """What is told of runs of one flow that wait: `count` of them, of which `works` are the first."""
+    first = works[0]
+    runs = tuple(NextRun(work.item.run_id, work.item.source.text) for work in works[:MOST_NAMED])
+    return WaitingRuns(first.flow, first.group, count, first.item.source.text, why, runs)
+
+
+def never_begun(work: Work, status: str, text: str, why: Cause, now_s: float) -> tuple[Event, ...]:
+    """The run of a work that never begins: it ends as it is begun, for this reason."""
+    item: Item = work.item
+    seen = () if item.due is None else item.due.seen
+    about = about_work(work, None)._replace(params=params_text(item.params))
+    return (
+        RunStarted(item.run_id, work.flow, work.group, item.source.text, now_s, item.source.key, seen, about),
+        LogLine(item.run_id, work.flow, None, "ERROR", text, now_s),
+        RunFinished(item.run_id, status, now_s, 0.0, text, why, seen),
+    )

@@ -44,8 +44,8 @@ class StoredSecret:
     place: str
 
 
-def find_secret(name: str) -> Secret:
-    """The secret of this name, as this person has it on this machine.
+def find_secret(name: str, where: str | None = None) -> Secret:
+    """The secret of this name, as this person has it on this machine; `where` is who asks for it, if no step does.
 
     Raises:
         FlowValidationError: no such name can be, it is nowhere, or it is too short to be hidden.
@@ -64,7 +64,7 @@ def find_secret(name: str) -> Secret:
         return _secret(name, str(kept), str(_path()))
     raise FlowValidationError(
         f"the secret {name!r} is not on this machine",
-        where=f"context.secret({name!r})",
+        where=where or f"context.secret({name!r})",
         fix=f"data-engine secret set {name}; a service or a container sets {variable_of(name)} instead",
     )
 

@@ -84,7 +84,7 @@ function runRow(app, run, open) {
       icon(run.mark),
       h("span", { class: "de-word de-run-word" }, run.mark.word),
       h("span", { class: "de-run-when", title: clock(run.started_at_utc) }, startOf(run)),
-      h("span", { class: "de-grow de-whole de-faint", title: run.source || "" }, [run.source_name || "", run.params].filter(Boolean).join(" · ")),
+      h("span", { class: "de-grow de-whole de-faint", title: run.source || "" }, [run.source_name || "", run.params, run.warnings ? plural(run.warnings, "warning") : ""].filter(Boolean).join(" · ")),
       run.elapsed_s === null ? h("span", { class: "de-time", tick: () => duration(since(run.started_at_utc)) }) : h("span", { class: "de-time" }, duration(run.elapsed_s))),
     run.error && !open ? h("div", { class: "de-run-error de-clip", title: run.error }, run.error) : null,
     open ? runDetails(app, run, open) : null);

@@ -199,6 +199,7 @@ export interface RunView {
   began_by: string;
   params: string;
   ended_at_utc: string | null;
+  warnings: number;
 }
 
 export interface FileView {

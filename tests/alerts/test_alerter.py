@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from data_engine import Flow
+from data_engine import Flow, Workspace
 from data_engine.cause import Cause
 from data_engine.daemon.alerter import Alerter
 from data_engine.engine.local_workspace import LocalWorkspace, local_workspace
@@ -117,6 +117,34 @@ def test_a_flow_that_is_withdrawn_while_others_are_decided_about_costs_them_noth
     made = play(home, around, scene)
 
     assert {"a", "c"} <= {flow for flow, _ in made.told()}
+
+
+def test_who_is_still_told_of_anything_is_said_only_where_it_is_known(home: LocalWorkspace) -> None:
+    """Who is taken out of the settings is not; while the settings or a deployed flow cannot be read, nobody can say."""
+    around = Around(Flow("G", "a").alert(to=["boss"]))
+    notifier: Any = SimpleNamespace(wake=lambda: None)
+    found: list[object] = []
+
+    async def scene(made: Scene) -> None:
+        made.alerter.tells_by(notifier)
+        found.append(notifier.named())
+        for text in ("[alerts]\nto = []\n", "[alerts\n"):
+            home.layout.settings_path.write_text(text)
+            home.refresh_settings()
+            found.append(notifier.named())
+        home.layout.settings_path.unlink()
+        home.refresh_settings()
+        found.append(notifier.named())
+        home.layout.settings_path.write_text("")
+        home.refresh_settings()
+        module = home.layout.flow_modules_dir / "unread.py"
+        module.write_text("from data_engine import Flow\ndef build():\n    return Flow(group='G').step(print)\n")
+        Workspace(home.layout.root).deploy("unread")
+        found.append(notifier.named())
+
+    play(home, around, scene)
+
+    assert found == [{"ops", "boss"}, {"boss"}, None, None, None]
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from data_engine.daemon.notifier import MOST_CHANNELS, MOST_FAILING_CHANNELS, Batch, Notifier, choose
+from data_engine.engine.wording import told_once
 from data_engine.errors import LedgerError, NotSentError
 from data_engine.ledger import outbox
 from data_engine.ledger.ledger import Ledger
@@ -189,6 +190,30 @@ def test_a_secret_that_is_missing_is_told_with_its_fix(
 
     until(lambda: [one.error for one in outbox.undelivered(ledger)] == ["no such secret; data-engine secret set ops"])
     assert waiting(ledger) == 1
+
+
+def test_what_did_not_reach_somebody_who_is_named_no_more_is_given_up_and_told_once(
+    ledger: Ledger, post: Post, make: Callable[..., Notifier]
+) -> None:
+    """Not before it was tried, and not while nobody can say who is named."""
+    post.refuses |= {"ops", "anna"}
+    put(ledger, told("1", "ops", "anna"), told("2", "ops"))
+    notifier = make()
+    until(lambda: all(one.tries for one in outbox.undelivered(ledger)))
+    notifier.wake()
+    until(lambda: not notifier._awake.is_set())
+    assert waiting(ledger) == 3
+
+    notifier.named = lambda: {"anna"}
+    put(ledger, told("3", "ops"))
+    notifier.wake()
+
+    until(lambda: waiting(ledger) == 1)
+    states = {(one.message_id, one.to): one for one in outbox.undelivered(ledger)}
+    assert states["1", "anna"].state == "waiting"
+    assert [states[key, "ops"].next_try_utc for key in "123"] == [None, None, None]
+    assert {(one.to, more) for one, more in told_once(list(states.values()))} == {("ops", 2), ("anna", 0)}
+    assert "is not named any more" in (states["1", "ops"].error or "")
 
 
 def test_what_was_sent_and_cannot_be_recorded_is_not_sent_again(

@@ -44,6 +44,8 @@ def test_everybody_is_sent_a_message_and_told_of_each(
     assert "ops: sent" in bad.out
     assert "chat: not sent:" in bad.err
     assert "500" in bad.err
+    assert "alert test" not in bad.err  # that is what was done
+    assert "data-engine secret set chat" in bad.err
     assert as_json.json["sent"] is False
     assert [(one["to"], one["sent"]) for one in as_json.json["recipients"]] == [("ops", True), ("chat", False)]
     assert PASSWORD not in "".join(f"{one.out}{one.err}" for one in (good, bad, as_json))
@@ -62,6 +64,7 @@ def test_one_recipient_can_be_tried_before_it_is_in_the_settings(
     assert len(hook.posts) == 1
     assert wrong.code == 2
     assert "data-engine secret set nobody" in wrong.err
+    assert "where: data-engine alert test nobody" in wrong.err
 
 
 def test_without_recipients_it_says_how_to_name_some(cli: Cli, ws: WorkspaceFiles) -> None:
@@ -80,14 +83,18 @@ def test_the_status_tells_what_was_not_delivered_and_why(cli: Cli, ws: Workspace
     with Ledger.open(ledger_path) as ledger:
         with ledger.writing() as (connection, _):
             outbox.put(connection, [told(str(number), at_s=now_s) for number in range(7)])
-        outbox.failed(ledger, [str(number) for number in range(7)], "ops", now_s, "refused: 554 no such list")
+        outbox.failed(
+            ledger, [str(number) for number in range(7)], "ops", now_s, "refused: 554 no such list" + 60 * " and so on"
+        )
 
     answer = cli("--workspace", ws.root, "status")
     as_json = cli("--workspace", ws.root, "status", "--json")
 
     words = " ".join(answer.out.split())
     assert "unsent claims failed, told since" in words
-    assert "not delivered to ops: refused: 554 no such list (tried once, again at" in words
+    assert "not delivered to ops: refused: 554 no such list and so on" in words
+    assert "… (tried once, again at" in words
+    assert max(map(len, answer.out.splitlines())) < 400
     assert "and 2 more" in words
     assert len(as_json.json["undelivered"]) == 7
     assert as_json.json["undelivered"][0]["to"] == "ops"

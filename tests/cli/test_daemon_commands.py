@@ -11,7 +11,7 @@ import pytest
 from data_engine import Workspace
 from data_engine.engine.fact import zoned_words
 from tests.cli.conftest import Cli
-from tests.support import WorkspaceFiles, until
+from tests.support import WorkspaceFiles, end_now, until
 
 PARTS = """
     from data_engine import Flow
@@ -85,17 +85,62 @@ def test_what_waits_and_what_was_asked_to_end_are_told(daemon: Cli, ws: Workspac
     assert "WAITING" not in daemon("status").out
     (run_id,) = workspace.run("slow", wait=False)
     until(lambda: workspace.status().active_runs)
-    workspace.run("slow", wait=False)
+    (waits,) = workspace.run("slow", wait=False)
 
     until(lambda: workspace.status().waiting_runs)
     said = daemon("status").out
-    assert "WAITING   RUNS   NEXT SOURCE   WHY" in said
-    assert "slow         1                 waiting for a run of this flow to end" in said
+    assert "WAITING   RUNS   NEXT RUN   SOURCE   WHY" in said
+    assert f"slow         1   {waits[:8]}            waiting for a run of this flow to end" in said
+    explained = [one.reason for one in workspace.explain("slow")]
+    assert any(one.endswith(f"(run {run_id[:8]})") for one in explained)
+    assert any("waiting for a run" in one and one.endswith(f"(run {waits[:8]})") for one in explained)
     assert re.search(rf"^{run_id[:8]} +slow +running ", said, re.MULTILINE)
 
     assert daemon("stop-run", run_id).code == 0
     assert re.search(rf"^{run_id[:8]} +slow +stopping ", daemon("status").out, re.MULTILINE)
     assert [flow.state for flow in workspace.status().flows if flow.name == "slow"] == ["stopping"]
+
+
+def test_one_run_that_waits_is_stopped_alone(daemon: Cli, ws: WorkspaceFiles) -> None:
+    """By the id that `status` shows; what runs and what else waits goes on."""
+    ws.notebook("slow", SLOW)
+    workspace = Workspace(ws.root)
+    workspace.deploy("slow")
+    (running,) = workspace.run("slow", wait=False)
+    until(lambda: workspace.status().active_runs)
+    first, second, third = (workspace.run("slow", wait=False)[0] for _ in range(3))
+
+    answer = daemon("stop-run", second[:8])
+    killed = daemon("kill-run", third)
+
+    assert (answer.code, killed.code) == (0, 0), answer.err
+    assert "It waited, and does not begin" in answer.out
+    assert [run.run_id for one in workspace.status().waiting_runs for run in one.runs] == [first]
+    assert [one.run_id for one in workspace.status().active_runs] == [running]
+    stopped = workspace.run_record(second)
+    assert (stopped.status, stopped.started_at_utc is not None) == ("stopped", True)
+    assert daemon("stop-run", second).code == 2  # it has ended
+    assert "there is no run" in daemon("stop-run", "nothing").err
+
+
+def test_a_file_whose_run_was_stopped_while_it_waited_is_held(daemon: Cli, ws: WorkspaceFiles) -> None:
+    """As one whose run was stopped later: else it would be due again at once."""
+    ws.notebook("slow", SLOW)
+    workspace = Workspace(ws.root)
+    workspace.deploy("slow")
+    workspace.run("slow", wait=False)
+    until(lambda: workspace.status().active_runs)
+    ws.source("in/a.txt")
+    ws.notebook("polled", POLLED.replace('group="P"', 'group="S"').replace("1 / 0", "1"))
+    workspace.deploy("polled")
+    (waits,) = until(lambda: [run for one in workspace.status().waiting_runs for run in one.runs])
+
+    assert not workspace.stop_run(waits.run_id)
+
+    until(lambda: [one.held for one in workspace.status().flows if one.name == "polled"] == [1])
+    assert workspace.status().waiting_runs == ()
+    (row,) = (one for one in workspace.explain("polled") if one.source)
+    assert (row.why.kind, row.why["run_id"]) == ("held", waits.run_id)
 
 
 def test_a_failed_file_that_is_tried_again_waits(daemon: Cli, ws: WorkspaceFiles) -> None:
@@ -276,3 +321,24 @@ def test_a_setting_nobody_reads_is_told_before_a_run(cli: Cli, ws: WorkspaceFile
     assert answer.code == 0
     assert "timezon" in answer.err
     assert "timezone" in answer.err
+
+
+def test_a_run_asks_for_no_status_of_the_whole_workspace(daemon: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where hundreds of flows lie on a slow share that takes longer than the run."""
+    monkeypatch.setattr(Workspace, "status", lambda self: pytest.fail("a run asked for the status"))
+
+    assert daemon("run", "claims").code == 0
+
+
+def test_a_run_says_that_the_engine_goes_on_where_the_daemon_died(daemon: Cli, ws: WorkspaceFiles) -> None:
+    workspace = Workspace(ws.root)
+    workspace.deploy("claims")
+    pid = workspace.status().daemon.pid
+    assert pid is not None
+    end_now(pid)
+    until(lambda: not workspace.status().daemon.running)
+
+    first, second = daemon("run", "claims"), daemon("run", "claims")
+
+    assert "is on again: data-engine stop turns it off" in first.err
+    assert "is on again" not in second.err

@@ -155,3 +155,26 @@ def test_on_a_terminal_reset_asks(cli: Cli, monkeypatch: pytest.MonkeyPatch, typ
 
     assert (answer.code, len(cli("runs", "--json").json)) == (code, left)
     assert "every source is due again?" in answer.err
+
+
+def test_the_warnings_of_a_run_are_counted_where_runs_are_told(cli: Cli, ws: WorkspaceFiles) -> None:
+    """A column only where there are some; and of a flow's last run in its status and explanation, with the way to read them."""
+    text = "from data_engine import Flow\ndef build():\n    return Flow(group='G').step({step})\n"
+    ws.module("quiet", text.format(step="lambda context: context.log('all is well')"))
+    workspace = Workspace(ws.root)
+    workspace.load_flow("quiet").run_once()
+    assert "WARNINGS" not in cli("--workspace", ws.root, "runs").out
+
+    ws.module("loud", text.format(step="lambda context: [context.log(str(n), level='WARNING') for n in range(2)]"))
+    workspace.load_flow("loud").run_once()
+    (run,) = workspace.runs("loud")
+
+    rows = [line.split() for line in cli("--workspace", ws.root, "runs").out.splitlines()]
+    assert "WARNINGS" in rows[0]
+    assert [row[-1] for row in rows[2:4]] == ["2", "s"]
+    counts = {one["flow"]: one["warnings"] for one in cli("--workspace", ws.root, "runs", "--json").json}
+    assert (counts["loud"], counts["quiet"]) == (2, 0)
+    said = f"its last run has 2 warnings: data-engine log {run.run_id[:8]}"
+    assert said in " ".join(cli("--workspace", ws.root, "status").out.split())
+    assert [said in one.reason for one in workspace.explain("loud")].count(True) == 1
+    assert not any("warning" in one.reason for one in workspace.explain("quiet"))

@@ -116,6 +116,24 @@ def test_nothing_that_is_there_is_replaced_by_what_was_deployed(ws: WorkspaceFil
     assert (ws.modules / "flow_helpers" / "rates.py").read_text() == "RATE = 11\n"
 
 
+@pytest.mark.parametrize("file", ["claims.ipynb", "flow_helpers/rates.py"])
+def test_a_link_that_leads_nowhere_is_named_and_nothing_is_written(
+    ws: WorkspaceFiles, workspace: Workspace, file: str
+) -> None:
+    """Neither beside it nor where it points to."""
+    gone(ws)
+    link = ws.modules / file
+    link.unlink(missing_ok=True)
+    link.symlink_to(ws.root / "elsewhere")
+
+    with pytest.raises(FlowValidationError, match="is a link to a file that is not there") as refused:
+        workspace.restore("claims")
+
+    assert "elsewhere" in (refused.value.fix or "")
+    assert not (ws.root / "elsewhere").exists()
+    assert not (ws.modules / "claims.ipynb").exists()
+
+
 def test_the_second_way_ends_it_and_can_be_taken_back(ws: WorkspaceFiles, workspace: Workspace) -> None:
     gone(ws)
     _, end = commands_in(state(workspace)[1] or "")
@@ -172,6 +190,62 @@ def test_a_rename_is_followed_also_by_a_deploy_of_everything(
     assert "renamed       claims is monthly now" in capsys.readouterr().err
     assert set(workspace.home.deployments().deployed()) == {"monthly", "other"}
     assert workspace.home.ledger().switches()["monthly"] is False
+
+
+@pytest.mark.parametrize("what", ["the flow", "everything"])
+def test_a_rename_is_followed_also_where_the_old_flow_was_undeployed_before(
+    ws: WorkspaceFiles, workspace: Workspace, capsys: pytest.CaptureFixture[str], what: str
+) -> None:
+    """And no file that was done is due again; also where this machine has the old code no more."""
+    workspace.load_flow("claims").run_once()
+    (key,) = workspace.home.ledger().source_states("claims")
+    renamed(ws)
+    workspace.undeploy("claims")
+    workspace.home.deployments().collect(())
+
+    assert typed(ws, "data-engine deploy" + (" 'monthly claims'" if what == "the flow" else "")) == 0
+
+    assert "claims is monthly claims now" in capsys.readouterr().err
+    assert workspace.home.ledger().source_states("monthly claims")[key].success is not None
+    assert set(workspace.home.deployments().deployed()) == {"monthly claims", "other"}
+    assert [one.kind for one in workspace.deployments("claims")] == ["withdraw", "withdraw", "deploy"]
+    workspace.undeploy("monthly claims")
+    assert workspace.deploy("monthly claims")[0].error is None
+    assert len(workspace.deployments("claims")) == 3
+
+
+def test_a_copy_that_was_deployed_beside_it_follows_no_flow_that_ends(ws: WorkspaceFiles, workspace: Workspace) -> None:
+    """Each is a flow of its own, whichever ends first."""
+    workspace.load_flow("claims").run_once()
+    ws.notebook("copy", *CELLS)
+    workspace.deploy("copy", force=True)
+    for name in ("copy", "claims"):
+        workspace.undeploy(name)
+    gone(ws)
+
+    workspace.deploy("copy")
+
+    assert workspace.home.ledger().source_states("copy") == {}
+
+
+def test_what_was_undeployed_and_deleted_is_known_to_the_history(ws: WorkspaceFiles, workspace: Workspace) -> None:
+    """When, by whom, and the ways back, which work as typed; of one that was renamed the name that it has now."""
+    gone(ws)
+    row = workspace.undeploy("claims")
+    assert row is not None
+    (told,) = workspace.explain("claims")
+
+    assert told.why.kind == "undeployed"
+    assert row.who in told.reason
+    back, again = commands_in(told.reason)
+    assert typed(ws, again) == typed(ws, back) == 0
+    assert workspace.deployment("claims") == "as deployed"
+
+    renamed(ws, "monthly")
+    workspace.deploy("monthly")
+    assert "renamed to monthly on" in workspace.explain("claims")[0].reason
+    with pytest.raises(FlowValidationError, match="neither a flow nor a file"):
+        workspace.explain("claim")
 
 
 def test_another_flow_with_like_cells_is_no_rename(ws: WorkspaceFiles, workspace: Workspace) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from data_engine import FlowValidationError, Workspace
-from data_engine.daemon.deploying import changed_config, history_of
+from data_engine.daemon.deploying import changed_config
+from data_engine.engine.deployed_before import history_of
 from data_engine.errors import DamagedSetError
 from data_engine.notebook.catalog import find_module
 from tests.support import WorkspaceFiles

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import pytest
 
 from data_engine import Workspace
 from data_engine.cli.app import run as command
+from data_engine.cli.looks import tell_flows
+from data_engine.engine import source_trouble
 from data_engine.engine.source_trouble import source_warnings, why_nothing
 from tests.support import WorkspaceFiles
 
@@ -117,3 +120,34 @@ def test_a_run_in_the_daemon_that_finds_nothing_says_why(
     told = capsys.readouterr().out
     assert "there are only .txt, .xlsx files, and it takes .csv; correct extensions=" in told
     assert told.endswith("0 runs, 0 failures\n")
+
+
+def test_a_drive_that_hangs_is_told_and_holds_up_neither_a_list_nor_a_deploy(
+    ws: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other flows are looked at all the same."""
+    answers, real = threading.Event(), source_trouble._source_trouble
+
+    def look(source: Path, extensions: tuple[str, ...] | None) -> str | None:
+        if "hangs" in source.name:
+            answers.wait(60)
+        return real(source, extensions)
+
+    monkeypatch.setattr(source_trouble, "_source_trouble", look)
+    monkeypatch.setattr(source_trouble, "LOOK_LIMIT_S", 0.8)
+    text = "from data_engine import Flow\ndef build():\n    return Flow(group='G').watch(mode='manual', source='../{}').step(print)\n"
+    for name, source in (("a", "hangs_1"), ("b", "missing"), ("c", "hangs_2"), ("d", "there")):
+        ws.module(name, text.format(source))
+    ws.source("there/x.txt")
+    workspace = Workspace(ws.root)
+    try:
+        entries = {entry.name: entry for entry in workspace.deploy()}
+        assert tell_flows(workspace, as_json=True) == 0
+    finally:
+        answers.set()
+
+    told = {name: entry.warnings for name, entry in entries.items()}
+    assert ["gave no answer within 0.8 s" in " ".join(told[name]) for name in "abcd"] == [True, False, True, False]
+    assert "does not exist" in " ".join(told["b"])
+    assert told["d"] == ()
+    assert all(entry.error is None for entry in entries.values())

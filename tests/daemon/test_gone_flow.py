@@ -57,6 +57,7 @@ def test_a_running_daemon_withdraws_a_flow_and_takes_it_back(ws: WorkspaceFiles,
     workspace.rollback("claims")
     until(lambda: flow_of(workspace, "claims")["state"] == "module gone")
     workspace.restore("claims")
+    assert flow_of(workspace, "claims")["standing"]["kind"] == "as_deployed"  # not only at the next look
     until(lambda: flow_of(workspace, "claims")["state"] == "polling")
 
 

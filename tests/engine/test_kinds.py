@@ -66,12 +66,14 @@ SAMPLES: tuple[Reason, ...] = (
     flow_reasons.Broken("it does not parse", "claims.ipynb, cell 3"),
     flow_reasons.Edited((3, 7), "SyntaxError"),
     flow_reasons.ModuleGone("claims.ipynb"),
+    flow_reasons.Undeployed("claims", NOON, "anna@ANNA-PC"),
     flow_reasons.NotDeployed("claims", goes_live_s=4e9),
     flow_reasons.Requested("ANNA-PC was asked to run claims: waits for its answer"),
     flow_reasons.Trouble("the disk is full"),
     flow_reasons.NotLookedAt(),
     flow_reasons.Expected(NOON, "Europe/Berlin"),
     flow_reasons.Late(NOON, None, "the engine is off"),
+    flow_reasons.LastRunWarned(2, "0123456789ab"),
     flow_reasons.Overlong(NOON, 1800.0, "0123456789ab"),
     flow_reasons.More(12),
     flow_reasons.Other("of tomorrow"),
@@ -112,6 +114,7 @@ def test_whole_run_ids_go_with_the_reasons_that_name_a_run() -> None:
         "retry_later",
         "waiting_for_group",
         "overlong",
+        "last_run_warned",
     }
     assert all("0123456789ab" in json.dumps(one) for one in named)
 

@@ -25,11 +25,11 @@ from data_engine.engine.status import (
     FlowFacts,
     Status,
     StatusWriter,
-    WaitingRuns,
     WorkspaceFacts,
     build_status,
     flow_status,
 )
+from data_engine.engine.waiting_runs import NextRun, WaitingRuns
 from data_engine.errors import FlowValidationError
 from data_engine.model import Run
 from data_engine.notebook.catalog import CatalogEntry, describe
@@ -217,7 +217,9 @@ def test_a_flow_whose_runs_were_all_asked_to_end_is_stopping() -> None:
 
 def test_what_waits_is_part_of_the_status() -> None:
     """Of each flow how much and why, the same after it was sent."""
-    waits = WaitingRuns("claims", "Claims", 12, "C:\\in\\a.csv", WaitingForWorker())
+    waits = WaitingRuns(
+        "claims", "Claims", 12, "C:\\in\\a.csv", WaitingForWorker(), (NextRun("3f9c", "C:\\in\\a.csv"),)
+    )
     status = build_status(WorkspaceFacts("ws", "/ws", [POLL], waiting=[waits]))
     sent = json.loads(json.dumps(status.as_dict()))
 
@@ -228,6 +230,7 @@ def test_what_waits_is_part_of_the_status() -> None:
         "count": 12,
         "source": "C:\\in\\a.csv",
         "why": {"kind": "waiting_for_worker"},
+        "runs": [{"run_id": "3f9c", "source": "C:\\in\\a.csv"}],
         "text": f"claims: 12 runs wait, the next for a.csv: {WaitingForWorker().text}",
     }
     assert Status.read(sent) == status

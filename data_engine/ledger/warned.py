@@ -1,0 +1,54 @@
+"""How many warnings a run's log holds, asked again only of runs that may still warn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+
+from data_engine.ledger.ledger import Ledger
+from data_engine.model import Run
+
+_AT_ONCE = 500
+
+
+class Warned:
+    """The counts of one ledger; those of runs that have ended are kept as long as they are asked for."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._known: dict[str, int] = {}
+
+    def of(self, runs: Iterable[Run]) -> dict[str, int]:
+        """By its id the count of each run that has warned.
+
+        Raises:
+            LedgerError: the history cannot be read.
+        """
+        asked = list(runs)
+        known = {run.run_id: self._known[run.run_id] for run in asked if run.run_id in self._known}
+        new = dict.fromkeys((run.run_id for run in asked if run.run_id not in known), 0)
+        new |= warnings_of(self._ledger, new)
+        self._known = known | {
+            run.run_id: new[run.run_id] for run in asked if run.run_id in new and run.finished_at_utc
+        }
+        return {run_id: count for run_id, count in (known | new).items() if count}
+
+
+def warnings_of(ledger: Ledger, run_ids: Iterable[str]) -> dict[str, int]:
+    """How many warnings each of these runs has in its log, of those that have any.
+
+    Raises:
+        LedgerError: the history cannot be read.
+    """
+    found: dict[str, int] = {}
+    ids: Iterator[str] = iter(run_ids)
+    while some := list(islice(ids, _AT_ONCE)):
+        with ledger.reading() as connection:
+            found.update(
+                connection.execute(
+                    f"SELECT run_id, count(*) FROM logs WHERE run_id IN ({', '.join('?' * len(some))})"
+                    " AND level = 'WARNING' GROUP BY run_id",
+                    some,
+                ).fetchall()
+            )
+    return found

@@ -1,0 +1,135 @@
+"""A flow that runs here never becomes the second writer of a mirror that production fills under another name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from data_engine import FlowValidationError, Workspace, run
+from tests.cli.conftest import Cli, cli  # noqa: F401
+from tests.support import WorkspaceFiles
+
+WRITE = """
+    from data_engine import Flow
+
+    def write(context):
+        target = context.mirror.root_file("out.txt")
+        target.parent.mkdir(exist_ok=True)
+        target.write_text("{text}")
+        return target
+
+    def build():
+        return Flow(group="{group}").mirror(root="../out").step(write)
+"""
+
+
+@pytest.fixture
+def workspace(ws: WorkspaceFiles) -> Workspace:
+    """With a flow that is deployed and has run, and a copy of its notebook that is not deployed."""
+    ws.notebook("claims", WRITE.format(text="claims", group="G"))
+    workspace = Workspace(ws.root)
+    workspace.deploy()
+    workspace.load_flow("claims").run_once()
+    ws.notebook("claims_2", WRITE.format(text="copy", group="H"))
+    return workspace
+
+
+def written(workspace: Workspace) -> str:
+    return (workspace.root / "out" / "out.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        lambda ws: ws.load_flow("claims_2").run_once(),
+        lambda ws: run(ws.load_flow("claims_2")),
+        lambda ws: ws.load_flow("claims_2").preview(write=True),
+    ],
+    ids=["run_once", "run", "preview with write"],
+)
+def test_a_copy_that_is_not_deployed_writes_nothing(
+    workspace: Workspace, attempt: Callable[[Workspace], object]
+) -> None:
+    with pytest.raises(
+        FlowValidationError, match=r"claims_2 writes to .*, as claims does, which is deployed"
+    ) as refused:
+        attempt(workspace)
+
+    assert "give it a mirror of its own" in (refused.value.fix or "")
+    assert "run_once(force=True)" in (refused.value.fix or "")
+    assert written(workspace) == "claims"
+    assert len(workspace.runs()) == 1
+
+
+def test_the_command_line_refuses_it_and_runs_the_others(cli: Cli, workspace: Workspace) -> None:  # noqa: F811
+    named = cli("--workspace", workspace.root, "run", "--once", "claims_2")
+    every = cli("--workspace", workspace.root, "run", "--once")
+
+    assert named.code == every.code == 1
+    assert "claims_2 writes to" in named.out
+    assert "data-engine deploy claims_2 --yes" in named.out
+    assert "claims_2 writes to" in every.out
+    assert [(one.flow, one.status) for one in workspace.runs()] == [("claims", "success"), ("claims", "success")]
+    assert written(workspace) == "claims"
+
+
+def test_watching_tells_of_it(workspace: Workspace) -> None:
+    """Nothing else is left to watch: it goes on until Ctrl-C, so only what it does first is asked here."""
+    from data_engine.notebook.catalog import read_catalog
+    from data_engine.runs import _with_shared_mirror_refused
+
+    entries = {
+        one.name: _with_shared_mirror_refused(workspace.home, one) for one in read_catalog(workspace.home.modules())
+    }
+
+    assert entries["claims"].error is None
+    assert "claims_2 writes to" in str(entries["claims_2"].error)
+
+
+def test_an_edit_of_the_deployed_flow_runs(ws: WorkspaceFiles, workspace: Workspace) -> None:
+    ws.notebook("claims", WRITE.format(text="edited", group="G"))
+
+    workspace.load_flow("claims").run_once()
+
+    assert written(workspace) == "edited"
+
+
+def test_one_that_was_renamed_runs_under_its_new_name(ws: WorkspaceFiles, workspace: Workspace) -> None:
+    (ws.modules / "claims_2.ipynb").unlink()
+    (ws.modules / "claims.ipynb").rename(ws.modules / "parts.ipynb")
+
+    workspace.load_flow("parts").run_once()
+
+    assert [one.flow for one in workspace.runs()] == ["parts", "claims"]
+
+
+def test_one_that_is_gone_is_named_so(ws: WorkspaceFiles, workspace: Workspace) -> None:
+    (ws.modules / "claims.ipynb").unlink()
+    ws.notebook("claims_2", WRITE.format(text="another", group="H"), "x = 1", "y = 1", "z = 1")
+
+    with pytest.raises(FlowValidationError, match="whose module is gone") as refused:
+        workspace.load_flow("claims_2").run_once()
+
+    assert "data-engine undeploy claims" in (refused.value.fix or "")
+
+
+def test_a_person_who_means_it_gets_it(workspace: Workspace) -> None:
+    workspace.load_flow("claims_2").run_once(force=True)
+    assert written(workspace) == "copy"
+
+    workspace.deploy("claims_2", force=True)
+    workspace.load_flow("claims_2").run_once()
+    assert len(workspace.runs()) == 3
+
+
+def test_what_tells_of_it_without_a_daemon_names_the_way_that_works(cli: Cli, workspace: Workspace) -> None:  # noqa: F811
+    from data_engine.cli.deploying import not_deployed_lines
+
+    flow = next(one for one in workspace.status().flows if one.name == "claims_2")
+    (line,) = not_deployed_lines({flow.name: flow.standing})
+
+    assert flow.standing.shares_with == "claims"
+    assert "deploy it with --yes" in (flow.reason or "")
+    assert "data-engine deploy claims_2 --yes" in line
+    assert "deploy it with --yes" in workspace.explain("claims_2")[0].reason
