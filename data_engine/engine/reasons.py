@@ -258,10 +258,15 @@ class RetryLater(Fact):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Running(Fact):
-    """A run for it is under way, or next in line."""
+    """A run for it is under way, the one of this id, or next in line."""
 
     kind: ClassVar = "running"
-    sentence: ClassVar = "running, or next in line"
+
+    run_id: str | None = field(default=None, compare=False)
+
+    @property
+    def text(self) -> str:
+        return "running, or next in line" if self.run_id is None else f"running: run {self.run_id[:8]}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

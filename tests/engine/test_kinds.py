@@ -68,6 +68,7 @@ SAMPLES: tuple[Reason, ...] = (
     flow_reasons.ModuleGone("claims.ipynb"),
     flow_reasons.NotDeployed("claims", goes_live_s=4e9),
     flow_reasons.Requested("ANNA-PC was asked to run claims: waits for its answer"),
+    flow_reasons.Stopping("0123456789ab"),
     flow_reasons.Trouble("the disk is full"),
     flow_reasons.NotLookedAt(),
     flow_reasons.Expected(NOON, "Europe/Berlin"),
@@ -112,6 +113,7 @@ def test_whole_run_ids_go_with_the_reasons_that_name_a_run() -> None:
         "retry_later",
         "waiting_for_group",
         "overlong",
+        "stopping",
     }
     assert all("0123456789ab" in json.dumps(one) for one in named)
 
