@@ -97,7 +97,8 @@ def _first(error: Any, what: str, path: str) -> str:
     if ctx is not None and what.startswith("Missing command"):
         return f"add one of {_commands(ctx)}; or "
     if ctx is not None and what.startswith("Missing argument"):
-        wanted = " ".join(ctx.command.collect_usage_pieces(ctx)).replace("[OPTIONS] ", "")
+        pieces = ctx.command.collect_usage_pieces(ctx)
+        wanted = " ".join(piece.strip("{}") for piece in pieces if piece != ctx.command.options_metavar)
         names = _NAMES.get(getattr(param, "metavar", None) or "")
         return f"write {path} {wanted}{f' ({names})' if names else ''}; or "
     return ""

@@ -50,7 +50,11 @@ def fitted(table: Table, most: int) -> tuple[Table, bool]:
         ([(('x', 'a text that is far too…'), '')], True, False)
     """
     widths = [
-        max(len(line) for row in (table.columns, *(row for row, _ in table.rows)) for line in row[number].split("\n"))
+        max(
+            _columns(line)
+            for row in (table.columns, *(row for row, _ in table.rows))
+            for line in row[number].split("\n")
+        )
         for number in range(len(table.columns))
     ]
     over = sum(widths) + len(_GAP) * (len(widths) - 1) - most
@@ -65,7 +69,7 @@ def fitted(table: Table, most: int) -> tuple[Table, bool]:
         cells = list(row)
         for number in may:
             lines = cells[number].split("\n")
-            if max(map(len, lines)) <= widths[number]:
+            if max(map(_columns, lines)) <= widths[number]:
                 continue
             if table.columns[number] in table.wrap:
                 cells[number] = "\n".join(part for line in lines for part in _wrapped(line, widths[number]))
@@ -82,17 +86,27 @@ def shortened(text: str, most: int) -> str:
         >>> shortened("/home/ann/team/inbox/january.csv", 20), shortened("a long text", 8), shortened("short", 8)
         ('/hom…box/january.csv', 'a long…', 'short')
     """
-    if len(text) <= most:
+    if _columns(text) <= most:
         return text
+    if _columns(text) != len(text):  # wide letters
+        while _columns(text) > most - 1:
+            text = text[:-1]
+        return f"{text.rstrip()}…"
     if " " not in text and ("/" in text or "\\" in text):
         front = most // 4
         return f"{text[: front - 1]}…{text[front - most :]}"
     return f"{text[: most - 1].rstrip()}…"
 
 
+def _columns(text: str) -> int:
+    """How many columns of a terminal the letters take."""
+    return len(text) if text.isascii() else sum(2 if unicodedata.east_asian_width(one) in "WF" else 1 for one in text)
+
+
 def _wrapped(line: str, most: int) -> list[str]:
     from textwrap import wrap
 
+    most = most if _columns(line) == len(line) else most // 2
     indent = " " * min(len(line) - len(line.lstrip()), most // 2)
     return wrap(line.strip(), most, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False) or [""]
 

@@ -223,7 +223,9 @@ def _of_flow(source: FactSource, known: WorkspaceFacts, flow: FlowFacts, path: s
 
 def _of_run(run: ActiveRun) -> Running | Stopping:
     """What is said of a run under way."""
-    return Stopping(run.run_id) if run.stopping else Running(run.run_id)
+    if run.stopping:
+        return Stopping(run.run_id)
+    return Running(run.run_id, None if run.in_daemon else run.pid)
 
 
 def _as_a_whole(

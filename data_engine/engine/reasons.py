@@ -258,11 +258,12 @@ class RetryLater(Fact):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Running(Fact):
-    """A run for it is under way, the one of this id, or next in line."""
+    """A run for it is under way, the one of this id, or next in line; `pid` is another process than the daemon's that it is in."""
 
     kind: ClassVar = "running"
 
     run_id: str | None = field(default=None, compare=False)
+    pid: int | None = field(default=None, compare=False)
 
     @property
     def text(self) -> str:

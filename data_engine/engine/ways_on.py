@@ -55,6 +55,13 @@ def _held(about: _About) -> str:
     return f"{about.run('log', why.run_id)} tells the whole error{mend}; {again}"
 
 
+def _running(about: _About) -> str | None:
+    run_id, pid = about.why.run_id, about.why.pid
+    if pid is not None:
+        return f"end it where it runs, in process {pid}: with Ctrl-C, or by an interrupt of the kernel"
+    return None if run_id is None else f"{about.run('stop-run', run_id)} ends it at its next step or item"
+
+
 def _waits_for_group(about: _About) -> str:
     runs = about.why.runs
     if not runs:
@@ -83,9 +90,7 @@ _WAYS: Mapping[str, Callable[[_About], str | None]] = {
     of_source.HeldSlot.kind: lambda one: f"{one.typed('retry')} runs it again",
     of_source.RetryLater.kind: lambda one: f"{one.of_one('retry')} tries it now",
     of_source.Locked.kind: lambda one: "close it there",
-    of_source.Running.kind: lambda one: (
-        one.why.run_id and f"{one.run('stop-run', one.why.run_id)} ends it at its next step or item"
-    ),
+    of_source.Running.kind: _running,
     of_flow.Stopping.kind: lambda one: f"{one.run('kill-run', one.why.run_id)} ends its process now",
     of_source.NameFiltered.kind: lambda one: "give it another name",
     of_source.NotListed.kind: lambda one: f"name its extension in watch(extensions=...), then {one.typed('deploy')}",

@@ -41,7 +41,7 @@ def test_create_writes_nothing_outside_of_the_workspace(cli: Cli, tmp_path: Path
     used = cli("workspace", "use", tmp_path / "team" / "claims")
     before = machine_settings_path().read_text()
 
-    made = cli("workspace", "create", tmp_path / "scratch" / "trial")
+    cli("workspace", "create", tmp_path / "scratch" / "trial")
 
     assert f"wrote collection_root and default_workspace to {machine_settings_path()}" in used.out
     assert machine_settings_path().read_text() == before
