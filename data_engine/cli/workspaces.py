@@ -69,7 +69,7 @@ def _next_steps(root: Path) -> list[str]:
     there = os.path.relpath(root) if root.is_relative_to(os.getcwd()) else str(root)
     return [
         f"Next: {shell_line(['cd', there])}, then {here}",
-        f"To mean it wherever you are: {typed('workspace', 'use', str(root))}",
+        f"To use it from any folder: {typed('workspace', 'use', str(root))}",
     ]
 
 

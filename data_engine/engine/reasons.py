@@ -437,7 +437,7 @@ class WaitingForOwnRun(Fact):
     """As many runs of the flow as its `max_parallel` allows are under way."""
 
     kind: ClassVar = "waiting_for_own_run"
-    sentence: ClassVar = "waiting for a run of this flow to end: no more of it may run at once (max_parallel)"
+    sentence: ClassVar = "waiting for a run of this flow to end: as many as max_parallel allows are under way"
 
 
 Waiting: TypeAlias = WaitingForGroup | WaitingForWorker | WaitingForShare | WaitingForOwnRun

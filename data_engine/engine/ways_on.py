@@ -52,7 +52,7 @@ def _held(about: _About) -> str:
     if why.status != "failed" or why.run_id is None:
         return again
     mend = f"; {about.mend}" if about.mend else ""
-    return f"{about.run('log', why.run_id)} tells the whole error{mend}; {again}"
+    return f"{about.run('log', why.run_id)} shows the whole error{mend}; {again}"
 
 
 def _running(about: _About) -> str | None:
@@ -71,12 +71,12 @@ def _waits_for_group(about: _About) -> str:
 
 def _not_deployed(about: _About) -> str:
     deploy = f"{about.typed('deploy')} lets production run it"
-    return f"mend what is wrong, then {deploy}" if about.why.error else deploy
+    return f"correct what is wrong, then {deploy}" if about.why.error else deploy
 
 
 def _edited(about: _About) -> str:
     deploy = f"{about.typed('deploy')} lets production run it as it is now"
-    return f"mend what is wrong, then {deploy}" if about.why.error else deploy
+    return f"correct what is wrong, then {deploy}" if about.why.error else deploy
 
 
 _WAYS: Mapping[str, Callable[[_About], str | None]] = {
@@ -103,7 +103,7 @@ _WAYS: Mapping[str, Callable[[_About], str | None]] = {
     of_source.WaitingForWorker.kind: lambda one: f"`{typed('status')}` tells what runs",
     of_source.WaitingForOwnRun.kind: lambda one: f"`{typed('status')}` tells what runs",
     of_source.WaitingForShare.kind: lambda one: f"`{typed('doctor')}` says what is wrong with the drive",
-    of_flow.Broken.kind: lambda one: f"{one.typed('compile')} says whether it is good again",
+    of_flow.Broken.kind: lambda one: f"{one.typed('compile')} checks it again",
     of_flow.Edited.kind: _edited,
     of_flow.ModuleGone.kind: lambda one: Standing("gone", file=one.why.file, renamed_to=one.why.renamed_to).fix,
     of_flow.NotDeployed.kind: _not_deployed,

@@ -134,7 +134,7 @@ def test_what_changes_many_rows_is_said_once() -> None:
 
     assert ways(rows) == [
         "engine off: `data-engine start` lets flows run by themselves",
-        "held: `data-engine log 01234567` tells the whole error; install it; `data-engine retry claims --source /in/b.csv` tries it again",
+        "held: `data-engine log 01234567` shows the whole error; install it; `data-engine retry claims --source /in/b.csv` tries it again",
         "held: `data-engine retry audit` tries all of them again",
     ]
 
