@@ -9,6 +9,7 @@ import pytest
 
 from tests.panel import flows
 from tests.panel.lab import Lab, Page, Panel
+from tests.panel.test_narrow import CUT
 
 OWN_SOURCE = """
 from data_engine import Flow
@@ -24,7 +25,7 @@ import time
 from data_engine import Flow
 
 def wait(context):
-    time.sleep(20)
+    time.sleep(120)
 
 def build():
     return Flow(group="Slow").step(wait)
@@ -51,7 +52,8 @@ def workspace(lab: Lab) -> Path:
 
 
 def look(panel: Panel, pictures: Path, name: str) -> None:
-    """A picture of the panel in each theme and width."""
+    """A picture of the panel in each theme and width; nothing is cut in any."""
+    cut = []
     for width, style in WIDTHS.items():
         panel.element.evaluate("(panel, style) => panel.style.cssText = style", style)
         for theme in ("Dark", "Light"):
@@ -61,7 +63,9 @@ def look(panel: Panel, pictures: Path, name: str) -> None:
             )
             panel.page.wait_for_timeout(700)
             panel.element.screenshot(path=pictures / f"gone-{name}-{width}-{theme.lower()}.png")
+        cut += panel.element.evaluate(CUT)
     panel.element.evaluate("(panel) => panel.style.cssText = ''")
+    assert cut == []
 
 
 def test_restore_and_undeploy_do_what_they_say(page: Page, pictures: Path, workspace: Path) -> None:
@@ -84,8 +88,18 @@ def test_restore_and_undeploy_do_what_they_say(page: Page, pictures: Path, works
     panel.button("restore adds").wait_for(state="detached", timeout=60000)
     panel.element.locator(".de-back").click()
     panel.select("monthly_reconciliation")
-    panel.button("undeploy monthly_reconciliation").click()
-    look(panel, pictures, "asked")
+    undeploy = panel.button("undeploy monthly_reconciliation")
+    for width, style in WIDTHS.items():
+        panel.element.evaluate("(panel, style) => panel.style.cssText = style", style)
+        undeploy.get_by_text("Undeploy", exact=True).wait_for()
+        undeploy.click()
+        undeploy.get_by_text("Really undeploy it?").wait_for()
+        panel.element.screenshot(path=pictures / f"gone-asked-{width}.png")
+        assert panel.element.evaluate(CUT) == []
+    panel.element.evaluate("(panel) => panel.style.cssText = ''")
+    undeploy.get_by_text("Undeploy", exact=True).wait_for()
+    assert panel.button("open").get_attribute("data-why") == "its notebook is gone"
+    undeploy.click()
     panel.button("undeploy monthly_reconciliation").click()
     panel.row("monthly_reconciliation").wait_for(state="detached", timeout=60000)
     page.page.wait_for_timeout(1000)
