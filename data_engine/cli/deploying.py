@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -51,23 +51,10 @@ def deploy(
     if not entries and not wait:
         return say_left(as_json)
     refused = [entry for entry in entries if entry.error is not None]
-    standing = ws.home.deployments().standing(entry.name for entry in entries)
     new = [one for one in ws.deployments() if one.id not in before]
     changed = {one.flow for one in new} | {name for name, one in stood.items() if one.kind != "as_deployed"}
     if as_json:
-        print_json(
-            [
-                {
-                    "name": entry.name,
-                    "path": str(entry.path),
-                    "warnings": list(entry.warnings),
-                    "error": None if entry.error is None else entry.error.as_dict(),
-                    "changed": entry.error is None and entry.name in changed,
-                }
-                | standing[entry.name].as_json()
-                for entry in entries
-            ]
-        )
+        print_json(_as_json(ws, entries, changed))
         return 1 if refused else 0
     _say_entries(entries, changed)
     for line in undeployed_lines(new):
@@ -76,6 +63,22 @@ def deploy(
         complain(f"warning: {warning}", style="yellow")
     say_others_not_deployed(ws, but={entry.name for entry in entries})
     return 1 if refused else 0
+
+
+def _as_json(ws: Workspace, entries: Sequence[CatalogEntry], changed: Collection[str]) -> list[dict[str, Any]]:
+    """What came of each module, for programs."""
+    standing = ws.home.deployments().standing(entry.name for entry in entries)
+    return [
+        {
+            "name": entry.name,
+            "path": str(entry.path),
+            "warnings": list(entry.warnings),
+            "error": None if entry.error is None else entry.error.as_dict(),
+            "changed": entry.error is None and entry.name in changed,
+        }
+        | standing[entry.name].as_json()
+        for entry in entries
+    ]
 
 
 def _say_entries(entries: Sequence[CatalogEntry], changed: Collection[str]) -> None:
