@@ -59,7 +59,8 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
 @dataclass(frozen=True, slots=True, eq=False)
 class Cause(Record):
     """Why a run ended as it did. `data` holds what its sentence names and, of code that raised, where:
-    `step`, `detail` ("KeyError: 'amount'"), `helper` (its line, where it raised there) and `places`, each `{notebook, cell, line}`.
+    `step`, `detail` ("KeyError: 'amount'"), `helper` (its line, where it raised there), `places`, each `{notebook, cell, line}`, and
+    `fix` where the error has one.
 
     Example:
         >>> cause = Cause("time_limit", {"limit_s": 90.0})

@@ -188,7 +188,7 @@ class Workspace(BackfillVerbs, DaemonVerbs, PlanningVerbs):
         from data_engine.notebook.restoring import restore
 
         to = None if to is None else given_text(to, "restore(to=...)")
-        chosen = to_restore(history_of(self.home, check_flow_name(name)), name, to)
+        chosen = to_restore(history_of(self.home), check_flow_name(name), to)
         deployments = self.home.deployments()
         deployments.copy_of(chosen.set_id)
         contents = deployments.contents_of(chosen.set_id) or {}

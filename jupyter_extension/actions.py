@@ -185,7 +185,7 @@ def _retry_backfill(ws: Workspace, args: Args) -> str:
 def _stop_run(ws: Workspace, args: Args) -> str:
     if args["run_id"] is None:
         flow = checked(args, {"flow": TEXT}, "stop_run")["flow"]
-        what = f"What runs of {flow} ends at its next step, item, or log line."
+        what = f"The runs of {flow} end at their next step, item, or log line."
         return f"{what} It is disabled until you enable it again." if ws.stop_flow(flow) else what
     had_begun = [ws.stop_run(run_id) for run_id in _run_ids(ws, args)]
     return "It ends at its next step, item, or log line." if any(had_begun) else NEVER_BEGINS

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from data_engine.cli.output import count, local_time, seconds, started
-from data_engine.engine.explain import Explanation
+from data_engine.engine.explain import Explanation, ways
 from data_engine.engine.fact import offset_words, zoned_words
 from data_engine.engine.reasons import ByHand, Disabled, EngineOff, NotYet
 from data_engine.engine.run_comparison import Comparison
@@ -265,7 +265,8 @@ def reasons_card(reasons: Sequence[Explanation]) -> Card:
         for one in reasons[: 5 * MOST_ROWS]
     ]
     shown = table(("Flow", "Source", "Reason"), rows, total=len(reasons))
-    return Card("Why it runs, or does not", (), (shown,))
+    changes = Pairs(tuple((kind, way) for kind, _, way in (one.partition(": ") for one in ways(reasons))))
+    return Card("Why it runs, or does not", (), (shown, changes))
 
 
 def entries_card(entries: Sequence[CatalogEntry], deployment: Mapping[str, str]) -> Card:

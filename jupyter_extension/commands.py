@@ -213,7 +213,7 @@ def _stop(given: Namespace, names: UserNames) -> None:
             f" It is disabled: Enable in the panel, or {typed('enable', given.subject)}, lets it run by itself again."
         )
         is_disabled = ws.stop_flow(given.subject)
-        print(f"What runs of {given.subject} ends at its next step or item.{then if is_disabled else ''}")
+        print(f"The runs of {given.subject} end at their next step or item.{then if is_disabled else ''}")
         return
     was_running = ws.link.find() is not None
     ws.stop_engine()

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 from data_engine.client import Workspace
 from data_engine.daemon.deploying import Outcome
 from data_engine.errors import error_of
+from data_engine.typed import typed
 from jupyter_extension.feed import daemon_of, from_child
 from jupyter_extension.planning import given_key, plan_view
 from jupyter_extension.view import as_json
@@ -60,7 +61,8 @@ def undeploy(ws: Workspace, args: Args) -> str:
     """Let production run a flow no more."""
     if ws.undeploy(args["flow"], wait=False) is None:
         return f"The owner was asked to undeploy {args['flow']}."
-    return f"Production runs {args['flow']} no more; Roll back in its deployments lets it run again."
+    again = typed("rollback", args["flow"])
+    return f"Production does not run {args['flow']} any more. To let it run again as it was deployed: {again}"
 
 
 def restore(ws: Workspace, args: Args) -> str:

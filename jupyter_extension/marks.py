@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
-from data_engine.engine.flow_reasons import Broken, Expected, Late, Overlong
+from data_engine.engine.flow_reasons import Broken, Expected, Late, Overlong, Stopping
 from data_engine.engine.reasons import (
     Disabled,
     Done,
@@ -103,6 +103,7 @@ def reason_mark(why: Reason, word: str | None = None) -> Mark:
 _REASONS: dict[str, tuple[Tone, Shape]] = {
     **{kind.kind: ("live", "play") for kind in (*get_args(WhyDue), Running)},
     **{kind.kind: ("live", "half") for kind in (*get_args(Waiting), Settling, WaitsForSettling, Locked, MayBeOutput)},
+    Stopping.kind: ("warn", "square"),
     Done.kind: ("good", "disc"),
     NotYet.kind: ("good", "half"),
     Held.kind: ("bad", "cross"),

@@ -64,7 +64,7 @@ def stop(ctx: typer.Context, name: SomeFlowName = None, as_json: AsJson = False)
         then = f" It is disabled: {typed('enable', name)} lets it run by itself again." if is_disabled else ""
         _done(
             {"flow": name, "disabled": is_disabled},
-            f"What runs of {name} ends at its next step or item.{then}",
+            f"The runs of {name} end at their next step or item.{then}",
             as_json,
         )
         return 0
@@ -161,7 +161,7 @@ def enable(ctx: typer.Context, name: FlowName, wait: Wait = True, as_json: AsJso
     chosen_workspace(ctx).enable(name, wait)
     _done(
         {"flow": name, "enabled": True},
-        f"{name} is enabled: where it runs by itself, it does when the engine is on.",
+        f"{name} is enabled: it runs as its trigger says while the engine is on.",
         as_json,
     )
     return 0

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -41,30 +41,23 @@ def deploy(
     Only what compiles, builds and has steps is deployed. Ends with 1 when a module is not deployed; its flow stays on the last
     deployment, and `rollback` takes a deployment back.
     """
+    from data_engine.notebook.catalog import module_files
+
     ws = chosen_workspace(ctx)
     before = {one.id for one in ws.deployments()}
+    stood = ws.home.deployments().standing(module_files(ws.layout.flow_modules_dir))
     with in_flow_modules(ws):
         entries = ws.deploy(name, note, yes, wait, approve)
     if not entries and not wait:
         return say_left(as_json)
     refused = [entry for entry in entries if entry.error is not None]
-    standing = ws.home.deployments().standing(entry.name for entry in entries)
+    new = [one for one in ws.deployments() if one.id not in before]
+    changed = {one.flow for one in new} | {name for name, one in stood.items() if one.kind != "as_deployed"}
     if as_json:
-        print_json(
-            [
-                {
-                    "name": entry.name,
-                    "path": str(entry.path),
-                    "warnings": list(entry.warnings),
-                    "error": None if entry.error is None else entry.error.as_dict(),
-                }
-                | standing[entry.name].as_json()
-                for entry in entries
-            ]
-        )
+        print_json(_as_json(ws, entries, changed))
         return 1 if refused else 0
-    _say_entries(entries)
-    for line in undeployed_lines([one for one in ws.deployments() if one.id not in before]):
+    _say_entries(entries, changed)
+    for line in undeployed_lines(new):
         complain(line, style="yellow")
     for warning in dict.fromkeys(warning for entry in entries for warning in entry.warnings):
         complain(f"warning: {warning}", style="yellow")
@@ -72,13 +65,33 @@ def deploy(
     return 1 if refused else 0
 
 
-def _say_entries(entries: Sequence[CatalogEntry]) -> None:
-    """What came of each module."""
+def _as_json(ws: Workspace, entries: Sequence[CatalogEntry], changed: Collection[str]) -> list[dict[str, Any]]:
+    """What came of each module, for programs."""
+    standing = ws.home.deployments().standing(entry.name for entry in entries)
+    return [
+        {
+            "name": entry.name,
+            "path": str(entry.path),
+            "warnings": list(entry.warnings),
+            "error": None if entry.error is None else entry.error.as_dict(),
+            "changed": entry.error is None and entry.name in changed,
+        }
+        | standing[entry.name].as_json()
+        for entry in entries
+    ]
+
+
+def _say_entries(entries: Sequence[CatalogEntry], changed: Collection[str]) -> None:
+    """What came of each module; of those that are as they were, if there are several, how many."""
+    as_before = [entry for entry in entries if entry.error is None and entry.name not in changed]
     for entry in entries:
         if entry.error is not None:
             complain(f"not deployed  {entry.path.name}: {entry.error}", style="red")
-        else:
+        elif entry.name in changed:
             say(f"deployed      {entry.path.name}")
+    if as_before:
+        what = as_before[0].path.name if len(as_before) == 1 else f"{len(as_before):,} flows"
+        say(f"unchanged     {what}: as deployed before")
 
 
 def undeployed_lines(new: Sequence[Deployment]) -> list[str]:
@@ -138,14 +151,33 @@ def restore(
 
 
 def say_others_not_deployed(ws: Workspace, but: set[str]) -> None:
-    """In one line, the other flows that are not deployed as they are now."""
-    others = {flow.name: flow.standing for flow in ws.status().flows if flow.name not in but}
-    names = sorted(name for name, one in others.items() if one.kind != "as_deployed")
-    if names:
-        shown = ", ".join(names[:_MOST_NAMED]) + (
-            f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
-        )
-        complain(f"Not as they are deployed: {shown}; `data-engine list` says how each stands.", style="yellow")
+    """In a line each, the other flows that are not deployed as they are now, and those that are not deployed at all."""
+    for line in others_lines({flow.name: flow.standing for flow in ws.status().flows if flow.name not in but}):
+        complain(line, style="yellow")
+
+
+def others_lines(standing: Mapping[str, Standing]) -> list[str]:
+    """Which of these flows are not as they are deployed, and which are not deployed at all.
+
+    Example:
+        >>> from data_engine.notebook.standing import NOT_DEPLOYED, Standing
+        >>> for line in others_lines({"claims": Standing("edited"), "parts": NOT_DEPLOYED}):
+        ...     print(line)
+        Not as they are deployed: claims; `data-engine list` says how each stands.
+        Not deployed: parts; `data-engine deploy NAME` lets production run one.
+    """
+    kinds = {name: one.kind for name, one in sorted(standing.items())}
+    edited = [name for name, kind in kinds.items() if kind not in ("as_deployed", "not_deployed")]
+    never = [name for name, kind in kinds.items() if kind == "not_deployed"]
+    return [
+        *([f"Not as they are deployed: {_some(edited)}; `data-engine list` says how each stands."] if edited else []),
+        *([f"Not deployed: {_some(never)}; `data-engine deploy NAME` lets production run one."] if never else []),
+    ]
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    return ", ".join(names[:_MOST_NAMED]) + more
 
 
 def say_not_deployed(ws: Workspace) -> None:

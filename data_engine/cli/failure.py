@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from data_engine.cli.output import complain, print_json
@@ -79,11 +80,84 @@ def _facts(error: BaseException) -> dict[str, str | None]:
 def _usage_facts(error: Any) -> dict[str, str | None]:
     what = error.format_message()
     path = error.ctx.command_path if error.ctx is not None else "data-engine"
-    fix = f"see `{path} --help`"
+    fix = f"{_first(error, what, path)}see `{path} --help`"
     misplaced = _GLOBAL_OPTIONS.get(getattr(error, "option_name", ""))  # of an option the command does not know
     if misplaced is not None:
         fix = f"write it before the command: {misplaced}"
     return {"what": what, "where": path, "fix": fix}
+
+
+def _first(error: Any, what: str, path: str) -> str:
+    """What helps before the help does: the words for what somebody may have meant, or what is missing, and where its names are told."""
+    ctx, param = error.ctx, getattr(error, "param", None)
+    word = re.match(r"No such command '([^']+)'", what)
+    if word is not None:
+        meant = _OTHER_WORDS.get(word[1].lower()) if path == "data-engine" else f"one of {_commands(ctx)}"
+        return f"{meant}; or " if meant else ""
+    if ctx is not None and what.startswith("Missing command"):
+        return f"add one of {_commands(ctx)}; or "
+    if ctx is not None and what.startswith("Missing argument"):
+        pieces = ctx.command.collect_usage_pieces(ctx)
+        wanted = " ".join(piece.strip("{}") for piece in pieces if piece != ctx.command.options_metavar)
+        names = _NAMES.get(getattr(param, "metavar", None) or "")
+        return f"write {path} {wanted}{f' ({names})' if names else ''}; or "
+    return ""
+
+
+def _commands(ctx: Any) -> str:
+    return ", ".join(ctx.command.list_commands(ctx))
+
+
+_NAMES = {
+    "NAME": "`data-engine list` shows the flows",
+    "FLOW": "`data-engine list` shows the flows",
+    "FLOW_OR_FILE": "`data-engine list` shows the flows",
+    "RUN": "`data-engine runs` shows the ids",
+    "PATH|ID": "`data-engine workspace list` shows them",
+}
+"""Where the names are told that an argument takes, by what it is called."""
+
+_RENAMING = "rename the notebook's file, then let production follow: data-engine deploy NEW_NAME"
+_DELETING = "data-engine undeploy NAME lets production run it no more; then delete its notebook"
+_OTHER_WORDS = {
+    "rename": _RENAMING,
+    "mv": _RENAMING,
+    "move": _RENAMING,
+    "delete": _DELETING,
+    "remove": _DELETING,
+    "rm": _DELETING,
+    "new": "make a notebook in flow_modules with a function build(), or a workspace: data-engine workspace create PATH",
+    "create": "data-engine workspace create PATH",
+    "init": "data-engine workspace create PATH",
+    "use": "data-engine workspace use PATH",
+    "edit": "data-engine lab opens the notebooks",
+    "open": "data-engine lab opens the notebooks",
+    "ls": "data-engine list",
+    "flows": "data-engine list",
+    "ps": "data-engine status",
+    "history": "data-engine runs; of deployments: data-engine deployments",
+    "logs": "data-engine log RUN",
+    "why": "data-engine explain FLOW_OR_FILE",
+    "check": "data-engine compile --check, or data-engine doctor",
+    "diff": "data-engine plan NAME, or data-engine compare RUN RUN",
+    "undo": "data-engine rollback NAME",
+    "pause": "data-engine disable NAME, or of all flows: data-engine stop",
+    "resume": "data-engine enable NAME, or of all flows: data-engine start",
+    "cancel": "data-engine stop-run RUN, or of a flow: data-engine stop NAME",
+    "restart": "data-engine stop, then data-engine start",
+    "schedule": "a flow says when it runs in its notebook: Flow.watch(mode='schedule', time='07:30')",
+    "rerun": "data-engine run NAME --source FILE, or data-engine retry NAME",
+    "ui": "data-engine panel",
+    "gui": "data-engine panel",
+    "jupyter": "data-engine lab",
+    "takeover": "data-engine lease take-over",
+    "secrets": "data-engine secret list",
+    "workspaces": "data-engine workspace list",
+    "upgrade": "pip install --upgrade data-engine, with the pip of this environment",
+    "help": "data-engine --help",
+    "version": "data-engine --version",
+}
+"""What people may type for a command that is called otherwise, or is none."""
 
 
 def _is_usage_error(error: BaseException) -> bool:

@@ -12,6 +12,7 @@ from data_engine.cli.options import AsJson, chosen_workspace
 from data_engine.cli.output import count, local_time, print_json, say, seconds, started, status_style, table
 from data_engine.engine.run_facts import facts_of, rows_words
 from data_engine.errors import FlowValidationError
+from data_engine.typed import typed
 
 if TYPE_CHECKING:
     pass
@@ -58,7 +59,12 @@ def log(
     for label, words in facts_of(run):
         say(f"{label:9} {words}")
     say("")
-    shown = table("STEP", "STATUS", "TIME", "ROWS", "OUTPUT", right=("TIME", "ROWS"))
+    shown = table(
+        *("STEP", "STATUS", "TIME", "ROWS", "OUTPUT"),
+        right=("TIME", "ROWS"),
+        cut=("STEP", "OUTPUT"),
+        whole=f"`{typed('log', run.run_id[:8], '--json')}` tells it whole.",
+    )
     for step in steps:
         shown.add_row(step.label, step.status, seconds(step.elapsed_s), rows_words(step), step.output_path or "")
     say(shown)

@@ -12,14 +12,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from data_engine.cli.output import complain, local_time, print_json, say, seconds, started, status_style, table
+from data_engine.cli.plain import shortened
 from data_engine.engine.fact import zoned_words
 from data_engine.engine.wording import GOES_ON, held_words, told_once, undelivered_words
 from data_engine.errors import FlowValidationError
 from data_engine.lease.status import lease_lines
+from data_engine.typed import typed
+from jupyter_extension.failures import short_error
 
 if TYPE_CHECKING:
     from data_engine.cli.plain import Table
     from data_engine.client import Workspace
+    from data_engine.engine.explain import Explanation
     from data_engine.engine.fact import Fact
     from data_engine.engine.status import ActiveRun, FlowStatus, Status
     from data_engine.engine.waiting_runs import WaitingRuns
@@ -34,6 +38,8 @@ MOST_RUNS = 20
 """How many runs are told without `--limit`."""
 
 _ID_LENGTH = 8
+_LONGEST_ERROR = 160
+"""Of one held source among others, in letters."""
 _MOST_UNDELIVERED = 5
 _MOST_WAITING = 5
 """Runs of one flow that are listed, each to be stopped alone; `status --json` has more."""
@@ -175,7 +181,11 @@ def _flows_table(
     columns = ("NAME", "TITLE", "GROUP", "MODE", "TRIGGER", "SOURCE", "NEXT", "PRODUCTION")
     has_expected = any(entry.flow is not None and entry.flow.expectations for entry in entries)
     timezone = None if ws.home.settings_error() is not None else ws.home.settings().timezone
-    flows = table(*columns, *(["EXPECTED"] if has_expected else []))
+    flows = table(
+        *(*columns, *(["EXPECTED"] if has_expected else [])),
+        cut=("NAME", "TITLE", "GROUP", "TRIGGER", "SOURCE", "PRODUCTION", "EXPECTED"),
+        whole=f"`{typed('show')} NAME` tells it whole.",
+    )
     for entry in entries:
         if entry.error is None:
             source = short_path(entry.source, ws.root)
@@ -219,7 +229,7 @@ def tell_runs(ws: Workspace, name: str | None, limit: int, status: RunStatus | N
     if name is not None and not found:
         found = _runs_of_source(ledger, name, limit, status)
         if not found:
-            require_known(ws, name)
+            _require_some(ws, ledger, name)
     warned = warnings_of(ledger, [run.run_id for run in found])
     if as_json:
         print_json([run.as_dict() | {"warnings": warned.get(run.run_id, 0)} for run in found])
@@ -227,13 +237,37 @@ def tell_runs(ws: Workspace, name: str | None, limit: int, status: RunStatus | N
         say("No such runs on this machine.")
     else:
         columns = ("RUN", "FLOW", "SOURCE", "STATUS", "STARTED", "TIME", *(["WARNINGS"] if warned else []), "ERROR")
-        shown = table(*columns, right=("TIME", "WARNINGS"))
+        shown = table(
+            *columns,
+            right=("TIME", "WARNINGS"),
+            cut=("FLOW", "SOURCE", "ERROR"),
+            whole=f"`{typed('log')} RUN` tells all of a run, and `{typed('runs', '--json')}` of all of them.",
+        )
         for run in found:
             *facts, error = _row(run)
             marks = [f"{warned[run.run_id]:,}" if run.run_id in warned else ""] if warned else []
             shown.add_row(*facts, *marks, error, style=status_style(run.status) if run.status != "success" else "")
         say(shown)
     return 0
+
+
+def _require_some(ws: Workspace, ledger: Ledger, name: str) -> None:
+    """Refuse a name that is neither a flow's nor anything's in the history.
+
+    Raises:
+        FlowValidationError: so it is; with the nearest flow, or with what tells of a run where it is the id of one.
+    """
+    from data_engine.notebook.catalog import find_module
+
+    try:
+        find_module(ws.home.modules(), name)
+    except FlowValidationError as error:
+        if ledger.run(name) is not None:
+            raise FlowValidationError(
+                f"{name!r} is a run, and neither a flow nor a source file", where="runs", fix=typed("log", name)
+            ) from error
+        fix = f"{error.fix}; else `{typed('list')}` shows the flows, and `{typed('runs')}` what ran, with its sources"
+        raise FlowValidationError(error.what, where=error.where, fix=fix) from error
 
 
 def _runs_of_source(ledger: Ledger, name: str, limit: int, status: str | None) -> list[Run]:
@@ -252,11 +286,34 @@ def tell_reasons(ws: Workspace, subject: str, as_json: bool) -> int:
     if as_json:
         print_json([one.as_dict() for one in reasons])
         return 0
-    shown = table("FLOW", "SOURCE", "REASON", "NEXT")
+    from data_engine.engine.explain import ways
+
+    has_next = any(one.next_run_utc is not None for one in reasons)
+    shown = table(
+        *("FLOW", "SOURCE", "REASON", *(["NEXT"] if has_next else [])),
+        cut=("FLOW", "SOURCE"),
+        wrap=("REASON",),
+        whole=f"`{typed('explain', subject, '--json')}` tells it whole.",
+    )
     for one in reasons:
-        shown.add_row(one.flow, one.source or "", one.reason, zoned_words(one.next_run_utc))
+        source = "" if one.source is None else short_path(one.source, ws.root)
+        shown.add_row(one.flow, source, bounded_reason(one), *([zoned_words(one.next_run_utc)] if has_next else []))
     say(shown)
+    for number, way in enumerate(ways(reasons)):
+        say(way if number else f"\n{way}")
     return 0
+
+
+def bounded_reason(one: Explanation) -> str:
+    """The reason in words; of what is held the error only as far as it tells what failed, and not where its source lies."""
+    from dataclasses import replace
+
+    from data_engine.engine.reasons import Held, RetryLater
+
+    if not isinstance(one.why, (Held, RetryLater)) or not one.why.error:
+        return one.reason
+    error = shortened(short_error(one.why.error, one.cause), _LONGEST_ERROR)
+    return replace(one, why=replace(one.why, error=error)).reason
 
 
 def say_subfolders(ws: Workspace) -> None:
@@ -347,7 +404,11 @@ def _say_requests(found: Status) -> None:
 
 
 def _say_flows(flows: Sequence[FlowStatus]) -> None:
-    shown = table("FLOW", "GROUP", "STATE", "NEXT", "LAST RUN", "REASON")
+    shown = table(
+        *("FLOW", "GROUP", "STATE", "NEXT", "LAST RUN", "REASON"),
+        cut=("FLOW", "GROUP", "REASON"),
+        whole=f"`{typed('explain')} FLOW` tells the whole reason, and what to do.",
+    )
     for flow in flows:
         last = flow.last_run
         ended = "" if last is None else f"{last.status}, {local_time(last.started_at_utc)}"
@@ -363,7 +424,9 @@ def _say_flows(flows: Sequence[FlowStatus]) -> None:
 
 
 def _say_active(runs: Sequence[ActiveRun]) -> None:
-    active = table("RUN", "FLOW", "SOURCE", "STATE", "STEP", "SINCE", "PROCESS")
+    columns = ("RUN", "FLOW", "SOURCE", "STATE", "STEP", "SINCE", "PROCESS")
+    whole = f"`{typed('log')} RUN` tells all of a run."
+    active = table(*columns, cut=("FLOW", "SOURCE", "STEP"), whole=whole)
     for run in runs:
         since = local_time(run.started_at_utc)
         process = "daemon" if run.in_daemon else f"pid {run.pid}"
@@ -373,7 +436,9 @@ def _say_active(runs: Sequence[ActiveRun]) -> None:
 
 
 def _say_waiting(runs: Sequence[WaitingRuns]) -> None:
-    waiting = table("WAITING", "RUNS", "NEXT RUN", "SOURCE", "WHY", right=("RUNS",))
+    columns = ("WAITING", "RUNS", "NEXT RUN", "SOURCE", "WHY")
+    whole = f"`{typed('explain')} FLOW` tells it whole, and what to do."
+    waiting = table(*columns, right=("RUNS",), cut=("WAITING", "SOURCE", "WHY"), whole=whole)
     for one in runs:
         first = one.runs[0].run_id if one.runs else ""
         waiting.add_row(one.flow, f"{one.count:,}", first[:_ID_LENGTH], one.source_name, one.reason)
@@ -390,5 +455,5 @@ def _row(run: Run) -> tuple[str, ...]:
         run.status,
         started(run),
         seconds(run.elapsed_s),
-        next(iter((run.error or run.cause or "").splitlines()), ""),
+        short_error(run.error or run.cause, run.why),
     )

@@ -18,7 +18,7 @@ from contextlib import contextmanager, redirect_stdout
 from datetime import date, datetime, time
 from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
 
-from data_engine.cli.plain import Table, lines_of, ragged, rule_is_known, styled, terminal_width, text_of
+from data_engine.cli.plain import Table, fitted, lines_of, ragged, rule_is_known, styled, terminal_width, text_of
 
 if TYPE_CHECKING:
     from data_engine.model import Run
@@ -27,6 +27,8 @@ FROM_THE_FUTURE = " (from the future)"
 """What stands behind the start of a run that a wrong clock dated later than now."""
 
 _WIDE = 10_000
+_PIPED = 120
+"""How wide a table is where no terminal says it."""
 _STATUS_STYLES = {"success": "green", "failed": "red", "killed": "red", "abandoned": "red", "stopped": "yellow"}
 
 _NO_READER = (errno.EPIPE, errno.EINVAL)  # on Windows a closed pipe is EINVAL
@@ -53,9 +55,11 @@ def print_version() -> None:
     print(f"data-engine {__version__}")
 
 
-def table(*columns: str, right: Sequence[str] = ()) -> Table:
-    """An empty table with these columns, those in `right` aligned so; add rows of texts and `say` it."""
-    return Table(columns, tuple(right))
+def table(
+    *columns: str, right: Sequence[str] = (), cut: Sequence[str] = (), wrap: Sequence[str] = (), whole: str = ""
+) -> Table:
+    """An empty table with these columns; add rows of texts and `say` it. What the other arguments mean is in `Table`."""
+    return Table(columns, tuple(right), tuple(cut), tuple(wrap), whole)
 
 
 def status_style(status: str) -> str:
@@ -227,6 +231,9 @@ def _keep_descriptor(lost: list[OSError]) -> BinaryIO | None:
 def _print(thing: str | Table, style: str, stream: TextIO) -> None:
     """Print without Rich where that looks the same."""
     width = terminal_width(stream)
+    note = None
+    if width is not None and isinstance(thing, Table):
+        thing, note = _fitted(thing, width or _PIPED)
     if width is not None:
         lines = (
             lines_of(thing, most=width or _WIDE, coloured=width > 0)
@@ -236,8 +243,22 @@ def _print(thing: str | Table, style: str, stream: TextIO) -> None:
         if lines is not None and (isinstance(thing, str) or rule_is_known(stream)):
             lines = ragged(lines) if isinstance(thing, Table) and not width else lines
             stream.write("".join(f"{line}\n" for line in lines))
+            _print_note(note, stream)
             return
     _print_with_rich(thing, style, stream)
+    _print_note(note, stream)
+
+
+def _fitted(wide: Table, most: int) -> tuple[Table, str | None]:
+    """The table in so many columns, and what tells whole what was cut for it."""
+    made, is_cut = fitted(wide, most)
+    return made, f"… {wide.whole}" if is_cut and wide.whole else None
+
+
+def _print_note(note: str | None, stream: TextIO) -> None:
+    if note is not None:
+        stream.write("\n")
+        _print(note, "", stream)
 
 
 def _print_with_rich(thing: str | Table, style: str, stream: TextIO) -> None:
@@ -247,6 +268,9 @@ def _print_with_rich(thing: str | Table, style: str, stream: TextIO) -> None:
 
     console = Console(file=stream, markup=False, highlight=False, emoji=False)
     is_file = not console.is_terminal
+    note = None
+    if isinstance(thing, Table):
+        thing, note = _fitted(thing, _PIPED if is_file else console.width)
     if is_file:
         console.width = _WIDE  # a file or a program gets whole lines
     if isinstance(thing, str):
@@ -257,9 +281,10 @@ def _print_with_rich(thing: str | Table, style: str, stream: TextIO) -> None:
         made.add_column(column, justify="right" if column in thing.right else "left", overflow="fold")
     for cells, row_style in thing.rows:
         made.add_row(*cells, style=row_style or None)
-    if not is_file:
+    if is_file:
+        with console.capture() as drawn:
+            console.print(made)
+        stream.write("".join(f"{line}\n" for line in ragged(drawn.get().splitlines())))
+    else:
         console.print(made)
-        return
-    with console.capture() as drawn:
-        console.print(made)
-    stream.write("".join(f"{line}\n" for line in ragged(drawn.get().splitlines())))
+    _print_note(note, stream)

@@ -11,9 +11,12 @@ from data_engine.cli.command_group import command_group
 from data_engine.cli.options import AsJson
 from data_engine.cli.output import print_json, say, table
 from data_engine.errors import WorkspaceError
+from data_engine.platforms.host import shell_line
 from data_engine.typed import typed
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from data_engine.workspace.layout import WorkspaceLayout
 
 FolderPath = Annotated[str, typer.Argument(metavar="PATH", help="The workspace's folder.")]
@@ -27,16 +30,14 @@ def make_app() -> typer.Typer:
 
 
 def create(path: FolderPath, as_json: AsJson = False) -> int:
-    """Make and select a workspace, or add what one lacks. Nothing that exists is changed."""
+    """Make a workspace, or add what one lacks. Nothing that exists is changed, and no other workspace is chosen."""
     from data_engine.workspace.provision import provision_workspace
-    from data_engine.workspace.select import use_workspace
 
     made = provision_workspace(path)
-    selected = use_workspace(made.root)
     if as_json:
         print_json(
             {
-                "workspace_id": selected.workspace_id,
+                "workspace_id": made.root.name,
                 "workspace_root": made.root,
                 "created": made.created,
                 "preserved": made.preserved,
@@ -49,9 +50,27 @@ def create(path: FolderPath, as_json: AsJson = False) -> int:
         say(f"  + {os.path.relpath(item, made.root)}")
     for item in made.skipped:
         say(f"  - {os.path.relpath(item, made.root)} (its folder is read-only)")
-    say(f"Selected default workspace: {selected.workspace_id}")
-    say("Next: data-engine lab")
+    for line in _next_steps(made.root):
+        say(line)
     return 0
+
+
+def _next_steps(root: Path) -> list[str]:
+    """How to get to work in the workspace, from where the command was given."""
+    from data_engine.workspace.select import select_workspace
+
+    here = typed("lab")
+    try:
+        is_meant = select_workspace().root == root
+    except WorkspaceError:
+        is_meant = False
+    if is_meant:
+        return [f"Next: {here}"]
+    there = os.path.relpath(root) if root.is_relative_to(os.getcwd()) else str(root)
+    return [
+        f"Next: {shell_line(['cd', there])}, then {here}",
+        f"To use it from any folder: {typed('workspace', 'use', str(root))}",
+    ]
 
 
 def list_workspaces(ctx: typer.Context, as_json: AsJson = False) -> int:
@@ -109,13 +128,21 @@ def use(
     as_json: AsJson = False,
 ) -> int:
     """Select the workspace for every command that is not given one and is not in one."""
+    from data_engine.workspace.machine import machine_settings_path
     from data_engine.workspace.select import use_workspace
 
     layout = use_workspace(which)
     if as_json:
-        print_json({"workspace_id": layout.workspace_id, "workspace_root": layout.root})
+        print_json(
+            {
+                "workspace_id": layout.workspace_id,
+                "workspace_root": layout.root,
+                "settings": str(machine_settings_path()),
+            }
+        )
     else:
         say(f"Selected default workspace: {layout.workspace_id} ({layout.root})")
+        say(f"  wrote collection_root and default_workspace to {machine_settings_path()}")
     return 0
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from data_engine.engine.deployed_before import history_of
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError
+from data_engine.flow.suggestions import meant
 from data_engine.ledger import deployments as ledger_rows
 from data_engine.ledger.renamed import carry_over
 from data_engine.model import Deployment, utc_text
@@ -225,7 +226,7 @@ def withdrawal(home: LocalWorkspace, looked: Collection[str], asked: Asked) -> D
         raise FlowValidationError(
             f"{name} is not deployed, so there is nothing to undeploy",
             where="undeploy",
-            fix="`data-engine deployments` lists what is live",
+            fix=f"{meant(name or '', home.deployments().deployed())}`data-engine deployments` lists what is live",
         )
     if name in looked and home.settings().deploy.mode == "auto":
         raise FlowValidationError(

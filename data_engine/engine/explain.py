@@ -23,6 +23,7 @@ from data_engine.engine.flow_reasons import (
     NotDeployed,
     NotLookedAt,
     Requested,
+    Stopping,
     Undeployed,
 )
 from data_engine.engine.params import is_as_scheduled
@@ -45,7 +46,8 @@ from data_engine.engine.reasons import (
     read_reason,
 )
 from data_engine.engine.run_facts import params_words
-from data_engine.engine.status import FlowFacts, WorkspaceFacts, flow_status
+from data_engine.engine.status import ActiveRun, FlowFacts, WorkspaceFacts, flow_status
+from data_engine.engine.ways_on import way_on
 from data_engine.errors import FlowValidationError
 from data_engine.flow.flow import Flow
 from data_engine.flow.suggestions import meant
@@ -65,8 +67,8 @@ _WOULD_RUN = (Running, Settling, WaitsForSettling, Locked, NeedsHash, *get_args(
 @dataclass(frozen=True, slots=True, eq=False)
 class Explanation(Record):
     """One line of an explanation; without a source it is about the whole flow. `reason` is `why` in words; `cause` is why the
-    last run of a held source ended as it did. `written_by` is the run that wrote last what a run of itself would not write,
-    because it was given `written_with`. `run_id` is the run that is under way, or that waits.
+    last run of a held source ended as it did. `fix` is what changes it, with the command. `written_by` is the run that wrote last
+    what a run of itself would not write, because it was given `written_with`. `run_id` is the run that is under way, or that waits.
 
     Example:
         >>> row = Explanation("claims", "/in/a.csv", Settling(0.5))
@@ -74,8 +76,8 @@ class Explanation(Record):
         ('settling (0.5 s left)', 'settling', True)
     """
 
-    computed: ClassVar = ("reason",)
-    sparse: ClassVar = ("cause", "run_id", "written_by", "written_with")
+    computed: ClassVar = ("reason", "fix")
+    sparse: ClassVar = ("fix", "cause", "run_id", "written_by", "written_with")
 
     flow: str
     source: str | None
@@ -93,6 +95,11 @@ class Explanation(Record):
         if self.written_by is None:
             return said
         return f"{said}; last written by run {self.written_by[:8]} with {self.written_with}"
+
+    @property
+    def fix(self) -> str | None:
+        """What a person types, or does, to change it; None where it changes by itself, or is as it should be."""
+        return way_on(self.why, self.flow, self.source, _mend(self))
 
 
 class FactSource(Protocol):
@@ -184,6 +191,31 @@ def explain(source: FactSource, known: WorkspaceFacts, subject: str, file: str) 
     return rows
 
 
+def ways(rows: Sequence[Explanation]) -> list[str]:
+    """What changes what these rows say, each once: of several sources with the same reason as one.
+
+    Example:
+        >>> from data_engine.engine.reasons import EngineOff
+        >>> ways([Explanation("claims", f"/in/{number}.csv", EngineOff()) for number in range(3)])
+        ['engine off: `data-engine start` lets flows run by themselves']
+    """
+    alike: dict[tuple[str, str], list[Explanation]] = {}
+    for row in rows:
+        if row.fix is not None and row.fix not in row.why.text:
+            alike.setdefault((row.flow, row.why.kind), []).append(row)
+    found = []
+    for (flow, kind), some in alike.items():
+        sources = {row.source for row in some}
+        way = some[0].fix if len(sources) == 1 else way_on(some[0].why, flow, None, _mend(some[0]))
+        found.append(f"{kind.replace('_', ' ')}: {way}")
+    return list(dict.fromkeys(found))
+
+
+def _mend(row: Explanation) -> str | None:
+    """The fix of the error for which its source is held."""
+    return None if row.cause is None else row.cause.get("fix")
+
+
 def _of_flow(source: FactSource, known: WorkspaceFacts, flow: FlowFacts, path: str | None = None) -> list[Explanation]:
     """Each source of the flow, or the one at `path` inside its folder, or the flow as a whole."""
     entry = flow.entry
@@ -191,7 +223,7 @@ def _of_flow(source: FactSource, known: WorkspaceFacts, flow: FlowFacts, path: s
         error = entry.error or FlowValidationError("unknown")
         return [Explanation(entry.name, None, Broken(error.what, error.where, error.fix))]
     watch = PlannedFlow.of(entry.flow)
-    under_way = {run.source for run in known.active if run.flow == entry.name}
+    under_way = {run.source: _of_run(run) for run in known.active if run.flow == entry.name}
     blocked = what_blocks(known, flow)
     if isinstance(watch.trigger, Poll):
         poller = None if blocked is not None else source.poller(entry.name)
@@ -201,15 +233,24 @@ def _of_flow(source: FactSource, known: WorkspaceFacts, flow: FlowFacts, path: s
             return _as_a_look_shows(source, watch, blocked, path, under_way=under_way)
     elif isinstance(blocked, NotDeployed) and not under_way:
         return [Explanation(entry.name, None, blocked)]
-    reasons = _as_a_whole(flow, watch, blocked, is_under_way=bool(under_way))
+    reasons = _as_a_whole(flow, watch, blocked, list(under_way.values()))
     return [Explanation(entry.name, None, why, flow.next_run_utc) for why in reasons]
 
 
-def _as_a_whole(flow: FlowFacts, watch: PlannedFlow, blocked: Reason | None, *, is_under_way: bool) -> list[Reason]:
+def _of_run(run: ActiveRun) -> Running | Stopping:
+    """What is said of a run under way."""
+    if run.stopping:
+        return Stopping(run.run_id)
+    return Running(run.run_id, None if run.in_daemon else run.pid)
+
+
+def _as_a_whole(
+    flow: FlowFacts, watch: PlannedFlow, blocked: Reason | None, under_way: Sequence[Reason]
+) -> list[Reason]:
     """Why a flow does or does not run that has no sources, or whose sources nobody looks at."""
     found: list[Reason | None]
-    if is_under_way or flow.waiting is not None:
-        found = [Running() if is_under_way else None, flow.waiting]
+    if under_way or flow.waiting is not None:
+        found = [*under_way, flow.waiting]
     else:
         found = [ByHand() if watch.trigger.mode == "manual" else blocked or flow.why]
     return [one for one in found if one is not None] or [NotLookedAt()]
@@ -229,21 +270,22 @@ def what_blocks(known: WorkspaceFacts, flow: FlowFacts) -> Reason | None:
 
 
 def reason_now(
-    why: WhyDue | WhyNot, *, is_under_way: bool, blocked: Reason | None = None, waiting: Reason | None = None
+    why: WhyDue | WhyNot, *, under_way: Reason | None, blocked: Reason | None = None, waiting: Reason | None = None
 ) -> Reason:
     """Why a source does or does not run, of the reason it was judged with.
 
-    `blocked` is what keeps its whole flow from running, `waiting` why work that could start does not.
+    `under_way` is said of its run, where there is one, `blocked` is what keeps its whole flow from running, `waiting` why work
+    that could start does not.
 
     Example:
         >>> from data_engine.engine.reasons import EngineOff, New
-        >>> reason_now(New(), is_under_way=False, blocked=EngineOff()).text
+        >>> reason_now(New(), under_way=None, blocked=EngineOff()).text
         'the engine is off'
     """
+    if under_way is not None:
+        return under_way
     if blocked is None:
-        return waiting if isinstance(why, Running) and not is_under_way and waiting is not None else why
-    if is_under_way:
-        return Running()
+        return (waiting or why) if isinstance(why, Running) else why
     return blocked if isinstance(why, _WOULD_RUN) else why
 
 
@@ -324,12 +366,12 @@ def _as_the_engine_looks(
     path: str | None,
     *,
     waiting: Reason | None,
-    under_way: Collection[str | None],
+    under_way: Mapping[str | None, Reason],
 ) -> list[Explanation]:
     """As the engine judges each source, and how often it looks. `waiting` is why work that could start does not."""
 
     def why_of(name: str, verdict: Verdict) -> Reason:
-        return reason_now(verdict.why, is_under_way=name in under_way, waiting=waiting)
+        return reason_now(verdict.why, under_way=under_way.get(name), waiting=waiting)
 
     rows = _rows(source, poller, path, why_of)
     if path is None and poller.unreachable is None:
@@ -339,12 +381,17 @@ def _as_the_engine_looks(
 
 
 def _as_a_look_shows(
-    source: FactSource, watch: PlannedFlow, blocked: Reason, path: str | None, *, under_way: Collection[str | None]
+    source: FactSource,
+    watch: PlannedFlow,
+    blocked: Reason,
+    path: str | None,
+    *,
+    under_way: Mapping[str | None, Reason],
 ) -> list[Explanation]:
     """While nothing of the flow runs by itself, from a look at its folder now: `blocked` is why what would run does not."""
 
     def why_of(name: str, verdict: Verdict) -> Reason:
-        return reason_now(verdict.why, is_under_way=name in under_way, blocked=blocked)
+        return reason_now(verdict.why, under_way=under_way.get(name), blocked=blocked)
 
     poller = look_now(source, watch)
     rows = _rows(source, poller, path, why_of)

@@ -142,12 +142,31 @@ class Requested(Fact):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Stopping(Fact):
+    """Its run was asked to end, and has not yet.
+
+    Example:
+        >>> Stopping("0123456789ab").text
+        'stopping: run 01234567 ends at its next step or item'
+    """
+
+    kind: ClassVar = "stopping"
+
+    run_id: str
+
+    @property
+    def text(self) -> str:
+        return f"stopping: run {self.run_id[:8]} ends at its next step or item"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Trouble(Fact):
-    """This machine cannot start or store any work just now."""
+    """This machine cannot start or store any work just now; `fix` is what helps."""
 
     kind: ClassVar = "trouble"
 
     what: str
+    fix: str | None = None
 
     @property
     def text(self) -> str:
@@ -263,6 +282,7 @@ OfFlow: TypeAlias = (
     | Undeployed
     | NotDeployed
     | Requested
+    | Stopping
     | Trouble
     | NotLookedAt
     | Expected

@@ -169,7 +169,7 @@ def _tell_outside(path: str, is_overwritten: bool) -> None:
 def _tell_all_outside(flow: Flow, runner: PreviewRunner) -> None:
     """Say what a preview without a caption, since it failed, has written for real."""
     if words := outside_words(_outside(runner)):
-        show_caption(f"the preview of {flow.name or 'the flow'} did not come to its end, and {' · '.join(words)}")
+        show_caption(f"the preview of {flow.name or 'the flow'} did not finish, and {' · '.join(words)}")
 
 
 def _outside(runner: PreviewRunner) -> tuple[Outside, ...]:

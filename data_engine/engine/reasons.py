@@ -258,10 +258,16 @@ class RetryLater(Fact):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Running(Fact):
-    """A run for it is under way, or next in line."""
+    """A run for it is under way, the one of this id, or next in line; `pid` is another process than the daemon's that it is in."""
 
     kind: ClassVar = "running"
-    sentence: ClassVar = "running, or next in line"
+
+    run_id: str | None = field(default=None, compare=False)
+    pid: int | None = field(default=None, compare=False)
+
+    @property
+    def text(self) -> str:
+        return "running, or next in line" if self.run_id is None else f"running: run {self.run_id[:8]}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -431,7 +437,7 @@ class WaitingForOwnRun(Fact):
     """As many runs of the flow as its `max_parallel` allows are under way."""
 
     kind: ClassVar = "waiting_for_own_run"
-    sentence: ClassVar = "waiting for a run of this flow to end: no more of it may run at once (max_parallel)"
+    sentence: ClassVar = "waiting for a run of this flow to end: as many as max_parallel allows are under way"
 
 
 Waiting: TypeAlias = WaitingForGroup | WaitingForWorker | WaitingForShare | WaitingForOwnRun

@@ -387,7 +387,8 @@ def _facts_of(error: FlowValidationError) -> dict[str, Any]:
         step, detail = error.step_label, error.detail.partition("\n")[0][:_LONGEST_DETAIL]
         is_elsewhere = error.places and not (error.cell or "").startswith(error.places[0]["notebook"])
         helper = error.cell if is_elsewhere else None
-    return {"step": step, "detail": detail, "helper": helper, "places": list(error.places)}
+    fix = {} if error.fix is None else {"fix": error.fix}
+    return {"step": step, "detail": detail, "helper": helper, "places": list(error.places), **fix}
 
 
 def _permission(

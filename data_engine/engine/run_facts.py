@@ -82,15 +82,18 @@ def files_words(files: Sequence[RunFile], more: int) -> str:
 
 
 def rows_words(step: StepRun) -> str:
-    """The rows that went into a step and came out; "" where neither is known.
+    """The rows that went into a step and came out; what is not known is left out, as of a step that is given a file.
 
     Example:
         >>> rows_words(StepRun("3f", 0, "Clean", "success", "t0", rows_in=1200, rows_out=1150))
         '1,200 → 1,150'
+        >>> rows_words(StepRun("3f", 0, "Read", "success", "t0", rows_out=1200))
+        '1,200 out'
     """
-    if step.rows_in is None and step.rows_out is None:
-        return ""
-    return " → ".join("?" if count is None else f"{count:,}" for count in (step.rows_in, step.rows_out))
+    if step.rows_in is not None and step.rows_out is not None:
+        return f"{step.rows_in:,} → {step.rows_out:,}"
+    told = ((step.rows_in, "in"), (step.rows_out, "out"))
+    return next((f"{count:,} {side}" for count, side in told if count is not None), "")
 
 
 def by_label(steps: Sequence[StepRun]) -> dict[str, StepRun]:

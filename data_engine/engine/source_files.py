@@ -246,7 +246,8 @@ class _List:
             return _Row(_RANKS["done"], name, "done", f"{name} done".casefold(), None)
         why: Reason = Running()
         if verdict is not None:
-            why = reason_now(verdict.why, is_under_way=is_under_way, blocked=blocked, waiting=waiting)
+            running = Running() if is_under_way else None
+            why = reason_now(verdict.why, under_way=running, blocked=blocked, waiting=waiting)
         if blocked is not None and not self._holds and isinstance(why, (Held, RetryLater)):
             why = blocked
         group = "running" if is_under_way else _GROUPS.get(why.kind, "waiting")

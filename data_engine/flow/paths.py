@@ -74,7 +74,7 @@ def author_path(value: object, *, where: str) -> AuthoredPath:
         raise FlowValidationError(
             f"{raw} is {foreign}, and cannot exist on this machine",
             where=where,
-            fix="name the folder as this machine sees it, where its drive is mounted; or by its way from flow_modules, such as ../in,"
+            fix="name the folder as this machine sees it, where its drive is mounted; or by its path from flow_modules, such as ../in,"
             " which is the same on every machine",
         )
     try:

@@ -33,13 +33,15 @@ def nearest_name(name: str, known: Iterable[str]) -> str | None:
 
 
 def meant(name: str, known: Iterable[str]) -> str:
-    """The beginning of a fix that names the nearest known name; "" when none is like it.
+    """The beginning of a fix that names the nearest known name; "" when none is like it. A path is read as the name of its file.
 
     Example:
         >>> meant("clean_d", ["raw_df", "clean_df"]), meant("x", ["raw_df"])
         ('did you mean clean_df? Else ', '')
     """
-    near = nearest_name(name, known)
+    known = tuple(known)
+    file = name.replace("\\", "/").rpartition("/")[2]
+    near = nearest_name(name, known) or nearest_name(file.rpartition(".")[0] or file, known)
     return "" if near is None else f"did you mean {near}? Else "
 
 

@@ -220,7 +220,7 @@ def _about_lookups(statements: Statements, statement: Statement) -> Iterator[Dia
         if not isinstance(part, ast.Call) or texts:
             continue
         if isinstance(part.func, ast.Name) and part.func.id == "globals":
-            what = "globals() looks up names that nothing tells, and production has only those that build() needs otherwise"
+            what = "globals() looks up names that cannot be seen here, and production has only those that build() needs otherwise"
             yield Diagnostic(
                 what, statement.number, part.lineno, "put `#| keep` at the top of the cells that define them"
             )

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
 from data_engine.errors import FlowValidationError
+from data_engine.flow.suggestions import meant
 from data_engine.model import Deployment
 from data_engine.typed import typed
 
@@ -96,9 +97,7 @@ def to_roll_back_to(history: Sequence[Deployment], flow: str, to: str | None) ->
     """
     rows = [one for one in history if one.flow == flow]
     if not rows:
-        where = f'flow "{flow}"'
-        fix = f"deploy it: {typed('deploy', flow)}"
-        raise FlowValidationError(f"{flow} was never deployed", where=where, fix=fix)
+        raise _never_deployed(f"{flow} was never deployed", flow, history)
     now = live(rows).get(flow)
     chosen = _before(now, rows, flow) if to is None else _named(to, rows, flow)
     if chosen.kind == "withdraw" or not chosen.is_kept:
@@ -117,17 +116,19 @@ def to_restore(history: Sequence[Deployment], flow: str, to: str | None) -> Depl
     """
     rows = [one for one in history if one.flow == flow and one.kind != "withdraw"]
     if not rows:
-        raise FlowValidationError(
-            f"{flow} was never deployed, so no copy of it is kept",
-            where=f'flow "{flow}"',
-            fix="`data-engine deployments` lists what was deployed",
-        )
+        raise _never_deployed(f"{flow} was never deployed, so no copy of it is kept", flow, history)
     chosen = live(history).get(flow, rows[0]) if to is None else _named(to, rows, flow)
     if not chosen.is_kept:
         raise _no_choice(
             f"deployment {chosen.id[:8]} of {flow} is not kept any more", flow, "choose a kept one: {list}"
         )
     return chosen
+
+
+def _never_deployed(what: str, flow: str, history: Sequence[Deployment]) -> FlowValidationError:
+    offer = meant(flow, {one.flow for one in history})
+    fix = f"{offer}`data-engine deployments` lists what was deployed, and `data-engine list` the flows"
+    return FlowValidationError(what, where=f'flow "{flow}"', fix=fix)
 
 
 def _named(to: str, rows: Sequence[Deployment], flow: str) -> Deployment:

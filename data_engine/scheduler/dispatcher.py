@@ -205,7 +205,7 @@ class Dispatcher(Generic[_E]):
         )
         others = [] if self._ledger is None else active_runs(self._ledger, but_of=os.getpid())
         why = WaitingForGroup(work.group, own) if own else self.why_waiting(work.flow, others)
-        return why or (None if self.trouble is None else Trouble(self.trouble.what))
+        return why or (None if self.trouble is None else Trouble(self.trouble.what, self.trouble.fix))
 
     def withdraw(self, batch: object) -> None:
         """Begin nothing more of a batch; what runs of it ends by itself."""

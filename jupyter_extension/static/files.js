@@ -26,7 +26,7 @@ export function filesTable(app, details) {
     files.progress ? progressPart(files) : null,
     files.total > FEW_FILES ? findFiles(app, files) : null,
     files.files.map((file) => app.memo.get(`file ${file.path}`, [JSON.stringify(file), app.view.flows[details.name].buttons.run], () => fileLine(app, details.name, file))),
-    files.total && !files.found ? h("p", { class: "de-empty", key: "none" }, `None of the ${files.total.toLocaleString()} files fits.`) : null,
+    files.total && !files.found ? h("p", { class: "de-empty", key: "none" }, `None of the ${files.total.toLocaleString()} files matches.`) : null,
     files.found > files.files.length ? moreFiles(app, files) : null);
 }
 

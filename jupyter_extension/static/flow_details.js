@@ -112,7 +112,7 @@ function toolbar(app, row, active) {
     button(app, "params", "Parameters…", row.buttons.run, () => app.set({ showParams: !app.state.showParams, backfill: null }), { quiet: true, expanded: showParams }),
     button(app, "backfill", "Backfill…", row.buttons.backfill, () => app.set({ backfill: app.state.backfill ? null : freshForm(), showParams: false }), { quiet: true, expanded: app.state.backfill !== null }),
     h("span", { class: "de-break", key: "break" }),
-    button(app, "open", "Open notebook", path ? null : "its path is not known yet", () => app.jupyter.open(path), { small: true }),
+    button(app, "open", "Open notebook", row.deployment_kind === "gone" ? "its notebook is gone" : path ? null : "its path is not known yet", () => app.jupyter.open(path), { small: true }),
     button(app, "retry", row.held ? `Retry ${row.held} held` : "Retry held", row.buttons.retry, () => app.act("retry", { flow: row.name }), { small: true, primary: row.held > 0 && !row.buttons.retry }),
     row.enabled
       ? button(app, "disable", "Disable", row.buttons.disable, () => app.act("disable", { flow: row.name }), { small: true })
@@ -149,14 +149,14 @@ function activeLine(app, active, isOneOfSeveral) {
  * @param {string} edit
  */
 function editLine(app, row, edit) {
+  const isGone = row.deployment_kind === "gone"; // its further lines are commands, for which there are buttons
   const [first, ...rest] = edit.split("\n");
-  return h("div", { class: "de-note de-warn", key: "edit" },
-    icon({ shape: "triangle", tone: "warn" }), h("div", { class: "de-grow" }, first, rest.length ? h("pre", { class: "de-pre" }, rest.join("\n")) : null),
-    row.deployment_kind !== "gone"
+  return h("div", { class: "de-note de-warn de-wraps", key: "edit" },
+    icon({ shape: "triangle", tone: "warn" }), h("div", { class: "de-grow" }, first, rest.length && !isGone ? h("pre", { class: "de-pre" }, rest.join("\n")) : null),
+    !isGone
       ? button(app, "deploy", "Deploy", row.buttons.deploy, () => deploy(app, row), { small: true, confirm: sharing(row), primary: true })
-      : [
+      : h("span", { class: "de-line" },
         button(app, `restore ${row.name}`, "Restore", row.buttons.restore, () => app.act("restore", { flow: row.name }), { small: true, primary: true }),
         button(app, `undeploy ${row.name}`, "Undeploy", row.buttons.undeploy, () => app.act("undeploy", { flow: row.name }),
-          { small: true, confirm: "Really stop running it in production?" }),
-      ]);
+          { small: true, confirm: "Really undeploy it?" })));
 }

@@ -40,8 +40,41 @@ def test_a_table_is_laid_out_as_rich_does(made: Table) -> None:
     assert lines is None or "".join(f"{line}\n" for line in ragged(lines)) == drawn.getvalue()
 
 
+@pytest.mark.parametrize("error", ["it failed " * 30, "日本 " * 90, "/a/long/path" * 30])
+@pytest.mark.parametrize("kind", ["cut", "wrap"])
+def test_a_long_text_makes_no_table_wide(capsys: pytest.CaptureFixture[str], error: str, kind: str) -> None:
+    """It is cut, and what tells it whole is named; or it goes on in further lines, whole."""
+    made = table("RUN", "ERROR", "SINCE", whole="`data-engine log RUN` tells it whole.", **{kind: ("ERROR",)})
+    made.add_row("3f9c", error, "noon")
+
+    say(made)
+    out = capsys.readouterr().out
+
+    *lines, last = out.splitlines()
+    assert max(map(len, lines)) <= 120
+    if kind == "cut":
+        assert "…" in lines[2]
+        assert lines[2].endswith("noon")
+        assert (lines[3:], last) == ([""], "… `data-engine log RUN` tells it whole.")
+    else:
+        assert "…" not in out
+        words = "".join(line[7:] for line in [*lines[2:], last]).replace("noon", "").replace(" ", "")
+        assert words == error.replace(" ", "")
+
+
+def test_what_is_short_is_neither_cut_nor_told_to_be(capsys: pytest.CaptureFixture[str]) -> None:
+    made = table("RUN", "ERROR", cut=("ERROR",), whole="`data-engine log RUN` tells it whole.")
+    made.add_row("3f9c", "KeyError: 3")
+
+    say(made)
+
+    assert capsys.readouterr().out.splitlines() == ["RUN    ERROR", "─" * 12, "3f9c   KeyError: 3"]
+
+
 @pytest.mark.parametrize("error", ["it failed " * 30, "日本 " * 90])
-def test_a_table_in_a_pipe_is_as_wide_as_its_texts(capsys: pytest.CaptureFixture[str], error: str) -> None:
+def test_a_table_whose_texts_may_not_be_cut_is_as_wide_as_they_are(
+    capsys: pytest.CaptureFixture[str], error: str
+) -> None:
     """One long error makes one long line, whole: neither the other rows nor the line below the head get longer."""
     made = table("RUN", "FLOW", "ERROR")
     made.add_row("3f9c", "claims", error)

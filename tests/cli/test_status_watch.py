@@ -150,7 +150,7 @@ def test_a_run_is_followed_and_stopped(workspace: Workspace, watch: Callable[...
     terminal.type("y")
     terminal.wait_for("stopped")
 
-    assert "RUNNING" not in terminal.wait_for("What runs of slow ends at its next step")
+    assert "RUNNING" not in terminal.wait_for("The runs of slow end at their next step")
     assert workspace.runs("slow")[0].status == "stopped"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import shutil
 from pathlib import Path
@@ -292,12 +293,50 @@ def test_a_deploy_says_in_one_line_what_else_is_not_deployed(
 
     assert typed(ws, "data-engine deploy claims") == 0
     told = capsys.readouterr()
-    assert told.out == "deployed      claims.ipynb\n"
+    assert told.out == "unchanged     claims.ipynb: as deployed before\n"
     assert told.err.splitlines() == [
-        "Not as they are deployed: more_0, more_1, more_2, more_3, more_4 and 2 more; `data-engine list` says how each stands."
+        "Not deployed: more_0, more_1, more_2, more_3, more_4 and 2 more; `data-engine deploy NAME` lets production run one."
     ]
     assert typed(ws, "data-engine deploy") == 0
     assert capsys.readouterr().err == ""
+
+
+def test_a_deploy_of_all_names_what_it_changed_and_counts_the_rest(
+    ws: WorkspaceFiles, workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An edited flow is not told as one that nobody has deployed."""
+    for number in range(3):
+        ws.notebook(f"more_{number}", *OTHER)
+    assert typed(ws, "data-engine deploy") == 0
+    assert capsys.readouterr().out.splitlines() == [
+        *(f"deployed      more_{number}.ipynb" for number in range(3)),
+        "unchanged     2 flows: as deployed before",
+    ]
+    ws.notebook("more_0", *OTHER[:-1], OTHER[-1] + "\n\nDESCRIPTION = 'edited'")
+    ws.notebook("never", *OTHER)
+
+    assert typed(ws, "data-engine deploy more_1") == 0
+    assert capsys.readouterr().err.splitlines() == [
+        "Not as they are deployed: more_0; `data-engine list` says how each stands.",
+        "Not deployed: never; `data-engine deploy NAME` lets production run one.",
+    ]
+    assert typed(ws, "data-engine deploy") == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "deployed      more_0.ipynb",
+        "deployed      never.ipynb",
+        "unchanged     4 flows: as deployed before",
+    ]
+    assert typed(ws, "data-engine deploy --json") == 0
+    assert [one["changed"] for one in json.loads(capsys.readouterr().out)] == [False] * 6
+
+
+def test_what_was_never_deployed_leads_to_what_was(workspace: Workspace) -> None:
+    """Of a wrong name, and of a path in its place."""
+    for name in ("clams", "flow_modules/claims.ipynb"):
+        for undo in (workspace.rollback, workspace.undeploy, workspace.restore):
+            with pytest.raises(FlowValidationError) as told:
+                undo(name)
+            assert (told.value.fix or "").startswith("did you mean claims? Else `data-engine deployments`")
 
 
 def test_restoring_needs_a_deployment(workspace: Workspace, tmp_path: Path) -> None:

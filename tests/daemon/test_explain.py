@@ -186,3 +186,41 @@ def test_the_next_look_is_told_as_a_time(workspace: Workspace, ws: WorkspaceFile
         return datetime.fromisoformat(row.next_run_utc).timestamp() - time.time()
 
     assert until(lambda: 3500 < next_s() < 3600)
+
+
+def test_a_run_that_stops_is_told_and_what_ends_it_now(workspace: Workspace, ws: WorkspaceFiles) -> None:
+    """Of a flow without a source, and of the file of one that reads files."""
+    ws.notebook(
+        "waits",
+        "import time\nfrom data_engine import Flow\ndef build():\n    return Flow(group='W').step(lambda c: time.sleep(60))",
+    )
+    workspace.deploy()
+    (run_id,) = workspace.run("waits", wait=False)
+    until(lambda: [run for run in workspace.status().active_runs if run.step])
+    (running,) = workspace.explain("waits")
+    assert (running.reason, running.fix) == (
+        f"running: run {run_id[:8]}",
+        f"`data-engine stop-run {run_id[:8]}` ends it at its next step or item",
+    )
+
+    workspace.stop_run(run_id)
+    (row,) = until(lambda: [one for one in workspace.explain("waits") if one.why.kind == "stopping"])
+
+    assert row["why"]["run_id"] == run_id
+    assert row["fix"] == f"`data-engine kill-run {run_id[:8]}` ends its process now"
+    workspace.kill_run(run_id)
+
+
+def test_the_fix_of_an_error_stands_beside_what_it_holds(workspace: Workspace, ws: WorkspaceFiles) -> None:
+    """As the run's log has it; and of a source that is not there."""
+    ws.notebook(
+        "poll", POLL.format(interval="200ms").replace('raise KeyError("amount")', "import no_such_package_here")
+    )
+    workspace.start_engine()
+    (row,) = until(lambda: [one for one in workspace.explain(ws.root / "in/bad.txt") if one.why.kind == "held"])
+    assert "pip install no_such_package_here" in row.fix
+    assert f"data-engine retry poll --source {ws.root / 'in/bad.txt'}" in row.fix
+    (ws.root / "in").rename(ws.root / "away")
+    away = until(lambda: [one for one in workspace.explain("poll") if one.why.kind == "unreachable"])
+    assert "connect its drive" in away[0].fix
+    (ws.root / "away").rename(ws.root / "in")

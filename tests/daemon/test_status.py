@@ -164,7 +164,11 @@ def test_who_waits_for_its_group_is_told_for_whom(workspace: Workspace, elsewher
     whom = f'waiting for group "G": flow "first" (run {theirs["run_id"][:8]}, pid {process.pid})'
     assert until(lambda: flow_of(workspace, "second"))["reason"] == whom
     assert [one["reason"] for one in workspace.explain("second")] == [whom]
-    assert [one["reason"] for one in workspace.explain("first")] == ["running, or next in line"]
+    (running,) = workspace.explain("first")
+    assert running.reason == f"running: run {theirs['run_id'][:8]}"
+    assert (
+        running.fix == f"end it where it runs, in process {process.pid}: with Ctrl-C, or by an interrupt of the kernel"
+    )
 
     (tmp_path / "go on").touch()
     process.wait()

@@ -14,8 +14,9 @@ import pytest
 import data_engine
 from data_engine import Flow
 from data_engine.cause import SENTENCES, Cause, cause_from, data_text, other, read_cause, signalled
+from data_engine.cli.app import make_app
 from data_engine.engine import flow_reasons, reasons
-from data_engine.engine.explain import Explanation
+from data_engine.engine.explain import Explanation, ways
 from data_engine.engine.fact import Fact
 from data_engine.engine.reasons import KINDS, Done, GroupRun, Held, NotThere, Reason, read_reason
 from data_engine.engine.status import FlowFacts, State, Status, WorkspaceFacts, build_status
@@ -69,6 +70,7 @@ SAMPLES: tuple[Reason, ...] = (
     flow_reasons.Undeployed("claims", NOON, "anna@ANNA-PC"),
     flow_reasons.NotDeployed("claims", goes_live_s=4e9),
     flow_reasons.Requested("ANNA-PC was asked to run claims: waits for its answer"),
+    flow_reasons.Stopping("0123456789ab"),
     flow_reasons.Trouble("the disk is full"),
     flow_reasons.NotLookedAt(),
     flow_reasons.Expected(NOON, "Europe/Berlin"),
@@ -103,6 +105,45 @@ def test_a_reason_is_the_same_after_it_was_sent(why: Reason) -> None:
     assert reason_mark(why).kind == why.kind
 
 
+CHANGE_BY_THEMSELVES = {
+    *(kind.kind for kind in get_args(reasons.WhyDue)),
+    *("not_there", "settling", "waits_for_settling", "needs_hash", "own_output", "may_be_output"),
+    *("looks", "not_looked_at", "expected", "more", "other"),
+}
+
+
+@pytest.mark.parametrize("why", SAMPLES, ids=lambda why: why.kind)
+def test_each_state_that_a_person_can_change_names_the_command(why: Reason) -> None:
+    """And each command that is named is one."""
+    if why.kind == "running":
+        why = reasons.Running("0123456789ab")
+    way = Explanation("claims", "/in/a.csv", why).fix
+
+    assert (way is None) == (why.kind in CHANGE_BY_THEMSELVES)
+    groups = {group.name: group.typer_instance for group in make_app().registered_groups}
+    commands = {one.name for one in make_app().registered_commands}
+    for command, verb in re.findall(r"data-engine (\S+?)`?(?: (\w+))?\b", way or ""):
+        assert command in commands or verb in {one.name for one in groups[command].registered_commands}
+
+
+def test_what_changes_many_rows_is_said_once() -> None:
+    rows = [
+        Explanation("claims", None, reasons.EngineOff()),
+        *(Explanation("claims", f"/in/{n}.csv", reasons.EngineOff()) for n in range(3)),
+        Explanation("claims", "/in/b.csv", reasons.Held(NOON, "failed", "oh", "0123456789ab"), cause=NO_PACKAGE),
+        *(Explanation("audit", f"/in/{n}.csv", reasons.Held(NOON, "stopped", None, f"{n}" * 12)) for n in range(2)),
+    ]
+
+    assert ways(rows) == [
+        "engine off: `data-engine start` lets flows run by themselves",
+        "held: `data-engine log 01234567` shows the whole error; install it; `data-engine retry claims --source /in/b.csv` tries it again",
+        "held: `data-engine retry audit` tries all of them again",
+    ]
+
+
+NO_PACKAGE = Cause("code_raised", {"step": "Read", "detail": "ModuleNotFoundError", "fix": "install it"})
+
+
 def test_whole_run_ids_go_with_the_reasons_that_name_a_run() -> None:
     """The sentence shows eight letters; a program needs them all."""
     named = [why.as_dict() for why in SAMPLES if "01234567" in json.dumps(why.as_dict())]
@@ -115,6 +156,7 @@ def test_whole_run_ids_go_with_the_reasons_that_name_a_run() -> None:
         "waiting_for_group",
         "overlong",
         "last_run_warned",
+        "stopping",
     }
     assert all("0123456789ab" in json.dumps(one) for one in named)
 

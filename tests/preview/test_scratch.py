@@ -275,7 +275,9 @@ def test_a_preview_that_fails_tells_what_it_has_written_outside(
     with pytest.raises(FlowValidationError, match="boom"):
         bench.cells.preview()
 
-    told = f"the preview of f did not come to its end, and wrote outside the context's folders, for real: {tmp_path / 'mine.txt'}"
+    told = (
+        f"the preview of f did not finish, and wrote outside the context's folders, for real: {tmp_path / 'mine.txt'}"
+    )
     assert told in capsys.readouterr().err
 
 

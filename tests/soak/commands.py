@@ -156,6 +156,7 @@ def alone(machine: Machine, home: Path) -> None:
         return machine(*words, folder=demo, **wanted)
 
     machine("workspace", "create", str(home / "second"), folder=home)
+    machine("workspace", "use", str(home / "second"), folder=home, says="settings.toml")
     machine("workspace", "list", folder=home, says="second")
     machine("workspace", "use", str(demo), folder=home)
     do("list", says=first)

@@ -31,7 +31,7 @@ class Rule:
 
     Example:
         >>> print(IN_RUNS.error("/in/a.csv"))
-        the step would overwrite /in/a.csv, the flow's own source: that makes the file due again, and the flow would never come to an end
+        the step would overwrite /in/a.csv, the flow's own source: that makes the file due again, and the flow would run without end
           where: /in/a.csv
           fix:   nothing was written. Write to another folder: add .mirror(root=...) to the flow and write to context.mirror.file(name); then run it again
     """
@@ -49,7 +49,7 @@ class Rule:
         )
 
 
-IN_RUNS = Rule("that makes the file due again, and the flow would never come to an end")
+IN_RUNS = Rule("that makes the file due again, and the flow would run without end")
 IN_PREVIEWS = Rule(
     "a preview changes nothing that production reads", ", or give preview() write=True, which writes for real"
 )
