@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -44,6 +45,10 @@ from tests.support import WorkspaceFiles
 FLOW = "from data_engine import Flow\ndef build():\n    return Flow(group='G')\n"
 
 
+OF_THE_MACHINE = ("long paths", "sleep", "virus scanner")
+"""Advice on this machine's own settings, which is no fault of a workspace."""
+
+
 def everything_in(*folders: Path) -> dict[str, tuple[int, bytes | None]]:
     """Every path below the folders with its change time and content."""
     return {
@@ -64,7 +69,7 @@ def test_a_good_workspace_has_nothing_wrong_and_nothing_is_left_or_changed(ws: W
 
     fresh = list(examine(Workspace(ws.root).layout))
 
-    assert [finding for finding in fresh if finding.ok is not True] == []
+    assert [one for one in fresh if one.ok is not True and one.name not in OF_THE_MACHINE] == []
     assert everything_in(tmp_path) == before
 
     Workspace(ws.root).home.ledger().close()
@@ -133,7 +138,9 @@ def test_a_replacement_that_is_not_atomic_is_seen(tmp_path: Path) -> None:
     """The reader looks often enough, so that a whole file each time means something."""
 
     def take_away_first(fresh: Path, target: Path) -> None:
-        target.unlink()
+        while target.exists():
+            with suppress(PermissionError):  # on Windows, while the reader has it open
+                target.unlink()
         fresh.rename(target)
 
     rewritten = probes.replace_under_a_reader(tmp_path, replace=lambda fresh, to: to.write_bytes(fresh.read_bytes()))
