@@ -30,6 +30,12 @@ from data_engine.flow.suggestions import suggestion
 from data_engine.notebook.artifacts import load_artifact
 from data_engine.notebook.locate import annotate, place_of_function, show_cells, show_file
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from importlib.abc import InspectLoader as _LoaderBase
+else:
+    _LoaderBase = object  # importlib.abc takes six more modules into every process, and nobody needs them
+
 ROOT_PACKAGE = "data_engine_flows"
 _loading = threading.RLock()
 
@@ -239,9 +245,7 @@ class _Finder:
         return spec
 
 
-class _Loader:
-    # Without a base of importlib.abc, which takes six more modules into every process than this needs.
-
+class _Loader(_LoaderBase):
     def __init__(self, modules: FlowModules, path: Path, *, is_package: bool) -> None:
         self._modules = modules
         self._path = path
