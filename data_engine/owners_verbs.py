@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from data_engine.notebook.standing import Standing
 
 _T = TypeVar("_T")
+_OWNING_S = 660.0
+"""A deploy whose goldens are its gate may take as long as these may; a daemon that dies is heard of at once."""
 _COMING_S = 10.0
 _ANSWER_S = 25.0
 
@@ -427,7 +429,7 @@ class OwnersVerbs(WorkspaceBase):
             try:
                 if daemon is None:
                     return otherwise()
-                told = daemon.post(path, body)
+                told = daemon.post(path, body, timeout_s=_OWNING_S)
             except DaemonGoneError:
                 if time.monotonic() > until_s:
                     raise

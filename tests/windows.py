@@ -132,7 +132,7 @@ class Wine:
         self.environment = {
             name: value
             for name, value in os.environ.items()
-            if name not in ("DISPLAY", "WAYLAND_DISPLAY", "PYTHONPATH", "VIRTUAL_ENV")
+            if name not in ("DISPLAY", "WAYLAND_DISPLAY", "PYTHONPATH", "VIRTUAL_ENV", "PYTHONDONTWRITEBYTECODE")
         } | {
             "WINEPREFIX": str(cache / "prefix"),
             "WINEARCH": "win64",

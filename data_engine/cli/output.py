@@ -236,11 +236,11 @@ def _print(thing: str | Table, style: str, stream: TextIO) -> None:
         thing, note = _fitted(thing, width or _PIPED)
     if width is not None:
         lines = (
-            lines_of(thing, most=width or _WIDE, coloured=width > 0)
+            lines_of(thing, most=width or _WIDE, coloured=width > 0, rule="─" if rule_is_known(stream) else "-")
             if isinstance(thing, Table)
             else [styled(text_of(line), style if width else "") for line in thing.split("\n")]
         )
-        if lines is not None and (isinstance(thing, str) or rule_is_known(stream)):
+        if lines is not None and (isinstance(thing, str) or not width or rule_is_known(stream)):
             lines = ragged(lines) if isinstance(thing, Table) and not width else lines
             stream.write("".join(f"{line}\n" for line in lines))
             _print_note(note, stream)

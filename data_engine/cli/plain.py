@@ -111,8 +111,8 @@ def _wrapped(line: str, most: int) -> list[str]:
     return wrap(line.strip(), most, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False) or [""]
 
 
-def lines_of(table: Table, *, most: int, coloured: bool) -> list[str] | None:
-    """The table's lines; None where it is wider than `most`, or a letter is not one column wide.
+def lines_of(table: Table, *, most: int, coloured: bool, rule: str = "─") -> list[str] | None:
+    """The table's lines, with `rule` under its head; None where it is wider than `most`, or a letter is not one column wide.
 
     Example:
         >>> lines_of(Table(("A", "B"), rows=[(("x", "yyy"), "")]), most=80, coloured=False)
@@ -135,7 +135,7 @@ def lines_of(table: Table, *, most: int, coloured: bool) -> list[str] | None:
                 for part, wide, column in zip(parts, widths, table.columns, strict=True)
             )
             found.append(styled(_GAP.join(padded), style if coloured else ""))
-    found.insert(max(map(len, split[0])), "─" * total)
+    found.insert(max(map(len, split[0])), rule * total)
     return found
 
 
@@ -172,12 +172,12 @@ def styled(text: str, style: str) -> str:
 
 def terminal_width(stream: TextIO) -> int | None:
     """How wide the terminal is that the stream writes to; 0 where it is none, None where only Rich can tell."""
-    if IS_STYLED_BY_CALLS:
-        return None
     try:
         if not stream.isatty():
             return 0 if "FORCE_COLOR" not in os.environ and "TTY_COMPATIBLE" not in os.environ else None
-        if any(name in os.environ for name in _ASKED_OF_RICH) or os.environ.get("TERM", "dumb") in ("dumb", "unknown"):
+        if IS_STYLED_BY_CALLS or any(name in os.environ for name in _ASKED_OF_RICH):
+            return None
+        if os.environ.get("TERM", "dumb") in ("dumb", "unknown"):
             return None
         return os.get_terminal_size(stream.fileno()).columns or None
     except (OSError, ValueError):

@@ -21,8 +21,9 @@ from data_engine.daemon.commands import Commands
 from data_engine.daemon.deployer import Deployer
 from data_engine.daemon.deployment_publisher import DeploymentPublisher
 from data_engine.daemon.endpoint import remember_backfill, remember_engine, was_backfilling, was_engine_on
+from data_engine.daemon.going_on import GoingOn
 from data_engine.daemon.notifier import Notifier
-from data_engine.daemon.ownership import Ownership
+from data_engine.daemon.ownership import PATIENCE_S, Ownership
 from data_engine.daemon.pruner import Pruner
 from data_engine.daemon.request_handler import handle
 from data_engine.daemon.request_inbox import LedgerRows, RequestInbox, owner_of_file
@@ -105,6 +106,12 @@ class Daemon:
             lambda: not self.is_stopping and self.ownership.elsewhere is None,
             lambda: self.workers.interpreter,
         )
+        self._going_on = GoingOn(
+            self.ledger,
+            self.ownership,
+            self._publisher.take_over_local,
+            lambda: self.triggers.recall(home.deployments().deployed()),
+        )
         self._held_files = HeldFiles(self.ledger)
         self.backfiller = Backfiller(self.ledger, self.dispatcher, self.ready_flows, self.tell)
         sender = f"{home.layout.workspace_id} on {keeper.me.host_name}"
@@ -140,15 +147,15 @@ class Daemon:
         self.ownership.start()
         self.notifier.start()
         if was_engine_on(self.ledger):
-            async with self.ownership.in_use():
-                again = self._spawn(self._own_again())
-                await self.deployer.refresh()
-                if await again:
-                    self._turn_on(by_person=False)
+            refreshed = self._spawn(self.deployer.refresh())
+            going_on = self._spawn(self._going_on.with_engine(refreshed, self._turn_on_again))
+            await refreshed
+            with suppress(TimeoutError):  # what else is asked does not wait for a share that is silent
+                await asyncio.wait_for(asyncio.shield(going_on), PATIENCE_S)
         else:
             await self.deployer.refresh()
         if was_backfilling(self.ledger):
-            await self._own_for_backfills()
+            await self._going_on.with_backfills()
         self.triggers.forget_recalled()
         self.ready.set()
         self.tell()
@@ -189,32 +196,6 @@ class Daemon:
             self.ownership.set_engine(False)
         self._turn_off()
 
-    async def _own_again(self) -> bool:
-        """Go on where the last daemon of this machine ended; whether the workspace is ours still."""
-        try:
-            await self.ownership.own()
-        except FlowValidationError as error:
-            log.warning("the engine stays off: %s", error)
-            remember_engine(self.ledger, is_on=False)
-            return False
-        self.ownership.set_engine(True)
-        await self._publisher.take_over_local()
-        await asyncio.to_thread(self._recall)  # while a worker looks at the modules
-        return True
-
-    async def _own_for_backfills(self) -> None:
-        """Own what the last daemon of this machine owned for its backfills; the beat goes on with them."""
-        try:
-            async with self.ownership.in_use():
-                await self.ownership.own()
-        except FlowValidationError as error:
-            log.warning("its backfills go on where the workspace is owned: %s", error)
-            remember_backfill(self.ledger, is_on=False)
-
-    def _recall(self) -> None:
-        with suppress(FlowValidationError):
-            self.triggers.recall(self.home.deployments().deployed())
-
     def _turn_off(self) -> None:
         remember_engine(self.ledger, is_on=False)
         self.is_engine_on = False
@@ -227,6 +208,10 @@ class Daemon:
         self.alerter.engine_started(by_person=by_person)
         for flow in self.deployer.flows:
             self.set_trigger(flow, frees_held=by_person)
+
+    def _turn_on_again(self) -> None:
+        if not self.is_engine_on:
+            self._turn_on(by_person=False)
 
     async def _beat(self) -> None:
         """Every two seconds, in one wake: what this machine knows, and what the share shows, which may take its time."""

@@ -13,7 +13,7 @@ from data_engine.errors import WorkspaceError
 from data_engine.files import trouble_of, write_text_atomic
 from data_engine.ledger.ledger import Ledger
 from data_engine.platforms.access import is_private
-from data_engine.platforms.processes import create_time_of, is_this_users
+from data_engine.platforms.processes import create_time_of, is_this_users, is_zombie
 from data_engine.platforms.service import session_id
 from data_engine.workspace.layout import LocalLayout
 
@@ -41,7 +41,7 @@ class Endpoint:
 
         try:
             process = psutil.Process(self.pid)
-            if process.status() == psutil.STATUS_ZOMBIE or abs(create_time_of(self.pid) - self.create_time) > 0.5:
+            if is_zombie(process) or abs(create_time_of(self.pid) - self.create_time) > 0.5:
                 return False
             return is_this_users(process)
         except psutil.Error:

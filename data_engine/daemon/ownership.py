@@ -48,7 +48,7 @@ from data_engine.workspace.machine import machine_id
 
 log = logging.getLogger(__name__)
 
-_PATIENCE_S = 20.0
+PATIENCE_S = 20.0
 _T = TypeVar("_T")
 
 
@@ -90,7 +90,7 @@ class Ownership:
         self._before = keeper.state
         self._machine_id = keeper.me.machine_id
         self.is_releasing = False
-        self._users, self._is_brief = 0, False
+        self._users, self._is_brief, self._is_late = 0, False, False
         self._turn = asyncio.Lock()
         keeper.on_change = self._call_changed
 
@@ -142,8 +142,8 @@ class Ownership:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether this daemon is there to own the workspace later: it has asked for it, or watches a silent owner."""
-        return self._keeper.is_waiting
+        """Whether this daemon is there to own the workspace later: it has asked for it, watches a silent owner, or its share is silent."""
+        return self._keeper.is_waiting or self._is_late
 
     @property
     def is_for_one_commit(self) -> bool:
@@ -189,6 +189,28 @@ class Ownership:
             OwnedElsewhereError: another workstation owns it, or the share cannot be used.
         """
         await self._claim(is_brief=False)
+
+    async def own_however_late(self, is_wanted: Callable[[], bool]) -> None:
+        """Own the workspace, also when its share begins to answer late; not once it is not wanted any more.
+
+        Raises:
+            OwnedElsewhereError: another workstation owns it, or the share cannot be used.
+        """
+        self._is_late = False
+        try:
+            while is_wanted():
+                try:
+                    await self.own()
+                except OwnedElsewhereError as error:
+                    if not isinstance(error.__cause__, TimeoutError):
+                        raise
+                    if not self._is_late:
+                        log.warning("the engine waits: %s", error)
+                    self._is_late = True
+                else:
+                    return
+        finally:
+            self._is_late = False
 
     async def _claim(self, *, is_brief: bool) -> None:
         async with self._turn:  # not while what was owned for one commit is being given back
@@ -291,13 +313,13 @@ class Ownership:
 
     async def _wait_for(self, future: Future[_T]) -> _T:
         try:
-            return await asyncio.wait_for(asyncio.wrap_future(future), _PATIENCE_S)
-        except TimeoutError:
+            return await asyncio.wait_for(asyncio.wrap_future(future), PATIENCE_S)
+        except TimeoutError as silence:
             raise OwnedElsewhereError(
-                f"the shared folder has not answered for {_PATIENCE_S:g} s",
+                f"the shared folder has not answered for {PATIENCE_S:g} s",
                 where="the workspace's lease",
                 fix="check whether its drive is connected; `data-engine doctor` measures it",
-            ) from None
+            ) from silence
 
     def _call_changed(self) -> None:
         with suppress(RuntimeError):  # the loop has ended

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable
 from contextlib import suppress
 
-from data_engine.platforms.processes import create_time_of, end_session, session_members
+from data_engine.platforms.processes import create_time_of, end_session, is_zombie, session_members
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def end_orphans(recorded: Iterable[tuple[int, float]]) -> list[int]:
     for pid, create_time in recorded:
         try:
             process = psutil.Process(pid)
-            is_gone = process.status() == psutil.STATUS_ZOMBIE
+            is_gone = is_zombie(process)
             is_ours = abs(create_time_of(pid) - create_time) < 0.5 and (is_gone or _is_marked(process))
         except psutil.Error:
             is_gone, is_ours = True, True

@@ -29,6 +29,8 @@ WAIT_S = 20.0
 START_S = 60.0
 """For a daemon that lives and does not answer yet, or ends without work: after a log-on, when all is read and scanned, it is slow."""
 _POLL_S = 0.01
+_SAYS_POLL_S = 0.1
+"""While a daemon that was started may still say why it cannot; that it can is heard at once."""
 _LAST_WORDS_S = 2.0
 _MOST_SAID_BYTES = 2000
 
@@ -184,7 +186,7 @@ def _spawn(home: LocalWorkspace, interpreter: str | None) -> DaemonClient:
             if other is not None:
                 return other  # somebody else's daemon was quicker
             raise _failed(home, words.text() or f"it left with {process.returncode}")
-        time.sleep(_POLL_S)
+        words.wait_for_more()
     with suppress(OSError):
         process.kill()
     process.wait()
@@ -212,6 +214,16 @@ class _LastWords:
         """The end of it, once the daemon is gone."""
         self._thread.join(_LAST_WORDS_S)
         return self._tail.decode(errors="replace").strip()
+
+    def wait_for_more(self) -> None:
+        """Wait until it has let go of the pipe, as it does when it says where it is, or for a moment.
+
+        Each look at what it says opens a file, and where it starts slowly the looks make it slower.
+        """
+        if self._thread.is_alive():
+            self._thread.join(_SAYS_POLL_S)
+        else:
+            time.sleep(_POLL_S)
 
     def _listen(self) -> None:
         with self._pipe:

@@ -231,9 +231,12 @@ class WorkerHandle:
         self._is_abandoned = True
         self.kill(cause)
 
-    def retire(self) -> None:
-        """Let it go; what it does not let go of within a second is ended."""
+    def retire(self, *, now: bool = False) -> None:
+        """Let it go; what it does not let go of within a second is ended, or all of it `now`."""
         self.is_retired = True
+        if now:
+            self._process.end()
+            return
         self.send({"kind": "bye"})
         self._loop.call_later(_GOODBYE_S, self._process.end)
 

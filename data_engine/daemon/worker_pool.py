@@ -193,7 +193,7 @@ class WorkerPool:
         self._is_closing = True
         for handle in list(self._handles):
             if handle.job is None:
-                handle.retire()
+                handle.retire(now=kill)
             elif kill:
                 handle.abandon(Cause("daemon_killed"))
         if self._handles:

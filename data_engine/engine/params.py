@@ -1,18 +1,23 @@
-"""What a run was given: checked before it begins, and as its steps see it."""
+"""What a run was given: checked before it begins, as its steps see it, and as it is recorded."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from types import MappingProxyType
 from typing import Any
 
+from data_engine.cut import beginning
 from data_engine.errors import FlowValidationError
 from data_engine.flow.flow import Flow
-from data_engine.flow.parameter_values import Given
+from data_engine.flow.parameter_values import Given, wire_of
 from data_engine.flow.parameters import Parameters, texts_to_params
 from data_engine.flow.params import LOOKED_AT, GivenParams
-from data_engine.secret import Secret
+from data_engine.secret import MASK, Secret, masked_in
+
+MOST_PARAMS = 20_000
+"""Characters of the parameters of a run that are recorded."""
 
 
 def check_params(params: object) -> Mapping[str, Any]:
@@ -99,3 +104,36 @@ def values_of(params: Any) -> dict[str, Any]:
     if isinstance(params, Mapping):
         return dict(params)
     return {one.name: getattr(params, one.name) for one in fields(params)}
+
+
+def params_text(given: Mapping[str, Any]) -> str | None:
+    """What a run was given, as it is recorded: JSON with secrets as "***", and of other values what they say of themselves.
+
+    Example:
+        >>> params_text({"days": 3, "dwh": Secret("dwh", "correct horse")}), params_text({})
+        ('{"days":3,"dwh":"***"}', None)
+    """
+    if not given:
+        return None
+    shown = {name: MASK if isinstance(value, Secret) else value for name, value in given.items()}
+    try:
+        text = _json({name: wire_of(value) for name, value in shown.items()})
+    except (TypeError, ValueError, RecursionError):  # a key that is no text, NaN, a value that holds itself
+        text = _json({name: _said(value) for name, value in shown.items()})
+    return (
+        text if len(text) <= MOST_PARAMS else json.dumps({"...": f"too long to be recorded: {len(text):,} characters"})
+    )
+
+
+def _json(shown: Mapping[str, Any]) -> str:
+    return json.dumps(masked_in(dict(shown)), separators=(",", ":"), default=_said, allow_nan=False)
+
+
+def _said(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    try:
+        text = repr(value)
+    except Exception:
+        text = f"a {type(value).__name__}"
+    return beginning(text, 200)

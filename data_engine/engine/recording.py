@@ -11,25 +11,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from data_engine.cut import beginning
 from data_engine.engine.candidates import Source
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.memo.inputs import MOST_FILES, RunFiles, current_files, noting
 from data_engine.engine.memo.interceptors import RunReaders
+from data_engine.engine.params import params_text
 from data_engine.flow.flow import Flow
-from data_engine.flow.parameter_values import wire_of
 from data_engine.flow.rows import parquet_rows
 from data_engine.model import Event, FileFacts, RunAbout, RunSpent, SeenSource, StepFinished
 from data_engine.platforms.processes import memory_bytes
 from data_engine.platforms.usage import Usage, forget_peak, usage
-from data_engine.secret import MASK, Secret, masked_in
 from data_engine.workspace.environment import environment
 from data_engine.workspace.git import GitState, git_state
 from data_engine.workspace.here import FLOW_MODULES
 from data_engine.workspace.machine import person
-
-MOST_PARAMS = 20_000
-"""Characters of the parameters of a run that are recorded."""
 
 _GIT_S = 10.0
 
@@ -133,39 +128,6 @@ def readers_watched() -> Iterator[None]:
             _watchers -= 1
             if not _watchers:
                 _readers.close()
-
-
-def params_text(given: Mapping[str, Any]) -> str | None:
-    """What a run was given, as it is recorded: JSON with secrets as "***", and of other values what they say of themselves.
-
-    Example:
-        >>> params_text({"days": 3, "dwh": Secret("dwh", "correct horse")}), params_text({})
-        ('{"days":3,"dwh":"***"}', None)
-    """
-    if not given:
-        return None
-    shown = {name: MASK if isinstance(value, Secret) else value for name, value in given.items()}
-    try:
-        text = _json({name: wire_of(value) for name, value in shown.items()})
-    except (TypeError, ValueError, RecursionError):  # a key that is no text, NaN, a value that holds itself
-        text = _json({name: _said(value) for name, value in shown.items()})
-    return (
-        text if len(text) <= MOST_PARAMS else json.dumps({"...": f"too long to be recorded: {len(text):,} characters"})
-    )
-
-
-def _json(shown: Mapping[str, Any]) -> str:
-    return json.dumps(masked_in(dict(shown)), separators=(",", ":"), default=_said, allow_nan=False)
-
-
-def _said(value: object) -> str:
-    if isinstance(value, str):
-        return value
-    try:
-        text = repr(value)
-    except Exception:
-        text = f"a {type(value).__name__}"
-    return beginning(text, 200)
 
 
 def _begun_here() -> RunAbout:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import builtins
 import hashlib
 import importlib
-import importlib.abc
 import importlib.machinery
 import importlib.util
 import os
@@ -30,6 +29,12 @@ from data_engine.flow.spec import title_words
 from data_engine.flow.suggestions import suggestion
 from data_engine.notebook.artifacts import load_artifact
 from data_engine.notebook.locate import annotate, place_of_function, show_cells, show_file
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from importlib.abc import InspectLoader as _LoaderBase
+else:
+    _LoaderBase = object  # importlib.abc takes six more modules into every process, and nobody needs them
 
 ROOT_PACKAGE = "data_engine_flows"
 _loading = threading.RLock()
@@ -217,7 +222,7 @@ def _code_of(data: bytes, path: str) -> types.CodeType:
     return code
 
 
-class _Finder(importlib.abc.MetaPathFinder):
+class _Finder:
     """Finds `data_engine_flows.<workspace>.<module>`; everything else is left to Python."""
 
     def find_spec(
@@ -240,7 +245,7 @@ class _Finder(importlib.abc.MetaPathFinder):
         return spec
 
 
-class _Loader(importlib.abc.InspectLoader):
+class _Loader(_LoaderBase):
     def __init__(self, modules: FlowModules, path: Path, *, is_package: bool) -> None:
         self._modules = modules
         self._path = path
@@ -259,6 +264,10 @@ class _Loader(importlib.abc.InspectLoader):
 
     def is_package(self, fullname: str) -> bool:
         return self._is_package
+
+    def get_code(self, fullname: str) -> types.CodeType | None:
+        source = self.get_source(fullname)
+        return None if source is None else _code_of(source.encode(), str(self._modules.authored(self._path)))
 
     def get_source(self, fullname: str) -> str | None:
         """The text that tracebacks and `inspect.getsource` show; a notebook's cells have entries of their own."""

@@ -11,6 +11,7 @@ from data_engine.notebook.artifacts import load_artifact
 from data_engine.notebook.compiled import Chunk
 
 _MOST_LINES = 200
+_ENDS = "only empty lines, or how lines end, differ"
 
 
 def code_differences(
@@ -32,7 +33,7 @@ def code_differences(
     for name in sorted(others):
         before, after = old.get(name, b""), new.get(name, b"")
         if before != after:
-            found[name] = _lines(before.decode("utf-8", "replace"), after.decode("utf-8", "replace"))
+            found[name] = _lines(before.decode("utf-8", "replace"), after.decode("utf-8", "replace")) or [_ENDS]
     return found
 
 
@@ -56,5 +57,5 @@ def _chunks(data: bytes, path: Path) -> tuple[Chunk, ...]:
 
 
 def _lines(before: str, after: str) -> list[str]:
-    was, now = ([line for line in text.split("\n") if line.strip()] for text in (before, after))
+    was, now = ([line.rstrip("\r") for line in text.split("\n") if line.strip()] for text in (before, after))
     return [line for line in difflib.ndiff(was, now) if line[:2] in ("- ", "+ ")][:_MOST_LINES]

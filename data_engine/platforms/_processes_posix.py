@@ -110,6 +110,13 @@ else:
         return bool(psutil.Process().children())
 
 
+def is_zombie(process: psutil.Process) -> bool:
+    """Whether it has ended and is still told of, because nobody has waited for it."""
+    import psutil
+
+    return bool(process.status() == psutil.STATUS_ZOMBIE)
+
+
 def is_this_users(process: psutil.Process) -> bool:
     """Whether the process runs as this user."""
     return process.uids().real == os.getuid()
@@ -156,7 +163,7 @@ def session_members(session: int) -> list[int]:
     found = []
     for pid in psutil.pids():
         with suppress(OSError, psutil.Error):
-            if os.getsid(pid) == session and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+            if os.getsid(pid) == session and not is_zombie(psutil.Process(pid)):
                 found.append(pid)
     return found
 

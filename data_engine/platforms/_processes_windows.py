@@ -123,6 +123,11 @@ def create_time_of(pid: int) -> float:
         return 0.0
 
 
+def is_zombie(process: psutil.Process) -> bool:
+    """Whether it has ended and is still told of: never here, where a process that has ended is not found."""
+    return False
+
+
 def is_this_users(process: psutil.Process) -> bool:
     """Whether the process runs as this user."""
     import psutil

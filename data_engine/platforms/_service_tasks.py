@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import os
 import subprocess
+from html import escape
 from pathlib import Path
-from xml.sax.saxutils import escape
 
 from data_engine.platforms._service import Definition, Known, ask, one_line, store, tell
 
@@ -83,10 +83,10 @@ class Tasks:
     def text(self, one: Definition) -> str:
         """The task."""
         return _TASK.format(
-            title=escape(one_line(one.title)),
-            account=escape(self._account),
-            program=escape(one.command[0]),
-            arguments=escape(subprocess.list2cmdline(one.command[1:])),
+            title=escape(one_line(one.title), quote=False),
+            account=escape(self._account, quote=False),
+            program=escape(one.command[0], quote=False),
+            arguments=escape(subprocess.list2cmdline(one.command[1:]), quote=False),
         )
 
     def place(self, one: Definition) -> Path:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_engine.cli.output import _print_with_rich, say, table
+from data_engine.cli.output import _print, _print_with_rich, say, table
 from data_engine.cli.plain import Table, lines_of, ragged
 from tests.cli.conftest import REPOSITORY
 from tests.support import WorkspaceFiles
@@ -115,3 +115,17 @@ print([name for name in ("typer", "rich", "polars", "psutil", "http.client", "as
 
     assert done[1].stderr == "[]\n"
     assert "claims" in done[1].stdout or words[0] == "runs"
+
+
+def test_a_file_that_has_no_letter_for_the_line_below_the_head_gets_a_plain_one() -> None:
+    """As where a Windows program writes into a file or a pipe; the rest is the same, and Rich is not asked."""
+    written = io.BytesIO()
+    made = table("RUN", "FLOW")
+    made.add_row("3f9c", "Größe")
+
+    with io.TextIOWrapper(written, encoding="cp1252", newline="") as stream:
+        _print(made, "", stream)
+        stream.flush()
+        said = written.getvalue()
+
+    assert said.decode("cp1252") == "RUN    FLOW\n-----------\n3f9c   Größe\n"

@@ -19,11 +19,12 @@ Process = Callable[..., "subprocess.Popen[bytes]"]
 
 NOISY = """
     import subprocess
+    import sys
     from data_engine import Flow
 
     def read(context):
         print("from the step", flush=True)
-        subprocess.run(["echo", "from its child"], check=False)
+        subprocess.run([sys.executable, "-c", "print('from its child')"], stderr=subprocess.DEVNULL, check=False)
 
     def build():
         return Flow(group="G", label="Größe ✓").watch(mode="manual", source="../in").step(read)

@@ -9,6 +9,7 @@ import pytest
 from data_engine import FlowValidationError, Workspace
 from data_engine.notebook.catalog import CatalogEntry, find_module, read_catalog
 from data_engine.notebook.load import FlowModules
+from data_engine.planning.plan import LIMIT_S
 from tests.support import WorkspaceFiles
 
 CELLS = (
@@ -257,3 +258,20 @@ def test_one_flow_moves_alone(ws: WorkspaceFiles, workspace: Workspace) -> None:
 
     assert workspace.deployment("claims") == "as deployed"
     assert workspace.deployment("other") == "edited, not deployed"
+
+
+def test_an_answer_is_waited_for_as_long_as_the_goldens_of_a_gate_may_take(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A daemon that is still busy with them is not told as one that does not answer."""
+    waited_s = []
+
+    class Daemon:
+        def post(self, path: str, body: object, *, timeout_s: float = 0.0) -> dict[str, object]:
+            waited_s.append(timeout_s)
+            return {"request_id": "r1", "owner": "ben"}
+
+    monkeypatch.setattr(type(workspace.link), "find", lambda link: Daemon())
+    workspace.deploy("claims", wait=False)
+
+    assert waited_s[0] > LIMIT_S

@@ -21,7 +21,7 @@ from data_engine.daemon.endpoint import read_endpoint
 from data_engine.ledger.migrations import MIGRATIONS
 from data_engine.model import Run
 from tests.daemon.support import ended, flow_of
-from tests.support import HANG_IN_C, WorkspaceFiles, until
+from tests.support import HANG_IN_C, PATIENCE, WorkspaceFiles, until
 
 GOOD = """
     from data_engine import Flow
@@ -160,7 +160,7 @@ def test_a_daemon_killed_while_it_deploys_leaves_whole_deployments(workspace: Wo
             client = DaemonClient.connect(workspace.home.local)
             if client is not None:
                 with suppress(FlowValidationError):
-                    client.post("/deploy", {}, timeout_s=30)
+                    client.post("/deploy", {}, timeout_s=30 * PATIENCE)
                 client.close()
 
         asking = threading.Thread(target=deploy)

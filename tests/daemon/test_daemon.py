@@ -80,7 +80,7 @@ def test_starting_twice_is_one_daemon_that_outlives_who_started_it(workspace: Wo
     assert first["running"] is True
     assert workspace.status()["daemon"] == first
     assert first["pid"] != os.getpid()
-    assert psutil.Process(first["pid"]).parent().pid != os.getpid()  # type: ignore[union-attr]
+    assert psutil.Process(first["pid"]).ppid() != os.getpid()
 
 
 def test_a_run_by_hand_is_recorded_and_returned(workspace: Workspace) -> None:
@@ -169,11 +169,10 @@ def test_an_edit_is_deployed_and_a_broken_one_is_told(workspace: Workspace, ws: 
     assert run.status == "success"
 
     ws.notebook("manual", MANUAL.replace("return os.getpid()", "raise ValueError('new')"))
-    until(lambda: flow_of(workspace, "manual")["edit"] is None)
-    (run,) = workspace.run("manual")
-    assert isinstance(run, Run)
-    assert "ValueError: new" in (run.error or "")
-    assert "manual.ipynb, cell 1" in (run.error or "")
+    run = until(lambda: next((run for run in workspace.run("manual") if isinstance(run, Run) and run.error), None))
+    assert "ValueError: new" in run.error
+    assert "manual.ipynb, cell 1" in run.error
+    assert flow_of(workspace, "manual")["edit"] is None
 
 
 def test_a_module_that_was_just_saved_can_be_run_and_explained_at_once(

@@ -14,7 +14,7 @@ def test_the_log_is_rotated_and_stays_bounded(ws: WorkspaceFiles) -> None:
     local.runtime_dir.mkdir(parents=True, exist_ok=True)
     for number in range(1, LOG_FILES + 1):
         local.daemon_log_path.with_name(f"daemon.log.{number}").write_text(f"old {number}\n")
-    local.daemon_log_path.write_text("x" * (LOG_BYTES - 10) + "\n")
+    local.daemon_log_path.write_text("x" * (LOG_BYTES - 10) + "\n", newline="\n")
     workspace.start()
     try:
         until(lambda: "listens on port" in local.daemon_log_path.read_text())

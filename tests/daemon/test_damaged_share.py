@@ -12,7 +12,7 @@ import pytest
 
 from data_engine.errors import FlowValidationError, OwnedElsewhereError
 from tests.daemon.stations import POLL, Make, Station, begun, drop, shared_workspace
-from tests.support import end_now, pause, resume, until
+from tests.support import PATIENCE, end_now, pause, resume, until
 
 LOGS = """def finish(context):
     context.log("all is well")"""
@@ -56,7 +56,7 @@ def own(station: Station) -> None:
 
     def is_on() -> bool:
         with suppress(FlowValidationError):
-            station.daemon.post("/engine", {"on": True}, timeout_s=30)
+            station.daemon.post("/engine", {"on": True}, timeout_s=30 * PATIENCE)
             return True
         return False
 

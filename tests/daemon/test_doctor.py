@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -39,9 +40,13 @@ from data_engine.ledger.wall_clock import accept_clock
 from data_engine.workspace.layout import LocalLayout
 from data_engine.workspace.machine import machine_settings_path
 from data_engine.workspace.settings import LeaseSettings
-from tests.support import WorkspaceFiles
+from tests.support import PATIENCE, WorkspaceFiles
 
 FLOW = "from data_engine import Flow\ndef build():\n    return Flow(group='G')\n"
+
+
+OF_THE_MACHINE = ("long paths", "sleep", "virus scanner")
+"""Advice on this machine's own settings, which is no fault of a workspace."""
 
 
 def everything_in(*folders: Path) -> dict[str, tuple[int, bytes | None]]:
@@ -64,7 +69,7 @@ def test_a_good_workspace_has_nothing_wrong_and_nothing_is_left_or_changed(ws: W
 
     fresh = list(examine(Workspace(ws.root).layout))
 
-    assert [finding for finding in fresh if finding.ok is not True] == []
+    assert [one for one in fresh if one.ok is not True and one.name not in OF_THE_MACHINE] == []
     assert everything_in(tmp_path) == before
 
     Workspace(ws.root).home.ledger().close()
@@ -133,7 +138,9 @@ def test_a_replacement_that_is_not_atomic_is_seen(tmp_path: Path) -> None:
     """The reader looks often enough, so that a whole file each time means something."""
 
     def take_away_first(fresh: Path, target: Path) -> None:
-        target.unlink()
+        while target.exists():
+            with suppress(PermissionError):  # on Windows, while the reader has it open
+                target.unlink()
         fresh.rename(target)
 
     rewritten = probes.replace_under_a_reader(tmp_path, replace=lambda fresh, to: to.write_bytes(fresh.read_bytes()))
@@ -323,11 +330,12 @@ def test_a_module_that_dies_or_never_returns_costs_only_its_entry(ws: WorkspaceF
     )
     ws.module("c_good", FLOW)
 
-    trials = {trial.name: trial.error for trial in import_modules(ws.modules, limit_s=3)}
+    limit_s = 3 * PATIENCE
+    trials = {trial.name: trial.error for trial in import_modules(ws.modules, limit_s=limit_s)}
 
     assert trials["c_good"] is None
     assert "exit code 7" in json.dumps(trials["a_dies"])
-    assert "did not end within 3 s" in json.dumps(trials["b_endless"])
+    assert f"did not end within {limit_s} s" in json.dumps(trials["b_endless"])
     assert not psutil.pid_exists(int(pid_file.read_text()))
 
 

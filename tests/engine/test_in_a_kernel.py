@@ -216,8 +216,8 @@ def test_an_interrupted_call_is_one_line(
     claims: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch, call: str, said: str
 ) -> None:
     cells = (
-        "from data_engine import Flow\nimport os, signal, time",
-        "def wait(context):\n    os.kill(os.getpid(), signal.SIGINT)\n    time.sleep(30)",
+        "from data_engine import Flow\nimport signal, time",
+        "def wait(context):\n    signal.raise_signal(signal.SIGINT)\n    time.sleep(30)",
         f"Flow(group='G', name='claims').step(wait){call}",
     )
 

@@ -226,11 +226,15 @@ def test_an_owner_that_was_taken_over_learns_it_and_keeps_its_rows(machine: Call
     """A frozen owner that wakes up is fenced, says by whom, and what it recorded is published when it owns again."""
     anna, ben = machine("anna"), machine("ben")
     anna.keeper.own().result(10 * PATIENCE)
-    freeze = anna.keeper._thread.ask(lambda: time.sleep(LIMITS.stale_after_s * 2.5))
-    until(lambda: ben.keeper.state.lease.state == "takeover_available")
-    assert not anna.keeper.can_work()  # its deadline has passed before anybody may take over
-    ben.keeper.take_over().result(10 * PATIENCE)
-    anna.run("late")
+    wakes = threading.Event()
+    freeze = anna.keeper._thread.ask(wakes.wait)
+    try:
+        until(lambda: ben.keeper.state.lease.state == "takeover_available")
+        assert not anna.keeper.can_work()  # its deadline has passed before anybody may take over
+        ben.keeper.take_over().result(10 * PATIENCE)
+        anna.run("late")
+    finally:
+        wakes.set()
     freeze.result(10 * PATIENCE)
 
     until(lambda: anna.keeper.state.lost_to == "BEN-PC")

@@ -27,6 +27,7 @@ import psutil
 
 from data_engine import FlowValidationError, Workspace
 from data_engine.daemon.endpoint import read_endpoint
+from data_engine.engine.local_workspace import forget_workspaces
 from data_engine.files import write_text_atomic
 from data_engine.model import Run, Signature, SourceKey, SourceState
 from tests.support import PATIENCE, WorkspaceFiles
@@ -322,11 +323,12 @@ def main() -> None:
         os.environ["DATA_ENGINE_STATE_ROOT"] = str(Path(name) / "state")
         os.environ["XDG_CONFIG_HOME"] = str(Path(name) / "config")
         try:
-            report = Campaign(WorkspaceFiles(Path(name) / "ws"), kills=kills, files=files, seed=seed).run()
+            print(Campaign(WorkspaceFiles(Path(name) / "ws"), kills=kills, files=files, seed=seed).run(), flush=True)
         except BaseException:
             print(log_tail(Path(name)), file=sys.stderr)
             raise
-    print(report)
+        finally:
+            forget_workspaces()  # a file that is open cannot be removed on Windows
     print("none lost, none wrong, none left started, no process left")
 
 
