@@ -85,8 +85,8 @@ class Undeployed(Fact):
     place, `is_kept` says that its code is still there.
 
     Example:
-        >>> print(Undeployed("claims", "2026-01-05T06:00:00+00:00", "anna@ANNA-PC").text.partition("; ")[2])
-        to get its notebook back: `data-engine restore claims`; to let production run it again: `data-engine rollback claims`
+        >>> print(Undeployed("claims", "2026-01-05T06:00:00+00:00", "anna@ANNA-PC", is_kept=False).text.partition("; ")[2])
+        no copy of it is kept any more
     """
 
     kind: ClassVar = "undeployed"
@@ -101,14 +101,9 @@ class Undeployed(Fact):
     def text(self) -> str:
         when = f"on {time_words(self.at_utc)} by {self.by}"
         if self.renamed_to is not None:
-            return f"renamed to {self.renamed_to} {when}: `{typed('explain', self.renamed_to)}`"
+            return f"renamed to {self.renamed_to} {when}"
         said = f"undeployed {when}, and its module is gone"
-        if not self.is_kept:
-            return f"{said}; no copy of it is kept any more. What it did: `{typed('runs', self.flow)}`"
-        return (
-            f"{said}; to get its notebook back: `{typed('restore', self.flow)}`;"
-            f" to let production run it again: `{typed('rollback', self.flow)}`"
-        )
+        return said if self.is_kept else f"{said}; no copy of it is kept any more"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -234,7 +229,7 @@ class LastRunWarned(Fact):
 
     Example:
         >>> LastRunWarned(2, "3f9c12ab77").text
-        'its last run has 2 warnings: data-engine log 3f9c12ab'
+        '2 warnings in its last run'
     """
 
     kind: ClassVar = "last_run_warned"
@@ -245,7 +240,7 @@ class LastRunWarned(Fact):
     @property
     def text(self) -> str:
         warnings = "1 warning" if self.count == 1 else f"{self.count:,} warnings"
-        return f"its last run has {warnings}: {typed('log', self.run_id[:8])}"
+        return f"{warnings} in its last run"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -79,6 +79,14 @@ def _edited(about: _About) -> str:
     return f"correct what is wrong, then {deploy}" if about.why.error else deploy
 
 
+def _undeployed(about: _About) -> str:
+    if about.why.renamed_to is not None:
+        return f"`{typed('explain', about.why.renamed_to)}` tells of it"
+    if not about.why.is_kept:
+        return f"{about.typed('runs')} tells what it did"
+    return f"{about.typed('restore')} brings its notebook back, {about.typed('rollback')} lets production run it again"
+
+
 _WAYS: Mapping[str, Callable[[_About], str | None]] = {
     of_source.Disabled.kind: lambda one: f"{one.typed('enable')} lets it run by itself",
     of_source.EngineOff.kind: lambda one: f"`{typed('start')}` lets flows run by themselves",
@@ -106,9 +114,11 @@ _WAYS: Mapping[str, Callable[[_About], str | None]] = {
     of_flow.Broken.kind: lambda one: f"{one.typed('compile')} checks it again",
     of_flow.Edited.kind: _edited,
     of_flow.ModuleGone.kind: lambda one: Standing("gone", file=one.why.file, renamed_to=one.why.renamed_to).fix,
+    of_flow.Undeployed.kind: _undeployed,
     of_flow.NotDeployed.kind: _not_deployed,
     of_flow.Requested.kind: lambda one: f"`{typed('status')}` tells the answer",
     of_flow.Trouble.kind: lambda one: one.why.fix or f"`{typed('doctor')}` says what is wrong",
+    of_flow.LastRunWarned.kind: lambda one: f"{one.run('log', one.why.run_id)} shows them",
     of_flow.Late.kind: lambda one: f"{one.typed('run')} runs it now",
     of_flow.Overlong.kind: lambda one: one.why.run_id and f"{one.run('stop-run', one.why.run_id)} ends it",
 }

@@ -15,7 +15,6 @@ from typing import Generic, TypeVar
 from data_engine.cause import Cause
 from data_engine.engine.flow_reasons import Trouble
 from data_engine.engine.local_workspace import LocalWorkspace
-from data_engine.engine.params import params_text
 from data_engine.engine.reasons import (
     GroupRun,
     Reason,

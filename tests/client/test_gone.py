@@ -238,13 +238,15 @@ def test_what_was_undeployed_and_deleted_is_known_to_the_history(ws: WorkspaceFi
 
     assert told.why.kind == "undeployed"
     assert row.who in told.reason
-    back, again = commands_in(told.reason)
+    back, again = commands_in(told.fix or "")
     assert typed(ws, again) == typed(ws, back) == 0
     assert workspace.deployment("claims") == "as deployed"
 
     renamed(ws, "monthly")
     workspace.deploy("monthly")
-    assert "renamed to monthly on" in workspace.explain("claims")[0].reason
+    (told,) = workspace.explain("claims")
+    assert "renamed to monthly on" in told.reason
+    assert commands_in(told.fix or "") == ["data-engine explain monthly"]
     with pytest.raises(FlowValidationError, match="neither a flow nor a file"):
         workspace.explain("claim")
 
