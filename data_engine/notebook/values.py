@@ -12,14 +12,16 @@ from data_engine.notebook.statements import Statement
 
 Origin = tuple[Any, str]
 """A binding, by its statement's index and its name; or what a call made for its closures ("" for the name); or one of
-("name", a rebound global), ("stream", a package), ("chart", a package), ("file", its name), ("text", any name)."""
+("name", a rebound global), ("stream", a package), ("chart", a package), ("file", its name), ("log", "") for the files logged to,
+("imported", a function of another module), ("text", any name)."""
 
 NONE: frozenset[Origin] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Touch:
-    """What a statement may do to objects: `verb` is "changes", "may change", "draws from", "uses up", "sets" or "writes"."""
+    """What a statement may do to objects: `verb` is "changes", "may change", "draws from", "uses up", "fills the cache of", "sets", "writes"
+    or "logs to"."""
 
     verb: str
     origins: frozenset[Origin]
