@@ -134,12 +134,7 @@ class Reads:
     def goes_stale(self, origins: Collection[Origin], at: int) -> bool:
         """Whether anything after `at` binds or changes what functions read that keep what they gave."""
         waiting = [self.statements.all[index] for index, _ in origins if isinstance(index, int)]
-        own = {
-            (owner.index, name)
-            for owner in waiting
-            for name in ("", *owner.names.binds)
-            if not name or isinstance(owner.node, FUNCTIONS)
-        }
+        own = frozenset[Origin]().union(*map(_function_itself, waiting))
         names: dict[str, None] = {}
         for owner in waiting:
             for name, flags in owner.names.later.items():
@@ -231,6 +226,12 @@ class Reads:
             for outcome, place in outcomes:
                 for touch in outcome.touches:
                     yield from ((name, place) for kind, name in touch.origins if kind == "stream")
+
+
+def _function_itself(statement: Statement) -> set[Origin]:
+    """What stands for a function that a statement makes, and for what that keeps."""
+    names = statement.names.binds if isinstance(statement.node, FUNCTIONS) else ()
+    return {(statement.index, name) for name in ("", *names)}
 
 
 _NEEDS: dict[object, Callable[[Reads, str, int], bool]] = {
