@@ -214,7 +214,9 @@ def run_in_daemon(
     runs = found if found and not isinstance(found[0], str) else _wait_for(ws, name, found)
     failed = sum(run.status != "success" for run in runs)
     if as_json:
-        print_json({"runs": [run.as_dict() for run in runs]})
+        from data_engine.ledger.warned import runs_as_json
+
+        print_json({"runs": runs_as_json(ws.home.ledger(), runs)})
     else:
         for run in runs:
             _say_run(run)

@@ -12,6 +12,7 @@ from data_engine.cli.options import AsJson, chosen_workspace
 from data_engine.cli.output import count, local_time, print_json, say, seconds, started, status_style, table
 from data_engine.engine.run_facts import facts_of, rows_words
 from data_engine.errors import FlowValidationError
+from data_engine.ledger.warned import runs_as_json
 from data_engine.typed import typed
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def log(
     if as_json:
         print_json(
             {
-                "run": run.as_dict() | {"warnings": sum(line.level == "WARNING" for line in lines)},
+                "run": runs_as_json(ws.home.ledger(), [run])[0],
                 "steps": [step.as_dict() for step in steps],
                 "log": [line.as_dict() for line in lines],
             }

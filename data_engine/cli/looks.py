@@ -221,7 +221,7 @@ def _expected(entry: CatalogEntry, stands: Mapping[str, Fact]) -> str:
 
 def tell_runs(ws: Workspace, name: str | None, limit: int, status: RunStatus | None, as_json: bool) -> int:
     """What ran on this machine, newest first."""
-    from data_engine.ledger.warned import warnings_of
+    from data_engine.ledger.warned import runs_as_json, warnings_of
 
     ledger = ws.home.ledger()
     ledger.recover()
@@ -230,9 +230,9 @@ def tell_runs(ws: Workspace, name: str | None, limit: int, status: RunStatus | N
         found = _runs_of_source(ledger, name, limit, status)
         if not found:
             _require_some(ws, ledger, name)
-    warned = warnings_of(ledger, [run.run_id for run in found])
+    warned = {} if as_json else warnings_of(ledger, [run.run_id for run in found])
     if as_json:
-        print_json([run.as_dict() | {"warnings": warned.get(run.run_id, 0)} for run in found])
+        print_json(runs_as_json(ledger, found))
     elif not found:
         say("No such runs on this machine.")
     else:

@@ -99,9 +99,11 @@ def run(
             params_for(flow, params)
             _run_one(flow, report, params, on_error, source)
     if as_json:
+        from data_engine.ledger.warned import runs_as_json
+
         ledger = ws.home.ledger()
-        runs = [run.as_dict() for run_id in report.run_ids if (run := ledger.run(run_id)) is not None]
-        print_json({"runs": runs, "broken": report.broken})
+        runs = [run for run_id in report.run_ids if (run := ledger.run(run_id)) is not None]
+        print_json({"runs": runs_as_json(ledger, runs), "broken": report.broken})
     else:
         report.say_sum()
     return 1 if report.failed or report.broken else 0
@@ -203,6 +205,7 @@ def _refuse_beside_watch(*, once: bool, source: str | None, param: list[str] | N
 
 def _watch(ws: Workspace, names: list[str], as_json: bool) -> int:
     from data_engine.engine.local_workspace import forget_workspaces
+    from data_engine.ledger.warned import runs_as_json
     from data_engine.runs import run_workspace
 
     report = Report(quiet=as_json)
@@ -211,7 +214,7 @@ def _watch(ws: Workspace, names: list[str], as_json: bool) -> int:
     def listen(event: Event) -> None:
         report(event)
         if as_json and isinstance(event, RunFinished) and (run := ledger.run(event.run_id)) is not None:
-            print_json(run.as_dict(), indent=None)
+            print_json(runs_as_json(ledger, [run])[0], indent=None)
 
     def broken(entry: CatalogEntry) -> None:
         assert entry.error is not None

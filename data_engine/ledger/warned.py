@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
+from typing import Any
 
 from data_engine.ledger.ledger import Ledger
 from data_engine.model import Run
@@ -32,6 +33,16 @@ class Warned:
             run.run_id: new[run.run_id] for run in asked if run.run_id in new and run.finished_at_utc
         }
         return {run_id: count for run_id, count in (known | new).items() if count}
+
+
+def runs_as_json(ledger: Ledger, runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """Runs as the JSON of commands holds them: each with the number of its warnings.
+
+    Raises:
+        LedgerError: the history cannot be read.
+    """
+    warned = warnings_of(ledger, [run.run_id for run in runs])
+    return [run.as_dict() | {"warnings": warned.get(run.run_id, 0)} for run in runs]
 
 
 def warnings_of(ledger: Ledger, run_ids: Iterable[str]) -> dict[str, int]:
