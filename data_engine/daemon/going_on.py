@@ -28,7 +28,7 @@ class GoingOn:
     take_over_local: Callable[[], Awaitable[None]]
     recall: Callable[[], None]
 
-    async def with_engine(self, refreshed: Awaitable[None], turn_on: Callable[[], None]) -> None:
+    async def with_engine(self, refreshed: Awaitable[object], turn_on: Callable[[], None]) -> None:
         """Turn the engine on once what is deployed is known, if the workspace is ours still, however late its share answers.
 
         A person who stops the engine, or starts it, is quicker.
