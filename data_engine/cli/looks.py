@@ -415,10 +415,12 @@ def _say_flows(flows: Sequence[FlowStatus]) -> None:
         held = held_words(flow.name, flow.held, None if flow.why is None else flow.why.kind)
         expected = None if flow.expected is None else flow.expected.text
         warned = None if flow.warned is None else flow.warned.text
-        note = "; ".join(filter(None, [flow.reason, held, warned, flow.edit, expected]))
-        row = (flow.name, flow.group or "", flow.state, zoned_words(flow.next_run_utc), ended, note)
         is_late = flow.expected is not None and flow.expected.kind == "late"
         is_bad = is_late or flow.state_kind in ("broken", "failing", "unreachable")
+        notes = [flow.edit, flow.reason, held, expected]
+        notes = [*notes, warned] if is_bad else [warned, *notes]  # the end may be cut
+        note = "; ".join(filter(None, notes))
+        row = (flow.name, flow.group or "", flow.state, zoned_words(flow.next_run_utc), ended, note)
         shown.add_row(*row, style="red" if is_bad else "")
     say(shown)
 
