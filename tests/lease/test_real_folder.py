@@ -9,7 +9,6 @@ import pytest
 
 from tests.lease.contenders import rows_at
 from tests.soak.lease_kills import check, contender, kill_at_random, told_rows
-from tests.support import PATIENCE
 
 PROCESSES = 6
 TURNS = 6
@@ -28,7 +27,7 @@ def test_six_processes_lose_and_double_nothing(folders: tuple[Path, Path]) -> No
     folder, outputs = folders
     running = [contender(folder, f"m{n}", outputs / f"m{n}", str(TURNS)) for n in range(PROCESSES)]
     children = [one.__enter__() for one in running]
-    codes = [child.wait(timeout=100 * PATIENCE) for child in children]
+    codes = [child.wait(timeout=100) for child in children]
 
     assert codes == [0] * PROCESSES
     told = told_rows(outputs)
