@@ -23,7 +23,7 @@ WRITERS = {
     "polars": "pl.read_csv(path).with_columns(c=1).write_csv(path)",
     "polars lazily": "pl.DataFrame({'a': [1]}).lazy().sink_csv(path)",
     "our atomic helper": "write_text_atomic(path, 'ruined')",
-    "pandas": "pd.DataFrame({'a': [1]}).to_csv(path)",
+    "pandas": "import pandas as pd; pd.DataFrame({'a': [1]}).to_csv(path)",
     "a query": "query = f\"copy (select * from frame) to '{path}'\"; frame = pl.DataFrame({'a': [1]}); duckdb.sql(query)",
     "a connection": "duckdb.connect().execute('COPY (select 1 as a) TO ?', [str(path)])",
     "a relation": "duckdb.sql('select 1 as a').write_csv(str(path))",
@@ -33,7 +33,6 @@ FLOW = """
     import os, shutil
     from pathlib import Path
     import duckdb
-    import pandas as pd
     import polars as pl
     from data_engine import Flow
     from data_engine.files import write_text_atomic
@@ -63,6 +62,8 @@ def daemon(ws: WorkspaceFiles) -> Iterator[Workspace]:
 
 
 def write(ws: WorkspaceFiles, statement: str, watch: str = POLL) -> Any:
+    if "pandas" in statement:
+        pytest.importorskip("pandas")
     ws.module("claims", FLOW.format(write=statement, watch=watch))
     return load_flow("claims", data_root=ws.root)
 
