@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from data_engine.cause import Cause
+from data_engine.engine.params import params_text
 from data_engine.engine.reasons import Reason
-from data_engine.engine.recording import params_text
 from data_engine.engine.waiting_runs import MOST_NAMED, NextRun, WaitingRuns
 from data_engine.model import Event, LogLine, RunFinished, RunStarted, StepProgress, StepStarted
 from data_engine.scheduler.about import about_work
