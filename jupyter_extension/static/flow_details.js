@@ -92,6 +92,7 @@ function lastFailure(app, details) {
     h("div", { class: "de-grow" },
       h("div", null, h("span", { class: "de-strong" }, `Last run ${last.mark.word} `), agoText(last.ended_at_utc || last.started_at_utc), last.source_name ? h("span", { class: "de-faint" }, ` · ${last.source_name}`) : null),
       h("div", { class: "de-few", title: last.error || "" }, last.error || last.cause || ""),
+      last.why && last.why.fix ? h("div", { class: "de-few de-faint", title: String(last.why.fix) }, String(last.why.fix)) : null,
       h("div", { class: "de-line de-wrap" }, cellLinks(app, last.cells), h("button", { class: "de-link", onclick: () => app.openRun(last.run_id) }, "Whole error and log"))));
 }
 

@@ -117,6 +117,7 @@ def test_what_is_held_left_behind_or_stopping_is_told(page: Page, pictures: Path
     panel.select("own")
     panel.element.get_by_role("tab", name="Files").click()
     panel.element.locator(".de-file").first.wait_for()
+    panel.element.locator(".de-note", has_text="Last run failed").get_by_text("Write to another folder").wait_for()
     look(panel, pictures, "own-source")
     panel.element.locator(".de-back").click()
     panel.row("slow").locator(".de-run").click()
