@@ -132,11 +132,15 @@ def _split(line: str) -> list[str]:
         ) from None
 
 
+_LIKE = 0.75
+"""How like a word must be to a command to be taken for it: `stop-run` is not `stop`, which stops the engine."""
+
+
 def _command(word: str) -> Command:
     if word in COMMANDS:
         return COMMANDS[word]
     known = ", ".join(COMMANDS)
-    near = get_close_matches(word, COMMANDS, n=1)
+    near = get_close_matches(word, COMMANDS, n=1, cutoff=_LIKE)
     fix = f"did you mean %flow {near[0]}? " if near else ""
     raise FlowValidationError(f"%flow knows no {word!r}", where=f"%{_NAME}", fix=f"{fix}It knows {known}")
 

@@ -79,6 +79,9 @@ def _facts(error: BaseException) -> dict[str, str | None]:
 
 def _usage_facts(error: Any) -> dict[str, str | None]:
     what = error.format_message()
+    word = re.match(r"No such command '([^']+)'\.", what)
+    if word is not None and _other_word(word[1]):  # what is like it in letters is not what it means
+        what = word[0]
     path = error.ctx.command_path if error.ctx is not None else "data-engine"
     fix = f"{_first(error, what, path)}see `{path} --help`"
     misplaced = _GLOBAL_OPTIONS.get(getattr(error, "option_name", ""))  # of an option the command does not know
@@ -92,7 +95,7 @@ def _first(error: Any, what: str, path: str) -> str:
     ctx, param = error.ctx, getattr(error, "param", None)
     word = re.match(r"No such command '([^']+)'", what)
     if word is not None:
-        meant = _OTHER_WORDS.get(word[1].lower()) if path == "data-engine" else f"one of {_commands(ctx)}"
+        meant = _other_word(word[1]) if path == "data-engine" else f"one of {_commands(ctx)}"
         return f"{meant}; or " if meant else ""
     if ctx is not None and what.startswith("Missing command"):
         return f"add one of {_commands(ctx)}; or "
@@ -102,6 +105,10 @@ def _first(error: Any, what: str, path: str) -> str:
         names = _NAMES.get(getattr(param, "metavar", None) or "")
         return f"write {path} {wanted}{f' ({names})' if names else ''}; or "
     return ""
+
+
+def _other_word(word: str) -> str | None:
+    return _OTHER_WORDS.get(word.lower())
 
 
 def _commands(ctx: Any) -> str:

@@ -25,6 +25,7 @@ from data_engine.notebook.deploy import (
     SharesMirror,
     Sighting,
     mirror_key,
+    mirror_taken_error,
     next_move,
     shared_mirror,
     shares_mirror_error,
@@ -223,10 +224,11 @@ def withdrawal(home: LocalWorkspace, looked: Collection[str], asked: Asked) -> D
     """
     name = asked.name
     if name is None or name not in home.deployments().deployed():
+        near = "" if name in looked else meant(name or "", home.deployments().deployed())
         raise FlowValidationError(
             f"{name} is not deployed, so there is nothing to undeploy",
             where="undeploy",
-            fix=f"{meant(name or '', home.deployments().deployed())}`data-engine deployments` lists what is live",
+            fix=f"{near}`data-engine deployments` lists what is live",
         )
     if name in looked and home.settings().deploy.mode == "auto":
         raise FlowValidationError(
@@ -269,10 +271,14 @@ def rolled_back(home: LocalWorkspace, flow: str, to: str | None, asked: Asked) -
     """The row that lets `flow` run what it ran before, or what `to` names.
 
     Raises:
-        FlowValidationError: there is nothing to go back to.
+        FlowValidationError: there is nothing to go back to, or another flow that is deployed writes its mirror now.
         DamagedSetError: its set is not what was deployed.
     """
-    chosen = history.to_roll_back_to(history_of(home), flow, to)
+    rows = history_of(home)
+    chosen = history.to_roll_back_to(rows, flow, to)
+    other = shared_mirror(flow, chosen.mirror, history.live(rows).values())
+    if other is not None:
+        raise mirror_taken_error(chosen, other)
     home.deployments().copy_of(chosen.set_id)
     return replace(
         chosen,

@@ -91,7 +91,9 @@ class Explanation(Record):
     @property
     def reason(self) -> str:
         """The sentence for people."""
-        said = self.why.text if self.run_id is None else f"{self.why.text} (run {self.run_id[:8]})"
+        said = self.why.text
+        if self.run_id is not None and self.run_id[:8] not in said:
+            said = f"{said} (as run {self.run_id[:8]})"
         if self.written_by is None:
             return said
         return f"{said}; last written by run {self.written_by[:8]} with {self.written_with}"

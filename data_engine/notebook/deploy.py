@@ -206,3 +206,12 @@ def shares_mirror_error(
         where=where,
         fix=f"give it a mirror of its own; {all_the_same}",
     )
+
+
+def mirror_taken_error(back: Deployment, other: str) -> FlowValidationError:
+    """What somebody must know who goes `back` to a deployment whose mirror another flow writes by now."""
+    return FlowValidationError(
+        f"{back.flow} writes to {back.mirror}, as {other} does, which is deployed: they would overwrite each other's outputs",
+        where=f"deployment {back.id[:8]}",
+        fix=f"to let {back.flow} run in its place: `{typed('undeploy', other)}`, then `{typed('rollback', back.flow, '--to', back.id[:8])}`",
+    )

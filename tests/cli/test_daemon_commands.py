@@ -92,8 +92,8 @@ def test_what_waits_and_what_was_asked_to_end_are_told(daemon: Cli, ws: Workspac
     assert "WAITING   RUNS   NEXT RUN   SOURCE   WHY" in said
     assert f"slow         1   {waits[:8]}            waiting for a run of this flow to end" in said
     explained = [one.reason for one in workspace.explain("slow")]
-    assert any(one.endswith(f"(run {run_id[:8]})") for one in explained)
-    assert any("waiting for a run" in one and one.endswith(f"(run {waits[:8]})") for one in explained)
+    assert f"running: run {run_id[:8]}" in explained
+    assert any("waiting for a run" in one and one.endswith(f"(as run {waits[:8]})") for one in explained)
     assert re.search(rf"^{run_id[:8]} +slow +running ", said, re.MULTILINE)
 
     assert daemon("stop-run", run_id).code == 0

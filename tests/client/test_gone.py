@@ -344,3 +344,21 @@ def test_what_was_never_deployed_leads_to_what_was(workspace: Workspace) -> None
 def test_restoring_needs_a_deployment(workspace: Workspace, tmp_path: Path) -> None:
     with pytest.raises(FlowValidationError, match="was never deployed"):
         workspace.restore("nope")
+
+
+def test_nothing_is_rolled_back_into_a_mirror_that_another_flow_writes_now(
+    ws: WorkspaceFiles, workspace: Workspace
+) -> None:
+    """The way on, typed as it stands, ends the other first."""
+    workspace.undeploy("claims")
+    (ws.root / "flow_modules" / "claims.ipynb").rename(ws.root / "claims.ipynb")
+    ws.notebook("other claims", *[f"{text}\n# rewritten" for text in CELLS])
+    assert workspace.deploy("other claims")[0].error is None
+
+    with pytest.raises(FlowValidationError, match="as other claims does") as error:
+        workspace.rollback("claims")
+
+    assert set(workspace.home.deployments().deployed()) == {"other claims", "other"}
+    first, then = commands_in(error.value.fix or "")
+    assert typed(ws, first) == typed(ws, then) == 0
+    assert set(workspace.home.deployments().deployed()) == {"claims", "other"}

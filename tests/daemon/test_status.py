@@ -163,7 +163,7 @@ def test_who_waits_for_its_group_is_told_for_whom(workspace: Workspace, elsewher
     (waiting,) = workspace.run("second", wait=False, params={"until": str(tmp_path / "end")})
     whom = f'waiting for group "G": flow "first" (run {theirs["run_id"][:8]}, pid {process.pid})'
     assert until(lambda: flow_of(workspace, "second"))["reason"] == whom
-    assert [one["reason"] for one in workspace.explain("second")] == [whom]
+    assert [one["reason"] for one in workspace.explain("second")] == [f"{whom} (as run {waiting[:8]})"]
     (running,) = workspace.explain("first")
     assert running.reason == f"running: run {theirs['run_id'][:8]}"
     assert (
