@@ -57,7 +57,7 @@ def deploy(
         print_json(_as_json(ws, entries, changed))
         return 1 if refused else 0
     _say_entries(entries, changed)
-    for line in undeployed_lines(new):
+    for line in (*undeployed_lines(new), *done_before_lines(done_before(ws, new))):
         complain(line, style="yellow")
     for warning in dict.fromkeys(warning for entry in entries for warning in entry.warnings):
         complain(f"warning: {warning}", style="yellow")
@@ -92,6 +92,28 @@ def _say_entries(entries: Sequence[CatalogEntry], changed: Collection[str]) -> N
     if as_before:
         what = as_before[0].path.name if len(as_before) == 1 else f"{len(as_before):,} flows"
         say(f"unchanged     {what}: as deployed before")
+
+
+def done_before(ws: Workspace, new: Sequence[Deployment]) -> dict[str, int]:
+    """Of each flow that was deployed anew, how many files of its source were done before, so that it does not do them again."""
+    ledger = ws.home.ledger()
+    flows = sorted({one.flow for one in new if one.kind == "deploy"})
+    counts = {flow: sum(one.success is not None for one in ledger.source_states(flow).values()) for flow in flows}
+    return {flow: count for flow, count in counts.items() if count}
+
+
+def done_before_lines(done: Mapping[str, int]) -> list[str]:
+    """A line for each flow of which so many files were done before, by code that may have been another.
+
+    Example:
+        >>> done_before_lines({"claims": 1204})
+        ['not again     claims: 1,204 files were done before and count as done. To do them again: data-engine backfill claims --reprocess all']
+    """
+    return [
+        f"not again     {flow}: {'1 file was done before and counts' if count == 1 else f'{count:,} files were done before and count'} as done."
+        f" To do {'it' if count == 1 else 'them'} again: {typed('backfill', flow, '--reprocess', 'all')}"
+        for flow, count in sorted(done.items())
+    ]
 
 
 def undeployed_lines(new: Sequence[Deployment]) -> list[str]:

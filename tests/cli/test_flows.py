@@ -222,6 +222,26 @@ def test_deploy_and_what_compile_says_of_it(cli: Cli, ws: WorkspaceFiles) -> Non
     assert "undeployed    claims: its module is gone" in cli("deploy").err
 
 
+def test_a_deploy_says_which_files_were_done_before_and_stay_so(cli: Cli, ws: WorkspaceFiles) -> None:
+    """Also by a draft that ran by hand: what it wrote stays, and the command that does them again is named."""
+    ws.source("in/a.csv")
+    ws.source("in/b.csv")
+    text = """
+        from data_engine import Flow
+        def build():
+            return Flow(group="G").watch(mode="poll", source="../in", interval="1s", settle=0).step(lambda context: {value})
+        """
+    ws.module("polled", text.format(value=1))
+    assert cli("run", "polled", "--once").code == 0
+    ws.module("polled", text.format(value=2))
+
+    said = cli("deploy", "polled").err
+
+    assert "polled: 2 files were done before and count as done." in said
+    assert "To do them again: data-engine backfill polled --reprocess all" in said
+    assert "not again" not in cli("deploy", "polled").err
+
+
 def test_show_tells_the_next_times_of_a_schedule(cli: Cli, ws: WorkspaceFiles) -> None:
     """In its own zone by name, also while no engine runs; `list` keeps many times short, so that what follows is seen."""
     ws.module(
