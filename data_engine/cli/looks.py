@@ -11,7 +11,7 @@ from contextlib import chdir, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from data_engine.cli.output import complain, local_time, print_json, say, seconds, started, status_style, table
+from data_engine.cli.output import complain, count, local_time, print_json, say, seconds, started, status_style, table
 from data_engine.cli.plain import shortened
 from data_engine.engine.fact import zoned_words
 from data_engine.engine.wording import GOES_ON, held_words, told_once, undelivered_words
@@ -411,15 +411,13 @@ def _say_flows(flows: Sequence[FlowStatus]) -> None:
     )
     for flow in flows:
         last = flow.last_run
-        ended = "" if last is None else f"{last.status}, {local_time(last.started_at_utc)}"
+        warned = "" if flow.warned is None else f", {count(flow.warned.count, 'warning')}"
+        ended = "" if last is None else f"{last.status}{warned}, {local_time(last.started_at_utc)}"
         held = held_words(flow.name, flow.held, None if flow.why is None else flow.why.kind)
         expected = None if flow.expected is None else flow.expected.text
-        warned = None if flow.warned is None else flow.warned.text
         is_late = flow.expected is not None and flow.expected.kind == "late"
         is_bad = is_late or flow.state_kind in ("broken", "failing", "unreachable")
-        notes = [flow.edit, flow.reason, held, expected]
-        notes = [*notes, warned] if is_bad else [warned, *notes]  # the end may be cut
-        note = "; ".join(filter(None, notes))
+        note = "; ".join(filter(None, [flow.edit, flow.reason, held, expected]))
         row = (flow.name, flow.group or "", flow.state, zoned_words(flow.next_run_utc), ended, note)
         shown.add_row(*row, style="red" if is_bad else "")
     say(shown)

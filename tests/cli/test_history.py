@@ -175,7 +175,7 @@ def test_the_warnings_of_a_run_are_counted_where_runs_are_told(cli: Cli, ws: Wor
     counts = {one["flow"]: one["warnings"] for one in cli("--workspace", ws.root, "runs", "--json").json}
     assert (counts["loud"], counts["quiet"]) == (2, 0)
     said = "2 warnings in its last run"
-    assert said in " ".join(cli("--workspace", ws.root, "status").out.split())
+    assert " success, 2 warnings, 20" in cli("--workspace", ws.root, "status").out
     (told,) = [one for one in workspace.explain("loud") if said in one.reason]
     assert told.fix == f"`data-engine log {run.run_id[:8]}` shows them"
     assert not any("warning" in one.reason for one in workspace.explain("quiet"))
