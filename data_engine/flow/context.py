@@ -24,6 +24,10 @@ SETTINGS_STEM = "data_engine"
 """`config/data_engine.toml` holds the workspace's settings and is not listed with the author's config files."""
 
 
+_OTHER_LEVELS = {"WARN": "WARNING", "CRITICAL": "ERROR", "FATAL": "ERROR"}
+"""What other libraries call a level."""
+
+
 @dataclass
 class FlowContext(Shown):
     """The active run, as each step sees it.
@@ -155,7 +159,9 @@ class FlowContext(Shown):
         control = self.control
         control.may_work()
         text = message if isinstance(message, str) else str(message)
-        control.emit(LogLine(control.run_id, self.flow_name, control.label, level.strip().upper(), text, time.time()))
+        word = level.strip().upper()
+        word = _OTHER_LEVELS.get(word, word)
+        control.emit(LogLine(control.run_id, self.flow_name, control.label, word, text, time.time()))
 
     def progress(self, done: int, total: int | None = None) -> None:
         """Say how far the step is (`done` of `total`); cheap to call often. A run that was asked to stop ends here.

@@ -244,6 +244,14 @@ def test_a_log_line_belongs_to_run_flow_and_step(message: object, text: str) -> 
     assert [event._replace(at_s=0) for event in said] == [LogLine("r1", "claims", "Load", "WARNING", text, 0)]
 
 
+@pytest.mark.parametrize(("level", "word"), [("warn", "WARNING"), ("CRITICAL", "ERROR"), ("info", "INFO")])
+def test_the_levels_of_other_libraries_are_known(level: str, word: str) -> None:
+    context, said = talking()
+    context.log("x", level=level)
+
+    assert [event.level for event in said if isinstance(event, LogLine)] == [word]
+
+
 @pytest.mark.parametrize("level", [5, None, "", " "])
 def test_a_level_is_a_word(level: Any) -> None:
     """A number of the logging module is not."""
