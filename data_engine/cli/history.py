@@ -12,7 +12,6 @@ from data_engine.cli.options import AsJson, chosen_workspace
 from data_engine.cli.output import count, local_time, print_json, say, seconds, started, status_style, table
 from data_engine.engine.run_facts import facts_of, rows_words
 from data_engine.errors import FlowValidationError
-from data_engine.ledger.warned import runs_as_json
 from data_engine.typed import typed
 
 if TYPE_CHECKING:
@@ -43,6 +42,8 @@ def log(
     run = ws.run_record(run_id)
     steps, lines = ws.steps(run.run_id), ws.log(run.run_id)
     if as_json:
+        from data_engine.ledger.warned import runs_as_json
+
         print_json(
             {
                 "run": runs_as_json(ws.home.ledger(), [run])[0],

@@ -198,8 +198,8 @@ export interface RunView {
   from_the_future: boolean;
   began_by: string;
   params: string;
-  ended_at_utc: string | null;
   warnings: number;
+  ended_at_utc: string | null;
 }
 
 export interface FileView {

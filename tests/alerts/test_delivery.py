@@ -99,9 +99,10 @@ def test_a_daemon_killed_between_the_call_and_its_record_sends_once_more_under_t
 
 
 def test_a_notifier_killed_between_the_call_and_its_answer_is_tried_again(
-    workspace: Workspace, hook: Webhook, monkeypatch: pytest.MonkeyPatch
+    ws: WorkspaceFiles, workspace: Workspace, hook: Webhook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After the first pause, under the same id; the daemon goes on."""
+    ws.source("config/data_engine.toml", '[alerts]\nto = ["chat"]\n')
     monkeypatch.setenv("DATA_ENGINE_SECRET_CHAT", hook.url())
     hook.answer_now.clear()
     put(workspace, told("3fa2", "chat", at_s=time.time()))
@@ -142,7 +143,7 @@ def test_a_daemon_with_something_to_deliver_does_not_leave(
     ws: WorkspaceFiles, workspace: Workspace, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However idle it is: nobody else would deliver it."""
-    ws.source("config/data_engine.toml", '[daemon]\nidle_exit = "1s"\n')
+    ws.source("config/data_engine.toml", '[daemon]\nidle_exit = "1s"\n[alerts]\nto = ["ops"]\n')
     mailbox.refusal = "451 later"
     monkeypatch.setenv("DATA_ENGINE_SECRET_OPS", mailbox.url())
     put(workspace, told("3fa2", at_s=time.time()))

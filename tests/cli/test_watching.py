@@ -114,7 +114,7 @@ def test_json_is_a_line_for_each_run(watching: Callable[..., Watching], ws: Work
     watch.press_ctrl_c()
     watch.process.wait(LIMIT_S)
 
-    assert json.loads(watch.out) == Workspace(ws.root).runs()[0].as_dict()
+    assert json.loads(watch.out) == Workspace(ws.root).runs()[0].as_dict() | {"warnings": 0}
 
 
 def test_edits_are_taken_up_and_a_broken_module_goes_on_as_it_was(

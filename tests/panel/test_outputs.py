@@ -16,7 +16,7 @@ ROWS = 120_000
 
 def test_the_outputs_tab(lab: Lab, page: Page, pictures: Path) -> None:
     """Found by a search, scrolled through in a page of 100,000 rows, copied whole, saved, and opened in a cell as it is shown."""
-    workspace = lab.workspace("outputs")
+    workspace = lab.workspace("outputs_tab")
     flows.fill(workspace, polled=flows.POLLED)
     flows.sources(workspace, good=8)
     (workspace / "in" / "large.csv").write_text(
