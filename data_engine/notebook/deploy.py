@@ -202,7 +202,7 @@ def shares_mirror_error(
         else f'to deploy it all the same: `{confirmed}`, or ws.deploy("{name}", force=True)'
     )
     return FlowValidationError(
-        f"{name} writes to {mirror}, as {other} does, which is deployed: they would overwrite each other's outputs",
+        _both_write(name, mirror, other),
         where=where,
         fix=f"give it a mirror of its own; {all_the_same}",
     )
@@ -211,7 +211,11 @@ def shares_mirror_error(
 def mirror_taken_error(back: Deployment, other: str) -> FlowValidationError:
     """What somebody must know who goes `back` to a deployment whose mirror another flow writes by now."""
     return FlowValidationError(
-        f"{back.flow} writes to {back.mirror}, as {other} does, which is deployed: they would overwrite each other's outputs",
+        _both_write(back.flow, back.mirror, other),
         where=f"deployment {back.id[:8]}",
         fix=f"to let {back.flow} run in its place: `{typed('undeploy', other)}`, then `{typed('rollback', back.flow, '--to', back.id[:8])}`",
     )
+
+
+def _both_write(name: str, mirror: str | None, other: str) -> str:
+    return f"{name} writes to {mirror}, as {other} does, which is deployed: they would overwrite each other's outputs"
