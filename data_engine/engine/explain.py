@@ -303,10 +303,6 @@ def look_now(source: FactSource, watch: PlannedFlow) -> FolderPoller:
 
 def _with_runs(known: WorkspaceFacts, rows: list[Explanation]) -> list[Explanation]:
     """The rows, each of a run that is under way or waits with its id, by which it can be stopped alone."""
-    active: dict[tuple[str, str | None], list[str]] = {}
-    for run in known.active:
-        for source in {run.source, None}:
-            active.setdefault((run.flow, source), []).append(run.run_id)
     waiting: dict[tuple[str, str | None], str] = {}
     for one in known.waiting:
         for then in one.runs:
@@ -314,9 +310,8 @@ def _with_runs(known: WorkspaceFacts, rows: list[Explanation]) -> list[Explanati
             waiting.setdefault((one.flow, None), then.run_id)
 
     def run_of(row: Explanation) -> str | None:
-        runs = active.get((row.flow, row.source), [])
-        if isinstance(row.why, Running) and runs:
-            return runs[0] if len(runs) == 1 else None
+        if isinstance(row.why, (Running, Stopping)) and row.why.run_id is not None:
+            return row.why.run_id
         return waiting.get((row.flow, row.source)) if isinstance(row.why, (Running, *get_args(Waiting))) else None
 
     return [row if (run_id := run_of(row)) is None else replace(row, run_id=run_id) for row in rows]
