@@ -39,7 +39,7 @@ class OwnersVerbs(WorkspaceBase):
     def deploy(
         self, name: str | None = None, note: str = "", force: bool = False, wait: bool = True, approve: bool = False
     ) -> tuple[CatalogEntry, ...]:
-        """Let production run the modules as they are now: the flow `name` alone, or every flow; their entries.
+        """Let production run the modules as they are now: the flow `name` alone, or every flow that nobody has undeployed; their entries.
 
         Only what compiles, builds and has steps is deployed; the entry of a module that was not has its `error`, and its flow
         stays on the last deployment. A source or mirror that cannot be used now is among its `warnings`. A flow that writes the mirror of a deployed flow of another name is deployed only with

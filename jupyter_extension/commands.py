@@ -97,6 +97,7 @@ def _compile(given: Namespace, names: UserNames) -> Any:
 
 
 def _deploy(given: Namespace, names: UserNames) -> Any:
+    from data_engine.engine.deployed_before import left_out
     from data_engine.shown import Listing
 
     if given.all and given.subject:
@@ -119,6 +120,9 @@ def _deploy(given: Namespace, names: UserNames) -> Any:
         else:
             again = typed_magic("rollback", gone.flow)
             print(f"{gone.flow} is undeployed: its module is gone. {again} lets it run again as it was deployed.")
+    for flow, row in (left_out(ws.home, {entry.name for entry in entries}) if name is None else {}).items():
+        again = typed_magic("deploy", flow)
+        print(f"{flow} was left out: {row.who} undeployed it. {again} lets production run it again, as it is now.")
     if name is not None and entries and entries[0].error is not None:
         raise entries[0].error
     return entries

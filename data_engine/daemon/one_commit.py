@@ -14,13 +14,14 @@ from data_engine.daemon.deploying import (
     Asked,
     Looked,
     Outcome,
+    answered,
     decide,
     leaving,
     new_deployments,
-    refused,
     renames_of,
     require_found,
     rolled_back,
+    undeployed_of,
     withdrawal,
     write_deployments,
 )
@@ -118,6 +119,7 @@ def deploy_here(home: LocalWorkspace, asked: Asked) -> Outcome:
         pointers = deployments.deployed()
         past, is_all = ledger_rows.published(home.ledger()), asked.name is None
         renames = renames_of(home, looked, pointers, past, mirror_of, may_fetch=True)
+        undeployed = undeployed_of(looked, past)
         moves = decide(
             looked,
             pointers,
@@ -128,6 +130,7 @@ def deploy_here(home: LocalWorkspace, asked: Asked) -> Outcome:
             unchanged_for_s=lambda name, digest: 0.0,
             renames=renames,
             is_all=is_all,
+            undeployed=undeployed,
         )
         going = [name for name, move in moves.items() if isinstance(move, Deploy)]
         digests = {name: looked.stored.digests[name] for name in going}
@@ -138,7 +141,7 @@ def deploy_here(home: LocalWorkspace, asked: Asked) -> Outcome:
         rows = new_deployments(home, looked, going, gone, asked, renames)
         if rows:
             publish(keeper, lambda: write_deployments(home, rows, put))
-        entries = tuple(refused(entry, moves.get(name)) for name, entry in sorted(looked.entries.items()))
+        entries = answered(looked, moves, asked, undeployed)
     return Outcome(entries, tuple(rows), tuple(sorted(gone)))
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.ledger.deployments import published
 from data_engine.model import Deployment, utc_text
 from data_engine.notebook import history
+from data_engine.notebook.catalog import module_files
 
 _DAY_S = 86_400.0
 
@@ -22,6 +23,18 @@ def history_of(home: LocalWorkspace, flow: str | None = None) -> list[Deployment
     rows = published(home.ledger())
     told = history.told(rows, kept_ids=kept_ids(home, rows))
     return [one for one in told if flow in (None, one.flow)]
+
+
+def left_out(home: LocalWorkspace, but: Collection[str]) -> dict[str, Deployment]:
+    """The flows that somebody undeployed though their modules are there, but for these: with what let them run no more.
+
+    Raises:
+        LedgerError: the history cannot be read.
+    """
+    rows = sorted(published(home.ledger()), key=lambda one: (one.number, one.id))
+    newest = {one.flow: one for one in rows}
+    left = history.ended(rows).keys() & module_files(home.layout.flow_modules_dir).keys() - set(but)
+    return {flow: newest[flow] for flow in sorted(left)}
 
 
 def kept_ids(home: LocalWorkspace, rows: Sequence[Deployment]) -> set[str]:

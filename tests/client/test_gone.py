@@ -215,6 +215,28 @@ def test_a_rename_is_followed_also_where_the_old_flow_was_undeployed_before(
     assert len(workspace.deployments("claims")) == 3
 
 
+@pytest.mark.parametrize("where", ["without a daemon", "with one"])
+def test_a_deploy_of_everything_leaves_out_what_somebody_undeployed(
+    ws: WorkspaceFiles, workspace: Workspace, capsys: pytest.CaptureFixture[str], where: str
+) -> None:
+    """It says so with the command that lets it run again, which works as typed; also where its edit is broken."""
+    workspace.undeploy("claims")
+    ws.notebook("claims", *CELLS[:3], "def build():\n    return Flow(group=nobody_knows)")
+    ws.notebook("other", *OTHER, "1")
+    if where == "with one":
+        workspace.start()
+
+    assert typed(ws, "data-engine deploy") == 0
+
+    assert set(workspace.home.deployments().deployed()) == {"other"}
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "claims" in line]
+    assert line.startswith("left out      claims: ")
+    ws.notebook("claims", *CELLS)
+    assert typed(ws, line[line.index("data-engine") :]) == 0
+    assert set(workspace.home.deployments().deployed()) == {"claims", "other"}
+    workspace.kill()
+
+
 def test_a_copy_that_was_deployed_beside_it_follows_no_flow_that_ends(ws: WorkspaceFiles, workspace: Workspace) -> None:
     """Each is a flow of its own, whichever ends first."""
     workspace.load_flow("claims").run_once()

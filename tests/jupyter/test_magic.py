@@ -137,6 +137,9 @@ def test_a_flow_is_undeployed_and_its_notebook_restored(shell: Shell, claims: Wo
     shell.run("%flow undeploy claims")
     assert "%flow rollback claims" in shell.out
     assert shell.run("Workspace.current().deployment('claims')") == "not deployed"
+    shell.run("%flow deploy --all")
+    assert "%flow deploy claims lets production run it again" in shell.out
+    assert shell.run("Workspace.current().deployment('claims')") == "not deployed"
     shell.run("%flow rollback claims")
     assert shell.run("Workspace.current().deployment('claims')") == "as deployed"
 
