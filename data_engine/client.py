@@ -162,10 +162,10 @@ class Workspace(BackfillVerbs, DaemonVerbs, PlanningVerbs):
             >>> ws.load_flow("example").preview(use="totals").rows()
             [('coffee', 4.5), ('tea', 5.5)]
         """
-        from data_engine.notebook.catalog import find_module
+        from data_engine.engine.deployed_before import find_flow
 
         modules = self.home.modules()
-        return Flow.of(modules.load(find_module(modules, name)).flow)
+        return Flow.of(modules.load(find_flow(self.home, name)).flow)
 
     def restore(self, name: str, to: str | None = None) -> tuple[Path, ...]:
         """The module of the flow `name` as it was deployed last, or in the deployment `to`, put back into `flow_modules`; what was

@@ -83,11 +83,12 @@ def _test(given: Namespace, names: UserNames) -> Any:
 
 
 def _compile(given: Namespace, names: UserNames) -> Any:
-    from data_engine.notebook.catalog import find_module, require_parsed
+    from data_engine.engine.deployed_before import find_flow
+    from data_engine.notebook.catalog import require_parsed
     from data_engine.notebook.compile import compile_notebook
 
     name = given.subject or own_name(names, "compile")
-    path = find_module(_workspace().home.modules(), name)
+    path = find_flow(_workspace().home, name)
     if path.suffix == ".py":
         require_parsed(path)
         print(f"{path.name} is a Python module: production runs the whole of it.")

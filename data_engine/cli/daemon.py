@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,13 +23,14 @@ from data_engine.cli.options import (
 )
 from data_engine.cli.output import complain, count, print_json, say, seconds, status_style
 from data_engine.cli.terminal import require_terminal
-from data_engine.engine.wording import NEVER_BEGINS, freed_words
+from data_engine.engine.wording import ended_words, freed_words, never_begins_words
 from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.platforms.host import IS_STYLED_BY_CALLS
 from data_engine.typed import typed
 
 if TYPE_CHECKING:
     from data_engine.client import Workspace
+    from data_engine.engine.status import ActiveRun
     from data_engine.model import Run
 
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="The run's id, or its first characters.")]
@@ -68,14 +69,36 @@ def stop(ctx: typer.Context, name: SomeFlowName = None, as_json: AsJson = False)
             as_json,
         )
         return 0
-    was_running = ws.link.find() is not None
+    found = ws.status()
+    was_running = found.daemon.running
     ws.stop_engine()
     ws.shutdown()
     if as_json:
         print_json({"was_running": was_running})
     else:
-        say("The daemon ends when its running work is done." if was_running else "No daemon was running.")
+        running = [run for run in found.active_runs if run.in_daemon]
+        say(stopping_words(running, is_ending=found.daemon.ending) if was_running else "No daemon was running.")
     return 0
+
+
+def stopping_words(running: Sequence[ActiveRun], *, is_ending: bool) -> str:
+    """What a stopped daemon waits for; it `is_ending` when somebody stopped it before.
+
+    Example:
+        >>> from data_engine.engine.status import ActiveRun
+        >>> run = ActiveRun("3f9c12ab77", "claims", "C", None, "", 7, in_daemon=True)
+        >>> stopping_words([run], is_ending=False)
+        'The daemon ends when its running work is done: claims (run 3f9c12ab). `data-engine kill` ends it now.'
+        >>> stopping_words([], is_ending=True)
+        'The daemon is ending already.'
+    """
+    begin = "The daemon is ending already" if is_ending else "The daemon ends when its running work is done"
+    if not running:
+        return f"{begin}."
+    first = f"{running[0].flow} (run {running[0].run_id[:8]})"
+    more = f" and {count(len(running) - 1, 'more run')}" if len(running) > 1 else ""
+    waits = ", and waits for" if is_ending else ":"
+    return f"{begin}{waits} {first}{more}. `{typed('kill')}` ends it now."
 
 
 def kill(ctx: typer.Context, as_json: AsJson = False) -> int:
@@ -176,16 +199,23 @@ def disable(ctx: typer.Context, name: FlowName, wait: Wait = True, as_json: AsJs
 
 def stop_run(ctx: typer.Context, run_id: RunId, as_json: AsJson = False) -> int:
     """Ask a run of the daemon to end at its next step, item, or log line; one that waits does not begin."""
-    had_begun = chosen_workspace(ctx).stop_run(run_id)
-    text = "It ends at its next step, item, or log line." if had_begun else NEVER_BEGINS
+    ws = chosen_workspace(ctx)
+    had_begun = ws.stop_run(run_id)
+    text = (
+        "It ends at its next step, item, or log line."
+        if had_begun
+        else never_begins_words(ws.home.ledger().run(run_id))
+    )
     _done({"run_id": run_id, "had_begun": had_begun}, text, as_json)
     return 0
 
 
 def kill_run(ctx: typer.Context, run_id: RunId, as_json: AsJson = False) -> int:
     """End the process of a run of the daemon, now; a run that waits does not begin."""
-    had_begun = chosen_workspace(ctx).kill_run(run_id)
-    _done({"run_id": run_id, "had_begun": had_begun}, "Its process was ended." if had_begun else NEVER_BEGINS, as_json)
+    ws = chosen_workspace(ctx)
+    had_begun = ws.kill_run(run_id)
+    text = "Its process was ended." if had_begun else never_begins_words(ws.home.ledger().run(run_id))
+    _done({"run_id": run_id, "had_begun": had_begun}, text, as_json)
     return 0
 
 
@@ -222,7 +252,7 @@ def run_in_daemon(
             _say_run(run)
         if not runs:
             _say_why_nothing(ws, name)
-        say(f"{count(len(runs), 'run')}, {count(failed, 'failure')}")
+        say(ended_words([run.status for run in runs]))
     return 1 if failed else 0
 
 

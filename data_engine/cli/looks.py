@@ -257,10 +257,10 @@ def _require_some(ws: Workspace, ledger: Ledger, name: str) -> None:
     Raises:
         FlowValidationError: so it is; with the nearest flow, or with what tells of a run where it is the id of one.
     """
-    from data_engine.notebook.catalog import find_module
+    from data_engine.engine.deployed_before import find_flow
 
     try:
-        find_module(ws.home.modules(), name)
+        find_flow(ws.home, name)
     except FlowValidationError as error:
         if ledger.run(name) is not None:
             raise FlowValidationError(
@@ -363,9 +363,9 @@ def say_settings(ws: Workspace) -> None:
 
 def require_known(ws: Workspace, name: str) -> None:
     """Refuse a name that is neither in the history nor a module's."""
-    from data_engine.notebook.catalog import find_module
+    from data_engine.engine.deployed_before import find_flow
 
-    find_module(ws.home.modules(), name)
+    find_flow(ws.home, name)
 
 
 def _say_workspace(found: Status) -> None:

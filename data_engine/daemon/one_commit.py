@@ -28,6 +28,7 @@ from data_engine.daemon.deploying import (
 from data_engine.daemon.golden_gate import GoldenGate
 from data_engine.daemon.ownership import keeper_of
 from data_engine.daemon.taken_over import forget_local, local_deployments
+from data_engine.engine.deployed_before import find_flow
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import OwnedElsewhereError
 from data_engine.lease.keeper import Keeper
@@ -35,7 +36,7 @@ from data_engine.ledger import deployments as ledger_rows
 from data_engine.locks import OsLock
 from data_engine.model import Deployment
 from data_engine.notebook import history
-from data_engine.notebook.catalog import CatalogEntry, find_module, module_files, read_catalog, with_unreadable
+from data_engine.notebook.catalog import CatalogEntry, module_files, read_catalog, with_unreadable
 from data_engine.notebook.deploy import Deploy, HeldBack, mirror_key, with_no_steps_refused
 from data_engine.notebook.load import FlowModules
 
@@ -174,7 +175,7 @@ def switch_here(home: LocalWorkspace, flow: str, is_enabled: bool) -> None:
         FlowValidationError: no such flow.
         OwnedElsewhereError, DaemonGoneError: as `owning`.
     """
-    find_module(home.modules(), flow)
+    find_flow(home, flow)
     with owning(home) as keeper:
         publish(keeper, lambda: home.ledger().set_switch(flow, is_enabled))
 

@@ -50,13 +50,15 @@ class Broken(Fact):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Edited(Fact):
-    """The module differs from what is deployed, in these cells and helpers where they are known; `error` is why it is broken now."""
+    """The module differs from what is deployed, in these cells and helpers where they are known; `error` is why it is broken now,
+    or waits for somebody who knows that the deployed flow `shares_with` writes its mirror."""
 
     kind: ClassVar = "edited"
 
     cells: tuple[int, ...] = ()
     error: str | None = None
     helpers: tuple[str, ...] = ()
+    shares_with: str | None = None
 
     @property
     def text(self) -> str:
@@ -108,13 +110,15 @@ class Undeployed(Fact):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NotDeployed(Fact):
-    """Nobody has deployed the flow, so production does not run it; `error` is why it cannot be, `goes_live_s` when it is by itself."""
+    """Nobody has deployed the flow, so production does not run it; `error` is why it cannot be, `goes_live_s` when it is by itself,
+    `shares_with` the deployed flow that writes its mirror."""
 
     kind: ClassVar = "not_deployed"
 
     flow: str
     error: str | None = None
     goes_live_s: float | None = None
+    shares_with: str | None = None
 
     @property
     def text(self) -> str:

@@ -392,11 +392,13 @@ class EngineOff(Fact):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GroupRun(Record):
-    """A run that keeps its group busy, in the process `pid`."""
+    """A run that keeps its group busy, in the process `pid`; `in_daemon` where that is the daemon, which alone it can be asked of to
+    end it."""
 
     flow: str
     run_id: str
     pid: int
+    in_daemon: bool = True
 
 
 @dataclass(frozen=True, slots=True, eq=False)

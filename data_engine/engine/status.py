@@ -467,5 +467,6 @@ def _why(known: FlowFacts, blocked: Reason | None, *, is_running: bool) -> Reaso
     if is_running:
         return None
     if known.standing.kind == "not_deployed" and not isinstance(blocked, OwnedElsewhere):  # who owns knows better
-        return NotDeployed(entry.name, known.standing.error, known.standing.goes_live_s)
+        standing = known.standing
+        return NotDeployed(entry.name, standing.error, standing.goes_live_s, standing.shares_with)
     return known.waiting or (ByHand() if entry.mode == "manual" else blocked or known.why)
