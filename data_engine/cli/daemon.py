@@ -181,19 +181,28 @@ def retry(
 
 def enable(ctx: typer.Context, name: FlowName, wait: Wait = True, as_json: AsJson = False) -> int:
     """Let a flow run by itself again."""
-    chosen_workspace(ctx).enable(name, wait)
-    _done(
-        {"flow": name, "enabled": True},
-        f"{name} is enabled: it runs as its trigger says while the engine is on.",
-        as_json,
-    )
+    ws = chosen_workspace(ctx)
+    ws.enable(name, wait)
+    runs = "it runs as its trigger says while the engine is on"
+    _done({"flow": name, "enabled": True}, f"{name} is enabled: {_not_yet(ws, name) or f'{runs}.'}", as_json)
     return 0
+
+
+def _not_yet(ws: Workspace, name: str) -> str | None:
+    """That nothing of the flow runs by itself before it is deployed; None where it is, or who knows is elsewhere."""
+    if is_owned_elsewhere(ws) or ws.standing(name).kind != "not_deployed":
+        return None
+    return f"it is not deployed, and runs by itself only when it is: {typed('deploy', name)}"
 
 
 def disable(ctx: typer.Context, name: FlowName, wait: Wait = True, as_json: AsJson = False) -> int:
     """Let a flow run by hand only."""
-    chosen_workspace(ctx).disable(name, wait)
-    _done({"flow": name, "enabled": False}, f"{name} runs by hand only.", as_json)
+    ws = chosen_workspace(ctx)
+    ws.disable(name, wait)
+    text = f"{name} runs by hand only, until it is enabled: {typed('enable', name)}"
+    if _not_yet(ws, name) is not None:
+        text = f"{name} is not deployed, so nothing of it runs by itself. Once it is, it runs by hand only, until: {typed('enable', name)}"
+    _done({"flow": name, "enabled": False}, text, as_json)
     return 0
 
 

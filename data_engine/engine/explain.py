@@ -26,6 +26,7 @@ from data_engine.engine.flow_reasons import (
     Requested,
     Stopping,
 )
+from data_engine.engine.named_file import flow_meant, why_no_flow
 from data_engine.engine.params import is_as_scheduled
 from data_engine.engine.reasons import (
     ByHand,
@@ -36,12 +37,14 @@ from data_engine.engine.reasons import (
     Locked,
     NeedsHash,
     NoFiles,
+    NotYet,
     OwnOutput,
     Reason,
     RetryLater,
     Running,
     Settling,
     Waiting,
+    WaitingForOwnRun,
     WaitsForSettling,
     WhyDue,
     WhyNot,
@@ -71,7 +74,8 @@ class Explanation(Record):
     """One line of an explanation; without a source it is about the whole flow. `reason` is `why` in words; `cause` is why the
     last run of a held source ended as it did. `fix` is what changes it, with the command. `written_by` is the run that wrote last
     what a run of itself would not write, because it was given `written_with`. `run_id` is the run that is under way, or that waits.
-    `blocked_by` are the kinds of what keeps the whole flow from running now, where the `fix` depends on it.
+    `blocked_by` are the kinds of what keeps the whole flow from running now, where the `fix` depends on it. `tz` is the zone that
+    `next_run_utc` is meant in, None for this machine's.
 
     Example:
         >>> row = Explanation("claims", "/in/a.csv", Settling(0.5))
@@ -80,7 +84,7 @@ class Explanation(Record):
     """
 
     computed: ClassVar = ("reason", "fix")
-    sparse: ClassVar = ("fix", "cause", "run_id", "written_by", "written_with", "blocked_by")
+    sparse: ClassVar = ("fix", "cause", "run_id", "written_by", "written_with", "blocked_by", "tz")
 
     flow: str
     source: str | None
@@ -91,6 +95,7 @@ class Explanation(Record):
     written_with: str | None = None
     run_id: str | None = None
     blocked_by: tuple[str, ...] = ()
+    tz: str | None = None
 
     @property
     def reason(self) -> str:
@@ -191,8 +196,9 @@ def blocked_by(known: WorkspaceFacts, flow: FlowFacts | None) -> tuple[str, ...]
 
 
 def _explained(source: FactSource, known: WorkspaceFacts, subject: str, file: str) -> list[Explanation]:
-    flow = known.flow(subject)
+    flow = flow_meant(known, subject, file)
     if flow is not None:
+        subject = flow.entry.name
         edit = flow.standing
         rows = (
             [Explanation(subject, None, Edited(edit.cells, edit.error, edit.helpers, edit.shares_with))]
@@ -205,6 +211,8 @@ def _explained(source: FactSource, known: WorkspaceFacts, subject: str, file: st
         rows += [Explanation(subject, None, Requested(one.text)) for one in asked]
         rows += _with_writers(source, flow, _with_runs(known, _of_flow(source, known, flow)))
         is_running = any(run.flow == subject for run in known.active)
+        if flow.failed is not None and not is_running:
+            rows.append(Explanation(subject, None, flow.failed, cause=flow.last_run and flow.last_run.why))
         if flow.warned is not None:
             rows.append(Explanation(subject, None, flow.warned))
         expected = flow_status(flow, is_running, known.engine.on, known.elsewhere).expected
@@ -219,7 +227,7 @@ def _explained(source: FactSource, known: WorkspaceFacts, subject: str, file: st
     if not rows and (ended := undeployed(source.past(), subject)) is not None:
         rows = [Explanation(subject, None, ended)]
     if not rows:
-        raise _nothing_to_explain(subject, [one.entry.name for one in known.flows])
+        raise why_no_flow(known, subject, file) or _nothing_to_explain(subject, [one.entry.name for one in known.flows])
     return rows
 
 
@@ -265,8 +273,21 @@ def _of_flow(source: FactSource, known: WorkspaceFacts, flow: FlowFacts, path: s
             return _as_a_look_shows(source, watch, blocked, path, under_way=under_way)
     elif isinstance(blocked, NotDeployed) and not under_way:
         return [Explanation(entry.name, None, blocked)]
+    if path is not None and watch.trigger.source is not None:
+        name = str(watch.trigger.source / path)
+        under_way = {name: under_way[name]} if name in under_way else {}
+        if not _waits(known, entry.name, name):
+            flow = replace(flow, waiting=None)
+        return [Explanation(entry.name, name, why) for why in _as_a_whole(flow, watch, blocked, [*under_way.values()])]
     reasons = _as_a_whole(flow, watch, blocked, list(under_way.values()))
-    return [Explanation(entry.name, None, why, flow.next_run_utc) for why in reasons]
+    zone = None if flow.next_run_utc is None else flow.tz
+    in_zone = [replace(why, tz=flow.tz) if isinstance(why, NotYet) else why for why in reasons]
+    return [Explanation(entry.name, None, why, flow.next_run_utc, tz=zone) for why in in_zone]
+
+
+def _waits(known: WorkspaceFacts, flow: str, source: str) -> bool:
+    """Whether a run of the flow for this source waits for its turn."""
+    return any(then.source == source for one in known.waiting if one.flow == flow for then in one.runs)
 
 
 def _of_run(run: ActiveRun) -> Running | Stopping:
@@ -397,8 +418,10 @@ def _as_the_engine_looks(
 ) -> list[Explanation]:
     """As the engine judges each source, and how often it looks. `waiting` is why work that could start does not."""
 
+    behind = waiting or (WaitingForOwnRun() if under_way else None)
+
     def why_of(name: str, verdict: Verdict) -> Reason:
-        return reason_now(verdict.why, under_way=under_way.get(name), waiting=waiting)
+        return reason_now(verdict.why, under_way=under_way.get(name), waiting=behind)
 
     rows = _rows(source, poller, path, why_of)
     if path is None and poller.unreachable is None:

@@ -228,6 +228,29 @@ class Overlong(Fact):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class LastRunFailed(Fact):
+    """The last run of a flow that holds no files did not end well; `error` is the first line of why.
+
+    Example:
+        >>> LastRunFailed("killed", "3f9c12ab77", "2026-01-05T06:30:00+00:00", "killed by request").text.partition(": ")[2]
+        'killed by request'
+    """
+
+    kind: ClassVar = "last_run_failed"
+
+    status: str
+    run_id: str
+    at_utc: str
+    error: str | None = None
+
+    @property
+    def text(self) -> str:
+        ended = {"failed": "failed", "killed": "was killed", "abandoned": "was abandoned"}.get(self.status, self.status)
+        because = f": {self.error}" if self.error else ""
+        return f"its last run {ended} on {time_words(self.at_utc)} (run {self.run_id[:8]}){because}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class LastRunWarned(Fact):
     """The flow's last run has so many warnings in its log.
 
@@ -287,6 +310,7 @@ OfFlow: TypeAlias = (
     | Expected
     | Late
     | Overlong
+    | LastRunFailed
     | LastRunWarned
     | More
     | Other

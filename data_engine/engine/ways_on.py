@@ -49,6 +49,7 @@ DEPEND = frozenset(
         of_source.Done,
         of_source.Disabled,
         of_source.EngineOff,
+        of_flow.LastRunFailed,
     )
 )
 """The kinds of reasons whose way depends on what else keeps the flow from running."""
@@ -74,7 +75,7 @@ class _About:
         """What tries again what is held, as things are now."""
         it = "it" if self.source or self.why.kind == of_source.HeldSlot.kind else "all of them"
         if of_flow.NotDeployed.kind in self.blocked_by:
-            again = typed("run", self.flow, "--once", *(["--source", self.source] if self.source else []))
+            again = typed("run", "--once", self.flow, *(["--source", self.source] if self.source else []))
             return f"`{again}` runs {it} here, once"
         first = f"{self.typed('enable')}, then " if of_source.Disabled.kind in self.blocked_by else ""
         if of_source.EngineOff.kind in self.blocked_by:
@@ -94,6 +95,14 @@ def _held(about: _About) -> str:
         return again
     mend = f"; {about.mend}" if about.mend else ""
     return f"{about.run('log', why.run_id)} shows the whole error{mend}; {again}"
+
+
+def _failed(about: _About) -> str:
+    verb = ("run", "--once") if of_flow.NotDeployed.kind in about.blocked_by else ("run",)
+    mend = f"; {about.mend}" if about.mend else ""
+    return (
+        f"{about.run('log', about.why.run_id)} shows the whole error{mend}; `{typed(*verb, about.flow)}` runs it again"
+    )
 
 
 def _running(about: _About) -> str | None:
@@ -122,10 +131,10 @@ def _disabled(about: _About) -> str:
 
 
 def _done(about: _About) -> str:
-    verb = "run --once" if of_flow.NotDeployed.kind in about.blocked_by else "run"
+    verb = ("run", "--once") if of_flow.NotDeployed.kind in about.blocked_by else ("run",)
     if about.source:
-        return f"`{typed(*verb.split(), about.flow, '--source', about.source)}` runs it again"
-    return f"`{typed(*verb.split(), about.flow)} --source FILE` runs it again"
+        return f"`{typed(*verb, about.flow, '--source', about.source)}` runs it again"
+    return f"`{typed(*verb, about.flow)} --source FILE` runs it again"
 
 
 def _waits_for_group(about: _About) -> str:
@@ -191,6 +200,7 @@ _WAYS: Mapping[str, Callable[[_About], str | None]] = {
     of_flow.NotDeployed.kind: _not_deployed,
     of_flow.Requested.kind: lambda one: f"`{typed('status')}` tells the answer",
     of_flow.Trouble.kind: lambda one: one.why.fix or f"`{typed('doctor')}` says what is wrong",
+    of_flow.LastRunFailed.kind: _failed,
     of_flow.LastRunWarned.kind: lambda one: f"{one.run('log', one.why.run_id)} shows them",
     of_flow.Late.kind: lambda one: f"{one.typed('run')} runs it now",
     of_flow.Overlong.kind: lambda one: one.why.run_id and f"{one.run('stop-run', one.why.run_id)} ends it",

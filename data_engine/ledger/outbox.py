@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.rows import restored, storable
@@ -27,6 +28,7 @@ MOST_WAITING_BYTES = 4 * 1024**2
 KEPT_S = 7 * 24 * 3600.0
 """So long it is remembered what was sent and what was given up."""
 
+_SHOWN_UNTIL = "messages shown until"
 _LONGEST_ERROR = 500
 _MOST_ENDED = 2000
 
@@ -177,10 +179,11 @@ def failed(
             again_utc = None if again_s is None else utc_text(again_s)
             connection.execute(
                 "UPDATE deliveries SET tries = tries + 1, tried_utc = coalesce(?, tried_utc), last_error = ?, next_try_utc = ?,"
-                " state = ?, has_it = trim(has_it || ' ' || ?) WHERE message_id = ? AND recipient = ?",
+                " answered_utc = ?, state = ?, has_it = trim(has_it || ' ' || ?) WHERE message_id = ? AND recipient = ?",
                 (
                     *(utc_text(at_s) if number == 0 else None, told, again_utc),
                     *(
+                        utc_text(at_s) if again_s is None else None,
                         "given_up" if again_s is None else "waiting",
                         "" if number else " ".join(has_it),
                         message_id,
@@ -211,9 +214,9 @@ def give_up(ledger: Ledger, to: str, at_s: float, why: str) -> int:
     """
     with ledger.writing() as (connection, _):
         rows = connection.execute(
-            "UPDATE deliveries SET state = 'given_up', next_try_utc = NULL, last_error = ?"
+            "UPDATE deliveries SET state = 'given_up', next_try_utc = NULL, last_error = ?, answered_utc = ?"
             " WHERE recipient = ? AND state = 'waiting' AND tries > 0 RETURNING message_id",
-            storable((clean(why, _LONGEST_ERROR), to)),
+            storable((clean(why, _LONGEST_ERROR), utc_text(at_s), to)),
         ).fetchall()
         for (message_id,) in rows:
             _forget(connection, message_id, at_s)
@@ -221,7 +224,7 @@ def give_up(ledger: Ledger, to: str, at_s: float, why: str) -> int:
 
 
 def undelivered(ledger: Ledger, limit: int = 100) -> list[Undelivered]:
-    """What recipients have not got, the newest first: what waits, and what was given up within the last week.
+    """What recipients have not got, the newest first: what waits, and what was given up since a person was shown that.
 
     Raises:
         LedgerError: the ledger cannot be read.
@@ -234,13 +237,41 @@ def undelivered_in(connection: sqlite3.Connection, limit: int = 100) -> list[Und
     """The same of a connection that only looks."""
     rows = connection.execute(
         "SELECT message_id, recipient, state, kind, flow_name, subject, put_utc, tries, last_error, next_try_utc"
-        " FROM deliveries JOIN outbox USING (message_id) WHERE state <> 'sent' ORDER BY put_utc DESC, recipient LIMIT ?",
-        (limit,),
+        " FROM deliveries JOIN outbox USING (message_id) WHERE state = 'waiting' OR (state = 'given_up'"
+        " AND coalesce(answered_utc, tried_utc, put_utc) > coalesce((SELECT value FROM settings WHERE key = ?), ''))"
+        " ORDER BY put_utc DESC, recipient LIMIT ?",
+        (_SHOWN_UNTIL, limit),
     ).fetchall()
-    return [
-        Undelivered(message_id, restored(to), state, kind, flow and restored(flow), *rest)
-        for message_id, to, state, kind, flow, *rest in rows
-    ]
+    return [_told(row) for row in rows]
+
+
+def history(ledger: Ledger, limit: int = 100) -> list[Undelivered]:
+    """The newest messages, each for each recipient, the newest first: also what was sent, and what was given up, of the last week.
+
+    Raises:
+        LedgerError: the ledger cannot be read.
+    """
+    with ledger.reading() as connection:
+        rows = connection.execute(
+            "SELECT message_id, recipient, state, kind, flow_name, subject, put_utc, tries, last_error, next_try_utc"
+            " FROM deliveries JOIN outbox USING (message_id) ORDER BY put_utc DESC, recipient LIMIT ?",
+            (limit,),
+        ).fetchall()
+    return [_told(row) for row in rows]
+
+
+def are_shown(ledger: Ledger, at_s: float) -> None:
+    """Remember that a person was shown what was given up until now: `undelivered` leaves it out.
+
+    Raises:
+        LedgerError: the ledger cannot be written.
+    """
+    ledger.set_setting(_SHOWN_UNTIL, utc_text(at_s))
+
+
+def _told(row: tuple[Any, ...]) -> Undelivered:
+    message_id, to, state, kind, flow, *rest = row
+    return Undelivered(message_id, restored(to), state, kind, flow and restored(flow), *rest)
 
 
 def states(connection: sqlite3.Connection, ids: Sequence[str]) -> Mapping[str, Mapping[str, str]]:
@@ -294,17 +325,17 @@ def _hurry(connection: sqlite3.Connection, to: str, at_utc: str) -> int:
 def _make_room(connection: sqlite3.Connection) -> None:
     """Give up the oldest of what waits, where there is more than is kept."""
     rows = connection.execute(
-        "SELECT message_id, size_bytes FROM outbox WHERE message_id IN"
+        "SELECT message_id, size_bytes, at_utc FROM outbox WHERE message_id IN"
         " (SELECT message_id FROM deliveries WHERE state = 'waiting') ORDER BY at_utc DESC, rowid DESC"
     ).fetchall()
     held, size = 0, 0
-    for message_id, size_bytes in rows:
+    for message_id, size_bytes, _ in rows:
         held, size = held + 1, size + size_bytes
         if held > MOST_WAITING or (size > MOST_WAITING_BYTES and held > 1):
             connection.execute(
-                "UPDATE deliveries SET state = 'given_up', next_try_utc = NULL, last_error = ?"
+                "UPDATE deliveries SET state = 'given_up', next_try_utc = NULL, last_error = ?, answered_utc = ?"
                 " WHERE message_id = ? AND state = 'waiting'",
-                ("too many messages waited: this one made room for newer ones", message_id),
+                ("too many messages waited: this one made room for newer ones", rows[0][2], message_id),
             )
             _drop_text(connection, message_id)
 

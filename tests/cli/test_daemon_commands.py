@@ -307,7 +307,7 @@ def test_what_is_named_as_the_fix_works_without_a_daemon(cli: Cli, ws: Workspace
     ws.module("polled", POLLED)
     assert cli("run", "--once", "polled").code == 1
     assert (
-        f"`data-engine run polled --once --source {ws.root / 'in' / 'a.txt'}` runs it here"
+        f"`data-engine run --once polled --source {ws.root / 'in' / 'a.txt'}` runs it here"
         in cli("explain", "polled").out
     )
     assert "polled is not deployed" in cli("retry", "polled").err

@@ -251,6 +251,51 @@ def test_a_copy_that_was_deployed_beside_it_follows_no_flow_that_ends(ws: Worksp
     assert workspace.home.ledger().source_states("copy") == {}
 
 
+@pytest.mark.parametrize("command", ["run", "show", "deploy", "run --once", "enable", "preview"])
+def test_every_command_knows_what_was_undeployed_and_deleted(
+    ws: WorkspaceFiles, workspace: Workspace, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    """Its error names what brings it back, and a new name where it has one; a flow there never was is asked to be spelled."""
+    gone(ws)
+    workspace.undeploy("claims")
+    assert typed(ws, f"data-engine {command} claims") == 2
+    said = capsys.readouterr().err
+    assert "claims: undeployed on " in said
+    assert "data-engine restore claims" in commands_in(said)
+    assert typed(ws, f"data-engine {command} nope") == 2
+    assert "check the spelling" in capsys.readouterr().err
+
+    workspace.restore("claims")
+    workspace.rollback("claims")
+    renamed(ws, "monthly")
+    workspace.deploy("monthly")
+    assert typed(ws, f"data-engine {command} claims") == 2
+    assert commands_in(capsys.readouterr().err) == ["data-engine show monthly"]
+    workspace.kill()
+
+
+@pytest.mark.parametrize("name", ["claims", "claims.ipynb", "flow_modules/claims.ipynb"])
+def test_a_notebook_is_restored_also_by_its_file(ws: WorkspaceFiles, workspace: Workspace, name: str) -> None:
+    gone(ws)
+    assert typed(ws, f"data-engine restore {name}") == 0
+    assert workspace.deployment("claims") == "as deployed"
+
+
+def test_the_runs_of_a_flow_are_those_of_its_old_names_too(ws: WorkspaceFiles, workspace: Workspace) -> None:
+    """Newest first, through two renames; the old name still has its own."""
+    workspace.load_flow("claims").run_once()
+    renamed(ws, "monthly")
+    workspace.deploy("monthly")
+    (ws.modules / "monthly.ipynb").rename(ws.modules / "yearly.ipynb")
+    workspace.deploy("yearly")
+    workspace.load_flow("yearly").run_once()
+
+    assert [run.flow for run in workspace.runs("yearly")] == ["yearly", "claims"]
+    assert [run.flow for run in workspace.runs("yearly", limit=1)] == ["yearly"]
+    assert [run.flow for run in workspace.runs("claims")] == ["claims"]
+    assert typed(ws, "data-engine runs monthly") == 0
+
+
 def test_what_was_undeployed_and_deleted_is_known_to_the_history(ws: WorkspaceFiles, workspace: Workspace) -> None:
     """When, by whom, and the ways back, which work as typed; of one that was renamed the name that it has now."""
     gone(ws)
