@@ -295,7 +295,7 @@ def test_without_a_daemon_there_is_nothing_to_stop_and_switches_are_kept(cli: Cl
     assert cli("status", "--json").json["daemon"]["running"] is False
     assert cli("disable", "claims").code == 0
     assert {flow["name"]: flow["enabled"] for flow in cli("status", "--json").json["flows"]}["claims"] is False
-    assert "data-engine run claims" in cli("retry", "claims").err
+    assert "claims is not deployed" in cli("retry", "claims").err
     for command in ("retry", "stop-run 3f9c"):
         answer = cli(*command.split())
         assert (answer.code, "data-engine start" in answer.err) == (2, True)
