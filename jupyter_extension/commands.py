@@ -98,6 +98,7 @@ def _compile(given: Namespace, names: UserNames) -> Any:
 
 
 def _deploy(given: Namespace, names: UserNames) -> Any:
+    from data_engine.cli.deploying import done_before, done_before_lines
     from data_engine.engine.deployed_before import left_out
     from data_engine.shown import Listing
 
@@ -121,6 +122,8 @@ def _deploy(given: Namespace, names: UserNames) -> Any:
         else:
             again = typed_magic("rollback", gone.flow)
             print(f"{gone.flow} is undeployed: its module is gone. {again} lets it run again as it was deployed.")
+    for line in done_before_lines(done_before(ws, new)):
+        print(line.partition("     ")[2])
     for flow, row in (left_out(ws.home, {entry.name for entry in entries}) if name is None else {}).items():
         again = typed_magic("deploy", flow)
         print(f"{flow} was left out: {row.who} undeployed it. {again} lets production run it again, as it is now.")

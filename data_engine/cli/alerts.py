@@ -67,7 +67,6 @@ def history(
     from data_engine.ledger import outbox
 
     ledger = chosen_workspace(ctx).home.ledger()
-    now_s = time.time()
     found = outbox.history(ledger, limit)
     if as_json:
         print_json([one.as_dict() for one in found])
@@ -85,11 +84,9 @@ def history(
         error = "" if one.state == "sent" else " ".join((one.error or "").split())
         shown.add_row(local_time(one.since_utc), one.to, one.state.replace("_", " "), one.subject, error, style=style)
     say(shown)
-    unlisted = len(outbox.undelivered(ledger, 10_000)) - sum(one.state != "sent" for one in found)
-    if unlisted <= 0:
-        outbox.are_shown(ledger, now_s)
-    else:
-        say(f"{unlisted:,} more were not delivered: --limit {limit + unlisted} shows them too.")
+    outbox.are_shown(ledger, found, time.time())
+    if left := sum(one.state == "given_up" for one in outbox.undelivered(ledger, 10_000)):
+        say(f"{left:,} more were given up: --limit {limit + left} shows them too.")
     return 0
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import Event
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -107,9 +107,10 @@ def _daemon_only_if_needed(ws: Workspace) -> Iterator[Event]:
         yield needed
     finally:
         if not was_there and not needed.is_set() and ws.link.find() is not None:
-            found = ws.status()
-            if not (found.engine.on or found.service.installed or found.active_runs or found.waiting_runs):
-                ws.shutdown()
+            with suppress(FlowValidationError):
+                found = ws.status()
+                if not (found.engine.on or found.service.installed or found.active_runs or found.waiting_runs):
+                    ws.shutdown()
 
 
 def _one_of(given: Mapping[str, bool]) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -69,15 +70,18 @@ def stop(ctx: typer.Context, name: SomeFlowName = None, as_json: AsJson = False)
             as_json,
         )
         return 0
-    found = ws.status()
-    was_running = found.daemon.running
+    was_running, found = ws.link.find() is not None, None
+    if was_running:
+        with suppress(FlowValidationError):  # what cannot tell of itself is stopped all the same
+            found = ws.status()
     ws.stop_engine()
     ws.shutdown()
     if as_json:
         print_json({"was_running": was_running})
     else:
-        running = [run for run in found.active_runs if run.in_daemon]
-        say(stopping_words(running, is_ending=found.daemon.ending) if was_running else "No daemon was running.")
+        running = [run for run in found.active_runs if run.in_daemon] if found is not None else []
+        is_ending = found is not None and found.daemon.ending
+        say(stopping_words(running, is_ending=is_ending) if was_running else "No daemon was running.")
     return 0
 
 

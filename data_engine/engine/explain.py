@@ -174,16 +174,15 @@ def explain(source: FactSource, known: WorkspaceFacts, subject: str, file: str) 
         FlowValidationError: neither a flow nor a source file.
         LedgerError: the history cannot be read.
     """
+    blocked = {one.entry.name: blocked_by(known, one) for one in known.flows}
     return [
-        replace(row, blocked_by=blocked_by(known, known.flow(row.flow))) if row.why.kind in DEPEND else row
+        replace(row, blocked_by=blocked.get(row.flow, ())) if row.why.kind in DEPEND else row
         for row in _explained(source, known, subject, file)
     ]
 
 
-def blocked_by(known: WorkspaceFacts, flow: FlowFacts | None) -> tuple[str, ...]:
+def blocked_by(known: WorkspaceFacts, flow: FlowFacts) -> tuple[str, ...]:
     """The kinds of all that keeps the flow from running by itself, whatever is due."""
-    if flow is None:
-        return ()
     is_draft = flow.standing.kind == "not_deployed" and known.elsewhere is None
     is_off = known.elsewhere is None and not known.engine.on
     found = (

@@ -38,6 +38,6 @@ def _module(known: WorkspaceFacts, subject: str, file: str) -> Path | None:
     folder = WorkspaceLayout(Path(known.workspace_root)).flow_modules_dir
     named = [Path(file), folder / subject, *(folder / f"{subject}{suffix}" for suffix in _SUFFIXES)]
     for path in named:
-        if path.suffix in _SUFFIXES and path.parent == folder and path.is_file():
+        if path.suffix in _SUFFIXES and path.is_file() and path.parent.resolve() == folder.resolve():
             return path
     return None

@@ -54,13 +54,11 @@ def no_retry_here(home: LocalWorkspace, flow: str | None) -> FlowValidationError
     """
     known = OfflineFacts(home).facts()
     found = None if flow is None else _flow(home, known, flow)
-    refused = None
     if found is not None and known.elsewhere is None:
-        refused = _of_draft(found) or no_retry(
-            found.entry.name, mode=found.entry.mode, is_enabled=found.is_enabled, is_engine_on=False
-        )
-    if refused is not None and refused.what != engine_is_off().what:
-        return refused
+        mode, is_enabled = found.entry.mode, found.is_enabled
+        refused = _of_draft(found) or no_retry(found.entry.name, mode=mode, is_enabled=is_enabled, is_engine_on=False)
+        if refused is not None:
+            return refused
     return _no_daemon(home, f"start it with `{typed('start')}`, which tries whatever is held")
 
 

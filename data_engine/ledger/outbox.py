@@ -28,7 +28,6 @@ MOST_WAITING_BYTES = 4 * 1024**2
 KEPT_S = 7 * 24 * 3600.0
 """So long it is remembered what was sent and what was given up."""
 
-_SHOWN_UNTIL = "messages shown until"
 _LONGEST_ERROR = 500
 _MOST_ENDED = 2000
 
@@ -179,11 +178,10 @@ def failed(
             again_utc = None if again_s is None else utc_text(again_s)
             connection.execute(
                 "UPDATE deliveries SET tries = tries + 1, tried_utc = coalesce(?, tried_utc), last_error = ?, next_try_utc = ?,"
-                " answered_utc = ?, state = ?, has_it = trim(has_it || ' ' || ?) WHERE message_id = ? AND recipient = ?",
+                " state = ?, has_it = trim(has_it || ' ' || ?) WHERE message_id = ? AND recipient = ?",
                 (
                     *(utc_text(at_s) if number == 0 else None, told, again_utc),
                     *(
-                        utc_text(at_s) if again_s is None else None,
                         "given_up" if again_s is None else "waiting",
                         "" if number else " ".join(has_it),
                         message_id,
@@ -214,9 +212,9 @@ def give_up(ledger: Ledger, to: str, at_s: float, why: str) -> int:
     """
     with ledger.writing() as (connection, _):
         rows = connection.execute(
-            "UPDATE deliveries SET state = 'given_up', next_try_utc = NULL, last_error = ?, answered_utc = ?"
+            "UPDATE deliveries SET state = 'given_up', next_try_utc = NULL, last_error = ?"
             " WHERE recipient = ? AND state = 'waiting' AND tries > 0 RETURNING message_id",
-            storable((clean(why, _LONGEST_ERROR), utc_text(at_s), to)),
+            storable((clean(why, _LONGEST_ERROR), to)),
         ).fetchall()
         for (message_id,) in rows:
             _forget(connection, message_id, at_s)
@@ -238,9 +236,8 @@ def undelivered_in(connection: sqlite3.Connection, limit: int = 100) -> list[Und
     rows = connection.execute(
         "SELECT message_id, recipient, state, kind, flow_name, subject, put_utc, tries, last_error, next_try_utc"
         " FROM deliveries JOIN outbox USING (message_id) WHERE state = 'waiting' OR (state = 'given_up'"
-        " AND coalesce(answered_utc, tried_utc, put_utc) > coalesce((SELECT value FROM settings WHERE key = ?), ''))"
-        " ORDER BY put_utc DESC, recipient LIMIT ?",
-        (_SHOWN_UNTIL, limit),
+        " AND answered_utc IS NULL) ORDER BY put_utc DESC, recipient LIMIT ?",
+        (limit,),
     ).fetchall()
     return [_told(row) for row in rows]
 
@@ -260,13 +257,17 @@ def history(ledger: Ledger, limit: int = 100) -> list[Undelivered]:
     return [_told(row) for row in rows]
 
 
-def are_shown(ledger: Ledger, at_s: float) -> None:
-    """Remember that a person was shown what was given up until now: `undelivered` leaves it out.
+def are_shown(ledger: Ledger, shown: Iterable[Undelivered], at_s: float) -> None:
+    """Remember that a person was shown these: `undelivered` leaves out those that are given up.
 
     Raises:
         LedgerError: the ledger cannot be written.
     """
-    ledger.set_setting(_SHOWN_UNTIL, utc_text(at_s))
+    with ledger.writing() as (connection, _):
+        connection.executemany(
+            "UPDATE deliveries SET answered_utc = ? WHERE message_id = ? AND recipient = ? AND state = 'given_up'",
+            [storable((utc_text(at_s), one.message_id, one.to)) for one in shown],
+        )
 
 
 def _told(row: tuple[Any, ...]) -> Undelivered:
@@ -325,17 +326,17 @@ def _hurry(connection: sqlite3.Connection, to: str, at_utc: str) -> int:
 def _make_room(connection: sqlite3.Connection) -> None:
     """Give up the oldest of what waits, where there is more than is kept."""
     rows = connection.execute(
-        "SELECT message_id, size_bytes, at_utc FROM outbox WHERE message_id IN"
+        "SELECT message_id, size_bytes FROM outbox WHERE message_id IN"
         " (SELECT message_id FROM deliveries WHERE state = 'waiting') ORDER BY at_utc DESC, rowid DESC"
     ).fetchall()
     held, size = 0, 0
-    for message_id, size_bytes, _ in rows:
+    for message_id, size_bytes in rows:
         held, size = held + 1, size + size_bytes
         if held > MOST_WAITING or (size > MOST_WAITING_BYTES and held > 1):
             connection.execute(
-                "UPDATE deliveries SET state = 'given_up', next_try_utc = NULL, last_error = ?, answered_utc = ?"
+                "UPDATE deliveries SET state = 'given_up', next_try_utc = NULL, last_error = ?"
                 " WHERE message_id = ? AND state = 'waiting'",
-                ("too many messages waited: this one made room for newer ones", rows[0][2], message_id),
+                ("too many messages waited: this one made room for newer ones", message_id),
             )
             _drop_text(connection, message_id)
 

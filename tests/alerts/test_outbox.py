@@ -135,7 +135,7 @@ def test_what_was_given_up_is_told_until_a_person_was_shown_it(ledger: Ledger) -
     outbox.give_up(ledger, "ops", AT_S + 2, "nobody is told")
     assert {one.state for one in outbox.undelivered(ledger)} == {"given_up", "waiting"}
 
-    outbox.are_shown(ledger, AT_S + 3)
+    outbox.are_shown(ledger, outbox.history(ledger), AT_S + 3)
 
     assert [one.to for one in outbox.undelivered(ledger)] == ["boss"]
     outbox.give_up(ledger, "boss", AT_S + 4, "nobody is told")

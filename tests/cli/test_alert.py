@@ -101,7 +101,7 @@ def test_the_status_tells_what_was_not_delivered_and_why(cli: Cli, ws: Workspace
 
 
 def test_what_was_given_up_is_told_by_the_status_until_the_history_was_looked_at(cli: Cli, ws: WorkspaceFiles) -> None:
-    """By a person, and whole: not as JSON, and not where only some of it is listed."""
+    """By a person, not as JSON; what was not listed is told on."""
     now_s = time.time()
     with Ledger.open(Workspace(ws.root).home.local.ledger_path) as ledger:
         with ledger.writing() as (connection, _):
@@ -115,7 +115,7 @@ def test_what_was_given_up_is_told_by_the_status_until_the_history_was_looked_at
 
     assert "data-engine alert history tells of them all" in asked("status")
     asked("alert", "history", "--json")
-    assert "2 more were not delivered: --limit 3" in asked("alert", "history", "--limit", "1")
+    assert "2 more were given up: --limit 3" in asked("alert", "history", "--limit", "1")
     assert "nobody is told by this name" in asked("status")
     assert asked("alert", "history").count("given up") == 3
     assert "unsent" not in asked("status")
