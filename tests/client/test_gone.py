@@ -400,9 +400,9 @@ def test_a_deploy_of_all_names_what_it_changed_and_counts_the_rest(
 
 
 def test_what_was_never_deployed_leads_to_what_was(workspace: Workspace) -> None:
-    """Of a wrong name, and of a path in its place."""
+    """Of a wrong name, and of a path in its place, which alone is enough to restore it."""
     for name in ("clams", "flow_modules/claims.ipynb"):
-        for undo in (workspace.rollback, workspace.undeploy, workspace.restore):
+        for undo in (workspace.rollback, workspace.undeploy, *([workspace.restore] if name == "clams" else [])):
             with pytest.raises(FlowValidationError) as told:
                 undo(name)
             assert (told.value.fix or "").startswith("did you mean claims? Else `data-engine deployments`")
