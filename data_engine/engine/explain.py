@@ -210,8 +210,8 @@ def _explained(source: FactSource, known: WorkspaceFacts, subject: str, file: st
         rows += [Explanation(subject, None, Requested(one.text)) for one in asked]
         rows += _with_writers(source, flow, _with_runs(known, _of_flow(source, known, flow)))
         is_running = any(run.flow == subject for run in known.active)
-        if flow.failed is not None and not is_running:
-            rows.append(Explanation(subject, None, flow.failed, cause=flow.last_run and flow.last_run.why))
+        if flow.failed is not None and flow.last_run is not None and not is_running:
+            rows.append(Explanation(subject, None, flow.failed, cause=flow.last_run.why))
         if flow.warned is not None:
             rows.append(Explanation(subject, None, flow.warned))
         expected = flow_status(flow, is_running, known.engine.on, known.elsewhere).expected
