@@ -19,10 +19,12 @@ from data_engine.platforms import file_locks, names
 from data_engine.platforms.drives import network_drive
 from data_engine.platforms.files import (
     OWN,
+    content_of,
     is_locked,
     is_open_elsewhere,
     is_placeholder,
     open_shared,
+    open_to_read,
     read_at,
     write_at,
 )
@@ -42,6 +44,24 @@ def test_a_file_that_is_open_by_us_can_be_read_renamed_and_removed_by_others(tmp
     path.rename(tmp_path / "b")
     (tmp_path / "b").unlink()
     os.close(descriptor)
+
+
+def test_a_file_that_is_read_can_be_replaced_by_its_owner(tmp_path: Path) -> None:
+    """As Excel does when it saves: it renames the old one and puts the new one in its place."""
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"a\r\n\x1ab")
+    with open_to_read(path) as file:
+        assert file.read(2) == b"a\r"
+        path.rename(tmp_path / "old.csv")
+        path.write_bytes(b"new")
+        (tmp_path / "old.csv").unlink()
+        assert file.read() == b"\n\x1ab"
+
+    assert content_of(path) == b"new"
+    with pytest.raises(FileNotFoundError):
+        open_to_read(tmp_path / "gone")
+    with pytest.raises(OSError, match=r"."):
+        content_of(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -118,6 +138,15 @@ def test_a_target_that_somebody_holds_is_told_by_its_number_and_tried_again(tmp_
     replace_file(fresh, target)
 
     assert target.read_text() == "new"
+
+
+@pytest.mark.skipif(not ON_WINDOWS, reason="numbers of Windows; tests/engine/test_stages.py asks with others")
+@pytest.mark.parametrize(
+    ("number", "is_open"), [(5, True), (32, True), (33, True), (1224, True), (2, False), (112, False), (183, False)]
+)
+def test_which_numbers_say_that_somebody_has_a_file_open(number: int, is_open: bool) -> None:
+    """Not that it is gone, that the drive is full, or that the name is taken."""
+    assert is_open_elsewhere(OSError(None, "Zugriff verweigert", "a", number)) is is_open
 
 
 @pytest.mark.parametrize(("refusals", "is_renamed"), [(3, True), (99, False)])
