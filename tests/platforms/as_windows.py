@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes  # noqa: F401 - it is named by its path below
 import importlib
 import importlib.util
+import os
 import signal
 import subprocess
 import sys
@@ -26,8 +28,6 @@ def as_windows(monkeypatch: pytest.MonkeyPatch, name: str, **says: Any) -> Any:
     On Windows it is the module itself. Elsewhere it is loaded once more beside the one that this system has.
     """
     library = SimpleNamespace(**says)
-    for one in ("ctypes", "_ctypes"):
-        importlib.import_module(one)
     windll = SimpleNamespace(user32=library, kernel32=library)
     monkeypatch.setattr("ctypes.windll", windll, raising=False)
     if sys.platform == "win32":
@@ -36,7 +36,11 @@ def as_windows(monkeypatch: pytest.MonkeyPatch, name: str, **says: Any) -> Any:
     for constant, value in CONSTANTS.items():
         monkeypatch.setattr(subprocess, constant, value, raising=False)
     monkeypatch.setattr(signal, "SIGBREAK", signal.SIGUSR1, raising=False)
-    monkeypatch.setitem(sys.modules, "winreg", ModuleType("winreg"))
+    for flag in ("O_BINARY", "O_NOINHERIT"):
+        monkeypatch.setattr(os, flag, 0, raising=False)
+    for missing in ("winreg", "msvcrt", "data_engine.platforms._win32"):
+        monkeypatch.setitem(sys.modules, missing, ModuleType(missing))
+    monkeypatch.setattr("data_engine.platforms._win32", sys.modules["data_engine.platforms._win32"], raising=False)
     found = importlib.util.find_spec(name)
     assert found is not None
     assert found.origin is not None
