@@ -24,6 +24,7 @@ from data_engine.notebook.descriptions import Descriptions
 from data_engine.notebook.load import FlowModules
 from data_engine.notebook.mirror_warnings import FlowPlaces, mirror_warnings
 from data_engine.notebook.subfolders import no_flow_there, notebooks_in_subfolders
+from data_engine.platforms.files import content_of
 
 _T = TypeVar("_T")
 _SCRATCH = re.compile(r"_.*|Untitled.*|.*-Copy\d+", re.DOTALL)
@@ -263,7 +264,7 @@ def _content_key(helpers: str, paths: list[Path]) -> tuple[str, list[bytes | OSE
     datas: list[bytes | OSError] = []
     for path in paths:
         try:
-            data = path.read_bytes()
+            data = content_of(path)
         except OSError as error:
             datas.append(error)
             digest.update(f"{path} {error.errno}".encode())
@@ -355,7 +356,7 @@ def clock_zone(entry: CatalogEntry, timezone: str | None) -> str | None:
 
 def _is_flow_file(modules: FlowModules, path: Path) -> bool:
     try:
-        return _is_flow_content(modules, path, path.read_bytes())
+        return _is_flow_content(modules, path, content_of(path))
     except FlowValidationError:
         return True  # a broken module is still the one meant
     except OSError:
@@ -380,7 +381,7 @@ def require_parsed(path: Path) -> None:
         FlowExecutionError: it does not; names the line.
     """
     try:
-        ast.parse(path.read_bytes())
+        ast.parse(content_of(path))
     except (SyntaxError, ValueError) as error:
         raise _unparsed(path, error) from error
 
