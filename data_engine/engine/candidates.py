@@ -17,6 +17,7 @@ from data_engine.flow.scan import walk
 from data_engine.flow.trigger import Trigger
 from data_engine.model import SeenSource, Signature, SourceKey, SourceState
 from data_engine.platforms.files import open_to_read
+from data_engine.platforms.names import as_listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +159,7 @@ def pick_source(flow: Flow, choice: str | os.PathLike[str]) -> Source:
             where=where,
             fix="name the document itself",
         )
-    found = Path(os.path.abspath(found))
+    found = Path(as_listed(os.path.abspath(found)))
     if found == root or (root.is_file() and found.resolve() == root):
         return Source(root.parent, root, SourceKey(authored, ""))
     for inside in (found, found.resolve()):

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from data_engine.flow.scan import is_candidate_name
 from data_engine.model import Signature
-from data_engine.platforms.files import is_placeholder
+from data_engine.platforms.files import is_folder_itself, is_link, is_placeholder
 from data_engine.platforms.holders import who_locks
 
 _HIDDEN = (".", "~$")
@@ -184,7 +184,7 @@ class Scanner:
                 self._drop(f"{name}/", found)
             return False
         if stat.S_ISDIR(facts.st_mode):
-            if not os.path.islink(path):
+            if not is_link(path):
                 self._look_through(f"{name}/", found)
                 return True
         elif stat.S_ISREG(facts.st_mode) and self._is_wanted(last):
@@ -270,7 +270,7 @@ class Scanner:
         try:
             if name.startswith(_HIDDEN):
                 passed.append(name)
-            elif entry.is_dir(follow_symlinks=False):
+            elif is_folder_itself(entry):
                 if not self._is_skipped(entry.path):
                     children.add(f"{prefix}{name}/")
             elif not self._is_wanted(name):

@@ -255,6 +255,43 @@ def test_who_locks_a_file_opens_no_placeholder(
     assert holders.who_locks(str(tmp_path / "gone")) is None
 
 
+@pytest.mark.parametrize(
+    ("tag", "is_itself"),
+    [(0, True), (0x9000_601A, True), (0xA000_0003, False)],
+    ids=["folder", "folder of OneDrive", "junction"],
+)
+def test_a_junction_is_no_folder_to_look_through(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tag: int, is_itself: bool
+) -> None:
+    """It may lead to a folder above it, as several in a user's own folder do; what OneDrive keeps is looked through."""
+    files = as_windows(monkeypatch, "data_engine.platforms.files")
+    facts = SimpleNamespace(st_reparse_tag=tag)
+    entry = SimpleNamespace(is_dir=lambda **_: True, stat=lambda **_: facts)
+
+    assert files.is_folder_itself(entry) is is_itself
+    monkeypatch.setattr(os, "lstat", lambda path: facts)
+    assert files.is_link("a") is not is_itself
+
+
+@pytest.mark.parametrize(
+    ("typed", "real", "listed"),
+    [
+        ("C:\\in\\A.CSV", "C:\\In\\a.csv", "C:\\In\\a.csv"),
+        ("C:\\in\\link.csv", "D:\\far\\a.csv", "C:\\in\\link.csv"),
+    ],
+    ids=["other case", "a link"],
+)
+def test_a_file_is_known_by_the_name_in_its_folder(
+    monkeypatch: pytest.MonkeyPatch, typed: str, real: str, listed: str
+) -> None:
+    """Else what is run by hand as A.CSV would be another source than the a.csv of a scan; a linked file keeps its own name."""
+    windows = as_windows(monkeypatch, "data_engine.platforms.names")
+    monkeypatch.setattr(windows, "real_path", lambda path: real)
+    monkeypatch.setattr(windows, "compared", str.lower)
+
+    assert windows.as_listed(typed) == listed
+
+
 def test_this_folder_is_on_a_local_drive(tmp_path: Path) -> None:
     assert network_drive(tmp_path) is None
     assert network_drive(tmp_path / "not" / "there") is None
