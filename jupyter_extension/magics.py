@@ -15,7 +15,8 @@ from data_engine.errors import FlowValidationError, ShortInterrupt
 from data_engine.notebook.build_function import trouble_of_build
 from data_engine.platforms.host import SHELL_ESCAPE
 from data_engine.workspace.two_packages import two_packages_words
-from jupyter_extension.commands import COMMANDS, Command
+from jupyter_extension.cell_hints import in_cell
+from jupyter_extension.commands import COMMANDS, MAGICS, Command
 from jupyter_extension.completion import IDENTIFIER, matcher
 from jupyter_extension.own_flow import UserNames
 
@@ -92,6 +93,8 @@ def run_line(line: str, names: UserNames) -> Any:
     except FlowValidationError as error:
         if not error.trace or "run_line_magic" in error.trace[-1]:
             error.trace = (f"%{_NAME} {line}".rstrip(),)
+        if error.fix is not None:
+            error.fix = in_cell(error.fix, MAGICS)
         raise
 
 
