@@ -11,6 +11,7 @@ from data_engine import Workspace
 from data_engine.engine.memo.caption import caption
 from data_engine.engine.memo.doubts import doubts_of, utf8_read_as
 from data_engine.engine.preview import last_report
+from data_engine.errors import FlowExecutionError
 from tests.preview.conftest import Cells
 from tests.support import WorkspaceFiles
 
@@ -170,3 +171,11 @@ def test_what_a_step_logs_as_a_warning_is_told_below_its_preview(cells: Cells) -
     cells.run("def read(context):\n    context.log('all is well')\n    return 1")
     cells.preview()
     assert "warning" not in told()
+
+
+@pytest.mark.parametrize("read", ["pl.read_csv(other)", "open(other, encoding='utf-8').read()"])
+def test_a_file_that_is_not_utf8_fails_with_the_fix(cells: Cells, files: Path, read: str) -> None:
+    with pytest.raises(FlowExecutionError) as caught:
+        cells.run(cell(files, read)).preview()
+
+    assert (caught.value.fix or "").startswith('the file is not UTF-8: say what it is, such as encoding="cp1252"')
