@@ -83,7 +83,7 @@ def run_line(line: str, names: UserNames) -> Any:
         if not words or words[0] in ("-h", "--help", "help", "?"):
             print(overview())
             return None
-        command = _command(words[0])
+        command = _command(words[0], line.strip())
         given = _parse(command, words[1:])
         return None if given is None else command.do(given, names)
     except KeyboardInterrupt as raised:
@@ -135,14 +135,23 @@ def _split(line: str) -> list[str]:
         ) from None
 
 
+ONLY_IN_THE_SHELL = frozenset(
+    "alert compare demo disable doctor docs enable import kill kill-run lab lease list log reset retry runs secret service show"
+    " stop-run tidy workspace".split()
+)
+"""Commands of `data-engine` that `%flow` does not have."""
 _LIKE = 0.75
 """How like a word must be to a command to be taken for it: `stop-run` is not `stop`, which stops the engine."""
 
 
-def _command(word: str) -> Command:
+def _command(word: str, line: str) -> Command:
     if word in COMMANDS:
         return COMMANDS[word]
     known = ", ".join(COMMANDS)
+    if word in ONLY_IN_THE_SHELL:
+        typed = in_cell(f"`data-engine {line}`", MAGICS)
+        fix = f"type {typed}" if "`!" in typed else f"type {typed} in a terminal"
+        raise FlowValidationError(f"%flow has no {word!r}, and the shell has", where=f"%{_NAME}", fix=fix)
     near = get_close_matches(word, COMMANDS, n=1, cutoff=_LIKE)
     fix = f"did you mean %flow {near[0]}? " if near else ""
     raise FlowValidationError(f"%flow knows no {word!r}", where=f"%{_NAME}", fix=f"{fix}It knows {known}")

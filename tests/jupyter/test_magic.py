@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from data_engine.cli.app import make_app
 from data_engine.errors import FlowExecutionError, FlowValidationError
 from jupyter_extension.commands import COMMANDS
+from jupyter_extension.magics import ONLY_IN_THE_SHELL
 from tests.jupyter.conftest import Shell
 from tests.support import WorkspaceFiles
 
@@ -250,6 +252,8 @@ MISTAKES = {
     "%flow compile": ["which flow?", "%flow compile NAME"],
     "%flow deploy": ["which flow? Nothing tells this kernel which notebook it runs", "%flow deploy NAME; or say which"],
     "%flow deploy claims --all": ["do not go together", "%flow deploy --all"],
+    "%flow retry claims": ["has no 'retry', and the shell has", "type `!data-engine retry claims`"],
+    "%flow secret set ops": ["has no 'secret', and the shell has", "type `data-engine secret set ops` in a terminal"],
     "%flow cache empty": ["does not know 'empty'", "%flow cache [clear|info]"],
 }
 
@@ -266,6 +270,14 @@ def test_a_mistake_is_a_short_typed_message_with_its_fix(line: str, shell: Shell
     assert what in lines[2]
     assert fix in "\n".join(part for part in lines if part.startswith("  fix:"))
     assert len(lines) <= 6
+
+
+def test_each_command_of_the_shell_is_known_to_the_magic() -> None:
+    import typer.main
+
+    commands = set(typer.main.get_command(make_app()).commands)  # type: ignore[attr-defined]
+
+    assert commands - set(COMMANDS) == set(ONLY_IN_THE_SHELL)
 
 
 def test_a_kernel_that_was_not_told_its_notebook_takes_it_from_a_variable(
