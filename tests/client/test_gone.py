@@ -198,8 +198,10 @@ def test_a_copy_beside_a_renamed_notebook_does_not_write_where_production_does(
 ) -> None:
     """As long as production has not followed the rename, the old flow runs on; then the new name writes there."""
     renamed(ws, "monthly")
-    ws.notebook("aside", *CELLS, "# a copy")
-    ws.notebook("zest", *CELLS, "# a copy")
+    cells = [f"{text}\n# rewritten" for text in CELLS]
+    for name in ("aside", "zest"):
+        ws.notebook(name, *cells[:2], CELLS[2].replace("RATE", "3"), cells[3])
+    assert workspace.standing("claims").renamed_to == "monthly"
 
     (error,) = [entry.error for entry in workspace.deploy("aside")]
     assert error is not None
