@@ -34,7 +34,7 @@ def list_flows(ctx: typer.Context, as_json: AsJson = False) -> int:
 
 def show(ctx: typer.Context, name: FlowName, as_json: AsJson = False) -> int:
     """One flow: its trigger, paths, steps and last run."""
-    from data_engine.notebook.catalog import describe, trigger_here
+    from data_engine.notebook.catalog import clock_zone, describe, trigger_here
 
     ws = chosen_workspace(ctx)
     with in_flow_modules(ws):
@@ -67,6 +67,7 @@ def show(ctx: typer.Context, name: FlowName, as_json: AsJson = False) -> int:
         trigger = trigger_here(entry, ws.home.settings().timezone)
         warnings = 0 if last is None else warnings_of(ledger, [last.run_id]).get(last.run_id, 0)
         ended = _last_run(last, warnings)
+        coming = zoned_words(coming, clock_zone(entry, ws.home.settings().timezone))
         _say_flow(
             entry, trigger, steps, last, ended, coming, deployment.text, ws.root, slot_words(slots, zone), expected
         )
@@ -108,7 +109,7 @@ def _say_flow(
         "source": short_path(entry.source, root),
         "mirror": short_path(entry.mirror, root) + (", staged" if entry.as_dict()["staged"] else ""),
         "production": deployment,
-        "next run": zoned_words(coming) or "-",
+        "next run": coming or "-",
         "last run": ended,
     }
     for name, value in facts.items():
