@@ -173,7 +173,7 @@ def test_what_a_step_logs_as_a_warning_is_told_below_its_preview(cells: Cells) -
     assert "warning" not in told()
 
 
-@pytest.mark.parametrize("read", ["pl.read_csv(other)", "open(other, encoding='utf-8').read()"])
+@pytest.mark.parametrize("read", ["pl.read_csv(other)", "Path(other).read_text(encoding='utf-8')"])
 def test_a_file_that_is_not_utf8_fails_with_the_fix(cells: Cells, files: Path, read: str) -> None:
     with pytest.raises(FlowExecutionError) as caught:
         cells.run(cell(files, read)).preview()
