@@ -42,7 +42,8 @@ class OwnersVerbs(WorkspaceBase):
         """Let production run the modules as they are now: the flow `name` alone, or every flow that nobody has undeployed; their entries.
 
         Only what compiles, builds and has steps is deployed; the entry of a module that was not has its `error`, and its flow
-        stays on the last deployment. A source or mirror that cannot be used now is among its `warnings`. A flow that writes the mirror of a deployed flow of another name is deployed only with
+        stays on the last deployment. A source or mirror that cannot be used now, or whom it tells of troubles though this machine
+        has no such secret, is among its `warnings`. A flow that writes the mirror of a deployed flow of another name is deployed only with
         `force=True`, and with `[deploy] gate = "golden"` one whose goldens do not hold only with `approve=True`, which is recorded.
         The `note` stands in the history (`deployments()`), and `rollback` takes it back.
 
@@ -64,6 +65,7 @@ class OwnersVerbs(WorkspaceBase):
         from data_engine.daemon.one_commit import deploy_here
         from data_engine.engine.deployed_before import find_flow
         from data_engine.engine.source_trouble import with_source_warnings
+        from data_engine.engine.unknown_recipients import with_recipient_warnings
         from data_engine.notebook.catalog import check_flow_name
         from data_engine.workspace.machine import person
 
@@ -82,7 +84,9 @@ class OwnersVerbs(WorkspaceBase):
         outcome = self._owning(
             "/deploy", body, wait, read=Outcome.read, otherwise=lambda: deploy_here(self.home, asked)
         )
-        return () if outcome is None else with_source_warnings(outcome.entries)
+        if outcome is None:
+            return ()
+        return with_recipient_warnings(with_source_warnings(outcome.entries), self.settings().alerts.to)
 
     def undeploy(self, name: str, note: str = "", wait: bool = True) -> Deployment | None:
         """Let production run the flow `name` no more, whether its notebook is there or gone; what was deployed is kept.

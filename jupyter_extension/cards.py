@@ -232,6 +232,8 @@ def _flow_row(flow: FlowStatus) -> tuple[Cell, ...]:
     last, why = flow.last_run, flow.why
     is_told = isinstance(why, _TOLD) or (isinstance(why, NotYet) and why.next_utc is not None)
     held = held_words(flow.name, flow.held, None if why is None else why.kind)
+    warned = None if flow.warned is None else flow.warned.text
+    edit = None if flow.edit is None else flow.edit.replace("\n", "; ")
     return (
         flow.name,
         Faint(flow.group or ""),
@@ -239,7 +241,7 @@ def _flow_row(flow: FlowStatus) -> tuple[Cell, ...]:
         _next_run(flow.next_run_utc),
         mark_of(last.status) if last else "",
         Faint(_to_minute(last.started_at_utc)) if last else "",
-        "; ".join(filter(None, ["" if is_told else first_line(flow.reason), held, flow.edit, _expected(flow)])),
+        "; ".join(filter(None, [warned, "" if is_told else first_line(flow.reason), held, edit, _expected(flow)])),
     )
 
 

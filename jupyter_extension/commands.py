@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from data_engine.errors import FlowValidationError
 from data_engine.typed import typed, typed_magic
+from jupyter_extension.cell_hints import in_cell
 from jupyter_extension.own_flow import UserNames, own_flow, own_name, tell_unsaved
 
 if TYPE_CHECKING:
@@ -209,6 +210,7 @@ def _start(given: Namespace, names: UserNames) -> Any:
     for flow in status.flows:
         if flow.standing.kind != "as_deployed":
             way = flow.standing.fix or f"To let production run it: {typed_magic('deploy', flow.name)}"
+            way = in_cell(way, MAGICS)
             print(f"{flow.name}: {flow.deployment}. {way}")
     print("It goes on when this kernel or JupyterLab ends. %flow stop ends it when its running work is done.")
     return status
@@ -217,9 +219,7 @@ def _start(given: Namespace, names: UserNames) -> Any:
 def _stop(given: Namespace, names: UserNames) -> None:
     ws = _workspace()
     if given.subject is not None:
-        then = (
-            f" It is disabled: Enable in the panel, or {typed('enable', given.subject)}, lets it run by itself again."
-        )
+        then = f" It is disabled: Enable in the panel, or `!{typed('enable', given.subject)}`, lets it run by itself again."
         is_disabled = ws.stop_flow(given.subject)
         print(f"The runs of {given.subject} end at their next step or item.{then if is_disabled else ''}")
         return
@@ -485,3 +485,7 @@ def _size(size_bytes: int) -> str:
         if size < 1024:
             return f"{size:.1f} {unit}"
     return f"{size / 1024:.1f} GiB"
+
+
+MAGICS = {command.name: tuple(option.name for option in command.options) for command in COMMANDS.values()}
+"""The options of each subcommand."""

@@ -26,6 +26,7 @@ from data_engine.cli.output import complain, count, print_json, say, seconds, st
 from data_engine.cli.terminal import require_terminal
 from data_engine.engine.wording import ended_words, freed_words, never_begins_words
 from data_engine.errors import FlowValidationError, WorkspaceError
+from data_engine.ledger.warned import runs_as_json, warned_words, warnings_of
 from data_engine.platforms.host import IS_STYLED_BY_CALLS
 from data_engine.typed import typed
 
@@ -257,15 +258,15 @@ def run_in_daemon(
     runs = found if found and not isinstance(found[0], str) else _wait_for(ws, name, found)
     failed = sum(run.status != "success" for run in runs)
     if as_json:
-        from data_engine.ledger.warned import runs_as_json
-
         print_json({"runs": runs_as_json(ws.home.ledger(), runs)})
     else:
+        warnings = warnings_of(ws.home.ledger(), [run.run_id for run in runs])
         for run in runs:
-            _say_run(run)
+            _say_run(run, warnings.get(run.run_id, 0))
         if not runs:
             _say_why_nothing(ws, name)
-        say(ended_words([run.status for run in runs]))
+        warned = warned_words(sum(warnings.values()))
+        say(", ".join(filter(None, [ended_words([run.status for run in runs]), warned])))
     return 1 if failed else 0
 
 
@@ -320,13 +321,16 @@ def _wait_for(ws: Workspace, name: str, run_ids: list[Any]) -> list[Run]:
         raise Failed(error) from error
 
 
-def _say_run(run: Run) -> None:
+def _say_run(run: Run, warnings: int) -> None:
+    taken = ", ".join(filter(None, [seconds(run.elapsed_s), warned_words(warnings)]))
     say(
-        f"{run.status:<8} {run.flow}  {run.source or ''}  {seconds(run.elapsed_s)}  run {run.run_id[:8]}",
+        f"{run.status:<8} {run.flow}  {run.source or ''}  {taken}  run {run.run_id[:8]}",
         style=status_style(run.status),
     )
     if run.error or (run.cause and run.status != "success"):
         say(f"  {run.error or run.cause}")
+    if warnings:
+        say(f"  `{typed('log', run.run_id[:8])}` shows {'it' if warnings == 1 else 'them'}")
 
 
 def _done(facts: dict[str, Any], text: str, as_json: bool) -> None:

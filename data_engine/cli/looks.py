@@ -11,13 +11,14 @@ from contextlib import chdir, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from data_engine.cli.output import complain, count, local_time, print_json, say, seconds, started, status_style, table
+from data_engine.cli.output import complain, local_time, print_json, say, seconds, started, status_style, table
 from data_engine.cli.plain import shortened
 from data_engine.engine.fact import zoned_words
 from data_engine.engine.reasons import NotYet
 from data_engine.engine.wording import GOES_ON, held_words, told_once, undelivered_words
 from data_engine.errors import FlowValidationError
 from data_engine.lease.status import lease_lines
+from data_engine.ledger.warned import runs_as_json, warned_words, warnings_of
 from data_engine.typed import typed
 from jupyter_extension.failures import short_error
 
@@ -185,6 +186,7 @@ def _flows_table(
     flows = table(
         *(*columns, *(["EXPECTED"] if has_expected else [])),
         cut=("NAME", "TITLE", "GROUP", "TRIGGER", "SOURCE", "PRODUCTION", "EXPECTED"),
+        spare=("TITLE", "MODE", "GROUP"),
         whole=f"`{typed('show')} NAME` tells it whole.",
     )
     for entry in entries:
@@ -223,7 +225,6 @@ def _expected(entry: CatalogEntry, stands: Mapping[str, Fact]) -> str:
 def tell_runs(ws: Workspace, name: str | None, limit: int, status: RunStatus | None, as_json: bool) -> int:
     """What ran on this machine, newest first."""
     from data_engine.engine.deployed_before import runs_of
-    from data_engine.ledger.warned import runs_as_json, warnings_of
 
     ledger = ws.home.ledger()
     ledger.recover()
@@ -238,17 +239,16 @@ def tell_runs(ws: Workspace, name: str | None, limit: int, status: RunStatus | N
     elif not found:
         say("No such runs on this machine.")
     else:
-        columns = ("RUN", "FLOW", "SOURCE", "STATUS", "STARTED", "TIME", *(["WARNINGS"] if warned else []), "ERROR")
         shown = table(
-            *columns,
-            right=("TIME", "WARNINGS"),
+            *("RUN", "FLOW", "SOURCE", "STATUS", "STARTED", "TIME", "ERROR"),
+            right=("TIME",),
             cut=("FLOW", "SOURCE", "ERROR"),
+            spare=("TIME",),
             whole=f"`{typed('log')} RUN` tells all of a run, and `{typed('runs', '--json')}` of all of them.",
         )
         for run in found:
-            *facts, error = _row(run)
-            marks = [f"{warned[run.run_id]:,}" if run.run_id in warned else ""] if warned else []
-            shown.add_row(*facts, *marks, error, style=status_style(run.status) if run.status != "success" else "")
+            row = _row(run, warned.get(run.run_id, 0))
+            shown.add_row(*row, style=status_style(run.status) if run.status != "success" else "")
         say(shown)
     return 0
 
@@ -414,12 +414,13 @@ def _say_flows(flows: Sequence[FlowStatus]) -> None:
     shown = table(
         *("FLOW", "GROUP", "STATE", "NEXT", "LAST RUN", "REASON"),
         cut=("FLOW", "GROUP", "REASON"),
+        spare=("GROUP",),
         whole=f"`{typed('explain')} FLOW` tells the whole reason, and what to do.",
     )
     for flow in flows:
         last = flow.last_run
-        warned = "" if flow.warned is None else f", {count(flow.warned.count, 'warning')}"
-        ended = "" if last is None else f"{last.status}{warned}, {local_time(last.started_at_utc)}"
+        warned = "" if flow.warned is None else warned_words(flow.warned.count)
+        ended = "" if last is None else ", ".join(filter(None, [last.status, warned, local_time(last.started_at_utc)]))
         held = held_words(flow.name, flow.held, None if flow.why is None else flow.why.kind)
         expected = None if flow.expected is None else flow.expected.text
         is_late = flow.expected is not None and flow.expected.kind == "late"
@@ -455,12 +456,12 @@ def _say_waiting(runs: Sequence[WaitingRuns]) -> None:
     say(waiting)
 
 
-def _row(run: Run) -> tuple[str, ...]:
+def _row(run: Run, warnings: int) -> tuple[str, ...]:
     return (
         run.run_id[:_ID_LENGTH],
         run.flow,
         "" if run.source is None else Path(run.source).name,
-        run.status,
+        ", ".join(filter(None, [run.status, warned_words(warnings)])),
         started(run),
         seconds(run.elapsed_s),
         short_error(run.error or run.cause, run.why),

@@ -23,10 +23,11 @@ from data_engine.cli.options import (
 )
 from data_engine.cli.output import complain, count, print_json, say, seconds, status_style
 from data_engine.errors import FlowStoppedError, FlowValidationError, OwnedElsewhereError, WorkspaceError
+from data_engine.ledger.warned import counts_as_warning, runs_as_json, warned_words
 from data_engine.model import Event, LogLine, RunFinished, RunStarted, StepFinished
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from data_engine.client import Workspace
     from data_engine.flow.flow import Flow
@@ -93,8 +94,6 @@ def run(
             report.say_sum()
         raise
     if as_json:
-        from data_engine.ledger.warned import runs_as_json
-
         ledger = ws.home.ledger()
         runs = [run for run_id in report.run_ids if (run := ledger.run(run_id)) is not None]
         print_json({"runs": runs_as_json(ledger, runs), "broken": report.broken})
@@ -120,6 +119,8 @@ class Report:
         self._keeps_ids = keep_ids
         self._started: dict[str, RunStarted] = {}
         self._told: dict[str, list[str]] = {}
+        self._lines: dict[str, list[LogLine]] = {}
+        self._warned = 0
         self._elapsed_s = 0.0
         self._last_error = ""
 
@@ -132,15 +133,18 @@ class Report:
         elif isinstance(event, StepFinished) and event.outputs:
             more = f" and {len(event.outputs) - 1} more" if len(event.outputs) > 1 else ""
             self._told.setdefault(event.run_id, []).append(f"wrote {event.outputs[0]}{more}")
-        elif isinstance(event, LogLine) and event.level == "WARNING":
-            self._told.setdefault(event.run_id, []).append(f"warning: {event.message}")
+        elif isinstance(event, LogLine) and counts_as_warning(event.level, "success"):
+            self._lines.setdefault(event.run_id, []).append(event)
         elif isinstance(event, RunFinished):
             self.failed += event.status != "success"
             self.stopped += event.status == "stopped"
             self._elapsed_s += event.elapsed_s
             started = self._started.pop(event.run_id)
+            lines = self._lines.pop(event.run_id, [])
+            warnings = [line for line in lines if counts_as_warning(line.level, event.status)]
+            self._warned += len(warnings)
             if not self._quiet:
-                self._say_run(started, event)
+                self._say_run(started, event, warnings)
 
     def say_broken(self, flow: str, error: FlowValidationError, word: str = "broken") -> None:
         """A flow could not be run: `word` says whether its module is broken, or it was refused."""
@@ -161,17 +165,19 @@ class Report:
         done, failed = self.started - self.failed - len(self._started), self.failed - self.stopped
         stopped = f", {self.stopped} stopped" if self.stopped else ""
         cut = f", {len(self._started)} cut short" if self._started else ""
-        say(
-            f"{count(self.started, 'run')}: {done} success, {failed} failed{stopped}{cut}{broken}, {seconds(self._elapsed_s)}"
-        )
+        warned = f", {warned_words(self._warned)}" if self._warned else ""
+        told = f"{count(self.started, 'run')}: {done} success, {failed} failed{stopped}{cut}{broken}{warned}"
+        say(f"{told}, {seconds(self._elapsed_s)}")
 
-    def _say_run(self, started: RunStarted, finished: RunFinished) -> None:
+    def _say_run(self, started: RunStarted, finished: RunFinished, warnings: Sequence[LogLine]) -> None:
         source = source_name(started)
         line = f"{started.flow}{f'  {source}' if source else ''}  {seconds(finished.elapsed_s)}"
+        if warnings:
+            line += f", {warned_words(len(warnings))}"
         told = self._told.pop(finished.run_id, [])
         if finished.status == "success":
             say(f"{finished.status:9} {line}")
-            for text in told:
+            for text in [*told, *(f"warning: {one.message}" for one in warnings)]:
                 say(f"          {text}")
         else:
             self._say_failure(finished.status, line, finished.error or finished.cause or "", started.source)
@@ -205,7 +211,6 @@ def _refuse_beside_watch(*, once: bool, source: str | None, param: list[str] | N
 
 def _watch(ws: Workspace, names: list[str], as_json: bool) -> int:
     from data_engine.engine.local_workspace import forget_workspaces
-    from data_engine.ledger.warned import runs_as_json
     from data_engine.runs import run_workspace
 
     report = Report(quiet=as_json)

@@ -9,6 +9,7 @@ from typing import ClassVar, TypeAlias
 
 from data_engine.engine.fact import Fact, clock_words, lasting_words, time_words
 from data_engine.errors import FlowValidationError
+from data_engine.ledger.warned import warned_words
 from data_engine.model import duration_words
 from data_engine.notebook.standing import Standing, edited_words
 from data_engine.typed import typed
@@ -266,8 +267,7 @@ class LastRunWarned(Fact):
 
     @property
     def text(self) -> str:
-        warnings = "1 warning" if self.count == 1 else f"{self.count:,} warnings"
-        return f"{warnings} in its last run"
+        return f"{warned_words(self.count)} in its last run"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

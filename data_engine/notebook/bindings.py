@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from data_engine.notebook import effects, kinds
-from data_engine.notebook.shapes import path_of
+from data_engine.notebook.shapes import path_of, says_in_place
 from data_engine.notebook.statements import END, Statement
 from data_engine.notebook.values import NOBODY_KNOWS, NONE, PLAIN, Code, Origin, Outcome, Touch, Value, element, join
 
@@ -118,7 +118,9 @@ class Bindings:
             if isinstance(target, ast.Subscript) and isinstance(target.slice, ast.Slice):
                 self.consume(value, target, surely=False)
             if not (isinstance(target, ast.Subscript) and into.kind == kinds.FRAME):  # it takes a copy of a column
-                self.put_in(path_of(target)[0], into, value.all)
+                asks = isinstance(target, ast.Subscript) and says_in_place(target.slice, source)
+                held = value.all | {kinds.IN_PLACE} if asks else value.all
+                self.put_in(path_of(target)[0], into, held)
 
     def put_in(self, root: str, into: Value, origins: frozenset[Origin]) -> None:
         """Note that an object, and so what the name `root` leads to, holds these from now on."""

@@ -188,6 +188,8 @@ LOG = frozenset({("log", "")})
 """What stands for the files that are logged to."""
 OVERWRITES = ("overwrites", "")
 """What an estimator holds that may write into the data it is given."""
+IN_PLACE = ("in place", "")
+"""What a dict of options holds that asks a method to change its own object."""
 _DEEP_COPIES = frozenset(
     {"copy.deepcopy", "json.dumps", "json.loads", "json.load", "pickle.dumps", "pickle.loads", "pickle.load"}
 )

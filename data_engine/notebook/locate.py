@@ -265,7 +265,7 @@ def _kernel_place(number: int, line: int, text: str) -> Place:
     if found is None or found.kind != "notebook":
         return Place(None, line, text, None, number)
     if found.problem is not None:
-        return Place(found.path, line, text, None, number, found.problem)
+        return Place(found.path, line, text, None, number, "no notebook of this name is there now")
     raw = getattr(getattr(ipython_shell(), "history_manager", None), "input_hist_raw", [])
     ran = raw[number] if number < len(raw) else ""
     cells = _cells_now(found.path) or ()

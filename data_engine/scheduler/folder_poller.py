@@ -60,7 +60,7 @@ from data_engine.scheduler.plan import (
 )
 from data_engine.scheduler.scan_pace import ScanPace
 from data_engine.scheduler.scanner import Scan, Scanner
-from data_engine.scheduler.seen_file import SeenFile
+from data_engine.scheduler.seen_file import SeenFile, look_for_all_s
 from data_engine.scheduler.source_memory import KnownSources, SourceMemory
 from data_engine.scheduler.source_names import SourceNames, spellings
 
@@ -179,7 +179,7 @@ class FolderPoller:
     # -- the one thread --------------------------------------------------------------------------------------------
 
     def poll(self) -> list[Due]:
-        """Look where it is time to, and hand over what is due now; each only once until its run has ended."""
+        """Look where it is time to, and hand over what is due now, by path; each only once until its run has ended."""
         self._take_inbox()
         now_s = self._clock()
         self._scans.look()
@@ -189,7 +189,9 @@ class FolderPoller:
         due = [] if self.unreachable is not None else self._judge_open()
         if not due:  # what the first scan found need not wait
             self._scans.listen()
-        self.next_look_s = min([self._pace.next_s, *self._deadlines()]) if self._scans.has_listened else now_s
+        next_s = look_for_all_s(self._deadlines())
+        next_s = self._pace.next_s if next_s is None else min(self._pace.next_s, next_s)
+        self.next_look_s = next_s if self._scans.has_listened else now_s
         return due
 
     def _take_inbox(self) -> None:

@@ -221,7 +221,8 @@ class Scanner:
             for gone in before - children:
                 self._drop(gone, found)
             folder.children = children
-            prefixes.extend(sorted(children, key=self._changed_ns) if newest_first else children)
+            ordered = sorted(children, reverse=True)  # the last one is taken next
+            prefixes.extend(sorted(ordered, key=self._changed_ns) if newest_first else ordered)
             yield
 
     def _changed_ns(self, prefix: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from data_engine.model import Signature
@@ -9,6 +10,22 @@ from data_engine.scheduler.plan import settling_s
 
 _LOCKED_S = 1.0
 """A source that somebody lets nobody read is looked at again after so long, or after the flow's `settle` where that is longer."""
+
+
+_TOGETHER_S = 0.25
+"""Files that come within so long are taken in one look, and so in the order of their paths."""
+
+
+def look_for_all_s(deadlines: Iterable[float]) -> float | None:
+    """When to look, so that what comes at about the same time is taken together; None where nothing is to come.
+
+    Example:
+        >>> look_for_all_s([11.0, 10.9, 10.75, 12.0]), look_for_all_s([])
+        (11.0, None)
+    """
+    times = list(deadlines)
+    latest = min(times, default=0.0) + _TOGETHER_S
+    return max((one for one in times if one <= latest), default=None)
 
 
 class SeenFile(NamedTuple):

@@ -30,7 +30,7 @@ NOTEBOOK_VARIABLE = "DATA_ENGINE_NOTEBOOK"
 class Here:
     """The notebook of this kernel or the script of this process; `path` is absolute, links are not followed.
 
-    `problem` says, in a sentence with its fix, why the notebook is not to be trusted (it was renamed or moved since
+    `problem` says, in a sentence, why the notebook is not to be trusted (it was renamed or moved since
     the kernel started, and nothing tells where to); None when the file is there.
     """
 
@@ -83,11 +83,7 @@ def notebook_here(
         path = _session_path(session, starting_dir)
     if not os.path.isfile(path):
         path = _renamed(path, cell_id)
-    return _found(
-        path,
-        f"notebook {path} no longer exists: it was renamed or moved since the kernel started; "
-        f"restart the kernel or set {NOTEBOOK_VARIABLE}",
-    )
+    return _found(path, f"notebook {path} no longer exists: it was renamed or moved since the kernel started")
 
 
 def _found(path: str, otherwise: str) -> Here:

@@ -234,6 +234,37 @@ def test_run_waits_and_fails_with_1(daemon: Cli) -> None:
     assert "parts.ipynb, cell 1, line 4" in run["error"]
 
 
+def test_the_warnings_of_a_run_in_the_daemon_are_told_with_the_way_to_read_them(cli: Cli, ws: WorkspaceFiles) -> None:
+    """What it only writes to standard error is none, also where another process writes it."""
+    ws.module(
+        "loud",
+        """
+        import os, subprocess, sys
+        from data_engine import Flow
+
+        def work(context):
+            context.log("two rows were left out", level="ERROR")
+            print("10%", file=sys.stderr)
+            subprocess.run([sys.executable, "-c", "import sys; print('20%', file=sys.stderr)"], check=True)
+
+        def build():
+            return Flow(group="G").step(work)
+        """,
+    )
+    cli("deploy", "loud")
+    try:
+        answer = cli("run", "loud")
+        assert answer.code == 0
+        (run,) = Workspace(ws.root).runs("loud")
+        first, way, last = answer.out.splitlines()
+        assert re.fullmatch(rf"success  loud    \S+ s, 1 warning  run {run.run_id[:8]}", first)
+        assert (way, last) == (f"  `data-engine log {run.run_id[:8]}` shows it", "1 run, 0 failures, 1 warning")
+        levels = {line.message: line.level for line in Workspace(ws.root).log(run.run_id)}
+        assert levels == {"two rows were left out": "ERROR", "10%": "STDERR", "20%": "STDERR"}
+    finally:
+        Workspace(ws.root).kill()
+
+
 def test_switches_and_reasons(daemon: Cli) -> None:
     assert daemon("explain", "parts").out.count("next at") == 1
     assert daemon("disable", "parts").code == 0

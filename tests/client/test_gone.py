@@ -193,6 +193,26 @@ def test_a_rename_is_followed_also_by_a_deploy_of_everything(
     assert workspace.home.ledger().switches()["monthly"] is False
 
 
+def test_a_copy_beside_a_renamed_notebook_does_not_write_where_production_does(
+    ws: WorkspaceFiles, workspace: Workspace
+) -> None:
+    """As long as production has not followed the rename, the old flow runs on; then the new name writes there."""
+    renamed(ws, "monthly")
+    cells = [f"{text}\n# rewritten" for text in CELLS]
+    for name in ("aside", "zest"):
+        ws.notebook(name, *cells[:2], CELLS[2].replace("RATE", "3"), cells[3])
+    assert workspace.standing("claims").renamed_to == "monthly"
+
+    (error,) = [entry.error for entry in workspace.deploy("aside")]
+    assert error is not None
+    assert "as claims does" in error.what
+    assert set(workspace.home.deployments().deployed()) == {"claims", "other"}
+
+    errors = {entry.name: entry.error for entry in workspace.deploy()}
+    assert {name for name, one in errors.items() if one is not None} == {"aside", "zest"}
+    assert set(workspace.home.deployments().deployed()) == {"monthly", "other"}
+
+
 @pytest.mark.parametrize("what", ["the flow", "everything"])
 def test_a_rename_is_followed_also_where_the_old_flow_was_undeployed_before(
     ws: WorkspaceFiles, workspace: Workspace, capsys: pytest.CaptureFixture[str], what: str

@@ -210,7 +210,7 @@ def test_steps_with_their_outputs_and_printed_lines_are_recorded(ws: WorkspaceFi
     assert (step.label, step.status, step.output_path) == ("Write", "success", str(ws.root / "out/out.txt"))
     assert [(line.level, line.step, line.message) for line in workspace.log(run.run_id)] == [
         ("INFO", "Write", "to stdout"),
-        ("ERROR", "Write", "to stderr"),
+        ("STDERR", "Write", "to stderr"),
         ("WARNING", "Write", "logged"),
         ("INFO", "Write", "by hand"),
     ]

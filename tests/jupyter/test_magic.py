@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from data_engine.cli.app import make_app
 from data_engine.errors import FlowExecutionError, FlowValidationError
 from jupyter_extension.commands import COMMANDS
+from jupyter_extension.magics import ONLY_IN_THE_SHELL
 from tests.jupyter.conftest import Shell
 from tests.support import WorkspaceFiles
 
@@ -267,8 +269,10 @@ MISTAKES = {
     "%flow preview claims --source a.csv": ["the flow has no source", "leave source= out"],
     "%flow preview claims --param x": ["'x' gives no parameter", "--set late_minutes=120"],
     "%flow compile": ["which flow?", "%flow compile NAME"],
-    "%flow deploy": ["which flow?", "%flow deploy NAME"],
+    "%flow deploy": ["which flow? Nothing tells this kernel which notebook it runs", "%flow deploy NAME; or say which"],
     "%flow deploy claims --all": ["do not go together", "%flow deploy --all"],
+    "%flow retry claims": ["has no 'retry', and the shell has", "type `!data-engine retry claims`"],
+    "%flow secret set ops": ["has no 'secret', and the shell has", "type `data-engine secret set ops` in a terminal"],
     "%flow cache empty": ["does not know 'empty'", "%flow cache [clear|info]"],
 }
 
@@ -285,6 +289,46 @@ def test_a_mistake_is_a_short_typed_message_with_its_fix(line: str, shell: Shell
     assert what in lines[2]
     assert fix in "\n".join(part for part in lines if part.startswith("  fix:"))
     assert len(lines) <= 6
+
+
+def test_each_command_of_the_shell_is_known_to_the_magic() -> None:
+    import typer.main
+
+    commands = set(typer.main.get_command(make_app()).commands)  # type: ignore[attr-defined]
+
+    assert commands - set(COMMANDS) == set(ONLY_IN_THE_SHELL)
+
+
+def test_a_kernel_that_was_not_told_its_notebook_takes_it_from_a_variable(
+    shell: Shell, claims: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the message says, where nbclient or papermill runs the notebook; the shell of a kernel knows its folder."""
+    monkeypatch.setattr(type(shell.ipython), "kernel", object(), raising=False)
+    shell.run("%flow compile")
+    assert "%env DATA_ENGINE_NOTEBOOK=PATH" in shell.out
+
+    monkeypatch.setenv("DATA_ENGINE_NOTEBOOK", "")  # put back as it was
+    shell.run(f"%env DATA_ENGINE_NOTEBOOK={claims.root / 'flow_modules' / 'claims.ipynb'}")
+    assert shell.run("%flow compile").name == "claims"
+
+
+def test_what_to_type_is_said_as_a_cell_takes_it(shell: Shell, claims: WorkspaceFiles) -> None:
+    """`%flow` where it has the command; another one with `!`; and where `%flow` is not loaded, all with `!`."""
+    claims.notebook(
+        "claims", "from data_engine import Flow\ndef build():\n    return Flow(group='G').step(lambda c: 1 / 0)"
+    )
+    shell.run("%flow run claims --once")
+
+    shell.run("%flow explain claims")
+    assert "`%flow deploy claims` lets production run it" in shell.out
+    assert " data-engine " not in shell.out
+    assert "`data-engine " not in shell.out
+
+    shell.run("explained = %flow explain claims\n%unload_ext data_engine\nexplained")
+    assert "`!data-engine deploy claims` lets production run it" in shell.out
+
+    shell.run("%load_ext data_engine\n%flow run nosuch")
+    assert "data-engine list" not in shell.out.replace("!data-engine list", "")
 
 
 @pytest.mark.parametrize(

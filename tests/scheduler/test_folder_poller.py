@@ -190,6 +190,23 @@ def test_the_backlog_settles_as_well(tmp_path: Path) -> None:
     assert watched.names(0.01) == ["a.csv"]
 
 
+def test_what_comes_at_about_the_same_time_is_taken_together_by_path(tmp_path: Path) -> None:
+    """Whatever the order of its events; what comes later has its own time, and holds up nobody."""
+    watched = Watched(tmp_path / "w", settle=2, interval="15m")
+    watched.look(0)
+    watched.look(0)
+    for name in ("f.csv", "sub/x.csv", "c.csv", "a.csv"):
+        watched.poller.hint(str(watched.write(name)))
+        assert watched.names(0.05) == []
+    watched.poller.hint(str(watched.write("late.csv")))
+    assert watched.names(0.5) == []
+
+    watched.now_s = watched.poller.next_look_s
+    assert watched.names(0) == ["a.csv", "c.csv", "f.csv", "sub/x.csv"]
+    watched.now_s = watched.poller.next_look_s
+    assert watched.names(0) == ["late.csv"]
+
+
 def test_a_second_sighting_needs_no_scan(tmp_path: Path) -> None:
     """With an interval of a quarter of an hour a file settles in its two seconds all the same."""
     watched = Watched(tmp_path / "w", settle=2, interval="15m")
