@@ -6,7 +6,7 @@ The front-end only draws it. A button that cannot be used now says why: its valu
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
 from data_engine.cli.output import local_time
@@ -46,7 +46,8 @@ class FlowRow:
     """One line of the list of flows.
 
     `reason` is `why` it does not run now, in words; `edit` tells of an edit that is not deployed; `error` of a module that is broken; `held` counts the files whose last
-    run did not end well, `waiting` its runs that wait for their turn or for their next try; `expected` is how it stands to what is expected of it; `is_failing` says that somebody should look.
+    run did not end well, `waiting` its runs that wait for their turn or for their next try; `expected` is how it stands to what is expected of it; `is_failing` says that somebody should look: its
+    `mark` is neither good nor at rest then.
     `troubles` are what its people are notified of; when it `has_recovered`, no failure of before is left.
     """
 
@@ -246,13 +247,15 @@ def delta(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]
 def _row(flow: FlowStatus, status: Status, known: Known, *, elsewhere: str | None) -> FlowRow:
     last = None if flow.last_run is None else last_run_of(flow.last_run)
     mark = mark_of(flow.state, flow.state_kind)
+    is_bad = bool(flow.held) or mark.tone == "bad" or isinstance(flow.expected, Late)
+    is_bad = is_bad or (last is not None and last.mark.tone == "bad")
     return FlowRow(
         name=flow.name,
         title=flow.title,
         group=flow.group or "",
         mode=flow.mode,
         trigger=flow.trigger or "-",
-        mark=mark,
+        mark=replace(mark, tone="bad", shape="cross") if is_bad and mark.tone in ("good", "idle") else mark,
         reason=flow.reason,
         why=None if flow.why is None else flow.why.as_dict(),
         next_run_utc=flow.next_run_utc,
@@ -265,10 +268,7 @@ def _row(flow: FlowStatus, status: Status, known: Known, *, elsewhere: str | Non
         enabled=flow.enabled,
         held=flow.held,
         waiting=sum(one.count for one in status.waiting_runs if one.flow == flow.name),
-        is_failing=bool(flow.held)
-        or mark.tone == "bad"
-        or (last is not None and last.mark.tone == "bad")
-        or isinstance(flow.expected, Late),
+        is_failing=is_bad or flow.standing.is_edit_broken,
         buttons=flow_buttons(flow, status, elsewhere=elsewhere),
         backfill=_backfill_line(flow.name, status),
         expected=_expected_line(flow),

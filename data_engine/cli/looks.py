@@ -415,12 +415,21 @@ def _say_flows(flows: Sequence[FlowStatus]) -> None:
         ended = "" if last is None else f"{last.status}{warned}, {local_time(last.started_at_utc)}"
         held = held_words(flow.name, flow.held, None if flow.why is None else flow.why.kind)
         expected = None if flow.expected is None else flow.expected.text
-        is_late = flow.expected is not None and flow.expected.kind == "late"
-        is_bad = is_late or flow.state_kind in ("broken", "failing", "unreachable")
         note = "; ".join(filter(None, [flow.edit, flow.reason, held, expected]))
         row = (flow.name, flow.group or "", flow.state, zoned_words(flow.next_run_utc), ended, note)
-        shown.add_row(*row, style="red" if is_bad else "")
+        shown.add_row(*row, style="red" if needs_somebody(flow) else "")
     say(shown)
+
+
+def needs_somebody(flow: FlowStatus) -> bool:
+    """Whether the line of a flow is to be seen first.
+
+    Example:
+        >>> needs_somebody(FlowStatus("claims", state_kind="edit_broken")), needs_somebody(FlowStatus("claims"))
+        (True, False)
+    """
+    is_late = flow.expected is not None and flow.expected.kind == "late"
+    return is_late or flow.state_kind in ("broken", "failing", "unreachable", "edit_broken")
 
 
 def _say_active(runs: Sequence[ActiveRun]) -> None:

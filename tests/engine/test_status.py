@@ -71,7 +71,28 @@ WAITING = WaitingForGroup("Claims", (GroupRun("audit", "0123456789", 77),))
         ),
         pytest.param(replace(SCHEDULE, last_run=BAD_RUN), True, False, None, "failing", None, id="a bad slot is seen"),
         pytest.param(
+            replace(SCHEDULE, last_run=replace(BAD_RUN, status="abandoned")),
+            *(True, False, None, "failing", None),
+            id="so is one that was cut off",
+        ),
+        pytest.param(
             replace(POLL, last_run=BAD_RUN), True, False, None, "polling", None, id="files count, not the last"
+        ),
+        pytest.param(replace(POLL, retried=1), True, False, None, "failing", None, id="one that is tried again counts"),
+        pytest.param(
+            replace(MANUAL, standing=BROKEN_EDIT),
+            *(True, False, None, "edit has errors", "runs by hand only"),
+            id="a broken edit is seen where people run the flow",
+        ),
+        pytest.param(
+            replace(POLL, standing=BROKEN_EDIT),
+            *(False, False, None, "edit has errors", "the engine is off"),
+            id="and with the engine off",
+        ),
+        pytest.param(
+            replace(POLL, standing=BROKEN_EDIT, is_enabled=False),
+            *(True, False, None, "disabled", "disabled"),
+            id="a switch beats the edit",
         ),
         pytest.param(POLL, False, False, None, "idle", "the engine is off", id="else it could"),
         pytest.param(SCHEDULE, False, False, None, "idle", "the engine is off", id="so could a schedule"),
@@ -120,7 +141,7 @@ WAITING = WaitingForGroup("Claims", (GroupRun("audit", "0123456789", 77),))
             True,
             False,
             None,
-            "scheduled",
+            "failing",
             HeldSlot(NOON, NOON, "it died").text,
             id="a held slot",
         ),
