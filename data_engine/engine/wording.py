@@ -14,7 +14,7 @@ GOES_ON = "the daemon is not running; the engine is on again as soon as a daemon
 """What is said where the last daemon died with its engine on: the next one turns it on by itself."""
 
 
-NEVER_BEGINS = "It waited, and does not begin; it is recorded as stopped, and a file that was due is held."
+NEVER_BEGINS = "It was still waiting, and will not start; it is recorded as stopped, and a file that was due is held."
 """What is said where a run was ended that waited for its turn."""
 
 _MOST_OF_ERROR = 200

@@ -171,6 +171,14 @@ def test_the_last_outcome_is_said_in_a_word(ended: str, word: str, tone: str) ->
     assert (outcome.elapsed_s, outcome.cause) == (1.5, "the code raised")
 
 
+def test_how_long_ago_a_run_was_counts_from_its_end() -> None:
+    """A killed run says when it was killed; one that runs, when it began."""
+    ended_utc = "2026-01-05T07:45:00+00:00"
+
+    assert last_run_of(Run.read(run("killed", finished_at_utc=ended_utc))).at_utc == ended_utc
+    assert last_run_of(Run.read(run("started"))).at_utc == "2026-01-05T06:30:00+00:00"
+
+
 BUTTONS = [
     (
         "of a good polled flow",
