@@ -6,7 +6,7 @@ The front-end only draws it. A button that cannot be used now says why: its valu
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
 from data_engine.cli.output import local_time
@@ -21,7 +21,7 @@ from data_engine.model import Run
 from data_engine.record import Record
 from jupyter_extension.buttons import WhyNot, flow_buttons, workspace_buttons
 from jupyter_extension.control import lease_line, lease_mark, owned_elsewhere
-from jupyter_extension.marks import Mark, mark_of
+from jupyter_extension.marks import Mark, flow_mark, mark_of
 from jupyter_extension.troubles import Known, TroubleLine, has_recovered, troubles_of
 
 _MOST_REQUESTS = 3
@@ -246,16 +246,13 @@ def delta(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]
 
 def _row(flow: FlowStatus, status: Status, known: Known, *, elsewhere: str | None) -> FlowRow:
     last = None if flow.last_run is None else last_run_of(flow.last_run)
-    mark = mark_of(flow.state, flow.state_kind)
-    is_bad = bool(flow.held) or mark.tone == "bad" or isinstance(flow.expected, Late)
-    is_bad = is_bad or (last is not None and last.mark.tone == "bad")
     return FlowRow(
         name=flow.name,
         title=flow.title,
         group=flow.group or "",
         mode=flow.mode,
         trigger=flow.trigger or "-",
-        mark=replace(mark, tone="bad", shape="cross") if is_bad and mark.tone in ("good", "idle") else mark,
+        mark=flow_mark(flow),
         reason=flow.reason,
         why=None if flow.why is None else flow.why.as_dict(),
         next_run_utc=flow.next_run_utc,
@@ -268,7 +265,7 @@ def _row(flow: FlowStatus, status: Status, known: Known, *, elsewhere: str | Non
         enabled=flow.enabled,
         held=flow.held,
         waiting=sum(one.count for one in status.waiting_runs if one.flow == flow.name),
-        is_failing=is_bad or flow.standing.is_edit_broken,
+        is_failing=flow.is_failing or flow.standing.is_edit_broken,
         buttons=flow_buttons(flow, status, elsewhere=elsewhere),
         backfill=_backfill_line(flow.name, status),
         expected=_expected_line(flow),

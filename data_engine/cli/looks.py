@@ -417,19 +417,8 @@ def _say_flows(flows: Sequence[FlowStatus]) -> None:
         expected = None if flow.expected is None else flow.expected.text
         note = "; ".join(filter(None, [flow.edit, flow.reason, held, expected]))
         row = (flow.name, flow.group or "", flow.state, zoned_words(flow.next_run_utc), ended, note)
-        shown.add_row(*row, style="red" if needs_somebody(flow) else "")
+        shown.add_row(*row, style="red" if flow.is_failing or flow.standing.is_edit_broken else "")
     say(shown)
-
-
-def needs_somebody(flow: FlowStatus) -> bool:
-    """Whether the line of a flow is to be seen first.
-
-    Example:
-        >>> needs_somebody(FlowStatus("claims", state_kind="edit_broken")), needs_somebody(FlowStatus("claims"))
-        (True, False)
-    """
-    is_late = flow.expected is not None and flow.expected.kind == "late"
-    return is_late or flow.state_kind in ("broken", "failing", "unreachable", "edit_broken")
 
 
 def _say_active(runs: Sequence[ActiveRun]) -> None:

@@ -31,6 +31,7 @@ from data_engine.shown import Shown
 
 _DAY_S = 86_400.0
 _MOST_REQUESTS = 10
+_BAD_ENDS = ("failed", "killed", "abandoned")
 
 State: TypeAlias = Literal[
     "running",
@@ -154,6 +155,13 @@ class FlowStatus(Record):
     def state(self) -> str:
         """What the flow does, in words."""
         return STATE_WORDS.get(self.state_kind) or self.state_kind.replace("_", " ")
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether files, its last run, its source or its module are bad, or it is late."""
+        is_last_bad = self.last_run is not None and self.last_run.status in _BAD_ENDS
+        is_bad = self.state_kind in ("broken", "failing", "unreachable")
+        return bool(self.held) or is_last_bad or is_bad or isinstance(self.expected, Late)
 
     @property
     def reason(self) -> str | None:
@@ -465,8 +473,7 @@ _AT_REST: Mapping[str, State] = {"manual": "manual", "poll": "poll_ready", "sche
 def _ended_badly(known: FlowFacts) -> bool:
     """Whether the newest slot was not served, or not well."""
     last = known.last_run
-    is_last_bad = last is not None and last.status in ("failed", "killed", "abandoned")
-    return is_last_bad or isinstance(known.why, HeldSlot)
+    return (last is not None and last.status in _BAD_ENDS) or isinstance(known.why, HeldSlot)
 
 
 def _why(known: FlowFacts, blocked: Reason | None, *, is_running: bool) -> Reason | None:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import pytest
 
 from data_engine import Flow
+from data_engine.engine.flow_reasons import Late
 from data_engine.engine.machine_facts import DaemonFacts, EngineFacts
 from data_engine.engine.reasons import (
     GroupRun,
@@ -162,6 +163,26 @@ def test_each_flow_has_a_word_and_a_reason(
     found = flow_status(known, is_running=is_running, is_engine_on=is_on, elsewhere=elsewhere)
 
     assert (found["state"], found["reason"]) == (state, reason)
+
+
+@pytest.mark.parametrize(
+    ("known", "is_failing"),
+    [
+        (POLL, False),
+        (replace(POLL, held=1), True),
+        (replace(POLL, last_run=BAD_RUN), True),
+        (replace(MANUAL, last_run=replace(BAD_RUN, status="abandoned")), True),
+        (replace(MANUAL, last_run=replace(BAD_RUN, status="stopped")), False),
+        (replace(SCHEDULE, why=HeldSlot(NOON, NOON, "it died")), True),
+        (replace(POLL, why=GONE), True),
+        (replace(SCHEDULE, expected=Late(NOON)), True),
+        (FlowFacts(BROKEN), True),
+        (replace(POLL, standing=BROKEN_EDIT), False),
+    ],
+)
+def test_a_flow_fails_where_something_of_it_is_bad_in_production(known: FlowFacts, is_failing: bool) -> None:
+    """A broken edit is not: production runs on as deployed."""
+    assert flow_status(known, is_running=False, is_engine_on=True).is_failing is is_failing
 
 
 @pytest.mark.parametrize(
