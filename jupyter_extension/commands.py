@@ -83,11 +83,12 @@ def _test(given: Namespace, names: UserNames) -> Any:
 
 
 def _compile(given: Namespace, names: UserNames) -> Any:
-    from data_engine.notebook.catalog import find_module, require_parsed
+    from data_engine.engine.deployed_before import find_flow
+    from data_engine.notebook.catalog import require_parsed
     from data_engine.notebook.compile import compile_notebook
 
     name = given.subject or own_name(names, "compile")
-    path = find_module(_workspace().home.modules(), name)
+    path = find_flow(_workspace().home, name)
     if path.suffix == ".py":
         require_parsed(path)
         print(f"{path.name} is a Python module: production runs the whole of it.")
@@ -97,6 +98,8 @@ def _compile(given: Namespace, names: UserNames) -> Any:
 
 
 def _deploy(given: Namespace, names: UserNames) -> Any:
+    from data_engine.cli.deploying import done_before, done_before_lines
+    from data_engine.engine.deployed_before import left_out
     from data_engine.shown import Listing
 
     if given.all and given.subject:
@@ -119,6 +122,11 @@ def _deploy(given: Namespace, names: UserNames) -> Any:
         else:
             again = typed_magic("rollback", gone.flow)
             print(f"{gone.flow} is undeployed: its module is gone. {again} lets it run again as it was deployed.")
+    for line in done_before_lines(done_before(ws, new)):
+        print(line.partition("     ")[2])
+    for flow, row in (left_out(ws.home, {entry.name for entry in entries}) if name is None else {}).items():
+        again = typed_magic("deploy", flow)
+        print(f"{flow} was left out: {row.who} undeployed it. {again} lets production run it again, as it is now.")
     if name is not None and entries and entries[0].error is not None:
         raise entries[0].error
     return entries

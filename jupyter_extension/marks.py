@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
-from data_engine.engine.flow_reasons import Broken, Expected, Late, Overlong, Stopping
+from data_engine.engine.flow_reasons import Broken, Expected, LastRunFailed, Late, Overlong, Stopping
 from data_engine.engine.reasons import (
     Disabled,
     Done,
@@ -124,6 +124,7 @@ _REASONS: dict[str, tuple[Tone, Shape]] = {
     HeldSlot.kind: ("bad", "cross"),
     RetryLater.kind: ("warn", "triangle"),
     Broken.kind: ("bad", "cross"),
+    LastRunFailed.kind: ("bad", "cross"),
     Unreachable.kind: ("bad", "triangle"),
     Disabled.kind: ("warn", "bar"),
     Expected.kind: ("good", "half"),

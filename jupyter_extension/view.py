@@ -19,6 +19,7 @@ from data_engine.engine.wording import GOES_ON, told_once, undelivered_words
 from data_engine.lease.status import NOBODY_WATCHES, is_unwatched, watch_words
 from data_engine.model import Run
 from data_engine.record import Record
+from data_engine.typed import typed
 from jupyter_extension.buttons import WhyNot, flow_buttons, workspace_buttons
 from jupyter_extension.control import lease_line, lease_mark, owned_elsewhere
 from jupyter_extension.marks import Mark, flow_mark, mark_of
@@ -338,7 +339,7 @@ def _notices(status: Status, problem: str | None) -> Iterable[Notice]:
     for warning in status.warnings:
         yield Notice("warn", warning)
     for message, more in told_once(status.undelivered)[:_MOST_UNDELIVERED]:
-        fix = None if message.state == "given_up" else f"data-engine alert test {message.to}"
+        fix = typed("alert", *(["history"] if message.state == "given_up" else ["test", message.to]))
         yield Notice("bad", undelivered_words(message, local_time, more), fix)
     if status.service.trouble is not None:
         yield Notice("warn", f"the service of this workspace: {status.service.trouble}", status.service.fix)

@@ -36,11 +36,12 @@ def deploy(
     wait: Wait = True,
     as_json: AsJson = False,
 ) -> int:
-    """Let production run the modules as they are now: the flow NAME alone, or every one.
+    """Let production run the modules as they are now: the flow NAME alone, or every one that nobody has undeployed.
 
     Only what compiles, builds and has steps is deployed. Ends with 1 when a module is not deployed; its flow stays on the last
     deployment, and `rollback` takes a deployment back.
     """
+    from data_engine.engine.deployed_before import left_out
     from data_engine.notebook.catalog import module_files
 
     ws = chosen_workspace(ctx)
@@ -57,11 +58,12 @@ def deploy(
         print_json(_as_json(ws, entries, changed))
         return 1 if refused else 0
     _say_entries(entries, changed)
-    for line in (*undeployed_lines(new), *done_before_lines(done_before(ws, new))):
+    left = left_out(ws.home, {entry.name for entry in entries}) if name is None else {}
+    for line in (*undeployed_lines(new), *left_out_lines(left), *done_before_lines(done_before(ws, new))):
         complain(line, style="yellow")
     for warning in dict.fromkeys(warning for entry in entries for warning in entry.warnings):
         complain(f"warning: {warning}", style="yellow")
-    say_others_not_deployed(ws, but={entry.name for entry in entries})
+    say_others_not_deployed(ws, but={*left, *(entry.name for entry in entries)})
     return 1 if refused else 0
 
 
@@ -142,6 +144,20 @@ def undeployed_lines(new: Sequence[Deployment]) -> list[str]:
                 f" To let it run again as it was deployed: {typed('rollback', one.flow)}"
             )
     return sorted(lines)
+
+
+def left_out_lines(left: Mapping[str, Deployment]) -> list[str]:
+    """A line for each flow that a deploy of everything left as somebody undeployed it.
+
+    Example:
+        >>> from data_engine.model import Deployment
+        >>> left_out_lines({"claims": Deployment("d1", 1, "claims", "withdraw", "", by="anna", machine="ANNA-PC")})
+        ['left out      claims: anna@ANNA-PC undeployed it. To let production run it again, as it is now: data-engine deploy claims']
+    """
+    return [
+        f"left out      {flow}: {one.who} undeployed it. To let production run it again, as it is now: {typed('deploy', flow)}"
+        for flow, one in left.items()
+    ]
 
 
 def undeploy(ctx: typer.Context, name: FlowName, note: Note = "", wait: Wait = True, as_json: AsJson = False) -> int:
@@ -256,7 +272,7 @@ def deployments(ctx: typer.Context, name: SomeFlowName = None, as_json: AsJson =
     if not found:
         say("Nothing was deployed yet." if name is None else f"{name} was not deployed yet.")
         return 0
-    shown = table("ID", "FLOW", "WHEN", "WHO", "", "CHANGED", "GIT", "NOTE")
+    shown = table("ID", "FLOW", "WHEN", "WHO", "WHAT", "CHANGED", "GIT", "NOTE")
     for one in found:
         shown.add_row(
             one.id[:8],

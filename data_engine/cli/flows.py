@@ -33,7 +33,7 @@ def list_flows(ctx: typer.Context, as_json: AsJson = False) -> int:
 
 def show(ctx: typer.Context, name: FlowName, as_json: AsJson = False) -> int:
     """One flow: its trigger, paths, steps and last run."""
-    from data_engine.notebook.catalog import describe, trigger_here
+    from data_engine.notebook.catalog import clock_zone, describe, trigger_here
 
     ws = chosen_workspace(ctx)
     with in_flow_modules(ws):
@@ -64,6 +64,7 @@ def show(ctx: typer.Context, name: FlowName, as_json: AsJson = False) -> int:
             filter(None, [expectation_words(module.flow.expectations), "" if stands is None else stands.text])
         )
         trigger = trigger_here(entry, ws.home.settings().timezone)
+        coming = zoned_words(coming, clock_zone(entry, ws.home.settings().timezone))
         _say_flow(entry, trigger, steps, last, coming, deployment.text, ws.root, slot_words(slots, zone), expected)
     return 0
 
@@ -102,7 +103,7 @@ def _say_flow(
         "source": short_path(entry.source, root),
         "mirror": short_path(entry.mirror, root) + (", staged" if entry.as_dict()["staged"] else ""),
         "production": deployment,
-        "next run": zoned_words(coming) or "-",
+        "next run": coming or "-",
         "last run": _last_run(last),
     }
     for name, value in facts.items():

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from data_engine.cli.output import complain, count, local_time, print_json, say, seconds, started, status_style, table
 from data_engine.cli.plain import shortened
 from data_engine.engine.fact import zoned_words
+from data_engine.engine.reasons import NotYet
 from data_engine.engine.wording import GOES_ON, held_words, told_once, undelivered_words
 from data_engine.errors import FlowValidationError
 from data_engine.lease.status import lease_lines
@@ -176,7 +177,7 @@ def _flows_table(
     texts: Mapping[str, str],
     stands: Mapping[str, Fact],
 ) -> Table:
-    from data_engine.notebook.catalog import trigger_here
+    from data_engine.notebook.catalog import clock_zone, trigger_here
 
     columns = ("NAME", "TITLE", "GROUP", "MODE", "TRIGGER", "SOURCE", "NEXT", "PRODUCTION")
     has_expected = any(entry.flow is not None and entry.flow.expectations for entry in entries)
@@ -195,7 +196,7 @@ def _flows_table(
                 entry.mode,
                 trigger_here(entry, timezone),
                 source,
-                zoned_words(coming.get(entry.name)),
+                zoned_words(coming.get(entry.name), clock_zone(entry, timezone)),
             )
             flows.add_row(entry.name, *shown, texts[entry.name], *([_expected(entry, stands)] if has_expected else []))
         else:
@@ -221,11 +222,12 @@ def _expected(entry: CatalogEntry, stands: Mapping[str, Fact]) -> str:
 
 def tell_runs(ws: Workspace, name: str | None, limit: int, status: RunStatus | None, as_json: bool) -> int:
     """What ran on this machine, newest first."""
+    from data_engine.engine.deployed_before import runs_of
     from data_engine.ledger.warned import runs_as_json, warnings_of
 
     ledger = ws.home.ledger()
     ledger.recover()
-    found = ledger.runs(name, limit, status=status)
+    found = ledger.runs(limit=limit, status=status) if name is None else runs_of(ledger, name, limit, status)
     if name is not None and not found:
         found = _runs_of_source(ledger, name, limit, status)
         if not found:
@@ -257,10 +259,10 @@ def _require_some(ws: Workspace, ledger: Ledger, name: str) -> None:
     Raises:
         FlowValidationError: so it is; with the nearest flow, or with what tells of a run where it is the id of one.
     """
-    from data_engine.notebook.catalog import find_module
+    from data_engine.engine.deployed_before import find_flow
 
     try:
-        find_module(ws.home.modules(), name)
+        find_flow(ws.home, name)
     except FlowValidationError as error:
         if ledger.run(name) is not None:
             raise FlowValidationError(
@@ -297,7 +299,9 @@ def tell_reasons(ws: Workspace, subject: str, as_json: bool) -> int:
     )
     for one in reasons:
         source = "" if one.source is None else short_path(one.source, ws.root)
-        shown.add_row(one.flow, source, bounded_reason(one), *([zoned_words(one.next_run_utc)] if has_next else []))
+        shown.add_row(
+            one.flow, source, bounded_reason(one), *([zoned_words(one.next_run_utc, one.tz)] if has_next else [])
+        )
     say(shown)
     for number, way in enumerate(ways(reasons)):
         say(way if number else f"\n{way}")
@@ -308,9 +312,10 @@ def bounded_reason(one: Explanation) -> str:
     """The reason in words; of what is held the error only as far as it tells what failed, and not where its source lies."""
     from dataclasses import replace
 
+    from data_engine.engine.flow_reasons import LastRunFailed
     from data_engine.engine.reasons import Held, RetryLater
 
-    if not isinstance(one.why, (Held, RetryLater)) or not one.why.error:
+    if not isinstance(one.why, (Held, RetryLater, LastRunFailed)) or not one.why.error:
         return one.reason
     error = shortened(short_error(one.why.error, one.cause), _LONGEST_ERROR)
     return replace(one, why=replace(one.why, error=error)).reason
@@ -363,9 +368,9 @@ def say_settings(ws: Workspace) -> None:
 
 def require_known(ws: Workspace, name: str) -> None:
     """Refuse a name that is neither in the history nor a module's."""
-    from data_engine.notebook.catalog import find_module
+    from data_engine.engine.deployed_before import find_flow
 
-    find_module(ws.home.modules(), name)
+    find_flow(ws.home, name)
 
 
 def _say_workspace(found: Status) -> None:
@@ -396,6 +401,8 @@ def _say_workspace(found: Status) -> None:
         say(f"{'' if number else 'unsent':<8} {undelivered_words(one, local_time, others)}", style="red")
     if (more := len(unsent) - _MOST_UNDELIVERED) > 0:
         say(f"         and {more:,} more")
+    if any(one.state == "given_up" for one, _ in unsent):
+        say(f"         {typed('alert', 'history')} tells of them all; what was given up is not shown here after that")
 
 
 def _say_requests(found: Status) -> None:
@@ -416,7 +423,8 @@ def _say_flows(flows: Sequence[FlowStatus]) -> None:
         held = held_words(flow.name, flow.held, None if flow.why is None else flow.why.kind)
         expected = None if flow.expected is None else flow.expected.text
         note = "; ".join(filter(None, [flow.edit, flow.reason, held, expected]))
-        row = (flow.name, flow.group or "", flow.state, zoned_words(flow.next_run_utc), ended, note)
+        tz = flow.why.tz if isinstance(flow.why, NotYet) else None
+        row = (flow.name, flow.group or "", flow.state, zoned_words(flow.next_run_utc, tz), ended, note)
         shown.add_row(*row, style="red" if flow.is_failing or flow.standing.is_edit_broken else "")
     say(shown)
 

@@ -16,6 +16,7 @@ from data_engine.flow.paths import base_folder, portable_text
 from data_engine.flow.scan import walk
 from data_engine.flow.trigger import Trigger
 from data_engine.model import SeenSource, Signature, SourceKey, SourceState
+from data_engine.platforms.files import open_to_read
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,10 +225,10 @@ def is_unchanged(path: Path, seen: Signature) -> bool:
     return now is not None and now[:2] == seen[:2]
 
 
-def content_hash(path: str | os.PathLike[str]) -> str | None:
+def content_hash(path: str | Path) -> str | None:
     """The SHA-256 of the file's bytes; None when it cannot be read."""
     try:
-        with open(path, "rb") as file:
+        with open_to_read(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
         return None

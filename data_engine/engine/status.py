@@ -12,9 +12,27 @@ from dataclasses import dataclass, field, replace
 from itertools import starmap
 from typing import Any, ClassVar, Literal, TypeAlias
 
-from data_engine.engine.flow_reasons import Broken, Expected, LastRunWarned, Late, Looks, NotDeployed, Overlong
+from data_engine.engine.flow_reasons import (
+    Broken,
+    Expected,
+    LastRunFailed,
+    LastRunWarned,
+    Late,
+    Looks,
+    NotDeployed,
+    Overlong,
+)
 from data_engine.engine.machine_facts import DaemonFacts, EngineFacts, ServiceFacts
-from data_engine.engine.reasons import ByHand, HeldSlot, OwnedElsewhere, Reason, Unreachable, Waiting, read_reason
+from data_engine.engine.reasons import (
+    ByHand,
+    HeldSlot,
+    NotYet,
+    OwnedElsewhere,
+    Reason,
+    Unreachable,
+    Waiting,
+    read_reason,
+)
 from data_engine.engine.waiting_runs import WaitingRuns
 from data_engine.engine.wording import STATE_WORDS, in_the_way
 from data_engine.errors import FlowValidationError
@@ -23,7 +41,7 @@ from data_engine.ledger import backfills, requests
 from data_engine.ledger.ledger import Ledger
 from data_engine.message import Undelivered
 from data_engine.model import Backfill, Run, utc_text
-from data_engine.notebook.catalog import CatalogEntry, trigger_here
+from data_engine.notebook.catalog import CatalogEntry, clock_zone, trigger_here
 from data_engine.notebook.standing import AS_DEPLOYED, Standing
 from data_engine.record import Record
 from data_engine.scheduler.plan import why_blocked
@@ -237,6 +255,20 @@ class FlowFacts:
     timezone: str | None = None
     warnings: int = 0
     retried: int = 0
+
+    @property
+    def tz(self) -> str | None:
+        """The zone that its schedule is meant in; None for this machine's, or where it has none."""
+        return clock_zone(self.entry, self.timezone)
+
+    @property
+    def failed(self) -> LastRunFailed | None:
+        """That the last run of a flow that holds no files failed; None where it did not."""
+        run = self.last_run
+        if run is None or self.entry.mode == "poll" or run.status not in _BAD_ENDS:
+            return None
+        error = (run.error or run.cause or "").partition("\n")[0] or None
+        return LastRunFailed(run.status, run.run_id, run.finished_at_utc or run.started_at_utc, error)
 
     @property
     def warned(self) -> LastRunWarned | None:
@@ -484,5 +516,7 @@ def _why(known: FlowFacts, blocked: Reason | None, *, is_running: bool) -> Reaso
     if is_running:
         return None
     if known.standing.kind == "not_deployed" and not isinstance(blocked, OwnedElsewhere):  # who owns knows better
-        return NotDeployed(entry.name, known.standing.error, known.standing.goes_live_s)
-    return known.waiting or (ByHand() if entry.mode == "manual" else blocked or known.why)
+        standing = known.standing
+        return NotDeployed(entry.name, standing.error, standing.goes_live_s, standing.shares_with)
+    why = known.waiting or (ByHand() if entry.mode == "manual" else blocked or known.why)
+    return replace(why, tz=known.tz) if isinstance(why, NotYet) else why

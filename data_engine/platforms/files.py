@@ -8,6 +8,7 @@ Reference: CreateFileW (dwShareMode); the C runtime's `_wopen`, which Python's `
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 from contextlib import suppress
@@ -170,6 +171,25 @@ else:
         Reference: chflags(2), SF_DATALESS of macOS.
         """
         return bool(getattr(facts, "st_flags", 0) & 0x4000_0000)
+
+
+def open_to_read(path: str | Path) -> io.BufferedReader:
+    """The bytes of a file that is not ours alone, while which is open others may write, rename and delete it, on Windows too.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    return io.BufferedReader(io.FileIO(path, opener=open_shared))
+
+
+def content_of(path: str | Path) -> bytes:
+    """All bytes of such a file.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with io.FileIO(path, opener=open_shared) as file:
+        return file.readall()
 
 
 def mount_of(descriptor: int) -> bytes:

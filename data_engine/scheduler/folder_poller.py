@@ -338,6 +338,8 @@ class FolderPoller:
             if locked_by is not None:
                 now_s = self._clock()
                 verdict = self._judge_as(name, seen_file._replace(since_s=now_s, last_s=now_s, locked_by=locked_by))
+        if isinstance(verdict.why, NeedsHash) and self._scanner.is_elsewhere(name):
+            verdict = self._judge_as(name, self._open[name]._replace(is_elsewhere=True))
         if isinstance(verdict.why, NeedsHash):
             digest = content_hash(self._scanner.path(name))
             if digest is None:
@@ -385,7 +387,7 @@ class FolderPoller:
         state = self._memory.get(key)
         is_output = state is None and self._is_output(name)
         may_be_output = state is None and self._may_be_output(seen_file)
-        candidate = Candidate(key, *seen_file[:3], is_output, may_be_output, seen_file.locked_by)
+        candidate = Candidate(key, *seen_file[:3], is_output, may_be_output, *seen_file[4:])
         return self._memory.judge(candidate, settle_s=self._trigger.settle, now_s=self._wall())
 
     def _may_be_output(self, seen_file: SeenFile) -> bool:
@@ -408,7 +410,7 @@ class FolderPoller:
 
     def _see_again(self, name: str, now_s: float) -> None:
         """Look a second time at a file that has been quiet for long enough."""
-        signature, since_s, _, suspects, _ = self._open[name]
+        signature, since_s, _, suspects, *_ = self._open[name]
         second_look_s = self._open[name].second_look_s(self._trigger.settle)
         if second_look_s is None or now_s < second_look_s:
             return

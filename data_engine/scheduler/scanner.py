@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from data_engine.flow.scan import is_candidate_name
 from data_engine.model import Signature
+from data_engine.platforms.files import is_placeholder
 from data_engine.platforms.holders import who_locks
 
 _HIDDEN = (".", "~$")
@@ -126,6 +127,13 @@ class Scanner:
     def who_locks(self, name: str) -> str | None:
         """Who has the candidate open so that nobody else can read it now, in words; None when nobody has."""
         return who_locks(self.path(name))
+
+    def is_elsewhere(self, name: str) -> bool:
+        """Whether reading the candidate would fetch its content from a cloud or an archive."""
+        try:
+            return is_placeholder(os.stat(self.path(name)))
+        except OSError:
+            return False
 
     def see_again(self, name: str) -> Signature | None:
         """The candidate as it is now, which is kept; None when it is gone."""

@@ -14,7 +14,8 @@ _LOCKED_S = 1.0
 class SeenFile(NamedTuple):
     """A file that was the same from `since_s` to `last_s`, first seen while the runs in `suspects` were under way.
 
-    They are None until it is first judged, and empty for what is known to be a source. `locked_by` is who let nobody read it.
+    They are None until it is first judged, and empty for what is known to be a source. `locked_by` is who let nobody read it,
+    `is_elsewhere` whether reading it would fetch its content from a cloud or an archive.
     """
 
     signature: Signature
@@ -22,6 +23,7 @@ class SeenFile(NamedTuple):
     last_s: float
     suspects: frozenset[str] | None = None
     locked_by: str | None = None
+    is_elsewhere: bool = False
 
     def second_look_s(self, settle_s: float) -> float | None:
         """When to see whether it is still the same; None once it was so for as long as a flow's `settle_s`.

@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 
+from data_engine.platforms.files import open_to_read
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Literal
@@ -158,7 +160,7 @@ def _renamed(path: str, cell_id: str) -> str:
     try:
         names = [name for name in os.listdir(folder) if name.endswith(".ipynb")]
         for name in names:
-            with open(os.path.join(folder, name), "rb") as file:
+            with open_to_read(os.path.join(folder, name)) as file:
                 if mark in file.read():
                     found.append(os.path.join(folder, name))
     except OSError:

@@ -120,6 +120,7 @@ def test_ctrl_c_ends_with_130_and_the_run_is_recorded(process: Process, ws: Work
     assert run.returncode == 130
     assert b"Traceback" not in out + err
     assert "interrupted" in (json.loads(out)["error"]["what"] if options else err.decode())
+    assert options or out.decode().splitlines()[-1].startswith("1 run: 0 success, 0 failed, 1 stopped, ")
     assert [run.status for run in Workspace(ws.root).runs("slow")] == ["stopped"]
 
 

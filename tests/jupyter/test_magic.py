@@ -129,6 +129,22 @@ def test_deploy_gives_the_entries_and_a_broken_one_is_raised(shell: Shell, claim
     assert "broken" in shell.out
 
 
+def test_a_deploy_says_which_files_were_done_before(shell: Shell, claims: WorkspaceFiles) -> None:
+    """By a draft that ran by hand: they are not done again, and the command that does them is named."""
+    claims.source("config/data_engine.toml", '[deploy]\nmode = "ask"\n')
+    claims.source("in/a.csv")
+    claims.notebook(
+        "polled",
+        "from data_engine import Flow",
+        "def build():\n    return Flow(group='G').watch(mode='poll', source='../in', interval='1s', settle=0).step(str)",
+    )
+    shell.run("from data_engine import Workspace")
+    shell.run("_ = Workspace.current().load_flow('polled').run_once()")
+    shell.run("%flow deploy polled")
+    assert "\npolled: 1 file was done before and counts as done." in f"\n{shell.out}"
+    assert "data-engine backfill polled --reprocess all" in shell.out
+
+
 def test_a_flow_is_undeployed_and_its_notebook_restored(shell: Shell, claims: WorkspaceFiles) -> None:
     """Production runs it no more, and again; a notebook that is gone is put back, and one that is there left alone."""
     claims.source("config/data_engine.toml", '[deploy]\nmode = "ask"\n')
@@ -136,6 +152,9 @@ def test_a_flow_is_undeployed_and_its_notebook_restored(shell: Shell, claims: Wo
     shell.run("%flow deploy claims")
     shell.run("%flow undeploy claims")
     assert "%flow rollback claims" in shell.out
+    assert shell.run("Workspace.current().deployment('claims')") == "not deployed"
+    shell.run("%flow deploy --all")
+    assert "%flow deploy claims lets production run it again" in shell.out
     assert shell.run("Workspace.current().deployment('claims')") == "not deployed"
     shell.run("%flow rollback claims")
     assert shell.run("Workspace.current().deployment('claims')") == "as deployed"

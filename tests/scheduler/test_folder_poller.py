@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_engine import Flow
+from data_engine.engine.candidates import content_hash
 from data_engine.engine.reasons import Asked
 from data_engine.flow.paths import portable_text
 from data_engine.ledger.ledger import Ledger
@@ -493,6 +494,47 @@ def test_a_touched_file_with_equal_content_is_not_run_again_where_content_decide
     assert watched.names() == []
     path.write_text("two")
     assert watched.names() == ["a.csv"]
+
+
+@pytest.mark.parametrize("run_as", ["individual", "batch"])
+def test_a_file_whose_content_is_in_a_cloud_is_not_fetched_to_be_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_as: str
+) -> None:
+    """As OneDrive has it: size and time decide then, and only the run that is due reads it. One that is here is read as ever."""
+    watched = Watched(tmp_path / "watched", run_as=run_as)
+    watched.restart(rules=Rules(by_content=True))
+    read: list[str] = []
+    elsewhere: set[int] = set()
+
+    def reads(path: str) -> str | None:
+        read.append(os.path.basename(path))
+        return content_hash(path)
+
+    monkeypatch.setattr("data_engine.scheduler.folder_poller.content_hash", reads)
+    monkeypatch.setattr("data_engine.scheduler.scanner.is_placeholder", lambda facts: facts.st_ino in elsewhere)
+    path = watched.write("a.csv", "one")
+    elsewhere.add(path.stat().st_ino)
+
+    (due,) = watched.look()
+    watched.run(due)
+    assert watched.look() == []
+    os.utime(path, (5, 5))
+    (due,) = watched.look()
+    assert due.seen[0].signature.content_hash is None
+    watched.run(due)
+    assert read == []
+
+    elsewhere.clear()
+    os.utime(path, (6, 6))
+    (due,) = watched.look()
+    watched.run(due)
+    assert read == ["a.csv"]
+    os.utime(path, (7, 7))
+    assert watched.look() == []
+    os.utime(path, (6, 6))
+    elsewhere.add(path.stat().st_ino)  # what is done may be sent there again, with its size and time
+    watched.restart(rules=Rules(by_content=True))
+    assert watched.look() == []
 
 
 def test_what_others_wrote_into_the_ledger_counts_after_a_reload(watched: Watched) -> None:
