@@ -55,7 +55,7 @@ def own_name(names: UserNames, command: str) -> str:
     place = here()
     if place is not None and place.problem is not None:
         raise FlowValidationError(
-            place.problem, where=str(place.path), fix=f"restart the kernel, or name the flow: %flow {command} NAME"
+            place.problem, where=str(place.path), fix=f"{place.fix}, or name the flow: %flow {command} NAME"
         )
     if place is None:
         raise FlowValidationError(

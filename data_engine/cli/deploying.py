@@ -201,14 +201,18 @@ def others_lines(standing: Mapping[str, Standing]) -> list[str]:
         >>> from data_engine.notebook.standing import NOT_DEPLOYED, Standing
         >>> for line in others_lines({"claims": Standing("edited"), "parts": NOT_DEPLOYED}):
         ...     print(line)
-        Not as they are deployed: claims; `data-engine list` says how each stands.
+        Different from what is deployed: claims; `data-engine list` says how each stands.
         Not deployed: parts; `data-engine deploy NAME` lets production run one.
     """
     kinds = {name: one.kind for name, one in sorted(standing.items())}
     edited = [name for name, kind in kinds.items() if kind not in ("as_deployed", "not_deployed")]
     never = [name for name, kind in kinds.items() if kind == "not_deployed"]
     return [
-        *([f"Not as they are deployed: {_some(edited)}; `data-engine list` says how each stands."] if edited else []),
+        *(
+            [f"Different from what is deployed: {_some(edited)}; `data-engine list` says how each stands."]
+            if edited
+            else []
+        ),
         *([f"Not deployed: {_some(never)}; `data-engine deploy NAME` lets production run one."] if never else []),
     ]
 

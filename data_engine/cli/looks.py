@@ -423,12 +423,10 @@ def _say_flows(flows: Sequence[FlowStatus]) -> None:
         ended = "" if last is None else ", ".join(filter(None, [last.status, warned, local_time(last.started_at_utc)]))
         held = held_words(flow.name, flow.held, None if flow.why is None else flow.why.kind)
         expected = None if flow.expected is None else flow.expected.text
-        is_late = flow.expected is not None and flow.expected.kind == "late"
-        is_bad = is_late or flow.state_kind in ("broken", "failing", "unreachable")
         note = "; ".join(filter(None, [flow.edit, flow.reason, held, expected]))
         tz = flow.why.tz if isinstance(flow.why, NotYet) else None
         row = (flow.name, flow.group or "", flow.state, zoned_words(flow.next_run_utc, tz), ended, note)
-        shown.add_row(*row, style="red" if is_bad else "")
+        shown.add_row(*row, style="red" if flow.is_failing or flow.standing.is_edit_broken else "")
     say(shown)
 
 

@@ -214,7 +214,7 @@ class DaemonApi:
         row, commands = known_backfill(self.daemon.ledger, given["id"]), self.daemon.commands
         if given["do"] not in ("stop", "retry"):
             raise FlowValidationError(
-                f"a backfill cannot be told to {given['do']!r}", where="backfill", fix='{"do": "stop" | "retry"}'
+                f"a backfill has no action {given['do']!r}", where="backfill", fix='{"do": "stop" | "retry"}'
             )
         asked_for = given | {"flow": row.flow, "id": row.backfill_id}
         if (left := await self._leave("backfill", asked_for, "do", "id")) is not None:
@@ -353,7 +353,7 @@ class DaemonApi:
                 said = await ownership.repair()
             case other:
                 raise FlowValidationError(
-                    f"a lease cannot be told to {other!r}",
+                    f"a lease has no action {other!r}",
                     where="lease",
                     fix='{"do": "request" | "withdraw" | "release" | "take-over" | "repair"}',
                 )

@@ -24,7 +24,7 @@ def known_run(ledger: Ledger, run_id: str) -> Run:
         raise FlowValidationError(
             f"there is no run {run_id!r}",
             where="run id",
-            fix="take an id from `data-engine runs`, or of one that waits from `data-engine status`",
+            fix="take the id from `data-engine runs`; `data-engine status` has the ids of runs that wait",
         )
     return run
 

@@ -130,7 +130,7 @@ def pick_source(flow: Flow, choice: str | os.PathLike[str]) -> Source:
     """The one source `choice` names: a path, or a path inside the source root.
 
     Raises:
-        FlowValidationError: the flow has no source, the file does not exist, or it lies outside the source root.
+        FlowValidationError: the flow has no source, the file does not exist, cannot be read, or lies outside the source root.
     """
     where = "source=..."
     trigger = flow.trigger
@@ -148,7 +148,17 @@ def pick_source(flow: Flow, choice: str | os.PathLike[str]) -> Source:
     authored = trigger.source_as_authored or ""
     path = Path(os.path.expanduser(choice))
     tried = [path] if path.is_absolute() else [root / path, base_folder() / path]
-    found = next((other for other in tried if other.is_file()), None)
+    try:
+        found = next((other for other in tried if other.is_file()), None)
+        if found is not None:
+            with open(found, "rb"):
+                pass
+    except PermissionError as error:
+        raise FlowValidationError(
+            f"the source file cannot be read: {error.filename or choice} ({error.strerror})",
+            where=where,
+            fix="ask its owner for the right to read it, or close the program that has it open",
+        ) from error
     if found is None:
         folder = next((other for other in tried if other.is_dir()), None)
         what = f"Source file not found: {tried[0]}" if folder is None else f"{folder} is a folder, not a file"

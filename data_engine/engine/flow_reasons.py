@@ -225,7 +225,7 @@ class Overlong(Fact):
 
     @property
     def text(self) -> str:
-        return f"runs since {clock_words(self.since_utc, self.tz)}, longer than the {duration_words(self.within_s)} that it may take"
+        return f"running since {clock_words(self.since_utc, self.tz)}, longer than the {duration_words(self.within_s)} allowed"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

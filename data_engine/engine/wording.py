@@ -20,11 +20,11 @@ def never_begins_words(run: Run | None) -> str:
     Example:
         >>> began = {"run_id": "3f", "flow": "claims", "group": "C", "status": "stopped", "started_at_utc": ""}
         >>> never_begins_words(Run(source=None, trigger=RunTrigger("hand"), **began))
-        'It waited, and does not begin; it is recorded as stopped.'
+        'It was still waiting, and will not start; it is recorded as stopped.'
         >>> never_begins_words(Run(source="/in/a.csv", trigger=RunTrigger("file"), **began)).partition(". ")[2]
         'Its file is held: `data-engine retry claims --source /in/a.csv` runs it again.'
     """
-    said = "It waited, and does not begin; it is recorded as stopped."
+    said = "It was still waiting, and will not start; it is recorded as stopped."
     if run is None or run.trigger is None or run.trigger.kind not in ("file", "retry"):
         return said
     source = ["--source", run.source] if run.source else []

@@ -72,6 +72,7 @@ def test_start_status_stop(daemon: Cli) -> None:
     assert flows["parts"][:2] == ("scheduled", True)
     said = daemon("status").out
     assert "engine   on\n" in said
+    assert not re.search("lease|control|Release", said)  # nobody else was ever seen
 
     assert daemon("stop").code == 0
     assert daemon("stop", "--json").code == 0
@@ -131,7 +132,7 @@ def test_one_run_that_waits_is_stopped_alone(daemon: Cli, ws: WorkspaceFiles) ->
     killed = daemon("kill-run", third)
 
     assert (answer.code, killed.code) == (0, 0), answer.err
-    assert answer.out == "It waited, and does not begin; it is recorded as stopped.\n"
+    assert answer.out == "It was still waiting, and will not start; it is recorded as stopped.\n"
     assert [run.run_id for one in workspace.status().waiting_runs for run in one.runs] == [first]
     assert [one.run_id for one in workspace.status().active_runs] == [running]
     stopped = workspace.run_record(second)

@@ -406,7 +406,7 @@ def test_a_deploy_of_all_names_what_it_changed_and_counts_the_rest(
 
     assert typed(ws, "data-engine deploy more_1") == 0
     assert capsys.readouterr().err.splitlines() == [
-        "Not as they are deployed: more_0; `data-engine list` says how each stands.",
+        "Different from what is deployed: more_0; `data-engine list` says how each stands.",
         "Not deployed: never; `data-engine deploy NAME` lets production run one.",
     ]
     assert typed(ws, "data-engine deploy") == 0

@@ -214,6 +214,7 @@ def test_the_daemon_is_started_used_and_stopped(shell: Shell, claims: WorkspaceF
         assert shell.run("%flow run claims --no-wait") != []
         assert [one.flow for one in shell.run("%flow explain claims")] == ["claims"]
         assert shell.run("%flow start").engine.on
+        assert "It goes on when this kernel or JupyterLab ends. %flow stop ends it" in shell.out
         shell.run("%flow stop")
         assert shell.out == "The daemon ends when its running work is done.\n"
     finally:
