@@ -40,13 +40,13 @@ _MADE = [
         (r"pandas\.(tseries\.\w+\.)?(Timestamp|Timedelta|Period|DateOffset|NaT|isna|isnull)|pandas\.api\..*", PLAIN),
         (r"(pandas|geopandas)(\.\w+)*|seaborn\.load_dataset|(plotly\.express|vega_datasets)\.data\.\w+", FRAME),
         (r"polars(\.\w+)*", POLARS),
-        (r"(numpy|scipy)(\.\w+)*", ARRAY),
+        (r"(numpy|scipy)(\.\w+)*|skimage\.(?!graph\.)(\w+\.)*(?!regionprops$|ransac$|\w+_(transform|collection)$|pyramid_)[a-z]\w*", ARRAY),
         (r"(matplotlib|mpl_toolkits|seaborn|plotly|altair|bokeh)(\.\w+)*|sklearn(\.\w+)*\.\w+Display(\.\w+)?", PLOT),
         (r"statsmodels(\.\w+)*\.(graphics(\.\w+)+|qqplot\w*|plot_\w+)", PLOT),
-        (r"(statsmodels|sklearn)(\.\w+)*\.datasets(\.\w+)+", DATA),
+        (r"(statsmodels|sklearn|imblearn)(\.\w+)*\.datasets(\.\w+)+", DATA),
         (r"statsmodels((\.\w+)*\.[A-Z]\w*(\.from_\w+)?|\.formula\.api\.\w+)", MODEL),
         (r"(sklearn|imblearn)\.pipeline\.(Pipeline|FeatureUnion|make_pipeline|make_union)", PIPELINE),
-        (r"(sklearn|xgboost|lightgbm|catboost)(\.\w+)*\.([A-Z]\w*|clone|make_column_transformer)", ESTIMATOR),
+        (r"(sklearn|imblearn|xgboost|lightgbm|catboost)(\.\w+)*\.([A-Z]\w*|clone|make_column_transformer)", ESTIMATOR),
         (r"statsmodels(\.\w+)*\.[a-z]\w*", DATA),
         (r"sklearn(\.\w+)*\.(?!cross_validate$|make_scorer$)(?!gen_)[a-z]\w*", DATA),
         (r"(sqlite3|duckdb|psycopg2?|pymysql|pyodbc|oracledb)\.connect|sqlalchemy\.create_engine", CONNECTION),
@@ -54,7 +54,7 @@ _MADE = [
         (r"collections\.defaultdict", DEFAULTS),
         (r"(queue|asyncio|multiprocessing)\.(\w*Queue)", QUEUE),
         (r"collections\.(deque|Counter|OrderedDict)", CONTAINER),
-        (r"re\.finditer|os\.(scandir|f?walk)|glob\.iglob", ITERATOR),
+        (r"re\.finditer|skimage\.transform\.pyramid_(gaussian|laplacian)|os\.(scandir|f?walk)|glob\.iglob", ITERATOR),
         (r"(csv\.(reader|DictReader)|itertools\.\w+|io\.(StringIO|BytesIO)|(io\.|gzip\.|bz2\.|lzma\.|codecs\.)?open)", ITERATOR),
         (r"(datetime|pathlib|decimal|fractions|math|re|uuid|zoneinfo|time|operator|statistics|hashlib|os|string|data_engine)(\.\w+)*", PLAIN),
     )
@@ -115,7 +115,7 @@ READERS = {
 }  # fmt: skip
 """Of the kinds of which any other method changes the object: those that only read."""
 _TRAINS = re.compile(
-    r"(re|partial_)?fit|set_|train|update|initiali|remove|load|clear|reset|append|extend|add_|densify|sparsify|smooth|filter|simulate"
+    r"(re|partial_|iterative_)?fit|set_|train|update|initiali|remove|load|clear|reset|append|extend|add_|densify|sparsify|smooth|filter|simulate"
 )
 """Methods that change what learns; its others tell what it learnt."""
 _NEVER_TRAIN = frozenset({"set_axis", "set_index", "set_flags", "filter", "update"})
@@ -160,7 +160,8 @@ _CHANGES_ARGUMENT = re.compile(
       (numpy\.)?random\.shuffle | numpy\.(fill_diagonal|put|place|copyto|putmask|put_along_axis|\w+\.at)
     | numpy\.ndarray\.(sort|fill|put|itemset|resize|partition) | operator\.(setitem|delitem|i(add|and|concat|or|sub|mul|xor))
     | heapq\.\w+ | bisect\.insort\w* | (random|numpy\.random)\.setstate | pickle\.load | json\.load
-    | torch\.nn\.init\.\w+ | scipy\.linalg\.\w+_inplace
+    | torch\.nn\.init\.\w+ | scipy\.linalg\.\w+_inplace | skimage\.(draw\.set_color|feature\.plot_\w+) | skimage\.graph\.(cut|merge)_\w+
+    | lmfit(\.\w+)*\.conf_interval\w*
     """,
     re.VERBOSE,
 )
@@ -170,7 +171,7 @@ _PURE = (
     | {"numpy", "pandas", "polars", "scipy", "sklearn", "matplotlib", "seaborn", "plotly", "altair", "bokeh", "statsmodels", "pyarrow",
        "duckdb", "IPython", "data_engine", "tqdm", "requests", "httpx", "ipywidgets", "missingno", "networkx", "sympy", "folium",
        "geopandas", "shapely", "hvplot", "holoviews", "plotnine", "great_tables", "tabulate", "rich", "pprint", "pydantic",
-       "dateutil", "openpyxl", "xlsxwriter", "yaml", "toml", "tomli", "graphviz", "wordcloud", "yellowbrick", "shap", "cycler"}
+       "dateutil", "openpyxl", "xlsxwriter", "yaml", "toml", "tomli", "graphviz", "wordcloud", "yellowbrick", "shap", "cycler", "skimage", "imblearn", "lmfit"}
 )  # fmt: skip
 _OUT_BEHIND = re.compile(
     r"numpy\.((?P<two>add|subtract|multiply|divide|true_divide|floor_divide|power|maximum|minimum|mod|remainder|logical_\w+)"
@@ -178,7 +179,7 @@ _OUT_BEHIND = re.compile(
 )
 _VIEWS = re.compile(
     r"memoryview|numpy\.(frombuffer|nditer|lib\.stride_tricks\.\w+|as\w*array|ravel|reshape|squeeze|transpose|atleast_\dd|broadcast_to|diagonal|expand_dims|swapaxes|moveaxis"
-    r"|\w*split|real|imag|flip\w*|rot90)|sklearn(\.\w+)*\.(check_(?!random_state|cv)\w+|column_or_1d|indexable|as_float_array)"
+    r"|\w*split|real|imag|flip\w*|rot90)|skimage(\.\w+)*\.(img_as_\w+|view_as_\w+|crop|montage|unique_rows)|sklearn(\.\w+)*\.(check_(?!random_state|cv)\w+|column_or_1d|indexable|as_float_array)"
 )
 _CHART_READERS = re.compile(r"(get|to|write|is|has)_|(show|display|savefig|save|print_figure)$")
 _ASKS_THE_CHART = re.compile(r"matplotlib\.pyplot\.(axis|[xyr]lim|[xy]ticks|gca|gcf|gci|get_\w+)")

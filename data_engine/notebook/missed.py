@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from data_engine.notebook import effects, kinds
+from data_engine.notebook import effects, kinds, learning
 from data_engine.notebook.diagnostics import Diagnostic
 from data_engine.notebook.files_named import may_be_in_folder, may_be_one_file, written_by_shell
 from data_engine.notebook.magics import ParsedCell
@@ -80,7 +80,7 @@ class Reads:
         for statement in self.taken:
             for name, flags in statement.names.now.items():
                 if flags & _READ:
-                    for origin in self.objects.read_with(self.objects.value(name, statement.index)):
+                    for origin in self._read(name, statement):
                         found[origin] = max(statement.index, found.get(origin, -1))
         for name, at in self.names.items():
             for owner in self.statements.events.get(name, ()) if at == END else ():
@@ -88,6 +88,17 @@ class Reads:
                     made = self.objects.read_with(self.objects.made_by(owner, name))
                     found.update((origin, END) for origin in made)
         return found
+
+    def _read(self, name: str, statement: Statement) -> frozenset[Origin]:
+        """What a statement reads as it reads a name; to fit an estimator anew is not to ask what it learnt."""
+        value = self.objects.value(name, statement.index)
+        read = self.objects.read_with(value)
+        gone = value.origins - learning.without_learnt(value.origins)
+        if gone and not learning.asks_what_was_learnt(
+            statement.node, name, lambda path: self.statements.resolve(path, statement)
+        ):
+            return read - gone
+        return read
 
     def needs(self, origin: Origin, at: int) -> bool:
         """Whether something taken reads it after statement `at`."""
@@ -305,7 +316,7 @@ def _name(origin: Origin, reads: Reads) -> str:
         return name.rpartition(".")[2]
     if not name:
         return next(iter(reads.statements.all[kind].names.binds), "it")
-    return name
+    return learning.plain_name(name) if isinstance(kind, int) else name
 
 
 def written_by_cells(cells: Sequence[ParsedCell], reads: Reads) -> Iterator[Missed]:
