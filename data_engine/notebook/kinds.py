@@ -44,7 +44,7 @@ _MADE = [
         (r"(matplotlib|mpl_toolkits|seaborn|plotly|altair|bokeh)(\.\w+)*|sklearn(\.\w+)*\.\w+Display(\.\w+)?", PLOT),
         (r"statsmodels(\.\w+)*\.(graphics(\.\w+)+|qqplot\w*|plot_\w+)", PLOT),
         (r"(statsmodels|sklearn|imblearn)(\.\w+)*\.datasets(\.\w+)+", DATA),
-        (r"statsmodels((\.\w+)*\.[A-Z]\w*(\.from_\w+)?|\.formula\.api\.\w+)", MODEL),
+        (r"statsmodels((\.\w+)*\.[A-Z]\w*(\.from_\w+)?|\.formula\.api\.\w+)|lmfit(\.models?)?\.\w*Model", MODEL),
         (r"(sklearn|imblearn)\.pipeline\.(Pipeline|FeatureUnion|make_pipeline|make_union)", PIPELINE),
         (r"(sklearn|imblearn|xgboost|lightgbm|catboost)(\.\w+)*\.([A-Z]\w*|clone|make_column_transformer)", ESTIMATOR),
         (r"statsmodels(\.\w+)*\.[a-z]\w*", DATA),
@@ -105,7 +105,7 @@ CHANGERS = {
     ),
 }  # fmt: skip
 """Of the kinds that are wholly known: the methods that change the object. All others read."""
-CHANGERS[DATA] = CHANGERS[FRAME] | CHANGERS[ARRAY]
+CHANGERS[DATA] = CHANGERS[FRAME] | CHANGERS[ARRAY] | {"set", "add_many"}
 
 READERS = {
     PLOT: frozenset(),
@@ -116,6 +116,7 @@ READERS = {
 """Of the kinds of which any other method changes the object: those that only read."""
 _TRAINS = re.compile(
     r"(re|partial_|iterative_)?fit|set_|train|update|initiali|remove|load|clear|reset|append|extend|add_|densify|sparsify|smooth|filter|simulate"
+    r"|eval_uncertainty|conf_interval"
 )
 """Methods that change what learns; its others tell what it learnt."""
 _NEVER_TRAIN = frozenset({"set_axis", "set_index", "set_flags", "filter", "update"})
@@ -187,6 +188,8 @@ CHART = ("chart", "matplotlib.pyplot")
 """What stands for the chart at hand, into which a cell draws."""
 LOG = frozenset({("log", "")})
 """What stands for the files that are logged to."""
+CAREFUL = "leaves its data alone"
+"""The text of an unknown object that a known package made."""
 OVERWRITES = ("overwrites", "")
 """What an estimator holds that may write into the data it is given."""
 _DEEP_COPIES = frozenset(
@@ -298,8 +301,8 @@ def changes_itself(kind: str, method: str, text: str, has_arguments: bool) -> bo
 
 
 def _is_trained_by(kind: str, method: str) -> bool | None:
-    if not _TRAINS.match(method):
-        return False
+    if not _TRAINS.match(method) or (kind == MODEL and method in ("append", "extend")):
+        return False  # results that are given more data are new ones
     return True if kind != MODEL and method.startswith(("fit", "partial_fit")) else None
 
 
@@ -375,6 +378,17 @@ def is_known_package(name: str) -> bool:
         (True, False)
     """
     return name.partition(".")[0] in _PURE
+
+
+def leaves_its_data_alone(dotted: str) -> bool:
+    """Whether what a call makes comes from a known package outside of the standard library: it never changes the frames and
+    arrays that it holds, unless it is given functions to run.
+
+    Example:
+        >>> leaves_its_data_alone("lmfit.Minimizer"), leaves_its_data_alone("threading.Thread"), leaves_its_data_alone("own.Box")
+        (True, False, False)
+    """
+    return is_known_package(dotted) and "." in dotted and dotted.partition(".")[0] not in sys.stdlib_module_names
 
 
 def moves_on(dotted: str) -> bool:

@@ -20,7 +20,7 @@ _LEARNT = ".learnt"
 _FITS = re.compile(r"fit(_(predict|transform|resample|regularized))?")
 _ANEW = re.compile(
     r"""(sklearn|imblearn|xgboost|lightgbm)(\.\w+)+
-    | statsmodels(\.\w+)*\.((?i:ols|wls|gls|glm|logit|probit|mnlogit|poisson|negativebinomial|quantreg)(\.from_formula)?|OrderedModel)""",
+    | lmfit(\.models?)?\.\w*Model | statsmodels(\.\w+)*\.((?i:ols|wls|gls|glm|logit|probit|mnlogit|poisson|negativebinomial|quantreg)(\.from_formula)?|OrderedModel)""",
     re.VERBOSE,
 )
 _REMEMBERS = re.compile(r"\bwarm_start\b|\.model\b")

@@ -77,7 +77,9 @@ class Results(OwnCode):
         if kind != kinds.UNKNOWN:
             return Value(kind, NONE, held, text=_text_of(dotted, kind, given))
         is_open = "." in dotted and not kinds.leaves_arguments_alone(dotted)
-        return Value(kind, reach if is_open else NONE, held, code=given.code)
+        runs_others = bool(given.code) or any(value.kind == kinds.MODULE for value in given.values)
+        text = kinds.CAREFUL if kinds.leaves_its_data_alone(dotted) and not runs_others else ""
+        return Value(kind, reach if is_open else NONE, held, text, given.code)
 
     def _itself(self, dotted: str, given: Given) -> Value | None:
         """What is the first argument itself, or stands for it, or for what lies outside of the notebook's objects."""
@@ -151,7 +153,8 @@ def result_of_method(base: Value, name: str, given: Given) -> Value:
     if kind == base.kind == kinds.CONTAINER:
         return Value(kind, NONE, base.all | given.all, code=base.code)
     nobody_knows = kind == base.kind == kinds.UNKNOWN and name != "copy"
-    return Value(kind, base.all if nobody_knows else NONE, base.all | given.all)
+    text = base.text if base.text == kinds.CAREFUL else ""
+    return Value(kind, base.all if nobody_knows else NONE, base.all | given.all, text)
 
 
 def _renamed(path: str, method: str, part: str) -> str:

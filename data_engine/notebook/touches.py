@@ -442,6 +442,8 @@ class _Run(Results):
 
     def _reach(self, base: Value, *, surely: bool) -> frozenset[Origin]:
         """What a method may change that changes its object; what an object learns from stays as it is."""
+        if base.text == kinds.CAREFUL:
+            return frozenset(each for each in base.all if self.kind_of(each) not in kinds.VALUES)
         if base.kind not in kinds.TRAINED:
             return base.origins if surely or base.kind == kinds.PLOT else base.all
         if base.kind == kinds.PIPELINE or (base.kind == kinds.ESTIMATOR and not surely):
