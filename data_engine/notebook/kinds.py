@@ -12,7 +12,7 @@ import sys
 from data_engine.notebook import effects
 from data_engine.notebook.analysis import MUTATORS
 
-UNKNOWN, PLAIN, CONTAINER, DEFAULTS = "unknown", "plain", "container", "defaultdict"
+UNKNOWN, PLAIN, CONTAINER, DEFAULTS, CALLED = "unknown", "plain", "container", "defaultdict", "called"
 FRAME, POLARS, ARRAY, DATA, PLOT, CELL = "frame", "polars", "array", "data", "plot", "cell"
 ESTIMATOR, PIPELINE, MODEL = "estimator", "pipeline", "model"
 QUEUE, ITERATOR, STREAM, CONNECTION, RELATION, MODULE, GLOBALS, FUNCTION = (
@@ -25,10 +25,12 @@ QUEUE, ITERATOR, STREAM, CONNECTION, RELATION, MODULE, GLOBALS, FUNCTION = (
     "globals",
     "function",
 )
-"""Kinds: nobody knows, cannot change, list or dict, dict that makes entries, pandas, Polars, NumPy, pandas or NumPy, chart,
+"""Kinds: nobody knows, cannot change, list or dict, dict that makes entries, computes something when it is called, pandas, Polars, NumPy, pandas or NumPy, chart,
 cell or row of pandas, scikit-learn, trains its steps with itself, statsmodels, queue, used up as it is read, gives random numbers, database, its answer, imported,
 `globals()`, function."""
 TABLES = frozenset({FRAME, ARRAY, DATA})
+COMPUTE = frozenset({CALLED, ARRAY, PLOT})
+"""Kinds that change nothing when they are called, as `interp1d(x, y)` and a colour map are: an array itself is not."""
 TRAINED = frozenset({ESTIMATOR, PIPELINE, MODEL})
 VALUES = TABLES | {PLAIN, POLARS, PLOT}
 """Kinds of data that changes when it is written to; that learn; and that hold nothing which learns."""
@@ -38,9 +40,12 @@ _MADE = [
     for pattern, kind in (
         (r"(numpy\.)?random\.(default_rng|RandomState|Generator|Random|SystemRandom|SeedSequence)|sklearn\.utils\.check_random_state", STREAM),
         (r"pandas\.(tseries\.\w+\.)?(Timestamp|Timedelta|Period|DateOffset|NaT|isna|isnull)|pandas\.api\..*", PLAIN),
+        (r"sympy(\.\w+)*\.(symbols|Symbol|Function|Rational|Integer|Float|Eq|sin|cos|tan|exp|log|sqrt|diff|integrate|simplify|expand"
+         r"|factor|limit|series|Sum|Integral|Derivative|Array|parse_expr|sympify)", PLAIN),
+        (r"sympy\.lambdify|skimage\.transform\.(\w+Transform|estimate_transform)", CALLED),
         (r"(pandas|geopandas)(\.\w+)*|seaborn\.load_dataset|(plotly\.express|vega_datasets)\.data\.\w+", FRAME),
         (r"polars(\.\w+)*", POLARS),
-        (r"(numpy|scipy)(\.\w+)*|skimage\.(?!graph\.)(\w+\.)*(?!regionprops$|ransac$|\w+_(transform|collection)$|pyramid_)[a-z]\w*", ARRAY),
+        (r"(?!numpy\.(vectorize|frompyfunc)$)(numpy|scipy)(\.\w+)*|skimage\.(?!graph\.)(\w+\.)*(?!regionprops$|ransac$|\w+_(transform|collection)$|pyramid_)[a-z]\w*", ARRAY),
         (r"(matplotlib|mpl_toolkits|seaborn|plotly|altair|bokeh)(\.\w+)*|sklearn(\.\w+)*\.\w+Display(\.\w+)?", PLOT),
         (r"statsmodels(\.\w+)*\.(graphics(\.\w+)+|qqplot\w*|plot_\w+)", PLOT),
         (r"(statsmodels|sklearn|imblearn)(\.\w+)*\.datasets(\.\w+)+", DATA),
@@ -98,6 +103,7 @@ CHANGERS = {
     CONTAINER: MUTATORS,
     DEFAULTS: MUTATORS,
     PLAIN: frozenset(),
+    CALLED: frozenset({"estimate"}),
     FUNCTION: frozenset({"register", "cache_clear"}),
     GLOBALS: MUTATORS,
     RELATION: frozenset(
@@ -115,7 +121,7 @@ READERS = {
 }  # fmt: skip
 """Of the kinds of which any other method changes the object: those that only read."""
 _TRAINS = re.compile(
-    r"(re|partial_|iterative_)?fit|set_|train|update|initiali|remove|load|clear|reset|append|extend|add_|densify|sparsify|smooth|filter|simulate"
+    r"(re|partial_|iterative_)?fit(?!_report)|set_|train|update|initiali|remove|load|clear|reset|append|extend|add_|densify|sparsify|smooth|filter|simulate"
     r"|eval_uncertainty|conf_interval"
 )
 """Methods that change what learns; its others tell what it learnt."""
@@ -382,7 +388,7 @@ def is_known_package(name: str) -> bool:
 
 def leaves_its_data_alone(dotted: str) -> bool:
     """Whether what a call makes comes from a known package outside of the standard library: it never changes the frames and
-    arrays that it holds, unless it is given functions to run.
+    arrays that it holds, unless it is given functions that do.
 
     Example:
         >>> leaves_its_data_alone("lmfit.Minimizer"), leaves_its_data_alone("threading.Thread"), leaves_its_data_alone("own.Box")

@@ -18,12 +18,14 @@ ANEW = "learns anew"
 """The text of a value that forgets what it learnt when it is fitted again."""
 _LEARNT = ".learnt"
 _FITS = re.compile(r"fit(_(predict|transform|resample|regularized))?")
+_TELLS_SETTINGS = frozenset({"get_params", "make_params", "guess"})
+"""Methods that read nothing of what was learnt."""
 _ANEW = re.compile(
     r"""(sklearn|imblearn|xgboost|lightgbm)(\.\w+)+
     | lmfit(\.models?)?\.\w*Model | statsmodels(\.\w+)*\.((?i:ols|wls|gls|glm|logit|probit|mnlogit|poisson|negativebinomial|quantreg)(\.from_formula)?|OrderedModel)""",
     re.VERBOSE,
 )
-_REMEMBERS = re.compile(r"\bwarm_start\b|\.model\b")
+_REMEMBERS = re.compile(r"\bwarm_start\b|(?<!lmfit)\.model\b")
 """What a notebook says where an estimator goes on from what it learnt, or results are asked for the model behind them."""
 _CLONES = re.compile(
     r"""sklearn(\.\w+)*\.(
@@ -125,7 +127,7 @@ def asks_what_was_learnt(node: ast.AST, name: str, dotted: Callable[[tuple[str, 
     harmless: set[int] = set()
     for call in ast.walk(node):
         if isinstance(call, ast.Call):
-            if isinstance(call.func, ast.Attribute) and fits(call.func.attr):
+            if isinstance(call.func, ast.Attribute) and (fits(call.func.attr) or call.func.attr in _TELLS_SETTINGS):
                 harmless.add(id(call.func.value))
             elif clones(dotted(path_of(call)).removesuffix("()"), call):
                 harmless.update(id(part) for argument in call.args for part in _listed(argument))

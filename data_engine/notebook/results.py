@@ -77,7 +77,7 @@ class Results(OwnCode):
         if kind != kinds.UNKNOWN:
             return Value(kind, NONE, held, text=_text_of(dotted, kind, given))
         is_open = "." in dotted and not kinds.leaves_arguments_alone(dotted)
-        runs_others = bool(given.code) or any(value.kind == kinds.MODULE for value in given.values)
+        runs_others = any(value.kind == kinds.MODULE for value in given.values) or bool(given.code and self.out.touches)
         text = kinds.CAREFUL if kinds.leaves_its_data_alone(dotted) and not runs_others else ""
         return Value(kind, reach if is_open else NONE, held, text, given.code)
 

@@ -218,7 +218,7 @@ class _Run(Results):
             return self._imported(callee.text, given)
         if callee.classes or callee.code:
             return self.own(callee, given)
-        if callee.kind == kinds.PLOT:  # a colour map
+        if callee.kind in kinds.COMPUTE:
             return Value(kinds.DATA)
         self._hand_over(given)
         for value in given.values:
