@@ -167,7 +167,7 @@ _CHANGES_ARGUMENT = re.compile(
       (numpy\.)?random\.shuffle | numpy\.(fill_diagonal|put|place|copyto|putmask|put_along_axis|\w+\.at)
     | numpy\.ndarray\.(sort|fill|put|itemset|resize|partition) | operator\.(setitem|delitem|i(add|and|concat|or|sub|mul|xor))
     | heapq\.\w+ | bisect\.insort\w* | (random|numpy\.random)\.setstate | pickle\.load | json\.load
-    | torch\.nn\.init\.\w+ | scipy\.linalg\.\w+_inplace | skimage\.(draw\.set_color|feature\.plot_\w+) | skimage\.graph\.(cut|merge)_\w+
+    | torch\.nn\.init\.\w+ | scipy\.linalg\.\w+_inplace | skimage\.(draw\.set_color|feature\.plot_\w+) | matplotlib\.pyplot\.(setp|colorbar|delaxes) | skimage\.graph\.(cut|merge)_\w+
     | lmfit(\.\w+)*\.conf_interval\w*
     """,
     re.VERBOSE,

@@ -34,6 +34,8 @@ _RUNS_SHELL = re.compile(r"os\.(system|popen)|subprocess\.\w+")
 _PUTS_IN = frozenset("append appendleft extend extendleft add update insert setdefault put push __setitem__".split())
 _CHANGED_KEYWORDS = frozenset({"out", "file", "stream"})
 """What a call is given to write into, by its keyword."""
+_DRAWN_INTO = frozenset({"ax", "axes", "cax", "fig", "figure"})
+"""The chart that a call is given to draw into, by its keyword."""
 _SPREAD = 8
 """As many parameters as `*values` may fill."""
 _TIMERS = frozenset({"time", "timeit", "prun", "memit", "mprun", "lprun"})
@@ -180,6 +182,9 @@ class _Run(Results):
         given = Given(node, arguments, keywords)
         for name in _CHANGED_KEYWORDS & keywords.keys():
             self.touch("changes", keywords[name].origins, node)
+        for name in _DRAWN_INTO & keywords.keys():
+            if keywords[name].kind in (kinds.PLOT, kinds.UNKNOWN) and not self.eval(function).code:
+                self.touch("changes", keywords[name].origins, node)
         if isinstance(function, ast.Name) and function.id == "build" and not self.around:
             return NOBODY_KNOWS  # a flow of its own, which runs what it needs afresh
         if not isinstance(function, ast.Attribute):

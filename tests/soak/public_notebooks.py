@@ -120,7 +120,8 @@ def _plain(text: str) -> str:
     """A cell as plain Python, its magics as calls."""
     from IPython.core.inputtransformer2 import TransformerManager
 
-    return str(TransformerManager().transform_cell(text))
+    manager: Any = TransformerManager
+    return str(manager().transform_cell(text))
 
 
 def _values(texts: Sequence[str], expressions: Sequence[str], seed: int) -> dict[str, str]:
@@ -241,7 +242,7 @@ def _apart(work: Callable[[], dict[str, str]], folder: Path) -> dict[str, str] |
         os.killpg(child, signal.SIGKILL)  # what it started
     found = pickle.loads(answer.read_bytes()) if answer.exists() else "error: longer than its time, or killed"
     shutil.rmtree(place, ignore_errors=True)
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 def _alone(work: Callable[[], dict[str, str]], place: Path) -> dict[str, str] | str:
@@ -258,7 +259,10 @@ def _alone(work: Callable[[], dict[str, str]], place: Path) -> dict[str, str] | 
 
 def _import_what_most_need(paths: Sequence[Path]) -> None:
     """Import here what several notebooks import, so that the processes that run them need not."""
-    texts = (json.dumps(json.loads(path.read_bytes()).get("cells", [])).replace("\\n", "\n").replace(chr(34), "\n") for path in paths)
+    texts = (
+        json.dumps(json.loads(path.read_bytes()).get("cells", [])).replace("\\n", "\n").replace(chr(34), "\n")
+        for path in paths
+    )
     counts = Counter(name for text in texts for name in {*_IMPORTED.findall(text)})
     for name, count in counts.items():
         if count > 1:
