@@ -109,7 +109,9 @@ class Bindings:
             else:
                 self.consume(value, target, surely=False)
                 for part in target.elts:
-                    self.assign(part, element(value))
+                    drawn = self._drawn_in(target) if value.kind == kinds.PLOT and part is target.elts[0] else NONE
+                    each = element(value)
+                    self.assign(part, replace(each, origins=each.origins | drawn) if drawn else each)
         elif isinstance(target, ast.Starred):
             self.assign(target.value, Value(kinds.CONTAINER, NONE, value.all))
         else:
@@ -121,6 +123,11 @@ class Bindings:
                 asks = isinstance(target, ast.Subscript) and says_in_place(target.slice, source)
                 held = value.all | {kinds.IN_PLACE} if asks else value.all
                 self.put_in(path_of(target)[0], into, held)
+
+    def _drawn_in(self, target: ast.Tuple | ast.List) -> frozenset[Origin]:
+        """What is part of the first of several charts: the axes of a figure, as `fig, ax = plt.subplots()` gives them."""
+        names = (part.id for each in target.elts[1:] for part in ast.walk(each) if isinstance(part, ast.Name))
+        return NONE if self.around else frozenset((self.owner.index, name) for name in names)
 
     def put_in(self, root: str, into: Value, origins: frozenset[Origin]) -> None:
         """Note that an object, and so what the name `root` leads to, holds these from now on."""
