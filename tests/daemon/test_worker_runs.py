@@ -408,7 +408,12 @@ def test_permission_that_runs_out_inside_a_run_holds_its_next_step(ws: Workspace
     play(scene())
 
 
-@pytest.mark.parametrize("is_known", [True, False])
+NO_LOOP = pytest.mark.skipif(
+    sys.platform == "win32", reason="a worker's connections are taken by the loop, which is held"
+)
+
+
+@pytest.mark.parametrize("is_known", [True, pytest.param(False, marks=NO_LOOP)])
 def test_what_is_stopped_and_allowed_at_once_goes_no_further(ws: WorkspaceFiles, is_known: bool) -> None:
     """As where a workspace is owned again: the stop holds for the run that waits, also where nobody has heard of it yet."""
     mark, in_it = ws.root / "go", ws.root / "in_it"
