@@ -16,6 +16,7 @@ from data_engine.errors import (
     ShortInterrupt,
 )
 from data_engine.given import given_params, given_path, given_run_ids, given_text, is_json
+from data_engine.platforms.host import LONGEST_CALL_S
 from data_engine.shown import Listing
 from data_engine.workspace_base import WorkspaceBase
 
@@ -451,7 +452,7 @@ class OwnersVerbs(WorkspaceBase):
             return None
         print(f"{owner} owns the workspace: it was asked, waiting for its answer", file=sys.stderr)
         while True:
-            body = {"request_id": left["request_id"], "timeout_s": _ANSWER_S}
+            body = {"request_id": left["request_id"], "timeout_s": min(_ANSWER_S, LONGEST_CALL_S)}
             told = self.link.require().post("/answer", body)
             if told["state"] == "answered":
                 break

@@ -214,11 +214,11 @@ def test_an_interrupted_run_is_one_line_and_goes_on_in_the_daemon(
     workspace = Workspace(ws.root)
     workspace.deploy("slow")
     monkeypatch.setenv("DATA_ENGINE_WORKSPACE_ROOT", str(ws.root))
-    shell.run("import os, signal, threading")
+    shell.run("import _thread, threading")
     try:
         workspace.start()
         shell.run(
-            "threading.Timer(5, os.kill, (os.getpid(), signal.SIGINT)).start()\nget_ipython().run_line_magic('flow', 'run slow')"
+            "threading.Timer(5, _thread.interrupt_main).start()\nget_ipython().run_line_magic('flow', 'run slow')"
         )
 
         assert isinstance(shell.error, KeyboardInterrupt)
