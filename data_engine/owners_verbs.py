@@ -16,7 +16,6 @@ from data_engine.errors import (
     ShortInterrupt,
 )
 from data_engine.given import given_params, given_path, given_run_ids, given_text, is_json
-from data_engine.platforms.host import LONGEST_CALL_S
 from data_engine.shown import Listing
 from data_engine.workspace_base import WorkspaceBase
 
@@ -450,6 +449,8 @@ class OwnersVerbs(WorkspaceBase):
         owner = left["owner"]
         if not wait:
             return None
+        from data_engine.platforms.host import LONGEST_CALL_S
+
         print(f"{owner} owns the workspace: it was asked, waiting for its answer", file=sys.stderr)
         while True:
             body = {"request_id": left["request_id"], "timeout_s": min(_ANSWER_S, LONGEST_CALL_S)}
