@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from data_engine.errors import FlowExecutionError, FlowValidationError
+from data_engine.platforms.processes import interrupt_main_thread
 from jupyter_extension.commands import COMMANDS
 from tests.jupyter.conftest import Shell
-from tests.support import WorkspaceFiles
+from tests.support import WorkspaceFiles, until
 
 SLOW_BUILD = "def build():\n    return Flow(group='G').step(wait)"
 ROOT = Path(__file__).parent.parent.parent
@@ -214,12 +216,17 @@ def test_an_interrupted_run_is_one_line_and_goes_on_in_the_daemon(
     workspace = Workspace(ws.root)
     workspace.deploy("slow")
     monkeypatch.setenv("DATA_ENGINE_WORKSPACE_ROOT", str(ws.root))
-    shell.run("import _thread, threading")
+
+    def interrupt() -> None:
+        until(lambda: workspace.status().active_runs)
+        interrupt_main_thread()
+
     try:
         workspace.start()
-        shell.run(
-            "threading.Timer(5, _thread.interrupt_main).start()\nget_ipython().run_line_magic('flow', 'run slow')"
-        )
+        presses = threading.Thread(target=interrupt)
+        presses.start()
+        shell.run("%flow run slow")
+        presses.join()
 
         assert isinstance(shell.error, KeyboardInterrupt)
         assert re.fullmatch(
