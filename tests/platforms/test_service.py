@@ -28,7 +28,10 @@ def definition(
 ) -> Definition:
     python = "/opt/my envs/.venv/bin/python"
     return Definition(
-        NAME, title, (python, "-P", "-m", "data_engine.daemon", "--service", f"{folder}/service.json"), folder
+        NAME,
+        title,
+        (python, "-P", "-m", "data_engine.daemon", "--service", f"{folder.as_posix()}/service.json"),
+        folder,
     )
 
 
