@@ -137,14 +137,21 @@ def _create_without_link(target: Path, text: str, mode: int) -> bool:
     return True
 
 
-def replace_file(fresh: Path, target: Path) -> None:
+def replace_file(fresh: Path, target: Path, *, before: Callable[[], None] = lambda: None) -> None:
     """`os.replace`, tried again for up to 0.8 s while a reader on Windows or on SMB has the target open.
+
+    `before` is called before each try, and may raise what ends it.
 
     Raises:
         OSError: it cannot be replaced; says so when somebody has it open still, and who, where that is known.
     """
+
+    def replace() -> None:
+        before()
+        os.replace(fresh, target)
+
     try:
-        _try_again(lambda: os.replace(fresh, target))
+        _try_again(replace)
     except OSError as error:
         if not is_open_elsewhere(error):
             raise

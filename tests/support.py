@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import sys
@@ -16,12 +17,18 @@ import psutil
 from data_engine.files import write_text_atomic
 from data_engine.platforms import processes
 
+ON_WINE = sys.platform == "win32" and hasattr(ctypes.CDLL("ntdll"), "wine_get_version")
 PATIENCE = 4 if sys.platform == "win32" else 1
 """How much longer a test waits for other processes than on Linux: under Wine each file that is opened costs a millisecond."""
 
 
 WAIT_S = 60.0
 """What a test waits for comes within this, also on a machine that does much else; who waits shorter fails without a fault."""
+
+
+def examples_on_files(count: int) -> int:
+    """How many examples a property takes whose every example writes and reads files: a tenth under Wine, where that is slow."""
+    return max(5, count // 10) if ON_WINE else count
 
 
 def until(question: Callable[[], Any], timeout_s: float = WAIT_S, every_s: float = 0.02) -> Any:

@@ -14,6 +14,7 @@ from data_engine.daemon.control import DaemonClient, DaemonGoneError
 from data_engine.daemon.endpoint import read_endpoint
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import WorkspaceError
+from data_engine.platforms.host import LONGEST_CALL_S
 
 _QUIET_S = 1.0
 _WAIT_S = 20.0
@@ -99,7 +100,7 @@ class DaemonLink:
             if why is not None and why["text"] not in said:
                 said.add(why["text"])
                 say(why["text"])
-            timeout_s = _WAIT_S
+            timeout_s = min(_WAIT_S, LONGEST_CALL_S)
 
     def _require_they_ended(self, run_ids: Sequence[str]) -> None:
         ledger, until_s = self.home.ledger(), time.monotonic() + _DYING_S

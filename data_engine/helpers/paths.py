@@ -10,7 +10,7 @@ from data_engine.errors import FlowValidationError
 from data_engine.files import resolve
 from data_engine.platforms.names import why_too_long
 
-_ADDRESS = re.compile(r"[A-Za-z][\w+.-]+:/|(md|motherduck):", re.IGNORECASE)
+_ADDRESS = re.compile(r"[A-Za-z][\w+.-]+:[/\\]|(md|motherduck):", re.IGNORECASE)
 
 
 def local_path(given: object, *, argument: str, fix: str) -> Path:

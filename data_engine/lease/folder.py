@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
-from typing import Literal, Protocol, TypeVar
+from typing import BinaryIO, Literal, Protocol, TypeVar
 
 from data_engine import private
 from data_engine.errors import WorkspaceError
@@ -59,6 +59,9 @@ _CLIENT_VARIABLES = {"OneDrive": "OneDrive", "OneDriveCommercial": "OneDrive", "
 
 LARGEST_READ_BYTES = 256_000_000
 """No file of ours is larger; what is, is not read."""
+
+_GROWN_BYTES = 65536
+"""Read at once of what a file has got since it was looked at."""
 
 LARGEST_LISTING = 100_000
 """Names in a folder; of one with more none is believed. Folds and retention keep a table below some hundred segments, and
@@ -228,7 +231,7 @@ class OsFolder:
                 os.close(descriptor)
                 raise _no_file(where)
             with os.fdopen(descriptor, "rb") as file:
-                data = file.read(limit + 1) if facts.st_size <= limit else b""
+                data = _read_up_to(file, limit, facts.st_size) if facts.st_size <= limit else b""
             if facts.st_size > limit or len(data) > limit:
                 raise NotOursError(errno.EFBIG, f"it has more than {limit:,} bytes", where)
             return data
@@ -370,6 +373,17 @@ def _patient(action: Callable[[], _T], *, is_refused: Callable[[], bool] = lambd
                 raise
             time.sleep(delay_s)
     raise AssertionError("the last try returns or raises")
+
+
+def _read_up_to(file: BinaryIO, limit: int, size: int) -> bytes:
+    """What the file has, `limit` + 1 bytes at the most; of a file that grows meanwhile more than its `size`.
+
+    Never asked for more than is there: room for all that is asked for is touched on Windows, 256 MB for a line.
+    """
+    data = file.read(min(size, limit) + 1)
+    while size < len(data) <= limit and (more := file.read(min(_GROWN_BYTES, limit + 1 - len(data)))):
+        data += more
+    return data
 
 
 def _no_file(where: str) -> NotOursError:

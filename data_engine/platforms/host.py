@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import sys
 from collections.abc import Sequence
@@ -14,6 +15,8 @@ if sys.platform == "win32":
 
     SHELL_ESCAPE = ""
     """What takes its meaning from the next character in a typed line; none here, where `C:\\data` is a path."""
+    LONGEST_CALL_S = 1.0
+    """How long a call of a person may wait in the system: none that waits is broken off by Ctrl-C, which is heard after it."""
     IS_STYLED_BY_CALLS = True
     """Whether a terminal may want calls of the system for its colours: older consoles show escape codes as letters."""
 
@@ -93,6 +96,8 @@ if sys.platform == "win32":
 else:
     SHELL_ESCAPE = "\\"
     """What takes its meaning from the next character in a typed line."""
+    LONGEST_CALL_S = math.inf
+    """How long a call of a person may wait in the system: Ctrl-C breaks each off."""
     IS_STYLED_BY_CALLS = False
     """Whether a terminal may want calls of the system for its colours."""
 

@@ -11,7 +11,7 @@ import pytest
 from data_engine import FlowValidationError, Workspace
 from data_engine.daemon.deployed_sets import DeployedSets
 from tests.daemon.support import ended, flow_of
-from tests.support import WorkspaceFiles, until
+from tests.support import PATIENCE, WorkspaceFiles, until
 
 FLOW = "from data_engine import Flow\n\ndef build():\n    return Flow(group='G').step(lambda context: print({value}))\n"
 POLL = """
@@ -122,7 +122,9 @@ def test_nor_does_a_copy_go_live_by_itself_in_auto_mode(ws: WorkspaceFiles, work
 
 
 def test_auto_tells_how_long_it_takes_and_then_goes_live(ws: WorkspaceFiles, workspace: Workspace) -> None:
-    ws.source("config/data_engine.toml", '[deploy]\nmode = "auto"\nquiet = "3s"\n')
+    ws.source(
+        "config/data_engine.toml", f'[deploy]\nmode = "auto"\nquiet = "{3 * PATIENCE}s"\n'
+    )  # it is looked at meanwhile
     ws.module("claims", FLOW.format(value=1))
     workspace.start_engine()
 

@@ -12,7 +12,7 @@ import pytest
 
 from data_engine.errors import OwnedElsewhereError
 from tests.daemon.stations import POLL, SETTINGS, Make, Station, begun, drop, shared_workspace
-from tests.support import end_now, pause, resume, until
+from tests.support import PATIENCE, end_now, pause, resume, until
 
 WRITES = """
 from data_engine import Flow
@@ -213,7 +213,7 @@ def test_an_idle_owner_tells_its_panel_nothing(team: Path, station: Make) -> Non
     with owner.events() as told, observer.events() as told_there:
         until(lambda: told and told[-1]["lease"]["state"] == "mine" and told[-1]["engine"]["on"])
         until(lambda: told_there and told_there[-1]["lease"]["state"] == "owned")
-        time.sleep(2)  # what follows from the start
+        time.sleep(2 * PATIENCE)  # what follows from the start
         before = len(told), len(told_there)
         time.sleep(5)  # ten heartbeats
         assert (len(told), len(told_there)) == before, [told[-2:], told_there[-2:]]

@@ -21,7 +21,7 @@ from data_engine.model import Event, LogLine, RunStarted, SourceKey, StepProgres
 from data_engine.notebook.catalog import entry_of_message
 from data_engine.scheduler.executor import Job, JobSource
 from tests.daemon.worker_harness import Shop, number_in, play, until
-from tests.support import WorkspaceFiles
+from tests.support import ON_WINE, WorkspaceFiles
 
 C_LIBRARY = "ucrtbase" if sys.platform == "win32" else None
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -333,11 +333,13 @@ def test_what_is_written_belongs_to_the_step_that_wrote_it(ws: WorkspaceFiles) -
 
 def test_a_flood_of_text_is_bounded(ws: WorkspaceFiles) -> None:
     """Whether Python prints it or a child writes it: the first and last lines are kept, and how many are not is said."""
+    printed_lines, written_lines = (MOST_LINES + 2_000, 500_000) if ON_WINE else (30_000, 25_000_000)
     flow(
         ws,
         "a",
-        "import subprocess\nfor number in range(30_000):\n    print('line', number)\n"
-        "subprocess.run([sys.executable, '-c', 'import sys; sys.stdout.buffer.write((chr(121) + chr(10)).encode() * 25_000_000)'])",
+        f"import subprocess\nfor number in range({printed_lines}):\n    print('line', number)\n"
+        "subprocess.run([sys.executable, '-c', "
+        f"'import sys; sys.stdout.buffer.write((chr(121) + chr(10)).encode() * {written_lines})'])",
     )
 
     async def scene() -> None:
@@ -347,12 +349,15 @@ def test_a_flood_of_text_is_bounded(ws: WorkspaceFiles) -> None:
             log = shop.log()
             assert len(log) == 2 * MOST_LINES + 2
             assert [line for line in log if line.startswith("WARNING")] == [
-                f"WARNING {gap(20_000)}",
-                f"WARNING {gap(25_000_000 - MOST_LINES)}",
+                f"WARNING {gap(printed_lines - MOST_LINES)}",
+                f"WARNING {gap(written_lines - MOST_LINES)}",
             ]
             printed = [line for line in log if line.startswith("INFO line")]
-            assert (printed[0], printed[-1]) == ("INFO line 0", "INFO line 29999")
-            assert printed[FIRST_LINES - 1 : FIRST_LINES + 1] == ["INFO line 8999", "INFO line 29000"]
+            assert (printed[0], printed[-1]) == ("INFO line 0", f"INFO line {printed_lines - 1}")
+            assert printed[FIRST_LINES - 1 : FIRST_LINES + 1] == [
+                f"INFO line {FIRST_LINES - 1}",
+                f"INFO line {printed_lines - MOST_LINES + FIRST_LINES}",
+            ]
             assert shop.finished().status == "success"
 
     play(scene())
@@ -419,7 +424,12 @@ def test_permission_that_runs_out_inside_a_run_holds_its_next_step(ws: Workspace
     play(scene())
 
 
-@pytest.mark.parametrize("is_known", [True, False])
+NO_LOOP = pytest.mark.skipif(
+    sys.platform == "win32", reason="a worker's connections are taken by the loop, which is held"
+)
+
+
+@pytest.mark.parametrize("is_known", [True, pytest.param(False, marks=NO_LOOP)])
 def test_what_is_stopped_and_allowed_at_once_goes_no_further(ws: WorkspaceFiles, is_known: bool) -> None:
     """As where a workspace is owned again: the stop holds for the run that waits, also where nobody has heard of it yet."""
     mark, in_it = ws.root / "go", ws.root / "in_it"

@@ -18,9 +18,9 @@ from data_engine.ledger.journal import JournalReader, journal_path
 from data_engine.model import Event, LogLine, RunFinished, RunStarted, StepFinished, StepStarted
 from data_engine.platforms.processes import new_event_loop
 from data_engine.scheduler.executor import Job, JobEnd, JobSource
-from tests.support import WorkspaceFiles
+from tests.support import PATIENCE, WorkspaceFiles
 
-PATIENCE_S = 60.0
+PATIENCE_S = 60.0 * PATIENCE
 
 
 class Shop:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from data_engine.cli.app import make_app
 from data_engine.errors import FlowExecutionError, FlowValidationError
+from data_engine.platforms.processes import interrupt_main_thread
 from jupyter_extension.commands import COMMANDS
 from jupyter_extension.magics import ONLY_IN_THE_SHELL
 from tests.jupyter.conftest import Shell
-from tests.support import WorkspaceFiles
+from tests.support import WorkspaceFiles, until
 
 SLOW_BUILD = "def build():\n    return Flow(group='G').step(wait)"
 ROOT = Path(__file__).parent.parent.parent
@@ -236,12 +238,17 @@ def test_an_interrupted_run_is_one_line_and_goes_on_in_the_daemon(
     workspace = Workspace(ws.root)
     workspace.deploy("slow")
     monkeypatch.setenv("DATA_ENGINE_WORKSPACE_ROOT", str(ws.root))
-    shell.run("import os, signal, threading")
+
+    def interrupt() -> None:
+        until(lambda: workspace.status().active_runs)
+        interrupt_main_thread()
+
     try:
         workspace.start()
-        shell.run(
-            "threading.Timer(5, os.kill, (os.getpid(), signal.SIGINT)).start()\nget_ipython().run_line_magic('flow', 'run slow')"
-        )
+        presses = threading.Thread(target=interrupt)
+        presses.start()
+        shell.run("%flow run slow")
+        presses.join()
 
         assert isinstance(shell.error, KeyboardInterrupt)
         assert re.fullmatch(

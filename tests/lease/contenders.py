@@ -20,8 +20,10 @@ from data_engine.lease.held_lease import HeldLease
 from data_engine.lease.observer import Observer
 from data_engine.lease.protocol import Fold, Identity, LeaseOutcome, Limits
 from data_engine.lease.view import View
+from tests.support import PATIENCE
 
-LIMITS = Limits(0.05, 0.15)
+LIMITS = Limits(0.05 * PATIENCE, 0.15 * PATIENCE)
+"""As short as an owner can keep to them: one that is too slow for its own beats loses each turn."""
 
 
 def observer_at(folder: Path, name: str) -> Observer:

@@ -7,6 +7,7 @@ import os
 import stat
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -350,6 +351,37 @@ def test_only_regular_files_of_a_size_that_can_be_are_read(tmp_path: Path) -> No
         with pytest.raises(NotOursError, match=why):
             folder.read(name, limit)
     assert folder.read("fine", 5) == b"12345"
+
+
+def test_a_read_takes_as_much_room_as_the_file_and_not_as_it_might(tmp_path: Path) -> None:
+    """Windows touches all room that a read is given."""
+    (tmp_path / "beat").write_bytes(b"short")
+    folder = OsFolder(tmp_path)
+    folder.read("beat")
+
+    tracemalloc.start()
+    try:
+        assert folder.read("beat") == b"short"
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("size", [0, 3, 7])
+def test_of_a_file_that_grows_while_it_is_read_nothing_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    """It had `size` bytes when it was looked at."""
+    (tmp_path / "log").write_bytes(b"1234567" * 20_000)
+    look = os.fstat
+    monkeypatch.setattr(
+        os, "fstat", lambda file: os.stat_result([*look(file)[:6], min(size, look(file).st_size), *look(file)[7:10]])
+    )
+    folder = OsFolder(tmp_path)
+
+    assert folder.read("log") == b"1234567" * 20_000
+    with pytest.raises(NotOursError, match="more than"):
+        folder.read("log", 139_999)
 
 
 def test_a_folder_with_too_many_names_is_not_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,8 +27,10 @@ from data_engine.ledger.ledger import Ledger
 from data_engine.model import Backfill, Deployment
 from data_engine.notebook.module_sets import hashes_of, is_module_path, set_id
 from data_engine.scheduler.backfill import Wanted
+from tests.support import examples_on_files
 
 MANY = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+MANY_SETS = settings(MANY, max_examples=examples_on_files(100))
 
 LINES = st.text(st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp")), max_size=40)
 JSON = st.recursive(
@@ -111,13 +113,13 @@ def sets() -> Iterator[DeploymentFiles]:
 
 
 @given(contents=st.dictionaries(MODULE_PATHS, st.binary(max_size=20), max_size=4))
-@MANY
+@MANY_SETS
 def test_a_set_is_read_as_it_was_put(sets: DeploymentFiles, contents: dict[str, bytes]) -> None:
     assert sets.read(sets.put(contents)) == contents
 
 
 @given(paths=st.lists(PATHS, min_size=1, max_size=3, unique=True))
-@MANY
+@MANY_SETS
 def test_a_set_with_a_path_that_is_no_modules_is_damaged(sets: DeploymentFiles, paths: list[str]) -> None:
     """Its id and its files are right: nothing outside of the set's folder, and no device, is ever written."""
     contents = dict.fromkeys(paths, b"1")
@@ -144,7 +146,7 @@ def test_no_set_holds(path: str, sets: DeploymentFiles) -> None:
 
 
 @given(files=JSON | st.dictionaries(PATHS, JSON | st.tuples(DIGESTS, JSON), max_size=3))
-@MANY
+@MANY_SETS
 def test_any_list_of_a_set_is_one_or_damaged(sets: DeploymentFiles, files: Any) -> None:
     name = set_id(hashes_of({"x.py": b"1"}))
     path = f"deployments/sets/{name}.json"

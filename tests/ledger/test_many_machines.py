@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from tests.ledger.events import begin, end, finish, line, seen, start
 from tests.ledger.sharing import Folder, Machine
-from tests.support import native
+from tests.support import examples_on_files, native
 
 MACHINES = st.integers(0, 2)
 FLOWS = st.sampled_from(["claims", "audit"])
@@ -238,5 +238,5 @@ class Workspace(RuleBasedStateMachine):
         }
 
 
-Workspace.TestCase.settings = settings(max_examples=20, stateful_step_count=40, deadline=None)
+Workspace.TestCase.settings = settings(max_examples=examples_on_files(20), stateful_step_count=40, deadline=None)
 TestWorkspace = Workspace.TestCase

@@ -87,7 +87,11 @@ class Lab:
         (news / "notification.jupyterlab-settings").write_text(json.dumps(notifications))
         extensions = self.home / "labextensions"
         extensions.mkdir()
-        (extensions / "data-engine").symlink_to(ROOT / "jupyter_extension" / "labextension")
+        extension = ROOT / "jupyter_extension" / "labextension"
+        if sys.platform == "win32":  # where a link needs a right
+            shutil.copytree(extension, extensions / "data-engine")
+        else:
+            (extensions / "data-engine").symlink_to(extension)
         traits = {"lab": "LabApp", "notebook": "JupyterNotebookApp"}[self.app]
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))

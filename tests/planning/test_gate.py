@@ -11,6 +11,7 @@ import pytest
 from data_engine.client import Workspace
 from tests.cli.conftest import Cli, cli
 from tests.planning.production import FLOW, Production
+from tests.support import PATIENCE
 
 __all__ = ["cli"]
 GATE = '[deploy]\nmode = "ask"\ngate = "golden"\n'
@@ -127,7 +128,7 @@ def test_what_goes_live_by_itself_is_held_back_until_the_golden_is_right(gated: 
 
 def _until(is_so: object, limit_s: float = 40.0) -> None:
     assert callable(is_so)
-    end_s = time.monotonic() + limit_s
+    end_s = time.monotonic() + limit_s * PATIENCE
     while not is_so():
         assert time.monotonic() < end_s
         time.sleep(0.1)

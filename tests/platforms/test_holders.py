@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import subprocess
 import sys
@@ -12,9 +11,9 @@ from typing import Any
 import pytest
 
 from data_engine.platforms import holders
+from tests.support import ON_WINE
 
 ON_WINDOWS = sys.platform == "win32"
-ON_WINE = ON_WINDOWS and hasattr(ctypes.CDLL("ntdll"), "wine_get_version")
 windows_only = pytest.mark.skipif(not ON_WINDOWS, reason="only Windows refuses to replace a file that is open")
 
 

@@ -30,7 +30,7 @@ from data_engine.daemon.endpoint import read_endpoint
 from data_engine.engine.local_workspace import forget_workspaces
 from data_engine.files import write_text_atomic
 from data_engine.model import Run, Signature, SourceKey, SourceState
-from tests.support import PATIENCE, WorkspaceFiles
+from tests.support import ON_WINE, PATIENCE, WorkspaceFiles
 
 FLOW = "poll"
 MODULE = """
@@ -212,7 +212,7 @@ class Campaign:
         runtime, root = str(self.workspace.home.local.runtime_dir), str(self.workspace.root)
         for process in psutil.process_iter():
             with suppress(psutil.Error, OSError):
-                if is_alive(process) and (process.cwd() == runtime or root in process.cmdline()):
+                if is_alive(process) and is_made(process) and (process.cwd() == runtime or root in process.cmdline()):
                     found.append(process)
         return found
 
@@ -287,6 +287,8 @@ class Campaign:
 
 
 T = TypeVar("T")
+HALF_MADE_BYTES = 8_000_000
+"""What a process without its program has at most; a Python that has begun has more."""
 
 
 def until(question: Callable[[], T], what: str, timeout_s: float = 30.0) -> T:
@@ -306,6 +308,11 @@ def is_alive(process: psutil.Process) -> bool:
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
+
+
+def is_made(process: psutil.Process) -> bool:
+    """Whether there is a program in it: under Wine one stays for ever whose maker was killed while it made it."""
+    return not ON_WINE or process.memory_info().rss > HALF_MADE_BYTES
 
 
 def _times(seconds: list[float]) -> str:

@@ -44,6 +44,8 @@ _READ_AS = {
 """SQL for what comes of a column of a type that Polars lacks; on its own it would cut such values, or panic."""
 _NESTED = ("list", "array", "struct", "map", "union")
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.002, 0.05
+_FREE_LOOKS = 6
+"""In a row that find a file free which could not be opened just before: others who open it in turn may each have let go of it."""
 _writers: dict[Path, threading.Lock] = {}
 """Threads of one process share DuckDB's lock on the file, so they take turns here."""
 
@@ -278,7 +280,7 @@ def _connect(
     import duckdb
 
     pause_s = _FIRST_PAUSE_S
-    was_free = False
+    free_looks = 0
     while True:
         before = _identity(path)
         try:
@@ -294,9 +296,9 @@ def _connect(
             # Of a lock DuckDB gives Python no number, only these words, which are its own and in no user's language; on Windows
             # its words hold the system's, which are, so that the system is asked by opening the file.
             is_held = "Could not set lock" in reason or is_locked(str(path), to_write=not read_only)
-            if not is_held and was_free:  # once it may have been let go of just now
+            free_looks = 0 if is_held else free_looks + 1
+            if free_looks > _FREE_LOOKS:
                 raise
-            was_free = not is_held
         else:
             # compact_database may have put a new file in place between the opening and the lock.
             if read_only or before is None or before == _identity(path):

@@ -14,7 +14,7 @@ from data_engine.files import replace_file, sync_file, sync_folder
 from data_engine.helpers.duckdb.connection import DEFAULT_WAIT, Database, Table, exclusive
 from data_engine.helpers.duckdb.indexes import indexes_of, put_back
 from data_engine.helpers.duckdb.names import folded, quoted, shown, table_parts, text_literal
-from data_engine.platforms.files import CAN_REPLACE_OPEN_FILES
+from data_engine.platforms.files import CAN_REPLACE_OPEN_FILES, is_open_elsewhere
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 _ALONE = {"custom_user_agent": "data_engine_compact"}
 _COPY = "data_engine_compact_copy"
+_MOST_ROUNDS = 10
+"""In each of which somebody else is quicker, where a file must be closed before another takes its place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +86,20 @@ def compact_database(
             for table in targets
         }
         database.execute("CHECKPOINT")
-        if vacuum:
-            _write_anew(database)
+        is_in_place = not vacuum or _write_anew(database)
         path = database.path
+    rounds = 0
+    while not is_in_place:
+        if rounds == _MOST_ROUNDS:
+            raise FlowValidationError(
+                f"the compacted copy of {path} cannot take its place: others write it all the time, or it may not be replaced",
+                where=str(path),
+                fix="compact it when nothing runs; the database is as it was left",
+            )
+        rounds += 1
+        with exclusive(db_path, wait=wait, config=_ALONE) as database:
+            database.execute("CHECKPOINT")
+            is_in_place = _write_anew(database)
     after_bytes = _size_bytes(path)
     rows = [
         {
@@ -206,8 +219,15 @@ def _drop_null_columns(database: Database, table: Table, uses: str) -> _Dropped:
     return _Dropped(tuple(dropped), tuple(index.name for index in indexes), tuple(index.name for index in kept))
 
 
-def _write_anew(database: Database) -> None:
-    """Put a copy of everything in the file's place, if it is smaller, while this process holds the lock on it."""
+class _OvertakenError(Exception):
+    """Somebody has written the file between its closing and its replacement."""
+
+
+def _write_anew(database: Database) -> bool:
+    """Put a copy of everything in the file's place, if it is smaller, while this process holds the lock on it.
+
+    False where the lock must be let go of for that and somebody else took it: what they wrote is kept, and the copy is not.
+    """
     path = database.path
     copy = path.with_name(f".{path.name}.compact.tmp")
     _remove(copy)  # a killed call may have left one; nobody else is here now
@@ -216,13 +236,18 @@ def _write_anew(database: Database) -> None:
         _copy(database, database.name())
         database.execute(f"DETACH {_COPY}")
         if _size_bytes(copy) >= _size_bytes(path):  # a small file without free space: the copy's own blocks cost more
-            return
+            return True
         shutil.copymode(path, copy)
         sync_file(copy)
-        if not CAN_REPLACE_OPEN_FILES:
-            database.conn.close()
-        replace_file(copy, path)
+        if CAN_REPLACE_OPEN_FILES:
+            replace_file(copy, path)
+        else:
+            _replace_closed(database, copy)
+    except _OvertakenError:
+        return False
     except OSError as error:
+        if not CAN_REPLACE_OPEN_FILES and is_open_elsewhere(error):
+            return False
         raise FlowValidationError(
             f"the compacted copy of {path} cannot take its place: {error.strerror}",
             where=str(path),
@@ -231,6 +256,22 @@ def _write_anew(database: Database) -> None:
     finally:
         _remove(copy)
     sync_folder(path.parent)
+    return True
+
+
+def _replace_closed(database: Database, copy: Path) -> None:
+    """Close the database and put the copy in its place, unless somebody has written it since."""
+    path = database.path
+    size = _size_bytes(path)
+    database.conn.close()
+    closed = path.stat()
+
+    def check() -> None:
+        now = path.stat()
+        if now.st_size != size or (now.st_ino, now.st_mtime_ns) != (closed.st_ino, closed.st_mtime_ns):
+            raise _OvertakenError
+
+    replace_file(copy, path, before=check)
 
 
 def _copy(database: Database, name: str) -> None:
