@@ -12,17 +12,10 @@ from data_engine.cause import Cause
 from data_engine.daemon.daemon import Daemon
 from data_engine.daemon.request_sender import SentRequest
 from data_engine.engine.deployed_before import history_of
+from data_engine.engine.ledger_facts import active_runs, backfills_recent, requests_told
 from data_engine.engine.machine_facts import DaemonFacts, EngineFacts
 from data_engine.engine.others import OthersSeen
-from data_engine.engine.status import (
-    ActiveRun,
-    FlowFacts,
-    RequestStatus,
-    WorkspaceFacts,
-    active_runs,
-    backfills_recent,
-    requests_told,
-)
+from data_engine.engine.status import ActiveRun, FlowFacts, RequestStatus, WorkspaceFacts
 from data_engine.engine.waiting_runs import WaitingRuns
 from data_engine.ledger.backfills import written_with_params
 from data_engine.ledger.belief import clock_warnings

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -126,6 +126,26 @@ def candidates(flow: Flow) -> list[tuple[str, os.DirEntry[str]]]:
         ) from error
 
 
+def _readable(tried: Sequence[Path], where: str) -> Path | None:
+    """The first of these that is a file; None where none is.
+
+    Raises:
+        FlowValidationError: this user may not read it.
+    """
+    try:
+        found = next((path for path in tried if path.is_file()), None)
+        if found is not None:
+            with open(found, "rb"):
+                pass
+    except PermissionError as error:
+        raise FlowValidationError(
+            f"the source file cannot be read: {error.filename or tried[0]} ({error.strerror})",
+            where=where,
+            fix="ask its owner for the right to read it, or close the program that has it open",
+        ) from error
+    return found
+
+
 def pick_source(flow: Flow, choice: str | os.PathLike[str]) -> Source:
     """The one source `choice` names: a path, or a path inside the source root.
 
@@ -148,17 +168,7 @@ def pick_source(flow: Flow, choice: str | os.PathLike[str]) -> Source:
     authored = trigger.source_as_authored or ""
     path = Path(os.path.expanduser(choice))
     tried = [path] if path.is_absolute() else [root / path, base_folder() / path]
-    try:
-        found = next((other for other in tried if other.is_file()), None)
-        if found is not None:
-            with open(found, "rb"):
-                pass
-    except PermissionError as error:
-        raise FlowValidationError(
-            f"the source file cannot be read: {error.filename or choice} ({error.strerror})",
-            where=where,
-            fix="ask its owner for the right to read it, or close the program that has it open",
-        ) from error
+    found = _readable(tried, where)
     if found is None:
         folder = next((other for other in tried if other.is_dir()), None)
         what = f"Source file not found: {tried[0]}" if folder is None else f"{folder} is a folder, not a file"

@@ -12,19 +12,12 @@ from data_engine.cause import Cause
 from data_engine.engine.deployed_before import history_of
 from data_engine.engine.flow_reasons import Expected, Late, Overlong
 from data_engine.engine.held_files import HeldFiles
+from data_engine.engine.ledger_facts import active_runs, backfills_recent, requests_told
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.machine_facts import DaemonFacts, EngineFacts, ServiceFacts
 from data_engine.engine.other_mirrors import with_shared_mirror
 from data_engine.engine.others import OthersSeen
-from data_engine.engine.status import (
-    ActiveRun,
-    FlowFacts,
-    WorkspaceFacts,
-    active_runs,
-    backfills_recent,
-    owned_elsewhere,
-    requests_told,
-)
+from data_engine.engine.status import ActiveRun, FlowFacts, WorkspaceFacts, owned_elsewhere
 from data_engine.lease.peek import peek, refuse_owned_elsewhere
 from data_engine.lease.status import LeaseStatus
 from data_engine.ledger.backfills import written_with_params

@@ -14,6 +14,7 @@ from typing import Generic, TypeVar
 
 from data_engine.cause import Cause
 from data_engine.engine.flow_reasons import Trouble
+from data_engine.engine.ledger_facts import active_runs
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.reasons import (
     GroupRun,
@@ -24,7 +25,7 @@ from data_engine.engine.reasons import (
     WaitingForShare,
     WaitingForWorker,
 )
-from data_engine.engine.status import ActiveRun, active_runs
+from data_engine.engine.status import ActiveRun
 from data_engine.engine.waiting_runs import MOST_NAMED, WaitingRuns
 from data_engine.errors import FlowValidationError, LedgerError, error_of
 from data_engine.locks import GroupLock
