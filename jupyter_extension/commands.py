@@ -99,8 +99,6 @@ def _compile(given: Namespace, names: UserNames) -> Any:
 
 
 def _deploy(given: Namespace, names: UserNames) -> Any:
-    from data_engine.cli.deploying import done_before, done_before_lines
-    from data_engine.engine.deployed_before import left_out
     from data_engine.shown import Listing
 
     if given.all and given.subject:
@@ -116,6 +114,17 @@ def _deploy(given: Namespace, names: UserNames) -> Any:
     before = {one.id for one in ws.deployments()}
     entries = Listing(ws.deploy(name, given.note or "", given.yes, approve=given.approve))
     new = [one for one in ws.deployments() if one.id not in before]
+    _print_what_follows(ws, name, entries, new)
+    if name is not None and entries and entries[0].error is not None:
+        raise entries[0].error
+    return entries
+
+
+def _print_what_follows(ws: Workspace, name: str | None, entries: Any, new: Any) -> None:
+    """What these deployments mean for files and for other flows, and what was left out."""
+    from data_engine.cli.deploying import done_before, done_before_lines
+    from data_engine.engine.deployed_before import left_out
+
     names = {one.id: one.flow for one in new}
     for gone in sorted((one for one in new if one.kind == "withdraw"), key=lambda one: one.flow):
         if gone.of in names:
@@ -128,9 +137,6 @@ def _deploy(given: Namespace, names: UserNames) -> Any:
     for flow, row in (left_out(ws.home, {entry.name for entry in entries}) if name is None else {}).items():
         again = typed_magic("deploy", flow)
         print(f"{flow} was left out: {row.who} undeployed it. {again} lets production run it again, as it is now.")
-    if name is not None and entries and entries[0].error is not None:
-        raise entries[0].error
-    return entries
 
 
 def _deployments(given: Namespace, names: UserNames) -> Any:

@@ -41,7 +41,6 @@ def deploy(
     Only what compiles, builds and has steps is deployed. Ends with 1 when a module is not deployed; its flow stays on the last
     deployment, and `rollback` takes a deployment back.
     """
-    from data_engine.engine.deployed_before import left_out
     from data_engine.notebook.catalog import module_files
 
     ws = chosen_workspace(ctx)
@@ -58,13 +57,22 @@ def deploy(
         print_json(_as_json(ws, entries, changed))
         return 1 if refused else 0
     _say_entries(entries, changed)
+    _say_what_follows(ws, name, entries, new)
+    return 1 if refused else 0
+
+
+def _say_what_follows(
+    ws: Workspace, name: str | None, entries: Sequence[CatalogEntry], new: Sequence[Deployment]
+) -> None:
+    """What these deployments mean for files and for other flows, and what was left out."""
+    from data_engine.engine.deployed_before import left_out
+
     left = left_out(ws.home, {entry.name for entry in entries}) if name is None else {}
     for line in (*undeployed_lines(new), *left_out_lines(left), *done_before_lines(done_before(ws, new))):
         complain(line, style="yellow")
     for warning in dict.fromkeys(warning for entry in entries for warning in entry.warnings):
         complain(f"warning: {warning}", style="yellow")
     say_others_not_deployed(ws, but={*left, *(entry.name for entry in entries)})
-    return 1 if refused else 0
 
 
 def _as_json(ws: Workspace, entries: Sequence[CatalogEntry], changed: Collection[str]) -> list[dict[str, Any]]:

@@ -396,6 +396,10 @@ def _say_workspace(found: Status) -> None:
                 say(f"         {part}: {found.trouble[part]}")
     for warning in found.warnings:
         say(f"warning  {warning}", style="yellow")
+    _say_unsent(found)
+
+
+def _say_unsent(found: Status) -> None:
     unsent = told_once(found.undelivered)
     for number, (one, others) in enumerate(unsent[:_MOST_UNDELIVERED]):
         say(f"{'' if number else 'unsent':<8} {undelivered_words(one, local_time, others)}", style="red")

@@ -210,10 +210,7 @@ def _explained(source: FactSource, known: WorkspaceFacts, subject: str, file: st
         rows += [Explanation(subject, None, Requested(one.text)) for one in asked]
         rows += _with_writers(source, flow, _with_runs(known, _of_flow(source, known, flow)))
         is_running = any(run.flow == subject for run in known.active)
-        if flow.failed is not None and flow.last_run is not None and not is_running:
-            rows.append(Explanation(subject, None, flow.failed, cause=flow.last_run.why))
-        if flow.warned is not None:
-            rows.append(Explanation(subject, None, flow.warned))
+        rows += _of_last_run(flow, is_running=is_running)
         expected = flow_status(flow, is_running, known.engine.on, known.elsewhere).expected
         return rows if expected is None else [*rows, Explanation(subject, None, expected)]
     rows = []
@@ -228,6 +225,15 @@ def _explained(source: FactSource, known: WorkspaceFacts, subject: str, file: st
     if not rows:
         raise why_no_flow(known, subject, file) or _nothing_to_explain(subject, [one.entry.name for one in known.flows])
     return rows
+
+
+def _of_last_run(flow: FlowFacts, *, is_running: bool) -> Iterator[Explanation]:
+    """That the last run failed, or has warnings."""
+    name, run = flow.entry.name, flow.last_run
+    if flow.failed is not None and run is not None and not is_running:
+        yield Explanation(name, None, flow.failed, cause=run.why)
+    if flow.warned is not None:
+        yield Explanation(name, None, flow.warned)
 
 
 def ways(rows: Sequence[Explanation]) -> list[str]:
@@ -275,18 +281,13 @@ def _of_flow(source: FactSource, known: WorkspaceFacts, flow: FlowFacts, path: s
     if path is not None and watch.trigger.source is not None:
         name = str(watch.trigger.source / path)
         under_way = {name: under_way[name]} if name in under_way else {}
-        if not _waits(known, entry.name, name):
+        if not any(then.source == name for one in known.waiting if one.flow == entry.name for then in one.runs):
             flow = replace(flow, waiting=None)
         return [Explanation(entry.name, name, why) for why in _as_a_whole(flow, watch, blocked, [*under_way.values()])]
     reasons = _as_a_whole(flow, watch, blocked, list(under_way.values()))
     zone = None if flow.next_run_utc is None else flow.tz
     in_zone = [replace(why, tz=flow.tz) if isinstance(why, NotYet) else why for why in reasons]
     return [Explanation(entry.name, None, why, flow.next_run_utc, tz=zone) for why in in_zone]
-
-
-def _waits(known: WorkspaceFacts, flow: str, source: str) -> bool:
-    """Whether a run of the flow for this source waits for its turn."""
-    return any(then.source == source for one in known.waiting if one.flow == flow for then in one.runs)
 
 
 def _of_run(run: ActiveRun) -> Running | Stopping:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from data_engine.engine.status import FlowFacts, WorkspaceFacts
 from data_engine.errors import FlowValidationError
-from data_engine.notebook.catalog import is_scratch_name
+from data_engine.notebook.catalog import SCRATCH_NAME
 from data_engine.workspace.layout import WorkspaceLayout
 
 _SUFFIXES = (".ipynb", ".py")
@@ -28,7 +28,7 @@ def why_no_flow(known: WorkspaceFacts, subject: str, file: str) -> FlowValidatio
         return None
     fix = (
         "rename it: files called _*, Untitled* and *-Copy<n> are never flows"
-        if is_scratch_name(path.stem)
+        if SCRATCH_NAME.fullmatch(path.stem)
         else "let it define build(): without it, it is a scratch notebook or a module to import from"
     )
     return FlowValidationError(f"{path.name} is no flow, so nothing runs it", where=str(path), fix=fix)

@@ -27,7 +27,7 @@ from data_engine.notebook.subfolders import no_flow_there, notebooks_in_subfolde
 from data_engine.platforms.files import content_of
 
 _T = TypeVar("_T")
-_SCRATCH = re.compile(r"_.*|Untitled.*|.*-Copy\d+", re.DOTALL)
+SCRATCH_NAME = re.compile(r"_.*|Untitled.*|.*-Copy\d+", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,16 +95,6 @@ def _expectations(flow: Flow | None) -> list[dict[str, Any]]:
     return [{name: value for name, value in asdict(one).items() if value not in (None, ())} for one in found]
 
 
-def is_scratch_name(stem: str) -> bool:
-    """Whether a file of this name is never a flow: _*, Untitled* and *-Copy<n>.
-
-    Example:
-        >>> is_scratch_name("claims-Copy1"), is_scratch_name("claims")
-        (True, False)
-    """
-    return _SCRATCH.fullmatch(stem) is not None
-
-
 def module_files(folder: Path) -> dict[str, list[Path]]:
     """The files that may be flow modules, by stem, sorted; two files of one stem are both there.
 
@@ -122,7 +112,7 @@ def module_files(folder: Path) -> dict[str, list[Path]]:
         ) from error
     for name in names:
         stem, suffix = os.path.splitext(name)
-        if suffix in (".py", ".ipynb") and not name.startswith(".") and not is_scratch_name(stem):
+        if suffix in (".py", ".ipynb") and not name.startswith(".") and not SCRATCH_NAME.fullmatch(stem):
             found.setdefault(stem, []).append(folder / name)
     return found
 
@@ -190,7 +180,7 @@ def with_unreadable(
     found = {entry.name: entry for entry in entries}
     for name, reason in unreadable.items():
         path = folder / name
-        if path.parent == folder and not is_scratch_name(path.stem):
+        if path.parent == folder and not SCRATCH_NAME.fullmatch(path.stem):
             error = FlowValidationError(
                 f"{path} cannot be read: {reason}", where=str(path), fix="check that the file is readable"
             )
@@ -250,7 +240,9 @@ def _how_to_be_a_flow(modules: FlowModules, name: str, is_module: bool) -> str |
     """What to do when `name` is there and no flow; None when it is not there."""
     if is_module:
         return f"let {name} define build(): without it, it is a scratch notebook or a module to import from"
-    if is_scratch_name(name) and any((modules.content / f"{name}{suffix}").is_file() for suffix in (".py", ".ipynb")):
+    if SCRATCH_NAME.fullmatch(name) and any(
+        (modules.content / f"{name}{suffix}").is_file() for suffix in (".py", ".ipynb")
+    ):
         return f"rename {name}: files called _*, Untitled* and *-Copy<n> are never flows"
     below = [path for path in notebooks_in_subfolders(modules.content) if Path(path).stem == Path(name).stem]
     return no_flow_there(below[0]) if below else None
@@ -343,13 +335,7 @@ def trigger_here(entry: CatalogEntry, timezone: str | None) -> str:
 
 
 def clock_zone(entry: CatalogEntry, timezone: str | None) -> str | None:
-    """The zone that a schedule by the clock is meant in, in a workspace whose settings name `timezone`; None for this machine's.
-
-    Example:
-        >>> flow = Flow("A", "nightly").watch(mode="schedule", time="06:30", tz="Europe/Berlin")
-        >>> clock_zone(describe(flow, Path("nightly.ipynb")), None)
-        'Europe/Berlin'
-    """
+    """The zone that a schedule by the clock is meant in, in a workspace whose settings name `timezone`; None for this machine's."""
     trigger = None if entry.flow is None else entry.flow.trigger
     return (trigger.tz or timezone or None) if isinstance(trigger, Schedule) and trigger.cron_lines else None
 
