@@ -148,13 +148,22 @@ def result_of_method(base: Value, name: str, given: Given) -> Value:
     if base.kind == kinds.PLOT and kind == kinds.DATA:
         return Value(kind, base.all)
     if kind in _KEEPS_PARTS:
-        is_own = kind == kinds.MODEL and learning.fits(name)  # a model's results are an object of their own
-        return Value(kind, learning.without_learnt(base.origins) if is_own else base.origins, base.held)
+        return _same_parts(kind, base, name)
     if kind == base.kind == kinds.CONTAINER:
         return Value(kind, NONE, base.all | given.all, code=base.code)
     nobody_knows = kind == base.kind == kinds.UNKNOWN and name != "copy"
-    text = base.text if base.text == kinds.CAREFUL else ""
-    return Value(kind, base.all if nobody_knows else NONE, base.all | given.all, text)
+    return Value(kind, base.all if nobody_knows else NONE, base.all | given.all, _careful(base))
+
+
+def _same_parts(kind: str, base: Value, method: str) -> Value:
+    """What is or shares the object; a model's results are an object of their own."""
+    is_own = kind == kinds.MODEL and learning.fits(method)
+    return Value(kind, learning.without_learnt(base.origins) if is_own else base.origins, base.held)
+
+
+def _careful(base: Value) -> str:
+    """The text of what leaves its data alone, if the object does."""
+    return base.text if base.text == kinds.CAREFUL else ""
 
 
 def _renamed(path: str, method: str, part: str) -> str:
