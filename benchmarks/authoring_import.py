@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import statistics
 import subprocess
 import sys
@@ -11,8 +10,6 @@ import time
 from benchmarks.figures import finish, report
 
 RUNS = 31
-# An installed package has its bytecode; so must the one measured here.
-ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 MEMORY = "import resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
 FLOW = "from data_engine import Flow"
 SCRIPT = "from data_engine import Workspace, load_flow, discover_flows"
@@ -23,7 +20,7 @@ HEAVY_LOADED = f"{SCRIPT}; import sys; print(sum(name in sys.modules for name in
 def run(code: str) -> tuple[float, int]:
     """Wall seconds of a fresh interpreter running `code`, and the number it prints."""
     started = time.perf_counter()
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=ENVIRONMENT)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return time.perf_counter() - started, int(done.stdout)
 
 
@@ -33,7 +30,7 @@ def standard_library_of(code: str) -> list[str]:
         f"import sys; before = set(sys.modules); {code}; names = set(sys.modules) - before; "
         "print(*sorted(name for name in names if name.partition('.')[0] in sys.stdlib_module_names))"
     )
-    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True, env=ENVIRONMENT)
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True)
     return done.stdout.split() or ["sys"]
 
 

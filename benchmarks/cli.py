@@ -42,8 +42,10 @@ def main() -> None:
         modules.mkdir(parents=True)
         (Path(name) / "ws" / "in").mkdir()
         (modules / "claims.py").write_text(MODULE)
-        environment = {one: value for one, value in os.environ.items() if one != "PYTHONDONTWRITEBYTECODE"}
-        environment |= {"DATA_ENGINE_STATE_ROOT": f"{name}/state", "DATA_ENGINE_WORKSPACE_ROOT": f"{name}/ws"}
+        environment = os.environ | {
+            "DATA_ENGINE_STATE_ROOT": f"{name}/state",
+            "DATA_ENGINE_WORKSPACE_ROOT": f"{name}/ws",
+        }
         every = [*COMMANDS, ["--help"]]
         for words in every:
             cost_of(environment, *words)

@@ -162,14 +162,15 @@ class Workspace(BackfillVerbs, DaemonVerbs, PlanningVerbs):
             >>> ws.load_flow("example").preview(use="totals").rows()
             [('coffee', 4.5), ('tea', 5.5)]
         """
-        from data_engine.notebook.catalog import find_module
+        from data_engine.engine.deployed_before import find_flow
 
         modules = self.home.modules()
-        return Flow.of(modules.load(find_module(modules, name)).flow)
+        return Flow.of(modules.load(find_flow(self.home, name)).flow)
 
     def restore(self, name: str, to: str | None = None) -> tuple[Path, ...]:
         """The module of the flow `name` as it was deployed last, or in the deployment `to`, put back into `flow_modules`; what was
-        written: the module, and those of its helpers that are not there. What production runs stays as it is.
+        written: the module, and those of its helpers that are not there. What production runs stays as it is. The name may be that
+        of the module's file, or its path.
 
         Raises:
             FlowValidationError: a module of this name is there, nothing is overwritten; or it was never deployed, or is not kept.
@@ -182,13 +183,15 @@ class Workspace(BackfillVerbs, DaemonVerbs, PlanningVerbs):
             >>> ws.standing("example").kind, [path.name for path in ws.restore("example")], ws.standing("example").kind
             ('gone', ['example.ipynb'], 'as_deployed')
         """
-        from data_engine.engine.deployed_before import history_of
+        from data_engine.engine.deployed_before import flow_called, history_of
         from data_engine.notebook.catalog import check_flow_name
         from data_engine.notebook.history import to_restore
         from data_engine.notebook.restoring import restore
 
         to = None if to is None else given_text(to, "restore(to=...)")
-        chosen = to_restore(history_of(self.home), check_flow_name(name), to)
+        rows = history_of(self.home)
+        name = flow_called(rows, check_flow_name(name))
+        chosen = to_restore(rows, name, to)
         deployments = self.home.deployments()
         deployments.copy_of(chosen.set_id)
         contents = deployments.contents_of(chosen.set_id) or {}
@@ -275,7 +278,7 @@ class Workspace(BackfillVerbs, DaemonVerbs, PlanningVerbs):
         return [Flow.of(one.flow) for one in entries if one.flow is not None and name in (None, one.name)]
 
     def runs(self, flow: str | None = None, limit: int = 100) -> list[Run]:
-        """The newest runs, newest first; of one flow when named.
+        """The newest runs, newest first; of one flow when named, also under the names that it had before.
 
         Raises:
             LedgerError: the history cannot be read.
@@ -288,12 +291,13 @@ class Workspace(BackfillVerbs, DaemonVerbs, PlanningVerbs):
             >>> [(run.flow, run.status) for run in ws.runs(limit=5)]
             [('example', 'success')]
         """
+        from data_engine.engine.deployed_before import runs_of
         from data_engine.notebook.catalog import check_flow_name
 
         given_limit(limit)
         ledger = self.home.ledger()
         ledger.recover()
-        return Listing(ledger.runs(None if flow is None else check_flow_name(flow), limit))
+        return Listing(ledger.runs(limit=limit) if flow is None else runs_of(ledger, check_flow_name(flow), limit))
 
     def log(self, run_id: str) -> list[LogEntry]:
         """What the run printed and logged, oldest first.

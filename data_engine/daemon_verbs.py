@@ -131,7 +131,13 @@ class DaemonVerbs(WorkspaceBase):
         """
         from data_engine.notebook.catalog import check_flow_name
 
-        return bool(self.link.require().post("/stop-flow", {"flow": check_flow_name(name)})["disabled"])
+        check_flow_name(name)
+        daemon = self.link.find()
+        if daemon is None:
+            from data_engine.engine.refusals import no_stop_here
+
+            raise no_stop_here(self.home, name)
+        return bool(daemon.post("/stop-flow", {"flow": name})["disabled"])
 
     def stop_run(self, run_id: str) -> bool:
         """Ask a run of the daemon to end at its next step, item, or log line; one that waits for its turn does not begin.
@@ -151,7 +157,7 @@ class DaemonVerbs(WorkspaceBase):
             ...     print(error.fix)
             start it with `data-engine start`, or Workspace.start()
         """
-        return not self.link.require().post("/stop-run", {"run_id": given_run_id(run_id)}).get("waited", False)
+        return self._end_run("/stop-run", given_run_id(run_id))
 
     def kill_run(self, run_id: str) -> bool:
         """End the process of a run of the daemon, now; one that waits for its turn does not begin. Whether it had begun.
@@ -169,7 +175,15 @@ class DaemonVerbs(WorkspaceBase):
             ...     print(error.fix)
             start it with `data-engine start`, or Workspace.start()
         """
-        return not self.link.require().post("/kill-run", {"run_id": given_run_id(run_id)}).get("waited", False)
+        return self._end_run("/kill-run", given_run_id(run_id))
+
+    def _end_run(self, path: str, run_id: str) -> bool:
+        daemon = self.link.find()
+        if daemon is None:
+            from data_engine.engine.refusals import no_stop_run_here
+
+            raise no_stop_run_here(self.home, run_id)
+        return not daemon.post(path, {"run_id": run_id}).get("waited", False)
 
     def status(self) -> Status:
         """The state of daemon, engine and flows: attributes and keys are those `data-engine status --json` prints.

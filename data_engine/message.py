@@ -66,7 +66,8 @@ class Message:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Undelivered(Record):
-    """A message that one of its recipients has not got: `state` is "waiting" or "given_up", `error` what the last try met.
+    """A message that one of its recipients has not got: `state` is "waiting" or "given_up" (in a history also "sent"), `error` what
+    the last try met.
 
     `to` is the name of the secret that holds the address; `next_try_utc` is None where nothing more is tried.
     """

@@ -147,8 +147,12 @@ class StepFinished(NamedTuple):
     rows_out: int | None = None
 
 
+STDERR = "STDERR"
+"""The level of a line that was written to standard error: libraries write progress there as well as errors."""
+
+
 class LogLine(NamedTuple):
-    """One line a run printed, logged or passed to `context.log`; `level` is "INFO", "WARNING", "ERROR", ..."""
+    """One line a run printed, logged or passed to `context.log`; `level` is "INFO", "WARNING", "ERROR", ..., or `STDERR`."""
 
     run_id: str
     flow: str

@@ -39,10 +39,11 @@ class OwnersVerbs(WorkspaceBase):
     def deploy(
         self, name: str | None = None, note: str = "", force: bool = False, wait: bool = True, approve: bool = False
     ) -> tuple[CatalogEntry, ...]:
-        """Let production run the modules as they are now: the flow `name` alone, or every flow; their entries.
+        """Let production run the modules as they are now: the flow `name` alone, or every flow that nobody has undeployed; their entries.
 
         Only what compiles, builds and has steps is deployed; the entry of a module that was not has its `error`, and its flow
-        stays on the last deployment. A source or mirror that cannot be used now is among its `warnings`. A flow that writes the mirror of a deployed flow of another name is deployed only with
+        stays on the last deployment. A source or mirror that cannot be used now, or whom it tells of troubles though this machine
+        has no such secret, is among its `warnings`. A flow that writes the mirror of a deployed flow of another name is deployed only with
         `force=True`, and with `[deploy] gate = "golden"` one whose goldens do not hold only with `approve=True`, which is recorded.
         The `note` stands in the history (`deployments()`), and `rollback` takes it back.
 
@@ -62,14 +63,16 @@ class OwnersVerbs(WorkspaceBase):
         """
         from data_engine.daemon.deploying import Asked, Outcome
         from data_engine.daemon.one_commit import deploy_here
+        from data_engine.engine.deployed_before import find_flow
         from data_engine.engine.source_trouble import with_source_warnings
-        from data_engine.notebook.catalog import check_flow_name, find_module
+        from data_engine.engine.unknown_recipients import with_recipient_warnings
+        from data_engine.notebook.catalog import check_flow_name
         from data_engine.workspace.machine import person
 
         if name is not None:
             if (gone := self.home.deployments().gone(check_flow_name(name))) is not None:
                 raise gone
-            find_module(self.home.modules(), name)
+            find_flow(self.home, name)
         body = {
             "flow": name,
             "note": given_text(note, "deploy(note=...)"),
@@ -81,7 +84,9 @@ class OwnersVerbs(WorkspaceBase):
         outcome = self._owning(
             "/deploy", body, wait, read=Outcome.read, otherwise=lambda: deploy_here(self.home, asked)
         )
-        return () if outcome is None else with_source_warnings(outcome.entries)
+        if outcome is None:
+            return ()
+        return with_recipient_warnings(with_source_warnings(outcome.entries), self.settings().alerts.to)
 
     def undeploy(self, name: str, note: str = "", wait: bool = True) -> Deployment | None:
         """Let production run the flow `name` no more, whether its notebook is there or gone; what was deployed is kept.
@@ -186,12 +191,13 @@ class OwnersVerbs(WorkspaceBase):
             >>> ws.standing("example").kind
             'not_deployed'
         """
-        from data_engine.notebook.catalog import check_flow_name, find_module
+        from data_engine.engine.deployed_before import find_flow
+        from data_engine.notebook.catalog import check_flow_name
 
         deployments = self.home.deployments()
         standing = deployments.standing([check_flow_name(name)])[name]
         if name not in deployments.deployed():
-            find_module(self.home.modules(), name)
+            find_flow(self.home, name)
         return standing
 
     def deployment(self, name: str) -> str:
@@ -323,7 +329,12 @@ class OwnersVerbs(WorkspaceBase):
             "flow": flow if flow is None else check_flow_name(flow),
             "source": None if source is None else given_path(source, "retry(source=...)"),
         }
-        told = self.link.require().post("/retry", body | {"wait": wait})
+        daemon = self.link.find()
+        if daemon is None:
+            from data_engine.engine.refusals import no_retry_here
+
+            raise no_retry_here(self.home, flow)
+        told = daemon.post("/retry", body | {"wait": wait})
         answer = self._answer(told, wait)
         return 0 if answer is None else int(answer["freed"])
 

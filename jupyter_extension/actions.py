@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 from data_engine.client import Workspace
 from data_engine.daemon.fields import ANY_TEXT, COUNT, FLAG, OBJECT, PATH, PATHS, TEXT, Field, Fields, checked
-from data_engine.engine.wording import NEVER_BEGINS, freed_words
+from data_engine.engine.wording import freed_words, never_begins_words
 from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.flow.debug import json_safe
 from data_engine.flow.parameter_values import Given
@@ -187,8 +187,11 @@ def _stop_run(ws: Workspace, args: Args) -> str:
         flow = checked(args, {"flow": TEXT}, "stop_run")["flow"]
         what = f"The runs of {flow} end at their next step, item, or log line."
         return f"{what} It is disabled until you enable it again." if ws.stop_flow(flow) else what
-    had_begun = [ws.stop_run(run_id) for run_id in _run_ids(ws, args)]
-    return "It ends at its next step, item, or log line." if any(had_begun) else NEVER_BEGINS
+    run_ids = _run_ids(ws, args)
+    had_begun = [ws.stop_run(run_id) for run_id in run_ids]
+    if any(had_begun):
+        return "It ends at its next step, item, or log line."
+    return never_begins_words(ws.home.ledger().run(run_ids[0]) if run_ids else None)
 
 
 def _kill_run(ws: Workspace, args: Args) -> str:

@@ -22,7 +22,7 @@ from data_engine.model import Backfill, LogEntry, Run, StepRun
 from data_engine.notebook.catalog import CatalogEntry
 from jupyter_extension.card import MOST_ROWS, Card, Cell, Code, Faint, Lines, Link, Note, Pairs, Part, Picture, table
 from jupyter_extension.failures import first_line, short_error, short_reason
-from jupyter_extension.marks import Mark, mark_of, reason_mark
+from jupyter_extension.marks import Mark, flow_mark, mark_of, reason_mark
 from jupyter_extension.short_text import short_text
 from jupyter_extension.timeline import outcome_words, runs_picture, steps_picture
 
@@ -232,14 +232,16 @@ def _flow_row(flow: FlowStatus) -> tuple[Cell, ...]:
     last, why = flow.last_run, flow.why
     is_told = isinstance(why, _TOLD) or (isinstance(why, NotYet) and why.next_utc is not None)
     held = held_words(flow.name, flow.held, None if why is None else why.kind)
+    warned = None if flow.warned is None else flow.warned.text
+    edit = None if flow.edit is None else flow.edit.replace("\n", "; ")
     return (
         flow.name,
         Faint(flow.group or ""),
-        mark_of(flow.state),
+        flow_mark(flow),
         _next_run(flow.next_run_utc),
         mark_of(last.status) if last else "",
         Faint(_to_minute(last.started_at_utc)) if last else "",
-        "; ".join(filter(None, ["" if is_told else first_line(flow.reason), held, flow.edit, _expected(flow)])),
+        "; ".join(filter(None, [warned, "" if is_told else first_line(flow.reason), held, edit, _expected(flow)])),
     )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from data_engine.errors import FlowValidationError
 from data_engine.typed import typed, typed_magic
+from jupyter_extension.cell_hints import in_cell
 from jupyter_extension.own_flow import UserNames, own_flow, own_name, tell_unsaved
 
 if TYPE_CHECKING:
@@ -83,11 +84,12 @@ def _test(given: Namespace, names: UserNames) -> Any:
 
 
 def _compile(given: Namespace, names: UserNames) -> Any:
-    from data_engine.notebook.catalog import find_module, require_parsed
+    from data_engine.engine.deployed_before import find_flow
+    from data_engine.notebook.catalog import require_parsed
     from data_engine.notebook.compile import compile_notebook
 
     name = given.subject or own_name(names, "compile")
-    path = find_module(_workspace().home.modules(), name)
+    path = find_flow(_workspace().home, name)
     if path.suffix == ".py":
         require_parsed(path)
         print(f"{path.name} is a Python module: production runs the whole of it.")
@@ -97,6 +99,8 @@ def _compile(given: Namespace, names: UserNames) -> Any:
 
 
 def _deploy(given: Namespace, names: UserNames) -> Any:
+    from data_engine.cli.deploying import done_before, done_before_lines
+    from data_engine.engine.deployed_before import left_out
     from data_engine.shown import Listing
 
     if given.all and given.subject:
@@ -119,6 +123,11 @@ def _deploy(given: Namespace, names: UserNames) -> Any:
         else:
             again = typed_magic("rollback", gone.flow)
             print(f"{gone.flow} is undeployed: its module is gone. {again} lets it run again as it was deployed.")
+    for line in done_before_lines(done_before(ws, new)):
+        print(line.partition("     ")[2])
+    for flow, row in (left_out(ws.home, {entry.name for entry in entries}) if name is None else {}).items():
+        again = typed_magic("deploy", flow)
+        print(f"{flow} was left out: {row.who} undeployed it. {again} lets production run it again, as it is now.")
     if name is not None and entries and entries[0].error is not None:
         raise entries[0].error
     return entries
@@ -201,6 +210,7 @@ def _start(given: Namespace, names: UserNames) -> Any:
     for flow in status.flows:
         if flow.standing.kind != "as_deployed":
             way = flow.standing.fix or f"To let production run it: {typed_magic('deploy', flow.name)}"
+            way = in_cell(way, MAGICS)
             print(f"{flow.name}: {flow.deployment}. {way}")
     print("It goes on when this kernel or JupyterLab ends. %flow stop ends it when its running work is done.")
     return status
@@ -209,9 +219,7 @@ def _start(given: Namespace, names: UserNames) -> Any:
 def _stop(given: Namespace, names: UserNames) -> None:
     ws = _workspace()
     if given.subject is not None:
-        then = (
-            f" It is disabled: Enable in the panel, or {typed('enable', given.subject)}, lets it run by itself again."
-        )
+        then = f" It is disabled: Enable in the panel, or `!{typed('enable', given.subject)}`, lets it run by itself again."
         is_disabled = ws.stop_flow(given.subject)
         print(f"The runs of {given.subject} end at their next step or item.{then if is_disabled else ''}")
         return
@@ -477,3 +485,7 @@ def _size(size_bytes: int) -> str:
         if size < 1024:
             return f"{size:.1f} {unit}"
     return f"{size / 1024:.1f} GiB"
+
+
+MAGICS = {command.name: tuple(option.name for option in command.options) for command in COMMANDS.values()}
+"""The options of each subcommand."""

@@ -28,7 +28,7 @@ from data_engine.planning.golden import Golden
 from data_engine.planning.plan import Plan
 from data_engine.planning.results import GoldenResult
 from data_engine.shown import Listing
-from data_engine.workspace.here import FLOW_MODULES, authored_folder, here, kernel_shell
+from data_engine.workspace.here import FLOW_MODULES, authored_folder, here, ipython_shell, kernel_shell
 from jupyter_extension.card import Card, html, text
 from jupyter_extension.cards import (
     backfill_card,
@@ -44,6 +44,8 @@ from jupyter_extension.cards import (
     status_card,
     steps_card,
 )
+from jupyter_extension.cell_hints import in_cell
+from jupyter_extension.commands import MAGICS
 from jupyter_extension.compile_report import compile_card
 from jupyter_extension.difference_card import difference_card, golden_card, goldens_card, plan_card
 from jupyter_extension.file_check import file_exists
@@ -61,12 +63,21 @@ def bundle(value: Any, *, samples: bool = False) -> dict[str, Any] | None:
     if card is None:
         return None
     shown: dict[str, Any] = {"text/html": html(card), "text/plain": text(card)}
+    if (shell := ipython_shell()) is not None and _has_hints(value):
+        magics = MAGICS if "flow" in shell.magics_manager.magics["line"] else {}
+        shown = {mime: in_cell(content, magics) for mime, content in shown.items()}
     if samples or not _may_have_samples(value) or kernel_shell() is None:
         return shown
     with_samples = card_of(value, samples=True)
     if with_samples is None or with_samples == card:
         return shown
     return shown | _unsaved(html(with_samples))
+
+
+def _has_hints(value: Any) -> bool:
+    """Whether what is shown is ours, and may say what to type; not what a flow printed, or somebody's data."""
+    kinds = {*map(type, value)} if isinstance(value, Listing) else set()
+    return isinstance(value, (Status, FlowValidationError, Flow)) or bool(kinds & {Explanation, CatalogEntry})
 
 
 def _may_have_samples(value: Any) -> bool:

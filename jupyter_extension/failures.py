@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from data_engine.engine.flow_reasons import LastRunFailed
 from data_engine.engine.reasons import Held, Reason, RetryLater
 
 
@@ -29,7 +30,7 @@ def short_error(error: str | None, cause: Mapping[str, Any] | None) -> str:
 
 def short_reason(why: Reason, cause: Mapping[str, Any] | None) -> str:
     """The reason in a line; `cause` is why the last run of a held source ended as it did."""
-    if isinstance(why, (Held, RetryLater)) and cause is not None and cause.get("detail"):
+    if isinstance(why, (Held, RetryLater, LastRunFailed)) and cause is not None and cause.get("detail"):
         why = replace(why, error=short_error(why.error, cause))
     return first_line(why.text)
 

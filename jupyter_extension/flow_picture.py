@@ -21,7 +21,7 @@ from data_engine.notebook.catalog import trigger_text
 from data_engine.scheduler.slots import next_slot, next_slots, slot_words, zone_of
 from jupyter_extension.card import Card, Cell, Code, Picture, clean
 from jupyter_extension.failures import short_error
-from jupyter_extension.marks import Mark, mark_of, reason_mark, shape_svg
+from jupyter_extension.marks import Mark, flow_mark, mark_of, reason_mark, shape_svg
 from jupyter_extension.text_width import fit, width
 
 _ROW = 28
@@ -176,7 +176,7 @@ def _next_lines(flow: Flow, now_s: float, live: FlowStatus | None, zone: str | N
         words = f"{live.state} now"
     else:
         words = live.reason or _WAITS.get(live.mode, "")
-    yield Line("next", "", words, _PRODUCTION, state=None if live.state_kind == "manual" else mark_of(live.state))
+    yield Line("next", "", words, _PRODUCTION, state=None if live.state_kind == "manual" else flow_mark(live))
     last = live.last_run
     if last is not None:
         yield Line("last", "", local_time(last.started_at_utc), _PRODUCTION, state=mark_of(last.status))

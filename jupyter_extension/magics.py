@@ -15,7 +15,8 @@ from data_engine.errors import FlowValidationError, ShortInterrupt
 from data_engine.notebook.build_function import trouble_of_build
 from data_engine.platforms.host import SHELL_ESCAPE
 from data_engine.workspace.two_packages import two_packages_words
-from jupyter_extension.commands import COMMANDS, Command
+from jupyter_extension.cell_hints import in_cell
+from jupyter_extension.commands import COMMANDS, MAGICS, Command
 from jupyter_extension.completion import IDENTIFIER, matcher
 from jupyter_extension.own_flow import UserNames
 
@@ -82,7 +83,7 @@ def run_line(line: str, names: UserNames) -> Any:
         if not words or words[0] in ("-h", "--help", "help", "?"):
             print(overview())
             return None
-        command = _command(words[0])
+        command = _command(words[0], line.strip())
         given = _parse(command, words[1:])
         return None if given is None else command.do(given, names)
     except KeyboardInterrupt as raised:
@@ -92,6 +93,8 @@ def run_line(line: str, names: UserNames) -> Any:
     except FlowValidationError as error:
         if not error.trace or "run_line_magic" in error.trace[-1]:
             error.trace = (f"%{_NAME} {line}".rstrip(),)
+        if error.fix is not None:
+            error.fix = in_cell(error.fix, MAGICS)
         raise
 
 
@@ -132,14 +135,23 @@ def _split(line: str) -> list[str]:
         ) from None
 
 
+ONLY_IN_THE_SHELL = frozenset(
+    "alert compare demo disable doctor docs enable import kill kill-run lab lease list log reset retry runs secret service show"
+    " stop-run tidy workspace".split()
+)
+"""Commands of `data-engine` that `%flow` does not have."""
 _LIKE = 0.75
 """How like a word must be to a command to be taken for it: `stop-run` is not `stop`, which stops the engine."""
 
 
-def _command(word: str) -> Command:
+def _command(word: str, line: str) -> Command:
     if word in COMMANDS:
         return COMMANDS[word]
     known = ", ".join(COMMANDS)
+    if word in ONLY_IN_THE_SHELL:
+        typed = in_cell(f"`data-engine {line}`", MAGICS)
+        fix = f"type {typed}" if "`!" in typed else f"type {typed} in a terminal"
+        raise FlowValidationError(f"%flow has no {word!r}, and the shell has", where=f"%{_NAME}", fix=fix)
     near = get_close_matches(word, COMMANDS, n=1, cutoff=_LIKE)
     fix = f"did you mean %flow {near[0]}? " if near else ""
     raise FlowValidationError(f"%flow knows no {word!r}", where=f"%{_NAME}", fix=f"{fix}It knows {known}")

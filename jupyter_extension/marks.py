@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
-from data_engine.engine.flow_reasons import Broken, Expected, Late, Overlong, Stopping
+from data_engine.engine.flow_reasons import Broken, Expected, LastRunFailed, Late, Overlong, Stopping
 from data_engine.engine.reasons import (
     Disabled,
     Done,
@@ -25,6 +25,7 @@ from data_engine.engine.reasons import (
     WaitsForSettling,
     WhyDue,
 )
+from data_engine.engine.status import FlowStatus
 
 Tone: TypeAlias = Literal["good", "bad", "warn", "live", "idle"]
 Shape: TypeAlias = Literal["disc", "cross", "square", "diamond", "triangle", "play", "ring", "half", "bar"]
@@ -89,6 +90,19 @@ def mark_of(word: str, kind: str = "") -> Mark:
     return Mark(word, tone, shape, kind)
 
 
+def flow_mark(flow: FlowStatus) -> Mark:
+    """The mark of what a flow does: one that fails is neither good nor at rest, whatever it does besides.
+
+    Example:
+        >>> flow_mark(FlowStatus("claims", state_kind="polling")).tone
+        'good'
+        >>> flow_mark(FlowStatus("claims", state_kind="polling", held=2)).tone
+        'bad'
+    """
+    mark = mark_of(flow.state, flow.state_kind)
+    return replace(mark, tone="bad", shape="cross") if flow.is_failing and mark.tone in ("good", "idle") else mark
+
+
 def reason_mark(why: Reason, word: str | None = None) -> Mark:
     """The mark of one of `explain`'s reasons, by its kind; `word` stands for its sentence.
 
@@ -110,6 +124,7 @@ _REASONS: dict[str, tuple[Tone, Shape]] = {
     HeldSlot.kind: ("bad", "cross"),
     RetryLater.kind: ("warn", "triangle"),
     Broken.kind: ("bad", "cross"),
+    LastRunFailed.kind: ("bad", "cross"),
     Unreachable.kind: ("bad", "triangle"),
     Disabled.kind: ("warn", "bar"),
     Expected.kind: ("good", "half"),

@@ -50,18 +50,24 @@ def own_name(names: UserNames, command: str) -> str:
         FlowValidationError: it is none.
     """
     from data_engine.notebook.subfolders import no_flow_there
-    from data_engine.workspace.here import FLOW_MODULES, authored_folder, here
+    from data_engine.workspace.here import FLOW_MODULES, NOTEBOOK_VARIABLE, authored_folder, here
 
     place = here()
     if place is not None and place.problem is not None:
         raise FlowValidationError(
-            place.problem, where=str(place.path), fix=f"restart the kernel, or name the flow: %flow {command} NAME"
+            place.problem, where=str(place.path), fix=f"{place.fix}, or name the flow: %flow {command} NAME"
         )
-    if place is None or place.path.parent.name != FLOW_MODULES:
+    if place is None:
+        raise FlowValidationError(
+            "which flow? Nothing tells this kernel which notebook it runs, as where nbclient, papermill or a console started it",
+            where=f"%flow {command}",
+            fix=f"name the flow: %flow {command} NAME; or say which notebook this is: %env {NOTEBOOK_VARIABLE}=PATH",
+        )
+    if place.path.parent.name != FLOW_MODULES:
         folder = authored_folder()
         raise FlowValidationError(
             "which flow? This notebook is none: it does not lie in a flow_modules folder"
-            if place is None or folder is None
+            if folder is None
             else no_flow_there(place.path.relative_to(folder).as_posix()),
             where=f"%flow {command}",
             fix=f"name the flow: %flow {command} NAME",

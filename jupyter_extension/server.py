@@ -28,6 +28,7 @@ from jupyter_extension.actions import ACTIONS, CHANGES, answer, is_here
 from jupyter_extension.assets import page_html, page_js, panel_css, panel_js
 from jupyter_extension.documentation import Documentation
 from jupyter_extension.feed import Feed, View
+from jupyter_extension.renames import follow_renames
 from jupyter_extension.view import as_json, delta
 
 BASE = "data-engine"
@@ -267,3 +268,4 @@ def _load_jupyter_server_extension(app: Any) -> None:
             (url_path_join(base, BASE, "docs", "(.*)"), Documentation),
         ],
     )
+    follow_renames(app)

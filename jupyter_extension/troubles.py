@@ -76,7 +76,9 @@ def troubles_of(flow: FlowStatus, known: Known) -> tuple[TroubleLine, ...]:
     expected = flow.expected
     if isinstance(expected, (Late, Overlong)):
         key = TroubleKey(flow.name, expected.kind)
-        text = f"{flow.name} is {expected.text}" if isinstance(expected, Late) else f"{flow.name}: {expected.text}"
+        text = (
+            f"{flow.name} has been {expected.text}" if isinstance(expected, Late) else f"{flow.name}: {expected.text}"
+        )
         found.append(TroubleLine(_id(key), expected.kind, first_line(text), expected.since_utc))
     return (*found, *_slots_of(flow, known.told.get(flow.name, ())))
 

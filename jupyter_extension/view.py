@@ -19,9 +19,10 @@ from data_engine.engine.wording import GOES_ON, told_once, undelivered_words
 from data_engine.lease.status import NOBODY_WATCHES, is_unwatched, watch_words
 from data_engine.model import Run
 from data_engine.record import Record
+from data_engine.typed import typed
 from jupyter_extension.buttons import WhyNot, flow_buttons, workspace_buttons
 from jupyter_extension.control import lease_line, lease_mark, owned_elsewhere
-from jupyter_extension.marks import Mark, mark_of
+from jupyter_extension.marks import Mark, flow_mark, mark_of
 from jupyter_extension.troubles import Known, TroubleLine, has_recovered, troubles_of
 
 _MOST_REQUESTS = 3
@@ -46,7 +47,8 @@ class FlowRow:
     """One line of the list of flows.
 
     `reason` is `why` it does not run now, in words; `edit` tells of an edit that is not deployed; `error` of a module that is broken; `held` counts the files whose last
-    run did not end well, `waiting` its runs that wait for their turn or for their next try; `expected` is how it stands to what is expected of it; `is_failing` says that somebody should look.
+    run did not end well, `waiting` its runs that wait for their turn or for their next try; `expected` is how it stands to what is expected of it; `is_failing` says that somebody should look: its
+    `mark` is neither good nor at rest then.
     `troubles` are what its people are notified of; when it `has_recovered`, no failure of before is left.
     """
 
@@ -245,14 +247,13 @@ def delta(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]
 
 def _row(flow: FlowStatus, status: Status, known: Known, *, elsewhere: str | None) -> FlowRow:
     last = None if flow.last_run is None else last_run_of(flow.last_run)
-    mark = mark_of(flow.state, flow.state_kind)
     return FlowRow(
         name=flow.name,
         title=flow.title,
         group=flow.group or "",
         mode=flow.mode,
         trigger=flow.trigger or "-",
-        mark=mark,
+        mark=flow_mark(flow),
         reason=flow.reason,
         why=None if flow.why is None else flow.why.as_dict(),
         next_run_utc=flow.next_run_utc,
@@ -265,10 +266,7 @@ def _row(flow: FlowStatus, status: Status, known: Known, *, elsewhere: str | Non
         enabled=flow.enabled,
         held=flow.held,
         waiting=sum(one.count for one in status.waiting_runs if one.flow == flow.name),
-        is_failing=bool(flow.held)
-        or mark.tone == "bad"
-        or (last is not None and last.mark.tone == "bad")
-        or isinstance(flow.expected, Late),
+        is_failing=flow.is_failing or flow.standing.is_edit_broken,
         buttons=flow_buttons(flow, status, elsewhere=elsewhere),
         backfill=_backfill_line(flow.name, status),
         expected=_expected_line(flow),
@@ -341,7 +339,7 @@ def _notices(status: Status, problem: str | None) -> Iterable[Notice]:
     for warning in status.warnings:
         yield Notice("warn", warning)
     for message, more in told_once(status.undelivered)[:_MOST_UNDELIVERED]:
-        fix = None if message.state == "given_up" else f"data-engine alert test {message.to}"
+        fix = typed("alert", *(["history"] if message.state == "given_up" else ["test", message.to]))
         yield Notice("bad", undelivered_words(message, local_time, more), fix)
     if status.service.trouble is not None:
         yield Notice("warn", f"the service of this workspace: {status.service.trouble}", status.service.fix)

@@ -44,6 +44,8 @@ _FAILED, _NO_TESTS = 1, 5
 def main() -> int:
     """The first failing check's exit code, 0 when all pass."""
     began_s = time.monotonic()
+    # Compiled modules are kept, whatever this machine's rule is: else each daemon and worker of a test compiles all of them anew.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     code = _check_text() or _front_end()
     if code:
         return code

@@ -88,6 +88,77 @@ def test_no_process_shows_a_window_on_windows() -> None:
     assert not list(starts_of("import subprocess\nsubprocess.run(['git'], check=False, **apart())"))
 
 
+READ_FILES_OF_USERS = (
+    "compare/files.py",
+    "engine/candidates.py",
+    "engine/memo/doubts.py",
+    "engine/scratch.py",
+    "engine/stale.py",
+    "flow/context.py",
+    "notebook/catalog.py",
+    "notebook/compile.py",
+    "notebook/load.py",
+    "notebook/locate.py",
+    "notebook/module_sets.py",
+    "notebook/subfolders.py",
+    "planning/keeping.py",
+    "scheduler/folder_poller.py",
+    "scheduler/scanner.py",
+    "workspace/here.py",
+    "workspace/toml.py",
+)
+"""What looks into sources, outputs, notebooks and settings while somebody works on them."""
+
+
+def plain_reads_of(source: str) -> Iterator[int]:
+    """The lines on which `source` opens a file to read it so that on Windows nobody may rename or delete it meanwhile."""
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.Call):
+            continue
+        called, opener = ast.unparse(node.func), any(one.arg == "opener" for one in node.keywords)
+        modes = [one.value for one in node.args[called in ("open", "io.open") :] if isinstance(one, ast.Constant)]
+        is_to_write = any(isinstance(mode, str) and set(mode) & set("wxa") for mode in modes)
+        is_member = called.endswith(".open") and bool(node.args) and not modes  # of an archive; `os.open` has flags
+        is_open = called in ("open", "io.open", "os.open") or (called.endswith(".open") and not is_member)
+        if (is_open and not opener and not is_to_write) or re.search(
+            r"\.read_(bytes|text)$|^shutil\.copy(2|file)?$|^zipfile\.is_zipfile$", called
+        ):
+            yield node.lineno
+
+
+def test_who_reads_a_file_of_a_user_lets_them_rename_and_delete_it() -> None:
+    """On Windows a plain `open` forbids both: Excel could not save a source while its hash is computed."""
+    found = [
+        f"{name}:{line}"
+        for name in READ_FILES_OF_USERS
+        for line in plain_reads_of((PACKAGE / name).read_text(encoding="utf-8"))
+    ]
+
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    ("line", "is_plain"),
+    [
+        ("open(path, 'rb')", True),
+        ("open(path)", True),
+        ("path.open('rb')", True),
+        ("path.open()", True),
+        ("path.read_bytes()", True),
+        ("Path(path).read_text(encoding='utf-8')", True),
+        ("os.open(path, flags)", True),
+        ("shutil.copy2(path, target)", True),
+        ("open(path, 'rb', opener=open_shared)", False),
+        ("open_to_read(path)", False),
+        ("content_of(path)", False),
+        ("open(path, 'wb')", False),
+        ("book.open(part)", False),
+    ],
+)
+def test_the_reader_of_reads_tells_plain_ones(line: str, is_plain: bool) -> None:
+    assert bool(list(plain_reads_of(line))) is is_plain
+
+
 def test_what_is_skipped_on_windows_says_why_and_its_twin_is_there() -> None:
     """`python -m tests.skips` shows it; a mark that asks how this process is of another system is seen, too."""
     found = list(skips())

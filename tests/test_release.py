@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,17 @@ NEEDED = {
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return release.build(tmp_path_factory.mktemp("dist"))
+
+
+def test_each_python_that_the_forge_tests_is_named_as_supported() -> None:
+    """What a package index shows of it, and what `requires-python` begins with."""
+    workflow = (release.ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
+    (matrix,) = re.findall(r"^ +python: \[(.+)\]$", workflow, re.MULTILINE)
+    project = tomllib.loads((release.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    named = [found[1] for one in project["classifiers"] if (found := re.search(r":: (3\.\d+)$", one))]
+
+    assert named == matrix.replace('"', "").split(", ")
+    assert project["requires-python"] == f">={named[0]}"
 
 
 @pytest.mark.timeout(300)

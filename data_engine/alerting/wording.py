@@ -151,7 +151,7 @@ def _headline(trouble: Trouble, said: Mapping[str, Any], zone: tzinfo | None) ->
     if key.kind == "missed":
         return f'"{key.flow}" did not start at {since}.'
     if key.kind == "late":
-        return f'"{key.flow}" is late since {since}.'
+        return f'"{key.flow}" has been late since {since}.'
     if key.kind == "overlong":
         within_s = said["within_s"]
         limit = f" It may take {duration_words(within_s)}." if isinstance(within_s, (int, float)) else ""

@@ -1,4 +1,4 @@
-"""`alert test`: a message to those who are told of troubles, now, and for each what became of it."""
+"""`alert test`: a message to those who are told of troubles, now, and for each what became of it; `alert history`: those there were."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import typer
 
 from data_engine.cli.command_group import command_group
 from data_engine.cli.options import AsJson, chosen_workspace
-from data_engine.cli.output import complain, print_json, say
+from data_engine.cli.output import complain, local_time, print_json, say, table
 from data_engine.errors import FlowValidationError
 
 if TYPE_CHECKING:
@@ -23,7 +23,9 @@ Recipient = Annotated[
 
 def make_app() -> typer.Typer:
     """The commands below `data-engine alert`."""
-    return command_group("Tell people of troubles: see [alerts] in config/data_engine.toml.", {"test": send_test})
+    return command_group(
+        "Tell people of troubles: see [alerts] in config/data_engine.toml.", {"test": send_test, "history": history}
+    )
 
 
 def send_test(ctx: typer.Context, name: Recipient = None, as_json: AsJson = False) -> int:
@@ -52,6 +54,40 @@ def send_test(ctx: typer.Context, name: Recipient = None, as_json: AsJson = Fals
         for one in tried:
             _tell(one, due.get(one.to, 0))
     return 0 if all(one.sent for one in tried) else 1
+
+
+def history(
+    ctx: typer.Context,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="How many, newest first.")] = 20,
+    as_json: AsJson = False,
+) -> int:
+    """The messages of the last week, and what became of each. What was given up is then told in `status` no more."""
+    import time
+
+    from data_engine.ledger import outbox
+
+    ledger = chosen_workspace(ctx).home.ledger()
+    found = outbox.history(ledger, limit)
+    if as_json:
+        print_json([one.as_dict() for one in found])
+        return 0
+    if not found:
+        say("No messages were sent from this machine in the last week.")
+        return 0
+    shown = table(
+        *("WHEN", "TO", "STATE", "MESSAGE", "ERROR"),
+        cut=("MESSAGE", "ERROR"),
+        whole="`data-engine alert history --json` tells it whole.",
+    )
+    for one in found:
+        style = "red" if one.state == "given_up" else ""
+        error = "" if one.state == "sent" else " ".join((one.error or "").split())
+        shown.add_row(local_time(one.since_utc), one.to, one.state.replace("_", " "), one.subject, error, style=style)
+    say(shown)
+    outbox.are_shown(ledger, found, time.time())
+    if left := sum(one.state == "given_up" for one in outbox.undelivered(ledger, 10_000)):
+        say(f"{left:,} more were given up: --limit {limit + left} shows them too.")
+    return 0
 
 
 def _tell(one: Tried, due: int) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from threading import Event
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -68,18 +70,20 @@ def backfill(
         done = ws.stop_backfill(name, wait) if chosen == "--stop" else ws.retry_backfill(name, wait)
         return say_left(as_json) if done is None else _say_one(done, as_json)
     params = read_params(param)
-    shown = ws.backfill(name, since, until, where, params, reprocess, dry_run=True)
-    assert shown is not None
-    if not shown.total:
-        return _say_nothing(shown, as_json)
-    if not yes:
-        if as_json and not sys.stdin.isatty():
-            print_json(shown.as_dict())
-            return 0
-        _say_plan(shown)
-        if not _confirmed(shown):
-            say("Nothing was begun.")
-            return 1
+    with _daemon_only_if_needed(ws) as needed:
+        shown = ws.backfill(name, since, until, where, params, reprocess, dry_run=True)
+        assert shown is not None
+        if not shown.total:
+            return _say_nothing(shown, as_json)
+        if not yes:
+            if as_json and not sys.stdin.isatty():
+                print_json(shown.as_dict())
+                return 0
+            _say_plan(shown)
+            if not _confirmed(shown):
+                say("Nothing was begun.")
+                return 1
+        needed.set()
     begun = ws.backfill(name, since, until, where, params, reprocess, wait=wait, digest=shown.digest)
     if begun is None:
         return say_left(as_json)
@@ -92,6 +96,21 @@ def backfill(
         )
         say(f"How far it is: data-engine backfill --status {short}; to end it: data-engine backfill --stop {short}")
     return 0
+
+
+@contextmanager
+def _daemon_only_if_needed(ws: Workspace) -> Iterator[Event]:
+    """End the daemon that the block starts to look, unless the event is set, or the daemon has other work by then."""
+    needed = Event()
+    was_there = ws.link.find() is not None
+    try:
+        yield needed
+    finally:
+        if not was_there and not needed.is_set() and ws.link.find() is not None:
+            with suppress(FlowValidationError):
+                found = ws.status()
+                if not (found.engine.on or found.service.installed or found.active_runs or found.waiting_runs):
+                    ws.shutdown()
 
 
 def _one_of(given: Mapping[str, bool]) -> str | None:

@@ -88,9 +88,9 @@ def _built(ws: Workspace, name: str | None) -> Sequence[CatalogEntry]:
         entries = ws.catalog()
     if name is None:
         return entries
-    from data_engine.notebook.catalog import find_module
+    from data_engine.engine.deployed_before import find_flow
 
-    find_module(ws.home.modules(), name)
+    find_flow(ws.home, name)
     return [entry for entry in entries if entry.name == name]
 
 
@@ -107,10 +107,10 @@ def _sum_of(modules: Sequence[_Module]) -> str:
 
 
 def _compile_one(ws: Workspace, name: str, as_json: bool) -> int:
-    from data_engine.notebook.catalog import find_module
+    from data_engine.engine.deployed_before import find_flow
     from data_engine.notebook.compile import compile_notebook
 
-    path = find_module(ws.home.modules(), name)
+    path = find_flow(ws.home, name)
     if path.suffix == ".py":
         return _whole_module(path, as_json)
     try:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,13 +24,15 @@ from data_engine.cli.options import (
 )
 from data_engine.cli.output import complain, count, print_json, say, seconds, status_style
 from data_engine.cli.terminal import require_terminal
-from data_engine.engine.wording import NEVER_BEGINS, freed_words
+from data_engine.engine.wording import ended_words, freed_words, never_begins_words
 from data_engine.errors import FlowValidationError, WorkspaceError
+from data_engine.ledger.warned import runs_as_json, warned_words, warnings_of
 from data_engine.platforms.host import IS_STYLED_BY_CALLS
 from data_engine.typed import typed
 
 if TYPE_CHECKING:
     from data_engine.client import Workspace
+    from data_engine.engine.status import ActiveRun
     from data_engine.model import Run
 
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="The run's id, or its first characters.")]
@@ -68,14 +71,39 @@ def stop(ctx: typer.Context, name: SomeFlowName = None, as_json: AsJson = False)
             as_json,
         )
         return 0
-    was_running = ws.link.find() is not None
+    was_running, found = ws.link.find() is not None, None
+    if was_running:
+        with suppress(FlowValidationError):  # what cannot tell of itself is stopped all the same
+            found = ws.status()
     ws.stop_engine()
     ws.shutdown()
     if as_json:
         print_json({"was_running": was_running})
     else:
-        say("The daemon ends when its running work is done." if was_running else "No daemon was running.")
+        running = [run for run in found.active_runs if run.in_daemon] if found is not None else []
+        is_ending = found is not None and found.daemon.ending
+        say(stopping_words(running, is_ending=is_ending) if was_running else "No daemon was running.")
     return 0
+
+
+def stopping_words(running: Sequence[ActiveRun], *, is_ending: bool) -> str:
+    """What a stopped daemon waits for; it `is_ending` when somebody stopped it before.
+
+    Example:
+        >>> from data_engine.engine.status import ActiveRun
+        >>> run = ActiveRun("3f9c12ab77", "claims", "C", None, "", 7, in_daemon=True)
+        >>> stopping_words([run], is_ending=False)
+        'The daemon ends when its running work is done: claims (run 3f9c12ab). `data-engine kill` ends it now.'
+        >>> stopping_words([], is_ending=True)
+        'The daemon is ending already.'
+    """
+    begin = "The daemon is ending already" if is_ending else "The daemon ends when its running work is done"
+    if not running:
+        return f"{begin}."
+    first = f"{running[0].flow} (run {running[0].run_id[:8]})"
+    more = f" and {count(len(running) - 1, 'more run')}" if len(running) > 1 else ""
+    waits = ", and waits for" if is_ending else ":"
+    return f"{begin}{waits} {first}{more}. `{typed('kill')}` ends it now."
 
 
 def kill(ctx: typer.Context, as_json: AsJson = False) -> int:
@@ -158,34 +186,50 @@ def retry(
 
 def enable(ctx: typer.Context, name: FlowName, wait: Wait = True, as_json: AsJson = False) -> int:
     """Let a flow run by itself again."""
-    chosen_workspace(ctx).enable(name, wait)
-    _done(
-        {"flow": name, "enabled": True},
-        f"{name} is enabled: it runs as its trigger says while the engine is on.",
-        as_json,
-    )
+    ws = chosen_workspace(ctx)
+    ws.enable(name, wait)
+    runs = "it runs as its trigger says while the engine is on"
+    _done({"flow": name, "enabled": True}, f"{name} is enabled: {_not_yet(ws, name) or f'{runs}.'}", as_json)
     return 0
+
+
+def _not_yet(ws: Workspace, name: str) -> str | None:
+    """That nothing of the flow runs by itself before it is deployed; None where it is, or who knows is elsewhere."""
+    if is_owned_elsewhere(ws) or ws.standing(name).kind != "not_deployed":
+        return None
+    return f"it is not deployed, and runs by itself only when it is: {typed('deploy', name)}"
 
 
 def disable(ctx: typer.Context, name: FlowName, wait: Wait = True, as_json: AsJson = False) -> int:
     """Let a flow run by hand only."""
-    chosen_workspace(ctx).disable(name, wait)
-    _done({"flow": name, "enabled": False}, f"{name} runs by hand only.", as_json)
+    ws = chosen_workspace(ctx)
+    ws.disable(name, wait)
+    text = f"{name} runs by hand only, until it is enabled: {typed('enable', name)}"
+    if _not_yet(ws, name) is not None:
+        text = f"{name} is not deployed, so nothing of it runs by itself. Once it is, it runs by hand only, until: {typed('enable', name)}"
+    _done({"flow": name, "enabled": False}, text, as_json)
     return 0
 
 
 def stop_run(ctx: typer.Context, run_id: RunId, as_json: AsJson = False) -> int:
     """Ask a run of the daemon to end at its next step, item, or log line; one that waits does not begin."""
-    had_begun = chosen_workspace(ctx).stop_run(run_id)
-    text = "It ends at its next step, item, or log line." if had_begun else NEVER_BEGINS
+    ws = chosen_workspace(ctx)
+    had_begun = ws.stop_run(run_id)
+    text = (
+        "It ends at its next step, item, or log line."
+        if had_begun
+        else never_begins_words(ws.home.ledger().run(run_id))
+    )
     _done({"run_id": run_id, "had_begun": had_begun}, text, as_json)
     return 0
 
 
 def kill_run(ctx: typer.Context, run_id: RunId, as_json: AsJson = False) -> int:
     """End the process of a run of the daemon, now; a run that waits does not begin."""
-    had_begun = chosen_workspace(ctx).kill_run(run_id)
-    _done({"run_id": run_id, "had_begun": had_begun}, "Its process was ended." if had_begun else NEVER_BEGINS, as_json)
+    ws = chosen_workspace(ctx)
+    had_begun = ws.kill_run(run_id)
+    text = "Its process was ended." if had_begun else never_begins_words(ws.home.ledger().run(run_id))
+    _done({"run_id": run_id, "had_begun": had_begun}, text, as_json)
     return 0
 
 
@@ -214,15 +258,15 @@ def run_in_daemon(
     runs = found if found and not isinstance(found[0], str) else _wait_for(ws, name, found)
     failed = sum(run.status != "success" for run in runs)
     if as_json:
-        from data_engine.ledger.warned import runs_as_json
-
         print_json({"runs": runs_as_json(ws.home.ledger(), runs)})
     else:
+        warnings = warnings_of(ws.home.ledger(), [run.run_id for run in runs])
         for run in runs:
-            _say_run(run)
+            _say_run(run, warnings.get(run.run_id, 0))
         if not runs:
             _say_why_nothing(ws, name)
-        say(f"{count(len(runs), 'run')}, {count(failed, 'failure')}")
+        warned = warned_words(sum(warnings.values()))
+        say(", ".join(filter(None, [ended_words([run.status for run in runs]), warned])))
     return 1 if failed else 0
 
 
@@ -277,13 +321,16 @@ def _wait_for(ws: Workspace, name: str, run_ids: list[Any]) -> list[Run]:
         raise Failed(error) from error
 
 
-def _say_run(run: Run) -> None:
+def _say_run(run: Run, warnings: int) -> None:
+    taken = ", ".join(filter(None, [seconds(run.elapsed_s), warned_words(warnings)]))
     say(
-        f"{run.status:<8} {run.flow}  {run.source or ''}  {seconds(run.elapsed_s)}  run {run.run_id[:8]}",
+        f"{run.status:<8} {run.flow}  {run.source or ''}  {taken}  run {run.run_id[:8]}",
         style=status_style(run.status),
     )
     if run.error or (run.cause and run.status != "success"):
         say(f"  {run.error or run.cause}")
+    if warnings:
+        say(f"  `{typed('log', run.run_id[:8])}` shows {'it' if warnings == 1 else 'them'}")
 
 
 def _done(facts: dict[str, Any], text: str, as_json: bool) -> None:

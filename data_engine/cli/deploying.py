@@ -36,11 +36,12 @@ def deploy(
     wait: Wait = True,
     as_json: AsJson = False,
 ) -> int:
-    """Let production run the modules as they are now: the flow NAME alone, or every one.
+    """Let production run the modules as they are now: the flow NAME alone, or every one that nobody has undeployed.
 
     Only what compiles, builds and has steps is deployed. Ends with 1 when a module is not deployed; its flow stays on the last
     deployment, and `rollback` takes a deployment back.
     """
+    from data_engine.engine.deployed_before import left_out
     from data_engine.notebook.catalog import module_files
 
     ws = chosen_workspace(ctx)
@@ -57,11 +58,12 @@ def deploy(
         print_json(_as_json(ws, entries, changed))
         return 1 if refused else 0
     _say_entries(entries, changed)
-    for line in (*undeployed_lines(new), *done_before_lines(done_before(ws, new))):
+    left = left_out(ws.home, {entry.name for entry in entries}) if name is None else {}
+    for line in (*undeployed_lines(new), *left_out_lines(left), *done_before_lines(done_before(ws, new))):
         complain(line, style="yellow")
     for warning in dict.fromkeys(warning for entry in entries for warning in entry.warnings):
         complain(f"warning: {warning}", style="yellow")
-    say_others_not_deployed(ws, but={entry.name for entry in entries})
+    say_others_not_deployed(ws, but={*left, *(entry.name for entry in entries)})
     return 1 if refused else 0
 
 
@@ -144,6 +146,20 @@ def undeployed_lines(new: Sequence[Deployment]) -> list[str]:
     return sorted(lines)
 
 
+def left_out_lines(left: Mapping[str, Deployment]) -> list[str]:
+    """A line for each flow that a deploy of everything left as somebody undeployed it.
+
+    Example:
+        >>> from data_engine.model import Deployment
+        >>> left_out_lines({"claims": Deployment("d1", 1, "claims", "withdraw", "", by="anna", machine="ANNA-PC")})
+        ['left out      claims: anna@ANNA-PC undeployed it. To let production run it again, as it is now: data-engine deploy claims']
+    """
+    return [
+        f"left out      {flow}: {one.who} undeployed it. To let production run it again, as it is now: {typed('deploy', flow)}"
+        for flow, one in left.items()
+    ]
+
+
 def undeploy(ctx: typer.Context, name: FlowName, note: Note = "", wait: Wait = True, as_json: AsJson = False) -> int:
     """Let production not run a flow any more, whether its notebook is there or gone. `rollback` takes it back."""
     row = chosen_workspace(ctx).undeploy(name, note, wait)
@@ -185,14 +201,18 @@ def others_lines(standing: Mapping[str, Standing]) -> list[str]:
         >>> from data_engine.notebook.standing import NOT_DEPLOYED, Standing
         >>> for line in others_lines({"claims": Standing("edited"), "parts": NOT_DEPLOYED}):
         ...     print(line)
-        Not as they are deployed: claims; `data-engine list` says how each stands.
+        Different from what is deployed: claims; `data-engine list` says how each stands.
         Not deployed: parts; `data-engine deploy NAME` lets production run one.
     """
     kinds = {name: one.kind for name, one in sorted(standing.items())}
     edited = [name for name, kind in kinds.items() if kind not in ("as_deployed", "not_deployed")]
     never = [name for name, kind in kinds.items() if kind == "not_deployed"]
     return [
-        *([f"Not as they are deployed: {_some(edited)}; `data-engine list` says how each stands."] if edited else []),
+        *(
+            [f"Different from what is deployed: {_some(edited)}; `data-engine list` says how each stands."]
+            if edited
+            else []
+        ),
         *([f"Not deployed: {_some(never)}; `data-engine deploy NAME` lets production run one."] if never else []),
     ]
 
@@ -252,7 +272,7 @@ def deployments(ctx: typer.Context, name: SomeFlowName = None, as_json: AsJson =
     if not found:
         say("Nothing was deployed yet." if name is None else f"{name} was not deployed yet.")
         return 0
-    shown = table("ID", "FLOW", "WHEN", "WHO", "", "CHANGED", "GIT", "NOTE")
+    shown = table("ID", "FLOW", "WHEN", "WHO", "WHAT", "CHANGED", "GIT", "NOTE")
     for one in found:
         shown.add_row(
             one.id[:8],

@@ -97,6 +97,10 @@ def _first(error: Any, what: str, path: str) -> str:
     if word is not None:
         meant = _other_word(word[1]) if path == "data-engine" else f"one of {_commands(ctx)}"
         return f"{meant}; or " if meant else ""
+    if ctx is not None and what.startswith("Got unexpected extra argument"):
+        flows = [one for one in ctx.command.params if getattr(one, "metavar", None) == "NAME"]
+        every = ", or none for all of them" if flows and not flows[0].required else ""
+        return f"name one flow at a time{every}; or " if flows else ""
     if ctx is not None and what.startswith("Missing command"):
         return f"add one of {_commands(ctx)}; or "
     if ctx is not None and what.startswith("Missing argument"):

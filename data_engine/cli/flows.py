@@ -16,6 +16,7 @@ from data_engine.engine.fact import zoned_words
 from data_engine.engine.run_facts import facts_of
 from data_engine.flow.expectation import expectation_words
 from data_engine.flow.trigger import Schedule
+from data_engine.ledger.warned import runs_as_json, warned_words, warnings_of
 from data_engine.model import utc_text
 from data_engine.scheduler.slots import next_slots, slot_words, zone_of
 
@@ -33,7 +34,7 @@ def list_flows(ctx: typer.Context, as_json: AsJson = False) -> int:
 
 def show(ctx: typer.Context, name: FlowName, as_json: AsJson = False) -> int:
     """One flow: its trigger, paths, steps and last run."""
-    from data_engine.notebook.catalog import describe, trigger_here
+    from data_engine.notebook.catalog import clock_zone, describe, trigger_here
 
     ws = chosen_workspace(ctx)
     with in_flow_modules(ws):
@@ -54,7 +55,7 @@ def show(ctx: typer.Context, name: FlowName, as_json: AsJson = False) -> int:
         times = [utc_text(slot_s) for slot_s in slots]
         live = {
             "next_run_utc": coming,
-            "last_run": None if last is None else last.as_dict(),
+            "last_run": None if last is None else runs_as_json(ledger, [last])[0],
             "next_times_utc": times,
             "expected": stands,
         }
@@ -64,7 +65,12 @@ def show(ctx: typer.Context, name: FlowName, as_json: AsJson = False) -> int:
             filter(None, [expectation_words(module.flow.expectations), "" if stands is None else stands.text])
         )
         trigger = trigger_here(entry, ws.home.settings().timezone)
-        _say_flow(entry, trigger, steps, last, coming, deployment.text, ws.root, slot_words(slots, zone), expected)
+        warnings = 0 if last is None else warnings_of(ledger, [last.run_id]).get(last.run_id, 0)
+        ended = _last_run(last, warnings)
+        coming = zoned_words(coming, clock_zone(entry, ws.home.settings().timezone))
+        _say_flow(
+            entry, trigger, steps, last, ended, coming, deployment.text, ws.root, slot_words(slots, zone), expected
+        )
     return 0
 
 
@@ -80,6 +86,7 @@ def _say_flow(
     trigger: str,
     steps: list[dict[str, Any]],
     last: Run | None,
+    ended: str,
     coming: str | None,
     deployment: str,
     root: Path,
@@ -102,8 +109,8 @@ def _say_flow(
         "source": short_path(entry.source, root),
         "mirror": short_path(entry.mirror, root) + (", staged" if entry.as_dict()["staged"] else ""),
         "production": deployment,
-        "next run": zoned_words(coming) or "-",
-        "last run": _last_run(last),
+        "next run": coming or "-",
+        "last run": ended,
     }
     for name, value in facts.items():
         say(f"{name:12}{value}")
@@ -121,7 +128,8 @@ def _say_flow(
         say(f"the last run's error: {last.error}", style=status_style(last.status))
 
 
-def _last_run(last: Run | None) -> str:
+def _last_run(last: Run | None, warnings: int) -> str:
     if last is None:
         return "never on this machine"
-    return f"{last.status}, {local_time(last.started_at_utc)}, {seconds(last.elapsed_s)}, run {last.run_id[:8]}"
+    told = [last.status, warned_words(warnings), local_time(last.started_at_utc), seconds(last.elapsed_s)]
+    return ", ".join([*filter(None, told), f"run {last.run_id[:8]}"])

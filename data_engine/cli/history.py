@@ -12,6 +12,7 @@ from data_engine.cli.options import AsJson, chosen_workspace
 from data_engine.cli.output import count, local_time, print_json, say, seconds, started, status_style, table
 from data_engine.engine.run_facts import facts_of, rows_words
 from data_engine.errors import FlowValidationError
+from data_engine.ledger.warned import runs_as_json, warned_words, warnings_of
 from data_engine.typed import typed
 
 if TYPE_CHECKING:
@@ -42,8 +43,6 @@ def log(
     run = ws.run_record(run_id)
     steps, lines = ws.steps(run.run_id), ws.log(run.run_id)
     if as_json:
-        from data_engine.ledger.warned import runs_as_json
-
         print_json(
             {
                 "run": runs_as_json(ws.home.ledger(), [run])[0],
@@ -54,8 +53,9 @@ def log(
         return 0
     say(f"run {run.run_id}  {run.flow}  {run.source or ''}".rstrip())
     cause = f" ({run.cause})" if run.cause else ""
+    warned = warned_words(warnings_of(ws.home.ledger(), [run.run_id]).get(run.run_id, 0))
     say(
-        f"{run.status}{cause}, started {started(run)}, {seconds(run.elapsed_s)}",
+        ", ".join(filter(None, [f"{run.status}{cause}", warned, f"started {started(run)}", seconds(run.elapsed_s)])),
         style=status_style(run.status),
     )
     for label, words in facts_of(run):

@@ -11,12 +11,14 @@ from contextlib import chdir, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from data_engine.cli.output import complain, count, local_time, print_json, say, seconds, started, status_style, table
+from data_engine.cli.output import complain, local_time, print_json, say, seconds, started, status_style, table
 from data_engine.cli.plain import shortened
 from data_engine.engine.fact import zoned_words
+from data_engine.engine.reasons import NotYet
 from data_engine.engine.wording import GOES_ON, held_words, told_once, undelivered_words
 from data_engine.errors import FlowValidationError
 from data_engine.lease.status import lease_lines
+from data_engine.ledger.warned import runs_as_json, warned_words, warnings_of
 from data_engine.typed import typed
 from jupyter_extension.failures import short_error
 
@@ -176,7 +178,7 @@ def _flows_table(
     texts: Mapping[str, str],
     stands: Mapping[str, Fact],
 ) -> Table:
-    from data_engine.notebook.catalog import trigger_here
+    from data_engine.notebook.catalog import clock_zone, trigger_here
 
     columns = ("NAME", "TITLE", "GROUP", "MODE", "TRIGGER", "SOURCE", "NEXT", "PRODUCTION")
     has_expected = any(entry.flow is not None and entry.flow.expectations for entry in entries)
@@ -184,6 +186,7 @@ def _flows_table(
     flows = table(
         *(*columns, *(["EXPECTED"] if has_expected else [])),
         cut=("NAME", "TITLE", "GROUP", "TRIGGER", "SOURCE", "PRODUCTION", "EXPECTED"),
+        spare=("TITLE", "MODE", "GROUP"),
         whole=f"`{typed('show')} NAME` tells it whole.",
     )
     for entry in entries:
@@ -195,7 +198,7 @@ def _flows_table(
                 entry.mode,
                 trigger_here(entry, timezone),
                 source,
-                zoned_words(coming.get(entry.name)),
+                zoned_words(coming.get(entry.name), clock_zone(entry, timezone)),
             )
             flows.add_row(entry.name, *shown, texts[entry.name], *([_expected(entry, stands)] if has_expected else []))
         else:
@@ -221,11 +224,11 @@ def _expected(entry: CatalogEntry, stands: Mapping[str, Fact]) -> str:
 
 def tell_runs(ws: Workspace, name: str | None, limit: int, status: RunStatus | None, as_json: bool) -> int:
     """What ran on this machine, newest first."""
-    from data_engine.ledger.warned import runs_as_json, warnings_of
+    from data_engine.engine.deployed_before import runs_of
 
     ledger = ws.home.ledger()
     ledger.recover()
-    found = ledger.runs(name, limit, status=status)
+    found = ledger.runs(limit=limit, status=status) if name is None else runs_of(ledger, name, limit, status)
     if name is not None and not found:
         found = _runs_of_source(ledger, name, limit, status)
         if not found:
@@ -236,17 +239,16 @@ def tell_runs(ws: Workspace, name: str | None, limit: int, status: RunStatus | N
     elif not found:
         say("No such runs on this machine.")
     else:
-        columns = ("RUN", "FLOW", "SOURCE", "STATUS", "STARTED", "TIME", *(["WARNINGS"] if warned else []), "ERROR")
         shown = table(
-            *columns,
-            right=("TIME", "WARNINGS"),
+            *("RUN", "FLOW", "SOURCE", "STATUS", "STARTED", "TIME", "ERROR"),
+            right=("TIME",),
             cut=("FLOW", "SOURCE", "ERROR"),
+            spare=("TIME",),
             whole=f"`{typed('log')} RUN` tells all of a run, and `{typed('runs', '--json')}` of all of them.",
         )
         for run in found:
-            *facts, error = _row(run)
-            marks = [f"{warned[run.run_id]:,}" if run.run_id in warned else ""] if warned else []
-            shown.add_row(*facts, *marks, error, style=status_style(run.status) if run.status != "success" else "")
+            row = _row(run, warned.get(run.run_id, 0))
+            shown.add_row(*row, style=status_style(run.status) if run.status != "success" else "")
         say(shown)
     return 0
 
@@ -257,10 +259,10 @@ def _require_some(ws: Workspace, ledger: Ledger, name: str) -> None:
     Raises:
         FlowValidationError: so it is; with the nearest flow, or with what tells of a run where it is the id of one.
     """
-    from data_engine.notebook.catalog import find_module
+    from data_engine.engine.deployed_before import find_flow
 
     try:
-        find_module(ws.home.modules(), name)
+        find_flow(ws.home, name)
     except FlowValidationError as error:
         if ledger.run(name) is not None:
             raise FlowValidationError(
@@ -297,7 +299,9 @@ def tell_reasons(ws: Workspace, subject: str, as_json: bool) -> int:
     )
     for one in reasons:
         source = "" if one.source is None else short_path(one.source, ws.root)
-        shown.add_row(one.flow, source, bounded_reason(one), *([zoned_words(one.next_run_utc)] if has_next else []))
+        shown.add_row(
+            one.flow, source, bounded_reason(one), *([zoned_words(one.next_run_utc, one.tz)] if has_next else [])
+        )
     say(shown)
     for number, way in enumerate(ways(reasons)):
         say(way if number else f"\n{way}")
@@ -308,9 +312,10 @@ def bounded_reason(one: Explanation) -> str:
     """The reason in words; of what is held the error only as far as it tells what failed, and not where its source lies."""
     from dataclasses import replace
 
+    from data_engine.engine.flow_reasons import LastRunFailed
     from data_engine.engine.reasons import Held, RetryLater
 
-    if not isinstance(one.why, (Held, RetryLater)) or not one.why.error:
+    if not isinstance(one.why, (Held, RetryLater, LastRunFailed)) or not one.why.error:
         return one.reason
     error = shortened(short_error(one.why.error, one.cause), _LONGEST_ERROR)
     return replace(one, why=replace(one.why, error=error)).reason
@@ -363,9 +368,9 @@ def say_settings(ws: Workspace) -> None:
 
 def require_known(ws: Workspace, name: str) -> None:
     """Refuse a name that is neither in the history nor a module's."""
-    from data_engine.notebook.catalog import find_module
+    from data_engine.engine.deployed_before import find_flow
 
-    find_module(ws.home.modules(), name)
+    find_flow(ws.home, name)
 
 
 def _say_workspace(found: Status) -> None:
@@ -396,6 +401,8 @@ def _say_workspace(found: Status) -> None:
         say(f"{'' if number else 'unsent':<8} {undelivered_words(one, local_time, others)}", style="red")
     if (more := len(unsent) - _MOST_UNDELIVERED) > 0:
         say(f"         and {more:,} more")
+    if any(one.state == "given_up" for one, _ in unsent):
+        say(f"         {typed('alert', 'history')} tells of them all; what was given up is not shown here after that")
 
 
 def _say_requests(found: Status) -> None:
@@ -407,19 +414,19 @@ def _say_flows(flows: Sequence[FlowStatus]) -> None:
     shown = table(
         *("FLOW", "GROUP", "STATE", "NEXT", "LAST RUN", "REASON"),
         cut=("FLOW", "GROUP", "REASON"),
+        spare=("GROUP",),
         whole=f"`{typed('explain')} FLOW` tells the whole reason, and what to do.",
     )
     for flow in flows:
         last = flow.last_run
-        warned = "" if flow.warned is None else f", {count(flow.warned.count, 'warning')}"
-        ended = "" if last is None else f"{last.status}{warned}, {local_time(last.started_at_utc)}"
+        warned = "" if flow.warned is None else warned_words(flow.warned.count)
+        ended = "" if last is None else ", ".join(filter(None, [last.status, warned, local_time(last.started_at_utc)]))
         held = held_words(flow.name, flow.held, None if flow.why is None else flow.why.kind)
         expected = None if flow.expected is None else flow.expected.text
-        is_late = flow.expected is not None and flow.expected.kind == "late"
-        is_bad = is_late or flow.state_kind in ("broken", "failing", "unreachable")
         note = "; ".join(filter(None, [flow.edit, flow.reason, held, expected]))
-        row = (flow.name, flow.group or "", flow.state, zoned_words(flow.next_run_utc), ended, note)
-        shown.add_row(*row, style="red" if is_bad else "")
+        tz = flow.why.tz if isinstance(flow.why, NotYet) else None
+        row = (flow.name, flow.group or "", flow.state, zoned_words(flow.next_run_utc, tz), ended, note)
+        shown.add_row(*row, style="red" if flow.is_failing or flow.standing.is_edit_broken else "")
     say(shown)
 
 
@@ -447,12 +454,12 @@ def _say_waiting(runs: Sequence[WaitingRuns]) -> None:
     say(waiting)
 
 
-def _row(run: Run) -> tuple[str, ...]:
+def _row(run: Run, warnings: int) -> tuple[str, ...]:
     return (
         run.run_id[:_ID_LENGTH],
         run.flow,
         "" if run.source is None else Path(run.source).name,
-        run.status,
+        ", ".join(filter(None, [run.status, warned_words(warnings)])),
         started(run),
         seconds(run.elapsed_s),
         short_error(run.error or run.cause, run.why),

@@ -80,12 +80,12 @@ def load_module(ws: Workspace, name: str) -> LoadedModule:
         FlowValidationError: there is no such module.
         Failed: it is there and broken.
     """
-    from data_engine.notebook.catalog import find_module
+    from data_engine.engine.deployed_before import find_flow
 
     if (gone := ws.home.deployments().gone(name)) is not None:
         raise gone
     modules = ws.home.modules()
-    path = find_module(modules, name)
+    path = find_flow(ws.home, name)
     try:
         loaded = modules.load(path)
     except FlowValidationError as error:

@@ -18,7 +18,18 @@ from contextlib import contextmanager, redirect_stdout
 from datetime import date, datetime, time
 from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
 
-from data_engine.cli.plain import Table, fitted, lines_of, ragged, rule_is_known, styled, terminal_width, text_of
+from data_engine.cli.plain import (
+    Table,
+    fitted,
+    is_wider,
+    lines_of,
+    ragged,
+    rule_is_known,
+    stacked,
+    styled,
+    terminal_width,
+    text_of,
+)
 
 if TYPE_CHECKING:
     from data_engine.model import Run
@@ -56,10 +67,15 @@ def print_version() -> None:
 
 
 def table(
-    *columns: str, right: Sequence[str] = (), cut: Sequence[str] = (), wrap: Sequence[str] = (), whole: str = ""
+    *columns: str,
+    right: Sequence[str] = (),
+    cut: Sequence[str] = (),
+    wrap: Sequence[str] = (),
+    spare: Sequence[str] = (),
+    whole: str = "",
 ) -> Table:
     """An empty table with these columns; add rows of texts and `say` it. What the other arguments mean is in `Table`."""
-    return Table(columns, tuple(right), tuple(cut), tuple(wrap), whole)
+    return Table(columns, tuple(right), tuple(cut), tuple(wrap), tuple(spare), whole)
 
 
 def status_style(status: str) -> str:
@@ -233,7 +249,11 @@ def _print(thing: str | Table, style: str, stream: TextIO) -> None:
     width = terminal_width(stream)
     note = None
     if width is not None and isinstance(thing, Table):
-        thing, note = _fitted(thing, width or _PIPED)
+        made, note = _fitted(thing, width or _PIPED, is_screen=width > 0)
+        if width and made.rows and is_wider(made, width):
+            _print_stacked(thing, width, stream)
+            return
+        thing = made
     if width is not None:
         lines = (
             lines_of(thing, most=width or _WIDE, coloured=width > 0, rule="─" if rule_is_known(stream) else "-")
@@ -249,9 +269,16 @@ def _print(thing: str | Table, style: str, stream: TextIO) -> None:
     _print_note(note, stream)
 
 
-def _fitted(wide: Table, most: int) -> tuple[Table, str | None]:
+def _print_stacked(thing: Table, width: int, stream: TextIO) -> None:
+    for number, (lines, style) in enumerate(stacked(thing, width)):
+        if number:
+            _print("", "", stream)
+        _print("\n".join(lines), style, stream)
+
+
+def _fitted(wide: Table, most: int, *, is_screen: bool) -> tuple[Table, str | None]:
     """The table in so many columns, and what tells whole what was cut for it."""
-    made, is_cut = fitted(wide, most)
+    made, is_cut = fitted(wide, most, is_screen=is_screen)
     return made, f"… {wide.whole}" if is_cut and wide.whole else None
 
 
@@ -270,21 +297,25 @@ def _print_with_rich(thing: str | Table, style: str, stream: TextIO) -> None:
     is_file = not console.is_terminal
     note = None
     if isinstance(thing, Table):
-        thing, note = _fitted(thing, _PIPED if is_file else console.width)
+        made, note = _fitted(thing, _PIPED if is_file else console.width, is_screen=not is_file)
+        if not is_file and made.rows and is_wider(made, console.width):
+            _print_stacked(thing, console.width, stream)
+            return
+        thing = made
     if is_file:
         console.width = _WIDE  # a file or a program gets whole lines
     if isinstance(thing, str):
         console.print(thing, style=style or None, soft_wrap=True)
         return
-    made = table.Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False, show_edge=False)
+    drawing = table.Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False, show_edge=False)
     for column in thing.columns:
-        made.add_column(column, justify="right" if column in thing.right else "left", overflow="fold")
+        drawing.add_column(column, justify="right" if column in thing.right else "left", overflow="fold")
     for cells, row_style in thing.rows:
-        made.add_row(*cells, style=row_style or None)
+        drawing.add_row(*cells, style=row_style or None)
     if is_file:
         with console.capture() as drawn:
-            console.print(made)
+            console.print(drawing)
         stream.write("".join(f"{line}\n" for line in ragged(drawn.get().splitlines())))
     else:
-        console.print(made)
+        console.print(drawing)
     _print_note(note, stream)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import unicodedata
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TextIO
 
@@ -15,6 +16,8 @@ from data_engine.platforms.host import IS_STYLED_BY_CALLS
 _GAP = "   "
 _NARROWEST = 24
 """Of a column whose texts are cut or wrapped."""
+_NARROWEST_ON_SCREEN = 12
+"""Of such a column, where a terminal has no room for that either."""
 _CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
 _LEFT_OUT = dict.fromkeys((7, 8, 11, 12, 13))
 """Control characters that Rich takes out of texts."""
@@ -26,13 +29,15 @@ class Table:
     """Columns by name, those in `right` aligned so, and rows of texts; a row may have a style.
 
     Where the table is too wide, the texts of the columns in `cut` are cut, those of paths in the middle, and those in `wrap` go on
-    in further lines. `whole` says what tells a cut text whole.
+    in further lines. On a screen that is too narrow for that the columns in `spare` are left out, the first one first. `whole` says what
+    tells whole what was cut or left out.
     """
 
     columns: tuple[str, ...]
     right: tuple[str, ...] = ()
     cut: tuple[str, ...] = ()
     wrap: tuple[str, ...] = ()
+    spare: tuple[str, ...] = ()
     whole: str = ""
     rows: list[tuple[tuple[str, ...], str]] = field(default_factory=list)
 
@@ -41,42 +46,96 @@ class Table:
         self.rows.append((tuple(cell or "" for cell in cells), style))
 
 
-def fitted(table: Table, most: int) -> tuple[Table, bool]:
+def fitted(table: Table, most: int, *, is_screen: bool = False) -> tuple[Table, bool]:
     """The table in `most` columns, as far as texts may be cut or wrapped for it, and whether any was cut.
+
+    On a screen that is too narrow, columns without any text are left out, and other texts go on in further lines between words.
 
     Example:
         >>> long = Table(("A", "B"), cut=("B",), rows=[(("x", "a text that is far too long for it"), "")])
         >>> fitted(long, 28)[0].rows, fitted(long, 28)[1], fitted(long, 80)[1]
         ([(('x', 'a text that is far too…'), '')], True, False)
     """
-    widths = [
-        max(
-            _columns(line)
-            for row in (table.columns, *(row for row, _ in table.rows))
-            for line in row[number].split("\n")
-        )
-        for number in range(len(table.columns))
-    ]
-    over = sum(widths) + len(_GAP) * (len(widths) - 1) - most
-    may = [number for number, name in enumerate(table.columns) if name in (*table.cut, *table.wrap)]
-    while over > 0 and (wide := max(may, key=widths.__getitem__, default=None)) is not None:
-        if widths[wide] <= _NARROWEST:
-            break
-        widths[wide] -= 1
-        over -= 1
-    rows, is_cut = [], False
+    widths = _fitted_widths(table, most, is_screen=is_screen)
+    left_out = 0
+    if is_screen and _total(widths) > most:
+        table = _without(table, [n for n in range(len(widths)) if _is_empty(table, n)])
+        spare = [name for name in table.spare if name in table.columns]
+        while _total(widths := _fitted_widths(table, most, is_screen=True)) > most and left_out < len(spare):
+            table = _without(table, [table.columns.index(spare[left_out])])
+            left_out += 1
+        cut = _numbers(table, table.cut)
+        for some in ([number for number in cut if number], cut):  # the first column says which row it is
+            _shrink(widths, most, dict.fromkeys(some, _NARROWEST_ON_SCREEN))
+    rows, is_cut = [], left_out > 0
     for row, style in table.rows:
         cells = list(row)
-        for number in may:
+        for number, name in enumerate(table.columns):
             lines = cells[number].split("\n")
             if max(map(_columns, lines)) <= widths[number]:
                 continue
-            if table.columns[number] in table.wrap:
-                cells[number] = "\n".join(part for line in lines for part in _wrapped(line, widths[number]))
-            else:
+            if name in table.cut:
                 cells[number], is_cut = "\n".join(shortened(line, widths[number]) for line in lines), True
+            else:
+                cells[number] = "\n".join(part for line in lines for part in _wrapped(line, widths[number]))
         rows.append((tuple(cells), style))
     return replace(table, rows=rows), is_cut
+
+
+def _fitted_widths(table: Table, most: int, *, is_screen: bool) -> list[int]:
+    """How wide each column is to be: on a screen no narrower than its longest word, but for those whose texts are cut."""
+    widths = _widths(table)
+    cut, wrap = _numbers(table, table.cut), _numbers(table, table.wrap)
+    if not is_screen:
+        _shrink(widths, most, dict.fromkeys([*cut, *wrap], _NARROWEST))
+        return widths
+    words = {number: _longest_word(table, number) for number in range(len(widths)) if number not in cut}
+    right = _numbers(table, table.right)  # numbers, with their units
+    _shrink(widths, most, dict.fromkeys(cut, _NARROWEST) | {number: max(words[number], _NARROWEST) for number in wrap})
+    _shrink(widths, most, {number: wide for number, wide in words.items() if number not in right})
+    return widths
+
+
+def _numbers(table: Table, names: tuple[str, ...]) -> list[int]:
+    return [number for number, name in enumerate(table.columns) if name in names]
+
+
+def _widths(table: Table) -> list[int]:
+    rows = (table.columns, *(row for row, _ in table.rows))
+    return [max(_columns(line) for row in rows for line in row[n].split("\n")) for n in range(len(table.columns))]
+
+
+def is_wider(table: Table, most: int) -> bool:
+    """Whether the table takes more than so many columns of a terminal."""
+    return _total(_widths(table)) > most
+
+
+def _total(widths: list[int]) -> int:
+    return sum(widths) + len(_GAP) * (len(widths) - 1)
+
+
+def _is_empty(table: Table, number: int) -> bool:
+    return bool(table.rows) and not any(row[number].strip() for row, _ in table.rows)
+
+
+def _without(table: Table, numbers: list[int]) -> Table:
+    """The table without these columns, of which one at least stays."""
+    told = [number for number in range(len(table.columns)) if number not in numbers] or [0]
+    rows = [(tuple(row[number] for number in told), style) for row, style in table.rows]
+    return replace(table, columns=tuple(table.columns[number] for number in told), rows=rows)
+
+
+def _shrink(widths: list[int], most: int, least: Mapping[int, int]) -> None:
+    """Take from the widest of some columns, until all fit or each of these is as narrow as it may be."""
+    over = _total(widths) - most
+    while over > 0 and (may := [number for number, narrowest in least.items() if widths[number] > narrowest]):
+        widths[max(may, key=widths.__getitem__)] -= 1
+        over -= 1
+
+
+def _longest_word(table: Table, number: int) -> int:
+    words = (word for row, _ in table.rows for word in row[number].split())
+    return max([_columns(table.columns[number]), *map(_columns, words)])
 
 
 def shortened(text: str, most: int) -> str:
@@ -103,12 +162,13 @@ def _columns(text: str) -> int:
     return len(text) if text.isascii() else sum(2 if unicodedata.east_asian_width(one) in "WF" else 1 for one in text)
 
 
-def _wrapped(line: str, most: int) -> list[str]:
+def _wrapped(line: str, most: int, *, whole_words: bool = False) -> list[str]:
     from textwrap import wrap
 
     most = most if _columns(line) == len(line) else most // 2
     indent = " " * min(len(line) - len(line.lstrip()), most // 2)
-    return wrap(line.strip(), most, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False) or [""]
+    around = {"initial_indent": indent, "subsequent_indent": indent}
+    return wrap(line.strip(), most, **around, break_on_hyphens=False, break_long_words=not whole_words) or [""]
 
 
 def lines_of(table: Table, *, most: int, coloured: bool, rule: str = "─") -> list[str] | None:
@@ -136,6 +196,26 @@ def lines_of(table: Table, *, most: int, coloured: bool, rule: str = "─") -> l
             )
             found.append(styled(_GAP.join(padded), style if coloured else ""))
     found.insert(max(map(len, split[0])), rule * total)
+    return found
+
+
+def stacked(table: Table, most: int) -> list[tuple[list[str], str]]:
+    """The rows for a screen that is too narrow for columns: each as the names and texts of its cells, in lines, with its style.
+
+    Example:
+        >>> stacked(Table(("RUN", "ERROR"), rows=[(("3f9c", "no such column"), ""), (("77aa", ""), "")]), 18)
+        [(['RUN    3f9c', 'ERROR  no such', '       column'], ''), (['RUN    77aa'], '')]
+    """
+    indent = max(map(len, table.columns)) + 2
+    found = []
+    for row, style in table.rows:
+        lines = []
+        for name, cell in zip(table.columns, row, strict=True):
+            parts = [
+                part for line in cell.split("\n") for part in _wrapped(line, max(most - indent, 1), whole_words=True)
+            ]
+            lines += [f"{'' if n else name:{indent}}{part}".rstrip() for n, part in enumerate(parts) if part]
+        found.append((lines, style))
     return found
 
 

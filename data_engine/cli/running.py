@@ -23,10 +23,11 @@ from data_engine.cli.options import (
 )
 from data_engine.cli.output import complain, count, print_json, say, seconds, status_style
 from data_engine.errors import FlowStoppedError, FlowValidationError, OwnedElsewhereError, WorkspaceError
+from data_engine.ledger.warned import counts_as_warning, runs_as_json, warned_words
 from data_engine.model import Event, LogLine, RunFinished, RunStarted, StepFinished
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from data_engine.client import Workspace
     from data_engine.flow.flow import Flow
@@ -55,7 +56,7 @@ def run(
     """Run a flow in the daemon, or here: once for each source, or as they become due.
 
     Without an option the deployed flow NAME runs in the daemon, which is started if need be; ends with 1 when a run failed.
-    With --once one flow, or without NAME every flow of the workspace, one after the other; ends with 1 when any run failed.
+    With --once one flow, or without NAME every flow of the workspace, one after the other, each after those whose mirrors it reads; ends with 1 when any run failed.
     With --watch the flows named, or all that are not manual, until Ctrl-C: running steps end first, a second Ctrl-C leaves at
     once; ends with 130. The runs are recorded.
     """
@@ -85,22 +86,14 @@ def run(
     params = read_params(param)
     source = source_from_shell(source)
     report = Report(quiet=as_json, keep_ids=True)
-    with in_flow_modules(ws):
-        if name is None:
-            _run_all(ws, report, params, on_error)
-        else:
-            from data_engine.engine.params import params_for
-
-            flow = load_module(ws, name).flow
-            if source is not None:
-                from data_engine.engine.candidates import pick_source
-
-                pick_source(flow, source)
-            params_for(flow, params)
-            _run_one(flow, report, params, on_error, source)
+    try:
+        with in_flow_modules(ws):
+            _run_here(ws, name, source, report, params, on_error)
+    except KeyboardInterrupt:
+        if not as_json:
+            report.say_sum()
+        raise
     if as_json:
-        from data_engine.ledger.warned import runs_as_json
-
         ledger = ws.home.ledger()
         runs = [run for run_id in report.run_ids if (run := ledger.run(run_id)) is not None]
         print_json({"runs": runs_as_json(ledger, runs), "broken": report.broken})
@@ -120,11 +113,14 @@ class Report:
         self.run_ids: list[str] = []
         self.started = 0
         self.failed = 0
+        self.stopped = 0
         self.broken: list[dict[str, Any]] = []
         self._quiet = quiet
         self._keeps_ids = keep_ids
         self._started: dict[str, RunStarted] = {}
         self._told: dict[str, list[str]] = {}
+        self._lines: dict[str, list[LogLine]] = {}
+        self._warned = 0
         self._elapsed_s = 0.0
         self._last_error = ""
 
@@ -137,20 +133,24 @@ class Report:
         elif isinstance(event, StepFinished) and event.outputs:
             more = f" and {len(event.outputs) - 1} more" if len(event.outputs) > 1 else ""
             self._told.setdefault(event.run_id, []).append(f"wrote {event.outputs[0]}{more}")
-        elif isinstance(event, LogLine) and event.level == "WARNING":
-            self._told.setdefault(event.run_id, []).append(f"warning: {event.message}")
+        elif isinstance(event, LogLine) and counts_as_warning(event.level, "success"):
+            self._lines.setdefault(event.run_id, []).append(event)
         elif isinstance(event, RunFinished):
             self.failed += event.status != "success"
+            self.stopped += event.status == "stopped"
             self._elapsed_s += event.elapsed_s
             started = self._started.pop(event.run_id)
+            lines = self._lines.pop(event.run_id, [])
+            warnings = [line for line in lines if counts_as_warning(line.level, event.status)]
+            self._warned += len(warnings)
             if not self._quiet:
-                self._say_run(started, event)
+                self._say_run(started, event, warnings)
 
-    def say_broken(self, flow: str, error: FlowValidationError) -> None:
-        """A flow could not be run."""
+    def say_broken(self, flow: str, error: FlowValidationError, word: str = "broken") -> None:
+        """A flow could not be run: `word` says whether its module is broken, or it was refused."""
         self.broken.append({"flow": flow, "error": error.as_dict()})
         if not self._quiet:
-            self._say_failure("broken", flow, str(error))
+            self._say_failure(word, flow, str(error))
 
     def say_nothing_to_do(self, flow: Flow) -> None:
         """A flow had no sources."""
@@ -162,16 +162,22 @@ class Report:
     def say_sum(self) -> None:
         """The last line."""
         broken = f", {count(len(self.broken), 'flow')} could not run" if self.broken else ""
-        done = self.started - self.failed
-        say(f"{count(self.started, 'run')}: {done} success, {self.failed} failed{broken}, {seconds(self._elapsed_s)}")
+        done, failed = self.started - self.failed - len(self._started), self.failed - self.stopped
+        stopped = f", {self.stopped} stopped" if self.stopped else ""
+        cut = f", {len(self._started)} cut short" if self._started else ""
+        warned = f", {warned_words(self._warned)}" if self._warned else ""
+        told = f"{count(self.started, 'run')}: {done} success, {failed} failed{stopped}{cut}{broken}{warned}"
+        say(f"{told}, {seconds(self._elapsed_s)}")
 
-    def _say_run(self, started: RunStarted, finished: RunFinished) -> None:
+    def _say_run(self, started: RunStarted, finished: RunFinished, warnings: Sequence[LogLine]) -> None:
         source = source_name(started)
         line = f"{started.flow}{f'  {source}' if source else ''}  {seconds(finished.elapsed_s)}"
+        if warnings:
+            line += f", {warned_words(len(warnings))}"
         told = self._told.pop(finished.run_id, [])
         if finished.status == "success":
             say(f"{finished.status:9} {line}")
-            for text in told:
+            for text in [*told, *(f"warning: {one.message}" for one in warnings)]:
                 say(f"          {text}")
         else:
             self._say_failure(finished.status, line, finished.error or finished.cause or "", started.source)
@@ -205,7 +211,6 @@ def _refuse_beside_watch(*, once: bool, source: str | None, param: list[str] | N
 
 def _watch(ws: Workspace, names: list[str], as_json: bool) -> int:
     from data_engine.engine.local_workspace import forget_workspaces
-    from data_engine.ledger.warned import runs_as_json
     from data_engine.runs import run_workspace
 
     report = Report(quiet=as_json)
@@ -218,7 +223,7 @@ def _watch(ws: Workspace, names: list[str], as_json: bool) -> int:
 
     def broken(entry: CatalogEntry) -> None:
         assert entry.error is not None
-        report.say_broken(entry.name, entry.error)
+        report.say_broken(entry.name, entry.error, "broken" if entry.group is None else "not run")
         if as_json:
             print_json(report.broken[-1], indent=None)
 
@@ -248,10 +253,36 @@ def source_name(started: RunStarted) -> str:
     return "" if started.source is None else Path(started.source).name
 
 
+def _run_here(
+    ws: Workspace,
+    name: str | None,
+    source: str | None,
+    report: Report,
+    params: Mapping[str, Given],
+    on_error: Literal["continue", "raise"],
+) -> None:
+    if name is None:
+        _run_all(ws, report, params, on_error)
+        return
+    from data_engine.engine.params import params_for
+
+    flow = load_module(ws, name).flow
+    if source is not None:
+        from data_engine.engine.candidates import pick_source
+
+        pick_source(flow, source)
+    params_for(flow, params)
+    _run_one(flow, report, params, on_error, source)
+
+
 def _run_all(
     ws: Workspace, report: Report, params: Mapping[str, Given], on_error: Literal["continue", "raise"]
 ) -> None:
-    for entry in ws.catalog():
+    from data_engine.notebook.reading_order import Folders, folders_of, reading_order
+
+    entries = {entry.name: entry for entry in ws.catalog()}
+    folders = {name: Folders() if one.flow is None else folders_of(one.flow) for name, one in entries.items()}
+    for entry in (entries[name] for name in reading_order(folders)):
         if entry.flow is None:
             assert entry.error is not None
             report.say_broken(entry.name, entry.error)
@@ -278,7 +309,7 @@ def _run_one(
         if report.failed == failed:  # otherwise its run has been told
             if isinstance(error, FlowStoppedError):
                 raise
-            report.say_broken(flow.name or "", error)
+            report.say_broken(flow.name or "", error, "not run")
         return
     if report.started == runs:
         report.say_nothing_to_do(flow)

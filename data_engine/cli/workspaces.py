@@ -9,7 +9,7 @@ import typer
 
 from data_engine.cli.command_group import command_group
 from data_engine.cli.options import AsJson
-from data_engine.cli.output import print_json, say, table
+from data_engine.cli.output import complain, print_json, say, table
 from data_engine.errors import WorkspaceError
 from data_engine.platforms.host import shell_line
 from data_engine.typed import typed
@@ -143,7 +143,22 @@ def use(
     else:
         say(f"Selected default workspace: {layout.workspace_id} ({layout.root})")
         say(f"  wrote collection_root and default_workspace to {machine_settings_path()}")
+        here = _selected(None)
+        if here is not None and here.root != layout.root:
+            complain(
+                f"Here {here.workspace_id} ({here.root}) is used all the same: {_why_here()}. To use the other one here:"
+                f" {typed('--workspace', str(layout.root))} COMMAND",
+                style="yellow",
+            )
     return 0
+
+
+def _why_here() -> str:
+    """What says more than the selected default, in this folder."""
+    named = next(
+        (one for one in ("DATA_ENGINE_WORKSPACE_ROOT", "DATA_ENGINE_WORKSPACE_ID") if os.environ.get(one)), None
+    )
+    return "this folder lies in it" if named is None else f"{named} names it"
 
 
 def fork(path: FolderPath, as_json: AsJson = False) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 
 from data_engine.compare.tables import Frame, ParquetFile, Table
+from data_engine.platforms.files import content_of, open_to_read
 
 _NUMBERS = r"^[+-]?(?:0|[1-9]\d*)$"
 _FLOATS = r"^(?:[+-]?(?:(?:0|[1-9]\d*)(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?|NaN|[+-]?inf)$"
@@ -90,9 +91,9 @@ def _read(path: Path) -> Content:
         sheets = pl.read_excel(path, sheet_id=0, raise_if_empty=False)
         return Several({name: Frame(frame) for name, frame in sheets.items()}, path)
     if kind in (".jsonl", ".ndjson"):
-        return Json([json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()], path)
+        return Json([json.loads(line) for line in content_of(path).decode().splitlines() if line.strip()], path)
     if kind == ".json":
-        return Json(json.loads(path.read_text(encoding="utf-8-sig")), path)
+        return Json(json.loads(content_of(path).decode("utf-8-sig")), path)
     if _is_duckdb(path):
         return Several(_tables_of(path), path)
     return Bytes(path)
@@ -100,7 +101,7 @@ def _read(path: Path) -> Content:
 
 def _read_csv(path: Path, separator: str) -> pl.DataFrame:
     """The file's columns as texts, and as numbers where no text is lost by that: 007 stays what it is."""
-    raw = path.read_bytes()
+    raw = content_of(path)
     if not raw.strip():
         return pl.DataFrame()
     if separator == "," and path.suffix.lower() == ".csv":
@@ -123,7 +124,7 @@ def _as_numbers(texts: pl.Series) -> pl.Series:
 
 def _is_duckdb(path: Path) -> bool:
     at, magic = _DUCKDB
-    with open(path, "rb") as file:
+    with open_to_read(path) as file:
         return file.read(at + len(magic))[at:] == magic
 
 

@@ -15,15 +15,15 @@ from data_engine.daemon.ending_runs import kill_run, known_run, stop_run
 from data_engine.daemon.endpoint import remember_stop
 from data_engine.daemon.fields import ANY_TEXT, COUNT, FLAG, OBJECT, PATH, SECONDS, TEXT, TEXTS, Answer, asked
 from data_engine.daemon.live import LiveFacts
+from data_engine.engine.deployed_before import find_flow
 from data_engine.engine.explain import explain
 from data_engine.engine.machine_facts import DaemonFacts
+from data_engine.engine.refusals import engine_is_off, no_retry
 from data_engine.engine.source_files import FileLists
 from data_engine.engine.status import StatusWriter
 from data_engine.errors import FlowValidationError, OwnedElsewhereError
 from data_engine.lease.folder import drive_words
-from data_engine.notebook.catalog import find_module
 from data_engine.scheduler.backfill import Wanted
-from data_engine.typed import typed
 from data_engine.workspace.machine import person
 
 LONGEST_WAIT_S = 30.0
@@ -214,7 +214,7 @@ class DaemonApi:
         row, commands = known_backfill(self.daemon.ledger, given["id"]), self.daemon.commands
         if given["do"] not in ("stop", "retry"):
             raise FlowValidationError(
-                f"a backfill cannot be told to {given['do']!r}", where="backfill", fix='{"do": "stop" | "retry"}'
+                f"a backfill has no action {given['do']!r}", where="backfill", fix='{"do": "stop" | "retry"}'
             )
         asked_for = given | {"flow": row.flow, "id": row.backfill_id}
         if (left := await self._leave("backfill", asked_for, "do", "id")) is not None:
@@ -290,7 +290,7 @@ class DaemonApi:
             if given["withdraw"]:
                 return await self._leave("deploy", given, "withdraw", "note") or {}
             if given["flow"] is not None:
-                await asyncio.to_thread(find_module, self.daemon.home.modules(), given["flow"])
+                await asyncio.to_thread(find_flow, self.daemon.home, given["flow"])
             set_id = await asyncio.to_thread(self._put_set)
             return await self._leave("deploy", given | {"set_id": set_id}, "set_id", "note", "force", "approve") or {}
         asked_for = Asked(
@@ -353,7 +353,7 @@ class DaemonApi:
                 said = await ownership.repair()
             case other:
                 raise FlowValidationError(
-                    f"a lease cannot be told to {other!r}",
+                    f"a lease has no action {other!r}",
                     where="lease",
                     fix='{"do": "request" | "withdraw" | "release" | "take-over" | "repair"}',
                 )
@@ -457,21 +457,9 @@ class DaemonApi:
         daemon.ownership.require_not_elsewhere()
         if flow is not None:
             mode = daemon.commands.good_flow(daemon.commands.deployed(flow)).mode
-            if mode == "manual":
-                raise FlowValidationError(
-                    f"{flow} runs by hand only, so it holds no files back",
-                    where="retry",
-                    fix=f"run it: {typed('run', flow)}",
-                )
-            if not daemon.ledger.switches().get(flow, True):
-                raise FlowValidationError(
-                    f"{flow} is disabled: nothing of it runs by itself",
-                    where="retry",
-                    fix=f"{typed('enable', flow)}, or run it by hand: {typed('run', flow)}",
-                )
-        if not daemon.is_engine_on:
-            raise FlowValidationError(
-                "the engine is off: nothing is tried again before it is started",
-                where="retry",
-                fix="start it with `data-engine start`, which tries whatever is held",
-            )
+            is_enabled = daemon.ledger.switches().get(flow, True)
+            refused = no_retry(flow, mode=mode, is_enabled=is_enabled, is_engine_on=daemon.is_engine_on)
+        else:
+            refused = None if daemon.is_engine_on else engine_is_off()
+        if refused is not None:
+            raise refused

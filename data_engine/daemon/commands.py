@@ -18,6 +18,7 @@ from data_engine.daemon.ownership import Ownership
 from data_engine.daemon.run_executor import RunExecutor
 from data_engine.daemon.worker_pool import STOP_REQUESTED
 from data_engine.engine.candidates import pick_source, startup_sources
+from data_engine.engine.deployed_before import find_flow
 from data_engine.engine.held_files import HeldFiles
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.params import params_for
@@ -26,7 +27,7 @@ from data_engine.flow.flow import Flow
 from data_engine.ledger import backfills
 from data_engine.ledger.backfills import told_of
 from data_engine.model import Backfill, Deployment, RunAbout, SourceKey
-from data_engine.notebook.catalog import find_module, unknown_flow
+from data_engine.notebook.catalog import unknown_flow
 from data_engine.notebook.deploy import not_deployed
 from data_engine.scheduler.backfill import Wanted
 from data_engine.scheduler.plan import PlannedFlow
@@ -206,7 +207,7 @@ class Commands:
         """
         await self.notice(name)
         if name not in self._deployer.flows:
-            await asyncio.to_thread(find_module, self._home.modules(), name)
+            await asyncio.to_thread(find_flow, self._home, name)
         return self.deployed(name)
 
     def deployed(self, name: str) -> Deployed:
@@ -326,7 +327,7 @@ class Commands:
             OwnedElsewhereError: another workstation owns the workspace.
         """
         if asked.name is not None and not asked.is_withdrawal:
-            await asyncio.to_thread(find_module, self._home.modules(), asked.name)
+            await asyncio.to_thread(find_flow, self._home, asked.name)
         async with self._ownership.for_one_commit():
             await self._publisher.take_over_local()
             outcome = await self._deployer.deploy(asked)

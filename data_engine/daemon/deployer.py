@@ -14,12 +14,13 @@ from data_engine.daemon.deploying import (
     Asked,
     Looked,
     Outcome,
+    answered,
     decide,
     leaving,
     new_deployments,
-    refused,
     renames_of,
     require_found,
+    undeployed_of,
     withdrawal,
 )
 from data_engine.daemon.golden_gate import GoldenGate, golden_facts
@@ -217,6 +218,7 @@ class Deployer:
         renames = await asyncio.to_thread(
             renames_of, self.home, found, pointers, past, self._mirror_of, may_fetch=asked is not None
         )
+        undeployed = undeployed_of(found, past)
         moves = decide(
             found,
             pointers,
@@ -227,6 +229,7 @@ class Deployer:
             unchanged_for_s=self._unchanged_for_s,
             renames=renames,
             is_all=is_all and asked is not None,  # by itself the other one goes first
+            undeployed=undeployed,
         )
         self._is_quiet = any(isinstance(move, Quiet) for move in moves.values())
         going = _to_deploy(moves) if asked is not None or by_itself else set()
@@ -248,7 +251,8 @@ class Deployer:
                 raise
             self.home.deployments().collect(self.in_use() | {found.stored.id})
         await self._tell(shown)
-        return Outcome(_wanted(found, moves, asked), tuple(rows), tuple(sorted(gone)))
+        entries = () if asked is None else answered(found, moves, asked, undeployed)
+        return Outcome(entries, tuple(rows), tuple(sorted(gone)))
 
     def _away_for_a_moment(self, gone: set[str], found: Looked) -> set[str]:
         """Of the flows that would be withdrawn by themselves, those whose module has not been away for the quiet time yet."""
@@ -322,13 +326,6 @@ class Deployer:
 
 def _to_deploy(moves: Mapping[str, Move]) -> set[str]:
     return {name for name, move in moves.items() if isinstance(move, Deploy)}
-
-
-def _wanted(found: Looked, moves: Mapping[str, Move], asked: Asked | None) -> tuple[CatalogEntry, ...]:
-    """The modules that a person asked for, each with why it was not deployed."""
-    if asked is None:
-        return ()
-    return tuple(refused(entry, moves[name]) for name, entry in found.entries.items() if asked.is_about(name))
 
 
 def _with_move(standing: Standing, move: Move | None) -> Standing:

@@ -111,20 +111,23 @@ def decide(
     unchanged_for_s: Callable[[str, str], float],
     renames: Mapping[str, str],
     is_all: bool,
+    undeployed: Collection[str] = (),
 ) -> dict[str, Move]:
     """What to do about each module that was found; `unchanged_for_s` says how long a module has had a digest, `renames` what a
-    module was called that production is to follow, `is_all` that a flow whose module is gone will not run any more."""
-    going_away = {*renames.values(), *(gone_of(pointers, looked) if is_all else ())}
+    module was called that production is to follow, `is_all` that a flow whose module is gone will not run any more. Those that
+    were `undeployed` go live only when they are asked for by their name."""
+    going_away = gone_of(pointers, looked) - set(renames.values()) if is_all else set()
     there = [one for one in live if one.flow not in going_away]
     moves: dict[str, Move] = {}
     for name, entry in sorted(looked.entries.items()):
         digest = looked.stored.digests.get(name, "")
-        is_asked = asked is not None and asked.is_about(name)
+        is_asked = asked is not None and asked.is_about(name) and not (asked.name is None and name in undeployed)
+        others = [one for one in there if one.flow != renames.get(name)]  # which it takes the place of
         sighting = Sighting(
             current=digest,
             deployed=pointers[name].digest if name in pointers else None,
             error=None if entry.error is None else str(entry.error),
-            shares_with=shared_mirror(name, mirror_of(entry), there),
+            shares_with=shared_mirror(name, mirror_of(entry), others),
             unchanged_for_s=unchanged_for_s(name, digest),
             is_asked=is_asked,
             is_confirmed=is_asked and asked is not None and asked.is_confirmed,
@@ -134,8 +137,13 @@ def decide(
             move = replace(move, is_gone=move.other not in looked.stored.digests)
         moves[name] = move
         if isinstance(moves[name], Deploy):  # of two that are asked for at once the second is told of the first
-            there.append(Deployment("", 0, name, "deploy", "", mirror=mirror_of(entry)))
+            there = [*others, Deployment("", 0, name, "deploy", "", mirror=mirror_of(entry))]
     return moves
+
+
+def undeployed_of(looked: Looked, rows: Iterable[Deployment]) -> set[str]:
+    """Of the modules that were found, those whose flow somebody undeployed."""
+    return looked.entries.keys() & history.ended(rows).keys()
 
 
 def renames_of(
@@ -311,7 +319,20 @@ def changed_config(home: LocalWorkspace, since: Deployment) -> list[str]:
     return sorted(name for name in then.keys() | now.keys() if then.get(name) != now.get(name))
 
 
-def refused(entry: CatalogEntry, move: Move | None) -> CatalogEntry:
+def answered(
+    looked: Looked, moves: Mapping[str, Move], asked: Asked, undeployed: Collection[str] = ()
+) -> tuple[CatalogEntry, ...]:
+    """The modules that a person asked for, each with why it was not deployed; who asks for every one did not ask for those that
+    were `undeployed`."""
+    left_out = undeployed if asked.name is None else ()
+    return tuple(
+        _refused(entry, moves.get(name))
+        for name, entry in sorted(looked.entries.items())
+        if asked.is_about(name) and name not in left_out
+    )
+
+
+def _refused(entry: CatalogEntry, move: Move | None) -> CatalogEntry:
     """The entry with its error where it was asked for and a person has to say more."""
     if isinstance(move, HeldBack):
         return replace(entry, error=move.error)

@@ -7,6 +7,7 @@ from typing import Any
 
 from data_engine.daemon.daemon import Daemon
 from data_engine.daemon.worker_pool import STOP_REQUESTED
+from data_engine.engine.refusals import not_here
 from data_engine.errors import FlowValidationError
 from data_engine.ledger.ledger import Ledger
 from data_engine.model import Run
@@ -23,7 +24,7 @@ def known_run(ledger: Ledger, run_id: str) -> Run:
         raise FlowValidationError(
             f"there is no run {run_id!r}",
             where="run id",
-            fix="take an id from `data-engine runs`, or of one that waits from `data-engine status`",
+            fix="take the id from `data-engine runs`; `data-engine status` has the ids of runs that wait",
         )
     return run
 
@@ -62,13 +63,5 @@ def _end(daemon: Daemon, run_id: str, act: Callable[[str], bool]) -> dict[str, A
             return {"run_id": waits, "waited": True}
     run = known_run(daemon.ledger, run_id)
     if not act(run.run_id):
-        is_elsewhere = run.status == "started"
-        raise FlowValidationError(
-            f"run {run.run_id[:8]} is not running in this daemon: it is {run.status}"
-            + (" by another process" if is_elsewhere else ""),
-            where="run id",
-            fix="stop it where it was started, with Ctrl-C or by interrupting its kernel"
-            if is_elsewhere
-            else "take an id from the active runs of `data-engine status`",
-        )
+        raise not_here(run)
     return {"run_id": run.run_id, "waited": False}

@@ -99,6 +99,7 @@ class LiveFacts:
         last, switches, others, requests, recent, not_delivered, warned = self._history.now()
         timezone = daemon.home.settings().timezone
         running = {one.id: one for one in daemon.backfiller.told()}
+        retries = daemon.triggers.retries_to_come()
         flows = [
             FlowFacts(
                 deployed.entry,
@@ -108,6 +109,7 @@ class LiveFacts:
                 warnings=0 if run is None else warned.get(run.run_id, 0),
                 next_run_utc=daemon.triggers.next_utc(name),
                 held=daemon.held(name),
+                retried=len(retries.get(name, ())),
                 why=daemon.triggers.why(name),
                 cadence=daemon.triggers.slow_looks(name),
                 waiting=daemon.dispatcher.why_waiting(name, others),

@@ -14,19 +14,21 @@ from data_engine.daemon.deploying import (
     Asked,
     Looked,
     Outcome,
+    answered,
     decide,
     leaving,
     new_deployments,
-    refused,
     renames_of,
     require_found,
     rolled_back,
+    undeployed_of,
     withdrawal,
     write_deployments,
 )
 from data_engine.daemon.golden_gate import GoldenGate
 from data_engine.daemon.ownership import keeper_of
 from data_engine.daemon.taken_over import forget_local, local_deployments
+from data_engine.engine.deployed_before import find_flow
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import OwnedElsewhereError
 from data_engine.lease.keeper import Keeper
@@ -34,7 +36,7 @@ from data_engine.ledger import deployments as ledger_rows
 from data_engine.locks import OsLock
 from data_engine.model import Deployment
 from data_engine.notebook import history
-from data_engine.notebook.catalog import CatalogEntry, find_module, module_files, read_catalog, with_unreadable
+from data_engine.notebook.catalog import CatalogEntry, module_files, read_catalog, with_unreadable
 from data_engine.notebook.deploy import Deploy, HeldBack, mirror_key, with_no_steps_refused
 from data_engine.notebook.load import FlowModules
 
@@ -118,6 +120,7 @@ def deploy_here(home: LocalWorkspace, asked: Asked) -> Outcome:
         pointers = deployments.deployed()
         past, is_all = ledger_rows.published(home.ledger()), asked.name is None
         renames = renames_of(home, looked, pointers, past, mirror_of, may_fetch=True)
+        undeployed = undeployed_of(looked, past)
         moves = decide(
             looked,
             pointers,
@@ -128,6 +131,7 @@ def deploy_here(home: LocalWorkspace, asked: Asked) -> Outcome:
             unchanged_for_s=lambda name, digest: 0.0,
             renames=renames,
             is_all=is_all,
+            undeployed=undeployed,
         )
         going = [name for name, move in moves.items() if isinstance(move, Deploy)]
         digests = {name: looked.stored.digests[name] for name in going}
@@ -138,7 +142,7 @@ def deploy_here(home: LocalWorkspace, asked: Asked) -> Outcome:
         rows = new_deployments(home, looked, going, gone, asked, renames)
         if rows:
             publish(keeper, lambda: write_deployments(home, rows, put))
-        entries = tuple(refused(entry, moves.get(name)) for name, entry in sorted(looked.entries.items()))
+        entries = answered(looked, moves, asked, undeployed)
     return Outcome(entries, tuple(rows), tuple(sorted(gone)))
 
 
@@ -171,7 +175,7 @@ def switch_here(home: LocalWorkspace, flow: str, is_enabled: bool) -> None:
         FlowValidationError: no such flow.
         OwnedElsewhereError, DaemonGoneError: as `owning`.
     """
-    find_module(home.modules(), flow)
+    find_flow(home, flow)
     with owning(home) as keeper:
         publish(keeper, lambda: home.ledger().set_switch(flow, is_enabled))
 

@@ -13,7 +13,7 @@ from data_engine.cause import Cause
 from data_engine.daemon.worker_process import is_machinery, line_text
 from data_engine.errors import FlowExecutionError
 from data_engine.ledger.log_limits import LAST_LINES, LogBound, end_of_log, size_of
-from data_engine.model import Event, LogLine, RunFinished, RunStarted, StepFinished, StepStarted
+from data_engine.model import STDERR, Event, LogLine, RunFinished, RunStarted, StepFinished, StepStarted
 
 _EARLY_LINES = 200
 _BYSTANDER = Cause("ended_with_another")
@@ -145,7 +145,7 @@ class RunReport:
         """A written line as one of the log; None for one that tells an author nothing."""
         level, step, at_s, line = written
         text = line_text(line)
-        if not text or (level == "ERROR" and is_machinery(text, self._modules_dir)):
+        if not text or (level == STDERR and is_machinery(text, self._modules_dir)):
             return None
         return LogLine(run.started.run_id, run.started.flow, step, level, text, at_s)
 

@@ -19,7 +19,7 @@ from data_engine.daemon.process_tree import MARK
 from data_engine.errors import FlowValidationError
 from data_engine.ledger.journal import JournalReader
 from data_engine.ledger.log_limits import MAX_LINE
-from data_engine.model import Event
+from data_engine.model import STDERR, Event
 from data_engine.notebook.locate import led_to, places_of
 from data_engine.platforms.child import Child
 from data_engine.platforms.processes import create_time_of
@@ -74,7 +74,7 @@ class WorkerProcess:
         private.make_folder(folder)
         self._channel: socket.socket | None = None
         self._answers: socket.socket | None = None
-        self._texts = [_Text("INFO"), _Text("ERROR")]
+        self._texts = [_Text("INFO"), _Text(STDERR)]
         self._child = Child(
             [interpreter, "-P", "-m", "data_engine.daemon.worker", str(journal.path)],
             environment=environment,
@@ -194,7 +194,7 @@ class WorkerProcess:
         if not data:
             return 0
         text = self._texts[number]
-        if text.level == "ERROR":
+        if text.level == STDERR:
             self._stderr_tail = (self._stderr_tail + data)[-_TAIL_BYTES:]
         if lines := text.feed(data):
             self._on_lines(text.level, lines)

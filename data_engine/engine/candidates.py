@@ -16,6 +16,8 @@ from data_engine.flow.paths import base_folder, portable_text
 from data_engine.flow.scan import walk
 from data_engine.flow.trigger import Trigger
 from data_engine.model import SeenSource, Signature, SourceKey, SourceState
+from data_engine.platforms.files import open_to_read
+from data_engine.platforms.names import as_listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +130,7 @@ def pick_source(flow: Flow, choice: str | os.PathLike[str]) -> Source:
     """The one source `choice` names: a path, or a path inside the source root.
 
     Raises:
-        FlowValidationError: the flow has no source, the file does not exist, or it lies outside the source root.
+        FlowValidationError: the flow has no source, the file does not exist, cannot be read, or lies outside the source root.
     """
     where = "source=..."
     trigger = flow.trigger
@@ -146,7 +148,17 @@ def pick_source(flow: Flow, choice: str | os.PathLike[str]) -> Source:
     authored = trigger.source_as_authored or ""
     path = Path(os.path.expanduser(choice))
     tried = [path] if path.is_absolute() else [root / path, base_folder() / path]
-    found = next((other for other in tried if other.is_file()), None)
+    try:
+        found = next((other for other in tried if other.is_file()), None)
+        if found is not None:
+            with open(found, "rb"):
+                pass
+    except PermissionError as error:
+        raise FlowValidationError(
+            f"the source file cannot be read: {error.filename or choice} ({error.strerror})",
+            where=where,
+            fix="ask its owner for the right to read it, or close the program that has it open",
+        ) from error
     if found is None:
         folder = next((other for other in tried if other.is_dir()), None)
         what = f"Source file not found: {tried[0]}" if folder is None else f"{folder} is a folder, not a file"
@@ -157,7 +169,7 @@ def pick_source(flow: Flow, choice: str | os.PathLike[str]) -> Source:
             where=where,
             fix="name the document itself",
         )
-    found = Path(os.path.abspath(found))
+    found = Path(as_listed(os.path.abspath(found)))
     if found == root or (root.is_file() and found.resolve() == root):
         return Source(root.parent, root, SourceKey(authored, ""))
     for inside in (found, found.resolve()):
@@ -214,10 +226,10 @@ def is_unchanged(path: Path, seen: Signature) -> bool:
     return now is not None and now[:2] == seen[:2]
 
 
-def content_hash(path: str | os.PathLike[str]) -> str | None:
+def content_hash(path: str | Path) -> str | None:
     """The SHA-256 of the file's bytes; None when it cannot be read."""
     try:
-        with open(path, "rb") as file:
+        with open_to_read(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
         return None

@@ -13,7 +13,7 @@ from data_engine.engine.bounded_stream import BoundedStream
 from data_engine.flow.control import StepControl
 from data_engine.interrupts import Held, InterruptsHeld
 from data_engine.ledger.log_limits import MAX_LINE, clipped
-from data_engine.model import LogLine
+from data_engine.model import STDERR, LogLine
 from data_engine.secret import masked
 
 
@@ -146,7 +146,7 @@ def _install() -> None:
         if _users == 1:
             _originals = sys.stdout, sys.stderr
             sys.stdout = _Tee(sys.stdout, "INFO")
-            sys.stderr = _Tee(sys.stderr, "ERROR")
+            sys.stderr = _Tee(sys.stderr, STDERR)
             logging.root.addHandler(_handler)
 
 

@@ -1,14 +1,23 @@
-"""The history of a workspace's deployments, as people are told of it."""
+"""The history of a workspace's deployments, as people are told of it, and which flows it knows that are there no more."""
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from pathlib import Path
 
+from data_engine.engine.flow_reasons import Undeployed
 from data_engine.engine.local_workspace import LocalWorkspace
+from data_engine.engine.ways_on import way_on
+from data_engine.errors import FlowValidationError
 from data_engine.ledger.deployments import published
-from data_engine.model import Deployment, utc_text
+from data_engine.ledger.ledger import Ledger
+from data_engine.model import Deployment, Run, utc_text
 from data_engine.notebook import history
+from data_engine.notebook.catalog import find_module, module_files
+from data_engine.notebook.module_sets import files_of
+from data_engine.typed import typed
 
 _DAY_S = 86_400.0
 
@@ -22,6 +31,88 @@ def history_of(home: LocalWorkspace, flow: str | None = None) -> list[Deployment
     rows = published(home.ledger())
     told = history.told(rows, kept_ids=kept_ids(home, rows))
     return [one for one in told if flow in (None, one.flow)]
+
+
+def undeployed(rows: Sequence[Deployment], flow: str) -> Undeployed | None:
+    """That production ran a flow of this name once; None where it does, or nobody has deployed one. `rows` is the newest first."""
+    own = [one for one in rows if one.flow == flow]
+    if not own or own[0].kind != "withdraw":
+        return None
+    last = own[0]
+    now = next((one.flow for one in rows if last.of is not None and one.id == last.of), None)
+    is_kept = any(one.is_kept for one in own)
+    return Undeployed(flow, last.at_utc, last.who, now if now != flow else None, is_kept)
+
+
+def find_flow(home: LocalWorkspace, name: str) -> Path:
+    """The file of the flow module `name`, as `find_module` finds it.
+
+    Raises:
+        FlowValidationError: there is none (lists those there are, and tells of one that was undeployed), or two files share the name.
+    """
+    try:
+        return find_module(home.modules(), name)
+    except FlowValidationError as error:
+        if any(os.path.lexists(home.layout.flow_modules_dir / file) for file in files_of(name)):
+            raise
+        ended = undeployed(history_of(home), name)
+        if ended is None:
+            raise
+        there = ended.renamed_to
+        fix = way_on(ended, name) if there is None else f"use its new name: `{typed('show', there)}` tells of it"
+        raise FlowValidationError(f"{name}: {ended.text}", where=error.where, fix=fix) from error
+
+
+def former_names(rows: Sequence[Deployment], flow: str) -> tuple[str, ...]:
+    """What the flow was called before, the newest first; `rows` is the history.
+
+    Example:
+        >>> rows = [Deployment("d2", 2, "parts", "deploy", "s"), Deployment("d3", 3, "claims", "withdraw", "", of="d2")]
+        >>> former_names(rows, "parts"), former_names(rows, "claims")
+        (('claims',), ())
+    """
+    flow_of = {one.id: one.flow for one in rows}
+    was = {flow_of[one.of]: one.flow for one in rows if one.kind == "withdraw" and one.of in flow_of}
+    found: list[str] = []
+    while (before := was.get(found[-1] if found else flow)) is not None and before not in (flow, *found):
+        found.append(before)
+    return tuple(found)
+
+
+def runs_of(ledger: Ledger, flow: str, limit: int, status: str | None = None) -> list[Run]:
+    """The newest runs of a flow under the name that it has now, and under those that it had before; newest first.
+
+    Raises:
+        LedgerError: the history cannot be read.
+    """
+    names = (flow, *former_names(published(ledger), flow))
+    found = [run for name in names for run in ledger.runs(name, limit, status=status)]
+    return sorted(found, key=lambda run: run.started_at_utc, reverse=True)[:limit] if len(names) > 1 else found
+
+
+def flow_called(rows: Sequence[Deployment], name: str) -> str:
+    """The flow that somebody means who may have named its file; `rows` is the history.
+
+    Example:
+        >>> rows = [Deployment("d1", 1, "claims", "deploy", "s1")]
+        >>> [flow_called(rows, name) for name in ("claims", "claims.ipynb", "flow_modules/claims.ipynb", "clams.py")]
+        ['claims', 'claims', 'claims', 'clams.py']
+    """
+    stem = Path(name).stem
+    known = {one.flow for one in rows}
+    return stem if name not in known and stem in known and Path(name).suffix in (".ipynb", ".py") else name
+
+
+def left_out(home: LocalWorkspace, but: Collection[str]) -> dict[str, Deployment]:
+    """The flows that somebody undeployed though their modules are there, but for these: with what let them run no more.
+
+    Raises:
+        LedgerError: the history cannot be read.
+    """
+    rows = sorted(published(home.ledger()), key=lambda one: (one.number, one.id))
+    newest = {one.flow: one for one in rows}
+    left = history.ended(rows).keys() & module_files(home.layout.flow_modules_dir).keys() - set(but)
+    return {flow: newest[flow] for flow in sorted(left)}
 
 
 def kept_ids(home: LocalWorkspace, rows: Sequence[Deployment]) -> set[str]:

@@ -15,6 +15,7 @@ from typing import ClassVar, Protocol, get_args
 
 from data_engine.cause import Cause, read_cause
 from data_engine.clock import boot_clock
+from data_engine.engine.deployed_before import undeployed
 from data_engine.engine.flow_reasons import (
     Broken,
     Edited,
@@ -24,22 +25,26 @@ from data_engine.engine.flow_reasons import (
     NotLookedAt,
     Requested,
     Stopping,
-    Undeployed,
 )
+from data_engine.engine.named_file import flow_meant, why_no_flow
 from data_engine.engine.params import is_as_scheduled
 from data_engine.engine.reasons import (
     ByHand,
+    Disabled,
     Done,
+    EngineOff,
     Held,
     Locked,
     NeedsHash,
     NoFiles,
+    NotYet,
     OwnOutput,
     Reason,
     RetryLater,
     Running,
     Settling,
     Waiting,
+    WaitingForOwnRun,
     WaitsForSettling,
     WhyDue,
     WhyNot,
@@ -47,7 +52,7 @@ from data_engine.engine.reasons import (
 )
 from data_engine.engine.run_facts import params_words
 from data_engine.engine.status import ActiveRun, FlowFacts, WorkspaceFacts, flow_status
-from data_engine.engine.ways_on import way_on
+from data_engine.engine.ways_on import DAEMON_ENDING, DEPEND, way_on
 from data_engine.errors import FlowValidationError
 from data_engine.flow.flow import Flow
 from data_engine.flow.suggestions import meant
@@ -69,6 +74,8 @@ class Explanation(Record):
     """One line of an explanation; without a source it is about the whole flow. `reason` is `why` in words; `cause` is why the
     last run of a held source ended as it did. `fix` is what changes it, with the command. `written_by` is the run that wrote last
     what a run of itself would not write, because it was given `written_with`. `run_id` is the run that is under way, or that waits.
+    `blocked_by` are the kinds of what keeps the whole flow from running now, where the `fix` depends on it. `tz` is the zone that
+    `next_run_utc` is meant in, None for this machine's.
 
     Example:
         >>> row = Explanation("claims", "/in/a.csv", Settling(0.5))
@@ -77,7 +84,7 @@ class Explanation(Record):
     """
 
     computed: ClassVar = ("reason", "fix")
-    sparse: ClassVar = ("fix", "cause", "run_id", "written_by", "written_with")
+    sparse: ClassVar = ("fix", "cause", "run_id", "written_by", "written_with", "blocked_by", "tz")
 
     flow: str
     source: str | None
@@ -87,6 +94,8 @@ class Explanation(Record):
     written_by: str | None = None
     written_with: str | None = None
     run_id: str | None = None
+    blocked_by: tuple[str, ...] = ()
+    tz: str | None = None
 
     @property
     def reason(self) -> str:
@@ -101,7 +110,7 @@ class Explanation(Record):
     @property
     def fix(self) -> str | None:
         """What a person types, or does, to change it; None where it changes by itself, or is as it should be."""
-        return way_on(self.why, self.flow, self.source, _mend(self))
+        return way_on(self.why, self.flow, self.source, _mend(self), self.blocked_by)
 
 
 class FactSource(Protocol):
@@ -165,16 +174,44 @@ def explain(source: FactSource, known: WorkspaceFacts, subject: str, file: str) 
         FlowValidationError: neither a flow nor a source file.
         LedgerError: the history cannot be read.
     """
-    flow = known.flow(subject)
+    blocked = {one.entry.name: blocked_by(known, one) for one in known.flows}
+    return [
+        replace(row, blocked_by=blocked.get(row.flow, ())) if row.why.kind in DEPEND else row
+        for row in _explained(source, known, subject, file)
+    ]
+
+
+def blocked_by(known: WorkspaceFacts, flow: FlowFacts) -> tuple[str, ...]:
+    """The kinds of all that keeps the flow from running by itself, whatever is due."""
+    is_draft = flow.standing.kind == "not_deployed" and known.elsewhere is None
+    is_off = known.elsewhere is None and not known.engine.on
+    found = (
+        (NotDeployed.kind, is_draft),
+        (Disabled.kind, not flow.is_enabled),
+        (EngineOff.kind, is_off),
+        (DAEMON_ENDING, is_off and known.daemon.ending),
+    )
+    return tuple(kind for kind, is_so in found if is_so)
+
+
+def _explained(source: FactSource, known: WorkspaceFacts, subject: str, file: str) -> list[Explanation]:
+    flow = flow_meant(known, subject, file)
     if flow is not None:
+        subject = flow.entry.name
         edit = flow.standing
-        rows = [Explanation(subject, None, Edited(edit.cells, edit.error, edit.helpers))] if edit.is_edited else []
+        rows = (
+            [Explanation(subject, None, Edited(edit.cells, edit.error, edit.helpers, edit.shares_with))]
+            if edit.is_edited
+            else []
+        )
         if edit.kind == "gone":
             rows = [Explanation(subject, None, ModuleGone(edit.file, edit.renamed_to))]
         asked = [one for one in known.requests if one.flow == subject and one.state != "answered"]
         rows += [Explanation(subject, None, Requested(one.text)) for one in asked]
         rows += _with_writers(source, flow, _with_runs(known, _of_flow(source, known, flow)))
         is_running = any(run.flow == subject for run in known.active)
+        if flow.failed is not None and flow.last_run is not None and not is_running:
+            rows.append(Explanation(subject, None, flow.failed, cause=flow.last_run.why))
         if flow.warned is not None:
             rows.append(Explanation(subject, None, flow.warned))
         expected = flow_status(flow, is_running, known.engine.on, known.elsewhere).expected
@@ -186,10 +223,10 @@ def explain(source: FactSource, known: WorkspaceFacts, subject: str, file: str) 
             if ruled_out is not None
             else _with_writers(source, one, _with_runs(known, _of_flow(source, known, one, inside or None)))
         )
-    if not rows and (undeployed := _undeployed(source, subject)) is not None:
-        rows = [Explanation(subject, None, undeployed)]
+    if not rows and (ended := undeployed(source.past(), subject)) is not None:
+        rows = [Explanation(subject, None, ended)]
     if not rows:
-        raise _nothing_to_explain(subject, [one.entry.name for one in known.flows])
+        raise why_no_flow(known, subject, file) or _nothing_to_explain(subject, [one.entry.name for one in known.flows])
     return rows
 
 
@@ -208,7 +245,7 @@ def ways(rows: Sequence[Explanation]) -> list[str]:
     found = []
     for (flow, kind), some in alike.items():
         sources = {row.source for row in some}
-        way = some[0].fix if len(sources) == 1 else way_on(some[0].why, flow, None, _mend(some[0]))
+        way = some[0].fix if len(sources) == 1 else way_on(some[0].why, flow, None, _mend(some[0]), some[0].blocked_by)
         found.append(f"{kind.replace('_', ' ')}: {way}")
     return list(dict.fromkeys(found))
 
@@ -235,8 +272,21 @@ def _of_flow(source: FactSource, known: WorkspaceFacts, flow: FlowFacts, path: s
             return _as_a_look_shows(source, watch, blocked, path, under_way=under_way)
     elif isinstance(blocked, NotDeployed) and not under_way:
         return [Explanation(entry.name, None, blocked)]
+    if path is not None and watch.trigger.source is not None:
+        name = str(watch.trigger.source / path)
+        under_way = {name: under_way[name]} if name in under_way else {}
+        if not _waits(known, entry.name, name):
+            flow = replace(flow, waiting=None)
+        return [Explanation(entry.name, name, why) for why in _as_a_whole(flow, watch, blocked, [*under_way.values()])]
     reasons = _as_a_whole(flow, watch, blocked, list(under_way.values()))
-    return [Explanation(entry.name, None, why, flow.next_run_utc) for why in reasons]
+    zone = None if flow.next_run_utc is None else flow.tz
+    in_zone = [replace(why, tz=flow.tz) if isinstance(why, NotYet) else why for why in reasons]
+    return [Explanation(entry.name, None, why, flow.next_run_utc, tz=zone) for why in in_zone]
+
+
+def _waits(known: WorkspaceFacts, flow: str, source: str) -> bool:
+    """Whether a run of the flow for this source waits for its turn."""
+    return any(then.source == source for one in known.waiting if one.flow == flow for then in one.runs)
 
 
 def _of_run(run: ActiveRun) -> Running | Stopping:
@@ -262,7 +312,7 @@ def what_blocks(known: WorkspaceFacts, flow: FlowFacts) -> Reason | None:
     """What keeps the whole flow from running by itself, whatever is due; None when nothing does."""
     standing = flow.standing
     if standing.kind == "not_deployed" and known.elsewhere is None:  # who owns the workspace knows better
-        return NotDeployed(flow.entry.name, standing.error, standing.goes_live_s)
+        return NotDeployed(flow.entry.name, standing.error, standing.goes_live_s, standing.shares_with)
     return why_blocked(
         flow.entry.name,
         switches={flow.entry.name: flow.is_enabled},
@@ -367,8 +417,10 @@ def _as_the_engine_looks(
 ) -> list[Explanation]:
     """As the engine judges each source, and how often it looks. `waiting` is why work that could start does not."""
 
+    behind = waiting or (WaitingForOwnRun() if under_way else None)
+
     def why_of(name: str, verdict: Verdict) -> Reason:
-        return reason_now(verdict.why, under_way=under_way.get(name), waiting=waiting)
+        return reason_now(verdict.why, under_way=under_way.get(name), waiting=behind)
 
     rows = _rows(source, poller, path, why_of)
     if path is None and poller.unreachable is None:
@@ -435,18 +487,6 @@ def _flows_of_file(
             inside = "" if found == source else found.relative_to(source).as_posix()
             why = why_no_candidate(watch, inside) if inside else None
             yield flow, inside, None if why is None else Explanation(flow.entry.name, str(found), why)
-
-
-def _undeployed(source: FactSource, flow: str) -> Undeployed | None:
-    """That production ran a flow of this name once, of which no module is there; None where nobody has deployed one."""
-    everything = source.past()
-    rows = [one for one in everything if one.flow == flow]
-    if not rows or rows[0].kind != "withdraw":
-        return None
-    last = rows[0]
-    now = next((one.flow for one in everything if last.of is not None and one.id == last.of), None)
-    is_kept = any(one.is_kept for one in rows)
-    return Undeployed(flow, last.at_utc, last.who, now if now != flow else None, is_kept)
 
 
 def _nothing_to_explain(subject: str, flows: Collection[str]) -> FlowValidationError:

@@ -27,13 +27,21 @@ def time_words(utc: str | None) -> str:
     return "?" if utc is None else datetime.fromisoformat(utc).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
-def zoned_words(utc: str | None) -> str:
-    """A stored time of a schedule as this machine's clock shows it, with how far that clock is from UTC; "" for None.
+def zoned_words(utc: str | None, tz: str | None = None) -> str:
+    """A stored time of a schedule in the zone that it is meant in, which is named; "" for None.
 
-    A schedule may be meant in another zone, and the machine may be far from who reads it.
+    Where none is given, as this machine's clock shows it, with how far that clock is from UTC: the machine may be far from who reads it.
+
+    Example:
+        >>> zoned_words("2026-01-05T06:30:00+00:00", "Europe/Berlin")
+        '2026-01-05 07:30:00 Europe/Berlin'
     """
     if utc is None:
         return ""
+    if tz is not None:
+        from zoneinfo import ZoneInfo
+
+        return f"{datetime.fromisoformat(utc).astimezone(ZoneInfo(tz)):%Y-%m-%d %H:%M:%S} {tz}"
     at = datetime.fromisoformat(utc).astimezone()
     return f"{at:%Y-%m-%d %H:%M:%S} {offset_words(at)}"
 

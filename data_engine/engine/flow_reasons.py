@@ -9,6 +9,7 @@ from typing import ClassVar, TypeAlias
 
 from data_engine.engine.fact import Fact, clock_words, lasting_words, time_words
 from data_engine.errors import FlowValidationError
+from data_engine.ledger.warned import warned_words
 from data_engine.model import duration_words
 from data_engine.notebook.standing import Standing, edited_words
 from data_engine.typed import typed
@@ -50,13 +51,15 @@ class Broken(Fact):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Edited(Fact):
-    """The module differs from what is deployed, in these cells and helpers where they are known; `error` is why it is broken now."""
+    """The module differs from what is deployed, in these cells and helpers where they are known; `error` is why it is broken now,
+    or waits for somebody who knows that the deployed flow `shares_with` writes its mirror."""
 
     kind: ClassVar = "edited"
 
     cells: tuple[int, ...] = ()
     error: str | None = None
     helpers: tuple[str, ...] = ()
+    shares_with: str | None = None
 
     @property
     def text(self) -> str:
@@ -108,13 +111,15 @@ class Undeployed(Fact):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NotDeployed(Fact):
-    """Nobody has deployed the flow, so production does not run it; `error` is why it cannot be, `goes_live_s` when it is by itself."""
+    """Nobody has deployed the flow, so production does not run it; `error` is why it cannot be, `goes_live_s` when it is by itself,
+    `shares_with` the deployed flow that writes its mirror."""
 
     kind: ClassVar = "not_deployed"
 
     flow: str
     error: str | None = None
     goes_live_s: float | None = None
+    shares_with: str | None = None
 
     @property
     def text(self) -> str:
@@ -220,7 +225,30 @@ class Overlong(Fact):
 
     @property
     def text(self) -> str:
-        return f"runs since {clock_words(self.since_utc, self.tz)}, longer than the {duration_words(self.within_s)} that it may take"
+        return f"running since {clock_words(self.since_utc, self.tz)}, longer than the {duration_words(self.within_s)} allowed"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LastRunFailed(Fact):
+    """The last run of a flow that holds no files did not end well; `error` is the first line of why.
+
+    Example:
+        >>> LastRunFailed("killed", "3f9c12ab77", "2026-01-05T06:30:00+00:00", "killed by request").text.partition(": ")[2]
+        'killed by request'
+    """
+
+    kind: ClassVar = "last_run_failed"
+
+    status: str
+    run_id: str
+    at_utc: str
+    error: str | None = None
+
+    @property
+    def text(self) -> str:
+        ended = {"failed": "failed", "killed": "was killed", "abandoned": "was abandoned"}.get(self.status, self.status)
+        because = f": {self.error}" if self.error else ""
+        return f"its last run {ended} on {time_words(self.at_utc)} (run {self.run_id[:8]}){because}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -239,8 +267,7 @@ class LastRunWarned(Fact):
 
     @property
     def text(self) -> str:
-        warnings = "1 warning" if self.count == 1 else f"{self.count:,} warnings"
-        return f"{warnings} in its last run"
+        return f"{warned_words(self.count)} in its last run"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -283,6 +310,7 @@ OfFlow: TypeAlias = (
     | Expected
     | Late
     | Overlong
+    | LastRunFailed
     | LastRunWarned
     | More
     | Other

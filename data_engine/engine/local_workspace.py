@@ -192,11 +192,7 @@ def settle_flow(flow: Flow) -> Flow:
     if place is None or place.path.parent.name != FLOW_MODULES:
         return flow if flow.name is not None else replace(flow, name="flow" if place is None else place.path.stem)
     if place.problem is not None:
-        raise FlowValidationError(
-            place.problem,
-            where=str(place.path),
-            fix="restart the kernel, or set DATA_ENGINE_NOTEBOOK to the notebook's path",
-        )
+        raise FlowValidationError(place.problem, where=str(place.path), fix=place.fix)
     name = place.path.stem
     if flow.name is not None and flow.name != name:
         raise FlowValidationError(

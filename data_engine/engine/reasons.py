@@ -322,15 +322,17 @@ class NoFiles(Fact):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NotYet(Fact):
-    """The next slot or tick is at `next_utc`; None when there is none."""
+    """The next slot or tick is at `next_utc`; None when there is none. `tz` is the zone it is meant in, None for this machine's."""
 
     kind: ClassVar = "not_yet"
 
     next_utc: str | None
+    tz: str | None = None
 
     @property
     def text(self) -> str:
-        return "no further run is scheduled" if self.next_utc is None else f"next at {zoned_words(self.next_utc)}"
+        at = zoned_words(self.next_utc, self.tz)
+        return f"next at {at}" if at else "no further run is scheduled"
 
     def left_s(self, now_s: float) -> float:
         """Seconds until then; none without a next one."""
@@ -392,11 +394,13 @@ class EngineOff(Fact):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GroupRun(Record):
-    """A run that keeps its group busy, in the process `pid`."""
+    """A run that keeps its group busy, in the process `pid`; `in_daemon` where that is the daemon, which alone it can be asked of to
+    end it."""
 
     flow: str
     run_id: str
     pid: int
+    in_daemon: bool = True
 
 
 @dataclass(frozen=True, slots=True, eq=False)

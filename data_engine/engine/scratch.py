@@ -23,7 +23,7 @@ from data_engine.errors import FlowValidationError
 from data_engine.files import files_below, identity_of, trouble_of
 from data_engine.flow.control import RunInterrupted
 from data_engine.platforms.copies import clone, writer_of
-from data_engine.platforms.files import is_locked
+from data_engine.platforms.files import content_of, is_locked
 
 KEPT_BYTES = 16 * 1024**2
 """A file of up to so many bytes is copied to be kept where the drive cannot clone."""
@@ -405,7 +405,7 @@ class Scratch:
             size = os.stat(path).st_size
             if size > KEPT_BYTES:
                 return os.urandom(16).hex(), self._kept_copy(size, lambda place: clone(path, place))
-            data = path.read_bytes()
+            data = content_of(path)
             token = hashlib.blake2b(data, digest_size=16).hexdigest()
             kept = self._copies.get(token)
             if kept is None or not kept.path.is_file():

@@ -31,7 +31,7 @@ from data_engine import nofollow
 from data_engine.errors import FlowValidationError
 from data_engine.files import files_below, identity_of, trouble_of
 from data_engine.platforms.drives import network_drive
-from data_engine.platforms.files import CAN_REPLACE_OPEN_FILES, changed_ns
+from data_engine.platforms.files import CAN_REPLACE_OPEN_FILES, changed_ns, is_open_elsewhere
 from data_engine.platforms.holders import who_holds
 
 STAGING = ".data_engine_staging"
@@ -43,7 +43,6 @@ GRACE_S = 60.0
 
 HELD_S = 10.0
 _PAUSE_S = 0.1
-_HELD = (5, 32, 33)  # of Windows: access denied, sharing violation, lock violation
 _Facts = tuple[int, int, int]
 
 
@@ -404,7 +403,7 @@ def _replace(path: Path, final: Path) -> None:
                 raise _cannot(final, error) from error
             return  # another one has finished the same
         except OSError as error:
-            if getattr(error, "winerror", None) not in _HELD and error.errno not in (errno.EBUSY, errno.ETXTBSY):
+            if not is_open_elsewhere(error) and error.errno != errno.ETXTBSY:
                 raise _cannot(final, error) from error
             if time.monotonic() >= deadline_s:
                 raise TargetHeldError(

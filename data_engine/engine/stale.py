@@ -12,6 +12,7 @@ from types import CodeType, FunctionType, ModuleType
 
 from data_engine.errors import FlowValidationError
 from data_engine.notebook.read import NotebookCell, read_cells
+from data_engine.platforms.files import content_of
 from data_engine.workspace.here import authored_folder, here
 
 
@@ -72,7 +73,7 @@ def _authored_modules(folder: Path) -> list[ModuleType]:
 def _is_stale(module: ModuleType) -> bool:
     """Whether the file differs from when the module was first seen here, or from the functions the module holds."""
     try:
-        data = Path(str(module.__file__)).read_bytes()
+        data = content_of(Path(str(module.__file__)))
     except OSError:
         return True
     digest = hashlib.sha256(data).hexdigest()
@@ -109,7 +110,7 @@ def _cells() -> tuple[NotebookCell, ...]:
     if found is None or found.kind != "notebook":
         return ()
     try:
-        return read_cells(found.path.read_bytes(), path=found.path)
+        return read_cells(content_of(found.path), path=found.path)
     except (OSError, FlowValidationError):
         return ()
 

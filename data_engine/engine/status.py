@@ -12,9 +12,27 @@ from dataclasses import dataclass, field, replace
 from itertools import starmap
 from typing import Any, ClassVar, Literal, TypeAlias
 
-from data_engine.engine.flow_reasons import Broken, Expected, LastRunWarned, Late, Looks, NotDeployed, Overlong
+from data_engine.engine.flow_reasons import (
+    Broken,
+    Expected,
+    LastRunFailed,
+    LastRunWarned,
+    Late,
+    Looks,
+    NotDeployed,
+    Overlong,
+)
 from data_engine.engine.machine_facts import DaemonFacts, EngineFacts, ServiceFacts
-from data_engine.engine.reasons import ByHand, OwnedElsewhere, Reason, Unreachable, Waiting, read_reason
+from data_engine.engine.reasons import (
+    ByHand,
+    HeldSlot,
+    NotYet,
+    OwnedElsewhere,
+    Reason,
+    Unreachable,
+    Waiting,
+    read_reason,
+)
 from data_engine.engine.waiting_runs import WaitingRuns
 from data_engine.engine.wording import STATE_WORDS, in_the_way
 from data_engine.errors import FlowValidationError
@@ -23,7 +41,7 @@ from data_engine.ledger import backfills, requests
 from data_engine.ledger.ledger import Ledger
 from data_engine.message import Undelivered
 from data_engine.model import Backfill, Run, utc_text
-from data_engine.notebook.catalog import CatalogEntry, trigger_here
+from data_engine.notebook.catalog import CatalogEntry, clock_zone, trigger_here
 from data_engine.notebook.standing import AS_DEPLOYED, Standing
 from data_engine.record import Record
 from data_engine.scheduler.plan import why_blocked
@@ -31,6 +49,7 @@ from data_engine.shown import Shown
 
 _DAY_S = 86_400.0
 _MOST_REQUESTS = 10
+_BAD_ENDS = ("failed", "killed", "abandoned")
 
 State: TypeAlias = Literal[
     "running",
@@ -49,9 +68,10 @@ State: TypeAlias = Literal[
     "schedule_ready",
     "being_read",
 ]
-"""What a flow does; the words for people are in `STATE_WORDS`. "stopping" has runs that were all asked to end. Of one that runs by
-itself: "failing" holds files that failed, or its last slot did; "unreachable" cannot read its source; "edit_broken" runs as deployed,
-and its module is broken now, "module_gone" so, and it is there no more. "poll_ready" and "schedule_ready" would run by themselves, and the whole
+"""What a flow does; the words for people are in `STATE_WORDS`. "stopping" has runs that were all asked to end. "edit_broken" runs as
+deployed, and its module is broken now, also with the engine off. Of one that runs by itself: "failing" holds files that failed or tries
+them again later, or its last slot did not end well; "unreachable" cannot read its source; "module_gone" runs as deployed, and its module
+is there no more. "poll_ready" and "schedule_ready" would run by themselves, and the whole
 of them is kept from it; "being_read" is a flow of which only the file is known yet."""
 
 
@@ -155,6 +175,13 @@ class FlowStatus(Record):
         return STATE_WORDS.get(self.state_kind) or self.state_kind.replace("_", " ")
 
     @property
+    def is_failing(self) -> bool:
+        """Whether files, its last run, its source or its module are bad, or it is late."""
+        is_last_bad = self.last_run is not None and self.last_run.status in _BAD_ENDS
+        is_bad = self.state_kind in ("broken", "failing", "unreachable")
+        return bool(self.held) or is_last_bad or is_bad or isinstance(self.expected, Late)
+
+    @property
     def reason(self) -> str | None:
         """Why it does not run now, in words."""
         return self.why.what if isinstance(self.why, Broken) else None if self.why is None else self.why.text
@@ -207,7 +234,7 @@ class Status(Shown, Record):
 class FlowFacts:
     """One flow as it is known now. `entry` is what production runs, or the module where none of it is deployed.
 
-    `standing` tells how the module stands to what is deployed; `held` counts its files that are held; `why` is what planning
+    `standing` tells how the module stands to what is deployed; `held` counts its files that are held, `retried` those that failed and are tried again later; `why` is what planning
     said last of the flow as a whole; `waiting` is why work of it that could start does not. Of a flow that is not `is_read`
     only the file is known. `cadence` is how often its folder is looked through, where that is rarer than its interval says.
     `expected` is how it stands to what is expected of it. `timezone` is that of the workspace's settings,
@@ -227,6 +254,21 @@ class FlowFacts:
     expected: Expected | Late | Overlong | None = None
     timezone: str | None = None
     warnings: int = 0
+    retried: int = 0
+
+    @property
+    def tz(self) -> str | None:
+        """The zone that its schedule is meant in; None for this machine's, or where it has none."""
+        return clock_zone(self.entry, self.timezone)
+
+    @property
+    def failed(self) -> LastRunFailed | None:
+        """That the last run of a flow that holds no files failed; None where it did not."""
+        run = self.last_run
+        if run is None or self.entry.mode == "poll" or run.status not in _BAD_ENDS:
+            return None
+        error = (run.error or run.cause or "").partition("\n")[0] or None
+        return LastRunFailed(run.status, run.run_id, run.finished_at_utc or run.started_at_utc, error)
 
     @property
     def warned(self) -> LastRunWarned | None:
@@ -441,22 +483,29 @@ def _state(known: FlowFacts, blocked: Reason | None) -> State:
         return "broken"
     if known.standing.kind == "not_deployed" and not isinstance(blocked, OwnedElsewhere):  # who owns knows better
         return "not_deployed"
-    if mode == "manual":
-        return "manual"
-    if not known.is_enabled:
+    if not known.is_enabled and mode != "manual":
         return "disabled"
-    if blocked is not None:
-        return "poll_ready" if mode == "poll" else "schedule_ready"
+    is_edit_broken = known.standing.is_edit_broken
+    if mode == "manual" or blocked is not None:
+        return "edit_broken" if is_edit_broken else _AT_REST[mode]
     if isinstance(known.why, Unreachable):
         return "unreachable"
-    is_last_bad = known.last_run is not None and known.last_run.status in ("failed", "killed")
-    if known.held or (mode == "schedule" and is_last_bad):
+    if known.held or known.retried or (mode == "schedule" and _ended_badly(known)):
         return "failing"
-    if known.standing.is_edited and known.standing.error is not None:
+    if is_edit_broken:
         return "edit_broken"
     if known.standing.kind == "gone":
         return "module_gone"
     return "polling" if mode == "poll" else "scheduled"
+
+
+_AT_REST: Mapping[str, State] = {"manual": "manual", "poll": "poll_ready", "schedule": "schedule_ready"}
+
+
+def _ended_badly(known: FlowFacts) -> bool:
+    """Whether the newest slot was not served, or not well."""
+    last = known.last_run
+    return (last is not None and last.status in _BAD_ENDS) or isinstance(known.why, HeldSlot)
 
 
 def _why(known: FlowFacts, blocked: Reason | None, *, is_running: bool) -> Reason | None:
@@ -467,5 +516,7 @@ def _why(known: FlowFacts, blocked: Reason | None, *, is_running: bool) -> Reaso
     if is_running:
         return None
     if known.standing.kind == "not_deployed" and not isinstance(blocked, OwnedElsewhere):  # who owns knows better
-        return NotDeployed(entry.name, known.standing.error, known.standing.goes_live_s)
-    return known.waiting or (ByHand() if entry.mode == "manual" else blocked or known.why)
+        standing = known.standing
+        return NotDeployed(entry.name, standing.error, standing.goes_live_s, standing.shares_with)
+    why = known.waiting or (ByHand() if entry.mode == "manual" else blocked or known.why)
+    return replace(why, tz=known.tz) if isinstance(why, NotYet) else why

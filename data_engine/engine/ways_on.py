@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from data_engine.engine import flow_reasons as of_flow
@@ -14,33 +14,75 @@ from data_engine.typed import typed
 _ID_LENGTH = 8
 
 
-def way_on(why: Fact, flow: str, source: str | None = None, mend: str | None = None) -> str | None:
+def way_on(
+    why: Fact,
+    flow: str,
+    source: str | None = None,
+    mend: str | None = None,
+    blocked_by: Collection[str] = (),
+) -> str | None:
     """What changes it, with the command; None where it changes by itself, or is as it should be.
 
-    `mend` is the fix of the error of a source that is held. Without a `source` the words are about any of them.
+    `mend` is the fix of the error of a source that is held. Without a `source` the words are about any of them. `blocked_by`
+    are the kinds of what keeps the whole flow from running, so that a command that cannot work now is not named alone.
 
     Example:
         >>> way_on(of_source.Disabled(), "claims")
         '`data-engine enable claims` lets it run by itself'
         >>> way_on(of_source.Settling(0.5), "claims")
+        >>> way_on(of_source.HeldSlot("", None), "claims", blocked_by=["engine_off"])
+        '`data-engine start` tries it again, with all that is held'
     """
     words = _WAYS.get(why.kind)
-    return None if words is None else words(_About(why, flow, source, mend))
+    return None if words is None else words(_About(why, flow, source, mend, blocked_by))
+
+
+DAEMON_ENDING = "daemon_ending"
+"""The kind of what keeps flows from running that is no reason of its own: the daemon only waits for its running work."""
+
+DEPEND = frozenset(
+    one.kind
+    for one in (
+        of_source.Held,
+        of_source.HeldSlot,
+        of_source.RetryLater,
+        of_source.Done,
+        of_source.Disabled,
+        of_source.EngineOff,
+        of_flow.LastRunFailed,
+    )
+)
+"""The kinds of reasons whose way depends on what else keeps the flow from running."""
 
 
 class _About:
     """What the words of a way are made of."""
 
-    def __init__(self, why: Any, flow: str, source: str | None, mend: str | None) -> None:
-        self.why, self.flow, self.source, self.mend = why, flow, source, mend
+    def __init__(
+        self, why: Any, flow: str, source: str | None, mend: str | None, blocked_by: Collection[str] = ()
+    ) -> None:
+        self.why, self.flow, self.source, self.mend, self.blocked_by = why, flow, source, mend, blocked_by
 
     def typed(self, verb: str, *words: str) -> str:
         """The command, in the quotes of a message."""
         return f"`{typed(verb, self.flow, *words)}`"
 
-    def of_one(self, verb: str, *, any_of_them: str = "") -> str:
-        """The command for the source alone; without one as `any_of_them` ends it."""
-        return self.typed(verb, "--source", self.source) if self.source else f"`{typed(verb, self.flow)}{any_of_them}`"
+    def of_one(self, verb: str) -> str:
+        """The command for the source alone; without one for all."""
+        return self.typed(verb, "--source", self.source) if self.source else self.typed(verb)
+
+    def retried(self) -> str:
+        """What tries again what is held, as things are now."""
+        it = "it" if self.source or self.why.kind == of_source.HeldSlot.kind else "all of them"
+        if of_flow.NotDeployed.kind in self.blocked_by:
+            again = typed("run", "--once", self.flow, *(["--source", self.source] if self.source else []))
+            return f"`{again}` runs {it} here, once"
+        first = f"{self.typed('enable')}, then " if of_source.Disabled.kind in self.blocked_by else ""
+        if of_source.EngineOff.kind in self.blocked_by:
+            return f"{first}{_start(self)} tries {it} again, with all that is held"
+        if self.why.kind == of_source.RetryLater.kind:
+            return f"{first}{self.of_one('retry')} tries {it} now"
+        return f"{first}{self.of_one('retry')} tries {it} again"
 
     def run(self, verb: str, run_id: str) -> str:
         """The command about a run."""
@@ -48,35 +90,75 @@ class _About:
 
 
 def _held(about: _About) -> str:
-    why, again = about.why, f"{about.of_one('retry')} tries {'it' if about.source else 'all of them'} again"
+    why, again = about.why, about.retried()
     if why.status != "failed" or why.run_id is None:
         return again
     mend = f"; {about.mend}" if about.mend else ""
     return f"{about.run('log', why.run_id)} shows the whole error{mend}; {again}"
 
 
+def _failed(about: _About) -> str:
+    verb = ("run", "--once") if of_flow.NotDeployed.kind in about.blocked_by else ("run",)
+    mend = f"; {about.mend}" if about.mend else ""
+    return (
+        f"{about.run('log', about.why.run_id)} shows the whole error{mend}; `{typed(*verb, about.flow)}` runs it again"
+    )
+
+
 def _running(about: _About) -> str | None:
     run_id, pid = about.why.run_id, about.why.pid
     if pid is not None:
-        return f"end it where it runs, in process {pid}: with Ctrl-C, or by an interrupt of the kernel"
+        return _end_it_there(pid)
     return None if run_id is None else f"{about.run('stop-run', run_id)} ends it at its next step or item"
+
+
+def _end_it_there(pid: int) -> str:
+    return f"end it where it runs, in process {pid}: with Ctrl-C, or by an interrupt of the kernel"
+
+
+def _start(about: _About) -> str:
+    """What starts the engine."""
+    if DAEMON_ENDING in about.blocked_by:
+        return f"`{typed('start')}`, once the daemon has ended (it waits for its running work; `{typed('kill')}` ends it now),"
+    return f"`{typed('start')}`"
+
+
+def _disabled(about: _About) -> str:
+    enable = f"{about.typed('enable')} lets it run by itself"
+    return (
+        f"{enable}, and {_start(about)} starts the engine" if of_source.EngineOff.kind in about.blocked_by else enable
+    )
+
+
+def _done(about: _About) -> str:
+    verb = ("run", "--once") if of_flow.NotDeployed.kind in about.blocked_by else ("run",)
+    if about.source:
+        return f"`{typed(*verb, about.flow, '--source', about.source)}` runs it again"
+    return f"`{typed(*verb, about.flow)} --source FILE` runs it again"
 
 
 def _waits_for_group(about: _About) -> str:
     runs = about.why.runs
     if not runs:
         return f"`{typed('status')}` tells what runs"
+    if not runs[0].in_daemon:
+        return _end_it_there(runs[0].pid)
     return f"{about.run('stop-run', runs[0].run_id)} ends what it waits for, at its next step or item"
 
 
 def _not_deployed(about: _About) -> str:
     deploy = f"{about.typed('deploy')} lets production run it"
-    return f"correct what is wrong, then {deploy}" if about.why.error else deploy
+    return f"{_before_deploy(about)}, then {deploy}" if about.why.error else deploy
 
 
 def _edited(about: _About) -> str:
-    deploy = f"{about.typed('deploy')} lets production run it as it is now"
-    return f"correct what is wrong, then {deploy}" if about.why.error else deploy
+    return f"{_not_deployed(about)} as it is now"
+
+
+def _before_deploy(about: _About) -> str:
+    if about.why.shares_with is None:
+        return "correct what is wrong"
+    return f"give it another mirror(root=...) than that of {about.why.shares_with}"
 
 
 def _undeployed(about: _About) -> str:
@@ -88,15 +170,15 @@ def _undeployed(about: _About) -> str:
 
 
 _WAYS: Mapping[str, Callable[[_About], str | None]] = {
-    of_source.Disabled.kind: lambda one: f"{one.typed('enable')} lets it run by itself",
-    of_source.EngineOff.kind: lambda one: f"`{typed('start')}` lets flows run by themselves",
+    of_source.Disabled.kind: _disabled,
+    of_source.EngineOff.kind: lambda one: f"{_start(one)} lets flows run by themselves",
     of_source.OwnedElsewhere.kind: lambda one: f"`{typed('lease', 'request')}` asks {one.why.owner} for the workspace",
     of_source.ByHand.kind: lambda one: f"{one.typed('run')} runs it",
     of_source.NotYet.kind: lambda one: f"{one.typed('run')} runs it now",
-    of_source.Done.kind: lambda one: f"{one.of_one('run', any_of_them=' --source FILE')} runs it again",
+    of_source.Done.kind: _done,
     of_source.Held.kind: _held,
-    of_source.HeldSlot.kind: lambda one: f"{one.typed('retry')} runs it again",
-    of_source.RetryLater.kind: lambda one: f"{one.of_one('retry')} tries it now",
+    of_source.HeldSlot.kind: _About.retried,
+    of_source.RetryLater.kind: _About.retried,
     of_source.Locked.kind: lambda one: "close it there",
     of_source.Running.kind: _running,
     of_flow.Stopping.kind: lambda one: f"{one.run('kill-run', one.why.run_id)} ends its process now",
@@ -118,6 +200,7 @@ _WAYS: Mapping[str, Callable[[_About], str | None]] = {
     of_flow.NotDeployed.kind: _not_deployed,
     of_flow.Requested.kind: lambda one: f"`{typed('status')}` tells the answer",
     of_flow.Trouble.kind: lambda one: one.why.fix or f"`{typed('doctor')}` says what is wrong",
+    of_flow.LastRunFailed.kind: _failed,
     of_flow.LastRunWarned.kind: lambda one: f"{one.run('log', one.why.run_id)} shows them",
     of_flow.Late.kind: lambda one: f"{one.typed('run')} runs it now",
     of_flow.Overlong.kind: lambda one: one.why.run_id and f"{one.run('stop-run', one.why.run_id)} ends it",

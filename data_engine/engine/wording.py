@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from data_engine.cut import beginning
 from data_engine.engine.reasons import ByHand, EngineOff, NotYet, Reason
@@ -14,8 +14,41 @@ GOES_ON = "the daemon is not running; the engine is on again as soon as a daemon
 """What is said where the last daemon died with its engine on: the next one turns it on by itself."""
 
 
-NEVER_BEGINS = "It waited, and does not begin; it is recorded as stopped, and a file that was due is held."
-"""What is said where a run was ended that waited for its turn."""
+def never_begins_words(run: Run | None) -> str:
+    """What is said where a run was ended that waited for its turn; `run` is what is recorded of it by now.
+
+    Example:
+        >>> began = {"run_id": "3f", "flow": "claims", "group": "C", "status": "stopped", "started_at_utc": ""}
+        >>> never_begins_words(Run(source=None, trigger=RunTrigger("hand"), **began))
+        'It was still waiting, and will not start; it is recorded as stopped.'
+        >>> never_begins_words(Run(source="/in/a.csv", trigger=RunTrigger("file"), **began)).partition(". ")[2]
+        'Its file is held: `data-engine retry claims --source /in/a.csv` runs it again.'
+    """
+    said = "It was still waiting, and will not start; it is recorded as stopped."
+    if run is None or run.trigger is None or run.trigger.kind not in ("file", "retry"):
+        return said
+    source = ["--source", run.source] if run.source else []
+    return f"{said} Its file is held: `{typed('retry', run.flow, *source)}` runs it again."
+
+
+def ended_words(statuses: Collection[str]) -> str:
+    """How many runs there were, and how many of them did not end well.
+
+    Example:
+        >>> ended_words(["success"]), ended_words(["success", "failed"]), ended_words(["stopped"] * 4)
+        ('1 run, 0 failures', '2 runs, 1 failure', '4 runs, 4 stopped')
+    """
+    stopped = sum(status == "stopped" for status in statuses)
+    failed = sum(status not in ("success", "stopped") for status in statuses)
+    failures = "1 failure" if failed == 1 else f"{failed:,} failures"
+    return ", ".join(
+        [
+            "1 run" if len(statuses) == 1 else f"{len(statuses):,} runs",
+            *([failures] if failed or not stopped else []),
+            *([f"{stopped:,} stopped"] if stopped else []),
+        ]
+    )
+
 
 _MOST_OF_ERROR = 200
 """Characters of what a server said; the daemon's log and `status --json` have more of it."""

@@ -17,6 +17,7 @@ from data_engine.flow.locations import MirrorContext, SourceContext
 from data_engine.flow.paths import inside, make_folder
 from data_engine.flow.places import IN_PLACE, Places
 from data_engine.model import EPOCH, LogLine
+from data_engine.platforms.files import open_to_read
 from data_engine.secret import Secret
 from data_engine.shown import Shown
 
@@ -324,7 +325,7 @@ class WorkspaceConfigContext:
         if self._on_read is not None:
             self._on_read(path)
         try:
-            with path.open("rb") as file:
+            with open_to_read(path) as file:
                 return tomllib.load(file)
         except FileNotFoundError:
             if path.parent.is_file():  # Windows words both alike

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from data_engine.duration import parse_duration
 from data_engine.errors import FlowValidationError
+from data_engine.flow.suggestions import meant
 from data_engine.flow.trigger import Schedule, Trigger, check_zone, duration_text, parse_times
 from data_engine.message import TROUBLES
 from data_engine.secret import is_secret_name
@@ -240,5 +241,7 @@ def _kinds(value: object) -> tuple[str, ...]:
                 fix="say it in the workspace's settings: [alerts] on",
             )
         if kind not in OF_FLOWS:
-            raise FlowValidationError(f"{kind!r} is no kind of trouble", where=where, fix=fix)
+            raise FlowValidationError(
+                f"{kind!r} is no kind of trouble", where=where, fix=f"{meant(str(kind), OF_FLOWS)}{fix}"
+            )
     return tuple(kind for kind in OF_FLOWS if kind in kinds)

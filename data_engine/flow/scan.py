@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from data_engine.errors import FlowValidationError
+from data_engine.platforms.files import is_folder_itself
 
 _PREFIXES = (".", "~$")
 _SUFFIXES = ("~", ".tmp", ".temp", ".part", ".partial", ".crdownload", ".download", ".swp")
@@ -98,7 +99,7 @@ def walk(
                     if is_wanted and not lowered.endswith(_SUFFIXES) and entry.is_file():
                         yield (prefix + name, entry)
                         continue
-                    if recursive and entry.is_dir(follow_symlinks=False) and entry.path != skipped:
+                    if recursive and is_folder_itself(entry) and entry.path != skipped:
                         folders.append((f"{prefix}{name}/", entry.path))
         except OSError as error:
             if on_error is None:

@@ -46,7 +46,8 @@ def meant(name: str, known: Iterable[str]) -> str:
 
 
 def suggestion(error: BaseException) -> str | None:
-    """The fix of an attribute that its object does not have, a package that is missing, or a question that nobody answers.
+    """The fix of an attribute that its object does not have, a package that is missing, a file in other letters, or a question
+    that nobody answers.
 
     None for every other error, or when no name is like it.
 
@@ -61,6 +62,10 @@ def suggestion(error: BaseException) -> str | None:
         return _missing_package(error)
     if isinstance(error, EOFError) and "reading a line" in str(error):
         return "nobody answers input() in production: take a parameter, context.params['name']"
+    if _is_not_utf8(error):
+        return (
+            'the file is not UTF-8: say what it is, such as encoding="cp1252" (Excel on Windows); or it is no text file'
+        )
     if not isinstance(error, AttributeError) or not isinstance(error.name, str) or error.name.startswith("_"):
         return None
     try:
@@ -68,6 +73,14 @@ def suggestion(error: BaseException) -> str | None:
     except Exception:  # a `__dir__` of somebody else's
         return None
     return None if found is None else f"did you mean {found!r}?"
+
+
+def _is_not_utf8(error: BaseException) -> bool:
+    """Whether Python, or a reader in its own words, met bytes that are no UTF-8."""
+    if isinstance(error, UnicodeDecodeError):
+        return error.encoding.replace("-", "").lower() == "utf8"
+    text = str(error)[:1000].lower()
+    return any(words in text for words in ("invalid utf-8", "invalid utf8", "not utf-8 encoded"))
 
 
 def is_panic(error: BaseException) -> bool:

@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.rows import restored, storable
@@ -221,7 +222,7 @@ def give_up(ledger: Ledger, to: str, at_s: float, why: str) -> int:
 
 
 def undelivered(ledger: Ledger, limit: int = 100) -> list[Undelivered]:
-    """What recipients have not got, the newest first: what waits, and what was given up within the last week.
+    """What recipients have not got, the newest first: what waits, and what was given up since a person was shown that.
 
     Raises:
         LedgerError: the ledger cannot be read.
@@ -234,13 +235,44 @@ def undelivered_in(connection: sqlite3.Connection, limit: int = 100) -> list[Und
     """The same of a connection that only looks."""
     rows = connection.execute(
         "SELECT message_id, recipient, state, kind, flow_name, subject, put_utc, tries, last_error, next_try_utc"
-        " FROM deliveries JOIN outbox USING (message_id) WHERE state <> 'sent' ORDER BY put_utc DESC, recipient LIMIT ?",
+        " FROM deliveries JOIN outbox USING (message_id) WHERE state = 'waiting' OR (state = 'given_up'"
+        " AND answered_utc IS NULL) ORDER BY put_utc DESC, recipient LIMIT ?",
         (limit,),
     ).fetchall()
-    return [
-        Undelivered(message_id, restored(to), state, kind, flow and restored(flow), *rest)
-        for message_id, to, state, kind, flow, *rest in rows
-    ]
+    return [_told(row) for row in rows]
+
+
+def history(ledger: Ledger, limit: int = 100) -> list[Undelivered]:
+    """The newest messages, each for each recipient, the newest first: also what was sent, and what was given up, of the last week.
+
+    Raises:
+        LedgerError: the ledger cannot be read.
+    """
+    with ledger.reading() as connection:
+        rows = connection.execute(
+            "SELECT message_id, recipient, state, kind, flow_name, subject, put_utc, tries, last_error, next_try_utc"
+            " FROM deliveries JOIN outbox USING (message_id) ORDER BY put_utc DESC, recipient LIMIT ?",
+            (limit,),
+        ).fetchall()
+    return [_told(row) for row in rows]
+
+
+def are_shown(ledger: Ledger, shown: Iterable[Undelivered], at_s: float) -> None:
+    """Remember that a person was shown these: `undelivered` leaves out those that are given up.
+
+    Raises:
+        LedgerError: the ledger cannot be written.
+    """
+    with ledger.writing() as (connection, _):
+        connection.executemany(
+            "UPDATE deliveries SET answered_utc = ? WHERE message_id = ? AND recipient = ? AND state = 'given_up'",
+            [storable((utc_text(at_s), one.message_id, one.to)) for one in shown],
+        )
+
+
+def _told(row: tuple[Any, ...]) -> Undelivered:
+    message_id, to, state, kind, flow, *rest = row
+    return Undelivered(message_id, restored(to), state, kind, flow and restored(flow), *rest)
 
 
 def states(connection: sqlite3.Connection, ids: Sequence[str]) -> Mapping[str, Mapping[str, str]]:

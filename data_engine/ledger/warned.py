@@ -1,15 +1,40 @@
-"""How many warnings a run's log holds, asked again only of runs that may still warn."""
+"""What of a run's log counts as a warning, how many it has, asked again only of runs that may still warn, and in which words."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from data_engine.ledger.ledger import Ledger
-from data_engine.model import Run
+if TYPE_CHECKING:
+    from data_engine.ledger.ledger import Ledger
+    from data_engine.model import Run
 
 _AT_ONCE = 500
+_WARNING = "WARNING"
+_ERRORS = ("ERROR", "CRITICAL")
+
+
+def counts_as_warning(level: str, status: str) -> bool:
+    """Whether a line of this level counts, in the log of a run that ended so: an error does where the run went well all the same.
+
+    What was only written to standard error does not count.
+
+    Example:
+        >>> counts_as_warning("ERROR", "success"), counts_as_warning("ERROR", "failed"), counts_as_warning("STDERR", "success")
+        (True, False, False)
+    """
+    return level == _WARNING or (level in _ERRORS and status == "success")
+
+
+def warned_words(count: int) -> str:
+    """So many warnings, as every screen says it; "" for none.
+
+    Example:
+        >>> warned_words(1), warned_words(1200), warned_words(0)
+        ('1 warning', '1,200 warnings', '')
+    """
+    return "" if not count else "1 warning" if count == 1 else f"{count:,} warnings"
 
 
 class Warned:
@@ -57,9 +82,10 @@ def warnings_of(ledger: Ledger, run_ids: Iterable[str]) -> dict[str, int]:
         with ledger.reading() as connection:
             found.update(
                 connection.execute(
-                    f"SELECT run_id, count(*) FROM logs WHERE run_id IN ({', '.join('?' * len(some))})"
-                    " AND level = 'WARNING' GROUP BY run_id",
-                    some,
+                    f"SELECT run_id, count(*) FROM logs WHERE run_id IN ({', '.join('?' * len(some))}) AND (level = ?"
+                    f" OR level IN ({', '.join('?' * len(_ERRORS))})"
+                    " AND (SELECT status FROM runs WHERE runs.run_id = logs.run_id) = 'success') GROUP BY run_id",
+                    [*some, _WARNING, *_ERRORS],
                 ).fetchall()
             )
     return found

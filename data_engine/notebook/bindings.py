@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from data_engine.notebook import effects, kinds
-from data_engine.notebook.shapes import path_of
+from data_engine.notebook.shapes import path_of, says_in_place
 from data_engine.notebook.statements import END, Statement
 from data_engine.notebook.values import NOBODY_KNOWS, NONE, PLAIN, Code, Origin, Outcome, Touch, Value, element, join
 
@@ -109,7 +109,9 @@ class Bindings:
             else:
                 self.consume(value, target, surely=False)
                 for part in target.elts:
-                    self.assign(part, element(value))
+                    drawn = self._drawn_in(target) if value.kind == kinds.PLOT and part is target.elts[0] else NONE
+                    each = element(value)
+                    self.assign(part, replace(each, origins=each.origins | drawn) if drawn else each)
         elif isinstance(target, ast.Starred):
             self.assign(target.value, Value(kinds.CONTAINER, NONE, value.all))
         else:
@@ -118,7 +120,14 @@ class Bindings:
             if isinstance(target, ast.Subscript) and isinstance(target.slice, ast.Slice):
                 self.consume(value, target, surely=False)
             if not (isinstance(target, ast.Subscript) and into.kind == kinds.FRAME):  # it takes a copy of a column
-                self.put_in(path_of(target)[0], into, value.all)
+                asks = isinstance(target, ast.Subscript) and says_in_place(target.slice, source)
+                held = value.all | {kinds.IN_PLACE} if asks else value.all
+                self.put_in(path_of(target)[0], into, held)
+
+    def _drawn_in(self, target: ast.Tuple | ast.List) -> frozenset[Origin]:
+        """What is part of the first of several charts: the axes of a figure, as `fig, ax = plt.subplots()` gives them."""
+        names = (part.id for each in target.elts[1:] for part in ast.walk(each) if isinstance(part, ast.Name))
+        return NONE if self.around else frozenset((self.owner.index, name) for name in names)
 
     def put_in(self, root: str, into: Value, origins: frozenset[Origin]) -> None:
         """Note that an object, and so what the name `root` leads to, holds these from now on."""

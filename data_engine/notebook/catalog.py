@@ -24,6 +24,7 @@ from data_engine.notebook.descriptions import Descriptions
 from data_engine.notebook.load import FlowModules
 from data_engine.notebook.mirror_warnings import FlowPlaces, mirror_warnings
 from data_engine.notebook.subfolders import no_flow_there, notebooks_in_subfolders
+from data_engine.platforms.files import content_of
 
 _T = TypeVar("_T")
 _SCRATCH = re.compile(r"_.*|Untitled.*|.*-Copy\d+", re.DOTALL)
@@ -94,6 +95,16 @@ def _expectations(flow: Flow | None) -> list[dict[str, Any]]:
     return [{name: value for name, value in asdict(one).items() if value not in (None, ())} for one in found]
 
 
+def is_scratch_name(stem: str) -> bool:
+    """Whether a file of this name is never a flow: _*, Untitled* and *-Copy<n>.
+
+    Example:
+        >>> is_scratch_name("claims-Copy1"), is_scratch_name("claims")
+        (True, False)
+    """
+    return _SCRATCH.fullmatch(stem) is not None
+
+
 def module_files(folder: Path) -> dict[str, list[Path]]:
     """The files that may be flow modules, by stem, sorted; two files of one stem are both there.
 
@@ -111,7 +122,7 @@ def module_files(folder: Path) -> dict[str, list[Path]]:
         ) from error
     for name in names:
         stem, suffix = os.path.splitext(name)
-        if suffix in (".py", ".ipynb") and not name.startswith(".") and not _SCRATCH.fullmatch(stem):
+        if suffix in (".py", ".ipynb") and not name.startswith(".") and not is_scratch_name(stem):
             found.setdefault(stem, []).append(folder / name)
     return found
 
@@ -179,7 +190,7 @@ def with_unreadable(
     found = {entry.name: entry for entry in entries}
     for name, reason in unreadable.items():
         path = folder / name
-        if path.parent == folder and not _SCRATCH.fullmatch(path.stem):
+        if path.parent == folder and not is_scratch_name(path.stem):
             error = FlowValidationError(
                 f"{path} cannot be read: {reason}", where=str(path), fix="check that the file is readable"
             )
@@ -239,9 +250,7 @@ def _how_to_be_a_flow(modules: FlowModules, name: str, is_module: bool) -> str |
     """What to do when `name` is there and no flow; None when it is not there."""
     if is_module:
         return f"let {name} define build(): without it, it is a scratch notebook or a module to import from"
-    if _SCRATCH.fullmatch(name) and any(
-        (modules.content / f"{name}{suffix}").is_file() for suffix in (".py", ".ipynb")
-    ):
+    if is_scratch_name(name) and any((modules.content / f"{name}{suffix}").is_file() for suffix in (".py", ".ipynb")):
         return f"rename {name}: files called _*, Untitled* and *-Copy<n> are never flows"
     below = [path for path in notebooks_in_subfolders(modules.content) if Path(path).stem == Path(name).stem]
     return no_flow_there(below[0]) if below else None
@@ -255,7 +264,7 @@ def _content_key(helpers: str, paths: list[Path]) -> tuple[str, list[bytes | OSE
     datas: list[bytes | OSError] = []
     for path in paths:
         try:
-            data = path.read_bytes()
+            data = content_of(path)
         except OSError as error:
             datas.append(error)
             digest.update(f"{path} {error.errno}".encode())
@@ -333,9 +342,21 @@ def trigger_here(entry: CatalogEntry, timezone: str | None) -> str:
     return f"{entry.trigger}, {timezone}" if is_in_it else entry.trigger
 
 
+def clock_zone(entry: CatalogEntry, timezone: str | None) -> str | None:
+    """The zone that a schedule by the clock is meant in, in a workspace whose settings name `timezone`; None for this machine's.
+
+    Example:
+        >>> flow = Flow("A", "nightly").watch(mode="schedule", time="06:30", tz="Europe/Berlin")
+        >>> clock_zone(describe(flow, Path("nightly.ipynb")), None)
+        'Europe/Berlin'
+    """
+    trigger = None if entry.flow is None else entry.flow.trigger
+    return (trigger.tz or timezone or None) if isinstance(trigger, Schedule) and trigger.cron_lines else None
+
+
 def _is_flow_file(modules: FlowModules, path: Path) -> bool:
     try:
-        return _is_flow_content(modules, path, path.read_bytes())
+        return _is_flow_content(modules, path, content_of(path))
     except FlowValidationError:
         return True  # a broken module is still the one meant
     except OSError:
@@ -360,7 +381,7 @@ def require_parsed(path: Path) -> None:
         FlowExecutionError: it does not; names the line.
     """
     try:
-        ast.parse(path.read_bytes())
+        ast.parse(content_of(path))
     except (SyntaxError, ValueError) as error:
         raise _unparsed(path, error) from error
 

@@ -17,6 +17,7 @@ from data_engine.notebook.diagnostics import Diagnostic
 from data_engine.notebook.magics import ParsedCell, first_line, parse_cell, quiet_syntax
 from data_engine.notebook.read import NotebookCell, read_cells
 from data_engine.notebook.slice import Slice, slice_cells
+from data_engine.platforms.files import content_of
 
 
 def compile_notebook(path: str | os.PathLike[str]) -> CompiledNotebook:
@@ -48,7 +49,7 @@ def compile_notebook(path: str | os.PathLike[str]) -> CompiledNotebook:
     """
     file = _checked_path(path)
     try:
-        data = file.read_bytes()
+        data = content_of(file)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise NotebookCompileError(

@@ -176,9 +176,12 @@ def sharing(standing: Standing, other: str) -> Standing:
     Example:
         >>> from data_engine.notebook.standing import NOT_DEPLOYED
         >>> sharing(NOT_DEPLOYED, "claims").error
-        'its mirror is the one of claims, which is deployed: deploy it with --yes to let both write there'
+        'it writes where claims does, which is deployed: give it a mirror of its own, or deploy it with --yes to let both write there'
     """
-    words = f"its mirror is the one of {other}, which is deployed: deploy it with --yes to let both write there"
+    words = (
+        f"it writes where {other} does, which is deployed: give it a mirror of its own,"
+        " or deploy it with --yes to let both write there"
+    )
     return replace(standing, error=words, shares_with=other)
 
 

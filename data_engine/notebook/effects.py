@@ -72,6 +72,7 @@ _READERS = frozenset(
      "fetchone", "fetchdf", "fetchmany", "fetchnumpy", "lazy", "hist", "boxplot", "collect_schema", "schema",
      "dtypes", "columns", "keys", "values", "items", "get", "copy", "index", "startswith", "endswith", "format", "upper", "lower", "exists", "is_file", "is_dir", "stat", "resolve", "as_posix", "iterdir",
      "glob", "rglob", "read_text", "read_bytes", "names", "paths", "ok", "errors", "summarize", "debug", "warning", "error", "exception", "critical", "log", "isEnabledFor", "getEffectiveLevel", "most_common",
+     "fit_report", "ci_report", "pretty_print", "summary_frame",
      "elements", "tolist", "astype", "reshape", "ravel", "flatten", "argsort", "isoformat", "strftime", "timestamp"}
 )  # fmt: skip
 _FILLERS = frozenset({"read_string", "read_dict", "read_file", "read_env"})

@@ -13,7 +13,7 @@ from typing import Any
 from data_engine.notebook import kinds
 from data_engine.notebook.analysis import UNDOING_WITHS
 from data_engine.notebook.bindings import Bindings
-from data_engine.notebook.shapes import path_of
+from data_engine.notebook.shapes import path_of, says_in_place
 from data_engine.notebook.statements import FUNCTIONS
 from data_engine.notebook.values import (
     NOBODY_KNOWS,
@@ -456,15 +456,7 @@ def asks_in_place(node: ast.Dict) -> bool:
         >>> asks_in_place(ast.parse("{'inplace': True}", mode="eval").body), asks_in_place(ast.parse("{'a': 1}", mode="eval").body)
         (True, False)
     """
-    return any(
-        isinstance(key, ast.Constant) and key.value in ("inplace", "in_place") and not is_false(value)
-        for key, value in zip(node.keys, node.values, strict=True)
-    )
-
-
-def is_false(node: ast.expr) -> bool:
-    """Whether an expression is `False`, `None` or the like as written."""
-    return isinstance(node, ast.Constant) and not node.value
+    return any(says_in_place(key, value) for key, value in zip(node.keys, node.values, strict=True))
 
 
 def _is_number(node: ast.expr) -> bool:

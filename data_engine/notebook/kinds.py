@@ -12,7 +12,7 @@ import sys
 from data_engine.notebook import effects
 from data_engine.notebook.analysis import MUTATORS
 
-UNKNOWN, PLAIN, CONTAINER, DEFAULTS = "unknown", "plain", "container", "defaultdict"
+UNKNOWN, PLAIN, CONTAINER, DEFAULTS, CALLED = "unknown", "plain", "container", "defaultdict", "called"
 FRAME, POLARS, ARRAY, DATA, PLOT, CELL = "frame", "polars", "array", "data", "plot", "cell"
 ESTIMATOR, PIPELINE, MODEL = "estimator", "pipeline", "model"
 QUEUE, ITERATOR, STREAM, CONNECTION, RELATION, MODULE, GLOBALS, FUNCTION = (
@@ -25,10 +25,12 @@ QUEUE, ITERATOR, STREAM, CONNECTION, RELATION, MODULE, GLOBALS, FUNCTION = (
     "globals",
     "function",
 )
-"""Kinds: nobody knows, cannot change, list or dict, dict that makes entries, pandas, Polars, NumPy, pandas or NumPy, chart,
+"""Kinds: nobody knows, cannot change, list or dict, dict that makes entries, computes something when it is called, pandas, Polars, NumPy, pandas or NumPy, chart,
 cell or row of pandas, scikit-learn, trains its steps with itself, statsmodels, queue, used up as it is read, gives random numbers, database, its answer, imported,
 `globals()`, function."""
 TABLES = frozenset({FRAME, ARRAY, DATA})
+COMPUTE = frozenset({CALLED, ARRAY, PLOT})
+"""Kinds that change nothing when they are called, as `interp1d(x, y)` and a colour map are: an array itself is not."""
 TRAINED = frozenset({ESTIMATOR, PIPELINE, MODEL})
 VALUES = TABLES | {PLAIN, POLARS, PLOT}
 """Kinds of data that changes when it is written to; that learn; and that hold nothing which learns."""
@@ -38,15 +40,18 @@ _MADE = [
     for pattern, kind in (
         (r"(numpy\.)?random\.(default_rng|RandomState|Generator|Random|SystemRandom|SeedSequence)|sklearn\.utils\.check_random_state", STREAM),
         (r"pandas\.(tseries\.\w+\.)?(Timestamp|Timedelta|Period|DateOffset|NaT|isna|isnull)|pandas\.api\..*", PLAIN),
+        (r"sympy(\.\w+)*\.(symbols|Symbol|Function|Rational|Integer|Float|Eq|sin|cos|tan|exp|log|sqrt|diff|integrate|simplify|expand"
+         r"|factor|limit|series|Sum|Integral|Derivative|Array|parse_expr|sympify)", PLAIN),
+        (r"sympy\.lambdify|skimage\.transform\.(\w+Transform|estimate_transform)", CALLED),
         (r"(pandas|geopandas)(\.\w+)*|seaborn\.load_dataset|(plotly\.express|vega_datasets)\.data\.\w+", FRAME),
         (r"polars(\.\w+)*", POLARS),
-        (r"(numpy|scipy)(\.\w+)*", ARRAY),
+        (r"(?!numpy\.(vectorize|frompyfunc)$)(numpy|scipy)(\.\w+)*|skimage\.(?!graph\.)(\w+\.)*(?!regionprops$|ransac$|\w+_(transform|collection)$|pyramid_)[a-z]\w*", ARRAY),
         (r"(matplotlib|mpl_toolkits|seaborn|plotly|altair|bokeh)(\.\w+)*|sklearn(\.\w+)*\.\w+Display(\.\w+)?", PLOT),
         (r"statsmodels(\.\w+)*\.(graphics(\.\w+)+|qqplot\w*|plot_\w+)", PLOT),
-        (r"(statsmodels|sklearn)(\.\w+)*\.datasets(\.\w+)+", DATA),
-        (r"statsmodels((\.\w+)*\.[A-Z]\w*(\.from_\w+)?|\.formula\.api\.\w+)", MODEL),
+        (r"(statsmodels|sklearn|imblearn)(\.\w+)*\.datasets(\.\w+)+", DATA),
+        (r"statsmodels((\.\w+)*\.[A-Z]\w*(\.from_\w+)?|\.formula\.api\.\w+)|lmfit(\.models?)?\.\w*Model", MODEL),
         (r"(sklearn|imblearn)\.pipeline\.(Pipeline|FeatureUnion|make_pipeline|make_union)", PIPELINE),
-        (r"(sklearn|xgboost|lightgbm|catboost)(\.\w+)*\.([A-Z]\w*|clone|make_column_transformer)", ESTIMATOR),
+        (r"(sklearn|imblearn|xgboost|lightgbm|catboost)(\.\w+)*\.([A-Z]\w*|clone|make_column_transformer)", ESTIMATOR),
         (r"statsmodels(\.\w+)*\.[a-z]\w*", DATA),
         (r"sklearn(\.\w+)*\.(?!cross_validate$|make_scorer$)(?!gen_)[a-z]\w*", DATA),
         (r"(sqlite3|duckdb|psycopg2?|pymysql|pyodbc|oracledb)\.connect|sqlalchemy\.create_engine", CONNECTION),
@@ -54,7 +59,7 @@ _MADE = [
         (r"collections\.defaultdict", DEFAULTS),
         (r"(queue|asyncio|multiprocessing)\.(\w*Queue)", QUEUE),
         (r"collections\.(deque|Counter|OrderedDict)", CONTAINER),
-        (r"re\.finditer|os\.(scandir|f?walk)|glob\.iglob", ITERATOR),
+        (r"re\.finditer|skimage\.transform\.pyramid_(gaussian|laplacian)|os\.(scandir|f?walk)|glob\.iglob", ITERATOR),
         (r"(csv\.(reader|DictReader)|itertools\.\w+|io\.(StringIO|BytesIO)|(io\.|gzip\.|bz2\.|lzma\.|codecs\.)?open)", ITERATOR),
         (r"(datetime|pathlib|decimal|fractions|math|re|uuid|zoneinfo|time|operator|statistics|hashlib|os|string|data_engine)(\.\w+)*", PLAIN),
     )
@@ -98,6 +103,7 @@ CHANGERS = {
     CONTAINER: MUTATORS,
     DEFAULTS: MUTATORS,
     PLAIN: frozenset(),
+    CALLED: frozenset({"estimate"}),
     FUNCTION: frozenset({"register", "cache_clear"}),
     GLOBALS: MUTATORS,
     RELATION: frozenset(
@@ -105,7 +111,7 @@ CHANGERS = {
     ),
 }  # fmt: skip
 """Of the kinds that are wholly known: the methods that change the object. All others read."""
-CHANGERS[DATA] = CHANGERS[FRAME] | CHANGERS[ARRAY]
+CHANGERS[DATA] = CHANGERS[FRAME] | CHANGERS[ARRAY] | {"set", "add_many"}
 
 READERS = {
     PLOT: frozenset(),
@@ -115,7 +121,8 @@ READERS = {
 }  # fmt: skip
 """Of the kinds of which any other method changes the object: those that only read."""
 _TRAINS = re.compile(
-    r"(re|partial_)?fit|set_|train|update|initiali|remove|load|clear|reset|append|extend|add_|densify|sparsify|smooth|filter|simulate"
+    r"(re|partial_|iterative_)?fit(?!_report)|set_|train|update|initiali|remove|load|clear|reset|append|extend|add_|densify|sparsify|smooth|filter|simulate"
+    r"|eval_uncertainty|conf_interval"
 )
 """Methods that change what learns; its others tell what it learnt."""
 _NEVER_TRAIN = frozenset({"set_axis", "set_index", "set_flags", "filter", "update"})
@@ -160,7 +167,8 @@ _CHANGES_ARGUMENT = re.compile(
       (numpy\.)?random\.shuffle | numpy\.(fill_diagonal|put|place|copyto|putmask|put_along_axis|\w+\.at)
     | numpy\.ndarray\.(sort|fill|put|itemset|resize|partition) | operator\.(setitem|delitem|i(add|and|concat|or|sub|mul|xor))
     | heapq\.\w+ | bisect\.insort\w* | (random|numpy\.random)\.setstate | pickle\.load | json\.load
-    | torch\.nn\.init\.\w+ | scipy\.linalg\.\w+_inplace
+    | torch\.nn\.init\.\w+ | scipy\.linalg\.\w+_inplace | skimage\.(draw\.set_color|feature\.plot_\w+) | matplotlib\.pyplot\.(setp|colorbar|delaxes) | skimage\.graph\.(cut|merge)_\w+
+    | lmfit(\.\w+)*\.conf_interval\w*
     """,
     re.VERBOSE,
 )
@@ -170,7 +178,7 @@ _PURE = (
     | {"numpy", "pandas", "polars", "scipy", "sklearn", "matplotlib", "seaborn", "plotly", "altair", "bokeh", "statsmodels", "pyarrow",
        "duckdb", "IPython", "data_engine", "tqdm", "requests", "httpx", "ipywidgets", "missingno", "networkx", "sympy", "folium",
        "geopandas", "shapely", "hvplot", "holoviews", "plotnine", "great_tables", "tabulate", "rich", "pprint", "pydantic",
-       "dateutil", "openpyxl", "xlsxwriter", "yaml", "toml", "tomli", "graphviz", "wordcloud", "yellowbrick", "shap", "cycler"}
+       "dateutil", "openpyxl", "xlsxwriter", "yaml", "toml", "tomli", "graphviz", "wordcloud", "yellowbrick", "shap", "cycler", "skimage", "imblearn", "lmfit"}
 )  # fmt: skip
 _OUT_BEHIND = re.compile(
     r"numpy\.((?P<two>add|subtract|multiply|divide|true_divide|floor_divide|power|maximum|minimum|mod|remainder|logical_\w+)"
@@ -178,7 +186,7 @@ _OUT_BEHIND = re.compile(
 )
 _VIEWS = re.compile(
     r"memoryview|numpy\.(frombuffer|nditer|lib\.stride_tricks\.\w+|as\w*array|ravel|reshape|squeeze|transpose|atleast_\dd|broadcast_to|diagonal|expand_dims|swapaxes|moveaxis"
-    r"|\w*split|real|imag|flip\w*|rot90)|sklearn(\.\w+)*\.(check_(?!random_state|cv)\w+|column_or_1d|indexable|as_float_array)"
+    r"|\w*split|real|imag|flip\w*|rot90)|skimage(\.\w+)*\.(img_as_\w+|view_as_\w+|crop|montage|unique_rows)|sklearn(\.\w+)*\.(check_(?!random_state|cv)\w+|column_or_1d|indexable|as_float_array)"
 )
 _CHART_READERS = re.compile(r"(get|to|write|is|has)_|(show|display|savefig|save|print_figure)$")
 _ASKS_THE_CHART = re.compile(r"matplotlib\.pyplot\.(axis|[xyr]lim|[xy]ticks|gca|gcf|gci|get_\w+)")
@@ -186,8 +194,12 @@ CHART = ("chart", "matplotlib.pyplot")
 """What stands for the chart at hand, into which a cell draws."""
 LOG = frozenset({("log", "")})
 """What stands for the files that are logged to."""
+CAREFUL = "leaves its data alone"
+"""The text of an unknown object that a known package made."""
 OVERWRITES = ("overwrites", "")
 """What an estimator holds that may write into the data it is given."""
+IN_PLACE = ("in place", "")
+"""What a dict of options holds that asks a method to change its own object."""
 _DEEP_COPIES = frozenset(
     {"copy.deepcopy", "json.dumps", "json.loads", "json.load", "pickle.dumps", "pickle.loads", "pickle.load"}
 )
@@ -297,8 +309,8 @@ def changes_itself(kind: str, method: str, text: str, has_arguments: bool) -> bo
 
 
 def _is_trained_by(kind: str, method: str) -> bool | None:
-    if not _TRAINS.match(method):
-        return False
+    if not _TRAINS.match(method) or (kind == MODEL and method in ("append", "extend")):
+        return False  # results that are given more data are new ones
     return True if kind != MODEL and method.startswith(("fit", "partial_fit")) else None
 
 
@@ -374,6 +386,17 @@ def is_known_package(name: str) -> bool:
         (True, False)
     """
     return name.partition(".")[0] in _PURE
+
+
+def leaves_its_data_alone(dotted: str) -> bool:
+    """Whether what a call makes comes from a known package outside of the standard library: it never changes the frames and
+    arrays that it holds, unless it is given functions that do.
+
+    Example:
+        >>> leaves_its_data_alone("lmfit.Minimizer"), leaves_its_data_alone("threading.Thread"), leaves_its_data_alone("own.Box")
+        (True, False, False)
+    """
+    return is_known_package(dotted) and "." in dotted and dotted.partition(".")[0] not in sys.stdlib_module_names
 
 
 def moves_on(dotted: str) -> bool:

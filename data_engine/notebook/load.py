@@ -29,6 +29,7 @@ from data_engine.flow.spec import title_words
 from data_engine.flow.suggestions import suggestion
 from data_engine.notebook.artifacts import load_artifact
 from data_engine.notebook.locate import annotate, place_of_function, show_cells, show_file
+from data_engine.platforms.files import content_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class FlowModules:
         with _loading:
             self.refresh()
             try:
-                return self.load_content(path, path.read_bytes())
+                return self.load_content(path, content_of(path))
             except OSError as error:
                 raise _unreadable(path, error) from error
 
@@ -131,7 +132,7 @@ class FlowModules:
         for name, path in _helper_files(self.content):
             digest.update(name.encode() + b"\0")
             try:
-                digest.update(hashlib.sha256(path.read_bytes()).digest())
+                digest.update(hashlib.sha256(content_of(path)).digest())
             except OSError:
                 digest.update(b"unreadable")
         return digest.hexdigest()
@@ -260,7 +261,7 @@ class _Loader(_LoaderBase):
         if self._path.is_dir():
             return  # a folder of helpers without __init__.py
         with module_folder(self._modules.folder):
-            self._modules.run_code(module, path, self._path.read_bytes())
+            self._modules.run_code(module, path, content_of(self._path))
 
     def is_package(self, fullname: str) -> bool:
         return self._is_package
@@ -273,7 +274,7 @@ class _Loader(_LoaderBase):
         """The text that tracebacks and `inspect.getsource` show; a notebook's cells have entries of their own."""
         if self._path.suffix != ".py":
             return None
-        return importlib.util.decode_source(self._path.read_bytes())
+        return importlib.util.decode_source(content_of(self._path))
 
 
 _finder = _Finder()

@@ -24,6 +24,7 @@ from data_engine.errors import FlowExecutionError, FlowValidationError, cell_pla
 from data_engine.flow.paths import loading_module_folder
 from data_engine.notebook.compiled import CompiledNotebook
 from data_engine.notebook.read import NotebookCell, read_cells
+from data_engine.platforms.files import content_of
 from data_engine.secret import masked
 from data_engine.workspace.here import here, ipython_shell
 
@@ -264,7 +265,7 @@ def _kernel_place(number: int, line: int, text: str) -> Place:
     if found is None or found.kind != "notebook":
         return Place(None, line, text, None, number)
     if found.problem is not None:
-        return Place(found.path, line, text, None, number, found.problem)
+        return Place(found.path, line, text, None, number, "no notebook of this name is there now")
     raw = getattr(getattr(ipython_shell(), "history_manager", None), "input_hist_raw", [])
     ran = raw[number] if number < len(raw) else ""
     cells = _cells_now(found.path) or ()
@@ -278,7 +279,7 @@ def _kernel_place(number: int, line: int, text: str) -> Place:
 
 def _cells_now(path: Path) -> tuple[NotebookCell, ...] | None:
     try:
-        return read_cells(path.read_bytes(), path=path)
+        return read_cells(content_of(path), path=path)
     except (OSError, FlowValidationError):
         return None
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from data_engine.notebook import effects, kinds
+from data_engine.notebook import effects, kinds, learning
 from data_engine.notebook.diagnostics import Diagnostic
 from data_engine.notebook.files_named import may_be_in_folder, may_be_one_file, written_by_shell
 from data_engine.notebook.magics import ParsedCell
@@ -19,7 +19,7 @@ from data_engine.notebook.names import CHANGE, HINT, LOAD, MUTATE, TABLE
 from data_engine.notebook.shapes import path_of
 from data_engine.notebook.statements import DEFINITIONS, END, FUNCTIONS, IMPORTS, Statement, Statements
 from data_engine.notebook.touches import Objects
-from data_engine.notebook.values import Origin, Touch
+from data_engine.notebook.values import Origin, Touch, Value
 
 _READ = LOAD | HINT | TABLE
 _CHANGES = frozenset({"changes", "may change", "sets"})
@@ -80,14 +80,26 @@ class Reads:
         for statement in self.taken:
             for name, flags in statement.names.now.items():
                 if flags & _READ:
-                    for origin in self.objects.read_with(self.objects.value(name, statement.index)):
+                    for origin in self._read(name, self.objects.value(name, statement.index), [statement]):
                         found[origin] = max(statement.index, found.get(origin, -1))
         for name, at in self.names.items():
             for owner in self.statements.events.get(name, ()) if at == END else ():
                 if owner.index in self.indexes:
-                    made = self.objects.read_with(self.objects.made_by(owner, name))
+                    users = [statement for statement in self.taken if name in statement.names.later]
+                    made = self._read(name, self.objects.made_by(owner, name), users)
                     found.update((origin, END) for origin in made)
         return found
+
+    def _read(self, name: str, value: Value, users: Iterable[Statement]) -> frozenset[Origin]:
+        """What statements read of the value of a name; to fit an estimator anew is not to ask what it learnt."""
+        read = self.objects.read_with(value)
+        gone = value.origins - learning.without_learnt(value.origins)
+        if gone and not any(learning.asks_what_was_learnt(user.node, name, self._dotted(user)) for user in users):
+            return read - gone
+        return read
+
+    def _dotted(self, statement: Statement) -> Callable[[tuple[str, ...]], str]:
+        return lambda path: self.statements.resolve(path, statement)
 
     def needs(self, origin: Origin, at: int) -> bool:
         """Whether something taken reads it after statement `at`."""
@@ -305,7 +317,7 @@ def _name(origin: Origin, reads: Reads) -> str:
         return name.rpartition(".")[2]
     if not name:
         return next(iter(reads.statements.all[kind].names.binds), "it")
-    return name
+    return learning.plain_name(name) if isinstance(kind, int) else name
 
 
 def written_by_cells(cells: Sequence[ParsedCell], reads: Reads) -> Iterator[Missed]:

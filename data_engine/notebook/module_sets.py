@@ -16,6 +16,7 @@ from pathlib import Path
 
 from data_engine.errors import FlowValidationError
 from data_engine.notebook.artifacts import load_artifact
+from data_engine.platforms.files import content_of
 from data_engine.platforms.names import why_windows_refuses
 
 HELPERS = "flow_helpers"
@@ -114,7 +115,7 @@ def read_contents(folder: Path) -> tuple[dict[str, bytes], dict[str, str]]:
 def _read(path: Path) -> bytes | OSError | None:
     """The content of a file; None of what is no file."""
     try:
-        return path.read_bytes() if stat.S_ISREG(path.stat().st_mode) else None
+        return content_of(path) if stat.S_ISREG(path.stat().st_mode) else None
     except OSError as error:
         return error
 

@@ -13,8 +13,8 @@ from typing import Any
 
 from data_engine.notebook import kinds
 from data_engine.notebook.bindings import shown
-from data_engine.notebook.following import Follower, is_false
-from data_engine.notebook.shapes import is_container, path_of
+from data_engine.notebook.following import Follower
+from data_engine.notebook.shapes import is_container, is_false, path_of
 from data_engine.notebook.statements import DEFINITIONS, FUNCTIONS
 from data_engine.notebook.values import NOBODY_KNOWS, NONE, PLAIN, Code, Origin, OwnClass, Value, element, join
 
@@ -68,7 +68,7 @@ class Given:
     def is_in_place(self) -> bool:
         """Whether it asks for the object itself to be changed, as `inplace=True` does."""
         spread = self.keywords.get("**")
-        if spread is not None and spread.kind == kinds.CONTAINER and spread.text:
+        if spread is not None and spread.kind == kinds.CONTAINER and (spread.text or kinds.IN_PLACE in spread.held):
             return True
         return any(one.arg in ("inplace", "in_place") and not is_false(one.value) for one in self.node.keywords)
 

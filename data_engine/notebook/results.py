@@ -6,7 +6,7 @@ import ast
 from dataclasses import replace
 from typing import Any
 
-from data_engine.notebook import effects, kinds, streams
+from data_engine.notebook import effects, kinds, learning, streams
 from data_engine.notebook.bindings import module_of
 from data_engine.notebook.own_code import Given, OwnCode
 from data_engine.notebook.values import NOBODY_KNOWS, NONE, PLAIN, Origin, Value, element, join
@@ -72,11 +72,14 @@ class Results(OwnCode):
         if how == "parts" and kind == kinds.FRAME:
             return self._frame_of(given)
         reach = given.exposed | self._learns_with(dotted, given)
+        reach = learning.without_learnt(reach) if learning.clones(dotted, given.node) else reach
         held = reach if how == "parts" else NONE
         if kind != kinds.UNKNOWN:
             return Value(kind, NONE, held, text=_text_of(dotted, kind, given))
         is_open = "." in dotted and not kinds.leaves_arguments_alone(dotted)
-        return Value(kind, reach if is_open else NONE, held, code=given.code)
+        runs_others = any(value.kind == kinds.MODULE for value in given.values) or bool(given.code and self.out.touches)
+        text = kinds.CAREFUL if kinds.leaves_its_data_alone(dotted) and not runs_others else ""
+        return Value(kind, reach if is_open else NONE, held, text, given.code)
 
     def _itself(self, dotted: str, given: Given) -> Value | None:
         """What is the first argument itself, or stands for it, or for what lies outside of the notebook's objects."""
@@ -116,7 +119,9 @@ class Results(OwnCode):
 
 
 def _text_of(dotted: str, kind: str, given: Given) -> str:
-    """The text of a path that is put together, or of the file that a database lies in."""
+    """The text of a path that is put together, or of the file that a database lies in; of an estimator that it learns anew."""
+    if kind in kinds.TRAINED:
+        return learning.ANEW if learning.learns_anew(dotted) else ""
     if kind == kinds.CONNECTION:
         return given.first.text or given.named_texts.get("database", "")
     if dotted == "dict":
@@ -143,11 +148,13 @@ def result_of_method(base: Value, name: str, given: Given) -> Value:
     if base.kind == kinds.PLOT and kind == kinds.DATA:
         return Value(kind, base.all)
     if kind in _KEEPS_PARTS:
-        return Value(kind, base.origins, base.held)
+        is_own = kind == kinds.MODEL and learning.fits(name)  # a model's results are an object of their own
+        return Value(kind, learning.without_learnt(base.origins) if is_own else base.origins, base.held)
     if kind == base.kind == kinds.CONTAINER:
         return Value(kind, NONE, base.all | given.all, code=base.code)
     nobody_knows = kind == base.kind == kinds.UNKNOWN and name != "copy"
-    return Value(kind, base.all if nobody_knows else NONE, base.all | given.all)
+    text = base.text if base.text == kinds.CAREFUL else ""
+    return Value(kind, base.all if nobody_knows else NONE, base.all | given.all, text)
 
 
 def _renamed(path: str, method: str, part: str) -> str:

@@ -160,3 +160,19 @@ def _wholes(iterable: ast.expr) -> Iterator[str]:
     path = path_of(iterable)
     if path[0] and "()" not in path[:-1] and (path[-1] != "()" or path[-2] in ("values", "items")):
         yield path[0]
+
+
+def is_false(node: ast.expr) -> bool:
+    """Whether an expression is `False`, `None` or the like as written."""
+    return isinstance(node, ast.Constant) and not node.value
+
+
+def says_in_place(key: ast.expr | None, value: ast.expr | None) -> bool:
+    """Whether a key of options with this value asks a method to change its own object; None is a value that nobody knows.
+
+    Example:
+        >>> says_in_place(ast.Constant("inplace"), ast.Constant(True)), says_in_place(ast.Constant("inplace"), ast.Constant(False))
+        (True, False)
+    """
+    is_asked = isinstance(key, ast.Constant) and key.value in ("inplace", "in_place")
+    return is_asked and (value is None or not is_false(value))

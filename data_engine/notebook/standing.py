@@ -43,6 +43,11 @@ class Standing(Record):
         return self.kind == "edited"
 
     @property
+    def is_edit_broken(self) -> bool:
+        """Whether an error keeps that edit from being deployed."""
+        return self.is_edited and self.error is not None
+
+    @property
     def text(self) -> str:
         """One line for people."""
         if self.kind == "gone":

@@ -11,7 +11,7 @@ _DRAWS = re.compile(
     r"""(?P<numpy>numpy\.random)\.(?!seed$|default_rng$|RandomState$|Generator$|get_state$|set_state$|SeedSequence$|[A-Z])\w+
     | (?P<random>random)\.(?!seed$|getstate$|setstate$|[A-Z])\w+
     | (?P<torch>torch)\.(?:rand\w*|normal|multinomial|bernoulli|poisson)
-    | (?P<state>sklearn\.(?:\w+\.(?:train_test_split|shuffle|resample|permutation_\w+|k_means|kmeans_plusplus)|datasets\.make_\w+)
+    | (?P<state>sklearn\.(?:\w+\.(?:train_test_split|shuffle|resample|permutation_\w+|k_means|kmeans_plusplus)|datasets\.make_\w+)|imblearn\.datasets\.make_imbalance
         |scipy\.stats\.\w+\.rvs|statsmodels(?:\.\w+)*\.arma_generate_sample
         |seaborn\.(?:regplot|lmplot|residplot|barplot|pointplot|lineplot|stripplot|catplot|relplot|jointplot|pairplot))""",
     re.VERBOSE,
@@ -58,7 +58,7 @@ def draws_from(dotted: str, keywords: set[str]) -> str:
 
 
 def trains_by_chance(dotted: str, keywords: set[str]) -> bool:
-    """Whether what a class of scikit-learn makes draws from NumPy's process-wide stream when it is trained.
+    """Whether what a class of scikit-learn or imbalanced-learn makes draws from NumPy's process-wide stream when it is trained.
 
     Example:
         >>> trains_by_chance("sklearn.cluster.KMeans", set()), trains_by_chance("sklearn.cluster.KMeans", {"random_state"})
@@ -66,7 +66,11 @@ def trains_by_chance(dotted: str, keywords: set[str]) -> bool:
         >>> trains_by_chance("sklearn.linear_model.Ridge", set()), trains_by_chance("sklearn.model_selection.KFold", {"shuffle"})
         (False, True)
     """
-    if made_by(dotted) not in (ESTIMATOR, PIPELINE) or not dotted.startswith("sklearn.") or "random_state" in keywords:
+    if (
+        made_by(dotted) not in (ESTIMATOR, PIPELINE)
+        or not dotted.startswith(("sklearn.", "imblearn."))
+        or "random_state" in keywords
+    ):
         return False
     return "shuffle" in keywords or _DRAWS_NOTHING.fullmatch(dotted) is None
 

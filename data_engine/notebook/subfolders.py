@@ -6,6 +6,8 @@ import os
 import re
 from pathlib import Path
 
+from data_engine.platforms.files import content_of
+
 _BUILD = re.compile(rb"def build\(")
 
 
@@ -37,6 +39,6 @@ def no_flow_there(path: str) -> str:
 
 def _has_build(path: Path) -> bool:
     try:
-        return _BUILD.search(path.read_bytes()) is not None
+        return _BUILD.search(content_of(path)) is not None
     except OSError:
         return False

@@ -12,8 +12,9 @@ import re
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
+from functools import cached_property
 
-from data_engine.notebook import effects, kinds, streams
+from data_engine.notebook import effects, kinds, learning, streams
 from data_engine.notebook.bindings import module_of, named
 from data_engine.notebook.files_named import (
     names_in,
@@ -33,6 +34,8 @@ _RUNS_SHELL = re.compile(r"os\.(system|popen)|subprocess\.\w+")
 _PUTS_IN = frozenset("append appendleft extend extendleft add update insert setdefault put push __setitem__".split())
 _CHANGED_KEYWORDS = frozenset({"out", "file", "stream"})
 """What a call is given to write into, by its keyword."""
+_DRAWN_INTO = frozenset({"ax", "axes", "cax", "fig", "figure"})
+"""The chart that a call is given to draw into, by its keyword."""
 _SPREAD = 8
 """As many parameters as `*values` may fill."""
 _TIMERS = frozenset({"time", "timeit", "prun", "memit", "mprun", "lprun"})
@@ -61,7 +64,6 @@ class Objects:
         self._running: list[int] = []
         self._texts: dict[int, frozenset[str]] = {}
         self._uses: dict[str, set[str]] = {}
-        self._text = ""
 
     def outcome(self, statement: Statement) -> Outcome:
         """What running a statement at its place comes to."""
@@ -122,6 +124,7 @@ class Objects:
         """The kind of what a binding holds."""
         index, name = origin
         if isinstance(index, int):
+            name = learning.plain_name(name)
             return self.made_by(self.statements.all[index], name).kind if name else kinds.UNKNOWN
         return kinds.STREAM if index == "stream" else kinds.UNKNOWN
 
@@ -130,6 +133,7 @@ class Objects:
         if imported is not None:
             return Value(kinds.MODULE, text=imported)
         value = self.outcome(owner).bound.get(name, NOBODY_KNOWS)
+        learns_anew = value.text == learning.ANEW and not self._remembers
         if value.kind in (kinds.PLAIN, kinds.MODULE):
             return value
         if value.kind == kinds.UNKNOWN and not value.code:
@@ -140,15 +144,23 @@ class Objects:
             and self._used_on(name) <= _READ_IN_TURN
         ):
             value = replace(value, may_run_out=True)  # a call gave it, and nothing indexes, measures or looks into it
-        value = replace(value, origins=value.origins | {(owner.index, name)})
+        own = (owner.index, name)
+        value = replace(value, origins=value.origins | ({own, learning.learnt(own)} if learns_anew else {own}))
         stored = self._stores.between(owner.index, at, value.all, known_until=min(self._running, default=END))
         return replace(value, held=value.held | stored) if stored else value
+
+    @cached_property
+    def _text(self) -> str:
+        return "\n".join(cell.cell.text for cell in self.statements.cells)
+
+    @cached_property
+    def _remembers(self) -> bool:
+        return learning.remembers(self._text)
 
     def _used_on(self, name: str) -> set[str]:
         """What the notebook's text does with a name: attributes, "[]" and "len"."""
         found = self._uses.get(name)
         if found is None:
-            self._text = self._text or "\n".join(cell.cell.text for cell in self.statements.cells)
             parts = re.findall(rf"\b{re.escape(name)}\s*(?:\.\s*(\w+)|(\[))|\blen\(\s*{re.escape(name)}\b", self._text)
             found = self._uses[name] = {attribute or ("[]" if index else "len") for attribute, index in parts}
         return found
@@ -170,6 +182,9 @@ class _Run(Results):
         given = Given(node, arguments, keywords)
         for name in _CHANGED_KEYWORDS & keywords.keys():
             self.touch("changes", keywords[name].origins, node)
+        for name in _DRAWN_INTO & keywords.keys():
+            if keywords[name].kind in (kinds.PLOT, kinds.UNKNOWN) and not self.eval(function).code:
+                self.touch("changes", keywords[name].origins, node)
         if isinstance(function, ast.Name) and function.id == "build" and not self.around:
             return NOBODY_KNOWS  # a flow of its own, which runs what it needs afresh
         if not isinstance(function, ast.Attribute):
@@ -208,6 +223,8 @@ class _Run(Results):
             return self._imported(callee.text, given)
         if callee.classes or callee.code:
             return self.own(callee, given)
+        if callee.kind in kinds.COMPUTE:
+            return Value(kinds.DATA)
         self._hand_over(given)
         for value in given.values:
             self.consume(value, given.node, surely=False)
@@ -310,7 +327,7 @@ class _Run(Results):
             self.touch("may change", second.all, given.node)  # a class tells those that it is made from
         if dotted == "struct.pack_into":
             self.touch("changes", second.origins, given.node)
-        elif dotted.startswith("numpy.") and "copy" in given.denied:
+        elif (dotted.startswith(("numpy.", "skimage.")) and "copy" in given.denied) or given.is_in_place:
             self.touch("may change", given.first.all, given.node)
         elif place := kinds.place_of_out(dotted, len(given.arguments)):
             self.touch("changes", given.arguments[place].origins, given.node)
@@ -422,13 +439,16 @@ class _Run(Results):
         )
         if changes is not False:
             verb = _CHANGED.get(base.kind, "changes") if changes else "may change"
-            self.touch(verb, self._reach(base, surely=changes is True), node)
+            reach = self._reach(base, surely=changes is True)
+            self.touch(verb, learning.fitted(reach) if learning.fits(name) else reach, node)
         if (base.kind == kinds.PLOT and changes) or (base.kind == kinds.FRAME and name in _CHARTS):
             self.touch("changes", frozenset({kinds.CHART}), node)
         return changes
 
     def _reach(self, base: Value, *, surely: bool) -> frozenset[Origin]:
         """What a method may change that changes its object; what an object learns from stays as it is."""
+        if base.text == kinds.CAREFUL:
+            return frozenset(each for each in base.all if self.kind_of(each) not in kinds.VALUES)
         if base.kind not in kinds.TRAINED:
             return base.origins if surely or base.kind == kinds.PLOT else base.all
         if base.kind == kinds.PIPELINE or (base.kind == kinds.ESTIMATOR and not surely):

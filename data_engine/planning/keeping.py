@@ -8,7 +8,6 @@ import json
 import math
 import os
 import re
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -40,6 +39,8 @@ from data_engine.planning.golden import (
     safe_name,
 )
 from data_engine.planning.sides import Side
+from data_engine.platforms.copies import copy
+from data_engine.platforms.files import content_of, open_to_read
 from data_engine.secret import forms, knows_any, masked
 from data_engine.typed import typed
 
@@ -149,7 +150,7 @@ def _remove_replaced(golden: Golden, goldens: Path, *, before_s: float) -> None:
 def _leave_out_of_git(gitignore: Path, goldens: Path) -> None:
     """A workspace that is older than goldens has no line for their data: then they bring their own."""
     with suppress(FileNotFoundError):
-        if "goldens/" in gitignore.read_text(encoding="utf-8", errors="replace"):
+        if "goldens/" in content_of(gitignore).decode(errors="replace"):
             return
     create_exclusive(
         goldens / ".gitignore", "# What goldens hold of the data; their headers are for review.\n**/data/\n"
@@ -198,14 +199,14 @@ def _keep_file(name: str, path: Path, folder: Path) -> KeptFile:
     if size <= COPIED_BYTES:
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(path, target)
+        copy(path, target)
         path, is_copied = target, True
     return KeptFile(name, size, sha256_of(path), is_copied)
 
 
 def sha256_of(path: Path) -> str:
     """The SHA-256 of a file, in hex."""
-    with open(path, "rb") as file:
+    with open_to_read(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -271,7 +272,7 @@ def keep_result(golden: Golden, value: object, folder: Path) -> Golden:
         _require_no_secret(kind, content)
     if kind == "file":
         path = Path(content)
-        shutil.copy2(path, folder / path.name)
+        copy(path, folder / path.name)
         return dataclasses.replace(golden, kind=kind, file=path.name)
     if kind == "value":
         text = json.dumps(content, indent=1, ensure_ascii=False)
@@ -303,7 +304,7 @@ def _require_no_secret(kind: str, content: Any) -> None:
             if _holds_secret(column):
                 raise _secret(f"in its column {column.name!r}", f'leave that column out: drop=["{column.name}"]')
     elif kind == "file":
-        data = Path(content).read_bytes()
+        data = content_of(content)
         if any(form.encode("utf-8", "surrogatepass") in data for form in forms()):
             raise _secret(f"in {Path(content).name}", "write it without the secret")
     elif masked(text := json.dumps(content, ensure_ascii=False)) != text:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Protocol
 
@@ -18,6 +19,20 @@ class Awake(Protocol):
     def let_go(self) -> None:
         """Let the machine sleep again when it wants to."""
         ...
+
+
+def command(system: str, why: str, pid: int) -> Sequence[str]:
+    """The program of macOS, or of Linux, that keeps the machine awake until the process with this number ends.
+
+    Reference: systemd-inhibit(1), here around a `cat` that ends with this process; caffeinate(8).
+
+    Example:
+        >>> command("darwin", "a run", 7)
+        ('caffeinate', '-i', '-w', '7')
+    """
+    if system == "darwin":
+        return "caffeinate", "-i", "-w", str(pid)
+    return "systemd-inhibit", "--what=sleep:idle", "--who=Data Engine", f"--why={why}", "cat"
 
 
 if sys.platform == "win32":
@@ -46,15 +61,10 @@ if sys.platform == "win32":
 else:
     import subprocess
 
-    if sys.platform == "darwin":
-        _PROGRAM = ["caffeinate", "-i", "-w", str(os.getpid())]
-    else:
-        _PROGRAM = ["systemd-inhibit", "--what=sleep:idle", "--who=Data Engine"]
-
     class _Holder:
         """A program of the system that keeps the machine awake as long as it runs."""
 
-        def __init__(self, command: list[str]) -> None:
+        def __init__(self, command: Sequence[str]) -> None:
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE,
@@ -85,9 +95,7 @@ else:
     def stay_awake(why: str) -> Awake:
         """Keep the machine awake; to be let go by the same thread, which lives as long.
 
-        Reference: systemd-inhibit(1), here around a `cat` that ends with this process; caffeinate(8).
-
         Raises:
             OSError: the system has no means for it.
         """
-        return _Holder([*_PROGRAM, f"--why={why}", "cat"] if sys.platform == "linux" else _PROGRAM)
+        return _Holder(command(sys.platform, why, os.getpid()))

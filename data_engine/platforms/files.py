@@ -8,6 +8,7 @@ Reference: CreateFileW (dwShareMode); the C runtime's `_wopen`, which Python's `
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 from contextlib import suppress
@@ -37,6 +38,9 @@ if sys.platform == "win32":
     _SHARING_VIOLATION, _LOCK_VIOLATION, _ACCESS_DENIED, _USER_MAPPED = 32, 33, 5, 1224
     _CREATE_NEW, _CREATE_ALWAYS, _OPEN_EXISTING, _OPEN_ALWAYS, _TRUNCATE_EXISTING = 1, 2, 3, 4, 5
     _NORMAL, _BACKUP_SEMANTICS = 0x80, 0x0200_0000
+    _SYMLINK, _JUNCTION = 0xA000_000C, 0xA000_0003
+    """IO_REPARSE_TAG_SYMLINK, and _MOUNT_POINT, which a junction and a drive in a folder have; folders of OneDrive have others."""
+
     _EPOCH_1601 = 116_444_736_000_000_000
 
     CAN_REPLACE_OPEN_FILES = False
@@ -130,6 +134,17 @@ if sys.platform == "win32":
         """Whether the file's content is elsewhere (OneDrive, an archive), so that opening it may fetch it."""
         return bool(facts.st_file_attributes & PLACEHOLDER)
 
+    def is_folder_itself(entry: os.DirEntry[str]) -> bool:
+        """Whether the entry is a folder and no link to one: a junction may lead to a folder above it, and round for ever."""
+        return entry.is_dir(follow_symlinks=False) and entry.stat(follow_symlinks=False).st_reparse_tag != _JUNCTION
+
+    def is_link(path: str) -> bool:
+        """Whether the path is a link, or a junction."""
+        try:
+            return os.lstat(path).st_reparse_tag in (_SYMLINK, _JUNCTION)
+        except OSError:
+            return False
+
 else:
     OWN = os.O_CLOEXEC
     """For `os.open`: bytes as they are, and no child of ours gets the descriptor."""
@@ -170,6 +185,33 @@ else:
         Reference: chflags(2), SF_DATALESS of macOS.
         """
         return bool(getattr(facts, "st_flags", 0) & 0x4000_0000)
+
+    def is_folder_itself(entry: os.DirEntry[str]) -> bool:
+        """Whether the entry is a folder and no link to one."""
+        return entry.is_dir(follow_symlinks=False)
+
+    def is_link(path: str) -> bool:
+        """Whether the path is a link."""
+        return os.path.islink(path)
+
+
+def open_to_read(path: str | Path) -> io.BufferedReader:
+    """The bytes of a file that is not ours alone, while which is open others may write, rename and delete it, on Windows too.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    return io.BufferedReader(io.FileIO(path, opener=open_shared))
+
+
+def content_of(path: str | Path) -> bytes:
+    """All bytes of such a file.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with io.FileIO(path, opener=open_shared) as file:
+        return file.readall()
 
 
 def mount_of(descriptor: int) -> bytes:

@@ -43,8 +43,8 @@ if sys.platform == "win32":
     def _quoted(word: str) -> str:
         if word and not set(word) & set(" \t\"'&|<>^()%!;,$`@{}#"):
             return word
-        if set(word) & set("$`") and "'" not in word:
-            return f"'{word}'"
+        if set(word) & set("$`"):
+            return "'" + word.replace("'", "''") + "'"
         return subprocess.list2cmdline([word]) if set(word) & set(' \t"') else f'"{word}"'
 
     def takes_long_paths() -> bool | None:

@@ -73,6 +73,11 @@ if sys.platform == "win32":
             return "\\\\" + resolved.removeprefix(_VERBATIM_SERVER)
         return resolved.removeprefix(_VERBATIM)
 
+    def as_listed(path: str) -> str:
+        """A file's path as its folders list it, which is how a scan knows it: a person may type it in other case."""
+        real = real_path(path)
+        return real if compared(real) == compared(path) else path
+
 else:
 
     def why_foreign(path: str) -> str | None:
@@ -99,3 +104,7 @@ else:
     def real_path(path: str | os.PathLike[str]) -> str:
         """The path with its links followed, as `os.path.realpath`, and spelled in one way."""
         return os.path.realpath(path)
+
+    def as_listed(path: str) -> str:
+        """A file's path as its folders list it, which is how a scan knows it; here it is typed so."""
+        return path

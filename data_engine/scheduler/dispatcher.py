@@ -131,7 +131,7 @@ class Dispatcher(Generic[_E]):
             return WaitingForShare()
         own = [run for run in self.active.values() if run.group == work.group and run.flow != flow]
         runs = [GroupRun(run.flow, run.run_id, os.getpid()) for run in own]
-        runs += [GroupRun(run.flow, run.run_id, run.pid) for run in others if run.group == work.group]
+        runs += [GroupRun(run.flow, run.run_id, run.pid, in_daemon=False) for run in others if run.group == work.group]
         lock = self._locks.get(work.group)
         is_held_elsewhere = lock is not None and not lock.is_held
         if self._queue.holder(work.group) not in (None, flow) or runs:

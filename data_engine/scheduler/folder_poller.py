@@ -60,7 +60,7 @@ from data_engine.scheduler.plan import (
 )
 from data_engine.scheduler.scan_pace import ScanPace
 from data_engine.scheduler.scanner import Scan, Scanner
-from data_engine.scheduler.seen_file import SeenFile
+from data_engine.scheduler.seen_file import SeenFile, look_for_all_s
 from data_engine.scheduler.source_memory import KnownSources, SourceMemory
 from data_engine.scheduler.source_names import SourceNames, spellings
 
@@ -179,7 +179,7 @@ class FolderPoller:
     # -- the one thread --------------------------------------------------------------------------------------------
 
     def poll(self) -> list[Due]:
-        """Look where it is time to, and hand over what is due now; each only once until its run has ended."""
+        """Look where it is time to, and hand over what is due now, by path; each only once until its run has ended."""
         self._take_inbox()
         now_s = self._clock()
         self._scans.look()
@@ -189,7 +189,9 @@ class FolderPoller:
         due = [] if self.unreachable is not None else self._judge_open()
         if not due:  # what the first scan found need not wait
             self._scans.listen()
-        self.next_look_s = min([self._pace.next_s, *self._deadlines()]) if self._scans.has_listened else now_s
+        next_s = look_for_all_s(self._deadlines())
+        next_s = self._pace.next_s if next_s is None else min(self._pace.next_s, next_s)
+        self.next_look_s = next_s if self._scans.has_listened else now_s
         return due
 
     def _take_inbox(self) -> None:
@@ -338,6 +340,8 @@ class FolderPoller:
             if locked_by is not None:
                 now_s = self._clock()
                 verdict = self._judge_as(name, seen_file._replace(since_s=now_s, last_s=now_s, locked_by=locked_by))
+        if isinstance(verdict.why, NeedsHash) and self._scanner.is_elsewhere(name):
+            verdict = self._judge_as(name, self._open[name]._replace(is_elsewhere=True))
         if isinstance(verdict.why, NeedsHash):
             digest = content_hash(self._scanner.path(name))
             if digest is None:
@@ -385,7 +389,7 @@ class FolderPoller:
         state = self._memory.get(key)
         is_output = state is None and self._is_output(name)
         may_be_output = state is None and self._may_be_output(seen_file)
-        candidate = Candidate(key, *seen_file[:3], is_output, may_be_output, seen_file.locked_by)
+        candidate = Candidate(key, *seen_file[:3], is_output, may_be_output, *seen_file[4:])
         return self._memory.judge(candidate, settle_s=self._trigger.settle, now_s=self._wall())
 
     def _may_be_output(self, seen_file: SeenFile) -> bool:
@@ -408,7 +412,7 @@ class FolderPoller:
 
     def _see_again(self, name: str, now_s: float) -> None:
         """Look a second time at a file that has been quiet for long enough."""
-        signature, since_s, _, suspects, _ = self._open[name]
+        signature, since_s, _, suspects, *_ = self._open[name]
         second_look_s = self._open[name].second_look_s(self._trigger.settle)
         if second_look_s is None or now_s < second_look_s:
             return

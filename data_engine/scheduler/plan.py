@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Mapping, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
@@ -77,7 +77,7 @@ class Candidate(NamedTuple):
     """A source file as it was seen: unchanged from `since_s` to `last_s`, on this machine's forward clock.
 
     `is_output` where the flow wrote it, `may_be_output` where a run that is under way may have; `locked_by` who lets nobody
-    read it.
+    read it; `is_elsewhere` where its content is in a cloud or an archive: it is not fetched to be compared, size and time decide.
     """
 
     key: SourceKey
@@ -87,6 +87,7 @@ class Candidate(NamedTuple):
     is_output: bool = False
     may_be_output: bool = False
     locked_by: str | None = None
+    is_elsewhere: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +146,9 @@ def settling_s(since_s: float, last_s: float, settle_s: float) -> float:
 
 def judge(candidate: Candidate, state: SourceState | None, rules: Rules, *, settle_s: float, now_s: float) -> Verdict:
     """Whether one source file is due."""
-    key, signature, since_s, last_s, is_output, may_be_output, locked_by = candidate
+    key, signature, since_s, last_s, is_output, may_be_output, locked_by, is_elsewhere = candidate
+    if is_elsewhere:
+        rules = replace(rules, by_content=False)
     left_s = settling_s(since_s, last_s, settle_s)
     waits = Locked(locked_by) if locked_by else Settling(left_s) if left_s else None
     why: WhyDue

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from data_engine.flow.scan import is_candidate_name
 from data_engine.model import Signature
+from data_engine.platforms.files import is_folder_itself, is_link, is_placeholder
 from data_engine.platforms.holders import who_locks
 
 _HIDDEN = (".", "~$")
@@ -127,6 +128,13 @@ class Scanner:
         """Who has the candidate open so that nobody else can read it now, in words; None when nobody has."""
         return who_locks(self.path(name))
 
+    def is_elsewhere(self, name: str) -> bool:
+        """Whether reading the candidate would fetch its content from a cloud or an archive."""
+        try:
+            return is_placeholder(os.stat(self.path(name)))
+        except OSError:
+            return False
+
     def see_again(self, name: str) -> Signature | None:
         """The candidate as it is now, which is kept; None when it is gone."""
         path = self.path(name)
@@ -176,7 +184,7 @@ class Scanner:
                 self._drop(f"{name}/", found)
             return False
         if stat.S_ISDIR(facts.st_mode):
-            if not os.path.islink(path):
+            if not is_link(path):
                 self._look_through(f"{name}/", found)
                 return True
         elif stat.S_ISREG(facts.st_mode) and self._is_wanted(last):
@@ -213,7 +221,8 @@ class Scanner:
             for gone in before - children:
                 self._drop(gone, found)
             folder.children = children
-            prefixes.extend(sorted(children, key=self._changed_ns) if newest_first else children)
+            ordered = sorted(children, reverse=True)  # the last one is taken next
+            prefixes.extend(sorted(ordered, key=self._changed_ns) if newest_first else ordered)
             yield
 
     def _changed_ns(self, prefix: str) -> int:
@@ -262,7 +271,7 @@ class Scanner:
         try:
             if name.startswith(_HIDDEN):
                 passed.append(name)
-            elif entry.is_dir(follow_symlinks=False):
+            elif is_folder_itself(entry):
                 if not self._is_skipped(entry.path):
                     children.add(f"{prefix}{name}/")
             elif not self._is_wanted(name):

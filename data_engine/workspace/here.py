@@ -1,11 +1,13 @@
 """Which notebook or script is asking: the one this kernel belongs to, or the one Python was started with.
 
-Asked by every relative path in a flow, so nothing is imported and at most one file is looked at. Only when that one is gone
-its folder is looked through, once, for the notebook that has the cell that is running: then it was renamed.
+Asked by every relative path in a flow, so nothing is imported and few files are looked at. A rename is followed where somebody
+tells of it: the Jupyter server (`renamed_file`), VS Code with each cell, else the id of the cell that is running, which is
+looked for once in the folder of the notebook that is gone.
 
 Reference: jupyter_server puts the notebook a kernel was started for into JPY_SESSION_NAME, as
 `<folder>/<name>` or as the path below the server's root, and never updates it
-(jupyter_server/services/sessions/sessionmanager.py, `get_kernel_env`). VS Code sets the global `__vsc_ipynb_file__`.
+(jupyter_server/services/sessions/sessionmanager.py, `get_kernel_env`). VS Code sets the global `__vsc_ipynb_file__` when a kernel
+starts, and sends with each cell the URI of its document: `vscode-notebook-cell:/folder/name.ipynb#...`.
 """
 
 from __future__ import annotations
@@ -14,7 +16,10 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
+
+from data_engine.platforms.files import open_to_read
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,19 +27,21 @@ if TYPE_CHECKING:
 
 FLOW_MODULES = "flow_modules"
 NOTEBOOK_VARIABLE = "DATA_ENGINE_NOTEBOOK"
+_EDITOR_CELL = "vscode-notebook-cell:"
 
 
 @dataclass(frozen=True)
 class Here:
     """The notebook of this kernel or the script of this process; `path` is absolute, links are not followed.
 
-    `problem` says, in a sentence with its fix, why the notebook is not to be trusted (it was renamed or moved since
-    the kernel started, and nothing tells where to); None when the file is there.
+    `problem` says in a line why the notebook is not to be trusted (it was renamed or moved since the kernel started, and
+    nothing tells where to), `fix` what helps; both are None when the file is there.
     """
 
     path: Path
     kind: Literal["notebook", "script"]
     problem: str | None = None
+    fix: str | None = None
 
 
 def here() -> Here | None:
@@ -44,7 +51,7 @@ def here() -> Here | None:
     """
     shell = kernel_shell()
     if shell is not None:
-        return notebook_here(shell.user_ns, os.environ, _starting_dir(shell), _cell_id(shell))
+        return notebook_here(shell.user_ns, os.environ, _starting_dir(shell), _cell_id(shell), _connection_file(shell))
     file = getattr(sys.modules.get("__main__"), "__file__", None)
     if not isinstance(file, str) or FLOW_MODULES not in file:
         return None
@@ -62,34 +69,81 @@ def authored_folder() -> Path | None:
 
 
 def notebook_here(
-    user_ns: Mapping[str, Any], environ: Mapping[str, str], starting_dir: str, cell_id: str = ""
+    user_ns: Mapping[str, Any],
+    environ: Mapping[str, str],
+    starting_dir: str,
+    cell_id: str = "",
+    connection_file: str = "",
 ) -> Here | None:
     """The notebook these globals and variables speak of; `starting_dir` is where the kernel was started.
 
-    One that is gone from its folder is the other one there that has the cell `cell_id`, where there is just one.
+    `cell_id` is what the cell that is running came with. One that is gone from its folder is the other one there that has this
+    cell, where there is just one.
     """
     if named := environ.get(NOTEBOOK_VARIABLE, "").strip():
         path = os.path.normpath(os.path.join(starting_dir, os.path.expanduser(named)))
-        return _found(path, f"{NOTEBOOK_VARIABLE} names {path}, which does not exist: correct it or unset it")
+        return _found(
+            path, f"{NOTEBOOK_VARIABLE} names a file that does not exist", f"correct {NOTEBOOK_VARIABLE}, or unset it"
+        )
     code = user_ns.get("__vsc_ipynb_file__")
     if isinstance(code, str) and code.endswith(".ipynb"):
         path = os.path.normpath(os.path.join(starting_dir, code))
+        if shown := _shown_in_editor(cell_id):
+            _renamings[path] = shown
+        if os.path.isfile(known := _renamings.get(path, "")):
+            path = known
     else:
         session = environ.get("JPY_SESSION_NAME", "")
         if not session.endswith(".ipynb"):  # a console or a test: its kernel has no notebook
             return None
         path = _session_path(session, starting_dir)
+        told = _told_by_server(connection_file)
+        if told and (os.path.isfile(told) or not os.path.isfile(path)):
+            path = told
     if not os.path.isfile(path):
         path = _renamed(path, cell_id)
     return _found(
-        path,
-        f"notebook {path} no longer exists: it was renamed or moved since the kernel started; "
-        f"restart the kernel or set {NOTEBOOK_VARIABLE}",
+        path, "this notebook is no longer there: it was renamed or moved since the kernel started", "restart the kernel"
     )
 
 
-def _found(path: str, otherwise: str) -> Here:
-    return Here(Path(path), "notebook", None if os.path.isfile(path) else otherwise)
+def renamed_file(connection_file: str) -> str:
+    """The file in which the Jupyter server keeps what the notebook of this kernel is called since a rename.
+
+    Example:
+        >>> renamed_file("/run/jupyter/kernel-8f2.json")
+        '/run/jupyter/kernel-8f2.notebook'
+    """
+    return f"{connection_file.removesuffix('.json')}.notebook"
+
+
+def _told_by_server(connection_file: str) -> str:
+    """What the notebook is called since the Jupyter server renamed it; "" where it did not."""
+    if not connection_file:
+        return ""
+    try:
+        with FileIO(renamed_file(connection_file)) as file:  # which is not taken for a file that a step reads
+            path = file.read().decode()
+    except (OSError, ValueError):
+        return ""
+    return path if os.path.isabs(path) and path.endswith(".ipynb") else ""
+
+
+def _shown_in_editor(cell_id: str) -> str:
+    """The file that VS Code shows the running cell of; "" where it does not say."""
+    if not cell_id.startswith(_EDITOR_CELL):
+        return ""
+    from urllib.parse import unquote, urlsplit
+
+    path = unquote(urlsplit(cell_id).path)
+    if path[2:4] == ":/":  # /c:/claims/daily.ipynb
+        path = path[1:]
+    path = os.path.normpath(path)
+    return path if path.endswith(".ipynb") and os.path.isabs(path) and os.path.isfile(path) else ""
+
+
+def _found(path: str, problem: str, fix: str) -> Here:
+    return Here(Path(path), "notebook") if os.path.isfile(path) else Here(Path(path), "notebook", problem, fix)
 
 
 _renamings: dict[str, str] = {}
@@ -99,14 +153,14 @@ def _renamed(path: str, cell_id: str) -> str:
     """What the notebook at `path` is called now; `path` where nothing tells."""
     if os.path.isfile(known := _renamings.get(path, "")):
         return known
-    if not cell_id:
+    if not cell_id.replace("-", "").replace("_", "").isalnum():
         return path
     mark, found = f'"id": "{cell_id}"'.encode(), []
     folder = os.path.dirname(path)
     try:
         names = [name for name in os.listdir(folder) if name.endswith(".ipynb")]
         for name in names:
-            with open(os.path.join(folder, name), "rb") as file:
+            with open_to_read(os.path.join(folder, name)) as file:
                 if mark in file.read():
                     found.append(os.path.join(folder, name))
     except OSError:
@@ -151,12 +205,18 @@ def kernel_shell() -> Any:
 
 
 def _cell_id(shell: Any) -> str:
-    """The id of the cell that is running, as JupyterLab and Notebook 7 send it; "" where nobody does."""
+    """The id of the cell that is running as JupyterLab and Notebook 7 send it, the URI as VS Code does; "" where nobody does."""
     try:
         found = shell.get_parent()["metadata"]["cellId"]
     except (AttributeError, KeyError, TypeError, LookupError):
         return ""
-    return found if isinstance(found, str) and found.replace("-", "").replace("_", "").isalnum() else ""
+    return found if isinstance(found, str) else ""
+
+
+def _connection_file(shell: Any) -> str:
+    """The file by which the server found this kernel; "" for one that has none."""
+    found = getattr(getattr(shell.kernel, "parent", None), "abs_connection_file", "")
+    return found if isinstance(found, str) else ""
 
 
 def _starting_dir(shell: Any) -> str:

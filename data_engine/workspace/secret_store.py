@@ -65,8 +65,16 @@ def find_secret(name: str, where: str | None = None) -> Secret:
     raise FlowValidationError(
         f"the secret {name!r} is not on this machine",
         where=where or f"context.secret({name!r})",
-        fix=f"data-engine secret set {name}; a service or a container sets {variable_of(name)} instead",
+        fix=f"{_near(name)}data-engine secret set {name}; a service or a container sets {variable_of(name)} instead",
     )
+
+
+def _near(name: str) -> str:
+    """The beginning of a fix that names the secret that was meant; "" where none is like it."""
+    from difflib import get_close_matches
+
+    found = get_close_matches(name, [one.name for one in stored_secrets()], n=1)
+    return f"did you mean {found[0]}? Else " if found else ""
 
 
 def has_secret(name: str) -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from data_engine.errors import SettingsError
+from data_engine.platforms.files import content_of
 
 _HEADER = re.compile(r"\s*\[\s*([\w-]+)\s*\]")
 _SETTING = re.compile(r"\s*([\w-]+)\s*=")
@@ -22,7 +23,7 @@ def read_toml_text(path: Path) -> str | None:
         SettingsError: it cannot be read, or is not UTF-8.
     """
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        return content_of(path).decode("utf-8-sig")
     except FileNotFoundError:
         return None
     except UnicodeDecodeError as error:

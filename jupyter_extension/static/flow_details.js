@@ -5,7 +5,7 @@ import { backfillForm, backfillLine, freshForm } from "./backfill.js";
 import { h } from "./dom.js";
 import { filesTable } from "./files.js";
 import { aboutPart, deploy, deploymentPart, sharing, stepsTable } from "./flow_parts.js";
-import { stateMark, stateText } from "./flows.js";
+import { stateText } from "./flows.js";
 import { duration, nameOf, progressText, since } from "./format.js";
 import { parametersForm } from "./parameters.js";
 import { agoText, button, cellLinks, errorBox, icon, sign, tabs } from "./pieces.js";
@@ -38,7 +38,7 @@ export function flowDetails(app, selected) {
     backButton(app),
     h("div", { class: "de-detail-head" },
       h("h3", { class: "de-detail-title" }, row.title),
-      sign(stateMark(row), stateText(row))),
+      sign(row.mark, stateText(row))),
     details && details.description ? h("p", { class: "de-description" }, details.description) : null,
     row.reason && row.mode !== "manual" && !row.error ? h("p", { class: "de-description", key: "reason" }, row.reason) : null,
     toolbar(app, row, active),

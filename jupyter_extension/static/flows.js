@@ -5,7 +5,7 @@ import { h } from "./dom.js";
 import { ahead, duration, expectedText, matches, nameOf, plural, progressText, since } from "./format.js";
 import { agoText, button, drawing, icon, sign, whyNot } from "./pieces.js";
 
-/** @import { ActiveRun, FlowRow, Mark, PanelView } from "./types" */
+/** @import { ActiveRun, FlowRow, PanelView } from "./types" */
 /** @import { Panel } from "./panel.js" */
 
 /** @type {[string, string, (row: FlowRow) => boolean][]} */
@@ -115,11 +115,11 @@ function flowRow(app, row, active) {
       onclick: () => app.select(row.name), onkeydown: moveAmongRows,
     },
     h("span", { class: "de-line" },
-      h("span", { class: "de-row-name" }, icon(stateMark(row)), h("span", { class: "de-title" }, row.title)),
+      h("span", { class: "de-row-name" }, icon(row.mark), h("span", { class: "de-title" }, row.title)),
       h("span", { class: "de-row-facts" }, row.edit ? h("span", { class: "de-badge", title: row.edit }, row.deployment_kind === "gone" ? "gone" : "edited") : null,
       lastRun(row, active))),
     h("span", { class: "de-line de-second" },
-      h("span", { class: `de-state de-${stateMark(row).tone}`, title: row.held ? `${plural(row.held, "file")} held: the last run failed or was stopped; Retry runs them again` : undefined }, stateText(row)),
+      h("span", { class: `de-state de-${row.mark.tone}`, title: row.held ? `${plural(row.held, "file")} held: the last run failed or was stopped; Retry runs them again` : undefined }, stateText(row)),
       h("span", { class: "de-faint de-clip", tick: () => secondText(row, active) }))),
     app.isStatic ? null : h("button", {
       class: "de-icon-button de-run", "aria-label": `Run ${row.title}`, "aria-busy": pending ? "true" : undefined,
@@ -139,16 +139,6 @@ const BY_ITSELF = new Set(["polling", "scheduled"]);
 export function stateText(row) {
   if (row.held) return `${row.mark.kind === "failing" ? "polling" : row.mark.word}, ${row.held.toLocaleString()} held`;
   return row.mode !== "manual" && !BY_ITSELF.has(row.mark.kind) ? `${row.mode} · ${row.mark.word}` : row.mark.word;
-}
-
-/**
- * How a flow's state looks: one that holds files is never good, or at rest.
- *
- * @param {FlowRow} row
- * @returns {Mark}
- */
-export function stateMark({ held, mark }) {
-  return held && mark.tone !== "bad" && mark.tone !== "live" ? { ...mark, tone: "bad", shape: "cross" } : mark;
 }
 
 /**

@@ -231,6 +231,8 @@ def test_days_as_people_write_them(days: Any, expected: tuple[int, ...]) -> None
         (lambda: Flow("G").alert(), "neither who is told nor of what"),
         (lambda: Flow("G").alert(to="mailto://me:secret@x.org"), "no name of a secret"),
         (lambda: Flow("G").alert(on=["failing"]), "'failing' is no kind of trouble"),
+        (lambda: Flow("G").alert(on=["fialed"]), r"did you mean failed\? Else use some of"),
+        (lambda: Flow("G").alert(too=["ops"]), r"did you mean to=\?"),  # type: ignore[call-arg]
         (lambda: Flow("G").alert(on="silent_owner"), "about the whole workspace"),
         (lambda: Flow("G").alert(on=[]), "names no kind"),
     ],

@@ -127,6 +127,22 @@ def test_after_a_day_it_is_given_up_and_shown_for_a_week(ledger: Ledger) -> None
     assert outbox.undelivered(ledger) == []
 
 
+def test_what_was_given_up_is_told_until_a_person_was_shown_it(ledger: Ledger) -> None:
+    """What waits then is still told, also when it is given up later; the history has all of it."""
+    put(ledger, told("1"), told("2", "boss"))
+    for to in ("ops", "boss"):
+        outbox.failed(ledger, ["1" if to == "ops" else "2"], to, AT_S + 1, "refused")
+    outbox.give_up(ledger, "ops", AT_S + 2, "nobody is told")
+    assert {one.state for one in outbox.undelivered(ledger)} == {"given_up", "waiting"}
+
+    outbox.are_shown(ledger, outbox.history(ledger), AT_S + 3)
+
+    assert [one.to for one in outbox.undelivered(ledger)] == ["boss"]
+    outbox.give_up(ledger, "boss", AT_S + 4, "nobody is told")
+    assert [(one.to, one.state) for one in outbox.undelivered(ledger)] == [("boss", "given_up")]
+    assert {one.to for one in outbox.history(ledger)} == {"ops", "boss"}
+
+
 def test_a_machine_that_slept_has_not_tried_for_a_day(ledger: Ledger) -> None:
     """It is given up after a day and so many tries."""
     assert next_try_s(LEAST_TRIES - 1, 0.0, 2 * TRIED_FOR_S) is not None

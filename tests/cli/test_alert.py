@@ -100,6 +100,28 @@ def test_the_status_tells_what_was_not_delivered_and_why(cli: Cli, ws: Workspace
     assert as_json.json["undelivered"][0]["to"] == "ops"
 
 
+def test_what_was_given_up_is_told_by_the_status_until_the_history_was_looked_at(cli: Cli, ws: WorkspaceFiles) -> None:
+    """By a person, not as JSON; what was not listed is told on."""
+    now_s = time.time()
+    with Ledger.open(Workspace(ws.root).home.local.ledger_path) as ledger:
+        with ledger.writing() as (connection, _):
+            outbox.put(connection, [told(str(number), at_s=now_s) for number in range(3)])
+        for number in range(3):
+            outbox.failed(ledger, [str(number)], "ops", now_s, "refused")
+        outbox.give_up(ledger, "ops", now_s, "nobody is told by this name any more")
+
+    def asked(*words: str) -> str:
+        return cli("--workspace", ws.root, *words).out
+
+    assert "data-engine alert history tells of them all" in asked("status")
+    asked("alert", "history", "--json")
+    assert "2 more were given up: --limit 3" in asked("alert", "history", "--limit", "1")
+    assert "nobody is told by this name" in asked("status")
+    assert asked("alert", "history").count("given up") == 3
+    assert "unsent" not in asked("status")
+    assert asked("alert", "history").count("given up") == 3
+
+
 def test_doctor_checks_each_recipient_and_sends_nothing(
     cli: Cli, ws: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:

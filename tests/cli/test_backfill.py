@@ -48,6 +48,9 @@ def test_nothing_runs_that_was_not_shown_and_meant(cli: Cli, ws: WorkspaceFiles)
     asked = cli("backfill", "claims", "--reprocess", "all", "--where", "[ab].csv")
     assert (asked.code, "claims: 2 of 2 in the range" in asked.out, "--yes" in asked.err) == (2, True, True)
     assert cli("backfill", "--status").out == "No backfills.\n"
+    until(lambda: not Workspace(ws.root).status().daemon.running)  # it was started to look, and for nothing else
+    assert cli("backfill", "claims", "--reprocess", "all", "--json").json["total"] == 3
+    until(lambda: not Workspace(ws.root).status().daemon.running)
 
     begun = cli("backfill", "claims", "--reprocess", "all", "--yes")
     assert (begun.code, "3 runs, after all that is due" in begun.out) == (0, True)
@@ -58,6 +61,7 @@ def test_nothing_runs_that_was_not_shown_and_meant(cli: Cli, ws: WorkspaceFiles)
     assert f"--retry {one['id'][:8]}" in told.out
     assert f"backfill claims: 3 of 3, 1 failed, done  ({one['id'][:8]})" in cli("status").out
     nothing = cli("backfill", "claims", "--since", "2099-01-01")
+    assert Workspace(ws.root).status().daemon.running
     assert (nothing.code, "of 0 in the range" in nothing.out) == (0, True)
 
     (ws.root / "bad").unlink()

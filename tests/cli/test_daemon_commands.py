@@ -72,9 +72,27 @@ def test_start_status_stop(daemon: Cli) -> None:
     assert flows["parts"][:2] == ("scheduled", True)
     said = daemon("status").out
     assert "engine   on\n" in said
+    assert not re.search("lease|control|Release", said)  # nobody else was ever seen
 
     assert daemon("stop").code == 0
     assert daemon("stop", "--json").code == 0
+
+
+def test_a_daemon_that_ends_says_what_it_waits_for(daemon: Cli, ws: WorkspaceFiles) -> None:
+    """Also when it is stopped again, and in what is said of its flows."""
+    ws.notebook("slow", SLOW)
+    workspace = Workspace(ws.root)
+    workspace.deploy("slow")
+    (run_id,) = workspace.run("slow", wait=False)
+    until(lambda: workspace.status().active_runs)
+
+    first, second = daemon("stop").out, daemon("stop").out
+
+    waits = f"slow (run {run_id[:8]}). `data-engine kill` ends it now."
+    assert first == f"The daemon ends when its running work is done: {waits}\n"
+    assert second == f"The daemon is ending already, and waits for {waits}\n"
+    (row,) = workspace.explain("parts")
+    assert (row.why.kind, "once the daemon has ended" in row.fix) == ("engine_off", True)
 
 
 def test_what_waits_and_what_was_asked_to_end_are_told(daemon: Cli, ws: WorkspaceFiles) -> None:
@@ -114,12 +132,13 @@ def test_one_run_that_waits_is_stopped_alone(daemon: Cli, ws: WorkspaceFiles) ->
     killed = daemon("kill-run", third)
 
     assert (answer.code, killed.code) == (0, 0), answer.err
-    assert "It waited, and does not begin" in answer.out
+    assert answer.out == "It was still waiting, and will not start; it is recorded as stopped.\n"
     assert [run.run_id for one in workspace.status().waiting_runs for run in one.runs] == [first]
     assert [one.run_id for one in workspace.status().active_runs] == [running]
     stopped = workspace.run_record(second)
     assert (stopped.status, stopped.started_at_utc is not None) == ("stopped", True)
-    assert daemon("stop-run", second).code == 2  # it has ended
+    late = daemon("stop-run", second)
+    assert (late.code, f"run {second[:8]} had ended already" in late.err) == (2, True)
     assert "there is no run" in daemon("stop-run", "nothing").err
 
 
@@ -216,6 +235,37 @@ def test_run_waits_and_fails_with_1(daemon: Cli) -> None:
     assert "parts.ipynb, cell 1, line 4" in run["error"]
 
 
+def test_the_warnings_of_a_run_in_the_daemon_are_told_with_the_way_to_read_them(cli: Cli, ws: WorkspaceFiles) -> None:
+    """What it only writes to standard error is none, also where another process writes it."""
+    ws.module(
+        "loud",
+        """
+        import os, subprocess, sys
+        from data_engine import Flow
+
+        def work(context):
+            context.log("two rows were left out", level="ERROR")
+            print("10%", file=sys.stderr)
+            subprocess.run([sys.executable, "-c", "import sys; print('20%', file=sys.stderr)"], check=True)
+
+        def build():
+            return Flow(group="G").step(work)
+        """,
+    )
+    cli("deploy", "loud")
+    try:
+        answer = cli("run", "loud")
+        assert answer.code == 0
+        (run,) = Workspace(ws.root).runs("loud")
+        first, way, last = answer.out.splitlines()
+        assert re.fullmatch(rf"success  loud    \S+ s, 1 warning  run {run.run_id[:8]}", first)
+        assert (way, last) == (f"  `data-engine log {run.run_id[:8]}` shows it", "1 run, 0 failures, 1 warning")
+        levels = {line.message: line.level for line in Workspace(ws.root).log(run.run_id)}
+        assert levels == {"two rows were left out": "ERROR", "10%": "STDERR", "20%": "STDERR"}
+    finally:
+        Workspace(ws.root).kill()
+
+
 def test_switches_and_reasons(daemon: Cli) -> None:
     assert daemon("explain", "parts").out.count("next at") == 1
     assert daemon("disable", "parts").code == 0
@@ -277,8 +327,36 @@ def test_without_a_daemon_there_is_nothing_to_stop_and_switches_are_kept(cli: Cl
     assert cli("status", "--json").json["daemon"]["running"] is False
     assert cli("disable", "claims").code == 0
     assert {flow["name"]: flow["enabled"] for flow in cli("status", "--json").json["flows"]}["claims"] is False
-    answer = cli("retry", "claims")
-    assert (answer.code, "data-engine start" in answer.err) == (2, True)
+    assert "claims is not deployed" in cli("retry", "claims").err
+    for command in ("retry", "stop-run 3f9c"):
+        answer = cli(*command.split())
+        assert (answer.code, "data-engine start" in answer.err) == (2, True)
+
+
+def test_what_is_named_as_the_fix_works_without_a_daemon(cli: Cli, ws: WorkspaceFiles) -> None:
+    """A draft, a flow that is disabled, one that is not, and a run that has ended."""
+    ws.source("in/a.txt")
+    ws.module("polled", POLLED)
+    assert cli("run", "--once", "polled").code == 1
+    assert (
+        f"`data-engine run --once polled --source {ws.root / 'in' / 'a.txt'}` runs it here"
+        in cli("explain", "polled").out
+    )
+    assert "polled is not deployed" in cli("retry", "polled").err
+    assert "nothing of polled runs, and it does not run by itself" in cli("stop", "polled").err
+    cli("deploy", "polled")
+    assert "`data-engine start` tries it again, with all that is held" in cli("explain", "polled").out
+    assert "start it with `data-engine start`, which tries whatever is held" in cli("retry", "polled").err
+    answer = cli("stop", "polled")
+    assert (answer.code, "by itself later: `data-engine disable polled`" in answer.err) == (2, True)
+    cli("disable", "polled")
+    enable = "`data-engine enable polled`"
+    assert f"{enable}, then `data-engine start` tries it again" in cli("explain", "polled").out
+    assert f"{enable} lets it run by itself, and `data-engine start` starts the engine" in cli("explain", "polled").out
+    assert f"{enable}, then `data-engine start`, which tries" in cli("retry", "polled").err
+    assert "nothing of polled runs, and it is disabled" in cli("stop", "polled").err
+    (run,) = Workspace(ws.root).runs("polled")
+    assert f"run {run.run_id[:8]} had ended already, and nothing was stopped: failed" in cli("stop-run", run.run_id).err
 
 
 def test_a_retry_that_would_do_nothing_is_refused(daemon: Cli, ws: WorkspaceFiles) -> None:

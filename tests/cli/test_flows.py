@@ -6,6 +6,8 @@ import re
 
 import pytest
 
+from data_engine import Workspace
+from data_engine.engine.fact import zoned_words
 from tests.cli.conftest import Cli
 from tests.support import WorkspaceFiles
 
@@ -242,8 +244,10 @@ def test_a_deploy_says_which_files_were_done_before_and_stay_so(cli: Cli, ws: Wo
     assert "not again" not in cli("deploy", "polled").err
 
 
-def test_show_tells_the_next_times_of_a_schedule(cli: Cli, ws: WorkspaceFiles) -> None:
+def test_show_tells_the_next_times_of_a_schedule(cli: Cli, ws: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     """In its own zone by name, also while no engine runs; `list` keeps many times short, so that what follows is seen."""
+    next_utc = "2026-06-01T12:00:00.000000+00:00"
+    monkeypatch.setattr(Workspace, "next_runs", lambda self: {"daily": next_utc})
     ws.module(
         "daily",
         """
@@ -260,6 +264,7 @@ def test_show_tells_the_next_times_of_a_schedule(cli: Cli, ws: WorkspaceFiles) -
     assert re.search(r"next times .*(\d\d:30.*){5}\(Asia/Tokyo\)", shown.out)
     assert len(cli("show", "daily", "--json").json["next_times_utc"]) == 5
     assert "10:30" not in listed.out
+    assert zoned_words(next_utc) in listed.out
 
 
 def test_a_notebook_in_a_subfolder_is_named_by_all_who_list(cli: Cli, ws: WorkspaceFiles) -> None:

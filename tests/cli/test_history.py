@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import time
 
 import pytest
@@ -158,20 +159,20 @@ def test_on_a_terminal_reset_asks(cli: Cli, monkeypatch: pytest.MonkeyPatch, typ
 
 
 def test_the_warnings_of_a_run_are_counted_where_runs_are_told(cli: Cli, ws: WorkspaceFiles) -> None:
-    """A column only where there are some; and of a flow's last run in its status and explanation, with the way to read them."""
+    """Beside its status; and of a flow's last run in its status and explanation, with the way to read them."""
     text = "from data_engine import Flow\ndef build():\n    return Flow(group='G').step({step})\n"
     ws.module("quiet", text.format(step="lambda context: context.log('all is well')"))
     workspace = Workspace(ws.root)
     workspace.load_flow("quiet").run_once()
-    assert "WARNINGS" not in cli("--workspace", ws.root, "runs").out
+    assert "warning" not in cli("--workspace", ws.root, "runs").out
 
     ws.module("loud", text.format(step="lambda context: [context.log(str(n), level='WARNING') for n in range(2)]"))
     workspace.load_flow("loud").run_once()
     (run,) = workspace.runs("loud")
 
-    rows = [line.split() for line in cli("--workspace", ws.root, "runs").out.splitlines()]
-    assert "WARNINGS" in rows[0]
-    assert [row[-1] for row in rows[2:4]] == ["2", "s"]
+    _, _, loud, quiet = cli("--workspace", ws.root, "runs", "--limit", 2).out.splitlines()
+    assert "   success, 2 warnings   20" in loud
+    assert "warning" not in quiet
     counts = {one["flow"]: one["warnings"] for one in cli("--workspace", ws.root, "runs", "--json").json}
     assert (counts["loud"], counts["quiet"]) == (2, 0)
     said = "2 warnings in its last run"
@@ -179,3 +180,49 @@ def test_the_warnings_of_a_run_are_counted_where_runs_are_told(cli: Cli, ws: Wor
     (told,) = [one for one in workspace.explain("loud") if said in one.reason]
     assert told.fix == f"`data-engine log {run.run_id[:8]}` shows them"
     assert not any("warning" in one.reason for one in workspace.explain("quiet"))
+
+
+def test_an_error_that_is_logged_counts_where_the_run_went_well_and_what_is_only_written_does_not(
+    cli: Cli, ws: WorkspaceFiles
+) -> None:
+    """Libraries write progress to standard error. In a run that failed the errors are why, and only its warnings count."""
+    ws.module(
+        "mixed",
+        """
+        import logging, sys
+        from data_engine import Flow
+
+        def good(context):
+            context.log("3 rows have no day", level="ERROR")
+            logging.getLogger("lib").critical("disk is nearly full")
+            print("100%", file=sys.stderr)
+
+        def bad(context):
+            if context.params.get("fail"):
+                context.log("nothing else", level="WARNING")
+                raise ValueError("no such column")
+
+        def build():
+            return Flow(group="G").step(good).step(bad)
+        """,
+    )
+
+    went_well = cli("--workspace", ws.root, "run", "--once", "mixed")
+    assert went_well.code == 0
+    assert re.search(r"^success +mixed +\S+ s, 2 warnings$", went_well.out, re.M)
+    assert "          warning: 3 rows have no day\n          warning: disk is nearly full\n" in went_well.out
+    assert re.search(r"^1 run: 1 success, 0 failed, 2 warnings, ", went_well.out, re.M)
+    (run,) = Workspace(ws.root).runs("mixed")
+    assert (
+        f"last run    success, 2 warnings, {run.started_at_utc[:2]}" in cli("--workspace", ws.root, "show", "mixed").out
+    )
+    assert cli("--workspace", ws.root, "show", "mixed", "--json").json["last_run"]["warnings"] == 2
+    log = cli("--workspace", ws.root, "log", run.run_id).out
+    assert "success, 2 warnings, started " in log
+    assert "STDERR   Good: 100%" in log
+
+    went_wrong = cli("--workspace", ws.root, "run", "--once", "mixed", "--set", "fail=yes")
+    assert re.search(r"^failed +mixed +\S+ s, 1 warning$", went_wrong.out, re.M)
+    assert "1 run: 0 success, 1 failed, 1 warning, " in went_wrong.out
+    counts = [one["warnings"] for one in cli("--workspace", ws.root, "runs", "mixed", "--json").json]
+    assert counts == [1, 2]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import subprocess
 import sys
 
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_engine.cli.output import _print, _print_with_rich, say, table
-from data_engine.cli.plain import Table, lines_of, ragged
+from data_engine.cli.plain import Table, fitted, lines_of, ragged
 from tests.cli.conftest import REPOSITORY
 from tests.support import WorkspaceFiles
 
@@ -129,3 +130,76 @@ def test_a_file_that_has_no_letter_for_the_line_below_the_head_gets_a_plain_one(
         said = written.getvalue()
 
     assert said.decode("cp1252") == "RUN    FLOW\n-----------\n3f9c   Größe\n"
+
+
+def test_on_a_narrow_screen_empty_columns_are_left_out_and_no_word_is_broken() -> None:
+    """What fits keeps all its columns; a file or a pipe keeps them too, whatever reads them."""
+    made = table(
+        *("FLOW", "GROUP", "NEXT", "LAST RUN", "REASON"),
+        cut=("REASON",),
+        whole="`data-engine explain FLOW` tells the whole reason.",
+    )
+    made.add_row(
+        "claims_of_the_north", "Claims", "", "success, 2 warnings, 2026-11-27 15:20:14", "edited, not deployed"
+    )
+    made.add_row("rates", "Claims", None, "", "")
+
+    wide, _ = fitted(made, 200, is_screen=True)
+    narrow, _ = fitted(made, 70, is_screen=True)
+    file, _ = fitted(made, 70)
+
+    assert wide.columns == file.columns == made.columns
+    assert file.rows[0][0][3] == "success, 2 warnings, 2026-11-27 15:20:14"
+    assert narrow.columns == ("FLOW", "GROUP", "LAST RUN", "REASON")
+    lines = lines_of(narrow, most=70, coloured=False)
+    assert lines is not None
+    words = {word for line in lines for word in line.split()}
+    assert {"claims_of_the_north", "warnings,", "2026-11-27", "15:20:14", "deployed"} <= words
+
+
+@pytest.mark.parametrize("width", range(20, 130, 5))
+def test_no_width_of_a_screen_breaks_a_word_or_loses_a_row(monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    """Spare columns are left out before names are cut short; where no columns fit, each row is told in lines."""
+    made = table(
+        *("NAME", "TITLE", "TRIGGER", "TIME", "PRODUCTION"),
+        right=("TIME",),
+        cut=("NAME", "TRIGGER"),
+        spare=("TITLE",),
+        whole="`data-engine show NAME` tells it whole.",
+    )
+    made.add_row(
+        "claims_of_the_north", "Claims Of The North", "every 10s when files change", "0.47 s", "not deployed: edited"
+    )
+    made.add_row("rates", "Rates", "by hand", "12.00 s", "deployed")
+    screen = Screen(width)
+    monkeypatch.setattr("data_engine.cli.output.terminal_width", lambda stream: stream.width)
+
+    _print(made, "", screen)
+
+    lines = screen.getvalue().splitlines()
+    words = {word for line in lines for word in line.split() if "…" not in word}
+    known = {word for row, _ in [*made.rows, (made.columns, "")] for cell in row for word in cell.split()}
+    assert words <= known | {"─" * width, *screen.rules(), *"`data-engine show NAME` tells it whole.".split()}
+    assert {"rates", "deployed"} <= words
+    assert max(map(len, lines)) <= max(width, len("… `data-engine show NAME` tells it whole."))
+    assert ("claims_of_the_north" in words) or 30 < width < 60
+
+
+class Screen(io.TextIOWrapper):
+    """A terminal of so many columns."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__(io.BytesIO(), encoding="utf-8", newline="\n", write_through=True)
+        self.width = width
+
+    def getvalue(self) -> str:
+        return re.sub("\x1b\\[[0-9;]*m", "", self.buffer.getvalue().decode())  # type: ignore[attr-defined]
+
+    def rules(self) -> set[str]:
+        return {line for line in self.getvalue().splitlines() if line and not line.strip("─")}
+
+
+def test_a_table_without_rows_keeps_its_columns() -> None:
+    made = table("FLOW", "REASON")
+
+    assert fitted(made, 5, is_screen=True)[0].columns == ("FLOW", "REASON")

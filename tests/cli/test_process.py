@@ -70,6 +70,37 @@ def test_a_terminal_without_our_letters_shows_what_it_can(process: Process) -> N
     assert json.loads(document.communicate()[0].decode())[0]["title"] == "Größe ✓"
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["demo"],
+        ["list"],
+        ["list", "--json"],
+        ["status"],
+        ["explain", "noisy"],
+        ["run", "--once"],
+        ["doctor"],
+        ["service", "status"],
+    ],
+    ids=" ".join,
+)
+def test_a_console_of_western_windows_gets_what_its_letters_can_say(process: Process, command: list[str]) -> None:
+    """As PowerShell 5 and pipes have it: an umlaut stays, a tick that is not among its letters does not end the command."""
+    done = process(*command, env={"PYTHONIOENCODING": "cp1252", "COLUMNS": "160"})
+    out, err = done.communicate()
+    encoding = "utf-8" if "--json" in command else "cp1252"
+
+    assert done.returncode in ((0, 1) if command == ["doctor"] else (0,)), err.decode(encoding)
+    said = (out + err).decode(encoding)
+    assert "Traceback" not in said
+    assert "UnicodeEncodeError" not in said
+    assert out
+    drawn = [line for line in said.splitlines() if "??" in line]  # a frame or a bar that became question marks
+    assert drawn == []
+    if command == ["list"]:
+        assert "Größe ?" in said
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="the file system refuses such a name")
 def test_file_names_that_are_no_utf8_are_told_apart(process: Process, ws: WorkspaceFiles) -> None:
     """On a line for people as in JSON."""
@@ -120,6 +151,7 @@ def test_ctrl_c_ends_with_130_and_the_run_is_recorded(process: Process, ws: Work
     assert run.returncode == 130
     assert b"Traceback" not in out + err
     assert "interrupted" in (json.loads(out)["error"]["what"] if options else err.decode())
+    assert options or out.decode().splitlines()[-1].startswith("1 run: 0 success, 0 failed, 1 stopped, ")
     assert [run.status for run in Workspace(ws.root).runs("slow")] == ["stopped"]
 
 

@@ -225,3 +225,35 @@ def test_a_typed_parameter_is_taken_as_typed(cli: Cli, ws: WorkspaceFiles) -> No
         assert answer.code == 2
         assert "parameter days: it cannot be 'few'" in answer.err
     assert len(Workspace(ws.root).runs()) == 1
+
+
+WRITES = """
+    from data_engine import Flow
+
+    def write(context):
+        target = context.mirror.with_suffix(".txt")
+        target.write_text(context.source.path.read_text() + "{name}")
+        return target
+
+    def build():
+        return Flow(group="G").watch(mode="manual", source="../{source}").mirror(root="../{mirror}").step(write)
+"""
+
+
+def test_all_flows_run_each_after_those_whose_outputs_it_reads(cli: Cli, ws: WorkspaceFiles) -> None:
+    """Whatever their names are; a broken one is told, and the others run."""
+    ws.source("in/1.txt", "")
+    ws.notebook("a_last", WRITES.format(name="c", source="data/second", mirror="data/third"))
+    ws.notebook("b_second", WRITES.format(name="b", source="data/first", mirror="data/second"))
+    ws.notebook("c_first", WRITES.format(name="a", source="in", mirror="data/first"))
+    ws.notebook("d_broken", "def build(): return rate")
+
+    answer = cli("run", "--once")
+
+    assert (ws.root / "data/third/1.txt").read_text() == "abc"
+    assert [line.split()[1] for line in answer.out.splitlines() if line.startswith("success")] == [
+        "c_first",
+        "b_second",
+        "a_last",
+    ]
+    assert answer.code == 1

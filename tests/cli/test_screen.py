@@ -15,7 +15,6 @@ from data_engine.cli.screen.drawing import Size, draw
 from data_engine.cli.screen.keys import pressed
 from data_engine.cli.screen.questions import stop_question
 from data_engine.cli.screen.state import OpenLog, Question, Said, Seen
-from data_engine.cli.screen.words import mark_shown
 from tests.cli.screens import NARROW, NOW, WIDE, active, busy_view, elsewhere, flow, run, screen, view_of
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -55,7 +54,7 @@ def test_a_flow_that_somebody_should_look_at_never_looks_good() -> None:
     view = view_of(flow("claims", held=3, last_run=run("claims", "failed")))
     good = view_of(flow("claims", last_run=run("claims")))
 
-    assert (mark_shown(view.flows["claims"]).tone, mark_shown(view.flows["claims"]).word) == ("bad", "polling")
+    assert (view.flows["claims"].mark.tone, view.flows["claims"].mark.word) == ("bad", "polling")
     assert "chosen bad" in styles_of(view, "polling")
     assert "chosen good" in styles_of(good, "polling")
 
@@ -92,7 +91,7 @@ def test_what_is_expected_of_a_flow_is_told_with_the_time_that_is_left() -> None
 
     assert "12 min left" in screen(view)
     assert "the engine is off" in screen(view, Seen(chosen="rates"))
-    assert (mark_shown(view.flows["claims"]).tone, mark_shown(view.flows["rates"]).tone) == ("good", "bad")
+    assert (view.flows["claims"].mark.tone, view.flows["rates"].mark.tone) == ("good", "bad")
 
 
 def test_who_owns_the_workspace_is_told() -> None:

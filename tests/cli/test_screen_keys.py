@@ -213,7 +213,7 @@ def test_what_a_person_might_not_expect_is_told_before() -> None:
 
     assert "What is deployed runs, without your edit" in asked(silent)
     assert "No daemon runs on this machine: one is started for it." in asked(silent)
-    assert "ann-pc has control, its engine is on: it is asked to do it." in asked(theirs)
+    assert "ann-pc has control, its engine is on: it will be asked to do this." in asked(theirs)
 
 
 def test_a_retry_names_the_held_files() -> None:

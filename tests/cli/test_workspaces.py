@@ -82,6 +82,20 @@ def test_list_and_use(cli: Cli, tmp_path: Path) -> None:
     assert [(item["workspace_id"], item["selected"]) for item in listed["workspaces"]] == [("a", True), ("b", False)]
 
 
+def test_use_from_inside_another_workspace_says_which_one_is_used_there(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b"):
+        cli("workspace", "create", tmp_path / "team" / name)
+    monkeypatch.chdir(tmp_path / "team" / "a")
+
+    other, own = cli("workspace", "use", "../b"), cli("workspace", "use", "../a")
+
+    assert f"Here a ({tmp_path / 'team' / 'a'}) is used all the same: this folder lies in it." in other.err
+    assert f"--workspace {tmp_path / 'team' / 'b'} COMMAND" in other.err
+    assert own.err == ""
+
+
 def test_a_workspace_outside_of_the_collection_is_listed_when_it_is_meant(cli: Cli, tmp_path: Path) -> None:
     cli("workspace", "create", tmp_path / "team" / "a")
     cli("workspace", "use", tmp_path / "team" / "a")

@@ -63,7 +63,9 @@ WRONG = {
     "a run is missing": (["compare", "3f"], "Missing argument", "data-engine compare RUN RUN (`data-engine runs`"),
     "what is neither a flow's nor a file's runs": (["runs", "nope"], "'nope' is not available", "`data-engine list`"),
     "a path in place of a name": (["show", "flow_modules/claims.ipynb"], "is not available", "did you mean claims?"),
-    "a path of a notebook to explain": (["explain", "flow_modules/claims.ipynb"], "neither a flow", "mean claims?"),
+    "a copy to explain": (["explain", "flow_modules/claims-Copy1.ipynb"], "claims-Copy1.ipynb is no flow", "rename it"),
+    "a copy by its name": (["explain", "claims-Copy1"], "claims-Copy1.ipynb is no flow", "*-Copy<n> are never flows"),
+    "two flows to deploy": (["deploy", "a", "b"], "unexpected extra argument", "one flow at a time, or none for all"),
     "an unknown run": (["log", "3f"], "there is no run '3f'", "data-engine runs"),
     "an unknown status": (["runs", "--status", "lost"], "'lost' is not one of", "data-engine runs --help"),
     "a limit of nothing": (["runs", "--limit", "0"], "--limit", "data-engine runs --help"),
@@ -80,6 +82,7 @@ WRONG = {
 @pytest.fixture(autouse=True)
 def inside(ws: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     ws.notebook("claims", FLOW)
+    ws.notebook("claims-Copy1", FLOW)
     ws.source("in/a.csv")
     monkeypatch.chdir(ws.root)
 

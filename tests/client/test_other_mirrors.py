@@ -67,7 +67,9 @@ def test_the_command_line_refuses_it_and_runs_the_others(cli: Cli, workspace: Wo
     every = cli("--workspace", workspace.root, "run", "--once")
 
     assert named.code == every.code == 1
+    assert "not run   claims_2\n" in named.out
     assert "claims_2 writes to" in named.out
+    assert "broken" not in named.out + every.out
     assert "data-engine deploy claims_2 --yes" in named.out
     assert "claims_2 writes to" in every.out
     assert [(one.flow, one.status) for one in workspace.runs()] == [("claims", "success"), ("claims", "success")]
@@ -132,4 +134,10 @@ def test_what_tells_of_it_without_a_daemon_names_the_way_that_works(cli: Cli, wo
     assert flow.standing.shares_with == "claims"
     assert "deploy it with --yes" in (flow.reason or "")
     assert "data-engine deploy claims_2 --yes" in line
-    assert "deploy it with --yes" in workspace.explain("claims_2")[0].reason
+    (row,) = workspace.explain("claims_2")
+    assert row.reason.startswith(
+        "not deployed: it writes where claims does, which is deployed: give it a mirror of its own"
+    )
+    assert row.fix == (
+        "give it another mirror(root=...) than that of claims, then `data-engine deploy claims_2` lets production run it"
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from dataclasses import replace
@@ -118,6 +119,25 @@ def test_a_source_that_is_no_data_says_what_it_is(ws: WorkspaceFiles, choice: st
         flow.preview(source=choice)
 
 
+def test_a_source_that_may_not_be_read_is_refused_before_the_first_step(
+    ws: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With what helps; the system's own error would come from the reader of some step."""
+    secret = ws.source("in/secret.csv")
+
+    def refuse(path: Path, mode: str) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr("data_engine.engine.candidates.open", refuse, raising=False)
+    flow = Flow(group="G").watch(mode="manual", source=ws.root / "in").step(print)
+
+    with pytest.raises(FlowValidationError) as caught:
+        flow.preview(source="secret.csv")
+
+    assert caught.value.what == f"the source file cannot be read: {secret} (Permission denied)"
+    assert caught.value.fix == "ask its owner for the right to read it, or close the program that has it open"
+
+
 def test_a_mirror_in_the_source_folder_takes_what_is_no_source(ws: WorkspaceFiles) -> None:
     """Outputs lie beside their sources under another extension; one that would be a source itself is refused."""
     ws.source("in/a.csv")
@@ -210,7 +230,7 @@ def test_steps_with_their_outputs_and_printed_lines_are_recorded(ws: WorkspaceFi
     assert (step.label, step.status, step.output_path) == ("Write", "success", str(ws.root / "out/out.txt"))
     assert [(line.level, line.step, line.message) for line in workspace.log(run.run_id)] == [
         ("INFO", "Write", "to stdout"),
-        ("ERROR", "Write", "to stderr"),
+        ("STDERR", "Write", "to stderr"),
         ("WARNING", "Write", "logged"),
         ("INFO", "Write", "by hand"),
     ]

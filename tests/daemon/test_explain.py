@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from data_engine import FlowValidationError, Workspace
+from data_engine.engine.fact import zoned_words
 from data_engine.engine.flow_reasons import Looks
 from data_engine.flow.flow import Flow
 from data_engine.ledger.rows import SourceStates
@@ -224,3 +225,94 @@ def test_the_fix_of_an_error_stands_beside_what_it_holds(workspace: Workspace, w
     away = until(lambda: [one for one in workspace.explain("poll") if one.why.kind == "unreachable"])
     assert "connect its drive" in away[0].fix
     (ws.root / "away").rename(ws.root / "in")
+
+
+def test_the_last_run_of_a_flow_that_holds_no_files_is_told_when_it_failed(
+    workspace: Workspace, ws: WorkspaceFiles
+) -> None:
+    """Beside its warnings, with what runs it again: here where it is not deployed, else in the daemon; gone once it is good."""
+    code = """
+        from pathlib import Path
+        from data_engine import Flow
+        def work(context):
+            context.log("odd", level="WARNING")
+            if not Path("good").exists():
+                raise KeyError("amount")
+        def build():
+            return Flow(group="W").step(work)
+        """
+    ws.module("hand", code)
+    with pytest.raises(FlowValidationError):
+        workspace.load_flow("hand").run_once()
+    (run,) = workspace.runs("hand")
+
+    def told() -> dict[str, str | None]:
+        return {row.why.kind: row.fix for row in workspace.explain("hand")}
+
+    found = told()
+    assert set(found) == {"not_deployed", "last_run_failed", "last_run_warned"}
+    assert found["last_run_failed"] == (
+        f"`data-engine log {run.run_id[:8]}` shows the whole error; `data-engine run --once hand` runs it again"
+    )
+    workspace.deploy("hand")
+    assert str(told()["last_run_failed"]).endswith("`data-engine run hand` runs it again")
+    (ws.modules / "good").touch()
+    workspace.run("hand")
+    assert set(told()) == {"by_hand", "last_run_warned"}
+
+
+def test_a_file_is_explained_by_its_own_run_and_not_by_that_of_another(
+    workspace: Workspace, ws: WorkspaceFiles, tmp_path: Path
+) -> None:
+    """Of a flow that runs by hand, and of one that looks into a folder: the one runs, the other waits."""
+    for name, watch in {"hand": 'mode="manual"', "looks": 'mode="poll", interval="100ms", settle=0'}.items():
+        ws.module(
+            name,
+            f"""
+            import time
+            from pathlib import Path
+            from data_engine import Flow
+            def work(context):
+                while not Path({str(tmp_path / "go")!r}).exists():
+                    time.sleep(0.01)
+            def build():
+                return Flow(group="{name}").watch({watch}, source="../files").step(work)
+            """,
+        )
+    for name in "ab":
+        ws.source(f"files/{name}.txt")
+    workspace.deploy()
+    workspace.run("hand", wait=False)
+    workspace.start_engine()
+    until(lambda: {run.flow for run in workspace.status().active_runs} >= {"hand", "looks"})
+
+    rows = {
+        (row.flow, Path(str(row.source)).name): row.why.kind.partition("_for_")[0]
+        for name in "ab"
+        for row in workspace.explain(ws.root / "files" / f"{name}.txt")
+    }
+
+    assert rows == {
+        ("hand", "a.txt"): "running",
+        ("hand", "b.txt"): "waiting",
+        ("looks", "a.txt"): "running",
+        ("looks", "b.txt"): "waiting",
+    }
+    (tmp_path / "go").touch()
+
+
+def test_the_next_slot_is_told_in_the_zone_of_the_flow(workspace: Workspace, ws: WorkspaceFiles) -> None:
+    """Whatever the zone of this machine is; also in the reason."""
+    ws.module(
+        "nightly",
+        """
+        from data_engine import Flow
+        def build():
+            return Flow(group="N").watch(mode="schedule", time="07:30", tz="Asia/Tokyo").step(print)
+        """,
+    )
+    workspace.start_engine()
+    (row,) = until(lambda: [one for one in workspace.explain("nightly") if one.next_run_utc])
+
+    assert row.reason.endswith(" 07:30:00 Asia/Tokyo")
+    assert zoned_words(row.next_run_utc, row.tz).endswith(" 07:30:00 Asia/Tokyo")

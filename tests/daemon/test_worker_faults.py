@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from data_engine.cause import other
+from data_engine.daemon import worker_handle
 from data_engine.daemon.messages import Frames, encode
 from data_engine.daemon.process_tree import MARK, create_time_of, end_orphans
 from data_engine.model import LogLine, RunFinished, RunStarted, StepFinished, StepStarted
@@ -30,10 +31,12 @@ def importable(monkeypatch: pytest.MonkeyPatch) -> None:
 
 if sys.platform == "win32":
     SEGFAULT = "its process died: an access violation (exit code 0xc0000005)"
+    SESSION_ENDS = [code - 2**32 if code >> 31 else code for code in (0x4001_0004, 0xC000_013A, 0xC000_0142)]
     ABORT = "its process died: "  # the C runtime decides: an exit code 3, or one of a crash
     KILLED = "its process died: it was ended from outside (exit code 9)"
 else:
     SEGFAULT = "its process died: killed by signal 11 (SIGSEGV)"
+    SESSION_ENDS = [73]
     ABORT = "its process died: killed by signal 6 (SIGABRT)"
     KILLED = "its process died: killed by signal 9 (SIGKILL), by a person, a program or the operating"
 
@@ -66,6 +69,29 @@ def test_a_death_fails_its_run_and_names_the_cause(ws: WorkspaceFiles, code: str
             assert (end.status, end.cause, [one.run_id for one in end.not_begun]) == ("crashed", None, ["2", "3"])
             assert shop.workers.running() == {}
             assert (await shop.run("a", "4")).status == "crashed"
+
+    play(scene())
+
+
+@pytest.mark.parametrize("status", SESSION_ENDS)
+def test_the_end_of_a_session_abandons_its_run(
+    ws: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    """Logging off and shutting down are no fault of the flow: what ran by itself is done again."""
+    if sys.platform != "win32":  # where a signal comes before, and no exit code says it
+        monkeypatch.setattr(worker_handle, "ended_with_session", lambda code: code == status)
+    flow(ws, "a", f"print('before')\nos._exit({status})")
+
+    async def scene() -> None:
+        async with Shop(ws) as shop:
+            await shop.run("a")
+
+            finished = shop.finished()
+            assert (finished.status, shop.steps()) == ("abandoned", [("Work", "abandoned")])
+            assert finished.cause == "the person logged off, or the machine was shut down"
+            assert finished.why is not None
+            assert finished.why.kind == "session_ended"
+            assert shop.log()[0] == "INFO before"
 
     play(scene())
 

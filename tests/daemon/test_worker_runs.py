@@ -73,6 +73,22 @@ def test_a_run_comes_home_as_events(ws: WorkspaceFiles) -> None:
     play(scene())
 
 
+def test_a_question_in_a_worker_fails_at_once_and_names_a_parameter(ws: WorkspaceFiles) -> None:
+    """Nobody sits before a daemon: the step does not wait."""
+    flow(ws, "asks", "return input('month? ')")
+
+    async def scene() -> None:
+        async with Shop(ws) as shop:
+            shop.workers.submit(Job("job", "run", "asks", None, (JobSource(run_id="r1"),)))
+            await shop.end()
+
+            finished = shop.finished("r1")
+            assert finished.status == "failed"
+            assert "nobody answers input() in production: take a parameter" in str(finished.error)
+
+    play(scene())
+
+
 def test_no_step_runs_before_the_start_of_its_run_is_kept(ws: WorkspaceFiles) -> None:
     """Whoever is killed in the first step: the start is in the worker's journal, and the end of the run before."""
     told = ws.root / "told"

@@ -127,7 +127,7 @@ def test_a_renamed_notebook_is_said_not_guessed(claims: WorkspaceFiles, monkeypa
 
     text = run_in_kernel(path, monkeypatch)[5]
 
-    assert "no longer exists: it was renamed or moved since the kernel started" in text
+    assert "this notebook is no longer there: it was renamed or moved since the kernel started" in text
 
 
 def test_a_helper_edited_since_its_import_is_told_with_the_cell_to_run_again(

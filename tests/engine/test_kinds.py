@@ -75,6 +75,7 @@ SAMPLES: tuple[Reason, ...] = (
     flow_reasons.NotLookedAt(),
     flow_reasons.Expected(NOON, "Europe/Berlin"),
     flow_reasons.Late(NOON, None, "the engine is off"),
+    flow_reasons.LastRunFailed("failed", "0123456789ab", NOON, "KeyError: 3"),
     flow_reasons.LastRunWarned(2, "0123456789ab"),
     flow_reasons.Overlong(NOON, 1800.0, "0123456789ab"),
     flow_reasons.More(12),
@@ -155,6 +156,7 @@ def test_whole_run_ids_go_with_the_reasons_that_name_a_run() -> None:
         "retry_later",
         "waiting_for_group",
         "overlong",
+        "last_run_failed",
         "last_run_warned",
         "stopping",
     }

@@ -310,6 +310,24 @@ def test_a_target_that_is_held_open_waits_and_a_retry_publishes_without_the_step
     assert is_empty(folder)
 
 
+@pytest.mark.parametrize(("number", "is_held"), [(99, True), (5, False)])
+def test_what_says_that_a_target_is_held_is_decided_in_one_place(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, number: int, is_held: bool
+) -> None:
+    """A number that the system's own module takes for it is waited for, as one of a program that has the file mapped (1224)."""
+
+    def refuse(one: object, other: object) -> None:
+        raise OSError(number, "refused", str(other))
+
+    monkeypatch.setattr(stages, "HELD_S", 0.0)
+    monkeypatch.setattr(stages, "is_open_elsewhere", lambda error: error.errno == 99)
+    monkeypatch.setattr(os, "replace", refuse)
+
+    with pytest.raises(FlowValidationError) as told:
+        stages._replace(folder, folder / "a.txt")
+    assert isinstance(told.value, stages.TargetHeldError) is is_held
+
+
 def test_stages_of_runs_that_are_over_are_removed_by_their_machine_or_after_a_week_by_the_owner(folder: Path) -> None:
     out, staging = folder / "out", folder / STAGING
     out.mkdir()

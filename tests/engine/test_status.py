@@ -10,6 +10,7 @@ from typing import Any, Literal
 import pytest
 
 from data_engine import Flow
+from data_engine.engine.flow_reasons import Late
 from data_engine.engine.machine_facts import DaemonFacts, EngineFacts
 from data_engine.engine.reasons import (
     GroupRun,
@@ -71,7 +72,28 @@ WAITING = WaitingForGroup("Claims", (GroupRun("audit", "0123456789", 77),))
         ),
         pytest.param(replace(SCHEDULE, last_run=BAD_RUN), True, False, None, "failing", None, id="a bad slot is seen"),
         pytest.param(
+            replace(SCHEDULE, last_run=replace(BAD_RUN, status="abandoned")),
+            *(True, False, None, "failing", None),
+            id="so is one that was cut off",
+        ),
+        pytest.param(
             replace(POLL, last_run=BAD_RUN), True, False, None, "polling", None, id="files count, not the last"
+        ),
+        pytest.param(replace(POLL, retried=1), True, False, None, "failing", None, id="one that is tried again counts"),
+        pytest.param(
+            replace(MANUAL, standing=BROKEN_EDIT),
+            *(True, False, None, "edit has errors", "runs by hand only"),
+            id="a broken edit is seen where people run the flow",
+        ),
+        pytest.param(
+            replace(POLL, standing=BROKEN_EDIT),
+            *(False, False, None, "edit has errors", "the engine is off"),
+            id="and with the engine off",
+        ),
+        pytest.param(
+            replace(POLL, standing=BROKEN_EDIT, is_enabled=False),
+            *(True, False, None, "disabled", "disabled"),
+            id="a switch beats the edit",
         ),
         pytest.param(POLL, False, False, None, "idle", "the engine is off", id="else it could"),
         pytest.param(SCHEDULE, False, False, None, "idle", "the engine is off", id="so could a schedule"),
@@ -120,7 +142,7 @@ WAITING = WaitingForGroup("Claims", (GroupRun("audit", "0123456789", 77),))
             True,
             False,
             None,
-            "scheduled",
+            "failing",
             HeldSlot(NOON, NOON, "it died").text,
             id="a held slot",
         ),
@@ -141,6 +163,26 @@ def test_each_flow_has_a_word_and_a_reason(
     found = flow_status(known, is_running=is_running, is_engine_on=is_on, elsewhere=elsewhere)
 
     assert (found["state"], found["reason"]) == (state, reason)
+
+
+@pytest.mark.parametrize(
+    ("known", "is_failing"),
+    [
+        (POLL, False),
+        (replace(POLL, held=1), True),
+        (replace(POLL, last_run=BAD_RUN), True),
+        (replace(MANUAL, last_run=replace(BAD_RUN, status="abandoned")), True),
+        (replace(MANUAL, last_run=replace(BAD_RUN, status="stopped")), False),
+        (replace(SCHEDULE, why=HeldSlot(NOON, NOON, "it died")), True),
+        (replace(POLL, why=GONE), True),
+        (replace(SCHEDULE, expected=Late(NOON)), True),
+        (FlowFacts(BROKEN), True),
+        (replace(POLL, standing=BROKEN_EDIT), False),
+    ],
+)
+def test_a_flow_fails_where_something_of_it_is_bad_in_production(known: FlowFacts, is_failing: bool) -> None:
+    """A broken edit is not: production runs on as deployed."""
+    assert flow_status(known, is_running=False, is_engine_on=True).is_failing is is_failing
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
 import pickle
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -387,6 +389,38 @@ def test_a_panic_of_polars_fails_the_step_and_not_the_program() -> None:
 
     assert error.detail.startswith("PanicException: Failed to access NumPy")
     assert str(error.fix).endswith("-m pip install numppy")
+
+
+WITHOUT_NUMPY = """
+import sys
+import polars as pl
+from data_engine import Flow, FlowExecutionError
+
+class Without:
+    def __init__(self, finder):
+        self.finder = finder
+    def find_spec(self, name, path=None, target=None):
+        return None if name == "numpy" else self.finder.find_spec(name, path, target)
+
+sys.meta_path[:] = [Without(one) for one in sys.meta_path]
+try:
+    Flow("G", "claims").step(lambda context: pl.DataFrame({"a": [1, 2]}).to_numpy(), label="Numbers").run_once()
+except FlowExecutionError as error:
+    print(type(error.__cause__).__name__, error.what, error.fix, sep="|")
+"""
+
+
+def test_polars_without_numpy_fails_the_step_with_the_fix(tmp_path: Path) -> None:
+    """A real call of Polars where NumPy is not installed, in a process of its own."""
+    environ = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "RUST_BACKTRACE": "0"}
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_NUMPY], cwd=tmp_path, env=environ, capture_output=True, text=True, check=True
+    )
+
+    kind, what, fix = done.stdout.strip().split("|")
+    assert kind == "PanicException"
+    assert 'failed in step "Numbers"' in what
+    assert fix.endswith("-m pip install numpy")
 
 
 def test_a_question_that_nobody_answers_says_what_to_do_instead() -> None:

@@ -22,7 +22,7 @@ from data_engine import Flow
 from data_engine.cause import Cause
 from data_engine.cause import other as other_cause
 from data_engine.engine.explain import Explanation
-from data_engine.engine.flow_reasons import Other
+from data_engine.engine.flow_reasons import LastRunWarned, Other
 from data_engine.engine.reasons import EngineOff, Held, New, Settling
 from data_engine.engine.status import FlowStatus, Status
 from data_engine.errors import FlowExecutionError, FlowValidationError, NotebookCompileError
@@ -268,6 +268,13 @@ def test_odd_names_stay_text_in_a_picture(group: str, label: str, saved: str, so
 
     assert set(checked(shown).tags) <= TAGS - {"a"}
     shown.encode()
+
+
+def test_a_status_tells_of_the_warnings_of_a_flows_last_run() -> None:
+    flow = replace(LIVE, warned=LastRunWarned(2, "r1"))
+
+    assert "2 warnings in its last run" in text(status_card(replace(STATUS, flows=(flow,))))
+    assert "warning" not in text(status_card(replace(STATUS, flows=(LIVE,))))
 
 
 @given(flow=ODD, source=ODD, error=ODD, status=st.sampled_from(RUN_STATUSES) | ODD)

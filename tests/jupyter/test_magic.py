@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from data_engine.cli.app import make_app
 from data_engine.errors import FlowExecutionError, FlowValidationError
 from data_engine.platforms.processes import interrupt_main_thread
 from jupyter_extension.commands import COMMANDS
+from jupyter_extension.magics import ONLY_IN_THE_SHELL
 from tests.jupyter.conftest import Shell
 from tests.support import WorkspaceFiles, until
 
@@ -131,6 +133,22 @@ def test_deploy_gives_the_entries_and_a_broken_one_is_raised(shell: Shell, claim
     assert "broken" in shell.out
 
 
+def test_a_deploy_says_which_files_were_done_before(shell: Shell, claims: WorkspaceFiles) -> None:
+    """By a draft that ran by hand: they are not done again, and the command that does them is named."""
+    claims.source("config/data_engine.toml", '[deploy]\nmode = "ask"\n')
+    claims.source("in/a.csv")
+    claims.notebook(
+        "polled",
+        "from data_engine import Flow",
+        "def build():\n    return Flow(group='G').watch(mode='poll', source='../in', interval='1s', settle=0).step(str)",
+    )
+    shell.run("from data_engine import Workspace")
+    shell.run("_ = Workspace.current().load_flow('polled').run_once()")
+    shell.run("%flow deploy polled")
+    assert "\npolled: 1 file was done before and counts as done." in f"\n{shell.out}"
+    assert "data-engine backfill polled --reprocess all" in shell.out
+
+
 def test_a_flow_is_undeployed_and_its_notebook_restored(shell: Shell, claims: WorkspaceFiles) -> None:
     """Production runs it no more, and again; a notebook that is gone is put back, and one that is there left alone."""
     claims.source("config/data_engine.toml", '[deploy]\nmode = "ask"\n')
@@ -138,6 +156,9 @@ def test_a_flow_is_undeployed_and_its_notebook_restored(shell: Shell, claims: Wo
     shell.run("%flow deploy claims")
     shell.run("%flow undeploy claims")
     assert "%flow rollback claims" in shell.out
+    assert shell.run("Workspace.current().deployment('claims')") == "not deployed"
+    shell.run("%flow deploy --all")
+    assert "%flow deploy claims lets production run it again" in shell.out
     assert shell.run("Workspace.current().deployment('claims')") == "not deployed"
     shell.run("%flow rollback claims")
     assert shell.run("Workspace.current().deployment('claims')") == "as deployed"
@@ -195,6 +216,7 @@ def test_the_daemon_is_started_used_and_stopped(shell: Shell, claims: WorkspaceF
         assert shell.run("%flow run claims --no-wait") != []
         assert [one.flow for one in shell.run("%flow explain claims")] == ["claims"]
         assert shell.run("%flow start").engine.on
+        assert "It goes on when this kernel or JupyterLab ends. %flow stop ends it" in shell.out
         shell.run("%flow stop")
         assert shell.out == "The daemon ends when its running work is done.\n"
     finally:
@@ -255,8 +277,10 @@ MISTAKES = {
     "%flow preview claims --source a.csv": ["the flow has no source", "leave source= out"],
     "%flow preview claims --param x": ["'x' gives no parameter", "--set late_minutes=120"],
     "%flow compile": ["which flow?", "%flow compile NAME"],
-    "%flow deploy": ["which flow?", "%flow deploy NAME"],
+    "%flow deploy": ["which flow? Nothing tells this kernel which notebook it runs", "%flow deploy NAME; or say which"],
     "%flow deploy claims --all": ["do not go together", "%flow deploy --all"],
+    "%flow retry claims": ["has no 'retry', and the shell has", "type `!data-engine retry claims`"],
+    "%flow secret set ops": ["has no 'secret', and the shell has", "type `data-engine secret set ops` in a terminal"],
     "%flow cache empty": ["does not know 'empty'", "%flow cache [clear|info]"],
 }
 
@@ -273,6 +297,46 @@ def test_a_mistake_is_a_short_typed_message_with_its_fix(line: str, shell: Shell
     assert what in lines[2]
     assert fix in "\n".join(part for part in lines if part.startswith("  fix:"))
     assert len(lines) <= 6
+
+
+def test_each_command_of_the_shell_is_known_to_the_magic() -> None:
+    import typer.main
+
+    commands = set(typer.main.get_command(make_app()).commands)  # type: ignore[attr-defined]
+
+    assert commands - set(COMMANDS) == set(ONLY_IN_THE_SHELL)
+
+
+def test_a_kernel_that_was_not_told_its_notebook_takes_it_from_a_variable(
+    shell: Shell, claims: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the message says, where nbclient or papermill runs the notebook; the shell of a kernel knows its folder."""
+    monkeypatch.setattr(type(shell.ipython), "kernel", object(), raising=False)
+    shell.run("%flow compile")
+    assert "%env DATA_ENGINE_NOTEBOOK=PATH" in shell.out
+
+    monkeypatch.setenv("DATA_ENGINE_NOTEBOOK", "")  # put back as it was
+    shell.run(f"%env DATA_ENGINE_NOTEBOOK={claims.root / 'flow_modules' / 'claims.ipynb'}")
+    assert shell.run("%flow compile").name == "claims"
+
+
+def test_what_to_type_is_said_as_a_cell_takes_it(shell: Shell, claims: WorkspaceFiles) -> None:
+    """`%flow` where it has the command; another one with `!`; and where `%flow` is not loaded, all with `!`."""
+    claims.notebook(
+        "claims", "from data_engine import Flow\ndef build():\n    return Flow(group='G').step(lambda c: 1 / 0)"
+    )
+    shell.run("%flow run claims --once")
+
+    shell.run("%flow explain claims")
+    assert "`%flow deploy claims` lets production run it" in shell.out
+    assert " data-engine " not in shell.out
+    assert "`data-engine " not in shell.out
+
+    shell.run("explained = %flow explain claims\n%unload_ext data_engine\nexplained")
+    assert "`!data-engine deploy claims` lets production run it" in shell.out
+
+    shell.run("%load_ext data_engine\n%flow run nosuch")
+    assert "data-engine list" not in shell.out.replace("!data-engine list", "")
 
 
 @pytest.mark.parametrize(

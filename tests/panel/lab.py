@@ -151,14 +151,16 @@ class Lab:
                     raise RuntimeError(f"Jupyter did not start:\n{said}") from None
                 time.sleep(0.05)
 
-    def request(self, path: str, body: dict[str, Any] | None = None, *, token: str | None = None) -> tuple[int, bytes]:
+    def request(
+        self, path: str, body: dict[str, Any] | None = None, *, token: str | None = None, method: str | None = None
+    ) -> tuple[int, bytes]:
         """The status and body the server answers; with the token unless another is given ("" for none)."""
         token = self.token if token is None else token
         headers = {"Content-Type": "application/json"} | ({"Authorization": f"token {token}"} if token else {})
         data = None if body is None else json.dumps(body).encode()
         try:
             with urllib.request.urlopen(
-                urllib.request.Request(f"{self.base}{path}", data, headers), timeout=30
+                urllib.request.Request(f"{self.base}{path}", data, headers, method=method), timeout=30
             ) as found:
                 return found.status, found.read()
         except urllib.error.HTTPError as error:

@@ -17,6 +17,17 @@ NOTHING_TOLD = """
 """
 LISTED = ".jp-Notification-Center .jp-Notification-List-Item"
 TAB = ".jp-SideBar .lm-TabBar-tab[data-id='data-engine-panel']"
+STATUS_LINE = "#jp-main-statusbar .de-status"
+HAS_COLOUR = """
+(node, name) => {
+  const asked = document.createElement("span");
+  asked.style.color = `var(${name})`;
+  node.append(asked);
+  const { color } = getComputedStyle(asked);
+  asked.remove();
+  return color === getComputedStyle(node).color && color !== getComputedStyle(node.parentElement).color;
+}
+"""
 FAILED = "claims_import failed in Read: ValueError: no column amount"
 BY_CELLS = tuple(flows.POLLED.strip().split("\n\n"))
 
@@ -72,6 +83,9 @@ def test_a_flow_that_fails_is_told_once_and_leads_to_its_cell(
     panel.row("month_end").locator(".de-run").click()
     panel.wait_for_last("month_end", "failed")
     page.page.locator(f"{TAB}[title='Data Engine: 1 flow in trouble'][data-de-count='1']").wait_for()
+    line = page.page.locator(STATUS_LINE, has_text="Engine off · 1 flow in trouble")
+    line.wait_for()
+    assert line.evaluate(HAS_COLOUR, "--jp-error-color1")
     by_hand = page.page.locator(TOAST).count()
     panel.button("start engine").click()
 

@@ -48,6 +48,31 @@ def test_a_first_flow_from_the_launcher_tile_to_a_green_run(lab: Lab, page: Page
     assert commands >= {"Show Data Engine panel", "Start the engine", "Stop the engine", "Deploy every flow module"}
 
 
+def test_the_notebook_from_the_tile_is_renamed_and_previewed(lab: Lab, page: Page, pictures: Path) -> None:
+    """As its first cell says: the kernel runs already, and the flow is called what the notebook is called now."""
+    workspace = lab.workspace("renamed")
+    page.open()
+    page.side(workspace).element.get_by_text("There are no flow modules yet.").wait_for()
+    page.page.locator(".jp-LauncherCard", has_text="New flow notebook").click()
+    page.wait_for_kernel()
+    page.command("docmanager:rename")
+    name = page.page.locator(".jp-Dialog input")
+    name.fill("monthly.ipynb")
+    name.press("Enter")
+    page.page.wait_for_function("() => window.jupyterapp.shell.currentWidget.context.path.endsWith('monthly.ipynb')")
+    page.page.evaluate(
+        """() => window.jupyterapp.shell.currentWidget.content.model.sharedModel.addCell(
+            { cell_type: "code", source: "build().preview(use='raw_df')" })"""
+    )
+
+    page.run_all()
+
+    previews = [page.cell(number).inner_text() for number in (3, 5)]
+    page.page.screenshot(path=pictures / "renamed.png")
+    assert all("amount" in one and "no longer there" not in one for one in previews), previews
+    page.side(workspace).row("monthly").wait_for()
+
+
 def test_a_failing_step_leads_to_its_cell(lab: Lab, page: Page) -> None:
     """The error names the cell; pressing that opens the notebook there."""
     workspace = lab.workspace("failing")

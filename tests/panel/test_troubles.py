@@ -127,7 +127,7 @@ def test_late_overlong_and_held_slots_are_told() -> None:
     late, overlong = Late(AT, "UTC", "the engine is off"), Overlong(AT, 60.0, tz="UTC")
     held = HeldSlot(AT, AT, "its process died")
 
-    assert texts(flow(expected=late)) == [f"claims is {late.text}"]
+    assert texts(flow(expected=late)) == [f"claims has been {late.text}"]
     assert texts(flow(expected=overlong)) == [f"claims: {overlong.text}"]
     assert texts(flow(run("abandoned"), why=held)) == [f"claims: {held.text}"]
 

@@ -17,9 +17,12 @@ from data_engine.lease.status import LeaseStatus
 from data_engine.model import Run
 from jupyter_extension.control import lease_line
 from jupyter_extension.failures import places_of
+from jupyter_extension.marks import mark_of
 from jupyter_extension.view import NO_FLOWS, PanelView, as_json, delta, last_run_of, render
 
 ME, ANN = {"machine_id": "me-1", "host_name": "my-pc"}, {"machine_id": "ann-1", "host_name": "ann-pc"}
+
+LATE = {"kind": "late", "since_utc": "2026-01-05T10:00:00+00:00", "tz": "UTC", "reason": "the engine is off"}
 
 
 def flow(name: str = "claims", state: str = "polling", **changes: Any) -> dict[str, Any]:
@@ -122,6 +125,33 @@ def test_a_flow_has_a_word_a_shape_and_a_tone(
     assert (mark.word, mark.tone, mark.shape) == (word, tone, shape)
 
 
+@pytest.mark.parametrize(("state", "shape"), [("failing", "cross"), ("unreachable", "triangle"), ("broken", "cross")])
+def test_a_state_that_needs_somebody_is_bad(state: str, shape: str) -> None:
+    """In every display that takes a state's mark."""
+    assert (mark_of(state).tone, mark_of(state).shape) == ("bad", shape)
+
+
+@pytest.mark.parametrize(
+    ("state", "changes", "tone"),
+    [
+        ("polling", {}, "good"),
+        ("polling", {"held": 3}, "bad"),
+        ("polling", {"last_run": run("failed")}, "bad"),
+        ("poll_ready", {"held": 3}, "bad"),
+        ("running", {"held": 3}, "live"),
+        ("disabled", {"held": 3}, "warn"),
+        ("scheduled", {"expected": LATE}, "bad"),
+        ("manual", {"mode": "manual", "last_run": run("abandoned")}, "bad"),
+        ("edit_broken", {"standing": {"kind": "edited", "cells": [], "error": "SyntaxError"}}, "warn"),
+    ],
+)
+def test_a_flow_that_needs_somebody_never_looks_good_or_at_rest(state: str, changes: dict[str, Any], tone: str) -> None:
+    """And it is counted on the side bar's icon, in the status bar and in its group."""
+    row = shown(flow(state=state, **changes)).flows["claims"]
+
+    assert (row.mark.tone, row.is_failing) == (tone, tone != "good")
+
+
 @pytest.mark.parametrize(
     ("ended", "word", "tone"),
     [
@@ -139,6 +169,14 @@ def test_the_last_outcome_is_said_in_a_word(ended: str, word: str, tone: str) ->
 
     assert (outcome.mark.word, outcome.mark.tone) == (word, tone)
     assert (outcome.elapsed_s, outcome.cause) == (1.5, "the code raised")
+
+
+def test_how_long_ago_a_run_was_counts_from_its_end() -> None:
+    """A killed run says when it was killed; one that runs, when it began."""
+    ended_utc = "2026-01-05T07:45:00+00:00"
+
+    assert last_run_of(Run.read(run("killed", finished_at_utc=ended_utc))).at_utc == ended_utc
+    assert last_run_of(Run.read(run("started"))).at_utc == "2026-01-05T06:30:00+00:00"
 
 
 BUTTONS = [

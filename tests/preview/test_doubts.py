@@ -11,6 +11,7 @@ from data_engine import Workspace
 from data_engine.engine.memo.caption import caption
 from data_engine.engine.memo.doubts import doubts_of, utf8_read_as
 from data_engine.engine.preview import last_report
+from data_engine.errors import FlowExecutionError
 from tests.preview.conftest import Cells
 from tests.support import WorkspaceFiles
 
@@ -66,7 +67,7 @@ def test_utf8_that_is_read_as_something_else_is_told_with_the_fix(cells: Cells, 
     for _ in range(2):
         cells.preview()
 
-        assert told().count("CHECK: a.csv is UTF-8 and was read as") == 1
+        assert told().count("1 warning: a.csv is UTF-8 and was read as") == 1
         assert 'so "ö" became "Ã¶": read it with encoding="utf8"' in told()
 
 
@@ -112,7 +113,7 @@ def test_formulas_without_a_stored_result_are_told_by_sheet_and_column(cells: Ce
     )
 
     cells.run(cell(tmp_path, f"pl.read_excel({str(path)!r})")).preview()
-    assert told().count(f"CHECK: {said} ·") == 1
+    assert told().count(f"1 warning: {said} ·") == 1
 
     for options in ({"sheet_name": "Data"}, {"sheet_id": 1}, {"sheet_id": 0}, {"sheet_name": ["Rates", "Data"]}):
         assert list(doubts_of(pl.read_excel, (path,), options)) == [said], options
@@ -148,3 +149,33 @@ def test_a_run_warns_in_its_log(ws: WorkspaceFiles) -> None:
     warnings = [line.message for line in workspace.log(run.run_id) if line.level == "WARNING"]
     assert warnings == ['a.csv is UTF-8 and was read as cp1252, so "ö" became "Ã¶": read it with encoding="utf8"']
     assert run.status == "success"
+
+
+def test_what_a_step_logs_as_a_warning_is_told_below_its_preview(cells: Cells) -> None:
+    """As often as a run would count it, each text once; again when the step is reused. What is only told is not."""
+    cells.run("""
+    from data_engine import Flow
+    def read(context):
+        context.log("all is well")
+        for day in ("Monday", "Tuesday", "Monday"):
+            context.log(f"no rows on {day}", level="warning")
+        context.log("the total is wrong", level="ERROR")
+        return 1
+    def build():
+        return Flow("G", "claims").step(read, save_as="raw")
+    """)
+    for _ in range(2):
+        cells.preview()
+
+        assert " · 4 warnings: no rows on Monday; no rows on Tuesday; the total is wrong · " in told()
+    cells.run("def read(context):\n    context.log('all is well')\n    return 1")
+    cells.preview()
+    assert "warning" not in told()
+
+
+@pytest.mark.parametrize("read", ["pl.read_csv(other)", "Path(other).read_text(encoding='utf-8')"])
+def test_a_file_that_is_not_utf8_fails_with_the_fix(cells: Cells, files: Path, read: str) -> None:
+    with pytest.raises(FlowExecutionError) as caught:
+        cells.run(cell(files, read)).preview()
+
+    assert (caught.value.fix or "").startswith('the file is not UTF-8: say what it is, such as encoding="cp1252"')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 
 from watchdog.events import FileSystemEventHandler
@@ -21,6 +22,22 @@ def test_what_changes_in_a_folder_is_told(tmp_path: Path) -> None:
 
     assert told.wait(5 * PATIENCE)
     events.close()
+
+
+def test_a_folder_that_is_written_to_steadily_is_told_at_once(tmp_path: Path) -> None:
+    """A program that appends lines, or copies many files: nobody waits until it is done. FSEvents may tell several as one."""
+    told, writes = threading.Event(), 0
+    events = FileEvents()
+    assert events.watch(tmp_path, lambda path: told.set() if path.endswith("a.txt") else None, recursive=True)
+    while not told.is_set() and writes < 15 * PATIENCE:
+        with (tmp_path / "a.txt").open("a") as file:
+            file.write("x")
+        writes += 1
+        time.sleep(0.2)
+    events.close()
+
+    assert told.is_set()
+    assert writes <= 5 * PATIENCE  # a second
 
 
 def test_a_watcher_that_ends_twice_takes_no_handle_of_others_along(tmp_path: Path) -> None:

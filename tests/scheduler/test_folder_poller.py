@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_engine import Flow
+from data_engine.engine.candidates import content_hash
 from data_engine.engine.reasons import Asked
 from data_engine.flow.paths import portable_text
 from data_engine.ledger.ledger import Ledger
@@ -187,6 +188,23 @@ def test_the_backlog_settles_as_well(tmp_path: Path) -> None:
     assert watched.names(2) == []
     assert watched.names(1.99) == []
     assert watched.names(0.01) == ["a.csv"]
+
+
+def test_what_comes_at_about_the_same_time_is_taken_together_by_path(tmp_path: Path) -> None:
+    """Whatever the order of its events; what comes later has its own time, and holds up nobody."""
+    watched = Watched(tmp_path / "w", settle=2, interval="15m")
+    watched.look(0)
+    watched.look(0)
+    for name in ("f.csv", "sub/x.csv", "c.csv", "a.csv"):
+        watched.poller.hint(str(watched.write(name)))
+        assert watched.names(0.05) == []
+    watched.poller.hint(str(watched.write("late.csv")))
+    assert watched.names(0.5) == []
+
+    watched.now_s = watched.poller.next_look_s
+    assert watched.names(0) == ["a.csv", "c.csv", "f.csv", "sub/x.csv"]
+    watched.now_s = watched.poller.next_look_s
+    assert watched.names(0) == ["late.csv"]
 
 
 def test_a_second_sighting_needs_no_scan(tmp_path: Path) -> None:
@@ -493,6 +511,47 @@ def test_a_touched_file_with_equal_content_is_not_run_again_where_content_decide
     assert watched.names() == []
     path.write_text("two")
     assert watched.names() == ["a.csv"]
+
+
+@pytest.mark.parametrize("run_as", ["individual", "batch"])
+def test_a_file_whose_content_is_in_a_cloud_is_not_fetched_to_be_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_as: str
+) -> None:
+    """As OneDrive has it: size and time decide then, and only the run that is due reads it. One that is here is read as ever."""
+    watched = Watched(tmp_path / "watched", run_as=run_as)
+    watched.restart(rules=Rules(by_content=True))
+    read: list[str] = []
+    elsewhere: set[int] = set()
+
+    def reads(path: str) -> str | None:
+        read.append(os.path.basename(path))
+        return content_hash(path)
+
+    monkeypatch.setattr("data_engine.scheduler.folder_poller.content_hash", reads)
+    monkeypatch.setattr("data_engine.scheduler.scanner.is_placeholder", lambda facts: facts.st_ino in elsewhere)
+    path = watched.write("a.csv", "one")
+    elsewhere.add(path.stat().st_ino)
+
+    (due,) = watched.look()
+    watched.run(due)
+    assert watched.look() == []
+    os.utime(path, (5, 5))
+    (due,) = watched.look()
+    assert due.seen[0].signature.content_hash is None
+    watched.run(due)
+    assert read == []
+
+    elsewhere.clear()
+    os.utime(path, (6, 6))
+    (due,) = watched.look()
+    watched.run(due)
+    assert read == ["a.csv"]
+    os.utime(path, (7, 7))
+    assert watched.look() == []
+    os.utime(path, (6, 6))
+    elsewhere.add(path.stat().st_ino)  # what is done may be sent there again, with its size and time
+    watched.restart(rules=Rules(by_content=True))
+    assert watched.look() == []
 
 
 def test_what_others_wrote_into_the_ledger_counts_after_a_reload(watched: Watched) -> None:

@@ -8,10 +8,11 @@ import sys
 import types
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
-from data_engine.workspace.here import Here, authored_folder, here, notebook_here
+from data_engine.workspace.here import Here, authored_folder, here, notebook_here, renamed_file
 
 
 class KernelShell:
@@ -76,8 +77,8 @@ def test_a_renamed_notebook_is_said_and_its_folder_stays(notebook: Path, monkeyp
     found = here()
     assert found is not None
     assert found.path == notebook
-    assert "daily.ipynb no longer exists" in str(found.problem)
-    assert "restart the kernel or set DATA_ENGINE_NOTEBOOK" in str(found.problem)
+    assert found.problem == "this notebook is no longer there: it was renamed or moved since the kernel started"
+    assert found.fix == "restart the kernel"
     assert authored_folder() == notebook.parent
 
 
@@ -101,7 +102,7 @@ def test_a_renamed_notebook_is_found_by_the_cell_that_runs(notebook: Path, monke
     assert here() == Here(weekly, "notebook")
 
     monthly = weekly.rename(weekly.with_name("monthly.ipynb"))
-    assert str(getattr(here(), "problem", None)).startswith("notebook")
+    assert str(getattr(here(), "problem", None)).startswith("this notebook")
     shell.get_parent = lambda: {"metadata": {"cellId": "c-1"}}  # type: ignore[attr-defined]
     assert here() == Here(monthly, "notebook")
 
@@ -116,6 +117,56 @@ def test_a_renamed_notebook_with_a_copy_is_not_guessed(notebook: Path) -> None:
 
     assert found is not None
     assert found.problem is not None
+
+
+def test_the_server_tells_of_a_rename(notebook: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also of one to another folder, and also when another notebook has the old name now; not when what it tells is gone."""
+    monkeypatch.setenv("JPY_SESSION_NAME", str(notebook))
+    shell = KernelShell(notebook.parent)
+    shell.kernel = types.SimpleNamespace(  # type: ignore[misc]
+        parent=types.SimpleNamespace(abs_connection_file=str(tmp_path / "kernel-8f2.json"))
+    )
+    enter(monkeypatch, shell)
+    moved = tmp_path / "rates" / "flow_modules" / "weekly.ipynb"
+    moved.parent.mkdir(parents=True)
+    told = Path(renamed_file(str(tmp_path / "kernel-8f2.json")))
+    assert here() == Here(notebook, "notebook")
+
+    told.write_text(str(moved))
+    assert here() == Here(notebook, "notebook")
+    notebook.rename(moved)
+    assert here() == Here(moved, "notebook")
+    notebook.touch()
+    assert here() == Here(moved, "notebook")
+    told.write_text("weekly.ipynb")
+    assert here() == Here(notebook, "notebook")
+
+
+@pytest.mark.parametrize(
+    "uri", ["vscode-notebook-cell:{path}#W0sZmlsZQ%3D%3D", "vscode-notebook-cell://wsl%2Bubuntu{path}#X10sdnNjb2Rl"]
+)
+def test_vs_code_tells_of_a_rename_with_each_cell(
+    uri: str, notebook: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its global keeps the name of the kernel's start; what it told with a cell holds between cells too."""
+    moved = tmp_path / "rates 1" / "flow_modules" / "weekly.ipynb"
+    moved.parent.mkdir(parents=True)
+    notebook.rename(moved)
+    shell = KernelShell(notebook.parent, __vsc_ipynb_file__=str(notebook))
+    sent = {"cellId": uri.format(path=quote(("" if moved.as_posix().startswith("/") else "/") + moved.as_posix()))}
+    shell.get_parent = lambda: {"metadata": sent}  # type: ignore[attr-defined]
+    enter(monkeypatch, shell)
+
+    assert here() == Here(moved, "notebook")
+    del sent["cellId"]
+    assert here() == Here(moved, "notebook")
+
+
+def test_a_cell_that_vs_code_has_not_saved_moves_nothing(notebook: Path) -> None:
+    """An untitled notebook, or one of another machine, is no file here."""
+    sent = "vscode-notebook-cell:Untitled-1.ipynb#W0sdW50aXRsZWQ%3D"
+
+    assert notebook_here({"__vsc_ipynb_file__": str(notebook)}, {}, "/", sent) == Here(notebook, "notebook")
 
 
 @pytest.mark.parametrize(

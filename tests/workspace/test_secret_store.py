@@ -114,6 +114,10 @@ def test_what_is_missing_or_too_short_says_what_to_do(monkeypatch: pytest.Monkey
     with pytest.raises(FlowValidationError, match="is not on this machine") as caught:
         Flow(group="G").step(lambda context: context.secret("dwh")).run_once()
     assert "data-engine secret set dwh" in str(caught.value)
+    assert "did you mean" not in str(caught.value)
+    set_secret("dwh_main", VALUE)
+    with pytest.raises(FlowValidationError, match=r"did you mean dwh_main\? Else data-engine secret set dwh_mian"):
+        find_secret("dwh_mian")
     for wrong in ("", "../x", "a b", "x" * 101):
         with pytest.raises(FlowValidationError, match="cannot be called"):
             find_secret(wrong)

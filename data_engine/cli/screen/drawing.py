@@ -14,7 +14,6 @@ from data_engine.cli.screen.state import OpenLog, Seen, chosen_row, names_of
 from data_engine.cli.screen.words import (
     expected_words,
     last_words,
-    mark_shown,
     progress,
     short_time,
     since,
@@ -142,7 +141,7 @@ def _table_head(room: int, signs: Signs, first: int, total: int, shown: int, now
 
 
 def _flow(row: FlowRow, is_chosen: bool, room: int, now: datetime, signs: Signs) -> Line:
-    mark = mark_shown(row)
+    mark = row.mark
     last_tone = "" if row.last is None or row.last.mark.tone in ("good", "idle") else row.last.mark.tone
     cells: dict[str, Piece] = {
         "GROUP": ("dim", row.group),

@@ -92,5 +92,5 @@ def _named(names: list[str], total: int) -> str:
 def _who_does_it(view: PanelView) -> list[str]:
     """Where it would run, when that is not the daemon of this machine that runs already."""
     if view.lease.kind in ("owned", "control_requested"):
-        return [f"{view.lease_line}: it is asked to do it."]
+        return [f"{view.lease_line}: it will be asked to do this."]
     return [] if view.daemon.kind == "running" else ["No daemon runs on this machine: one is started for it."]

@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 from data_engine.cli.screen.cells import Signs
 from data_engine.engine.status import ActiveRun
 from data_engine.lease.status import duration_words
-from jupyter_extension.marks import Mark
 from jupyter_extension.view import ExpectedLine, FlowRow
 
 _BAR = 10
@@ -68,13 +67,6 @@ def progress(run: ActiveRun, signs: Signs) -> str:
 def waiting_words(row: FlowRow) -> str:
     """How many runs of the flow wait."""
     return f"{row.waiting:,} waiting" if row.waiting else ""
-
-
-def mark_shown(row: FlowRow) -> Mark:
-    """The mark of a flow in a list: one that somebody should look at never looks good, whatever it does besides."""
-    if row.is_failing and row.mark.tone in ("good", "idle"):
-        return Mark(row.mark.word, "bad", "cross", row.mark.kind)
-    return row.mark
 
 
 def last_words(row: FlowRow, now: datetime) -> str:

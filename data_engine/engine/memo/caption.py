@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from data_engine.cut import MOST_CELL, both_ends
+from data_engine.ledger.warned import warned_words
 from data_engine.workspace.here import kernel_shell
 
 _LONGEST_LIST = 3
@@ -21,7 +22,8 @@ _MOST_PATHS = 10
 class StepReport:
     """What a preview did with one step: `ran` and `why`, or reused since `at_s`; `not_kept` says why its result is not kept.
 
-    `name` is what people call it: what it saves, else its label. `doubts` says of what it read that its author hardly meant it so.
+    `name` is what people call it: what it saves, else its label. `doubts` says of what it read that its author hardly meant it so, `warned`
+    what it logged as a warning.
     """
 
     name: str
@@ -30,6 +32,7 @@ class StepReport:
     at_s: float = 0.0
     not_kept: str | None = None
     doubts: tuple[str, ...] = ()
+    warned: tuple[str, ...] = ()
 
 
 class Outside(NamedTuple):
@@ -75,8 +78,19 @@ def caption(report: PreviewReport, *, at: Any = None) -> str:
     if report.wrote:
         parts.append(("WROTE IN PRODUCTION: " if report.is_in_place else "wrote to scratch: ") + _names(report.wrote))
     parts += outside_words(report.outside)
-    parts += dict.fromkeys(f"CHECK: {one}" for step in report.steps for one in step.doubts)
+    parts += _warnings(report.steps)
     return both_ends(" · ".join([*parts, *report.notes, _duration(report.elapsed_s)]), MOST_CELL)
+
+
+def _warnings(steps: Sequence[StepReport]) -> list[str]:
+    """What a run of these steps would have as warnings in its log: how many, and the first of them."""
+    doubts = list(dict.fromkeys(one for step in steps for one in step.doubts))
+    warned = [one for step in steps for one in step.warned]
+    if not doubts and not warned:
+        return []
+    texts = [*doubts, *dict.fromkeys(warned)]
+    more = f"; and {len(texts) - _LONGEST_LIST:,} more" if len(texts) > _LONGEST_LIST else ""
+    return [f"{warned_words(len(doubts) + len(warned))}: {'; '.join(texts[:_LONGEST_LIST])}{more}"]
 
 
 def outside_words(outside: Sequence[Outside]) -> list[str]:

@@ -16,6 +16,8 @@ from contextlib import suppress
 from typing import IO, Any
 from xml.etree import ElementTree
 
+from data_engine.platforms.files import open_to_read
+
 _HEAD_BYTES = 256 * 1024
 _SHEET_BYTES = 512 * 1024
 _PARTS_BYTES = 1024 * 1024
@@ -55,7 +57,7 @@ def utf8_read_as(path: str, encoding: str) -> str | None:
         >>> _ = file.write_bytes("Köln".encode("cp1252"))
         >>> utf8_read_as(str(file), "cp1252")
     """
-    with open(path, "rb") as file:
+    with open_to_read(path) as file:
         head = file.read(_HEAD_BYTES)
     if head.isascii():
         return None
@@ -76,12 +78,13 @@ def formulas_without_result(path: str, wanted: list[str | int] | None) -> Iterat
     formulas whose result is not stored, as programs write them that are not Excel."""
     with (
         suppress(OSError, KeyError, ValueError, zipfile.BadZipFile, ElementTree.ParseError),
-        zipfile.ZipFile(path) as book,
+        open_to_read(path) as file,
+        zipfile.ZipFile(file) as book,
     ):
         for number, (sheet, part) in enumerate(_sheets(book)):
             if wanted is None or sheet in wanted or number in wanted:
-                with book.open(part) as file:
-                    columns = _columns_without_result(file)
+                with book.open(part) as rows:
+                    columns = _columns_without_result(rows)
                 if columns:
                     places = f"column{'' if len(columns) == 1 else 's'} {', '.join(columns)}"
                     yield (

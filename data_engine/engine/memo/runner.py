@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from data_engine.cut import beginning
 from data_engine.engine.candidates import Source
 from data_engine.engine.clone import BESIDE
 from data_engine.engine.memo.access_log import AccessLog, not_logged
@@ -53,12 +54,15 @@ from data_engine.flow.flow import Flow
 from data_engine.flow.places import Places
 from data_engine.flow.spec import Collect, StepSpec
 from data_engine.flow.steps import note_outputs, outputs_of, run_steps
-from data_engine.model import Event
+from data_engine.ledger.warned import counts_as_warning
+from data_engine.model import Event, LogLine
+from data_engine.secret import masked
 
 T = TypeVar("T")
 
 _PASSING = (os.path.join(tempfile.gettempdir(), tempfile.gettempprefix()), "/dev/")
 """Files made there are temporary ones of the step."""
+_LONGEST_WARNING = 300
 
 
 class PreviewRunner:
@@ -105,6 +109,8 @@ class PreviewRunner:
         self.reasons: dict[int, str] = {}
         self.needs_order = False
         self.interceptors = Interceptors()
+        self.warned: list[str] = []
+        control.emit = self._noting_warnings(control.emit)
 
     def run(self, stop: int) -> Any:
         """The value after the first `stop` steps, at least one.
@@ -133,6 +139,16 @@ class PreviewRunner:
                 else:
                     self.cache.set_order(flow_place, needed=self.needs_order)
                     return value
+
+    def _noting_warnings(self, emit: Callable[[Event], None]) -> Callable[[Event], None]:
+        """`emit`, which also leaves the warnings of the step that runs in `warned`."""
+
+        def noting(event: Event) -> None:
+            if isinstance(event, LogLine) and counts_as_warning(event.level, "success"):
+                self.warned.append(masked(beginning(event.message, _LONGEST_WARNING)))
+            emit(event)
+
+        return noting
 
     def note_outside(self, path: str) -> None:
         """A step is about to write a file that a preview does not hold back."""
@@ -267,7 +283,7 @@ class _Attempt:
         step.entry = entry
         earlier = reasons.get(index)  # it ran before the preview started over
         self.preview.reports[index] = StepReport(
-            step.name, earlier is not None, earlier, entry.at_s, entry.not_kept, entry.doubts
+            step.name, earlier is not None, earlier, entry.at_s, entry.not_kept, entry.doubts, entry.warned
         )
         if self.in_order and entry.shares:
             self._run(index, "its result is part of another's", None)
@@ -351,6 +367,7 @@ class _Attempt:
         only = watched_step(step.spec, step.code.captured, self.context, self.preview.interceptors, log)
         alone = replace(self.flow, steps=(only,))
         before = None if step.before is None else self.flow.steps[step.before].label
+        self.preview.warned.clear()
         for event in run_steps(alone, self.context, control=self.preview.control, before=before):
             self.preview.sink(event)
         self.comparisons.forget()
@@ -430,11 +447,14 @@ class _Attempt:
         out_key = ran.out_key(step.key, reads, files, is_collect=isinstance(step.spec.fn, Collect))
         entry = CacheEntry(out_key, reads, ran.log.frames, files, ran.unseen, ran.needs_order, time.time())
         entry.versions, entry.scratch, entry.doubts = ran.log.versions, ran.written, tuple(ran.log.doubts)
+        entry.warned = tuple(self.preview.warned)
         self._keep(step, entry, ran.value)
         step.entry = entry
         is_at_home = self.scratch is not None and self.scratch.was_asked
         self.cache.put(self._key_here(step) if is_at_home else step.key, entry, self.preview.limit_bytes)
-        self.preview.reports[index] = StepReport(step.name, True, why, entry.at_s, entry.not_kept, entry.doubts)
+        self.preview.reports[index] = StepReport(
+            step.name, True, why, entry.at_s, entry.not_kept, entry.doubts, entry.warned
+        )
 
     def _keep(self, step: _Step, entry: CacheEntry, value: Any) -> None:
         """Put a copy of the value into its entry, or say why there is none."""

@@ -293,6 +293,8 @@ def _connect(
             reason = str(error)
         except duckdb.IOException as error:
             reason = str(error)
+            # Of a lock DuckDB gives Python no number, only these words, which are its own and in no user's language; on Windows
+            # its words hold the system's, which are, so that the system is asked by opening the file.
             is_held = "Could not set lock" in reason or is_locked(str(path), to_write=not read_only)
             free_looks = 0 if is_held else free_looks + 1
             if free_looks > _FREE_LOOKS:

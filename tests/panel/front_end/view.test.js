@@ -50,6 +50,8 @@ test("a flow's second line is its run, else why and when it runs next", () => {
   assert.equal(secondText(row(), undefined), "every 5 s · all 3 files are done");
   assert.equal(secondText(row({ mark: mark("broken"), reason: "SyntaxError" }), undefined), "SyntaxError");
   assert.equal(secondText(row({ mode: "manual", trigger: "-" }), undefined), "");
+  const long = row({ mode: "schedule", trigger: `every day at ${"06:30, ".repeat(30)}Asia/Tokyo`, next_run_utc: new Date(Date.now() + 3e6).toISOString() });
+  assert.match(secondText(long, undefined), /^next in 50 min.* · every day at 06:30, /);
   const late = { kind: "late", text: "late since 07:00: the engine is off", due_utc: null };
   assert.equal(secondText(row({ mode: "manual", trigger: "-", expected: late }), undefined), "late since 07:00: the engine is off");
 });

@@ -1,15 +1,18 @@
-// The line in JupyterLab's status bar: engine, runs, and who owns the workspace where that is not this machine.
+// The line in JupyterLab's status bar: engine, runs, flows in trouble, and who owns the workspace where that is not this machine.
+
+import { loadPanel } from "./panel_module.js";
 
 /** @import { Services, WidgetClass } from "./jupyterlab" */
 /** @import { PanelView, Transport } from "../../../static/types" */
 
 /**
- * A view in one line.
+ * A view in one line; `trouble` says how many flows need somebody, "" for none.
  *
  * @param {PanelView} view
+ * @param {string} trouble
  */
-export function statusText({ engine, lease, lease_line: line, active }) {
-  return [`Engine ${engine.word}`, active.length ? `${active.length} running` : "", !line || lease.kind === "available" ? "" : `lease ${lease.word}`].filter(Boolean).join(" · ");
+export function statusText({ engine, lease, lease_line: line, active }, trouble) {
+  return [`Engine ${engine.word}`, active.length ? `${active.length} running` : "", trouble, !line || lease.kind === "available" ? "" : `lease ${lease.word}`].filter(Boolean).join(" · ");
 }
 
 /**
@@ -39,11 +42,14 @@ export function addStatusLine(Widget, statusBar, show) {
   let leave = null;
   return (/** @type {Transport} */ transport) => {
     if (leave) leave();
-    leave = transport.subscribe((message) => {
+    leave = transport.subscribe(async (message) => {
       if (message.kind !== "view") return;
       const { view } = message;
-      const text = statusText(view);
+      const { inTrouble } = await loadPanel();
+      const { words } = inTrouble(view);
+      const text = statusText(view, words);
       if (node.textContent !== text) node.textContent = text;
+      node.style.color = words ? "var(--jp-error-color1)" : "";
       node.title = `Data Engine, ${view.workspace_id}: ${text}. ${view.lease_line}`;
     });
   };

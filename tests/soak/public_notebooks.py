@@ -1,0 +1,297 @@
+"""`python -m tests.soak.public_notebooks FOLDER [REPORT]`: each notebook under a folder, run whole and as the slices of some of its values.
+
+Up to five variables of a notebook, evenly chosen, are what `build()` gives in turn. A value that the slice changes without a
+warning is printed, and the exit code is 1; `REPORT` gets one line of JSON for each value, with its warnings. Run it with a
+Python that has what the notebooks import; they get no input, no screen and a minute of processor time, and what they start is ended with them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib
+import json
+import os
+import pickle
+import random
+import re
+import resource
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import types
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from data_engine.errors import FlowValidationError, NotebookCompileError
+from data_engine.notebook.compile import compile_cells
+from data_engine.notebook.magics import parse_cell, quiet_syntax
+from data_engine.notebook.read import NotebookCell, read_cells
+from data_engine.notebook.statements import DEFINITIONS, IMPORTS
+from tests.notebook.generated import named_cells
+
+LONGEST_S = float(os.environ.get("DATA_ENGINE_NOTEBOOK_S", "60"))
+MOST_TARGETS = 5
+_WALL = 5
+"""How many times as long a notebook may take on a busy machine."""
+_IMPORTED = re.compile(r"^(?:import|from) ([a-zA-Z][\w.]*)", re.MULTILINE)
+_TIMERS = ("time", "timeit", "prun")
+_CHARTS = ("matplotlib", "mpl_toolkits", "seaborn", "plotnine", "altair")
+"""Packages whose objects cannot be compared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What became of one value of a notebook; `warnings` are those about something left out."""
+
+    notebook: str
+    target: str
+    kind: str
+    warnings: tuple[str, ...] = ()
+    detail: str = ""
+
+
+def judged(path: Path) -> Iterator[Found]:
+    """Each chosen value of a notebook, or one line that tells why it has none."""
+    try:
+        cells = read_cells(path.read_bytes(), path=path)
+        places = _assigned(cells)
+    except (FlowValidationError, RecursionError) as error:
+        yield Found(path.name, "", "unreadable", detail=str(error)[:300])
+        return
+    texts = [_plain(cell.text) for cell in cells]
+    whole = _apart(lambda: _values(texts, [*places], 1), path.parent)
+    if isinstance(whole, str):
+        yield Found(path.name, "", "does not run", detail=whole)
+        return
+    again: dict[str, str] | str | None = None
+    for target in _chosen([name for name in places if name in whole]):
+        cell = NotebookCell(len(cells) + 1, "the-build", f"def build():\n    return {target}")
+        try:
+            compiled = compile_cells([*cells, cell], path)
+        except NotebookCompileError as error:
+            yield Found(path.name, target, "refused", detail=str(error)[:300])
+            continue
+        told = tuple(f"{w.cell}: {w.message}" for w in compiled.warnings if named_cells(str(w.message), w.cell))
+        source = compiled.source
+        sliced = _apart(lambda source=source: _values([source], ["build()"], 2), path.parent)  # type: ignore[misc]
+        value = sliced if isinstance(sliced, str) else sliced.get("build()", "not comparable")
+        if value == whole[target]:
+            yield Found(path.name, target, "equal, warned" if told else "equal", told)
+            continue
+        if again is None:
+            again = _apart(lambda: _values(texts, [*places], 2), path.parent)
+        if isinstance(again, str) or again.get(target) != whole[target]:
+            yield Found(path.name, target, "never twice the same", told)
+            continue
+        yield Found(path.name, target, "different, warned" if told else "silent", told, value[:300])
+
+
+def _assigned(cells: Sequence[NotebookCell]) -> dict[str, None]:
+    """The names that assignments bind at top level, in the order in which they are bound last."""
+    names: dict[str, None] = {}
+    with quiet_syntax():
+        for cell in cells:
+            for statement in parse_cell(cell).statements:
+                if not isinstance(statement.node, (*DEFINITIONS, *IMPORTS)):
+                    for name in statement.names.binds:
+                        names.pop(name, None)
+                        names[name] = None
+    return {name: None for name in names if not name.startswith("_")}
+
+
+def _chosen(names: Sequence[str]) -> list[str]:
+    """The last of each fifth.
+
+    Example:
+        >>> _chosen(list("abcdefgh"))
+        ['a', 'c', 'd', 'f', 'h']
+    """
+    count = min(MOST_TARGETS, len(names))
+    return [names[(place + 1) * len(names) // count - 1] for place in range(count)]
+
+
+def _plain(text: str) -> str:
+    """A cell as plain Python, its magics as calls."""
+    from IPython.core.inputtransformer2 import TransformerManager
+
+    manager: Any = TransformerManager
+    return str(manager().transform_cell(text))
+
+
+def _values(texts: Sequence[str], expressions: Sequence[str], seed: int) -> dict[str, str]:
+    """What expressions are worth once the texts have run, of those that can be compared; this process is set up for it."""
+    module = types.ModuleType("__main__")
+    names = module.__dict__
+    sys.modules["__main__"] = module
+
+    def run(text: str) -> None:
+        exec(compile(text, "<cell>", "exec"), names)
+
+    def line_magic(name: str, line: str = "", *_: object) -> None:
+        if name in _TIMERS:
+            run(line)
+
+    def cell_magic(name: str, _: str, body: str) -> None:
+        if name in (*_TIMERS, "capture"):
+            run(body)
+
+    shell = types.SimpleNamespace(
+        run_line_magic=line_magic, run_cell_magic=cell_magic, system=_nothing, getoutput=lambda _: []
+    )
+    names.update(get_ipython=lambda: shell, display=_nothing)
+    random.seed(seed)
+    importlib.import_module("numpy").random.seed(seed)
+    for text in texts:
+        run(text)
+    found = {}
+    for expression in expressions:
+        with contextlib.suppress(NameError):
+            mark = _mark(eval(expression, names))
+            if mark:
+                found[expression] = hashlib.sha256(mark.encode()).hexdigest()[:16]
+    return found
+
+
+def _nothing(*_: object, **__: object) -> None: ...
+
+
+def _mark(value: Any, depth: int = 0) -> str:
+    """A text that equal values share; "" for what cannot be compared."""
+    kind = type(value)
+    package = kind.__module__.partition(".")[0]
+    if value is None or kind in (bool, int, str, bytes):
+        return f"{value!r}"
+    if kind in (float, complex):
+        return f"{value:.9g}"
+    if depth > 4 or callable(value) or isinstance(value, Iterator) or package in _CHARTS:
+        return ""
+    if isinstance(value, dict):
+        return _marks(kind.__name__, [each for pair in value.items() for each in pair], depth)
+    if isinstance(value, (set, frozenset)):
+        return _marks(kind.__name__, sorted(value, key=repr), depth)
+    if isinstance(value, (list, tuple)):
+        return _marks(kind.__name__, value, depth)
+    if package == "numpy" and hasattr(value, "tolist"):
+        return _marks(f"{value.dtype}{value.shape}", [value.tolist()], depth)
+    if package in ("pandas", "polars"):
+        return _table(value, kind.__name__, depth)
+    if package == "sympy":
+        return f"{value!r}"
+    return _fitted(value, kind.__name__, depth)
+
+
+def _marks(kind: str, values: Sequence[Any], depth: int) -> str:
+    marks = [_mark(value, depth + 1) for value in values]
+    return f"{kind}({', '.join(marks)})" if all(marks) else ""
+
+
+def _table(value: Any, kind: str, depth: int) -> str:
+    if hasattr(value, "to_dict") and hasattr(value, "columns"):
+        parts = (
+            [[*value.columns], *(value[name].to_list() for name in value.columns)]
+            if value.columns.is_unique
+            else [value.to_numpy()]
+        )
+        parts.append([*map(repr, getattr(value, "index", ()))])
+    elif hasattr(value, "to_list"):
+        parts = [value.to_list(), [*map(repr, getattr(value, "index", ()))], str(getattr(value, "name", ""))]
+    else:
+        return f"{value!r}" if kind in ("Timestamp", "Timedelta", "Period") else ""
+    return _marks(kind, [repr(parts)], depth)
+
+
+def _fitted(value: Any, kind: str, depth: int) -> str:
+    """What an estimator or a model has learnt."""
+    learnt = (
+        [name for name in vars(value) if name.endswith("_") and not name.startswith("_")]
+        if hasattr(value, "__dict__")
+        else []
+    )
+    if not learnt and hasattr(value, "params") and hasattr(value, "summary"):
+        learnt = ["params"]
+    marks = (f"{name}={_mark(getattr(value, name), depth + 1)}" for name in sorted(learnt) if name != "cv_results_")
+    return f"{kind}({', '.join(marks)})" if learnt else ""
+
+
+def _apart(work: Callable[[], dict[str, str]], folder: Path) -> dict[str, str] | str:
+    """What a process of its own finds in a folder that holds links to what `folder` holds; or why it found nothing."""
+    place = Path(tempfile.mkdtemp(prefix="notebook-"))
+    for entry in folder.iterdir():
+        (place / entry.name).symlink_to(entry.resolve())
+    answer = place / ".answer"
+    child = os.fork()
+    if not child:
+        os.setsid()
+        with contextlib.suppress(BaseException):
+            answer.write_bytes(pickle.dumps(_alone(work, place)))
+        os._exit(0)
+    until = time.monotonic() + _WALL * LONGEST_S
+    while os.waitpid(child, os.WNOHANG) == (0, 0):
+        if time.monotonic() > until:
+            os.killpg(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            break
+        time.sleep(0.02)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child, signal.SIGKILL)  # what it started
+    found = pickle.loads(answer.read_bytes()) if answer.exists() else "error: longer than its time, or killed"
+    shutil.rmtree(place, ignore_errors=True)
+    return found
+
+
+def _alone(work: Callable[[], dict[str, str]], place: Path) -> dict[str, str] | str:
+    os.chdir(place)
+    resource.setrlimit(resource.RLIMIT_CPU, (int(LONGEST_S), int(LONGEST_S) + 1))
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1, 2):
+        os.dup2(nowhere, stream)
+    try:
+        return work()
+    except BaseException as error:
+        return f"error {type(error).__name__}: {str(error)[:200]}"
+
+
+def _import_what_most_need(paths: Sequence[Path]) -> None:
+    """Import here what several notebooks import, so that the processes that run them need not."""
+    texts = (
+        json.dumps(json.loads(path.read_bytes()).get("cells", [])).replace("\\n", "\n").replace(chr(34), "\n")
+        for path in paths
+    )
+    counts = Counter(name for text in texts for name in {*_IMPORTED.findall(text)})
+    for name, count in counts.items():
+        if count > 1:
+            with contextlib.suppress(Exception):
+                importlib.import_module(name)
+
+
+def main(folder: Path, report: Path | None) -> int:
+    """Judge every notebook; the number of silent differences."""
+    os.environ.update(MPLBACKEND="Agg", OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", LOKY_MAX_CPU_COUNT="1")
+    paths = sorted(folder.rglob("*.ipynb"))
+    _import_what_most_need(paths)
+    kinds: Counter[str] = Counter()
+    notebooks = set()
+    with report.open("w", encoding="utf-8") if report else contextlib.nullcontext() as lines:
+        for path in paths:
+            for found in judged(path):
+                kinds[found.kind] += 1
+                if found.target:
+                    notebooks.add(path)
+                if found.kind == "silent":
+                    print(f"{path}, {found.target}: silent, {found.detail}", flush=True)
+                if lines:
+                    print(json.dumps(asdict(found)), file=lines, flush=True)
+    right = kinds["equal"] + kinds["equal, warned"]
+    share = 100 * kinds["equal, warned"] / max(right, 1)
+    print(f"{len(notebooks)} notebooks: {dict(kinds)}; {share:.1f} % of the {right} right values have an alarm")
+    return kinds["silent"]
+
+
+if __name__ == "__main__":
+    sys.exit(1 if main(Path(sys.argv[1]), Path(sys.argv[2]) if len(sys.argv) > 2 else None) else 0)
