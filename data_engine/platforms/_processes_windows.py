@@ -67,7 +67,7 @@ def program_of(interpreter: str, environment: Mapping[str, str]) -> tuple[str, M
     except (OSError, UnicodeDecodeError):
         return interpreter, environment
     base = os.path.join(found.get("home", ""), os.path.basename(interpreter))
-    if not os.path.isfile(base):
+    if not os.path.isfile(base) or not os.path.isfile(interpreter):  # then the start says which of them is gone
         return interpreter, environment
     return base, {**environment, "__PYVENV_LAUNCHER__": interpreter}
 
