@@ -86,7 +86,7 @@ class OwnersVerbs(WorkspaceBase):
         )
         if outcome is None:
             return ()
-        return with_recipient_warnings(with_source_warnings(outcome.entries), self.settings().alerts.to)
+        return with_recipient_warnings(with_source_warnings(outcome.entries), self.home.settings().alerts.to)
 
     def undeploy(self, name: str, note: str = "", wait: bool = True) -> Deployment | None:
         """Let production run the flow `name` no more, whether its notebook is there or gone; what was deployed is kept.

@@ -167,8 +167,14 @@ def _wrapped(line: str, most: int, *, whole_words: bool = False) -> list[str]:
 
     most = most if _columns(line) == len(line) else most // 2
     indent = " " * min(len(line) - len(line.lstrip()), most // 2)
-    around = {"initial_indent": indent, "subsequent_indent": indent}
-    return wrap(line.strip(), most, **around, break_on_hyphens=False, break_long_words=not whole_words) or [""]
+    return wrap(
+        line.strip(),
+        most,
+        initial_indent=indent,
+        subsequent_indent=indent,
+        break_on_hyphens=False,
+        break_long_words=not whole_words,
+    ) or [""]
 
 
 def lines_of(table: Table, *, most: int, coloured: bool, rule: str = "─") -> list[str] | None:
