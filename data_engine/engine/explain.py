@@ -30,9 +30,7 @@ from data_engine.engine.named_file import flow_meant, why_no_flow
 from data_engine.engine.params import is_as_scheduled
 from data_engine.engine.reasons import (
     ByHand,
-    Disabled,
     Done,
-    EngineOff,
     Held,
     Locked,
     NeedsHash,
@@ -52,7 +50,7 @@ from data_engine.engine.reasons import (
 )
 from data_engine.engine.run_facts import params_words
 from data_engine.engine.status import ActiveRun, FlowFacts, WorkspaceFacts, flow_status
-from data_engine.engine.ways_on import DAEMON_ENDING, DEPEND, way_on
+from data_engine.engine.ways_on import DEPEND, blocked_by, way_on
 from data_engine.errors import FlowValidationError
 from data_engine.flow.flow import Flow
 from data_engine.flow.suggestions import meant
@@ -181,19 +179,6 @@ def explain(source: FactSource, known: WorkspaceFacts, subject: str, file: str) 
     ]
 
 
-def blocked_by(known: WorkspaceFacts, flow: FlowFacts) -> tuple[str, ...]:
-    """The kinds of all that keeps the flow from running by itself, whatever is due."""
-    is_draft = flow.standing.kind == "not_deployed" and known.elsewhere is None
-    is_off = known.elsewhere is None and not known.engine.on
-    found = (
-        (NotDeployed.kind, is_draft),
-        (Disabled.kind, not flow.is_enabled),
-        (EngineOff.kind, is_off),
-        (DAEMON_ENDING, is_off and known.daemon.ending),
-    )
-    return tuple(kind for kind, is_so in found if is_so)
-
-
 def _explained(source: FactSource, known: WorkspaceFacts, subject: str, file: str) -> list[Explanation]:
     flow = flow_meant(known, subject, file)
     if flow is not None:
@@ -279,15 +264,27 @@ def _of_flow(source: FactSource, known: WorkspaceFacts, flow: FlowFacts, path: s
     elif isinstance(blocked, NotDeployed) and not under_way:
         return [Explanation(entry.name, None, blocked)]
     if path is not None and watch.trigger.source is not None:
-        name = str(watch.trigger.source / path)
-        under_way = {name: under_way[name]} if name in under_way else {}
-        if not any(then.source == name for one in known.waiting if one.flow == entry.name for then in one.runs):
-            flow = replace(flow, waiting=None)
-        return [Explanation(entry.name, name, why) for why in _as_a_whole(flow, watch, blocked, [*under_way.values()])]
+        return _of_one_file(known, flow, watch, blocked, str(watch.trigger.source / path), under_way)
     reasons = _as_a_whole(flow, watch, blocked, list(under_way.values()))
     zone = None if flow.next_run_utc is None else flow.tz
     in_zone = [replace(why, tz=flow.tz) if isinstance(why, NotYet) else why for why in reasons]
     return [Explanation(entry.name, None, why, flow.next_run_utc, tz=zone) for why in in_zone]
+
+
+def _of_one_file(
+    known: WorkspaceFacts,
+    flow: FlowFacts,
+    watch: PlannedFlow,
+    blocked: Reason | None,
+    source: str,
+    under_way: Mapping[str | None, Reason],
+) -> list[Explanation]:
+    """Of a flow that looks through no folder: what is said of this file, and not of another that runs."""
+    name = flow.entry.name
+    if not any(then.source == source for one in known.waiting if one.flow == name for then in one.runs):
+        flow = replace(flow, waiting=None)
+    own = [under_way[source]] if source in under_way else []
+    return [Explanation(name, source, why) for why in _as_a_whole(flow, watch, blocked, own)]
 
 
 def _of_run(run: ActiveRun) -> Running | Stopping:

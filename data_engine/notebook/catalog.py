@@ -240,12 +240,11 @@ def _how_to_be_a_flow(modules: FlowModules, name: str, is_module: bool) -> str |
     """What to do when `name` is there and no flow; None when it is not there."""
     if is_module:
         return f"let {name} define build(): without it, it is a scratch notebook or a module to import from"
-    if SCRATCH_NAME.fullmatch(name) and any(
-        (modules.content / f"{name}{suffix}").is_file() for suffix in (".py", ".ipynb")
-    ):
+    there = any((modules.content / f"{name}{suffix}").is_file() for suffix in (".py", ".ipynb"))
+    if there and SCRATCH_NAME.fullmatch(name):
         return f"rename {name}: files called _*, Untitled* and *-Copy<n> are never flows"
-    below = [path for path in notebooks_in_subfolders(modules.content) if Path(path).stem == Path(name).stem]
-    return no_flow_there(below[0]) if below else None
+    below = (path for path in notebooks_in_subfolders(modules.content) if Path(path).stem == Path(name).stem)
+    return next(map(no_flow_there, below), None)
 
 
 _remembered: dict[str, dict[str, tuple[str, CatalogEntry | None]]] = {}
