@@ -135,8 +135,7 @@ def _readable(tried: Sequence[Path], where: str) -> Path | None:
     try:
         found = next((path for path in tried if path.is_file()), None)
         if found is not None:
-            with open(found, "rb"):
-                pass
+            open_to_read(found).close()
     except PermissionError as error:
         raise FlowValidationError(
             f"the source file cannot be read: {error.filename or tried[0]} ({error.strerror})",

@@ -18,6 +18,7 @@ def never_begins_words(run: Run | None) -> str:
     """What is said where a run was ended that waited for its turn; `run` is what is recorded of it by now.
 
     Example:
+        >>> from data_engine.model import RunTrigger
         >>> began = {"run_id": "3f", "flow": "claims", "group": "C", "status": "stopped", "started_at_utc": ""}
         >>> never_begins_words(Run(source=None, trigger=RunTrigger("hand"), **began))
         'It was still waiting, and will not start; it is recorded as stopped.'

@@ -206,8 +206,7 @@ def find_module(modules: FlowModules, name: str) -> Path:
 
 
 def unknown_flow(name: str, folder: Path, flows: Collection[str], *, fix: str | None = None) -> FlowValidationError:
-    """The error for a name that none of the `flows` in the folder has: it lists them, and without a better fix names the
-    nearest.
+    """The error for a name that none of the `flows` in the folder has: it lists them, and names the nearest where no `fix` is given.
 
     Example:
         >>> unknown_flow("clams", Path("flow_modules"), ["claims", "parts"]).fix
