@@ -135,11 +135,16 @@ class Machine:
         self.ledger.close()
 
 
+def mounted(path: str) -> str:
+    """A path from the root as this system writes it, with a drive where there are some."""
+    return str(Path(path).absolute())
+
+
 @contextmanager
 def machines(folder: Path, *roots: str) -> Iterator[list[Machine]]:
     """Machines of one workspace, each with its own mount path."""
     share = Folder()
-    made = [Machine(share, folder / f"{n}" / "ledger.sqlite", Path(root)) for n, root in enumerate(roots)]
+    made = [Machine(share, folder / f"{n}" / "ledger.sqlite", Path(mounted(root))) for n, root in enumerate(roots)]
     try:
         yield made
     finally:

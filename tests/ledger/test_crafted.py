@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import subprocess
 import sys
@@ -20,8 +19,7 @@ from data_engine.ledger.segments import TABLES, decode
 from data_engine.ledger.share import Share
 from tests.ledger.crafted import GOOD, STARTED, T0, good, long_texts, many_rows, no_segments, segment
 from tests.ledger.events import begin, end, finish, line, seen, start
-from tests.ledger.sharing import Machine, machines
-from tests.support import native
+from tests.ledger.sharing import Machine, machines, mounted
 
 ROOT = Path(__file__).parents[2]
 
@@ -365,7 +363,7 @@ def test_many_bombs_fill_no_disk(tmp_path: Path) -> None:
         assert len(ledger.runs(limit=1000)) == 100
 
 
-OUTSIDE = os.path.splitdrive(os.getcwd())[0] + native("/mnt/a/ws/../other/y.csv")
+OUTSIDE = mounted("/mnt/a/ws/../other/y.csv")
 """With a drive where there are some: without one Windows takes it for no absolute path."""
 
 
@@ -374,8 +372,8 @@ def test_what_is_published_here_is_taken_in_there(two: list[Machine]) -> None:
     a, b = two
     a.claim()
     sees = (seen(),)
-    a.ledger.record(start("r1", sees=sees, source=native("/mnt/a/ws/../ws/in/a.csv")), begin("r1"))
-    a.ledger.record(end("r1", outputs=(native("/mnt/a/ws/flow_modules/../out/x.csv"), OUTSIDE)))
+    a.ledger.record(start("r1", sees=sees, source=mounted("/mnt/a/ws/../ws/in/a.csv")), begin("r1"))
+    a.ledger.record(end("r1", outputs=(mounted("/mnt/a/ws/flow_modules/../out/x.csv"), OUTSIDE)))
     for number in range(4):
         a.ledger.record(line("r1", f"{number}" + "x" * 1_200_000))
         a.ledger.flush()
@@ -395,8 +393,10 @@ def test_what_is_published_here_is_taken_in_there(two: list[Machine]) -> None:
         "r3": 4,
     }
     assert [len(entry.message) for entry in b.ledger.log("r1")] == [LONGEST_TEXT] * 4
-    assert b.ledger.outputs("claims") == {native("/mnt/b/ws/out/x.csv"), OUTSIDE}
-    assert [run.source for run in b.ledger.runs(source=native("/mnt/b/ws/in/a.csv"))] == [native("/mnt/b/ws/in/a.csv")]
+    assert b.ledger.outputs("claims") == {mounted("/mnt/b/ws/out/x.csv"), OUTSIDE}
+    assert [run.source for run in b.ledger.runs(source=mounted("/mnt/b/ws/in/a.csv"))] == [
+        mounted("/mnt/b/ws/in/a.csv")
+    ]
 
 
 def test_a_token_is_bound_by_the_generation_also_when_nobody_owns(tmp_path: Path) -> None:

@@ -16,8 +16,7 @@ from data_engine.ledger.requests import RequestRow
 from data_engine.ledger.share import Share
 from data_engine.model import Deployment, SeenSource
 from tests.ledger.events import begin, end, finish, line, seen, start
-from tests.ledger.sharing import Machine, machines
-from tests.support import native
+from tests.ledger.sharing import Machine, machines, mounted
 
 KEY = seen().key
 DEPLOYED = Deployment("d" * 32, 0, "claims", "deploy", "5f" * 12, "c0" * 32, at_utc="2026-01-01T00:00:00.000000+00:00")
@@ -33,8 +32,10 @@ def three(tmp_path: Path) -> Iterator[list[Machine]]:
 def work(machine: Machine, run_id: str, *, status: str = "success", flow: str = "claims", **more: object) -> None:
     """One whole run over a.csv."""
     sees = (seen(**more),)  # type: ignore[arg-type]
-    machine.ledger.record(start(run_id, flow=flow, sees=sees, source=native("/mnt/a/ws/in/a.csv")))
-    machine.ledger.record(begin(run_id), end(run_id, outputs=(native("/mnt/a/ws/out/x.csv"), "/elsewhere/y.csv")))
+    machine.ledger.record(start(run_id, flow=flow, sees=sees, source=mounted("/mnt/a/ws/in/a.csv")))
+    machine.ledger.record(
+        begin(run_id), end(run_id, outputs=(mounted("/mnt/a/ws/out/x.csv"), mounted("/elsewhere/y.csv")))
+    )
     machine.ledger.record(line(run_id, flow=flow))
     machine.ledger.record(finish(run_id, status, seen=sees))
 
@@ -65,8 +66,8 @@ def test_an_observer_sees_what_was_committed(three: list[Machine]) -> None:
     b.refresh()
 
     assert everything(b) == everything(a)
-    assert b.ledger.outputs("claims") == {native("/mnt/b/ws/out/x.csv"), "/elsewhere/y.csv"}
-    assert [run.source for run in b.ledger.runs()] == [native("/mnt/b/ws/in/a.csv")]
+    assert b.ledger.outputs("claims") == {mounted("/mnt/b/ws/out/x.csv"), mounted("/elsewhere/y.csv")}
+    assert [run.source for run in b.ledger.runs()] == [mounted("/mnt/b/ws/in/a.csv")]
 
 
 def test_a_run_is_seen_while_it_runs_and_when_it_has_ended(three: list[Machine]) -> None:
@@ -744,12 +745,12 @@ def test_texts_that_are_no_unicode_travel(three: list[Machine]) -> None:
     a, b, _ = three
     odd = "b\udcff.csv"
     a.claim()
-    a.ledger.record(start("r1", sees=(seen(odd),)), end("r1", outputs=(native(f"/mnt/a/ws/{odd}"),)), line("r1", odd))
+    a.ledger.record(start("r1", sees=(seen(odd),)), end("r1", outputs=(mounted(f"/mnt/a/ws/{odd}"),)), line("r1", odd))
     a.ledger.record(finish("r1", seen=(seen(odd),)))
     a.commit()
     b.refresh()
     assert everything(b) == everything(a)
-    assert b.ledger.outputs("claims") == {native(f"/mnt/b/ws/{odd}")}
+    assert b.ledger.outputs("claims") == {mounted(f"/mnt/b/ws/{odd}")}
 
 
 def test_the_child_gives_the_same(tmp_path: Path) -> None:
