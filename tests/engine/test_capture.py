@@ -32,7 +32,7 @@ def test_lines_are_whole_and_still_printed(capsys: pytest.CaptureFixture[str]) -
         print(" line\nand", "another")
         sys.stderr.write("no newline at the end")
 
-    assert lines == ["INFO one line", "INFO and another", "ERROR no newline at the end"]
+    assert lines == ["INFO one line", "INFO and another", "STDERR no newline at the end"]
     assert capsys.readouterr() == ("one line\nand another\n", "no newline at the end")
 
 
@@ -42,7 +42,7 @@ def test_only_the_last_state_of_a_rewritten_line_counts() -> None:
     with captured(control):
         sys.stderr.write("\r10 %\r50 %\r100 %\n")
 
-    assert lines == ["ERROR 100 %"]
+    assert lines == ["STDERR 100 %"]
 
 
 def test_two_runs_at_once_do_not_mix() -> None:
