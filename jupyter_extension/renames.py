@@ -70,8 +70,8 @@ class Renames:
 
 def follow_renames(app: Any) -> None:
     """Let kernels of this server know when their notebooks are renamed, where both lie on this machine."""
-    root = getattr(app.contents_manager, "root_dir", None)
-    connection_dir = getattr(app.kernel_manager, "connection_dir", None)
+    root = getattr(getattr(app, "contents_manager", None), "root_dir", None)
+    connection_dir = getattr(getattr(app, "kernel_manager", None), "connection_dir", None)
     events = getattr(app, "event_logger", None)
     if not (root and connection_dir and events):
         return

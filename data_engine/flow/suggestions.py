@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import wraps
 
-from data_engine.errors import FlowValidationError
+from data_engine.errors import FlowValidationError, message_of
 from data_engine.workspace.here import kernel_shell
 
 TYPE_CHECKING = False
@@ -79,7 +79,7 @@ def _is_not_utf8(error: BaseException) -> bool:
     """Whether Python, or a reader in its own words, met bytes that are no UTF-8."""
     if isinstance(error, UnicodeDecodeError):
         return error.encoding.replace("-", "").lower() == "utf8"
-    text = str(error)[:1000].lower()
+    text = message_of(error)[:1000].lower()
     return any(words in text for words in ("invalid utf-8", "invalid utf8", "not utf-8 encoded"))
 
 

@@ -264,7 +264,7 @@ def test_show_tells_the_next_times_of_a_schedule(cli: Cli, ws: WorkspaceFiles, m
     assert re.search(r"next times .*(\d\d:30.*){5}\(Asia/Tokyo\)", shown.out)
     assert len(cli("show", "daily", "--json").json["next_times_utc"]) == 5
     assert "10:30" not in listed.out
-    assert zoned_words(next_utc) in listed.out
+    assert zoned_words(next_utc, "Asia/Tokyo") in listed.out
 
 
 def test_a_notebook_in_a_subfolder_is_named_by_all_who_list(cli: Cli, ws: WorkspaceFiles) -> None:

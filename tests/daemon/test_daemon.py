@@ -156,7 +156,7 @@ def test_a_run_can_be_stopped_and_killed(workspace: Workspace) -> None:
         end(str(run_id))
         run = until(lambda run_id=run_id: [r for r in ended(workspace, "manual", 1) if r.run_id == run_id])[0]  # type: ignore[misc]
         assert run.status == status
-    with pytest.raises(FlowValidationError, match="is not running"):
+    with pytest.raises(FlowValidationError, match="had ended already, and nothing was stopped: killed"):
         workspace.stop_run(run.run_id)
 
 

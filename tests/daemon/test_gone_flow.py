@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -42,8 +43,9 @@ def test_the_engine_runs_on_and_follows_a_new_name(ws: WorkspaceFiles, workspace
 
     until(lambda: {flow.name: flow.state for flow in workspace.status().flows} == {"monthly claims": "polling"})
     ws.source("in/c.csv")
-    until(lambda: ended(workspace, "monthly claims", 1))
-    assert [run.source for run in workspace.runs("monthly claims")] == [str(ws.root / "in" / "c.csv")]
+    until(lambda: ended(workspace, "monthly claims", 3))
+    names = [Path(run.source or "").name for run in workspace.runs("monthly claims")]
+    assert names == ["c.csv", "b.csv", "a.csv"]  # with those under the old name
     assert len(workspace.runs("claims")) == 2
 
 
@@ -75,8 +77,8 @@ def test_what_goes_live_by_itself_follows_a_new_name_too(ws: WorkspaceFiles, wor
     ws.notebook("monthly", *CELLS)
     until(lambda: {flow.name: flow.state for flow in workspace.status().flows} == {"monthly": "polling"})
     ws.source("in/b.csv")
-    until(lambda: ended(workspace, "monthly", 1))
-    assert [run.source for run in workspace.runs("monthly")] == [str(ws.root / "in" / "b.csv")]
+    until(lambda: ended(workspace, "monthly", 2))
+    assert [Path(run.source or "").name for run in workspace.runs("monthly")] == ["b.csv", "a.csv"]
 
 
 def test_an_absence_of_a_moment_withdraws_nothing(ws: WorkspaceFiles, workspace: Workspace) -> None:

@@ -51,7 +51,7 @@ def test_a_slot_that_kills_its_daemon_twice_is_held_until_a_person_frees_it(
     )
 
     assert "abandoned twice: its process died" in rows[0]["reason"]
-    assert flow_of(workspace, "hourly")["state"] == "scheduled"
+    assert flow_of(workspace, "hourly")["state"] == "failing"
     assert flow_of(workspace, "hourly")["reason"] == rows[0]["reason"]
     assert flow_of(workspace, "hourly")["next_run_utc"] == rows[0]["next_run_utc"]
     assert [run.status for run in workspace.runs("hourly")] == ["abandoned", "abandoned"]

@@ -96,7 +96,7 @@ def test_with_and_without_a_daemon_the_flows_are_told_alike(workspace: Workspace
     states = {flow["name"]: (flow["state"], flow["deployment"]) for flow in without["flows"]}
     assert states == {
         "first": ("manual", "as deployed"),
-        "second": ("manual", "edited, not deployed: cell 1"),
+        "second": ("edit has errors", "edited, not deployed: cell 1"),
         "polled": ("disabled", "as deployed"),
         "nightly": ("idle", "as deployed"),
         "never": ("broken", "not deployed"),

@@ -300,9 +300,9 @@ def test_all_that_is_printed_is_in_the_log(ws: WorkspaceFiles) -> None:
 
             info = ["at import", "child", "fork", "from c", "no newline", "python", "thread"]
             assert sorted(shop.log()) == [
-                "ERROR bad",
-                "ERROR to stderr",
                 *(f"INFO {text}" for text in info),
+                "STDERR bad",
+                "STDERR to stderr",
                 "WARNING logged",
             ]
             assert type(shop.events[-1]).__name__ == "RunFinished"
