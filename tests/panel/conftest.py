@@ -49,7 +49,7 @@ def page(loaded: Page, request: pytest.FixtureRequest, pictures: Path) -> Iterat
 
 @pytest.fixture(scope="session")
 def pictures() -> Path:
-    """Where screenshots are kept: DATA_ENGINE_SCREENSHOTS, else a folder for temporary files."""
+    """Where screenshots are kept: PANEL_SCREENSHOTS, else a folder for temporary files."""
     folder = Path(os.environ.get("PANEL_SCREENSHOTS", Path(tempfile.gettempdir()) / "data-engine-screenshots"))
     folder.mkdir(parents=True, exist_ok=True)
     return folder
