@@ -453,7 +453,7 @@ def _rows(
     if not found:
         nothing = NoFiles() if path is None else poller.why_not_there(path)
         return [Explanation(flow, str(root / (path or "")), nothing)]
-    found.sort(key=lambda verdict: isinstance(verdict.why, (Done, OwnOutput)))  # what somebody may wait for comes first
+    found.sort(key=_waits_first)
     causes: Mapping[str, Cause] = {}
     if any(isinstance(verdict.why, (Held, RetryLater)) for verdict in found[:MOST_ROWS]):
         causes = source.causes(flow)
@@ -466,6 +466,11 @@ def _rows(
     if len(found) > MOST_ROWS:
         rows.append(Explanation(flow, None, More(len(found) - MOST_ROWS)))
     return rows
+
+
+def _waits_first(verdict: Verdict) -> tuple[bool, str]:
+    """What somebody may wait for comes first, then goes by path."""
+    return isinstance(verdict.why, (Done, OwnOutput)), "" if verdict.key is None else verdict.key.path or ""
 
 
 def _flows_of_file(

@@ -73,6 +73,8 @@ def test_what_ran_and_what_is_held_is_told_whether_or_not_anything_looks(
         assert reasons(workspace, ws.root / "in" / name) == {name: "no such"}
     off = {None: "the engine", "later.txt": "the engine", "new.txt": "already done", **known}
     assert reasons(workspace) == off
+    order = [Path(row.source).name for row in workspace.explain("poll") if row.source is not None]
+    assert order == ["bad.txt", "later.txt", "good.txt", "new.txt"]  # what somebody may wait for comes first
     workspace.kill()
     assert reasons(workspace) == off
     assert reasons(workspace, ws.root / "in/bad.txt") == reasons(workspace, "bad.txt") == {"bad.txt": "held since"}
@@ -121,6 +123,9 @@ def test_every_file_of_a_large_folder_can_be_asked_for(workspace: Workspace, ws:
     rows = workspace.explain("poll")
     assert len(rows) < 1100
     assert rows[-1].reason == "and 202 more: ask for one by its path"
+    sources = [row.source for row in rows if row.source is not None]
+    assert len(sources) > 900
+    assert sources == sorted(sources)
     for name in ("0000.txt", "1199.txt"):
         assert reasons(workspace, ws.root / "in/many" / name) == {name: "the engine"}
 
