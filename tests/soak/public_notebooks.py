@@ -56,6 +56,11 @@ class Found:
     detail: str = ""
 
 
+def _is_of_left_out(message: str, cell: int) -> bool:
+    """Whether a warning is about something left out: what it changes, or a name that its loop sets too."""
+    return bool(named_cells(message, cell)) or message.startswith("a left-out loop")
+
+
 def judged(path: Path) -> Iterator[Found]:
     """Each chosen value of a notebook, or one line that tells why it has none."""
     try:
@@ -77,7 +82,7 @@ def judged(path: Path) -> Iterator[Found]:
         except NotebookCompileError as error:
             yield Found(path.name, target, "refused", detail=str(error)[:300])
             continue
-        told = tuple(f"{w.cell}: {w.message}" for w in compiled.warnings if named_cells(str(w.message), w.cell))
+        told = tuple(f"{w.cell}: {w.message}" for w in compiled.warnings if _is_of_left_out(str(w.message), w.cell))
         source = compiled.source
         sliced = _apart(lambda source=source: _values([source], ["build()"], 2), path.parent)  # type: ignore[misc]
         value = sliced if isinstance(sliced, str) else sliced.get("build()", "not comparable")
