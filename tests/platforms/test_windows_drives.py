@@ -92,6 +92,8 @@ def test_a_file_that_is_renamed_in_case_only_is_there_once(folder: Path) -> None
     scanner = Scanner(folder, None)
     scanner.scan()
     (folder / "A.csv").rename(folder / "a.csv")
+    if "A.csv" in os.listdir(folder):
+        pytest.skip("a rename in case only changes no letter here (Wine)")
     found = scanner.scan()
 
     assert (list(found.seen), found.gone) == (["a.csv"], ["A.csv"])
