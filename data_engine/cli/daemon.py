@@ -188,16 +188,16 @@ def enable(ctx: typer.Context, name: FlowName, wait: Wait = True, as_json: AsJso
     """Let a flow run by itself again."""
     ws = chosen_workspace(ctx)
     ws.enable(name, wait)
-    runs = "it runs as its trigger says while the engine is on"
-    _done({"flow": name, "enabled": True}, f"{name} is enabled: {_not_yet(ws, name) or f'{runs}.'}", as_json)
+    text = "it runs as its trigger says while the engine is on."
+    if _is_not_deployed(ws, name):
+        text = f"it is not deployed, and runs by itself only when it is: {typed('deploy', name)}"
+    _done({"flow": name, "enabled": True}, f"{name} is enabled: {text}", as_json)
     return 0
 
 
-def _not_yet(ws: Workspace, name: str) -> str | None:
-    """That nothing of the flow runs by itself before it is deployed; None where it is, or who knows is elsewhere."""
-    if is_owned_elsewhere(ws) or ws.standing(name).kind != "not_deployed":
-        return None
-    return f"it is not deployed, and runs by itself only when it is: {typed('deploy', name)}"
+def _is_not_deployed(ws: Workspace, name: str) -> bool:
+    """Whether nothing of the flow runs by itself before it is deployed; not where who knows is elsewhere."""
+    return not is_owned_elsewhere(ws) and ws.standing(name).kind == "not_deployed"
 
 
 def disable(ctx: typer.Context, name: FlowName, wait: Wait = True, as_json: AsJson = False) -> int:
@@ -205,7 +205,7 @@ def disable(ctx: typer.Context, name: FlowName, wait: Wait = True, as_json: AsJs
     ws = chosen_workspace(ctx)
     ws.disable(name, wait)
     text = f"{name} runs by hand only, until it is enabled: {typed('enable', name)}"
-    if _not_yet(ws, name) is not None:
+    if _is_not_deployed(ws, name):
         text = f"{name} is not deployed, so nothing of it runs by itself. Once it is, it runs by hand only, until: {typed('enable', name)}"
     _done({"flow": name, "enabled": False}, text, as_json)
     return 0

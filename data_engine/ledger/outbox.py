@@ -10,7 +10,6 @@ import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.rows import restored, storable
@@ -233,13 +232,7 @@ def undelivered(ledger: Ledger, limit: int = 100) -> list[Undelivered]:
 
 def undelivered_in(connection: sqlite3.Connection, limit: int = 100) -> list[Undelivered]:
     """The same of a connection that only looks."""
-    rows = connection.execute(
-        "SELECT message_id, recipient, state, kind, flow_name, subject, put_utc, tries, last_error, next_try_utc"
-        " FROM deliveries JOIN outbox USING (message_id) WHERE state = 'waiting' OR (state = 'given_up'"
-        " AND answered_utc IS NULL) ORDER BY put_utc DESC, recipient LIMIT ?",
-        (limit,),
-    ).fetchall()
-    return [_told(row) for row in rows]
+    return _newest(connection, "state = 'waiting' OR (state = 'given_up' AND answered_utc IS NULL)", limit)
 
 
 def history(ledger: Ledger, limit: int = 100) -> list[Undelivered]:
@@ -249,12 +242,7 @@ def history(ledger: Ledger, limit: int = 100) -> list[Undelivered]:
         LedgerError: the ledger cannot be read.
     """
     with ledger.reading() as connection:
-        rows = connection.execute(
-            "SELECT message_id, recipient, state, kind, flow_name, subject, put_utc, tries, last_error, next_try_utc"
-            " FROM deliveries JOIN outbox USING (message_id) ORDER BY put_utc DESC, recipient LIMIT ?",
-            (limit,),
-        ).fetchall()
-    return [_told(row) for row in rows]
+        return _newest(connection, "TRUE", limit)
 
 
 def are_shown(ledger: Ledger, shown: Iterable[Undelivered], at_s: float) -> None:
@@ -270,9 +258,17 @@ def are_shown(ledger: Ledger, shown: Iterable[Undelivered], at_s: float) -> None
         )
 
 
-def _told(row: tuple[Any, ...]) -> Undelivered:
-    message_id, to, state, kind, flow, *rest = row
-    return Undelivered(message_id, restored(to), state, kind, flow and restored(flow), *rest)
+def _newest(connection: sqlite3.Connection, which: str, limit: int) -> list[Undelivered]:
+    """The newest deliveries for which the SQL condition holds."""
+    rows = connection.execute(
+        "SELECT message_id, recipient, state, kind, flow_name, subject, put_utc, tries, last_error, next_try_utc"
+        f" FROM deliveries JOIN outbox USING (message_id) WHERE {which} ORDER BY put_utc DESC, recipient LIMIT ?",
+        (limit,),
+    ).fetchall()
+    return [
+        Undelivered(message_id, restored(to), state, kind, flow and restored(flow), *rest)
+        for message_id, to, state, kind, flow, *rest in rows
+    ]
 
 
 def states(connection: sqlite3.Connection, ids: Sequence[str]) -> Mapping[str, Mapping[str, str]]:
