@@ -7,6 +7,7 @@ from pathlib import Path
 from data_engine.engine.status import FlowFacts, WorkspaceFacts
 from data_engine.errors import FlowValidationError
 from data_engine.notebook.catalog import SCRATCH_NAME
+from data_engine.notebook.subfolders import how_to_be_a_flow
 from data_engine.workspace.layout import WorkspaceLayout
 
 _SUFFIXES = (".ipynb", ".py")
@@ -26,11 +27,7 @@ def why_no_flow(known: WorkspaceFacts, subject: str, file: str) -> FlowValidatio
     path = _module(known, subject, file)
     if path is None:
         return None
-    fix = (
-        "rename it: files called _*, Untitled* and *-Copy<n> are never flows"
-        if SCRATCH_NAME.fullmatch(path.stem)
-        else "let it define build(): without it, it is a scratch notebook or a module to import from"
-    )
+    fix = how_to_be_a_flow("it", is_scratch=SCRATCH_NAME.fullmatch(path.stem) is not None)
     return FlowValidationError(f"{path.name} is no flow, so nothing runs it", where=str(path), fix=fix)
 
 

@@ -23,7 +23,7 @@ from data_engine.notebook.artifacts import load_artifact
 from data_engine.notebook.descriptions import Descriptions
 from data_engine.notebook.load import FlowModules
 from data_engine.notebook.mirror_warnings import FlowPlaces, mirror_warnings
-from data_engine.notebook.subfolders import no_flow_there, notebooks_in_subfolders
+from data_engine.notebook.subfolders import how_to_be_a_flow, no_flow_there, notebooks_in_subfolders
 from data_engine.platforms.files import content_of
 
 _T = TypeVar("_T")
@@ -238,10 +238,10 @@ def check_flow_name(name: object) -> str:
 def _how_to_be_a_flow(modules: FlowModules, name: str, is_module: bool) -> str | None:
     """What to do when `name` is there and no flow; None when it is not there."""
     if is_module:
-        return f"let {name} define build(): without it, it is a scratch notebook or a module to import from"
+        return how_to_be_a_flow(name, is_scratch=False)
     there = any((modules.content / f"{name}{suffix}").is_file() for suffix in (".py", ".ipynb"))
     if there and SCRATCH_NAME.fullmatch(name):
-        return f"rename {name}: files called _*, Untitled* and *-Copy<n> are never flows"
+        return how_to_be_a_flow(name, is_scratch=True)
     below = (path for path in notebooks_in_subfolders(modules.content) if Path(path).stem == Path(name).stem)
     return next(map(no_flow_there, below), None)
 

@@ -1,4 +1,4 @@
-"""Notebooks in subfolders of `flow_modules`: they look like flows, and are none."""
+"""What looks like a flow of `flow_modules` and is none, and what to do: notebooks in subfolders, names for scratch, no `build()`."""
 
 from __future__ import annotations
 
@@ -35,6 +35,18 @@ def no_flow_there(path: str) -> str:
         'old/claims.ipynb is no flow: it lies in a subfolder. Move it into flow_modules itself'
     """
     return f"{path} is no flow: it lies in a subfolder. Move it into flow_modules itself"
+
+
+def how_to_be_a_flow(name: str, *, is_scratch: bool) -> str:
+    """What makes a file of flow_modules a flow that is none: one with a name for scratch, or one without `build()`.
+
+    Example:
+        >>> how_to_be_a_flow("claims", is_scratch=False)
+        'let claims define build(): without it, it is a scratch notebook or a module to import from'
+    """
+    if is_scratch:
+        return f"rename {name}: files called _*, Untitled* and *-Copy<n> are never flows"
+    return f"let {name} define build(): without it, it is a scratch notebook or a module to import from"
 
 
 def _has_build(path: Path) -> bool:
