@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any, TextIO
 
 from data_engine.cut import both_ends
@@ -24,6 +25,8 @@ class BoundedStream:
     def __init__(self, original: TextIO) -> None:
         self._original = original
         self._bound: LogBound[str] = LogBound(FIRST_LINES, LAST_LINES)
+        self._begun = ""
+        self._lock = threading.Lock()
 
     def write(self, text: str) -> int:
         """Write what there is room for, and keep the last of the rest."""
@@ -33,8 +36,16 @@ class BoundedStream:
             if self._bound.takes(len(shown), is_line=is_line):
                 self._original.write(shown)
             else:
-                self._bound.hold(shown, len(shown))
+                self._hold(part, is_line=is_line)
         return len(text)
+
+    def _hold(self, part: str, *, is_line: bool) -> None:
+        """Keep a whole line: `print` writes each of its words, and the end of the line, for itself."""
+        with self._lock:
+            self._begun = part if self._begun.endswith("\r") and not is_line else _clipped(self._begun + part)
+            if is_line:
+                self._bound.hold(self._begun, len(self._begun))
+                self._begun = ""
 
     def writelines(self, texts: Any) -> None:
         """Write each."""
@@ -43,6 +54,10 @@ class BoundedStream:
 
     def tell_rest(self) -> None:
         """Write the last lines, and before them how many are left out."""
+        with self._lock:
+            if self._begun:
+                self._bound.hold(self._begun, len(self._begun))
+                self._begun = ""
         left_out, last = self._bound.rest()
         if left_out:
             self._original.write(f"{gap(left_out)}\n")

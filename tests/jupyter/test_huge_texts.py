@@ -318,3 +318,16 @@ def test_a_line_that_is_printed_in_pieces_is_bounded(capsys: pytest.CaptureFixtu
             print("0123456789", end="\r" if number % 2 else "")
 
     assert len(capsys.readouterr().out) < 4_100_000
+
+
+def test_left_out_lines_are_counted_as_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    """`print` writes each of its words for itself, and no such piece is a line."""
+    with bounded_output():
+        for number in range(5_000):
+            print("row", number)
+        print("last", end="")
+    said = capsys.readouterr().out
+    lines = said.splitlines()
+
+    assert "2,801 lines are left out here" in lines[2_000]
+    assert lines[2_001:] == [*(f"row {number}" for number in range(4_801, 5_000)), "last"]
