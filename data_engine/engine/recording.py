@@ -15,7 +15,9 @@ from data_engine.engine.candidates import Source
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.memo.inputs import MOST_FILES, RunFiles, current_files, noting
 from data_engine.engine.memo.interceptors import RunReaders
+from data_engine.engine.not_collected import not_collected, not_collected_words, without
 from data_engine.engine.params import params_text
+from data_engine.engine.shared_outputs import replaced_words
 from data_engine.flow.flow import Flow
 from data_engine.flow.rows import parquet_rows
 from data_engine.model import Event, FileFacts, RunAbout, RunSpent, SeenSource, StepFinished
@@ -46,7 +48,7 @@ class Recording:
         self._flow, self._source, self._seen, self._home = flow, source, seen, home
         ours = _ours(home)
         self.files = RunFiles(ours, f"{flow.name} {run_id[:8]}")
-        self._given, self._asked = given, about
+        self._given, self._asked, self._run_id = given, about, run_id
         self._outputs: dict[str, None] = {}
         self._before: Usage | None = None
         self._is_reset = False
@@ -83,6 +85,15 @@ class Recording:
         if isinstance(event, StepFinished) and event.outputs:
             self._outputs.update(dict.fromkeys(event.outputs))
 
+    def warnings(self) -> Iterator[str]:
+        """What a person is told of a run that went well: of files that it settles and does not collect, and of what it replaced."""
+        if left := self._not_collected():
+            yield not_collected_words(left, len(self._seen), self._flow)
+        kept = {*self.files.read, *self.files.appended}
+        said = replaced_words(self._flow, self._source, self._home, list(self._outputs), read=kept, run_id=self._run_id)
+        if said is not None:
+            yield said
+
     def spent(self) -> RunSpent:
         """What it took and made, now that it is over."""
         inputs, more_inputs = self._inputs()
@@ -99,7 +110,9 @@ class Recording:
     def _inputs(self) -> tuple[tuple[FileFacts, ...], int]:
         found: dict[str, FileFacts] = {}
         root = self._source.root
-        for one in self._seen[:MOST_FILES]:
+        left_out = set(self._not_collected())
+        seen = [one for one in self._seen if one.key.path not in left_out] if left_out else self._seen
+        for one in seen[:MOST_FILES]:
             inside = one.key.path if self._source.path is None else ""
             path = str(self._source.path or (root or Path()) / inside)
             found[path] = FileFacts(path, one.signature.size_bytes, one.signature.mtime_ns)
@@ -111,7 +124,15 @@ class Recording:
         left = max(0, MOST_FILES - len(found))
         facts = [_facts(path) for path in names[:left]]
         found |= {one.path: one for one in facts if one.size_bytes is not None}
-        return tuple(found.values()), max(0, len(self._seen) - MOST_FILES) + max(0, len(names) - left)
+        return tuple(found.values()), max(0, len(seen) - MOST_FILES) + max(0, len(names) - left)
+
+    def _not_collected(self) -> list[str]:
+        """Of a batch the files that it settles, and neither collects nor opens."""
+        root = self._source.root
+        if self._source.path is not None or root is None or not self._seen:
+            return []
+        left = not_collected(self._flow, root, [one.key.path for one in self._seen])
+        return without(left, root, self.files.read)
 
 
 @contextmanager

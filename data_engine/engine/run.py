@@ -227,6 +227,8 @@ class _Run:
         if path is not None and seen and not is_unchanged(path, seen[0].signature):
             again = "it is due again, and each time anew if it is a step that writes it"
             self._log("WARNING", f"{path} changed while it was read; {again}")
+        for said in () if self.recording is None else self.recording.warnings():
+            self._log("WARNING", said)
         if names := unread(self.context.params, self.params):
             self._log("WARNING", f"no step has read the params {', '.join(names)}, which the run was given")
         self._finish("success", None, None)

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
 
 from data_engine.engine.memo.libraries import library_folders
@@ -23,15 +24,24 @@ _Note = Callable[[tuple[Any, ...], dict[str, Any]], Iterable[object]]
 """The arguments of a reader that may name files."""
 
 
+@dataclass(frozen=True, slots=True)
+class _ToAppend:
+    """A file that is opened to write behind what it holds."""
+
+    path: str | os.PathLike[str]
+
+
 class RunFiles:
     """The files of one run, `whose` it is: `read` in the order they were opened first. Those below `ours` are Data Engine's own.
 
-    `doubts` says of what was read that its author hardly meant it so.
+    `doubts` says of what was read that its author hardly meant it so. `appended` are the files that were opened to write behind
+    what they hold.
     """
 
     def __init__(self, ours: tuple[str, ...] = (), whose: str = "") -> None:
         self.read: dict[str, None] = {}
         self.doubts: dict[str, None] = {}
+        self.appended: set[str] = set()
         self.whose = whose
         self._ours = ours
 
@@ -51,6 +61,8 @@ class RunFiles:
                     library_folders()
                 ):
                     self.read.setdefault(full)
+        elif isinstance(path, _ToAppend):
+            self.appended.add(os.path.abspath(path.path))
         elif isinstance(path, (list, tuple)):
             for one in path[:_MOST_KNOWN]:
                 self.note(one)
@@ -85,8 +97,11 @@ def of_reader(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterable[object]
 def of_open(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterable[object]:
     """`open(file, mode)`, where it reads."""
     mode = args[1] if len(args) > 1 else kwargs.get("mode", "r")
-    is_read = isinstance(mode, str) and not any(letter in mode for letter in "wxa")
-    return (args[0] if args else kwargs.get("file"),) if is_read else ()
+    path = args[0] if args else kwargs.get("file")
+    if isinstance(mode, str) and "a" in mode and isinstance(path, (str, os.PathLike)):
+        return (_ToAppend(path),)
+    is_read = isinstance(mode, str) and not any(letter in mode for letter in "wx")
+    return (path,) if is_read else ()
 
 
 def of_database(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterable[object]:

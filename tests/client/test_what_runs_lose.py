@@ -1,0 +1,146 @@
+"""What a run is warned of that loses data without failing: files that nobody collects, and outputs that replace one another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from data_engine import Workspace
+from data_engine.ledger.warned import warnings_of
+from tests.support import WorkspaceFiles
+
+BATCH = """
+    from pathlib import Path
+    from data_engine import Flow
+    def all_of_them(context):
+        return [Path(one).read_text() for one in context.current]
+    def build():
+        return (Flow(group="G").watch(mode="poll", source="../inbox", interval="1s", settle=0, run_as="batch")
+                .collect(".csv").step(all_of_them))
+"""
+ONE = """
+    from data_engine import Flow
+    def write(context):
+        target = context.mirror.file("all.txt")
+        target.write_text(context.source.path.read_text())
+        return target
+    def build():
+        return (Flow(group="G").watch(mode="poll", source="../inbox", interval="1s", settle=0)
+                .mirror(root="../out", staged=True).step(write))
+"""
+
+
+def warnings(ws: Workspace, flow: str) -> list[list[str]]:
+    """What each run of the flow has warned of, the oldest first."""
+    runs = list(reversed(ws.runs(flow)))
+    said = [[line.message for line in ws.log(run.run_id) if line.level == "WARNING"] for run in runs]
+    counted = warnings_of(ws.home.ledger(), [run.run_id for run in runs])
+    assert [counted.get(run.run_id, 0) for run in runs] == [len(each) for each in said]
+    return said
+
+
+def test_a_batch_tells_what_it_does_not_collect_and_did_not_read_it(ws: WorkspaceFiles) -> None:
+    ws.notebook("all", BATCH)
+    ws.source("inbox/x.csv", "1")
+    ws.source("inbox/sub/y.csv", "2")
+    workspace = Workspace(ws.root)
+    workspace.load_flow("all").run_once()
+
+    (run,) = workspace.runs("all")
+    assert [Path(one.path).name for one in run.inputs] == ["x.csv"]
+    assert warnings(workspace, "all") == [
+        [
+            "1 of 2 watched files was not collected, and counts as done all the same: sub/y.csv; "
+            "collect(..., recursive=True) takes subfolders"
+        ]
+    ]
+
+
+@pytest.mark.parametrize(
+    ("written", "by"),
+    [
+        ('.collect(".csv")', '.collect(".csv", recursive=True)'),
+        ('.collect(".csv").step(all_of_them)', ".step(print)"),
+        (
+            "Path(one).read_text() for one in context.current",
+            'one.read_text() for one in context.source.root.rglob("*.csv")',
+        ),
+    ],
+)
+def test_a_batch_that_takes_all_is_warned_of_nothing(ws: WorkspaceFiles, written: str, by: str) -> None:
+    ws.notebook("all", BATCH.replace(written, by))
+    ws.source("inbox/x.csv", "1")
+    ws.source("inbox/sub/y.csv", "2")
+    workspace = Workspace(ws.root)
+    workspace.load_flow("all").run_once()
+
+    (run,) = workspace.runs("all")
+    assert {Path(one.path).name for one in run.inputs} == {"x.csv", "y.csv"}
+    assert warnings(workspace, "all") == [[]]
+
+
+def test_one_output_for_several_files_is_told(ws: WorkspaceFiles) -> None:
+    """The first run replaces nothing; of a file that is gone nothing is said."""
+    ws.notebook("one", ONE)
+    for name in ("m1", "m2", "m3"):
+        ws.source(f"inbox/{name}.csv", name)
+    workspace = Workspace(ws.root)
+    workspace.load_flow("one").run_once()
+
+    first, *others = warnings(workspace, "one")
+    assert first == []
+    assert [len(said) for said in others] == [1, 1]
+    assert others[0][0].startswith(
+        "all.txt now holds m2.csv alone, and no longer what an earlier run made of m1.csv: for one file of all, "
+        'watch(run_as="batch") with collect(...)'
+    )
+    assert "context.mirror.with_extension(...)" in others[0][0]
+
+
+def test_another_process_knows_what_is_replaced(ws: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    ws.notebook("one", ONE)
+    ws.source("inbox/m1.csv", "1")
+    workspace = Workspace(ws.root)
+    workspace.load_flow("one").run_once()
+    monkeypatch.setattr("data_engine.engine.shared_outputs._written", {})
+    ws.source("inbox/m2.csv", "2")
+    workspace.load_flow("one").run_once(source="m2.csv")
+    assert [len(said) for said in warnings(workspace, "one")] == [0, 1]
+
+    (ws.root / "inbox" / "m1.csv").unlink()
+    (ws.root / "inbox" / "m2.csv").unlink()
+    ws.source("inbox/m3.csv", "3")
+    workspace.load_flow("one").run_once()
+    assert [len(said) for said in warnings(workspace, "one")] == [0, 1, 0]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'target = context.mirror.file("all.txt"); old = target.read_text() if target.exists() else ""; target.write_text(old + "1")',
+        'target = context.mirror.file("all.txt"); (lambda file: (file.write("1"), file.close()))(open(target, "a"))',
+        'target = context.mirror.file("all.txt"); file = target.open("a"); file.write("1"); file.close()',
+        'target = context.mirror.file("all.db"); target.write_bytes(b"1")',
+        'target = context.mirror.with_extension(".txt"); target.write_text("1")',
+    ],
+)
+def test_an_output_that_keeps_what_it_held_is_no_loss(ws: WorkspaceFiles, line: str) -> None:
+    written = 'target = context.mirror.file("all.txt")\n        target.write_text(context.source.path.read_text())'
+    ws.notebook("one", ONE.replace(written, line).replace(", staged=True", ""))
+    for name in ("m1", "m2"):
+        ws.source(f"inbox/{name}.csv", name)
+    workspace = Workspace(ws.root)
+    workspace.load_flow("one").run_once()
+
+    assert warnings(workspace, "one") == [[], []]
+
+
+def test_a_file_that_is_done_again_replaces_its_own(ws: WorkspaceFiles) -> None:
+    ws.notebook("one", ONE)
+    ws.source("inbox/m1.csv", "1")
+    workspace = Workspace(ws.root)
+    for _ in range(2):
+        workspace.load_flow("one").run_once()
+
+    assert warnings(workspace, "one") == [[], []]
