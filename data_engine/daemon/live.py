@@ -150,6 +150,10 @@ class LiveFacts:
         """Every deployment there was, the newest first."""
         return history_of(self._daemon.home)
 
+    def outputs(self, run_ids: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
+        """The files that each of these runs wrote."""
+        return self._daemon.ledger.outputs_of(run_ids)
+
     def written_with_params(self, flow: str) -> Mapping[str | None, Run]:
         """Of each source the newest good run that was given params."""
         return written_with_params(self._daemon.ledger, flow)

@@ -11,11 +11,12 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import ClassVar, Protocol, get_args
+from typing import ClassVar, get_args
 
 from data_engine.cause import Cause, read_cause
 from data_engine.clock import boot_clock
 from data_engine.engine.deployed_before import undeployed
+from data_engine.engine.fact_source import FactSource
 from data_engine.engine.flow_reasons import (
     Broken,
     Edited,
@@ -26,6 +27,7 @@ from data_engine.engine.flow_reasons import (
     Requested,
     Stopping,
 )
+from data_engine.engine.gone_outputs import gone_outputs, gone_words
 from data_engine.engine.named_file import flow_meant, why_no_flow
 from data_engine.engine.params import is_as_scheduled
 from data_engine.engine.reasons import (
@@ -55,11 +57,10 @@ from data_engine.errors import FlowValidationError
 from data_engine.flow.flow import Flow
 from data_engine.flow.suggestions import meant
 from data_engine.flow.trigger import Poll
-from data_engine.model import Deployment, Run, SourceKey, utc_text
+from data_engine.model import Run, SourceKey, utc_text
 from data_engine.record import Record
 from data_engine.scheduler.folder_poller import FolderPoller
-from data_engine.scheduler.plan import PlannedFlow, Rules, Verdict, why_blocked, why_no_candidate
-from data_engine.scheduler.source_memory import KnownSources
+from data_engine.scheduler.plan import PlannedFlow, Verdict, why_blocked, why_no_candidate
 
 MOST_ROWS = 1000
 """Of one flow; a folder may hold a hundred thousand files."""
@@ -73,7 +74,7 @@ class Explanation(Record):
     last run of a held source ended as it did. `fix` is what changes it, with the command. `written_by` is the run that wrote last
     what a run of itself would not write, because it was given `written_with`. `run_id` is the run that is under way, or that waits.
     `blocked_by` are the kinds of what keeps the whole flow from running now, where the `fix` depends on it. `tz` is the zone that
-    `next_run_utc` is meant in, None for this machine's.
+    `next_run_utc` is meant in, None for this machine's. `gone` are outputs of the last good run that do not exist any more.
 
     Example:
         >>> row = Explanation("claims", "/in/a.csv", Settling(0.5))
@@ -82,7 +83,7 @@ class Explanation(Record):
     """
 
     computed: ClassVar = ("reason", "fix")
-    sparse: ClassVar = ("fix", "cause", "run_id", "written_by", "written_with", "blocked_by", "tz")
+    sparse: ClassVar = ("fix", "cause", "run_id", "written_by", "written_with", "blocked_by", "tz", "gone")
 
     flow: str
     source: str | None
@@ -94,6 +95,7 @@ class Explanation(Record):
     run_id: str | None = None
     blocked_by: tuple[str, ...] = ()
     tz: str | None = None
+    gone: tuple[str, ...] = ()
 
     @property
     def reason(self) -> str:
@@ -101,6 +103,8 @@ class Explanation(Record):
         said = self.why.text
         if self.run_id is not None and self.run_id[:8] not in said:
             said = f"{said} (as run {self.run_id[:8]})"
+        if self.gone:
+            said = f"{said}; {gone_words(self.gone)}"
         if self.written_by is None:
             return said
         return f"{said}; last written by run {self.written_by[:8]} with {self.written_with}"
@@ -109,58 +113,6 @@ class Explanation(Record):
     def fix(self) -> str | None:
         """What a person types, or does, to change it; None where it changes by itself, or is as it should be."""
         return way_on(self.why, self.flow, self.source, _mend(self), self.blocked_by)
-
-
-class FactSource(Protocol):
-    """Where the facts of a workspace come from. May be asked from any thread, but for `facts`."""
-
-    def facts(self) -> WorkspaceFacts:
-        """Everything a status is made of.
-
-        Raises:
-            FlowValidationError: it cannot be read.
-        """
-        ...
-
-    def poller(self, flow: str) -> FolderPoller | None:
-        """The engine's own look at the flow's folder; None where nobody looks."""
-        ...
-
-    def memory(self, flow: str) -> KnownSources:
-        """What is known of the flow's sources.
-
-        Raises:
-            LedgerError: the history cannot be read.
-        """
-        ...
-
-    def rules(self) -> Rules:
-        """What else decides about sources."""
-        ...
-
-    def causes(self, flow: str) -> Mapping[str, Cause]:
-        """Why the flow's runs that did not end well ended so, by the ids of the newest of them.
-
-        Raises:
-            LedgerError: the history cannot be read.
-        """
-        ...
-
-    def written_with_params(self, flow: str) -> Mapping[str | None, Run]:
-        """Of each of the flow's sources the newest good run that was given params, by its path inside the folder.
-
-        Raises:
-            LedgerError: the history cannot be read.
-        """
-        ...
-
-    def past(self) -> Sequence[Deployment]:
-        """Every deployment there was, the newest first.
-
-        Raises:
-            LedgerError: the history cannot be read.
-        """
-        ...
 
 
 def explain(source: FactSource, known: WorkspaceFacts, subject: str, file: str) -> list[Explanation]:
@@ -175,8 +127,23 @@ def explain(source: FactSource, known: WorkspaceFacts, subject: str, file: str) 
     blocked = {one.entry.name: blocked_by(known, one) for one in known.flows}
     return [
         replace(row, blocked_by=blocked.get(row.flow, ())) if row.why.kind in DEPEND else row
-        for row in _explained(source, known, subject, file)
+        for row in _with_gone(source, known, _explained(source, known, subject, file))
     ]
+
+
+def _with_gone(source: FactSource, known: WorkspaceFacts, rows: list[Explanation]) -> list[Explanation]:
+    """The rows, each of what is done with the outputs of that run which are gone; of a flow that reads no folder, its last run's."""
+    last = {one.entry.name: one.last_run for one in known.flows}
+
+    def run_of(row: Explanation) -> str | None:
+        if isinstance(row.why, Done):
+            return row.why.run_id
+        run = last.get(row.flow) if isinstance(row.why, (ByHand, NotYet)) and row.source is None else None
+        return run.run_id if run is not None and run.status == "success" else None
+
+    runs = {number: run_id for number, row in enumerate(rows) if (run_id := run_of(row)) is not None}
+    gone = gone_outputs(source.outputs, runs.values(), workspace=known.workspace_root)
+    return [replace(row, gone=gone.get(runs.get(number, ""), ())) for number, row in enumerate(rows)] if gone else rows
 
 
 def _explained(source: FactSource, known: WorkspaceFacts, subject: str, file: str) -> list[Explanation]:

@@ -112,6 +112,10 @@ class OfflineFacts:
         """Every deployment there was, the newest first."""
         return history_of(self.home)
 
+    def outputs(self, run_ids: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
+        """The files that each of these runs wrote."""
+        return self.home.ledger().outputs_of(run_ids)
+
     def written_with_params(self, flow: str) -> Mapping[str | None, Run]:
         """Of each source the newest good run that was given params."""
         return written_with_params(self.home.ledger(), flow)

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from data_engine.cause import Cause, read_cause
-from data_engine.engine.explain import FactSource, look_now, reason_now, what_blocks
+from data_engine.engine.explain import look_now, reason_now, what_blocks
+from data_engine.engine.fact_source import FactSource
 from data_engine.engine.flow_reasons import NotDeployed
 from data_engine.engine.reasons import (
     ByHand,

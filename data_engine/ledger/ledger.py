@@ -149,6 +149,17 @@ class Ledger(LedgerFile):
                 found.setdefault(row[0], []).append(step_of(row, None))
         return found
 
+    def outputs_of(self, run_ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        """The files that each of these runs wrote, by its id; of those that wrote none, or are pruned, nothing."""
+        found: dict[str, tuple[str, ...]] = {}
+        for begin in range(0, len(run_ids), _AT_ONCE):
+            ids = run_ids[begin : begin + _AT_ONCE]
+            marks = ", ".join("?" * len(ids))
+            asked = f"SELECT run_id, outputs FROM runs WHERE run_id IN ({marks}) AND outputs IS NOT NULL"
+            for run_id, text in self._rows(asked, *ids):
+                found[run_id] = tuple(one.path for one in files_of(text)[0])
+        return found
+
     def environment(self, digest: str) -> tuple[str, ...]:
         """The distributions of an environment, "name version" each; empty where its list is not here."""
         rows = self._rows("SELECT distributions FROM environments WHERE digest = ?", digest)

@@ -1,0 +1,73 @@
+"""Where an explanation takes its facts from: a daemon that runs, or what lies there while none does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from data_engine.cause import Cause
+from data_engine.engine.status import WorkspaceFacts
+from data_engine.model import Deployment, Run
+from data_engine.scheduler.folder_poller import FolderPoller
+from data_engine.scheduler.plan import Rules
+from data_engine.scheduler.source_memory import KnownSources
+
+
+class FactSource(Protocol):
+    """Where the facts of a workspace come from. May be asked from any thread, but for `facts`."""
+
+    def facts(self) -> WorkspaceFacts:
+        """Everything a status is made of.
+
+        Raises:
+            FlowValidationError: it cannot be read.
+        """
+        ...
+
+    def poller(self, flow: str) -> FolderPoller | None:
+        """The engine's own look at the flow's folder; None where nobody looks."""
+        ...
+
+    def memory(self, flow: str) -> KnownSources:
+        """What is known of the flow's sources.
+
+        Raises:
+            LedgerError: the history cannot be read.
+        """
+        ...
+
+    def rules(self) -> Rules:
+        """What else decides about sources."""
+        ...
+
+    def causes(self, flow: str) -> Mapping[str, Cause]:
+        """Why the flow's runs that did not end well ended so, by the ids of the newest of them.
+
+        Raises:
+            LedgerError: the history cannot be read.
+        """
+        ...
+
+    def written_with_params(self, flow: str) -> Mapping[str | None, Run]:
+        """Of each of the flow's sources the newest good run that was given params, by its path inside the folder.
+
+        Raises:
+            LedgerError: the history cannot be read.
+        """
+        ...
+
+    def past(self) -> Sequence[Deployment]:
+        """Every deployment there was, the newest first.
+
+        Raises:
+            LedgerError: the history cannot be read.
+        """
+        ...
+
+    def outputs(self, run_ids: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
+        """The files that each of these runs is recorded to have written, by its id.
+
+        Raises:
+            LedgerError: the history cannot be read.
+        """
+        ...
