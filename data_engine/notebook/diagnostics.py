@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from data_engine.notebook import effects
 from data_engine.notebook.kinds import VALUES, changes_module, is_known_package, made_by
 from data_engine.notebook.names import HINT, LOAD, Path
+from data_engine.notebook.secrets_written import written_secrets
 from data_engine.notebook.shapes import texts_in
 from data_engine.notebook.statements import DEFINITIONS, Statement, Statements
 
@@ -254,6 +255,7 @@ def warnings_of(statements: Statements, selection: Selection) -> Iterator[Diagno
             why = selection.taken[statement.index]
             yield from _about_input(statements, statement, why)
             yield from _about_lookups(statements, statement)
+            yield from _about_secrets(statement)
             if statement.number > build and (name := selection.changed.get(statement.index)):
                 what = f"`{name}` is changed in place below build(), in production too"
                 yield Diagnostic(
@@ -333,6 +335,16 @@ def _about_input(statements: Statements, statement: Statement, why: str) -> Iter
             what = f"{shown} does input or output when the module is loaded, outside every step"
             yield Diagnostic(what, statement.number, call.lineno, "move it into a step or use `context.config`")
             return
+
+
+def _about_secrets(statement: Statement) -> Iterator[Diagnostic]:
+    for name, line in written_secrets(statement.node):
+        what = f"`{name}` holds a secret as plain text: a deployment holds the code, readable for all who see the workspace's folder"
+        fix = (
+            'keep it with `data-engine secret set NAME`, and read it in a step with context.secret("NAME"); if it was deployed or'
+            " committed, change it where it is valid first"
+        )
+        yield Diagnostic(what, statement.number, line, fix)
 
 
 def _about_left_out(statements: Statements, statement: Statement, selection: Selection) -> Iterator[Diagnostic]:

@@ -273,3 +273,29 @@ def test_a_bracketed_del_is_read_like_any_other() -> None:
 
     assert [one.message for one in compiled(text, "def build():\n    return c").warnings] == []
     assert "a" in compiled(text, "def build():\n    return a").warnings[0].message
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ('PASSWORT = "hunter2-2024"', ["PASSWORT"]),
+        ('DB = {}\nDB["password"] = "hunter2"', ["password"]),
+        ('def build():\n    token = "ghp_abc"\n    return connect(api_key="k1", user="anna")', ["token", "api_key"]),
+        ('token_count = "many"\nPASSWORD_COLUMN = "pw"\nTOKEN = "token"', []),
+        ('PASSWORD = ""\nSECRET = "<your secret>"\ntoken = "${TOKEN}"\npwd = 3', []),
+        ('import os\npassword = os.environ["DB_PASSWORD"]', []),
+        ('def build():\n    return frame.with_columns(token="token_raw")', []),
+    ],
+)
+def test_a_secret_that_stands_in_a_kept_cell_is_warned_of(text: str, names: list[str]) -> None:
+    used = "PASSWORT, DB, token_count, PASSWORD_COLUMN, TOKEN, PASSWORD, SECRET, token, pwd, password"
+    known = [name for name in used.split(", ") if f"{name} = " in text and "build" not in text]
+    build = "connect = frame = print" if "build" in text else f"def build():\n    return {', '.join(known)}"
+    found = [one for one in compiled(text, build).warnings if "holds a secret" in str(one)]
+
+    assert [str(one).partition("`")[2].partition("`")[0] for one in found] == names
+    assert all("secret set" in str(one) and "hunter2" not in str(one).partition("\n")[0] for one in found)
+
+
+def test_a_secret_in_a_cell_that_stays_in_the_notebook_is_no_matter() -> None:
+    assert compiled('PASSWORT = "hunter2"', BUILD).warnings == ()

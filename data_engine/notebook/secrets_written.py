@@ -1,0 +1,72 @@
+"""Texts that stand in code under the name of a secret: what is deployed is readable for all who see the workspace."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+
+_SECRETS = frozenset(
+    "password passwort passwd pwd kennwort passphrase secret token apikey api_key access_key secret_key private_key auth_key".split()
+)
+_WORD = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z0-9]+(?![a-z])")
+_PLACEHOLDER = re.compile(r"<.*>|\{.*\}|\$\{\w+\}|\$[A-Z_]+|%\w+%|[.*x?-]+|(?i:none|null|todo)")
+_TAKE_COLUMNS = frozenset("with_columns select agg rename assign alias struct replace format".split())
+
+
+def written_secrets(node: ast.AST) -> Iterator[tuple[str, int]]:
+    """The names of secrets that a statement gives a text, each with its line: assignments, and arguments by keyword.
+
+    Example:
+        >>> list(written_secrets(ast.parse('PASSWORT = "hunter2"\\nconnect(api_key="k3y")')))
+        [('PASSWORT', 1), ('api_key', 2)]
+        >>> list(written_secrets(ast.parse('token_count = "many"\\npassword = context.secret("shop")\\nTOKEN = "token"')))
+        []
+    """
+    for part in ast.walk(node):
+        if isinstance(part, (ast.Assign, ast.AnnAssign)):
+            targets = part.targets if isinstance(part, ast.Assign) else [part.target]
+            names = [name for target in targets if (name := _name(target)) is not None]
+            value = part.value
+        elif isinstance(part, ast.Call):
+            called = part.func.attr if isinstance(part.func, ast.Attribute) else ""
+            for word in part.keywords if called not in _TAKE_COLUMNS else ():
+                if word.arg is not None and _is_secret(word.arg, word.value):
+                    yield word.arg, word.value.lineno
+            continue
+        else:
+            continue
+        for name in names:
+            if value is not None and _is_secret(name, value):
+                yield name, part.lineno
+
+
+def is_name_of_secret(name: str) -> bool:
+    """Whether a name says that it is a secret: by how it ends.
+
+    Example:
+        >>> [is_name_of_secret(name) for name in ("DB_PASSWORD", "apiKey", "shop_token", "secret")]
+        [True, True, True, True]
+        >>> [is_name_of_secret(name) for name in ("token_count", "password_column", "key", "secretary", "SECRET_NAME")]
+        [False, False, False, False, False]
+    """
+    words = [word.lower() for word in _WORD.findall(name)]
+    return bool(words) and (words[-1] in _SECRETS or "_".join(words[-2:]) in _SECRETS)
+
+
+def _is_secret(name: str, value: ast.expr) -> bool:
+    if not isinstance(value, ast.Constant) or not isinstance(value.value, str) or not is_name_of_secret(name):
+        return False
+    text = value.value.strip()
+    is_name = is_name_of_secret(text) and (text.isidentifier() or " " in text)  # of a column, a setting, a variable
+    return bool(text) and not is_name and _PLACEHOLDER.fullmatch(text) is None
+
+
+def _name(target: ast.expr) -> str | None:
+    if isinstance(target, ast.Name):
+        return target.id
+    if isinstance(target, ast.Attribute):
+        return target.attr
+    if isinstance(target, ast.Subscript) and isinstance(target.slice, ast.Constant):
+        return target.slice.value if isinstance(target.slice.value, str) else None
+    return None
