@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from data_engine.cause import Cause
-from data_engine.engine.candidates import Source, is_unchanged
+from data_engine.engine.candidates import Source, is_unchanged, signature_of
 from data_engine.engine.capture import captured
 from data_engine.engine.executor import item_executor
 from data_engine.engine.local_workspace import LocalWorkspace
@@ -225,8 +225,7 @@ class _Run:
         for written in () if self.own is None else self.own.overwritten:
             self._log("WARNING", overwritten_words(written))
         if path is not None and seen and not is_unchanged(path, seen[0].signature):
-            again = "it is due again, and each time anew if it is a step that writes it"
-            self._log("WARNING", f"{path} changed while it was read; {again}")
+            self._log("WARNING", _changed_words(path))
         for said in () if self.recording is None else self.recording.warnings():
             self._log("WARNING", said)
         if names := unread(self.context.params, self.params):
@@ -250,6 +249,13 @@ class _Run:
         spent = None if self.recording is None else self.recording.spent()
         settles = () if is_due_again else self.settles
         self.sink(RunFinished(self.run_id, status, time.time(), elapsed_s, error, why, settles, spent))
+
+
+def _changed_words(path: Path) -> str:
+    """What is said of a source that is no more as it was when its run began."""
+    if signature_of(path) is None:
+        return f"{path} was gone when the run ended: as it was read it counts as done, and is due again only if it comes back changed"
+    return f"{path} changed while it was read; it is due again, and each time anew if it is a step that writes it"
 
 
 def _in_zone_of(flow: Flow, slot_utc: str, home: LocalWorkspace | None) -> datetime:

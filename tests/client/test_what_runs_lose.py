@@ -144,3 +144,17 @@ def test_a_file_that_is_done_again_replaces_its_own(ws: WorkspaceFiles) -> None:
         workspace.load_flow("one").run_once()
 
     assert warnings(workspace, "one") == [[], []]
+
+
+def test_a_file_that_is_away_at_the_end_of_its_run_is_not_said_to_be_due(ws: WorkspaceFiles) -> None:
+    """Moved back as it was it counts as done, as the log says."""
+    lines = "context.source.path.rename(context.source.root.parent / 'a.csv')"
+    ws.notebook("one", ONE.replace("return target", f"{lines}\n        return target"))
+    source = ws.source("inbox/a.csv", "1")
+    workspace = Workspace(ws.root)
+    workspace.load_flow("one").run_once()
+
+    ((said,),) = warnings(workspace, "one")
+    assert said.startswith(f"{source} was gone when the run ended: as it was read it counts as done")
+    (ws.root / "a.csv").rename(source)
+    assert [row.why.kind for row in workspace.explain(str(source))] == ["done"]
