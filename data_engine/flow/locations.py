@@ -28,6 +28,7 @@ from data_engine.errors import FlowValidationError
 from data_engine.flow.paths import inside, make_folder
 from data_engine.flow.places import IN_PLACE, Places
 from data_engine.flow.scan import is_candidate_name, parse_extensions
+from data_engine.typed import typed
 
 
 @dataclass(frozen=True)
@@ -310,7 +311,8 @@ class MirrorContext:
             raise FlowValidationError(
                 f"{earlier} and {name} in {folder} would both write {self.places.final(target)}",
                 where="context.mirror",
-                fix=f"rename one of the two, restrict extensions=, or choose a name: mirror.file({name + target.suffix!r})",
+                fix=f"rename or remove one of the two, restrict extensions=, or choose a name: mirror.file({name + target.suffix!r});"
+                f" what is held by this is tried again by `{typed('retry')}`",
             )
 
     def _is_candidate(self, name: str) -> bool:
