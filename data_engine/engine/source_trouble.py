@@ -8,16 +8,19 @@ import threading
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 from data_engine.flow.flow import Flow
 from data_engine.flow.scan import walk
+from data_engine.flow.suggestions import nearest_name
 from data_engine.notebook.catalog import CatalogEntry
 
 LOOK_LIMIT_S = 2.0
 """A person waits for it: a drive that answers at all does so in less."""
 
 _MOST_ENDINGS = 5
+_MOST_NAMES = 2_000
 
 
 def source_warnings(flow: Flow) -> list[str]:
@@ -122,9 +125,30 @@ def _source_trouble(source: Path, extensions: tuple[str, ...] | None) -> str | N
         above = next(one for one in source.parents if one.is_file())
         return f"{source} cannot exist, because {above} is a file; name another folder, {correct}"
     except FileNotFoundError:
-        return f"{source} does not exist; create it, connect its drive, {correct}"
+        if "\\" in str(source) and os.sep == "/":
+            return f'{source} does not exist; write "/" between folders, which every machine takes: a "\\" is a part of the name here'
+        near = _in_other_letters(source)
+        begin = "create it" if near is None else f"did you mean {near}? Else create it"
+        return f"{source} does not exist; {begin}, connect its drive, {correct}"
     except OSError as error:
         return f"{source} cannot be looked at ({error.strerror}); check its drive and permissions"
     if not stat.S_ISDIR(mode) and extensions is not None and not source.name.lower().endswith(extensions):
         return f"{source} is a file, and the flow takes {', '.join(extensions)}; name its folder, {correct}"
     return None
+
+
+def _in_other_letters(source: Path) -> Path | None:
+    """What lies there under a name that differs from the source's in its case, or in a letter; None where nothing does."""
+    above = next((one for one in source.parents if one.is_dir()), None)
+    if above is None:
+        return None
+    missing, *rest = source.relative_to(above).parts
+    try:
+        with os.scandir(above) as entries:
+            names = [entry.name for entry in islice(entries, _MOST_NAMES) if not entry.name.startswith(".")]
+    except OSError:
+        return None
+    alike = [name for name in names if name.casefold() == missing.casefold()]
+    near = alike[0] if alike else nearest_name(missing, names)
+    found = None if near is None else above.joinpath(near, *rest)
+    return found if found is not None and found.exists() else None

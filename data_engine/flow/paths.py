@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -19,6 +20,7 @@ from data_engine.errors import FlowValidationError
 from data_engine.platforms.names import compared, real_path, why_foreign, why_refused, why_too_long
 from data_engine.workspace import here
 
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/{1,2}(?=[^/])|file:/+")
 _module_folder: ContextVar[Path | None] = ContextVar("module_folder", default=None)
 
 
@@ -57,7 +59,8 @@ def author_path(value: object, *, where: str) -> AuthoredPath:
     """`value` as written and resolved (`~` expanded, links followed); it need not exist.
 
     Raises:
-        FlowValidationError: not a text or path, blank, with a NUL byte in it, or a path of another system; names `where`.
+        FlowValidationError: not a text or path, blank, with a NUL byte in it, an address, a pattern that is no name of a folder
+            here, or a path of another system; names `where`.
 
     Example:
         >>> with module_folder(Path("/ws/flow_modules")):
@@ -70,6 +73,12 @@ def author_path(value: object, *, where: str) -> AuthoredPath:
         )
     if not raw.strip() or "\0" in raw:
         raise FlowValidationError(f"the path {raw!r} is blank or impossible", where=where, fix="name a file or folder")
+    if (address := _ADDRESS.match(raw)) is not None:
+        raise FlowValidationError(
+            f"{raw} is an address, and no folder or file",
+            where=where,
+            fix=f"name a folder that this machine sees, and let a step fetch from {address[0]}... itself",
+        )
     if (foreign := why_foreign(raw)) is not None:
         raise FlowValidationError(
             f"{raw} is {foreign}, and cannot exist on this machine",
@@ -84,7 +93,25 @@ def author_path(value: object, *, where: str) -> AuthoredPath:
         raise FlowValidationError(
             f"the path {raw!r} cannot be resolved: {error}", where=where, fix="check the spelling and the links in it"
         ) from error
+    if "*" in raw and not os.path.lexists(resolved):
+        raise FlowValidationError(
+            f"{raw} is a pattern, and no folder or file",
+            where=where,
+            fix=_without_pattern(raw, is_watched="watch" in where),
+        )
     return AuthoredPath(portable_text(raw), resolved)
+
+
+def _without_pattern(raw: str, *, is_watched: bool) -> str:
+    """What to write in place of a pattern."""
+    folder = portable_text(raw).partition("*")[0].rpartition("/")[0]
+    give = f'give "{folder}"' if folder else "name the folder"
+    suffix = Path(raw).suffix
+    return (
+        f'{give}, and what is taken of it in extensions="{suffix}"'
+        if is_watched and suffix and "*" not in suffix
+        else give
+    )
 
 
 def portable_text(path: str | os.PathLike[str]) -> str:

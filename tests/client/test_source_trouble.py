@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -86,6 +87,51 @@ def test_below_a_file_no_folder_can_be(ws: WorkspaceFiles, workspace: Workspace)
     (warning,) = source_warnings(workspace.load_flow("claims"))
 
     assert f"cannot exist, because {ws.root / 'data.csv'} is a file" in warning
+
+
+@pytest.mark.parametrize(
+    ("written", "there", "said"),
+    [
+        ("../Inbox", "inbox", "did you mean {root}/inbox? Else create it"),
+        ("../inbx/north", "inbox/north", "did you mean {root}/inbox/north? Else create it"),
+        ("../wholly other", "inbox", "does not exist; create it"),
+        (r"..\\inbox", "inbox", 'write "/" between folders'),
+    ],
+)
+@pytest.mark.skipif(sys.platform == "win32", reason="names differ in more than case there, and a backslash separates")
+def test_a_name_that_is_nearly_right_is_told(
+    ws: WorkspaceFiles, workspace: Workspace, written: str, there: str, said: str
+) -> None:
+    (ws.root / there).mkdir(parents=True)
+    ws.notebook("claims", FLOW.replace("../in", written))
+
+    (warning,) = source_warnings(workspace.load_flow("claims"))
+
+    assert said.format(root=ws.root) in warning
+
+
+@pytest.mark.parametrize(
+    ("written", "what", "fix"),
+    [
+        (
+            "../inbox/*.csv",
+            "is a pattern, and no folder",
+            'give "../inbox", and what is taken of it in extensions=".csv"',
+        ),
+        ("*.csv", "is a pattern, and no folder", "name the folder"),
+        ("https://example.org/data", "is an address, and no folder", "let a step fetch"),
+        ("s3://bucket/data", "is an address, and no folder", "let a step fetch"),
+    ],
+)
+def test_what_can_be_no_folder_is_refused_where_it_stands(
+    ws: WorkspaceFiles, workspace: Workspace, capsys: pytest.CaptureFixture[str], written: str, what: str, fix: str
+) -> None:
+    ws.notebook("claims", FLOW.replace("../in", written))
+
+    assert command(["--workspace", str(ws.root), "deploy", "claims"]) == 1
+    told = capsys.readouterr().err
+    assert f"{written} {what}" in told
+    assert fix in told
 
 
 def test_deploy_and_list_warn_of_a_source_that_is_not_there(
