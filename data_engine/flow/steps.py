@@ -99,6 +99,7 @@ def _step_error(
             _no_place(context, cause),
             _forgotten_return(flow, step, context, cause, before),
             suggestion(cause),
+            _full_drive(context, cause),
             _odd_name(f"{source_path}{item_note}"),
         )
         fix = "; or ".join(filter(None, hints)) or None
@@ -140,6 +141,13 @@ def _forgotten_return(
     earlier = [one.label for one in flow.steps[: flow.steps.index(step)] if step.use in (None, "current", one.save_as)]
     label = earlier[-1] if earlier else before
     return None if label is None else f"step {label!r} before it returned None: is its `return` missing?"
+
+
+def _full_drive(context: FlowContext, cause: BaseException) -> str | None:
+    """Where a flow writes, when a drive is full and the error does not say which."""
+    if context.mirror is None or "no space left on device" not in message_of(cause).lower():
+        return None
+    return f"the mirror is {context.mirror.final_root}" if getattr(cause, "filename", None) is None else None
 
 
 def _odd_name(files: str) -> str | None:

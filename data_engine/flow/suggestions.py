@@ -46,8 +46,8 @@ def meant(name: str, known: Iterable[str]) -> str:
 
 
 def suggestion(error: BaseException) -> str | None:
-    """The fix of an attribute that its object does not have, a package that is missing, a file in other letters, or a question
-    that nobody answers.
+    """The fix of an attribute that its object does not have, a package that is missing, a file that is not what it seems, or a
+    question that nobody answers.
 
     None for every other error, or when no name is like it.
 
@@ -66,6 +66,8 @@ def suggestion(error: BaseException) -> str | None:
         return (
             'the file is not UTF-8: say what it is, such as encoding="cp1252" (Excel on Windows); or it is no text file'
         )
+    if (said := _of_file(error)) is not None:
+        return said
     if not isinstance(error, AttributeError) or not isinstance(error.name, str) or error.name.startswith("_"):
         return None
     try:
@@ -81,6 +83,34 @@ def _is_not_utf8(error: BaseException) -> bool:
         return error.encoding.replace("-", "").lower() == "utf8"
     text = message_of(error)[:1000].lower()
     return any(words in text for words in ("invalid utf-8", "invalid utf8", "not utf-8 encoded"))
+
+
+def _of_file(error: BaseException) -> str | None:
+    """What helps against a file that a reader cannot take, or a drive that is full, told in the words of a parser."""
+    text = message_of(error)[:1000].lower()
+    return next((fix for words, fix in _FILES if any(one in text for one in words)), None)
+
+
+_FILES = (
+    (
+        ("password protected", "password-protected"),
+        "the workbook opens with a password only: open it in Excel, save a copy without one, and give that",
+    ),
+    (
+        ("could not find eocd", "invalid zip archive", "is not a zip file", "cannot detect file format"),
+        "the file is no Excel workbook of today, whatever its name says: a text editor shows its beginning. Text is read with"
+        " read_csv; a workbook with a password is saved without one; a file that was copied in part is copied again",
+    ),
+    (
+        ("utf-16 stream does not start with bom",),
+        'the file is no UTF-16: say encoding="cp1252" (Excel on Windows), or "utf8"',
+    ),
+    (
+        ("no space left on device", "disk quota exceeded", "not enough space on the disk", "(os error 112)"),
+        "the drive that the step writes to is full: free some space there",
+    ),
+)
+"""Words of parsers and systems, in small letters, with what they mean for people."""
 
 
 def is_panic(error: BaseException) -> bool:

@@ -22,7 +22,15 @@ AS_CP1252 = (
     "open(path, encoding='cp1252').read()",
     "Path(path).read_text(encoding='cp1252')",
 )
+ODD = {
+    "open(other, encoding='utf-16-le', errors='replace').read()": 'b.csv is no UTF-16 and was read as utf-16-le, so "ci" became "楣"',
+    "pl.read_csv(twice, separator=';')": 'd.csv has the heading "amount" twice: the second column is called "amount_duplicated_0"',
+    "pl.scan_csv(twice, separator=';', skip_rows=0).collect()": 'd.csv has the heading "amount" twice',
+}
 FINE = (
+    "open(wide, encoding='utf-16').read()",
+    "pl.read_csv(twice, separator=';', has_header=False)",
+    "pl.read_csv(twice, separator=';', skip_lines=1)",
     "pl.read_csv(path)",
     "pl.read_csv(path, encoding='utf8-lossy')",
     "open(path, encoding='utf-8').read()",
@@ -37,7 +45,7 @@ def cell(path: Path, read: str) -> str:
     return (
         f"{of_pandas}import polars as pl\nfrom pathlib import Path\nfrom data_engine import Flow\n"
         f"folder = {str(path)!r}\n"
-        "path, other, plain = (f'{folder}/{name}.csv' for name in 'abc')\n"
+        "path, other, plain, twice, wide = (f'{folder}/{name}.csv' for name in 'abcde')\n"
         f"def read(context):\n    return {read}\n"
         "def build():\n    return Flow('G', 'claims').step(read, save_as='raw')\n"
     )
@@ -54,7 +62,17 @@ def files(tmp_path: Path) -> Path:
     (tmp_path / "a.csv").write_text("city\nKöln\n", encoding="utf-8")
     (tmp_path / "b.csv").write_text("city\nKöln\n", encoding="cp1252")
     (tmp_path / "c.csv").write_text("city\nRome\n", encoding="ascii")
+    (tmp_path / "d.csv").write_text("amount;city;amount\n1;Oslo;2\n", encoding="ascii")
+    (tmp_path / "e.csv").write_text("city\nKöln\n", encoding="utf-16")
     return tmp_path
+
+
+@pytest.mark.parametrize(("read", "said"), ODD.items())
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_other_letters_and_doubled_headings_are_told(cells: Cells, files: Path, read: str, said: str) -> None:
+    cells.run(cell(files, read)).preview(use="raw")
+
+    assert said in told()
 
 
 @pytest.mark.parametrize("read", AS_CP1252)
@@ -179,3 +197,39 @@ def test_a_file_that_is_not_utf8_fails_with_the_fix(cells: Cells, files: Path, r
         cells.run(cell(files, read)).preview()
 
     assert (caught.value.fix or "").startswith('the file is not UTF-8: say what it is, such as encoding="cp1252"')
+
+
+@pytest.mark.parametrize(
+    ("raises", "fix"),
+    [
+        ("ValueError('zip: Could not find EOCD')", "the file is no Excel workbook of today"),
+        ("ValueError('CalamineError: Workbook is password protected')", "save a copy without one"),
+        ("UnicodeError('UTF-16 stream does not start with BOM')", 'the file is no UTF-16: say encoding="cp1252"'),
+        ("OSError(28, 'No space left on device')", "free some space there; or the mirror is "),
+    ],
+)
+def test_the_words_of_parsers_and_systems_get_a_fix(ws: WorkspaceFiles, raises: str, fix: str) -> None:
+    ws.notebook(
+        "claims",
+        f"""
+        from data_engine import Flow
+        def read(context):
+            raise {raises}
+        def build():
+            return Flow(group="G").mirror(root="../out").step(read)
+        """,
+    )
+    with pytest.raises(FlowExecutionError) as caught:
+        Workspace(ws.root).load_flow("claims").run_once()
+
+    assert fix in (caught.value.fix or "")
+
+
+def test_a_text_that_is_called_a_workbook_is_told_as_such(cells: Cells, tmp_path: Path) -> None:
+    """By the words that this version of the reader really has."""
+    pytest.importorskip("fastexcel")
+    (tmp_path / "a.xlsx").write_text("city;amount")
+    with pytest.raises(FlowExecutionError) as caught:
+        cells.run(cell(tmp_path, "pl.read_excel(f'{folder}/a.xlsx')")).preview(use="raw")
+
+    assert "no Excel workbook" in (caught.value.fix or "")

@@ -1,16 +1,18 @@
-"""What a reader gives that its author did not mean, told by the beginning of the file: UTF-8 read as another encoding, and
-formulas of a workbook that have no stored result.
+"""What a reader gives that its author did not mean, told by the beginning of the file: UTF-8 read as another encoding, text read
+as UTF-16, two columns with one heading, and formulas of a workbook that have no stored result.
 
-Both end as values that look like data: "Ã¶" for "ö", and nothing where Excel shows a number. Only a bounded part is looked at.
+All end as values that look like data: "Ã¶" for "ö", and nothing where Excel shows a number. Only a bounded part is looked at.
 """
 
 from __future__ import annotations
 
 import codecs
+import csv
 import locale
 import os
 import re
 import zipfile
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import IO, Any
@@ -40,9 +42,13 @@ def doubts_of(reader: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> 
         return
     encoding = _encoding(name, args, kwargs)
     if encoding is not None:
+        read_as = bytes_read_as_utf16 if codecs.lookup(encoding).name.startswith("utf") else utf8_read_as
         for path in _paths(args, kwargs):
-            if (said := utf8_read_as(path, encoding)) is not None:
+            if (said := read_as(path, encoding)) is not None:
                 yield said
+    if name in ("read_csv", "scan_csv") and getattr(reader, "__module__", "").startswith("polars"):
+        for path in _paths(args, kwargs):
+            yield from doubled_headings(path, kwargs)
 
 
 def utf8_read_as(path: str, encoding: str) -> str | None:
@@ -71,6 +77,58 @@ def utf8_read_as(path: str, encoding: str) -> str | None:
     became = letter.encode("utf-8").decode(encoding, "replace")
     name = os.path.basename(path)
     return f'{name} is UTF-8 and was read as {encoding}, so "{letter}" became "{became}": read it with encoding="utf8"'
+
+
+def bytes_read_as_utf16(path: str, encoding: str) -> str | None:
+    """That a file is read as UTF-16 and is not, so that two of its letters become one; None where it may be.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> file = pathlib.Path(tempfile.mkdtemp()) / "a.csv"
+        >>> _ = file.write_text("city;amount")
+        >>> bytes_read_as_utf16(str(file), "utf-16")
+        'a.csv is no UTF-16 and was read as utf-16, so "ci" became "楣": read it with encoding="cp1252" (Excel on Windows), or "utf8"'
+        >>> _ = file.write_text("city;amount", encoding="utf-16")
+        >>> bytes_read_as_utf16(str(file), "utf-16")
+    """
+    with open_to_read(path) as file:
+        head = file.read(_HEAD_BYTES)
+    if len(head) < 4 or b"\0" in head or head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return None
+    letters, became = head[:2].decode("cp1252", "replace"), head[:2].decode(encoding, "replace")
+    return (
+        f'{os.path.basename(path)} is no UTF-16 and was read as {encoding}, so "{letters}" became "{became}": '
+        'read it with encoding="cp1252" (Excel on Windows), or "utf8"'
+    )
+
+
+def doubled_headings(path: str, kwargs: Mapping[str, Any]) -> Iterator[str]:
+    """Which headings of a CSV file stand above several columns, as `polars.read_csv` names them then.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> file = pathlib.Path(tempfile.mkdtemp()) / "a.csv"
+        >>> _ = file.write_text("city;amount;amount")
+        >>> for said in doubled_headings(str(file), {"separator": ";"}):
+        ...     print(said)
+        a.csv has the heading "amount" twice: the second column is called "amount_duplicated_0". Name them all with new_columns=, or correct the file
+    """
+    if kwargs.get("comment_prefix"):
+        return
+    skipped = kwargs.get("skip_lines", 0) or kwargs.get("skip_rows", 0)
+    if not kwargs.get("has_header", True) or not isinstance(skipped, int) or kwargs.get("new_columns"):
+        return
+    encoding = str(kwargs.get("encoding") or "utf8").removesuffix("-lossy")
+    with open_to_read(path) as file:
+        lines = file.read(_HEAD_BYTES).decode(encoding, "replace").splitlines()[skipped : skipped + 1]
+    separator, quote = kwargs.get("separator", ","), kwargs.get("quote_char", '"')
+    names = next(csv.reader(lines, delimiter=separator, quotechar=quote or None), [])
+    doubled = [name for name, count in Counter(names).items() if count > 1 and name]
+    if doubled:
+        yield (
+            f'{os.path.basename(path)} has the heading "{doubled[0]}" twice: the second column is called '
+            f'"{doubled[0]}_duplicated_0". Name them all with new_columns=, or correct the file'
+        )
 
 
 def formulas_without_result(path: str, wanted: list[str | int] | None) -> Iterator[str]:
@@ -135,7 +193,7 @@ def _sheets_wanted(module: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]
 
 
 def _encoding(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str | None:
-    """The encoding that a text is read with, where it is not one of Unicode."""
+    """The encoding that a text is read with, where it is not UTF-8 or one like it."""
     encoding = kwargs.get("encoding")
     if name == "open":
         mode = args[1] if len(args) > 1 else kwargs.get("mode", "r")
@@ -148,7 +206,7 @@ def _encoding(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> st
         known = codecs.lookup(encoding).name
     except LookupError:  # such as utf8-lossy, or a mistake that the reader tells
         return None
-    return None if known.startswith("utf") or known == "ascii" else encoding
+    return None if (known.startswith("utf") and not known.startswith("utf-16")) or known == "ascii" else encoding
 
 
 def _paths(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[str]:
