@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -105,10 +106,19 @@ def _say_entries(entries: Sequence[CatalogEntry], changed: Collection[str]) -> N
 
 
 def done_before(ws: Workspace, new: Sequence[Deployment]) -> dict[str, int]:
-    """Of each flow that was deployed anew, how many files of its source were done before, so that it does not do them again."""
+    """Of each flow that was deployed anew, how many files of its source were done before, so that it does not do them again.
+
+    Those that are gone do not count, where a look at all of them is soon over.
+    """
+    from data_engine.engine.gone_outputs import count_gone
+
     ledger = ws.home.ledger()
     flows = sorted({one.flow for one in new if one.kind == "deploy"})
-    counts = {flow: sum(one.success is not None for one in ledger.source_states(flow).values()) for flow in flows}
+    counts = {}
+    for flow in flows:
+        done = [key for key, one in ledger.source_states(flow).items() if one.success is not None]
+        places = [ws.layout.flow_modules_dir / Path(key.root).expanduser() / key.path for key in done]
+        counts[flow] = len(places) - count_gone(places)
     return {flow: count for flow, count in counts.items() if count}
 
 
