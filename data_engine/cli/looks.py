@@ -6,7 +6,8 @@ They are asked most often, so their plain forms are read here, without Typer, wh
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import chdir, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
@@ -246,8 +247,9 @@ def tell_runs(ws: Workspace, name: str | None, limit: int, status: RunStatus | N
             spare=("TIME",),
             whole=f"`{typed('log')} RUN` tells all of a run, and `{typed('runs', '--json')}` of all of them.",
         )
+        twice = _names_of_several(run.source for run in found if run.source is not None)
         for run in found:
-            row = _row(run, warned.get(run.run_id, 0))
+            row = _row(run, warned.get(run.run_id, 0), ws.root if Path(run.source or "").name in twice else None)
             shown.add_row(*row, style=status_style(run.status) if run.status != "success" else "")
         say(shown)
     return 0
@@ -458,11 +460,24 @@ def _say_waiting(runs: Sequence[WaitingRuns]) -> None:
     say(waiting)
 
 
-def _row(run: Run, warnings: int) -> tuple[str, ...]:
+def _names_of_several(sources: Iterable[str]) -> set[str]:
+    """The file names that several of the sources have, in different folders.
+
+    Example:
+        >>> _names_of_several(["/in/north/may.csv", "/in/south/may.csv", "/in/june.csv", "/in/june.csv"])
+        {'may.csv'}
+    """
+    names = Counter(Path(one).name for one in dict.fromkeys(sources))
+    return {name for name, count in names.items() if count > 1}
+
+
+def _row(run: Run, warnings: int, root: Path | None) -> tuple[str, ...]:
+    """A run as a row; with a `root` its source is told by its path below that, else by its name."""
+    source = run.source or ""
     return (
         run.run_id[:_ID_LENGTH],
         run.flow,
-        "" if run.source is None else Path(run.source).name,
+        Path(source).name if root is None else short_path(source, root),
         ", ".join(filter(None, [run.status, warned_words(warnings)])),
         started(run),
         seconds(run.elapsed_s),
