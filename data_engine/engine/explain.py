@@ -74,7 +74,8 @@ class Explanation(Record):
     last run of a held source ended as it did. `fix` is what changes it, with the command. `written_by` is the run that wrote last
     what a run of itself would not write, because it was given `written_with`. `run_id` is the run that is under way, or that waits.
     `blocked_by` are the kinds of what keeps the whole flow from running now, where the `fix` depends on it. `tz` is the zone that
-    `next_run_utc` is meant in, None for this machine's. `gone` are outputs of the last good run that do not exist any more.
+    `next_run_utc` is meant in, None for this machine's. `gone` are outputs of the last good run that do not exist any more. A flow that
+    `is_batch` runs for all of its files at once.
 
     Example:
         >>> row = Explanation("claims", "/in/a.csv", Settling(0.5))
@@ -83,7 +84,7 @@ class Explanation(Record):
     """
 
     computed: ClassVar = ("reason", "fix")
-    sparse: ClassVar = ("fix", "cause", "run_id", "written_by", "written_with", "blocked_by", "tz", "gone")
+    sparse: ClassVar = ("fix", "cause", "run_id", "written_by", "written_with", "blocked_by", "tz", "gone", "is_batch")
 
     flow: str
     source: str | None
@@ -96,6 +97,7 @@ class Explanation(Record):
     blocked_by: tuple[str, ...] = ()
     tz: str | None = None
     gone: tuple[str, ...] = ()
+    is_batch: bool = False
 
     @property
     def reason(self) -> str:
@@ -112,7 +114,7 @@ class Explanation(Record):
     @property
     def fix(self) -> str | None:
         """What a person types, or does, to change it; None where it changes by itself, or is as it should be."""
-        return way_on(self.why, self.flow, self.source, _mend(self), self.blocked_by)
+        return way_on(self.why, self.flow, self.source, _mend(self), self.blocked_by, is_batch=self.is_batch)
 
 
 def explain(source: FactSource, known: WorkspaceFacts, subject: str, file: str) -> list[Explanation]:
@@ -125,10 +127,17 @@ def explain(source: FactSource, known: WorkspaceFacts, subject: str, file: str) 
         LedgerError: the history cannot be read.
     """
     blocked = {one.entry.name: blocked_by(known, one) for one in known.flows}
+    batches = {one.entry.name for one in known.flows if one.entry.flow is not None and _is_batch(one.entry.flow)}
     return [
-        replace(row, blocked_by=blocked.get(row.flow, ())) if row.why.kind in DEPEND else row
+        replace(row, blocked_by=blocked.get(row.flow, ()), is_batch=row.flow in batches)
+        if row.why.kind in DEPEND
+        else row
         for row in _with_gone(source, known, _explained(source, known, subject, file))
     ]
+
+
+def _is_batch(flow: Flow) -> bool:
+    return flow.trigger is not None and flow.trigger.run_as == "batch"
 
 
 def _with_gone(source: FactSource, known: WorkspaceFacts, rows: list[Explanation]) -> list[Explanation]:
@@ -165,17 +174,25 @@ def _explained(source: FactSource, known: WorkspaceFacts, subject: str, file: st
         rows += _of_last_run(flow, is_running=is_running)
         expected = flow_status(flow, is_running, known.engine.on, known.elsewhere).expected
         return rows if expected is None else [*rows, Explanation(subject, None, expected)]
+    rows = _of_file(source, known, Path(file), subject)
+    for path in () if rows else source.sources_called(subject, file):
+        rows += _of_file(source, known, Path(path), path)
+    if not rows and (ended := undeployed(source.past(), subject)) is not None:
+        rows = [Explanation(subject, None, ended)]
+    if not rows:
+        raise why_no_flow(known, subject, file) or _nothing_to_explain(subject, [one.entry.name for one in known.flows])
+    return rows
+
+
+def _of_file(source: FactSource, known: WorkspaceFacts, path: Path, subject: str) -> list[Explanation]:
+    """The rows of each flow under whose source the file lies."""
     rows = []
-    for one, inside, ruled_out in _flows_of_file(known, Path(file), named=subject):
+    for one, inside, ruled_out in _flows_of_file(known, path, named=subject):
         rows += (
             [ruled_out]
             if ruled_out is not None
             else _with_writers(source, one, _with_runs(known, _of_flow(source, known, one, inside or None)))
         )
-    if not rows and (ended := undeployed(source.past(), subject)) is not None:
-        rows = [Explanation(subject, None, ended)]
-    if not rows:
-        raise why_no_flow(known, subject, file) or _nothing_to_explain(subject, [one.entry.name for one in known.flows])
     return rows
 
 
@@ -201,9 +218,9 @@ def ways(rows: Sequence[Explanation]) -> list[str]:
         if row.fix is not None and row.fix not in row.why.text:
             alike.setdefault((row.flow, row.why.kind), []).append(row)
     found = []
-    for (flow, kind), some in alike.items():
+    for (_, kind), some in alike.items():
         sources = {row.source for row in some}
-        way = some[0].fix if len(sources) == 1 else way_on(some[0].why, flow, None, _mend(some[0]), some[0].blocked_by)
+        way = some[0].fix if len(sources) == 1 else replace(some[0], source=None).fix
         found.append(f"{kind.replace('_', ' ')}: {way}")
     return list(dict.fromkeys(found))
 

@@ -71,3 +71,11 @@ class FactSource(Protocol):
             LedgerError: the history cannot be read.
         """
         ...
+
+    def sources_called(self, name: str, path: str) -> Sequence[str]:
+        """The paths of the sources that ever ran and have this `path`, or end with `name`.
+
+        Raises:
+            LedgerError: the history cannot be read.
+        """
+        ...

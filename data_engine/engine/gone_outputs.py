@@ -45,6 +45,25 @@ def gone_outputs(
     return dict(found)
 
 
+def count_gone(paths: Sequence[Path]) -> int:
+    """How many of these files are gone; 0 where they are too many, or do not answer within `LOOK_LIMIT_S`.
+
+    Example:
+        >>> count_gone([Path(__file__), Path("/nowhere/a.csv")])
+        1
+    """
+    found: list[int] = []
+
+    def look() -> None:
+        found.append(sum(not os.path.lexists(path) for path in paths))
+
+    if paths and len(paths) <= _MOST_LOOKS:
+        thread = threading.Thread(target=look, daemon=True)
+        thread.start()
+        thread.join(LOOK_LIMIT_S)
+    return sum(found)
+
+
 def is_gone(path: str, *, workspace: str) -> bool:
     """Whether the file is not there, and the workspace it lies in, or its folder or the one above, is."""
     try:

@@ -116,6 +116,10 @@ class OfflineFacts:
         """The files that each of these runs wrote."""
         return self.home.ledger().outputs_of(run_ids)
 
+    def sources_called(self, name: str, path: str) -> Sequence[str]:
+        """The paths of the sources that ever ran and have this path, or end with this name."""
+        return self.home.ledger().sources_called(name, path)
+
     def written_with_params(self, flow: str) -> Mapping[str | None, Run]:
         """Of each source the newest good run that was given params."""
         return written_with_params(self.home.ledger(), flow)

@@ -8,12 +8,12 @@ import threading
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
 
 from data_engine.flow.flow import Flow
 from data_engine.flow.scan import walk
-from data_engine.flow.suggestions import nearest_name
 from data_engine.notebook.catalog import CatalogEntry
 
 LOOK_LIMIT_S = 2.0
@@ -149,6 +149,6 @@ def _in_other_letters(source: Path) -> Path | None:
     except OSError:
         return None
     alike = [name for name in names if name.casefold() == missing.casefold()]
-    near = alike[0] if alike else nearest_name(missing, names)
+    near = next(iter(alike or get_close_matches(missing, names, n=1, cutoff=0.8)), None)
     found = None if near is None else above.joinpath(near, *rest)
     return found if found is not None and found.exists() else None

@@ -21,11 +21,14 @@ def way_on(
     source: str | None = None,
     mend: str | None = None,
     blocked_by: Collection[str] = (),
+    *,
+    is_batch: bool = False,
 ) -> str | None:
     """What changes it, with the command; None where it changes by itself, or is as it should be.
 
     `mend` is the fix of the error of a source that is held. Without a `source` the words are about any of them. `blocked_by`
-    are the kinds of what keeps the whole flow from running, so that a command that cannot work now is not named alone.
+    are the kinds of what keeps the whole flow from running, so that a command that cannot work now is not named alone. A flow that
+    `is_batch` runs for all of its files at once.
 
     Example:
         >>> way_on(of_source.Disabled(), "claims")
@@ -35,7 +38,7 @@ def way_on(
         '`data-engine start` tries it again, with all that is held'
     """
     words = _WAYS.get(why.kind)
-    return None if words is None else words(_About(why, flow, source, mend, blocked_by))
+    return None if words is None else words(_About(why, flow, source, mend, blocked_by, is_batch=is_batch))
 
 
 DAEMON_ENDING = "daemon_ending"
@@ -73,8 +76,16 @@ class _About:
     """What the words of a way are made of."""
 
     def __init__(
-        self, why: Any, flow: str, source: str | None, mend: str | None, blocked_by: Collection[str] = ()
+        self,
+        why: Any,
+        flow: str,
+        source: str | None,
+        mend: str | None,
+        blocked_by: Collection[str] = (),
+        *,
+        is_batch: bool = False,
     ) -> None:
+        self.is_batch = is_batch
         self.why, self.flow, self.source, self.mend, self.blocked_by = why, flow, source, mend, blocked_by
 
     def typed(self, verb: str, *words: str) -> str:
@@ -146,6 +157,8 @@ def _disabled(about: _About) -> str:
 
 def _done(about: _About) -> str:
     verb = ("run", "--once") if of_flow.NotDeployed.kind in about.blocked_by else ("run",)
+    if about.is_batch:
+        return f"`{typed(*verb, about.flow)}` runs it again, for all of its files"
     if about.source:
         return f"`{typed(*verb, about.flow, '--source', about.source)}` runs it again"
     return f"`{typed(*verb, about.flow)} --source FILE` runs it again"
