@@ -121,13 +121,11 @@ class OfflineFacts:
         flow = known.entry.flow
         if flow is None or not flow.expectations or known.standing.kind == "not_deployed":
             return None
-        began = {
-            run.run_id: datetime.fromisoformat(run.started_at_utc).timestamp()
-            for run in active
-            if run.flow == flow.name
-        }
+        own = {run.run_id: run for run in active if run.flow == flow.name}
+        began = {run_id: datetime.fromisoformat(run.started_at_utc).timestamp() for run_id, run in own.items()}
         timezone = None if self.home.settings_error() is not None else self.home.settings().timezone
-        return look(self.home.ledger(), flow, timezone=timezone, active=began, now_s=time.time()).fact
+        fact = look(self.home.ledger(), flow, timezone=timezone, active=began, now_s=time.time()).fact
+        return replace(fact, pid=own[fact.run_id].pid) if isinstance(fact, Overlong) else fact
 
     def _flows(self) -> list[FlowFacts]:
         """Each flow as the next daemon finds it: what is deployed where the module is broken now, else the module."""

@@ -155,6 +155,20 @@ def test_a_run_of_another_process_is_told_with_its_step(
     assert flow_of(workspace, "first")["state"] == "manual"
 
 
+def test_what_ends_an_overlong_run_of_another_process_is_told(
+    workspace: Workspace, ws: WorkspaceFiles, elsewhere: Elsewhere, tmp_path: Path
+) -> None:
+    """No command of the daemon reaches it."""
+    ws.notebook(
+        "first", FLOW.format(group="G", trigger='mode="manual"').replace(".step(", '.expect(within="1s").step(')
+    )
+    workspace.deploy()
+    process = elsewhere("first", tmp_path / "go on")
+    (row,) = until(lambda: [one for one in workspace.explain("first") if one.why.kind == "overlong"])
+
+    assert row.fix == f"end it where it runs, in process {process.pid}: with Ctrl-C, or by an interrupt of the kernel"
+
+
 def test_who_waits_for_its_group_is_told_for_whom(workspace: Workspace, elsewhere: Elsewhere, tmp_path: Path) -> None:
     """For a run of another process, and for one of the daemon."""
     workspace.start()
