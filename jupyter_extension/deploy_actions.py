@@ -50,7 +50,9 @@ def deploy(ws: Workspace, args: Args) -> str:
 def _left_out(ws: Workspace, flow: str | None, but: Collection[str]) -> str:
     """That a deploy of everything left flows out as somebody undeployed them; "" where it did not, or one was asked for."""
     left = left_out(ws.home, but) if flow is None else {}
-    return f" Left out (undeployed): {', '.join(left)}; a flow's own Deploy lets production run it again." if left else ""
+    return (
+        f" Left out (undeployed): {', '.join(left)}; a flow's own Deploy lets production run it again." if left else ""
+    )
 
 
 def plan(ws: Workspace, args: Args) -> Any:
