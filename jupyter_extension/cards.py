@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, tzinfo
+from datetime import tzinfo
 from pathlib import Path
 from typing import Any
 
 from data_engine.cli.output import count, local_time, seconds, started
 from data_engine.engine.explain import Explanation, ways
-from data_engine.engine.fact import offset_words, zoned_words
+from data_engine.engine.fact import zoned_words
 from data_engine.engine.reasons import ByHand, Disabled, EngineOff, NotYet
 from data_engine.engine.run_comparison import Comparison
 from data_engine.engine.run_facts import params_words, rows_words
@@ -238,7 +238,7 @@ def _flow_row(flow: FlowStatus) -> tuple[Cell, ...]:
         flow.name,
         Faint(flow.group or ""),
         flow_mark(flow),
-        _next_run(flow.next_run_utc),
+        _next_run(flow),
         mark_of(last.status) if last else "",
         Faint(_to_minute(last.started_at_utc)) if last else "",
         "; ".join(filter(None, [warned, "" if is_told else first_line(flow.reason), held, edit, _expected(flow)])),
@@ -326,8 +326,11 @@ def _without_year(utc: str) -> str:
     return local_time(utc)[len("2026-") :]
 
 
-def _next_run(utc: str | None) -> str:
-    return "" if utc is None else f"{_to_minute(utc)} {offset_words(datetime.fromisoformat(utc).astimezone())}"
+def _next_run(flow: FlowStatus) -> str:
+    """In the zone that its schedule is meant in, without the year and the seconds."""
+    day, _, rest = zoned_words(flow.next_run_utc, flow.tz).partition(" ")
+    time, _, zone = rest.partition(" ")
+    return f"{day[len('2026-') :]} {time[: len('06:30')]} {zone}" if zone else ""
 
 
 def _to_minute(utc: str | None) -> str:

@@ -47,20 +47,38 @@ export function offset(when) {
 }
 
 /**
+ * The zone, where this browser knows it.
+ *
+ * @param {string | null} tz
+ */
+function knownZone(tz) {
+  try {
+    return tz && new Intl.DateTimeFormat([], { timeZone: tz }).resolvedOptions().timeZone ? tz : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * When something comes, soon in words, later by the clock of a zone, which is named; `null` is that of this page.
+ *
  * @param {string} utc
  * @param {number} nowMs
+ * @param {string | null} tz
  */
-export function ahead(utc, nowMs = Date.now()) {
+export function ahead(utc, nowMs = Date.now(), tz = null) {
   const seconds = (Date.parse(utc) - nowMs) / 1000;
   if (seconds < 1) return "now";
   if (seconds < 60) return `in ${Math.ceil(seconds)} s`;
   if (seconds < 3600) return `in ${Math.ceil(seconds / 60)} min`;
   const when = new Date(utc);
-  const time = `${when.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hourCycle: "h23" })} ${offset(when)}`;
-  const day = Math.round((new Date(when).setHours(0, 0, 0, 0) - new Date(nowMs).setHours(0, 0, 0, 0)) / 86400000);
+  const timeZone = knownZone(tz);
+  const time = `${when.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hourCycle: "h23", timeZone })} ${timeZone || offset(when)}`;
+  const [now, then] = [new Date(nowMs), when].map((one) => Date.parse(one.toLocaleDateString("sv-SE", { timeZone }))); // 2026-01-05
+  const day = Math.round((then - now) / 86400000);
   if (day === 0) return `at ${time}`;
   if (day === 1) return `tomorrow ${time}`;
-  return `${when.toLocaleDateString([], day < 7 ? { weekday: "short" } : { day: "numeric", month: "short" })} ${time}`;
+  return `${when.toLocaleDateString([], day < 7 ? { weekday: "short", timeZone } : { day: "numeric", month: "short", timeZone })} ${time}`;
 }
 
 /**

@@ -44,7 +44,7 @@ def workspace(ws: WorkspaceFiles) -> Iterator[Workspace]:
     ws.notebook("first", FLOW.format(group="G", trigger='mode="manual"'))
     ws.notebook("second", FLOW.format(group="G", trigger='mode="manual"'))
     ws.notebook("polled", FLOW.format(group="P", trigger='mode="poll", source="../in", interval="200ms", settle=0'))
-    ws.notebook("nightly", FLOW.format(group="N", trigger='mode="schedule", time="03:30", tz="UTC"'))
+    ws.notebook("nightly", FLOW.format(group="N", trigger='mode="schedule", time="03:30", tz="Asia/Kolkata"'))
     found = Workspace(ws.root)
     yield found
     found.kill()
@@ -235,6 +235,9 @@ def test_the_next_run_is_told_wherever_a_schedule_is(workspace: Workspace) -> No
     assert (row["next_run_utc"], row["reason"]) == (next_utc, flow_of(workspace, "nightly")["reason"])
     assert row["reason"].startswith("next at ")
     assert workspace.next_runs() == {"nightly": next_utc}
+    status = workspace.status()
+    assert render(status).flows["nightly"].tz == "Asia/Kolkata"
+    assert " 03:30 Asia/Kolkata" in text(status_card(status))
     workspace.stop_engine()
     (row,) = workspace.explain("nightly")
     assert (row["next_run_utc"], row["reason"]) == (None, "the engine is off")

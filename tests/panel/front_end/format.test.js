@@ -41,6 +41,16 @@ test("from an hour on a time ahead is a time of day, with the day where it is an
   assert.match(ahead(at(3, 8).toISOString(), at(0, 9).getTime()), /^\S+ 08:30 UTC\S*$/);
 });
 
+test("a time ahead is told in the zone of its flow, which is named, and so is its day", () => {
+  const now = Date.parse("2026-01-05T10:00:00Z"); // in Tokyo it is 19:00
+
+  assert.equal(ahead("2026-01-05T14:30:00Z", now, "Asia/Tokyo"), "at 23:30 Asia/Tokyo");
+  assert.equal(ahead("2026-01-05T15:30:00Z", now, "Asia/Tokyo"), "tomorrow 00:30 Asia/Tokyo");
+  assert.match(ahead("2026-01-07T15:30:00Z", now, "Asia/Tokyo"), /^Thu\S* 00:30 Asia\/Tokyo$/);
+  assert.equal(ahead("2026-01-05T10:30:00Z", now, "Asia/Tokyo"), "in 30 min");
+  assert.match(ahead("2026-01-05T15:30:00Z", now, "Mars/Olympus"), / UTC\S*$/);
+});
+
 for (const [minutes, text] of [[0, "UTC"], [-60, "UTC+1"], [570, "UTC-9:30"]]) {
   test(`a clock ${-minutes} min from UTC is at ${text}`, () => {
     assert.equal(offset(/** @type {Date} */ ({ getTimezoneOffset: () => minutes })), text);
