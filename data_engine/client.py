@@ -292,12 +292,14 @@ class Workspace(BackfillVerbs, DaemonVerbs, PlanningVerbs):
             [('example', 'success')]
         """
         from data_engine.engine.deployed_before import runs_of
+        from data_engine.ledger.warned import with_warnings
         from data_engine.notebook.catalog import check_flow_name
 
         given_limit(limit)
         ledger = self.home.ledger()
         ledger.recover()
-        return Listing(ledger.runs(limit=limit) if flow is None else runs_of(ledger, check_flow_name(flow), limit))
+        found = ledger.runs(limit=limit) if flow is None else runs_of(ledger, check_flow_name(flow), limit)
+        return Listing(with_warnings(ledger, found))
 
     def log(self, run_id: str) -> list[LogEntry]:
         """What the run printed and logged, oldest first.

@@ -18,6 +18,7 @@ from data_engine.engine.wording import GOES_ON, held_words, told_once, undeliver
 from data_engine.errors import FlowExecutionError, FlowValidationError
 from data_engine.flow.batch import Batch, FileRef, ItemError
 from data_engine.flow.context import FlowContext
+from data_engine.ledger.warned import warned_words
 from data_engine.model import Backfill, LogEntry, Run, StepRun
 from data_engine.notebook.catalog import CatalogEntry
 from jupyter_extension.card import MOST_ROWS, Card, Cell, Code, Faint, Lines, Link, Note, Pairs, Part, Picture, table
@@ -43,11 +44,12 @@ def runs_card(runs: Sequence[Run], *, now_s: float, zone: tzinfo | None = None) 
             seconds(run.elapsed_s),
             params_words(run),
             Code(run.run_id[:8], run.run_id),
+            _warned(run.warnings),
             short_error(run.error or run.cause, run.why),
         )
         for run in runs[:MOST_ROWS]
     ]
-    columns = ("Status", "Flow", "Source", "Started", "Time", "Params", "Run", "Why")
+    columns = ("Status", "Flow", "Source", "Started", "Time", "Params", "Run", "Log", "Why")
     timely = [run for run in runs if not run.from_the_future]
     parts: list[Part] = [Picture(runs_picture(timely, now_s=now_s, zone=zone))] if len(timely) > 1 else []
     parts.append(table(columns, rows, right=("Time",), total=len(runs)))
@@ -56,6 +58,10 @@ def runs_card(runs: Sequence[Run], *, now_s: float, zone: tzinfo | None = None) 
         summary = f"error of run {run.run_id[:8]}" if len(runs) > 1 else ""
         parts.append(Lines(tuple((run.error or "").splitlines()), summary))
     return Card(count(len(runs), "run"), (outcome_words(runs),), tuple(parts))
+
+
+def _warned(warnings: int | None) -> Cell:
+    return Mark(warned_words(warnings), "warn", "triangle") if warnings else ""
 
 
 def backfill_card(found: Backfill) -> Card:
@@ -132,7 +138,7 @@ def log_card(lines: Sequence[LogEntry]) -> Card:
 def contexts_card(contexts: Sequence[FlowContext]) -> Card:
     """What `run_once()` returned: for each source its outcome, its last result, and what it saved and wrote."""
     rows = [_context_row(context) for context in contexts[:MOST_ROWS]]
-    columns = ("Status", "Source", "Current", "Objects", "Wrote", "Error")
+    columns = ("Status", "Source", "Current", "Objects", "Wrote", "Log", "Error")
     failed = sum(context.error is not None for context in contexts)
     facts = (f"{failed} failed",) if failed else ()
     names = dict.fromkeys(context.flow_name for context in contexts)
@@ -153,6 +159,7 @@ def _context_row(context: FlowContext) -> tuple[Cell, ...]:
         _item(context.current) if context.error is None else "",
         Code(", ".join(context.objects)),
         Code(f"{Path(wrote[0]).name}{more}", "\n".join(wrote[:MOST_ROWS])) if wrote else "",
+        _warned(context.warnings),
         "" if context.error is None else first_line(str(context.error)),
     )
 

@@ -149,6 +149,32 @@ def test_a_deploy_says_which_files_were_done_before(shell: Shell, claims: Worksp
     assert ": %flow backfill polled --reprocess all" in shell.out
 
 
+def test_the_warnings_of_runs_are_told_in_their_cards(shell: Shell, claims: WorkspaceFiles) -> None:
+    """Of runs made here and of those of the history; a run without any, and a table of such runs, say nothing of it."""
+    claims.notebook(
+        "claims",
+        "import logging",
+        "from data_engine import Flow",
+        "def read(context):\n    logging.warning('odd')\n    context.log('odder', level='warning')",
+        "def build():\n    return Flow(group='G').step(read)",
+    )
+    claims.notebook(
+        "quiet", "from data_engine import Flow", "def build():\n    return Flow(group='G').step(lambda c: 1)"
+    )
+    shell.run("from data_engine import Workspace\nws = Workspace.current()")
+
+    (context,) = shell.run("ws.load_flow('claims').run_once()")
+    assert context.warnings == 2
+    assert "2 warnings" in shell.out
+    (run,) = shell.run("ws.runs()")
+    assert (run.warnings, run["warnings"]) == (2, 2)
+    assert "2 warnings" in shell.out
+    shell.run("ws.load_flow('quiet').run_once()")
+    assert "warning" not in shell.out
+    shell.run("ws.runs('quiet')")
+    assert "warning" not in shell.out
+
+
 def test_a_flow_is_undeployed_and_its_notebook_restored(shell: Shell, claims: WorkspaceFiles) -> None:
     """Production runs it no more, and again; a notebook that is gone is put back, and one that is there left alone."""
     claims.source("config/data_engine.toml", '[deploy]\nmode = "ask"\n')
