@@ -85,8 +85,8 @@ def _test(given: Namespace, names: UserNames) -> Any:
 
 def _compile(given: Namespace, names: UserNames) -> Any:
     from data_engine.engine.deployed_before import find_flow
-    from data_engine.notebook.catalog import require_parsed
     from data_engine.notebook.compile import compile_notebook
+    from data_engine.notebook.flow_files import require_parsed
 
     name = given.subject or own_name(names, "compile")
     path = find_flow(_workspace().home, name)

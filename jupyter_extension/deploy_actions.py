@@ -21,30 +21,34 @@ def deploy(ws: Workspace, args: Args) -> str:
     """Let production run the modules as they are."""
     flow, force, approve = args["flow"], args["force"], args["approve"]
     daemon = daemon_of(ws)
-    if daemon is not None:
-        told = daemon.post("/deploy", {"flow": flow, "force": force, "approve": approve, "wait": False}, timeout_s=60.0)
-        if "request_id" in told:
-            return f"{told['owner']} was asked to deploy {flow or 'every good module'}."
-        outcome = Outcome.read(told)
-        refused = [entry.error for entry in outcome.entries if entry.error is not None]
-        if flow is not None and refused:
-            raise refused[0]
-        found = {entry.name for entry in outcome.entries}
-        if outcome.renamed:
-            names = ", ".join(f"{new}, which was {old}" for old, new in outcome.renamed.items())
-            return f"Production runs {names}.{_left_out(ws, flow, found)}"
-        if outcome.withdrawn:
-            names = ", ".join(outcome.withdrawn)
-            gone = f"and {names} no more: the module is gone"
-            return f"Production runs every good module as it is now, {gone}.{_left_out(ws, flow, found)}"
-    else:
+    if daemon is None:
         options = [*(["--yes"] if force else []), *(["--approve"] if approve else [])]
         entries = from_child(ws.root, "deploy", *([] if flow is None else [flow]), *options)
         told_of = [entry["error"] for entry in entries if entry["error"] is not None]
         if flow is not None and told_of:
             raise error_of(told_of[0])
-        found = {entry["name"] for entry in entries if entry["left_out"] is None}
-    return f"Production runs {flow or 'every good module'} as it is now.{_left_out(ws, flow, found)}"
+        return _runs_now(flow) + _left_out(ws, flow, {one["name"] for one in entries if one["left_out"] is None})
+    told = daemon.post("/deploy", {"flow": flow, "force": force, "approve": approve, "wait": False}, timeout_s=60.0)
+    if "request_id" in told:
+        return f"{told['owner']} was asked to deploy {flow or 'every good module'}."
+    outcome = Outcome.read(told)
+    refused = [entry.error for entry in outcome.entries if entry.error is not None]
+    if flow is not None and refused:
+        raise refused[0]
+    return _outcome_words(flow, outcome) + _left_out(ws, flow, {entry.name for entry in outcome.entries})
+
+
+def _outcome_words(flow: str | None, outcome: Outcome) -> str:
+    if outcome.renamed:
+        return f"Production runs {', '.join(f'{new}, which was {old}' for old, new in outcome.renamed.items())}."
+    if outcome.withdrawn:
+        names = ", ".join(outcome.withdrawn)
+        return f"Production runs every good module as it is now, and {names} no more: the module is gone."
+    return _runs_now(flow)
+
+
+def _runs_now(flow: str | None) -> str:
+    return f"Production runs {flow or 'every good module'} as it is now."
 
 
 def _left_out(ws: Workspace, flow: str | None, but: Collection[str]) -> str:

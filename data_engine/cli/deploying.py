@@ -42,7 +42,7 @@ def deploy(
     deployment, and `rollback` takes a deployment back.
     """
     from data_engine.engine.deployed_before import left_out
-    from data_engine.notebook.catalog import module_files
+    from data_engine.notebook.flow_files import module_files
 
     ws = chosen_workspace(ctx)
     before = {one.id for one in ws.deployments()}
@@ -93,7 +93,7 @@ def _as_json(ws: Workspace, entries: Sequence[CatalogEntry], changed: Collection
 
 def _left_as_json(ws: Workspace, left: Mapping[str, Deployment]) -> list[dict[str, Any]]:
     """What a deploy of everything left out, for programs: who undeployed it, and when."""
-    from data_engine.notebook.catalog import module_files
+    from data_engine.notebook.flow_files import module_files
 
     files = module_files(ws.layout.flow_modules_dir)
     standing = ws.home.deployments().standing(left)

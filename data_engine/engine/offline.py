@@ -28,9 +28,10 @@ from data_engine.ledger.wall_clock import kept_doubt
 from data_engine.ledger.warned import warnings_of
 from data_engine.model import Deployment, Run
 from data_engine.notebook import history
-from data_engine.notebook.catalog import find_module, module_files, read_catalog
+from data_engine.notebook.catalog import find_module, read_catalog
 from data_engine.notebook.deploy import with_no_steps_refused
 from data_engine.notebook.deployed import deployed_entries
+from data_engine.notebook.flow_files import module_files
 from data_engine.notebook.standing import AS_DEPLOYED, NOT_DEPLOYED, Standing
 from data_engine.scheduler.folder_poller import FolderPoller
 from data_engine.scheduler.plan import PlannedFlow, Rules
