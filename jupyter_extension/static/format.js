@@ -47,20 +47,7 @@ export function offset(when) {
 }
 
 /**
- * The zone, where this browser knows it.
- *
- * @param {string | null} tz
- */
-function knownZone(tz) {
-  try {
-    return tz && new Intl.DateTimeFormat([], { timeZone: tz }).resolvedOptions().timeZone ? tz : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
-/**
- * When something comes, soon in words, later by the clock of a zone, which is named; `null` is that of this page.
+ * When something comes: soon in words, later by the clock of a zone, which is named. It is this page's where it is `null`, or unknown to the browser.
  *
  * @param {string} utc
  * @param {number} nowMs
@@ -72,7 +59,12 @@ export function ahead(utc, nowMs = Date.now(), tz = null) {
   if (seconds < 60) return `in ${Math.ceil(seconds)} s`;
   if (seconds < 3600) return `in ${Math.ceil(seconds / 60)} min`;
   const when = new Date(utc);
-  const timeZone = knownZone(tz);
+  let timeZone = tz || undefined;
+  try {
+    when.toLocaleString([], { timeZone });
+  } catch {
+    timeZone = undefined;
+  }
   const time = `${when.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hourCycle: "h23", timeZone })} ${timeZone || offset(when)}`;
   const [now, then] = [new Date(nowMs), when].map((one) => Date.parse(one.toLocaleDateString("sv-SE", { timeZone }))); // 2026-01-05
   const day = Math.round((then - now) / 86400000);

@@ -114,7 +114,7 @@ def test_formulas_without_a_stored_result_are_told_by_sheet_and_column(cells: Ce
     )
 
     cells.run(cell(tmp_path, f"pl.read_excel({str(path)!r})")).preview()
-    assert told().count(f"1 warning: {said} ·") == 1
+    assert told().count(f": {said}") == 1  # the reader logs warnings of its own
 
     for options in ({"sheet_name": "Data"}, {"sheet_id": 1}, {"sheet_id": 0}, {"sheet_name": ["Rates", "Data"]}):
         assert list(doubts_of(pl.read_excel, (path,), options)) == [said], options
