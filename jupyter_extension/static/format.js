@@ -66,11 +66,11 @@ export function ahead(utc, nowMs = Date.now(), tz = null) {
     timeZone = undefined;
   }
   const time = `${when.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hourCycle: "h23", timeZone })} ${timeZone || offset(when)}`;
-  const [now, then] = [new Date(nowMs), when].map((one) => Date.parse(one.toLocaleDateString("sv-SE", { timeZone }))); // 2026-01-05
-  const day = Math.round((then - now) / 86400000);
+  const date = (/** @type {Date} */ one, /** @type {string | undefined} */ zone) => Date.parse(one.toLocaleDateString("sv-SE", { timeZone: zone }));
+  const day = Math.round((date(when, timeZone) - date(new Date(nowMs), undefined)) / 86400000); // "tomorrow" is the reader's
   if (day === 0) return `at ${time}`;
   if (day === 1) return `tomorrow ${time}`;
-  return `${when.toLocaleDateString([], day < 7 ? { weekday: "short", timeZone } : { day: "numeric", month: "short", timeZone })} ${time}`;
+  return `${when.toLocaleDateString([], Math.abs(day) < 7 ? { weekday: "short", timeZone } : { day: "numeric", month: "short", timeZone })} ${time}`;
 }
 
 /**
