@@ -18,6 +18,7 @@ from data_engine.given import (
     given_workspace,
 )
 from data_engine.planning_verbs import PlanningVerbs
+from data_engine.platforms.names import with_home
 from data_engine.shown import Listing
 from data_engine.verbs import Flow
 from data_engine.workspace.layout import WorkspaceLayout
@@ -422,7 +423,7 @@ class Workspace(BackfillVerbs, DaemonVerbs, PlanningVerbs):
         from data_engine.engine.explain import Explanation, explain
 
         subject = given_path(flow_or_path, "explain(flow_or_path)")
-        file = str(Path(os.path.expanduser(subject)).resolve())
+        file = str(Path(with_home(subject)).resolve())
         return Listing(
             self.link.ask(
                 lambda daemon: [
