@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from data_engine.notebook import kinds
+from data_engine.notebook import kinds, learning
 from data_engine.notebook.analysis import UNDOING_WITHS
 from data_engine.notebook.bindings import Bindings
 from data_engine.notebook.shapes import path_of, says_in_place
@@ -232,6 +232,9 @@ class Follower(Bindings):
         if own := self._own_operator(node, found):
             return own
         met = {value.kind for value in found}
+        if met == {kinds.MODEL}:  # models of lmfit are added to one
+            text = found[0].text if {value.text for value in found} == {learning.ANEW} else ""
+            return Value(kinds.MODEL, NONE, NONE.union(*(learning.without_learnt(value.all) for value in found)), text)
         if met == {kinds.PLAIN} or (isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div) and found[1].text):
             return _joined(node, found)
         for wanted in (kinds.POLARS, kinds.FRAME, kinds.DATA, kinds.ARRAY):
@@ -269,7 +272,8 @@ class Follower(Bindings):
             return replace(value, bound=(name,))
         if value.kind in kinds.TRAINED:
             part = kinds.part_of(value.kind, name)
-            return Value(part, value.all if part == kinds.DATA else value.origins, value.held, bound=(name,))
+            leads_on = part == kinds.DATA or value.text == learning.RESULTS
+            return Value(part, value.all if leads_on else value.origins, value.held, bound=(name,))
         return Value(kinds.UNKNOWN, value.all, value.held, code=() if value.is_instance else value.code, bound=(name,))
 
     def _subscript(self, node: ast.Subscript) -> Value:

@@ -189,6 +189,7 @@ _VIEWS = re.compile(
     r"|\w*split|real|imag|flip\w*|rot90)|skimage(\.\w+)*\.(img_as_\w+|view_as_\w+|crop|montage|unique_rows)|sklearn(\.\w+)*\.(check_(?!random_state|cv)\w+|column_or_1d|indexable|as_float_array)"
 )
 _CHART_READERS = re.compile(r"(get|to|write|is|has)_|(show|display|savefig|save|print_figure)$")
+_CHART_PARTS = re.compile(r"get_(figure|children|lines|patches|legend\w*|\w*(axes|axis|ticklabels|ticklines|gridlines))")
 _ASKS_THE_CHART = re.compile(r"matplotlib\.pyplot\.(axis|[xyr]lim|[xy]ticks|gca|gcf|gci|get_\w+)")
 CHART = ("chart", "matplotlib.pyplot")
 """What stands for the chart at hand, into which a cell draws."""
@@ -267,7 +268,7 @@ def result_of(kind: str, method: str) -> tuple[str, bool]:
     if kind in _GIVES:
         return _GIVES[kind], False
     if kind == PLOT:
-        return (DATA if method.startswith("get_") else PLOT), True
+        return (DATA if method.startswith("get_") and not _CHART_PARTS.fullmatch(method) else PLOT), True
     if kind in TRAINED:
         return (kind, True) if _TRAINS.match(method) and not method.startswith("fit_") else (DATA, False)
     if kind == RELATION:

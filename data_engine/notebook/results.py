@@ -157,8 +157,11 @@ def result_of_method(base: Value, name: str, given: Given) -> Value:
 
 def _same_parts(kind: str, base: Value, method: str) -> Value:
     """What is or shares the object; a model's results are an object of their own."""
-    is_own = kind == kinds.MODEL and learning.fits(method)
-    return Value(kind, learning.without_learnt(base.origins) if is_own else base.origins, base.held)
+    if kind == kinds.MODEL and learning.fits(method) and base.text != learning.RESULTS:
+        if base.text == learning.ANEW:
+            return Value(kind, NONE, learning.without_learnt(base.all), learning.RESULTS)
+        return Value(kind, learning.without_learnt(base.origins), base.held)
+    return Value(kind, base.origins, base.held, base.text if kind in kinds.TRAINED else "")
 
 
 def _careful(base: Value) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
@@ -439,16 +439,25 @@ class _Run(Results):
         )
         if changes is not False:
             verb = _CHANGED.get(base.kind, "changes") if changes else "may change"
-            reach = self._reach(base, surely=changes is True)
-            self.touch(verb, learning.fitted(reach) if learning.fits(name) else reach, node)
+            reach = self._reach(
+                base, surely=changes is True, results_only=learning.changes_results_only(base.text, name)
+            )
+            self.touch(verb, learning.fitted(reach) if learning.fits(name, self._said(base, given)) else reach, node)
         if (base.kind == kinds.PLOT and changes) or (base.kind == kinds.FRAME and name in _CHARTS):
             self.touch("changes", frozenset({kinds.CHART}), node)
         return changes
 
-    def _reach(self, base: Value, *, surely: bool) -> frozenset[Origin]:
+    def _said(self, base: Value, given: Given) -> Collection[str]:
+        """The keywords that a method is given; of a model also those of lmfit that a dict may hold."""
+        is_open = base.kind == kinds.MODEL and "**" in given.keywords
+        return {*given.keywords, "nan_policy"} if is_open else given.keywords.keys()
+
+    def _reach(self, base: Value, *, surely: bool, results_only: bool) -> frozenset[Origin]:
         """What a method may change that changes its object; what an object learns from stays as it is."""
         if base.text == kinds.CAREFUL:
             return frozenset(each for each in base.all if self.kind_of(each) not in kinds.VALUES)
+        if base.text == learning.RESULTS and not results_only:
+            return base.origins.union(each for each in base.held if self.kind_of(each) not in kinds.VALUES)
         if base.kind not in kinds.TRAINED:
             return base.origins if surely or base.kind == kinds.PLOT else base.all
         if base.kind == kinds.PIPELINE or (base.kind == kinds.ESTIMATOR and not surely):
