@@ -96,7 +96,13 @@ class Bindings:
             self.touch("changes", self.around[-1].token, node, f"{name} =")
         else:
             known = self.env.get(name)
+            if value.part is not None and value.text != kinds.FIXED and not self.is_written_once():
+                value = replace(value, part=None)
             self.env[name] = join([known, value]) if known is not None and self.branches else value
+
+    def is_written_once(self) -> bool:
+        """Whether a container written here stays as it is within the statement."""
+        return not self.around and isinstance(self.owner.node, (ast.Assign, ast.AnnAssign))
 
     def assign(self, target: Any, value: Value, source: Any = None) -> None:
         if isinstance(target, ast.Name):
@@ -132,7 +138,7 @@ class Bindings:
     def put_in(self, root: str, into: Value, origins: frozenset[Origin]) -> None:
         """Note that an object, and so what the name `root` leads to, holds these from now on."""
         if root in self.env:
-            self.env[root] = replace(self.env[root], held=self.env[root].held | origins)
+            self.env[root] = replace(self.env[root], held=self.env[root].held | origins, part=None)
         self.store_in(into.all if into.kind == kinds.UNKNOWN else into.origins, origins)
 
     def store_in(self, into: frozenset[Origin], origins: frozenset[Origin]) -> None:

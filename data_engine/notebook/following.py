@@ -24,6 +24,7 @@ from data_engine.notebook.values import (
     Value,
     element,
     join,
+    part_of,
 )
 
 
@@ -211,7 +212,9 @@ class Follower(Bindings):
             kinds.may_be_called(value.bound, is_surely=False) for value in found
         )  # none like `rows.append`
         code = tuple(code for value in found for code in value.code) if is_known else ()
-        return Value(kinds.CONTAINER, NONE, held, text, code=code)
+        is_tuple = isinstance(node, ast.Tuple)
+        part = part_of(found) if is_tuple or self.is_written_once() else None
+        return Value(kinds.CONTAINER, NONE, held, kinds.FIXED if is_tuple else text, code=code, part=part)
 
     def _named(self, node: ast.NamedExpr) -> Value:
         value = self.eval(node.value)
@@ -262,6 +265,8 @@ class Follower(Bindings):
     def attribute(self, value: Value, name: str) -> Value:
         if value.kind == kinds.MODULE:
             return Value(kinds.MODULE, text=f"{value.text}.{name}")
+        if value.either:
+            return replace(join([self.attribute(each, name) for each in value.alternatives]), bound=(name,))
         if value.kind == kinds.FRAME:
             if kinds.is_of_labels(name):
                 return Value(kinds.FRAME, value.all)
@@ -292,7 +297,7 @@ class Follower(Bindings):
         if value.kind in (kinds.POLARS, kinds.PLAIN):
             return Value(value.kind)
         if value.kind == kinds.CONTAINER and isinstance(node.slice, ast.Slice):
-            return Value(kinds.CONTAINER, NONE, value.held)
+            return Value(kinds.CONTAINER, NONE, value.held, part=value.part)
         return replace(element(value), code=value.code)
 
     def _comprehension(self, node: Any) -> Value:
@@ -318,7 +323,9 @@ class Follower(Bindings):
         self.env.clear()
         self.env.update(known)
         held = NONE.union(*(value.all for value in (*found, *(iterables if is_lazy else ()))))
-        return self.lazy(before, iterables, held) if is_lazy else Value(kinds.CONTAINER, NONE, held)
+        if is_lazy:
+            return self.lazy(before, iterables, held)
+        return Value(kinds.CONTAINER, NONE, held, part=part_of(found) if self.is_written_once() else None)
 
     def _turns(self, target: ast.expr, node: ast.expr, iterable: Value) -> Iterator[tuple[ast.expr, Value]]:
         """What each part of a loop's target may be: `zip` and `enumerate` give theirs to each, and a list as written."""
@@ -360,7 +367,8 @@ class Follower(Bindings):
 
     def _turn(self, target: ast.expr, iterable: Value) -> Value:
         value = Value(kinds.CELL, iterable.data) if iterable.kind == kinds.FRAME else element(iterable)
-        if isinstance(target, ast.Name) and value.kind == kinds.UNKNOWN and not value.code and not self.around:
+        is_open = value.kind == kinds.UNKNOWN and not value.code and not value.either
+        if isinstance(target, ast.Name) and is_open and not self.around:
             return replace(value, kind=self.plain_kind(target.id))
         return value
 

@@ -34,6 +34,8 @@ COMPUTE = frozenset({CALLED, ARRAY, PLOT})
 TRAINED = frozenset({ESTIMATOR, PIPELINE, MODEL})
 VALUES = TABLES | {PLAIN, POLARS, PLOT}
 """Kinds of data that changes when it is written to; that learn; and that hold nothing which learns."""
+KNOWN = VALUES | TRAINED | {CONTAINER}
+"""Kinds of which the methods that change the object are known, so that an object of one of them is changed by no others."""
 
 _MADE = [
     (re.compile(pattern, re.VERBOSE), kind)
@@ -197,6 +199,8 @@ LOG = frozenset({("log", "")})
 """What stands for the files that are logged to."""
 CAREFUL = "leaves its data alone"
 """The text of an unknown object that a known package made."""
+FIXED = "holds the same for ever"
+"""The text of a tuple as written."""
 OVERWRITES = ("overwrites", "")
 """What an estimator holds that may write into the data it is given."""
 IN_PLACE = ("in place", "")

@@ -150,7 +150,10 @@ def result_of_method(base: Value, name: str, given: Given) -> Value:
     if kind in _KEEPS_PARTS:
         return _same_parts(kind, base, name)
     if kind == base.kind == kinds.CONTAINER:
-        return Value(kind, NONE, base.all | given.all, code=base.code)
+        part = None if given.values or base.part is None else element(base)
+        if part is not None and name == "items":
+            part = Value(kind, NONE, base.all, kinds.FIXED, part=part)
+        return Value(kind, NONE, base.all | given.all, code=base.code, part=part)
     nobody_knows = kind == base.kind == kinds.UNKNOWN and name != "copy"
     return Value(kind, base.all if nobody_knows else NONE, base.all | given.all, _careful(base))
 

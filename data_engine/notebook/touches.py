@@ -136,17 +136,21 @@ class Objects:
         learns_anew = value.text == learning.ANEW and not self._remembers
         if value.kind in (kinds.PLAIN, kinds.MODULE):
             return value
-        if value.kind == kinds.UNKNOWN and not value.code:
+        if value.kind == kinds.UNKNOWN and not value.code and not value.either:
             value = replace(value, kind=self.plain_kind(name))
         if (
             value.kind == kinds.UNKNOWN
+            and not value.either
             and owner.names.aliases.get(name, ("",))[-1] == "()"
             and self._used_on(name) <= _READ_IN_TURN
         ):
             value = replace(value, may_run_out=True)  # a call gave it, and nothing indexes, measures or looks into it
         own = (owner.index, name)
         value = replace(value, origins=value.origins | ({own, learning.learnt(own)} if learns_anew else {own}))
-        stored = self._stores.between(owner.index, at, value.all, known_until=min(self._running, default=END))
+        known_until = min(self._running, default=END)
+        if value.part is not None and (at > known_until or self._stores.are_changed(owner.index, at, value.origins)):
+            value = replace(value, part=None)
+        stored = self._stores.between(owner.index, at, value.all, known_until=known_until)
         return replace(value, held=value.held | stored) if stored else value
 
     @cached_property
@@ -233,8 +237,11 @@ class _Run(Results):
         held = callee.all.union(*(value.all for value in given.arguments))
         return Value(kinds.UNKNOWN, held, held)
 
-    def _hand_over(self, given: Given, whole: Value | None = None) -> None:
-        """Functions that are handed over are probably called, with parts of what else is handed over; or with `whole`."""
+    def _hand_over(self, given: Given, whole: Value | None = None, *, is_known: bool = False) -> None:
+        """Functions that are handed over are probably called, with parts of what else is handed over; or with `whole`.
+
+        Who is known (`is_known`) gives them such parts themselves, not something of his own that holds them.
+        """
         values = given.values
         is_mapping = path_of(given.node.func)[-1] in ("map", "filter", "apply", "starmap", "submit")
         for place, value in enumerate(values):
@@ -247,6 +254,8 @@ class _Run(Results):
         others = (
             join([element(value) for value in values if not value.code] or [NOBODY_KNOWS]) if whole is None else whole
         )
+        if not is_known:
+            others = replace(others, either=frozenset())
         with self.led_by(given.node):
             for code in codes:
                 self.call(code, [others] * len(code.node.args.args), {})
@@ -258,14 +267,15 @@ class _Run(Results):
         before = len(self.out.touches)
         if (found := self.function_from(dotted, given)) is not None:
             return found
-        self._hand_over(given)
+        self._hand_over(given, is_known=kinds.is_known_package(dotted))
         self._ask(dotted, given)
         self._change_process(dotted, given)
         if stream := streams.draws_from(dotted, set(given.keywords)):
             self.touch("draws from", frozenset({("stream", stream)}), given.node)
         if kinds.draws_a_chart(dotted):
             self.touch("changes", frozenset({kinds.CHART}), given.node)
-            self.out.asks = self.out.asks or kinds.asks_the_chart(dotted, has_arguments=bool(given.values))
+            if kinds.asks_the_chart(dotted, has_arguments=bool(given.values)):
+                self.out.asks.add(self.place[0] if self.place else given.node.lineno)
         self._change_arguments(dotted, given)
         self._write_by_function(dotted, given)
         kind = kinds.made_by(dotted)
@@ -384,8 +394,10 @@ class _Run(Results):
 
     def _method(self, base: Value, name: str, given: Given) -> Value:
         """A call of a method."""
+        if base.either:
+            return join([self._method(each, name, given) for each in base.alternatives])
         if base.kind != kinds.PLAIN:  # a text or a flow calls nothing it is given now
-            self._hand_over(given, self._handed_by(base, name, given))
+            self._hand_over(given, self._handed_by(base, name, given), is_known=base.kind != kinds.UNKNOWN)
         self._log(name, given.node, is_logger=base.kind == kinds.UNKNOWN)
         if name.startswith(("to_", "write_")):
             buffers = (value.origins for value in given.values if value.kind == kinds.ITERATOR)
