@@ -165,7 +165,7 @@ class Bindings:
             if value.kind == kinds.MODULE and self.around and not self.undoing and effects.is_setup(setting):
                 self.touch("sets up the process", frozenset({("process", setting.removesuffix(" ="))}), target)
         if value.kind != kinds.CELL:  # a row is a copy
-            self.touch("changes", value.origins, target)
+            self.touch("changes", itself(value) if isinstance(target, ast.Subscript) else value.origins, target)
 
     def special(
         self, value: Value, names: Iterable[str], node: Any, arguments: Sequence[Value] = (), maker: str = ""
@@ -199,6 +199,19 @@ def shown(node: Any, *, is_read: bool = False) -> str:
 def module_of(dotted: str) -> frozenset[Origin]:
     """What stands for the modules of the package that a dotted name begins with."""
     return frozenset({("module", dotted.partition(".")[0])})
+
+
+def itself(value: Value) -> frozenset[Origin]:
+    """What stands for an object: for one that another module of the user's holds, that module."""
+    is_held = value.kind == kinds.MODULE and "." in value.text and not kinds.is_known_package(value.text)
+    return module_of(value.text) if is_held else value.origins
+
+
+def at_risk(value: Value) -> frozenset[Origin]:
+    """What a function that nobody knows may change of what it is given; of an imported module its attributes."""
+    if value.kind == kinds.MODULE and "." not in value.text:
+        return module_of(value.text)
+    return NONE if value.kind in (kinds.PLAIN, kinds.POLARS, kinds.FUNCTION) else value.all
 
 
 def named(text: str) -> frozenset[Origin]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from data_engine.notebook import kinds, learning
 from data_engine.notebook.analysis import UNDOING_WITHS
-from data_engine.notebook.bindings import Bindings
+from data_engine.notebook.bindings import Bindings, itself
 from data_engine.notebook.shapes import path_of, says_in_place
 from data_engine.notebook.statements import FUNCTIONS
 from data_engine.notebook.values import (
@@ -150,6 +150,8 @@ class Follower(Bindings):
         value = self.lookup(name)
         self.consume(added, node.value, surely=False)
         self.special(value, ("__iadd__", "__ior__", "__isub__"), node, [added])
+        if value.kind == kinds.MODULE and added.kind == kinds.CONTAINER:
+            self.touch("changes", itself(value), node, f"{name} +=")
         if value.kind not in (kinds.PLAIN, kinds.POLARS, kinds.MODULE, kinds.CELL):
             self.touch("changes" if value.kind != kinds.UNKNOWN else "may change", value.origins, node, f"{name} +=")
         self.store_in(value.origins, added.all)
@@ -297,7 +299,7 @@ class Follower(Bindings):
         if value.kind in (kinds.POLARS, kinds.PLAIN):
             return Value(value.kind)
         if value.kind == kinds.CONTAINER and isinstance(node.slice, ast.Slice):
-            return Value(kinds.CONTAINER, NONE, value.held, part=value.part)
+            return Value(kinds.CONTAINER, NONE, value.all, part=element(value) if value.part is not None else None)
         return replace(element(value), code=value.code)
 
     def _comprehension(self, node: Any) -> Value:

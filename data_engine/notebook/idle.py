@@ -87,12 +87,16 @@ class Block:
     def is_chart(self, name: str) -> bool:
         """Whether a name is a chart's before the statement or within it."""
         bound = self.outcome.bound.get(name)
-        found = (self.objects.value(name, self.at), bound) if bound is not None else (self.objects.value(name, self.at),)
+        found = (
+            (self.objects.value(name, self.at), bound) if bound is not None else (self.objects.value(name, self.at),)
+        )
         return any(value.kind == kinds.PLOT or kinds.PLOT in value.either for value in found)
 
     def is_harmless(self, node: ast.stmt, names: Collection[str]) -> bool:
         """Whether a part changes nothing but charts that none of these names leads to, and streams; one for itself must draw."""
-        touches = [touch for touch in self.outcome.touches if node.lineno <= touch.line <= (node.end_lineno or node.lineno)]
+        touches = [
+            touch for touch in self.outcome.touches if node.lineno <= touch.line <= (node.end_lineno or node.lineno)
+        ]
         drawn = {origin for touch in touches for origin in touch.origins if self._is_of_chart(origin)}
         if drawn & self._reach(names) or (not drawn and isinstance(node, ast.Expr)):
             return False
@@ -141,7 +145,9 @@ def _does_something(
 def _may_be_idle(node: ast.stmt, is_chart: Callable[[str], bool]) -> bool:
     """Whether it is a call for itself or binds names only, and does not fail where a chart was not drawn into before."""
     if isinstance(node, ast.Assign):
-        if not all(isinstance(part, (ast.Name, ast.Tuple, ast.Store)) for each in node.targets for part in ast.walk(each)):
+        if not all(
+            isinstance(part, (ast.Name, ast.Tuple, ast.Store)) for each in node.targets for part in ast.walk(each)
+        ):
             return False
     elif not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)):
         return False
@@ -181,7 +187,9 @@ def _parts(nodes: Collection[ast.stmt]) -> Iterator[_Part]:
         bodies += [each.body for name in ("handlers", "cases") for each in getattr(node, name, [])]
         inner = [part for body in bodies for part in _parts(body)]
         if not inner or isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-            stored = {each.id for each in ast.walk(node) if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store)}
+            stored = {
+                each.id for each in ast.walk(node) if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store)
+            }
             yield _Part([node], frozenset(stored), [], node)
             continue
         if isinstance(node, ast.For):
@@ -190,7 +198,9 @@ def _parts(nodes: Collection[ast.stmt]) -> Iterator[_Part]:
         elif isinstance(node, ast.If):
             yield _Part([node.test], frozenset(), inner)
         else:
-            yield _Part([each for each in ast.iter_child_nodes(node) if not isinstance(each, ast.stmt)], frozenset(), [])
+            yield _Part(
+                [each for each in ast.iter_child_nodes(node) if not isinstance(each, ast.stmt)], frozenset(), []
+            )
         yield from inner
 
 

@@ -191,7 +191,9 @@ _VIEWS = re.compile(
     r"|\w*split|real|imag|flip\w*|rot90)|skimage(\.\w+)*\.(img_as_\w+|view_as_\w+|crop|montage|unique_rows)|sklearn(\.\w+)*\.(check_(?!random_state|cv)\w+|column_or_1d|indexable|as_float_array)"
 )
 _CHART_READERS = re.compile(r"(get|to|write|is|has)_|(show|display|savefig|save|print_figure)$")
-_CHART_PARTS = re.compile(r"get_(figure|children|lines|patches|legend\w*|\w*(axes|axis|ticklabels|ticklines|gridlines))")
+_CHART_DATA = re.compile(
+    r"get_(?!(figure|children|lines|patches|legend\w*|\w*(axes|axis|ticklabels|ticklines|gridlines))$)"
+)
 _ASKS_THE_CHART = re.compile(r"matplotlib\.pyplot\.(axis|[xyr]lim|[xy]ticks|gca|gcf|gci|get_\w+)")
 CHART = ("chart", "matplotlib.pyplot")
 """What stands for the chart at hand, into which a cell draws."""
@@ -272,7 +274,7 @@ def result_of(kind: str, method: str) -> tuple[str, bool]:
     if kind in _GIVES:
         return _GIVES[kind], False
     if kind == PLOT:
-        return (DATA if method.startswith("get_") and not _CHART_PARTS.fullmatch(method) else PLOT), True
+        return (DATA if _CHART_DATA.match(method) else PLOT), True
     if kind in TRAINED:
         return (kind, True) if _TRAINS.match(method) and not method.startswith("fit_") else (DATA, False)
     if kind == RELATION:
@@ -367,8 +369,8 @@ def changes_argument(dotted: str) -> bool:
     return _CHANGES_ARGUMENT.fullmatch(dotted) is not None
 
 
-def changes_module(dotted: str) -> bool:
-    """Whether a call is one of a list or dict that an imported module holds, and changes it.
+def changes_module(dotted: str, *, as_list: bool = False) -> bool:
+    """Whether a call is one of a list or dict that an imported module holds, and changes it; `as_list`: it is made as a list's are.
 
     Example:
         >>> changes_module("flow_helpers.rates.RATES.update"), changes_module("matplotlib.rcParams.update"), changes_module("numpy.char.add")
@@ -380,7 +382,8 @@ def changes_module(dotted: str) -> bool:
         return False
     if path.partition(".")[0] in _PURE:
         return whole.lower() in ("rcparams", "types_map", "meta_path", "dispatch_table")
-    return whole.isupper() or method not in ("add", "remove", "sort", "insert", "reverse", "rotate", "subtract")
+    is_known = method not in ("add", "remove", "sort", "insert", "reverse", "rotate", "subtract")
+    return is_known or as_list or whole.isupper()
 
 
 def is_known_package(name: str) -> bool:

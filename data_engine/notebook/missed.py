@@ -255,7 +255,9 @@ class Reads:
                 inner = self.objects.body(statement)
                 outcomes += [] if inner.seeds else [(inner, END)]
             for outcome, place in outcomes:
-                drawn = [(touch.line, name) for touch in outcome.touches for kind, name in touch.origins if kind == "stream"]
+                drawn = [
+                    (touch.line, name) for touch in outcome.touches for kind, name in touch.origins if kind == "stream"
+                ]
                 idle = self.what_matters(statement).idle if drawn and place != END else ()
                 yield from ((name, place) for line, name in drawn if line not in idle)
 

@@ -132,6 +132,12 @@ def _text_of(dotted: str, kind: str, given: Given) -> str:
     return "/".join(text or "*" for text in given.texts) if is_path else ""
 
 
+def may_change_arguments(dotted: str) -> bool:
+    """Whether nobody knows that it leaves them alone: a function of another package, which makes no object of a class."""
+    makes_object = dotted.rpartition(".")[2][:1].isupper()
+    return "." in dotted and not makes_object and not kinds.leaves_arguments_alone(dotted)
+
+
 def result_of_method(base: Value, name: str, given: Given) -> Value:
     """What a method gives."""
     if base.kind in (kinds.CONTAINER, kinds.DEFAULTS) and name in _GIVE_ELEMENT:
@@ -150,12 +156,17 @@ def result_of_method(base: Value, name: str, given: Given) -> Value:
     if kind in _KEEPS_PARTS:
         return _same_parts(kind, base, name)
     if kind == base.kind == kinds.CONTAINER:
-        part = None if given.values or base.part is None else element(base)
-        if part is not None and name == "items":
-            part = Value(kind, NONE, base.all, kinds.FIXED, part=part)
-        return Value(kind, NONE, base.all | given.all, code=base.code, part=part)
+        return Value(kind, NONE, base.all | given.all, code=base.code, part=_part_given(base, name, given))
     nobody_knows = kind == base.kind == kinds.UNKNOWN and name != "copy"
     return Value(kind, base.all if nobody_knows else NONE, base.all | given.all, _careful(base))
+
+
+def _part_given(base: Value, method: str, given: Given) -> Value | None:
+    """What each element of what `items()` and its like give may be; None where nobody knows."""
+    if given.values or base.part is None:
+        return None
+    part = element(base)
+    return Value(kinds.CONTAINER, NONE, base.all, kinds.FIXED, part=part) if method == "items" else part
 
 
 def _same_parts(kind: str, base: Value, method: str) -> Value:

@@ -15,7 +15,7 @@ from dataclasses import replace
 from functools import cached_property
 
 from data_engine.notebook import effects, kinds, learning, streams
-from data_engine.notebook.bindings import module_of, named
+from data_engine.notebook.bindings import at_risk, itself, module_of, named
 from data_engine.notebook.files_named import (
     names_in,
     written_by_call,
@@ -24,8 +24,8 @@ from data_engine.notebook.files_named import (
     written_by_sql,
 )
 from data_engine.notebook.own_code import Given
-from data_engine.notebook.results import DUCKDB, QUERIES, Results, result_of_method
-from data_engine.notebook.shapes import first_text, path_of, spelled_out, texts_in
+from data_engine.notebook.results import DUCKDB, QUERIES, Results, may_change_arguments, result_of_method
+from data_engine.notebook.shapes import as_of_a_list, first_text, path_of, spelled_out, texts_in
 from data_engine.notebook.statements import END, FUNCTIONS, Statement, Statements
 from data_engine.notebook.stores import Stores
 from data_engine.notebook.values import NOBODY_KNOWS, NONE, PLAIN, Code, Origin, Outcome, Value, element, join
@@ -308,7 +308,13 @@ class _Run(Results):
         node = given.node
         if seeded := streams.seeds(dotted):
             self.out.seeds.add(seeded)
-        module = given.first.text if dotted == "importlib.reload" else dotted if kinds.changes_module(dotted) else ""
+        module = (
+            given.first.text
+            if dotted == "importlib.reload"
+            else dotted
+            if kinds.changes_module(dotted, as_list=as_of_a_list(node))
+            else ""
+        )
         if module:
             self.touch("may change", module_of(module), node)
         if kinds.moves_on(dotted) and not given.values:
@@ -342,13 +348,13 @@ class _Run(Results):
         elif place := kinds.place_of_out(dotted, len(given.arguments)):
             self.touch("changes", given.arguments[place].origins, given.node)
         if kinds.changes_argument(dotted) or dotted in ("setattr", "delattr"):
-            self.touch("changes", given.first.origins, given.node)
+            self.touch("changes", itself(given.first), given.node)
             self.store_in(given.first.origins, NONE.union(*(value.all for value in given.values[1:])))
         elif dotted == "exec":
             text = given.first.text
             self.touch("sets", frozenset({("text", "" if "*" in text else text)}), given.node)
-        elif _may_change_arguments(dotted):
-            self.touch("may change", NONE.union(*map(_at_risk, given.values)), given.node)
+        elif may_change_arguments(dotted):
+            self.touch("may change", NONE.union(*map(at_risk, given.values)), given.node)
 
     def _write(self, files: Iterable[str], node: ast.Call) -> None:
         """Note the files that a call writes; a database in memory is none."""
@@ -491,16 +497,3 @@ class _Run(Results):
             self.touch("changes", NONE.union(*(value.origins for value in given.values)), given.node)
         if base.kind in kinds.TRAINED and kinds.OVERWRITES in base.held:
             self.touch("may change", given.all, given.node)
-
-
-def _at_risk(value: Value) -> frozenset[Origin]:
-    """What a function that nobody knows may change of what it is given; of an imported module its attributes."""
-    if value.kind == kinds.MODULE and "." not in value.text:
-        return module_of(value.text)
-    return NONE if value.kind in (kinds.PLAIN, kinds.POLARS, kinds.FUNCTION) else value.all
-
-
-def _may_change_arguments(dotted: str) -> bool:
-    """Whether nobody knows that it leaves them alone: a function of another package, which makes no object of a class."""
-    makes_object = dotted.rpartition(".")[2][:1].isupper()
-    return "." in dotted and not makes_object and not kinds.leaves_arguments_alone(dotted)

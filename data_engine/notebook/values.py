@@ -92,7 +92,6 @@ class Value:
         """What somebody who is handed it may change: of a function only what it holds."""
         return self.held if self.kind == kinds.FUNCTION else self.all
 
-
     @property
     def alternatives(self) -> list[Value]:
         """The object as each of the kinds of which it has one."""
