@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
+from functools import lru_cache
 
 from data_engine.notebook import effects
 from data_engine.notebook.analysis import MUTATORS
@@ -66,6 +67,8 @@ _MADE = [
         (r"(datetime|pathlib|decimal|fractions|math|re|uuid|zoneinfo|time|operator|statistics|hashlib|os|string|data_engine)(\.\w+)*", PLAIN),
     )
 ]  # fmt: skip
+_NAMES = 4096
+"""As many dotted names are remembered with what they mean: a notebook says the same ones again and again."""
 _BUILTINS = {
     **dict.fromkeys(("list", "dict", "set", "sorted", "tuple", "frozenset", "bytearray", "vars", "dir"), CONTAINER),
     **dict.fromkeys(("zip", "map", "filter", "enumerate", "reversed", "iter", "open"), ITERATOR),
@@ -78,21 +81,8 @@ _BUILTINS = {
 }  # fmt: skip
 _FRAME_MAKERS = frozenset({"to_pandas", "fetchdf", "to_frame"})
 _RELATES = frozenset(
-    {
-        "filter",
-        "project",
-        "select",
-        "order",
-        "sort",
-        "limit",
-        "join",
-        "aggregate",
-        "set_alias",
-        "query",
-        "union",
-        "distinct",
-    }
-)
+    {"filter", "project", "select", "order", "sort", "limit", "join", "aggregate", "set_alias", "query", "union", "distinct"}
+)  # fmt: skip
 
 CHANGERS = {
     FRAME: MUTATORS - {"add", "subtract"} | {"isetitem"},  # also those of a list in a cell
@@ -225,6 +215,7 @@ def keeps_results(dotted: str) -> bool:
     return dotted in ("functools.cache", "functools.lru_cache", "functools.cached_property", "cachetools.cached")
 
 
+@lru_cache(maxsize=_NAMES)
 def made_by(dotted: str) -> str:
     """The kind of what calling a dotted name gives.
 
@@ -349,6 +340,7 @@ def plainly(attributes: set[str]) -> str:
     return ESTIMATOR if "fit" in attributes and len(learnt) >= 2 else UNKNOWN
 
 
+@lru_cache(maxsize=_NAMES)
 def leaves_arguments_alone(dotted: str) -> bool:
     """Whether a function's package is known to change nothing it is given, but for what `changes_argument` lists.
 
@@ -359,6 +351,7 @@ def leaves_arguments_alone(dotted: str) -> bool:
     return dotted.partition(".")[0] in _PURE or effects.only_looks(dotted.rpartition(".")[2], "")
 
 
+@lru_cache(maxsize=_NAMES)
 def changes_argument(dotted: str) -> bool:
     """Whether a function changes its first argument.
 
@@ -430,6 +423,7 @@ def place_of_out(dotted: str, count: int) -> int:
     return place if count == place + 1 else 0
 
 
+@lru_cache(maxsize=_NAMES)
 def shares_arguments(dotted: str) -> str:
     """How what a function gives shares its arguments: "view", "parts" or "".
 

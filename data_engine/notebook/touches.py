@@ -42,6 +42,7 @@ _TIMERS = frozenset({"time", "timeit", "prun", "memit", "mprun", "lprun"})
 _TIMER_OPTIONS = re.compile(r"^(\s*-\w+(\s*\d+)?(?=\s))+\s*")
 _LOGS = frozenset({"debug", "info", "warning", "error", "exception", "critical", "log"})
 _PER_CELL = frozenset({"apply", "map", "applymap", "transform", "agg", "aggregate"})
+_MAPS = frozenset({"map", "filter", "apply", "starmap", "submit"})
 _CHARTS = frozenset({"plot", "hist", "boxplot"})
 _CHANGED = {kinds.ITERATOR: "uses up", kinds.STREAM: "draws from"}
 _ASKED = {
@@ -179,7 +180,7 @@ class _Run(Results):
         function = node.func
         if isinstance(function, ast.Name) and function.id == "super" and self.around:
             return self.parent()
-        if path_of(function)[-1] == "run_line_magic":
+        if isinstance(function, ast.Attribute) and function.attr == "run_line_magic":
             return self._timed(node)
         arguments = [each for argument in node.args for each in self._given_by(argument, node)]
         keywords = {keyword.arg or "**": self.eval(keyword.value) for keyword in node.keywords}
@@ -243,9 +244,9 @@ class _Run(Results):
         Who is known (`is_known`) gives them such parts themselves, not something of his own that holds them.
         """
         values = given.values
-        is_mapping = path_of(given.node.func)[-1] in ("map", "filter", "apply", "starmap", "submit")
         for place, value in enumerate(values):
-            if kinds.may_be_called(value.bound, is_surely=is_mapping and place == 0):
+            is_mapped = bool(value.bound) and place == 0 and path_of(given.node.func)[-1] in _MAPS
+            if kinds.may_be_called(value.bound, is_surely=is_mapped):
                 self.touch("may change", value.all, given.node)
                 self.store_in(value.all, NONE.union(*(other.all for other in values if other is not value)))
         codes = given.code
