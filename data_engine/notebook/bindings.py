@@ -96,8 +96,8 @@ class Bindings:
             self.touch("changes", self.around[-1].token, node, f"{name} =")
         else:
             known = self.env.get(name)
-            if value.part is not None and value.text != kinds.FIXED and not self.is_written_once():
-                value = replace(value, part=None)
+            if value.text != kinds.FIXED and (value.part or value.places) and not self.is_written_once():
+                value = value.mixed
             self.env[name] = join([known, value]) if known is not None and self.branches else value
 
     def is_written_once(self) -> bool:
@@ -109,9 +109,13 @@ class Bindings:
             self.store(target.id, value, target)
         elif isinstance(target, (ast.Tuple, ast.List)):
             parts = source.elts if isinstance(source, (ast.Tuple, ast.List)) else ()
-            if len(parts) == len(target.elts) and not any(isinstance(part, ast.Starred) for part in target.elts):
+            if len(parts) == len(target.elts) and not _has_star(target):
                 for part, each in zip(target.elts, [self.eval(part) for part in parts], strict=True):
                     self.assign(part, each)
+            elif len(value.places) == len(target.elts) and value.text == kinds.FIXED and not _has_star(target):
+                for part, each in zip(target.elts, value.places, strict=True):
+                    is_new = each.kind in (kinds.PLAIN, kinds.POLARS, kinds.MODULE)
+                    self.assign(part, each if is_new else replace(each, origins=each.origins | value.origins))
             else:
                 self.consume(value, target, surely=False)
                 for part in target.elts:
@@ -138,7 +142,7 @@ class Bindings:
     def put_in(self, root: str, into: Value, origins: frozenset[Origin]) -> None:
         """Note that an object, and so what the name `root` leads to, holds these from now on."""
         if root in self.env:
-            self.env[root] = replace(self.env[root], held=self.env[root].held | origins, part=None)
+            self.env[root] = replace(self.env[root].mixed, held=self.env[root].held | origins)
         self.store_in(into.all if into.kind == kinds.UNKNOWN else into.origins, origins)
 
     def store_in(self, into: frozenset[Origin], origins: frozenset[Origin]) -> None:
@@ -184,6 +188,10 @@ class Bindings:
     def eval(self, node: Any) -> Value:
         """What an expression may give."""
         raise NotImplementedError
+
+
+def _has_star(target: ast.Tuple | ast.List) -> bool:
+    return any(isinstance(part, ast.Starred) for part in target.elts)
 
 
 def shown(node: Any, *, is_read: bool = False) -> str:

@@ -214,9 +214,14 @@ class Follower(Bindings):
             kinds.may_be_called(value.bound, is_surely=False) for value in found
         )  # none like `rows.append`
         code = tuple(code for value in found for code in value.code) if is_known else ()
-        is_tuple = isinstance(node, ast.Tuple)
-        part = part_of(found) if is_tuple or self.is_written_once() else None
-        return Value(kinds.CONTAINER, NONE, held, kinds.FIXED if is_tuple else text, code=code, part=part)
+        value = Value(kinds.CONTAINER, NONE, held, text, code=code)
+        if isinstance(node, ast.Tuple):
+            return replace(value, text=kinds.FIXED, part=part_of(found), places=tuple(found) if is_known else ())
+        if not self.is_written_once():
+            return value
+        if isinstance(node, ast.Dict) and None not in node.keys:
+            return _dict_of(value, found[: len(node.keys)], found[len(node.keys) :])
+        return replace(value, part=part_of(found))
 
     def _named(self, node: ast.NamedExpr) -> Value:
         value = self.eval(node.value)
@@ -300,7 +305,7 @@ class Follower(Bindings):
             return Value(value.kind)
         if value.kind == kinds.CONTAINER and isinstance(node.slice, ast.Slice):
             return Value(kinds.CONTAINER, NONE, value.all, part=element(value) if value.part is not None else None)
-        return replace(element(value), code=value.code)
+        return replace(value.entry, code=value.code)
 
     def _comprehension(self, node: Any) -> Value:
         known = dict(self.env)
@@ -327,7 +332,14 @@ class Follower(Bindings):
         held = NONE.union(*(value.all for value in (*found, *(iterables if is_lazy else ()))))
         if is_lazy:
             return self.lazy(before, iterables, held)
-        return Value(kinds.CONTAINER, NONE, held, part=part_of(found) if self.is_written_once() else None)
+        value = Value(kinds.CONTAINER, NONE, held)
+        if not self.is_written_once():
+            return value
+        return (
+            _dict_of(value, found[:1], found[1:])
+            if isinstance(node, ast.DictComp)
+            else replace(value, part=part_of(found))
+        )
 
     def _turns(self, target: ast.expr, node: ast.expr, iterable: Value) -> Iterator[tuple[ast.expr, Value]]:
         """What each part of a loop's target may be: `zip` and `enumerate` give theirs to each, and a list as written."""
@@ -433,6 +445,12 @@ _OPERATORS = {
     ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.MatMult: "matmul", ast.Div: "truediv", ast.FloorDiv: "floordiv", ast.Mod: "mod",
     ast.Pow: "pow", ast.LShift: "lshift", ast.RShift: "rshift", ast.BitOr: "or", ast.BitAnd: "and", ast.BitXor: "xor",
 }  # fmt: skip
+
+
+def _dict_of(value: Value, keys: list[Value], entries: list[Value]) -> Value:
+    """A dict as written, with what its keys and its entries may be where that is known."""
+    parts = part_of(keys), part_of(entries)
+    return value if None in parts else replace(value, part=parts[0], places=parts)
 
 
 def undoes(node: ast.expr) -> bool:

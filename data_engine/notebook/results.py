@@ -75,7 +75,9 @@ class Results(OwnCode):
         reach = learning.without_learnt(reach) if learning.clones(dotted, given.node) else reach
         held = reach if how == "parts" else NONE
         if kind != kinds.UNKNOWN:
-            return Value(kind, NONE, held, text=_text_of(dotted, kind, given))
+            is_named = dotted.startswith("pathlib.") and len(given.values) == 1
+            names = given.first.names if is_named else ()
+            return Value(kind, NONE, held, text="" if names else _text_of(dotted, kind, given), names=names)
         is_open = "." in dotted and not kinds.leaves_arguments_alone(dotted)
         runs_others = any(value.kind == kinds.MODULE for value in given.values) or bool(given.code and self.out.touches)
         text = kinds.CAREFUL if kinds.leaves_its_data_alone(dotted) and not runs_others else ""
@@ -126,9 +128,8 @@ def _text_of(dotted: str, kind: str, given: Given) -> str:
         return given.first.text or given.named_texts.get("database", "")
     if dotted == "dict":
         return "inplace" if given.is_in_place else ""
-    is_path = (
-        kind == kinds.PLAIN and dotted.startswith(("pathlib.", "os.path.", "os.fspath", "str")) and any(given.texts)
-    )
+    is_path = kind == kinds.PLAIN and dotted.startswith(("pathlib.", "os.path.", "os.fspath", "str"))
+    is_path = is_path and (any(given.texts) or dotted in ("pathlib.Path", "os.path.join"))
     return "/".join(text or "*" for text in given.texts) if is_path else ""
 
 
@@ -141,7 +142,7 @@ def may_change_arguments(dotted: str) -> bool:
 def result_of_method(base: Value, name: str, given: Given) -> Value:
     """What a method gives."""
     if base.kind in (kinds.CONTAINER, kinds.DEFAULTS) and name in _GIVE_ELEMENT:
-        return join([element(base), *given.arguments[1:]])
+        return join([base.entry, *given.arguments[1:]])
     if base.kind == kinds.STREAM and name in ("sample", "choice", "choices"):
         return Value(kinds.UNKNOWN, NONE, given.all)
     if base.kind == kinds.CONNECTION and name in ("cursor", "connect", "begin", "raw_connection"):
@@ -156,17 +157,21 @@ def result_of_method(base: Value, name: str, given: Given) -> Value:
     if kind in _KEEPS_PARTS:
         return _same_parts(kind, base, name)
     if kind == base.kind == kinds.CONTAINER:
-        return Value(kind, NONE, base.all | given.all, code=base.code, part=_part_given(base, name, given))
+        value = Value(kind, NONE, base.all | given.all, code=base.code)
+        return value if given.values or base.part is None else _parted(value, base, name)
     nobody_knows = kind == base.kind == kinds.UNKNOWN and name != "copy"
     return Value(kind, base.all if nobody_knows else NONE, base.all | given.all, _careful(base))
 
 
-def _part_given(base: Value, method: str, given: Given) -> Value | None:
-    """What each element of what `items()` and its like give may be; None where nobody knows."""
-    if given.values or base.part is None:
-        return None
-    part = element(base)
-    return Value(kinds.CONTAINER, NONE, base.all, kinds.FIXED, part=part) if method == "items" else part
+def _parted(value: Value, base: Value, method: str) -> Value:
+    """What `items()` and its like give, with what its elements may be."""
+    keys = replace(base, places=())
+    if method == "values":
+        return replace(value, part=base.entry) if base.places else value
+    if method == "items" and base.places:
+        pair = Value(kinds.CONTAINER, NONE, base.all, kinds.FIXED, places=(element(keys), base.entry))
+        return replace(value, part=pair)
+    return replace(value, part=element(keys)) if method == "keys" else value
 
 
 def _same_parts(kind: str, base: Value, method: str) -> Value:

@@ -9,28 +9,22 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 
 from data_engine.notebook import effects, kinds, learning, streams
 from data_engine.notebook.bindings import at_risk, itself, module_of, named
-from data_engine.notebook.files_named import (
-    names_in,
-    written_by_call,
-    written_by_path,
-    written_by_shell,
-    written_by_sql,
-)
+from data_engine.notebook.files_named import names_in
 from data_engine.notebook.own_code import Given
-from data_engine.notebook.results import DUCKDB, QUERIES, Results, may_change_arguments, result_of_method
+from data_engine.notebook.results import may_change_arguments, result_of_method
 from data_engine.notebook.shapes import as_of_a_list, first_text, path_of, spelled_out, texts_in
 from data_engine.notebook.statements import END, FUNCTIONS, Statement, Statements
 from data_engine.notebook.stores import Stores
 from data_engine.notebook.values import NOBODY_KNOWS, NONE, PLAIN, Code, Origin, Outcome, Value, element, join
+from data_engine.notebook.writes import Writes
 
-_RUNS_SHELL = re.compile(r"os\.(system|popen)|subprocess\.\w+")
 _PUTS_IN = frozenset("append appendleft extend extendleft add update insert setdefault put push __setitem__".split())
 _CHANGED_KEYWORDS = frozenset({"out", "file", "stream"})
 """What a call is given to write into, by its keyword."""
@@ -40,7 +34,6 @@ _SPREAD = 8
 """As many parameters as `*values` may fill."""
 _TIMERS = frozenset({"time", "timeit", "prun", "memit", "mprun", "lprun"})
 _TIMER_OPTIONS = re.compile(r"^(\s*-\w+(\s*\d+)?(?=\s))+\s*")
-_LOGS = frozenset({"debug", "info", "warning", "error", "exception", "critical", "log"})
 _PER_CELL = frozenset({"apply", "map", "applymap", "transform", "agg", "aggregate"})
 _MAPS = frozenset({"map", "filter", "apply", "starmap", "submit"})
 _CHARTS = frozenset({"plot", "hist", "boxplot"})
@@ -149,8 +142,11 @@ class Objects:
         own = (owner.index, name)
         value = replace(value, origins=value.origins | ({own, learning.learnt(own)} if learns_anew else {own}))
         known_until = min(self._running, default=END)
-        if value.part is not None and (at > known_until or self._stores.are_changed(owner.index, at, value.origins)):
-            value = replace(value, part=None)
+        if value.part or value.places:
+            if at > known_until or self._stores.are_changed(owner.index, at, value.origins):
+                value = value.mixed
+            elif self._stores.are_changed(owner.index, at, value.held):
+                value = value.shallow
         stored = self._stores.between(owner.index, at, value.all, known_until=known_until)
         return replace(value, held=value.held | stored) if stored else value
 
@@ -171,7 +167,7 @@ class Objects:
         return found
 
 
-class _Run(Results):
+class _Run(Writes):
     """Follows one statement, with all that it calls."""
 
     def called(self, node: ast.Call) -> Value:
@@ -278,7 +274,7 @@ class _Run(Results):
             if kinds.asks_the_chart(dotted, has_arguments=bool(given.values)):
                 self.out.asks.add(self.place[0] if self.place else given.node.lineno)
         self._change_arguments(dotted, given)
-        self._write_by_function(dotted, given)
+        self.write_by_function(dotted, given)
         kind = kinds.made_by(dotted)
         if kind == kinds.FRAME and not _GIVES_CHUNKS.isdisjoint(given.keywords):
             return Value(kinds.ITERATOR)
@@ -357,46 +353,6 @@ class _Run(Results):
         elif may_change_arguments(dotted):
             self.touch("may change", NONE.union(*map(at_risk, given.values)), given.node)
 
-    def _write(self, files: Iterable[str], node: ast.Call) -> None:
-        """Note the files that a call writes; a database in memory is none."""
-        names = frozenset(("file", name) for name in files if not name.startswith(":"))
-        self.touch("writes", names, node)
-
-    def _write_by_function(self, dotted: str, given: Given) -> None:
-        files = written_by_call(dotted, given.texts, given.named_texts)
-        self._write(files, given.node)
-        if dotted.startswith(("logging.", "loguru.")):
-            self._log(dotted.rpartition(".")[2], given.node, is_logger=True)
-            self.touch("logs to", frozenset(("logfile", name) for name in files), given.node)
-        if _RUNS_SHELL.fullmatch(dotted):
-            self._write(written_by_shell(given.first.text), given.node)
-        if dotted.startswith("duckdb.") and dotted != "duckdb.connect":
-            self._query(DUCKDB, dotted.rpartition(".")[2], given)
-
-    def _write_by_method(self, base: Value, name: str, given: Given) -> None:
-        if base.kind == kinds.PLAIN:
-            mode = given.named_texts.get("mode", "")
-            self._write(written_by_path(name, base.text, given.texts, mode) if base.text else (), given.node)
-            return
-        self._write(written_by_call(f".{name}", given.texts, given.named_texts), given.node)
-        if base.kind == kinds.CONNECTION:
-            self._query(Value(kinds.CONNECTION, text=base.text), name, given)
-        elif name == "to_sql":
-            self._write(
-                (value.text for value in given.values if value.kind == kinds.CONNECTION and value.text), given.node
-            )
-
-    def _query(self, database: Value, name: str, given: Given) -> None:
-        """Note what an SQL text does to a database, and to the file that it lies in."""
-        if name in QUERIES:
-            text = given.first.text
-            self._write(written_by_sql(text), given.node)
-            if not effects.looks(text):
-                self.touch("changes", database.origins, given.node)
-                self._write([database.text] if database.text else [], given.node)
-        elif name in ("register", "unregister", "create_function", "append"):
-            self.touch("changes", database.origins, given.node)
-
     # -- methods
 
     def _method(self, base: Value, name: str, given: Given) -> Value:
@@ -405,7 +361,7 @@ class _Run(Results):
             return join([self._method(each, name, given) for each in base.alternatives])
         if base.kind != kinds.PLAIN:  # a text or a flow calls nothing it is given now
             self._hand_over(given, self._handed_by(base, name, given), is_known=base.kind != kinds.UNKNOWN)
-        self._log(name, given.node, is_logger=base.kind == kinds.UNKNOWN)
+        self.log(name, given.node, is_logger=base.kind == kinds.UNKNOWN)
         if name.startswith(("to_", "write_")):
             buffers = (value.origins for value in given.values if value.kind == kinds.ITERATOR)
             self.touch("changes", NONE.union(*buffers), given.node)
@@ -423,7 +379,7 @@ class _Run(Results):
         self._change_by_method(base, name, given)
         if stream := streams.draws_by_method(base.kind, name, given.keywords):
             self.touch("draws from", frozenset({("stream", stream)}), given.node)
-        self._write_by_method(base, name, given)
+        self.write_by_method(base, name, given)
         if base.kind in (kinds.CONTAINER, kinds.DEFAULTS, kinds.UNKNOWN) and name in _PUTS_IN:
             self.put_in(path_of(given.node.func)[0], base, given.all)
         if changes is not False or name in ("split", "sample"):
@@ -437,11 +393,6 @@ class _Run(Results):
         if name == "pipe":
             return base
         return Value(kinds.CELL, base.data) if name in _PER_CELL else None
-
-    def _log(self, method: str, node: ast.Call, *, is_logger: bool) -> None:
-        """Note that a logger writes its files, whichever they are."""
-        if is_logger and method in _LOGS:
-            self.touch("writes", kinds.LOG, node)
 
     def _codes_of(self, base: Value, name: str) -> list[Code]:
         """What a method runs of the notebook's classes, or of the functions that the object was given."""

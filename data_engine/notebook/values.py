@@ -59,7 +59,8 @@ class Value:
 
     `bound` is a method that is not called yet; `may_run_out` says of an unknown object that it may be an iterator, of a container that
     it holds some; `labels` are what only labels a frame: to write to its data does not change them. `either` are the kinds of which an
-    unknown object has one, `part` is what each element of a container as written may be.
+    unknown object has one, `part` is what each element of a container as written may be, `places` are those of a tuple, or the keys and
+    the entries of a dict. `names` are the texts of which a plain object has one.
     """
 
     kind: str = kinds.UNKNOWN
@@ -74,6 +75,8 @@ class Value:
     labels: frozenset[Origin] = NONE
     either: frozenset[str] = frozenset()
     part: Value | None = None
+    places: tuple[Value, ...] = ()
+    names: tuple[str, ...] = ()
 
     @property
     def all(self) -> frozenset[Origin]:
@@ -91,6 +94,24 @@ class Value:
     def exposed(self) -> frozenset[Origin]:
         """What somebody who is handed it may change: of a function only what it holds."""
         return self.held if self.kind == kinds.FUNCTION else self.all
+
+    @property
+    def mixed(self) -> Value:
+        """The container once nobody knows what is in it."""
+        return replace(self, part=None, places=())
+
+    @property
+    def shallow(self) -> Value:
+        """The container once nobody knows what is in those that it holds."""
+        part = None if self.part is None else self.part.shallow if self.part.text == kinds.FIXED else self.part.mixed
+        places = tuple(each.shallow if each.text == kinds.FIXED else each.mixed for each in self.places)
+        return replace(self, part=part, places=places)
+
+    @property
+    def entry(self) -> Value:
+        """What `container[key]` may be."""
+        is_dict = len(self.places) == 2 and self.text != kinds.FIXED
+        return element(replace(self, part=self.places[1]) if is_dict else self)
 
     @property
     def alternatives(self) -> list[Value]:
@@ -130,7 +151,23 @@ def join(values: Iterable[Value]) -> Value:
         labels=NONE.union(*(value.labels for value in found)),
         either=_either(found) if kind == kinds.UNKNOWN else frozenset(),
         part=join(parts) if kind == kinds.CONTAINER and len(parts) == len(found) else None,
+        places=_places(found) if kind == kinds.CONTAINER else (),
+        names=_names(found) if kinds.PLAIN in met else (),
     )
+
+
+def _places(found: Sequence[Value]) -> tuple[Value, ...]:
+    """What stands at each place of a tuple that may be any of these."""
+    if len({(len(value.places), value.text) for value in found}) > 1:
+        return ()
+    return tuple(map(join, zip(*(value.places for value in found), strict=True)))
+
+
+def _names(found: Sequence[Value]) -> tuple[str, ...]:
+    """The texts of which one is meant, where all are known and there are several."""
+    texts = [value.names or (value.text,) for value in found if value.kind == kinds.PLAIN or value.names]
+    names = dict.fromkeys(name for each in texts for name in each)
+    return () if "" in names or (len(names) == 1 and len(texts) == len(found)) else tuple(names)
 
 
 def _either(found: Sequence[Value]) -> frozenset[str]:
@@ -143,7 +180,9 @@ def _either(found: Sequence[Value]) -> frozenset[str]:
 def part_of(found: Sequence[Value]) -> Value | None:
     """What each element of a container may be that is written with these; None where nobody knows."""
     part = join(found)
-    return part if found and (part.either or (part.kind in kinds.KNOWN and not part.code)) else None
+    is_known = part.either or (part.kind in (*kinds.KNOWN, kinds.DEFAULTS) and not part.code)
+    has_open_path = any("*" in value.text for value in found)
+    return part if found and is_known and not has_open_path else None
 
 
 @dataclass(slots=True)
