@@ -108,20 +108,7 @@ class Bindings:
         if isinstance(target, ast.Name):
             self.store(target.id, value, target)
         elif isinstance(target, (ast.Tuple, ast.List)):
-            parts = source.elts if isinstance(source, (ast.Tuple, ast.List)) else ()
-            if len(parts) == len(target.elts) and not _has_star(target):
-                for part, each in zip(target.elts, [self.eval(part) for part in parts], strict=True):
-                    self.assign(part, each)
-            elif len(value.places) == len(target.elts) and value.text == kinds.FIXED and not _has_star(target):
-                for part, each in zip(target.elts, value.places, strict=True):
-                    is_new = each.kind in (kinds.PLAIN, kinds.POLARS, kinds.MODULE)
-                    self.assign(part, each if is_new else replace(each, origins=each.origins | value.origins))
-            else:
-                self.consume(value, target, surely=False)
-                for part in target.elts:
-                    drawn = self._drawn_in(target) if value.kind == kinds.PLOT and part is target.elts[0] else NONE
-                    each = element(value)
-                    self.assign(part, replace(each, origins=each.origins | drawn) if drawn else each)
+            self._unpack(target, value, source)
         elif isinstance(target, ast.Starred):
             self.assign(target.value, Value(kinds.CONTAINER, NONE, value.all))
         else:
@@ -133,6 +120,23 @@ class Bindings:
                 asks = isinstance(target, ast.Subscript) and says_in_place(target.slice, source)
                 held = value.all | {kinds.IN_PLACE} if asks else value.all
                 self.put_in(path_of(target)[0], into, held)
+
+    def _unpack(self, target: ast.Tuple | ast.List, value: Value, source: Any) -> None:
+        """Bind each of several targets: to its own part of what is written there, or to any part of what nobody knows."""
+        parts = source.elts if isinstance(source, (ast.Tuple, ast.List)) else ()
+        if len(parts) == len(target.elts) and not _has_star(target):
+            for part, each in zip(target.elts, [self.eval(part) for part in parts], strict=True):
+                self.assign(part, each)
+        elif len(value.places) == len(target.elts) and value.text == kinds.FIXED and not _has_star(target):
+            for part, each in zip(target.elts, value.places, strict=True):
+                is_new = each.kind in (kinds.PLAIN, kinds.POLARS, kinds.MODULE)
+                self.assign(part, each if is_new else replace(each, origins=each.origins | value.origins))
+        else:
+            self.consume(value, target, surely=False)
+            for part in target.elts:
+                drawn = self._drawn_in(target) if value.kind == kinds.PLOT and part is target.elts[0] else NONE
+                each = element(value)
+                self.assign(part, replace(each, origins=each.origins | drawn) if drawn else each)
 
     def _drawn_in(self, target: ast.Tuple | ast.List) -> frozenset[Origin]:
         """What is part of the first of several charts: the axes of a figure, as `fig, ax = plt.subplots()` gives them."""

@@ -449,8 +449,8 @@ _OPERATORS = {
 
 def _dict_of(value: Value, keys: list[Value], entries: list[Value]) -> Value:
     """A dict as written, with what its keys and its entries may be where that is known."""
-    parts = part_of(keys), part_of(entries)
-    return value if None in parts else replace(value, part=parts[0], places=parts)
+    known = [part for part in (part_of(keys), part_of(entries)) if part is not None]
+    return value if len(known) < 2 else replace(value, part=part_of([*keys, *entries]), places=tuple(known))
 
 
 def undoes(node: ast.expr) -> bool:

@@ -13,6 +13,7 @@ from data_engine.notebook.values import NOBODY_KNOWS, NONE, PLAIN, Origin, Value
 
 _GIVES_ELEMENT = frozenset({"min", "max", "next", "getattr", "copy.copy", "functools.partial", "sum", "random.choice",
      "heapq.heappop"})  # fmt: skip
+_PICKS = frozenset({"min", "max", "sum", "random.choice", "heapq.heappop"})
 _GIVE_ELEMENT = frozenset({"pop", "popleft", "popitem", "get", "setdefault"})
 _KEEPS_PARTS = kinds.TABLES | kinds.TRAINED | {kinds.PLOT, kinds.RELATION}
 _NEW_LAST_PART = frozenset({"joinpath", "with_name"})
@@ -63,7 +64,8 @@ class Results(OwnCode):
     def result_of_imported(self, dotted: str, kind: str, given: Given) -> Value:
         """What an imported or built-in function gives, where `kind` is known by its name."""
         if dotted in _GIVES_ELEMENT:
-            return replace(element(given.first), origins=given.first.all, code=given.first.code)
+            whole = given.first if dotted in _PICKS else given.first.mixed
+            return replace(element(whole), origins=given.first.all, code=given.first.code)
         if (found := self._itself(dotted, given)) is not None:
             return found
         how = kinds.shares_arguments(dotted)
@@ -157,21 +159,17 @@ def result_of_method(base: Value, name: str, given: Given) -> Value:
     if kind in _KEEPS_PARTS:
         return _same_parts(kind, base, name)
     if kind == base.kind == kinds.CONTAINER:
-        value = Value(kind, NONE, base.all | given.all, code=base.code)
-        return value if given.values or base.part is None else _parted(value, base, name)
+        return _parted(Value(kind, NONE, base.all | given.all, code=base.code), base, name)
     nobody_knows = kind == base.kind == kinds.UNKNOWN and name != "copy"
     return Value(kind, base.all if nobody_knows else NONE, base.all | given.all, _careful(base))
 
 
 def _parted(value: Value, base: Value, method: str) -> Value:
     """What `items()` and its like give, with what its elements may be."""
-    keys = replace(base, places=())
-    if method == "values":
-        return replace(value, part=base.entry) if base.places else value
-    if method == "items" and base.places:
-        pair = Value(kinds.CONTAINER, NONE, base.all, kinds.FIXED, places=(element(keys), base.entry))
-        return replace(value, part=pair)
-    return replace(value, part=element(keys)) if method == "keys" else value
+    if method == "copy" or len(base.places) != 2:
+        return value
+    pair = Value(kinds.CONTAINER, NONE, base.all, kinds.FIXED, places=(base.places[0], base.entry))
+    return replace(value, part={"keys": base.places[0], "values": base.entry}.get(method, pair))
 
 
 def _same_parts(kind: str, base: Value, method: str) -> Value:

@@ -139,7 +139,6 @@ def join(values: Iterable[Value]) -> Value:
         return NOBODY_KNOWS
     met = {value.kind for value in found}
     kind = found[0].kind if len(met) == 1 else kinds.UNKNOWN
-    parts = [value.part for value in found if value.part is not None]
     return Value(
         kind,
         NONE.union(*(value.origins for value in found)),
@@ -150,10 +149,15 @@ def join(values: Iterable[Value]) -> Value:
         any(value.is_instance for value in found),
         labels=NONE.union(*(value.labels for value in found)),
         either=_either(found) if kind == kinds.UNKNOWN else frozenset(),
-        part=join(parts) if kind == kinds.CONTAINER and len(parts) == len(found) else None,
+        part=_part_of_all(found) if kind == kinds.CONTAINER else None,
         places=_places(found) if kind == kinds.CONTAINER else (),
         names=_names(found) if kinds.PLAIN in met else (),
     )
+
+
+def _part_of_all(found: Sequence[Value]) -> Value | None:
+    parts = [value.part for value in found if value.part is not None]
+    return join(parts) if len(parts) == len(found) else None
 
 
 def _places(found: Sequence[Value]) -> tuple[Value, ...]:
