@@ -85,8 +85,8 @@ def _test(given: Namespace, names: UserNames) -> Any:
 
 def _compile(given: Namespace, names: UserNames) -> Any:
     from data_engine.engine.deployed_before import find_flow
-    from data_engine.notebook.catalog import require_parsed
     from data_engine.notebook.compile import compile_notebook
+    from data_engine.notebook.flow_files import require_parsed
 
     name = given.subject or own_name(names, "compile")
     path = find_flow(_workspace().home, name)
@@ -133,7 +133,7 @@ def _print_what_follows(ws: Workspace, name: str | None, entries: Any, new: Any)
             again = typed_magic("rollback", gone.flow)
             print(f"{gone.flow} is undeployed: its module is gone. {again} lets it run again as it was deployed.")
     for line in done_before_lines(done_before(ws, new)):
-        print(line.partition("     ")[2])
+        print(in_cell(line.partition("     ")[2], MAGICS))
     for flow, row in (left_out(ws.home, {entry.name for entry in entries}) if name is None else {}).items():
         again = typed_magic("deploy", flow)
         print(f"{flow} was left out: {row.who} undeployed it. {again} lets production run it again, as it is now.")
