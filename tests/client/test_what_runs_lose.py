@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -101,10 +102,10 @@ def test_one_output_for_several_files_is_told(ws: WorkspaceFiles) -> None:
 def test_another_process_knows_what_is_replaced(ws: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     ws.notebook("one", ONE)
     ws.source("inbox/m1.csv", "1")
-    workspace = Workspace(ws.root)
-    workspace.load_flow("one").run_once()
-    monkeypatch.setattr("data_engine.engine.shared_outputs._written", {})
     ws.source("inbox/m2.csv", "2")
+    workspace = Workspace(ws.root)
+    workspace.load_flow("one").run_once(source="m1.csv")
+    monkeypatch.setattr("data_engine.engine.shared_outputs._written", {})
     workspace.load_flow("one").run_once(source="m2.csv")
     assert [len(said) for said in warnings(workspace, "one")] == [0, 1]
 
@@ -113,6 +114,18 @@ def test_another_process_knows_what_is_replaced(ws: WorkspaceFiles, monkeypatch:
     ws.source("inbox/m3.csv", "3")
     workspace.load_flow("one").run_once()
     assert [len(said) for said in warnings(workspace, "one")] == [0, 1, 0]
+
+
+def test_a_file_that_came_later_replaces_on_purpose(ws: WorkspaceFiles) -> None:
+    """As where the newest delivery counts; an old time of its content does not make it one that waited."""
+    ws.notebook("one", ONE)
+    ws.source("inbox/m1.csv", "1")
+    workspace = Workspace(ws.root)
+    workspace.load_flow("one").run_once()
+    os.utime(ws.source("inbox/m2.csv", "2"), (0, 0))
+    workspace.load_flow("one").run_once(source="m2.csv")
+
+    assert warnings(workspace, "one") == [[], []]
 
 
 @pytest.mark.parametrize(
