@@ -5,9 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from data_engine import Workspace
@@ -50,26 +52,32 @@ def workspace(ws: WorkspaceFiles) -> Iterator[Workspace]:
     found.kill()
 
 
-Elsewhere = Callable[[str, Path], subprocess.Popen[bytes]]
+Elsewhere = Callable[[str, Path], psutil.Process]
 
 
 @pytest.fixture
 def elsewhere(workspace: Workspace) -> Iterator[Elsewhere]:
     """Runs a flow in a process of its own, as a kernel would, until a file is there."""
-    started: list[subprocess.Popen[bytes]] = []
+    started: list[tuple[subprocess.Popen[bytes], psutil.Process]] = []
 
-    def start(name: str, until_there: Path) -> subprocess.Popen[bytes]:
+    def start(name: str, until_there: Path) -> psutil.Process:
         code = (
+            "import os; print(os.getpid(), flush=True); "  # in an environment on Windows the one that is started is a launcher
             f"from data_engine import load_flow; load_flow({name!r}, data_root={str(workspace.root)!r})"
             f".run_once(params={{'until': {str(until_there)!r}}})"
         )
-        started.append(subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL))
-        return started[-1]
+        process = subprocess.Popen(
+            [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0
+        )
+        assert process.stdout is not None
+        started.append((process, psutil.Process(int(process.stdout.readline()))))
+        return started[-1][1]
 
     yield start
-    for process in started:
-        process.kill()
-        process.wait()
+    for process, runs in started:
+        with suppress(psutil.NoSuchProcess):
+            runs.kill()
+        process.communicate()
 
 
 def active(workspace: Workspace) -> list[dict[str, Any]]:
