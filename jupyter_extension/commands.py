@@ -5,12 +5,13 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from data_engine.errors import FlowValidationError
 from data_engine.typed import typed, typed_magic
 from jupyter_extension.cell_hints import in_cell
-from jupyter_extension.own_flow import UserNames, own_flow, own_name, tell_unsaved
+from jupyter_extension.own_flow import UserNames, own_flow, own_name, tell_unsaved, unsaved_words
 
 if TYPE_CHECKING:
     from data_engine.client import Workspace
@@ -109,8 +110,8 @@ def _deploy(given: Namespace, names: UserNames) -> Any:
         )
     ws = _workspace()
     name = None if given.all else given.subject or own_name(names, "deploy")
-    if name is not None:
-        tell_unsaved(given, names, ws.layout.flow_modules_dir / f"{name}.ipynb")
+    if name is not None and not given.yes:
+        _require_saved(name, names, ws.layout.flow_modules_dir / f"{name}.ipynb")
     before = {one.id for one in ws.deployments()}
     entries = Listing(ws.deploy(name, given.note or "", given.yes, approve=given.approve))
     new = [one for one in ws.deployments() if one.id not in before]
@@ -118,6 +119,15 @@ def _deploy(given: Namespace, names: UserNames) -> Any:
     if name is not None and entries and entries[0].error is not None:
         raise entries[0].error
     return entries
+
+
+def _require_saved(name: str, names: UserNames, path: Path) -> None:
+    if ran := unsaved_words(names, path):
+        raise FlowValidationError(
+            f"{ran}: production would get older code than these cells hold, so nothing was deployed",
+            where=f"%flow deploy {name}",
+            fix=f"save the notebook (Ctrl+S) and ask again; or, for the file as it is saved: {typed_magic('deploy', name, '--yes')}",
+        )
 
 
 def _print_what_follows(ws: Workspace, name: str | None, entries: Any, new: Any) -> None:
@@ -355,7 +365,7 @@ COMMANDS = {
             (
                 Option("--all", "Every flow of the workspace."),
                 _NOTE,
-                Option("--yes", "Deploy also where another deployed flow writes the same mirror."),
+                Option("--yes", "Deploy also where another deployed flow writes the same mirror, or the notebook has unsaved edits."),
                 Option("--approve", "Deploy also where its goldens do not hold; who approved is recorded."),
             ),
         ),

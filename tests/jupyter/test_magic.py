@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from data_engine import Workspace
 from data_engine.cli.app import make_app
 from data_engine.errors import FlowExecutionError, FlowValidationError
 from data_engine.platforms.processes import interrupt_main_thread
@@ -131,6 +132,32 @@ def test_deploy_gives_the_entries_and_a_broken_one_is_raised(shell: Shell, claim
     shell.run("%flow deploy --all")
     assert shell.error is None
     assert "broken" in shell.out
+
+
+def test_nothing_is_deployed_while_the_notebook_has_unsaved_edits(
+    shell: Shell, claims: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its file holds older code than the cells; --yes takes the file as it is, and a saved one goes, also with a cell twice."""
+    monkeypatch.setattr(type(shell.ipython), "kernel", object(), raising=False)
+    monkeypatch.setenv("DATA_ENGINE_NOTEBOOK", str(claims.modules / "claims.ipynb"))
+    workspace = Workspace(claims.root)
+    edited = (*CELLS[:2], CELLS[2].replace("2)", "3)"), CELLS[3])
+    for cell in edited:
+        shell.ipython.run_cell(cell, store_history=True)
+
+    shell.run("%flow deploy")
+    assert "claims.ipynb was not saved since In [3] ran" in message(shell)
+    assert "Ctrl+S" in shell.out
+    assert "%flow deploy claims --yes" in shell.out
+    assert workspace.deployments() == []
+
+    shell.run("%flow deploy --yes")
+    assert [one.flow for one in workspace.deployments()] == ["claims"]
+
+    claims.notebook("claims", *edited, edited[2])
+    shell.run("%flow deploy")
+    assert shell.error is None
+    assert len(workspace.deployments()) == 2
 
 
 def test_a_deploy_says_which_files_were_done_before(shell: Shell, claims: WorkspaceFiles) -> None:
