@@ -365,7 +365,10 @@ COMMANDS = {
             (
                 Option("--all", "Every flow of the workspace."),
                 _NOTE,
-                Option("--yes", "Deploy also where another deployed flow writes the same mirror, or the notebook has unsaved edits."),
+                Option(
+                    "--yes",
+                    "Deploy also where another deployed flow writes the same mirror, or the notebook has unsaved edits.",
+                ),
                 Option("--approve", "Deploy also where its goldens do not hold; who approved is recorded."),
             ),
         ),
