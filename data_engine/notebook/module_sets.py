@@ -216,10 +216,12 @@ def imported_files(code: bytes, name: str, contents: Mapping[str, bytes]) -> set
 
 @lru_cache(maxsize=4096)
 def _imported_names(code: bytes, package: tuple[str, ...]) -> frozenset[str] | None:
-    """The dotted names that code in this package imports; None when only running it could tell."""
+    """The dotted names that code in this package imports; None when only running it could tell. What cannot run imports nothing."""
     try:
         tree = ast.parse(code)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    except (SyntaxError, ValueError):
+        return frozenset()
+    except (RecursionError, MemoryError):
         return None
     names: set[str] = set()
     for node in ast.walk(tree):

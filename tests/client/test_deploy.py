@@ -157,6 +157,22 @@ def test_only_what_a_flow_imports_is_its_edit(ws: WorkspaceFiles, workspace: Wor
     assert workspace.deployment("claims") == "edited, not deployed: flow_helpers/more.py"
 
 
+def test_a_notebook_that_cannot_be_read_is_not_told_to_differ_in_other_flows(
+    ws: WorkspaceFiles, workspace: Workspace
+) -> None:
+    """What it imports now is not known; what it ran with is."""
+    ws.module("b1", "RATE = 1\n")
+    workspace.deploy("claims")
+
+    path = ws.modules / "claims.ipynb"
+    path.write_bytes(path.read_bytes()[:-40])
+    ws.module("b1", "RATE = 2\n")
+    assert workspace.standing("claims").helpers == ()
+
+    ws.helper("rates", "RATE = 100\n")
+    assert workspace.standing("claims").helpers == ("flow_helpers/rates.py",)
+
+
 def test_computed_imports_count_every_helper(ws: WorkspaceFiles, workspace: Workspace) -> None:
     ws.helper("rates", "import importlib\nRATE = importlib.import_module('flow_helpers.' + 'more').VALUE\n")
     ws.helper("more", "VALUE = 10\n")
