@@ -12,7 +12,7 @@ from data_engine.engine.explain import Explanation, ways
 from data_engine.engine.fact import offset_words, zoned_words
 from data_engine.engine.reasons import ByHand, Disabled, EngineOff, NotYet
 from data_engine.engine.run_comparison import Comparison
-from data_engine.engine.run_facts import params_words, rows_words
+from data_engine.engine.run_facts import params_words, rows_words, slot_words
 from data_engine.engine.status import FlowStatus, Status
 from data_engine.engine.wording import GOES_ON, held_words, told_once, undelivered_words
 from data_engine.errors import FlowExecutionError, FlowValidationError
@@ -38,7 +38,7 @@ def runs_card(runs: Sequence[Run], *, now_s: float, zone: tzinfo | None = None) 
         (
             mark_of(run.status),
             run.flow,
-            _file(run.source),
+            _file(run.source) or slot_words(run),
             started(run) if run.from_the_future else _without_year(run.started_at_utc),
             seconds(run.elapsed_s),
             params_words(run),

@@ -15,6 +15,7 @@ from data_engine.cli.output import complain, local_time, print_json, say, second
 from data_engine.cli.plain import shortened
 from data_engine.engine.fact import zoned_words
 from data_engine.engine.reasons import NotYet
+from data_engine.engine.run_facts import slot_words
 from data_engine.engine.wording import GOES_ON, held_words, told_once, undelivered_words
 from data_engine.errors import FlowValidationError
 from data_engine.lease.status import lease_lines
@@ -225,6 +226,7 @@ def _expected(entry: CatalogEntry, stands: Mapping[str, Fact]) -> str:
 def tell_runs(ws: Workspace, name: str | None, limit: int, status: RunStatus | None, as_json: bool) -> int:
     """What ran on this machine, newest first."""
     from data_engine.engine.deployed_before import runs_of
+    from data_engine.engine.slot_zones import slot_zones
 
     ledger = ws.home.ledger()
     ledger.recover()
@@ -246,8 +248,9 @@ def tell_runs(ws: Workspace, name: str | None, limit: int, status: RunStatus | N
             spare=("TIME",),
             whole=f"`{typed('log')} RUN` tells all of a run, and `{typed('runs', '--json')}` of all of them.",
         )
+        zones = slot_zones(ws.home, (run for run in found if run.source is None))
         for run in found:
-            row = _row(run, warned.get(run.run_id, 0))
+            row = _row(run, warned.get(run.run_id, 0), zones.get(run.flow))
             shown.add_row(*row, style=status_style(run.status) if run.status != "success" else "")
         say(shown)
     return 0
@@ -458,11 +461,11 @@ def _say_waiting(runs: Sequence[WaitingRuns]) -> None:
     say(waiting)
 
 
-def _row(run: Run, warnings: int) -> tuple[str, ...]:
+def _row(run: Run, warnings: int, tz: str | None) -> tuple[str, ...]:
     return (
         run.run_id[:_ID_LENGTH],
         run.flow,
-        "" if run.source is None else Path(run.source).name,
+        slot_words(run, tz) if run.source is None else Path(run.source).name,
         ", ".join(filter(None, [run.status, warned_words(warnings)])),
         started(run),
         seconds(run.elapsed_s),
