@@ -21,7 +21,7 @@ from data_engine.flow.suggestions import nearest_name
 from data_engine.flow.trigger import Poll, Schedule
 from data_engine.notebook.artifacts import load_artifact
 from data_engine.notebook.descriptions import Descriptions
-from data_engine.notebook.load import FlowModules
+from data_engine.notebook.load import FlowModules, badly_named
 from data_engine.notebook.mirror_warnings import FlowPlaces, mirror_warnings
 from data_engine.notebook.subfolders import how_to_be_a_flow, no_flow_there, notebooks_in_subfolders
 from data_engine.platforms.files import content_of
@@ -143,8 +143,8 @@ def read_catalog(
     for name, paths in files.items():
         if only not in (None, name):
             continue
-        if known_bad is not None and name in known_bad:
-            entry = CatalogEntry(name, modules.authored(paths[0]), title_words(name, "Flow"), error=known_bad[name])
+        if (bad := (known_bad or {}).get(name) or badly_named(paths[0])) is not None:
+            entry = CatalogEntry(name, modules.authored(paths[0]), title_words(name, "Flow"), error=bad)
             entries[name] = ("", entry)
             continue
         key, datas = _content_key(helpers, paths)
@@ -181,7 +181,7 @@ def with_unreadable(
     for name, reason in unreadable.items():
         path = folder / name
         if path.parent == folder and not SCRATCH_NAME.fullmatch(path.stem):
-            error = FlowValidationError(
+            error = badly_named(path) or FlowValidationError(
                 f"{path} cannot be read: {reason}", where=str(path), fix="check that the file is readable"
             )
             found[path.stem] = CatalogEntry(path.stem, path, title_words(path.stem, "Flow"), error=error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 
 import pytest
@@ -221,6 +222,23 @@ def test_a_file_that_cannot_be_read_costs_only_whoever_needs_it(ws: WorkspaceFil
     assert "locked.ipynb cannot be read: No such file" in entries["locked"].error.what
     assert workspace.deployment("claims") == "as deployed"
     assert deployed_value(workspace) == 10
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no file of this name can be there")
+def test_a_name_that_not_every_system_holds_is_told_alike_everywhere(ws: WorkspaceFiles) -> None:
+    """With the character and the fix, before it is deployed too."""
+    workspace = Workspace(ws.root)
+    name = """Bob's "Test" ü"""
+    ws.notebook(name, *CELLS[2:3], 'def build():\n    return Flow(group="G").step(one)')
+
+    errors = [next(one.error for one in workspace.catalog() if one.name == name)]
+    errors += [entry.error for entry in workspace.deploy(name)]
+    errors += [entry.error for entry in workspace.deploy()]
+    assert len(errors) == 3
+    for error in errors:
+        assert error is not None
+        assert "Windows allows no '\"' in the name" in error.what
+        assert error.fix == "rename it: leave that character out"
 
 
 def test_a_renamed_copy_is_not_deployed_beside_its_original_unasked(ws: WorkspaceFiles) -> None:
