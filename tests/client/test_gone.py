@@ -389,6 +389,10 @@ def test_a_deploy_says_in_one_line_what_else_is_not_deployed(
     assert typed(ws, "data-engine deploy") == 0
     assert capsys.readouterr().err == ""
 
+    workspace.undeploy("more_0")  # on purpose, so nobody is told of it again
+    assert typed(ws, "data-engine deploy claims") == 0
+    assert "more_0" not in capsys.readouterr().err
+
 
 def test_a_deploy_of_all_names_what_it_changed_and_counts_the_rest(
     ws: WorkspaceFiles, workspace: Workspace, capsys: pytest.CaptureFixture[str]
