@@ -178,6 +178,8 @@ def _restore(given: Namespace, names: UserNames) -> Any:
 
 
 def _run(given: Namespace, names: UserNames) -> Any:
+    from data_engine.ledger.warned import warning_texts
+
     params = _params(given)
     if given.once:
         flow = own_flow(names) if given.subject is None else _workspace().load_flow(given.subject)
@@ -192,7 +194,12 @@ def _run(given: Namespace, names: UserNames) -> Any:
         print(
             f"{standing.text}: what is deployed runs. To run the edit: {typed_magic('deploy', name)} first, or %flow run --once"
         )
-    return run_ids if given.no_wait else ws.wait(run_ids)
+    if given.no_wait:
+        return run_ids
+    runs = ws.wait(run_ids)
+    for text in warning_texts(ws.home.ledger(), runs):
+        print(f"warning: {text}")
+    return runs
 
 
 def _backfill(given: Namespace, names: UserNames) -> Any:

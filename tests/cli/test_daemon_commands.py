@@ -408,6 +408,14 @@ def test_a_run_asks_for_no_status_of_the_whole_workspace(daemon: Cli, monkeypatc
     assert daemon("run", "claims").code == 0
 
 
+def test_a_misspelt_parameter_is_told_where_it_was_typed(daemon: Cli) -> None:
+    """And not only in the log of the run."""
+    answer = daemon("run", "claims", "--set", "mnat=1")
+
+    assert answer.code == 0
+    assert "warning: no step has read the params mnat, which the run was given" in answer.err
+
+
 def test_a_run_says_that_the_engine_goes_on_where_the_daemon_died(daemon: Cli, ws: WorkspaceFiles) -> None:
     workspace = Workspace(ws.root)
     workspace.deploy("claims")

@@ -238,6 +238,8 @@ def test_the_daemon_is_started_used_and_stopped(shell: Shell, claims: WorkspaceF
         runs = shell.run("%flow run claims")
         assert [(run.flow, run.status) for run in runs] == [("claims", "success")]
         assert "1 run  1 success" in shell.out
+        shell.run("%flow run claims mnat=1 by=3")
+        assert shell.out.startswith("warning: no step has read the params mnat, which the run was given\n")
         shell.run("from data_engine import load_flow\nload_flow('claims')")
         assert re.search(r"^last run  20\S+ \S+ +success, in production$", shell.out, re.MULTILINE)
         assert shell.run("%flow run claims --no-wait") != []
