@@ -282,7 +282,7 @@ class Workspace(BackfillVerbs, DaemonVerbs, PlanningVerbs):
 
         Raises:
             LedgerError: the history cannot be read.
-            FlowValidationError: `flow` is no text, or `limit` no whole number.
+            FlowValidationError: there is and was no such flow (names the nearest), or `limit` is no whole number.
 
         Example:
             >>> import tempfile
@@ -291,13 +291,17 @@ class Workspace(BackfillVerbs, DaemonVerbs, PlanningVerbs):
             >>> [(run.flow, run.status) for run in ws.runs(limit=5)]
             [('example', 'success')]
         """
-        from data_engine.engine.deployed_before import runs_of
+        from data_engine.engine.deployed_before import require_flow, runs_of
         from data_engine.notebook.catalog import check_flow_name
 
         given_limit(limit)
         ledger = self.home.ledger()
         ledger.recover()
-        return Listing(ledger.runs(limit=limit) if flow is None else runs_of(ledger, check_flow_name(flow), limit))
+        if flow is None:
+            return Listing(ledger.runs(limit=limit))
+        if not (found := runs_of(ledger, check_flow_name(flow), limit)):
+            require_flow(self.home, flow)
+        return Listing(found)
 
     def log(self, run_id: str) -> list[LogEntry]:
         """What the run printed and logged, oldest first.

@@ -423,6 +423,19 @@ def test_a_deploy_of_all_names_what_it_changed_and_counts_the_rest(
     assert [one["changed"] for one in json.loads(capsys.readouterr().out)] == [False] * 6
 
 
+def test_runs_of_a_flow_that_never_was_are_refused_and_of_one_that_was_are_none(
+    ws: WorkspaceFiles, workspace: Workspace
+) -> None:
+    """As the command line refuses them, with the name that was meant."""
+    with pytest.raises(FlowValidationError, match="'clams' is not available") as caught:
+        workspace.runs("clams")
+    assert "did you mean claims?" in str(caught.value.fix)
+
+    assert workspace.runs("claims") == []
+    gone(ws)
+    assert workspace.runs("claims") == []
+
+
 def test_what_was_never_deployed_leads_to_what_was(workspace: Workspace) -> None:
     """Of a wrong name, and of a path in its place, which alone is enough to restore it."""
     for name in ("clams", "flow_modules/claims.ipynb"):
