@@ -24,6 +24,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from watchdog.events import FileSystemEvent, FileSystemEventHandler
+from watchdog.observers import Observer
 
 from benchmarks.figures import finish, report
 from data_engine import Workspace
@@ -63,7 +65,7 @@ def build():
 """
 
 BARE = """
-import sys, sqlite3, json, asyncio, threading, pathlib, dataclasses
+import sys, sqlite3, json, asyncio, threading, pathlib, dataclasses, functools, subprocess
 import psutil, tomlkit, watchdog.observers
 import tornado.httpserver, tornado.netutil, tornado.web
 
@@ -71,16 +73,28 @@ class Status(tornado.web.RequestHandler):
     def get(self):
         self.write(json.loads(text))
 
+@functools.cache
+def worker():
+    code = "import sys, time\\nfor line in sys.stdin: print(time.time(), flush=True)"
+    return subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+class Ask(tornado.web.RequestHandler):
+    def get(self):
+        worker().stdin.write("\\n")
+        worker().stdin.flush()
+        self.write(worker().stdout.readline())
+
 async def serve():
     sockets = tornado.netutil.bind_sockets(0, "127.0.0.1")
-    tornado.httpserver.HTTPServer(tornado.web.Application([("/status", Status)])).add_sockets(sockets)
+    pages = [("/status", Status), ("/ask", Ask)]
+    tornado.httpserver.HTTPServer(tornado.web.Application(pages)).add_sockets(sockets)
     print(sockets[0].getsockname()[1], flush=True)
     await asyncio.Event().wait()
 
 text = sys.stdin.readline()
 asyncio.run(serve())
 """
-"""A server that loads what the daemon loads and answers one text."""
+"""A server that loads what the daemon loads, answers one text, and asks a process that waits what time it is."""
 
 
 def until(question: Callable[[], Any], timeout_s: float = 120.0, every_s: float = 0.002) -> Any:
@@ -114,9 +128,9 @@ class Bare:
         self.connection = http.client.HTTPConnection("127.0.0.1", int(self.process.stdout.readline()))
         self.get()
 
-    def get(self) -> object:
+    def get(self, path: str = "/status") -> Any:
         """What it answers."""
-        self.connection.request("GET", "/status")
+        self.connection.request("GET", path)
         return json.loads(self.connection.getresponse().read())
 
     def close(self) -> None:
@@ -160,10 +174,15 @@ def statuses_ms(workspace: Workspace) -> tuple[list[float], list[float]]:
     return sorted(times), sorted(floors)
 
 
-def request_to_step_ms(workspace: Workspace) -> float:
-    """Median milliseconds from a request by hand to the start of its step in its worker."""
-    times = []
+def request_to_step_ms(workspace: Workspace) -> tuple[float, float]:
+    """Median milliseconds from a request by hand to the start of its step in its worker; and how many times what a bare server takes
+    that passes each request to a process which waits for it."""
+    times, floors = list[float](), list[float]()
+    bare = Bare()
+    bare.get("/ask")
     for _ in range(30):
+        asked_s = time.time()
+        floors.append((bare.get("/ask") - asked_s) * 1000)
         asked_s = time.time()
         (run_id,) = workspace.run("flow_00", wait=False)
         # Not too often: a question takes locks, which cost the daemon more than us under Wine.
@@ -173,20 +192,50 @@ def request_to_step_ms(workspace: Workspace) -> float:
         )
         (step,) = workspace.steps(str(run_id))
         times.append((datetime.fromisoformat(step.started_at_utc).timestamp() - asked_s) * 1000)
-    return statistics.median(times)
+    bare.close()
+    return statistics.median(times), _ratio(times, floors)
 
 
-def drop_to_run_ms(workspace: Workspace) -> float:
-    """Median milliseconds from a file's drop to the start of its run; interval 1 s, settle 0."""
-    times = []
+def _ratio(times: list[float], floors: list[float]) -> float:
+    return statistics.median(ours / floor for ours, floor in zip(times, floors, strict=True))
+
+
+class Seen(FileSystemEventHandler):
+    """When each file was first heard of, by its path."""
+
+    def __init__(self) -> None:
+        self.at_s: dict[str, float] = {}
+
+    def on_any_event(self, event: FileSystemEvent) -> None:
+        self.at_s.setdefault(str(event.src_path), time.time())
+
+
+def heard_ms(path: Path, seen: Seen) -> float:
+    """Milliseconds from a file's drop into a watched folder until the watcher tells of it."""
+    dropped_s = time.time()
+    path.write_text("x")
+    return float(1000 * (until(lambda: seen.at_s.get(str(path))) - dropped_s))
+
+
+def drop_to_run_ms(workspace: Workspace) -> tuple[float, float]:
+    """Median milliseconds from a file's drop to the start of its run (interval 1 s, settle 0); and how many times what it takes until a
+    watcher of a folder, with nothing behind it, tells of a file."""
+    times, floors = list[float](), list[float]()
+    seen, observer = Seen(), Observer()
+    (workspace.root / "watched").mkdir()
+    observer.schedule(seen, str(workspace.root / "watched"))
+    observer.start()
     for number in range(20):
+        floors.append(heard_ms(workspace.root / "watched" / f"drop{number}.txt", seen))
         path = workspace.root / "in" / f"drop{number}.txt"
         time.sleep(0.05)
         dropped_s = time.time()
         path.write_text("x")
         run = until(lambda path=path: [run for run in workspace.runs("poll", 5) if run.source == str(path)])[0]  # type: ignore[misc]
         times.append((datetime.fromisoformat(run.started_at_utc).timestamp() - dropped_s) * 1000)
-    return statistics.median(times)
+    observer.stop()
+    observer.join()
+    return statistics.median(times), _ratio(times, floors)
 
 
 def family_cpu_s(pid: int) -> tuple[float, float]:
@@ -252,7 +301,8 @@ def measure_life(folder: Path) -> None:
             report(
                 f"status of 20 flows, {name}, by a bare server's same answer", times[at] / floors[at], most, "x", note
             )
-        report("request by hand to its step, p50", request_to_step_ms(workspace), 10, "ms")
+        took_ms, ratio = request_to_step_ms(workspace)
+        report("request by hand to its step, by a bare server's to a process", ratio, 8, "x", f"{took_ms:.1f} ms")
         workspace.deploy()
         workspace.start_engine()
         family = []
@@ -265,7 +315,8 @@ def measure_life(folder: Path) -> None:
         idle, waits = idle_ms(pid), empty_waits_ms()
         report("CPU with two empty poll folders at 1 s", idle / 10, 0.2, "%", f"{idle:.2f} ms a second")
         report("... by that of ten empty timed waits a second", idle / waits, 3, "x", f"{waits:.2f} ms a second")
-        report("file drop to run start, p50", drop_to_run_ms(workspace), 50, "ms")
+        took_ms, ratio = drop_to_run_ms(workspace)
+        report("file drop to run start, by a bare watcher's word", ratio, 15, "x", f"{took_ms:.1f} ms")
     finally:
         workspace.kill()
 

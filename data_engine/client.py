@@ -18,6 +18,7 @@ from data_engine.given import (
     given_workspace,
 )
 from data_engine.planning_verbs import PlanningVerbs
+from data_engine.platforms.names import with_home
 from data_engine.shown import Listing
 from data_engine.verbs import Flow
 from data_engine.workspace.layout import WorkspaceLayout
@@ -292,16 +293,16 @@ class Workspace(BackfillVerbs, DaemonVerbs, PlanningVerbs):
             [('example', 'success')]
         """
         from data_engine.engine.deployed_before import require_flow, runs_of
+        from data_engine.ledger.warned import with_warnings
         from data_engine.notebook.catalog import check_flow_name
 
         given_limit(limit)
         ledger = self.home.ledger()
         ledger.recover()
-        if flow is None:
-            return Listing(ledger.runs(limit=limit))
-        if not (found := runs_of(ledger, check_flow_name(flow), limit)):
+        found = ledger.runs(limit=limit) if flow is None else runs_of(ledger, check_flow_name(flow), limit)
+        if flow is not None and not found:
             require_flow(self.home, flow)
-        return Listing(found)
+        return Listing(with_warnings(ledger, found))
 
     def log(self, run_id: str) -> list[LogEntry]:
         """What the run printed and logged, oldest first.
@@ -424,7 +425,7 @@ class Workspace(BackfillVerbs, DaemonVerbs, PlanningVerbs):
         from data_engine.engine.explain import Explanation, explain
 
         subject = given_path(flow_or_path, "explain(flow_or_path)")
-        file = str(Path(os.path.expanduser(subject)).resolve())
+        file = str(Path(with_home(subject)).resolve())
         return Listing(
             self.link.ask(
                 lambda daemon: [

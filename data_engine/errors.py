@@ -29,7 +29,7 @@ from __future__ import annotations
 
 from data_engine.cut import MOST_TEXT, both_ends
 from data_engine.secret import masked
-from data_engine.shown import Shown
+from data_engine.shown import Shown, hint_here
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class ShortInterrupt(KeyboardInterrupt):
     """A call of ours was interrupted, and says what becomes of it; a notebook shows its one line in place of every frame."""
 
     def _render_traceback_(self) -> list[str]:
-        return [f"KeyboardInterrupt: {self}"]
+        return [hint_here(f"KeyboardInterrupt: {self}")]
 
 
 class FlowValidationError(Shown, ValueError):
@@ -102,7 +102,7 @@ class FlowValidationError(Shown, ValueError):
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def _lines_for_notebook(self) -> list[str]:
-        return [*self.trace, "", f"{type(self).__name__}: {self}"]
+        return [*self.trace, "", hint_here(f"{type(self).__name__}: {self}")]
 
     def as_dict(self) -> dict[str, Any]:
         """The three parts, as `--json` prints them under `error`; and `places`, where they are known.

@@ -228,6 +228,7 @@ class Run(Record):
     `git_commit` and `git_dirty` which code it ran, `python` and `environment` (a digest) with what. `inputs` and `outputs`
     are the first files it read and wrote, `more_inputs` and `more_outputs` count the others. `scheduled_for` is the slot of
     its schedule that it ran for. All of it is None or empty of runs that an older Data Engine recorded, or whose process died.
+    `warnings` counts those in its log, None where nobody has counted.
 
     Example:
         >>> run = Run("3f", "claims", "Claims", None, "stopped", utc_text(0), why=Cause("stop_requested"))
@@ -236,6 +237,7 @@ class Run(Record):
     """
 
     computed: ClassVar = ("cause",)
+    sparse: ClassVar = ("warnings",)
 
     run_id: str
     flow: str
@@ -263,6 +265,7 @@ class Run(Record):
     peak_memory_bytes: int | None = None
     cpu_s: float | None = None
     scheduled_for: str | None = None
+    warnings: int | None = field(default=None, compare=False)
 
     @property
     def cause(self) -> str | None:

@@ -255,7 +255,7 @@ class OwnersVerbs(WorkspaceBase):
         told = self.link.start().post("/run", body | {"wait": wait})
         if "request_id" in told:
             answer = self._answer(told, wait)
-            return Listing([] if answer is None else map(self.run_record, answer["run_ids"]))
+            return self._records([] if answer is None else answer["run_ids"])
         run_ids: list[str] = told["run_ids"]
         return self.wait(run_ids) if wait else run_ids
 
@@ -306,7 +306,13 @@ class OwnersVerbs(WorkspaceBase):
             raise ShortInterrupt(
                 f"interrupted here only: {what} on in the daemon; `data-engine status` shows what runs, `data-engine stop-run RUN` ends it"
             ) from None
-        return Listing(self.run_record(run_id) for run_id in wanted)
+        return self._records(wanted)
+
+    def _records(self, run_ids: Sequence[str]) -> list[Run]:
+        """These runs, with the number of their warnings."""
+        from data_engine.ledger.warned import with_warnings
+
+        return Listing(with_warnings(self.home.ledger(), map(self.run_record, run_ids)))
 
     def retry(self, flow: str | None = None, source: str | os.PathLike[str] | None = None, wait: bool = True) -> int:
         """Hold failed sources no longer: those of `flow`, or only its `source`, or all; how many those were.

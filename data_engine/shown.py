@@ -32,6 +32,28 @@ def text_with_samples(value: Any) -> str:
     return str(next(found, {}).get("text/plain", value))
 
 
+class Hint:
+    """A text that may name commands of ours: who shows values words them for the cell that its reader types in."""
+
+    __slots__ = ("text",)
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+
+def hint_here(text: str) -> str:
+    """`text`, with the commands in it as they are typed where it is read: in a notebook its cells have some of their own.
+
+    Example:
+        >>> hint_here("not deployed: data-engine deploy claims")
+        'not deployed: data-engine deploy claims'
+    """
+    if "data-engine " not in text:
+        return text
+    found = bundle_of(Hint(text))
+    return text if found is None else str(found["text/plain"])
+
+
 def _registered() -> list[Callable[..., Bundle | None]]:
     global _displays
     if _displays is None:

@@ -17,6 +17,7 @@ from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.flow.debug import json_safe
 from data_engine.flow.parameter_values import Given
 from data_engine.nofollow import opened, remove_tree
+from data_engine.platforms.names import with_home
 from data_engine.version import __version__
 from data_engine.workspace.machine import (
     machine_id,
@@ -302,7 +303,7 @@ def _clear_debug(ws: Workspace, args: Args) -> str:
 
 
 def _inspect(ws: Workspace, args: Args) -> Any:
-    path = os.path.join(ws.layout.flow_modules_dir, os.path.expanduser(args["path"]))
+    path = os.path.join(ws.layout.flow_modules_dir, with_home(args["path"]))
     return ask_child({**args, "path": os.path.normpath(path)})
 
 

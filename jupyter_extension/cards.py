@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, tzinfo
+from datetime import tzinfo
 from pathlib import Path
 from typing import Any
 
 from data_engine.cli.output import count, local_time, seconds, started
 from data_engine.engine.explain import Explanation, ways
-from data_engine.engine.fact import offset_words, zoned_words
+from data_engine.engine.fact import zoned_words
 from data_engine.engine.reasons import ByHand, Disabled, EngineOff, NotYet
 from data_engine.engine.run_comparison import Comparison
 from data_engine.engine.run_facts import params_words, rows_words, slot_words
@@ -18,6 +18,7 @@ from data_engine.engine.wording import GOES_ON, held_words, told_once, undeliver
 from data_engine.errors import FlowExecutionError, FlowValidationError
 from data_engine.flow.batch import Batch, FileRef, ItemError
 from data_engine.flow.context import FlowContext
+from data_engine.ledger.warned import warned_words
 from data_engine.model import Backfill, LogEntry, Run, StepRun
 from data_engine.notebook.catalog import CatalogEntry
 from jupyter_extension.card import MOST_ROWS, Card, Cell, Code, Faint, Lines, Link, Note, Pairs, Part, Picture, table
@@ -43,11 +44,12 @@ def runs_card(runs: Sequence[Run], *, now_s: float, zone: tzinfo | None = None) 
             seconds(run.elapsed_s),
             params_words(run),
             Code(run.run_id[:8], run.run_id),
+            _warned(run.warnings),
             short_error(run.error or run.cause, run.why),
         )
         for run in runs[:MOST_ROWS]
     ]
-    columns = ("Status", "Flow", "Source", "Started", "Time", "Params", "Run", "Why")
+    columns = ("Status", "Flow", "Source", "Started", "Time", "Params", "Run", "Log", "Why")
     timely = [run for run in runs if not run.from_the_future]
     parts: list[Part] = [Picture(runs_picture(timely, now_s=now_s, zone=zone))] if len(timely) > 1 else []
     parts.append(table(columns, rows, right=("Time",), total=len(runs)))
@@ -56,6 +58,10 @@ def runs_card(runs: Sequence[Run], *, now_s: float, zone: tzinfo | None = None) 
         summary = f"error of run {run.run_id[:8]}" if len(runs) > 1 else ""
         parts.append(Lines(tuple((run.error or "").splitlines()), summary))
     return Card(count(len(runs), "run"), (outcome_words(runs),), tuple(parts))
+
+
+def _warned(warnings: int | None) -> Cell:
+    return Mark(warned_words(warnings), "warn", "triangle") if warnings else ""
 
 
 def backfill_card(found: Backfill) -> Card:
@@ -132,7 +138,7 @@ def log_card(lines: Sequence[LogEntry]) -> Card:
 def contexts_card(contexts: Sequence[FlowContext]) -> Card:
     """What `run_once()` returned: for each source its outcome, its last result, and what it saved and wrote."""
     rows = [_context_row(context) for context in contexts[:MOST_ROWS]]
-    columns = ("Status", "Source", "Current", "Objects", "Wrote", "Error")
+    columns = ("Status", "Source", "Current", "Objects", "Wrote", "Log", "Error")
     failed = sum(context.error is not None for context in contexts)
     facts = (f"{failed} failed",) if failed else ()
     names = dict.fromkeys(context.flow_name for context in contexts)
@@ -153,6 +159,7 @@ def _context_row(context: FlowContext) -> tuple[Cell, ...]:
         _item(context.current) if context.error is None else "",
         Code(", ".join(context.objects)),
         Code(f"{Path(wrote[0]).name}{more}", "\n".join(wrote[:MOST_ROWS])) if wrote else "",
+        _warned(context.warnings),
         "" if context.error is None else first_line(str(context.error)),
     )
 
@@ -238,7 +245,7 @@ def _flow_row(flow: FlowStatus) -> tuple[Cell, ...]:
         flow.name,
         Faint(flow.group or ""),
         flow_mark(flow),
-        _next_run(flow.next_run_utc),
+        _next_run(flow),
         mark_of(last.status) if last else "",
         Faint(_to_minute(last.started_at_utc)) if last else "",
         "; ".join(filter(None, [warned, "" if is_told else first_line(flow.reason), held, edit, _expected(flow)])),
@@ -326,8 +333,11 @@ def _without_year(utc: str) -> str:
     return local_time(utc)[len("2026-") :]
 
 
-def _next_run(utc: str | None) -> str:
-    return "" if utc is None else f"{_to_minute(utc)} {offset_words(datetime.fromisoformat(utc).astimezone())}"
+def _next_run(flow: FlowStatus) -> str:
+    """In the zone that its schedule is meant in, without the year and the seconds."""
+    day, _, rest = zoned_words(flow.next_run_utc, flow.tz).partition(" ")
+    time, _, zone = rest.partition(" ")
+    return f"{day[len('2026-') :]} {time[: len('06:30')]} {zone}" if zone else ""
 
 
 def _to_minute(utc: str | None) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 
-_HINT = re.compile(r"(`?)data-engine ([a-z][a-z-]*)([^`<\n;,)]*)")
+_HINT = re.compile(r"(?<![/\\!\w.-])(`?)data-engine ([a-z][a-z-]*)([^`<\n;,)]*)")
+"""Not in a path, and not what `!` hands to the shell already."""
 _OPTION = re.compile(r"--[a-z-]+")
 _ONLY_IN_A_TERMINAL = ("secret", "reset", "import", "lab", "--watch")
 """They ask something, or go on until Ctrl-C: a cell would hang."""
@@ -21,6 +22,8 @@ def in_cell(text: str, magics: Mapping[str, Collection[str]]) -> str:
         'not deployed: %flow deploy claims; or `!data-engine retry claims`'
         >>> in_cell("`data-engine deploy --json`, `data-engine secret set ops`", {"deploy": ["--yes"]})
         '`!data-engine deploy --json`, `data-engine secret set ops`'
+        >>> in_cell("/home/anna/data-engine deploy/a.csv, `!data-engine deploy`", {"deploy": ["--yes"]})
+        '/home/anna/data-engine deploy/a.csv, `!data-engine deploy`'
     """
 
     def of_cell(found: re.Match[str]) -> str:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from data_engine.errors import FlowValidationError
 from data_engine.typed import typed, typed_magic
 from jupyter_extension.cell_hints import in_cell
-from jupyter_extension.own_flow import UserNames, own_flow, own_name, tell_unsaved, unsaved_words
+from jupyter_extension.own_flow import UserNames, own_flow, own_name, require_saved, tell_unsaved
 
 if TYPE_CHECKING:
     from data_engine.client import Workspace
@@ -86,8 +85,8 @@ def _test(given: Namespace, names: UserNames) -> Any:
 
 def _compile(given: Namespace, names: UserNames) -> Any:
     from data_engine.engine.deployed_before import find_flow
-    from data_engine.notebook.catalog import require_parsed
     from data_engine.notebook.compile import compile_notebook
+    from data_engine.notebook.flow_files import require_parsed
 
     name = given.subject or own_name(names, "compile")
     path = find_flow(_workspace().home, name)
@@ -111,7 +110,7 @@ def _deploy(given: Namespace, names: UserNames) -> Any:
     ws = _workspace()
     name = None if given.all else given.subject or own_name(names, "deploy")
     if name is not None and not given.yes:
-        _require_saved(name, names, ws.layout.flow_modules_dir / f"{name}.ipynb")
+        require_saved(name, names, ws.layout.flow_modules_dir / f"{name}.ipynb")
     before = {one.id for one in ws.deployments()}
     entries = Listing(ws.deploy(name, given.note or "", given.yes, approve=given.approve))
     new = [one for one in ws.deployments() if one.id not in before]
@@ -119,15 +118,6 @@ def _deploy(given: Namespace, names: UserNames) -> Any:
     if name is not None and entries and entries[0].error is not None:
         raise entries[0].error
     return entries
-
-
-def _require_saved(name: str, names: UserNames, path: Path) -> None:
-    if ran := unsaved_words(names, path):
-        raise FlowValidationError(
-            f"{ran}: production would get older code than these cells hold, so nothing was deployed",
-            where=f"%flow deploy {name}",
-            fix=f"save the notebook (Ctrl+S) and ask again; or, for the file as it is saved: {typed_magic('deploy', name, '--yes')}",
-        )
 
 
 def _print_what_follows(ws: Workspace, name: str | None, entries: Any, new: Any) -> None:
@@ -143,7 +133,7 @@ def _print_what_follows(ws: Workspace, name: str | None, entries: Any, new: Any)
             again = typed_magic("rollback", gone.flow)
             print(f"{gone.flow} is undeployed: its module is gone. {again} lets it run again as it was deployed.")
     for line in done_before_lines(done_before(ws, new)):
-        print(line.partition("     ")[2])
+        print(in_cell(line.partition("     ")[2], MAGICS))
     for flow, row in (left_out(ws.home, {entry.name for entry in entries}) if name is None else {}).items():
         again = typed_magic("deploy", flow)
         print(f"{flow} was left out: {row.who} undeployed it. {again} lets production run it again, as it is now.")

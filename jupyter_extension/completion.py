@@ -77,7 +77,7 @@ def _subjects(words: list[str], with_value: set[str]) -> list[str]:
 
 
 def _flow_names() -> list[str]:
-    from data_engine.notebook.catalog import module_files
+    from data_engine.notebook.flow_files import module_files
 
     return sorted(module_files(_flow_modules()))
 

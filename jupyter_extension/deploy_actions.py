@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, TypeAlias
 
 from data_engine.client import Workspace
 from data_engine.daemon.deploying import Outcome
+from data_engine.engine.deployed_before import left_out
 from data_engine.errors import error_of
 from data_engine.typed import typed
 from jupyter_extension.feed import daemon_of, from_child
@@ -20,27 +21,42 @@ def deploy(ws: Workspace, args: Args) -> str:
     """Let production run the modules as they are."""
     flow, force, approve = args["flow"], args["force"], args["approve"]
     daemon = daemon_of(ws)
-    if daemon is not None:
-        told = daemon.post("/deploy", {"flow": flow, "force": force, "approve": approve, "wait": False}, timeout_s=60.0)
-        if "request_id" in told:
-            return f"{told['owner']} was asked to deploy {flow or 'every good module'}."
-        outcome = Outcome.read(told)
-        refused = [entry.error for entry in outcome.entries if entry.error is not None]
-        if flow is not None and refused:
-            raise refused[0]
-        if outcome.renamed:
-            names = ", ".join(f"{new}, which was {old}" for old, new in outcome.renamed.items())
-            return f"Production runs {names}."
-        if outcome.withdrawn:
-            names = ", ".join(outcome.withdrawn)
-            return f"Production runs every good module as it is now, and {names} no more: the module is gone."
-    else:
+    if daemon is None:
         options = [*(["--yes"] if force else []), *(["--approve"] if approve else [])]
         entries = from_child(ws.root, "deploy", *([] if flow is None else [flow]), *options)
         told_of = [entry["error"] for entry in entries if entry["error"] is not None]
         if flow is not None and told_of:
             raise error_of(told_of[0])
+        return _runs_now(flow) + _left_out(ws, flow, {one["name"] for one in entries if one["left_out"] is None})
+    told = daemon.post("/deploy", {"flow": flow, "force": force, "approve": approve, "wait": False}, timeout_s=60.0)
+    if "request_id" in told:
+        return f"{told['owner']} was asked to deploy {flow or 'every good module'}."
+    outcome = Outcome.read(told)
+    refused = [entry.error for entry in outcome.entries if entry.error is not None]
+    if flow is not None and refused:
+        raise refused[0]
+    return _outcome_words(flow, outcome) + _left_out(ws, flow, {entry.name for entry in outcome.entries})
+
+
+def _outcome_words(flow: str | None, outcome: Outcome) -> str:
+    if outcome.renamed:
+        return f"Production runs {', '.join(f'{new}, which was {old}' for old, new in outcome.renamed.items())}."
+    if outcome.withdrawn:
+        names = ", ".join(outcome.withdrawn)
+        return f"Production runs every good module as it is now, and {names} no more: the module is gone."
+    return _runs_now(flow)
+
+
+def _runs_now(flow: str | None) -> str:
     return f"Production runs {flow or 'every good module'} as it is now."
+
+
+def _left_out(ws: Workspace, flow: str | None, but: Collection[str]) -> str:
+    """That a deploy of everything left flows out as somebody undeployed them; "" where it did not, or one was asked for."""
+    left = left_out(ws.home, but) if flow is None else {}
+    return (
+        f" Left out (undeployed): {', '.join(left)}; a flow's own Deploy lets production run it again." if left else ""
+    )
 
 
 def plan(ws: Workspace, args: Args) -> Any:

@@ -27,7 +27,7 @@ from data_engine.notebook.subfolders import no_flow_there
 from data_engine.planning.golden import Golden
 from data_engine.planning.plan import Plan
 from data_engine.planning.results import GoldenResult
-from data_engine.shown import Listing
+from data_engine.shown import Hint, Listing
 from data_engine.workspace.here import FLOW_MODULES, authored_folder, here, ipython_shell, kernel_shell
 from jupyter_extension.card import Card, html, text
 from jupyter_extension.cards import (
@@ -59,19 +59,28 @@ def bundle(value: Any, *, samples: bool = False) -> dict[str, Any] | None:
     Samples of a comparison are rows of somebody's data. A live notebook shows them, in a widget whose content is not saved;
     what is saved with the notebook is without, unless `samples` are asked for.
     """
+    if isinstance(value, Hint):
+        return {"text/plain": _as_typed_here(value.text)}
     card = card_of(value, samples=samples)
     if card is None:
         return None
     shown: dict[str, Any] = {"text/html": html(card), "text/plain": text(card)}
-    if (shell := ipython_shell()) is not None and _has_hints(value):
-        magics = MAGICS if "flow" in shell.magics_manager.magics["line"] else {}
-        shown = {mime: in_cell(content, magics) for mime, content in shown.items()}
+    if _has_hints(value):
+        shown = {mime: _as_typed_here(content) for mime, content in shown.items()}
     if samples or not _may_have_samples(value) or kernel_shell() is None:
         return shown
     with_samples = card_of(value, samples=True)
     if with_samples is None or with_samples == card:
         return shown
     return shown | _unsaved(html(with_samples))
+
+
+def _as_typed_here(content: str) -> str:
+    """The content with its commands as a cell of this notebook takes them; as it is where no cell is."""
+    shell = ipython_shell()
+    if shell is None:
+        return content
+    return in_cell(content, MAGICS if "flow" in shell.magics_manager.magics["line"] else {})
 
 
 def _has_hints(value: Any) -> bool:

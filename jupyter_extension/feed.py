@@ -26,7 +26,8 @@ from data_engine.engine.status import FlowFacts, Status, WorkspaceFacts, build_s
 from data_engine.errors import FlowValidationError, LedgerError, error_of
 from data_engine.flow.spec import title_words
 from data_engine.model import utc_text
-from data_engine.notebook.catalog import CatalogEntry, module_files
+from data_engine.notebook.catalog import CatalogEntry
+from data_engine.notebook.flow_files import module_files
 from data_engine.notebook.module_sets import file_facts
 from data_engine.platforms.processes import apart
 from data_engine.workspace.machine import machine_id, person

@@ -171,7 +171,7 @@ def _next_lines(flow: Flow, now_s: float, live: FlowStatus | None, zone: str | N
         yield Line("next", "", "once it is deployed", state=mark_of("not deployed"))
         return
     if live.next_run_utc:
-        words = zoned_words(live.next_run_utc)
+        words = zoned_words(live.next_run_utc, live.tz)
     elif live.state_kind in ("running", "stopping"):
         words = f"{live.state} now"
     else:

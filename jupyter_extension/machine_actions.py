@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from data_engine.errors import FlowValidationError, WorkspaceError
+from data_engine.platforms.names import with_home
 from data_engine.workspace.layout import is_workspace
 from data_engine.workspace.machine import (
     load_machine_settings,
@@ -47,7 +48,7 @@ def workspaces(root: str | None, args: Args) -> Any:
 def save_settings(root: str | None, args: Args) -> str:
     """Keep where this machine's workspaces lie; an empty text forgets it."""
     text = args["collection_root"].strip()
-    save_machine_settings(collection_root=Path(os.path.expanduser(text)) if text else None)
+    save_machine_settings(collection_root=Path(with_home(text)) if text else None)
     return f"Workspace folder: {text}" if text else "No workspace folder is set."
 
 
@@ -59,7 +60,7 @@ def use(root: str | None, args: Args) -> str:
 
 def provision(root: str | None, args: Args) -> Any:
     """Create a workspace, or what one lacks."""
-    text = os.path.expanduser(args["path"])
+    text = with_home(args["path"])
     if not os.path.isabs(text):
         collection = load_machine_settings().collection_root
         if collection is None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from data_engine.errors import FlowValidationError
+from data_engine.typed import typed_magic
 
 if TYPE_CHECKING:
     from data_engine.verbs import Flow
@@ -101,3 +102,17 @@ def unsaved_words(names: UserNames, path: Path) -> str:
     if not unsaved:
         return ""
     return f"{path.name} was not saved since {', '.join(f'In [{number}]' for number in unsaved)} ran"
+
+
+def require_saved(name: str, names: UserNames, path: Path) -> None:
+    """Return where the file of the notebook holds what its cells ran.
+
+    Raises:
+        FlowValidationError: `path` is this kernel's notebook, and has unsaved edits.
+    """
+    if ran := unsaved_words(names, path):
+        raise FlowValidationError(
+            f"{ran}: production would get older code than these cells hold, so nothing was deployed",
+            where=f"%flow deploy {name}",
+            fix=f"save the notebook (Ctrl+S) and ask again; or, for the file as it is saved: {typed_magic('deploy', name, '--yes')}",
+        )

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from data_engine.files import write_text_atomic
+from data_engine.platforms.names import with_home
 from data_engine.workspace.here import renamed_file
 
 _CONTENTS = "https://events.jupyter.org/jupyter_server/contents_service/v1"
@@ -75,6 +76,6 @@ def follow_renames(app: Any) -> None:
     events = getattr(app, "event_logger", None)
     if not (root and connection_dir and events):
         return
-    renames = Renames(os.path.abspath(os.path.expanduser(root)), app.session_manager, connection_dir)
+    renames = Renames(os.path.abspath(with_home(root)), app.session_manager, connection_dir)
     events.add_listener(schema_id=_CONTENTS, listener=renames.renamed)
     events.add_listener(schema_id=_KERNELS, listener=renames.ended)

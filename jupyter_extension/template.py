@@ -6,7 +6,7 @@ from pathlib import Path
 
 from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.files import create_exclusive
-from data_engine.notebook.catalog import module_files
+from data_engine.notebook.flow_files import module_files
 from data_engine.workspace.notebook_text import notebook_text
 
 _CELLS: tuple[tuple[str, str, str], ...] = (

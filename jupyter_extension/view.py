@@ -49,7 +49,7 @@ class FlowRow:
     `reason` is `why` it does not run now, in words; `edit` tells of an edit that is not deployed; `error` of a module that is broken; `held` counts the files whose last
     run did not end well, `waiting` its runs that wait for their turn or for their next try; `expected` is how it stands to what is expected of it; `is_failing` says that somebody should look: its
     `mark` is neither good nor at rest then.
-    `troubles` are what its people are notified of; when it `has_recovered`, no failure of before is left.
+    `next_run_utc` is meant in the zone `tz`, None for this machine's. `troubles` are what its people are notified of; when it `has_recovered`, no failure of before is left.
     """
 
     name: str
@@ -76,6 +76,7 @@ class FlowRow:
     expected: ExpectedLine | None = None
     troubles: tuple[TroubleLine, ...] = ()
     has_recovered: bool = False
+    tz: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,6 +273,7 @@ def _row(flow: FlowStatus, status: Status, known: Known, *, elsewhere: str | Non
         expected=_expected_line(flow),
         troubles=troubles_of(flow, known),
         has_recovered=has_recovered(flow, known),
+        tz=flow.tz,
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -29,8 +30,8 @@ def build(folder: Path) -> tuple[Path, Path]:
 
 
 def left_out(sdist: Path) -> set[str]:
-    """The files of this checkout that the sdist lacks; none can be named where this is no checkout."""
-    if not (ROOT / ".git").exists():
+    """The files of this checkout that the sdist lacks; none can be named where this is no checkout, or nothing knows Git."""
+    if not (ROOT / ".git").exists() or shutil.which("git") is None:
         return set()
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     tracked = {name for name in listed.split("\0") if name and (ROOT / name).exists()}
@@ -52,7 +53,7 @@ def install(wheel: Path, folder: Path, *, borrow: bool) -> Path:
     if not borrow:
         _run([programs / "python", "-m", "pip", "install", "--quiet", wheel], cwd=folder)
         return programs
-    pip = [sys.executable, "-m", "pip", "--python", programs / "python"]
+    pip = [sys.executable, "-m", "pip", "--python", programs / ("python.exe" if os.name == "nt" else "python")]
     _run([*pip, "install", "--quiet", "--no-index", "--no-deps", wheel], cwd=folder)
     # a line of a .pth file is a folder to import from, whose own .pth files (such as an editable install's) are not read
     here = _said([programs / "python", "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], cwd=folder)

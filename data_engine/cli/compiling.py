@@ -133,7 +133,7 @@ def _compile_one(ws: Workspace, name: str, as_json: bool) -> int:
 
 
 def _whole_module(path: Path, as_json: bool) -> int:
-    from data_engine.notebook.catalog import require_parsed
+    from data_engine.notebook.flow_files import require_parsed
 
     try:
         require_parsed(path)

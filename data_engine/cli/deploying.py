@@ -41,7 +41,8 @@ def deploy(
     Only what compiles, builds and has steps is deployed. Ends with 1 when a module is not deployed; its flow stays on the last
     deployment, and `rollback` takes a deployment back.
     """
-    from data_engine.notebook.catalog import module_files
+    from data_engine.engine.deployed_before import left_out
+    from data_engine.notebook.flow_files import module_files
 
     ws = chosen_workspace(ctx)
     before = {one.id for one in ws.deployments()}
@@ -53,21 +54,19 @@ def deploy(
     refused = [entry for entry in entries if entry.error is not None]
     new = [one for one in ws.deployments() if one.id not in before]
     changed = {one.flow for one in new} | {name for name, one in stood.items() if one.kind != "as_deployed"}
+    left = left_out(ws.home, {entry.name for entry in entries}) if name is None else {}
     if as_json:
-        print_json(_as_json(ws, entries, changed))
+        print_json([*_as_json(ws, entries, changed), *_left_as_json(ws, left)])
         return 1 if refused else 0
     _say_entries(entries, changed)
-    _say_what_follows(ws, name, entries, new)
+    _say_what_follows(ws, entries, new, left)
     return 1 if refused else 0
 
 
 def _say_what_follows(
-    ws: Workspace, name: str | None, entries: Sequence[CatalogEntry], new: Sequence[Deployment]
+    ws: Workspace, entries: Sequence[CatalogEntry], new: Sequence[Deployment], left: Mapping[str, Deployment]
 ) -> None:
     """What these deployments mean for files and for other flows, and what was left out."""
-    from data_engine.engine.deployed_before import left_out
-
-    left = left_out(ws.home, {entry.name for entry in entries}) if name is None else {}
     for line in (*undeployed_lines(new), *left_out_lines(left), *done_before_lines(done_before(ws, new))):
         complain(line, style="yellow")
     for warning in dict.fromkeys(warning for entry in entries for warning in entry.warnings):
@@ -85,9 +84,30 @@ def _as_json(ws: Workspace, entries: Sequence[CatalogEntry], changed: Collection
             "warnings": list(entry.warnings),
             "error": None if entry.error is None else entry.error.as_dict(),
             "changed": entry.error is None and entry.name in changed,
+            "left_out": None,
         }
         | standing[entry.name].as_json()
         for entry in entries
+    ]
+
+
+def _left_as_json(ws: Workspace, left: Mapping[str, Deployment]) -> list[dict[str, Any]]:
+    """What a deploy of everything left out, for programs: who undeployed it, and when."""
+    from data_engine.notebook.flow_files import module_files
+
+    files = module_files(ws.layout.flow_modules_dir)
+    standing = ws.home.deployments().standing(left)
+    return [
+        {
+            "name": flow,
+            "path": str(files[flow][0]),
+            "warnings": [],
+            "error": None,
+            "changed": False,
+            "left_out": {"by": row.who, "at_utc": row.at_utc},
+        }
+        | standing[flow].as_json()
+        for flow, row in left.items()
     ]
 
 

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from data_engine.cli.output import complain, local_time, print_json, say, seconds, started, status_style, table
 from data_engine.cli.plain import shortened
 from data_engine.engine.fact import zoned_words
-from data_engine.engine.reasons import NotYet
 from data_engine.engine.run_facts import slot_words
 from data_engine.engine.wording import GOES_ON, held_words, told_once, undelivered_words
 from data_engine.errors import FlowValidationError
@@ -431,8 +430,7 @@ def _say_flows(flows: Sequence[FlowStatus]) -> None:
         held = held_words(flow.name, flow.held, None if flow.why is None else flow.why.kind)
         expected = None if flow.expected is None else flow.expected.text
         note = "; ".join(filter(None, [flow.edit, flow.reason, held, expected]))
-        tz = flow.why.tz if isinstance(flow.why, NotYet) else None
-        row = (flow.name, flow.group or "", flow.state, zoned_words(flow.next_run_utc, tz), ended, note)
+        row = (flow.name, flow.group or "", flow.state, zoned_words(flow.next_run_utc, flow.tz), ended, note)
         shown.add_row(*row, style="red" if flow.is_failing or flow.standing.is_edit_broken else "")
     say(shown)
 

@@ -14,6 +14,7 @@ from data_engine.cli.options import AsJson
 from data_engine.cli.output import complain, count, print_json, say
 from data_engine.errors import FlowValidationError
 from data_engine.platforms.host import shell_line
+from data_engine.platforms.names import with_home
 
 if TYPE_CHECKING:
     from data_engine.client import Workspace
@@ -98,7 +99,7 @@ def import_workspace(
 
 def _here(path: Path) -> Path:
     """The path as the shell means it: the workspace is looked at from another folder."""
-    return Path(os.path.abspath(os.path.expanduser(path)))
+    return Path(os.path.abspath(with_home(path)))
 
 
 def _undo(ws: Workspace, as_json: bool) -> int:

@@ -14,6 +14,7 @@ from data_engine.cli.looks import selected
 from data_engine.cli.output import complain, print_version
 from data_engine.errors import FlowValidationError
 from data_engine.flow.parameter_values import Given
+from data_engine.platforms.names import with_home
 
 if TYPE_CHECKING:
     from data_engine.client import Workspace
@@ -99,7 +100,7 @@ def source_from_shell(source: str | None) -> str | None:
     """`source` as a whole path where it exists, seen from the shell; else as it is, for the source folder to find it."""
     if source is None:
         return None
-    path = os.path.abspath(os.path.expanduser(source))
+    path = os.path.abspath(with_home(source))
     return path if source.strip() and os.path.exists(path) else source
 
 

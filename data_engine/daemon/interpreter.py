@@ -11,6 +11,7 @@ import os
 from data_engine.daemon.other_python import tried
 from data_engine.errors import WorkspaceError
 from data_engine.ledger.ledger import Ledger
+from data_engine.platforms.names import with_home
 from data_engine.version import __version__
 
 _CHOSEN = "interpreter"
@@ -62,7 +63,7 @@ def checked_interpreter(path: str | os.PathLike[str]) -> str:
     from data_engine.daemon.start import import_path
     from data_engine.daemon.worker_process import environment_of_workers
 
-    full = os.path.abspath(os.path.expanduser(path))
+    full = os.path.abspath(with_home(path))
     _require_there(full)
     found, why = tried(full, _TRY, environment_of_workers(os.environ) | import_path(os.environ))
     if why is not None:

@@ -36,8 +36,9 @@ from data_engine.ledger import deployments as ledger_rows
 from data_engine.locks import OsLock
 from data_engine.model import Deployment
 from data_engine.notebook import history
-from data_engine.notebook.catalog import CatalogEntry, module_files, read_catalog, with_unreadable
+from data_engine.notebook.catalog import CatalogEntry, read_catalog, with_unreadable
 from data_engine.notebook.deploy import Deploy, HeldBack, mirror_key, with_no_steps_refused
+from data_engine.notebook.flow_files import module_files
 from data_engine.notebook.load import FlowModules
 
 _LOCK_S = 0.5

@@ -17,7 +17,7 @@ from data_engine.flow.scan import walk
 from data_engine.flow.trigger import Trigger
 from data_engine.model import SeenSource, Signature, SourceKey, SourceState
 from data_engine.platforms.files import open_to_read
-from data_engine.platforms.names import as_listed
+from data_engine.platforms.names import as_listed, with_home
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +165,7 @@ def pick_source(flow: Flow, choice: str | os.PathLike[str]) -> Source:
         )
     root = trigger.source
     authored = trigger.source_as_authored or ""
-    path = Path(os.path.expanduser(choice))
+    path = Path(with_home(choice))
     tried = [path] if path.is_absolute() else [root / path, base_folder() / path]
     found = _readable(tried, where)
     if found is None:

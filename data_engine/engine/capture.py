@@ -63,6 +63,7 @@ class _Lines:
 
 
 _lines: ContextVar[_Lines | None] = ContextVar("captured_lines", default=None)
+_heard: ContextVar[_Lines | None] = ContextVar("heard_lines", default=None)
 
 
 class _Tee:
@@ -93,9 +94,9 @@ class _Tee:
 
 class _LogHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        lines = _lines.get()
-        if lines is not None:
-            lines.emit(self.format(record), record.levelname)
+        for lines in (_lines.get(), _heard.get()):
+            if lines is not None:
+                lines.emit(self.format(record), record.levelname)
         if logging.root.handlers == [self] and logging.lastResort and record.levelno >= logging.lastResort.level:
             stream = sys.stderr
             original = stream.original if isinstance(stream, _Tee) else stream
@@ -104,7 +105,7 @@ class _LogHandler(logging.Handler):
 
 _handler = _LogHandler()
 _originals: tuple[TextIO, TextIO] = (sys.stdout, sys.stderr)
-_users = 0
+_users = _listeners = 0
 _lock = threading.Lock()
 
 
@@ -117,21 +118,48 @@ class captured(Held[None]):
     def __init__(self, control: StepControl, *, is_bounded: bool = False) -> None:
         self._lines = _Lines(control, is_bounded=is_bounded)
         self._token: Token[_Lines | None] | None = None
+        self._around: Token[_Lines | None] | None = None
 
     def take(self) -> None:
         """Put our streams in the place of the process's."""
         with InterruptsHeld():
-            self._token = _lines.set(self._lines)
+            self._token, self._around = _lines.set(self._lines), _heard.set(None)
             _install()
+            _listen()
 
     def let_go(self) -> None:
         """Give the process its streams back, and emit the beginnings of lines as lines."""
         with InterruptsHeld():
             token, self._token = self._token, None
-            if token is not None:
+            if token is not None and self._around is not None:
+                _listen_no_more()
                 _uninstall()
+                _heard.reset(self._around)
                 _lines.reset(token)
         self._lines.close()
+
+
+class heard(Held[None]):
+    """Inside, what is logged here (also in map threads) is emitted as `LogLine`s; what is printed is not, and a run inside has
+    a log of its own."""
+
+    def __init__(self, control: StepControl) -> None:
+        self._lines = _Lines(control)
+        self._token: Token[_Lines | None] | None = None
+
+    def take(self) -> None:
+        """Listen to the root logger."""
+        with InterruptsHeld():
+            self._token = _heard.set(self._lines)
+            _listen()
+
+    def let_go(self) -> None:
+        """Listen no more."""
+        with InterruptsHeld():
+            token, self._token = self._token, None
+            if token is not None:
+                _listen_no_more()
+                _heard.reset(token)
 
 
 def is_captured() -> bool:
@@ -147,7 +175,6 @@ def _install() -> None:
             _originals = sys.stdout, sys.stderr
             sys.stdout = _Tee(sys.stdout, "INFO")
             sys.stderr = _Tee(sys.stderr, STDERR)
-            logging.root.addHandler(_handler)
 
 
 def _uninstall() -> None:
@@ -159,6 +186,21 @@ def _uninstall() -> None:
                 sys.stdout = _originals[0]
             if _is_spent(sys.stderr):
                 sys.stderr = _originals[1]
+
+
+def _listen() -> None:
+    global _listeners
+    with _lock:
+        _listeners += 1
+        if _listeners == 1:
+            logging.root.addHandler(_handler)
+
+
+def _listen_no_more() -> None:
+    global _listeners
+    with _lock:
+        _listeners -= 1
+        if _listeners == 0:
             logging.root.removeHandler(_handler)
 
 

@@ -15,7 +15,8 @@ from data_engine.ledger.deployments import published
 from data_engine.ledger.ledger import Ledger
 from data_engine.model import Deployment, Run, utc_text
 from data_engine.notebook import history
-from data_engine.notebook.catalog import find_module, module_files
+from data_engine.notebook.catalog import find_module
+from data_engine.notebook.flow_files import module_files
 from data_engine.notebook.module_sets import files_of
 from data_engine.typed import typed
 

@@ -6,7 +6,6 @@ an engine that is on the reasons are those its last look was decided by; without
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -26,7 +25,7 @@ from data_engine.engine.flow_reasons import (
     Requested,
     Stopping,
 )
-from data_engine.engine.named_file import flow_meant, why_no_flow
+from data_engine.engine.named_file import flow_meant, flows_of_file, why_no_flow
 from data_engine.engine.params import is_as_scheduled
 from data_engine.engine.reasons import (
     ByHand,
@@ -58,7 +57,7 @@ from data_engine.flow.trigger import Poll
 from data_engine.model import Deployment, Run, SourceKey, utc_text
 from data_engine.record import Record
 from data_engine.scheduler.folder_poller import FolderPoller
-from data_engine.scheduler.plan import PlannedFlow, Rules, Verdict, why_blocked, why_no_candidate
+from data_engine.scheduler.plan import PlannedFlow, Rules, Verdict, why_blocked
 from data_engine.scheduler.source_memory import KnownSources
 
 MOST_ROWS = 1000
@@ -199,12 +198,11 @@ def _explained(source: FactSource, known: WorkspaceFacts, subject: str, file: st
         expected = flow_status(flow, is_running, known.engine.on, known.elsewhere).expected
         return rows if expected is None else [*rows, Explanation(subject, None, expected)]
     rows = []
-    for one, inside, ruled_out in _flows_of_file(known, Path(file), named=subject):
-        rows += (
-            [ruled_out]
-            if ruled_out is not None
-            else _with_writers(source, one, _with_runs(known, _of_flow(source, known, one, inside or None)))
-        )
+    for one, path, inside, why in flows_of_file(known, Path(file), named=subject):
+        if why is not None:
+            rows.append(Explanation(one.entry.name, str(path), why))
+        else:
+            rows += _with_writers(source, one, _with_runs(known, _of_flow(source, known, one, inside or None)))
     if not rows and (ended := undeployed(source.past(), subject)) is not None:
         rows = [Explanation(subject, None, ended)]
     if not rows:
@@ -471,25 +469,6 @@ def _rows(
 def _waits_first(verdict: Verdict) -> tuple[bool, str]:
     """What somebody may wait for comes first, then goes by path."""
     return isinstance(verdict.why, (Done, OwnOutput)), "" if verdict.key is None else verdict.key.path or ""
-
-
-def _flows_of_file(
-    known: WorkspaceFacts, path: Path, *, named: str
-) -> Iterator[tuple[FlowFacts, str, Explanation | None]]:
-    """The flows under whose source the file lies, with its path inside, and the row that says so where its name rules it out.
-
-    A file at `path`, which is absolute, or one that is `named` by its path inside the source.
-    """
-    for flow in sorted(known.flows, key=lambda one: one.entry.name):
-        watch = None if flow.entry.flow is None else PlannedFlow.of(flow.entry.flow)
-        source = None if watch is None else watch.trigger.source
-        if watch is None or source is None:
-            continue
-        found = path if path.is_relative_to(source) else Path(os.path.normpath(source / named))
-        if found.is_relative_to(source) and (found == path or (found != source and found.exists())):
-            inside = "" if found == source else found.relative_to(source).as_posix()
-            why = why_no_candidate(watch, inside) if inside else None
-            yield flow, inside, None if why is None else Explanation(flow.entry.name, str(found), why)
 
 
 def _nothing_to_explain(subject: str, flows: Collection[str]) -> FlowValidationError:

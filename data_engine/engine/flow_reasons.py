@@ -79,7 +79,7 @@ class ModuleGone(Fact):
 
     @property
     def text(self) -> str:
-        return Standing("gone", file=self.file, renamed_to=self.renamed_to).edit or ""
+        return Standing("gone", file=self.file, renamed_to=self.renamed_to).text
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -214,7 +214,8 @@ class Late(Fact):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Overlong(Fact):
-    """A run that has begun at `since_utc` takes longer than the `within_s` that `Flow.expect` gives it."""
+    """A run that has begun at `since_utc` takes longer than the `within_s` that `Flow.expect` gives it; `pid` is its process, where
+    that is not the daemon's."""
 
     kind: ClassVar = "overlong"
 
@@ -222,6 +223,7 @@ class Overlong(Fact):
     within_s: float
     run_id: str = ""
     tz: str | None = None
+    pid: int | None = None
 
     @property
     def text(self) -> str:

@@ -18,6 +18,7 @@ from data_engine.errors import FlowValidationError
 from data_engine.files import files_below
 from data_engine.flow.flow import Flow
 from data_engine.model import WrittenFile
+from data_engine.notebook.mirror_readers import folders_of, is_read
 from data_engine.record import Record
 
 SET_ASIDE = ".data_engine_set_aside"
@@ -101,14 +102,9 @@ def put_back(mirrors: Iterable[Path]) -> list[Path]:
 
 
 def readers_of(mirrors: Iterable[Path], flows: Iterable[Flow]) -> list[str]:
-    """The flows whose source is one of these folders, or lies in one or around one."""
+    """The flows that read in one of these folders, by their source or by `collect`."""
     roots = list(mirrors)
-    found = set()
-    for flow in flows:
-        source = None if flow.trigger is None else flow.trigger.source
-        if source is not None and any(source.is_relative_to(root) or root.is_relative_to(source) for root in roots):
-            found.add(flow.name or "")
-    return sorted(found)
+    return sorted({flow.name or "" for flow in flows if any(is_read(root, folders_of(flow).reads) for root in roots)})
 
 
 def _places(flow: Flow) -> tuple[str, Path, Path] | None:

@@ -1,13 +1,17 @@
-"""What a person means who names a file of `flow_modules`: a flow, or a notebook that is none and why."""
+"""What a person means who names a file: a flow of `flow_modules`, a notebook that is none and why, or a source of flows."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
+from data_engine.engine.reasons import NameFiltered, NotListed, OwnOutput
 from data_engine.engine.status import FlowFacts, WorkspaceFacts
 from data_engine.errors import FlowValidationError
-from data_engine.notebook.catalog import SCRATCH_NAME
+from data_engine.notebook.flow_files import SCRATCH_NAME
 from data_engine.notebook.subfolders import how_to_be_a_flow
+from data_engine.scheduler.plan import PlannedFlow, why_no_candidate
 from data_engine.workspace.layout import WorkspaceLayout
 
 _SUFFIXES = (".ipynb", ".py")
@@ -29,6 +33,24 @@ def why_no_flow(known: WorkspaceFacts, subject: str, file: str) -> FlowValidatio
         return None
     fix = how_to_be_a_flow("it", is_scratch=SCRATCH_NAME.fullmatch(path.stem) is not None)
     return FlowValidationError(f"{path.name} is no flow, so nothing runs it", where=str(path), fix=fix)
+
+
+def flows_of_file(
+    known: WorkspaceFacts, path: Path, *, named: str
+) -> Iterator[tuple[FlowFacts, Path, str, NameFiltered | NotListed | OwnOutput | None]]:
+    """The flows under whose source the file lies, with the file, its path inside, and why its name rules it out, if it does.
+
+    A file at `path`, which is absolute, or one that is `named` by its path inside the source.
+    """
+    for flow in sorted(known.flows, key=lambda one: one.entry.name):
+        watch = None if flow.entry.flow is None else PlannedFlow.of(flow.entry.flow)
+        source = None if watch is None else watch.trigger.source
+        if watch is None or source is None:
+            continue
+        found = path if path.is_relative_to(source) else Path(os.path.normpath(source / named))
+        if found.is_relative_to(source) and (found == path or (found != source and found.exists())):
+            inside = "" if found == source else found.relative_to(source).as_posix()
+            yield flow, found, inside, why_no_candidate(watch, inside) if inside else None
 
 
 def _module(known: WorkspaceFacts, subject: str, file: str) -> Path | None:

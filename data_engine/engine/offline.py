@@ -28,9 +28,10 @@ from data_engine.ledger.wall_clock import kept_doubt
 from data_engine.ledger.warned import warnings_of
 from data_engine.model import Deployment, Run
 from data_engine.notebook import history
-from data_engine.notebook.catalog import find_module, module_files, read_catalog
+from data_engine.notebook.catalog import find_module, read_catalog
 from data_engine.notebook.deploy import with_no_steps_refused
 from data_engine.notebook.deployed import deployed_entries
+from data_engine.notebook.flow_files import module_files
 from data_engine.notebook.standing import AS_DEPLOYED, NOT_DEPLOYED, Standing
 from data_engine.scheduler.folder_poller import FolderPoller
 from data_engine.scheduler.plan import PlannedFlow, Rules
@@ -121,13 +122,11 @@ class OfflineFacts:
         flow = known.entry.flow
         if flow is None or not flow.expectations or known.standing.kind == "not_deployed":
             return None
-        began = {
-            run.run_id: datetime.fromisoformat(run.started_at_utc).timestamp()
-            for run in active
-            if run.flow == flow.name
-        }
+        own = {run.run_id: run for run in active if run.flow == flow.name}
+        began = {run_id: datetime.fromisoformat(run.started_at_utc).timestamp() for run_id, run in own.items()}
         timezone = None if self.home.settings_error() is not None else self.home.settings().timezone
-        return look(self.home.ledger(), flow, timezone=timezone, active=began, now_s=time.time()).fact
+        fact = look(self.home.ledger(), flow, timezone=timezone, active=began, now_s=time.time()).fact
+        return replace(fact, pid=own[fact.run_id].pid) if isinstance(fact, Overlong) else fact
 
     def _flows(self) -> list[FlowFacts]:
         """Each flow as the next daemon finds it: what is deployed where the module is broken now, else the module."""

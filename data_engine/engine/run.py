@@ -40,6 +40,7 @@ from data_engine.flow.places import IN_PLACE, Places
 from data_engine.flow.steps import run_steps
 from data_engine.flow.trigger import Schedule
 from data_engine.ledger.log_limits import LogBound, clipped, end_of_log, size_of
+from data_engine.ledger.warned import counts_as_warning
 from data_engine.model import (
     Event,
     LogLine,
@@ -90,11 +91,12 @@ def run_source(
         LedgerError: the sink could not record the run.
         KeyboardInterrupt: the run is recorded as stopped.
     """
+    kept = _WarningsCounted(sink)
     run = _Run(
         flow,
         source,
         home=home,
-        sink=_bounded(sink, keep_last),
+        sink=_bounded(kept, keep_last),
         params=params,
         may_work=may_work,
         seen=seen,
@@ -114,7 +116,25 @@ def run_source(
         run.succeed()
     finally:
         run.close()
+    run.context.warnings = kept.count("success" if run.context.error is None else "failed")
     return run.context
+
+
+class _WarningsCounted:
+    """A sink that remembers the levels of what may count as a warning."""
+
+    def __init__(self, sink: Callable[[Event], None]) -> None:
+        self._sink = sink
+        self._levels: list[str] = []
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, LogLine) and counts_as_warning(event.level, "success"):
+            self._levels.append(event.level)
+        self._sink(event)
+
+    def count(self, status: str) -> int:
+        """How many the log of a run has that ended so."""
+        return sum(counts_as_warning(level, status) for level in self._levels)
 
 
 class _Run:

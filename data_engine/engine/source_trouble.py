@@ -118,10 +118,10 @@ def _source_trouble(source: Path, extensions: tuple[str, ...] | None) -> str | N
     correct = "or correct source= (relative paths start at the flow_modules folder)"
     try:
         mode = os.stat(source).st_mode
-    except NotADirectoryError:
-        above = next(one for one in source.parents if one.is_file())
-        return f"{source} cannot exist, because {above} is a file; name another folder, {correct}"
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):  # Windows does not tell them apart
+        above = next((one for one in source.parents if one.is_file()), None)
+        if above is not None:
+            return f"{source} cannot exist, because {above} is a file; name another folder, {correct}"
         return f"{source} does not exist; create it, connect its drive, {correct}"
     except OSError as error:
         return f"{source} cannot be looked at ({error.strerror}); check its drive and permissions"

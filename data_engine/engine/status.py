@@ -142,11 +142,12 @@ class FlowStatus(Record):
     failed and wait for an edit or for a person.
 
     `standing` is how the module stands to what production runs, `deployment` says it in one line, and `edit` also holds the
-    error of an edit that is broken, and what to do where the module is gone. `warned` tells of warnings of its last run. `expected` is how it stands to what `Flow.expect` says, None where that says nothing.
+    error of an edit that is broken, and what to do where the module is gone. `warned` tells of warnings of its last run. `tz` is the zone that `next_run_utc` is meant in, None for
+    this machine's. `expected` is how it stands to what `Flow.expect` says, None where that says nothing.
     """
 
     computed: ClassVar = ("state", "reason", "deployment", "edit")
-    sparse: ClassVar = ("warned",)
+    sparse: ClassVar = ("warned", "tz")
 
     name: str
     group: str | None = None
@@ -163,6 +164,7 @@ class FlowStatus(Record):
     error: Problem | None = field(default=None, metadata={"of": Problem.read})
     expected: Reason | None = field(default=None, metadata={"of": read_reason})
     warned: LastRunWarned | None = field(default=None, metadata={"of": read_reason})
+    tz: str | None = None
 
     @property
     def state(self) -> str:
@@ -394,6 +396,7 @@ def flow_status(
         Problem.of(entry.error),
         expected,
         known.warned,
+        known.tz,
     )
 
 

@@ -123,7 +123,7 @@ def _running(about: _About) -> str | None:
     run_id, pid = about.why.run_id, about.why.pid
     if pid is not None:
         return _end_it_there(pid)
-    return None if run_id is None else f"{about.run('stop-run', run_id)} ends it at its next step or item"
+    return f"{about.run('stop-run', run_id)} ends it at its next step or item" if run_id else None
 
 
 def _end_it_there(pid: int) -> str:
@@ -217,6 +217,6 @@ _WAYS: Mapping[str, Callable[[_About], str | None]] = {
     of_flow.LastRunFailed.kind: _failed,
     of_flow.LastRunWarned.kind: lambda one: f"{one.run('log', one.why.run_id)} shows them",
     of_flow.Late.kind: lambda one: f"{one.typed('run')} runs it now",
-    of_flow.Overlong.kind: lambda one: one.why.run_id and f"{one.run('stop-run', one.why.run_id)} ends it",
+    of_flow.Overlong.kind: _running,
 }
 """By kind; what is in no need of one is not here: it is due, or settles, or will be looked at."""

@@ -38,7 +38,7 @@ class FlowContext(Shown):
     and of a file its `file_hash`. `params` is what the run was given (an instance of the class of `Flow.params`), `config` and
     `database()` are the workspace's files, `debug` is a place for frames worth a look (None without a workspace). `scheduled_for`
     is the aware time of the slot that a scheduled run is for, also when it catches up or is a backfill's; else None. `error` is
-    the failure of this source after `run_once(on_error="continue")`.
+    the failure of this source after `run_once(on_error="continue")`; `warnings` counts those of its log, once the run has ended.
 
     Example:
         >>> context = FlowContext(flow_name="claims", group="Claims")
@@ -58,6 +58,7 @@ class FlowContext(Shown):
     params: Any = field(default_factory=dict)
     scheduled_for: datetime | None = None
     error: BaseException | None = None
+    warnings: int = 0
     workspace_root: Path | None = field(default=None, repr=False)
     control: StepControl = field(default_factory=StepControl, repr=False, compare=False)
     places: Places = field(default=IN_PLACE, repr=False, compare=False)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from data_engine.errors import FlowValidationError
 from data_engine.files import resolve
-from data_engine.platforms.names import why_too_long
+from data_engine.platforms.names import why_too_long, with_home
 
 _ADDRESS = re.compile(r"[A-Za-z][\w+.-]+:[/\\]|(md|motherduck):", re.IGNORECASE)
 
@@ -29,7 +29,7 @@ def local_path(given: object, *, argument: str, fix: str) -> Path:
         raise FlowValidationError(
             f"{text!r} is an address, not a file on this machine or a share", where=f"{argument}=", fix=fix
         )
-    path = Path(os.path.expanduser(text))
+    path = Path(with_home(text))
     try:
         path = resolve(path)
         path.exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +12,8 @@ if TYPE_CHECKING:
     from data_engine.model import Run
 
 _AT_ONCE = 500
-_WARNING = "WARNING"
-_ERRORS = ("ERROR", "CRITICAL")
+_ALWAYS = ("WARNING",)
+_WHERE_IT_WENT_WELL = ("ERROR", "CRITICAL")
 
 
 def counts_as_warning(level: str, status: str) -> bool:
@@ -24,7 +25,7 @@ def counts_as_warning(level: str, status: str) -> bool:
         >>> counts_as_warning("ERROR", "success"), counts_as_warning("ERROR", "failed"), counts_as_warning("STDERR", "success")
         (True, False, False)
     """
-    return level == _WARNING or (level in _ERRORS and status == "success")
+    return level in _ALWAYS or (level in _WHERE_IT_WENT_WELL and status == "success")
 
 
 def warned_words(count: int) -> str:
@@ -66,8 +67,18 @@ def runs_as_json(ledger: Ledger, runs: Sequence[Run]) -> list[dict[str, Any]]:
     Raises:
         LedgerError: the history cannot be read.
     """
-    warned = warnings_of(ledger, [run.run_id for run in runs])
-    return [run.as_dict() | {"warnings": warned.get(run.run_id, 0)} for run in runs]
+    return [run.as_dict() | {"warnings": run.warnings} for run in with_warnings(ledger, runs)]
+
+
+def with_warnings(ledger: Ledger, runs: Iterable[Run]) -> list[Run]:
+    """The runs, each with the number of its warnings.
+
+    Raises:
+        LedgerError: the history cannot be read.
+    """
+    asked = list(runs)
+    warned = warnings_of(ledger, [run.run_id for run in asked])
+    return [replace(run, warnings=warned.get(run.run_id, 0)) for run in asked]
 
 
 def warnings_of(ledger: Ledger, run_ids: Iterable[str]) -> dict[str, int]:
@@ -76,18 +87,20 @@ def warnings_of(ledger: Ledger, run_ids: Iterable[str]) -> dict[str, int]:
     Raises:
         LedgerError: the history cannot be read.
     """
+    levels = [*_ALWAYS, *_WHERE_IT_WENT_WELL]
     found: dict[str, int] = {}
     ids: Iterator[str] = iter(run_ids)
     while some := list(islice(ids, _AT_ONCE)):
         with ledger.reading() as connection:
-            found.update(
-                connection.execute(
-                    f"SELECT run_id, count(*) FROM logs WHERE run_id IN ({', '.join('?' * len(some))}) AND (level = ?"
-                    f" OR level IN ({', '.join('?' * len(_ERRORS))})"
-                    " AND (SELECT status FROM runs WHERE runs.run_id = logs.run_id) = 'success') GROUP BY run_id",
-                    [*some, _WARNING, *_ERRORS],
-                ).fetchall()
-            )
+            rows = connection.execute(
+                "SELECT logs.run_id, level, runs.status, count(*) FROM logs JOIN runs ON runs.run_id = logs.run_id"
+                f" WHERE logs.run_id IN ({', '.join('?' * len(some))}) AND level IN ({', '.join('?' * len(levels))})"
+                " GROUP BY logs.run_id, level",
+                [*some, *levels],
+            ).fetchall()
+        for run_id, level, status, count in rows:
+            if counts_as_warning(level, status):
+                found[run_id] = found.get(run_id, 0) + count
     return found
 
 

@@ -23,6 +23,7 @@ from data_engine.files import identity_of, trouble_of
 from data_engine.helpers.duckdb.connection import Database, reading, writing
 from data_engine.helpers.duckdb.names import quoted
 from data_engine.model import SourceKey
+from data_engine.platforms.names import with_home
 
 WAIT = "5s"
 _HASH = re.compile(r"[0-9a-f]{40}")
@@ -110,7 +111,7 @@ def databases_in(folder: Path) -> list[Path]:
 def databases_named(exchanges: Iterable[Exchange], flow_modules: Path) -> list[Path]:
     """The databases that the flows' code names by an absolute path, or by one from `flow_modules`, and that are there."""
     names = {name for one in exchanges for name in one.names if name.endswith(_SUFFIXES) and "\0" not in name}
-    found = (os.path.normpath(os.path.join(flow_modules, os.path.expanduser(name))) for name in sorted(names))
+    found = (os.path.normpath(os.path.join(flow_modules, with_home(name))) for name in sorted(names))
     return [Path(path) for path in found if os.path.isfile(path)]
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from data_engine.errors import LedgerError, WorkspaceError
 from data_engine.flow.paths import portable_text
 from data_engine.ledger.connection import connect_to_look
+from data_engine.platforms.names import with_home
 
 LEDGERS = ("runtime_cache.sqlite", "runtime_ledger.sqlite")
 """The names of its ledgers, the newer version's first."""
@@ -114,7 +115,7 @@ def _state_roots() -> list[Path]:
         platformdirs.user_state_path("data_engine", appauthor=False),
         platformdirs.user_data_path("data_engine", appauthor=False),
     )
-    return list(dict.fromkeys([*(Path(os.path.abspath(os.path.expanduser(one))) for one in named if one), *usual]))
+    return list(dict.fromkeys([*(Path(os.path.abspath(with_home(one))) for one in named if one), *usual]))
 
 
 def _spellings(root: Path) -> list[str]:

@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import os
-import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from data_engine.errors import FlowExecutionError, FlowValidationError, error_of
+from data_engine.errors import FlowValidationError, error_of
 from data_engine.flow.expectation import AlertRule, Expectation
 from data_engine.flow.flow import Flow
 from data_engine.flow.schedule_words import schedule_words
 from data_engine.flow.spec import title_words
 from data_engine.flow.suggestions import nearest_name
 from data_engine.flow.trigger import Poll, Schedule
-from data_engine.notebook.artifacts import load_artifact
 from data_engine.notebook.descriptions import Descriptions
+from data_engine.notebook.flow_files import SCRATCH_NAME, is_flow_content, is_flow_file, module_files
 from data_engine.notebook.load import FlowModules, badly_named
 from data_engine.notebook.mirror_warnings import FlowPlaces, mirror_warnings
 from data_engine.notebook.subfolders import how_to_be_a_flow, no_flow_there, notebooks_in_subfolders
 from data_engine.platforms.files import content_of
 
 _T = TypeVar("_T")
-SCRATCH_NAME = re.compile(r"_.*|Untitled.*|.*-Copy\d+", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,28 +89,6 @@ def _expectations(flow: Flow | None) -> list[dict[str, Any]]:
     """What `Flow.expect` was told, call by call, without what it left out."""
     found = () if flow is None else flow.expectations
     return [{name: value for name, value in asdict(one).items() if value not in (None, ())} for one in found]
-
-
-def module_files(folder: Path) -> dict[str, list[Path]]:
-    """The files that may be flow modules, by stem, sorted; two files of one stem are both there.
-
-    Raises:
-        FlowValidationError: the folder does not exist or cannot be read.
-    """
-    found: dict[str, list[Path]] = {}
-    try:
-        names = sorted(os.listdir(folder))
-    except OSError as error:
-        raise FlowValidationError(
-            f"the flow_modules folder cannot be read: {folder} ({error.strerror})",
-            where=str(folder),
-            fix="create a workspace with `data-engine workspace create PATH`, or choose another one",
-        ) from error
-    for name in names:
-        stem, suffix = os.path.splitext(name)
-        if suffix in (".py", ".ipynb") and not name.startswith(".") and not SCRATCH_NAME.fullmatch(stem):
-            found.setdefault(stem, []).append(folder / name)
-    return found
 
 
 def read_catalog(
@@ -196,12 +170,12 @@ def find_module(modules: FlowModules, name: str) -> Path:
     """
     check_flow_name(name)
     files = module_files(modules.content)
-    paths = [path for path in files.get(name, []) if _is_flow_file(modules, path)]
+    paths = [path for path in files.get(name, []) if is_flow_file(modules, path)]
     if len(paths) == 1:
         return paths[0]
     if paths:
         raise _two_files(name, paths)
-    flows = [stem for stem, found in files.items() if any(_is_flow_file(modules, path) for path in found)]
+    flows = [stem for stem, found in files.items() if any(is_flow_file(modules, path) for path in found)]
     raise unknown_flow(name, modules.folder, flows, fix=_how_to_be_a_flow(modules, name, bool(files.get(name))))
 
 
@@ -274,7 +248,7 @@ def _read_entry(
                 raise FlowValidationError(
                     f"{path} cannot be read: {data.strerror}", where=str(path), fix="check that the file is readable"
                 )
-            if _is_flow_content(modules, path, data):
+            if is_flow_content(modules, path, data):
                 flow_files.append((path, data))
         if not flow_files:
             return None
@@ -336,70 +310,6 @@ def clock_zone(entry: CatalogEntry, timezone: str | None) -> str | None:
     """The zone that a schedule by the clock is meant in, in a workspace whose settings name `timezone`; None for this machine's."""
     trigger = None if entry.flow is None else entry.flow.trigger
     return (trigger.tz or timezone or None) if isinstance(trigger, Schedule) and trigger.cron_lines else None
-
-
-def _is_flow_file(modules: FlowModules, path: Path) -> bool:
-    try:
-        return _is_flow_content(modules, path, content_of(path))
-    except FlowValidationError:
-        return True  # a broken module is still the one meant
-    except OSError:
-        return False
-
-
-def _is_flow_content(modules: FlowModules, path: Path, data: bytes) -> bool:
-    if path.suffix == ".ipynb":
-        return load_artifact(modules.authored(path), data, cache_dir=modules.cache_dir).compiled.is_flow
-    if b"build" not in data:
-        return False
-    try:
-        return _defines_build(data)
-    except (SyntaxError, ValueError) as error:
-        raise _unparsed(path, error) from error
-
-
-def require_parsed(path: Path) -> None:
-    """Return when the Python module parses; nothing of it is run.
-
-    Raises:
-        FlowExecutionError: it does not; names the line.
-    """
-    try:
-        ast.parse(content_of(path))
-    except (SyntaxError, ValueError) as error:
-        raise _unparsed(path, error) from error
-
-
-def _unparsed(path: Path, error: SyntaxError | ValueError) -> FlowExecutionError:
-    line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
-    return FlowExecutionError(
-        flow_name=path.stem,
-        phase="import",
-        detail=f"{type(error).__name__}: {error.msg if isinstance(error, SyntaxError) else error}",
-        cell=f"{path.name}{line}",
-        source_line=error.text if isinstance(error, SyntaxError) else None,
-    )
-
-
-@lru_cache(maxsize=256)
-def _defines_build(data: bytes) -> bool:
-    return any(_binds_build(node) for node in ast.parse(data).body)
-
-
-def _binds_build(node: ast.stmt) -> bool:
-    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-        return node.name == "build"
-    if isinstance(node, (ast.Import, ast.ImportFrom)):
-        return any((alias.asname or alias.name) == "build" for alias in node.names)
-    if isinstance(node, ast.Assign):
-        return any(
-            isinstance(name, ast.Name) and name.id == "build" for target in node.targets for name in ast.walk(target)
-        )
-    if isinstance(node, ast.AnnAssign):
-        return isinstance(node.target, ast.Name) and node.target.id == "build"
-    bodies = [getattr(node, part, []) for part in ("body", "orelse", "finalbody")]
-    bodies += [handler.body for handler in getattr(node, "handlers", [])]
-    return not isinstance(node, ast.ClassDef) and any(_binds_build(child) for body in bodies for child in body)
 
 
 def _two_files(name: str, paths: list[Path]) -> FlowValidationError:

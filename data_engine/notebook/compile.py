@@ -18,6 +18,7 @@ from data_engine.notebook.magics import ParsedCell, first_line, parse_cell, quie
 from data_engine.notebook.read import NotebookCell, read_cells
 from data_engine.notebook.slice import Slice, slice_cells
 from data_engine.platforms.files import content_of
+from data_engine.platforms.names import with_home
 
 
 def compile_notebook(path: str | os.PathLike[str]) -> CompiledNotebook:
@@ -120,7 +121,7 @@ def _checked_path(path: object) -> Path:
             where="compile_notebook(path)",
             fix='give a path such as "flow_modules/claims.ipynb"',
         )
-    file = Path(os.path.abspath(os.path.expanduser(path)))
+    file = Path(os.path.abspath(with_home(path)))
     if file.suffix == ".py":
         raise NotebookCompileError(
             flow_name=file.stem, detail="it is a Python module, which runs whole", cell=str(file), fix="load it as it is"

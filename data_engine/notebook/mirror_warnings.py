@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from data_engine.notebook.mirror_readers import is_read
+
 
 class FlowPlaces(NamedTuple):
     """The mirror root of a flow, and the file or folder it watches; None where it has none."""
@@ -39,15 +41,9 @@ def mirror_warnings(flows: Mapping[str, FlowPlaces]) -> dict[str, list[str]]:
 
 
 def _fed_by(name: str, flows: Mapping[str, FlowPlaces]) -> Iterator[str]:
-    """The other flows that watch a folder in which this flow's mirror lies, or its mirror itself."""
-    mirror = flows[name].mirror
+    """The other flows that watch where this flow writes."""
     for other, places in flows.items():
-        if (
-            other != name
-            and mirror is not None
-            and places.watched is not None
-            and mirror.is_relative_to(places.watched)
-        ):
+        if other != name and places.watched is not None and is_read(flows[name].mirror, [places.watched]):
             yield other
 
 

@@ -78,6 +78,20 @@ if sys.platform == "win32":
         real = real_path(path)
         return real if compared(real) == compared(path) else path
 
+    def with_home(path: str | os.PathLike[str]) -> str:
+        """The path with `~` in front as this user's home.
+
+        Python takes each `~name` for a home there, whether or not there is such a user: `~$a.xlsx` is a lock file of Excel.
+
+        Reference: https://docs.python.org/3/library/os.path.html#os.path.expanduser
+
+        Example:
+            >>> with_home("~$a.xlsx"), with_home("~/a.xlsx") == os.path.expanduser("~/a.xlsx")
+            ('~$a.xlsx', True)
+        """
+        text = os.fspath(path)
+        return os.path.expanduser(text) if text[:2] in ("~", "~/", "~\\") else text
+
 else:
 
     def why_foreign(path: str) -> str | None:
@@ -108,3 +122,12 @@ else:
     def as_listed(path: str) -> str:
         """A file's path as its folders list it, which is how a scan knows it; here it is typed so."""
         return path
+
+    def with_home(path: str | os.PathLike[str]) -> str:
+        """The path with `~` or `~user` in front as that user's home.
+
+        Example:
+            >>> with_home("~$a.xlsx"), with_home("~/a.xlsx") == os.path.expanduser("~/a.xlsx")
+            ('~$a.xlsx', True)
+        """
+        return os.path.expanduser(path)

@@ -20,6 +20,7 @@ from io import FileIO
 from pathlib import Path
 
 from data_engine.platforms.files import open_to_read
+from data_engine.platforms.names import with_home
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def notebook_here(
     cell, where there is just one.
     """
     if named := environ.get(NOTEBOOK_VARIABLE, "").strip():
-        path = os.path.normpath(os.path.join(starting_dir, os.path.expanduser(named)))
+        path = os.path.normpath(os.path.join(starting_dir, with_home(named)))
         return _found(
             path, f"{NOTEBOOK_VARIABLE} names a file that does not exist", f"correct {NOTEBOOK_VARIABLE}, or unset it"
         )

@@ -21,6 +21,7 @@ from data_engine import private
 from data_engine.errors import SettingsError, WorkspaceError
 from data_engine.files import create_exclusive, trouble_of, write_text_atomic
 from data_engine.platforms.drives import network_drive
+from data_engine.platforms.names import with_home
 from data_engine.platforms.user import user_name
 from data_engine.workspace.toml import changed_toml, ignored_key, parse_toml, read_toml_text, unknown_key
 
@@ -157,7 +158,7 @@ def absolute_folder(text: str | Path, *, where: str) -> Path:
     Raises:
         WorkspaceError: a relative path would mean another folder to every process.
     """
-    path = Path(os.path.expanduser(text))
+    path = Path(with_home(text))
     if not path.is_absolute() or "\0" in str(path):
         raise WorkspaceError(f"{str(text)!r} is not an absolute path", where=where, fix="give the full path")
     return path
@@ -227,7 +228,7 @@ def _parsed(text: str, where: str) -> MachineSettings:
             )
         if value.strip():
             values[key] = value.strip()
-    folders = {key: Path(os.path.expanduser(values[key])) for key in _FOLDER_KEYS if key in values}
+    folders = {key: Path(with_home(values[key])) for key in _FOLDER_KEYS if key in values}
     for key, folder in folders.items():
         if not folder.is_absolute():
             raise SettingsError(

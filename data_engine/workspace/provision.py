@@ -12,6 +12,7 @@ from typing import Any
 
 from data_engine.errors import WorkspaceError
 from data_engine.files import create_exclusive
+from data_engine.platforms.names import with_home
 from data_engine.workspace.here import FLOW_MODULES
 from data_engine.workspace.layout import WorkspaceLayout, is_workspace
 from data_engine.workspace.notebook_text import notebook_text
@@ -113,7 +114,7 @@ def provision_workspace(root: Path | str, *, example: bool = True) -> Provisione
     text = os.fspath(root)
     if not text.strip() or "\0" in text:
         raise WorkspaceError(f"{text!r} is not a path", where="workspace create", fix="give a folder's path")
-    layout = WorkspaceLayout(Path(os.path.abspath(os.path.expanduser(text))))
+    layout = WorkspaceLayout(Path(os.path.abspath(with_home(text))))
     check_workspace_id(layout.workspace_id)
     folders, files = _wanted(layout, example=example)
     optional = _optional(layout)

@@ -17,6 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from data_engine.errors import InvalidWorkspaceIdError, WorkspaceError
+from data_engine.platforms.names import with_home
 from data_engine.workspace.here import FLOW_MODULES, authored_folder
 from data_engine.workspace.layout import WorkspaceLayout, is_workspace
 from data_engine.workspace.machine import (
@@ -204,7 +205,7 @@ def _absolute(path: Path | str) -> Path:
     if not text.strip() or "\0" in text:
         raise WorkspaceError(f"{text!r} is not a path", where="workspace path", fix="give a folder's path")
     try:
-        return Path(os.path.abspath(os.path.expanduser(text)))
+        return Path(os.path.abspath(with_home(text)))
     except FileNotFoundError as error:
         raise WorkspaceError(
             "the working directory no longer exists", where="working directory", fix="change to a folder that does"

@@ -47,20 +47,30 @@ export function offset(when) {
 }
 
 /**
+ * When something comes: soon in words, later by the clock of a zone, which is named. It is this page's where it is `null`, or unknown to the browser.
+ *
  * @param {string} utc
  * @param {number} nowMs
+ * @param {string | null} tz
  */
-export function ahead(utc, nowMs = Date.now()) {
+export function ahead(utc, nowMs = Date.now(), tz = null) {
   const seconds = (Date.parse(utc) - nowMs) / 1000;
   if (seconds < 1) return "now";
   if (seconds < 60) return `in ${Math.ceil(seconds)} s`;
   if (seconds < 3600) return `in ${Math.ceil(seconds / 60)} min`;
   const when = new Date(utc);
-  const time = `${when.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hourCycle: "h23" })} ${offset(when)}`;
-  const day = Math.round((new Date(when).setHours(0, 0, 0, 0) - new Date(nowMs).setHours(0, 0, 0, 0)) / 86400000);
+  let timeZone = tz || undefined;
+  try {
+    when.toLocaleString([], { timeZone });
+  } catch {
+    timeZone = undefined;
+  }
+  const time = `${when.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hourCycle: "h23", timeZone })} ${timeZone || offset(when)}`;
+  const date = (/** @type {Date} */ one, /** @type {string | undefined} */ zone) => Date.parse(one.toLocaleDateString("sv-SE", { timeZone: zone }));
+  const day = Math.round((date(when, timeZone) - date(new Date(nowMs), undefined)) / 86400000); // "tomorrow" is the reader's
   if (day === 0) return `at ${time}`;
   if (day === 1) return `tomorrow ${time}`;
-  return `${when.toLocaleDateString([], day < 7 ? { weekday: "short" } : { day: "numeric", month: "short" })} ${time}`;
+  return `${when.toLocaleDateString([], Math.abs(day) < 7 ? { weekday: "short", timeZone } : { day: "numeric", month: "short", timeZone })} ${time}`;
 }
 
 /**

@@ -56,6 +56,7 @@ export interface FlowRow {
   expected: ExpectedLine | null;
   troubles: TroubleLine[];
   has_recovered: boolean;
+  tz: string | null;
 }
 
 /** troubles.py */

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from unittest.mock import ANY
 
 import pytest
 
@@ -222,6 +223,23 @@ def test_deploy_and_what_compile_says_of_it(cli: Cli, ws: WorkspaceFiles) -> Non
 
     (ws.root / "flow_modules" / "claims.ipynb").unlink()
     assert "undeployed    claims: its module is gone" in cli("deploy").err
+
+
+def test_a_deploy_of_everything_tells_programs_what_it_left_out(cli: Cli, ws: WorkspaceFiles) -> None:
+    """A flow that somebody undeployed, and who; one that is asked for by its name is not left out."""
+    ws.source("config/data_engine.toml", '[deploy]\nmode = "ask"\n')
+    for name in ("orders", "audit"):
+        ws.module(name, "from data_engine import Flow\ndef build(): return Flow(group='G').step(lambda context: 1)")
+    cli("deploy")
+    assert cli("undeploy", "orders").code == 0
+
+    audit, *_, orders = cli("deploy", "--json").json
+    assert (audit["name"], audit["left_out"], audit["standing"]["kind"]) == ("audit", None, "as_deployed")
+    assert (orders["name"], orders["changed"], orders["error"]) == ("orders", False, None)
+    assert (orders["path"], orders["standing"]["kind"]) == (str(ws.modules / "orders.py"), "not_deployed")
+    assert orders["left_out"] == {"by": cli("deployments", "orders", "--json").json[0]["who"], "at_utc": ANY}
+    (orders,) = cli("deploy", "orders", "--json").json
+    assert (orders["changed"], orders["left_out"]) == (True, None)
 
 
 def test_a_deploy_says_which_files_were_done_before_and_stay_so(cli: Cli, ws: WorkspaceFiles) -> None:

@@ -13,6 +13,7 @@ from data_engine import FlowValidationError, Workspace
 from data_engine.cli.app import run as command
 from data_engine.engine.offline import OfflineFacts
 from data_engine.engine.status import build_status
+from jupyter_extension.display import bundle
 from tests.support import WorkspaceFiles
 
 CELLS = (
@@ -75,7 +76,9 @@ def test_a_flow_whose_notebook_is_gone_says_so_everywhere(
         == f"{said}\nto get it back: `data-engine restore claims`; to end it: `data-engine undeploy claims`"
     )
     assert workspace.standing("claims").kind == "gone"
-    assert workspace.explain("claims")[0].why.kind == "module_gone"
+    why = workspace.explain("claims")
+    assert (why[0].why.kind, why[0].reason) == ("module_gone", said)
+    assert bundle(why)["text/plain"].splitlines()[-2] == f"module gone  {state(workspace)[1].splitlines()[1]}"
     for line in ("list", "status", "explain claims"):
         assert typed(ws, f"data-engine {line}") == 0
         told = capsys.readouterr()

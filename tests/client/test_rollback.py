@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -135,6 +136,7 @@ def test_config_that_changed_since_is_named(ws: WorkspaceFiles, workspace: Works
     assert changed_config(workspace.home, workspace.deployments("claims")[0]) == ["rates.toml"]
 
 
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
 def test_the_git_commit_and_whether_files_differ_are_recorded(ws: WorkspaceFiles, workspace: Workspace) -> None:
     def git(*words: str) -> str:
         done = subprocess.run(
@@ -158,6 +160,7 @@ def test_the_git_commit_and_whether_files_differ_are_recorded(ws: WorkspaceFiles
     assert second.git_dirty is True
 
 
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
 def test_programs_that_a_repository_names_are_not_run(ws: WorkspaceFiles, workspace: Workspace) -> None:
     """Whoever can write to the share can name one."""
     subprocess.run(["git", "init", "-q", str(ws.root)], check=True)
@@ -178,6 +181,7 @@ def test_programs_that_a_repository_names_are_not_run(ws: WorkspaceFiles, worksp
     assert workspace.deployments()[0].git_dirty is None
 
 
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
 def test_what_the_repository_keeps_for_one_worktree_is_looked_at_too(ws: WorkspaceFiles, workspace: Workspace) -> None:
     """It is another file, which the repository's own configuration can name."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -139,6 +140,7 @@ def test_a_flow_that_another_starts_says_so(claims: Workspace, ws: WorkspaceFile
     assert outer.params == {"a": 1}
 
 
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
 def test_the_commit_of_the_folder_is_recorded(claims: Workspace) -> None:
     """And whether it has edits."""
     commands = ("init -q", "-c user.name=a -c user.email=a@b commit -q --allow-empty -m one")

@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -141,6 +142,7 @@ def test_a_replacement_that_is_not_atomic_is_seen(tmp_path: Path) -> None:
         while target.exists():
             with suppress(PermissionError):  # on Windows, while the reader has it open
                 target.unlink()
+        time.sleep(0.001)  # as long as a busy machine makes it
         fresh.rename(target)
 
     rewritten = probes.replace_under_a_reader(tmp_path, replace=lambda fresh, to: to.write_bytes(fresh.read_bytes()))

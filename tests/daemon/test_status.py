@@ -44,7 +44,7 @@ def workspace(ws: WorkspaceFiles) -> Iterator[Workspace]:
     ws.notebook("first", FLOW.format(group="G", trigger='mode="manual"'))
     ws.notebook("second", FLOW.format(group="G", trigger='mode="manual"'))
     ws.notebook("polled", FLOW.format(group="P", trigger='mode="poll", source="../in", interval="200ms", settle=0'))
-    ws.notebook("nightly", FLOW.format(group="N", trigger='mode="schedule", time="03:30", tz="UTC"'))
+    ws.notebook("nightly", FLOW.format(group="N", trigger='mode="schedule", time="03:30", tz="Asia/Kolkata"'))
     found = Workspace(ws.root)
     yield found
     found.kill()
@@ -155,6 +155,20 @@ def test_a_run_of_another_process_is_told_with_its_step(
     assert flow_of(workspace, "first")["state"] == "manual"
 
 
+def test_what_ends_an_overlong_run_of_another_process_is_told(
+    workspace: Workspace, ws: WorkspaceFiles, elsewhere: Elsewhere, tmp_path: Path
+) -> None:
+    """No command of the daemon reaches it."""
+    ws.notebook(
+        "first", FLOW.format(group="G", trigger='mode="manual"').replace(".step(", '.expect(within="1s").step(')
+    )
+    workspace.deploy()
+    process = elsewhere("first", tmp_path / "go on")
+    (row,) = until(lambda: [one for one in workspace.explain("first") if one.why.kind == "overlong"])
+
+    assert row.fix == f"end it where it runs, in process {process.pid}: with Ctrl-C, or by an interrupt of the kernel"
+
+
 def test_who_waits_for_its_group_is_told_for_whom(workspace: Workspace, elsewhere: Elsewhere, tmp_path: Path) -> None:
     """For a run of another process, and for one of the daemon."""
     workspace.start()
@@ -221,6 +235,9 @@ def test_the_next_run_is_told_wherever_a_schedule_is(workspace: Workspace) -> No
     assert (row["next_run_utc"], row["reason"]) == (next_utc, flow_of(workspace, "nightly")["reason"])
     assert row["reason"].startswith("next at ")
     assert workspace.next_runs() == {"nightly": next_utc}
+    status = workspace.status()
+    assert render(status).flows["nightly"].tz == "Asia/Kolkata"
+    assert " 03:30 Asia/Kolkata" in text(status_card(status))
     workspace.stop_engine()
     (row,) = workspace.explain("nightly")
     assert (row["next_run_utc"], row["reason"]) == (None, "the engine is off")

@@ -414,6 +414,7 @@ NEXT = {
     "a wall clock": ({"mode": "schedule", "time": "08:15", "tz": "Europe/Berlin"}, None, "Tue 2026-01-06 08:15"),
     "a cron line": ({"mode": "schedule", "cron": "0 18 * * 1-5", "tz": "UTC"}, None, "Mon 2026-01-05 18:00"),
     "with a daemon": ({"mode": "schedule", "time": "08:15"}, LIVE, "2026-01-05 12:00:30"),
+    "with a daemon, in a zone": ({"mode": "schedule", "time": "08:15"}, replace(LIVE, tz="Asia/Tokyo"), "2026-01-05 21:00:30 Asia/Tokyo"),
     "running": ({"mode": "manual"}, FlowStatus("n", state_kind="running"), "running now"),
     "blocked": (
         {"mode": "poll", "source": "/in", "interval": "5s"},

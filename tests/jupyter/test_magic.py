@@ -173,7 +173,33 @@ def test_a_deploy_says_which_files_were_done_before(shell: Shell, claims: Worksp
     shell.run("_ = Workspace.current().load_flow('polled').run_once()")
     shell.run("%flow deploy polled")
     assert "\npolled: 1 file was done before and counts as done." in f"\n{shell.out}"
-    assert "data-engine backfill polled --reprocess all" in shell.out
+    assert ": %flow backfill polled --reprocess all" in shell.out
+
+
+def test_the_warnings_of_runs_are_told_in_their_cards(shell: Shell, claims: WorkspaceFiles) -> None:
+    """Of runs made here and of those of the history; a run without any, and a table of such runs, say nothing of it."""
+    claims.notebook(
+        "claims",
+        "import logging",
+        "from data_engine import Flow",
+        "def read(context):\n    logging.warning('odd')\n    context.log('odder', level='warning')",
+        "def build():\n    return Flow(group='G').step(read)",
+    )
+    claims.notebook(
+        "quiet", "from data_engine import Flow", "def build():\n    return Flow(group='G').step(lambda c: 1)"
+    )
+    shell.run("from data_engine import Workspace\nws = Workspace.current()")
+
+    (context,) = shell.run("ws.load_flow('claims').run_once()")
+    assert context.warnings == 2
+    assert "2 warnings" in shell.out
+    (run,) = shell.run("ws.runs()")
+    assert (run.warnings, run["warnings"]) == (2, 2)
+    assert "2 warnings" in shell.out
+    shell.run("ws.load_flow('quiet').run_once()")
+    assert "warning" not in shell.out
+    shell.run("ws.runs('quiet')")
+    assert "warning" not in shell.out
 
 
 def test_a_flow_is_undeployed_and_its_notebook_restored(shell: Shell, claims: WorkspaceFiles) -> None:
@@ -366,6 +392,21 @@ def test_what_to_type_is_said_as_a_cell_takes_it(shell: Shell, claims: Workspace
 
     shell.run("%load_ext data_engine\n%flow run nosuch")
     assert "data-engine list" not in shell.out.replace("!data-engine list", "")
+
+
+def test_the_error_of_a_preview_is_said_as_a_cell_takes_it(shell: Shell, claims: WorkspaceFiles) -> None:
+    """Of a plain call in Python too; who reads the error as text has the command of the shell."""
+    build = "def build():\n    return Flow(group='G').mirror(root='../out').step(len)"
+    claims.notebook("claims", "from data_engine import Flow", build)
+    claims.notebook("twin", "from data_engine import Flow", build)
+    shell.run("%flow deploy claims")
+
+    shell.run("from data_engine import Workspace\nWorkspace.current().load_flow('twin').preview(write=True)")
+    assert "to let both write there: `%flow deploy twin --yes`; " in shell.out
+    assert "`data-engine deploy twin --yes`" in str(shell.error)
+
+    shell.run("%unload_ext data_engine\nWorkspace.current().load_flow('twin').preview(write=True)")
+    assert "to let both write there: `!data-engine deploy twin --yes`; " in shell.out
 
 
 @pytest.mark.parametrize(

@@ -39,8 +39,9 @@ def run_guide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def _printed(cell: Any) -> str:
+    """What a cell shows, with the paths of any system written with `/`."""
     texts = [output.get("text") or output.get("data", {}).get("text/plain", "") for output in cell.outputs]
-    return "".join(texts)
+    return "".join(texts).replace(os.sep, "/")
 
 
 def _raised(cell: Any) -> tuple[str, str]:

@@ -72,7 +72,7 @@ NIGHTLY = """
 from data_engine import Flow
 
 def build():
-    return Flow(group="Files").watch(mode="schedule", time="02:30").step(print)
+    return Flow(group="Files").watch(mode="schedule", time="02:30", tz="Asia/Tokyo").step(print)
 """
 
 

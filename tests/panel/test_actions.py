@@ -66,6 +66,20 @@ def test_a_polled_flow_tells_how_it_polls(workspace: Workspace) -> None:
     assert ask(workspace, "reload") == "Reloaded flow definitions."
 
 
+@pytest.mark.parametrize("has_daemon", [True, False], ids=["with a daemon", "without"])
+def test_a_deploy_of_everything_names_the_flows_that_it_left_out(workspace: Workspace, has_daemon: bool) -> None:
+    settings = workspace.root / "config" / "data_engine.toml"
+    settings.write_text(settings.read_text().replace('mode = "auto"', 'mode = "ask"'))
+    workspace.deploy()
+    workspace.undeploy("good")
+    if has_daemon:
+        workspace.start()
+
+    assert "Left out (undeployed): good;" in ask(workspace, "deploy")
+    assert ask(workspace, "deploy", flow="good") == "Production runs good as it is now."
+    assert ask(workspace, "deploy") == "Production runs every good module as it is now."
+
+
 def test_a_run_from_the_future_is_marked_and_its_steps_are_not_the_newest(workspace: Workspace) -> None:
     """What a wrong clock wrote stands first in the list; the flow is shown as its last run left it."""
     (last,) = workspace.run("good")

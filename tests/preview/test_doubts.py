@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import polars as pl
@@ -113,7 +114,7 @@ def test_formulas_without_a_stored_result_are_told_by_sheet_and_column(cells: Ce
     )
 
     cells.run(cell(tmp_path, f"pl.read_excel({str(path)!r})")).preview()
-    assert told().count(f"1 warning: {said} ·") == 1
+    assert told().count(f": {said}") == 1  # the reader logs warnings of its own
 
     for options in ({"sheet_name": "Data"}, {"sheet_id": 1}, {"sheet_id": 0}, {"sheet_name": ["Rates", "Data"]}):
         assert list(doubts_of(pl.read_excel, (path,), options)) == [said], options
@@ -170,6 +171,52 @@ def test_what_a_step_logs_as_a_warning_is_told_below_its_preview(cells: Cells) -
         assert " · 4 warnings: no rows on Monday; no rows on Tuesday; the total is wrong · " in told()
     cells.run("def read(context):\n    context.log('all is well')\n    return 1")
     cells.preview()
+    assert "warning" not in told()
+
+
+@pytest.mark.parametrize("how", [".step(each)", ".map(each, max_parallel=2)"])
+def test_what_other_libraries_log_in_a_preview_is_told_as_a_run_counts_it(
+    cells: Cells, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """By the standard library's logging, in threads too; it is shown as before, and the step is reused."""
+    monkeypatch.setattr(logging.root, "handlers", [])
+    cells.run(f"""
+    import logging
+    from data_engine import Batch, Flow
+    def read(context):
+        return Batch((1, 2))
+    def each(_):
+        logging.getLogger("some.library").warning("no rows")
+        print("all is well")
+        return 1
+    def build():
+        return Flow("G", "claims").step(read){how}
+    """)
+    count = 2 if "map" in how else 1
+    for is_shown in (True, False):
+        cells.preview()
+
+        assert f" · {count} warning{'s' * (count > 1)}: no rows · " in told()
+        shown = capsys.readouterr()
+        assert (shown.err.count("no rows\n"), shown.out) == (count * is_shown, "all is well\n" * count * is_shown)
+    (context,) = cells.run("contexts = build().run_once()").names["contexts"]
+    assert context.warnings == count
+
+
+def test_a_run_inside_a_preview_has_its_own_log(cells: Cells) -> None:
+    cells.run("""
+    import logging
+    from data_engine import Flow
+    def warn(context):
+        logging.warning("no rows")
+        return 1
+    def outer(context):
+        return Flow("H", "inner").step(warn).run_once()[0].warnings
+    def build():
+        return Flow("G", "claims").step(outer)
+    """)
+
+    assert cells.preview() == 1
     assert "warning" not in told()
 
 

@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 
 from data_engine.cut import beginning
 from data_engine.engine.candidates import Source
+from data_engine.engine.capture import heard
 from data_engine.engine.clone import BESIDE
 from data_engine.engine.memo.access_log import AccessLog, not_logged
 from data_engine.engine.memo.cache import DEFAULT_CACHE_BYTES, CacheEntry, Input, Place, PreviewCache, StepMakeup
@@ -130,7 +131,7 @@ class PreviewRunner:
         flow_place = self.place(0)[:4]
         in_order = self.fresh or self.cache.needs_order(flow_place)
         fresh = self.fresh
-        with self.interceptors, guarding(self.own):
+        with self.interceptors, guarding(self.own), heard(self.control):
             while True:
                 try:
                     value = what(_Attempt(self, in_order=in_order, fresh=fresh))

@@ -41,6 +41,19 @@ test("from an hour on a time ahead is a time of day, with the day where it is an
   assert.match(ahead(at(3, 8).toISOString(), at(0, 9).getTime()), /^\S+ 08:30 UTC\S*$/);
 });
 
+test("a time ahead is told in the zone of its flow, which is named, with its day there", (context) => {
+  const before = process.env.TZ;
+  context.after(() => before === undefined ? delete process.env.TZ : process.env.TZ = before);
+  process.env.TZ = "UTC";
+  const now = Date.parse("2026-01-05T20:00:00Z"); // in Tokyo it is Tuesday
+
+  assert.equal(ahead("2026-01-05T21:30:00Z", now, "America/New_York"), "at 16:30 America/New_York");
+  assert.equal(ahead("2026-01-05T21:30:00Z", now, "Asia/Tokyo"), "tomorrow 06:30 Asia/Tokyo");
+  assert.match(ahead("2026-01-06T17:30:00Z", now, "Asia/Tokyo"), /^Wed\S* 02:30 Asia\/Tokyo$/); // which is tomorrow only there
+  assert.equal(ahead("2026-01-05T20:30:00Z", now, "Asia/Tokyo"), "in 30 min");
+  assert.match(ahead("2026-01-05T21:30:00Z", now, "Mars/Olympus"), / UTC\S*$/);
+});
+
 for (const [minutes, text] of [[0, "UTC"], [-60, "UTC+1"], [570, "UTC-9:30"]]) {
   test(`a clock ${-minutes} min from UTC is at ${text}`, () => {
     assert.equal(offset(/** @type {Date} */ ({ getTimezoneOffset: () => minutes })), text);

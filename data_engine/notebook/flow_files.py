@@ -1,0 +1,108 @@
+"""Which files of flow_modules are flows: by their names, and by what they define."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+from functools import lru_cache
+from pathlib import Path
+
+from data_engine.errors import FlowExecutionError, FlowValidationError
+from data_engine.notebook.artifacts import load_artifact
+from data_engine.notebook.load import FlowModules
+from data_engine.platforms.files import content_of
+
+SCRATCH_NAME = re.compile(r"_.*|Untitled.*|.*-Copy\d+", re.DOTALL)
+
+
+def module_files(folder: Path) -> dict[str, list[Path]]:
+    """The files that may be flow modules, by stem, sorted; two files of one stem are both there.
+
+    Raises:
+        FlowValidationError: the folder does not exist or cannot be read.
+    """
+    found: dict[str, list[Path]] = {}
+    try:
+        names = sorted(os.listdir(folder))
+    except OSError as error:
+        raise FlowValidationError(
+            f"the flow_modules folder cannot be read: {folder} ({error.strerror})",
+            where=str(folder),
+            fix="create a workspace with `data-engine workspace create PATH`, or choose another one",
+        ) from error
+    for name in names:
+        stem, suffix = os.path.splitext(name)
+        if suffix in (".py", ".ipynb") and not name.startswith(".") and not SCRATCH_NAME.fullmatch(stem):
+            found.setdefault(stem, []).append(folder / name)
+    return found
+
+
+def is_flow_file(modules: FlowModules, path: Path) -> bool:
+    """Whether the file is a flow, or is meant to be one and is broken."""
+    try:
+        return is_flow_content(modules, path, content_of(path))
+    except FlowValidationError:
+        return True  # a broken module is still the one meant
+    except OSError:
+        return False
+
+
+def is_flow_content(modules: FlowModules, path: Path, data: bytes) -> bool:
+    """Whether a file with this content is a flow: it defines `build`.
+
+    Raises:
+        FlowValidationError: it cannot be read as what it is.
+    """
+    if path.suffix == ".ipynb":
+        return load_artifact(modules.authored(path), data, cache_dir=modules.cache_dir).compiled.is_flow
+    if b"build" not in data:
+        return False
+    try:
+        return _defines_build(data)
+    except (SyntaxError, ValueError) as error:
+        raise _unparsed(path, error) from error
+
+
+def require_parsed(path: Path) -> None:
+    """Return when the Python module parses; nothing of it is run.
+
+    Raises:
+        FlowExecutionError: it does not; names the line.
+    """
+    try:
+        ast.parse(content_of(path))
+    except (SyntaxError, ValueError) as error:
+        raise _unparsed(path, error) from error
+
+
+def _unparsed(path: Path, error: SyntaxError | ValueError) -> FlowExecutionError:
+    line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
+    return FlowExecutionError(
+        flow_name=path.stem,
+        phase="import",
+        detail=f"{type(error).__name__}: {error.msg if isinstance(error, SyntaxError) else error}",
+        cell=f"{path.name}{line}",
+        source_line=error.text if isinstance(error, SyntaxError) else None,
+    )
+
+
+@lru_cache(maxsize=256)
+def _defines_build(data: bytes) -> bool:
+    return any(_binds_build(node) for node in ast.parse(data).body)
+
+
+def _binds_build(node: ast.stmt) -> bool:
+    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+        return node.name == "build"
+    if isinstance(node, (ast.Import, ast.ImportFrom)):
+        return any((alias.asname or alias.name) == "build" for alias in node.names)
+    if isinstance(node, ast.Assign):
+        return any(
+            isinstance(name, ast.Name) and name.id == "build" for target in node.targets for name in ast.walk(target)
+        )
+    if isinstance(node, ast.AnnAssign):
+        return isinstance(node.target, ast.Name) and node.target.id == "build"
+    bodies = [getattr(node, part, []) for part in ("body", "orelse", "finalbody")]
+    bodies += [handler.body for handler in getattr(node, "handlers", [])]
+    return not isinstance(node, ast.ClassDef) and any(_binds_build(child) for body in bodies for child in body)
