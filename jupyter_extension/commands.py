@@ -11,6 +11,7 @@ from data_engine.errors import FlowValidationError
 from data_engine.typed import typed, typed_magic
 from jupyter_extension.cell_hints import in_cell
 from jupyter_extension.own_flow import UserNames, own_flow, own_name, require_saved, tell_unsaved
+from jupyter_extension.short_text import size_text
 
 if TYPE_CHECKING:
     from data_engine.client import Workspace
@@ -268,9 +269,9 @@ def _cache(given: Namespace, names: UserNames) -> None:
     kept = cached_bytes()
     if given.subject == "clear":
         clear_preview_cache()
-        print(f"Forgot {_size(kept)} of previewed results.")
+        print(f"Forgot {size_text(kept)} of previewed results.")
     else:
-        print(f"Previews keep {_size(kept)} of results in this kernel. %flow cache clear forgets them.")
+        print(f"Previews keep {size_text(kept)} of results in this kernel. %flow cache clear forgets them.")
 
 
 _SOURCE = Option("--source", "Only this file of the source.", "FILE")
@@ -484,23 +485,6 @@ def _params(given: Namespace) -> dict[str, Given]:
     from data_engine.cli.options import read_params
 
     return read_params(given.set)
-
-
-def _size(size_bytes: int) -> str:
-    """Bytes for people.
-
-    Example:
-        >>> _size(0), _size(1536), _size(5 * 1024**3)
-        ('0 bytes', '1.5 KiB', '5.0 GiB')
-    """
-    if size_bytes < 1024:
-        return f"{size_bytes} bytes"
-    size = float(size_bytes)
-    for unit in ("KiB", "MiB"):
-        size /= 1024
-        if size < 1024:
-            return f"{size:.1f} {unit}"
-    return f"{size / 1024:.1f} GiB"
 
 
 MAGICS = {command.name: tuple(option.name for option in command.options) for command in COMMANDS.values()}
