@@ -19,7 +19,7 @@ from data_engine.errors import FlowExecutionError, FlowValidationError
 from data_engine.flow.batch import Batch, FileRef, ItemError
 from data_engine.flow.context import FlowContext
 from data_engine.ledger.warned import warned_words
-from data_engine.model import Backfill, LogEntry, Run, StepRun
+from data_engine.model import Backfill, Deployment, LogEntry, Run, StepRun
 from data_engine.notebook.catalog import CatalogEntry
 from jupyter_extension.card import MOST_ROWS, Card, Cell, Code, Faint, Lines, Link, Note, Pairs, Part, Picture, table
 from jupyter_extension.failures import first_line, short_error, short_reason
@@ -265,6 +265,27 @@ def _lease_words(lease: Mapping[str, Any]) -> str:
     who = owner.get("host_name") or owner.get("machine_id")
     engine = ", its engine is on" if lease.get("engine_there") else ""
     return f"owned by {who}{engine}" if who and lease["state"] == "owned" else str(lease["state"]).replace("_", " ")
+
+
+def deployments_card(deployments: Sequence[Deployment]) -> Card:
+    """What production runs and ran, a line for each deployment, in the order given."""
+    from data_engine.cli.deploying import changed_words, git_words, state_words
+
+    rows = [
+        (
+            Code(one.id[:8], one.id),
+            one.flow,
+            local_time(one.at_utc),
+            one.who,
+            state_words(one),
+            changed_words(one),
+            git_words(one),
+            one.note,
+        )
+        for one in deployments[:MOST_ROWS]
+    ]
+    columns = ("Id", "Flow", "When", "Who", "What", "Changed", "Git", "Note")
+    return Card(count(len(deployments), "deployment"), (), (table(columns, rows, total=len(deployments)),))
 
 
 def reasons_card(reasons: Sequence[Explanation]) -> Card:

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from data_engine.cli.output import complain, local_time, print_json, say, seconds, started, status_style, table
 from data_engine.cli.plain import shortened
 from data_engine.engine.fact import zoned_words
+from data_engine.engine.reasons import NotYet
 from data_engine.engine.run_facts import slot_words
-from data_engine.engine.wording import GOES_ON, held_words, told_once, undelivered_words
+from data_engine.engine.wording import GOES_ON, held_words, in_the_way, told_once, undelivered_words
 from data_engine.errors import FlowValidationError
 from data_engine.lease.status import lease_lines
 from data_engine.ledger.warned import runs_as_json, warned_words, warnings_of
@@ -429,10 +430,16 @@ def _say_flows(flows: Sequence[FlowStatus]) -> None:
         ended = "" if last is None else ", ".join(filter(None, [last.status, warned, local_time(last.started_at_utc)]))
         held = held_words(flow.name, flow.held, None if flow.why is None else flow.why.kind)
         expected = None if flow.expected is None else flow.expected.text
-        note = "; ".join(filter(None, [flow.edit, flow.reason, held, expected]))
+        note = "; ".join(filter(None, [flow.edit, _reason_of(flow), held, expected]))
         row = (flow.name, flow.group or "", flow.state, zoned_words(flow.next_run_utc, flow.tz), ended, note)
         shown.add_row(*row, style="red" if flow.is_failing or flow.standing.is_edit_broken else "")
     say(shown)
+
+
+def _reason_of(flow: FlowStatus) -> str | None:
+    """Why it does not run now; of one that only waits for its time, which NEXT tells, and whose last run failed, why that did."""
+    failed = in_the_way(flow.why, held=0, last_run=flow.last_run, is_running=False) if flow.is_failing else None
+    return failed if isinstance(flow.why, NotYet) and failed is not None else flow.reason
 
 
 def _say_active(runs: Sequence[ActiveRun]) -> None:

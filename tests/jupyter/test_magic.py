@@ -133,6 +133,10 @@ def test_deploy_gives_the_entries_and_a_broken_one_is_raised(shell: Shell, claim
     assert shell.error is None
     assert "broken" in shell.out
 
+    shell.run("%flow deployments claims")
+    assert re.search(r"^Id +Flow +When +Who +What", shell.out, re.MULTILINE)
+    assert re.search(r"claims  20\S+ \S+  \S+@\S+ +live", shell.out)
+
 
 def test_nothing_is_deployed_while_the_notebook_has_unsaved_edits(
     shell: Shell, claims: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch
