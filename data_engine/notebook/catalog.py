@@ -17,7 +17,7 @@ from data_engine.flow.spec import title_words
 from data_engine.flow.suggestions import nearest_name
 from data_engine.flow.trigger import Poll, Schedule
 from data_engine.notebook.descriptions import Descriptions
-from data_engine.notebook.flow_files import SCRATCH_NAME, is_flow_content, is_flow_file, module_files
+from data_engine.notebook.flow_files import SCRATCH_NAME, case_warnings, is_flow_content, is_flow_file, module_files
 from data_engine.notebook.load import FlowModules, badly_named
 from data_engine.notebook.mirror_warnings import FlowPlaces, mirror_warnings
 from data_engine.notebook.subfolders import how_to_be_a_flow, no_flow_there, notebooks_in_subfolders
@@ -139,7 +139,9 @@ def read_catalog(
         kept.save()
     _remembered[modules.package] = entries
     read = entries.values() if only is None else [entries[only]] if only in entries else []
-    return _with_mirror_warnings([*(entry for _, entry in read if entry is not None), *described.values()])
+    told = _with_mirror_warnings([*(entry for _, entry in read if entry is not None), *described.values()])
+    twins = case_warnings(files)
+    return tuple(replace(one, warnings=(*one.warnings, twins[one.name])) if one.name in twins else one for one in told)
 
 
 def with_unreadable(

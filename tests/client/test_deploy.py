@@ -224,6 +224,17 @@ def test_a_file_that_cannot_be_read_costs_only_whoever_needs_it(ws: WorkspaceFil
     assert deployed_value(workspace) == 10
 
 
+def test_names_that_differ_only_in_case_are_warned_of(ws: WorkspaceFiles, workspace: Workspace) -> None:
+    """Where both can be there: a colleague on Windows or macOS gets one of the two."""
+    ws.notebook("Claims", *CELLS[2:3], 'def build():\n    return Flow(group="G").step(one)')
+    if len([*ws.modules.glob("*.ipynb")]) == 1:
+        pytest.skip("this system holds one of them")
+
+    (entry,) = workspace.deploy("Claims")
+    assert any("differ only in upper and lower case" in warning for warning in entry.warnings)
+    assert [sum("lower case" in one for one in entry.warnings) for entry in workspace.catalog()] == [1, 1]
+
+
 @pytest.mark.skipif(os.name == "nt", reason="no file of this name can be there")
 def test_a_name_that_not_every_system_holds_is_told_alike_everywhere(ws: WorkspaceFiles) -> None:
     """With the character and the fix, before it is deployed too."""
