@@ -20,7 +20,7 @@ def slot_zones(home: LocalWorkspace, runs: Iterable[Run]) -> dict[str, str | Non
     if not flows:
         return {}
     timezone = home.settings().timezone
-    zones = dict.fromkeys(flows, timezone or None)
+    zones: dict[str, str | None] = dict.fromkeys(flows, timezone or None)
     for name in flows:
         with suppress(FlowValidationError):
             for entry in read_catalog(home.modules(), only=name, kept=home.descriptions()):
