@@ -96,22 +96,19 @@ class Bindings:
             self.touch("changes", self.around[-1].token, node, f"{name} =")
         else:
             known = self.env.get(name)
+            if value.text != kinds.FIXED and (value.part or value.places) and not self.is_written_once():
+                value = value.mixed
             self.env[name] = join([known, value]) if known is not None and self.branches else value
+
+    def is_written_once(self) -> bool:
+        """Whether a container written here stays as it is within the statement."""
+        return not self.around and isinstance(self.owner.node, (ast.Assign, ast.AnnAssign))
 
     def assign(self, target: Any, value: Value, source: Any = None) -> None:
         if isinstance(target, ast.Name):
             self.store(target.id, value, target)
         elif isinstance(target, (ast.Tuple, ast.List)):
-            parts = source.elts if isinstance(source, (ast.Tuple, ast.List)) else ()
-            if len(parts) == len(target.elts) and not any(isinstance(part, ast.Starred) for part in target.elts):
-                for part, each in zip(target.elts, [self.eval(part) for part in parts], strict=True):
-                    self.assign(part, each)
-            else:
-                self.consume(value, target, surely=False)
-                for part in target.elts:
-                    drawn = self._drawn_in(target) if value.kind == kinds.PLOT and part is target.elts[0] else NONE
-                    each = element(value)
-                    self.assign(part, replace(each, origins=each.origins | drawn) if drawn else each)
+            self._unpack(target, value, source)
         elif isinstance(target, ast.Starred):
             self.assign(target.value, Value(kinds.CONTAINER, NONE, value.all))
         else:
@@ -124,6 +121,23 @@ class Bindings:
                 held = value.all | {kinds.IN_PLACE} if asks else value.all
                 self.put_in(path_of(target)[0], into, held)
 
+    def _unpack(self, target: ast.Tuple | ast.List, value: Value, source: Any) -> None:
+        """Bind each of several targets: to its own part of what is written there, or to any part of what nobody knows."""
+        parts = source.elts if isinstance(source, (ast.Tuple, ast.List)) else ()
+        if len(parts) == len(target.elts) and not _has_star(target):
+            for part, each in zip(target.elts, [self.eval(part) for part in parts], strict=True):
+                self.assign(part, each)
+        elif len(value.places) == len(target.elts) and value.text == kinds.FIXED and not _has_star(target):
+            for part, each in zip(target.elts, value.places, strict=True):
+                is_new = each.kind in (kinds.PLAIN, kinds.POLARS, kinds.MODULE)
+                self.assign(part, each if is_new else replace(each, origins=each.origins | value.origins))
+        else:
+            self.consume(value, target, surely=False)
+            for part in target.elts:
+                drawn = self._drawn_in(target) if value.kind == kinds.PLOT and part is target.elts[0] else NONE
+                each = element(value)
+                self.assign(part, replace(each, origins=each.origins | drawn) if drawn else each)
+
     def _drawn_in(self, target: ast.Tuple | ast.List) -> frozenset[Origin]:
         """What is part of the first of several charts: the axes of a figure, as `fig, ax = plt.subplots()` gives them."""
         names = (part.id for each in target.elts[1:] for part in ast.walk(each) if isinstance(part, ast.Name))
@@ -132,7 +146,7 @@ class Bindings:
     def put_in(self, root: str, into: Value, origins: frozenset[Origin]) -> None:
         """Note that an object, and so what the name `root` leads to, holds these from now on."""
         if root in self.env:
-            self.env[root] = replace(self.env[root], held=self.env[root].held | origins)
+            self.env[root] = replace(self.env[root].mixed, held=self.env[root].held | origins)
         self.store_in(into.all if into.kind == kinds.UNKNOWN else into.origins, origins)
 
     def store_in(self, into: frozenset[Origin], origins: frozenset[Origin]) -> None:
@@ -159,7 +173,7 @@ class Bindings:
             if value.kind == kinds.MODULE and self.around and not self.undoing and effects.is_setup(setting):
                 self.touch("sets up the process", frozenset({("process", setting.removesuffix(" ="))}), target)
         if value.kind != kinds.CELL:  # a row is a copy
-            self.touch("changes", value.origins, target)
+            self.touch("changes", itself(value) if isinstance(target, ast.Subscript) else value.origins, target)
 
     def special(
         self, value: Value, names: Iterable[str], node: Any, arguments: Sequence[Value] = (), maker: str = ""
@@ -180,6 +194,10 @@ class Bindings:
         raise NotImplementedError
 
 
+def _has_star(target: ast.Tuple | ast.List) -> bool:
+    return any(isinstance(part, ast.Starred) for part in target.elts)
+
+
 def shown(node: Any, *, is_read: bool = False) -> str:
     if isinstance(node, ast.Call):
         return f"{effects.dotted(path_of(node.func))}(...)"
@@ -193,6 +211,19 @@ def shown(node: Any, *, is_read: bool = False) -> str:
 def module_of(dotted: str) -> frozenset[Origin]:
     """What stands for the modules of the package that a dotted name begins with."""
     return frozenset({("module", dotted.partition(".")[0])})
+
+
+def itself(value: Value) -> frozenset[Origin]:
+    """What stands for an object: for one that another module of the user's holds, that module."""
+    is_held = value.kind == kinds.MODULE and "." in value.text and not kinds.is_known_package(value.text)
+    return module_of(value.text) if is_held else value.origins
+
+
+def at_risk(value: Value) -> frozenset[Origin]:
+    """What a function that nobody knows may change of what it is given; of an imported module its attributes."""
+    if value.kind == kinds.MODULE and "." not in value.text:
+        return module_of(value.text)
+    return NONE if value.kind in (kinds.PLAIN, kinds.POLARS, kinds.FUNCTION) else value.all
 
 
 def named(text: str) -> frozenset[Origin]:

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
+_NAMES = 4096
+"""As many dotted names are remembered with what they do: a notebook says the same ones again and again."""
 _SETUP = re.compile(
     r"""
       os\.environ(\[\])?\ =  |  os\.environ\.(update|setdefault|pop|popitem|clear|__setitem__)\(\)  |  os\.(putenv|unsetenv|umask)\(\)
@@ -114,6 +117,7 @@ def dotted(parts: Iterable[str]) -> str:
     return text
 
 
+@lru_cache(maxsize=_NAMES)
 def is_setup(name: str) -> bool:
     """Whether it sets up the whole process: environment, import path, locale, filters, logging, seeds and their like.
 
@@ -124,12 +128,13 @@ def is_setup(name: str) -> bool:
     return _SETUP.fullmatch(name) is not None
 
 
-def kinds(name: str) -> set[str]:
+@lru_cache(maxsize=_NAMES)
+def kinds(name: str) -> frozenset[str]:
     """What a call does, of "setup", "flow" (it runs one), "read" (data) and "io" (other input or output).
 
     Example:
-        >>> kinds("polars.read_csv()"), kinds("build().preview()"), kinds("math.sqrt()")
-        ({'read'}, {'flow'}, set())
+        >>> [sorted(kinds(name)) for name in ("polars.read_csv()", "build().preview()", "math.sqrt()")]
+        [['read'], ['flow'], []]
     """
     found = set()
     if _SETUP.fullmatch(name):
@@ -140,7 +145,7 @@ def kinds(name: str) -> set[str]:
         found.add("read")
     elif _READS_OR_WRITES.fullmatch(name):
         found.add("io")
-    return found
+    return frozenset(found)
 
 
 def only_looks(method: str, text: str) -> bool:

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from data_engine.notebook import kinds
+from data_engine.notebook import kinds, learning
 from data_engine.notebook.analysis import UNDOING_WITHS
-from data_engine.notebook.bindings import Bindings
+from data_engine.notebook.bindings import Bindings, itself
 from data_engine.notebook.shapes import path_of, says_in_place
 from data_engine.notebook.statements import FUNCTIONS
 from data_engine.notebook.values import (
@@ -24,6 +24,7 @@ from data_engine.notebook.values import (
     Value,
     element,
     join,
+    part_of,
 )
 
 
@@ -149,6 +150,8 @@ class Follower(Bindings):
         value = self.lookup(name)
         self.consume(added, node.value, surely=False)
         self.special(value, ("__iadd__", "__ior__", "__isub__"), node, [added])
+        if value.kind == kinds.MODULE and added.kind == kinds.CONTAINER:
+            self.touch("changes", itself(value), node, f"{name} +=")
         if value.kind not in (kinds.PLAIN, kinds.POLARS, kinds.MODULE, kinds.CELL):
             self.touch("changes" if value.kind != kinds.UNKNOWN else "may change", value.origins, node, f"{name} +=")
         self.store_in(value.origins, added.all)
@@ -211,7 +214,14 @@ class Follower(Bindings):
             kinds.may_be_called(value.bound, is_surely=False) for value in found
         )  # none like `rows.append`
         code = tuple(code for value in found for code in value.code) if is_known else ()
-        return Value(kinds.CONTAINER, NONE, held, text, code=code)
+        value = Value(kinds.CONTAINER, NONE, held, text, code=code)
+        if isinstance(node, ast.Tuple):
+            return replace(value, text=kinds.FIXED, part=part_of(found), places=tuple(found) if is_known else ())
+        if not self.is_written_once():
+            return value
+        if isinstance(node, ast.Dict) and None not in node.keys:
+            return _dict_of(value, found[: len(node.keys)], found[len(node.keys) :])
+        return replace(value, part=part_of(found))
 
     def _named(self, node: ast.NamedExpr) -> Value:
         value = self.eval(node.value)
@@ -232,6 +242,9 @@ class Follower(Bindings):
         if own := self._own_operator(node, found):
             return own
         met = {value.kind for value in found}
+        if met == {kinds.MODEL}:  # models of lmfit are added to one
+            text = found[0].text if {value.text for value in found} == {learning.ANEW} else ""
+            return Value(kinds.MODEL, NONE, NONE.union(*(learning.without_learnt(value.all) for value in found)), text)
         if met == {kinds.PLAIN} or (isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div) and found[1].text):
             return _joined(node, found)
         for wanted in (kinds.POLARS, kinds.FRAME, kinds.DATA, kinds.ARRAY):
@@ -259,6 +272,8 @@ class Follower(Bindings):
     def attribute(self, value: Value, name: str) -> Value:
         if value.kind == kinds.MODULE:
             return Value(kinds.MODULE, text=f"{value.text}.{name}")
+        if value.either:
+            return replace(join([self.attribute(each, name) for each in value.alternatives]), bound=(name,))
         if value.kind == kinds.FRAME:
             if kinds.is_of_labels(name):
                 return Value(kinds.FRAME, value.all)
@@ -269,7 +284,8 @@ class Follower(Bindings):
             return replace(value, bound=(name,))
         if value.kind in kinds.TRAINED:
             part = kinds.part_of(value.kind, name)
-            return Value(part, value.all if part == kinds.DATA else value.origins, value.held, bound=(name,))
+            leads_on = part == kinds.DATA or value.text == learning.RESULTS
+            return Value(part, value.all if leads_on else value.origins, value.held, bound=(name,))
         return Value(kinds.UNKNOWN, value.all, value.held, code=() if value.is_instance else value.code, bound=(name,))
 
     def _subscript(self, node: ast.Subscript) -> Value:
@@ -288,8 +304,8 @@ class Follower(Bindings):
         if value.kind in (kinds.POLARS, kinds.PLAIN):
             return Value(value.kind)
         if value.kind == kinds.CONTAINER and isinstance(node.slice, ast.Slice):
-            return Value(kinds.CONTAINER, NONE, value.held)
-        return replace(element(value), code=value.code)
+            return Value(kinds.CONTAINER, NONE, value.all, part=element(value) if value.part is not None else None)
+        return replace(value.entry, code=value.code)
 
     def _comprehension(self, node: Any) -> Value:
         known = dict(self.env)
@@ -314,7 +330,16 @@ class Follower(Bindings):
         self.env.clear()
         self.env.update(known)
         held = NONE.union(*(value.all for value in (*found, *(iterables if is_lazy else ()))))
-        return self.lazy(before, iterables, held) if is_lazy else Value(kinds.CONTAINER, NONE, held)
+        if is_lazy:
+            return self.lazy(before, iterables, held)
+        value = Value(kinds.CONTAINER, NONE, held)
+        if not self.is_written_once():
+            return value
+        return (
+            _dict_of(value, found[:1], found[1:])
+            if isinstance(node, ast.DictComp)
+            else replace(value, part=part_of(found))
+        )
 
     def _turns(self, target: ast.expr, node: ast.expr, iterable: Value) -> Iterator[tuple[ast.expr, Value]]:
         """What each part of a loop's target may be: `zip` and `enumerate` give theirs to each, and a list as written."""
@@ -356,7 +381,8 @@ class Follower(Bindings):
 
     def _turn(self, target: ast.expr, iterable: Value) -> Value:
         value = Value(kinds.CELL, iterable.data) if iterable.kind == kinds.FRAME else element(iterable)
-        if isinstance(target, ast.Name) and value.kind == kinds.UNKNOWN and not value.code and not self.around:
+        is_open = value.kind == kinds.UNKNOWN and not value.code and not value.either
+        if isinstance(target, ast.Name) and is_open and not self.around:
             return replace(value, kind=self.plain_kind(target.id))
         return value
 
@@ -419,6 +445,12 @@ _OPERATORS = {
     ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.MatMult: "matmul", ast.Div: "truediv", ast.FloorDiv: "floordiv", ast.Mod: "mod",
     ast.Pow: "pow", ast.LShift: "lshift", ast.RShift: "rshift", ast.BitOr: "or", ast.BitAnd: "and", ast.BitXor: "xor",
 }  # fmt: skip
+
+
+def _dict_of(value: Value, keys: list[Value], entries: list[Value]) -> Value:
+    """A dict as written, with what its keys and its entries may be where that is known."""
+    known = [part for part in (part_of(keys), part_of(entries)) if part is not None]
+    return value if len(known) < 2 else replace(value, part=part_of([*keys, *entries]), places=tuple(known))
 
 
 def undoes(node: ast.expr) -> bool:

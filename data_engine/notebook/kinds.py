@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
+from functools import lru_cache
 
 from data_engine.notebook import effects
 from data_engine.notebook.analysis import MUTATORS
@@ -34,6 +35,8 @@ COMPUTE = frozenset({CALLED, ARRAY, PLOT})
 TRAINED = frozenset({ESTIMATOR, PIPELINE, MODEL})
 VALUES = TABLES | {PLAIN, POLARS, PLOT}
 """Kinds of data that changes when it is written to; that learn; and that hold nothing which learns."""
+KNOWN = VALUES | TRAINED | {CONTAINER}
+"""Kinds of which the methods that change the object are known, so that an object of one of them is changed by no others."""
 
 _MADE = [
     (re.compile(pattern, re.VERBOSE), kind)
@@ -64,6 +67,8 @@ _MADE = [
         (r"(datetime|pathlib|decimal|fractions|math|re|uuid|zoneinfo|time|operator|statistics|hashlib|os|string|data_engine)(\.\w+)*", PLAIN),
     )
 ]  # fmt: skip
+_NAMES = 4096
+"""As many dotted names are remembered with what they mean: a notebook says the same ones again and again."""
 _BUILTINS = {
     **dict.fromkeys(("list", "dict", "set", "sorted", "tuple", "frozenset", "bytearray", "vars", "dir"), CONTAINER),
     **dict.fromkeys(("zip", "map", "filter", "enumerate", "reversed", "iter", "open"), ITERATOR),
@@ -76,21 +81,8 @@ _BUILTINS = {
 }  # fmt: skip
 _FRAME_MAKERS = frozenset({"to_pandas", "fetchdf", "to_frame"})
 _RELATES = frozenset(
-    {
-        "filter",
-        "project",
-        "select",
-        "order",
-        "sort",
-        "limit",
-        "join",
-        "aggregate",
-        "set_alias",
-        "query",
-        "union",
-        "distinct",
-    }
-)
+    {"filter", "project", "select", "order", "sort", "limit", "join", "aggregate", "set_alias", "query", "union", "distinct"}
+)  # fmt: skip
 
 CHANGERS = {
     FRAME: MUTATORS - {"add", "subtract"} | {"isetitem"},  # also those of a list in a cell
@@ -189,6 +181,9 @@ _VIEWS = re.compile(
     r"|\w*split|real|imag|flip\w*|rot90)|skimage(\.\w+)*\.(img_as_\w+|view_as_\w+|crop|montage|unique_rows)|sklearn(\.\w+)*\.(check_(?!random_state|cv)\w+|column_or_1d|indexable|as_float_array)"
 )
 _CHART_READERS = re.compile(r"(get|to|write|is|has)_|(show|display|savefig|save|print_figure)$")
+_CHART_DATA = re.compile(
+    r"get_(?!(figure|children|lines|patches|legend\w*|\w*(axes|axis|ticklabels|ticklines|gridlines))$)"
+)
 _ASKS_THE_CHART = re.compile(r"matplotlib\.pyplot\.(axis|[xyr]lim|[xy]ticks|gca|gcf|gci|get_\w+)")
 CHART = ("chart", "matplotlib.pyplot")
 """What stands for the chart at hand, into which a cell draws."""
@@ -196,6 +191,8 @@ LOG = frozenset({("log", "")})
 """What stands for the files that are logged to."""
 CAREFUL = "leaves its data alone"
 """The text of an unknown object that a known package made."""
+FIXED = "holds the same for ever"
+"""The text of a tuple as written."""
 OVERWRITES = ("overwrites", "")
 """What an estimator holds that may write into the data it is given."""
 IN_PLACE = ("in place", "")
@@ -218,6 +215,7 @@ def keeps_results(dotted: str) -> bool:
     return dotted in ("functools.cache", "functools.lru_cache", "functools.cached_property", "cachetools.cached")
 
 
+@lru_cache(maxsize=_NAMES)
 def made_by(dotted: str) -> str:
     """The kind of what calling a dotted name gives.
 
@@ -267,7 +265,7 @@ def result_of(kind: str, method: str) -> tuple[str, bool]:
     if kind in _GIVES:
         return _GIVES[kind], False
     if kind == PLOT:
-        return (DATA if method.startswith("get_") else PLOT), True
+        return (DATA if _CHART_DATA.match(method) else PLOT), True
     if kind in TRAINED:
         return (kind, True) if _TRAINS.match(method) and not method.startswith("fit_") else (DATA, False)
     if kind == RELATION:
@@ -342,6 +340,7 @@ def plainly(attributes: set[str]) -> str:
     return ESTIMATOR if "fit" in attributes and len(learnt) >= 2 else UNKNOWN
 
 
+@lru_cache(maxsize=_NAMES)
 def leaves_arguments_alone(dotted: str) -> bool:
     """Whether a function's package is known to change nothing it is given, but for what `changes_argument` lists.
 
@@ -352,6 +351,7 @@ def leaves_arguments_alone(dotted: str) -> bool:
     return dotted.partition(".")[0] in _PURE or effects.only_looks(dotted.rpartition(".")[2], "")
 
 
+@lru_cache(maxsize=_NAMES)
 def changes_argument(dotted: str) -> bool:
     """Whether a function changes its first argument.
 
@@ -362,8 +362,8 @@ def changes_argument(dotted: str) -> bool:
     return _CHANGES_ARGUMENT.fullmatch(dotted) is not None
 
 
-def changes_module(dotted: str) -> bool:
-    """Whether a call is one of a list or dict that an imported module holds, and changes it.
+def changes_module(dotted: str, *, as_list: bool = False) -> bool:
+    """Whether a call is one of a list or dict that an imported module holds, and changes it; `as_list`: it is made as a list's are.
 
     Example:
         >>> changes_module("flow_helpers.rates.RATES.update"), changes_module("matplotlib.rcParams.update"), changes_module("numpy.char.add")
@@ -375,7 +375,8 @@ def changes_module(dotted: str) -> bool:
         return False
     if path.partition(".")[0] in _PURE:
         return whole.lower() in ("rcparams", "types_map", "meta_path", "dispatch_table")
-    return whole.isupper() or method not in ("add", "remove", "sort", "insert", "reverse", "rotate", "subtract")
+    is_known = method not in ("add", "remove", "sort", "insert", "reverse", "rotate", "subtract")
+    return is_known or as_list or whole.isupper()
 
 
 def is_known_package(name: str) -> bool:
@@ -422,6 +423,7 @@ def place_of_out(dotted: str, count: int) -> int:
     return place if count == place + 1 else 0
 
 
+@lru_cache(maxsize=_NAMES)
 def shares_arguments(dotted: str) -> str:
     """How what a function gives shares its arguments: "view", "parts" or "".
 

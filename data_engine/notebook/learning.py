@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from data_engine.notebook.shapes import path_of
@@ -16,17 +16,21 @@ from data_engine.notebook.shapes import path_of
 Origin = tuple[Any, str]
 ANEW = "learns anew"
 """The text of a value that forgets what it learnt when it is fitted again."""
+RESULTS = "results of what learns anew"
+"""The text of what such a model gives when it is fitted: an object of its own, which leads to the model."""
 _LEARNT = ".learnt"
-_FITS = re.compile(r"fit(_(predict|transform|resample|regularized))?")
-_TELLS_SETTINGS = frozenset({"get_params", "make_params", "guess"})
+_FITS = re.compile(r"fit(_(predict|transform|resample|regularized))?|smooth")
+_TELLS_SETTINGS = frozenset({"get_params", "make_params", "guess", "eval", "eval_components"})
 """Methods that read nothing of what was learnt."""
 _ANEW = re.compile(
     r"""(sklearn|imblearn|xgboost|lightgbm)(\.\w+)+
-    | lmfit(\.models?)?\.\w*Model | statsmodels(\.\w+)*\.((?i:ols|wls|gls|glm|logit|probit|mnlogit|poisson|negativebinomial|quantreg)(\.from_formula)?|OrderedModel)""",
+    | lmfit(\.models?)?\.\w*Model | statsmodels(\.\w+)*\.((?i:ols|wls|gls|glm|logit|probit|mnlogit|poisson|negativebinomial|quantreg|rlm)(\.from_formula)?|OrderedModel|ETSModel)""",
     re.VERBOSE,
 )
-_REMEMBERS = re.compile(r"\bwarm_start\b|(?<!lmfit)\.model\b")
+_REMEMBERS = re.compile(r"\bwarm_start\b|(?<!lmfit)\.model\b|\b(?i:rlm)\b[\s\S]*\.weights\b")
 """What a notebook says where an estimator goes on from what it learnt, or results are asked for the model behind them."""
+_CHANGE_RESULTS = frozenset({"fit", "simulate", "eval_uncertainty", "conf_interval"})
+"""Methods of results that leave the model behind them alone."""
 _CLONES = re.compile(
     r"""sklearn(\.\w+)*\.(
       \w+SearchCV | CalibratedClassifierCV | (Bagging|AdaBoost|Voting|Stacking)(Classifier|Regressor) | OneVs(Rest|One)Classifier
@@ -72,14 +76,24 @@ def fitted(origins: frozenset[Origin]) -> frozenset[Origin]:
     return frozenset(origin for origin in origins if is_learnt(origin) or learnt(origin) not in origins)
 
 
-def fits(method: str) -> bool:
-    """Whether a method fits an estimator anew.
+def fits(method: str, keywords: Collection[str] = ()) -> bool:
+    """Whether a method fits an estimator anew, and is given no keyword that also sets something for the next time.
 
     Example:
-        >>> fits("fit"), fits("fit_transform"), fits("partial_fit")
-        (True, True, False)
+        >>> fits("fit"), fits("fit_transform"), fits("partial_fit"), fits("fit", {"nan_policy"})
+        (True, True, False, False)
     """
-    return _FITS.fullmatch(method) is not None
+    return _FITS.fullmatch(method) is not None and "nan_policy" not in keywords
+
+
+def changes_results_only(text: str, method: str) -> bool:
+    """Whether a method of an object with this text changes nothing but the results that it is called on.
+
+    Example:
+        >>> changes_results_only(RESULTS, "simulate"), changes_results_only(RESULTS, "remove_data")
+        (True, False)
+    """
+    return text == RESULTS and method in _CHANGE_RESULTS
 
 
 def learns_anew(dotted: str) -> bool:

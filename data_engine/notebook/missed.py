@@ -14,6 +14,7 @@ from functools import cached_property
 from data_engine.notebook import effects, kinds, learning
 from data_engine.notebook.diagnostics import Diagnostic
 from data_engine.notebook.files_named import may_be_in_folder, may_be_one_file, written_by_shell
+from data_engine.notebook.idle import Matters, matters_of
 from data_engine.notebook.magics import ParsedCell
 from data_engine.notebook.names import CHANGE, HINT, LOAD, MUTATE, TABLE
 from data_engine.notebook.shapes import path_of
@@ -23,6 +24,8 @@ from data_engine.notebook.values import Origin, Touch, Value
 
 _READ = LOAD | HINT | TABLE
 _CHANGES = frozenset({"changes", "may change", "sets"})
+_DRAWN = frozenset({kinds.PLOT, kinds.STREAM})
+"""Kinds that a kept loop may use without giving anything of them: what it shows and what it simulates."""
 _LISTS = frozenset({"listdir", "scandir", "walk", "iterdir", "glob", "rglob", "iglob"})
 _ASKS_DUCKDB = re.compile(r"duckdb\.(?!connect\b)\w+\(\)")
 _SHELLS = frozenset({"%%bash", "%%sh", "%%script", "%%system", "%%!"})
@@ -61,6 +64,7 @@ class Reads:
         self.objects = objects
         self.indexes = frozenset(taken)
         self.taken = [statements.all[index] for index in sorted(taken)]
+        self._matters: dict[int, Matters] = {}
 
     @cached_property
     def names(self) -> dict[str, int]:
@@ -80,7 +84,10 @@ class Reads:
         for statement in self.taken:
             for name, flags in statement.names.now.items():
                 if flags & _READ:
-                    for origin in self._read(name, self.objects.value(name, statement.index), [statement]):
+                    value = self.objects.value(name, statement.index)
+                    if value.kind in _DRAWN and name not in self.what_matters(statement).names:
+                        continue
+                    for origin in self._read(name, value, [statement]):
                         found[origin] = max(statement.index, found.get(origin, -1))
         for name, at in self.names.items():
             for owner in self.statements.events.get(name, ()) if at == END else ():
@@ -97,6 +104,15 @@ class Reads:
         if gone and not any(learning.asks_what_was_learnt(user.node, name, self._dotted(user)) for user in users):
             return read - gone
         return read
+
+    def what_matters(self, statement: Statement) -> Matters:
+        """What of a loop or branch gives what is read after it; of any other statement, all matters."""
+        found = self._matters.get(statement.index)
+        if found is None:
+            needed = {name for name, last in self.names.items() if last > statement.index}
+            found = matters_of(self.objects, statement, needed)
+            self._matters[statement.index] = found
+        return found
 
     def _dotted(self, statement: Statement) -> Callable[[tuple[str, ...]], str]:
         return lambda path: self.statements.resolve(path, statement)
@@ -131,7 +147,10 @@ class Reads:
 
     def _asks_chart(self, _: str, at: int) -> bool:
         cell = self.statements.all[at].cell  # a new one for each cell
-        return any(s.cell is cell and s.index > at and self.objects.outcome(s).asks for s in self.taken)
+        return any(
+            s.cell is cell and s.index > at and not self.objects.outcome(s).asks <= self.what_matters(s).idle
+            for s in self.taken
+        )
 
     def _reads_imported(self, dotted: str, at: int) -> bool:
         """Whether a function of another module is read after `at`, by its own name or by its module's."""
@@ -236,8 +255,11 @@ class Reads:
                 inner = self.objects.body(statement)
                 outcomes += [] if inner.seeds else [(inner, END)]
             for outcome, place in outcomes:
-                for touch in outcome.touches:
-                    yield from ((name, place) for kind, name in touch.origins if kind == "stream")
+                drawn = [
+                    (touch.line, name) for touch in outcome.touches for kind, name in touch.origins if kind == "stream"
+                ]
+                idle = self.what_matters(statement).idle if drawn and place != END else ()
+                yield from ((name, place) for line, name in drawn if line not in idle)
 
 
 def _function_itself(statement: Statement) -> set[Origin]:

@@ -13,6 +13,7 @@ from data_engine.notebook.values import NOBODY_KNOWS, NONE, PLAIN, Origin, Value
 
 _GIVES_ELEMENT = frozenset({"min", "max", "next", "getattr", "copy.copy", "functools.partial", "sum", "random.choice",
      "heapq.heappop"})  # fmt: skip
+_PICKS = frozenset({"min", "max", "sum", "random.choice", "heapq.heappop"})
 _GIVE_ELEMENT = frozenset({"pop", "popleft", "popitem", "get", "setdefault"})
 _KEEPS_PARTS = kinds.TABLES | kinds.TRAINED | {kinds.PLOT, kinds.RELATION}
 _NEW_LAST_PART = frozenset({"joinpath", "with_name"})
@@ -63,7 +64,8 @@ class Results(OwnCode):
     def result_of_imported(self, dotted: str, kind: str, given: Given) -> Value:
         """What an imported or built-in function gives, where `kind` is known by its name."""
         if dotted in _GIVES_ELEMENT:
-            return replace(element(given.first), origins=given.first.all, code=given.first.code)
+            whole = given.first if dotted in _PICKS else given.first.mixed
+            return replace(element(whole), origins=given.first.all, code=given.first.code)
         if (found := self._itself(dotted, given)) is not None:
             return found
         how = kinds.shares_arguments(dotted)
@@ -75,7 +77,9 @@ class Results(OwnCode):
         reach = learning.without_learnt(reach) if learning.clones(dotted, given.node) else reach
         held = reach if how == "parts" else NONE
         if kind != kinds.UNKNOWN:
-            return Value(kind, NONE, held, text=_text_of(dotted, kind, given))
+            is_named = dotted.startswith("pathlib.") and len(given.values) == 1
+            names = given.first.names if is_named else ()
+            return Value(kind, NONE, held, text="" if names else _text_of(dotted, kind, given), names=names)
         is_open = "." in dotted and not kinds.leaves_arguments_alone(dotted)
         runs_others = any(value.kind == kinds.MODULE for value in given.values) or bool(given.code and self.out.touches)
         text = kinds.CAREFUL if kinds.leaves_its_data_alone(dotted) and not runs_others else ""
@@ -126,16 +130,21 @@ def _text_of(dotted: str, kind: str, given: Given) -> str:
         return given.first.text or given.named_texts.get("database", "")
     if dotted == "dict":
         return "inplace" if given.is_in_place else ""
-    is_path = (
-        kind == kinds.PLAIN and dotted.startswith(("pathlib.", "os.path.", "os.fspath", "str")) and any(given.texts)
-    )
+    is_path = kind == kinds.PLAIN and dotted.startswith(("pathlib.", "os.path.", "os.fspath", "str"))
+    is_path = is_path and (any(given.texts) or dotted in ("pathlib.Path", "os.path.join"))
     return "/".join(text or "*" for text in given.texts) if is_path else ""
+
+
+def may_change_arguments(dotted: str) -> bool:
+    """Whether nobody knows that it leaves them alone: a function of another package, which makes no object of a class."""
+    makes_object = dotted.rpartition(".")[2][:1].isupper()
+    return "." in dotted and not makes_object and not kinds.leaves_arguments_alone(dotted)
 
 
 def result_of_method(base: Value, name: str, given: Given) -> Value:
     """What a method gives."""
     if base.kind in (kinds.CONTAINER, kinds.DEFAULTS) and name in _GIVE_ELEMENT:
-        return join([element(base), *given.arguments[1:]])
+        return join([base.entry, *given.arguments[1:]])
     if base.kind == kinds.STREAM and name in ("sample", "choice", "choices"):
         return Value(kinds.UNKNOWN, NONE, given.all)
     if base.kind == kinds.CONNECTION and name in ("cursor", "connect", "begin", "raw_connection"):
@@ -150,15 +159,26 @@ def result_of_method(base: Value, name: str, given: Given) -> Value:
     if kind in _KEEPS_PARTS:
         return _same_parts(kind, base, name)
     if kind == base.kind == kinds.CONTAINER:
-        return Value(kind, NONE, base.all | given.all, code=base.code)
+        return _parted(Value(kind, NONE, base.all | given.all, code=base.code), base, name)
     nobody_knows = kind == base.kind == kinds.UNKNOWN and name != "copy"
     return Value(kind, base.all if nobody_knows else NONE, base.all | given.all, _careful(base))
 
 
+def _parted(value: Value, base: Value, method: str) -> Value:
+    """What `items()` and its like give, with what its elements may be."""
+    if method == "copy" or len(base.places) != 2:
+        return value
+    pair = Value(kinds.CONTAINER, NONE, base.all, kinds.FIXED, places=(base.places[0], base.entry))
+    return replace(value, part={"keys": base.places[0], "values": base.entry}.get(method, pair))
+
+
 def _same_parts(kind: str, base: Value, method: str) -> Value:
     """What is or shares the object; a model's results are an object of their own."""
-    is_own = kind == kinds.MODEL and learning.fits(method)
-    return Value(kind, learning.without_learnt(base.origins) if is_own else base.origins, base.held)
+    if kind == kinds.MODEL and learning.fits(method) and base.text != learning.RESULTS:
+        if base.text == learning.ANEW:
+            return Value(kind, NONE, learning.without_learnt(base.all), learning.RESULTS)
+        return Value(kind, learning.without_learnt(base.origins), base.held)
+    return Value(kind, base.origins, base.held, base.text if kind in kinds.TRAINED else "")
 
 
 def _careful(base: Value) -> str:

@@ -84,6 +84,19 @@ def said_in_place(function: ast.expr, keyword: ast.keyword) -> Path:
     return path_of(function) if is_true else ("",)
 
 
+def as_of_a_list(call: ast.Call) -> bool:
+    """Whether a call is made as the methods of lists that functions of modules are also named like: `sort()`, `insert(0, x)`.
+
+    Example:
+        >>> [as_of_a_list(ast.parse(text, mode="eval").body) for text in ("x.sort()", "x.insert(0, row)", "x.sort(table)", "x.add()")]
+        [True, True, False, False]
+    """
+    method = path_of(call)[-2:][0]
+    if method == "insert":
+        return len(call.args) == 2 and isinstance(call.args[0], (ast.Constant, ast.UnaryOp))
+    return method in ("sort", "reverse") and not call.args
+
+
 def spelled_out(call: ast.Call) -> ast.Call:
     """A call with the keywords of a dict as written in it: `f(**{"inplace": True})` is `f(inplace=True)`.
 

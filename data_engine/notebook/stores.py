@@ -16,6 +16,7 @@ class Stores:
         self._outcome = outcome
         self._followed = 0
         self._known: dict[Origin, list[tuple[int, frozenset[Origin]]]] = {}
+        self._changed: dict[Origin, list[int]] = {}
 
     def between(self, begin: int, end: int, origins: frozenset[Origin], *, known_until: int) -> frozenset[Origin]:
         """What the statements between two store in these objects, and in what is stored there.
@@ -32,10 +33,20 @@ class Stores:
                     found |= stored
         return frozenset(found)
 
+    def are_changed(self, begin: int, end: int, origins: frozenset[Origin]) -> bool:
+        """Whether a statement between two changes one of these objects, or may."""
+        self._follow(end)
+        return any(begin < index < end for origin in origins for index in self._changed.get(origin, ()))
+
     def _follow(self, end: int) -> None:
         while self._followed < min(end, len(self._statements)):
             statement = self._statements[self._followed]
             self._followed += 1
-            for into, stored in self._outcome(statement).stores:
+            outcome = self._outcome(statement)
+            for touch in outcome.touches:
+                for origin in touch.origins:
+                    self._changed.setdefault(origin, []).append(statement.index)
+            for into, stored in outcome.stores:
                 for origin in into:
+                    self._changed.setdefault(origin, []).append(statement.index)
                     self._known.setdefault(origin, []).append((statement.index, stored))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
+from functools import lru_cache
 
 from data_engine.notebook.kinds import ESTIMATOR, FRAME, PIPELINE, POLARS, made_by
 
@@ -51,10 +52,15 @@ def draws_from(dotted: str, keywords: set[str]) -> str:
         >>> draws_from("sklearn.model_selection.train_test_split", {"random_state"})
         ''
     """
-    match = _DRAWS.fullmatch(dotted)
+    match = _drawn(dotted)
     if match is None or (match["state"] and not keywords.isdisjoint(("random_state", "seed"))):
         return ""
     return _STREAMS[str(match.lastgroup)]
+
+
+@lru_cache(maxsize=4096)
+def _drawn(dotted: str) -> re.Match[str] | None:
+    return _DRAWS.fullmatch(dotted)
 
 
 def trains_by_chance(dotted: str, keywords: set[str]) -> bool:

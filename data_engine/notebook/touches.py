@@ -9,28 +9,22 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 
 from data_engine.notebook import effects, kinds, learning, streams
-from data_engine.notebook.bindings import module_of, named
-from data_engine.notebook.files_named import (
-    names_in,
-    written_by_call,
-    written_by_path,
-    written_by_shell,
-    written_by_sql,
-)
+from data_engine.notebook.bindings import at_risk, itself, module_of, named
+from data_engine.notebook.files_named import names_in
 from data_engine.notebook.own_code import Given
-from data_engine.notebook.results import DUCKDB, QUERIES, Results, result_of_method
-from data_engine.notebook.shapes import first_text, path_of, spelled_out, texts_in
+from data_engine.notebook.results import may_change_arguments, result_of_method
+from data_engine.notebook.shapes import as_of_a_list, first_text, path_of, spelled_out, texts_in
 from data_engine.notebook.statements import END, FUNCTIONS, Statement, Statements
 from data_engine.notebook.stores import Stores
 from data_engine.notebook.values import NOBODY_KNOWS, NONE, PLAIN, Code, Origin, Outcome, Value, element, join
+from data_engine.notebook.writes import Writes
 
-_RUNS_SHELL = re.compile(r"os\.(system|popen)|subprocess\.\w+")
 _PUTS_IN = frozenset("append appendleft extend extendleft add update insert setdefault put push __setitem__".split())
 _CHANGED_KEYWORDS = frozenset({"out", "file", "stream"})
 """What a call is given to write into, by its keyword."""
@@ -40,8 +34,8 @@ _SPREAD = 8
 """As many parameters as `*values` may fill."""
 _TIMERS = frozenset({"time", "timeit", "prun", "memit", "mprun", "lprun"})
 _TIMER_OPTIONS = re.compile(r"^(\s*-\w+(\s*\d+)?(?=\s))+\s*")
-_LOGS = frozenset({"debug", "info", "warning", "error", "exception", "critical", "log"})
 _PER_CELL = frozenset({"apply", "map", "applymap", "transform", "agg", "aggregate"})
+_MAPS = frozenset({"map", "filter", "apply", "starmap", "submit"})
 _CHARTS = frozenset({"plot", "hist", "boxplot"})
 _CHANGED = {kinds.ITERATOR: "uses up", kinds.STREAM: "draws from"}
 _ASKED = {
@@ -136,17 +130,24 @@ class Objects:
         learns_anew = value.text == learning.ANEW and not self._remembers
         if value.kind in (kinds.PLAIN, kinds.MODULE):
             return value
-        if value.kind == kinds.UNKNOWN and not value.code:
+        if value.kind == kinds.UNKNOWN and not value.code and not value.either:
             value = replace(value, kind=self.plain_kind(name))
         if (
             value.kind == kinds.UNKNOWN
+            and not value.either
             and owner.names.aliases.get(name, ("",))[-1] == "()"
             and self._used_on(name) <= _READ_IN_TURN
         ):
             value = replace(value, may_run_out=True)  # a call gave it, and nothing indexes, measures or looks into it
         own = (owner.index, name)
         value = replace(value, origins=value.origins | ({own, learning.learnt(own)} if learns_anew else {own}))
-        stored = self._stores.between(owner.index, at, value.all, known_until=min(self._running, default=END))
+        known_until = min(self._running, default=END)
+        if value.part or value.places:
+            if at > known_until or self._stores.are_changed(owner.index, at, value.origins):
+                value = value.mixed
+            elif self._stores.are_changed(owner.index, at, value.held):
+                value = value.shallow
+        stored = self._stores.between(owner.index, at, value.all, known_until=known_until)
         return replace(value, held=value.held | stored) if stored else value
 
     @cached_property
@@ -166,7 +167,7 @@ class Objects:
         return found
 
 
-class _Run(Results):
+class _Run(Writes):
     """Follows one statement, with all that it calls."""
 
     def called(self, node: ast.Call) -> Value:
@@ -175,7 +176,7 @@ class _Run(Results):
         function = node.func
         if isinstance(function, ast.Name) and function.id == "super" and self.around:
             return self.parent()
-        if path_of(function)[-1] == "run_line_magic":
+        if isinstance(function, ast.Attribute) and function.attr == "run_line_magic":
             return self._timed(node)
         arguments = [each for argument in node.args for each in self._given_by(argument, node)]
         keywords = {keyword.arg or "**": self.eval(keyword.value) for keyword in node.keywords}
@@ -233,12 +234,15 @@ class _Run(Results):
         held = callee.all.union(*(value.all for value in given.arguments))
         return Value(kinds.UNKNOWN, held, held)
 
-    def _hand_over(self, given: Given, whole: Value | None = None) -> None:
-        """Functions that are handed over are probably called, with parts of what else is handed over; or with `whole`."""
+    def _hand_over(self, given: Given, whole: Value | None = None, *, is_known: bool = False) -> None:
+        """Functions that are handed over are probably called, with parts of what else is handed over; or with `whole`.
+
+        Who is known (`is_known`) gives them such parts themselves, not something of his own that holds them.
+        """
         values = given.values
-        is_mapping = path_of(given.node.func)[-1] in ("map", "filter", "apply", "starmap", "submit")
         for place, value in enumerate(values):
-            if kinds.may_be_called(value.bound, is_surely=is_mapping and place == 0):
+            is_mapped = bool(value.bound) and place == 0 and path_of(given.node.func)[-1] in _MAPS
+            if kinds.may_be_called(value.bound, is_surely=is_mapped):
                 self.touch("may change", value.all, given.node)
                 self.store_in(value.all, NONE.union(*(other.all for other in values if other is not value)))
         codes = given.code
@@ -247,6 +251,8 @@ class _Run(Results):
         others = (
             join([element(value) for value in values if not value.code] or [NOBODY_KNOWS]) if whole is None else whole
         )
+        if not is_known:
+            others = replace(others, either=frozenset())
         with self.led_by(given.node):
             for code in codes:
                 self.call(code, [others] * len(code.node.args.args), {})
@@ -258,16 +264,17 @@ class _Run(Results):
         before = len(self.out.touches)
         if (found := self.function_from(dotted, given)) is not None:
             return found
-        self._hand_over(given)
+        self._hand_over(given, is_known=kinds.is_known_package(dotted))
         self._ask(dotted, given)
         self._change_process(dotted, given)
         if stream := streams.draws_from(dotted, set(given.keywords)):
             self.touch("draws from", frozenset({("stream", stream)}), given.node)
         if kinds.draws_a_chart(dotted):
             self.touch("changes", frozenset({kinds.CHART}), given.node)
-            self.out.asks = self.out.asks or kinds.asks_the_chart(dotted, has_arguments=bool(given.values))
+            if kinds.asks_the_chart(dotted, has_arguments=bool(given.values)):
+                self.out.asks.add(self.place[0] if self.place else given.node.lineno)
         self._change_arguments(dotted, given)
-        self._write_by_function(dotted, given)
+        self.write_by_function(dotted, given)
         kind = kinds.made_by(dotted)
         if kind == kinds.FRAME and not _GIVES_CHUNKS.isdisjoint(given.keywords):
             return Value(kinds.ITERATOR)
@@ -298,7 +305,13 @@ class _Run(Results):
         node = given.node
         if seeded := streams.seeds(dotted):
             self.out.seeds.add(seeded)
-        module = given.first.text if dotted == "importlib.reload" else dotted if kinds.changes_module(dotted) else ""
+        module = (
+            given.first.text
+            if dotted == "importlib.reload"
+            else dotted
+            if kinds.changes_module(dotted, as_list=as_of_a_list(node))
+            else ""
+        )
         if module:
             self.touch("may change", module_of(module), node)
         if kinds.moves_on(dotted) and not given.values:
@@ -332,61 +345,23 @@ class _Run(Results):
         elif place := kinds.place_of_out(dotted, len(given.arguments)):
             self.touch("changes", given.arguments[place].origins, given.node)
         if kinds.changes_argument(dotted) or dotted in ("setattr", "delattr"):
-            self.touch("changes", given.first.origins, given.node)
+            self.touch("changes", itself(given.first), given.node)
             self.store_in(given.first.origins, NONE.union(*(value.all for value in given.values[1:])))
         elif dotted == "exec":
             text = given.first.text
             self.touch("sets", frozenset({("text", "" if "*" in text else text)}), given.node)
-        elif _may_change_arguments(dotted):
-            self.touch("may change", NONE.union(*map(_at_risk, given.values)), given.node)
-
-    def _write(self, files: Iterable[str], node: ast.Call) -> None:
-        """Note the files that a call writes; a database in memory is none."""
-        names = frozenset(("file", name) for name in files if not name.startswith(":"))
-        self.touch("writes", names, node)
-
-    def _write_by_function(self, dotted: str, given: Given) -> None:
-        files = written_by_call(dotted, given.texts, given.named_texts)
-        self._write(files, given.node)
-        if dotted.startswith(("logging.", "loguru.")):
-            self._log(dotted.rpartition(".")[2], given.node, is_logger=True)
-            self.touch("logs to", frozenset(("logfile", name) for name in files), given.node)
-        if _RUNS_SHELL.fullmatch(dotted):
-            self._write(written_by_shell(given.first.text), given.node)
-        if dotted.startswith("duckdb.") and dotted != "duckdb.connect":
-            self._query(DUCKDB, dotted.rpartition(".")[2], given)
-
-    def _write_by_method(self, base: Value, name: str, given: Given) -> None:
-        if base.kind == kinds.PLAIN:
-            mode = given.named_texts.get("mode", "")
-            self._write(written_by_path(name, base.text, given.texts, mode) if base.text else (), given.node)
-            return
-        self._write(written_by_call(f".{name}", given.texts, given.named_texts), given.node)
-        if base.kind == kinds.CONNECTION:
-            self._query(Value(kinds.CONNECTION, text=base.text), name, given)
-        elif name == "to_sql":
-            self._write(
-                (value.text for value in given.values if value.kind == kinds.CONNECTION and value.text), given.node
-            )
-
-    def _query(self, database: Value, name: str, given: Given) -> None:
-        """Note what an SQL text does to a database, and to the file that it lies in."""
-        if name in QUERIES:
-            text = given.first.text
-            self._write(written_by_sql(text), given.node)
-            if not effects.looks(text):
-                self.touch("changes", database.origins, given.node)
-                self._write([database.text] if database.text else [], given.node)
-        elif name in ("register", "unregister", "create_function", "append"):
-            self.touch("changes", database.origins, given.node)
+        elif may_change_arguments(dotted):
+            self.touch("may change", NONE.union(*map(at_risk, given.values)), given.node)
 
     # -- methods
 
     def _method(self, base: Value, name: str, given: Given) -> Value:
         """A call of a method."""
+        if base.either:
+            return join([self._method(each, name, given) for each in base.alternatives])
         if base.kind != kinds.PLAIN:  # a text or a flow calls nothing it is given now
-            self._hand_over(given, self._handed_by(base, name, given))
-        self._log(name, given.node, is_logger=base.kind == kinds.UNKNOWN)
+            self._hand_over(given, self._handed_by(base, name, given), is_known=base.kind != kinds.UNKNOWN)
+        self.log(name, given.node, is_logger=base.kind == kinds.UNKNOWN)
         if name.startswith(("to_", "write_")):
             buffers = (value.origins for value in given.values if value.kind == kinds.ITERATOR)
             self.touch("changes", NONE.union(*buffers), given.node)
@@ -404,7 +379,7 @@ class _Run(Results):
         self._change_by_method(base, name, given)
         if stream := streams.draws_by_method(base.kind, name, given.keywords):
             self.touch("draws from", frozenset({("stream", stream)}), given.node)
-        self._write_by_method(base, name, given)
+        self.write_by_method(base, name, given)
         if base.kind in (kinds.CONTAINER, kinds.DEFAULTS, kinds.UNKNOWN) and name in _PUTS_IN:
             self.put_in(path_of(given.node.func)[0], base, given.all)
         if changes is not False or name in ("split", "sample"):
@@ -418,11 +393,6 @@ class _Run(Results):
         if name == "pipe":
             return base
         return Value(kinds.CELL, base.data) if name in _PER_CELL else None
-
-    def _log(self, method: str, node: ast.Call, *, is_logger: bool) -> None:
-        """Note that a logger writes its files, whichever they are."""
-        if is_logger and method in _LOGS:
-            self.touch("writes", kinds.LOG, node)
 
     def _codes_of(self, base: Value, name: str) -> list[Code]:
         """What a method runs of the notebook's classes, or of the functions that the object was given."""
@@ -439,16 +409,25 @@ class _Run(Results):
         )
         if changes is not False:
             verb = _CHANGED.get(base.kind, "changes") if changes else "may change"
-            reach = self._reach(base, surely=changes is True)
-            self.touch(verb, learning.fitted(reach) if learning.fits(name) else reach, node)
+            reach = self._reach(
+                base, surely=changes is True, results_only=learning.changes_results_only(base.text, name)
+            )
+            self.touch(verb, learning.fitted(reach) if learning.fits(name, self._said(base, given)) else reach, node)
         if (base.kind == kinds.PLOT and changes) or (base.kind == kinds.FRAME and name in _CHARTS):
             self.touch("changes", frozenset({kinds.CHART}), node)
         return changes
 
-    def _reach(self, base: Value, *, surely: bool) -> frozenset[Origin]:
+    def _said(self, base: Value, given: Given) -> Collection[str]:
+        """The keywords that a method is given; of a model also those of lmfit that a dict may hold."""
+        is_open = base.kind == kinds.MODEL and "**" in given.keywords
+        return {*given.keywords, "nan_policy"} if is_open else given.keywords.keys()
+
+    def _reach(self, base: Value, *, surely: bool, results_only: bool) -> frozenset[Origin]:
         """What a method may change that changes its object; what an object learns from stays as it is."""
         if base.text == kinds.CAREFUL:
             return frozenset(each for each in base.all if self.kind_of(each) not in kinds.VALUES)
+        if base.text == learning.RESULTS and not results_only:
+            return base.origins.union(each for each in base.held if self.kind_of(each) not in kinds.VALUES)
         if base.kind not in kinds.TRAINED:
             return base.origins if surely or base.kind == kinds.PLOT else base.all
         if base.kind == kinds.PIPELINE or (base.kind == kinds.ESTIMATOR and not surely):
@@ -470,16 +449,3 @@ class _Run(Results):
             self.touch("changes", NONE.union(*(value.origins for value in given.values)), given.node)
         if base.kind in kinds.TRAINED and kinds.OVERWRITES in base.held:
             self.touch("may change", given.all, given.node)
-
-
-def _at_risk(value: Value) -> frozenset[Origin]:
-    """What a function that nobody knows may change of what it is given; of an imported module its attributes."""
-    if value.kind == kinds.MODULE and "." not in value.text:
-        return module_of(value.text)
-    return NONE if value.kind in (kinds.PLAIN, kinds.POLARS, kinds.FUNCTION) else value.all
-
-
-def _may_change_arguments(dotted: str) -> bool:
-    """Whether nobody knows that it leaves them alone: a function of another package, which makes no object of a class."""
-    makes_object = dotted.rpartition(".")[2][:1].isupper()
-    return "." in dotted and not makes_object and not kinds.leaves_arguments_alone(dotted)

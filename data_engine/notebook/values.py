@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from data_engine.notebook import kinds
@@ -58,7 +58,9 @@ class Value:
     """What an expression may give. `text` is a constant's or an import's dotted name; `code` what a call of it runs.
 
     `bound` is a method that is not called yet; `may_run_out` says of an unknown object that it may be an iterator, of a container that
-    it holds some; `labels` are what only labels a frame: to write to its data does not change them.
+    it holds some; `labels` are what only labels a frame: to write to its data does not change them. `either` are the kinds of which an
+    unknown object has one, `part` is what each element of a container as written may be, `places` are those of a tuple, or the keys and
+    the entries of a dict. `names` are the texts of which a plain object has one.
     """
 
     kind: str = kinds.UNKNOWN
@@ -71,6 +73,10 @@ class Value:
     bound: tuple[str, ...] = ()
     may_run_out: bool = False
     labels: frozenset[Origin] = NONE
+    either: frozenset[str] = frozenset()
+    part: Value | None = None
+    places: tuple[Value, ...] = ()
+    names: tuple[str, ...] = ()
 
     @property
     def all(self) -> frozenset[Origin]:
@@ -89,6 +95,29 @@ class Value:
         """What somebody who is handed it may change: of a function only what it holds."""
         return self.held if self.kind == kinds.FUNCTION else self.all
 
+    @property
+    def mixed(self) -> Value:
+        """The container once nobody knows what is in it."""
+        return replace(self, part=None, places=())
+
+    @property
+    def shallow(self) -> Value:
+        """The container once nobody knows what is in those that it holds."""
+        part = None if self.part is None else self.part.shallow if self.part.text == kinds.FIXED else self.part.mixed
+        places = tuple(each.shallow if each.text == kinds.FIXED else each.mixed for each in self.places)
+        return replace(self, part=part, places=places)
+
+    @property
+    def entry(self) -> Value:
+        """What `container[key]` may be."""
+        is_dict = len(self.places) == 2 and self.text != kinds.FIXED
+        return element(replace(self, part=self.places[1]) if is_dict else self)
+
+    @property
+    def alternatives(self) -> list[Value]:
+        """The object as each of the kinds of which it has one."""
+        return [replace(self, kind=kind, either=frozenset()) for kind in sorted(self.either)]
+
 
 PLAIN = Value(kinds.PLAIN)
 NOBODY_KNOWS = Value()
@@ -100,13 +129,16 @@ def join(values: Iterable[Value]) -> Value:
     Example:
         >>> join([PLAIN, PLAIN]).kind, join([PLAIN, NOBODY_KNOWS]).kind
         ('plain', 'unknown')
+        >>> sorted(join([PLAIN, Value(kinds.FRAME)]).either)
+        ['frame', 'plain']
     """
     found = list(values)
     if len(found) == 1:
         return found[0]
     if not found:
         return NOBODY_KNOWS
-    kind = found[0].kind if len({value.kind for value in found}) == 1 else kinds.UNKNOWN
+    met = {value.kind for value in found}
+    kind = found[0].kind if len(met) == 1 else kinds.UNKNOWN
     return Value(
         kind,
         NONE.union(*(value.origins for value in found)),
@@ -116,18 +148,57 @@ def join(values: Iterable[Value]) -> Value:
         tuple(dict.fromkeys(each for value in found for each in value.classes)),
         any(value.is_instance for value in found),
         labels=NONE.union(*(value.labels for value in found)),
+        either=_either(found) if kind == kinds.UNKNOWN else frozenset(),
+        part=_part_of_all(found) if kind == kinds.CONTAINER else None,
+        places=_places(found) if kind == kinds.CONTAINER else (),
+        names=_names(found) if kinds.PLAIN in met else (),
     )
+
+
+def _part_of_all(found: Sequence[Value]) -> Value | None:
+    parts = [value.part for value in found if value.part is not None]
+    return join(parts) if len(parts) == len(found) else None
+
+
+def _places(found: Sequence[Value]) -> tuple[Value, ...]:
+    """What stands at each place of a tuple that may be any of these."""
+    if len({(len(value.places), value.text) for value in found}) > 1:
+        return ()
+    return tuple(map(join, zip(*(value.places for value in found), strict=True)))
+
+
+def _names(found: Sequence[Value]) -> tuple[str, ...]:
+    """The texts of which one is meant, where all are known and there are several."""
+    texts = [value.names or (value.text,) for value in found if value.kind == kinds.PLAIN or value.names]
+    names = dict.fromkeys(name for each in texts for name in each)
+    return () if "" in names or (len(names) == 1 and len(texts) == len(found)) else tuple(names)
+
+
+def _either(found: Sequence[Value]) -> frozenset[str]:
+    """The kinds of which an object has one that may be any of these; none where nobody knows."""
+    if any(value.code or value.classes or (value.kind not in kinds.KNOWN and not value.either) for value in found):
+        return frozenset()
+    return frozenset().union(*(value.either or {value.kind} for value in found))
+
+
+def part_of(found: Sequence[Value]) -> Value | None:
+    """What each element of a container may be that is written with these; None where nobody knows."""
+    part = join(found)
+    is_known = part.either or (part.kind in (*kinds.KNOWN, kinds.DEFAULTS) and not part.code)
+    has_open_path = any("*" in value.text for value in found)
+    return part if found and is_known and not has_open_path else None
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What running one statement comes to: values bound, what was stored in which objects, touches, seeds; `asks` for the chart at hand."""
+    """What running one statement comes to: values bound, what was stored in which objects, touches, seeds; `asks` are the lines that ask for the
+    chart at hand."""
 
     bound: dict[str, Value] = field(default_factory=dict)
     stores: list[tuple[frozenset[Origin], frozenset[Origin]]] = field(default_factory=list)
     touches: dict[Touch, None] = field(default_factory=dict)
     seeds: set[str] = field(default_factory=set)
-    asks: bool = False
+    asks: set[int] = field(default_factory=set)
 
 
 def element(value: Value) -> Value:
@@ -147,6 +218,12 @@ def element(value: Value) -> Value:
         return value
     if value.kind == kinds.CONTAINER and value.may_run_out:
         return Value(kinds.ITERATOR, value.origins, value.held)
+    if value.either:
+        return join([element(each) for each in value.alternatives])
+    if value.part is not None:
+        if value.part.kind in (kinds.PLAIN, kinds.POLARS):
+            return value.part
+        return replace(value.part, origins=value.part.origins | value.origins)
     if value.kind in (kinds.CONTAINER, kinds.ITERATOR, kinds.DEFAULTS):
         return Value(kinds.UNKNOWN, value.all, value.held, code=value.code, classes=value.classes)
     return Value(kinds.UNKNOWN, value.all, value.held, code=value.code)

@@ -121,6 +121,16 @@ TEMPLATES: list[tuple[str, str]] = [
     ("", "operator.methodcaller('append', $)({list})"), ("", "list(map(operator.methodcaller('append', $), {nested}))"),
     ("", "match {nested}:\n    case [first, *rest]:\n        first.append($)"), ("iter", "{v}, w = itertools.tee({iter})"),
     ("", "{table}.drop('b', **{{'inplace': True}})"), ("num", "{v} = page.hits"), ("", "print(page.hits)"),
+    ("num", "{v} = 0\nfor x in range(3):\n    w = {rng}.random()\n    {v} += x"), ("num", "{v} = 0\nfor x in range(3):\n    w = {rng}.random()\n    {v} += w"),
+    ("list", "{v} = []\nfor x in range(2):\n    w = draw()\n    {v}.append({num})"), ("list", "{v} = [$]\nif {num} > 1:\n    w = random.random()\n    {v} = [w]"),
+    ("num", "{v} = 0\nfor x in range(4):\n    w = random.random()\n    if w > 0.5:\n        {v} += x"), ("", "for row in {nested}[:1]:\n    row.append($)"),
+    ("", "for name, row in [('a', {list}), ('b', [$])]:\n    row.append($)"), ("", "one, n = pair = ({model}, $)\none.fit([n])"),
+    ("", "pairs = (('a', {list}), ('b', {list}))\nfor name, row in pairs:\n    row.append($)"), ("", "pair = ({model}, $)\npair[0].fit({list})"),
+    ("", "for name, row in {dict}.items():\n    if name == 'rows':\n        row.append($)"), ("", "first, second = ({list}, $)\nfirst.append(second)"),
+    ("", "functools.reduce(lambda a, b: a.extend(b) or a, {nested})"), ("", "sorted({nested}, key=lambda row: row.append($) or 0)"),
+    ("", "x = {list} if {num} > 3 else {dict}\nx.clear()"), ("", "x = ({list}, {table})\nx[1]['c'] = x[0]"), ("", "x = copy.copy({nested})\nx[0].append($)"),
+    ("nested", "{v} = [{list}, {list}][:1] + [[$]]"), ("list", "{v} = {{'a': {list}, 'b': [$]}}['a']"), ("list", "{v} = [row for row in {nested}][-1]"),
+    ("model", "{v} = ({model}, {table})[0]"), ("model", "{v} = {{'a': {model}}}.get('a')"), ("list", "{v} = min([{list}, [$]])"),
 ]  # fmt: skip
 
 

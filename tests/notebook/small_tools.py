@@ -96,6 +96,14 @@ LIMIT = 1
 _ids: list[int] = []
 
 
+known: list[Any] = []
+
+
+def first_known() -> Any:
+    """What stands first in `known`, or None."""
+    return known[0] if known else None
+
+
 def next_id() -> int:
     """A number that nobody got before, as long as the process lives."""
     _ids.append(len(_ids) + 1)

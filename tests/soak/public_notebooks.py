@@ -212,7 +212,7 @@ def _table(value: Any, kind: str, depth: int) -> str:
 
 
 def _fitted(value: Any, kind: str, depth: int) -> str:
-    """What an estimator or a model has learnt."""
+    """What an estimator or a model has learnt; "" for what holds a chart."""
     learnt = (
         [name for name in vars(value) if name.endswith("_") and not name.startswith("_")]
         if hasattr(value, "__dict__")
@@ -220,6 +220,8 @@ def _fitted(value: Any, kind: str, depth: int) -> str:
     )
     if not learnt and hasattr(value, "params") and hasattr(value, "summary"):
         learnt = ["params"]
+    if any(type(getattr(value, name)).__module__.startswith(_CHARTS) for name in learnt):
+        return ""
     marks = (f"{name}={_mark(getattr(value, name), depth + 1)}" for name in sorted(learnt) if name != "cv_results_")
     return f"{kind}({', '.join(marks)})" if learnt else ""
 
