@@ -339,7 +339,10 @@ MISTAKES = {
     "%flow deploy": ["which flow? Nothing tells this kernel which notebook it runs", "%flow deploy NAME; or say which"],
     "%flow deploy claims --all": ["do not go together", "%flow deploy --all"],
     "%flow retry claims": ["has no 'retry': it is a command of the shell", "type `!data-engine retry claims`"],
-    "%flow secret set ops": ["has no 'secret': it is a command of the shell", "type `data-engine secret set ops` in a terminal"],
+    "%flow secret set ops": [
+        "has no 'secret': it is a command of the shell",
+        "type `data-engine secret set ops` in a terminal",
+    ],
     "%flow cache empty": ["does not know 'empty'", "%flow cache [clear|info]"],
 }
 
