@@ -117,7 +117,7 @@ def read_catalog(
     for name, paths in files.items():
         if only not in (None, name):
             continue
-        if (bad := (known_bad or {}).get(name) or badly_named(paths[0])) is not None:
+        if (bad := _known_error(name, paths[0], known_bad)) is not None:
             entry = CatalogEntry(name, modules.authored(paths[0]), title_words(name, "Flow"), error=bad)
             entries[name] = ("", entry)
             continue
@@ -140,8 +140,21 @@ def read_catalog(
     _remembered[modules.package] = entries
     read = entries.values() if only is None else [entries[only]] if only in entries else []
     told = _with_mirror_warnings([*(entry for _, entry in read if entry is not None), *described.values()])
-    twins = case_warnings(files)
-    return tuple(replace(one, warnings=(*one.warnings, twins[one.name])) if one.name in twins else one for one in told)
+    return _with_case_warnings(told, files)
+
+
+def _known_error(
+    name: str, path: Path, known_bad: Mapping[str, FlowValidationError] | None
+) -> FlowValidationError | None:
+    known = None if known_bad is None else known_bad.get(name)
+    return known or badly_named(path)
+
+
+def _with_case_warnings(entries: Iterable[CatalogEntry], names: Iterable[str]) -> tuple[CatalogEntry, ...]:
+    twins = case_warnings(names)
+    return tuple(
+        replace(one, warnings=(*one.warnings, twins[one.name])) if one.name in twins else one for one in entries
+    )
 
 
 def with_unreadable(
