@@ -283,7 +283,7 @@ class Workspace(BackfillVerbs, DaemonVerbs, PlanningVerbs):
 
         Raises:
             LedgerError: the history cannot be read.
-            FlowValidationError: `flow` is no text, or `limit` no whole number.
+            FlowValidationError: there is and was no such flow (names the nearest), or `limit` is no whole number.
 
         Example:
             >>> import tempfile
@@ -292,7 +292,7 @@ class Workspace(BackfillVerbs, DaemonVerbs, PlanningVerbs):
             >>> [(run.flow, run.status) for run in ws.runs(limit=5)]
             [('example', 'success')]
         """
-        from data_engine.engine.deployed_before import runs_of
+        from data_engine.engine.deployed_before import require_flow, runs_of
         from data_engine.ledger.warned import with_warnings
         from data_engine.notebook.catalog import check_flow_name
 
@@ -300,6 +300,8 @@ class Workspace(BackfillVerbs, DaemonVerbs, PlanningVerbs):
         ledger = self.home.ledger()
         ledger.recover()
         found = ledger.runs(limit=limit) if flow is None else runs_of(ledger, check_flow_name(flow), limit)
+        if flow is not None and not found:
+            require_flow(self.home, flow)
         return Listing(with_warnings(ledger, found))
 
     def log(self, run_id: str) -> list[LogEntry]:

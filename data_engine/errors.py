@@ -133,7 +133,8 @@ class FlowExecutionError(FlowValidationError):
     """The author's code raised; the original exception is `__cause__`.
 
     `phase` is "step", "build", "import" or "compile"; `detail` is "<ExceptionClass>: <message>"; `cell` places the
-    failure in the notebook ("claims.ipynb, cell 4 (In [12]), line 3") and `source_line` is that line's text.
+    failure in the notebook ("claims.ipynb, cell 4 (In [12]), line 3") and `source_line` is that line's text. `ended` is how the run
+    ended, in words: of one that was killed nothing failed.
 
     Example:
         >>> error = FlowExecutionError(
@@ -156,8 +157,10 @@ class FlowExecutionError(FlowValidationError):
         cell: str | None = None,
         source_line: str | None = None,
         fix: str | None = None,
+        ended: str = "failed",
     ) -> None:
         self.flow_name = flow_name
+        self.ended = ended
         self.phase = phase
         self.detail = both_ends(masked(detail), MOST_TEXT - _AROUND)
         self.step_label = step_label
@@ -169,7 +172,7 @@ class FlowExecutionError(FlowValidationError):
 
     def _sentence(self) -> str:
         if self.phase == "step":
-            text = f'Flow "{self.flow_name}" failed in step "{self.step_label}"'
+            text = f'Flow "{self.flow_name}" {self.ended} in step "{self.step_label}"'
             if self.function_name:
                 text += f" (function {self.function_name})"
             if self.source_path:
@@ -198,7 +201,17 @@ class FlowExecutionError(FlowValidationError):
         return f"{self.cell}: {line}" if line else self.cell or ""
 
     def _arguments(self) -> dict[str, Any]:
-        names = ("flow_name", "phase", "detail", "step_label", "function_name", "source_path", "cell", "source_line")
+        names = (
+            "flow_name",
+            "phase",
+            "detail",
+            "step_label",
+            "function_name",
+            "source_path",
+            "cell",
+            "source_line",
+            "ended",
+        )
         return {name: getattr(self, name) for name in names} | {"fix": self.fix}
 
 

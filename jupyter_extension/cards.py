@@ -12,14 +12,14 @@ from data_engine.engine.explain import Explanation, ways
 from data_engine.engine.fact import zoned_words
 from data_engine.engine.reasons import ByHand, Disabled, EngineOff, NotYet
 from data_engine.engine.run_comparison import Comparison
-from data_engine.engine.run_facts import params_words, rows_words
+from data_engine.engine.run_facts import params_words, rows_words, slot_words
 from data_engine.engine.status import FlowStatus, Status
 from data_engine.engine.wording import GOES_ON, held_words, told_once, undelivered_words
 from data_engine.errors import FlowExecutionError, FlowValidationError
 from data_engine.flow.batch import Batch, FileRef, ItemError
 from data_engine.flow.context import FlowContext
 from data_engine.ledger.warned import warned_words
-from data_engine.model import Backfill, LogEntry, Run, StepRun
+from data_engine.model import Backfill, Deployment, LogEntry, Run, StepRun
 from data_engine.notebook.catalog import CatalogEntry
 from jupyter_extension.card import MOST_ROWS, Card, Cell, Code, Faint, Lines, Link, Note, Pairs, Part, Picture, table
 from jupyter_extension.failures import first_line, short_error, short_reason
@@ -39,7 +39,7 @@ def runs_card(runs: Sequence[Run], *, now_s: float, zone: tzinfo | None = None) 
         (
             mark_of(run.status),
             run.flow,
-            _file(run.source),
+            _file(run.source) or slot_words(run),
             started(run) if run.from_the_future else _without_year(run.started_at_utc),
             seconds(run.elapsed_s),
             params_words(run),
@@ -265,6 +265,27 @@ def _lease_words(lease: Mapping[str, Any]) -> str:
     who = owner.get("host_name") or owner.get("machine_id")
     engine = ", its engine is on" if lease.get("engine_there") else ""
     return f"owned by {who}{engine}" if who and lease["state"] == "owned" else str(lease["state"]).replace("_", " ")
+
+
+def deployments_card(deployments: Sequence[Deployment]) -> Card:
+    """What production runs and ran, a line for each deployment, in the order given."""
+    from data_engine.cli.deploying import changed_words, git_words, state_words
+
+    rows = [
+        (
+            Code(one.id[:8], one.id),
+            one.flow,
+            local_time(one.at_utc),
+            one.who,
+            state_words(one),
+            changed_words(one),
+            git_words(one),
+            one.note,
+        )
+        for one in deployments[:MOST_ROWS]
+    ]
+    columns = ("Id", "Flow", "When", "Who", "What", "Changed", "Git", "Note")
+    return Card(count(len(deployments), "deployment"), (), (table(columns, rows, total=len(deployments)),))
 
 
 def reasons_card(reasons: Sequence[Explanation]) -> Card:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from data_engine.errors import FlowValidationError
 from data_engine.typed import typed, typed_magic
 from jupyter_extension.cell_hints import in_cell
-from jupyter_extension.own_flow import UserNames, own_flow, own_name, tell_unsaved
+from jupyter_extension.own_flow import UserNames, own_flow, own_name, require_saved, tell_unsaved
+from jupyter_extension.short_text import size_text
 
 if TYPE_CHECKING:
     from data_engine.client import Workspace
@@ -109,8 +110,8 @@ def _deploy(given: Namespace, names: UserNames) -> Any:
         )
     ws = _workspace()
     name = None if given.all else given.subject or own_name(names, "deploy")
-    if name is not None:
-        tell_unsaved(given, names, ws.layout.flow_modules_dir / f"{name}.ipynb")
+    if name is not None and not given.yes:
+        require_saved(name, names, ws.layout.flow_modules_dir / f"{name}.ipynb")
     before = {one.id for one in ws.deployments()}
     entries = Listing(ws.deploy(name, given.note or "", given.yes, approve=given.approve))
     new = [one for one in ws.deployments() if one.id not in before]
@@ -168,6 +169,8 @@ def _restore(given: Namespace, names: UserNames) -> Any:
 
 
 def _run(given: Namespace, names: UserNames) -> Any:
+    from data_engine.ledger.warned import warning_texts
+
     params = _params(given)
     if given.once:
         flow = own_flow(names) if given.subject is None else _workspace().load_flow(given.subject)
@@ -182,7 +185,12 @@ def _run(given: Namespace, names: UserNames) -> Any:
         print(
             f"{standing.text}: what is deployed runs. To run the edit: {typed_magic('deploy', name)} first, or %flow run --once"
         )
-    return run_ids if given.no_wait else ws.wait(run_ids)
+    if given.no_wait:
+        return run_ids
+    runs = ws.wait(run_ids)
+    for text in warning_texts(ws.home.ledger(), runs):
+        print(f"warning: {text}")
+    return runs
 
 
 def _backfill(given: Namespace, names: UserNames) -> Any:
@@ -261,9 +269,9 @@ def _cache(given: Namespace, names: UserNames) -> None:
     kept = cached_bytes()
     if given.subject == "clear":
         clear_preview_cache()
-        print(f"Forgot {_size(kept)} of previewed results.")
+        print(f"Forgot {size_text(kept)} of previewed results.")
     else:
-        print(f"Previews keep {_size(kept)} of results in this kernel. %flow cache clear forgets them.")
+        print(f"Previews keep {size_text(kept)} of results in this kernel. %flow cache clear forgets them.")
 
 
 _SOURCE = Option("--source", "Only this file of the source.", "FILE")
@@ -355,7 +363,10 @@ COMMANDS = {
             (
                 Option("--all", "Every flow of the workspace."),
                 _NOTE,
-                Option("--yes", "Deploy also where another deployed flow writes the same mirror."),
+                Option(
+                    "--yes",
+                    "Deploy also where another deployed flow writes the same mirror, or the notebook has unsaved edits.",
+                ),
                 Option("--approve", "Deploy also where its goldens do not hold; who approved is recorded."),
             ),
         ),
@@ -474,23 +485,6 @@ def _params(given: Namespace) -> dict[str, Given]:
     from data_engine.cli.options import read_params
 
     return read_params(given.set)
-
-
-def _size(size_bytes: int) -> str:
-    """Bytes for people.
-
-    Example:
-        >>> _size(0), _size(1536), _size(5 * 1024**3)
-        ('0 bytes', '1.5 KiB', '5.0 GiB')
-    """
-    if size_bytes < 1024:
-        return f"{size_bytes} bytes"
-    size = float(size_bytes)
-    for unit in ("KiB", "MiB"):
-        size /= 1024
-        if size < 1024:
-            return f"{size:.1f} {unit}"
-    return f"{size / 1024:.1f} GiB"
 
 
 MAGICS = {command.name: tuple(option.name for option in command.options) for command in COMMANDS.values()}

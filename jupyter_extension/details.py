@@ -182,7 +182,7 @@ def run_details(ws: Workspace, run_id: str) -> dict[str, Any]:
         "run": run_view(run),
         "flow": run.flow,
         "error": run.error,
-        "facts": facts_of(run),
+        "facts": facts_of(run, ws.home.settings().timezone or None),
         "steps": [_step(step, ws.root) for step in ws.steps(run.run_id)],
         "lines": [
             {"at_utc": line.created_at_utc, "level": line.level, "step": line.step, "message": line.message}

@@ -19,7 +19,7 @@ from data_engine.errors import FlowExecutionError, FlowValidationError
 from data_engine.flow.batch import Batch
 from data_engine.flow.context import FlowContext
 from data_engine.flow.flow import Flow
-from data_engine.model import Backfill, LogEntry, Run, StepRun
+from data_engine.model import Backfill, Deployment, LogEntry, Run, StepRun
 from data_engine.notebook.catalog import CatalogEntry
 from data_engine.notebook.compiled import CompiledNotebook
 from data_engine.notebook.read import read_cells
@@ -36,6 +36,7 @@ from jupyter_extension.cards import (
     batch_card,
     comparison_card,
     contexts_card,
+    deployments_card,
     entries_card,
     error_card,
     log_card,
@@ -156,6 +157,8 @@ def _card_of_listing(listing: Listing[Any], samples: bool) -> Card | None:
         return reasons_card(listing)
     if kind is Backfill:
         return backfills_card(listing)
+    if kind is Deployment:
+        return deployments_card(listing)
     if kind is GoldenResult:
         return goldens_card(listing, samples=samples)
     return None

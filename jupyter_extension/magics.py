@@ -151,7 +151,7 @@ def _command(word: str, line: str) -> Command:
     if word in ONLY_IN_THE_SHELL:
         typed = in_cell(f"`data-engine {line}`", MAGICS)
         fix = f"type {typed}" if "`!" in typed else f"type {typed} in a terminal"
-        raise FlowValidationError(f"%flow has no {word!r}, and the shell has", where=f"%{_NAME}", fix=fix)
+        raise FlowValidationError(f"%flow has no {word!r}: it is a command of the shell", where=f"%{_NAME}", fix=fix)
     near = get_close_matches(word, COMMANDS, n=1, cutoff=_LIKE)
     fix = f"did you mean %flow {near[0]}? " if near else ""
     raise FlowValidationError(f"%flow knows no {word!r}", where=f"%{_NAME}", fix=f"{fix}It knows {known}")

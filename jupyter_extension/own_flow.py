@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from data_engine.errors import FlowValidationError
+from data_engine.typed import typed_magic
 
 if TYPE_CHECKING:
     from data_engine.verbs import Flow
@@ -77,22 +78,41 @@ def own_name(names: UserNames, command: str) -> str:
 
 def tell_unsaved(given: Namespace, names: UserNames, path: Path) -> None:
     """Say when `path` is this kernel's notebook and its file does not hold the flow as its cells ran."""
-    from data_engine.notebook.locate import place_of_function
+    if ran := unsaved_words(names, path):
+        print(f"{ran}: save it, so that this uses the same code.")
+
+
+def unsaved_words(names: UserNames, path: Path) -> str:
+    """That `path` is this kernel's notebook and was not saved since cells ran that make its flow; "" where that is not so."""
+    from data_engine.notebook.locate import SEVERAL, place_of_function
     from data_engine.workspace.here import here
 
     place = here()
     build = names.get("build")
     if place is None or place.problem is not None or place.path != path or build is None:
-        return
+        return ""
     functions = [build]
     try:
         functions += [getattr(step.fn, "fn", step.fn) for step in own_flow(names).steps]
     except Exception:  # it will be told by what is asked for
         functions = [build]
     made = [spot for function in functions if (spot := place_of_function(function)) is not None]
-    unsaved = sorted({spot.execution_count for spot in made if spot.note and spot.execution_count is not None})
-    if unsaved:
-        print(
-            f"{path.name} was not saved since {', '.join(f'In [{number}]' for number in unsaved)} ran: "
-            "save it, so that this uses the same code."
+    not_held = [spot for spot in made if spot.note and spot.note != SEVERAL]
+    unsaved = sorted({spot.execution_count for spot in not_held if spot.execution_count is not None})
+    if not unsaved:
+        return ""
+    return f"{path.name} was not saved since {', '.join(f'In [{number}]' for number in unsaved)} ran"
+
+
+def require_saved(name: str, names: UserNames, path: Path) -> None:
+    """Return where the file of the notebook holds what its cells ran.
+
+    Raises:
+        FlowValidationError: `path` is this kernel's notebook, and has unsaved edits.
+    """
+    if ran := unsaved_words(names, path):
+        raise FlowValidationError(
+            f"{ran}: production would get older code than these cells hold, so nothing was deployed",
+            where=f"%flow deploy {name}",
+            fix=f"save the notebook (Ctrl+S) and ask again; or, for the file as it is saved: {typed_magic('deploy', name, '--yes')}",
         )

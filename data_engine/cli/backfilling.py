@@ -128,11 +128,23 @@ def _say_nothing(shown: Backfill, as_json: bool) -> int:
         print_json(shown.as_dict())
         return 0
     known = shown.known
-    say(
-        f"Nothing to run: of {known['all']:,} in the range {known['failed']:,} failed and {known['missing']:,} have no success."
-        + (" --reprocess all runs each of them again." if known["all"] else "")
-    )
+    say(nothing_words(known))
     return 0
+
+
+def nothing_words(known: Mapping[str, int]) -> str:
+    """That nothing is to run of what lies in the range, and which option runs what of it.
+
+    Example:
+        >>> nothing_words({"all": 1, "failed": 0, "missing": 1})
+        'Nothing to run: of 1 in the range 0 failed last, and 1 never had a success. --reprocess missing runs what never had one.'
+    """
+    said = f"Nothing to run: of {known['all']:,} in the range {known['failed']:,} failed last, and {known['missing']:,} never had a success."
+    if known["missing"]:
+        said += " --reprocess missing runs what never had one."
+    if known["all"] > known["missing"]:
+        said += " --reprocess all runs each of them again."
+    return said
 
 
 def _say_plan(shown: Backfill) -> None:

@@ -26,7 +26,7 @@ from data_engine.cli.output import complain, count, print_json, say, seconds, st
 from data_engine.cli.terminal import require_terminal
 from data_engine.engine.wording import ended_words, freed_words, never_begins_words
 from data_engine.errors import FlowValidationError, WorkspaceError
-from data_engine.ledger.warned import runs_as_json, warned_words, warnings_of
+from data_engine.ledger.warned import runs_as_json, warned_words, warning_texts, warnings_of
 from data_engine.platforms.host import IS_STYLED_BY_CALLS
 from data_engine.typed import typed
 
@@ -263,6 +263,8 @@ def run_in_daemon(
         warnings = warnings_of(ws.home.ledger(), [run.run_id for run in runs])
         for run in runs:
             _say_run(run, warnings.get(run.run_id, 0))
+        for text in warning_texts(ws.home.ledger(), runs):
+            complain(f"warning: {text}", style="yellow")
         if not runs:
             _say_why_nothing(ws, name)
         warned = warned_words(sum(warnings.values()))

@@ -11,7 +11,7 @@ import typer
 from data_engine.cli.looks import in_flow_modules, require_known
 from data_engine.cli.options import AsJson, FlowName, SomeFlowName, Wait, chosen_workspace
 from data_engine.cli.output import complain, local_time, print_json, say, table
-from data_engine.notebook.standing import cells_text
+from data_engine.notebook.standing import NOT_DEPLOYED, cells_text
 from data_engine.typed import typed
 
 if TYPE_CHECKING:
@@ -227,8 +227,11 @@ def restore(
 
 
 def say_others_not_deployed(ws: Workspace, but: set[str]) -> None:
-    """In a line each, the other flows that are not deployed as they are now, and those that are not deployed at all."""
-    for line in others_lines({flow.name: flow.standing for flow in ws.status().flows if flow.name not in but}):
+    """In a line each, the other flows that are not deployed as they are now, and those that nobody has deployed or undeployed."""
+    from data_engine.engine.deployed_before import left_out
+
+    known = {*but, *left_out(ws.home, but)}
+    for line in others_lines({flow.name: flow.standing for flow in ws.status().flows if flow.name not in known}):
         complain(line, style="yellow")
 
 
@@ -261,20 +264,29 @@ def _some(names: Sequence[str]) -> str:
 
 
 def say_not_deployed(ws: Workspace) -> None:
-    """Name each flow that is not deployed as it is now, and how to deploy it."""
-    for line in not_deployed_lines({flow.name: flow.standing for flow in ws.status().flows}):
+    """Name each flow that is not deployed as it is now, and how to deploy it; without those that somebody undeployed."""
+    from data_engine.engine.deployed_before import left_out
+
+    known = left_out(ws.home, ())
+    for line in not_deployed_lines({flow.name: flow.standing for flow in ws.status().flows if flow.name not in known}):
         complain(line, style="yellow")
 
 
 def not_deployed_lines(standing: dict[str, Standing]) -> Sequence[str]:
-    """A line for each flow whose module is not as deployed.
+    """A line for each flow whose module is not as deployed; one for all that were never deployed, where there are several.
 
     Example:
         >>> from data_engine.notebook.standing import AS_DEPLOYED, NOT_DEPLOYED
         >>> not_deployed_lines({"claims": NOT_DEPLOYED, "parts": AS_DEPLOYED})
         ['claims: not deployed. To let production run it: data-engine deploy claims']
+        >>> not_deployed_lines({"claims": NOT_DEPLOYED, "parts": NOT_DEPLOYED})
+        ['Not deployed: claims, parts; `data-engine deploy NAME` lets production run one.']
     """
     differs = {name: one for name, one in sorted(standing.items()) if one.kind != "as_deployed"}
+    never = {name: one for name, one in differs.items() if one == NOT_DEPLOYED}
+    if len(never) > 1:
+        differs = {name: one for name, one in differs.items() if name not in never}
+        return [*not_deployed_lines(differs), *others_lines(never)]
     return [f"{name}: {one.text}. {one.fix or _way_to_deploy(name, one)}" for name, one in differs.items()]
 
 
@@ -317,7 +329,7 @@ def deployments(ctx: typer.Context, name: SomeFlowName = None, as_json: AsJson =
             one.flow,
             local_time(one.at_utc),
             one.who,
-            "live" if one.is_live else one.word if one.is_kept or one.kind == "withdraw" else f"{one.word}, not kept",
+            state_words(one),
             changed_words(one),
             git_words(one),
             one.note,
@@ -351,6 +363,19 @@ def rollback(
     if config:
         complain(f"config that has changed since, and is read as it is now: {', '.join(config)}", style="yellow")
     return 0
+
+
+def state_words(one: Deployment) -> str:
+    """What a deployment was, and whether it is what production runs.
+
+    Example:
+        >>> from data_engine.model import Deployment
+        >>> [state_words(Deployment("d1", 1, "claims", kind, "", is_live=True)) for kind in ("deploy", "rollback")]
+        ['live', 'live, by rollback']
+    """
+    if one.is_live:
+        return "live, by rollback" if one.kind == "rollback" else "live"
+    return one.word if one.is_kept or one.kind == "withdraw" else f"{one.word}, not kept"
 
 
 def changed_words(one: Deployment) -> str:

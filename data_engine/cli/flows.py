@@ -67,9 +67,10 @@ def show(ctx: typer.Context, name: FlowName, as_json: AsJson = False) -> int:
         trigger = trigger_here(entry, ws.home.settings().timezone)
         warnings = 0 if last is None else warnings_of(ledger, [last.run_id]).get(last.run_id, 0)
         ended = _last_run(last, warnings)
-        coming = zoned_words(coming, clock_zone(entry, ws.home.settings().timezone))
+        tz = clock_zone(entry, ws.home.settings().timezone)
+        coming = zoned_words(coming, tz)
         _say_flow(
-            entry, trigger, steps, last, ended, coming, deployment.text, ws.root, slot_words(slots, zone), expected
+            entry, trigger, steps, last, ended, coming, deployment.text, ws.root, slot_words(slots, zone), expected, tz
         )
     return 0
 
@@ -92,6 +93,7 @@ def _say_flow(
     root: Path,
     times: str,
     expected: str,
+    tz: str | None,
 ) -> None:
     say(entry.title, style="bold")
     if entry.description:
@@ -121,7 +123,7 @@ def _say_flow(
     say(shown)
     if last is not None:
         say("")
-        for label, words in facts_of(last):
+        for label, words in facts_of(last, tz):
             say(f"{label:12}{words}")
     if last is not None and last.error:
         say("")

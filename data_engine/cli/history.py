@@ -38,6 +38,8 @@ def log(
     as_json: AsJson = False,
 ) -> int:
     """What one run did, printed and logged."""
+    from data_engine.engine.slot_zones import slot_zones
+
     ws = chosen_workspace(ctx)
     ws.home.ledger().recover()
     run = ws.run_record(run_id)
@@ -58,7 +60,7 @@ def log(
         ", ".join(filter(None, [f"{run.status}{cause}", warned, f"started {started(run)}", seconds(run.elapsed_s)])),
         style=status_style(run.status),
     )
-    for label, words in facts_of(run):
+    for label, words in facts_of(run, slot_zones(ws.home, [run]).get(run.flow)):
         say(f"{label:9} {words}")
     say("")
     shown = table(

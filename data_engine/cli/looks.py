@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from data_engine.cli.output import complain, local_time, print_json, say, seconds, started, status_style, table
 from data_engine.cli.plain import shortened
 from data_engine.engine.fact import zoned_words
-from data_engine.engine.wording import GOES_ON, held_words, told_once, undelivered_words
+from data_engine.engine.reasons import NotYet
+from data_engine.engine.run_facts import slot_words
+from data_engine.engine.wording import GOES_ON, held_words, in_the_way, told_once, undelivered_words
 from data_engine.errors import FlowValidationError
 from data_engine.lease.status import lease_lines
 from data_engine.ledger.warned import runs_as_json, warned_words, warnings_of
@@ -225,6 +227,7 @@ def _expected(entry: CatalogEntry, stands: Mapping[str, Fact]) -> str:
 def tell_runs(ws: Workspace, name: str | None, limit: int, status: RunStatus | None, as_json: bool) -> int:
     """What ran on this machine, newest first."""
     from data_engine.engine.deployed_before import runs_of
+    from data_engine.engine.slot_zones import slot_zones
 
     ledger = ws.home.ledger()
     ledger.recover()
@@ -247,8 +250,10 @@ def tell_runs(ws: Workspace, name: str | None, limit: int, status: RunStatus | N
             whole=f"`{typed('log')} RUN` tells all of a run, and `{typed('runs', '--json')}` of all of them.",
         )
         twice = _names_of_several(run.source for run in found if run.source is not None)
+        zones = slot_zones(ws.home, (run for run in found if run.source is None))
         for run in found:
-            row = _row(run, warned.get(run.run_id, 0), ws.root if Path(run.source or "").name in twice else None)
+            told = slot_words(run, zones.get(run.flow)) if run.source is None else _source(run.source, ws.root, twice)
+            row = _row(run, warned.get(run.run_id, 0), told)
             shown.add_row(*row, style=status_style(run.status) if run.status != "success" else "")
         say(shown)
     return 0
@@ -428,10 +433,16 @@ def _say_flows(flows: Sequence[FlowStatus]) -> None:
         ended = "" if last is None else ", ".join(filter(None, [last.status, warned, local_time(last.started_at_utc)]))
         held = held_words(flow.name, flow.held, None if flow.why is None else flow.why.kind)
         expected = None if flow.expected is None else flow.expected.text
-        note = "; ".join(filter(None, [flow.edit, flow.reason, held, expected]))
+        note = "; ".join(filter(None, [flow.edit, _reason_of(flow), held, expected]))
         row = (flow.name, flow.group or "", flow.state, zoned_words(flow.next_run_utc, flow.tz), ended, note)
         shown.add_row(*row, style="red" if flow.is_failing or flow.standing.is_edit_broken else "")
     say(shown)
+
+
+def _reason_of(flow: FlowStatus) -> str | None:
+    """Why it does not run now; of one that only waits for its time, which NEXT tells, and whose last run failed, why that did."""
+    failed = in_the_way(flow.why, held=0, last_run=flow.last_run, is_running=False) if flow.is_failing else None
+    return failed if isinstance(flow.why, NotYet) and failed is not None else flow.reason
 
 
 def _say_active(runs: Sequence[ActiveRun]) -> None:
@@ -469,13 +480,18 @@ def _names_of_several(sources: Iterable[str]) -> set[str]:
     return {name for name, count in names.items() if count > 1}
 
 
-def _row(run: Run, warnings: int, root: Path | None) -> tuple[str, ...]:
-    """A run as a row; with a `root` its source is told by its path below that, else by its name."""
-    source = run.source or ""
+def _source(source: str, root: Path, twice: set[str]) -> str:
+    """A source by its name, or where several have it by its path below the workspace."""
+    name = Path(source).name
+    return short_path(source, root) if name in twice else name
+
+
+def _row(run: Run, warnings: int, told: str) -> tuple[str, ...]:
+    """A run as a row, with its source or slot as it is `told`."""
     return (
         run.run_id[:_ID_LENGTH],
         run.flow,
-        Path(source).name if root is None else short_path(source, root),
+        told,
         ", ".join(filter(None, [run.status, warned_words(warnings)])),
         started(run),
         seconds(run.elapsed_s),

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from data_engine.cause import Cause
+from data_engine.engine.death import how_it_ended
 from data_engine.errors import FlowExecutionError
 from data_engine.model import Event, LogLine, RunFinished, RunStarted, StepFinished, StepStarted
 from data_engine.scheduler.executor import Job, JobSource
@@ -96,7 +97,12 @@ def end_of(started: RunStarted, step: StepStarted | None, status: str, cause: Ca
     text = cause.text
     if step is not None or status == "failed":
         error = FlowExecutionError(
-            flow_name=started.flow, phase="step", detail=text, step_label=label, source_path=started.source
+            flow_name=started.flow,
+            phase="step",
+            detail=text,
+            step_label=label,
+            source_path=started.source,
+            ended=how_it_ended(status),
         )
         text = str(error)
     told: list[Event] = [LogLine(started.run_id, started.flow, label, "ERROR", text, now_s)]

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from data_engine.cause import Cause
 from data_engine.daemon.worker_process import is_machinery, line_text
+from data_engine.engine.death import how_it_ended
 from data_engine.errors import FlowExecutionError
 from data_engine.ledger.log_limits import LAST_LINES, LogBound, end_of_log, size_of
 from data_engine.model import STDERR, Event, LogLine, RunFinished, RunStarted, StepFinished, StepStarted
@@ -115,6 +116,7 @@ class RunReport:
                 step_label=label,
                 source_path=started.source,
                 cell=death.cell,
+                ended=how_it_ended(death.status),
             )
             text = str(error)
         cause = death.cause.where(step=label, places=death.places)

@@ -28,3 +28,13 @@ def cause_of_death(status: int, *, lacked_memory: bool) -> Cause:
     with suppress(ValueError):
         name = signal.Signals(-status).name
     return signalled(-status, name)
+
+
+def how_it_ended(status: str) -> str:
+    """How a run of this status ended, as a sentence about its flow says it.
+
+    Example:
+        >>> how_it_ended("killed"), how_it_ended("failed")
+        ('was killed', 'failed')
+    """
+    return "was killed" if status == "killed" else "failed"

@@ -64,6 +64,17 @@ def find_flow(home: LocalWorkspace, name: str) -> Path:
         raise FlowValidationError(f"{name}: {ended.text}", where=error.where, fix=fix) from error
 
 
+def require_flow(home: LocalWorkspace, name: str) -> None:
+    """Return where a flow of this name is there, or was deployed once.
+
+    Raises:
+        FlowValidationError: there is and was none; names the nearest.
+    """
+    is_there = any(os.path.lexists(home.layout.flow_modules_dir / file) for file in files_of(name))
+    if not is_there and all(one.flow != name for one in published(home.ledger())):
+        find_flow(home, name)
+
+
 def former_names(rows: Sequence[Deployment], flow: str) -> tuple[str, ...]:
     """What the flow was called before, the newest first; `rows` is the history.
 

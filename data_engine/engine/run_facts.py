@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from data_engine.engine.fact import zoned_words
 from data_engine.model import Run, RunFile, RunTrigger, StepRun
 
 _FEW = 5
@@ -17,18 +18,20 @@ _TRIGGERS = {
     "backfill": "by a backfill",
     "flow": "by another flow",
 }
+_ASKED = ("hand", "backfill")
+"""Where the person who is recorded is the one who asked; else it is the account that the daemon runs as."""
 
 
-def facts_of(run: Run) -> list[tuple[str, str]]:
-    """Labels and words, the most telling first; what is not known is left out.
+def facts_of(run: Run, tz: str | None = None) -> list[tuple[str, str]]:
+    """Labels and words, the most telling first; what is not known is left out. `tz` is the zone that a slot is told in.
 
     Example:
-        >>> run = Run("3f", "claims", "G", None, "success", "t0", trigger=RunTrigger("slot", "2026-01-01T06:00:00+00:00"),
-        ...           by="anna@ANNA-PC", params={"month": "2013-01-01"}, peak_memory_bytes=52_428_800, cpu_s=1.5)
-        >>> for label, words in facts_of(run):
+        >>> run = Run("3f", "claims", "G", None, "success", "t0", trigger=RunTrigger("backfill", "605d"), by="anna@ANNA-PC",
+        ...           params={"month": "2013-01-01"}, peak_memory_bytes=52_428_800, cpu_s=1.5, scheduled_for="2026-01-01T06:00:00+00:00")
+        >>> for label, words in facts_of(run, "Europe/Berlin"):
         ...     print(f"{label}: {words}")
-        Started: by its schedule (2026-01-01T06:00:00+00:00)
-        For: anna@ANNA-PC
+        Started: by a backfill (605d) for 2026-01-01 07:00 Europe/Berlin
+        Asked by: anna@ANNA-PC
         Params: month=2013-01-01
         Used: 50.0 MiB of memory, 1.5 s of CPU
     """
@@ -39,8 +42,8 @@ def facts_of(run: Run) -> list[tuple[str, str]]:
         f"{run.cpu_s:.3g} s of CPU" if run.cpu_s is not None else "",
     ]
     rows = [
-        ("Started", trigger_words(run.trigger)),
-        ("For", run.by or ""),
+        ("Started", _started_words(run, tz)),
+        ("Asked by" if run.trigger is not None and run.trigger.kind in _ASKED else "Run as", run.by or ""),
         ("Params", params_words(run)),
         ("Code", ", ".join(filter(None, code))),
         ("With", environment),
@@ -49,6 +52,19 @@ def facts_of(run: Run) -> list[tuple[str, str]]:
         ("Used", ", ".join(filter(None, used))),
     ]
     return [(label, words) for label, words in rows if words]
+
+
+def slot_words(run: Run, tz: str | None = None) -> str:
+    """The slot that a run is for, in a zone, which is named (None: this machine's); "" for a run without one."""
+    return zoned_words(run.scheduled_for, tz).replace(":00 ", " ", 1)
+
+
+def _started_words(run: Run, tz: str | None) -> str:
+    trigger = run.trigger
+    if trigger is None or run.scheduled_for is None:
+        return trigger_words(trigger)
+    why = RunTrigger(trigger.kind) if trigger.detail == run.scheduled_for else trigger
+    return f"{trigger_words(why)} for {slot_words(run, tz)}"
 
 
 def trigger_words(trigger: RunTrigger | None) -> str:

@@ -108,7 +108,7 @@ class Parameter:
         raise self._refused(f"it cannot be {_shown(given)}", fix)
 
     def _refused(self, why: str, fix: str) -> FlowValidationError:
-        return FlowValidationError(f"parameter {self.name}: {why}", where=f"{_WHERE} {self.name}", fix=fix)
+        return FlowValidationError(f"parameter {self.name}: {why}", where=f"params[{self.name!r}]", fix=fix)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +151,7 @@ class Parameters:
                 offer = f"did you mean {near}? " if near else ""
                 raise FlowValidationError(
                     f"there is no parameter {name!r}",
-                    where=f"{_WHERE} {name}",
+                    where=f"params[{name!r}]",
                     fix=f"{offer}{self.title} has {', '.join(known) or 'none'}",
                 )
         read = {name: known[name].read(value) for name, value in given.items()}
@@ -160,7 +160,7 @@ class Parameters:
             first = known[missing[0]]
             raise FlowValidationError(
                 f"parameter {first.name} has no default and was not given ({first.type_text})",
-                where=f"{_WHERE} {first.name}",
+                where=f"params[{first.name!r}]",
                 fix=f"give it: params={{{first.name!r}: ...}}, --set {first.name}=... on the command line",
             )
         return read

@@ -2,9 +2,26 @@
 
 from __future__ import annotations
 
+import re
+
 from data_engine.flow.trigger import Schedule
 
 _MOST_TIMES = 4
+_NUMBERED = re.compile(r"\b(\d+)th\b")
+_ENDS = {
+    "21": "st",
+    "22": "nd",
+    "23": "rd",
+    "31": "st",
+    "32": "nd",
+    "33": "rd",
+    "41": "st",
+    "42": "nd",
+    "43": "rd",
+    "51": "st",
+}
+_ENDS |= {"52": "nd", "53": "rd"}
+_NOT_IN_EACH = re.compile(r"(on the (?:29th|30th|31st) day) of every month")
 
 
 def schedule_words(schedule: Schedule) -> str:
@@ -15,6 +32,8 @@ def schedule_words(schedule: Schedule) -> str:
         'at 06:00 on business days (Monday to Friday), Europe/Berlin'
         >>> schedule_words(Schedule(times=("06:30", "18:00")))
         'every day at 06:30 and 18:00'
+        >>> schedule_words(Schedule(cron="0 18 31 * *"))
+        'at 18:00 on the 31st day, in months that have one (L is the last day)'
         >>> schedule_words(Schedule(times=tuple(f"{hour:02}:00" for hour in range(6, 18))))
         'every day at 06:00, 07:00, 08:00 and 9 more times until 17:00'
     """
@@ -37,5 +56,6 @@ def _cron_words(line: str) -> str:
     from cronsim import CronSim
 
     words = CronSim(line, datetime(2024, 1, 1)).explain()
-    words = words[:1].lower() + words[1:]
+    words = _NUMBERED.sub(lambda found: f"{found[1]}{_ENDS.get(found[1], 'th')}", words[:1].lower() + words[1:])
+    words = _NOT_IN_EACH.sub(r"\1, in months that have one (L is the last day)", words)
     return words.replace("on Monday through Friday", "on business days (Monday to Friday)").replace(" through ", " to ")

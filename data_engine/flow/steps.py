@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import time
+import traceback
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +99,7 @@ def _step_error(
         detail = message_of(cause)
         hints = (
             _no_place(context, cause),
-            _forgotten_return(flow, step, context, cause, before),
+            _no_slot(context, cause) or _forgotten_return(flow, step, context, cause, before),
             suggestion(cause),
             _full_drive(context, cause),
             _odd_name(f"{source_path}{item_note}"),
@@ -130,6 +132,26 @@ def _no_place(context: FlowContext, cause: BaseException) -> str | None:
         if value is None and cause.name in (*dir(kind), *kind.__dataclass_fields__)
     ]
     return "; or ".join(hints) or None
+
+
+def _no_slot(context: FlowContext, cause: BaseException) -> str | None:
+    """A hint when a step trips over the slot that a run by hand does not have."""
+    if context.scheduled_for is not None:
+        return None
+    if isinstance(cause, AttributeError):
+        is_of_time = cause.obj is None and cause.name in dir(datetime)
+    else:
+        said = message_of(cause)
+        is_of_time = "NoneType" in said and ("datetime" in said or "__format__" in said)
+    if not is_of_time:
+        return None
+    frames = traceback.walk_tb(cause.__traceback__)
+    if not any("scheduled_for" in frame.f_code.co_names for frame, _ in frames):
+        return None
+    return (
+        "context.scheduled_for is None where no schedule and no backfill began the run, as by hand and in a preview:"
+        " write (context.scheduled_for or datetime.now().astimezone())"
+    )
 
 
 def _forgotten_return(

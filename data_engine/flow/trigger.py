@@ -20,6 +20,15 @@ CATCH_UPS = ("latest", "all", "none")
 _WHERE = "Flow.watch"
 _TIME = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)")
 
+_CRON_PARTS = (
+    ("minute", "0 to 59"),
+    ("hour", "0 to 23"),
+    ("day of the month", "1 to 31, L for the last day or LW for the last one from Monday to Friday"),
+    ("month", "1 to 12, or JAN to DEC"),
+    ("day of the week", "0 to 7 (both Sunday), or SUN to SAT, 5#1 for the first Friday, 5L for the last"),
+)
+"""The fields of a cron line, and what each takes beside `*`, lists (1,15), ranges (1-5) and steps (*/5)."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class _Trigger:
@@ -263,19 +272,33 @@ def _parse_cron(value: object) -> str:
     fix = 'give five fields: minute hour day-of-month month day-of-week, such as "0 6 * * 1-5"'
     if not isinstance(value, str) or len(value.split()) != 5:
         raise FlowValidationError(f"{value!r} is not a cron line of five fields", where=where, fix=fix)
+    line = " ".join(value.split())
+    for index, (name, takes) in enumerate(_CRON_PARTS):
+        part = line.split()[index]
+        if not _fires(" ".join(part if at == index else "*" for at in range(5))):
+            raise FlowValidationError(
+                f"the cron line {value!r} is wrong in its {name}: {part!r}",
+                where=where,
+                fix=f"{'an' if name == 'hour' else 'a'} {name} is {takes}; {fix}",
+            )
+    if not _fires(line):
+        _, _, day, month, _ = line.split()
+        raise FlowValidationError(
+            f"the cron line {value!r} never fires: no month of {month!r} has the day {day!r}", where=where, fix=fix
+        )
+    return line
+
+
+def _fires(line: str) -> bool:
     from datetime import datetime
 
     from cronsim import CronSim, CronSimError
 
-    line = " ".join(value.split())
     try:
         next(CronSim(line, datetime(2024, 1, 1)))
-    except (CronSimError, StopIteration) as error:
-        detail = f": {error}" if str(error) else ""
-        raise FlowValidationError(
-            f"the cron line {value!r} never fires or is wrong{detail}", where=where, fix=fix
-        ) from error
-    return line
+    except (CronSimError, StopIteration):
+        return False
+    return True
 
 
 def _misplaced(name: str, mode: str, home: str) -> FlowValidationError:

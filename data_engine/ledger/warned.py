@@ -102,3 +102,16 @@ def warnings_of(ledger: Ledger, run_ids: Iterable[str]) -> dict[str, int]:
             if counts_as_warning(level, status):
                 found[run_id] = found.get(run_id, 0) + count
     return found
+
+
+def warning_texts(ledger: Ledger, runs: Sequence[Run], most: int = 5) -> list[str]:
+    """What these runs have warned of, in the order it was logged, each text once; of the first `most` runs that have, `most` texts.
+
+    Raises:
+        LedgerError: the history cannot be read.
+    """
+    warned = warnings_of(ledger, [run.run_id for run in runs])
+    chosen = [run for run in runs if run.run_id in warned][:most]
+    lines = ((run.status, line) for run in chosen for line in ledger.log(run.run_id))
+    texts = dict.fromkeys(line.message for status, line in lines if counts_as_warning(line.level, status))
+    return list(texts)[:most]

@@ -17,8 +17,8 @@ from data_engine.flow.spec import title_words
 from data_engine.flow.suggestions import nearest_name
 from data_engine.flow.trigger import Poll, Schedule
 from data_engine.notebook.descriptions import Descriptions
-from data_engine.notebook.flow_files import SCRATCH_NAME, is_flow_content, is_flow_file, module_files
-from data_engine.notebook.load import FlowModules
+from data_engine.notebook.flow_files import SCRATCH_NAME, case_warnings, is_flow_content, is_flow_file, module_files
+from data_engine.notebook.load import FlowModules, badly_named
 from data_engine.notebook.mirror_warnings import FlowPlaces, mirror_warnings
 from data_engine.notebook.subfolders import how_to_be_a_flow, no_flow_there, notebooks_in_subfolders
 from data_engine.platforms.files import content_of
@@ -117,8 +117,8 @@ def read_catalog(
     for name, paths in files.items():
         if only not in (None, name):
             continue
-        if known_bad is not None and name in known_bad:
-            entry = CatalogEntry(name, modules.authored(paths[0]), title_words(name, "Flow"), error=known_bad[name])
+        if (bad := _known_error(name, paths[0], known_bad)) is not None:
+            entry = CatalogEntry(name, modules.authored(paths[0]), title_words(name, "Flow"), error=bad)
             entries[name] = ("", entry)
             continue
         key, datas = _content_key(helpers, paths)
@@ -139,7 +139,22 @@ def read_catalog(
         kept.save()
     _remembered[modules.package] = entries
     read = entries.values() if only is None else [entries[only]] if only in entries else []
-    return _with_mirror_warnings([*(entry for _, entry in read if entry is not None), *described.values()])
+    told = _with_mirror_warnings([*(entry for _, entry in read if entry is not None), *described.values()])
+    return _with_case_warnings(told, files)
+
+
+def _known_error(
+    name: str, path: Path, known_bad: Mapping[str, FlowValidationError] | None
+) -> FlowValidationError | None:
+    known = None if known_bad is None else known_bad.get(name)
+    return known or badly_named(path)
+
+
+def _with_case_warnings(entries: Iterable[CatalogEntry], names: Iterable[str]) -> tuple[CatalogEntry, ...]:
+    twins = case_warnings(names)
+    return tuple(
+        replace(one, warnings=(*one.warnings, twins[one.name])) if one.name in twins else one for one in entries
+    )
 
 
 def with_unreadable(
@@ -155,7 +170,7 @@ def with_unreadable(
     for name, reason in unreadable.items():
         path = folder / name
         if path.parent == folder and not SCRATCH_NAME.fullmatch(path.stem):
-            error = FlowValidationError(
+            error = badly_named(path) or FlowValidationError(
                 f"{path} cannot be read: {reason}", where=str(path), fix="check that the file is readable"
             )
             found[path.stem] = CatalogEntry(path.stem, path, title_words(path.stem, "Flow"), error=error)

@@ -6,7 +6,6 @@ edit of one notebook keeps its flow on the last good set while the others move o
 
 from __future__ import annotations
 
-import difflib
 import logging
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -20,7 +19,7 @@ from data_engine.files import rename_folder
 from data_engine.locks import Holding, OsLock
 from data_engine.nofollow import is_link, opened, remove_tree
 from data_engine.notebook.artifacts import load_artifact
-from data_engine.notebook.compiled import Chunk, CompiledNotebook
+from data_engine.notebook.compiled import CompiledNotebook
 from data_engine.notebook.load import FlowModules
 from data_engine.notebook.module_sets import (
     ModuleSet,
@@ -33,6 +32,7 @@ from data_engine.notebook.module_sets import (
     set_id,
 )
 from data_engine.notebook.moved import moved_to
+from data_engine.notebook.set_differences import cell_differences
 from data_engine.notebook.standing import AS_DEPLOYED, NOT_DEPLOYED, Standing
 
 _OTHERS_TAKE_S = 120.0
@@ -173,7 +173,7 @@ class Deployments:
     def diff(self, name: str) -> dict[int, list[str]]:
         """For each cell of notebook `name` that differs from what is deployed, the lines that went (-) and came (+).
 
-        Cells are matched by their ids. Empty when nothing differs, when it is not deployed, or when it does not compile.
+        Empty when nothing differs, when it is not deployed, or when it does not compile.
         """
         deployed = self.modules_of(name)
         if deployed is None:
@@ -185,15 +185,7 @@ class Deployments:
             )
         except (OSError, FlowValidationError):
             return {}
-        old = {chunk.cell_id: chunk for chunk in was}
-        new = {chunk.cell_id: chunk for chunk in now}
-        found = {}
-        for cell_id in dict.fromkeys([*new, *old]):
-            before, after = (_lines(chunks.get(cell_id)) for chunks in (old, new))
-            lines = [line for line in difflib.ndiff(before, after) if line[:2] in ("- ", "+ ")]
-            if lines:
-                found[(new.get(cell_id) or old[cell_id]).cell] = lines
-        return found
+        return cell_differences(was, now)
 
     def standing(self, names: Iterable[str]) -> dict[str, Standing]:
         """How each of these modules stands to what production runs."""
@@ -327,10 +319,6 @@ def cells_that_differ(was: CompiledNotebook, data: bytes, *, path: Path) -> tupl
     changed = {number for number, text in now if text.strip() not in old_texts}
     gone = {number for number, text in before if text.strip() not in new_texts}
     return tuple(sorted(changed or gone))
-
-
-def _lines(chunk: Chunk | None) -> list[str]:
-    return [] if chunk is None else [line for line in chunk.text.split("\n") if line.strip()]
 
 
 def _unwritable(path: Path, error: OSError) -> WorkspaceError:

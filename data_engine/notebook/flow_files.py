@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
@@ -106,3 +107,22 @@ def _binds_build(node: ast.stmt) -> bool:
     bodies = [getattr(node, part, []) for part in ("body", "orelse", "finalbody")]
     bodies += [handler.body for handler in getattr(node, "handlers", [])]
     return not isinstance(node, ast.ClassDef) and any(_binds_build(child) for body in bodies for child in body)
+
+
+def case_warnings(names: Iterable[str]) -> dict[str, str]:
+    """What is warned of modules whose names differ only in upper and lower case, by name.
+
+    Example:
+        >>> case_warnings(["claims", "Claims", "parts"])["claims"]
+        'claims and Claims differ only in upper and lower case, and are one file on Windows and macOS: rename one of them'
+    """
+    alike: dict[str, list[str]] = {}
+    for name in names:
+        alike.setdefault(name.casefold(), []).append(name)
+    return {
+        name: f"{' and '.join([name, *(one for one in same if one != name)])} differ only in upper and lower case,"
+        " and are one file on Windows and macOS: rename one of them"
+        for same in alike.values()
+        if len(same) > 1
+        for name in same
+    }

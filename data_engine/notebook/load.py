@@ -29,6 +29,7 @@ from data_engine.flow.spec import title_words
 from data_engine.flow.suggestions import suggestion
 from data_engine.notebook.artifacts import load_artifact
 from data_engine.notebook.locate import annotate, place_of_function, show_cells, show_file
+from data_engine.notebook.module_sets import trouble_with_name
 from data_engine.platforms.files import content_of
 
 TYPE_CHECKING = False
@@ -462,3 +463,9 @@ def _unreadable(path: Path, error: OSError) -> FlowValidationError:
     return FlowValidationError(
         f"{path} cannot be read: {error.strerror}", where=str(path), fix="check that the file is there and readable"
     )
+
+
+def badly_named(path: Path) -> FlowValidationError | None:
+    """That a module has a name that a machine of the workspace may not hold; None for a good one."""
+    trouble = trouble_with_name(path.name)
+    return None if trouble is None else FlowValidationError(trouble[0], where=str(path), fix=trouble[1])

@@ -34,6 +34,10 @@ _OWN_FOLDER = str(Path(__file__).parent.parent) + os.sep
 ErrorT = TypeVar("ErrorT", bound=FlowValidationError)
 
 
+SEVERAL = "several cells have this text"
+"""The note of code that the saved notebook does hold, and more than once."""
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """A line of an author's code.
@@ -273,7 +277,7 @@ def _kernel_place(number: int, line: int, text: str) -> Place:
     exact = [cell for cell in same if cell.execution_count == number] or same
     if len(exact) == 1:
         return Place(found.path, line, text, exact[0].number, number)
-    note = "several cells have this text" if same else "the saved notebook does not hold this cell as it ran"
+    note = SEVERAL if same else "the saved notebook does not hold this cell as it ran"
     return Place(found.path, line, text, None, number, note)
 
 

@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 from data_engine.notebook.analysis import analyse
 from data_engine.notebook.names import Names
-from data_engine.notebook.read import NotebookCell
+from data_engine.notebook.read import NotebookCell, conflict_line
 
 Verdict = Literal["keep", "skip", "both"]
 
@@ -136,6 +136,12 @@ def _parse(text: str) -> tuple[ast.Module | None, str, int]:
     except (SyntaxError, ValueError) as error:
         if "\0" in text:  # one or the other, as the Python version has it
             return None, "it holds a NUL character", _line_of(text, text.index("\0"))
+        if conflict := conflict_line(text):
+            return (
+                None,
+                "it holds a conflict marker of Git: keep one side, and take the lines with <<<<<<<, ======= and >>>>>>> out",
+                conflict,
+            )
         line = error.lineno if isinstance(error, SyntaxError) else None
         return None, str(getattr(error, "msg", error)), line or 1
 

@@ -64,12 +64,27 @@ def is_module_path(path: object) -> bool:
         >>> [is_module_path(path) for path in ("claims.py", "flow_helpers/a/b.csv", "../x.py", "/x.py", "flow_helpers/..", "aux.py")]
         [True, True, False, False, False, False]
     """
-    if not isinstance(path, str) or len(path) > 1000:
+    if not isinstance(path, str) or len(path) > 1000 or trouble_with_name(path) is not None:
         return False
     *folders, name = path.split("/")
-    if not all(_PART.fullmatch(part) for part in (*folders, name)) or why_windows_refuses(path) is not None:
-        return False
     return folders[0] == HELPERS if folders else name.endswith((".py", ".ipynb"))
+
+
+def trouble_with_name(path: str) -> tuple[str, str] | None:
+    """What keeps a file of this path from being in a set, which each machine of a workspace holds, and the fix; None for a good one.
+
+    Example:
+        >>> trouble_with_name("who?.ipynb")
+        ("Windows allows no '?' in the name 'who?.ipynb'", 'rename it: leave that character out')
+    """
+    if (refused := why_windows_refuses(path)) is not None:
+        return refused[0], f"rename it: {refused[1]}"
+    if all(_PART.fullmatch(part) for part in path.split("/")):
+        return None
+    return (
+        f"not every system can hold a file of the name {path!r}",
+        "rename it: letters, digits, space, _ and - are safe",
+    )
 
 
 def files_of(name: str) -> set[str]:
@@ -101,8 +116,10 @@ def read_contents(folder: Path) -> tuple[dict[str, bytes], dict[str, str]]:
         found = list(readers.map(_read, paths))
     for path, data in zip(paths, found, strict=True):
         name = path.relative_to(folder).as_posix()
-        if not is_module_path(name):
-            unreadable[name] = "not every system can hold a file of this name"
+        if (trouble := trouble_with_name(name)) is not None:
+            unreadable[name] = trouble[0]
+        elif not is_module_path(name):
+            unreadable[name] = "its path is too long"
         elif isinstance(data, bytes):
             contents[name] = data
         elif isinstance(data, OSError):
@@ -216,10 +233,12 @@ def imported_files(code: bytes, name: str, contents: Mapping[str, bytes]) -> set
 
 @lru_cache(maxsize=4096)
 def _imported_names(code: bytes, package: tuple[str, ...]) -> frozenset[str] | None:
-    """The dotted names that code in this package imports; None when only running it could tell."""
+    """The dotted names that code in this package imports; None when only running it could tell. What cannot run imports nothing."""
     try:
         tree = ast.parse(code)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    except (SyntaxError, ValueError):
+        return frozenset()
+    except (RecursionError, MemoryError):
         return None
     names: set[str] = set()
     for node in ast.walk(tree):

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from data_engine.errors import NotebookCompileError, cell_place
+from data_engine.typed import typed
 
 _CELL_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _OPEN_AND_SAVE = "open the file in JupyterLab and save it again, or restore an earlier version"
+_CONFLICT = re.compile(r"^(<{7}|>{7})( .*)?\r?$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,8 @@ def _parse_json(data: bytes, path: Path) -> dict[str, Any]:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise _damaged(path, f"the file is not UTF-8 text (byte {error.start})") from error
+        problem = f"the file is not UTF-8 text (byte {error.start})"
+        raise _damaged(path, problem, _get_it_back(path)) from error
     try:
         try:
             notebook = json.loads(text)
@@ -83,15 +86,35 @@ def _parse_json(data: bytes, path: Path) -> dict[str, Any]:
         except ValueError:  # an integer with more digits than Python converts, say in an output
             notebook = json.loads(text, parse_int=_small_int)
     except json.JSONDecodeError as error:
-        if "<<<<<<< " in text and ">>>>>>> " in text:
+        if line := conflict_line(text):
             fix = "resolve the conflict in Git (keep one side), then open the notebook in JupyterLab and save it"
-            raise _damaged(path, "the file holds Git conflict markers", fix) from error
-        raise _damaged(path, f"the file is not JSON: {error.msg} (line {error.lineno} of the file)") from error
+            raise _damaged(path, f"the file holds a Git conflict marker (line {line} of the file)", fix) from error
+        problem = f"the file is not JSON: {error.msg} (line {error.lineno} of the file)"
+        raise _damaged(path, problem, _get_it_back(path)) from error
     except (RecursionError, MemoryError) as error:
-        raise _damaged(path, "the file is nested too deeply") from error
+        raise _damaged(path, "the file is nested too deeply", _get_it_back(path)) from error
     if not isinstance(notebook, dict):
-        raise _damaged(path, f"the file holds {_kind(notebook)}, not a notebook")
+        raise _damaged(path, f"the file holds {_kind(notebook)}, not a notebook", _get_it_back(path))
     return notebook
+
+
+def conflict_line(text: str) -> int | None:
+    """The line of the first conflict marker of Git, counted from 1; None without one.
+
+    Example:
+        >>> conflict_line("x = 1\\n<<<<<<< HEAD\\ny = 1\\n"), conflict_line("x = 1")
+        (2, None)
+    """
+    found = _CONFLICT.search(text)
+    return None if found is None else text.count("\n", 0, found.start()) + 1
+
+
+def _get_it_back(path: Path) -> str:
+    """What helps where JupyterLab cannot open the file either."""
+    return (
+        f"JupyterLab cannot open it either: rename the file (to {path.name}.broken), then `{typed('restore', path.stem)}` brings it back"
+        " as it was deployed; one that was never deployed is in Git, in a backup or in .ipynb_checkpoints"
+    )
 
 
 def _small_int(digits: str) -> int | str:

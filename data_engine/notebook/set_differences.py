@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from data_engine.errors import FlowValidationError
@@ -34,22 +34,65 @@ def code_differences(
         before, after = old.get(name, b""), new.get(name, b"")
         if before != after:
             found[name] = _lines(before.decode("utf-8", "replace"), after.decode("utf-8", "replace")) or [_ENDS]
-    return found
+    return {name: lines[:_MOST_LINES] for name, lines in found.items()}
 
 
 def _cells(old: bytes, new: bytes, path: Path) -> dict[str, list[str]]:
     if old == new:
         return {}
     try:
-        was, now = ({chunk.cell_id: chunk for chunk in _chunks(data, path)} for data in (old, new))
+        was, now = (_chunks(data, path) for data in (old, new))
     except FlowValidationError:
         return {path.name: ["the notebook differs, and one of the two does not compile"]}
-    found = {}
-    for cell_id in dict.fromkeys([*now, *was]):
-        texts = [chunks[cell_id].text if cell_id in chunks else "" for chunks in (was, now)]
-        if lines := _lines(*texts):
-            found[f"cell {(now.get(cell_id) or was[cell_id]).cell}"] = lines
+    return {f"cell {cell}": lines for cell, lines in cell_differences(was, now).items()}
+
+
+def cell_differences(was: Sequence[Chunk], now: Sequence[Chunk]) -> dict[int, list[str]]:
+    """The lines that went ("- ") and came ("+ ") by the number of the cell; of one that is gone, by its old number.
+
+    Cells are the same that have the same text, or else the same id, or else the same place between such: a copy of a notebook,
+    or a tool that writes cells anew, changes ids.
+
+    Example:
+        >>> was, now = [Chunk(1, "a", "x = 1", ""), Chunk(2, "b", "y = 1", "")], [Chunk(1, "c", "x = 1", ""), Chunk(2, "d", "y = 2", "")]
+        >>> cell_differences(was, now)
+        {2: ['- y = 1', '+ y = 2']}
+    """
+    partner: dict[int, int] = {}
+    free = dict.fromkeys(range(len(was)))
+    for key in (_id_and_code, _code, _id):
+        waiting: dict[object, list[int]] = {}
+        for index in reversed(free):
+            waiting.setdefault(key(was[index]), []).append(index)
+        for index, chunk in enumerate(now):
+            if index not in partner and (same := waiting.get(key(chunk))):
+                partner[index] = same.pop()
+                del free[partner[index]]
+    last = -1
+    for index in range(len(now)):
+        if index not in partner and last + 1 in free:
+            partner[index] = last + 1
+            del free[last + 1]
+        last = partner.get(index, last)
+    pairs = [(chunk.cell, was[partner[at]].text if at in partner else "", chunk.text) for at, chunk in enumerate(now)]
+    pairs += [(was[index].cell, was[index].text, "") for index in free]
+    found: dict[int, list[str]] = {}
+    for cell, before, after in sorted(pairs, key=lambda pair: pair[0]):
+        if lines := _lines(before, after):
+            found.setdefault(cell, []).extend(lines)
     return found
+
+
+def _id(chunk: Chunk) -> object:
+    return chunk.cell_id
+
+
+def _code(chunk: Chunk) -> object:
+    return tuple(line.rstrip("\r") for line in chunk.text.split("\n") if line.strip())
+
+
+def _id_and_code(chunk: Chunk) -> object:
+    return _id(chunk), _code(chunk)
 
 
 def _chunks(data: bytes, path: Path) -> tuple[Chunk, ...]:
@@ -58,4 +101,4 @@ def _chunks(data: bytes, path: Path) -> tuple[Chunk, ...]:
 
 def _lines(before: str, after: str) -> list[str]:
     was, now = ([line.rstrip("\r") for line in text.split("\n") if line.strip()] for text in (before, after))
-    return [line for line in difflib.ndiff(was, now) if line[:2] in ("- ", "+ ")][:_MOST_LINES]
+    return [line for line in difflib.ndiff(was, now) if line[:2] in ("- ", "+ ")]

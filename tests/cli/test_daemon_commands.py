@@ -408,6 +408,24 @@ def test_a_run_asks_for_no_status_of_the_whole_workspace(daemon: Cli, monkeypatc
     assert daemon("run", "claims").code == 0
 
 
+def test_a_schedule_that_failed_shows_why_and_not_when_it_runs_next(daemon: Cli) -> None:
+    """That is in a column of its own."""
+    assert daemon("run", "parts", "--set", "fail=1").code == 1
+
+    (line,) = (line for line in daemon("status").out.splitlines() if line.startswith("parts"))
+    assert "its last run failed in Work: Key" in line
+    assert "03:30" in line
+    assert "next " not in line
+
+
+def test_a_misspelt_parameter_is_told_where_it_was_typed(daemon: Cli) -> None:
+    """And not only in the log of the run."""
+    answer = daemon("run", "claims", "--set", "mnat=1")
+
+    assert answer.code == 0
+    assert "warning: no step has read the params mnat, which the run was given" in answer.err
+
+
 def test_a_run_says_that_the_engine_goes_on_where_the_daemon_died(daemon: Cli, ws: WorkspaceFiles) -> None:
     workspace = Workspace(ws.root)
     workspace.deploy("claims")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 
 import pytest
@@ -157,6 +158,22 @@ def test_only_what_a_flow_imports_is_its_edit(ws: WorkspaceFiles, workspace: Wor
     assert workspace.deployment("claims") == "edited, not deployed: flow_helpers/more.py"
 
 
+def test_a_notebook_that_cannot_be_read_is_not_told_to_differ_in_other_flows(
+    ws: WorkspaceFiles, workspace: Workspace
+) -> None:
+    """What it imports now is not known; what it ran with is."""
+    ws.module("b1", "RATE = 1\n")
+    workspace.deploy("claims")
+
+    path = ws.modules / "claims.ipynb"
+    path.write_bytes(path.read_bytes()[:-40])
+    ws.module("b1", "RATE = 2\n")
+    assert workspace.standing("claims").helpers == ()
+
+    ws.helper("rates", "RATE = 100\n")
+    assert workspace.standing("claims").helpers == ("flow_helpers/rates.py",)
+
+
 def test_computed_imports_count_every_helper(ws: WorkspaceFiles, workspace: Workspace) -> None:
     ws.helper("rates", "import importlib\nRATE = importlib.import_module('flow_helpers.' + 'more').VALUE\n")
     ws.helper("more", "VALUE = 10\n")
@@ -205,6 +222,34 @@ def test_a_file_that_cannot_be_read_costs_only_whoever_needs_it(ws: WorkspaceFil
     assert "locked.ipynb cannot be read: No such file" in entries["locked"].error.what
     assert workspace.deployment("claims") == "as deployed"
     assert deployed_value(workspace) == 10
+
+
+def test_names_that_differ_only_in_case_are_warned_of(ws: WorkspaceFiles, workspace: Workspace) -> None:
+    """Where both can be there: a colleague on Windows or macOS gets one of the two."""
+    ws.notebook("Claims", *CELLS[2:3], 'def build():\n    return Flow(group="G").step(one)')
+    if len([*ws.modules.glob("*.ipynb")]) == 1:
+        pytest.skip("this system holds one of them")
+
+    (entry,) = workspace.deploy("Claims")
+    assert any("differ only in upper and lower case" in warning for warning in entry.warnings)
+    assert [sum("lower case" in one for one in entry.warnings) for entry in workspace.catalog()] == [1, 1]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no file of this name can be there")
+def test_a_name_that_not_every_system_holds_is_told_alike_everywhere(ws: WorkspaceFiles) -> None:
+    """With the character and the fix, before it is deployed too."""
+    workspace = Workspace(ws.root)
+    name = """Bob's "Test" ü"""
+    ws.notebook(name, *CELLS[2:3], 'def build():\n    return Flow(group="G").step(one)')
+
+    errors = [next(one.error for one in workspace.catalog() if one.name == name)]
+    errors += [entry.error for entry in workspace.deploy(name)]
+    errors += [entry.error for entry in workspace.deploy()]
+    assert len(errors) == 3
+    for error in errors:
+        assert error is not None
+        assert "Windows allows no '\"' in the name" in error.what
+        assert error.fix == "rename it: leave that character out"
 
 
 def test_a_renamed_copy_is_not_deployed_beside_its_original_unasked(ws: WorkspaceFiles) -> None:

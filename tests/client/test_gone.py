@@ -392,6 +392,10 @@ def test_a_deploy_says_in_one_line_what_else_is_not_deployed(
     assert typed(ws, "data-engine deploy") == 0
     assert capsys.readouterr().err == ""
 
+    workspace.undeploy("more_0")  # on purpose, so nobody is told of it again
+    assert typed(ws, "data-engine deploy claims") == 0
+    assert "more_0" not in capsys.readouterr().err
+
 
 def test_a_deploy_of_all_names_what_it_changed_and_counts_the_rest(
     ws: WorkspaceFiles, workspace: Workspace, capsys: pytest.CaptureFixture[str]
@@ -420,6 +424,19 @@ def test_a_deploy_of_all_names_what_it_changed_and_counts_the_rest(
     ]
     assert typed(ws, "data-engine deploy --json") == 0
     assert [one["changed"] for one in json.loads(capsys.readouterr().out)] == [False] * 6
+
+
+def test_runs_of_a_flow_that_never_was_are_refused_and_of_one_that_was_are_none(
+    ws: WorkspaceFiles, workspace: Workspace
+) -> None:
+    """As the command line refuses them, with the name that was meant."""
+    with pytest.raises(FlowValidationError, match="'clams' is not available") as caught:
+        workspace.runs("clams")
+    assert "did you mean claims?" in str(caught.value.fix)
+
+    assert workspace.runs("claims") == []
+    gone(ws)
+    assert workspace.runs("claims") == []
 
 
 def test_what_was_never_deployed_leads_to_what_was(workspace: Workspace) -> None:

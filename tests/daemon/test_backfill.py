@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from data_engine import Workspace
+from data_engine.cli.app import run as command
 from data_engine.errors import FlowValidationError
 from data_engine.model import Backfill
 from tests.daemon.support import flow_of
@@ -237,8 +238,10 @@ def test_what_is_due_waits_for_one_run_at_most(workspace: Workspace, ws: Workspa
     assert len(between) <= before - 20 + 1
 
 
-def test_slots_run_for_their_time_also_where_a_day_is_short_or_long(workspace: Workspace) -> None:
-    """In the flow's zone; a slot that ran well counts as served, and is not missing any more."""
+def test_slots_run_for_their_time_also_where_a_day_is_short_or_long(
+    workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In the flow's zone, as `runs` and `log` tell too; a slot that ran well counts as served, and is not missing any more."""
     begun = begin(workspace, "daily", since="2026-03-28", until="2026-03-30", reprocess="missing")
     ended = done(workspace, begun)
 
@@ -253,6 +256,13 @@ def test_slots_run_for_their_time_also_where_a_day_is_short_or_long(workspace: W
     )
     served = workspace.home.ledger().served_slots("daily", since_utc="2026-03-28")
     assert {one.scheduled_for for one in begun.planned} <= served
+
+    command(["--workspace", str(workspace.root), "runs", "daily"])
+    assert "2026-03-29 03:00 Europe/Berlin" in capsys.readouterr().out
+    command(["--workspace", str(workspace.root), "log", ended.runs[0].run_id])
+    told = capsys.readouterr().out
+    assert f"Started   by a backfill ({begun.id}) for 2026-03-30 02:30 Europe/Berlin" in told
+    assert "Asked by  " in told
 
 
 @pytest.mark.parametrize(

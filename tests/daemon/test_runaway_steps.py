@@ -43,6 +43,7 @@ def test_a_step_that_hangs_in_c_code_can_be_killed(ws: WorkspaceFiles) -> None:
 
             assert time.monotonic() - asked_s < 5
             assert (shop.finished().status, shop.finished().cause) == ("killed", "killed by request")
+            assert 'Flow "a" was killed in step' in str(shop.finished().error)  # nothing failed
             assert (await shop.run("b", "2")).status == "done"
             assert shop.finished("2").status == "success"
 

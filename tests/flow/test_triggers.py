@@ -361,6 +361,28 @@ def test_cron_lines_that_cannot_fire_are_refused(line: Any) -> None:
         assert "minute hour day-of-month month day-of-week" in text
 
 
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("60 6 * * *", "is wrong in its minute: '60'"),
+        ("0 24 * * *", "is wrong in its hour: '24'"),
+        ("0 6 L-2 * *", "is wrong in its day of the month: 'L-2'"),
+        ("0 6 ? * *", "is wrong in its day of the month: '?'"),
+        ("0 6 1 13 *", "is wrong in its month: '13'"),
+        ("0 6 * * Fr", "is wrong in its day of the week: 'Fr'"),
+        ("0 18 30 2 *", "never fires: no month of '2' has the day '30'"),
+    ],
+)
+def test_the_wrong_part_of_a_cron_line_is_named(line: str, told: str) -> None:
+    assert told in refused(mode="schedule", cron=line)
+
+
+def test_what_a_part_of_a_cron_line_takes_is_told() -> None:
+    assert "a hour is" not in (text := refused(mode="schedule", cron="0 24 * * *"))
+    assert "an hour is 0 to 23" in text
+    assert "L for the last day" in refused(mode="schedule", cron="0 6 ? * *")
+
+
 @pytest.mark.parametrize("zone", ["Europe/Berlin", "UTC", "America/New_York"])
 def test_a_zone_is_an_iana_name(zone: str) -> None:
     """For `time` and for `cron`."""

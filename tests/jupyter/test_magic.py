@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from data_engine import Workspace
 from data_engine.cli.app import make_app
 from data_engine.errors import FlowExecutionError, FlowValidationError
 from data_engine.platforms.processes import interrupt_main_thread
@@ -132,6 +133,36 @@ def test_deploy_gives_the_entries_and_a_broken_one_is_raised(shell: Shell, claim
     assert shell.error is None
     assert "broken" in shell.out
 
+    shell.run("%flow deployments claims")
+    assert re.search(r"^Id +Flow +When +Who +What", shell.out, re.MULTILINE)
+    assert re.search(r"claims  20\S+ \S+  \S+@\S+ +live", shell.out)
+
+
+def test_nothing_is_deployed_while_the_notebook_has_unsaved_edits(
+    shell: Shell, claims: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its file holds older code than the cells; --yes takes the file as it is, and a saved one goes, also with a cell twice."""
+    monkeypatch.setattr(type(shell.ipython), "kernel", object(), raising=False)
+    monkeypatch.setenv("DATA_ENGINE_NOTEBOOK", str(claims.modules / "claims.ipynb"))
+    workspace = Workspace(claims.root)
+    edited = (*CELLS[:2], CELLS[2].replace("2)", "3)"), CELLS[3])
+    for cell in edited:
+        shell.ipython.run_cell(cell, store_history=True)
+
+    shell.run("%flow deploy")
+    assert "claims.ipynb was not saved since In [3] ran" in message(shell)
+    assert "Ctrl+S" in shell.out
+    assert "%flow deploy claims --yes" in shell.out
+    assert workspace.deployments() == []
+
+    shell.run("%flow deploy --yes")
+    assert [one.flow for one in workspace.deployments()] == ["claims"]
+
+    claims.notebook("claims", *edited, edited[2])
+    shell.run("%flow deploy")
+    assert shell.error is None
+    assert len(workspace.deployments()) == 2
+
 
 def test_a_deploy_says_which_files_were_done_before(shell: Shell, claims: WorkspaceFiles) -> None:
     """By a draft that ran by hand: they are not done again, and the command that does them is named."""
@@ -237,6 +268,8 @@ def test_the_daemon_is_started_used_and_stopped(shell: Shell, claims: WorkspaceF
         runs = shell.run("%flow run claims")
         assert [(run.flow, run.status) for run in runs] == [("claims", "success")]
         assert "1 run  1 success" in shell.out
+        shell.run("%flow run claims mnat=1 by=3")
+        assert shell.out.startswith("warning: no step has read the params mnat, which the run was given\n")
         shell.run("from data_engine import load_flow\nload_flow('claims')")
         assert re.search(r"^last run  20\S+ \S+ +success, in production$", shell.out, re.MULTILINE)
         assert shell.run("%flow run claims --no-wait") != []
@@ -305,8 +338,11 @@ MISTAKES = {
     "%flow compile": ["which flow?", "%flow compile NAME"],
     "%flow deploy": ["which flow? Nothing tells this kernel which notebook it runs", "%flow deploy NAME; or say which"],
     "%flow deploy claims --all": ["do not go together", "%flow deploy --all"],
-    "%flow retry claims": ["has no 'retry', and the shell has", "type `!data-engine retry claims`"],
-    "%flow secret set ops": ["has no 'secret', and the shell has", "type `data-engine secret set ops` in a terminal"],
+    "%flow retry claims": ["has no 'retry': it is a command of the shell", "type `!data-engine retry claims`"],
+    "%flow secret set ops": [
+        "has no 'secret': it is a command of the shell",
+        "type `data-engine secret set ops` in a terminal",
+    ],
     "%flow cache empty": ["does not know 'empty'", "%flow cache [clear|info]"],
 }
 

@@ -165,9 +165,30 @@ def test_git_conflict_markers_are_recognised() -> None:
 
     assert "Git conflict" in problem_of(data).detail
     assert "resolve the conflict" in str(problem_of(data).fix)
+    assert "Git conflict" in problem_of(data.replace(b"=======\n2\n>>>>>>> branch\n", b"")).detail
+
+
+@pytest.mark.parametrize("data", [b'{"cells": [', b"\xff\xfe", b"[1]"])
+def test_a_file_that_nothing_opens_names_the_way_to_an_older_one(data: bytes) -> None:
+    """`restore` overwrites nothing, so the file is renamed first."""
+    fix = str(problem_of(data).fix)
+
+    assert fix.index("rename the file") < fix.index("`data-engine restore claims`") < fix.index(".ipynb_checkpoints")
+    assert "save it again" not in fix
 
 
 @pytest.mark.parametrize("source", [None, 3, {"a": 1}, ["x", 3], [["x"]], True])
 def test_a_damaged_cell_is_named_by_its_number(source: Any) -> None:
     """A person opens the notebook and looks for the cell."""
     assert problem_of(notebook(code("a"), code(source))).cell == "claims.ipynb, cell 2"
+
+
+def test_a_conflict_marker_in_a_cell_is_told_as_one() -> None:
+    """As a tool for merging notebooks leaves it, in a file that is good JSON."""
+    from data_engine.notebook.compile import compile_cells
+
+    text = "x = 1\n<<<<<<< local\ny = 1\n=======\ny = 2\n>>>>>>> remote\n"
+    with pytest.raises(NotebookCompileError) as caught:
+        compile_cells(read_cells(notebook(code(text), code("def build():\n    return y")), path=PATH), path=PATH)
+    assert "conflict marker of Git" in caught.value.detail
+    assert "line 2" in str(caught.value)
