@@ -31,7 +31,7 @@ FRONT_END = ("lint", "types", "test")
 """The scripts of package.json that check the panel's JavaScript."""
 SLOW = ("daemon", "panel", "soak", "jupyter", "notebooks")
 """Folders of tests that start servers, browsers and kernels; they run on one Python only."""
-PROCESSES = ("-n", str(min((os.cpu_count() or 1) + 1, 4)), "--dist", "loadfile", "--no-loadscope-reorder")
+PROCESSES = ("-n", str(min((os.cpu_count() or 1) + 2, 4)), "--dist", "loadfile", "--no-loadscope-reorder")
 """Most tests of daemons wait; several processes share the waiting. What stays together, and in which order, is in conftest.py."""
 NEWEST_WITHIN = "TESTS_NEWEST_WITHIN"
 """In the environment: so many seconds after the start the newest Python is left out, for a run that must end in time."""

@@ -23,7 +23,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
     if not os.path.exists(CHROMIUM):
-        pytest.skip(f"no Chromium at {CHROMIUM}: apt-get install -y --no-install-recommends chromium fonts-dejavu-core")
+        pytest.skip("no Chromium on the path: apt-get install -y --no-install-recommends chromium fonts-dejavu-core")
     pytest.importorskip("playwright", reason="no playwright: pip install -e '.[test]'")
     with chromium() as browser:
         yield browser
