@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from data_engine.cli.looks import in_flow_modules, short_path, standing_to_expected, tell_flows
+from data_engine.cli.looks import in_flow_modules, standing_to_expected, tell_flows
 from data_engine.cli.options import AsJson, FlowName, chosen_workspace, load_module
 from data_engine.cli.output import local_time, print_json, say, seconds, status_style, table
+from data_engine.cli.short_paths import short_path
 from data_engine.engine.fact import zoned_words
 from data_engine.engine.run_facts import facts_of
 from data_engine.flow.expectation import expectation_words

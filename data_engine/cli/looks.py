@@ -6,18 +6,18 @@ They are asked most often, so their plain forms are read here, without Typer, wh
 from __future__ import annotations
 
 import os
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import chdir, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from data_engine.cli.output import complain, local_time, print_json, say, seconds, started, status_style, table
 from data_engine.cli.plain import shortened
+from data_engine.cli.short_paths import short_path, source_names
 from data_engine.engine.fact import zoned_words
 from data_engine.engine.reasons import NotYet
 from data_engine.engine.run_facts import slot_words
-from data_engine.engine.wording import GOES_ON, held_words, in_the_way, told_once, undelivered_words
+from data_engine.engine.wording import GOES_ON, held_words, in_the_way, moved_words, told_once, undelivered_words
 from data_engine.errors import FlowValidationError
 from data_engine.lease.status import lease_lines
 from data_engine.ledger.warned import runs_as_json, warned_words, warnings_of
@@ -96,7 +96,7 @@ def tell_status(ws: Workspace, as_json: bool) -> int:
     if as_json:
         print_json(found.as_dict())
         return 0
-    _say_workspace(found)
+    _say_workspace(found, ws.root)
     _say_requests(found)
     for one in found.backfills:
         if one.state == "running" or one.failed:
@@ -249,10 +249,10 @@ def tell_runs(ws: Workspace, name: str | None, limit: int, status: RunStatus | N
             spare=("TIME",),
             whole=f"`{typed('log')} RUN` tells all of a run, and `{typed('runs', '--json')}` of all of them.",
         )
-        twice = _names_of_several(run.source for run in found if run.source is not None)
+        names = source_names((run.source for run in found if run.source is not None), ws.root)
         zones = slot_zones(ws.home, (run for run in found if run.source is None))
         for run in found:
-            told = slot_words(run, zones.get(run.flow)) if run.source is None else _source(run.source, ws.root, twice)
+            told = slot_words(run, zones.get(run.flow)) if run.source is None else names[run.source]
             row = _row(run, warned.get(run.run_id, 0), told)
             shown.add_row(*row, style=status_style(run.status) if run.status != "success" else "")
         say(shown)
@@ -335,18 +335,6 @@ def say_subfolders(ws: Workspace) -> None:
         complain(f"{no_flow_there(path)}.", style="yellow")
 
 
-def short_path(path: str | None, root: Path) -> str:
-    """`path` as seen from the workspace's root when it lies in it; "-" for none.
-
-    Example:
-        >>> short_path("/team/claims/data/in", Path("/team/claims")), short_path(None, Path("/team/claims"))
-        ('data/in', '-')
-    """
-    if path is None:
-        return "-"
-    return Path(path).relative_to(root).as_posix() if Path(path).is_relative_to(root) else path
-
-
 @contextmanager
 def in_flow_modules(ws: Workspace) -> Iterator[None]:
     """Inside, the working directory is the authored folder, as for every run that is not in the caller's own process."""
@@ -379,11 +367,13 @@ def require_known(ws: Workspace, name: str) -> None:
     find_flow(ws.home, name)
 
 
-def _say_workspace(found: Status) -> None:
+def _say_workspace(found: Status, root: Path) -> None:
     daemon, engine = found.daemon, found.engine
     say(f"{found.workspace_id}  {found.workspace_root}")
     ending = ", ends when its running work is done" if daemon.ending else ""
     say(f"daemon   {f'running, pid {daemon.pid}' if daemon.running else 'not running'}{ending}")
+    if daemon.running and not os.path.exists(found.workspace_root):
+        say(f"         {moved_words(str(root))}", style="yellow")
     if daemon.cluster is not None:
         say(f"         {daemon.cluster.text}")
     say(f"engine   {'on' if engine.on else 'off'}")
@@ -467,23 +457,6 @@ def _say_waiting(runs: Sequence[WaitingRuns]) -> None:
         for then in one.runs[1:_MOST_WAITING]:
             waiting.add_row("", "", then.run_id[:_ID_LENGTH], then.source_name, "")
     say(waiting)
-
-
-def _names_of_several(sources: Iterable[str]) -> set[str]:
-    """The file names that several of the sources have, in different folders.
-
-    Example:
-        >>> _names_of_several(["/in/north/may.csv", "/in/south/may.csv", "/in/june.csv", "/in/june.csv"])
-        {'may.csv'}
-    """
-    names = Counter(Path(one).name for one in dict.fromkeys(sources))
-    return {name for name, count in names.items() if count > 1}
-
-
-def _source(source: str, root: Path, twice: set[str]) -> str:
-    """A source by its name, or where several have it by its path below the workspace."""
-    name = Path(source).name
-    return short_path(source, root) if name in twice else name
 
 
 def _row(run: Run, warnings: int, told: str) -> tuple[str, ...]:

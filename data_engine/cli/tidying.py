@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from data_engine.cli.looks import in_flow_modules, short_path
+from data_engine.cli.looks import in_flow_modules
 from data_engine.cli.options import AsJson, SomeFlowName, chosen_workspace
 from data_engine.cli.output import complain, count, local_time, print_json, say, table
+from data_engine.cli.short_paths import short_path
 from data_engine.typed import typed
 
 if TYPE_CHECKING:

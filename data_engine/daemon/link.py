@@ -40,12 +40,12 @@ class DaemonLink:
         Raises:
             WorkspaceError: it cannot start; says why.
         """
+        from data_engine.daemon.start import fits, start_daemon
+
         known = self._kept()
-        if known is not None and known.answers():
+        if known is not None and known.answers() and fits(known, self.home):
             return known
         self._forget()
-        from data_engine.daemon.start import start_daemon
-
         client = start_daemon(self.home, interpreter=sys.executable)
         self._keep(client)
         return client

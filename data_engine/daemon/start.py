@@ -40,14 +40,14 @@ def start_daemon(home: LocalWorkspace, *, interpreter: str | None = None) -> Dae
 
     It outlives the interrupt, restart and end of the process that starts it. An idle daemon of another version of this
     package is replaced; a busy one is kept, which is said on standard error. One whose workspace was moved away under it is
-    replaced by one that works in the new place. One that is ending is waited for. An installed service stands by for it. WorkerPool of a
+    replaced by one that works in the new place. One that is ending is waited for. An installed service stands by for it. Workers of a
     daemon that is started run with `interpreter` when nobody has chosen one; without it with the one recorded before.
 
     Raises:
         WorkspaceError: it cannot start; the message holds what it said, or what its log says.
     """
     client = _answering(home)
-    if client is not None and _fits(client, home):
+    if client is not None and fits(client, home):
         return client
     if client is not None:
         client.close()
@@ -63,7 +63,7 @@ def _start(home: LocalWorkspace, interpreter: str | None) -> DaemonClient:
         raise _failed(home, "another process has been starting it for too long")
     try:
         client = _settled(home)
-        if client is None or (not _fits(client, home) and _replaced(client, home)):
+        if client is None or (not fits(client, home) and _replaced(client, home)):
             forget_stop(home.local)
             client = _spawn(home, interpreter)
             start_service(home.local)
@@ -81,7 +81,8 @@ def _answering(home: LocalWorkspace) -> DaemonClient | None:
     return None
 
 
-def _fits(client: DaemonClient, home: LocalWorkspace) -> bool:
+def fits(client: DaemonClient, home: LocalWorkspace) -> bool:
+    """Whether a daemon is of this version, and works where the workspace is."""
     return client.endpoint.version == __version__ and not _was_left_behind(client, home)
 
 

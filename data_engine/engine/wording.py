@@ -14,6 +14,16 @@ GOES_ON = "the daemon is not running; the engine is on again as soon as a daemon
 """What is said where the last daemon died with its engine on: the next one turns it on by itself."""
 
 
+def moved_words(root: str) -> str:
+    """What is said of a daemon that runs where the workspace was, while the workspace lies at `root` now.
+
+    Example:
+        >>> moved_words("/team/claims")
+        'it runs where the workspace was; the workspace lies at /team/claims now: data-engine start'
+    """
+    return f"it runs where the workspace was; the workspace lies at {root} now: {typed('start')}"
+
+
 def never_begins_words(run: Run | None) -> str:
     """What is said where a run was ended that waited for its turn; `run` is what is recorded of it by now.
 

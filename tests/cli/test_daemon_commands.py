@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Iterator
@@ -50,7 +51,22 @@ def daemon(cli: Cli, ws: WorkspaceFiles) -> Iterator[Cli]:
     assert started.code == 0
     assert [flow["name"] for flow in started.json["flows"] if flow["next_run_utc"]] == ["parts"]
     yield cli
-    Workspace(ws.root).kill()
+    if ws.root.exists():
+        Workspace(ws.root).kill()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a folder that is somebody's working directory cannot be renamed there")
+def test_a_workspace_that_was_moved_under_its_daemon_says_so(daemon: Cli, ws: WorkspaceFiles) -> None:
+    """And what puts it right does."""
+    here = ws.root.with_name("moved")
+    ws.root.rename(here)
+    words = f"it runs where the workspace was; the workspace lies at {here} now: data-engine start"
+    try:
+        assert words in daemon("--workspace", here, "status").out
+        daemon("--workspace", here, "start")
+        assert words not in daemon("--workspace", here, "status").out
+    finally:
+        Workspace(here).kill()
 
 
 def test_a_workspace_that_a_daemon_works_in_is_not_forked(daemon: Cli, ws: WorkspaceFiles) -> None:
