@@ -42,6 +42,8 @@ MOST_RUNS = 20
 """How many runs are told without `--limit`."""
 
 _ID_LENGTH = 8
+_LONGEST_REASON = 240
+"""Of a flow in the status, in letters; a command at its end is as a rule within."""
 _LONGEST_ERROR = 160
 """Of one held source among others, in letters."""
 _MOST_UNDELIVERED = 5
@@ -413,7 +415,8 @@ def _say_requests(found: Status) -> None:
 def _say_flows(flows: Sequence[FlowStatus]) -> None:
     shown = table(
         *("FLOW", "GROUP", "STATE", "NEXT", "LAST RUN", "REASON"),
-        cut=("FLOW", "GROUP", "REASON"),
+        cut=("FLOW", "GROUP"),
+        wrap=("REASON",),
         spare=("GROUP",),
         whole=f"`{typed('explain')} FLOW` tells the whole reason, and what to do.",
     )
@@ -424,7 +427,8 @@ def _say_flows(flows: Sequence[FlowStatus]) -> None:
         held = held_words(flow.name, flow.held, None if flow.why is None else flow.why.kind)
         expected = None if flow.expected is None else flow.expected.text
         note = "; ".join(filter(None, [flow.edit, _reason_of(flow), held, expected]))
-        row = (flow.name, flow.group or "", flow.state, zoned_words(flow.next_run_utc, flow.tz), ended, note)
+        told = shortened(note, _LONGEST_REASON)  # in several lines, so that the command at its end is not cut off
+        row = (flow.name, flow.group or "", flow.state, zoned_words(flow.next_run_utc, flow.tz), ended, told)
         shown.add_row(*row, style="red" if flow.is_failing or flow.standing.is_edit_broken else "")
     say(shown)
 

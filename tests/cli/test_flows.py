@@ -296,6 +296,19 @@ def test_a_notebook_in_a_subfolder_is_named_by_all_who_list(cli: Cli, ws: Worksp
     assert "_old" not in cli("list").err
 
 
+def test_the_status_tells_whole_what_to_type(cli: Cli, ws: WorkspaceFiles) -> None:
+    """However long the flow's name is."""
+    name = "totals_of_all_regions_by_month"
+    ws.notebook(
+        name, "from data_engine import Flow", "def build():\n    return Flow(group='Regions of the north').step(str)"
+    )
+
+    head, _, *lines = cli("status").out.partition("FLOW")[2].splitlines()
+    reasons = " ".join(line[head.index("REASON") + len("FLOW") :].strip() for line in lines)
+
+    assert reasons.endswith(f"not deployed: data-engine deploy {name}")
+
+
 def test_what_is_expected_is_told(cli: Cli, ws: WorkspaceFiles) -> None:
     """`list` and `show` say what is expected; `list --json` has it for programs."""
     ws.notebook(
