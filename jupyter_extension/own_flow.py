@@ -113,6 +113,6 @@ def require_saved(name: str, names: UserNames, path: Path) -> None:
     if ran := unsaved_words(names, path):
         raise FlowValidationError(
             f"{ran}: production would get older code than these cells hold, so nothing was deployed",
-            where=f"%flow deploy {name}",
+            where=typed_magic("deploy", name),
             fix=f"save the notebook (Ctrl+S) and ask again; or, for the file as it is saved: {typed_magic('deploy', name, '--yes')}",
         )
