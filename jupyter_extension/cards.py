@@ -269,20 +269,10 @@ def _lease_words(lease: Mapping[str, Any]) -> str:
 
 def deployments_card(deployments: Sequence[Deployment]) -> Card:
     """What production runs and ran, a line for each deployment, in the order given."""
-    from data_engine.cli.deploying import changed_words, git_words, state_words
+    from data_engine.cli.deploying import deployment_cells
 
-    rows = [
-        (
-            Code(one.id[:8], one.id),
-            one.flow,
-            local_time(one.at_utc),
-            one.who,
-            state_words(one),
-            changed_words(one),
-            git_words(one),
-            one.note,
-        )
-        for one in deployments[:MOST_ROWS]
+    rows: list[tuple[str | Code, ...]] = [
+        (Code(one.id[:8], one.id), *deployment_cells(one)) for one in deployments[:MOST_ROWS]
     ]
     columns = ("Id", "Flow", "When", "Who", "What", "Changed", "Git", "Note")
     return Card(count(len(deployments), "deployment"), (), (table(columns, rows, total=len(deployments)),))

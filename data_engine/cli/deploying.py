@@ -324,16 +324,7 @@ def deployments(ctx: typer.Context, name: SomeFlowName = None, as_json: AsJson =
         return 0
     shown = table("ID", "FLOW", "WHEN", "WHO", "WHAT", "CHANGED", "GIT", "NOTE")
     for one in found:
-        shown.add_row(
-            one.id[:8],
-            one.flow,
-            local_time(one.at_utc),
-            one.who,
-            state_words(one),
-            changed_words(one),
-            git_words(one),
-            one.note,
-        )
+        shown.add_row(one.id[:8], *deployment_cells(one))
     say(shown)
     return 0
 
@@ -363,6 +354,19 @@ def rollback(
     if config:
         complain(f"config that has changed since, and is read as it is now: {', '.join(config)}", style="yellow")
     return 0
+
+
+def deployment_cells(one: Deployment) -> tuple[str, ...]:
+    """A deployment as a row tells it after its id: flow, when, who, what, what changed, Git, note."""
+    return (
+        one.flow,
+        local_time(one.at_utc),
+        one.who,
+        state_words(one),
+        changed_words(one),
+        git_words(one),
+        one.note,
+    )
 
 
 def state_words(one: Deployment) -> str:

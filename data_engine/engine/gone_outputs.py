@@ -39,9 +39,7 @@ def gone_outputs(
                 found[run_id] = gone
 
     if written:
-        thread = threading.Thread(target=look, daemon=True)
-        thread.start()
-        thread.join(LOOK_LIMIT_S)
+        _within_the_limit(look)
     return dict(found)
 
 
@@ -58,9 +56,7 @@ def count_gone(paths: Sequence[Path]) -> int:
         found.append(sum(not os.path.lexists(path) for path in paths))
 
     if paths and len(paths) <= _MOST_LOOKS:
-        thread = threading.Thread(target=look, daemon=True)
-        thread.start()
-        thread.join(LOOK_LIMIT_S)
+        _within_the_limit(look)
     return sum(found)
 
 
@@ -76,6 +72,13 @@ def is_gone(path: str, *, workspace: str) -> bool:
     except OSError:
         return False
     return False
+
+
+def _within_the_limit(look: Callable[[], None]) -> None:
+    """Wait for a look, but no longer than a person would for a drive that hangs."""
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    thread.join(LOOK_LIMIT_S)
 
 
 def gone_words(paths: Sequence[str]) -> str:
