@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC
 from html.parser import HTMLParser
@@ -260,7 +261,7 @@ ODD = st.text(min_size=1, max_size=40).filter(str.strip) | st.sampled_from(
 def test_odd_names_stay_text_in_a_picture(group: str, label: str, saved: str, source: str) -> None:
     """Whatever people call things: nothing of it becomes markup, and the picture stays XML."""
     flow = Flow(group=group, label=label).step(read, save_as=saved if saved.strip() != "current" else "x", label=label)
-    if not re.search("[\0\ud800-\udfff]|^~", source):  # nor the home of somebody who is not there
+    with suppress(FlowValidationError):  # a pattern, an address, the home of somebody who is not there...
         flow = flow.mirror(root=source)
 
     shown = html(flow_card(flow.step(read, use=saved, label=label), now_s=NOON_S))
