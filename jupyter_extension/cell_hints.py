@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Collection, Mapping
+
+from data_engine.platforms.host import shell_line
 
 _HINT = re.compile(r"(?<![/\\!\w.-])(`?)data-engine ([a-z][a-z-]*)([^`<\n;,)]*)")
 """Not in a path, and not what `!` hands to the shell already."""
 _OPTION = re.compile(r"--[a-z-]+")
 _ONLY_IN_A_TERMINAL = ("secret", "reset", "import", "lab", "--watch")
 """They ask something, or go on until Ctrl-C: a cell would hang."""
+ON_PATH = "!data-engine"
 
 
-def in_cell(text: str, magics: Mapping[str, Collection[str]]) -> str:
+def in_cell(text: str, magics: Mapping[str, Collection[str]], shell: str = ON_PATH) -> str:
     """The text, with each command of the shell in it as a cell takes it: `%flow` where that has the command and its options.
 
-    `magics` are the options of each subcommand of `%flow` there is. What a cell cannot do stays a command of the shell.
+    `magics` are the options of each subcommand of `%flow` there is, `shell` is what a cell calls the command line with
+    (`shell_of`). What a cell cannot do stays a command of the shell.
 
     Example:
         >>> in_cell("not deployed: data-engine deploy claims; or `data-engine retry claims`", {"deploy": ["--yes"]})
@@ -24,6 +29,8 @@ def in_cell(text: str, magics: Mapping[str, Collection[str]]) -> str:
         '`!data-engine deploy --json`, `data-engine secret set ops`'
         >>> in_cell("/home/anna/data-engine deploy/a.csv, `!data-engine deploy`", {"deploy": ["--yes"]})
         '/home/anna/data-engine deploy/a.csv, `!data-engine deploy`'
+        >>> in_cell("`data-engine retry claims`", {}, "!/venv/bin/python -P -m data_engine")
+        '`!/venv/bin/python -P -m data_engine retry claims`'
     """
 
     def of_cell(found: re.Match[str]) -> str:
@@ -33,6 +40,30 @@ def in_cell(text: str, magics: Mapping[str, Collection[str]]) -> str:
             return f"{tick}%flow {word}{rest}"
         if not tick or any(one in _ONLY_IN_A_TERMINAL for one in (word, *options)):
             return found[0]
-        return f"`!data-engine {word}{rest}"
+        return f"`{shell} {word}{rest}"
 
     return _HINT.sub(of_cell, text)
+
+
+def shell_of(python: str, found: str | None, scripts: str) -> str:
+    """What a cell calls the command line of its kernel's environment with.
+
+    `python` is the kernel's interpreter, `scripts` the folder for the commands of its environment, `found` the `data-engine`
+    that the shell finds, with its links followed; None where it finds none. One of another environment is not called: it may
+    be of another version and lack the libraries of the flows.
+
+    Example:
+        >>> shell_of("/venv/bin/python", "/venv/bin/data-engine", "/venv/bin")
+        '!data-engine'
+        >>> shell_of("/venv/bin/python", "/other/bin/data-engine", "/venv/bin")
+        '!/venv/bin/python -P -m data_engine'
+    """
+    if found is not None and _folder(found) in (_folder(python), os.path.normcase(scripts)):
+        return ON_PATH
+    # -P: no module of the notebook's folder stands in for a library
+    line = shell_line([python, "-P", "-m", "data_engine"])
+    return "!" + line.replace("{", "{{").replace("}", "}}")  # IPython puts values of the notebook in for braces
+
+
+def _folder(path: str) -> str:
+    return os.path.normcase(os.path.dirname(path))

@@ -3,55 +3,19 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from data_engine.errors import FlowValidationError
 from data_engine.typed import typed, typed_magic
 from jupyter_extension.cell_hints import in_cell
+from jupyter_extension.cell_shell import shell_here
+from jupyter_extension.command import Command, Option
 from jupyter_extension.own_flow import UserNames, own_flow, own_name, require_saved, tell_unsaved
 from jupyter_extension.short_text import size_text
 
 if TYPE_CHECKING:
     from data_engine.client import Workspace
     from data_engine.flow.parameter_values import Given
-
-
-@dataclass(frozen=True, slots=True)
-class Option:
-    """An option; a switch when it has no `value` (what stands for its value in the help)."""
-
-    name: str
-    help: str
-    value: str = ""
-    is_repeated: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """One subcommand. `takes` is what may stand behind its name: a flow, a flow or file, "clear" or "info", or nothing."""
-
-    name: str
-    summary: str
-    twin: str
-    do: Callable[[Namespace, UserNames], Any]
-    takes: Literal["flow", "flow or file", "flow or id", "clear or info", ""] = ""
-    options: tuple[Option, ...] = ()
-
-    @property
-    def usage(self) -> str:
-        """How it is written."""
-        takes = {
-            "flow": " [NAME]",
-            "flow or file": " [NAME or FILE]",
-            "flow or id": " [NAME or ID]",
-            "clear or info": " [clear|info]",
-            "": "",
-        }[self.takes]
-        options = (f" [{option.name}{f' {option.value}' if option.value else ''}]" for option in self.options)
-        pairs = " [NAME=VALUE]..." if any(option.name == "--set" for option in self.options) else ""
-        return f"%flow {self.name}{takes}{''.join(options)}{pairs}"
 
 
 def _preview(given: Namespace, names: UserNames) -> Any:
@@ -134,7 +98,7 @@ def _print_what_follows(ws: Workspace, name: str | None, entries: Any, new: Any)
             again = typed_magic("rollback", gone.flow)
             print(f"{gone.flow} is undeployed: its module is gone. {again} lets it run again as it was deployed.")
     for line in done_before_lines(done_before(ws, new)):
-        print(in_cell(line.partition("     ")[2], MAGICS))
+        print(in_this_kernel(line.partition("     ")[2]))
     for flow, row in (left_out(ws.home, {entry.name for entry in entries}) if name is None else {}).items():
         again = typed_magic("deploy", flow)
         print(f"{flow} was left out: {row.who} undeployed it. {again} lets production run it again, as it is now.")
@@ -224,8 +188,7 @@ def _start(given: Namespace, names: UserNames) -> Any:
     for flow in status.flows:
         if flow.standing.kind != "as_deployed":
             way = flow.standing.fix or f"To let production run it: {typed_magic('deploy', flow.name)}"
-            way = in_cell(way, MAGICS)
-            print(f"{flow.name}: {flow.deployment}. {way}")
+            print(f"{flow.name}: {flow.deployment}. {in_this_kernel(way)}")
     print("It goes on when this kernel or JupyterLab ends. %flow stop ends it when its running work is done.")
     return status
 
@@ -233,7 +196,8 @@ def _start(given: Namespace, names: UserNames) -> Any:
 def _stop(given: Namespace, names: UserNames) -> None:
     ws = _workspace()
     if given.subject is not None:
-        then = f" It is disabled: Enable in the panel, or `!{typed('enable', given.subject)}`, lets it run by itself again."
+        enable = in_this_kernel(f"`{typed('enable', given.subject)}`")
+        then = f" It is disabled: Enable in the panel, or {enable}, lets it run by itself again."
         is_disabled = ws.stop_flow(given.subject)
         print(f"The runs of {given.subject} end at their next step or item.{then if is_disabled else ''}")
         return
@@ -241,6 +205,17 @@ def _stop(given: Namespace, names: UserNames) -> None:
     ws.stop_engine()
     ws.shutdown()
     print("The daemon ends when its running work is done." if was_running else "No daemon was running.")
+
+
+def _runs(given: Namespace, names: UserNames) -> Any:
+    limit = {} if given.limit is None else {"limit": _whole(given.limit, "--limit")}
+    return _workspace().runs(given.subject, **limit)
+
+
+def _log(given: Namespace, names: UserNames) -> Any:
+    if given.subject is None:
+        raise FlowValidationError("which run?", where="%flow log", fix="%flow log RUN; %flow runs tells their ids")
+    return _workspace().log(given.subject)
 
 
 def _status(given: Namespace, names: UserNames) -> Any:
@@ -454,6 +429,21 @@ COMMANDS = {
             _explain,
             "flow or file",
         ),
+        Command(
+            "runs",
+            "What ran on this machine, newest first; with a name of that flow alone.",
+            'Workspace.current().runs("claims")',
+            _runs,
+            "flow",
+            (Option("--limit", "How many; else 100.", "N"),),
+        ),
+        Command(
+            "log",
+            "What one run printed and logged; RUN is its id, or its first characters.",
+            'Workspace.current().log("1a2b3c4d")',
+            _log,
+            "run",
+        ),
         Command("panel", "The control panel.", "data_engine.panel()", _panel),
         Command(
             "cache",
@@ -464,6 +454,11 @@ COMMANDS = {
         ),
     )
 }
+
+
+def in_this_kernel(text: str) -> str:
+    """The text, with the commands in it as a cell of this kernel takes them where `%flow` is loaded."""
+    return in_cell(text, MAGICS, shell_here())
 
 
 def _workspace() -> Workspace:

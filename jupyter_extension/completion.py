@@ -62,7 +62,7 @@ def _choices(words: list[str], names: UserNames) -> list[str]:
     subjects = _subjects(words[1:-1], {name for name, option in options.items() if option.value})
     if asking in options and options[asking].value:
         return _saved_names(subjects[0] if subjects else None, names) if asking == "--use" else []
-    if subjects or not command.takes:
+    if subjects or command.takes in ("", "run"):
         return []
     return ["clear", "info"] if command.takes == "clear or info" else _flow_names()
 

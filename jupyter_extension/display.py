@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from html import escape
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -46,6 +47,7 @@ from jupyter_extension.cards import (
     steps_card,
 )
 from jupyter_extension.cell_hints import in_cell
+from jupyter_extension.cell_shell import shell_here
 from jupyter_extension.commands import MAGICS
 from jupyter_extension.compile_report import compile_card
 from jupyter_extension.difference_card import difference_card, golden_card, goldens_card, plan_card
@@ -67,7 +69,7 @@ def bundle(value: Any, *, samples: bool = False) -> dict[str, Any] | None:
         return None
     shown: dict[str, Any] = {"text/html": html(card), "text/plain": text(card)}
     if _has_hints(value):
-        shown = {mime: _as_typed_here(content) for mime, content in shown.items()}
+        shown = {mime: _as_typed_here(content, is_html=mime == "text/html") for mime, content in shown.items()}
     if samples or not _may_have_samples(value) or kernel_shell() is None:
         return shown
     with_samples = card_of(value, samples=True)
@@ -76,12 +78,13 @@ def bundle(value: Any, *, samples: bool = False) -> dict[str, Any] | None:
     return shown | _unsaved(html(with_samples))
 
 
-def _as_typed_here(content: str) -> str:
+def _as_typed_here(content: str, *, is_html: bool = False) -> str:
     """The content with its commands as a cell of this notebook takes them; as it is where no cell is."""
     shell = ipython_shell()
     if shell is None:
         return content
-    return in_cell(content, MAGICS if "flow" in shell.magics_manager.magics["line"] else {})
+    command = escape(shell_here()) if is_html else shell_here()
+    return in_cell(content, MAGICS if "flow" in shell.magics_manager.magics["line"] else {}, command)
 
 
 def _has_hints(value: Any) -> bool:

@@ -15,8 +15,8 @@ from data_engine.errors import FlowValidationError, ShortInterrupt
 from data_engine.notebook.build_function import trouble_of_build
 from data_engine.platforms.host import SHELL_ESCAPE
 from data_engine.workspace.two_packages import two_packages_words
-from jupyter_extension.cell_hints import in_cell
-from jupyter_extension.commands import COMMANDS, MAGICS, Command
+from jupyter_extension.command import Command
+from jupyter_extension.commands import COMMANDS, in_this_kernel
 from jupyter_extension.completion import IDENTIFIER, matcher
 from jupyter_extension.own_flow import UserNames
 
@@ -94,7 +94,7 @@ def run_line(line: str, names: UserNames) -> Any:
         if not error.trace or "run_line_magic" in error.trace[-1]:
             error.trace = (f"%{_NAME} {line}".rstrip(),)
         if error.fix is not None:
-            error.fix = in_cell(error.fix, MAGICS)
+            error.fix = in_this_kernel(error.fix)
         raise
 
 
@@ -136,8 +136,8 @@ def _split(line: str) -> list[str]:
 
 
 ONLY_IN_THE_SHELL = frozenset(
-    "alert compare demo disable doctor docs enable import kill kill-run lab lease list log reset retry runs secret service show"
-    " stop-run tidy workspace".split()
+    "alert compare demo disable doctor docs enable import kill kill-run lab lease list reset retry secret service show stop-run"
+    " tidy workspace".split()
 )
 """Commands of `data-engine` that `%flow` does not have."""
 _LIKE = 0.75
@@ -149,7 +149,7 @@ def _command(word: str, line: str) -> Command:
         return COMMANDS[word]
     known = ", ".join(COMMANDS)
     if word in ONLY_IN_THE_SHELL:
-        typed = in_cell(f"`data-engine {line}`", MAGICS)
+        typed = in_this_kernel(f"`data-engine {line}`")
         fix = f"type {typed}" if "`!" in typed else f"type {typed} in a terminal"
         raise FlowValidationError(f"%flow has no {word!r}: it is a command of the shell", where=f"%{_NAME}", fix=fix)
     near = get_close_matches(word, COMMANDS, n=1, cutoff=_LIKE)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
+import sysconfig
 import threading
 from pathlib import Path
 
@@ -13,7 +15,9 @@ import pytest
 from data_engine import Workspace
 from data_engine.cli.app import make_app
 from data_engine.errors import FlowExecutionError, FlowValidationError
+from data_engine.platforms.host import shell_line
 from data_engine.platforms.processes import interrupt_main_thread
+from jupyter_extension.cell_hints import in_cell, shell_of
 from jupyter_extension.commands import COMMANDS
 from jupyter_extension.magics import ONLY_IN_THE_SHELL
 from tests.jupyter.conftest import Shell
@@ -399,6 +403,105 @@ def test_what_to_type_is_said_as_a_cell_takes_it(shell: Shell, claims: Workspace
 
     shell.run("%load_ext data_engine\n%flow run nosuch")
     assert "data-engine list" not in shell.out.replace("!data-engine list", "")
+
+
+def test_a_hint_works_where_the_environment_is_not_on_path(
+    shell: Shell, claims: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As in a kernel that JupyterLab or VS Code starts by its spec: the cell runs as it is told, also beside a `json.py`."""
+    scripts = sysconfig.get_path("scripts")
+    monkeypatch.setenv("PATH", without(scripts))
+    (claims.root / "flow_modules" / "json.py").write_text("raise ImportError('not the library')\n", encoding="utf-8")
+    monkeypatch.chdir(claims.root / "flow_modules")
+    shell.run("%flow show claims")
+    hint = message(shell).partition("type `")[2].partition("`")[0]
+
+    assert hint.startswith("!")
+    assert hint.endswith(" -P -m data_engine show claims")
+    line = shell.ipython.var_expand(hint.removeprefix("!"))
+    done = subprocess.run(line, shell=True, capture_output=True, text=True, check=True)
+    assert "manual" in done.stdout
+
+
+def without(folder: str) -> str:
+    """PATH without this folder."""
+    return os.pathsep.join(one for one in os.environ["PATH"].split(os.pathsep) if one != folder)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a command is a program there, not a script with a mark")
+def test_the_command_of_another_environment_is_not_told(
+    shell: Shell, claims: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It may be of another version, and lacks what the flows import; a link into this environment is this one."""
+    command = Path(sysconfig.get_path("scripts")) / "data-engine"
+    other, ours = tmp_path / "other", tmp_path / "links"
+    for folder in (other, ours):
+        folder.mkdir()
+    (other / "data-engine").write_text("#!/bin/sh\n", encoding="utf-8")
+    (other / "data-engine").chmod(0o755)
+    (ours / "data-engine").symlink_to(command)
+    rest = without(str(command.parent))
+
+    for first, is_ours in ((other, False), (ours, True)):
+        monkeypatch.setenv("PATH", os.pathsep.join([str(first), rest]))
+        shell.run("%flow show claims")
+        assert ("`!data-engine show claims`" in message(shell)) == is_ours
+
+
+def test_a_path_with_blanks_braces_and_marks_reaches_the_shell(shell: Shell) -> None:
+    told = in_cell("`data-engine retry claims`", {}, shell_of("/my {venv}/<a>/python", None, "/my {venv}/<a>"))
+
+    line = shell.ipython.var_expand(told.strip("`").removeprefix("!"))
+    assert line == f"{shell_line(['/my {venv}/<a>/python', '-P', '-m', 'data_engine'])} retry claims"
+
+
+def test_a_card_shows_the_hint_as_text(shell: Shell, claims: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the path of the interpreter holds what HTML reads."""
+    monkeypatch.setattr("jupyter_extension.display.shell_here", lambda: "!'/a <b>/python' -m data_engine")
+    shell.run("%unload_ext data_engine")
+    claims.notebook("claims", *CELLS)
+
+    bundle = Workspace(claims.root).explain("claims")._repr_mimebundle_()
+
+    assert "`!'/a <b>/python' -m data_engine deploy claims`" in bundle["text/plain"]
+    assert "/a &lt;b&gt;/python" in bundle["text/html"]
+    assert "<b>" not in bundle["text/html"]
+
+
+def test_runs_and_log_show_what_ran(shell: Shell, claims: WorkspaceFiles) -> None:
+    """As `ws.runs()` and `ws.log()`; without a name the runs of all flows."""
+    claims.notebook("other", "from data_engine import Flow", "def build():\n    return Flow(group='G').step(print)")
+    claims.notebook(
+        "claims",
+        "from data_engine import Flow",
+        "def build():\n    return Flow(group='G').step(lambda c: print('hello'))",
+    )
+    shell.run("%flow run claims --once\n%flow run other --once")
+    assert [run.flow for run in shell.run("%flow runs")] == ["other", "claims"]
+    assert [run.flow for run in shell.run("%flow runs --limit 1")] == ["other"]
+    (run,) = shell.run("%flow runs claims")
+    assert "claims" in shell.out
+    assert [line.message for line in shell.run(f"%flow log {run.run_id[:8]}")] == ["hello"]
+
+    shell.run("%flow log")
+    assert "%flow log RUN; %flow runs tells their ids" in message(shell)
+    shell.run("%flow log nosuch")
+    assert "nosuch" in message(shell)
+    shell.run("%flow runs --limit many")
+    assert "'many' is no whole number" in message(shell)
+
+
+def test_the_log_of_a_failed_run_shows_its_error(shell: Shell, claims: WorkspaceFiles) -> None:
+    """As the hint of a failed flow says."""
+    claims.notebook(
+        "claims", "from data_engine import Flow", "def build():\n    return Flow(group='G').step(lambda c: 1 / 0)"
+    )
+    shell.run("%flow run claims --once")
+    (run,) = shell.run("%flow runs claims")
+
+    shell.run(f"%flow log {run.run_id[:8]}")
+
+    assert "division by zero" in shell.out
 
 
 def test_the_error_of_a_preview_is_said_as_a_cell_takes_it(shell: Shell, claims: WorkspaceFiles) -> None:
