@@ -302,8 +302,10 @@ def entries_card(entries: Sequence[CatalogEntry], deployment: Mapping[str, str])
         for entry in entries
     ]
     parts: list[Part] = [table(("Module", "File", "Group", "Production", "Error"), rows)] if rows else []
+    told: set[str] = set()
     for entry in entries:
-        parts += [_warning(warning) for warning in entry.warnings]
+        parts += [_warning(warning) for warning in entry.warnings if warning not in told]
+        told.update(entry.warnings)
         if entry.error is not None:
             parts.append(Pairs(_places(entry.error)))
     return Card(count(len(entries), "flow module"), (), tuple(parts))

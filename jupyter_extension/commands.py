@@ -50,17 +50,23 @@ def _test(given: Namespace, names: UserNames) -> Any:
 
 def _compile(given: Namespace, names: UserNames) -> Any:
     from data_engine.engine.deployed_before import find_flow
+    from data_engine.notebook.beside import warnings_beside
     from data_engine.notebook.compile import compile_notebook
     from data_engine.notebook.flow_files import require_parsed
 
     name = given.subject or own_name(names, "compile")
-    path = find_flow(_workspace().home, name)
+    home = _workspace().home
+    path = find_flow(home, name)
+    compiled = None
     if path.suffix == ".py":
         require_parsed(path)
         print(f"{path.name} is a Python module: production runs the whole of it.")
-        return None
-    tell_unsaved(given, names, path)
-    return compile_notebook(path)
+    else:
+        tell_unsaved(given, names, path)
+        compiled = compile_notebook(path)
+    for warning in warnings_beside(home.modules(), path):
+        print(f"warning: {warning}")
+    return compiled
 
 
 def _deploy(given: Namespace, names: UserNames) -> Any:

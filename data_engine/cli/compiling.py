@@ -16,6 +16,7 @@ from data_engine.errors import FlowValidationError
 
 if TYPE_CHECKING:
     from data_engine.client import Workspace
+    from data_engine.notebook.beside import WarningBeside
     from data_engine.notebook.catalog import CatalogEntry
     from data_engine.notebook.compiled import CompiledNotebook
     from data_engine.notebook.standing import Standing
@@ -38,9 +39,10 @@ def compile_flows(ctx: typer.Context, name: SomeFlowName = None, check: Check = 
     if as_json:
         print_json([module.as_json() for module in modules])
     else:
+        told: set[str] = set()
         for module in modules:
             if not check or module.is_remarkable:
-                module.say()
+                module.say(told)
         if name is None:
             say_subfolders(ws)
         say(_sum_of(modules))
@@ -72,14 +74,17 @@ class _Module(NamedTuple):
             "error": None if entry.error is None else entry.error.as_dict(),
         } | self.standing.as_json()
 
-    def say(self) -> None:
+    def say(self, told: set[str]) -> None:
+        """Say how it is; a warning that was `told` of another module is not repeated whole."""
         entry, words = self.entry, self.standing.text
         if entry.error is not None:
             complain(f"broken  {entry.path.name} ({words}): {entry.error}", style="red")
             return
         say(f"good    {entry.path.name} ({words})")
         for warning in entry.warnings:
-            say(f"        warning: {warning}", style="yellow")
+            words = f"as above: {warning.partition(': ')[0]}" if warning in told else warning
+            say(f"        warning: {words}", style="yellow")
+        told.update(entry.warnings)
 
 
 def _built(ws: Workspace, name: str | None) -> Sequence[CatalogEntry]:
@@ -108,22 +113,25 @@ def _sum_of(modules: Sequence[_Module]) -> str:
 
 def _compile_one(ws: Workspace, name: str, as_json: bool) -> int:
     from data_engine.engine.deployed_before import find_flow
+    from data_engine.notebook.beside import warnings_beside
     from data_engine.notebook.compile import compile_notebook
 
     path = find_flow(ws.home, name)
     if path.suffix == ".py":
-        return _whole_module(path, as_json)
+        return _whole_module(ws, path, as_json)
     try:
         compiled = compile_notebook(path)
     except FlowValidationError as error:
         raise Failed(error) from error
     standing = ws.standing(name)
     diff = ws.home.deployments().diff(name)
+    beside = warnings_beside(ws.home.modules(), path)
     if as_json:
         cells = [{"cell": cell, "lines": lines} for cell, lines in diff.items()]
-        print_json(_notebook_facts(compiled) | standing.as_json() | {"diff": cells})
+        print_json(_notebook_facts(compiled, beside) | standing.as_json() | {"diff": cells})
     else:
         _say_cells(compiled)
+        _say_beside(beside)
         say(f"deployment: {standing.text}")
         for cell, lines in diff.items():
             say(f"cell {cell}, deployed (-) and now (+):")
@@ -132,22 +140,37 @@ def _compile_one(ws: Workspace, name: str, as_json: bool) -> int:
     return 0
 
 
-def _whole_module(path: Path, as_json: bool) -> int:
+def _whole_module(ws: Workspace, path: Path, as_json: bool) -> int:
+    from data_engine.notebook.beside import warnings_beside
     from data_engine.notebook.flow_files import require_parsed
 
     try:
         require_parsed(path)
     except FlowValidationError as error:
         raise Failed(error) from error
+    beside = warnings_beside(ws.home.modules(), path)
     if as_json:
         source = path.read_text(encoding="utf-8", errors="replace")
-        print_json({"name": path.stem, "path": str(path), "source": source, "warnings": [], "cells": []})
+        facts = {"name": path.stem, "path": str(path), "source": source, "warnings": _beside_as_json(beside)}
+        print_json(facts | {"cells": []})
     else:
         say(f"{path.name} is a Python module: production runs the whole of it.")
+        _say_beside(beside)
     return 0
 
 
-def _notebook_facts(compiled: CompiledNotebook) -> dict[str, Any]:
+def _say_beside(beside: Sequence[WarningBeside]) -> None:
+    for one in beside:
+        say(f"warning: {one}", style="yellow")
+
+
+def _beside_as_json(beside: Sequence[WarningBeside]) -> list[dict[str, Any]]:
+    return [
+        {"message": one.message, "cell": None, "line": one.line, "fix": one.fix, "file": one.file} for one in beside
+    ]
+
+
+def _notebook_facts(compiled: CompiledNotebook, beside: Sequence[WarningBeside]) -> dict[str, Any]:
     return {
         "name": compiled.name,
         "path": str(compiled.path),
@@ -155,7 +178,8 @@ def _notebook_facts(compiled: CompiledNotebook) -> dict[str, Any]:
         "warnings": [
             {"message": warning.message, "cell": warning.cell, "line": warning.line, "fix": warning.fix}
             for warning in compiled.warnings
-        ],
+        ]
+        + _beside_as_json(beside),
         "cells": [
             {
                 "number": cell.number,

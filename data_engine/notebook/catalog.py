@@ -16,10 +16,12 @@ from data_engine.flow.schedule_words import schedule_words
 from data_engine.flow.spec import title_words
 from data_engine.flow.suggestions import nearest_name
 from data_engine.flow.trigger import Poll, Schedule
+from data_engine.notebook.beside import secrets_beside
 from data_engine.notebook.descriptions import Descriptions
 from data_engine.notebook.flow_files import SCRATCH_NAME, case_warnings, is_flow_content, is_flow_file, module_files
 from data_engine.notebook.load import FlowModules, badly_named
 from data_engine.notebook.mirror_warnings import FlowPlaces, mirror_warnings
+from data_engine.notebook.module_sets import own_code, python_files
 from data_engine.notebook.subfolders import how_to_be_a_flow, no_flow_there, notebooks_in_subfolders
 from data_engine.platforms.files import content_of
 
@@ -114,6 +116,7 @@ def read_catalog(
     remembered = _remembered.setdefault(modules.package, {})
     entries: dict[str, tuple[str, CatalogEntry | None]] = {} if only is None else dict(remembered)
     described: dict[str, CatalogEntry] = {}
+    python: dict[str, bytes] | None = None
     for name, paths in files.items():
         if only not in (None, name):
             continue
@@ -131,7 +134,9 @@ def read_catalog(
         else:
             if begin is not None:
                 begin(name)
-            found = _read_entry(modules, name, paths, datas)
+            if python is None:
+                python = python_files(modules.content)
+            found = _read_entry(modules, name, paths, datas, python)
             entries[name] = (key, found)
             if kept is not None and found is not None and found.error is None:
                 kept.put(name, key, entry_message(found))
@@ -254,8 +259,9 @@ def _content_key(helpers: str, paths: list[Path]) -> tuple[str, list[bytes | OSE
 
 
 def _read_entry(
-    modules: FlowModules, name: str, paths: list[Path], datas: list[bytes | OSError]
+    modules: FlowModules, name: str, paths: list[Path], datas: list[bytes | OSError], python: Mapping[str, bytes]
 ) -> CatalogEntry | None:
+    """The entry of a module; None of one that is no flow. `python` are the `.py` files it may import."""
     try:
         flow_files = []
         for path, data in zip(paths, datas, strict=True):
@@ -273,7 +279,9 @@ def _read_entry(
         loaded = modules.load_content(path, data)
     except FlowValidationError as error:
         return CatalogEntry(name, modules.authored(paths[0]), title_words(name, "Flow"), error=error)
-    return describe(loaded.flow, loaded.path, loaded.description, loaded.warnings)
+    code = own_code(loaded.path, data, modules.cache_dir)
+    told = map(str, secrets_beside(path.name, code, python))
+    return describe(loaded.flow, loaded.path, loaded.description, (*loaded.warnings, *told))
 
 
 def describe(flow: Flow, path: Path, description: str = "", warnings: tuple[str, ...] = ()) -> CatalogEntry:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from data_engine.notebook import effects
 from data_engine.notebook.kinds import VALUES, changes_module, is_known_package, made_by
 from data_engine.notebook.names import HINT, LOAD, Path
-from data_engine.notebook.secrets_written import written_secrets
+from data_engine.notebook.secrets_written import secret_words, written_secrets
 from data_engine.notebook.shapes import texts_in
 from data_engine.notebook.statements import DEFINITIONS, Statement, Statements
 
@@ -339,11 +339,7 @@ def _about_input(statements: Statements, statement: Statement, why: str) -> Iter
 
 def _about_secrets(statement: Statement) -> Iterator[Diagnostic]:
     for name, line in written_secrets(statement.node):
-        what = f"`{name}` holds a secret as plain text: a deployment holds the code, readable for all who see the workspace's folder"
-        fix = (
-            'keep it with `data-engine secret set NAME`, and read it in a step with context.secret("NAME"); if it was deployed or'
-            " committed, change it where it is valid first"
-        )
+        what, fix = secret_words(name)
         yield Diagnostic(what, statement.number, line, fix)
 
 

@@ -195,6 +195,17 @@ def helpers_of(contents: Mapping[str, bytes], name: str, folder: Path) -> dict[s
     return found
 
 
+def reached_files(name: str, code: bytes, contents: Mapping[str, bytes]) -> set[str]:
+    """Of the `.py` files of a set those that the module `name` with this code runs with; itself where it is one of them.
+
+    Example:
+        >>> files = {"flow_helpers/rates.py": b"import years", "years.py": b"", "other.py": b""}
+        >>> sorted(reached_files("claims.ipynb", b"from flow_helpers.rates import RATE", files))
+        ['flow_helpers/rates.py', 'years.py']
+    """
+    return _reached(name, code, contents, _imports_of(contents))
+
+
 def _imports_of(contents: Mapping[str, bytes]) -> dict[str, set[str] | None]:
     return {name: imported_files(data, name, contents) for name, data in contents.items() if name.endswith(".py")}
 

@@ -41,6 +41,15 @@ def written_secrets(node: ast.AST) -> Iterator[tuple[str, int]]:
                 yield name, part.lineno
 
 
+def secret_words(name: str) -> tuple[str, str]:
+    """What is said of a text that stands under the name of a secret, and the fix."""
+    return (
+        f"`{name}` holds a secret as plain text: a deployment holds the code, readable for all who see the workspace's folder",
+        'keep it with `data-engine secret set NAME`, and read it in a step with context.secret("NAME"); if it was deployed or'
+        " committed, change it where it is valid first",
+    )
+
+
 def is_name_of_secret(name: str) -> bool:
     """Whether a name says that it is a secret: by how it ends.
 

@@ -519,6 +519,18 @@ def test_the_error_of_a_preview_is_said_as_a_cell_takes_it(shell: Shell, claims:
     assert "to let both write there: `!data-engine deploy twin --yes`; " in shell.out
 
 
+def test_a_secret_in_a_helper_is_told_by_compile_and_deploy(shell: Shell, claims: WorkspaceFiles) -> None:
+    """By file and line; once, also where two flows use the helper."""
+    claims.helper("shop", "TOKEN = 'h4rd-to-guess'")
+    for name in ("claims", "other"):
+        claims.notebook(name, "from flow_helpers.shop import TOKEN", *CELLS[:-1], f"{CELLS[-1]}.step(lambda c: TOKEN)")
+
+    for line in ("%flow compile claims", "%flow deploy claims", "%flow deploy --all"):
+        shell.run(line)
+        assert shell.out.count("flow_helpers/shop.py, line 1: `TOKEN` holds a secret") == 1
+        assert "h4rd" not in shell.out
+
+
 @pytest.mark.parametrize(
     ("build", "what"),
     [
