@@ -15,6 +15,7 @@ from typing import ClassVar, get_args
 from data_engine.cause import Cause, read_cause
 from data_engine.clock import boot_clock
 from data_engine.engine.deployed_before import undeployed
+from data_engine.engine.done_again import abandoned_sources, abandoned_words
 from data_engine.engine.fact_source import FactSource
 from data_engine.engine.flow_reasons import (
     Broken,
@@ -33,6 +34,7 @@ from data_engine.engine.reasons import (
     ByHand,
     Done,
     Held,
+    Interrupted,
     Locked,
     NeedsHash,
     NoFiles,
@@ -74,7 +76,7 @@ class Explanation(Record):
     what a run of itself would not write, because it was given `written_with`. `run_id` is the run that is under way, or that waits.
     `blocked_by` are the kinds of what keeps the whole flow from running now, where the `fix` depends on it. `tz` is the zone that
     `next_run_utc` is meant in, None for this machine's. `gone` are outputs of the last good run that do not exist any more. A flow that
-    `is_batch` runs for all of its files at once.
+    `is_batch` runs for all of its files at once. `abandoned` is the last run of a source that is to be done again, though not now.
 
     Example:
         >>> row = Explanation("claims", "/in/a.csv", Settling(0.5))
@@ -83,7 +85,18 @@ class Explanation(Record):
     """
 
     computed: ClassVar = ("reason", "fix")
-    sparse: ClassVar = ("fix", "cause", "run_id", "written_by", "written_with", "blocked_by", "tz", "gone", "is_batch")
+    sparse: ClassVar = (
+        "fix",
+        "cause",
+        "run_id",
+        "written_by",
+        "written_with",
+        "blocked_by",
+        "tz",
+        "gone",
+        "is_batch",
+        "abandoned",
+    )
 
     flow: str
     source: str | None
@@ -97,6 +110,7 @@ class Explanation(Record):
     tz: str | None = None
     gone: tuple[str, ...] = ()
     is_batch: bool = False
+    abandoned: Interrupted | None = field(default=None, metadata={"of": read_reason})
 
     @property
     def reason(self) -> str:
@@ -104,6 +118,8 @@ class Explanation(Record):
         said = self.why.text
         if self.run_id is not None and self.run_id[:8] not in said:
             said = f"{said} (as run {self.run_id[:8]})"
+        if self.abandoned is not None:
+            said = f"{said}; {abandoned_words(self.abandoned, self.why.kind)}"
         if self.gone:
             said = f"{said}; {gone_words(self.gone)}"
         if self.written_by is None:
@@ -439,15 +455,23 @@ def _rows(
     causes: Mapping[str, Cause] = {}
     if any(isinstance(verdict.why, (Held, RetryLater)) for verdict in found[:MOST_ROWS]):
         causes = source.causes(flow)
+    abandoned = _abandoned(source, flow, found[:MOST_ROWS])
     rows = []
     for verdict in found[:MOST_ROWS]:
         name = str(root / verdict.key.path) if verdict.key is not None and verdict.key.path else str(root)
         why = why_of(name, verdict)
         cause = causes.get(why.run_id or "") if isinstance(why, (Held, RetryLater)) else None
-        rows.append(Explanation(flow, name, why, cause=cause))
+        lost = None if isinstance(why, (Running, Stopping, Interrupted)) else abandoned.get(verdict.key)
+        rows.append(Explanation(flow, name, why, cause=cause, abandoned=lost))
     if len(found) > MOST_ROWS:
         rows.append(Explanation(flow, None, More(len(found) - MOST_ROWS)))
     return rows
+
+
+def _abandoned(source: FactSource, flow: str, found: Sequence[Verdict]) -> dict[SourceKey | None, Interrupted]:
+    """Of the sources that would run, those whose last run was abandoned and is to be done again."""
+    keys = [verdict.key for verdict in found if isinstance(verdict.why, _WOULD_RUN) and verdict.key is not None]
+    return abandoned_sources(source.memory(flow).states, keys) if keys else {}
 
 
 def _waits_first(verdict: Verdict) -> tuple[bool, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar, TypeAlias
@@ -230,13 +231,26 @@ class Overlong(Fact):
         return f"running since {clock_words(self.since_utc, self.tz)}, longer than the {duration_words(self.within_s)} allowed"
 
 
+_DONE_AGAIN: Mapping[str | None, str] = {
+    "slot": "its slot is run again as soon as the engine is on",
+    "newest_slot": "its slot, or a newer one, is run as soon as the engine is on",
+    "interval": "it runs again with the next interval, as soon as the engine is on",
+    "backfill": "its backfill goes on as soon as a daemon runs",
+    "nothing": "nothing runs it again by itself",
+}
+"""What follows for a run that was abandoned."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class LastRunFailed(Fact):
-    """The last run of a flow that holds no files did not end well; `error` is the first line of why.
+    """The last run of a flow that holds no files did not end well; `error` is the first line of why. `again` says of one that was
+    abandoned what does it again: "slot", "newest_slot", "interval", "backfill" or "nothing".
 
     Example:
         >>> LastRunFailed("killed", "3f9c12ab77", "2026-01-05T06:30:00+00:00", "killed by request").text.partition(": ")[2]
         'killed by request'
+        >>> LastRunFailed("abandoned", "3f9c12ab77", "2026-01-05T06:30:00+00:00", "it died", "slot").text.partition(": ")[2]
+        'it died; its slot is run again as soon as the engine is on'
     """
 
     kind: ClassVar = "last_run_failed"
@@ -245,12 +259,14 @@ class LastRunFailed(Fact):
     run_id: str
     at_utc: str
     error: str | None = None
+    again: str | None = None
 
     @property
     def text(self) -> str:
         ended = {"failed": "failed", "killed": "was killed", "abandoned": "was abandoned"}.get(self.status, self.status)
         because = f": {self.error}" if self.error else ""
-        return f"its last run {ended} on {time_words(self.at_utc)} (run {self.run_id[:8]}){because}"
+        again = f"; {_DONE_AGAIN[self.again]}" if self.again in _DONE_AGAIN else ""
+        return f"its last run {ended} on {time_words(self.at_utc)} (run {self.run_id[:8]}){because}{again}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

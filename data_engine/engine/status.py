@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from itertools import starmap
 from typing import Any, ClassVar, Literal, TypeAlias
 
+from data_engine.engine.done_again import what_does_again
 from data_engine.engine.flow_reasons import (
     Broken,
     Expected,
@@ -265,7 +266,8 @@ class FlowFacts:
         if run is None or self.entry.mode == "poll" or run.status not in _BAD_ENDS:
             return None
         error = (run.error or run.cause or "").partition("\n")[0] or None
-        return LastRunFailed(run.status, run.run_id, run.finished_at_utc or run.started_at_utc, error)
+        again = None if run.status != "abandoned" or self.entry.flow is None else what_does_again(run, self.entry.flow)
+        return LastRunFailed(run.status, run.run_id, run.finished_at_utc or run.started_at_utc, error, again)
 
     @property
     def warned(self) -> LastRunWarned | None:

@@ -125,9 +125,8 @@ def _held(about: _About) -> str:
 def _failed(about: _About) -> str:
     verb = ("run", "--once") if of_flow.NotDeployed.kind in about.blocked_by else ("run",)
     mend = f"; {about.mend}" if about.mend else ""
-    return (
-        f"{about.run('log', about.why.run_id)} shows the whole error{mend}; `{typed(*verb, about.flow)}` runs it again"
-    )
+    shows = "tells how far it came" if about.why.status == "abandoned" else "shows the whole error"
+    return f"{about.run('log', about.why.run_id)} {shows}{mend}; `{typed(*verb, about.flow)}` runs it again"
 
 
 def _running(about: _About) -> str | None:

@@ -195,11 +195,11 @@ def holds(state: SourceState) -> bool:
 
 
 def _after_a_bad_end(key: SourceKey, state: SourceState, rules: Rules, now_s: float) -> WhyDue | NotDue:
+    error = (state.error or "").partition("\n")[0] or None
     if not holds(state):
-        return Interrupted()
+        return Interrupted(state.last_run_id, error)
     if state.last_run_id in rules.freed:
         return Freed(state.status)
-    error = (state.error or "").partition("\n")[0] or None
     failures = rules.failures.get(key, 0)
     if 0 < failures <= rules.retries and state.last_at_utc is not None:
         last_s = datetime.fromisoformat(state.last_at_utc).timestamp()

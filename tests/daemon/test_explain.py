@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from data_engine import FlowValidationError, Workspace
+from data_engine.engine.explain import ways
 from data_engine.engine.fact import zoned_words
 from data_engine.engine.flow_reasons import Looks
 from data_engine.flow.flow import Flow
@@ -18,7 +19,7 @@ from data_engine.scheduler.folder_poller import FolderPoller
 from data_engine.scheduler.plan import PlannedFlow
 from data_engine.scheduler.source_memory import KnownSources
 from tests.daemon.support import ended, flow_of
-from tests.support import WorkspaceFiles, until
+from tests.support import WorkspaceFiles, end_now, until
 
 POLL = """
     from data_engine import Flow
@@ -321,3 +322,44 @@ def test_the_next_slot_is_told_in_the_zone_of_the_flow(workspace: Workspace, ws:
 
     assert row.reason.endswith(" 07:30:00 Asia/Tokyo")
     assert zoned_words(row.next_run_utc, row.tz).endswith(" 07:30:00 Asia/Tokyo")
+
+
+def test_a_run_that_its_daemon_left_is_told_with_what_does_it_again(workspace: Workspace, ws: WorkspaceFiles) -> None:
+    """After a kill, without a daemon: of a file that settles anew, of ticks, and of what a person began; then it is done."""
+    step = "def busy(context):\n    while not done.exists():\n        context.log('busy')\n        time.sleep(0.1)"
+    done = ws.root / "done"
+    for name, watch in {
+        "files": ".watch(mode='poll', source='../in', extensions='.csv', interval='200ms')",
+        "ticks": ".watch(mode='schedule', interval='200ms')",
+        "hand": "",
+    }.items():
+        head = f"import time\nfrom pathlib import Path\nfrom data_engine import Flow\ndone = Path({str(done)!r})"
+        ws.notebook(name, head, step, f"def build():\n    return Flow(group={name!r}){watch}.step(busy)")
+    ws.source("config/data_engine.toml", "[executor]\nworkers = 4\n")
+    (ws.modules / "poll.ipynb").unlink()
+    workspace.deploy()
+    workspace.start_engine()
+    workspace.run("hand", wait=False)
+    until(lambda: {run.flow for run in workspace.status().active_runs} == {"files", "ticks", "hand"})
+    pid = workspace.status().daemon.pid
+    assert pid is not None
+    end_now(pid)
+    until(lambda: {run.status for run in workspace.runs()} == {"abandoned"})
+    ids = {run.flow: run.run_id[:8] for run in workspace.runs()}
+
+    def told(flow: str) -> str:
+        return workspace.explain(flow)[-1].reason
+
+    assert told("files").startswith(f"the engine is off; its last run ({ids['files']}) was abandoned: its process died")
+    assert told("files").endswith("it runs again as soon as the engine is on")
+    assert "it runs again with the next interval, as soon as the engine is on" in told("ticks")
+    assert told("hand").endswith("nothing runs it again by itself")
+    assert ways(workspace.explain("hand"))[-1].endswith("tells how far it came; `data-engine run hand` runs it again")
+    workspace.disable("files")
+    assert told("files").endswith("it runs again as soon as the flow is enabled")
+
+    done.touch()
+    workspace.enable("files")
+    workspace.start_engine()
+    until(lambda: told("files").startswith("looks every") and workspace.runs("files")[0].status == "success")
+    assert "abandoned" not in "".join(row.reason for row in workspace.explain("files"))
