@@ -13,7 +13,7 @@ from typing import Any
 from data_engine.daemon.probes import server_ahead_s
 from data_engine.engine.at_once import run_sources
 from data_engine.engine.bounded_output import bounded_output
-from data_engine.engine.candidates import Source, pick_source, startup_sources
+from data_engine.engine.candidates import Source, pick_to_run, startup_sources
 from data_engine.engine.local_workspace import LocalWorkspace, settle_flow, workspace_of
 from data_engine.engine.other_mirrors import refuse_shared_mirror
 from data_engine.engine.params import params_for
@@ -86,7 +86,7 @@ def _run_once(
         )
     require_steps(flow)
     given = params_for(flow, params)
-    sources = startup_sources(flow) if source is None else (pick_source(flow, source),)
+    sources = startup_sources(flow) if source is None else (pick_to_run(flow, source),)
     where = workspace_of(flow)
     if where is not None and not force:
         _refuse_owned_elsewhere(where, "run_once()")

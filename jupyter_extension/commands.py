@@ -139,6 +139,7 @@ def _restore(given: Namespace, names: UserNames) -> Any:
 
 
 def _run(given: Namespace, names: UserNames) -> Any:
+    from data_engine.engine.run_facts import also_read_words
     from data_engine.ledger.warned import warning_texts
 
     params = _params(given)
@@ -160,6 +161,9 @@ def _run(given: Namespace, names: UserNames) -> Any:
     runs = ws.wait(run_ids)
     for text in warning_texts(ws.home.ledger(), runs):
         print(f"warning: {text}")
+    for run in runs if given.source is not None else ():
+        if words := also_read_words(run):
+            print(f"{run.flow}: {words}")
     return runs
 
 

@@ -24,6 +24,7 @@ from data_engine.cli.options import (
 )
 from data_engine.cli.output import complain, count, print_json, say, seconds, status_style
 from data_engine.cli.terminal import require_terminal
+from data_engine.engine.run_facts import also_read_words
 from data_engine.engine.wording import ended_words, freed_words, never_begins_words
 from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.ledger.warned import runs_as_json, warned_words, warning_texts, warnings_of
@@ -263,6 +264,8 @@ def run_in_daemon(
         warnings = warnings_of(ws.home.ledger(), [run.run_id for run in runs])
         for run in runs:
             _say_run(run, warnings.get(run.run_id, 0))
+            if source is not None and (words := also_read_words(run)):
+                say(f"  {words}")
         for text in warning_texts(ws.home.ledger(), runs):
             complain(f"warning: {text}", style="yellow")
         if not runs:

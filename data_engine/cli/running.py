@@ -22,6 +22,7 @@ from data_engine.cli.options import (
     source_from_shell,
 )
 from data_engine.cli.output import complain, count, print_json, say, seconds, status_style
+from data_engine.engine.run_facts import also_read_words
 from data_engine.errors import FlowStoppedError, FlowValidationError, OwnedElsewhereError, WorkspaceError
 from data_engine.ledger.warned import counts_as_warning, runs_as_json, warned_words
 from data_engine.model import Event, LogLine, RunFinished, RunStarted, StepFinished
@@ -98,6 +99,10 @@ def run(
         runs = [run for run_id in report.run_ids if (run := ledger.run(run_id)) is not None]
         print_json({"runs": runs_as_json(ledger, runs), "broken": report.broken})
     else:
+        if source is not None and name is not None:
+            for run_id in report.run_ids:
+                if (told := ws.home.ledger().run(run_id)) is not None and (words := also_read_words(told)):
+                    say(f"          {words}")
         report.say_sum()
     return 1 if report.failed or report.broken else 0
 
@@ -268,9 +273,9 @@ def _run_here(
 
     flow = load_module(ws, name).flow
     if source is not None:
-        from data_engine.engine.candidates import pick_source
+        from data_engine.engine.candidates import pick_to_run
 
-        pick_source(flow, source)
+        pick_to_run(flow, source)
     params_for(flow, params)
     _run_one(flow, report, params, on_error, source)
 

@@ -17,7 +17,7 @@ from data_engine.daemon.endpoint import remember_backfill
 from data_engine.daemon.ownership import Ownership
 from data_engine.daemon.run_executor import RunExecutor
 from data_engine.daemon.worker_pool import STOP_REQUESTED
-from data_engine.engine.candidates import pick_source, startup_sources
+from data_engine.engine.candidates import pick_source, pick_to_run, startup_sources
 from data_engine.engine.deployed_before import find_flow
 from data_engine.engine.held_files import HeldFiles
 from data_engine.engine.local_workspace import LocalWorkspace
@@ -108,7 +108,7 @@ class Commands:
             if source is None:
                 sources = await asyncio.to_thread(startup_sources, flow)
             else:
-                sources = (await asyncio.to_thread(pick_source, flow, source),)
+                sources = (await asyncio.to_thread(pick_to_run, flow, source),)
             batch = uuid.uuid4().hex
             about = RunAbout("hand", None, by or "@".join(person()))
             items = [Item(one, run_id(number), given, about=about) for number, one in enumerate(sources)]

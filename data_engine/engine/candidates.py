@@ -18,6 +18,7 @@ from data_engine.flow.trigger import Trigger
 from data_engine.model import SeenSource, Signature, SourceKey, SourceState
 from data_engine.platforms.files import open_to_read
 from data_engine.platforms.names import as_listed, with_home
+from data_engine.typed import typed
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +188,24 @@ def pick_source(flow: Flow, choice: str | os.PathLike[str]) -> Source:
             return Source(root, inside, SourceKey(authored, name))
     raise FlowValidationError(
         f"{found} is not under the flow's source {root}", where=where, fix=f"name a file under {root}"
+    )
+
+
+def pick_to_run(flow: Flow, choice: str | os.PathLike[str]) -> Source:
+    """The one source `choice` names, for a run of it alone.
+
+    Raises:
+        FlowValidationError: as `pick_source`; or the flow runs for all of its files at once, and `choice` is one of them.
+    """
+    found = pick_source(flow, choice)
+    if flow.trigger is None or flow.trigger.run_as != "batch" or found.key is None or not found.key.path:
+        return found
+    name = flow.name or "the flow"
+    way = f"; `{typed('run', flow.name)}` runs it for all of them" if flow.name else ""
+    raise FlowValidationError(
+        f'{name} runs for all files of its source at once (run_as="batch"), so it cannot run for {found.key.path} alone',
+        where="source=...",
+        fix=f"leave the file (--source, source=) out{way}",
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import PurePath
 from typing import Any
 
 from data_engine.engine.fact import zoned_words
@@ -95,6 +96,27 @@ def files_words(files: Sequence[RunFile], more: int) -> str:
     shown = [f"{one.path}{f' ({one.rows:,} rows)' if one.rows is not None else ''}" for one in files[:_FEW]]
     left = more + max(0, len(files) - _FEW)
     return ", ".join([*shown, *([f"and {left:,} more"] if left else [])])
+
+
+def also_read_words(run: Run) -> str:
+    """That a run for one file read other files of its folder, as one that collects them does; "" where it did not.
+
+    Example:
+        >>> files = tuple(RunFile(f"/in/{name}.csv") for name in "abc")
+        >>> also_read_words(Run("3f", "totals", "G", "/in/b.csv", "success", "t0", inputs=files))
+        'it read 2 other files of that folder, too: a.csv, c.csv'
+    """
+    if run.source is None:
+        return ""
+    folder = PurePath(run.source).parent
+    paths = [PurePath(one.path) for one in run.inputs if one.path != run.source]
+    others = [path.relative_to(folder).as_posix() for path in paths if path.is_relative_to(folder)]
+    if not others:
+        return ""
+    left = run.more_inputs + max(0, len(others) - _FEW)
+    named = ", ".join(others[:_FEW]) + (f" and {left:,} more" if left else "")
+    count = len(others) + run.more_inputs
+    return f"it read {'1 other file' if count == 1 else f'{count:,} other files'} of that folder, too: {named}"
 
 
 def rows_words(step: StepRun) -> str:

@@ -100,8 +100,9 @@ class _About:
         """What tries again what is held, as things are now."""
         it = "it" if self.source or self.why.kind == of_source.HeldSlot.kind else "all of them"
         if of_flow.NotDeployed.kind in self.blocked_by:
-            again = typed("run", "--once", self.flow, *(["--source", self.source] if self.source else []))
-            return f"`{again}` runs {it} here, once"
+            one = ["--source", self.source] if self.source and not self.is_batch else []
+            it = "it for all of its files" if self.is_batch else it
+            return f"`{typed('run', '--once', self.flow, *one)}` runs {it} here, once"
         first = f"{self.typed('enable')}, then " if of_source.Disabled.kind in self.blocked_by else ""
         if of_source.EngineOff.kind in self.blocked_by:
             return f"{first}{_start(self)} tries {it} again, with all that is held"

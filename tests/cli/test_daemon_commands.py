@@ -251,6 +251,30 @@ def test_run_waits_and_fails_with_1(daemon: Cli) -> None:
     assert "parts.ipynb, cell 1, line 4" in run["error"]
 
 
+def test_a_run_for_one_file_of_several_is_refused_or_tells_which_it_read(cli: Cli, ws: WorkspaceFiles) -> None:
+    """One file is no run of a batch; a flow that collects the folder for each file takes in the others."""
+    text = """
+        from data_engine import Flow
+        def read(context):
+            return [file.path.read_text() for file in context.current]
+        def build():
+            return Flow(group="G").watch(mode="manual", source="../in"{batch}).collect(".txt").step(read)
+    """
+    for number in range(3):
+        ws.source(f"in/{number}.txt")
+    ws.notebook("each", text.replace("{batch}", ""))
+    ws.notebook("whole", text.replace("{batch}", ", run_as='batch'"))
+    cli("deploy")
+    try:
+        refused = cli("run", "whole", "--source", "1.txt")
+        assert (refused.code, refused.out) == (2, "")
+        assert "it cannot run for 1.txt alone" in refused.err
+        assert cli("run", "whole").code == 0
+        assert "it read 2 other files of that folder, too: 0.txt, 2.txt" in cli("run", "each", "--source", "1.txt").out
+    finally:
+        cli("kill")
+
+
 def test_the_warnings_of_a_run_in_the_daemon_are_told_with_the_way_to_read_them(cli: Cli, ws: WorkspaceFiles) -> None:
     """What it only writes to standard error is none, also where another process writes it."""
     ws.module(
@@ -358,6 +382,9 @@ def test_what_is_named_as_the_fix_works_without_a_daemon(cli: Cli, ws: Workspace
         f"`data-engine run --once polled --source {ws.root / 'in' / 'a.txt'}` runs it here"
         in cli("explain", "polled").out
     )
+    ws.module("polled", POLLED.replace("settle=0", "settle=0, run_as='batch'"))
+    assert "`data-engine run --once polled` runs it for all of its files here" in cli("explain", "polled").out
+    ws.module("polled", POLLED)
     assert "polled is not deployed" in cli("retry", "polled").err
     assert "nothing of polled runs, and it does not run by itself" in cli("stop", "polled").err
     cli("deploy", "polled")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from data_engine import Workspace
+from data_engine import FlowValidationError, Workspace
 from tests.cli.conftest import Cli
 from tests.support import WorkspaceFiles
 
@@ -21,6 +21,16 @@ READ = """
 
     def build():
         return Flow(group="G").watch(mode="manual", source="../in", extensions=".txt").step(read, save_as="text")
+"""
+
+COLLECTS = """
+    from data_engine import Flow
+
+    def read(files):
+        return [file.path.read_text() for file in files]
+
+    def build():
+        return Flow(group="G").watch(mode="manual", source="../in"{batch}).collect(".txt").step(lambda context: read(context.current))
 """
 
 LOOK = """
@@ -191,6 +201,35 @@ def test_a_source_is_named_as_the_shell_or_its_folder_sees_it(cli: Cli, ws: Work
 
     assert answer.code == 0
     assert [run.source for run in Workspace(ws.root).runs()] == [str(ws.root / "in" / "1.txt")]
+
+
+def test_one_file_of_a_batch_is_refused_before_anything_runs(cli: Cli, ws: WorkspaceFiles) -> None:
+    """It would be a run of all of them, that counts for one; the fix runs it, and `explain` names it so."""
+    filled(ws, "a", "b")
+    ws.notebook("totals", COLLECTS.replace("{batch}", ', run_as="batch"'))
+
+    answer = cli("run", "--once", "totals", "--source", "1.txt")
+
+    assert answer.code == 2
+    assert "totals runs for all files of its source at once" in answer.err
+    assert "it cannot run for 1.txt alone" in answer.err
+    assert "`data-engine run totals` runs it for all of them" in answer.err
+    assert Workspace(ws.root).runs() == []
+    with pytest.raises(FlowValidationError, match="all files of its source at once"):
+        Workspace(ws.root).load_flow("totals").run_once(source="1.txt")
+    assert cli("run", "--once", "totals").code == 0
+
+
+def test_a_run_for_one_file_that_reads_others_says_so(cli: Cli, ws: WorkspaceFiles) -> None:
+    """As one does that collects them; not a run for all, where each file has its own line."""
+    filled(ws, "a", "b", "c")
+    ws.notebook("totals", COLLECTS.replace("{batch}", ""))
+
+    answer = cli("run", "--once", "totals", "--source", "1.txt")
+
+    assert "it read 2 other files of that folder, too: 0.txt, 2.txt" in answer.out
+    assert "it read" not in cli("run", "--once", "totals").out
+    assert "it read" not in cli("run", "--once", "claims", "--source", "1.txt").out
 
 
 def test_json_gives_the_runs_and_what_could_not_run(cli: Cli, ws: WorkspaceFiles) -> None:
