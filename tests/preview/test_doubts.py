@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import re
+import zipfile
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -149,6 +152,85 @@ def test_stored_results_and_what_is_no_workbook_get_no_word(tmp_path: Path) -> N
     assert list(doubts_of(pl.read_excel, (tmp_path / "good.xlsx",), {})) == []
     assert list(doubts_of(pl.read_excel, (tmp_path / "bad.xlsx",), {})) == []
     assert list(doubts_of(pl.read_excel, (tmp_path / "none.xlsx",), {})) == []
+
+
+def doubled(path: Path) -> Path:
+    """Three sheets: doubled headings in the first row that is not empty, below a title, and none."""
+    import xlsxwriter
+
+    with xlsxwriter.Workbook(path) as book:
+        data, title, fine = (book.add_worksheet(name) for name in ("Data", "Title", "Fine"))
+        for number, row in enumerate([["City", "Amount & tax", "Amount & tax", 2024, 2024], ["Oslo", 1, 2, 3, 4]]):
+            data.write_row(number + 2, 1, row)
+        data.set_row(0, 30)
+        for number, row in enumerate([["Sales", "Sales"], [], ["city", "City", "amount", "", ""], ["Oslo", "x", 1]]):
+            title.write_row(number, 0, row)
+        fine.write_row(0, 0, ["city", "City", "Oslo"])
+        fine.write_row(1, 0, ["Oslo", "Oslo", "Oslo"])
+    return path
+
+
+def test_doubled_headings_of_a_workbook_are_told_by_sheet_and_cell(cells: Cells, tmp_path: Path) -> None:
+    """Once, and again when the step is reused; what the second column is called is what the reader calls it."""
+    path = doubled(tmp_path / "sales.xlsx")
+    said = 'sales.xlsx, sheet "Data": the heading "Amount & tax" stands in C3 and in D3: the second column is called "Amount & tax_1"'
+
+    cells.run(cell(tmp_path, f"pl.read_excel({str(path)!r})"))
+    for _ in range(2):
+        cells.preview()
+        assert told().count(f"1 warning: {said}. Name them all, frame.columns = [...], or correct the file") == 1
+    assert "Amount & tax_1" in pl.read_excel(path).columns
+    (context,) = cells.run("contexts = build().run_once()").names["contexts"]
+    assert context.warnings == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "told_of"),
+    [
+        ({"sheet_id": 0}, ['"Amount & tax" stands in C3', '"Sales" stands in A1']),
+        ({"sheet_name": "Title"}, ['"Sales" stands in A1 and in B1']),
+        ({"sheet_name": "Title", "read_options": {"header_row": 2}}, []),
+        ({"read_options": {"header_row": 2}}, ['"Amount & tax" stands in C3']),
+        ({"read_options": {"header_row": 1}}, []),
+        ({"sheet_name": "Fine"}, []),
+        ({"has_header": False}, []),
+        ({"columns": ["City"]}, []),
+        ({"read_options": {"column_names": ["a", "b", "c", "d", "e"]}}, []),
+    ],
+)
+def test_only_the_headings_that_are_read_count(tmp_path: Path, options: dict[str, Any], told_of: list[str]) -> None:
+    path = doubled(tmp_path / "sales.xlsx")
+
+    found = list(doubts_of(pl.read_excel, (path,), options))
+
+    assert len(found) == len(told_of)
+    assert all(part in one for part, one in zip(told_of, found, strict=True))
+    assert pl.read_excel(path, **options) is not None
+
+
+def test_a_column_is_told_by_the_name_that_each_reader_gives_it(tmp_path: Path) -> None:
+    """Also where texts stand in the cells themselves, and for pandas, which counts its header from the sheet's first row."""
+    pandas = pytest.importorskip("pandas")
+    path = doubled(tmp_path / "sales.xlsx")
+    for reader, options in (
+        (pl.read_excel, {"engine": "openpyxl", "sheet_name": "Title"}),
+        (pandas.read_excel, {"header": 2}),
+    ):
+        (said,) = doubts_of(reader, (path,), options)
+        name = said.partition('is called "')[2].partition('"')[0]
+        assert name in list(reader(path, **options).columns)
+    assert list(doubts_of(pandas.read_excel, (path,), {})) == []
+    inline = (
+        b'<row r="1"><c r="A1" t="inlineStr"><is><t>a</t></is></c><c r="B1" t="inlineStr"><is><t>a</t></is></c></row>'
+    )
+    with zipfile.ZipFile(path) as book, zipfile.ZipFile(tmp_path / "inline.xlsx", "w") as other:
+        for part in book.namelist():
+            data = book.read(part)
+            if part == "xl/worksheets/sheet1.xml":
+                data = re.sub(rb"<sheetData>.*</sheetData>", rb"<sheetData>" + inline + rb"</sheetData>", data)
+            other.writestr(part, data)
+    (said,) = doubts_of(pl.read_excel, (tmp_path / "inline.xlsx",), {})
+    assert '"a" stands in A1 and in B1' in said
 
 
 def test_a_run_warns_in_its_log(ws: WorkspaceFiles) -> None:

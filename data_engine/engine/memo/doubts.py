@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import csv
+import html
 import locale
 import os
 import re
@@ -15,7 +16,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 from xml.etree import ElementTree
 
 from data_engine.platforms.files import open_to_read
@@ -27,6 +28,13 @@ _MOST_FILES = 3
 _MOST_SHEETS = 5
 _CELL = re.compile(rb"<c\s([^>]*[^/>])>(.*?)</c>", re.DOTALL)
 _COLUMN = re.compile(rb'\br="([A-Z]+)\d')
+_ROW = re.compile(rb"<row\b([^>]*?)(?:/>|>(.*?)</row>)", re.DOTALL)
+_NUMBER = re.compile(rb'\br="(\d+)"')
+_PLACE = re.compile(rb'\br="([A-Z]+\d+)"')
+_SHARED = re.compile(rb'\bt="s"')
+_VALUE = re.compile(rb"<v>([^<]+)</v>|<is>")
+_STRING = re.compile(rb"<si>(.*?)</si>|<si/>", re.DOTALL)
+_TEXTS = re.compile(rb"<t(?:\s[^>]*)?>([^<]*)</t>(?!</rPh>)")
 _NO_VALUE = re.compile(rb"<v\s*/>|<v\s*></v>")
 _TEXT = re.compile(rb'\bt="str"')
 _RELATION = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}id"
@@ -37,8 +45,11 @@ def doubts_of(reader: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> 
     name = getattr(reader, "__name__", "")
     if name == "read_excel":
         if (module := getattr(reader, "__module__", "").partition(".")[0]) in ("polars", "pandas"):
+            wanted, header = _sheets_wanted(module, args, kwargs), _header_wanted(module, args, kwargs)
             for path in _paths(args, kwargs):
-                yield from formulas_without_result(path, _sheets_wanted(module, args, kwargs))
+                yield from formulas_without_result(path, wanted)
+                if header is not None:
+                    yield from doubled_cells(path, wanted, header)
         return
     encoding = _encoding(name, args, kwargs)
     if encoding is not None:
@@ -149,6 +160,79 @@ def formulas_without_result(path: str, wanted: list[str | int] | None) -> Iterat
                         f'{os.path.basename(path)}, sheet "{sheet}": formulas in {places} have no stored result and are read as '
                         "empty: open the file in Excel or LibreOffice and save it, or compute the column in the step"
                     )
+
+
+class _Header(NamedTuple):
+    """Where a reader takes the headings from: the row of this number from 1 on, None for the first that holds something; `second`
+    is what it appends to the heading of the second of two columns, None where that is not known."""
+
+    row: int | None
+    second: str | None
+
+
+def doubled_cells(path: str, wanted: list[str | int] | None, header: _Header) -> Iterator[str]:
+    """Of each sheet of the workbook that is `wanted`, as in `formulas_without_result`, which heading stands above several columns."""
+    with (
+        suppress(OSError, KeyError, ValueError, zipfile.BadZipFile, ElementTree.ParseError),
+        open_to_read(path) as file,
+        zipfile.ZipFile(file) as book,
+    ):
+        for number, (sheet, part) in enumerate(_sheets(book)):
+            if wanted is None or sheet in wanted or number in wanted:
+                with book.open(part) as rows:
+                    cells = _heading_cells(rows.read(_SHEET_BYTES), header.row)
+                places: dict[str, list[str]] = {}
+                for place, text in _texts_of(book, cells):
+                    places.setdefault(text, []).append(place)
+                doubled = next(((text, some) for text, some in places.items() if text and len(some) > 1), None)
+                if doubled is not None:
+                    text, some = doubled
+                    called = "another name" if header.second is None else f'"{text}{header.second}"'
+                    yield (
+                        f'{os.path.basename(path)}, sheet "{sheet}": the heading "{text}" stands in {" and in ".join(some[:2])}: the second'
+                        f" column is called {called}. Name them all, frame.columns = [...], or correct the file"
+                    )
+
+
+def _heading_cells(sheet: bytes, row: int | None) -> list[tuple[bytes, bytes]]:
+    """The attributes and the content of each cell with a value, in the row of this number, or in the first that has one."""
+    for found in _ROW.finditer(sheet):
+        cells = [(cell[1], cell[2]) for cell in _CELL.finditer(found[2] or b"") if _VALUE.search(cell[2])]
+        number = _NUMBER.search(found[1])
+        if cells if row is None else (number is not None and int(number[1]) == row):
+            return cells
+    return []
+
+
+def _texts_of(book: zipfile.ZipFile, cells: list[tuple[bytes, bytes]]) -> Iterator[tuple[str, str]]:
+    """The place of each cell, such as "B1", and its text; those in the common table of texts are looked up there."""
+    shared: list[bytes] = []
+    if any(_SHARED.search(about) for about, _ in cells):
+        with book.open("xl/sharedStrings.xml") as file:
+            shared = _STRING.findall(file.read(_PARTS_BYTES))
+    for about, inside in cells:
+        place, value = _PLACE.search(about), _VALUE.search(inside)
+        if place is None or value is None:
+            continue
+        if _SHARED.search(about):
+            number = int(value[1] or 0)
+            inside = shared[number] if number < len(shared) else b""
+        texts = _TEXTS.findall(inside) or [b"" if _SHARED.search(about) else value[1] or b""]
+        yield place[1].decode(), html.unescape(b"".join(texts).decode())
+
+
+def _header_wanted(module: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> _Header | None:
+    """Which row the headings are taken from; None where there are none, or where the columns are named or chosen otherwise."""
+    if module == "pandas":
+        row = args[2] if len(args) > 2 else kwargs.get("header", 0)
+        is_odd = any(kwargs.get(word) is not None for word in ("names", "usecols", "skiprows"))
+        return _Header(row + 1, ".1") if isinstance(row, int) and not is_odd else None
+    options = kwargs.get("read_options") or {}
+    row = options.get("header_row") or 0
+    is_odd = any(kwargs.get(word) for word in ("columns", "table_name")) or {"column_names", "use_columns"} & {*options}
+    if not kwargs.get("has_header", True) or is_odd or not isinstance(row, int):
+        return None
+    return _Header(row + 1 if row else None, {"calamine": "_1", "openpyxl": "0"}.get(kwargs.get("engine", "calamine")))
 
 
 def _columns_without_result(file: IO[bytes]) -> list[str]:
