@@ -95,7 +95,8 @@ def _first(error: Any, what: str, path: str) -> str:
     ctx, param = error.ctx, getattr(error, "param", None)
     word = re.match(r"No such command '([^']+)'", what)
     if word is not None:
-        meant = _other_word(word[1]) if path == "data-engine" else f"one of {_commands(ctx)}"
+        removed = REMOVING if path == "data-engine workspace" and _other_word(word[1]) == _DELETING else None
+        meant = _other_word(word[1]) if path == "data-engine" else removed or f"one of {_commands(ctx)}"
         return f"{meant}; or " if meant else ""
     if ctx is not None and what.startswith("Got unexpected extra argument"):
         flows = [one for one in ctx.command.params if getattr(one, "metavar", None) == "NAME"]
@@ -130,6 +131,8 @@ _NAMES = {
 
 _RENAMING = "rename the notebook's file, then let production follow: data-engine deploy NEW_NAME"
 _DELETING = "data-engine undeploy NAME lets production run it no more; then delete its notebook"
+REMOVING = "end what runs there (`data-engine service uninstall`, `data-engine kill`), then delete its folder"
+"""How a workspace is removed."""
 _OTHER_WORDS = {
     "rename": _RENAMING,
     "mv": _RENAMING,

@@ -118,3 +118,13 @@ def test_fork_starts_without_history(cli: Cli, tmp_path: Path, monkeypatch: pyte
     assert forked.code == 0
     assert forked.json["identity"] in (root / ".workspace_state" / "identity.json").read_text()
     assert cli("runs", "--json").json == []
+
+
+def test_the_help_says_how_a_workspace_is_removed(cli: Cli) -> None:
+    """No command of a name is cut in two by the width of the terminal."""
+    told = cli("workspace", "--help").out
+
+    assert (
+        "To remove one, end what runs there (`data-engine service uninstall`,\n  `data-engine kill`), then delete its folder."
+        in told
+    )

@@ -58,6 +58,11 @@ WRONG = {
     "a word for another command": (["rename", "a", "b"], "No such command 'rename'", "data-engine deploy NEW_NAME"),
     "a plural": (["logs", "claims"], "No such command 'logs'", "data-engine log RUN"),
     "a word in a group": (["workspace", "rename", "a"], "No such command 'rename'", "one of create, list, use, fork"),
+    "removing a workspace": (
+        ["workspace", "remove", "a"],
+        "No such command 'remove'",
+        "`data-engine kill`), then delete its folder",
+    ),
     "no word in a group": (["lease"], "Missing command", "status, request, release, take-over, repair"),
     "a flow is missing": (["rollback"], "Missing argument", "write data-engine rollback NAME (`data-engine list`"),
     "a run is missing": (["compare", "3f"], "Missing argument", "data-engine compare RUN RUN (`data-engine runs`"),
