@@ -363,7 +363,7 @@ def keeper_of(where: LocalWorkspace, daemon_id: str, *, is_brief: bool = False) 
     host_name = name if os.environ.get("DATA_ENGINE_MACHINE_ID", "").strip() else socket.gethostname()
     lock = lock_id(where.local.daemon_lock_path.with_suffix(".id"))
     me = Identity(name, daemon_id, host_name, os.getpid(), __version__, lock, host_id())
-    perform = parquet_process.collect_here if is_brief else parquet_process.in_child
+    perform = parquet_process.collect_here if is_brief else parquet_process.WithOwnChild()
     folder = OsFolder(where.layout.workspace_state_dir)
 
     @cache

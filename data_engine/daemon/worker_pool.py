@@ -1,4 +1,4 @@
-"""The pool of the daemon's workers. One run at a time in each, warm, reused while clean, one ready to take over.
+"""The pool of the daemon's workers. One run at a time in each, warm, reused while clean, one ready to take over from long ones.
 
 A worker that dies, is killed, or holds on to what a run left behind costs its own run only: a job of which nothing has
 begun when somebody kills its worker goes to another one, once. Whatever happens, each run that has begun gets an end.
@@ -31,6 +31,9 @@ log = logging.getLogger(__name__)
 STOP_REQUESTED, KILL_REQUESTED = Cause("stop_requested"), Cause("kill_requested")
 _MOST_FAILED_STARTS = 3
 _LOOK_EVERY_S = 0.1
+_SPARE_AFTER_S = 1.0
+"""So long all workers are busy before one more is warmed: most runs are over by then, and a process costs half a second of a core."""
+
 _SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)
 
 
@@ -79,6 +82,7 @@ class WorkerPool:
         self._is_closing = False
         self._failed_starts = 0
         self._look_timer: asyncio.TimerHandle | None = None
+        self._spare_timer: asyncio.TimerHandle | None = None
         self._all_gone: asyncio.Future[None] | None = None
         self._descriptions: dict[str, asyncio.Future[JobEnd]] = {}
 
@@ -279,7 +283,12 @@ class WorkerPool:
         handle.begin(job, bad, frame, is_last_try=is_last_try)
         if self._look_timer is None:
             self._look_timer = self._loop.call_later(_LOOK_EVERY_S, self._look_again)
-        self._loop.call_soon(self._keep_one_ready)
+        if self._spare_timer is None:
+            self._spare_timer = self._loop.call_later(_SPARE_AFTER_S, self._busy_for_long)
+
+    def _busy_for_long(self) -> None:
+        self._spare_timer = None
+        self._keep_one_ready()
 
     def _look_again(self) -> None:
         """Slow runs are shown as they are, though nothing they do wakes anybody."""

@@ -1,7 +1,8 @@
 """Work on a ledger's file that needs PyArrow, done by a short-lived child: a daemon that imported it would be twice as large.
 
 In the daemon PyArrow costs 38 MB for as long as it lives, and a first refresh of 100,000 runs would hold its other
-threads up for a second; a child costs 0.1 s each time. Request and reply are pickled over its pipes.
+threads up for a second; a child costs half a second of a core when it begins, so that one that collects stays for what
+follows soon. Requests and replies are pickled over its pipes.
 
 The child is also who unfolds what others have written. It may use so much memory and so much of a processor and no more, and
 when it dies of a file, the file is refused and the daemon lives. The reply stays a pickle: a file that could make the child
@@ -15,7 +16,9 @@ import os
 import pickle
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -40,6 +43,9 @@ _FOLD_CPU_S = 30.0
 """The owner's heartbeat waits for it."""
 
 _CACHE_KIB = 64 * 1024
+
+LINGER_S = 10.0
+"""So long a child that has collected waits for more: a deploy, its runs and their ends are published within seconds."""
 
 
 class Collect(NamedTuple):
@@ -106,22 +112,7 @@ def in_child(request: Request, bounds: Bounds | None = None) -> Any:
         LedgerError: what `perform` raised, or the child could not be started or died.
         RefusedSegmentError: what `perform` raised, or the child died of a segment, or needed too much for it.
     """
-    home = import_folder()
-    path = os.pathsep.join(filter(None, (home, os.environ.get("PYTHONPATH"))))
-    # Arrow's own pools take far more address space than memory, and that is what can be limited.
-    wanted = os.environ | {"PYTHONPATH": path, "ARROW_DEFAULT_MEMORY_POOL": "system"}
-    program, environment = program_of(sys.executable, wanted)  # what is bounded is what works, and no launcher
-    try:
-        child = subprocess.Popen(
-            [program, "-P", "-c", "from data_engine.ledger.parquet_process import answer; answer()"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=environment,
-            **apart(),
-        )
-    except OSError as error:
-        raise _no_answer(request, str(error)) from error
+    child = _started(request)
     with child:
         try:
             given, errors, ended_for = _watched(child, request, bounds or bounds_of(request))
@@ -130,15 +121,84 @@ def in_child(request: Request, bounds: Bounds | None = None) -> Any:
             raise
     said = errors.decode(errors="replace").strip()
     if child.returncode == 0:
-        reply = pickle.loads(given)
-        if isinstance(reply, FlowValidationError):
-            raise reply
-        return reply
+        return _given(pickle.loads(given))
     if not isinstance(request, Collect) and (ended_for or is_crash(child.returncode)):
         table, name = _read_last(request, said)
         why = ended_for or f"reading it ended a process ({child.returncode})"
         raise RefusedSegmentError(why, table=table, name=name)
     raise _no_answer(request, said.rpartition("\n")[2] or f"it left with {child.returncode}")
+
+
+class WithOwnChild:
+    """`in_child`, where a child that collects, which reads nothing of others, is kept for `linger_s`.
+
+    It ends by itself when this process does. Calls may come from several threads.
+    """
+
+    def __init__(self, linger_s: float = LINGER_S) -> None:
+        self._linger_s = linger_s
+        self._lock = threading.Lock()
+        self._child: subprocess.Popen[bytes] | None = None
+        self._timer: threading.Timer | None = None
+
+    def __call__(self, request: Request) -> Any:
+        """What `in_child` gives.
+
+        Raises:
+            RefusedSegmentError, LedgerError: as `in_child`.
+        """
+        if not isinstance(request, Collect):
+            return in_child(request)
+        with self._lock:
+            if self._timer is not None:
+                self._timer.cancel()
+            reply = self._ask(request)
+            self._timer = threading.Timer(self._linger_s, self._leave)
+            self._timer.daemon = True
+            self._timer.start()
+        return _given(reply)
+
+    @property
+    def pid(self) -> int | None:
+        """Of the child that is there."""
+        child = self._child
+        return None if child is None else child.pid
+
+    def _ask(self, request: Collect) -> Any:
+        if self._child is not None:
+            with suppress(LedgerError):  # somebody ended it meanwhile: another one does it
+                return self._exchange(self._child, request)
+        self._child = _started(request)
+        return self._exchange(self._child, request)
+
+    def _exchange(self, child: subprocess.Popen[bytes], request: Collect) -> Any:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        try:
+            pickle.dump(request, child.stdin)
+            child.stdin.flush()
+            return pickle.load(child.stdout)
+        except (OSError, EOFError, pickle.UnpicklingError) as error:
+            raise _no_answer(request, self._end() or type(error).__name__) from error
+        except BaseException:  # what it says next would be the answer to this
+            self._end()
+            raise
+
+    def _leave(self) -> None:
+        with self._lock:
+            if self._timer is threading.current_thread():  # else it was asked again just now
+                self._end()
+
+    def _end(self) -> str:
+        """The last line that it said."""
+        child, self._child = self._child, None
+        if child is None:
+            return ""
+        child.kill()
+        said = b""
+        with suppress(OSError), child:  # a pipe to one that is dead
+            said = b"" if child.stderr is None else child.stderr.read()
+        return said.decode(errors="replace").strip().rpartition("\n")[2]
 
 
 def perform(
@@ -208,16 +268,51 @@ def _bytes_of(connection: sqlite3.Connection) -> int:
 
 
 def answer() -> None:
-    """What the child does: one request from its standard input, one reply to its standard output."""
-    request = pickle.load(sys.stdin.buffer)
-    if not isinstance(request, Collect):
-        limit_memory(MOST_MEMORY_BYTES)
+    """What the child does: a reply to its standard output for each request from its standard input, until that ends."""
+    with suppress(EOFError):
+        while True:
+            request = pickle.load(sys.stdin.buffer)
+            if not isinstance(request, Collect):
+                limit_memory(MOST_MEMORY_BYTES)
+            try:
+                # The last line tells of which segment it died.
+                reply = perform(
+                    request, begin=lambda table, name: print(f"{table}/{name}", file=sys.stderr, flush=True)
+                )
+            except (LedgerError, RefusedSegmentError) as error:
+                reply = error
+            pickle.dump(reply, sys.stdout.buffer)
+            sys.stdout.buffer.flush()
+
+
+def _started(request: Request) -> subprocess.Popen[bytes]:
+    """A child that waits for requests.
+
+    Raises:
+        LedgerError: it could not be started for this one.
+    """
+    home = import_folder()
+    path = os.pathsep.join(filter(None, (home, os.environ.get("PYTHONPATH"))))
+    # Arrow's own pools take far more address space than memory, and that is what can be limited.
+    wanted = os.environ | {"PYTHONPATH": path, "ARROW_DEFAULT_MEMORY_POOL": "system"}
+    program, environment = program_of(sys.executable, wanted)  # what is bounded is what works, and no launcher
     try:
-        # The last line tells of which segment it died.
-        reply = perform(request, begin=lambda table, name: print(f"{table}/{name}", file=sys.stderr, flush=True))
-    except (LedgerError, RefusedSegmentError) as error:
-        reply = error
-    pickle.dump(reply, sys.stdout.buffer)
+        return subprocess.Popen(
+            [program, "-P", "-c", "from data_engine.ledger.parquet_process import answer; answer()"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment,
+            **apart(),
+        )
+    except OSError as error:
+        raise _no_answer(request, str(error)) from error
+
+
+def _given(reply: Any) -> Any:
+    if isinstance(reply, FlowValidationError):
+        raise reply
+    return reply
 
 
 def _watched(child: subprocess.Popen[bytes], request: Request, bounds: Bounds | None) -> tuple[bytes, bytes, str]:

@@ -56,7 +56,7 @@ def test_a_worker_is_as_good_as_new_after_items_in_processes(ws: WorkspaceFiles)
     async def scene() -> None:
         async with Shop(ws, limit=1) as shop:
             await shop.run("a", "one")
-            await until(lambda: len(shop.remembered) == 2)  # a spare one
+            await until(shop.is_idle)
             first = shop.begun()
             await shop.run("a", "two")
 

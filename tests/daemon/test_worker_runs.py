@@ -14,6 +14,7 @@ import pytest
 
 from data_engine.cause import Cause
 from data_engine.clock import boot_clock
+from data_engine.daemon import worker_pool
 from data_engine.engine.local_workspace import local_workspace
 from data_engine.errors import FlowValidationError, LedgerError
 from data_engine.ledger.log_limits import FIRST_LINES, MOST_LINES, gap
@@ -161,7 +162,7 @@ def test_a_job_of_many_sources_shares_one_pass(ws: WorkspaceFiles) -> None:
     async def scene() -> None:
         async with Shop(ws) as shop:
             await shop.run("a", "1", "2")
-            await until(lambda: len(shop.alive()) == 2)
+            await until(shop.is_idle)
             await shop.run("a", "3")
 
             assert [shop.log(one) for one in ("1", "2", "3")] == [["INFO 1"], ["INFO 2"], ["INFO 1"]]
@@ -198,22 +199,38 @@ def test_results_that_cannot_be_pickled_are_no_trouble(ws: WorkspaceFiles) -> No
     play(scene())
 
 
-def test_a_worker_is_used_again_and_a_spare_is_ready(ws: WorkspaceFiles) -> None:
-    """Third-party imports stay; a second job at the same time finds a worker, too."""
+def test_a_worker_is_used_again(ws: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Third-party imports stay. Runs that are soon over need no second worker."""
+    monkeypatch.setattr(worker_pool, "_SPARE_AFTER_S", 600)
     flow(ws, "a", "import wave\nprint(os.getpid(), not hasattr(wave, 'used'))\nwave.used = True")
 
     async def scene() -> None:
         async with Shop(ws) as shop:
             await shop.run("a", "1")
-            await until(lambda: len(shop.alive()) == 2)
-            await asyncio.sleep(0)
-            await until(lambda: all(one.is_free for one in shop.workers._handles))
+            await until(shop.is_idle)
             await shop.run("a", "2")
 
             first, second = shop.log("1")[0].split(), shop.log("2")[0].split()
             assert first[1] == second[1]
             assert (first[2], second[2]) == ("True", "False")
             assert shop.workers.free() == 2
+            assert len(shop.remembered) == 1
+
+    play(scene())
+
+
+def test_a_worker_is_ready_to_take_over_from_a_long_run(ws: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is warm before there is a second job."""
+    monkeypatch.setattr(worker_pool, "_SPARE_AFTER_S", 0.1)
+    flow(ws, "a", "while not os.path.exists('go'): time.sleep(0.01)")
+
+    async def scene() -> None:
+        async with Shop(ws) as shop:
+            shop.submit("a")
+            await until(lambda: any(one.is_free for one in shop.workers._handles))
+            assert len(shop.alive()) == 2
+            (ws.modules / "go").touch()
+            await shop.end()
 
     play(scene())
 
@@ -236,7 +253,7 @@ def test_everything_is_put_back_between_two_jobs(ws: WorkspaceFiles) -> None:
         async with Shop(ws) as shop:
             await shop.run("a", "1")
             pid = int(shop.log("1")[0].split()[-1])
-            await until(lambda: len(shop.alive()) == 2 and all(one.is_free for one in shop.workers._handles))
+            await until(shop.is_idle)
             assert os.path.samefile(psutil.Process(pid).cwd(), local_workspace(ws.root).local.runtime_dir)
             await shop.run("a", "2")
 

@@ -113,6 +113,10 @@ class Shop:
         """The ids of the runs that began, in order."""
         return [one.run_id for one in self.events if isinstance(one, RunStarted)]
 
+    def is_idle(self) -> bool:
+        """Whether there are workers, and each waits for its next job."""
+        return bool(self.workers._handles) and all(one.is_free for one in self.workers._handles)
+
     def alive(self) -> list[int]:
         """The workers that are there."""
         return [pid for pid in self.remembered if pid not in self.forgotten]
