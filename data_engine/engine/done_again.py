@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 from data_engine.engine.flow_reasons import NotDeployed
 from data_engine.engine.reasons import Disabled, EngineOff, Interrupted
 from data_engine.flow.flow import Flow
 from data_engine.flow.trigger import Schedule
-from data_engine.ledger.rows import SourceStates
-from data_engine.model import Run, SourceKey
+from data_engine.model import Run, SourceState
 from data_engine.scheduler.plan import holds
 
 _WHEN = {
@@ -29,14 +26,11 @@ def abandoned_words(lost: Interrupted, blocked: str) -> str:
     return f"{lost.ended}; {_WHEN.get(blocked, 'it runs again then')}"
 
 
-def abandoned_sources(states: SourceStates, keys: Collection[SourceKey]) -> dict[SourceKey | None, Interrupted]:
-    """Of these sources those whose last run was abandoned and is to be done again; not one that was abandoned twice."""
-    known = {key: state for key in keys if (state := states.get(key)) is not None}
-    return {
-        key: Interrupted(state.last_run_id, (state.error or "").partition("\n")[0] or None)
-        for key, state in known.items()
-        if state.status == "abandoned" and not holds(state)
-    }
+def abandoned(state: SourceState | None) -> Interrupted | None:
+    """The last run of a source, where that was abandoned and is to be done again; None of one that was abandoned twice, too."""
+    if state is None or state.status != "abandoned" or holds(state):
+        return None
+    return Interrupted(state.last_run_id, (state.error or "").partition("\n")[0] or None)
 
 
 def what_does_again(run: Run, flow: Flow) -> str:

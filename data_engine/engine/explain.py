@@ -15,7 +15,7 @@ from typing import ClassVar, get_args
 from data_engine.cause import Cause, read_cause
 from data_engine.clock import boot_clock
 from data_engine.engine.deployed_before import undeployed
-from data_engine.engine.done_again import abandoned_sources, abandoned_words
+from data_engine.engine.done_again import abandoned, abandoned_words
 from data_engine.engine.fact_source import FactSource
 from data_engine.engine.flow_reasons import (
     Broken,
@@ -455,23 +455,17 @@ def _rows(
     causes: Mapping[str, Cause] = {}
     if any(isinstance(verdict.why, (Held, RetryLater)) for verdict in found[:MOST_ROWS]):
         causes = source.causes(flow)
-    abandoned = _abandoned(source, flow, found[:MOST_ROWS])
     rows = []
     for verdict in found[:MOST_ROWS]:
         name = str(root / verdict.key.path) if verdict.key is not None and verdict.key.path else str(root)
         why = why_of(name, verdict)
         cause = causes.get(why.run_id or "") if isinstance(why, (Held, RetryLater)) else None
-        lost = None if isinstance(why, (Running, Stopping, Interrupted)) else abandoned.get(verdict.key)
+        is_owed = isinstance(verdict.why, _WOULD_RUN) and not isinstance(why, (Running, Stopping, Interrupted))
+        lost = abandoned(poller.known(verdict.key.path)) if is_owed and verdict.key is not None else None
         rows.append(Explanation(flow, name, why, cause=cause, abandoned=lost))
     if len(found) > MOST_ROWS:
         rows.append(Explanation(flow, None, More(len(found) - MOST_ROWS)))
     return rows
-
-
-def _abandoned(source: FactSource, flow: str, found: Sequence[Verdict]) -> dict[SourceKey | None, Interrupted]:
-    """Of the sources that would run, those whose last run was abandoned and is to be done again."""
-    keys = [verdict.key for verdict in found if isinstance(verdict.why, _WOULD_RUN) and verdict.key is not None]
-    return abandoned_sources(source.memory(flow).states, keys) if keys else {}
 
 
 def _waits_first(verdict: Verdict) -> tuple[bool, str]:

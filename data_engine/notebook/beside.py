@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 from data_engine.notebook.flow_files import case_warnings, module_files
 from data_engine.notebook.load import FlowModules
-from data_engine.notebook.module_sets import own_code, python_files, reached_files
+from data_engine.notebook.module_sets import imports_of, own_code, python_files, reached_files
 from data_engine.notebook.secrets_written import secret_words, written_secrets
 from data_engine.platforms.files import content_of
 
@@ -45,20 +46,34 @@ def warnings_beside(modules: FlowModules, path: Path) -> list[WarningBeside]:
     twins = case_warnings(module_files(modules.content))
     code = own_code(modules.authored(path), content_of(path), modules.cache_dir)
     told = [WarningBeside(twins[path.stem])] if path.stem in twins else []
-    return [*told, *secrets_beside(path.name, code, python_files(modules.content))]
+    return [*told, *secrets_beside(path.name, code, PythonFiles.of(python_files(modules.content)))]
 
 
-def secrets_beside(file: str, code: bytes, contents: Mapping[str, bytes]) -> list[WarningBeside]:
+class PythonFiles(NamedTuple):
+    """The `.py` files of a workspace by path inside its flow_modules folder, and which of them each imports."""
+
+    contents: Mapping[str, bytes]
+    imports: Mapping[str, set[str] | None]
+
+    @classmethod
+    def of(cls, contents: Mapping[str, bytes]) -> PythonFiles:
+        """Those with these contents."""
+        return cls(contents, imports_of(contents))
+
+
+def secrets_beside(file: str, code: bytes, python: PythonFiles) -> list[WarningBeside]:
     """The secrets that stand as text in the `.py` files which the module in `file`, of this code, runs with; itself where it is one.
 
-    `contents` are the `.py` files of the workspace by path inside its flow_modules folder. Each place is told once.
+    Each place is told once.
 
     Example:
         >>> files = {"flow_helpers/shop.py": b"import os\\nTOKEN = 'h4rd-to-guess'", "flow_helpers/other.py": b"PASSWORD = 'x1y2z3'"}
-        >>> [(one.file, one.line) for one in secrets_beside("claims.ipynb", b"from flow_helpers.shop import TOKEN", files)]
+        >>> code = b"from flow_helpers.shop import TOKEN"
+        >>> [(one.file, one.line) for one in secrets_beside("claims.ipynb", code, PythonFiles.of(files))]
         [('flow_helpers/shop.py', 2)]
     """
-    return [one for name in sorted(reached_files(file, code, contents)) for one in _secrets_in(name, contents[name])]
+    reached = reached_files(file, code, python.contents, python.imports)
+    return [one for name in sorted(reached) for one in _secrets_in(name, python.contents[name])]
 
 
 @lru_cache(maxsize=1024)

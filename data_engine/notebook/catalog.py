@@ -16,7 +16,7 @@ from data_engine.flow.schedule_words import schedule_words
 from data_engine.flow.spec import title_words
 from data_engine.flow.suggestions import nearest_name
 from data_engine.flow.trigger import Poll, Schedule
-from data_engine.notebook.beside import secrets_beside
+from data_engine.notebook.beside import PythonFiles, secrets_beside
 from data_engine.notebook.descriptions import Descriptions
 from data_engine.notebook.flow_files import SCRATCH_NAME, case_warnings, is_flow_content, is_flow_file, module_files
 from data_engine.notebook.load import FlowModules, badly_named
@@ -116,7 +116,7 @@ def read_catalog(
     remembered = _remembered.setdefault(modules.package, {})
     entries: dict[str, tuple[str, CatalogEntry | None]] = {} if only is None else dict(remembered)
     described: dict[str, CatalogEntry] = {}
-    python: dict[str, bytes] | None = None
+    python: PythonFiles | None = None
     for name, paths in files.items():
         if only not in (None, name):
             continue
@@ -135,7 +135,7 @@ def read_catalog(
             if begin is not None:
                 begin(name)
             if python is None:
-                python = python_files(modules.content)
+                python = PythonFiles.of(python_files(modules.content))
             found = _read_entry(modules, name, paths, datas, python)
             entries[name] = (key, found)
             if kept is not None and found is not None and found.error is None:
@@ -259,7 +259,7 @@ def _content_key(helpers: str, paths: list[Path]) -> tuple[str, list[bytes | OSE
 
 
 def _read_entry(
-    modules: FlowModules, name: str, paths: list[Path], datas: list[bytes | OSError], python: Mapping[str, bytes]
+    modules: FlowModules, name: str, paths: list[Path], datas: list[bytes | OSError], python: PythonFiles
 ) -> CatalogEntry | None:
     """The entry of a module; None of one that is no flow. `python` are the `.py` files it may import."""
     try:
