@@ -95,8 +95,7 @@ def _first(error: Any, what: str, path: str) -> str:
     ctx, param = error.ctx, getattr(error, "param", None)
     word = re.match(r"No such command '([^']+)'", what)
     if word is not None:
-        removed = REMOVING if path == "data-engine workspace" and _other_word(word[1]) == _DELETING else None
-        meant = _other_word(word[1]) if path == "data-engine" else removed or f"one of {_commands(ctx)}"
+        meant = _meant_by(word[1], path, ctx)
         return f"{meant}; or " if meant else ""
     if ctx is not None and what.startswith("Got unexpected extra argument"):
         flows = [one for one in ctx.command.params if getattr(one, "metavar", None) == "NAME"]
@@ -114,6 +113,14 @@ def _first(error: Any, what: str, path: str) -> str:
 
 def _other_word(word: str) -> str | None:
     return _OTHER_WORDS.get(word.lower())
+
+
+def _meant_by(word: str, path: str, ctx: Any) -> str | None:
+    """What somebody may have meant by a word that is no command of `path`."""
+    other = _other_word(word)
+    if path == "data-engine":
+        return other
+    return REMOVING if path == "data-engine workspace" and other == _DELETING else f"one of {_commands(ctx)}"
 
 
 def _commands(ctx: Any) -> str:

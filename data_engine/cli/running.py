@@ -99,12 +99,17 @@ def run(
         runs = [run for run_id in report.run_ids if (run := ledger.run(run_id)) is not None]
         print_json({"runs": runs_as_json(ledger, runs), "broken": report.broken})
     else:
-        if source is not None and name is not None:
-            for run_id in report.run_ids:
-                if (told := ws.home.ledger().run(run_id)) is not None and (words := also_read_words(told)):
-                    say(f"          {words}")
+        _say_also_read(ws, [] if source is None else report.run_ids)
         report.say_sum()
     return 1 if report.failed or report.broken else 0
+
+
+def _say_also_read(ws: Workspace, run_ids: Sequence[str]) -> None:
+    """Of runs that are for one file each, which others of its folder they read."""
+    for run_id in run_ids:
+        run = ws.home.ledger().run(run_id)
+        if run is not None and (words := also_read_words(run)):
+            say(f"          {words}")
 
 
 class Report:

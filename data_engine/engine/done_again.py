@@ -23,7 +23,9 @@ def abandoned_words(lost: Interrupted, blocked: str) -> str:
         >>> abandoned_words(Interrupted("3f9c12ab77", "its process died (pid 77)"), "engine_off")
         'its last run (3f9c12ab) was abandoned: its process died (pid 77); it runs again as soon as the engine is on'
     """
-    return f"{lost.ended}; {_WHEN.get(blocked, 'it runs again then')}"
+    run = "" if lost.run_id is None else f" ({lost.run_id[:8]})"
+    because = f": {lost.error}" if lost.error else ""
+    return f"its last run{run} was abandoned{because}; {_WHEN.get(blocked, 'it runs again then')}"
 
 
 def abandoned(state: SourceState | None) -> Interrupted | None:

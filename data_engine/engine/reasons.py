@@ -36,27 +36,13 @@ class Changed(Fact):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Interrupted(Fact):
-    """The last run was abandoned: its process or machine died; `error` is the first line of why.
-
-    Example:
-        >>> Interrupted("3f9c12ab77", "its process died (pid 77)").text
-        'due: its last run (3f9c12ab) was abandoned: its process died (pid 77)'
-    """
+    """The last run was abandoned: its process or machine died; `error` is the first line of why."""
 
     kind: ClassVar = "interrupted"
+    sentence: ClassVar = "due: its last run was abandoned"
 
     run_id: str | None = field(default=None, compare=False)
     error: str | None = field(default=None, compare=False)
-
-    @property
-    def text(self) -> str:
-        return f"due: {self.ended}"
-
-    @property
-    def ended(self) -> str:
-        """How the run ended, as a part of a sentence."""
-        run = "" if self.run_id is None else f" ({self.run_id[:8]})"
-        return f"its last run{run} was abandoned{f': {self.error}' if self.error else ''}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
