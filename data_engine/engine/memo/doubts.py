@@ -229,8 +229,11 @@ def _header_wanted(module: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]
         return _Header(row + 1, ".1") if isinstance(row, int) and not is_odd else None
     options = kwargs.get("read_options") or {}
     row = options.get("header_row") or 0
-    is_odd = any(kwargs.get(word) for word in ("columns", "table_name")) or {"column_names", "use_columns"} & {*options}
-    if not kwargs.get("has_header", True) or is_odd or not isinstance(row, int):
+    chosen = {word for word in ("columns", "table_name") if kwargs.get(word)} | {
+        "column_names",
+        "use_columns",
+    }.intersection(options)
+    if not kwargs.get("has_header", True) or chosen or not isinstance(row, int):
         return None
     return _Header(row + 1 if row else None, {"calamine": "_1", "openpyxl": "0"}.get(kwargs.get("engine", "calamine")))
 
