@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 MOST_TEXT = 20_000
 """Characters of one text, such as an error's, that people are shown."""
 
@@ -32,3 +34,15 @@ def beginning(text: str, most: int) -> str:
         ('supplier', 'supplie…')
     """
     return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def first_few(texts: Sequence[str], most: int, between: str = ", ") -> str:
+    """The first `most` of the texts in one line, and how many more there are.
+
+    Example:
+        >>> first_few("abc", 3), first_few("abcde", 3), first_few("abcde", 3, "; ")
+        ('a, b, c', 'a, b, c and 2 more', 'a; b; c; and 2 more')
+    """
+    more = len(texts) - most
+    last = "" if more <= 0 else f"{' ' if between == ', ' else between}and {more:,} more"
+    return between.join(texts[:most]) + last

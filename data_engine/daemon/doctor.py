@@ -15,6 +15,7 @@ from contextlib import closing
 from pathlib import Path
 
 from data_engine import nofollow, private
+from data_engine.cut import first_few
 from data_engine.daemon import probes
 from data_engine.daemon.alert_check import check_alerts
 from data_engine.daemon.cluster_checks import check_cluster
@@ -241,7 +242,7 @@ def check_private(places: Sequence[Path] = ()) -> Finding:
     found = [one for place in dict.fromkeys([root, *places]) for one in private.told(place)]
     if not found:
         return Finding("other users", True, f"none of them can open what is kept in {root}")
-    listed = "; ".join(map(str, found[:_SHOWN])) + (f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else "")
+    listed = first_few(list(map(str, found)), _SHOWN, "; ")
     is_open = [one for one in found if one.why != nofollow.FOREIGN]
     repairs = []
     if is_open:

@@ -8,6 +8,7 @@ from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
+from data_engine.cut import first_few
 from data_engine.daemon.finding import Finding
 from data_engine.lease.folder import OsFolder, drive_words
 from data_engine.lease.generations import GENERATIONS, GenerationList
@@ -58,8 +59,7 @@ def _list(generations: GenerationList, top: Generation | None) -> Finding:
     again = generations.top()
     if again is not None and again.nonce != top.nonce:  # it has moved on meanwhile
         return _list(generations, again)
-    more = f", and {len(broken) - _NAMED} more" if len(broken) > _NAMED else ""
-    measured = f"missing or not what was written: {', '.join(broken[:_NAMED])}{more}"
+    measured = f"missing or not what was written: {first_few(broken, _NAMED)}"
     return Finding("shared history", False, measured, f"{_REPAIR}, on {top.by.shown}" if top.is_owned else _REPAIR)
 
 
@@ -97,9 +97,8 @@ def _foreign(state_dir: Path) -> Finding:
         ]
     if not found:
         return Finding("links", True, "none among the shared files")
-    more = f", and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
-    named = ", ".join(dict.fromkeys(found[:_NAMED]))
-    return Finding("links", False, f"in {state_dir}, not Data Engine's and left alone: {named}{more}", "take them away")
+    named = first_few(list(dict.fromkeys(found)), _NAMED)
+    return Finding("links", False, f"in {state_dir}, not Data Engine's and left alone: {named}", "take them away")
 
 
 def _known_list(ledger: Path) -> tuple[int, str, frozenset[str]]:

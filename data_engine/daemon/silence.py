@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, tzinfo
 
 from data_engine.alerting.wording import shown_time
+from data_engine.cut import first_few
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError
 from data_engine.lease.alarms import Alarm
@@ -159,8 +160,7 @@ def silent_owner(about: About, workspace: str, zone: tzinfo | None = None, in_tr
         'its engine was on: no flow runs by itself until it is back or taken over; in trouble when it was last heard of: claims'
     """
     engine = "its engine was on: no flow runs by itself until it is back or taken over"
-    more = len(in_trouble) - _MOST_NAMED
-    named = ", ".join([*in_trouble[:_MOST_NAMED], *([f"{more:,} more"] if more > 0 else [])])
+    named = first_few(in_trouble, _MOST_NAMED)
     parts = (
         engine if about.engine_on else "its engine was off",
         about.over,

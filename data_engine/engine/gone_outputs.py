@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from data_engine.cut import first_few
 from data_engine.engine.source_trouble import LOOK_LIMIT_S
 
 _MOST_LOOKS = 2_000
@@ -90,5 +91,4 @@ def gone_words(paths: Sequence[str]) -> str:
     """
     if len(paths) == 1:
         return f"its output {paths[0]} is gone"
-    more = f" and {len(paths) - _MOST_NAMED:,} more" if len(paths) > _MOST_NAMED else ""
-    return f"its outputs {', '.join(paths[:_MOST_NAMED])}{more} are gone"
+    return f"its outputs {first_few(paths, _MOST_NAMED)} are gone"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from data_engine.cut import first_few
 from data_engine.flow.flow import Flow
 from data_engine.flow.spec import Collect
 
@@ -37,9 +38,7 @@ def not_collected_words(left: Sequence[str], count: int, flow: Flow) -> str:
         >>> not_collected_words(["sub/b.csv"], 2, Flow("Sales", "all").collect(".csv")).partition(";")[0]
         '1 of 2 watched files was not collected, and counts as done all the same: sub/b.csv'
     """
-    named = ", ".join(left[:_MOST_NAMED]) + (
-        f" and {len(left) - _MOST_NAMED:,} more" if len(left) > _MOST_NAMED else ""
-    )
+    named = first_few(left, _MOST_NAMED)
     was = "was not collected, and counts" if len(left) == 1 else "were not collected, and count"
     steps = [step.fn for step in flow.steps if isinstance(step.fn, Collect)]
     taken = tuple(one for step in steps for one in step.extensions)

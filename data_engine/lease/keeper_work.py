@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from data_engine.clock import boot_clock
+from data_engine.cut import first_few
 from data_engine.errors import FlowValidationError, LedgerError, OwnedElsewhereError, WorkspaceError
 from data_engine.lease.held_lease import HeldLease
 from data_engine.lease.history import HEALTHY, History, repair_words
@@ -254,8 +255,8 @@ class KeeperWork:
         """What lies among our files on the share and is none of them is told as long as it is there."""
         own = {} if self._held is None else self._observer.left_alone
         left = {**own, **self.watch.left_alone}
-        told = "; ".join(f"{path} in .workspace_state was left alone: {why}" for path, why in sorted(left.items())[:3])
-        self._note(_FOREIGN, told + (f" (and {len(left) - 3} more)" if len(left) > 3 else "") if left else None)
+        told = [f"{path} in .workspace_state was left alone: {why}" for path, why in sorted(left.items())]
+        self._note(_FOREIGN, first_few(told, 3, "; ") or None)
 
     def _lose(self, fenced: Fenced) -> None:
         self._held = None

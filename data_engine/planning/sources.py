@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from data_engine.cut import first_few
 from data_engine.engine.candidates import Source, is_unchanged, listed_source, signature_of, startup_sources
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError
@@ -95,7 +96,7 @@ def choose(seen: Iterable[Seen], count: int) -> tuple[list[Seen], list[str]]:
         else:
             chosen.append(one)
     told = ((gone, "not there any more"), (changed, "changed since production read it"))
-    return chosen, [f"not planned with {_names(names)}: {why}" for names, why in told if names]
+    return chosen, [f"not planned with {first_few(names, _MOST_NAMES)}: {why}" for names, why in told if names]
 
 
 def _seen(flow: Flow, trigger: Trigger, home: LocalWorkspace) -> list[Seen]:
@@ -129,7 +130,7 @@ def _batch(flow: Flow, seen: list[Seen]) -> Chosen:
         for one in seen
         if one.signature is not None and (one.source.path is None or not is_unchanged(one.source.path, one.signature))
     ]
-    notes = (f"not as production read it any more: {_names(changed)}",) if changed else ()
+    notes = (f"not as production read it any more: {first_few(changed, _MOST_NAMES)}",) if changed else ()
     at_utc = max((one.at_utc for one in seen), default="")
     return Chosen((source,), (PlannedSource(name_of(source), source.text, at_utc or None),), notes)
 
@@ -137,8 +138,3 @@ def _batch(flow: Flow, seen: list[Seen]) -> Chosen:
 def _is_newer(path: Path, at_utc: str) -> bool:
     found = signature_of(path)
     return found is None or (bool(at_utc) and found.mtime_ns > datetime.fromisoformat(at_utc).timestamp() * 1e9)
-
-
-def _names(names: list[str]) -> str:
-    more = len(names) - _MOST_NAMES
-    return ", ".join(names[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")

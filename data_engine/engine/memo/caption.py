@@ -10,7 +10,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from data_engine.cut import MOST_CELL, both_ends
+from data_engine.cut import MOST_CELL, both_ends, first_few
 from data_engine.ledger.warned import warned_words
 from data_engine.workspace.here import kernel_shell
 
@@ -89,8 +89,7 @@ def _warnings(steps: Sequence[StepReport]) -> list[str]:
     if not doubts and not warned:
         return []
     texts = [*doubts, *dict.fromkeys(warned)]
-    more = f"; and {len(texts) - _LONGEST_LIST:,} more" if len(texts) > _LONGEST_LIST else ""
-    return [f"{warned_words(len(doubts) + len(warned))}: {'; '.join(texts[:_LONGEST_LIST])}{more}"]
+    return [f"{warned_words(len(doubts) + len(warned))}: {first_few(texts, _LONGEST_LIST, '; ')}"]
 
 
 def outside_words(outside: Sequence[Outside]) -> list[str]:
@@ -118,7 +117,7 @@ def _paths(paths: list[Path]) -> str:
 
 
 def _names(paths: tuple[Path, ...]) -> str:
-    return paths[0].name + (f" and {len(paths) - 1} more" if len(paths) > 1 else "")
+    return first_few([path.name for path in paths], 1)
 
 
 def show_caption(text: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from data_engine.cut import first_few
 from data_engine.errors import FlowValidationError
 
 _UPPER_TO_LOWER = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
@@ -127,6 +128,4 @@ def shown(names: Iterable[str]) -> str:
         >>> shown(["a", "b c"]), shown([])
         ('"a", "b c"', 'none')
     """
-    names = list(names)
-    text = ", ".join(f'"{name}"' for name in names[:_SHOWN])
-    return f"{text} and {len(names) - _SHOWN} more" if len(names) > _SHOWN else text or "none"
+    return first_few([f'"{name}"' for name in names], _SHOWN) or "none"
