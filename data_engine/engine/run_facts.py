@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import PurePath
 from typing import Any
 
+from data_engine.cut import first_few
 from data_engine.engine.fact import zoned_words
 from data_engine.model import Run, RunFile, RunTrigger, StepRun
 
@@ -113,10 +114,9 @@ def also_read_words(run: Run) -> str:
     others = [path.relative_to(folder).as_posix() for path in paths if path.is_relative_to(folder)]
     if not others:
         return ""
-    left = run.more_inputs + max(0, len(others) - _FEW)
-    named = ", ".join(others[:_FEW]) + (f" and {left:,} more" if left else "")
-    count = len(others) + run.more_inputs
-    return f"it read {'1 other file' if count == 1 else f'{count:,} other files'} of that folder, too: {named}"
+    least = "at least " if run.more_inputs else ""
+    count = "1 other file" if len(others) == 1 else f"{len(others):,} other files"
+    return f"it read {least}{count} of that folder, too: {first_few(others, _FEW)}"
 
 
 def rows_words(step: StepRun) -> str:
