@@ -17,7 +17,7 @@ from data_engine.engine.machine_facts import DaemonFacts, EngineFacts
 from data_engine.engine.others import OthersSeen
 from data_engine.engine.status import ActiveRun, FlowFacts, RequestStatus, WorkspaceFacts
 from data_engine.engine.waiting_runs import WaitingRuns
-from data_engine.ledger.backfills import written_with_params
+from data_engine.ledger.backfills import newest_writer, written_with_params
 from data_engine.ledger.belief import clock_warnings
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.outbox import undelivered
@@ -159,8 +159,12 @@ class LiveFacts:
         return self._daemon.ledger.sources_called(name, path)
 
     def written_with_params(self, flow: str) -> Mapping[str | None, Run]:
-        """Of each source the newest good run that was given params."""
+        """Of each source the newest good run that was given params and wrote."""
         return written_with_params(self._daemon.ledger, flow)
+
+    def newest_writer(self, flow: str) -> Run | None:
+        """The newest good run of the flow that wrote."""
+        return newest_writer(self._daemon.ledger, flow)
 
 
 def _waiting(sent: SentRequest) -> RequestStatus:

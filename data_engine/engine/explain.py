@@ -390,9 +390,10 @@ def _newest_writers(
     """Of runs with other params, by the path in the source, those that are newer than what production did; by source."""
     trigger = planned.trigger
     if not isinstance(trigger, Poll):
-        last_utc = "" if flow.last_run is None else flow.last_run.started_at_utc
-        newer = [run for run in found.values() if run.started_at_utc >= last_utc]
-        return {None: max(newer, key=lambda run: run.started_at_utc)} if newer else {}
+        newest = source.newest_writer(flow.entry.name)
+        return (
+            {None: newest} if newest is not None and any(run.run_id == newest.run_id for run in found.values()) else {}
+        )
     states = source.memory(flow.entry.name).states
     writers: dict[str | None, Run] = {}
     for key, run in found.items():

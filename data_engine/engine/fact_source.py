@@ -49,7 +49,15 @@ class FactSource(Protocol):
         ...
 
     def written_with_params(self, flow: str) -> Mapping[str | None, Run]:
-        """Of each of the flow's sources the newest good run that was given params, by its path inside the folder.
+        """Of each of the flow's sources the newest good run that was given params and wrote, by its path inside the folder.
+
+        Raises:
+            LedgerError: the history cannot be read.
+        """
+        ...
+
+    def newest_writer(self, flow: str) -> Run | None:
+        """The newest good run of the flow that wrote, whatever it was given.
 
         Raises:
             LedgerError: the history cannot be read.

@@ -20,7 +20,7 @@ from data_engine.engine.others import OthersSeen
 from data_engine.engine.status import ActiveRun, FlowFacts, WorkspaceFacts, owned_elsewhere
 from data_engine.lease.peek import peek, refuse_owned_elsewhere
 from data_engine.lease.status import LeaseStatus
-from data_engine.ledger.backfills import written_with_params
+from data_engine.ledger.backfills import newest_writer, written_with_params
 from data_engine.ledger.belief import clock_warnings
 from data_engine.ledger.deployments import published
 from data_engine.ledger.outbox import undelivered
@@ -122,8 +122,12 @@ class OfflineFacts:
         return self.home.ledger().sources_called(name, path)
 
     def written_with_params(self, flow: str) -> Mapping[str | None, Run]:
-        """Of each source the newest good run that was given params."""
+        """Of each source the newest good run that was given params and wrote."""
         return written_with_params(self.home.ledger(), flow)
+
+    def newest_writer(self, flow: str) -> Run | None:
+        """The newest good run of the flow that wrote."""
+        return newest_writer(self.home.ledger(), flow)
 
     def _expected(self, known: FlowFacts, active: Sequence[ActiveRun]) -> Expected | Late | Overlong | None:
         """How the flow stands to what is expected of it; of one that is not in production nothing is."""

@@ -19,6 +19,8 @@ from data_engine.model import Backfill, PlannedRun, Run
 _COLUMNS = (
     "backfill_id, flow_name, kind, asked, params, is_as_scheduled, asked_by, at_utc, state, round, total, ended, failed"
 )
+# A run without outputs wrote nothing, but for a flow of which none was ever seen: it writes where nobody looks.
+_WROTE = "(outputs IS NOT NULL OR NOT EXISTS (SELECT 1 FROM outputs WHERE flow_name = ?1))"
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +248,7 @@ def is_done_since(ledger: Ledger, row: BackfillRow, planned: PlannedRun) -> bool
 
 
 def written_with_params(ledger: Ledger, flow: str) -> dict[str | None, Run]:
-    """Of each source the newest good run that was given params, by its path inside the flow's folder.
+    """Of each source the newest good run that was given params and wrote, by its path inside the flow's folder.
 
     Raises:
         LedgerError: the ledger cannot be read.
@@ -254,11 +256,26 @@ def written_with_params(ledger: Ledger, flow: str) -> dict[str | None, Run]:
     with ledger.reading() as connection:
         rows = connection.execute(
             f"SELECT source_key, {RUN_COLUMNS} FROM runs WHERE rowid IN (SELECT rowid FROM ("
-            " SELECT rowid, max(finished_at_utc) FROM runs WHERE flow_name = ? AND status = 'success'"
-            " AND params IS NOT NULL GROUP BY source_key))",
+            " SELECT rowid, max(finished_at_utc) FROM runs WHERE flow_name = ?1 AND status = 'success'"
+            f" AND params IS NOT NULL AND {_WROTE} GROUP BY source_key))",
             storable((flow,)),
         ).fetchall()
     return {key and restored(key): run_of(tuple(row)) for key, *row in rows}
+
+
+def newest_writer(ledger: Ledger, flow: str) -> Run | None:
+    """The newest good run of the flow that wrote, whatever it was given.
+
+    Raises:
+        LedgerError: the ledger cannot be read.
+    """
+    with ledger.reading() as connection:
+        rows = connection.execute(
+            f"SELECT {RUN_COLUMNS} FROM runs WHERE flow_name = ?1 AND status = 'success' AND {_WROTE}"
+            " ORDER BY finished_at_utc DESC LIMIT 1",
+            storable((flow,)),
+        ).fetchall()
+    return run_of(tuple(rows[0])) if rows else None
 
 
 def _last_ends(ledger: Ledger, ask: str, flow: str) -> dict[str, LastEnd]:
