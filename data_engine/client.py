@@ -279,11 +279,12 @@ class Workspace(BackfillVerbs, DaemonVerbs, PlanningVerbs):
         return [Flow.of(one.flow) for one in entries if one.flow is not None and name in (None, one.name)]
 
     def runs(self, flow: str | None = None, limit: int = 100) -> list[Run]:
-        """The newest runs, newest first; of one flow when named, also under the names that it had before.
+        """The newest runs, newest first; of one flow when named, also under the names that it had before, or of a source file.
 
         Raises:
             LedgerError: the history cannot be read.
-            FlowValidationError: there is and was no such flow (names the nearest), or `limit` is no whole number.
+            FlowValidationError: there is and was no such flow, nor a run of such a file (names the nearest), or `limit` is no
+                whole number.
 
         Example:
             >>> import tempfile
@@ -292,17 +293,16 @@ class Workspace(BackfillVerbs, DaemonVerbs, PlanningVerbs):
             >>> [(run.flow, run.status) for run in ws.runs(limit=5)]
             [('example', 'success')]
         """
-        from data_engine.engine.deployed_before import require_flow, runs_of
+        from data_engine.engine.found_runs import find_runs
+        from data_engine.ledger.ledger import RunsWanted
         from data_engine.ledger.warned import with_warnings
         from data_engine.notebook.catalog import check_flow_name
 
         given_limit(limit)
         ledger = self.home.ledger()
         ledger.recover()
-        found = ledger.runs(limit=limit) if flow is None else runs_of(ledger, check_flow_name(flow), limit)
-        if flow is not None and not found:
-            require_flow(self.home, flow)
-        return Listing(with_warnings(ledger, found))
+        name = None if flow is None else check_flow_name(flow)
+        return Listing(with_warnings(ledger, find_runs(self.home, name, limit, RunsWanted()).runs))
 
     def log(self, run_id: str) -> list[LogEntry]:
         """What the run printed and logged, oldest first.

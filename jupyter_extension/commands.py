@@ -441,10 +441,10 @@ COMMANDS = {
         ),
         Command(
             "runs",
-            "What ran on this machine, newest first; with a name of that flow alone.",
+            "What ran on this machine, newest first; with a name of that flow, or source file, alone.",
             'Workspace.current().runs("claims")',
             _runs,
-            "flow",
+            "flow or file",
             (Option("--limit", "How many; else 100.", "N"),),
         ),
         Command(

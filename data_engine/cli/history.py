@@ -24,7 +24,9 @@ _ID_LENGTH = 8
 def runs(
     ctx: typer.Context,
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="A flow, or a source file.")] = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="How many, newest first.")] = MOST_RUNS,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, help=f"How many, newest first; else {MOST_RUNS}.")
+    ] = None,
     status: Annotated[RunStatus | None, typer.Option("--status", help="Only runs in this status.")] = None,
     as_json: AsJson = False,
 ) -> int:

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from data_engine.engine.fact import Fact
     from data_engine.engine.status import ActiveRun, FlowStatus, Status
     from data_engine.engine.waiting_runs import WaitingRuns
-    from data_engine.ledger.ledger import Ledger
     from data_engine.model import Run
     from data_engine.notebook.catalog import CatalogEntry
     from data_engine.notebook.standing import Standing
@@ -76,7 +75,7 @@ def look(arguments: Sequence[str]) -> int | None:
     if command == "list":
         return tell_flows(ws, as_json)
     if command == "runs":
-        return tell_runs(ws, names[0] if names else None, MOST_RUNS, None, as_json)
+        return tell_runs(ws, names[0] if names else None, None, None, as_json)
     return tell_reasons(ws, names[0], as_json)
 
 
@@ -226,30 +225,33 @@ def _expected(entry: CatalogEntry, stands: Mapping[str, Fact]) -> str:
     return "" if entry.flow is None else expectation_words(entry.flow.expectations)
 
 
-def tell_runs(ws: Workspace, name: str | None, limit: int, status: RunStatus | None, as_json: bool) -> int:
-    """What ran on this machine, newest first."""
-    from data_engine.engine.deployed_before import runs_of
+def tell_runs(ws: Workspace, name: str | None, limit: int | None, status: RunStatus | None, as_json: bool) -> int:
+    """What ran on this machine, newest first, and how many of them are not told."""
+    from data_engine.engine.found_runs import find_runs
     from data_engine.engine.slot_zones import slot_zones
+    from data_engine.ledger.ledger import RunsWanted
 
     ledger = ws.home.ledger()
     ledger.recover()
-    found = ledger.runs(limit=limit, status=status) if name is None else runs_of(ledger, name, limit, status)
-    if name is not None and not found:
-        found = _runs_of_source(ledger, name, limit, status)
-        if not found:
-            _require_some(ws, ledger, name)
-    warned = {} if as_json else warnings_of(ledger, [run.run_id for run in found])
+    asked = find_runs(ws.home, name, MOST_RUNS if limit is None else limit, RunsWanted(status=status))
+    found = asked.runs
+    form = ["--json"] if as_json else []
+    again = typed("runs", *_given(name, {"--limit": asked.total, "--status": status}), *form)
+    left = f"The newest {len(found):,} of {asked.total:,} runs: `{again}` tells them all." if asked.cut else ""
     if as_json:
         print_json(runs_as_json(ledger, found))
+        if left and limit is None:  # who gives a limit knows of it
+            complain(left)
     elif not found:
         say("No such runs on this machine.")
     else:
+        warned = warnings_of(ledger, [run.run_id for run in found])
         shown = table(
             *("RUN", "FLOW", "SOURCE", "STATUS", "STARTED", "TIME", "ERROR"),
             right=("TIME",),
             cut=("FLOW", "SOURCE", "ERROR"),
             spare=("TIME",),
-            whole=f"`{typed('log')} RUN` tells all of a run, and `{typed('runs', '--json')}` of all of them.",
+            whole=f"`{typed('log')} RUN` tells all of a run; with `--json` these runs are told whole.",
         )
         names = source_names((run.source for run in found if run.source is not None), ws.root)
         zones = slot_zones(ws.home, (run for run in found if run.source is None))
@@ -258,36 +260,15 @@ def tell_runs(ws: Workspace, name: str | None, limit: int, status: RunStatus | N
             row = _row(run, warned.get(run.run_id, 0), told)
             shown.add_row(*row, style=status_style(run.status) if run.status != "success" else "")
         say(shown)
+        if left:
+            say(f"\n{left}")
     return 0
 
 
-def _require_some(ws: Workspace, ledger: Ledger, name: str) -> None:
-    """Refuse a name that is neither a flow's nor anything's in the history.
-
-    Raises:
-        FlowValidationError: so it is; with the nearest flow, or with what tells of a run where it is the id of one.
-    """
-    from data_engine.engine.deployed_before import find_flow
-
-    try:
-        find_flow(ws.home, name)
-    except FlowValidationError as error:
-        if ledger.run(name) is not None:
-            raise FlowValidationError(
-                f"{name!r} is a run, and neither a flow nor a source file", where="runs", fix=typed("log", name)
-            ) from error
-        fix = f"{error.fix}; else `{typed('list')}` shows the flows, and `{typed('runs')}` what ran, with its sources"
-        raise FlowValidationError(error.what, where=error.where, fix=fix) from error
-
-
-def _runs_of_source(ledger: Ledger, name: str, limit: int, status: str | None) -> list[Run]:
-    """Those of the sources of this path or name, in every flow, newest first."""
-    runs = [
-        run
-        for source in ledger.sources_called(name, os.path.abspath(name))
-        for run in ledger.runs(source=source, limit=limit, status=status)
-    ]
-    return sorted(runs, key=lambda run: run.started_at_utc, reverse=True)[:limit]
+def _given(name: str | None, options: Mapping[str, object]) -> list[str]:
+    """The name and the options that were given, as words of a command."""
+    given = [(option, str(value)) for option, value in options.items() if value is not None]
+    return [*([] if name is None else [name]), *(word for pair in given for word in pair)]
 
 
 def tell_reasons(ws: Workspace, subject: str, as_json: bool) -> int:

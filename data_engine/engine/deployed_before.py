@@ -12,8 +12,7 @@ from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.ways_on import way_on
 from data_engine.errors import FlowValidationError
 from data_engine.ledger.deployments import published
-from data_engine.ledger.ledger import Ledger
-from data_engine.model import Deployment, Run, utc_text
+from data_engine.model import Deployment, utc_text
 from data_engine.notebook import history
 from data_engine.notebook.catalog import find_module
 from data_engine.notebook.flow_files import module_files
@@ -89,17 +88,6 @@ def former_names(rows: Sequence[Deployment], flow: str) -> tuple[str, ...]:
     while (before := was.get(found[-1] if found else flow)) is not None and before not in (flow, *found):
         found.append(before)
     return tuple(found)
-
-
-def runs_of(ledger: Ledger, flow: str, limit: int, status: str | None = None) -> list[Run]:
-    """The newest runs of a flow under the name that it has now, and under those that it had before; newest first.
-
-    Raises:
-        LedgerError: the history cannot be read.
-    """
-    names = (flow, *former_names(published(ledger), flow))
-    found = [run for name in names for run in ledger.runs(name, limit, status=status)]
-    return sorted(found, key=lambda run: run.started_at_utc, reverse=True)[:limit] if len(names) > 1 else found
 
 
 def flow_called(rows: Sequence[Deployment], name: str) -> str:

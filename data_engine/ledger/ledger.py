@@ -6,7 +6,7 @@ import json
 import os
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import PurePath
 
 from data_engine.cause import Cause, cause_from
@@ -52,6 +52,37 @@ SELECT {SHORT_RUN_COLUMNS} FROM flows JOIN runs ON runs.rowid = (
 _AT_ONCE = 500
 
 
+@dataclass(frozen=True, slots=True)
+class RunsWanted:
+    """Which runs are meant: of one flow, in one status, of one source (its absolute path as recorded); None is any."""
+
+    flow: str | None = None
+    status: str | None = None
+    source: str | None = None
+
+    def of(self, *, flow: str | None = None, source: str | None = None) -> RunsWanted:
+        """The same of that flow, or of that source."""
+        return replace(self, flow=flow, source=source)
+
+    def where(self) -> tuple[str, tuple[str, ...]]:
+        """The condition on a row of `runs`, and what it is asked with.
+
+        Raises:
+            LedgerError: no run can have that status.
+
+        Example:
+            >>> RunsWanted("claims", "failed").where()
+            ('flow_name = ? AND status = ?', ('claims', 'failed'))
+        """
+        if self.status is not None and self.status not in RUN_STATUSES:
+            raise LedgerError(
+                f"no run has the status {self.status!r}", where="status=", fix=f"use one of {RUN_STATUSES}"
+            )
+        asked = (("flow_name = ?", self.flow), ("status = ?", self.status), ("source_path = ?", self.source))
+        given = [(text, value) for text, value in asked if value is not None]
+        return " AND ".join(text for text, _ in given) or "1", tuple(value for _, value in given)
+
+
 class Ledger(LedgerFile):
     """What ran in one workspace on this machine. Any thread may use it; several processes may have the file open.
 
@@ -81,20 +112,33 @@ class Ledger(LedgerFile):
         Raises:
             LedgerError: `status` is no status of a run, or `limit` is negative.
         """
-        if status is not None and status not in RUN_STATUSES:
-            raise LedgerError(f"no run has the status {status!r}", where="status=", fix=f"use one of {RUN_STATUSES}")
+        return self.runs_wanted(RunsWanted(flow, status, source), limit)
+
+    def runs_wanted(self, wanted: RunsWanted, limit: int) -> list[Run]:
+        """The newest of these runs, newest first.
+
+        Raises:
+            LedgerError: no run can have that status, or `limit` is negative.
+        """
         if limit < 0:
             raise LedgerError(f"the limit {limit} is negative", where="limit=", fix="give how many runs you want")
+        where, given = wanted.where()
         limit = min(limit, 2**63 - 1)  # as many as SQLite can count
-        wanted = {"flow_name": flow, "status": status, "source_path": source}
-        given = {column: value for column, value in wanted.items() if value is not None}
-        where = " AND ".join(f"{column} = ?" for column in given) or "1"
         rows = self._rows(
             f"SELECT {RUN_COLUMNS} FROM runs WHERE {where} ORDER BY started_at_utc DESC, rowid DESC LIMIT ?",
-            *given.values(),
+            *given,
             limit,
         )
         return [run_of(row) for row in rows]
+
+    def count_wanted(self, wanted: RunsWanted) -> int:
+        """How many of these runs there are.
+
+        Raises:
+            LedgerError: no run can have that status.
+        """
+        where, given = wanted.where()
+        return int(self._rows(f"SELECT count(*) FROM runs WHERE {where}", *given)[0][0])
 
     def sources_called(self, name: str, path: str) -> list[str]:
         """The paths of the sources that ran and have this `path`, or end with `name`: a file's, or its folder's as well."""

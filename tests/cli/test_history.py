@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 import re
+import shlex
 import time
 
 import pytest
 
-from data_engine import Workspace
+from data_engine import FlowValidationError, Workspace
 from data_engine.ledger.wall_clock import accept_clock
 from data_engine.model import RunFinished, RunStarted
 from tests.cli.conftest import Cli
@@ -66,6 +67,36 @@ def test_runs_of_a_source_by_its_name_or_path(cli: Cli) -> None:
     assert [run["source"] for run in cli("runs", path, "--json").json] == [path]
     assert [run["status"] for run in cli("runs", "b.csv", "--json", "--status", "failed").json] == ["failed"]
     assert cli("runs", "csv").code == 2
+
+
+def test_runs_of_a_source_in_python_as_in_the_shell(cli: Cli, ws: WorkspaceFiles) -> None:
+    workspace = Workspace(ws.root)
+
+    assert [run.as_dict()["run_id"] for run in workspace.runs("b.csv")] == [
+        run["run_id"] for run in cli("runs", "b.csv", "--json").json
+    ]
+    assert len(workspace.runs(str(ws.root / "in" / "b.csv"))) == 1
+    with pytest.raises(FlowValidationError, match=r"'c\.csv'") as caught:
+        workspace.runs("c.csv")
+    assert "data-engine list" in (caught.value.fix or "")
+
+
+def test_what_the_limit_leaves_out_is_told_with_what_tells_it(cli: Cli) -> None:
+    """On the screen below the table; beside JSON only where nobody gave a limit."""
+    for _ in range(10):
+        cli("run", "--once", "claims")
+    told = cli("runs", "claims", "--status", "failed", "--limit", 4)
+    assert told.out.splitlines()[-1].startswith("The newest 4 of 11 runs: `")
+    again = told.out.splitlines()[-1].split("`")[1]
+    assert again == "data-engine runs claims --limit 11 --status failed"
+    assert len(cli(*shlex.split(again)[1:], "--json").json) == 11
+    assert "The newest" not in cli(*shlex.split(again)[1:]).out
+
+    as_json = cli("runs", "--json")
+    assert (len(as_json.json), as_json.err.split(":")[0]) == (20, "The newest 20 of 23 runs")
+    again = as_json.err.split("`")[1]
+    assert len(cli(*shlex.split(again)[1:]).json) == 23
+    assert cli("runs", "--json", "--limit", 4).err == ""
 
 
 def test_a_deployment_by_the_beginning_of_its_id(cli: Cli) -> None:
@@ -170,7 +201,7 @@ def test_the_warnings_of_a_run_are_counted_where_runs_are_told(cli: Cli, ws: Wor
     workspace.load_flow("loud").run_once()
     (run,) = workspace.runs("loud")
 
-    _, _, loud, quiet = cli("--workspace", ws.root, "runs", "--limit", 2).out.splitlines()
+    loud, quiet = cli("--workspace", ws.root, "runs", "--limit", 2).out.splitlines()[2:4]
     assert "   success, 2 warnings   20" in loud
     assert "warning" not in quiet
     counts = {one["flow"]: one["warnings"] for one in cli("--workspace", ws.root, "runs", "--json").json}
