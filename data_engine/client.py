@@ -10,6 +10,7 @@ from data_engine.backfill_verbs import BackfillVerbs
 from data_engine.daemon_verbs import DaemonVerbs
 from data_engine.errors import FlowValidationError
 from data_engine.given import (
+    given_day,
     given_folder,
     given_limit,
     given_path,
@@ -25,6 +26,8 @@ from data_engine.workspace.layout import WorkspaceLayout
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from datetime import date
+
     from data_engine.engine.explain import Explanation
     from data_engine.engine.left_behind import LeftBehind
     from data_engine.engine.run_comparison import Comparison
@@ -278,13 +281,24 @@ class Workspace(BackfillVerbs, DaemonVerbs, PlanningVerbs):
             find_module(self.home.modules(), name)
         return [Flow.of(one.flow) for one in entries if one.flow is not None and name in (None, one.name)]
 
-    def runs(self, flow: str | None = None, limit: int = 100) -> list[Run]:
+    def runs(
+        self,
+        flow: str | None = None,
+        limit: int = 100,
+        *,
+        status: str | None = None,
+        since: str | date | None = None,
+        until: str | date | None = None,
+    ) -> list[Run]:
         """The newest runs, newest first; of one flow when named, also under the names that it had before, or of a source file.
 
+        With a `status` ("failed") those that ended so; with `since` and `until` those that began then: days, months ("2013-03") or
+        times of this machine, both in it.
+
         Raises:
-            LedgerError: the history cannot be read.
-            FlowValidationError: there is and was no such flow, nor a run of such a file (names the nearest), or `limit` is no
-                whole number.
+            LedgerError: the history cannot be read, or no run has that status.
+            FlowValidationError: there is and was no such flow, nor a run of such a file (names the nearest); `limit` is no whole
+                number, or a text is no day.
 
         Example:
             >>> import tempfile
@@ -292,9 +306,10 @@ class Workspace(BackfillVerbs, DaemonVerbs, PlanningVerbs):
             >>> _ = ws.load_flow("example").run_once()
             >>> [(run.flow, run.status) for run in ws.runs(limit=5)]
             [('example', 'success')]
+            >>> ws.runs(until="2013-03")
+            []
         """
-        from data_engine.engine.found_runs import find_runs
-        from data_engine.ledger.ledger import RunsWanted
+        from data_engine.engine.found_runs import find_runs, wanted_runs
         from data_engine.ledger.warned import with_warnings
         from data_engine.notebook.catalog import check_flow_name
 
@@ -302,7 +317,9 @@ class Workspace(BackfillVerbs, DaemonVerbs, PlanningVerbs):
         ledger = self.home.ledger()
         ledger.recover()
         name = None if flow is None else check_flow_name(flow)
-        return Listing(with_warnings(ledger, find_runs(self.home, name, limit, RunsWanted()).runs))
+        days = given_day(since, "runs(since=...)"), given_day(until, "runs(until=...)")
+        wanted = wanted_runs(None if status is None else given_text(status, "runs(status=...)"), *days)
+        return Listing(with_warnings(ledger, find_runs(self.home, name, limit, wanted).runs))
 
     def log(self, run_id: str) -> list[LogEntry]:
         """What the run printed and logged, oldest first.

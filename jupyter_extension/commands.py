@@ -219,7 +219,7 @@ def _stop(given: Namespace, names: UserNames) -> None:
 
 def _runs(given: Namespace, names: UserNames) -> Any:
     limit = {} if given.limit is None else {"limit": _whole(given.limit, "--limit")}
-    return _workspace().runs(given.subject, **limit)
+    return _workspace().runs(given.subject, **limit, status=given.status, since=given.since, until=given.until)
 
 
 def _log(given: Namespace, names: UserNames) -> Any:
@@ -445,7 +445,12 @@ COMMANDS = {
             'Workspace.current().runs("claims")',
             _runs,
             "flow or file",
-            (Option("--limit", "How many; else 100.", "N"),),
+            (
+                Option("--limit", "How many; else 100.", "N"),
+                Option("--status", "Only runs in this status: failed, success ...", "STATUS"),
+                Option("--since", "That began from this day, month or time on: 2013-03-01.", "D"),
+                Option("--until", "That began up to the end of this day or month.", "D"),
+            ),
         ),
         Command(
             "log",

@@ -28,10 +28,16 @@ def runs(
         int | None, typer.Option("--limit", min=1, help=f"How many, newest first; else {MOST_RUNS}.")
     ] = None,
     status: Annotated[RunStatus | None, typer.Option("--status", help="Only runs in this status.")] = None,
+    since: Annotated[
+        str | None, typer.Option("--since", metavar="D", help="That began from this day, month or time on: 2013-03-01.")
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option("--until", metavar="D", help="That began up to the end of this day or month.")
+    ] = None,
     as_json: AsJson = False,
 ) -> int:
     """What ran on this machine, newest first."""
-    return tell_runs(chosen_workspace(ctx), name, limit, status, as_json)
+    return tell_runs(chosen_workspace(ctx), name, limit, as_json, status=status, since=since, until=until)
 
 
 def log(

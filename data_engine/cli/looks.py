@@ -75,7 +75,7 @@ def look(arguments: Sequence[str]) -> int | None:
     if command == "list":
         return tell_flows(ws, as_json)
     if command == "runs":
-        return tell_runs(ws, names[0] if names else None, None, None, as_json)
+        return tell_runs(ws, names[0] if names else None, None, as_json)
     return tell_reasons(ws, names[0], as_json)
 
 
@@ -225,18 +225,26 @@ def _expected(entry: CatalogEntry, stands: Mapping[str, Fact]) -> str:
     return "" if entry.flow is None else expectation_words(entry.flow.expectations)
 
 
-def tell_runs(ws: Workspace, name: str | None, limit: int | None, status: RunStatus | None, as_json: bool) -> int:
+def tell_runs(
+    ws: Workspace,
+    name: str | None,
+    limit: int | None,
+    as_json: bool,
+    *,
+    status: RunStatus | None = None,
+    since: str | None = None,
+    until: str | None = None,
+) -> int:
     """What ran on this machine, newest first, and how many of them are not told."""
-    from data_engine.engine.found_runs import find_runs
+    from data_engine.engine.found_runs import find_runs, wanted_runs
     from data_engine.engine.slot_zones import slot_zones
-    from data_engine.ledger.ledger import RunsWanted
 
     ledger = ws.home.ledger()
     ledger.recover()
-    asked = find_runs(ws.home, name, MOST_RUNS if limit is None else limit, RunsWanted(status=status))
+    asked = find_runs(ws.home, name, MOST_RUNS if limit is None else limit, wanted_runs(status, since, until))
     found = asked.runs
-    form = ["--json"] if as_json else []
-    again = typed("runs", *_given(name, {"--limit": asked.total, "--status": status}), *form)
+    given = {"--limit": asked.total, "--status": status, "--since": since, "--until": until}
+    again = typed("runs", *_given(name, given), *(["--json"] if as_json else []))
     left = f"The newest {len(found):,} of {asked.total:,} runs: `{again}` tells them all." if asked.cut else ""
     if as_json:
         print_json(runs_as_json(ledger, found))

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from data_engine.engine.deployed_before import former_names, published, require_flow
+from data_engine.engine.deployed_before import former_names, require_flow
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError
+from data_engine.ledger.deployments import published
 from data_engine.ledger.ledger import Ledger, RunsWanted
-from data_engine.model import Run
+from data_engine.model import Run, utc_text
+from data_engine.scheduler.backfill import bounds
+from data_engine.scheduler.slots import zone_of
 from data_engine.typed import typed
 
 
@@ -24,6 +27,21 @@ class FoundRuns:
     def cut(self) -> int:
         """How many were left out."""
         return self.total - len(self.runs)
+
+
+def wanted_runs(status: str | None, since: str | None, until: str | None) -> RunsWanted:
+    """The runs in a status that began in a range of days, months or times of this machine, as their start is told; both ends are in it.
+
+    Raises:
+        FlowValidationError: a text is no day, or the range ends before it begins.
+
+    Example:
+        >>> wanted_runs("failed", "2026-03-01T06:00+00:00", None).since_utc
+        '2026-03-01T06:00:00.000000+00:00'
+    """
+    since_s, until_s = bounds(since, until, zone_of(None), of="runs")
+    since_utc, until_utc = (None if one is None else utc_text(one) for one in (since_s, until_s))
+    return RunsWanted(None, status, None, since_utc, until_utc)
 
 
 def find_runs(home: LocalWorkspace, name: str | None, limit: int, wanted: RunsWanted) -> FoundRuns:

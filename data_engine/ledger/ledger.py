@@ -54,11 +54,15 @@ _AT_ONCE = 500
 
 @dataclass(frozen=True, slots=True)
 class RunsWanted:
-    """Which runs are meant: of one flow, in one status, of one source (its absolute path as recorded); None is any."""
+    """Which runs are meant: of one flow, in one status, of one source (its absolute path as recorded), that began in a range with
+    both ends in it; None is any.
+    """
 
     flow: str | None = None
     status: str | None = None
     source: str | None = None
+    since_utc: str | None = None
+    until_utc: str | None = None
 
     def of(self, *, flow: str | None = None, source: str | None = None) -> RunsWanted:
         """The same of that flow, or of that source."""
@@ -78,7 +82,10 @@ class RunsWanted:
             raise LedgerError(
                 f"no run has the status {self.status!r}", where="status=", fix=f"use one of {RUN_STATUSES}"
             )
-        asked = (("flow_name = ?", self.flow), ("status = ?", self.status), ("source_path = ?", self.source))
+        asked = (
+            *(("flow_name = ?", self.flow), ("status = ?", self.status), ("source_path = ?", self.source)),
+            *(("started_at_utc >= ?", self.since_utc), ("started_at_utc <= ?", self.until_utc)),
+        )
         given = [(text, value) for text, value in asked if value is not None]
         return " AND ".join(text for text, _ in given) or "1", tuple(value for _, value in given)
 

@@ -59,15 +59,7 @@ class Wanted:
         Raises:
             FlowValidationError: a text is no day, or the range ends before it begins.
         """
-        since_s = None if self.since is None else moment(self.since, zone, name="since")
-        until_s = None if self.until is None else moment(self.until, zone, name="until", is_end=True)
-        if since_s is not None and until_s is not None and until_s < since_s:
-            raise FlowValidationError(
-                f"the range ends ({self.until}) before it begins ({self.since})",
-                where="backfill(since=..., until=...)",
-                fix="exchange the two",
-            )
-        return since_s, until_s
+        return bounds(self.since, self.until, zone)
 
 
 class SeenFile(NamedTuple):
@@ -214,7 +206,26 @@ def is_named(path: str, where: str | None) -> bool:
     return where is None or fnmatchcase(path, where) or fnmatchcase(path.rpartition("/")[2], where)
 
 
-def moment(text: str, zone: tzinfo, *, name: str, is_end: bool = False) -> float:
+def bounds(
+    since: str | None, until: str | None, zone: tzinfo, *, of: str = "backfill"
+) -> tuple[float | None, float | None]:
+    """A range as seconds since the epoch, both ends in it (None: without that end); `of` is who was given it.
+
+    Raises:
+        FlowValidationError: a text is no day, or the range ends before it begins.
+    """
+    since_s = None if since is None else moment(since, zone, name="since", of=of)
+    until_s = None if until is None else moment(until, zone, name="until", is_end=True, of=of)
+    if since_s is not None and until_s is not None and until_s < since_s:
+        raise FlowValidationError(
+            f"the range ends ({until}) before it begins ({since})",
+            where=f"{of}(since=..., until=...)",
+            fix="exchange the two",
+        )
+    return since_s, until_s
+
+
+def moment(text: str, zone: tzinfo, *, name: str, is_end: bool = False, of: str = "backfill") -> float:
     """A day, a month or a time of that zone, as seconds since the epoch; as the end of a range the last moment of it.
 
     Raises:
@@ -243,7 +254,7 @@ def moment(text: str, zone: tzinfo, *, name: str, is_end: bool = False) -> float
     except (ValueError, OverflowError, OSError) as error:
         raise FlowValidationError(
             f"{name} cannot be {text[:80]!r}",
-            where=f"backfill({name}=...)",
+            where=f"{of}({name}=...)",
             fix="give a day as 2013-03-01, a month as 2013-03, or a time as 2013-03-01T06:00",
         ) from error
 

@@ -6,6 +6,7 @@ import io
 import re
 import shlex
 import time
+from datetime import date, datetime
 
 import pytest
 
@@ -97,6 +98,36 @@ def test_what_the_limit_leaves_out_is_told_with_what_tells_it(cli: Cli) -> None:
     again = as_json.err.split("`")[1]
     assert len(cli(*shlex.split(again)[1:]).json) == 23
     assert cli("runs", "--json", "--limit", 4).err == ""
+
+
+def test_runs_of_a_range_of_days(cli: Cli, ws: WorkspaceFiles) -> None:
+    """By the day on which they began here; as in a backfill the last day is in it. In Python and in a cell as in the shell."""
+    ledger = Workspace(ws.root).home.ledger()
+    for number, at in enumerate((datetime(2013, 3, 1), datetime(2013, 3, 1, 23, 59), datetime(2013, 3, 2))):
+        at_s = at.timestamp()
+        ledger.record(
+            RunStarted(f"r{number}", "claims", "G", None, at_s), RunFinished(f"r{number}", "failed", at_s, 1.0)
+        )
+
+    def found(*options: object) -> list[str]:
+        return [run["run_id"] for run in cli("runs", "--json", *options).json]
+
+    assert found("--since", "2013-03-01", "--until", "2013-03-01") == ["r1", "r0"]
+    assert found("--until", "2013-03") == ["r2", "r1", "r0"]
+    assert found("claims", "--since", "2013-03-01T12:00", "--until", "2013-03", "--status", "failed") == ["r2", "r1"]
+    assert len(found("--since", "2013-03-03")) == 3
+    assert (
+        "2 of 3 runs: `data-engine runs --limit 3 --until 2013-03`"
+        in cli("runs", "--until", "2013-03", "--limit", 2).out
+    )
+    wrong = cli("runs", "--since", "soon")
+    assert (wrong.code, "since cannot be 'soon'" in wrong.err, "backfill" in wrong.err) == (2, True, False)
+    assert cli("runs", "--since", "2013-03-02", "--until", "2013-03-01").code == 2
+
+    python = Workspace(ws.root).runs("claims", since=date(2013, 3, 2), until="2013-03-02", status="failed")
+    assert [run.run_id for run in python] == ["r2"]
+    with pytest.raises(FlowValidationError, match="since"):
+        Workspace(ws.root).runs(since=3)  # type: ignore[arg-type]
 
 
 def test_a_deployment_by_the_beginning_of_its_id(cli: Cli) -> None:

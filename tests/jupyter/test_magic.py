@@ -479,6 +479,8 @@ def test_runs_and_log_show_what_ran(shell: Shell, claims: WorkspaceFiles) -> Non
     shell.run("%flow run claims --once\n%flow run other --once")
     assert [run.flow for run in shell.run("%flow runs")] == ["other", "claims"]
     assert [run.flow for run in shell.run("%flow runs --limit 1")] == ["other"]
+    assert [run.flow for run in shell.run("%flow runs claims --since 2013-01 --status success")] == ["claims"]
+    assert shell.run("%flow runs --until 2013-01") == []
     (run,) = shell.run("%flow runs claims")
     assert "claims" in shell.out
     assert [line.message for line in shell.run(f"%flow log {run.run_id[:8]}")] == ["hello"]

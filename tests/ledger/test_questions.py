@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from data_engine.errors import LedgerError
-from data_engine.ledger.ledger import Ledger
+from data_engine.ledger.ledger import Ledger, RunsWanted
 from data_engine.model import SeenSource, Signature, SourceKey, utc_text
 from tests.ledger.events import finish, start
 
@@ -43,6 +44,20 @@ def test_runs_come_newest_first_and_narrowed(filled: Ledger) -> None:
     assert ids(filled.runs("claims", status="failed")) == ["aa2"]
     assert ids(filled.runs(source="/in/a")) == ["cc1", "aa1"]
     assert filled.runs("none") == filled.runs(limit=0) == []
+
+
+def test_runs_of_a_range_are_found_and_counted_by_an_index(filled: Ledger) -> None:
+    """Both ends are in it; of a flow by the index of flows."""
+    wanted = RunsWanted(since_utc=utc_text(2.0), until_utc=utc_text(3.0))
+    assert ids(filled.runs_wanted(wanted, 10)) == ["bb1", "aa2"]
+    assert ids(filled.runs_wanted(wanted, 1)) == ["bb1"]
+    assert (filled.count_wanted(wanted), filled.count_wanted(replace(wanted, flow="claims"))) == (2, 1)
+
+    for asked, index in ((wanted, "runs_by_start"), (replace(wanted, flow="claims"), "runs_by_flow")):
+        where, given = asked.where()
+        with filled.reading() as connection:
+            plan = connection.execute(f"EXPLAIN QUERY PLAN SELECT * FROM runs WHERE {where}", given).fetchall()
+        assert f"USING INDEX {index}" in plan[0][3]
 
 
 def test_a_wrong_narrowing_is_an_error_with_a_fix(filled: Ledger) -> None:
