@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from data_engine.given import given_day, given_text
@@ -120,7 +121,7 @@ class BackfillVerbs(OwnersVerbs):
             ...     print(error.what)
             there is no backfill 'b7'
         """
-        return self._backfills(None, given_text(backfill_id, "backfill id"))[0]
+        return self._in_zone(self._backfills(None, given_text(backfill_id, "backfill id"))[0])
 
     def stop_backfill(self, backfill_id: str, wait: bool = True) -> Backfill | None:
         """Begin no more runs of a backfill; what runs of it ends by itself.
@@ -173,7 +174,7 @@ class BackfillVerbs(OwnersVerbs):
 
         told = self.link.start().post(path, body | {"wait": bool(wait)})
         answer = self._answer(told, wait)
-        return None if answer is None else Backfill.read(answer["backfill"])
+        return None if answer is None else self._in_zone(Backfill.read(answer["backfill"]))
 
     def _backfills(self, name: str | None, backfill_id: str | None) -> list[Backfill]:
         from data_engine.daemon.backfiller import backfills_told
@@ -185,3 +186,9 @@ class BackfillVerbs(OwnersVerbs):
             ],
             otherwise=lambda: backfills_told(self.home.ledger(), (), name, backfill_id),
         )
+
+    def _in_zone(self, found: Backfill) -> Backfill:
+        """With the zone that its slots are told in."""
+        from data_engine.engine.slot_zones import slot_zone
+
+        return replace(found, tz=slot_zone(self.home, found.flow)) if found.kind == "slots" else found

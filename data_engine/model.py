@@ -309,6 +309,7 @@ class Backfill(Shown, Record):
     `state` is "planned" (only listed), "running", "done" or "stopped". Of `total` runs `ended` have ended, `failed` of them
     badly; `left_s` is about how long the others take. `planned` are the runs, where they were asked for, and `runs` those
     that were begun, newest first. `known` counts what lies in the range: "all", "missing" (without a success) and "failed".
+    `tz` is the zone that its slots are told in, None for this machine's.
 
     Example:
         >>> Backfill("b7", "claims", "running", total=3000, ended=214, failed=3, left_s=240.0).text
@@ -316,7 +317,7 @@ class Backfill(Shown, Record):
     """
 
     computed: ClassVar = ("text",)
-    sparse: ClassVar = ("planned", "runs", "known")
+    sparse: ClassVar = ("planned", "runs", "known", "tz")
 
     id: str
     flow: str
@@ -338,6 +339,7 @@ class Backfill(Shown, Record):
     known: Mapping[str, int] = field(default_factory=dict)
     planned: tuple[PlannedRun, ...] = field(default=(), metadata={"of": PlannedRun.read})
     runs: tuple[Run, ...] = field(default=(), metadata={"of": Run.read})
+    tz: str | None = None
 
     @property
     def text(self) -> str:

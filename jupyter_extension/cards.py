@@ -72,7 +72,7 @@ def backfill_card(found: Backfill) -> Card:
         rows = [
             (
                 mark_of(run.status),
-                zoned_words(run.scheduled_for),
+                zoned_words(run.scheduled_for, found.tz),
                 _file(run.source),
                 Code(run.run_id[:8], run.run_id),
                 short_error(run.error or run.cause, run.why),
@@ -81,7 +81,7 @@ def backfill_card(found: Backfill) -> Card:
         ]
         parts = (table(("Status", "Slot", "Source", "Run", "Why"), rows, total=len(bad)),) if bad else ()
         return Card(f"{found.flow}: backfill", facts, parts)
-    planned = [(zoned_words(one.scheduled_for), Code(one.source or "")) for one in found.planned[:MOST_ROWS]]
+    planned = [(zoned_words(one.scheduled_for, found.tz), Code(one.source or "")) for one in found.planned[:MOST_ROWS]]
     return Card(f"{found.flow}: backfill", facts, (table(("Slot", "Source"), planned, total=len(found.planned)),))
 
 

@@ -150,7 +150,7 @@ def nothing_words(known: Mapping[str, int]) -> str:
 def _say_plan(shown: Backfill) -> None:
     for one in shown.planned[:_SHOWN]:
         say(
-            f"  {'  '.join(filter(None, [zoned_words(one.scheduled_for), one.source]))}".rstrip()
+            f"  {'  '.join(filter(None, [zoned_words(one.scheduled_for, shown.tz), one.source]))}".rstrip()
             or "  (the whole folder)"
         )
     if len(shown.planned) > _SHOWN:
@@ -193,7 +193,7 @@ def _say_one(one: Backfill, as_json: bool) -> int:
     say(one.text)
     bad = [run for run in one.runs if run.status not in ("success", "started")]
     for run in bad[:_SHOWN]:
-        at = zoned_words(run.scheduled_for)
+        at = zoned_words(run.scheduled_for, one.tz)
         why = (run.error or run.cause or "").partition("\n")[0]
         complain(f"  {run.status:9} {'  '.join(filter(None, [at, run.source]))}  run {run.run_id[:8]}  {why}")
     if one.failed and one.state != "running":

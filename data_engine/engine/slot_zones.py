@@ -7,23 +7,41 @@ from contextlib import suppress
 
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError
+from data_engine.ledger.deployments import published
 from data_engine.model import Run
-from data_engine.notebook.catalog import clock_zone, read_catalog
+from data_engine.notebook.catalog import CatalogEntry, clock_zone, read_catalog
 
 
 def slot_zones(home: LocalWorkspace, runs: Iterable[Run]) -> dict[str, str | None]:
-    """By flow the zone of its schedule, of those that have run for a slot; None is this machine's.
+    """By flow the zone of its schedule, of those that have run for a slot; None is this machine's."""
+    return {flow: slot_zone(home, flow) for flow in {run.flow for run in runs if run.scheduled_for is not None}}
 
-    A flow whose module is gone or broken has the zone of the workspace.
+
+def slot_zone(home: LocalWorkspace, name: str) -> str | None:
+    """The zone of the flow's schedule, of one whose module is gone or broken as it was deployed last; None is this machine's.
+
+    Where nothing of it is left here, that of the workspace.
     """
-    flows = {run.flow for run in runs if run.scheduled_for is not None}
-    if not flows:
-        return {}
     timezone = home.settings().timezone
-    zones: dict[str, str | None] = dict.fromkeys(flows, timezone or None)
-    for name in flows:
-        with suppress(FlowValidationError):
-            for entry in read_catalog(home.modules(), only=name, kept=home.descriptions()):
-                if entry.name == name and entry.flow is not None:
-                    zones[name] = clock_zone(entry, timezone)
-    return zones
+    entry = _authored(home, name) or _deployed_last(home, name)
+    return (timezone or None) if entry is None else clock_zone(entry, timezone)
+
+
+def _authored(home: LocalWorkspace, name: str) -> CatalogEntry | None:
+    with suppress(FlowValidationError):
+        for entry in read_catalog(home.modules(), only=name, kept=home.descriptions()):
+            if entry.name == name and entry.flow is not None:
+                return entry
+    return None
+
+
+def _deployed_last(home: LocalWorkspace, name: str) -> CatalogEntry | None:
+    rows = [row for row in published(home.ledger()) if row.flow == name and row.set_id]
+    if not rows:
+        return None
+    with suppress(FlowValidationError):
+        modules = home.deployments().modules_in(max(rows, key=lambda row: (row.number, row.id)).set_id)
+        for entry in () if modules is None else read_catalog(modules, only=name, kept=home.descriptions()):
+            if entry.name == name and entry.flow is not None:
+                return entry
+    return None

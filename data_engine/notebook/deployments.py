@@ -160,14 +160,16 @@ class Deployments:
     def modules_of(self, name: str) -> FlowModules | None:
         """The modules flow `name` runs from, under their authored names; None when it is not deployed, or cannot be had."""
         pointer = self.deployed().get(name)
-        if pointer is None:
-            return None
-        if not self.has(pointer.set_id):
+        return None if pointer is None else self.modules_in(pointer.set_id)
+
+    def modules_in(self, set_id: str) -> FlowModules | None:
+        """The modules of a set, under their authored names; None when it cannot be had."""
+        if not self.has(set_id):
             try:
-                self.copy_of(pointer.set_id)
+                self.copy_of(set_id)
             except FlowValidationError:
                 return None
-        content = self.root / pointer.set_id
+        content = self.root / set_id
         return FlowModules(self._modules.folder, cache_dir=self._modules.cache_dir, content=content)
 
     def diff(self, name: str) -> dict[int, list[str]]:

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from data_engine import Workspace
+from jupyter_extension.card import text
+from jupyter_extension.cards import backfill_card
 from tests.cli.conftest import Cli
 from tests.support import WorkspaceFiles, until
 
@@ -85,3 +87,35 @@ def test_a_wrong_request_says_why(cli: Cli, arguments: list[str], why: str) -> N
     found = cli("backfill", *arguments)
 
     assert (found.code, why in found.err) == (2, True)
+
+
+NIGHTLY = """
+    from data_engine import Flow
+
+    def build():
+        return Flow(group="N").watch(mode="schedule", time="00:30"TZ, catch_up="none").step(lambda context: 1 / 0)
+"""
+
+
+@pytest.mark.parametrize("tz", [', tz="Asia/Tokyo"', ""])
+def test_slots_are_told_in_the_zone_of_their_flow(cli: Cli, ws: WorkspaceFiles, tz: str) -> None:
+    """Else in that of the workspace; in the list, in its end, in a cell, and of the run also when its module is gone."""
+    if not tz:
+        ws.source("config/data_engine.toml", 'timezone = "Asia/Tokyo"\n')
+    path = ws.notebook("nightly", NIGHTLY.replace("TZ", tz))
+    workspace = Workspace(ws.root)
+    workspace.deploy("nightly")
+    days = ("--since", "2026-03-01", "--until", "2026-03-01", "--reprocess", "all")
+
+    assert "2026-03-01 00:30:00 Asia/Tokyo" in cli("backfill", "nightly", *days).out
+    shown = workspace.backfill("nightly", "2026-03-01", "2026-03-01", reprocess="all", dry_run=True)
+    assert shown is not None
+    assert "2026-03-01 00:30:00 Asia/Tokyo" in text(backfill_card(shown))
+    assert cli("backfill", "nightly", *days, "--yes").code == 0
+    ended(cli)
+    (begun,) = workspace.backfills("nightly")
+    assert "2026-03-01 00:30:00 Asia/Tokyo" in cli("backfill", "--status", begun.id[:8]).err
+
+    path.unlink()
+    workspace.undeploy("nightly")
+    assert "2026-03-01 00:30 Asia/Tokyo" in cli("runs", "nightly").out
