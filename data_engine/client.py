@@ -425,13 +425,13 @@ class Workspace(BackfillVerbs, DaemonVerbs, PlanningVerbs):
         )
 
     def explain(self, flow_or_path: str | os.PathLike[str]) -> list[Explanation]:
-        """Why a flow, or a source file, does or does not run: `flow`, `source`, `reason` and `next_run_utc` of each.
+        """Why a flow, or a source file, does or does not run: `flow`, `source`, `reason` and `next_run_utc` of each; of an output who wrote it.
 
         `why` holds the reason for programs: its `kind` and data. A row without a source is about the whole flow. A file is
         named by its path, or by its path inside the source.
 
         Raises:
-            FlowValidationError: neither a flow nor a source file.
+            FlowValidationError: neither a flow, nor a source file, nor an output.
 
         Example:
             >>> import tempfile

@@ -434,7 +434,7 @@ COMMANDS = {
         Command("status", "What the daemon, its engine and each flow do.", "Workspace.current().status()", _status),
         Command(
             "explain",
-            "Why a flow, or a file, does or does not run.",
+            "Why a flow, or a file, does or does not run; of an output which run wrote it.",
             'Workspace.current().explain("claims")',
             _explain,
             "flow or file",

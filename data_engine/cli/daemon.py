@@ -162,7 +162,7 @@ def explain(
     subject: Annotated[str, typer.Argument(metavar="FLOW_OR_FILE", help="A flow, or a file of a flow's source.")],
     as_json: AsJson = False,
 ) -> int:
-    """Why a flow, or a source file, does or does not run."""
+    """Why a flow, or a source file, does or does not run; of an output which run wrote it."""
     return tell_reasons(chosen_workspace(ctx), subject, as_json)
 
 

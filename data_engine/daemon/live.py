@@ -21,6 +21,7 @@ from data_engine.ledger.backfills import newest_writer, written_with_params
 from data_engine.ledger.belief import clock_warnings
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.outbox import undelivered
+from data_engine.ledger.output_runs import OutputRun, output_runs
 from data_engine.ledger.warned import Warned
 from data_engine.message import Undelivered
 from data_engine.model import Backfill, Deployment, Run, utc_text
@@ -153,6 +154,10 @@ class LiveFacts:
     def outputs(self, run_ids: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
         """The files that each of these runs wrote."""
         return self._daemon.ledger.outputs_of(run_ids)
+
+    def output_runs(self, path: str, endings: Sequence[str]) -> Sequence[OutputRun]:
+        """Who wrote the file at this path; where nobody did, those whose path ends with one of these."""
+        return output_runs(self._daemon.ledger, path, endings)
 
     def sources_called(self, name: str, path: str) -> Sequence[str]:
         """The paths of the sources that ever ran and have this path, or end with this name."""

@@ -54,6 +54,7 @@ from data_engine.engine.reasons import (
 from data_engine.engine.run_facts import params_words
 from data_engine.engine.status import ActiveRun, FlowFacts, WorkspaceFacts, flow_status
 from data_engine.engine.ways_on import DEPEND, blocked_by, way_on
+from data_engine.engine.written_files import last_written
 from data_engine.errors import FlowValidationError
 from data_engine.flow.flow import Flow
 from data_engine.flow.suggestions import meant
@@ -133,12 +134,13 @@ class Explanation(Record):
 
 
 def explain(source: FactSource, known: WorkspaceFacts, subject: str, file: str) -> list[Explanation]:
-    """Why the flow `subject` does or does not run, or the file at `file`, which may be `subject` inside a flow's source.
+    """Why the flow `subject` does or does not run, or the file at `file`, which may be `subject` inside a flow's source; of an
+    output which run wrote it last.
 
     `known` are the facts of the source as they are now.
 
     Raises:
-        FlowValidationError: neither a flow nor a source file.
+        FlowValidationError: neither a flow, nor a source file, nor an output.
         LedgerError: the history cannot be read.
     """
     blocked = {one.entry.name: blocked_by(known, one) for one in known.flows}
@@ -192,6 +194,8 @@ def _explained(source: FactSource, known: WorkspaceFacts, subject: str, file: st
     rows = _of_file(source, known, Path(file), subject)
     for path in () if rows else source.sources_called(subject, file):
         rows += _of_file(source, known, Path(path), path)
+    written = last_written(source, subject, file, workspace=known.workspace_root, by_name=not rows)
+    rows += [Explanation(name, of, why) for name, of, why in written]
     if not rows and (ended := undeployed(source.past(), subject)) is not None:
         rows = [Explanation(subject, None, ended)]
     if not rows:
@@ -476,7 +480,7 @@ def _waits_first(verdict: Verdict) -> tuple[bool, str]:
 
 def _nothing_to_explain(subject: str, flows: Collection[str]) -> FlowValidationError:
     return FlowValidationError(
-        f"{subject!r} is neither a flow nor a file of any flow's source",
+        f"{subject!r} is neither a flow nor a file of any flow's source, nor an output of a run",
         where="explain",
-        fix=f"{meant(subject, flows)}name a flow ({', '.join(sorted(flows)) or 'none'}) or a path under a source folder",
+        fix=f"{meant(subject, flows)}name a flow ({', '.join(sorted(flows)) or 'none'}) a path under a source folder, or an output",
     )

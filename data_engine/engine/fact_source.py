@@ -7,6 +7,7 @@ from typing import Protocol
 
 from data_engine.cause import Cause
 from data_engine.engine.status import WorkspaceFacts
+from data_engine.ledger.output_runs import OutputRun
 from data_engine.model import Deployment, Run
 from data_engine.scheduler.folder_poller import FolderPoller
 from data_engine.scheduler.plan import Rules
@@ -74,6 +75,14 @@ class FactSource(Protocol):
 
     def outputs(self, run_ids: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
         """The files that each of these runs is recorded to have written, by its id.
+
+        Raises:
+            LedgerError: the history cannot be read.
+        """
+        ...
+
+    def output_runs(self, path: str, endings: Sequence[str]) -> Sequence[OutputRun]:
+        """Who wrote the file at this path; where nobody did, those whose path ends with one of these.
 
         Raises:
             LedgerError: the history cannot be read.

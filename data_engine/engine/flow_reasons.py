@@ -16,6 +16,7 @@ from data_engine.notebook.standing import Standing, edited_words
 from data_engine.typed import typed
 
 _SLOW_LOOK_S = 0.5
+_FEW = 3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -270,6 +271,47 @@ class LastRunFailed(Fact):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class LastWritten(Fact):
+    """Which run wrote the file at `path` last, with which `params`; of a run without a source its `inputs`, and how many `more`. `state`
+    is how the file is now: "as_written", "changed", "gone" or "unknown". A run that is forgotten has no id.
+
+    Example:
+        >>> LastWritten("/out/a.csv", "3f9c12ab77", "2026-01-05T06:30:00+00:00", "month=2026-01", ("/in/b.csv",)).text.partition(", ")[2]
+        'with month=2026-01, from /in/b.csv'
+        >>> LastWritten("/out/a.csv").text
+        '/out/a.csv is an output of this flow; the run that wrote it is not in the history any more'
+    """
+
+    kind: ClassVar = "last_written"
+
+    path: str
+    run_id: str | None = None
+    at_utc: str | None = None
+    params: str = ""
+    inputs: tuple[str, ...] = ()
+    more: int = 0
+    state: str = "unknown"
+
+    @property
+    def text(self) -> str:
+        if self.run_id is None:
+            return f"{self.path} is an output of this flow; the run that wrote it is not in the history any more"
+        parts = [
+            f"{self.path} was written last by run {self.run_id[:8]} on {time_words(self.at_utc)}",
+            f"with {self.params}" if self.params else "",
+            f"from {', '.join(self.inputs[:_FEW])}" if self.inputs else "",
+        ]
+        left = self.more + max(0, len(self.inputs) - _FEW)
+        parts[-1] += f" and {left:,} more" if left else ""
+        now = {
+            "changed": "; it has changed since",
+            "gone": "; it is gone",
+            "as_written": ", and is as that run left it",
+        }
+        return ", ".join(filter(None, parts)) + now.get(self.state, "")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class LastRunWarned(Fact):
     """The flow's last run has so many warnings in its log.
 
@@ -329,6 +371,7 @@ OfFlow: TypeAlias = (
     | Late
     | Overlong
     | LastRunFailed
+    | LastWritten
     | LastRunWarned
     | More
     | Other

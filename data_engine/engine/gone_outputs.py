@@ -40,7 +40,7 @@ def gone_outputs(
                 found[run_id] = gone
 
     if written:
-        _within_the_limit(look)
+        within_the_limit(look)
     return dict(found)
 
 
@@ -57,7 +57,7 @@ def count_gone(paths: Sequence[Path]) -> int:
         found.append(sum(not os.path.lexists(path) for path in paths))
 
     if paths and len(paths) <= _MOST_LOOKS:
-        _within_the_limit(look)
+        within_the_limit(look)
     return sum(found)
 
 
@@ -75,7 +75,7 @@ def is_gone(path: str, *, workspace: str) -> bool:
     return False
 
 
-def _within_the_limit(look: Callable[[], None]) -> None:
+def within_the_limit(look: Callable[[], None]) -> None:
     """Wait for a look, but no longer than a person would for a drive that hangs."""
     thread = threading.Thread(target=look, daemon=True)
     thread.start()

@@ -228,6 +228,9 @@ _WAYS: Mapping[str, Callable[[_About], str | None]] = {
     of_flow.Requested.kind: lambda one: f"`{typed('status')}` tells the answer",
     of_flow.Trouble.kind: lambda one: one.why.fix or f"`{typed('doctor')}` says what is wrong",
     of_flow.LastRunFailed.kind: _failed,
+    of_flow.LastWritten.kind: lambda one: (
+        None if one.why.run_id is None else f"{one.run('log', one.why.run_id)} tells all of it"
+    ),
     of_flow.LastRunWarned.kind: lambda one: f"{one.run('log', one.why.run_id)} shows them",
     of_flow.Late.kind: lambda one: f"{one.typed('run')} runs it now",
     of_flow.Overlong.kind: _running,

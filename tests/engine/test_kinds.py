@@ -76,6 +76,7 @@ SAMPLES: tuple[Reason, ...] = (
     flow_reasons.Expected(NOON, "Europe/Berlin"),
     flow_reasons.Late(NOON, None, "the engine is off"),
     flow_reasons.LastRunFailed("failed", "0123456789ab", NOON, "KeyError: 3"),
+    flow_reasons.LastWritten("/out/a.csv", "0123456789ab", NOON, "month=2026-06", ("/in/a.csv",), 2, "changed"),
     flow_reasons.LastRunWarned(2, "0123456789ab"),
     flow_reasons.Overlong(NOON, 1800.0, "0123456789ab"),
     flow_reasons.More(12),
@@ -158,6 +159,7 @@ def test_whole_run_ids_go_with_the_reasons_that_name_a_run() -> None:
         "overlong",
         "last_run_failed",
         "last_run_warned",
+        "last_written",
         "stopping",
     }
     assert all("0123456789ab" in json.dumps(one) for one in named)

@@ -1,0 +1,119 @@
+"""`explain` of an output tells which run wrote it last, from what and with what, and whether it has changed since."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from data_engine import FlowValidationError, Workspace
+from data_engine.cli.app import run as command
+from data_engine.engine.explain import Explanation
+from tests.support import WorkspaceFiles
+
+FLOW = """
+    from data_engine import Flow
+    def write(context):
+        target = context.mirror.with_extension(".txt")
+        target.write_text(context.source.path.read_text())
+        return target
+    def build():
+        return Flow(group="G").watch(mode="poll", source="../in", interval="1s", settle=0).mirror(root="../out").step(write)
+"""
+TOTAL = """
+    from pathlib import Path
+    from data_engine import Flow
+    def total(context):
+        target = context.mirror.root_file("Sümme.csv")
+        target.write_text("".join(path.read_text() for path in sorted(Path("../out").glob("*.txt"))))
+        return target
+    def build():
+        return Flow(group="G").watch(mode="manual").mirror(root="../total").step(total)
+"""
+
+
+@pytest.fixture
+def workspace(ws: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    ws.notebook("texts", FLOW)
+    ws.notebook("total", TOTAL)
+    ws.source("in/a.csv", "1")
+    ws.source("in/b.csv", "2")
+    monkeypatch.chdir(ws.root)
+    workspace = Workspace(ws.root)
+    workspace.load_flow("texts").run_once()
+    workspace.load_flow("total").run_once(params={"month": "2026-03"})
+    return workspace
+
+
+def only(workspace: Workspace, subject: str | Path) -> Explanation:
+    (row,) = workspace.explain(subject)
+    assert row.why.kind == "last_written"
+    return row
+
+
+@pytest.mark.parametrize("subject", ["out/a.txt", "../out/a.txt", "a.txt", "{root}/out/a.txt"])
+@pytest.mark.parametrize("folder", ["", "flow_modules"])
+def test_an_output_is_found_by_its_path_or_name(
+    workspace: Workspace, subject: str, folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As seen from where one is, or from the workspace."""
+    if subject.startswith(".."):
+        folder = "flow_modules"
+    monkeypatch.chdir(workspace.root / folder)
+    row = only(workspace, subject.format(root=workspace.root))
+    (run,) = workspace.runs("a.csv")
+
+    assert (row.flow, row.source) == ("texts", str(workspace.root / "in" / "a.csv"))
+    assert row.reason.startswith(f"{workspace.root / 'out' / 'a.txt'} was written last by run {run.run_id[:8]} on 20")
+    assert row.reason.endswith(", and is as that run left it")
+    assert row.fix == f"`data-engine log {run.run_id[:8]}` tells all of it"
+
+
+def test_of_a_run_without_a_source_its_params_are_told(
+    workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (run,) = workspace.runs("total")
+    row = only(workspace, "Sümme.csv")
+
+    assert (row.flow, row.source) == ("total", None)
+    assert f"by run {run.run_id[:8]} on " in row.reason
+    assert ", with month=2026-03" in row.reason
+    assert command(["--workspace", str(workspace.root), "explain", "total/Sümme.csv"]) == 0
+    assert "month=2026-03" in " ".join(capsys.readouterr().out.split())
+
+
+def test_what_became_of_it_since_is_told(workspace: Workspace) -> None:
+    """By its size and time; and of several runs the newest one is named."""
+    path = workspace.root / "out" / "a.txt"
+    path.write_text("by hand")
+    assert only(workspace, path).reason.endswith("; it has changed since")
+    os.utime(path, (1e9, 1e9))
+    path.write_text("1")
+    os.utime(path, (1e9, 1e9))
+    assert only(workspace, path).reason.endswith("; it has changed since")
+    path.unlink()
+    assert only(workspace, path).reason.endswith("; it is gone")
+
+    workspace.load_flow("texts").run_once(source="../in/a.csv")
+    newest = workspace.runs("a.csv")[0]
+    assert len(workspace.runs("a.csv")) == 2
+    assert newest.run_id[:8] in only(workspace, path).reason
+    assert only(workspace, path).reason.endswith("left it")
+
+
+def test_in_a_workspace_that_was_moved_and_of_a_run_that_is_forgotten(workspace: Workspace) -> None:
+    """There the file of that name is looked at; what is no output at all is refused."""
+    moved = workspace.root.with_name("moved")
+    os.chdir(moved.parent)
+    os.rename(workspace.root, moved)
+    there = Workspace(moved)
+    assert only(there, moved / "out" / "a.txt").reason.endswith("left it")
+    (moved / "out" / "a.txt").write_text("by hand")
+    assert only(there, "out/a.txt").reason.endswith("changed since")
+
+    there.reset("texts")
+    assert only(there, "a.txt").reason.endswith("the run that wrote it is not in the history any more")
+    assert only(there, "a.txt").fix is None
+    with pytest.raises(FlowValidationError, match="nor an output"):
+        there.explain("c.txt")
