@@ -18,6 +18,9 @@ from data_engine.shown import Shown
 
 _MOST = 50
 _SLOWER, _LEAST_S = 1.2, 0.05
+_NOTHING_READ = (
+    "no file that they read was seen: what a step reads by a pattern (*.parquet) or from a database may differ"
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,6 +97,8 @@ def compare(home: LocalWorkspace, a: Run, b: Run) -> Comparison:
         notes = (f"they are of different flows: {a.flow} and {b.flow}", *notes)
     if unknown := [run.run_id[:8] for run in (a, b) if run.environment is None]:
         notes = (*notes, f"of {' and '.join(unknown)} only times, steps and errors were recorded")
+    elif not (a.inputs or b.inputs):
+        notes = (*notes, _NOTHING_READ)
     before, after = by_label(ledger.steps(a.run_id)), by_label(ledger.steps(b.run_id))
     return Comparison(
         a.run_id,

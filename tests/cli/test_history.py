@@ -288,3 +288,17 @@ def test_an_error_that_is_logged_counts_where_the_run_went_well_and_what_is_only
     assert "1 run: 0 success, 1 failed, 1 warning, " in went_wrong.out
     counts = [one["warnings"] for one in cli("--workspace", ws.root, "runs", "mixed", "--json").json]
     assert counts == [1, 2]
+
+
+def test_a_comparison_of_runs_that_were_not_seen_to_read_says_so(cli: Cli) -> None:
+    """Where files were recorded it does not."""
+    for _ in range(2):
+        cli("run", "--once", "other")
+        cli("run", "--once", "claims")
+
+    def compared(*name: str) -> str:
+        newest, before = [run["run_id"] for run in cli("runs", *name, "--json").json][:2]
+        return str(cli("compare", before, newest).out)
+
+    assert "no file that they read was seen: what a step reads by a pattern" in compared("other")
+    assert "was seen" not in compared("b.csv")
