@@ -15,6 +15,7 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         # failed
         "code_raised": "the code raised",
         "input_wrong": "the input was wrong",
+        "secret_missing": "a secret is not on its machine",
         "target_changed": "something else changed an output during the run",
         "overwrites_source": "a step would have overwritten its own source",
         "target_held": "an output is open in another program",

@@ -14,6 +14,7 @@
         ├── RefusedSegmentError        a file of the shared history is not what a Data Engine writes
         ├── ProcessDiedError           the process that ran an item of a map has died, each time it was tried
         ├── ClusterError               the cluster cannot be reached, was lost, or does not fit
+        ├── SecretMissingError         a secret that is asked for is not on this machine
         ├── GroupBusyError             the flow's group is running and cannot be waited for
         ├── NotSentError               a message to people was not sent, or it is not known whether it was
         ├── RequestFailedError         what the owner was asked to do was refused, or failed
@@ -311,6 +312,10 @@ class NotSentError(FlowValidationError):
     """
 
     has_it: tuple[str, ...] = ()
+
+
+class SecretMissingError(FlowValidationError):
+    """A secret that is asked for is not on this machine."""
 
 
 class GroupBusyError(FlowValidationError):

@@ -110,10 +110,6 @@ def _print_what_follows(ws: Workspace, name: str | None, entries: Any, new: Any)
         print(f"{flow} was left out: {row.who} undeployed it. {again} lets production run it again, as it is now.")
 
 
-def _deployments(given: Namespace, names: UserNames) -> Any:
-    return _workspace().deployments(given.subject)
-
-
 def _rollback(given: Namespace, names: UserNames) -> Any:
     name = given.subject or own_name(names, "rollback")
     row = _workspace().rollback(name, given.to, given.note or "")
@@ -359,7 +355,7 @@ COMMANDS = {
             "deployments",
             "The history of what production runs: who, when, what changed.",
             'Workspace.current().deployments("claims")',
-            _deployments,
+            lambda given, names: _workspace().deployments(given.subject),
             "flow",
         ),
         Command(

@@ -20,6 +20,7 @@ _TO_DO = {
     "code_raised": "correct it in the notebook and deploy that",
     "module_broken": "correct it in the notebook and deploy that",
     "input_wrong": "correct the input; or correct how the notebook reads it, and deploy that",
+    "secret_missing": "keep the secret on the machine that runs the flow: data-engine secret set, in a terminal there",
     "target_held": "close the output in the other program",
     "time_limit": "find out what takes so long, or give it more time ([limits] run_timeout)",
 }

@@ -30,6 +30,7 @@ from data_engine.errors import (
     FlowStoppedError,
     FlowValidationError,
     LedgerError,
+    SecretMissingError,
     message_of,
 )
 from data_engine.flow.context import FlowContext, WorkspaceConfigContext
@@ -400,7 +401,10 @@ def outcome_of(raised: BaseException) -> tuple[str, Cause, BaseException]:
         raised.args = masked_in(raised.args)
         return "stopped", Cause("stopped_by_flow"), raised
     if isinstance(raised, FlowValidationError):
-        why = Cause("code_raised") if isinstance(raised, FlowExecutionError) else Cause("input_wrong")
+        if isinstance(raised, SecretMissingError) or isinstance(raised.__cause__, SecretMissingError):
+            why = Cause("secret_missing")
+        else:
+            why = Cause("code_raised") if isinstance(raised, FlowExecutionError) else Cause("input_wrong")
         why = cause_of_target(raised) or cause_of_source(raised) or why
         return "failed", why.where(**_facts_of(annotate(raised))), raised
     if isinstance(raised, KeyboardInterrupt):

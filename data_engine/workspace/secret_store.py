@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from data_engine import private
-from data_engine.errors import FlowValidationError, WorkspaceError
+from data_engine.errors import FlowValidationError, SecretMissingError, WorkspaceError
 from data_engine.files import trouble_of, write_text_atomic
 from data_engine.locks import OsLock
 from data_engine.secret import SHORTEST, Secret, is_secret_name
+from data_engine.typed import typed
 from data_engine.workspace.machine import private_state_root, state_root
 
 SERVICE = "data-engine"
@@ -48,7 +49,8 @@ def find_secret(name: str, where: str | None = None) -> Secret:
     """The secret of this name, as this person has it on this machine; `where` is who asks for it, if no step does.
 
     Raises:
-        FlowValidationError: no such name can be, it is nowhere, or it is too short to be hidden.
+        SecretMissingError: it is nowhere.
+        FlowValidationError: no such name can be, or it is too short to be hidden.
         WorkspaceError: the keyring or the private file cannot be read.
     """
     check_name(name)
@@ -62,10 +64,10 @@ def find_secret(name: str, where: str | None = None) -> Secret:
     kept = _read().get("secrets", {}).get(name)
     if kept:
         return _secret(name, str(kept), str(_path()))
-    raise FlowValidationError(
+    raise SecretMissingError(
         f"the secret {name!r} is not on this machine",
         where=where or f"context.secret({name!r})",
-        fix=f"{_near(name)}data-engine secret set {name}; a service or a container sets {variable_of(name)} instead",
+        fix=f"{_near(name)}type `{typed('secret', 'set', name)}` in a terminal; for a service or a container set {variable_of(name)}",
     )
 
 

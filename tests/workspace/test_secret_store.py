@@ -16,9 +16,11 @@ from keyring.backends import fail, null
 
 from data_engine import Flow, FlowValidationError, Secret
 from data_engine.cli.app import run as command
+from data_engine.engine.run import outcome_of
 from data_engine.secret import travelling
 from data_engine.workspace.machine import state_root
 from data_engine.workspace.secret_store import find_secret, remove_secret, set_secret, stored_secrets
+from jupyter_extension.cell_hints import in_cell
 
 VALUE = "correct horse battery"
 
@@ -115,8 +117,15 @@ def test_what_is_missing_or_too_short_says_what_to_do(monkeypatch: pytest.Monkey
         Flow(group="G").step(lambda context: context.secret("dwh")).run_once()
     assert "data-engine secret set dwh" in str(caught.value)
     assert "did you mean" not in str(caught.value)
+    assert caught.value.fix is not None
+    assert in_cell(caught.value.fix, {}) == caught.value.fix  # it asks for a value, and a cell would hang
+    assert "` in a terminal" in caught.value.fix
+    _, why, _ = outcome_of(caught.value)
+    assert (why.kind, why.text) == ("secret_missing", "a secret is not on its machine")
     set_secret("dwh_main", VALUE)
-    with pytest.raises(FlowValidationError, match=r"did you mean dwh_main\? Else data-engine secret set dwh_mian"):
+    with pytest.raises(
+        FlowValidationError, match=r"did you mean dwh_main\? Else type `data-engine secret set dwh_mian`"
+    ):
         find_secret("dwh_mian")
     for wrong in ("", "../x", "a b", "x" * 101):
         with pytest.raises(FlowValidationError, match="cannot be called"):
