@@ -13,7 +13,10 @@ from typing import Any, NoReturn
 
 from data_engine.errors import FlowValidationError, ShortInterrupt
 from data_engine.notebook.build_function import trouble_of_build
+from data_engine.notebook.flow_files import module_files
 from data_engine.platforms.host import SHELL_ESCAPE
+from data_engine.typed import typed
+from data_engine.workspace.select import select_workspace
 from data_engine.workspace.two_packages import two_packages_words
 from jupyter_extension.command import Command
 from jupyter_extension.commands import COMMANDS, in_this_kernel
@@ -149,12 +152,24 @@ def _command(word: str, line: str) -> Command:
         return COMMANDS[word]
     known = ", ".join(COMMANDS)
     if word in ONLY_IN_THE_SHELL:
-        typed = in_this_kernel(f"`data-engine {line}`")
-        fix = f"type {typed}" if "`!" in typed else f"type {typed} in a terminal"
+        told = in_this_kernel(f"`{_in_the_shell(line)}`")
+        fix = f"type {told}" if "`!" in told else f"type {told} in a terminal"
         raise FlowValidationError(f"%flow has no {word!r}: it is a command of the shell", where=f"%{_NAME}", fix=fix)
-    near = get_close_matches(word, COMMANDS, n=1, cutoff=_LIKE)
+    begun = [name for name in COMMANDS if len(word) > 1 and name.startswith(word)]
+    near = begun or get_close_matches(word, COMMANDS, n=1, cutoff=_LIKE)
     fix = f"did you mean %flow {near[0]}? " if near else ""
     raise FlowValidationError(f"%flow knows no {word!r}", where=f"%{_NAME}", fix=f"{fix}It knows {known}")
+
+
+def _in_the_shell(line: str) -> str:
+    """The line as a command of the shell, with the name of a flow that holds blanks as one word."""
+    word, *names = _split(line)
+    name = " ".join(names)
+    try:
+        is_flow = len(names) > 1 and name in module_files(select_workspace().flow_modules_dir)
+    except FlowValidationError:
+        is_flow = False
+    return typed(word, name) if is_flow else f"data-engine {line}"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -208,6 +223,8 @@ def _unknown_option(command: Command, word: str) -> FlowValidationError:
     known = [option.name for option in command.options]
     near = get_close_matches(word, known, n=1)
     fix = f"did you mean {near[0]}?" if near else f"it has {', '.join(known)}" if known else "leave it out"
+    if (command.name, word) == ("status", "--watch"):
+        fix = f"leave it out; or type `{typed('status', '--watch')}` in a terminal"
     return FlowValidationError(f"%flow {command.name} has no option {word}", where=f"%flow {command.name}", fix=fix)
 
 

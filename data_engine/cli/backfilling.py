@@ -162,7 +162,7 @@ def _say_plan(shown: Backfill) -> None:
 def _confirmed(shown: Backfill) -> bool:
     if sys.stdin is None or not sys.stdin.isatty():
         raise FlowValidationError(
-            f"that would be {shown.total:,} runs, and there is no terminal to ask on",
+            f"that would be {shown.total:,} run{'' if shown.total == 1 else 's'}, and there is no terminal to ask on",
             where="data-engine backfill",
             fix="add --yes when that is meant",
         )

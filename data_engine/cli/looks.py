@@ -393,7 +393,9 @@ def _say_unsent(found: Status) -> None:
     if (more := len(unsent) - _MOST_UNDELIVERED) > 0:
         say(f"         and {more:,} more")
     if any(one.state == "given_up" for one, _ in unsent):
-        say(f"         {typed('alert', 'history')} tells of them all; what was given up is not shown here after that")
+        say(
+            f"         {typed('alert', 'history')} tells of them all; what was given up is left out here once you have looked at all of it"
+        )
 
 
 def _say_requests(found: Status) -> None:

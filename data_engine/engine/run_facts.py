@@ -94,9 +94,13 @@ def value_words(value: Any) -> str:
 
 def files_words(files: Sequence[RunFile], more: int) -> str:
     """The first files with their rows, and how many more."""
-    shown = [f"{one.path}{f' ({one.rows:,} rows)' if one.rows is not None else ''}" for one in files[:_FEW]]
+    shown = [f"{one.path}{_rows_of(one)}" for one in files[:_FEW]]
     left = more + max(0, len(files) - _FEW)
     return ", ".join([*shown, *([f"and {left:,} more"] if left else [])])
+
+
+def _rows_of(one: RunFile) -> str:
+    return "" if one.rows is None else f" ({one.rows:,} row{'' if one.rows == 1 else 's'})"
 
 
 def also_read_words(run: Run) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from functools import wraps
 
 from data_engine.errors import FlowValidationError, message_of
+from data_engine.platforms.host import shell_line
 from data_engine.workspace.here import kernel_shell
 
 TYPE_CHECKING = False
@@ -35,6 +36,8 @@ def nearest_name(name: str, known: Iterable[str]) -> str | None:
 def meant(name: str, known: Iterable[str]) -> str:
     """The beginning of a fix that names the nearest known name; "" when none is like it. A path is read as the name of its file.
 
+    A name with blanks is quoted as a command takes it.
+
     Example:
         >>> meant("clean_d", ["raw_df", "clean_df"]), meant("x", ["raw_df"])
         ('did you mean clean_df? Else ', '')
@@ -42,7 +45,17 @@ def meant(name: str, known: Iterable[str]) -> str:
     known = tuple(known)
     file = name.replace("\\", "/").rpartition("/")[2]
     near = nearest_name(name, known) or nearest_name(file.rpartition(".")[0] or file, known)
-    return "" if near is None else f"did you mean {near}? Else "
+    return "" if near is None else f"did you mean {as_typed(near)}? Else "
+
+
+def as_typed(name: str) -> str:
+    """A name as a command takes it: quoted where it holds blanks.
+
+    Example:
+        >>> as_typed("claims"), len(as_typed("monthly claims"))
+        ('claims', 16)
+    """
+    return shell_line([name]) if " " in name else name
 
 
 def suggestion(error: BaseException) -> str | None:

@@ -14,7 +14,7 @@ from data_engine.flow.expectation import AlertRule, Expectation
 from data_engine.flow.flow import Flow
 from data_engine.flow.schedule_words import schedule_words
 from data_engine.flow.spec import title_words
-from data_engine.flow.suggestions import nearest_name
+from data_engine.flow.suggestions import as_typed, nearest_name
 from data_engine.flow.trigger import Poll, Schedule
 from data_engine.notebook.beside import PythonFiles, secrets_beside
 from data_engine.notebook.descriptions import Descriptions
@@ -213,7 +213,7 @@ def unknown_flow(name: str, folder: Path, flows: Collection[str], *, fix: str | 
         f"Flow module '{name}' is not available in {folder}.{available}",
         where=str(folder),
         fix=fix
-        or (f"did you mean {near}?" if near else None)
+        or (f"did you mean {as_typed(near)}?" if near else None)
         or "check the spelling; a flow is a notebook or .py file there that defines build()",
     )
 

@@ -106,7 +106,7 @@ class Golden(Shown, Record):
     def text(self) -> str:
         """In a few words: what of what it keeps."""
         of = f" of {self.source.name}" if self.source is not None else ""
-        size = f", {self.rows:,} rows" if self.rows is not None else ""
+        size = f", {self.rows:,} row{'' if self.rows == 1 else 's'}" if self.rows is not None else ""
         return f"{self.use or 'the last result'}{of}{size}"
 
     def __str__(self) -> str:

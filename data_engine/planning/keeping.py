@@ -42,7 +42,6 @@ from data_engine.planning.sides import Side
 from data_engine.platforms.copies import copy
 from data_engine.platforms.files import content_of, open_to_read
 from data_engine.secret import forms, knows_any, masked
-from data_engine.typed import typed
 
 if TYPE_CHECKING:
     import polars as pl
@@ -98,7 +97,8 @@ def keep_golden(flow: Flow, home: LocalWorkspace, wanted: Wanted, *, by: str) ->
         raise FlowValidationError(
             f"there is a golden {golden.name} of {golden.flow} already",
             where=str(golden.header(goldens)),
-            fix=f"after a look, `{typed('test', golden.flow, '--update')}`; or golden(update=True); or give another name=",
+            fix="after a look keep the new result in its place: %flow golden --update in a cell, build().golden(update=True) in Python;"
+            " or give another name=",
         )
     return _kept(flow, home, golden, chosen, stop)
 

@@ -49,6 +49,7 @@ def test_nothing_runs_that_was_not_shown_and_meant(cli: Cli, ws: WorkspaceFiles)
     """Without a terminal it needs --yes; the failures are told, and tried again by the same id."""
     asked = cli("backfill", "claims", "--reprocess", "all", "--where", "[ab].csv")
     assert (asked.code, "claims: 2 of 2 in the range" in asked.out, "--yes" in asked.err) == (2, True, True)
+    assert "that would be 1 run, and" in cli("backfill", "claims", "--reprocess", "all", "--where", "a.csv").err
     assert cli("backfill", "--status").out == "No backfills.\n"
     until(lambda: not Workspace(ws.root).status().daemon.running)  # it was started to look, and for nothing else
     assert cli("backfill", "claims", "--reprocess", "all", "--json").json["total"] == 3

@@ -17,6 +17,7 @@ from data_engine.cli.app import make_app
 from data_engine.errors import FlowExecutionError, FlowValidationError
 from data_engine.platforms.host import shell_line
 from data_engine.platforms.processes import interrupt_main_thread
+from data_engine.typed import typed
 from jupyter_extension.cell_hints import in_cell, shell_of
 from jupyter_extension.commands import COMMANDS
 from jupyter_extension.magics import ONLY_IN_THE_SHELL
@@ -331,6 +332,8 @@ MISTAKES = {
     "%flow status --json": ["has no option --json", "leave it out"],
     "%flow preview --use": ["--use: expected one argument", "see %flow preview --help"],
     "%flow preview a b": ["takes only one flow, not 'a' and 'b'", "%flow preview [NAME] [--use OBJECT]"],
+    "%flow dep": ["knows no 'dep'", "did you mean %flow deploy?"],
+    "%flow status --watch": ["has no option --watch", "type `data-engine status --watch` in a terminal"],
     "%flow status claims": ["takes no name", "%flow status"],
     "%flow preview 'claims": ["no closing quotation", "close the quotation mark"],
     "%flow preview": ["no cell of this notebook has defined build() yet", "run the cell that defines build()"],
@@ -466,6 +469,19 @@ def test_a_card_shows_the_hint_as_text(shell: Shell, claims: WorkspaceFiles, mon
     assert "`!'/a <b>/python' -m data_engine deploy claims`" in bundle["text/plain"]
     assert "/a &lt;b&gt;/python" in bundle["text/html"]
     assert "<b>" not in bundle["text/html"]
+
+
+def test_a_name_with_blanks_is_quoted_in_what_is_to_be_typed(shell: Shell, claims: WorkspaceFiles) -> None:
+    """Also where it was typed without."""
+    claims.notebook(
+        "daily sales", "from data_engine import Flow", "def build():\n    return Flow(group='G').step(print)"
+    )
+    shell.run("%flow retry daily sales")
+    assert f"`!{typed('retry', 'daily sales')}`" in message(shell)
+    shell.run("%flow retry claims sales")
+    assert "`!data-engine retry claims sales`" in message(shell)
+    shell.run("%flow compile 'daily sale'")
+    assert f"did you mean {typed('daily sales').partition(' ')[2]}?" in message(shell)
 
 
 def test_runs_and_log_show_what_ran(shell: Shell, claims: WorkspaceFiles) -> None:
