@@ -200,9 +200,11 @@ def shares_mirror_error(
             f" to let both write there: `{confirmed}`",
         )
     all_the_same = (
-        f'to let both write there: `{confirmed}`; to run it once all the same: load_flow("{name}").run_once(force=True)'
+        f"to let both write there: `{confirmed}`; to run it once all the same, in a cell:"
+        f' `from data_engine import load_flow; load_flow("{name}").run_once(force=True)`'
         if is_run
-        else f'to deploy it all the same: `{confirmed}`, or ws.deploy("{name}", force=True)'
+        else f"to deploy it all the same: `{confirmed}`, or in a cell"
+        f' `from data_engine import Workspace; Workspace.current().deploy("{name}", force=True)`'
     )
     return FlowValidationError(
         _both_write(name, mirror, other),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -60,6 +61,18 @@ def test_a_copy_that_is_not_deployed_writes_nothing(
     assert "run_once(force=True)" in (refused.value.fix or "")
     assert written(workspace) == "claims"
     assert len(workspace.runs()) == 1
+
+
+def test_what_the_message_names_for_a_cell_runs_in_one(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With its import, as it is pasted."""
+    monkeypatch.chdir(workspace.layout.flow_modules_dir)
+    with pytest.raises(FlowValidationError) as refused:
+        workspace.load_flow("claims_2").run_once()
+    code = re.findall(r"`(from data_engine [^`]*)`", refused.value.fix or "")
+    assert len(code) == 1
+    exec(code[0], {})
+
+    assert written(workspace) == "copy"
 
 
 def test_the_command_line_refuses_it_and_runs_the_others(cli: Cli, workspace: Workspace) -> None:  # noqa: F811
