@@ -19,6 +19,7 @@ from data_engine.engine.status import ActiveRun, FlowFacts, RequestStatus, Works
 from data_engine.engine.waiting_runs import WaitingRuns
 from data_engine.ledger.backfills import written_with_params
 from data_engine.ledger.belief import clock_warnings
+from data_engine.ledger.former_places import outputs_here
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.outbox import undelivered
 from data_engine.ledger.warned import Warned
@@ -152,7 +153,7 @@ class LiveFacts:
 
     def outputs(self, run_ids: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
         """The files that each of these runs wrote."""
-        return self._daemon.ledger.outputs_of(run_ids)
+        return outputs_here(self._daemon.ledger, self._daemon.home.layout, run_ids)
 
     def sources_called(self, name: str, path: str) -> Sequence[str]:
         """The paths of the sources that ever ran and have this path, or end with this name."""

@@ -23,6 +23,7 @@ from data_engine.lease.status import LeaseStatus
 from data_engine.ledger.backfills import written_with_params
 from data_engine.ledger.belief import clock_warnings
 from data_engine.ledger.deployments import published
+from data_engine.ledger.former_places import outputs_here, own_outputs
 from data_engine.ledger.outbox import undelivered
 from data_engine.ledger.wall_clock import kept_doubt
 from data_engine.ledger.warned import warnings_of
@@ -99,7 +100,7 @@ class OfflineFacts:
     def memory(self, flow: str) -> KnownSources:
         """What is known of the flow's sources."""
         ledger = self.home.ledger()
-        return KnownSources(ledger.source_states(flow), ledger.outputs(flow))
+        return KnownSources(ledger.source_states(flow), own_outputs(ledger, self.home.layout, flow))
 
     def rules(self) -> Rules:
         """What else decides about sources."""
@@ -115,7 +116,7 @@ class OfflineFacts:
 
     def outputs(self, run_ids: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
         """The files that each of these runs wrote."""
-        return self.home.ledger().outputs_of(run_ids)
+        return outputs_here(self.home.ledger(), self.home.layout, run_ids)
 
     def sources_called(self, name: str, path: str) -> Sequence[str]:
         """The paths of the sources that ever ran and have this path, or end with this name."""

@@ -185,6 +185,14 @@ class Ledger(LedgerFile):
                 sources.setdefault(path, {})[where] = None
         return [replace(one, sources=tuple(sources[path])) for path, one in found.items()]
 
+    def source_folders(self) -> list[tuple[str, str]]:
+        """Each folder that runs had their source in: as it was authored, and where it was then."""
+        rows = self._rows(
+            "SELECT DISTINCT source_root, rtrim(substr(source_path, 1, length(source_path) - length(source_key)), '/\\')"
+            " FROM runs WHERE source_key <> '' AND source_root IS NOT NULL"
+        )
+        return [(restored(authored), restored(folder)) for authored, folder in rows]
+
     def last_runs(self) -> dict[str, Run]:
         """The newest run of every flow that ever ran, by flow name; runs from the future do not count."""
         return {run.flow: run for run in map(run_of, self._rows(_LAST_RUNS, future_utc(time.time())))}
