@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import chdir, contextmanager
+from contextlib import chdir, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -154,9 +154,18 @@ def tell_flows(ws: Workspace, as_json: bool) -> int:
         complain(
             f"What {shown_machine(lease.owner)} deployed is known here once a daemon has looked: data-engine start --no-engine"
         )
+    _say_misleading_names(ws, [entry.path for entry in there if entry.error is None])
     _say_what_is_wrong(entries, gone)
     say_subfolders(ws)
     return 0
+
+
+def _say_misleading_names(ws: Workspace, paths: Sequence[Path]) -> None:
+    from data_engine.notebook.beside import misleading_names
+
+    with suppress(OSError, FlowValidationError):  # it was there a moment ago
+        for warning in misleading_names(ws.home.modules(), paths):
+            complain(f"warning: {warning}", style="yellow")
 
 
 def _say_what_is_wrong(entries: Sequence[CatalogEntry], gone: Mapping[str, Standing]) -> None:
