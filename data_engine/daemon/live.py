@@ -147,6 +147,10 @@ class LiveFacts:
         """Why the flow's runs that did not end well ended so."""
         return self._daemon.ledger.causes(flow)
 
+    def slots(self, flow: str, since_utc: str) -> Sequence[tuple[str, str]]:
+        """The flow's slots that count as served from then on, each with its run."""
+        return self._daemon.ledger.slots(flow, since_utc)
+
     def past(self) -> Sequence[Deployment]:
         """Every deployment there was, the newest first."""
         return history_of(self._daemon.home)

@@ -110,6 +110,10 @@ class OfflineFacts:
         """Why the flow's runs that did not end well ended so."""
         return self.home.ledger().causes(flow)
 
+    def slots(self, flow: str, since_utc: str) -> Sequence[tuple[str, str]]:
+        """The flow's slots that count as served from then on, each with its run."""
+        return self.home.ledger().slots(flow, since_utc)
+
     def past(self) -> Sequence[Deployment]:
         """Every deployment there was, the newest first."""
         return history_of(self.home)

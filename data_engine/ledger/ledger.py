@@ -245,6 +245,11 @@ class Ledger(LedgerFile):
         rows = self._rows("SELECT slot_utc FROM schedule_slots WHERE flow_name = ? AND slot_utc >= ?", flow, since_utc)
         return {slot for (slot,) in rows}
 
+    def slots(self, flow: str, since_utc: str) -> list[tuple[str, str]]:
+        """The slots of the flow that count as served from `since_utc` on, each with the id of its run, "" for none."""
+        asked = "SELECT slot_utc, run_id FROM schedule_slots WHERE flow_name = ? AND slot_utc >= ? ORDER BY slot_utc"
+        return [(slot, run_id) for slot, run_id in self._rows(asked, flow, since_utc)]
+
     def serve_slot(self, flow: str, slot_utc: str, run_id: str) -> None:
         """Remember that `run_id` served the slot; the first run that did, and was not abandoned, stays its run."""
         with self.writing() as (connection, rev):

@@ -78,6 +78,7 @@ SAMPLES: tuple[Reason, ...] = (
     flow_reasons.LastRunFailed("failed", "0123456789ab", NOON, "KeyError: 3"),
     flow_reasons.LastRunWarned(2, "0123456789ab"),
     flow_reasons.Overlong(NOON, 1800.0, "0123456789ab"),
+    flow_reasons.SlotsPassed(3, NOON, NOON, "Europe/Berlin"),
     flow_reasons.More(12),
     flow_reasons.Other("of tomorrow"),
 )
