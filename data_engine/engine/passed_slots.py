@@ -1,14 +1,14 @@
-"""Which slots of a schedule passed without a run: while the engine was off or the flow disabled."""
+"""Which slots of a schedule passed without a run, while the engine was off or the flow disabled, and which it owes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from data_engine.engine.flow_reasons import SlotsPassed
 from data_engine.flow.trigger import Schedule
 from data_engine.model import utc_text
-from data_engine.scheduler.slots import slots_between, zone_of
+from data_engine.scheduler.slots import newest_slot, slots_between, zone_of
 
 LOOK_BACK_S = 31 * 86400.0
 _DAY_S = 86400.0
@@ -56,6 +56,31 @@ def passed_slots(
     if not passed:
         return None
     return SlotsPassed(len(passed), utc_text(passed[0]), utc_text(passed[-1]), name)
+
+
+def owed_slots(
+    trigger: Schedule, served: Iterable[str], *, timezone: str | None, now_s: float, retention_s: float
+) -> list[str]:
+    """The slots that a schedule which begins to run now does at once, as planning does: of its newest served slot what is after it.
+
+    Example:
+        >>> from data_engine.flow.flow import Flow
+        >>> daily = Flow("A").watch(mode="schedule", time="07:00", catch_up="all", tz="UTC").trigger
+        >>> now_s = datetime.fromisoformat("2026-01-09T08:00+00:00").timestamp()
+        >>> owed_slots(daily, ["2026-01-07T07:00:00.000000+00:00"], timezone=None, now_s=now_s, retention_s=30 * 86400.0)
+        ['2026-01-08T07:00:00.000000+00:00', '2026-01-09T07:00:00.000000+00:00']
+    """
+    known = [at_s for slot in served if (at_s := _seconds(slot)) <= now_s]
+    if trigger.interval_seconds is not None or trigger.catch_up == "none" or not known:
+        return []
+    zone = zone_of(trigger.tz or timezone)
+    if trigger.catch_up == "latest":
+        newest_s = newest_slot(trigger.cron_lines, zone, max(known), now_s)
+        return [] if newest_s is None else [utc_text(newest_s)]
+    return [
+        utc_text(slot_s)
+        for slot_s in slots_between(trigger.cron_lines, zone, max(max(known), now_s - retention_s), now_s)
+    ]
 
 
 def _seconds(utc: str) -> float:
