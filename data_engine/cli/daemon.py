@@ -19,6 +19,7 @@ from data_engine.cli.options import (
     SomeFlowName,
     Wait,
     chosen_workspace,
+    named,
     source_from_shell,
 )
 from data_engine.cli.output import complain, count, print_json, say, seconds, status_style
@@ -158,7 +159,9 @@ def _watch(ws: Workspace, as_json: bool) -> int:
 
 def explain(
     ctx: typer.Context,
-    subject: Annotated[str, typer.Argument(metavar="FLOW_OR_FILE", help="A flow, or a file of a flow's source.")],
+    subject: Annotated[
+        str, typer.Argument(metavar="FLOW_OR_FILE", callback=named, help="A flow, or a file of a flow's source.")
+    ],
     as_json: AsJson = False,
 ) -> int:
     """Why a flow, or a source file, does or does not run."""

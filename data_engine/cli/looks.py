@@ -65,7 +65,7 @@ def look(arguments: Sequence[str]) -> int | None:
     command, *rest = words or [""]
     as_json = "--json" in rest
     names = [word for word in rest if word != "--json"]
-    if any(word.startswith("-") or not word for word in names) or len(rest) - len(names) > 1:
+    if any(word.startswith("-") or not word or not word.isascii() for word in names) or len(rest) - len(names) > 1:
         return None
     takes = {"status": (0,), "list": (0,), "runs": (0, 1), "explain": (1,)}
     if len(names) not in takes.get(command, ()):

@@ -11,7 +11,7 @@ import typer
 
 from data_engine.cli.daemon import done, is_not_deployed, is_owned_elsewhere
 from data_engine.cli.looks import in_flow_modules
-from data_engine.cli.options import AsJson, Wait, chosen_workspace
+from data_engine.cli.options import AsJson, Wait, chosen_workspace, named
 from data_engine.cli.output import count
 from data_engine.cut import first_few
 from data_engine.errors import FlowValidationError
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from data_engine.client import Workspace
 
 Names = Annotated[
-    list[str], typer.Argument(metavar="NAME...", help="The flows: their files' names without the ending.")
+    list[str],
+    typer.Argument(metavar="NAME...", callback=named, help="The flows: their files' names without the ending."),
 ]
 _MOST_TIMES = 5
 

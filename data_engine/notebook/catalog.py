@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import unicodedata
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -223,9 +224,19 @@ def unknown_flow(name: str, folder: Path, flows: Collection[str], *, fix: str | 
         f"Flow module '{name}' is not available in {folder}.{available}",
         where=str(folder),
         fix=fix
+        or _as_it_is_written(name, flows)
         or (f"did you mean {near}?" if near else None)
         or "check the spelling; a flow is a notebook or .py file there that defines build()",
     )
+
+
+def _as_it_is_written(name: str, flows: Iterable[str]) -> str | None:
+    """What to do where the name of one of the flows looks the same, but is written with other letters."""
+    form = unicodedata.normalize("NFC", Path(name).stem)
+    alike = next((one for one in flows if unicodedata.normalize("NFC", one) == form and one != name), None)
+    if alike is None:
+        return None
+    return f"{alike} is written with other letters that look the same, as on a Mac: rename its file, or take the name that it has: {alike!a}"
 
 
 def check_flow_name(name: object) -> str:

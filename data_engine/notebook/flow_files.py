@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import re
+import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -37,6 +38,23 @@ def module_files(folder: Path) -> dict[str, list[Path]]:
         if suffix in (".py", ".ipynb") and not name.startswith(".") and not SCRATCH_NAME.fullmatch(stem):
             found.setdefault(stem, []).append(folder / name)
     return found
+
+
+def as_filed(folder: Path, name: str) -> str:
+    """A name of a module as its file in the folder has it: a Mac may write an "ä" as two letters, which look like one.
+
+    Example:
+        >>> as_filed(Path("/nowhere"), "claims")
+        'claims'
+    """
+    if name.isascii():
+        return name
+    try:
+        stems = {os.path.splitext(file)[0] for file in os.listdir(folder) if file.endswith((".py", ".ipynb"))}
+    except OSError:
+        return name
+    alike = [stem for stem in stems if unicodedata.normalize("NFC", stem) == unicodedata.normalize("NFC", name)]
+    return alike[0] if name not in stems and len(alike) == 1 else name
 
 
 def is_flow_file(modules: FlowModules, path: Path) -> bool:

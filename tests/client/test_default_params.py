@@ -36,7 +36,10 @@ def test_values_that_were_not_given_stand_in_the_log(
 
     by_default, given = workspace.runs("claims")
     told = [[line.message for line in workspace.log(run.run_id)] for run in (given, by_default)]
-    assert told == [["params by default: dwh=***, month=2026-11"], ["params by default: dwh=***, share=1.0, month=2026-11"]]
+    assert told == [
+        ["params by default: dwh=***, month=2026-11"],
+        ["params by default: dwh=***, share=1.0, month=2026-11"],
+    ]
     assert (given.params, by_default.params) == ({"share": 0.5}, None)
     assert command(["--workspace", str(ws.root), "log", by_default.run_id]) == 0
     assert "month=2026-11" in capsys.readouterr().out
