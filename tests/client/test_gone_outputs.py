@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import time
@@ -55,7 +56,7 @@ def test_an_output_that_is_gone_is_told_and_made_again(workspace: Workspace) -> 
     assert [one.gone for one in workspace.explain("claims") if one.why.kind == "done"] == [(str(gone),), ()]
 
     assert row.fix is not None
-    program, *words = shlex.split(row.fix.split("`")[1])
+    program, *words = shlex.split(row.fix.split("`")[1], posix=os.name != "nt")
     assert program == "data-engine"
     assert command(["--workspace", str(workspace.root), *words]) == 0
     assert gone.exists()

@@ -120,6 +120,7 @@ def test_a_start_that_cannot_be_kept_is_no_run(ws: WorkspaceFiles) -> None:
     async def scene() -> None:
         async with Shop(ws, limit=1) as shop:
             await shop.run("a", "first")
+            await until(shop.is_idle)
             for pid in shop.alive():  # as on a drive that is full: files cannot grow any more
                 psutil.Process(pid).rlimit(psutil.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
             refused = await shop.run("a", "bad", "later")

@@ -74,13 +74,15 @@ def test_one_that_somebody_ended_is_replaced(owner: Machine) -> None:
     assert own.pid not in {None, first}
 
 
-def test_one_that_cannot_answer_is_told_and_the_next_is_asked(owner: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_that_cannot_answer_is_told_and_the_next_is_asked(
+    owner: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     own = with_child(owner, linger_s=600)
+    (tmp_path / "broken" / "data_engine").mkdir(parents=True)
+    (tmp_path / "broken" / "data_engine" / "__init__.py").write_text("raise RuntimeError('half installed')")
     with monkeypatch.context() as patch:
-        patch.setattr(parquet_process, "import_folder", lambda: "/nowhere")
-        patch.setenv("PYTHONPATH", "")
-        patch.setattr(parquet_process, "program_of", lambda _, env: (sys._base_executable, env))
-        with pytest.raises(LedgerError, match=r"history has failed.*No module named 'data_engine'"):
+        patch.setattr(parquet_process, "import_folder", lambda: str(tmp_path / "broken"))
+        with pytest.raises(LedgerError, match=r"history has failed: RuntimeError: half installed"):
             published(owner, "a")
 
     owner.ledger.set_switch("b", False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,8 @@ def test_what_the_server_renames_is_followed(lab: Lab) -> None:
         rename("renames_too", "rates", "rates/flow_modules/weekly.ipynb")
         found, problem = ask()
         assert (Path(found), problem) == (lab.root / "rates" / "flow_modules" / "weekly.ipynb", None)
-        assert Path(renamed_file(str(connection_file))).stat().st_mode & 0o077 == 0
+        if sys.platform != "win32":  # where the folder of connection files is this user's own
+            assert Path(renamed_file(str(connection_file))).stat().st_mode & 0o077 == 0
     finally:
         client.stop_channels()
         assert lab.request(f"/api/sessions/{session['id']}", method="DELETE")[0] == 204
