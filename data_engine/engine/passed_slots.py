@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, tzinfo
 
 from data_engine.engine.flow_reasons import SlotsPassed
 from data_engine.flow.trigger import Schedule
@@ -36,15 +36,8 @@ def passed_slots(
     if trigger.interval_seconds is not None or trigger.catch_up == "all" or not served:
         return None
     name = trigger.tz or timezone
-    zone = zone_of(name)
     runs = {_seconds(slot): run_id for slot, run_id in served}
-    oldest_s = max(now_s - LOOK_BACK_S, min(runs))
-    slots: list[float] = []
-    until_s = now_s - _MAY_BEGIN_S
-    while until_s > oldest_s and len(slots) < _MOST:
-        after_s = max(oldest_s, until_s - _DAY_S)
-        slots = [*slots_between(trigger.cron_lines, zone, after_s, until_s), *slots]
-        until_s = after_s
+    slots = _newest(trigger, zone_of(name), max(now_s - LOOK_BACK_S, min(runs)), now_s - _MAY_BEGIN_S)
     known = set(slots)
     floor_s = max((at_s for at_s, run_id in runs.items() if not run_id and at_s not in known), default=0.0)
     if is_busy:
@@ -56,6 +49,16 @@ def passed_slots(
     if not passed:
         return None
     return SlotsPassed(len(passed), utc_text(passed[0]), utc_text(passed[-1]), name)
+
+
+def _newest(trigger: Schedule, zone: tzinfo, after_s: float, until_s: float) -> list[float]:
+    """The slots between these times, in order; of very many those of the newest days."""
+    slots: list[float] = []
+    while until_s > after_s and len(slots) < _MOST:
+        begin_s = max(after_s, until_s - _DAY_S)
+        slots = [*slots_between(trigger.cron_lines, zone, begin_s, until_s), *slots]
+        until_s = begin_s
+    return slots
 
 
 def owed_slots(
