@@ -26,6 +26,7 @@ def owner(path: Path) -> Iterator[Machine]:
     yield machine
     if isinstance(own := machine.share._perform, WithOwnChild):
         own._end()
+    machine.ledger.close()
 
 
 def with_child(owner: Machine, linger_s: float) -> WithOwnChild:
