@@ -220,8 +220,14 @@ class Workspace(BackfillVerbs, DaemonVerbs, PlanningVerbs):
             []
         """
         from data_engine.engine.left_behind import MOST_RUNS, left_behind
+        from data_engine.ledger.former_places import written_here
 
-        return Listing(left_behind(self.home.ledger().written(MOST_RUNS), self._in_production(name)))
+        return Listing(
+            left_behind(
+                written_here(self.home.ledger(), self.layout, MOST_RUNS),
+                self._in_production(name),
+            )
+        )
 
     def set_aside(self, name: str | None = None) -> list[Path]:
         """Move what `left_behind(name)` lists out of the mirrors, into a hidden folder beside each; where it is now.

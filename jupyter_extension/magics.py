@@ -172,6 +172,19 @@ def _in_the_shell(line: str) -> str:
     return typed(word, name) if is_flow else f"data-engine {line}"
 
 
+def _as_filed(word: str) -> str:
+    """A word that may be the name of a flow, as its file has it."""
+    if word.isascii():
+        return word
+    from data_engine.client import Workspace
+    from data_engine.notebook.flow_files import as_filed
+
+    try:
+        return as_filed(Workspace.current().layout.flow_modules_dir, word)
+    except FlowValidationError:  # whoever needs a workspace says so
+        return word
+
+
 class _Parser(argparse.ArgumentParser):
     """Raises our errors, where argparse would end the kernel."""
 
@@ -211,7 +224,7 @@ def _parse(command: Command, words: Sequence[str]) -> argparse.Namespace | None:
             where=f"%flow {command.name}",
             fix=f"write {command.usage}; put what holds spaces in quotation marks",
         )
-    given.subject = subjects[0] if subjects else None
+    given.subject = _as_filed(subjects[0]) if subjects else None
     if command.takes == "clear or info" and given.subject not in (None, "clear", "info"):
         raise FlowValidationError(
             f"%flow {command.name} does not know {given.subject!r}", where=f"%flow {command.name}", fix=command.usage

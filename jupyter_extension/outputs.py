@@ -9,6 +9,7 @@ from pathlib import Path
 
 from data_engine.client import Workspace
 from data_engine.engine.left_behind import is_source_gone
+from data_engine.ledger.former_places import written_here
 from data_engine.model import WrittenFile
 from jupyter_extension.details import is_on_another_host
 from jupyter_extension.file_check import file_exists
@@ -55,7 +56,7 @@ def flow_outputs(ws: Workspace, *, search: str, limit: int) -> OutputsView:
     version = ledger.data_version()
     known = _known.get(ws.root)
     if known is None or known[0] != version:
-        known = _known[ws.root] = (version, ledger.written(MOST_RUNS))
+        known = _known[ws.root] = (version, written_here(ledger, ws.layout, MOST_RUNS))
     words = search.casefold().split()
     found = [one for one in known[1] if all(word in f"{one.path} {one.flow}".casefold() for word in words)]
     page = found[:limit]

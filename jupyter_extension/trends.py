@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from data_engine.cli.output import count, local_time, seconds
-from data_engine.engine.run_facts import value_words
+from data_engine.engine.params import value_words
 from data_engine.engine.trends import Trend, TrendPoint, Trends
 from data_engine.engine.unusual import LEAST
 from jupyter_extension.card import Card, Note, Pairs, Part, Picture, Section, clean

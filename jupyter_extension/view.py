@@ -13,7 +13,7 @@ from data_engine.cli.output import local_time
 from data_engine.engine.fact import clock_words
 from data_engine.engine.flow_reasons import Expected, Late, Overlong
 from data_engine.engine.machine_facts import EngineFacts
-from data_engine.engine.run_facts import value_words
+from data_engine.engine.params import value_words
 from data_engine.engine.status import ActiveRun, FlowStatus, Status
 from data_engine.engine.wording import GOES_ON, told_once, undelivered_words
 from data_engine.lease.status import NOBODY_WATCHES, is_unwatched, watch_words

@@ -121,6 +121,7 @@ def make_app() -> typer.Typer:
         running,
         secrets,
         service,
+        switching,
         tidying,
         workspaces,
     )
@@ -155,8 +156,8 @@ def make_app() -> typer.Typer:
     app.command("log")(history.log)
     app.command("compare")(history.compare)
     app.command("retry")(daemon.retry)
-    app.command("enable")(daemon.enable)
-    app.command("disable")(daemon.disable)
+    app.command("enable")(switching.enable)
+    app.command("disable")(switching.disable)
     app.command("stop-run")(daemon.stop_run)
     app.command("kill-run")(daemon.kill_run)
     app.add_typer(secrets.make_app(), name="secret")

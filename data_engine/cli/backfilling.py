@@ -14,7 +14,7 @@ from data_engine.cli.deploying import say_left
 from data_engine.cli.options import AsJson, Params, Wait, chosen_workspace, read_params
 from data_engine.cli.output import complain, local_time, print_json, say, table
 from data_engine.engine.fact import zoned_words
-from data_engine.engine.run_facts import value_words
+from data_engine.engine.params import value_words
 from data_engine.errors import FlowValidationError
 
 if TYPE_CHECKING:

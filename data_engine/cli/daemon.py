@@ -16,10 +16,10 @@ from data_engine.cli.failure import Failed
 from data_engine.cli.looks import in_flow_modules, tell_reasons, tell_status
 from data_engine.cli.options import (
     AsJson,
-    FlowName,
     SomeFlowName,
     Wait,
     chosen_workspace,
+    named,
     source_from_shell,
 )
 from data_engine.cli.output import complain, count, print_json, say, seconds, status_style
@@ -66,7 +66,7 @@ def stop(ctx: typer.Context, name: SomeFlowName = None, as_json: AsJson = False)
     if name is not None:
         is_disabled = ws.stop_flow(name)
         then = f" It is disabled: {typed('enable', name)} lets it run by itself again." if is_disabled else ""
-        _done(
+        done(
             {"flow": name, "disabled": is_disabled},
             f"The runs of {name} end at their next step or item.{then}",
             as_json,
@@ -159,7 +159,9 @@ def _watch(ws: Workspace, as_json: bool) -> int:
 
 def explain(
     ctx: typer.Context,
-    subject: Annotated[str, typer.Argument(metavar="FLOW_OR_FILE", help="A flow, or a file of a flow's source.")],
+    subject: Annotated[
+        str, typer.Argument(metavar="FLOW_OR_FILE", callback=named, help="A flow, or a file of a flow's source.")
+    ],
     as_json: AsJson = False,
 ) -> int:
     """Why a flow, or a source file, does or does not run; of an output which run wrote it."""
@@ -181,35 +183,13 @@ def retry(
             fix="name the flow: data-engine retry FLOW --source PATH",
         )
     freed = chosen_workspace(ctx).retry(name, source_from_shell(source), wait)
-    _done({"flow": name, "source": source, "freed": freed}, freed_words(freed), as_json)
+    done({"flow": name, "source": source, "freed": freed}, freed_words(freed), as_json)
     return 0
 
 
-def enable(ctx: typer.Context, name: FlowName, wait: Wait = True, as_json: AsJson = False) -> int:
-    """Let a flow run by itself again."""
-    ws = chosen_workspace(ctx)
-    ws.enable(name, wait)
-    text = "it runs as its trigger says while the engine is on."
-    if _is_not_deployed(ws, name):
-        text = f"it is not deployed, and runs by itself only when it is: {typed('deploy', name)}"
-    _done({"flow": name, "enabled": True}, f"{name} is enabled: {text}", as_json)
-    return 0
-
-
-def _is_not_deployed(ws: Workspace, name: str) -> bool:
+def is_not_deployed(ws: Workspace, name: str) -> bool:
     """Whether nothing of the flow runs by itself before it is deployed; not where who knows is elsewhere."""
     return not is_owned_elsewhere(ws) and ws.standing(name).kind == "not_deployed"
-
-
-def disable(ctx: typer.Context, name: FlowName, wait: Wait = True, as_json: AsJson = False) -> int:
-    """Let a flow run by hand only."""
-    ws = chosen_workspace(ctx)
-    ws.disable(name, wait)
-    text = f"{name} runs by hand only, until it is enabled: {typed('enable', name)}"
-    if _is_not_deployed(ws, name):
-        text = f"{name} is not deployed, so nothing of it runs by itself. Once it is, it runs by hand only, until: {typed('enable', name)}"
-    _done({"flow": name, "enabled": False}, text, as_json)
-    return 0
 
 
 def stop_run(ctx: typer.Context, run_id: RunId, as_json: AsJson = False) -> int:
@@ -221,7 +201,7 @@ def stop_run(ctx: typer.Context, run_id: RunId, as_json: AsJson = False) -> int:
         if had_begun
         else never_begins_words(ws.home.ledger().run(run_id))
     )
-    _done({"run_id": run_id, "had_begun": had_begun}, text, as_json)
+    done({"run_id": run_id, "had_begun": had_begun}, text, as_json)
     return 0
 
 
@@ -230,7 +210,7 @@ def kill_run(ctx: typer.Context, run_id: RunId, as_json: AsJson = False) -> int:
     ws = chosen_workspace(ctx)
     had_begun = ws.kill_run(run_id)
     text = "Its process was ended." if had_begun else never_begins_words(ws.home.ledger().run(run_id))
-    _done({"run_id": run_id, "had_begun": had_begun}, text, as_json)
+    done({"run_id": run_id, "had_begun": had_begun}, text, as_json)
     return 0
 
 
@@ -338,7 +318,8 @@ def _say_run(run: Run, warnings: int) -> None:
         say(f"  `{typed('log', run.run_id[:8])}` shows {'it' if warnings == 1 else 'them'}")
 
 
-def _done(facts: dict[str, Any], text: str, as_json: bool) -> None:
+def done(facts: dict[str, Any] | list[dict[str, Any]], text: str, as_json: bool) -> None:
+    """Say what was done, or print it for programs."""
     if as_json:
         print_json(facts)
     else:

@@ -68,7 +68,9 @@ def _say_what_follows(
     ws: Workspace, entries: Sequence[CatalogEntry], new: Sequence[Deployment], left: Mapping[str, Deployment]
 ) -> None:
     """What these deployments mean for files and for other flows, and what was left out."""
-    for line in (*undeployed_lines(new), *left_out_lines(left), *done_before_lines(done_before(ws, new))):
+    switches = ws.home.ledger().switches()
+    lines = (*undeployed_lines(new), *left_out_lines(left), *disabled_lines(new, switches))
+    for line in (*lines, *done_before_lines(done_before(ws, new))):
         complain(line, style="yellow")
     for warning in dict.fromkeys(warning for entry in entries for warning in entry.warnings):
         complain(f"warning: {warning}", style="yellow")
@@ -182,6 +184,20 @@ def undeployed_lines(new: Sequence[Deployment]) -> list[str]:
                 f" To let it run again as it was deployed: {typed('rollback', one.flow)}"
             )
     return sorted(lines)
+
+
+def disabled_lines(new: Sequence[Deployment], switches: Mapping[str, bool]) -> list[str]:
+    """A line for each flow that was deployed and does not run by itself, because somebody had disabled it.
+
+    Example:
+        >>> from data_engine.model import Deployment
+        >>> disabled_lines([Deployment("d1", 1, "claims", "deploy", "s1")], {"claims": False})
+        ['disabled      claims: it stays disabled, and runs by hand only. To let it run by itself: data-engine enable claims']
+    """
+    return [
+        f"disabled      {flow}: it stays disabled, and runs by hand only. To let it run by itself: {typed('enable', flow)}"
+        for flow in sorted({one.flow for one in new if one.kind != "withdraw" and not switches.get(one.flow, True)})
+    ]
 
 
 def left_out_lines(left: Mapping[str, Deployment]) -> list[str]:

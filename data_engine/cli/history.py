@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from data_engine.cli.looks import MOST_RUNS, RunStatus, require_known, tell_runs
-from data_engine.cli.options import AsJson, chosen_workspace
+from data_engine.cli.options import AsJson, chosen_workspace, named
 from data_engine.cli.output import count, local_time, print_json, say, seconds, started, status_style, table
 from data_engine.engine.run_facts import facts_of, rows_words
 from data_engine.errors import FlowValidationError
@@ -23,7 +23,9 @@ _ID_LENGTH = 8
 
 def runs(
     ctx: typer.Context,
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="A flow, or a source file.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", callback=named, help="A flow, or a source file.")
+    ] = None,
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, help=f"How many, newest first; else {MOST_RUNS}.")
     ] = None,
@@ -119,7 +121,9 @@ def compare(
 
 def reset(
     ctx: typer.Context,
-    flow: Annotated[str | None, typer.Argument(metavar="FLOW", help="The flow whose history goes.")] = None,
+    flow: Annotated[
+        str | None, typer.Argument(metavar="FLOW", callback=named, help="The flow whose history goes.")
+    ] = None,
     every: Annotated[bool, typer.Option("--all", help="Every flow of the workspace.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: AsJson = False,

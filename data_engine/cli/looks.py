@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import chdir, contextmanager
+from contextlib import chdir, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -64,7 +64,7 @@ def look(arguments: Sequence[str]) -> int | None:
     command, *rest = words or [""]
     as_json = "--json" in rest
     names = [word for word in rest if word != "--json"]
-    if any(word.startswith("-") or not word for word in names) or len(rest) - len(names) > 1:
+    if any(word.startswith("-") or not word or not word.isascii() for word in names) or len(rest) - len(names) > 1:
         return None
     takes = {"status": (0,), "list": (0,), "runs": (0, 1), "explain": (1,)}
     if len(names) not in takes.get(command, ()):
@@ -153,9 +153,18 @@ def tell_flows(ws: Workspace, as_json: bool) -> int:
         complain(
             f"What {shown_machine(lease.owner)} deployed is known here once a daemon has looked: data-engine start --no-engine"
         )
+    _say_misleading_names(ws, [entry.path for entry in there if entry.error is None])
     _say_what_is_wrong(entries, gone)
     say_subfolders(ws)
     return 0
+
+
+def _say_misleading_names(ws: Workspace, paths: Sequence[Path]) -> None:
+    from data_engine.notebook.beside import misleading_names
+
+    with suppress(OSError, FlowValidationError):  # it was there a moment ago
+        for warning in misleading_names(ws.home.modules(), paths):
+            complain(f"warning: {warning}", style="yellow")
 
 
 def _say_what_is_wrong(entries: Sequence[CatalogEntry], gone: Mapping[str, Standing]) -> None:

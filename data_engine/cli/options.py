@@ -31,12 +31,29 @@ Wait = Annotated[
     bool, typer.Option("--wait/--no-wait", help="Where another workstation owns: wait for its answer, or not.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-FlowName = Annotated[str, typer.Argument(metavar="NAME", help="The flow: its file's name without the ending.")]
-SomeFlowName = Annotated[
-    str | None, typer.Argument(metavar="NAME", help="The flow: its file's name without the ending.")
-]
+
+
+def named(ctx: typer.Context, value: Any) -> Any:
+    """The name of a flow, or those of several, as their files have them; where no workspace is found, as they were typed."""
+    names = [value] if isinstance(value, str) else list(value or ())
+    if all(name.isascii() for name in names):
+        return value
+    from data_engine.notebook.flow_files import as_filed
+
+    try:
+        folder = chosen_workspace(ctx).layout.flow_modules_dir
+    except FlowValidationError:  # whoever needs one says so
+        return value
+    found = [as_filed(folder, name) for name in names]
+    return found[0] if isinstance(value, str) else found
+
+
+_ONE = "The flow: its file's name without the ending."
+FlowName = Annotated[str, typer.Argument(metavar="NAME", callback=named, help=_ONE)]
+SomeFlowName = Annotated[str | None, typer.Argument(metavar="NAME", callback=named, help=_ONE)]
 FlowNames = Annotated[
-    list[str] | None, typer.Argument(metavar="[NAME]...", help="The flows: their files' names without the ending.")
+    list[str] | None,
+    typer.Argument(metavar="[NAME]...", callback=named, help="The flows: their files' names without the ending."),
 ]
 SourcePath = Annotated[
     str | None, typer.Option("--source", metavar="PATH", help="Only this file, such as the one that failed.")

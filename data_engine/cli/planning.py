@@ -76,7 +76,9 @@ def plan(
 
 def _say_plan(found: Plan) -> None:
     say(text_with_samples(found))
-    if not found.equal or found.cells:
+    if any(one.side == "current" for one in found.errors):
+        say("Correct the edit first: nothing was deployed, and production runs on as it was deployed.")
+    elif not found.equal or found.cells:
         say(f"To let production run it: {typed('deploy', found.flow)}")
 
 

@@ -25,7 +25,7 @@ def make_app() -> typer.Typer:
 
 def set_one(name: SecretName, value: _Never = None, as_json: AsJson = False) -> int:
     """Keep a secret, read from a prompt, or from standard input where that is no terminal."""
-    from data_engine.workspace.secret_store import check_name, set_secret
+    from data_engine.workspace.secret_store import check_name, refuse_twin, set_secret
 
     check_name(name)
     if value:
@@ -35,6 +35,7 @@ def set_one(name: SecretName, value: _Never = None, as_json: AsJson = False) -> 
             where="data-engine secret set",
             fix=f"data-engine secret set {name}, which asks for it; or let a program write it to standard input",
         )
+    refuse_twin(name)
     place = set_secret(name, _asked(name))
     if as_json:
         print_json({"name": name, "place": place})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,7 @@ from data_engine.cli.looks import in_flow_modules
 from data_engine.cli.options import AsJson, SomeFlowName, chosen_workspace
 from data_engine.cli.output import complain, count, local_time, print_json, say, table
 from data_engine.cli.short_paths import short_path
+from data_engine.cut import first_few
 from data_engine.typed import typed
 
 if TYPE_CHECKING:
@@ -44,10 +46,15 @@ def _set_aside(ws: Workspace, name: str | None, yes: bool, as_json: bool) -> int
     from data_engine.engine.left_behind import readers_of
 
     found = ws.left_behind(name)
+    elsewhere = _elsewhere(ws, name)
     if as_json:
         moved = ws.set_aside(name) if yes else []
-        print_json({"left": [one.as_dict() for one in found], "moved": [str(path) for path in moved]})
+        print_json(
+            {"left": [one.as_dict() for one in found], "moved": [str(path) for path in moved], "elsewhere": elsewhere}
+        )
         return 0
+    if elsewhere:
+        complain(elsewhere_words(elsewhere), style="yellow")
     if not found:
         say("No output is left of a source that is gone.")
         return 0
@@ -67,3 +74,24 @@ def _set_aside(ws: Workspace, name: str | None, yes: bool, as_json: bool) -> int
             f"{reader} reads there and is not due by that; to run it again: {typed('run', reader)}", style="yellow"
         )
     return 0
+
+
+def _elsewhere(ws: Workspace, name: str | None) -> list[str]:
+    """The outputs that are known only by a path where nothing is any more."""
+    from data_engine.engine.left_behind import MOST_RUNS, known_elsewhere
+    from data_engine.ledger.former_places import written_here
+
+    flows = [flow for flow in ws.flows() if name is None or flow.name == name]
+    return [one.path for one in known_elsewhere(written_here(ws.home.ledger(), ws.layout, MOST_RUNS), flows)]
+
+
+def elsewhere_words(paths: Sequence[str]) -> str:
+    """What is said of outputs that nothing is known of.
+
+    Example:
+        >>> elsewhere_words(["/old/a.csv"])
+        '1 output is known only by its former path, where no folder is any more, and is not listed: /old/a.csv'
+    """
+    known = "is known only by its former path" if len(paths) == 1 else "are known only by their former paths"
+    listed = "is not listed" if len(paths) == 1 else "are not listed"
+    return f"{count(len(paths), 'output')} {known}, where no folder is any more, and {listed}: {first_few(paths, 3)}"

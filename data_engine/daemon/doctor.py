@@ -19,6 +19,7 @@ from data_engine.cut import first_few
 from data_engine.daemon import probes
 from data_engine.daemon.alert_check import check_alerts
 from data_engine.daemon.cluster_checks import check_cluster
+from data_engine.daemon.config_check import check_config
 from data_engine.daemon.endpoint import read_endpoint
 from data_engine.daemon.finding import Finding
 from data_engine.daemon.import_check import ImportedModule, import_modules
@@ -59,6 +60,7 @@ def examine(layout: WorkspaceLayout) -> Iterator[Finding]:
         yield _of_error("workspace settings", error)
     else:
         yield _of_warnings("workspace settings", str(layout.settings_path), settings.warnings)
+    yield check_config(layout)
     yield check_machine_settings()
     yield check_packages(older_version())
     if (older_owner := check_older_owner(layout)) is not None:

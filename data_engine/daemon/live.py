@@ -19,6 +19,7 @@ from data_engine.engine.status import ActiveRun, FlowFacts, RequestStatus, Works
 from data_engine.engine.waiting_runs import WaitingRuns
 from data_engine.ledger.backfills import newest_writer, written_with_params
 from data_engine.ledger.belief import clock_warnings
+from data_engine.ledger.former_places import outputs_here
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.outbox import undelivered
 from data_engine.ledger.output_runs import OutputRun, output_runs
@@ -147,13 +148,17 @@ class LiveFacts:
         """Why the flow's runs that did not end well ended so."""
         return self._daemon.ledger.causes(flow)
 
+    def slots(self, flow: str, since_utc: str) -> Sequence[tuple[str, str]]:
+        """The flow's slots that count as served from then on, each with its run."""
+        return self._daemon.ledger.slots(flow, since_utc)
+
     def past(self) -> Sequence[Deployment]:
         """Every deployment there was, the newest first."""
         return history_of(self._daemon.home)
 
     def outputs(self, run_ids: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
         """The files that each of these runs wrote."""
-        return self._daemon.ledger.outputs_of(run_ids)
+        return outputs_here(self._daemon.ledger, self._daemon.home.layout, run_ids)
 
     def output_runs(self, path: str, endings: Sequence[str]) -> Sequence[OutputRun]:
         """Who wrote the file at this path; where nobody did, those whose path ends with one of these."""

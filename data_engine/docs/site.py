@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from data_engine import private
 from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.files import rename_folder
 from data_engine.version import __version__
@@ -219,6 +220,7 @@ def make() -> Path:
         fresh = Path(tempfile.mkdtemp(prefix=".new-", dir=target.parent))
         try:
             build(fresh)
+            private.fix(fresh)
             _put(fresh, target)
         finally:
             shutil.rmtree(fresh, ignore_errors=True)

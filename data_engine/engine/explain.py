@@ -30,6 +30,7 @@ from data_engine.engine.flow_reasons import (
 from data_engine.engine.gone_outputs import gone_outputs, gone_words
 from data_engine.engine.named_file import flow_meant, flows_of_file, why_no_flow
 from data_engine.engine.params import is_as_scheduled
+from data_engine.engine.passed_slots import LOOK_BACK_S, passed_slots
 from data_engine.engine.reasons import (
     ByHand,
     Done,
@@ -58,7 +59,7 @@ from data_engine.engine.written_files import last_written
 from data_engine.errors import FlowValidationError
 from data_engine.flow.flow import Flow
 from data_engine.flow.suggestions import meant
-from data_engine.flow.trigger import Poll
+from data_engine.flow.trigger import Poll, Schedule
 from data_engine.model import Run, SourceKey, utc_text
 from data_engine.record import Record
 from data_engine.scheduler.folder_poller import FolderPoller
@@ -189,6 +190,7 @@ def _explained(source: FactSource, known: WorkspaceFacts, subject: str, file: st
         rows += _with_writers(source, flow, _with_runs(known, _of_flow(source, known, flow)))
         is_running = any(run.flow == subject for run in known.active)
         rows += _of_last_run(flow, is_running=is_running)
+        rows += _of_passed_slots(source, flow, is_busy=is_running or flow.waiting is not None)
         expected = flow_status(flow, is_running, known.engine.on, known.elsewhere).expected
         return rows if expected is None else [*rows, Explanation(subject, None, expected)]
     rows = _of_file(source, known, Path(file), subject)
@@ -221,6 +223,17 @@ def _of_last_run(flow: FlowFacts, *, is_running: bool) -> Iterator[Explanation]:
         yield Explanation(name, None, flow.failed, cause=run.why)
     if flow.warned is not None:
         yield Explanation(name, None, flow.warned)
+
+
+def _of_passed_slots(source: FactSource, flow: FlowFacts, *, is_busy: bool) -> Iterator[Explanation]:
+    """That slots of a deployed schedule passed without a run."""
+    trigger = None if flow.entry.flow is None else flow.entry.flow.trigger
+    if isinstance(trigger, Schedule) and flow.standing.kind != "not_deployed":
+        name, now_s = flow.entry.name, time.time()
+        served = source.slots(name, utc_text(now_s - LOOK_BACK_S))
+        passed = passed_slots(trigger, served, timezone=flow.timezone, now_s=now_s, is_busy=is_busy)
+        if passed is not None:
+            yield Explanation(name, None, passed)
 
 
 def ways(rows: Sequence[Explanation]) -> list[str]:

@@ -65,6 +65,14 @@ class FactSource(Protocol):
         """
         ...
 
+    def slots(self, flow: str, since_utc: str) -> Sequence[tuple[str, str]]:
+        """The flow's slots that count as served from then on, each with the id of its run, "" for none.
+
+        Raises:
+            LedgerError: the history cannot be read.
+        """
+        ...
+
     def past(self) -> Sequence[Deployment]:
         """Every deployment there was, the newest first.
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar, TypeAlias
 
-from data_engine.engine.fact import Fact, clock_words, lasting_words, time_words
+from data_engine.engine.fact import Fact, clock_words, lasting_words, time_words, zoned_words
 from data_engine.errors import FlowValidationError
 from data_engine.ledger.warned import warned_words
 from data_engine.model import duration_words
@@ -356,8 +356,39 @@ class Other(Fact):
         return self.said
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class SlotsPassed(Fact):
+    """So many slots of the schedule passed without a run, and none will have one by itself, from `first_utc` to `last_utc`.
+
+    Example:
+        >>> SlotsPassed(1, "2026-01-09T07:00:00+00:00", "2026-01-09T07:00:00+00:00", "UTC").text
+        '1 slot passed without a run: 2026-01-09 07:00:00 UTC (the engine was off, or the flow disabled)'
+    """
+
+    kind: ClassVar = "slots_passed"
+
+    count: int
+    first_utc: str
+    last_utc: str
+    tz: str | None = None
+
+    @property
+    def text(self) -> str:
+        because, last = "(the engine was off, or the flow disabled)", zoned_words(self.last_utc, self.tz)
+        if self.count == 1:
+            return f"1 slot passed without a run: {last} {because}"
+        first, _ = self.days
+        return f"{self.count:,} slots since {first} passed without a run, the last of them {last} {because}"
+
+    @property
+    def days(self) -> tuple[str, str]:
+        """The first and the last day, in the zone of the schedule."""
+        return zoned_words(self.first_utc, self.tz)[:10], zoned_words(self.last_utc, self.tz)[:10]
+
+
 OfFlow: TypeAlias = (
     Looks
+    | SlotsPassed
     | Broken
     | Edited
     | ModuleGone

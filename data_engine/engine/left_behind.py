@@ -56,6 +56,25 @@ def left_behind(written: Iterable[WrittenFile], flows: Iterable[Flow]) -> list[L
     return [found[path] for path in sorted(found)]
 
 
+def known_elsewhere(written: Iterable[WrittenFile], flows: Iterable[Flow]) -> list[WrittenFile]:
+    """The outputs of these flows that are known only where nothing is any more, not even their folder.
+
+    So it is after their mirror was moved by itself: what lies there now cannot be told from files of other people.
+    """
+    mirrors = {places[0]: places[2] for flow in flows if (places := _places(flow)) is not None}
+    again: set[tuple[str, str]] = set()
+    found = []
+    for one in written:
+        mirror = mirrors.get(one.flow)
+        if mirror is None or not any(one.sources):
+            continue
+        if Path(one.path).is_relative_to(mirror) or os.path.isdir(os.path.dirname(one.path)):
+            again.update((one.flow, source) for source in one.sources)
+        elif not all((one.flow, source) in again for source in one.sources):
+            found.append(one)
+    return found
+
+
 def is_source_gone(one: WrittenFile) -> bool:
     """Whether every source that the file was written for is gone, from a folder that is there."""
     if one.source_root is None or not one.sources or not os.path.isdir(one.source_root):

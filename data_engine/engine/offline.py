@@ -23,6 +23,7 @@ from data_engine.lease.status import LeaseStatus
 from data_engine.ledger.backfills import newest_writer, written_with_params
 from data_engine.ledger.belief import clock_warnings
 from data_engine.ledger.deployments import published
+from data_engine.ledger.former_places import outputs_here, own_outputs
 from data_engine.ledger.outbox import undelivered
 from data_engine.ledger.output_runs import OutputRun, output_runs
 from data_engine.ledger.wall_clock import kept_doubt
@@ -100,7 +101,7 @@ class OfflineFacts:
     def memory(self, flow: str) -> KnownSources:
         """What is known of the flow's sources."""
         ledger = self.home.ledger()
-        return KnownSources(ledger.source_states(flow), ledger.outputs(flow))
+        return KnownSources(ledger.source_states(flow), own_outputs(ledger, self.home.layout, flow))
 
     def rules(self) -> Rules:
         """What else decides about sources."""
@@ -110,13 +111,17 @@ class OfflineFacts:
         """Why the flow's runs that did not end well ended so."""
         return self.home.ledger().causes(flow)
 
+    def slots(self, flow: str, since_utc: str) -> Sequence[tuple[str, str]]:
+        """The flow's slots that count as served from then on, each with its run."""
+        return self.home.ledger().slots(flow, since_utc)
+
     def past(self) -> Sequence[Deployment]:
         """Every deployment there was, the newest first."""
         return history_of(self.home)
 
     def outputs(self, run_ids: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
         """The files that each of these runs wrote."""
-        return self.home.ledger().outputs_of(run_ids)
+        return outputs_here(self.home.ledger(), self.home.layout, run_ids)
 
     def output_runs(self, path: str, endings: Sequence[str]) -> Sequence[OutputRun]:
         """Who wrote the file at this path; where nobody did, those whose path ends with one of these."""

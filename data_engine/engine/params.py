@@ -106,6 +106,33 @@ def values_of(params: Any) -> dict[str, Any]:
     return {one.name: getattr(params, one.name) for one in fields(params)}
 
 
+def defaults_words(params: Any, given: Mapping[str, Any]) -> str | None:
+    """The declared parameters that a run was not given, with the values it takes for them; None where there are none.
+
+    Example:
+        >>> from dataclasses import make_dataclass
+        >>> defaults_words(make_dataclass("P", ["month", "days"])("2026-11", 3), {"days": 3})
+        'params by default: month=2026-11'
+    """
+    if isinstance(params, Mapping):
+        return None
+    left = {name: value for name, value in values_of(params).items() if name not in given}
+    text = params_text(left)
+    if text is None:
+        return None
+    return f"params by default: {', '.join(f'{name}={value_words(value)}' for name, value in json.loads(text).items())}"
+
+
+def value_words(value: Any) -> str:
+    """A recorded value as a person types it.
+
+    Example:
+        >>> value_words("2013-01"), value_words([1, 2]), value_words(True)
+        ('2013-01', '[1, 2]', 'true')
+    """
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
 def params_text(given: Mapping[str, Any]) -> str | None:
     """What a run was given, as it is recorded: JSON with secrets as "***", and of other values what they say of themselves.
 

@@ -21,7 +21,7 @@ from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.memo.inputs import current_files
 from data_engine.engine.memo.own_sources import cause_of_source, guarding, overwritten_words
 from data_engine.engine.memo.sql_writes import says_copy, sql_watched
-from data_engine.engine.params import as_steps_see, is_as_scheduled, unread
+from data_engine.engine.params import as_steps_see, defaults_words, is_as_scheduled, unread
 from data_engine.engine.recording import Recording, readers_watched
 from data_engine.engine.run_sources import own_sources_of_run, seen_by_hand
 from data_engine.engine.staged_run import cause_of_target, staged_run
@@ -202,6 +202,8 @@ class _Run:
         if context.source is None:
             require_source(flow, self.source)
         context.params = as_steps_see(flow, self.params, secret=context.secret)
+        if self.recording is not None and (said := defaults_words(context.params, self.params)) is not None:
+            self._log("INFO", said)
         with captured(self.control, is_bounded=kernel_shell() is not None), self._watched():
             if stage is None:
                 self._take_steps()

@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 
 from data_engine.engine.fact import lasting_words
 from data_engine.engine.local_workspace import LocalWorkspace
-from data_engine.engine.run_facts import by_label, value_words
+from data_engine.engine.params import value_words
+from data_engine.engine.run_facts import by_label
 from data_engine.errors import FlowValidationError
 from data_engine.ledger import deployments as ledger_rows
 from data_engine.model import Deployment, Run, RunFile, StepRun

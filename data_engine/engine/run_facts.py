@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import PurePath
-from typing import Any
 
 from data_engine.cut import first_few
 from data_engine.engine.fact import zoned_words
+from data_engine.engine.params import value_words
 from data_engine.model import Run, RunFile, RunTrigger, StepRun
 
 _FEW = 5
@@ -80,16 +79,6 @@ def trigger_words(trigger: RunTrigger | None) -> str:
 def params_words(run: Run) -> str:
     """What a run was given, as it could be typed; "" for nothing."""
     return ", ".join(f"{name}={value_words(value)}" for name, value in (run.params or {}).items())
-
-
-def value_words(value: Any) -> str:
-    """A recorded value as a person types it.
-
-    Example:
-        >>> value_words("2013-01"), value_words([1, 2]), value_words(True)
-        ('2013-01', '[1, 2]', 'true')
-    """
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def files_words(files: Sequence[RunFile], more: int) -> str:

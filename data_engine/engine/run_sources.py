@@ -9,6 +9,7 @@ from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.memo.own_sources import IN_PREVIEWS, IN_RUNS, TOLD, OwnSources, Rule
 from data_engine.flow.flow import Flow
 from data_engine.flow.trigger import Manual, Poll
+from data_engine.ledger.former_places import own_outputs
 from data_engine.model import SeenSource, SourceKey
 
 
@@ -78,6 +79,6 @@ def _outputs_of(flow: Flow, source: Source, home: LocalWorkspace | None) -> Call
     if home is None or source.path is not None:
         return lambda key, path: False
     ledger, name = home.ledger(), flow.name or ""
-    outputs = ledger.outputs(name)
+    outputs = own_outputs(ledger, home.layout, name)
     states = ledger.source_states(name) if outputs else {}
     return lambda key, path: path in outputs and key not in states

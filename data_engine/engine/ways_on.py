@@ -130,6 +130,11 @@ def _failed(about: _About) -> str:
     return f"{about.run('log', about.why.run_id)} {shows}{mend}; `{typed(*verb, about.flow)}` runs it again"
 
 
+def _slots_passed(about: _About) -> str:
+    since, until = about.why.days
+    return f"{about.typed('backfill', '--since', since, '--until', until, '--reprocess', 'missing')} runs them"
+
+
 def _running(about: _About) -> str | None:
     run_id, pid = about.why.run_id, about.why.pid
     if pid is not None:
@@ -220,6 +225,7 @@ _WAYS: Mapping[str, Callable[[_About], str | None]] = {
     of_source.WaitingForWorker.kind: lambda one: f"`{typed('status')}` tells what runs",
     of_source.WaitingForOwnRun.kind: lambda one: f"`{typed('status')}` tells what runs",
     of_source.WaitingForShare.kind: lambda one: f"`{typed('doctor')}` says what is wrong with the drive",
+    of_flow.SlotsPassed.kind: _slots_passed,
     of_flow.Broken.kind: lambda one: f"{one.typed('compile')} checks it again",
     of_flow.Edited.kind: _edited,
     of_flow.ModuleGone.kind: lambda one: Standing("gone", file=one.why.file, renamed_to=one.why.renamed_to).fix,

@@ -236,6 +236,14 @@ class Ledger(LedgerFile):
                 sources.setdefault(path, {})[where] = None
         return [replace(one, sources=tuple(sources[path])) for path, one in found.items()]
 
+    def source_folders(self) -> list[tuple[str, str]]:
+        """Each folder that runs had their source in: as it was authored, and where it was then."""
+        rows = self._rows(
+            "SELECT DISTINCT source_root, rtrim(substr(source_path, 1, length(source_path) - length(source_key)), '/\\')"
+            " FROM runs WHERE source_key <> '' AND source_root IS NOT NULL"
+        )
+        return [(restored(authored), restored(folder)) for authored, folder in rows]
+
     def last_runs(self) -> dict[str, Run]:
         """The newest run of every flow that ever ran, by flow name; runs from the future do not count."""
         return {run.flow: run for run in map(run_of, self._rows(_LAST_RUNS, future_utc(time.time())))}
@@ -287,6 +295,11 @@ class Ledger(LedgerFile):
         """The schedule slots of the flow that a run has served, from `since_utc` on."""
         rows = self._rows("SELECT slot_utc FROM schedule_slots WHERE flow_name = ? AND slot_utc >= ?", flow, since_utc)
         return {slot for (slot,) in rows}
+
+    def slots(self, flow: str, since_utc: str) -> list[tuple[str, str]]:
+        """The slots of the flow that count as served from `since_utc` on, each with the id of its run, "" for none."""
+        asked = "SELECT slot_utc, run_id FROM schedule_slots WHERE flow_name = ? AND slot_utc >= ? ORDER BY slot_utc"
+        return [(slot, run_id) for slot, run_id in self._rows(asked, flow, since_utc)]
 
     def serve_slot(self, flow: str, slot_utc: str, run_id: str) -> None:
         """Remember that `run_id` served the slot; the first run that did, and was not abandoned, stays its run."""

@@ -1,15 +1,18 @@
-"""What is warned of a flow though it stands in no cell of it: secrets in the modules it imports, names that differ only in case."""
+"""What is warned of a flow though it stands in no cell of it: secrets in the modules it imports, and names that mislead."""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping
+import sys
+import sysconfig
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import NamedTuple
 
-from data_engine.notebook.flow_files import case_warnings, module_files
+from data_engine.notebook.flow_files import case_warnings, module_files, twin_warning
 from data_engine.notebook.load import FlowModules
 from data_engine.notebook.module_sets import imports_of, own_code, python_files, reached_files
 from data_engine.notebook.secrets_written import secret_words, written_secrets
@@ -43,10 +46,34 @@ def warnings_beside(modules: FlowModules, path: Path) -> list[WarningBeside]:
     Raises:
         OSError, FlowValidationError: the folder or the file cannot be read.
     """
-    twins = case_warnings(module_files(modules.content))
+    files = module_files(modules.content)
+    twins = case_warnings(files)
     code = own_code(modules.authored(path), content_of(path), modules.cache_dir)
-    told = [WarningBeside(twins[path.stem])] if path.stem in twins else []
-    return [*told, *secrets_beside(path.name, code, PythonFiles.of(python_files(modules.content)))]
+    twin = twin_warning(files.get(path.stem, ()), path)
+    told = [*([twins[path.stem]] if path.stem in twins else []), *([twin] if twin is not None else [])]
+    python = PythonFiles.of(python_files(modules.content))
+    return [
+        *map(WarningBeside, told),
+        *secrets_beside(path.name, code, python),
+        *hidden_beside(path.name, code, python),
+    ]
+
+
+def misleading_names(modules: FlowModules, paths: Collection[Path]) -> list[str]:
+    """What is warned of the names of these flow modules and of the files they import; each once, and no secret.
+
+    Raises:
+        OSError, FlowValidationError: the folder or a file cannot be read.
+    """
+    files = module_files(modules.content)
+    told = [twin for path in paths if (twin := twin_warning(files.get(path.stem, ()), path)) is not None]
+    contents = python_files(modules.content)
+    if any("/" not in name and _library_called(name.removesuffix(".py")) for name in contents):
+        python = PythonFiles.of(contents)
+        for path in paths:
+            code = own_code(modules.authored(path), content_of(path), modules.cache_dir)
+            told += map(str, hidden_beside(path.name, code, python))
+    return list(dict.fromkeys(told))
 
 
 class PythonFiles(NamedTuple):
@@ -74,6 +101,35 @@ def secrets_beside(file: str, code: bytes, python: PythonFiles) -> list[WarningB
     """
     reached = reached_files(file, code, python.contents, python.imports)
     return [one for name in sorted(reached) for one in _secrets_in(name, python.contents[name])]
+
+
+def hidden_beside(file: str, code: bytes, python: PythonFiles) -> list[WarningBeside]:
+    """The `.py` files of `flow_modules` that the module in `file` imports in place of a library of the same name.
+
+    Example:
+        >>> files = {"statistics.py": b"X = 1", "own_tools.py": b""}
+        >>> for one in hidden_beside("claims.ipynb", b"import statistics, own_tools", PythonFiles.of(files)):
+        ...     print(one)
+        statistics.py hides the module statistics of Python: `import statistics` means this file here (rename it)
+    """
+    reached = reached_files(file, code, python.contents, python.imports)
+    found = []
+    for name in sorted(reached - {file}):
+        stem = name.removesuffix(".py")
+        library = _library_called(stem) if "/" not in name else None
+        if library is not None:
+            found.append(WarningBeside(f"{name} hides {library}: `import {stem}` means this file here", "rename it"))
+    return found
+
+
+@lru_cache(maxsize=1024)
+def _library_called(name: str) -> str | None:
+    """What is hidden by a module of this name, in words; None where nothing is."""
+    if name in sys.stdlib_module_names:
+        return f"the module {name} of Python"
+    places = {sysconfig.get_path(kind) for kind in ("purelib", "platlib")}
+    found = PathFinder.find_spec(name, [place for place in places if place])
+    return None if found is None or found.origin is None else f"the installed package {name}"
 
 
 @lru_cache(maxsize=1024)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import lru_cache
 
 
 def trouble_of_build(statement: ast.stmt) -> tuple[str, str] | None:
@@ -59,3 +60,33 @@ def _results(body: list[ast.stmt]) -> Iterator[ast.AST]:
         ):
             yield node
         waiting.extend(ast.iter_child_nodes(node))
+
+
+@lru_cache(maxsize=256)
+def defines_build(data: bytes) -> bool:
+    """Whether a Python module of this text binds `build` at its top level.
+
+    Raises:
+        SyntaxError, ValueError: it does not parse.
+
+    Example:
+        >>> defines_build(b"from flows import build"), defines_build(b"def make(): build = 1")
+        (True, False)
+    """
+    return any(_binds_build(node) for node in ast.parse(data).body)
+
+
+def _binds_build(node: ast.stmt) -> bool:
+    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+        return node.name == "build"
+    if isinstance(node, (ast.Import, ast.ImportFrom)):
+        return any((alias.asname or alias.name) == "build" for alias in node.names)
+    if isinstance(node, ast.Assign):
+        return any(
+            isinstance(name, ast.Name) and name.id == "build" for target in node.targets for name in ast.walk(target)
+        )
+    if isinstance(node, ast.AnnAssign):
+        return isinstance(node.target, ast.Name) and node.target.id == "build"
+    bodies = [getattr(node, part, []) for part in ("body", "orelse", "finalbody")]
+    bodies += [handler.body for handler in getattr(node, "handlers", [])]
+    return not isinstance(node, ast.ClassDef) and any(_binds_build(child) for body in bodies for child in body)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import unicodedata
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -16,9 +17,16 @@ from data_engine.flow.schedule_words import schedule_words
 from data_engine.flow.spec import title_words
 from data_engine.flow.suggestions import as_typed, nearest_name
 from data_engine.flow.trigger import Poll, Schedule
-from data_engine.notebook.beside import PythonFiles, secrets_beside
+from data_engine.notebook.beside import PythonFiles, hidden_beside, secrets_beside
 from data_engine.notebook.descriptions import Descriptions
-from data_engine.notebook.flow_files import SCRATCH_NAME, case_warnings, is_flow_content, is_flow_file, module_files
+from data_engine.notebook.flow_files import (
+    SCRATCH_NAME,
+    case_warnings,
+    is_flow_content,
+    is_flow_file,
+    module_files,
+    twin_warning,
+)
 from data_engine.notebook.load import FlowModules, badly_named
 from data_engine.notebook.mirror_warnings import FlowPlaces, mirror_warnings
 from data_engine.notebook.module_sets import own_code, python_files
@@ -145,7 +153,7 @@ def read_catalog(
     _remembered[modules.package] = entries
     read = entries.values() if only is None else [entries[only]] if only in entries else []
     told = _with_mirror_warnings([*(entry for _, entry in read if entry is not None), *described.values()])
-    return _with_case_warnings(told, files)
+    return _with_name_warnings(told, files)
 
 
 def _known_error(
@@ -155,11 +163,14 @@ def _known_error(
     return known or badly_named(path)
 
 
-def _with_case_warnings(entries: Iterable[CatalogEntry], names: Iterable[str]) -> tuple[CatalogEntry, ...]:
-    twins = case_warnings(names)
-    return tuple(
-        replace(one, warnings=(*one.warnings, twins[one.name])) if one.name in twins else one for one in entries
-    )
+def _with_name_warnings(entries: Iterable[CatalogEntry], files: Mapping[str, list[Path]]) -> tuple[CatalogEntry, ...]:
+    twins = case_warnings(files)
+    told = []
+    for one in entries:
+        twin = None if one.error is not None else twin_warning(files.get(one.name, ()), one.path)
+        found = [*([twins[one.name]] if one.name in twins else []), *([twin] if twin is not None else [])]
+        told.append(replace(one, warnings=(*one.warnings, *found)) if found else one)
+    return tuple(told)
 
 
 def with_unreadable(
@@ -213,9 +224,19 @@ def unknown_flow(name: str, folder: Path, flows: Collection[str], *, fix: str | 
         f"Flow module '{name}' is not available in {folder}.{available}",
         where=str(folder),
         fix=fix
+        or _as_it_is_written(name, flows)
         or (f"did you mean {as_typed(near)}?" if near else None)
         or "check the spelling; a flow is a notebook or .py file there that defines build()",
     )
+
+
+def _as_it_is_written(name: str, flows: Iterable[str]) -> str | None:
+    """What to do where the name of one of the flows looks the same, but is written with other letters."""
+    form = unicodedata.normalize("NFC", Path(name).stem)
+    alike = next((one for one in flows if unicodedata.normalize("NFC", one) == form and one != name), None)
+    if alike is None:
+        return None
+    return f"{alike} is written with other letters that look the same, as on a Mac: rename its file, or take the name that it has: {alike!a}"
 
 
 def check_flow_name(name: object) -> str:
@@ -280,7 +301,7 @@ def _read_entry(
     except FlowValidationError as error:
         return CatalogEntry(name, modules.authored(paths[0]), title_words(name, "Flow"), error=error)
     code = own_code(loaded.path, data, modules.cache_dir)
-    told = map(str, secrets_beside(path.name, code, python))
+    told = map(str, (*secrets_beside(path.name, code, python), *hidden_beside(path.name, code, python)))
     return describe(loaded.flow, loaded.path, loaded.description, (*loaded.warnings, *told))
 
 

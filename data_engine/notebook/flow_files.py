@@ -5,12 +5,13 @@ from __future__ import annotations
 import ast
 import os
 import re
+import unicodedata
 from collections.abc import Iterable
-from functools import lru_cache
 from pathlib import Path
 
 from data_engine.errors import FlowExecutionError, FlowValidationError
 from data_engine.notebook.artifacts import load_artifact
+from data_engine.notebook.build_function import defines_build
 from data_engine.notebook.load import FlowModules
 from data_engine.platforms.files import content_of
 
@@ -39,6 +40,23 @@ def module_files(folder: Path) -> dict[str, list[Path]]:
     return found
 
 
+def as_filed(folder: Path, name: str) -> str:
+    """A name of a module as its file in the folder has it: a Mac may write an "ä" as two letters, which look like one.
+
+    Example:
+        >>> as_filed(Path("/nowhere"), "claims")
+        'claims'
+    """
+    if name.isascii():
+        return name
+    try:
+        stems = {os.path.splitext(file)[0] for file in os.listdir(folder) if file.endswith((".py", ".ipynb"))}
+    except OSError:
+        return name
+    alike = [stem for stem in stems if unicodedata.normalize("NFC", stem) == unicodedata.normalize("NFC", name)]
+    return alike[0] if name not in stems and len(alike) == 1 else name
+
+
 def is_flow_file(modules: FlowModules, path: Path) -> bool:
     """Whether the file is a flow, or is meant to be one and is broken."""
     try:
@@ -60,7 +78,7 @@ def is_flow_content(modules: FlowModules, path: Path, data: bytes) -> bool:
     if b"build" not in data:
         return False
     try:
-        return _defines_build(data)
+        return defines_build(data)
     except (SyntaxError, ValueError) as error:
         raise _unparsed(path, error) from error
 
@@ -88,27 +106,6 @@ def _unparsed(path: Path, error: SyntaxError | ValueError) -> FlowExecutionError
     )
 
 
-@lru_cache(maxsize=256)
-def _defines_build(data: bytes) -> bool:
-    return any(_binds_build(node) for node in ast.parse(data).body)
-
-
-def _binds_build(node: ast.stmt) -> bool:
-    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-        return node.name == "build"
-    if isinstance(node, (ast.Import, ast.ImportFrom)):
-        return any((alias.asname or alias.name) == "build" for alias in node.names)
-    if isinstance(node, ast.Assign):
-        return any(
-            isinstance(name, ast.Name) and name.id == "build" for target in node.targets for name in ast.walk(target)
-        )
-    if isinstance(node, ast.AnnAssign):
-        return isinstance(node.target, ast.Name) and node.target.id == "build"
-    bodies = [getattr(node, part, []) for part in ("body", "orelse", "finalbody")]
-    bodies += [handler.body for handler in getattr(node, "handlers", [])]
-    return not isinstance(node, ast.ClassDef) and any(_binds_build(child) for body in bodies for child in body)
-
-
 def case_warnings(names: Iterable[str]) -> dict[str, str]:
     """What is warned of modules whose names differ only in upper and lower case, by name.
 
@@ -126,3 +123,16 @@ def case_warnings(names: Iterable[str]) -> dict[str, str]:
         if len(same) > 1
         for name in same
     }
+
+
+def twin_warning(files: Iterable[Path], flow: Path) -> str | None:
+    """What is warned of a flow beside which a file of the same name, but another kind, is no flow; None without one.
+
+    Example:
+        >>> twin_warning([Path("claims.ipynb"), Path("claims.py")], Path("claims.ipynb"))
+        'claims.py stands beside claims.ipynb and is no part of it: the flow is claims.ipynb alone; rename or delete claims.py'
+    """
+    other = next((path.name for path in files if path.name != flow.name), None)
+    if other is None:
+        return None
+    return f"{other} stands beside {flow.name} and is no part of it: the flow is {flow.name} alone; rename or delete {other}"

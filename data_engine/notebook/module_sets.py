@@ -16,6 +16,7 @@ from pathlib import Path
 
 from data_engine.errors import FlowValidationError
 from data_engine.notebook.artifacts import load_artifact
+from data_engine.notebook.build_function import defines_build
 from data_engine.platforms.files import content_of
 from data_engine.platforms.names import why_windows_refuses
 
@@ -166,7 +167,7 @@ def module_digests(contents: Mapping[str, bytes], folder: Path, *, cache_dir: Pa
     imports = imports_of(contents)
     digests: dict[str, str] = {}
     for name, data in contents.items():
-        if "/" in name:
+        if "/" in name or _is_only_beside(name, contents, folder, cache_dir):
             continue
         code = own_code(folder / name, data, cache_dir)
         stem = Path(name).stem
@@ -176,6 +177,25 @@ def module_digests(contents: Mapping[str, bytes], folder: Path, *, cache_dir: Pa
             digest.update(b"\0" + file.encode() + b"\0" + hashlib.sha256(contents[file]).digest())
         digests[stem] = digest.hexdigest()
     return digests
+
+
+def _is_only_beside(name: str, contents: Mapping[str, bytes], folder: Path, cache_dir: Path | None) -> bool:
+    """Whether this is the file of two with one stem that is no flow, while the other one is."""
+    stem, suffix = name.rsplit(".", 1)
+    other = f"{stem}.{'py' if suffix == 'ipynb' else 'ipynb'}"
+    if other not in contents:
+        return False
+    return _is_flow(other, contents[other], folder, cache_dir) and not _is_flow(name, contents[name], folder, cache_dir)
+
+
+def _is_flow(name: str, data: bytes, folder: Path, cache_dir: Path | None) -> bool:
+    """Whether a module defines `build`; one that cannot be read as what it is counts as one."""
+    try:
+        if name.endswith(".ipynb"):
+            return load_artifact(folder / name, data, cache_dir=cache_dir).compiled.is_flow
+        return b"build" in data and defines_build(data)
+    except (FlowValidationError, SyntaxError, ValueError):
+        return True
 
 
 def changed_helpers(old: Mapping[str, bytes], new: Mapping[str, bytes], name: str, folder: Path) -> tuple[str, ...]:

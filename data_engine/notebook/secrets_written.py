@@ -14,15 +14,33 @@ _PLACEHOLDER = re.compile(r"<.*>|\{.*\}|\$\{\w+\}|\$[A-Z_]+|%\w+%|[.*x?-]+|(?i:n
 _TAKE_COLUMNS = frozenset("with_columns select agg rename assign alias struct replace format".split())
 
 
+_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://[^\s:@/]*:)([^\s@/]+)(@[^\s:/?#]*)")
+
+
 def written_secrets(node: ast.AST) -> Iterator[tuple[str, int]]:
-    """The names of secrets that a statement gives a text, each with its line: assignments, and arguments by keyword.
+    """The names of secrets that a statement gives a text, each with its line: assignments, and arguments by keyword; of an address
+    that holds a password, the address without it.
 
     Example:
         >>> list(written_secrets(ast.parse('PASSWORT = "hunter2"\\nconnect(api_key="k3y")')))
         [('PASSWORT', 1), ('api_key', 2)]
+        >>> list(written_secrets(ast.parse('pl.read_database_uri(ASK, "postgresql://petra:hunter2@db:5432/shop")')))
+        [('postgresql://petra:***@db', 1)]
         >>> list(written_secrets(ast.parse('token_count = "many"\\npassword = context.secret("shop")\\nTOKEN = "token"')))
         []
     """
+    told = list(_by_name(node))
+    yield from told
+    lines = {line for _, line in told}
+    texts = {id(part.value) for part in ast.walk(node) if isinstance(part, ast.Expr)}  # docstrings
+    for part in ast.walk(node):
+        if isinstance(part, ast.Constant) and isinstance(part.value, str) and id(part) not in texts:
+            for begin, password, end in _ADDRESS.findall(part.value):
+                if part.lineno not in lines and not _is_placeholder(password):
+                    yield f"{begin}***{end}", part.lineno
+
+
+def _by_name(node: ast.AST) -> Iterator[tuple[str, int]]:
     for part in ast.walk(node):
         if isinstance(part, (ast.Assign, ast.AnnAssign)):
             targets = part.targets if isinstance(part, ast.Assign) else [part.target]
@@ -67,8 +85,13 @@ def _is_secret(name: str, value: ast.expr) -> bool:
     if not isinstance(value, ast.Constant) or not isinstance(value.value, str) or not is_name_of_secret(name):
         return False
     text = value.value.strip()
-    is_name = is_name_of_secret(text) and (text.isidentifier() or " " in text)  # of a column, a setting, a variable
-    return bool(text) and not is_name and _PLACEHOLDER.fullmatch(text) is None
+    return bool(text) and not _is_placeholder(text)
+
+
+def _is_placeholder(text: str) -> bool:
+    """Whether a text only stands for a secret, or is the name of a column, a setting, a variable."""
+    is_name = is_name_of_secret(text) and (text.isidentifier() or " " in text)
+    return is_name or _PLACEHOLDER.fullmatch(text) is not None
 
 
 def _name(target: ast.expr) -> str | None:

@@ -74,6 +74,11 @@ def sources_seen(flow: Flow, home: LocalWorkspace, count: int) -> Chosen:
             )
         first = "production has read no source that is still there; these are the first in sort order"
         chosen, notes = [Seen(source, "") for source in found], [*notes, first]
+    elif len(chosen) == count < len(seen):
+        notes = [
+            *notes,
+            f"of the {len(seen):,} sources that production has read, the last {count}; --sources N takes more",
+        ]
     told = tuple(PlannedSource(one.name, one.source.text, one.at_utc or None) for one in chosen)
     return Chosen(tuple(one.source for one in chosen), told, tuple(notes))
 

@@ -23,6 +23,7 @@ from data_engine.engine.reasons import Reason, RetryLater, Slot
 from data_engine.errors import FlowValidationError, LedgerError
 from data_engine.flow.flow import Flow
 from data_engine.flow.trigger import Schedule
+from data_engine.ledger.former_places import own_outputs
 from data_engine.ledger.rows import SourceStates
 from data_engine.model import Event, RunFinished, RunStarted, SourceKey
 from data_engine.scheduler.file_events import FileEvents
@@ -228,10 +229,11 @@ class TriggerSet:
         Raises:
             LedgerError: the history cannot be read.
         """
-        if self._ledger is None:
+        if self._ledger is None or self._home is None:
             return KnownSources(SourceStates(name))
         states = self._recalled.pop(name, None)
-        return KnownSources(self._ledger.source_states(name) if states is None else states, self._ledger.outputs(name))
+        outputs = own_outputs(self._ledger, self._home.layout, name)
+        return KnownSources(self._ledger.source_states(name) if states is None else states, outputs)
 
     # -- told by the dispatcher ------------------------------------------------------------------------------------
 

@@ -95,7 +95,7 @@ def set_secret(name: str, value: str) -> str:
         FlowValidationError: no such name can be, or the value is too short to be hidden.
         WorkspaceError: it cannot be kept.
     """
-    check_name(name)
+    refuse_twin(name)
     _secret(name, value, "secret set")
     keyring = _keyring()
     if keyring is not None:
@@ -181,6 +181,25 @@ def check_name(name: object) -> str:
         where="the name of a secret",
         fix="use a letter, then letters, digits, '_', '-' and '.'; the value is asked for, never given with it",
     )
+
+
+def refuse_twin(name: str) -> None:
+    """Return when a secret may be kept by this name: none by another has the same environment variable.
+
+    Raises:
+        FlowValidationError: one has, or no secret can be called so.
+        WorkspaceError: the private file cannot be read.
+    """
+    check_name(name)
+    kept = _read()
+    known = {*kept["secrets"], *kept["keyring"]}
+    twin = next((one for one in sorted(known) if variable_of(one) == variable_of(name)), None)
+    if name not in known and twin is not None:
+        raise FlowValidationError(
+            f"the secret {twin!r} is here already, and {name!r} is the same environment variable, {variable_of(name)}",
+            where="data-engine secret set",
+            fix=f"`{typed('secret', 'set', twin)}` changes it; or choose a name that differs in more than its case and its signs",
+        )
 
 
 def _secret(name: str, value: str, where: str) -> Secret:

@@ -65,9 +65,10 @@ def test_an_edit_that_fails_ends_a_plan_with_1(cli: Cli, production: Production)
     answer = cli("plan", "sales")
 
     assert answer.code == 1
-    assert (
-        "the edit fails on june.csv at sales.ipynb, cell 3, line 2: ZeroDivisionError: division by zero" in answer.out
-    )
+    said = "the edit fails on june.csv at sales.ipynb, cell 3, line 2: ZeroDivisionError: division by zero"
+    assert said in answer.out
+    assert "Correct the edit first" in answer.out
+    assert "To let production run it" not in answer.out
 
 
 @pytest.mark.parametrize(

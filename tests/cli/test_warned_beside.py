@@ -89,3 +89,52 @@ def test_names_that_differ_only_in_case_are_warned_of_for_one_alone(
     answer = cli(*words)
 
     assert (answer.out + answer.err).count("Claims and claims differ only in upper and lower case") == 1
+
+
+@pytest.mark.parametrize(
+    "words", [("compile", "claims"), ("compile", "--check", "claims"), ("deploy", "claims"), ("list",)]
+)
+def test_a_module_that_hides_a_library_the_flow_imports_is_warned_of(
+    cli: Cli, ws: WorkspaceFiles, words: tuple[str, ...]
+) -> None:
+    """By every verb, also where a helper imports it; one that nobody imports hides nothing."""
+    ws.module("polars", "X = 1")
+    ws.module("statistics", "X = 1")
+    ws.module("calendar", "X = 1")
+    ws.helper("shop", "import polars\nimport statistics\nopen_shop = print")
+
+    answer = cli(*words)
+
+    told = " ".join((answer.out + answer.err).split())
+    assert "polars.py hides the installed package polars: `import polars` means this file here (rename it)" in told
+    assert "statistics.py hides the module statistics of Python" in told
+    assert "calendar.py hides" not in told
+
+
+def test_a_file_beside_a_notebook_of_its_name_is_named_and_is_no_edit(cli: Cli, ws: WorkspaceFiles) -> None:
+    assert cli("deploy", "plain").code == 0
+    ws.module("plain", 'print("only a test")')
+
+    for words in (("list",), ("compile", "plain"), ("compile", "--check", "plain"), ("deploy", "plain")):
+        answer = cli(*words)
+        told = " ".join((answer.out + answer.err).split())
+        assert "plain.py stands beside plain.ipynb and is no part of it: the flow is plain.ipynb alone" in told, words
+        assert "edited, not deployed" not in told, words
+
+
+def test_a_password_within_an_address_is_warned_of_without_it(cli: Cli, ws: WorkspaceFiles) -> None:
+    """In a cell and in a module; one that a placeholder or a value takes the place of is none."""
+    ws.module("places", f"URL = 'mssql://anna:{TEXT}@db/shop'")
+    ws.notebook(
+        "plain",
+        f"from data_engine import Flow\nimport places\nopen_shop = print\nURL = 'postgresql://petra:{TEXT}@db:5432/shop'",
+        "OTHER = 'postgresql://petra:<password>@db/shop'\nTHIRD = f'postgresql://petra:{open_shop}@db/shop'",
+        FLOW.replace("open_shop()", "open_shop(URL, OTHER, THIRD)"),
+    )
+
+    answer = cli("compile", "plain")
+
+    assert "`postgresql://petra:***@db` holds a secret as plain text" in answer.out
+    assert "places.py, line 1: `mssql://anna:***@db` holds a secret as plain text" in answer.out
+    assert answer.out.count("holds a secret") == 2
+    assert TEXT not in "".join(line for line in answer.out.splitlines() if "warning" in line)

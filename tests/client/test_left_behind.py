@@ -91,6 +91,46 @@ def test_a_file_of_several_sources_stays_until_all_are_gone(ws: WorkspaceFiles, 
     assert "all.txt" in left(workspace)
 
 
+def test_after_the_workspace_was_moved_they_are_known_where_they_are(
+    ws: WorkspaceFiles, workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also of sources that are deleted only then; what ran again meanwhile is no second output."""
+    (ws.root / "in" / "a.csv").unlink()
+    moved = Workspace(ws.root.rename(ws.root.parent / "closed 2026"))
+    (moved.root / "in" / "c.csv").unlink()
+    moved.load_flow("claims").run_once()
+
+    assert left(moved) == ["a.txt", "c.txt"]
+    shown = {one.name: one for one in flow_outputs(moved, search="", limit=10).files}
+    assert (shown["a.txt"].is_there, shown["a.txt"].is_source_gone, shown["b.txt"].is_source_gone) == (
+        True,
+        True,
+        False,
+    )
+    assert len(shown) == 3
+    assert command(["--workspace", str(moved.root), "tidy", "--yes"]) == 0
+    told = capsys.readouterr()
+    assert "Moved 2 files aside" in told.out
+    assert "former path" not in told.err
+    assert outputs(moved) == ["north/b.txt"]
+
+
+def test_of_a_mirror_that_was_moved_by_itself_it_is_said_that_nothing_is_known(
+    ws: WorkspaceFiles, workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (ws.root / "in" / "a.csv").unlink()
+    (ws.root / "out").rename(ws.root / "results")
+    ws.notebook("claims", EACH.replace("../out/claims", "../results/claims"))
+
+    assert command(["--workspace", str(ws.root), "tidy"]) == 0
+    told = capsys.readouterr()
+    assert "3 outputs are known only by their former paths, where no folder is any more, and are not listed" in told.err
+
+    workspace.load_flow("claims").run_once()
+    assert command(["--workspace", str(ws.root), "tidy"]) == 0
+    assert "1 output is known only by its former path" in capsys.readouterr().err
+
+
 def test_they_are_moved_aside_when_asked_and_back(
     ws: WorkspaceFiles, workspace: Workspace, capsys: pytest.CaptureFixture[str]
 ) -> None:

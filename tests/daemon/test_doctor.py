@@ -17,6 +17,7 @@ import pytest
 
 from data_engine import Workspace
 from data_engine.daemon import probes
+from data_engine.daemon.config_check import check_config
 from data_engine.daemon.doctor import (
     Finding,
     check_age,
@@ -80,6 +81,21 @@ def test_a_good_workspace_has_nothing_wrong_and_nothing_is_left_or_changed(ws: W
 
     assert "is whole" in used["run history"].measured
     assert everything_in(tmp_path) == before
+
+
+def test_a_config_file_that_cannot_be_read_is_named_with_its_line(ws: WorkspaceFiles) -> None:
+    """Else the first run that needs it tells, perhaps at night; the settings are a check of their own."""
+    ws.source("config/data_engine.toml", "days = [")
+    ws.source("config/rates.toml", "rate = 2")
+    layout = Workspace(ws.root).layout
+    assert (check_config(layout).ok, check_config(layout).measured) == (True, "rates can be read")
+
+    ws.source("config/holidays.toml", 'days = ["2026-01-01"')
+
+    found = check_config(layout)
+    assert found.ok is False
+    assert "holidays.toml is not TOML" in found.measured
+    assert "line 1" in found.measured or "end of document" in found.measured
 
 
 def test_a_drive_nothing_can_be_written_to_is_told_once(tmp_path: Path) -> None:

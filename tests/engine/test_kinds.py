@@ -79,6 +79,7 @@ SAMPLES: tuple[Reason, ...] = (
     flow_reasons.LastWritten("/out/a.csv", "0123456789ab", NOON, "month=2026-06", ("/in/a.csv",), 2, "changed"),
     flow_reasons.LastRunWarned(2, "0123456789ab"),
     flow_reasons.Overlong(NOON, 1800.0, "0123456789ab"),
+    flow_reasons.SlotsPassed(3, NOON, NOON, "Europe/Berlin"),
     flow_reasons.More(12),
     flow_reasons.Other("of tomorrow"),
 )

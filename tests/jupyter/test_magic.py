@@ -690,3 +690,13 @@ def test_the_tab_key_never_fails_and_leaves_python_alone(text: str, shell: Shell
     shell.run("build = 1")
 
     assert not set(shell.complete(text)) & set(COMMANDS)
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="there both are one name")
+def test_a_flow_that_a_mac_named_is_found_as_everybody_types_it(shell: Shell, claims: WorkspaceFiles) -> None:
+    claims.notebook("ta\u0308glich", *CELLS)
+
+    found = shell.run("%flow explain täglich")
+
+    assert shell.error is None
+    assert {row.flow for row in found} == {"ta\u0308glich"}

@@ -54,6 +54,16 @@ def test_rows_are_paired_by_the_key(production: Production) -> None:
     assert plan.outputs["june.parquet"].samples[0].key == {"id": 1}
 
 
+def test_sources_that_were_left_out_are_counted(production: Production) -> None:
+    """So that a plan of a few is not taken for one of all."""
+    production.edit(FLOW, least="1")
+
+    notes = [production.ws.plan("sales", sources=count).notes for count in (2, 3)]
+
+    assert notes[0] == ("of the 3 sources that production has read, the last 2; --sources N takes more",)
+    assert notes[1] == ()
+
+
 def test_a_key_that_no_table_has_is_told(production: Production) -> None:
     """Rows are compared all the same."""
     plan = production.ws.plan("sales", key="nobody")

@@ -102,6 +102,21 @@ def test_without_a_keyring_a_private_file_says_that_it_is_one(capsys: pytest.Cap
     assert VALUE not in out
 
 
+@pytest.mark.usefixtures("backend")
+def test_a_name_that_is_the_same_environment_variable_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before its value is asked for; a name that is there is changed."""
+    set_secret("ops-mail", VALUE)
+    monkeypatch.setattr("sys.stdin", None)
+
+    for name in ("Ops-Mail", "ops_mail"):
+        with pytest.raises(FlowValidationError, match="the secret 'ops-mail' is here already") as caught:
+            set_secret(name, VALUE)
+        assert "data-engine secret set ops-mail" in str(caught.value)
+        assert command(["secret", "set", name]) == 2
+    set_secret("ops-mail", "another one")
+    assert [one.name for one in stored_secrets()] == ["ops-mail"]
+
+
 @pytest.mark.usefixtures("no_keyring")
 def test_the_environment_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
     set_secret("ops-mail", VALUE)

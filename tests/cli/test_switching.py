@@ -1,0 +1,85 @@
+"""`enable` and `disable` take several flows, and say what was missed and runs at once."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from data_engine import Workspace
+from data_engine.model import utc_text
+from tests.cli.conftest import Cli
+from tests.support import WorkspaceFiles
+
+NIGHTLY = """
+    from data_engine import Flow
+
+    def build():
+        return Flow(group="N").watch(mode="schedule", time="07:00", tz="UTC", catch_up="{catch_up}").step(print)
+"""
+POLLED = """
+    from data_engine import Flow
+
+    def build():
+        return Flow(group="P").watch(mode="poll", source="../in", interval="1s", extensions=".csv", settle=0).step(print)
+"""
+
+
+@pytest.fixture(autouse=True)
+def flows(ws: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    ws.source("config/data_engine.toml", '[deploy]\nmode = "ask"\n')
+    monkeypatch.chdir(ws.root)
+    for catch_up in ("all", "latest", "none"):
+        ws.notebook(catch_up, NIGHTLY.format(catch_up=catch_up))
+    ws.notebook("polled", POLLED)
+    ws.source("in/a.csv")
+    Workspace(ws.root).deploy()
+
+
+def enabled(ws: WorkspaceFiles) -> dict[str, bool]:
+    return {flow.name: flow.enabled for flow in Workspace(ws.root).status().flows}
+
+
+def test_several_are_switched_or_none(cli: Cli, ws: WorkspaceFiles) -> None:
+    """Where one of the names is misspelt nothing is."""
+    answer = cli("disable", "all", "nome", "polled")
+    assert (answer.code, "'nome' is not available" in answer.err) == (2, True)
+    assert enabled(ws) == {"all": True, "latest": True, "none": True, "polled": True}
+
+    answer = cli("disable", "all", "polled")
+    assert answer.out.splitlines() == [
+        "all runs by hand only, until it is enabled: data-engine enable all",
+        "polled runs by hand only, until it is enabled: data-engine enable polled",
+    ]
+    assert enabled(ws) == {"all": False, "latest": True, "none": True, "polled": False}
+    assert cli("enable", "all", "--json").json["enabled"] is True
+    assert [one["flow"] for one in cli("disable", "all", "none", "--json").json] == ["all", "none"]
+
+
+def test_what_was_missed_is_told(cli: Cli, ws: WorkspaceFiles) -> None:
+    """The engine is off, so it is done once that is on; a flow that was not disabled missed nothing by that."""
+    ledger = Workspace(ws.root).home.ledger()
+    for name in ("all", "latest", "none"):
+        ledger.serve_slot(name, utc_text(time.time() - 3 * 86400), "")
+    assert "first runs for" not in cli("enable", "all").out
+    cli("disable", "all", "latest", "none", "polled")
+
+    told = {name: cli("enable", name).out for name in ("all", "latest", "none", "polled")}
+
+    assert "once the engine is on (data-engine start), it first runs for 3 slots that it missed: 20" in told["all"]
+    assert told["all"].count("07:00:00 UTC") == 3
+    assert told["latest"].count("07:00:00 UTC") == 1
+    assert "first runs" not in told["none"]
+    assert "it first runs for 1 file" in told["polled"]
+
+
+def test_a_deployment_of_a_disabled_flow_says_that_it_stays_so(cli: Cli, ws: WorkspaceFiles) -> None:
+    cli("disable", "polled")
+    ws.notebook("polled", POLLED.replace("print", "str"))
+
+    said = cli("deploy", "polled").err
+
+    assert (
+        "polled: it stays disabled, and runs by hand only. To let it run by itself: data-engine enable polled" in said
+    )
+    assert enabled(ws)["polled"] is False
