@@ -495,5 +495,5 @@ def _nothing_to_explain(subject: str, flows: Collection[str]) -> FlowValidationE
     return FlowValidationError(
         f"{subject!r} is neither a flow nor a file of any flow's source, nor an output of a run",
         where="explain",
-        fix=f"{meant(subject, flows)}name a flow ({', '.join(sorted(flows)) or 'none'}) a path under a source folder, or an output",
+        fix=f"{meant(subject, flows)}name a flow ({', '.join(sorted(flows)) or 'none'}), a path under a source folder, or an output",
     )

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import os
+import time
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
+from weakref import WeakKeyDictionary
 
 from data_engine.ledger.ledger import Ledger
 from data_engine.model import WrittenFile
 from data_engine.workspace.layout import WorkspaceLayout
+
+_KNOWN_FOR_S = 60.0
+_known: WeakKeyDictionary[Ledger, tuple[Path, float, tuple[PurePath, ...]]] = WeakKeyDictionary()
+"""By its history where a workspace is, when it was asked, and where it was."""
 
 
 def former_roots(folders: Iterable[tuple[str, str]], layout: WorkspaceLayout) -> tuple[PurePath, ...]:
@@ -44,7 +50,7 @@ def here(path: str, root: Path, former: Sequence[PurePath]) -> str:
         >>> PurePath(here("/old/out/a.csv", Path("/new"), [PurePosixPath("/old")])).as_posix(), here("/x", Path("/new"), [])
         ('/new/out/a.csv', '/x')
     """
-    if not former or Path(path).is_relative_to(root):
+    if not any(path.startswith(str(one)) for one in former) or Path(path).is_relative_to(root):
         return path
     was = _pure(path)
     for one in former:
@@ -54,14 +60,20 @@ def here(path: str, root: Path, former: Sequence[PurePath]) -> str:
 
 
 def to_here(ledger: Ledger, layout: WorkspaceLayout, paths: Iterable[str]) -> Callable[[str], str]:
-    """What makes of a path that is one of these the path that holds now; the history is asked only where one lies elsewhere.
+    """What makes of a path that is one of these the path that holds now; the history is asked only where one lies elsewhere, and
+    not again within `_KNOWN_FOR_S`: a flow that polls asks each time.
 
     Raises:
         LedgerError: the ledger cannot be read.
     """
-    if all(Path(path).is_relative_to(layout.root) for path in paths):
+    inside = f"{layout.root}{os.sep}"
+    if all(path.startswith(inside) for path in paths):
         return lambda path: path
-    former = former_roots(ledger.source_folders(), layout)
+    now_s = time.monotonic()
+    root, asked_s, former = _known.get(ledger, (None, 0.0, ()))
+    if root != layout.root or now_s - asked_s > _KNOWN_FOR_S:
+        former = former_roots(ledger.source_folders(), layout)
+        _known[ledger] = layout.root, now_s, former
     return lambda path: here(path, layout.root, former)
 
 
