@@ -102,15 +102,20 @@ def backfill(
 def _daemon_only_if_needed(ws: Workspace) -> Iterator[Event]:
     """End the daemon that the block starts to look, unless the event is set, or the daemon has other work by then."""
     needed = Event()
-    was_there = ws.link.find() is not None
+    before = _pid_of_daemon(ws)  # one that is about to leave is not the one that the block finds
     try:
         yield needed
     finally:
-        if not was_there and not needed.is_set() and ws.link.find() is not None:
+        if not needed.is_set() and _pid_of_daemon(ws) not in (before, None):
             with suppress(FlowValidationError):
                 found = ws.status()
                 if not (found.engine.on or found.service.installed or found.active_runs or found.waiting_runs):
                     ws.shutdown()
+
+
+def _pid_of_daemon(ws: Workspace) -> int | None:
+    daemon = ws.link.find()
+    return None if daemon is None else daemon.endpoint.pid
 
 
 def _one_of(given: Mapping[str, bool]) -> str | None:

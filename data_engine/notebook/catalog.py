@@ -232,8 +232,9 @@ def unknown_flow(name: str, folder: Path, flows: Collection[str], *, fix: str | 
 
 def _as_it_is_written(name: str, flows: Iterable[str]) -> str | None:
     """What to do where the name of one of the flows looks the same, but is written with other letters."""
-    form = unicodedata.normalize("NFC", Path(name).stem)
-    alike = next((one for one in flows if unicodedata.normalize("NFC", one) == form and one != name), None)
+    stem = Path(name).stem
+    form = unicodedata.normalize("NFC", stem)
+    alike = next((one for one in flows if unicodedata.normalize("NFC", one) == form and one != stem), None)
     if alike is None:
         return None
     return f"{alike} is written with other letters that look the same, as on a Mac: rename its file, or take the name that it has: {alike!a}"

@@ -430,6 +430,7 @@ def test_permission_that_runs_out_inside_a_run_holds_its_next_step(ws: Workspace
             shop.submit("a")
             await shop.started()
             shop.workers.set_work_until(boot_clock() - 1)
+            await asyncio.sleep(0.5)  # until it has heard of it
             mark.touch()
             await until(lambda: bool(shop.steps()))
             await asyncio.sleep(0.2)
@@ -462,6 +463,7 @@ def test_what_is_stopped_and_allowed_at_once_goes_no_further(ws: WorkspaceFiles,
             while not in_it.exists():  # the loop is held: it hears of nothing
                 time.sleep(0.01)
             shop.workers.set_work_until(boot_clock() - 1)
+            await asyncio.sleep(0.5)  # until it has heard of it
             mark.touch()
             time.sleep(0.5)
             shop.workers.wind_down(stop_for=Cause("owned_meanwhile"))
