@@ -99,8 +99,7 @@ def secrets_beside(file: str, code: bytes, python: PythonFiles) -> list[WarningB
         >>> [(one.file, one.line) for one in secrets_beside("claims.ipynb", code, PythonFiles.of(files))]
         [('flow_helpers/shop.py', 2)]
     """
-    reached = reached_files(file, code, python.contents, python.imports)
-    return [one for name in sorted(reached) for one in _secrets_in(name, python.contents[name])]
+    return [one for name in sorted(_reached(file, code, python)) for one in _secrets_in(name, python.contents[name])]
 
 
 def hidden_beside(file: str, code: bytes, python: PythonFiles) -> list[WarningBeside]:
@@ -112,7 +111,7 @@ def hidden_beside(file: str, code: bytes, python: PythonFiles) -> list[WarningBe
         ...     print(one)
         statistics.py hides the module statistics of Python: `import statistics` means this file here (rename it)
     """
-    reached = reached_files(file, code, python.contents, python.imports)
+    reached = _reached(file, code, python)
     found = []
     for name in sorted(reached - {file}):
         stem = name.removesuffix(".py")
@@ -120,6 +119,11 @@ def hidden_beside(file: str, code: bytes, python: PythonFiles) -> list[WarningBe
         if library is not None:
             found.append(WarningBeside(f"{name} hides {library}: `import {stem}` means this file here", "rename it"))
     return found
+
+
+def _reached(file: str, code: bytes, python: PythonFiles) -> set[str]:
+    """The `.py` files that the module in `file` runs with; its code is not read where there are none."""
+    return reached_files(file, code, python.contents, python.imports) if python.contents else set()
 
 
 @lru_cache(maxsize=1024)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 _SECRETS = frozenset(
     "password passwort passwd pwd kennwort passphrase secret token apikey api_key access_key secret_key private_key auth_key".split()
@@ -29,19 +29,26 @@ def written_secrets(node: ast.AST) -> Iterator[tuple[str, int]]:
         >>> list(written_secrets(ast.parse('token_count = "many"\\npassword = context.secret("shop")\\nTOKEN = "token"')))
         []
     """
-    told = list(_by_name(node))
+    parts = list(ast.walk(node))
+    told = list(_by_name(parts))
     yield from told
+    addresses = [
+        (part, part.value)
+        for part in parts
+        if isinstance(part, ast.Constant) and isinstance(part.value, str) and "://" in part.value
+    ]
+    if not addresses:
+        return
     lines = {line for _, line in told}
-    texts = {id(part.value) for part in ast.walk(node) if isinstance(part, ast.Expr)}  # docstrings
-    for part in ast.walk(node):
-        if isinstance(part, ast.Constant) and isinstance(part.value, str) and id(part) not in texts:
-            for begin, password, end in _ADDRESS.findall(part.value):
-                if part.lineno not in lines and not _is_placeholder(password):
-                    yield f"{begin}***{end}", part.lineno
+    docstrings = {id(part.value) for part in parts if isinstance(part, ast.Expr)}
+    for constant, text in addresses:
+        for begin, password, end in _ADDRESS.findall(text) if id(constant) not in docstrings else ():
+            if constant.lineno not in lines and not _is_placeholder(password):
+                yield f"{begin}***{end}", constant.lineno
 
 
-def _by_name(node: ast.AST) -> Iterator[tuple[str, int]]:
-    for part in ast.walk(node):
+def _by_name(parts: Iterable[ast.AST]) -> Iterator[tuple[str, int]]:
+    for part in parts:
         if isinstance(part, (ast.Assign, ast.AnnAssign)):
             targets = part.targets if isinstance(part, ast.Assign) else [part.target]
             names = [name for target in targets if (name := _name(target)) is not None]
