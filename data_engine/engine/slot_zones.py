@@ -10,6 +10,7 @@ from data_engine.errors import FlowValidationError
 from data_engine.ledger.deployments import published
 from data_engine.model import Run
 from data_engine.notebook.catalog import CatalogEntry, clock_zone, read_catalog
+from data_engine.notebook.load import FlowModules
 
 
 def slot_zones(home: LocalWorkspace, runs: Iterable[Run]) -> dict[str, str | None]:
@@ -23,25 +24,22 @@ def slot_zone(home: LocalWorkspace, name: str) -> str | None:
     Where nothing of it is left here, that of the workspace.
     """
     timezone = home.settings().timezone
-    entry = _authored(home, name) or _deployed_last(home, name)
+    entry = _entry(home, home.modules(), name) or _deployed_last(home, name)
     return (timezone or None) if entry is None else clock_zone(entry, timezone)
-
-
-def _authored(home: LocalWorkspace, name: str) -> CatalogEntry | None:
-    with suppress(FlowValidationError):
-        for entry in read_catalog(home.modules(), only=name, kept=home.descriptions()):
-            if entry.name == name and entry.flow is not None:
-                return entry
-    return None
 
 
 def _deployed_last(home: LocalWorkspace, name: str) -> CatalogEntry | None:
     rows = [row for row in published(home.ledger()) if row.flow == name and row.set_id]
     if not rows:
         return None
+    modules = home.deployments().modules_in(max(rows, key=lambda row: (row.number, row.id)).set_id)
+    return None if modules is None else _entry(home, modules, name)
+
+
+def _entry(home: LocalWorkspace, modules: FlowModules, name: str) -> CatalogEntry | None:
+    """Of the flow of this name among the modules; None where it is not there, or broken."""
     with suppress(FlowValidationError):
-        modules = home.deployments().modules_in(max(rows, key=lambda row: (row.number, row.id)).set_id)
-        for entry in () if modules is None else read_catalog(modules, only=name, kept=home.descriptions()):
+        for entry in read_catalog(modules, only=name, kept=home.descriptions()):
             if entry.name == name and entry.flow is not None:
                 return entry
     return None

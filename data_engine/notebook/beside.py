@@ -12,7 +12,7 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import NamedTuple
 
-from data_engine.notebook.flow_files import case_warnings, module_files, twin_warning
+from data_engine.notebook.flow_files import case_warnings, module_files, name_warnings, twin_warning
 from data_engine.notebook.load import FlowModules
 from data_engine.notebook.module_sets import imports_of, own_code, python_files, reached_files
 from data_engine.notebook.secrets_written import secret_words, written_secrets
@@ -47,15 +47,11 @@ def warnings_beside(modules: FlowModules, path: Path) -> list[WarningBeside]:
         OSError, FlowValidationError: the folder or the file cannot be read.
     """
     files = module_files(modules.content)
-    twins = case_warnings(files)
     code = own_code(modules.authored(path), content_of(path), modules.cache_dir)
-    twin = twin_warning(files.get(path.stem, ()), path)
-    told = [*([twins[path.stem]] if path.stem in twins else []), *([twin] if twin is not None else [])]
-    python = PythonFiles.of(python_files(modules.content))
+    told = name_warnings(path, case_warnings(files), files.get(path.stem, ()))
     return [
         *map(WarningBeside, told),
-        *secrets_beside(path.name, code, python),
-        *hidden_beside(path.name, code, python),
+        *imports_warned(path.name, code, PythonFiles.of(python_files(modules.content))),
     ]
 
 
@@ -67,9 +63,8 @@ def misleading_names(modules: FlowModules, paths: Collection[Path]) -> list[str]
     """
     files = module_files(modules.content)
     told = [twin for path in paths if (twin := twin_warning(files.get(path.stem, ()), path)) is not None]
-    contents = python_files(modules.content)
-    if any("/" not in name and _library_called(name.removesuffix(".py")) for name in contents):
-        python = PythonFiles.of(contents)
+    if any(path.suffix == ".py" and _library_called(name) for name, there in files.items() for path in there):
+        python = PythonFiles.of(python_files(modules.content))
         for path in paths:
             code = own_code(modules.authored(path), content_of(path), modules.cache_dir)
             told += map(str, hidden_beside(path.name, code, python))
@@ -86,6 +81,11 @@ class PythonFiles(NamedTuple):
     def of(cls, contents: Mapping[str, bytes]) -> PythonFiles:
         """Those with these contents."""
         return cls(contents, imports_of(contents))
+
+
+def imports_warned(file: str, code: bytes, python: PythonFiles) -> list[WarningBeside]:
+    """What is warned of the `.py` files that the module in `file`, of this code, runs with."""
+    return [*secrets_beside(file, code, python), *hidden_beside(file, code, python)]
 
 
 def secrets_beside(file: str, code: bytes, python: PythonFiles) -> list[WarningBeside]:

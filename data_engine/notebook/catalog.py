@@ -17,7 +17,7 @@ from data_engine.flow.schedule_words import schedule_words
 from data_engine.flow.spec import title_words
 from data_engine.flow.suggestions import as_typed, nearest_name
 from data_engine.flow.trigger import Poll, Schedule
-from data_engine.notebook.beside import PythonFiles, hidden_beside, secrets_beside
+from data_engine.notebook.beside import PythonFiles, imports_warned
 from data_engine.notebook.descriptions import Descriptions
 from data_engine.notebook.flow_files import (
     SCRATCH_NAME,
@@ -25,7 +25,7 @@ from data_engine.notebook.flow_files import (
     is_flow_content,
     is_flow_file,
     module_files,
-    twin_warning,
+    name_warnings,
 )
 from data_engine.notebook.load import FlowModules, badly_named
 from data_engine.notebook.mirror_warnings import FlowPlaces, mirror_warnings
@@ -164,11 +164,10 @@ def _known_error(
 
 
 def _with_name_warnings(entries: Iterable[CatalogEntry], files: Mapping[str, list[Path]]) -> tuple[CatalogEntry, ...]:
-    twins = case_warnings(files)
+    cases = case_warnings(files)
     told = []
     for one in entries:
-        twin = None if one.error is not None else twin_warning(files.get(one.name, ()), one.path)
-        found = [*([twins[one.name]] if one.name in twins else []), *([twin] if twin is not None else [])]
+        found = name_warnings(one.path, cases, () if one.error is not None else files.get(one.name, ()))
         told.append(replace(one, warnings=(*one.warnings, *found)) if found else one)
     return tuple(told)
 
@@ -302,7 +301,7 @@ def _read_entry(
     except FlowValidationError as error:
         return CatalogEntry(name, modules.authored(paths[0]), title_words(name, "Flow"), error=error)
     code = own_code(loaded.path, data, modules.cache_dir)
-    told = map(str, (*secrets_beside(path.name, code, python), *hidden_beside(path.name, code, python)))
+    told = map(str, imports_warned(path.name, code, python))
     return describe(loaded.flow, loaded.path, loaded.description, (*loaded.warnings, *told))
 
 

@@ -6,7 +6,7 @@ import ast
 import os
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from data_engine.errors import FlowExecutionError, FlowValidationError
@@ -136,3 +136,13 @@ def twin_warning(files: Iterable[Path], flow: Path) -> str | None:
     if other is None:
         return None
     return f"{other} stands beside {flow.name} and is no part of it: the flow is {flow.name} alone; rename or delete {other}"
+
+
+def name_warnings(flow: Path, cases: Mapping[str, str], beside: Iterable[Path]) -> list[str]:
+    """What is warned of the name of a flow: by its case, of those of `case_warnings`, and by the files `beside` it, as `twin_warning`.
+
+    Example:
+        >>> name_warnings(Path("claims.ipynb"), case_warnings(["claims", "parts"]), [Path("claims.ipynb")])
+        []
+    """
+    return [one for one in (cases.get(flow.stem), twin_warning(beside, flow)) if one is not None]

@@ -16,7 +16,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
 from data_engine.platforms.files import open_to_read
@@ -37,6 +37,7 @@ _STRING = re.compile(rb"<si>(.*?)</si>|<si/>", re.DOTALL)
 _TEXTS = re.compile(rb"<t(?:\s[^>]*)?>([^<]*)</t>(?!</rPh>)")
 _NO_VALUE = re.compile(rb"<v\s*/>|<v\s*></v>")
 _TEXT = re.compile(rb'\bt="str"')
+_DAMAGED = (OSError, KeyError, ValueError, zipfile.BadZipFile, ElementTree.ParseError)
 _RELATION = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}id"
 
 
@@ -47,9 +48,7 @@ def doubts_of(reader: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> 
         if (module := getattr(reader, "__module__", "").partition(".")[0]) in ("polars", "pandas"):
             wanted, header = _sheets_wanted(module, args, kwargs), _header_wanted(module, args, kwargs)
             for path in _paths(args, kwargs):
-                yield from formulas_without_result(path, wanted)
-                if header is not None:
-                    yield from doubled_cells(path, wanted, header)
+                yield from workbook_doubts(path, wanted, header)
         return
     encoding = _encoding(name, args, kwargs)
     if encoding is not None:
@@ -142,26 +141,6 @@ def doubled_headings(path: str, kwargs: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
-def formulas_without_result(path: str, wanted: list[str | int] | None) -> Iterator[str]:
-    """Of each sheet of the workbook that is `wanted` (by its name or its number from 0 on; None: all), which columns hold
-    formulas whose result is not stored, as programs write them that are not Excel."""
-    with (
-        suppress(OSError, KeyError, ValueError, zipfile.BadZipFile, ElementTree.ParseError),
-        open_to_read(path) as file,
-        zipfile.ZipFile(file) as book,
-    ):
-        for number, (sheet, part) in enumerate(_sheets(book)):
-            if wanted is None or sheet in wanted or number in wanted:
-                with book.open(part) as rows:
-                    columns = _columns_without_result(rows)
-                if columns:
-                    places = f"column{'' if len(columns) == 1 else 's'} {', '.join(columns)}"
-                    yield (
-                        f'{os.path.basename(path)}, sheet "{sheet}": formulas in {places} have no stored result and are read as '
-                        "empty: open the file in Excel or LibreOffice and save it, or compute the column in the step"
-                    )
-
-
 class _Header(NamedTuple):
     """Where a reader takes the headings from: the row of this number from 1 on, None for the first that holds something; `second`
     is what it appends to the heading of the second of two columns, None where that is not known."""
@@ -170,28 +149,44 @@ class _Header(NamedTuple):
     second: str | None
 
 
-def doubled_cells(path: str, wanted: list[str | int] | None, header: _Header) -> Iterator[str]:
-    """Of each sheet of the workbook that is `wanted`, as in `formulas_without_result`, which heading stands above several columns."""
+def workbook_doubts(path: str, wanted: list[str | int] | None, header: _Header | None) -> Iterator[str]:
+    """Of each sheet of the workbook that is `wanted` (by its name or its number from 0 on; None: all), which columns hold formulas
+    whose result is not stored, as programs write them that are not Excel, and which heading of `header` stands above several."""
     with (
-        suppress(OSError, KeyError, ValueError, zipfile.BadZipFile, ElementTree.ParseError),
+        suppress(*_DAMAGED),
         open_to_read(path) as file,
         zipfile.ZipFile(file) as book,
     ):
+        name = os.path.basename(path)
         for number, (sheet, part) in enumerate(_sheets(book)):
             if wanted is None or sheet in wanted or number in wanted:
                 with book.open(part) as rows:
-                    cells = _heading_cells(rows.read(_SHEET_BYTES), header.row)
-                places: dict[str, list[str]] = {}
-                for place, text in _texts_of(book, cells):
-                    places.setdefault(text, []).append(place)
-                doubled = next(((text, some) for text, some in places.items() if text and len(some) > 1), None)
-                if doubled is not None:
-                    text, some = doubled
+                    data = rows.read(_SHEET_BYTES)
+                place = f'{name}, sheet "{sheet}"'
+                if columns := _columns_without_result(data):
+                    places = f"column{'' if len(columns) == 1 else 's'} {', '.join(columns)}"
+                    yield (
+                        f"{place}: formulas in {places} have no stored result and are read as empty: open the file in Excel or"
+                        " LibreOffice and save it, or compute the column in the step"
+                    )
+                doubled = None
+                with suppress(*_DAMAGED):  # of its texts: what is known of formulas is told all the same
+                    doubled = None if header is None else _doubled(book, data, header)
+                if header is not None and doubled is not None:
+                    text, cells = doubled
                     called = "another name" if header.second is None else f'"{text}{header.second}"'
                     yield (
-                        f'{os.path.basename(path)}, sheet "{sheet}": the heading "{text}" stands in {" and in ".join(some[:2])}: the second'
+                        f'{place}: the heading "{text}" stands in {" and in ".join(cells[:2])}: the second'
                         f" column is called {called}. Name them all, frame.columns = [...], or correct the file"
                     )
+
+
+def _doubled(book: zipfile.ZipFile, sheet: bytes, header: _Header) -> tuple[str, list[str]] | None:
+    """The first heading that stands in several cells, and their places."""
+    places: dict[str, list[str]] = {}
+    for place, text in _texts_of(book, _heading_cells(sheet, header.row)):
+        places.setdefault(text, []).append(place)
+    return next(((text, cells) for text, cells in places.items() if text and len(cells) > 1), None)
 
 
 def _heading_cells(sheet: bytes, row: int | None) -> list[tuple[bytes, bytes]]:
@@ -238,8 +233,7 @@ def _header_wanted(module: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     return _Header(row + 1 if row else None, {"calamine": "_1", "openpyxl": "0"}.get(kwargs.get("engine", "calamine")))
 
 
-def _columns_without_result(file: IO[bytes]) -> list[str]:
-    data = file.read(_SHEET_BYTES)
+def _columns_without_result(data: bytes) -> list[str]:
     if b"<f" not in data:
         return []
     found: dict[str, None] = {}
