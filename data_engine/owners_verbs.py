@@ -360,10 +360,10 @@ class OwnersVerbs(WorkspaceBase):
             >>> ws.status().flows[0].enabled
             True
         """
-        self._switch(name, True, wait)
+        self._switch(name, True, wait, "")
 
-    def disable(self, name: str, wait: bool = True) -> None:
-        """Let the flow run by hand only.
+    def disable(self, name: str, wait: bool = True, note: str = "") -> None:
+        """Let the flow run by hand only. Who did it and when is kept and shown with the `note`, which says why.
 
         Raises:
             FlowValidationError: no such flow.
@@ -374,11 +374,11 @@ class OwnersVerbs(WorkspaceBase):
             >>> from data_engine import Workspace
             >>> ws = Workspace.create(tempfile.mkdtemp())
             >>> _ = ws.deploy("example")
-            >>> ws.disable("example")
-            >>> ws.status().flows[0].enabled
-            False
+            >>> ws.disable("example", note="stock-taking until Monday")
+            >>> ws.status().flows[0].enabled, ws.status().flows[0].disabled.note
+            (False, 'stock-taking until Monday')
         """
-        self._switch(name, False, wait)
+        self._switch(name, False, wait, note)
 
     def run_record(self, run_id: str) -> Run:
         """The run with this id, or with the only id that begins so.
@@ -416,13 +416,17 @@ class OwnersVerbs(WorkspaceBase):
         given = taken(params, declared)
         return given_params(given if declared is None else declared.check(given))
 
-    def _switch(self, name: str, is_enabled: bool, wait: bool) -> None:
+    def _switch(self, name: str, is_enabled: bool, wait: bool, note: str) -> None:
         from data_engine.daemon.one_commit import switch_here
+        from data_engine.ledger.switch import Switch
+        from data_engine.model import utc_text
         from data_engine.notebook.catalog import check_flow_name
+        from data_engine.workspace.machine import person
 
-        body = {"flow": check_flow_name(name), "enabled": is_enabled}
+        body = {"flow": check_flow_name(name), "enabled": is_enabled} | ({"note": note} if note else {})
+        switch = Switch(is_enabled, *person(), utc_text(time.time()), note)
         self._owning(
-            "/enable", body, wait, read=lambda told: None, otherwise=lambda: switch_here(self.home, name, is_enabled)
+            "/enable", body, wait, read=lambda told: None, otherwise=lambda: switch_here(self.home, name, switch)
         )
 
     def _owning(

@@ -237,7 +237,7 @@ def status_card(status: Status) -> Card:
 
 def _flow_row(flow: FlowStatus) -> tuple[Cell, ...]:
     last, why = flow.last_run, flow.why
-    is_told = isinstance(why, _TOLD) or (isinstance(why, NotYet) and why.next_utc is not None)
+    is_told = isinstance(why, _TOLD) or why == Disabled() or (isinstance(why, NotYet) and why.next_utc is not None)
     held = held_words(flow.name, flow.held, None if why is None else why.kind)
     warned = None if flow.warned is None else flow.warned.text
     edit = None if flow.edit is None else flow.edit.replace("\n", "; ")
@@ -256,7 +256,7 @@ def _expected(flow: FlowStatus) -> str | None:
     return None if flow.expected is None else flow.expected.text
 
 
-_TOLD = (EngineOff, ByHand, Disabled)
+_TOLD = (EngineOff, ByHand)
 """Reasons that the engine's mark or the flow's state tell already."""
 
 

@@ -16,6 +16,7 @@ from data_engine.typed import typed
 
 if TYPE_CHECKING:
     from data_engine.client import Workspace
+    from data_engine.ledger.switch import Switch
     from data_engine.model import Deployment
     from data_engine.notebook.catalog import CatalogEntry
     from data_engine.notebook.standing import Standing
@@ -186,17 +187,19 @@ def undeployed_lines(new: Sequence[Deployment]) -> list[str]:
     return sorted(lines)
 
 
-def disabled_lines(new: Sequence[Deployment], switches: Mapping[str, bool]) -> list[str]:
+def disabled_lines(new: Sequence[Deployment], switches: Mapping[str, Switch]) -> list[str]:
     """A line for each flow that was deployed and does not run by itself, because somebody had disabled it.
 
     Example:
+        >>> from data_engine.ledger.switch import Switch
         >>> from data_engine.model import Deployment
-        >>> disabled_lines([Deployment("d1", 1, "claims", "deploy", "s1")], {"claims": False})
+        >>> disabled_lines([Deployment("d1", 1, "claims", "deploy", "s1")], {"claims": Switch(False)})
         ['disabled      claims: it stays disabled, and runs by hand only. To let it run by itself: data-engine enable claims']
     """
     return [
         f"disabled      {flow}: it stays disabled, and runs by hand only. To let it run by itself: {typed('enable', flow)}"
-        for flow in sorted({one.flow for one in new if one.kind != "withdraw" and not switches.get(one.flow, True)})
+        for flow in sorted({one.flow for one in new if one.kind != "withdraw"})
+        if flow in switches and not switches[flow].is_enabled
     ]
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from data_engine.cli.looks import in_flow_modules, standing_to_expected, tell_flows
+from data_engine.cli.looks import disabled_flows, in_flow_modules, standing_to_expected, tell_flows
 from data_engine.cli.options import AsJson, FlowName, chosen_workspace, load_module
 from data_engine.cli.output import local_time, print_json, say, seconds, status_style, table
 from data_engine.cli.short_paths import short_path
@@ -52,6 +52,7 @@ def show(ctx: typer.Context, name: FlowName, as_json: AsJson = False) -> int:
     deployment = ws.standing(entry.name)
     slots, zone = _next_slots(ws, module.flow)
     stands = standing_to_expected(ws, [entry]).get(entry.name)
+    off = disabled_flows(ws).get(entry.name)
     if as_json:
         times = [utc_text(slot_s) for slot_s in slots]
         live = {
@@ -59,6 +60,7 @@ def show(ctx: typer.Context, name: FlowName, as_json: AsJson = False) -> int:
             "last_run": None if last is None else runs_as_json(ledger, [last])[0],
             "next_times_utc": times,
             "expected": stands,
+            "disabled": off,
         }
         print_json(entry.as_dict() | {"steps": steps} | deployment.as_json() | live)
     else:
@@ -69,7 +71,7 @@ def show(ctx: typer.Context, name: FlowName, as_json: AsJson = False) -> int:
         warnings = 0 if last is None else warnings_of(ledger, [last.run_id]).get(last.run_id, 0)
         ended = _last_run(last, warnings)
         tz = clock_zone(entry, ws.home.settings().timezone)
-        coming = zoned_words(coming, tz)
+        coming = f"- ({off.text})" if off is not None else zoned_words(coming, tz)
         _say_flow(
             entry, trigger, steps, last, ended, coming, deployment.text, ws.root, slot_words(slots, zone), expected, tz
         )

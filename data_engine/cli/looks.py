@@ -15,7 +15,7 @@ from data_engine.cli.output import complain, local_time, print_json, say, second
 from data_engine.cli.plain import shortened
 from data_engine.cli.short_paths import short_path, source_names
 from data_engine.engine.fact import zoned_words
-from data_engine.engine.reasons import NotYet
+from data_engine.engine.reasons import Disabled, NotYet
 from data_engine.engine.run_facts import slot_words
 from data_engine.engine.wording import GOES_ON, held_words, in_the_way, moved_words, told_once, undelivered_words
 from data_engine.errors import FlowValidationError
@@ -128,12 +128,14 @@ def tell_flows(ws: Workspace, as_json: bool) -> int:
         entries = sorted((*there, *deployed_entries(deployments, gone)), key=lambda entry: entry.name)
         coming, stands = ws.next_runs(), standing_to_expected(ws, entries)
     say_settings(ws)
+    off = disabled_flows(ws)
     if as_json:
         print_json(
             [
                 entry.as_dict()
                 | deployment[entry.name].as_json()
                 | {"next_run_utc": coming.get(entry.name), "expected": stands.get(entry.name)}
+                | {"disabled": off.get(entry.name)}
                 for entry in with_source_warnings(entries)
             ]
         )
@@ -149,6 +151,9 @@ def tell_flows(ws: Workspace, as_json: bool) -> int:
         for name, one in deployment.items()
     }
     say(_flows_table(ws, entries, coming, texts, stands))
+    for entry in entries:
+        if entry.name in off:
+            say(f"{entry.name}: {off[entry.name].text}")
     if lease.owner is not None and "not known here" in texts.values():
         complain(
             f"What {shown_machine(lease.owner)} deployed is known here once a daemon has looked: data-engine start --no-engine"
@@ -217,6 +222,14 @@ def _flows_table(
             more = [""] if has_expected else []
             flows.add_row(entry.name, entry.title, "", "broken", "", "", "", texts[entry.name], *more, style="red")
     return flows
+
+
+def disabled_flows(ws: Workspace) -> dict[str, Disabled]:
+    """Who disabled flows, and when, by the flows' names."""
+    from data_engine.scheduler.plan import disabled_by
+
+    found = {flow: disabled_by(switch) for flow, switch in ws.home.ledger().switches().items()}
+    return {flow: why for flow, why in found.items() if why is not None}
 
 
 def standing_to_expected(ws: Workspace, entries: Sequence[CatalogEntry]) -> dict[str, Fact]:

@@ -48,14 +48,20 @@ def enable(ctx: typer.Context, names: Names, wait: Wait = True, as_json: AsJson 
     return 0
 
 
-def disable(ctx: typer.Context, names: Names, wait: Wait = True, as_json: AsJson = False) -> int:
-    """Let flows run by hand only."""
+def disable(
+    ctx: typer.Context,
+    names: Names,
+    note: Annotated[str, typer.Option("--note", metavar="TEXT", help="The reason, for whoever looks at them.")] = "",
+    wait: Wait = True,
+    as_json: AsJson = False,
+) -> int:
+    """Let flows run by hand only. Who did it and when is kept, and shown with them."""
     ws = chosen_workspace(ctx)
     _require_known(ws, names)
     told: list[dict[str, Any]] = []
     lines: list[str] = []
     for name in dict.fromkeys(names):
-        ws.disable(name, wait)
+        ws.disable(name, wait, note)
         told.append({"flow": name, "enabled": False})
         if is_not_deployed(ws, name):
             lines.append(

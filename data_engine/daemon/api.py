@@ -23,6 +23,8 @@ from data_engine.engine.source_files import FileLists
 from data_engine.engine.status import StatusWriter
 from data_engine.errors import FlowValidationError, OwnedElsewhereError
 from data_engine.lease.folder import drive_words
+from data_engine.ledger.switch import Switch
+from data_engine.model import utc_text
 from data_engine.scheduler.backfill import Wanted
 from data_engine.workspace.machine import person
 
@@ -66,7 +68,14 @@ class DaemonApi:
             "stop-run": asked(self.stop_run, "stop-run", run_id=TEXT),
             "kill-run": asked(self.kill_run, "kill-run", run_id=TEXT),
             "retry": asked(self.retry, "retry", flow=TEXT.optional, source=PATH.optional, wait=FLAG.or_else(True)),
-            "enable": asked(self.enable, "enable", flow=TEXT, enabled=FLAG, wait=FLAG.or_else(True)),
+            "enable": asked(
+                self.enable,
+                "enable",
+                flow=TEXT,
+                enabled=FLAG,
+                note=ANY_TEXT.or_else(""),
+                wait=FLAG.or_else(True),
+            ),
             "deploy": asked(
                 self.deploy,
                 "deploy",
@@ -276,9 +285,10 @@ class DaemonApi:
         await self.daemon.ready.wait()
         name, is_enabled = given["flow"], given["enabled"]
         await self.daemon.commands.named(name)
-        if (left := await self._leave("enable" if is_enabled else "disable", given)) is not None:
+        if (left := await self._leave("enable" if is_enabled else "disable", given, "note")) is not None:
             return left
-        await self.daemon.commands.set_enabled(name, is_enabled)
+        switch = Switch(is_enabled, *person(), utc_text(time.time()), given["note"])
+        await self.daemon.commands.switch(name, switch)
         return self._status()
 
     async def deploy(self, given: dict[str, Any]) -> dict[str, Any]:
@@ -457,7 +467,7 @@ class DaemonApi:
         daemon.ownership.require_not_elsewhere()
         if flow is not None:
             mode = daemon.commands.good_flow(daemon.commands.deployed(flow)).mode
-            is_enabled = daemon.ledger.switches().get(flow, True)
+            is_enabled = daemon.ledger.switches().get(flow, Switch()).is_enabled
             refused = no_retry(flow, mode=mode, is_enabled=is_enabled, is_engine_on=daemon.is_engine_on)
         else:
             refused = None if daemon.is_engine_on else engine_is_off()

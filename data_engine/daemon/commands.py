@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from collections.abc import Callable, Collection
 from dataclasses import replace
@@ -26,7 +27,8 @@ from data_engine.errors import FlowValidationError
 from data_engine.flow.flow import Flow
 from data_engine.ledger import backfills
 from data_engine.ledger.backfills import told_of
-from data_engine.model import Backfill, Deployment, RunAbout, SourceKey
+from data_engine.ledger.switch import Switch
+from data_engine.model import Backfill, Deployment, RunAbout, SourceKey, utc_text
 from data_engine.notebook.catalog import unknown_flow
 from data_engine.notebook.deploy import not_deployed
 from data_engine.scheduler.backfill import Wanted
@@ -292,9 +294,11 @@ class Commands:
         deployed = await self.named(name)
         self._ownership.require_not_elsewhere()
         flow = deployed.entry.flow
-        runs_by_itself = flow is not None and flow.mode != "manual" and self.ledger.switches().get(name, True)
+        runs_by_itself = (
+            flow is not None and flow.mode != "manual" and self.ledger.switches().get(name, Switch()).is_enabled
+        )
         if runs_by_itself:
-            await self.set_enabled(name, False)
+            await self.switch(name, Switch(False, *person(), utc_text(time.time())))
         for backfill_id in self._backfiller.running_of(name):
             self._backfiller.stop(backfill_id)
         run_ids = self._dispatcher.stop_flow(name, STOP_REQUESTED)
@@ -305,8 +309,8 @@ class Commands:
         """Return once the flows are known."""
         await self._engine.ready.wait()
 
-    async def set_enabled(self, name: str, is_enabled: bool) -> None:
-        """Let a flow run by itself, or not, and publish that.
+    async def switch(self, name: str, switch: Switch) -> None:
+        """Let a flow run by itself, or not, and publish that and who said so.
 
         Raises:
             FlowValidationError: no such flow.
@@ -314,7 +318,7 @@ class Commands:
         """
         await self.named(name)
         async with self._ownership.for_one_commit():
-            await self._ownership.publish(lambda: self.ledger.set_switch(name, is_enabled))
+            await self._ownership.publish(lambda: self.ledger.set_switch(name, switch))
         if self._engine.is_engine_on:
             self._engine.set_trigger(name, frees_held=False)
         self._engine.tell()

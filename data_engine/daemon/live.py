@@ -23,6 +23,7 @@ from data_engine.ledger.former_places import outputs_here
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.outbox import undelivered
 from data_engine.ledger.output_runs import OutputRun, output_runs
+from data_engine.ledger.switch import Switch
 from data_engine.ledger.warned import Warned
 from data_engine.message import Undelivered
 from data_engine.model import Backfill, Deployment, Run, utc_text
@@ -37,7 +38,7 @@ class Told(NamedTuple):
     """What a status takes from the ledger."""
 
     last: Mapping[str, Run] = MappingProxyType({})
-    switches: Mapping[str, bool] = MappingProxyType({})
+    switches: Mapping[str, Switch] = MappingProxyType({})
     others: Sequence[ActiveRun] = ()
     requests: Sequence[RequestStatus] = ()
     backfills: Sequence[Backfill] = ()
@@ -99,7 +100,7 @@ class LiveFacts:
             FlowFacts(
                 deployed.entry,
                 deployed.edit or (NOT_DEPLOYED if deployed.content is None else AS_DEPLOYED),
-                is_enabled=switches.get(name, True),
+                switch=switches.get(name),
                 last_run=(run := last.get(name)),
                 warnings=0 if run is None else warned.get(run.run_id, 0),
                 next_run_utc=daemon.triggers.next_utc(name),

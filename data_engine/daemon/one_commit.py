@@ -33,6 +33,7 @@ from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import OwnedElsewhereError
 from data_engine.lease.keeper import Keeper
 from data_engine.ledger import deployments as ledger_rows
+from data_engine.ledger.switch import Switch
 from data_engine.locks import OsLock
 from data_engine.model import Deployment
 from data_engine.notebook import history
@@ -169,7 +170,7 @@ def roll_back_here(home: LocalWorkspace, flow: str, to: str | None, asked: Asked
         return row
 
 
-def switch_here(home: LocalWorkspace, flow: str, is_enabled: bool) -> None:
+def switch_here(home: LocalWorkspace, flow: str, switch: Switch) -> None:
     """Let the flow run by itself or not, without a daemon.
 
     Raises:
@@ -178,7 +179,7 @@ def switch_here(home: LocalWorkspace, flow: str, is_enabled: bool) -> None:
     """
     find_flow(home, flow)
     with owning(home) as keeper:
-        publish(keeper, lambda: home.ledger().set_switch(flow, is_enabled))
+        publish(keeper, lambda: home.ledger().set_switch(flow, switch))
 
 
 def take_over_local(home: LocalWorkspace, publish_rows: Callable[[Callable[[], None]], None]) -> None:

@@ -326,12 +326,7 @@ def what_blocks(known: WorkspaceFacts, flow: FlowFacts) -> Reason | None:
     standing = flow.standing
     if standing.kind == "not_deployed" and known.elsewhere is None:  # who owns the workspace knows better
         return NotDeployed(flow.entry.name, standing.error, standing.goes_live_s, standing.shares_with)
-    return why_blocked(
-        flow.entry.name,
-        switches={flow.entry.name: flow.is_enabled},
-        is_engine_on=known.engine.on,
-        elsewhere=known.elsewhere,
-    )
+    return why_blocked(flow.switch, is_engine_on=known.engine.on, elsewhere=known.elsewhere)
 
 
 def reason_now(

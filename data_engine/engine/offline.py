@@ -74,7 +74,7 @@ class OfflineFacts:
                     known,
                     last_run=(run := last.get(known.entry.name)),
                     warnings=0 if run is None else warned.get(run.run_id, 0),
-                    is_enabled=switches.get(known.entry.name, True),
+                    switch=switches.get(known.entry.name),
                     held=len(held.get(known.entry.name, ())),
                     expected=self._expected(known, active),
                     timezone=None if error is not None else home.settings().timezone,

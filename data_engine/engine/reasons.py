@@ -366,10 +366,25 @@ class Unreachable(Fact):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Disabled(Fact):
-    """Somebody switched the flow off."""
+    """Somebody disabled the flow: `by` whom, when, and the `note` on it; "" and None where an older version has not kept it.
+
+    Example:
+        >>> Disabled().text, Disabled("anna@ANNA-PC", "2026-11-27T17:03:00+00:00", "stock-taking").text.partition(" on ")[0]
+        ('disabled', 'disabled by anna@ANNA-PC')
+    """
 
     kind: ClassVar = "disabled"
-    sentence: ClassVar = "disabled"
+
+    by: str = ""
+    at_utc: str | None = None
+    note: str = ""
+
+    @property
+    def text(self) -> str:
+        who = f" by {self.by}" if self.by else ""
+        when = f" on {time_words(self.at_utc)}" if self.at_utc else ""
+        note = " ".join(self.note.split())
+        return f"disabled{who}{when}{': ' if note else ''}{note}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -25,6 +25,7 @@ from data_engine.engine.flow_reasons import (
 from data_engine.engine.machine_facts import DaemonFacts, EngineFacts, ServiceFacts
 from data_engine.engine.reasons import (
     ByHand,
+    Disabled,
     HeldSlot,
     NotYet,
     OwnedElsewhere,
@@ -37,12 +38,13 @@ from data_engine.engine.waiting_runs import WaitingRuns
 from data_engine.engine.wording import STATE_WORDS, in_the_way
 from data_engine.errors import FlowValidationError
 from data_engine.lease.status import LeaseStatus, shown_machine
+from data_engine.ledger.switch import Switch
 from data_engine.message import Undelivered
 from data_engine.model import Backfill, Run
 from data_engine.notebook.catalog import CatalogEntry, clock_zone, trigger_here
 from data_engine.notebook.standing import AS_DEPLOYED, Standing
 from data_engine.record import Record
-from data_engine.scheduler.plan import why_blocked
+from data_engine.scheduler.plan import disabled_by, why_blocked
 from data_engine.shown import Shown
 
 _BAD_ENDS = ("failed", "killed", "abandoned")
@@ -144,11 +146,12 @@ class FlowStatus(Record):
 
     `standing` is how the module stands to what production runs, `deployment` says it in one line, and `edit` also holds the
     error of an edit that is broken, and what to do where the module is gone. `warned` tells of warnings of its last run. `tz` is the zone that `next_run_utc` is meant in, None for
-    this machine's. `expected` is how it stands to what `Flow.expect` says, None where that says nothing.
+    this machine's. `expected` is how it stands to what `Flow.expect` says, None where that says nothing. `disabled` tells who
+    disabled it and when, also while another reason comes first.
     """
 
     computed: ClassVar = ("state", "reason", "deployment", "edit")
-    sparse: ClassVar = ("warned", "tz")
+    sparse: ClassVar = ("warned", "tz", "disabled")
 
     name: str
     group: str | None = None
@@ -166,6 +169,7 @@ class FlowStatus(Record):
     expected: Reason | None = field(default=None, metadata={"of": read_reason})
     warned: LastRunWarned | None = field(default=None, metadata={"of": read_reason})
     tz: str | None = None
+    disabled: Disabled | None = field(default=None, metadata={"of": read_reason})
 
     @property
     def state(self) -> str:
@@ -235,13 +239,13 @@ class FlowFacts:
     `standing` tells how the module stands to what is deployed; `held` counts its files that are held, `retried` those that failed and are tried again later; `why` is what planning
     said last of the flow as a whole; `waiting` is why work of it that could start does not. Of a flow that is not `is_read`
     only the file is known. `cadence` is how often its folder is looked through, where that is rarer than its interval says.
-    `expected` is how it stands to what is expected of it. `timezone` is that of the workspace's settings,
+    `switch` is what somebody said last of whether it runs by itself. `expected` is how it stands to what is expected of it. `timezone` is that of the workspace's settings,
     `warnings` how many its last run has in its log.
     """
 
     entry: CatalogEntry
     standing: Standing = AS_DEPLOYED
-    is_enabled: bool = True
+    switch: Switch | None = None
     last_run: Run | None = None
     next_run_utc: str | None = None
     held: int = 0
@@ -253,6 +257,11 @@ class FlowFacts:
     timezone: str | None = None
     warnings: int = 0
     retried: int = 0
+
+    @property
+    def is_enabled(self) -> bool:
+        """Whether nobody has disabled it, or somebody has enabled it since."""
+        return self.switch is None or self.switch.is_enabled
 
     @property
     def tz(self) -> str | None:
@@ -376,8 +385,7 @@ def flow_status(
     entry, trigger = known.entry, trigger_here(known.entry, known.timezone)
     blocked = None
     if entry.flow is not None:
-        switches = {entry.name: known.is_enabled}
-        blocked = why_blocked(entry.name, switches=switches, is_engine_on=is_engine_on, elsewhere=elsewhere)
+        blocked = why_blocked(known.switch, is_engine_on=is_engine_on, elsewhere=elsewhere)
     why, expected = _why(known, blocked, is_running=is_running), known.expected
     if isinstance(expected, Late):
         reason = in_the_way(why, held=known.held, last_run=known.last_run, is_running=is_running)
@@ -399,6 +407,7 @@ def flow_status(
         expected,
         known.warned,
         known.tz,
+        disabled_by(known.switch),
     )
 
 

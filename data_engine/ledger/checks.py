@@ -292,6 +292,7 @@ _OPTIONAL = {
         " last_success_run_id last_success_at_utc"
     ).split(),
     "schedule_slots": ["run_id"],
+    "flow_switches": "decided_by machine at_utc note".split(),
     "deployments": "git_commit git_dirty points_to asked_by mirror".split(),
     "requests": "outcome answer file_owner".split(),
     "backfill_items": ["source_key", "slot_utc"],

@@ -28,6 +28,7 @@ from data_engine.ledger.rows import (
     step_of,
     storable,
 )
+from data_engine.ledger.switch import Switch
 from data_engine.locks import is_runner_gone
 from data_engine.model import RUN_STATUSES, LogEntry, Run, SourceState, StepRun, WrittenFile, future_utc
 
@@ -323,17 +324,26 @@ class Ledger(LedgerFile):
         )
         return [(slot, run_of(tuple(row))) for slot, *row in rows]
 
-    def switches(self) -> dict[str, bool]:
+    def switches(self) -> dict[str, Switch]:
         """The flows somebody enabled or disabled; a flow that is not here is as its author left it."""
-        return {flow: bool(enabled) for flow, enabled in self._rows("SELECT flow_name, enabled FROM flow_switches")}
+        rows = self._rows("SELECT flow_name, enabled, decided_by, machine, at_utc, note FROM flow_switches")
+        return {
+            restored(flow): Switch(
+                bool(enabled), restored(by or ""), restored(machine or ""), at_utc, restored(note or "")
+            )
+            for flow, enabled, by, machine, at_utc, note in rows
+        }
 
-    def set_switch(self, flow: str, enabled: bool) -> None:
-        """Remember that the flow is enabled or disabled."""
+    def set_switch(self, flow: str, switch: Switch) -> None:
+        """Remember that the flow is enabled or disabled, and who said so."""
+        row = (flow, int(switch.is_enabled), switch.by, switch.machine, switch.at_utc, switch.note)
         with self.writing() as (connection, rev):
             connection.execute(
-                "INSERT INTO flow_switches (flow_name, enabled, rev) VALUES (?, ?, ?)"
-                " ON CONFLICT (flow_name) DO UPDATE SET enabled = excluded.enabled, rev = excluded.rev",
-                storable((flow, int(enabled), rev)),
+                "INSERT INTO flow_switches (flow_name, enabled, decided_by, machine, at_utc, note, rev)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (flow_name) DO UPDATE SET enabled = excluded.enabled,"
+                " decided_by = excluded.decided_by, machine = excluded.machine, at_utc = excluded.at_utc,"
+                " note = excluded.note, rev = excluded.rev",
+                storable((*row, rev)),
             )
 
     def setting(self, key: str) -> str | None:

@@ -340,9 +340,17 @@ CREATE INDEX troubles_by_rev ON troubles (rev) WHERE rev > 0;
 CREATE INDEX runs_good ON runs (flow_name, finished_at_utc) WHERE status = 'success';
 """
 
+# Who enabled or disabled a flow, when and why; rows from before do not tell.
+_WHO_SWITCHED = """
+ALTER TABLE flow_switches ADD COLUMN decided_by TEXT;
+ALTER TABLE flow_switches ADD COLUMN machine TEXT;
+ALTER TABLE flow_switches ADD COLUMN at_utc TEXT;
+ALTER TABLE flow_switches ADD COLUMN note TEXT;
+"""
+
 MIGRATIONS: tuple[str, ...] = (
     *(_FIRST, _SHARED, _REPAIRS, _CLOCK, _CAUSES, _DEPLOYMENTS, _ABOUT_RUNS, _BACKFILLS),
-    *(_OUTBOX, _TROUBLES),
+    *(_OUTBOX, _TROUBLES, _WHO_SWITCHED),
 )
 """`MIGRATIONS[n]` takes a file from version n to n + 1; `PRAGMA user_version` says where a file is."""
 

@@ -160,7 +160,9 @@ TABLES = {
     ),
     "outputs": _table("flow_name output_path", flow_name="text", output_path="text"),
     "schedule_slots": _table("flow_name slot_utc", flow_name="text", slot_utc="text", run_id="text"),
-    "flow_switches": _table("flow_name", flow_name="text", enabled="bool"),
+    "flow_switches": _table(
+        "flow_name", flow_name="text", enabled="bool", decided_by="text", machine="text", at_utc="text", note="text"
+    ),
     "resets": _table("flow_name", flow_name="text", reset_at_utc="text"),
     "deployments": _table(
         "deployment_id",
@@ -242,7 +244,8 @@ def encode(table: str, columns: Sequence[Sequence[Any]]) -> bytes:
     """`columns`, those of `TABLES[table]` in their order and of one length, as the bytes of a Parquet file.
 
     Example:
-        >>> columns = [["claims", "audit"], [True, False], [7, 7], [12, 13]]
+        >>> who = [["anna", None], ["ANNA-PC", None], ["2026-01-05T06:00:00+00:00", None], ["", None]]
+        >>> columns = [["claims", "audit"], [True, False], *who, [7, 7], [12, 13]]
         >>> list(decode("flow_switches", encode("flow_switches", columns))) == [columns]
         True
     """
@@ -280,10 +283,10 @@ def fold(
         RefusedSegmentError: one of them is damaged, or all together are larger than a fold may be.
 
     Example:
-        >>> old, new = [["claims"], [True], [7], [12]], [["claims"], [False], [9], [1]]
-        >>> data = fold("flow_switches", [("b", encode("flow_switches", new)), ("a", encode("flow_switches", old))])
-        >>> list(decode("flow_switches", data))
-        [[['claims'], [False], [9], [1]]]
+        >>> old, new = [["claims"], ["out/a.csv"], [7], [12]], [["claims"], ["out/a.csv"], [9], [1]]
+        >>> data = fold("outputs", [("b", encode("outputs", new)), ("a", encode("outputs", old))])
+        >>> list(decode("outputs", data))
+        [[['claims'], ['out/a.csv'], [9], [1]]]
     """
     pa, _ = _arrow()
     at = [list(TABLES[table].columns).index(column) for column in TABLES[table].key]

@@ -46,9 +46,10 @@ class Share:
 
     Example:
         >>> import tempfile
+        >>> from data_engine.ledger.switch import Switch
         >>> folder = Path(tempfile.mkdtemp())
         >>> with Ledger.open(folder / "a.sqlite") as ledger:
-        ...     ledger.set_switch("claims", False)
+        ...     ledger.set_switch("claims", Switch(False))
         ...     share = Share(ledger, folder)
         ...     batch = share.unpublished(token=7)
         ...     share.mark_published(batch, 8, {"flow_switches": "0000000008-9f3c.parquet"})
@@ -57,8 +58,8 @@ class Share:
         >>> with Ledger.open(folder / "b.sqlite") as ledger:
         ...     _ = Share(ledger, folder).hydrate(8, {"flow_switches": ["0000000008-9f3c.parquet"]},
         ...                                       lambda table, name: batch.tables[table], owner=7)
-        ...     ledger.switches()
-        {'claims': False}
+        ...     ledger.switches()["claims"].is_enabled
+        False
     """
 
     def __init__(

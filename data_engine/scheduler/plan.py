@@ -43,6 +43,7 @@ from data_engine.engine.reasons import (
 from data_engine.flow.flow import Flow
 from data_engine.flow.scan import is_candidate_name
 from data_engine.flow.trigger import Manual, Schedule, Trigger
+from data_engine.ledger.switch import Switch
 from data_engine.model import RunFinished, SeenSource, Signature, SourceKey, SourceState, utc_text
 from data_engine.scheduler.slots import newest_slot, next_slot
 from data_engine.workspace.settings import WorkspaceSettings
@@ -376,15 +377,26 @@ def plan_interval(
 
 
 def why_blocked(
-    flow: str, *, switches: Mapping[str, bool], is_engine_on: bool = True, elsewhere: OwnedElsewhere | None = None
+    switch: Switch | None, *, is_engine_on: bool = True, elsewhere: OwnedElsewhere | None = None
 ) -> Disabled | OwnedElsewhere | EngineOff | None:
     """What keeps the whole flow from running, whatever is due; None when nothing does.
 
-    `elsewhere` is said of the workstation that owns the workspace, when it is another one.
+    `switch` is what somebody said last, None where nobody did; `elsewhere` is said of the workstation that owns the workspace, when
+    it is another one.
     """
-    if not switches.get(flow, True):
-        return Disabled()
-    return elsewhere or (None if is_engine_on else EngineOff())
+    return disabled_by(switch) or elsewhere or (None if is_engine_on else EngineOff())
+
+
+def disabled_by(switch: Switch | None) -> Disabled | None:
+    """Who disabled a flow, as the reason why it does not run by itself; None where it may.
+
+    Example:
+        >>> disabled_by(Switch(False, "anna", "ANNA-PC")).by, disabled_by(Switch()), disabled_by(None)
+        ('anna@ANNA-PC', None, None)
+    """
+    if switch is None or switch.is_enabled:
+        return None
+    return Disabled(switch.who, switch.at_utc, switch.note)
 
 
 def next_in_group(waiting: Collection[str], turns: Mapping[str, int]) -> str | None:

@@ -99,10 +99,8 @@ class TriggerSet:
         With `frees_held` what was held is tried again. `version` is another one when the flow's code was edited.
         """
         planned = None if flow is None else PlannedFlow.of(flow)
-        switches = {} if self._ledger is None else self._ledger.switches()
-        if planned is not None and (
-            planned.trigger.mode == "manual" or why_blocked(name, switches=switches) is not None
-        ):
+        switch = None if self._ledger is None else self._ledger.switches().get(name)
+        if planned is not None and (planned.trigger.mode == "manual" or why_blocked(switch) is not None):
             planned = None
         thread = self._threads.get(name)
         if thread is not None:

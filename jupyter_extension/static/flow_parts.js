@@ -102,7 +102,7 @@ function deploymentsList(app, details, row) {
  */
 export function aboutPart(app, details, row) {
   /** @type {[string, string][]} */
-  const facts = [["State", row.reason && !row.error ? `${row.mark.word}: ${row.reason}` : row.mark.word], ...details.about];
+  const facts = [["State", !row.reason || row.error ? row.mark.word : row.reason.startsWith(row.mark.word) ? row.reason : `${row.mark.word}: ${row.reason}`], ...details.about];
   return h("div", null,
     h("dl", { class: "de-about" }, facts.map(([label, value]) => [h("dt", { key: `t ${label}` }, label), h("dd", { key: `d ${label}`, title: value }, pathText(value))])),
     details.warnings.map((text, index) => note("warn", `w ${index}`, text)),

@@ -16,6 +16,7 @@ from data_engine.engine.flow_reasons import Expected, Late, Overlong
 from data_engine.engine.reasons import Disabled, Held, NotYet, Reason, WaitingForGroup
 from data_engine.engine.status import FlowFacts, FlowStatus, WorkspaceFacts, build_status
 from data_engine.engine.wording import in_the_way
+from data_engine.ledger.switch import Switch
 from data_engine.model import Run, utc_text
 from data_engine.notebook.catalog import describe
 from jupyter_extension.card import text
@@ -58,7 +59,7 @@ def test_the_time_that_is_left_is_told() -> None:
     ("facts", "reason"),
     [
         ({"last_run": FAILED}, "the engine is off"),
-        ({"is_enabled": False}, "disabled"),
+        ({"switch": Switch(False)}, "disabled"),
     ],
 )
 def test_what_is_late_says_what_is_in_the_way(facts: dict[str, Any], reason: str) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 import pytest
 
 from data_engine import Workspace
 from data_engine.model import utc_text
+from data_engine.workspace.machine import user_name
 from tests.cli.conftest import Cli
 from tests.support import WorkspaceFiles
 
@@ -54,6 +56,27 @@ def test_several_are_switched_or_none(cli: Cli, ws: WorkspaceFiles) -> None:
     assert enabled(ws) == {"all": False, "latest": True, "none": True, "polled": False}
     assert cli("enable", "all", "--json").json["enabled"] is True
     assert [one["flow"] for one in cli("disable", "all", "none", "--json").json] == ["all", "none"]
+
+
+def test_who_disabled_a_flow_and_when_is_told(cli: Cli, ws: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the reason, wherever somebody looks; enabling it ends that."""
+    monkeypatch.setenv("DATA_ENGINE_MACHINE_ID", "PC7")
+    assert cli("disable", "polled", "--note", "stock-taking until Monday").code == 0
+
+    (row,) = (one for one in cli("status", "--json").json["flows"] if one["name"] == "polled")
+    said = row["reason"]
+    assert re.fullmatch(
+        rf"disabled by {user_name()}@PC7 on \d{{4}}-\d\d-\d\d [\d:]{{8}}: stock-taking until Monday", said
+    )
+    assert (row["disabled"]["by"], row["why"]["note"]) == (f"{user_name()}@PC7", "stock-taking until Monday")
+    assert "disabled" not in next(one for one in cli("status", "--json").json["flows"] if one["name"] == "none")
+    assert f"polled: {said}" in cli("list").out.splitlines()
+    assert said in cli("show", "polled").out
+    assert cli("show", "polled", "--json").json["disabled"]["at_utc"] == row["disabled"]["at_utc"]
+    assert cli("explain", "polled", "--json").json[0]["reason"] == said
+
+    cli("enable", "polled")
+    assert all("disabled by" not in cli(*words).out for words in (["list"], ["show", "polled"], ["status"]))
 
 
 def test_what_was_missed_is_told(cli: Cli, ws: WorkspaceFiles) -> None:

@@ -20,6 +20,7 @@ import pytest
 from data_engine import Flow, FlowExecutionError, FlowValidationError, Workspace, load_flow, run
 from data_engine.files import write_text_atomic
 from data_engine.flow.trigger import Schedule
+from data_engine.ledger.switch import Switch
 from data_engine.model import Event, RunFinished, RunStarted, utc_text
 from data_engine.scheduler.foreground import run_until_interrupted
 from tests.support import PATIENCE, WorkspaceFiles, until
@@ -311,7 +312,7 @@ def test_a_disabled_flow_does_not_run(ws: WorkspaceFiles) -> None:
     ws.source("in/a.csv")
     ws.module("off", POLLED)
     ws.module("on", POLLED)
-    Workspace(ws.root).home.ledger().set_switch("off", False)
+    Workspace(ws.root).home.ledger().set_switch("off", Switch(False))
 
     running(
         lambda: until(lambda: bool(Workspace(ws.root).runs("on"))),

@@ -193,7 +193,7 @@ def test_a_rename_is_followed_also_by_a_deploy_of_everything(
     assert typed(ws, "data-engine deploy") == 0
     assert "renamed       claims is monthly now" in capsys.readouterr().err
     assert set(workspace.home.deployments().deployed()) == {"monthly", "other"}
-    assert workspace.home.ledger().switches()["monthly"] is False
+    assert workspace.home.ledger().switches()["monthly"].is_enabled is False
 
 
 def test_a_copy_beside_a_renamed_notebook_does_not_write_where_production_does(

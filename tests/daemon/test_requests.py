@@ -189,9 +189,12 @@ def test_an_observer_runs_and_rolls_back_and_switches(owner: Station, asker: Sta
     assert asker.command("restore", "hand")[0] == 0
     assert asker.command("rollback", "hand")[0] == 0
 
-    assert asker.command("disable", "hand")[0] == 0
-    assert not flow_of(owner, "hand")["enabled"]
+    assert asker.command("disable", "hand", "--note", "stock-taking")[0] == 0
+    off = flow_of(owner, "hand")
+    assert (off["enabled"], off["disabled"]["note"]) == (False, "stock-taking")
     told = owner.daemon.get("/status")["requests"]
+    (asked,) = (one for one in told if one["verb"] == "disable")
+    assert off["disabled"]["by"] == f"{asked['by']}@{asked['machine']}"
     assert {one["verb"] for one in told} == {"run", "deploy", "rollback", "disable"}
     assert {one["outcome"] for one in told} == {"done"}
 

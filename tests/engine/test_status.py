@@ -32,6 +32,7 @@ from data_engine.engine.status import (
 )
 from data_engine.engine.waiting_runs import NextRun, WaitingRuns
 from data_engine.errors import FlowValidationError
+from data_engine.ledger.switch import Switch
 from data_engine.model import Run
 from data_engine.notebook.catalog import CatalogEntry, describe
 from data_engine.notebook.standing import AS_DEPLOYED, NOT_DEPLOYED, Standing
@@ -91,7 +92,7 @@ WAITING = WaitingForGroup("Claims", (GroupRun("audit", "0123456789", 77),))
             id="and with the engine off",
         ),
         pytest.param(
-            replace(POLL, standing=BROKEN_EDIT, is_enabled=False),
+            replace(POLL, standing=BROKEN_EDIT, switch=Switch(False)),
             *(True, False, None, "disabled", "disabled"),
             id="a switch beats the edit",
         ),
@@ -101,10 +102,16 @@ WAITING = WaitingForGroup("Claims", (GroupRun("audit", "0123456789", 77),))
         pytest.param(POLL, False, True, None, "running", None, id="also one by hand"),
         pytest.param(MANUAL, True, False, None, "manual", "runs by hand only", id="a manual flow waits for people"),
         pytest.param(
-            replace(POLL, is_enabled=False), True, False, None, "disabled", "disabled", id="a switch beats the engine"
+            replace(POLL, switch=Switch(False)),
+            True,
+            False,
+            None,
+            "disabled",
+            "disabled",
+            id="a switch beats the engine",
         ),
         pytest.param(
-            replace(MANUAL, is_enabled=False), True, False, None, "manual", "runs by hand only", id="not by hand"
+            replace(MANUAL, switch=Switch(False)), True, False, None, "manual", "runs by hand only", id="not by hand"
         ),
         pytest.param(
             FlowFacts(BROKEN), True, False, None, "broken", "it does not parse", id="a broken module says why"

@@ -24,6 +24,7 @@ from data_engine.ledger.belief import Believed, Doubted, Verdict
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.parquet_process import perform
 from data_engine.ledger.share import Share
+from data_engine.ledger.switch import Switch
 from data_engine.model import RunFinished, RunStarted
 from tests.support import PATIENCE, until
 
@@ -124,7 +125,7 @@ def test_a_decision_is_published_while_runs_go_on(machine: Callable[..., Machine
     runs = threading.Thread(target=go_on)
     runs.start()
     try:
-        anna.keeper.publish(lambda: anna.ledger.set_switch("claims", False)).result(10 * PATIENCE)
+        anna.keeper.publish(lambda: anna.ledger.set_switch("claims", Switch(False))).result(10 * PATIENCE)
         assert runs.is_alive()
     finally:
         is_over.set()
@@ -141,7 +142,7 @@ def test_a_decision_renews_a_lease_that_is_only_late(machine: Callable[..., Mach
     held._proved_s -= 100.0
     assert not held.can_work()
 
-    anna.keeper.publish(lambda: anna.ledger.set_switch("claims", False)).result(10 * PATIENCE)
+    anna.keeper.publish(lambda: anna.ledger.set_switch("claims", Switch(False))).result(10 * PATIENCE)
 
     assert anna.keeper.can_work()
 
@@ -153,7 +154,7 @@ def test_a_decision_of_an_owner_that_cannot_beat_changes_nothing_and_says_so(mac
     assert held is not None
     with patch.object(held, "heartbeat", side_effect=OSError("the drive is away")):
         held._proved_s -= 100.0
-        refused = anna.keeper.publish(lambda: anna.ledger.set_switch("claims", False))
+        refused = anna.keeper.publish(lambda: anna.ledger.set_switch("claims", Switch(False)))
         with pytest.raises(OwnedElsewhereError, match=r"owns the workspace, but its heartbeat .*the drive is away"):
             refused.result(10 * PATIENCE)
 

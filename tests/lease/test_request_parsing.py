@@ -24,6 +24,7 @@ from data_engine.lease.protocol import Damaged
 from data_engine.lease.records import encode
 from data_engine.lease.requests import VERBS, Request, request_of
 from data_engine.ledger.ledger import Ledger
+from data_engine.ledger.switch import Switch
 from data_engine.model import Backfill, Deployment
 from data_engine.notebook.module_sets import hashes_of, is_module_path, set_id
 from data_engine.scheduler.backfill import Wanted
@@ -184,7 +185,7 @@ class Accepting:
     async def retry(self, flow: str | None, source: str | None) -> int:
         return 0
 
-    async def set_enabled(self, name: str, is_enabled: bool) -> None: ...
+    async def switch(self, name: str, switch: Switch) -> None: ...
 
     async def backfill(self, name: str, wanted: Wanted, params: dict[str, Any], **more: str | None) -> Backfill:
         assert all(one is None or isinstance(one, str) for one in (wanted.since, wanted.until, wanted.where))

@@ -47,7 +47,7 @@ GOOD: dict[str, tuple[Any, ...]] = {
     "file_state": ("claims", "../in", "a.csv", 10, 7, None, "failed", "no", "r1", T1, 9, 5, "ab", "r0", T0, 0, 1, 5),
     "outputs": ("claims", "out/x.csv", 1, 5),
     "schedule_slots": ("claims", T0, "r1", 1, 5),
-    "flow_switches": ("claims", False, 1, 5),
+    "flow_switches": ("claims", False, "anna", "ANNA-PC", "2026-01-01T00:00:00.000000+00:00", "stock-taking", 1, 5),
     "resets": ("audit", T0, 1, 5),
     "deployments": (
         *(

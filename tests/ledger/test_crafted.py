@@ -17,6 +17,7 @@ from data_engine.ledger.checks import LONGEST_TEXT, refused_rows
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.segments import TABLES, decode
 from data_engine.ledger.share import Share
+from data_engine.ledger.switch import Switch
 from tests.ledger.crafted import GOOD, STARTED, T0, good, long_texts, many_rows, no_segments, segment
 from tests.ledger.events import begin, end, finish, line, seen, start
 from tests.ledger.sharing import Machine, machines, mounted
@@ -179,10 +180,10 @@ def test_a_version_from_nowhere_does_not_win_for_ever(two: list[Machine]) -> Non
     a, b = two
     a.claim()
     publish(a, "flow_switches", segment("flow_switches", good("flow_switches", enabled=True, fencing_token=2**62)))
-    a.ledger.set_switch("claims", False)
+    a.ledger.set_switch("claims", Switch(False))
     a.commit()
     b.refresh()
-    assert b.ledger.switches() == {"claims": False}
+    assert b.ledger.switches() == {"claims": Switch(False)}
 
     names = a.folder.head.files["flow_switches"]
     assert len(names) == 2
@@ -228,8 +229,8 @@ def test_what_is_no_segment_is_refused_by_name(two: list[Machine], table: str) -
         assert table == "logs" or b.ledger.outputs("claims") == set(), what
     a.folder.append(a.token, before)
     b.refresh()
-    b.ledger.set_switch("claims", True)
-    assert b.ledger.switches() == {"claims": True}
+    b.ledger.set_switch("claims", Switch(True))
+    assert b.ledger.switches() == {"claims": Switch(True)}
 
 
 def test_a_refused_segment_is_not_read_again(two: list[Machine]) -> None:
@@ -260,7 +261,7 @@ def test_an_owner_publishes_whatever_lies_among_its_segments(two: list[Machine])
     a, _ = two
     a.claim()
     for number in range(40):
-        a.ledger.set_switch("claims", number % 2 == 0)
+        a.ledger.set_switch("claims", Switch(number % 2 == 0))
         a.commit()
         if number == 10:
             odd = publish(a, "flow_switches", b"no parquet")
@@ -294,6 +295,7 @@ from pathlib import Path
 from data_engine.errors import RefusedSegmentError
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.share import Share
+from data_engine.ledger.switch import Switch
 with Ledger.open(Path(sys.argv[1])) as ledger:
     try:
         Share(ledger, Path("/mnt/ws")).hydrate(
@@ -301,7 +303,7 @@ with Ledger.open(Path(sys.argv[1])) as ledger:
         )
     except RefusedSegmentError as refused:
         print(refused.table, refused.name)
-    ledger.set_switch("claims", True)
+    ledger.set_switch("claims", Switch(True))
     print(ledger.switches(), ledger.runs(), ledger.version() is not None)
 most = 0
 if sys.platform != "win32":  # there nobody keeps what a child that is gone has had

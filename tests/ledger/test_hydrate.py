@@ -14,6 +14,7 @@ from data_engine.ledger.belief import Believed
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.requests import RequestRow
 from data_engine.ledger.share import Share
+from data_engine.ledger.switch import Switch
 from data_engine.model import Deployment, SeenSource
 from tests.ledger.events import begin, end, finish, line, seen, start
 from tests.ledger.sharing import Machine, machines, mounted
@@ -61,7 +62,7 @@ def test_an_observer_sees_what_was_committed(three: list[Machine]) -> None:
     a.claim()
     work(a, "r1")
     a.ledger.serve_slot("claims", "2026-01-01T00:00:00+00:00", "r1")
-    a.ledger.set_switch("claims", False)
+    a.ledger.set_switch("claims", Switch(False))
     a.commit()
     b.refresh()
 
@@ -115,18 +116,41 @@ def test_what_was_lost_on_its_way_is_published_with_the_next_commit(three: list[
     assert len(b.ledger._rows("SELECT * FROM logs WHERE run_id IS NULL")) == 3
 
 
+def test_who_switched_a_flow_travels_and_what_an_older_version_wrote_still_holds(three: list[Machine]) -> None:
+    """Its rows tell only whether; a newer one tells who, where, when and why, also with a name that is no Unicode."""
+    a, b, _ = three
+    said = Switch(False, "j\udcf6rg", "PC7", "2026-11-27T17:03:00.000000+00:00", "stock-taking")
+    a.claim()
+    a.ledger.set_switch("old", Switch(False))
+    a.ledger.set_switch("claims", said)
+    with a.ledger.writing() as (connection, rev):  # as an older version left it
+        connection.execute(
+            "UPDATE flow_switches SET decided_by = NULL, machine = NULL, note = NULL, rev = ? WHERE flow_name = 'old'",
+            (rev,),
+        )
+    a.commit()
+    b.refresh()
+
+    assert b.ledger.switches() == a.ledger.switches() == {"claims": said, "old": Switch(False)}
+    b.claim()
+    b.ledger.set_switch("claims", Switch(True, "ben", "PC8", said.at_utc))
+    b.commit()
+    a.refresh()
+    assert a.ledger.switches()["claims"] == Switch(True, "ben", "PC8", said.at_utc)
+
+
 def test_an_own_commit_that_comes_back_undoes_nothing(three: list[Machine]) -> None:
     """Its answer was lost, and the row has changed since."""
     a, b, _ = three
     a.claim()
-    a.ledger.set_switch("claims", True)
+    a.ledger.set_switch("claims", Switch(True))
     a.commit(answered=False)
-    a.ledger.set_switch("claims", False)
+    a.ledger.set_switch("claims", Switch(False))
     a.refresh()
-    assert a.ledger.switches() == {"claims": False}
+    assert a.ledger.switches() == {"claims": Switch(False)}
     a.commit()
     b.refresh()
-    assert b.ledger.switches() == {"claims": False}
+    assert b.ledger.switches() == {"claims": Switch(False)}
 
 
 def test_many_rows_go_in_several_commits(three: list[Machine]) -> None:
@@ -287,18 +311,18 @@ def test_the_newest_of_a_switch_and_of_a_slot_stays(three: list[Machine]) -> Non
     """A change that was made in knowledge of the published one wins; one that was made without goes."""
     a, b, _ = three
     a.claim()
-    a.ledger.set_switch("claims", False)
+    a.ledger.set_switch("claims", Switch(False))
     a.commit()
     b.claim()
-    b.ledger.set_switch("claims", True)
-    a.ledger.set_switch("claims", False)
+    b.ledger.set_switch("claims", Switch(True))
+    a.ledger.set_switch("claims", Switch(False))
     b.commit()
     a.claim()
-    assert a.ledger.switches() == {"claims": True}
-    a.ledger.set_switch("claims", False)
+    assert a.ledger.switches() == {"claims": Switch(True)}
+    a.ledger.set_switch("claims", Switch(False))
     a.commit()
     b.refresh()
-    assert b.ledger.switches() == {"claims": False}
+    assert b.ledger.switches() == {"claims": Switch(False)}
 
 
 def test_a_reset_reaches_every_machine_and_holds(three: list[Machine]) -> None:
@@ -448,7 +472,7 @@ def test_only_what_was_not_seen_is_fetched(three: list[Machine]) -> None:
     b.refresh()
     Share(b.ledger, Path("/mnt/b/ws")).hydrate(a.folder.head.number, a.folder.head.files, b.folder.fetch, owner=a.token)
     assert b.folder.fetched == []
-    a.ledger.set_switch("claims", True)
+    a.ledger.set_switch("claims", Switch(True))
     a.commit()
     b.refresh()
     assert b.folder.fetched == a.folder.head.files["flow_switches"]
@@ -481,7 +505,7 @@ def test_an_older_generation_changes_nothing(three: list[Machine]) -> None:
     work(a, "r1")
     a.commit()
     old = a.folder.head
-    a.ledger.set_switch("claims", True)
+    a.ledger.set_switch("claims", Switch(True))
     a.commit()
     b.refresh()
     b.share.hydrate(old.number, old.files, b.folder.fetch, owner=None)
@@ -495,7 +519,7 @@ def test_a_refresh_that_breaks_off_changes_nothing(three: list[Machine]) -> None
     a, b, _ = three
     a.claim()
     work(a, "r1")
-    a.ledger.set_switch("claims", False)
+    a.ledger.set_switch("claims", Switch(False))
     a.commit()
     name = a.folder.head.files["flow_switches"][0]
     good = a.folder.data.pop(("flow_switches", name))

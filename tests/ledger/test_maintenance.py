@@ -10,6 +10,7 @@ import pytest
 from data_engine.errors import LedgerError
 from data_engine.ledger.belief import Believed
 from data_engine.ledger.ledger import Ledger
+from data_engine.ledger.switch import Switch
 from data_engine.model import utc_text
 from tests.ledger.events import end, finish, line, seen, start
 
@@ -89,7 +90,7 @@ def test_reset_of_a_flow_makes_its_sources_unknown(ledger: Ledger) -> None:
     record_run(ledger, "r1", 1.0)
     record_run(ledger, "r2", 2.0, flow="audit")
     ledger.serve_slot("claims", "1970-01-02T00:00:00+00:00", "r1")
-    ledger.set_switch("claims", False)
+    ledger.set_switch("claims", Switch(False))
     before = utc_text(time.time())
     gone = ledger.reset_flow("claims")
 
@@ -98,7 +99,10 @@ def test_reset_of_a_flow_makes_its_sources_unknown(ledger: Ledger) -> None:
     assert (ledger.source_states("claims"), len(ledger.source_states("audit"))) == ({}, 1)
     assert (len(ledger.steps("r2")), len(ledger.log("r2"))) == (1, 1)
     assert ledger.outputs("claims") == {"/out/r1"}
-    assert (min(ledger.served_slots("claims")), ledger.switches()) == ("1970-01-02T00:00:00+00:00", {"claims": False})
+    assert (min(ledger.served_slots("claims")), ledger.switches()) == (
+        "1970-01-02T00:00:00+00:00",
+        {"claims": Switch(False)},
+    )
     assert len([slot for slot in ledger.served_slots("claims") if slot >= before]) == 1
     assert ledger.served_slots("audit") == set()
     assert ledger._rows("SELECT flow_name FROM tombstones") == [("claims",)]

@@ -10,6 +10,7 @@ import hypothesis.strategies as st
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from data_engine.ledger.switch import Switch
 from tests.ledger.events import begin, end, finish, line, seen, start
 from tests.ledger.sharing import Folder, Machine
 from tests.support import examples_on_files, native
@@ -79,7 +80,7 @@ class Workspace(RuleBasedStateMachine):
     @rule(n=MACHINES, flow=FLOWS, slot=SLOTS, enabled=st.booleans())
     def a_slot_is_served_and_a_flow_switched(self, n: int, flow: str, slot: str, enabled: bool) -> None:
         self.machines[n].ledger.serve_slot(flow, slot, f"r{len(self.runs):03}")
-        self.machines[n].ledger.set_switch(flow, enabled)
+        self.machines[n].ledger.set_switch(flow, Switch(enabled))
 
     @rule(n=MACHINES)
     def a_machine_takes_over(self, n: int) -> None:

@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from data_engine.engine.reasons import Disabled
 from data_engine.errors import LedgerError
 from data_engine.ledger.connection import connect
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.migrations import MIGRATIONS, migrate
+from data_engine.ledger.switch import Switch
+from data_engine.scheduler.plan import why_blocked
 from tests.ledger.events import start
 
 NEXT = "CREATE TABLE more (a); ALTER TABLE runs ADD COLUMN extra TEXT;"
@@ -50,6 +53,22 @@ def test_a_file_of_any_earlier_version_opens_with_its_rows(path: Path, known: in
     with Ledger.open(path) as ledger:
         assert [run.run_id for run in ledger.runs()] == ["r1"]
     assert version(path) == len(MIGRATIONS)
+
+
+def test_a_switch_of_before_tells_only_whether(path: Path) -> None:
+    """It was written before anybody kept who switched a flow; what is written over it tells."""
+    migrate_file(path, MIGRATIONS[:10])
+    connection = sqlite3.connect(path)
+    connection.execute("INSERT INTO flow_switches (flow_name, enabled, rev) VALUES ('claims', 0, 1)")
+    connection.commit()
+    connection.close()
+
+    with Ledger.open(path) as ledger:
+        assert ledger.switches() == {"claims": Switch(False)}
+        assert why_blocked(ledger.switches()["claims"]) == Disabled()
+        said = Switch(False, "ana", "PC7", "2026-11-27T17:03:00.000000+00:00")
+        ledger.set_switch("claims", said)
+        assert ledger.switches() == {"claims": said}
 
 
 def test_a_later_script_is_applied_once(path: Path) -> None:

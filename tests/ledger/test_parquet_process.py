@@ -14,6 +14,7 @@ from data_engine.errors import LedgerError
 from data_engine.ledger import parquet_process
 from data_engine.ledger.parquet_process import Collect, WithOwnChild
 from data_engine.ledger.share import Share
+from data_engine.ledger.switch import Switch
 from tests.ledger.sharing import Folder, Machine
 from tests.support import end_now, until
 
@@ -38,7 +39,7 @@ def with_child(owner: Machine, linger_s: float) -> WithOwnChild:
 
 def published(owner: Machine, flow: str) -> int:
     """How many switches are published, after the one of `flow` was."""
-    owner.ledger.set_switch(flow, False)
+    owner.ledger.set_switch(flow, Switch(False))
     batch = owner.commit()
     assert batch is not None
     assert list(batch.tables) == ["flow_switches"]
@@ -86,7 +87,7 @@ def test_one_that_cannot_answer_is_told_and_the_next_is_asked(
         with pytest.raises(LedgerError, match=r"history has failed: RuntimeError: half installed"):
             published(owner, "a")
 
-    owner.ledger.set_switch("b", False)
+    owner.ledger.set_switch("b", Switch(False))
     batch = owner.commit()
 
     assert batch is not None

@@ -11,6 +11,7 @@ import pytest
 
 from data_engine.errors import LedgerError
 from data_engine.ledger.ledger import Ledger, RunsWanted
+from data_engine.ledger.switch import Switch
 from data_engine.model import SeenSource, Signature, SourceKey, utc_text
 from tests.ledger.events import finish, start
 
@@ -104,9 +105,9 @@ def test_slots_switches_and_settings_last(path: Path) -> None:
         ledger.serve_slot("claims", "2026-01-02T08:00:00+00:00", "r2")
         ledger.serve_slot("claims", "2026-01-02T08:00:00+00:00", "r3")
         ledger.serve_slot("audit", "2026-01-03T08:00:00+00:00", "r4")
-        ledger.set_switch("claims", True)
-        ledger.set_switch("claims", False)
-        ledger.set_switch("audit", True)
+        ledger.set_switch("claims", Switch(True))
+        ledger.set_switch("claims", Switch(False))
+        ledger.set_switch("audit", Switch(True))
         ledger.set_setting("pruned_at_s", "1")
         ledger.set_setting("pruned_at_s", "2")
 
@@ -114,7 +115,7 @@ def test_slots_switches_and_settings_last(path: Path) -> None:
         assert ledger.served_slots("claims") == {"2026-01-01T08:00:00+00:00", "2026-01-02T08:00:00+00:00"}
         assert ledger.served_slots("claims", since_utc="2026-01-02") == {"2026-01-02T08:00:00+00:00"}
         assert ledger._rows("SELECT run_id FROM schedule_slots WHERE slot_utc LIKE '2026-01-02%'") == [("r2",)]
-        assert ledger.switches() == {"claims": False, "audit": True}
+        assert ledger.switches() == {"claims": Switch(False), "audit": Switch(True)}
         assert (ledger.setting("pruned_at_s"), ledger.setting("other")) == ("2", None)
 
 
@@ -167,7 +168,7 @@ def test_data_version_moves_with_the_writes_of_others_only(ledger: Ledger, path:
     ledger.record(start("r1"))
     own = ledger.data_version()
     with Ledger.open(path) as other:
-        other.set_switch("claims", True)
+        other.set_switch("claims", Switch(True))
     after = ledger.data_version()
 
     assert (own == before, after == before) == (True, False)

@@ -10,6 +10,7 @@ from data_engine.cause import other
 from data_engine.errors import LedgerError
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.log_limits import RECORDED_BYTES, RECORDED_LINES
+from data_engine.ledger.switch import Switch
 from data_engine.model import LogEntry, Run, Signature, SourceKey, SourceState, StepProgress, StepRun, utc_text
 from tests.ledger.events import begin, end, finish, line, seen, start
 
@@ -244,7 +245,12 @@ def test_a_closed_ledger_says_so(path: Path) -> None:
     ledger.close()
     ledger.close()
 
-    for call in (ledger.runs, ledger.flush, lambda: ledger.record(start("r1")), lambda: ledger.set_switch("a", True)):
+    for call in (
+        ledger.runs,
+        ledger.flush,
+        lambda: ledger.record(start("r1")),
+        lambda: ledger.set_switch("a", Switch(True)),
+    ):
         with pytest.raises(LedgerError, match="closed"):
             call()
 

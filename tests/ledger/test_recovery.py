@@ -11,6 +11,7 @@ from typing import NamedTuple
 import pytest
 
 from data_engine.ledger.ledger import Ledger
+from data_engine.ledger.switch import Switch
 from data_engine.model import Signature, SourceKey, utc_text
 from tests.ledger.events import begin, end, finish, line, seen, start
 from tests.support import end_now
@@ -176,7 +177,7 @@ def test_reading_makes_no_runner(ledger: Ledger, path: Path) -> None:
     """A ledger that only answers, or only keeps switches, leaves no lock file."""
     ledger.runs()
     ledger.recover()
-    ledger.set_switch("claims", True)
+    ledger.set_switch("claims", Switch(True))
     ledger.record(line("", "the daemon says hello"))
     ledger.flush()
     before = (path.parent / "runners").exists()

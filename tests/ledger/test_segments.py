@@ -20,6 +20,9 @@ GOLDEN = Path(__file__).with_name("golden_segments")
 UNKNOWN = (None,) * 14
 """What segments of before do not say of how a run began and what it took."""
 
+NOBODY = (None,) * 4
+"""What segments of before do not say of who switched a flow, where, when and why."""
+
 ROWS: dict[str, list[tuple[Any, ...]]] = {
     "runs": [
         (
@@ -73,7 +76,7 @@ ROWS: dict[str, list[tuple[Any, ...]]] = {
     ],
     "outputs": [("claims", "out/x.csv", 7, 12)],
     "schedule_slots": [("claims", "2026-01-01T00:00:00+00:00", "r1", 7, 12)],
-    "flow_switches": [("claims", False, 7, 12), ("audit", True, 7, 13)],
+    "flow_switches": [("claims", False, *NOBODY, 7, 12), ("audit", True, *NOBODY, 7, 13)],
     "resets": [("claims", "2026-01-01T00:00:00.000000+00:00", 7, 12)],
     "deployments": [
         (
@@ -198,7 +201,7 @@ def test_anybody_can_read_a_segment() -> None:
         for name, kind in TABLES["runs"].columns.items()
     }
     assert frame.select("run_id", "status", "elapsed_s").rows() == [("r1", "success", 0.25), ("r2", "started", None)]
-    path = GOLDEN / "flow_switches.parquet"
+    path = newest("flow_switches")
     with duckdb.connect() as connection:
         answer = connection.execute("SELECT flow_name FROM read_parquet(?) WHERE enabled", [str(path)]).fetchall()
     assert answer == [("audit",)]

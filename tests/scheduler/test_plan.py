@@ -31,6 +31,7 @@ from data_engine.engine.reasons import (
     Settling,
     WaitsForSettling,
 )
+from data_engine.ledger.switch import Switch
 from data_engine.model import RunFinished, SeenSource, Signature, SourceKey, SourceState, utc_text
 from data_engine.scheduler.plan import (
     Candidate,
@@ -327,10 +328,10 @@ def test_a_source_inside_the_mirror_is_no_output() -> None:
 
 def test_what_blocks_a_whole_flow_is_named() -> None:
     anna = OwnedElsewhere("anna", is_engine_on=True)
-    assert why_blocked("claims", switches={"claims": False}) == Disabled()
-    assert why_blocked("claims", switches={"claims": True}, elsewhere=anna) == anna
-    assert why_blocked("claims", switches={}, is_engine_on=False) == EngineOff()
-    assert why_blocked("claims", switches={}) is None
+    assert why_blocked(Switch(False)) == Disabled()
+    assert why_blocked(Switch(), elsewhere=anna) == anna
+    assert why_blocked(None, is_engine_on=False) == EngineOff()
+    assert why_blocked(None) is None
 
 
 def test_the_flow_whose_turn_is_longest_ago_is_next() -> None:

@@ -32,6 +32,7 @@ from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.replication import Batch
 from data_engine.ledger.segments import TABLES
 from data_engine.ledger.share import Share
+from data_engine.ledger.switch import Switch
 from data_engine.model import RUN_STATUSES
 from data_engine.platforms.processes import limit_memory
 from tests.ledger.crafted import GOOD, odd_bytes, odd_columns, odd_rows, segment
@@ -133,7 +134,7 @@ class Workstation:
         """Settle what was taken in as its new owner and publish: nobody leaves any of that out."""
         self.generation += 1
         self.here.hydrate(self.generation, {}, _nothing, owner=1, mine=True, now_s=1e9)
-        self.ledgers[0].set_switch("claims", True)
+        self.ledgers[0].set_switch("claims", Switch(True))
         while True:
             batch = self.here.unpublished(1)
             if batch is None:

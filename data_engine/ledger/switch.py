@@ -1,0 +1,28 @@
+"""Whether a flow runs by itself, and who said so."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """Whether a flow runs by itself, as somebody said last: `by` whom on which `machine`, when, and a `note` why.
+
+    What an older version has written tells only whether; a flow that nobody has switched is as its author left it.
+
+    Example:
+        >>> Switch(False, "anna", "ANNA-PC").who, Switch().is_enabled
+        ('anna@ANNA-PC', True)
+    """
+
+    is_enabled: bool = True
+    by: str = ""
+    machine: str = ""
+    at_utc: str | None = None
+    note: str = ""
+
+    @property
+    def who(self) -> str:
+        """The person and the machine; "" where that is not known."""
+        return f"{self.by}@{self.machine}" if self.by else ""
