@@ -8,7 +8,8 @@ from datetime import datetime, tzinfo
 from data_engine.engine.flow_reasons import SlotsPassed
 from data_engine.flow.trigger import Schedule
 from data_engine.model import utc_text
-from data_engine.scheduler.slots import newest_slot, slots_between, zone_of
+from data_engine.scheduler import plan
+from data_engine.scheduler.slots import slots_between, zone_of
 
 LOOK_BACK_S = 31 * 86400.0
 _DAY_S = 86400.0
@@ -73,17 +74,12 @@ def owed_slots(
         >>> owed_slots(daily, ["2026-01-07T07:00:00.000000+00:00"], timezone=None, now_s=now_s, retention_s=30 * 86400.0)
         ['2026-01-08T07:00:00.000000+00:00', '2026-01-09T07:00:00.000000+00:00']
     """
-    known = [at_s for slot in served if (at_s := _seconds(slot)) <= now_s]
-    if trigger.interval_seconds is not None or trigger.catch_up == "none" or not known:
+    after_s = max((at_s for slot in served if (at_s := _seconds(slot)) <= now_s), default=now_s)
+    if trigger.interval_seconds is not None or trigger.catch_up == "none":
         return []
     zone = zone_of(trigger.tz or timezone)
-    if trigger.catch_up == "latest":
-        newest_s = newest_slot(trigger.cron_lines, zone, max(known), now_s)
-        return [] if newest_s is None else [utc_text(newest_s)]
-    return [
-        utc_text(slot_s)
-        for slot_s in slots_between(trigger.cron_lines, zone, max(max(known), now_s - retention_s), now_s)
-    ]
+    owed = plan.owed_slots(trigger, zone=zone, after_s=after_s, now_s=now_s, retention_s=retention_s)
+    return [utc_text(slot_s) for slot_s in owed]
 
 
 def _seconds(utc: str) -> float:

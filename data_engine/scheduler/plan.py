@@ -7,7 +7,7 @@ that only goes forward. `PlannedFlow.flow` is a name: whoever plans need not hav
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Set
+from collections.abc import Collection, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field, replace
 from datetime import datetime, tzinfo
 from pathlib import Path
@@ -45,7 +45,7 @@ from data_engine.flow.scan import is_candidate_name
 from data_engine.flow.trigger import Manual, Schedule, Trigger
 from data_engine.ledger.switch import Switch
 from data_engine.model import RunFinished, SeenSource, Signature, SourceKey, SourceState, utc_text
-from data_engine.scheduler.slots import newest_slot, next_slot
+from data_engine.scheduler.slots import newest_slot, next_slot, slots_between
 from data_engine.workspace.settings import WorkspaceSettings
 
 HELD_STATUSES = ("failed", "stopped", "killed")
@@ -343,21 +343,30 @@ def plan_slots(
     `on_since_s` is since when somebody has been looking without a gap: slots before it were missed. With
     `catch_up="all"` the oldest slot owed is due, at most `retention_s` back; otherwise the newest.
     """
-    lines = trigger.cron_lines
+    lines, oldest_s = trigger.cron_lines, now_s - retention_s
     floor_s = max(served_until_s, on_since_s) if trigger.catch_up == "none" else served_until_s
-    skipped_before_utc = None
-    if trigger.catch_up == "all":
-        oldest_s = now_s - retention_s
-        if floor_s < oldest_s and newest_slot(lines, zone, floor_s, oldest_s) is not None:
-            skipped_before_utc = utc_text(oldest_s)
-        slot_s = next_slot(lines, zone, max(floor_s, oldest_s))
-        owed = slot_s if slot_s is not None and slot_s <= now_s else None
-    else:
-        owed = newest_slot(lines, zone, floor_s, now_s)
-    if owed is not None:
-        return Due(None, Slot(utc_text(owed), owed <= on_since_s, skipped_before_utc))
-    coming = next_slot(lines, zone, max(now_s, served_until_s))
-    return NotDue(None, NotYet(None if coming is None else utc_text(coming)))
+    owed = next(owed_slots(trigger, zone=zone, after_s=floor_s, now_s=now_s, retention_s=retention_s), None)
+    if owed is None:
+        coming = next_slot(lines, zone, max(now_s, served_until_s))
+        return NotDue(None, NotYet(None if coming is None else utc_text(coming)))
+    is_skipping = trigger.catch_up == "all" and floor_s < oldest_s
+    skipped = is_skipping and newest_slot(lines, zone, floor_s, oldest_s) is not None
+    return Due(None, Slot(utc_text(owed), owed <= on_since_s, utc_text(oldest_s) if skipped else None))
+
+
+def owed_slots(trigger: Schedule, *, zone: tzinfo, after_s: float, now_s: float, retention_s: float) -> Iterator[float]:
+    """The wall-clock slots after `after_s` that are run at `now_s`, in their order: all within `retention_s` with
+    `catch_up="all"`, otherwise the newest alone. To have the first costs no look at the others."""
+    lines = trigger.cron_lines
+    is_all = trigger.catch_up == "all"
+    first_s = (
+        next_slot(lines, zone, max(after_s, now_s - retention_s))
+        if is_all
+        else newest_slot(lines, zone, after_s, now_s)
+    )
+    if first_s is not None and first_s <= now_s:
+        yield first_s
+        yield from slots_between(lines, zone, first_s, now_s) if is_all else ()
 
 
 def plan_interval(

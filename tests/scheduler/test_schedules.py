@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_engine import Flow
+from data_engine.engine.passed_slots import owed_slots
 from data_engine.engine.reasons import HeldSlot, NotYet, Slot, Tick
 from data_engine.flow.trigger import Schedule
 from data_engine.ledger.belief import Believed
@@ -370,3 +371,34 @@ def test_no_slot_runs_twice_and_none_that_is_owed_is_lost(
         assert engine.ran == [one for one in owed if one <= now]
     if catch_up == "latest" and acts and (passed := [one for one in owed if one <= now]):
         assert engine.ran[-1] == passed[-1]
+
+
+@pytest.mark.parametrize("catch_up", ["all", "latest", "none"])
+@pytest.mark.parametrize("day", ["2026-03-29", "2026-06-01", "2026-10-25"])
+def test_what_is_listed_as_owed_is_what_is_planned_one_after_the_other(catch_up: str, day: str) -> None:
+    """Also where an hour is missing or comes twice, and of what is too old to be done."""
+    trigger = schedule(time=None, cron="*/50 1-3 * * *", tz="Europe/Berlin", catch_up=catch_up)
+    zone = zone_of("Europe/Berlin")
+    now_s = datetime.fromisoformat(day).replace(tzinfo=zone).timestamp() + 20 * HOUR_S
+    first_s, keep_s = now_s - 4 * DAY_S, 2 * DAY_S
+    planned: list[str] = []
+    served_s = first_s
+    while isinstance(
+        due := plan_slots(
+            trigger, zone=zone, served_until_s=served_s, on_since_s=now_s, now_s=now_s, retention_s=keep_s
+        ),
+        Due,
+    ):
+        assert isinstance(due.why, Slot)
+        planned.append(due.why.slot_utc)
+        served_s = datetime.fromisoformat(due.why.slot_utc).timestamp()
+
+    listed = owed_slots(trigger, [utc_text(first_s)], timezone=None, now_s=now_s, retention_s=keep_s)
+
+    assert listed == planned
+    assert (
+        len(planned)
+        == {"all": len(slots_between(trigger.cron_lines, zone, now_s - keep_s, now_s)), "latest": 1, "none": 0}[
+            catch_up
+        ]
+    )
