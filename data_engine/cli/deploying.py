@@ -43,11 +43,13 @@ def deploy(
     Only what compiles, builds and has steps is deployed. Ends with 1 when a module is not deployed; its flow stays on the last
     deployment, and `rollback` takes a deployment back.
     """
+    from data_engine.daemon.deployed_sets import lost_words
     from data_engine.engine.deployed_before import left_out
     from data_engine.notebook.flow_files import module_files
 
     ws = chosen_workspace(ctx)
     before = {one.id for one in ws.deployments()}
+    damaged = _damaged(ws, name)
     stood = ws.home.deployments().standing(module_files(ws.layout.flow_modules_dir))
     with in_flow_modules(ws):
         entries = ws.deploy(name, note, yes, wait, approve)
@@ -57,12 +59,42 @@ def deploy(
     new = [one for one in ws.deployments() if one.id not in before]
     changed = {one.flow for one in new} | {name for name, one in stood.items() if one.kind != "as_deployed"}
     left = left_out(ws.home, {entry.name for entry in entries}) if name is None else {}
+    mended = damaged - changed
+    lost = mended & _damaged(ws, name) if mended else set()
     if as_json:
-        print_json([*_as_json(ws, entries, changed), *_left_as_json(ws, left)])
-        return 1 if refused else 0
-    _say_entries(entries, changed)
+        print_json([*_as_json(ws, entries, changed, mended - lost), *_left_as_json(ws, left)])
+        return 1 if refused or lost else 0
+    _say_entries(entries, changed, mended)
+    for line in mended_lines(mended - lost):
+        say(line)
+    if lost:
+        complain(lost_words(lost), style="red")
     _say_what_follows(ws, entries, new, left)
-    return 1 if refused else 0
+    return 1 if refused or lost else 0
+
+
+def _damaged(ws: Workspace, name: str | None) -> set[str]:
+    """The flows that run from a set of which a file is missing or damaged, on the share or here; none where that cannot be seen."""
+    from data_engine.daemon.deployed_sets import mend
+
+    try:
+        found = mend(ws.home, None if name is None else [name], may_write=False)
+    except OSError:
+        return set()
+    return {*found.mended, *found.lost}
+
+
+def mended_lines(flows: Collection[str]) -> list[str]:
+    """A line for each flow that was deployed before, and of which files had to be written again.
+
+    Example:
+        >>> mended_lines({"claims"})
+        ['put right     claims: files of what is deployed of it were missing or damaged, and are there again']
+    """
+    return [
+        f"put right     {flow}: files of what is deployed of it were missing or damaged, and are there again"
+        for flow in sorted(flows)
+    ]
 
 
 def _say_what_follows(
@@ -78,7 +110,9 @@ def _say_what_follows(
     say_others_not_deployed(ws, but={*left, *(entry.name for entry in entries)})
 
 
-def _as_json(ws: Workspace, entries: Sequence[CatalogEntry], changed: Collection[str]) -> list[dict[str, Any]]:
+def _as_json(
+    ws: Workspace, entries: Sequence[CatalogEntry], changed: Collection[str], mended: Collection[str]
+) -> list[dict[str, Any]]:
     """What came of each module, for programs."""
     standing = ws.home.deployments().standing(entry.name for entry in entries)
     return [
@@ -88,6 +122,7 @@ def _as_json(ws: Workspace, entries: Sequence[CatalogEntry], changed: Collection
             "warnings": list(entry.warnings),
             "error": None if entry.error is None else entry.error.as_dict(),
             "changed": entry.error is None and entry.name in changed,
+            "mended": entry.name in mended,
             "left_out": None,
         }
         | standing[entry.name].as_json()
@@ -108,6 +143,7 @@ def _left_as_json(ws: Workspace, left: Mapping[str, Deployment]) -> list[dict[st
             "warnings": [],
             "error": None,
             "changed": False,
+            "mended": False,
             "left_out": {"by": row.who, "at_utc": row.at_utc},
         }
         | standing[flow].as_json()
@@ -115,9 +151,9 @@ def _left_as_json(ws: Workspace, left: Mapping[str, Deployment]) -> list[dict[st
     ]
 
 
-def _say_entries(entries: Sequence[CatalogEntry], changed: Collection[str]) -> None:
-    """What came of each module; of those that are as they were, if there are several, how many."""
-    as_before = [entry for entry in entries if entry.error is None and entry.name not in changed]
+def _say_entries(entries: Sequence[CatalogEntry], changed: Collection[str], mended: Collection[str]) -> None:
+    """What came of each module; of those that are as they were, if there are several, how many. Those `mended` are told elsewhere."""
+    as_before = [entry for entry in entries if entry.error is None and entry.name not in {*changed, *mended}]
     for entry in entries:
         if entry.error is not None:
             complain(f"not deployed  {entry.path.name}: {entry.error}", style="red")
@@ -249,8 +285,11 @@ def say_others_not_deployed(ws: Workspace, but: set[str]) -> None:
     """In a line each, the other flows that are not deployed as they are now, and those that nobody has deployed or undeployed."""
     from data_engine.engine.deployed_before import left_out
 
-    known = {*but, *left_out(ws.home, but)}
-    for line in others_lines({flow.name: flow.standing for flow in ws.status().flows if flow.name not in known}):
+    known, status = {*but, *left_out(ws.home, but)}, ws.status()
+    if status.lease.state in ("unreachable", "damaged"):
+        fix = f"; fix: {status.lease.fix}" if status.lease.damage is not None else ""
+        complain(f"warning: what is deployed is not known to others now: {status.lease.words}{fix}", style="yellow")
+    for line in others_lines({flow.name: flow.standing for flow in status.flows if flow.name not in known}):
         complain(line, style="yellow")
 
 

@@ -2,15 +2,85 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
 
 from data_engine.clock import boot_clock
+from data_engine.cut import first_few
+from data_engine.daemon.deploying import Asked
 from data_engine.engine.deployed_before import kept_ids
 from data_engine.engine.local_workspace import LocalWorkspace
+from data_engine.errors import FlowValidationError
 from data_engine.lease.folder import OsFolder
 from data_engine.lease.requests import RequestFiles
 from data_engine.ledger import deployments
 from data_engine.notebook import history
+from data_engine.typed import typed
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """Flows of which a file of what they run was missing or damaged: those `mended`, and those of which no whole copy is left."""
+
+    mended: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
+
+
+def mend(home: LocalWorkspace, flows: Collection[str] | None = None, *, may_write: bool = True) -> Checked:
+    """Write anew what is damaged of what `flows` (None: all) run, on the share from this machine's copy and here from the share's.
+
+    Without `may_write` it is only looked: what could be mended is told as `mended`.
+
+    Raises:
+        OSError: the share is away.
+        LedgerError: what is deployed cannot be read.
+    """
+    files, sets = home.deployment_files(), home.deployments()
+    runs: dict[str, list[str]] = {}
+    for flow, one in history.live(deployments.published(home.ledger())).items():
+        if flows is None or flow in flows:
+            runs.setdefault(one.set_id, []).append(flow)
+    files.folder.listdir("")  # a share that is away has lost nothing
+    whole = files.whole(runs)
+    mended: list[str] = []
+    lost: list[str] = []
+    for set_id, of in runs.items():
+        if set_id in whole:
+            if not sets.has(set_id) or _has_all(sets.root / set_id, whole[set_id], of):
+                continue
+            mended += of
+            if may_write:
+                with suppress(FlowValidationError):  # told by who wants to run it
+                    sets.copy_of(set_id)
+        elif (contents := sets.contents_of(set_id)) is None:
+            lost += of
+        else:
+            mended += of
+            if may_write:
+                files.put_anew(contents)
+    return Checked(tuple(sorted(mended)), tuple(sorted(lost)))
+
+
+def _has_all(folder: Path, sizes: Mapping[str, int], flows: Collection[str]) -> bool:
+    """Whether the folder of a set holds, in their sizes, the modules of these flows and all helpers."""
+    try:
+        return all(
+            (folder / path).stat().st_size == size
+            for path, size in sizes.items()
+            if "/" in path or Path(path).stem in flows
+        )
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+
+
+def mended(home: LocalWorkspace, asked: Asked | None) -> Checked:
+    """As `mend`, of the flows that somebody asks to be deployed; nothing where the share is away, which is told by what needs it."""
+    try:
+        return Checked() if asked is None else mend(home, None if asked.name is None else [asked.name])
+    except OSError:
+        return Checked()
 
 
 class DeployedSets:
@@ -28,22 +98,8 @@ class DeployedSets:
         Raises:
             OSError: the share is away.
         """
-        damaged: list[str] = []
-        runs: dict[str, list[str]] = {}
-        for flow, one in history.live(deployments.published(self._home.ledger())).items():
-            runs.setdefault(one.set_id, []).append(flow)
-        for set_id, flows in runs.items():
-            if self._files.is_whole(set_id):
-                continue
-            contents = self._home.deployments().contents_of(set_id)
-            if contents is None:
-                damaged += flows
-            else:
-                self._files.put_anew(contents)
-        if not damaged:
-            return None
-        names = ", ".join(sorted(damaged))
-        return f"what is deployed of {names} is damaged on the share, and this machine has no copy: deploy it again"
+        lost = mend(self._home).lost
+        return lost_words(lost) if lost else None
 
     def collect(self, may_go_on: Callable[[], bool]) -> None:
         """Remove the sets that neither a deployment that is kept nor a request names, and the blobs that no set names.
@@ -56,3 +112,18 @@ class DeployedSets:
         stays = {one.set_id for one in rows if one.id in kept}
         stays |= {request.set_id for request in self._requests.listed().values()}
         self._files.collect(stays, now_s=self._clock(), may_go_on=may_go_on)
+
+
+def lost_words(flows: Collection[str]) -> str:
+    """That no whole copy is left of what these flows run, and what lets them run again.
+
+    Example:
+        >>> lost_words(["claims"])
+        'what is deployed of claims is damaged on the share, and this machine has no copy: `data-engine deploy claims` deploys it as it is now'
+    """
+    again = typed("deploy", *flows) if len(flows) == 1 else typed("deploy")
+    it = "it as it is" if len(flows) == 1 else "them as they are"
+    names = first_few(sorted(flows), 3)
+    return (
+        f"what is deployed of {names} is damaged on the share, and this machine has no copy: `{again}` deploys {it} now"
+    )

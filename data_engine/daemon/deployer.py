@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from data_engine.daemon.deployed_sets import mended
 from data_engine.daemon.deploying import (
     Asked,
     Looked,
@@ -219,6 +220,7 @@ class Deployer:
             renames_of, self.home, found, pointers, past, self._mirror_of, may_fetch=asked is not None
         )
         undeployed = undeployed_of(found, past)
+        checked = await asyncio.to_thread(mended, self.home, asked)
         moves = decide(
             found,
             pointers,
@@ -230,6 +232,7 @@ class Deployer:
             renames=renames,
             is_all=is_all and asked is not None,  # by itself the other one goes first
             undeployed=undeployed,
+            lost=checked.lost,
         )
         self._is_quiet = any(isinstance(move, Quiet) for move in moves.values())
         going = _to_deploy(moves) if asked is not None or by_itself else set()

@@ -112,10 +112,12 @@ def decide(
     renames: Mapping[str, str],
     is_all: bool,
     undeployed: Collection[str] = (),
+    lost: Collection[str] = (),
 ) -> dict[str, Move]:
     """What to do about each module that was found; `unchanged_for_s` says how long a module has had a digest, `renames` what a
     module was called that production is to follow, `is_all` that a flow whose module is gone will not run any more. Those that
-    were `undeployed` go live only when they are asked for by their name."""
+    were `undeployed` go live only when they are asked for by their name. Those `lost`, of whose deployment no whole copy is left, are
+    deployed anew."""
     going_away = gone_of(pointers, looked) - set(renames.values()) if is_all else set()
     there = [one for one in live if one.flow not in going_away]
     moves: dict[str, Move] = {}
@@ -125,7 +127,7 @@ def decide(
         others = [one for one in there if one.flow != renames.get(name)]  # which it takes the place of
         sighting = Sighting(
             current=digest,
-            deployed=pointers[name].digest if name in pointers else None,
+            deployed=pointers[name].digest if name in pointers and name not in lost else None,
             error=None if entry.error is None else str(entry.error),
             shares_with=shared_mirror(name, mirror_of(entry), others),
             unchanged_for_s=unchanged_for_s(name, digest),

@@ -20,6 +20,7 @@ from data_engine.daemon import probes
 from data_engine.daemon.alert_check import check_alerts
 from data_engine.daemon.cluster_checks import check_cluster
 from data_engine.daemon.config_check import check_config
+from data_engine.daemon.deployed_sets import lost_words, mend
 from data_engine.daemon.endpoint import read_endpoint
 from data_engine.daemon.finding import Finding
 from data_engine.daemon.import_check import ImportedModule, import_modules
@@ -36,6 +37,7 @@ from data_engine.ledger.connection import as_ledger_error, connect_to_look
 from data_engine.ledger.migrations import MIGRATIONS
 from data_engine.platforms.access import closing_line
 from data_engine.platforms.drives import network_drive
+from data_engine.typed import typed
 from data_engine.workspace.identity import known_local_layout
 from data_engine.workspace.layout import LocalLayout, WorkspaceLayout
 from data_engine.workspace.machine import load_machine_settings, machine_settings_path, state_root
@@ -83,6 +85,7 @@ def examine(layout: WorkspaceLayout) -> Iterator[Finding]:
             yield check_daemon(local)
             yield check_service(LocalWorkspace(layout, local))
             yield from check_shared_history(layout, local)
+            yield check_deployed(LocalWorkspace(layout, local))
             yield check_secrets(local)
         yield from check_cluster(layout, local, settings.executor)
     modules = yield from check_modules(layout.flow_modules_dir)
@@ -103,6 +106,23 @@ def check_machine_settings() -> Finding:
     except FlowValidationError as error:
         return _of_error("machine settings", error)
     return _of_warnings("machine settings", str(machine_settings_path()), settings.warnings)
+
+
+def check_deployed(home: LocalWorkspace) -> Finding:
+    """Whether all files of what flows run are there as they were deployed, on the share and here."""
+    if not home.local.ledger_path.exists():
+        return Finding("deployed", True, "nothing is deployed")
+    try:
+        found = mend(home, may_write=False)
+    except (OSError, FlowValidationError) as error:
+        return Finding("deployed", None, f"it cannot be read: {error}")
+    if found.lost:
+        return Finding("deployed", False, lost_words(found.lost), typed("deploy"))
+    if found.mended:
+        names = first_few(list(found.mended), 3)
+        measured = f"files of what is deployed of {names} are missing or damaged in .workspace_state or on this machine"
+        return Finding("deployed", False, measured, f"{typed('deploy')} writes them again")
+    return Finding("deployed", True, "all files of what flows run are there as they were deployed")
 
 
 def check_sync_client(root: Path) -> Finding:

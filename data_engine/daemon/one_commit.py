@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 
 from data_engine import private
 from data_engine.daemon.control import DaemonGoneError
+from data_engine.daemon.deployed_sets import mended
 from data_engine.daemon.deploying import (
     Asked,
     Looked,
@@ -123,6 +124,7 @@ def deploy_here(home: LocalWorkspace, asked: Asked) -> Outcome:
         past, is_all = ledger_rows.published(home.ledger()), asked.name is None
         renames = renames_of(home, looked, pointers, past, mirror_of, may_fetch=True)
         undeployed = undeployed_of(looked, past)
+        checked = mended(home, asked)
         moves = decide(
             looked,
             pointers,
@@ -134,6 +136,7 @@ def deploy_here(home: LocalWorkspace, asked: Asked) -> Outcome:
             renames=renames,
             is_all=is_all,
             undeployed=undeployed,
+            lost=checked.lost,
         )
         going = [name for name, move in moves.items() if isinstance(move, Deploy)]
         digests = {name: looked.stored.digests[name] for name in going}

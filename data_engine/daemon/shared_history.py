@@ -43,6 +43,11 @@ def check_shared_history(layout: WorkspaceLayout, local: LocalLayout) -> Iterato
         yield Finding("shared history", False, damage.what, fix.get(damage.kind, _REPAIR))
     except OSError as error:
         if not layout.workspace_state_dir.exists():
+            if known > 0:
+                yield Finding(
+                    "shared history", False, f".workspace_state is gone, generation {known} was seen before", _REPAIR
+                )
+                return
             yield _list(generations, None)
             return
         yield Finding("shared history", None, f"it cannot be read: {drive_words(error)}")

@@ -26,6 +26,7 @@ from data_engine.ledger.deployments import published
 from data_engine.ledger.former_places import outputs_here, own_outputs
 from data_engine.ledger.outbox import undelivered
 from data_engine.ledger.output_runs import OutputRun, output_runs
+from data_engine.ledger.share import Share
 from data_engine.ledger.wall_clock import kept_doubt
 from data_engine.ledger.warned import warnings_of
 from data_engine.model import Deployment, Run
@@ -182,7 +183,8 @@ def offline_lease(home: LocalWorkspace) -> LeaseStatus:
     Raises:
         WorkspaceError: this machine's state cannot be used.
     """
-    return peek(home.layout.workspace_state_dir, home.local.identity, state_root=home.local.state_root)
+    known = Share(home.ledger(), home.layout.root).known_list
+    return peek(home.layout.workspace_state_dir, home.local.identity, state_root=home.local.state_root, known=known)
 
 
 def reset_offline(home: LocalWorkspace, flow: str | None) -> int:

@@ -14,6 +14,7 @@ import json
 import re
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 from data_engine.errors import DamagedSetError
 from data_engine.lease.folder import FileSystem
@@ -98,14 +99,28 @@ class DeploymentFiles:
         with ThreadPoolExecutor(self._readers) as readers:
             return dict(zip(files, readers.map(lambda one: self._blob(name, *one), files.items()), strict=True))
 
-    def is_whole(self, name: str) -> bool:
-        """Whether the set `name` is there as it was deployed.
+    def whole(self, names: Collection[str]) -> dict[str, dict[str, int]]:
+        """Those of the sets that are there as they were deployed, with the size of each of their files; a file of several is read once.
 
         Raises:
             OSError: the share is away.
         """
+        listed: dict[str, dict[str, tuple[str, int]]] = {}
+        for name in names:
+            with suppress(DamagedSetError):
+                listed[name] = self._listed(name)
+        blobs = sorted({blob for files in listed.values() for blob in files.values()})
+        with ThreadPoolExecutor(self._readers) as readers:
+            good = {blob for blob, is_good in zip(blobs, readers.map(self._is_good, blobs), strict=True) if is_good}
+        return {
+            name: {path: size for path, (_, size) in files.items()}
+            for name, files in listed.items()
+            if good.issuperset(files.values())
+        }
+
+    def _is_good(self, listed: tuple[str, int]) -> bool:
         try:
-            self.read(name)
+            self._blob("", "", listed)
         except DamagedSetError:
             return False
         return True

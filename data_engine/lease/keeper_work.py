@@ -422,8 +422,9 @@ class KeeperWork:
         if held is None:
             self._look()
             return said
-        try:  # it owned before: it owns again
+        try:  # it owned before: it owns again, and what is deployed may be gone as well
             self._own()
+            self._check_due_s = self._clock()
         except OwnedElsewhereError as error:
             self._tell(lost_to=shown_machine(self._lease_status().owner or {"host_name": "somebody else"}))
             return f"{said}; {error.what}"

@@ -33,6 +33,7 @@ from data_engine.lease.protocol import (
     next_generation,
 )
 from data_engine.lease.repair import Repaired, repair
+from data_engine.lease.status import duration_words
 from data_engine.lease.view import Observed, View, is_of_this_machine, observe, view_of
 from data_engine.nofollow import NotFollowedError
 
@@ -324,7 +325,8 @@ class Observer:
                 fix="repair it there, ask for control, or wait until it can be taken over",
             )
         if view.state == "unreachable":
-            raise WorkspaceError(f"the workspace cannot be reached: {view.why}", where=where, fix="try again later")
+            fix = "check whether its drive is connected, and try again later"
+            raise WorkspaceError(f"the workspace cannot be reached: {view.why}", where=where, fix=fix)
 
         if view.state == "available" and view.top is None and self._generations.known <= 0:
             return None
@@ -411,7 +413,9 @@ class Observer:
             known = replace(known, heard=heard, heard_s=now_s)
         self._damage = known
         if is_shorter and before_s - known.since_s < _LATE_CACHE * limits.stale_after_s:
-            return View("unreachable", limits, away=damage.what)
+            lost_after = duration_words(_LATE_CACHE * limits.stale_after_s)
+            away = f"{damage.what}; where it does not come back within {lost_after}, `data-engine lease repair` goes on from what this machine has"
+            return View("unreachable", limits, away=away)
         silent_s = max(0.0, before_s - max(known.since_s, known.heard_s))
         return View("damaged", limits, silent_s=silent_s, damage=known.damage)
 

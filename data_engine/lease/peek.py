@@ -14,18 +14,31 @@ from data_engine.lease.status import LeaseStatus, status_of
 from data_engine.workspace.machine import machine_id
 
 
-def peek(workspace_state_dir: Path, identity: str, *, state_root: Path | None = None) -> LeaseStatus:
+def peek(
+    workspace_state_dir: Path,
+    identity: str,
+    *,
+    state_root: Path | None = None,
+    known: tuple[int, str, frozenset[str]] = (-1, "", frozenset()),
+) -> LeaseStatus:
     """The ownership as one look shows it: how long the owner has been silent takes longer to see, and is None.
 
     `identity` is the workspace's, `state_root` this machine's for who knows it already. A daemon of this machine that owns it
-    shows as `mine`.
+    shows as `mine`. `known` is what this machine has kept of the list of generations: one that shows less is told.
 
     Raises:
         WorkspaceError: this machine's name cannot be kept.
     """
     nobody = Identity("", daemon_id="")
+    number, nonce, repairs = known
     observer = Observer(
-        OsFolder(workspace_state_dir), nobody, workspace=identity, limits=Limits(), holds_lock=lambda: False
+        *(OsFolder(workspace_state_dir), nobody),
+        workspace=identity,
+        limits=Limits(),
+        holds_lock=lambda: False,
+        known=max(0, number),
+        nonce=nonce,
+        repairs=repairs,
     )
     view = observer.poll()
     if view.state == "available" and view.top is None:

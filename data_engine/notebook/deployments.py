@@ -106,7 +106,9 @@ class Deployments:
         name = set_id(hashes_of(contents))
         folder = self.root / name
         try:
-            if not self.has(name):
+            if self.contents_of(name) is None:
+                if self.has(name):  # somebody removed or changed a file of it
+                    remove_tree(self.root.parent, folder)
                 fresh = self.root / f".{name}.{os.urandom(6).hex()}.tmp"
                 private.make_folder(fresh)
                 for file, data in contents.items():

@@ -16,6 +16,7 @@ import os
 import re
 import secrets
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,7 +58,8 @@ def known_local_layout(layout: WorkspaceLayout) -> LocalLayout | None:
     """
     record, root = _read(layout), os.path.realpath(layout.root)
     if record is None:
-        return _local_layout(layout, _path_identity(root))
+        before = _identity_before(layout, state_root() / "workspaces")
+        return _local_layout(layout, before or _path_identity(root))
     is_known = root in _known_roots(state_root() / "workspaces", record.identity)
     return _local_layout(layout, record.identity) if is_known else None
 
@@ -85,6 +87,8 @@ def layouts_seen_at(root: Path) -> list[LocalLayout]:
 def workspace_identity(layout: WorkspaceLayout) -> str:
     """The workspace's lasting identity, made at the first call; a copy of a workspace that is still there gets its own.
 
+    Where somebody cleaned `.workspace_state` away, this machine writes the identity again that it knows the folder by.
+
     A workspace that cannot be written and has no identity of its own gets one from its path, and nothing is written.
 
     Raises:
@@ -93,13 +97,52 @@ def workspace_identity(layout: WorkspaceLayout) -> str:
     _refuse_no_workspace(layout)
     places = private_state_root() / "workspaces"
     root = os.path.realpath(layout.root)
-    record = _read(layout) or _make(layout)
+    record = _read(layout) or _make(layout, _identity_before(layout, places))
     if record is None:
         return _path_identity(root)
     if root in _known_roots(places, record.identity):
         return record.identity
     with _locked(places):
         return _settle(layout, root, places)
+
+
+def _identity_before(layout: WorkspaceLayout, places: Path) -> str | None:
+    """The identity this machine knows the folder by whose `.workspace_state` is gone; None where it knows none.
+
+    A workspace that was made in the place of another has no file that was there when that one's history was written last.
+    """
+    root = os.path.realpath(layout.root)
+    written = [
+        (max(times), path.stem)
+        for path in places.glob("*.json")
+        if root in _known_roots(places, path.stem)
+        and (times := _written_s(_local_layout(layout, path.stem).ledger_path))
+    ]
+    if not written:
+        return None
+    last_s, identity = max(written)
+    if not any(made_s < last_s for made_s in _made_s(layout)):
+        return None
+    _log.warning("%s had no identity any more: it goes on as %s", layout.root, identity)
+    return identity
+
+
+def _written_s(ledger: Path) -> list[float]:
+    """When the history was written, as its files tell."""
+    found = []
+    for path in (ledger, ledger.with_name(f"{ledger.name}-wal")):
+        with suppress(OSError):
+            found.append(path.stat().st_mtime)
+    return found
+
+
+def _made_s(layout: WorkspaceLayout) -> Iterator[float]:
+    """Since when files of the workspace are as they are; on Windows when they were made. Nobody sets these times."""
+    for folder in (layout.flow_modules_dir, layout.config_dir):
+        with suppress(OSError), os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_file(follow_symlinks=False):
+                    yield entry.stat(follow_symlinks=False).st_ctime
 
 
 def keep_identity(layout: WorkspaceLayout, identity: str) -> bool:

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +14,13 @@ import pytest
 from data_engine.errors import WorkspaceError
 from data_engine.platforms import drives
 from data_engine.workspace import machine
-from data_engine.workspace.identity import fork_identity, local_layout, workspace_identity
+from data_engine.workspace.identity import (
+    fork_identity,
+    known_local_layout,
+    layout_of,
+    local_layout,
+    workspace_identity,
+)
 from data_engine.workspace.layout import LocalLayout, WorkspaceLayout
 from data_engine.workspace.machine import state_root
 
@@ -27,6 +34,14 @@ def state_names(layout: WorkspaceLayout) -> list[str]:
 
 def tree(root: Path) -> dict[str, bytes | None]:
     return {str(p.relative_to(root)): p.read_bytes() if p.is_file() else None for p in sorted(root.rglob("*"))}
+
+
+def keep_history(layout: WorkspaceLayout, identity: str, *, newer_s: float) -> None:
+    """A run history of the workspace that was written last so much later than now."""
+    ledger = layout_of(layout.root, identity).ledger_path
+    ledger.parent.mkdir(parents=True, exist_ok=True)
+    ledger.touch()
+    os.utime(ledger, (time.time() + newer_s,) * 2)
 
 
 class TestOneWorkspace:
@@ -73,6 +88,32 @@ class TestOneWorkspace:
 
         assert workspace_identity(moved) == identity
         assert workspace_identity(WorkspaceLayout(moved.root.rename(layout.root))) == identity
+
+    def test_a_folder_whose_state_was_cleaned_away_keeps_it(self, workspace_at: MakeWorkspace) -> None:
+        """This machine knows it there, and the folder has files that are older than the newest of its history."""
+        layout = workspace_at("claims")
+        (layout.flow_modules_dir / "claims.py").write_text("")
+        identity = workspace_identity(layout)
+        keep_history(layout, identity, newer_s=60)
+        shutil.rmtree(layout.workspace_state_dir)
+
+        known = known_local_layout(layout)
+        assert known is not None
+        assert known.identity == identity
+        assert not layout.workspace_state_dir.exists()
+        assert workspace_identity(layout) == identity
+        assert state_names(layout) == ["identity.json"]
+
+    def test_a_workspace_made_in_the_place_of_another_is_a_new_one(self, workspace_at: MakeWorkspace) -> None:
+        """All of its files are newer than what was kept of that one, and nothing of its history holds for it."""
+        layout = workspace_at("claims")
+        identity = workspace_identity(layout)
+        keep_history(layout, identity, newer_s=-60)
+        shutil.rmtree(layout.root)
+        layout = workspace_at("claims")
+        (layout.flow_modules_dir / "claims.py").write_text("")
+
+        assert workspace_identity(layout) != identity
 
     def test_a_move_to_another_drive_keeps_it(self, workspace_at: MakeWorkspace, tmp_path: Path) -> None:
         """There the folder gets another inode; the original is gone all the same."""
