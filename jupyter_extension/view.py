@@ -348,7 +348,8 @@ def _notices(status: Status, problem: str | None) -> Iterable[Notice]:
     lease = status.lease
     if lease.trouble:
         is_of_drive = "other_owner" not in lease.trouble_kinds  # whose words say what helps
-        yield Notice("bad", lease.trouble, "check whether the shared drive is connected" if is_of_drive else None)
+        drive_fix = "check whether the shared drive is connected" if is_of_drive else None
+        yield Notice("bad", lease.trouble, drive_fix if lease.damage is None else lease.fix)
     for one in status.requests[:_MOST_REQUESTS]:
         if one.state != "answered":
             yield Notice("warn", one.text)

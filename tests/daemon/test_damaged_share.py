@@ -248,6 +248,29 @@ def test_who_owns_again_by_a_repair_does_nothing_that_was_done_meanwhile(team: P
     assert [line for line in begun(team)[at_first:] if line.endswith("begin")] == ["b.txt begin"]
 
 
+def test_after_a_colleague_has_tidied_away_the_shared_state_one_repair_brings_all_of_it_back(
+    team: Path, station: Make
+) -> None:
+    """From the owner's own ledger and copies: what is deployed, what was done, and who may own."""
+    anna, ben = station("anna").start(), station("ben").start(engine=False)
+    do(team, "a.txt", anna, ben)
+    deployed = [one["id"] for one in anna.command("deployments")[1]]
+    state = team / ".workspace_state"
+    shutil.rmtree(state, ignore_errors=True)
+
+    until(lambda: anna.lease["damage"], 40)
+    assert "was seen before" in anna.lease["damage"]["what"]
+    assert anna.lease["damage"]["fix"] == findings(anna)["shared history"]["fix"] == "data-engine lease repair"
+    until(lambda: anna.command("lease", "repair")[0] == 0, 40)
+    own(anna)
+
+    until(lambda: any((state / "deployments" / "blobs").glob("*")))
+    do(team, "b.txt", anna, ben)
+    assert findings(anna)["deployed"]["ok"]
+    assert [one["id"] for one in anna.command("deployments")[1]] == deployed
+    assert sorted(begun(team)) == ["a.txt begin", "a.txt finish", "b.txt begin", "b.txt finish"]
+
+
 def test_a_repair_where_nothing_is_damaged_changes_nothing(team: Path, station: Make) -> None:
     """At its owner the engine stays on; at an observer it is refused while an owner works."""
     anna, ben = station("anna").start(), station("ben").start(engine=False)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from data_engine.cause import Cause
 from data_engine.engine.status import Status, WorkspaceFacts, build_status
 from data_engine.errors import cell_place
-from data_engine.lease.status import LeaseStatus
+from data_engine.lease.status import DamageStatus, LeaseStatus
 from data_engine.model import Run
 from jupyter_extension.control import lease_line
 from jupyter_extension.failures import places_of
@@ -470,6 +470,16 @@ def test_trouble_and_an_old_status_are_noticed() -> None:
         ("bad", "the drive is away", "check whether the shared drive is connected"),
         ("warn", "ann-pc has taken this workspace over", None),
     ]
+
+
+def test_a_damaged_share_is_told_with_the_command_that_mends_it() -> None:
+    """And not with a look at its drive, which is there."""
+    found = Status("ws", "/ws", lease=LeaseStatus("damaged", damage=DamageStatus("the list is gone", fix="repair it")))
+    found = replace(found, lease=replace(found.lease, trouble="the heartbeat cannot be written"))
+
+    notices = render(found).notices
+
+    assert [(one.text, one.fix) for one in notices] == [("the heartbeat cannot be written", "repair it")]
 
 
 def test_the_status_of_a_workspace_without_anything_can_be_shown() -> None:
