@@ -43,7 +43,6 @@ def deploy(
     Only what compiles, builds and has steps is deployed. Ends with 1 when a module is not deployed; its flow stays on the last
     deployment, and `rollback` takes a deployment back.
     """
-    from data_engine.daemon.deployed_sets import lost_words
     from data_engine.engine.deployed_before import left_out
     from data_engine.notebook.flow_files import module_files
 
@@ -61,16 +60,24 @@ def deploy(
     left = left_out(ws.home, {entry.name for entry in entries}) if name is None else {}
     mended = damaged - changed
     lost = mended & _damaged(ws, name) if mended else set()
+    code = 1 if refused or lost else 0
     if as_json:
         print_json([*_as_json(ws, entries, changed, mended - lost), *_left_as_json(ws, left)])
-        return 1 if refused or lost else 0
+        return code
     _say_entries(entries, changed, mended)
-    for line in mended_lines(mended - lost):
+    _say_mended(mended - lost, lost)
+    _say_what_follows(ws, entries, new, left)
+    return code
+
+
+def _say_mended(mended: Collection[str], lost: Collection[str]) -> None:
+    """Of which flows damaged files were written again, and of which that could not be done."""
+    from data_engine.daemon.deployed_sets import lost_words
+
+    for line in mended_lines(mended):
         say(line)
     if lost:
         complain(lost_words(lost), style="red")
-    _say_what_follows(ws, entries, new, left)
-    return 1 if refused or lost else 0
 
 
 def _damaged(ws: Workspace, name: str | None) -> set[str]:

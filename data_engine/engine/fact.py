@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import MISSING, fields
 from datetime import UTC, datetime, timedelta
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from data_engine.record import Record
 
@@ -20,6 +21,22 @@ class Fact(Record):
     def text(self) -> str:
         """The sentence for people."""
         return self.sentence
+
+
+def required_fields(kind: Any) -> set[str]:
+    """The names of the fields of a kind of reason that have no default."""
+    return {one.name for one in fields(kind) if one.default is MISSING and one.default_factory is MISSING}
+
+
+def disabled_words(by: str, at_utc: str | None, note: str) -> str:
+    """Who disabled a flow, when and why, as far as that was kept.
+
+    Example:
+        >>> disabled_words("", None, ""), disabled_words("anna@ANNA-PC", None, "stock-taking")
+        ('disabled', 'disabled by anna@ANNA-PC: stock-taking')
+    """
+    who, when = f" by {by}" if by else "", f" on {time_words(at_utc)}" if at_utc else ""
+    return f"disabled{who}{when}" + (f": {' '.join(note.split())}" if note.strip() else "")
 
 
 def time_words(utc: str | None) -> str:

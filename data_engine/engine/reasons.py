@@ -7,11 +7,11 @@ which is one of `KINDS`; nothing reads the words.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, ClassVar, TypeAlias, get_args
 
-from data_engine.engine.fact import Fact, time_words, zoned_words
+from data_engine.engine.fact import Fact, disabled_words, required_fields, time_words, zoned_words
 from data_engine.engine.flow_reasons import OfFlow, Other
 from data_engine.record import Record
 
@@ -366,12 +366,7 @@ class Unreachable(Fact):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Disabled(Fact):
-    """Somebody disabled the flow: `by` whom, when, and the `note` on it; "" and None where an older version has not kept it.
-
-    Example:
-        >>> Disabled().text, Disabled("anna@ANNA-PC", "2026-11-27T17:03:00+00:00", "stock-taking").text.partition(" on ")[0]
-        ('disabled', 'disabled by anna@ANNA-PC')
-    """
+    """Somebody disabled the flow: `by` whom, when, and the `note` on it, where that was kept."""
 
     kind: ClassVar = "disabled"
 
@@ -381,10 +376,7 @@ class Disabled(Fact):
 
     @property
     def text(self) -> str:
-        who = f" by {self.by}" if self.by else ""
-        when = f" on {time_words(self.at_utc)}" if self.at_utc else ""
-        note = " ".join(self.note.split())
-        return f"disabled{who}{when}{': ' if note else ''}{note}"
+        return disabled_words(self.by, self.at_utc, self.note)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -485,10 +477,7 @@ WhyNot: TypeAlias = (
     | Disabled
     | OwnedElsewhere
     | EngineOff
-    | WaitingForGroup
-    | WaitingForWorker
-    | WaitingForShare
-    | WaitingForOwnRun
+    | Waiting
     | HeldSlot
 )
 Reason: TypeAlias = WhyDue | WhyNot | OfFlow
@@ -505,9 +494,5 @@ def read_reason(told: Mapping[str, Any]) -> Reason:
         (Settling(left_s=0.5), 'other')
     """
     kind: Any = KINDS.get(str(told.get("kind")), Other)
-    reason: Reason = kind.read(told) if told.keys() >= _required(kind) else Other(str(told.get("kind")))
+    reason: Reason = kind.read(told) if told.keys() >= required_fields(kind) else Other(str(told.get("kind")))
     return reason
-
-
-def _required(kind: Any) -> set[str]:
-    return {one.name for one in fields(kind) if one.default is MISSING and one.default_factory is MISSING}
