@@ -16,6 +16,7 @@ from data_engine.cli.output import complain, local_time, print_json, say, table
 from data_engine.engine.fact import zoned_words
 from data_engine.engine.params import value_words
 from data_engine.errors import FlowValidationError
+from data_engine.platforms.terminals import is_terminal
 
 if TYPE_CHECKING:
     from data_engine.client import Workspace
@@ -76,7 +77,7 @@ def backfill(
         if not shown.total:
             return _say_nothing(shown, as_json)
         if not yes:
-            if as_json and not sys.stdin.isatty():
+            if as_json and not is_terminal(sys.stdin):
                 print_json(shown.as_dict())
                 return 0
             _say_plan(shown)
@@ -165,7 +166,7 @@ def _say_plan(shown: Backfill) -> None:
 
 
 def _confirmed(shown: Backfill) -> bool:
-    if sys.stdin is None or not sys.stdin.isatty():
+    if not is_terminal(sys.stdin):
         raise FlowValidationError(
             f"that would be {shown.total:,} run{'' if shown.total == 1 else 's'}, and there is no terminal to ask on",
             where="data-engine backfill",

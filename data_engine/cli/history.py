@@ -13,6 +13,7 @@ from data_engine.cli.output import count, local_time, print_json, say, seconds, 
 from data_engine.engine.run_facts import facts_of, rows_words
 from data_engine.errors import FlowValidationError
 from data_engine.ledger.warned import runs_as_json, warned_words, warnings_of
+from data_engine.platforms.terminals import is_terminal
 from data_engine.typed import typed
 
 if TYPE_CHECKING:
@@ -151,7 +152,7 @@ def reset(
 
 
 def _confirmed(question: str) -> bool:
-    if sys.stdin is None or not sys.stdin.isatty():
+    if not is_terminal(sys.stdin):
         raise FlowValidationError(
             "reset forgets history and there is no terminal to ask on",
             where="data-engine reset",

@@ -15,6 +15,7 @@ from data_engine.cli.output import complain, count, print_json, say
 from data_engine.errors import FlowValidationError
 from data_engine.platforms.host import shell_line
 from data_engine.platforms.names import with_home
+from data_engine.platforms.terminals import is_terminal
 
 if TYPE_CHECKING:
     from data_engine.client import Workspace
@@ -169,7 +170,7 @@ def _say_done(found: Found, kept: list[tuple[Path, Path, int]]) -> None:
 
 
 def _confirmed(question: str, otherwise: str, as_json: bool) -> bool:
-    if as_json or sys.stdin is None or not sys.stdin.isatty():
+    if as_json or not is_terminal(sys.stdin):
         what = "with --json nothing is asked" if as_json else "there is no terminal to ask on"
         raise FlowValidationError(what, where="data-engine import", fix=f"add {otherwise} when that is meant")
     return typer.confirm(question, err=True)

@@ -18,6 +18,7 @@ from data_engine.cli.options import (
 from data_engine.cli.output import complain, print_json, say
 from data_engine.cli.previewing import Use
 from data_engine.errors import FlowExecutionError, NotHeldBackError
+from data_engine.platforms.terminals import is_terminal
 from data_engine.shown import text_with_samples
 from data_engine.typed import typed
 
@@ -84,7 +85,7 @@ def _say_plan(found: Plan) -> None:
 
 def _is_confirmed(ws: Workspace, name: str, as_json: bool) -> bool:
     """Ask once, at a terminal, whether steps that cannot be held back may run."""
-    if as_json or not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if as_json or not (is_terminal(sys.stdin) and is_terminal(sys.stdout)):
         return False
     escaping = _escaping(ws, name)
     if not escaping:

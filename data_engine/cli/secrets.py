@@ -11,6 +11,7 @@ from data_engine.cli.command_group import command_group
 from data_engine.cli.options import AsJson
 from data_engine.cli.output import print_json, say, table
 from data_engine.errors import FlowValidationError
+from data_engine.platforms.terminals import is_terminal
 
 SecretName = Annotated[str, typer.Argument(metavar="NAME", help="What flows ask for: context.secret(NAME).")]
 _Never = Annotated[list[str] | None, typer.Argument(hidden=True)]
@@ -84,7 +85,7 @@ def remove(name: SecretName, as_json: AsJson = False) -> int:
 
 
 def _asked(name: str) -> str:
-    if sys.stdin is not None and sys.stdin.isatty():
+    if is_terminal(sys.stdin):
         return str(typer.prompt(f"Value of {name}", hide_input=True, confirmation_prompt=True, err=True))
     text = "" if sys.stdin is None else sys.stdin.read()
     return text.removesuffix("\n").removesuffix("\r")

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TextIO
 
 from data_engine.errors import FlowValidationError
+from data_engine.platforms.terminals import is_terminal
 
 _WHERE = "data-engine status --watch"
 _FIX = "`data-engine status` prints once, `data-engine status --json` prints for programs"
@@ -20,7 +21,7 @@ def require_terminal(
         FlowValidationError: keys or output do not belong to a terminal, or it can move no cursor.
     """
     for stream, name in ((stdout, "output"), (stdin, "input")):
-        if not _is_terminal(stream):
+        if not is_terminal(stream):
             raise FlowValidationError(f"a screen needs a terminal, and standard {name} is none", where=_WHERE, fix=_FIX)
     kind = environment.get("TERM", "")
     if not by_calls and kind in ("", "dumb", "unknown"):
@@ -33,10 +34,3 @@ def no_screen(error: Exception) -> FlowValidationError:
     """What is said where the terminal's own calls fail."""
     what = f"this terminal cannot show the screen: {error or type(error).__name__}"
     return FlowValidationError(what, where=_WHERE, fix=f"use the system's own console; {_FIX}")
-
-
-def _is_terminal(stream: TextIO | None) -> bool:
-    try:
-        return stream is not None and stream.isatty()
-    except ValueError:  # it is closed
-        return False

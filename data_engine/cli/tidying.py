@@ -14,6 +14,7 @@ from data_engine.cli.options import AsJson, SomeFlowName, chosen_workspace
 from data_engine.cli.output import complain, count, local_time, print_json, say, table
 from data_engine.cli.short_paths import short_path
 from data_engine.cut import first_few
+from data_engine.platforms.terminals import is_terminal
 from data_engine.typed import typed
 
 if TYPE_CHECKING:
@@ -63,8 +64,8 @@ def _set_aside(ws: Workspace, name: str | None, yes: bool, as_json: bool) -> int
         shown.add_row(one.flow, short_path(one.path, ws.root), local_time(one.at_utc), short_path(one.source, ws.root))
     say(shown)
     again = typed("tidy", *([] if name is None else [name]))
-    is_terminal = sys.stdin is not None and sys.stdin.isatty()
-    if not yes and not (is_terminal and typer.confirm(f"Move {count(len(found), 'file')} aside?", err=True)):
+    can_ask = is_terminal(sys.stdin)
+    if not yes and not (can_ask and typer.confirm(f"Move {count(len(found), 'file')} aside?", err=True)):
         complain(f"Nothing was moved. To move them aside: {again} --yes", style="yellow")
         return 0
     moved = ws.set_aside(name)
