@@ -7,10 +7,10 @@ from datetime import tzinfo
 from pathlib import Path
 from typing import Any
 
+from data_engine.cli.looks import reason_of
 from data_engine.cli.output import count, local_time, seconds, started
 from data_engine.engine.explain import Explanation, ways
 from data_engine.engine.fact import zoned_words
-from data_engine.engine.reasons import ByHand, Disabled, EngineOff, NotYet
 from data_engine.engine.run_comparison import Comparison
 from data_engine.engine.run_facts import params_words, rows_words, slot_words
 from data_engine.engine.status import FlowStatus, Status
@@ -237,7 +237,6 @@ def status_card(status: Status) -> Card:
 
 def _flow_row(flow: FlowStatus) -> tuple[Cell, ...]:
     last, why = flow.last_run, flow.why
-    is_told = isinstance(why, _TOLD) or (isinstance(why, NotYet) and why.next_utc is not None)
     held = held_words(flow.name, flow.held, None if why is None else why.kind)
     warned = None if flow.warned is None else flow.warned.text
     edit = None if flow.edit is None else flow.edit.replace("\n", "; ")
@@ -248,16 +247,12 @@ def _flow_row(flow: FlowStatus) -> tuple[Cell, ...]:
         _next_run(flow),
         mark_of(last.status) if last else "",
         Faint(_to_minute(last.started_at_utc)) if last else "",
-        "; ".join(filter(None, [warned, "" if is_told else first_line(flow.reason), held, edit, _expected(flow)])),
+        "; ".join(filter(None, [warned, first_line(reason_of(flow)), held, edit, _expected(flow)])),
     )
 
 
 def _expected(flow: FlowStatus) -> str | None:
     return None if flow.expected is None else flow.expected.text
-
-
-_TOLD = (EngineOff, ByHand, Disabled)
-"""Reasons that the engine's mark or the flow's state tell already."""
 
 
 def _lease_words(lease: Mapping[str, Any]) -> str:

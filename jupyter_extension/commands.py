@@ -183,6 +183,17 @@ def _backfill(given: Namespace, names: UserNames) -> Any:
     return ws.backfill(name, given.since, given.until, given.where, params, reprocess, digest=shown.digest)
 
 
+def _show(given: Namespace, names: UserNames) -> Any:
+    from data_engine.cli.flows import last_run_words
+
+    flow = own_flow(names) if given.subject is None else _workspace().load_flow(given.subject)
+    name = given.subject or own_name(names, "show")
+    ws = _workspace()
+    print(f"production: {ws.deployment(name)}")
+    print(f"last run:   {last_run_words(ws, name)}")
+    return flow
+
+
 def _start(given: Namespace, names: UserNames) -> Any:
     ws = _workspace()
     if given.no_engine and ws.link.find() is None:
@@ -306,6 +317,13 @@ COMMANDS = {
                 Option("--fresh", "Run every step, also those whose results are kept."),
                 Option("--yes", "Run also steps that write for real, outside of the context."),
             ),
+        ),
+        Command(
+            "show",
+            "One flow: its trigger, paths and steps, what production runs of it, and its last run.",
+            'Workspace.current().load_flow("claims")',
+            _show,
+            "flow",
         ),
         Command(
             "golden",
