@@ -14,7 +14,7 @@ from data_engine.engine.fact import zoned_words
 from data_engine.engine.run_comparison import Comparison
 from data_engine.engine.run_facts import params_words, rows_words, slot_words
 from data_engine.engine.status import FlowStatus, Status
-from data_engine.engine.wording import GOES_ON, held_words, told_once, undelivered_words
+from data_engine.engine.wording import GOES_ON, held_words, none_named_words, told_once, undelivered_words
 from data_engine.errors import FlowExecutionError, FlowValidationError
 from data_engine.flow.batch import Batch, FileRef, ItemError
 from data_engine.flow.context import FlowContext
@@ -39,7 +39,7 @@ def runs_card(runs: Sequence[Run], *, now_s: float, zone: tzinfo | None = None) 
         (
             mark_of(run.status),
             run.flow,
-            _file(run.source) or slot_words(run),
+            _file(run.source) or slot_words(run, run.tz),
             started(run) if run.from_the_future else _without_year(run.started_at_utc),
             seconds(run.elapsed_s),
             params_words(run),
@@ -68,6 +68,8 @@ def backfill_card(found: Backfill) -> Card:
     """One backfill: how far it is, and what it would run or did not run well."""
     bad = [run for run in found.runs if run.status not in ("success", "started")]
     facts: tuple[Cell, ...] = (found.text, Code(found.id[:8], found.id)) if found.id else (found.text,)
+    if (none := none_named_words(found)) is not None:
+        return Card(f"{found.flow}: backfill", facts, (Note(Mark(none, "warn", "triangle")),))
     if bad or not found.planned:
         rows = [
             (

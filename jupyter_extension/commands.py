@@ -169,7 +169,9 @@ def _backfill(given: Namespace, names: UserNames) -> Any:
         return ws.backfills() if given.subject is None else ws.backfill_status(given.subject)
     if given.stop or given.retry:
         if given.subject is None:
-            raise FlowValidationError("which backfill?", where="%flow backfill", fix="%flow backfill ID --stop")
+            do = "--stop" if given.stop else "--retry"
+            fix = f"%flow backfill ID {do}; %flow backfill --status lists their ids"
+            raise FlowValidationError("which backfill?", where="%flow backfill", fix=fix)
         return ws.stop_backfill(given.subject) if given.stop else ws.retry_backfill(given.subject)
     name = given.subject or own_name(names, "backfill")
     reprocess: Any = given.reprocess or "failed"
@@ -420,15 +422,15 @@ COMMANDS = {
             _backfill,
             "flow or id",
             (
-                Option("--since", "From this day, month or time on.", "D"),
-                Option("--until", "Up to the end of this day or month.", "D"),
+                Option("--since", "From this day, month or time on, in the flow's zone.", "D"),
+                Option("--until", "Up to the end of this day or month, in the flow's zone.", "D"),
                 Option("--where", "Only files of this name, or path inside the source.", "GLOB"),
                 Option("--reprocess", "failed (or held), missing (no success), or all.", "failed|missing|all"),
                 _PARAM,
                 Option("--yes", "Begin; without it they are only listed."),
                 Option("--status", "How far backfills are, or the one with this id."),
-                Option("--stop", "Begin no more runs of the one with this id."),
-                Option("--retry", "Run again what failed of the one with this id."),
+                Option("--stop", "End the one with this id: no more of its runs begin."),
+                Option("--retry", "Run again the runs that failed of the one with this id, and those that --stop kept from beginning."),
             ),
         ),
         Command(
@@ -462,8 +464,8 @@ COMMANDS = {
             (
                 Option("--limit", "How many; else 100.", "N"),
                 Option("--status", "Only runs in this status: failed, success ...", "STATUS"),
-                Option("--since", "That began from this day, month or time on: 2013-03-01.", "D"),
-                Option("--until", "That began up to the end of this day or month.", "D"),
+                Option("--since", "That began from this day, month or time of this machine on: 2013-03-01.", "D"),
+                Option("--until", "That began up to the end of this day or month of this machine.", "D"),
             ),
         ),
         Command(
