@@ -430,7 +430,10 @@ COMMANDS = {
                 Option("--yes", "Begin; without it they are only listed."),
                 Option("--status", "How far backfills are, or the one with this id."),
                 Option("--stop", "End the one with this id: no more of its runs begin."),
-                Option("--retry", "Run again the runs that failed of the one with this id, and those that --stop kept from beginning."),
+                Option(
+                    "--retry",
+                    "Run again the runs that failed of the one with this id, and those that --stop kept from beginning.",
+                ),
             ),
         ),
         Command(

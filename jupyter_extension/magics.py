@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import ast
-import re
 import shlex
 import textwrap
 from collections.abc import Sequence

@@ -33,7 +33,10 @@ def backfill(
         typer.Argument(metavar="NAME|ID", help="The flow; with --status, --stop or --retry a backfill's id."),
     ] = None,
     since: Annotated[
-        str | None, typer.Option("--since", metavar="D", help="From this day, month or time of the flow's zone on: 2013-03-01, 2013-03.")
+        str | None,
+        typer.Option(
+            "--since", metavar="D", help="From this day, month or time of the flow's zone on: 2013-03-01, 2013-03."
+        ),
     ] = None,
     until: Annotated[
         str | None, typer.Option("--until", metavar="D", help="Up to the end of this day or month of the flow's zone.")
@@ -49,7 +52,13 @@ def backfill(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     status: Annotated[bool, typer.Option("--status", help="How far backfills are, or the one with this ID.")] = False,
     stop: Annotated[bool, typer.Option("--stop", help="End the backfill ID: no more of its runs begin.")] = False,
-    retry: Annotated[bool, typer.Option("--retry", help="Run again the runs of the backfill ID that failed, and those that --stop kept from beginning.")] = False,
+    retry: Annotated[
+        bool,
+        typer.Option(
+            "--retry",
+            help="Run again the runs of the backfill ID that failed, and those that --stop kept from beginning.",
+        ),
+    ] = False,
     wait: Wait = True,
     as_json: AsJson = False,
 ) -> int:
@@ -108,7 +117,9 @@ def _say_done(one: Backfill, option: str) -> int:
     """What became of a backfill that was stopped, or whose failed runs were asked for again."""
     short, left = one.id[:8], count(one.total - one.ended, "run")
     if option == "--stop":
-        say(f"Backfill {short} of {one.flow} is stopped: {left} of {one.total:,} not begun. What runs of it ends by itself.")
+        say(
+            f"Backfill {short} of {one.flow} is stopped: {left} of {one.total:,} not begun. What runs of it ends by itself."
+        )
         say(f"To run what is left, and what failed, again: {typed('backfill', '--retry', short)}")
     else:
         say(f"Backfill {short} of {one.flow} goes on: {left} that failed or did not begin, after all that is due.")

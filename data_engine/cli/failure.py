@@ -48,7 +48,7 @@ Instead: TypeAlias = Callable[[bool], str | None]
 """What to type instead of the line that was refused, if that is known; given whether it was refused for what one of its words names."""
 
 
-def tell(error: BaseException, as_json: bool, instead: Instead) -> int:
+def tell(error: BaseException, as_json: bool, instead: Instead = lambda is_unknown: None) -> int:
     """Print what went wrong, where, and the fix; the exit code."""
     facts = _facts(error, instead)
     if as_json:

@@ -142,8 +142,6 @@ def _takes(command: Any, words: Sequence[str]) -> Takes:
     )
 
 
-
-
 def flows_of(root: str | None) -> set[str]:
     """The flows that there are in a workspace, and that were deployed once; none where there is no workspace."""
     from data_engine.cli.looks import selected
@@ -188,9 +186,7 @@ def _parts(words: Sequence[str], takes: Takes) -> list[_Part]:
     return found
 
 
-def _with_texts_joined(
-    parts: Sequence[_Part], takes: Takes, is_flow: Callable[[str], bool]
-) -> list[_Part] | None:
+def _with_texts_joined(parts: Sequence[_Part], takes: Takes, is_flow: Callable[[str], bool]) -> list[_Part] | None:
     """The parts with the loose words behind a text as part of it, but for those that name a flow; None where there are none."""
     for number, part in enumerate(parts):
         loose = [one.words[0] for one in takewhile(lambda one: one.is_name, parts[number + 1 :])]

@@ -17,8 +17,8 @@ from data_engine.ledger import deployments as ledger_rows
 from data_engine.ledger.renamed import carry_over
 from data_engine.model import Deployment, utc_text
 from data_engine.notebook import history
-from data_engine.notebook.config_read import configs_read
 from data_engine.notebook.catalog import CatalogEntry, entry_message, entry_of_message
+from data_engine.notebook.config_read import configs_read
 from data_engine.notebook.deploy import (
     Deploy,
     HeldBack,

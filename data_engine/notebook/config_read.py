@@ -41,9 +41,14 @@ def named_configs(code: Iterable[bytes], files: Collection[str]) -> set[str]:
         found |= {file for file in files for text in texts if text == file.removesuffix(".toml") or file in text}
         named = {id(call.func.value) for call in parts if isinstance(call, ast.Call) and _is_named(call)}  # type: ignore[attr-defined]  # of an attribute
         asked = [part for part in parts if isinstance(part, ast.Attribute) and part.attr in ("config", "config_dir")]
-        if any(id(part) not in named for part in asked) or "config" in texts:
+        if any(id(part) not in named for part in asked) or any(map(_is_the_folder, texts)):
             return set(files)
     return found
+
+
+def _is_the_folder(text: str) -> bool:
+    """Whether a text is the folder of the config files, or leads into it without saying to which of them."""
+    return "config" in text.replace("\\", "/").split("/") and not text.endswith(".toml")
 
 
 def _is_named(call: ast.Call) -> bool:

@@ -19,7 +19,9 @@ _OF_CONNECTIONS = frozenset(
 """Names beside which a password is one of a connection, in small letters and without `_` and blanks."""
 _CONNECTIONS = frozenset("options args kwargs credentials credential connection auth secrets login".split())
 """How a dictionary is called that says how something is connected to: its last word."""
-_TYPES = frozenset("str string utf8 text varchar char object category binary bytes int float bool count first last".split())
+_TYPES = frozenset(
+    "str string utf8 text varchar char object category binary bytes int float bool count first last".split()
+)
 """What stands in a dictionary for a type, or what is made of a column."""
 _MAY_BE_CONNECTION = re.compile(r"(?i)(?:passw|pwd|passphrase|kennwort|secret|token|key)\w*\s*=\s*\S")
 _ODBC = re.compile(r"\s*([A-Za-z][\w ]*?)\s*=\s*(\{[^}]*\}|[^;]*)\s*(?:;|$)|\s*(\{\})\s*(?:;|$)|\s*;|\s+$")

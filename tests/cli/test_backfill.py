@@ -84,7 +84,11 @@ def test_nothing_runs_that_was_not_shown_and_meant(cli: Cli, ws: WorkspaceFiles)
 
 @pytest.mark.parametrize(
     ("where", "nearest"),
-    [("clams-01.csv", "There is claims-01.csv."), ("A.CSV", "There is a.csv."), ("*.xlsx", "There are a.csv, b.csv, c.csv.")],
+    [
+        ("clams-01.csv", "There is claims-01.csv."),
+        ("A.CSV", "There is a.csv."),
+        ("*.xlsx", "There are a.csv, b.csv, c.csv."),
+    ],
 )
 def test_a_name_that_no_file_has_is_told_with_the_nearest(
     cli: Cli, ws: WorkspaceFiles, where: str, nearest: str

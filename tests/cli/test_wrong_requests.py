@@ -86,7 +86,11 @@ WRONG = {
         "unexpected extra argument",
         "`data-engine stop a`, then `data-engine stop b`; or see",  # without a name it is the engine that stops
     ),
-    "two flows to run": (["run", "a", "b"], "2 flows", "one flow at a time: `data-engine run a`, then `data-engine run b`"),
+    "two flows to run": (
+        ["run", "a", "b"],
+        "2 flows",
+        "one flow at a time: `data-engine run a`, then `data-engine run b`",
+    ),
     "two flows to run here": (
         ["run", "--once", "a", "b"],
         "2 flows",
@@ -96,7 +100,11 @@ WRONG = {
     "three runs to compare": (["compare", "3f", "4a", "5b"], "unexpected extra", "`data-engine compare 3f 4a`"),
     "a name where none is taken": (["status", "claims"], "unexpected extra", "`data-engine status`"),
     "a name with a blank": (["show", "monthly", "parts"], "unexpected extra", typed("show", "monthly parts")),
-    "a folder with a blank": (["workspace", "create", "my", "flows"], "extra", typed("workspace", "create", "my flows")),
+    "a folder with a blank": (
+        ["workspace", "create", "my", "flows"],
+        "extra",
+        typed("workspace", "create", "my flows"),
+    ),
     "a note with a blank": (
         ["deploy", "claims", "--note", "letzte", "Woche"],
         "unexpected extra argument",
