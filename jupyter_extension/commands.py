@@ -7,20 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 from data_engine.errors import FlowValidationError
 from data_engine.typed import typed, typed_magic
+from jupyter_extension.backfilling import backfill
 from jupyter_extension.cell_hints import in_cell
 from jupyter_extension.cell_shell import shell_here
 from jupyter_extension.command import Command, Option
+from jupyter_extension.given_words import params_of, whole
 from jupyter_extension.own_flow import UserNames, own_flow, own_name, require_saved, tell_unsaved
 from jupyter_extension.short_text import size_text
 
 if TYPE_CHECKING:
     from data_engine.client import Workspace
-    from data_engine.flow.parameter_values import Given
 
 
 def _preview(given: Namespace, names: UserNames) -> Any:
     flow = own_flow(names) if given.subject is None else _workspace().load_flow(given.subject)
-    options = {"use": given.use, "source": given.source, "params": _params(given), "fresh": given.fresh}
+    options = {"use": given.use, "source": given.source, "params": params_of(given), "fresh": given.fresh}
     if given.against is not None or given.key:
         options |= {"against": given.against, "key": given.key}
     return flow.preview(**options, write=given.write, force=given.force)
@@ -30,14 +31,14 @@ def _plan(given: Namespace, names: UserNames) -> Any:
     name = given.subject or own_name(names, "plan")
     ws = _workspace()
     tell_unsaved(given, names, ws.layout.flow_modules_dir / f"{name}.ipynb")
-    sources = 3 if given.sources is None else _whole(given.sources, "--sources")
-    return ws.plan(name, sources, given.use, given.key, _params(given), given.yes, given.fresh)
+    sources = 3 if given.sources is None else whole(given.sources, "--sources")
+    return ws.plan(name, sources, given.use, given.key, params_of(given), given.yes, given.fresh)
 
 
 def _golden(given: Namespace, names: UserNames) -> Any:
     flow = own_flow(names) if given.subject is None else _workspace().load_flow(given.subject)
     options = {"drop": given.drop or (), "share": given.share, "name": given.name, "update": given.update}
-    return flow.golden(given.use, given.source, _params(given), given.key, **options)
+    return flow.golden(given.use, given.source, params_of(given), given.key, **options)
 
 
 def _test(given: Namespace, names: UserNames) -> Any:
@@ -138,7 +139,7 @@ def _run(given: Namespace, names: UserNames) -> Any:
     from data_engine.engine.run_facts import also_read_words
     from data_engine.ledger.warned import warning_texts
 
-    params = _params(given)
+    params = params_of(given)
     if given.once:
         flow = own_flow(names) if given.subject is None else _workspace().load_flow(given.subject)
         return flow.run_once(source=given.source, params=params, on_error="continue")
@@ -161,28 +162,6 @@ def _run(given: Namespace, names: UserNames) -> Any:
         if words := also_read_words(run):
             print(f"{run.flow}: {words}")
     return runs
-
-
-def _backfill(given: Namespace, names: UserNames) -> Any:
-    ws = _workspace()
-    if given.status:
-        return ws.backfills() if given.subject is None else ws.backfill_status(given.subject)
-    if given.stop or given.retry:
-        if given.subject is None:
-            do = "--stop" if given.stop else "--retry"
-            fix = f"%flow backfill ID {do}; %flow backfill --status lists their ids"
-            raise FlowValidationError("which backfill?", where="%flow backfill", fix=fix)
-        return ws.stop_backfill(given.subject) if given.stop else ws.retry_backfill(given.subject)
-    name = given.subject or own_name(names, "backfill")
-    reprocess: Any = given.reprocess or "failed"
-    params = _params(given)
-    shown = ws.backfill(name, given.since, given.until, given.where, params, reprocess, dry_run=True)
-    assert shown is not None
-    if not given.yes or not shown.total:
-        if shown.total:
-            print("Nothing was begun. The same with --yes runs exactly these, after all that is due.")
-        return shown
-    return ws.backfill(name, given.since, given.until, given.where, params, reprocess, digest=shown.digest)
 
 
 def _show(given: Namespace, names: UserNames) -> Any:
@@ -227,7 +206,7 @@ def _stop(given: Namespace, names: UserNames) -> None:
 
 
 def _runs(given: Namespace, names: UserNames) -> Any:
-    limit = {} if given.limit is None else {"limit": _whole(given.limit, "--limit")}
+    limit = {} if given.limit is None else {"limit": whole(given.limit, "--limit")}
     return _workspace().runs(given.subject, **limit, status=given.status, since=given.since, until=given.until)
 
 
@@ -419,7 +398,7 @@ COMMANDS = {
             "backfill",
             "Run a flow again for a range of files or slots: first it lists them, with --yes it begins.",
             'Workspace.current().backfill("claims", since="2013-03-01", until="2013-03-31", dry_run=True)',
-            _backfill,
+            backfill,
             "flow or id",
             (
                 Option("--since", "From this day, month or time on, in the flow's zone.", "D"),
@@ -499,21 +478,6 @@ def _workspace() -> Workspace:
     from data_engine.client import Workspace
 
     return Workspace.current()
-
-
-def _whole(text: str, option: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise FlowValidationError(f"{text!r} is no whole number", where=option, fix=f"{option} 3") from None
-
-
-def _params(given: Namespace) -> dict[str, Given]:
-    if not given.set:
-        return {}
-    from data_engine.cli.options import read_params
-
-    return read_params(given.set)
 
 
 MAGICS = {command.name: tuple(option.name for option in command.options) for command in COMMANDS.values()}

@@ -194,8 +194,7 @@ class _Parser(argparse.ArgumentParser):
         ) from None
 
 
-def _parse(command: Command, words: Sequence[str]) -> argparse.Namespace | None:
-    """What the words mean; None when they asked for help, which is printed."""
+def _parser_of(command: Command) -> _Parser:
     parser = _Parser(prog=f"%flow {command.name}", add_help=False, allow_abbrev=False)
     for option in command.options:
         if option.name == "--set":
@@ -206,6 +205,12 @@ def _parse(command: Command, words: Sequence[str]) -> argparse.Namespace | None:
             parser.add_argument(option.name, action="store_true")
     parser.add_argument("-h", "--help", action="store_true")
     parser.add_argument("subjects", nargs="*")
+    return parser
+
+
+def _parse(command: Command, words: Sequence[str]) -> argparse.Namespace | None:
+    """What the words mean; None when they asked for help, which is printed."""
+    parser = _parser_of(command)
     given, unknown = parser.parse_known_intermixed_args(list(words))
     if given.help:
         print(_help(command))

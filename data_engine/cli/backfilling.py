@@ -115,14 +115,15 @@ def _how_far(one: Backfill) -> str:
 
 def _say_done(one: Backfill, option: str) -> int:
     """What became of a backfill that was stopped, or whose failed runs were asked for again."""
-    short, left = one.id[:8], count(one.total - one.ended, "run")
+    short = one.id[:8]
     if option == "--stop":
         say(
-            f"Backfill {short} of {one.flow} is stopped: {left} of {one.total:,} not begun. What runs of it ends by itself."
+            f"Backfill {short} of {one.flow} is stopped after {one.ended:,} of {count(one.total, 'run')}: no more of them begin, and one that runs ends by itself."
         )
-        say(f"To run what is left, and what failed, again: {typed('backfill', '--retry', short)}")
+        say(f"To run the others, and those that failed, after all: {typed('backfill', '--retry', short)}")
     else:
-        say(f"Backfill {short} of {one.flow} goes on: {left} that failed or did not begin, after all that is due.")
+        again = count(one.total - one.ended + one.failed, "run")
+        say(f"Backfill {short} of {one.flow} goes on: {again} that failed or did not begin, after all that is due.")
         say(_how_far(one))
     return 0
 
