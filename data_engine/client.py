@@ -299,7 +299,7 @@ class Workspace(BackfillVerbs, DaemonVerbs, PlanningVerbs):
         """The newest runs, newest first; of one flow when named, also under the names that it had before, or of a source file.
 
         With a `status` ("failed") those that ended so; with `since` and `until` those that began then: days, months ("2013-03") or
-        times of this machine, both in it.
+        times of this machine's clock, both in it. A run for a slot has the zone of its schedule, in which it is told (`tz`).
 
         Raises:
             LedgerError: the history cannot be read, or no run has that status.
@@ -316,6 +316,7 @@ class Workspace(BackfillVerbs, DaemonVerbs, PlanningVerbs):
             []
         """
         from data_engine.engine.found_runs import find_runs, wanted_runs
+        from data_engine.engine.slot_zones import with_zones
         from data_engine.ledger.warned import with_warnings
         from data_engine.notebook.catalog import check_flow_name
 
@@ -325,7 +326,7 @@ class Workspace(BackfillVerbs, DaemonVerbs, PlanningVerbs):
         name = None if flow is None else check_flow_name(flow)
         days = given_day(since, "runs(since=...)"), given_day(until, "runs(until=...)")
         wanted = wanted_runs(None if status is None else given_text(status, "runs(status=...)"), *days)
-        return Listing(with_warnings(ledger, find_runs(self.home, name, limit, wanted).runs))
+        return Listing(with_zones(self.home, with_warnings(ledger, find_runs(self.home, name, limit, wanted).runs)))
 
     def log(self, run_id: str) -> list[LogEntry]:
         """What the run printed and logged, oldest first.

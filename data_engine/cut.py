@@ -36,13 +36,15 @@ def beginning(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
-def first_few(texts: Sequence[str], most: int, between: str = ", ") -> str:
-    """The first `most` of the texts in one line, and how many more there are.
+def first_few(texts: Sequence[str], most: int, between: str = ", ", *, more: int = 0) -> str:
+    """The first `most` of the texts in one line, and how many more there are; `more` of them are not among the texts.
 
     Example:
         >>> first_few("abc", 3), first_few("abcde", 3), first_few("abcde", 3, "; ")
         ('a, b, c', 'a, b, c and 2 more', 'a; b; c; and 2 more')
+        >>> first_few("ab", 3, more=1200)
+        'a, b and 1,200 more'
     """
-    more = len(texts) - most
-    last = "" if more <= 0 else f"{' ' if between == ', ' else between}and {more:,} more"
+    more += max(0, len(texts) - most)
+    last = "" if not more else f"{' ' if between == ', ' else between}and {more:,} more"
     return between.join(texts[:most]) + last

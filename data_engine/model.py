@@ -228,7 +228,8 @@ class Run(Record):
     `git_commit` and `git_dirty` which code it ran, `python` and `environment` (a digest) with what. `inputs` and `outputs`
     are the first files it read and wrote, `more_inputs` and `more_outputs` count the others. `scheduled_for` is the slot of
     its schedule that it ran for. All of it is None or empty of runs that an older Data Engine recorded, or whose process died.
-    `warnings` counts those in its log, None where nobody has counted.
+    `warnings` counts those in its log, None where nobody has counted; `tz` is the zone that its slot is told in, None for this
+    machine's.
 
     Example:
         >>> run = Run("3f", "claims", "Claims", None, "stopped", utc_text(0), why=Cause("stop_requested"))
@@ -237,7 +238,7 @@ class Run(Record):
     """
 
     computed: ClassVar = ("cause",)
-    sparse: ClassVar = ("warnings",)
+    sparse: ClassVar = ("warnings", "tz")
 
     run_id: str
     flow: str
@@ -266,6 +267,7 @@ class Run(Record):
     cpu_s: float | None = None
     scheduled_for: str | None = None
     warnings: int | None = field(default=None, compare=False)
+    tz: str | None = field(default=None, compare=False)
 
     @property
     def cause(self) -> str | None:
@@ -309,7 +311,8 @@ class Backfill(Shown, Record):
     `state` is "planned" (only listed), "running", "done" or "stopped". Of `total` runs `ended` have ended, `failed` of them
     badly; `left_s` is about how long the others take. `planned` are the runs, where they were asked for, and `runs` those
     that were begun, newest first. `known` counts what lies in the range: "all", "missing" (without a success) and "failed".
-    `tz` is the zone that its slots are told in, None for this machine's.
+    `tz` is the zone that its slots are told in, None for this machine's. `nearest` are files of the source where `where` names
+    none of them: those whose names are most like it, else the first.
 
     Example:
         >>> Backfill("b7", "claims", "running", total=3000, ended=214, failed=3, left_s=240.0).text
@@ -317,7 +320,7 @@ class Backfill(Shown, Record):
     """
 
     computed: ClassVar = ("text",)
-    sparse: ClassVar = ("planned", "runs", "known", "tz")
+    sparse: ClassVar = ("planned", "runs", "known", "tz", "nearest")
 
     id: str
     flow: str
@@ -340,6 +343,7 @@ class Backfill(Shown, Record):
     planned: tuple[PlannedRun, ...] = field(default=(), metadata={"of": PlannedRun.read})
     runs: tuple[Run, ...] = field(default=(), metadata={"of": Run.read})
     tz: str | None = None
+    nearest: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:

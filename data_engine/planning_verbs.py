@@ -55,6 +55,7 @@ class PlanningVerbs(WorkspaceBase):
         from data_engine.ledger import deployments as ledger_rows
         from data_engine.notebook import history
         from data_engine.notebook.catalog import check_flow_name, find_module
+        from data_engine.notebook.module_sets import read_contents
         from data_engine.planning.making import Wish, make_plan
 
         if not isinstance(sources, int) or isinstance(sources, bool) or sources < 1:
@@ -66,7 +67,8 @@ class PlanningVerbs(WorkspaceBase):
         wish = Wish(sources, use, keys(key), check_params(params), is_confirmed=bool(yes), fresh=bool(fresh))
         plan = make_plan(home, name, wish, current=lambda: modules.load(path).flow, sink=sink)
         live = history.live(ledger_rows.published(home.ledger()))[name]
-        return replace(plan, config=tuple(changed_config(home, live)))
+        edit, _ = read_contents(home.layout.flow_modules_dir)
+        return replace(plan, config=tuple(changed_config(home, live, edit)))
 
     def test(self, name: str | None = None, update: bool = False) -> list[GoldenResult]:
         """How the goldens of the flow `name`, or of all, fare with the code as it is now: one result each.

@@ -7,14 +7,14 @@ from datetime import tzinfo
 from pathlib import Path
 from typing import Any
 
+from data_engine.cli.looks import reason_of
 from data_engine.cli.output import count, local_time, seconds, started
 from data_engine.engine.explain import Explanation, ways
 from data_engine.engine.fact import zoned_words
-from data_engine.engine.reasons import ByHand, Disabled, EngineOff, NotYet
 from data_engine.engine.run_comparison import Comparison
 from data_engine.engine.run_facts import params_words, rows_words, slot_words
 from data_engine.engine.status import FlowStatus, Status
-from data_engine.engine.wording import GOES_ON, held_words, told_once, undelivered_words
+from data_engine.engine.wording import GOES_ON, held_words, none_named_words, told_once, undelivered_words
 from data_engine.errors import FlowExecutionError, FlowValidationError
 from data_engine.flow.batch import Batch, FileRef, ItemError
 from data_engine.flow.context import FlowContext
@@ -39,7 +39,7 @@ def runs_card(runs: Sequence[Run], *, now_s: float, zone: tzinfo | None = None) 
         (
             mark_of(run.status),
             run.flow,
-            _file(run.source) or slot_words(run),
+            _file(run.source) or slot_words(run, run.tz),
             started(run) if run.from_the_future else _without_year(run.started_at_utc),
             seconds(run.elapsed_s),
             params_words(run),
@@ -68,6 +68,8 @@ def backfill_card(found: Backfill) -> Card:
     """One backfill: how far it is, and what it would run or did not run well."""
     bad = [run for run in found.runs if run.status not in ("success", "started")]
     facts: tuple[Cell, ...] = (found.text, Code(found.id[:8], found.id)) if found.id else (found.text,)
+    if (none := none_named_words(found)) is not None:
+        return Card(f"{found.flow}: backfill", facts, (Note(Mark(none, "warn", "triangle")),))
     if bad or not found.planned:
         rows = [
             (
@@ -237,7 +239,6 @@ def status_card(status: Status) -> Card:
 
 def _flow_row(flow: FlowStatus) -> tuple[Cell, ...]:
     last, why = flow.last_run, flow.why
-    is_told = isinstance(why, _TOLD) or why == Disabled() or (isinstance(why, NotYet) and why.next_utc is not None)
     held = held_words(flow.name, flow.held, None if why is None else why.kind)
     warned = None if flow.warned is None else flow.warned.text
     edit = None if flow.edit is None else flow.edit.replace("\n", "; ")
@@ -248,16 +249,12 @@ def _flow_row(flow: FlowStatus) -> tuple[Cell, ...]:
         _next_run(flow),
         mark_of(last.status) if last else "",
         Faint(_to_minute(last.started_at_utc)) if last else "",
-        "; ".join(filter(None, [warned, "" if is_told else first_line(flow.reason), held, edit, _expected(flow)])),
+        "; ".join(filter(None, [warned, first_line(reason_of(flow)), held, edit, _expected(flow)])),
     )
 
 
 def _expected(flow: FlowStatus) -> str | None:
     return None if flow.expected is None else flow.expected.text
-
-
-_TOLD = (EngineOff, ByHand)
-"""Reasons that the engine's mark or the flow's state tell already."""
 
 
 def _lease_words(lease: Mapping[str, Any]) -> str:

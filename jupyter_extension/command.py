@@ -32,6 +32,11 @@ class Command:
     options: tuple[Option, ...] = ()
 
     @property
+    def takes_params(self) -> bool:
+        """Whether parameters of a run may stand behind it."""
+        return any(option.name == "--set" for option in self.options)
+
+    @property
     def usage(self) -> str:
         """How it is written."""
         takes = {
@@ -43,5 +48,5 @@ class Command:
             "": "",
         }[self.takes]
         options = (f" [{option.name}{f' {option.value}' if option.value else ''}]" for option in self.options)
-        pairs = " [NAME=VALUE]..." if any(option.name == "--set" for option in self.options) else ""
+        pairs = " [NAME=VALUE]..." if self.takes_params else ""
         return f"%flow {self.name}{takes}{''.join(options)}{pairs}"

@@ -7,20 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 from data_engine.errors import FlowValidationError
 from data_engine.typed import typed, typed_magic
+from jupyter_extension.backfilling import backfill
 from jupyter_extension.cell_hints import in_cell
 from jupyter_extension.cell_shell import shell_here
 from jupyter_extension.command import Command, Option
+from jupyter_extension.given_words import params_of, whole
 from jupyter_extension.own_flow import UserNames, own_flow, own_name, require_saved, tell_unsaved
 from jupyter_extension.short_text import size_text
 
 if TYPE_CHECKING:
     from data_engine.client import Workspace
-    from data_engine.flow.parameter_values import Given
 
 
 def _preview(given: Namespace, names: UserNames) -> Any:
     flow = own_flow(names) if given.subject is None else _workspace().load_flow(given.subject)
-    options = {"use": given.use, "source": given.source, "params": _params(given), "fresh": given.fresh}
+    options = {"use": given.use, "source": given.source, "params": params_of(given), "fresh": given.fresh}
     if given.against is not None or given.key:
         options |= {"against": given.against, "key": given.key}
     return flow.preview(**options, write=given.write, force=given.force)
@@ -30,14 +31,14 @@ def _plan(given: Namespace, names: UserNames) -> Any:
     name = given.subject or own_name(names, "plan")
     ws = _workspace()
     tell_unsaved(given, names, ws.layout.flow_modules_dir / f"{name}.ipynb")
-    sources = 3 if given.sources is None else _whole(given.sources, "--sources")
-    return ws.plan(name, sources, given.use, given.key, _params(given), given.yes, given.fresh)
+    sources = 3 if given.sources is None else whole(given.sources, "--sources")
+    return ws.plan(name, sources, given.use, given.key, params_of(given), given.yes, given.fresh)
 
 
 def _golden(given: Namespace, names: UserNames) -> Any:
     flow = own_flow(names) if given.subject is None else _workspace().load_flow(given.subject)
     options = {"drop": given.drop or (), "share": given.share, "name": given.name, "update": given.update}
-    return flow.golden(given.use, given.source, _params(given), given.key, **options)
+    return flow.golden(given.use, given.source, params_of(given), given.key, **options)
 
 
 def _test(given: Namespace, names: UserNames) -> Any:
@@ -138,7 +139,7 @@ def _run(given: Namespace, names: UserNames) -> Any:
     from data_engine.engine.run_facts import also_read_words
     from data_engine.ledger.warned import warning_texts
 
-    params = _params(given)
+    params = params_of(given)
     if given.once:
         flow = own_flow(names) if given.subject is None else _workspace().load_flow(given.subject)
         return flow.run_once(source=given.source, params=params, on_error="continue")
@@ -163,24 +164,15 @@ def _run(given: Namespace, names: UserNames) -> Any:
     return runs
 
 
-def _backfill(given: Namespace, names: UserNames) -> Any:
+def _show(given: Namespace, names: UserNames) -> Any:
+    from data_engine.cli.flows import last_run_words
+
+    flow = own_flow(names) if given.subject is None else _workspace().load_flow(given.subject)
+    name = given.subject or own_name(names, "show")
     ws = _workspace()
-    if given.status:
-        return ws.backfills() if given.subject is None else ws.backfill_status(given.subject)
-    if given.stop or given.retry:
-        if given.subject is None:
-            raise FlowValidationError("which backfill?", where="%flow backfill", fix="%flow backfill ID --stop")
-        return ws.stop_backfill(given.subject) if given.stop else ws.retry_backfill(given.subject)
-    name = given.subject or own_name(names, "backfill")
-    reprocess: Any = given.reprocess or "failed"
-    params = _params(given)
-    shown = ws.backfill(name, given.since, given.until, given.where, params, reprocess, dry_run=True)
-    assert shown is not None
-    if not given.yes or not shown.total:
-        if shown.total:
-            print("Nothing was begun. The same with --yes runs exactly these, after all that is due.")
-        return shown
-    return ws.backfill(name, given.since, given.until, given.where, params, reprocess, digest=shown.digest)
+    print(f"production: {ws.deployment(name)}")
+    print(f"last run:   {last_run_words(ws, name)}")
+    return flow
 
 
 def _start(given: Namespace, names: UserNames) -> Any:
@@ -214,7 +206,7 @@ def _stop(given: Namespace, names: UserNames) -> None:
 
 
 def _runs(given: Namespace, names: UserNames) -> Any:
-    limit = {} if given.limit is None else {"limit": _whole(given.limit, "--limit")}
+    limit = {} if given.limit is None else {"limit": whole(given.limit, "--limit")}
     return _workspace().runs(given.subject, **limit, status=given.status, since=given.since, until=given.until)
 
 
@@ -308,6 +300,13 @@ COMMANDS = {
             ),
         ),
         Command(
+            "show",
+            "One flow: its trigger, paths and steps, what production runs of it, and its last run.",
+            'Workspace.current().load_flow("claims")',
+            _show,
+            "flow",
+        ),
+        Command(
             "golden",
             "Keep an object of a flow as a golden, to test against later; without NAME, of this notebook's build().",
             'build().golden(use="clean_df", key="id")',
@@ -399,18 +398,21 @@ COMMANDS = {
             "backfill",
             "Run a flow again for a range of files or slots: first it lists them, with --yes it begins.",
             'Workspace.current().backfill("claims", since="2013-03-01", until="2013-03-31", dry_run=True)',
-            _backfill,
+            backfill,
             "flow or id",
             (
-                Option("--since", "From this day, month or time on.", "D"),
-                Option("--until", "Up to the end of this day or month.", "D"),
+                Option("--since", "From this day, month or time on, in the flow's zone.", "D"),
+                Option("--until", "Up to the end of this day or month, in the flow's zone.", "D"),
                 Option("--where", "Only files of this name, or path inside the source.", "GLOB"),
                 Option("--reprocess", "failed (or held), missing (no success), or all.", "failed|missing|all"),
                 _PARAM,
                 Option("--yes", "Begin; without it they are only listed."),
                 Option("--status", "How far backfills are, or the one with this id."),
-                Option("--stop", "Begin no more runs of the one with this id."),
-                Option("--retry", "Run again what failed of the one with this id."),
+                Option("--stop", "End the one with this id: no more of its runs begin."),
+                Option(
+                    "--retry",
+                    "Run again the runs that failed of the one with this id, and those that --stop kept from beginning.",
+                ),
             ),
         ),
         Command(
@@ -444,8 +446,8 @@ COMMANDS = {
             (
                 Option("--limit", "How many; else 100.", "N"),
                 Option("--status", "Only runs in this status: failed, success ...", "STATUS"),
-                Option("--since", "That began from this day, month or time on: 2013-03-01.", "D"),
-                Option("--until", "That began up to the end of this day or month.", "D"),
+                Option("--since", "That began from this day, month or time of this machine on: 2013-03-01.", "D"),
+                Option("--until", "That began up to the end of this day or month of this machine.", "D"),
             ),
         ),
         Command(
@@ -476,21 +478,6 @@ def _workspace() -> Workspace:
     from data_engine.client import Workspace
 
     return Workspace.current()
-
-
-def _whole(text: str, option: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise FlowValidationError(f"{text!r} is no whole number", where=option, fix=f"{option} 3") from None
-
-
-def _params(given: Namespace) -> dict[str, Given]:
-    if not given.set:
-        return {}
-    from data_engine.cli.options import read_params
-
-    return read_params(given.set)
 
 
 MAGICS = {command.name: tuple(option.name for option in command.options) for command in COMMANDS.values()}

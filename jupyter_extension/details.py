@@ -182,7 +182,7 @@ def run_details(ws: Workspace, run_id: str) -> dict[str, Any]:
         "run": run_view(run),
         "flow": run.flow,
         "error": run.error,
-        "facts": facts_of(run, ws.home.settings().timezone or None),
+        "facts": facts_of(run, _slot_zone(ws, run)),
         "steps": [_step(step, ws.root) for step in ws.steps(run.run_id)],
         "lines": [
             {"at_utc": line.created_at_utc, "level": line.level, "step": line.step, "message": line.message}
@@ -190,6 +190,14 @@ def run_details(ws: Workspace, run_id: str) -> dict[str, Any]:
         ],
         "left_out": max(len(lines) - MOST_LINES, 0),
     }
+
+
+def _slot_zone(ws: Workspace, run: Run) -> str | None:
+    """The zone of the flow's schedule, in which a run's slot is told; of a flow that is gone that of the workspace."""
+    if run.scheduled_for is None:
+        return None
+    zones = {flow.name: flow.tz for flow in ws.status().flows}
+    return zones[run.flow] if run.flow in zones else ws.home.settings().timezone or None
 
 
 def debug_frames(ws: Workspace) -> list[dict[str, Any]]:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import argparse
 import ast
-import re
 import shlex
 import textwrap
 from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Any, NoReturn
 
+from data_engine.cli.loose_words import PAIR, TEXTS, Takes, flows_of, mended
 from data_engine.errors import FlowValidationError, ShortInterrupt
 from data_engine.notebook.build_function import trouble_of_build
 from data_engine.notebook.flow_files import module_files
 from data_engine.platforms.host import SHELL_ESCAPE
-from data_engine.typed import typed
+from data_engine.typed import typed, typed_magic
 from data_engine.workspace.select import select_workspace
 from data_engine.workspace.two_packages import two_packages_words
 from jupyter_extension.command import Command
@@ -24,8 +24,6 @@ from jupyter_extension.completion import IDENTIFIER, matcher
 from jupyter_extension.own_flow import UserNames
 
 _NAME = "flow"
-_PAIR = re.compile(r"[A-Za-z_]\w*=")
-"""A parameter with its value."""
 
 
 def load(shell: Any) -> None:
@@ -96,6 +94,8 @@ def run_line(line: str, names: UserNames) -> Any:
     except FlowValidationError as error:
         if not error.trace or "run_line_magic" in error.trace[-1]:
             error.trace = (f"%{_NAME} {line}".rstrip(),)
+        if (instead := _instead(line)) is not None and instead not in (error.fix or ""):
+            error.fix = f"{instead}; or {error.fix}" if error.fix else instead
         if error.fix is not None:
             error.fix = in_this_kernel(error.fix)
         raise
@@ -139,7 +139,7 @@ def _split(line: str) -> list[str]:
 
 
 ONLY_IN_THE_SHELL = frozenset(
-    "alert compare demo disable doctor docs enable import kill kill-run lab lease list reset retry secret service show stop-run"
+    "alert compare demo disable doctor docs enable import kill kill-run lab lease list reset retry secret service stop-run"
     " tidy workspace".split()
 )
 """Commands of `data-engine` that `%flow` does not have."""
@@ -194,8 +194,7 @@ class _Parser(argparse.ArgumentParser):
         ) from None
 
 
-def _parse(command: Command, words: Sequence[str]) -> argparse.Namespace | None:
-    """What the words mean; None when they asked for help, which is printed."""
+def _parser_of(command: Command) -> _Parser:
     parser = _Parser(prog=f"%flow {command.name}", add_help=False, allow_abbrev=False)
     for option in command.options:
         if option.name == "--set":
@@ -206,23 +205,30 @@ def _parse(command: Command, words: Sequence[str]) -> argparse.Namespace | None:
             parser.add_argument(option.name, action="store_true")
     parser.add_argument("-h", "--help", action="store_true")
     parser.add_argument("subjects", nargs="*")
+    return parser
+
+
+def _parse(command: Command, words: Sequence[str]) -> argparse.Namespace | None:
+    """What the words mean; None when they asked for help, which is printed."""
+    parser = _parser_of(command)
     given, unknown = parser.parse_known_intermixed_args(list(words))
     if given.help:
         print(_help(command))
         return None
     if "set" in given:
-        given.set += [word for word in given.subjects if _PAIR.match(word)]
-        given.subjects = [word for word in given.subjects if not _PAIR.match(word)]
+        given.set += [word for word in given.subjects if PAIR.match(word)]
+        given.subjects = [word for word in given.subjects if not PAIR.match(word)]
     subjects = [*given.subjects, *(word for word in unknown if not word.startswith("-"))]
     for word in unknown:
         if word.startswith("-"):
-            raise _unknown_option(command, word.partition("=")[0])
+            raise _unknown_option(command, words, word.partition("=")[0])
+    _refuse_params(command, subjects)
     if len(subjects) > bool(command.takes):
         what = f"takes only one {command.takes}" if command.takes else "takes no name"
         raise FlowValidationError(
             f"%flow {command.name} {what}, not {' and '.join(map(repr, subjects))}",
             where=f"%flow {command.name}",
-            fix=f"write {command.usage}; put what holds spaces in quotation marks",
+            fix=_fix_of_words(command, words, is_unknown=False) or f"write {command.usage}",
         )
     given.subject = _as_filed(subjects[0]) if subjects else None
     if command.takes == "clear or info" and given.subject not in (None, "clear", "info"):
@@ -232,13 +238,72 @@ def _parse(command: Command, words: Sequence[str]) -> argparse.Namespace | None:
     return given
 
 
-def _unknown_option(command: Command, word: str) -> FlowValidationError:
+def _refuse_params(command: Command, subjects: Sequence[str]) -> None:
+    """Refuse a parameter where a name may stand, of a command that takes none."""
+    pairs = [word for word in subjects if PAIR.match(word)]
+    if not pairs or command.takes != "flow" or any(word in _flows() for word in pairs):
+        return
+    fix = f"leave it out; {', '.join(one.name for one in COMMANDS.values() if one.takes_params)} take parameters"
+    if command.name == "test":
+        fix = f"leave it out: a golden is tested with the parameters that it was kept with; {typed_magic('golden', *pairs)} keeps one with these"
+    raise FlowValidationError(
+        f"%flow {command.name} takes no parameters, and was given {' and '.join(map(repr, pairs))}",
+        where=f"%flow {command.name}",
+        fix=fix,
+    )
+
+
+def _instead(line: str) -> str | None:
+    """What to type in place of a line that was refused, where words stand loose behind a text; None where none do."""
+    try:
+        word, *words = _split(line) or [""]
+    except FlowValidationError:
+        return None
+    return _fix_of_words(COMMANDS[word], words, is_unknown=True) if word in COMMANDS and len(words) > 2 else None
+
+
+def _fix_of_words(command: Command, words: Sequence[str], *, is_unknown: bool) -> str | None:
+    takes = Takes(
+        {one.name: one.value in TEXTS if one.value else None for one in command.options},
+        most=int(bool(command.takes)),
+        called="flow" if command.takes == "flow or id" else command.takes or "name",
+        has_pairs=command.takes_params,
+    )
+    return mended(
+        words, takes, _flows(), lambda *line: typed_magic(command.name, *line).rstrip(), is_unknown=is_unknown
+    )
+
+
+def _flows() -> set[str]:
+    return flows_of(None)
+
+
+def _unknown_option(command: Command, words: Sequence[str], word: str) -> FlowValidationError:
+    from data_engine.cli.app import known_of
+
     known = [option.name for option in command.options]
     near = get_close_matches(word, known, n=1)
     fix = f"did you mean {near[0]}?" if near else f"it has {', '.join(known)}" if known else "leave it out"
-    if (command.name, word) == ("status", "--watch"):
-        fix = f"leave it out; or type `{typed('status', '--watch')}` in a terminal"
+    there = known_of(command.name)
+    if word in there.options:  # it is spelt right, and one of the command line's
+        name = there.needed if not words or words[0].startswith("-") else ()
+        fix = f"{_in_a_cell(command, word)}; or type {_told_in_the_shell([command.name, *name, *words])}"
     return FlowValidationError(f"%flow {command.name} has no option {word}", where=f"%flow {command.name}", fix=fix)
+
+
+def _in_a_cell(command: Command, word: str) -> str:
+    """What does in a cell what an option of the command line does."""
+    if word == "--json":
+        return f"leave it out, and take the values from {command.twin}"
+    if (command.name, word) == ("run", "--watch"):
+        return f"leave it out: {typed_magic('start')} lets what is deployed run as it becomes due"
+    return "leave it out"
+
+
+def _told_in_the_shell(words: Sequence[str]) -> str:
+    """The words as a command of the shell, with how it is typed from here."""
+    told = in_this_kernel(f"`{typed(*words)}`")
+    return told if "`!" in told else f"{told} in a terminal"
 
 
 def _help(command: Command) -> str:

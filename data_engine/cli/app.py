@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from data_engine.cli.failure import tell
 from data_engine.cli.looks import look
@@ -60,7 +60,18 @@ def _run(arguments: Sequence[str], own: Sequence[str]) -> int:
             from data_engine.secret import masked
 
             sys.stderr.write(masked("".join(traceback.format_exception(error))))
-        return tell(error, as_json="--json" in own)
+        return tell(error, "--json" in own, lambda is_unknown: _instead(arguments, is_unknown))
+
+
+def _instead(arguments: Sequence[str], is_unknown: bool) -> str | None:
+    """What to type instead of a line that was refused, where it has loose words or too many; `is_unknown` as `fix_of_line` says."""
+    if sum(not word.startswith("-") for word in arguments) < 3 and is_unknown:
+        return None
+    from typer.main import get_command
+
+    from data_engine.cli.loose_words import fix_of_line
+
+    return fix_of_line(get_command(make_app()), arguments, is_unknown=is_unknown)
 
 
 _RENAMED = {
@@ -169,6 +180,33 @@ def make_app() -> typer.Typer:
     app.command("reset")(history.reset)
     app.command("tidy")(tidying.tidy)
     return app
+
+
+class Known(NamedTuple):
+    """The options of a command, as they are typed, and what stands in its help for what has to be named."""
+
+    options: frozenset[str]
+    needed: tuple[str, ...]
+
+
+def known_of(name: str) -> Known:
+    """What a command takes; nothing of what is no command.
+
+    Example:
+        >>> known = known_of("undeploy")
+        >>> sorted(known.options), known.needed
+        (['--json', '--no-wait', '--note', '--wait'], ('NAME',))
+        >>> known_of("frob").needed
+        ()
+    """
+    from typer.main import get_command
+
+    commands: Any = get_command(make_app())
+    found = commands.commands.get(name)
+    params = [] if found is None else found.params
+    options = [one for one in params if one.param_type_name == "option"]
+    needed = [one.metavar for one in params if one.param_type_name == "argument" and one.required]
+    return Known(frozenset(word for one in options for word in (*one.opts, *one.secondary_opts)), tuple(needed))
 
 
 def _wants_trace(own: Sequence[str]) -> bool:

@@ -12,11 +12,13 @@ import typer
 
 from data_engine.cli.deploying import say_left
 from data_engine.cli.options import AsJson, Params, Wait, chosen_workspace, read_params
-from data_engine.cli.output import complain, local_time, print_json, say, table
+from data_engine.cli.output import complain, count, local_time, print_json, say, table
 from data_engine.engine.fact import zoned_words
 from data_engine.engine.params import value_words
+from data_engine.engine.wording import none_named_words
 from data_engine.errors import FlowValidationError
 from data_engine.platforms.terminals import is_terminal
+from data_engine.typed import typed
 
 if TYPE_CHECKING:
     from data_engine.client import Workspace
@@ -32,10 +34,13 @@ def backfill(
         typer.Argument(metavar="NAME|ID", help="The flow; with --status, --stop or --retry a backfill's id."),
     ] = None,
     since: Annotated[
-        str | None, typer.Option("--since", metavar="D", help="From this day, month or time on: 2013-03-01, 2013-03.")
+        str | None,
+        typer.Option(
+            "--since", metavar="D", help="From this day, month or time of the flow's zone on: 2013-03-01, 2013-03."
+        ),
     ] = None,
     until: Annotated[
-        str | None, typer.Option("--until", metavar="D", help="Up to the end of this day or month.")
+        str | None, typer.Option("--until", metavar="D", help="Up to the end of this day or month of the flow's zone.")
     ] = None,
     where: Annotated[
         str | None, typer.Option("--where", metavar="GLOB", help="Only files of this name, or path inside the source.")
@@ -47,8 +52,14 @@ def backfill(
     ] = "failed",
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     status: Annotated[bool, typer.Option("--status", help="How far backfills are, or the one with this ID.")] = False,
-    stop: Annotated[bool, typer.Option("--stop", help="Begin no more runs of the backfill ID.")] = False,
-    retry: Annotated[bool, typer.Option("--retry", help="Run again what failed of the backfill ID.")] = False,
+    stop: Annotated[bool, typer.Option("--stop", help="End the backfill ID: no more of its runs begin.")] = False,
+    retry: Annotated[
+        bool,
+        typer.Option(
+            "--retry",
+            help="Run again the runs of the backfill ID that failed, and those that --stop kept from beginning.",
+        ),
+    ] = False,
     wait: Wait = True,
     as_json: AsJson = False,
 ) -> int:
@@ -69,7 +80,9 @@ def backfill(
         )
     if chosen is not None:
         done = ws.stop_backfill(name, wait) if chosen == "--stop" else ws.retry_backfill(name, wait)
-        return say_left(as_json) if done is None else _say_one(done, as_json)
+        if done is None:
+            return say_left(as_json)
+        return _say_one(done, as_json) if as_json else _say_done(done, chosen)
     params = read_params(param)
     with _daemon_only_if_needed(ws) as needed:
         shown = ws.backfill(name, since, until, where, params, reprocess, dry_run=True)
@@ -91,11 +104,28 @@ def backfill(
     if as_json:
         print_json(begun.as_dict())
     else:
-        short = begun.id[:8]
+        say(f"Backfill {begun.id[:8]} of {begun.flow}: {count(begun.total, 'run')}, after all that is due.")
+        say(_how_far(begun))
+    return 0
+
+
+def _how_far(one: Backfill) -> str:
+    short = one.id[:8]
+    return f"How far it is: {typed('backfill', '--status', short)}; to end it: {typed('backfill', '--stop', short)}"
+
+
+def _say_done(one: Backfill, option: str) -> int:
+    """What became of a backfill that was stopped, or whose failed runs were asked for again."""
+    short = one.id[:8]
+    if option == "--stop":
         say(
-            f"Backfill {short} of {begun.flow}: {begun.total:,} run{'' if begun.total == 1 else 's'}, after all that is due."
+            f"Backfill {short} of {one.flow} is stopped after {one.ended:,} of {count(one.total, 'run')}: no more of them begin, and one that runs ends by itself."
         )
-        say(f"How far it is: data-engine backfill --status {short}; to end it: data-engine backfill --stop {short}")
+        say(f"To run the others, and those that failed, after all: {typed('backfill', '--retry', short)}")
+    else:
+        again = count(one.total - one.ended + one.failed, "run")
+        say(f"Backfill {short} of {one.flow} goes on: {again} that failed or did not begin, after all that is due.")
+        say(_how_far(one))
     return 0
 
 
@@ -133,8 +163,7 @@ def _say_nothing(shown: Backfill, as_json: bool) -> int:
     if as_json:
         print_json(shown.as_dict())
         return 0
-    known = shown.known
-    say(nothing_words(known))
+    say(none_named_words(shown) or nothing_words(shown.known))
     return 0
 
 
@@ -203,5 +232,5 @@ def _say_one(one: Backfill, as_json: bool) -> int:
         why = (run.error or run.cause or "").partition("\n")[0]
         complain(f"  {run.status:9} {'  '.join(filter(None, [at, run.source]))}  run {run.run_id[:8]}  {why}")
     if one.failed and one.state != "running":
-        say(f"Try again what failed: data-engine backfill --retry {one.id[:8]}")
+        say(f"To run the {count(one.failed, 'failed run')} again: {typed('backfill', '--retry', one.id[:8])}")
     return 0

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 from data_engine.cli.output import complain, print_json
 from data_engine.errors import (
@@ -43,9 +44,13 @@ def exit_code(error: BaseException) -> int:
     return 2 if isinstance(cause, FlowValidationError) or _is_usage_error(error) else 1
 
 
-def tell(error: BaseException, as_json: bool) -> int:
+Instead: TypeAlias = Callable[[bool], str | None]
+"""What to type instead of the line that was refused, if that is known; given whether it was refused for what one of its words names."""
+
+
+def tell(error: BaseException, as_json: bool, instead: Instead = lambda is_unknown: None) -> int:
     """Print what went wrong, where, and the fix; the exit code."""
-    facts = _facts(error)
+    facts = _facts(error, instead)
     if as_json:
         print_json({"error": facts})
     else:
@@ -59,9 +64,11 @@ def tell(error: BaseException, as_json: bool) -> int:
     return exit_code(error)
 
 
-def _facts(error: BaseException) -> dict[str, str | None]:
+def _facts(error: BaseException, instead: Instead) -> dict[str, str | None]:
     if isinstance(error, Failed):
         error = error.error
+    elif isinstance(error, FlowValidationError):
+        return _with_loose_words(error.as_dict(), instead)
     if isinstance(error, FlowValidationError):
         return error.as_dict()
     if isinstance(error, KeyboardInterrupt):
@@ -69,7 +76,7 @@ def _facts(error: BaseException) -> dict[str, str | None]:
     if isinstance(error, FlowStoppedError):
         return {"what": str(error), "where": None, "fix": None}
     if _is_usage_error(error):
-        return _usage_facts(error)
+        return _usage_facts(error, instead)
     return {
         "what": f"unexpected {type(error).__name__}: {message_of(error)}",
         "where": None,
@@ -77,20 +84,26 @@ def _facts(error: BaseException) -> dict[str, str | None]:
     }
 
 
-def _usage_facts(error: Any) -> dict[str, str | None]:
+def _with_loose_words(facts: dict[str, str | None], instead: Instead) -> dict[str, str | None]:
+    """The facts of a wrong request; where words stand loose behind a text, or there are too many, also what to type instead."""
+    known = instead(True)
+    return facts if known is None else facts | {"fix": f"{known}; or {facts['fix']}" if facts["fix"] else known}
+
+
+def _usage_facts(error: Any, instead: Instead) -> dict[str, str | None]:
     what = error.format_message()
     word = re.match(r"No such command '([^']+)'\.", what)
     if word is not None and _other_word(word[1]):  # what is like it in letters is not what it means
         what = word[0]
     path = error.ctx.command_path if error.ctx is not None else "data-engine"
-    fix = f"{_first(error, what, path)}see `{path} --help`"
+    fix = f"{_first(error, what, path, instead)}see `{path} --help`"
     misplaced = _GLOBAL_OPTIONS.get(getattr(error, "option_name", ""))  # of an option the command does not know
     if misplaced is not None:
         fix = f"write it before the command: {misplaced}"
     return {"what": what, "where": path, "fix": fix}
 
 
-def _first(error: Any, what: str, path: str) -> str:
+def _first(error: Any, what: str, path: str, instead: Instead) -> str:
     """What helps before the help does: the words for what somebody may have meant, or what is missing, and where its names are told."""
     ctx, param = error.ctx, getattr(error, "param", None)
     word = re.match(r"No such command '([^']+)'", what)
@@ -98,9 +111,8 @@ def _first(error: Any, what: str, path: str) -> str:
         meant = _meant_by(word[1], path, ctx)
         return f"{meant}; or " if meant else ""
     if ctx is not None and what.startswith("Got unexpected extra argument"):
-        flows = [one for one in ctx.command.params if getattr(one, "metavar", None) == "NAME"]
-        every = ", or none for all of them" if flows and not flows[0].required else ""
-        return f"name one flow at a time{every}; or " if flows else ""
+        known = instead(False)
+        return "" if known is None else f"{known}; or "
     if ctx is not None and what.startswith("Missing command"):
         return f"add one of {_commands(ctx)}; or "
     if ctx is not None and what.startswith("Missing argument"):

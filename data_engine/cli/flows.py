@@ -42,8 +42,7 @@ def show(ctx: typer.Context, name: FlowName, as_json: AsJson = False) -> int:
         module = load_module(ws, name)
     entry = describe(module.flow, module.path, module.description, module.warnings)
     ledger = ws.home.ledger()
-    ledger.recover()
-    last = ledger.last_run(entry.name)
+    last = _last_run(ws, entry.name)
     steps = [
         {"label": step.label, "function": step.function_name, "use": step.use, "save_as": step.save_as}
         for step in module.flow.steps
@@ -68,8 +67,7 @@ def show(ctx: typer.Context, name: FlowName, as_json: AsJson = False) -> int:
             filter(None, [expectation_words(module.flow.expectations), "" if stands is None else stands.text])
         )
         trigger = trigger_here(entry, ws.home.settings().timezone)
-        warnings = 0 if last is None else warnings_of(ledger, [last.run_id]).get(last.run_id, 0)
-        ended = _last_run(last, warnings)
+        ended = _ended(ws, last)
         tz = clock_zone(entry, ws.home.settings().timezone)
         coming = f"- ({off.text})" if off is not None else zoned_words(coming, tz)
         _say_flow(
@@ -133,8 +131,20 @@ def _say_flow(
         say(f"the last run's error: {last.error}", style=status_style(last.status))
 
 
-def _last_run(last: Run | None, warnings: int) -> str:
+def last_run_words(ws: Workspace, name: str) -> str:
+    """How the last run of a flow on this machine ended, and when it began."""
+    return _ended(ws, _last_run(ws, name))
+
+
+def _last_run(ws: Workspace, name: str) -> Run | None:
+    ledger = ws.home.ledger()
+    ledger.recover()
+    return ledger.last_run(name)
+
+
+def _ended(ws: Workspace, last: Run | None) -> str:
     if last is None:
         return "never on this machine"
-    told = [last.status, warned_words(warnings), local_time(last.started_at_utc), seconds(last.elapsed_s)]
+    warned = warned_words(warnings_of(ws.home.ledger(), [last.run_id]).get(last.run_id, 0))
+    told = [last.status, warned, local_time(last.started_at_utc), seconds(last.elapsed_s)]
     return ", ".join([*filter(None, told), f"run {last.run_id[:8]}"])

@@ -32,10 +32,14 @@ def runs(
     ] = None,
     status: Annotated[RunStatus | None, typer.Option("--status", help="Only runs in this status.")] = None,
     since: Annotated[
-        str | None, typer.Option("--since", metavar="D", help="That began from this day, month or time on: 2013-03-01.")
+        str | None,
+        typer.Option(
+            "--since", metavar="D", help="That began from this day, month or time of this machine on: 2013-03-01."
+        ),
     ] = None,
     until: Annotated[
-        str | None, typer.Option("--until", metavar="D", help="That began up to the end of this day or month.")
+        str | None,
+        typer.Option("--until", metavar="D", help="That began up to the end of this day or month of this machine."),
     ] = None,
     as_json: AsJson = False,
 ) -> int:

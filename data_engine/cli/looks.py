@@ -439,15 +439,15 @@ def _say_flows(flows: Sequence[FlowStatus]) -> None:
         ended = "" if last is None else ", ".join(filter(None, [last.status, warned, local_time(last.started_at_utc)]))
         held = held_words(flow.name, flow.held, None if flow.why is None else flow.why.kind)
         expected = None if flow.expected is None else flow.expected.text
-        note = "; ".join(filter(None, [flow.edit, _reason_of(flow), held, expected]))
+        note = "; ".join(filter(None, [flow.edit, reason_of(flow), held, expected]))
         told = shortened(note, _LONGEST_REASON)  # in several lines, so that the command at its end is not cut off
         row = (flow.name, flow.group or "", flow.state, zoned_words(flow.next_run_utc, flow.tz), ended, told)
         shown.add_row(*row, style="red" if flow.is_failing or flow.standing.is_edit_broken else "")
     say(shown)
 
 
-def _reason_of(flow: FlowStatus) -> str | None:
-    """Why it does not run now; of one that only waits for its time, which NEXT tells, and whose last run failed, why that did."""
+def reason_of(flow: FlowStatus) -> str | None:
+    """Why a flow does not run now, as a row of the status says it; of one that only waits for its time, which NEXT tells, and whose last run failed, why that did."""
     failed = in_the_way(flow.why, held=0, last_run=flow.last_run, is_running=False) if flow.is_failing else None
     return failed if isinstance(flow.why, NotYet) and failed is not None else flow.reason
 

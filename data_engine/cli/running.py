@@ -68,7 +68,6 @@ def run(
         raise FlowValidationError(
             f"{len(names)} flows were named, and one can run at a time",
             where="data-engine run",
-            fix="name one flow, or none for all of them",
         )
     name = names[0] if names else None
     if not once:

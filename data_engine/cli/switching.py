@@ -33,8 +33,10 @@ def enable(ctx: typer.Context, names: Names, wait: Wait = True, as_json: AsJson 
     _require_known(ws, names)
     told: list[dict[str, Any]] = []
     lines: list[str] = []
+    before = ws.status()
+    disabled = set() if is_owned_elsewhere(ws) else {flow.name for flow in before.flows if not flow.enabled}
     for name in dict.fromkeys(names):
-        slots, files = _missed(ws, name)
+        slots, files = _missed(ws, name) if name in disabled else ([], 0)
         ws.enable(name, wait)
         told.append({"flow": name, "enabled": True, "slots": slots, "files": files})
         if is_not_deployed(ws, name):
@@ -43,7 +45,7 @@ def enable(ctx: typer.Context, names: Names, wait: Wait = True, as_json: AsJson 
             )
         else:
             lines.append(f"{name} is enabled: it runs as its trigger says while the engine is on.")
-            lines += missed_lines(slots, files, is_on=ws.status().engine.on)
+            lines += missed_lines(slots, files, is_on=before.engine.on)
     done(told[0] if len(told) == 1 else told, "\n".join(lines), as_json)
     return 0
 
@@ -111,8 +113,6 @@ def _missed(ws: Workspace, name: str) -> tuple[list[str], int]:
     from data_engine.flow.trigger import Schedule
     from data_engine.notebook.deployed import deployed_entries
 
-    if is_owned_elsewhere(ws) or not any(flow.name == name and not flow.enabled for flow in ws.status().flows):
-        return [], 0
     with suppress(FlowValidationError), in_flow_modules(ws):  # it is enabled all the same
         for entry in deployed_entries(ws.home.deployments(), [name]):
             trigger = None if entry.flow is None else entry.flow.trigger

@@ -98,6 +98,7 @@ def listed(flow: Flow, wanted: Wanted, chosen: Chosen, params: Mapping[str, Any]
         digest=chosen.digest,
         known=chosen.known,
         planned=chosen.planned,
+        nearest=chosen.nearest,
     )
 
 

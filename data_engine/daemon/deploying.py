@@ -18,6 +18,7 @@ from data_engine.ledger.renamed import carry_over
 from data_engine.model import Deployment, utc_text
 from data_engine.notebook import history
 from data_engine.notebook.catalog import CatalogEntry, entry_message, entry_of_message
+from data_engine.notebook.config_read import configs_read
 from data_engine.notebook.deploy import (
     Deploy,
     HeldBack,
@@ -315,10 +316,17 @@ def config_of(home: LocalWorkspace) -> tuple[tuple[str, str], ...]:
     return tuple(found)
 
 
-def changed_config(home: LocalWorkspace, since: Deployment) -> list[str]:
-    """The config files that are not as they were at a deployment."""
+def changed_config(home: LocalWorkspace, since: Deployment, edit: Mapping[str, bytes] | None = None) -> list[str]:
+    """The config files that are not as they were at a deployment, and that what was deployed may read, or the `edit`, if any."""
     then, now = dict(since.config), dict(config_of(home))
-    return sorted(name for name in then.keys() | now.keys() if then.get(name) != now.get(name))
+    changed = sorted(name for name in then.keys() | now.keys() if then.get(name) != now.get(name))
+    if not changed:
+        return []
+    folder, was = home.layout.flow_modules_dir, home.deployments().contents_of(since.set_id)
+    read = set(changed) if was is None else configs_read(was, since.flow, folder, changed)
+    if edit is not None:
+        read |= configs_read(edit, since.flow, folder, changed)
+    return [name for name in changed if name in read]
 
 
 def answered(

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,7 @@ class Recording:
 
     def warnings(self) -> Iterator[str]:
         """What a person is told of a run that went well: of files that it settles and does not collect, and of what it replaced."""
-        if left := self._not_collected():
+        if left := self._not_collected:
             yield not_collected_words(left, len(self._seen), self._flow)
         kept = {*self.files.read, *self.files.appended}
         said = replaced_words(self._flow, self._source, self._home, list(self._outputs), read=kept, run_id=self._run_id)
@@ -110,7 +111,7 @@ class Recording:
     def _inputs(self) -> tuple[tuple[FileFacts, ...], int]:
         found: dict[str, FileFacts] = {}
         root = self._source.root
-        left_out = set(self._not_collected())
+        left_out = set(self._not_collected)
         seen = [one for one in self._seen if one.key.path not in left_out] if left_out else self._seen
         for one in seen[:MOST_FILES]:
             inside = one.key.path if self._source.path is None else ""
@@ -126,8 +127,9 @@ class Recording:
         found |= {one.path: one for one in facts if one.size_bytes is not None}
         return tuple(found.values()), max(0, len(seen) - MOST_FILES) + max(0, len(names) - left)
 
+    @cached_property
     def _not_collected(self) -> list[str]:
-        """Of a batch the files that it settles, and neither collects nor opens."""
+        """Of a batch the files that it settles, and neither collects nor opens; asked when the steps have run."""
         root = self._source.root
         if self._source.path is not None or root is None or not self._seen:
             return []

@@ -82,10 +82,14 @@ def params_words(run: Run) -> str:
 
 
 def files_words(files: Sequence[RunFile], more: int) -> str:
-    """The first files with their rows, and how many more."""
-    shown = [f"{one.path}{_rows_of(one)}" for one in files[:_FEW]]
-    left = more + max(0, len(files) - _FEW)
-    return ", ".join([*shown, *([f"and {left:,} more"] if left else [])])
+    """The first files with their rows, and how many more; `more` are not among the `files`.
+
+    Example:
+        >>> files = [RunFile(f"/in/{name}.csv") for name in "abcdef"]
+        >>> files_words(files[:2], 3), files_words(files, 10)
+        ('/in/a.csv, /in/b.csv and 3 more', '/in/a.csv, /in/b.csv, /in/c.csv, /in/d.csv, /in/e.csv and 11 more')
+    """
+    return first_few([f"{one.path}{_rows_of(one)}" for one in files], _FEW, more=more)
 
 
 def _rows_of(one: RunFile) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError
@@ -16,6 +17,12 @@ from data_engine.notebook.load import FlowModules
 def slot_zones(home: LocalWorkspace, runs: Iterable[Run]) -> dict[str, str | None]:
     """By flow the zone of its schedule, of those that have run for a slot; None is this machine's."""
     return {flow: slot_zone(home, flow) for flow in {run.flow for run in runs if run.scheduled_for is not None}}
+
+
+def with_zones(home: LocalWorkspace, runs: Sequence[Run]) -> list[Run]:
+    """The runs, those that were for a slot with the zone of their flow's schedule."""
+    zones = slot_zones(home, runs)
+    return [run if run.scheduled_for is None else replace(run, tz=zones[run.flow]) for run in runs]
 
 
 def slot_zone(home: LocalWorkspace, name: str) -> str | None:

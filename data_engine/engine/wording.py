@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from data_engine.cut import beginning
 from data_engine.engine.reasons import ByHand, EngineOff, NotYet, Reason
 from data_engine.message import Undelivered
-from data_engine.model import Run
+from data_engine.model import Backfill, Run
 from data_engine.typed import typed
 
 GOES_ON = "the daemon is not running; the engine is on again as soon as a daemon starts"
@@ -142,6 +142,19 @@ def undelivered_words(one: Undelivered, at: Callable[[str | None], str], more: i
     tried = "tried once" if one.tries == 1 else f"tried {one.tries:,} times" if one.tries else "never tried"
     again = "given up" if one.next_try_utc is None else f"again at {at(one.next_try_utc)}"
     return f"{told}: {beginning(' '.join(one.error.split()), _MOST_OF_ERROR)} ({tried}, {again})"
+
+
+def none_named_words(shown: Backfill) -> str | None:
+    """That no file of the source is named as was asked for, and which are most like it; None where one is.
+
+    Example:
+        >>> none_named_words(Backfill("", "claims", "planned", where="clams-*.csv", nearest=("claims-01.csv",)))
+        "Nothing to run: no file of the source of claims is named 'clams-*.csv'. There is claims-01.csv."
+    """
+    if not shown.nearest:
+        return None
+    there = f"{'is' if len(shown.nearest) == 1 else 'are'} {', '.join(shown.nearest)}"
+    return f"Nothing to run: no file of the source of {shown.flow} is named {shown.where!r}. There {there}."
 
 
 def in_the_way(why: Reason | None, *, held: int, last_run: Run | None, is_running: bool) -> str | None:

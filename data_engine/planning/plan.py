@@ -77,7 +77,7 @@ class Plan(Shown, Record):
     """What deploying a flow would change: `cells` of code, and by name the saved `objects` and the `outputs`.
 
     Both versions ran over the `sources` in order, each into a scratch folder of its own that began as production is. What
-    failed is in `errors`; `config` names config files that changed since the deployment, and are read as they are now by both.
+    failed is in `errors`; `config` names the config files that the flow may read and that changed since the deployment: both read them as they are now.
 
     Example:
         >>> plan = Plan("claims", errors=(SideError("current", "may.csv", "no column net", "cell 4, line 2"),))

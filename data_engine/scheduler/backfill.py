@@ -10,8 +10,9 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta, tzinfo
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Literal, NamedTuple, TypeAlias, get_args
 
@@ -26,6 +27,9 @@ Reprocess: TypeAlias = Literal["failed", "missing", "all"]
 MOST_RUNS = 100_000
 """Of one backfill."""
 
+_NEAREST = 3
+_MOST_COMPARED = 10_000
+"""Names that are compared with one that none has."""
 _MONTH = re.compile(r"(\d{4})-(\d{2})")
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}|\d{8}")
 _WEEK = re.compile(r"\d{4}-?W", re.IGNORECASE)
@@ -71,11 +75,15 @@ class SeenFile(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """The runs of a backfill, in order, and how many lie in its range: all, those without a success, those that failed."""
+    """The runs of a backfill, in order, and how many lie in its range: all, those without a success, those that failed.
+
+    `nearest` are files of the source where none is named as was asked for.
+    """
 
     kind: Literal["files", "slots"]
     planned: tuple[PlannedRun, ...]
     known: Mapping[str, int]
+    nearest: tuple[str, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -115,9 +123,9 @@ def choose_files(
         at_s = one.signature.mtime_ns / 1_000_000_000
         return (since_s is None or at_s >= since_s) and (until_s is None or at_s <= until_s)
 
-    return _chosen(
-        "files", [PlannedRun(one.path) for one in files if is_in(one)], wanted, lambda one: ends.get(one.source or "")
-    )
+    found = [PlannedRun(one.path) for one in files if is_in(one)]
+    chosen = _chosen("files", found, wanted, lambda one: ends.get(one.source or ""))
+    return chosen if found else replace(chosen, nearest=nearest([one.path for one in files], wanted.where))
 
 
 def ends_of_states(files: Sequence[SeenFile], states: Mapping[SourceKey, SourceState], root: str) -> dict[str, LastEnd]:
@@ -177,7 +185,8 @@ def choose_slots(
         slot = one.scheduled_for or ""
         return ends.get((slot, one.source)) or ends.get((slot, None))
 
-    return _chosen("slots", planned, wanted, end_of)
+    chosen = _chosen("slots", planned, wanted, end_of)
+    return chosen if names else replace(chosen, nearest=nearest([one or "" for one in sources], wanted.where))
 
 
 def _slots(lines: Sequence[str], zone: tzinfo, since_s: float, until_s: float) -> list[float]:
@@ -204,6 +213,25 @@ def is_named(path: str, where: str | None) -> bool:
         (True, True, False, True)
     """
     return where is None or fnmatchcase(path, where) or fnmatchcase(path.rpartition("/")[2], where)
+
+
+def nearest(paths: Sequence[str], where: str | None) -> tuple[str, ...]:
+    """Of the files of a source of which `where` names none those whose names are most like it, else the first; none where it names one.
+
+    Example:
+        >>> nearest(["2013/claims-01.csv", "2013/parts.csv"], "clams-01.csv"), nearest(["a.csv", "b.csv"], "*.xlsx")
+        (('2013/claims-01.csv',), ('a.csv', 'b.csv'))
+        >>> nearest(["A.csv", "ab.csv"], "a.CSV"), nearest(["a.csv", "b.csv"], "b*")
+        (('A.csv',), ())
+    """
+    if where is None or any(is_named(path, where) for path in paths):
+        return ()
+    alike = [path for path in paths if is_named(path.lower(), where.lower())]
+    if not alike:
+        of_name = {path.rpartition("/")[2].lower(): path for path in paths[:_MOST_COMPARED]}
+        named = where.rpartition("/")[2].lower()
+        alike = [of_name[name] for name in get_close_matches(named, of_name, n=_NEAREST)]
+    return tuple((alike or paths)[:_NEAREST])
 
 
 def bounds(

@@ -8,7 +8,8 @@ import pytest
 
 from data_engine import Workspace
 from jupyter_extension.card import text
-from jupyter_extension.cards import backfill_card
+from jupyter_extension.cards import backfill_card, runs_card
+from jupyter_extension.details import run_details
 from tests.cli.conftest import Cli
 from tests.support import WorkspaceFiles, until
 
@@ -68,9 +69,45 @@ def test_nothing_runs_that_was_not_shown_and_meant(cli: Cli, ws: WorkspaceFiles)
     assert (nothing.code, "of 0 in the range" in nothing.out) == (0, True)
 
     (ws.root / "bad").unlink()
-    assert cli("backfill", "--retry", one["id"][:8]).code == 0
+    again = cli("backfill", "--retry", one["id"][:8])
+    short = one["id"][:8]
+    assert (again.code, again.out.splitlines()) == (
+        0,
+        [
+            f"Backfill {short} of claims goes on: 1 run that failed or did not begin, after all that is due.",
+            f"How far it is: data-engine backfill --status {short}; to end it: data-engine backfill --stop {short}",
+        ],
+    )
     assert ended(cli) == "3 of 3, done"
     assert cli("backfill", "--stop", one["id"][:8]).code == 2
+
+
+@pytest.mark.parametrize(
+    ("where", "nearest"),
+    [
+        ("clams-01.csv", "There is claims-01.csv."),
+        ("A.CSV", "There is a.csv."),
+        ("*.xlsx", "There are a.csv, b.csv, c.csv."),
+    ],
+)
+def test_a_name_that_no_file_has_is_told_with_the_nearest(
+    cli: Cli, ws: WorkspaceFiles, where: str, nearest: str
+) -> None:
+    """On the command line, in JSON and in a cell; where a file has it, a range that is empty stays what is told."""
+    ws.source("in/claims-01.csv")
+
+    asked = cli("backfill", "claims", "--reprocess", "all", "--where", where)
+    assert (asked.code, asked.out) == (
+        0,
+        f"Nothing to run: no file of the source of claims is named {where!r}. {nearest}\n",
+    )
+    listed = Workspace(ws.root).backfill("claims", where=where, dry_run=True)
+    assert listed is not None
+    assert nearest in text(backfill_card(listed))
+    assert listed["nearest"][0] in nearest
+
+    none_in_range = cli("backfill", "claims", "--where", "a.csv", "--since", "2099-01-01")
+    assert "of 0 in the range" in none_in_range.out
 
 
 @pytest.mark.parametrize(
@@ -116,6 +153,11 @@ def test_slots_are_told_in_the_zone_of_their_flow(cli: Cli, ws: WorkspaceFiles, 
     ended(cli)
     (begun,) = workspace.backfills("nightly")
     assert "2026-03-01 00:30:00 Asia/Tokyo" in cli("backfill", "--status", begun.id[:8]).err
+
+    (run,) = workspace.runs("nightly")
+    assert run.tz == "Asia/Tokyo"
+    assert "2026-03-01 00:30 Asia/Tokyo" in text(runs_card([run], now_s=0.0))
+    assert "2026-03-01 00:30 Asia/Tokyo" in dict(run_details(workspace, run.run_id)["facts"])["Started"]
 
     path.unlink()
     workspace.undeploy("nightly")

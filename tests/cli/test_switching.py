@@ -96,6 +96,19 @@ def test_what_was_missed_is_told(cli: Cli, ws: WorkspaceFiles) -> None:
     assert "it first runs for 1 file" in told["polled"]
 
 
+def test_the_status_is_asked_once_for_all_flows(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    cli("disable", "all", "latest", "polled")
+    asked: list[Workspace] = []
+    status = Workspace.status
+    monkeypatch.setattr(Workspace, "status", lambda ws: asked.append(ws) or status(ws))
+
+    said = cli("enable", "all", "latest", "polled").out
+
+    assert said.count("is enabled") == 3
+    assert "it first runs for 1 file" in said
+    assert len(asked) == 1
+
+
 def test_a_deployment_of_a_disabled_flow_says_that_it_stays_so(cli: Cli, ws: WorkspaceFiles) -> None:
     cli("disable", "polled")
     ws.notebook("polled", POLLED.replace("print", "str"))

@@ -16,6 +16,7 @@ from data_engine.errors import (
     OwnedElsewhereError,
     SettingsError,
 )
+from data_engine.typed import typed
 from tests.cli.conftest import Cli
 from tests.support import WorkspaceFiles
 
@@ -70,7 +71,85 @@ WRONG = {
     "a path in place of a name": (["show", "flow_modules/claims.ipynb"], "is not available", "did you mean claims?"),
     "a copy to explain": (["explain", "flow_modules/claims-Copy1.ipynb"], "claims-Copy1.ipynb is no flow", "rename it"),
     "a copy by its name": (["explain", "claims-Copy1"], "claims-Copy1.ipynb is no flow", "*-Copy<n> are never flows"),
-    "two flows to deploy": (["deploy", "a", "b"], "unexpected extra argument", "one flow at a time, or none for all"),
+    "two flows to deploy": (
+        ["deploy", "a", "b"],
+        "unexpected extra argument",
+        "one flow at a time: `data-engine deploy a`, then `data-engine deploy b`; or none for all of them: `data-engine deploy`",
+    ),
+    "two flows to undeploy": (
+        ["undeploy", "a", "b", "--note", "bye"],
+        "unexpected extra argument",
+        "`data-engine undeploy a --note bye`, then `data-engine undeploy b --note bye`; or see",
+    ),
+    "two flows to stop": (
+        ["stop", "a", "b"],
+        "unexpected extra argument",
+        "`data-engine stop a`, then `data-engine stop b`; or see",  # without a name it is the engine that stops
+    ),
+    "two flows to run": (
+        ["run", "a", "b"],
+        "2 flows",
+        "one flow at a time: `data-engine run a`, then `data-engine run b`",
+    ),
+    "two flows to run here": (
+        ["run", "--once", "a", "b"],
+        "2 flows",
+        "`data-engine run b --once`; or none for all of them: `data-engine run --once`",
+    ),
+    "two runs to log": (["log", "3f", "4a"], "unexpected extra", "one run at a time: `data-engine log 3f`, then"),
+    "three runs to compare": (["compare", "3f", "4a", "5b"], "unexpected extra", "`data-engine compare 3f 4a`"),
+    "a name where none is taken": (["status", "claims"], "unexpected extra", "`data-engine status`"),
+    "a name with a blank": (["show", "monthly", "parts"], "unexpected extra", typed("show", "monthly parts")),
+    "a folder with a blank": (
+        ["workspace", "create", "my", "flows"],
+        "extra",
+        typed("workspace", "create", "my flows"),
+    ),
+    "a note with a blank": (
+        ["deploy", "claims", "--note", "letzte", "Woche"],
+        "unexpected extra argument",
+        f"`{typed('deploy', 'claims', '--note', 'letzte Woche')}`",
+    ),
+    "a note with a blank, of all flows": (
+        ["deploy", "--note", "letzte", "Woche"],
+        "'Woche' is not available",
+        f"`{typed('deploy', '--note', 'letzte Woche')}`",
+    ),
+    "a note with a blank before the flow": (
+        ["undeploy", "--note", "letzte", "Woche", "claims"],
+        "unexpected extra argument",
+        f"`{typed('undeploy', '--note', 'letzte Woche', 'claims')}`",
+    ),
+    "a note with a blank and no flow": (
+        ["rollback", "--note", "letzte", "Woche"],
+        "Woche was never deployed",
+        f"`{typed('rollback', 'NAME', '--note', 'letzte Woche')}`",
+    ),
+    "a file with a blank": (
+        ["preview", "claims", "--source", "my", "file.csv"],
+        "unexpected extra argument",
+        f"`{typed('preview', 'claims', '--source', 'my file.csv')}`",
+    ),
+    "a value with a blank": (
+        ["preview", "claims", "--set", "title=letzte", "Woche"],
+        "unexpected extra argument",
+        f"`{typed('preview', 'claims', '--set', 'title=letzte Woche')}`",
+    ),
+    "a pattern that the shell has replaced": (
+        ["backfill", "claims", "--where", "a.csv", "b.csv"],
+        "unexpected extra argument",
+        f"`{typed('backfill', 'claims', '--where', '*.csv')}`",
+    ),
+    "a parameter without its option": (
+        ["preview", "claims", "month=2"],
+        "unexpected extra argument",
+        f"`{typed('preview', 'claims', '--set', 'month=2')}`",
+    ),
+    "a misspelt flow behind a note": (
+        ["deploy", "--note", "fix", "clams"],
+        "'clams' is not available",
+        "did you mean claims?",
+    ),
     "an unknown run": (["log", "3f"], "there is no run '3f'", "data-engine runs"),
     "an unknown status": (["runs", "--status", "lost"], "'lost' is not one of", "data-engine runs --help"),
     "a limit of nothing": (["runs", "--limit", "0"], "--limit", "data-engine runs --help"),
@@ -88,6 +167,7 @@ WRONG = {
 def inside(ws: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     ws.notebook("claims", FLOW)
     ws.notebook("claims-Copy1", FLOW)
+    ws.notebook("monthly parts", FLOW)
     ws.source("in/a.csv")
     monkeypatch.chdir(ws.root)
 
@@ -158,3 +238,11 @@ def test_exit_codes() -> None:
     }
 
     assert {code: {exit_code(error) for error in errors} for code, errors in codes.items()} == {c: {c} for c in codes}
+
+
+def test_words_behind_a_secret_are_not_said_again(cli: Cli) -> None:
+    """One of them may be its value."""
+    answer = cli("secret", "remove", "dwh", "hunter22")
+
+    assert answer.code == 2
+    assert "hunter22" not in answer.err.partition("fix:")[2]

@@ -128,12 +128,42 @@ def test_a_rollback_to_a_damaged_set_is_refused_and_nothing_moves(ws: WorkspaceF
     assert len(workspace.deployments()) == 2
 
 
-def test_config_that_changed_since_is_named(ws: WorkspaceFiles, workspace: Workspace) -> None:
-    ws.source("config/rates.toml", "a = 1")
+@pytest.mark.parametrize(
+    ("code", "named"),
+    [
+        ('context.config.require("rates")', ["rates.toml"]),
+        ('context.config.get("years")', ["years.toml"]),
+        ('open("../config/rates.toml")', ["rates.toml"]),
+        ("context.config.all()", ["rates.toml", "years.toml"]),
+        ("context.config.get(context.flow_name)", ["rates.toml", "years.toml"]),
+        ("1", []),
+    ],
+)
+@pytest.mark.parametrize("is_in_helper", [False, True])
+def test_config_that_changed_since_and_may_be_read_is_named(
+    ws: WorkspaceFiles, workspace: Workspace, code: str, named: list[str], is_in_helper: bool
+) -> None:
+    """By the flow or a helper of it; all that changed where the code does not say which."""
+    for name in ("rates", "years"):
+        ws.source(f"config/{name}.toml", "a = 1")
+    ws.helper("rates", f"def read(context):\n    return {code if is_in_helper else 1}\nRATE = 10\n")
+    own = CELLS[1].format(value=1 if is_in_helper else f"len([{code}])")
+    ws.notebook("claims", CELLS[0], own, CELLS[2])
     workspace.deploy()
-    ws.source("config/rates.toml", "a = 2")
+    for name in ("rates", "years"):
+        ws.source(f"config/{name}.toml", "a = 2")
 
-    assert changed_config(workspace.home, workspace.deployments("claims")[0]) == ["rates.toml"]
+    assert changed_config(workspace.home, workspace.deployments("claims")[0]) == named
+
+
+def test_config_that_only_an_edit_reads_is_named_in_its_plan(ws: WorkspaceFiles, workspace: Workspace) -> None:
+    ws.source("config/years.toml", "a = 1")
+    workspace.deploy()
+    ws.source("config/years.toml", "a = 2")
+    assert workspace.plan("claims").config == ()
+
+    ws.notebook("claims", CELLS[0], CELLS[1].format(value='context.config.get("years")["a"]'), CELLS[2])
+    assert workspace.plan("claims").config == ("years.toml",)
 
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")

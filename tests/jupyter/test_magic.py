@@ -126,6 +126,19 @@ def test_compile_gives_the_compiled_notebook_and_says_how_it_is_deployed(shell: 
     assert "4 of 4 statements in production  not deployed" in shell.out
 
 
+def test_show_gives_the_flow_and_what_production_runs_of_it(shell: Shell, claims: WorkspaceFiles) -> None:
+    """By its name, and of the notebook itself; its picture is the flow's own."""
+    shown = shell.run("%flow show claims")
+    assert (shown.name, [step.save_as for step in shown.steps]) == ("claims", ["number", "twice"])
+    assert "production: not deployed" in shell.out
+    assert "last run:   never on this machine" in shell.out
+    assert "step 1" in shell.out
+
+    shell.run("%flow run claims --once")
+    shell.run("%flow show claims")
+    assert "last run:   success, 20" in shell.out
+
+
 def test_deploy_gives_the_entries_and_a_broken_one_is_raised(shell: Shell, claims: WorkspaceFiles) -> None:
     shell.run("%flow deploy claims")
     assert "claims.ipynb  G      as deployed" in shell.out
@@ -331,7 +344,26 @@ MISTAKES = {
     "%flow preview --usee raw": ["has no option --usee", "did you mean --use?"],
     "%flow status --json": ["has no option --json", "leave it out"],
     "%flow preview --use": ["--use: expected one argument", "see %flow preview --help"],
-    "%flow preview a b": ["takes only one flow, not 'a' and 'b'", "%flow preview [NAME] [--use OBJECT]"],
+    "%flow preview a b": ["takes only one flow, not 'a' and 'b'", "`%flow preview a`, then `%flow preview b`"],
+    "%flow deploy claims --note letzte Woche": ["only one flow", "`%flow deploy claims --note 'letzte Woche'`"],
+    "%flow deploy --note letzte Woche": ["'Woche' is not available", "`%flow deploy --note 'letzte Woche'`"],
+    "%flow preview claims by=letzte Woche": ["takes only one flow", "name one flow at a time"],
+    "%flow run --watch": [
+        "has no option --watch",
+        "%flow start lets what is deployed run as it becomes due; or type `data",
+    ],
+    "%flow run claims --on-error stop": [
+        "has no option",
+        "leave it out; or type `!data-engine run claims --on-error stop`",
+    ],
+    "%flow deploy claims --no-wait": ["has no option", "or type `!data-engine deploy claims --no-wait`"],
+    "%flow show --json": ["has no option --json", 'load_flow("claims"); or type `!data-engine show NAME --json`'],
+    "%flow test by=2": ["takes no parameters, and was given 'by=2'", "%flow golden by=2 keeps one with these"],
+    "%flow test claims by=2": ["takes no parameters", "with the parameters that it was kept with"],
+    "%flow compile claims by=2": [
+        "takes no parameters",
+        "leave it out; preview, plan, golden, run, backfill take parameters",
+    ],
     "%flow dep": ["knows no 'dep'", "did you mean %flow deploy?"],
     "%flow status --watch": ["has no option --watch", "type `data-engine status --watch` in a terminal"],
     "%flow status claims": ["takes no name", "%flow status"],
@@ -416,11 +448,11 @@ def test_a_hint_works_where_the_environment_is_not_on_path(
     monkeypatch.setenv("PATH", without(scripts))
     (claims.root / "flow_modules" / "json.py").write_text("raise ImportError('not the library')\n", encoding="utf-8")
     monkeypatch.chdir(claims.root / "flow_modules")
-    shell.run("%flow show claims")
+    shell.run("%flow list")
     hint = message(shell).partition("type `")[2].partition("`")[0]
 
     assert hint.startswith("!")
-    assert hint.endswith(" -P -m data_engine show claims")
+    assert hint.endswith(" -P -m data_engine list")
     line = shell.ipython.var_expand(hint.removeprefix("!"))
     done = subprocess.run(line, shell=True, capture_output=True, text=True, check=True)
     assert "manual" in done.stdout
@@ -447,8 +479,8 @@ def test_the_command_of_another_environment_is_not_told(
 
     for first, is_ours in ((other, False), (ours, True)):
         monkeypatch.setenv("PATH", os.pathsep.join([str(first), rest]))
-        shell.run("%flow show claims")
-        assert ("`!data-engine show claims`" in message(shell)) == is_ours
+        shell.run("%flow list")
+        assert ("`!data-engine list`" in message(shell)) == is_ours
 
 
 def test_a_path_with_blanks_braces_and_marks_reaches_the_shell(shell: Shell) -> None:
@@ -648,6 +680,8 @@ def test_a_path_with_spaces_is_quoted(shell: Shell, claims: WorkspaceFiles) -> N
 
 COMPLETIONS = {
     "%flow ": list(COMMANDS),
+    "%flow sh": ["show"],
+    "%flow show ": ["claims"],
     "%flow st": ["start", "stop", "status"],
     "%flow preview ": ["claims"],
     "%flow preview cl": ["claims"],

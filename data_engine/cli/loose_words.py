@@ -1,0 +1,226 @@
+"""What to type instead of a line with more words than its command takes: quoted, one at a time, or as parameters."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Collection, Sequence
+from itertools import takewhile
+from typing import Any, NamedTuple
+
+from data_engine.errors import FlowValidationError
+from data_engine.flow.suggestions import nearest_name
+
+PAIR = re.compile(r"[A-Za-z_]\w*=")
+"""A parameter with its value."""
+_MOST_LINES = 3
+
+
+class Takes(NamedTuple):
+    """What a command takes: its `options`, with whether a value follows and that is free text, and `most` names (None: any number).
+
+    `called` is what a name is, `needed` stands for one that has to be there, `without` says what the command does without, and with `has_pairs` NAME=VALUE is a parameter.
+    """
+
+    options: dict[str, bool | None]
+    most: int | None = 1
+    called: str = "flow"
+    needed: str | None = None
+    without: str | None = None
+    has_pairs: bool = False
+
+
+class _Part(NamedTuple):
+    """A word that names something, or an option with its value."""
+
+    words: tuple[str, ...]
+    is_name: bool = False
+    is_text: bool = False
+
+
+def mended(
+    words: Sequence[str], takes: Takes, flows: Collection[str], typed: Callable[..., str], *, is_unknown: bool = False
+) -> str | None:
+    """What to type instead of these words of a command, which has names too many, or (`is_unknown`) one that is no flow's.
+
+    `typed` makes of words what is typed. None where nothing better is known.
+
+    Example:
+        >>> from data_engine.typed import typed_magic
+        >>> takes = Takes({"--note": True, "--yes": None}, without="for all of them")
+        >>> def deploy(*words):
+        ...     return typed_magic("deploy", *words)
+        >>> mended(["claims", "--note", "last", "week"], takes, ["claims"], deploy)
+        "put what belongs together into quotation marks: `%flow deploy claims --note 'last week'`"
+        >>> mended(["claims", "parts"], takes, ["claims", "parts"], deploy)
+        'name one flow at a time: `%flow deploy claims`, then `%flow deploy parts`; or none for all of them: `%flow deploy`'
+        >>> mended(["monthly", "claims"], takes, ["monthly claims"], deploy)
+        "put what belongs together into quotation marks: `%flow deploy 'monthly claims'`"
+    """
+    parts = _parts(words, takes)
+    quoted = _with_texts_joined(parts, takes, lambda word: nearest_name(word, flows) is not None)
+    if quoted is not None:
+        return f"put what belongs together into quotation marks: `{typed(*_line(quoted))}`"
+    names = [part.words[0] for part in parts if part.is_name]
+    if " ".join(names) in flows and len(names) > 1:
+        return f"put what belongs together into quotation marks: `{typed(*_naming(parts, ' '.join(names)))}`"
+    if is_unknown:
+        return None
+    pairs = [name for name in names if PAIR.match(name)]
+    if pairs and "--set" in takes.options:
+        given = [word for name in pairs for word in ("--set", name)]
+        others = [part for part in parts if part.words[0] not in pairs]
+        return f"give parameters with --set: `{typed(*_line(others), *given)}`"
+    return _fewer(parts, names, takes, typed)
+
+
+def fix_of_line(command: Any, arguments: Sequence[str], *, is_unknown: bool) -> str | None:
+    """What to type instead of a line of the `command` data-engine that was refused; None where that is not known.
+
+    It was refused for a name that is no flow's, perhaps (`is_unknown`), or for more words than its command takes.
+    """
+    from data_engine.typed import typed
+
+    at, root = 0, None
+    while at < len(arguments):
+        word = arguments[at]
+        if word == "--workspace" and at == 0:
+            root, at = "".join(arguments[1:2]), 2
+        elif word in getattr(command, "commands", ()):
+            command, at = command.commands[word], at + 1
+        elif word == "--debug":
+            at += 1
+        else:
+            break
+    path, words = arguments[:at], arguments[at:]
+    if hasattr(command, "commands") or "secret" in path:  # what stands there may be one
+        return None
+    takes = _takes(command, words)
+    if "alert" in path:
+        takes = takes._replace(called="secret")
+    names = [part.words[0] for part in _parts(words, takes) if part.is_name]
+    if is_unknown and takes.most is not None and len(names) > takes.most:
+        is_unknown = False
+    flows = flows_of(root)
+    if takes.called in _PLACES or os.path.exists(" ".join(names)):
+        flows |= {" ".join(names)}
+    return mended(words, takes, flows, lambda *line: typed(*path, *line), is_unknown=is_unknown)
+
+
+TEXTS = frozenset("TEXT PATH GLOB OBJECT COL NAME=VALUE".split())
+"""What stands in the help for a value that may hold blanks."""
+_PLACES = ("folder", "workspace")
+_CALLED = {
+    "FLOW_OR_FILE": "flow or file",
+    "RUN": "run",
+    "PATH": "folder",
+    "PATH|ID": "workspace",
+    "WORKSPACE": "workspace",
+}
+"""What a name is, by what stands for it in the help; else a flow."""
+_ALL = frozenset("compile deploy deployments plan retry runs test tidy".split())
+"""What without a name is done for all flows."""
+
+
+def _takes(command: Any, words: Sequence[str]) -> Takes:
+    """What a command of Typer takes; `run` without an end takes several names."""
+    arguments = [one for one in command.params if one.param_type_name == "argument"]
+    options: dict[str, bool | None] = {}
+    for one in command.params:
+        if one.param_type_name == "option":
+            options |= dict.fromkeys([*one.opts, *one.secondary_opts], None if one.is_flag else one.metavar in TEXTS)
+    metavar = arguments[0].metavar if arguments else None
+    is_run = command.name == "run"
+    is_of_all = command.name in _ALL or (is_run and "--once" in words)
+    many = [one for one in arguments if one.nargs == -1]
+    return Takes(
+        options,
+        most=1 if is_run and "--watch" not in words else None if many else len(arguments),
+        called=_CALLED.get(metavar or "", "flow"),
+        needed=metavar if arguments and arguments[0].required else None,
+        without="for all of them" if is_of_all else None,
+    )
+
+
+def flows_of(root: str | None) -> set[str]:
+    """The flows that there are in a workspace, and that were deployed once; none where there is no workspace."""
+    from data_engine.cli.looks import selected
+    from data_engine.ledger.deployments import published
+    from data_engine.notebook.flow_files import module_files
+
+    try:
+        ws = selected(root)
+        return {*module_files(ws.layout.flow_modules_dir), *(row.flow for row in published(ws.home.ledger()))}
+    except FlowValidationError:
+        return set()
+
+
+def _fewer(parts: Sequence[_Part], names: Sequence[str], takes: Takes, typed: Callable[..., str]) -> str | None:
+    """One line for each name; of a command that takes two the line with the first two."""
+    if takes.most is None or len(names) <= takes.most:
+        return None
+    if takes.most == 0:
+        return f"leave out what stands behind it: `{typed(*_naming(parts))}`"
+    if takes.most > 1:
+        return f"name two {takes.called}s at a time: `{typed(*_naming(parts, *names[: takes.most]))}`"
+    lines = [f"`{typed(*_naming(parts, name))}`" for name in names[:_MOST_LINES]]
+    more = ", and so on" if len(names) > _MOST_LINES else ""
+    every = "" if takes.without is None else f"; or none {takes.without}: `{typed(*_naming(parts))}`"
+    return f"name one {takes.called} at a time: {', then '.join(lines)}{more}{every}"
+
+
+def _parts(words: Sequence[str], takes: Takes) -> list[_Part]:
+    found: list[_Part] = []
+    left = list(words)
+    while left:
+        word = left.pop(0)
+        option, equals, _ = word.partition("=")
+        if word == "--":
+            return found + [_Part((one,), is_name=True) for one in left]
+        if not word.startswith("-") or len(word) == 1:
+            found.append(_Part((word,), is_name=not (takes.has_pairs and PAIR.match(word))))
+        elif equals or not left or takes.options.get(option) is None:
+            found.append(_Part((word,), is_text=bool(equals and takes.options.get(option))))
+        else:
+            found.append(_Part((word, left.pop(0)), is_text=bool(takes.options[option])))
+    return found
+
+
+def _with_texts_joined(parts: Sequence[_Part], takes: Takes, is_flow: Callable[[str], bool]) -> list[_Part] | None:
+    """The parts with the loose words behind a text as part of it, but for those that name a flow; None where there are none."""
+    for number, part in enumerate(parts):
+        loose = [one.words[0] for one in takewhile(lambda one: one.is_name, parts[number + 1 :])]
+        if not part.is_text or not loose:
+            continue
+        before, after = list(parts[:number]), list(parts[number + 1 + len(loose) :])
+        is_named = any(one.is_name for one in (*before, *after))
+        joined = loose if is_named else list(takewhile(lambda word: not is_flow(word), loose))
+        if is_flow(loose[0]) or not joined or any(PAIR.match(word) for word in joined):
+            continue
+        rest = [_Part((word,), is_name=True) for word in loose[len(joined) :]]
+        if not is_named and not rest and takes.needed is not None:
+            before.insert(0, _Part((takes.needed,), is_name=True))
+        given = (part.words[-1], *joined)
+        text = _pattern_of(given) if part.words[0] == "--where" else " ".join(given)
+        return [*before, _Part((*part.words[:-1], text)), *rest, *after]
+    return None
+
+
+def _pattern_of(words: Sequence[str]) -> str:
+    """The pattern for which a shell put in these files, where they have one ending; else the words as one.
+
+    Example:
+        >>> _pattern_of(["a.csv", "b.csv"]), _pattern_of(["claims", "2026.csv"])
+        ('*.csv', 'claims 2026.csv')
+    """
+    endings = {os.path.splitext(word)[1] for word in words}
+    return f"*{endings.pop()}" if len(endings) == 1 and "" not in endings else " ".join(words)
+
+
+def _line(parts: Sequence[_Part]) -> list[str]:
+    return [word for part in parts for word in part.words]
+
+
+def _naming(parts: Sequence[_Part], *names: str) -> list[str]:
+    """The words with these names in place of those that are there."""
+    return [*names, *_line([part for part in parts if not part.is_name])]
