@@ -48,11 +48,10 @@ export function flowList(app) {
         h("span", { class: "de-chevron", "aria-hidden": "true" }, isClosed ? "▸" : "▾"),
         h("span", { class: "de-group-name" }, group.name || "No group"),
         h("span", { class: "de-faint" }, group.summary)),
-      isClosed ? null : h("div", { class: "de-rows" }, rows.map((row) => app.rows.get(
+      isClosed ? null : h("div", { class: "de-rows" }, rows.map((row) => app.memo.get(
         `row ${row.name}`, [row, actives.get(row.name), selected === row.name, pending.get(`run ${row.name}`), app.isStatic],
         () => flowRow(app, row, actives.get(row.name))))));
   });
-  app.rows.sweep();
   return h("div", { class: "de-list", key: "list" },
     app.isStatic ? null : findPart(app, view),
     groups,

@@ -46,8 +46,7 @@ function body(app) {
   const { tab, selected } = app.state;
   if (tab === "outputs") return outputsTab(app);
   if (tab === "settings") return settingsTab(app);
-  if (selected === null || app.isWide) app.list = flowList(app);  // else it is only hidden
-  return [app.list, selected === null ? null : flowDetails(app, selected)];
+  return [flowList(app), selected === null ? null : flowDetails(app, selected)]; // to make the list anew takes longer than to hide it
 }
 
 /** @param {Panel} app */

@@ -15,7 +15,7 @@ import { STILL } from "./transport.js";
 import { refreshTrends } from "./trends.js";
 import { followWorkspaces } from "./workspaces.js";
 
-/** @import { Answer, FlowDetails, MountOptions, PanelView, State, Transport, VNode, WidgetModel } from "./types" */
+/** @import { Answer, FlowDetails, MountOptions, PanelView, State, Transport, WidgetModel } from "./types" */
 
 const SAID_MS = 6000;
 const DETAIL_EVERY_MS = 300;
@@ -36,9 +36,6 @@ export class Panel {
     this.remember = options.remember || (() => {});
     this.jupyter = new Jupyter(this, Boolean(options.isWholePage));
     this.memo = new Memo();
-    this.rows = new Memo();
-    /** @type {VNode | null} */
-    this.list = null;
     /** @type {State} */
     this.state = { ...firstState(), view: options.snapshot || null, takenAt: options.takenAt || null };
     this.looks = 0;
@@ -133,7 +130,6 @@ export class Panel {
     this.transport = this.transport.at(root);
     this.remember(root);
     this.memo = new Memo();
-    this.list = null;
     this.set(elsewhere());
     this.follow();
     if (this.state.tab === "settings") loadSettings(this);
