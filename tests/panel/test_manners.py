@@ -183,17 +183,19 @@ def test_the_list_stays_as_it_is_behind_a_flow(lab: Lab, page: Page, workspace: 
     """Where there is room for one of both: back to it none of its rows is made anew, and each says what is true by then."""
     page.open()
     panel = page.side(workspace)
+    panel.row("polled").wait_for()
+    panel.element.get_by_text("being read").first.wait_for(state="detached")
     list_part = panel.element.locator(".de-list")
     list_part.evaluate("(list) => list.querySelectorAll('.de-row').forEach((row) => { row.isMarked = true; })")
     panel.select("good")
     page.page.wait_for_function("() => document.activeElement.classList.contains('de-back')")
     is_hidden = list_part.is_hidden()
-    lab.do(workspace, "disable", flow="other")
+    lab.do(workspace, "disable", flow="polled")
     panel.element.locator(".de-back").click()
-    panel.wait_for_state("other", "disabled")
+    panel.wait_for_state("polled", "disabled")
     focused = page.page.evaluate("() => document.activeElement.closest('[data-flow]')?.dataset.flow")
     made = list_part.evaluate("(list) => [...list.querySelectorAll('.de-row')].filter((row) => !row.isMarked).length")
-    lab.do(workspace, "enable", flow="other")
+    lab.do(workspace, "enable", flow="polled")
 
     assert is_hidden
     assert (focused, made) == ("good", 0)
@@ -203,6 +205,8 @@ def test_a_flow_is_asked_for_once_and_at_the_click(page: Page, workspace: Path) 
     """Before anything is drawn, and before its files are."""
     page.open()
     panel = page.side(workspace)
+    panel.row("good").wait_for()
+    panel.element.get_by_text("being read").first.wait_for(state="detached")
     page.page.wait_for_timeout(500)
     asked: list[str] = []
 
