@@ -10,7 +10,7 @@ import pytest
 from data_engine.clock import boot_clock
 from tests.daemon.test_worker_runs import REPOSITORY
 from tests.daemon.worker_harness import Shop, is_running, play, until
-from tests.support import WorkspaceFiles, end_now
+from tests.support import PATIENCE, WorkspaceFiles, end_now
 
 FLOW = """
 import os, time
@@ -95,7 +95,7 @@ def test_items_end_with_their_run(ws: WorkspaceFiles, how: str) -> None:
 
     async def scene() -> None:
         async with Shop(ws) as shop:
-            shop.submit("a", run_timeout_s=2.0 if how == "limit" else None)
+            shop.submit("a", run_timeout_s=2.0 * PATIENCE if how == "limit" else None)
             await until(lambda: len(pids(told)) == 2)
             if how == "kill":
                 shop.workers.kill("run")

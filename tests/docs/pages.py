@@ -6,10 +6,12 @@ import os
 import re
 import shlex
 import shutil
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -93,6 +95,12 @@ def commands_of(block: str) -> list[Command]:
             raise ValueError(line)
         found.append(Command(words, into, may_fail))
     return found
+
+
+def sqlite_rows(path: str, query: str) -> list[tuple[Any, ...]]:
+    """What a query of a database file gives; the file is free again when this returns."""
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute(query).fetchall()
 
 
 def _path() -> str:
@@ -225,8 +233,6 @@ class Reader:
 
     def holds(self, expression: str) -> bool:
         """Whether it is true now, seen from the workspace's folder."""
-        import sqlite3
-
         import polars as pl
 
         import data_engine
@@ -240,7 +246,7 @@ class Reader:
             "output": self.output,
             "pl": pl,
             "read_sql": read_sql,
-            "sqlite3": sqlite3,
+            "sqlite_rows": sqlite_rows,
             "sys": sys,
             "told": self.told,
             "ws": ws,

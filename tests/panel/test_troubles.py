@@ -146,15 +146,15 @@ def test_a_slot_that_alerts_found_missing_is_told_until_a_run_goes_well() -> Non
 
 def test_the_history_is_asked_only_for_what_is_new(tmp_path: Path) -> None:
     """A failure is kept while files are held; what alerts have told is read while it is open."""
-    ledger = Ledger.open(tmp_path / "ledger.db")
     missed = Trouble(TroubleKey("claims", "missed"), AT)
     over = Trouble(TroubleKey("other", "missed"), AT, recovered_at_utc=AT)
-    with ledger.writing() as (connection, rev):
-        kept.put(connection, rev, [missed, over])
-    history = History(ledger, ME)
     bad, good = flow(run(), mode="poll", held=1), flow(run("success"), mode="poll", held=1)
+    with Ledger.open(tmp_path / "ledger.db") as ledger:
+        with ledger.writing() as (connection, rev):
+            kept.put(connection, rev, [missed, over])
+        history = History(ledger, ME)
 
-    found = [history.of(Status("ws", "/ws", flows=(one,))) for one in (bad, good, replace(good, held=0), good)]
+        found = [history.of(Status("ws", "/ws", flows=(one,))) for one in (bad, good, replace(good, held=0), good)]
 
     assert [bool(one.failures) for one in found] == [True, True, False, False]
     assert [[one.key.kind for one in found[0].told.get(name, ())] for name in ("claims", "other")] == [["missed"], []]
