@@ -26,7 +26,8 @@ def former_roots(folders: Iterable[tuple[str, str]], layout: WorkspaceLayout) ->
 
     Example:
         >>> layout = WorkspaceLayout(Path("/new"))
-        >>> [root.as_posix() for root in former_roots([("../in", "/old/in"), ("/data", "/data"), ("../in", "/new/in")], layout)]
+        >>> found = [("../in", "/old/in"), ("/data", "/data"), ("../in", str(Path("/new/in")))]
+        >>> [root.as_posix() for root in former_roots(found, layout)]
         ['/old']
     """
     found: dict[PurePath, None] = {}

@@ -346,6 +346,7 @@ def test_an_observer_asks_for_a_backfill_of_exactly_what_it_saw(owner: Station, 
     assert (code, "nothing of backfill" in again["error"]["what"]) == (1, True)
 
     shown = asker.command("backfill", "files", "--reprocess", "all")[1]
+    assert "digest" in shown, shown
     request = a_request("backfill", "files", reprocess="all", digest=shown["digest"])
     (team / "in" / "c.csv").write_text("a")
     files_of(team).put(request)
