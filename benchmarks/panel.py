@@ -155,7 +155,7 @@ def click_to_answer_ms(page: Page, flow: str) -> float:
             while (!panel.querySelector('.de-detail .de-step')) await frame();
             const took = performance.now() - began;
             panel.querySelector('.de-back').click();
-            while (!panel.querySelector('.de-list')) await frame();
+            while (panel.querySelector('.de-detail')) await frame();
             await new Promise((done) => setTimeout(done, 350));
             return took;
         }""",

@@ -28,9 +28,8 @@ def history_of(home: LocalWorkspace, flow: str | None = None) -> list[Deployment
     Raises:
         LedgerError: the history cannot be read.
     """
-    rows = published(home.ledger())
-    told = history.told(rows, kept_ids=kept_ids(home, rows))
-    return [one for one in told if flow in (None, one.flow)]
+    rows = published(home.ledger(), flow)
+    return history.told(rows, kept_ids=kept_ids(home, rows))
 
 
 def undeployed(rows: Sequence[Deployment], flow: str) -> Undeployed | None:
@@ -70,12 +69,12 @@ def require_flow(home: LocalWorkspace, name: str) -> None:
         FlowValidationError: there is and was none; names the nearest.
     """
     is_there = any(os.path.lexists(home.layout.flow_modules_dir / file) for file in files_of(name))
-    if not is_there and all(one.flow != name for one in published(home.ledger())):
+    if not is_there and not published(home.ledger(), name):
         find_flow(home, name)
 
 
 def former_names(rows: Sequence[Deployment], flow: str) -> tuple[str, ...]:
-    """What the flow was called before, the newest first; `rows` is the history.
+    """What the flow was called before, the newest first; `rows` is the history, or what of it tells of renamed flows.
 
     Example:
         >>> rows = [Deployment("d2", 2, "parts", "deploy", "s"), Deployment("d3", 3, "claims", "withdraw", "", of="d2")]

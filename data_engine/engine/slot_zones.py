@@ -36,7 +36,7 @@ def slot_zone(home: LocalWorkspace, name: str) -> str | None:
 
 
 def _deployed_last(home: LocalWorkspace, name: str) -> CatalogEntry | None:
-    rows = [row for row in published(home.ledger()) if row.flow == name and row.set_id]
+    rows = [row for row in published(home.ledger(), name) if row.set_id]
     if not rows:
         return None
     modules = home.deployments().modules_in(max(rows, key=lambda row: (row.number, row.id)).set_id)

@@ -18,14 +18,27 @@ _COLUMNS = (
 )
 
 
-def published(ledger: Ledger) -> list[Deployment]:
-    """What every workstation can see, the newest first; what is not published yet does not hold.
+def published(ledger: Ledger, flow: str | None = None) -> list[Deployment]:
+    """What every workstation can see, of one flow when named, the newest first; what is not published yet does not hold.
 
     Raises:
         LedgerError: the ledger cannot be read.
     """
     with ledger.reading() as connection:
+        if flow is not None:
+            return _selected(connection, "flow_name = ?", storable(flow))
         return published_in(connection)
+
+
+def renamings(ledger: Ledger) -> list[Deployment]:
+    """Of what is published that which tells of renamed flows, the newest first: what ended one under a name, and what it became.
+
+    Raises:
+        LedgerError: the ledger cannot be read.
+    """
+    ends = "kind = 'withdraw' AND points_to IS NOT NULL"
+    with ledger.reading() as connection:
+        return _selected(connection, f"{ends} OR deployment_id IN (SELECT points_to FROM deployments WHERE {ends})")
 
 
 def published_in(connection: sqlite3.Connection) -> list[Deployment]:
@@ -34,8 +47,12 @@ def published_in(connection: sqlite3.Connection) -> list[Deployment]:
     Raises:
         sqlite3.Error: it cannot be read, or is older than deployments are.
     """
-    rows = connection.execute(f"SELECT {_COLUMNS} FROM deployments WHERE {IS_PUBLISHED} ORDER BY number DESC")
-    return [_deployment(row) for row in rows]
+    return _selected(connection, "TRUE")
+
+
+def _selected(connection: sqlite3.Connection, where: str, *given: str) -> list[Deployment]:
+    query = f"SELECT {_COLUMNS} FROM deployments WHERE {IS_PUBLISHED} AND ({where}) ORDER BY number DESC"
+    return [_deployment(row) for row in connection.execute(query, given)]
 
 
 def add(ledger: Ledger, new: Sequence[Deployment]) -> list[Deployment]:

@@ -29,6 +29,7 @@ from data_engine.notebook.module_sets import (
     module_digests,
     python_files,
     read_contents,
+    read_module,
     set_id,
 )
 from data_engine.notebook.moved import moved_to
@@ -222,6 +223,11 @@ class Deployments:
         if not files_of(name) & (contents.keys() | unreadable.keys()):
             return Standing("gone", file=self.file_of(name), renamed_to=self.renamed_to(name, contents))
         return Standing("edited", self.changed_cells(name) or (), helpers=self.changed_helpers(name, contents))
+
+    def digest_of(self, name: str) -> str | None:
+        """The digest of the authored module `name` as it is now; None where there is none."""
+        folder = self._modules.content
+        return self._digests(read_module(folder, name, cache_dir=self._modules.cache_dir)).get(name)
 
     def file_of(self, name: str) -> str:
         """What the deployed module `name` was called in the authored folder."""

@@ -7,7 +7,7 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -105,29 +105,48 @@ def read_contents(folder: Path) -> tuple[dict[str, bytes], dict[str, str]]:
 
     And of those that cannot be read why: each costs only whoever needs it.
     """
-    contents: dict[str, bytes] = {}
-    unreadable: dict[str, str] = {}
-    paths = [path for name in sorted(os.listdir(folder)) if (path := folder / name).suffix in (".py", ".ipynb")]
-    modules = frozenset(paths)
-    for parent, folders, names in os.walk(folder / HELPERS):
-        folders[:] = sorted(name for name in folders if not name.startswith((".", "__pycache__")))
-        paths += [Path(parent, name) for name in sorted(names) if not name.startswith(".")]
-    paths = [path for path in paths if not path.name.startswith(".")]
+    names = _files_in(folder)
     with ThreadPoolExecutor(_READERS) as readers:
-        found = list(readers.map(_read, paths))
-    for path, data in zip(paths, found, strict=True):
-        name = path.relative_to(folder).as_posix()
-        if (trouble := trouble_with_name(name)) is not None:
-            unreadable[name] = trouble[0]
-        elif not is_module_path(name):
-            unreadable[name] = "its path is too long"
-        elif isinstance(data, bytes):
-            contents[name] = data
-        elif isinstance(data, OSError):
-            unreadable[name] = data.strerror or str(data)
-        elif path in modules:
-            unreadable[name] = "it is no file"
-    return contents, unreadable
+        found = dict(zip(names, readers.map(lambda name: _content(folder, name), names), strict=True))
+    contents = {name: data for name, data in found.items() if isinstance(data, bytes)}
+    return contents, {name: why for name, why in found.items() if isinstance(why, str)}
+
+
+def read_module(folder: Path, name: str, *, cache_dir: Path | None) -> dict[str, bytes]:
+    """Of what `read_contents` reads, the module `name` with the `.py` files that it runs with: its digest is the same among these."""
+    there = frozenset(_files_in(folder))
+    contents: dict[str, bytes] = {}
+    waiting, seen = files_of(name) & there, set[str]()
+    while waiting - seen:
+        seen.add(file := (waiting - seen).pop())
+        data = _content(folder, file)
+        if isinstance(data, bytes):
+            contents[file] = data
+            wanted = imported_files(own_code(folder / file, data, cache_dir), file, there)
+            waiting |= {one for one in there if one.endswith(".py")} if wanted is None else wanted
+    return contents
+
+
+def _files_in(folder: Path) -> list[str]:
+    """The paths of what may be files of a set, the modules first."""
+    names = [name for name in sorted(os.listdir(folder)) if name.endswith((".py", ".ipynb"))]
+    for parent, folders, files in os.walk(folder / HELPERS):
+        folders[:] = sorted(name for name in folders if not name.startswith((".", "__pycache__")))
+        inside = Path(parent).relative_to(folder).as_posix()
+        names += [f"{inside}/{name}" for name in sorted(files)]
+    return [name for name in names if not name.rpartition("/")[2].startswith(".")]
+
+
+def _content(folder: Path, name: str) -> bytes | str | None:
+    """A file of a set, else why it cannot be had; None of what is no file, and is needed by nobody."""
+    if (trouble := trouble_with_name(name)) is not None:
+        return trouble[0]
+    if not is_module_path(name):
+        return "its path is too long"
+    data = _read(folder / name)
+    if isinstance(data, OSError):
+        return data.strerror or str(data)
+    return "it is no file" if data is None and "/" not in name else data
 
 
 def _read(path: Path) -> bytes | OSError | None:
@@ -240,7 +259,7 @@ def reached_files(
     return reached
 
 
-def imported_files(code: bytes, name: str, contents: Mapping[str, bytes]) -> set[str] | None:
+def imported_files(code: bytes, name: str, contents: Collection[str]) -> set[str] | None:
     """The files of a set that the module `name` with this code imports; None when only running it could tell.
 
     Example:

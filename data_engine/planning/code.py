@@ -6,16 +6,20 @@ import difflib
 from collections.abc import Iterator
 
 from data_engine.engine.local_workspace import LocalWorkspace
+from data_engine.ledger.deployments import published
 from data_engine.notebook.deployments import Deployments
+from data_engine.notebook.history import live
 from data_engine.notebook.module_sets import read_contents
 from data_engine.planning.plan import CodeChange
 
 
 def code_changes(deployments: Deployments, home: LocalWorkspace, name: str) -> tuple[CodeChange, ...]:
     """What differs between the code of the authored flow and what is deployed of it, by cell, then by helper."""
+    pointer = live(published(home.ledger(), name)).get(name)
+    if pointer is None or deployments.digest_of(name) == pointer.digest:
+        return ()  # and no other module is read
     found = [CodeChange(f"cell {cell}", tuple(lines), cell) for cell, lines in sorted(deployments.diff(name).items())]
-    pointer = deployments.deployed().get(name)
-    old = None if pointer is None else deployments.contents_of(pointer.set_id)
+    old = deployments.contents_of(pointer.set_id)
     if old is None:
         return tuple(found)
     new = read_contents(home.layout.flow_modules_dir)[0]

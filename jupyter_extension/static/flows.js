@@ -107,8 +107,8 @@ function toggleGroup(app, name) {
  * @param {ActiveRun | undefined} active
  */
 function flowRow(app, row, active) {
-  const isSelected = app.state.selected === row.name;
-  const pending = app.state.pending.get(`run ${row.name}`);
+  const { selected, pending } = app.state;
+  const isSelected = selected === row.name;
   return h("div", { key: row.name, class: `de-row${isSelected ? " de-selected" : ""}`, "data-flow": row.name },
     h("button", {
       class: "de-row-main", "aria-current": isSelected ? "true" : undefined, title: row.name,
@@ -122,7 +122,7 @@ function flowRow(app, row, active) {
       h("span", { class: `de-state de-${row.mark.tone}`, title: row.held ? `${plural(row.held, "file")} held: the last run failed or was stopped; Retry runs them again` : undefined }, stateText(row)),
       h("span", { class: "de-faint de-clip", tick: () => secondText(row, active) }))),
     app.isStatic ? null : h("button", {
-      class: "de-icon-button de-run", "aria-label": `Run ${row.title}`, "aria-busy": pending ? "true" : undefined,
+      class: "de-icon-button de-run", "aria-label": `Run ${row.title}`, "aria-busy": pending.get(`run ${row.name}`) ? "true" : undefined,
       ...whyNot(row.buttons.run, `Run ${row.title}`), onclick: () => !row.buttons.run && run(app, row.name),
       html: drawing("play"),
     }));

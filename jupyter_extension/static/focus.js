@@ -18,7 +18,8 @@ export function focusedIn(root) {
  * @param {string | null} next
  */
 export function refocus(root, focused, next) {
-  if (document.activeElement !== document.body) return;
+  const active = document.activeElement;
+  if (active !== document.body && !(active && active.closest(".de-one > .de-list"))) return;
   for (const selector of [next, focused]) {
     const found = selector === null ? null : /** @type {HTMLElement | null} */ (root.querySelector(selector));
     if (found) {

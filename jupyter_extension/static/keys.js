@@ -22,7 +22,7 @@ const KEYS = [
 
 /** The keys of the panel and what each does. */
 export function keyList() {
-  return h("dl", { class: "de-keys" }, KEYS.map(([key, does]) => [h("dt", { key: `k ${key}` }, h("kbd", null, key)), h("dd", { key: `d ${key}` }, does)]));
+  return h("dl", { class: "de-keys" }, KEYS.map(([key, does]) => [h("dt", null, h("kbd", null, key)), h("dd", null, does)]));
 }
 
 /**

@@ -26,13 +26,13 @@ export function page(app) {
   const { view, tab } = app.state;
   if (app.isStatic) return [snapshotLine(app), snapshotHead(app.view), flowList(app), h("div", { class: "de-footer", key: "footer" }, footer(app.view))];
   if (!view) return [head(app), notices(app), tab === "settings" ? [tabs(app, "tab", TABS, tab), settingsTab(app)] : waiting(app)];
-  const isPair = app.isWide && app.state.selected && tab === "flows";
+  const shape = app.state.selected === null || tab !== "flows" ? "" : app.isWide ? " de-pair" : " de-one";
   return [
     head(app),
     notices(app),
     app.state.showKeys ? keysPart(app) : null,
     tabs(app, "tab", TABS, tab),
-    h("div", { class: `de-body de-body-${tab}${isPair ? " de-pair" : ""}`, key: `body ${tab}`, role: "tabpanel", "aria-label": tab }, body(app)),
+    h("div", { class: `de-body de-body-${tab}${shape}`, key: `body ${tab}`, role: "tabpanel", "aria-label": tab }, body(app)),
     errorLine(app),
     bottom(app, view),
   ];
@@ -46,8 +46,7 @@ function body(app) {
   const { tab, selected } = app.state;
   if (tab === "outputs") return outputsTab(app);
   if (tab === "settings") return settingsTab(app);
-  if (selected === null) return flowList(app);
-  return app.isWide ? [flowList(app), flowDetails(app, selected)] : flowDetails(app, selected);
+  return [flowList(app), selected === null ? null : flowDetails(app, selected)]; // to make the list anew takes longer than to hide it
 }
 
 /** @param {Panel} app */

@@ -8,7 +8,7 @@ import { onKey, staysHere } from "./keys.js";
 import { KernelTransport } from "./kernel.js";
 import { loadOutputs } from "./outputs.js";
 import { page } from "./page.js";
-import { serverBase, serverFor, ServerTransport } from "./server.js";
+import { serverBase, serverFor, ServerTransport, textOf } from "./server.js";
 import { loadSettings } from "./settings.js";
 import { elsewhere, firstState, NO_DETAILS, ofFlow, runsOf } from "./state.js";
 import { STILL } from "./transport.js";
@@ -49,8 +49,8 @@ export class Panel {
     this.focusNext = null;
     /** @type {ReturnType<typeof setTimeout> | undefined} */
     this.saying = undefined;
-    /** @type {ReturnType<typeof setTimeout> | null} */
-    this.detailsDue = null;
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    this.detailsDue = undefined;
     this.detailsAt = 0;
     /** @type {ReturnType<typeof setTimeout> | undefined} */
     this.filesDue = undefined;
@@ -110,7 +110,7 @@ export class Panel {
       this.set({ workspaces: found.workspaces || [], helloed: true });
       if (!this.transport.root && found.selected) this.switchTo(found.selected);
     } catch (error) {
-      this.set({ lost: error instanceof Error ? error.message : String(error), helloed: true });
+      this.set({ lost: textOf(error), helloed: true });
     }
   }
 
@@ -249,8 +249,8 @@ export class Panel {
     if (name === before) return;
     this.set({ selected: name, tab: "flows", ...ofFlow() });
     if (name && !this.isStatic) {
-      this.refreshDetails();
-      refreshFiles(this);
+      clearTimeout(this.detailsDue);
+      this.readDetails().then(() => refreshFiles(this));
     }
     this.focusNext = name === null ? `.de-row[data-flow="${CSS.escape(before || "")}"] .de-row-main` : ".de-back";
   }
@@ -262,14 +262,13 @@ export class Panel {
   }
 
   async readDetails() {
-    this.detailsDue = null;
+    this.detailsDue = undefined;
     this.detailsAt = Date.now();
     const name = this.state.selected;
     if (!name || this.isGone) return;
     const { result, error } = await this.transport.call("flow", { flow: name, limit: this.state.runLimit });
     if (this.state.selected !== name) return;
-    /** @type {FlowDetails} */
-    const details = result || { ...NO_DETAILS, error_text: error && error.what };
+    const details = /** @type {FlowDetails} */ (result || { ...NO_DETAILS, error_text: error && error.what });
     this.set({ details });
     if (this.state.section === "files") refreshFiles(this);
     if (this.state.section === "trends") refreshTrends(this);
@@ -285,12 +284,8 @@ export class Panel {
 
   /** @param {string | null} runId */
   openRun(runId) {
-    if (runId === null) {
-      this.set({ run: null });
-      return;
-    }
-    this.set({ section: "runs", run: { id: runId, details: null } });
-    this.readRun(runId);
+    this.set(runId === null ? { run: null } : { section: "runs", run: { id: runId, details: null } });
+    if (runId !== null) this.readRun(runId);
   }
 
   /** @param {string} runId */

@@ -40,7 +40,7 @@ export function serverHeaders() {
 }
 
 /** @param {unknown} error */
-const textOf = (error) => (error instanceof Error ? error.message : String(error));
+export const textOf = (error) => (error instanceof Error ? error.message : String(error));
 
 /**
  * @param {string} base
@@ -51,9 +51,8 @@ async function ask(base, path, body) {
   const response = await fetch(base + path, {
     method: "POST", headers: serverHeaders(), credentials: "same-origin", body: JSON.stringify(body),
   });
-  if (response.status === 400) return response.json(); // with the error: page and server differ in version
-  if (!response.ok) throw new Error(`the Jupyter server answered ${response.status}`);
-  return response.json();
+  if (!response.ok && response.status !== 400) throw new Error(`the Jupyter server answered ${response.status}`);
+  return response.json(); // of 400 with the error: page and server differ in version
 }
 
 /**

@@ -5,35 +5,25 @@
 /** @returns {State} */
 export function firstState() {
   return {
-    view: null, takenAt: null, workspaces: [], helloed: false, lost: null, problem: null,
-    tab: "flows", section: "steps", search: "", filter: "all", closed: new Set(),
-    selected: null, details: null, run: null, runLimit: 100, runSearch: "", onlyFailed: false,
-    trends: null, trendsSaid: null, files: null, filesSaid: null, fileSearch: "", fileGroup: "", fileLimit: 200,
-    showParams: false, typed: {}, backfill: null, plan: null, planKey: "", params: [{ name: "", value: "" }],
-    sheet: null, frames: null, written: null, writtenSearch: "", writtenLimit: 100, settings: null,
-    pending: new Map(), ending: new Set(), confirming: null, said: null, showKeys: false,
+    ...elsewhere(), takenAt: null, workspaces: [], helloed: false, lost: null, tab: "flows", filter: "all", closed: new Set(),
+    params: [{ name: "", value: "" }], pending: new Map(), ending: new Set(), confirming: null, said: null, showKeys: false,
   };
 }
 
-/**
- * What another workspace begins with: everything that is of one workspace, as at the start.
- *
- * @returns {Partial<State>}
- */
+/** What another workspace begins with: everything that is of one workspace, as at the start. */
 export function elsewhere() {
-  const { view, selected, sheet, frames, written, writtenSearch, writtenLimit, settings, problem, search, section } = firstState();
-  return { view, selected, sheet, frames, written, writtenSearch, writtenLimit, settings, problem, search, section, ...ofFlow() };
+  return {
+    ...ofFlow(), view: null, problem: null, section: "steps", search: "", selected: null,
+    sheet: null, frames: null, written: null, writtenSearch: "", writtenLimit: 100, settings: null,
+  };
 }
 
-/**
- * What another flow begins with when it is looked at closely.
- *
- * @returns {Partial<State>}
- */
+/** What another flow begins with when it is looked at closely. */
 export function ofFlow() {
-  const { details, run, runLimit, showParams, typed, backfill, plan, planKey, runSearch, onlyFailed } = firstState();
-  const { trends, trendsSaid, files, filesSaid, fileSearch, fileGroup, fileLimit } = firstState();
-  return { details, run, runLimit, showParams, typed, backfill, plan, planKey, runSearch, onlyFailed, trends, trendsSaid, files, filesSaid, fileSearch, fileGroup, fileLimit };
+  return {
+    details: null, run: null, runLimit: 100, runSearch: "", onlyFailed: false, trends: null, trendsSaid: null,
+    files: null, filesSaid: null, fileSearch: "", fileGroup: "", fileLimit: 200, showParams: false, typed: {}, backfill: null, plan: null, planKey: "",
+  };
 }
 
 /**

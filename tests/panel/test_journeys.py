@@ -275,7 +275,7 @@ def test_a_held_file_is_seen_with_its_reason_and_tried_again(lab: Lab, page: Pag
 
     assert reason.startswith("held since")
     assert "no column amount" in reason
-    assert panel.row("polled").get_by_text("1 held").count() == 0
+    panel.row("polled").get_by_text("1 held").wait_for(state="detached")
 
 
 def test_outputs_are_looked_into_sorted_and_filtered(lab: Lab, page: Page) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -175,6 +177,60 @@ def test_a_refresh_replaces_nothing_that_stays(lab: Lab, page: Page, workspace: 
     assert touched["changes"] > 0
     assert touched["replaced"] == 0
     assert set(touched["touched"]) <= {"slow"}
+
+
+def test_the_list_stays_as_it_is_behind_a_flow(lab: Lab, page: Page, workspace: Path) -> None:
+    """Where there is room for one of both: back to it none of its rows is made anew, and each says what is true by then."""
+    page.open()
+    panel = page.side(workspace)
+    panel.row("polled").wait_for()
+    panel.element.get_by_text("being read").first.wait_for(state="detached")
+    list_part = panel.element.locator(".de-list")
+    list_part.evaluate("(list) => list.querySelectorAll('.de-row').forEach((row) => { row.isMarked = true; })")
+    panel.select("good")
+    page.page.wait_for_function("() => document.activeElement.classList.contains('de-back')")
+    is_hidden = list_part.is_hidden()
+    lab.do(workspace, "disable", flow="polled")
+    panel.element.locator(".de-back").click()
+    panel.wait_for_state("polled", "disabled")
+    focused = page.page.evaluate("() => document.activeElement.closest('[data-flow]')?.dataset.flow")
+    made = list_part.evaluate("(list) => [...list.querySelectorAll('.de-row')].filter((row) => !row.isMarked).length")
+    lab.do(workspace, "enable", flow="polled")
+
+    assert is_hidden
+    assert (focused, made) == ("good", 0)
+
+
+def test_a_flow_is_asked_for_once_and_at_the_click(page: Page, workspace: Path) -> None:
+    """Before anything is drawn, and before its files are."""
+    page.open()
+    panel = page.side(workspace)
+    panel.row("good").wait_for()
+    panel.element.get_by_text("being read").first.wait_for(state="detached")
+    page.page.wait_for_timeout(500)
+    asked: list[str] = []
+
+    def note(request: Any) -> None:
+        if request.url.endswith("/data-engine/do"):
+            asked.append(json.loads(request.post_data)["action"])
+
+    page.page.on("request", note)
+    at_once = panel.row("good").evaluate(
+        """(row) => {
+            const real = window.fetch;
+            let count = 0;
+            window.fetch = (...given) => { count += 1; return real(...given); };
+            row.querySelector('.de-row-main').click();
+            window.fetch = real;
+            return count;
+        }"""
+    )
+    panel.element.locator(".de-detail[data-flow='good'] .de-section").wait_for()
+    page.page.wait_for_timeout(1000)
+    page.page.remove_listener("request", note)
+
+    assert at_once == 1
+    assert asked == ["flow", "files"]
 
 
 def test_a_run_that_was_told_to_stop_says_so_until_it_does(lab: Lab, page: Page, workspace: Path) -> None:

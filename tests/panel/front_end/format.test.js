@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { ago, ahead, bytes, duration, expectedText, matches, nameOf, offset, plural, progressText, since } from "../../../jupyter_extension/static/format.js";
+import { ago, ahead, bytes, clock, dayTime, duration, expectedText, matches, nameOf, offset, plural, progressText, since } from "../../../jupyter_extension/static/format.js";
 
 const NOON = Date.UTC(2026, 0, 5, 12);
 const utc = (/** @type {number} */ seconds) => new Date(NOON + 1000 * seconds).toISOString();
@@ -17,6 +17,12 @@ for (const [seconds, text] of [
 for (const [before, text] of [[0, "just now"], [4.9, "just now"], [5, "5 s ago"], [59, "59 s ago"], [60, "1 min ago"], [3600, "1 h ago"], [86400, "1 d ago"]]) {
   test(`${before} s ago is "${text}"`, () => assert.equal(ago(utc(-before), NOON), text));
 }
+
+test("a time is told by this page's clock, and one that is none says so", () => {
+  assert.equal(clock(NOON), new Date(NOON).toLocaleString([], { dateStyle: "medium", timeStyle: "medium" }));
+  assert.equal(dayTime(new Date(2026, 0, 5, 0, 30, 5).toISOString()), "00:30:05");
+  assert.deepEqual([clock(""), dayTime("soon")], ["Invalid Date", "Invalid Date"]);
+});
 
 test("what a wrong clock dated later than now is no time ago", () => {
   assert.equal(since(utc(60), NOON), 0);
