@@ -48,8 +48,8 @@ def deploy(
 
     ws = chosen_workspace(ctx)
     before = {one.id for one in ws.deployments()}
-    damaged = _damaged(ws, name)
     stood = ws.home.deployments().standing(module_files(ws.layout.flow_modules_dir))
+    damaged = _damaged(ws, [flow for flow, one in stood.items() if one.kind == "as_deployed" and name in (None, flow)])
     with in_flow_modules(ws):
         entries = ws.deploy(name, note, yes, wait, approve)
     if not entries and not wait:
@@ -59,7 +59,7 @@ def deploy(
     changed = {one.flow for one in new} | {name for name, one in stood.items() if one.kind != "as_deployed"}
     left = left_out(ws.home, {entry.name for entry in entries}) if name is None else {}
     mended = damaged - changed
-    lost = mended & _damaged(ws, name) if mended else set()
+    lost = mended & _damaged(ws, mended)
     code = 1 if refused or lost else 0
     if as_json:
         print_json([*_as_json(ws, entries, changed, mended - lost), *_left_as_json(ws, left)])
@@ -80,12 +80,12 @@ def _say_mended(mended: Collection[str], lost: Collection[str]) -> None:
         complain(lost_words(lost), style="red")
 
 
-def _damaged(ws: Workspace, name: str | None) -> set[str]:
-    """The flows that run from a set of which a file is missing or damaged, on the share or here; none where that cannot be seen."""
-    from data_engine.daemon.deployed_sets import mend
+def _damaged(ws: Workspace, flows: Collection[str]) -> set[str]:
+    """Those of the flows of which a file of what they run is missing or damaged, on the share or here; none where that cannot be seen."""
+    from data_engine.daemon.deployed_sets import Checked, mend
 
     try:
-        found = mend(ws.home, None if name is None else [name], may_write=False)
+        found = mend(ws.home, flows, may_write=False) if flows else Checked()
     except OSError:
         return set()
     return {*found.mended, *found.lost}

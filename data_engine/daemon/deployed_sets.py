@@ -9,7 +9,7 @@ from pathlib import Path
 
 from data_engine.clock import boot_clock
 from data_engine.cut import first_few
-from data_engine.daemon.deploying import Asked
+from data_engine.daemon.deploying import Asked, Looked
 from data_engine.engine.deployed_before import kept_ids
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError
@@ -17,6 +17,7 @@ from data_engine.lease.folder import OsFolder
 from data_engine.lease.requests import RequestFiles
 from data_engine.ledger import deployments
 from data_engine.notebook import history
+from data_engine.notebook.deployments import Pointer
 from data_engine.typed import typed
 
 
@@ -31,24 +32,30 @@ class Checked:
 def mend(home: LocalWorkspace, flows: Collection[str] | None = None, *, may_write: bool = True) -> Checked:
     """Write anew what is damaged of what `flows` (None: all) run, on the share from this machine's copy and here from the share's.
 
-    Without `may_write` it is only looked: what could be mended is told as `mended`.
+    Of named flows their own modules are looked at and what is no flow's, as helpers; of all every file of their sets. Without `may_write` it is only looked: what could be mended is told as `mended`.
 
     Raises:
         OSError: the share is away.
         LedgerError: what is deployed cannot be read.
     """
     files, sets = home.deployment_files(), home.deployments()
+    live = history.live(deployments.published(home.ledger()))
     runs: dict[str, list[str]] = {}
-    for flow, one in history.live(deployments.published(home.ledger())).items():
+    for flow, one in live.items():
         if flows is None or flow in flows:
             runs.setdefault(one.set_id, []).append(flow)
+
+    def is_needed(path: str) -> bool:
+        name = Path(path).stem
+        return flows is None or name in flows or "/" in path or name not in live
+
     files.folder.listdir("")  # a share that is away has lost nothing
-    whole = files.whole(runs)
+    whole = files.whole(runs, is_needed)
     mended: list[str] = []
     lost: list[str] = []
     for set_id, of in runs.items():
         if set_id in whole:
-            if not sets.has(set_id) or _has_all(sets.root / set_id, whole[set_id], of):
+            if not sets.has(set_id) or _has_all(sets.root / set_id, whole[set_id]):
                 continue
             mended += of
             if may_write:
@@ -63,22 +70,25 @@ def mend(home: LocalWorkspace, flows: Collection[str] | None = None, *, may_writ
     return Checked(tuple(sorted(mended)), tuple(sorted(lost)))
 
 
-def _has_all(folder: Path, sizes: Mapping[str, int], flows: Collection[str]) -> bool:
-    """Whether the folder of a set holds, in their sizes, the modules of these flows and all helpers."""
+def _has_all(folder: Path, sizes: Mapping[str, int]) -> bool:
+    """Whether the folder of a set holds these files, in these sizes."""
     try:
-        return all(
-            (folder / path).stat().st_size == size
-            for path, size in sizes.items()
-            if "/" in path or Path(path).stem in flows
-        )
+        return all((folder / path).stat().st_size == size for path, size in sizes.items())
     except (FileNotFoundError, NotADirectoryError):
         return False
 
 
-def mended(home: LocalWorkspace, asked: Asked | None) -> Checked:
-    """As `mend`, of the flows that somebody asks to be deployed; nothing where the share is away, which is told by what needs it."""
+def mended(home: LocalWorkspace, asked: Asked | None, looked: Looked, pointers: Mapping[str, Pointer]) -> Checked:
+    """As `mend`, of the flows that somebody asks for and that run already what there is to deploy: any other is put whole anyway.
+
+    Nothing where the share is away, which is told by what needs it.
+    """
+    if asked is None:
+        return Checked()
+    digests = looked.stored.digests
+    flows = [name for name, one in pointers.items() if asked.is_about(name) and digests.get(name) == one.digest]
     try:
-        return Checked() if asked is None else mend(home, None if asked.name is None else [asked.name])
+        return mend(home, flows) if flows else Checked()
     except OSError:
         return Checked()
 

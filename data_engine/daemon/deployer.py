@@ -220,7 +220,7 @@ class Deployer:
             renames_of, self.home, found, pointers, past, self._mirror_of, may_fetch=asked is not None
         )
         undeployed = undeployed_of(found, past)
-        checked = await asyncio.to_thread(mended, self.home, asked)
+        checked = await asyncio.to_thread(mended, self.home, asked, found, pointers)
         moves = decide(
             found,
             pointers,

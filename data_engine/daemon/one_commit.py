@@ -124,7 +124,7 @@ def deploy_here(home: LocalWorkspace, asked: Asked) -> Outcome:
         past, is_all = ledger_rows.published(home.ledger()), asked.name is None
         renames = renames_of(home, looked, pointers, past, mirror_of, may_fetch=True)
         undeployed = undeployed_of(looked, past)
-        checked = mended(home, asked)
+        checked = mended(home, asked, looked, pointers)
         moves = decide(
             looked,
             pointers,

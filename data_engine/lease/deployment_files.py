@@ -14,7 +14,6 @@ import json
 import re
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 
 from data_engine.errors import DamagedSetError
 from data_engine.lease.folder import FileSystem
@@ -99,24 +98,33 @@ class DeploymentFiles:
         with ThreadPoolExecutor(self._readers) as readers:
             return dict(zip(files, readers.map(lambda one: self._blob(name, *one), files.items()), strict=True))
 
-    def whole(self, names: Collection[str]) -> dict[str, dict[str, int]]:
-        """Those of the sets that are there as they were deployed, with the size of each of their files; a file of several is read once.
+    def whole(self, names: Collection[str], is_needed: Callable[[str], bool]) -> dict[str, dict[str, int]]:
+        """Those of the sets of which all that is needed is there as it was deployed, with the sizes of these files by path.
+
+        `is_needed` is asked for each path. A file of several sets is read once.
 
         Raises:
             OSError: the share is away.
         """
-        listed: dict[str, dict[str, tuple[str, int]]] = {}
-        for name in names:
-            with suppress(DamagedSetError):
-                listed[name] = self._listed(name)
-        blobs = sorted({blob for files in listed.values() for blob in files.values()})
         with ThreadPoolExecutor(self._readers) as readers:
+            listed = {
+                name: {path: one for path, one in files.items() if is_needed(path)}
+                for name, files in zip(names, readers.map(self._listed_or_none, names), strict=True)
+                if files is not None
+            }
+            blobs = sorted({blob for files in listed.values() for blob in files.values()})
             good = {blob for blob, is_good in zip(blobs, readers.map(self._is_good, blobs), strict=True) if is_good}
         return {
             name: {path: size for path, (_, size) in files.items()}
             for name, files in listed.items()
             if good.issuperset(files.values())
         }
+
+    def _listed_or_none(self, name: str) -> dict[str, tuple[str, int]] | None:
+        try:
+            return self._listed(name)
+        except DamagedSetError:
+            return None
 
     def _is_good(self, listed: tuple[str, int]) -> bool:
         try:

@@ -220,12 +220,18 @@ def test_after_a_restored_backup_one_repair_is_enough_for_all_and_nothing_is_don
 
 
 def is_removed_behind(owner: Station, team: Path, seen: Sequence[Path]) -> bool:
-    """Whether all but the generations `seen` could be removed while it is paused; on Windows what it has open stays."""
+    """Whether all but the generations `seen` could be taken away while it is paused; on Windows not what it has open."""
     pause(owner.pid)
+    aside = team / "aside"
+    aside.mkdir(exist_ok=True)
+    taken: list[Path] = []
     try:
         for one in set(generations(team)) - set(seen):
-            shutil.rmtree(one)
+            one.rename(aside / one.name)
+            taken.append(one)
     except OSError:
+        for one in taken:
+            (aside / one.name).rename(one)
         resume(owner.pid)
         return False
     return True

@@ -221,8 +221,8 @@ def test_the_owner_writes_a_damaged_set_anew_from_its_own_copy(ws: WorkspaceFile
     for blob in (ws.root / ".workspace_state" / "deployments" / "blobs").iterdir():
         blob.write_bytes(b"torn")
     files = workspace.home.deployment_files()
-    assert files.whole([deployment.set_id]) == {}
+    assert files.whole([deployment.set_id], lambda path: True) == {}
 
     assert DeployedSets(workspace.home).check() is None
 
-    assert files.whole([deployment.set_id])[deployment.set_id].keys() == {"claims.py"}
+    assert files.whole([deployment.set_id], lambda path: True)[deployment.set_id].keys() == {"claims.py"}
