@@ -195,7 +195,7 @@ def test_a_disabled_flow_does_not_run_by_itself(workspace: Workspace, ws: Worksp
     workspace.disable("poll")
     assert flow_of(workspace, "poll")["state"] == "disabled"
     ws.source("in/a.txt", "1")
-    assert workspace.explain("poll")[0]["reason"] == "disabled"
+    assert workspace.explain("poll")[0]["reason"].startswith("disabled by ")
 
     workspace.enable("poll")
     until(lambda: ended(workspace, "poll", 1))

@@ -320,7 +320,10 @@ print(psutil.Process().memory_info().rss, most)
         cwd=ROOT,
     ).stdout.splitlines()
 
-    assert told[:2] == [f"{table} {name}", "{'claims': True} [] True"]
+    assert told[:2] == [
+        f"{table} {name}",
+        "{'claims': Switch(is_enabled=True, by='', machine='', at_utc=None, note='')} [] True",
+    ]
     own, child = (int(used) for used in told[2].split())
     assert own < 100_000_000
     assert child < parquet_process.MOST_MEMORY_BYTES + 300_000_000

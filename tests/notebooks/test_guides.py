@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -146,7 +147,8 @@ def test_schedules_and_polling_shows_what_its_text_says(run_guide: Any) -> None:
     assert _printed(cells["fix"]) == "wednesday.csv success\n"
     assert "amounts polling None\n" in _printed(cells["status"])
     assert "nightly scheduled next run known\n" in _printed(cells["status"])
-    assert _printed(cells["hand"]) == "nightly success\ndisabled\nthursday.csv\n"
+    by_hand = r"nightly success\ndisabled by \S+ on \S+ \S+: stock-taking\nthursday.csv\n"
+    assert re.fullmatch(by_hand, _printed(cells["hand"]))
     assert _printed(cells["stop"]) == "5 runs are in the history\n"
 
 
