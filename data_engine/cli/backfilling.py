@@ -17,6 +17,7 @@ from data_engine.engine.fact import zoned_words
 from data_engine.engine.params import value_words
 from data_engine.engine.wording import none_named_words
 from data_engine.errors import FlowValidationError
+from data_engine.platforms.host import shell_line
 from data_engine.platforms.terminals import is_terminal
 from data_engine.typed import typed
 
@@ -163,23 +164,57 @@ def _say_nothing(shown: Backfill, as_json: bool) -> int:
     if as_json:
         print_json(shown.as_dict())
         return 0
-    say(none_named_words(shown) or nothing_words(shown.known))
+    say(none_named_words(shown) or nothing_words(shown))
     return 0
 
 
-def nothing_words(known: Mapping[str, int]) -> str:
+def nothing_words(shown: Backfill) -> str:
     """That nothing is to run of what lies in the range, and which option runs what of it.
 
     Example:
-        >>> nothing_words({"all": 1, "failed": 0, "missing": 1})
-        'Nothing to run: of 1 in the range 0 failed last, and 1 never had a success. --reprocess missing runs what never had one.'
+        >>> from data_engine.model import Backfill
+        >>> nothing_words(Backfill("", "claims", "planned", known={"all": 1, "failed": 0, "missing": 1}))
+        'Nothing to run: of 1 in the range none failed last or is held. --reprocess missing runs what never had a success: 1.'
+        >>> nothing_words(Backfill("", "claims", "planned", since="2026-10", known={"all": 0, "failed": 0, "missing": 0}))
+        'Nothing to run: no file lies in the range, which goes by the day on which the files changed (by name: --where GLOB).'
     """
-    said = f"Nothing to run: of {known['all']:,} in the range {known['failed']:,} failed last, and {known['missing']:,} never had a success."
-    if known["missing"]:
-        said += " --reprocess missing runs what never had one."
-    if known["all"] > known["missing"]:
-        said += " --reprocess all runs each of them again."
-    return said
+    known, by = shown.known, range_words(shown)
+    if not known["all"]:
+        what = "no file" if shown.kind == "files" else "nothing"
+        return f"Nothing to run: {what} lies in the range{f', which goes {by}' if by else ''}."
+    said = f"Nothing to run: of {known['all']:,} in the range{f', {by},' if by else ''}"
+    said += " each had a success." if shown.reprocess == "missing" else " none failed last or is held."
+    return " ".join([said, *_others(shown)])
+
+
+def range_words(shown: Backfill) -> str:
+    """By what a range goes, and how files are chosen by name; "" where no range was given.
+
+    Example:
+        >>> from data_engine.model import Backfill
+        >>> range_words(Backfill("", "claims", "planned", kind="slots", since="2026-10"))
+        'by the slots of the schedule until now'
+        >>> range_words(Backfill("", "claims", "planned", since="2026-10", until="2026-10", where="a*"))
+        'by the day on which the files changed'
+    """
+    if shown.since is None and shown.until is None:
+        return ""
+    if shown.kind != "files":
+        return "by the slots of the schedule until now"
+    by = "by the day on which the files changed"
+    if shown.where is not None:
+        return by
+    is_one = shown.since is not None and shown.since == shown.until
+    return f"{by} (by name: {shell_line(['--where', f'*{shown.since}*']) if is_one else '--where GLOB'})"
+
+
+def _others(shown: Backfill) -> Iterator[str]:
+    """Which option runs those of the range that were not chosen."""
+    every, missing, failed = (shown.known[name] for name in ("all", "missing", "failed"))
+    if shown.reprocess == "failed" and missing > failed:
+        yield f"--reprocess missing runs what never had a success: {missing:,}."
+    if shown.reprocess != "all" and every > max(missing, failed):
+        yield f"--reprocess all runs each of them: {every:,}."
 
 
 def _say_plan(shown: Backfill) -> None:
@@ -191,7 +226,11 @@ def _say_plan(shown: Backfill) -> None:
     if len(shown.planned) > _SHOWN:
         say(f"  and {len(shown.planned) - _SHOWN:,} more")
     params = ", ".join(f"{name}={value_words(value)}" for name, value in shown.params.items())
-    say(f"{shown.flow}: {shown.total:,} of {shown.known['all']:,} in the range{f', with {params}' if params else ''}")
+    by = "".join(f", {words}" for words in (range_words(shown), f"with {params}" if params else "") if words)
+    say(f"{shown.flow}: {shown.total:,} of {shown.known['all']:,} in the range{by}")
+    if others := [*_others(shown)]:
+        chosen = "those that failed last or are held" if shown.reprocess == "failed" else "what never had a success"
+        say(" ".join([f"Only {chosen}.", *others]))
 
 
 def _confirmed(shown: Backfill) -> bool:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
 
 from data_engine import Workspace
+from data_engine.platforms.host import shell_line
 from jupyter_extension.card import text
 from jupyter_extension.cards import backfill_card, runs_card
 from jupyter_extension.details import run_details
@@ -66,7 +68,7 @@ def test_nothing_runs_that_was_not_shown_and_meant(cli: Cli, ws: WorkspaceFiles)
     assert f"backfill claims: 3 of 3, 1 failed, done  ({one['id'][:8]})" in cli("status").out
     nothing = cli("backfill", "claims", "--since", "2099-01-01")
     assert Workspace(ws.root).status().daemon.running
-    assert (nothing.code, "of 0 in the range" in nothing.out) == (0, True)
+    assert (nothing.code, "no file lies in the range" in nothing.out) == (0, True)
 
     (ws.root / "bad").unlink()
     again = cli("backfill", "--retry", one["id"][:8])
@@ -107,7 +109,31 @@ def test_a_name_that_no_file_has_is_told_with_the_nearest(
     assert listed["nearest"][0] in nearest
 
     none_in_range = cli("backfill", "claims", "--where", "a.csv", "--since", "2099-01-01")
-    assert "of 0 in the range" in none_in_range.out
+    assert none_in_range.out == (
+        "Nothing to run: no file lies in the range, which goes by the day on which the files changed.\n"
+    )
+
+
+def test_the_plan_says_by_what_the_range_goes_and_what_it_leaves_out(cli: Cli, ws: WorkspaceFiles) -> None:
+    """A person who means the month in the names of files is told that the days count on which they changed."""
+    for path in (ws.root / "in").iterdir():
+        os.utime(path, (1_000_000_000, 1_000_000_000))  # 2001-09-09
+    month = ("--since", "2001-09", "--until", "2001-09")
+    glob = shell_line(["--where", "*2001-09*"])
+    by = f"by the day on which the files changed (by name: {glob})"
+
+    assert cli("backfill", "claims", *month).out == (
+        f"Nothing to run: of 3 in the range, {by}, none failed last or is held. "
+        "--reprocess missing runs what never had a success: 3.\n"
+    )
+
+    assert cli("run", "claims").code == 1
+    assert cli("backfill", "claims", *month).out.splitlines() == [
+        "  b.csv",
+        f"claims: 1 of 3 in the range, {by}",
+        "Only those that failed last or are held. --reprocess all runs each of them: 3.",
+    ]
+    assert cli("backfill", "claims", "--reprocess", "all").out.splitlines()[-1] == "claims: 3 of 3 in the range"
 
 
 @pytest.mark.parametrize(
