@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from data_engine.errors import (
-    FlowValidationError,
     OwnedElsewhereError,
     RequestExpiredError,
     RequestFailedError,
@@ -397,11 +396,10 @@ class OwnersVerbs(WorkspaceBase):
         """
         run = self.home.ledger().run(run_id) if isinstance(run_id, str) else None
         if run is None:
-            raise FlowValidationError(
-                f"there is no run {run_id!r} in the history of {self.root.name}",
-                where="run id",
-                fix="take an id from `data-engine runs`",
-            )
+            from data_engine.engine.refusals import no_run
+
+            what = f"there is no run {run_id!r} in the history of {self.root.name}"
+            raise no_run(self.home.ledger(), run_id, what, "take an id from `data-engine runs`")
         return run
 
     def _sendable(self, name: str, params: Mapping[str, Any]) -> dict[str, Any]:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from data_engine.engine.status import ActiveRun
     from data_engine.model import Run
 
+_MOST_NAMED = 3
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="The run's id, or its first characters.")]
 
 
@@ -65,10 +66,11 @@ def stop(ctx: typer.Context, name: SomeFlowName = None, as_json: AsJson = False)
     ws = chosen_workspace(ctx)
     if name is not None:
         is_disabled = ws.stop_flow(name)
+        running = [run.run_id for run in ws.status().active_runs if run.flow == name and run.in_daemon]
         then = f" It is disabled: {typed('enable', name)} lets it run by itself again." if is_disabled else ""
         done(
             {"flow": name, "disabled": is_disabled},
-            f"The runs of {name} end at their next step or item.{then}",
+            f"The runs of {name} end at their next step or item.{ending_now_words(running)}{then}",
             as_json,
         )
         return 0
@@ -85,6 +87,20 @@ def stop(ctx: typer.Context, name: SomeFlowName = None, as_json: AsJson = False)
         is_ending = found is not None and found.daemon.ending
         say(stopping_words(running, is_ending=is_ending) if was_running else "No daemon was running.")
     return 0
+
+
+def ending_now_words(run_ids: Sequence[str]) -> str:
+    """What ends runs now that were asked to end, with a blank before it; "" without one.
+
+    Example:
+        >>> ending_now_words(["3f9c12ab77"]), ending_now_words([])
+        (' One that does not get there is ended now by `data-engine kill-run 3f9c12ab`.', '')
+    """
+    if not run_ids:
+        return ""
+    ways = " or ".join(f"`{typed('kill-run', run_id[:8])}`" for run_id in run_ids[:_MOST_NAMED])
+    more = f", and so on: `{typed('status')}` has the ids" if len(run_ids) > _MOST_NAMED else ""
+    return f" One that does not get there is ended now by {ways}{more}."
 
 
 def stopping_words(running: Sequence[ActiveRun], *, is_ending: bool) -> str:
@@ -110,8 +126,13 @@ def stopping_words(running: Sequence[ActiveRun], *, is_ending: bool) -> str:
 def kill(ctx: typer.Context, as_json: AsJson = False) -> int:
     """End the daemon and whatever it runs, now. Its runs are marked as abandoned; what ran by itself is done again later."""
     named = ctx.find_root().params.get("workspace")
+    running: list[ActiveRun] = []
     try:
-        was_running = chosen_workspace(ctx).kill()
+        ws = chosen_workspace(ctx)
+        if ws.link.find() is not None:
+            with suppress(FlowValidationError):  # what cannot tell of itself is ended all the same
+                running = [run for run in ws.status().active_runs if run.in_daemon]
+        was_running = ws.kill()
     except WorkspaceError:
         if named is None or not _kill_left_behind(Path(named)):
             raise
@@ -119,8 +140,25 @@ def kill(ctx: typer.Context, as_json: AsJson = False) -> int:
     if as_json:
         print_json({"was_running": was_running})
     else:
-        say("Ended the daemon and its workers." if was_running else "No daemon was running.")
+        say(killed_words(running) if was_running else "No daemon was running.")
     return 0
+
+
+def killed_words(running: Sequence[ActiveRun]) -> str:
+    """That the daemon was ended, and which runs with it.
+
+    Example:
+        >>> from data_engine.engine.status import ActiveRun
+        >>> killed_words([ActiveRun("3f9c12ab77", "claims", "C", None, "", 7, in_daemon=True)])
+        'Ended the daemon and its workers, and with them 1 run: claims (run 3f9c12ab).'
+        >>> killed_words([])
+        'Ended the daemon and its workers.'
+    """
+    if not running:
+        return "Ended the daemon and its workers."
+    named = ", ".join(f"{run.flow} (run {run.run_id[:8]})" for run in running[:_MOST_NAMED])
+    more = f" and {len(running) - _MOST_NAMED:,} more" if len(running) > _MOST_NAMED else ""
+    return f"Ended the daemon and its workers, and with them {count(len(running), 'run')}: {named}{more}."
 
 
 def _kill_left_behind(root: Path) -> bool:
@@ -183,7 +221,9 @@ def retry(
             fix="name the flow: data-engine retry FLOW --source PATH",
         )
     freed = chosen_workspace(ctx).retry(name, source_from_shell(source), wait)
-    done({"flow": name, "source": source, "freed": freed}, freed_words(freed), as_json)
+    runs = typed("runs", *([] if name is None else [name]))
+    then = f" `{runs}` shows what came of it." if freed else ""
+    done({"flow": name, "source": source, "freed": freed}, f"{freed_words(freed)}{then}", as_json)
     return 0
 
 

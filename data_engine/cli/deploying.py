@@ -352,7 +352,11 @@ def not_deployed_lines(standing: dict[str, Standing]) -> Sequence[str]:
     if len(never) > 1:
         differs = {name: one for name, one in differs.items() if name not in never}
         return [*not_deployed_lines(differs), *others_lines(never)]
-    return [f"{name}: {one.text}. {one.fix or _way_to_deploy(name, one)}" for name, one in differs.items()]
+    return [f"{name}: {one.text}. {_sentence(one.fix) or _way_to_deploy(name, one)}" for name, one in differs.items()]
+
+
+def _sentence(text: str | None) -> str:
+    return "" if not text else text[0].upper() + text[1:]
 
 
 def _way_to_deploy(name: str, standing: Standing) -> str:

@@ -108,7 +108,7 @@ def _first(error: Any, what: str, path: str, instead: Instead) -> str:
     ctx, param = error.ctx, getattr(error, "param", None)
     word = re.match(r"No such command '([^']+)'", what)
     if word is not None:
-        meant = _meant_by(word[1], path, ctx)
+        meant = _meant_by(word[1], path, ctx) or (instead(False) if path == "data-engine" else None)
         return f"{meant}; or " if meant else ""
     if ctx is not None and what.startswith("Got unexpected extra argument"):
         known = instead(False)

@@ -15,6 +15,7 @@ from data_engine.cli.output import complain, local_time, print_json, say, second
 from data_engine.cli.plain import shortened
 from data_engine.cli.short_paths import short_path, source_names
 from data_engine.engine.fact import zoned_words
+from data_engine.engine.flow_reasons import Stopping
 from data_engine.engine.reasons import Disabled, NotYet
 from data_engine.engine.run_facts import slot_words
 from data_engine.engine.wording import GOES_ON, held_words, in_the_way, moved_words, told_once, undelivered_words
@@ -97,13 +98,13 @@ def tell_status(ws: Workspace, as_json: bool) -> int:
     if as_json:
         print_json(found.as_dict())
         return 0
-    _say_workspace(found, ws.root)
+    _say_workspace(found, ws)
     _say_requests(found)
     for one in found.backfills:
         if one.state == "running" or one.failed:
             say(f"backfill {one.flow}: {one.text}  ({one.id[:8]})")
     say("")
-    _say_flows(found.flows)
+    _say_flows(found.flows, found.active_runs)
     if found.active_runs:
         say("")
         _say_active(found.active_runs)
@@ -380,17 +381,27 @@ def require_known(ws: Workspace, name: str) -> None:
     find_flow(ws.home, name)
 
 
-def _say_workspace(found: Status, root: Path) -> None:
+def _silent_daemon(ws: Workspace) -> int | None:
+    """The pid of the daemon that is there and did not answer; None without one."""
+    from data_engine.daemon.endpoint import read_endpoint
+
+    endpoint = read_endpoint(ws.home.local)
+    return endpoint.pid if endpoint is not None and endpoint.is_alive() else None
+
+
+def _say_workspace(found: Status, ws: Workspace) -> None:
     daemon, engine = found.daemon, found.engine
     say(f"{found.workspace_id}  {found.workspace_root}")
     ending = ", ends when its running work is done" if daemon.ending else ""
-    say(f"daemon   {f'running, pid {daemon.pid}' if daemon.running else 'not running'}{ending}")
+    silent = None if daemon.running else _silent_daemon(ws)
+    is_there = f"running, pid {daemon.pid}" if daemon.running else "not running"
+    say(f"daemon   {is_there if silent is None else f'pid {silent} is there, and does not answer'}{ending}")
     if daemon.running and not os.path.exists(found.workspace_root):
-        say(f"         {moved_words(str(root))}", style="yellow")
+        say(f"         {moved_words(str(ws.root))}", style="yellow")
     if daemon.cluster is not None:
         say(f"         {daemon.cluster.text}")
-    say(f"engine   {'on' if engine.on else 'off'}")
-    if engine.goes_on:
+    say(f"engine   {'not known' if silent is not None else 'on' if engine.on else 'off'}")
+    if engine.goes_on and silent is None:
         say(f"         {GOES_ON}: data-engine start", style="yellow")
     if found.service.installed:
         say(f"service  {found.service.text}", style="red" if found.service.trouble else "")
@@ -425,7 +436,7 @@ def _say_requests(found: Status) -> None:
         say(f"{'' if number else 'asked':<8} {one.text}")
 
 
-def _say_flows(flows: Sequence[FlowStatus]) -> None:
+def _say_flows(flows: Sequence[FlowStatus], runs: Sequence[ActiveRun]) -> None:
     shown = table(
         *("FLOW", "GROUP", "STATE", "NEXT", "LAST RUN", "REASON"),
         cut=("FLOW", "GROUP"),
@@ -439,11 +450,20 @@ def _say_flows(flows: Sequence[FlowStatus]) -> None:
         ended = "" if last is None else ", ".join(filter(None, [last.status, warned, local_time(last.started_at_utc)]))
         held = held_words(flow.name, flow.held, None if flow.why is None else flow.why.kind)
         expected = None if flow.expected is None else flow.expected.text
-        note = "; ".join(filter(None, [flow.edit, reason_of(flow), held, expected]))
+        ending = _ending_words(flow, runs)
+        note = "; ".join(filter(None, [flow.edit, ending or reason_of(flow), held, expected]))
         told = shortened(note, _LONGEST_REASON)  # in several lines, so that the command at its end is not cut off
         row = (flow.name, flow.group or "", flow.state, zoned_words(flow.next_run_utc, flow.tz), ended, told)
         shown.add_row(*row, style="red" if flow.is_failing or flow.standing.is_edit_broken else "")
     say(shown)
+
+
+def _ending_words(flow: FlowStatus, runs: Sequence[ActiveRun]) -> str | None:
+    """Of a flow whose runs were asked to end, when they do, and what ends the first of them now."""
+    run_id = next((run.run_id for run in runs if run.flow == flow.name and run.stopping), None)
+    if flow.state_kind != "stopping" or run_id is None:
+        return None
+    return f"{Stopping(run_id).text}; to end it now: `{typed('kill-run', run_id[:_ID_LENGTH])}`"
 
 
 def reason_of(flow: FlowStatus) -> str | None:

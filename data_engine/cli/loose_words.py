@@ -71,7 +71,7 @@ def mended(
         given = [word for name in pairs for word in ("--set", name)]
         others = [part for part in parts if part.words[0] not in pairs]
         return f"give parameters with --set: `{typed(*_line(others), *given)}`"
-    return _fewer(parts, names, takes, typed)
+    return _fewer(parts, names, takes, typed, flows)
 
 
 def fix_of_line(command: Any, arguments: Sequence[str], *, is_unknown: bool) -> str | None:
@@ -93,6 +93,8 @@ def fix_of_line(command: Any, arguments: Sequence[str], *, is_unknown: bool) -> 
         else:
             break
     path, words = arguments[:at], arguments[at:]
+    if hasattr(command, "commands") and not {"secret", "alert"} & set(path) and not is_unknown:
+        return _of_flow(words[:1], flows_of(root))  # of a flow's name in place of a command
     if hasattr(command, "commands") or "secret" in path:  # what stands there may be one
         return None
     takes = _takes(command, words)
@@ -155,12 +157,30 @@ def flows_of(root: str | None) -> set[str]:
         return set()
 
 
-def _fewer(parts: Sequence[_Part], names: Sequence[str], takes: Takes, typed: Callable[..., str]) -> str | None:
+def of_flow(name: str) -> str:
+    """What tells of one flow, where its name was typed for something else.
+
+    Example:
+        >>> of_flow("claims")
+        '`data-engine show claims` tells of the flow, and `data-engine explain claims` why it does or does not run'
+    """
+    from data_engine.typed import typed
+
+    return f"`{typed('show', name)}` tells of the flow, and `{typed('explain', name)}` why it does or does not run"
+
+
+def _of_flow(names: Sequence[str], flows: Collection[str]) -> str | None:
+    return of_flow(names[0]) if len(names) == 1 and names[0] in flows else None
+
+
+def _fewer(
+    parts: Sequence[_Part], names: Sequence[str], takes: Takes, typed: Callable[..., str], flows: Collection[str]
+) -> str | None:
     """One line for each name; of a command that takes two the line with the first two."""
     if takes.most is None or len(names) <= takes.most:
         return None
     if takes.most == 0:
-        return f"leave out what stands behind it: `{typed(*_naming(parts))}`"
+        return _of_flow(names, flows) or f"leave out what stands behind it: `{typed(*_naming(parts))}`"
     if takes.most > 1:
         return f"name two {takes.called}s at a time: `{typed(*_naming(parts, *names[: takes.most]))}`"
     lines = [f"`{typed(*_naming(parts, name))}`" for name in names[:_MOST_LINES]]

@@ -7,7 +7,7 @@ from typing import Any
 
 from data_engine.daemon.daemon import Daemon
 from data_engine.daemon.worker_pool import STOP_REQUESTED
-from data_engine.engine.refusals import not_here
+from data_engine.engine.refusals import no_run, not_here
 from data_engine.errors import FlowValidationError
 from data_engine.ledger.ledger import Ledger
 from data_engine.model import Run
@@ -21,11 +21,8 @@ def known_run(ledger: Ledger, run_id: str) -> Run:
     """
     run = ledger.run(run_id)
     if run is None:
-        raise FlowValidationError(
-            f"there is no run {run_id!r}",
-            where="run id",
-            fix="take the id from `data-engine runs`; `data-engine status` has the ids of runs that wait",
-        )
+        fix = "take the id from `data-engine runs`; `data-engine status` has the ids of runs that wait"
+        raise no_run(ledger, run_id, f"there is no run {run_id!r}", fix)
     return run
 
 

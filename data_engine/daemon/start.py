@@ -28,6 +28,8 @@ from data_engine.workspace.layout import is_workspace
 WAIT_S = 20.0
 START_S = 60.0
 """For a daemon that lives and does not answer yet, or ends without work: after a log-on, when all is read and scanned, it is slow."""
+_SILENT_S = 2.0
+"""After which somebody is told of a daemon that is waited for."""
 _POLL_S = 0.01
 _SAYS_POLL_S = 0.1
 """While a daemon that was started may still say why it cannot; that it can is heard at once."""
@@ -98,11 +100,15 @@ def _settled(home: LocalWorkspace) -> DaemonClient | None:
     The lock decides: a process that was killed may still be seen, and its port may still take a connection.
     """
     lock = OsLock(home.local.daemon_lock_path)
-    deadline_s = time.monotonic() + WAIT_S
+    began_s, is_told = time.monotonic(), False
+    deadline_s = began_s + WAIT_S
     while not lock.try_acquire():
         client = _answering(home)
         if client is not None:
             return client
+        if not is_told and time.monotonic() - began_s > _SILENT_S:
+            print(f"waiting: {_why_it_stays(home)}; `data-engine kill` ends it now", file=sys.stderr)
+            is_told = True
         if time.monotonic() > deadline_s:
             raise _failed(home, _why_it_stays(home), fix="end it now with `data-engine kill`, or wait for its work")
         time.sleep(_POLL_S)

@@ -14,11 +14,14 @@ from data_engine.flow.flow import Flow
 from data_engine.flow.locations import MirrorContext, SourceContext
 from data_engine.flow.paths import base_folder, portable_text
 from data_engine.flow.scan import walk
+from data_engine.flow.suggestions import nearest_name
 from data_engine.flow.trigger import Trigger
 from data_engine.model import SeenSource, Signature, SourceKey, SourceState
 from data_engine.platforms.files import open_to_read
 from data_engine.platforms.names import as_listed, with_home
 from data_engine.typed import typed
+
+_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +130,23 @@ def candidates(flow: Flow) -> list[tuple[str, os.DirEntry[str]]]:
         ) from error
 
 
+def _nearest_there(flow: Flow, root: Path, name: str) -> str:
+    """Which file of the source may be meant by a name that none has, else what it has."""
+    try:
+        there = [path for path, _ in candidates(flow)]
+    except FlowValidationError:
+        there = []
+    near = nearest_name(name, [path.rpartition("/")[2] for path in there])
+    if near is not None:
+        return f"did you mean {near}? Else name a file under {root}"
+    listed = (
+        f": {', '.join(there[:_NAMED])}{', ...' if len(there) > _NAMED else ''}"
+        if there
+        else ", which has none for this flow now"
+    )
+    return f"name a file under {root}{listed}"
+
+
 def _readable(tried: Sequence[Path], where: str) -> Path | None:
     """The first of these that is a file; None where none is.
 
@@ -172,7 +192,7 @@ def pick_source(flow: Flow, choice: str | os.PathLike[str]) -> Source:
     if found is None:
         folder = next((other for other in tried if other.is_dir()), None)
         what = f"Source file not found: {tried[0]}" if folder is None else f"{folder} is a folder, not a file"
-        raise FlowValidationError(what, where=where, fix=f"name a file under {root}, such as one it lists")
+        raise FlowValidationError(what, where=where, fix=_nearest_there(flow, root, path.name))
     if found.name.startswith(("~$", ".~lock.")):
         raise FlowValidationError(
             f"{found} is no data: it is the lock file of a program that has the document open",

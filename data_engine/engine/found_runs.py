@@ -63,6 +63,11 @@ def find_runs(home: LocalWorkspace, name: str | None, limit: int, wanted: RunsWa
     return found
 
 
+def _ended(fix: str | None) -> str:
+    """A fix with its end, and what joins another to it."""
+    return "" if not fix else f"{fix} Else" if fix.endswith("?") else f"{fix}; else"
+
+
 def _of_each(ledger: Ledger, asked: list[RunsWanted], limit: int) -> FoundRuns:
     found = [run for one in asked for run in ledger.runs_wanted(one, limit)]
     found = sorted(found, key=lambda run: run.started_at_utc, reverse=True)[:limit] if len(asked) > 1 else found
@@ -78,5 +83,5 @@ def _require_flow(home: LocalWorkspace, ledger: Ledger, name: str) -> None:
             raise FlowValidationError(
                 f"{name!r} is a run, and neither a flow nor a source file", where="runs", fix=typed("log", name)
             ) from error
-        fix = f"{error.fix}; else `{typed('list')}` shows the flows, and `{typed('runs')}` what ran, with its sources"
+        fix = f"{_ended(error.fix)} `{typed('list')}` shows the flows, and `{typed('runs')}` what ran, with its sources"
         raise FlowValidationError(error.what, where=error.where, fix=fix) from error

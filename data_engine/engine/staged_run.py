@@ -87,9 +87,10 @@ class StagedRun(Stage):
                 )
         count = self.succeed(self._code)
         if count and not self.is_named:
-            files = "a file" if count == 1 else f"{count:,} files"
+            files = "a file whose path" if count == 1 else f"{count:,} files whose paths"
+            them = "it as an output" if count == 1 else "them as outputs"
             self._log(
-                f"published {files} that no step has returned the path of, so the history does not know them as outputs: "
+                f"published {files} no step has returned, so the history does not know {them}: "
                 "let the step that writes return the path",
                 "WARNING",
             )

@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Iterator
 
+import psutil
 import pytest
 
 from data_engine import Workspace
@@ -133,6 +134,31 @@ def test_what_waits_and_what_was_asked_to_end_are_told(daemon: Cli, ws: Workspac
     assert daemon("stop-run", run_id).code == 0
     assert re.search(rf"^{run_id[:8]} +slow +stopping ", daemon("status").out, re.MULTILINE)
     assert [flow.state for flow in workspace.status().flows if flow.name == "slow"] == ["stopping"]
+
+
+def test_what_ends_a_run_now_is_told_where_it_does_not_end(daemon: Cli, ws: WorkspaceFiles) -> None:
+    """By the answer to `stop`, the row of the status, and by what takes an id where the flow was named."""
+    ws.notebook("slow", SLOW)
+    workspace = Workspace(ws.root)
+    workspace.deploy("slow")
+    (run_id,) = workspace.run("slow", wait=False)
+    until(lambda: workspace.status().active_runs)
+    short, way = run_id[:8], f"`data-engine kill-run {run_id[:8]}`"
+
+    for command in ("stop-run", "kill-run", "log"):
+        named = daemon(command, "slow")
+        assert (named.code, "there is no run 'slow'" in named.err) == (2, True)
+        assert f"slow is a flow; its newest run, that is under way, has the id {short}" in named.err
+    answer = daemon("stop", "slow").out
+    told = " ".join(daemon("status").out.split())
+    killed = daemon("kill").out
+
+    assert answer == (
+        f"The runs of slow end at their next step or item. One that does not get there is ended now by {way}.\n"
+    )
+    assert f"to end it now: {way}" in told
+    assert killed == f"Ended the daemon and its workers, and with them 1 run: slow (run {short}).\n"
+    assert f"has the id {short}" in daemon("log", "slow").err
 
 
 def test_one_run_that_waits_is_stopped_alone(daemon: Cli, ws: WorkspaceFiles) -> None:
@@ -323,7 +349,20 @@ def test_a_retry_says_whether_anything_was_held(daemon: Cli, ws: WorkspaceFiles)
     daemon("deploy", "polled")
     until(lambda: any(flow["held"] for flow in daemon("status", "--json").json["flows"]))
     assert "1 file is held" in daemon("status").out
-    assert "1 held source runs again." in daemon("retry", "polled").out
+    assert "1 held source runs again. `data-engine runs polled` shows what came of it." in daemon("retry", "polled").out
+
+
+def test_a_daemon_that_does_not_answer_is_not_told_as_none(daemon: Cli, ws: WorkspaceFiles) -> None:
+    """As a frozen one is, or one on a machine that swaps."""
+    process = psutil.Process(daemon("status", "--json").json["daemon"]["pid"])
+    process.suspend()
+    try:
+        said = daemon("status").out
+    finally:
+        process.resume()
+
+    assert f"daemon   pid {process.pid} is there, and does not answer\nengine   not known\n" in said
+    assert "not running" not in said
 
 
 WRONG = {

@@ -201,7 +201,10 @@ def test_a_step_that_forgets_to_return_what_it_wrote_is_told(folder: Path, retur
 
     (run,) = ws.runs("f")
     assert outputs(folder) == {"a.txt": "x"}
-    assert any("no step has returned the path" in line.message for line in ws.log(run.run_id)) == is_told
+    assert (
+        any("published a file whose path no step has returned" in line.message for line in ws.log(run.run_id))
+        == is_told
+    )
 
 
 def test_a_lazy_frame_over_the_stage_is_named_in_the_log(folder: Path) -> None:
