@@ -66,11 +66,11 @@ def stop(ctx: typer.Context, name: SomeFlowName = None, as_json: AsJson = False)
     ws = chosen_workspace(ctx)
     if name is not None:
         is_disabled = ws.stop_flow(name)
-        running = [run.run_id for run in ws.status().active_runs if run.flow == name and run.in_daemon]
+        ending = [run.run_id for run in ws.status().active_runs if run.flow == name and run.in_daemon]
         then = f" It is disabled: {typed('enable', name)} lets it run by itself again." if is_disabled else ""
         done(
             {"flow": name, "disabled": is_disabled},
-            f"The runs of {name} end at their next step or item.{ending_now_words(running)}{then}",
+            f"The runs of {name} end at their next step or item.{ending_now_words(ending)}{then}",
             as_json,
         )
         return 0

@@ -5,20 +5,19 @@ They are asked most often, so their plain forms are read here, without Typer, wh
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import chdir, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from data_engine.cli.daemon_lines import daemon_lines, ending_words
 from data_engine.cli.output import complain, local_time, print_json, say, seconds, started, status_style, table
 from data_engine.cli.plain import shortened
 from data_engine.cli.short_paths import short_path, source_names
 from data_engine.engine.fact import zoned_words
-from data_engine.engine.flow_reasons import Stopping
 from data_engine.engine.reasons import Disabled, NotYet
 from data_engine.engine.run_facts import slot_words
-from data_engine.engine.wording import GOES_ON, held_words, in_the_way, moved_words, told_once, undelivered_words
+from data_engine.engine.wording import held_words, in_the_way, told_once, undelivered_words
 from data_engine.errors import FlowValidationError
 from data_engine.lease.status import lease_lines
 from data_engine.ledger.warned import runs_as_json, warned_words, warnings_of
@@ -381,28 +380,10 @@ def require_known(ws: Workspace, name: str) -> None:
     find_flow(ws.home, name)
 
 
-def _silent_daemon(ws: Workspace) -> int | None:
-    """The pid of the daemon that is there and did not answer; None without one."""
-    from data_engine.daemon.endpoint import read_endpoint
-
-    endpoint = read_endpoint(ws.home.local)
-    return endpoint.pid if endpoint is not None and endpoint.is_alive() else None
-
-
 def _say_workspace(found: Status, ws: Workspace) -> None:
-    daemon, engine = found.daemon, found.engine
     say(f"{found.workspace_id}  {found.workspace_root}")
-    ending = ", ends when its running work is done" if daemon.ending else ""
-    silent = None if daemon.running else _silent_daemon(ws)
-    is_there = f"running, pid {daemon.pid}" if daemon.running else "not running"
-    say(f"daemon   {is_there if silent is None else f'pid {silent} is there, and does not answer'}{ending}")
-    if daemon.running and not os.path.exists(found.workspace_root):
-        say(f"         {moved_words(str(ws.root))}", style="yellow")
-    if daemon.cluster is not None:
-        say(f"         {daemon.cluster.text}")
-    say(f"engine   {'not known' if silent is not None else 'on' if engine.on else 'off'}")
-    if engine.goes_on and silent is None:
-        say(f"         {GOES_ON}: data-engine start", style="yellow")
+    for text, style in daemon_lines(found, ws):
+        say(text, style=style)
     if found.service.installed:
         say(f"service  {found.service.text}", style="red" if found.service.trouble else "")
         if found.service.fix is not None:
@@ -450,20 +431,12 @@ def _say_flows(flows: Sequence[FlowStatus], runs: Sequence[ActiveRun]) -> None:
         ended = "" if last is None else ", ".join(filter(None, [last.status, warned, local_time(last.started_at_utc)]))
         held = held_words(flow.name, flow.held, None if flow.why is None else flow.why.kind)
         expected = None if flow.expected is None else flow.expected.text
-        ending = _ending_words(flow, runs)
+        ending = ending_words(flow, runs)
         note = "; ".join(filter(None, [flow.edit, ending or reason_of(flow), held, expected]))
         told = shortened(note, _LONGEST_REASON)  # in several lines, so that the command at its end is not cut off
         row = (flow.name, flow.group or "", flow.state, zoned_words(flow.next_run_utc, flow.tz), ended, told)
         shown.add_row(*row, style="red" if flow.is_failing or flow.standing.is_edit_broken else "")
     say(shown)
-
-
-def _ending_words(flow: FlowStatus, runs: Sequence[ActiveRun]) -> str | None:
-    """Of a flow whose runs were asked to end, when they do, and what ends the first of them now."""
-    run_id = next((run.run_id for run in runs if run.flow == flow.name and run.stopping), None)
-    if flow.state_kind != "stopping" or run_id is None:
-        return None
-    return f"{Stopping(run_id).text}; to end it now: `{typed('kill-run', run_id[:_ID_LENGTH])}`"
 
 
 def reason_of(flow: FlowStatus) -> str | None:

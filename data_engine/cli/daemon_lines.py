@@ -1,0 +1,52 @@
+"""What the status says of the daemon and its engine, and of a flow whose runs were asked to end."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from data_engine.engine.flow_reasons import Stopping
+from data_engine.engine.wording import GOES_ON, moved_words
+from data_engine.typed import typed
+
+if TYPE_CHECKING:
+    from data_engine.client import Workspace
+    from data_engine.engine.status import ActiveRun, FlowStatus, Status
+
+_ID_LENGTH = 8
+
+
+def daemon_lines(found: Status, ws: Workspace) -> Iterator[tuple[str, str]]:
+    """Lines of the daemon and its engine, each with its style; one that is there and does not answer is not told as none."""
+    daemon, engine = found.daemon, found.engine
+    ending = ", ends when its running work is done" if daemon.ending else ""
+    silent = None if daemon.running else _silent_daemon(ws)
+    if silent is not None:
+        yield f"daemon   pid {silent} is there, and does not answer", ""
+        yield "engine   not known", ""
+        return
+    yield f"daemon   {f'running, pid {daemon.pid}' if daemon.running else 'not running'}{ending}", ""
+    if daemon.running and not os.path.exists(found.workspace_root):
+        yield f"         {moved_words(str(ws.root))}", "yellow"
+    if daemon.cluster is not None:
+        yield f"         {daemon.cluster.text}", ""
+    yield f"engine   {'on' if engine.on else 'off'}", ""
+    if engine.goes_on:
+        yield f"         {GOES_ON}: data-engine start", "yellow"
+
+
+def ending_words(flow: FlowStatus, runs: Sequence[ActiveRun]) -> str | None:
+    """Of a flow whose runs were asked to end, when they do, and what ends the first of them now."""
+    run_id = next((run.run_id for run in runs if run.flow == flow.name and run.stopping), None)
+    if flow.state_kind != "stopping" or run_id is None:
+        return None
+    return f"{Stopping(run_id).text}; to end it now: `{typed('kill-run', run_id[:_ID_LENGTH])}`"
+
+
+def _silent_daemon(ws: Workspace) -> int | None:
+    """The pid of the daemon that is there and did not answer; None without one."""
+    from data_engine.daemon.endpoint import read_endpoint
+
+    endpoint = read_endpoint(ws.home.local)
+    return endpoint.pid if endpoint is not None and endpoint.is_alive() else None
