@@ -156,7 +156,7 @@ class PreviewRunner:
         if self.scratch is None or path.startswith(_PASSING) or path in self.outside:
             return
         with not_logged():
-            is_overwritten = self.outside[path] = os.path.lexists(path)
+            is_overwritten = self.outside[path] = os.path.lexists(path) and not os.path.isdir(path)
         if len(self.outside) == 1:
             self.tell_outside(path, is_overwritten)
 
