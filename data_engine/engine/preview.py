@@ -36,7 +36,7 @@ from data_engine.flow.suggestions import meant
 from data_engine.lease.peek import refuse_owned_elsewhere
 from data_engine.notebook.locate import annotate_call
 from data_engine.notebook.standing import cells_text
-from data_engine.workspace.here import kernel_shell
+from data_engine.workspace.here import here, kernel_shell
 from data_engine.workspace.settings import PreviewSettings
 
 _cache = PreviewCache()
@@ -69,7 +69,8 @@ def preview(
     global _last
     started_s = time.perf_counter()
     try:
-        flow = settle_flow(flow)
+        is_named = flow.name is not None
+        flow = settle_flow(flow, may_be_gone=not write)
         stop = steps_until(flow, use)
         given = params_for(flow, params)
         chosen = pick_source(flow, source) if source is not None else first_source(flow)
@@ -108,7 +109,8 @@ def preview(
         if scratch is not None:
             scratch.end()
     steps = tuple(runner.reports[index] for index in sorted(runner.reports))
-    notes = (*map(str, helpers), *_moved_kernel(home), *_standing(flow, home))
+    gone = () if is_named else _gone_notebook(home)
+    notes = (*map(str, helpers), *_moved_kernel(home), *gone, *(() if gone else _standing(flow, home)))
     _last = PreviewReport(
         flow.name or "",
         steps,
@@ -245,6 +247,14 @@ def _moved_kernel(home: LocalWorkspace | None) -> tuple[str, ...]:
     return (
         f"this kernel works in {now} (%cd): paths that steps open count from there, in production from flow_modules",
     )
+
+
+def _gone_notebook(home: LocalWorkspace | None) -> tuple[str, ...]:
+    """That the file of this kernel's notebook is gone, so that only its cells were looked at."""
+    place = None if home is None else here()
+    if place is None or place.problem is None:
+        return ()
+    return (f"{place.path.name} was renamed or moved since the kernel started: {place.fix} to run or deploy its flow",)
 
 
 def _standing(flow: Flow, home: LocalWorkspace | None) -> tuple[str, ...]:

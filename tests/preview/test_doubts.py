@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import linecache
 import logging
 import re
 import zipfile
@@ -262,6 +263,41 @@ def test_a_run_warns_of_a_doubled_heading_once(ws: WorkspaceFiles) -> None:
     (run,) = workspace.runs("claims")
     (line,) = (line for line in workspace.log(run.run_id) if "stands in C3 and in D3" in line.message)
     assert (line.level, run.status) == ("WARNING", "success")
+
+
+FORGOTTEN = """
+from data_engine import Flow
+def read(context):
+    len("forgot")
+def look(context):
+    return None
+def build():
+    return Flow(group="G", name="claims").step(read, save_as="raw_df").step(look, save_as="none").step(look)
+"""
+
+
+def test_a_run_warns_of_a_forgotten_return(ws: WorkspaceFiles) -> None:
+    """And not of a None that was meant."""
+    ws.notebook("claims", FORGOTTEN)
+    workspace = Workspace(ws.root)
+
+    workspace.load_flow("claims").run_once()
+
+    (run,) = workspace.runs("claims")
+    warnings = [line.message for line in workspace.log(run.run_id) if line.level == "WARNING"]
+    assert warnings == ["raw_df is None: is the `return` of read missing?"]
+
+
+def test_a_preview_tells_a_forgotten_return_in_its_line(cells: Cells, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also when the step is reused."""
+    monkeypatch.setitem(linecache.cache, "<cell>", (1, None, FORGOTTEN.splitlines(keepends=True), "<cell>"))
+    cells.run(FORGOTTEN)
+
+    for _ in range(2):
+        cells.preview()
+        report = last_report()
+        assert report is not None
+        assert "1 warning: raw_df is None: is the `return` of read missing? ·" in caption(report)
 
 
 def test_what_a_step_logs_as_a_warning_is_told_below_its_preview(cells: Cells) -> None:

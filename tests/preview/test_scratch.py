@@ -322,7 +322,7 @@ def test_a_folder_that_is_written_into_is_not_called_overwritten(bench: Bench, t
         "import duckdb\n"
         "def write(context):\n"
         f"    with duckdb.connect() as db: db.execute(\"COPY (SELECT 1 AS a, 2 AS b) TO '{parts.as_posix()}'"
-        ' (FORMAT parquet, PARTITION_BY (a), OVERWRITE_OR_IGNORE)\")\n'
+        ' (FORMAT parquet, PARTITION_BY (a), OVERWRITE_OR_IGNORE)")\n'
     )
 
     bench.cells.preview()

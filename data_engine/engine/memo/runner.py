@@ -52,6 +52,7 @@ from data_engine.engine.scratch import Scratch, ScratchFile
 from data_engine.flow.context import FlowContext, WorkspaceConfigContext
 from data_engine.flow.control import StepControl
 from data_engine.flow.flow import Flow
+from data_engine.flow.forgotten import forgotten_return
 from data_engine.flow.places import Places
 from data_engine.flow.spec import Collect, StepSpec
 from data_engine.flow.steps import note_outputs, outputs_of, run_steps
@@ -374,6 +375,8 @@ class _Attempt:
         self.comparisons.forget()
         written = {} if self.scratch is None else self.scratch.end_step()
         value = attributes["current"]
+        if said := forgotten_return(step.spec, value):
+            self.preview.warned.append(said)
         is_odd = not log.tables <= step.code.tables
         if is_odd:
             log.mark_unseen("the context as a whole")
