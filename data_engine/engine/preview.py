@@ -69,7 +69,6 @@ def preview(
     global _last
     started_s = time.perf_counter()
     try:
-        is_named = flow.name is not None
         flow = settle_flow(flow, may_be_gone=not write)
         stop = steps_until(flow, use)
         given = params_for(flow, params)
@@ -109,8 +108,7 @@ def preview(
         if scratch is not None:
             scratch.end()
     steps = tuple(runner.reports[index] for index in sorted(runner.reports))
-    gone = () if is_named else _gone_notebook(home)
-    notes = (*map(str, helpers), *_moved_kernel(home), *gone, *(() if gone else _standing(flow, home)))
+    notes = (*map(str, helpers), *_moved_kernel(home), *_standing(flow, home))
     _last = PreviewReport(
         flow.name or "",
         steps,
@@ -249,18 +247,15 @@ def _moved_kernel(home: LocalWorkspace | None) -> tuple[str, ...]:
     )
 
 
-def _gone_notebook(home: LocalWorkspace | None) -> tuple[str, ...]:
-    """That the file of this kernel's notebook is gone, so that only its cells were looked at."""
-    place = None if home is None else here()
-    if place is None or place.problem is None:
-        return ()
-    return (f"{place.path.name} was renamed or moved since the kernel started: {place.fix} to run or deploy its flow",)
-
-
 def _standing(flow: Flow, home: LocalWorkspace | None) -> tuple[str, ...]:
-    """How the code that ran stands to the deployed flow; nothing when it is not deployed."""
+    """How the code that ran stands to the deployed flow; nothing when it is not deployed. A notebook that is gone stands nowhere."""
     if home is None or flow.name is None:
         return ()
+    place = here()
+    if place is not None and place.problem is not None and place.path.stem == flow.name:
+        return (
+            f"{place.path.name} was renamed or moved since the kernel started: {place.fix} to run or deploy its flow",
+        )
     deployments = home.deployments()
     cells = deployments.changed_cells(flow.name)
     if cells is None:
