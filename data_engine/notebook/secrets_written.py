@@ -50,8 +50,15 @@ def written_secrets(node: ast.AST) -> Iterator[tuple[str, int]]:
         []
     """
     parts = list(ast.walk(node))
-    told = [*_by_name(parts), *_in_dictionaries(parts)]
+    texts = [part.value for part in parts if isinstance(part, ast.Constant) and isinstance(part.value, str)]
+    if not texts:
+        return
+    told = list(_by_name(parts))
+    if any(isinstance(part, ast.Dict) for part in parts):
+        told += _in_dictionaries(parts)
     yield from told
+    if not any("=" in text or "://" in text for text in texts):
+        return
     lines = {line for _, line in told}
     for text, line in _texts(parts):
         if line in lines:
