@@ -451,7 +451,7 @@ def _unsaved_names(flow: Flow) -> list[str]:
     for step in flow.steps:
         if step.use not in (None, "current", *saved):
             names = ", ".join(saved) or "none"
-            near = nearest_name(step.use, saved)
+            near = nearest_name(str(step.use), saved)
             offer = "" if near is None else f": did you mean {near}?"
             warnings.append(
                 f"step {step.label!r} uses {step.use!r}, which no earlier step saves (saved so far: {names}){offer}"
