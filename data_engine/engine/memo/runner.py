@@ -370,7 +370,7 @@ class _Attempt:
         alone = replace(self.flow, steps=(only,))
         before = None if step.before is None else self.flow.steps[step.before].label
         self.preview.warned.clear()
-        for event in run_steps(alone, self.context, control=self.preview.control, before=before):
+        for event in run_steps(alone, self.context, control=self.preview.control, before=before, saved=step.saved):
             self.preview.sink(event)
         self.comparisons.forget()
         written = {} if self.scratch is None else self.scratch.end_step()

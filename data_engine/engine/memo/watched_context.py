@@ -28,6 +28,9 @@ class WatchedContext(FlowContext):
         context.looked_at = set()
         return context
 
+    def __repr__(self) -> str:
+        return super().__repr__().replace("WatchedContext(", "FlowContext(", 1)
+
     @property
     def __dict__(self) -> dict[str, Any]:  # type: ignore[override]
         self.looked_at.update(_TABLES)
@@ -62,6 +65,9 @@ class WatchedContext(FlowContext):
         self.looked_at.add(name)
         found: dict[str, Any] = attributes_of(self)[name]
         return found
+
+
+WatchedContext.__name__ = "FlowContext"  # what Python calls it in the text of an error, as in production
 
 
 def attributes_of(context: FlowContext) -> dict[str, Any]:
