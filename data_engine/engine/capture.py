@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 import threading
 import time
@@ -94,6 +95,7 @@ class _Tee:
 
 class _LogHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
+        record = _plainly(record)
         for lines in (_lines.get(), _heard.get()):
             if lines is not None:
                 lines.emit(self.format(record), record.levelname)
@@ -103,6 +105,18 @@ class _LogHandler(logging.Handler):
             original.write(masked(self.format(record)) + "\n")
 
 
+def _plainly(record: logging.LogRecord) -> logging.LogRecord:
+    """The record, or for the reader of workbooks, which warns of each column without a value, one that is no warning: where values
+    follow further down, `doubts` tells it."""
+    found = _NO_TYPE.match(record.getMessage()) if record.name.startswith("fastexcel") else None
+    if found is None:
+        return record
+    text = f"column {int(found[1]) + 1} of a sheet is empty in the rows that tell its type, so it is taken as text"
+    said = {"levelno": logging.INFO, "levelname": "INFO", "msg": text, "args": None}
+    return logging.makeLogRecord({**vars(record), **said})
+
+
+_NO_TYPE = re.compile(r"Could not determine dtype for column (\d+), falling back to string")
 _handler = _LogHandler()
 _originals: tuple[TextIO, TextIO] = (sys.stdout, sys.stderr)
 _users = _listeners = 0

@@ -172,10 +172,11 @@ def forget_workspaces() -> None:
         _settings.clear()
 
 
-def settle_flow(flow: Flow) -> Flow:
+def settle_flow(flow: Flow, *, may_be_gone: bool = False) -> Flow:
     """`flow` with its name and workspace: those of its module, else of this kernel's notebook or this script.
 
-    A flow that belongs to no workspace and has no name is called by its notebook or "flow".
+    A flow that belongs to no workspace and has no name is called by its notebook or "flow". What only looks (`may_be_gone`) goes on
+    by the notebook's last name when its file was renamed or moved since the kernel started.
 
     Raises:
         FlowValidationError: a module is being loaded, the notebook is not the one it seems, or the name is not its stem.
@@ -191,7 +192,7 @@ def settle_flow(flow: Flow) -> Flow:
     place = here()
     if place is None or place.path.parent.name != FLOW_MODULES:
         return flow if flow.name is not None else replace(flow, name="flow" if place is None else place.path.stem)
-    if place.problem is not None:
+    if place.problem is not None and not (may_be_gone and place.was_here):
         raise FlowValidationError(place.problem, where=str(place.path), fix=place.fix)
     name = place.path.stem
     if flow.name is not None and flow.name != name:

@@ -36,7 +36,7 @@ from data_engine.flow.suggestions import meant
 from data_engine.lease.peek import refuse_owned_elsewhere
 from data_engine.notebook.locate import annotate_call
 from data_engine.notebook.standing import cells_text
-from data_engine.workspace.here import kernel_shell
+from data_engine.workspace.here import here, kernel_shell
 from data_engine.workspace.settings import PreviewSettings
 
 _cache = PreviewCache()
@@ -69,7 +69,7 @@ def preview(
     global _last
     started_s = time.perf_counter()
     try:
-        flow = settle_flow(flow)
+        flow = settle_flow(flow, may_be_gone=not write)
         stop = steps_until(flow, use)
         given = params_for(flow, params)
         chosen = pick_source(flow, source) if source is not None else first_source(flow)
@@ -248,9 +248,14 @@ def _moved_kernel(home: LocalWorkspace | None) -> tuple[str, ...]:
 
 
 def _standing(flow: Flow, home: LocalWorkspace | None) -> tuple[str, ...]:
-    """How the code that ran stands to the deployed flow; nothing when it is not deployed."""
+    """How the code that ran stands to the deployed flow; nothing when it is not deployed. A notebook that is gone stands nowhere."""
     if home is None or flow.name is None:
         return ()
+    place = here()
+    if place is not None and place.problem is not None and place.path.stem == flow.name:
+        return (
+            f"{place.path.name} was renamed or moved since the kernel started: {place.fix} to run or deploy its flow",
+        )
     deployments = home.deployments()
     cells = deployments.changed_cells(flow.name)
     if cells is None:

@@ -37,6 +37,7 @@ from data_engine.flow.context import FlowContext, WorkspaceConfigContext
 from data_engine.flow.control import RunInterrupted, StepControl
 from data_engine.flow.debug import FlowDebugContext
 from data_engine.flow.flow import Flow
+from data_engine.flow.forgotten import forgotten_return
 from data_engine.flow.places import IN_PLACE, Places
 from data_engine.flow.steps import run_steps
 from data_engine.flow.trigger import Schedule
@@ -250,6 +251,10 @@ class _Run:
         if path is not None and seen and not is_unchanged(path, seen[0].signature):
             self._log("WARNING", _changed_words(path))
         for said in () if self.recording is None else self.recording.warnings():
+            self._log("WARNING", said)
+        objects = self.context.objects
+        saved = [(step, objects[step.save_as]) for step in self.flow.steps if step.save_as in objects]
+        for said in filter(None, (forgotten_return(step, result) for step, result in saved)):
             self._log("WARNING", said)
         if names := unread(self.context.params, self.params):
             self._log("WARNING", f"no step has read the params {', '.join(names)}, which the run was given")

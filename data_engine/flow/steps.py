@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -21,16 +21,23 @@ from data_engine.flow.places import IN_PLACE
 from data_engine.flow.rows import rows_of
 from data_engine.flow.spec import StepSpec
 from data_engine.flow.suggestions import is_panic, meant, suggestion
+from data_engine.flow.table_hints import table_hint, without_advice
 from data_engine.model import Event, StepFinished, StepStarted
 
 
 def run_steps(
-    flow: Flow, context: FlowContext, *, control: StepControl, stop: int | None = None, before: str | None = None
+    flow: Flow,
+    context: FlowContext,
+    *,
+    control: StepControl,
+    stop: int | None = None,
+    before: str | None = None,
+    saved: Collection[str] = (),
 ) -> Iterator[Event]:
     """Run the flow's first `stop` steps (all by default) on `context`, yielding what happens.
 
     What happens inside a step (log lines, progress) goes to `control.emit` as it happens. Where the flow is a part of a
-    longer one, `before` is the label of the step whose result its first step is given.
+    longer one, `before` is the label of the step whose result its first step is given, and `saved` names what earlier ones saved.
 
     Raises:
         FlowExecutionError: a step raised; the exception is its cause.
@@ -59,7 +66,7 @@ def run_steps(
             result = step.fn(context)
         except BaseException as error:
             elapsed_s = clock() - started_s
-            raised, status = _step_error(flow, step, context, error, before)
+            raised, status = _step_error(flow, step, context, error, before, {*saved, *context.objects})
             yield StepFinished(run_id, index, label, status, time.time(), elapsed_s, str(raised), (), rows_in)
             if raised is error:
                 raise
@@ -79,7 +86,12 @@ def run_steps(
 
 
 def _step_error(
-    flow: Flow, step: StepSpec, context: FlowContext, error: BaseException, before: str | None
+    flow: Flow,
+    step: StepSpec,
+    context: FlowContext,
+    error: BaseException,
+    before: str | None,
+    saved: Collection[str],
 ) -> tuple[BaseException, str]:
     """The error callers get for what a step raised, and the step's status."""
     item_note = ""
@@ -97,10 +109,14 @@ def _step_error(
         detail, fix = cause.what, cause.fix
     else:
         detail = message_of(cause)
+        of_table = table_hint(cause, source_path, context.current)
+        if of_table is not None:
+            detail = without_advice(detail)
         hints = (
             _no_place(context, cause),
             _no_slot(context, cause) or _forgotten_return(flow, step, context, cause, before),
-            suggestion(cause),
+            _saved_object(context, cause, saved) or suggestion(cause),
+            of_table,
             _full_drive(context, cause),
             _odd_name(f"{source_path}{item_note}"),
         )
@@ -132,6 +148,13 @@ def _no_place(context: FlowContext, cause: BaseException) -> str | None:
         if value is None and cause.name in (*dir(kind), *kind.__dataclass_fields__)
     ]
     return "; or ".join(hints) or None
+
+
+def _saved_object(context: FlowContext, cause: BaseException, saved: Collection[str]) -> str | None:
+    """A hint when a step asks the context itself for what an earlier step saved."""
+    if not isinstance(cause, AttributeError) or cause.obj is not context or cause.name not in saved:
+        return None
+    return f'{cause.name} is a saved object: context.objects["{cause.name}"], or use="{cause.name}" in the step'
 
 
 def _no_slot(context: FlowContext, cause: BaseException) -> str | None:

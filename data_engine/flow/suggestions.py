@@ -6,6 +6,7 @@ notebook, log or panel shows them; for options it makes them from 3.13 on.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from functools import wraps
 
@@ -59,8 +60,8 @@ def as_typed(name: str) -> str:
 
 
 def suggestion(error: BaseException) -> str | None:
-    """The fix of an attribute that its object does not have, a package that is missing, a file that is not what it seems, or a
-    question that nobody answers.
+    """The fix of an attribute that its object does not have, a package that is missing, a file that is not what it seems, a
+    secret used as text, or a question that nobody answers.
 
     None for every other error, or when no name is like it.
 
@@ -81,6 +82,8 @@ def suggestion(error: BaseException) -> str | None:
         )
     if (said := _of_file(error)) is not None:
         return said
+    if _is_secret_as_text(error):
+        return 'a secret shows its text only where it is asked for: context.secret("name").reveal()'
     if not isinstance(error, AttributeError) or not isinstance(error.name, str) or error.name.startswith("_"):
         return None
     try:
@@ -96,6 +99,11 @@ def _is_not_utf8(error: BaseException) -> bool:
         return error.encoding.replace("-", "").lower() == "utf8"
     text = message_of(error)[:1000].lower()
     return any(words in text for words in ("invalid utf-8", "invalid utf8", "not utf-8 encoded"))
+
+
+def _is_secret_as_text(error: BaseException) -> bool:
+    """Whether a `Secret` was used as the text that it holds."""
+    return isinstance(error, (TypeError, AttributeError)) and re.search(r"\bSecret\b", message_of(error)) is not None
 
 
 def _of_file(error: BaseException) -> str | None:
@@ -133,7 +141,6 @@ def is_panic(error: BaseException) -> bool:
 
 def _missing_package(error: BaseException) -> str | None:
     """How to bring the package that Python, or Polars in its own words, does not find, to where this runs."""
-    import re
     import sys
     from importlib.util import find_spec
 

@@ -26,7 +26,7 @@ from data_engine.errors import FlowExecutionError, FlowValidationError, message_
 from data_engine.flow.flow import Flow
 from data_engine.flow.paths import module_folder
 from data_engine.flow.spec import title_words
-from data_engine.flow.suggestions import suggestion
+from data_engine.flow.suggestions import nearest_name, suggestion
 from data_engine.notebook.artifacts import load_artifact
 from data_engine.notebook.locate import annotate, place_of_function, show_cells, show_file
 from data_engine.notebook.module_sets import trouble_with_name
@@ -451,8 +451,10 @@ def _unsaved_names(flow: Flow) -> list[str]:
     for step in flow.steps:
         if step.use not in (None, "current", *saved):
             names = ", ".join(saved) or "none"
+            near = nearest_name(str(step.use), saved)
+            offer = "" if near is None else f": did you mean {near}?"
             warnings.append(
-                f"step {step.label!r} uses {step.use!r}, which no earlier step saves (saved so far: {names})"
+                f"step {step.label!r} uses {step.use!r}, which no earlier step saves (saved so far: {names}){offer}"
             )
         if step.save_as is not None:
             saved.append(step.save_as)

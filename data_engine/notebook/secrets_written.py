@@ -60,9 +60,12 @@ def written_secrets(node: ast.AST) -> Iterator[tuple[str, int]]:
     if not any("=" in text or "://" in text for text in texts):
         return
     lines = {line for _, line in told}
+    yield from (one for one in _in_texts(parts) if one[1] not in lines)
+
+
+def _in_texts(parts: Sequence[ast.AST]) -> Iterator[tuple[str, int]]:
+    """The addresses without their passwords, and the names of passwords in other texts that connect."""
     for text, line in _texts(parts):
-        if line in lines:
-            continue
         for begin, password, end in _ADDRESS.findall(text) if "://" in text else ():
             if not _is_placeholder(password):
                 yield f"{begin}***{end}", line

@@ -36,13 +36,15 @@ class Here:
     """The notebook of this kernel or the script of this process; `path` is absolute, links are not followed.
 
     `problem` says in a line why the notebook is not to be trusted (it was renamed or moved since the kernel started, and
-    nothing tells where to), `fix` what helps; both are None when the file is there.
+    nothing tells where to), `fix` what helps; both are None when the file is there. `was_here` says that the kernel was started
+    in it, as a file of a folder that is still there.
     """
 
     path: Path
     kind: Literal["notebook", "script"]
     problem: str | None = None
     fix: str | None = None
+    was_here: bool = False
 
 
 def here() -> Here | None:
@@ -103,9 +105,8 @@ def notebook_here(
             path = told
     if not os.path.isfile(path):
         path = _renamed(path, cell_id)
-    return _found(
-        path, "this notebook is no longer there: it was renamed or moved since the kernel started", "restart the kernel"
-    )
+    gone = "this notebook is no longer there: it was renamed or moved since the kernel started"
+    return _found(path, gone, "restart the kernel", was_here=os.path.isdir(os.path.dirname(path)))
 
 
 def renamed_file(connection_file: str) -> str:
@@ -143,8 +144,10 @@ def _shown_in_editor(cell_id: str) -> str:
     return path if path.endswith(".ipynb") and os.path.isabs(path) and os.path.isfile(path) else ""
 
 
-def _found(path: str, problem: str, fix: str) -> Here:
-    return Here(Path(path), "notebook") if os.path.isfile(path) else Here(Path(path), "notebook", problem, fix)
+def _found(path: str, problem: str, fix: str, *, was_here: bool = False) -> Here:
+    if os.path.isfile(path):
+        return Here(Path(path), "notebook")
+    return Here(Path(path), "notebook", problem, fix, was_here)
 
 
 _renamings: dict[str, str] = {}

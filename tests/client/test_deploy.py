@@ -224,6 +224,23 @@ def test_a_file_that_cannot_be_read_costs_only_whoever_needs_it(ws: WorkspaceFil
     assert deployed_value(workspace) == 10
 
 
+def test_a_use_that_no_step_saves_is_warned_of_with_the_nearest_name(ws: WorkspaceFiles, workspace: Workspace) -> None:
+    """A step may have put it into `context.objects`, so that it is deployed all the same."""
+    ws.notebook(
+        "typo",
+        "from data_engine import Flow",
+        "def one(context):\n    return 1",
+        'def build():\n    return Flow(group="G").step(one, save_as="raw_df").step(one, use="raw_fd")',
+    )
+
+    (entry,) = workspace.deploy("typo")
+
+    assert entry.error is None
+    assert entry.warnings == (
+        "step 'One' uses 'raw_fd', which no earlier step saves (saved so far: raw_df): did you mean raw_df?",
+    )
+
+
 def test_names_that_differ_only_in_case_are_warned_of(ws: WorkspaceFiles, workspace: Workspace) -> None:
     """Where both can be there: a colleague on Windows or macOS gets one of the two."""
     ws.notebook("Claims", *CELLS[2:3], 'def build():\n    return Flow(group="G").step(one)')

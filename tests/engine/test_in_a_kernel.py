@@ -122,12 +122,52 @@ def test_an_import_of_another_flows_code_names_that_notebook(
 
 def test_a_renamed_notebook_is_said_not_guessed(claims: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     path = claims.notebook(
-        "claims", *CELLS, "import os; os.rename('claims.ipynb', 'renamed.ipynb')", "build().preview()"
+        "claims",
+        *CELLS,
+        "import os; os.rename('claims.ipynb', 'renamed.ipynb')",
+        "build().run_once()",
+        "build().preview(write=True)",
     )
 
-    text = run_in_kernel(path, monkeypatch)[5]
+    texts = run_in_kernel(path, monkeypatch)
 
-    assert "this notebook is no longer there: it was renamed or moved since the kernel started" in text
+    for number in (5, 6):
+        assert "this notebook is no longer there: it was renamed or moved since the kernel started" in texts[number]
+
+
+def test_a_preview_of_cells_tells_a_forgotten_return(claims: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = claims.notebook(
+        "claims",
+        "from data_engine import Flow\ndef read(context):\n    context.source.path.read_text()",
+        "Flow(group='G').watch(mode='manual', source='../in').step(read, save_as='raw_df').preview()",
+        "from data_engine.engine.preview import last_report; last_report().steps[0].warned",
+    )
+
+    texts = run_in_kernel(path, monkeypatch)
+
+    assert "raw_df is None: is the `return` of read missing?" in texts[2]
+
+
+def test_a_preview_goes_on_when_its_notebook_was_renamed(
+    claims: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It looks at the cells of the kernel, and says that the file is gone; where its folder is gone too, nothing can be found."""
+    path = claims.notebook(
+        "claims",
+        *CELLS,
+        "import os; os.rename('claims.ipynb', 'renamed.ipynb')",
+        "build().preview()",
+        "from data_engine.engine.preview import last_report; last_report().notes",
+        "os.rename('../flow_modules', '../elsewhere')",
+        "build().preview()",
+    )
+
+    texts = run_in_kernel(path, monkeypatch)
+
+    assert texts[5].splitlines()[0] == "42"
+    gone = "claims.ipynb was renamed or moved since the kernel started: restart the kernel to run or deploy its flow"
+    assert gone in texts[6]
+    assert "this notebook is no longer there" in texts[8]
 
 
 def test_a_helper_edited_since_its_import_is_told_with_the_cell_to_run_again(

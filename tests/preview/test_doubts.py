@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import linecache
 import logging
 import re
 import zipfile
@@ -264,6 +265,41 @@ def test_a_run_warns_of_a_doubled_heading_once(ws: WorkspaceFiles) -> None:
     assert (line.level, run.status) == ("WARNING", "success")
 
 
+FORGOTTEN = """
+from data_engine import Flow
+def read(context):
+    len("forgot")
+def look(context):
+    return None
+def build():
+    return Flow(group="G", name="claims").step(read, save_as="raw_df").step(look, save_as="none").step(look)
+"""
+
+
+def test_a_run_warns_of_a_forgotten_return(ws: WorkspaceFiles) -> None:
+    """And not of a None that was meant."""
+    ws.notebook("claims", FORGOTTEN)
+    workspace = Workspace(ws.root)
+
+    workspace.load_flow("claims").run_once()
+
+    (run,) = workspace.runs("claims")
+    warnings = [line.message for line in workspace.log(run.run_id) if line.level == "WARNING"]
+    assert warnings == ["raw_df is None: is the `return` of read missing?"]
+
+
+def test_a_preview_tells_a_forgotten_return_in_its_line(cells: Cells, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also when the step is reused."""
+    monkeypatch.setitem(linecache.cache, "<cell>", (1, None, FORGOTTEN.splitlines(keepends=True), "<cell>"))
+    cells.run(FORGOTTEN)
+
+    for _ in range(2):
+        cells.preview()
+        report = last_report()
+        assert report is not None
+        assert "1 warning: raw_df is None: is the `return` of read missing? ·" in caption(report)
+
+
 def test_what_a_step_logs_as_a_warning_is_told_below_its_preview(cells: Cells) -> None:
     """As often as a run would count it, each text once; again when the step is reused. What is only told is not."""
     cells.run("""
@@ -374,3 +410,85 @@ def test_a_text_that_is_called_a_workbook_is_told_as_such(cells: Cells, tmp_path
         cells.run(cell(tmp_path, "pl.read_excel(f'{folder}/a.xlsx')")).preview(use="raw")
 
     assert "no Excel workbook" in (caught.value.fix or "")
+
+
+def late(path: Path, first: int, *, title: int = 0, text: bool = False, count: int = 150) -> Path:
+    """A workbook whose column "b" has its first value in this row of its data; "c" has none, and "" no heading either."""
+    import xlsxwriter
+
+    with xlsxwriter.Workbook(path) as book:
+        sheet = book.add_worksheet("Data")
+        for number in range(title):
+            sheet.write(number, 0, "Sales report")
+        sheet.write_row(title, 0, ["a", "b", "c", "", "d"])
+        for number in range(1, count + 1):
+            sheet.write_row(
+                title + number, 0, [number, ("x" if text else 5) if number >= first else None, None, None, 1]
+            )
+    return path
+
+
+LATE = (
+    'late.xlsx, sheet "Data": column B: no value in the first 100 rows, so that the numbers below are read as text:'
+    " read all rows first with infer_schema_length=None"
+)
+
+
+@pytest.mark.parametrize(
+    ("made", "options", "is_told"),
+    [
+        ({"first": 101}, {}, True),
+        ({"first": 100}, {}, False),
+        ({"first": 101, "title": 3}, {"read_options": {"header_row": 3}}, True),
+        ({"first": 100, "title": 3}, {"read_options": {"header_row": 3}}, False),
+        ({"first": 101}, {"infer_schema_length": None}, False),
+        ({"first": 101}, {"schema_overrides": {"b": pl.Int64}}, False),
+        ({"first": 101, "text": True}, {}, False),
+        ({"first": 999}, {}, False),
+    ],
+)
+def test_numbers_that_come_too_late_are_told(
+    tmp_path: Path, made: dict[str, Any], options: dict[str, Any], is_told: bool
+) -> None:
+    """Where Polars takes them as text, and only there."""
+    path = late(tmp_path / "late.xlsx", **made)
+
+    assert list(doubts_of(pl.read_excel, (path,), options)) == [LATE] * is_told
+
+    has_numbers = not made.get("text") and made["first"] < 999
+    assert (has_numbers and pl.read_excel(path, **options).schema["b"] == pl.String) is is_told
+
+
+def test_an_empty_column_of_a_workbook_is_no_warning(
+    cells: Cells, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The reader logs one for each; the run's log has its words as no warning, with the column as people count."""
+    path = late(tmp_path / "late.xlsx", 999)
+    cells.run(cell(tmp_path, f"pl.read_excel({str(path)!r})"))
+
+    cells.preview()
+    (context,) = cells.run("contexts = build().run_once()").names["contexts"]
+
+    assert "warning" not in told()
+    assert context.warnings == 0
+    assert "dtype" not in capsys.readouterr().err
+
+
+def test_an_empty_column_stands_in_the_log_of_a_run(ws: WorkspaceFiles) -> None:
+    path = late(ws.root / "late.xlsx", 999)
+    read = f"def read(context):\n    return pl.read_excel({str(path)!r})"
+    ws.notebook(
+        "claims",
+        "import polars as pl\nfrom data_engine import Flow",
+        read,
+        "def build():\n    return Flow('G').step(read)",
+    )
+    workspace = Workspace(ws.root)
+
+    workspace.load_flow("claims").run_once()
+
+    (run,) = workspace.runs("claims")
+    said = [(line.level, line.message) for line in workspace.log(run.run_id) if "is empty" in line.message]
+    words = "of a sheet is empty in the rows that tell its type, so it is taken as text"
+    assert sorted(set(said)) == [("INFO", f"column {number} {words}") for number in (2, 3, 4)]
+    assert run.warnings == 0

@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from contextlib import closing
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from data_engine.engine import clone, scratch
 from data_engine.engine.memo.caption import PreviewReport, caption
 from data_engine.engine.preview import clear_preview_cache, last_report
 from data_engine.errors import FlowStoppedError, FlowValidationError
+from data_engine.workspace import secret_store
 from data_engine.workspace.provision import provision_workspace
 from tests.preview.conftest import Cells, ran, reasons
 
@@ -292,6 +294,59 @@ def test_what_our_own_writing_notes_on_this_machine_is_not_told(bench: Bench) ->
     bench.cells.preview()
 
     assert "outside the context" not in caption(report())
+
+
+def test_a_temporary_file_is_no_writing_to_its_folder(
+    bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Python opens the folder of a temporary file, and makes the file there."""
+    bench.flow(
+        "import tempfile\n"
+        "def passing(context):\n"
+        f"    with tempfile.NamedTemporaryFile(dir={str(tmp_path)!r}), tempfile.TemporaryFile(dir={str(tmp_path)!r}): pass\n"
+        "    with tempfile.NamedTemporaryFile(), tempfile.TemporaryFile(): pass\n"
+    )
+
+    bench.cells.preview()
+
+    assert "outside the context" not in caption(report())
+    told = capsys.readouterr().err
+    assert f" {tmp_path} for real" not in told
+    assert f" {tempfile.gettempdir()} for real" not in told
+
+
+def test_a_folder_that_is_written_into_is_not_called_overwritten(bench: Bench, tmp_path: Path) -> None:
+    parts = tmp_path / "parts"
+    parts.mkdir()
+    bench.flow(
+        "import duckdb\n"
+        "def write(context):\n"
+        f"    with duckdb.connect() as db: db.execute(\"COPY (SELECT 1 AS a, 2 AS b) TO '{parts.as_posix()}'"
+        ' (FORMAT parquet, PARTITION_BY (a), OVERWRITE_OR_IGNORE)")\n'
+    )
+
+    bench.cells.preview()
+
+    assert f"wrote outside the context's folders, for real: {parts} ·" in caption(report())
+    assert "OVERWROTE" not in caption(report())
+
+
+def test_what_the_looking_for_a_secret_writes_is_not_the_steps(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A keyring's own files are none of the step's."""
+
+    def keyring() -> None:
+        (tmp_path / "cache of a keyring").write_text("x")
+
+    monkeypatch.setattr(secret_store, "_keyring", keyring)
+    bench.flow("def ask(context):\n    context.secret('nowhere')\n")
+
+    with pytest.raises(FlowValidationError, match="the secret 'nowhere' is not on this machine"):
+        bench.cells.preview()
+
+    assert (tmp_path / "cache of a keyring").exists()
+    assert "for real" not in capsys.readouterr().err
 
 
 def test_our_own_files_are_part_of_no_key(bench: Bench) -> None:

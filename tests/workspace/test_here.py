@@ -79,6 +79,7 @@ def test_a_renamed_notebook_is_said_and_its_folder_stays(notebook: Path, monkeyp
     assert found.path == notebook
     assert found.problem == "this notebook is no longer there: it was renamed or moved since the kernel started"
     assert found.fix == "restart the kernel"
+    assert found.was_here
     assert authored_folder() == notebook.parent
 
 

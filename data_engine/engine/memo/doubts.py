@@ -1,5 +1,6 @@
 """What a reader gives that its author did not mean, told by the beginning of the file: UTF-8 read as another encoding, text read
-as UTF-16, two columns with one heading, and formulas of a workbook that have no stored result.
+as UTF-16, two columns with one heading, formulas of a workbook that have no stored result, and numbers of one that come too late
+to tell the type of their column.
 
 All end as values that look like data: "Ã¶" for "ö", and nothing where Excel shows a number. Only a bounded part is looked at.
 """
@@ -37,6 +38,7 @@ _STRING = re.compile(rb"<si>(.*?)</si>|<si/>", re.DOTALL)
 _TEXTS = re.compile(rb"<t(?:\s[^>]*)?>([^<]*)</t>(?!</rPh>)")
 _NO_VALUE = re.compile(rb"<v\s*/>|<v\s*></v>")
 _TEXT = re.compile(rb'\bt="str"')
+_IS_TEXT = re.compile(rb'\bt="(?:s|str|inlineStr|e)"')
 _DAMAGED = (OSError, KeyError, ValueError, zipfile.BadZipFile, ElementTree.ParseError)
 _RELATION = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}id"
 
@@ -47,8 +49,9 @@ def doubts_of(reader: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> 
     if name == "read_excel":
         if (module := getattr(reader, "__module__", "").partition(".")[0]) in ("polars", "pandas"):
             wanted, header = _sheets_wanted(module, args, kwargs), _header_wanted(module, args, kwargs)
+            looked_at = _rows_looked_at(module, kwargs)
             for path in _paths(args, kwargs):
-                yield from workbook_doubts(path, wanted, header)
+                yield from workbook_doubts(path, wanted, header, looked_at)
         return
     encoding = _encoding(name, args, kwargs)
     if encoding is not None:
@@ -149,9 +152,12 @@ class _Header(NamedTuple):
     second: str | None
 
 
-def workbook_doubts(path: str, wanted: list[str | int] | None, header: _Header | None) -> Iterator[str]:
+def workbook_doubts(
+    path: str, wanted: list[str | int] | None, header: _Header | None, looked_at: int | None = None
+) -> Iterator[str]:
     """Of each sheet of the workbook that is `wanted` (by its name or its number from 0 on; None: all), which columns hold formulas
-    whose result is not stored, as programs write them that are not Excel, and which heading of `header` stands above several."""
+    whose result is not stored, as programs write them that are not Excel, which heading of `header` stands above several, and which
+    columns have no value in the `looked_at` rows that tell their type, and numbers below."""
     with (
         suppress(*_DAMAGED),
         open_to_read(path) as file,
@@ -168,6 +174,12 @@ def workbook_doubts(path: str, wanted: list[str | int] | None, header: _Header |
                     yield (
                         f"{place}: formulas in {places} have no stored result and are read as empty: open the file in Excel or"
                         " LibreOffice and save it, or compute the column in the step"
+                    )
+                late = [] if header is None or looked_at is None else _late_columns(data, header.row, looked_at)
+                if late:
+                    yield (
+                        f"{place}: column{'' if len(late) == 1 else 's'} {', '.join(late)}: no value in the first {looked_at} rows, so"
+                        " that the numbers below are read as text: read all rows first with infer_schema_length=None"
                     )
                 doubled = None
                 with suppress(*_DAMAGED):  # of its texts: what is known of formulas is told all the same
@@ -243,6 +255,41 @@ def _columns_without_result(data: bytes) -> list[str]:
         if b"<f" in inside and is_empty and (column := _COLUMN.search(about)) is not None:
             found.setdefault(column[1].decode())
     return sorted(found, key=lambda column: (len(column), column))
+
+
+def _late_columns(data: bytes, header: int | None, looked_at: int) -> list[str]:
+    """The columns with no value in so many rows below the header, and with numbers further down."""
+    if data.count(b"<row") <= looked_at:
+        return []
+    early: set[bytes] = set()
+    late: dict[bytes, bool] = {}
+    for found in _ROW.finditer(data):
+        number = _NUMBER.search(found[1])
+        if number is None or (header is not None and int(number[1]) <= header):
+            continue
+        for cell in _CELL.finditer(found[2] or b""):
+            column = _COLUMN.search(cell[1])
+            if column is None or not _VALUE.search(cell[2]):
+                continue
+            if header is None:
+                header = int(number[1])
+            below = int(number[1]) - header
+            if 0 < below <= looked_at:
+                early.add(column[1])
+            elif below:
+                late.setdefault(column[1], _IS_TEXT.search(cell[1]) is None)
+    found_late = [column.decode() for column, is_number in late.items() if is_number and column not in early]
+    return sorted(found_late, key=lambda column: (len(column), column))
+
+
+def _rows_looked_at(module: str, kwargs: Mapping[str, Any]) -> int | None:
+    """How many rows tell Polars the type of a column; None where all do, or where types are given."""
+    rows = kwargs.get("infer_schema_length", 100)
+    is_odd = module != "polars" or kwargs.get("engine", "calamine") != "calamine" or kwargs.get("schema_overrides")
+    is_odd = is_odd or {"schema_sample_rows", "dtypes", "dtype_coercion", "skip_rows"}.intersection(
+        kwargs.get("read_options") or {}
+    )
+    return rows if isinstance(rows, int) and rows > 0 and not is_odd else None
 
 
 def _sheets(book: zipfile.ZipFile) -> list[tuple[str, str]]:

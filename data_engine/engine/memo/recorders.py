@@ -50,7 +50,7 @@ def record_open(original: Any, logs: tuple[AccessLog, ...], args: _Args, kwargs:
         writes = any(letter in mode for letter in "wxa+")
         if reads and not ("w" in mode or "x" in mode):
             _record_paths([file], "content", logs, native=False)
-        if writes:
+        if writes and not _is_folder(file):
             _record_written(file, logs)
     return original(*args, **kwargs)
 
@@ -63,7 +63,7 @@ def record_os_open(original: Any, logs: tuple[AccessLog, ...], args: _Args, kwar
         _mark_unseen(logs, "a file relative to an open folder")
     elif not is_anew:
         _record_paths([path], "content", logs, native=False)
-    if flags & (os.O_WRONLY | os.O_RDWR):
+    if flags & (os.O_WRONLY | os.O_RDWR) and not _is_folder(path):
         _record_written(path, logs)
     return original(*args, **kwargs)
 
@@ -231,6 +231,12 @@ def record_writer(original: Any, logs: tuple[AccessLog, ...], args: _Args, kwarg
 def _mark_unseen(logs: tuple[AccessLog, ...], reason: str) -> None:
     for one in logs:
         one.mark_unseen(reason)
+
+
+def _is_folder(path: object) -> bool:
+    """Whether a folder is opened, as `tempfile` does to make its file there: that file is noted by itself, where it has a name."""
+    with not_logged():
+        return isinstance(path, (str, bytes, os.PathLike)) and os.path.isdir(path)
 
 
 def _record_written(value: object, logs: tuple[AccessLog, ...]) -> None:

@@ -52,6 +52,7 @@ from data_engine.engine.scratch import Scratch, ScratchFile
 from data_engine.flow.context import FlowContext, WorkspaceConfigContext
 from data_engine.flow.control import StepControl
 from data_engine.flow.flow import Flow
+from data_engine.flow.forgotten import forgotten_return
 from data_engine.flow.places import Places
 from data_engine.flow.spec import Collect, StepSpec
 from data_engine.flow.steps import note_outputs, outputs_of, run_steps
@@ -156,7 +157,7 @@ class PreviewRunner:
         if self.scratch is None or path.startswith(_PASSING) or path in self.outside:
             return
         with not_logged():
-            is_overwritten = self.outside[path] = os.path.lexists(path)
+            is_overwritten = self.outside[path] = os.path.lexists(path) and not os.path.isdir(path)
         if len(self.outside) == 1:
             self.tell_outside(path, is_overwritten)
 
@@ -369,11 +370,13 @@ class _Attempt:
         alone = replace(self.flow, steps=(only,))
         before = None if step.before is None else self.flow.steps[step.before].label
         self.preview.warned.clear()
-        for event in run_steps(alone, self.context, control=self.preview.control, before=before):
+        for event in run_steps(alone, self.context, control=self.preview.control, before=before, saved=step.saved):
             self.preview.sink(event)
         self.comparisons.forget()
         written = {} if self.scratch is None else self.scratch.end_step()
         value = attributes["current"]
+        if said := forgotten_return(step.spec, value):
+            self.preview.warned.append(said)
         is_odd = not log.tables <= step.code.tables
         if is_odd:
             log.mark_unseen("the context as a whole")

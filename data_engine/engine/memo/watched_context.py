@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any
 
-from data_engine.engine.memo.access_log import active_logs
+from data_engine.engine.memo.access_log import active_logs, not_logged
 from data_engine.engine.memo.fingerprint import value_digest
 from data_engine.engine.params import values_of
 from data_engine.flow.context import FlowContext
@@ -27,6 +27,9 @@ class WatchedContext(FlowContext):
         context = super().__new__(cls)
         context.looked_at = set()
         return context
+
+    def __repr__(self) -> str:
+        return super().__repr__().replace("WatchedContext(", "FlowContext(", 1)
 
     @property
     def __dict__(self) -> dict[str, Any]:  # type: ignore[override]
@@ -52,15 +55,19 @@ class WatchedContext(FlowContext):
         attributes_of(self)["metadata"] = value
 
     def secret(self, name: str) -> Secret:
-        """As `FlowContext.secret`; it may be another one by the next preview."""
+        """As `FlowContext.secret`; it may be another one by the next preview. What a keyring reads and writes is not the step's."""
         for log in active_logs():
             log.mark_unseen(f"the secret {name}")
-        return super().secret(name)
+        with not_logged():
+            return super().secret(name)
 
     def _noticed(self, name: str) -> dict[str, Any]:
         self.looked_at.add(name)
         found: dict[str, Any] = attributes_of(self)[name]
         return found
+
+
+WatchedContext.__name__ = "FlowContext"  # what Python calls it in the text of an error, as in production
 
 
 def attributes_of(context: FlowContext) -> dict[str, Any]:

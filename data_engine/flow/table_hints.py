@@ -1,0 +1,269 @@
+"""What helps against an error of a reader of tables, or of a table that was read otherwise than its author meant.
+
+Decided from the kind of the error, its text, the columns it tells of and the beginning of the file. A reader's own advice may give
+wrong data (`strict=False` empties what it cannot read), so `without_advice` takes it out where there is a fix.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import re
+import traceback
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from data_engine.cut import beginning, first_few
+from data_engine.errors import message_of
+from data_engine.platforms.files import open_to_read
+
+_HEAD_BYTES = 64 * 1024
+_MOST_LINES = 20
+_MOST_SHEETS = 10
+_READERS = ("read_csv", "read_excel", "read_json", "read_ndjson")
+_SEPARATORS = (";", "\t", "|")
+_CONVERSION = re.compile(r"conversion from `(\w+)\S*` to `(\w+)\S*` failed in column '(.*?)' for [^\n]*?: (\[[^\n]*\])")
+_SHEET = re.compile(r"no matching sheet found when `sheet_(?:name|id)` is (.+)|Worksheet named (.+) not found")
+_ADVICE = re.compile(r"\n\n(?:You might want to try:\n(?:- .*\n?)+|Consider setting '\w+=\w+'\.)")
+_FORMATS = (
+    (re.compile(r"\d{4}-\d\d?-\d\d?"), '"%Y-%m-%d"'),
+    (re.compile(r"\d\d?\.\d\d?\.\d{4}"), '"%d.%m.%Y"'),
+    (re.compile(r"\d\d?\.\d\d?\.\d\d"), '"%d.%m.%y"'),
+    (re.compile(r"\d\d?/\d\d?/\d{4}"), '"%d/%m/%Y" or "%m/%d/%Y"'),
+)
+_COMMA_NUMBER = re.compile(r"[+-]?[\d.]*\d,\d+")
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """The file that a reader was given, and the separator where it is known."""
+
+    path: Path | None
+    separator: str | None = None
+
+
+def table_hint(error: BaseException, source: Path | None, current: object = None) -> str | None:
+    """The fix of an error about a table; None where nothing is known.
+
+    `source` is the file the step was given, where the error does not tell which was read, `current` the table it was given.
+
+    Example:
+        >>> class ColumnNotFoundError(Exception): ...
+        >>> table_hint(ColumnNotFoundError('unable to find column "city"; valid columns: ["city;amount"]'), None)
+        'the only column is "city;amount": the file has ";" between its columns, so read it with separator=";"'
+    """
+    kind, text = type(error).__name__, message_of(error)[:20_000]
+    if kind == "ColumnNotFoundError":
+        return column_fix(_columns_told(text) or _columns_of(current))
+    if "found more fields than defined" in text:
+        read = _read_by(error, source)
+        return ragged_fix(_name_of(read.path), separator_of(_head_of(read.path)), read.separator)
+    if (found := _SHEET.search(text)) is not None:
+        path = _read_by(error, source).path
+        return sheet_fix(_name_of(path), (found[1] or found[2]).strip("'\""), _sheets_of(path))
+    if kind in ("NoDataError", "EmptyDataError"):
+        read = _read_by(error, source)
+        return empty_fix(_name_of(read.path), is_empty=_is_empty(read.path), text=text)
+    if (conversion := _CONVERSION.search(text)) is not None:
+        return conversion_fix(conversion[2], conversion[3], _texts_in(conversion[4]))
+    return None
+
+
+def without_advice(text: str) -> str:
+    """The text of an error without the advice of Polars.
+
+    Example:
+        >>> without_advice("it failed: ['x']\\n\\nYou might want to try:\\n- setting `strict=False`\\n- using `str.to_date`\\n\\nIn: col")
+        "it failed: ['x']\\n\\nIn: col"
+        >>> without_advice("found more fields\\n\\nConsider setting 'truncate_ragged_lines=True'.")
+        'found more fields'
+    """
+    return _ADVICE.sub("\n", text).replace("\n\n\n", "\n\n").rstrip("\n") if _ADVICE.search(text) else text
+
+
+def separator_of(head: str) -> str | None:
+    """What stands between the columns of a text that begins so, where it is no comma; None where that is not plain.
+
+    Example:
+        >>> separator_of("Sales report\\n\\ncity;amount\\nOslo;1,5\\nRome;2,5\\n"), separator_of("city,note\\nOslo,a;b\\n")
+        (';', None)
+    """
+    lines = [line for line in head.splitlines() if line.strip()][:_MOST_LINES]
+    best = max(_SEPARATORS, key=lambda one: sum(one in line for line in lines))
+    having = [line for line in lines if best in line]
+    if len(having) * 2 <= len(lines) or not having:
+        return None
+    return best if having[0].count(best) > having[0].count(",") else None
+
+
+def ragged_fix(name: str, separator: str | None, used: str | None) -> str:
+    """The fix of a line with more columns than the first one, in a file with this separator that was read with `used`.
+
+    Example:
+        >>> ragged_fix("a.csv", ";", ",")
+        'a.csv has ";" between its columns: read it with separator=";"'
+        >>> ragged_fix("a.csv", None, ",")
+        'the header of a.csv is further down, then skip_lines= leaves out what stands above; or one of its lines is too long'
+    """
+    further = f"the header of {name} is further down, then skip_lines= leaves out what stands above; or one of its lines is too long"
+    if separator is None and used is None:
+        return f'name what {name} has between its columns where that is no comma, such as separator=";"; or {further}'
+    if separator is None or separator == used:
+        return further
+    said = f"{name} has {_quoted(separator)} between its columns: read it with separator={_quoted(separator)}"
+    return said if used is not None else f"{said}; where that is done, {further}"
+
+
+def column_fix(columns: Sequence[str]) -> str | None:
+    """The fix of a column that is not among these, where they show that the file was read in a wrong way.
+
+    Example:
+        >>> column_fix(["Sales report", "__UNNAMED__1"])
+        'the first row that was read is no header ("Sales report"): name its row, counted from 0, as read_options={"header_row": 3} for row 4 of the sheet'
+        >>> column_fix(["city", "amount"])
+    """
+    if len(columns) == 1 and (separator := next((one for one in _SEPARATORS if one in columns[0]), None)) is not None:
+        return (
+            f"the only column is {_quoted(beginning(columns[0], 60))}: the file has {_quoted(separator)} between its columns, "
+            f"so read it with separator={_quoted(separator)}"
+        )
+    if any(column.startswith("__UNNAMED__") for column in columns):
+        titled = next((column for column in columns if not column.startswith("__UNNAMED__")), None)
+        title = "" if titled is None else f" ({_quoted(beginning(titled, 60))})"
+        return (
+            f"the first row that was read is no header{title}: name its row, counted from 0, as"
+            ' read_options={"header_row": 3} for row 4 of the sheet'
+        )
+    return None
+
+
+def sheet_fix(name: str, wanted: str, sheets: Sequence[str]) -> str | None:
+    """The fix of a sheet that a workbook does not have: those it has, the nearest first.
+
+    Example:
+        >>> sheet_fix("a.xlsx", "Nrod", ["South", "North"]), sheet_fix("a.xlsx", "7", [])
+        ('the sheets of a.xlsx: "North", "South"', None)
+    """
+    if not sheets:
+        return None
+    near = sorted(sheets, key=lambda one: -difflib.SequenceMatcher(None, one.casefold(), wanted.casefold()).ratio())
+    shown = near if not wanted.isdecimal() else list(sheets)
+    return f"the sheets of {name}: {first_few([_quoted(one) for one in shown], _MOST_SHEETS)}"
+
+
+def empty_fix(name: str, *, is_empty: bool, text: str) -> str:
+    """The fix of a table without a row.
+
+    Example:
+        >>> empty_fix("a.csv", is_empty=True, text="empty CSV")
+        'a.csv is empty: write it again, or take it out of the folder; a preview takes another file with preview(source="another.csv")'
+        >>> empty_fix("a.xlsx", is_empty=False, text="empty Excel sheet")
+        'the sheet is empty: name another with sheet_name=; raise_if_empty=False gives a table without rows'
+    """
+    if "Excel sheet" in text:
+        return "the sheet is empty: name another with sheet_name=; raise_if_empty=False gives a table without rows"
+    if is_empty:
+        return (
+            f"{name} is empty: write it again, or take it out of the folder; a preview takes another file with "
+            'preview(source="another.csv")'
+        )
+    return f"nothing is left of {name} to read: skip_lines= or skip_rows= leaves out too much, or the file holds no row"
+
+
+def conversion_fix(kind: str, column: str, values: Sequence[str]) -> str | None:
+    """The fix of values of a column that are no dates, times or numbers as the step reads them.
+
+    Example:
+        >>> conversion_fix("date", "day", ["2026-01-31"])
+        'column "day" holds "2026-01-31", which has the format "%Y-%m-%d": name that one, or correct the file'
+        >>> conversion_fix("f64", "amount", ["1,5"])
+        'column "amount" holds "1,5": read the file with decimal_comma=True, or replace "," by "." before the cast'
+        >>> conversion_fix("date", "day", ["soon"])
+        'column "day" holds "soon", which does not have the format that the step names: correct the file, or clean the column before'
+    """
+    if not values:
+        return None
+    first = f"column {_quoted(column)} holds {_quoted(beginning(values[0], 60))}"
+    if kind in ("date", "datetime", "time"):
+        form = next((form for shape, form in _FORMATS if all(shape.fullmatch(one.strip()) for one in values)), None)
+        if form is not None and kind != "time":
+            return f"{first}, which has the format {form}: name that one, or correct the file"
+        return (
+            f"{first}, which does not have the format that the step names: correct the file, or clean the column before"
+        )
+    if all(_COMMA_NUMBER.fullmatch(one.strip()) for one in values):
+        return f'{first}: read the file with decimal_comma=True, or replace "," by "." before the cast'
+    return f"{first}, which is no {kind}: correct the file, or clean the column before the cast"
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _name_of(path: Path | None) -> str:
+    return "the file" if path is None else path.name
+
+
+def _texts_in(told: str) -> list[str]:
+    """The quoted texts of a list as Polars tells it, which may be cut."""
+    return [_plain(one) for one in re.findall(r'"(?:[^"\\]|\\.)*"', told)]
+
+
+def _plain(quoted: str) -> str:
+    try:
+        return str(json.loads(quoted))
+    except ValueError:  # Rust has escapes of its own
+        return quoted[1:-1]
+
+
+def _columns_told(text: str) -> list[str]:
+    found = re.search(r"valid columns: (\[[^\n]*\])", text)
+    return [] if found is None else _texts_in(found[1])
+
+
+def _columns_of(table: object) -> list[str]:
+    """The columns of a frame; those of a lazy one cost a plan."""
+    columns = getattr(table, "columns", None) if type(table).__name__ == "DataFrame" else None
+    return [one for one in columns if isinstance(one, str)] if isinstance(columns, list) else []
+
+
+def _read_by(error: BaseException, source: Path | None) -> _Read:
+    """What the reader of Polars that raised was given; of a lazy one, which reads later, only the source of the step is known."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if frame.f_code.co_name in _READERS and str(frame.f_globals.get("__name__")).startswith("polars."):
+            given: Any = frame.f_locals.get("source")
+            separator = frame.f_locals.get("separator")
+            path = Path(given) if isinstance(given, (str, os.PathLike)) else None
+            return _Read(path, separator if isinstance(separator, str) else None)
+    return _Read(source)
+
+
+def _head_of(path: Path | None) -> str:
+    """The beginning of a text file; "" where it cannot be read, or holds no text of one byte a letter."""
+    with suppress(OSError, ValueError):
+        if path is not None and path.is_file():
+            with open_to_read(path) as file:
+                head = file.read(_HEAD_BYTES)
+            return "" if b"\0" in head else head.decode("latin-1")
+    return ""
+
+
+def _is_empty(path: Path | None) -> bool:
+    with suppress(OSError, ValueError):
+        return path is not None and path.is_file() and path.stat().st_size == 0
+    return False
+
+
+def _sheets_of(path: Path | None) -> list[str]:
+    if path is None or not path.is_file():
+        return []
+    try:
+        import fastexcel
+
+        return [str(name) for name in fastexcel.read_excel(path).sheet_names]
+    except Exception:  # of a workbook that it cannot read, or where it is not installed
+        return []

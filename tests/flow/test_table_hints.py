@@ -1,0 +1,223 @@
+"""What a step trips over in a file or a table is told with what to write instead."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from data_engine import Flow, FlowContext, FlowExecutionError
+from data_engine.engine.preview import clear_preview_cache
+from data_engine.flow.locations import SourceContext
+from data_engine.flow.table_hints import separator_of
+from data_engine.secret import Secret
+from tests.flow.running import run
+
+HEADER_IS_FURTHER = "the header of a.csv is further down, then skip_lines= leaves out what stands above; or one of its lines is too long"
+
+
+def failed(*steps: Callable[[FlowContext], Any], path: Path | None = None) -> FlowExecutionError:
+    """The error of a flow of these steps, the results of which are saved as `first`, `second`."""
+    flow = Flow("G", "claims")
+    for step, name in zip(steps, ("first", "second"), strict=False):
+        flow = flow.step(step, save_as=name)
+    source = None if path is None else SourceContext(path.parent, path, Path(path.name))
+    with pytest.raises(FlowExecutionError) as caught:
+        run(flow, source=source)
+    return caught.value
+
+
+def workbook(path: Path, **sheets: list[list[Any]]) -> Path:
+    import xlsxwriter
+
+    with xlsxwriter.Workbook(path) as book:
+        for name, rows in sheets.items():
+            sheet = book.add_worksheet(name)
+            for number, row in enumerate(rows):
+                sheet.write_row(number, 0, row)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "fix"),
+    [
+        ("city;amount\nOslo;1,5\nRome;2,5,1\n", {}, 'a.csv has ";" between its columns: read it with separator=";"'),
+        ("city|amount\nOslo|1,5\nRome|2,5\n", {}, 'a.csv has "|" between its columns: read it with separator="|"'),
+        ("city\tamount\nOslo\t1,5\nX\t2\n", {}, 'a.csv has "\\t" between its columns: read it with separator="\\t"'),
+        ("Sales\n\ncity;amount\nOslo;1\nRome;2\n", {"separator": ";"}, HEADER_IS_FURTHER),
+        ("Sales\n\ncity,amount\nOslo,1\nRome,2\n", {}, HEADER_IS_FURTHER),
+    ],
+)
+def test_a_line_with_too_many_columns_names_what_stands_between_them(
+    tmp_path: Path, text: str, options: dict[str, Any], fix: str
+) -> None:
+    """By what the file has and what the reader was told; Polars' advice, which leaves data out, is not shown."""
+    (tmp_path / "a.csv").write_text(text, encoding="utf-8")
+
+    error = failed(lambda context: pl.read_csv(tmp_path / "a.csv", **options))
+
+    assert error.fix == fix
+    assert "found more fields than defined" in error.detail
+    assert "truncate_ragged_lines" not in error.detail
+
+
+def test_a_lazy_file_is_the_source_of_the_step(tmp_path: Path) -> None:
+    """Nobody tells how it was read; where no source is known either, both ways are named."""
+    path = tmp_path / "a.csv"
+    path.write_text("city;amount\nOslo;1,5\nRome;2,5,1\n", encoding="utf-8")
+
+    def read(context: FlowContext) -> pl.DataFrame:
+        return pl.scan_csv(path).collect()
+
+    said = 'a.csv has ";" between its columns: read it with separator=";"; where that is done, the header of a.csv'
+    assert str(failed(read, path=path).fix).startswith(said)
+    assert str(failed(read).fix).startswith("name what the file has between its columns")
+
+
+def test_a_separator_is_what_stands_in_most_lines() -> None:
+    assert separator_of("title\ncity;amount\nOslo;1,5\nRome;2,25\n") == ";"
+    assert separator_of("city,note\nOslo,a;b\nRome,c;d\n") is None
+    assert separator_of("city,note\nOslo,1\n") is None
+    assert separator_of("") is None
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda context: context.current.filter(pl.col("city") == "Oslo"),
+        lambda context: context.current["city"],
+        lambda context: context.current.lazy().select("city").collect(),
+    ],
+)
+def test_one_column_with_all_headings_names_the_separator(ask: Callable[[FlowContext], Any]) -> None:
+    error = failed(lambda context: pl.DataFrame({"city;amount": ["Oslo;1"]}), ask)
+
+    assert error.fix == (
+        'the only column is "city;amount": the file has ";" between its columns, so read it with separator=";"'
+    )
+
+
+def test_a_column_that_a_good_table_lacks_has_no_such_fix() -> None:
+    assert (
+        failed(lambda context: pl.DataFrame({"city": [1], "a;b": [2]}), lambda context: context.current["town"]).fix
+        is None
+    )
+
+
+def test_a_title_above_the_header_names_the_row(tmp_path: Path) -> None:
+    path = workbook(tmp_path / "a.xlsx", Data=[["Sales report"], ["city", "amount"], ["Oslo", 1]])
+
+    error = failed(lambda context: pl.read_excel(path), lambda context: context.current.select("city"))
+
+    assert error.fix == (
+        'the first row that was read is no header ("Sales report"): name its row, counted from 0, as'
+        ' read_options={"header_row": 3} for row 4 of the sheet'
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "fix"),
+    [
+        ({"sheet_name": "Nrod"}, 'the sheets of a.xlsx: "Nord", "Summe", "West"'),
+        ({"sheet_name": ["Nord", "sume"]}, 'the sheets of a.xlsx: "Summe", "West", "Nord"'),
+        ({"sheet_id": 7}, 'the sheets of a.xlsx: "Summe", "West", "Nord"'),
+    ],
+)
+def test_a_wrong_sheet_names_those_there_are(tmp_path: Path, options: dict[str, Any], fix: str) -> None:
+    """The nearest first; of a number in their order."""
+    path = workbook(tmp_path / "a.xlsx", Summe=[["a"], [1]], West=[["a"], [1]], Nord=[["a"], [1]])
+
+    assert failed(lambda context: pl.read_excel(path, **options)).fix == fix
+
+
+@pytest.mark.parametrize("options", [{}, {"encoding": "cp1252"}])
+def test_an_empty_file_names_the_way_on(tmp_path: Path, options: dict[str, Any]) -> None:
+    path = tmp_path / "empty.csv"
+    path.touch()
+
+    fix = failed(lambda context: pl.read_csv(path, **options)).fix
+
+    assert fix == (
+        "empty.csv is empty: write it again, or take it out of the folder; a preview takes another file with"
+        ' preview(source="another.csv")'
+    )
+
+
+def test_a_file_and_a_sheet_of_which_nothing_is_left_are_told_apart(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("a,b\n1,2\n", encoding="utf-8")
+    book = workbook(tmp_path / "a.xlsx", Data=[])
+
+    assert str(failed(lambda context: pl.read_csv(path, skip_lines=9)).fix).startswith(
+        "nothing is left of a.csv to read"
+    )
+    assert str(failed(lambda context: pl.read_excel(book)).fix).startswith("the sheet is empty: name another")
+
+
+DAYS = pl.col("day").str.to_date("%d.%m.%Y")
+
+
+@pytest.mark.parametrize(
+    ("values", "what", "fix"),
+    [
+        (
+            ["31.12.2026", "2026-01-01"],
+            DAYS,
+            'column "day" holds "2026-01-01", which has the format "%Y-%m-%d": name that',
+        ),
+        (["1/2/2026"], DAYS, 'column "day" holds "1/2/2026", which has the format "%d/%m/%Y" or "%m/%d/%Y": name that'),
+        (["31.12.2026", "soon"], DAYS, 'column "day" holds "soon", which does not have the format that the step names'),
+        (
+            ["1,5", "2.0"],
+            pl.col("day").cast(pl.Float64),
+            'column "day" holds "1,5": read the file with decimal_comma=True',
+        ),
+        (
+            ["none", "2.0"],
+            pl.col("day").cast(pl.Float64),
+            'column "day" holds "none", which is no f64: correct the file',
+        ),
+    ],
+)
+def test_a_value_of_another_form_is_told_with_its_column(values: list[str], what: pl.Expr, fix: str) -> None:
+    """And not with the advice to empty what cannot be read."""
+    error = failed(lambda context: pl.DataFrame({"day": values}).with_columns(what))
+
+    assert str(error.fix).startswith(fix)
+    assert "failed in column 'day'" in error.detail
+    assert "strict=False" not in error.detail
+
+
+def test_a_saved_object_is_asked_for_by_name() -> None:
+    """In a run as in a preview, which calls the context by the same name."""
+    flow = (
+        Flow("G", "claims").step(lambda context: 1, save_as="first").step(lambda context: context.first, label="Uses")
+    )
+
+    for call in (flow.run_once, flow.preview):
+        with pytest.raises(FlowExecutionError) as caught:
+            call()
+        assert caught.value.fix == 'first is a saved object: context.objects["first"], or use="first" in the step'
+        assert caught.value.detail == "AttributeError: 'FlowContext' object has no attribute 'first'"
+    clear_preview_cache()
+
+
+def test_a_previewed_context_shows_itself_as_that_of_a_run() -> None:
+    """The class that watches it is nobody's matter."""
+    shown = Flow("G", "claims").step(lambda context: repr(context), save_as="shown").preview()
+
+    assert shown.startswith("FlowContext(flow_name='claims'")
+    clear_preview_cache()
+
+
+@pytest.mark.parametrize(
+    "use",
+    [len, lambda secret: "user:" + secret, lambda secret: secret.encode(), lambda secret: "".join([secret]), Path],
+)
+def test_a_secret_that_is_used_as_text_names_reveal(use: Callable[[Any], Any]) -> None:
+    fix = failed(lambda context: use(Secret("ftp", "correct horse"))).fix
+
+    assert fix == 'a secret shows its text only where it is asked for: context.secret("name").reveal()'
