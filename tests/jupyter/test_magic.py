@@ -366,7 +366,7 @@ MISTAKES = {
     ],
     "%flow dep": ["knows no 'dep'", "did you mean %flow deploy?"],
     "%flow status --watch": ["has no option --watch", "type `data-engine status --watch` in a terminal"],
-    "%flow status claims": ["takes no name", "%flow status"],
+    "%flow status claims": ["takes no name", "%flow show claims"],
     "%flow preview 'claims": ["no closing quotation", "close the quotation mark"],
     "%flow preview": ["no cell of this notebook has defined build() yet", "run the cell that defines build()"],
     "%flow preview nosuch": ["Available flow modules: claims", "check the spelling"],
