@@ -417,12 +417,11 @@ class OwnersVerbs(WorkspaceBase):
     def _switch(self, name: str, is_enabled: bool, wait: bool, note: str) -> None:
         from data_engine.daemon.one_commit import switch_here
         from data_engine.ledger.switch import Switch
-        from data_engine.model import utc_text
         from data_engine.notebook.catalog import check_flow_name
         from data_engine.workspace.machine import person
 
         body = {"flow": check_flow_name(name), "enabled": is_enabled} | ({"note": note} if note else {})
-        switch = Switch(is_enabled, *person(), utc_text(time.time()), note)
+        switch = Switch.now(is_enabled, *person(), note=note)
         self._owning(
             "/enable", body, wait, read=lambda told: None, otherwise=lambda: switch_here(self.home, name, switch)
         )

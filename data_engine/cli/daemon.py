@@ -24,6 +24,7 @@ from data_engine.cli.options import (
 )
 from data_engine.cli.output import complain, count, print_json, say, seconds, status_style
 from data_engine.cli.terminal import require_terminal
+from data_engine.cut import first_few
 from data_engine.engine.run_facts import also_read_words
 from data_engine.engine.wording import ended_words, freed_words, never_begins_words
 from data_engine.errors import FlowValidationError, WorkspaceError
@@ -156,9 +157,8 @@ def killed_words(running: Sequence[ActiveRun]) -> str:
     """
     if not running:
         return "Ended the daemon and its workers."
-    named = ", ".join(f"{run.flow} (run {run.run_id[:8]})" for run in running[:_MOST_NAMED])
-    more = f" and {len(running) - _MOST_NAMED:,} more" if len(running) > _MOST_NAMED else ""
-    return f"Ended the daemon and its workers, and with them {count(len(running), 'run')}: {named}{more}."
+    named = first_few([f"{run.flow} (run {run.run_id[:8]})" for run in running], _MOST_NAMED)
+    return f"Ended the daemon and its workers, and with them {count(len(running), 'run')}: {named}."
 
 
 def _kill_left_behind(root: Path) -> bool:

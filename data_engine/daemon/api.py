@@ -24,7 +24,6 @@ from data_engine.engine.status import StatusWriter
 from data_engine.errors import FlowValidationError, OwnedElsewhereError
 from data_engine.lease.folder import drive_words
 from data_engine.ledger.switch import Switch
-from data_engine.model import utc_text
 from data_engine.scheduler.backfill import Wanted
 from data_engine.workspace.machine import person
 
@@ -287,7 +286,7 @@ class DaemonApi:
         await self.daemon.commands.named(name)
         if (left := await self._leave("enable" if is_enabled else "disable", given, "note")) is not None:
             return left
-        switch = Switch(is_enabled, *person(), utc_text(time.time()), given["note"])
+        switch = Switch.now(is_enabled, *person(), note=given["note"])
         await self.daemon.commands.switch(name, switch)
         return self._status()
 

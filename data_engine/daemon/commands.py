@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 import uuid
 from collections.abc import Callable, Collection
 from dataclasses import replace
@@ -28,7 +27,7 @@ from data_engine.flow.flow import Flow
 from data_engine.ledger import backfills
 from data_engine.ledger.backfills import told_of
 from data_engine.ledger.switch import Switch
-from data_engine.model import Backfill, Deployment, RunAbout, SourceKey, utc_text
+from data_engine.model import Backfill, Deployment, RunAbout, SourceKey
 from data_engine.notebook.catalog import unknown_flow
 from data_engine.notebook.deploy import not_deployed
 from data_engine.scheduler.backfill import Wanted
@@ -298,7 +297,7 @@ class Commands:
             flow is not None and flow.mode != "manual" and self.ledger.switches().get(name, Switch()).is_enabled
         )
         if runs_by_itself:
-            await self.switch(name, Switch(False, *person(), utc_text(time.time())))
+            await self.switch(name, Switch.now(False, *person()))
         for backfill_id in self._backfiller.running_of(name):
             self._backfiller.stop(backfill_id)
         run_ids = self._dispatcher.stop_flow(name, STOP_REQUESTED)

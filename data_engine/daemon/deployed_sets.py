@@ -32,7 +32,8 @@ class Checked:
 def mend(home: LocalWorkspace, flows: Collection[str] | None = None, *, may_write: bool = True) -> Checked:
     """Write anew what is damaged of what `flows` (None: all) run, on the share from this machine's copy and here from the share's.
 
-    Of named flows their own modules are looked at and what is no flow's, as helpers; of all every file of their sets. Without `may_write` it is only looked: what could be mended is told as `mended`.
+    Of named flows their own modules are looked at and what is no flow's, as helpers; of all every file of their sets.
+    Without `may_write` it is only looked: what could be mended is told as `mended`.
 
     Raises:
         OSError: the share is away.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Any, Protocol, cast
@@ -15,7 +14,7 @@ from data_engine.lease.requests import Request
 from data_engine.ledger.checks import is_inside
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.switch import Switch
-from data_engine.model import Backfill, Deployment, utc_text
+from data_engine.model import Backfill, Deployment
 from data_engine.notebook.catalog import check_flow_name
 from data_engine.scheduler.backfill import Reprocess, Wanted
 
@@ -105,8 +104,8 @@ async def handle(commands: Verbs, request: Request) -> tuple[str, dict[str, Any]
         case "retry":
             return "done", {"freed": await commands.retry(flow or None, _source(given))}
         case "enable" | "disable":
-            is_enabled, now_utc = request.verb == "enable", utc_text(time.time())
-            await commands.switch(flow, Switch(is_enabled, request.by, request.host_name, now_utc, note))
+            is_enabled = request.verb == "enable"
+            await commands.switch(flow, Switch.now(is_enabled, request.by, request.host_name, note=note))
             return "done", {}
         case "backfill":
             return "done", {"backfill": (await _backfill(commands, request)).as_dict()}

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
+from typing import Self
+
+from data_engine.model import utc_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +25,11 @@ class Switch:
     machine: str = ""
     at_utc: str | None = None
     note: str = ""
+
+    @classmethod
+    def now(cls, is_enabled: bool, by: str, machine: str, *, note: str = "") -> Self:
+        """What a person at a machine says at this moment."""
+        return cls(is_enabled, by, machine, utc_text(time.time()), note)
 
     @property
     def who(self) -> str:

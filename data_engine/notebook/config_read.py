@@ -6,7 +6,7 @@ import ast
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
-from data_engine.notebook.module_sets import helpers_of, own_code
+from data_engine.notebook.module_sets import files_of, helpers_of, own_code
 
 _READERS = ("get", "require")
 
@@ -16,7 +16,7 @@ def configs_read(contents: Mapping[str, bytes], name: str, folder: Path, files: 
 
     All of them where the code does not say which: it asks for a name that is worked out, or for all.
     """
-    own = [file for file in (f"{name}.ipynb", f"{name}.py") if file in contents]
+    own = files_of(name) & contents.keys()
     code = [own_code(folder / file, contents[file], None) for file in own]
     return named_configs([*code, *helpers_of(contents, name, folder).values()], files) if own else set(files)
 
