@@ -334,7 +334,7 @@ class OwnersVerbs(WorkspaceBase):
             "flow": flow if flow is None else check_flow_name(flow),
             "source": None if source is None else given_path(source, "retry(source=...)"),
         }
-        daemon = self.link.find()
+        daemon = self.link.find_heard()
         if daemon is None:
             from data_engine.engine.refusals import no_retry_here
 
@@ -450,6 +450,7 @@ class OwnersVerbs(WorkspaceBase):
                 told = daemon.post(path, body, timeout_s=_OWNING_S)
             except DaemonGoneError:
                 if time.monotonic() > until_s:
+                    self.link.refuse_silent()
                     raise
                 time.sleep(0.05)
             except OwnedElsewhereError:

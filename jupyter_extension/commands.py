@@ -199,7 +199,7 @@ def _stop(given: Namespace, names: UserNames) -> None:
         is_disabled = ws.stop_flow(given.subject)
         print(f"The runs of {given.subject} end at their next step or item.{then if is_disabled else ''}")
         return
-    was_running = ws.link.find() is not None
+    was_running = ws.link.find_heard() is not None
     ws.stop_engine()
     ws.shutdown()
     print("The daemon ends when its running work is done." if was_running else "No daemon was running.")

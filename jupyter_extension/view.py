@@ -12,7 +12,7 @@ from typing import Any
 from data_engine.cli.output import local_time
 from data_engine.engine.fact import clock_words
 from data_engine.engine.flow_reasons import Expected, Late, Overlong
-from data_engine.engine.machine_facts import EngineFacts
+from data_engine.engine.machine_facts import SILENT_FIX, DaemonFacts, EngineFacts, silent_words
 from data_engine.engine.params import value_words
 from data_engine.engine.status import ActiveRun, FlowStatus, Status
 from data_engine.engine.wording import GOES_ON, told_once, undelivered_words
@@ -180,7 +180,7 @@ def render(
     return PanelView(
         workspace_id=status.workspace_id,
         workspace_root=status.workspace_root,
-        daemon=Mark("running", "good", "disc") if daemon.running else Mark("not running"),
+        daemon=daemon_mark(daemon),
         engine=_engine_mark(engine, daemon.running),
         lease=lease_mark(lease),
         lease_line=lease_line(lease, machine_id=machine_id),
@@ -195,11 +195,30 @@ def render(
         empty=None if flows else NO_FLOWS,
         cluster=None if daemon.cluster is None else ClusterLine(daemon.cluster.text, daemon.cluster.dashboard),
         details={
-            "daemon": f"pid {daemon.pid}, version {daemon.version}" if daemon.running else "no daemon on this machine",
+            "daemon": _daemon_details(daemon),
             "watch": NOBODY_WATCHES if is_unwatched(lease) else _WATCHING,
         },
         watch_line=watch_words(lease),
     )
+
+
+def daemon_mark(daemon: DaemonFacts) -> Mark:
+    """The mark of this machine's daemon.
+
+    Example:
+        >>> daemon_mark(DaemonFacts(running=True, pid=77)).word, daemon_mark(DaemonFacts()).word
+        ('running', 'not running')
+        >>> daemon_mark(DaemonFacts(running=True, silent=True, pid=77)).word
+        'does not answer'
+    """
+    if daemon.silent:
+        return Mark("does not answer", "warn", "triangle")
+    return Mark("running", "good", "disc") if daemon.running else Mark("not running")
+
+
+def _daemon_details(daemon: DaemonFacts) -> str:
+    there = f"pid {daemon.pid}, version {daemon.version}" if daemon.running else "no daemon on this machine"
+    return f"{there}: it does not answer" if daemon.silent else there
 
 
 def run_mark(status: str) -> Mark:
@@ -293,6 +312,8 @@ def _backfill_line(flow: str, status: Status) -> BackfillLine | None:
 
 
 def _engine_mark(engine: EngineFacts, is_running: bool) -> Mark:
+    if engine.on is None:
+        return Mark("not known", "warn", "triangle")
     if engine.stopping:
         return Mark("stopping", "warn", "square")
     if engine.starting:
@@ -332,6 +353,9 @@ def _footer(flows: Mapping[str, FlowRow], recent_runs: int | None) -> tuple[str,
 def _notices(status: Status, problem: str | None) -> Iterable[Notice]:
     if problem is not None:
         yield Notice("warn", problem)
+    if status.daemon.silent:
+        words = silent_words(status.daemon.pid)
+        yield Notice("warn", words[0].upper() + words[1:], f"{SILENT_FIX} (in the panel: Settings, Force stop daemon)")
     if status.engine.goes_on:
         yield Notice(
             "warn", GOES_ON[0].upper() + GOES_ON[1:], "start the engine; `data-engine stop` turns it off for good"

@@ -191,7 +191,7 @@ def _explained(source: FactSource, known: WorkspaceFacts, subject: str, file: st
         is_running = any(run.flow == subject for run in known.active)
         rows += _of_last_run(flow, is_running=is_running)
         rows += _of_passed_slots(source, flow, is_busy=is_running or flow.waiting is not None)
-        expected = flow_status(flow, is_running, known.engine.on, known.elsewhere).expected
+        expected = flow_status(flow, is_running, known.engine.on is True, known.unasked).expected
         return rows if expected is None else [*rows, Explanation(subject, None, expected)]
     rows = _of_file(source, known, Path(file), subject)
     for path in () if rows else source.sources_called(subject, file):
@@ -326,7 +326,7 @@ def what_blocks(known: WorkspaceFacts, flow: FlowFacts) -> Reason | None:
     standing = flow.standing
     if standing.kind == "not_deployed" and known.elsewhere is None:  # who owns the workspace knows better
         return NotDeployed(flow.entry.name, standing.error, standing.goes_live_s, standing.shares_with)
-    return why_blocked(flow.switch, is_engine_on=known.engine.on, elsewhere=known.elsewhere)
+    return why_blocked(flow.switch, is_engine_on=known.engine.on is True, unasked=known.unasked)
 
 
 def reason_now(

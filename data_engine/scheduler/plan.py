@@ -15,6 +15,7 @@ from typing import NamedTuple, TypeAlias
 
 from data_engine.engine.reasons import (
     Changed,
+    DaemonSilent,
     Disabled,
     Done,
     EngineOff,
@@ -386,14 +387,14 @@ def plan_interval(
 
 
 def why_blocked(
-    switch: Switch | None, *, is_engine_on: bool = True, elsewhere: OwnedElsewhere | None = None
-) -> Disabled | OwnedElsewhere | EngineOff | None:
+    switch: Switch | None, *, is_engine_on: bool = True, unasked: OwnedElsewhere | DaemonSilent | None = None
+) -> Disabled | OwnedElsewhere | DaemonSilent | EngineOff | None:
     """What keeps the whole flow from running, whatever is due; None when nothing does.
 
-    `switch` is what somebody said last, None where nobody did; `elsewhere` is said of the workstation that owns the workspace, when
-    it is another one.
+    `switch` is what somebody said last, None where nobody did; `unasked` says why this machine's daemon does not know: another
+    workstation owns the workspace, or it does not answer.
     """
-    return disabled_by(switch) or elsewhere or (None if is_engine_on else EngineOff())
+    return disabled_by(switch) or unasked or (None if is_engine_on else EngineOff())
 
 
 def disabled_by(switch: Switch | None) -> Disabled | None:
