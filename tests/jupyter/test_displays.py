@@ -24,6 +24,7 @@ from data_engine.cause import Cause
 from data_engine.cause import other as other_cause
 from data_engine.engine.explain import Explanation
 from data_engine.engine.flow_reasons import LastRunWarned, Other
+from data_engine.engine.machine_facts import DaemonFacts, EngineFacts
 from data_engine.engine.reasons import EngineOff, Held, New, Settling
 from data_engine.engine.status import FlowStatus, Status
 from data_engine.errors import FlowExecutionError, FlowValidationError, NotebookCompileError
@@ -276,6 +277,14 @@ def test_a_status_tells_of_the_warnings_of_a_flows_last_run() -> None:
 
     assert "2 warnings in its last run" in text(status_card(replace(STATUS, flows=(flow,))))
     assert "warning" not in text(status_card(replace(STATUS, flows=(LIVE,))))
+
+
+def test_a_daemon_that_does_not_answer_is_not_told_as_none() -> None:
+    silent = DaemonFacts(running=True, pid=7, silent=True)
+    told = text(status_card(replace(STATUS, daemon=silent, engine=EngineFacts(on=None))))
+
+    assert "engine not known  the daemon (pid 7) does not answer" in told
+    assert "wait until it answers, or end it: `data-engine kill`" in told
 
 
 @given(flow=ODD, source=ODD, error=ODD, status=st.sampled_from(RUN_STATUSES) | ODD)
