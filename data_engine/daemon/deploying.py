@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from data_engine.engine.deployed_before import history_of
@@ -32,6 +33,7 @@ from data_engine.notebook.deploy import (
     shares_mirror_error,
 )
 from data_engine.notebook.deployments import Pointer
+from data_engine.notebook.mirror_warnings import shared_words
 from data_engine.notebook.module_sets import ModuleSet
 from data_engine.typed import typed
 from data_engine.workspace.git import git_state
@@ -333,13 +335,20 @@ def answered(
     looked: Looked, moves: Mapping[str, Move], asked: Asked, undeployed: Collection[str] = ()
 ) -> tuple[CatalogEntry, ...]:
     """The modules that a person asked for, each with why it was not deployed; who asks for every one did not ask for those that
-    were `undeployed`."""
+    were `undeployed`. What a refusal says of two flows and their mirror is not said again as a warning."""
     left_out = undeployed if asked.name is None else ()
-    return tuple(
-        _refused(entry, moves.get(name))
-        for name, entry in sorted(looked.entries.items())
-        if asked.is_about(name) and name not in left_out
-    )
+    about = {name: one for name, one in looked.entries.items() if asked.is_about(name) and name not in left_out}
+    told = {
+        shared_words(Path(entry.mirror), (name, move.other))
+        for name, entry in about.items()
+        if isinstance(move := moves.get(name), SharesMirror) and entry.mirror is not None
+    }
+    return tuple(_without(_refused(entry, moves.get(name)), told) for name, entry in sorted(about.items()))
+
+
+def _without(entry: CatalogEntry, told: Collection[str]) -> CatalogEntry:
+    left = tuple(warning for warning in entry.warnings if warning not in told)
+    return entry if left == entry.warnings else replace(entry, warnings=left)
 
 
 def _refused(entry: CatalogEntry, move: Move | None) -> CatalogEntry:

@@ -13,6 +13,7 @@ from data_engine import FlowValidationError, Workspace
 from data_engine.cli.app import run as command
 from data_engine.engine.offline import OfflineFacts
 from data_engine.engine.status import build_status
+from data_engine.workspace.provision import example_notebook
 from jupyter_extension.display import bundle
 from tests.support import WorkspaceFiles
 
@@ -377,7 +378,7 @@ def test_a_broken_notebook_of_a_new_name_leaves_the_old_flow_running(ws: Workspa
     assert workspace.standing("claims").renamed_to == "monthly"
 
 
-def test_a_deploy_says_in_one_line_what_else_is_not_deployed(
+def test_a_deploy_says_in_one_line_how_many_others_are_not_deployed(
     ws: WorkspaceFiles, workspace: Workspace, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for number in range(7):
@@ -386,15 +387,19 @@ def test_a_deploy_says_in_one_line_what_else_is_not_deployed(
     assert typed(ws, "data-engine deploy claims") == 0
     told = capsys.readouterr()
     assert told.out == "unchanged     claims.ipynb: as deployed before\n"
-    assert told.err.splitlines() == [
-        "Not deployed: more_0, more_1, more_2, more_3, more_4 and 2 more; `data-engine deploy NAME` lets production run one."
-    ]
+    assert told.err.splitlines() == ["Other flows: 7 are not deployed; `data-engine list` shows them."]
     assert typed(ws, "data-engine deploy") == 0
     assert capsys.readouterr().err == ""
 
     workspace.undeploy("more_0")  # on purpose, so nobody is told of it again
+    ws.notebook("broken", "def build(:")  # which a deploy does not help
+    (ws.modules / "example.ipynb").write_text(example_notebook())
     assert typed(ws, "data-engine deploy claims") == 0
-    assert "more_0" not in capsys.readouterr().err
+    assert capsys.readouterr().err == ""
+
+    ws.notebook("example", *OTHER)  # somebody has made a flow of it
+    assert typed(ws, "data-engine deploy claims") == 0
+    assert capsys.readouterr().err == "Other flows: 1 is not deployed; `data-engine list` shows it.\n"
 
 
 def test_a_deploy_of_all_names_what_it_changed_and_counts_the_rest(
@@ -413,8 +418,7 @@ def test_a_deploy_of_all_names_what_it_changed_and_counts_the_rest(
 
     assert typed(ws, "data-engine deploy more_1") == 0
     assert capsys.readouterr().err.splitlines() == [
-        "Different from what is deployed: more_0; `data-engine list` says how each stands.",
-        "Not deployed: never; `data-engine deploy NAME` lets production run one.",
+        "Other flows: 1 differs from what is deployed, 1 is not deployed; `data-engine list` shows them.",
     ]
     assert typed(ws, "data-engine deploy") == 0
     assert capsys.readouterr().out.splitlines() == [
