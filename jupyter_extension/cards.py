@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import tzinfo
 from pathlib import Path
 from typing import Any
@@ -250,7 +251,7 @@ def _flow_row(flow: FlowStatus) -> tuple[Cell, ...]:
     return (
         flow.name,
         Faint(flow.group or ""),
-        flow_mark(flow),
+        replace(flow_mark(flow), word=flow.state_text),
         _next_run(flow),
         mark_of(last.status) if last else "",
         Faint(_to_minute(last.started_at_utc)) if last else "",

@@ -48,7 +48,7 @@ class FlowRow:
 
     `reason` is `why` it does not run now, in words; `edit` tells of an edit that is not deployed; `error` of a module that is broken; `held` counts the files whose last
     run did not end well, `waiting` its runs that wait for their turn or for their next try; `expected` is how it stands to what is expected of it; `is_failing` says that somebody should look: its
-    `mark` is neither good nor at rest then.
+    `mark` is neither good nor at rest then. `state` is the word of its mark, with what is bad besides its last run.
     `next_run_utc` is meant in the zone `tz`, None for this machine's. `troubles` are what its people are notified of; when it `has_recovered`, no failure of before is left.
     """
 
@@ -58,6 +58,7 @@ class FlowRow:
     mode: str
     trigger: str
     mark: Mark
+    state: str
     reason: str | None
     why: Mapping[str, Any] | None
     next_run_utc: str | None
@@ -274,6 +275,7 @@ def _row(flow: FlowStatus, status: Status, known: Known, *, elsewhere: str | Non
         mode=flow.mode,
         trigger=flow.trigger or "-",
         mark=flow_mark(flow),
+        state=flow.state_text,
         reason=flow.reason,
         why=None if flow.why is None else flow.why.as_dict(),
         next_run_utc=flow.next_run_utc,

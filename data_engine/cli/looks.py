@@ -434,7 +434,7 @@ def _say_flows(flows: Sequence[FlowStatus], runs: Sequence[ActiveRun]) -> None:
         ending = ending_words(flow, runs)
         note = "; ".join(filter(None, [flow.edit, ending or reason_of(flow), held, expected]))
         told = shortened(note, _LONGEST_REASON)  # in several lines, so that the command at its end is not cut off
-        row = (flow.name, flow.group or "", flow.state, zoned_words(flow.next_run_utc, flow.tz), ended, told)
+        row = (flow.name, flow.group or "", flow.state_text, zoned_words(flow.next_run_utc, flow.tz), ended, told)
         shown.add_row(*row, style="red" if flow.is_failing or flow.standing.is_edit_broken else "")
     say(shown)
 

@@ -148,11 +148,11 @@ class FlowStatus(Record):
     `standing` is how the module stands to what production runs, `deployment` says it in one line, and `edit` also holds the
     error of an edit that is broken, and what to do where the module is gone. `warned` tells of warnings of its last run. `tz` is the zone that `next_run_utc` is meant in, None for
     this machine's. `expected` is how it stands to what `Flow.expect` says, None where that says nothing. `disabled` tells who
-    disabled it and when, also while another reason comes first.
+    disabled it and when, also while another reason comes first. `retried` of its files failed and are tried again by themselves.
     """
 
     computed: ClassVar = ("state", "reason", "deployment", "edit")
-    sparse: ClassVar = ("warned", "tz", "disabled")
+    sparse: ClassVar = ("warned", "tz", "disabled", "retried")
 
     name: str
     group: str | None = None
@@ -171,11 +171,30 @@ class FlowStatus(Record):
     warned: LastRunWarned | None = field(default=None, metadata={"of": read_reason})
     tz: str | None = None
     disabled: Disabled | None = field(default=None, metadata={"of": read_reason})
+    retried: int = 0
 
     @property
     def state(self) -> str:
         """What the flow does, in words."""
         return STATE_WORDS.get(self.state_kind) or self.state_kind.replace("_", " ")
+
+    @property
+    def state_text(self) -> str:
+        """The same with what is bad besides a last run that may have ended well.
+
+        Example:
+            >>> FlowStatus("claims", state_kind="failing", held=2).state_text, FlowStatus("claims", state_kind="polling").state_text
+            ('failing, 2 held', 'polling')
+        """
+        return ", ".join(filter(None, (self.state, self._bad_besides)))
+
+    @property
+    def _bad_besides(self) -> str:
+        if self.held:
+            return f"{self.held:,} held"
+        if self.state_kind != "failing":
+            return ""
+        return f"{self.retried:,} to retry" if self.retried else "slot held" if isinstance(self.why, HeldSlot) else ""
 
     @property
     def is_failing(self) -> bool:
@@ -415,6 +434,7 @@ def flow_status(
         known.warned,
         known.tz,
         disabled_by(known.switch),
+        known.retried,
     )
 
 

@@ -349,7 +349,8 @@ def test_a_retry_says_whether_anything_was_held(daemon: Cli, ws: WorkspaceFiles)
     ws.module("polled", POLLED)
     daemon("deploy", "polled")
     until(lambda: any(flow["held"] for flow in daemon("status", "--json").json["flows"]))
-    assert "1 file is held" in daemon("status").out
+    told = daemon("status").out
+    assert ("failing, 1 held" in told, "1 file is held" in told) == (True, True)
     assert "1 held source runs again. `data-engine runs polled` shows what came of it." in daemon("retry", "polled").out
 
 
