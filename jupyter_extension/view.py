@@ -196,7 +196,7 @@ def render(
         empty=None if flows else NO_FLOWS,
         cluster=None if daemon.cluster is None else ClusterLine(daemon.cluster.text, daemon.cluster.dashboard),
         details={
-            "daemon": _daemon_details(daemon),
+            "daemon": f"pid {daemon.pid}, version {daemon.version}" if daemon.running else "no daemon on this machine",
             "watch": NOBODY_WATCHES if is_unwatched(lease) else _WATCHING,
         },
         watch_line=watch_words(lease),
@@ -215,11 +215,6 @@ def daemon_mark(daemon: DaemonFacts) -> Mark:
     if daemon.silent:
         return Mark("does not answer", "warn", "triangle")
     return Mark("running", "good", "disc") if daemon.running else Mark("not running")
-
-
-def _daemon_details(daemon: DaemonFacts) -> str:
-    there = f"pid {daemon.pid}, version {daemon.version}" if daemon.running else "no daemon on this machine"
-    return f"{there}: it does not answer" if daemon.silent else there
 
 
 def run_mark(status: str) -> Mark:

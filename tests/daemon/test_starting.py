@@ -19,6 +19,7 @@ import pytest
 from data_engine import FlowValidationError, Workspace, __version__
 from data_engine.daemon import start
 from data_engine.daemon.control import DaemonClient, DaemonGoneError
+from data_engine.daemon.doctor import check_daemon
 from data_engine.daemon.endpoint import Endpoint, read_endpoint, silent_daemon
 from data_engine.errors import WorkspaceError
 from data_engine.model import Run
@@ -168,9 +169,12 @@ def test_one_that_listens_no_more_is_not_silent(workspace: Workspace, monkeypatc
     workspace.start()
     local = workspace.home.local
     pid, endpoint = pid_of(workspace), read_endpoint(local)
+    monkeypatch.setattr("data_engine.daemon.control.PING_S", 0.3)
     pause(pid)
     try:
         assert silent_daemon(local) == endpoint
+        finding = check_daemon(local)
+        assert (finding.ok, finding.measured) == (False, f"pid {pid} is there, and does not answer")
         monkeypatch.setattr(Endpoint, "listens", lambda self: False)
         assert silent_daemon(local) is None
     finally:

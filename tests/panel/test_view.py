@@ -495,7 +495,7 @@ def test_a_daemon_that_does_not_answer_is_shown_as_one() -> None:
     view = shown(flow(state="poll_ready"), daemon=silent, engine={"on": None})
 
     assert (view.daemon.word, view.daemon.tone, view.engine.word) == ("does not answer", "warn", "not known")
-    assert view.details["daemon"] == "pid 7, version 0.1.0: it does not answer"
+    assert view.details["daemon"] == "pid 7, version 0.1.0"
     assert [(one.text, one.fix) for one in view.notices] == [
         (
             "The daemon (pid 7) does not answer",
