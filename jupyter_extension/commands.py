@@ -186,7 +186,8 @@ def _start(given: Namespace, names: UserNames) -> Any:
     for flow in status.flows:
         if flow.standing.kind != "as_deployed":
             way = flow.standing.fix or f"To let production run it: {typed_magic('deploy', flow.name)}"
-            print(f"{flow.name}: {flow.deployment}. {in_this_kernel(way)}")
+            way = in_this_kernel(way)
+            print(f"{flow.name}: {flow.deployment}. {way[0].upper()}{way[1:]}")
     print("It goes on when this kernel or JupyterLab ends. %flow stop ends it when its running work is done.")
     return status
 

@@ -77,7 +77,8 @@ def fitted(table: Table, most: int, *, is_screen: bool = False) -> tuple[Table, 
             if max(map(_columns, lines)) <= widths[number]:
                 continue
             if name in table.cut:
-                cells[number], is_cut = "\n".join(shortened(line, widths[number], is_path=name in _OF_PATHS) for line in lines), True
+                is_cut, is_path = True, name in _OF_PATHS
+                cells[number] = "\n".join(shortened(line, widths[number], is_path=is_path) for line in lines)
             else:
                 cells[number] = "\n".join(part for line in lines for part in _wrapped(line, widths[number]))
         rows.append((tuple(cells), style))

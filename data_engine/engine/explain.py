@@ -6,6 +6,7 @@ an engine that is on the reasons are those its last look was decided by; without
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,6 +15,7 @@ from typing import ClassVar, get_args
 
 from data_engine.cause import Cause, read_cause
 from data_engine.clock import boot_clock
+from data_engine.engine.candidates import candidates
 from data_engine.engine.deployed_before import undeployed
 from data_engine.engine.done_again import abandoned, abandoned_words
 from data_engine.engine.fact_source import FactSource
@@ -63,7 +65,7 @@ from data_engine.flow.trigger import Poll, Schedule
 from data_engine.model import Run, SourceKey, utc_text
 from data_engine.record import Record
 from data_engine.scheduler.folder_poller import FolderPoller
-from data_engine.scheduler.plan import PlannedFlow, Verdict, why_blocked
+from data_engine.scheduler.plan import PlannedFlow, Verdict, why_blocked, why_not_there
 
 MOST_ROWS = 1000
 """Of one flow; a folder may hold a hundred thousand files."""
@@ -279,7 +281,7 @@ def _of_flow(source: FactSource, known: WorkspaceFacts, flow: FlowFacts, path: s
     elif isinstance(blocked, NotDeployed) and not under_way:
         return [Explanation(entry.name, None, blocked)]
     if path is not None and watch.trigger.source is not None:
-        return _of_one_file(known, flow, watch, blocked, str(watch.trigger.source / path), under_way)
+        return _of_one_file(source, known, flow, watch, blocked, path, under_way)
     reasons = _as_a_whole(flow, watch, blocked, list(under_way.values()))
     zone = None if flow.next_run_utc is None else flow.tz
     in_zone = [replace(why, tz=flow.tz) if isinstance(why, NotYet) else why for why in reasons]
@@ -287,19 +289,33 @@ def _of_flow(source: FactSource, known: WorkspaceFacts, flow: FlowFacts, path: s
 
 
 def _of_one_file(
+    source: FactSource,
     known: WorkspaceFacts,
     flow: FlowFacts,
     watch: PlannedFlow,
     blocked: Reason | None,
-    source: str,
+    path: str,
     under_way: Mapping[str | None, Reason],
 ) -> list[Explanation]:
-    """Of a flow that looks through no folder: what is said of this file, and not of another that runs."""
-    name = flow.entry.name
-    if not any(then.source == source for one in known.waiting if one.flow == name for then in one.runs):
+    """Of a flow that looks through no folder: what is said of the file at `path` inside it, and not of another that runs."""
+    name, root = flow.entry.name, watch.trigger.source
+    assert root is not None
+    file = str(root / path)
+    if not any(then.source == file for one in known.waiting if one.flow == name for then in one.runs):
         flow = replace(flow, waiting=None)
-    own = [under_way[source]] if source in under_way else []
-    return [Explanation(name, source, why) for why in _as_a_whole(flow, watch, blocked, own)]
+    own = [under_way[file]] if file in under_way else []
+    is_there = os.path.lexists(file) or not root.is_dir()  # of a folder that is not there more is told than this
+    if not own and flow.waiting is None and not is_there and not source.sources_called(Path(path).name, file):
+        return [Explanation(name, file, why_not_there(None, path, _files_of(flow)))]
+    return [Explanation(name, file, why) for why in _as_a_whole(flow, watch, blocked, own)]
+
+
+def _files_of(flow: FlowFacts) -> list[str]:
+    """The files of the flow's folder that it takes; none where it cannot be read."""
+    try:
+        return [] if flow.entry.flow is None else [path for path, _ in candidates(flow.entry.flow)]
+    except FlowValidationError:
+        return []
 
 
 def _of_run(run: ActiveRun) -> Running | Stopping:

@@ -32,7 +32,7 @@ def saved_twice(steps: Sequence[StepSpec], shown: str | None = None) -> list[str
         >>> from data_engine import Flow
         >>> flow = Flow("G").step(len, save_as="df").step(str, use="df", save_as="df")
         >>> saved_twice(flow.steps), saved_twice(flow.steps, shown="df")
-        ([], ["2 steps save 'df' (step 1 'Len', step 2 'Str'): it is the result of step 2"])
+        ([], ["'df' is saved by 2 steps (step 1 'Len', step 2 'Str'): it is the result of step 2"])
     """
     savers: dict[str, list[int]] = {}
     for number, step in enumerate(steps):
@@ -84,7 +84,7 @@ def _never_saved(steps: Sequence[StepSpec]) -> list[str]:
 
 def _twice_words(steps: Sequence[StepSpec], name: str, numbers: Sequence[int], *, is_meant: bool) -> str:
     who = first_few([f"step {number + 1} {steps[number].label!r}" for number in numbers], _MOST_STEPS)
-    told = f"{len(numbers)} steps save {name!r} ({who}): it is the result of step {numbers[-1] + 1}"
+    told = f"{name!r} is saved by {len(numbers)} steps ({who}): it is the result of step {numbers[-1] + 1}"
     if is_meant:
         return told
     return f"{told}; give the others names of their own, or add use={name!r} to a step that is meant to replace it"

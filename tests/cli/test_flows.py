@@ -64,7 +64,7 @@ def test_list_names_the_flows_that_are_warned_of_and_who_shows_the_warnings(cli:
     ws.module("pasted", f"from data_engine import Flow\ndef build():\n    return Flow(group='G'){steps}")
 
     assert cli("list").err.endswith("\n\nwarnings of pasted (1): `data-engine compile` shows them\n")
-    assert "2 steps save 'size' (step 1 'Len', step 2 'Str')" in cli("compile").out
+    assert "'size' is saved by 2 steps (step 1 'Len', step 2 'Str')" in cli("compile").out
 
 
 def test_list_of_an_empty_workspace_says_so(cli: Cli, ws: WorkspaceFiles) -> None:

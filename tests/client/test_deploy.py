@@ -258,7 +258,7 @@ def test_a_name_that_two_steps_save_is_warned_of_unless_one_takes_what_it_replac
     deployed = {entry.name: entry.warnings for name in again for entry in workspace.deploy(name)}
 
     (told,) = deployed["pasted"]
-    assert told.startswith("2 steps save 'raw_df' (step 1 'Read', step 2 'Sum'): it is the result of step 2")
+    assert told.startswith("'raw_df' is saved by 2 steps (step 1 'Read', step 2 'Sum'): it is the result of step 2")
     assert deployed["refined"] == ()
     assert {entry.name: entry.warnings for entry in workspace.catalog() if entry.name in again} == deployed
 

@@ -47,7 +47,7 @@ def test_a_name_saved_twice_by_mistake_is_told_with_both_steps(
     flow.preview(use=use)
 
     assert (
-        "2 steps save 'x' (step 1 'Read', step 2 'Sum'): it is the result of step 2; give the others names of their own, "
+        "'x' is saved by 2 steps (step 1 'Read', step 2 'Sum'): it is the result of step 2; give the others names of their own, "
         "or add use='x' to a step that is meant to replace it"
     ) in capsys.readouterr().err
 
@@ -59,9 +59,12 @@ def test_an_object_that_is_replaced_on_purpose_is_told_where_it_is_looked_at(
     flow = Flow(group="G").step(str, label="Read", save_as="x").step(str, label="Trim", use="x", save_as="x")
 
     flow.preview(use="x")
-    assert "2 steps save 'x' (step 1 'Read', step 2 'Trim'): it is the result of step 2 ·" in capsys.readouterr().err
+    assert (
+        "'x' is saved by 2 steps (step 1 'Read', step 2 'Trim'): it is the result of step 2 ·"
+        in capsys.readouterr().err
+    )
     flow.preview()
-    assert "steps save" not in capsys.readouterr().err
+    assert "is saved by" not in capsys.readouterr().err
 
 
 def test_an_unknown_name_lists_those_there_are() -> None:
