@@ -82,6 +82,7 @@ class DaemonApi:
                 note=ANY_TEXT.or_else(""),
                 force=FLAG.or_else(False),
                 approve=FLAG.or_else(False),
+                replaces=TEXT.optional,
                 withdraw=FLAG.or_else(False),
                 wait=FLAG.or_else(True),
             ),
@@ -301,9 +302,14 @@ class DaemonApi:
             if given["flow"] is not None:
                 await asyncio.to_thread(find_flow, self.daemon.home, given["flow"])
             set_id = await asyncio.to_thread(self._put_set)
-            return await self._leave("deploy", given | {"set_id": set_id}, "set_id", "note", "force", "approve") or {}
+            names = ("set_id", "note", "force", "approve", "replaces")
+            return await self._leave("deploy", given | {"set_id": set_id}, *names) or {}
+        is_approved, is_withdrawal, replaces = given["approve"], given["withdraw"], given["replaces"]
         asked_for = Asked(
-            given["flow"], given["note"], given["force"], by, machine, None, given["approve"], given["withdraw"]
+            *(given["flow"], given["note"], given["force"], by, machine, None),
+            is_approved=is_approved,
+            is_withdrawal=is_withdrawal,
+            replaces=replaces,
         )
         return (await self.daemon.commands.deploy(asked_for)).as_dict()
 
