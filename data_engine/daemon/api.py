@@ -472,7 +472,7 @@ class DaemonApi:
         daemon.ownership.require_not_elsewhere()
         if flow is not None:
             mode = daemon.commands.good_flow(daemon.commands.deployed(flow)).mode
-            is_enabled = daemon.ledger.switches().get(flow, Switch()).is_enabled
+            is_enabled = daemon.ledger.switch(flow).is_enabled
             refused = no_retry(flow, mode=mode, is_enabled=is_enabled, is_engine_on=daemon.is_engine_on)
         else:
             refused = None if daemon.is_engine_on else engine_is_off()
