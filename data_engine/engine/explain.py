@@ -6,7 +6,6 @@ an engine that is on the reasons are those its last look was decided by; without
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,7 +14,6 @@ from typing import ClassVar, get_args
 
 from data_engine.cause import Cause, read_cause
 from data_engine.clock import boot_clock
-from data_engine.engine.candidates import candidates
 from data_engine.engine.deployed_before import undeployed
 from data_engine.engine.done_again import abandoned, abandoned_words
 from data_engine.engine.fact_source import FactSource
@@ -30,7 +28,7 @@ from data_engine.engine.flow_reasons import (
     Stopping,
 )
 from data_engine.engine.gone_outputs import gone_outputs, gone_words
-from data_engine.engine.named_file import flow_meant, flows_of_file, why_no_flow
+from data_engine.engine.named_file import flow_meant, flows_of_file, missing_file, why_no_flow
 from data_engine.engine.params import is_as_scheduled
 from data_engine.engine.passed_slots import LOOK_BACK_S, passed_slots
 from data_engine.engine.reasons import (
@@ -65,7 +63,7 @@ from data_engine.flow.trigger import Poll, Schedule
 from data_engine.model import Run, SourceKey, utc_text
 from data_engine.record import Record
 from data_engine.scheduler.folder_poller import FolderPoller
-from data_engine.scheduler.plan import PlannedFlow, Verdict, why_blocked, why_not_there
+from data_engine.scheduler.plan import PlannedFlow, Verdict, why_blocked
 
 MOST_ROWS = 1000
 """Of one flow; a folder may hold a hundred thousand files."""
@@ -304,18 +302,10 @@ def _of_one_file(
     if not any(then.source == file for one in known.waiting if one.flow == name for then in one.runs):
         flow = replace(flow, waiting=None)
     own = [under_way[file]] if file in under_way else []
-    is_there = os.path.lexists(file) or not root.is_dir()  # of a folder that is not there more is told than this
-    if not own and flow.waiting is None and not is_there and not source.sources_called(Path(path).name, file):
-        return [Explanation(name, file, why_not_there(None, path, _files_of(flow)))]
+    missing = None if own or flow.waiting is not None else missing_file(flow, root, path)
+    if missing is not None and not source.sources_called(Path(path).name, file):
+        return [Explanation(name, file, missing)]
     return [Explanation(name, file, why) for why in _as_a_whole(flow, watch, blocked, own)]
-
-
-def _files_of(flow: FlowFacts) -> list[str]:
-    """The files of the flow's folder that it takes; none where it cannot be read."""
-    try:
-        return [] if flow.entry.flow is None else [path for path, _ in candidates(flow.entry.flow)]
-    except FlowValidationError:
-        return []
 
 
 def _of_run(run: ActiveRun) -> Running | Stopping:
