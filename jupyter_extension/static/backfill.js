@@ -10,7 +10,7 @@ import { button, errorBox, whyNot } from "./pieces.js";
 
 const SHOWN = 12;
 /** @type {[string, string][]} */
-const CHOICES = [["failed", "what failed or is held"], ["missing", "what has no success"], ["all", "each"]];
+const CHOICES = [["failed", "failed or held"], ["missing", "never succeeded"], ["all", "all files"]];
 
 /**
  * How far the flow's backfill is, and what can be done with it.

@@ -52,13 +52,19 @@ function stepLine(app, step, index, longest, active) {
  */
 export function deploymentPart(app, details, row) {
   return h("div", { class: "de-deployment" },
-    h("div", { class: "de-line" }, h("span", { class: "de-grow" }, row.deployment),
+    h("div", { class: "de-line de-wrap" }, h("span", { class: "de-grow" }, row.deployment),
+      row.buttons.deploy ? null : h("input", {
+        key: "note", class: "de-input de-grow", placeholder: "Note (optional)", "aria-label": "Note of the deployment (optional)", maxlength: "1000", value: app.state.note, oninput: (event) => app.set({ note: event.target.value }),
+      }),
       button(app, "deploy now", "Deploy", row.buttons.deploy, () => deploy(app, row), { primary: true, confirm: sharing(row) }),
       details.gate === "golden" ? button(app, "approve", "Approve and deploy", row.buttons.deploy, () => deploy(app, row, true),
         { quiet: true, small: true, confirm: "Really deploy, although its goldens do not hold?" }) : null),
     row.deployment_kind === "not_deployed" ? null : planPart(app, details, row),
     details.changes.length ? null : h("p", { class: "de-hint" }, row.deployment_kind === "as_deployed" ? "Production runs the notebook as it is." : ""),
-    details.deployments.length ? deploymentsList(app, details, row) : null);
+    details.deployments.length ? deploymentsList(app, details, row) : null,
+    row.buttons.undeploy || row.deployment_kind === "gone" ? null : h("div", { class: "de-line de-wrap", key: "undeploy" },
+      button(app, `undeploy ${row.name}`, "Undeploy", null, () => app.act("undeploy", { flow: row.name }), { small: true, confirm: "Really undeploy it?" }),
+      h("span", { class: "de-faint de-hint" }, "Production runs it no more. Roll back takes that back.")));
 }
 
 /**
@@ -75,7 +81,9 @@ export function sharing(row) {
  * @param {boolean} approve although its goldens do not hold
  */
 export function deploy(app, row, approve = false) {
-  return app.act("deploy", { flow: row.name, force: Boolean(row.shares_with), approve });
+  const { note } = app.state;
+  app.set({ note: "" });
+  return app.act("deploy", { flow: row.name, force: Boolean(row.shares_with), approve, note });
 }
 
 /**

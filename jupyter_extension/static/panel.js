@@ -22,6 +22,7 @@ const DETAIL_EVERY_MS = 300;
 const RUN_EVERY_MS = 1000;
 const MORE_RUNS = 200;
 const WIDE = 720;
+const ROOM = 200;
 
 export class Panel {
   /**
@@ -164,6 +165,7 @@ export class Panel {
     if (changes.tab === "settings" && before.tab !== "settings") loadSettings(this);
     if (changes.tab === "outputs" && before.tab !== "outputs") loadOutputs(this);
     this.update();
+    if (changes.section) requestAnimationFrame(() => makeRoom(this.root)); // once it is drawn
   }
 
   /** Draws soon, once for all that changes until then. */
@@ -313,6 +315,19 @@ export class Panel {
     const { result, error } = await this.transport.call("compare", { run_a: other, run_b: runId });
     if (!this.isGone && this.state.run && this.state.run.other === other) set(error ? [["error", error.what]] : result.lines);
   }
+}
+
+/**
+ * Lets a tab that was chosen be seen: its row goes to the top where little is seen below it.
+ *
+ * @param {HTMLElement} root
+ */
+function makeRoom(root) {
+  const row = root.querySelector(".de-tabs-section");
+  const around = row && row.closest(".de-pair > .de-detail, .de-body");
+  if (!around) return;
+  const [place, port] = [row.getBoundingClientRect(), around.getBoundingClientRect()];
+  if (port.bottom - place.bottom < ROOM) around.scrollTop += place.top - port.top;
 }
 
 /**

@@ -553,6 +553,8 @@ export interface State {
   fileGroup: string;
   fileLimit: number;
   showParams: boolean;
+  isDisabling: boolean;
+  note: string;
   showKeys: boolean;
   backfill: BackfillForm | null;
   plan: PlanOf | null;

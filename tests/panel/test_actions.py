@@ -60,7 +60,7 @@ def test_a_polled_flow_tells_how_it_polls(workspace: Workspace) -> None:
     """Where from, which files, how long they settle, and how many runs at once; to reload is answered in words."""
     about = dict(ask(workspace, "flow", flow="polled")["about"])
 
-    assert about["Runs"] == "every 1s when files change"
+    assert about["Runs"] == "every 1 s when files change"
     assert (about["Extensions"], about["Settle"], about["Max parallel"]) == (".csv", "0 s", "1")
     assert about["Runs as"] == "one run for each file"
     assert ask(workspace, "reload") == "Reloaded flow definitions."
