@@ -192,6 +192,8 @@ def of_form(error: FlowValidationError) -> FlowValidationError:
             what = error.what.removeprefix(f"{argument} ")
             what = f"{label} {what}" if what != error.what else f"{label}: {what}"
             return FlowValidationError(what, where="", fix=_DAYS if argument != "where" else error.fix)
+    if error.where == "backfill(since=..., until=...)":
+        return FlowValidationError(error.what, where="", fix='give a "From" that is before "To the end of"')
     return error
 
 

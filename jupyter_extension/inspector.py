@@ -229,7 +229,7 @@ def _distinct(frame: pl.LazyFrame, column: str) -> dict[str, Any]:
     )
     rows = counted.collect().rows()
     is_cut, rows = len(rows) > MOST_DISTINCT, rows[:MOST_DISTINCT]
-    if not any(isinstance(value, (list, dict)) for value, _ in rows):
+    if not any(isinstance(value, (str, list, dict)) for value, _ in rows):  # numbers and days in their order
         rows.sort(key=lambda row: (row[0] is None, row[0]))
     values = [{"value": _shown(value), "count": count} for value, count in rows]
     return {"kind": "distinct", "column": column, "values": values, "is_cut": is_cut}

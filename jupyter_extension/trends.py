@@ -162,7 +162,7 @@ def _what(trend: Trend) -> str:
 
 def _value(trend: Trend, value: float) -> str:
     if trend.kind == "rows":
-        return count(round(value), "row")
+        return f"{value:,.0f} row{'' if round(value) == 1 else 's'}"
     return f"{value * 1000:.0f} ms" if value < 1 else seconds(value)
 
 

@@ -81,9 +81,9 @@ export function sharing(row) {
  * @param {boolean} approve although its goldens do not hold
  */
 export function deploy(app, row, approve = false) {
-  const { note } = app.state;
+  const args = { flow: row.name, force: Boolean(row.shares_with), approve, note: app.state.note };
   app.set({ note: "" });
-  return app.act("deploy", { flow: row.name, force: Boolean(row.shares_with), approve, note });
+  return app.act("deploy", args);
 }
 
 /**

@@ -2,7 +2,7 @@
 
 import { Memo, patch, runTicks } from "./dom.js";
 import { refreshFiles } from "./file_list.js";
-import { focusedIn, refocus } from "./focus.js";
+import { focusedIn, makeRoom, refocus } from "./focus.js";
 import { Jupyter } from "./jupyter.js";
 import { onKey, staysHere } from "./keys.js";
 import { KernelTransport } from "./kernel.js";
@@ -22,7 +22,6 @@ const DETAIL_EVERY_MS = 300;
 const RUN_EVERY_MS = 1000;
 const MORE_RUNS = 200;
 const WIDE = 720;
-const ROOM = 200;
 
 export class Panel {
   /**
@@ -315,19 +314,6 @@ export class Panel {
     const { result, error } = await this.transport.call("compare", { run_a: other, run_b: runId });
     if (!this.isGone && this.state.run && this.state.run.other === other) set(error ? [["error", error.what]] : result.lines);
   }
-}
-
-/**
- * Lets a tab that was chosen be seen: its row goes to the top where little is seen below it.
- *
- * @param {HTMLElement} root
- */
-function makeRoom(root) {
-  const row = root.querySelector(".de-tabs-section");
-  const around = row && row.closest(".de-pair > .de-detail, .de-body");
-  if (!around) return;
-  const [place, port] = [row.getBoundingClientRect(), around.getBoundingClientRect()];
-  if (port.bottom - place.bottom < ROOM) around.scrollTop += place.top - port.top;
 }
 
 /**

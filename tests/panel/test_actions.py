@@ -93,6 +93,41 @@ def test_a_run_from_the_future_is_marked_and_its_steps_are_not_the_newest(worksp
     assert {step["mark"]["word"] for step in shown["steps"]} == {"success"}
 
 
+def test_a_note_says_why_it_was_disabled_or_deployed(workspace: Workspace) -> None:
+    """With a daemon and without one; none is asked for."""
+    (workspace.root / "config" / "data_engine.toml").write_text("")
+    for name, note in (("good", ""), ("polled", "new rates"), ("failing", "now with rates")):
+        ask(workspace, "deploy", flow=name, note=note)
+        assert ask(workspace, "flow", flow=name)["deployments"][0]["note"] == note
+        if name == "good":
+            continue
+        ask(workspace, "disable", flow="polled", note=note)
+        flow = next(one for one in workspace.status().flows if one.name == "polled")
+        assert flow.disabled is not None
+        assert flow.disabled.note == note
+        ask(workspace, "enable", flow="polled")
+        ask(workspace, "start_daemon")
+
+
+@pytest.mark.parametrize(
+    ("given", "what", "fix"),
+    [
+        ({"since": "31.12.2026"}, "From cannot be '31.12.2026'", "write a day as 2026-12-31"),
+        ({"until": "next week"}, "To the end of cannot be 'next week'", "write a day as 2026-12-31"),
+        ({"since": "2026-02", "until": "2026-01"}, "the range ends (2026-01) before it begins (2026-02)", "From"),
+    ],
+)
+def test_the_backfill_form_is_told_of_its_own_fields(
+    workspace: Workspace, given: dict[str, str], what: str, fix: str
+) -> None:
+    """By the words that stand before them, and with how a day is written; a command line has its own."""
+    error = answer(str(workspace.root), "backfill", {"flow": "polled", "dry_run": True, **given})["error"]
+
+    assert error["what"] == what
+    assert fix in error["fix"]
+    assert "backfill(" not in str(error["where"])
+
+
 def test_a_run_is_shown_with_its_steps_log_and_error_by_cell(workspace: Workspace) -> None:
     """The error's first line in the list, all of it in the run; the cell can be opened."""
     asked = ask(workspace, "run", flow="failing")
