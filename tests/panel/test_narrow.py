@@ -273,3 +273,43 @@ def test_what_a_tab_shows_has_room_whatever_stands_above_it(lab: Lab, page: Page
     page.theme("Light")
 
     assert {key: height for key, height in seen.items() if height < 190} == {}
+
+
+def test_a_flow_is_disabled_with_a_note_and_undeployed_in_the_narrowest_side_bar(
+    lab: Lab, page: Page, pictures: Path
+) -> None:
+    """The side bar opens wide enough to read and is drawn to JupyterLab's own least width; a note is taken; Undeploy asks first."""
+    root = lab.workspace("noted")
+    flows.fill(root, nightly=flows.NIGHTLY)
+    (root / "config" / "data_engine.toml").write_text("")
+    page.open()
+    panel = page.side(root)
+    opened = panel.element.bounding_box()
+    page.page.mouse.move(opened["x"] - 4, 500)
+    page.page.mouse.down()
+    page.page.mouse.move(opened["x"] + 200, 500, steps=4)
+    page.page.mouse.up()
+    narrow = panel.element.bounding_box()
+    detail = panel.select("nightly")
+    detail.get_by_role("button", name="Disable…").click()
+    page.page.wait_for_timeout(300)
+    page.page.screenshot(path=pictures / "note-disable.png")
+    page.page.keyboard.type("stock-taking until Monday")
+    page.page.keyboard.press("Enter")
+    detail.get_by_text("stock-taking until Monday").first.wait_for()
+    detail.get_by_role("tab", name="Deployment").click()
+    cut_off = cut(panel, pictures, "note-deployment")
+    undeploy = detail.get_by_role("button", name="Undeploy")
+    undeploy.click()
+    detail.get_by_text("Really undeploy it?").click()
+    panel.element.locator(".de-back").click()
+    panel.wait_for_state("nightly", "not deployed")
+    left = panel.element.bounding_box()["x"]
+    page.page.mouse.move(left - 4, 500)
+    page.page.mouse.down()
+    page.page.mouse.move(opened["x"] - 4, 500, steps=4)
+    page.page.mouse.up()
+
+    assert opened["width"] >= 320
+    assert narrow["width"] <= 251
+    assert cut_off == []
