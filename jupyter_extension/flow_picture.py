@@ -16,8 +16,8 @@ from data_engine.engine.status import FlowStatus
 from data_engine.flow.expectation import expectation_words
 from data_engine.flow.flow import Flow
 from data_engine.flow.object_names import replaced_unasked
-from data_engine.flow.spec import Collect, Map, StepSpec
 from data_engine.flow.schedule_words import interval_words
+from data_engine.flow.spec import Collect, Map, StepSpec
 from data_engine.flow.trigger import Manual, Poll, Schedule
 from data_engine.notebook.catalog import trigger_text
 from data_engine.scheduler.slots import next_slot, next_slots, slot_words, zone_of
