@@ -41,7 +41,7 @@ class Workspace(BackfillVerbs, DaemonVerbs, PlanningVerbs):
     """One workspace folder: its flows, its history on this machine, and its settings.
 
     Raises:
-        WorkspaceError: `path` is no workspace.
+        WorkspaceError: `path` is not a workspace.
 
     Example:
         >>> import tempfile

@@ -332,7 +332,7 @@ class DaemonVerbs(WorkspaceBase):
             >>> from data_engine import Workspace
             >>> ws = Workspace.create(tempfile.mkdtemp())
             >>> ws.release_control().said
-            'nobody is seen to own the workspace, it is available: nothing was given up'
+            'no owner of the workspace is seen, it is available: nothing was given up'
         """
         from data_engine.lease.status import why_no_release
         from data_engine.workspace.machine import machine_id

@@ -170,7 +170,9 @@ def _backfill(ws: Workspace, args: Args) -> dict[str, Any]:
             "known": as_json(found.known),
             "planned": as_json(found.planned[:50]),
         }
-    return {"said": f"{found.flow}: {found.total:,} run{'' if found.total == 1 else 's'}, after all that is due."}
+    return {
+        "said": f"{found.flow}: {found.total:,} run{'' if found.total == 1 else 's'}, after everything that is due."
+    }
 
 
 def _stop_backfill(ws: Workspace, args: Args) -> str:

@@ -250,7 +250,7 @@ def _cache(given: Namespace, names: UserNames) -> None:
 _SOURCE = Option("--source", "Only this file of the source.", "FILE")
 _PARAM = Option("--set", "A parameter; the same as NAME=VALUE without --set.", "NAME=VALUE", is_repeated=True)
 
-_KEY = Option("--key", "A column that pairs rows; may be repeated.", "COL", is_repeated=True)
+_KEY = Option("--key", "A column by which rows are matched; may be repeated.", "COL", is_repeated=True)
 
 _NOTE = Option("--note", "The reason, for the history.", "TEXT")
 
@@ -264,7 +264,7 @@ COMMANDS = {
             _preview,
             "flow",
             (
-                Option("--use", "The object to look at; else the last result.", "OBJECT"),
+                Option("--use", "The object to show; by default the last result.", "OBJECT"),
                 _SOURCE,
                 _PARAM,
                 Option("--fresh", "Run every step, also those whose results are kept."),
@@ -331,7 +331,7 @@ COMMANDS = {
             "flow",
             (
                 Option("--all", "Of every flow of the workspace."),
-                Option("--update", "Keep what differs as it is now; look at it first."),
+                Option("--update", "Replace goldens that differ by the new results; look at these first."),
             ),
         ),
         Command(
@@ -345,9 +345,9 @@ COMMANDS = {
                 _NOTE,
                 Option(
                     "--yes",
-                    "Deploy also where another deployed flow writes the same mirror, or the notebook has unsaved edits.",
+                    "Deploy even if another deployed flow writes to the same mirror, or the notebook has unsaved edits.",
                 ),
-                Option("--approve", "Deploy also where its goldens do not hold; who approved is recorded."),
+                Option("--approve", "Deploy even if its goldens do not hold; who approved it is recorded."),
             ),
         ),
         Command(
@@ -401,17 +401,17 @@ COMMANDS = {
             backfill,
             "flow or id",
             (
-                Option("--since", "From this day, month or time on, in the flow's zone.", "D"),
-                Option("--until", "Up to the end of this day or month, in the flow's zone.", "D"),
-                Option("--where", "Only files of this name, or path inside the source.", "GLOB"),
+                Option("--since", "From this day, month or time in the flow's zone.", "D"),
+                Option("--until", "Up to the end of this day or month in the flow's zone.", "D"),
+                Option("--where", "Only files with this name, or this path inside the source.", "GLOB"),
                 Option("--reprocess", "failed (or held), missing (no success), or all.", "failed|missing|all"),
                 _PARAM,
                 Option("--yes", "Begin; without it they are only listed."),
-                Option("--status", "How far backfills are, or the one with this id."),
+                Option("--status", "Show the progress of all backfills, or of the one with this id."),
                 Option("--stop", "End the one with this id: no more of its runs begin."),
                 Option(
                     "--retry",
-                    "Run again the runs that failed of the one with this id, and those that --stop kept from beginning.",
+                    "Run the failed runs of the one with this id again, and those that --stop prevented.",
                 ),
             ),
         ),
@@ -445,9 +445,13 @@ COMMANDS = {
             "flow or file",
             (
                 Option("--limit", "How many; else 100.", "N"),
-                Option("--status", "Only runs in this status: failed, success ...", "STATUS"),
-                Option("--since", "That began from this day, month or time of this machine on: 2013-03-01.", "D"),
-                Option("--until", "That began up to the end of this day or month of this machine.", "D"),
+                Option("--status", "Only runs with this status: failed, success ...", "STATUS"),
+                Option(
+                    "--since",
+                    "Only runs that began on or after this day, month or time of this machine: 2013-03-01.",
+                    "D",
+                ),
+                Option("--until", "Only runs that began before the end of this day or month of this machine.", "D"),
             ),
         ),
         Command(

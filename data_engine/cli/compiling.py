@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from data_engine.notebook.compiled import CompiledNotebook
     from data_engine.notebook.standing import Standing
 
-Check = Annotated[bool, typer.Option("--check", help="Also build the flows; say only what is wrong or warned of.")]
+Check = Annotated[bool, typer.Option("--check", help="Also build the flows; show only errors and warnings.")]
 
 
 def compile_flows(ctx: typer.Context, name: SomeFlowName = None, check: Check = False, as_json: AsJson = False) -> int:

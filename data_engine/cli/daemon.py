@@ -95,13 +95,13 @@ def ending_now_words(run_ids: Sequence[str]) -> str:
 
     Example:
         >>> ending_now_words(["3f9c12ab77"]), ending_now_words([])
-        (' One that does not get there is ended now by `data-engine kill-run 3f9c12ab`.', '')
+        (' To end one at once: `data-engine kill-run 3f9c12ab`.', '')
     """
     if not run_ids:
         return ""
     ways = " or ".join(f"`{typed('kill-run', run_id[:8])}`" for run_id in run_ids[:_MOST_NAMED])
     more = f", and so on: `{typed('status')}` has the ids" if len(run_ids) > _MOST_NAMED else ""
-    return f" One that does not get there is ended now by {ways}{more}."
+    return f" To end one at once: {ways}{more}."
 
 
 def stopping_words(running: Sequence[ActiveRun], *, is_ending: bool) -> str:
@@ -222,7 +222,7 @@ def retry(
         )
     freed = chosen_workspace(ctx).retry(name, source_from_shell(source), wait)
     runs = typed("runs", *([] if name is None else [name]))
-    then = f" `{runs}` shows what came of it." if freed else ""
+    then = f" `{runs}` shows the result." if freed else ""
     done({"flow": name, "source": source, "freed": freed}, f"{freed_words(freed)}{then}", as_json)
     return 0
 

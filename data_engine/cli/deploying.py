@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _MOST_NAMED = 5
 
 Note = Annotated[str, typer.Option("--note", metavar="TEXT", help="The reason, for the history.")]
-Yes = Annotated[bool, typer.Option("--yes", help="Deploy also where another deployed flow writes the same mirror.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Deploy even if another deployed flow writes to the same mirror.")]
 
 
 def deploy(
@@ -33,7 +33,7 @@ def deploy(
     note: Note = "",
     yes: Yes = False,
     approve: Annotated[
-        bool, typer.Option("--approve", help="Deploy also where its goldens do not hold; who approved is recorded.")
+        bool, typer.Option("--approve", help="Deploy even if its goldens do not hold; who approved it is recorded.")
     ] = False,
     wait: Wait = True,
     as_json: AsJson = False,
@@ -96,12 +96,9 @@ def mended_lines(flows: Collection[str]) -> list[str]:
 
     Example:
         >>> mended_lines({"claims"})
-        ['put right     claims: files of what is deployed of it were missing or damaged, and are there again']
+        ['repaired      claims: deployed files were missing or damaged, and are restored']
     """
-    return [
-        f"put right     {flow}: files of what is deployed of it were missing or damaged, and are there again"
-        for flow in sorted(flows)
-    ]
+    return [f"repaired      {flow}: deployed files were missing or damaged, and are restored" for flow in sorted(flows)]
 
 
 def _say_what_follows(
@@ -295,7 +292,9 @@ def say_others_not_deployed(ws: Workspace, but: set[str]) -> None:
     known, status = {*but, *left_out(ws.home, but)}, ws.status()
     if status.lease.state in ("unreachable", "damaged"):
         fix = f"; fix: {status.lease.fix}" if status.lease.damage is not None else ""
-        complain(f"warning: what is deployed is not known to others now: {status.lease.words}{fix}", style="yellow")
+        complain(
+            f"warning: other workstations do not know yet what is deployed: {status.lease.words}{fix}", style="yellow"
+        )
     for line in others_lines({flow.name: flow.standing for flow in status.flows if flow.name not in known}):
         complain(line, style="yellow")
 
@@ -363,7 +362,7 @@ def _way_to_deploy(name: str, standing: Standing) -> str:
     if standing.shares_with is None:
         return f"To let production run it: {typed('deploy', name)}"
     return (
-        f"{standing.shares_with}, which is deployed, writes to its mirror: give it one of its own,"
+        f"{standing.shares_with}, which is deployed, writes to the same mirror: give this flow its own,"
         f" or let both write there: {typed('deploy', name, '--yes')}"
     )
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from data_engine.engine.machine_facts import ServiceFacts
 
 Boot = Annotated[
-    bool, typer.Option("--boot", help="Also start with the machine, before anybody logs on, where it can.")
+    bool, typer.Option("--boot", help="Also start with the machine, before anybody logs on, where the system can.")
 ]
 
 
@@ -89,7 +89,7 @@ def uninstall(ctx: typer.Context, as_json: AsJson = False) -> int:
         print_json({"was_installed": was_there})
     elif was_there:
         is_running = any(DaemonLink(home).find() is not None for home in homes)
-        goes_on = " The one that runs goes on: `data-engine stop` ends it." if is_running else ""
+        goes_on = " The running daemon goes on: `data-engine stop` ends it." if is_running else ""
         say(f"Uninstalled: nothing starts the daemon of {homes[0].layout.workspace_id} by itself any more.{goes_on}")
     else:
         say("No service was installed.")

@@ -149,7 +149,7 @@ def use(
         here = _selected(None)
         if here is not None and here.root != layout.root:
             complain(
-                f"Here {here.workspace_id} ({here.root}) is used all the same: {_why_here()}. To use the other one here:"
+                f"Here {here.workspace_id} ({here.root}) is still used: {_why_here()}. To use the other one here:"
                 f" {typed('--workspace', str(layout.root))} COMMAND",
                 style="yellow",
             )

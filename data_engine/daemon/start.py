@@ -192,7 +192,7 @@ def _spawn(home: LocalWorkspace, interpreter: str | None) -> DaemonClient:
             other = _settled(home) if process.returncode == 0 else None
             if other is not None:
                 return other  # somebody else's daemon was quicker
-            raise _failed(home, words.text() or f"it left with {process.returncode}")
+            raise _failed(home, words.text() or f"it ended with exit code {process.returncode}")
         words.wait_for_more()
     with suppress(OSError):
         process.kill()

@@ -306,7 +306,7 @@ class LastWritten(Fact):
         now = {
             "changed": "; it has changed since",
             "gone": "; it is gone",
-            "as_written": ", and is as that run left it",
+            "as_written": ", and has not changed since",
         }
         return ", ".join(filter(None, parts)) + now.get(self.state, "")
 

@@ -98,8 +98,8 @@ class Flow(Shown):
             )
         if self.mirrors_into_source and self.trigger is not None and self.trigger.extensions is None:
             raise FlowValidationError(
-                f"the mirror root {self.trigger.source} is the source folder itself: the flow would overwrite and feed "
-                "on its own sources",
+                f"the mirror root {self.trigger.source} is the source folder itself: the flow would overwrite its "
+                "own sources and read its own output",
                 where="Flow.mirror(root=...)",
                 fix="mirror into another folder (one inside the source folder is skipped when watching), or say which files "
                 'are sources: extensions=[".xlsx"]',
@@ -107,7 +107,7 @@ class Flow(Shown):
         if self.parameters is not None and self.parameters.required and self.mode != "manual":
             name = self.parameters.required[0]
             raise FlowValidationError(
-                f"parameter {name} has no default, and a flow that runs by itself is given none",
+                f"parameter {name} has no default, and a flow that runs by itself is given no parameters",
                 where=f"Flow.params({self.parameters.title})",
                 fix=f'give {name} a default, or let somebody run the flow: .watch(mode="manual")',
             )

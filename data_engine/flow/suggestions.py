@@ -77,13 +77,11 @@ def suggestion(error: BaseException) -> str | None:
     if isinstance(error, EOFError) and "reading a line" in str(error):
         return "nobody answers input() in production: take a parameter, context.params['name']"
     if _is_not_utf8(error):
-        return (
-            'the file is not UTF-8: say what it is, such as encoding="cp1252" (Excel on Windows); or it is no text file'
-        )
+        return 'the file is not UTF-8: say what it is, such as encoding="cp1252" (Excel on Windows); or it is not a text file'
     if (said := _of_file(error)) is not None:
         return said
     if _is_secret_as_text(error):
-        return 'a secret shows its text only where it is asked for: context.secret("name").reveal()'
+        return 'a secret shows its text only when you ask for it: context.secret("name").reveal()'
     if not isinstance(error, AttributeError) or not isinstance(error.name, str) or error.name.startswith("_"):
         return None
     try:
@@ -115,7 +113,7 @@ def _of_file(error: BaseException) -> str | None:
 _FILES = (
     (
         ("password protected", "password-protected"),
-        "the workbook opens with a password only: open it in Excel, save a copy without one, and give that",
+        "the workbook opens with a password only: open it in Excel, save a copy without a password, and read that copy",
     ),
     (
         ("could not find eocd", "invalid zip archive", "is not a zip file", "cannot detect file format"),
@@ -124,7 +122,7 @@ _FILES = (
     ),
     (
         ("utf-16 stream does not start with bom",),
-        'the file is no UTF-16: say encoding="cp1252" (Excel on Windows), or "utf8"',
+        'the file is not UTF-16: say encoding="cp1252" (Excel on Windows), or "utf8"',
     ),
     (
         ("no space left on device", "disk quota exceeded", "not enough space on the disk", "(os error 112)"),

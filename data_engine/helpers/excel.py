@@ -106,7 +106,7 @@ def _check_fits(df: pl.DataFrame) -> None:
         other = seen.setdefault(name.casefold(), name)
         if other != name or not name:
             raise FlowValidationError(
-                f'Excel takes the columns "{other}" and "{name}" for one' if name else "df has a column without a name",
+                f'Excel treats the columns "{other}" and "{name}" as one' if name else "df has a column without a name",
                 where="df=",
                 fix="rename it",
             )
@@ -123,10 +123,10 @@ def _problem(series: pl.Series) -> tuple[str, str] | None:
 
     kind, column = series.dtype, f'pl.col("{series.name}")'
     if kind in (pl.Binary, pl.Object):
-        return "a cell holds no bytes and no Python objects", "drop it, or write Parquet"
+        return "a cell cannot hold bytes or Python objects", "drop it, or write Parquet"
     if isinstance(kind, pl.Datetime) and kind.time_zone is not None:
         return (
-            "a cell holds no time zone",
+            "a cell cannot hold a time zone",
             f'keep its clock: {column}.dt.replace_time_zone(None), or make it text: {column}.dt.to_string("iso")',
         )
     if kind in (pl.Date, pl.Datetime) and series.dt.year().min() is not None and series.dt.year().min() < 1900:  # type: ignore[operator]

@@ -61,7 +61,7 @@ def networkdays(
         mask: seven bools, Monday first: which weekdays are worked. Monday to Friday by default.
 
     Raises:
-        FlowValidationError: a mask that is not seven long or works no day, a holiday's text that is no date.
+        FlowValidationError: a mask that is not seven long or has no working day, a holiday's text that is not a date.
         TypeError: a mask of other than bools, a day of another type.
 
     Reference: https://support.microsoft.com/office/networkdays-function-48e717bf-a7a3-495f-969e-5005e3eb18e7
@@ -108,7 +108,7 @@ def workday(
         count_first_day: let `start` be the first of the days, working day or not; 0 gives `start`.
 
     Raises:
-        FlowValidationError: a mask that is not seven long or works no day, a holiday's text that is no date, more days than a
+        FlowValidationError: a mask that is not seven long or has no working day, a holiday's text that is not a date, more days than a
             calendar has.
         TypeError: a mask of other than bools, a day or a number of another type.
 
@@ -386,7 +386,7 @@ def _mask(mask: object) -> list[bool]:
     if not all(isinstance(one, bool) for one in week):
         raise TypeError(f"mask must be exactly seven bools, Monday first, not {week!r}")
     if len(week) != 7 or not any(week):
-        what = "works no day" if len(week) == 7 else f"is {len(week)} long"
+        what = "has no working day" if len(week) == 7 else f"is {len(week)} long"
         raise FlowValidationError(
             f"mask must be exactly seven bools with a working day; it {what}", where="mask=", fix="Monday first"
         )
@@ -406,7 +406,9 @@ def _holidays(holidays: object) -> list[date]:
             try:
                 one = datetime.fromisoformat(one)
             except ValueError as error:
-                raise FlowValidationError(f"{one!r} is no date", where="holidays=", fix='write "2026-12-25"') from error
+                raise FlowValidationError(
+                    f"{one!r} is not a date", where="holidays=", fix='write "2026-12-25"'
+                ) from error
         if isinstance(one, datetime):
             one = one.date()
         if not isinstance(one, date):

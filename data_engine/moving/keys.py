@@ -235,7 +235,7 @@ def _exchange_in(database: Database, one: TableKeys) -> int:
         raise FlowValidationError(
             f"of {one.rows:,} rows of {one.shown} only {count:,} could be exchanged",
             where=f"{one.shown}.{one.column}",
-            fix="the database is as it was; try again while nothing writes it",
+            fix="the database was not changed; try again while nothing writes it",
         )
     return int(count)
 

@@ -184,7 +184,7 @@ def edit_setting(layout: WorkspaceLayout, dotted_key: str, value: str | int | No
 
     Raises:
         SettingsError: an unknown key, or the file would hold a wrong value; it stays as it was.
-        WorkspaceError: the folder is no workspace.
+        WorkspaceError: the folder is not a workspace.
     """
     path = layout.settings_path
     if not is_workspace(layout.root):

@@ -71,7 +71,7 @@ def test_a_damaged_deployment_is_put_right_and_never_called_unchanged(
     assert (found.ok, "claims" in found.measured, found.fix) == (False, True, "data-engine deploy writes them again")
     assert check_deployed(home) == found
     told = cli("deploy").out
-    assert "put right     claims: files of what is deployed of it were missing or damaged" in told
+    assert "repaired      claims: deployed files were missing or damaged" in told
     assert check_deployed(home).ok
     assert (copy_here(ws) / "claims.py").is_file()
     assert cli("deploy").out.splitlines() == ["unchanged     2 flows: as deployed before"]
@@ -99,7 +99,7 @@ def test_a_deployment_of_which_no_copy_is_left_is_deployed_anew(cli: Cli, ws: Wo
     told = cli("deploy").out
 
     assert "deployed      claims.py" in told
-    assert "put right     parts: " in told
+    assert "repaired      parts: " in told
     assert check_deployed(Workspace(ws.root).home).ok
     assert [one.flow for one in Workspace(ws.root).deployments()].count("claims") == 2
 

@@ -324,7 +324,7 @@ def test_what_is_expected_is_told(cli: Cli, ws: WorkspaceFiles) -> None:
     words = "done by 07:00 on business days (Monday to Friday); a run takes no longer than 30m"
     listed = cli("list").out
     assert words[:20] in listed
-    assert "… `data-engine show NAME` tells it whole." in listed
+    assert "… `data-engine show NAME` shows it in full." in listed
     assert f"expected    {words}" in cli("show", "claims").out
     (entry,) = cli("list", "--json").json
     assert entry["expectations"] == [

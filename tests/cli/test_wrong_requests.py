@@ -110,7 +110,7 @@ WRONG = {
     "two runs to log": (["log", "3f", "4a"], "unexpected extra", "one run at a time: `data-engine log 3f`, then"),
     "three runs to compare": (["compare", "3f", "4a", "5b"], "unexpected extra", "`data-engine compare 3f 4a`"),
     "a name where none is taken": (["status", "clams"], "unexpected extra", "`data-engine status`"),
-    "a flow where none is taken": (["status", "claims"], "unexpected extra", "`data-engine show claims` tells of the"),
+    "a flow where none is taken": (["status", "claims"], "unexpected extra", "`data-engine show claims` shows the"),
     "a flow in place of a command": (["claims"], "No such command 'claims'", "`data-engine explain claims` why"),
     "a name with a blank": (["show", "monthly", "parts"], "unexpected extra", typed("show", "monthly parts")),
     "a folder with a blank": (

@@ -66,8 +66,8 @@ def test_an_output_is_found_by_its_path_or_name(
 
     assert (row.flow, row.source) == ("texts", str(workspace.root / "in" / "a.csv"))
     assert row.reason.startswith(f"{workspace.root / 'out' / 'a.txt'} was written last by run {run.run_id[:8]} on 20")
-    assert row.reason.endswith(", and is as that run left it")
-    assert row.fix == f"`data-engine log {run.run_id[:8]}` tells all of it"
+    assert row.reason.endswith(", and has not changed since")
+    assert row.fix == f"`data-engine log {run.run_id[:8]}` shows all of it"
 
 
 def test_of_a_run_without_a_source_its_params_are_told(

@@ -538,7 +538,7 @@ def test_runs_and_log_show_what_ran(shell: Shell, claims: WorkspaceFiles) -> Non
     shell.run("%flow log nosuch")
     assert "nosuch" in message(shell)
     shell.run("%flow runs --limit many")
-    assert "'many' is no whole number" in message(shell)
+    assert "'many' is not a whole number" in message(shell)
 
 
 def test_the_log_of_a_failed_run_shows_its_error(shell: Shell, claims: WorkspaceFiles) -> None:

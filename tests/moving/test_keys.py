@@ -42,7 +42,7 @@ def test_they_are_exchanged_only_when_asked(cli: Cli, claims: Claims) -> None:
 
     shown = cli("import", claims.root, "--yes")
 
-    assert (shown.code, "--rewrite-keys exchanges them" in shown.err) == (0, True)
+    assert (shown.code, "--rewrite-keys replaces them" in shown.err) == (0, True)
     assert held(claims) == {recorded_hash("a.csv")}
     assert not list(claims.database.parent.glob("*before_move*"))
 

@@ -111,7 +111,9 @@ def _asked(key: str, view: PanelView, seen: Seen) -> tuple[Seen, Wish | None]:
     if key == "l":
         return _opened(row, view, seen)
     verb: Literal["run", "retry"] = "run" if key == "r" else "retry"
-    return replace(seen, looking=f"Looking what would run of {row.title}", shows_keys=False), LookFirst(verb, row.name)
+    return replace(seen, looking=f"Looking up what would run of {row.title}", shows_keys=False), LookFirst(
+        verb, row.name
+    )
 
 
 def _opened(row: FlowRow, view: PanelView, seen: Seen) -> tuple[Seen, Wish | None]:

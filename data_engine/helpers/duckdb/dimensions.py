@@ -240,7 +240,7 @@ def _brought(table: Table, existing: dict[str, str], key: str, wanted: list[str]
         brought = {name: name for name in existing if name != key}
         if not brought:
             raise FlowValidationError(
-                f'the table "{table.name}" has no column but its key "{key}"', where="table=", fix="name a dimension"
+                f'the table "{table.name}" has no column except its key "{key}"', where="table=", fix="name a dimension"
             )
         return brought
     brought = {_table_column(table, existing, name, argument="select"): name for name in wanted}
@@ -300,7 +300,7 @@ def _add_missing(database: Database, table: str, columns: Sequence[Column], key:
         )
     if not is_same_kind(existing[own_key], "BIGINT"):
         raise FlowValidationError(
-            f'the key "{own_key}" of the dimension "{target.name}" is {existing[own_key]}, no whole number',
+            f'the key "{own_key}" of the dimension "{target.name}" is {existing[own_key]}, not a whole number',
             where="table=",
             fix="name another table, or its key with key_column=",
         )

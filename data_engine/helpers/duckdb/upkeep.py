@@ -92,9 +92,9 @@ def compact_database(
     while not is_in_place:
         if rounds == _MOST_ROUNDS:
             raise FlowValidationError(
-                f"the compacted copy of {path} cannot take its place: others write it all the time, or it may not be replaced",
+                f"the compacted copy of {path} cannot take its place: other processes write it all the time, or it may not be replaced",
                 where=str(path),
-                fix="compact it when nothing runs; the database is as it was left",
+                fix="compact it when nothing runs; the database was not changed",
             )
         rounds += 1
         with exclusive(db_path, wait=wait, config=_ALONE) as database:
@@ -251,7 +251,7 @@ def _write_anew(database: Database) -> bool:
         raise FlowValidationError(
             f"the compacted copy of {path} cannot take its place: {error.strerror}",
             where=str(path),
-            fix="free some space, or close what has the file open; the database is as it was",
+            fix="free some space, or close what has the file open; the database was not changed",
         ) from error
     finally:
         _remove(copy)
@@ -318,7 +318,7 @@ def _not_copied(database: Database, why: str) -> FlowValidationError:
     return FlowValidationError(
         f"DuckDB cannot copy this database: {why}",
         where=str(database.path),
-        fix="compact with vacuum=False; the file is as it was",
+        fix="compact with vacuum=False; the file was not changed",
     )
 
 
