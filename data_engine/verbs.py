@@ -262,5 +262,5 @@ def check_against(against: object, *, key: object, write: bool) -> None:
         )
     if write:
         raise FlowValidationError(
-            "write=True and against= do not go together: a comparison changes nothing", where=where, fix="leave one out"
+            "write=True and against= cannot be combined: a comparison changes nothing", where=where, fix="leave one out"
         )

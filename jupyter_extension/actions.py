@@ -242,7 +242,7 @@ def _lease(ws: Workspace, args: Args) -> str:
         return "Control requested: this workstation gets it when the owner agrees."
     if does == "withdraw":
         ws.withdraw_request()
-        return "The request for control is taken back."
+        return "The request for control is withdrawn."
     if does == "release":
         why = ws.release_control(now=args["now"]).said
         when = "now" if args["now"] else "when running work is done"
@@ -301,7 +301,7 @@ def _clear_debug(ws: Workspace, args: Args) -> str:
         else:
             left += 1
     said = f"Removed {count} saved frame{'' if count == 1 else 's'}."
-    return f"{said} Not removed, as Data Engine did not write it: {left} in {folder}." if left else said
+    return f"{said} Not removed, because Data Engine did not write them: {left} in {folder}." if left else said
 
 
 def _inspect(ws: Workspace, args: Args) -> Any:

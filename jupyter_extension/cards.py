@@ -312,7 +312,7 @@ def error_card(error: FlowValidationError, href: str | None = None) -> Card:
     """What is wrong, where and the fix; `href` leads to its cell."""
     parts: list[Part] = [Pairs(_places(error, href))]
     if error.trace:
-        parts.append(Lines(error.trace, "how it came there"))
+        parts.append(Lines(error.trace, "how it got there"))
     return Card(error.what, (Faint(type(error).__name__),), tuple(parts), tone="bad")
 
 

@@ -187,7 +187,7 @@ def _start(given: Namespace, names: UserNames) -> Any:
         if flow.standing.kind != "as_deployed":
             way = flow.standing.fix or f"To let production run it: {typed_magic('deploy', flow.name)}"
             print(f"{flow.name}: {flow.deployment}. {in_this_kernel(way)}")
-    print("It goes on when this kernel or JupyterLab ends. %flow stop ends it when its running work is done.")
+    print("It keeps running when this kernel or JupyterLab ends. %flow stop ends it when its running work is done.")
     return status
 
 
@@ -212,7 +212,7 @@ def _runs(given: Namespace, names: UserNames) -> Any:
 
 def _log(given: Namespace, names: UserNames) -> Any:
     if given.subject is None:
-        raise FlowValidationError("which run?", where="%flow log", fix="%flow log RUN; %flow runs tells their ids")
+        raise FlowValidationError("which run?", where="%flow log", fix="%flow log RUN; %flow runs shows their ids")
     return _workspace().log(given.subject)
 
 
@@ -291,7 +291,7 @@ COMMANDS = {
             _plan,
             "flow",
             (
-                Option("--sources", "How many of the last sources that production has read; else 3.", "N"),
+                Option("--sources", "How many of the last sources that production has read; default 3.", "N"),
                 Option("--use", "Only this object.", "OBJECT"),
                 _KEY,
                 _PARAM,
@@ -313,12 +313,12 @@ COMMANDS = {
             _golden,
             "flow",
             (
-                Option("--use", "The object; else the last result.", "OBJECT"),
+                Option("--use", "The object; by default the last result.", "OBJECT"),
                 _SOURCE,
                 _KEY,
                 _PARAM,
                 Option("--drop", "A column that is not kept; may be repeated.", "COL", is_repeated=True),
-                Option("--name", "What it is called; else by object and source.", "NAME"),
+                Option("--name", "Its name; by default from object and source.", "NAME"),
                 Option("--share", "Keep its data in Git."),
                 Option("--update", "Replace the one that has this name."),
             ),
@@ -367,7 +367,7 @@ COMMANDS = {
         ),
         Command(
             "undeploy",
-            "Let production not run a flow any more.",
+            "Stop running a flow in production.",
             'Workspace.current().undeploy("claims")',
             _undeploy,
             "flow",
@@ -391,12 +391,12 @@ COMMANDS = {
                 _SOURCE,
                 _PARAM,
                 Option("--once", "Run here, in this kernel, as the code is now."),
-                Option("--no-wait", "Do not wait: the ids of the runs to come."),
+                Option("--no-wait", "Do not wait; show the ids of the runs."),
             ),
         ),
         Command(
             "backfill",
-            "Run a flow again for a range of files or slots: first it lists them, with --yes it begins.",
+            "Run a flow again for a range of files or slots: it lists them first; with --yes it begins.",
             'Workspace.current().backfill("claims", since="2013-03-01", until="2013-03-31", dry_run=True)',
             backfill,
             "flow or id",
@@ -424,7 +424,7 @@ COMMANDS = {
         ),
         Command(
             "stop",
-            "Stop the engine, and the daemon when its running work is done; with a name that flow alone.",
+            "Stop the engine, and the daemon when its running work is done; with a name, only that flow.",
             "Workspace.current().stop_engine(); Workspace.current().shutdown()",
             _stop,
             "flow",
@@ -432,19 +432,19 @@ COMMANDS = {
         Command("status", "What the daemon, its engine and each flow do.", "Workspace.current().status()", _status),
         Command(
             "explain",
-            "Why a flow, or a file, does or does not run; of an output which run wrote it.",
+            "Why a flow, or a file, does or does not run; for an output, which run wrote it.",
             'Workspace.current().explain("claims")',
             _explain,
             "flow or file",
         ),
         Command(
             "runs",
-            "What ran on this machine, newest first; with a name of that flow, or source file, alone.",
+            "What ran on this machine, newest first; with a name only of that flow or source file.",
             'Workspace.current().runs("claims")',
             _runs,
             "flow or file",
             (
-                Option("--limit", "How many; else 100.", "N"),
+                Option("--limit", "How many; default 100.", "N"),
                 Option("--status", "Only runs with this status: failed, success ...", "STATUS"),
                 Option(
                     "--since",

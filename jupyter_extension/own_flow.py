@@ -30,7 +30,7 @@ def own_flow(names: UserNames) -> Flow:
         raise FlowValidationError(
             "no cell of this notebook has defined build() yet"
             if build is None
-            else f"build is no function but {build!r}",
+            else f"build is not a function but {build!r}",
             where="build()",
             fix="run the cell that defines build(), or name a flow of the workspace: %flow preview NAME",
         )
@@ -67,7 +67,7 @@ def own_name(names: UserNames, command: str) -> str:
     if place.path.parent.name != FLOW_MODULES:
         folder = authored_folder()
         raise FlowValidationError(
-            "which flow? This notebook is none: it does not lie in a flow_modules folder"
+            "which flow? This notebook is not a flow: it is not in a flow_modules folder"
             if folder is None
             else no_flow_there(place.path.relative_to(folder).as_posix()),
             where=f"%flow {command}",

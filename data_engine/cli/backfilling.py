@@ -99,7 +99,7 @@ def backfill(
                 return 0
             _say_plan(shown)
             if not _confirmed(shown):
-                say("Nothing was begun.")
+                say("Nothing was started.")
                 return 1
         needed.set()
     begun = ws.backfill(name, since, until, where, params, reprocess, wait=wait, digest=shown.digest)
@@ -179,16 +179,16 @@ def nothing_words(shown: Backfill) -> str:
     Example:
         >>> from data_engine.model import Backfill
         >>> nothing_words(Backfill("", "claims", "planned", known={"all": 1, "failed": 0, "missing": 1}))
-        'Nothing to run: of 1 in the range none failed last or is held. --reprocess missing runs those that never succeeded: 1.'
+        'Nothing to run: 1 in the range; none failed in its last run or is held. --reprocess missing runs those that never succeeded: 1.'
         >>> nothing_words(Backfill("", "claims", "planned", since="2026-10", known={"all": 0, "failed": 0, "missing": 0}))
-        'Nothing to run: no file is in the range by the day on which the files changed (by name: --where GLOB).'
+        'Nothing to run: no file is in the range, by the day on which the files changed (by name: --where GLOB).'
     """
     known, by = shown.known, range_words(shown)
     if not known["all"]:
         what = "no file" if shown.kind == "files" else "nothing"
-        return f"Nothing to run: {what} is in the range{f' {by}' if by else ''}."
-    said = f"Nothing to run: of {known['all']:,} in the range{f', {by},' if by else ''}"
-    said += " each had a success." if shown.reprocess == "missing" else " none failed last or is held."
+        return f"Nothing to run: {what} is in the range{f', {by}' if by else ''}."
+    said = f"Nothing to run: {known['all']:,} in the range{f', {by}' if by else ''};"
+    said += " each has succeeded." if shown.reprocess == "missing" else " none failed in its last run or is held."
     return " ".join([said, *_others(shown)])
 
 

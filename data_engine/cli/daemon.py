@@ -202,7 +202,7 @@ def explain(
     ],
     as_json: AsJson = False,
 ) -> int:
-    """Why a flow, or a source file, does or does not run; of an output which run wrote it."""
+    """Why a flow, or a source file, does or does not run; for an output, which run wrote it."""
     return tell_reasons(chosen_workspace(ctx), subject, as_json)
 
 

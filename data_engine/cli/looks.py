@@ -302,7 +302,7 @@ def _given(name: str | None, options: Mapping[str, object]) -> list[str]:
 
 
 def tell_reasons(ws: Workspace, subject: str, as_json: bool) -> int:
-    """Why a flow, or a source file, does or does not run; of an output which run wrote it."""
+    """Why a flow, or a source file, does or does not run; for an output, which run wrote it."""
     reasons = ws.explain(subject)
     if as_json:
         print_json([one.as_dict() for one in reasons])

@@ -59,7 +59,7 @@ def author_path(value: object, *, where: str) -> AuthoredPath:
     """`value` as written and resolved (`~` expanded, links followed); it need not exist.
 
     Raises:
-        FlowValidationError: not a text or path, blank, with a NUL byte in it, an address, a pattern that is no name of a folder
+        FlowValidationError: not a text or path, blank, with a NUL byte in it, an address, a pattern that is not the name of a folder
             here, or a path of another system; names `where`.
 
     Example:

@@ -64,7 +64,7 @@ class Plan:
             yield f"Older system, {lease.older_id}: {lease.words}"
         yield ""
         if self.is_empty:
-            yield "Nothing of the older system's is left to be taken over."
+            yield "Nothing of the older system is left to take over."
         else:
             yield "This would be done:"
         for lease in self.to_seal:
@@ -116,7 +116,7 @@ class Plan:
         """What the databases hold of the older system's keys, for people."""
         for one in self.databases:
             if one.problem is not None:
-                yield f"  {one.path}: could not be looked into: {one.problem}"
+                yield f"  {one.path}: could not be read: {one.problem}"
             for table in one.tables:
                 shown = f"  {one.path}: {table.shown}.{table.column}"
                 if table.problem is not None:

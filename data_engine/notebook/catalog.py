@@ -236,7 +236,7 @@ def _as_it_is_written(name: str, flows: Iterable[str]) -> str | None:
     alike = next((one for one in flows if unicodedata.normalize("NFC", one) == form and one != stem), None)
     if alike is None:
         return None
-    return f"{alike} is written with other letters that look the same, as on a Mac: rename its file, or take the name that it has: {alike!a}"
+    return f"{alike} is written with other characters that look the same, as on a Mac: rename its file, or type the name as it is: {alike!a}"
 
 
 def check_flow_name(name: object) -> str:

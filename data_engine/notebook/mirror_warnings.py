@@ -34,8 +34,8 @@ def mirror_warnings(flows: Mapping[str, FlowPlaces]) -> dict[str, list[str]]:
     feeds = {name: sorted(_fed_by(name, flows)) for name in flows}
     for name in flows:
         if (circle := _way_back(name, feeds)) is not None:
-            way = ", ".join(f"{one} writes into what {other} watches" for one, other in circle)
-            text = f"it feeds itself: {way}; unless extensions= keeps their files apart, they run without end"
+            way = ", ".join(f"{one} writes into the folder that {other} watches" for one, other in circle)
+            text = f"it starts itself again: {way}; this never ends, unless extensions= keeps their files apart"
             told.setdefault(name, []).append(text)
     return told
 

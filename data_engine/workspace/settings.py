@@ -36,7 +36,7 @@ DEFAULT_SETTINGS_TEXT = """\
 # freshness = "signature"         # or "content": a touched file with equal content is not run again
 
 # [deploy]
-# mode = "ask"                    # nothing goes live before `data-engine deploy`; or "auto": what is good and quiet does
+# mode = "ask"                    # nothing goes live before `data-engine deploy`; or "auto": good modules do after `quiet`
 # quiet = "30s"                   # auto only: a module is deployed after this long without an edit
 # keep = 20                       # so many deployments of a flow can be rolled back to, at least
 # gate = "none"                   # or "golden": what gives other results than its goldens is not deployed unapproved
@@ -340,7 +340,8 @@ def _secret_names(value: object, where: str) -> tuple[str, ...]:
         if not is_secret_name(name):
             # It may be the address itself, which must not be told anywhere.
             raise SettingsError(
-                "to holds a text that is no name of a secret" + (": it looks like an address" if ":" in name else ""),
+                "to holds a text that is not the name of a secret"
+                + (": it looks like an address" if ":" in name else ""),
                 where=where,
                 fix='write the name of a secret, to = ["ops"], and keep the address in it: data-engine secret set ops',
             )

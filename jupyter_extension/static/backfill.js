@@ -97,7 +97,7 @@ function planned(shown) {
   return h("div", { key: "planned", role: "status" },
     h("p", { class: "de-hint" }, shown.total
       ? `${shown.total.toLocaleString("en")} of ${known.all.toLocaleString("en")} in the range:`
-      : `Nothing to run: of ${known.all.toLocaleString("en")} in the range ${known.failed.toLocaleString("en")} failed last, and ${known.missing.toLocaleString("en")} never had a success.`),
+      : `Nothing to run: ${known.all.toLocaleString("en")} in the range, ${known.failed.toLocaleString("en")} failed, ${known.missing.toLocaleString("en")} never succeeded.`),
     h("ul", { class: "de-plain" }, (shown.planned || []).slice(0, SHOWN).map((one, index) => h("li", { key: String(index) },
       [one.scheduled_for ? clock(one.scheduled_for) : "", one.source === "" ? "the whole folder" : one.source].filter(Boolean).join("  ")))),
     more > 0 ? h("p", { class: "de-faint de-hint" }, `and ${more.toLocaleString("en")} more`) : null);

@@ -59,7 +59,7 @@ def test_nothing_runs_that_was_not_shown_and_meant(cli: Cli, ws: WorkspaceFiles)
     until(lambda: not Workspace(ws.root).status().daemon.running)
 
     begun = cli("backfill", "claims", "--reprocess", "all", "--yes")
-    assert (begun.code, "3 runs, after all that is due" in begun.out) == (0, True)
+    assert (begun.code, "3 runs, after everything that is due" in begun.out) == (0, True)
     assert ended(cli) == "3 of 3, 1 failed, done"
     (one,) = cli("backfill", "--status", "claims", "--json").json
     told = cli("backfill", "--status", one["id"][:8])
@@ -109,7 +109,7 @@ def test_a_name_that_no_file_has_is_told_with_the_nearest(
     assert listed["nearest"][0] in nearest
 
     none_in_range = cli("backfill", "claims", "--where", "a.csv", "--since", "2099-01-01")
-    assert none_in_range.out == ("Nothing to run: no file is in the range by the day on which the files changed.\n")
+    assert none_in_range.out == ("Nothing to run: no file is in the range, by the day on which the files changed.\n")
 
 
 def test_the_plan_says_by_what_the_range_goes_and_what_it_leaves_out(cli: Cli, ws: WorkspaceFiles) -> None:
@@ -121,7 +121,7 @@ def test_the_plan_says_by_what_the_range_goes_and_what_it_leaves_out(cli: Cli, w
     by = f"by the day on which the files changed (by name: {glob})"
 
     assert cli("backfill", "claims", *month).out == (
-        f"Nothing to run: of 3 in the range, {by}, none failed last or is held. "
+        f"Nothing to run: 3 in the range, {by}; none failed in its last run or is held. "
         "--reprocess missing runs those that never succeeded: 3.\n"
     )
 

@@ -128,7 +128,7 @@ def test_a_database_that_is_in_use_is_left_and_told(cli: Cli, claims: Claims) ->
         holder.kill()
 
     assert shown.code == 0
-    assert "claims.duckdb: could not be looked into:" in shown.out
+    assert "claims.duckdb: could not be read:" in shown.out
     assert held(claims) == {recorded_hash("a.csv")}
     assert cli("import", claims.root, "--yes", "--rewrite-keys").code == 0
     assert held(claims) == {recorded_hash("../../data/in/a.csv")}
