@@ -38,8 +38,8 @@ DEFAULT_SETTINGS_TEXT = """\
 # [deploy]
 # mode = "ask"                    # nothing goes live before `data-engine deploy`; or "auto": good modules do after `quiet`
 # quiet = "30s"                   # auto only: a module is deployed after this long without an edit
-# keep = 20                       # so many deployments of a flow can be rolled back to, at least
-# gate = "none"                   # or "golden": what gives other results than its goldens is not deployed unapproved
+# keep = 20                       # at least so many deployments of a flow are kept for rollbacks
+# gate = "none"                   # or "golden": a flow whose goldens do not hold is deployed only with --approve
 
 # [executor]
 # kind = "threads"                # for map(max_parallel=...): "threads" | "processes" | "dask"
@@ -73,7 +73,7 @@ DEFAULT_SETTINGS_TEXT = """\
 # [alerts]
 # to = ["ops"]                    # names of secrets that hold Apprise URLs: data-engine secret set ops
 # on = ["failed", "held", "missed", "late", "overlong", "silent_owner", "unreachable", "recovered"]
-# digest = "5m"                   # what follows a flow's first failure within this goes as one message
+# digest = "5m"                   # failures within this time after a flow's first are sent as one message
 """
 
 
