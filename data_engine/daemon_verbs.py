@@ -90,7 +90,7 @@ class DaemonVerbs(WorkspaceBase):
         self.link.ask(lambda daemon: daemon.post("/shutdown"), otherwise=lambda: remember_stop(self.home.local))
 
     def kill(self) -> bool:
-        """End the daemon and whatever it runs, now; whether there was one. Its runs become `abandoned`.
+        """End the daemon and its runs now; whether there was one. Its runs become `abandoned`.
 
         The engine is off until a person starts it, also where another daemon is started for something else; a backfill goes on
         when a daemon owns the workspace again.
@@ -309,7 +309,7 @@ class DaemonVerbs(WorkspaceBase):
         return self._ask_lease("request", start=True, client="python")
 
     def withdraw_request(self) -> LeaseStatus:
-        """Ask for the workspace no longer.
+        """Do not ask for the workspace any more.
 
         Example:
             >>> import tempfile
@@ -346,7 +346,7 @@ class DaemonVerbs(WorkspaceBase):
         The engine goes on where it was on.
 
         Raises:
-            OwnedElsewhereError: the owner has not been silent for long enough, or the drive cannot keep one owner.
+            OwnedElsewhereError: the owner has not been silent for long enough, or the drive cannot guarantee a single owner.
 
         Example:
             >>> import tempfile

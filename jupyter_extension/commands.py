@@ -75,7 +75,7 @@ def _deploy(given: Namespace, names: UserNames) -> Any:
 
     if given.all and given.subject:
         raise FlowValidationError(
-            f"--all and the name {given.subject!r} do not go together",
+            f"--all and the name {given.subject!r} cannot be combined",
             where="%flow deploy",
             fix=f"{typed_magic('deploy', given.subject)}, or %flow deploy --all",
         )
@@ -375,7 +375,7 @@ COMMANDS = {
         ),
         Command(
             "restore",
-            "Put a notebook that is gone back as it was deployed.",
+            "Bring back a notebook that is gone, as it was deployed.",
             'Workspace.current().restore("claims")',
             _restore,
             "flow",

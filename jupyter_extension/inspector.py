@@ -53,7 +53,7 @@ def inspect(request: Mapping[str, Any]) -> dict[str, Any]:
     Text has `text`; anything else a `note`.
 
     Raises:
-        FlowValidationError: it is no regular file and no folder, it cannot be read, or a filter does not fit its column.
+        FlowValidationError: it is not a regular file and no folder, it cannot be read, or a filter does not fit its column.
     """
     import polars as pl
 

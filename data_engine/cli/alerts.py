@@ -63,7 +63,7 @@ def history(
     limit: Annotated[int, typer.Option("--limit", min=1, help="How many, newest first.")] = 20,
     as_json: AsJson = False,
 ) -> int:
-    """The messages of the last week, and what became of each. What was given up is then told in `status` no more."""
+    """The messages of the last week, and what became of each. After that, `status` no longer shows those that were given up."""
     import time
 
     from data_engine.ledger import outbox

@@ -69,8 +69,8 @@ def backfill(
 ) -> int:
     """Run a flow again for a range: its files by their time and name, or the slots of its schedule.
 
-    First it shows exactly what would run, and asks. Then the runs go to the daemon, after all that is due; `--status` tells how
-    far they are. It goes on after a crash or a hand-over.
+    First it shows exactly what would run, and asks. Then the daemon does the runs, after everything that is due; `--status`
+    shows the progress. It goes on after a crash or a hand-over.
     """
     chosen = _one_of({"--status": status, "--stop": stop, "--retry": retry})
     ws = chosen_workspace(ctx)

@@ -48,7 +48,7 @@ def start(
     ] = True,
     as_json: AsJson = False,
 ) -> int:
-    """Start the daemon and its engine. It goes on when this shell, or the kernel that started it, ends."""
+    """Start the daemon and its engine. They keep running when this shell or kernel ends."""
     ws = chosen_workspace(ctx)
     ws.settings()  # nothing is started by settings that cannot be used; the status tells of their warnings
     if not engine and ws.link.find() is None:
@@ -125,7 +125,7 @@ def stopping_words(running: Sequence[ActiveRun], *, is_ending: bool) -> str:
 
 
 def kill(ctx: typer.Context, as_json: AsJson = False) -> int:
-    """End the daemon and whatever it runs, now. Its runs are marked as abandoned; what ran by itself is done again later."""
+    """End the daemon and its runs now. The runs are marked as abandoned; those that began by themselves are done again later."""
     named = ctx.find_root().params.get("workspace")
     running: list[ActiveRun] = []
     try:

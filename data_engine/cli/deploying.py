@@ -258,7 +258,7 @@ def left_out_lines(left: Mapping[str, Deployment]) -> list[str]:
 
 
 def undeploy(ctx: typer.Context, name: FlowName, note: Note = "", wait: Wait = True, as_json: AsJson = False) -> int:
-    """Let production not run a flow any more, whether its notebook is there or gone. `rollback` takes it back."""
+    """Stop running a flow in production, whether its notebook is there or gone. `rollback` undoes that."""
     row = chosen_workspace(ctx).undeploy(name, note, wait)
     if row is None:
         return say_left(as_json)
@@ -275,7 +275,7 @@ def restore(
     to: Annotated[str | None, typer.Option("--to", metavar="ID", help="A deployment's id, or its beginning.")] = None,
     as_json: AsJson = False,
 ) -> int:
-    """Put a notebook that is gone back as it was deployed, with helpers that are gone too. Nothing is overwritten."""
+    """Bring back a notebook that is gone, as it was deployed, with helpers that are gone too. Nothing is overwritten."""
     written = chosen_workspace(ctx).restore(name, to)
     if as_json:
         print_json({"written": [str(path) for path in written]})

@@ -57,8 +57,8 @@ def import_workspace(
 ) -> int:
     """Move a workspace from the older system (py-data-engine): its settings, its history, and what has run already.
 
-    First it shows exactly what it would do, and what in the notebooks needs a look, and asks. Nothing of the older system's is
-    changed but its marker of who owns. Running it again changes nothing.
+    First it shows exactly what it would do, and what in the notebooks needs a look, and asks. Of the older system
+    only its marker of the owner is changed. Running it again changes nothing.
     """
     from data_engine.moving import move
 

@@ -48,8 +48,8 @@ def plan(
 ) -> int:
     """What deploying a flow as it is now would change: in its code, and in the data production has read.
 
-    Without NAME of each deployed flow that was edited. Both versions run into scratch; nothing is recorded, or changed in
-    production. Ends with 0 also where there are differences, with 1 when an edit fails.
+    Without NAME, for each deployed flow that was edited. Both versions run into scratch; nothing is recorded, or changed in
+    production. Ends with 0 even if there are differences, with 1 when an edit fails.
     """
     ws = chosen_workspace(ctx)
     params = read_params(param)

@@ -34,7 +34,7 @@ def make_app() -> typer.Typer:
 
 
 def install(ctx: typer.Context, boot: Boot = False, as_json: AsJson = False) -> int:
-    """Start the daemon of the workspace at logon from now on, and now. Twice is once. Exits 1 where --boot cannot be."""
+    """Start the daemon of the workspace at logon from now on, and now. A second time changes nothing. Exits 1 if --boot is not possible."""
     from data_engine.daemon.service import KEYRING_NOTE
     from data_engine.daemon.service import install as install_service
 
@@ -78,7 +78,7 @@ def status(ctx: typer.Context, as_json: AsJson = False) -> int:
 
 
 def uninstall(ctx: typer.Context, as_json: AsJson = False) -> int:
-    """Start the daemon by itself no more. One that runs goes on, and ends itself when it is idle."""
+    """Do not start the daemon by itself any more. A running daemon goes on, and ends when it is idle."""
     from data_engine.daemon.link import DaemonLink
     from data_engine.daemon.service import uninstall as uninstall_service
 

@@ -55,7 +55,7 @@ def disable(
     wait: Wait = True,
     as_json: AsJson = False,
 ) -> int:
-    """Let flows run by hand only. Who did it and when is kept, and shown with them."""
+    """Let flows run by hand only. Who disabled them, and when, is recorded and shown."""
     ws = chosen_workspace(ctx)
     _require_known(ws, names)
     told: list[dict[str, Any]] = []

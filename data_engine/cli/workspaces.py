@@ -77,7 +77,7 @@ def _next_steps(root: Path) -> list[str]:
 
 
 def list_workspaces(ctx: typer.Context, as_json: AsJson = False) -> int:
-    """The workspaces there are; the one that is meant here has a mark."""
+    """The workspaces there are; the one that is used here has a mark."""
     from data_engine.workspace.machine import load_machine_settings
     from data_engine.workspace.select import discover_workspaces
 

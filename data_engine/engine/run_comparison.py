@@ -1,4 +1,4 @@
-"""What differs between two runs, most telling first: code, parameters, inputs, environment, rows, durations."""
+"""What differs between two runs, the most important first: code, parameters, inputs, environment, rows, durations."""
 
 from __future__ import annotations
 

@@ -134,7 +134,7 @@ def make_alert(*, to: object, on: object) -> AlertRule:
     """The rule that these options of `Flow.alert` mean.
 
     Raises:
-        FlowValidationError: neither is given, a text that is no name of a secret, or an unknown kind.
+        FlowValidationError: neither is given, a text that is not the name of a secret, or an unknown kind.
     """
     if to is None and on is None:
         raise FlowValidationError(

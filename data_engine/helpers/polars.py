@@ -52,11 +52,11 @@ def networkdays(
 ) -> pl.Expr:
     """The working days from `start` to `end`, both counted, as Excel's NETWORKDAYS: Int64, negative when `end` is earlier.
 
-    Null where either day is null. The column is called "networkdays": in `with_columns` it replaces none of the frame's.
+    Null where either day is null. The column is called "networkdays": in `with_columns` it replaces no other column.
 
     Args:
-        start, end: a column's name, an expression, or one day for all rows. Of a moment, its own zone's day counts.
-        holidays: days off, as dates or ISO texts; doubles and weekends among them do not matter.
+        start, end: a column's name, an expression, or one day for all rows. Of a datetime, the day in its own zone counts.
+        holidays: days off, as dates or ISO texts; duplicates and weekends among them do not matter.
         count_first_day: count `start` also when it is no working day.
         mask: seven bools, Monday first: which weekdays are worked. Monday to Friday by default.
 
@@ -99,7 +99,7 @@ def workday(
     """The day so many working days after `start` (before it, when negative), as Excel's WORKDAY: Date.
 
     Null where `start` or `days` is null. The column is called "workday". For 0 days a day off gives the next working day,
-    where Excel gives it back.
+    where Excel gives that day itself.
 
     Args:
         start: a column's name, an expression, or one day for all rows.
@@ -280,9 +280,9 @@ def remove_null_columns(frame: Frame) -> Frame:
 
 
 def write_parquet_atomic(df: pl.DataFrame, path: str | PathLike[str], **options: Any) -> Path:
-    """The path, absolute, after the frame became the Parquet file there, whole and on the drive; its folder is made.
+    """The absolute path of the Parquet file, after the frame was written there, whole and on the drive; its folder is made.
 
-    Until the new file is complete the old one stays, whatever fails; who has it open goes on reading the old.
+    Until the new file is complete the old one stays, whatever fails; a program that has it open goes on reading the old.
 
     Args:
         options: of `polars.DataFrame.write_parquet`.

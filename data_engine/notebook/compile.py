@@ -27,9 +27,9 @@ def compile_notebook(path: str | os.PathLike[str]) -> CompiledNotebook:
     Equal notebooks give equal results, whatever their outputs and execution counts.
 
     Raises:
-        NotebookCompileError: the file cannot be read, is no notebook, or needs what production cannot give; it names the
+        NotebookCompileError: the file cannot be read, is not a notebook, or needs what production cannot give; it names the
             cell, the line and the fix.
-        FlowValidationError: `path` is no path.
+        FlowValidationError: `path` is not a path.
 
     Example:
         >>> import json, tempfile

@@ -229,7 +229,7 @@ def test_days_as_people_write_them(days: Any, expected: tuple[int, ...]) -> None
         (lambda: Flow("G").expect(grace="10m").watch(mode="schedule", interval="5m"), "this flow has no times"),
         (lambda: Flow("G").expect(untill="7:00"), "no option 'untill'"),  # type: ignore[call-arg]
         (lambda: Flow("G").alert(), "neither who is told nor of what"),
-        (lambda: Flow("G").alert(to="mailto://me:secret@x.org"), "no name of a secret"),
+        (lambda: Flow("G").alert(to="mailto://me:secret@x.org"), "not the name of a secret"),
         (lambda: Flow("G").alert(on=["failing"]), "'failing' is not a kind of trouble"),
         (lambda: Flow("G").alert(on=["fialed"]), r"did you mean failed\? Else use some of"),
         (lambda: Flow("G").alert(too=["ops"]), r"did you mean to=\?"),  # type: ignore[call-arg]

@@ -152,5 +152,5 @@ def test_an_address_in_the_settings_is_refused_and_not_repeated(cli: Cli, ws: Wo
     answer = cli("--workspace", ws.root, "alert", "test")
 
     assert answer.code == 2
-    assert "no name of a secret: it looks like an address" in answer.err
+    assert "not the name of a secret: it looks like an address" in answer.err
     assert PASSWORD not in f"{answer.out}{answer.err}"

@@ -139,7 +139,7 @@ def test_the_plan_says_by_what_the_range_goes_and_what_it_leaves_out(cli: Cli, w
     [
         ([], "which flow?"),
         (["--stop"], "which backfill?"),
-        (["x", "--stop", "--retry"], "do not go together"),
+        (["x", "--stop", "--retry"], "cannot be combined"),
         (["claims", "--since", "soon"], "since cannot be 'soon'"),
         (["--status", "nobody"], "there is no backfill 'nobody'"),
         (["nobody"], "nobody"),

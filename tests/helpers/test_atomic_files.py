@@ -225,11 +225,11 @@ def test_wrong_frames_and_options_are_refused(folder: Path, call: Any, error: ty
 @pytest.mark.parametrize(
     ("frame", "message"),
     [
-        (pl.DataFrame({"a": ["x" * 32_768]}), "32,767 letters"),
+        (pl.DataFrame({"a": ["x" * 32_768]}), "32,767 characters"),
         (pl.DataFrame({"a": [2**53 + 1]}), "15 digits"),
         (pl.DataFrame({"a": [-(2**53) - 1]}), "15 digits"),
-        (pl.DataFrame({"a": ["x" * 32_768]}, schema={"a": pl.Categorical}), "32,767 letters"),
-        (pl.DataFrame({"a": [["x" * 32_768]]}), "32,767 letters"),
+        (pl.DataFrame({"a": ["x" * 32_768]}, schema={"a": pl.Categorical}), "32,767 characters"),
+        (pl.DataFrame({"a": [["x" * 32_768]]}), "32,767 characters"),
         (pl.DataFrame({"a": [Decimal("123456789012345.6")]}), "15 digits"),
         (pl.DataFrame({"a": [date(1899, 12, 31)]}), "begin in 1900"),
         (pl.DataFrame({"a": [datetime(1899, 12, 31)]}), "begin in 1900"),

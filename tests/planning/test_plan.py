@@ -258,7 +258,7 @@ def test_a_preview_against_what_is_deployed(production: Production) -> None:
     [
         ({"against": "main"}, "cannot be compared with 'main'"),
         ({"key": "id"}, "no other version is named"),
-        ({"against": "deployed", "write": True}, "do not go together"),
+        ({"against": "deployed", "write": True}, "cannot be combined"),
         ({"against": "deployed", "use": "nothing"}, "no step of flow 'sales' saves an object 'nothing'"),
         ({"against": "deployed", "key": 3}, "names no columns"),
     ],

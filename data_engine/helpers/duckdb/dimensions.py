@@ -52,7 +52,7 @@ def build_dimension(
 
     Raises:
         FlowValidationError: no columns, a blank or taken key column, a table of other columns, a busy database.
-        TypeError: `df` is no Polars frame.
+        TypeError: `df` is not a Polars frame.
 
     Example:
         >>> import tempfile, polars as pl
@@ -95,7 +95,7 @@ def attach_dimension(
 
     Raises:
         FlowValidationError: no such database, table or column; a row that matches more than one of the dimension.
-        TypeError: `df` is no Polars frame.
+        TypeError: `df` is not a Polars frame.
 
     Example:
         >>> import tempfile, polars as pl
@@ -145,7 +145,7 @@ def normalize_columns(
 
     Raises:
         FlowValidationError: an unknown `returns`, no such column, a dimension of other columns, a busy database.
-        TypeError: `df` is no Polars frame.
+        TypeError: `df` is not a Polars frame.
 
     Example:
         >>> import tempfile, polars as pl
@@ -200,7 +200,7 @@ def denormalize_columns(
 
     Raises:
         FlowValidationError: no such database, table or column; the key among `select`; a key the dimension has twice.
-        TypeError: `df` is no Polars frame.
+        TypeError: `df` is not a Polars frame.
 
     Example:
         >>> import tempfile, polars as pl

@@ -45,15 +45,15 @@ def compact_database(
     vacuum: bool = True,
     wait: Wait = DEFAULT_WAIT,
 ) -> pl.DataFrame:
-    """What was given back: columns that hold no value are dropped, then the file is written anew without its free space.
+    """What was saved: columns that hold no value are dropped, then the file is rewritten without its free space.
 
     The new file takes the old one's place in one step while the database is locked; until then the old one is untouched. A
-    table without rows keeps its columns, every table keeps one, and a column stays whose name stands in a view or a macro.
+    table without rows keeps its columns, every table keeps one, and a column stays whose name is used in a view or a macro.
     Nobody else may have the database open meanwhile, not even in this process.
 
     Args:
         db_path: the database file, which must be there.
-        tables: whose columns to look at; None for all. The whole file is always written anew.
+        tables: whose columns to look at; None for all. The whole file is always rewritten.
         drop_all_null_columns: False drops no column.
         vacuum: False leaves the file's size as it is. A copy that would not be smaller is not kept.
         wait: how long to wait for another process that has the database open, such as "60s".
