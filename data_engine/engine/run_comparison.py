@@ -157,7 +157,7 @@ def _contents(home: LocalWorkspace, one: Deployment) -> Mapping[str, bytes]:
 def _by_commit(a: Run, b: Run) -> tuple[tuple[CodeChange, ...], tuple[str, ...]]:
     """Of a run that ran what lay in the folder only the commit is known."""
     notes = [
-        f"run {run.run_id[:8]} ran the modules of the folder as they were then"
+        f"run {run.run_id[:8]} ran the modules as they were in the folder"
         + (f" at commit {run.git_commit[:8]}{', with edits' if run.git_dirty else ''}" if run.git_commit else "")
         for run in (a, b)
         if run.deployment_id is None

@@ -19,7 +19,7 @@ def moved_words(root: str) -> str:
 
     Example:
         >>> moved_words("/team/claims")
-        'it runs where the workspace was; the workspace lies at /team/claims now: data-engine start'
+        "it runs at the workspace's old place; the workspace is at /team/claims now: data-engine start"
     """
     return f"it runs at the workspace's old place; the workspace is at {root} now: {typed('start')}"
 

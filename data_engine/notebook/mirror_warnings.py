@@ -22,7 +22,7 @@ def mirror_warnings(flows: Mapping[str, FlowPlaces]) -> dict[str, list[str]]:
     Example:
         >>> flows = {"a": FlowPlaces(Path("/x"), Path("/y")), "b": FlowPlaces(Path("/y"), Path("/x")), "c": FlowPlaces(Path("/z"))}
         >>> print(*mirror_warnings(flows)["b"])
-        it feeds itself: b writes into what a watches, a writes into what b watches; unless extensions= keeps their files apart, they run without end
+        it starts itself again: b writes into the folder that a watches, a writes into the folder that b watches; this never ends, unless extensions= keeps their files apart
         >>> mirror_warnings({"c": FlowPlaces(Path("/z")), "d": FlowPlaces(Path("/z"))})["d"]
         ['the mirror root /z is shared by c, d']
     """

@@ -114,7 +114,7 @@ def test_a_workspace_without_its_state_goes_on_with_its_history(cli: Cli, ws: Wo
     assert [run.flow for run in Workspace(ws.root).runs()] == ["claims"]
     home = Workspace(ws.root).home
     assert home.local.identity == identity
-    lost = "was seen before; where it does not come back within 3 min, `data-engine lease repair` goes on"
+    lost = "was seen before; if it does not come back within 3 min, `data-engine lease repair` goes on"
     assert lost in cli("lease", "status").out
     assert "data-engine lease repair" in " ".join(cli("status").out.split())
     history = next(iter(check_shared_history(home.layout, home.local)))

@@ -291,7 +291,7 @@ def test_a_notebook_in_a_subfolder_is_named_by_all_who_list(cli: Cli, ws: Worksp
         (ws.modules / folder).mkdir()
         ws.notebook(f"{folder}/inner", *CLAIMS)
 
-    told = "sub/inner.ipynb is no flow: it lies in a subfolder. Move it into flow_modules itself"
+    told = "sub/inner.ipynb is not a flow: it is in a subfolder. Move it into flow_modules itself"
     assert [told in cli(*words).err for words in (("list",), ("compile",), ("show", "inner"))] == [True, True, True]
     assert "_old" not in cli("list").err
 

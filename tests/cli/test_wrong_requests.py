@@ -80,8 +80,16 @@ WRONG = {
     ),
     "a file that is not there": (["run", "--once", "claims", "--source", "q"], "not found", ": a.csv"),
     "a path in place of a name": (["show", "flow_modules/claims.ipynb"], "is not available", "did you mean claims?"),
-    "a copy to explain": (["explain", "flow_modules/claims-Copy1.ipynb"], "claims-Copy1.ipynb is no flow", "rename it"),
-    "a copy by its name": (["explain", "claims-Copy1"], "claims-Copy1.ipynb is no flow", "*-Copy<n> are never flows"),
+    "a copy to explain": (
+        ["explain", "flow_modules/claims-Copy1.ipynb"],
+        "claims-Copy1.ipynb is not a flow",
+        "rename it",
+    ),
+    "a copy by its name": (
+        ["explain", "claims-Copy1"],
+        "claims-Copy1.ipynb is not a flow",
+        "*-Copy<n> are never flows",
+    ),
     "two flows to deploy": (
         ["deploy", "a", "b"],
         "unexpected extra argument",

@@ -20,7 +20,7 @@ def test_paths_that_are_too_long_are_told_before_they_are_met(is_on: bool, ok: b
 
     assert finding is not None
     assert finding.ok is ok
-    assert "259 letters" in finding.measured
+    assert "259 characters" in finding.measured
 
 
 @pytest.mark.parametrize(

@@ -366,7 +366,7 @@ def test_code_that_closes_all_files_costs_its_own_run(ws: WorkspaceFiles) -> Non
             await shop.run("a")
 
             assert shop.finished().status == "failed"
-            assert any("the way to the daemon is gone" in line for line in shop.log())
+            assert any("the connection to the daemon is lost" in line for line in shop.log())
 
     play(scene())
 
