@@ -60,7 +60,7 @@ def own_name(names: UserNames, command: str) -> str:
         )
     if place is None:
         raise FlowValidationError(
-            "which flow? Nothing tells this kernel which notebook it runs, as where nbclient, papermill or a console started it",
+            "which flow? This kernel does not know which notebook it runs, for example when nbclient, papermill or a console started it",
             where=f"%flow {command}",
             fix=f"name the flow: %flow {command} NAME; or say which notebook this is: %env {NOTEBOOK_VARIABLE}=PATH",
         )

@@ -113,7 +113,7 @@ def notice(trouble: Trouble, zone: tzinfo | None, *, more: int = 0) -> Notice:
 
 def good_again(trouble: Trouble, zone: tzinfo | None, *, is_all_good: bool = True) -> Notice:
     """That a trouble is over; and whether all of the flow's are."""
-    how = "is good again" if is_all_good else "no longer has this trouble, but still has others"
+    how = "has recovered" if is_all_good else "no longer has this trouble, but still has others"
     lasted_s = _seconds(trouble.recovered_at_utc) - _seconds(trouble.since_utc)
     return Notice(
         f"{trouble.key.flow} {how}: {_STATES_OVER.get(trouble.key.kind, trouble.key.kind)}"

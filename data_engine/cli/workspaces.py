@@ -161,7 +161,7 @@ def _why_here() -> str:
     named = next(
         (one for one in ("DATA_ENGINE_WORKSPACE_ROOT", "DATA_ENGINE_WORKSPACE_ID") if os.environ.get(one)), None
     )
-    return "this folder lies in it" if named is None else f"{named} names it"
+    return "this folder is inside it" if named is None else f"{named} names it"
 
 
 def fork(path: FolderPath, as_json: AsJson = False) -> int:

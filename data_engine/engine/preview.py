@@ -160,7 +160,7 @@ def _tell_outside(path: str, is_overwritten: bool) -> None:
     """Say at once that something is written for real: a preview of an hour would say it in an hour."""
     what = "overwrites" if is_overwritten else "writes"
     print(
-        f"this preview {what} {path} for real: it lies outside the context's folders (context.mirror, context.database),"
+        f"this preview {what} {path} for real: it is outside the context's folders (context.mirror, context.database),"
         " where a preview writes to a copy",
         file=sys.stderr,
     )

@@ -173,7 +173,7 @@ class Stage:
                     raise NotADirectoryError(errno.ENOTDIR, "there is a file of that name", str(self.final_root))
                 if facts.st_dev != os.stat(parent).st_dev:
                     raise FlowValidationError(
-                        f"the mirror {self.final_root} cannot be staged: the folder it lies in is on another drive",
+                        f"the mirror {self.final_root} cannot be staged: its parent folder is on another drive",
                         where="Flow.mirror(staged=True)",
                         fix="mirror into a folder below the top folder of that drive, such as root=.../out, or leave staged=True out",
                     )
@@ -188,7 +188,7 @@ class Stage:
                 where="context.mirror",
                 fix="move that file away, or mirror into another folder"
                 if is_file
-                else "check that its drive is there and that the folder it lies in can be written",
+                else "check that its drive is there and that its parent folder can be written",
             ) from error
 
     def _publish(self, code: Callable[[], str] | None = None) -> int:

@@ -117,8 +117,8 @@ _FILES = (
     ),
     (
         ("could not find eocd", "invalid zip archive", "is not a zip file", "cannot detect file format"),
-        "the file is no Excel workbook of today, whatever its name says: a text editor shows its beginning. Text is read with"
-        " read_csv; a workbook with a password is saved without one; a file that was copied in part is copied again",
+        "the file is not a current Excel workbook, whatever its name says. Look at its beginning in a text editor: read text with"
+        " read_csv; save a workbook without its password; copy a file again that was copied only in part",
     ),
     (
         ("utf-16 stream does not start with bom",),
@@ -156,8 +156,8 @@ def _missing_package(error: BaseException) -> str | None:
     if kernel_shell() is None:
         return f"if it is a package, install it where this runs: {sys.executable} -m pip install {package}"
     return (
-        f"if it is a package, add it to this kernel: %pip install {package}; and where the daemon runs flows with another "
-        f"Python (Workspace.current().interpreter() names it), to that: PYTHON -m pip install {package}"
+        f"if it is a package, add it to this kernel: %pip install {package}; if the daemon runs flows with another "
+        f"Python (Workspace.current().interpreter() names it), install it there too: PYTHON -m pip install {package}"
     )
 
 

@@ -105,7 +105,7 @@ def next_move(seen: Sighting, *, mode: str, quiet_s: float) -> Move:
         return AwaitsRequest()
     if seen.unchanged_for_s < quiet_s:
         return Quiet(quiet_s - seen.unchanged_for_s)
-    return Deploy("it is good and quiet")
+    return Deploy("it is good, and unchanged for [deploy] quiet")
 
 
 def with_no_steps_refused(entries: Iterable[CatalogEntry]) -> tuple[CatalogEntry, ...]:

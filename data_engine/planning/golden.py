@@ -253,7 +253,7 @@ def _check(golden: Golden) -> None:
 
 def _no_header(path: Path, why: str) -> FlowValidationError:
     return FlowValidationError(
-        f"{path.name} is no golden's header: {why}",
+        f"{path.name} is not a golden's header: {why}",
         where=str(path),
         fix="restore it from Git, or remove it and keep the golden again with flow.golden()",
     )

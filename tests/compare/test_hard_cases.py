@@ -74,7 +74,7 @@ TABLES: dict[str, Case] = {
     "NaN and null by key": Case(
         frame(id=[1, 2], a=[NAN, None]), frame(id=[1, 2], a=[None, NAN]), False, "2 rows changed (a 2)", ["id"]
     ),
-    "NaN is no number": Case(frame(id=[1], a=[NAN]), frame(id=[1], a=[1.0]), False, "1 row changed (a 1)", ["id"]),
+    "NaN is not a number": Case(frame(id=[1], a=[NAN]), frame(id=[1], a=[1.0]), False, "1 row changed (a 1)", ["id"]),
     "-0.0 is 0.0": Case(frame(a=[-0.0]), frame(a=[0.0]), True, "equal"),
     "-0.0 is 0.0 by key": Case(frame(id=[1], a=[-0.0]), frame(id=[1], a=[0.0]), True, "equal", ["id"]),
     "infinities": Case(frame(a=[INF, -INF]), frame(a=[-INF, INF]), True, "equal, rows in another order"),
@@ -190,7 +190,7 @@ TABLES: dict[str, Case] = {
     "values that change places": Case(frame(a=[1, 2], b=[2, 1]), frame(a=[2, 2], b=[1, 1]), False, "1 row removed, 1 added"),
     "a value in the other column": Case(frame(a=[1], b=[2]), frame(a=[2], b=[1]), False, "1 row removed, 1 added"),
     "binary": Case(frame(a=[b"\0\xff"]), frame(a=[b"\0\xfe"]), False, "1 row removed, 1 added"),
-    "binary is no text": Case(
+    "binary is not a text": Case(
         frame(a=[b"x"]), frame(a=["x"]), False, "a is String, was Binary (values not compared)"
     ),
     "huge integers": Case(

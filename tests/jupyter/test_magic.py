@@ -375,7 +375,7 @@ MISTAKES = {
     "%flow preview claims --source a.csv": ["the flow has no source", "leave source= out"],
     "%flow preview claims --param x": ["'x' gives no parameter", "--set late_minutes=120"],
     "%flow compile": ["which flow?", "%flow compile NAME"],
-    "%flow deploy": ["which flow? Nothing tells this kernel which notebook it runs", "%flow deploy NAME; or say which"],
+    "%flow deploy": ["which flow? This kernel does not know which notebook it runs", "%flow deploy NAME; or say which"],
     "%flow deploy claims --all": ["cannot be combined", "%flow deploy --all"],
     "%flow retry claims": ["has no 'retry': it is a command of the shell", "type `!data-engine retry claims`"],
     "%flow secret set ops": [

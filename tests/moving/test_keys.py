@@ -56,7 +56,7 @@ def test_a_copy_is_kept_and_rows_of_unknown_files_stay(cli: Cli, claims: Claims)
 
     shown = cli("import", claims.root, "--yes", "--rewrite-keys")
 
-    assert "claims.file_key: 1 key in 2 rows; 1 key of files that nobody knows stay" in shown.out
+    assert "claims.file_key: 1 key in 2 rows; 1 key of unknown files stay" in shown.out
     assert held(claims) == {recorded_hash("../../data/in/a.csv"), recorded_hash("long gone.csv")}
     (backup,) = claims.database.parent.glob("claims.duckdb.before_move")
     with duckdb.connect(str(backup), read_only=True) as kept:

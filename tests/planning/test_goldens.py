@@ -261,7 +261,7 @@ def test_a_damaged_header_failed(production: Production) -> None:
 
     (found,) = production.ws.test("sales")
     assert found.status == "failed"
-    assert found.text.startswith(f"{KEPT}.toml is no golden's header")
+    assert found.text.startswith(f"{KEPT}.toml is not a golden's header")
 
 
 def test_a_batch_is_kept_with_all_its_files(production: Production) -> None:

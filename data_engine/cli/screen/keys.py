@@ -13,7 +13,7 @@ from jupyter_extension.view import FlowRow, PanelView
 
 KEYS: Mapping[str, tuple[str, str, str]] = {
     "r": ("r", "run", "the flow: shows what would run, and asks"),
-    "s": ("s", "stop", "what runs of it: asks"),
+    "s": ("s", "stop", "its runs: asks"),
     "t": ("t", "try again", "its held files: shows them, and asks"),
     "h": ("h", "held files", "each with its reason"),
     "l": ("l", "log", "of its run, or of its last one"),
