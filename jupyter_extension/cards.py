@@ -93,7 +93,7 @@ def backfills_card(found: Sequence[Backfill]) -> Card:
     return Card(
         count(len(found), "backfill"),
         (),
-        (table(("Backfill", "Flow", "Asked by", "At", "How far"), rows, total=len(found)),),
+        (table(("Backfill", "Flow", "Asked by", "At", "Progress"), rows, total=len(found)),),
     )
 
 

@@ -261,7 +261,7 @@ def _tell(ws: Workspace, which: str | None, as_json: bool) -> int:
     elif not found:
         say("No backfills.")
     else:
-        shown = table("BACKFILL", "FLOW", "ASKED BY", "AT", "HOW FAR")
+        shown = table("BACKFILL", "FLOW", "ASKED BY", "AT", "PROGRESS")
         for one in found:
             shown.add_row(one.id[:8], one.flow, one.by, local_time(one.at_utc), one.text)
         say(shown)
