@@ -177,7 +177,9 @@ def _backfill(ws: Workspace, args: Args) -> dict[str, Any]:
 
 def _stop_backfill(ws: Workspace, args: Args) -> str:
     ws.stop_backfill(args["id"], wait=False)
-    return _asked(ws, "stop the backfill") or "The backfill starts no more runs; those that run end by themselves."
+    return (
+        _asked(ws, "stop the backfill") or "The backfill starts no more runs; runs that have begun go on to their end."
+    )
 
 
 def _retry_backfill(ws: Workspace, args: Args) -> str:

@@ -259,7 +259,7 @@ COMMANDS = {
     for command in (
         Command(
             "preview",
-            "One object of a flow, by the code that runs in production; without NAME, of this notebook's build().",
+            "One object of a flow, made by the code that runs in production; without NAME, of this notebook's build().",
             'build().preview(use="clean_df"), load_flow("claims").preview()',
             _preview,
             "flow",
@@ -330,7 +330,7 @@ COMMANDS = {
             _test,
             "flow",
             (
-                Option("--all", "Of every flow of the workspace."),
+                Option("--all", "All flows of the workspace."),
                 Option("--update", "Replace goldens that differ by the new results; look at these first."),
             ),
         ),

@@ -120,7 +120,9 @@ def check_deployed(home: LocalWorkspace) -> Finding:
         return Finding("deployed", False, lost_words(found.lost), typed("deploy"))
     if found.mended:
         names = first_few(list(found.mended), 3)
-        measured = f"files of what is deployed of {names} are missing or damaged in .workspace_state or on this machine"
+        measured = (
+            f"files of the deployed version of {names} are missing or damaged in .workspace_state or on this machine"
+        )
         return Finding("deployed", False, measured, f"{typed('deploy')} writes them again")
     return Finding("deployed", True, "all files of what flows run are there as they were deployed")
 
@@ -382,7 +384,7 @@ def _file_replace(folder: Path) -> Finding:
     if not saw.absent and not saw.torn:
         measured = f"{saw.reads} reads during {saw.times} replacements, and each read found a whole file"
         return Finding("file replace", True, measured)
-    measured = f"of {saw.reads} reads {saw.absent} found no file and {saw.torn} a torn one"
+    measured = f"of {saw.reads} reads {saw.absent} found no file and {saw.torn} an incomplete one"
     return Finding("file replace", False, measured, _OTHER_SHARE)
 
 

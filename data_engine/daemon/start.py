@@ -138,7 +138,7 @@ def _replaced(client: DaemonClient, home: LocalWorkspace) -> bool:
     own = [run for run in status.get("active_runs", ()) if run.get("in_daemon", True)]
     if own or status.get("engine", {}).get("on") or not status.get("daemon", {}).get("idle", True):
         print(
-            f"the daemon (pid {client.endpoint.pid}) is of Data Engine {client.endpoint.version}, this is {__version__}: "
+            f"the daemon (pid {client.endpoint.pid}) has Data Engine {client.endpoint.version}, this is {__version__}: "
             "it has work and goes on; `data-engine stop` and `data-engine start` replace it",
             file=sys.stderr,
         )

@@ -97,7 +97,7 @@ def compare(home: LocalWorkspace, a: Run, b: Run) -> Comparison:
     if a.flow != b.flow:
         notes = (f"they are of different flows: {a.flow} and {b.flow}", *notes)
     if unknown := [run.run_id[:8] for run in (a, b) if run.environment is None]:
-        notes = (*notes, f"of {' and '.join(unknown)} only times, steps and errors were recorded")
+        notes = (*notes, f"for {' and '.join(unknown)}, only times, steps and errors were recorded")
     elif not (a.inputs or b.inputs):
         notes = (*notes, _NOTHING_READ)
     before, after = by_label(ledger.steps(a.run_id)), by_label(ledger.steps(b.run_id))

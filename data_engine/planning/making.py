@@ -60,7 +60,7 @@ def deployed_flow(home: LocalWorkspace, name: str) -> Flow:
     modules = deployments.modules_of(name)
     if modules is None:
         raise FlowValidationError(
-            f"what is deployed of {name} is not on this machine, and cannot be fetched",
+            f"the deployed version of {name} is not on this machine, and cannot be fetched",
             where=str(home.layout.workspace_state_dir / "deployments"),
             fix="check whether its drive is connected",
         )

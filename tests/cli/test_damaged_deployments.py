@@ -94,7 +94,7 @@ def test_a_deployment_of_which_no_copy_is_left_is_deployed_anew(cli: Cli, ws: Wo
     lose_the_sets(ws)
     found = check_deployed(Workspace(ws.root).home)
     assert (found.ok, found.fix) == (False, "data-engine deploy")
-    assert "what is deployed of claims is damaged on the share, and this machine has no copy" in found.measured
+    assert "the deployed version of claims is damaged on the share, and this machine has no copy" in found.measured
 
     told = cli("deploy").out
 

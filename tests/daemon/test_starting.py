@@ -189,7 +189,7 @@ def test_a_busy_daemon_of_another_version_is_kept_and_that_is_said(
 
     assert pid_of(workspace) == first
     said = capsys.readouterr().err
-    assert f"(pid {first}) is of Data Engine {__version__}, this is 99.0" in said
+    assert f"(pid {first}) has Data Engine {__version__}, this is 99.0" in said
     (tmp_path / "end").touch()
 
 
