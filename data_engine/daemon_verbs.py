@@ -59,6 +59,9 @@ class DaemonVerbs(WorkspaceBase):
     def stop_engine(self) -> None:
         """Let running work finish and start nothing more by itself, also in the next daemon.
 
+        Raises:
+            WorkspaceError: the daemon is there, and does not answer.
+
         Example:
             >>> import tempfile
             >>> from data_engine import Workspace
@@ -69,13 +72,16 @@ class DaemonVerbs(WorkspaceBase):
         """
         from data_engine.daemon.endpoint import remember_engine
 
-        self.link.ask(
+        self.link.change(
             lambda daemon: daemon.post("/engine", {"on": False}),
             otherwise=lambda: remember_engine(self.home.ledger(), is_on=False),
         )
 
     def shutdown(self) -> None:
         """End the daemon when its running work is done; a service (`data-engine service`) starts it again at the next logon.
+
+        Raises:
+            WorkspaceError: the daemon is there, and does not answer.
 
         Example:
             >>> import tempfile
@@ -87,7 +93,7 @@ class DaemonVerbs(WorkspaceBase):
         """
         from data_engine.daemon.endpoint import remember_stop
 
-        self.link.ask(lambda daemon: daemon.post("/shutdown"), otherwise=lambda: remember_stop(self.home.local))
+        self.link.change(lambda daemon: daemon.post("/shutdown"), otherwise=lambda: remember_stop(self.home.local))
 
     def kill(self) -> bool:
         """End the daemon and its runs now; whether there was one. Its runs become `abandoned`.
@@ -118,6 +124,7 @@ class DaemonVerbs(WorkspaceBase):
 
         Raises:
             FlowValidationError: no such flow, or no daemon runs here.
+            WorkspaceError: the daemon is there, and does not answer.
             OwnedElsewhereError: another workstation owns the workspace.
 
         Example:
@@ -132,7 +139,7 @@ class DaemonVerbs(WorkspaceBase):
         from data_engine.notebook.catalog import check_flow_name
 
         check_flow_name(name)
-        daemon = self.link.find()
+        daemon = self.link.find_heard()
         if daemon is None:
             from data_engine.engine.refusals import no_stop_here
 
@@ -178,7 +185,7 @@ class DaemonVerbs(WorkspaceBase):
         return self._end_run("/kill-run", given_run_id(run_id))
 
     def _end_run(self, path: str, run_id: str) -> bool:
-        daemon = self.link.find()
+        daemon = self.link.find_heard()
         if daemon is None:
             from data_engine.engine.refusals import no_stop_run_here
 
@@ -207,14 +214,26 @@ class DaemonVerbs(WorkspaceBase):
         )
 
     def _offline(self) -> OfflineFacts:
-        from data_engine.daemon.endpoint import was_engine_on
+        from data_engine.daemon.endpoint import silent_daemon, was_engine_on
         from data_engine.daemon.interpreter import recorded_interpreter
         from data_engine.daemon.service import service_facts
+        from data_engine.engine.machine_facts import DaemonFacts
         from data_engine.engine.offline import OfflineFacts
 
         ledger = self.home.ledger()
-        service = service_facts(self.home)
-        return OfflineFacts(self.home, recorded_interpreter(ledger), was_engine_on(ledger), service)
+        service, silent = service_facts(self.home), silent_daemon(self.home.local)
+        daemon = DaemonFacts(interpreter=recorded_interpreter(ledger))
+        if silent is not None:
+            daemon = replace(
+                daemon,
+                running=True,
+                silent=True,
+                idle=False,
+                pid=silent.pid,
+                version=silent.version,
+                daemon_id=silent.daemon_id,
+            )
+        return OfflineFacts(self.home, daemon, was_engine_on(ledger), service)
 
     def next_runs(self) -> dict[str, str]:
         """When the next slot or tick of each schedule comes, in UTC; empty while the engine is off.
@@ -376,7 +395,7 @@ class DaemonVerbs(WorkspaceBase):
     def _ask_lease(self, do: str, *, start: bool = False, **more: Any) -> LeaseStatus:
         from data_engine.lease.status import LeaseStatus
 
-        daemon = self.link.start() if start else self.link.find()
+        daemon = self.link.start() if start else self.link.find_heard()
         if daemon is None:
             return self.lease()
         return LeaseStatus.read(daemon.post("/lease", {"do": do, **more})["lease"])

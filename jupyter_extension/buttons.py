@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from data_engine.engine.machine_facts import silent_words
 from data_engine.engine.status import ActiveRun, FlowStatus, Status
+from data_engine.typed import typed
 from jupyter_extension.control import OTHERS, is_mine, is_of
 
 WhyNot: TypeAlias = str | None
@@ -14,6 +16,8 @@ WhyNot: TypeAlias = str | None
 
 _GONE = "its notebook is gone: restore it, or undeploy the flow"
 _ENGINE_OFF = "the engine is off; starting it tries held files again"
+_UNASKED, _UNASKED_OF_FLOW = ("kill",), ("plan", "restore")
+"""The buttons that ask no daemon, so that one which does not answer keeps nobody from them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,20 +177,29 @@ _OF_FLOW: Mapping[str, Callable[[_Flow], Iterable[WhyNot]]] = {
 def workspace_buttons(status: Status, *, elsewhere: WhyNot, machine_id: str | None) -> dict[str, WhyNot]:
     """Each button of the workspace; `elsewhere` says who else has control, `machine_id` is this machine's."""
     at = _Workspace(status, elsewhere, machine_id)
-    return {name: _first(reasons(at)) for name, reasons in _OF_WORKSPACE.items()}
+    return _answered({name: _first(reasons(at)) for name, reasons in _OF_WORKSPACE.items()}, status, but=_UNASKED)
 
 
 def flow_buttons(flow: FlowStatus, status: Status, *, elsewhere: WhyNot) -> dict[str, WhyNot]:
     """Each button of a flow."""
     running = tuple(run for run in status.active_runs if run.flow == flow.name)
-    is_engine_on = status.engine.on or (elsewhere is not None and status.lease.engine_on)
+    is_engine_on = status.engine.on is True or (elsewhere is not None and status.lease.engine_on)
     at = _Flow(flow, running, is_engine_on, elsewhere, _unheard(status, elsewhere))
-    return {name: _first(reasons(at)) for name, reasons in _OF_FLOW.items()}
+    return _answered({name: _first(reasons(at)) for name, reasons in _OF_FLOW.items()}, status, but=_UNASKED_OF_FLOW)
 
 
 def _unheard(status: Status, elsewhere: WhyNot) -> WhyNot:
     """Why the workstation that has control cannot be asked to do it: it is not heard of."""
     return None if status.lease.state in ("owned", "control_requested") else elsewhere
+
+
+def _answered(buttons: dict[str, WhyNot], status: Status, *, but: Collection[str]) -> dict[str, WhyNot]:
+    """The buttons, of which none works but these while this machine's daemon does not answer."""
+    daemon = status.daemon
+    if not daemon.silent:
+        return buttons
+    why = f"{silent_words(daemon.pid)}; `{typed('kill')}` ends it"
+    return {name: reason if name in but else why for name, reason in buttons.items()}
 
 
 def _first(reasons: Iterable[WhyNot]) -> WhyNot:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import tzinfo
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from data_engine.cli.looks import reason_of
 from data_engine.cli.output import count, local_time, seconds, started
 from data_engine.engine.explain import Explanation, ways
 from data_engine.engine.fact import zoned_words
+from data_engine.engine.machine_facts import SILENT_FIX, silent_words
 from data_engine.engine.run_comparison import Comparison
 from data_engine.engine.run_facts import params_words, rows_words, slot_words
 from data_engine.engine.status import FlowStatus, Status
@@ -194,12 +196,16 @@ def status_card(status: Status) -> Card:
     if engine.stopping:
         on = Mark("engine stopping", "warn", "square")
     pid = Mark(f"daemon runs, pid {daemon.pid}", "good", "disc") if daemon.running else Mark("daemon not running")
+    if daemon.silent:
+        on, pid = Mark("engine not known"), Mark(silent_words(daemon.pid), "warn", "triangle")
     facts: list[Cell] = [on, pid]
     if lease.state not in ("available", "mine"):
         facts.append(Mark(_lease_words(lease), "warn", "triangle"))
     rows = [_flow_row(flow) for flow in status.flows[: 5 * MOST_ROWS]]
     columns = ("Flow", "Group", "State", "Next run", "Last run", "", "Note")
     parts: list[Part] = [table(columns, rows, total=len(status.flows))] if rows else []
+    if daemon.silent:
+        parts.insert(0, Note(Mark("this was read without the daemon", "warn", "triangle"), SILENT_FIX))
     if engine.goes_on:
         parts.insert(0, Note(Mark(GOES_ON, "warn", "triangle"), "%flow start"))
     if status.trouble is not None:
@@ -245,7 +251,7 @@ def _flow_row(flow: FlowStatus) -> tuple[Cell, ...]:
     return (
         flow.name,
         Faint(flow.group or ""),
-        flow_mark(flow),
+        replace(flow_mark(flow), word=flow.state_text),
         _next_run(flow),
         mark_of(last.status) if last else "",
         Faint(_to_minute(last.started_at_utc)) if last else "",

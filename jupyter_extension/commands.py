@@ -84,7 +84,7 @@ def _deploy(given: Namespace, names: UserNames) -> Any:
     if name is not None and not given.yes:
         require_saved(name, names, ws.layout.flow_modules_dir / f"{name}.ipynb")
     before = {one.id for one in ws.deployments()}
-    entries = Listing(ws.deploy(name, given.note or "", given.yes, approve=given.approve))
+    entries = Listing(ws.deploy(name, given.note or "", given.yes, approve=given.approve, replaces=given.replaces))
     new = [one for one in ws.deployments() if one.id not in before]
     _print_what_follows(ws, name, entries, new)
     if name is not None and entries and entries[0].error is not None:
@@ -186,7 +186,8 @@ def _start(given: Namespace, names: UserNames) -> Any:
     for flow in status.flows:
         if flow.standing.kind != "as_deployed":
             way = flow.standing.fix or f"To let production run it: {typed_magic('deploy', flow.name)}"
-            print(f"{flow.name}: {flow.deployment}. {in_this_kernel(way)}")
+            way = in_this_kernel(way)
+            print(f"{flow.name}: {flow.deployment}. {way[0].upper()}{way[1:]}")
     print("It keeps running when this kernel or JupyterLab ends. %flow stop ends it when its running work is done.")
     return status
 
@@ -199,7 +200,7 @@ def _stop(given: Namespace, names: UserNames) -> None:
         is_disabled = ws.stop_flow(given.subject)
         print(f"The runs of {given.subject} end at their next step or item.{then if is_disabled else ''}")
         return
-    was_running = ws.link.find() is not None
+    was_running = ws.link.find_heard() is not None
     ws.stop_engine()
     ws.shutdown()
     print("The daemon ends when its running work is done." if was_running else "No daemon was running.")
@@ -348,6 +349,7 @@ COMMANDS = {
                     "Deploy even if another deployed flow writes to the same mirror, or the notebook has unsaved edits.",
                 ),
                 Option("--approve", "Deploy even if its goldens do not hold; who approved it is recorded."),
+                Option("--replaces", "The earlier flow that this one replaces; its notebook is gone.", "FLOW"),
             ),
         ),
         Command(

@@ -21,7 +21,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 
 from data_engine.client import Workspace
 from data_engine.daemon.control import API, DaemonClient
-from data_engine.daemon.endpoint import Endpoint, read_token
+from data_engine.daemon.endpoint import Endpoint, read_token, silent_daemon
 from data_engine.engine.status import FlowFacts, Status, WorkspaceFacts, build_status
 from data_engine.errors import FlowValidationError, LedgerError, error_of
 from data_engine.flow.spec import title_words
@@ -172,7 +172,12 @@ class Feed(Generic[V]):
     def _look_without_daemon(self) -> None:
         home = self._ws.home
         ledger = home.ledger()
-        looked = (file_facts(home.layout.flow_modules_dir), ledger.data_version(), _mtime(home.layout.settings_path))
+        looked = (
+            file_facts(home.layout.flow_modules_dir),
+            ledger.data_version(),
+            _mtime(home.layout.settings_path),
+            silent_daemon(home.local),
+        )
         if looked == self._looked:
             return
         if self._looked is None and self._status is None:

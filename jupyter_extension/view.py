@@ -12,7 +12,7 @@ from typing import Any
 from data_engine.cli.output import local_time
 from data_engine.engine.fact import clock_words
 from data_engine.engine.flow_reasons import Expected, Late, Overlong
-from data_engine.engine.machine_facts import EngineFacts
+from data_engine.engine.machine_facts import SILENT_FIX, DaemonFacts, EngineFacts, silent_words
 from data_engine.engine.params import value_words
 from data_engine.engine.status import ActiveRun, FlowStatus, Status
 from data_engine.engine.wording import GOES_ON, told_once, undelivered_words
@@ -48,7 +48,7 @@ class FlowRow:
 
     `reason` is `why` it does not run now, in words; `edit` tells of an edit that is not deployed; `error` of a module that is broken; `held` counts the files whose last
     run did not end well, `waiting` its runs that wait for their turn or for their next try; `expected` is how it stands to what is expected of it; `is_failing` says that somebody should look: its
-    `mark` is neither good nor at rest then.
+    `mark` is neither good nor at rest then. `state` is the word of its mark, with what is bad besides its last run.
     `next_run_utc` is meant in the zone `tz`, None for this machine's. `troubles` are what its people are notified of; when it `has_recovered`, no failure of before is left.
     """
 
@@ -58,6 +58,7 @@ class FlowRow:
     mode: str
     trigger: str
     mark: Mark
+    state: str
     reason: str | None
     why: Mapping[str, Any] | None
     next_run_utc: str | None
@@ -180,7 +181,7 @@ def render(
     return PanelView(
         workspace_id=status.workspace_id,
         workspace_root=status.workspace_root,
-        daemon=Mark("running", "good", "disc") if daemon.running else Mark("not running"),
+        daemon=daemon_mark(daemon),
         engine=_engine_mark(engine, daemon.running),
         lease=lease_mark(lease),
         lease_line=lease_line(lease, machine_id=machine_id),
@@ -200,6 +201,20 @@ def render(
         },
         watch_line=watch_words(lease),
     )
+
+
+def daemon_mark(daemon: DaemonFacts) -> Mark:
+    """The mark of this machine's daemon.
+
+    Example:
+        >>> daemon_mark(DaemonFacts(running=True, pid=77)).word, daemon_mark(DaemonFacts()).word
+        ('running', 'not running')
+        >>> daemon_mark(DaemonFacts(running=True, silent=True, pid=77)).word
+        'does not answer'
+    """
+    if daemon.silent:
+        return Mark("does not answer", "warn", "triangle")
+    return Mark("running", "good", "disc") if daemon.running else Mark("not running")
 
 
 def run_mark(status: str) -> Mark:
@@ -255,6 +270,7 @@ def _row(flow: FlowStatus, status: Status, known: Known, *, elsewhere: str | Non
         mode=flow.mode,
         trigger=flow.trigger or "-",
         mark=flow_mark(flow),
+        state=flow.state_text,
         reason=flow.reason,
         why=None if flow.why is None else flow.why.as_dict(),
         next_run_utc=flow.next_run_utc,
@@ -293,6 +309,8 @@ def _backfill_line(flow: str, status: Status) -> BackfillLine | None:
 
 
 def _engine_mark(engine: EngineFacts, is_running: bool) -> Mark:
+    if engine.on is None:
+        return Mark("not known", "warn", "triangle")
     if engine.stopping:
         return Mark("stopping", "warn", "square")
     if engine.starting:
@@ -332,6 +350,9 @@ def _footer(flows: Mapping[str, FlowRow], recent_runs: int | None) -> tuple[str,
 def _notices(status: Status, problem: str | None) -> Iterable[Notice]:
     if problem is not None:
         yield Notice("warn", problem)
+    if status.daemon.silent:
+        words = silent_words(status.daemon.pid)
+        yield Notice("warn", words[0].upper() + words[1:], f"{SILENT_FIX} (in the panel: Settings, Force stop daemon)")
     if status.engine.goes_on:
         yield Notice("warn", GOES_ON[0].upper() + GOES_ON[1:], "start the engine; `data-engine stop` turns it off")
     if status.trouble is not None:

@@ -75,7 +75,7 @@ def stop(ctx: typer.Context, name: SomeFlowName = None, as_json: AsJson = False)
             as_json,
         )
         return 0
-    was_running, found = ws.link.find() is not None, None
+    was_running, found = ws.link.find_heard() is not None, None
     if was_running:
         with suppress(FlowValidationError):  # what cannot tell of itself is stopped all the same
             found = ws.status()
@@ -130,7 +130,7 @@ def kill(ctx: typer.Context, as_json: AsJson = False) -> int:
     running: list[ActiveRun] = []
     try:
         ws = chosen_workspace(ctx)
-        if ws.link.find() is not None:
+        if ws.link.find(tells=False) is not None:
             with suppress(FlowValidationError):  # what cannot tell of itself is ended all the same
                 running = [run for run in ws.status().active_runs if run.in_daemon]
         was_running = ws.kill()
@@ -314,9 +314,10 @@ def is_owned_elsewhere(ws: Workspace) -> bool:
 
 def engine_goes_on(ws: Workspace) -> bool:
     """Whether the last daemon died with its engine on, so that the next one turns it on by itself."""
-    from data_engine.daemon.endpoint import was_engine_on
+    from data_engine.daemon.endpoint import silent_daemon, was_engine_on
 
-    return ws.link.find() is None and was_engine_on(ws.home.ledger()) and not is_owned_elsewhere(ws)
+    is_none = was_engine_on(ws.home.ledger()) and ws.link.find() is None and silent_daemon(ws.home.local) is None
+    return is_none and not is_owned_elsewhere(ws)
 
 
 def _ask_for_runs(ws: Workspace, name: str, source: str | None, params: Mapping[str, Any], wait: bool) -> list[Any]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from data_engine.engine.flow_reasons import Stopping
+from data_engine.engine.machine_facts import SILENT_FIX
 from data_engine.engine.wording import GOES_ON, moved_words
 from data_engine.typed import typed
 
@@ -21,9 +22,9 @@ def daemon_lines(found: Status, ws: Workspace) -> Iterator[tuple[str, str]]:
     """Lines of the daemon and its engine, each with its style; one that is there and does not answer is not told as none."""
     daemon, engine = found.daemon, found.engine
     ending = ", ends when its running work is done" if daemon.ending else ""
-    silent = None if daemon.running else _silent_daemon(ws)
-    if silent is not None:
-        yield f"daemon   pid {silent} is there, and does not answer", ""
+    if daemon.silent:
+        yield f"daemon   pid {daemon.pid} is there, and does not answer", "yellow"
+        yield f"         {SILENT_FIX}", "yellow"
         yield "engine   not known", ""
         return
     yield f"daemon   {f'running, pid {daemon.pid}' if daemon.running else 'not running'}{ending}", ""
@@ -42,11 +43,3 @@ def ending_words(flow: FlowStatus, runs: Sequence[ActiveRun]) -> str | None:
     if flow.state_kind != "stopping" or run_id is None:
         return None
     return f"{Stopping(run_id).text}; to end it now: `{typed('kill-run', run_id[:_ID_LENGTH])}`"
-
-
-def _silent_daemon(ws: Workspace) -> int | None:
-    """The pid of the daemon that is there and did not answer; None without one."""
-    from data_engine.daemon.endpoint import read_endpoint
-
-    endpoint = read_endpoint(ws.home.local)
-    return endpoint.pid if endpoint is not None and endpoint.is_alive() else None

@@ -11,11 +11,13 @@ import typer
 from data_engine.cli.looks import in_flow_modules, require_known
 from data_engine.cli.options import AsJson, FlowName, SomeFlowName, Wait, chosen_workspace
 from data_engine.cli.output import complain, local_time, print_json, say, table
+from data_engine.cut import first_few
 from data_engine.notebook.standing import NOT_DEPLOYED, cells_text
 from data_engine.typed import typed
 
 if TYPE_CHECKING:
     from data_engine.client import Workspace
+    from data_engine.engine.status import FlowStatus
     from data_engine.ledger.switch import Switch
     from data_engine.model import Deployment
     from data_engine.notebook.catalog import CatalogEntry
@@ -35,6 +37,10 @@ def deploy(
     approve: Annotated[
         bool, typer.Option("--approve", help="Deploy even if its goldens do not hold; who approved it is recorded.")
     ] = False,
+    replaces: Annotated[
+        str | None,
+        typer.Option("--replaces", metavar="FLOW", help="The earlier flow that NAME replaces; its notebook is gone."),
+    ] = None,
     wait: Wait = True,
     as_json: AsJson = False,
 ) -> int:
@@ -51,7 +57,7 @@ def deploy(
     stood = ws.home.deployments().standing(module_files(ws.layout.flow_modules_dir))
     damaged = _damaged(ws, [flow for flow, one in stood.items() if one.kind == "as_deployed" and name in (None, flow)])
     with in_flow_modules(ws):
-        entries = ws.deploy(name, note, yes, wait, approve)
+        entries = ws.deploy(name, note, yes, wait, approve, replaces)
     if not entries and not wait:
         return say_left(as_json)
     refused = [entry for entry in entries if entry.error is not None]
@@ -286,7 +292,7 @@ def restore(
 
 
 def say_others_not_deployed(ws: Workspace, but: set[str]) -> None:
-    """In a line each, the other flows that are not deployed as they are now, and those that nobody has deployed or undeployed."""
+    """In one line how many other flows are not deployed as they are now; without those that somebody undeployed."""
     from data_engine.engine.deployed_before import left_out
 
     known, status = {*but, *left_out(ws.home, but)}, ws.status()
@@ -295,36 +301,45 @@ def say_others_not_deployed(ws: Workspace, but: set[str]) -> None:
         complain(
             f"warning: other workstations do not know yet what is deployed: {status.lease.words}{fix}", style="yellow"
         )
-    for line in others_lines({flow.name: flow.standing for flow in status.flows if flow.name not in known}):
+    others = to_deploy([flow for flow in status.flows if flow.name not in known], ws.layout.flow_modules_dir)
+    if (line := others_words(others)) is not None:
         complain(line, style="yellow")
 
 
-def others_lines(standing: Mapping[str, Standing]) -> list[str]:
-    """Which of these flows are not as they are deployed, and which are not deployed at all.
+def to_deploy(flows: Sequence[FlowStatus], folder: Path) -> dict[str, Standing]:
+    """The flows that are not deployed as they are now, each with how it stands; without those that nobody has ever deployed and
+    that are broken, or the example as it came with the workspace.
+    """
+    from data_engine.workspace.provision import is_example
+
+    return {
+        flow.name: flow.standing
+        for flow in flows
+        if flow.standing.kind != "as_deployed"
+        and not (
+            flow.standing.kind == "not_deployed"
+            and (flow.state_kind == "broken" or is_example(folder / f"{flow.name}.ipynb"))
+        )
+    }
+
+
+def others_words(others: Mapping[str, Standing]) -> str | None:
+    """How many of these flows differ from what is deployed of them, and how many are not deployed at all; None without any.
 
     Example:
         >>> from data_engine.notebook.standing import NOT_DEPLOYED, Standing
-        >>> for line in others_lines({"claims": Standing("edited"), "parts": NOT_DEPLOYED}):
-        ...     print(line)
-        Different from what is deployed: claims; `data-engine list` says how each stands.
-        Not deployed: parts; `data-engine deploy NAME` lets production run one.
+        >>> others_words({"claims": Standing("edited"), "parts": NOT_DEPLOYED, "rates": NOT_DEPLOYED})
+        'Other flows: 1 differs from what is deployed, 2 are not deployed; `data-engine list` shows them.'
+        >>> others_words({})
     """
-    kinds = {name: one.kind for name, one in sorted(standing.items())}
-    edited = [name for name, kind in kinds.items() if kind not in ("as_deployed", "not_deployed")]
-    never = [name for name, kind in kinds.items() if kind == "not_deployed"]
-    return [
-        *(
-            [f"Different from what is deployed: {_some(edited)}; `data-engine list` says how each stands."]
-            if edited
-            else []
-        ),
-        *([f"Not deployed: {_some(never)}; `data-engine deploy NAME` lets production run one."] if never else []),
+    never = sum(one.kind == "not_deployed" for one in others.values())
+    edited = len(others) - never
+    told = [
+        *([f"{edited:,} {'differs' if edited == 1 else 'differ'} from what is deployed"] if edited else []),
+        *([f"{never:,} {'is' if never == 1 else 'are'} not deployed"] if never else []),
     ]
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
-    return ", ".join(names[:_MOST_NAMED]) + more
+    shows = f"`{typed('list')}` shows {'it' if len(others) == 1 else 'them'}"
+    return f"Other flows: {', '.join(told)}; {shows}." if told else None
 
 
 def say_not_deployed(ws: Workspace) -> None:
@@ -332,11 +347,13 @@ def say_not_deployed(ws: Workspace) -> None:
     from data_engine.engine.deployed_before import left_out
 
     known = left_out(ws.home, ())
-    for line in not_deployed_lines({flow.name: flow.standing for flow in ws.status().flows if flow.name not in known}):
+    flows = [flow for flow in ws.status().flows if flow.name not in known]
+    alone = {flow.name: flow.standing for flow in flows} if len(flows) == 1 else {}
+    for line in not_deployed_lines(to_deploy(flows, ws.layout.flow_modules_dir) or alone):
         complain(line, style="yellow")
 
 
-def not_deployed_lines(standing: dict[str, Standing]) -> Sequence[str]:
+def not_deployed_lines(standing: Mapping[str, Standing]) -> Sequence[str]:
     """A line for each flow whose module is not as deployed; one for all that were never deployed, where there are several.
 
     Example:
@@ -350,7 +367,11 @@ def not_deployed_lines(standing: dict[str, Standing]) -> Sequence[str]:
     never = {name: one for name, one in differs.items() if one == NOT_DEPLOYED}
     if len(never) > 1:
         differs = {name: one for name, one in differs.items() if name not in never}
-        return [*not_deployed_lines(differs), *others_lines(never)]
+        names = first_few(sorted(never), _MOST_NAMED)
+        return [
+            *not_deployed_lines(differs),
+            f"Not deployed: {names}; `{typed('deploy')} NAME` lets production run one.",
+        ]
     return [f"{name}: {one.text}. {_sentence(one.fix) or _way_to_deploy(name, one)}" for name, one in differs.items()]
 
 

@@ -43,7 +43,7 @@ def enable(ctx: typer.Context, names: Names, wait: Wait = True, as_json: AsJson 
             lines.append(f"{name} is enabled, but runs by itself only when it is deployed: {typed('deploy', name)}")
         else:
             lines.append(f"{name} is enabled: it runs as its trigger says while the engine is on.")
-            lines += missed_lines(slots, files, is_on=before.engine.on)
+            lines += missed_lines(slots, files, is_on=before.engine.on is True)
     done(told[0] if len(told) == 1 else told, "\n".join(lines), as_json)
     return 0
 

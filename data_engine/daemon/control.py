@@ -7,39 +7,68 @@ from __future__ import annotations
 
 import json
 import socket
+import sys
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 import data_engine.errors
 from data_engine.daemon.endpoint import Endpoint, read_endpoint, read_token
+from data_engine.engine.machine_facts import silent_words
 from data_engine.errors import FlowExecutionError, FlowValidationError, WorkspaceError, error_of
+from data_engine.typed import typed
 from data_engine.workspace.layout import LocalLayout
 
 if TYPE_CHECKING:
     import http.client
 
 API = "/v1"
+_PING = "/ping"
 MAX_BODY_BYTES = 1_000_000
 PING_S = 5.0
+TOLD_AFTER_S = 3.0
+"""After which a person who waits is told of a daemon that does not answer."""
+_HEARS_S = 2.0
+"""For a question in between, of a daemon that may just be long about another one."""
 LONG_S = 60.0
 """For what a daemon may take long to answer: a request may have to be published before, on a share that is slow."""
+
+
+_LEAST_S = 0.1
+_told_silent: set[str] = set()
+"""The daemons that a person was told of, until they answer again."""
 
 
 class DaemonGoneError(WorkspaceError):
     """The daemon does not answer (any more)."""
 
 
+def tell_silent(endpoint: Endpoint) -> None:
+    """Say once, to the person who waits, that the daemon does not answer, and what ends the wait.
+
+    Requests of other threads are a panel's or a screen's, which show it in their own place.
+    """
+    if endpoint.daemon_id in _told_silent or threading.current_thread() is not threading.main_thread():
+        return
+    _told_silent.add(endpoint.daemon_id)
+    ways = f"Ctrl-C ends only this wait, `{typed('kill')}` ends the daemon"
+    print(f"waiting: {silent_words(endpoint.pid)}; {ways}", file=sys.stderr)
+
+
 class DaemonClient:
     """Requests to one daemon; may be used from several threads. `is_ending` is whether it was, when the client connected.
+
+    A client that `tells` says on standard error when a person has to wait for a daemon that does not answer.
 
     Raises:
         DaemonGoneError: from every request, when the daemon is gone.
         FlowValidationError: the daemon refused the request; the error is the daemon's own, with its fix.
     """
 
-    def __init__(self, endpoint: Endpoint, token: str) -> None:
+    def __init__(self, endpoint: Endpoint, token: str, *, tells: bool = False) -> None:
         self.endpoint = endpoint
+        self._tells = tells
         self.is_ending = False
         self._token = token
         self._lock = threading.Lock()
@@ -47,15 +76,15 @@ class DaemonClient:
         self._is_closed = False
 
     @classmethod
-    def connect(cls, local: LocalLayout) -> DaemonClient | None:
-        """A client of the workspace's daemon when one runs, else None."""
+    def connect(cls, local: LocalLayout, *, tells: bool = False, timeout_s: float | None = None) -> DaemonClient | None:
+        """A client of the workspace's daemon when one runs and answers within `timeout_s`, else None."""
         endpoint = read_endpoint(local)
         token = read_token(local)
         if endpoint is None or token is None or not endpoint.is_alive():
             return None
-        client = cls(endpoint, token)
+        client = cls(endpoint, token, tells=tells)
         try:
-            said = client.get("/ping", PING_S)
+            said = client.get(_PING, PING_S if timeout_s is None else timeout_s)
             if said.get("daemon_id") == endpoint.daemon_id:
                 client.is_ending = said.get("ending") is True
                 return client
@@ -77,7 +106,7 @@ class DaemonClient:
     def answers(self) -> bool:
         """Whether the daemon answers now, and is not about to end."""
         try:
-            return self.get("/ping", PING_S).get("ending") is not True
+            return self.get(_PING, PING_S).get("ending") is not True
         except DaemonGoneError:
             return False
 
@@ -139,6 +168,8 @@ class DaemonClient:
                 body=payload,
                 headers={"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"},
             )
+            if self._tells:
+                self._wait_for_answer(connection.sock, path, timeout_s)
             response = connection.getresponse()
             data = response.read()
             with self._lock:
@@ -149,6 +180,31 @@ class DaemonClient:
         finally:
             if not is_kept:
                 connection.close()
+
+    def _wait_for_answer(self, sock: socket.socket, path: str, timeout_s: float) -> None:
+        """Return when the answer begins, or when it may soon be too late for it; who waits is told of a daemon that is silent."""
+        until_s = time.monotonic() + timeout_s
+        while (left_s := until_s - time.monotonic()) > TOLD_AFTER_S:
+            sock.settimeout(TOLD_AFTER_S)
+            try:
+                sock.recv(1, socket.MSG_PEEK)
+                _told_silent.discard(self.endpoint.daemon_id)
+                break
+            except TimeoutError:
+                if path == _PING or not self._hears():
+                    tell_silent(self.endpoint)
+        sock.settimeout(max(left_s, _LEAST_S))
+
+    def _hears(self) -> bool:
+        """Whether the daemon answers another question meanwhile."""
+        other = DaemonClient(self.endpoint, self._token)
+        try:
+            other.get(_PING, _HEARS_S)
+        except DaemonGoneError:
+            return False
+        finally:
+            other.close()
+        return True
 
     def _gone(self, error: Exception) -> DaemonGoneError:
         return DaemonGoneError(

@@ -20,8 +20,9 @@ from data_engine.daemon import probes
 from data_engine.daemon.alert_check import check_alerts
 from data_engine.daemon.cluster_checks import check_cluster
 from data_engine.daemon.config_check import check_config
+from data_engine.daemon.control import DaemonClient
 from data_engine.daemon.deployed_sets import lost_words, mend
-from data_engine.daemon.endpoint import read_endpoint
+from data_engine.daemon.endpoint import read_endpoint, silent_daemon
 from data_engine.daemon.finding import Finding
 from data_engine.daemon.import_check import ImportedModule, import_modules
 from data_engine.daemon.older_check import check_older_owner, check_packages
@@ -30,6 +31,7 @@ from data_engine.daemon.service_check import check_service
 from data_engine.daemon.shared_history import check_shared_history
 from data_engine.daemon.system_checks import check_system
 from data_engine.engine.local_workspace import LocalWorkspace
+from data_engine.engine.machine_facts import SILENT_FIX
 from data_engine.errors import FlowValidationError
 from data_engine.lease.folder import OsFolder, probe, sync_client
 from data_engine.ledger.belief import Doubted, Known, judge, read_known
@@ -324,10 +326,14 @@ def check_age(ledger: Path | None, shared: Path, *, now_s: float | None = None) 
 
 
 def check_daemon(local: LocalLayout) -> Finding:
-    """Whether the daemon died or was killed, and what its log says last."""
+    """Whether the daemon answers, or died or was killed, and what its log says last."""
     endpoint = read_endpoint(local)
     if endpoint is None:
         return Finding("daemon", True, "not running")
+    if (client := DaemonClient.connect(local)) is not None:
+        client.close()
+    elif silent_daemon(local) is not None:
+        return Finding("daemon", False, f"pid {endpoint.pid} is there, and does not answer", SILENT_FIX)
     if endpoint.is_alive():
         return Finding("daemon", True, f"running, pid {endpoint.pid}, version {endpoint.version}")
     tail = _tail(local.daemon_log_path) or "nothing"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import socket
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from data_engine.workspace.layout import LocalLayout
 
 _ENGINE = "engine_is_on"
 _BACKFILL = "backfill"
+_TAKES_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,16 @@ class Endpoint:
             return is_this_users(process)
         except psutil.Error:
             return False
+
+    def listens(self) -> bool:
+        """Whether somebody takes connections there; the system does it for a process that is frozen."""
+        try:
+            socket.create_connection(("127.0.0.1", self.port), _TAKES_S).close()
+        except ConnectionRefusedError:
+            return False
+        except OSError:
+            return True
+        return True
 
 
 def write_endpoint(local: LocalLayout, endpoint: Endpoint, token: str) -> None:
@@ -83,6 +95,13 @@ def read_endpoint(local: LocalLayout) -> Endpoint | None:
         )
     except (ValueError, TypeError, KeyError):
         return None
+
+
+def silent_daemon(local: LocalLayout) -> Endpoint | None:
+    """The daemon that is there, of one that was asked and did not answer: it is frozen, or its machine swaps. None where it is
+    gone, or about to be: it listens no more."""
+    endpoint = read_endpoint(local)
+    return endpoint if endpoint is not None and endpoint.is_alive() and endpoint.listens() else None
 
 
 def read_token(local: LocalLayout) -> str | None:

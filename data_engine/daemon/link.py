@@ -11,14 +11,17 @@ from pathlib import Path
 from typing import TypeVar
 
 from data_engine.daemon.control import DaemonClient, DaemonGoneError
-from data_engine.daemon.endpoint import read_endpoint
+from data_engine.daemon.endpoint import read_endpoint, silent_daemon
 from data_engine.engine.local_workspace import LocalWorkspace
+from data_engine.engine.machine_facts import SILENT_FIX, silent_words
 from data_engine.errors import WorkspaceError
 from data_engine.platforms.host import LONGEST_CALL_S
 
 _QUIET_S = 1.0
 _WAIT_S = 20.0
 _DYING_S, _LOOK_AGAIN_S = 5.0, 0.05
+_LEAVING_S = 1.0
+"""For a daemon that has ended its work: it answers no more, and its process is still there."""
 _clients: dict[Path, DaemonClient] = {}
 
 T = TypeVar("T")
@@ -30,9 +33,32 @@ class DaemonLink:
 
     home: LocalWorkspace
 
-    def find(self) -> DaemonClient | None:
-        """A client of the daemon that runs; None without one."""
-        return self._kept() or self._keep(DaemonClient.connect(self.home.local))
+    def find(self, *, tells: bool = True) -> DaemonClient | None:
+        """A client of the daemon that runs; None without one, or where it does not answer, which it `tells` who waits."""
+        return self._kept() or self._keep(DaemonClient.connect(self.home.local, tells=tells))
+
+    def find_heard(self) -> DaemonClient | None:
+        """A client of the daemon that runs; None without one.
+
+        Raises:
+            DaemonGoneError: one is there, and does not answer.
+        """
+        daemon = self.find()
+        if daemon is None:
+            self.refuse_silent()
+        return daemon
+
+    def refuse_silent(self) -> None:
+        """Refuse what cannot be asked of the daemon, of one that was asked and did not answer, and does not end either.
+
+        Raises:
+            DaemonGoneError: it is there; says how to end it.
+        """
+        from data_engine.daemon.start import wait_until_gone
+
+        silent = silent_daemon(self.home.local)
+        if silent is not None and not wait_until_gone(self.home, _LEAVING_S):
+            raise DaemonGoneError(silent_words(silent.pid), where=str(self.home.layout.root), fix=SILENT_FIX)
 
     def start(self) -> DaemonClient:
         """A client of the daemon, which is started where none runs, or none that is there to stay.
@@ -54,9 +80,9 @@ class DaemonLink:
         """A client of the daemon that runs.
 
         Raises:
-            WorkspaceError: none does.
+            WorkspaceError: none does, or it does not answer.
         """
-        daemon = self.find()
+        daemon = self.find_heard()
         if daemon is None:
             raise WorkspaceError(
                 f"no daemon of {self.home.layout.workspace_id} runs on this machine",
@@ -72,6 +98,19 @@ class DaemonLink:
             with suppress(DaemonGoneError):
                 return question(daemon)
         return otherwise()
+
+    def change(self, request: Callable[[DaemonClient], object], *, otherwise: Callable[[], object]) -> None:
+        """Let the daemon do it, or do `otherwise` here where there is none.
+
+        Raises:
+            DaemonGoneError: one is there, and does not answer: it would not know of what is done here.
+        """
+
+        def here() -> None:
+            self.refuse_silent()
+            otherwise()
+
+        self.ask(request, otherwise=here)
 
     def wait_for_runs(self, run_ids: Sequence[str], say: Callable[[str], None]) -> None:
         """Return when all these runs have ended; `say` is told, once each, why none of them runs.

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from data_engine import private
-from data_engine.daemon.control import DaemonClient
-from data_engine.daemon.endpoint import forget_stop, read_endpoint, remember_stop
+from data_engine.daemon.control import DaemonClient, tell_silent
+from data_engine.daemon.endpoint import forget_stop, read_endpoint, remember_stop, silent_daemon
 from data_engine.daemon.environment import without_kernel
 from data_engine.daemon.service import start_service
 from data_engine.engine.local_workspace import LocalWorkspace
@@ -76,7 +76,7 @@ def _start(home: LocalWorkspace, interpreter: str | None) -> DaemonClient:
 
 def _answering(home: LocalWorkspace) -> DaemonClient | None:
     """The client of a daemon that answers and does not end."""
-    client = DaemonClient.connect(home.local)
+    client = DaemonClient.connect(home.local, tells=True)
     if client is None or not client.is_ending:
         return client
     client.close()
@@ -103,27 +103,30 @@ def _settled(home: LocalWorkspace) -> DaemonClient | None:
     began_s, is_told = time.monotonic(), False
     deadline_s = began_s + WAIT_S
     while not lock.try_acquire():
-        client = _answering(home)
-        if client is not None:
+        client = DaemonClient.connect(home.local, tells=True)
+        if client is not None and not client.is_ending:
             return client
+        why = _why_it_stays(home, answers=client is not None)
+        if client is not None:
+            client.close()
         if not is_told and time.monotonic() - began_s > _SILENT_S:
-            print(f"waiting: {_why_it_stays(home)}; `data-engine kill` ends it now", file=sys.stderr)
             is_told = True
+            if client is not None:
+                print(f"waiting: {why}; `data-engine kill` ends it now", file=sys.stderr)
+            elif (silent := silent_daemon(home.local)) is not None:
+                tell_silent(silent)
         if time.monotonic() > deadline_s:
-            raise _failed(home, _why_it_stays(home), fix="end it now with `data-engine kill`, or wait for its work")
+            raise _failed(home, why, fix="end it now with `data-engine kill`, or wait for its work")
         time.sleep(_POLL_S)
     lock.release()
     return None
 
 
-def _why_it_stays(home: LocalWorkspace) -> str:
+def _why_it_stays(home: LocalWorkspace, *, answers: bool) -> str:
     endpoint = read_endpoint(home.local)
     pid = "" if endpoint is None else f" (pid {endpoint.pid})"
-    client = DaemonClient.connect(home.local)
-    if client is None:
-        return f"the one before it{pid} neither answers nor ends"
-    client.close()
-    return f"the one before it{pid} is ending and waits for its running work"
+    does = "is ending and waits for its running work" if answers else "neither answers nor ends"
+    return f"the one before it{pid} {does}"
 
 
 def _replaced(client: DaemonClient, home: LocalWorkspace) -> bool:
@@ -262,7 +265,7 @@ def kill_daemon(home: LocalWorkspace, *, timeout_s: float = 0.5) -> bool:
     if endpoint is None or not endpoint.is_alive():
         return False
     with suppress(FlowValidationError):
-        client = DaemonClient.connect(home.local)
+        client = DaemonClient.connect(home.local, timeout_s=timeout_s)
         if client is not None:
             client.post("/shutdown", {"kill": True}, timeout_s=timeout_s)
             client.close()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal, TypeAlias
 
 from data_engine.record import Record
+from data_engine.typed import typed
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,8 +30,11 @@ class ClusterFacts(Record):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DaemonFacts(Record):
-    """This machine's daemon; all None without one. `interpreter` is the Python its workers run with, `cluster` where whole
-    runs go when they do not stay on this machine."""
+    """This machine's daemon; all None without one. One that is `silent` is there and does not answer: what is told of the
+    workspace was then read without it. `interpreter` is the Python its workers run with, `cluster` where whole runs go when
+    they do not stay on this machine."""
+
+    sparse: ClassVar = ("silent",)
 
     running: bool = False
     pid: int | None = None
@@ -40,7 +44,26 @@ class DaemonFacts(Record):
     idle: bool = True
     ending: bool = False
     cluster: ClusterFacts | None = field(default=None, metadata={"of": ClusterFacts.read})
+    silent: bool = False
 
+    @property
+    def answers(self) -> bool:
+        """Whether there is one that can be asked."""
+        return self.running and not self.silent
+
+
+def silent_words(pid: int | None) -> str:
+    """What is said of a daemon that is there and does not answer: it is frozen, or its machine swaps.
+
+    Example:
+        >>> silent_words(77)
+        'the daemon (pid 77) does not answer'
+    """
+    return f"the daemon (pid {pid}) does not answer"
+
+
+SILENT_FIX = f"wait until it answers, or end it: `{typed('kill')}`"
+"""What can be done about it."""
 
 ServiceState: TypeAlias = Literal["serving", "waiting", "stopped", "off"]
 """What an installed service does: this daemon is its own; it waits to succeed one that somebody else has started; a person
@@ -80,12 +103,13 @@ class ServiceFacts(Record):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EngineFacts(Record):
-    """Whether flows run by themselves; `starting` while the daemon reads them, `stopping` while it ends.
+    """Whether flows run by themselves, None where the daemon does not answer; `starting` while the daemon reads them,
+    `stopping` while it ends.
 
     `goes_on` without a daemon: the last one died with its engine on, and the next one turns it on by itself.
     """
 
-    on: bool = False
+    on: bool | None = False
     stopping: bool = False
     starting: bool = False
     goes_on: bool = False

@@ -17,6 +17,7 @@ from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.machine_facts import DaemonFacts, EngineFacts, ServiceFacts
 from data_engine.engine.other_mirrors import with_shared_mirror
 from data_engine.engine.others import OthersSeen
+from data_engine.engine.reasons import OwnedElsewhere
 from data_engine.engine.status import ActiveRun, FlowFacts, WorkspaceFacts, owned_elsewhere
 from data_engine.lease.peek import peek, refuse_owned_elsewhere
 from data_engine.lease.status import LeaseStatus
@@ -44,11 +45,11 @@ from data_engine.workspace.machine import machine_id
 
 @dataclass(frozen=True, slots=True)
 class OfflineFacts:
-    """`interpreter` is the one that is recorded for the workers, `was_engine_on` what the last daemon left to the next one.
-    `service` is what would start it."""
+    """`daemon` is what is known of one that was not asked: the recorded interpreter of the workers, and whether it is there and
+    silent. `was_engine_on` is what the last daemon left to the next one, `service` what would start it."""
 
     home: LocalWorkspace
-    interpreter: str | None = None
+    daemon: DaemonFacts = field(default_factory=DaemonFacts)
     was_engine_on: bool = False
     service: ServiceFacts = field(default_factory=ServiceFacts)
 
@@ -85,10 +86,10 @@ class OfflineFacts:
             active=active,
             lease=lease,
             elsewhere=elsewhere,
-            engine=EngineFacts(goes_on=self.was_engine_on and elsewhere is None),
+            engine=self._engine(elsewhere),
             trouble=error,
             warnings=(*settings_warnings, *clock_warnings(kept_doubt(ledger, time.time()))),
-            daemon=DaemonFacts(interpreter=self.interpreter),
+            daemon=self.daemon,
             requests=requests_told(ledger, time.time()),
             backfills=backfills_recent(ledger, time.time()),
             service=self.service,
@@ -139,6 +140,11 @@ class OfflineFacts:
     def newest_writer(self, flow: str) -> Run | None:
         """The newest good run of the flow that wrote."""
         return newest_writer(self.home.ledger(), flow)
+
+    def _engine(self, elsewhere: OwnedElsewhere | None) -> EngineFacts:
+        if self.daemon.silent:
+            return EngineFacts(on=None)
+        return EngineFacts(goes_on=self.was_engine_on and elsewhere is None)
 
     def _expected(self, known: FlowFacts, active: Sequence[ActiveRun]) -> Expected | Late | Overlong | None:
         """How the flow stands to what is expected of it; of one that is not in production nothing is."""

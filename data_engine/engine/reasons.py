@@ -13,6 +13,7 @@ from typing import Any, ClassVar, TypeAlias, get_args
 
 from data_engine.engine.fact import Fact, disabled_words, required_fields, time_words, zoned_words
 from data_engine.engine.flow_reasons import OfFlow, Other
+from data_engine.engine.machine_facts import silent_words
 from data_engine.record import Record
 
 # -- due ----------------------------------------------------------------------------------------------------------
@@ -135,23 +136,25 @@ class Done(Fact):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NotThere(Fact):
-    """No such file was seen; how its last run ended, when there was one.
+    """No such file was seen; how its last run ended, when there was one, else which files have names like it (`near`).
 
     Example:
-        >>> NotThere().text, NotThere("success", "1f3c9d2e7a41", "2026-01-05T06:30:00+00:00").text[:45]
-        ('no such file was seen', 'not there any more; its last run: success, at')
+        >>> NotThere(near=("may.csv", "day.csv")).text, NotThere("success").text[:45]
+        ('no such file was seen: did you mean may.csv or day.csv?', 'not there any more; its last run: success, at')
     """
 
     kind: ClassVar = "not_there"
+    sparse: ClassVar = ("near",)
 
     status: str | None = None
     run_id: str | None = None
     at_utc: str | None = None
+    near: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
         if self.status is None:
-            return "no such file was seen"
+            return "no such file was seen" + (f": did you mean {' or '.join(self.near)}?" if self.near else "")
         return f"not there any more; its last run: {self.status}, at {time_words(self.at_utc)}, run {(self.run_id or '?')[:8]}"
 
 
@@ -403,6 +406,19 @@ class EngineOff(Fact):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class DaemonSilent(Fact):
+    """This machine's daemon is there and does not answer, so nobody knows what it does."""
+
+    kind: ClassVar = "daemon_silent"
+
+    pid: int
+
+    @property
+    def text(self) -> str:
+        return silent_words(self.pid)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class GroupRun(Record):
     """A run that keeps its group busy, in the process `pid`; `in_daemon` where that is the daemon, which alone it can be asked of to
     end it."""
@@ -477,6 +493,7 @@ WhyNot: TypeAlias = (
     | Disabled
     | OwnedElsewhere
     | EngineOff
+    | DaemonSilent
     | Waiting
     | HeldSlot
 )

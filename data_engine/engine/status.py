@@ -25,6 +25,7 @@ from data_engine.engine.flow_reasons import (
 from data_engine.engine.machine_facts import DaemonFacts, EngineFacts, ServiceFacts
 from data_engine.engine.reasons import (
     ByHand,
+    DaemonSilent,
     Disabled,
     HeldSlot,
     NotYet,
@@ -147,11 +148,11 @@ class FlowStatus(Record):
     `standing` is how the module stands to what production runs, `deployment` says it in one line, and `edit` also holds the
     error of an edit that is broken, and what to do where the module is gone. `warned` tells of warnings of its last run. `tz` is the zone that `next_run_utc` is meant in, None for
     this machine's. `expected` is how it stands to what `Flow.expect` says, None where that says nothing. `disabled` tells who
-    disabled it and when, also while another reason comes first.
+    disabled it and when, also while another reason comes first. `retried` of its files failed and are tried again by themselves.
     """
 
     computed: ClassVar = ("state", "reason", "deployment", "edit")
-    sparse: ClassVar = ("warned", "tz", "disabled")
+    sparse: ClassVar = ("warned", "tz", "disabled", "retried")
 
     name: str
     group: str | None = None
@@ -170,11 +171,30 @@ class FlowStatus(Record):
     warned: LastRunWarned | None = field(default=None, metadata={"of": read_reason})
     tz: str | None = None
     disabled: Disabled | None = field(default=None, metadata={"of": read_reason})
+    retried: int = 0
 
     @property
     def state(self) -> str:
         """What the flow does, in words."""
         return STATE_WORDS.get(self.state_kind) or self.state_kind.replace("_", " ")
+
+    @property
+    def state_text(self) -> str:
+        """The same with what is bad besides a last run that may have ended well.
+
+        Example:
+            >>> FlowStatus("claims", state_kind="failing", held=2).state_text, FlowStatus("claims", state_kind="polling").state_text
+            ('failing, 2 held', 'polling')
+        """
+        return ", ".join(filter(None, (self.state, self._bad_besides)))
+
+    @property
+    def _bad_besides(self) -> str:
+        if self.held:
+            return f"{self.held:,} held"
+        if self.state_kind != "failing":
+            return ""
+        return f"{self.retried:,} to retry" if self.retried else "slot held" if isinstance(self.why, HeldSlot) else ""
 
     @property
     def is_failing(self) -> bool:
@@ -307,6 +327,12 @@ class WorkspaceFacts:
     service: ServiceFacts = field(default_factory=ServiceFacts)
     undelivered: Sequence[Undelivered] = ()
 
+    @property
+    def unasked(self) -> OwnedElsewhere | DaemonSilent | None:
+        """Why what is known of flows is not from this machine's daemon, where one owns the workspace; None where nothing is."""
+        daemon = self.daemon
+        return self.elsewhere or (DaemonSilent(daemon.pid) if daemon.silent and daemon.pid is not None else None)
+
     def flow(self, name: str) -> FlowFacts | None:
         """The flow of this name."""
         return next((one for one in self.flows if one.entry.name == name), None)
@@ -344,15 +370,15 @@ class StatusWriter:
         return _status(known, ()).as_dict() | {"flows": [flow for _, flow in self._written.values()]}
 
 
-_Surrounded: TypeAlias = tuple["FlowFacts", bool, bool, "OwnedElsewhere | None", bool]
+_Surrounded: TypeAlias = tuple["FlowFacts", bool, bool, "OwnedElsewhere | DaemonSilent | None", bool]
 
 
 def _flows_with_surroundings(known: WorkspaceFacts) -> Iterator[_Surrounded]:
-    """What the status of each flow is made of: its own facts, whether it runs, the engine is on, who else owns, and whether it ends."""
+    """What the status of each flow is made of: its own facts, whether it runs, the engine is on, why nobody was asked, and whether it ends."""
     running, going_on = {run.flow for run in known.active}, {run.flow for run in known.active if not run.stopping}
     for flow in known.flows:
         name = flow.entry.name
-        yield flow, name in running, known.engine.on, known.elsewhere, name in running - going_on
+        yield flow, name in running, known.engine.on is True, known.unasked, name in running - going_on
 
 
 def _status(known: WorkspaceFacts, flows: tuple[FlowStatus, ...]) -> Status:
@@ -378,14 +404,14 @@ def flow_status(
     known: FlowFacts,
     is_running: bool,
     is_engine_on: bool,
-    elsewhere: OwnedElsewhere | None = None,
+    unasked: OwnedElsewhere | DaemonSilent | None = None,
     is_stopping: bool = False,
 ) -> FlowStatus:
     """One flow; when it `is_stopping`, all its runs were asked to end."""
     entry, trigger = known.entry, trigger_here(known.entry, known.timezone)
     blocked = None
     if entry.flow is not None:
-        blocked = why_blocked(known.switch, is_engine_on=is_engine_on, elsewhere=elsewhere)
+        blocked = why_blocked(known.switch, is_engine_on=is_engine_on, unasked=unasked)
     why, expected = _why(known, blocked, is_running=is_running), known.expected
     if isinstance(expected, Late):
         reason = in_the_way(why, held=known.held, last_run=known.last_run, is_running=is_running)
@@ -408,6 +434,7 @@ def flow_status(
         known.warned,
         known.tz,
         disabled_by(known.switch),
+        known.retried,
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from data_engine.engine import flow_reasons as of_flow
 from data_engine.engine import reasons as of_source
 from data_engine.engine.fact import Fact
+from data_engine.engine.machine_facts import SILENT_FIX
 from data_engine.engine.status import FlowFacts, WorkspaceFacts
 from data_engine.notebook.standing import Standing
 from data_engine.typed import typed
@@ -62,7 +63,7 @@ DEPEND = frozenset(
 def blocked_by(known: WorkspaceFacts, flow: FlowFacts) -> tuple[str, ...]:
     """The kinds of all that keeps the flow from running by itself, whatever is due."""
     is_draft = flow.standing.kind == "not_deployed" and known.elsewhere is None
-    is_off = known.elsewhere is None and not known.engine.on
+    is_off = known.unasked is None and not known.engine.on
     found = (
         (of_flow.NotDeployed.kind, is_draft),
         (of_source.Disabled.kind, not flow.is_enabled),
@@ -204,6 +205,7 @@ def _undeployed(about: _About) -> str:
 _WAYS: Mapping[str, Callable[[_About], str | None]] = {
     of_source.Disabled.kind: _disabled,
     of_source.EngineOff.kind: lambda one: f"{_start(one)} lets flows run by themselves",
+    of_source.DaemonSilent.kind: lambda one: SILENT_FIX,
     of_source.OwnedElsewhere.kind: lambda one: f"`{typed('lease', 'request')}` asks {one.why.owner} for the workspace",
     of_source.ByHand.kind: lambda one: f"{one.typed('run')} runs it",
     of_source.NotYet.kind: lambda one: f"{one.typed('run')} runs it now",

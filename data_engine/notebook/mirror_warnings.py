@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,7 +30,7 @@ def mirror_warnings(flows: Mapping[str, FlowPlaces]) -> dict[str, list[str]]:
     for name, places in flows.items():
         sharing = sorted(other for other, one in flows.items() if one.mirror == places.mirror)
         if places.mirror is not None and len(sharing) > 1:
-            told.setdefault(name, []).append(f"the mirror root {places.mirror} is shared by {', '.join(sharing)}")
+            told.setdefault(name, []).append(shared_words(places.mirror, sharing))
     feeds = {name: sorted(_fed_by(name, flows)) for name in flows}
     for name in flows:
         if (circle := _way_back(name, feeds)) is not None:
@@ -38,6 +38,16 @@ def mirror_warnings(flows: Mapping[str, FlowPlaces]) -> dict[str, list[str]]:
             text = f"it starts itself again: {way}; this never ends, unless extensions= keeps their files apart"
             told.setdefault(name, []).append(text)
     return told
+
+
+def shared_words(mirror: Path, flows: Collection[str]) -> str:
+    """That these flows write one mirror.
+
+    Example:
+        >>> shared_words(Path("out"), ["c", "d"])
+        'the mirror root out is shared by c, d'
+    """
+    return f"the mirror root {mirror} is shared by {', '.join(sorted(flows))}"
 
 
 def _fed_by(name: str, flows: Mapping[str, FlowPlaces]) -> Iterator[str]:

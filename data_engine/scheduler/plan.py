@@ -15,6 +15,7 @@ from typing import NamedTuple, TypeAlias
 
 from data_engine.engine.reasons import (
     Changed,
+    DaemonSilent,
     Disabled,
     Done,
     EngineOff,
@@ -28,6 +29,7 @@ from data_engine.engine.reasons import (
     New,
     NoFiles,
     NotListed,
+    NotThere,
     NotYet,
     OwnedElsewhere,
     OwnOutput,
@@ -42,6 +44,7 @@ from data_engine.engine.reasons import (
 )
 from data_engine.flow.flow import Flow
 from data_engine.flow.scan import is_candidate_name
+from data_engine.flow.suggestions import nearest_files
 from data_engine.flow.trigger import Manual, Schedule, Trigger
 from data_engine.ledger.switch import Switch
 from data_engine.model import RunFinished, SeenSource, Signature, SourceKey, SourceState, utc_text
@@ -328,6 +331,19 @@ def why_no_candidate(planned: PlannedFlow, path: str) -> NameFiltered | NotListe
     return None
 
 
+def why_not_there(state: SourceState | None, path: str, there: Iterable[str]) -> NotThere:
+    """What is told of a file at `path` inside the source root that is not there: how its last run ended, where `state` says that there
+    was one, else which of those that are `there` have names like it.
+
+    Example:
+        >>> why_not_there(None, "2026/mai.csv", ["2026/may.csv", "total.xlsx"]).text
+        'no such file was seen: did you mean 2026/may.csv?'
+    """
+    if state is None:
+        return NotThere(near=nearest_files(path, there))
+    return NotThere(state.status, state.last_run_id, state.last_at_utc)
+
+
 def plan_slots(
     trigger: Schedule,
     *,
@@ -386,14 +402,14 @@ def plan_interval(
 
 
 def why_blocked(
-    switch: Switch | None, *, is_engine_on: bool = True, elsewhere: OwnedElsewhere | None = None
-) -> Disabled | OwnedElsewhere | EngineOff | None:
+    switch: Switch | None, *, is_engine_on: bool = True, unasked: OwnedElsewhere | DaemonSilent | None = None
+) -> Disabled | OwnedElsewhere | DaemonSilent | EngineOff | None:
     """What keeps the whole flow from running, whatever is due; None when nothing does.
 
-    `switch` is what somebody said last, None where nobody did; `elsewhere` is said of the workstation that owns the workspace, when
-    it is another one.
+    `switch` is what somebody said last, None where nobody did; `unasked` says why this machine's daemon does not know: another
+    workstation owns the workspace, or it does not answer.
     """
-    return disabled_by(switch) or elsewhere or (None if is_engine_on else EngineOff())
+    return disabled_by(switch) or unasked or (None if is_engine_on else EngineOff())
 
 
 def disabled_by(switch: Switch | None) -> Disabled | None:

@@ -32,6 +32,7 @@ goldens/**/data/
 
 _HELPERS_TEXT = '"""Code shared by the flows of this workspace: `from flow_helpers.dates import month_end`."""\n'
 
+_EXAMPLE = "example.ipynb"
 _EXAMPLE_CELLS: tuple[tuple[str, str, str], ...] = (
     (
         "markdown",
@@ -164,6 +165,26 @@ def example_notebook() -> str:
     return notebook_text(_EXAMPLE_CELLS)
 
 
+def is_example(path: Path) -> bool:
+    """Whether the notebook at `path` is the example as it came with a workspace: nobody has made a flow of it.
+
+    Example:
+        >>> import tempfile
+        >>> (path := Path(tempfile.mkdtemp()) / "example.ipynb").write_text(example_notebook()) > 0, is_example(path)
+        (True, True)
+        >>> is_example(path.with_name("claims.ipynb"))
+        False
+    """
+    if path.name != _EXAMPLE:
+        return False
+    try:
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        sources = ["".join(cell["source"]) for cell in cells]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return sources == [source for _, _, source in _EXAMPLE_CELLS]
+
+
 def _wanted(layout: WorkspaceLayout, *, example: bool) -> tuple[list[Path], dict[Path, str]]:
     beside, has_beside = _beside(layout), lies_in_collection(layout.root)
     missing_parents = [folder for folder in layout.root.parents if not os.path.isdir(folder)]
@@ -186,7 +207,7 @@ def _wanted(layout: WorkspaceLayout, *, example: bool) -> tuple[list[Path], dict
     if has_beside:
         files[beside] = _collection_vscode_settings()
     if example and not _has_module(layout):
-        files[layout.flow_modules_dir / "example.ipynb"] = example_notebook()
+        files[layout.flow_modules_dir / _EXAMPLE] = example_notebook()
     return folders, files
 
 

@@ -132,13 +132,13 @@ function flowRow(app, row, active) {
 const BY_ITSELF = new Set(["polling", "scheduled"]);
 
 /**
- * What a flow does, in words: one that holds files says so, whatever else it does.
+ * What a flow does, in words, with what is bad besides a last run that may have ended well.
  *
  * @param {FlowRow} row
  */
 export function stateText(row) {
-  if (row.held) return `${row.mark.kind === "failing" ? "polling" : row.mark.word}, ${row.held.toLocaleString()} held`;
-  return row.mode !== "manual" && !BY_ITSELF.has(row.mark.kind) ? `${row.mode} · ${row.mark.word}` : row.mark.word;
+  const { mark: { kind, word }, mode, state = word } = row;
+  return state === word && mode !== "manual" && !BY_ITSELF.has(kind) ? `${mode} · ${word}` : state;
 }
 
 /**

@@ -38,6 +38,7 @@ export interface FlowRow {
   mode: string;
   trigger: string;
   mark: Mark;
+  state: string;
   reason: string | null;
   why: Why | null;
   next_run_utc: string | null;

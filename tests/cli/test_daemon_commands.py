@@ -10,7 +10,8 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from data_engine import Workspace
+from data_engine import Workspace, owners_verbs
+from data_engine.daemon import control, link
 from data_engine.engine.fact import zoned_words
 from tests.cli.conftest import Cli
 from tests.support import WorkspaceFiles, end_now, until
@@ -346,21 +347,46 @@ def test_a_retry_says_whether_anything_was_held(daemon: Cli, ws: WorkspaceFiles)
     ws.module("polled", POLLED)
     daemon("deploy", "polled")
     until(lambda: any(flow["held"] for flow in daemon("status", "--json").json["flows"]))
-    assert "1 file is held" in daemon("status").out
+    told = daemon("status").out
+    assert ("failing, 1 held" in told, "1 file is held" in told) == (True, True)
     assert "1 held source runs again. `data-engine runs polled` shows the result." in daemon("retry", "polled").out
 
 
-def test_a_daemon_that_does_not_answer_is_not_told_as_none(daemon: Cli, ws: WorkspaceFiles) -> None:
-    """As a frozen one is, or one on a machine that swaps."""
-    process = psutil.Process(daemon("status", "--json").json["daemon"]["pid"])
+def test_a_daemon_that_does_not_answer_is_not_told_as_none(
+    daemon: Cli, ws: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a frozen one is, or one on a machine that swaps: it is told while somebody waits, and nothing is done beside it."""
+    before = daemon("status", "--json").json["daemon"]
+    process = psutil.Process(before["pid"])
+    monkeypatch.setattr(control, "TOLD_AFTER_S", 0.2)
+    monkeypatch.setattr(control, "PING_S", 0.5)
+    monkeypatch.setattr(link, "_LEAVING_S", 0.2)
+    monkeypatch.setattr(owners_verbs, "_COMING_S", 0.5)
+    link.DaemonLink(Workspace(ws.root).home)._forget()  # as a command that begins does not have one
     process.suspend()
     try:
-        said = daemon("status").out
+        text, told, explained = daemon("status"), daemon("status", "--json").json, daemon("explain", "parts")
+        refused = [daemon("stop"), daemon("stop", "parts"), daemon("stop-run", "00"), daemon("retry", "parts")]
+        enabled = daemon("enable", "parts", "--json")
     finally:
         process.resume()
 
-    assert f"daemon   pid {process.pid} is there, and does not answer\nengine   not known\n" in said
-    assert "not running" not in said
+    silent = f"the daemon (pid {process.pid}) does not answer"
+    assert text.err == f"waiting: {silent}; Ctrl-C ends only this wait, `data-engine kill` ends the daemon\n"
+    assert f"daemon   pid {process.pid} is there, and does not answer\n" in text.out
+    assert "\nengine   not known\n" in text.out
+    assert "not running" not in text.out
+    assert told["daemon"] == before | {"silent": True}
+    assert told["engine"] == {"on": None, "stopping": False, "starting": False, "goes_on": False}
+    assert {flow["why"]["kind"] for flow in told["flows"] if flow["name"] == "parts"} == {"daemon_silent"}
+    assert silent in explained.out
+    assert "engine is off" not in text.out + explained.out
+    assert {one.code for one in refused} == {2}
+    assert all(f"error: {silent}\n" in one.err and "data-engine kill" in one.err for one in refused)
+    assert (enabled.code, enabled.json["error"]["what"]) == (2, silent)
+    answers = daemon("status", "--json").json
+    assert answers["daemon"] == before
+    assert answers["engine"]["on"] is True
 
 
 WRONG = {

@@ -114,6 +114,18 @@ def test_without_a_daemon_that_is_said() -> None:
     assert "start the engine" in " ".join(shown.split())
 
 
+def test_a_daemon_that_does_not_answer_is_not_shown_as_none() -> None:
+    shown = screen(
+        view_of(flow("claims", "poll_ready"), daemon={"running": True, "pid": 7, "silent": True}, engine={"on": None})
+    )
+
+    assert "engine not known" in shown
+    assert "daemon does not answer" in shown
+    assert "The daemon (pid 7) does not answer: wait until it answers, or end it: `data-engine kill`" in " ".join(
+        shown.split()
+    )
+
+
 def test_before_the_first_word_it_says_what_it_waits_for() -> None:
     assert screen(None).startswith("Reading the workspace…\n")
 

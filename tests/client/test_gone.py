@@ -13,6 +13,7 @@ from data_engine import FlowValidationError, Workspace
 from data_engine.cli.app import run as command
 from data_engine.engine.offline import OfflineFacts
 from data_engine.engine.status import build_status
+from data_engine.workspace.provision import example_notebook
 from jupyter_extension.display import bundle
 from tests.support import WorkspaceFiles
 
@@ -216,6 +217,51 @@ def test_a_copy_beside_a_renamed_notebook_does_not_write_where_production_does(
     assert set(workspace.home.deployments().deployed()) == {"monthly", "other"}
 
 
+@pytest.mark.parametrize("where", ["without a daemon", "with one", "after undeploy"])
+def test_a_rename_with_a_copy_beside_it_is_followed_when_somebody_says_which_it_is(
+    ws: WorkspaceFiles, workspace: Workspace, where: str
+) -> None:
+    """Both hold the same code, so that nobody else can tell; the refusal names the command, and no file that was done is due again."""
+    workspace.load_flow("claims").run_once()
+    (key,) = workspace.home.ledger().source_states("claims")
+    shutil.copy(ws.modules / "claims.ipynb", ws.modules / "claims new.ipynb")
+    renamed(ws)
+    if where == "with one":
+        workspace.start()
+    (error,) = [entry.error for entry in workspace.deploy("monthly claims")]
+    assert error is not None
+    assert "if monthly claims is claims under a new name, let it replace claims" in str(error.fix)
+    if where == "after undeploy":
+        workspace.undeploy("claims")
+
+    assert typed(ws, commands_in(error.fix or "")[0]) == 0
+
+    workspace.kill()
+    assert set(workspace.home.deployments().deployed()) == {"monthly claims", "other"}
+    assert workspace.home.ledger().source_states("monthly claims")[key].success is not None
+    assert {one.flow: one.kind for one in workspace.deployments()[:2]} == {
+        "claims": "withdraw",
+        "monthly claims": "deploy",
+    }
+
+
+def test_a_flow_replaces_only_one_that_was_deployed_and_is_gone(ws: WorkspaceFiles, workspace: Workspace) -> None:
+    """Each refusal says why, and nothing is deployed."""
+    shutil.copy(ws.modules / "claims.ipynb", ws.modules / "monthly.ipynb")
+
+    def why(name: str | None, replaces: str) -> str:
+        with pytest.raises(FlowValidationError, match="cannot replace") as caught:
+            workspace.deploy(name, replaces=replaces)
+        return f"{caught.value.what.partition(': ')[2]} | {caught.value.fix}"
+
+    assert why("monthly", "claims").startswith("the module of claims is still there")
+    gone(ws)
+    assert why("monthly", "clams").startswith("clams was never deployed | did you mean claims?")
+    assert why("other", "claims").startswith("other is deployed itself")
+    assert why(None, "claims").startswith("no flow is named")
+    assert set(workspace.home.deployments().deployed()) == {"claims", "other"}
+
+
 @pytest.mark.parametrize("what", ["the flow", "everything"])
 def test_a_rename_is_followed_also_where_the_old_flow_was_undeployed_before(
     ws: WorkspaceFiles, workspace: Workspace, capsys: pytest.CaptureFixture[str], what: str
@@ -354,16 +400,16 @@ def test_another_flow_with_like_cells_is_no_rename(ws: WorkspaceFiles, workspace
 def test_a_flow_that_runs_on_is_named_where_another_would_write_its_mirror(
     ws: WorkspaceFiles, workspace: Workspace
 ) -> None:
-    """A rename that does not show: the way on ends the old one first, and nobody writes beside it unasked."""
+    """A rename that does not show: either it is said to be one, or the old flow ends first; nobody writes beside it unasked."""
     gone(ws)
     cells = [f"{text}\n# rewritten" for text in CELLS]
     ws.notebook("my claims", *cells[:2], CELLS[2].replace("RATE", "3"), cells[3])
     error = workspace.deploy("my claims")[0].error
 
     assert error is not None
-    first, *_ = commands_in(error.fix or "")
-    assert first == "data-engine undeploy claims"
-    assert typed(ws, first) == 0
+    replace, end, _ = commands_in(error.fix or "")
+    assert (replace, end) == ("data-engine deploy 'my claims' --replaces claims", "data-engine undeploy claims")
+    assert typed(ws, end) == 0
     assert workspace.deploy("my claims")[0].error is None
 
 
@@ -377,7 +423,7 @@ def test_a_broken_notebook_of_a_new_name_leaves_the_old_flow_running(ws: Workspa
     assert workspace.standing("claims").renamed_to == "monthly"
 
 
-def test_a_deploy_says_in_one_line_what_else_is_not_deployed(
+def test_a_deploy_says_in_one_line_how_many_others_are_not_deployed(
     ws: WorkspaceFiles, workspace: Workspace, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for number in range(7):
@@ -386,15 +432,19 @@ def test_a_deploy_says_in_one_line_what_else_is_not_deployed(
     assert typed(ws, "data-engine deploy claims") == 0
     told = capsys.readouterr()
     assert told.out == "unchanged     claims.ipynb: as deployed before\n"
-    assert told.err.splitlines() == [
-        "Not deployed: more_0, more_1, more_2, more_3, more_4 and 2 more; `data-engine deploy NAME` lets production run one."
-    ]
+    assert told.err.splitlines() == ["Other flows: 7 are not deployed; `data-engine list` shows them."]
     assert typed(ws, "data-engine deploy") == 0
     assert capsys.readouterr().err == ""
 
     workspace.undeploy("more_0")  # on purpose, so nobody is told of it again
+    ws.notebook("broken", "def build(:")  # which a deploy does not help
+    (ws.modules / "example.ipynb").write_text(example_notebook())
     assert typed(ws, "data-engine deploy claims") == 0
-    assert "more_0" not in capsys.readouterr().err
+    assert capsys.readouterr().err == ""
+
+    ws.notebook("example", *OTHER)  # somebody has made a flow of it
+    assert typed(ws, "data-engine deploy claims") == 0
+    assert capsys.readouterr().err == "Other flows: 1 is not deployed; `data-engine list` shows it.\n"
 
 
 def test_a_deploy_of_all_names_what_it_changed_and_counts_the_rest(
@@ -413,8 +463,7 @@ def test_a_deploy_of_all_names_what_it_changed_and_counts_the_rest(
 
     assert typed(ws, "data-engine deploy more_1") == 0
     assert capsys.readouterr().err.splitlines() == [
-        "Different from what is deployed: more_0; `data-engine list` says how each stands.",
-        "Not deployed: never; `data-engine deploy NAME` lets production run one.",
+        "Other flows: 1 differs from what is deployed, 1 is not deployed; `data-engine list` shows them.",
     ]
     assert typed(ws, "data-engine deploy") == 0
     assert capsys.readouterr().out.splitlines() == [

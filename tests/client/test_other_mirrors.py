@@ -154,3 +154,20 @@ def test_what_tells_of_it_without_a_daemon_names_the_way_that_works(cli: Cli, wo
     assert row.fix == (
         "give it another mirror(root=...) than that of claims, then `data-engine deploy claims_2` lets production run it"
     )
+
+
+def test_a_refused_deploy_tells_of_the_shared_mirror_once(
+    ws: WorkspaceFiles,
+    cli: Cli,  # noqa: F811
+    workspace: Workspace,
+) -> None:
+    """Not again as a warning; of a third flow, or where both write by now, it is still one."""
+    one, every = (cli("--workspace", workspace.root, "deploy", *names) for names in (["claims_2"], []))
+    assert "claims_2 writes to" in one.err
+    assert "is shared by" not in one.err + every.err
+
+    ws.notebook("claims_3", WRITE.format(text="third", group="I"))
+    assert "is shared by claims, claims_2, claims_3" in cli("--workspace", workspace.root, "deploy").err
+    (ws.modules / "claims_3.ipynb").unlink()
+    assert cli("--workspace", workspace.root, "deploy", "claims_2", "--yes").code == 0
+    assert "is shared by claims, claims_2\n" in cli("--workspace", workspace.root, "deploy").err

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import io
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +18,9 @@ import pytest
 
 from data_engine import FlowValidationError, Workspace, __version__
 from data_engine.daemon import start
-from data_engine.daemon.control import DaemonClient
-from data_engine.daemon.endpoint import read_endpoint
+from data_engine.daemon.control import DaemonClient, DaemonGoneError
+from data_engine.daemon.doctor import check_daemon
+from data_engine.daemon.endpoint import Endpoint, read_endpoint, silent_daemon
 from data_engine.errors import WorkspaceError
 from data_engine.model import Run
 from tests.support import WorkspaceFiles, end_now, pause, resume, until
@@ -94,20 +99,91 @@ def test_right_after_a_kill_a_new_one_is_started(workspace: Workspace) -> None:
 
 
 def test_one_that_neither_answers_nor_ends_is_told_with_the_fix(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It is not taken for a daemon, and no second one is started beside it."""
+    """It is not taken for a daemon, and no second one is started beside it; who waits is told once what for."""
     workspace.start()
     pid = pid_of(workspace)
     pause(pid)
     monkeypatch.setattr(start, "WAIT_S", 0.5)
+    monkeypatch.setattr(start, "_SILENT_S", 0.1)
     monkeypatch.setattr("data_engine.daemon.control.PING_S", 0.2)
     try:
         with pytest.raises(WorkspaceError, match=rf"pid {pid}\) neither answers nor ends") as caught:
             workspace.start()
         assert "data-engine kill" in (caught.value.fix or "")
+        assert capsys.readouterr().err.splitlines() == [
+            f"waiting: the daemon (pid {pid}) does not answer; Ctrl-C ends only this wait, `data-engine kill` ends the daemon"
+        ]
     finally:
         resume(pid)
+
+
+def test_one_that_falls_silent_in_the_middle_of_a_request_is_told(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Once, until it answers again; one that is only long about its answer is not told as silent."""
+    workspace.start()
+    pid, client = pid_of(workspace), DaemonClient.connect(workspace.home.local, tells=True)
+    assert client is not None
+    monkeypatch.setattr("data_engine.daemon.control.TOLD_AFTER_S", 0.2)
+    monkeypatch.setattr("data_engine.daemon.control._HEARS_S", 0.5)
+    (run_id,) = workspace.run("manual", wait=False, params={"until": str(workspace.root / "never")})
+    client.post("/wait", {"run_ids": [run_id], "timeout_s": 1.0})
+    assert capsys.readouterr().err == ""
+
+    pause(pid)
+    try:
+        for _ in range(2):
+            with pytest.raises(DaemonGoneError):
+                client.get("/status", timeout_s=1.5)
+    finally:
+        resume(pid)
+    assert capsys.readouterr().err.count("does not answer; Ctrl-C ends only this wait") == 1
+    client.get("/status")
+    client.close()
+
+
+def test_nothing_is_told_beside_a_screen(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A panel and a screen ask in threads, and show a silent daemon in their own place."""
+    said = io.StringIO()
+    monkeypatch.setattr("sys.stderr", said)
+    monkeypatch.setattr("data_engine.daemon.control.TOLD_AFTER_S", 0.1)
+    monkeypatch.setattr("data_engine.daemon.control.PING_S", 0.3)
+    workspace.start()
+    pid = pid_of(workspace)
+    pause(pid)
+    try:
+        thread = threading.Thread(target=DaemonClient.connect, args=(workspace.home.local,), kwargs={"tells": True})
+        thread.start()
+        thread.join()
+        assert said.getvalue() == ""
+        assert DaemonClient.connect(workspace.home.local, tells=True) is None
+        assert "does not answer" in said.getvalue()
+    finally:
+        resume(pid)
+
+
+def test_one_that_listens_no_more_is_not_silent(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is about to be gone; a frozen one still listens, as its system does that for it."""
+    workspace.start()
+    local = workspace.home.local
+    pid, endpoint = pid_of(workspace), read_endpoint(local)
+    monkeypatch.setattr("data_engine.daemon.control.PING_S", 0.3)
+    pause(pid)
+    try:
+        assert silent_daemon(local) == endpoint
+        finding = check_daemon(local)
+        assert (finding.ok, finding.measured) == (False, f"pid {pid} is there, and does not answer")
+        monkeypatch.setattr(Endpoint, "listens", lambda self: False)
+        assert silent_daemon(local) is None
+    finally:
+        resume(pid)
+    monkeypatch.undo()
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    assert endpoint is not None
+    assert not replace(endpoint, port=port).listens()
 
 
 def test_stopping_and_starting_at_once_gives_a_daemon_that_stays(workspace: Workspace) -> None:

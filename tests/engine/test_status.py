@@ -55,6 +55,7 @@ ANNA = OwnedElsewhere("anna", is_engine_on=True)
 GONE = Unreachable("2026-01-05T06:30:00+00:00", "No such file or directory")
 BROKEN_EDIT = Standing("edited", (3,), error="it does not parse")
 BAD_RUN = Run("r1", "claims", "Claims", None, "failed", "2026-01-05T06:30:00+00:00")
+GOOD_RUN = replace(BAD_RUN, status="success")
 WAITING = WaitingForGroup("Claims", (GroupRun("audit", "0123456789", 77),))
 
 
@@ -167,7 +168,7 @@ WAITING = WaitingForGroup("Claims", (GroupRun("audit", "0123456789", 77),))
 def test_each_flow_has_a_word_and_a_reason(
     known: FlowFacts, is_on: bool, is_running: bool, elsewhere: OwnedElsewhere | None, state: str, reason: str | None
 ) -> None:
-    found = flow_status(known, is_running=is_running, is_engine_on=is_on, elsewhere=elsewhere)
+    found = flow_status(known, is_running=is_running, is_engine_on=is_on, unasked=elsewhere)
 
     assert (found["state"], found["reason"]) == (state, reason)
 
@@ -190,6 +191,35 @@ def test_each_flow_has_a_word_and_a_reason(
 def test_a_flow_fails_where_something_of_it_is_bad_in_production(known: FlowFacts, is_failing: bool) -> None:
     """A broken edit is not: production runs on as deployed."""
     assert flow_status(known, is_running=False, is_engine_on=True).is_failing is is_failing
+
+
+def test_a_flow_that_fails_beside_a_good_last_run_says_why_in_its_state() -> None:
+    """So that the two do not contradict each other; programs read the state alone, and the numbers."""
+    held, again = (replace(POLL, last_run=GOOD_RUN, **count) for count in ({"held": 1200}, {"retried": 2}))
+    slot = replace(SCHEDULE, last_run=GOOD_RUN, why=HeldSlot(NOON, NOON, "it died"))
+    told = [flow_status(known, is_running=False, is_engine_on=True) for known in (held, again, slot, POLL)]
+    idle = flow_status(held, is_running=False, is_engine_on=False)
+
+    assert [one.state_text for one in told] == [
+        "failing, 1,200 held",
+        "failing, 2 to retry",
+        "failing, slot held",
+        "polling",
+    ]
+    assert (idle.state_text, idle.is_failing) == ("idle, 1,200 held", True)
+    assert [one["state"] for one in told] == ["failing", "failing", "failing", "polling"]
+    assert [one.as_dict().get("retried") for one in told] == [None, 2, None, None]
+
+
+def test_a_daemon_that_does_not_answer_is_the_reason_of_each_flow() -> None:
+    """Not that the engine is off, which nobody knows; who else owns the workspace, and who disabled a flow, come first."""
+    facts = WorkspaceFacts(
+        "ws", "/ws", [POLL], daemon=DaemonFacts(running=True, pid=7, silent=True), engine=EngineFacts(on=None)
+    )
+    disabled = replace(facts, flows=[replace(POLL, switch=Switch(False))])
+    found = [build_status(one).flows[0].reason for one in (facts, disabled, replace(facts, elsewhere=ANNA))]
+
+    assert found == ["the daemon (pid 7) does not answer", "disabled", ANNA.text]
 
 
 @pytest.mark.parametrize(
@@ -300,6 +330,7 @@ def test_a_status_written_again_and_again_is_the_one_that_is_built() -> None:
         replace(calm, active=[replace(active, stopping=True)]),
         replace(calm, engine=EngineFacts(on=True)),
         replace(calm, elsewhere=OwnedElsewhere("ANNA-PC", True)),
+        replace(calm, daemon=DaemonFacts(running=True, pid=7, silent=True), engine=EngineFacts(on=None)),
         replace(calm, flows=[other]),
         replace(calm, flows=[]),
         calm,

@@ -24,6 +24,7 @@ from data_engine.cause import Cause
 from data_engine.cause import other as other_cause
 from data_engine.engine.explain import Explanation
 from data_engine.engine.flow_reasons import LastRunWarned, Other
+from data_engine.engine.machine_facts import DaemonFacts, EngineFacts
 from data_engine.engine.reasons import EngineOff, Held, New, Settling
 from data_engine.engine.status import FlowStatus, Status
 from data_engine.errors import FlowExecutionError, FlowValidationError, NotebookCompileError
@@ -278,6 +279,14 @@ def test_a_status_tells_of_the_warnings_of_a_flows_last_run() -> None:
     assert "warning" not in text(status_card(replace(STATUS, flows=(LIVE,))))
 
 
+def test_a_daemon_that_does_not_answer_is_not_told_as_none() -> None:
+    silent = DaemonFacts(running=True, pid=7, silent=True)
+    told = text(status_card(replace(STATUS, daemon=silent, engine=EngineFacts(on=None))))
+
+    assert "engine not known  the daemon (pid 7) does not answer" in told
+    assert "wait until it answers, or end it: `data-engine kill`" in told
+
+
 @given(flow=ODD, source=ODD, error=ODD, status=st.sampled_from(RUN_STATUSES) | ODD)
 def test_odd_names_stay_text_in_tables_and_timelines(flow: str, source: str, error: str, status: str) -> None:
     runs = [
@@ -381,6 +390,18 @@ def test_a_flow_is_no_slower_to_import() -> None:
 
 
 # -- the picture's own rules ---------------------------------------------------------------------------------------
+
+
+def test_a_step_that_replaces_an_object_unasked_is_drawn_with_the_step_that_saved_it() -> None:
+    """In the picture and its words; not where it takes the object that it replaces."""
+    pasted = Flow(group="G").step(read, save_as="df").step(tidy, save_as="df")
+    refined = Flow(group="G").step(read, save_as="df").step(tidy, use="df", save_as="df")
+
+    shown, meant = (flow_card(flow, now_s=NOON_S) for flow in (pasted, refined))
+
+    assert "saves df (step 1 saves it too)" in text(shown)
+    assert ">step 1 saves it too</text>" in html(shown)
+    assert "saves it too" not in html(meant)
 
 
 def test_an_object_taken_from_the_step_before_needs_no_side_line() -> None:

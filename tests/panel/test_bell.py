@@ -96,7 +96,7 @@ def test_a_flow_that_fails_is_told_once_and_leads_to_its_cell(
     page.page.locator(f"{TAB}[title='Data Engine: 2 flows in trouble'][data-de-count='2']").wait_for()
     toast.get_by_role("button", name="Show flow").wait_for()
     detail = panel.select("claims_import")
-    detail.locator(".de-detail-head .de-sign.de-bad", has_text="polling, 1 held").wait_for()
+    detail.locator(".de-detail-head .de-sign.de-bad", has_text="failing, 1 held").wait_for()
     for theme in ("Light", "Dark"):
         page.theme(theme)
         page.page.mouse.move(5, 5)
@@ -134,7 +134,7 @@ def test_a_flow_that_fails_is_told_once_and_leads_to_its_cell(
     toast.get_by_role("button", name="Show flow").click()
     page.side().element.locator(".de-detail[data-flow='claims_import']").wait_for()
     (workspace / "in" / "bad-2.csv").write_text("city\nOslo\n")
-    page.page.locator(".de-detail-head .de-sign", has_text="polling, 2 held").wait_for(timeout=60000)
+    page.page.locator(".de-detail-head .de-sign", has_text="failing, 2 held").wait_for(timeout=60000)
     page.page.wait_for_timeout(1000)
     assert page.page.locator(TOAST).count() == 0
     for name in ("bad-1", "bad-2"):

@@ -489,6 +489,25 @@ def test_the_status_of_a_workspace_without_anything_can_be_shown() -> None:
     assert (view.daemon.word, view.engine.word, view.lease.word) == ("not running", "off", "available")
 
 
+def test_a_daemon_that_does_not_answer_is_shown_as_one() -> None:
+    """Not as none, which a button would start; it is ended by its own button, and nothing else is asked of it."""
+    silent = {"running": True, "pid": 7, "version": "0.1.0", "silent": True}
+    view = shown(flow(state="poll_ready"), daemon=silent, engine={"on": None})
+
+    assert (view.daemon.word, view.daemon.tone, view.engine.word) == ("does not answer", "warn", "not known")
+    assert view.details["daemon"] == "pid 7, version 0.1.0"
+    assert [(one.text, one.fix) for one in view.notices] == [
+        (
+            "The daemon (pid 7) does not answer",
+            "wait until it answers, or end it: `data-engine kill` (in the panel: Settings, Force stop daemon)",
+        )
+    ]
+    why = "the daemon (pid 7) does not answer; `data-engine kill` ends it"
+    assert {name for name, reason in view.buttons.items() if reason != why} == {"kill"}
+    assert view.buttons["kill"] is None
+    assert {name for name, reason in view.flows["claims"].buttons.items() if reason != why} == {"plan", "restore"}
+
+
 def test_a_view_is_plain_json() -> None:
     """It is sent to pages and kept in notebooks."""
     view = as_json(shown(flow(last_run=run()), active_runs=[active(done=1, total=3)]))

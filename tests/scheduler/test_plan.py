@@ -329,7 +329,7 @@ def test_a_source_inside_the_mirror_is_no_output() -> None:
 def test_what_blocks_a_whole_flow_is_named() -> None:
     anna = OwnedElsewhere("anna", is_engine_on=True)
     assert why_blocked(Switch(False)) == Disabled()
-    assert why_blocked(Switch(), elsewhere=anna) == anna
+    assert why_blocked(Switch(), unasked=anna) == anna
     assert why_blocked(None, is_engine_on=False) == EngineOff()
     assert why_blocked(None) is None
 

@@ -77,15 +77,14 @@ test("flows in trouble are counted in words, and lead to a cell", () => {
   assert.equal(cellOf(/** @type {any} */ (trouble()), bad), null);
 });
 
-test("a flow that holds files says so, whatever else it does", () => {
-  const look = (/** @type {string} */ word, held = 3) => {
+test("a flow that holds files says so beside its state, whatever that is", () => {
+  const look = (/** @type {string} */ word, state = `${word}, 3 held`) => {
     const mark = { word, tone: "bad", shape: "cross", kind: word.replaceAll(" ", "_") };
-    return stateText(/** @type {any} */ (row([], { held, mode: "poll", mark })));
+    return stateText(/** @type {any} */ (row([], { state, mode: "poll", mark })));
   };
 
-  assert.equal(look("failing"), "polling, 3 held");
-  assert.equal(look("polling"), "polling, 3 held");
+  assert.equal(look("failing"), "failing, 3 held");
   assert.equal(look("idle"), "idle, 3 held");
   assert.equal(look("running"), "running, 3 held");
-  assert.equal(look("failing", 0), "poll · failing");
+  assert.equal(look("failing", "failing"), "poll · failing");
 });
