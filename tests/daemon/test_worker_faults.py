@@ -38,7 +38,7 @@ else:
     SEGFAULT = "its process died: killed by signal 11 (SIGSEGV)"
     SESSION_ENDS = [73]
     ABORT = "its process died: killed by signal 6 (SIGABRT)"
-    KILLED = "its process died: killed by signal 9 (SIGKILL), by a person, a program or the operating"
+    KILLED = "its process died: killed by signal 9 (SIGKILL), by a person, a program, or the operating"
 
 
 @pytest.mark.parametrize(
