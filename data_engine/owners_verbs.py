@@ -36,7 +36,13 @@ class OwnersVerbs(WorkspaceBase):
     """The verbs of a workspace at `root` that its owner carries out: this machine, or the one that is asked to."""
 
     def deploy(
-        self, name: str | None = None, note: str = "", force: bool = False, wait: bool = True, approve: bool = False
+        self,
+        name: str | None = None,
+        note: str = "",
+        force: bool = False,
+        wait: bool = True,
+        approve: bool = False,
+        replaces: str | None = None,
     ) -> tuple[CatalogEntry, ...]:
         """Let production run the modules as they are now: the flow `name` alone, or every flow that nobody has undeployed; their entries.
 
@@ -44,13 +50,15 @@ class OwnersVerbs(WorkspaceBase):
         stays on the last deployment. A source or mirror that cannot be used now, or whom it tells of troubles though this machine
         has no such secret, is among its `warnings`. A flow that writes the mirror of a deployed flow of another name is deployed only with
         `force=True`, and with `[deploy] gate = "golden"` one whose goldens do not hold only with `approve=True`, which is recorded.
+        A rename is followed where the notebook shows it; `replaces` names a flow whose notebook is gone and that `name` is now, so that
+        it ends in the same moment and no file that it did runs again.
         The `note` stands in the history (`deployments()`), and `rollback` takes it back.
 
         Where another workstation owns the workspace, its owner is asked to deploy exactly this content, and the answer is
         waited for; with `wait=False` it is not, and nothing comes back.
 
         Raises:
-            FlowValidationError: no such module, or the deployment cannot be stored or published.
+            FlowValidationError: no such module, the deployment cannot be stored or published, or it cannot replace that flow.
             RequestFailedError, RequestExpiredError: the owner refused it, or did not take it.
 
         Example:
@@ -78,8 +86,10 @@ class OwnersVerbs(WorkspaceBase):
             "force": bool(force),
             "approve": bool(approve),
         }
+        if replaces is not None:
+            body["replaces"] = check_flow_name(replaces)
         by, machine = person()
-        asked = Asked(name, note, bool(force), by, machine, is_approved=bool(approve))
+        asked = Asked(name, note, bool(force), by, machine, is_approved=bool(approve), replaces=replaces)
         outcome = self._owning(
             "/deploy", body, wait, read=Outcome.read, otherwise=lambda: deploy_here(self.home, asked)
         )

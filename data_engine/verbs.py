@@ -81,6 +81,8 @@ class Flow(value.Flow):
     ) -> Any:
         """The object named `use` (the last result without it), made here and now by the same code as production.
 
+        Where several steps save that name, it is the last one's result, and the caption says so.
+
         Runs for one source: the one given, else the first in sort order. What steps write to `context.mirror` and
         `context.database` goes to a scratch folder of this machine, so that nothing changes that production reads; with
         `write=True` it goes where production writes.

@@ -84,7 +84,7 @@ def _deploy(given: Namespace, names: UserNames) -> Any:
     if name is not None and not given.yes:
         require_saved(name, names, ws.layout.flow_modules_dir / f"{name}.ipynb")
     before = {one.id for one in ws.deployments()}
-    entries = Listing(ws.deploy(name, given.note or "", given.yes, approve=given.approve))
+    entries = Listing(ws.deploy(name, given.note or "", given.yes, approve=given.approve, replaces=given.replaces))
     new = [one for one in ws.deployments() if one.id not in before]
     _print_what_follows(ws, name, entries, new)
     if name is not None and entries and entries[0].error is not None:
@@ -186,7 +186,8 @@ def _start(given: Namespace, names: UserNames) -> Any:
     for flow in status.flows:
         if flow.standing.kind != "as_deployed":
             way = flow.standing.fix or f"To let production run it: {typed_magic('deploy', flow.name)}"
-            print(f"{flow.name}: {flow.deployment}. {in_this_kernel(way)}")
+            way = in_this_kernel(way)
+            print(f"{flow.name}: {flow.deployment}. {way[0].upper()}{way[1:]}")
     print("It goes on when this kernel or JupyterLab ends. %flow stop ends it when its running work is done.")
     return status
 
@@ -348,6 +349,7 @@ COMMANDS = {
                     "Deploy also where another deployed flow writes the same mirror, or the notebook has unsaved edits.",
                 ),
                 Option("--approve", "Deploy also where its goldens do not hold; who approved is recorded."),
+                Option("--replaces", "The flow whose notebook is gone and that this one is now.", "FLOW"),
             ),
         ),
         Command(

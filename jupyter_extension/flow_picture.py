@@ -15,6 +15,7 @@ from data_engine.engine.fact import zoned_words
 from data_engine.engine.status import FlowStatus
 from data_engine.flow.expectation import expectation_words
 from data_engine.flow.flow import Flow
+from data_engine.flow.object_names import replaced_unasked
 from data_engine.flow.spec import Collect, Map, StepSpec
 from data_engine.flow.trigger import Manual, Poll, Schedule
 from data_engine.notebook.catalog import trigger_text
@@ -39,7 +40,7 @@ class Line:
     `kind` is "trigger", "source", "step", "each" (a map), "mirror", "next", "last", "error", "times" or
     "expected"; `node` is a step's number or the
     trigger's mode. `uses` is the object a step takes by name, and `origin` the line of the step that saved it: None when no
-    step before does.
+    step before does. `again` says which step saved under the same name what this one replaces, though it does not take it.
     """
 
     kind: str
@@ -50,6 +51,7 @@ class Line:
     uses: str = ""
     origin: int | None = None
     state: Mark | None = None
+    again: str = ""
 
     @property
     def is_lost(self) -> bool:
@@ -121,10 +123,13 @@ def lines_of(
         yield Line("source", "", trigger.source_as_authored or str(trigger.source), _source_words(trigger), state=lost)
         first = 2
     saved: dict[str, int] = {}
+    replaced = replaced_unasked(flow.steps)
     for number, step in enumerate(flow.steps):
         use = step.use if step.use is not None and step.use != "current" else ""
         kind = "each" if isinstance(step.fn, Map) else "step"
-        yield Line(kind, str(number + 1), step.label, _step_words(step), step.save_as or "", use, saved.get(use))
+        again = f"step {replaced[number] + 1} saves it too" if number in replaced else ""
+        words, saves = _step_words(step), step.save_as or ""
+        yield Line(kind, str(number + 1), step.label, words, saves, use, saved.get(use), again=again)
         if step.save_as:
             saved[step.save_as] = first + number
     if flow.mirror_spec is not None:
@@ -228,7 +233,7 @@ def _words(lines: Sequence[Line]) -> list[str]:
                 if line.kind == "mirror"
                 else ", ".join(filter(None, [line.state.word if line.state else "", " ".join(line.detail.split())])),
                 f"takes {line.uses}{lost}" if line.uses else "",
-                f"saves {line.saves}" if line.saves else "",
+                f"saves {line.saves}{f' ({line.again})' if line.again else ''}" if line.saves else "",
             )
         )
     columned = [row for row in rows if any(row[2:])] or rows[:1]
@@ -305,6 +310,9 @@ def _svg(title: str, lines: Sequence[Line], words: str) -> str:
             x = columns[3]
             parts.append(_chip(x, y, one.saves, line.saves))
             x += _chip_wide(one.saves) + _GAP
+        if line.again:
+            parts.append(_text(x - 12, y, line.again, "de-d de-b"))
+            x += width(line.again, 12) + _GAP - 12
         ends.append(x - _GAP)
     wide, high = round(max(ends) + 6), len(lines) * _ROW
     return (

@@ -44,7 +44,7 @@ def send_test(ctx: typer.Context, name: Recipient = None, as_json: AsJson = Fals
         raise FlowValidationError(
             "nobody is told of troubles: [alerts] to is empty",
             where=str(ws.layout.settings_path),
-            fix='data-engine secret set ops, with an Apprise address; then write to = ["ops"] below [alerts]',
+            fix='data-engine secret set ops, with an address such as mailtos://USER:PASSWORD@HOST; then write to = ["ops"] below [alerts]',
         )
     tried = try_all(trial_message(f"{ws.workspace_id} on {person()[1]}", to))
     due = {one.to: _hurry(ws, one.to) for one in tried if one.sent}

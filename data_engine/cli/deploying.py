@@ -37,6 +37,10 @@ def deploy(
     approve: Annotated[
         bool, typer.Option("--approve", help="Deploy also where its goldens do not hold; who approved is recorded.")
     ] = False,
+    replaces: Annotated[
+        str | None,
+        typer.Option("--replaces", metavar="FLOW", help="The flow whose notebook is gone and that NAME is now."),
+    ] = None,
     wait: Wait = True,
     as_json: AsJson = False,
 ) -> int:
@@ -53,7 +57,7 @@ def deploy(
     stood = ws.home.deployments().standing(module_files(ws.layout.flow_modules_dir))
     damaged = _damaged(ws, [flow for flow, one in stood.items() if one.kind == "as_deployed" and name in (None, flow)])
     with in_flow_modules(ws):
-        entries = ws.deploy(name, note, yes, wait, approve)
+        entries = ws.deploy(name, note, yes, wait, approve, replaces)
     if not entries and not wait:
         return say_left(as_json)
     refused = [entry for entry in entries if entry.error is not None]

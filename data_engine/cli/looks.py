@@ -14,6 +14,7 @@ from data_engine.cli.daemon_lines import daemon_lines, ending_words
 from data_engine.cli.output import complain, local_time, print_json, say, seconds, started, status_style, table
 from data_engine.cli.plain import shortened
 from data_engine.cli.short_paths import short_path, source_names
+from data_engine.cut import first_few
 from data_engine.engine.fact import zoned_words
 from data_engine.engine.reasons import Disabled, NotYet
 from data_engine.engine.run_facts import slot_words
@@ -160,8 +161,17 @@ def tell_flows(ws: Workspace, as_json: bool) -> int:
         )
     _say_misleading_names(ws, [entry.path for entry in there if entry.error is None])
     _say_what_is_wrong(entries, gone)
+    _say_warned(there)
     say_subfolders(ws)
     return 0
+
+
+def _say_warned(entries: Sequence[CatalogEntry]) -> None:
+    """Which modules are warned of, beside what is told here: all their warnings would bury the list."""
+    warned = [f"{entry.name} ({len(entry.warnings)})" for entry in entries if entry.warnings]
+    if warned:
+        complain()
+        complain(f"warnings of {first_few(warned, 5)}: `data-engine compile` shows them", style="yellow")
 
 
 def _say_misleading_names(ws: Workspace, paths: Sequence[Path]) -> None:

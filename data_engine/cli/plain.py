@@ -14,6 +14,8 @@ from typing import TextIO
 from data_engine.platforms.host import IS_STYLED_BY_CALLS
 
 _GAP = "   "
+_OF_PATHS = ("SOURCE", "OUTPUT")
+"""Columns whose texts are paths, also those with blanks."""
 _NARROWEST = 24
 """Of a column whose texts are cut or wrapped."""
 _NARROWEST_ON_SCREEN = 12
@@ -75,7 +77,8 @@ def fitted(table: Table, most: int, *, is_screen: bool = False) -> tuple[Table, 
             if max(map(_columns, lines)) <= widths[number]:
                 continue
             if name in table.cut:
-                cells[number], is_cut = "\n".join(shortened(line, widths[number]) for line in lines), True
+                is_cut, is_path = True, name in _OF_PATHS
+                cells[number] = "\n".join(shortened(line, widths[number], is_path=is_path) for line in lines)
             else:
                 cells[number] = "\n".join(part for line in lines for part in _wrapped(line, widths[number]))
         rows.append((tuple(cells), style))
@@ -138,23 +141,33 @@ def _longest_word(table: Table, number: int) -> int:
     return max([_columns(table.columns[number]), *map(_columns, words)])
 
 
-def shortened(text: str, most: int) -> str:
-    """A text in so many letters: a path without what is in its middle, else without its end.
+def shortened(text: str, most: int, *, is_path: bool = False) -> str:
+    """A text in so many letters: a path without what is in its middle, else without its end. One with blanks is taken for a path where
+    it is said to be one.
 
     Example:
         >>> shortened("/home/ann/team/inbox/january.csv", 20), shortened("a long text", 8), shortened("short", 8)
         ('/hom…box/january.csv', 'a long…', 'short')
+        >>> shortened("/home/ann/My Documents/in/january.csv", 20, is_path=True)
+        '/hom…/in/january.csv'
     """
     if _columns(text) <= most:
         return text
-    if _columns(text) != len(text):  # wide letters
-        while _columns(text) > most - 1:
-            text = text[:-1]
-        return f"{text.rstrip()}…"
-    if " " not in text and ("/" in text or "\\" in text):
+    if (is_path or " " not in text) and ("/" in text or "\\" in text):
         front = most // 4
-        return f"{text[: front - 1]}…{text[front - most :]}"
-    return f"{text[: most - 1].rstrip()}…"
+        last = _beginning(text[::-1], most - front)[::-1]
+        return f"{_beginning(text, max(front - 1, 0))}…{last}"
+    return f"{_beginning(text, most - 1).rstrip()}…"
+
+
+def _beginning(text: str, most: int) -> str:
+    """As many letters of it as take so many columns."""
+    if _columns(text) == len(text):
+        return text[:most]
+    end = taken = 0
+    while end < len(text) and (taken := taken + _columns(text[end])) <= most:
+        end += 1
+    return text[:end]
 
 
 def _columns(text: str) -> int:

@@ -82,6 +82,7 @@ class DaemonApi:
                 note=ANY_TEXT.or_else(""),
                 force=FLAG.or_else(False),
                 approve=FLAG.or_else(False),
+                replaces=TEXT.optional,
                 withdraw=FLAG.or_else(False),
                 wait=FLAG.or_else(True),
             ),
@@ -301,9 +302,14 @@ class DaemonApi:
             if given["flow"] is not None:
                 await asyncio.to_thread(find_flow, self.daemon.home, given["flow"])
             set_id = await asyncio.to_thread(self._put_set)
-            return await self._leave("deploy", given | {"set_id": set_id}, "set_id", "note", "force", "approve") or {}
+            names = ("set_id", "note", "force", "approve", "replaces")
+            return await self._leave("deploy", given | {"set_id": set_id}, *names) or {}
+        is_approved, is_withdrawal, replaces = given["approve"], given["withdraw"], given["replaces"]
         asked_for = Asked(
-            given["flow"], given["note"], given["force"], by, machine, None, given["approve"], given["withdraw"]
+            *(given["flow"], given["note"], given["force"], by, machine, None),
+            is_approved=is_approved,
+            is_withdrawal=is_withdrawal,
+            replaces=replaces,
         )
         return (await self.daemon.commands.deploy(asked_for)).as_dict()
 
@@ -466,7 +472,7 @@ class DaemonApi:
         daemon.ownership.require_not_elsewhere()
         if flow is not None:
             mode = daemon.commands.good_flow(daemon.commands.deployed(flow)).mode
-            is_enabled = daemon.ledger.switches().get(flow, Switch()).is_enabled
+            is_enabled = daemon.ledger.switch(flow).is_enabled
             refused = no_retry(flow, mode=mode, is_enabled=is_enabled, is_engine_on=daemon.is_engine_on)
         else:
             refused = None if daemon.is_engine_on else engine_is_off()

@@ -293,9 +293,7 @@ class Commands:
         deployed = await self.named(name)
         self._ownership.require_not_elsewhere()
         flow = deployed.entry.flow
-        runs_by_itself = (
-            flow is not None and flow.mode != "manual" and self.ledger.switches().get(name, Switch()).is_enabled
-        )
+        runs_by_itself = flow is not None and flow.mode != "manual" and self.ledger.switch(name).is_enabled
         if runs_by_itself:
             await self.switch(name, Switch.now(False, *person()))
         for backfill_id in self._backfiller.running_of(name):

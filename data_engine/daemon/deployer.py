@@ -216,9 +216,7 @@ class Deployer:
         pointers, past = self._pointers(), ledger_rows.published(self.home.ledger())
         by_itself = asked is None and self._deploys_by_itself()
         is_all = looked is None and (by_itself if asked is None else asked.name is None)
-        renames = await asyncio.to_thread(
-            renames_of, self.home, found, pointers, past, self._mirror_of, may_fetch=asked is not None
-        )
+        renames = await asyncio.to_thread(renames_of, self.home, found, pointers, past, self._mirror_of, asked=asked)
         undeployed = undeployed_of(found, past)
         checked = await asyncio.to_thread(mended, self.home, asked, found, pointers)
         moves = decide(

@@ -45,7 +45,8 @@ from data_engine.workspace.settings import DeploySettings
 class Asked:
     """What a person asked for: the flow `name`, or every module (None). `is_confirmed` that two flows may write one mirror.
 
-    `is_approved` that it goes live though its goldens do not hold; `is_withdrawal` that production is to run it no more. `by` and `machine` are who says so; `file_owner` who owns the request's file, where it came as one.
+    `is_approved` that it goes live though its goldens do not hold; `is_withdrawal` that production is to run it no more; `replaces` is
+    the flow whose module is gone and that it is now. `by` and `machine` are who says so; `file_owner` who owns the request's file, where it came as one.
     """
 
     name: str | None = None
@@ -56,6 +57,7 @@ class Asked:
     file_owner: str | None = None
     is_approved: bool = False
     is_withdrawal: bool = False
+    replaces: str | None = None
 
     def is_about(self, name: str) -> bool:
         """Whether this module was asked for."""
@@ -158,10 +160,58 @@ def renames_of(
     rows: Sequence[Deployment],
     mirror_of: Callable[[CatalogEntry], str | None],
     *,
-    may_fetch: bool = False,
+    asked: Asked | None = None,
 ) -> dict[str, str]:
     """Of each module that a flow has become by a new file name, the old name: a flow that is deployed, or that somebody undeployed
-    before. A good one writes where that one does. `rows` is the history, `may_fetch` that sets are brought from the share."""
+    before. A good one writes where that one does; or somebody who `asked` says so. `rows` is the history.
+
+    Raises:
+        FlowValidationError: what somebody says cannot be so.
+    """
+    found = _renames_seen(home, looked, pointers, rows, mirror_of, may_fetch=asked is not None)
+    if asked is None or asked.replaces is None:
+        return found
+    new, old = require_replaceable(asked, looked, pointers, rows)
+    return {name: was for name, was in found.items() if was != old} | {new: old}
+
+
+def require_replaceable(
+    asked: Asked, looked: Looked, pointers: Mapping[str, Pointer], rows: Sequence[Deployment]
+) -> tuple[str, str]:
+    """The flow that is asked for, and the one whose place it is to take.
+
+    Raises:
+        FlowValidationError: none is named, it runs itself, or the other was never deployed or has its module.
+    """
+    new, old = asked.name, asked.replaces or ""
+    ran = {*pointers, *history.ended(rows)}
+    if new is None:
+        what, fix = "no flow is named that is to replace it", f"name it: `{typed('deploy', 'NAME', '--replaces', old)}`"
+    elif old in looked.stored.digests:
+        what, fix = (
+            f"the module of {old} is still there",
+            f"leave --replaces out; `{typed('undeploy', old)}` ends {old}",
+        )
+    elif old not in ran:
+        what = f"{old} was never deployed"
+        fix = f"{meant(old, ran - {new})}`{typed('deployments')}` lists what is live"
+    elif new in pointers:
+        what, fix = f"{new} is deployed itself", f"leave --replaces out; `{typed('undeploy', old)}` ends {old}"
+    else:
+        return new, old
+    raise FlowValidationError(f"{new or 'nothing'} cannot replace {old}: {what}", where="deploy --replaces", fix=fix)
+
+
+def _renames_seen(
+    home: LocalWorkspace,
+    looked: Looked,
+    pointers: Mapping[str, Pointer],
+    rows: Sequence[Deployment],
+    mirror_of: Callable[[CatalogEntry], str | None],
+    *,
+    may_fetch: bool,
+) -> dict[str, str]:
+    """The renames that show by what the modules hold; `may_fetch` that sets are brought from the share."""
     there = looked.stored.digests
     ran = {name: one for name, one in history.ended(rows).items() if name not in there}
     was = {name: one for name, one in history.live(rows).items() if name not in there}

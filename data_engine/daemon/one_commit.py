@@ -122,7 +122,7 @@ def deploy_here(home: LocalWorkspace, asked: Asked) -> Outcome:
         take_over_local(home, lambda write: publish(keeper, write))
         pointers = deployments.deployed()
         past, is_all = ledger_rows.published(home.ledger()), asked.name is None
-        renames = renames_of(home, looked, pointers, past, mirror_of, may_fetch=True)
+        renames = renames_of(home, looked, pointers, past, mirror_of, asked=asked)
         undeployed = undeployed_of(looked, past)
         checked = mended(home, asked, looked, pointers)
         moves = decide(

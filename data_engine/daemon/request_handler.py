@@ -92,7 +92,7 @@ async def handle(commands: Verbs, request: Request) -> tuple[str, dict[str, Any]
             set_id = _text(given, "set_id")
             if not _SET_ID.fullmatch(set_id):
                 raise FlowValidationError("the request names no set", where="deploy", fix="deploy again")
-            outcome = await commands.deploy_set(set_id, asked)
+            outcome = await commands.deploy_set(set_id, replace(asked, replaces=_text(given, "replaces") or None))
             refused = [entry.error for entry in outcome.entries if entry.error is not None]
             if flow and refused:
                 raise refused[0]

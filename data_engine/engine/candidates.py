@@ -9,12 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from data_engine.cut import first_few
 from data_engine.errors import FlowValidationError
 from data_engine.flow.flow import Flow
 from data_engine.flow.locations import MirrorContext, SourceContext
 from data_engine.flow.paths import base_folder, portable_text
 from data_engine.flow.scan import walk
-from data_engine.flow.suggestions import nearest_name
+from data_engine.flow.suggestions import nearest_files
 from data_engine.flow.trigger import Trigger
 from data_engine.model import SeenSource, Signature, SourceKey, SourceState
 from data_engine.platforms.files import open_to_read
@@ -136,14 +137,10 @@ def _nearest_there(flow: Flow, root: Path, name: str) -> str:
         there = [path for path, _ in candidates(flow)]
     except FlowValidationError:
         there = []
-    near = nearest_name(name, [path.rpartition("/")[2] for path in there])
-    if near is not None:
-        return f"did you mean {near}? Else name a file under {root}"
-    listed = (
-        f": {', '.join(there[:_NAMED])}{', ...' if len(there) > _NAMED else ''}"
-        if there
-        else ", which has none for this flow now"
-    )
+    near = nearest_files(name, there)
+    if near:
+        return f"did you mean {near[0]}? Else name a file under {root}"
+    listed = f": {first_few(there, _NAMED)}" if there else ", which has none for this flow now"
     return f"name a file under {root}{listed}"
 
 

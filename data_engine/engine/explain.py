@@ -28,7 +28,7 @@ from data_engine.engine.flow_reasons import (
     Stopping,
 )
 from data_engine.engine.gone_outputs import gone_outputs, gone_words
-from data_engine.engine.named_file import flow_meant, flows_of_file, why_no_flow
+from data_engine.engine.named_file import flow_meant, flows_of_file, missing_file, why_no_flow
 from data_engine.engine.params import is_as_scheduled
 from data_engine.engine.passed_slots import LOOK_BACK_S, passed_slots
 from data_engine.engine.reasons import (
@@ -279,7 +279,7 @@ def _of_flow(source: FactSource, known: WorkspaceFacts, flow: FlowFacts, path: s
     elif isinstance(blocked, NotDeployed) and not under_way:
         return [Explanation(entry.name, None, blocked)]
     if path is not None and watch.trigger.source is not None:
-        return _of_one_file(known, flow, watch, blocked, str(watch.trigger.source / path), under_way)
+        return _of_one_file(source, known, flow, watch, blocked, path, under_way)
     reasons = _as_a_whole(flow, watch, blocked, list(under_way.values()))
     zone = None if flow.next_run_utc is None else flow.tz
     in_zone = [replace(why, tz=flow.tz) if isinstance(why, NotYet) else why for why in reasons]
@@ -287,19 +287,25 @@ def _of_flow(source: FactSource, known: WorkspaceFacts, flow: FlowFacts, path: s
 
 
 def _of_one_file(
+    source: FactSource,
     known: WorkspaceFacts,
     flow: FlowFacts,
     watch: PlannedFlow,
     blocked: Reason | None,
-    source: str,
+    path: str,
     under_way: Mapping[str | None, Reason],
 ) -> list[Explanation]:
-    """Of a flow that looks through no folder: what is said of this file, and not of another that runs."""
-    name = flow.entry.name
-    if not any(then.source == source for one in known.waiting if one.flow == name for then in one.runs):
+    """Of a flow that looks through no folder: what is said of the file at `path` inside it, and not of another that runs."""
+    name, root = flow.entry.name, watch.trigger.source
+    assert root is not None
+    file = str(root / path)
+    if not any(then.source == file for one in known.waiting if one.flow == name for then in one.runs):
         flow = replace(flow, waiting=None)
-    own = [under_way[source]] if source in under_way else []
-    return [Explanation(name, source, why) for why in _as_a_whole(flow, watch, blocked, own)]
+    own = [under_way[file]] if file in under_way else []
+    missing = None if own or flow.waiting is not None else missing_file(flow, root, path)
+    if missing is not None and not source.sources_called(Path(path).name, file):
+        return [Explanation(name, file, missing)]
+    return [Explanation(name, file, why) for why in _as_a_whole(flow, watch, blocked, own)]
 
 
 def _of_run(run: ActiveRun) -> Running | Stopping:

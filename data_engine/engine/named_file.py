@@ -6,12 +6,13 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from data_engine.engine.reasons import NameFiltered, NotListed, OwnOutput
+from data_engine.engine.candidates import candidates
+from data_engine.engine.reasons import NameFiltered, NotListed, NotThere, OwnOutput
 from data_engine.engine.status import FlowFacts, WorkspaceFacts
 from data_engine.errors import FlowValidationError
 from data_engine.notebook.flow_files import SCRATCH_NAME
 from data_engine.notebook.subfolders import how_to_be_a_flow
-from data_engine.scheduler.plan import PlannedFlow, why_no_candidate
+from data_engine.scheduler.plan import PlannedFlow, why_no_candidate, why_not_there
 from data_engine.workspace.layout import WorkspaceLayout
 
 _SUFFIXES = (".ipynb", ".py")
@@ -51,6 +52,17 @@ def flows_of_file(
         if found.is_relative_to(source) and (found == path or (found != source and found.exists())):
             inside = "" if found == source else found.relative_to(source).as_posix()
             yield flow, found, inside, why_no_candidate(watch, inside) if inside else None
+
+
+def missing_file(flow: FlowFacts, root: Path, path: str) -> NotThere | None:
+    """That there is no file at `path` inside the flow's folder `root`, with those of names like it; None where there is one, or no folder."""
+    if flow.entry.flow is None or os.path.lexists(root / path) or not root.is_dir():
+        return None
+    try:
+        there = [name for name, _ in candidates(flow.entry.flow)]
+    except FlowValidationError:
+        there = []
+    return why_not_there(None, path, there)
 
 
 def _module(known: WorkspaceFacts, subject: str, file: str) -> Path | None:

@@ -32,6 +32,7 @@ from data_engine.engine.stale import stale_helpers
 from data_engine.errors import FlowValidationError, GroupBusyError, ShortInterrupt
 from data_engine.flow.control import StepControl
 from data_engine.flow.flow import Flow
+from data_engine.flow.object_names import saved_twice
 from data_engine.flow.suggestions import meant
 from data_engine.lease.peek import refuse_owned_elsewhere
 from data_engine.notebook.locate import annotate_call
@@ -53,7 +54,7 @@ def preview(
     write: bool = False,
     force: bool = False,
 ) -> Any:
-    """The object saved as `use`, or the last step's result; steps after the one that makes it are not run.
+    """The object saved as `use` (where several steps save it, the last one's), or the last step's result; later steps are not run.
 
     What the steps write through the context goes to a scratch folder of this machine, which begins as production is; with
     `write` it goes where production writes. What they write to other paths is written for real, and told. Steps whose code, inputs and reads are as they were are not run again; `fresh=True` runs them all. What comes back is
@@ -108,7 +109,7 @@ def preview(
         if scratch is not None:
             scratch.end()
     steps = tuple(runner.reports[index] for index in sorted(runner.reports))
-    notes = (*map(str, helpers), *_moved_kernel(home), *_standing(flow, home))
+    notes = (*saved_twice(flow.steps, use), *map(str, helpers), *_moved_kernel(home), *_standing(flow, home))
     _last = PreviewReport(
         flow.name or "",
         steps,

@@ -135,23 +135,25 @@ class Done(Fact):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NotThere(Fact):
-    """No such file was seen; how its last run ended, when there was one.
+    """No such file was seen; how its last run ended, when there was one, else which files have names like it (`near`).
 
     Example:
-        >>> NotThere().text, NotThere("success", "1f3c9d2e7a41", "2026-01-05T06:30:00+00:00").text[:45]
-        ('no such file was seen', 'not there any more; its last run: success, at')
+        >>> NotThere(near=("may.csv", "day.csv")).text, NotThere("success").text[:45]
+        ('no such file was seen: did you mean may.csv or day.csv?', 'not there any more; its last run: success, at')
     """
 
     kind: ClassVar = "not_there"
+    sparse: ClassVar = ("near",)
 
     status: str | None = None
     run_id: str | None = None
     at_utc: str | None = None
+    near: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
         if self.status is None:
-            return "no such file was seen"
+            return "no such file was seen" + (f": did you mean {' or '.join(self.near)}?" if self.near else "")
         return f"not there any more; its last run: {self.status}, at {time_words(self.at_utc)}, run {(self.run_id or '?')[:8]}"
 
 

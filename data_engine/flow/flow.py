@@ -341,7 +341,8 @@ class Flow(Shown):
     ) -> Self:
         """The flow with one more step: `fn(context)`, whose result becomes `context.current`.
 
-        `use` names an earlier object to make current first, `save_as` names the result. A returned `Path` that exists
+        `use` names an earlier object to make current first, `save_as` names the result; where several steps give the same name, the last
+        one's result has it. A returned `Path` that exists
         (or a list, tuple or Batch of them) is recorded as the step's output.
 
         Raises:

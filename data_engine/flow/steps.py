@@ -21,7 +21,7 @@ from data_engine.flow.places import IN_PLACE
 from data_engine.flow.rows import rows_of
 from data_engine.flow.spec import StepSpec
 from data_engine.flow.suggestions import is_panic, meant, suggestion
-from data_engine.flow.table_hints import table_hint, without_advice
+from data_engine.flow.table_hints import plain_words, table_hint
 from data_engine.model import Event, StepFinished, StepStarted
 
 
@@ -111,7 +111,7 @@ def _step_error(
         detail = message_of(cause)
         of_table = table_hint(cause, source_path, context.current)
         if of_table is not None:
-            detail = without_advice(detail)
+            detail = plain_words(detail)
         hints = (
             _no_place(context, cause),
             _no_slot(context, cause) or _forgotten_return(flow, step, context, cause, before),

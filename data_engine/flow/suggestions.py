@@ -9,10 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from functools import wraps
+from itertools import islice
 
 from data_engine.errors import FlowValidationError, message_of
 from data_engine.platforms.host import shell_line
 from data_engine.workspace.here import kernel_shell
+
+_MOST_NEAR = 3
+_MOST_COMPARED = 10_000
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,6 +36,22 @@ def nearest_name(name: str, known: Iterable[str]) -> str | None:
 
     found = difflib.get_close_matches(name, [one for one in known if not one.startswith("_")], n=1)
     return found[0] if found else None
+
+
+def nearest_files(name: str, paths: Iterable[str]) -> tuple[str, ...]:
+    """Of these paths those whose files' names are most like that of `name`, in any case of letters; of very many the first are compared.
+
+    Example:
+        >>> nearest_files("2013/clams-01.csv", ["2013/Claims-01.csv", "2013/parts.csv"])
+        ('2013/Claims-01.csv',)
+    """
+    import difflib
+
+    of_name: dict[str, str] = {}
+    for path in islice(paths, _MOST_COMPARED):
+        of_name.setdefault(path.rpartition("/")[2].lower(), path)
+    wanted = name.replace("\\", "/").rpartition("/")[2].lower()
+    return tuple(of_name[one] for one in difflib.get_close_matches(wanted, of_name, n=_MOST_NEAR))
 
 
 def meant(name: str, known: Iterable[str]) -> str:

@@ -8,27 +8,38 @@ from __future__ import annotations
 
 import difflib
 import json
-import os
 import re
-import traceback
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from data_engine.cut import beginning, first_few
 from data_engine.errors import message_of
+from data_engine.flow.column_hints import SEPARATORS, column_fix, near_column, quoted
+from data_engine.flow.table_readers import PANDAS, POLARS, Options, Table, read_by, table_in, table_of
 from data_engine.platforms.files import open_to_read
 
 _HEAD_BYTES = 64 * 1024
 _MOST_LINES = 20
 _MOST_SHEETS = 10
-_READERS = ("read_csv", "read_excel", "read_json", "read_ndjson")
-_SEPARATORS = (";", "\t", "|")
 _CONVERSION = re.compile(r"conversion from `(\w+)\S*` to `(\w+)\S*` failed in column '(.*?)' for [^\n]*?: (\[[^\n]*\])")
-_SHEET = re.compile(r"no matching sheet found when `sheet_(?:name|id)` is (.+)|Worksheet named (.+) not found")
-_ADVICE = re.compile(r"\n\n(?:You might want to try:\n(?:- .*\n?)+|Consider setting '\w+=\w+'\.)")
+_SHEET = re.compile(
+    r"no matching sheet found when `sheet_(?:name|id)` is (.+)|Worksheet (?:named|index) (.+?) (?:not found|is invalid)"
+)
+_ADVICE = re.compile(
+    r"\n\n(?:You might want to try:\n(?:- .*\n?)+|Consider setting '\w+=\w+'\.|Did you mean \"[^\n]*\"\?)"
+)
+_PATH = re.compile(r"Path \(\w*Path\(['\"](.+?)['\"]\)\)")
+_TEXT = r'"(?:[^"\\]|\\.)*"'
+_WANTED = re.compile(rf"(?:unable to find column |^)({_TEXT})(?:;| not found)")
+_BINDINGS = re.compile(
+    rf"(?:Referenced column |have a column named )({_TEXT})[^\n]*\n+Candidate bindings: (?:: )?([^\n]+)"
+)
+_LONG_LINE = re.compile(r"Expected \d+ fields in line \d+, saw \d+")
+_LISTED = re.compile(r"\[(['\"].*['\"])\]")
+_FLOAT = re.compile(
+    r"could not convert string to float: '(.+)'|Unable to parse string \"(.+)\" at position|Unable to parse string '(.+)' at"
+)
 _FORMATS = (
     (re.compile(r"\d{4}-\d\d?-\d\d?"), '"%Y-%m-%d"'),
     (re.compile(r"\d\d?\.\d\d?\.\d{4}"), '"%d.%m.%Y"'),
@@ -36,14 +47,6 @@ _FORMATS = (
     (re.compile(r"\d\d?/\d\d?/\d{4}"), '"%d/%m/%Y" or "%m/%d/%Y"'),
 )
 _COMMA_NUMBER = re.compile(r"[+-]?[\d.]*\d,\d+")
-
-
-@dataclass(frozen=True, slots=True)
-class _Read:
-    """The file that a reader was given, and the separator where it is known."""
-
-    path: Path | None
-    separator: str | None = None
 
 
 def table_hint(error: BaseException, source: Path | None, current: object = None) -> str | None:
@@ -57,31 +60,56 @@ def table_hint(error: BaseException, source: Path | None, current: object = None
         'the only column is "city;amount": the file has ";" between its columns, so read it with separator=";"'
     """
     kind, text = type(error).__name__, message_of(error)[:20_000]
-    if kind == "ColumnNotFoundError":
-        return column_fix(_columns_told(text) or _columns_of(current))
-    if "found more fields than defined" in text:
-        read = _read_by(error, source)
-        return ragged_fix(_name_of(read.path), separator_of(_head_of(read.path)), read.separator)
+    if kind in ("ColumnNotFoundError", "KeyError"):
+        return _column_hint(error, text, current)
+    if kind == "BinderException" and (bound := _BINDINGS.search(text)) is not None:
+        return near_column(_plain(bound[1]), _texts_in(bound[2]))
+    read = read_by(error, source)
+    if "found more fields than defined" in text or (kind == "ParserError" and _LONG_LINE.search(text)):
+        return ragged_fix(_name_of(read.path), separator_of(_head_of(read.path)), read.separator, read.options)
     if (found := _SHEET.search(text)) is not None:
-        path = _read_by(error, source).path
-        return sheet_fix(_name_of(path), (found[1] or found[2]).strip("'\""), _sheets_of(path))
+        return sheet_fix(_name_of(read.path), (found[1] or found[2]).strip("'\""), _sheets_of(read.path))
     if kind in ("NoDataError", "EmptyDataError"):
-        read = _read_by(error, source)
-        return empty_fix(_name_of(read.path), is_empty=_is_empty(read.path), text=text)
+        return empty_fix(_name_of(read.path), is_empty=_is_empty(read.path), text=text, options=read.options)
     if (conversion := _CONVERSION.search(text)) is not None:
         return conversion_fix(conversion[2], conversion[3], _texts_in(conversion[4]))
+    if read.options is PANDAS and (number := _FLOAT.search(text)) is not None:
+        value = next(filter(None, number.groups()))
+        return _comma_fix(f"the table holds {quoted(beginning(value, 60))}", [value], PANDAS)
     return None
 
 
-def without_advice(text: str) -> str:
-    """The text of an error without the advice of Polars.
+def _column_hint(error: BaseException, text: str, current: object) -> str | None:
+    """The fix of a column that a table lacks: of Polars, or of pandas, which tells no columns; None of any other `KeyError`."""
+    table = table_in(error)
+    if type(error).__name__ == "KeyError":
+        said = error.args[0] if error.args else None
+        if table is None or table.options is not PANDAS or not isinstance(said, str):
+            return None
+        listed = _LISTED.search(said)
+        said = said.removeprefix("Column not found: ")
+        names = [said] if listed is None else [one[1:-1] for one in re.findall(r"'[^']*'|\"[^\"]*\"", listed[1])]
+        wanted = next((name for name in names if name not in table.columns), None)
+        return None if wanted is None else column_fix(wanted, table)
+    table = table or table_of(current)
+    if told := tuple(_columns_told(text)):
+        table = table if table is not None and table.columns == told else Table(told)
+    found = _WANTED.search(text)
+    return None if table is None else column_fix(None if found is None else _plain(found[1]), table)
+
+
+def plain_words(text: str) -> str:
+    """The text of an error without the advice of Polars, and with paths as people write them.
 
     Example:
-        >>> without_advice("it failed: ['x']\\n\\nYou might want to try:\\n- setting `strict=False`\\n- using `str.to_date`\\n\\nIn: col")
+        >>> plain_words("it failed: ['x']\\n\\nYou might want to try:\\n- setting `strict=False`\\n- using `str.to_date`\\n\\nIn: col")
         "it failed: ['x']\\n\\nIn: col"
-        >>> without_advice("found more fields\\n\\nConsider setting 'truncate_ragged_lines=True'.")
+        >>> plain_words("found more fields\\n\\nConsider setting 'truncate_ragged_lines=True'.")
         'found more fields'
+        >>> plain_words("empty data from Path (PosixPath('/in/may.csv'))")
+        'empty data from /in/may.csv'
     """
+    text = _PATH.sub(r"\1", text)
     return _ADVICE.sub("\n", text).replace("\n\n\n", "\n\n").rstrip("\n") if _ADVICE.search(text) else text
 
 
@@ -93,14 +121,14 @@ def separator_of(head: str) -> str | None:
         (';', None)
     """
     lines = [line for line in head.splitlines() if line.strip()][:_MOST_LINES]
-    best = max(_SEPARATORS, key=lambda one: sum(one in line for line in lines))
+    best = max(SEPARATORS, key=lambda one: sum(one in line for line in lines))
     having = [line for line in lines if best in line]
     if len(having) * 2 <= len(lines) or not having:
         return None
     return best if having[0].count(best) > having[0].count(",") else None
 
 
-def ragged_fix(name: str, separator: str | None, used: str | None) -> str:
+def ragged_fix(name: str, separator: str | None, used: str | None, options: Options = POLARS) -> str:
     """The fix of a line with more columns than the first one, in a file with this separator that was read with `used`.
 
     Example:
@@ -109,36 +137,14 @@ def ragged_fix(name: str, separator: str | None, used: str | None) -> str:
         >>> ragged_fix("a.csv", None, ",")
         'the header of a.csv is further down, then skip_lines= leaves out what stands above; or one of its lines is too long'
     """
-    further = f"the header of {name} is further down, then skip_lines= leaves out what stands above; or one of its lines is too long"
+    asked = options.separator
+    further = f"the header of {name} is further down, then {options.skip}= leaves out what stands above; or one of its lines is too long"
     if separator is None and used is None:
-        return f'name what {name} has between its columns where that is no comma, such as separator=";"; or {further}'
+        return f'name what {name} has between its columns where that is no comma, such as {asked}=";"; or {further}'
     if separator is None or separator == used:
         return further
-    said = f"{name} has {_quoted(separator)} between its columns: read it with separator={_quoted(separator)}"
+    said = f"{name} has {quoted(separator)} between its columns: read it with {asked}={quoted(separator)}"
     return said if used is not None else f"{said}; where that is done, {further}"
-
-
-def column_fix(columns: Sequence[str]) -> str | None:
-    """The fix of a column that is not among these, where they show that the file was read in a wrong way.
-
-    Example:
-        >>> column_fix(["Sales report", "__UNNAMED__1"])
-        'the first row that was read is no header ("Sales report"): name its row, counted from 0, as read_options={"header_row": 3} for row 4 of the sheet'
-        >>> column_fix(["city", "amount"])
-    """
-    if len(columns) == 1 and (separator := next((one for one in _SEPARATORS if one in columns[0]), None)) is not None:
-        return (
-            f"the only column is {_quoted(beginning(columns[0], 60))}: the file has {_quoted(separator)} between its columns, "
-            f"so read it with separator={_quoted(separator)}"
-        )
-    if any(column.startswith("__UNNAMED__") for column in columns):
-        titled = next((column for column in columns if not column.startswith("__UNNAMED__")), None)
-        title = "" if titled is None else f" ({_quoted(beginning(titled, 60))})"
-        return (
-            f"the first row that was read is no header{title}: name its row, counted from 0, as"
-            ' read_options={"header_row": 3} for row 4 of the sheet'
-        )
-    return None
 
 
 def sheet_fix(name: str, wanted: str, sheets: Sequence[str]) -> str | None:
@@ -152,10 +158,10 @@ def sheet_fix(name: str, wanted: str, sheets: Sequence[str]) -> str | None:
         return None
     near = sorted(sheets, key=lambda one: -difflib.SequenceMatcher(None, one.casefold(), wanted.casefold()).ratio())
     shown = near if not wanted.isdecimal() else list(sheets)
-    return f"the sheets of {name}: {first_few([_quoted(one) for one in shown], _MOST_SHEETS)}"
+    return f"the sheets of {name}: {first_few([quoted(one) for one in shown], _MOST_SHEETS)}"
 
 
-def empty_fix(name: str, *, is_empty: bool, text: str) -> str:
+def empty_fix(name: str, *, is_empty: bool, text: str, options: Options = POLARS) -> str:
     """The fix of a table without a row.
 
     Example:
@@ -171,7 +177,8 @@ def empty_fix(name: str, *, is_empty: bool, text: str) -> str:
             f"{name} is empty: write it again, or take it out of the folder; a preview takes another file with "
             'preview(source="another.csv")'
         )
-    return f"nothing is left of {name} to read: skip_lines= or skip_rows= leaves out too much, or the file holds no row"
+    skip = dict.fromkeys((options.skip, "skip_rows" if options is POLARS else "header"))
+    return f"nothing is left of {name} to read: {' or '.join(f'{one}=' for one in skip)} leaves out too much, or the file holds no row"
 
 
 def conversion_fix(kind: str, column: str, values: Sequence[str]) -> str | None:
@@ -187,7 +194,7 @@ def conversion_fix(kind: str, column: str, values: Sequence[str]) -> str | None:
     """
     if not values:
         return None
-    first = f"column {_quoted(column)} holds {_quoted(beginning(values[0], 60))}"
+    first = f"column {quoted(column)} holds {quoted(beginning(values[0], 60))}"
     if kind in ("date", "datetime", "time"):
         form = next((form for shape, form in _FORMATS if all(shape.fullmatch(one.strip()) for one in values)), None)
         if form is not None and kind != "time":
@@ -195,13 +202,16 @@ def conversion_fix(kind: str, column: str, values: Sequence[str]) -> str | None:
         return (
             f"{first}, which does not have the format that the step names: correct the file, or clean the column before"
         )
-    if all(_COMMA_NUMBER.fullmatch(one.strip()) for one in values):
-        return f'{first}: read the file with decimal_comma=True, or replace "," by "." before the cast'
-    return f"{first}, which is no {kind}: correct the file, or clean the column before the cast"
+    return _comma_fix(first, values, POLARS) or (
+        f"{first}, which is no {kind}: correct the file, or clean the column before the cast"
+    )
 
 
-def _quoted(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)
+def _comma_fix(said: str, values: Sequence[str], options: Options) -> str | None:
+    """The fix of numbers that have a comma where a point is expected; None of other values."""
+    if not all(_COMMA_NUMBER.fullmatch(one.strip()) for one in values):
+        return None
+    return f'{said}: read the file with {options.decimal}, or replace "," by "." before the cast'
 
 
 def _name_of(path: Path | None) -> str:
@@ -223,23 +233,6 @@ def _plain(quoted: str) -> str:
 def _columns_told(text: str) -> list[str]:
     found = re.search(r"valid columns: (\[[^\n]*\])", text)
     return [] if found is None else _texts_in(found[1])
-
-
-def _columns_of(table: object) -> list[str]:
-    """The columns of a frame; those of a lazy one cost a plan."""
-    columns = getattr(table, "columns", None) if type(table).__name__ == "DataFrame" else None
-    return [one for one in columns if isinstance(one, str)] if isinstance(columns, list) else []
-
-
-def _read_by(error: BaseException, source: Path | None) -> _Read:
-    """What the reader of Polars that raised was given; of a lazy one, which reads later, only the source of the step is known."""
-    for frame, _ in traceback.walk_tb(error.__traceback__):
-        if frame.f_code.co_name in _READERS and str(frame.f_globals.get("__name__")).startswith("polars."):
-            given: Any = frame.f_locals.get("source")
-            separator = frame.f_locals.get("separator")
-            path = Path(given) if isinstance(given, (str, os.PathLike)) else None
-            return _Read(path, separator if isinstance(separator, str) else None)
-    return _Read(source)
 
 
 def _head_of(path: Path | None) -> str:

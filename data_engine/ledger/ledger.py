@@ -334,6 +334,10 @@ class Ledger(LedgerFile):
             for flow, enabled, by, machine, at_utc, note in rows
         }
 
+    def switch(self, flow: str) -> Switch:
+        """What somebody said last of this flow; of one that nobody has switched, that it is as its author left it."""
+        return self.switches().get(flow, Switch())
+
     def set_switch(self, flow: str, switch: Switch) -> None:
         """Remember that the flow is enabled or disabled, and who said so."""
         row = (flow, int(switch.is_enabled), switch.by, switch.machine, switch.at_utc, switch.note)

@@ -196,7 +196,7 @@ def find_module(modules: FlowModules, name: str) -> Path:
     """The file of the flow module `name`.
 
     Raises:
-        FlowValidationError: there is none (lists those there are), or two files share the name.
+        FlowValidationError: there is none (lists those there are), its file is no flow, or two files share the name.
     """
     check_flow_name(name)
     files = module_files(modules.content)
@@ -205,8 +205,12 @@ def find_module(modules: FlowModules, name: str) -> Path:
         return paths[0]
     if paths:
         raise _two_files(name, paths)
+    if files.get(name):
+        path = modules.authored(files[name][0])
+        fix = how_to_be_a_flow(name, is_scratch=False)
+        raise FlowValidationError(f"{path.name} is no flow, so nothing runs it", where=str(path), fix=fix)
     flows = [stem for stem, found in files.items() if any(is_flow_file(modules, path) for path in found)]
-    raise unknown_flow(name, modules.folder, flows, fix=_how_to_be_a_flow(modules, name, bool(files.get(name))))
+    raise unknown_flow(name, modules.folder, flows, fix=_how_to_be_a_flow(modules, name))
 
 
 def unknown_flow(name: str, folder: Path, flows: Collection[str], *, fix: str | None = None) -> FlowValidationError:
@@ -219,8 +223,11 @@ def unknown_flow(name: str, folder: Path, flows: Collection[str], *, fix: str | 
     known = ", ".join(sorted(flows))
     available = f" Available flow modules: {known}." if known else ""
     near = nearest_name(Path(name).stem, flows)
+    what = f"Flow module '{name}' is not available in {folder}.{available}"
+    if Path(name).stem in flows:
+        what = f"{name!r} is a file: a flow is named without folder and ending"
     return FlowValidationError(
-        f"Flow module '{name}' is not available in {folder}.{available}",
+        what,
         where=str(folder),
         fix=fix
         or _as_it_is_written(name, flows)
@@ -250,10 +257,8 @@ def check_flow_name(name: object) -> str:
     return name
 
 
-def _how_to_be_a_flow(modules: FlowModules, name: str, is_module: bool) -> str | None:
-    """What to do when `name` is there and no flow; None when it is not there."""
-    if is_module:
-        return how_to_be_a_flow(name, is_scratch=False)
+def _how_to_be_a_flow(modules: FlowModules, name: str) -> str | None:
+    """What to do when `name` is there, for scratch or in a subfolder; None when it is not there."""
     there = any((modules.content / f"{name}{suffix}").is_file() for suffix in (".py", ".ipynb"))
     if there and SCRATCH_NAME.fullmatch(name):
         return how_to_be_a_flow(name, is_scratch=True)

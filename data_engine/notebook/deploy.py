@@ -192,11 +192,11 @@ def shares_mirror_error(
     the flow was to run here, and not to be deployed."""
     confirmed = typed("deploy", name, "--yes")
     if is_gone:
-        then = typed("run", "--once", name) if is_run else typed("deploy", name)
         return FlowValidationError(
             f"{name} writes to {mirror}, as {other} does, whose module is gone and which runs on as it was deployed",
             where=where,
-            fix=f"where it takes the place of {other}, end that one first: `{typed('undeploy', other)}`, then `{then}`;"
+            fix=f"if {name} is {other} under a new name, let it replace {other}: `{typed('deploy', name, '--replaces', other)}`"
+            f" (what {other} did does not run again); to end {other} alone: `{typed('undeploy', other)}`;"
             f" to let both write there: `{confirmed}`",
         )
     all_the_same = (

@@ -19,7 +19,7 @@ from data_engine import private
 from data_engine.files import write_text_atomic
 from data_engine.version import __version__
 
-_FORMAT = 1
+_FORMAT = 2
 _LARGEST_BYTES = 16_000_000
 
 

@@ -24,9 +24,10 @@ from typing import Any
 
 from data_engine.errors import FlowExecutionError, FlowValidationError, message_of
 from data_engine.flow.flow import Flow
+from data_engine.flow.object_names import object_warnings
 from data_engine.flow.paths import module_folder
 from data_engine.flow.spec import title_words
-from data_engine.flow.suggestions import nearest_name, suggestion
+from data_engine.flow.suggestions import suggestion
 from data_engine.notebook.artifacts import load_artifact
 from data_engine.notebook.locate import annotate, place_of_function, show_cells, show_file
 from data_engine.notebook.module_sets import trouble_with_name
@@ -112,7 +113,7 @@ class FlowModules:
             raise _placed(error, name, "import", path)  # noqa: B904 - it has its cause
         description = _description(module, name)
         flow = self._build(module, name)
-        warnings = (*getattr(module, "__data_engine_warnings__", ()), *_unsaved_names(flow))
+        warnings = (*getattr(module, "__data_engine_warnings__", ()), *object_warnings(flow.steps))
         return LoadedModule(name, path, description, flow, warnings)
 
     def refresh(self) -> str:
@@ -442,23 +443,6 @@ def _description(module: types.ModuleType, name: str) -> str:
             fix='write DESCRIPTION = "What this flow is for"',
         )
     return description
-
-
-def _unsaved_names(flow: Flow) -> list[str]:
-    """A warning for each `use=` of a name no earlier step saves; a step may still have put it into `context.objects`."""
-    saved: list[str] = []
-    warnings = []
-    for step in flow.steps:
-        if step.use not in (None, "current", *saved):
-            names = ", ".join(saved) or "none"
-            near = nearest_name(str(step.use), saved)
-            offer = "" if near is None else f": did you mean {near}?"
-            warnings.append(
-                f"step {step.label!r} uses {step.use!r}, which no earlier step saves (saved so far: {names}){offer}"
-            )
-        if step.save_as is not None:
-            saved.append(step.save_as)
-    return warnings
 
 
 def _unreadable(path: Path, error: OSError) -> FlowValidationError:

@@ -24,9 +24,13 @@ _TYPES = frozenset(
 )
 """What stands in a dictionary for a type, or what is made of a column."""
 _MAY_BE_CONNECTION = re.compile(r"(?i)(?:passw|pwd|passphrase|kennwort|secret|token|key)\w*\s*=\s*\S")
-_ODBC = re.compile(r"\s*([A-Za-z][\w ]*?)\s*=\s*(\{[^}]*\}|[^;]*)\s*(?:;|$)|\s*(\{\})\s*(?:;|$)|\s*;|\s+$")
+_ODBC = re.compile(r"\s*([A-Za-z][\w ]*?)\s*=\s*(\{(?:[^}]|\}\})*\}|[^;]*)\s*(?:;|$)|\s*(\{\})\s*(?:;|$)|\s*;|\s+$")
 _LIBPQ = re.compile(r"\s*([A-Za-z]\w*)\s*=\s*('(?:[^'\\]|\\.)*'|[^\s';]+)(?:\s+|$)|\s*(\{\})(?:\s+|$)")
-_QUERY = re.compile(r"[?&;]([A-Za-z]\w*)=([^&;#\s]+)")
+_QUERY = re.compile(r"[?&;]([A-Za-z]\w*)=(\{(?:[^}]|\}\})*\}(?=[;&]|$)|[^&;#\s]+)")
+_BRACED = re.compile(r"\{(?!\{.*\}\}$)(?:[^}]|\}\})*\}", re.DOTALL)
+"""A value of ODBC in braces, in which one that ends it is doubled; not in those that stand for braces where values are put in."""
+_FIELD = re.compile(r"[\w.\[\]]*(?:![rsa])?(?::[^{}]*)?")
+"""What `str.format` puts a value in place of, where it stands in braces."""
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://[^\s:@/]*:)([^\s@/]+)(@[^\s:/?#]*)")
 
 
@@ -108,9 +112,11 @@ def _connecting(text: str) -> list[tuple[str, str]]:
         (('PWD', 'hunter2'), ('password', 'hunter 2'))
         >>> _connecting("jdbc:sqlserver://db;user=sa;password=hunter2"), _connecting("update users set password = 'hunter2'")
         ([('user', 'sa'), ('password', 'hunter2')], [])
+        >>> _connecting("DRIVER={SQL Server};PWD={a}};b}")[-1], _connecting("DSN=shop;PWD={mine}")[-1]
+        (('PWD', 'a};b'), ('PWD', '{mine}'))
     """
     if "://" in text:
-        return _QUERY.findall(text)
+        return _out_of_braces(_QUERY.findall(text))
     form = _ODBC if ";" in text else _LIBPQ
     found, at = [], 0
     while at < len(text) and (match := form.match(text, at)) and match.end() > at:
@@ -118,7 +124,22 @@ def _connecting(text: str) -> list[tuple[str, str]]:
         at = match.end()
     if at < len(text) or not any(match[3] or _is_of_connection(match[1] or "") for match in found):
         return []
-    return [(match[1], match[2].strip().strip("'")) for match in found if match[1]]
+    return _out_of_braces([(match[1], match[2].strip().strip("'")) for match in found if match[1]])
+
+
+def _out_of_braces(given: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The names with their values, of those in braces what they hold; `{name}` stays where a value may be put in its place.
+
+    Braces that hold what is no name show that no value is put into any of that text.
+    """
+    inside = {value: value[1:-1].replace("}}", "}") for _, value in given if _BRACED.fullmatch(value)}
+    is_literal = any(_FIELD.fullmatch(one) is None for one in inside.values())
+    return [
+        (name, inside[value])
+        if value in inside and is_literal and inside[value] and not is_name_of_secret(inside[value])
+        else (name, value)
+        for name, value in given
+    ]
 
 
 def _is_of_connection(name: str) -> bool:

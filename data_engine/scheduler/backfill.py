@@ -12,11 +12,11 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta, tzinfo
-from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Literal, NamedTuple, TypeAlias, get_args
 
 from data_engine.errors import FlowValidationError
+from data_engine.flow.suggestions import nearest_files
 from data_engine.flow.trigger import Schedule, Trigger
 from data_engine.ledger.backfills import LastEnd
 from data_engine.model import PlannedRun, Signature, SourceKey, SourceState, utc_text
@@ -28,7 +28,6 @@ MOST_RUNS = 100_000
 """Of one backfill."""
 
 _NEAREST = 3
-_MOST_COMPARED = 10_000
 """Names that are compared with one that none has."""
 _MONTH = re.compile(r"(\d{4})-(\d{2})")
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}|\d{8}")
@@ -227,11 +226,7 @@ def nearest(paths: Sequence[str], where: str | None) -> tuple[str, ...]:
     if where is None or any(is_named(path, where) for path in paths):
         return ()
     alike = [path for path in paths if is_named(path.lower(), where.lower())]
-    if not alike:
-        of_name = {path.rpartition("/")[2].lower(): path for path in paths[:_MOST_COMPARED]}
-        named = where.rpartition("/")[2].lower()
-        alike = [of_name[name] for name in get_close_matches(named, of_name, n=_NEAREST)]
-    return tuple((alike or paths)[:_NEAREST])
+    return tuple((alike or nearest_files(where, paths) or paths)[:_NEAREST])
 
 
 def bounds(

@@ -57,6 +57,7 @@ from data_engine.scheduler.plan import (
     holds,
     judge_batch,
     settling_s,
+    why_not_there,
 )
 from data_engine.scheduler.scan_pace import ScanPace
 from data_engine.scheduler.scanner import Scan, Scanner
@@ -281,8 +282,7 @@ class FolderPoller:
 
     def why_not_there(self, path: str) -> NotThere:
         """What is known of the file at `path` inside the root, of which there is no verdict."""
-        known = self._memory.get(self._names.key(path))
-        return NotThere() if known is None else NotThere(known.status, known.last_run_id, known.last_at_utc)
+        return why_not_there(self.known(path), path, (name for name, _ in self._scanner.files()))
 
     def close(self) -> None:
         """Listen to events no longer."""

@@ -29,6 +29,7 @@ from data_engine.engine.reasons import (
     New,
     NoFiles,
     NotListed,
+    NotThere,
     NotYet,
     OwnedElsewhere,
     OwnOutput,
@@ -43,6 +44,7 @@ from data_engine.engine.reasons import (
 )
 from data_engine.flow.flow import Flow
 from data_engine.flow.scan import is_candidate_name
+from data_engine.flow.suggestions import nearest_files
 from data_engine.flow.trigger import Manual, Schedule, Trigger
 from data_engine.ledger.switch import Switch
 from data_engine.model import RunFinished, SeenSource, Signature, SourceKey, SourceState, utc_text
@@ -327,6 +329,19 @@ def why_no_candidate(planned: PlannedFlow, path: str) -> NameFiltered | NotListe
     if extensions is not None and not name.lower().endswith(extensions):
         return NotListed(extensions)
     return None
+
+
+def why_not_there(state: SourceState | None, path: str, there: Iterable[str]) -> NotThere:
+    """What is told of a file at `path` inside the source root that is not there: how its last run ended, where `state` says that there
+    was one, else which of those that are `there` have names like it.
+
+    Example:
+        >>> why_not_there(None, "2026/mai.csv", ["2026/may.csv", "total.xlsx"]).text
+        'no such file was seen: did you mean 2026/may.csv?'
+    """
+    if state is None:
+        return NotThere(near=nearest_files(path, there))
+    return NotThere(state.status, state.last_run_id, state.last_at_utc)
 
 
 def plan_slots(

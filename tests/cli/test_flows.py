@@ -58,6 +58,15 @@ def test_list_shows_every_flow_and_reports_broken_ones(cli: Cli, ws: WorkspaceFi
     assert "broken.py, line 1" in answer.err
 
 
+def test_list_names_the_flows_that_are_warned_of_and_who_shows_the_warnings(cli: Cli, ws: WorkspaceFiles) -> None:
+    """A good flow is in none of its lines."""
+    steps = '.step(len, save_as="size").step(str, save_as="size")'
+    ws.module("pasted", f"from data_engine import Flow\ndef build():\n    return Flow(group='G'){steps}")
+
+    assert cli("list").err.endswith("\n\nwarnings of pasted (1): `data-engine compile` shows them\n")
+    assert "'size' is saved by 2 steps (step 1 'Len', step 2 'Str')" in cli("compile").out
+
+
 def test_list_of_an_empty_workspace_says_so(cli: Cli, ws: WorkspaceFiles) -> None:
     (ws.modules / "claims.ipynb").unlink()
 

@@ -290,6 +290,19 @@ def test_an_error_that_is_logged_counts_where_the_run_went_well_and_what_is_only
     assert counts == [1, 2]
 
 
+def test_a_flow_in_place_of_a_run_to_compare_is_told_with_its_newest_run(cli: Cli) -> None:
+    """In the first place and in the second; of what is neither only that there is no such run."""
+    cli("run", "--once", "other")
+    cli("run", "--once", "claims")
+    newest, *_ = [run["run_id"] for run in cli("runs", "other", "--json").json]
+
+    for words in (("other", newest), (newest, "other")):
+        answer = cli("compare", *words)
+        assert answer.code == 2
+        assert f"other is a flow; its newest run, ended: success, has the id {newest[:8]}" in answer.err
+    assert "is a flow" not in cli("compare", newest, "nobody").err
+
+
 def test_a_comparison_of_runs_that_were_not_seen_to_read_says_so(cli: Cli) -> None:
     """Where files were recorded it does not."""
     for _ in range(2):

@@ -185,6 +185,23 @@ def test_no_width_of_a_screen_breaks_a_word_or_loses_a_row(monkeypatch: pytest.M
     assert ("claims_of_the_north" in words) or 30 < width < 60
 
 
+@pytest.mark.parametrize(
+    "folder", ["/home/ann/My Documents/Sales Team/in", "C:\\My Documents\\Sales Team\\in", "/home/ann/売上 2026/in"]
+)
+def test_paths_that_are_cut_keep_their_files_names(folder: str) -> None:
+    """As of runs before a workspace was moved: cut at their ends, they would all look the same."""
+    made = table("RUN", "SOURCE", "ERROR", cut=("SOURCE", "ERROR"))
+    for month in range(1, 4):
+        made.add_row("3f9c", f"{folder}/sales 2026-0{month}.csv", "the column price is not there: it was in/out before")
+
+    rows = [row for row, _ in fitted(made, 60)[0].rows]
+
+    assert [source.partition("…")[2][-18:] for _, source, _ in rows] == [
+        f"/sales 2026-0{month}.csv" for month in (1, 2, 3)
+    ]
+    assert {error for _, _, error in rows} == {"the column price is not…"}
+
+
 class Screen(io.TextIOWrapper):
     """A terminal of so many columns."""
 

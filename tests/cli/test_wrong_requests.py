@@ -79,7 +79,12 @@ WRONG = {
         "did you mean a.csv? Else name",
     ),
     "a file that is not there": (["run", "--once", "claims", "--source", "q"], "not found", ": a.csv"),
-    "a path in place of a name": (["show", "flow_modules/claims.ipynb"], "is not available", "did you mean claims?"),
+    "a path in place of a name": (
+        ["show", "flow_modules/claims.ipynb"],
+        "a flow is named without folder",
+        "did you mean claims?",
+    ),
+    "a file without build() by its name": (["deploy", "biuld"], "biuld.ipynb is no flow", "let biuld define build()"),
     "a copy to explain": (["explain", "flow_modules/claims-Copy1.ipynb"], "claims-Copy1.ipynb is no flow", "rename it"),
     "a copy by its name": (["explain", "claims-Copy1"], "claims-Copy1.ipynb is no flow", "*-Copy<n> are never flows"),
     "two flows to deploy": (
@@ -181,6 +186,7 @@ def inside(ws: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     ws.notebook("claims", FLOW)
     ws.notebook("claims-Copy1", FLOW)
     ws.notebook("monthly parts", FLOW)
+    ws.notebook("biuld", FLOW.replace("build()", "biuld()"))
     ws.source("in/a.csv")
     monkeypatch.chdir(ws.root)
 

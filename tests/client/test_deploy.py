@@ -241,6 +241,28 @@ def test_a_use_that_no_step_saves_is_warned_of_with_the_nearest_name(ws: Workspa
     )
 
 
+def test_a_name_that_two_steps_save_is_warned_of_unless_one_takes_what_it_replaces(
+    ws: WorkspaceFiles, workspace: Workspace
+) -> None:
+    """`save_as=` twice comes by copy and paste; who takes the object and saves it again means it."""
+    again = {"pasted": "", "refined": 'use="raw_df", '}
+    for name, use in again.items():
+        ws.notebook(
+            name,
+            "from data_engine import Flow",
+            "def one(context):\n    return 1",
+            'def build():\n    flow = Flow(group="G").step(one, save_as="raw_df", label="Read")\n'
+            f'    return flow.step(one, {use}save_as="raw_df", label="Sum").step(one, use="raw_df")',
+        )
+
+    deployed = {entry.name: entry.warnings for name in again for entry in workspace.deploy(name)}
+
+    (told,) = deployed["pasted"]
+    assert told.startswith("'raw_df' is saved by 2 steps (step 1 'Read', step 2 'Sum'): it is the result of step 2")
+    assert deployed["refined"] == ()
+    assert {entry.name: entry.warnings for entry in workspace.catalog() if entry.name in again} == deployed
+
+
 def test_names_that_differ_only_in_case_are_warned_of(ws: WorkspaceFiles, workspace: Workspace) -> None:
     """Where both can be there: a colleague on Windows or macOS gets one of the two."""
     ws.notebook("Claims", *CELLS[2:3], 'def build():\n    return Flow(group="G").step(one)')

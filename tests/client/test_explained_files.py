@@ -8,6 +8,7 @@ import pytest
 
 from data_engine import FlowValidationError, Workspace
 from data_engine.cli.app import run as command
+from data_engine.engine.explain import Explanation
 from tests.support import WorkspaceFiles
 
 FLOW = """
@@ -35,6 +36,36 @@ def test_a_file_that_is_gone_is_found_by_its_name(workspace: Workspace) -> None:
     assert {Path(row.source or "").parent.name for row in workspace.explain("may.csv")} == {"north", "south"}
     with pytest.raises(FlowValidationError, match="neither a flow nor a file"):
         workspace.explain("july.csv")
+
+
+@pytest.mark.parametrize("mode", ['"poll", interval="1s", settle=0', '"manual"', '"schedule", time="06:00"'])
+def test_a_file_that_was_never_there_is_told_with_those_of_names_like_it(ws: WorkspaceFiles, mode: str) -> None:
+    """Whatever starts the flow, deployed or not; none is named where none is like it."""
+    ws.notebook("claims", FLOW.replace('"poll"', mode, 1).replace(', interval="1s", settle=0).step', ").step"))
+    for name in ("sales 2027-01.csv", "north/Sales 2027-02.csv", "notes.txt"):
+        ws.source(f"in/{name}")
+    workspace = Workspace(ws.root)
+    workspace.deploy()
+
+    (near,) = workspace.explain(ws.root / "in" / "sales 2027-03.csv")
+    (far,) = workspace.explain(ws.root / "in" / "budget.csv")
+
+    assert near.reason.startswith("no such file was seen: did you mean ")
+    assert set(near.why["near"]) == {"sales 2027-01.csv", "north/Sales 2027-02.csv"}
+    assert Explanation.read(near.as_dict()) == near
+    assert (far.reason, "near" in far.why.as_dict()) == ("no such file was seen", False)
+
+
+def test_a_file_that_ran_by_hand_and_is_gone_is_not_called_one_that_was_never_seen(ws: WorkspaceFiles) -> None:
+    """Nobody looks through the folder of such a flow, so that only its runs know of it."""
+    ws.notebook("claims", FLOW.replace('"poll"', '"manual"', 1).replace(', interval="1s", settle=0).step', ").step"))
+    may = ws.source("in/may.csv")
+    workspace = Workspace(ws.root)
+    workspace.deploy()
+    workspace.load_flow("claims").run_once()
+    may.unlink()
+
+    assert [row.why.kind for row in workspace.explain(may)] == ["by_hand"]
 
 
 def test_files_of_one_name_are_listed_with_their_folders(

@@ -217,6 +217,51 @@ def test_a_copy_beside_a_renamed_notebook_does_not_write_where_production_does(
     assert set(workspace.home.deployments().deployed()) == {"monthly", "other"}
 
 
+@pytest.mark.parametrize("where", ["without a daemon", "with one", "after undeploy"])
+def test_a_rename_with_a_copy_beside_it_is_followed_when_somebody_says_which_it_is(
+    ws: WorkspaceFiles, workspace: Workspace, where: str
+) -> None:
+    """Both hold the same code, so that nobody else can tell; the refusal names the command, and no file that was done is due again."""
+    workspace.load_flow("claims").run_once()
+    (key,) = workspace.home.ledger().source_states("claims")
+    shutil.copy(ws.modules / "claims.ipynb", ws.modules / "claims new.ipynb")
+    renamed(ws)
+    if where == "with one":
+        workspace.start()
+    (error,) = [entry.error for entry in workspace.deploy("monthly claims")]
+    assert error is not None
+    assert "if monthly claims is claims under a new name, let it replace claims" in str(error.fix)
+    if where == "after undeploy":
+        workspace.undeploy("claims")
+
+    assert typed(ws, commands_in(error.fix or "")[0]) == 0
+
+    workspace.kill()
+    assert set(workspace.home.deployments().deployed()) == {"monthly claims", "other"}
+    assert workspace.home.ledger().source_states("monthly claims")[key].success is not None
+    assert {one.flow: one.kind for one in workspace.deployments()[:2]} == {
+        "claims": "withdraw",
+        "monthly claims": "deploy",
+    }
+
+
+def test_a_flow_replaces_only_one_that_was_deployed_and_is_gone(ws: WorkspaceFiles, workspace: Workspace) -> None:
+    """Each refusal says why, and nothing is deployed."""
+    shutil.copy(ws.modules / "claims.ipynb", ws.modules / "monthly.ipynb")
+
+    def why(name: str | None, replaces: str) -> str:
+        with pytest.raises(FlowValidationError, match="cannot replace") as caught:
+            workspace.deploy(name, replaces=replaces)
+        return f"{caught.value.what.partition(': ')[2]} | {caught.value.fix}"
+
+    assert why("monthly", "claims").startswith("the module of claims is still there")
+    gone(ws)
+    assert why("monthly", "clams").startswith("clams was never deployed | did you mean claims?")
+    assert why("other", "claims").startswith("other is deployed itself")
+    assert why(None, "claims").startswith("no flow is named")
+    assert set(workspace.home.deployments().deployed()) == {"claims", "other"}
+
+
 @pytest.mark.parametrize("what", ["the flow", "everything"])
 def test_a_rename_is_followed_also_where_the_old_flow_was_undeployed_before(
     ws: WorkspaceFiles, workspace: Workspace, capsys: pytest.CaptureFixture[str], what: str
@@ -355,16 +400,16 @@ def test_another_flow_with_like_cells_is_no_rename(ws: WorkspaceFiles, workspace
 def test_a_flow_that_runs_on_is_named_where_another_would_write_its_mirror(
     ws: WorkspaceFiles, workspace: Workspace
 ) -> None:
-    """A rename that does not show: the way on ends the old one first, and nobody writes beside it unasked."""
+    """A rename that does not show: either it is said to be one, or the old flow ends first; nobody writes beside it unasked."""
     gone(ws)
     cells = [f"{text}\n# rewritten" for text in CELLS]
     ws.notebook("my claims", *cells[:2], CELLS[2].replace("RATE", "3"), cells[3])
     error = workspace.deploy("my claims")[0].error
 
     assert error is not None
-    first, *_ = commands_in(error.fix or "")
-    assert first == "data-engine undeploy claims"
-    assert typed(ws, first) == 0
+    replace, end, _ = commands_in(error.fix or "")
+    assert (replace, end) == ("data-engine deploy 'my claims' --replaces claims", "data-engine undeploy claims")
+    assert typed(ws, end) == 0
     assert workspace.deploy("my claims")[0].error is None
 
 

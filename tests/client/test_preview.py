@@ -37,6 +37,36 @@ def test_a_name_saved_twice_means_its_last_value() -> None:
     assert flow.preview(use="x") == 2
 
 
+@pytest.mark.parametrize("use", ["x", None])
+def test_a_name_saved_twice_by_mistake_is_told_with_both_steps(
+    use: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also where somebody looks at another object: production gets that one."""
+    flow = Flow(group="G").step(str, label="Read", save_as="x").step(str, label="Sum", save_as="x")
+
+    flow.preview(use=use)
+
+    assert (
+        "'x' is saved by 2 steps (step 1 'Read', step 2 'Sum'): it is the result of step 2; give the others names of their own, "
+        "or add use='x' to a step that is meant to replace it"
+    ) in capsys.readouterr().err
+
+
+def test_an_object_that_is_replaced_on_purpose_is_told_where_it_is_looked_at(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The step takes the object it replaces; which one is shown can be asked only of that name."""
+    flow = Flow(group="G").step(str, label="Read", save_as="x").step(str, label="Trim", use="x", save_as="x")
+
+    flow.preview(use="x")
+    assert (
+        "'x' is saved by 2 steps (step 1 'Read', step 2 'Trim'): it is the result of step 2 ·"
+        in capsys.readouterr().err
+    )
+    flow.preview()
+    assert "is saved by" not in capsys.readouterr().err
+
+
 def test_an_unknown_name_lists_those_there_are() -> None:
     flow = Flow(group="G").step(lambda context: 1, save_as="raw").step(lambda context: 2, save_as="clean")
 

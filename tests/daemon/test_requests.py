@@ -172,6 +172,20 @@ def test_a_machine_that_has_not_looked_does_not_say_that_nothing_is_deployed(own
     assert "not deployed" not in told
 
 
+def test_an_observer_says_which_notebook_replaces_one_that_is_gone(owner: Station, asker: Station, team: Path) -> None:
+    """Its owner cannot tell either, where two could be the one."""
+    folder = team / "flow_modules"
+    (folder / "copy.py").write_text(FLOW.format(value="one"))
+    (folder / "hand.py").rename(folder / "by_hand.py")
+
+    code, (told,) = asker.command("deploy", "by_hand", "--replaces", "hand")
+
+    assert (code, told["error"]) == (0, None)
+    with ledger_of(owner) as ledger:
+        new, old = sorted(deployment_rows.published(ledger)[:2], key=lambda one: one.kind)
+    assert (new.flow, old.flow, old.kind, old.of) == ("by_hand", "hand", "withdraw", new.id)
+
+
 def test_an_observer_runs_and_rolls_back_and_switches(owner: Station, asker: Station, team: Path) -> None:
     code, told = asker.command("run", "hand")
     assert (code, [run["status"] for run in told["runs"]]) == (0, ["success"])

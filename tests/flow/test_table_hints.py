@@ -118,6 +118,142 @@ def test_a_title_above_the_header_names_the_row(tmp_path: Path) -> None:
     )
 
 
+FILIALE = 'did you mean "Filiale"?'
+BETRAG = 'did you mean "Betrag "? Its name has blanks around it: {} takes them off all columns'
+
+
+@pytest.mark.parametrize(
+    ("ask", "fix"),
+    [
+        (lambda frame: frame.select("Filale"), FILIALE),
+        (lambda frame: frame["Filale"], FILIALE),
+        (lambda frame: frame.lazy().filter(pl.col("Filale") > 0).collect(), FILIALE),
+        (lambda frame: frame.rename({"Filale": "x"}), FILIALE),
+        (lambda frame: frame.select("FILIALE"), f"{FILIALE} Upper and lower case matter"),
+        (lambda frame: frame.sort("betrag"), BETRAG.format("rename(str.strip)")),
+        (lambda frame: frame.select("Kunde"), None),
+    ],
+)
+def test_a_column_is_told_by_the_name_that_was_meant(ask: Callable[[Any], Any], fix: str | None) -> None:
+    """Once: where Polars offers a name itself, its line is not shown too."""
+    error = failed(lambda context: pl.DataFrame({"Filiale": [1], "Betrag ": [2]}), lambda context: ask(context.current))
+
+    assert error.fix == fix
+    assert "Did you mean" not in error.detail
+
+
+def test_a_typing_error_beside_a_column_without_a_name_is_one() -> None:
+    """An empty heading alone does not say that the header is elsewhere."""
+    frame = pl.DataFrame({"Filiale": [1], "__UNNAMED__1": [2]})
+
+    assert failed(lambda context: frame.select("Filale")).fix == FILIALE
+    assert str(failed(lambda context: frame.select("Monat")).fix).startswith("the first row that was read is no header")
+
+
+@pytest.mark.parametrize(
+    ("ask", "fix"),
+    [
+        (lambda frame: frame["Filale"], FILIALE),
+        (lambda frame: frame[["Filale", "Filiale"]], FILIALE),
+        (lambda frame: frame.groupby("Filiale")["Filale"].sum(), FILIALE),
+        (lambda frame: frame.sort_values("Betrag"), BETRAG.format("rename(columns=str.strip)")),
+        (lambda frame: frame["Kunde"], None),
+        (lambda frame: {"Filiale": frame}["Filale"], None),
+        (lambda frame: frame.set_index("Filiale").loc[7], None),
+    ],
+)
+def test_pandas_columns_are_told_alike(ask: Callable[[Any], Any], fix: str | None) -> None:
+    """It tells no columns itself; a dictionary's key and a row's label are none."""
+    pandas = pytest.importorskip("pandas")
+
+    frame = pandas.DataFrame({"Filiale": [1], "Betrag ": [2]})
+
+    assert failed(lambda context: frame, lambda context: ask(context.current)).fix == fix
+
+
+HEADER = "where that is its header, read the file with header="
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "fix"),
+    [
+        ("city;amount\nOslo;1,5\nRome;2,5,1\n", {}, 'a.csv has ";" between its columns: read it with sep=";"'),
+        ("Sales\nby city\n\ncity;amount\nOslo;1\n", {"sep": ";"}, HEADER_IS_FURTHER.replace("skip_lines", "skiprows")),
+        ("Sales\n\ncity,amount\nOslo,1\n", {}, f'"city" stands in row 1 of the table: {HEADER}1'),
+        ("Sales,\n,\ncity,amount\nOslo,1\n", {}, f'"city" stands in row 2 of the table: {HEADER}2'),
+        ("city;amount\nOslo;1\n", {}, 'the only column is "city;amount": the file has ";" between its columns, so'),
+        ("", {}, "a.csv is empty: write it again"),
+        ("Straße,city\nä,1\n", {}, 'the file is not UTF-8: say what it is, such as encoding="cp1252"'),
+        ("city\n1;2\n", {"dtype": float}, None),
+    ],
+)
+def test_a_file_that_pandas_reads_in_a_wrong_way_is_told_with_its_options(
+    tmp_path: Path, text: str, options: dict[str, Any], fix: str | None
+) -> None:
+    pandas = pytest.importorskip("pandas")
+    path = tmp_path / "a.csv"
+    path.write_bytes(text.encode("cp1252"))
+
+    found = failed(lambda context: pandas.read_csv(path, **options), lambda context: context.current["city"]).fix
+
+    assert found is None if fix is None else str(found).startswith(fix)
+
+
+def test_pandas_names_the_sheets_and_the_row_of_the_header(tmp_path: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    path = workbook(tmp_path / "a.xlsx", Summe=[["Sales"], ["city", "amount"], ["Oslo", 1]], Nord=[["a"], [1]])
+
+    def fix(**options: Any) -> str | None:
+        return failed(lambda context: pandas.read_excel(path, **options)["city"]).fix
+
+    assert fix(sheet_name="Nrod") == 'the sheets of a.xlsx: "Nord", "Summe"'
+    assert fix(sheet_name=7) == 'the sheets of a.xlsx: "Summe", "Nord"'
+    assert fix() == f'"city" stands in row 1 of the table: {HEADER}1'
+    assert list(pandas.read_excel(path, header=1)["city"]) == ["Oslo"]
+
+
+def test_a_decimal_comma_is_told_with_the_option_of_pandas() -> None:
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"amount": ["1,5", "2"]})
+
+    fix = 'the table holds "1,5": read the file with decimal=",", or replace "," by "." before the cast'
+    assert failed(lambda context: frame["amount"].astype(float)).fix == fix
+    assert failed(lambda context: pandas.to_numeric(frame["amount"])).fix == fix
+    assert failed(lambda context: float("1,5")).fix is None
+
+
+@pytest.mark.parametrize(
+    ("query", "fix"),
+    [
+        ("select Filale from frame", FILIALE),
+        ("select f.Filale from frame f", FILIALE),
+        ("select Betrag from frame", 'did you mean "Betrag "?'),
+        ("select Kunde from frame", None),
+    ],
+)
+def test_a_column_that_a_query_does_not_find_is_told_by_the_name_that_was_meant(query: str, fix: str | None) -> None:
+    import duckdb
+
+    frame = pl.DataFrame({"Filiale": [1], "Betrag ": [2]})
+
+    def ask(context: FlowContext) -> Any:
+        with duckdb.connect() as connection:
+            connection.register("given", frame.to_arrow())
+            connection.execute("create table frame as select * from given")
+            return connection.execute(query).fetchall()
+
+    assert failed(ask).fix == fix
+
+
+def test_an_empty_file_is_told_without_the_noise_of_its_path(tmp_path: Path) -> None:
+    path = tmp_path / "empty.csv"
+    path.touch()
+
+    error = failed(lambda context: pl.read_csv(path, encoding="cp1252"))
+
+    assert error.detail == f"NoDataError: empty data from {path}"
+
+
 @pytest.mark.parametrize(
     ("options", "fix"),
     [

@@ -392,6 +392,18 @@ def test_a_flow_is_no_slower_to_import() -> None:
 # -- the picture's own rules ---------------------------------------------------------------------------------------
 
 
+def test_a_step_that_replaces_an_object_unasked_is_drawn_with_the_step_that_saved_it() -> None:
+    """In the picture and its words; not where it takes the object that it replaces."""
+    pasted = Flow(group="G").step(read, save_as="df").step(tidy, save_as="df")
+    refined = Flow(group="G").step(read, save_as="df").step(tidy, use="df", save_as="df")
+
+    shown, meant = (flow_card(flow, now_s=NOON_S) for flow in (pasted, refined))
+
+    assert "saves df (step 1 saves it too)" in text(shown)
+    assert ">step 1 saves it too</text>" in html(shown)
+    assert "saves it too" not in html(meant)
+
+
 def test_an_object_taken_from_the_step_before_needs_no_side_line() -> None:
     flow = Flow(group="G").step(read, save_as="a").step(tidy, use="a").step(tidy, use="a")
 

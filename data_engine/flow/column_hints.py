@@ -1,0 +1,104 @@
+"""What helps where a table lacks the column that a step asks for: the name that was meant, or how the file is read right. Pure."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Sequence
+
+from data_engine.cut import beginning
+from data_engine.flow.table_readers import PANDAS, POLARS, Options, Table
+
+SEPARATORS = (";", "\t", "|")
+_SURE, _LIKELY = 0.8, 0.6
+_UNNAMED = ("__UNNAMED__", "Unnamed: ")
+_NUMBER = re.compile(r"[+-]?\d[\d.,]*")
+_ODD_BLANKS = str.maketrans({"\ufeff": "\\ufeff", "\u00a0": "\\u00a0", "\u200b": "\\u200b"})
+
+
+def column_fix(wanted: str | None, table: Table) -> str | None:
+    """The fix of a column that the table does not have; None where nothing is known.
+
+    Example:
+        >>> column_fix("city", Table(("Sales report", "__UNNAMED__1")))
+        'the first row that was read is no header ("Sales report"): name its row, counted from 0, as read_options={"header_row": 3} for row 4 of the sheet'
+        >>> column_fix("Citty", Table(("City", "amount"))), column_fix("city", Table(("town", "amount")))
+        ('did you mean "City"?', None)
+    """
+    columns = table.columns
+    if len(columns) == 1 and (separator := next((one for one in SEPARATORS if one in columns[0]), None)) is not None:
+        return (
+            f"the only column is {quoted(beginning(columns[0], 60))}: the file has {quoted(separator)} between its columns, "
+            f"so read it with {table.options.separator}={quoted(separator)}"
+        )
+    if wanted is None:
+        return _header_is_further(table)
+    rules = [_header_is_further(table), _stands_in_row(wanted, table)]
+    if table.options is PANDAS:  # of which the row's number is known
+        rules.reverse()
+    sure, likely = (_near(wanted, columns, least, table.options) for least in (_SURE, _LIKELY))
+    return next((one for one in (sure, *rules, likely) if one is not None), None)
+
+
+def near_column(wanted: str, columns: Sequence[str]) -> str | None:
+    """The offer of the column with a name like this; None where none has one.
+
+    Example:
+        >>> near_column("amount", ["city", "Amount "]), near_column("amount", ["city"])
+        ('did you mean "Amount "?', None)
+    """
+    near = _nearest(wanted, columns, _LIKELY)
+    return None if near is None else f"did you mean {quoted(near)}?"
+
+
+def quoted(text: str) -> str:
+    """The text in quotes, as Python reads it; blanks that look like others are told by their numbers."""
+    return json.dumps(text, ensure_ascii=False).translate(_ODD_BLANKS)
+
+
+def _near(wanted: str, columns: Sequence[str], least: float, options: Options) -> str | None:
+    near = _nearest(wanted, columns, least)
+    if near is None:
+        return None
+    offer = f"did you mean {quoted(near)}?"
+    if near.strip("\ufeff\u200b").strip() != near:
+        return f"{offer} Its name has blanks around it: {options.strip} takes them off all columns"
+    return f"{offer} Upper and lower case matter" if near.casefold() == wanted.casefold() else offer
+
+
+def _nearest(wanted: str, columns: Sequence[str], least: float) -> str | None:
+    known: dict[str, str] = {}
+    for column in columns:
+        known.setdefault(_plain(column), column)
+    found = difflib.get_close_matches(_plain(wanted), known, n=1, cutoff=least)
+    return known[found[0]] if found else None
+
+
+def _plain(name: str) -> str:
+    """A name as people read it: without the case of its letters, and without what looks like nothing or a blank."""
+    return re.sub(r"[\s_\ufeff\u200b]+", " ", name).strip().casefold()
+
+
+def _stands_in_row(wanted: str, table: Table) -> str | None:
+    """What to do where a row holds the name of the column, and so may be the header."""
+    names = (row for row in enumerate(table.rows, start=1) if any(_plain(wanted) == _plain(value) for value in row[1]))
+    number, row = next(names, (0, ()))
+    if not row or any(_NUMBER.fullmatch(value) for value in row):
+        return None
+    said = f"{quoted(wanted)} stands in row {number} of the table: where that is its header, read the file"
+    if table.options is PANDAS:
+        return f"{said} with header={number}"
+    return f"{said} with {POLARS.skip}= (read_csv) or {POLARS.header} (read_excel, counted from 0)"
+
+
+def _header_is_further(table: Table) -> str | None:
+    unnamed = [column for column in table.columns if column.startswith(_UNNAMED)]
+    if not unnamed:
+        return None
+    titled = next((column for column in table.columns if column not in unnamed), None)
+    title = "" if titled is None else f" ({quoted(beginning(titled, 60))})"
+    return (
+        f"the first row that was read is no header{title}: name its row, counted from 0, as"
+        f" {table.options.header} for row 4 of the sheet"
+    )

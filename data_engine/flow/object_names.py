@@ -1,0 +1,90 @@
+"""The names that steps give their results (`save_as=`) and take them by (`use=`): which are hardly meant as they stand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from data_engine.cut import first_few
+from data_engine.flow.spec import StepSpec
+from data_engine.flow.suggestions import nearest_name
+
+_MOST_STEPS = 5
+
+
+def object_warnings(steps: Sequence[StepSpec]) -> list[str]:
+    """A warning for each name that no earlier step saves, and for each that several steps save.
+
+    Example:
+        >>> from data_engine import Flow
+        >>> object_warnings(Flow("G").step(len, save_as="raw_df").step(str, use="raw_fd").steps)
+        ["step 'Str' uses 'raw_fd', which no earlier step saves (saved so far: raw_df): did you mean raw_df?"]
+    """
+    return [*_never_saved(steps), *saved_twice(steps)]
+
+
+def saved_twice(steps: Sequence[StepSpec], shown: str | None = None) -> list[str]:
+    """What is to be told of names that several steps save, where a later one does not take the object by that name.
+
+    A step that takes an object and saves it under the same name replaces it on purpose. Of the name of which somebody looks at the
+    object (`shown`), it is told all the same whose result that is.
+
+    Example:
+        >>> from data_engine import Flow
+        >>> flow = Flow("G").step(len, save_as="df").step(str, use="df", save_as="df")
+        >>> saved_twice(flow.steps), saved_twice(flow.steps, shown="df")
+        ([], ["'df' is saved by 2 steps (step 1 'Len', step 2 'Str'): it is the result of step 2"])
+    """
+    savers: dict[str, list[int]] = {}
+    for number, step in enumerate(steps):
+        if step.save_as is not None:
+            savers.setdefault(step.save_as, []).append(number)
+    unasked = {steps[number].save_as for number in replaced_unasked(steps)}
+    return [
+        _twice_words(steps, name, numbers, is_meant=name not in unasked)
+        for name, numbers in savers.items()
+        if name in unasked or (name == shown and len(numbers) > 1)
+    ]
+
+
+def replaced_unasked(steps: Sequence[StepSpec]) -> dict[int, int]:
+    """For each step that replaces an object it does not take by its name: the step that saved that one; both counted from 0.
+
+    Example:
+        >>> from data_engine import Flow
+        >>> replaced_unasked(Flow("G").step(len, save_as="df").step(str, save_as="df").steps)
+        {1: 0}
+    """
+    newest: dict[str, int] = {}
+    found = {}
+    for number, step in enumerate(steps):
+        if step.save_as is None:
+            continue
+        if step.save_as in newest and step.use != step.save_as:
+            found[number] = newest[step.save_as]
+        newest[step.save_as] = number
+    return found
+
+
+def _never_saved(steps: Sequence[StepSpec]) -> list[str]:
+    """A warning for each `use=` of a name no earlier step saves; a step may still have put it into `context.objects`."""
+    saved: list[str] = []
+    warnings = []
+    for step in steps:
+        if step.use not in (None, "current", *saved):
+            names = ", ".join(dict.fromkeys(saved)) or "none"
+            near = nearest_name(str(step.use), saved)
+            offer = "" if near is None else f": did you mean {near}?"
+            warnings.append(
+                f"step {step.label!r} uses {step.use!r}, which no earlier step saves (saved so far: {names}){offer}"
+            )
+        if step.save_as is not None:
+            saved.append(step.save_as)
+    return warnings
+
+
+def _twice_words(steps: Sequence[StepSpec], name: str, numbers: Sequence[int], *, is_meant: bool) -> str:
+    who = first_few([f"step {number + 1} {steps[number].label!r}" for number in numbers], _MOST_STEPS)
+    told = f"{name!r} is saved by {len(numbers)} steps ({who}): it is the result of step {numbers[-1] + 1}"
+    if is_meant:
+        return told
+    return f"{told}; give the others names of their own, or add use={name!r} to a step that is meant to replace it"
