@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal, TypeAlias
 from data_engine.engine.done_again import what_does_again
 from data_engine.engine.flow_reasons import (
     Broken,
+    DaemonSilent,
     Expected,
     LastRunFailed,
     LastRunWarned,
@@ -25,7 +26,6 @@ from data_engine.engine.flow_reasons import (
 from data_engine.engine.machine_facts import DaemonFacts, EngineFacts, ServiceFacts
 from data_engine.engine.reasons import (
     ByHand,
-    DaemonSilent,
     Disabled,
     HeldSlot,
     NotYet,

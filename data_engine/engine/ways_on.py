@@ -205,7 +205,7 @@ def _undeployed(about: _About) -> str:
 _WAYS: Mapping[str, Callable[[_About], str | None]] = {
     of_source.Disabled.kind: _disabled,
     of_source.EngineOff.kind: lambda one: f"{_start(one)} lets flows run by themselves",
-    of_source.DaemonSilent.kind: lambda one: SILENT_FIX,
+    of_flow.DaemonSilent.kind: lambda one: SILENT_FIX,
     of_source.OwnedElsewhere.kind: lambda one: f"`{typed('lease', 'request')}` asks {one.why.owner} for the workspace",
     of_source.ByHand.kind: lambda one: f"{one.typed('run')} runs it",
     of_source.NotYet.kind: lambda one: f"{one.typed('run')} runs it now",
