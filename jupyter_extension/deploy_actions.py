@@ -29,7 +29,9 @@ def deploy(ws: Workspace, args: Args) -> str:
         if flow is not None and told_of:
             raise error_of(told_of[0])
         return _runs_now(flow) + _left_out(ws, flow, {one["name"] for one in entries if one["left_out"] is None})
-    told = daemon.post("/deploy", {"flow": flow, "force": force, "approve": approve, "note": note, "wait": False}, timeout_s=60.0)
+    told = daemon.post(
+        "/deploy", {"flow": flow, "force": force, "approve": approve, "note": note, "wait": False}, timeout_s=60.0
+    )
     if "request_id" in told:
         return f"{told['owner']} was asked to deploy {flow or 'every good module'}."
     outcome = Outcome.read(told)
@@ -44,7 +46,7 @@ def _outcome_words(flow: str | None, outcome: Outcome) -> str:
         return f"Production runs {', '.join(f'{new}, which was {old}' for old, new in outcome.renamed.items())}."
     if outcome.withdrawn:
         names = ", ".join(outcome.withdrawn)
-        return f"Production runs every good module as it is now, and {names} no more: the module is gone."
+        return f"Production runs every good module as it is now. It no longer runs {names}: the module is gone."
     return _runs_now(flow)
 
 

@@ -91,7 +91,8 @@ function lastFailure(app, details) {
     icon(last.mark),
     h("div", { class: "de-grow" },
       h("div", null, h("span", { class: "de-strong" }, `Last run ${last.mark.word} `), agoText(last.ended_at_utc || last.started_at_utc), last.source_name ? h("span", { class: "de-faint" }, ` · ${last.source_name}`) : null),
-      folded(last.error || last.cause || "", last.why && last.why.fix ? h("div", { class: "de-faint" }, String(last.why.fix)) : null),
+      folded(last.error || last.cause || ""),
+      last.why && last.why.fix ? h("div", { class: "de-faint" }, folded(String(last.why.fix))) : null,
       h("div", { class: "de-line de-wrap" }, cellLinks(app, last.cells), h("button", { class: "de-link", onclick: () => app.openRun(last.run_id) }, "Whole error and log"))));
 }
 
