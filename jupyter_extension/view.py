@@ -6,9 +6,10 @@ The front-end only draws it. A button that cannot be used now says why: its valu
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
+from data_engine.cause import Cause
 from data_engine.cli.output import local_time
 from data_engine.engine.fact import clock_words
 from data_engine.engine.flow_reasons import Expected, Late, Overlong
@@ -217,21 +218,26 @@ def daemon_mark(daemon: DaemonFacts) -> Mark:
     return Mark("running", "good", "disc") if daemon.running else Mark("not running")
 
 
-def run_mark(status: str) -> Mark:
-    """The mark of a run's status; one that was started is running.
+def run_mark(status: str, why: Cause | None = None) -> Mark:
+    """The mark of a run's status; one that was started is running, one that a person killed (`why` says so) is nothing bad.
 
     Example:
-        >>> run_mark("started").word
-        'running'
+        >>> run_mark("started").word, run_mark("killed").tone, run_mark("killed", Cause("kill_requested")).tone
+        ('running', 'bad', 'idle')
     """
-    return mark_of("running" if status == "started" else status)
+    return _at_rest(mark_of("running" if status == "started" else status), unless=why is None or not why.is_by_a_person)
+
+
+def _at_rest(mark: Mark, *, unless: bool) -> Mark:
+    """The mark of what ended badly and needs nobody: its word stays."""
+    return mark if unless or mark.tone != "bad" else replace(mark, tone="idle")
 
 
 def last_run_of(run: Run) -> LastRun:
     """A run of the ledger as the panel shows it."""
     why = None if run.why is None else run.why.as_dict()
     at_utc = run.finished_at_utc or run.started_at_utc
-    return LastRun(run.run_id, run_mark(run.status), at_utc, run.elapsed_s, run.cause, why)
+    return LastRun(run.run_id, run_mark(run.status, run.why), at_utc, run.elapsed_s, run.cause, why)
 
 
 def as_json(value: Any) -> Any:
@@ -263,6 +269,8 @@ def delta(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]
 
 def _row(flow: FlowStatus, status: Status, known: Known, *, elsewhere: str | None) -> FlowRow:
     last = None if flow.last_run is None else last_run_of(flow.last_run)
+    if last is not None:
+        last = replace(last, mark=_at_rest(last.mark, unless=flow.is_failing))
     return FlowRow(
         name=flow.name,
         title=flow.title,
@@ -361,9 +369,9 @@ def _notices(status: Status, problem: str | None) -> Iterable[Notice]:
         yield Notice("bad", status.trouble.what, status.trouble.fix)
     for warning in status.warnings:
         yield Notice("warn", warning)
-    for message, more in told_once(status.undelivered)[:_MOST_UNDELIVERED]:
+    for message, count in told_once(status.undelivered)[:_MOST_UNDELIVERED]:
         fix = typed("alert", *(["history"] if message.state == "given_up" else ["test", message.to]))
-        yield Notice("bad", undelivered_words(message, local_time, more), fix)
+        yield Notice("warn" if message.error is None else "bad", undelivered_words(message, local_time, count), fix)
     if status.service.trouble is not None:
         yield Notice("warn", f"the service of this workspace: {status.service.trouble}", status.service.fix)
     lease = status.lease

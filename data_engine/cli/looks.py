@@ -412,8 +412,8 @@ def _say_workspace(found: Status, ws: Workspace) -> None:
 
 def _say_unsent(found: Status) -> None:
     unsent = told_once(found.undelivered)
-    for number, (one, others) in enumerate(unsent[:_MOST_UNDELIVERED]):
-        say(f"{'' if number else 'unsent':<8} {undelivered_words(one, local_time, others)}", style="red")
+    for number, (one, count) in enumerate(unsent[:_MOST_UNDELIVERED]):
+        say(f"{'' if number else 'unsent':<8} {undelivered_words(one, local_time, count)}", style="red")
     if (more := len(unsent) - _MOST_UNDELIVERED) > 0:
         say(f"         and {more:,} more")
     if any(one.state == "given_up" for one, _ in unsent):

@@ -198,8 +198,16 @@ class FlowStatus(Record):
 
     @property
     def is_failing(self) -> bool:
-        """Whether files, its last run, its source or its module are bad, or it is late."""
-        is_last_bad = self.last_run is not None and self.last_run.status in _BAD_ENDS
+        """Whether files, its last run, its source or its module are bad, or it is late.
+
+        Of a poll flow its files say so: it is good again when the one that failed is deleted.
+
+        Example:
+            >>> failed = Run("3f", "claims", "G", "/in/a.csv", "failed", "2026-01-05T06:30:00+00:00")
+            >>> [FlowStatus("claims", mode=mode, last_run=failed).is_failing for mode in ("manual", "poll")]
+            [True, False]
+        """
+        is_last_bad = self.mode != "poll" and ended_badly(self.last_run)
         is_bad = self.state_kind in ("broken", "failing", "unreachable")
         return bool(self.held) or is_last_bad or is_bad or isinstance(self.expected, Late)
 
@@ -466,7 +474,7 @@ def _state(known: FlowFacts, blocked: Reason | None) -> State:
         return "edit_broken" if is_edit_broken else _AT_REST[mode]
     if isinstance(known.why, Unreachable):
         return "unreachable"
-    if known.held or known.retried or (mode == "schedule" and _ended_badly(known)):
+    if known.held or known.retried or (mode == "schedule" and (ended_badly(known.last_run) or isinstance(known.why, HeldSlot))):
         return "failing"
     if is_edit_broken:
         return "edit_broken"
@@ -478,10 +486,16 @@ def _state(known: FlowFacts, blocked: Reason | None) -> State:
 _AT_REST: Mapping[str, State] = {"manual": "manual", "poll": "poll_ready", "schedule": "schedule_ready"}
 
 
-def _ended_badly(known: FlowFacts) -> bool:
-    """Whether the newest slot was not served, or not well."""
-    last = known.last_run
-    return (last is not None and last.status in _BAD_ENDS) or isinstance(known.why, HeldSlot)
+def ended_badly(run: Run | None) -> bool:
+    """Whether the run ended so that somebody should look: not one that a person ended.
+
+    Example:
+        >>> from data_engine.cause import Cause
+        >>> killed = Run("3f", "claims", "G", None, "killed", "2026-01-05T06:30:00+00:00")
+        >>> [ended_badly(replace(killed, why=Cause(kind))) for kind in ("time_limit", "kill_requested")]
+        [True, False]
+    """
+    return run is not None and run.status in _BAD_ENDS and not (run.why is not None and run.why.is_by_a_person)
 
 
 def _why(known: FlowFacts, blocked: Reason | None, *, is_running: bool) -> Reason | None:

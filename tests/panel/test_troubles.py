@@ -115,6 +115,24 @@ def test_a_poll_flow_that_goes_on_is_in_trouble_while_it_holds_files() -> None:
     assert has_recovered(replace(one, held=0), known())
 
 
+def test_a_failure_is_over_when_its_file_is_gone(tmp_path: Path) -> None:
+    """Not while the file is there, as its flow has not been looked at again then; nor when its whole folder is away."""
+    there, gone, away = (str(tmp_path / name) for name in ("a.csv", "b.csv", "away/c.csv"))
+    (tmp_path / "a.csv").touch()
+    with Ledger.open(tmp_path / "ledger.db") as ledger:
+        history = History(ledger, ME)
+        found = []
+        for source in (there, gone, away):
+            one = flow(replace(run(), source=source), mode="poll")
+            of = history.of(Status("ws", "/ws", flows=(one,)))
+            found.append((texts(one, of), has_recovered(one, of)))
+        held = flow(replace(run(), source=gone), mode="poll", held=1)
+        of = history.of(Status("ws", "/ws", flows=(held,)))
+
+    assert found == [([], False), ([], True), ([], False)]
+    assert (len(texts(held, of)), has_recovered(held, of)) == (1, False)
+
+
 def test_a_flow_that_is_not_read_yet_says_nothing() -> None:
     """Neither that it is in trouble, nor that it is well."""
     one = flow(run(), state_kind="being_read")

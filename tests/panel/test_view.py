@@ -136,7 +136,7 @@ def test_a_state_that_needs_somebody_is_bad(state: str, shape: str) -> None:
     [
         ("polling", {}, "good"),
         ("polling", {"held": 3}, "bad"),
-        ("polling", {"last_run": run("failed")}, "bad"),
+        ("polling", {"last_run": run("failed"), "held": 1}, "bad"),
         ("poll_ready", {"held": 3}, "bad"),
         ("running", {"held": 3}, "live"),
         ("disabled", {"held": 3}, "warn"),
@@ -150,6 +150,24 @@ def test_a_flow_that_needs_somebody_never_looks_good_or_at_rest(state: str, chan
     row = shown(flow(state=state, **changes)).flows["claims"]
 
     assert (row.mark.tone, row.is_failing) == (tone, tone != "good")
+
+
+@pytest.mark.parametrize(
+    ("changes", "tone"),
+    [
+        ({"mode": "poll", "last_run": run("failed")}, "idle"),
+        ({"mode": "poll", "last_run": run("failed"), "held": 1}, "bad"),
+        ({"mode": "manual", "last_run": run("failed")}, "bad"),
+        ({"mode": "manual", "last_run": run("killed") | {"why": {"kind": "kill_requested"}}}, "idle"),
+        ({"mode": "manual", "last_run": run("killed") | {"why": {"kind": "out_of_memory"}}}, "bad"),
+    ],
+)
+def test_a_last_run_that_needs_nobody_is_told_in_words_only(changes: dict[str, Any], tone: str) -> None:
+    """The file that failed is gone, or a person ended the run."""
+    last = shown(flow(**changes)).flows["claims"].last
+
+    assert last is not None
+    assert (last.mark.word, last.mark.tone) == (changes["last_run"]["status"], tone)
 
 
 @pytest.mark.parametrize(
@@ -320,7 +338,8 @@ WHOLE = [
         {"lease": leased("unreachable")},
         {"request": "the shared state cannot be read", "repair": "nothing is damaged"},
     ),
-    ("while something runs", {"on": False, "active_runs": [active()]}, {"reset_all": "work is under way"}),
+    ("while something runs", {"on": False, "active_runs": [active()]}, {"reset_all": "a run of claims is under way"}),
+    ("while files are looked for", {}, {"reset_all": "the engine is on: stop it first"}),
 ]
 
 
@@ -418,7 +437,7 @@ def test_groups_are_counted_in_words() -> None:
     """By name, without a group last; what runs and what fails is counted."""
     view = shown(
         flow("b"),
-        flow("a", last_run=run("failed")),
+        flow("a", mode="manual", last_run=run("failed")),
         flow("c", group="Books", state="running"),
         flow("x", group=None, state="broken"),
         active_runs=[active("c")],
@@ -564,7 +583,7 @@ def test_a_run_changes_one_row_only() -> None:
     """Of 500 flows, what is sent after the first view is what moved."""
     flows = [flow(f"flow_{number}", group=f"G{number % 20}") for number in range(500)]
     before = as_json(shown(*flows))
-    flows[7] = flow("flow_7", group="G7", last_run=run("failed"))
+    flows[7] = flow("flow_7", group="G7", held=1, last_run=run("failed"))
 
     change = delta(before, as_json(shown(*flows)))
 
