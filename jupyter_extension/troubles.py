@@ -76,7 +76,7 @@ def troubles_of(flow: FlowStatus, known: Known) -> tuple[TroubleLine, ...]:
         key = TroubleKey(flow.name, "held", error_type="abandoned")
         found.append(TroubleLine(_id(key), "failed", f"{flow.name}: {flow.why.text}", at_utc))
     elif (bad := _failure_of(flow, known)) is not None and not _began_it(bad.run, known.me):
-        found.append(_line_of(bad))
+        found.append(_line_of(bad, flow.name))
     expected = flow.expected
     if isinstance(expected, (Late, Overlong)):
         key = TroubleKey(flow.name, expected.kind)
@@ -188,13 +188,14 @@ def _began_it(run: Run, me: str) -> bool:
     return run.trigger is not None and run.trigger.kind in _BY_PEOPLE and run.by == me
 
 
-def _line_of(bad: Failure) -> TroubleLine:
+def _line_of(bad: Failure, name: str) -> TroubleLine:
+    """The failure of a flow that has this name now."""
     run = bad.run
     why = None if run.why is None else run.why.as_dict()
-    key, said = failure(run.flow, "failed", why, run.error or run.cause)
+    key, said = failure(name, "failed", why, run.error or run.cause)
     at_utc = run.finished_at_utc or run.started_at_utc
     return TroubleLine(
-        _id(key), "failed", first_line(subject(Trouble(key, at_utc, said))), at_utc, bad.good_utc, places_of(why)
+        _id(key), "failed", first_line(subject(Trouble(key, at_utc, said))), at_utc, bad.good_utc, places_of(why, was=run.flow, now=name)
     )
 
 

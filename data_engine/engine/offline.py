@@ -9,10 +9,10 @@ from datetime import datetime
 
 from data_engine.alerting.looking import look
 from data_engine.cause import Cause
-from data_engine.engine.deployed_before import history_of
+from data_engine.engine.deployed_before import history_of, names_of
 from data_engine.engine.flow_reasons import Expected, Late, Overlong
 from data_engine.engine.held_files import HeldFiles
-from data_engine.engine.ledger_facts import active_runs, backfills_recent, requests_told
+from data_engine.engine.ledger_facts import active_runs, backfills_recent, last_runs, requests_told
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.machine_facts import DaemonFacts, EngineFacts, ServiceFacts
 from data_engine.engine.other_mirrors import with_shared_mirror
@@ -61,7 +61,7 @@ class OfflineFacts:
         """
         home, ledger = self.home, self.home.ledger()
         ledger.recover()
-        last, switches, flows = ledger.last_runs(), ledger.switches(), self._flows()
+        last, switches, flows = last_runs(ledger), ledger.switches(), self._flows()
         watches = [PlannedFlow.of(known.entry.flow) for known in flows if known.entry.flow is not None]
         warned = warnings_of(ledger, [run.run_id for run in last.values()])
         held, error = HeldFiles(ledger).of(watches), home.settings_error()
@@ -111,7 +111,8 @@ class OfflineFacts:
 
     def causes(self, flow: str) -> Mapping[str, Cause]:
         """Why the flow's runs that did not end well ended so."""
-        return self.home.ledger().causes(flow)
+        ledger = self.home.ledger()
+        return ledger.causes(*names_of(ledger, flow))
 
     def slots(self, flow: str, since_utc: str) -> Sequence[tuple[str, str]]:
         """The flow's slots that count as served from then on, each with its run."""
