@@ -15,7 +15,9 @@ from data_engine.engine.fact import clock_words
 from data_engine.engine.flow_reasons import Expected, Late, Overlong
 from data_engine.engine.machine_facts import SILENT_FIX, DaemonFacts, EngineFacts, silent_words
 from data_engine.engine.params import value_words
+from data_engine.engine.reasons import Unreachable
 from data_engine.engine.status import ActiveRun, FlowStatus, Status
+from data_engine.engine.ways_on import way_on
 from data_engine.engine.wording import GOES_ON, told_once, undelivered_words
 from data_engine.lease.status import NOBODY_WATCHES, is_unwatched, watch_words
 from data_engine.model import Run
@@ -279,7 +281,7 @@ def _row(flow: FlowStatus, status: Status, known: Known, *, elsewhere: str | Non
         trigger=flow.trigger or "-",
         mark=flow_mark(flow),
         state=flow.state_text,
-        reason=flow.reason,
+        reason=_reason(flow),
         why=None if flow.why is None else flow.why.as_dict(),
         next_run_utc=flow.next_run_utc,
         last=last,
@@ -299,6 +301,12 @@ def _row(flow: FlowStatus, status: Status, known: Known, *, elsewhere: str | Non
         has_recovered=has_recovered(flow, known),
         tz=flow.tz,
     )
+
+
+def _reason(flow: FlowStatus) -> str | None:
+    """Why the flow does not run now; of a source that cannot be read with what helps."""
+    way = way_on(flow.why, flow.name) if isinstance(flow.why, Unreachable) else None
+    return "; ".join(filter(None, (flow.reason, way))) or None
 
 
 def _expected_line(flow: FlowStatus) -> ExpectedLine | None:

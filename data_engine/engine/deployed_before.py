@@ -39,7 +39,7 @@ def history_of(home: LocalWorkspace, flow: str | None = None) -> list[Deployment
 
 def _until_renamed(rows: Sequence[Deployment]) -> list[Deployment]:
     """What a flow that is called otherwise now ran under this name; another one may be called so since. `rows` is the newest first."""
-    return list(dropwhile(lambda one: one.kind != "withdraw" or one.of is None, rows))
+    return list(dropwhile(lambda one: one.kind != "withdraw" or one.of is None, rows))[1:]
 
 
 def undeployed(rows: Sequence[Deployment], flow: str) -> Undeployed | None:

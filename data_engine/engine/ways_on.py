@@ -181,7 +181,8 @@ def _waits_for_group(about: _About) -> str:
 
 def _not_deployed(about: _About) -> str:
     deploy = f"{about.typed('deploy')} lets production run it"
-    return f"{_before_deploy(about)}, then {deploy}" if about.why.error else deploy
+    both = f"; {about.typed('deploy', '--yes')} lets both write there" if about.why.shares_with else ""
+    return f"{_before_deploy(about)}, then {deploy}{both}" if about.why.error else deploy
 
 
 def _edited(about: _About) -> str:

@@ -14,7 +14,9 @@ from data_engine.cli.app import run as command
 from data_engine.engine.offline import OfflineFacts
 from data_engine.engine.status import build_status
 from data_engine.workspace.provision import example_notebook
+from jupyter_extension.details import flow_details, run_details
 from jupyter_extension.display import bundle
+from jupyter_extension.files import flow_files
 from tests.support import WorkspaceFiles
 
 CELLS = (
@@ -363,6 +365,31 @@ def test_the_runs_of_a_flow_are_those_of_its_old_names_too(ws: WorkspaceFiles, w
     assert [run.flow for run in workspace.runs("yearly", limit=1)] == ["yearly"]
     assert [run.flow for run in workspace.runs("claims")] == ["claims"]
     assert typed(ws, "data-engine runs monthly") == 0
+
+
+def test_what_failed_under_the_old_name_is_told_of_the_new_one(ws: WorkspaceFiles, workspace: Workspace) -> None:
+    """Its last run, why its file is held, the cell that leads to it, and what was deployed."""
+    ws.helper("rates", "RATE = 10\n")
+    ws.notebook("claims", CELLS[0], CELLS[2].replace("RATE", "1 / 0"), CELLS[3])
+    workspace.deploy("claims", note="before")
+    assert typed(ws, "data-engine run --once claims") == 1
+    renamed(ws, "claims_new")
+    workspace.deploy("claims_new", note="after")
+    (flow,) = [one for one in workspace.status().flows if one.name == "claims_new"]
+    details = flow_details(workspace, "claims_new")
+    (file,) = flow_files(workspace, "claims_new", search="", group="", limit=9).files
+    opened = run_details(workspace, details.runs[0].run_id)["run"]
+
+    assert flow.last_run is not None
+    assert (flow.last_run.status, flow.last_run.flow, flow.held) == ("failed", "claims", 1)
+    assert [place["notebook"] for run in (details.runs[0], opened) for place in run.cells] == ["claims_new.ipynb"] * 2
+    assert [step.mark.word for step in details.steps] == ["failed"]
+    assert file.reason.startswith("held since ")
+    assert "One: ZeroDivisionError: division by zero" in file.reason
+    assert file.reason.endswith("; it runs again when it changes, is retried, or the engine is started")
+    assert 'Flow "claims"' not in file.reason
+    told = [(one.note, one.rollback) for one in details.deployments if one.note]
+    assert told == [("after", "it is what runs"), ("before", "the flow was called claims then")]
 
 
 def test_what_was_undeployed_and_deleted_is_known_to_the_history(ws: WorkspaceFiles, workspace: Workspace) -> None:
