@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from os.path import dirname
+from os.path import basename, dirname
 from typing import Any
 
 from data_engine.alerting.wording import failure, notice, subject
@@ -194,8 +194,9 @@ def _line_of(bad: Failure, name: str) -> TroubleLine:
     why = None if run.why is None else run.why.as_dict()
     key, said = failure(name, "failed", why, run.error or run.cause)
     at_utc = run.finished_at_utc or run.started_at_utc
+    file = None if run.source is None else basename(run.source)
     return TroubleLine(
-        _id(key), "failed", first_line(subject(Trouble(key, at_utc, said))), at_utc, bad.good_utc, places_of(why, was=run.flow, now=name)
+        _id(key), "failed", first_line(subject(Trouble(key, at_utc, said), file)), at_utc, bad.good_utc, places_of(why, was=run.flow, now=name)
     )
 
 

@@ -374,7 +374,8 @@ def _notices(status: Status, problem: str | None) -> Iterable[Notice]:
             "warn", GOES_ON[0].upper() + GOES_ON[1:], "start the engine; `data-engine stop` turns it off for good"
         )
     if status.trouble is not None:
-        yield Notice("bad", status.trouble.what, status.trouble.fix)
+        where = (status.trouble.where or "").removeprefix(status.workspace_root).lstrip("/\\")
+        yield Notice("bad", f"{where}: {status.trouble.what}" if where else status.trouble.what, status.trouble.fix)
     for warning in status.warnings:
         yield Notice("warn", warning)
     for message, count in told_once(status.undelivered)[:_MOST_UNDELIVERED]:

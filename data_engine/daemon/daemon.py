@@ -134,6 +134,7 @@ class Daemon:
         self._stages = StageSweeper(self.ledger, machine_id(home.local.state_root))
         self._held_at_rest: dict[str, int] = {}
         self._held_told: dict[str, int] = {}
+        self._wrong_told: object = None
         self._needed_s = time.monotonic()
         self._is_telling = False
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -268,6 +269,10 @@ class Daemon:
             self._held_told = held
             self.tell()
             self.alerter.held_changed()
+        wrong = (str(self.trouble), self.home.settings().warnings)
+        if wrong != self._wrong_told:
+            self._wrong_told = wrong
+            self.tell()
         self.alerter.beat()
         self._beat_backfills()
         self._awake.look(

@@ -28,7 +28,7 @@ HAS_COLOUR = """
   return color === getComputedStyle(node).color && color !== getComputedStyle(node.parentElement).color;
 }
 """
-FAILED = "claims_import failed in Read: ValueError: no column amount"
+FAILED = "claims_import failed with bad-0.csv in Read: ValueError: no column amount"
 BY_CELLS = tuple(flows.POLLED.strip().split("\n\n"))
 
 pytestmark = pytest.mark.timeout(300)

@@ -29,7 +29,7 @@ def cause(step: str = "Clean", detail: str = "KeyError: 'amount'", cell: int = 4
 
 def run(status: str = "failed", kind: str = "slot", by: str = ME, **changes: Any) -> Run:
     given = {"why": cause() if status == "failed" else None, "trigger": RunTrigger(kind), "by": by}
-    return Run("r1", "claims", "Claims", None, status, AT, **{**given, **changes})
+    return Run(**{"run_id": "r1", "flow": "claims", "group": "Claims", "source": None, "status": status, "started_at_utc": AT, **given, **changes})
 
 
 def flow(last: Run | None = None, **changes: Any) -> FlowStatus:
@@ -50,6 +50,15 @@ def test_a_failure_leads_to_its_cell() -> None:
 
     assert (line.kind, line.text) == ("failed", "claims failed in Clean: KeyError: 'amount'")
     assert line.cells == (cell_place("claims.ipynb", 4, 3),)
+
+
+def test_a_failure_names_its_file_and_leads_to_the_notebook_as_it_is_called_now() -> None:
+    """Also when it ran under the name that the flow had before."""
+    one = flow(run(source="/in/may.csv"), name="claims_2013", mode="poll", held=1)
+    (line,) = troubles_of(one, known())
+
+    assert line.text == "claims_2013 failed with may.csv in Clean: KeyError: 'amount'"
+    assert line.cells == (cell_place("claims_2013.ipynb", 4, 3),)
 
 
 def test_the_same_trouble_has_the_same_id() -> None:

@@ -475,7 +475,8 @@ def test_trouble_and_an_old_status_are_noticed() -> None:
     """What a person should know stands above everything else, with its fix."""
     found = status(flow(), lease=leased("mine", owner=ME, requested_by=ANN))
     found["lease"] |= {"trouble": "the drive is away", "lost_to": "ann-pc"}
-    found["trouble"] = {"what": "the modules cannot be described", "where": None, "fix": "see the log"}
+    file = f"{found['workspace_root']}/config/data_engine.toml: deploy.gate"
+    found["trouble"] = {"what": "gate cannot be 'goldn'", "where": file, "fix": "see the log"}
     found["warnings"] = ['unknown setting "quite"']
     found["service"] = {"installed": True, "trouble": "its Python is gone: /x", "fix": "install it again"}
 
@@ -483,7 +484,7 @@ def test_trouble_and_an_old_status_are_noticed() -> None:
 
     assert [(notice.tone, notice.text, notice.fix) for notice in notices] == [
         ("warn", "The daemon does not answer", None),
-        ("bad", "the modules cannot be described", "see the log"),
+        ("bad", "config/data_engine.toml: deploy.gate: gate cannot be 'goldn'", "see the log"),
         ("warn", 'unknown setting "quite"', None),
         ("warn", "the service of this workspace: its Python is gone: /x", "install it again"),
         ("bad", "the drive is away", "check whether the shared drive is connected"),

@@ -11,6 +11,9 @@ import { loadPanel } from "./panel_module.js";
 const CENTER = "apputils:display-notifications";
 const MANY = "many";
 
+/** So long a notification lies over the page; the list of notifications keeps it while the trouble lasts. */
+const LOUD_MS = 15000;
+
 export class Bell {
   /**
    * @param {App} app
@@ -66,11 +69,12 @@ export class Bell {
     if (key !== this.key) return;
     const isOver = Object.keys(kept).length === 0;
     for (const id of [...this.shown.keys()]) if (id === MANY ? isOver : !kept[id] || kept[id].away) this.dismiss(id);
-    const isLoud = news.length <= module.MOST_AT_ONCE;
+    const loud = news.filter((id) => module.isRecent(kept[id], Date.now()));
+    const isLoud = loud.length <= module.MOST_AT_ONCE;
     for (const [id, told] of Object.entries(kept)) {
-      if (!told.away && !this.shown.has(id)) this.tell(module, id, told, view, isLoud && news.includes(id));
+      if (!told.away && !this.shown.has(id)) this.tell(module, id, told, view, isLoud && loud.includes(id));
     }
-    if (!isLoud) this.tellMany(news, kept, view);
+    if (!isLoud) this.tellMany(loud, kept, view);
   }
 
   /**
@@ -110,7 +114,7 @@ export class Bell {
    */
   notify(id, text, type, isLoud, actions) {
     if (!this.notifications) return;
-    this.shown.set(id, this.notifications.emit(text, type, { autoClose: isLoud ? false : 0, actions }));
+    this.shown.set(id, this.notifications.emit(text, type, { autoClose: isLoud ? LOUD_MS : 0, actions }));
   }
 
   /** @param {string} id */
