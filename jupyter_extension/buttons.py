@@ -156,6 +156,7 @@ def _retry(at: _Flow) -> Iterable[WhyNot]:
     yield from (at.unheard, at.broken, at.undeployed)
     yield _unless(at.flow.mode == "poll", "only polled flows hold files; run it again")
     yield _unless(at.is_engine_on, _ENGINE_OFF)
+    yield _unless(at.flow.held or at.flow.retried or at.elsewhere, "no file of it is held")
 
 
 _OF_FLOW: Mapping[str, Callable[[_Flow], Iterable[WhyNot]]] = {

@@ -202,8 +202,9 @@ BUTTONS = [
         "of a good polled flow",
         {},
         {},
-        {"run": None, "retry": None, "disable": None, "stop": "no run of it is under way"},
+        {"run": None, "retry": "no file of it is held", "disable": None, "stop": "no run of it is under way"},
     ),
+    ("of a flow that holds files", {"held": 1}, {}, {"retry": None}),
     ("of an enabled flow", {}, {}, {"enable": "it is enabled"}),
     ("of a disabled flow", {"enabled": False}, {}, {"enable": None, "disable": "it is disabled"}),
     (
