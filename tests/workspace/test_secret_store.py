@@ -176,6 +176,22 @@ def test_a_value_is_read_from_standard_input_never_from_an_argument(
     assert command(["secret", "remove", "dwh", "--json"]) == 0
 
 
+@pytest.mark.usefixtures("backend")
+@pytest.mark.parametrize(
+    ("value", "is_address"), [("anna@firma.example", True), ("json://hook.example", True), ("pa55word-77", False)]
+)
+def test_of_an_address_it_is_told_how_to_try_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], value: str, is_address: bool
+) -> None:
+    """Whether it can be used is not looked at when it is kept; it is not repeated."""
+    monkeypatch.setattr(sys, "stdin", io.StringIO(f"{value}\n"))
+    assert command(["secret", "set", "ops"]) == 0
+    told = "".join(capsys.readouterr())
+
+    assert ("`data-engine alert test ops`" in told) is is_address
+    assert value not in told
+
+
 def test_a_secret_hides_and_is_pickled_only_where_it_may_travel() -> None:
     secret = Secret("dwh", VALUE)
 
