@@ -18,8 +18,8 @@ from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.troubles import Trouble, TroubleKey, all_troubles
 from data_engine.message import message_id
 from data_engine.model import Run
-from jupyter_extension.file_check import file_exists
 from jupyter_extension.failures import first_line, places_of
+from jupyter_extension.file_check import file_exists
 
 _BY_PEOPLE = ("hand", "backfill")
 _HOLDING = ("failed", "abandoned")
@@ -123,7 +123,9 @@ class History:
             found = self._failure(flow, before.get(flow.name))
             if found is not None:
                 self._failures[flow.name] = found
-        return Known(self._me, self._failures, self._open(), {flow.name for flow in status.flows if self._is_gone(flow)})
+        return Known(
+            self._me, self._failures, self._open(), {flow.name for flow in status.flows if self._is_gone(flow)}
+        )
 
     def _is_gone(self, flow: FlowStatus) -> bool:
         """Whether the last run failed with a file that is not there any more, in a folder that is."""
@@ -196,7 +198,12 @@ def _line_of(bad: Failure, name: str) -> TroubleLine:
     at_utc = run.finished_at_utc or run.started_at_utc
     file = None if run.source is None else basename(run.source)
     return TroubleLine(
-        _id(key), "failed", first_line(subject(Trouble(key, at_utc, said), file)), at_utc, bad.good_utc, places_of(why, was=run.flow, now=name)
+        _id(key),
+        "failed",
+        first_line(subject(Trouble(key, at_utc, said), file)),
+        at_utc,
+        bad.good_utc,
+        places_of(why, was=run.flow, now=name),
     )
 
 

@@ -474,7 +474,11 @@ def _state(known: FlowFacts, blocked: Reason | None) -> State:
         return "edit_broken" if is_edit_broken else _AT_REST[mode]
     if isinstance(known.why, Unreachable):
         return "unreachable"
-    if known.held or known.retried or (mode == "schedule" and (ended_badly(known.last_run) or isinstance(known.why, HeldSlot))):
+    if (
+        known.held
+        or known.retried
+        or (mode == "schedule" and (ended_badly(known.last_run) or isinstance(known.why, HeldSlot)))
+    ):
         return "failing"
     if is_edit_broken:
         return "edit_broken"

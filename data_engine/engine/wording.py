@@ -134,7 +134,9 @@ def undelivered_words(one: Undelivered, at: Callable[[str | None], str], count: 
         >>> undelivered_words(Undelivered("3fa2", "ops", since_utc="10:02", next_try_utc="10:02"), str, 3)
         'Alerts to ops wait to be sent: 3 messages, the newest of 10:02'
     """
-    messages = f"1 message, of {at(one.since_utc)}" if count == 1 else f"{count:,} messages, the newest of {at(one.since_utc)}"
+    messages = (
+        f"1 message, of {at(one.since_utc)}" if count == 1 else f"{count:,} messages, the newest of {at(one.since_utc)}"
+    )
     if one.error is None:
         return f"Alerts to {one.to} wait to be sent: {messages}"
     tried = "tried once" if one.tries == 1 else f"tried {one.tries:,} times" if one.tries else "never tried"

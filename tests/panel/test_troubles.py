@@ -29,7 +29,18 @@ def cause(step: str = "Clean", detail: str = "KeyError: 'amount'", cell: int = 4
 
 def run(status: str = "failed", kind: str = "slot", by: str = ME, **changes: Any) -> Run:
     given = {"why": cause() if status == "failed" else None, "trigger": RunTrigger(kind), "by": by}
-    return Run(**{"run_id": "r1", "flow": "claims", "group": "Claims", "source": None, "status": status, "started_at_utc": AT, **given, **changes})
+    return Run(
+        **{
+            "run_id": "r1",
+            "flow": "claims",
+            "group": "Claims",
+            "source": None,
+            "status": status,
+            "started_at_utc": AT,
+            **given,
+            **changes,
+        }
+    )
 
 
 def flow(last: Run | None = None, **changes: Any) -> FlowStatus:
