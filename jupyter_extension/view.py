@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
 from data_engine.cause import Cause
-from data_engine.cli.output import local_time
 from data_engine.engine.fact import clock_words
 from data_engine.engine.flow_reasons import Expected, Late, Overlong
 from data_engine.engine.machine_facts import SILENT_FIX, DaemonFacts, EngineFacts, silent_words
@@ -378,7 +377,7 @@ def _notices(status: Status, problem: str | None) -> Iterable[Notice]:
         yield Notice("warn", warning)
     for message, count in told_once(status.undelivered)[:_MOST_UNDELIVERED]:
         fix = typed("alert", *(["history"] if message.state == "given_up" else ["test", message.to]))
-        yield Notice("warn" if message.error is None else "bad", undelivered_words(message, local_time, count), fix)
+        yield Notice("warn" if message.error is None else "bad", undelivered_words(message, None, count), fix)
     if status.service.trouble is not None:
         yield Notice("warn", f"the service of this workspace: {status.service.trouble}", status.service.fix)
     lease = status.lease

@@ -34,6 +34,7 @@ from data_engine.daemon.stage_sweeper import StageSweeper
 from data_engine.daemon.worker_pool import WorkerPool
 from data_engine.engine.held_files import HeldFiles
 from data_engine.engine.local_workspace import LocalWorkspace
+from data_engine.engine.reasons import Unreachable
 from data_engine.errors import FlowValidationError
 from data_engine.flow.trigger import Poll
 from data_engine.lease.folder import OsFolder
@@ -269,7 +270,8 @@ class Daemon:
             self._held_told = held
             self.tell()
             self.alerter.held_changed()
-        wrong = (str(self.trouble), self.home.settings().warnings)
+        away = [flow for flow in self.deployer.flows if isinstance(self.triggers.why(flow), Unreachable)]
+        wrong = (str(self.trouble), self.home.settings().warnings, away)
         if wrong != self._wrong_told:
             self._wrong_told = wrong
             self.tell()

@@ -354,15 +354,9 @@ class ByHand(Fact):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Unreachable(Fact):
-    """The source, which is this `folder`, cannot be read since then.
-
-    Example:
-        >>> Unreachable("", "Permission denied", "/data/in").text
-        'unreachable since ?: /data/in: Permission denied'
-    """
+    """The source, which is this `folder`, cannot be read since then."""
 
     kind: ClassVar = "unreachable"
-
     since_utc: str
     error: str
     folder: str = ""

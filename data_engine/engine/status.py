@@ -41,14 +41,12 @@ from data_engine.errors import FlowValidationError
 from data_engine.lease.status import LeaseStatus, shown_machine
 from data_engine.ledger.switch import Switch
 from data_engine.message import Undelivered
-from data_engine.model import Backfill, Run
+from data_engine.model import BAD_ENDS, Backfill, Run, ended_badly
 from data_engine.notebook.catalog import CatalogEntry, clock_zone, trigger_here
 from data_engine.notebook.standing import AS_DEPLOYED, Standing
 from data_engine.record import Record
 from data_engine.scheduler.plan import disabled_by, why_blocked
 from data_engine.shown import Shown
-
-_BAD_ENDS = ("failed", "killed", "abandoned")
 
 State: TypeAlias = Literal[
     "running",
@@ -201,11 +199,6 @@ class FlowStatus(Record):
         """Whether files, its last run, its source or its module are bad, or it is late.
 
         Of a poll flow its files say so: it is good again when the one that failed is deleted.
-
-        Example:
-            >>> failed = Run("3f", "claims", "G", "/in/a.csv", "failed", "2026-01-05T06:30:00+00:00")
-            >>> [FlowStatus("claims", mode=mode, last_run=failed).is_failing for mode in ("manual", "poll")]
-            [True, False]
         """
         is_last_bad = self.mode != "poll" and ended_badly(self.last_run)
         is_bad = self.state_kind in ("broken", "failing", "unreachable")
@@ -300,7 +293,7 @@ class FlowFacts:
     def failed(self) -> LastRunFailed | None:
         """That the last run of a flow that holds no files failed; None where it did not."""
         run = self.last_run
-        if run is None or self.entry.mode == "poll" or run.status not in _BAD_ENDS:
+        if run is None or self.entry.mode == "poll" or run.status not in BAD_ENDS:
             return None
         error = (run.error or run.cause or "").partition("\n")[0] or None
         again = None if run.status != "abandoned" or self.entry.flow is None else what_does_again(run, self.entry.flow)
@@ -488,18 +481,6 @@ def _state(known: FlowFacts, blocked: Reason | None) -> State:
 
 
 _AT_REST: Mapping[str, State] = {"manual": "manual", "poll": "poll_ready", "schedule": "schedule_ready"}
-
-
-def ended_badly(run: Run | None) -> bool:
-    """Whether the run ended so that somebody should look: not one that a person ended.
-
-    Example:
-        >>> from data_engine.cause import Cause
-        >>> killed = Run("3f", "claims", "G", None, "killed", "2026-01-05T06:30:00+00:00")
-        >>> [ended_badly(replace(killed, why=Cause(kind))) for kind in ("time_limit", "kill_requested")]
-        [True, False]
-    """
-    return run is not None and run.status in _BAD_ENDS and not (run.why is not None and run.why.is_by_a_person)
 
 
 def _why(known: FlowFacts, blocked: Reason | None, *, is_running: bool) -> Reason | None:

@@ -123,8 +123,9 @@ def told_once(messages: Sequence[Undelivered]) -> list[tuple[Undelivered, int]]:
     return [(same[0], len(same)) for same in found.values()]
 
 
-def undelivered_words(one: Undelivered, at: Callable[[str | None], str], count: int = 1) -> str:
-    """That alerts do not reach somebody, why, and how many messages; `one` is the newest of them, `at` shows a time.
+def undelivered_words(one: Undelivered, at: Callable[[str | None], str] | None, count: int = 1) -> str:
+    """That alerts do not reach somebody, why, and how many messages; `one` is the newest of them. `at` shows a time: without it no
+    times are told.
 
     Example:
         >>> waits = Undelivered("3fa2", "mail_team", subject="claims failed", since_utc="10:02", tries=2, error="refused",
@@ -133,16 +134,21 @@ def undelivered_words(one: Undelivered, at: Callable[[str | None], str], count: 
         'Alerts do not reach mail_team: refused; 1 message, of 10:02 (tried 2 times, again at 10:14)'
         >>> undelivered_words(Undelivered("3fa2", "ops", since_utc="10:02", next_try_utc="10:02"), str, 3)
         'Alerts to ops wait to be sent: 3 messages, the newest of 10:02'
+        >>> undelivered_words(waits, None)
+        'Alerts do not reach mail_team: refused; 1 message'
     """
-    messages = (
-        f"1 message, of {at(one.since_utc)}" if count == 1 else f"{count:,} messages, the newest of {at(one.since_utc)}"
-    )
+    messages = "1 message" if count == 1 else f"{count:,} messages"
+    if at is not None:
+        messages += f", {'of' if count == 1 else 'the newest of'} {at(one.since_utc)}"
     if one.error is None:
         return f"Alerts to {one.to} wait to be sent: {messages}"
+    why = beginning(" ".join(one.error.split()), _MOST_OF_ERROR)
+    told = f"Alerts do not reach {one.to}: {why}; {messages}"
+    if at is None:
+        return told
     tried = "tried once" if one.tries == 1 else f"tried {one.tries:,} times" if one.tries else "never tried"
     again = "given up" if one.next_try_utc is None else f"again at {at(one.next_try_utc)}"
-    why = beginning(" ".join(one.error.split()), _MOST_OF_ERROR)
-    return f"Alerts do not reach {one.to}: {why}; {messages} ({tried}, {again})"
+    return f"{told} ({tried}, {again})"
 
 
 def none_named_words(shown: Backfill) -> str | None:
