@@ -344,6 +344,7 @@ export interface Hello {
   workspaces?: WorkspaceName[];
   selected?: string | null;
   root_dir?: string;
+  lab?: string;
 }
 
 export interface Settings {
