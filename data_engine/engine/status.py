@@ -243,6 +243,7 @@ class Status(Shown, Record):
     backfills: tuple[Backfill, ...] = field(default=(), metadata={"of": Backfill.read})
     service: ServiceFacts = field(default_factory=ServiceFacts, metadata={"of": ServiceFacts.read})
     undelivered: tuple[Undelivered, ...] = field(default=(), metadata={"of": Undelivered.read})
+    not_flows: tuple[str, ...] = ()
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         found = None if cycle or len(printer.stack) > 1 else self._repr_mimebundle_()
@@ -309,7 +310,8 @@ class FlowFacts:
 @dataclass(frozen=True, slots=True)
 class WorkspaceFacts:
     """Everything a status is made of. `elsewhere` is said of the workstation that owns the workspace, when it is another one;
-    `warnings` are of the settings (keys nobody reads) and of this machine's clock."""
+    `warnings` are of the settings (keys nobody reads) and of this machine's clock, `not_flows` tells of notebooks that look like
+    flows and are none."""
 
     workspace_id: str
     workspace_root: str
@@ -326,6 +328,7 @@ class WorkspaceFacts:
     backfills: Sequence[Backfill] = ()
     service: ServiceFacts = field(default_factory=ServiceFacts)
     undelivered: Sequence[Undelivered] = ()
+    not_flows: Sequence[str] = ()
 
     @property
     def unasked(self) -> OwnedElsewhere | DaemonSilent | None:
@@ -397,6 +400,7 @@ def _status(known: WorkspaceFacts, flows: tuple[FlowStatus, ...]) -> Status:
         tuple(known.backfills),
         known.service,
         tuple(known.undelivered),
+        tuple(known.not_flows),
     )
 
 

@@ -230,7 +230,7 @@ _WAYS: Mapping[str, Callable[[_About], str | None]] = {
     of_flow.SlotsPassed.kind: _slots_passed,
     of_flow.Broken.kind: lambda one: f"{one.typed('compile')} checks it again",
     of_flow.Edited.kind: _edited,
-    of_flow.ModuleGone.kind: lambda one: Standing("gone", file=one.why.file, renamed_to=one.why.renamed_to).fix,
+    of_flow.ModuleGone.kind: lambda one: one.why.standing.fix,
     of_flow.Undeployed.kind: _undeployed,
     of_flow.NotDeployed.kind: _not_deployed,
     of_flow.Requested.kind: lambda one: f"`{typed('status')}` tells the answer",

@@ -137,6 +137,28 @@ def test_a_failing_line_far_down_is_where_the_cursor_is(lab: Lab, page: Page, pi
     page.page.wait_for_function(at)
 
 
+def test_a_duplicate_of_a_notebook_is_told_to_be_none_of_the_flows(lab: Lab, page: Page, pictures: Path) -> None:
+    """Below the list, as soon as it is there; so is one that was moved into a subfolder."""
+    workspace = lab.workspace("duplicates")
+    flows.fill(workspace, claims=flows.GOOD, parts=flows.GOOD)
+    page.open()
+    panel = page.side(workspace)
+    panel.row("claims").wait_for()
+    modules = workspace / "flow_modules"
+
+    page.page.evaluate(
+        "(path) => window.jupyterapp.serviceManager.contents.copy(path, path.replace(/\\/[^/]*$/, '')).then(() => true)",
+        "duplicates/flow_modules/claims.ipynb",
+    )
+    (modules / "old").mkdir()
+    (modules / "parts.ipynb").rename(modules / "old" / "parts.ipynb")
+    panel.element.get_by_text("claims-Copy1.ipynb is a copy: rename it to make it a flow").wait_for()
+    panel.element.get_by_text("old/parts.ipynb is no flow: it lies in a subfolder.").wait_for()
+    panel.select("parts").get_by_text("lies in a subfolder now, old/parts.ipynb").first.wait_for()
+
+    page.page.screenshot(path=pictures / "duplicates.png")
+
+
 def test_a_workspace_that_is_not_served_is_named(lab: Lab, page: Page, pictures: Path) -> None:
     """By what opens it, where a link cannot, and in the status bar beside a notebook of another one."""
     first = lab.workspace("served")
@@ -161,7 +183,7 @@ def test_a_workspace_that_is_not_served_is_named(lab: Lab, page: Page, pictures:
     page.side(first)
     lab.do(first, "save_settings", collection_root="")
 
-    assert f"This JupyterLab serves {lab.root}." in told
+    assert f"This JupyterLab serves {lab.root}. For {second}" in told
     assert typed("--workspace", str(second), "lab") in told
 
 

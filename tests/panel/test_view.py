@@ -570,3 +570,11 @@ def test_a_run_changes_one_row_only() -> None:
 
     assert list(change["flows"]) == ["flow_7"]
     assert set(change["set"]) == {"groups"}
+
+
+def test_notebooks_that_are_no_flows_are_told_below_the_list() -> None:
+    """The first few whole, and where the others are named."""
+    told = [f"claims-Copy{number}.ipynb is a copy: rename it to make it a flow" for number in range(1, 8)]
+
+    assert shown(flow(), not_flows=told[:2]).not_flows == tuple(told[:2])
+    assert shown(flow(), not_flows=told).not_flows == (*told[:5], "and 2 more that `data-engine list` names")

@@ -37,7 +37,7 @@ export class Notebooks {
     const { served, lab } = await hello(root);
     const inside = below(path, served);
     if (inside === null) {
-      await this.showError("That file is outside the folder Jupyter serves", `${path}\n\nThis JupyterLab serves ${served}. Start another one with:\n\n${lab}`);
+      await this.showError("That file is outside the folder Jupyter serves", `This JupyterLab serves ${served}. For ${path}, start another one: ${lab}`);
       return;
     }
     const widget = await this.widgetOf(inside);
