@@ -128,7 +128,7 @@ class Flow(value.Flow):
         name: str | None = None,
         update: bool = False,
     ) -> Golden:
-        """Keep what the object `use` (the last result without it) is for this source, as what it must be from now on.
+        """Keep what the object `use` (the last result without it) is for this source (the first in sort order without it), as what it must be from now on.
 
         It is made now, and kept in the workspace's `goldens/<flow>/` with its source (files above 10 MB by their hash) and
         params: a header to review in Git, and data that Git leaves out unless `share`. Columns in `drop` are not kept. `data-engine

@@ -10,7 +10,6 @@ from data_engine.engine import reasons as of_source
 from data_engine.engine.fact import Fact
 from data_engine.engine.machine_facts import SILENT_FIX
 from data_engine.engine.status import FlowFacts, WorkspaceFacts
-from data_engine.notebook.standing import Standing
 from data_engine.typed import typed
 
 _ID_LENGTH = 8

@@ -166,17 +166,14 @@ def empty_fix(name: str, *, is_empty: bool, text: str, options: Options = POLARS
 
     Example:
         >>> empty_fix("a.csv", is_empty=True, text="empty CSV")
-        'a.csv is empty: write it again, or take it out of the folder; a preview takes another file with preview(source="another.csv")'
+        'a.csv is empty: write it again, or take it out of the folder'
         >>> empty_fix("a.xlsx", is_empty=False, text="empty Excel sheet")
         'the sheet is empty: name another with sheet_name=; raise_if_empty=False gives a table without rows'
     """
     if "Excel sheet" in text:
         return "the sheet is empty: name another with sheet_name=; raise_if_empty=False gives a table without rows"
     if is_empty:
-        return (
-            f"{name} is empty: write it again, or take it out of the folder; a preview takes another file with "
-            'preview(source="another.csv")'
-        )
+        return f"{name} is empty: write it again, or take it out of the folder"
     skip = dict.fromkeys((options.skip, "skip_rows" if options is POLARS else "header"))
     return f"nothing is left of {name} to read: {' or '.join(f'{one}=' for one in skip)} leaves out too much, or the file holds no row"
 

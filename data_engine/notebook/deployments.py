@@ -20,6 +20,7 @@ from data_engine.locks import Holding, OsLock
 from data_engine.nofollow import is_link, opened, remove_tree
 from data_engine.notebook.artifacts import load_artifact
 from data_engine.notebook.compiled import CompiledNotebook
+from data_engine.notebook.flow_files import SCRATCH_NAME
 from data_engine.notebook.load import FlowModules
 from data_engine.notebook.module_sets import (
     ModuleSet,
@@ -255,7 +256,11 @@ class Deployments:
             return None
         file = f"{name}.py" if f"{name}.py" in old else f"{name}.ipynb"
         deployed = self.deployed()
-        new = {file: data for file, data in contents.items() if "/" not in file and Path(file).stem not in deployed}
+        new = {
+            file: data
+            for file, data in contents.items()
+            if "/" not in file and Path(file).stem not in deployed and not SCRATCH_NAME.fullmatch(Path(file).stem)
+        }
         found = moved_to(file, old.get(file, b""), new)
         return None if found is None else Path(found).stem
 

@@ -541,3 +541,13 @@ def test_nothing_is_rolled_back_into_a_mirror_that_another_flow_writes_now(
     first, then = commands_in(error.value.fix or "")
     assert typed(ws, first) == typed(ws, then) == 0
     assert set(workspace.home.deployments().deployed()) == {"claims", "other"}
+
+
+def test_a_copy_is_not_what_a_notebook_was_renamed_to(ws: WorkspaceFiles, workspace: Workspace) -> None:
+    """JupyterLab's Duplicate gives it a name that no flow has, so nothing could follow it."""
+    renamed(ws, "claims-Copy1")
+
+    assert state(workspace)[1] == (
+        "claims.ipynb is gone; production runs on as it was deployed\n"
+        "to get it back: `data-engine restore claims`; to end it: `data-engine undeploy claims`"
+    )
