@@ -140,8 +140,8 @@ _FILES = (
     ),
     (
         ("could not find eocd", "invalid zip archive", "is not a zip file", "cannot detect file format"),
-        "the file is no Excel workbook of today, whatever its name says: a text editor shows its beginning. Text is read with"
-        " read_csv; a workbook with a password is saved without one; a file that was copied in part is copied again",
+        "this is not a valid .xlsx file: open it in Excel and save it as .xlsx, without a password. Text is read with read_csv; a file"
+        " that was copied in part is copied again",
     ),
     (
         ("utf-16 stream does not start with bom",),

@@ -481,7 +481,7 @@ def test_two_machines_hand_a_workspace_over(lab: Lab, page: Page, pictures: Path
     page.page.screenshot(path=pictures / "two-machines.png")
     here.button("hand over").click()
     there.element.get_by_text("This workstation has control").wait_for()
-    there.element.locator(".de-watch", has_text="nobody watches").wait_for()
+    there.element.locator(".de-watch", has_text="no other machine watches").wait_for()
     here.element.locator(".de-lease .de-warn").wait_for()
     observed = here.row("nightly").locator(".de-run").get_attribute("title")
     page.run_all()

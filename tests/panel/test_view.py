@@ -349,7 +349,7 @@ def test_who_works_alone_reads_nothing_of_ownership() -> None:
     ("changes", "line", "detail"),
     [
         ({"watched_by": ["ben-pc", "cat-pc"]}, "watched by ben-pc and cat-pc", "these machines send an alert"),
-        ({"watched_by": []}, "nobody watches", "`data-engine service install` on another one"),
+        ({"watched_by": []}, "no other machine watches", "`data-engine service install` on another one"),
         ({"watched_by": None}, "", ""),
         (
             {"is_mine": False, "watched_by": ["ben-pc"], "is_watching": True},

@@ -379,7 +379,7 @@ def test_a_file_that_is_not_utf8_fails_with_the_fix(cells: Cells, files: Path, r
 @pytest.mark.parametrize(
     ("raises", "fix"),
     [
-        ("ValueError('zip: Could not find EOCD')", "the file is no Excel workbook of today"),
+        ("ValueError('zip: Could not find EOCD')", "this is not a valid .xlsx file"),
         ("ValueError('CalamineError: Workbook is password protected')", "save a copy without one"),
         ("UnicodeError('UTF-16 stream does not start with BOM')", 'the file is no UTF-16: say encoding="cp1252"'),
         ("OSError(28, 'No space left on device')", "free some space there; or the mirror is "),
