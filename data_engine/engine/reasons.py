@@ -13,7 +13,6 @@ from typing import Any, ClassVar, TypeAlias, get_args
 
 from data_engine.engine.fact import Fact, disabled_words, required_fields, time_words, zoned_words
 from data_engine.engine.flow_reasons import OfFlow, Other
-from data_engine.engine.machine_facts import silent_words
 from data_engine.record import Record
 
 # -- due ----------------------------------------------------------------------------------------------------------
@@ -406,19 +405,6 @@ class EngineOff(Fact):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class DaemonSilent(Fact):
-    """This machine's daemon is there and does not answer, so nobody knows what it does."""
-
-    kind: ClassVar = "daemon_silent"
-
-    pid: int
-
-    @property
-    def text(self) -> str:
-        return silent_words(self.pid)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class GroupRun(Record):
     """A run that keeps its group busy, in the process `pid`; `in_daemon` where that is the daemon, which alone it can be asked of to
     end it."""
@@ -493,7 +479,6 @@ WhyNot: TypeAlias = (
     | Disabled
     | OwnedElsewhere
     | EngineOff
-    | DaemonSilent
     | Waiting
     | HeldSlot
 )

@@ -104,7 +104,7 @@ class FileLists:
         facts = known.flow(flow)
         if facts is None or facts.entry.flow is None:
             raise FlowValidationError(
-                f"{flow!r} has no files: it is no flow that can run", where="files", fix="name a flow"
+                f"{flow!r} has no files: it is not a flow that can run", where="files", fix="name a flow"
             )
         listed = self._list(known, facts)
         found = listed.found(search, group)

@@ -98,13 +98,11 @@ def suggestion(error: BaseException) -> str | None:
     if isinstance(error, EOFError) and "reading a line" in str(error):
         return "nobody answers input() in production: take a parameter, context.params['name']"
     if _is_not_utf8(error):
-        return (
-            'the file is not UTF-8: say what it is, such as encoding="cp1252" (Excel on Windows); or it is no text file'
-        )
+        return 'the file is not UTF-8: say what it is, such as encoding="cp1252" (Excel on Windows); or it is not a text file'
     if (said := _of_file(error)) is not None:
         return said
     if _is_secret_as_text(error):
-        return 'a secret shows its text only where it is asked for: context.secret("name").reveal()'
+        return 'a secret shows its text only when you ask for it: context.secret("name").reveal()'
     if not isinstance(error, AttributeError) or not isinstance(error.name, str) or error.name.startswith("_"):
         return None
     try:
@@ -136,7 +134,7 @@ def _of_file(error: BaseException) -> str | None:
 _FILES = (
     (
         ("password protected", "password-protected"),
-        "the workbook opens with a password only: open it in Excel, save a copy without one, and give that",
+        "the workbook opens with a password only: open it in Excel, save a copy without a password, and read that copy",
     ),
     (
         ("could not find eocd", "invalid zip archive", "is not a zip file", "cannot detect file format"),
@@ -145,7 +143,7 @@ _FILES = (
     ),
     (
         ("utf-16 stream does not start with bom",),
-        'the file is no UTF-16: say encoding="cp1252" (Excel on Windows), or "utf8"',
+        'the file is not UTF-16: say encoding="cp1252" (Excel on Windows), or "utf8"',
     ),
     (
         ("no space left on device", "disk quota exceeded", "not enough space on the disk", "(os error 112)"),
@@ -179,8 +177,8 @@ def _missing_package(error: BaseException) -> str | None:
     if kernel_shell() is None:
         return f"if it is a package, install it where this runs: {sys.executable} -m pip install {package}"
     return (
-        f"if it is a package, add it to this kernel: %pip install {package}; and where the daemon runs flows with another "
-        f"Python (Workspace.current().interpreter() names it), to that: PYTHON -m pip install {package}"
+        f"if it is a package, add it to this kernel: %pip install {package}; if the daemon runs flows with another "
+        f"Python (Workspace.current().interpreter() names it), install it there too: PYTHON -m pip install {package}"
     )
 
 

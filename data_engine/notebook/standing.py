@@ -79,7 +79,7 @@ class Standing(Record):
         flow = self.file.rpartition(".")[0]
         end = f"to end it: `{typed('undeploy', flow)}`"
         if self.renamed_to is not None:
-            return f"to let production follow: `{typed('deploy', self.renamed_to)}`; {end}"
+            return f"to let production run it: `{typed('deploy', self.renamed_to)}`; {end}"
         if self.moved_to is not None:
             return f"to go on with it: move it back into flow_modules itself; {end}"
         return f"to get it back: `{typed('restore', flow)}`; {end}"
