@@ -1,7 +1,6 @@
 """The status of a workspace: what is known goes in as facts, one frozen value comes out that everybody reads.
 
-`build_status` is pure and the only one who builds it, with a daemon and without: `data-engine status --json`, the daemon's
-API, the Python face and the panel all read its keys.
+`build_status` is pure and alone builds it, with a daemon and without: `status --json`, the daemon's API, the Python face and the panel read its keys.
 """
 
 from __future__ import annotations
@@ -260,8 +259,7 @@ class FlowFacts:
     `standing` tells how the module stands to what is deployed; `held` counts its files that are held, `retried` those that failed and are tried again later; `why` is what planning
     said last of the flow as a whole; `waiting` is why work of it that could start does not. Of a flow that is not `is_read`
     only the file is known. `cadence` is how often its folder is looked through, where that is rarer than its interval says.
-    `switch` is what somebody said last of whether it runs by itself. `expected` is how it stands to what is expected of it. `timezone` is that of the workspace's settings,
-    `warnings` how many its last run has in its log.
+    `switch` is what somebody said last of whether it runs by itself. `expected` is how it stands to what is expected of it. `timezone` is that of the workspace's settings, `warnings` how many its last run has in its log.
     """
 
     entry: CatalogEntry
@@ -310,8 +308,7 @@ class FlowFacts:
 @dataclass(frozen=True, slots=True)
 class WorkspaceFacts:
     """Everything a status is made of. `elsewhere` is said of the workstation that owns the workspace, when it is another one;
-    `warnings` are of the settings (keys nobody reads) and of this machine's clock, `not_flows` tells of notebooks that look like
-    flows and are none."""
+    `warnings` are of the settings (keys nobody reads) and of this machine's clock, `not_flows` of what looks like a flow."""
 
     workspace_id: str
     workspace_root: str
