@@ -57,7 +57,7 @@ class Standing(Record):
             if self.renamed_to is not None:
                 gone = f"was renamed to {self.renamed_to}{self.file[self.file.rfind('.') :]}"
             elif self.moved_to is not None:
-                gone = f"lies in a subfolder now, {self.moved_to}, where no flows are looked for"
+                gone = f"is in a subfolder now ({self.moved_to}), which is not searched for flows"
             return f"{self.file} {gone}; production runs on as it was deployed"
         words = edited_words(self.cells, self.helpers) if self.is_edited else self.kind.replace("_", " ")
         if self.goes_live_s is None:
@@ -81,7 +81,7 @@ class Standing(Record):
         if self.renamed_to is not None:
             return f"to let production run it: `{typed('deploy', self.renamed_to)}`; {end}"
         if self.moved_to is not None:
-            return f"to go on with it: move it back into flow_modules itself; {end}"
+            return f"to continue with it: move it back into flow_modules itself; {end}"
         return f"to get it back: `{typed('restore', flow)}`; {end}"
 
     def as_json(self) -> dict[str, Any]:

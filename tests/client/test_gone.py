@@ -92,10 +92,10 @@ def test_a_notebook_that_was_moved_into_a_subfolder_is_told_as_lying_there(
     (ws.modules / "old" / "years").mkdir(parents=True)
     (ws.modules / "claims.ipynb").rename(ws.modules / "old" / "years" / "claims.ipynb")
     said = (
-        "claims.ipynb lies in a subfolder now, old/years/claims.ipynb, where no flows are looked for; "
+        "claims.ipynb is in a subfolder now (old/years/claims.ipynb), which is not searched for flows; "
         "production runs on as it was deployed"
     )
-    fix = "to go on with it: move it back into flow_modules itself; to end it: `data-engine undeploy claims`"
+    fix = "to continue with it: move it back into flow_modules itself; to end it: `data-engine undeploy claims`"
 
     assert state(workspace)[1] == f"{said}\n{fix}"
     why = workspace.explain("claims")[0]

@@ -153,8 +153,8 @@ def test_a_duplicate_of_a_notebook_is_told_to_be_none_of_the_flows(lab: Lab, pag
     (modules / "old").mkdir()
     (modules / "parts.ipynb").rename(modules / "old" / "parts.ipynb")
     panel.element.get_by_text("claims-Copy1.ipynb is a copy: rename it to make it a flow").wait_for()
-    panel.element.get_by_text("old/parts.ipynb is no flow: it lies in a subfolder.").wait_for()
-    panel.select("parts").get_by_text("lies in a subfolder now, old/parts.ipynb").first.wait_for()
+    panel.element.get_by_text("old/parts.ipynb is not a flow: it is in a subfolder.").wait_for()
+    panel.select("parts").get_by_text("is in a subfolder now (old/parts.ipynb)").first.wait_for()
 
     page.page.screenshot(path=pictures / "duplicates.png")
 
