@@ -186,10 +186,10 @@ def test_doubled_headings_of_a_workbook_are_told_by_sheet_and_cell(cells: Cells,
 @pytest.mark.parametrize(
     ("options", "told_of"),
     [
-        ({"sheet_id": 0}, ['"Amount & tax" stands in C3', '"Sales" stands in A1']),
-        ({"sheet_name": "Title"}, ['"Sales" stands in A1 and in B1']),
+        ({"sheet_id": 0}, ['"Amount & tax" is in C3', '"Sales" is in A1']),
+        ({"sheet_name": "Title"}, ['"Sales" is in A1 and in B1']),
         ({"sheet_name": "Title", "read_options": {"header_row": 2}}, []),
-        ({"read_options": {"header_row": 2}}, ['"Amount & tax" stands in C3']),
+        ({"read_options": {"header_row": 2}}, ['"Amount & tax" is in C3']),
         ({"read_options": {"header_row": 1}}, []),
         ({"sheet_name": "Fine"}, []),
         ({"has_header": False}, []),
@@ -229,7 +229,7 @@ def test_a_column_is_told_by_the_name_that_each_reader_gives_it(tmp_path: Path) 
                 data = re.sub(rb"<sheetData>.*</sheetData>", rb"<sheetData>" + inline + rb"</sheetData>", data)
             other.writestr(part, data)
     (said,) = doubts_of(pl.read_excel, (tmp_path / "inline.xlsx",), {})
-    assert '"a" stands in A1 and in B1' in said
+    assert '"a" is in A1 and in B1' in said
 
 
 def test_a_run_warns_in_its_log(ws: WorkspaceFiles) -> None:
@@ -261,7 +261,7 @@ def test_a_run_warns_of_a_doubled_heading_once(ws: WorkspaceFiles) -> None:
     workspace.load_flow("claims").run_once()
 
     (run,) = workspace.runs("claims")
-    (line,) = (line for line in workspace.log(run.run_id) if "stands in C3 and in D3" in line.message)
+    (line,) = (line for line in workspace.log(run.run_id) if "is in C3 and in D3" in line.message)
     assert (line.level, run.status) == ("WARNING", "success")
 
 
