@@ -5,7 +5,7 @@ The front-end only draws it. A button that cannot be used now says why: its valu
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
@@ -29,6 +29,7 @@ from jupyter_extension.troubles import Known, TroubleLine, has_recovered, troubl
 
 _MOST_REQUESTS = 3
 _MOST_UNDELIVERED = 3
+_MOST_NOT_FLOWS = 5
 """Told at the panel's head: the newest."""
 
 
@@ -149,6 +150,7 @@ class PanelView:
     cluster: ClusterLine | None = None
     details: Mapping[str, str] = field(default_factory=dict)
     watch_line: str = ""
+    not_flows: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +204,7 @@ def render(
             "watch": NOBODY_WATCHES if is_unwatched(lease) else _WATCHING,
         },
         watch_line=watch_words(lease),
+        not_flows=_not_flows(status.not_flows),
     )
 
 
@@ -360,6 +363,11 @@ def _footer(flows: Mapping[str, FlowRow], recent_runs: int | None) -> tuple[str,
         _count(len(good), "flow"),
     ]
     return (*parts, *([] if recent_runs is None else [f"{_count(recent_runs, 'run')} last 30 days"]))
+
+
+def _not_flows(texts: Sequence[str]) -> tuple[str, ...]:
+    more = len(texts) - _MOST_NOT_FLOWS
+    return (*texts[:_MOST_NOT_FLOWS], *([f"and {more:,} more that `{typed('list')}` names"] if more > 0 else []))
 
 
 def _notices(status: Status, problem: str | None) -> Iterable[Notice]:

@@ -129,6 +129,7 @@ class LiveFacts:
             requests=[*(_waiting(one) for one in daemon.sender.sent.values()), *requests],
             backfills=[running.get(one.id, one) for one in recent],
             undelivered=not_delivered,
+            not_flows=daemon.deployer.not_flows,
             warnings=(*daemon.home.settings().warnings, *clock_warnings(daemon.ownership.clock), *daemon.warnings),
         )
 

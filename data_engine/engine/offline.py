@@ -37,6 +37,7 @@ from data_engine.notebook.deploy import with_no_steps_refused
 from data_engine.notebook.deployed import deployed_entries
 from data_engine.notebook.flow_files import module_files
 from data_engine.notebook.standing import AS_DEPLOYED, NOT_DEPLOYED, Standing
+from data_engine.notebook.subfolders import not_flows
 from data_engine.scheduler.folder_poller import FolderPoller
 from data_engine.scheduler.plan import PlannedFlow, Rules
 from data_engine.scheduler.source_memory import KnownSources
@@ -94,6 +95,7 @@ class OfflineFacts:
             backfills=backfills_recent(ledger, time.time()),
             service=self.service,
             undelivered=undelivered(ledger),
+            not_flows=not_flows(home.layout.flow_modules_dir),
         )
 
     def poller(self, flow: str) -> FolderPoller | None:

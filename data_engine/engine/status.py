@@ -1,7 +1,6 @@
 """The status of a workspace: what is known goes in as facts, one frozen value comes out that everybody reads.
 
-`build_status` is pure and the only one who builds it, with a daemon and without: `data-engine status --json`, the daemon's
-API, the Python face and the panel all read its keys.
+`build_status` is pure and alone builds it, with a daemon and without: `status --json`, the daemon's API, the Python face and the panel read its keys.
 """
 
 from __future__ import annotations
@@ -244,6 +243,7 @@ class Status(Shown, Record):
     backfills: tuple[Backfill, ...] = field(default=(), metadata={"of": Backfill.read})
     service: ServiceFacts = field(default_factory=ServiceFacts, metadata={"of": ServiceFacts.read})
     undelivered: tuple[Undelivered, ...] = field(default=(), metadata={"of": Undelivered.read})
+    not_flows: tuple[str, ...] = ()
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         found = None if cycle or len(printer.stack) > 1 else self._repr_mimebundle_()
@@ -260,8 +260,7 @@ class FlowFacts:
     `standing` tells how the module stands to what is deployed; `held` counts its files that are held, `retried` those that failed and are tried again later; `why` is what planning
     said last of the flow as a whole; `waiting` is why work of it that could start does not. Of a flow that is not `is_read`
     only the file is known. `cadence` is how often its folder is looked through, where that is rarer than its interval says.
-    `switch` is what somebody said last of whether it runs by itself. `expected` is how it stands to what is expected of it. `timezone` is that of the workspace's settings,
-    `warnings` how many its last run has in its log.
+    `switch` is what somebody said last of whether it runs by itself. `expected` is how it stands to what is expected of it. `timezone` is that of the workspace's settings, `warnings` how many its last run has in its log.
     """
 
     entry: CatalogEntry
@@ -310,7 +309,7 @@ class FlowFacts:
 @dataclass(frozen=True, slots=True)
 class WorkspaceFacts:
     """Everything a status is made of. `elsewhere` is said of the workstation that owns the workspace, when it is another one;
-    `warnings` are of the settings (keys nobody reads) and of this machine's clock."""
+    `warnings` are of the settings (keys nobody reads) and of this machine's clock, `not_flows` of what looks like a flow."""
 
     workspace_id: str
     workspace_root: str
@@ -327,6 +326,7 @@ class WorkspaceFacts:
     backfills: Sequence[Backfill] = ()
     service: ServiceFacts = field(default_factory=ServiceFacts)
     undelivered: Sequence[Undelivered] = ()
+    not_flows: Sequence[str] = ()
 
     @property
     def unasked(self) -> OwnedElsewhere | DaemonSilent | None:
@@ -398,6 +398,7 @@ def _status(known: WorkspaceFacts, flows: tuple[FlowStatus, ...]) -> Status:
         tuple(known.backfills),
         known.service,
         tuple(known.undelivered),
+        tuple(known.not_flows),
     )
 
 

@@ -84,5 +84,7 @@ export function inTrouble(view) {
  */
 export function cellOf(told, view) {
   const [place] = told.cells;
-  return place ? { path: besidePath(place.notebook, null, view.workspace_root), cell: place.cell, name: `${place.notebook}, cell ${place.cell}` } : null;
+  if (!place) return null;
+  const { workspace_root: root } = view;
+  return { path: besidePath(place.notebook, null, root), cell: place.cell, line: place.line, root, name: `${place.notebook}, cell ${place.cell}` };
 }

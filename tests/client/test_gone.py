@@ -88,6 +88,29 @@ def test_a_flow_whose_notebook_is_gone_says_so_everywhere(
         assert said in told.out + told.err, line
 
 
+def test_a_notebook_that_was_moved_into_a_subfolder_is_told_as_lying_there(
+    ws: WorkspaceFiles, workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (ws.modules / "old" / "years").mkdir(parents=True)
+    (ws.modules / "claims.ipynb").rename(ws.modules / "old" / "years" / "claims.ipynb")
+    said = (
+        "claims.ipynb is in a subfolder now (old/years/claims.ipynb), which is not searched for flows; "
+        "production runs on as it was deployed"
+    )
+    fix = "to continue with it: move it back into flow_modules itself; to end it: `data-engine undeploy claims`"
+
+    assert state(workspace)[1] == f"{said}\n{fix}"
+    why = workspace.explain("claims")[0]
+    assert (why.why.kind, why.reason) == ("module_gone", said)
+    assert fix in bundle(workspace.explain("claims"))["text/plain"]
+    assert typed(ws, "data-engine deploy claims") == 2
+    told = capsys.readouterr().err
+    assert said in told
+    assert fix in told
+    (ws.modules / "old" / "years" / "claims.ipynb").rename(ws.modules / "claims.ipynb")
+    assert workspace.deployment("claims") == "as deployed"
+
+
 @pytest.mark.parametrize("line", ["deploy claims", "show claims", "run --once claims"])
 def test_a_command_that_needs_the_notebook_names_both_ways_on(
     ws: WorkspaceFiles, workspace: Workspace, capsys: pytest.CaptureFixture[str], line: str
@@ -545,3 +568,13 @@ def test_nothing_is_rolled_back_into_a_mirror_that_another_flow_writes_now(
     first, then = commands_in(error.value.fix or "")
     assert typed(ws, first) == typed(ws, then) == 0
     assert set(workspace.home.deployments().deployed()) == {"claims", "other"}
+
+
+def test_a_copy_is_not_what_a_notebook_was_renamed_to(ws: WorkspaceFiles, workspace: Workspace) -> None:
+    """JupyterLab's Duplicate gives it a name that no flow has, so nothing could follow it."""
+    renamed(ws, "claims-Copy1")
+
+    assert state(workspace)[1] == (
+        "claims.ipynb is gone; production runs on as it was deployed\n"
+        "to get it back: `data-engine restore claims`; to end it: `data-engine undeploy claims`"
+    )

@@ -369,7 +369,7 @@ def test_who_works_alone_reads_nothing_of_ownership() -> None:
     ("changes", "line", "detail"),
     [
         ({"watched_by": ["ben-pc", "cat-pc"]}, "watched by ben-pc and cat-pc", "these machines send an alert"),
-        ({"watched_by": []}, "nobody watches", "`data-engine service install` on another one"),
+        ({"watched_by": []}, "no other machine watches", "`data-engine service install` on another one"),
         ({"watched_by": None}, "", ""),
         (
             {"is_mine": False, "watched_by": ["ben-pc"], "is_watching": True},
@@ -591,3 +591,11 @@ def test_a_run_changes_one_row_only() -> None:
 
     assert list(change["flows"]) == ["flow_7"]
     assert set(change["set"]) == {"groups"}
+
+
+def test_notebooks_that_are_no_flows_are_told_below_the_list() -> None:
+    """The first few whole, and where the others are named."""
+    told = [f"claims-Copy{number}.ipynb is a copy: rename it to make it a flow" for number in range(1, 8)]
+
+    assert shown(flow(), not_flows=told[:2]).not_flows == tuple(told[:2])
+    assert shown(flow(), not_flows=told).not_flows == (*told[:5], "and 2 more that `data-engine list` names")

@@ -98,7 +98,7 @@ def test_without_a_keyring_a_private_file_says_that_it_is_one(capsys: pytest.Cap
     assert command(["secret", "list"]) == 0
     out = capsys.readouterr().out
     assert "private file" in out
-    assert "no keyring that can be used here" in out
+    assert "this machine has no keyring for secrets" in out
     assert VALUE not in out
 
 

@@ -75,11 +75,11 @@ test("a flow that is not read yet changes nothing, one that is gone has no troub
 
 test("flows in trouble are counted in words, and lead to a cell", () => {
   const bad = view(row([trouble()]), row([], { name: "other", is_failing: true }), row([], { name: "good" }));
-  const told = /** @type {any} */ (trouble({ cells: [{ notebook: "claims.ipynb", cell: 4 }] }));
+  const told = /** @type {any} */ (trouble({ cells: [{ notebook: "claims.ipynb", cell: 4, line: 3 }] }));
 
   assert.deepEqual(inTrouble(bad), { count: 2, words: "2 flows in trouble" });
   assert.deepEqual(inTrouble(view()), { count: 0, words: "" });
-  assert.deepEqual(cellOf(told, bad), { path: "/ws/flow_modules/claims.ipynb", cell: 4, name: "claims.ipynb, cell 4" });
+  assert.deepEqual(cellOf(told, bad), { path: "/ws/flow_modules/claims.ipynb", cell: 4, line: 3, root: "/ws", name: "claims.ipynb, cell 4" });
   assert.equal(cellOf(/** @type {any} */ (trouble()), bad), null);
 });
 

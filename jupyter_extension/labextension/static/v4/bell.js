@@ -3,7 +3,7 @@
 
 import { loadPanel } from "./panel_module.js";
 
-/** @import { App, Notifications, Widget } from "./jupyterlab" */
+/** @import { App, FilePlace, Notifications, Widget } from "./jupyterlab" */
 /** @import { PanelView, Told, Transport } from "../../../static/types" */
 /** @import { PanelModule } from "./panel_module.js" */
 
@@ -20,7 +20,7 @@ export class Bell {
    * @param {Notifications | undefined} notifications
    * @param {Widget} side what has the side bar's icon
    * @param {string} place where the server extension answers
-   * @param {{ open: (path: string, cell: number) => unknown, show: (root: string, flow: string | null) => unknown }} lead where a notification leads
+   * @param {{ open: (place: FilePlace) => unknown, show: (root: string, flow: string | null) => unknown }} lead where a notification leads
    */
   constructor(app, notifications, side, place, lead) {
     this.app = app;
@@ -86,7 +86,7 @@ export class Bell {
    */
   tell(module, id, told, view, isLoud) {
     const cell = module.cellOf(told, view);
-    const toCell = cell && { label: "Open cell", caption: `Open ${cell.name}`, displayType: "accent", callback: () => this.lead.open(cell.path, cell.cell) };
+    const toCell = cell && { label: "Open cell", caption: `Open ${cell.name}`, displayType: "accent", callback: () => this.lead.open(cell) };
     const toFlow = { label: "Show flow", caption: `Show ${told.flow} in the Data Engine panel`, displayType: "default", callback: () => this.lead.show(view.workspace_root, told.flow) };
     this.notify(id, told.text, told.kind === "failed" ? "error" : "warning", isLoud, toCell ? [toCell, toFlow] : [toFlow]);
   }
