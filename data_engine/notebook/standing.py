@@ -16,7 +16,8 @@ class Standing(Record):
     """How a module stands to what is deployed of it. Of an edit: the `cells` and `helpers` that differ, where they are known,
     and the `error` that keeps it from being good. `goes_live_s`, seconds since the epoch, is when it is deployed by itself;
     `shares_with` is the deployed flow whose mirror it would write too, which a person has to confirm. A module that is "gone"
-    runs on as it is deployed; `file` is what it was called, and `renamed_to` the module that it is now, as far as that shows.
+    runs on as it is deployed; `file` is what it was called, and `renamed_to` the module that it is now, as far as that shows;
+    `moved_to` is where a notebook of its name lies in a subfolder.
 
     Example:
         >>> Standing("as_deployed").text, Standing("edited", (3, 7), "SyntaxError: oh").edit
@@ -26,7 +27,7 @@ class Standing(Record):
         to get it back: `data-engine restore claims`; to end it: `data-engine undeploy claims`
     """
 
-    sparse: ClassVar = ("helpers", "goes_live_s", "shares_with", "file", "renamed_to")
+    sparse: ClassVar = ("helpers", "goes_live_s", "shares_with", "file", "renamed_to", "moved_to")
 
     kind: Literal["as_deployed", "not_deployed", "edited", "gone"]
     cells: tuple[int, ...] = ()
@@ -36,6 +37,7 @@ class Standing(Record):
     shares_with: str | None = None
     file: str = ""
     renamed_to: str | None = None
+    moved_to: str | None = None
 
     @property
     def is_edited(self) -> bool:
@@ -51,8 +53,11 @@ class Standing(Record):
     def text(self) -> str:
         """One line for people."""
         if self.kind == "gone":
-            suffix = self.file[self.file.rfind(".") :]
-            gone = "is gone" if self.renamed_to is None else f"was renamed to {self.renamed_to}{suffix}"
+            gone = "is gone"
+            if self.renamed_to is not None:
+                gone = f"was renamed to {self.renamed_to}{self.file[self.file.rfind('.') :]}"
+            elif self.moved_to is not None:
+                gone = f"is in a subfolder now ({self.moved_to}), which is not searched for flows"
             return f"{self.file} {gone}; production runs on as it was deployed"
         words = edited_words(self.cells, self.helpers) if self.is_edited else self.kind.replace("_", " ")
         if self.goes_live_s is None:
@@ -75,6 +80,8 @@ class Standing(Record):
         end = f"to end it: `{typed('undeploy', flow)}`"
         if self.renamed_to is not None:
             return f"to let production run it: `{typed('deploy', self.renamed_to)}`; {end}"
+        if self.moved_to is not None:
+            return f"to continue with it: move it back into flow_modules itself; {end}"
         return f"to get it back: `{typed('restore', flow)}`; {end}"
 
     def as_json(self) -> dict[str, Any]:

@@ -158,6 +158,7 @@ export interface PanelView {
   cluster: { text: string; link: string | null } | null;
   details: Record<string, string>;
   watch_line: string;
+  not_flows?: string[]; // not in a snapshot of before
 }
 
 /** What turns one view into the next: changed parts, changed flows, and the flows that are gone. */
@@ -344,6 +345,7 @@ export interface Hello {
   workspaces?: WorkspaceName[];
   selected?: string | null;
   root_dir?: string;
+  lab?: string;
 }
 
 export interface Settings {
