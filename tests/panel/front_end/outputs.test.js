@@ -73,5 +73,5 @@ test("a filter that fails leaves the rows that were there, and says why", async 
   await look(app, { filters: [{ column: "amount", op: ">", value: "x" }] });
 
   assert.equal(app.sheet.page, PAGE);
-  assert.equal(app.sheet.said, "'x' is not a number give a number");
+  assert.equal(app.sheet.said, "'x' is not a number; give a number");
 });
