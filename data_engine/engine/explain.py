@@ -178,11 +178,9 @@ def _explained(source: FactSource, known: WorkspaceFacts, subject: str, file: st
     if flow is not None:
         subject = flow.entry.name
         edit = flow.standing
-        rows = (
-            [Explanation(subject, None, Edited(edit.cells, edit.error, edit.helpers, edit.shares_with))]
-            if edit.is_edited
-            else []
-        )
+        back = edit.rolled_back_to, edit.rolled_back_utc
+        edited = Edited(edit.cells, edit.error, edit.helpers, edit.shares_with, *back)
+        rows = [Explanation(subject, None, edited)] if edit.is_edited else []
         if edit.kind == "gone":
             rows = [Explanation(subject, None, ModuleGone(edit.file, edit.renamed_to))]
         asked = [one for one in known.requests if one.flow == subject and one.state != "answered"]

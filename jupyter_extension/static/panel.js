@@ -71,6 +71,8 @@ export class Panel {
     });
     this.resizer.observe(root);
     this.ticker = setInterval(() => !document.hidden && root.offsetParent !== null && runTicks(root), 1000);
+    this.redraw = () => this.update();
+    document.addEventListener("data-engine:unsaved-changed", this.redraw);
     this.unlook = this.isStatic ? () => {} : followWorkspaces(this);
     if (this.isStatic) this.update();
     else this.begin(options.path, options.before);
@@ -91,6 +93,7 @@ export class Panel {
   destroy() {
     clearInterval(this.ticker);
     this.unlook();
+    document.removeEventListener("data-engine:unsaved-changed", this.redraw);
     this.resizer.disconnect();
     if (this.unfollow) this.unfollow();
     this.isGone = true;

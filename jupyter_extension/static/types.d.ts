@@ -46,6 +46,7 @@ export interface FlowRow {
   deployment: string;
   deployment_kind: string;
   edit: string | null;
+  is_rolled_back: boolean;
   shares_with: string | null;
   error: ErrorParts | null;
   enabled: boolean;
@@ -555,6 +556,7 @@ export interface State {
   showParams: boolean;
   showKeys: boolean;
   backfill: BackfillForm | null;
+  question: { text: string; answers: [string, () => unknown][] } | null;
   plan: PlanOf | null;
   planKey: string;
   params: Parameter[];

@@ -398,3 +398,24 @@ def test_starting_the_engine_names_what_is_not_deployed(workspace: Workspace, ws
     assert ask(workspace, "start_engine") == (
         "The engine is on. Not deployed, so not run: fresh. Deploy lets production run them."
     )
+
+
+def test_a_run_of_a_polled_flow_asks_before_it_takes_files_that_are_done(workspace: Workspace) -> None:
+    """What is due can be run alone; a flow without files, or one file by name, runs at once, and so does who has asked already."""
+    workspace.deploy()
+    first = ask(workspace, "run", flow="polled", take="ask")
+    ask(workspace, "run", flow="polled", source="00.csv", take="ask")
+    until(lambda: [run.status for run in workspace.runs("polled")] == ["success"])
+    question = ask(workspace, "run", flow="polled", take="ask")["question"]
+    due = ask(workspace, "run", flow="polled", take="due")
+    until(lambda: sorted(run.status for run in workspace.runs("polled")) == ["failed", "success", "success"])
+
+    assert first == {
+        "run_ids": [],
+        "question": {"text": "Run Polled: 3 files are due.", "answers": [["Run all 3", "all"]]},
+    }
+    assert question["text"] == "Run Polled: 2 files are due, 1 is done."
+    assert question["answers"] == [["Run the 2 due", "due"], ["Run all 3", "all"]]
+    assert (len(due["run_ids"]), due["said"]) == (2, "polled: 2 runs started.")
+    assert len(ask(workspace, "run", flow="good", take="ask")["run_ids"]) == 1
+    assert len(ask(workspace, "run", flow="polled")["run_ids"]) == 3

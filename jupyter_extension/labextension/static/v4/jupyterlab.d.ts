@@ -30,7 +30,12 @@ export interface Cell {
 
 /** A document that is open: a notebook's has cells in `content`. */
 export interface DocumentWidget extends Widget {
-  context: { path: string; ready: Promise<void> };
+  context: {
+    path: string;
+    ready: Promise<void>;
+    model: { dirty: boolean; stateChanged: Signal<unknown, { name: string }> };
+    save(): Promise<void>;
+  };
   revealed: Promise<void>;
   sessionContext: { session: { kernel: { hasComm(id: string): boolean } | null } | null };
   content: {
@@ -66,6 +71,7 @@ export interface App {
   shell: {
     currentWidget: Partial<DocumentWidget> | null;
     add(widget: Widget, area: string, options: object): void;
+    widgets(area: string): Iterable<Partial<DocumentWidget>>;
     activateById(id: string): void;
   };
 }

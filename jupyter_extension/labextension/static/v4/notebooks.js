@@ -17,6 +17,8 @@ export class Notebooks {
     this.tracker = tracker;
     this.showError = showError;
     this.askedKey = `data-engine:cell:${base()}`;
+    /** @type {string | null} the folder that Jupyter serves */
+    this.root = null;
   }
 
   /** Does what the panel asks for, and what a tab was opened for by another one. */
@@ -28,8 +30,35 @@ export class Notebooks {
     });
     on("open", "The file cannot be opened", ({ path, cell }) => this.open(path, cell));
     on("insert", "The cell cannot be added", ({ path, code }) => this.insert(path, code));
-    document.addEventListener("data-engine:save", () => this.app.commands.execute("docmanager:save"));
-    if (this.tracker) this.tracker.widgetAdded.connect((_, widget) => this.revealAsked(widget));
+    document.addEventListener("data-engine:save", (event) => {
+      const { detail } = /** @type {CustomEvent} */ (event);
+      detail.saving = detail.paths
+        ? Promise.all(this.unsaved().filter(([path]) => detail.paths.includes(path)).map(([, context]) => context.save()))
+        : this.app.commands.execute("docmanager:save");
+    });
+    document.addEventListener("data-engine:unsaved", (event) => /** @type {CustomEvent} */ (event).detail.paths.push(...this.unsaved().map(([path]) => path)));
+    const changed = () => document.dispatchEvent(new CustomEvent("data-engine:unsaved-changed"));
+    rootFolder().then((root) => {
+      this.root = root;
+      changed();
+    }, () => {});
+    if (this.tracker) {
+      this.tracker.widgetAdded.connect((_, widget) => {
+        this.revealAsked(widget);
+        widget.context.model.stateChanged.connect((__, { name }) => name === "dirty" && changed());
+      });
+    }
+  }
+
+  /**
+   * The documents of this page with edits that are not saved: where each lies, and its context.
+   *
+   * @returns {[string, DocumentWidget["context"]][]}
+   */
+  unsaved() {
+    const { root } = this;
+    if (root === null) return [];
+    return [...this.app.shell.widgets("main")].flatMap(({ context }) => (context && context.model && context.model.dirty ? [[root + context.path, context]] : []));
   }
 
   /**
@@ -105,11 +134,16 @@ export class Notebooks {
  * @param {string} path
  */
 async function below(path) {
-  const { ServerTransport } = await loadPanel();
-  const { root_dir: served = "" } = await new ServerTransport(base(), null).hello();
-  const root = `${served.replace(/\\/g, "/").replace(/\/$/, "")}/`;
+  const root = await rootFolder();
   const given = path.replace(/\\/g, "/");
   return given.startsWith(root) ? given.slice(root.length) : null;
+}
+
+/** The folder that Jupyter serves, with a slash at its end. */
+async function rootFolder() {
+  const { ServerTransport } = await loadPanel();
+  const { root_dir: served = "" } = await new ServerTransport(base(), null).hello();
+  return `${served.replace(/\\/g, "/").replace(/\/$/, "")}/`;
 }
 
 /**
