@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from data_engine.client import Workspace
+from data_engine.cut import first_few
 from data_engine.daemon.fields import ANY_TEXT, COUNT, FLAG, OBJECT, PATH, PATHS, TEXT, Field, Fields, checked
 from data_engine.engine.wording import freed_words, never_begins_words
 from data_engine.errors import FlowValidationError, WorkspaceError
@@ -117,11 +118,15 @@ def _kill(ws: Workspace, args: Args) -> str:
 
 def _start_engine(ws: Workspace, args: Args) -> str:
     ws.start_engine()
-    undeployed = [flow.name for flow in ws.status().flows if flow.state_kind == "not_deployed"]
-    if not undeployed:
-        return "The engine is on."
-    names = ", ".join(undeployed[:3]) + (f" and {len(undeployed) - 3} more" if len(undeployed) > 3 else "")
-    return f"The engine is on. Not deployed, so not run: {names}. Deploy lets production run them."
+    flows = ws.status().flows
+    undeployed = [flow.name for flow in flows if flow.state_kind == "not_deployed"]
+    edited = [flow.name for flow in flows if flow.standing.is_edited and flow.standing.rolled_back_to is None]
+    told = ["The engine is on."]
+    if undeployed:
+        told.append(f"Not deployed, so not run: {first_few(undeployed, 3)}.")
+    if edited:
+        told.append(f"Edited since the last deploy, which runs: {first_few(edited, 3)}.")
+    return " ".join([*told, *(["Deploy lets production run them."] if len(told) > 1 else [])])
 
 
 def _stop_engine(ws: Workspace, args: Args) -> str:

@@ -115,7 +115,7 @@ def tell_status(ws: Workspace, as_json: bool) -> int:
 
 
 def tell_flows(ws: Workspace, as_json: bool) -> int:
-    """The flows, and what is wrong with broken modules."""
+    """The flows, as production runs them where an edit is not deployed, and what is wrong with broken modules."""
     from data_engine.engine.source_trouble import with_source_warnings
     from data_engine.lease.status import shown_machine
     from data_engine.notebook.catalog import read_catalog
@@ -126,7 +126,10 @@ def tell_flows(ws: Workspace, as_json: bool) -> int:
         deployments = ws.home.deployments()
         deployment = deployments.standing({entry.name for entry in there} | deployments.deployed().keys())
         gone = {name: one for name, one in deployment.items() if one.kind == "gone"}
-        entries = sorted((*there, *deployed_entries(deployments, gone)), key=lambda entry: entry.name)
+        edited = [entry.name for entry in there if entry.error is None and deployment[entry.name].is_edited]
+        runs = {one.name: one for one in deployed_entries(deployments, edited, ws.home.deployed_descriptions())}
+        shown = [one if (old := runs.get(one.name)) is None or old.error is not None else old for one in there]
+        entries = sorted((*shown, *deployed_entries(deployments, gone)), key=lambda entry: entry.name)
         coming, stands = ws.next_runs(), standing_to_expected(ws, entries)
     say_settings(ws)
     off = disabled_flows(ws)

@@ -108,6 +108,10 @@ class LocalWorkspace:
         """What other processes of this machine found the modules to be."""
         return Descriptions(self.local.compiled_flow_modules_dir / "described.json", self.layout.config_dir)
 
+    def deployed_descriptions(self) -> Descriptions:
+        """The same of modules as they are deployed, where that is not how they are."""
+        return Descriptions(self.local.compiled_flow_modules_dir / "described_deployed.json", self.layout.config_dir)
+
     def deployments(self) -> Deployments:
         """What of the workspace is deployed, with the sets on this machine."""
 

@@ -158,21 +158,21 @@ class OfflineFacts:
         return replace(fact, pid=own[fact.run_id].pid) if isinstance(fact, Overlong) else fact
 
     def _flows(self) -> list[FlowFacts]:
-        """Each flow as the next daemon finds it: what is deployed where the module is broken now, else the module."""
+        """Each flow as the next daemon finds it: what is deployed, else the module."""
         home = self.home
         deployments = home.deployments()
         deployed, edits = deployments.deployed(), deployments.edits()
         there = history.live(published(home.ledger())).values() if deployed else ()
+        edited = [name for name, one in edits.items() if one.is_edited]
+        runs = {one.name: one for one in deployed_entries(deployments, edited, home.deployed_descriptions())}
         found = []
         for entry in with_no_steps_refused(read_catalog(home.modules(), kept=home.descriptions())):
             standing = edits.get(entry.name, AS_DEPLOYED) if entry.name in deployed else NOT_DEPLOYED
-            modules = None
             if standing.is_edited and entry.error is not None:
-                standing, modules = replace(standing, error=str(entry.error)), deployments.modules_of(entry.name)
-            if modules is not None:
-                old = {one.name: one for one in read_catalog(modules)}.get(entry.name)
-                entry = entry if old is None or old.error is not None else old
-            found.append(FlowFacts(entry, with_shared_mirror(home, entry, standing, there)))
+                standing = replace(standing, error=str(entry.error))
+            standing = with_shared_mirror(home, entry, standing, there)
+            there_runs = runs.get(entry.name)
+            found.append(FlowFacts(entry if there_runs is None or there_runs.error is not None else there_runs, standing))
         names = {known.entry.name for known in found}
         gone = {name: one for name, one in edits.items() if one.kind == "gone" and name not in names}
         return sorted([*found, *self._gone(gone)], key=lambda known: known.entry.name)

@@ -6,13 +6,17 @@ from collections.abc import Iterable
 
 from data_engine.notebook.catalog import CatalogEntry, read_catalog
 from data_engine.notebook.deployments import Deployments
+from data_engine.notebook.descriptions import Descriptions
 
 
-def deployed_entries(deployments: Deployments, names: Iterable[str]) -> list[CatalogEntry]:
-    """The catalog entries of these flows as they are deployed; without those whose deployment cannot be had here."""
+def deployed_entries(
+    deployments: Deployments, names: Iterable[str], kept: Descriptions | None = None
+) -> list[CatalogEntry]:
+    """The catalog entries of these flows as they are deployed, with `kept` as other processes found them; without those whose
+    deployment cannot be had here."""
     found = []
     for name in sorted(names):
         modules = deployments.modules_of(name)
         if modules is not None:
-            found += [entry for entry in read_catalog(modules, only=name) if entry.name == name]
+            found += [entry for entry in read_catalog(modules, only=name, kept=kept) if entry.name == name]
     return found
