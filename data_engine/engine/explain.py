@@ -150,7 +150,22 @@ def explain(source: FactSource, known: WorkspaceFacts, subject: str, file: str) 
         replace(row, blocked_by=blocked.get(row.flow, ()), is_batch=row.flow in batches)
         if row.why.kind in DEPEND
         else row
-        for row in _with_gone(source, known, _explained(source, known, subject, file))
+        for row in _with_gone(source, known, _with_earlier_code(source, _explained(source, known, subject, file)))
+    ]
+
+
+def _with_earlier_code(source: FactSource, rows: list[Explanation]) -> list[Explanation]:
+    """The rows, of which those that are done by the code of an earlier deployment say so."""
+    done: dict[str, list[str]] = {}
+    for row in rows:
+        if isinstance(row.why, Done) and row.why.run_id is not None:
+            done.setdefault(row.flow, []).append(row.why.run_id)
+    earlier = {run_id for flow, run_ids in done.items() for run_id in source.ran_earlier_code(flow, run_ids)}
+    return [
+        replace(row, why=replace(row.why, by_earlier=True))
+        if isinstance(row.why, Done) and row.why.run_id in earlier
+        else row
+        for row in rows
     ]
 
 

@@ -10,6 +10,7 @@ from datetime import datetime
 from data_engine.alerting.looking import look
 from data_engine.cause import Cause
 from data_engine.engine.deployed_before import history_of
+from data_engine.engine.earlier_code import ran_earlier_code
 from data_engine.engine.flow_reasons import Expected, Late, Overlong
 from data_engine.engine.held_files import HeldFiles
 from data_engine.engine.ledger_facts import active_runs, backfills_recent, requests_told
@@ -125,6 +126,10 @@ class OfflineFacts:
         """The files that each of these runs wrote."""
         return outputs_here(self.home.ledger(), self.home.layout, run_ids)
 
+    def ran_earlier_code(self, flow: str, run_ids: Sequence[str]) -> frozenset[str]:
+        """Those of these runs that ran another deployment's code than the flow runs now."""
+        return ran_earlier_code(self.home.ledger(), flow, run_ids)
+
     def output_runs(self, path: str, endings: Sequence[str]) -> Sequence[OutputRun]:
         """Who wrote the file at this path; where nobody did, those whose path ends with one of these."""
         return output_runs(self.home.ledger(), path, endings)
@@ -172,7 +177,9 @@ class OfflineFacts:
                 standing = replace(standing, error=str(entry.error))
             standing = with_shared_mirror(home, entry, standing, there)
             there_runs = runs.get(entry.name)
-            found.append(FlowFacts(entry if there_runs is None or there_runs.error is not None else there_runs, standing))
+            found.append(
+                FlowFacts(entry if there_runs is None or there_runs.error is not None else there_runs, standing)
+            )
         names = {known.entry.name for known in found}
         gone = {name: one for name, one in edits.items() if one.kind == "gone" and name not in names}
         return sorted([*found, *self._gone(gone)], key=lambda known: known.entry.name)

@@ -122,16 +122,24 @@ class Asked(Fact):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Done(Fact):
-    """The last good run read the source as it is now."""
+    """The last good run read the source as it is now; `by_earlier` code, where production runs another deployment since.
+
+    Example:
+        >>> Done("3f9c12ab77", None, by_earlier=True).text
+        'already done at ? by run 3f9c12ab, with an earlier deployment'
+    """
 
     kind: ClassVar = "done"
+    sparse: ClassVar = ("by_earlier",)
 
     run_id: str | None
     at_utc: str | None
+    by_earlier: bool = False
 
     @property
     def text(self) -> str:
-        return f"already done at {time_words(self.at_utc)} by run {(self.run_id or '?')[:8]}"
+        done = f"already done at {time_words(self.at_utc)} by run {(self.run_id or '?')[:8]}"
+        return f"{done}, with an earlier deployment" if self.by_earlier else done
 
 
 @dataclass(frozen=True, slots=True, eq=False)

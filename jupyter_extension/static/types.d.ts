@@ -304,6 +304,7 @@ export interface PlanView {
 /** What came of asking for the plan of a flow. */
 export interface PlanOf {
   flow: string;
+  runs: string | null;
   view: PlanView | null;
   error: ErrorParts | null;
 }

@@ -1,0 +1,36 @@
+"""Which runs were of code that production does not run any more, as far as their records tell."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+from data_engine.ledger.deployments import deployments_of, published
+from data_engine.ledger.ledger import Ledger
+from data_engine.model import Deployment
+from data_engine.notebook.history import live
+
+
+def ran_earlier_code(ledger: Ledger, flow: str, run_ids: Collection[str]) -> frozenset[str]:
+    """Those of these runs of the flow that ran another deployment's code than it runs now.
+
+    Raises:
+        LedgerError: the history cannot be read.
+    """
+    if not run_ids:
+        return frozenset()
+    return with_earlier_code(published(ledger, flow), flow, deployments_of(ledger, run_ids))
+
+
+def with_earlier_code(history: Sequence[Deployment], flow: str, ran: Mapping[str, str]) -> frozenset[str]:
+    """The same of what the runs `ran`: by their ids those of deployments, of which the ones that are not known tell nothing.
+
+    Example:
+        >>> one, two, same = (Deployment(f"d{n}", n, "claims", "deploy", "s", code) for n, code in ((1, "a"), (2, "b"), (3, "b")))
+        >>> sorted(with_earlier_code([same, two, one], "claims", {"r1": "d1", "r2": "d2", "r3": "d3", "r4": "d9"}))
+        ['r1']
+    """
+    now = live(history).get(flow)
+    if now is None:
+        return frozenset()
+    other = {one.id for one in history if one.flow == flow and one.digest != now.digest}
+    return frozenset(run_id for run_id, deployment in ran.items() if deployment in other)
