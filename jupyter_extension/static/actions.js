@@ -6,6 +6,8 @@ import { ask } from "./question.js";
 /** @import { Panel } from "./panel.js" */
 
 const SAME_CLICK_MS = 500;
+/** @type {Map<string, number>} when what was asked to run may be asked again */
+const notBefore = new Map();
 
 /**
  * Runs a flow once: what is pressed while it is asked for, or the second half of a double click, asks for nothing more.
@@ -16,14 +18,14 @@ const SAME_CLICK_MS = 500;
  * @param {Record<string, string>} params texts by name, read where the flow is known
  */
 export function run(app, flow, source = null, params = {}) {
-  /** @type {(take: string) => unknown} */
-  const begin = (take) => {
-    if (take === "ask" && app.state.pending.get(`run ${flow}`)) return null;
-    const asked = app.act("run", { flow, source, params, take }).then((found) => found && found.question
-      && ask(app, found.question.text, found.question.answers.map((/** @type {[string, string]} */ [label, which]) => [label, () => begin(which)])));
-    return app.during(`run ${flow}`, Promise.all([asked, new Promise((done) => setTimeout(done, SAME_CLICK_MS))]));
-  };
-  return begin("ask");
+  const key = `${flow}\n${source}`, now = performance.now();
+  if ((notBefore.get(key) || 0) > now) return null;
+  notBefore.set(key, Infinity);
+  /** @type {(take: string) => Promise<any>} */
+  const begin = (take) => app.during(`run ${flow}`, app.act("run", { flow, source, params, take }));
+  return begin("ask").then((found) => found && found.question
+    && ask(app, found.question.text, found.question.answers.map((/** @type {[string, string]} */ [label, take]) => [label, () => begin(take)])))
+    .finally(() => notBefore.set(key, now + SAME_CLICK_MS));
 }
 
 /**

@@ -35,6 +35,12 @@ export class Jupyter {
   constructor(app, isWholePage) {
     this.app = app;
     this.isWholePage = isWholePage;
+    this.redraw = () => app.update();
+    document.addEventListener("data-engine:unsaved-changed", this.redraw);
+  }
+
+  leave() {
+    document.removeEventListener("data-engine:unsaved-changed", this.redraw);
   }
 
   /** Why nothing can be previewed from here; null where it can. */
@@ -77,6 +83,7 @@ export class Jupyter {
    * @param {string} [flow]
    */
   unsaved(flow) {
+    if (!this.app.state.view) return [];
     const paths = /** @type {string[]} */ ([]), folder = this.modulesFolder();
     document.dispatchEvent(new CustomEvent("data-engine:unsaved", { detail: { paths } }));
     const files = paths.filter((path) => path.startsWith(folder) && /\.(ipynb|py)$/.test(path)).map((path) => path.slice(folder.length));

@@ -1,5 +1,6 @@
 // The panel itself: its state, what it asks for, and when it is drawn. The other modules say how it looks and what is pressed.
 
+import { deploy } from "./actions.js";
 import { Memo, patch, runTicks } from "./dom.js";
 import { refreshFiles } from "./file_list.js";
 import { focusedIn, refocus } from "./focus.js";
@@ -71,8 +72,6 @@ export class Panel {
     });
     this.resizer.observe(root);
     this.ticker = setInterval(() => !document.hidden && root.offsetParent !== null && runTicks(root), 1000);
-    this.redraw = () => this.update();
-    document.addEventListener("data-engine:unsaved-changed", this.redraw);
     this.unlook = this.isStatic ? () => {} : followWorkspaces(this);
     if (this.isStatic) this.update();
     else this.begin(options.path, options.before);
@@ -93,7 +92,7 @@ export class Panel {
   destroy() {
     clearInterval(this.ticker);
     this.unlook();
-    document.removeEventListener("data-engine:unsaved-changed", this.redraw);
+    this.jupyter.leave();
     this.resizer.disconnect();
     if (this.unfollow) this.unfollow();
     this.isGone = true;
@@ -237,6 +236,8 @@ export class Panel {
     clearTimeout(this.saying);
     if (said && !said.error) this.saying = setTimeout(() => this.set({ said: null }), SAID_MS);
   }
+
+  deployAll = () => deploy(this, {});
 
   reload() {
     if (this.state.tab === "settings") loadSettings(this);

@@ -61,6 +61,9 @@ def test_a_deploy_of_a_notebook_with_unsaved_edits_asks_first(lab: Lab, page: Pa
     question.wait_for(state="detached")
     path = workspace / "flow_modules" / "good.ipynb"
     cancelled = source(path)
+    page.command("data-engine:deploy")
+    question.get_by_role("button", name="Cancel").click()
+    question.wait_for(state="detached")
     button.click()
     question.get_by_role("button", name="Save and deploy").click()
     detail.get_by_text("as deployed", exact=True).wait_for()
