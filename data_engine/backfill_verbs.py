@@ -38,7 +38,7 @@ class BackfillVerbs(OwnersVerbs):
         `since` and `until` are days ("2013-03-01"), months ("2013-03", all of it) or times, in the flow's zone, both in the
         range. `reprocess` says which of them: "failed" (held, or the last run failed), "missing" (no success) or "all".
         With `dry_run=True` they are only listed (`planned`); with the `digest` of that list exactly those run, or none. Without
-        it begins at once, in the daemon (started if need be); how far it is say `backfills()` and `backfill_status(id)`.
+        it begins at once, in the daemon (started if need be); `backfills()` and `backfill_status(id)` show its progress.
 
         A success with the params of a run that comes by itself counts as one; with other `params` a run changes neither
         what is due nor what is held. Where another workstation owns the workspace its owner is asked; with `wait=False` the

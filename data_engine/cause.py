@@ -24,8 +24,8 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         "process_exited": "its process died: exit code {exit_code}",
         "process_crashed": "its process died: {what} (exit code {exit_code:#x})",
         "process_signalled": "its process died: killed by signal {signal}{named}",
-        "process_killed": "its process died: killed by signal 9 (SIGKILL), by a person, a program or the operating system, then "
-        "probably for lack of memory",
+        "process_killed": "its process died: killed by signal 9 (SIGKILL), by a person, a program, or the operating "
+        "system when memory ran out",
         "process_ended": "its process died: it was ended from outside (exit code {exit_code}), by the Task Manager or "
         "another program",
         "worker_lost": "the cluster's worker {worker} was lost",
@@ -48,7 +48,7 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         "process_gone": "its process died (pid {pid})",
         "session_ended": "the person logged off, or the machine was shut down",
         "daemon_killed": "the daemon was killed, and its runs with it",
-        "ended_with_another": "its process was ended to end the run before it",
+        "ended_with_another": "its process was ended because an earlier run in it had to end",
         "owner_lost": "its workstation lost the workspace",
         # told by another version, or recorded before causes had kinds
         "other": "{text}",

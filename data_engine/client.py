@@ -41,7 +41,7 @@ class Workspace(BackfillVerbs, DaemonVerbs, PlanningVerbs):
     """One workspace folder: its flows, its history on this machine, and its settings.
 
     Raises:
-        WorkspaceError: `path` is no workspace.
+        WorkspaceError: `path` is not a workspace.
 
     Example:
         >>> import tempfile
@@ -114,7 +114,7 @@ class Workspace(BackfillVerbs, DaemonVerbs, PlanningVerbs):
         """The workspace's settings.
 
         Raises:
-            SettingsError: `config/data_engine.toml` holds something it cannot mean.
+            SettingsError: `config/data_engine.toml` holds an invalid value.
 
         Example:
             >>> import tempfile
@@ -141,7 +141,7 @@ class Workspace(BackfillVerbs, DaemonVerbs, PlanningVerbs):
         return read_catalog(self.home.modules())
 
     def flows(self) -> tuple[Flow, ...]:
-        """The good flows, sorted by name; `catalog()` tells of the broken modules.
+        """The good flows, sorted by name; `catalog()` lists the broken modules, too.
 
         Raises:
             FlowValidationError: the flow_modules folder cannot be read.
@@ -207,7 +207,7 @@ class Workspace(BackfillVerbs, DaemonVerbs, PlanningVerbs):
     def left_behind(self, name: str | None = None) -> list[LeftBehind]:
         """The outputs, of the flow `name` or of all, whose source files are gone; as far as the history goes back.
 
-        A file that several sources were written to counts when all of them are gone; of a source folder that is away nothing is
+        A file that several sources were written to counts when all of them are gone; of a source folder that cannot be reached nothing is
         known. `set_aside` moves them out of the mirror.
 
         Raises:
@@ -232,7 +232,7 @@ class Workspace(BackfillVerbs, DaemonVerbs, PlanningVerbs):
     def set_aside(self, name: str | None = None) -> list[Path]:
         """Move what `left_behind(name)` lists out of the mirrors, into a hidden folder beside each; where it is now.
 
-        Nothing is deleted, and `put_back` moves it back. A flow that reads there is not due by that.
+        Nothing is deleted, and `put_back` moves it back. This makes no flow due that reads there.
 
         Raises:
             FlowValidationError: there is no such flow, or a file cannot be moved.
@@ -251,7 +251,7 @@ class Workspace(BackfillVerbs, DaemonVerbs, PlanningVerbs):
         return Listing(set_aside(self.left_behind(name)))
 
     def put_back(self, name: str | None = None) -> list[Path]:
-        """Move back what `set_aside` moved last, but for files where something lies again; where they are now.
+        """Move back what `set_aside` moved last, except where there is a new file; where they are now.
 
         Raises:
             FlowValidationError: there is no such flow, or a file cannot be moved.
@@ -298,13 +298,13 @@ class Workspace(BackfillVerbs, DaemonVerbs, PlanningVerbs):
     ) -> list[Run]:
         """The newest runs, newest first; of one flow when named, also under the names that it had before, or of a source file.
 
-        With a `status` ("failed") those that ended so; with `since` and `until` those that began then: days, months ("2013-03") or
-        times of this machine's clock, both in it. A run for a slot has the zone of its schedule, in which it is told (`tz`).
+        With a `status` ("failed") those that have it; with `since` and `until` those that began in that range: days, months ("2013-03") or
+        times of this machine's clock, both included. A run for a slot has the zone of its schedule (`tz`), in which it is shown.
 
         Raises:
             LedgerError: the history cannot be read, or no run has that status.
-            FlowValidationError: there is and was no such flow, nor a run of such a file (names the nearest); `limit` is no whole
-                number, or a text is no day.
+            FlowValidationError: there is and was no such flow, nor a run of such a file (names the nearest); `limit` is not a whole
+                number, or a text is not a day.
 
         Example:
             >>> import tempfile
@@ -362,7 +362,7 @@ class Workspace(BackfillVerbs, DaemonVerbs, PlanningVerbs):
         return Listing(self.home.ledger().steps(self.run_record(run_id).run_id))
 
     def compare(self, run_a: str, run_b: str) -> Comparison:
-        """What differs from one run to another, most telling first: code by cell, params, inputs, environment, rows, durations.
+        """What differs from one run to another, the most important first: code by cell, params, inputs, environment, rows, durations.
 
         Raises:
             FlowValidationError: there is no such run.
@@ -383,7 +383,7 @@ class Workspace(BackfillVerbs, DaemonVerbs, PlanningVerbs):
     def trends(self, flow: str) -> Trends:
         """How many rows the flow's outputs and steps had and how long they took, over its newest good runs that were given the same.
 
-        After 50 such runs what is unusual is marked: less than one of 1,000 values that are drawn like those before.
+        After 50 such runs what is unusual is marked: values that fewer than one of 1,000 such runs would have.
 
         Raises:
             FlowValidationError: there is no such flow, neither as a module nor in the history.
@@ -406,9 +406,9 @@ class Workspace(BackfillVerbs, DaemonVerbs, PlanningVerbs):
         return trends_of(ledger, flow)
 
     def reset(self, flow: str | None = None) -> int:
-        """Forget the history and freshness of `flow` (of every flow without one) on this machine; how many runs went.
+        """Forget the history and freshness of `flow` (of every flow without one) on this machine; how many runs were removed.
 
-        Every source is due again, in a daemon that runs at once; a schedule owes nothing for the time before.
+        Every source is due again, at once if a daemon runs; a schedule does not catch up what was before.
 
         Raises:
             FlowValidationError: no such flow, neither as a module nor in the history; a run of it is under way, here or in
@@ -432,7 +432,7 @@ class Workspace(BackfillVerbs, DaemonVerbs, PlanningVerbs):
         )
 
     def explain(self, flow_or_path: str | os.PathLike[str]) -> list[Explanation]:
-        """Why a flow, or a source file, does or does not run: `flow`, `source`, `reason` and `next_run_utc` of each; of an output who wrote it.
+        """Why a flow, or a source file, does or does not run: `flow`, `source`, `reason` and `next_run_utc` of each; for an output, who wrote it.
 
         `why` holds the reason for programs: its `kind` and data. A row without a source is about the whole flow. A file is
         named by its path, or by its path inside the source.

@@ -96,7 +96,7 @@ class DaemonVerbs(WorkspaceBase):
         self.link.change(lambda daemon: daemon.post("/shutdown"), otherwise=lambda: remember_stop(self.home.local))
 
     def kill(self) -> bool:
-        """End the daemon and whatever it runs, now; whether there was one. Its runs become `abandoned`.
+        """End the daemon and its runs now; whether there was one. Its runs become `abandoned`.
 
         The engine is off until a person starts it, also where another daemon is started for something else; a backfill goes on
         when a daemon owns the workspace again.
@@ -328,7 +328,7 @@ class DaemonVerbs(WorkspaceBase):
         return self._ask_lease("request", start=True, client="python")
 
     def withdraw_request(self) -> LeaseStatus:
-        """Ask for the workspace no longer.
+        """Do not ask for the workspace any more.
 
         Example:
             >>> import tempfile
@@ -351,7 +351,7 @@ class DaemonVerbs(WorkspaceBase):
             >>> from data_engine import Workspace
             >>> ws = Workspace.create(tempfile.mkdtemp())
             >>> ws.release_control().said
-            'nobody is seen to own the workspace, it is available: nothing was given up'
+            'no owner of the workspace is seen, it is available: nothing was given up'
         """
         from data_engine.lease.status import why_no_release
         from data_engine.workspace.machine import machine_id
@@ -365,7 +365,7 @@ class DaemonVerbs(WorkspaceBase):
         The engine goes on where it was on.
 
         Raises:
-            OwnedElsewhereError: the owner has not been silent for long enough, or the drive cannot keep one owner.
+            OwnedElsewhereError: the owner has not been silent for long enough, or the drive cannot guarantee a single owner.
 
         Example:
             >>> import tempfile

@@ -282,14 +282,14 @@ class RefusedSegmentError(FlowValidationError):
         >>> print(RefusedSegmentError("column rev is missing", table="runs", name="0000000012-9f3c.parquet"))
         a file of the shared history was refused: column rev is missing
           where: state/runs/0000000012-9f3c.parquet
-          fix:   `data-engine lease repair` goes on without that file; look who else may write to the shared folder
+          fix:   `data-engine lease repair` goes on without that file; check who else may write to the shared folder
     """
 
     def __init__(self, why: str, *, table: str, name: str = "") -> None:
         super().__init__(
             f"a file of the shared history was refused: {why}",
             where=f"state/{table}/{name}" if name else f"table {table}",
-            fix="`data-engine lease repair` goes on without that file; look who else may write to the shared folder",
+            fix="`data-engine lease repair` goes on without that file; check who else may write to the shared folder",
         )
         self.why, self.table, self.name = why, table, name
 
@@ -382,4 +382,4 @@ def message_of(error: BaseException) -> str:
     try:
         return str(error)
     except Exception as wrong:  # the author's own `__str__`
-        return f"(its text cannot be had: {type(wrong).__name__} in __str__)"
+        return f"(its text cannot be read: {type(wrong).__name__} in __str__)"

@@ -52,7 +52,7 @@ def given_workspace(path: object) -> Path:
     is_there = os.path.isdir(root)  # not pathlib's, which raises for names that are too long
     what = "has no flow_modules folder" if is_there else "is a file" if os.path.isfile(root) else "does not exist"
     raise WorkspaceError(
-        f"{root} is no workspace: it {what}",
+        f"{root} is not a workspace: it {what}",
         where="Workspace(path)",
         fix=f"choose another folder, or make one: {typed('workspace', 'create', str(root))}",
     )
@@ -100,7 +100,7 @@ def given_path(path: object, where: str) -> str:
     """
     text = os.fspath(path) if isinstance(path, (str, os.PathLike)) else None
     if not isinstance(text, str) or "\0" in text:
-        raise FlowValidationError(f"{path!r} is no path", where=where, fix="give a text or a pathlib.Path")
+        raise FlowValidationError(f"{path!r} is not a path", where=where, fix="give a text or a pathlib.Path")
     return text
 
 
@@ -111,7 +111,9 @@ def given_run_id(run_id: object) -> str:
         FlowValidationError: it is none.
     """
     if not isinstance(run_id, str) or not run_id.strip():
-        raise FlowValidationError(f"{run_id!r} is no run id", where="run id", fix="take an id from `data-engine runs`")
+        raise FlowValidationError(
+            f"{run_id!r} is not a run id", where="run id", fix="take an id from `data-engine runs`"
+        )
     return run_id
 
 
@@ -123,7 +125,7 @@ def given_run_ids(run_ids: object) -> list[str]:
     """
     if isinstance(run_ids, (str, bytes)) or not isinstance(run_ids, Sequence):
         raise FlowValidationError(
-            f"{run_ids!r} is no list of run ids",
+            f"{run_ids!r} is not a list of run ids",
             where="wait(run_ids)",
             fix="give what run(..., wait=False) returned",
         )

@@ -52,7 +52,7 @@ class OwnersVerbs(WorkspaceBase):
         `force=True`, and with `[deploy] gate = "golden"` one whose goldens do not hold only with `approve=True`, which is recorded.
         A rename is followed where the notebook shows it; `replaces` names a flow whose notebook is gone and that `name` is now, so that
         it ends in the same moment and no file that it did runs again.
-        The `note` stands in the history (`deployments()`), and `rollback` takes it back.
+        The `note` is in the history (`deployments()`), and `rollback` undoes the deployment.
 
         Where another workstation owns the workspace, its owner is asked to deploy exactly this content, and the answer is
         waited for; with `wait=False` it is not, and nothing comes back.
@@ -98,9 +98,9 @@ class OwnersVerbs(WorkspaceBase):
         return with_recipient_warnings(with_source_warnings(outcome.entries), self.home.settings().alerts.to)
 
     def undeploy(self, name: str, note: str = "", wait: bool = True) -> Deployment | None:
-        """Let production run the flow `name` no more, whether its notebook is there or gone; what was deployed is kept.
+        """Stop running the flow `name` in production, whether its notebook is there or gone; what was deployed is kept.
 
-        It stands in the history like a deployment, and `rollback(name)` takes it back. What runs now ends as it would. Where
+        It is in the history like a deployment, and `rollback(name)` undoes it. What runs now ends as it would. Where
         another workstation owns the workspace its owner is asked; with `wait=False` the answer, None, is not waited for.
 
         Raises:
@@ -134,7 +134,7 @@ class OwnersVerbs(WorkspaceBase):
     def deployments(self, name: str | None = None) -> list[Deployment]:
         """The history of deployments, of one flow when named, the newest first: who, where, when, and what differed.
 
-        `is_live` says which one a flow runs, `is_kept` which can be gone back to.
+        `is_live` says which one a flow runs, `is_kept` which can be rolled back to.
 
         Raises:
             LedgerError: the history cannot be read.
@@ -155,7 +155,7 @@ class OwnersVerbs(WorkspaceBase):
     def rollback(self, name: str, to: str | None = None, note: str = "", wait: bool = True) -> Deployment | None:
         """Let production run the flow as it was deployed before, or as the deployment `to` (its id, or the beginning of it).
 
-        That is a deployment itself: it stands in the history, and can be taken back. The notebook stays as it is. Where
+        That is a deployment itself: it is in the history, and can be undone. The notebook stays as it is. Where
         another workstation owns the workspace its owner is asked; with `wait=False` the answer, None, is not waited for.
 
         Raises:
@@ -239,12 +239,12 @@ class OwnersVerbs(WorkspaceBase):
         """Let the daemon (started if need be) run the deployed flow `name`, once for each source: the ended runs in order.
 
         A failed run is returned with its status and error, not raised. With `wait=False` the ids of the runs to come, for
-        `wait()`. Who is interrupted while waiting leaves the runs to the daemon. Where another workstation owns the
+        `wait()`. An interrupt ends only the waiting; the runs go on in the daemon. Where another workstation owns the
         workspace its owner is asked to run it; with `wait=False` the ids are not known then.
 
         Raises:
             FlowValidationError: no such flow or source, the module is broken, a parameter is unknown, wrong or missing, or
-                `params` of a flow that declares none are no JSON.
+                `params` of a flow that declares none are not JSON.
 
         Example:
             >>> import tempfile
@@ -293,7 +293,7 @@ class OwnersVerbs(WorkspaceBase):
     def wait(self, run_ids: Sequence[str]) -> list[Run]:
         """The runs that `run(..., wait=False)` asked for, when all have ended, in the order of their ids.
 
-        Whom they wait for is said on standard error.
+        What they wait for is said on standard error.
 
         Raises:
             WorkspaceError: the daemon ended before one of them began, or it is there and does not answer.
@@ -325,7 +325,7 @@ class OwnersVerbs(WorkspaceBase):
         return Listing(with_warnings(self.home.ledger(), map(self.run_record, run_ids)))
 
     def retry(self, flow: str | None = None, source: str | os.PathLike[str] | None = None, wait: bool = True) -> int:
-        """Hold failed sources no longer: those of `flow`, or only its `source`, or all; how many those were.
+        """Do not hold failed sources any more: those of `flow`, or only its `source`, or all; how many those were.
 
         Raises:
             FlowValidationError: the engine is off, no such flow or source, or the flow runs by hand only.
@@ -373,7 +373,7 @@ class OwnersVerbs(WorkspaceBase):
         self._switch(name, True, wait, "")
 
     def disable(self, name: str, wait: bool = True, note: str = "") -> None:
-        """Let the flow run by hand only. Who did it and when is kept and shown with the `note`, which says why.
+        """Let the flow run by hand only. Who disabled it, and when, is kept and shown with the `note`, which says why.
 
         Raises:
             FlowValidationError: no such flow.

@@ -33,8 +33,8 @@ class PlanningVerbs(WorkspaceBase):
         """What deploying the flow `name` as it is now would change: in its code, and in the data production really saw.
 
         The deployed version and the current one run over the last `sources` that production has read (or the batch), the
-        newest first, each into one scratch folder of its own that begins as production is. Compared are the saved objects (of
-        `use` only that one) and the files both write; rows by the columns `key`, else as wholes. A version that fails is part
+        newest first, each into one scratch folder of its own that begins as production is. The saved objects are compared (of
+        `use` only that one) and the files both write; rows by the columns `key`, else whole rows. A version that fails is part
         of the plan. Steps are reused where earlier previews and plans of this process allow it, unless `fresh`. `yes`: steps
         that write elsewhere than through their context may run, twice. `sink` gets what happens.
 
@@ -71,7 +71,7 @@ class PlanningVerbs(WorkspaceBase):
         return replace(plan, config=tuple(changed_config(home, live, edit)))
 
     def test(self, name: str | None = None, update: bool = False) -> list[GoldenResult]:
-        """How the goldens of the flow `name`, or of all, fare with the code as it is now: one result each.
+        """How the goldens of the flow `name`, or of all, compare with the code as it is now: one result each.
 
         With `update` those that differ are kept as they are now: look at what differs first.
 

@@ -60,7 +60,7 @@ def settle(root: Path) -> None:
         _make_root(root)
         return
     if not stat.S_ISDIR(facts.st_mode):
-        raise NotADirectoryError(errno.ENOTDIR, "it is no folder", str(root))
+        raise NotADirectoryError(errno.ENOTDIR, "it is not a folder", str(root))
     check_owner(root)
     fix_if_open(root)
 

@@ -124,7 +124,7 @@ def run(*flows: Flow, force: bool = False) -> list[FlowContext]:
     """Run `flows` here as they become due, until Ctrl-C; groups side by side, the flows of one group one at a time.
 
     A poll flow runs for each source that is new or changed, a schedule at its times, a manual flow once at the start. Runs
-    are recorded when the flow belongs to a workspace; one that fails is told in a line and ends nothing. At Ctrl-C the
+    are recorded when the flow belongs to a workspace; a failure is reported in one line and ends nothing else. At Ctrl-C the
     running steps end, their runs are recorded as stopped, and the answer is empty; a second Ctrl-C leaves at once.
     When all flows are manual, it returns once they have run, with their contexts.
 

@@ -92,7 +92,7 @@ class Secret:
     def __reduce__(self) -> tuple[type[Secret], tuple[str, str]]:
         if not _travelling.get():
             raise TypeError(
-                f"the secret {self.name!r} is not pickled: ask for it where it is used, with context.secret({self.name!r})"
+                f"the secret {self.name!r} cannot be pickled: ask for it where it is used, with context.secret({self.name!r})"
             )
         return Secret, (self.name, self._value)
 

@@ -79,7 +79,7 @@ class Flow(value.Flow):
         write: bool = False,
         force: bool = False,
     ) -> Any:
-        """The object named `use` (the last result without it), made here and now by the same code as production.
+        """The object named `use` (by default the last result), made here and now by the same code as production.
 
         Where several steps save that name, it is the last one's result, and the caption says so.
 
@@ -91,7 +91,7 @@ class Flow(value.Flow):
         are what `context.params` holds.
 
         With `against="deployed"` it is the `Difference` between that object of the deployed flow and of this one; rows are
-        paired by the columns `key`, without one they are compared as wholes.
+        matched by the columns `key`; without one whole rows are compared.
 
         Raises:
             FlowValidationError: no steps, no such object, no source to preview, or called while a flow module loads. With
@@ -128,7 +128,7 @@ class Flow(value.Flow):
         name: str | None = None,
         update: bool = False,
     ) -> Golden:
-        """Keep what the object `use` (the last result without it) is for this source, as what it must be from now on.
+        """Keep the object `use` (by default the last result) of this source as the result that is right from now on.
 
         It is made now, and kept in the workspace's `goldens/<flow>/` with its source (files above 10 MB by their hash) and
         params: a header to review in Git, and data that Git leaves out unless `share`. Columns in `drop` are not kept. `data-engine
@@ -264,5 +264,5 @@ def check_against(against: object, *, key: object, write: bool) -> None:
         )
     if write:
         raise FlowValidationError(
-            "write=True and against= do not go together: a comparison changes nothing", where=where, fix="leave one out"
+            "write=True and against= cannot be combined: a comparison changes nothing", where=where, fix="leave one out"
         )

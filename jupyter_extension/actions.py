@@ -206,12 +206,16 @@ def _backfill(ws: Workspace, args: Args) -> dict[str, Any]:
             "known": as_json(found.known),
             "planned": as_json(found.planned[:50]),
         }
-    return {"said": f"{found.flow}: {found.total:,} run{'' if found.total == 1 else 's'}, after all that is due."}
+    return {
+        "said": f"{found.flow}: {found.total:,} run{'' if found.total == 1 else 's'}, after everything that is due."
+    }
 
 
 def _stop_backfill(ws: Workspace, args: Args) -> str:
     ws.stop_backfill(args["id"], wait=False)
-    return _asked(ws, "stop the backfill") or "The backfill starts no more runs; those that run end by themselves."
+    return (
+        _asked(ws, "stop the backfill") or "The backfill starts no more runs; runs that have begun go on to their end."
+    )
 
 
 def _retry_backfill(ws: Workspace, args: Args) -> str:
@@ -276,7 +280,7 @@ def _lease(ws: Workspace, args: Args) -> str:
         return "Control requested: this workstation gets it when the owner agrees."
     if does == "withdraw":
         ws.withdraw_request()
-        return "The request for control is taken back."
+        return "The request for control is withdrawn."
     if does == "release":
         why = ws.release_control(now=args["now"]).said
         when = "now" if args["now"] else "when running work is done"
@@ -335,7 +339,7 @@ def _clear_debug(ws: Workspace, args: Args) -> str:
         else:
             left += 1
     said = f"Removed {count} saved frame{'' if count == 1 else 's'}."
-    return f"{said} Not removed, as Data Engine did not write it: {left} in {folder}." if left else said
+    return f"{said} Not removed, because Data Engine did not write them: {left} in {folder}." if left else said
 
 
 def _inspect(ws: Workspace, args: Args) -> Any:

@@ -30,6 +30,6 @@ def backfill(given: Namespace, names: UserNames) -> Any:
     assert shown is not None
     if not given.yes or not shown.total:
         if shown.total:
-            print("Nothing was begun. The same with --yes runs exactly these, after all that is due.")
+            print("Nothing was started. Repeat it with --yes to run exactly these, after everything that is due.")
         return shown
     return ws.backfill(name, given.since, given.until, given.where, params, reprocess, digest=shown.digest)

@@ -95,7 +95,7 @@ def backfills_card(found: Sequence[Backfill]) -> Card:
     return Card(
         count(len(found), "backfill"),
         (),
-        (table(("Backfill", "Flow", "Asked by", "At", "How far"), rows, total=len(found)),),
+        (table(("Backfill", "Flow", "Asked by", "At", "Progress"), rows, total=len(found)),),
     )
 
 
@@ -192,13 +192,7 @@ def _item(item: object) -> Cell:
 def status_card(status: Status) -> Card:
     """A workspace's status: daemon, engine, lease, each flow, and what runs now."""
     daemon, engine, lease = status.daemon, status.engine, status.lease
-    on = Mark("engine on", "good", "disc") if engine.on else Mark("engine off")
-    if engine.stopping:
-        on = Mark("engine stopping", "warn", "square")
-    pid = Mark(f"daemon runs, pid {daemon.pid}", "good", "disc") if daemon.running else Mark("daemon not running")
-    if daemon.silent:
-        on, pid = Mark("engine not known"), Mark(silent_words(daemon.pid), "warn", "triangle")
-    facts: list[Cell] = [on, pid]
+    facts: list[Cell] = [*_daemon_marks(status)]
     if lease.state not in ("available", "mine"):
         facts.append(Mark(_lease_words(lease), "warn", "triangle"))
     rows = [_flow_row(flow) for flow in status.flows[: 5 * MOST_ROWS]]
@@ -241,6 +235,17 @@ def status_card(status: Status) -> Card:
             table(("Waiting", "Runs", "Next source", "Why", "Next run"), waiting, total=len(status.waiting_runs))
         )
     return Card(status.workspace_id, (Code(status.workspace_root), *facts), tuple(parts))
+
+
+def _daemon_marks(status: Status) -> tuple[Mark, Mark]:
+    """Of the engine, and of its daemon."""
+    daemon, engine = status.daemon, status.engine
+    if daemon.silent:
+        return Mark("engine not known"), Mark(silent_words(daemon.pid), "warn", "triangle")
+    on = Mark("engine on", "good", "disc") if engine.on else Mark("engine off")
+    if engine.stopping:
+        on = Mark("engine stopping", "warn", "square")
+    return on, Mark(f"daemon runs, pid {daemon.pid}", "good", "disc") if daemon.running else Mark("daemon not running")
 
 
 def _flow_row(flow: FlowStatus) -> tuple[Cell, ...]:
@@ -318,7 +323,7 @@ def error_card(error: FlowValidationError, href: str | None = None) -> Card:
     """What is wrong, where and the fix; `href` leads to its cell."""
     parts: list[Part] = [Pairs(_places(error, href))]
     if error.trace:
-        parts.append(Lines(error.trace, "how it came there"))
+        parts.append(Lines(error.trace, "how it got there"))
     return Card(error.what, (Faint(type(error).__name__),), tuple(parts), tone="bad")
 
 

@@ -75,7 +75,7 @@ def _deploy(given: Namespace, names: UserNames) -> Any:
 
     if given.all and given.subject:
         raise FlowValidationError(
-            f"--all and the name {given.subject!r} do not go together",
+            f"--all and the name {given.subject!r} cannot be combined",
             where="%flow deploy",
             fix=f"{typed_magic('deploy', given.subject)}, or %flow deploy --all",
         )
@@ -188,7 +188,7 @@ def _start(given: Namespace, names: UserNames) -> Any:
             way = flow.standing.fix or f"To let production run it: {typed_magic('deploy', flow.name)}"
             way = in_this_kernel(way)
             print(f"{flow.name}: {flow.deployment}. {way[0].upper()}{way[1:]}")
-    print("It goes on when this kernel or JupyterLab ends. %flow stop ends it when its running work is done.")
+    print("It keeps running when this kernel or JupyterLab ends. %flow stop ends it when its running work is done.")
     return status
 
 
@@ -213,7 +213,7 @@ def _runs(given: Namespace, names: UserNames) -> Any:
 
 def _log(given: Namespace, names: UserNames) -> Any:
     if given.subject is None:
-        raise FlowValidationError("which run?", where="%flow log", fix="%flow log RUN; %flow runs tells their ids")
+        raise FlowValidationError("which run?", where="%flow log", fix="%flow log RUN; %flow runs shows their ids")
     return _workspace().log(given.subject)
 
 
@@ -251,7 +251,7 @@ def _cache(given: Namespace, names: UserNames) -> None:
 _SOURCE = Option("--source", "Only this file of the source.", "FILE")
 _PARAM = Option("--set", "A parameter; the same as NAME=VALUE without --set.", "NAME=VALUE", is_repeated=True)
 
-_KEY = Option("--key", "A column that pairs rows; may be repeated.", "COL", is_repeated=True)
+_KEY = Option("--key", "A column by which rows are matched; may be repeated.", "COL", is_repeated=True)
 
 _NOTE = Option("--note", "The reason, for the history.", "TEXT")
 
@@ -260,12 +260,12 @@ COMMANDS = {
     for command in (
         Command(
             "preview",
-            "One object of a flow, by the code that runs in production; without NAME, of this notebook's build().",
+            "One object of a flow, made by the code that runs in production; without NAME, of this notebook's build().",
             'build().preview(use="clean_df"), load_flow("claims").preview()',
             _preview,
             "flow",
             (
-                Option("--use", "The object to look at; else the last result.", "OBJECT"),
+                Option("--use", "The object to show; by default the last result.", "OBJECT"),
                 _SOURCE,
                 _PARAM,
                 Option("--fresh", "Run every step, also those whose results are kept."),
@@ -292,7 +292,7 @@ COMMANDS = {
             _plan,
             "flow",
             (
-                Option("--sources", "How many of the last sources that production has read; else 3.", "N"),
+                Option("--sources", "How many of the last sources that production has read; default 3.", "N"),
                 Option("--use", "Only this object.", "OBJECT"),
                 _KEY,
                 _PARAM,
@@ -314,12 +314,12 @@ COMMANDS = {
             _golden,
             "flow",
             (
-                Option("--use", "The object; else the last result.", "OBJECT"),
+                Option("--use", "The object; by default the last result.", "OBJECT"),
                 _SOURCE,
                 _KEY,
                 _PARAM,
                 Option("--drop", "A column that is not kept; may be repeated.", "COL", is_repeated=True),
-                Option("--name", "What it is called; else by object and source.", "NAME"),
+                Option("--name", "Its name; by default from object and source.", "NAME"),
                 Option("--share", "Keep its data in Git."),
                 Option("--update", "Replace the one that has this name."),
             ),
@@ -331,8 +331,8 @@ COMMANDS = {
             _test,
             "flow",
             (
-                Option("--all", "Of every flow of the workspace."),
-                Option("--update", "Keep what differs as it is now; look at it first."),
+                Option("--all", "All flows of the workspace."),
+                Option("--update", "Replace goldens that differ by the new results; look at these first."),
             ),
         ),
         Command(
@@ -346,10 +346,10 @@ COMMANDS = {
                 _NOTE,
                 Option(
                     "--yes",
-                    "Deploy also where another deployed flow writes the same mirror, or the notebook has unsaved edits.",
+                    "Deploy even if another deployed flow writes to the same mirror, or the notebook has unsaved edits.",
                 ),
-                Option("--approve", "Deploy also where its goldens do not hold; who approved is recorded."),
-                Option("--replaces", "The flow whose notebook is gone and that this one is now.", "FLOW"),
+                Option("--approve", "Deploy even if its goldens do not hold; who approved it is recorded."),
+                Option("--replaces", "The earlier flow that this one replaces; its notebook is gone.", "FLOW"),
             ),
         ),
         Command(
@@ -369,7 +369,7 @@ COMMANDS = {
         ),
         Command(
             "undeploy",
-            "Let production not run a flow any more.",
+            "Stop running a flow in production.",
             'Workspace.current().undeploy("claims")',
             _undeploy,
             "flow",
@@ -377,7 +377,7 @@ COMMANDS = {
         ),
         Command(
             "restore",
-            "Put a notebook that is gone back as it was deployed.",
+            "Bring back a notebook that is gone, as it was deployed.",
             'Workspace.current().restore("claims")',
             _restore,
             "flow",
@@ -393,27 +393,27 @@ COMMANDS = {
                 _SOURCE,
                 _PARAM,
                 Option("--once", "Run here, in this kernel, as the code is now."),
-                Option("--no-wait", "Do not wait: the ids of the runs to come."),
+                Option("--no-wait", "Do not wait; show the ids of the runs."),
             ),
         ),
         Command(
             "backfill",
-            "Run a flow again for a range of files or slots: first it lists them, with --yes it begins.",
+            "Run a flow again for a range of files or slots: it lists them first; with --yes it begins.",
             'Workspace.current().backfill("claims", since="2013-03-01", until="2013-03-31", dry_run=True)',
             backfill,
             "flow or id",
             (
-                Option("--since", "From this day, month or time on, in the flow's zone.", "D"),
-                Option("--until", "Up to the end of this day or month, in the flow's zone.", "D"),
-                Option("--where", "Only files of this name, or path inside the source.", "GLOB"),
+                Option("--since", "From this day, month or time in the flow's zone.", "D"),
+                Option("--until", "Up to the end of this day or month in the flow's zone.", "D"),
+                Option("--where", "Only files with this name, or this path inside the source.", "GLOB"),
                 Option("--reprocess", "failed (or held), missing (no success), or all.", "failed|missing|all"),
                 _PARAM,
                 Option("--yes", "Begin; without it they are only listed."),
-                Option("--status", "How far backfills are, or the one with this id."),
+                Option("--status", "Show the progress of all backfills, or of the one with this id."),
                 Option("--stop", "End the one with this id: no more of its runs begin."),
                 Option(
                     "--retry",
-                    "Run again the runs that failed of the one with this id, and those that --stop kept from beginning.",
+                    "Run the failed runs of the one with this id again, and those that --stop prevented.",
                 ),
             ),
         ),
@@ -426,7 +426,7 @@ COMMANDS = {
         ),
         Command(
             "stop",
-            "Stop the engine, and the daemon when its running work is done; with a name that flow alone.",
+            "Stop the engine, and the daemon when its running work is done; with a name, only that flow.",
             "Workspace.current().stop_engine(); Workspace.current().shutdown()",
             _stop,
             "flow",
@@ -434,22 +434,26 @@ COMMANDS = {
         Command("status", "What the daemon, its engine and each flow do.", "Workspace.current().status()", _status),
         Command(
             "explain",
-            "Why a flow, or a file, does or does not run; of an output which run wrote it.",
+            "Why a flow, or a file, does or does not run; for an output, which run wrote it.",
             'Workspace.current().explain("claims")',
             _explain,
             "flow or file",
         ),
         Command(
             "runs",
-            "What ran on this machine, newest first; with a name of that flow, or source file, alone.",
+            "What ran on this machine, newest first; with a name only of that flow or source file.",
             'Workspace.current().runs("claims")',
             _runs,
             "flow or file",
             (
-                Option("--limit", "How many; else 100.", "N"),
-                Option("--status", "Only runs in this status: failed, success ...", "STATUS"),
-                Option("--since", "That began from this day, month or time of this machine on: 2013-03-01.", "D"),
-                Option("--until", "That began up to the end of this day or month of this machine.", "D"),
+                Option("--limit", "How many; default 100.", "N"),
+                Option("--status", "Only runs with this status: failed, success ...", "STATUS"),
+                Option(
+                    "--since",
+                    "Only runs that began on or after this day, month or time of this machine: 2013-03-01.",
+                    "D",
+                ),
+                Option("--until", "Only runs that began before the end of this day or month of this machine.", "D"),
             ),
         ),
         Command(

@@ -59,7 +59,7 @@ def compile_card(
         )
     facts: list[Cell] = [f"{taken} of {count(total, 'statement')} in production"]
     if not compiled.is_flow:
-        facts = [Mark("no build(): a scratch notebook, no flow")]
+        facts = [Mark("no build(): a scratch notebook, not a flow")]
     elif deployment:
         is_current = deployment == "as deployed"
         facts.append(Mark(deployment, "good" if is_current else "warn", "disc" if is_current else "triangle"))

@@ -64,7 +64,7 @@ def condition_code(schema: pl.Schema, one: Mapping[str, Any]) -> str:
     try:
         return f"{column} {op} {float(text)!r}"
     except ValueError:
-        raise FlowValidationError(f"{text!r} is no number", where=f"filter of {name}", fix="give a number") from None
+        raise FlowValidationError(f"{text!r} is not a number", where=f"filter of {name}", fix="give a number") from None
 
 
 def condition(schema: pl.Schema, one: Mapping[str, Any]) -> pl.Expr:

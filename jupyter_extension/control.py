@@ -50,7 +50,7 @@ def lease_line(lease: Mapping[str, Any], *, machine_id: str | None = None) -> st
             return "Control is lost for now: the shared drive does not answer"
         return f"This workstation has control{wants}"
     if state == "takeover_available":
-        return f"{owner} has not been heard of · takeover available"
+        return f"{owner} sends no sign of life · takeover available"
     if is_of(asking, machine_id):
         return f"Control requested from {owner}"
     left_s = lease.get("takeover_in_s") if lease.get("is_overdue") else None

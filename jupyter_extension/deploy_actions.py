@@ -43,7 +43,7 @@ def _outcome_words(flow: str | None, outcome: Outcome) -> str:
         return f"Production runs {', '.join(f'{new}, which was {old}' for old, new in outcome.renamed.items())}."
     if outcome.withdrawn:
         names = ", ".join(outcome.withdrawn)
-        return f"Production runs every good module as it is now, and {names} no more: the module is gone."
+        return f"Production runs every good module as it is now. It no longer runs {names}: the module is gone."
     return _runs_now(flow)
 
 

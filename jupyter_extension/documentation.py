@@ -99,7 +99,7 @@ def waiting_page() -> str:
     """What is shown while the site is being made."""
     head = f'<meta http-equiv="refresh" content="{LOOK_AGAIN_S}">'
     return _PAGE.format(
-        head=head, body="<p>The documentation is being made, once for this version: some ten seconds.</p>"
+        head=head, body="<p>The documentation is being made, once for this version: about ten seconds.</p>"
     )
 
 

@@ -203,7 +203,7 @@ def _next_without_daemon(trigger: Manual | Poll | Schedule, now_s: float, zone: 
         return f"{trigger.interval} after the engine was started, once it is deployed"
     slot_s = next_slot(trigger.cron_lines, zone_of(trigger.tz or zone), now_s)
     if slot_s is None:
-        return "no time is left"
+        return "no further time"
     at = slot_words([slot_s], zone_of(trigger.tz or zone))
     return f"{at}, if it is deployed and the engine is on by then"
 

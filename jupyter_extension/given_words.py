@@ -16,7 +16,7 @@ def whole(text: str, option: str) -> int:
     try:
         return int(text)
     except ValueError:
-        raise FlowValidationError(f"{text!r} is no whole number", where=option, fix=f"{option} 3") from None
+        raise FlowValidationError(f"{text!r} is not a whole number", where=option, fix=f"{option} 3") from None
 
 
 def params_of(given: Namespace) -> dict[str, Given]:

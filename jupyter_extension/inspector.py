@@ -53,7 +53,7 @@ def inspect(request: Mapping[str, Any]) -> dict[str, Any]:
     Text has `text`; anything else a `note`.
 
     Raises:
-        FlowValidationError: it is no regular file and no folder, it cannot be read, or a filter does not fit its column.
+        FlowValidationError: it is not a regular file and no folder, it cannot be read, or a filter does not fit its column.
     """
     import polars as pl
 
@@ -126,7 +126,7 @@ def _looked_at(path: Path) -> os.stat_result:
     if stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode):
         return found
     kinds = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
-    kind = kinds.get(stat.S_IFMT(found.st_mode), "no regular file")
+    kind = kinds.get(stat.S_IFMT(found.st_mode), "not a regular file")
     raise FlowValidationError(
         f"{path} is {kind}; only regular files are shown", where=str(path), fix="choose an output file of a flow"
     )

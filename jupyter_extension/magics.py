@@ -117,7 +117,7 @@ def overview() -> str:
             "",
             *lines,
             "",
-            "`%flow NAME --help` tells the options of each. The same in plain Python, after",
+            "`%flow NAME --help` shows the options of each. The same in plain Python, after",
             "`from data_engine import Workspace, clear_preview_cache, compile_notebook, load_flow`:",
             "",
             *twins,

@@ -49,6 +49,8 @@ class OutputsView:
 def flow_outputs(ws: Workspace, *, search: str, limit: int) -> OutputsView:
     """The files of which each word of `search` is in the path or the flow's name.
 
+    Where the workspace is does not count: its folder is in every path. A whole path that is pasted finds its file.
+
     Raises:
         LedgerError: the history cannot be read.
     """
@@ -57,8 +59,11 @@ def flow_outputs(ws: Workspace, *, search: str, limit: int) -> OutputsView:
     known = _known.get(ws.root)
     if known is None or known[0] != version:
         known = _known[ws.root] = (version, written_here(ledger, ws.layout, MOST_RUNS))
-    words = search.casefold().split()
-    found = [one for one in known[1] if all(word in f"{one.path} {one.flow}".casefold() for word in words)]
+    root = f"{ws.root}{os.sep}"
+    words = search.replace(root, "").casefold().split()
+    found = [
+        one for one in known[1] if all(word in f"{one.path.removeprefix(root)} {one.flow}".casefold() for word in words)
+    ]
     page = found[:limit]
     there = _looked([one for one in page if not is_on_another_host(one.path, ws.root)])
     return OutputsView(

@@ -30,7 +30,7 @@ def own_flow(names: UserNames) -> Flow:
         raise FlowValidationError(
             "no cell of this notebook has defined build() yet"
             if build is None
-            else f"build is no function but {build!r}",
+            else f"build is not a function but {build!r}",
             where="build()",
             fix="run the cell that defines build(), or name a flow of the workspace: %flow preview NAME",
         )
@@ -60,14 +60,14 @@ def own_name(names: UserNames, command: str) -> str:
         )
     if place is None:
         raise FlowValidationError(
-            "which flow? Nothing tells this kernel which notebook it runs, as where nbclient, papermill or a console started it",
+            "which flow? This kernel does not know which notebook it runs, for example when nbclient, papermill or a console started it",
             where=f"%flow {command}",
             fix=f"name the flow: %flow {command} NAME; or say which notebook this is: %env {NOTEBOOK_VARIABLE}=PATH",
         )
     if place.path.parent.name != FLOW_MODULES:
         folder = authored_folder()
         raise FlowValidationError(
-            "which flow? This notebook is none: it does not lie in a flow_modules folder"
+            "which flow? This notebook is not a flow: it is not in a flow_modules folder"
             if folder is None
             else no_flow_there(place.path.relative_to(folder).as_posix()),
             where=f"%flow {command}",

@@ -52,7 +52,7 @@ class _Handler(APIHandler):
         """The values of these fields of the body.
 
         Raises:
-            BadRequestError: it is no JSON object, or one of them is of the wrong type.
+            BadRequestError: it is not JSON object, or one of them is of the wrong type.
         """
         try:
             found = json.loads(self.request.body or b"{}")

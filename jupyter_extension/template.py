@@ -15,8 +15,8 @@ _CELLS: tuple[tuple[str, str, str], ...] = (
         "about",
         "# A new flow\n"
         "\n"
-        "Rename this notebook: its name is the flow's. `build()` says what runs; what `build()` needs is taken into\n"
-        "production, every other cell stays yours to explore with.",
+        "Rename this notebook: its name is the flow's. `build()` says what runs; what `build()` needs goes to\n"
+        "production; use all other cells to explore.",
     ),
     (
         "code",
@@ -49,7 +49,7 @@ _CELLS: tuple[tuple[str, str, str], ...] = (
         "markdown",
         "deploy",
         "A preview changes nothing in production, and neither does saving. When it looks right, `%flow deploy` lets\n"
-        "production run this notebook as it is saved; `%flow rollback` takes that back. `%flow start` lets deployed flows run by\n"
+        "production run this notebook as it is saved; `%flow rollback` undoes that. `%flow start` lets deployed flows run by\n"
         "themselves. (`%load_ext data_engine` gives `%flow`; the panel in the right side bar has the same.)",
     ),
 )

@@ -356,9 +356,7 @@ def _notices(status: Status, problem: str | None) -> Iterable[Notice]:
         words = silent_words(status.daemon.pid)
         yield Notice("warn", words[0].upper() + words[1:], f"{SILENT_FIX} (in the panel: Settings, Force stop daemon)")
     if status.engine.goes_on:
-        yield Notice(
-            "warn", GOES_ON[0].upper() + GOES_ON[1:], "start the engine; `data-engine stop` turns it off for good"
-        )
+        yield Notice("warn", GOES_ON[0].upper() + GOES_ON[1:], "start the engine; `data-engine stop` turns it off")
     if status.trouble is not None:
         yield Notice("bad", status.trouble.what, status.trouble.fix)
     for warning in status.warnings:

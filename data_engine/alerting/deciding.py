@@ -300,7 +300,7 @@ def _recovered(
         if not to:
             continue
         words = (
-            f"{flow} is good again"
+            f"{flow} has recovered"
             if is_all_good
             else f"{flow}: no longer {', '.join(dict.fromkeys(o.key.kind for o in ones))}"
         )

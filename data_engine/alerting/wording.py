@@ -17,9 +17,9 @@ _LONGEST_ERROR = 4000
 _SAID = ("source", "step", "cell", "detail", "error", "reason", "fix", "at_utc", "within_s", "run_id")
 _SEE_WHY = "see why: {explain}"
 _TO_DO = {
-    "code_raised": "correct it in the notebook and deploy that",
-    "module_broken": "correct it in the notebook and deploy that",
-    "input_wrong": "correct the input; or correct how the notebook reads it, and deploy that",
+    "code_raised": "correct the notebook and deploy it",
+    "module_broken": "correct the notebook and deploy it",
+    "input_wrong": "correct the input; or correct how the notebook reads it, then deploy the notebook",
     "secret_missing": "keep the secret on the machine that runs the flow: data-engine secret set, in a terminal there",
     "target_held": "close the output in the other program",
     "time_limit": "find out what takes so long, or give it more time ([limits] run_timeout)",
@@ -113,7 +113,7 @@ def notice(trouble: Trouble, zone: tzinfo | None, *, more: int = 0) -> Notice:
 
 def good_again(trouble: Trouble, zone: tzinfo | None, *, is_all_good: bool = True) -> Notice:
     """That a trouble is over; and whether all of the flow's are."""
-    how = "is good again" if is_all_good else "no longer has this trouble, but still has others"
+    how = "has recovered" if is_all_good else "no longer has this trouble, but still has others"
     lasted_s = _seconds(trouble.recovered_at_utc) - _seconds(trouble.since_utc)
     return Notice(
         f"{trouble.key.flow} {how}: {_STATES_OVER.get(trouble.key.kind, trouble.key.kind)}"

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 Recipient = Annotated[
     str | None,
-    typer.Argument(metavar="[NAME]", help="The secret with the address; without it all that [alerts] to names."),
+    typer.Argument(
+        metavar="[NAME]", help="The secret that holds the address; by default each one that `to` in [alerts] names."
+    ),
 ]
 
 
@@ -61,7 +63,7 @@ def history(
     limit: Annotated[int, typer.Option("--limit", min=1, help="How many, newest first.")] = 20,
     as_json: AsJson = False,
 ) -> int:
-    """The messages of the last week, and what became of each. What was given up is then told in `status` no more."""
+    """The messages of the last week, and what became of each. After that, `status` no longer shows those that were given up."""
     import time
 
     from data_engine.ledger import outbox
@@ -77,7 +79,7 @@ def history(
     shown = table(
         *("WHEN", "TO", "STATE", "MESSAGE", "ERROR"),
         cut=("MESSAGE", "ERROR"),
-        whole="`data-engine alert history --json` tells it whole.",
+        whole="`data-engine alert history --json` shows it in full.",
     )
     for one in found:
         style = "red" if one.state == "given_up" else ""
@@ -92,7 +94,7 @@ def history(
 
 def _tell(one: Tried, due: int) -> None:
     if one.sent:
-        waiting = "" if not due else f"; {due} that waited {'goes' if due == 1 else 'go'} out now, where a daemon runs"
+        waiting = "" if not due else f"; {due} that waited {'is' if due == 1 else 'are'} sent now, if a daemon runs"
         say(f"{one.to}: sent ({one.service}, {one.took_s:.1f} s){waiting}")
         return
     complain(f"{one.to}: not sent: {one.what}", style="red")

@@ -76,7 +76,7 @@ def _instead(arguments: Sequence[str], is_unknown: bool) -> str | None:
 
 _RENAMED = {
     ("create", "workspace"): "data-engine workspace create PATH",
-    ("doctor", "daemons"): "data-engine status tells of the daemon and of who owns; data-engine doctor looks at both",
+    ("doctor", "daemons"): "data-engine status shows the daemon and the owner; data-engine doctor checks both",
     ("start", "gui"): "data-engine panel, or in JupyterLab: data-engine lab",
     ("start", "egui"): "data-engine panel, or in JupyterLab: data-engine lab",
     ("start", "tui"): "data-engine status --watch",

@@ -32,19 +32,20 @@ def backfill(
     ctx: typer.Context,
     name: Annotated[
         str | None,
-        typer.Argument(metavar="NAME|ID", help="The flow; with --status, --stop or --retry a backfill's id."),
+        typer.Argument(metavar="NAME|ID", help="The flow; or with --status, --stop or --retry, the id of a backfill."),
     ] = None,
     since: Annotated[
         str | None,
         typer.Option(
-            "--since", metavar="D", help="From this day, month or time of the flow's zone on: 2013-03-01, 2013-03."
+            "--since", metavar="D", help="From this day, month or time in the flow's zone: 2013-03-01, 2013-03."
         ),
     ] = None,
     until: Annotated[
-        str | None, typer.Option("--until", metavar="D", help="Up to the end of this day or month of the flow's zone.")
+        str | None, typer.Option("--until", metavar="D", help="Up to the end of this day or month in the flow's zone.")
     ] = None,
     where: Annotated[
-        str | None, typer.Option("--where", metavar="GLOB", help="Only files of this name, or path inside the source.")
+        str | None,
+        typer.Option("--where", metavar="GLOB", help="Only files with this name, or this path inside the source."),
     ] = None,
     param: Params = None,
     reprocess: Annotated[
@@ -52,13 +53,15 @@ def backfill(
         typer.Option("--reprocess", help="failed (or held), missing (no success), or all."),
     ] = "failed",
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-    status: Annotated[bool, typer.Option("--status", help="How far backfills are, or the one with this ID.")] = False,
+    status: Annotated[
+        bool, typer.Option("--status", help="Show the progress of all backfills, or of the one with this ID.")
+    ] = False,
     stop: Annotated[bool, typer.Option("--stop", help="End the backfill ID: no more of its runs begin.")] = False,
     retry: Annotated[
         bool,
         typer.Option(
             "--retry",
-            help="Run again the runs of the backfill ID that failed, and those that --stop kept from beginning.",
+            help="Run the failed runs of the backfill ID again, and those that --stop prevented.",
         ),
     ] = False,
     wait: Wait = True,
@@ -66,8 +69,8 @@ def backfill(
 ) -> int:
     """Run a flow again for a range: its files by their time and name, or the slots of its schedule.
 
-    First it shows exactly what would run, and asks. Then the runs go to the daemon, after all that is due; `--status` tells how
-    far they are. It goes on after a crash or a hand-over.
+    First it shows exactly what would run, and asks. Then the daemon does the runs, after everything that is due; `--status`
+    shows the progress. It goes on after a crash or a hand-over.
     """
     chosen = _one_of({"--status": status, "--stop": stop, "--retry": retry})
     ws = chosen_workspace(ctx)
@@ -96,7 +99,7 @@ def backfill(
                 return 0
             _say_plan(shown)
             if not _confirmed(shown):
-                say("Nothing was begun.")
+                say("Nothing was started.")
                 return 1
         needed.set()
     begun = ws.backfill(name, since, until, where, params, reprocess, wait=wait, digest=shown.digest)
@@ -105,14 +108,14 @@ def backfill(
     if as_json:
         print_json(begun.as_dict())
     else:
-        say(f"Backfill {begun.id[:8]} of {begun.flow}: {count(begun.total, 'run')}, after all that is due.")
+        say(f"Backfill {begun.id[:8]} of {begun.flow}: {count(begun.total, 'run')}, after everything that is due.")
         say(_how_far(begun))
     return 0
 
 
 def _how_far(one: Backfill) -> str:
     short = one.id[:8]
-    return f"How far it is: {typed('backfill', '--status', short)}; to end it: {typed('backfill', '--stop', short)}"
+    return f"Its progress: {typed('backfill', '--status', short)}; to end it: {typed('backfill', '--stop', short)}"
 
 
 def _say_done(one: Backfill, option: str) -> int:
@@ -120,12 +123,14 @@ def _say_done(one: Backfill, option: str) -> int:
     short = one.id[:8]
     if option == "--stop":
         say(
-            f"Backfill {short} of {one.flow} is stopped after {one.ended:,} of {count(one.total, 'run')}: no more of them begin, and one that runs ends by itself."
+            f"Backfill {short} of {one.flow} is stopped after {one.ended:,} of {count(one.total, 'run')}: no more runs begin, and a run that has begun goes on to its end."
         )
-        say(f"To run the others, and those that failed, after all: {typed('backfill', '--retry', short)}")
+        say(f"To run the rest, and the failed runs again: {typed('backfill', '--retry', short)}")
     else:
         again = count(one.total - one.ended + one.failed, "run")
-        say(f"Backfill {short} of {one.flow} goes on: {again} that failed or did not begin, after all that is due.")
+        say(
+            f"Backfill {short} of {one.flow} goes on: {again} that failed or did not begin, after everything that is due."
+        )
         say(_how_far(one))
     return 0
 
@@ -155,7 +160,7 @@ def _one_of(given: Mapping[str, bool]) -> str | None:
     chosen = [option for option, is_given in given.items() if is_given]
     if len(chosen) > 1:
         raise FlowValidationError(
-            f"{' and '.join(chosen)} do not go together", where="data-engine backfill", fix="give one"
+            f"{' and '.join(chosen)} cannot be combined", where="data-engine backfill", fix="give one"
         )
     return chosen[0] if chosen else None
 
@@ -174,16 +179,16 @@ def nothing_words(shown: Backfill) -> str:
     Example:
         >>> from data_engine.model import Backfill
         >>> nothing_words(Backfill("", "claims", "planned", known={"all": 1, "failed": 0, "missing": 1}))
-        'Nothing to run: of 1 in the range none failed last or is held. --reprocess missing runs what never had a success: 1.'
+        'Nothing to run: 1 in the range; none failed in its last run or is held. --reprocess missing runs those that never succeeded: 1.'
         >>> nothing_words(Backfill("", "claims", "planned", since="2026-10", known={"all": 0, "failed": 0, "missing": 0}))
-        'Nothing to run: no file lies in the range, which goes by the day on which the files changed (by name: --where GLOB).'
+        'Nothing to run: no file is in the range, by the day on which the files changed (by name: --where GLOB).'
     """
     known, by = shown.known, range_words(shown)
     if not known["all"]:
         what = "no file" if shown.kind == "files" else "nothing"
-        return f"Nothing to run: {what} lies in the range{f', which goes {by}' if by else ''}."
-    said = f"Nothing to run: of {known['all']:,} in the range{f', {by},' if by else ''}"
-    said += " each had a success." if shown.reprocess == "missing" else " none failed last or is held."
+        return f"Nothing to run: {what} is in the range{f', {by}' if by else ''}."
+    said = f"Nothing to run: {known['all']:,} in the range{f', {by}' if by else ''};"
+    said += " each has succeeded." if shown.reprocess == "missing" else " none failed in its last run or is held."
     return " ".join([said, *_others(shown)])
 
 
@@ -212,9 +217,9 @@ def _others(shown: Backfill) -> Iterator[str]:
     """Which option runs those of the range that were not chosen."""
     every, missing, failed = (shown.known[name] for name in ("all", "missing", "failed"))
     if shown.reprocess == "failed" and missing > failed:
-        yield f"--reprocess missing runs what never had a success: {missing:,}."
+        yield f"--reprocess missing runs those that never succeeded: {missing:,}."
     if shown.reprocess != "all" and every > max(missing, failed):
-        yield f"--reprocess all runs each of them: {every:,}."
+        yield f"--reprocess all runs all of them: {every:,}."
 
 
 def _say_plan(shown: Backfill) -> None:
@@ -229,7 +234,11 @@ def _say_plan(shown: Backfill) -> None:
     by = "".join(f", {words}" for words in (range_words(shown), f"with {params}" if params else "") if words)
     say(f"{shown.flow}: {shown.total:,} of {shown.known['all']:,} in the range{by}")
     if others := [*_others(shown)]:
-        chosen = "those that failed last or are held" if shown.reprocess == "failed" else "what never had a success"
+        chosen = (
+            "those whose last run failed or that are held"
+            if shown.reprocess == "failed"
+            else "those that never succeeded"
+        )
         say(" ".join([f"Only {chosen}.", *others]))
 
 
@@ -238,7 +247,7 @@ def _confirmed(shown: Backfill) -> bool:
         raise FlowValidationError(
             f"that would be {shown.total:,} run{'' if shown.total == 1 else 's'}, and there is no terminal to ask on",
             where="data-engine backfill",
-            fix="add --yes when that is meant",
+            fix="add --yes to confirm",
         )
     return typer.confirm(f"Run {'it' if shown.total == 1 else 'these'} now?", err=True)
 
@@ -252,7 +261,7 @@ def _tell(ws: Workspace, which: str | None, as_json: bool) -> int:
     elif not found:
         say("No backfills.")
     else:
-        shown = table("BACKFILL", "FLOW", "ASKED BY", "AT", "HOW FAR")
+        shown = table("BACKFILL", "FLOW", "ASKED BY", "AT", "PROGRESS")
         for one in found:
             shown.add_row(one.id[:8], one.flow, one.by, local_time(one.at_utc), one.text)
         say(shown)

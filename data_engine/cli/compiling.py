@@ -21,16 +21,16 @@ if TYPE_CHECKING:
     from data_engine.notebook.compiled import CompiledNotebook
     from data_engine.notebook.standing import Standing
 
-Check = Annotated[bool, typer.Option("--check", help="Also build the flows; say only what is wrong or warned of.")]
+Check = Annotated[bool, typer.Option("--check", help="Also build the flows; show only errors and warnings.")]
 
 
 def compile_flows(ctx: typer.Context, name: SomeFlowName = None, check: Check = False, as_json: AsJson = False) -> int:
-    """What production takes of a notebook, cell by cell, and how that stands to what is deployed.
+    """What production takes from a notebook, cell by cell, and how that differs from what is deployed.
 
     Without NAME, one line for each module.
 
     Ends with 1 when a module does not compile or, where it is built too (--check, or without NAME), does not build; with
-    --check also when a deployed one is not current.
+    --check also when a deployed module is not current.
     """
     ws = chosen_workspace(ctx)
     if name is not None and not check:

@@ -48,7 +48,7 @@ def start(
     ] = True,
     as_json: AsJson = False,
 ) -> int:
-    """Start the daemon and its engine. It goes on when this shell, or the kernel that started it, ends."""
+    """Start the daemon and its engine. They keep running when this shell or kernel ends."""
     ws = chosen_workspace(ctx)
     ws.settings()  # nothing is started by settings that cannot be used; the status tells of their warnings
     if not engine and ws.link.find() is None:
@@ -95,13 +95,13 @@ def ending_now_words(run_ids: Sequence[str]) -> str:
 
     Example:
         >>> ending_now_words(["3f9c12ab77"]), ending_now_words([])
-        (' One that does not get there is ended now by `data-engine kill-run 3f9c12ab`.', '')
+        (' To end one at once: `data-engine kill-run 3f9c12ab`.', '')
     """
     if not run_ids:
         return ""
     ways = " or ".join(f"`{typed('kill-run', run_id[:8])}`" for run_id in run_ids[:_MOST_NAMED])
     more = f", and so on: `{typed('status')}` has the ids" if len(run_ids) > _MOST_NAMED else ""
-    return f" One that does not get there is ended now by {ways}{more}."
+    return f" To end one at once: {ways}{more}."
 
 
 def stopping_words(running: Sequence[ActiveRun], *, is_ending: bool) -> str:
@@ -125,7 +125,7 @@ def stopping_words(running: Sequence[ActiveRun], *, is_ending: bool) -> str:
 
 
 def kill(ctx: typer.Context, as_json: AsJson = False) -> int:
-    """End the daemon and whatever it runs, now. Its runs are marked as abandoned; what ran by itself is done again later."""
+    """End the daemon and its runs now. The runs are marked as abandoned; those that began by themselves are done again later."""
     named = ctx.find_root().params.get("workspace")
     running: list[ActiveRun] = []
     try:
@@ -202,7 +202,7 @@ def explain(
     ],
     as_json: AsJson = False,
 ) -> int:
-    """Why a flow, or a source file, does or does not run; of an output which run wrote it."""
+    """Why a flow, or a source file, does or does not run; for an output, which run wrote it."""
     return tell_reasons(chosen_workspace(ctx), subject, as_json)
 
 
@@ -222,7 +222,7 @@ def retry(
         )
     freed = chosen_workspace(ctx).retry(name, source_from_shell(source), wait)
     runs = typed("runs", *([] if name is None else [name]))
-    then = f" `{runs}` shows what came of it." if freed else ""
+    then = f" `{runs}` shows the result." if freed else ""
     done({"flow": name, "source": source, "freed": freed}, f"{freed_words(freed)}{then}", as_json)
     return 0
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _MOST_NAMED = 5
 
 Note = Annotated[str, typer.Option("--note", metavar="TEXT", help="The reason, for the history.")]
-Yes = Annotated[bool, typer.Option("--yes", help="Deploy also where another deployed flow writes the same mirror.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Deploy even if another deployed flow writes to the same mirror.")]
 
 
 def deploy(
@@ -35,11 +35,11 @@ def deploy(
     note: Note = "",
     yes: Yes = False,
     approve: Annotated[
-        bool, typer.Option("--approve", help="Deploy also where its goldens do not hold; who approved is recorded.")
+        bool, typer.Option("--approve", help="Deploy even if its goldens do not hold; who approved it is recorded.")
     ] = False,
     replaces: Annotated[
         str | None,
-        typer.Option("--replaces", metavar="FLOW", help="The flow whose notebook is gone and that NAME is now."),
+        typer.Option("--replaces", metavar="FLOW", help="The earlier flow that NAME replaces; its notebook is gone."),
     ] = None,
     wait: Wait = True,
     as_json: AsJson = False,
@@ -102,12 +102,9 @@ def mended_lines(flows: Collection[str]) -> list[str]:
 
     Example:
         >>> mended_lines({"claims"})
-        ['put right     claims: files of what is deployed of it were missing or damaged, and are there again']
+        ['repaired      claims: deployed files were missing or damaged, and are restored']
     """
-    return [
-        f"put right     {flow}: files of what is deployed of it were missing or damaged, and are there again"
-        for flow in sorted(flows)
-    ]
+    return [f"repaired      {flow}: deployed files were missing or damaged, and are restored" for flow in sorted(flows)]
 
 
 def _say_what_follows(
@@ -267,7 +264,7 @@ def left_out_lines(left: Mapping[str, Deployment]) -> list[str]:
 
 
 def undeploy(ctx: typer.Context, name: FlowName, note: Note = "", wait: Wait = True, as_json: AsJson = False) -> int:
-    """Let production not run a flow any more, whether its notebook is there or gone. `rollback` takes it back."""
+    """Stop running a flow in production, whether its notebook is there or gone. `rollback` undoes that."""
     row = chosen_workspace(ctx).undeploy(name, note, wait)
     if row is None:
         return say_left(as_json)
@@ -284,7 +281,7 @@ def restore(
     to: Annotated[str | None, typer.Option("--to", metavar="ID", help="A deployment's id, or its beginning.")] = None,
     as_json: AsJson = False,
 ) -> int:
-    """Put a notebook that is gone back as it was deployed, with helpers that are gone too. Nothing is overwritten."""
+    """Bring back a notebook that is gone, as it was deployed, with helpers that are gone too. Nothing is overwritten."""
     written = chosen_workspace(ctx).restore(name, to)
     if as_json:
         print_json({"written": [str(path) for path in written]})
@@ -301,7 +298,9 @@ def say_others_not_deployed(ws: Workspace, but: set[str]) -> None:
     known, status = {*but, *left_out(ws.home, but)}, ws.status()
     if status.lease.state in ("unreachable", "damaged"):
         fix = f"; fix: {status.lease.fix}" if status.lease.damage is not None else ""
-        complain(f"warning: what is deployed is not known to others now: {status.lease.words}{fix}", style="yellow")
+        complain(
+            f"warning: other workstations do not know yet what is deployed: {status.lease.words}{fix}", style="yellow"
+        )
     others = to_deploy([flow for flow in status.flows if flow.name not in known], ws.layout.flow_modules_dir)
     if (line := others_words(others)) is not None:
         complain(line, style="yellow")
@@ -384,7 +383,7 @@ def _way_to_deploy(name: str, standing: Standing) -> str:
     if standing.shares_with is None:
         return f"To let production run it: {typed('deploy', name)}"
     return (
-        f"{standing.shares_with}, which is deployed, writes to its mirror: give it one of its own,"
+        f"{standing.shares_with}, which is deployed, writes to the same mirror: give this flow its own,"
         f" or let both write there: {typed('deploy', name, '--yes')}"
     )
 

@@ -22,7 +22,7 @@ AcceptClock = Annotated[
     bool,
     typer.Option(
         "--accept-clock",
-        help="First confirm that the clock of this machine is right: history that is too old is removed by it.",
+        help="First confirm that this machine's clock is right: it decides which history is too old and is removed.",
     ),
 ]
 

@@ -14,7 +14,7 @@ def docs(
     is_open: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
     as_json: AsJson = False,
 ) -> int:
-    """Where the documentation is: pages that need no network, made once for each version (some ten seconds)."""
+    """Where the documentation is: pages that need no network, made once for each version (about ten seconds)."""
     from data_engine.docs import site
 
     first = site.make() / site.FIRST

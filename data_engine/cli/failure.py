@@ -148,8 +148,8 @@ _NAMES = {
 }
 """Where the names are told that an argument takes, by what it is called."""
 
-_RENAMING = "rename the notebook's file, then let production follow: data-engine deploy NEW_NAME"
-_DELETING = "data-engine undeploy NAME lets production run it no more; then delete its notebook"
+_RENAMING = "rename the notebook's file, then deploy it: data-engine deploy NEW_NAME"
+_DELETING = "end it in production: data-engine undeploy NAME; then delete its notebook"
 REMOVING = "end what runs there (`data-engine service uninstall`, `data-engine kill`), then delete its folder"
 """How a workspace is removed."""
 _OTHER_WORDS = {

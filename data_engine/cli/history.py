@@ -28,18 +28,22 @@ def runs(
         str | None, typer.Argument(metavar="[NAME]", callback=named, help="A flow, or a source file.")
     ] = None,
     limit: Annotated[
-        int | None, typer.Option("--limit", min=1, help=f"How many, newest first; else {MOST_RUNS}.")
+        int | None, typer.Option("--limit", min=1, help=f"How many, newest first; default {MOST_RUNS}.")
     ] = None,
-    status: Annotated[RunStatus | None, typer.Option("--status", help="Only runs in this status.")] = None,
+    status: Annotated[RunStatus | None, typer.Option("--status", help="Only runs with this status.")] = None,
     since: Annotated[
         str | None,
         typer.Option(
-            "--since", metavar="D", help="That began from this day, month or time of this machine on: 2013-03-01."
+            "--since",
+            metavar="D",
+            help="Only runs that began on or after this day, month or time of this machine: 2013-03-01.",
         ),
     ] = None,
     until: Annotated[
         str | None,
-        typer.Option("--until", metavar="D", help="That began up to the end of this day or month of this machine."),
+        typer.Option(
+            "--until", metavar="D", help="Only runs that began before the end of this day or month of this machine."
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> int:
@@ -82,7 +86,7 @@ def log(
         *("STEP", "STATUS", "TIME", "ROWS", "OUTPUT"),
         right=("TIME", "ROWS"),
         cut=("STEP", "OUTPUT"),
-        whole=f"`{typed('log', run.run_id[:8], '--json')}` tells it whole.",
+        whole=f"`{typed('log', run.run_id[:8], '--json')}` shows it in full.",
     )
     for step in steps:
         shown.add_row(step.label, step.status, seconds(step.elapsed_s), rows_words(step), step.output_path or "")
@@ -127,7 +131,7 @@ def compare(
 def reset(
     ctx: typer.Context,
     flow: Annotated[
-        str | None, typer.Argument(metavar="FLOW", callback=named, help="The flow whose history goes.")
+        str | None, typer.Argument(metavar="FLOW", callback=named, help="The flow whose history to forget.")
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="Every flow of the workspace.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
@@ -160,6 +164,6 @@ def _confirmed(question: str) -> bool:
         raise FlowValidationError(
             "reset forgets history and there is no terminal to ask on",
             where="data-engine reset",
-            fix="add --yes when that is meant",
+            fix="add --yes to confirm",
         )
     return typer.confirm(question, err=True)

@@ -18,7 +18,7 @@ PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 
 def lab(ctx: typer.Context) -> int:
-    """Open JupyterLab on the workspace. What follows is JupyterLab's own, such as `--no-browser --port 8899`."""
+    """Open JupyterLab on the workspace. Further options go to JupyterLab, such as `--no-browser --port 8899`."""
     layout = chosen_workspace(ctx).layout
     command = lab_command(layout, ctx.args)
     environment = os.environ | {"DATA_ENGINE_WORKSPACE_ROOT": str(layout.root)}

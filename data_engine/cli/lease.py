@@ -15,7 +15,7 @@ from data_engine.lease.status import LeaseStatus, lease_lines
 def make_app() -> typer.Typer:
     """The commands below `data-engine lease`."""
     return command_group(
-        "See who owns the workspace, and let it change hands.",
+        "See who owns the workspace; request it, give it up or take it over.",
         {"status": status, "request": request, "release": release, "take-over": take_over, "repair": repair},
     )
 
@@ -27,7 +27,7 @@ def status(ctx: typer.Context, as_json: AsJson = False) -> int:
 
 def request(
     ctx: typer.Context,
-    withdraw: Annotated[bool, typer.Option("--withdraw", help="Take the request back.")] = False,
+    withdraw: Annotated[bool, typer.Option("--withdraw", help="Withdraw the request.")] = False,
     as_json: AsJson = False,
 ) -> int:
     """Ask the owner for the workspace. This machine's daemon waits, and owns it when the owner agrees."""
@@ -37,7 +37,7 @@ def request(
 
 def release(
     ctx: typer.Context,
-    now: Annotated[bool, typer.Option("--now", help="Stop running work at its next step first.")] = False,
+    now: Annotated[bool, typer.Option("--now", help="First stop running work at its next step.")] = False,
     as_json: AsJson = False,
 ) -> int:
     """Give the workspace up when the running work is done: to whoever has asked for it, else to anybody."""

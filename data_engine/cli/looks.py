@@ -119,7 +119,7 @@ def tell_flows(ws: Workspace, as_json: bool) -> int:
     from data_engine.engine.source_trouble import with_source_warnings
     from data_engine.lease.status import shown_machine
     from data_engine.notebook.catalog import read_catalog
-    from data_engine.notebook.deployed import deployed_entries
+    from data_engine.notebook.deployed import deployed_entries, in_production
 
     with in_flow_modules(ws):
         there = read_catalog(ws.home.modules(), kept=ws.home.descriptions())
@@ -127,8 +127,7 @@ def tell_flows(ws: Workspace, as_json: bool) -> int:
         deployment = deployments.standing({entry.name for entry in there} | deployments.deployed().keys())
         gone = {name: one for name, one in deployment.items() if one.kind == "gone"}
         edited = [entry.name for entry in there if entry.error is None and deployment[entry.name].is_edited]
-        runs = {one.name: one for one in deployed_entries(deployments, edited, ws.home.deployed_descriptions())}
-        shown = [one if (old := runs.get(one.name)) is None or old.error is not None else old for one in there]
+        shown = in_production(there, deployments, edited, ws.home.deployed_descriptions())
         entries = sorted((*shown, *deployed_entries(deployments, gone)), key=lambda entry: entry.name)
         coming, stands = ws.next_runs(), standing_to_expected(ws, entries)
     say_settings(ws)
@@ -160,7 +159,7 @@ def tell_flows(ws: Workspace, as_json: bool) -> int:
             say(f"{entry.name}: {off[entry.name].text}")
     if lease.owner is not None and "not known here" in texts.values():
         complain(
-            f"What {shown_machine(lease.owner)} deployed is known here once a daemon has looked: data-engine start --no-engine"
+            f"What {shown_machine(lease.owner)} deployed is known here after a daemon has started: data-engine start --no-engine"
         )
     _say_misleading_names(ws, [entry.path for entry in there if entry.error is None])
     _say_what_is_wrong(entries, gone)
@@ -217,7 +216,7 @@ def _flows_table(
         *(*columns, *(["EXPECTED"] if has_expected else [])),
         cut=("NAME", "TITLE", "GROUP", "TRIGGER", "SOURCE", "PRODUCTION", "EXPECTED"),
         spare=("TITLE", "MODE", "GROUP"),
-        whole=f"`{typed('show')} NAME` tells it whole.",
+        whole=f"`{typed('show')} NAME` shows it in full.",
     )
     for entry in entries:
         if entry.error is None:
@@ -280,7 +279,7 @@ def tell_runs(
     found = asked.runs
     given = {"--limit": asked.total, "--status": status, "--since": since, "--until": until}
     again = typed("runs", *_given(name, given), *(["--json"] if as_json else []))
-    left = f"The newest {len(found):,} of {asked.total:,} runs: `{again}` tells them all." if asked.cut else ""
+    left = f"The newest {len(found):,} of {asked.total:,} runs: `{again}` shows all." if asked.cut else ""
     if as_json:
         print_json(runs_as_json(ledger, found))
         if left and limit is None:  # who gives a limit knows of it
@@ -294,7 +293,7 @@ def tell_runs(
             right=("TIME",),
             cut=("FLOW", "SOURCE", "ERROR"),
             spare=("TIME",),
-            whole=f"`{typed('log')} RUN` tells all of a run; with `--json` these runs are told whole.",
+            whole=f"`{typed('log')} RUN` shows all of a run; `--json` shows these runs in full.",
         )
         names = source_names((run.source for run in found if run.source is not None), ws.root)
         zones = slot_zones(ws.home, (run for run in found if run.source is None))
@@ -315,7 +314,7 @@ def _given(name: str | None, options: Mapping[str, object]) -> list[str]:
 
 
 def tell_reasons(ws: Workspace, subject: str, as_json: bool) -> int:
-    """Why a flow, or a source file, does or does not run; of an output which run wrote it."""
+    """Why a flow, or a source file, does or does not run; for an output, which run wrote it."""
     reasons = ws.explain(subject)
     if as_json:
         print_json([one.as_dict() for one in reasons])
@@ -327,7 +326,7 @@ def tell_reasons(ws: Workspace, subject: str, as_json: bool) -> int:
         *("FLOW", "SOURCE", "REASON", *(["NEXT"] if has_next else [])),
         cut=("FLOW", "SOURCE"),
         wrap=("REASON",),
-        whole=f"`{typed('explain', subject, '--json')}` tells it whole.",
+        whole=f"`{typed('explain', subject, '--json')}` shows it in full.",
     )
     for one in reasons:
         source = "" if one.source is None else short_path(one.source, ws.root)
@@ -421,7 +420,7 @@ def _say_unsent(found: Status) -> None:
         say(f"         and {more:,} more")
     if any(one.state == "given_up" for one, _ in unsent):
         say(
-            f"         {typed('alert', 'history')} tells of them all; what was given up is left out here once you have looked at all of it"
+            f"         {typed('alert', 'history')} shows all of them; after that, those that were given up are left out here"
         )
 
 
@@ -436,7 +435,7 @@ def _say_flows(flows: Sequence[FlowStatus], runs: Sequence[ActiveRun]) -> None:
         cut=("FLOW", "GROUP"),
         wrap=("REASON",),
         spare=("GROUP",),
-        whole=f"`{typed('explain')} FLOW` tells the whole reason, and what to do.",
+        whole=f"`{typed('explain')} FLOW` shows the full reason and what to do.",
     )
     for flow in flows:
         last = flow.last_run
@@ -460,7 +459,7 @@ def reason_of(flow: FlowStatus) -> str | None:
 
 def _say_active(runs: Sequence[ActiveRun]) -> None:
     columns = ("RUN", "FLOW", "SOURCE", "STATE", "STEP", "SINCE", "PROCESS")
-    whole = f"`{typed('log')} RUN` tells all of a run."
+    whole = f"`{typed('log')} RUN` shows all of a run."
     active = table(*columns, cut=("FLOW", "SOURCE", "STEP"), whole=whole)
     for run in runs:
         since = local_time(run.started_at_utc)
@@ -472,7 +471,7 @@ def _say_active(runs: Sequence[ActiveRun]) -> None:
 
 def _say_waiting(runs: Sequence[WaitingRuns]) -> None:
     columns = ("WAITING", "RUNS", "NEXT RUN", "SOURCE", "WHY")
-    whole = f"`{typed('explain')} FLOW` tells it whole, and what to do."
+    whole = f"`{typed('explain')} FLOW` shows it in full, and what to do."
     waiting = table(*columns, right=("RUNS",), cut=("WAITING", "SOURCE", "WHY"), whole=whole)
     for one in runs:
         first = one.runs[0].run_id if one.runs else ""

@@ -162,11 +162,11 @@ def of_flow(name: str) -> str:
 
     Example:
         >>> of_flow("claims")
-        '`data-engine show claims` tells of the flow, and `data-engine explain claims` why it does or does not run'
+        '`data-engine show claims` shows the flow, and `data-engine explain claims` why it does or does not run'
     """
     from data_engine.typed import typed
 
-    return f"`{typed('show', name)}` tells of the flow, and `{typed('explain', name)}` why it does or does not run"
+    return f"`{typed('show', name)}` shows the flow, and `{typed('explain', name)}` why it does or does not run"
 
 
 def _of_flow(names: Sequence[str], flows: Collection[str]) -> str | None:
@@ -180,7 +180,7 @@ def _fewer(
     if takes.most is None or len(names) <= takes.most:
         return None
     if takes.most == 0:
-        return _of_flow(names, flows) or f"leave out what stands behind it: `{typed(*_naming(parts))}`"
+        return _of_flow(names, flows) or f"leave out what follows it: `{typed(*_naming(parts))}`"
     if takes.most > 1:
         return f"name two {takes.called}s at a time: `{typed(*_naming(parts, *names[: takes.most]))}`"
     lines = [f"`{typed(*_naming(parts, name))}`" for name in names[:_MOST_LINES]]

@@ -29,7 +29,7 @@ def import_workspace(
     rewrite_keys: Annotated[
         bool | None,
         typer.Option(
-            "--rewrite-keys/--keep-keys", help="Exchange the keys of files in DuckDB tables, or not; else it asks."
+            "--rewrite-keys/--keep-keys", help="Rewrite the keys of files in DuckDB tables, or not; by default it asks."
         ),
     ] = None,
     without: Annotated[
@@ -57,8 +57,8 @@ def import_workspace(
 ) -> int:
     """Move a workspace from the older system (py-data-engine): its settings, its history, and what has run already.
 
-    First it shows exactly what it would do, and what in the notebooks needs a look, and asks. Nothing of the older system's is
-    changed but its marker of who owns. Running it again changes nothing.
+    First it shows exactly what it would do, and what in the notebooks needs a look, and asks. Of the older system
+    only its marker of the owner is changed. Running it again changes nothing.
     """
     from data_engine.moving import move
 
@@ -147,7 +147,7 @@ def _exchange(found: Found, wanted: bool | None, *, asks: bool) -> list[tuple[Pa
         if not asks:
             complain(
                 f"{count(len(due), 'database')} keep the keys of the older system, so that a file that runs again doubles its"
-                " rows: --rewrite-keys exchanges them",
+                " rows: --rewrite-keys replaces them",
                 style="yellow",
             )
             return []
@@ -172,5 +172,5 @@ def _say_done(found: Found, kept: list[tuple[Path, Path, int]]) -> None:
 def _confirmed(question: str, otherwise: str, as_json: bool) -> bool:
     if as_json or not is_terminal(sys.stdin):
         what = "with --json nothing is asked" if as_json else "there is no terminal to ask on"
-        raise FlowValidationError(what, where="data-engine import", fix=f"add {otherwise} when that is meant")
+        raise FlowValidationError(what, where="data-engine import", fix=f"add {otherwise} to confirm")
     return typer.confirm(question, err=True)

@@ -28,7 +28,8 @@ def _show_version(wanted: bool) -> None:
 
 
 Wait = Annotated[
-    bool, typer.Option("--wait/--no-wait", help="Where another workstation owns: wait for its answer, or not.")
+    bool,
+    typer.Option("--wait/--no-wait", help="If another workstation owns the workspace: wait for its answer, or not."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -76,7 +77,7 @@ def global_options(
     ] = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show Python's traceback with an error.")] = False,
     version: Annotated[
-        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version and leave.")
+        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version and exit.")
     ] = False,
 ) -> None:
     """Write a data flow in a JupyterLab notebook; run the same notebook in production."""

@@ -26,7 +26,7 @@ def panel(
         bool, typer.Option("--browser/--no-browser", help="Open the browser, or only print the address.")
     ] = True,
     port: Annotated[
-        int | None, typer.Option("--port", min=1, max=65535, help="Default: a free one from 8888 on.")
+        int | None, typer.Option("--port", min=1, max=65535, help="Default: a free port from 8888 on.")
     ] = None,
     ip: Annotated[
         str, typer.Option("--ip", help="Where it listens; by default only this machine reaches it.")

@@ -37,7 +37,8 @@ def plan(
     ] = 3,
     use: Use = None,
     key: Annotated[
-        list[str] | None, typer.Option("--key", metavar="COL", help="A column that pairs rows. May be repeated.")
+        list[str] | None,
+        typer.Option("--key", metavar="COL", help="A column by which rows are matched. May be repeated."),
     ] = None,
     param: Params = None,
     yes: Annotated[
@@ -47,8 +48,8 @@ def plan(
 ) -> int:
     """What deploying a flow as it is now would change: in its code, and in the data production has read.
 
-    Without NAME of each deployed flow that was edited. Both versions run into scratch; nothing is recorded, or changed in
-    production. Ends with 0 also where there are differences, with 1 when an edit fails.
+    Without NAME, for each deployed flow that was edited. Both versions run into scratch; nothing is recorded, or changed in
+    production. Ends with 0 even if there are differences, with 1 when an edit fails.
     """
     ws = chosen_workspace(ctx)
     params = read_params(param)
@@ -78,7 +79,7 @@ def plan(
 def _say_plan(found: Plan) -> None:
     say(text_with_samples(found))
     if any(one.side == "current" for one in found.errors):
-        say("Correct the edit first: nothing was deployed, and production runs on as it was deployed.")
+        say("Correct the edit first: nothing was deployed, and production still runs what is deployed.")
     elif not found.equal or found.cells:
         say(f"To let production run it: {typed('deploy', found.flow)}")
 
@@ -110,7 +111,9 @@ def _escaping(ws: Workspace, name: str) -> Sequence[NotHeldBack]:
 def check(
     ctx: typer.Context,
     name: SomeFlowName = None,
-    update: Annotated[bool, typer.Option("--update", help="Keep what differs as it is now; look at it first.")] = False,
+    update: Annotated[
+        bool, typer.Option("--update", help="Replace goldens that differ by the new results; look at these first.")
+    ] = False,
     as_json: AsJson = False,
 ) -> int:
     """Whether the goldens hold: of the flow NAME, or of all. Ends with 1 where one differs, or cannot be made any more."""

@@ -32,7 +32,7 @@ _MOST_TEXT = 1_000_000
 """Characters of an object that are printed; of a longer one both ends are."""
 
 Use = Annotated[
-    str | None, typer.Option("--use", metavar="OBJECT", help="The object to look at; else the last result.")
+    str | None, typer.Option("--use", metavar="OBJECT", help="The object to show; by default the last result.")
 ]
 
 
@@ -44,10 +44,12 @@ def preview(
     param: Params = None,
     write: Annotated[bool, typer.Option("--write", help="Write where production writes, not to scratch.")] = False,
     against: Annotated[
-        str | None, typer.Option("--against", metavar="deployed", help="What differs from the deployed flow's object.")
+        str | None,
+        typer.Option("--against", metavar="deployed", help="Show what differs from the deployed flow's object."),
     ] = None,
     key: Annotated[
-        list[str] | None, typer.Option("--key", metavar="COL", help="With --against: a column that pairs rows.")
+        list[str] | None,
+        typer.Option("--key", metavar="COL", help="With --against: a column by which rows are matched."),
     ] = None,
     as_json: AsJson = False,
 ) -> int:

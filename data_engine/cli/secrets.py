@@ -31,7 +31,7 @@ def set_one(name: SecretName, value: _Never = None, as_json: AsJson = False) -> 
     check_name(name)
     if value:
         raise FlowValidationError(
-            "the value of a secret is never given on the command line: it would stand in the shell's history and the list"
+            "the value of a secret is never given on the command line: it would be in the shell's history and the list"
             " of processes",
             where="data-engine secret set",
             fix=f"data-engine secret set {name}, which asks for it; or let a program write it to standard input",

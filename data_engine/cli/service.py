@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from data_engine.engine.machine_facts import ServiceFacts
 
 Boot = Annotated[
-    bool, typer.Option("--boot", help="Also start with the machine, before anybody logs on, where it can.")
+    bool, typer.Option("--boot", help="Also start with the machine, before anybody logs on, where the system can.")
 ]
 
 
@@ -34,7 +34,7 @@ def make_app() -> typer.Typer:
 
 
 def install(ctx: typer.Context, boot: Boot = False, as_json: AsJson = False) -> int:
-    """Start the daemon of the workspace at logon from now on, and now. Twice is once. Exits 1 where --boot cannot be."""
+    """Start the daemon of the workspace at logon from now on, and now. A second time changes nothing. Exits 1 if --boot is not possible."""
     from data_engine.daemon.service import KEYRING_NOTE
     from data_engine.daemon.service import install as install_service
 
@@ -78,7 +78,7 @@ def status(ctx: typer.Context, as_json: AsJson = False) -> int:
 
 
 def uninstall(ctx: typer.Context, as_json: AsJson = False) -> int:
-    """Start the daemon by itself no more. One that runs goes on, and ends itself when it is idle."""
+    """Do not start the daemon by itself any more. A running daemon goes on, and ends when it is idle."""
     from data_engine.daemon.link import DaemonLink
     from data_engine.daemon.service import uninstall as uninstall_service
 
@@ -89,7 +89,7 @@ def uninstall(ctx: typer.Context, as_json: AsJson = False) -> int:
         print_json({"was_installed": was_there})
     elif was_there:
         is_running = any(DaemonLink(home).find() is not None for home in homes)
-        goes_on = " The one that runs goes on: `data-engine stop` ends it." if is_running else ""
+        goes_on = " The running daemon goes on: `data-engine stop` ends it." if is_running else ""
         say(f"Uninstalled: nothing starts the daemon of {homes[0].layout.workspace_id} by itself any more.{goes_on}")
     else:
         say("No service was installed.")

@@ -40,9 +40,7 @@ def enable(ctx: typer.Context, names: Names, wait: Wait = True, as_json: AsJson 
         ws.enable(name, wait)
         told.append({"flow": name, "enabled": True, "slots": slots, "files": files})
         if is_not_deployed(ws, name):
-            lines.append(
-                f"{name} is enabled: it is not deployed, and runs by itself only when it is: {typed('deploy', name)}"
-            )
+            lines.append(f"{name} is enabled, but runs by itself only when it is deployed: {typed('deploy', name)}")
         else:
             lines.append(f"{name} is enabled: it runs as its trigger says while the engine is on.")
             lines += missed_lines(slots, files, is_on=before.engine.on is True)
@@ -53,11 +51,11 @@ def enable(ctx: typer.Context, names: Names, wait: Wait = True, as_json: AsJson 
 def disable(
     ctx: typer.Context,
     names: Names,
-    note: Annotated[str, typer.Option("--note", metavar="TEXT", help="The reason, for whoever looks at them.")] = "",
+    note: Annotated[str, typer.Option("--note", metavar="TEXT", help="The reason, for others who see them.")] = "",
     wait: Wait = True,
     as_json: AsJson = False,
 ) -> int:
-    """Let flows run by hand only. Who did it and when is kept, and shown with them."""
+    """Let flows run by hand only. Who disabled them, and when, is recorded and shown."""
     ws = chosen_workspace(ctx)
     _require_known(ws, names)
     told: list[dict[str, Any]] = []
@@ -67,7 +65,7 @@ def disable(
         told.append({"flow": name, "enabled": False})
         if is_not_deployed(ws, name):
             lines.append(
-                f"{name} is not deployed, so nothing of it runs by itself. Once it is, it runs by hand only, until: {typed('enable', name)}"
+                f"{name} is not deployed, so nothing of it runs by itself. Once it is deployed, it runs by hand only, until you enable it: {typed('enable', name)}"
             )
         else:
             lines.append(f"{name} runs by hand only, until it is enabled: {typed('enable', name)}")

@@ -22,11 +22,13 @@ def require_terminal(
     """
     for stream, name in ((stdout, "output"), (stdin, "input")):
         if not is_terminal(stream):
-            raise FlowValidationError(f"a screen needs a terminal, and standard {name} is none", where=_WHERE, fix=_FIX)
+            raise FlowValidationError(
+                f"a screen needs a terminal, and standard {name} is not one", where=_WHERE, fix=_FIX
+            )
     kind = environment.get("TERM", "")
     if not by_calls and kind in ("", "dumb", "unknown"):
         what = f"this terminal cannot move its cursor (TERM is {kind!r})"
-        fix = f"set TERM to what it is, such as xterm-256color, if it can; {_FIX}"
+        fix = f"if it can, set TERM to its real type, such as xterm-256color; {_FIX}"
         raise FlowValidationError(what, where=_WHERE, fix=fix)
 
 

@@ -72,7 +72,7 @@ def _set_aside(ws: Workspace, name: str | None, yes: bool, as_json: bool) -> int
     say(f"Moved {count(len(moved), 'file')} aside. To have them back: {again} --back")
     for reader in readers_of({Path(one.mirror) for one in found}, ws.flows()):
         complain(
-            f"{reader} reads there and is not due by that; to run it again: {typed('run', reader)}", style="yellow"
+            f"{reader} reads there, but does not become due; to run it again: {typed('run', reader)}", style="yellow"
         )
     return 0
 
@@ -91,8 +91,8 @@ def elsewhere_words(paths: Sequence[str]) -> str:
 
     Example:
         >>> elsewhere_words(["/old/a.csv"])
-        '1 output is known only by its former path, where no folder is any more, and is not listed: /old/a.csv'
+        '1 output is known only by its former path, whose folder does not exist any more, and is not listed: /old/a.csv'
     """
     known = "is known only by its former path" if len(paths) == 1 else "are known only by their former paths"
     listed = "is not listed" if len(paths) == 1 else "are not listed"
-    return f"{count(len(paths), 'output')} {known}, where no folder is any more, and {listed}: {first_few(paths, 3)}"
+    return f"{count(len(paths), 'output')} {known}, whose folder does not exist any more, and {listed}: {first_few(paths, 3)}"

@@ -77,7 +77,7 @@ def _next_steps(root: Path) -> list[str]:
 
 
 def list_workspaces(ctx: typer.Context, as_json: AsJson = False) -> int:
-    """The workspaces there are; the one that is meant here has a mark."""
+    """The workspaces there are; the one that is used here has a mark."""
     from data_engine.workspace.machine import load_machine_settings
     from data_engine.workspace.select import discover_workspaces
 
@@ -149,7 +149,7 @@ def use(
         here = _selected(None)
         if here is not None and here.root != layout.root:
             complain(
-                f"Here {here.workspace_id} ({here.root}) is used all the same: {_why_here()}. To use the other one here:"
+                f"Here {here.workspace_id} ({here.root}) is still used: {_why_here()}. To use the other one here:"
                 f" {typed('--workspace', str(layout.root))} COMMAND",
                 style="yellow",
             )
@@ -161,7 +161,7 @@ def _why_here() -> str:
     named = next(
         (one for one in ("DATA_ENGINE_WORKSPACE_ROOT", "DATA_ENGINE_WORKSPACE_ID") if os.environ.get(one)), None
     )
-    return "this folder lies in it" if named is None else f"{named} names it"
+    return "this folder is inside it" if named is None else f"{named} names it"
 
 
 def fork(path: FolderPath, as_json: AsJson = False) -> int:

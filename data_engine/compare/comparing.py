@@ -287,7 +287,7 @@ def _is_equal(before: object, after: object, tolerance: float) -> tuple[bool, st
         return _Comparison((), tolerance).of(before, after).equal, ""
     name = type(before).__qualname__
     if type(before).__eq__ is object.__eq__ and type(before).__qualname__ == type(after).__qualname__:
-        return False, f"{name} has no equality"
+        return False, f"{name} does not define equality"
     try:
         return are_equal(before, after, tolerance), ""
     except Exception as error:

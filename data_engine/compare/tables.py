@@ -342,19 +342,19 @@ def _check_key(sides: _Sides, key: tuple[str, ...]) -> None:
             if dtype is None:
                 there = ", ".join(sides.before.schema if side == "before" else sides.after.schema) or "none"
                 raise FlowValidationError(
-                    f"the key {name!r} is no column of what was there {side}",
+                    f"the key {name!r} is not a column of what was there {side}",
                     where="key=",
                     fix=f"name columns that both sides have; there are: {there}",
                 )
         if name not in sides.forms:
             raise FlowValidationError(
-                f"the key {name!r} is {after}, was {before}: no row before has the key of one after",
+                f"the key {name!r} is {after}, was {before}: no row before and after can have the same key",
                 where="key=",
                 fix="leave key= out, or name a column of one type",
             )
         if sides.forms[name].has_floats:
             raise FlowValidationError(
-                f"the key {name!r} holds floats, and two of them are seldom the same",
+                f"the key {name!r} holds floats, and two floats are seldom exactly equal",
                 where="key=",
                 fix="name a column of whole numbers, texts or dates, or leave key= out",
             )

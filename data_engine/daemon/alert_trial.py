@@ -65,7 +65,7 @@ def try_all(told: Message, open_channel: Callable[[str], Channel] = Channel) -> 
 
 
 def _another_address(to: str) -> str:
-    return f"check the server, and the address: `{typed('secret', 'set', to)}` keeps another one"
+    return f"check the server, and the address: `{typed('secret', 'set', to)}` sets another address"
 
 
 def look_at(to: str, open_channel: Callable[[str], Channel] = Channel) -> str:

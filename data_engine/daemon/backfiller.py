@@ -208,7 +208,7 @@ class Backfiller:
         works: list[Work] = []
         for one in self._running.values():
             ready = self._flows().get(one.row.flow)
-            one.waits_for = None if ready is not None else f"waits until {one.row.flow} is deployed and good"
+            one.waits_for = None if ready is not None else f"waits until {one.row.flow} is deployed and not broken"
             if ready is None or len(one.out) >= _LEAST_AHEAD:
                 continue
             while one.waiting and len(one.out) < _MOST_AHEAD:

@@ -45,7 +45,7 @@ def check_cluster(layout: WorkspaceLayout, local: LocalLayout | None, settings: 
         )
         return
     yield Finding(
-        _NAME, True, f"{scheduler.name}: {len(workers)} workers with {threads} threads, and versions that fit"
+        _NAME, True, f"{scheduler.name}: {len(workers)} workers with {threads} threads, and matching versions"
     )
     yield judge_round_trip([_round_trip_s(connection.client) for _ in range(_ASKED)])
     asked_s = time.time()
@@ -66,13 +66,15 @@ def judge_round_trip(times_s: list[float]) -> Finding:
 
     Example:
         >>> judge_round_trip([0.01, 0.02, 0.03]).measured
-        'a task is there and back in 20 ms'
+        'a task and its answer take 20 ms'
     """
     middle_s = statistics.median(times_s)
-    measured = f"a task is there and back in {middle_s * 1000:.0f} ms"
+    measured = f"a task and its answer take {middle_s * 1000:.0f} ms"
     if middle_s <= _SLOW_S:
         return Finding("cluster round trip", True, measured)
-    return Finding("cluster round trip", False, measured, "have the scheduler on the workers' network; keep items long")
+    return Finding(
+        "cluster round trip", False, measured, "put the scheduler on the workers' network; give each item more work"
+    )
 
 
 def judge_sight(told: Mapping[str, Mapping[str, Any]], root: Path) -> Finding:
@@ -106,7 +108,7 @@ def judge_clocks(told: Mapping[str, Mapping[str, Any]], before_s: float, after_s
     off = {address: max(before_s - one["now_s"], one["now_s"] - after_s, 0.0) for address, one in told.items()}
     address = max(off, key=lambda one: off[one], default="")
     if not off or off[address] <= _CLOCKS_AGREE_S:
-        return Finding("cluster clocks", True, "all agree with this machine's")
+        return Finding("cluster clocks", True, "all agree with this machine's clock")
     return Finding(
         "cluster clocks",
         False,

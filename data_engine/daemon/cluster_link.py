@@ -161,7 +161,7 @@ class ClusterLink:
         connection.hear("runs", None)
         name = connection.scheduler.name
         self.trouble = ClusterError(
-            f"the scheduler {name} was lost", where=name, fix="see that it runs; what ran there is due again"
+            f"the scheduler {name} was lost", where=name, fix="make sure that it runs; what ran there is due again"
         )
         log.warning("%s", self.trouble)
         self._on_lost()

@@ -264,7 +264,7 @@ class Commands:
         self._ownership.require_not_elsewhere()
         for one in backfills.newest(self.ledger, flow, state="running"):
             raise FlowValidationError(
-                f'a backfill of flow "{one.flow}" runs, and it cannot be reset',
+                f'a backfill of flow "{one.flow}" is running, so the flow cannot be reset',
                 where=f'flow "{one.flow}"',
                 fix=f"wait until it has ended, or stop it: data-engine backfill --stop {one.backfill_id[:8]}",
             )

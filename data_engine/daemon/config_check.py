@@ -27,5 +27,5 @@ def check_config(layout: WorkspaceLayout) -> Finding:
     if wrong:
         return Finding("config", False, first_few(wrong, _SHOWN, "; "), "correct that line: runs that read it fail")
     if not names:
-        return Finding("config", True, f"no files in {layout.config_dir} beside the settings")
+        return Finding("config", True, f"no files in {layout.config_dir} other than the settings")
     return Finding("config", True, f"{first_few(names, _SHOWN)} can be read")

@@ -124,7 +124,7 @@ class DaemonClient:
         payload = None if body is None else json.dumps(body).encode()
         if payload is not None and len(payload) > MAX_BODY_BYTES:
             raise FlowValidationError(
-                f"the request has {len(payload):,} bytes, and a daemon takes {MAX_BODY_BYTES:,}",
+                f"the request has {len(payload):,} bytes, and a daemon takes at most {MAX_BODY_BYTES:,}",
                 where=path.strip("/"),
                 fix="put large values into a file, and give its path",
             )

@@ -130,11 +130,9 @@ def lost_words(flows: Collection[str]) -> str:
 
     Example:
         >>> lost_words(["claims"])
-        'what is deployed of claims is damaged on the share, and this machine has no copy: `data-engine deploy claims` deploys it as it is now'
+        'the deployed version of claims is damaged on the share, and this machine has no copy: `data-engine deploy claims` deploys it as it is now'
     """
     again = typed("deploy", *flows) if len(flows) == 1 else typed("deploy")
     it = "it as it is" if len(flows) == 1 else "them as they are"
     names = first_few(sorted(flows), 3)
-    return (
-        f"what is deployed of {names} is damaged on the share, and this machine has no copy: `{again}` deploys {it} now"
-    )
+    return f"the deployed version of {names} is damaged on the share, and this machine has no copy: `{again}` deploys {it} now"

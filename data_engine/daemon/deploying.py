@@ -186,7 +186,7 @@ def require_replaceable(
     new, old = asked.name, asked.replaces or ""
     ran = {*pointers, *history.ended(rows)}
     if new is None:
-        what, fix = "no flow is named that is to replace it", f"name it: `{typed('deploy', 'NAME', '--replaces', old)}`"
+        what, fix = "the flow that replaces it is not named", f"name it: `{typed('deploy', 'NAME', '--replaces', old)}`"
     elif old in looked.stored.digests:
         what, fix = (
             f"the module of {old} is still there",

@@ -122,7 +122,9 @@ def check_deployed(home: LocalWorkspace) -> Finding:
         return Finding("deployed", False, lost_words(found.lost), typed("deploy"))
     if found.mended:
         names = first_few(list(found.mended), 3)
-        measured = f"files of what is deployed of {names} are missing or damaged in .workspace_state or on this machine"
+        measured = (
+            f"files of the deployed version of {names} are missing or damaged in .workspace_state or on this machine"
+        )
         return Finding("deployed", False, measured, f"{typed('deploy')} writes them again")
     return Finding("deployed", True, "all files of what flows run are there as they were deployed")
 
@@ -184,7 +186,7 @@ def judge_stamps(step_s: float | None) -> Finding:
         "time stamps",
         False,
         seen,
-        "a file that is written again that soon, to the same size, is taken for unchanged: "
+        "a file that is written again within this time, with the same size, counts as unchanged: "
         "write sources under new names, or keep them on a drive with finer times",
     )
 
@@ -262,7 +264,7 @@ def check_private(places: Sequence[Path] = ()) -> Finding:
     except FlowValidationError as error:
         return _of_error("other users", error)
     except OSError as error:
-        return Finding("other users", None, f"{error.filename} cannot be looked at: {error.strerror}")
+        return Finding("other users", None, f"{error.filename} cannot be checked: {error.strerror}")
     found = [one for place in dict.fromkeys([root, *places]) for one in private.told(place)]
     if not found:
         return Finding("other users", True, f"none of them can open what is kept in {root}")
@@ -273,8 +275,8 @@ def check_private(places: Sequence[Path] = ()) -> Finding:
         where = [str(place) for place in dict.fromkeys([root, *places]) if private.told(place)]
         repairs.append(f"close it: {closing_line(where)}; a start of the daemon does so too")
     if len(is_open) < len(found):
-        repairs.append("take away what is no folder or file of ours; it is never followed or removed")
-    return Finding("other users", False, f"not for this user alone: {listed}", "; ".join(repairs))
+        repairs.append("remove what is not Data Engine's own folder or file; Data Engine never follows or removes it")
+    return Finding("other users", False, f"open to other users: {listed}", "; ".join(repairs))
 
 
 def check_daemon_survives() -> Finding:
@@ -299,7 +301,7 @@ def check_ledger(path: Path | None, *, limit_s: float = 2.0) -> Finding:
     except sqlite3.Error as error:
         if getattr(error, "sqlite_errorname", "") == "SQLITE_INTERRUPT":
             size = f"{path.stat().st_size / 1e6:.0f} MB"
-            return Finding("run history", None, f"{path} opens; its {size} were not looked through in {limit_s:g} s")
+            return Finding("run history", None, f"{path} opens; its {size} were not fully checked within {limit_s:g} s")
         return _of_error("run history", as_ledger_error(error, path))
     if said != "ok":
         fix = "move the file away; a new history begins without it"
@@ -320,7 +322,7 @@ def check_age(ledger: Path | None, shared: Path, *, now_s: float | None = None) 
     clock = judge(time.time() if now_s is None else now_s, known, server_ahead_s=server_ahead_s)
     if isinstance(clock, Doubted):
         return Finding(name, False, clock.text, clock.fix)
-    return Finding(name, True, "the clock of this machine is believed")
+    return Finding(name, True, "the clock of this machine is trusted")
 
 
 def check_daemon(local: LocalLayout) -> Finding:
@@ -370,7 +372,7 @@ def _exclusive_create(folder: Path) -> Finding:
     odd = [won for won in wins if won != 1]
     if not odd:
         return Finding("exclusive create", True, f"one creator won each of {len(wins)} races")
-    seen = f"in {len(odd)} of {len(wins)} races not one creator won, but {max(odd)}"
+    seen = f"in {len(odd)} of {len(wins)} races the number of winners was not 1 but {max(odd)}"
     return Finding("exclusive create", False, seen, _OTHER_SHARE)
 
 
@@ -386,9 +388,9 @@ def _one_owner(folder: Path) -> Finding:
 def _file_replace(folder: Path) -> Finding:
     saw = probes.replace_under_a_reader(folder)
     if not saw.absent and not saw.torn:
-        measured = f"{saw.reads} reads during {saw.times} replacements, each of a whole file"
+        measured = f"{saw.reads} reads during {saw.times} replacements, and each read found a whole file"
         return Finding("file replace", True, measured)
-    measured = f"of {saw.reads} reads {saw.absent} found no file and {saw.torn} a torn one"
+    measured = f"of {saw.reads} reads {saw.absent} found no file and {saw.torn} an incomplete one"
     return Finding("file replace", False, measured, _OTHER_SHARE)
 
 
@@ -454,8 +456,8 @@ def _of_facts(name: str, what: str, where: str | None, fix: str | None) -> Findi
 
 def _of_warnings(name: str, where: str, warnings: tuple[str, ...]) -> Finding:
     if not warnings:
-        return Finding(name, True, f"{where}: nothing unknown")
-    return Finding(name, False, "; ".join(warnings), "correct the key, or take it out")
+        return Finding(name, True, f"{where}: no unknown keys")
+    return Finding(name, False, "; ".join(warnings), "correct the key, or remove it")
 
 
 def _short(duration_s: float) -> str:

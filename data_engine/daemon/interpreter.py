@@ -77,7 +77,7 @@ def _require_there(path: str) -> None:
     if not os.path.exists(path):
         raise unusable(path, "it does not exist", fix=_CHOOSE)
     if os.path.isdir(path) or not os.access(path, os.X_OK):
-        raise unusable(path, "it is no program", fix=_CHOOSE)
+        raise unusable(path, "it is not a program", fix=_CHOOSE)
 
 
 def unusable(path: str, why: str, *, fix: str | None = None) -> WorkspaceError:

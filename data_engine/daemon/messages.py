@@ -37,7 +37,7 @@ def encode(message: Message) -> bytes:
     """The frame of a message.
 
     Raises:
-        FlowValidationError: it is no JSON, or too large.
+        FlowValidationError: it is not JSON, or too large.
 
     Example:
         >>> encode({"kind": "bye"})
@@ -111,7 +111,7 @@ def unpack_job(message: Message) -> Job:
         abouts = tuple(RunAbout(*one) for one in fields.pop("abouts", ()))
         return Job(**fields, sources=tuple(sources), abouts=abouts)
     except (TypeError, ValueError, KeyError) as error:
-        raise _refused(f"{str(message)[:200]} is no job") from error
+        raise _refused(f"{str(message)[:200]} is not a job") from error
 
 
 _to_json = json.JSONEncoder(separators=(",", ":")).encode

@@ -34,5 +34,5 @@ def check_older_owner(layout: WorkspaceLayout) -> Finding | None:
         return Finding("older system", False, what, fix)
     if lacking := unguarded(folder, layout.workspace_id):
         measured = f"the workspace was moved, but {heartbeat_of(lacking[0])} is gone: a daemon of the older system could own it"
-        return Finding("older system", False, measured, "put it there again: `data-engine import PATH`")
+        return Finding("older system", False, measured, "restore it: `data-engine import PATH`")
     return Finding("older system", True, "the workspace was moved: no daemon of the older system can own it")

@@ -32,7 +32,7 @@ def tried(python: str, code: str, environment: Mapping[str, str]) -> tuple[str, 
         except (OSError, subprocess.TimeoutExpired) as error:
             return "", str(error)
     if process.returncode != 0:
-        return "", _last_line(process.stderr) or f"it left with exit code {process.returncode}"
+        return "", _last_line(process.stderr) or f"it ended with exit code {process.returncode}"
     return _last_line(process.stdout), None
 
 

@@ -282,7 +282,7 @@ class Ownership:
         await self._wait_for(self._keeper.request(kind))
 
     async def withdraw(self) -> None:
-        """Take the request back."""
+        """Withdraw the request."""
         await self._wait_for(self._keeper.withdraw())
 
     async def release(self) -> None:
@@ -425,4 +425,4 @@ def why_unfit(layout: WorkspaceLayout) -> str | None:
             "put the workspace on a network drive or a local one"
         )
     wrong = probe(OsFolder(layout.workspace_state_dir))
-    return None if not wrong else f"its drive cannot keep one owner: {'; '.join(wrong)}"
+    return None if not wrong else f"its drive cannot guarantee a single owner: {'; '.join(wrong)}"

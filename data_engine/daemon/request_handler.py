@@ -144,7 +144,7 @@ def _reprocess(given: dict[str, Any]) -> Reprocess:
 def _params(given: dict[str, Any]) -> dict[str, Any]:
     params = given.get("params", {})
     if not isinstance(params, dict):
-        raise FlowValidationError("params are no object", where="request", fix="give values by name")
+        raise FlowValidationError("params are not an object", where="request", fix="give values by name")
     return params
 
 
@@ -178,5 +178,5 @@ def _source(given: dict[str, Any]) -> str | None:
 def _text(given: dict[str, Any], name: str) -> str:
     value = given.get(name) or ""
     if not isinstance(value, str):
-        raise FlowValidationError(f"{name} is no text", where="request", fix="ask again")
+        raise FlowValidationError(f"{name} is not a text", where="request", fix="ask again")
     return value

@@ -72,7 +72,7 @@ class RequestSender:
         text = json.dumps(arguments)
         if len(text) > LONGEST_ARGUMENTS:
             raise FlowValidationError(
-                f"the request has {len(text):,} letters, and may have {LONGEST_ARGUMENTS:,}",
+                f"the request has {len(text):,} characters, and may have {LONGEST_ARGUMENTS:,}",
                 where=verb,
                 fix="give shorter parameters, or a shorter note",
             )
@@ -149,7 +149,7 @@ class RequestSender:
                     sent.request = request = replace(request, beat=request.beat + 1)
                     await asyncio.to_thread(self._renew, request)
         finally:
-            sent.given_up = sent.given_up or "this machine's daemon waits for it no longer"
+            sent.given_up = sent.given_up or "this machine's daemon no longer waits for it"
             self._tell()
 
     def _renew(self, request: Request) -> None:

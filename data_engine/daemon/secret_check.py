@@ -25,7 +25,7 @@ def check_secrets(local: LocalLayout) -> Finding:
         asked = _asked_by_deployed(local)
         missing = {name: flows for name, flows in asked.items() if not has_secret(name)}
     except (FlowValidationError, OSError, sqlite3.Error) as error:
-        return Finding("secrets", None, f"they cannot be looked at: {error}")
+        return Finding("secrets", None, f"they cannot be checked: {error}")
     trouble = keyring_trouble()
     place = "in this system's keyring" if trouble is None else f"in a private file, as {trouble}"
     if missing:
@@ -33,7 +33,7 @@ def check_secrets(local: LocalLayout) -> Finding:
         return Finding(
             "secrets", False, f"missing on this machine: {told}", f"data-engine secret set {min(missing)}, and so on"
         )
-    return Finding("secrets", True, f"{len(asked)} asked for by deployed flows, all here; they are kept {place}")
+    return Finding("secrets", True, f"{len(asked)} used by deployed flows, all on this machine; they are kept {place}")
 
 
 def secrets_in(name: str, data: bytes) -> set[str]:

@@ -32,8 +32,8 @@ _KEPT = (
 """What of the environment decides where things are; nothing else is kept, so that no secret is."""
 _INSTALL_AGAIN = "run `data-engine service install` in the right environment"
 KEYRING_NOTE = (
-    "before somebody has logged on a keyring may be locked: secrets of flows that run then are found in "
-    "DATA_ENGINE_SECRET_<NAME> or in a file only"
+    "before a person logs on, a keyring may be locked: flows that run then find secrets only in "
+    "DATA_ENGINE_SECRET_<NAME> or in a file"
 )
 
 
@@ -207,8 +207,8 @@ def command_of(record_path: Path, python: str) -> tuple[str, ...]:
 
 
 _NO_MANAGER = (
-    "log on to this machine directly (not by su or sudo); where it has no such manager, run `data-engine start` by "
-    "whatever starts programs there"
+    "log on to this machine directly (not by su or sudo); on a machine without such a manager, let whatever starts "
+    "programs there run `data-engine start`"
 )
 
 
@@ -224,7 +224,7 @@ class _told:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         where = self._home.layout.workspace_id
         if isinstance(error, RefusedError):
-            raise WorkspaceError(f"the service of {where} is as it was: {error}", where="service", fix=_NO_MANAGER)
+            raise WorkspaceError(f"the service of {where} was not changed: {error}", where="service", fix=_NO_MANAGER)
         if isinstance(error, OSError):
             file = str(error.filename or self._home.local.runtime_dir)
             raise WorkspaceError(

@@ -39,7 +39,7 @@ def check_shared_history(layout: WorkspaceLayout, local: LocalLayout) -> Iterato
             yield _heartbeat(folder, local.identity, top)
     except (Damaged, ShorterList) as error:
         damage = Damage.of(error, "")
-        fix = {"newer": "update Data Engine on this machine", "foreign": f"take it away, then {_REPAIR}"}
+        fix = {"newer": "update Data Engine on this machine", "foreign": f"remove it, then {_REPAIR}"}
         yield Finding("shared history", False, damage.what, fix.get(damage.kind, _REPAIR))
     except OSError as error:
         if not layout.workspace_state_dir.exists():
@@ -60,7 +60,7 @@ def _list(generations: GenerationList, top: Generation | None) -> Finding:
     broken = [f"{table}/{name}" for table, names in generations.broken_segments(top).items() for name in names]
     count = sum(len(segments) for segments in top.files.values())
     if not broken:
-        return Finding("shared history", True, f"generation {top.number} and its {count} segments are whole")
+        return Finding("shared history", True, f"generation {top.number} and its {count} segments are complete")
     again = generations.top()
     if again is not None and again.nonce != top.nonce:  # it has moved on meanwhile
         return _list(generations, again)
@@ -77,11 +77,11 @@ def _heartbeat(folder: OsFolder, workspace: str, top: Generation) -> Finding:
         return Finding("heartbeat", True, "nobody owns the workspace")
     if heartbeat_files.broken is not None:
         return Finding(
-            "heartbeat", False, heartbeat_files.broken.what, f"{top.by.shown} writes it again while it is at work"
+            "heartbeat", False, heartbeat_files.broken.what, f"{top.by.shown} writes it again while its daemon runs"
         )
     if lease is None or lease.token != top.token:
         measured = f"{top.by.shown} owns the workspace, and its heartbeat is missing"
-        return Finding("heartbeat", False, measured, f"look whether the daemon of {top.by.shown} is running")
+        return Finding("heartbeat", False, measured, f"check whether the daemon of {top.by.shown} is running")
     return Finding("heartbeat", True, f"of {lease.shown}")
 
 

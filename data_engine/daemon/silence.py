@@ -200,7 +200,7 @@ def unreachable(why: str, workspace: str, host: str) -> Notice:
     return Notice(
         f"{host} cannot use the shared folder of the workspace {workspace}",
         error=why,
-        fix="look whether its drive is connected and has room; `data-engine doctor` there measures it",
+        fix="check whether its drive is connected and has room; `data-engine doctor` there measures it",
     )
 
 

@@ -141,7 +141,7 @@ def _replaced(client: DaemonClient, home: LocalWorkspace) -> bool:
     own = [run for run in status.get("active_runs", ()) if run.get("in_daemon", True)]
     if own or status.get("engine", {}).get("on") or not status.get("daemon", {}).get("idle", True):
         print(
-            f"the daemon (pid {client.endpoint.pid}) is of Data Engine {client.endpoint.version}, this is {__version__}: "
+            f"the daemon (pid {client.endpoint.pid}) has Data Engine {client.endpoint.version}, this is {__version__}: "
             "it has work and goes on; `data-engine stop` and `data-engine start` replace it",
             file=sys.stderr,
         )
@@ -195,7 +195,7 @@ def _spawn(home: LocalWorkspace, interpreter: str | None) -> DaemonClient:
             other = _settled(home) if process.returncode == 0 else None
             if other is not None:
                 return other  # somebody else's daemon was quicker
-            raise _failed(home, words.text() or f"it left with {process.returncode}")
+            raise _failed(home, words.text() or f"it ended with exit code {process.returncode}")
         words.wait_for_more()
     with suppress(OSError):
         process.kill()

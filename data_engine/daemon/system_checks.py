@@ -22,20 +22,20 @@ def check_system(folders: Sequence[Path]) -> Iterator[Finding]:
 
 
 def judge_long_paths(is_on: bool | None) -> Finding | None:
-    """Whether paths of more than 259 letters can be used; None where that is no question.
+    """Whether paths of more than 259 characters can be used; None where that is no question.
 
     Example:
         >>> judge_long_paths(True).measured
-        'paths of more than 259 letters can be used'
+        'paths of more than 259 characters can be used'
     """
     if is_on is None:
         return None
     if is_on:
-        return Finding("long paths", True, "paths of more than 259 letters can be used")
+        return Finding("long paths", True, "paths of more than 259 characters can be used")
     return Finding(
         "long paths",
         None,
-        "paths of more than 259 letters are refused on this machine, also of outputs deep in a mirror",
+        "paths of more than 259 characters are refused on this machine, also of outputs deep in a mirror",
         host.LONG_PATHS_FIX,
     )
 
@@ -45,7 +45,7 @@ def judge_sleep(after_s: int | None) -> Finding | None:
 
     Example:
         >>> judge_sleep(1800).measured
-        'this machine sleeps after 30 min without a person; no flow runs meanwhile, and another workstation may take over'
+        'this machine sleeps after 30 min without input; no flow runs meanwhile, and another workstation may take over'
     """
     if after_s is None:
         return None
@@ -54,7 +54,7 @@ def judge_sleep(after_s: int | None) -> Finding | None:
     return Finding(
         "sleep",
         None,
-        f"this machine sleeps after {after_s // 60} min without a person; no flow runs meanwhile, and another workstation "
+        f"this machine sleeps after {after_s // 60} min without input; no flow runs meanwhile, and another workstation "
         "may take over",
         f"to let flows run at night: {host.STAY_AWAKE}",
     )

@@ -451,7 +451,7 @@ def _home(hello: Message) -> LocalWorkspace:
 
 def _leave(error: OSError) -> NoReturn:
     """Nobody hears this process any more."""
-    os.write(2, f"the way to the daemon is gone: {error}\n".encode())
+    os.write(2, f"the connection to the daemon is lost: {error}\n".encode())
     end_session(os.getpid())
     os._exit(1)
 

@@ -194,7 +194,7 @@ def build(folder: Path) -> None:
         raise FlowValidationError(
             "the documentation cannot be built",
             where=str(HERE / "pages"),
-            fix="what is wrong is told above, by page and line",
+            fix="the errors are listed above, by page and line",
         )
 
 

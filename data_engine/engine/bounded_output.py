@@ -80,4 +80,4 @@ def _bounded_display() -> Iterator[None]:
         if publisher.__dict__.get("publish") is bounded:
             del publisher.publish
         if count > FIRST_LINES:
-            publish({"text/plain": f"{count - FIRST_LINES:,} more that these steps display are left out"})
+            publish({"text/plain": f"{count - FIRST_LINES:,} more that these steps displayed are left out"})

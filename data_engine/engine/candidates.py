@@ -179,7 +179,7 @@ def pick_source(flow: Flow, choice: str | os.PathLike[str]) -> Source:
         )
     if not isinstance(choice, (str, os.PathLike)) or not str(choice).strip():
         raise FlowValidationError(
-            f"source={choice!r} is no path", where=where, fix="name one file of the source folder"
+            f"source={choice!r} is not a path", where=where, fix="name one file of the source folder"
         )
     root = trigger.source
     authored = trigger.source_as_authored or ""
@@ -192,7 +192,7 @@ def pick_source(flow: Flow, choice: str | os.PathLike[str]) -> Source:
         raise FlowValidationError(what, where=where, fix=_nearest_there(flow, root, path.name))
     if found.name.startswith(("~$", ".~lock.")):
         raise FlowValidationError(
-            f"{found} is no data: it is the lock file of a program that has the document open",
+            f"{found} is not data: it is the lock file of a program that has the document open",
             where=where,
             fix="name the document itself",
         )

@@ -111,7 +111,7 @@ def _plainly(record: logging.LogRecord) -> logging.LogRecord:
     found = _NO_TYPE.match(record.getMessage()) if record.name.startswith("fastexcel") else None
     if found is None:
         return record
-    text = f"column {int(found[1]) + 1} of a sheet is empty in the rows that tell its type, so it is taken as text"
+    text = f"column {int(found[1]) + 1} of a sheet is empty in the rows that decide its type, so it is read as text"
     said = {"levelno": logging.INFO, "levelname": "INFO", "msg": text, "args": None}
     return logging.makeLogRecord({**vars(record), **said})
 

@@ -60,9 +60,9 @@ def copy_database(
     while (holder := writer_of(source)) is not None:
         if time.monotonic() >= deadline_s:
             raise FlowValidationError(
-                f"the database {source.name} is held open for writing by {holder}, so no state of it can be copied",
+                f"the database {source.name} is held open for writing by {holder}, so it cannot be copied",
                 where="context.database",
-                fix="close that connection, or read it with context.database(name, read_only=True) where only reading is meant",
+                fix="close that connection, or read it with context.database(name, read_only=True) if the step only reads",
             )
         time.sleep(_PAUSE_S)
     for part in _parts(source):

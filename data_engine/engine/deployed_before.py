@@ -58,7 +58,7 @@ def find_flow(home: LocalWorkspace, name: str) -> Path:
         if ended is None:
             raise
         there = ended.renamed_to
-        fix = way_on(ended, name) if there is None else f"use its new name: `{typed('show', there)}` tells of it"
+        fix = way_on(ended, name) if there is None else f"use its new name: `{typed('show', there)}` shows it"
         raise FlowValidationError(f"{name}: {ended.text}", where=error.where, fix=fix) from error
 
 

@@ -2,12 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
 
+from data_engine.engine.reasons import Done
 from data_engine.ledger.deployments import deployments_of, published
 from data_engine.ledger.ledger import Ledger
 from data_engine.model import Deployment
 from data_engine.notebook.history import live
+
+_Row = TypeVar("_Row", bound=Any)
+
+
+def tell_earlier(
+    rows: Sequence[_Row], ran_earlier: Callable[[str, Sequence[str]], Collection[str]], flow: str | None = None
+) -> list[_Row]:
+    """The rows, all of one `flow` or each of its own, of which those whose `why` is that they are done by the code of an earlier
+    deployment say so; `ran_earlier` is `FactSource.ran_earlier_code`."""
+    done: dict[str, list[str]] = {}
+    for row in rows:
+        if isinstance(row.why, Done) and row.why.run_id is not None:
+            done.setdefault(flow or row.flow, []).append(row.why.run_id)
+    earlier = {run_id for name, run_ids in done.items() for run_id in ran_earlier(name, run_ids)}
+
+    def is_earlier(why: object) -> bool:
+        return isinstance(why, Done) and why.run_id in earlier
+
+    return [replace(row, why=replace(row.why, by_earlier=True)) if is_earlier(row.why) else row for row in rows]
 
 
 def ran_earlier_code(ledger: Ledger, flow: str, run_ids: Collection[str]) -> frozenset[str]:

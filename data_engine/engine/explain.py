@@ -16,6 +16,7 @@ from data_engine.cause import Cause, read_cause
 from data_engine.clock import boot_clock
 from data_engine.engine.deployed_before import undeployed
 from data_engine.engine.done_again import abandoned, abandoned_words
+from data_engine.engine.earlier_code import tell_earlier
 from data_engine.engine.fact_source import FactSource
 from data_engine.engine.flow_reasons import (
     Broken,
@@ -146,26 +147,12 @@ def explain(source: FactSource, known: WorkspaceFacts, subject: str, file: str) 
     """
     blocked = {one.entry.name: blocked_by(known, one) for one in known.flows}
     batches = {one.entry.name for one in known.flows if one.entry.flow is not None and _is_batch(one.entry.flow)}
+    rows = tell_earlier(_explained(source, known, subject, file), source.ran_earlier_code)
     return [
         replace(row, blocked_by=blocked.get(row.flow, ()), is_batch=row.flow in batches)
         if row.why.kind in DEPEND
         else row
-        for row in _with_gone(source, known, _with_earlier_code(source, _explained(source, known, subject, file)))
-    ]
-
-
-def _with_earlier_code(source: FactSource, rows: list[Explanation]) -> list[Explanation]:
-    """The rows, of which those that are done by the code of an earlier deployment say so."""
-    done: dict[str, list[str]] = {}
-    for row in rows:
-        if isinstance(row.why, Done) and row.why.run_id is not None:
-            done.setdefault(row.flow, []).append(row.why.run_id)
-    earlier = {run_id for flow, run_ids in done.items() for run_id in source.ran_earlier_code(flow, run_ids)}
-    return [
-        replace(row, why=replace(row.why, by_earlier=True))
-        if isinstance(row.why, Done) and row.why.run_id in earlier
-        else row
-        for row in rows
+        for row in _with_gone(source, known, rows)
     ]
 
 

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import ClassVar, TypeAlias
 
 from data_engine.engine.fact import Fact, clock_words, lasting_words, time_words, zoned_words
+from data_engine.engine.machine_facts import silent_words
 from data_engine.errors import FlowValidationError
 from data_engine.ledger.warned import warned_words
 from data_engine.model import duration_words
@@ -310,7 +311,7 @@ class LastWritten(Fact):
         now = {
             "changed": "; it has changed since",
             "gone": "; it is gone",
-            "as_written": ", and is as that run left it",
+            "as_written": ", and has not changed since",
         }
         return ", ".join(filter(None, parts)) + now.get(self.state, "")
 
@@ -390,6 +391,19 @@ class SlotsPassed(Fact):
         return zoned_words(self.first_utc, self.tz)[:10], zoned_words(self.last_utc, self.tz)[:10]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class DaemonSilent(Fact):
+    """This machine's daemon is there and does not answer, so nobody knows what it does."""
+
+    kind: ClassVar = "daemon_silent"
+
+    pid: int
+
+    @property
+    def text(self) -> str:
+        return silent_words(self.pid)
+
+
 OfFlow: TypeAlias = (
     Looks
     | SlotsPassed
@@ -402,6 +416,7 @@ OfFlow: TypeAlias = (
     | Stopping
     | Trouble
     | NotLookedAt
+    | DaemonSilent
     | Expected
     | Late
     | Overlong

@@ -71,7 +71,7 @@ has stopped the daemon, until the next logon; nothing of it runs."""
 
 _SERVICE_WORDS: Mapping[str, str] = {
     "serving": "keeps this daemon running, and starts it at logon",
-    "waiting": "this daemon was started without it; when that one ends, the service starts the next",
+    "waiting": "this daemon was started without the service; when it ends, the service starts the next one",
     "stopped": "stopped on purpose: it starts the daemon at the next logon, or with `data-engine start`",
     "off": "installed, but its daemon does not run",
 }

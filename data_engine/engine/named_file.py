@@ -33,7 +33,7 @@ def why_no_flow(known: WorkspaceFacts, subject: str, file: str) -> FlowValidatio
     if path is None:
         return None
     fix = how_to_be_a_flow("it", is_scratch=SCRATCH_NAME.fullmatch(path.stem) is not None)
-    return FlowValidationError(f"{path.name} is no flow, so nothing runs it", where=str(path), fix=fix)
+    return FlowValidationError(f"{path.name} is not a flow, so nothing runs it", where=str(path), fix=fix)
 
 
 def flows_of_file(

@@ -35,7 +35,7 @@ from data_engine.model import Deployment, Run
 from data_engine.notebook import history
 from data_engine.notebook.catalog import find_module, read_catalog
 from data_engine.notebook.deploy import with_no_steps_refused
-from data_engine.notebook.deployed import deployed_entries
+from data_engine.notebook.deployed import deployed_entries, in_production
 from data_engine.notebook.flow_files import module_files
 from data_engine.notebook.standing import AS_DEPLOYED, NOT_DEPLOYED, Standing
 from data_engine.scheduler.folder_poller import FolderPoller
@@ -169,17 +169,14 @@ class OfflineFacts:
         deployed, edits = deployments.deployed(), deployments.edits()
         there = history.live(published(home.ledger())).values() if deployed else ()
         edited = [name for name, one in edits.items() if one.is_edited]
-        runs = {one.name: one for one in deployed_entries(deployments, edited, home.deployed_descriptions())}
+        entries = with_no_steps_refused(read_catalog(home.modules(), kept=home.descriptions()))
+        shown = in_production(entries, deployments, edited, home.deployed_descriptions())
         found = []
-        for entry in with_no_steps_refused(read_catalog(home.modules(), kept=home.descriptions())):
+        for entry, runs in zip(entries, shown, strict=True):
             standing = edits.get(entry.name, AS_DEPLOYED) if entry.name in deployed else NOT_DEPLOYED
             if standing.is_edited and entry.error is not None:
                 standing = replace(standing, error=str(entry.error))
-            standing = with_shared_mirror(home, entry, standing, there)
-            there_runs = runs.get(entry.name)
-            found.append(
-                FlowFacts(entry if there_runs is None or there_runs.error is not None else there_runs, standing)
-            )
+            found.append(FlowFacts(runs, with_shared_mirror(home, entry, standing, there)))
         names = {known.entry.name for known in found}
         gone = {name: one for name, one in edits.items() if one.kind == "gone" and name not in names}
         return sorted([*found, *self._gone(gone)], key=lambda known: known.entry.name)

@@ -161,7 +161,7 @@ def _tell_outside(path: str, is_overwritten: bool) -> None:
     """Say at once that something is written for real: a preview of an hour would say it in an hour."""
     what = "overwrites" if is_overwritten else "writes"
     print(
-        f"this preview {what} {path} for real: it lies outside the context's folders (context.mirror, context.database),"
+        f"this preview {what} {path} for real: it is outside the context's folders (context.mirror, context.database),"
         " where a preview writes to a copy",
         file=sys.stderr,
     )
@@ -229,7 +229,7 @@ def _require_no_run(flow: Flow, home: LocalWorkspace) -> None:
         raise GroupBusyError(
             f"{what} is not done now: the flow is running (run {running[0].run_id[:8]})",
             where=f'flow "{flow.name}"',
-            fix=f"wait for its end, {or_else}",
+            fix=f"wait until it has ended, {or_else}",
         )
 
 
@@ -244,7 +244,7 @@ def _moved_kernel(home: LocalWorkspace | None) -> tuple[str, ...]:
     if os.path.realpath(now) in [os.path.realpath(folder) for folder in expected]:
         return ()
     return (
-        f"this kernel works in {now} (%cd): paths that steps open count from there, in production from flow_modules",
+        f"this kernel works in {now} (%cd): relative paths in steps start there, but in production they start at flow_modules",
     )
 
 

@@ -13,7 +13,6 @@ from typing import Any, ClassVar, TypeAlias, get_args
 
 from data_engine.engine.fact import Fact, disabled_words, required_fields, time_words, zoned_words
 from data_engine.engine.flow_reasons import OfFlow, Other
-from data_engine.engine.machine_facts import silent_words
 from data_engine.record import Record
 
 # -- due ----------------------------------------------------------------------------------------------------------
@@ -88,11 +87,8 @@ class Slot(Fact):
     @property
     def text(self) -> str:
         missed = ", tried again" if self.is_freed else ", missed while nothing ran" if self.is_missed else ""
-        skipped = (
-            ""
-            if self.skipped_before_utc is None
-            else f"; slots before {zoned_words(self.skipped_before_utc)} are skipped"
-        )
+        before = self.skipped_before_utc
+        skipped = "" if before is None else f"; slots before {zoned_words(before)} are skipped"
         return f"due: the slot of {zoned_words(self.slot_utc)}{missed}{skipped}"
 
 
@@ -122,12 +118,7 @@ class Asked(Fact):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Done(Fact):
-    """The last good run read the source as it is now; `by_earlier` code, where production runs another deployment since.
-
-    Example:
-        >>> Done("3f9c12ab77", None, by_earlier=True).text
-        'already done at ? by run 3f9c12ab, with an earlier deployment'
-    """
+    """The last good run read the source as it is now; `by_earlier` code, where production runs another deployment since."""
 
     kind: ClassVar = "done"
     sparse: ClassVar = ("by_earlier",)
@@ -138,8 +129,8 @@ class Done(Fact):
 
     @property
     def text(self) -> str:
-        done = f"already done at {time_words(self.at_utc)} by run {(self.run_id or '?')[:8]}"
-        return f"{done}, with an earlier deployment" if self.by_earlier else done
+        by = f"run {(self.run_id or '?')[:8]}" + (", with an earlier deployment" if self.by_earlier else "")
+        return f"already done at {time_words(self.at_utc)} by {by}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -414,19 +405,6 @@ class EngineOff(Fact):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class DaemonSilent(Fact):
-    """This machine's daemon is there and does not answer, so nobody knows what it does."""
-
-    kind: ClassVar = "daemon_silent"
-
-    pid: int
-
-    @property
-    def text(self) -> str:
-        return silent_words(self.pid)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class GroupRun(Record):
     """A run that keeps its group busy, in the process `pid`; `in_daemon` where that is the daemon, which alone it can be asked of to
     end it."""
@@ -501,7 +479,6 @@ WhyNot: TypeAlias = (
     | Disabled
     | OwnedElsewhere
     | EngineOff
-    | DaemonSilent
     | Waiting
     | HeldSlot
 )

@@ -101,19 +101,19 @@ def not_here(run: Run) -> FlowValidationError:
         >>> print(not_here(Run("3f9c12ab77", "claims", "Claims", None, "success", "2026-01-05T06:00:00+00:00")))
         run 3f9c12ab had ended already, and nothing was stopped: success
           where: run id
-          fix:   `data-engine log 3f9c12ab` tells of it; `data-engine status` shows what runs
+          fix:   `data-engine log 3f9c12ab` shows it; `data-engine status` shows what runs
     """
     short = run.run_id[:_ID_LENGTH]
     if run.status == "started":
         return FlowValidationError(
-            f"run {short} is not running in this daemon: it is started by another process",
+            f"run {short} is not running in this daemon: another process runs it",
             where="run id",
             fix="stop it where it was started, with Ctrl-C or by interrupting its kernel",
         )
     return FlowValidationError(
         f"run {short} had ended already, and nothing was stopped: {run.status}",
         where="run id",
-        fix=f"`{typed('log', short)}` tells of it; `{typed('status')}` shows what runs",
+        fix=f"`{typed('log', short)}` shows it; `{typed('status')}` shows what runs",
     )
 
 

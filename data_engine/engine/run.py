@@ -282,8 +282,8 @@ class _Run:
 def _changed_words(path: Path) -> str:
     """What is said of a source that is no more as it was when its run began."""
     if signature_of(path) is None:
-        return f"{path} was gone when the run ended: as it was read it counts as done, and is due again only if it comes back changed"
-    return f"{path} changed while it was read; it is due again, and each time anew if it is a step that writes it"
+        return f"{path} was gone when the run ended: it counts as done, and is due again only if it comes back changed"
+    return f"{path} changed while it was read; it is due again; if a step writes it, after every run"
 
 
 def _in_zone_of(flow: Flow, slot_utc: str, home: LocalWorkspace | None) -> datetime:

@@ -1,4 +1,4 @@
-"""What differs between two runs, most telling first: code, parameters, inputs, environment, rows, durations."""
+"""What differs between two runs, the most important first: code, parameters, inputs, environment, rows, durations."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def compare(home: LocalWorkspace, a: Run, b: Run) -> Comparison:
     if a.flow != b.flow:
         notes = (f"they are of different flows: {a.flow} and {b.flow}", *notes)
     if unknown := [run.run_id[:8] for run in (a, b) if run.environment is None]:
-        notes = (*notes, f"of {' and '.join(unknown)} only times, steps and errors were recorded")
+        notes = (*notes, f"for {' and '.join(unknown)}, only times, steps and errors were recorded")
     elif not (a.inputs or b.inputs):
         notes = (*notes, _NOTHING_READ)
     before, after = by_label(ledger.steps(a.run_id)), by_label(ledger.steps(b.run_id))
@@ -143,7 +143,7 @@ def _code(home: LocalWorkspace, a: Run, b: Run) -> tuple[tuple[CodeChange, ...],
         old, new = (_contents(home, one) for one in (was, now))
     except (FlowValidationError, OSError) as error:
         what = error.what if isinstance(error, FlowValidationError) else str(error)
-        return (), (f"the code of the two deployments cannot be had: {what}",)
+        return (), (f"the code of the two deployments cannot be read: {what}",)
     found = code_differences(old, new, b.flow, home.layout.flow_modules_dir)
     return tuple(CodeChange(name, tuple(lines)) for name, lines in list(found.items())[:_MOST]), ()
 
@@ -157,7 +157,7 @@ def _contents(home: LocalWorkspace, one: Deployment) -> Mapping[str, bytes]:
 def _by_commit(a: Run, b: Run) -> tuple[tuple[CodeChange, ...], tuple[str, ...]]:
     """Of a run that ran what lay in the folder only the commit is known."""
     notes = [
-        f"run {run.run_id[:8]} ran what lay in the folder"
+        f"run {run.run_id[:8]} ran the modules as they were in the folder"
         + (f" at commit {run.git_commit[:8]}{', with edits' if run.git_dirty else ''}" if run.git_commit else "")
         for run in (a, b)
         if run.deployment_id is None

@@ -304,7 +304,7 @@ class Scratch:
             raise RunInterrupted("stopped", Cause("preview_refused", {"what": error.what}), error) from None
         except OSError as error:
             refused = FlowValidationError(
-                f"the preview cannot bring in what production has: {trouble_of(error)}",
+                f"the preview cannot copy what production has: {trouble_of(error)}",
                 where=str(error.filename or self.folder),
                 fix="make room on this machine, or preview an object of an earlier step with use=",
             )
@@ -379,7 +379,7 @@ class Scratch:
                 f"the preview would have to copy {final.name} ({size / 1e6:,.0f} MB), and may copy "
                 f"{self._limit_bytes / 1e6:,.0f} MB in all",
                 where=str(final),
-                fix="preview an object of a step before it with use=; read a database with"
+                fix="preview an object of an earlier step with use=; read a database with"
                 " context.database(name, read_only=True); or raise [preview] copy_limit in config/data_engine.toml",
             )
         self._copied_bytes += size

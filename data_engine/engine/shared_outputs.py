@@ -57,8 +57,8 @@ def words(output: str, other: str, own: str) -> str:
         'all.parquet now holds june.csv alone, and no longer what an earlier run made of may.csv'
     """
     return (
-        f"{output} now holds {own} alone, and no longer what an earlier run made of {other}: for one file of all, "
-        'watch(run_as="batch") with collect(...); for one of each, context.mirror.with_extension(...)'
+        f"{output} now holds {own} alone, and no longer what an earlier run made of {other}: for one file from all sources, "
+        'watch(run_as="batch") with collect(...); for one file per source, context.mirror.with_extension(...)'
     )
 
 

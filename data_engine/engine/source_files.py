@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from data_engine.cause import Cause, read_cause
+from data_engine.engine.earlier_code import tell_earlier
 from data_engine.engine.explain import look_now, reason_now, what_blocks
 from data_engine.engine.fact_source import FactSource
 from data_engine.engine.flow_reasons import NotDeployed
@@ -104,7 +105,7 @@ class FileLists:
         facts = known.flow(flow)
         if facts is None or facts.entry.flow is None:
             raise FlowValidationError(
-                f"{flow!r} has no files: it is no flow that can run", where="files", fix="name a flow"
+                f"{flow!r} has no files: it is not a flow that can run", where="files", fix="name a flow"
             )
         listed = self._list(known, facts)
         found = listed.found(search, group)
@@ -112,14 +113,14 @@ class FileLists:
         causes: Mapping[str, Cause] = {}
         if any(one.group == "held" for one in page):
             causes = self._source.causes(flow)
-        files = _with_earlier_code(self._source, flow, [listed.told(one, causes) for one in page])
+        files = tell_earlier([listed.told(one, causes) for one in page], self._source.ran_earlier_code, flow)
         age_s = self._clock() - listed.made_s
         return SourceFiles(
             flow=flow,
             notes=tuple(listed.notes),
             counts={name: listed.counts.get(name, 0) for name in GROUPS},
             found=len(found),
-            files=files,
+            files=tuple(files),
             is_looking=listed.is_looking,
             age_s=round(age_s, 3),
             again_s=round(max(2.0, _SPARED * listed.took_s - age_s) if listed.took_s > _QUICK_S else 2.0, 3),
@@ -160,18 +161,6 @@ class FileLists:
         else:
             self._kept.pop(facts.entry.name, None)
         return made
-
-
-def _with_earlier_code(source: FactSource, flow: str, files: Sequence[SourceFile]) -> tuple[SourceFile, ...]:
-    """The files, of which those that are done by the code of an earlier deployment say so."""
-    run_ids = {one.why.run_id for one in files if isinstance(one.why, Done) and one.why.run_id is not None}
-    earlier = source.ran_earlier_code(flow, sorted(run_ids))
-    return tuple(
-        replace(one, why=replace(one.why, by_earlier=True))
-        if isinstance(one.why, Done) and one.why.run_id in earlier
-        else one
-        for one in files
-    )
 
 
 class _Row(NamedTuple):

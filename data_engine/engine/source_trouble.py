@@ -85,7 +85,7 @@ def why_nothing(flow: Flow) -> str:
         'no files to run for in /in: the folder is empty; put files there, or correct source='
         >>> _ = (folder / "a.txt").write_text("1")
         >>> why_nothing(flow).replace(str(folder), "/in")
-        'no files to run for in /in: there are only .txt files, and it takes .csv; correct extensions=, or put such files there'
+        'no files to run for in /in: there are only .txt files, and the flow takes .csv; correct extensions=, or put such files there'
     """
     trigger = flow.trigger
     if trigger is None or trigger.source is None:
@@ -106,8 +106,8 @@ def why_nothing(flow: Flow) -> str:
         shown = ", ".join(one or "nameless" for one in endings[:_MOST_ENDINGS])
         more = " and other" if len(endings) > _MOST_ENDINGS else ""
         takes = ", ".join(trigger.extensions)
-        return f"{start}: there are only {shown}{more} files, and it takes {takes}; correct extensions=, or put such files there"
-    return f"{start}: what lies there is hidden, temporary, a lock file, an empty folder or the flow's own output"
+        return f"{start}: there are only {shown}{more} files, and the flow takes {takes}; correct extensions=, or put such files there"
+    return f"{start}: what is there is hidden, temporary, a lock file, an empty folder or the flow's own output"
 
 
 def _silent(flow: Flow) -> list[str]:
@@ -126,7 +126,7 @@ def _source_trouble(source: Path, extensions: tuple[str, ...] | None) -> str | N
         if above is not None:
             return f"{source} cannot exist, because {above} is a file; name another folder, {correct}"
         if "\\" in str(source) and os.sep == "/":
-            return f'{source} does not exist; write "/" between folders, which every machine takes: a "\\" is a part of the name here'
+            return f'{source} does not exist; write "/" between folders, which works on every machine: a "\\" is a part of the name here'
         near = _in_other_letters(source)
         begin = "create it" if near is None else f"did you mean {near}? Else create it"
         return f"{source} does not exist; {begin}, connect its drive, {correct}"

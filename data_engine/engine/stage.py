@@ -173,9 +173,9 @@ class Stage:
                     raise NotADirectoryError(errno.ENOTDIR, "there is a file of that name", str(self.final_root))
                 if facts.st_dev != os.stat(parent).st_dev:
                     raise FlowValidationError(
-                        f"the mirror {self.final_root} cannot be staged: the folder it lies in is on another drive",
+                        f"the mirror {self.final_root} cannot be staged: its parent folder is on another drive",
                         where="Flow.mirror(staged=True)",
-                        fix="mirror into a folder inside that drive's own, such as root=.../out, or leave staged=True out",
+                        fix="mirror into a folder below the top folder of that drive, such as root=.../out, or leave staged=True out",
                     )
             if not _spares.take(self.folder):
                 self.folder.parent.mkdir(exist_ok=True)
@@ -188,7 +188,7 @@ class Stage:
                 where="context.mirror",
                 fix="move that file away, or mirror into another folder"
                 if is_file
-                else "check that its drive is there and that the folder it lies in can be written",
+                else "check that its drive is there and that its parent folder can be written",
             ) from error
 
     def _publish(self, code: Callable[[], str] | None = None) -> int:
@@ -462,7 +462,7 @@ def _write(note: Path, made: Publication) -> None:
         with suppress(OSError):
             fresh.unlink()
         raise FlowValidationError(
-            f"what is to be published cannot be written down: {trouble_of(error)}",
+            f"the list of files to publish cannot be written: {trouble_of(error)}",
             where=str(note),
             fix="make room on the drive of the mirror; nothing was published",
         ) from error

@@ -81,7 +81,7 @@ class StagedRun(Stage):
         for name, value in {"the result": context.current, **context.objects}.items():
             if self._is_lazy_over_stage(value):
                 self._log(
-                    f"{name} still reads from the stage, which goes now: collect it in the step, or scan"
+                    f"{name} still reads from the stage, which is removed now: collect it in the step, or scan"
                     " context.mirror.final(path) after the run",
                     "WARNING",
                 )

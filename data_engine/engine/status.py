@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal, TypeAlias
 from data_engine.engine.done_again import what_does_again
 from data_engine.engine.flow_reasons import (
     Broken,
+    DaemonSilent,
     Expected,
     LastRunFailed,
     LastRunWarned,
@@ -25,7 +26,6 @@ from data_engine.engine.flow_reasons import (
 from data_engine.engine.machine_facts import DaemonFacts, EngineFacts, ServiceFacts
 from data_engine.engine.reasons import (
     ByHand,
-    DaemonSilent,
     Disabled,
     HeldSlot,
     NotYet,
@@ -135,7 +135,7 @@ class RequestStatus(Record):
         """One line for people."""
         what = f"{self.verb} {self.flow}".strip()
         if self.state == "waiting":
-            return f"{self.owner} was asked to {what}: waits for its answer"
+            return f"{self.owner} was asked to {what}: no answer yet"
         came = "is being done" if self.state == "taken" else str(self.outcome)
         return f"{self.by}@{self.machine} asked to {what}: {came}" + (f" ({self.what})" if self.what else "")
 
@@ -221,7 +221,7 @@ class FlowStatus(Record):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Status(Shown, Record):
-    """A workspace as `Workspace.status()` tells of it: attributes and keys are those `data-engine status --json` prints.
+    """A workspace as `Workspace.status()` shows it: attributes and keys are those `data-engine status --json` prints.
 
     Example:
         >>> status = Status("claims", "/team/claims", engine=EngineFacts(on=True), flows=(FlowStatus("daily"),))

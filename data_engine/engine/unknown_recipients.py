@@ -52,8 +52,8 @@ def unknown_words(flow: str, name: str, known: Collection[str]) -> str:
     Example:
         >>> unknown_words("claims", "opss", ["ops", "mail_team"])
         "claims: Flow.alert(to=...) names 'opss', and this machine has no such secret: did you mean ops? Else \
-`data-engine secret set opss` keeps its address; known here: ops, mail_team"
+`data-engine secret set opss` stores its address; known here: ops, mail_team"
     """
     here = f"; known here: {', '.join(known)}" if known else ""
-    fix = f"{meant(name, known)}`{typed('secret', 'set', name)}` keeps its address{here}"
+    fix = f"{meant(name, known)}`{typed('secret', 'set', name)}` stores its address{here}"
     return f"{flow}: Flow.alert(to=...) names {name!r}, and this machine has no such secret: {fix}"

@@ -127,7 +127,7 @@ def _held(about: _About) -> str:
 def _failed(about: _About) -> str:
     verb = ("run", "--once") if of_flow.NotDeployed.kind in about.blocked_by else ("run",)
     mend = f"; {about.mend}" if about.mend else ""
-    shows = "tells how far it came" if about.why.status == "abandoned" else "shows the whole error"
+    shows = "shows how far it got" if about.why.status == "abandoned" else "shows the whole error"
     return f"{about.run('log', about.why.run_id)} {shows}{mend}; `{typed(*verb, about.flow)}` runs it again"
 
 
@@ -175,7 +175,7 @@ def _done(about: _About) -> str:
 def _waits_for_group(about: _About) -> str:
     runs = about.why.runs
     if not runs:
-        return f"`{typed('status')}` tells what runs"
+        return f"`{typed('status')}` shows what runs"
     if not runs[0].in_daemon:
         return _end_it_there(runs[0].pid)
     return f"{about.run('stop-run', runs[0].run_id)} ends what it waits for, at its next step or item"
@@ -198,16 +198,16 @@ def _before_deploy(about: _About) -> str:
 
 def _undeployed(about: _About) -> str:
     if about.why.renamed_to is not None:
-        return f"`{typed('explain', about.why.renamed_to)}` tells of it"
+        return f"`{typed('explain', about.why.renamed_to)}` shows it"
     if not about.why.is_kept:
-        return f"{about.typed('runs')} tells what it did"
+        return f"{about.typed('runs')} shows what it did"
     return f"{about.typed('restore')} brings its notebook back, {about.typed('rollback')} lets production run it again"
 
 
 _WAYS: Mapping[str, Callable[[_About], str | None]] = {
     of_source.Disabled.kind: _disabled,
     of_source.EngineOff.kind: lambda one: f"{_start(one)} lets flows run by themselves",
-    of_source.DaemonSilent.kind: lambda one: SILENT_FIX,
+    of_flow.DaemonSilent.kind: lambda one: SILENT_FIX,
     of_source.OwnedElsewhere.kind: lambda one: f"`{typed('lease', 'request')}` asks {one.why.owner} for the workspace",
     of_source.ByHand.kind: lambda one: f"{one.typed('run')} runs it",
     of_source.NotYet.kind: lambda one: f"{one.typed('run')} runs it now",
@@ -226,8 +226,8 @@ _WAYS: Mapping[str, Callable[[_About], str | None]] = {
         " (relative paths start at the flow_modules folder)"
     ),
     of_source.WaitingForGroup.kind: _waits_for_group,
-    of_source.WaitingForWorker.kind: lambda one: f"`{typed('status')}` tells what runs",
-    of_source.WaitingForOwnRun.kind: lambda one: f"`{typed('status')}` tells what runs",
+    of_source.WaitingForWorker.kind: lambda one: f"`{typed('status')}` shows what runs",
+    of_source.WaitingForOwnRun.kind: lambda one: f"`{typed('status')}` shows what runs",
     of_source.WaitingForShare.kind: lambda one: f"`{typed('doctor')}` says what is wrong with the drive",
     of_flow.SlotsPassed.kind: _slots_passed,
     of_flow.Broken.kind: lambda one: f"{one.typed('compile')} checks it again",
@@ -235,11 +235,11 @@ _WAYS: Mapping[str, Callable[[_About], str | None]] = {
     of_flow.ModuleGone.kind: lambda one: Standing("gone", file=one.why.file, renamed_to=one.why.renamed_to).fix,
     of_flow.Undeployed.kind: _undeployed,
     of_flow.NotDeployed.kind: _not_deployed,
-    of_flow.Requested.kind: lambda one: f"`{typed('status')}` tells the answer",
+    of_flow.Requested.kind: lambda one: f"`{typed('status')}` shows the answer",
     of_flow.Trouble.kind: lambda one: one.why.fix or f"`{typed('doctor')}` says what is wrong",
     of_flow.LastRunFailed.kind: _failed,
     of_flow.LastWritten.kind: lambda one: (
-        None if one.why.run_id is None else f"{one.run('log', one.why.run_id)} tells all of it"
+        None if one.why.run_id is None else f"{one.run('log', one.why.run_id)} shows all of it"
     ),
     of_flow.LastRunWarned.kind: lambda one: f"{one.run('log', one.why.run_id)} shows them",
     of_flow.Late.kind: lambda one: f"{one.typed('run')} runs it now",

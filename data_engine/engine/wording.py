@@ -19,9 +19,9 @@ def moved_words(root: str) -> str:
 
     Example:
         >>> moved_words("/team/claims")
-        'it runs where the workspace was; the workspace lies at /team/claims now: data-engine start'
+        "it runs at the workspace's old place; the workspace is at /team/claims now: data-engine start"
     """
-    return f"it runs where the workspace was; the workspace lies at {root} now: {typed('start')}"
+    return f"it runs at the workspace's old place; the workspace is at {root} now: {typed('start')}"
 
 
 def never_begins_words(run: Run | None) -> str:

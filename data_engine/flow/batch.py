@@ -138,7 +138,7 @@ class Batch(Generic[T], Shown):
         if not isinstance(given, tuple):
             if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
                 raise FlowValidationError(
-                    f"a batch cannot be of {type(given).__name__} {given!r}",
+                    f"a batch cannot be made from {type(given).__name__} {given!r}",
                     where="Batch(items)",
                     fix="give a tuple or list of items",
                 )

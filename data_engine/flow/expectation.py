@@ -134,7 +134,7 @@ def make_alert(*, to: object, on: object) -> AlertRule:
     """The rule that these options of `Flow.alert` mean.
 
     Raises:
-        FlowValidationError: neither is given, a text that is no name of a secret, or an unknown kind.
+        FlowValidationError: neither is given, a text that is not the name of a secret, or an unknown kind.
     """
     if to is None and on is None:
         raise FlowValidationError(
@@ -201,7 +201,7 @@ def _span(text: object, where: str) -> list[int]:
     """The days from one to another, also over the end of a week."""
     ends = [_day(part, where) for part in re.split(r"[-–]", text)] if isinstance(text, str) else []
     if not 1 <= len(ends) <= 2:
-        raise FlowValidationError(f"{text!r} is no day of the week", where=where, fix=_DAYS_FIX)
+        raise FlowValidationError(f"{text!r} is not a day of the week", where=where, fix=_DAYS_FIX)
     first, last = ends[0], ends[-1]
     return [(first + number) % 7 for number in range((last - first) % 7 + 1)]
 
@@ -213,7 +213,7 @@ def _day(text: str, where: str) -> int:
         return DAYS.index(word)
     if word in names:
         return names.index(word)
-    raise FlowValidationError(f"{text.strip()!r} is no day of the week", where=where, fix=_DAYS_FIX)
+    raise FlowValidationError(f"{text.strip()!r} is not a day of the week", where=where, fix=_DAYS_FIX)
 
 
 def _secret_names(value: object) -> tuple[str, ...]:
@@ -224,7 +224,7 @@ def _secret_names(value: object) -> tuple[str, ...]:
     names = [value] if isinstance(value, str) else value
     if not isinstance(names, (list, tuple)) or not all(is_secret_name(name) for name in names):
         # It may be the address itself, which must not be told anywhere.
-        raise FlowValidationError("to= holds something that is no name of a secret", where=where, fix=fix)
+        raise FlowValidationError("to= holds something that is not the name of a secret", where=where, fix=fix)
     return tuple(dict.fromkeys(names))
 
 
@@ -242,6 +242,6 @@ def _kinds(value: object) -> tuple[str, ...]:
             )
         if kind not in OF_FLOWS:
             raise FlowValidationError(
-                f"{kind!r} is no kind of trouble", where=where, fix=f"{meant(str(kind), OF_FLOWS)}{fix}"
+                f"{kind!r} is not a kind of trouble", where=where, fix=f"{meant(str(kind), OF_FLOWS)}{fix}"
             )
     return tuple(kind for kind in OF_FLOWS if kind in kinds)

@@ -98,8 +98,8 @@ class Flow(Shown):
             )
         if self.mirrors_into_source and self.trigger is not None and self.trigger.extensions is None:
             raise FlowValidationError(
-                f"the mirror root {self.trigger.source} is the source folder itself: the flow would overwrite and feed "
-                "on its own sources",
+                f"the mirror root {self.trigger.source} is the source folder itself: the flow would overwrite its "
+                "own sources and read its own output",
                 where="Flow.mirror(root=...)",
                 fix="mirror into another folder (one inside the source folder is skipped when watching), or say which files "
                 'are sources: extensions=[".xlsx"]',
@@ -107,7 +107,7 @@ class Flow(Shown):
         if self.parameters is not None and self.parameters.required and self.mode != "manual":
             name = self.parameters.required[0]
             raise FlowValidationError(
-                f"parameter {name} has no default, and a flow that runs by itself is given none",
+                f"parameter {name} has no default, and a flow that runs by itself is given no parameters",
                 where=f"Flow.params({self.parameters.title})",
                 fix=f'give {name} a default, or let somebody run the flow: .watch(mode="manual")',
             )
@@ -228,7 +228,7 @@ class Flow(Shown):
         The source folder itself can be the root of a flow that names the extensions of its sources, and writes others.
 
         Raises:
-            FlowValidationError: `root` is no path, or the source folder of a flow that takes every extension.
+            FlowValidationError: `root` is not a path, or the source folder of a flow that takes every extension.
 
         Example:
             >>> flow = Flow(group="Claims").mirror(root="/out", staged=True)
@@ -252,7 +252,7 @@ class Flow(Shown):
         or from its line in the class's docstring.
 
         Raises:
-            FlowValidationError: no dataclass, a type or a default that no parameter can have; or the flow runs by itself,
+            FlowValidationError: not a dataclass, a type or a default that no parameter can have; or the flow runs by itself,
                 and a parameter has no default.
 
         Example:
@@ -281,16 +281,16 @@ class Flow(Shown):
         days: str | list[str] | tuple[str, ...] | set[str] | None = None,
         tz: str | None = None,
     ) -> Self:
-        """The flow of which this is expected: what is late is shown everywhere, and told to those of `[alerts]`.
+        """The flow with this expectation: what is late is shown everywhere, and sent to those of `[alerts]`.
 
         Several calls add up. A run with other params than the defaults, or for an old slot, does not count.
 
         Args:
-            by: "HH:MM" or several of them: a success on each day until then.
+            by: "HH:MM" or several of them: a success on each day by then.
             every: a success at least once within every such interval.
             within: how long a run may take.
-            grace: how late a time of a schedule may begin before it counts as missed; 5 minutes without.
-            days: with `by`: "mon-fri", "mon,thu", or a list; every day without.
+            grace: how late a time of a schedule may begin before it counts as missed; by default 5 minutes.
+            days: with `by`: "mon-fri", "mon,thu", or a list; by default every day.
             tz: with `by`: an IANA zone; by default the workspace's `timezone`, else the machine's.
 
         Raises:
@@ -313,13 +313,13 @@ class Flow(Shown):
         to: str | list[str] | tuple[str, ...] | None = None,
         on: str | list[str] | tuple[str, ...] | set[str] | None = None,
     ) -> Self:
-        """The flow whose troubles are told to these, in place of what the workspace's `[alerts]` say.
+        """The flow whose troubles are sent to these, instead of those that the workspace's `[alerts]` name.
 
         `to` are names of secrets that hold addresses ([] is nobody); `on` are kinds: "failed", "held", "missed", "late",
         "overlong", "recovered". What is left out is as in `[alerts]`. Several calls tell several people of several kinds.
 
         Raises:
-            FlowValidationError: neither is given, a text that is no name of a secret, or an unknown kind.
+            FlowValidationError: neither is given, a text that is not the name of a secret, or an unknown kind.
 
         Example:
             >>> flow = Flow(group="Claims").alert(to="ops", on=["failed", "recovered"]).alert(to=["boss"], on=["late"])

@@ -277,7 +277,7 @@ class MirrorContext:
             )
         if self.is_source_folder and self._is_named_as_source(target.name):
             raise FlowValidationError(
-                f"{target.name} would lie in the source folder as one more source: the mirror is that folder",
+                f"{target.name} would become one more source: the mirror is the source folder",
                 where="context.mirror",
                 fix="choose an extension that the flow does not watch, or mirror into another folder",
             )
@@ -312,7 +312,7 @@ class MirrorContext:
                 f"{earlier} and {name} in {folder} would both write {self.places.final(target)}",
                 where="context.mirror",
                 fix=f"rename or remove one of the two, restrict extensions=, or choose a name: mirror.file({name + target.suffix!r});"
-                f" what is held by this is tried again by `{typed('retry')}`",
+                f" then try the held files again: `{typed('retry')}`",
             )
 
     def _is_candidate(self, name: str) -> bool:

@@ -135,7 +135,7 @@ def _type_of(hint: Any, where: str) -> _Type:
     elif hint in _PLAIN:
         return _Type(_PLAIN[hint])
     raise FlowValidationError(
-        f"{where} is of type {hint!r}, which no parameter can be of", where="Flow.params", fix=f"use one of {_KNOWN}"
+        f"{where} is of type {hint!r}, which parameters do not support", where="Flow.params", fix=f"use one of {_KNOWN}"
     )
 
 

@@ -73,7 +73,8 @@ class Parameter:
             if isinstance(given, Secret):
                 return MASK
             raise self._refused(
-                "a secret is asked for by its name, and never given", f"data-engine secret set {self.name}"
+                "a secret is never given as a value: the flow asks for it by its name",
+                f"data-engine secret set {self.name}",
             )
         if self.is_optional and (
             given is None or (isinstance(given, str) and given.strip().lower() in ("", "none", "null"))
@@ -184,7 +185,7 @@ class Parameters:
             if isinstance(error, FlowValidationError):
                 raise
             raise FlowValidationError(
-                f"{self.title} refuses these parameters: {error}", where=_WHERE, fix="give others"
+                f"{self.title} refuses these parameters: {error}", where=_WHERE, fix="give other values"
             ) from error
 
     def as_json(self) -> list[dict[str, Any]]:
@@ -264,7 +265,9 @@ def _items(parameter: Parameter, given: Any) -> list[Any]:
             try:
                 found = json.loads(text)
             except ValueError as error:
-                raise parameter._refused(f"{_shown(given)} is no JSON list", 'write a, b, c or ["a", "b"]') from error
+                raise parameter._refused(
+                    f"{_shown(given)} is not a JSON list", 'write a, b, c or ["a", "b"]'
+                ) from error
             return list(found)
         return [part.strip() for part in text.split(",")] if text else []
     if isinstance(given, (list, tuple)):

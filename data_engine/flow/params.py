@@ -56,6 +56,6 @@ class GivenParams(dict[str, Any]):
             f"the run was given no param {name!r}; it was given: {', '.join(map(repr, self)) or 'none'}",
             where="context.params",
             fix=f"{offer} it: params={{{name!r}: ...}} in preview() and run_once(), --set {name}=... on the command line;"
-            f" a flow that runs by itself is given none: context.params.get({name!r}, default), or declare it with"
+            f" a flow that runs by itself is given no params: use context.params.get({name!r}, default), or declare it with"
             " Flow.params",
         )

@@ -59,7 +59,7 @@ def author_path(value: object, *, where: str) -> AuthoredPath:
     """`value` as written and resolved (`~` expanded, links followed); it need not exist.
 
     Raises:
-        FlowValidationError: not a text or path, blank, with a NUL byte in it, an address, a pattern that is no name of a folder
+        FlowValidationError: not a text or path, blank, with a NUL byte in it, an address, a pattern that is not the name of a folder
             here, or a path of another system; names `where`.
 
     Example:
@@ -75,7 +75,7 @@ def author_path(value: object, *, where: str) -> AuthoredPath:
         raise FlowValidationError(f"the path {raw!r} is blank or impossible", where=where, fix="name a file or folder")
     if (address := _ADDRESS.match(raw)) is not None:
         raise FlowValidationError(
-            f"{raw} is an address, and no folder or file",
+            f"{raw} is an address, not a folder or file",
             where=where,
             fix=f"name a folder that this machine sees, and let a step fetch from {address[0]}... itself",
         )
@@ -95,7 +95,7 @@ def author_path(value: object, *, where: str) -> AuthoredPath:
         ) from error
     if "*" in raw and not os.path.lexists(resolved):
         raise FlowValidationError(
-            f"{raw} is a pattern, and no folder or file",
+            f"{raw} is a pattern, not a folder or file",
             where=where,
             fix=_without_pattern(raw, is_watched="watch" in where),
         )
@@ -108,7 +108,7 @@ def _without_pattern(raw: str, *, is_watched: bool) -> str:
     give = f'give "{folder}"' if folder else "name the folder"
     suffix = Path(raw).suffix
     return (
-        f'{give}, and what is taken of it in extensions="{suffix}"'
+        f'{give}, and choose its files with extensions="{suffix}"'
         if is_watched and suffix and "*" not in suffix
         else give
     )

@@ -172,7 +172,7 @@ def _no_slot(context: FlowContext, cause: BaseException) -> str | None:
     if not any("scheduled_for" in frame.f_code.co_names for frame, _ in frames):
         return None
     return (
-        "context.scheduled_for is None where no schedule and no backfill began the run, as by hand and in a preview:"
+        "context.scheduled_for is None unless a schedule or a backfill began the run, so also by hand and in a preview:"
         " write (context.scheduled_for or datetime.now().astimezone())"
     )
 

@@ -97,13 +97,11 @@ def suggestion(error: BaseException) -> str | None:
     if isinstance(error, EOFError) and "reading a line" in str(error):
         return "nobody answers input() in production: take a parameter, context.params['name']"
     if _is_not_utf8(error):
-        return (
-            'the file is not UTF-8: say what it is, such as encoding="cp1252" (Excel on Windows); or it is no text file'
-        )
+        return 'the file is not UTF-8: say what it is, such as encoding="cp1252" (Excel on Windows); or it is not a text file'
     if (said := _of_file(error)) is not None:
         return said
     if _is_secret_as_text(error):
-        return 'a secret shows its text only where it is asked for: context.secret("name").reveal()'
+        return 'a secret shows its text only when you ask for it: context.secret("name").reveal()'
     if not isinstance(error, AttributeError) or not isinstance(error.name, str) or error.name.startswith("_"):
         return None
     try:
@@ -135,16 +133,16 @@ def _of_file(error: BaseException) -> str | None:
 _FILES = (
     (
         ("password protected", "password-protected"),
-        "the workbook opens with a password only: open it in Excel, save a copy without one, and give that",
+        "the workbook opens with a password only: open it in Excel, save a copy without a password, and read that copy",
     ),
     (
         ("could not find eocd", "invalid zip archive", "is not a zip file", "cannot detect file format"),
-        "the file is no Excel workbook of today, whatever its name says: a text editor shows its beginning. Text is read with"
-        " read_csv; a workbook with a password is saved without one; a file that was copied in part is copied again",
+        "the file is not a current Excel workbook, whatever its name says. Look at its beginning in a text editor: read text with"
+        " read_csv; save a workbook without its password; copy a file again that was copied only in part",
     ),
     (
         ("utf-16 stream does not start with bom",),
-        'the file is no UTF-16: say encoding="cp1252" (Excel on Windows), or "utf8"',
+        'the file is not UTF-16: say encoding="cp1252" (Excel on Windows), or "utf8"',
     ),
     (
         ("no space left on device", "disk quota exceeded", "not enough space on the disk", "(os error 112)"),
@@ -178,8 +176,8 @@ def _missing_package(error: BaseException) -> str | None:
     if kernel_shell() is None:
         return f"if it is a package, install it where this runs: {sys.executable} -m pip install {package}"
     return (
-        f"if it is a package, add it to this kernel: %pip install {package}; and where the daemon runs flows with another "
-        f"Python (Workspace.current().interpreter() names it), to that: PYTHON -m pip install {package}"
+        f"if it is a package, add it to this kernel: %pip install {package}; if the daemon runs flows with another "
+        f"Python (Workspace.current().interpreter() names it), install it there too: PYTHON -m pip install {package}"
     )
 
 

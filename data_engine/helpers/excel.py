@@ -31,9 +31,9 @@ _OPTIONS = {
 def write_excel_atomic(
     df: pl.DataFrame, path: str | PathLike[str], worksheet: str | None = None, **options: Any
 ) -> Path:
-    """The path, absolute, after the frame became the workbook there, whole and on the drive; its folder is made.
+    """The absolute path of the workbook, after the frame was written there, whole and on the drive; its folder is made.
 
-    Until the new file is complete the old one stays, whatever fails; who has it open goes on reading the old (on Windows,
+    Until the new file is complete the old one stays, whatever fails; a program that has it open goes on reading the old (on Windows,
     Excel itself must be closed: nothing else can replace the file then). Text stays text, also "=1+1" and web addresses; NaN
     and infinity become Excel's errors #NUM! and #DIV/0!. Excel itself keeps about 15 digits of
     a float, milliseconds of a moment or a time (what is finer is cut, so that none becomes the next day), and of an empty text
@@ -44,7 +44,7 @@ def write_excel_atomic(
         options: of `polars.DataFrame.write_excel`.
 
     Raises:
-        FlowValidationError: too many rows or columns, names equal but for their case, texts longer than 32,767 letters, whole
+        FlowValidationError: too many rows or columns, names equal but for their case, texts longer than 32,767 characters, whole
             numbers beyond 2**53 or decimals of more than 15 digits, days before 1900, time zones, bytes; a wrong option, no
             room, no permission.
         TypeError: no DataFrame.
@@ -106,7 +106,7 @@ def _check_fits(df: pl.DataFrame) -> None:
         other = seen.setdefault(name.casefold(), name)
         if other != name or not name:
             raise FlowValidationError(
-                f'Excel takes the columns "{other}" and "{name}" for one' if name else "df has a column without a name",
+                f'Excel treats the columns "{other}" and "{name}" as one' if name else "df has a column without a name",
                 where="df=",
                 fix="rename it",
             )
@@ -123,10 +123,10 @@ def _problem(series: pl.Series) -> tuple[str, str] | None:
 
     kind, column = series.dtype, f'pl.col("{series.name}")'
     if kind in (pl.Binary, pl.Object):
-        return "a cell holds no bytes and no Python objects", "drop it, or write Parquet"
+        return "a cell cannot hold bytes or Python objects", "drop it, or write Parquet"
     if isinstance(kind, pl.Datetime) and kind.time_zone is not None:
         return (
-            "a cell holds no time zone",
+            "a cell cannot hold a time zone",
             f'keep its clock: {column}.dt.replace_time_zone(None), or make it text: {column}.dt.to_string("iso")',
         )
     if kind in (pl.Date, pl.Datetime) and series.dt.year().min() is not None and series.dt.year().min() < 1900:  # type: ignore[operator]
@@ -142,7 +142,7 @@ def _problem(series: pl.Series) -> tuple[str, str] | None:
             else series.cast(pl.String)
         )
         if (texts.str.len_chars().max() or 0) > _LONGEST_TEXT:  # type: ignore[operator]
-            return f"a cell holds {_LONGEST_TEXT:,} letters", "cut it, or write Parquet"
+            return f"a cell holds at most {_LONGEST_TEXT:,} characters", "cut it, or write Parquet"
     return None
 
 

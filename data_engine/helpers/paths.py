@@ -34,7 +34,9 @@ def local_path(given: object, *, argument: str, fix: str) -> Path:
         path = resolve(path)
         path.exists()
     except OSError as error:
-        raise FlowValidationError(f"{path} can be no file: {error.strerror}", where=f"{argument}=", fix=fix) from error
+        raise FlowValidationError(
+            f"{path} cannot be a file: {error.strerror}", where=f"{argument}=", fix=fix
+        ) from error
     if (wrong := why_too_long(str(path))) is not None:
-        raise FlowValidationError(f"{path} can be no file: {wrong[0]}", where=f"{argument}=", fix=wrong[1])
+        raise FlowValidationError(f"{path} cannot be a file: {wrong[0]}", where=f"{argument}=", fix=wrong[1])
     return path

@@ -52,16 +52,16 @@ def networkdays(
 ) -> pl.Expr:
     """The working days from `start` to `end`, both counted, as Excel's NETWORKDAYS: Int64, negative when `end` is earlier.
 
-    Null where either day is null. The column is called "networkdays": in `with_columns` it replaces none of the frame's.
+    Null where either day is null. The column is called "networkdays": in `with_columns` it replaces no other column.
 
     Args:
-        start, end: a column's name, an expression, or one day for all rows. Of a moment, its own zone's day counts.
-        holidays: days off, as dates or ISO texts; doubles and weekends among them do not matter.
+        start, end: a column's name, an expression, or one day for all rows. Of a datetime, the day in its own zone counts.
+        holidays: days off, as dates or ISO texts; duplicates and weekends among them do not matter.
         count_first_day: count `start` also when it is no working day.
         mask: seven bools, Monday first: which weekdays are worked. Monday to Friday by default.
 
     Raises:
-        FlowValidationError: a mask that is not seven long or works no day, a holiday's text that is no date.
+        FlowValidationError: a mask that is not seven long or has no working day, a holiday's text that is not a date.
         TypeError: a mask of other than bools, a day of another type.
 
     Reference: https://support.microsoft.com/office/networkdays-function-48e717bf-a7a3-495f-969e-5005e3eb18e7
@@ -99,7 +99,7 @@ def workday(
     """The day so many working days after `start` (before it, when negative), as Excel's WORKDAY: Date.
 
     Null where `start` or `days` is null. The column is called "workday". For 0 days a day off gives the next working day,
-    where Excel gives it back.
+    where Excel gives that day itself.
 
     Args:
         start: a column's name, an expression, or one day for all rows.
@@ -108,7 +108,7 @@ def workday(
         count_first_day: let `start` be the first of the days, working day or not; 0 gives `start`.
 
     Raises:
-        FlowValidationError: a mask that is not seven long or works no day, a holiday's text that is no date, more days than a
+        FlowValidationError: a mask that is not seven long or has no working day, a holiday's text that is not a date, more days than a
             calendar has.
         TypeError: a mask of other than bools, a day or a number of another type.
 
@@ -280,9 +280,9 @@ def remove_null_columns(frame: Frame) -> Frame:
 
 
 def write_parquet_atomic(df: pl.DataFrame, path: str | PathLike[str], **options: Any) -> Path:
-    """The path, absolute, after the frame became the Parquet file there, whole and on the drive; its folder is made.
+    """The absolute path of the Parquet file, after the frame was written there, whole and on the drive; its folder is made.
 
-    Until the new file is complete the old one stays, whatever fails; who has it open goes on reading the old.
+    Until the new file is complete the old one stays, whatever fails; a program that has it open goes on reading the old.
 
     Args:
         options: of `polars.DataFrame.write_parquet`.
@@ -386,7 +386,7 @@ def _mask(mask: object) -> list[bool]:
     if not all(isinstance(one, bool) for one in week):
         raise TypeError(f"mask must be exactly seven bools, Monday first, not {week!r}")
     if len(week) != 7 or not any(week):
-        what = "works no day" if len(week) == 7 else f"is {len(week)} long"
+        what = "has no working day" if len(week) == 7 else f"is {len(week)} long"
         raise FlowValidationError(
             f"mask must be exactly seven bools with a working day; it {what}", where="mask=", fix="Monday first"
         )
@@ -406,7 +406,9 @@ def _holidays(holidays: object) -> list[date]:
             try:
                 one = datetime.fromisoformat(one)
             except ValueError as error:
-                raise FlowValidationError(f"{one!r} is no date", where="holidays=", fix='write "2026-12-25"') from error
+                raise FlowValidationError(
+                    f"{one!r} is not a date", where="holidays=", fix='write "2026-12-25"'
+                ) from error
         if isinstance(one, datetime):
             one = one.date()
         if not isinstance(one, date):

@@ -136,7 +136,7 @@ class Dtypes(dict[str, "Any"]):
         """The frame with these types; every other column becomes text. Text in ISO form becomes a date or a time.
 
         Raises:
-            FlowValidationError: it lacks one of the columns, or a value cannot be of its type: 1.5 is no whole number, and
+            FlowValidationError: it lacks one of the columns, or a value cannot be of its type: 1.5 is not a whole number, and
                 "01/02/2024" no date in ISO form. Of a lazy frame, values are looked at when it is collected.
         """
         import polars as pl

@@ -21,7 +21,7 @@ def target_of(path: object) -> Path:
     if target.is_dir():
         raise FlowValidationError(f"{target} is a folder", where="path=", fix="name a file in it")
     if target.exists() and not target.is_file():
-        raise FlowValidationError(f"{target} is no ordinary file", where="path=", fix="name another one")
+        raise FlowValidationError(f"{target} is not an ordinary file", where="path=", fix="name another one")
     with whole_or_nothing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
     return target
@@ -42,5 +42,5 @@ def whole_or_nothing(target: Path, *also: type[Exception]) -> Iterator[None]:
         raise FlowValidationError(
             f"{target.name} was not written: {error}",
             where=str(target),
-            fix="what was there before is still there; see the cause above",
+            fix="the file that was there before is unchanged; see the cause above",
         ) from error

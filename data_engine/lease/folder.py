@@ -247,7 +247,7 @@ class OsFolder:
         return names
 
 
-_A_LINK, _A_FOLDER, _NO_FILE = "it is a link or a mount point", "it is a folder", "it is no regular file"
+_A_LINK, _A_FOLDER, _NO_FILE = "it is a link or a mount point", "it is a folder", "it is not a regular file"
 
 
 def _sync(place: Place) -> None:

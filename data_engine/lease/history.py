@@ -148,4 +148,4 @@ def repair_words(repaired: Repaired) -> str:
     lost += repaired.lost_segments
     if not lost:
         return "repaired; nothing was lost"
-    return f"repaired; lost on the share: {', '.join(lost)}; whoever still holds these rows publishes them again when it owns"
+    return f"repaired; lost on the share: {', '.join(lost)}; a workstation that still holds these rows publishes them again when it owns the workspace"

@@ -70,7 +70,7 @@ class Keeper(KeeperWork):
         return self._thread.ask(lambda: self._request(kind))
 
     def withdraw(self) -> Future[None]:
-        """Take the request back."""
+        """Withdraw the request."""
         return self._thread.ask(self._withdraw)
 
     def release(self, *, to_requester: bool = False) -> Future[None]:

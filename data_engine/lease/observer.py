@@ -414,7 +414,7 @@ class Observer:
         self._damage = known
         if is_shorter and before_s - known.since_s < _LATE_CACHE * limits.stale_after_s:
             lost_after = duration_words(_LATE_CACHE * limits.stale_after_s)
-            away = f"{damage.what}; where it does not come back within {lost_after}, `data-engine lease repair` goes on from what this machine has"
+            away = f"{damage.what}; if it does not come back within {lost_after}, `data-engine lease repair` goes on from what this machine has"
             return View("unreachable", limits, away=away)
         silent_s = max(0.0, before_s - max(known.since_s, known.heard_s))
         return View("damaged", limits, silent_s=silent_s, damage=known.damage)

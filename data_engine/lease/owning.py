@@ -131,7 +131,7 @@ def not_published(error: Exception | None) -> WorkspaceError:
     return WorkspaceError(
         f"it may not have been published: {error}",
         where="the shared folder",
-        fix="once the drive answers, see whether it was (`data-engine deployments`); if not, ask again",
+        fix="once the drive answers, check whether it was published (`data-engine deployments`); if not, ask again",
     )
 
 

@@ -110,7 +110,7 @@ class Limits:
         known = all(isinstance(value, (int, float)) for value in (self.heartbeat_s, self.stale_after_s))
         if not known or not 0 < self.heartbeat_s <= self.stale_after_s / LEAST_HEARTBEATS * (1 + 1e-9) < math.inf:
             raise FlowValidationError(
-                f"heartbeat {self.heartbeat_s!r} s and stale_after {self.stale_after_s!r} s do not go together",
+                f"heartbeat {self.heartbeat_s!r} s and stale_after {self.stale_after_s!r} s cannot be combined",
                 where="[lease]",
                 fix=f"give a positive heartbeat and a stale_after of at least {LEAST_HEARTBEATS} heartbeats",
             )

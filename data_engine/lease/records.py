@@ -63,7 +63,7 @@ def decode(data: bytes, largest: int = LARGEST_ENTRY_BYTES) -> dict[str, Any]:
     """The record stored as `data`.
 
     Raises:
-        Damaged: the checksum does not match, it is no JSON object, or it is larger than `largest`.
+        Damaged: the checksum does not match, it is not JSON object, or it is larger than `largest`.
     """
     if len(data) > largest:
         raise Damaged(f"{len(data):,} bytes are more than any record has")
@@ -218,4 +218,4 @@ def _version_shown(record: Mapping[str, Any]) -> str:
 
 
 def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no number")
+    raise ValueError(f"{name} is not a number")

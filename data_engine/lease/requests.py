@@ -131,15 +131,15 @@ def judge(seen: Seen, *, state: str | None, is_running: bool, lay_there: bool, n
     if state == "taken":
         return Answer("interrupted", INTERRUPTED)
     if lay_there:
-        return Answer("expired", "it lay there before this owner began to look")
+        return Answer("expired", "it was sent before this owner began to look")
     if now_s - seen.moved_s >= SILENT_S:
-        return Answer("expired", "nobody waited for it any more")
+        return Answer("expired", "nobody was waiting for it any more")
     if now_s - seen.since_s >= LONGEST_S:
         return Answer("expired", "it was not carried out within 10 minutes")
     return Take()
 
 
-INTERRUPTED = "the owner ended while it carried the request out: look what was done, and ask again for the rest"
+INTERRUPTED = "the owner ended while it carried the request out: check what was done, and ask again for the rest"
 
 
 def look_again(seen: Mapping[str, Seen], listed: Mapping[str, Request], now_s: float) -> dict[str, Seen]:

@@ -56,7 +56,7 @@ class NotReleased(Record):
     def text(self) -> str:
         """The sentence for people."""
         if self.kind == "not_owned":
-            return f"nobody is seen to own the workspace, it is {self.who}: nothing was given up"
+            return f"no owner of the workspace is seen, it is {self.who}: nothing was given up"
         if self.kind == "owned_elsewhere":
             return f"{self.who} owns the workspace, not this workstation: nothing was given up"
         return "the daemon of this workstation that owned the workspace is gone: `data-engine start` owns it again, then give it up"

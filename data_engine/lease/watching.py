@@ -164,7 +164,7 @@ def how_over(one: Pursued, view: View) -> str:
         return ""
     if not top.is_owned:
         return f"{top.by.shown} has given the workspace up"
-    return f"{owner} is heard of again" if top.by.shown == owner else f"{top.by.shown} owns the workspace now"
+    return f"{owner} gives signs of life again" if top.by.shown == owner else f"{top.by.shown} owns the workspace now"
 
 
 def judge(one: Pursued, shown: Shown, me: Identity, *, is_told: bool, may_begin: bool, now_s: float) -> Move:

@@ -68,7 +68,7 @@ class Doubted:
 
         Example:
             >>> Doubted(401.5 * 86_400.0, 1.5 * 86_400.0).text
-            'the clock of this machine says 1971-02-06, 400 days after the newest record: no history is removed for its age'
+            'the clock of this machine says 1971-02-06, 400 days after the newest record: no history is removed because of its age'
         """
         seen = f"the clock of this machine says {_day(self.now_s)}"
         if self.newest_s is not None and not _is_near(self.now_s, self.newest_s):
@@ -76,13 +76,13 @@ class Doubted:
             seen += f", {abs(self.now_s - self.newest_s) / 86_400:.0f} days {side} the newest record"
         if self.server_s is not None:
             seen += f", and that of the file server {_day(self.server_s)}"
-        return f"{seen}: no history is removed for its age"
+        return f"{seen}: no history is removed because of its age"
 
     @property
     def fix(self) -> str:
         """What to do about it."""
-        waits = "; it is believed after the daemon has run for a day under it" if self.server_s is None else ""
-        return f"set it right, or say that it is: data-engine doctor --accept-clock{waits}"
+        waits = "; it is trusted after the daemon has run for a day with it" if self.server_s is None else ""
+        return f"correct it, or confirm that it is right: data-engine doctor --accept-clock{waits}"
 
 
 def clock_warnings(verdict: Verdict | None) -> tuple[str, ...]:

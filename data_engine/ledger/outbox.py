@@ -332,7 +332,7 @@ def _make_room(connection: sqlite3.Connection) -> None:
             connection.execute(
                 "UPDATE deliveries SET state = 'given_up', next_try_utc = NULL, last_error = ?"
                 " WHERE message_id = ? AND state = 'waiting'",
-                ("too many messages waited: this one made room for newer ones", message_id),
+                ("too many messages waited: this one was dropped for newer ones", message_id),
             )
             _drop_text(connection, message_id)
 

@@ -126,7 +126,7 @@ def in_child(request: Request, bounds: Bounds | None = None) -> Any:
         table, name = _read_last(request, said)
         why = ended_for or f"reading it ended a process ({child.returncode})"
         raise RefusedSegmentError(why, table=table, name=name)
-    raise _no_answer(request, said.rpartition("\n")[2] or f"it left with {child.returncode}")
+    raise _no_answer(request, said.rpartition("\n")[2] or f"it ended with exit code {child.returncode}")
 
 
 class WithOwnChild:

@@ -399,7 +399,7 @@ def _batches(table: str, data: bytes, name: str) -> Iterator[pa.RecordBatch]:
             rows, size = rows + batch.num_rows, size + batch.nbytes
             if rows > file.metadata.num_rows or size > LARGEST_UNFOLDED_BYTES:
                 raise RefusedSegmentError(
-                    "it unfolds to more than it says, or than is taken in", table=table, name=name
+                    "it decompresses to more than it says, or than is taken in", table=table, name=name
                 )
             batch.validate(full=True)
             yield pa.RecordBatch.from_arrays(
@@ -410,7 +410,7 @@ def _batches(table: str, data: bytes, name: str) -> Iterator[pa.RecordBatch]:
                 schema=schema,
             )
         if rows != file.metadata.num_rows:
-            raise RefusedSegmentError("it unfolds to less than it says", table=table, name=name)
+            raise RefusedSegmentError("it decompresses to less than it says", table=table, name=name)
     except RefusedSegmentError:
         raise
     except (pa.ArrowException, OSError, MemoryError, ValueError) as error:  # ValueError: names that are no UTF-8
@@ -424,7 +424,7 @@ def _why_too_large(said: Any) -> str | None:
     if not 0 <= said.num_rows <= MOST_ROWS or any(group.num_rows < 0 for group in groups):
         return f"it says that it has {said.num_rows:,} rows"
     if any(group.total_byte_size < 0 for group in groups) or size > LARGEST_UNFOLDED_BYTES:
-        return f"it says that it unfolds to {size:,} bytes"
+        return f"it says that it decompresses to {size:,} bytes"
     return f"it has {said.num_columns:,} columns" if said.num_columns > _MOST_COLUMNS else None
 
 

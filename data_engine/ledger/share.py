@@ -311,8 +311,8 @@ class Share:
             rows = f"{self._rows_left_out:,} row{'' if self._rows_left_out == 1 else 's'}"
             last = left_out[-1]
             self.left_out = (
-                f"{rows} of the shared history {'was' if self._rows_left_out == 1 else 'were'} left out, which no Data Engine"
-                f" writes: {last.table}/{last.name}: {last.why}"
+                f"{rows} of the shared history {'was' if self._rows_left_out == 1 else 'were'} left out, because no Data Engine"
+                f" writes such rows: {last.table}/{last.name}: {last.why}"
             )
 
     def _taken(self) -> set[tuple[str, str]]:

@@ -88,7 +88,7 @@ class WallClock:
             if not isinstance(verdict, Believed):
                 log.warning("%s; %s", verdict.text, verdict.fix)
             elif self._last is not None:
-                log.info("the clock of this machine is believed again")
+                log.info("the clock of this machine is trusted again")
         self._last = verdict
 
 

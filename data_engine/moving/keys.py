@@ -233,9 +233,9 @@ def _exchange_in(database: Database, one: TableKeys) -> int:
         database.conn.unregister("exchanged_keys")
     if count != one.rows:
         raise FlowValidationError(
-            f"of {one.rows:,} rows of {one.shown} only {count:,} could be exchanged",
+            f"of {one.rows:,} rows of {one.shown} only {count:,} could be replaced",
             where=f"{one.shown}.{one.column}",
-            fix="the database is as it was; try again while nothing writes it",
+            fix="the database was not changed; try again while nothing writes it",
         )
     return int(count)
 

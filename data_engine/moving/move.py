@@ -356,7 +356,7 @@ def _notes(histories: Sequence[OlderHistory], places: OlderPlaces, broken: Seque
         for table, count in (one.odd or {}).items():
             yield f"{count:,} row{'' if count == 1 else 's'} of {table} in {one.where} left out: not understood"
     for path in places.elsewhere:
-        yield f"{path} is of a workspace of this name under another path: if it was this one, name it with --ledger"
+        yield f"{path} belongs to a workspace of this name at another path: if it was this one, name it with --ledger"
     if broken:
         yield f"modules that do not load yet: {', '.join(broken)}; `data-engine list` says why"
 

@@ -94,7 +94,7 @@ def read_ledger(path: Path) -> OlderHistory:
             missing = [table for table in ("runs", "file_state") if table not in there]
             if missing:
                 raise LedgerError(
-                    f"it has no table {missing[0]}: it is no ledger of the older system (versions 0.1 to 0.3)",
+                    f"it has no table {missing[0]}: it is not a ledger of the older system (versions 0.1 to 0.3)",
                     where=str(path),
                     fix="name the right one (--ledger PATH), or leave it out: --without ledger",
                 )

@@ -100,7 +100,7 @@ def place(
             if inside is None and other is not None:
                 inside = _below(other, known.file.path)
             if inside is None:
-                unplaced.append((flow, known.file.path, f"it does not lie below {source.root}"))
+                unplaced.append((flow, known.file.path, f"it is not below {source.root}"))
                 continue
             state = _state(flow, SourceKey(source.authored, inside), known)
             before = states.get((flow, state.key))

@@ -64,7 +64,7 @@ class Plan:
             yield f"Older system, {lease.older_id}: {lease.words}"
         yield ""
         if self.is_empty:
-            yield "Nothing of the older system's is left to be taken over."
+            yield "Nothing of the older system is left to take over."
         else:
             yield "This would be done:"
         for lease in self.to_seal:
@@ -84,7 +84,7 @@ class Plan:
         for name, value in self.kept_settings.items():
             yield f"  ({name} is {value} in the older system, and stays as it is set here)"
         for flow, folder in sorted(self.placed.elsewhere.items()):
-            yield f"  ({flow}: what another workstation calls {folder} is taken for the flow's source)"
+            yield f"  ({flow}: what another workstation calls {folder} is treated as the flow's source)"
         yield from self._unplaced_lines()
         yield from (f"  ({note})" for note in self.notes)
 
@@ -92,7 +92,7 @@ class Plan:
         known = f"; {self.states_known:,} are known here as well or newer" if self.states_known else ""
         yield f"  files     what is known of {_count(len(self.states), 'source file')}{known}"
         if self.placed.implied:
-            yield f"            {self.placed.implied:,} of them the older system had not noted, and a good run of the batch has read"
+            yield f"            not recorded by the older system, but read by a good run of the batch: {self.placed.implied:,} of them"
         counts = Counter((state.flow, state.status) for state in self.states)
         words = {
             "success": "done: they run again when they change",
@@ -116,13 +116,13 @@ class Plan:
         """What the databases hold of the older system's keys, for people."""
         for one in self.databases:
             if one.problem is not None:
-                yield f"  {one.path}: could not be looked into: {one.problem}"
+                yield f"  {one.path}: could not be read: {one.problem}"
             for table in one.tables:
                 shown = f"  {one.path}: {table.shown}.{table.column}"
                 if table.problem is not None:
                     yield f"{shown}: left as it is, {table.problem}"
                 else:
-                    gone = f"; {_count(table.unknown, 'key')} of files that nobody knows stay" if table.unknown else ""
+                    gone = f"; {_count(table.unknown, 'key')} of unknown files stay" if table.unknown else ""
                     yield f"{shown}: {_count(len(table.exchanged), 'key')} in {_count(table.rows, 'row')}{gone}"
 
     def edit_lines(self) -> Iterator[str]:

@@ -12,7 +12,7 @@ def trouble_of_build(statement: ast.stmt) -> tuple[str, str] | None:
 
     Example:
         >>> trouble_of_build(ast.parse("build = build()").body[0])
-        ('`build` becomes what build() returned, and is no function any more', 'give it another name: `flow = build()`')
+        ('`build` becomes what build() returned, and is not a function any more', 'give it another name: `flow = build()`')
         >>> trouble_of_build(ast.parse("def build(): return Flow(group='A')").body[0]) is None
         True
     """
@@ -27,11 +27,11 @@ def trouble_of_build(statement: ast.stmt) -> tuple[str, str] | None:
     value = _value_of(statement)
     if isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and value.func.id == "build":
         return (
-            "`build` becomes what build() returned, and is no function any more",
+            "`build` becomes what build() returned, and is not a function any more",
             "give it another name: `flow = build()`",
         )
     if isinstance(value, (ast.Constant, ast.List, ast.Dict, ast.Set, ast.Tuple, ast.JoinedStr)):
-        return "`build` becomes a value, and is no function any more", "give the value another name"
+        return "`build` becomes a value, and is not a function any more", "give the value another name"
     return None
 
 

@@ -208,7 +208,7 @@ def find_module(modules: FlowModules, name: str) -> Path:
     if files.get(name):
         path = modules.authored(files[name][0])
         fix = how_to_be_a_flow(name, is_scratch=False)
-        raise FlowValidationError(f"{path.name} is no flow, so nothing runs it", where=str(path), fix=fix)
+        raise FlowValidationError(f"{path.name} is not a flow, so nothing runs it", where=str(path), fix=fix)
     flows = [stem for stem, found in files.items() if any(is_flow_file(modules, path) for path in found)]
     raise unknown_flow(name, modules.folder, flows, fix=_how_to_be_a_flow(modules, name))
 
@@ -243,7 +243,7 @@ def _as_it_is_written(name: str, flows: Iterable[str]) -> str | None:
     alike = next((one for one in flows if unicodedata.normalize("NFC", one) == form and one != stem), None)
     if alike is None:
         return None
-    return f"{alike} is written with other letters that look the same, as on a Mac: rename its file, or take the name that it has: {alike!a}"
+    return f"{alike} is written with other characters that look the same, as on a Mac: rename its file, or type the name as it is: {alike!a}"
 
 
 def check_flow_name(name: object) -> str:

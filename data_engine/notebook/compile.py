@@ -27,9 +27,9 @@ def compile_notebook(path: str | os.PathLike[str]) -> CompiledNotebook:
     Equal notebooks give equal results, whatever their outputs and execution counts.
 
     Raises:
-        NotebookCompileError: the file cannot be read, is no notebook, or needs what production cannot give; it names the
+        NotebookCompileError: the file cannot be read, is not a notebook, or needs what production cannot give; it names the
             cell, the line and the fix.
-        FlowValidationError: `path` is no path.
+        FlowValidationError: `path` is not a path.
 
     Example:
         >>> import json, tempfile
@@ -54,7 +54,7 @@ def compile_notebook(path: str | os.PathLike[str]) -> CompiledNotebook:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise NotebookCompileError(
-            flow_name=file.stem, detail=f"the file cannot be read: {reason}", cell=str(file), fix="check its path and rights"
+            flow_name=file.stem, detail=f"the file cannot be read: {reason}", cell=str(file), fix="check its path and permissions"
         ) from error  # fmt: skip
     return compile_cells(read_cells(data, path=file), file)
 

@@ -105,7 +105,7 @@ def next_move(seen: Sighting, *, mode: str, quiet_s: float) -> Move:
         return AwaitsRequest()
     if seen.unchanged_for_s < quiet_s:
         return Quiet(quiet_s - seen.unchanged_for_s)
-    return Deploy("it is good and quiet")
+    return Deploy("it is good, and unchanged for [deploy] quiet")
 
 
 def with_no_steps_refused(entries: Iterable[CatalogEntry]) -> tuple[CatalogEntry, ...]:
@@ -176,10 +176,10 @@ def sharing(standing: Standing, other: str) -> Standing:
     Example:
         >>> from data_engine.notebook.standing import NOT_DEPLOYED
         >>> sharing(NOT_DEPLOYED, "claims").error
-        'it writes where claims does, which is deployed: give it a mirror of its own, or deploy it with --yes to let both write there'
+        'it writes to the same mirror as claims, which is deployed: give it a mirror of its own, or deploy it with --yes to let both write there'
     """
     words = (
-        f"it writes where {other} does, which is deployed: give it a mirror of its own,"
+        f"it writes to the same mirror as {other}, which is deployed: give it a mirror of its own,"
         " or deploy it with --yes to let both write there"
     )
     return replace(standing, error=words, shares_with=other)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 
 from data_engine.notebook.catalog import CatalogEntry, read_catalog
 from data_engine.notebook.deployments import Deployments
@@ -20,3 +20,11 @@ def deployed_entries(
         if modules is not None:
             found += [entry for entry in read_catalog(modules, only=name, kept=kept) if entry.name == name]
     return found
+
+
+def in_production(
+    entries: Sequence[CatalogEntry], deployments: Deployments, edited: Collection[str], kept: Descriptions
+) -> list[CatalogEntry]:
+    """The entries of modules, of which those that are `edited` are as they are deployed, where that can be had and is good."""
+    runs = {one.name: one for one in deployed_entries(deployments, edited, kept) if one.error is None}
+    return [runs.get(one.name, one) for one in entries]

@@ -135,7 +135,7 @@ def _made_out_of_reach(statements: Statements, want: Want) -> Diagnostic | None:
             fix = f"give `{name}` its value in plain Python"
         elif statement.is_skipped and name in statement.names.binds:
             found = f"which is defined only in {statement.place}, and that cell is marked skip"
-            fix = "take the mark off, or move the definition into a cell without it"
+            fix = "remove the mark, or move the definition into a cell without it"
         elif name in statement.names.bound_globals:
             found = f"which only a call of {statement.label} sets; such calls stay in the notebook"
             fix = f"assign `{name}` at the top of a cell, or put `#| keep` at the top of the cell with the call"
@@ -221,7 +221,7 @@ def _about_lookups(statements: Statements, statement: Statement) -> Iterator[Dia
         if not isinstance(part, ast.Call) or texts:
             continue
         if isinstance(part.func, ast.Name) and part.func.id == "globals":
-            what = "globals() looks up names that cannot be seen here, and production has only those that build() needs otherwise"
+            what = "globals() looks up names that cannot be found here; production has only the names that build() uses elsewhere"
             yield Diagnostic(
                 what, statement.number, part.lineno, "put `#| keep` at the top of the cells that define them"
             )
@@ -283,7 +283,7 @@ def _about_names(statements: Statements, selection: Selection) -> Iterator[Diagn
         if want.target is not None and want.target.index not in selection.taken:
             owner = statements.reaching(want.name, want.at)[0][0]
             yield Diagnostic(
-                f"a left-out loop or `with` also sets `{want.name}`; production takes the one of {owner.place}",
+                f"a left-out loop or `with` also sets `{want.name}`; production uses the value of {owner.place}",
                 want.target.number,
                 want.target.line,
                 f"use another name than `{want.name}` here",
@@ -361,7 +361,7 @@ def _about_left_out(statements: Statements, statement: Statement, selection: Sel
     for path, line, text in statement.names.bare:
         if _may_set_up(statements, statement, path, text, selection):
             yield Diagnostic(
-                f"`{effects.dotted(path[:-1])}(...)` is left out: nothing tells what the call changes, so production does not make it",
+                f"`{effects.dotted(path[:-1])}(...)` is left out: it is not known what the call changes, so production does not make it",
                 number,
                 line,
                 _KEEP_CALL,

@@ -130,12 +130,14 @@ def twin_warning(files: Iterable[Path], flow: Path) -> str | None:
 
     Example:
         >>> twin_warning([Path("claims.ipynb"), Path("claims.py")], Path("claims.ipynb"))
-        'claims.py stands beside claims.ipynb and is no part of it: the flow is claims.ipynb alone; rename or delete claims.py'
+        'claims.py is beside claims.ipynb but is not part of it: the flow is claims.ipynb alone; rename or delete claims.py'
     """
     other = next((path.name for path in files if path.name != flow.name), None)
     if other is None:
         return None
-    return f"{other} stands beside {flow.name} and is no part of it: the flow is {flow.name} alone; rename or delete {other}"
+    return (
+        f"{other} is beside {flow.name} but is not part of it: the flow is {flow.name} alone; rename or delete {other}"
+    )
 
 
 def name_warnings(flow: Path, cases: Mapping[str, str], beside: Iterable[Path]) -> list[str]:

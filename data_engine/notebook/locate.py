@@ -277,7 +277,7 @@ def _kernel_place(number: int, line: int, text: str) -> Place:
     exact = [cell for cell in same if cell.execution_count == number] or same
     if len(exact) == 1:
         return Place(found.path, line, text, exact[0].number, number)
-    note = SEVERAL if same else "the saved notebook does not hold this cell as it ran"
+    note = SEVERAL if same else "the saved notebook does not contain this cell as it ran"
     return Place(found.path, line, text, None, number, note)
 
 

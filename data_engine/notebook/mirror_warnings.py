@@ -22,7 +22,7 @@ def mirror_warnings(flows: Mapping[str, FlowPlaces]) -> dict[str, list[str]]:
     Example:
         >>> flows = {"a": FlowPlaces(Path("/x"), Path("/y")), "b": FlowPlaces(Path("/y"), Path("/x")), "c": FlowPlaces(Path("/z"))}
         >>> print(*mirror_warnings(flows)["b"])
-        it feeds itself: b writes into what a watches, a writes into what b watches; unless extensions= keeps their files apart, they run without end
+        it starts itself again: b writes into the folder that a watches, a writes into the folder that b watches; this never ends, unless extensions= keeps their files apart
         >>> mirror_warnings({"c": FlowPlaces(Path("/z")), "d": FlowPlaces(Path("/z"))})["d"]
         ['the mirror root /z is shared by c, d']
     """
@@ -34,8 +34,8 @@ def mirror_warnings(flows: Mapping[str, FlowPlaces]) -> dict[str, list[str]]:
     feeds = {name: sorted(_fed_by(name, flows)) for name in flows}
     for name in flows:
         if (circle := _way_back(name, feeds)) is not None:
-            way = ", ".join(f"{one} writes into what {other} watches" for one, other in circle)
-            text = f"it feeds itself: {way}; unless extensions= keeps their files apart, they run without end"
+            way = ", ".join(f"{one} writes into the folder that {other} watches" for one, other in circle)
+            text = f"it starts itself again: {way}; this never ends, unless extensions= keeps their files apart"
             told.setdefault(name, []).append(text)
     return told
 

@@ -377,7 +377,7 @@ def warnings_about(found: Sequence[Missed], later: Sequence[tuple[Missed, str]] 
         first_draw = min(each_draw, key=lambda draw: (draw.cell, draw.line))
         names = _listed([f"`{name}`" for name in stream[:3]])
         yield Diagnostic(
-            f"`{first_draw.shown}` draws from {names} and is left out ({places}), so build() draws other numbers from it",
+            f"`{first_draw.shown}` draws from {names} and is left out ({places}), so build() gets other numbers from it",
             first_draw.cell,
             first_draw.line,
             f"put `#| keep` at the top of {places}, or give build() a generator of its own",

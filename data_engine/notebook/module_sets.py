@@ -146,7 +146,7 @@ def _content(folder: Path, name: str) -> bytes | str | None:
     data = _read(folder / name)
     if isinstance(data, OSError):
         return data.strerror or str(data)
-    return "it is no file" if data is None and "/" not in name else data
+    return "it is not a file" if data is None and "/" not in name else data
 
 
 def _read(path: Path) -> bytes | OSError | None:

@@ -32,7 +32,7 @@ def restore(name: str, contents: Mapping[str, bytes], folder: Path) -> tuple[Pat
         raise FlowValidationError(
             f"{there[0].name} is there, and nothing is overwritten",
             where=str(there[0]),
-            fix=f"rename it, and ask again; `{typed('rollback', name)}` lets production run what it ran before, and leaves it as it is",
+            fix=f"rename it, and ask again; `{typed('rollback', name)}` lets production run what it ran before, and leaves the file as it is",
         )
     wanted = {file: contents[file] for file in sorted(files_of(name) & contents.keys())}
     wanted |= {file: data for file, data in helpers.items() if not os.path.lexists(folder / file)}

@@ -193,9 +193,9 @@ def _by_name(parts: Iterable[ast.AST]) -> Iterator[tuple[str, int]]:
 def secret_words(name: str) -> tuple[str, str]:
     """What is said of a text that stands under the name of a secret, and the fix."""
     return (
-        f"`{name}` holds a secret as plain text: a deployment holds the code, readable for all who see the workspace's folder",
+        f"`{name}` holds a secret as plain text: a deployment holds the code, and everybody who sees the workspace's folder can read it",
         'keep it with `data-engine secret set NAME`, and read it in a step with context.secret("NAME"); if it was deployed or'
-        " committed, change it where it is valid first",
+        " committed, change the secret itself first",
     )
 
 

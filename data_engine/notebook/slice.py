@@ -125,13 +125,13 @@ def _contradictions(cells: Iterable[ParsedCell]) -> Iterator[Diagnostic]:
     for cell in cells:
         number = cell.cell.number
         if cell.verdict == "both":
-            yield Diagnostic(f"cell {number} is marked keep and skip at once", number, 1, "take one of the marks off")
+            yield Diagnostic(f"cell {number} is marked both keep and skip", number, 1, "remove one of the marks")
         elif cell.verdict == "keep" and cell.problem:
             what = f"cell {number} is marked keep but does not parse: {cell.problem}"
             yield Diagnostic(what, number, cell.problem_line, "fix the cell")
         elif cell.verdict == "keep" and cell.language:
             what = f"cell {number} is marked keep but is a {cell.language} cell"
-            yield Diagnostic(what, number, 1, "write it in Python, or take the mark off")
+            yield Diagnostic(what, number, 1, "write it in Python, or remove the mark")
 
 
 def _wrong_builds(statements: Statements) -> Iterator[Diagnostic]:
@@ -170,5 +170,5 @@ def _why_left(statements: Statements, statement: Statement, followed: Collection
         return "used only by what is left out"
     for name in statement.names.binds:
         if name in followed and name not in statement.names.targets:
-            return f"cell {statements.reaching(name, END)[0][0].number} defines `{name}` anew"
+            return f"cell {statements.reaching(name, END)[0][0].number} defines `{name}` again"
     return ""

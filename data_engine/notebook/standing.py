@@ -97,7 +97,7 @@ class Standing(Record):
         flow = self.file.rpartition(".")[0]
         end = f"to end it: `{typed('undeploy', flow)}`"
         if self.renamed_to is not None:
-            return f"to let production follow: `{typed('deploy', self.renamed_to)}`; {end}"
+            return f"to let production run it: `{typed('deploy', self.renamed_to)}`; {end}"
         return f"to get it back: `{typed('restore', flow)}`; {end}"
 
     def as_json(self) -> dict[str, Any]:

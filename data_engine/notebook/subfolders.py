@@ -32,9 +32,9 @@ def no_flow_there(path: str) -> str:
 
     Example:
         >>> no_flow_there("old/claims.ipynb")
-        'old/claims.ipynb is no flow: it lies in a subfolder. Move it into flow_modules itself'
+        'old/claims.ipynb is not a flow: it is in a subfolder. Move it into flow_modules itself'
     """
-    return f"{path} is no flow: it lies in a subfolder. Move it into flow_modules itself"
+    return f"{path} is not a flow: it is in a subfolder. Move it into flow_modules itself"
 
 
 def how_to_be_a_flow(name: str, *, is_scratch: bool) -> str:

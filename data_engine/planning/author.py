@@ -44,7 +44,7 @@ def keep(
         home = workspace_of(flow)
         if home is None:
             raise FlowValidationError(
-                "the flow belongs to no workspace, which would keep its goldens",
+                "the flow belongs to no workspace, and goldens are kept in a workspace",
                 where=_WHERE,
                 fix="put its notebook into the flow_modules folder of a workspace",
             )

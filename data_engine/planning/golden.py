@@ -239,9 +239,9 @@ def _check(golden: Golden) -> None:
             or PurePosixPath(path).is_absolute()
             or ":" in path
         ):
-            raise ValueError(f"the path {path!r} leads elsewhere")
+            raise ValueError(f"the path {path!r} leads out of its folder")
     if len(PurePosixPath(golden.data or "one").parts) != 1 or "\\" in golden.data:
-        raise ValueError(f"data = {golden.data!r} is no name of a folder")
+        raise ValueError(f"data = {golden.data!r} is not the name of a folder")
     if golden.kind not in ("table", "value", "file"):
         raise ValueError(f"kind = {golden.kind!r} is none of table, value, file")
     texts = [*golden.columns, *golden.key, *golden.drop]
@@ -253,7 +253,7 @@ def _check(golden: Golden) -> None:
 
 def _no_header(path: Path, why: str) -> FlowValidationError:
     return FlowValidationError(
-        f"{path.name} is no golden's header: {why}",
+        f"{path.name} is not a golden's header: {why}",
         where=str(path),
-        fix="take it back from Git, or remove it and keep the golden again with flow.golden()",
+        fix="restore it from Git, or remove it and keep the golden again with flow.golden()",
     )

@@ -97,7 +97,7 @@ def keep_golden(flow: Flow, home: LocalWorkspace, wanted: Wanted, *, by: str) ->
         raise FlowValidationError(
             f"there is a golden {golden.name} of {golden.flow} already",
             where=str(golden.header(goldens)),
-            fix="after a look keep the new result in its place: %flow golden --update in a cell, build().golden(update=True) in Python;"
+            fix="look at the new result, then keep it instead: %flow golden --update in a cell, build().golden(update=True) in Python;"
             " or give another name=",
         )
     return _kept(flow, home, golden, chosen, stop)
@@ -345,7 +345,7 @@ def as_kept(value: object, drop: Sequence[str]) -> tuple[str, Any]:
         return "table", table.frame.drop(list(drop))
     if drop:
         raise FlowValidationError(
-            f"drop={list(drop)} names columns, and the result is {type(value).__name__}, no table",
+            f"drop={list(drop)} names columns, and the result is {type(value).__name__}, not a table",
             where="Flow.golden(drop=...)",
             fix="leave drop= out",
         )

@@ -60,7 +60,7 @@ def deployed_flow(home: LocalWorkspace, name: str) -> Flow:
     modules = deployments.modules_of(name)
     if modules is None:
         raise FlowValidationError(
-            f"what is deployed of {name} is not on this machine, and cannot be fetched",
+            f"the deployed version of {name} is not on this machine, and cannot be fetched",
             where=str(home.layout.workspace_state_dir / "deployments"),
             fix="check whether its drive is connected",
         )
@@ -107,7 +107,7 @@ def make_plan(
     outside = tuple(NotHeldBack(path, "was written outside the context's folders") for path in run.outside())
     notes = [*chosen.notes]
     if wish.key and not any(one.key for one in _leaves([*objects.values(), *outputs.values()])):
-        notes.append(f"no table has the key {', '.join(wish.key)}: rows were compared as wholes")
+        notes.append(f"no table has the key {', '.join(wish.key)}: whole rows were compared")
     return Plan(
         name,
         deployment=history.live(ledger_rows.published(home.ledger()))[name].id,

@@ -135,7 +135,7 @@ def _batch(flow: Flow, seen: list[Seen]) -> Chosen:
         for one in seen
         if one.signature is not None and (one.source.path is None or not is_unchanged(one.source.path, one.signature))
     ]
-    notes = (f"not as production read it any more: {first_few(changed, _MOST_NAMES)}",) if changed else ()
+    notes = (f"changed since production read it: {first_few(changed, _MOST_NAMES)}",) if changed else ()
     at_utc = max((one.at_utc for one in seen), default="")
     return Chosen((source,), (PlannedSource(name_of(source), source.text, at_utc or None),), notes)
 

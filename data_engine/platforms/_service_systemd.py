@@ -22,7 +22,7 @@ from data_engine.platforms._service import (
 # A daemon that was ended leaves with 0 and stays away; one that died comes back, later each time it dies at once. Only the
 # daemon hears that it shall end, it ends its workers itself; and a worker that took too much memory costs its run alone.
 _UNIT = """\
-# Written by `data-engine service install`; `data-engine service uninstall` takes it away.
+# Written by `data-engine service install`; `data-engine service uninstall` removes it.
 [Unit]
 Description={title}
 StartLimitIntervalSec=0

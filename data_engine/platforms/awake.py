@@ -80,7 +80,7 @@ else:
             assert self._process.stderr is not None
             said = b"" if self._process.stderr.closed else self._process.stderr.read()
             lines = said.decode(errors="replace").strip().splitlines()
-            return f"{self._program}: {lines[-1] if lines else f'it left with {self._process.returncode}'}"
+            return f"{self._program}: {lines[-1] if lines else f'it ended with exit code {self._process.returncode}'}"
 
         def let_go(self) -> None:
             for stream in (self._process.stdin, self._process.stderr):

@@ -58,7 +58,7 @@ if sys.platform == "win32":
 
     LONG_PATHS_FIX = (
         "in PowerShell as administrator: New-ItemProperty -Path HKLM:\\SYSTEM\\CurrentControlSet\\Control\\FileSystem "
-        "-Name LongPathsEnabled -Value 1 -PropertyType DWord -Force; then start anew what runs"
+        "-Name LongPathsEnabled -Value 1 -PropertyType DWord -Force; then restart what is running"
     )
 
     def sleeps_after_s() -> int | None:
@@ -89,7 +89,7 @@ if sys.platform == "win32":
         """What to know of the system's virus scanner where small files are slow; None where there is none of the system's."""
         places = ", ".join(f'"{folder}"' for folder in folders)
         return (
-            "Microsoft Defender looks into each file that is opened or written; where runs wait for that, an administrator "
+            "Microsoft Defender checks each file that is opened or written; where runs wait for that, an administrator "
             f"can leave these folders out: Add-MpPreference -ExclusionPath {places}"
         )
 

@@ -18,7 +18,7 @@ def why_windows_refuses(relative: str) -> tuple[str, str] | None:
 
     Example:
         >>> why_windows_refuses("out/aux.csv")
-        ("Windows keeps the name 'aux.csv' for a device", "give it another name, such as '_aux.csv'")
+        ("Windows reserves the name 'aux.csv' for a device", "give it another name, such as '_aux.csv'")
         >>> why_windows_refuses("out/2024. /a.csv")[0]
         "Windows drops the dot or space at the end of '2024. '"
     """
@@ -30,7 +30,7 @@ def why_windows_refuses(relative: str) -> tuple[str, str] | None:
         if name[-1] in ". ":
             return f"Windows drops the dot or space at the end of {name!r}", f"name it {name.rstrip('. ')!r}"
         if _RESERVED.fullmatch(name):
-            return f"Windows keeps the name {name!r} for a device", f"give it another name, such as '_{name}'"
+            return f"Windows reserves the name {name!r} for a device", f"give it another name, such as '_{name}'"
     return None
 
 
@@ -51,7 +51,7 @@ if sys.platform == "win32":
         if len(path) <= _MOST_LETTERS or path.startswith("\\\\?\\") or takes_long_paths():
             return None
         fix = "shorten it, or let an administrator turn long paths on (`data-engine doctor` says how)"
-        return f"its path has {len(path)} letters and Windows takes {_MOST_LETTERS} here", fix
+        return f"its path has {len(path)} characters and Windows takes {_MOST_LETTERS} here", fix
 
     def compared(path: str) -> str:
         """The path as one that means the same folder is spelled too: names differ in more than case."""

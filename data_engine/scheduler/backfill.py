@@ -171,7 +171,7 @@ def choose_slots(
         first = min((slot for slot, _ in ends), default=None)
         if first is None or wanted.reprocess != "failed":
             raise FlowValidationError(
-                "a schedule has slots without end: nothing says with which to begin",
+                "a schedule has no first slot, so the range needs a first day",
                 where="backfill(since=...)",
                 fix="give the first day: --since 2013-03-01, since=date(2013, 3, 1)",
             )
@@ -243,7 +243,7 @@ def bounds(
         raise FlowValidationError(
             f"the range ends ({until}) before it begins ({since})",
             where=f"{of}(since=..., until=...)",
-            fix="exchange the two",
+            fix="swap the two",
         )
     return since_s, until_s
 
@@ -311,5 +311,5 @@ def _refuse_too_many(count: int) -> None:
         raise FlowValidationError(
             f"that would be more than {MOST_RUNS:,} runs",
             where="backfill",
-            fix="give a shorter range, one after the other",
+            fix="give shorter ranges, one after the other",
         )

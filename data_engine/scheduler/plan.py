@@ -13,9 +13,9 @@ from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
+from data_engine.engine.flow_reasons import DaemonSilent
 from data_engine.engine.reasons import (
     Changed,
-    DaemonSilent,
     Disabled,
     Done,
     EngineOff,

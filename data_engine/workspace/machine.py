@@ -173,7 +173,7 @@ def refuse_network_drive(path: Path, *, where: str) -> None:
     kind = network_drive(path)
     if kind is not None:
         raise WorkspaceError(
-            f"{path} lies on a network drive ({kind}), where the run history would be damaged",
+            f"{path} is on a network drive ({kind}), where the run history would be damaged",
             where=where,
             fix="set DATA_ENGINE_STATE_ROOT, or state_root in settings.toml, to a folder on a local drive",
         )
@@ -224,7 +224,7 @@ def _parsed(text: str, where: str) -> MachineSettings:
         value = found.get(key, "")
         if not isinstance(value, str):
             raise SettingsError(
-                f"{key} is {value!r}, which is no text", where=f"{where}: {key}", fix=f'write {key} = "..."'
+                f"{key} is {value!r}, which is not a text", where=f"{where}: {key}", fix=f'write {key} = "..."'
             )
         if value.strip():
             values[key] = value.strip()

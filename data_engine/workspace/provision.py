@@ -126,7 +126,7 @@ def provision_workspace(root: Path | str, *, example: bool = True) -> Provisione
     inside = next((path for path in (layout.root, *layout.root.parents) if path.name == FLOW_MODULES), None)
     if inside is not None and is_workspace(inside.parent):
         raise WorkspaceError(
-            f"{layout.root} lies in the flow_modules folder of the workspace {inside.parent}",
+            f"{layout.root} is in the flow_modules folder of the workspace {inside.parent}",
             where=str(layout.root),
             fix=f"name the workspace itself, {inside.parent}, or a folder outside it",
         )

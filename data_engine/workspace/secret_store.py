@@ -253,7 +253,7 @@ def _read() -> dict[str, Any]:
         return empty
     except (OSError, ValueError) as error:
         raise WorkspaceError(
-            f"the file of secrets cannot be read: {trouble_of(error) if isinstance(error, OSError) else 'it is no JSON'}",
+            f"the file of secrets cannot be read: {trouble_of(error) if isinstance(error, OSError) else 'it is not JSON'}",
             where=str(path),
             fix="remove it, and set the secrets again",
         ) from None

@@ -53,7 +53,7 @@ def select_workspace(explicit: Path | str | None = None) -> WorkspaceLayout:
     """The workspace that is meant, by the order at the top of this module.
 
     Raises:
-        WorkspaceError: what was named is no workspace, or nothing names one.
+        WorkspaceError: what was named is not a workspace, or nothing names one.
         InvalidWorkspaceIdError: the requested id cannot be a folder's name.
         SettingsError: the machine's settings.toml is wrong.
     """

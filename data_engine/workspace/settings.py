@@ -36,10 +36,10 @@ DEFAULT_SETTINGS_TEXT = """\
 # freshness = "signature"         # or "content": a touched file with equal content is not run again
 
 # [deploy]
-# mode = "ask"                    # nothing goes live before `data-engine deploy`; or "auto": what is good and quiet does
+# mode = "ask"                    # nothing goes live before `data-engine deploy`; or "auto": good modules do after `quiet`
 # quiet = "30s"                   # auto only: a module is deployed after this long without an edit
-# keep = 20                       # so many deployments of a flow can be rolled back to, at least
-# gate = "none"                   # or "golden": what gives other results than its goldens is not deployed unapproved
+# keep = 20                       # at least so many deployments of a flow are kept for rollbacks
+# gate = "none"                   # or "golden": a flow whose goldens do not hold is deployed only with --approve
 
 # [executor]
 # kind = "threads"                # for map(max_parallel=...): "threads" | "processes" | "dask"
@@ -73,7 +73,7 @@ DEFAULT_SETTINGS_TEXT = """\
 # [alerts]
 # to = ["ops"]                    # names of secrets that hold Apprise URLs: data-engine secret set ops
 # on = ["failed", "held", "missed", "late", "overlong", "silent_owner", "unreachable", "recovered"]
-# digest = "5m"                   # what follows a flow's first failure within this goes as one message
+# digest = "5m"                   # failures within this time after a flow's first are sent as one message
 """
 
 
@@ -184,7 +184,7 @@ def edit_setting(layout: WorkspaceLayout, dotted_key: str, value: str | int | No
 
     Raises:
         SettingsError: an unknown key, or the file would hold a wrong value; it stays as it was.
-        WorkspaceError: the folder is no workspace.
+        WorkspaceError: the folder is not a workspace.
     """
     path = layout.settings_path
     if not is_workspace(layout.root):
@@ -340,7 +340,8 @@ def _secret_names(value: object, where: str) -> tuple[str, ...]:
         if not is_secret_name(name):
             # It may be the address itself, which must not be told anywhere.
             raise SettingsError(
-                "to holds a text that is no name of a secret" + (": it looks like an address" if ":" in name else ""),
+                "to holds a text that is not the name of a secret"
+                + (": it looks like an address" if ":" in name else ""),
                 where=where,
                 fix='write the name of a secret, to = ["ops"], and keep the address in it: data-engine secret set ops',
             )

@@ -48,7 +48,7 @@ def parse_toml(text: str, *, where: str) -> dict[str, Any]:
             f"not a TOML file: {error}", where=where, fix=f"correct that line; texts need quotes: {example}"
         ) from error
     except RecursionError as error:
-        raise SettingsError("not a settings file: nested too deeply", where=where, fix="take that value out") from error
+        raise SettingsError("not a settings file: nested too deeply", where=where, fix="remove that value") from error
 
 
 def changed_toml(text: str, dotted_key: str, value: str | int | None, *, where: str) -> str:
@@ -79,7 +79,7 @@ def changed_toml(text: str, dotted_key: str, value: str | int | None, *, where: 
                 table[section] = tomlkit.table()
             table = table[section]
             if not isinstance(table, dict):
-                raise SettingsError(f"{section} is no table", where=f"{where}: {section}", fix=f"write [{section}]")
+                raise SettingsError(f"{section} is not a table", where=f"{where}: {section}", fix=f"write [{section}]")
         if value is not None:
             table[key] = value
         elif key in table:
@@ -126,7 +126,7 @@ def ignored_key(key: str, value: object, known: Iterable[str], *, text: str, whe
         return f"{place}: unknown section [{key}], which is ignored: {meant}The sections are {there}"
     what, _, meant = unknown_key(key, names).partition(": ")
     beside = ", ".join(name.rpartition(".")[2] for name in names if name.rpartition(".")[0] == section)
-    return f"{place}: {what}, which is ignored: {meant} {f'[{section}] takes' if dot else 'Above the sections stand'} {beside}"
+    return f"{place}: {what}, which is ignored: {meant} {f'[{section}] takes' if dot else 'Above the sections are'} {beside}"
 
 
 def _line_of(text: str, dotted_key: str) -> int | None:

@@ -10,7 +10,7 @@ import { button, errorBox, whyNot } from "./pieces.js";
 
 const SHOWN = 12;
 /** @type {[string, string][]} */
-const CHOICES = [["failed", "what failed or is held"], ["missing", "what has no success"], ["all", "each"]];
+const CHOICES = [["failed", "what failed or is held"], ["missing", "what never succeeded"], ["all", "each"]];
 
 /**
  * How far the flow's backfill is, and what can be done with it.
@@ -23,7 +23,7 @@ export function backfillLine(app, row) {
   if (!one) return null;
   const isRunning = one.state === "running";
   const share = one.total ? Math.min(100, (100 * one.ended) / one.total) : 0;
-  const left = one.failed ? `Retry the ${one.failed} failed` : "Go on with it";
+  const left = one.failed ? `Retry the ${one.failed} failed` : "Continue";
   return h("div", { class: "de-active", key: `backfill ${one.id}`, "data-backfill": one.state },
     h("div", { class: "de-line de-wrap" },
       h("span", { class: "de-clip de-grow", title: `asked by ${one.by}` }, h("span", { class: "de-strong" }, "Backfill "), one.text, one.params ? h("span", { class: "de-faint" }, ` · ${one.params}`) : null),
@@ -97,7 +97,7 @@ function planned(shown) {
   return h("div", { key: "planned", role: "status" },
     h("p", { class: "de-hint" }, shown.total
       ? `${shown.total.toLocaleString("en")} of ${known.all.toLocaleString("en")} in the range:`
-      : `Nothing to run: of ${known.all.toLocaleString("en")} in the range ${known.failed.toLocaleString("en")} failed last, and ${known.missing.toLocaleString("en")} never had a success.`),
+      : `Nothing to run: ${known.all.toLocaleString("en")} in the range, ${known.failed.toLocaleString("en")} failed, ${known.missing.toLocaleString("en")} never succeeded.`),
     h("ul", { class: "de-plain" }, (shown.planned || []).slice(0, SHOWN).map((one, index) => h("li", { key: String(index) },
       [one.scheduled_for ? clock(one.scheduled_for) : "", one.source === "" ? "the whole folder" : one.source].filter(Boolean).join("  ")))),
     more > 0 ? h("p", { class: "de-faint de-hint" }, `and ${more.toLocaleString("en")} more`) : null);

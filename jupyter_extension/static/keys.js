@@ -16,7 +16,7 @@ const KEYS = [
   ["v", "show the flow's last run"],
   ["r", "read the flow definitions again"],
   ["e", "start the engine"],
-  ["s s", "stop the engine: the first asks"],
+  ["s s", "stop the engine: press twice"],
   ["?", "show or hide this list"],
 ];
 

@@ -125,7 +125,7 @@ function leaseLine(app, view) {
     icon(lease),
     h("span", { class: "de-grow", title: age !== null ? `last heartbeat ${Math.round(age)} s ago` : "" }, line),
     lease.kind === "mine" ? null : shown("withdraw")
-      ? button(app, "withdraw", "Take request back", null, does("withdraw"), { small: true })
+      ? button(app, "withdraw", "Withdraw request", null, does("withdraw"), { small: true })
       : button(app, "request", "Request control", buttons.request, does("request"), { small: true, busy: "Requesting…" }),
     shown("take_over") ? button(app, "take over", "Take over", null, does("take-over"), { small: true, primary: true, confirm: "Really take over?" }) : null,
     shown("repair") ? button(app, "repair", "Repair", null, does("repair"), { small: true, primary: true, confirm: "Really repair?" }) : null,

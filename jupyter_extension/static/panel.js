@@ -85,7 +85,7 @@ export class Panel {
 
   /** The file that is looked into: its parts are drawn only when there is one. */
   get sheet() {
-    if (!this.state.sheet) throw new Error("no file is looked into");
+    if (!this.state.sheet) throw new Error("no file is inspected");
     return this.state.sheet;
   }
 

@@ -83,7 +83,7 @@ export function field(app, one) {
   const common = { id, class: "de-input", "data-param": one.name, "aria-describedby": one.help ? `${id}-help` : undefined };
   const change = (/** @type {string} */ text) => app.set({ typed: { ...app.state.typed, [one.name]: text } });
   return h("div", { class: "de-field", key: one.name },
-    h("label", { for: id }, one.title, one.has_default ? null : h("span", { class: "de-faint" }, " (needed)")),
+    h("label", { for: id }, one.title, one.has_default ? null : h("span", { class: "de-faint" }, " (required)")),
     control(one, value, common, change),
     one.help ? h("div", { class: "de-faint de-hint", id: `${id}-help` }, one.help) : null);
 }

@@ -45,7 +45,7 @@ function dataPart(app, row, plan) {
     h("form", { class: "de-line de-wrap", key: "plan form", onsubmit: (event) => { event.preventDefault(); ask(app, row.name); } },
       button(app, "plan", "Show what it changes in the data", row.buttons.plan, () => ask(app, row.name),
         { small: true, primary: !plan && row.deployment_kind === "edited", busy: "Running both versions…", pending: "b plan" }),
-      h("input", { class: "de-input de-grow", placeholder: "key columns: id, day", "aria-label": "Columns that pair rows", value: key, oninput: (event) => app.set({ planKey: event.target.value }) })),
+      h("input", { class: "de-input de-grow", placeholder: "key columns: id, day", "aria-label": "Columns that match rows", value: key, oninput: (event) => app.set({ planKey: event.target.value }) })),
     plan && plan.error ? errorBox(app, plan.error, []) : null,
     plan && plan.view ? shown(app, row, plan.view) : null,
   ];

@@ -110,7 +110,7 @@ export class ServerTransport {
     try {
       return await ask(this.base, "do", { root: this.root, action, args: args || {} });
     } catch (error) {
-      return failure(`the Jupyter server cannot be reached: ${textOf(error)}`, "see whether the server still runs; reload the page");
+      return failure(`the Jupyter server cannot be reached: ${textOf(error)}`, "check whether the server still runs; reload the page");
     }
   }
 

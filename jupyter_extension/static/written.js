@@ -47,7 +47,7 @@ export function writtenPart(app) {
     }) : null,
     written.files.map((file) => outputLine(app, file)),
     written.total ? null : h("p", { class: "de-hint", key: "none" }, "No flow has written a file yet. A file that a step writes through context.mirror, or returns, is listed here."),
-    written.total && !written.found ? h("p", { class: "de-hint", key: "none" }, `None of the ${plural(written.total, "file")} is so.`) : null,
+    written.total && !written.found ? h("p", { class: "de-hint", key: "none" }, `None of the ${plural(written.total, "file")} matches.`) : null,
     written.found > written.files.length ? h("button", {
       class: "de-button de-small de-more", key: "more", onclick: () => {
         app.set({ writtenLimit: writtenLimit + MORE });
@@ -65,7 +65,7 @@ function outputLine(app, file) {
   const facts = [file.flow, file.rows === null ? "" : plural(file.rows, "row"), file.size_bytes === null ? "" : bytes(file.size_bytes), isGone ? "not there any more" : file.is_source_gone ? "source gone" : ""];
   return h("button", {
     key: file.path, class: "de-frame", "data-output": file.name,
-    title: `${file.path}\n${clock(file.at_utc)}, run ${file.run_id}${file.is_source_gone ? "\nThe file it was made of is gone: data-engine tidy moves it aside" : ""}`,
+    title: `${file.path}\n${clock(file.at_utc)}, run ${file.run_id}${file.is_source_gone ? "\nThe file it was made from is gone: data-engine tidy moves it aside" : ""}`,
     "aria-disabled": isGone ? "true" : undefined, onclick: () => !isGone && inspect(app, file.path),
   },
   isGone || file.is_source_gone ? icon({ shape: "bar", tone: "warn" }) : null,

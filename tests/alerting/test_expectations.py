@@ -216,7 +216,7 @@ def test_days_as_people_write_them(days: Any, expected: tuple[int, ...]) -> None
     [
         (lambda: Flow("G").expect(), "nothing is expected"),
         (lambda: Flow("G").expect(every="1h", days="mon"), "days= belongs to by="),
-        (lambda: Flow("G").expect(by="07:00", days="mon-foo"), "'foo' is no day of the week"),
+        (lambda: Flow("G").expect(by="07:00", days="mon-foo"), "'foo' is not a day of the week"),
         (lambda: Flow("G").expect(by="07:00", days=[]), "names no day"),
         (lambda: Flow("G").expect(by="07:00", days=3), "days cannot be 3"),
         (lambda: Flow("G").expect(by="24:00"), "Invalid schedule time"),
@@ -229,8 +229,8 @@ def test_days_as_people_write_them(days: Any, expected: tuple[int, ...]) -> None
         (lambda: Flow("G").expect(grace="10m").watch(mode="schedule", interval="5m"), "this flow has no times"),
         (lambda: Flow("G").expect(untill="7:00"), "no option 'untill'"),  # type: ignore[call-arg]
         (lambda: Flow("G").alert(), "neither who is told nor of what"),
-        (lambda: Flow("G").alert(to="mailto://me:secret@x.org"), "no name of a secret"),
-        (lambda: Flow("G").alert(on=["failing"]), "'failing' is no kind of trouble"),
+        (lambda: Flow("G").alert(to="mailto://me:secret@x.org"), "not the name of a secret"),
+        (lambda: Flow("G").alert(on=["failing"]), "'failing' is not a kind of trouble"),
         (lambda: Flow("G").alert(on=["fialed"]), r"did you mean failed\? Else use some of"),
         (lambda: Flow("G").alert(too=["ops"]), r"did you mean to=\?"),  # type: ignore[call-arg]
         (lambda: Flow("G").alert(on="silent_owner"), "about the whole workspace"),

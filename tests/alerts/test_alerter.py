@@ -187,8 +187,8 @@ def test_a_message_names_the_command_that_runs_it_again(home: LocalWorkspace) ->
 
     told = dict(play(home, around, scene).told())
 
-    assert "deploy that, then: data-engine run a\n" in told["a"]
-    assert "deploy that, then: data-engine retry b\n" in told["b"]
+    assert "deploy it, then: data-engine run a\n" in told["a"]
+    assert "deploy it, then: data-engine retry b\n" in told["b"]
 
 
 def test_a_flow_that_comes_back_owes_nothing_from_before(home: LocalWorkspace) -> None:

@@ -205,7 +205,7 @@ def test_what_waits_is_bounded_in_number(ledger: Ledger) -> None:
     assert waiting(ledger) == MOST_WAITING
     lost = [one for one in outbox.undelivered(ledger, 10_000) if one.state == "given_up"]
     assert sorted(int(one.message_id) for one in lost) == [0, 1, 2, 3, 4]
-    assert "made room for newer ones" in str(lost[0].error)
+    assert "dropped for newer ones" in str(lost[0].error)
 
 
 def test_what_waits_is_bounded_in_bytes(ledger: Ledger) -> None:

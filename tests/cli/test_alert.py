@@ -113,7 +113,7 @@ def test_what_was_given_up_is_told_by_the_status_until_the_history_was_looked_at
     def asked(*words: str) -> str:
         return cli("--workspace", ws.root, *words).out
 
-    assert "data-engine alert history tells of them all" in asked("status")
+    assert "data-engine alert history shows all of them" in asked("status")
     asked("alert", "history", "--json")
     assert "2 more were given up: --limit 3" in asked("alert", "history", "--limit", "1")
     assert "nobody is told by this name" in asked("status")
@@ -152,5 +152,5 @@ def test_an_address_in_the_settings_is_refused_and_not_repeated(cli: Cli, ws: Wo
     answer = cli("--workspace", ws.root, "alert", "test")
 
     assert answer.code == 2
-    assert "no name of a secret: it looks like an address" in answer.err
+    assert "not the name of a secret: it looks like an address" in answer.err
     assert PASSWORD not in f"{answer.out}{answer.err}"

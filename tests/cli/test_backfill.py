@@ -59,7 +59,7 @@ def test_nothing_runs_that_was_not_shown_and_meant(cli: Cli, ws: WorkspaceFiles)
     until(lambda: not Workspace(ws.root).status().daemon.running)
 
     begun = cli("backfill", "claims", "--reprocess", "all", "--yes")
-    assert (begun.code, "3 runs, after all that is due" in begun.out) == (0, True)
+    assert (begun.code, "3 runs, after everything that is due" in begun.out) == (0, True)
     assert ended(cli) == "3 of 3, 1 failed, done"
     (one,) = cli("backfill", "--status", "claims", "--json").json
     told = cli("backfill", "--status", one["id"][:8])
@@ -68,7 +68,7 @@ def test_nothing_runs_that_was_not_shown_and_meant(cli: Cli, ws: WorkspaceFiles)
     assert f"backfill claims: 3 of 3, 1 failed, done  ({one['id'][:8]})" in cli("status").out
     nothing = cli("backfill", "claims", "--since", "2099-01-01")
     assert Workspace(ws.root).status().daemon.running
-    assert (nothing.code, "no file lies in the range" in nothing.out) == (0, True)
+    assert (nothing.code, "no file is in the range" in nothing.out) == (0, True)
 
     (ws.root / "bad").unlink()
     again = cli("backfill", "--retry", one["id"][:8])
@@ -76,8 +76,8 @@ def test_nothing_runs_that_was_not_shown_and_meant(cli: Cli, ws: WorkspaceFiles)
     assert (again.code, again.out.splitlines()) == (
         0,
         [
-            f"Backfill {short} of claims goes on: 1 run that failed or did not begin, after all that is due.",
-            f"How far it is: data-engine backfill --status {short}; to end it: data-engine backfill --stop {short}",
+            f"Backfill {short} of claims goes on: 1 run that failed or did not begin, after everything that is due.",
+            f"Its progress: data-engine backfill --status {short}; to end it: data-engine backfill --stop {short}",
         ],
     )
     assert ended(cli) == "3 of 3, done"
@@ -109,9 +109,7 @@ def test_a_name_that_no_file_has_is_told_with_the_nearest(
     assert listed["nearest"][0] in nearest
 
     none_in_range = cli("backfill", "claims", "--where", "a.csv", "--since", "2099-01-01")
-    assert none_in_range.out == (
-        "Nothing to run: no file lies in the range, which goes by the day on which the files changed.\n"
-    )
+    assert none_in_range.out == ("Nothing to run: no file is in the range, by the day on which the files changed.\n")
 
 
 def test_the_plan_says_by_what_the_range_goes_and_what_it_leaves_out(cli: Cli, ws: WorkspaceFiles) -> None:
@@ -123,15 +121,15 @@ def test_the_plan_says_by_what_the_range_goes_and_what_it_leaves_out(cli: Cli, w
     by = f"by the day on which the files changed (by name: {glob})"
 
     assert cli("backfill", "claims", *month).out == (
-        f"Nothing to run: of 3 in the range, {by}, none failed last or is held. "
-        "--reprocess missing runs what never had a success: 3.\n"
+        f"Nothing to run: 3 in the range, {by}; none failed in its last run or is held. "
+        "--reprocess missing runs those that never succeeded: 3.\n"
     )
 
     assert cli("run", "claims").code == 1
     assert cli("backfill", "claims", *month).out.splitlines() == [
         "  b.csv",
         f"claims: 1 of 3 in the range, {by}",
-        "Only those that failed last or are held. --reprocess all runs each of them: 3.",
+        "Only those whose last run failed or that are held. --reprocess all runs all of them: 3.",
     ]
     assert cli("backfill", "claims", "--reprocess", "all").out.splitlines()[-1] == "claims: 3 of 3 in the range"
 
@@ -141,7 +139,7 @@ def test_the_plan_says_by_what_the_range_goes_and_what_it_leaves_out(cli: Cli, w
     [
         ([], "which flow?"),
         (["--stop"], "which backfill?"),
-        (["x", "--stop", "--retry"], "do not go together"),
+        (["x", "--stop", "--retry"], "cannot be combined"),
         (["claims", "--since", "soon"], "since cannot be 'soon'"),
         (["--status", "nobody"], "there is no backfill 'nobody'"),
         (["nobody"], "nobody"),

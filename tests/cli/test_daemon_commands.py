@@ -62,7 +62,7 @@ def test_a_workspace_that_was_moved_under_its_daemon_says_so(daemon: Cli, ws: Wo
     """And what puts it right does."""
     here = ws.root.with_name("moved")
     ws.root.rename(here)
-    words = f"it runs where the workspace was; the workspace lies at {here} now: data-engine start"
+    words = f"it runs at the workspace's old place; the workspace is at {here} now: data-engine start"
     try:
         assert words in daemon("--workspace", here, "status").out
         daemon("--workspace", here, "start")
@@ -154,9 +154,7 @@ def test_what_ends_a_run_now_is_told_where_it_does_not_end(daemon: Cli, ws: Work
     told = " ".join(daemon("status").out.split())
     killed = daemon("kill").out
 
-    assert answer == (
-        f"The runs of slow end at their next step or item. One that does not get there is ended now by {way}.\n"
-    )
+    assert answer == (f"The runs of slow end at their next step or item. To end one at once: {way}.\n")
     assert f"to end it now: {way}" in told
     assert killed == f"Ended the daemon and its workers, and with them 1 run: slow (run {short}).\n"
     assert f"has the id {short}" in daemon("log", "slow").err
@@ -351,7 +349,7 @@ def test_a_retry_says_whether_anything_was_held(daemon: Cli, ws: WorkspaceFiles)
     until(lambda: any(flow["held"] for flow in daemon("status", "--json").json["flows"]))
     told = daemon("status").out
     assert ("failing, 1 held" in told, "1 file is held" in told) == (True, True)
-    assert "1 held source runs again. `data-engine runs polled` shows what came of it." in daemon("retry", "polled").out
+    assert "1 held source runs again. `data-engine runs polled` shows the result." in daemon("retry", "polled").out
 
 
 def test_a_daemon_that_does_not_answer_is_not_told_as_none(
@@ -423,7 +421,7 @@ def test_giving_up_what_is_not_owned_says_so(daemon: Cli) -> None:
     said.append(daemon("lease", "release").out)
 
     assert "nothing was given up" not in said[0]
-    assert "nobody is seen to own the workspace, it is available: nothing was given up" in said[1]
+    assert "no owner of the workspace is seen, it is available: nothing was given up" in said[1]
     assert "the daemon of this workstation that owned the workspace is gone" in said[2]
 
 

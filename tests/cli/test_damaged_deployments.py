@@ -71,7 +71,7 @@ def test_a_damaged_deployment_is_put_right_and_never_called_unchanged(
     assert (found.ok, "claims" in found.measured, found.fix) == (False, True, "data-engine deploy writes them again")
     assert check_deployed(home) == found
     told = cli("deploy").out
-    assert "put right     claims: files of what is deployed of it were missing or damaged" in told
+    assert "repaired      claims: deployed files were missing or damaged" in told
     assert check_deployed(home).ok
     assert (copy_here(ws) / "claims.py").is_file()
     assert cli("deploy").out.splitlines() == ["unchanged     2 flows: as deployed before"]
@@ -94,12 +94,12 @@ def test_a_deployment_of_which_no_copy_is_left_is_deployed_anew(cli: Cli, ws: Wo
     lose_the_sets(ws)
     found = check_deployed(Workspace(ws.root).home)
     assert (found.ok, found.fix) == (False, "data-engine deploy")
-    assert "what is deployed of claims is damaged on the share, and this machine has no copy" in found.measured
+    assert "the deployed version of claims is damaged on the share, and this machine has no copy" in found.measured
 
     told = cli("deploy").out
 
     assert "deployed      claims.py" in told
-    assert "put right     parts: " in told
+    assert "repaired      parts: " in told
     assert check_deployed(Workspace(ws.root).home).ok
     assert [one.flow for one in Workspace(ws.root).deployments()].count("claims") == 2
 
@@ -114,7 +114,7 @@ def test_a_workspace_without_its_state_goes_on_with_its_history(cli: Cli, ws: Wo
     assert [run.flow for run in Workspace(ws.root).runs()] == ["claims"]
     home = Workspace(ws.root).home
     assert home.local.identity == identity
-    lost = "was seen before; where it does not come back within 3 min, `data-engine lease repair` goes on"
+    lost = "was seen before; if it does not come back within 3 min, `data-engine lease repair` goes on"
     assert lost in cli("lease", "status").out
     assert "data-engine lease repair" in " ".join(cli("status").out.split())
     history = next(iter(check_shared_history(home.layout, home.local)))

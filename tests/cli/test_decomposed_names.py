@@ -46,5 +46,5 @@ def test_python_says_how_it_is_written(ws: WorkspaceFiles) -> None:
     with pytest.raises(FlowValidationError) as caught:
         Workspace(ws.root).load_flow(TYPED)
 
-    assert "is written with other letters that look the same" in (caught.value.fix or "")
+    assert "is written with other characters that look the same" in (caught.value.fix or "")
     assert "'ta\\u0308glich'" in (caught.value.fix or "")

@@ -300,7 +300,7 @@ def test_a_notebook_in_a_subfolder_is_named_by_all_who_list(cli: Cli, ws: Worksp
         (ws.modules / folder).mkdir()
         ws.notebook(f"{folder}/inner", *CLAIMS)
 
-    told = "sub/inner.ipynb is no flow: it lies in a subfolder. Move it into flow_modules itself"
+    told = "sub/inner.ipynb is not a flow: it is in a subfolder. Move it into flow_modules itself"
     assert [told in cli(*words).err for words in (("list",), ("compile",), ("show", "inner"))] == [True, True, True]
     assert "_old" not in cli("list").err
 
@@ -333,7 +333,7 @@ def test_what_is_expected_is_told(cli: Cli, ws: WorkspaceFiles) -> None:
     words = "done by 07:00 on business days (Monday to Friday); a run takes no longer than 30m"
     listed = cli("list").out
     assert words[:20] in listed
-    assert "… `data-engine show NAME` tells it whole." in listed
+    assert "… `data-engine show NAME` shows it in full." in listed
     assert f"expected    {words}" in cli("show", "claims").out
     (entry,) = cli("list", "--json").json
     assert entry["expectations"] == [

@@ -44,8 +44,8 @@ def test_a_table_is_laid_out_as_rich_does(made: Table) -> None:
 @pytest.mark.parametrize("error", ["it failed " * 30, "日本 " * 90, "/a/long/path" * 30])
 @pytest.mark.parametrize("kind", ["cut", "wrap"])
 def test_a_long_text_makes_no_table_wide(capsys: pytest.CaptureFixture[str], error: str, kind: str) -> None:
-    """It is cut, and what tells it whole is named; or it goes on in further lines, whole."""
-    made = table("RUN", "ERROR", "SINCE", whole="`data-engine log RUN` tells it whole.", **{kind: ("ERROR",)})
+    """It is cut, and what shows it in full is named; or it goes on in further lines, whole."""
+    made = table("RUN", "ERROR", "SINCE", whole="`data-engine log RUN` shows it in full.", **{kind: ("ERROR",)})
     made.add_row("3f9c", error, "noon")
 
     say(made)
@@ -56,7 +56,7 @@ def test_a_long_text_makes_no_table_wide(capsys: pytest.CaptureFixture[str], err
     if kind == "cut":
         assert "…" in lines[2]
         assert lines[2].endswith("noon")
-        assert (lines[3:], last) == ([""], "… `data-engine log RUN` tells it whole.")
+        assert (lines[3:], last) == ([""], "… `data-engine log RUN` shows it in full.")
     else:
         assert "…" not in out
         words = "".join(line[7:] for line in [*lines[2:], last]).replace("noon", "").replace(" ", "")
@@ -64,7 +64,7 @@ def test_a_long_text_makes_no_table_wide(capsys: pytest.CaptureFixture[str], err
 
 
 def test_what_is_short_is_neither_cut_nor_told_to_be(capsys: pytest.CaptureFixture[str]) -> None:
-    made = table("RUN", "ERROR", cut=("ERROR",), whole="`data-engine log RUN` tells it whole.")
+    made = table("RUN", "ERROR", cut=("ERROR",), whole="`data-engine log RUN` shows it in full.")
     made.add_row("3f9c", "KeyError: 3")
 
     say(made)
@@ -165,7 +165,7 @@ def test_no_width_of_a_screen_breaks_a_word_or_loses_a_row(monkeypatch: pytest.M
         right=("TIME",),
         cut=("NAME", "TRIGGER"),
         spare=("TITLE",),
-        whole="`data-engine show NAME` tells it whole.",
+        whole="`data-engine show NAME` shows it in full.",
     )
     made.add_row(
         "claims_of_the_north", "Claims Of The North", "every 10s when files change", "0.47 s", "not deployed: edited"
@@ -179,9 +179,9 @@ def test_no_width_of_a_screen_breaks_a_word_or_loses_a_row(monkeypatch: pytest.M
     lines = screen.getvalue().splitlines()
     words = {word for line in lines for word in line.split() if "…" not in word}
     known = {word for row, _ in [*made.rows, (made.columns, "")] for cell in row for word in cell.split()}
-    assert words <= known | {"─" * width, *screen.rules(), *"`data-engine show NAME` tells it whole.".split()}
+    assert words <= known | {"─" * width, *screen.rules(), *"`data-engine show NAME` shows it in full.".split()}
     assert {"rates", "deployed"} <= words
-    assert max(map(len, lines)) <= max(width, len("… `data-engine show NAME` tells it whole."))
+    assert max(map(len, lines)) <= max(width, len("… `data-engine show NAME` shows it in full."))
     assert ("claims_of_the_north" in words) or 30 < width < 60
 
 

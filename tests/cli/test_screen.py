@@ -101,7 +101,7 @@ def test_who_owns_the_workspace_is_told() -> None:
     watched = screen(view_of(flow("claims"), lease=elsewhere(watched_by=["ben-pc"], is_watching=True)))
 
     assert "ann-pc has control, its engine is on" in theirs
-    assert "ann-pc has not been heard of" in silent
+    assert "ann-pc sends no sign of life" in silent
     assert "watched by this workstation and ben-pc\n" in watched
     assert "control" not in screen(view_of(flow("claims")))
 

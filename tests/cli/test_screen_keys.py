@@ -38,7 +38,7 @@ def test_run_first_looks_what_would_run() -> None:
     seen, wish = pressed("r", view_of(flow("claims")), Seen())
 
     assert wish == LookFirst("run", "claims")
-    assert seen.looking == "Looking what would run of Claims"
+    assert seen.looking == "Looking up what would run of Claims"
 
 
 @pytest.mark.parametrize("key", [key for key in EVERY_KEY if key != "y"])

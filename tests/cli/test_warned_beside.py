@@ -118,7 +118,7 @@ def test_a_file_beside_a_notebook_of_its_name_is_named_and_is_no_edit(cli: Cli, 
     for words in (("list",), ("compile", "plain"), ("compile", "--check", "plain"), ("deploy", "plain")):
         answer = cli(*words)
         told = " ".join((answer.out + answer.err).split())
-        assert "plain.py stands beside plain.ipynb and is no part of it: the flow is plain.ipynb alone" in told, words
+        assert "plain.py is beside plain.ipynb but is not part of it: the flow is plain.ipynb alone" in told, words
         assert "edited, not deployed" not in told, words
 
 

@@ -84,9 +84,21 @@ WRONG = {
         "a flow is named without folder",
         "did you mean claims?",
     ),
-    "a file without build() by its name": (["deploy", "biuld"], "biuld.ipynb is no flow", "let biuld define build()"),
-    "a copy to explain": (["explain", "flow_modules/claims-Copy1.ipynb"], "claims-Copy1.ipynb is no flow", "rename it"),
-    "a copy by its name": (["explain", "claims-Copy1"], "claims-Copy1.ipynb is no flow", "*-Copy<n> are never flows"),
+    "a file without build() by its name": (
+        ["deploy", "biuld"],
+        "biuld.ipynb is not a flow",
+        "let biuld define build()",
+    ),
+    "a copy to explain": (
+        ["explain", "flow_modules/claims-Copy1.ipynb"],
+        "claims-Copy1.ipynb is not a flow",
+        "rename it",
+    ),
+    "a copy by its name": (
+        ["explain", "claims-Copy1"],
+        "claims-Copy1.ipynb is not a flow",
+        "*-Copy<n> are never flows",
+    ),
     "two flows to deploy": (
         ["deploy", "a", "b"],
         "unexpected extra argument",
@@ -115,7 +127,7 @@ WRONG = {
     "two runs to log": (["log", "3f", "4a"], "unexpected extra", "one run at a time: `data-engine log 3f`, then"),
     "three runs to compare": (["compare", "3f", "4a", "5b"], "unexpected extra", "`data-engine compare 3f 4a`"),
     "a name where none is taken": (["status", "clams"], "unexpected extra", "`data-engine status`"),
-    "a flow where none is taken": (["status", "claims"], "unexpected extra", "`data-engine show claims` tells of the"),
+    "a flow where none is taken": (["status", "claims"], "unexpected extra", "`data-engine show claims` shows the"),
     "a flow in place of a command": (["claims"], "No such command 'claims'", "`data-engine explain claims` why"),
     "a name with a blank": (["show", "monthly", "parts"], "unexpected extra", typed("show", "monthly parts")),
     "a folder with a blank": (

@@ -374,6 +374,6 @@ def test_a_deploy_tells_of_recipients_that_this_machine_does_not_know(
 
     claims, quiet = workspace.deploy()
 
-    fix = "did you mean ops? Else `data-engine secret set opss` keeps its address; known here: mail_team, ops"
+    fix = "did you mean ops? Else `data-engine secret set opss` stores its address; known here: mail_team, ops"
     assert claims.warnings == (f"claims: Flow.alert(to=...) names 'opss', and this machine has no such secret: {fix}",)
     assert (quiet.warnings, workspace.deployment("claims")) == ((), "as deployed")

@@ -66,8 +66,8 @@ def test_an_output_is_found_by_its_path_or_name(
 
     assert (row.flow, row.source) == ("texts", str(workspace.root / "in" / "a.csv"))
     assert row.reason.startswith(f"{workspace.root / 'out' / 'a.txt'} was written last by run {run.run_id[:8]} on 20")
-    assert row.reason.endswith(", and is as that run left it")
-    assert row.fix == f"`data-engine log {run.run_id[:8]}` tells all of it"
+    assert row.reason.endswith(", and has not changed since")
+    assert row.fix == f"`data-engine log {run.run_id[:8]}` shows all of it"
 
 
 def test_of_a_run_without_a_source_its_params_are_told(
@@ -99,7 +99,7 @@ def test_what_became_of_it_since_is_told(workspace: Workspace) -> None:
     newest = workspace.runs("a.csv")[0]
     assert len(workspace.runs("a.csv")) == 2
     assert newest.run_id[:8] in only(workspace, path).reason
-    assert only(workspace, path).reason.endswith("left it")
+    assert only(workspace, path).reason.endswith("has not changed since")
 
 
 def test_in_a_workspace_that_was_moved_and_of_a_run_that_is_forgotten(workspace: Workspace) -> None:
@@ -108,7 +108,7 @@ def test_in_a_workspace_that_was_moved_and_of_a_run_that_is_forgotten(workspace:
     os.chdir(moved.parent)
     os.rename(workspace.root, moved)
     there = Workspace(moved)
-    assert only(there, moved / "out" / "a.txt").reason.endswith("left it")
+    assert only(there, moved / "out" / "a.txt").reason.endswith("has not changed since")
     (moved / "out" / "a.txt").write_text("by hand")
     assert only(there, "out/a.txt").reason.endswith("changed since")
 

@@ -258,7 +258,7 @@ def test_a_flow_replaces_only_one_that_was_deployed_and_is_gone(ws: WorkspaceFil
     gone(ws)
     assert why("monthly", "clams").startswith("clams was never deployed | did you mean claims?")
     assert why("other", "claims").startswith("other is deployed itself")
-    assert why(None, "claims").startswith("no flow is named")
+    assert why(None, "claims").startswith("the flow that replaces it is not named")
     assert set(workspace.home.deployments().deployed()) == {"claims", "other"}
 
 

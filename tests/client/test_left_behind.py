@@ -124,7 +124,10 @@ def test_of_a_mirror_that_was_moved_by_itself_it_is_said_that_nothing_is_known(
 
     assert command(["--workspace", str(ws.root), "tidy"]) == 0
     told = capsys.readouterr()
-    assert "3 outputs are known only by their former paths, where no folder is any more, and are not listed" in told.err
+    assert (
+        "3 outputs are known only by their former paths, whose folder does not exist any more, and are not listed"
+        in told.err
+    )
 
     workspace.load_flow("claims").run_once()
     assert command(["--workspace", str(ws.root), "tidy"]) == 0
@@ -148,7 +151,7 @@ def test_they_are_moved_aside_when_asked_and_back(
     assert command([*tidy, "claims", "--yes"]) == 0
     told = capsys.readouterr()
     assert "Moved 2 files aside. To have them back: data-engine tidy claims --back" in told.out
-    assert "total reads there and is not due by that; to run it again: data-engine run total" in told.err
+    assert "total reads there, but does not become due; to run it again: data-engine run total" in told.err
     assert outputs(workspace) == ["c.txt"]
     assert left(workspace) == []
 

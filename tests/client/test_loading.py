@@ -273,7 +273,7 @@ def test_flows_that_write_what_another_watches_in_a_circle_are_told_of_it(
 
     entries = Workspace(ws.root).catalog()
 
-    assert {entry.name for entry in entries if any("run without end" in text for text in entry.warnings)} == told
+    assert {entry.name for entry in entries if any("this never ends" in text for text in entry.warnings)} == told
 
 
 def test_catalog_remembers_what_did_not_change(ws: WorkspaceFiles) -> None:

@@ -149,7 +149,7 @@ def test_what_tells_of_it_without_a_daemon_names_the_way_that_works(cli: Cli, wo
     assert "data-engine deploy claims_2 --yes" in line
     (row,) = workspace.explain("claims_2")
     assert row.reason.startswith(
-        "not deployed: it writes where claims does, which is deployed: give it a mirror of its own"
+        "not deployed: it writes to the same mirror as claims, which is deployed: give it a mirror of its own"
     )
     assert row.fix == (
         "give it another mirror(root=...) than that of claims, then `data-engine deploy claims_2` lets production run it"

@@ -249,7 +249,7 @@ def test_a_preview_never_takes_the_source_away(ws: WorkspaceFiles, source: Path,
     """The archive of a flow that moves what it has read, or a cleaning up: production may, a preview only where it is told to."""
     flow = write(ws, f"{statement}; path = 'gone'", watch)
 
-    with pytest.raises(FlowExecutionError, match=r"would take away .*a preview changes nothing") as caught:
+    with pytest.raises(FlowExecutionError, match=r"would remove or move .*a preview changes nothing") as caught:
         flow.preview()
 
     assert source.read_text() == DATA

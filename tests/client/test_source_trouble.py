@@ -61,7 +61,9 @@ def a_file(root: Path) -> None:
     [
         pytest.param(nothing, "does not exist; create it, connect its drive", "does not exist", id="missing"),
         pytest.param(empty, None, "the folder is empty; put files there", id="empty"),
-        pytest.param(other_files, None, "there are only .txt, .xlsx files, and it takes .csv", id="other endings"),
+        pytest.param(
+            other_files, None, "there are only .txt, .xlsx files, and the flow takes .csv", id="other endings"
+        ),
         pytest.param(hidden_files, None, "is hidden, temporary, a lock file", id="no candidates"),
         pytest.param(a_file, "is a file, and the flow takes .csv; name its folder", "is a file", id="a file"),
     ],
@@ -115,12 +117,12 @@ def test_a_name_that_is_nearly_right_is_told(
     [
         (
             "../inbox/*.csv",
-            "is a pattern, and no folder",
-            'give "../inbox", and what is taken of it in extensions=".csv"',
+            "is a pattern, not a folder",
+            'give "../inbox", and choose its files with extensions=".csv"',
         ),
-        ("*.csv", "is a pattern, and no folder", "name the folder"),
-        ("https://example.org/data", "is an address, and no folder", "let a step fetch"),
-        ("s3://bucket/data", "is an address, and no folder", "let a step fetch"),
+        ("*.csv", "is a pattern, not a folder", "name the folder"),
+        ("https://example.org/data", "is an address, not a folder", "let a step fetch"),
+        ("s3://bucket/data", "is an address, not a folder", "let a step fetch"),
     ],
 )
 def test_what_can_be_no_folder_is_refused_where_it_stands(
@@ -164,7 +166,7 @@ def test_a_run_in_the_daemon_that_finds_nothing_says_why(
     finally:
         workspace.kill()
     told = capsys.readouterr().out
-    assert "there are only .txt, .xlsx files, and it takes .csv; correct extensions=" in told
+    assert "there are only .txt, .xlsx files, and the flow takes .csv; correct extensions=" in told
     assert told.endswith("0 runs, 0 failures\n")
 
 

@@ -93,7 +93,7 @@ def test_one_output_for_several_files_is_told(ws: WorkspaceFiles) -> None:
     assert first == []
     assert [len(said) for said in others] == [1, 1]
     assert others[0][0].startswith(
-        "all.txt now holds m2.csv alone, and no longer what an earlier run made of m1.csv: for one file of all, "
+        "all.txt now holds m2.csv alone, and no longer what an earlier run made of m1.csv: for one file from all sources, "
         'watch(run_as="batch") with collect(...)'
     )
     assert "context.mirror.with_extension(...)" in others[0][0]
@@ -169,6 +169,6 @@ def test_a_file_that_is_away_at_the_end_of_its_run_is_not_said_to_be_due(ws: Wor
     workspace.load_flow("one").run_once()
 
     ((said,),) = warnings(workspace, "one")
-    assert said.startswith(f"{source} was gone when the run ended: as it was read it counts as done")
+    assert said.startswith(f"{source} was gone when the run ended: it counts as done")
     (ws.root / "a.csv").rename(source)
     assert [row.why.kind for row in workspace.explain(str(source))] == ["done"]

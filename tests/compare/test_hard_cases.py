@@ -74,7 +74,7 @@ TABLES: dict[str, Case] = {
     "NaN and null by key": Case(
         frame(id=[1, 2], a=[NAN, None]), frame(id=[1, 2], a=[None, NAN]), False, "2 rows changed (a 2)", ["id"]
     ),
-    "NaN is no number": Case(frame(id=[1], a=[NAN]), frame(id=[1], a=[1.0]), False, "1 row changed (a 1)", ["id"]),
+    "NaN is not a number": Case(frame(id=[1], a=[NAN]), frame(id=[1], a=[1.0]), False, "1 row changed (a 1)", ["id"]),
     "-0.0 is 0.0": Case(frame(a=[-0.0]), frame(a=[0.0]), True, "equal"),
     "-0.0 is 0.0 by key": Case(frame(id=[1], a=[-0.0]), frame(id=[1], a=[0.0]), True, "equal", ["id"]),
     "infinities": Case(frame(a=[INF, -INF]), frame(a=[-INF, INF]), True, "equal, rows in another order"),
@@ -190,7 +190,7 @@ TABLES: dict[str, Case] = {
     "values that change places": Case(frame(a=[1, 2], b=[2, 1]), frame(a=[2, 2], b=[1, 1]), False, "1 row removed, 1 added"),
     "a value in the other column": Case(frame(a=[1], b=[2]), frame(a=[2], b=[1]), False, "1 row removed, 1 added"),
     "binary": Case(frame(a=[b"\0\xff"]), frame(a=[b"\0\xfe"]), False, "1 row removed, 1 added"),
-    "binary is no text": Case(
+    "binary is not a text": Case(
         frame(a=[b"x"]), frame(a=["x"]), False, "a is String, was Binary (values not compared)"
     ),
     "huge integers": Case(
@@ -252,7 +252,7 @@ VALUES: dict[str, Case] = {
     "arrow": Case(pa.table({"a": [1, 2]}), pa.table({"a": [1, 3]}), False, "1 row removed, 1 added"),
     "values of an enumeration": Case(Colour.RED, Colour.BLUE, False, "1 value differs"),
     "objects whose class was loaded again": Case(Then(1, 2), Now(1, 2), True, "equal"),
-    "objects without equality": Case(object(), object(), False, "cannot be compared, object has no equality"),
+    "objects without equality": Case(object(), object(), False, "cannot be compared, object does not define equality"),
     "objects that refuse": Case(
         _Stubborn(), _Stubborn(), False, "cannot be compared, _Stubborn cannot be compared: RuntimeError: no"
     ),
@@ -328,10 +328,13 @@ def test_a_file_that_is_no_table_is_compared_by_its_bytes_and_told(file: str, tm
 
 
 WRONG_KEYS: dict[str, tuple[Any, str]] = {
-    "no such column": (["day"], "the key 'day' is no column of what was there before"),
-    "only on one side": (["old"], "the key 'old' is no column of what was there after"),
-    "floats": (["f"], "the key 'f' holds floats, and two of them are seldom the same"),
-    "types that do not compare": (["t"], "the key 't' is String, was Int64: no row before has the key of one after"),
+    "no such column": (["day"], "the key 'day' is not a column of what was there before"),
+    "only on one side": (["old"], "the key 'old' is not a column of what was there after"),
+    "floats": (["f"], "the key 'f' holds floats, and two floats are seldom exactly equal"),
+    "types that do not compare": (
+        ["t"],
+        "the key 't' is String, was Int64: no row before and after can have the same key",
+    ),
     "the same twice": (["f", "f"], "key=['f', 'f'] names a column twice"),
     "no name": (3, "key=3 names no columns"),
 }
@@ -354,7 +357,9 @@ def test_a_part_that_lacks_the_key_is_compared_without_it() -> None:
     found = compare({"x": ABC, "y": frame(b=[1])}, {"x": ABC, "y": frame(b=[2])}, key="id")
 
     assert found.parts["x"].key == ("id",)
-    assert found.parts["y"].notes == ("compared without the key: the key 'id' is no column of what was there before",)
+    assert found.parts["y"].notes == (
+        "compared without the key: the key 'id' is not a column of what was there before",
+    )
 
 
 def test_the_tolerance_may_be_asked_for() -> None:

@@ -83,7 +83,7 @@ def test_a_failure_is_told_once_and_so_is_its_end(make: Any) -> None:
 
     (workspace.root / "in/a.csv").write_text("good now")
     until(lambda: "recovered" in kinds(workspace))
-    assert outbox(workspace)[-1] == ("recovered", "claims", "claims is good again")
+    assert outbox(workspace)[-1] == ("recovered", "claims", "claims has recovered")
 
 
 def test_one_good_file_of_two_is_not_good_again(make: Any) -> None:

@@ -272,7 +272,7 @@ def test_slots_run_for_their_time_also_where_a_day_is_short_or_long(
         ("claims", {"since": "2013-03-05", "until": "2013-03-04"}, "the range ends"),
         ("claims", {"reprocess": "some"}, "reprocess cannot be 'some'"),
         ("claims", {"params": {"moth": "x"}}, "there is no parameter 'moth'"),
-        ("daily", {"reprocess": "all"}, "slots without end"),
+        ("daily", {"reprocess": "all"}, "no first slot"),
         ("daily", {"since": "2026-01-01", "where": "*.csv"}, "does not run file by file"),
         ("nobody", {}, "nobody"),
     ],

@@ -100,10 +100,10 @@ def test_what_is_not_known_is_said(workspace: Workspace) -> None:
     ledger.record(start("b")._replace(about=other), begin("b"), end("b"), finish("b", elapsed_s=9.0))
 
     found = workspace.compare("old", "a")
-    assert any("of old only times, steps and errors were recorded" in note for note in found.notes)
+    assert any("for old, only times, steps and errors were recorded" in note for note in found.notes)
     found = workspace.compare("a", "b")
     assert [one.name for one in found.code] == ["Git commit"]
-    assert found.notes[0] == f"run a ran what lay in the folder at commit {'ab' * 4}, with edits"
+    assert found.notes[0] == f"run a ran the modules as they were in the folder at commit {'ab' * 4}, with edits"
     assert found.environment == (
         Change("Python", "3.11.7", "3.12.1"),
         Change("polars", "1", "2"),

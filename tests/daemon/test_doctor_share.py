@@ -48,7 +48,7 @@ def test_a_whole_history_is_fine(shared: tuple[Workspace, HeldLease]) -> None:
     ws, _ = shared
     found = findings(ws)
     assert {name: one.ok for name, one in found.items()} == {"shared history": True, "heartbeat": True, "links": True}
-    assert found["shared history"].measured == "generation 3 and its 2 segments are whole"
+    assert found["shared history"].measured == "generation 3 and its 2 segments are complete"
 
 
 def first(state: Path, pattern: str) -> Path:

@@ -356,7 +356,7 @@ def test_a_run_that_its_daemon_left_is_told_with_what_does_it_again(workspace: W
     assert told("files").endswith("it runs again as soon as the engine is on")
     assert "it runs again with the next interval, as soon as the engine is on" in told("ticks")
     assert told("hand").endswith("nothing runs it again by itself")
-    assert ways(workspace.explain("hand"))[-1].endswith("tells how far it came; `data-engine run hand` runs it again")
+    assert ways(workspace.explain("hand"))[-1].endswith("shows how far it got; `data-engine run hand` runs it again")
     workspace.disable("files")
     assert told("files").endswith("it runs again as soon as the flow is enabled")
 

@@ -152,7 +152,7 @@ def test_a_daemon_that_finds_a_full_drive_says_so(
         said = capsys.readouterr().err
 
         assert "disk is full" in said
-        assert "it left with" not in said
+        assert "it ended with exit code" not in said
         assert "Traceback" not in said
         filler.unlink()
         assert command_line(command) == 0

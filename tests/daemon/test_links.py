@@ -237,7 +237,7 @@ def test_saved_frames_go_and_what_is_no_file_of_ours_stays(workspace: Workspace,
 
     said = answer(str(workspace.root), "clear_debug", {})["result"]
 
-    assert said == f"Removed 1 saved frame. Not removed, as Data Engine did not write it: 2 in {debug}."
+    assert said == f"Removed 1 saved frame. Not removed, because Data Engine did not write them: 2 in {debug}."
     assert sorted(path.name for path in debug.iterdir()) == ["a__b.json", "c__d"]
     assert everything_in(docs) == before
 

@@ -168,7 +168,7 @@ def test_a_machine_that_has_not_looked_does_not_say_that_nothing_is_deployed(own
     told = bob.says("list")
 
     assert "not known here" in told
-    assert "What anna deployed is known here once a daemon has looked" in told
+    assert "What anna deployed is known here after a daemon has started" in told
     assert "not deployed" not in told
 
 

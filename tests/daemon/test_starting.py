@@ -265,7 +265,7 @@ def test_a_busy_daemon_of_another_version_is_kept_and_that_is_said(
 
     assert pid_of(workspace) == first
     said = capsys.readouterr().err
-    assert f"(pid {first}) is of Data Engine {__version__}, this is 99.0" in said
+    assert f"(pid {first}) has Data Engine {__version__}, this is 99.0" in said
     (tmp_path / "end").touch()
 
 
@@ -365,10 +365,10 @@ def test_a_run_under_way_keeps_the_python_it_has(workspace: Workspace, tmp_path:
 def test_a_python_that_cannot_work_is_refused_with_its_cause(workspace: Workspace, tmp_path: Path) -> None:
     """Before anything changes."""
     (tmp_path / "empty").touch()
-    no_program = "WinError" if ON_WINDOWS else "is no program"
+    no_program = "WinError" if ON_WINDOWS else "is not a program"
     cases: list[tuple[Any, str]] = [
         (tmp_path / "nowhere" / "python", "does not exist"),
-        (tmp_path, "is no program"),
+        (tmp_path, "is not a program"),
         (tmp_path / "empty", no_program),
         ("", "cannot be ''"),
         (7, "cannot be 7"),

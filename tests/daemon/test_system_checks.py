@@ -20,12 +20,12 @@ def test_paths_that_are_too_long_are_told_before_they_are_met(is_on: bool, ok: b
 
     assert finding is not None
     assert finding.ok is ok
-    assert "259 letters" in finding.measured
+    assert "259 characters" in finding.measured
 
 
 @pytest.mark.parametrize(
     ("after_s", "said"),
-    [(0, "does not sleep by itself"), (900, "sleeps after 15 min without a person"), (None, None)],
+    [(0, "does not sleep by itself"), (900, "sleeps after 15 min without input"), (None, None)],
 )
 def test_a_machine_that_sleeps_is_told(after_s: int | None, said: str | None) -> None:
     """With what lets flows run at night; where nobody knows nothing is said."""

@@ -38,7 +38,7 @@ else:
     SEGFAULT = "its process died: killed by signal 11 (SIGSEGV)"
     SESSION_ENDS = [73]
     ABORT = "its process died: killed by signal 6 (SIGABRT)"
-    KILLED = "its process died: killed by signal 9 (SIGKILL), by a person, a program or the operating"
+    KILLED = "its process died: killed by signal 9 (SIGKILL), by a person, a program, or the operating"
 
 
 @pytest.mark.parametrize(
@@ -366,7 +366,7 @@ def test_code_that_closes_all_files_costs_its_own_run(ws: WorkspaceFiles) -> Non
             await shop.run("a")
 
             assert shop.finished().status == "failed"
-            assert any("the way to the daemon is gone" in line for line in shop.log())
+            assert any("the connection to the daemon is lost" in line for line in shop.log())
 
     play(scene())
 

@@ -37,7 +37,7 @@ Kind = Literal["file", "python", "bash", "check", "wait", "needs", "types"]
 
 @dataclass(frozen=True)
 class Part:
-    """One thing to do: write a file, run a block, or look whether something holds."""
+    """One thing to do: write a file, run a block, or check whether something holds."""
 
     kind: Kind
     text: str

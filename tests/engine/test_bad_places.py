@@ -115,7 +115,7 @@ def test_a_workspace_path_that_is_a_file_or_missing_is_refused(tmp_path: Path) -
     file.write_text("x")
 
     for path in (file, tmp_path / "missing", tmp_path):
-        with pytest.raises(FlowValidationError, match="is no workspace"):
+        with pytest.raises(FlowValidationError, match="is not a workspace"):
             Workspace(path)
     assert os.listdir(tmp_path / "here") == []
 

@@ -141,7 +141,7 @@ def test_a_full_scratch_drive_stops_the_preview_with_its_fix(
     flow = Flow(group="G", name="f").mirror(root=tmp_path / "out")
     flow = flow.step(lambda context: context.mirror.root_file("large.bin"))  # type: ignore[union-attr]
 
-    with pytest.raises(FlowValidationError, match="cannot bring in what production has") as caught:
+    with pytest.raises(FlowValidationError, match="cannot copy what production has") as caught:
         flow.preview()
 
     assert "make room" in str(caught.value.fix)

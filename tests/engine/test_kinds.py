@@ -58,7 +58,7 @@ SAMPLES: tuple[Reason, ...] = (
     reasons.Disabled(),
     reasons.OwnedElsewhere("anna", is_engine_on=True),
     reasons.EngineOff(),
-    reasons.DaemonSilent(7),
+    flow_reasons.DaemonSilent(7),
     reasons.WaitingForGroup("G", (GroupRun("audit", "0123456789ab", 77),)),
     reasons.WaitingForWorker(),
     reasons.WaitingForShare(),

@@ -166,5 +166,5 @@ def test_a_batch_is_made_of_any_items_in_order_and_of_nothing_else() -> None:
     made: Any = Batch
     assert made([1, 2]) == made(n for n in (1, 2)) == Batch((1, 2))
     for wrong in (5, "abc", b"abc", None):
-        with pytest.raises(FlowValidationError, match="a batch cannot be of"):
+        with pytest.raises(FlowValidationError, match="a batch cannot be made from"):
             made(wrong)

@@ -101,7 +101,7 @@ WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
     "no day": ({"day": "2013-02-30"}, "parameter day", "YYYY-MM-DD"),
     "a time where a day is": ({"day": datetime(2013, 1, 1)}, "parameter day", "YYYY-MM-DD"),
     "a part of a number": ({"count": "1.5"}, "parameter count", "whole number"),
-    "true is no number": ({"count": True}, "parameter count", "whole number"),
+    "true is not a number": ({"count": True}, "parameter count", "whole number"),
     "not finite": ({"share": "nan"}, "parameter share", "a number"),
     "maybe": ({"is_full": "maybe"}, "parameter is_full", "true or false"),
     "a duration without a unit": ({"wait": "5"}, "parameter wait", '"30s"'),

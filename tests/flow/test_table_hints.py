@@ -356,4 +356,4 @@ def test_a_previewed_context_shows_itself_as_that_of_a_run() -> None:
 def test_a_secret_that_is_used_as_text_names_reveal(use: Callable[[Any], Any]) -> None:
     fix = failed(lambda context: use(Secret("ftp", "correct horse"))).fix
 
-    assert fix == 'a secret shows its text only where it is asked for: context.secret("name").reveal()'
+    assert fix == 'a secret shows its text only when you ask for it: context.secret("name").reveal()'

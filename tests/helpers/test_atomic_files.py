@@ -180,7 +180,7 @@ def test_a_full_disk_leaves_the_old_file(small_disk: Path, write: Writer, given:
 @pytest.mark.parametrize(("write", "given", "kind"), WRITERS)
 @pytest.mark.parametrize(
     ("path", "error", "message"),
-    [("", ValueError, "names no file"), (None, TypeError, "must be a path"), (".", ValueError, "is a folder"), ("a\0b", ValueError, "names no file"), ("s3://bucket/a", ValueError, "is an address"), ("x" * 300, ValueError, "can be no file"), pytest.param("/dev/null/a", ValueError, "was not written", marks=pytest.mark.skipif(os.name == "nt", reason="/dev is of POSIX"))],
+    [("", ValueError, "names no file"), (None, TypeError, "must be a path"), (".", ValueError, "is a folder"), ("a\0b", ValueError, "names no file"), ("s3://bucket/a", ValueError, "is an address"), ("x" * 300, ValueError, "cannot be a file"), pytest.param("/dev/null/a", ValueError, "was not written", marks=pytest.mark.skipif(os.name == "nt", reason="/dev is of POSIX"))],
 )  # fmt: skip
 def test_wrong_paths_are_refused(
     write: Writer, given: Any, kind: str, path: Any, error: type[Exception], message: str
@@ -197,7 +197,7 @@ def test_a_pipe_or_a_device_is_not_replaced(tmp_path: Path, write: Writer, given
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
 
-    with pytest.raises(FlowValidationError, match="no ordinary file"):
+    with pytest.raises(FlowValidationError, match="not an ordinary file"):
         write(given(FRAME), pipe)
     assert pipe.is_fifo()
 
@@ -225,18 +225,18 @@ def test_wrong_frames_and_options_are_refused(folder: Path, call: Any, error: ty
 @pytest.mark.parametrize(
     ("frame", "message"),
     [
-        (pl.DataFrame({"a": ["x" * 32_768]}), "32,767 letters"),
+        (pl.DataFrame({"a": ["x" * 32_768]}), "32,767 characters"),
         (pl.DataFrame({"a": [2**53 + 1]}), "15 digits"),
         (pl.DataFrame({"a": [-(2**53) - 1]}), "15 digits"),
-        (pl.DataFrame({"a": ["x" * 32_768]}, schema={"a": pl.Categorical}), "32,767 letters"),
-        (pl.DataFrame({"a": [["x" * 32_768]]}), "32,767 letters"),
+        (pl.DataFrame({"a": ["x" * 32_768]}, schema={"a": pl.Categorical}), "32,767 characters"),
+        (pl.DataFrame({"a": [["x" * 32_768]]}), "32,767 characters"),
         (pl.DataFrame({"a": [Decimal("123456789012345.6")]}), "15 digits"),
         (pl.DataFrame({"a": [date(1899, 12, 31)]}), "begin in 1900"),
         (pl.DataFrame({"a": [datetime(1899, 12, 31)]}), "begin in 1900"),
-        (pl.DataFrame({"a": [datetime(2024, 1, 1, tzinfo=UTC)]}), "no time zone"),
-        (pl.DataFrame({"a": [b"x"]}), "no bytes"),
-        (pl.DataFrame({"a": [object()]}), "no Python objects"),
-        (pl.DataFrame({"a": [1], "A": [2]}), "for one"),
+        (pl.DataFrame({"a": [datetime(2024, 1, 1, tzinfo=UTC)]}), "cannot hold a time zone"),
+        (pl.DataFrame({"a": [b"x"]}), "cannot hold bytes"),
+        (pl.DataFrame({"a": [object()]}), "bytes or Python objects"),
+        (pl.DataFrame({"a": [1], "A": [2]}), "as one"),
         (pl.DataFrame({"": [1]}), "without a name"),
         (pl.select(a=pl.int_range(1_048_576, dtype=pl.Int32)), "1,048,575 rows"),
         (pl.DataFrame({str(number): [1] for number in range(16_385)}), "16,384"),
@@ -302,5 +302,5 @@ def test_a_link_that_leads_to_itself_is_no_target(folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     (folder / "loop.parquet").symlink_to(folder / "loop.parquet")
 
-    with pytest.raises(FlowValidationError, match="can be no file"):
+    with pytest.raises(FlowValidationError, match="cannot be a file"):
         write_parquet_atomic(FRAME, folder / "loop.parquet")

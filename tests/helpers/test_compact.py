@@ -145,7 +145,7 @@ def test_a_column_that_a_view_or_a_macro_names_is_kept(db: Path) -> None:
 
 
 def test_foreign_keys_are_kept_or_the_copy_refused(db: Path) -> None:
-    """DuckDB 1.x copies the tables in an order of its own, most often the wrong one; the file is as it was then."""
+    """DuckDB 1.x copies the tables in an order of its own, most often the wrong one; the file was not changed then."""
     import duckdb
 
     with duckdb.connect(str(db)) as conn:
@@ -263,7 +263,7 @@ def test_who_writes_while_the_file_must_be_closed_loses_nothing(
         compact_database(db)
         assert db.stat().st_size < before
     else:
-        with pytest.raises(FlowValidationError, match="others write it all the time"):
+        with pytest.raises(FlowValidationError, match="other processes write it all the time"):
             compact_database(db)
     assert read_table(db, "big")["text"].to_list() == ["small", "late"]
 

@@ -76,7 +76,7 @@ def test_keys_are_whole_numbers(db: Path) -> None:
     """A table whose key is of another type is no dimension."""
     replace_table(db, "dim", df=pl.DataFrame({"dimension_key": [1.5], "city": ["Rome"], "zone": [1]}))
 
-    with pytest.raises(ValueError, match="DOUBLE, no whole number"):
+    with pytest.raises(ValueError, match="DOUBLE, not a whole number"):
         build_dimension(db, "dim", df=CITIES)
     assert read_table(db, "dim").height == 1
 
@@ -221,7 +221,7 @@ def test_wrong_arguments_are_refused_before_anything_is_made(db: Path, call: Any
             lambda db: denormalize_columns(db, "dim", df=KEYS, select=["city", "dimension_key"]),
             "must not include the key",
         ),
-        (lambda db: denormalize_columns(db, "keys", df=KEYS), "no column but its key"),
+        (lambda db: denormalize_columns(db, "keys", df=KEYS), "no column except its key"),
     ],
 )
 def test_missing_tables_and_columns_are_named(db: Path, call: Any, message: str) -> None:

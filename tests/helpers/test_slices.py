@@ -254,7 +254,7 @@ def test_a_view_is_not_written_to(db: Path) -> None:
         ({"db_path": Path("https://host/mart.duckdb")}, ValueError, "is an address"),
         ({"db_path": "https:\\host\\mart.duckdb"}, ValueError, "is an address"),  # as a path of Windows has it
         ({"db_path": "md:mart"}, ValueError, "is an address"),
-        ({"db_path": "x" * 300}, ValueError, "can be no file"),
+        ({"db_path": "x" * 300}, ValueError, "cannot be a file"),
         ({"db_path": "/"}, ValueError, "is a folder"),
         ({"df": pl.DataFrame({"a": [object()]})}, ValueError, 'cannot hold the column "a"'),
         ({"df": pl.DataFrame({"a": [[timedelta(1)]]})}, ValueError, 'cannot hold the column "a"'),

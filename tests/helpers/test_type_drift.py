@@ -125,7 +125,7 @@ def test_a_slice_of_nulls_changes_no_type(db: Path, values: pl.Series) -> None:
     ],
 )
 def test_what_would_be_lost_is_refused(db: Path, first: pl.Series, second: pl.Series) -> None:
-    """The message names the column, and the table is as it was."""
+    """The message names the column, and the table was not changed."""
     before = store(db, first)
 
     with pytest.raises(FlowValidationError, match=r'"x"|DuckDB refused it'):

@@ -181,7 +181,7 @@ def test_they_are_native_expressions() -> None:
         ({"mask": [1, 1, 1, 1, 1, 0, 0]}, TypeError, "exactly seven"),
         ({"mask": "1111100"}, TypeError, "exactly seven"),
         ({"mask": 5}, TypeError, "exactly seven"),
-        ({"holidays": ["soon"]}, FlowValidationError, "'soon' is no date"),
+        ({"holidays": ["soon"]}, FlowValidationError, "'soon' is not a date"),
         ({"holidays": "2026-04-13"}, TypeError, "list of dates"),
         ({"holidays": [5]}, TypeError, "a holiday must be a date"),
         ({"holidays": [None]}, TypeError, "a holiday must be a date"),

@@ -37,7 +37,7 @@ def workspace(ws: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch) -> Iterator[W
 def test_the_magic_lists_first_and_begins_with_a_yes(shell: Shell, workspace: Workspace) -> None:
     """Then it tells how far it is, and what failed."""
     shell.run("%flow backfill claims --reprocess missing")
-    assert "Nothing was begun" in shell.out
+    assert "Nothing was started" in shell.out
     assert "3 runs planned" in shell.out
     assert "b.csv" in shell.out
     begun = shell.run("%flow backfill claims --reprocess missing --yes")

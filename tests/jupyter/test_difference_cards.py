@@ -98,7 +98,7 @@ def test_the_magics_are_the_verbs(shell: Shell, production: Production) -> None:
     assert shell.run("%flow plan sales").objects["clean_df"].rows.removed == 1
     assert [one.status for one in shell.run("%flow test --all --update")] == ["updated"]
     assert shell.run("%flow plan sales --sources many") is None
-    assert "'many' is no whole number" in shell.out
+    assert "'many' is not a whole number" in shell.out
 
 
 def test_the_cards_of_a_plan_and_of_goldens(production: Production) -> None:

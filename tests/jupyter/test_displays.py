@@ -481,7 +481,7 @@ def test_a_picture_says_that_its_notebook_is_no_flow(tmp_path: Path, monkeypatch
     monkeypatch.setattr("jupyter_extension.display.here", lambda: place)
     monkeypatch.setattr("jupyter_extension.display.authored_folder", lambda: tmp_path / "flow_modules")
 
-    assert "old/claims.ipynb is no flow: it lies in a subfolder" in text(_card(Flow(group="G")))
+    assert "old/claims.ipynb is not a flow: it is in a subfolder" in text(_card(Flow(group="G")))
 
 
 def test_a_picture_tells_the_notebook_from_production() -> None:

@@ -101,7 +101,7 @@ SHOWN = {
     "build().preview(use='binary')": LEFT_OUT,
     "build().preview(use='framed')": "short",
     "build().preview(use='printed', fresh=True)": LEFT_OUT,
-    "Flow(group='G').step(displayed).preview()": "18,002 more that these steps display are left out",
+    "Flow(group='G').step(displayed).preview()": "18,002 more that these steps displayed are left out",
     "Flow(group='G').step(displayed).run_once()": LEFT_OUT,
     "Flow(group='G').step(lines).run()": LEFT_OUT,
     "build().preview(use='items')": LEFT_OUT,

@@ -293,7 +293,7 @@ def test_the_daemon_is_started_used_and_stopped(shell: Shell, claims: WorkspaceF
         assert shell.run("%flow run claims --no-wait") != []
         assert [one.flow for one in shell.run("%flow explain claims")] == ["claims"]
         assert shell.run("%flow start").engine.on
-        assert "It goes on when this kernel or JupyterLab ends. %flow stop ends it" in shell.out
+        assert "It keeps running when this kernel or JupyterLab ends. %flow stop ends it" in shell.out
         shell.run("%flow stop")
         assert shell.out == "The daemon ends when its running work is done.\n"
     finally:
@@ -375,8 +375,8 @@ MISTAKES = {
     "%flow preview claims --source a.csv": ["the flow has no source", "leave source= out"],
     "%flow preview claims --param x": ["'x' gives no parameter", "--set late_minutes=120"],
     "%flow compile": ["which flow?", "%flow compile NAME"],
-    "%flow deploy": ["which flow? Nothing tells this kernel which notebook it runs", "%flow deploy NAME; or say which"],
-    "%flow deploy claims --all": ["do not go together", "%flow deploy --all"],
+    "%flow deploy": ["which flow? This kernel does not know which notebook it runs", "%flow deploy NAME; or say which"],
+    "%flow deploy claims --all": ["cannot be combined", "%flow deploy --all"],
     "%flow retry claims": ["has no 'retry': it is a command of the shell", "type `!data-engine retry claims`"],
     "%flow secret set ops": [
         "has no 'secret': it is a command of the shell",
@@ -534,11 +534,11 @@ def test_runs_and_log_show_what_ran(shell: Shell, claims: WorkspaceFiles) -> Non
     assert [line.message for line in shell.run(f"%flow log {run.run_id[:8]}")] == ["hello"]
 
     shell.run("%flow log")
-    assert "%flow log RUN; %flow runs tells their ids" in message(shell)
+    assert "%flow log RUN; %flow runs shows their ids" in message(shell)
     shell.run("%flow log nosuch")
     assert "nosuch" in message(shell)
     shell.run("%flow runs --limit many")
-    assert "'many' is no whole number" in message(shell)
+    assert "'many' is not a whole number" in message(shell)
 
 
 def test_the_log_of_a_failed_run_shows_its_error(shell: Shell, claims: WorkspaceFiles) -> None:
@@ -584,7 +584,7 @@ def test_a_secret_in_a_helper_is_told_by_compile_and_deploy(shell: Shell, claims
 @pytest.mark.parametrize(
     ("build", "what"),
     [
-        ("build = 5", "build is no function but 5"),
+        ("build = 5", "build is not a function but 5"),
         ("def build():\n    return 5", "build() returned int, not a Flow"),
     ],
 )

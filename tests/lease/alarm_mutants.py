@@ -93,7 +93,7 @@ def collected_at_once(self: AlarmFiles, oldest: int) -> None:
 
 def owner_of_old_news(one: Pursued, view: View) -> str:
     """A machine that has slept itself takes that for the owner's return."""
-    return f"{one.about.owner} is heard of again" if view.state == "owned" else ""
+    return f"{one.about.owner} gives signs of life again" if view.state == "owned" else ""
 
 
 def shut_down_in_order(view: View) -> bool:

@@ -255,7 +255,7 @@ def test_the_end_is_told_once_when_the_owner_is_back(bench: Bench, order: str) -
     told = [message for one in everybody.values() for message in one.send()]
 
     assert told == ["recovered 1"]
-    assert everybody[order[0]].outbox.about["recovered 1"].over == "A-PC is heard of again"
+    assert everybody[order[0]].outbox.about["recovered 1"].over == "A-PC gives signs of life again"
     passes(bench, 2 * AGAIN_S, *everybody.values())
     assert [message for one in everybody.values() for message in one.send()] == []
 

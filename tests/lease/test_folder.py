@@ -50,7 +50,7 @@ def test_a_folder_in_place_of_a_file_is_told_as_what_it_is(tmp_path: Path) -> No
     before = len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0
 
     for _ in range(3):
-        with pytest.raises(NotOursError, match="no regular file") as refused:
+        with pytest.raises(NotOursError, match="not a regular file") as refused:
             folder.read("a")
         assert refused.value.filename == str(tmp_path / "a")
 
@@ -347,7 +347,11 @@ def test_only_regular_files_of_a_size_that_can_be_are_read(tmp_path: Path) -> No
         file.truncate(10**12)
     folder.write("fine", b"12345")
 
-    for name, limit, why in (("pipe", 10, "no regular file"), ("huge", 10**9, "more than"), ("fine", 4, "more than")):
+    for name, limit, why in (
+        ("pipe", 10, "not a regular file"),
+        ("huge", 10**9, "more than"),
+        ("fine", 4, "more than"),
+    ):
         with pytest.raises(NotOursError, match=why):
             folder.read(name, limit)
     assert folder.read("fine", 5) == b"12345"

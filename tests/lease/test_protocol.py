@@ -41,7 +41,7 @@ CLAIM = Generation(4, "claim", 4, "n4", A, True, LIMITS, files={"runs": SEGMENTS
 )
 def test_limits_that_cannot_hold_are_refused(heartbeat_s: float, stale_after_s: float) -> None:
     """Three heartbeats must fit into the threshold."""
-    with pytest.raises(FlowValidationError, match="do not go together"):
+    with pytest.raises(FlowValidationError, match="cannot be combined"):
         Limits(heartbeat_s, stale_after_s)
 
 

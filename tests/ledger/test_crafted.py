@@ -164,7 +164,7 @@ def test_the_rest_of_a_segment_is_taken_in_and_the_others_are_told(
 
     assert {run.run_id for run in b.ledger.runs()} == {f"r{number}" for number in range(9)} - {"r3", "r4"}
     assert b.share.left_out == (
-        "2 rows of the shared history were left out, which no Data Engine writes:"
+        "2 rows of the shared history were left out, because no Data Engine writes such rows:"
         f" runs/{name}: source_key cannot be '../../etc/passwd'"
     )
     assert [record.levelname for record in caplog.records] == ["WARNING"]

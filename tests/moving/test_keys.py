@@ -42,7 +42,7 @@ def test_they_are_exchanged_only_when_asked(cli: Cli, claims: Claims) -> None:
 
     shown = cli("import", claims.root, "--yes")
 
-    assert (shown.code, "--rewrite-keys exchanges them" in shown.err) == (0, True)
+    assert (shown.code, "--rewrite-keys replaces them" in shown.err) == (0, True)
     assert held(claims) == {recorded_hash("a.csv")}
     assert not list(claims.database.parent.glob("*before_move*"))
 
@@ -56,7 +56,7 @@ def test_a_copy_is_kept_and_rows_of_unknown_files_stay(cli: Cli, claims: Claims)
 
     shown = cli("import", claims.root, "--yes", "--rewrite-keys")
 
-    assert "claims.file_key: 1 key in 2 rows; 1 key of files that nobody knows stay" in shown.out
+    assert "claims.file_key: 1 key in 2 rows; 1 key of unknown files stay" in shown.out
     assert held(claims) == {recorded_hash("../../data/in/a.csv"), recorded_hash("long gone.csv")}
     (backup,) = claims.database.parent.glob("claims.duckdb.before_move")
     with duckdb.connect(str(backup), read_only=True) as kept:
@@ -128,7 +128,7 @@ def test_a_database_that_is_in_use_is_left_and_told(cli: Cli, claims: Claims) ->
         holder.kill()
 
     assert shown.code == 0
-    assert "claims.duckdb: could not be looked into:" in shown.out
+    assert "claims.duckdb: could not be read:" in shown.out
     assert held(claims) == {recorded_hash("a.csv")}
     assert cli("import", claims.root, "--yes", "--rewrite-keys").code == 0
     assert held(claims) == {recorded_hash("../../data/in/a.csv")}

@@ -131,7 +131,7 @@ def test_a_ledger_of_another_path_is_named_and_taken_when_asked(
     claims.older.write_ledger()
     claims.older.runtime.rename(other)
 
-    assert "under another path" in cli("import", claims.root, "--dry-run").out
+    assert "at another path" in cli("import", claims.root, "--dry-run").out
     monkeypatch.chdir(other)
     taken = cli("import", claims.root, "--yes", "--keep-keys", "--ledger", "runtime_cache.sqlite")
     assert (taken.code, "1 run," in taken.out) == (0, True)

@@ -117,7 +117,7 @@ def test_every_statement_has_its_reason() -> None:
         (1, 1, True, "`os` is used by cell 6, line 1"),
         (1, 2, True, "imported for its effect: nothing uses its name"),
         (1, 3, False, "used only by what is left out"),
-        (1, 4, False, "cell 6 defines `RATE` anew"),
+        (1, 4, False, "cell 6 defines `RATE` again"),
         (2, 1, False, "the line magic %time stays in the notebook"),
         (2, 2, False, "build() does not need it"),
         (2, 3, True, "`clean` is used by `build` in cell 8"),

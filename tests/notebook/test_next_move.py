@@ -31,7 +31,12 @@ EDITED = {"current": "b", "deployed": "a"}
         ("a new but broken module is told", Sighting("b", None, error="x"), "auto", Broken("x")),
         ("in auto a new module waits until it is quiet", Sighting("b", None, unchanged_for_s=29), "auto", Quiet(1)),
         ("an edit waits until it is quiet", Sighting(**EDITED, unchanged_for_s=29), "auto", Quiet(1)),
-        ("a quiet edit goes", Sighting(**EDITED, unchanged_for_s=30), "auto", Deploy("it is good and quiet")),
+        (
+            "a quiet edit goes",
+            Sighting(**EDITED, unchanged_for_s=30),
+            "auto",
+            Deploy("it is good, and unchanged for [deploy] quiet"),
+        ),
         ("a quiet but broken edit does not", Sighting(**EDITED, error="x", unchanged_for_s=99), "auto", Broken("x")),
         ("who asks does not wait for quiet", Sighting(**EDITED, is_asked=True), "auto", Deploy("asked for")),
         (

@@ -80,7 +80,7 @@ def test_what_was_stored_somewhere_is_followed(how: str) -> None:
 
 def test_a_warning_names_its_cells() -> None:
     """What follows the warnings reads the cells from their texts."""
-    drawn = "`rng.random(...)` draws from `rng` and is left out (cells 2, 4 and 6), so build() draws other numbers"
+    drawn = "`rng.random(...)` draws from `rng` and is left out (cells 2, 4 and 6), so build() gets other numbers"
 
     assert named_cells(drawn, 2) == {2, 4, 6}
     assert named_cells("`m.fit(...)` changes `m`, which build() needs, and is left out", 3) == {3}

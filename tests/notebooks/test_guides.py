@@ -330,7 +330,7 @@ def test_told_in_time_shows_what_its_text_says(run_guide: Any) -> None:
     assert failed.startswith("claims failed in ")
     for fact in ("Flow: claims", "monday.csv", "claims.ipynb, cell 3, line 2", "amount", "data-engine retry claims"):
         assert fact in failed
-    assert _printed(cells["once"]) == "0 more\nclaims is good again\n"
+    assert _printed(cells["once"]) == "0 more\nclaims has recovered\n"
     assert "report is late\n" in _printed(cells["expect"])
     assert "What to do: see why: data-engine explain report" in _printed(cells["expect"])
     assert "team failed waiting - True\n" in _printed(cells["down"])

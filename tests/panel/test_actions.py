@@ -203,7 +203,9 @@ def test_what_flows_wrote_is_listed_and_searched(workspace: Workspace) -> None:
     assert (newest["rows"], newest["is_there"], gone["name"], gone["is_there"]) == (2, True, "01.parquet", False)
     assert newest["size_bytes"] > 0
     assert [one["name"] for one in ask(workspace, "outputs", search="POLLED 01")["files"]] == ["01.parquet"]
+    assert [one["name"] for one in ask(workspace, "outputs", search=gone["path"])["files"]] == ["01.parquet"]
     assert ask(workspace, "outputs", search="nobody")["found"] == 0
+    assert ask(workspace, "outputs", search=workspace.root.name)["found"] == 0
 
 
 def test_saved_frames_are_listed_and_cleared(workspace: Workspace) -> None:

@@ -138,7 +138,7 @@ def test_the_values_of_a_column_are_counted(table: Path) -> None:
     [
         ({"filters": [{"column": "no", "op": "equals", "value": "x"}]}, "no column 'no'"),
         ({"filters": [{"column": "amount", "op": "like", "value": "x"}]}, "no filter 'like'"),
-        ({"filters": [{"column": "amount", "op": ">=", "value": "many"}]}, "'many' is no number"),
+        ({"filters": [{"column": "amount", "op": ">=", "value": "many"}]}, "'many' is not a number"),
     ],
 )
 def test_a_filter_that_does_not_fit_says_so(table: Path, request_: dict[str, Any], what: str) -> None:

@@ -95,7 +95,7 @@ def test_a_flow_is_found_run_and_looked_at_by_keyboard_alone(
     search.fill("")
     panel.row("good").locator(".de-row-main").focus()
     press("?")
-    panel.element.get_by_label("Keys").get_by_text("stop the engine: the first asks").wait_for()
+    panel.element.get_by_label("Keys").get_by_text("stop the engine: press twice").wait_for()
     page.page.screenshot(path=pictures / "keys.png")
     press("Escape")
     panel.element.get_by_label("Keys").wait_for(state="detached")

@@ -202,7 +202,7 @@ def test_a_plan_is_whole_in_little_room(lab: Lab, page: Page, pictures: Path, na
     for kind, (key, said) in plans.items():
         if kind == "fails":
             edit(root, least="10", word="half-sized euro pallet", more=FAILS)
-        panel.element.get_by_label("Columns that pair rows").fill(key)
+        panel.element.get_by_label("Columns that match rows").fill(key)
         panel.button("plan").click()
         data.get_by_text("Running both versions").wait_for(state="hidden", timeout=60000)
         data.get_by_text(said).first.wait_for(timeout=60000)

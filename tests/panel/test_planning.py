@@ -109,7 +109,7 @@ def test_the_deployment_tab_shows_code_and_data_and_deploys(lab: Lab, page: Page
     page.page.evaluate("() => { jupyterapp.shell.collapseLeft(); jupyterapp.shell.collapseRight(); }")
     panel.select("sales")
     panel.element.get_by_role("tab", name="Deployment").click()
-    panel.element.get_by_label("Columns that pair rows").fill("id")
+    panel.element.get_by_label("Columns that match rows").fill("id")
 
     panel.button("plan").click()
     data = panel.element.get_by_role("region", name="Plan of sales")

@@ -395,7 +395,7 @@ def test_the_engine_has_nothing_to_do_for_flows_that_run_by_hand() -> None:
             leased("control_requested", requested_by={"machine_id": "b", "host_name": "bob-pc"}),
             "ann-pc has control · bob-pc asks for it",
         ),
-        (leased("takeover_available"), "ann-pc has not been heard of · takeover available"),
+        (leased("takeover_available"), "ann-pc sends no sign of life · takeover available"),
         (leased("unreachable", owner=None), "The shared state cannot be reached"),
         (leased("unreachable", owner=None, note="host is down"), "The shared state cannot be reached: host is down"),
         (leased("damaged", owner=None), "The shared state is damaged"),

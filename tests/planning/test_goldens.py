@@ -255,13 +255,13 @@ def test_a_damaged_header_failed(production: Production) -> None:
     keep(production)
     header = folder(production) / f"{KEPT}.toml"
     header.write_text(header.read_text(encoding="utf-8").replace('path = "april.csv"', 'path = "../../april.csv"'))
-    assert "leads elsewhere" in production.ws.test("sales")[0].text
+    assert "leads out of its folder" in production.ws.test("sales")[0].text
 
     header.write_text("kind = ", encoding="utf-8")
 
     (found,) = production.ws.test("sales")
     assert found.status == "failed"
-    assert found.text.startswith(f"{KEPT}.toml is no golden's header")
+    assert found.text.startswith(f"{KEPT}.toml is not a golden's header")
 
 
 def test_a_batch_is_kept_with_all_its_files(production: Production) -> None:

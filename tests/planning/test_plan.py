@@ -68,7 +68,7 @@ def test_a_key_that_no_table_has_is_told(production: Production) -> None:
     """Rows are compared all the same."""
     plan = production.ws.plan("sales", key="nobody")
 
-    assert "no table has the key nobody: rows were compared as wholes" in plan.notes
+    assert "no table has the key nobody: whole rows were compared" in plan.notes
 
 
 def test_one_object_may_be_asked_for(production: Production) -> None:
@@ -258,7 +258,7 @@ def test_a_preview_against_what_is_deployed(production: Production) -> None:
     [
         ({"against": "main"}, "cannot be compared with 'main'"),
         ({"key": "id"}, "no other version is named"),
-        ({"against": "deployed", "write": True}, "do not go together"),
+        ({"against": "deployed", "write": True}, "cannot be combined"),
         ({"against": "deployed", "use": "nothing"}, "no step of flow 'sales' saves an object 'nothing'"),
         ({"against": "deployed", "key": 3}, "names no columns"),
     ],
@@ -301,7 +301,7 @@ def test_a_batch_is_planned_as_one(production: Production) -> None:
 
     assert [one.name for one in plan.sources] == ["in"]
     assert plan.objects["clean_df"].rows.removed == 2
-    assert plan.notes == ("not as production read it any more: may.csv",)
+    assert plan.notes == ("changed since production read it: may.csv",)
 
 
 def test_a_flow_without_a_source_is_planned_once(production: Production) -> None:

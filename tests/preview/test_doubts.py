@@ -28,7 +28,7 @@ AS_CP1252 = (
     "Path(path).read_text(encoding='cp1252')",
 )
 ODD = {
-    "open(other, encoding='utf-16-le', errors='replace').read()": 'b.csv is no UTF-16 and was read as utf-16-le, so "ci" became "楣"',
+    "open(other, encoding='utf-16-le', errors='replace').read()": 'b.csv is not UTF-16 and was read as utf-16-le, so "ci" became "楣"',
     "pl.read_csv(twice, separator=';')": 'd.csv has the heading "amount" twice: the second column is called "amount_duplicated_0"',
     "pl.scan_csv(twice, separator=';', skip_rows=0).collect()": 'd.csv has the heading "amount" twice',
 }
@@ -174,7 +174,7 @@ def doubled(path: Path) -> Path:
 def test_doubled_headings_of_a_workbook_are_told_by_sheet_and_cell(cells: Cells, tmp_path: Path) -> None:
     """Once, and again when the step is reused; what the second column is called is what the reader calls it."""
     path = doubled(tmp_path / "sales.xlsx")
-    said = 'sales.xlsx, sheet "Data": the heading "Amount & tax" stands in C3 and in D3: the second column is called "Amount & tax_1"'
+    said = 'sales.xlsx, sheet "Data": the heading "Amount & tax" is in C3 and in D3: the second column is called "Amount & tax_1"'
 
     cells.run(cell(tmp_path, f"pl.read_excel({str(path)!r})"))
     for _ in range(2):
@@ -379,9 +379,9 @@ def test_a_file_that_is_not_utf8_fails_with_the_fix(cells: Cells, files: Path, r
 @pytest.mark.parametrize(
     ("raises", "fix"),
     [
-        ("ValueError('zip: Could not find EOCD')", "the file is no Excel workbook of today"),
-        ("ValueError('CalamineError: Workbook is password protected')", "save a copy without one"),
-        ("UnicodeError('UTF-16 stream does not start with BOM')", 'the file is no UTF-16: say encoding="cp1252"'),
+        ("ValueError('zip: Could not find EOCD')", "the file is not a current Excel workbook"),
+        ("ValueError('CalamineError: Workbook is password protected')", "save a copy without a password"),
+        ("UnicodeError('UTF-16 stream does not start with BOM')", 'the file is not UTF-16: say encoding="cp1252"'),
         ("OSError(28, 'No space left on device')", "free some space there; or the mirror is "),
     ],
 )
@@ -409,7 +409,7 @@ def test_a_text_that_is_called_a_workbook_is_told_as_such(cells: Cells, tmp_path
     with pytest.raises(FlowExecutionError) as caught:
         cells.run(cell(tmp_path, "pl.read_excel(f'{folder}/a.xlsx')")).preview(use="raw")
 
-    assert "no Excel workbook" in (caught.value.fix or "")
+    assert "not a current Excel workbook" in (caught.value.fix or "")
 
 
 def late(path: Path, first: int, *, title: int = 0, text: bool = False, count: int = 150) -> Path:
@@ -489,6 +489,6 @@ def test_an_empty_column_stands_in_the_log_of_a_run(ws: WorkspaceFiles) -> None:
 
     (run,) = workspace.runs("claims")
     said = [(line.level, line.message) for line in workspace.log(run.run_id) if "is empty" in line.message]
-    words = "of a sheet is empty in the rows that tell its type, so it is taken as text"
+    words = "of a sheet is empty in the rows that decide its type, so it is read as text"
     assert sorted(set(said)) == [("INFO", f"column {number} {words}") for number in (2, 3, 4)]
     assert run.warnings == 0

@@ -257,7 +257,7 @@ def test_what_is_written_outside_the_contexts_folders_is_told(
     assert f"OVERWROTE outside the context's folders, for real: {tmp_path / 'old.txt'} ·" in caption(report())
     both = f"{tmp_path / 'mine.txt'}, {tmp_path / 'other.txt'}"
     assert f"wrote outside the context's folders, for real: {both} ·" in caption(report())
-    told = f"this preview overwrites {tmp_path / 'old.txt'} for real: it lies outside the context's folders"
+    told = f"this preview overwrites {tmp_path / 'old.txt'} for real: it is outside the context's folders"
     assert capsys.readouterr().err.count(told) == 1
 
 

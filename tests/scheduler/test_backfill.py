@@ -145,7 +145,7 @@ def test_no_slot_is_of_the_future_and_an_old_failure_is_found_without_a_day() ->
 
     assert len(slots("0 0 * * *", "UTC", "2026-03-01", "2026-03-31", now_s=now_s)) == 3
     assert slots("0 0 * * *", "UTC", None, None, now_s=now_s, ends=ends, reprocess="failed") == [failed]
-    with pytest.raises(FlowValidationError, match="slots without end"):
+    with pytest.raises(FlowValidationError, match="no first slot"):
         slots("0 0 * * *", "UTC", None, None, now_s=now_s, ends=ends)
     with pytest.raises(FlowValidationError, match=f"more than {MOST_RUNS:,} runs"):
         slots("* * * * *", "UTC", "1990-01-01", None)

@@ -69,7 +69,7 @@ def kill_at_random(folder: Path, outputs: Path, kills: int, rng: random.Random) 
 
 
 def start(folder: Path, name: str, outputs: Path) -> subprocess.Popen[bytes]:
-    """A contender that tells what it did in a file of its own: a kill may cut its last line short."""
+    """A contender that shows what it did in a file of its own: a kill may cut its last line short."""
     with (outputs / f"{name}-{len(list(outputs.iterdir()))}").open("xb") as file:
         return subprocess.Popen(
             [sys.executable, "-m", "tests.lease.contenders", str(folder), name], stdout=file, cwd=ROOT

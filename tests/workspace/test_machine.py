@@ -181,7 +181,7 @@ class TestMachineSettings:
 
         assert load_machine_settings().warnings == (
             f'{path}, line 1: unknown setting "colection_root", which is ignored: did you mean "collection_root"? '
-            "Above the sections stand collection_root, default_workspace, state_root",
+            "Above the sections are collection_root, default_workspace, state_root",
         )
         with pytest.raises(SettingsError, match='"default_workspace"'):
             save_machine_settings(default_work="x")

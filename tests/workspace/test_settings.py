@@ -124,7 +124,7 @@ class TestReading:
 
         assert [warning.removeprefix(str(layout.settings_path)) for warning in load_settings(layout).warnings] == [
             ', line 1: unknown setting "heartbeat", which is ignored: did you mean "lease.heartbeat"? '
-            "Above the sections stand timezone, freshness",
+            "Above the sections are timezone, freshness",
             ', line 4: unknown setting "deploy.quite", which is ignored: did you mean "deploy.quiet"? '
             "[deploy] takes mode, quiet, keep, gate",
         ]

@@ -13,7 +13,7 @@ from jupyter_extension.view import FlowRow, PanelView
 
 KEYS: Mapping[str, tuple[str, str, str]] = {
     "r": ("r", "run", "the flow: shows what would run, and asks"),
-    "s": ("s", "stop", "what runs of it: asks"),
+    "s": ("s", "stop", "its runs: asks"),
     "t": ("t", "try again", "its held files: shows them, and asks"),
     "h": ("h", "held files", "each with its reason"),
     "l": ("l", "log", "of its run, or of its last one"),
@@ -111,7 +111,9 @@ def _asked(key: str, view: PanelView, seen: Seen) -> tuple[Seen, Wish | None]:
     if key == "l":
         return _opened(row, view, seen)
     verb: Literal["run", "retry"] = "run" if key == "r" else "retry"
-    return replace(seen, looking=f"Looking what would run of {row.title}", shows_keys=False), LookFirst(verb, row.name)
+    return replace(seen, looking=f"Looking up what would run of {row.title}", shows_keys=False), LookFirst(
+        verb, row.name
+    )
 
 
 def _opened(row: FlowRow, view: PanelView, seen: Seen) -> tuple[Seen, Wish | None]:

@@ -245,7 +245,7 @@ class _Spread:
             raise ClusterError(
                 f"the scheduler {self._connection.scheduler.name} was lost while items ran",
                 where=self._connection.scheduler.name,
-                fix="see that it runs, and run the flow again",
+                fix="make sure that it runs, and run the flow again",
             )
 
     def _let_end(self) -> None:

@@ -100,7 +100,7 @@ def bytes_read_as_utf16(path: str, encoding: str) -> str | None:
         >>> file = pathlib.Path(tempfile.mkdtemp()) / "a.csv"
         >>> _ = file.write_text("city;amount")
         >>> bytes_read_as_utf16(str(file), "utf-16")
-        'a.csv is no UTF-16 and was read as utf-16, so "ci" became "楣": read it with encoding="cp1252" (Excel on Windows), or "utf8"'
+        'a.csv is not UTF-16 and was read as utf-16, so "ci" became "楣": read it with encoding="cp1252" (Excel on Windows), or "utf8"'
         >>> _ = file.write_text("city;amount", encoding="utf-16")
         >>> bytes_read_as_utf16(str(file), "utf-16")
     """
@@ -110,7 +110,7 @@ def bytes_read_as_utf16(path: str, encoding: str) -> str | None:
         return None
     letters, became = head[:2].decode("cp1252", "replace"), head[:2].decode(encoding, "replace")
     return (
-        f'{os.path.basename(path)} is no UTF-16 and was read as {encoding}, so "{letters}" became "{became}": '
+        f'{os.path.basename(path)} is not UTF-16 and was read as {encoding}, so "{letters}" became "{became}": '
         'read it with encoding="cp1252" (Excel on Windows), or "utf8"'
     )
 
@@ -188,7 +188,7 @@ def workbook_doubts(
                     text, cells = doubled
                     called = "another name" if header.second is None else f'"{text}{header.second}"'
                     yield (
-                        f'{place}: the heading "{text}" stands in {" and in ".join(cells[:2])}: the second'
+                        f'{place}: the heading "{text}" is in {" and in ".join(cells[:2])}: the second'
                         f" column is called {called}. Name them all, frame.columns = [...], or correct the file"
                     )
 

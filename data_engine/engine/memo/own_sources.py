@@ -59,9 +59,9 @@ TOLD = Rule()
 def _kept(path: str) -> OverwritesSourceError:
     """The error of a step of a preview that is about to remove this source, or to move it away."""
     return OverwritesSourceError(
-        f"the step would take away {path}, the flow's own source: {IN_PREVIEWS.why}",
+        f"the step would remove or move {path}, the flow's own source: {IN_PREVIEWS.why}",
         where=path,
-        fix="nothing was removed or moved. Preview an object of a step before: preview(use=...); production may do it, and "
+        fix="nothing was removed or moved. Preview an object of an earlier step: preview(use=...); production may do it, and "
         "preview(write=True) does it for real",
     )
 

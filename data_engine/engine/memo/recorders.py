@@ -175,7 +175,7 @@ def record_relation_query(original: Any, logs: tuple[AccessLog, ...], args: _Arg
 def record_frames_sql(original: Any, logs: tuple[AccessLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
     texts = [value for value in (*args, *kwargs.values()) if isinstance(value, str)]
     if not texts:
-        _mark_unseen(logs, "a query that is no text")
+        _mark_unseen(logs, "a query that is not a text")
     for text in texts:
         _record_sql(logs, text, is_shared=False)
     return original(*args, **kwargs)
@@ -298,7 +298,7 @@ def _show_parameters(args: _Args, kwargs: _Kwargs) -> None:
 
 def _record_sql(logs: tuple[AccessLog, ...], text: object, *, is_shared: bool) -> None:
     if not isinstance(text, str):
-        _mark_unseen(logs, "a query that is no text")
+        _mark_unseen(logs, "a query that is not a text")
         return
     with not_logged():
         statement: SqlAccess = sql_access(text)

@@ -328,7 +328,7 @@ class _Attempt:
         for name, at in step.saved.items():
             if self.steps[at].entry.is_stateful and (step.code.names_objects or at == step.before):
                 return f"the state of {name}"
-        return "params whose content nobody can tell" if self.params is None else None
+        return "params whose content cannot be compared" if self.params is None else None
 
     # -- values --------------------------------------------------------------------------------------------------------
 

@@ -49,7 +49,7 @@ class Signature:
     at_ns: int = 0
 
 
-UNREADABLE = Signature("too much to look at", fresh_ns=1)
+UNREADABLE = Signature("too large to check", fresh_ns=1)
 """What is never as it was."""
 
 

@@ -62,7 +62,7 @@ def why_defined_anew(entry: CacheEntry, classes: Iterable[frozenset[int]]) -> st
     now = frozenset[int]().union(*classes)
     for kind in entry.classes:
         if id(kind) not in now and is_authored(kind.__module__):
-            return f"class {kind.__name__} was defined anew"
+            return f"class {kind.__name__} was defined again"
     return None
 
 

@@ -177,9 +177,9 @@ def _refuse_nested_interval(name: str, kind: Any) -> None:
     for one in inner:
         if one.id == "interval":
             raise FlowValidationError(
-                f'the column "{name}" is {kind}: Polars holds no interval inside another type',
+                f'the column "{name}" is {kind}: Polars cannot hold an interval inside another type',
                 where=f"column {name!r}",
-                fix=f"take it apart in SQL, such as epoch_us({quoted(name)}[1])",
+                fix=f"split it in SQL, such as epoch_us({quoted(name)}[1])",
             )
         _refuse_nested_interval(name, one)
 

@@ -52,7 +52,7 @@ def build_dimension(
 
     Raises:
         FlowValidationError: no columns, a blank or taken key column, a table of other columns, a busy database.
-        TypeError: `df` is no Polars frame.
+        TypeError: `df` is not a Polars frame.
 
     Example:
         >>> import tempfile, polars as pl
@@ -95,7 +95,7 @@ def attach_dimension(
 
     Raises:
         FlowValidationError: no such database, table or column; a row that matches more than one of the dimension.
-        TypeError: `df` is no Polars frame.
+        TypeError: `df` is not a Polars frame.
 
     Example:
         >>> import tempfile, polars as pl
@@ -145,7 +145,7 @@ def normalize_columns(
 
     Raises:
         FlowValidationError: an unknown `returns`, no such column, a dimension of other columns, a busy database.
-        TypeError: `df` is no Polars frame.
+        TypeError: `df` is not a Polars frame.
 
     Example:
         >>> import tempfile, polars as pl
@@ -200,7 +200,7 @@ def denormalize_columns(
 
     Raises:
         FlowValidationError: no such database, table or column; the key among `select`; a key the dimension has twice.
-        TypeError: `df` is no Polars frame.
+        TypeError: `df` is not a Polars frame.
 
     Example:
         >>> import tempfile, polars as pl
@@ -240,7 +240,7 @@ def _brought(table: Table, existing: dict[str, str], key: str, wanted: list[str]
         brought = {name: name for name in existing if name != key}
         if not brought:
             raise FlowValidationError(
-                f'the table "{table.name}" has no column but its key "{key}"', where="table=", fix="name a dimension"
+                f'the table "{table.name}" has no column except its key "{key}"', where="table=", fix="name a dimension"
             )
         return brought
     brought = {_table_column(table, existing, name, argument="select"): name for name in wanted}
@@ -300,7 +300,7 @@ def _add_missing(database: Database, table: str, columns: Sequence[Column], key:
         )
     if not is_same_kind(existing[own_key], "BIGINT"):
         raise FlowValidationError(
-            f'the key "{own_key}" of the dimension "{target.name}" is {existing[own_key]}, no whole number',
+            f'the key "{own_key}" of the dimension "{target.name}" is {existing[own_key]}, not a whole number',
             where="table=",
             fix="name another table, or its key with key_column=",
         )

@@ -50,7 +50,7 @@ def as_frame(df: object, *, argument: str = "df") -> pl.DataFrame:
         other = seen.setdefault(folded(name), name)
         if other != name:
             raise FlowValidationError(
-                f'DuckDB takes the columns "{other}" and "{name}" for one: it does not tell A from a',
+                f'DuckDB treats the columns "{other}" and "{name}" as the same: it ignores upper and lower case',
                 where=f"{argument}=",
                 fix="rename one of them",
             )

@@ -104,7 +104,7 @@ def ensure_index(
 
     Raises:
         FlowValidationError: no such database, table or column; blank names; an index of that name is on something else.
-        TypeError: a name is no text.
+        TypeError: a name is not a text.
 
     Example:
         >>> import tempfile, polars as pl

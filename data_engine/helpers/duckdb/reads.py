@@ -42,7 +42,7 @@ def read_sql(
         FlowValidationError: no such database or table, blank or wrong SQL, a statement that writes to the database or a file, a
             busy database; a value that Polars cannot hold: an infinite date, an interval of months or inside a list, more than
             38 digits.
-        TypeError: the SQL is no text.
+        TypeError: the SQL is not a text.
 
     Example:
         >>> import tempfile, polars as pl
@@ -158,7 +158,7 @@ def read_rows_by_values(
 
     Raises:
         FlowValidationError: no such database, table or column; a busy database.
-        TypeError: `is_in` is no list of values of one type.
+        TypeError: `is_in` is not a list of values of one type.
 
     Example:
         >>> import tempfile, polars as pl

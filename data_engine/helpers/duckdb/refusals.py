@@ -20,12 +20,12 @@ _FIXES = (
     ("foreign key", "fix the rows of the other table that refer to these first"),
     ("main key table", "drop the table that refers to it first, or replace its rows with replace_rows_by_values"),
     ("depends on", "drop what depends on it first, or replace its rows with replace_rows_by_values"),
-    ("Constraint Error", "fix the rows that the table's constraint refuses; the table is as it was"),
+    ("Constraint Error", "fix the rows that the table's constraint refuses; the table was not changed"),
     ("arameter", "give one value in params= for each ? in the SQL, or a dict with one for each $name"),
     ("python value", "give params= numbers, texts, dates, times or None"),
-    ("Conversion Error", "fix the value, or take text that is no such value for null: TRY_CAST(x AS type)"),
+    ("Conversion Error", "fix the value, or read text that does not fit as null: TRY_CAST(x AS type)"),
     ("Out of Range", "cast to a wider type before computing: CAST(x AS DOUBLE)"),
-    ("Parser Error", "fix the SQL in sql= or where=; texts stand in single quotes, names in double quotes"),
+    ("Parser Error", "fix the SQL in sql= or where=; write texts in single quotes, names in double quotes"),
     ("Binder Error", "fix the SQL in sql= or where=; it may use the table's own columns and DuckDB's functions"),
     ("Catalog Error", "fix the name, or make what it names first"),
     ("Out of KnownSources", "read fewer rows or columns at once"),
@@ -41,7 +41,7 @@ def refusal(error: Exception, path: Path) -> FlowValidationError:
         >>> print(refusal(duckdb.ConstraintException("Constraint Error: NOT NULL constraint failed"), Path("mart.duckdb")))
         DuckDB refused it: Constraint Error: NOT NULL constraint failed
           where: mart.duckdb
-          fix:   fix the rows that the table's constraint refuses; the table is as it was
+          fix:   fix the rows that the table's constraint refuses; the table was not changed
     """
     what = str(error).strip().split("\n\n")[0]
     fix = next((fix for words, fix in _FIXES if words in what), "try it with DuckDB itself, which may say more")

@@ -43,13 +43,13 @@ def replace_rows_by_file(
         table: its name, or "schema.name".
         file_hash: what stands for the file, in the column `file_hash_column` of text; the frame must not have that column.
         return_df: False returns None.
-        widen: True lets a column take a wider type of numbers, dates or times; "text" lets it become text as the last way out;
+        widen: True lets a column take a wider type of numbers, dates or times; "text" lets it become text if nothing else fits;
             False keeps the types. A value the column cannot hold as it is refuses the call, and nothing changes.
         wait: how long to wait for another process that has the database open.
 
     Raises:
         FlowValidationError: a blank key or column, a column that is there already, values that would be lost, a busy database.
-        TypeError: `df` is no Polars frame, or the key no text.
+        TypeError: `df` is not a Polars frame, or the key no text.
 
     Example:
         >>> import tempfile, polars as pl
@@ -118,7 +118,7 @@ def replace_rows_by_values(
 
     Raises:
         FlowValidationError: no rows, no such column in the frame or the table, values that would be lost, a busy database.
-        TypeError: `df` is no Polars frame.
+        TypeError: `df` is not a Polars frame.
 
     Example:
         >>> import tempfile, polars as pl
@@ -189,7 +189,7 @@ def replace_table(
 
     Raises:
         FlowValidationError: no columns, a view of that name, a busy database.
-        TypeError: `df` is no Polars frame.
+        TypeError: `df` is not a Polars frame.
 
     Example:
         >>> import tempfile, polars as pl

@@ -45,15 +45,15 @@ def compact_database(
     vacuum: bool = True,
     wait: Wait = DEFAULT_WAIT,
 ) -> pl.DataFrame:
-    """What was given back: columns that hold no value are dropped, then the file is written anew without its free space.
+    """What was saved: columns that hold no value are dropped, then the file is rewritten without its free space.
 
     The new file takes the old one's place in one step while the database is locked; until then the old one is untouched. A
-    table without rows keeps its columns, every table keeps one, and a column stays whose name stands in a view or a macro.
+    table without rows keeps its columns, every table keeps one, and a column stays whose name is used in a view or a macro.
     Nobody else may have the database open meanwhile, not even in this process.
 
     Args:
         db_path: the database file, which must be there.
-        tables: whose columns to look at; None for all. The whole file is always written anew.
+        tables: whose columns to look at; None for all. The whole file is always rewritten.
         drop_all_null_columns: False drops no column.
         vacuum: False leaves the file's size as it is. A copy that would not be smaller is not kept.
         wait: how long to wait for another process that has the database open, such as "60s".
@@ -92,9 +92,9 @@ def compact_database(
     while not is_in_place:
         if rounds == _MOST_ROUNDS:
             raise FlowValidationError(
-                f"the compacted copy of {path} cannot take its place: others write it all the time, or it may not be replaced",
+                f"the compacted copy of {path} cannot take its place: other processes write it all the time, or it may not be replaced",
                 where=str(path),
-                fix="compact it when nothing runs; the database is as it was left",
+                fix="compact it when nothing runs; the database was not changed",
             )
         rounds += 1
         with exclusive(db_path, wait=wait, config=_ALONE) as database:
@@ -251,7 +251,7 @@ def _write_anew(database: Database) -> bool:
         raise FlowValidationError(
             f"the compacted copy of {path} cannot take its place: {error.strerror}",
             where=str(path),
-            fix="free some space, or close what has the file open; the database is as it was",
+            fix="free some space, or close what has the file open; the database was not changed",
         ) from error
     finally:
         _remove(copy)
@@ -318,7 +318,7 @@ def _not_copied(database: Database, why: str) -> FlowValidationError:
     return FlowValidationError(
         f"DuckDB cannot copy this database: {why}",
         where=str(database.path),
-        fix="compact with vacuum=False; the file is as it was",
+        fix="compact with vacuum=False; the file was not changed",
     )
 
 

@@ -67,10 +67,10 @@ test("a filter that fails leaves the rows that were there, and says why", async 
   const app = {
     looks: 0, state: { sheet: { ...freshSheet("/a.csv"), page: PAGE } }, set: (/** @type {object} */ changes) => Object.assign(app.state, changes),
     get sheet() { return app.state.sheet; },
-    transport: { call: async () => ({ error: { what: "'x' is no number", fix: "give a number" } }) },
+    transport: { call: async () => ({ error: { what: "'x' is not a number", fix: "give a number" } }) },
   };
   await look(app, { filters: [{ column: "amount", op: ">", value: "x" }] });
 
   assert.equal(app.sheet.page, PAGE);
-  assert.equal(app.sheet.said, "'x' is no number give a number");
+  assert.equal(app.sheet.said, "'x' is not a number give a number");
 });
