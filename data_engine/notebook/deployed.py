@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from data_engine.notebook.catalog import CatalogEntry, read_catalog
 from data_engine.notebook.deployments import Deployments
 from data_engine.notebook.descriptions import Descriptions
+from data_engine.notebook.standing import Standing
 
 
 def deployed_entries(
@@ -28,3 +29,12 @@ def in_production(
     """The entries of modules, of which those that are `edited` are as they are deployed, where that can be had and is good."""
     runs = {one.name: one for one in deployed_entries(deployments, edited, kept) if one.error is None}
     return [runs.get(one.name, one) for one in entries]
+
+
+def with_gone(
+    entries: Sequence[CatalogEntry], deployments: Deployments, standings: Mapping[str, Standing], kept: Descriptions
+) -> list[CatalogEntry]:
+    """The entries of modules and of those that are gone, by name: as production runs them, where an edit is good."""
+    edited = [one.name for one in entries if one.error is None and standings[one.name].is_edited]
+    gone = deployed_entries(deployments, [name for name, one in standings.items() if one.kind == "gone"])
+    return sorted([*in_production(entries, deployments, edited, kept), *gone], key=lambda entry: entry.name)
