@@ -39,7 +39,7 @@ def test_a_deploy_of_a_notebook_with_unsaved_edits_asks_first(lab: Lab, page: Pa
     flows.fill(workspace, good=flows.GOOD)
     asked_to_deploy(workspace)
     page.open("unsaved/flow_modules/good.ipynb")
-    page.command("docmanager:save")  # JupyterLab adds what the kernel is as soon as it opens one
+    page.page.wait_for_function(_DIRTY)  # JupyterLab adds what the kernel is as soon as it opens one
     panel = page.side(workspace)
     detail = panel.select("good")
     detail.get_by_role("tab", name="Deployment").click()

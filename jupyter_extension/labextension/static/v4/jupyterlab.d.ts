@@ -28,12 +28,19 @@ export interface Cell {
   model: { type: string };
 }
 
+export interface SharedCell {
+  cell_type: string;
+  getSource(): string;
+  getMetadata(key: string): unknown;
+}
+
 /** A document that is open: a notebook's has cells in `content`. */
 export interface DocumentWidget extends Widget {
   context: {
     path: string;
     ready: Promise<void>;
-    model: { dirty: boolean; stateChanged: Signal<unknown, { name: string }> };
+    model: { dirty: boolean; contentChanged: Signal<unknown, unknown>; sharedModel?: { cells?: SharedCell[] } };
+    fileChanged: Signal<unknown, unknown>;
     save(): Promise<void>;
   };
   revealed: Promise<void>;

@@ -5,6 +5,7 @@ import { base, loadPanel } from "./panel_module.js";
 /** @import { App, DocumentWidget, ShowError, Tracker } from "./jupyterlab" */
 
 const OPENS_WITHIN_MS = 30000;
+const SOON_MS = 300;
 
 export class Notebooks {
   /**
@@ -19,6 +20,8 @@ export class Notebooks {
     this.askedKey = `data-engine:cell:${base()}`;
     /** @type {string | null} the folder that Jupyter serves */
     this.root = null;
+    /** @type {WeakMap<object, string>} the cells of notebooks as they are saved */
+    this.saved = new WeakMap();
   }
 
   /** Does what the panel asks for, and what a tab was opened for by another one. */
@@ -45,9 +48,40 @@ export class Notebooks {
     if (this.tracker) {
       this.tracker.widgetAdded.connect((_, widget) => {
         this.revealAsked(widget);
-        widget.context.model.stateChanged.connect((__, { name }) => name === "dirty" && changed());
+        this.follow(widget.context, changed);
       });
     }
+  }
+
+  /**
+   * Keeps what the cells of a notebook are in its file, and tells when they begin or cease to differ.
+   *
+   * @param {DocumentWidget["context"]} context
+   * @param {() => void} changed
+   */
+  follow(context, changed) {
+    const keep = () => {
+      this.saved.set(context, cellsOf(context));
+      changed();
+    };
+    context.ready.then(keep, () => {});
+    context.fileChanged.connect(keep);
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    let soon;
+    context.model.contentChanged.connect(() => {
+      clearTimeout(soon);
+      soon = setTimeout(changed, SOON_MS);
+    });
+  }
+
+  /**
+   * Whether its file is not what is shown. JupyterLab calls a notebook edited that it has opened and told of its kernel, too.
+   *
+   * @param {DocumentWidget["context"]} context
+   */
+  isUnsaved(context) {
+    const { dirty } = context.model, cells = this.saved.get(context);
+    return dirty && (!cells || cells !== cellsOf(context));
   }
 
   /**
@@ -58,7 +92,7 @@ export class Notebooks {
   unsaved() {
     const { root } = this;
     if (root === null) return [];
-    return [...this.app.shell.widgets("main")].flatMap(({ context }) => (context && context.model && context.model.dirty ? [[root + context.path, context]] : []));
+    return [...this.app.shell.widgets("main")].flatMap(({ context }) => (context && context.model && this.isUnsaved(context) ? [[root + context.path, context]] : []));
   }
 
   /**
@@ -137,6 +171,15 @@ async function below(path) {
   const root = await rootFolder();
   const given = path.replace(/\\/g, "/");
   return given.startsWith(root) ? given.slice(root.length) : null;
+}
+
+/**
+ * What of a notebook's cells a flow is made of, as a text to compare; "" of another document.
+ *
+ * @param {DocumentWidget["context"]} context
+ */
+function cellsOf({ model: { sharedModel } }) {
+  return sharedModel && sharedModel.cells ? JSON.stringify(sharedModel.cells.map((one) => [one.cell_type, one.getSource(), one.getMetadata("tags")])) : "";
 }
 
 /** The folder that Jupyter serves, with a slash at its end. */
