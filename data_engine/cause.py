@@ -56,6 +56,8 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
 )
 """Every kind a cause can be of, and its sentence."""
 
+_BY_A_PERSON = frozenset({"stop_requested", "interrupted", "kill_requested", "left_behind"})
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Cause(Record):
@@ -92,6 +94,16 @@ class Cause(Record):
             return SENTENCES[self.kind].format_map(self.data)
         except (KeyError, ValueError, TypeError):  # of another version, or damaged
             return str(self.data.get("text") or self.kind.replace("_", " "))
+
+    @property
+    def is_by_a_person(self) -> bool:
+        """Whether somebody ended the run on purpose: nothing is wrong then.
+
+        Example:
+            >>> Cause("kill_requested").is_by_a_person, Cause("out_of_memory").is_by_a_person
+            (True, False)
+        """
+        return self.kind in _BY_A_PERSON
 
     def as_dict(self) -> dict[str, Any]:
         """The kind and its data as one JSON object."""

@@ -103,7 +103,11 @@ class FlowValidationError(Shown, ValueError):
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def _lines_for_notebook(self) -> list[str]:
-        return [*self.trace, "", hint_here(f"{type(self).__name__}: {self}")]
+        lines = str(self).split("\n")
+        if (where := f"  where: {self.where}") in lines:
+            rest = _beside_place(self.where or "", self.trace)
+            lines[lines.index(where) : lines.index(where) + 1] = [f"  where: {rest}"] if rest else []
+        return [*self.trace, "", hint_here(f"{type(self).__name__}: " + "\n".join(lines))]
 
     def as_dict(self) -> dict[str, Any]:
         """The three parts, as `--json` prints them under `error`; and `places`, where they are known.
@@ -120,6 +124,13 @@ class FlowValidationError(Shown, ValueError):
 
     def __reduce__(self) -> tuple[Callable[..., BaseException], tuple[Any, ...], dict[str, Any]]:
         return _rebuild, (type(self), self._arguments()), self.__dict__
+
+
+def _beside_place(where: str, trace: tuple[str, ...]) -> str:
+    """What `where` says beside the place and its line, with which the trace ends."""
+    place, text = (trace[-2], trace[-1].strip()) if len(trace) > 1 else ("", "")
+    spot, is_there, rest = where.partition(f": {text}")
+    return rest.strip().removeprefix("(").removesuffix(")") if text and is_there and place.startswith(spot) else where
 
 
 def _shown(text: str) -> str:

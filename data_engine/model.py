@@ -21,6 +21,8 @@ _SKEW_S = 300.0
 RUN_STATUSES = ("started", "success", "failed", "stopped", "killed", "abandoned")
 """Every word a run's status can be."""
 
+BAD_ENDS = ("failed", "killed", "abandoned")
+
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 """For times before it too, which `fromtimestamp` refuses on Windows."""
 
@@ -273,6 +275,16 @@ class Run(Record):
     def cause(self) -> str | None:
         """Why the status is what it is, as a sentence."""
         return None if self.why is None else self.why.text
+
+
+def ended_badly(run: Run | None) -> bool:
+    """Whether the run ended so that somebody should look: not one that a person ended.
+
+    Example:
+        >>> ended_badly(Run("3f", "claims", "Claims", None, "killed", "", why=Cause("kill_requested")))
+        False
+    """
+    return run is not None and run.status in BAD_ENDS and not (run.why is not None and run.why.is_by_a_person)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

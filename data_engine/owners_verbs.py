@@ -132,7 +132,8 @@ class OwnersVerbs(WorkspaceBase):
         return None if outcome is None else outcome.deployments[0]
 
     def deployments(self, name: str | None = None) -> list[Deployment]:
-        """The history of deployments, of one flow when named, the newest first: who, where, when, and what differed.
+        """The history of deployments, of one flow when named (also under the names that it had before), the newest first: who, where,
+        when, and what differed.
 
         `is_live` says which one a flow runs, `is_kept` which can be rolled back to.
 

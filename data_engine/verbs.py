@@ -128,7 +128,7 @@ class Flow(value.Flow):
         name: str | None = None,
         update: bool = False,
     ) -> Golden:
-        """Keep the object `use` (by default the last result) of this source as the result that is right from now on.
+        """Keep the object `use` (by default the last result) of this source (by default the first) as the result that is right from now on.
 
         It is made now, and kept in the workspace's `goldens/<flow>/` with its source (files above 10 MB by their hash) and
         params: a header to review in Git, and data that Git leaves out unless `share`. Columns in `drop` are not kept. `data-engine

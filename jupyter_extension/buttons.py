@@ -46,6 +46,15 @@ class _Workspace:
         return "the modules are being read" if is_reading else None
 
     @property
+    def engine_on(self) -> WhyNot:
+        return "the engine is on: stop it first" if self.status.engine.on else None
+
+    @property
+    def run_under_way(self) -> WhyNot:
+        runs = self.status.active_runs
+        return f"a run of {runs[0].flow} is under way" if runs else None
+
+    @property
     def is_mine(self) -> bool:
         return is_mine(self.status.lease)
 
@@ -105,7 +114,7 @@ _OF_WORKSPACE: Mapping[str, Callable[[_Workspace], Iterable[WhyNot]]] = {
         _unheard(at.status, at.elsewhere),
         _unless(at.status.flows, "there is no module"),
     ),
-    "reset_all": lambda at: (at.elsewhere, _if(at.status.active_runs or at.status.engine.on, "work is under way")),
+    "reset_all": lambda at: (at.elsewhere, at.engine_on, at.run_under_way),
 }
 
 
@@ -147,6 +156,7 @@ def _retry(at: _Flow) -> Iterable[WhyNot]:
     yield from (at.unheard, at.broken, at.undeployed)
     yield _unless(at.flow.mode == "poll", "only polled flows hold files; run it again")
     yield _unless(at.is_engine_on, _ENGINE_OFF)
+    yield _unless(at.flow.held or at.flow.retried or at.elsewhere, "no file of it is held")
 
 
 _OF_FLOW: Mapping[str, Callable[[_Flow], Iterable[WhyNot]]] = {

@@ -206,7 +206,7 @@ def status_card(status: Status) -> Card:
         parts.insert(0, Note(Mark(status.trouble.what, "bad", "cross"), status.trouble.fix or ""))
     parts += [_warning(warning) for warning in status.warnings]
     parts += [
-        _warning(undelivered_words(one, local_time, more)) for one, more in told_once(status.undelivered)[:MOST_ROWS]
+        _warning(undelivered_words(one, local_time, count)) for one, count in told_once(status.undelivered)[:MOST_ROWS]
     ]
     if status.active_runs:
         active = [

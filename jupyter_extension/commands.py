@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def _preview(given: Namespace, names: UserNames) -> Any:
-    flow = own_flow(names) if given.subject is None else _workspace().load_flow(given.subject)
+    flow = own_flow(names, "preview") if given.subject is None else _workspace().load_flow(given.subject)
     options = {"use": given.use, "source": given.source, "params": params_of(given), "fresh": given.fresh}
     if given.against is not None or given.key:
         options |= {"against": given.against, "key": given.key}
@@ -36,7 +36,7 @@ def _plan(given: Namespace, names: UserNames) -> Any:
 
 
 def _golden(given: Namespace, names: UserNames) -> Any:
-    flow = own_flow(names) if given.subject is None else _workspace().load_flow(given.subject)
+    flow = own_flow(names, "golden") if given.subject is None else _workspace().load_flow(given.subject)
     options = {"drop": given.drop or (), "share": given.share, "name": given.name, "update": given.update}
     return flow.golden(given.use, given.source, params_of(given), given.key, **options)
 
@@ -141,7 +141,7 @@ def _run(given: Namespace, names: UserNames) -> Any:
 
     params = params_of(given)
     if given.once:
-        flow = own_flow(names) if given.subject is None else _workspace().load_flow(given.subject)
+        flow = own_flow(names, "run") if given.subject is None else _workspace().load_flow(given.subject)
         return flow.run_once(source=given.source, params=params, on_error="continue")
     name = given.subject or own_name(names, "run")
     ws = _workspace()
@@ -167,7 +167,7 @@ def _run(given: Namespace, names: UserNames) -> Any:
 def _show(given: Namespace, names: UserNames) -> Any:
     from data_engine.cli.flows import last_run_words
 
-    flow = own_flow(names) if given.subject is None else _workspace().load_flow(given.subject)
+    flow = own_flow(names, "show") if given.subject is None else _workspace().load_flow(given.subject)
     name = given.subject or own_name(names, "show")
     ws = _workspace()
     print(f"production: {ws.deployment(name)}")

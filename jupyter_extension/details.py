@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from data_engine.client import Workspace
+from data_engine.engine.deployed_before import present_name
 from data_engine.engine.run_facts import facts_of, params_words, rows_words, trigger_words
 from data_engine.flow.expectation import Expectation, expectation_words
+from data_engine.ledger.deployments import renamings
 from data_engine.ledger.warned import warnings_of
 from data_engine.model import Deployment, Run, StepRun
 from data_engine.notebook.catalog import unknown_flow
@@ -116,7 +118,7 @@ def flow_details(ws: Workspace, name: str, *, limit: int = 100) -> FlowView:
     """
     entry = flow_entry(ws, name)
     runs = ws.runs(name, limit)
-    newest = ws.home.ledger().last_run(name)
+    newest = ws.home.ledger().last_run(name) or next((run for run in runs if not run.from_the_future), None)
     warned = warnings_of(ws.home.ledger(), [run.run_id for run in runs])
     error = entry.get("error")
     return FlowView(
@@ -130,39 +132,41 @@ def flow_details(ws: Workspace, name: str, *, limit: int = 100) -> FlowView:
         warnings=tuple(entry["warnings"]),
         steps=_steps(ws, entry["steps"], newest, runs),
         run_id=None if newest is None else newest.run_id,
-        runs=tuple(run_view(run, warned.get(run.run_id, 0)) for run in runs),
+        runs=tuple(run_view(run, warned.get(run.run_id, 0), now=name) for run in runs),
         changes=tuple((one.where, one.lines) for one in code_changes(ws.home.deployments(), ws.home, name)),
         gate=ws.home.settings().deploy.gate,
-        deployments=tuple(deployment_view(one) for one in ws.deployments(name)[:MOST_DEPLOYMENTS]),
+        deployments=tuple(deployment_view(one, name) for one in ws.deployments(name)[:MOST_DEPLOYMENTS]),
         error=error,
         error_cells=places_of(error),
     )
 
 
-def deployment_view(one: Deployment) -> DeploymentView:
-    """A deployment as a line of the panel's history."""
+def deployment_view(one: Deployment, flow: str) -> DeploymentView:
+    """A deployment as a line of the panel's history of a flow, which may have had another name then."""
     why = "it is what runs" if one.is_live else None if one.is_kept else "it is not kept any more"
+    if one.flow != flow:
+        why = f"the flow was called {one.flow} then"
     words = f"back to {(one.of or '')[:8]}" if one.kind == "rollback" else ""
     changed = ", ".join(filter(None, [words, cells_text(one.cells) if one.cells else "", *one.helpers]))
     git = "" if one.git_commit is None else f"{one.git_commit[:8]}{' and edits' if one.git_dirty else ''}"
     return DeploymentView(one.id, "live" if one.is_live else one.word, one.at_utc, one.who, changed, git, one.note, why)
 
 
-def run_view(run: Run, warnings: int = 0) -> RunView:
-    """A run of the ledger, which warned so often, as a line of the panel's history."""
+def run_view(run: Run, warnings: int = 0, now: str | None = None) -> RunView:
+    """A run of the ledger, which warned so often, as a line of the panel's history; its flow is called otherwise `now`."""
     error = run.error or None
     return RunView(
         run_id=run.run_id,
         source=run.source,
         source_name=None if run.source is None else Path(run.source).name,
-        mark=run_mark(run.status),
+        mark=run_mark(run.status, run.why),
         started_at_utc=run.started_at_utc,
         ended_at_utc=run.finished_at_utc,
         elapsed_s=run.elapsed_s,
         cause=run.cause,
         why=None if run.why is None else run.why.as_dict(),
         error=None if error is None else short_error(error, run.why),
-        cells=places_of(run.why),
+        cells=places_of(run.why, was=run.flow, now=now or run.flow),
         from_the_future=run.from_the_future,
         began_by=trigger_words(run.trigger),
         params=params_words(run),
@@ -179,7 +183,7 @@ def run_details(ws: Workspace, run_id: str) -> dict[str, Any]:
     run = ws.run_record(run_id)
     lines = ws.log(run.run_id)
     return {
-        "run": run_view(run),
+        "run": run_view(run, now=present_name(renamings(ws.home.ledger()), run.flow, run.started_at_utc)),
         "flow": run.flow,
         "error": run.error,
         "facts": facts_of(run, _slot_zone(ws, run)),

@@ -35,10 +35,21 @@ def short_reason(why: Reason, cause: Mapping[str, Any] | None) -> str:
     return first_line(why.text)
 
 
-def places_of(told: Mapping[str, Any] | None) -> tuple[Mapping[str, Any], ...]:
-    """The notebook cells that an error, or the cause of a run, names: `{notebook, cell, line}`, each once."""
+def places_of(
+    told: Mapping[str, Any] | None, *, was: str | None = None, now: str | None = None
+) -> tuple[Mapping[str, Any], ...]:
+    """The notebook cells that an error, or the cause of a run, names: `{notebook, cell, line}`, each once.
+
+    A notebook that `was` called so then is told as it is called `now`.
+
+    Example:
+        >>> places_of({"places": [{"notebook": "claims.ipynb", "cell": 1, "line": 2}]}, was="claims", now="parts")
+        ({'notebook': 'parts.ipynb', 'cell': 1, 'line': 2},)
+    """
     found: list[Mapping[str, Any]] = []
     for place in (told or {}).get("places") or ():
+        if was != now and place.get("notebook") == f"{was}.ipynb":
+            place = {**place, "notebook": f"{now}.ipynb"}
         if place not in found:
             found.append(place)
     return tuple(found)

@@ -10,7 +10,8 @@ from typing import Any
 
 from data_engine.client import Workspace
 from data_engine.daemon.control import LONG_S
-from data_engine.engine.reasons import Done, Running
+from data_engine.engine.flow_reasons import NotDeployed
+from data_engine.engine.reasons import Disabled, Done, Running, Unreachable
 from data_engine.engine.source_files import GROUPS, SourceFile, SourceFiles
 from jupyter_extension.buttons import WhyNot
 from jupyter_extension.failures import short_reason
@@ -27,8 +28,14 @@ _WORDS = {
     "done": "Done",
     "output": "Written here",
 }
+_OF_THE_FLOW = {
+    Unreachable.kind: "its folder cannot be read now",
+    NotDeployed.kind: "waits until its flow is deployed",
+    Disabled.kind: "waits until its flow is enabled",
+}
+"""What holds of all files stands above them, with all that is known of it."""
 _GONE = "the file is not there any more"
-_AWAY = "its folder cannot be read now"
+_AWAY = _OF_THE_FLOW[Unreachable.kind]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +112,7 @@ def files_view(listed: SourceFiles) -> FilesView:
 
 
 def _file(one: SourceFile) -> FileView:
-    reason = short_reason(one.why, one.cause)
+    reason = _OF_THE_FLOW.get(one.why.kind) or short_reason(one.why, one.cause)
     mark = reason_mark(one.why, reason)
     if isinstance(one.why, Done) and one.why.by_earlier:
         reason += "; Backfill, all files, runs it again"

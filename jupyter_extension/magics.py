@@ -226,7 +226,7 @@ def _parse(command: Command, words: Sequence[str]) -> argparse.Namespace | None:
     if len(subjects) > bool(command.takes):
         what = f"takes only one {command.takes}" if command.takes else "takes no name"
         raise FlowValidationError(
-            f"%flow {command.name} {what}, not {' and '.join(map(repr, subjects))}",
+            f"%flow {command.name} {what}, and is given {' and '.join(map(repr, subjects))}",
             where=f"%flow {command.name}",
             fix=_fix_of_words(command, words, is_unknown=False) or f"write {command.usage}",
         )

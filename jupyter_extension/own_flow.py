@@ -17,7 +17,7 @@ UserNames: TypeAlias = Mapping[str, Any]
 """The names of the notebook's cells."""
 
 
-def own_flow(names: UserNames) -> Flow:
+def own_flow(names: UserNames, command: str) -> Flow:
     """What `build()` of the notebook's cells gives.
 
     Raises:
@@ -32,7 +32,7 @@ def own_flow(names: UserNames) -> Flow:
             if build is None
             else f"build is not a function but {build!r}",
             where="build()",
-            fix="run the cell that defines build(), or name a flow of the workspace: %flow preview NAME",
+            fix=f"run the cell that defines build(), or name a flow of the workspace: %flow {command} NAME",
         )
     flow = build()
     if not isinstance(flow, Flow):
@@ -93,7 +93,7 @@ def unsaved_words(names: UserNames, path: Path) -> str:
         return ""
     functions = [build]
     try:
-        functions += [getattr(step.fn, "fn", step.fn) for step in own_flow(names).steps]
+        functions += [getattr(step.fn, "fn", step.fn) for step in own_flow(names, "deploy").steps]
     except Exception:  # it will be told by what is asked for
         functions = [build]
     made = [spot for function in functions if (spot := place_of_function(function)) is not None]

@@ -23,6 +23,7 @@ from tornado import web
 from data_engine.client import Workspace
 from data_engine.daemon.fields import ANY_TEXT, OBJECT, BadRequestError, Field, checked
 from data_engine.errors import FlowValidationError
+from data_engine.typed import typed
 from data_engine.version import __version__
 from jupyter_extension.actions import ACTIONS, CHANGES, answer, is_here
 from jupyter_extension.assets import page_html, page_js, panel_css, panel_js
@@ -88,7 +89,9 @@ class Hello(_Handler):
         near = [root_dir, *_folders_above(Path(root_dir), path)]
         root = await self.in_thread(_workspace_around, Path(root_dir), path)
         found = await self.in_thread(answer, root or body["root"], "workspaces", {"near": near})
-        self.finish(json.dumps({"version": __version__, "root_dir": root_dir} | found.get("result", found)))
+        lab = typed("--workspace", body["root"], "lab") if body["root"] else typed("lab")
+        here = {"version": __version__, "root_dir": root_dir, "lab": lab}
+        self.finish(json.dumps(here | found.get("result", found)))
 
 
 class Match(_Handler):

@@ -5,8 +5,9 @@ A trouble has the key that alerts give it (flow, step, error type, cell). A fail
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from os.path import basename, dirname
 from typing import Any
 
 from data_engine.alerting.wording import failure, notice, subject
@@ -18,6 +19,7 @@ from data_engine.ledger.troubles import Trouble, TroubleKey, all_troubles
 from data_engine.message import message_id
 from data_engine.model import Run
 from jupyter_extension.failures import first_line, places_of
+from jupyter_extension.file_check import file_exists
 
 _BY_PEOPLE = ("hand", "backfill")
 _HOLDING = ("failed", "abandoned")
@@ -49,11 +51,13 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What the history says of flows beyond their status: failures, and what alerts have told. `me` is person@machine."""
+    """What the history says of flows beyond their status: failures, what alerts have told, and the flows whose last run failed
+    with a file that is `gone` since. `me` is person@machine."""
 
     me: str = ""
     failures: Mapping[str, Failure] = field(default_factory=dict)
     told: Mapping[str, Sequence[Trouble]] = field(default_factory=dict)
+    gone: Set[str] = frozenset()
 
 
 def troubles_of(flow: FlowStatus, known: Known) -> tuple[TroubleLine, ...]:
@@ -72,7 +76,7 @@ def troubles_of(flow: FlowStatus, known: Known) -> tuple[TroubleLine, ...]:
         key = TroubleKey(flow.name, "held", error_type="abandoned")
         found.append(TroubleLine(_id(key), "failed", f"{flow.name}: {flow.why.text}", at_utc))
     elif (bad := _failure_of(flow, known)) is not None and not _began_it(bad.run, known.me):
-        found.append(_line_of(bad))
+        found.append(_line_of(bad, flow.name))
     expected = flow.expected
     if isinstance(expected, (Late, Overlong)):
         key = TroubleKey(flow.name, expected.kind)
@@ -84,7 +88,9 @@ def troubles_of(flow: FlowStatus, known: Known) -> tuple[TroubleLine, ...]:
 
 
 def has_recovered(flow: FlowStatus, known: Known) -> bool:
-    """Whether no failure of the flow is left. While that is not decided, as in a run, it is not.
+    """Whether no failure of the flow is left: its last run went well, or it failed with a file that is gone, and no other is held.
+
+    While that is not decided, as in a run, it is not.
 
     Example:
         >>> good = Run("3f", "claims", "G", None, "success", "2026-01-05T06:30:00+00:00")
@@ -93,16 +99,16 @@ def has_recovered(flow: FlowStatus, known: Known) -> bool:
         >>> has_recovered(FlowStatus("claims", state_kind="being_read"), Known())
         False
     """
-    if flow.state_kind == "being_read" or flow.held or isinstance(flow.why, HeldSlot):
+    if flow.state_kind == "being_read" or _has_bad_files(flow) or isinstance(flow.why, HeldSlot):
         return False
-    return flow.last_run is None or flow.last_run.status == "success"
+    return flow.last_run is None or flow.last_run.status == "success" or flow.name in known.gone
 
 
 class History:
     """What is known of flows in trouble, kept from one status to the next: the history is read only for what is new."""
 
-    def __init__(self, ledger: Ledger, me: str) -> None:
-        self.ledger, self._me = ledger, me
+    def __init__(self, ledger: Ledger, me: str, exists: Callable[[str], bool | None] = file_exists) -> None:
+        self.ledger, self._me, self._exists = ledger, me, exists
         self._failures: dict[str, Failure] = {}
         self._told: tuple[tuple[int, int], dict[str, list[Trouble]]] | None = None
 
@@ -117,7 +123,17 @@ class History:
             found = self._failure(flow, before.get(flow.name))
             if found is not None:
                 self._failures[flow.name] = found
-        return Known(self._me, self._failures, self._open())
+        return Known(
+            self._me, self._failures, self._open(), {flow.name for flow in status.flows if self._is_gone(flow)}
+        )
+
+    def _is_gone(self, flow: FlowStatus) -> bool:
+        """Whether the last run failed with a file that is not there any more, in a folder that is."""
+        last = flow.last_run
+        if flow.mode != "poll" or last is None or last.source is None or not _is_failure(last):
+            return False
+        is_out_of_reach = flow.state_kind == "unreachable" or _has_bad_files(flow)
+        return not is_out_of_reach and self._exists(last.source) is False and self._exists(dirname(last.source)) is True
 
     def _failure(self, flow: FlowStatus, before: Failure | None) -> Failure | None:
         last = flow.last_run
@@ -154,9 +170,14 @@ def _failure_of(flow: FlowStatus, known: Known) -> Failure | None:
     last = flow.last_run
     if flow.state_kind == "being_read":
         return None
-    if last is not None and _is_failure(last):
+    if last is not None and _is_failure(last) and (flow.mode != "poll" or _has_bad_files(flow)):
         return known.failures.get(flow.name) or Failure(last)
     return known.failures.get(flow.name) if flow.held else None
+
+
+def _has_bad_files(flow: FlowStatus) -> bool:
+    """Whether files of it failed and are there: held, or tried again later."""
+    return bool(flow.held or flow.retried)
 
 
 def _is_failure(run: Run) -> bool:
@@ -169,13 +190,20 @@ def _began_it(run: Run, me: str) -> bool:
     return run.trigger is not None and run.trigger.kind in _BY_PEOPLE and run.by == me
 
 
-def _line_of(bad: Failure) -> TroubleLine:
+def _line_of(bad: Failure, name: str) -> TroubleLine:
+    """The failure of a flow that has this name now."""
     run = bad.run
     why = None if run.why is None else run.why.as_dict()
-    key, said = failure(run.flow, "failed", why, run.error or run.cause)
+    key, said = failure(name, "failed", why, run.error or run.cause)
     at_utc = run.finished_at_utc or run.started_at_utc
+    file = None if run.source is None else basename(run.source)
     return TroubleLine(
-        _id(key), "failed", first_line(subject(Trouble(key, at_utc, said))), at_utc, bad.good_utc, places_of(why)
+        _id(key),
+        "failed",
+        first_line(subject(Trouble(key, at_utc, said), file)),
+        at_utc,
+        bad.good_utc,
+        places_of(why, was=run.flow, now=name),
     )
 
 

@@ -5,16 +5,18 @@ The front-end only draws it. A button that cannot be used now says why: its valu
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
-from data_engine.cli.output import local_time
+from data_engine.cause import Cause
 from data_engine.engine.fact import clock_words
 from data_engine.engine.flow_reasons import Expected, Late, Overlong
 from data_engine.engine.machine_facts import SILENT_FIX, DaemonFacts, EngineFacts, silent_words
 from data_engine.engine.params import value_words
+from data_engine.engine.reasons import Unreachable
 from data_engine.engine.status import ActiveRun, FlowStatus, Status
+from data_engine.engine.ways_on import way_on
 from data_engine.engine.wording import GOES_ON, told_once, undelivered_words
 from data_engine.lease.status import NOBODY_WATCHES, is_unwatched, watch_words
 from data_engine.model import Run
@@ -27,6 +29,7 @@ from jupyter_extension.troubles import Known, TroubleLine, has_recovered, troubl
 
 _MOST_REQUESTS = 3
 _MOST_UNDELIVERED = 3
+_MOST_NOT_FLOWS = 5
 """Told at the panel's head: the newest."""
 
 
@@ -148,6 +151,7 @@ class PanelView:
     cluster: ClusterLine | None = None
     details: Mapping[str, str] = field(default_factory=dict)
     watch_line: str = ""
+    not_flows: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +205,7 @@ def render(
             "watch": NOBODY_WATCHES if is_unwatched(lease) else _WATCHING,
         },
         watch_line=watch_words(lease),
+        not_flows=_not_flows(status.not_flows),
     )
 
 
@@ -218,21 +223,26 @@ def daemon_mark(daemon: DaemonFacts) -> Mark:
     return Mark("running", "good", "disc") if daemon.running else Mark("not running")
 
 
-def run_mark(status: str) -> Mark:
-    """The mark of a run's status; one that was started is running.
+def run_mark(status: str, why: Cause | None = None) -> Mark:
+    """The mark of a run's status; one that was started is running, one that a person killed (`why` says so) is nothing bad.
 
     Example:
-        >>> run_mark("started").word
-        'running'
+        >>> run_mark("started").word, run_mark("killed").tone, run_mark("killed", Cause("kill_requested")).tone
+        ('running', 'bad', 'idle')
     """
-    return mark_of("running" if status == "started" else status)
+    return _at_rest(mark_of("running" if status == "started" else status), unless=why is None or not why.is_by_a_person)
+
+
+def _at_rest(mark: Mark, *, unless: bool) -> Mark:
+    """The mark of what ended badly and needs nobody: its word stays."""
+    return mark if unless or mark.tone != "bad" else replace(mark, tone="idle")
 
 
 def last_run_of(run: Run) -> LastRun:
     """A run of the ledger as the panel shows it."""
     why = None if run.why is None else run.why.as_dict()
     at_utc = run.finished_at_utc or run.started_at_utc
-    return LastRun(run.run_id, run_mark(run.status), at_utc, run.elapsed_s, run.cause, why)
+    return LastRun(run.run_id, run_mark(run.status, run.why), at_utc, run.elapsed_s, run.cause, why)
 
 
 def as_json(value: Any) -> Any:
@@ -264,6 +274,8 @@ def delta(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]
 
 def _row(flow: FlowStatus, status: Status, known: Known, *, elsewhere: str | None) -> FlowRow:
     last = None if flow.last_run is None else last_run_of(flow.last_run)
+    if last is not None:
+        last = replace(last, mark=_at_rest(last.mark, unless=flow.is_failing))
     return FlowRow(
         name=flow.name,
         title=flow.title,
@@ -272,7 +284,7 @@ def _row(flow: FlowStatus, status: Status, known: Known, *, elsewhere: str | Non
         trigger=flow.trigger or "-",
         mark=flow_mark(flow),
         state=flow.state_text,
-        reason=flow.reason,
+        reason=_reason(flow),
         why=None if flow.why is None else flow.why.as_dict(),
         next_run_utc=flow.next_run_utc,
         last=last,
@@ -293,6 +305,12 @@ def _row(flow: FlowStatus, status: Status, known: Known, *, elsewhere: str | Non
         has_recovered=has_recovered(flow, known),
         tz=flow.tz,
     )
+
+
+def _reason(flow: FlowStatus) -> str | None:
+    """Why the flow does not run now; of a source that cannot be read with what helps."""
+    way = way_on(flow.why, flow.name) if isinstance(flow.why, Unreachable) else None
+    return "; ".join(filter(None, (flow.reason, way))) or None
 
 
 def _expected_line(flow: FlowStatus) -> ExpectedLine | None:
@@ -349,6 +367,11 @@ def _footer(flows: Mapping[str, FlowRow], recent_runs: int | None) -> tuple[str,
     return (*parts, *([] if recent_runs is None else [f"{_count(recent_runs, 'run')} last 30 days"]))
 
 
+def _not_flows(texts: Sequence[str]) -> tuple[str, ...]:
+    more = len(texts) - _MOST_NOT_FLOWS
+    return (*texts[:_MOST_NOT_FLOWS], *([f"and {more:,} more that `{typed('list')}` names"] if more > 0 else []))
+
+
 def _notices(status: Status, problem: str | None) -> Iterable[Notice]:
     if problem is not None:
         yield Notice("warn", problem)
@@ -358,12 +381,13 @@ def _notices(status: Status, problem: str | None) -> Iterable[Notice]:
     if status.engine.goes_on:
         yield Notice("warn", GOES_ON[0].upper() + GOES_ON[1:], "start the engine; `data-engine stop` turns it off")
     if status.trouble is not None:
-        yield Notice("bad", status.trouble.what, status.trouble.fix)
+        where = (status.trouble.where or "").removeprefix(status.workspace_root).lstrip("/\\")
+        yield Notice("bad", f"{where}: {status.trouble.what}" if where else status.trouble.what, status.trouble.fix)
     for warning in status.warnings:
         yield Notice("warn", warning)
-    for message, more in told_once(status.undelivered)[:_MOST_UNDELIVERED]:
+    for message, count in told_once(status.undelivered)[:_MOST_UNDELIVERED]:
         fix = typed("alert", *(["history"] if message.state == "given_up" else ["test", message.to]))
-        yield Notice("bad", undelivered_words(message, local_time, more), fix)
+        yield Notice("warn" if message.error is None else "bad", undelivered_words(message, None, count), fix)
     if status.service.trouble is not None:
         yield Notice("warn", f"the service of this workspace: {status.service.trouble}", status.service.fix)
     lease = status.lease

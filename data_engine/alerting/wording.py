@@ -69,12 +69,15 @@ def failure(
     return TroubleKey(flow, kind, *parts), {name: value for name, value in said.items() if value}
 
 
-def subject(trouble: Trouble) -> str:
-    """The trouble in a few words, for the first line of a mail.
+def subject(trouble: Trouble, file: str | None = None) -> str:
+    """The trouble in a few words, for the first line of a mail; of a failure also with which `file`.
 
     Example:
-        >>> subject(Trouble(TroubleKey("claims", "failed", "Clean", "KeyError"), "", {"detail": "KeyError: 'amount'"}))
+        >>> bad = Trouble(TroubleKey("claims", "failed", "Clean", "KeyError"), "", {"detail": "KeyError: 'amount'"})
+        >>> subject(bad)
         "claims failed in Clean: KeyError: 'amount'"
+        >>> subject(bad, "may.csv")
+        "claims failed with may.csv in Clean: KeyError: 'amount'"
     """
     key, said = trouble.key, trouble.detail
     flow = key.flow or "the workspace"
@@ -82,7 +85,8 @@ def subject(trouble: Trouble) -> str:
     if key.kind in ("failed", "held"):
         where = f" in {key.step}" if key.step else ""
         held = "" if key.kind == "failed" else " and is not tried again by itself"
-        return f"{flow} failed{where}{held}" + (f": {what}" if what else "")
+        which = "" if file is None else f" with {file}"
+        return f"{flow} failed{which}{where}{held}" + (f": {what}" if what else "")
     return f"{flow} {_STATES.get(key.kind, key.kind)}"
 
 

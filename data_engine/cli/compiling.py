@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from data_engine.cli.failure import Failed
-from data_engine.cli.looks import in_flow_modules, say_subfolders
+from data_engine.cli.looks import in_flow_modules, say_not_flows
 from data_engine.cli.options import AsJson, SomeFlowName, chosen_workspace
 from data_engine.cli.output import complain, count, print_json, say, table
 from data_engine.errors import FlowValidationError
@@ -44,7 +44,7 @@ def compile_flows(ctx: typer.Context, name: SomeFlowName = None, check: Check = 
             if not check or module.is_remarkable:
                 module.say(told)
         if name is None:
-            say_subfolders(ws)
+            say_not_flows(ws)
         say(_sum_of(modules))
     is_stale = any(module.standing.is_edited for module in modules)
     return 1 if any(module.is_broken for module in modules) or (check and is_stale) else 0

@@ -143,7 +143,7 @@ def tell_flows(ws: Workspace, as_json: bool) -> int:
         return 0
     if not entries:
         say(f"There are no flows in {ws.layout.flow_modules_dir} yet.")
-        say_subfolders(ws)
+        say_not_flows(ws)
         return 0
     lease = ws.lease()
     is_unknown = lease.owner is not None and not lease.is_mine and ws.link.find() is None
@@ -162,7 +162,7 @@ def tell_flows(ws: Workspace, as_json: bool) -> int:
     _say_misleading_names(ws, [entry.path for entry in there if entry.error is None])
     _say_what_is_wrong(entries, gone)
     _say_warned(there)
-    say_subfolders(ws)
+    say_not_flows(ws)
     return 0
 
 
@@ -350,12 +350,12 @@ def bounded_reason(one: Explanation) -> str:
     return replace(one, why=replace(one.why, error=error)).reason
 
 
-def say_subfolders(ws: Workspace) -> None:
-    """Name the notebooks that are no flows because of where they lie."""
-    from data_engine.notebook.subfolders import no_flow_there, notebooks_in_subfolders
+def say_not_flows(ws: Workspace) -> None:
+    """Name the notebooks that are no flows because of where they lie or what they are called."""
+    from data_engine.notebook.subfolders import not_flows
 
-    for path in notebooks_in_subfolders(ws.layout.flow_modules_dir):
-        complain(f"{no_flow_there(path)}.", style="yellow")
+    for one in not_flows(ws.layout.flow_modules_dir):
+        complain(f"{one}.", style="yellow")
 
 
 @contextmanager
@@ -412,8 +412,8 @@ def _say_workspace(found: Status, ws: Workspace) -> None:
 
 def _say_unsent(found: Status) -> None:
     unsent = told_once(found.undelivered)
-    for number, (one, others) in enumerate(unsent[:_MOST_UNDELIVERED]):
-        say(f"{'' if number else 'unsent':<8} {undelivered_words(one, local_time, others)}", style="red")
+    for number, (one, count) in enumerate(unsent[:_MOST_UNDELIVERED]):
+        say(f"{'' if number else 'unsent':<8} {undelivered_words(one, local_time, count)}", style="red")
     if (more := len(unsent) - _MOST_UNDELIVERED) > 0:
         say(f"         and {more:,} more")
     if any(one.state == "given_up" for one, _ in unsent):

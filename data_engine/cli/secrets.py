@@ -12,6 +12,7 @@ from data_engine.cli.options import AsJson
 from data_engine.cli.output import print_json, say, table
 from data_engine.errors import FlowValidationError
 from data_engine.platforms.terminals import is_terminal
+from data_engine.typed import typed
 
 SecretName = Annotated[str, typer.Argument(metavar="NAME", help="What flows ask for: context.secret(NAME).")]
 _Never = Annotated[list[str] | None, typer.Argument(hidden=True)]
@@ -37,11 +38,14 @@ def set_one(name: SecretName, value: _Never = None, as_json: AsJson = False) -> 
             fix=f"data-engine secret set {name}, which asks for it; or let a program write it to standard input",
         )
     refuse_twin(name)
-    place = set_secret(name, _asked(name))
+    given = _asked(name)
+    place = set_secret(name, given)
     if as_json:
         print_json({"name": name, "place": place})
     else:
         say(f"Kept the secret {name} in {place}.")
+        if "@" in given or "://" in given:
+            say(f"If alerts go to it: `{typed('alert', 'test', name)}` sends one now.")
     return 0
 
 

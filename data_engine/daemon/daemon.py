@@ -34,6 +34,7 @@ from data_engine.daemon.stage_sweeper import StageSweeper
 from data_engine.daemon.worker_pool import WorkerPool
 from data_engine.engine.held_files import HeldFiles
 from data_engine.engine.local_workspace import LocalWorkspace
+from data_engine.engine.reasons import Unreachable
 from data_engine.errors import FlowValidationError
 from data_engine.flow.trigger import Poll
 from data_engine.lease.folder import OsFolder
@@ -134,6 +135,7 @@ class Daemon:
         self._stages = StageSweeper(self.ledger, machine_id(home.local.state_root))
         self._held_at_rest: dict[str, int] = {}
         self._held_told: dict[str, int] = {}
+        self._wrong_told: object = None
         self._needed_s = time.monotonic()
         self._is_telling = False
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -268,6 +270,11 @@ class Daemon:
             self._held_told = held
             self.tell()
             self.alerter.held_changed()
+        away = [flow for flow in self.deployer.flows if isinstance(self.triggers.why(flow), Unreachable)]
+        wrong = (str(self.trouble), self.home.settings().warnings, away)
+        if wrong != self._wrong_told:
+            self._wrong_told = wrong
+            self.tell()
         self.alerter.beat()
         self._beat_backfills()
         self._awake.look(

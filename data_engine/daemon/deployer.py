@@ -47,6 +47,7 @@ from data_engine.notebook.deploy import (
 from data_engine.notebook.deployments import Pointer
 from data_engine.notebook.module_sets import ModuleSet, file_facts, read_contents
 from data_engine.notebook.standing import NOT_DEPLOYED, Standing
+from data_engine.notebook.subfolders import not_flows
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +80,8 @@ class Deployer:
     that running work holds; all other sets nobody points to are removed when flows are deployed. `publish` makes deployments
     be, `may_publish` says whether what is due by itself may be deployed from here, `interpreter` what runs the goldens that hold a deploy back.
 
-    `flows` holds every deployed flow, and every module that is not deployed with no content.
+    `flows` holds every deployed flow, and every module that is not deployed with no content; `not_flows` tells of notebooks that
+    look like flows and are none.
     """
 
     home: LocalWorkspace
@@ -102,13 +104,14 @@ class Deployer:
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     _going_live: asyncio.Lock = field(default_factory=asyncio.Lock)
     trouble: FlowValidationError | None = None
+    not_flows: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self._gate = GoldenGate(self.home)
 
     async def refresh(self) -> bool:
         """Look at the authored folder and what is deployed, and deploy what is due by itself; whether any flow changed."""
-        before = dict(self.flows)
+        before = dict(self.flows), self.not_flows
         async with self._lock:
             try:
                 basis = await asyncio.to_thread(self._read_basis)
@@ -128,7 +131,7 @@ class Deployer:
                     where=str(error.filename or self.home.layout.flow_modules_dir),
                     fix="check whether its drive is connected and readable",
                 )
-        return before != self.flows
+        return before != (self.flows, self.not_flows)
 
     async def settled(self) -> None:
         """Return when `flows` are what is deployed: what is going live is, and what was published is known here."""
@@ -203,6 +206,7 @@ class Deployer:
         return not all(folder.is_dir() for folder in folders)
 
     async def _look(self) -> None:
+        self.not_flows = await asyncio.to_thread(not_flows, self.home.layout.flow_modules_dir)
         stored = await asyncio.to_thread(self.home.deployments().store)
         if self._current is None or self._current.stored.id != stored.id or self._current.stored != stored:
             self._current = await self._described(stored)

@@ -11,9 +11,9 @@ from typing import NamedTuple
 from data_engine.cause import Cause
 from data_engine.daemon.daemon import Daemon
 from data_engine.daemon.request_sender import SentRequest
-from data_engine.engine.deployed_before import history_of
+from data_engine.engine.deployed_before import history_of, names_of
 from data_engine.engine.earlier_code import ran_earlier_code
-from data_engine.engine.ledger_facts import active_runs, backfills_recent, requests_told
+from data_engine.engine.ledger_facts import active_runs, backfills_recent, last_runs, requests_told
 from data_engine.engine.machine_facts import DaemonFacts, EngineFacts
 from data_engine.engine.others import OthersSeen
 from data_engine.engine.status import ActiveRun, FlowFacts, RequestStatus, WorkspaceFacts
@@ -64,7 +64,7 @@ class History:
         """
         version, ledger = self._ledger.version(), self._ledger
         if version != self._version:
-            last = ledger.last_runs()
+            last = last_runs(ledger)
             self._known = Told(
                 last,
                 ledger.switches(),
@@ -130,6 +130,7 @@ class LiveFacts:
             requests=[*(_waiting(one) for one in daemon.sender.sent.values()), *requests],
             backfills=[running.get(one.id, one) for one in recent],
             undelivered=not_delivered,
+            not_flows=daemon.deployer.not_flows,
             warnings=(*daemon.home.settings().warnings, *clock_warnings(daemon.ownership.clock), *daemon.warnings),
         )
 
@@ -148,7 +149,8 @@ class LiveFacts:
 
     def causes(self, flow: str) -> Mapping[str, Cause]:
         """Why the flow's runs that did not end well ended so."""
-        return self._daemon.ledger.causes(flow)
+        ledger = self._daemon.ledger
+        return ledger.causes(*names_of(ledger, flow))
 
     def slots(self, flow: str, since_utc: str) -> Sequence[tuple[str, str]]:
         """The flow's slots that count as served from then on, each with its run."""

@@ -82,7 +82,7 @@ class Address:
             raise FlowValidationError(
                 f"the secret {to!r} holds no address that Apprise knows",
                 where=where,
-                fix=f"data-engine secret set {to}, with one address such as mailto://... (github.com/caronc/apprise)",
+                fix=f"data-engine secret set {to}, with {_address_like(url)}",
             )
         query = url.partition("?")[2]
         if "cto=" not in query:
@@ -148,6 +148,23 @@ class Address:
     def _masked(self, text: str) -> str:
         text = clean(" ".join(text.split()), 10 * _LONGEST_REASON)
         return clean(text if self._short is None else self._short.sub(MASK, text), _LONGEST_REASON)
+
+
+def _address_like(url: str) -> str:
+    """What an address looks like; of a mail address alone, what it lacks.
+
+    Example:
+        >>> _address_like("anna@example.com")
+        'mailtos://USER:PASSWORD@HOST?to=NAME@DOMAIN, whose USER and PASSWORD are those of the mailbox that sends: a mail address alone is not enough'
+        >>> _address_like("ops")
+        'one address such as mailto://... (github.com/caronc/apprise)'
+    """
+    if "@" in url and "://" not in url:
+        return (
+            "mailtos://USER:PASSWORD@HOST?to=NAME@DOMAIN, whose USER and PASSWORD are those of the mailbox that sends:"
+            " a mail address alone is not enough"
+        )
+    return "one address such as mailto://... (github.com/caronc/apprise)"
 
 
 def hide(url: str) -> re.Pattern[str] | None:

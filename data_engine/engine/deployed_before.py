@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Collection, Sequence
+from itertools import dropwhile
 from pathlib import Path
 
 from data_engine.engine.flow_reasons import Undeployed
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.ways_on import way_on
 from data_engine.errors import FlowValidationError
-from data_engine.ledger.deployments import published
+from data_engine.ledger.deployments import published, renamings
+from data_engine.ledger.ledger import Ledger
 from data_engine.model import Deployment, utc_text
 from data_engine.notebook import history
 from data_engine.notebook.catalog import find_module
@@ -23,13 +25,21 @@ _DAY_S = 86_400.0
 
 
 def history_of(home: LocalWorkspace, flow: str | None = None) -> list[Deployment]:
-    """Every deployment, or those of one flow, the newest first.
+    """Every deployment, or those of one flow, also under the names that it had before, the newest first.
 
     Raises:
         LedgerError: the history cannot be read.
     """
-    rows = published(home.ledger(), flow)
+    ledger = home.ledger()
+    rows = published(ledger, flow)
+    for name in () if flow is None else names_of(ledger, flow)[1:]:
+        rows += _until_renamed(published(ledger, name))
     return history.told(rows, kept_ids=kept_ids(home, rows))
+
+
+def _until_renamed(rows: Sequence[Deployment]) -> list[Deployment]:
+    """What a flow that is called otherwise now ran under this name; another one may be called so since. `rows` is the newest first."""
+    return list(dropwhile(lambda one: one.kind != "withdraw" or one.of is None, rows))[1:]
 
 
 def undeployed(rows: Sequence[Deployment], flow: str) -> Undeployed | None:
@@ -87,6 +97,31 @@ def former_names(rows: Sequence[Deployment], flow: str) -> tuple[str, ...]:
     while (before := was.get(found[-1] if found else flow)) is not None and before not in (flow, *found):
         found.append(before)
     return tuple(found)
+
+
+def names_of(ledger: Ledger, flow: str) -> tuple[str, ...]:
+    """The flow's name, then those that it had before, the newest first.
+
+    Raises:
+        LedgerError: the history cannot be read.
+    """
+    return (flow, *former_names(renamings(ledger), flow))
+
+
+def present_name(rows: Sequence[Deployment], flow: str, since_utc: str) -> str:
+    """What a flow is called now that was called so at this time; `rows` is the history, or what of it tells of renamed flows.
+
+    Example:
+        >>> rows = [Deployment("d2", 2, "parts", "deploy", "s"),
+        ...     Deployment("d3", 3, "claims", "withdraw", "", of="d2", at_utc="2026-01-05")]
+        >>> [present_name(rows, "claims", since_utc) for since_utc in ("2026-01-04", "2026-01-06")]
+        ['parts', 'claims']
+    """
+    flow_of = {one.id: one.flow for one in rows}
+    for one in sorted(rows, key=lambda one: one.number):
+        if one.kind == "withdraw" and one.flow == flow and one.at_utc >= since_utc and one.of in flow_of:
+            flow = flow_of[one.of]
+    return flow
 
 
 def flow_called(rows: Sequence[Deployment], name: str) -> str:

@@ -184,7 +184,7 @@ def _explained(source: FactSource, known: WorkspaceFacts, subject: str, file: st
         edited = Edited(edit.cells, edit.error, edit.helpers, edit.shares_with, *back)
         rows = [Explanation(subject, None, edited)] if edit.is_edited else []
         if edit.kind == "gone":
-            rows = [Explanation(subject, None, ModuleGone(edit.file, edit.renamed_to))]
+            rows = [Explanation(subject, None, ModuleGone(edit.file, edit.renamed_to, edit.moved_to))]
         asked = [one for one in known.requests if one.flow == subject and one.state != "answered"]
         rows += [Explanation(subject, None, Requested(one.text)) for one in asked]
         rows += _with_writers(source, flow, _with_runs(known, _of_flow(source, known, flow)))

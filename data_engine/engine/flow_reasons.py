@@ -77,16 +77,23 @@ class Edited(Fact):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ModuleGone(Fact):
-    """The `file` of the flow is not there any more, and what is deployed runs on; `renamed_to` is the flow that it is now."""
+    """The `file` of the flow is not there any more, and what is deployed runs on; `renamed_to` is the flow that it is now,
+    `moved_to` where it lies in a subfolder."""
 
     kind: ClassVar = "module_gone"
 
     file: str
     renamed_to: str | None = None
+    moved_to: str | None = None
+
+    @property
+    def standing(self) -> Standing:
+        """The same as a standing, which words it."""
+        return Standing("gone", file=self.file, renamed_to=self.renamed_to, moved_to=self.moved_to)
 
     @property
     def text(self) -> str:
-        return Standing("gone", file=self.file, renamed_to=self.renamed_to).text
+        return self.standing.text
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from data_engine.engine.deployed_before import former_names, require_flow
+from data_engine.engine.deployed_before import names_of, require_flow
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError
-from data_engine.ledger.deployments import renamings
 from data_engine.ledger.ledger import Ledger, RunsWanted
 from data_engine.model import Run, utc_text
 from data_engine.scheduler.backfill import bounds
@@ -54,7 +53,7 @@ def find_runs(home: LocalWorkspace, name: str | None, limit: int, wanted: RunsWa
     ledger = home.ledger()
     if name is None:
         return _of_each(ledger, [wanted], limit)
-    found = _of_each(ledger, [wanted.of(flow=one) for one in (name, *former_names(renamings(ledger), name))], limit)
+    found = _of_each(ledger, [wanted.of(flow=one) for one in names_of(ledger, name)], limit)
     if not found.runs:
         sources = ledger.sources_called(name, os.path.abspath(name))
         found = _of_each(ledger, [wanted.of(source=one) for one in sources], limit)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 
+from data_engine.engine.deployed_before import former_names
 from data_engine.engine.status import ActiveRun, RequestStatus
 from data_engine.ledger import backfills, requests
+from data_engine.ledger.deployments import renamings
 from data_engine.ledger.ledger import Ledger
-from data_engine.model import Backfill, utc_text
+from data_engine.model import Backfill, Run, utc_text
 
 _DAY_S = 86_400.0
 _MOST_REQUESTS = 10
@@ -43,6 +45,20 @@ def backfills_recent(ledger: Ledger, now_s: float) -> list[Backfill]:
         if row.state == "running" or (row.at_utc >= since_utc and row.flow not in seen):
             found.append(backfills.told_of(row))
         seen.add(row.flow)
+    return found
+
+
+def last_runs(ledger: Ledger) -> dict[str, Run]:
+    """The newest run of every flow that ever ran, by its name; of one that was renamed and has not run since, under its name of before.
+
+    Raises:
+        LedgerError: it cannot be read.
+    """
+    found, rows = ledger.last_runs(), renamings(ledger)
+    for flow in {one.flow for one in rows} - found.keys():
+        before = next((found[name] for name in former_names(rows, flow) if name in found), None)
+        if before is not None:
+            found[flow] = before
     return found
 
 

@@ -9,11 +9,11 @@ from datetime import datetime
 
 from data_engine.alerting.looking import look
 from data_engine.cause import Cause
-from data_engine.engine.deployed_before import history_of
+from data_engine.engine.deployed_before import history_of, names_of
 from data_engine.engine.earlier_code import ran_earlier_code
 from data_engine.engine.flow_reasons import Expected, Late, Overlong
 from data_engine.engine.held_files import HeldFiles
-from data_engine.engine.ledger_facts import active_runs, backfills_recent, requests_told
+from data_engine.engine.ledger_facts import active_runs, backfills_recent, last_runs, requests_told
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.machine_facts import DaemonFacts, EngineFacts, ServiceFacts
 from data_engine.engine.other_mirrors import with_shared_mirror
@@ -38,6 +38,7 @@ from data_engine.notebook.deploy import with_no_steps_refused
 from data_engine.notebook.deployed import deployed_entries, in_production
 from data_engine.notebook.flow_files import module_files
 from data_engine.notebook.standing import AS_DEPLOYED, NOT_DEPLOYED, Standing
+from data_engine.notebook.subfolders import not_flows
 from data_engine.scheduler.folder_poller import FolderPoller
 from data_engine.scheduler.plan import PlannedFlow, Rules
 from data_engine.scheduler.source_memory import KnownSources
@@ -62,7 +63,7 @@ class OfflineFacts:
         """
         home, ledger = self.home, self.home.ledger()
         ledger.recover()
-        last, switches, flows = ledger.last_runs(), ledger.switches(), self._flows()
+        last, switches, flows = last_runs(ledger), ledger.switches(), self._flows()
         watches = [PlannedFlow.of(known.entry.flow) for known in flows if known.entry.flow is not None]
         warned = warnings_of(ledger, [run.run_id for run in last.values()])
         held, error = HeldFiles(ledger).of(watches), home.settings_error()
@@ -95,6 +96,7 @@ class OfflineFacts:
             backfills=backfills_recent(ledger, time.time()),
             service=self.service,
             undelivered=undelivered(ledger),
+            not_flows=not_flows(home.layout.flow_modules_dir),
         )
 
     def poller(self, flow: str) -> FolderPoller | None:
@@ -112,7 +114,8 @@ class OfflineFacts:
 
     def causes(self, flow: str) -> Mapping[str, Cause]:
         """Why the flow's runs that did not end well ended so."""
-        return self.home.ledger().causes(flow)
+        ledger = self.home.ledger()
+        return ledger.causes(*names_of(ledger, flow))
 
     def slots(self, flow: str, since_utc: str) -> Sequence[tuple[str, str]]:
         """The flow's slots that count as served from then on, each with its run."""

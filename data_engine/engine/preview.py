@@ -29,7 +29,8 @@ from data_engine.engine.scratch import Scratch
 from data_engine.engine.scratch_folders import scratch_of
 from data_engine.engine.shown_result import bound_display
 from data_engine.engine.stale import stale_helpers
-from data_engine.errors import FlowValidationError, GroupBusyError, ShortInterrupt
+from data_engine.errors import FlowExecutionError, FlowValidationError, GroupBusyError, ShortInterrupt
+from data_engine.flow.column_hints import quoted
 from data_engine.flow.control import StepControl
 from data_engine.flow.flow import Flow
 from data_engine.flow.object_names import saved_twice
@@ -96,6 +97,8 @@ def preview(
             value = runner.run(stop)
     except BaseException as raised:
         error = outcome_of(raised)[2]
+        if source is None:
+            say_first(error, flow, chosen)
         _tell_all_outside(flow, runner)
         if isinstance(raised, KeyboardInterrupt):
             step = f" in step {control.label!r}" if control.label else ""
@@ -287,3 +290,17 @@ def first_source(flow: Flow) -> Source:
         where="Flow.preview",
         fix="put a file there, or correct source= and extensions=",
     )
+
+
+def say_first(error: BaseException, flow: Flow, chosen: Source) -> None:
+    """Say in the fix of a step's error that nobody named its source, `first_source` did, and how to take another one."""
+    if not isinstance(error, FlowExecutionError) or error.phase != "step" or chosen.path is None:
+        return
+    try:
+        names = [source.key.path for source in startup_sources(flow) if source.key is not None]
+    except FlowValidationError:
+        return
+    others = [name for name in names if chosen.key is not None and name != chosen.key.path]
+    if others:
+        first = f"{chosen.path.name} is the first of {len(names):,} files: source={quoted(others[0])} (--source in %flow) takes another one"
+        error.fix = "; or ".join(filter(None, (error.fix, first)))

@@ -224,7 +224,7 @@ class Held(Fact):
     @property
     def text(self) -> str:
         because = f": {self.error}" if self.error else ""
-        return f"held since {time_words(self.since_utc)}, {self.status}{because}; it runs again when it changes or is retried"
+        return f"held since {time_words(self.since_utc)}, {self.status}{because}; it runs again when it changes, is retried, or the engine is started"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -354,16 +354,16 @@ class ByHand(Fact):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Unreachable(Fact):
-    """The source cannot be read since then."""
+    """The source, which is this `folder`, cannot be read since then."""
 
     kind: ClassVar = "unreachable"
-
     since_utc: str
     error: str
+    folder: str = ""
 
     @property
     def text(self) -> str:
-        return f"unreachable since {time_words(self.since_utc)}: {self.error}"
+        return ": ".join(filter(None, [f"unreachable since {time_words(self.since_utc)}", self.folder, self.error]))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,7 +1,6 @@
 """The status of a workspace: what is known goes in as facts, one frozen value comes out that everybody reads.
 
-`build_status` is pure and the only one who builds it, with a daemon and without: `data-engine status --json`, the daemon's
-API, the Python face and the panel all read its keys.
+`build_status` is pure and alone builds it, with a daemon and without: `status --json`, the daemon's API, the Python face and the panel read its keys.
 """
 
 from __future__ import annotations
@@ -41,14 +40,12 @@ from data_engine.errors import FlowValidationError
 from data_engine.lease.status import LeaseStatus, shown_machine
 from data_engine.ledger.switch import Switch
 from data_engine.message import Undelivered
-from data_engine.model import Backfill, Run
+from data_engine.model import BAD_ENDS, Backfill, Run, ended_badly
 from data_engine.notebook.catalog import CatalogEntry, clock_zone, trigger_here
 from data_engine.notebook.standing import AS_DEPLOYED, Standing
 from data_engine.record import Record
 from data_engine.scheduler.plan import disabled_by, why_blocked
 from data_engine.shown import Shown
-
-_BAD_ENDS = ("failed", "killed", "abandoned")
 
 State: TypeAlias = Literal[
     "running",
@@ -198,8 +195,11 @@ class FlowStatus(Record):
 
     @property
     def is_failing(self) -> bool:
-        """Whether files, its last run, its source or its module are bad, or it is late."""
-        is_last_bad = self.last_run is not None and self.last_run.status in _BAD_ENDS
+        """Whether files, its last run, its source or its module are bad, or it is late.
+
+        Of a poll flow its files say so: it is good again when the one that failed is deleted.
+        """
+        is_last_bad = self.mode != "poll" and ended_badly(self.last_run)
         is_bad = self.state_kind in ("broken", "failing", "unreachable")
         return bool(self.held) or is_last_bad or is_bad or isinstance(self.expected, Late)
 
@@ -243,6 +243,7 @@ class Status(Shown, Record):
     backfills: tuple[Backfill, ...] = field(default=(), metadata={"of": Backfill.read})
     service: ServiceFacts = field(default_factory=ServiceFacts, metadata={"of": ServiceFacts.read})
     undelivered: tuple[Undelivered, ...] = field(default=(), metadata={"of": Undelivered.read})
+    not_flows: tuple[str, ...] = ()
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         found = None if cycle or len(printer.stack) > 1 else self._repr_mimebundle_()
@@ -259,8 +260,7 @@ class FlowFacts:
     `standing` tells how the module stands to what is deployed; `held` counts its files that are held, `retried` those that failed and are tried again later; `why` is what planning
     said last of the flow as a whole; `waiting` is why work of it that could start does not. Of a flow that is not `is_read`
     only the file is known. `cadence` is how often its folder is looked through, where that is rarer than its interval says.
-    `switch` is what somebody said last of whether it runs by itself. `expected` is how it stands to what is expected of it. `timezone` is that of the workspace's settings,
-    `warnings` how many its last run has in its log.
+    `switch` is what somebody said last of whether it runs by itself. `expected` is how it stands to what is expected of it. `timezone` is that of the workspace's settings, `warnings` how many its last run has in its log.
     """
 
     entry: CatalogEntry
@@ -292,7 +292,7 @@ class FlowFacts:
     def failed(self) -> LastRunFailed | None:
         """That the last run of a flow that holds no files failed; None where it did not."""
         run = self.last_run
-        if run is None or self.entry.mode == "poll" or run.status not in _BAD_ENDS:
+        if run is None or self.entry.mode == "poll" or run.status not in BAD_ENDS:
             return None
         error = (run.error or run.cause or "").partition("\n")[0] or None
         again = None if run.status != "abandoned" or self.entry.flow is None else what_does_again(run, self.entry.flow)
@@ -309,7 +309,7 @@ class FlowFacts:
 @dataclass(frozen=True, slots=True)
 class WorkspaceFacts:
     """Everything a status is made of. `elsewhere` is said of the workstation that owns the workspace, when it is another one;
-    `warnings` are of the settings (keys nobody reads) and of this machine's clock."""
+    `warnings` are of the settings (keys nobody reads) and of this machine's clock, `not_flows` of what looks like a flow."""
 
     workspace_id: str
     workspace_root: str
@@ -326,6 +326,7 @@ class WorkspaceFacts:
     backfills: Sequence[Backfill] = ()
     service: ServiceFacts = field(default_factory=ServiceFacts)
     undelivered: Sequence[Undelivered] = ()
+    not_flows: Sequence[str] = ()
 
     @property
     def unasked(self) -> OwnedElsewhere | DaemonSilent | None:
@@ -397,6 +398,7 @@ def _status(known: WorkspaceFacts, flows: tuple[FlowStatus, ...]) -> Status:
         tuple(known.backfills),
         known.service,
         tuple(known.undelivered),
+        tuple(known.not_flows),
     )
 
 
@@ -466,7 +468,11 @@ def _state(known: FlowFacts, blocked: Reason | None) -> State:
         return "edit_broken" if is_edit_broken else _AT_REST[mode]
     if isinstance(known.why, Unreachable):
         return "unreachable"
-    if known.held or known.retried or (mode == "schedule" and _ended_badly(known)):
+    if (
+        known.held
+        or known.retried
+        or (mode == "schedule" and (ended_badly(known.last_run) or isinstance(known.why, HeldSlot)))
+    ):
         return "failing"
     if is_edit_broken:
         return "edit_broken"
@@ -476,12 +482,6 @@ def _state(known: FlowFacts, blocked: Reason | None) -> State:
 
 
 _AT_REST: Mapping[str, State] = {"manual": "manual", "poll": "poll_ready", "schedule": "schedule_ready"}
-
-
-def _ended_badly(known: FlowFacts) -> bool:
-    """Whether the newest slot was not served, or not well."""
-    last = known.last_run
-    return (last is not None and last.status in _BAD_ENDS) or isinstance(known.why, HeldSlot)
 
 
 def _why(known: FlowFacts, blocked: Reason | None, *, is_running: bool) -> Reason | None:

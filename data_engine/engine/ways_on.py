@@ -10,7 +10,6 @@ from data_engine.engine import reasons as of_source
 from data_engine.engine.fact import Fact
 from data_engine.engine.machine_facts import SILENT_FIX
 from data_engine.engine.status import FlowFacts, WorkspaceFacts
-from data_engine.notebook.standing import Standing
 from data_engine.typed import typed
 
 _ID_LENGTH = 8
@@ -183,7 +182,8 @@ def _waits_for_group(about: _About) -> str:
 
 def _not_deployed(about: _About) -> str:
     deploy = f"{about.typed('deploy')} lets production run it"
-    return f"{_before_deploy(about)}, then {deploy}" if about.why.error else deploy
+    both = f"; {about.typed('deploy', '--yes')} lets both write there" if about.why.shares_with else ""
+    return f"{_before_deploy(about)}, then {deploy}{both}" if about.why.error else deploy
 
 
 def _edited(about: _About) -> str:
@@ -232,7 +232,7 @@ _WAYS: Mapping[str, Callable[[_About], str | None]] = {
     of_flow.SlotsPassed.kind: _slots_passed,
     of_flow.Broken.kind: lambda one: f"{one.typed('compile')} checks it again",
     of_flow.Edited.kind: _edited,
-    of_flow.ModuleGone.kind: lambda one: Standing("gone", file=one.why.file, renamed_to=one.why.renamed_to).fix,
+    of_flow.ModuleGone.kind: lambda one: one.why.standing.fix,
     of_flow.Undeployed.kind: _undeployed,
     of_flow.NotDeployed.kind: _not_deployed,
     of_flow.Requested.kind: lambda one: f"`{typed('status')}` shows the answer",

@@ -110,38 +110,45 @@ def freed_words(count: int) -> str:
 
 
 def told_once(messages: Sequence[Undelivered]) -> list[tuple[Undelivered, int]]:
-    """The messages, each with how many more it stands for: of those to one recipient that were given up for one reason the newest.
+    """The newest message that each recipient has not got for each reason, and how many it stands for.
 
     Example:
-        >>> given_up = [Undelivered(f"m{number}", "ops", "given_up", error="no such list") for number in range(3)]
-        >>> [(one.message_id, more) for one, more in told_once([*given_up, Undelivered("m4", "ops", error="no such list")])]
-        [('m0', 2), ('m4', 0)]
+        >>> to_ops = [Undelivered(f"m{number}", "ops", error="no such list") for number in range(3)]
+        >>> [(one.message_id, count) for one, count in told_once([*to_ops, Undelivered("m4", "boss", error="no such list")])]
+        [('m0', 3), ('m4', 1)]
     """
-    found: dict[tuple[str, ...], list[Undelivered]] = {}
+    found: dict[tuple[str, str | None], list[Undelivered]] = {}
     for one in messages:
-        alike = (one.to, one.error or "") if one.state == "given_up" else (one.to, "", one.message_id)
-        found.setdefault(alike, []).append(one)
-    return [(same[0], len(same) - 1) for same in found.values()]
+        found.setdefault((one.to, one.error), []).append(one)
+    return [(same[0], len(same)) for same in found.values()]
 
 
-def undelivered_words(one: Undelivered, at: Callable[[str | None], str], more: int = 0) -> str:
-    """That a message, and so many `more`, has not reached somebody, and why; `at` shows a time.
+def undelivered_words(one: Undelivered, at: Callable[[str | None], str] | None, count: int = 1) -> str:
+    """That alerts do not reach somebody, why, and how many messages; `one` is the newest of them. `at` shows a time: without it no
+    times are told.
 
     Example:
         >>> waits = Undelivered("3fa2", "mail_team", subject="claims failed", since_utc="10:02", tries=2, error="refused",
         ...     next_try_utc="10:14")
         >>> undelivered_words(waits, str)
-        'claims failed, told since 10:02, not delivered to mail_team: refused (tried 2 times, again at 10:14)'
-        >>> undelivered_words(Undelivered("3fa2", "ops", subject="claims failed", since_utc="10:02", next_try_utc="10:02"), str)
-        'claims failed, told since 10:02, not delivered to ops yet'
+        'Alerts do not reach mail_team: refused; 1 message, of 10:02 (tried 2 times, again at 10:14)'
+        >>> undelivered_words(Undelivered("3fa2", "ops", since_utc="10:02", next_try_utc="10:02"), str, 3)
+        'Alerts to ops wait to be sent: 3 messages, the newest of 10:02'
+        >>> undelivered_words(waits, None)
+        'Alerts do not reach mail_team: refused; 1 message'
     """
-    others = f" (and {more:,} more)" if more else ""
-    told = f"{one.subject}{others}, told since {at(one.since_utc)}, not delivered to {one.to}"
+    messages = "1 message" if count == 1 else f"{count:,} messages"
+    if at is not None:
+        messages += f", {'of' if count == 1 else 'the newest of'} {at(one.since_utc)}"
     if one.error is None:
-        return f"{told} yet"
+        return f"Alerts to {one.to} wait to be sent: {messages}"
+    why = beginning(" ".join(one.error.split()), _MOST_OF_ERROR)
+    told = f"Alerts do not reach {one.to}: {why}; {messages}"
+    if at is None:
+        return told
     tried = "tried once" if one.tries == 1 else f"tried {one.tries:,} times" if one.tries else "never tried"
     again = "given up" if one.next_try_utc is None else f"again at {at(one.next_try_utc)}"
-    return f"{told}: {beginning(' '.join(one.error.split()), _MOST_OF_ERROR)} ({tried}, {again})"
+    return f"{told} ({tried}, {again})"
 
 
 def none_named_words(shown: Backfill) -> str | None:

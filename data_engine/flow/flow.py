@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from os import PathLike
 from pathlib import Path
 
@@ -69,6 +69,7 @@ class Flow(Shown):
     group: str
     name: str | None = None
     label: str | None = None
+    _: KW_ONLY  # what the verbs below fill in
     trigger: Trigger | None = None
     mirror_spec: MirrorSpec | None = None
     steps: tuple[StepSpec, ...] = ()
@@ -463,7 +464,9 @@ class Flow(Shown):
         return replace(self, steps=(*self.steps, step))
 
 
-Flow.__init__ = checked_call(Flow.__init__)  # type: ignore[method-assign]
+Flow.__init__ = checked_call(  # type: ignore[method-assign]
+    Flow.__init__, public=("group", "name", "label"), example='Flow(group="Sales")'
+)
 
 
 def _object_name(value: object, option: str, verb: str) -> str | None:

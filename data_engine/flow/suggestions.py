@@ -20,6 +20,7 @@ _MOST_COMPARED = 10_000
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from inspect import Signature
     from typing import Any, TypeVar
 
     F = TypeVar("F", bound=Callable[..., Any])
@@ -137,8 +138,8 @@ _FILES = (
     ),
     (
         ("could not find eocd", "invalid zip archive", "is not a zip file", "cannot detect file format"),
-        "the file is not a current Excel workbook, whatever its name says. Look at its beginning in a text editor: read text with"
-        " read_csv; save a workbook without its password; copy a file again that was copied only in part",
+        "this is not a valid .xlsx file: open it in Excel and save it as .xlsx, without a password. Text is read with read_csv; a file"
+        " that was copied in part is copied again",
     ),
     (
         ("utf-16 stream does not start with bom",),
@@ -199,8 +200,8 @@ _PACKAGES = {
 """Whose name is not that of the package they come in."""
 
 
-def checked_call(call: F) -> F:
-    """`call`, which answers arguments it does not take with an error that has the fix.
+def checked_call(call: F, *, public: tuple[str, ...] | None = None, example: str = "") -> F:
+    """`call`, which answers arguments it does not take with an error that has the fix: an example, and the options that are public.
 
     Example:
         >>> @checked_call
@@ -220,27 +221,46 @@ def checked_call(call: F) -> F:
             trace = error.__traceback__
             if trace is None or trace.tb_next is not None:  # it was raised inside
                 raise
-            wrong = _wrong_call(call, given, error)
+            wrong = _wrong_call(call, args, given, public, example)
         raise wrong
 
     return checked  # type: ignore[return-value]
 
 
-def _wrong_call(call: Callable[..., Any], given: dict[str, Any], error: TypeError) -> FlowValidationError:
+def _wrong_call(
+    call: Callable[..., Any], args: tuple[Any, ...], given: dict[str, Any], public: tuple[str, ...] | None, example: str
+) -> FlowValidationError:
     from inspect import signature
 
     title = call.__qualname__.removesuffix(".__init__").rpartition("<locals>.")[2]
     found = signature(call)
-    options = [one for one in found.parameters.values() if one.name != "self" and not one.name.startswith("_")]
+    options = [
+        one
+        for one in found.parameters.values()
+        if one.name != "self" and not one.name.startswith("_") and (public is None or one.name in public)
+    ]
     shown = str(found.replace(parameters=[_bare(one) for one in options], return_annotation=found.empty))
     unknown = next((name for name in given if name not in found.parameters), None)
     if unknown is None:
-        return FlowValidationError(str(error), where=title, fix=f"it takes {shown}")
+        return FlowValidationError(
+            f"{title}: {_misfit(found, args, given)}",
+            where=f"{title}(...)",
+            fix=f"write {example}; it takes {shown}" if example else f"it takes {shown}",
+        )
     near = nearest_name(unknown, [one.name for one in options])
     offer = f"did you mean {near}=? It" if near else "it"
     return FlowValidationError(
         f"{title} has no option {unknown!r}", where=f"{title}({unknown}=...)", fix=f"{offer} takes {shown}"
     )
+
+
+def _misfit(found: Signature, args: tuple[Any, ...], given: dict[str, Any]) -> str:
+    """How arguments do not fit, in the same words on every Python."""
+    try:
+        found.bind(*args, **given)
+    except TypeError as error:
+        return str(error)
+    return "these arguments do not fit"
 
 
 def _bare(parameter: Any) -> Any:

@@ -72,7 +72,7 @@ def table_hint(error: BaseException, source: Path | None, current: object = None
     if kind in ("NoDataError", "EmptyDataError"):
         return empty_fix(_name_of(read.path), is_empty=_is_empty(read.path), text=text, options=read.options)
     if (conversion := _CONVERSION.search(text)) is not None:
-        return conversion_fix(conversion[2], conversion[3], _texts_in(conversion[4]))
+        return conversion_fix(conversion[2], conversion[3], _texts_in(conversion[4]), head=_head_of(read.path))
     if read.options is PANDAS and (number := _FLOAT.search(text)) is not None:
         value = next(filter(None, number.groups()))
         return _comma_fix(f"the table holds {quoted(beginning(value, 60))}", [value], PANDAS)
@@ -106,10 +106,12 @@ def plain_words(text: str) -> str:
         "it failed: ['x']\\n\\nIn: col"
         >>> plain_words("found more fields\\n\\nConsider setting 'truncate_ragged_lines=True'.")
         'found more fields'
+        >>> plain_words("empty CSV"), plain_words("empty Excel sheet")
+        ('nothing to read in CSV', 'empty Excel sheet')
         >>> plain_words("empty data from Path (PosixPath('/in/may.csv'))")
-        'empty data from /in/may.csv'
+        'nothing to read in /in/may.csv'
     """
-    text = _PATH.sub(r"\1", text)
+    text = re.sub(r"^empty (?:data from |(?=CSV$))", "nothing to read in ", _PATH.sub(r"\1", text))
     return _ADVICE.sub("\n", text).replace("\n\n\n", "\n\n").rstrip("\n") if _ADVICE.search(text) else text
 
 
@@ -166,23 +168,21 @@ def empty_fix(name: str, *, is_empty: bool, text: str, options: Options = POLARS
 
     Example:
         >>> empty_fix("a.csv", is_empty=True, text="empty CSV")
-        'a.csv is empty: write it again, or take it out of the folder; a preview takes another file with preview(source="another.csv")'
+        'a.csv is empty: write it again, or take it out of the folder'
         >>> empty_fix("a.xlsx", is_empty=False, text="empty Excel sheet")
         'the sheet is empty: name another with sheet_name=; raise_if_empty=False gives a table without rows'
     """
     if "Excel sheet" in text:
         return "the sheet is empty: name another with sheet_name=; raise_if_empty=False gives a table without rows"
     if is_empty:
-        return (
-            f"{name} is empty: write it again, or take it out of the folder; a preview takes another file with "
-            'preview(source="another.csv")'
-        )
+        return f"{name} is empty: write it again, or take it out of the folder"
     skip = dict.fromkeys((options.skip, "skip_rows" if options is POLARS else "header"))
     return f"nothing is left of {name} to read: {' or '.join(f'{one}=' for one in skip)} leaves out too much, or the file holds no row"
 
 
-def conversion_fix(kind: str, column: str, values: Sequence[str]) -> str | None:
-    """The fix of values of a column that are no dates, times or numbers as the step reads them.
+def conversion_fix(kind: str, column: str, values: Sequence[str], *, head: str = "") -> str | None:
+    """The fix of values of a column that are no dates, times or numbers as the step reads them. `head` is the beginning of the
+    file: where that has a comma for the point of a value, the step has replaced it, and the file's own text is told.
 
     Example:
         >>> conversion_fix("date", "day", ["2026-01-31"])
@@ -191,10 +191,12 @@ def conversion_fix(kind: str, column: str, values: Sequence[str]) -> str | None:
         'column "amount" holds "1,5": read the file with decimal_comma=True, or replace "," by "." before the cast'
         >>> conversion_fix("date", "day", ["soon"])
         'column "day" holds "soon", which does not have the format that the step names: correct the file, or clean the column before'
+        >>> conversion_fix("f64", "amount", ["12.x"], head="amount 12,x")
+        'column "amount" holds "12,x" ("12.x" when it is cast), which is no f64: correct the file, or clean the column before the cast'
     """
     if not values:
         return None
-    first = f"column {quoted(column)} holds {quoted(beginning(values[0], 60))}"
+    first = f"column {quoted(column)} holds {_as_in_file(values[0], head)}"
     if kind in ("date", "datetime", "time"):
         form = next((form for shape, form in _FORMATS if all(shape.fullmatch(one.strip()) for one in values)), None)
         if form is not None and kind != "time":
@@ -205,6 +207,13 @@ def conversion_fix(kind: str, column: str, values: Sequence[str]) -> str | None:
     return _comma_fix(first, values, POLARS) or (
         f"{first}, which is no {kind}: correct the file, or clean the column before the cast"
     )
+
+
+def _as_in_file(value: str, head: str) -> str:
+    """The value, quoted as the beginning of its file has it."""
+    told, commas = quoted(beginning(value, 60)), (value.replace(".", ","), ",".join(value.rsplit(".", 1)))
+    written = None if value in head else next((one for one in commas if one != value and one in head), None)
+    return told if written is None else f"{quoted(beginning(written, 60))} ({told} when it is cast)"
 
 
 def _comma_fix(said: str, values: Sequence[str], options: Options) -> str | None:

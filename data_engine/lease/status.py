@@ -281,7 +281,7 @@ def lease_lines(lease: Mapping[str, Any]) -> list[str]:
         "it is given up when the running work has ended" if lease.get("releasing") else "",
         lease.get("trouble") or "",
         f"{lost_to} has taken it over from this workstation" if lost_to else "",
-        f"nobody watches: {NOBODY_WATCHES}" if is_unwatched(lease) else "",
+        f"no other machine watches: {NOBODY_WATCHES}" if is_unwatched(lease) else "",
     )
     return [line for line in lines if line]
 
@@ -297,13 +297,13 @@ def watch_words(lease: Mapping[str, Any]) -> str:
 
     Example:
         >>> watch_words({"watched_by": ["BEN-PC", "CAT-PC"], "is_mine": True}), watch_words({"watched_by": [], "is_mine": True})
-        ('watched by BEN-PC and CAT-PC', 'nobody watches')
+        ('watched by BEN-PC and CAT-PC', 'no other machine watches')
         >>> watch_words({"watched_by": list("ABCD"), "is_watching": True}), watch_words({"watched_by": None})
         ('watched by this workstation, A, B and 2 more', '')
     """
     names = [*(["this workstation"] if lease.get("is_watching") else []), *(lease.get("watched_by") or ())]
     if not names:
-        return "nobody watches" if is_unwatched(lease) else ""
+        return "no other machine watches" if is_unwatched(lease) else ""
     shown, more = names[:_MOST_WATCHERS_NAMED], len(names) - _MOST_WATCHERS_NAMED
     last = f"{more} more" if more > 0 else shown.pop()
     return f"watched by {' and '.join(filter(None, (', '.join(shown), last)))}"

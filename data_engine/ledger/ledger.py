@@ -170,12 +170,12 @@ class Ledger(LedgerFile):
             )
         return run_of(rows[0]) if rows else None
 
-    def causes(self, flow: str, limit: int = 1000) -> dict[str, Cause]:
-        """Why the newest runs of the flow that did not end well ended so, by their ids."""
+    def causes(self, *flows: str, limit: int = 1000) -> dict[str, Cause]:
+        """Why the newest runs of these flows that did not end well ended so, by their ids."""
         rows = self._rows(
-            "SELECT run_id, cause_kind, cause_data, cause FROM runs WHERE flow_name = ? AND cause IS NOT NULL"
-            " ORDER BY started_at_utc DESC LIMIT ?",
-            flow,
+            "SELECT run_id, cause_kind, cause_data, cause FROM runs"
+            f" WHERE flow_name IN ({', '.join('?' * len(flows))}) AND cause IS NOT NULL ORDER BY started_at_utc DESC LIMIT ?",
+            *flows,
             limit,
         )
         return {run_id: cause for run_id, *columns in rows if (cause := cause_from(*columns)) is not None}

@@ -27,6 +27,12 @@ MOST_WAITING_BYTES = 4 * 1024**2
 KEPT_S = 7 * 24 * 3600.0
 """So long it is remembered what was sent and what was given up."""
 
+_IS_OVER = (
+    "EXISTS (SELECT 1 FROM troubles WHERE troubles.message_id = outbox.message_id) AND NOT EXISTS (SELECT 1 FROM troubles"
+    " WHERE troubles.message_id = outbox.message_id AND recovered_at_utc IS NULL)"
+)
+"""Whether all troubles that the message tells of have ended."""
+
 _LONGEST_ERROR = 500
 _MOST_ENDED = 2000
 
@@ -204,16 +210,18 @@ def tried(ledger: Ledger) -> set[str]:
 
 
 def give_up(ledger: Ledger, to: str, at_s: float, why: str) -> int:
-    """Try no more what this recipient did not get when it was tried; how many messages that are.
+    """Try no more what this recipient did not get when it was tried, as people want it; how many messages that are.
+
+    Only `history` tells of them then.
 
     Raises:
         LedgerError: the ledger cannot be written.
     """
     with ledger.writing() as (connection, _):
         rows = connection.execute(
-            "UPDATE deliveries SET state = 'given_up', next_try_utc = NULL, last_error = ?"
+            "UPDATE deliveries SET state = 'given_up', next_try_utc = NULL, last_error = ?, answered_utc = ?"
             " WHERE recipient = ? AND state = 'waiting' AND tries > 0 RETURNING message_id",
-            storable((clean(why, _LONGEST_ERROR), to)),
+            storable((clean(why, _LONGEST_ERROR), utc_text(at_s), to)),
         ).fetchall()
         for (message_id,) in rows:
             _forget(connection, message_id, at_s)
@@ -222,6 +230,8 @@ def give_up(ledger: Ledger, to: str, at_s: float, why: str) -> int:
 
 def undelivered(ledger: Ledger, limit: int = 100) -> list[Undelivered]:
     """What recipients have not got, the newest first: what waits, and what was given up since a person was shown that.
+
+    What was given up is told no more when its troubles are over.
 
     Raises:
         LedgerError: the ledger cannot be read.
@@ -232,7 +242,8 @@ def undelivered(ledger: Ledger, limit: int = 100) -> list[Undelivered]:
 
 def undelivered_in(connection: sqlite3.Connection, limit: int = 100) -> list[Undelivered]:
     """The same of a connection that only looks."""
-    return _newest(connection, "state = 'waiting' OR (state = 'given_up' AND answered_utc IS NULL)", limit)
+    given_up = f"state = 'given_up' AND answered_utc IS NULL AND kind != 'recovered' AND NOT ({_IS_OVER})"
+    return _newest(connection, f"state = 'waiting' OR ({given_up})", limit)
 
 
 def history(ledger: Ledger, limit: int = 100) -> list[Undelivered]:

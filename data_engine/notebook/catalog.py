@@ -419,15 +419,16 @@ def entry_of_message(message: dict[str, Any]) -> CatalogEntry:
             message["group"],
             message["name"],
             facts["label"],
-            trigger,
-            None
+            trigger=trigger,
+            mirror_spec=None
             if mirror is None
             else MirrorSpec(Path(mirror["root"]), mirror["root_as_authored"], bool(mirror.get("staged"))),
-            (),
-            Path(facts["workspace_root"]),
-            None if message.get("parameters") is None else Parameters.of_json(message["parameters"], facts["settings"]),
-            _read_all(Expectation, facts.get("expectations")),
-            _read_all(AlertRule, facts.get("alerts")),
+            _workspace_root=Path(facts["workspace_root"]),
+            parameters=None
+            if message.get("parameters") is None
+            else Parameters.of_json(message["parameters"], facts["settings"]),
+            expectations=_read_all(Expectation, facts.get("expectations")),
+            alerts=_read_all(AlertRule, facts.get("alerts")),
         )
     return CatalogEntry(
         name=message["name"],

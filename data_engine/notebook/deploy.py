@@ -176,11 +176,11 @@ def sharing(standing: Standing, other: str) -> Standing:
     Example:
         >>> from data_engine.notebook.standing import NOT_DEPLOYED
         >>> sharing(NOT_DEPLOYED, "claims").error
-        'it writes to the same mirror as claims, which is deployed: give it a mirror of its own, or deploy it with --yes to let both write there'
+        'it writes to the same mirror as claims, which is deployed: give it a mirror of its own, or confirm when you deploy it that both may write there'
     """
     words = (
         f"it writes to the same mirror as {other}, which is deployed: give it a mirror of its own,"
-        " or deploy it with --yes to let both write there"
+        " or confirm when you deploy it that both may write there"
     )
     return replace(standing, error=words, shares_with=other)
 

@@ -21,6 +21,7 @@ from data_engine.locks import Holding, OsLock
 from data_engine.nofollow import is_link, opened, remove_tree
 from data_engine.notebook.artifacts import load_artifact
 from data_engine.notebook.compiled import CompiledNotebook
+from data_engine.notebook.flow_files import SCRATCH_NAME
 from data_engine.notebook.history import RolledBack
 from data_engine.notebook.load import FlowModules
 from data_engine.notebook.module_sets import (
@@ -37,6 +38,7 @@ from data_engine.notebook.module_sets import (
 from data_engine.notebook.moved import moved_to
 from data_engine.notebook.set_differences import cell_differences
 from data_engine.notebook.standing import AS_DEPLOYED, NOT_DEPLOYED, Standing
+from data_engine.notebook.subfolders import notebooks_in_subfolders
 
 _OTHERS_TAKE_S = 120.0
 
@@ -224,7 +226,9 @@ class Deployments:
         """The standing of a deployed flow whose module, among the authored `contents`, is not as deployed. One that is `unreadable`
         is there, and not gone."""
         if not files_of(name) & (contents.keys() | unreadable.keys()):
-            return Standing("gone", file=self.file_of(name), renamed_to=self.renamed_to(name, contents))
+            file = self.file_of(name)
+            below = (path for path in notebooks_in_subfolders(self._modules.content) if path.rpartition("/")[2] == file)
+            return Standing("gone", file=file, renamed_to=self.renamed_to(name, contents), moved_to=next(below, None))
         standing = Standing("edited", self.changed_cells(name) or (), helpers=self.changed_helpers(name, contents))
         back = self.deployed()[name].back
         if back is None or self._digests(contents).get(name) != back.digest:
@@ -259,7 +263,11 @@ class Deployments:
             return None
         file = f"{name}.py" if f"{name}.py" in old else f"{name}.ipynb"
         deployed = self.deployed()
-        new = {file: data for file, data in contents.items() if "/" not in file and Path(file).stem not in deployed}
+        new = {
+            file: data
+            for file, data in contents.items()
+            if "/" not in file and Path(file).stem not in deployed and not SCRATCH_NAME.fullmatch(Path(file).stem)
+        }
         found = moved_to(file, old.get(file, b""), new)
         return None if found is None else Path(found).stem
 

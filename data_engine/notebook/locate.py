@@ -37,6 +37,9 @@ ErrorT = TypeVar("ErrorT", bound=FlowValidationError)
 SEVERAL = "several cells have this text"
 """The note of code that the saved notebook does hold, and more than once."""
 
+UNSAVED = "not saved since it ran"
+"""The note of a cell that the saved notebook does not hold as it ran."""
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -159,7 +162,8 @@ def annotate(error: ErrorT) -> ErrorT:
     through = "" if led is None else f"called in {led}"
     if isinstance(error, FlowExecutionError):
         if error.cell is None and place is not None:
-            error.set_place(str(place), place.text, "; ".join(filter(None, [place.note, through])))
+            note = None if place.note == UNSAVED else place.note  # the trace says it
+            error.set_place(str(place), place.text, "; ".join(filter(None, [note, through])))
     else:
         if place is not None and str(place) not in (error.where or ""):
             text = place.text.strip()
@@ -277,7 +281,7 @@ def _kernel_place(number: int, line: int, text: str) -> Place:
     exact = [cell for cell in same if cell.execution_count == number] or same
     if len(exact) == 1:
         return Place(found.path, line, text, exact[0].number, number)
-    note = SEVERAL if same else "the saved notebook does not contain this cell as it ran"
+    note = SEVERAL if same else UNSAVED
     return Place(found.path, line, text, None, number, note)
 
 

@@ -17,8 +17,9 @@ class Standing(Record):
     """How a module stands to what is deployed of it. Of an edit: the `cells` and `helpers` that differ, where they are known,
     and the `error` that keeps it from being good. `goes_live_s`, seconds since the epoch, is when it is deployed by itself;
     `shares_with` is the deployed flow whose mirror it would write too, which a person has to confirm. A module that is "gone"
-    runs on as it is deployed; `file` is what it was called, and `renamed_to` the module that it is now, as far as that shows.
-    Nobody has edited one that is as it was before production was `rolled_back_to` an earlier deployment.
+    runs on as it is deployed; `file` is what it was called, and `renamed_to` the module that it is now, as far as that shows;
+    `moved_to` is where a notebook of its name lies in a subfolder. Nobody has edited one that is as it was before production was
+    `rolled_back_to` an earlier deployment.
 
     Example:
         >>> Standing("as_deployed").text, Standing("edited", (3, 7), "SyntaxError: oh").edit
@@ -36,6 +37,7 @@ class Standing(Record):
         "shares_with",
         "file",
         "renamed_to",
+        "moved_to",
         "rolled_back_to",
         "rolled_back_utc",
     )
@@ -48,6 +50,7 @@ class Standing(Record):
     shares_with: str | None = None
     file: str = ""
     renamed_to: str | None = None
+    moved_to: str | None = None
     rolled_back_to: str | None = None
     rolled_back_utc: str | None = None
 
@@ -65,8 +68,11 @@ class Standing(Record):
     def text(self) -> str:
         """One line for people."""
         if self.kind == "gone":
-            suffix = self.file[self.file.rfind(".") :]
-            gone = "is gone" if self.renamed_to is None else f"was renamed to {self.renamed_to}{suffix}"
+            gone = "is gone"
+            if self.renamed_to is not None:
+                gone = f"was renamed to {self.renamed_to}{self.file[self.file.rfind('.') :]}"
+            elif self.moved_to is not None:
+                gone = f"is in a subfolder now ({self.moved_to}), which is not searched for flows"
             return f"{self.file} {gone}; production runs on as it was deployed"
         words = self._edited_words if self.is_edited else self.kind.replace("_", " ")
         if self.goes_live_s is None:
@@ -98,6 +104,8 @@ class Standing(Record):
         end = f"to end it: `{typed('undeploy', flow)}`"
         if self.renamed_to is not None:
             return f"to let production run it: `{typed('deploy', self.renamed_to)}`; {end}"
+        if self.moved_to is not None:
+            return f"to continue with it: move it back into flow_modules itself; {end}"
         return f"to get it back: `{typed('restore', flow)}`; {end}"
 
     def as_json(self) -> dict[str, Any]:

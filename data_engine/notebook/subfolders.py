@@ -8,6 +8,7 @@ from pathlib import Path
 
 from data_engine.platforms.files import content_of
 
+_COPY = re.compile(r"[^._].*-Copy\d+\.ipynb", re.DOTALL)
 _BUILD = re.compile(rb"def build\(")
 
 
@@ -25,6 +26,21 @@ def notebooks_in_subfolders(folder: Path) -> tuple[str, ...]:
             paths = (Path(parent, name) for name in sorted(names) if name.endswith(".ipynb") and name[0] not in "._")
             found += [path.relative_to(folder).as_posix() for path in paths if _has_build(path)]
     return tuple(found)
+
+
+def not_flows(folder: Path) -> tuple[str, ...]:
+    """What to say of each notebook of `folder` with a `build()` that is no flow: copies as JupyterLab names them, and those in subfolders.
+
+    Example:
+        >>> not_flows(Path("no such folder"))
+        ()
+    """
+    try:
+        names = sorted(name for name in os.listdir(folder) if _COPY.fullmatch(name))
+    except OSError:
+        return ()
+    copies = (f"{name} is a copy: rename it to make it a flow" for name in names if _has_build(folder / name))
+    return (*copies, *map(no_flow_there, notebooks_in_subfolders(folder)))
 
 
 def no_flow_there(path: str) -> str:

@@ -11,7 +11,7 @@ from data_engine.engine.candidates import pick_source
 from data_engine.engine.local_workspace import LocalWorkspace, settle_flow, workspace_of
 from data_engine.engine.memo.caption import show_caption
 from data_engine.engine.params import params_for
-from data_engine.engine.preview import first_source, steps_until
+from data_engine.engine.preview import first_source, say_first, steps_until
 from data_engine.engine.progress import ProgressLine
 from data_engine.errors import FlowValidationError
 from data_engine.flow.flow import Flow
@@ -68,7 +68,9 @@ def against_deployed(
         difference = compare(then, now, key=wanted)
         for side in sides:
             side.end()
-    except BaseException:
+    except BaseException as error:
+        if source is None:
+            say_first(error, flow, chosen)
         for side in sides:
             side.forget()
         raise

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 from data_engine.compare.difference import Named
 from data_engine.engine.candidates import Source, candidates, pick_source
 from data_engine.engine.local_workspace import LocalWorkspace
-from data_engine.engine.preview import first_source, steps_until
-from data_engine.errors import FlowValidationError
+from data_engine.engine.preview import first_source, say_first, steps_until
+from data_engine.errors import FlowExecutionError, FlowValidationError
 from data_engine.files import create_exclusive, trouble_of, write_text_atomic
 from data_engine.flow.batch import Batch
 from data_engine.flow.flow import Flow
@@ -100,7 +100,12 @@ def keep_golden(flow: Flow, home: LocalWorkspace, wanted: Wanted, *, by: str) ->
             fix="look at the new result, then keep it instead: %flow golden --update in a cell, build().golden(update=True) in Python;"
             " or give another name=",
         )
-    return _kept(flow, home, golden, chosen, stop)
+    try:
+        return _kept(flow, home, golden, chosen, stop)
+    except FlowExecutionError as error:
+        if wanted.source is None:
+            say_first(error, flow, chosen)
+        raise
 
 
 def _kept(flow: Flow, home: LocalWorkspace, golden: Golden, chosen: Source, stop: int) -> Golden:

@@ -108,7 +108,7 @@ class FolderScans:
         self._is_first = not self.has_listened
         if "" in self.troubles:
             if self.unreachable is None:
-                self.unreachable = Unreachable(utc_text(self._wall()), self.troubles[""])
+                self.unreachable = Unreachable(utc_text(self._wall()), self.troubles[""], self._scanner.root)
             self._is_first = True
             return
         self.unreachable = None

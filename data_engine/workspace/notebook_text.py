@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import platform
 from collections.abc import Iterable
 from typing import Any
 
 
 def notebook_text(cells: Iterable[tuple[str, str, str]]) -> str:
     """A notebook (nbformat 4.5) of these cells: "code" or "markdown", an id, and the source of each.
+
+    It says of Python what the kernel of this one will: JupyterLab puts that in when it opens a notebook, which then counts as unsaved.
 
     Example:
         >>> json.loads(notebook_text([("code", "one", "1 + 1")]))["cells"][0]["source"]
@@ -18,11 +21,19 @@ def notebook_text(cells: Iterable[tuple[str, str, str]]) -> str:
     for kind, name, source in cells:
         cell: dict[str, Any] = {"cell_type": kind, "id": name, "metadata": {}}
         if kind == "code":
-            cell |= {"execution_count": None, "outputs": []}
+            cell = {"cell_type": kind, "execution_count": None, "id": name, "metadata": {}, "outputs": []}
         written.append(cell | {"source": source.splitlines(keepends=True)})
     metadata = {
         "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
-        "language_info": {"name": "python"},
+        "language_info": {
+            "codemirror_mode": {"name": "ipython", "version": 3},
+            "file_extension": ".py",
+            "mimetype": "text/x-python",
+            "name": "python",
+            "nbconvert_exporter": "python",
+            "pygments_lexer": "ipython3",
+            "version": platform.python_version(),
+        },
     }
     notebook = {"cells": written, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
     return json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"

@@ -154,7 +154,7 @@ def keyring_trouble() -> str | None:
         return f"keyring cannot be imported ({error})"
     found = keyring.get_keyring()
     if _is_none(found):
-        return f"this system has no keyring that can be used here ({_backend(found)})"
+        return "this machine has no keyring for secrets"
     return None
 
 

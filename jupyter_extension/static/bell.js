@@ -7,6 +7,8 @@ import { besidePath } from "./jupyter.js";
 /** So many are told one by one; of more only how many they are. */
 export const MOST_AT_ONCE = 5;
 
+const RECENT_MS = 10 * 60 * 1000;
+
 /**
  * What this browser has been told of and is not over, by the ids of the troubles, and the ids of those that are new.
  *
@@ -28,6 +30,16 @@ export function toTell(view, before) {
     }
   }
   return { kept, news };
+}
+
+/**
+ * Whether a trouble is so new that it is told aloud: a browser that has not been told of an old one shows it in the list only.
+ *
+ * @param {Told} told
+ * @param {number} nowMs
+ */
+export function isRecent(told, nowMs) {
+  return nowMs - Date.parse(told.at_utc) < RECENT_MS;
 }
 
 /**
@@ -72,5 +84,7 @@ export function inTrouble(view) {
  */
 export function cellOf(told, view) {
   const [place] = told.cells;
-  return place ? { path: besidePath(place.notebook, null, view.workspace_root), cell: place.cell, name: `${place.notebook}, cell ${place.cell}` } : null;
+  if (!place) return null;
+  const { workspace_root: root } = view;
+  return { path: besidePath(place.notebook, null, root), cell: place.cell, line: place.line, root, name: `${place.notebook}, cell ${place.cell}` };
 }

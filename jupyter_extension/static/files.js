@@ -19,13 +19,14 @@ const TYPING_MS = 100;
  */
 export function filesTable(app, details) {
   const { files, filesSaid } = app.state;
+  const row = app.view.flows[details.name];
   if (!files) return h("div", { class: "de-files" }, filesSaid ? note("bad", "said", filesSaid) : h("p", { class: "de-empty" }, "Reading the files…"));
   return h("div", { class: "de-files" },
     filesSaid ? note("bad", "said", filesSaid) : null,
-    files.notes.map((text) => h("p", { class: "de-hint", key: `n ${text}` }, text)),
+    files.notes.map((text) => row.mode !== "manual" && row.reason && row.reason.startsWith(text) ? null : h("p", { class: "de-hint", key: `n ${text}` }, text)),
     files.progress ? progressPart(files) : null,
     files.total > FEW_FILES ? findFiles(app, files) : null,
-    files.files.map((file) => app.memo.get(`file ${file.path}`, [JSON.stringify(file), app.view.flows[details.name].buttons.run], () => fileLine(app, details.name, file))),
+    files.files.map((file) => app.memo.get(`file ${file.path}`, [JSON.stringify(file), row.buttons.run], () => fileLine(app, details.name, file))),
     files.total && !files.found ? h("p", { class: "de-empty", key: "none" }, `None of the ${files.total.toLocaleString()} files matches.`) : null,
     files.found > files.files.length ? moreFiles(app, files) : null);
 }

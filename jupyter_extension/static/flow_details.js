@@ -44,7 +44,7 @@ export function flowDetails(app, selected) {
     toolbar(app, row, active),
     active.map((one) => activeLine(app, one, active.length > 1)),
     backfillLine(app, row),
-    row.error ? errorBox(app, row.error, details ? details.error_cells : []) : details ? lastFailure(app, details) : null,
+    row.error ? errorBox(app, row.error, details ? details.error_cells : []) : details && row.is_failing ? lastFailure(app, details) : null,
     row.edit ? editLine(app, row, row.edit) : null,
     details ? timeline(app, details.runs) : null,
     tabs(app, "section", SECTIONS.map(([name, label]) => [name, label]), app.state.section, (name) => countOf(app, details, name)),

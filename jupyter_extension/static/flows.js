@@ -55,7 +55,8 @@ export function flowList(app) {
   return h("div", { class: "de-list", key: "list" },
     app.isStatic ? null : findPart(app, view),
     groups,
-    view.empty ? emptyWorkspace(app, view.empty) : shown === 0 ? h("p", { class: "de-empty" }, "No flow matches the search and filter.") : null);
+    view.empty ? emptyWorkspace(app, view.empty) : shown === 0 ? h("p", { class: "de-empty" }, "No flow matches the search and filter.") : null,
+    (view.not_flows || []).map((text) => h("p", { class: "de-not-flow de-faint" }, text)));
 }
 
 /**

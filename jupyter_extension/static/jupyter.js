@@ -56,15 +56,17 @@ export class Jupyter {
   /**
    * @param {string} path
    * @param {number | null} cell
+   * @param {number | null} line
    */
-  open(path, cell = null) {
+  open(path, cell = null, line = null) {
     const where = this.isWholePage ? " in JupyterLab: data-engine lab" : "";
-    this.tell("open", { path, cell }, `Open ${path}${cell ? `, cell ${cell}` : ""}${where}.`);
+    const { workspace_root: root } = this.app.view;
+    this.tell("open", { path, cell, line, root }, `Open ${path}${cell ? `, cell ${cell}` : ""}${line ? `, line ${line}` : ""}${where}.`);
   }
 
   /** @param {CellPlace} place */
   openCell(place) {
-    this.open(besidePath(place.notebook, this.flowPath(), this.app.view.workspace_root), place.cell);
+    this.open(besidePath(place.notebook, this.flowPath(), this.app.view.workspace_root), place.cell, place.line);
   }
 
   /** @param {string} source */
@@ -114,7 +116,7 @@ export class Jupyter {
 
   /**
    * @param {"open" | "insert"} kind
-   * @param {{ path: string | null, cell?: number | null, code?: string }} detail
+   * @param {{ path: string | null, cell?: number | null, line?: number | null, root?: string, code?: string }} detail
    * @param {string} otherwise what is said where nobody listens
    */
   tell(kind, detail, otherwise) {

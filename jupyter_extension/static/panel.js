@@ -332,7 +332,7 @@ export function mount(root, transport, options = {}) {
 }
 
 export { serverBase, serverFor, ServerTransport };
-export { cellOf, inTrouble, MOST_AT_ONCE, toTell } from "./bell.js";
+export { cellOf, inTrouble, isRecent, MOST_AT_ONCE, toTell } from "./bell.js";
 
 /** What anywidget calls. */
 export default {

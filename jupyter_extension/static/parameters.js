@@ -131,5 +131,5 @@ function looseForm(app, row) {
   h("div", { class: "de-line" },
     h("button", { type: "button", class: "de-button", onclick: () => app.set({ params: [...now(), { name: "", value: "" }] }) }, "Add parameter"),
     h("button", { type: "submit", class: "de-button de-primary", ...whyNot(row.buttons.run, "Run with these parameters") }, "Run with these")),
-  h("p", { class: "de-faint de-hint" }, "This flow declares no parameters, so it gets these names unchecked. Flow.params gives the form its fields."));
+  h("p", { class: "de-faint de-hint" }, "This flow declares no parameters: names and values are not checked. A flow that declares them with .params(...) has a field for each here."));
 }

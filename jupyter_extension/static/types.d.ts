@@ -159,6 +159,7 @@ export interface PanelView {
   cluster: { text: string; link: string | null } | null;
   details: Record<string, string>;
   watch_line: string;
+  not_flows?: string[]; // not in a snapshot of before
 }
 
 /** What turns one view into the next: changed parts, changed flows, and the flows that are gone. */
@@ -346,6 +347,7 @@ export interface Hello {
   workspaces?: WorkspaceName[];
   selected?: string | null;
   root_dir?: string;
+  lab?: string;
 }
 
 export interface Settings {

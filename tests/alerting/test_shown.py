@@ -84,7 +84,7 @@ def test_what_is_late_says_what_is_in_the_way(facts: dict[str, Any], reason: str
             0,
             None,
             False,
-            "held since ?, failed: no; it runs again when it changes or is retried",
+            "held since ?, failed: no; it runs again when it changes, is retried, or the engine is started",
         ),
         (NotYet(SEVEN), 0, replace(FAILED, status="success"), False, None),
     ],

@@ -197,6 +197,17 @@ def test_what_is_no_address_is_refused_without_telling_it(url: str, monkeypatch:
     assert "data-engine secret set ops" in str(caught.value.fix)
 
 
+def test_a_mail_address_alone_is_told_what_it_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Apprise also needs the mailbox that sends; the address is not told."""
+    give(monkeypatch, "ops", "anna@firma.example")
+
+    with pytest.raises(NotSentError, match="holds no address that Apprise knows") as caught:
+        Channel("ops")
+
+    assert "data-engine secret set ops, with mailtos://USER:PASSWORD@HOST?to=" in str(caught.value.fix)
+    assert "anna" not in str(caught.value)
+
+
 def test_a_secret_that_is_missing_is_named() -> None:
     """With the command that makes it."""
     with pytest.raises(NotSentError, match="'nobody' is not on this machine") as caught:

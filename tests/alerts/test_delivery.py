@@ -169,7 +169,9 @@ def test_no_part_of_an_address_is_found_anywhere_afterwards(
     monkeypatch.setenv("DATA_ENGINE_SECRET_GONE", f"json://127.0.0.1:1/{PASSWORD}")
     monkeypatch.setenv("DATA_ENGINE_SECRET_ODD", f"nosuch://{PASSWORD}@127.0.0.1/")
     hook.status = 500
-    put(workspace, told("1", "ops", "chat", "wrong", "gone", "odd", at_s=time.time()))
+    names = ("ops", "chat", "wrong", "gone", "odd")
+    workspace.layout.settings_path.write_text(f"[alerts]\nto = {json.dumps(names)}\n")
+    put(workspace, told("1", *names, at_s=time.time()))
     workspace.start()
     until(lambda: mailbox.mails and len(waiting(workspace)) == 4 and all(one[2] for one in waiting(workspace)))
     lines = [" ".join(one.cmdline()) for one in psutil.Process(daemon_pid(workspace)).children(recursive=True)]

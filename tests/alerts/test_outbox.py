@@ -19,6 +19,8 @@ from data_engine.ledger.outbox import (
     Delivery,
     next_try_s,
 )
+from data_engine.ledger.troubles import Trouble, TroubleKey
+from data_engine.ledger.troubles import put as put_troubles
 from data_engine.message import Message
 from data_engine.model import utc_text
 from tests.alerts.conftest import AT_S, told, waiting
@@ -29,6 +31,12 @@ DAY_S = 86_400.0
 def put(ledger: Ledger, *messages: Message) -> int:
     with ledger.writing() as (connection, _):
         return outbox.put(connection, messages)
+
+
+def give_up(ledger: Ledger, message_id: str, to: str) -> None:
+    """Let the tries of more than a day fail."""
+    for _ in range(LEAST_TRIES):
+        outbox.failed(ledger, [message_id], to, AT_S + 2 * DAY_S, "refused")
 
 
 def test_a_message_is_put_once_and_due_for_each_recipient(ledger: Ledger) -> None:
@@ -130,17 +138,45 @@ def test_after_a_day_it_is_given_up_and_shown_for_a_week(ledger: Ledger) -> None
 def test_what_was_given_up_is_told_until_a_person_was_shown_it(ledger: Ledger) -> None:
     """What waits then is still told, also when it is given up later; the history has all of it."""
     put(ledger, told("1"), told("2", "boss"))
-    for to in ("ops", "boss"):
-        outbox.failed(ledger, ["1" if to == "ops" else "2"], to, AT_S + 1, "refused")
-    outbox.give_up(ledger, "ops", AT_S + 2, "nobody is told")
+    outbox.failed(ledger, ["2"], "boss", AT_S + 1, "refused")
+    give_up(ledger, "1", "ops")
     assert {one.state for one in outbox.undelivered(ledger)} == {"given_up", "waiting"}
 
     outbox.are_shown(ledger, outbox.history(ledger), AT_S + 3)
 
     assert [one.to for one in outbox.undelivered(ledger)] == ["boss"]
-    outbox.give_up(ledger, "boss", AT_S + 4, "nobody is told")
+    give_up(ledger, "2", "boss")
     assert [(one.to, one.state) for one in outbox.undelivered(ledger)] == [("boss", "given_up")]
     assert {one.to for one in outbox.history(ledger)} == {"ops", "boss"}
+
+
+def test_what_people_want_no_more_is_told_by_the_history_only(ledger: Ledger) -> None:
+    """They have taken the recipient out of the settings themselves."""
+    put(ledger, told("1"))
+    outbox.failed(ledger, ["1"], "ops", AT_S + 1, "refused")
+
+    outbox.give_up(ledger, "ops", AT_S + 2, "it is not named any more")
+
+    assert outbox.undelivered(ledger) == []
+    assert [(one.state, one.error) for one in outbox.history(ledger)] == [("given_up", "it is not named any more")]
+
+
+def test_what_was_given_up_is_told_no_more_when_its_trouble_is_over(ledger: Ledger) -> None:
+    """What waits is: its recipient is still to hear of it."""
+    put(ledger, told("1"), told("2"))
+    outbox.failed(ledger, ["2"], "ops", AT_S + 1, "refused")
+    give_up(ledger, "1", "ops")
+    found = []
+    for over_utc in (None, utc_text(AT_S + 9)):
+        troubles = [
+            Trouble(TroubleKey("claims", "failed", step), utc_text(AT_S), message_id=one, recovered_at_utc=over_utc)
+            for step, one in (("Read", "1"), ("Clean", "2"))
+        ]
+        with ledger.writing() as (connection, rev):
+            put_troubles(connection, rev, troubles)
+        found.append(sorted(one.message_id for one in outbox.undelivered(ledger)))
+
+    assert found == [["1", "2"], ["2"]]
 
 
 def test_a_machine_that_slept_has_not_tried_for_a_day(ledger: Ledger) -> None:

@@ -305,6 +305,18 @@ def test_a_notebook_in_a_subfolder_is_named_by_all_who_list(cli: Cli, ws: Worksp
     assert "_old" not in cli("list").err
 
 
+def test_a_copy_of_a_notebook_is_named_as_one(cli: Cli, ws: WorkspaceFiles) -> None:
+    """As JupyterLab's Duplicate makes it; a copy without `build()`, and one a person put aside, are nobody's."""
+    for name in ("claims", "claims-Copy1", "_claims-Copy2"):
+        ws.notebook(name, *CLAIMS)
+    ws.notebook("notes-Copy1", "x = 1")
+
+    told = "claims-Copy1.ipynb is a copy: rename it to make it a flow."
+    assert [one for one in cli("list").err.splitlines() if "Copy" in one] == [told]
+    assert told in cli("compile").err
+    assert cli("status", "--json").json["not_flows"] == [told[:-1]]
+
+
 def test_the_status_tells_whole_what_to_type(cli: Cli, ws: WorkspaceFiles) -> None:
     """However long the flow's name is."""
     name = "totals_of_all_regions_by_month"

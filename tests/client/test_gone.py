@@ -14,7 +14,9 @@ from data_engine.cli.app import run as command
 from data_engine.engine.offline import OfflineFacts
 from data_engine.engine.status import build_status
 from data_engine.workspace.provision import example_notebook
+from jupyter_extension.details import flow_details, run_details
 from jupyter_extension.display import bundle
+from jupyter_extension.files import flow_files
 from tests.support import WorkspaceFiles
 
 CELLS = (
@@ -84,6 +86,29 @@ def test_a_flow_whose_notebook_is_gone_says_so_everywhere(
         assert typed(ws, f"data-engine {line}") == 0
         told = capsys.readouterr()
         assert said in told.out + told.err, line
+
+
+def test_a_notebook_that_was_moved_into_a_subfolder_is_told_as_lying_there(
+    ws: WorkspaceFiles, workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (ws.modules / "old" / "years").mkdir(parents=True)
+    (ws.modules / "claims.ipynb").rename(ws.modules / "old" / "years" / "claims.ipynb")
+    said = (
+        "claims.ipynb is in a subfolder now (old/years/claims.ipynb), which is not searched for flows; "
+        "production runs on as it was deployed"
+    )
+    fix = "to continue with it: move it back into flow_modules itself; to end it: `data-engine undeploy claims`"
+
+    assert state(workspace)[1] == f"{said}\n{fix}"
+    why = workspace.explain("claims")[0]
+    assert (why.why.kind, why.reason) == ("module_gone", said)
+    assert fix in bundle(workspace.explain("claims"))["text/plain"]
+    assert typed(ws, "data-engine deploy claims") == 2
+    told = capsys.readouterr().err
+    assert said in told
+    assert fix in told
+    (ws.modules / "old" / "years" / "claims.ipynb").rename(ws.modules / "claims.ipynb")
+    assert workspace.deployment("claims") == "as deployed"
 
 
 @pytest.mark.parametrize("line", ["deploy claims", "show claims", "run --once claims"])
@@ -365,6 +390,31 @@ def test_the_runs_of_a_flow_are_those_of_its_old_names_too(ws: WorkspaceFiles, w
     assert typed(ws, "data-engine runs monthly") == 0
 
 
+def test_what_failed_under_the_old_name_is_told_of_the_new_one(ws: WorkspaceFiles, workspace: Workspace) -> None:
+    """Its last run, why its file is held, the cell that leads to it, and what was deployed."""
+    ws.helper("rates", "RATE = 10\n")
+    ws.notebook("claims", CELLS[0], CELLS[2].replace("RATE", "1 / 0"), CELLS[3])
+    workspace.deploy("claims", note="before")
+    assert typed(ws, "data-engine run --once claims") == 1
+    renamed(ws, "claims_new")
+    workspace.deploy("claims_new", note="after")
+    (flow,) = [one for one in workspace.status().flows if one.name == "claims_new"]
+    details = flow_details(workspace, "claims_new")
+    (file,) = flow_files(workspace, "claims_new", search="", group="", limit=9).files
+    opened = run_details(workspace, details.runs[0].run_id)["run"]
+
+    assert flow.last_run is not None
+    assert (flow.last_run.status, flow.last_run.flow, flow.held) == ("failed", "claims", 1)
+    assert [place["notebook"] for run in (details.runs[0], opened) for place in run.cells] == ["claims_new.ipynb"] * 2
+    assert [step.mark.word for step in details.steps] == ["failed"]
+    assert file.reason.startswith("held since ")
+    assert "One: ZeroDivisionError: division by zero" in file.reason
+    assert file.reason.endswith("; it runs again when it changes, is retried, or the engine is started")
+    assert 'Flow "claims"' not in file.reason
+    told = [(one.note, one.rollback) for one in details.deployments if one.note]
+    assert told == [("after", "it is what runs"), ("before", "the flow was called claims then")]
+
+
 def test_what_was_undeployed_and_deleted_is_known_to_the_history(ws: WorkspaceFiles, workspace: Workspace) -> None:
     """When, by whom, and the ways back, which work as typed; of one that was renamed the name that it has now."""
     gone(ws)
@@ -518,3 +568,13 @@ def test_nothing_is_rolled_back_into_a_mirror_that_another_flow_writes_now(
     first, then = commands_in(error.value.fix or "")
     assert typed(ws, first) == typed(ws, then) == 0
     assert set(workspace.home.deployments().deployed()) == {"claims", "other"}
+
+
+def test_a_copy_is_not_what_a_notebook_was_renamed_to(ws: WorkspaceFiles, workspace: Workspace) -> None:
+    """JupyterLab's Duplicate gives it a name that no flow has, so nothing could follow it."""
+    renamed(ws, "claims-Copy1")
+
+    assert state(workspace)[1] == (
+        "claims.ipynb is gone; production runs on as it was deployed\n"
+        "to get it back: `data-engine restore claims`; to end it: `data-engine undeploy claims`"
+    )

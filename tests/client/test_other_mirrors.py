@@ -145,14 +145,15 @@ def test_what_tells_of_it_without_a_daemon_names_the_way_that_works(cli: Cli, wo
     (line,) = not_deployed_lines({flow.name: flow.standing})
 
     assert flow.standing.shares_with == "claims"
-    assert "deploy it with --yes" in (flow.reason or "")
+    assert "or confirm when you deploy it that both may write there" in (flow.reason or "")
     assert "data-engine deploy claims_2 --yes" in line
     (row,) = workspace.explain("claims_2")
     assert row.reason.startswith(
         "not deployed: it writes to the same mirror as claims, which is deployed: give it a mirror of its own"
     )
     assert row.fix == (
-        "give it another mirror(root=...) than that of claims, then `data-engine deploy claims_2` lets production run it"
+        "give it another mirror(root=...) than that of claims, then `data-engine deploy claims_2` lets production run it;"
+        " `data-engine deploy claims_2 --yes` lets both write there"
     )
 
 

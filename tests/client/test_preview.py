@@ -31,6 +31,23 @@ def test_steps_after_the_named_object_do_not_run() -> None:
     assert ran == []
 
 
+def test_an_error_for_a_source_that_nobody_named_says_how_to_take_another(ws: WorkspaceFiles) -> None:
+    """By its place in the folder; of the only file, and of one that was named, there is nothing to say."""
+    bad = ws.source("in/a.txt", "")
+    flow = Flow(group="G").watch(mode="poll", source=str(bad.parent), interval="1s").step(lambda context: 1 / 0)
+
+    def fix(**options: str) -> str | None:
+        with pytest.raises(FlowExecutionError) as caught:
+            flow.preview(**options)
+        return caught.value.fix
+
+    alone = fix()
+    ws.source("in/b/c.txt", "")
+    assert alone is None
+    assert fix() == 'a.txt is the first of 2 files: source="b/c.txt" (--source in %flow) takes another one'
+    assert fix(source="a.txt") is None
+
+
 def test_a_name_saved_twice_means_its_last_value() -> None:
     flow = Flow(group="G").step(lambda context: 1, save_as="x").step(lambda context: 2, save_as="x")
 

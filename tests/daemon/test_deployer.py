@@ -63,6 +63,24 @@ def test_a_saved_experiment_does_not_go_live(ws: WorkspaceFiles, workspace: Work
     assert workspace.deployment("claims").startswith("edited, not deployed")
 
 
+def test_a_copy_that_is_no_flow_is_told_when_it_appears(ws: WorkspaceFiles, workspace: Workspace) -> None:
+    """Nothing else changes by it: a page that follows the daemon hears of it all the same."""
+    cells = ("from data_engine import Flow", "def build():\n    return Flow(group='G').step(print)")
+    ws.notebook("claims", *cells)
+    workspace.deploy()
+    workspace.start()
+    until(lambda: told_of(workspace, "claims"))
+    before = workspace.status().not_flows
+
+    ws.notebook("claims-Copy1", *cells)
+    until(lambda: workspace.status().not_flows)
+    told = workspace.status().not_flows
+    (ws.modules / "claims-Copy1.ipynb").unlink()
+    until(lambda: not workspace.status().not_flows)
+
+    assert (before, told) == ((), ("claims-Copy1.ipynb is a copy: rename it to make it a flow",))
+
+
 def test_in_ask_mode_no_start_deploys_anything(ws: WorkspaceFiles, workspace: Workspace) -> None:
     """Neither a new notebook nor an edit, by the start of a daemon or of its engine: an accident of the first hour."""
     ws.module("claims", FLOW.format(value=1))

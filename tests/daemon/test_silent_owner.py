@@ -63,7 +63,7 @@ def test_one_message_in_one_outbox(team: Path, station: Make, hook: Webhook, how
         one.start(engine=False)
     until(lambda: sorted(anna.lease["watched_by"] or ()) == ["ben", "cat"])
     until(lambda: ben.lease["state"] == cat.lease["state"] == "owned")
-    assert "nobody watches" not in anna.says("status")
+    assert "no other machine watches" not in anna.says("status")
 
     if how == "killed":
         end_now(anna.pid)
@@ -96,7 +96,7 @@ def test_nobody_watches(team: Path, station: Make, hook: Webhook) -> None:
     anna.start()
     cat.start(engine=False)
     until(lambda: anna.lease["watched_by"] == [], timeout_s=30)
-    assert "nobody watches" in anna.says("status")
+    assert "no other machine watches" in anna.says("status")
 
     ben.start(engine=False)
     until(lambda: anna.lease["watched_by"] == ["ben"])

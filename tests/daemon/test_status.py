@@ -17,7 +17,8 @@ from data_engine.cli.app import run as command_line
 from data_engine.errors import FlowValidationError
 from jupyter_extension.card import text
 from jupyter_extension.cards import status_card
-from jupyter_extension.view import render
+from jupyter_extension.feed import Feed
+from jupyter_extension.view import FlowRow, PanelView, render
 from tests.daemon.support import flow_of
 from tests.support import WorkspaceFiles, end_now, until
 
@@ -291,3 +292,45 @@ def test_while_the_daemon_is_dead_its_engine_is_said_to_go_on(
     assert "goes on" not in stopped
     assert ran == 0
     assert "The engine was on when the last daemon died, and is on again: data-engine stop turns it off." in told_by_run
+
+
+def test_a_setting_that_cannot_be_is_told_to_who_follows_the_status(ws: WorkspaceFiles, workspace: Workspace) -> None:
+    """Within some seconds, with nothing else that happens; and that it is right again."""
+    workspace.start()
+    told: list[PanelView] = []
+    leave = Feed(workspace, lambda view: view).listen(told.append)
+
+    def is_told(words: str) -> bool:
+        return any(words in one.text for one in told[-1].notices) if told else False
+
+    try:
+        until(lambda: bool(told) and told[-1].daemon.word == "running")
+        ws.source("config/data_engine.toml", '[deploy]\ngate = "goldn"\n')
+        until(lambda: is_told("config/data_engine.toml: deploy.gate: gate cannot be 'goldn'"))
+        ws.source("config/data_engine.toml", '[deploy]\ngate = "golden"\n')
+        until(lambda: not is_told("goldn"))
+    finally:
+        leave()
+
+
+def test_a_folder_that_goes_away_is_told_to_who_follows_the_status(ws: WorkspaceFiles, workspace: Workspace) -> None:
+    """With what helps, and without a run that would tell of anything; and that it is back."""
+    workspace.start_engine()
+    told: list[PanelView] = []
+    leave = Feed(workspace, lambda view: view).listen(told.append)
+    folder = ws.root / "in"
+
+    def polled() -> FlowRow | None:
+        return told[-1].flows.get("polled") if told else None
+
+    try:
+        until(lambda: (row := polled()) is not None and row.mark.kind == "polling")
+        folder.rmdir()
+        until(lambda: (row := polled()) is not None and row.mark.kind == "unreachable")
+        reason = getattr(polled(), "reason", "")
+        assert f": {folder}: " in reason
+        assert "create it, connect its drive" in reason
+        folder.mkdir()
+        until(lambda: (row := polled()) is not None and row.mark.kind == "polling")
+    finally:
+        leave()

@@ -243,6 +243,7 @@ def test_a_mistake_in_build_is_a_few_lines(claims: WorkspaceFiles, monkeypatch: 
     assert "fix:" in shown
     assert "data_engine/" not in shown
     assert len(shown.splitlines()) < 14, shown
+    assert sum("In [2]" in line for line in shown.splitlines()) == 1, shown  # the place is given once
 
 
 INTERRUPTED = (

@@ -68,6 +68,7 @@ SAMPLES: tuple[Reason, ...] = (
     flow_reasons.Broken("it does not parse", "claims.ipynb, cell 3"),
     flow_reasons.Edited((3, 7), "SyntaxError"),
     flow_reasons.ModuleGone("claims.ipynb"),
+    flow_reasons.ModuleGone("claims.ipynb", moved_to="old/claims.ipynb"),
     flow_reasons.Undeployed("claims", NOON, "anna@ANNA-PC"),
     flow_reasons.NotDeployed("claims", goes_live_s=4e9),
     flow_reasons.Requested("ANNA-PC was asked to run claims: waits for its answer"),

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import pytest
 
 from data_engine import Flow
+from data_engine.cause import Cause
 from data_engine.engine.flow_reasons import Late
 from data_engine.engine.machine_facts import DaemonFacts, EngineFacts
 from data_engine.engine.reasons import (
@@ -178,7 +179,11 @@ def test_each_flow_has_a_word_and_a_reason(
     [
         (POLL, False),
         (replace(POLL, held=1), True),
-        (replace(POLL, last_run=BAD_RUN), True),
+        (replace(POLL, last_run=BAD_RUN), False),
+        (replace(POLL, last_run=BAD_RUN, held=1), True),
+        (replace(MANUAL, last_run=BAD_RUN), True),
+        (replace(MANUAL, last_run=replace(BAD_RUN, status="killed", why=Cause("kill_requested"))), False),
+        (replace(SCHEDULE, last_run=replace(BAD_RUN, status="killed", why=Cause("out_of_memory"))), True),
         (replace(MANUAL, last_run=replace(BAD_RUN, status="abandoned")), True),
         (replace(MANUAL, last_run=replace(BAD_RUN, status="stopped")), False),
         (replace(SCHEDULE, why=HeldSlot(NOON, NOON, "it died")), True),
@@ -189,7 +194,8 @@ def test_each_flow_has_a_word_and_a_reason(
     ],
 )
 def test_a_flow_fails_where_something_of_it_is_bad_in_production(known: FlowFacts, is_failing: bool) -> None:
-    """A broken edit is not: production runs on as deployed."""
+    """A broken edit is not: production runs on as deployed. A poll flow whose last run failed and that holds no file lost it; what a
+    person killed is as they wanted it."""
     assert flow_status(known, is_running=False, is_engine_on=True).is_failing is is_failing
 
 

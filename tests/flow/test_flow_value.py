@@ -216,11 +216,21 @@ def test_step_each_is_map() -> None:
         (lambda: Flow("G").step(read).preview(zzz=1), "no option 'zzz'", "it takes (*, use=None, source=None"),
         (
             lambda: Flow("G").collect(),
-            "missing 1 required positional argument: 'extensions'",
+            "Flow.collect: missing a required argument: 'extensions'",
             "it takes (extensions, *",
         ),
-        (lambda: Flow(), "missing 1 required positional argument: 'group'", "it takes (group, name=None"),
-        (lambda: Flow("G").step(read, "raw"), "positional argument", "it takes (fn, *, use=None"),
+        (
+            lambda: Flow(),
+            "Flow: missing a required argument: 'group'",
+            'write Flow(group="Sales"); it takes (group, name=None, label=None)',
+        ),
+        (
+            lambda: Flow("claims", "x", "y", 5),
+            "Flow: too many positional arguments",
+            'write Flow(group="Sales"); it takes (group, name=None, label=None)',
+        ),
+        (lambda: Flow("G", trigr=5), "Flow has no option 'trigr'", "it takes (group, name=None, label=None)"),
+        (lambda: Flow("G").step(read, "raw"), "too many positional arguments", "it takes (fn, *, use=None"),
     ],
 )
 def test_a_call_that_does_not_fit_says_what_it_takes(call: Any, words: str, fix: str) -> None:

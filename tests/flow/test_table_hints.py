@@ -251,7 +251,7 @@ def test_an_empty_file_is_told_without_the_noise_of_its_path(tmp_path: Path) -> 
 
     error = failed(lambda context: pl.read_csv(path, encoding="cp1252"))
 
-    assert error.detail == f"NoDataError: empty data from {path}"
+    assert error.detail == f"NoDataError: nothing to read in {path}"
 
 
 @pytest.mark.parametrize(
@@ -276,10 +276,23 @@ def test_an_empty_file_names_the_way_on(tmp_path: Path, options: dict[str, Any])
 
     fix = failed(lambda context: pl.read_csv(path, **options)).fix
 
-    assert fix == (
-        "empty.csv is empty: write it again, or take it out of the folder; a preview takes another file with"
-        ' preview(source="another.csv")'
-    )
+    assert fix == "empty.csv is empty: write it again, or take it out of the folder"
+
+
+def test_a_number_is_quoted_as_its_file_has_it(tmp_path: Path) -> None:
+    """Also where the step has put a point for its comma; what stands so nowhere in the file is told as it is."""
+    path = tmp_path / "a.csv"
+    path.write_text("a;b\n1;12,x\n2;3.z\n", encoding="utf-8")
+
+    def fix(row: int) -> str:
+        def step(context: object) -> object:
+            table = pl.read_csv(path, separator=";").slice(row, 1)
+            return table.with_columns(pl.col("b").str.replace(",", ".").cast(pl.Float64))
+
+        return str(failed(step, path=path).fix)
+
+    assert fix(0).startswith('column "b" holds "12,x" ("12.x" when it is cast), which is no f64')
+    assert fix(1).startswith('column "b" holds "3.z", which is no f64')
 
 
 def test_a_file_and_a_sheet_of_which_nothing_is_left_are_told_apart(tmp_path: Path) -> None:

@@ -344,7 +344,7 @@ MISTAKES = {
     "%flow preview --usee raw": ["has no option --usee", "did you mean --use?"],
     "%flow status --json": ["has no option --json", "leave it out"],
     "%flow preview --use": ["--use: expected one argument", "see %flow preview --help"],
-    "%flow preview a b": ["takes only one flow, not 'a' and 'b'", "`%flow preview a`, then `%flow preview b`"],
+    "%flow preview a b": ["takes only one flow, and is given 'a' and 'b'", "`%flow preview a`, then `%flow preview b`"],
     "%flow deploy claims --note letzte Woche": ["only one flow", "`%flow deploy claims --note 'letzte Woche'`"],
     "%flow deploy --note letzte Woche": ["'Woche' is not available", "`%flow deploy --note 'letzte Woche'`"],
     "%flow preview claims by=letzte Woche": ["takes only one flow", "name one flow at a time"],

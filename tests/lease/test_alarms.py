@@ -568,7 +568,7 @@ def test_the_status_says_when_nobody_watches() -> None:
     unwatched = replace(mine, watched_by=())
 
     assert (mine.is_worth_words, unwatched.is_worth_words) == (False, True)
-    assert lease_lines(unwatched)[1].startswith("nobody watches: ")
+    assert lease_lines(unwatched)[1].startswith("no other machine watches: ")
     assert lease_lines(replace(mine, watched_by=("BEN-PC",))) == lease_lines(mine) == ["owned by this workstation"]
     assert len(lease_lines(replace(unwatched, is_mine=False))) == 1
 

@@ -28,7 +28,7 @@ HAS_COLOUR = """
   return color === getComputedStyle(node).color && color !== getComputedStyle(node.parentElement).color;
 }
 """
-FAILED = "claims_import failed in Read: ValueError: no column amount"
+FAILED = "claims_import failed with bad-0.csv in Read: ValueError: no column amount"
 BY_CELLS = tuple(flows.POLLED.strip().split("\n\n"))
 
 pytestmark = pytest.mark.timeout(300)
@@ -77,7 +77,7 @@ def show_list(page: Any, state: str = "visible") -> None:
 def test_a_flow_that_fails_is_told_once_and_leads_to_its_cell(
     loud: Lab, page: Page, workspace: Path, pictures: Path
 ) -> None:
-    """Not for what was run by hand here, not again on a reload or a second page; gone when the file is good."""
+    """Not for what was run by hand here, not again on a reload or a second page; gone when the file is good, or deleted."""
     page.open()
     panel = page.side(workspace)
     panel.row("month_end").locator(".de-run").click()
@@ -103,6 +103,8 @@ def test_a_flow_that_fails_is_told_once_and_leads_to_its_cell(
         page.page.wait_for_timeout(400)
         page.page.screenshot(path=pictures / f"bell-{theme}.png")
     page.theme("Light")
+    toast.wait_for(state="detached", timeout=60000)
+    assert listed(page.page) == [FAILED]
 
     streams: list[str] = []
     page.page.on("request", lambda asked: streams.append(asked.url) if "/data-engine/events" in asked.url else None)
@@ -138,7 +140,9 @@ def test_a_flow_that_fails_is_told_once_and_leads_to_its_cell(
     page.page.wait_for_timeout(1000)
     assert page.page.locator(TOAST).count() == 0
     for name in ("bad-1", "bad-2"):
-        (workspace / "in" / f"{name}.csv").write_text("city,amount\nOslo,1\n")
+        (workspace / "in" / f"{name}.csv").unlink()
     page.page.locator(f"{TAB}[title='Data Engine: 1 flow in trouble']").wait_for(timeout=60000)
-    page.page.wait_for_timeout(500)
+    page.page.wait_for_function(NOTHING_TOLD, timeout=60000)
+    page.side().element.screenshot(path=pictures / "bell-file-deleted.png")
+    assert page.page.locator(".de-detail .de-note.de-bad").count() == 0
     assert listed(page.page) == []

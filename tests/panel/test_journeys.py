@@ -8,6 +8,7 @@ from importlib import metadata
 from pathlib import Path
 
 from data_engine import panel
+from data_engine.typed import typed
 from tests.panel import flows
 from tests.panel.lab import Lab, Page
 from tests.support import notebook_bytes
@@ -55,6 +56,14 @@ def test_the_notebook_from_the_tile_is_renamed_and_previewed(lab: Lab, page: Pag
     page.side(workspace).element.get_by_text("There are no flow modules yet.").wait_for()
     page.page.locator(".jp-LauncherCard", has_text="New flow notebook").click()
     page.wait_for_kernel()
+    is_dirty = page.page.evaluate(
+        """async () => {
+            const { context } = window.jupyterapp.shell.currentWidget;
+            await context.sessionContext.session.kernel.info;
+            await new Promise((resolve) => setTimeout(resolve, 200));  // JupyterLab puts it into the notebook then
+            return context.model.dirty;
+        }"""
+    )
     page.command("docmanager:rename")
     name = page.page.locator(".jp-Dialog input")
     name.fill("monthly.ipynb")
@@ -67,6 +76,7 @@ def test_the_notebook_from_the_tile_is_renamed_and_previewed(lab: Lab, page: Pag
 
     page.run_all()
 
+    assert is_dirty is False, "a notebook that nobody touched counts as unsaved"
     previews = [page.cell(number).inner_text() for number in (3, 5)]
     page.page.screenshot(path=pictures / "renamed.png")
     assert all("amount" in one and "no longer there" not in one for one in previews), previews
@@ -90,6 +100,91 @@ def test_a_failing_step_leads_to_its_cell(lab: Lab, page: Page) -> None:
         "() => { const w = window.jupyterapp.shell.currentWidget; return w.content && w.content.activeCellIndex === 2; }"
     )
     assert "KeyError: 'total'" in detail.inner_text()
+
+
+def test_a_failing_line_far_down_is_where_the_cursor_is(lab: Lab, page: Page, pictures: Path) -> None:
+    """Also in a long notebook, whose cells out of sight have no editor, and in one that is open already."""
+    workspace = lab.workspace("far_down")
+    first, read, bad, build = flows.FAILING
+    far = bad.replace("\n    return", "\n" + "    row = dict(row)\n" * 50 + "    return")
+    flows.fill(workspace, far=(first, read, *(f"# note {number}\n" * 9 for number in range(40)), far, build))
+    page.open()
+    panel = page.side(workspace)
+    panel.row("far").locator(".de-run").click()
+    panel.wait_for_last("far", "failed")
+    link = panel.select("far").get_by_role("button", name="Open far.ipynb, cell 43, line 53")
+    at = """() => {
+        const { content } = window.jupyterapp.shell.currentWidget || {};
+        const editor = content && content.activeCellIndex === 42 && content.activeCell.editor;
+        if (!editor || !editor.hasFocus() || editor.getCursorPosition().line !== 52) return false;
+        const { top, bottom } = editor.getCoordinateForPosition(editor.getCursorPosition());
+        const seen = content.node.getBoundingClientRect();
+        return top >= seen.top && bottom <= seen.bottom;
+    }"""
+
+    link.click()
+    page.page.wait_for_function(at)
+    page.page.screenshot(path=pictures / "far_down.png")
+    page.page.evaluate(
+        """() => {
+            const { content } = window.jupyterapp.shell.currentWidget;
+            content.activeCell.editor.setCursorPosition({ line: 0, column: 0 });
+            content.activeCellIndex = 0;
+            return content.scrollToItem(0, 'start').then(() => true);
+        }"""
+    )
+    link.click()
+    page.page.wait_for_function(at)
+
+
+def test_a_duplicate_of_a_notebook_is_told_to_be_none_of_the_flows(lab: Lab, page: Page, pictures: Path) -> None:
+    """Below the list, as soon as it is there; so is one that was moved into a subfolder."""
+    workspace = lab.workspace("duplicates")
+    flows.fill(workspace, claims=flows.GOOD, parts=flows.GOOD)
+    page.open()
+    panel = page.side(workspace)
+    panel.row("claims").wait_for()
+    modules = workspace / "flow_modules"
+
+    page.page.evaluate(
+        "(path) => window.jupyterapp.serviceManager.contents.copy(path, path.replace(/\\/[^/]*$/, '')).then(() => true)",
+        "duplicates/flow_modules/claims.ipynb",
+    )
+    (modules / "old").mkdir()
+    (modules / "parts.ipynb").rename(modules / "old" / "parts.ipynb")
+    panel.element.get_by_text("claims-Copy1.ipynb is a copy: rename it to make it a flow").wait_for()
+    panel.element.get_by_text("old/parts.ipynb is not a flow: it is in a subfolder.").wait_for()
+    panel.select("parts").get_by_text("is in a subfolder now (old/parts.ipynb)").first.wait_for()
+
+    page.page.screenshot(path=pictures / "duplicates.png")
+
+
+def test_a_workspace_that_is_not_served_is_named(lab: Lab, page: Page, pictures: Path) -> None:
+    """By what opens it, where a link cannot, and in the status bar beside a notebook of another one."""
+    first = lab.workspace("served")
+    flows.fill(first, good=flows.GOOD)
+    second = lab.home / "elsewhere" / "not served"
+    lab.do(first, "provision", path=str(second))
+    lab.do(first, "save_settings", collection_root=str(second.parent))
+    flows.fill(second, good=flows.GOOD)
+    page.open("served/flow_modules/good.ipynb")
+    line = page.page.locator("#jp-main-statusbar .de-status")
+    page.side(first).row("good").wait_for()
+    line.get_by_text("Engine off", exact=True).wait_for()
+
+    detail = page.side(second).select("good")
+    detail.get_by_role("button", name="Open notebook").click()
+    told = page.page.locator(".jp-Dialog").inner_text()
+    page.page.screenshot(path=pictures / "not_served.png")
+    page.page.locator(".jp-Dialog button").click()
+    line.get_by_text("not served: Engine off", exact=True).wait_for()
+    page.open()
+    line.get_by_text("Engine off", exact=True).wait_for()
+    page.side(first)
+    lab.do(first, "save_settings", collection_root="")
+
+    assert f"This JupyterLab serves {lab.root}. For {second}" in told
+    assert typed("--workspace", str(second), "lab") in told
 
 
 def test_the_panel_works_while_a_cell_runs_and_outlives_its_kernel(lab: Lab, page: Page) -> None:
@@ -386,7 +481,7 @@ def test_two_machines_hand_a_workspace_over(lab: Lab, page: Page, pictures: Path
     page.page.screenshot(path=pictures / "two-machines.png")
     here.button("hand over").click()
     there.element.get_by_text("This workstation has control").wait_for()
-    there.element.locator(".de-watch", has_text="nobody watches").wait_for()
+    there.element.locator(".de-watch", has_text="no other machine watches").wait_for()
     here.element.locator(".de-lease .de-warn").wait_for()
     observed = here.row("nightly").locator(".de-run").get_attribute("title")
     page.run_all()

@@ -14,6 +14,7 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 
+from data_engine.typed import typed
 from jupyter_extension.server import message_of
 from tests.panel import flows
 from tests.panel.lab import Lab
@@ -173,6 +174,13 @@ def test_the_page_never_sees_the_daemons_token(lab: Lab, workspace: Path) -> Non
 
     assert token
     assert not any(token in answer for answer in answers)
+
+
+def test_the_server_says_how_to_open_a_workspace_it_does_not_serve(lab: Lab) -> None:
+    """As a shell takes it; the words are of the command line."""
+    told = [json.loads(lab.request("/data-engine/hello", body)[1])["lab"] for body in ({"root": "/my flows/team"}, {})]
+
+    assert told == [typed("--workspace", "/my flows/team", "lab"), typed("lab")]
 
 
 def test_only_the_same_state_of_the_same_machine_matches(lab: Lab, workspace: Path) -> None:

@@ -29,7 +29,18 @@ def cause(step: str = "Clean", detail: str = "KeyError: 'amount'", cell: int = 4
 
 def run(status: str = "failed", kind: str = "slot", by: str = ME, **changes: Any) -> Run:
     given = {"why": cause() if status == "failed" else None, "trigger": RunTrigger(kind), "by": by}
-    return Run("r1", "claims", "Claims", None, status, AT, **{**given, **changes})
+    return Run(
+        **{
+            "run_id": "r1",
+            "flow": "claims",
+            "group": "Claims",
+            "source": None,
+            "status": status,
+            "started_at_utc": AT,
+            **given,
+            **changes,
+        }
+    )
 
 
 def flow(last: Run | None = None, **changes: Any) -> FlowStatus:
@@ -50,6 +61,15 @@ def test_a_failure_leads_to_its_cell() -> None:
 
     assert (line.kind, line.text) == ("failed", "claims failed in Clean: KeyError: 'amount'")
     assert line.cells == (cell_place("claims.ipynb", 4, 3),)
+
+
+def test_a_failure_names_its_file_and_leads_to_the_notebook_as_it_is_called_now() -> None:
+    """Also when it ran under the name that the flow had before."""
+    one = flow(run(source="/in/may.csv"), name="claims_2013", mode="poll", held=1)
+    (line,) = troubles_of(one, known())
+
+    assert line.text == "claims_2013 failed with may.csv in Clean: KeyError: 'amount'"
+    assert line.cells == (cell_place("claims_2013.ipynb", 4, 3),)
 
 
 def test_the_same_trouble_has_the_same_id() -> None:
@@ -113,6 +133,24 @@ def test_a_poll_flow_that_goes_on_is_in_trouble_while_it_holds_files() -> None:
     assert not has_recovered(one, known())
     assert texts(replace(one, held=0), known(claims=Failure(run()))) == []
     assert has_recovered(replace(one, held=0), known())
+
+
+def test_a_failure_is_over_when_its_file_is_gone(tmp_path: Path) -> None:
+    """Not while the file is there, as its flow has not been looked at again then; nor when its whole folder is away."""
+    there, gone, away = (str(tmp_path / name) for name in ("a.csv", "b.csv", "away/c.csv"))
+    (tmp_path / "a.csv").touch()
+    with Ledger.open(tmp_path / "ledger.db") as ledger:
+        history = History(ledger, ME)
+        found = []
+        for source in (there, gone, away):
+            one = flow(replace(run(), source=source), mode="poll")
+            of = history.of(Status("ws", "/ws", flows=(one,)))
+            found.append((texts(one, of), has_recovered(one, of)))
+        held = flow(replace(run(), source=gone), mode="poll", held=1)
+        of = history.of(Status("ws", "/ws", flows=(held,)))
+
+    assert found == [([], False), ([], True), ([], False)]
+    assert (len(texts(held, of)), has_recovered(held, of)) == (1, False)
 
 
 def test_a_flow_that_is_not_read_yet_says_nothing() -> None:

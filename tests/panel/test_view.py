@@ -136,7 +136,7 @@ def test_a_state_that_needs_somebody_is_bad(state: str, shape: str) -> None:
     [
         ("polling", {}, "good"),
         ("polling", {"held": 3}, "bad"),
-        ("polling", {"last_run": run("failed")}, "bad"),
+        ("polling", {"last_run": run("failed"), "held": 1}, "bad"),
         ("poll_ready", {"held": 3}, "bad"),
         ("running", {"held": 3}, "live"),
         ("disabled", {"held": 3}, "warn"),
@@ -150,6 +150,24 @@ def test_a_flow_that_needs_somebody_never_looks_good_or_at_rest(state: str, chan
     row = shown(flow(state=state, **changes)).flows["claims"]
 
     assert (row.mark.tone, row.is_failing) == (tone, tone != "good")
+
+
+@pytest.mark.parametrize(
+    ("changes", "tone"),
+    [
+        ({"mode": "poll", "last_run": run("failed")}, "idle"),
+        ({"mode": "poll", "last_run": run("failed"), "held": 1}, "bad"),
+        ({"mode": "manual", "last_run": run("failed")}, "bad"),
+        ({"mode": "manual", "last_run": run("killed") | {"why": {"kind": "kill_requested"}}}, "idle"),
+        ({"mode": "manual", "last_run": run("killed") | {"why": {"kind": "out_of_memory"}}}, "bad"),
+    ],
+)
+def test_a_last_run_that_needs_nobody_is_told_in_words_only(changes: dict[str, Any], tone: str) -> None:
+    """The file that failed is gone, or a person ended the run."""
+    last = shown(flow(**changes)).flows["claims"].last
+
+    assert last is not None
+    assert (last.mark.word, last.mark.tone) == (changes["last_run"]["status"], tone)
 
 
 @pytest.mark.parametrize(
@@ -184,8 +202,9 @@ BUTTONS = [
         "of a good polled flow",
         {},
         {},
-        {"run": None, "retry": None, "disable": None, "stop": "no run of it is under way"},
+        {"run": None, "retry": "no file of it is held", "disable": None, "stop": "no run of it is under way"},
     ),
+    ("of a flow that holds files", {"held": 1}, {}, {"retry": None}),
     ("of an enabled flow", {}, {}, {"enable": "it is enabled"}),
     ("of a disabled flow", {"enabled": False}, {}, {"enable": None, "disable": "it is disabled"}),
     (
@@ -320,7 +339,8 @@ WHOLE = [
         {"lease": leased("unreachable")},
         {"request": "the shared state cannot be read", "repair": "nothing is damaged"},
     ),
-    ("while something runs", {"on": False, "active_runs": [active()]}, {"reset_all": "work is under way"}),
+    ("while something runs", {"on": False, "active_runs": [active()]}, {"reset_all": "a run of claims is under way"}),
+    ("while files are looked for", {}, {"reset_all": "the engine is on: stop it first"}),
 ]
 
 
@@ -349,7 +369,7 @@ def test_who_works_alone_reads_nothing_of_ownership() -> None:
     ("changes", "line", "detail"),
     [
         ({"watched_by": ["ben-pc", "cat-pc"]}, "watched by ben-pc and cat-pc", "these machines send an alert"),
-        ({"watched_by": []}, "nobody watches", "`data-engine service install` on another one"),
+        ({"watched_by": []}, "no other machine watches", "`data-engine service install` on another one"),
         ({"watched_by": None}, "", ""),
         (
             {"is_mine": False, "watched_by": ["ben-pc"], "is_watching": True},
@@ -418,7 +438,7 @@ def test_groups_are_counted_in_words() -> None:
     """By name, without a group last; what runs and what fails is counted."""
     view = shown(
         flow("b"),
-        flow("a", last_run=run("failed")),
+        flow("a", mode="manual", last_run=run("failed")),
         flow("c", group="Books", state="running"),
         flow("x", group=None, state="broken"),
         active_runs=[active("c")],
@@ -456,7 +476,8 @@ def test_trouble_and_an_old_status_are_noticed() -> None:
     """What a person should know stands above everything else, with its fix."""
     found = status(flow(), lease=leased("mine", owner=ME, requested_by=ANN))
     found["lease"] |= {"trouble": "the drive is away", "lost_to": "ann-pc"}
-    found["trouble"] = {"what": "the modules cannot be described", "where": None, "fix": "see the log"}
+    file = f"{found['workspace_root']}/config/data_engine.toml: deploy.gate"
+    found["trouble"] = {"what": "gate cannot be 'goldn'", "where": file, "fix": "see the log"}
     found["warnings"] = ['unknown setting "quite"']
     found["service"] = {"installed": True, "trouble": "its Python is gone: /x", "fix": "install it again"}
 
@@ -464,7 +485,7 @@ def test_trouble_and_an_old_status_are_noticed() -> None:
 
     assert [(notice.tone, notice.text, notice.fix) for notice in notices] == [
         ("warn", "The daemon does not answer", None),
-        ("bad", "the modules cannot be described", "see the log"),
+        ("bad", "config/data_engine.toml: deploy.gate: gate cannot be 'goldn'", "see the log"),
         ("warn", 'unknown setting "quite"', None),
         ("warn", "the service of this workspace: its Python is gone: /x", "install it again"),
         ("bad", "the drive is away", "check whether the shared drive is connected"),
@@ -564,9 +585,17 @@ def test_a_run_changes_one_row_only() -> None:
     """Of 500 flows, what is sent after the first view is what moved."""
     flows = [flow(f"flow_{number}", group=f"G{number % 20}") for number in range(500)]
     before = as_json(shown(*flows))
-    flows[7] = flow("flow_7", group="G7", last_run=run("failed"))
+    flows[7] = flow("flow_7", group="G7", held=1, last_run=run("failed"))
 
     change = delta(before, as_json(shown(*flows)))
 
     assert list(change["flows"]) == ["flow_7"]
     assert set(change["set"]) == {"groups"}
+
+
+def test_notebooks_that_are_no_flows_are_told_below_the_list() -> None:
+    """The first few whole, and where the others are named."""
+    told = [f"claims-Copy{number}.ipynb is a copy: rename it to make it a flow" for number in range(1, 8)]
+
+    assert shown(flow(), not_flows=told[:2]).not_flows == tuple(told[:2])
+    assert shown(flow(), not_flows=told).not_flows == (*told[:5], "and 2 more that `data-engine list` names")

@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 
 from data_engine.client import Workspace
-from data_engine.errors import FlowValidationError
+from data_engine.errors import FlowExecutionError, FlowValidationError
 from data_engine.planning import keeping
 from data_engine.planning.golden import Golden, read_golden
 from data_engine.planning.keeping import COPIED_BYTES
@@ -50,6 +50,21 @@ def test_a_golden_holds_until_the_code_gives_another_result(production: Producti
     assert (found.status, found.text) == ("differs", "1 row removed")
     assert found.difference is not None
     assert found.difference.samples[0].key == {"id": 1}
+
+
+def test_a_golden_that_fails_for_the_first_file_names_another(production: Production) -> None:
+    """Nobody named that one: which it is, and what takes the next. Of a file that was named nothing is said of others."""
+    (production.files.root / "in" / "april.csv").write_text("id\n")
+    said = 'april.csv is the first of 3 files: source="june.csv" (--source in %flow) takes another one'
+
+    with pytest.raises(FlowExecutionError) as unnamed:
+        keep(production, source=None)
+    with pytest.raises(FlowExecutionError) as named:
+        keep(production)
+
+    assert str(unnamed.value.fix).endswith(said)
+    assert "is the first of" not in str(named.value.fix)
+    assert keep(production, source="june.csv").use == "clean_df"
 
 
 def test_the_header_is_readable_and_the_data_beside_it(production: Production) -> None:

@@ -186,10 +186,10 @@ def test_doubled_headings_of_a_workbook_are_told_by_sheet_and_cell(cells: Cells,
 @pytest.mark.parametrize(
     ("options", "told_of"),
     [
-        ({"sheet_id": 0}, ['"Amount & tax" stands in C3', '"Sales" stands in A1']),
-        ({"sheet_name": "Title"}, ['"Sales" stands in A1 and in B1']),
+        ({"sheet_id": 0}, ['"Amount & tax" is in C3', '"Sales" is in A1']),
+        ({"sheet_name": "Title"}, ['"Sales" is in A1 and in B1']),
         ({"sheet_name": "Title", "read_options": {"header_row": 2}}, []),
-        ({"read_options": {"header_row": 2}}, ['"Amount & tax" stands in C3']),
+        ({"read_options": {"header_row": 2}}, ['"Amount & tax" is in C3']),
         ({"read_options": {"header_row": 1}}, []),
         ({"sheet_name": "Fine"}, []),
         ({"has_header": False}, []),
@@ -229,7 +229,7 @@ def test_a_column_is_told_by_the_name_that_each_reader_gives_it(tmp_path: Path) 
                 data = re.sub(rb"<sheetData>.*</sheetData>", rb"<sheetData>" + inline + rb"</sheetData>", data)
             other.writestr(part, data)
     (said,) = doubts_of(pl.read_excel, (tmp_path / "inline.xlsx",), {})
-    assert '"a" stands in A1 and in B1' in said
+    assert '"a" is in A1 and in B1' in said
 
 
 def test_a_run_warns_in_its_log(ws: WorkspaceFiles) -> None:
@@ -261,7 +261,7 @@ def test_a_run_warns_of_a_doubled_heading_once(ws: WorkspaceFiles) -> None:
     workspace.load_flow("claims").run_once()
 
     (run,) = workspace.runs("claims")
-    (line,) = (line for line in workspace.log(run.run_id) if "stands in C3 and in D3" in line.message)
+    (line,) = (line for line in workspace.log(run.run_id) if "is in C3 and in D3" in line.message)
     assert (line.level, run.status) == ("WARNING", "success")
 
 
@@ -379,7 +379,7 @@ def test_a_file_that_is_not_utf8_fails_with_the_fix(cells: Cells, files: Path, r
 @pytest.mark.parametrize(
     ("raises", "fix"),
     [
-        ("ValueError('zip: Could not find EOCD')", "the file is not a current Excel workbook"),
+        ("ValueError('zip: Could not find EOCD')", "this is not a valid .xlsx file"),
         ("ValueError('CalamineError: Workbook is password protected')", "save a copy without a password"),
         ("UnicodeError('UTF-16 stream does not start with BOM')", 'the file is not UTF-16: say encoding="cp1252"'),
         ("OSError(28, 'No space left on device')", "free some space there; or the mirror is "),
@@ -409,7 +409,7 @@ def test_a_text_that_is_called_a_workbook_is_told_as_such(cells: Cells, tmp_path
     with pytest.raises(FlowExecutionError) as caught:
         cells.run(cell(tmp_path, "pl.read_excel(f'{folder}/a.xlsx')")).preview(use="raw")
 
-    assert "not a current Excel workbook" in (caught.value.fix or "")
+    assert "this is not a valid .xlsx file" in (caught.value.fix or "")
 
 
 def late(path: Path, first: int, *, title: int = 0, text: bool = False, count: int = 150) -> Path:

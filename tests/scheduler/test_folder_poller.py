@@ -240,7 +240,9 @@ def test_a_bad_end_holds_the_file_until_it_changes(watched: Watched, status: str
     watched.run(due, status)
 
     assert watched.names() == []
-    assert watched.reasons()["a.csv"].endswith(f"{status}: boom; it runs again when it changes or is retried")
+    assert watched.reasons()["a.csv"].endswith(
+        f"{status}: boom; it runs again when it changes, is retried, or the engine is started"
+    )
     watched.write("a.csv", "repaired")
     assert watched.names() == ["a.csv"]
 

@@ -130,6 +130,12 @@ class TestTheExample:
 
         nbformat.validate(json.loads(example_notebook()))
 
+    def test_it_says_of_python_what_the_kernel_says(self) -> None:
+        """So JupyterLab changes nothing when it opens it, and it does not count as unsaved."""
+        from ipykernel.ipkernel import IPythonKernel
+
+        assert json.loads(example_notebook())["metadata"]["language_info"] == IPythonKernel.language_info
+
     def test_its_steps_make_and_add_up_a_frame(self) -> None:
         """The code a person first sees does what it says; `build` exists and the last cell looks at its result."""
         cells = ["".join(c["source"]) for c in json.loads(example_notebook())["cells"] if c["cell_type"] == "code"]

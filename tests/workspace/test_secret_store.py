@@ -98,7 +98,7 @@ def test_without_a_keyring_a_private_file_says_that_it_is_one(capsys: pytest.Cap
     assert command(["secret", "list"]) == 0
     out = capsys.readouterr().out
     assert "private file" in out
-    assert "no keyring that can be used here" in out
+    assert "this machine has no keyring for secrets" in out
     assert VALUE not in out
 
 
@@ -174,6 +174,22 @@ def test_a_value_is_read_from_standard_input_never_from_an_argument(
     assert command(["secret", "remove", "dhw"]) == 2
     assert "did you mean dwh?" in capsys.readouterr().err
     assert command(["secret", "remove", "dwh", "--json"]) == 0
+
+
+@pytest.mark.usefixtures("backend")
+@pytest.mark.parametrize(
+    ("value", "is_address"), [("anna@firma.example", True), ("json://hook.example", True), ("pa55word-77", False)]
+)
+def test_of_an_address_it_is_told_how_to_try_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], value: str, is_address: bool
+) -> None:
+    """Whether it can be used is not looked at when it is kept; it is not repeated."""
+    monkeypatch.setattr(sys, "stdin", io.StringIO(f"{value}\n"))
+    assert command(["secret", "set", "ops"]) == 0
+    told = "".join(capsys.readouterr())
+
+    assert ("`data-engine alert test ops`" in told) is is_address
+    assert value not in told
 
 
 def test_a_secret_hides_and_is_pickled_only_where_it_may_travel() -> None:

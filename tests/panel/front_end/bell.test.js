@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { cellOf, inTrouble, toTell } from "../../../jupyter_extension/static/bell.js";
+import { cellOf, inTrouble, isRecent, toTell } from "../../../jupyter_extension/static/bell.js";
 import { stateText } from "../../../jupyter_extension/static/flows.js";
 
 const AT = "2026-01-05T06:30:00+00:00";
@@ -23,6 +23,12 @@ test("a trouble is told once, whichever page sees it again", () => {
   const again = toTell(view(row([trouble({ at_utc: LATER })])), JSON.parse(JSON.stringify(first.kept)));
 
   assert.deepEqual([first.news, again.news, Object.keys(again.kept)], [["t1"], [], ["t1"]]);
+});
+
+test("what failed long ago is not told aloud to a browser that hears of it first", () => {
+  const { kept } = after(view(row([trouble()])));
+
+  assert.deepEqual([5, 30].map((minutes) => isRecent(kept.t1, Date.parse(AT) + minutes * 60000)), [true, false]);
 });
 
 test("what a person put away stays away while it lasts", () => {
@@ -69,11 +75,11 @@ test("a flow that is not read yet changes nothing, one that is gone has no troub
 
 test("flows in trouble are counted in words, and lead to a cell", () => {
   const bad = view(row([trouble()]), row([], { name: "other", is_failing: true }), row([], { name: "good" }));
-  const told = /** @type {any} */ (trouble({ cells: [{ notebook: "claims.ipynb", cell: 4 }] }));
+  const told = /** @type {any} */ (trouble({ cells: [{ notebook: "claims.ipynb", cell: 4, line: 3 }] }));
 
   assert.deepEqual(inTrouble(bad), { count: 2, words: "2 flows in trouble" });
   assert.deepEqual(inTrouble(view()), { count: 0, words: "" });
-  assert.deepEqual(cellOf(told, bad), { path: "/ws/flow_modules/claims.ipynb", cell: 4, name: "claims.ipynb, cell 4" });
+  assert.deepEqual(cellOf(told, bad), { path: "/ws/flow_modules/claims.ipynb", cell: 4, line: 3, root: "/ws", name: "claims.ipynb, cell 4" });
   assert.equal(cellOf(/** @type {any} */ (trouble()), bad), null);
 });
 

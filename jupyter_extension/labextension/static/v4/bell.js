@@ -3,7 +3,7 @@
 
 import { loadPanel } from "./panel_module.js";
 
-/** @import { App, Notifications, Widget } from "./jupyterlab" */
+/** @import { App, FilePlace, Notifications, Widget } from "./jupyterlab" */
 /** @import { PanelView, Told, Transport } from "../../../static/types" */
 /** @import { PanelModule } from "./panel_module.js" */
 
@@ -11,13 +11,16 @@ import { loadPanel } from "./panel_module.js";
 const CENTER = "apputils:display-notifications";
 const MANY = "many";
 
+/** So long a notification lies over the page; the list of notifications keeps it while the trouble lasts. */
+const LOUD_MS = 15000;
+
 export class Bell {
   /**
    * @param {App} app
    * @param {Notifications | undefined} notifications
    * @param {Widget} side what has the side bar's icon
    * @param {string} place where the server extension answers
-   * @param {{ open: (path: string, cell: number) => unknown, show: (root: string, flow: string | null) => unknown }} lead where a notification leads
+   * @param {{ open: (place: FilePlace) => unknown, show: (root: string, flow: string | null) => unknown }} lead where a notification leads
    */
   constructor(app, notifications, side, place, lead) {
     this.app = app;
@@ -66,11 +69,12 @@ export class Bell {
     if (key !== this.key) return;
     const isOver = Object.keys(kept).length === 0;
     for (const id of [...this.shown.keys()]) if (id === MANY ? isOver : !kept[id] || kept[id].away) this.dismiss(id);
-    const isLoud = news.length <= module.MOST_AT_ONCE;
+    const loud = news.filter((id) => module.isRecent(kept[id], Date.now()));
+    const isLoud = loud.length <= module.MOST_AT_ONCE;
     for (const [id, told] of Object.entries(kept)) {
-      if (!told.away && !this.shown.has(id)) this.tell(module, id, told, view, isLoud && news.includes(id));
+      if (!told.away && !this.shown.has(id)) this.tell(module, id, told, view, isLoud && loud.includes(id));
     }
-    if (!isLoud) this.tellMany(news, kept, view);
+    if (!isLoud) this.tellMany(loud, kept, view);
   }
 
   /**
@@ -82,7 +86,7 @@ export class Bell {
    */
   tell(module, id, told, view, isLoud) {
     const cell = module.cellOf(told, view);
-    const toCell = cell && { label: "Open cell", caption: `Open ${cell.name}`, displayType: "accent", callback: () => this.lead.open(cell.path, cell.cell) };
+    const toCell = cell && { label: "Open cell", caption: `Open ${cell.name}`, displayType: "accent", callback: () => this.lead.open(cell) };
     const toFlow = { label: "Show flow", caption: `Show ${told.flow} in the Data Engine panel`, displayType: "default", callback: () => this.lead.show(view.workspace_root, told.flow) };
     this.notify(id, told.text, told.kind === "failed" ? "error" : "warning", isLoud, toCell ? [toCell, toFlow] : [toFlow]);
   }
@@ -110,7 +114,7 @@ export class Bell {
    */
   notify(id, text, type, isLoud, actions) {
     if (!this.notifications) return;
-    this.shown.set(id, this.notifications.emit(text, type, { autoClose: isLoud ? false : 0, actions }));
+    this.shown.set(id, this.notifications.emit(text, type, { autoClose: isLoud ? LOUD_MS : 0, actions }));
   }
 
   /** @param {string} id */

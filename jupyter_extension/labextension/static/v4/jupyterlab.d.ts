@@ -26,6 +26,23 @@ export interface WidgetClass {
 export interface Cell {
   node: HTMLElement;
   model: { type: string };
+  ready: Promise<void>;
+  editor: Editor | null;
+}
+
+export interface Editor {
+  lineCount: number;
+  focus(): void;
+  setCursorPosition(position: { line: number; column: number }): void;
+  revealPosition(position: { line: number; column: number }): void;
+}
+
+/** A file to open, and where in it: a code cell and a line of it, from 1; `root` is the workspace it is of. */
+export interface FilePlace {
+  path: string;
+  cell?: number | null;
+  line?: number | null;
+  root?: string | null;
 }
 
 export interface SharedCell {
@@ -77,6 +94,7 @@ export interface App {
   };
   shell: {
     currentWidget: Partial<DocumentWidget> | null;
+    currentChanged: Signal<unknown, unknown>;
     add(widget: Widget, area: string, options: object): void;
     widgets(area: string): Iterable<Partial<DocumentWidget>>;
     activateById(id: string): void;

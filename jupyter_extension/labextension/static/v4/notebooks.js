@@ -1,8 +1,8 @@
 // What the panel asks of JupyterLab: open a file, show a cell, add a cell.
 
-import { base, loadPanel } from "./panel_module.js";
+import { base, below, loadPanel } from "./panel_module.js";
 
-/** @import { App, DocumentWidget, ShowError, Tracker } from "./jupyterlab" */
+/** @import { App, DocumentWidget, FilePlace, ShowError, Tracker } from "./jupyterlab" */
 
 const OPENS_WITHIN_MS = 30000;
 const SOON_MS = 300;
@@ -31,7 +31,7 @@ export class Notebooks {
       event.preventDefault();
       act(/** @type {CustomEvent} */ (event).detail).catch((error) => this.showError(failed, String(error.message || error)));
     });
-    on("open", "The file cannot be opened", ({ path, cell }) => this.open(path, cell));
+    on("open", "The file cannot be opened", (place) => this.open(place));
     on("insert", "The cell cannot be added", ({ path, code }) => this.insert(path, code));
     document.addEventListener("data-engine:save", (event) => {
       const { detail } = /** @type {CustomEvent} */ (event);
@@ -95,20 +95,18 @@ export class Notebooks {
     return [...this.app.shell.widgets("main")].flatMap(({ context }) => (context && context.model && this.isUnsaved(context) ? [[root + context.path, context]] : []));
   }
 
-  /**
-   * @param {string} path
-   * @param {number | null} cell
-   */
-  async open(path, cell) {
-    const inside = await below(path);
+  /** @param {FilePlace} place */
+  async open({ path, cell = null, line = null, root = null }) {
+    const { served, lab } = await hello(root);
+    const inside = below(path, served);
     if (inside === null) {
-      await this.showError("That file is outside the folder Jupyter serves", `${path}\n\nStart JupyterLab with: data-engine lab`);
+      await this.showError("That file is outside the folder Jupyter serves", `This JupyterLab serves ${served}. For ${path}, start another one: ${lab}`);
       return;
     }
     const widget = await this.widgetOf(inside);
     if (!cell) return;
-    if (!widget) localStorage.setItem(this.askedKey, JSON.stringify({ inside, cell, until: Date.now() + OPENS_WITHIN_MS }));
-    else await reveal(widget, cell);
+    if (!widget) localStorage.setItem(this.askedKey, JSON.stringify({ inside, cell, line, until: Date.now() + OPENS_WITHIN_MS }));
+    else await reveal(widget, cell, line);
   }
 
   /**
@@ -118,7 +116,7 @@ export class Notebooks {
   async insert(path, code) {
     let widget = this.tracker && this.tracker.currentWidget;
     if (path) {
-      const inside = await below(path);
+      const inside = below(path, (await hello(null)).served);
       if (inside !== null && inside.endsWith(".ipynb")) widget = await this.widgetOf(inside);
     }
     if (!widget || !widget.content || !widget.content.model) {
@@ -158,19 +156,19 @@ export class Notebooks {
     const asked = JSON.parse(localStorage.getItem(this.askedKey) || "null");
     if (!asked || !widget.isAttached || asked.inside !== widget.context.path) return;
     localStorage.removeItem(this.askedKey);
-    if (Date.now() < asked.until) await reveal(widget, asked.cell);
+    if (Date.now() < asked.until) await reveal(widget, asked.cell, asked.line);
   }
 }
 
 /**
- * A path as Jupyter names it: below the folder it serves; null outside of it.
+ * The folder that Jupyter serves, and what to type for one that serves the workspace.
  *
- * @param {string} path
+ * @param {string | null} root the workspace
  */
-async function below(path) {
-  const root = await rootFolder();
-  const given = path.replace(/\\/g, "/");
-  return given.startsWith(root) ? given.slice(root.length) : null;
+async function hello(root) {
+  const { ServerTransport } = await loadPanel();
+  const { root_dir: served = "", lab = "data-engine lab" } = await new ServerTransport(base(), null).hello(null, root);
+  return { served, lab };
 }
 
 /**
@@ -184,16 +182,16 @@ function cellsOf({ model: { sharedModel } }) {
 
 /** The folder that Jupyter serves, with a slash at its end. */
 async function rootFolder() {
-  const { ServerTransport } = await loadPanel();
-  const { root_dir: served = "" } = await new ServerTransport(base(), null).hello();
+  const { served } = await hello(null);
   return `${served.replace(/\\/g, "/").replace(/\/$/, "")}/`;
 }
 
 /**
  * @param {DocumentWidget} widget
  * @param {number} cell the code cell's number, from 1
+ * @param {number | null} [line] the line of that cell, from 1: the cursor is put there
  */
-async function reveal(widget, cell) {
+async function reveal(widget, cell, line) {
   if (!widget.content || !widget.content.widgets) return;
   await widget.context.ready;
   await widget.revealed;
@@ -204,4 +202,12 @@ async function reveal(widget, cell) {
   content.activeCellIndex = cells.indexOf(found);
   await content.scrollToCell(found, "center").catch(() => {});
   found.node.animate([{ background: "var(--jp-warn-color3)" }, { background: "transparent" }], 2000);
+  if (!line) return;
+  await found.ready; // a cell out of sight has no editor yet
+  const { editor } = found;
+  if (!editor || line > editor.lineCount) return;
+  const position = { line: line - 1, column: 0 };
+  editor.focus();
+  editor.setCursorPosition(position);
+  editor.revealPosition(position);
 }

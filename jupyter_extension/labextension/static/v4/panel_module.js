@@ -9,6 +9,18 @@ export function base() {
   return `${new URL(config.baseUrl || "/", location.href).href.replace(/\/?$/, "/")}data-engine/`;
 }
 
+/**
+ * A path as Jupyter names it: below the folder it serves; null outside of it.
+ *
+ * @param {string} path
+ * @param {string} served
+ */
+export function below(path, served) {
+  const root = `${served.replace(/\\/g, "/").replace(/\/$/, "")}/`;
+  const given = path.replace(/\\/g, "/");
+  return given.startsWith(root) ? given.slice(root.length) : null;
+}
+
 /** @type {Promise<PanelModule> | null} */
 let loading = null;
 

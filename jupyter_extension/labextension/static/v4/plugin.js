@@ -76,14 +76,14 @@ export async function extension(scope) {
  */
 function activate(app, services, Widget, icon, showError, notifications) {
   const show = () => app.commands.execute("data-engine:show");
-  const followLine = services.statusBar ? addStatusLine(Widget, services.statusBar, show) : () => {};
+  const followLine = services.statusBar ? addStatusLine(Widget, services.statusBar, app.shell, show) : () => {};
   const side = new SidePanel(app, Widget, icon, (transport) => {
     followLine(transport);
     bell.follow(transport);
   });
   const notebooks = new Notebooks(app, services.tracker, showError);
   const bell = new Bell(app, notifications, side.widget, base(), {
-    open: (path, cell) => notebooks.open(path, cell).catch((error) => showError("The file cannot be opened", String(error.message || error))),
+    open: (place) => notebooks.open(place).catch((error) => showError("The file cannot be opened", String(error.message || error))),
     show: (root, flow) => side.showFlow(root, flow),
   });
   side.show(services.restorer);
@@ -206,7 +206,7 @@ function addCommands({ commands }, { palette, launcher }, side, notebooks, icon,
       return;
     }
     side.activate();
-    await notebooks.open(result.path, null);
+    await notebooks.open({ path: result.path, root: panel.transport.root });
   };
   add("data-engine:show", "Show Data Engine panel", async () => {
     side.activate();

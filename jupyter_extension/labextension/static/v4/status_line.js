@@ -1,18 +1,31 @@
 // The line in JupyterLab's status bar: engine, runs, flows in trouble, and who owns the workspace where that is not this machine.
 
-import { loadPanel } from "./panel_module.js";
+import { base, below, loadPanel } from "./panel_module.js";
 
-/** @import { Services, WidgetClass } from "./jupyterlab" */
+/** @import { App, Services, WidgetClass } from "./jupyterlab" */
 /** @import { PanelView, Transport } from "../../../static/types" */
 
 /**
- * A view in one line; `trouble` says how many flows need somebody, "" for none.
+ * A view in one line; `trouble` says how many flows need somebody, "" for none. The workspace is named where it is not that of the
+ * document that is shown.
  *
  * @param {PanelView} view
  * @param {string} trouble
+ * @param {boolean} isElsewhere
  */
-export function statusText({ engine, lease, lease_line: line, active }, trouble) {
-  return [`Engine ${engine.word}`, active.length ? `${active.length} running` : "", trouble, !line || lease.kind === "available" ? "" : `lease ${lease.word}`].filter(Boolean).join(" · ");
+export function statusText({ workspace_id: name, engine, lease, lease_line: line, active }, trouble, isElsewhere) {
+  return [`${isElsewhere ? `${name}: ` : ""}Engine ${engine.word}`, active.length ? `${active.length} running` : "", trouble, !line || lease.kind === "available" ? "" : `lease ${lease.word}`].filter(Boolean).join(" · ");
+}
+
+/**
+ * Whether a document that is shown, named below the folder that Jupyter serves, lies outside the workspace.
+ *
+ * @param {string | undefined} path
+ * @param {string} served
+ * @param {string} root
+ */
+export function liesElsewhere(path, served, root) {
+  return Boolean(path && served) && below(`${served}/${String(path).replace(/^\w+:/, "")}`, root) === null;
 }
 
 /**
@@ -20,9 +33,10 @@ export function statusText({ engine, lease, lease_line: line, active }, trouble)
  *
  * @param {WidgetClass} Widget
  * @param {NonNullable<Services["statusBar"]>} statusBar
+ * @param {App["shell"]} shell
  * @param {() => unknown} show
  */
-export function addStatusLine(Widget, statusBar, show) {
+export function addStatusLine(Widget, statusBar, shell, show) {
   const widget = new Widget();
   const { node } = widget;
   widget.addClass("de-status");
@@ -40,17 +54,28 @@ export function addStatusLine(Widget, statusBar, show) {
   statusBar.registerStatusItem("data-engine:status", { item: widget, align: "left", rank: 90 });
   /** @type {(() => void) | null} */
   let leave = null;
+  /** @type {PanelView | null} */
+  let shown = null;
+  let served = "";
+  const draw = async () => {
+    const { inTrouble, ServerTransport } = await loadPanel();
+    served = served || (await new ServerTransport(base(), null).hello()).root_dir || "";
+    if (!shown) return;
+    const { words } = inTrouble(shown);
+    const { context } = shell.currentWidget || {};
+    const text = statusText(shown, words, liesElsewhere(context && context.path, served, shown.workspace_root));
+    if (node.textContent !== text) node.textContent = text;
+    node.style.color = words ? "var(--jp-error-color1)" : "";
+    node.title = `Data Engine, ${shown.workspace_id}: ${text}. ${shown.lease_line}`;
+  };
+  const drawn = () => draw().catch((error) => console.warn("Data Engine: status line:", error));
+  shell.currentChanged.connect(drawn);
   return (/** @type {Transport} */ transport) => {
     if (leave) leave();
-    leave = transport.subscribe(async (message) => {
+    leave = transport.subscribe((message) => {
       if (message.kind !== "view") return;
-      const { view } = message;
-      const { inTrouble } = await loadPanel();
-      const { words } = inTrouble(view);
-      const text = statusText(view, words);
-      if (node.textContent !== text) node.textContent = text;
-      node.style.color = words ? "var(--jp-error-color1)" : "";
-      node.title = `Data Engine, ${view.workspace_id}: ${text}. ${view.lease_line}`;
+      shown = message.view;
+      drawn();
     });
   };
 }
