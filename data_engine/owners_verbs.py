@@ -213,7 +213,8 @@ class OwnersVerbs(WorkspaceBase):
     def deployment(self, name: str) -> str:
         """How the flow's module stands to what production runs, in a few words.
 
-        "as deployed", "not deployed", or "edited, not deployed" with the cells that differ.
+        "as deployed", "not deployed", or "edited, not deployed" with the cells that differ; after a rollback, while the module is as it
+        was deployed before, "rolled back to" that deployment with its time and those cells.
 
         Raises:
             FlowValidationError: no such module, and none is deployed.

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from data_engine.client import Workspace
+from data_engine.cut import first_few
 from data_engine.daemon.fields import ANY_TEXT, COUNT, FLAG, OBJECT, PATH, PATHS, TEXT, Field, Fields, checked
 from data_engine.engine.wording import freed_words, never_begins_words
 from data_engine.errors import FlowValidationError, WorkspaceError
@@ -23,11 +24,12 @@ from data_engine.workspace.machine import (
     machine_id,
 )
 from jupyter_extension import deploy_actions, machine_actions
-from jupyter_extension.details import debug_frames, flow_details, run_details
+from jupyter_extension.details import debug_frames, flow_details, flow_entry, run_details
 from jupyter_extension.feed import daemon_of
 from jupyter_extension.files import flow_files
 from jupyter_extension.inspect_child import ask_child
 from jupyter_extension.outputs import flow_outputs
+from jupyter_extension.run_question import MOST_DUE, RunQuestion, run_question
 from jupyter_extension.template import new_flow_notebook
 from jupyter_extension.trends import trends_view
 from jupyter_extension.view import as_json
@@ -116,11 +118,15 @@ def _kill(ws: Workspace, args: Args) -> str:
 
 def _start_engine(ws: Workspace, args: Args) -> str:
     ws.start_engine()
-    undeployed = [flow.name for flow in ws.status().flows if flow.state_kind == "not_deployed"]
-    if not undeployed:
-        return "The engine is on."
-    names = ", ".join(undeployed[:3]) + (f" and {len(undeployed) - 3} more" if len(undeployed) > 3 else "")
-    return f"The engine is on. Not deployed, so not run: {names}. Deploy lets production run them."
+    flows = ws.status().flows
+    undeployed = [flow.name for flow in flows if flow.state_kind == "not_deployed"]
+    edited = [flow.name for flow in flows if flow.standing.is_edited and flow.standing.rolled_back_to is None]
+    told = ["The engine is on."]
+    if undeployed:
+        told.append(f"Not deployed, so not run: {first_few(undeployed, 3)}.")
+    if edited:
+        told.append(f"Edited since the last deploy, which runs: {first_few(edited, 3)}.")
+    return " ".join([*told, *(["Deploy lets production run them."] if len(told) > 1 else [])])
 
 
 def _stop_engine(ws: Workspace, args: Args) -> str:
@@ -129,14 +135,44 @@ def _stop_engine(ws: Workspace, args: Args) -> str:
 
 
 def _run(ws: Workspace, args: Args) -> dict[str, Any]:
-    name = args["flow"]
+    """Run a flow; asked to `take` what it asks first, it asks where a polled flow has more than one file, or one that is done."""
+    name, take = args["flow"], args["take"]
+    if take not in ("ask", "due", "all"):
+        raise FlowValidationError(f"a run cannot take {take!r}", where="the panel", fix="reload the page")
     given = {key: Given.text(value) if isinstance(value, str) else value for key, value in args["params"].items()}
-    run_ids = ws.run(name, wait=False, source=args["source"], params=given)
+    if take == "ask" and args["source"] is None and (question := _run_question(ws, name)) is not None:
+        return {"run_ids": [], "question": as_json(question)}
+    if take == "due":
+        sources: list[str | None] = [*_due_sources(ws, name)]
+        if not sources:
+            return {"run_ids": [], "said": f"No file of {name} is due any more."}
+    else:
+        sources = [args["source"]]
+    run_ids = [run_id for one in sources for run_id in ws.run(name, wait=False, source=one, params=given)]
     if not run_ids and (asked := _asked(ws, f"run {name}")):
         return {"run_ids": [], "said": asked}
     if not run_ids:
         return {"run_ids": [], "said": f"{name} has no source file to run with."}
     return {"run_ids": run_ids, "said": f"{name}: {len(run_ids)} run{'' if len(run_ids) == 1 else 's'} started."}
+
+
+def _run_question(ws: Workspace, name: str) -> RunQuestion | None:
+    """What is asked before the flow runs for its files; None where it is not polled, or runs once for all of them."""
+    try:
+        entry = flow_entry(ws, name)
+        if entry["mode"] != "poll" or (entry.get("options") or {}).get("run_as") == "batch":
+            return None
+        files = flow_files(ws, name, search="", group="", limit=0)
+    except FlowValidationError:  # the run itself says what is wrong
+        return None
+    counts, lease = {group: count for group, _, count in files.groups}, ws.lease()
+    return run_question(entry["title"], counts, may_choose=lease.owner is None or lease.is_mine)
+
+
+def _due_sources(ws: Workspace, name: str) -> list[str]:
+    """The files of a flow that wait for a run, or are held."""
+    found = (flow_files(ws, name, search="", group=group, limit=MOST_DUE) for group in ("held", "waiting"))
+    return [one.path for files in found for one in files.files]
 
 
 def _asked(ws: Workspace, what: str) -> str | None:
@@ -421,7 +457,7 @@ _IN_WORKSPACE: dict[str, tuple[Callable[[Workspace, Args], Any], Fields]] = {
     "kill": (_kill, {}),
     "start_engine": (_start_engine, {}),
     "stop_engine": (_stop_engine, {}),
-    "run": (_run, {"flow": TEXT, "source": PATH.optional, "params": OBJECT.or_else({})}),
+    "run": (_run, {"flow": TEXT, "source": PATH.optional, "params": OBJECT.or_else({}), "take": TEXT.or_else("all")}),
     "backfill": (_backfill, _BACKFILL),
     "backfill_stop": (_stop_backfill, {"id": TEXT}),
     "backfill_retry": (_retry_backfill, {"id": TEXT}),

@@ -11,7 +11,7 @@ from typing import Any
 from data_engine.client import Workspace
 from data_engine.daemon.control import LONG_S
 from data_engine.engine.flow_reasons import NotDeployed
-from data_engine.engine.reasons import Disabled, Running, Unreachable
+from data_engine.engine.reasons import Disabled, Done, Running, Unreachable
 from data_engine.engine.source_files import GROUPS, SourceFile, SourceFiles
 from jupyter_extension.buttons import WhyNot
 from jupyter_extension.failures import short_reason
@@ -114,6 +114,8 @@ def files_view(listed: SourceFiles) -> FilesView:
 def _file(one: SourceFile) -> FileView:
     reason = _OF_THE_FLOW.get(one.why.kind) or short_reason(one.why, one.cause)
     mark = reason_mark(one.why, reason)
+    if isinstance(one.why, Done) and one.why.by_earlier:
+        reason += "; Backfill, all files, runs it again"
     if one.group == "gone":
         mark = Mark(reason, "warn", "bar", mark.kind)
     elif isinstance(one.why, Running):

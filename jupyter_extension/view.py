@@ -49,7 +49,7 @@ class LastRun:
 class FlowRow:
     """One line of the list of flows.
 
-    `reason` is `why` it does not run now, in words; `edit` tells of an edit that is not deployed; `error` of a module that is broken; `held` counts the files whose last
+    `reason` is `why` it does not run now, in words; `edit` tells of an edit that is not deployed, or, where production `is_rolled_back`, that the module is as it was before; `error` of a module that is broken; `held` counts the files whose last
     run did not end well, `waiting` its runs that wait for their turn or for their next try; `expected` is how it stands to what is expected of it; `is_failing` says that somebody should look: its
     `mark` is neither good nor at rest then. `state` is the word of its mark, with what is bad besides its last run.
     `next_run_utc` is meant in the zone `tz`, None for this machine's. `troubles` are what its people are notified of; when it `has_recovered`, no failure of before is left.
@@ -69,6 +69,7 @@ class FlowRow:
     deployment: str
     deployment_kind: str
     edit: str | None
+    is_rolled_back: bool
     shares_with: str | None
     error: Mapping[str, str | None] | None
     enabled: bool
@@ -290,6 +291,7 @@ def _row(flow: FlowStatus, status: Status, known: Known, *, elsewhere: str | Non
         deployment=flow.deployment,
         deployment_kind=flow.standing.kind,
         edit=flow.edit,
+        is_rolled_back=flow.standing.rolled_back_to is not None,
         shares_with=flow.standing.shares_with,
         error=None if flow.error is None else flow.error.as_dict(),
         enabled=flow.enabled,

@@ -115,18 +115,18 @@ def tell_status(ws: Workspace, as_json: bool) -> int:
 
 
 def tell_flows(ws: Workspace, as_json: bool) -> int:
-    """The flows, and what is wrong with broken modules."""
+    """The flows, as production runs them where an edit is not deployed, and what is wrong with broken modules."""
     from data_engine.engine.source_trouble import with_source_warnings
     from data_engine.lease.status import shown_machine
     from data_engine.notebook.catalog import read_catalog
-    from data_engine.notebook.deployed import deployed_entries
+    from data_engine.notebook.deployed import with_gone
 
     with in_flow_modules(ws):
         there = read_catalog(ws.home.modules(), kept=ws.home.descriptions())
         deployments = ws.home.deployments()
         deployment = deployments.standing({entry.name for entry in there} | deployments.deployed().keys())
         gone = {name: one for name, one in deployment.items() if one.kind == "gone"}
-        entries = sorted((*there, *deployed_entries(deployments, gone)), key=lambda entry: entry.name)
+        entries = with_gone(there, deployments, deployment, ws.home.deployed_descriptions())
         coming, stands = ws.next_runs(), standing_to_expected(ws, entries)
     say_settings(ws)
     off = disabled_flows(ws)

@@ -95,13 +95,14 @@ class Commands:
         run_id: Callable[[int], str] = lambda number: uuid.uuid4().hex,
         by: str | None = None,
     ) -> list[str]:
-        """Let `name` run once for each of its sources, or for one; the ids of the runs to come, by their numbers.
+        """Let `name`, as it is deployed now, run once for each of its sources, or for one; the ids of the runs to come, by their numbers.
 
         `by` is who asked for it, "person@machine"; None for whoever this daemon belongs to.
 
         Raises:
             FlowValidationError: no such flow, a broken one, no such source, or params that it does not take.
         """
+        await self._deployer.settled()
         flow = self.good_flow(await self.named(name))
         given = dict(params_for(flow, params))
         async with self._ownership.in_use():
@@ -135,6 +136,7 @@ class Commands:
             FlowValidationError: no such flow, a broken one, params that it does not take, nothing that could be run again,
                 or other runs than were shown.
         """
+        await self._deployer.settled()
         flow = self.good_flow(await self.named(name))
         given = dict(params_for(flow, params))
         chosen = await asyncio.to_thread(choose, self._home, flow, wanted)

@@ -95,12 +95,14 @@ class Deployer:
     _basis: object = None
     _known_pointers: dict[str, Pointer] = field(default_factory=dict)
     _pointers_at: tuple[int, int] | None = None
+    _shown_pointers: dict[str, Pointer] = field(default_factory=dict)
     _is_quiet: bool = False
     _current: Looked | None = None
     _first_seen_s: dict[str, float] = field(default_factory=dict)
     _told: dict[str, dict[str, CatalogEntry]] = field(default_factory=dict)
     _gate: GoldenGate = field(init=False)
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _going_live: asyncio.Lock = field(default_factory=asyncio.Lock)
     trouble: FlowValidationError | None = None
     not_flows: tuple[str, ...] = ()
 
@@ -130,6 +132,13 @@ class Deployer:
                     fix="check whether its drive is connected and readable",
                 )
         return before != (self.flows, self.not_flows)
+
+    async def settled(self) -> None:
+        """Return when `flows` are what is deployed: what is going live is, and what was published is known here."""
+        async with self._going_live:
+            pass
+        if self._pointers() != self._shown_pointers:
+            await self.refresh()
 
     async def deploy(self, asked: Asked) -> Outcome:
         """Deploy what a person asked for, as it is now.
@@ -247,15 +256,18 @@ class Deployer:
         shown = moves if looked is None else {}
         rows: list[Deployment] = []
         if going or gone:
-            rows = await asyncio.to_thread(new_deployments, self.home, found, going, gone, asked, renames)
-            try:
-                await self.publish(rows)
-            except FlowValidationError:
-                if asked is None:  # what is there is shown all the same
-                    await self._tell(shown)
-                raise
-            self.home.deployments().collect(self.in_use() | {found.stored.id})
-        await self._tell(shown)
+            async with self._going_live:
+                rows = await asyncio.to_thread(new_deployments, self.home, found, going, gone, asked, renames)
+                try:
+                    await self.publish(rows)
+                except FlowValidationError:
+                    if asked is None:  # what is there is shown all the same
+                        await self._tell(shown)
+                    raise
+                self.home.deployments().collect(self.in_use() | {found.stored.id})
+                await self._tell(shown)
+        else:
+            await self._tell(shown)
         entries = () if asked is None else answered(found, moves, asked, undeployed)
         return Outcome(entries, tuple(rows), tuple(sorted(gone)))
 
@@ -322,7 +334,7 @@ class Deployer:
                 flows[name] = Deployed(entry, None, _with_move(NOT_DEPLOYED, moves.get(name)))
         used = {pointer.set_id for pointer in pointers.values()} | {self._current.stored.id}
         self._told = {set_id: told for set_id, told in self._told.items() if set_id in used}
-        self.flows = flows
+        self.flows, self._shown_pointers = flows, pointers
 
     def _copy_of(self, set_id: str) -> Path:
         deployments = self.home.deployments()

@@ -12,6 +12,7 @@ from data_engine.cause import Cause
 from data_engine.daemon.daemon import Daemon
 from data_engine.daemon.request_sender import SentRequest
 from data_engine.engine.deployed_before import history_of, names_of
+from data_engine.engine.earlier_code import ran_earlier_code
 from data_engine.engine.ledger_facts import active_runs, backfills_recent, last_runs, requests_told
 from data_engine.engine.machine_facts import DaemonFacts, EngineFacts
 from data_engine.engine.others import OthersSeen
@@ -162,6 +163,10 @@ class LiveFacts:
     def outputs(self, run_ids: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
         """The files that each of these runs wrote."""
         return outputs_here(self._daemon.ledger, self._daemon.home.layout, run_ids)
+
+    def ran_earlier_code(self, flow: str, run_ids: Sequence[str]) -> frozenset[str]:
+        """Those of these runs that ran another deployment's code than the flow runs now."""
+        return ran_earlier_code(self._daemon.ledger, flow, run_ids)
 
     def output_runs(self, path: str, endings: Sequence[str]) -> Sequence[OutputRun]:
         """Who wrote the file at this path; where nobody did, those whose path ends with one of these."""

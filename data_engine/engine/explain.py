@@ -16,6 +16,7 @@ from data_engine.cause import Cause, read_cause
 from data_engine.clock import boot_clock
 from data_engine.engine.deployed_before import undeployed
 from data_engine.engine.done_again import abandoned, abandoned_words
+from data_engine.engine.earlier_code import tell_earlier
 from data_engine.engine.fact_source import FactSource
 from data_engine.engine.flow_reasons import (
     Broken,
@@ -146,11 +147,12 @@ def explain(source: FactSource, known: WorkspaceFacts, subject: str, file: str) 
     """
     blocked = {one.entry.name: blocked_by(known, one) for one in known.flows}
     batches = {one.entry.name for one in known.flows if one.entry.flow is not None and _is_batch(one.entry.flow)}
+    rows = tell_earlier(_explained(source, known, subject, file), source.ran_earlier_code)
     return [
         replace(row, blocked_by=blocked.get(row.flow, ()), is_batch=row.flow in batches)
         if row.why.kind in DEPEND
         else row
-        for row in _with_gone(source, known, _explained(source, known, subject, file))
+        for row in _with_gone(source, known, rows)
     ]
 
 
@@ -178,11 +180,9 @@ def _explained(source: FactSource, known: WorkspaceFacts, subject: str, file: st
     if flow is not None:
         subject = flow.entry.name
         edit = flow.standing
-        rows = (
-            [Explanation(subject, None, Edited(edit.cells, edit.error, edit.helpers, edit.shares_with))]
-            if edit.is_edited
-            else []
-        )
+        back = edit.rolled_back_to, edit.rolled_back_utc
+        edited = Edited(edit.cells, edit.error, edit.helpers, edit.shares_with, *back)
+        rows = [Explanation(subject, None, edited)] if edit.is_edited else []
         if edit.kind == "gone":
             rows = [Explanation(subject, None, ModuleGone(edit.file, edit.renamed_to, edit.moved_to))]
         asked = [one for one in known.requests if one.flow == subject and one.state != "answered"]

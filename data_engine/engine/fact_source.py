@@ -89,6 +89,14 @@ class FactSource(Protocol):
         """
         ...
 
+    def ran_earlier_code(self, flow: str, run_ids: Sequence[str]) -> frozenset[str]:
+        """Those of these runs of the flow that ran another deployment's code than it runs now.
+
+        Raises:
+            LedgerError: the history cannot be read.
+        """
+        ...
+
     def output_runs(self, path: str, endings: Sequence[str]) -> Sequence[OutputRun]:
         """Who wrote the file at this path; where nobody did, those whose path ends with one of these.
 

@@ -13,7 +13,7 @@ from data_engine.engine.machine_facts import silent_words
 from data_engine.errors import FlowValidationError
 from data_engine.ledger.warned import warned_words
 from data_engine.model import duration_words
-from data_engine.notebook.standing import Standing, edited_words
+from data_engine.notebook.standing import Standing
 from data_engine.typed import typed
 
 _SLOW_LOOK_S = 0.5
@@ -55,20 +55,24 @@ class Broken(Fact):
 @dataclass(frozen=True, slots=True, eq=False)
 class Edited(Fact):
     """The module differs from what is deployed, in these cells and helpers where they are known; `error` is why it is broken now,
-    or waits for somebody who knows that the deployed flow `shares_with` writes its mirror."""
+    or waits for somebody who knows that the deployed flow `shares_with` writes its mirror. Nobody has edited it since production
+    was `rolled_back_to` an earlier deployment, where that is given."""
 
     kind: ClassVar = "edited"
+    sparse: ClassVar = ("rolled_back_to", "rolled_back_utc")
 
     cells: tuple[int, ...] = ()
     error: str | None = None
     helpers: tuple[str, ...] = ()
     shares_with: str | None = None
+    rolled_back_to: str | None = None
+    rolled_back_utc: str | None = None
 
     @property
     def text(self) -> str:
-        return f"{edited_words(self.cells, self.helpers)}: what is deployed runs" + (
-            f"\n{self.error}" if self.error else ""
-        )
+        names = ("cells", "helpers", "rolled_back_to", "rolled_back_utc")
+        standing = Standing("edited", **{name: getattr(self, name) for name in names})
+        return f"{standing.text}: what is deployed runs" + (f"\n{self.error}" if self.error else "")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

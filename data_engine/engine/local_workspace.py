@@ -19,7 +19,7 @@ from data_engine.ledger import deployments
 from data_engine.ledger.ledger import Ledger
 from data_engine.notebook.deployments import Deployments, Pointer
 from data_engine.notebook.descriptions import Descriptions
-from data_engine.notebook.history import live
+from data_engine.notebook.history import live, rolled_back
 from data_engine.notebook.load import FlowModules
 from data_engine.workspace.here import FLOW_MODULES, here
 from data_engine.workspace.identity import local_layout
@@ -108,14 +108,17 @@ class LocalWorkspace:
         """What other processes of this machine found the modules to be."""
         return Descriptions(self.local.compiled_flow_modules_dir / "described.json", self.layout.config_dir)
 
+    def deployed_descriptions(self) -> Descriptions:
+        """The same of modules as they are deployed, where that is not how they are."""
+        return Descriptions(self.local.compiled_flow_modules_dir / "described_deployed.json", self.layout.config_dir)
+
     def deployments(self) -> Deployments:
         """What of the workspace is deployed, with the sets on this machine."""
 
         def pointers() -> dict[str, Pointer]:
-            return {
-                flow: Pointer(one.set_id, one.digest)
-                for flow, one in live(deployments.published(self.ledger())).items()
-            }
+            rows = deployments.published(self.ledger())
+            back = rolled_back(rows)
+            return {flow: Pointer(one.set_id, one.digest, back.get(flow)) for flow, one in live(rows).items()}
 
         def fetch(set_id: str) -> Mapping[str, bytes]:
             try:

@@ -10,6 +10,7 @@ from datetime import datetime
 from data_engine.alerting.looking import look
 from data_engine.cause import Cause
 from data_engine.engine.deployed_before import history_of, names_of
+from data_engine.engine.earlier_code import ran_earlier_code
 from data_engine.engine.flow_reasons import Expected, Late, Overlong
 from data_engine.engine.held_files import HeldFiles
 from data_engine.engine.ledger_facts import active_runs, backfills_recent, last_runs, requests_told
@@ -34,7 +35,7 @@ from data_engine.model import Deployment, Run
 from data_engine.notebook import history
 from data_engine.notebook.catalog import find_module, read_catalog
 from data_engine.notebook.deploy import with_no_steps_refused
-from data_engine.notebook.deployed import deployed_entries
+from data_engine.notebook.deployed import deployed_entries, in_production
 from data_engine.notebook.flow_files import module_files
 from data_engine.notebook.standing import AS_DEPLOYED, NOT_DEPLOYED, Standing
 from data_engine.notebook.subfolders import not_flows
@@ -128,6 +129,10 @@ class OfflineFacts:
         """The files that each of these runs wrote."""
         return outputs_here(self.home.ledger(), self.home.layout, run_ids)
 
+    def ran_earlier_code(self, flow: str, run_ids: Sequence[str]) -> frozenset[str]:
+        """Those of these runs that ran another deployment's code than the flow runs now."""
+        return ran_earlier_code(self.home.ledger(), flow, run_ids)
+
     def output_runs(self, path: str, endings: Sequence[str]) -> Sequence[OutputRun]:
         """Who wrote the file at this path; where nobody did, those whose path ends with one of these."""
         return output_runs(self.home.ledger(), path, endings)
@@ -161,21 +166,20 @@ class OfflineFacts:
         return replace(fact, pid=own[fact.run_id].pid) if isinstance(fact, Overlong) else fact
 
     def _flows(self) -> list[FlowFacts]:
-        """Each flow as the next daemon finds it: what is deployed where the module is broken now, else the module."""
+        """Each flow as the next daemon finds it: what is deployed, else the module."""
         home = self.home
         deployments = home.deployments()
         deployed, edits = deployments.deployed(), deployments.edits()
         there = history.live(published(home.ledger())).values() if deployed else ()
+        edited = [name for name, one in edits.items() if one.is_edited]
+        entries = with_no_steps_refused(read_catalog(home.modules(), kept=home.descriptions()))
+        shown = in_production(entries, deployments, edited, home.deployed_descriptions())
         found = []
-        for entry in with_no_steps_refused(read_catalog(home.modules(), kept=home.descriptions())):
+        for entry, runs in zip(entries, shown, strict=True):
             standing = edits.get(entry.name, AS_DEPLOYED) if entry.name in deployed else NOT_DEPLOYED
-            modules = None
             if standing.is_edited and entry.error is not None:
-                standing, modules = replace(standing, error=str(entry.error)), deployments.modules_of(entry.name)
-            if modules is not None:
-                old = {one.name: one for one in read_catalog(modules)}.get(entry.name)
-                entry = entry if old is None or old.error is not None else old
-            found.append(FlowFacts(entry, with_shared_mirror(home, entry, standing, there)))
+                standing = replace(standing, error=str(entry.error))
+            found.append(FlowFacts(runs, with_shared_mirror(home, entry, standing, there)))
         names = {known.entry.name for known in found}
         gone = {name: one for name, one in edits.items() if one.kind == "gone" and name not in names}
         return sorted([*found, *self._gone(gone)], key=lambda known: known.entry.name)

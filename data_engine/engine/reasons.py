@@ -87,11 +87,8 @@ class Slot(Fact):
     @property
     def text(self) -> str:
         missed = ", tried again" if self.is_freed else ", missed while nothing ran" if self.is_missed else ""
-        skipped = (
-            ""
-            if self.skipped_before_utc is None
-            else f"; slots before {zoned_words(self.skipped_before_utc)} are skipped"
-        )
+        before = self.skipped_before_utc
+        skipped = "" if before is None else f"; slots before {zoned_words(before)} are skipped"
         return f"due: the slot of {zoned_words(self.slot_utc)}{missed}{skipped}"
 
 
@@ -121,16 +118,19 @@ class Asked(Fact):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Done(Fact):
-    """The last good run read the source as it is now."""
+    """The last good run read the source as it is now; `by_earlier` code, where production runs another deployment since."""
 
     kind: ClassVar = "done"
+    sparse: ClassVar = ("by_earlier",)
 
     run_id: str | None
     at_utc: str | None
+    by_earlier: bool = False
 
     @property
     def text(self) -> str:
-        return f"already done at {time_words(self.at_utc)} by run {(self.run_id or '?')[:8]}"
+        by = f"run {(self.run_id or '?')[:8]}" + (", with an earlier deployment" if self.by_earlier else "")
+        return f"already done at {time_words(self.at_utc)} by {by}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from data_engine.cause import Cause, read_cause
+from data_engine.engine.earlier_code import tell_earlier
 from data_engine.engine.explain import look_now, reason_now, what_blocks
 from data_engine.engine.fact_source import FactSource
 from data_engine.engine.flow_reasons import NotDeployed
@@ -112,13 +113,14 @@ class FileLists:
         causes: Mapping[str, Cause] = {}
         if any(one.group == "held" for one in page):
             causes = self._source.causes(flow)
+        files = tell_earlier([listed.told(one, causes) for one in page], self._source.ran_earlier_code, flow)
         age_s = self._clock() - listed.made_s
         return SourceFiles(
             flow=flow,
             notes=tuple(listed.notes),
             counts={name: listed.counts.get(name, 0) for name in GROUPS},
             found=len(found),
-            files=tuple(listed.told(one, causes) for one in page),
+            files=tuple(files),
             is_looking=listed.is_looking,
             age_s=round(age_s, 3),
             again_s=round(max(2.0, _SPARED * listed.took_s - age_s) if listed.took_s > _QUICK_S else 2.0, 3),

@@ -164,6 +164,8 @@ def _done(about: _About) -> str:
     verb = ("run", "--once") if of_flow.NotDeployed.kind in about.blocked_by else ("run",)
     if about.is_batch:
         return f"`{typed(*verb, about.flow)}` runs it again, for all of its files"
+    if about.why.by_earlier:
+        return f"{about.typed('backfill', '--reprocess', 'all')} runs all files again"
     if about.source:
         return f"`{typed(*verb, about.flow, '--source', about.source)}` runs it again"
     return f"`{typed(*verb, about.flow)} --source FILE` runs it again"

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.rows import IS_PUBLISHED, restored, storable
 from data_engine.model import Deployment
 
+_AT_ONCE = 500
 _COLUMNS = (
     "deployment_id, number, flow_name, kind, set_id, digest, decided_by, machine, at_utc, note, cells, helpers,"
     " git_commit, git_dirty, config, points_to, asked_by, mirror"
@@ -39,6 +41,22 @@ def renamings(ledger: Ledger) -> list[Deployment]:
     ends = "kind = 'withdraw' AND points_to IS NOT NULL"
     with ledger.reading() as connection:
         return _selected(connection, f"{ends} OR deployment_id IN (SELECT points_to FROM deployments WHERE {ends})")
+
+
+def deployments_of(ledger: Ledger, run_ids: Collection[str]) -> dict[str, str]:
+    """The id of the deployment that each of these runs ran, of those that ran one.
+
+    Raises:
+        LedgerError: the ledger cannot be read.
+    """
+    found: dict[str, str] = {}
+    ids = iter(run_ids)
+    while some := list(islice(ids, _AT_ONCE)):
+        marks = ", ".join("?" * len(some))
+        query = f"SELECT run_id, deployment_id FROM runs WHERE run_id IN ({marks}) AND deployment_id IS NOT NULL"
+        with ledger.reading() as connection:
+            found |= dict(connection.execute(query, some).fetchall())
+    return found
 
 
 def published_in(connection: sqlite3.Connection) -> list[Deployment]:

@@ -10,6 +10,7 @@ import logging
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +22,7 @@ from data_engine.nofollow import is_link, opened, remove_tree
 from data_engine.notebook.artifacts import load_artifact
 from data_engine.notebook.compiled import CompiledNotebook
 from data_engine.notebook.flow_files import SCRATCH_NAME
+from data_engine.notebook.history import RolledBack
 from data_engine.notebook.load import FlowModules
 from data_engine.notebook.module_sets import (
     ModuleSet,
@@ -44,10 +46,11 @@ _log = logging.getLogger(__name__)
 
 
 class Pointer(NamedTuple):
-    """The set that a flow runs from, and the digest of its module in it."""
+    """The set that a flow runs from, and the digest of its module in it; where somebody rolled it back to that, how."""
 
     set_id: str
     digest: str
+    back: RolledBack | None = None
 
 
 class Deployments:
@@ -226,7 +229,11 @@ class Deployments:
             file = self.file_of(name)
             below = (path for path in notebooks_in_subfolders(self._modules.content) if path.rpartition("/")[2] == file)
             return Standing("gone", file=file, renamed_to=self.renamed_to(name, contents), moved_to=next(below, None))
-        return Standing("edited", self.changed_cells(name) or (), helpers=self.changed_helpers(name, contents))
+        standing = Standing("edited", self.changed_cells(name) or (), helpers=self.changed_helpers(name, contents))
+        back = self.deployed()[name].back
+        if back is None or self._digests(contents).get(name) != back.digest:
+            return standing
+        return replace(standing, rolled_back_to=back.to, rolled_back_utc=back.at_utc)
 
     def digest_of(self, name: str) -> str | None:
         """The digest of the authored module `name` as it is now; None where there is none."""

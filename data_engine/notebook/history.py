@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from data_engine.errors import FlowValidationError
 from data_engine.flow.suggestions import meant
@@ -25,6 +26,31 @@ def live(history: Iterable[Deployment]) -> dict[str, Deployment]:
         if known is None or (known.number, known.id) < (one.number, one.id):
             newest[one.flow] = one
     return {flow: one for flow, one in newest.items() if one.kind != "withdraw"}
+
+
+class RolledBack(NamedTuple):
+    """That somebody let a flow run the deployment `to` again; `digest` is of the module that was deployed last."""
+
+    to: str
+    at_utc: str
+    digest: str
+
+
+def rolled_back(history: Sequence[Deployment]) -> dict[str, RolledBack]:
+    """How each flow that runs an earlier deployment again came to that; `history` has the newest first.
+
+    Example:
+        >>> one, two = (Deployment(f"d{n}", n, "claims", "deploy", f"s{n}", f"c{n}") for n in (1, 2))
+        >>> back = Deployment("d3", 3, "claims", "rollback", "s1", "c1", at_utc="2026-01-03", of="d1")
+        >>> rolled_back([back, two, one]), rolled_back([two, one])
+        ({'claims': RolledBack(to='d1', at_utc='2026-01-03', digest='c2')}, {})
+    """
+    found = {}
+    for flow, now in live(history).items():
+        deploys = (one for one in history if one.flow == flow and one.kind == "deploy" and one.number < now.number)
+        if now.kind == "rollback" and (before := next(deploys, None)) is not None:
+            found[flow] = RolledBack(now.of or now.id, now.at_utc, before.digest)
+    return found
 
 
 def ended(history: Iterable[Deployment]) -> dict[str, Deployment]:

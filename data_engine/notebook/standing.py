@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, ClassVar, Literal
 
 from data_engine.record import Record
@@ -17,17 +18,29 @@ class Standing(Record):
     and the `error` that keeps it from being good. `goes_live_s`, seconds since the epoch, is when it is deployed by itself;
     `shares_with` is the deployed flow whose mirror it would write too, which a person has to confirm. A module that is "gone"
     runs on as it is deployed; `file` is what it was called, and `renamed_to` the module that it is now, as far as that shows;
-    `moved_to` is where a notebook of its name lies in a subfolder.
+    `moved_to` is where a notebook of its name lies in a subfolder. Nobody has edited one that is as it was before production was
+    `rolled_back_to` an earlier deployment.
 
     Example:
         >>> Standing("as_deployed").text, Standing("edited", (3, 7), "SyntaxError: oh").edit
         ('as deployed', 'edited, not deployed: cells 3, 7\\nSyntaxError: oh')
+        >>> Standing("edited", (3,), rolled_back_to="3693cb92aa", rolled_back_utc="2026-01-05T06:00:00+00:00").text[:24]
+        'rolled back to 3693cb92 '
         >>> print(Standing("gone", file="claims.ipynb").edit)
         claims.ipynb is gone; production runs on as it was deployed
         to get it back: `data-engine restore claims`; to end it: `data-engine undeploy claims`
     """
 
-    sparse: ClassVar = ("helpers", "goes_live_s", "shares_with", "file", "renamed_to", "moved_to")
+    sparse: ClassVar = (
+        "helpers",
+        "goes_live_s",
+        "shares_with",
+        "file",
+        "renamed_to",
+        "moved_to",
+        "rolled_back_to",
+        "rolled_back_utc",
+    )
 
     kind: Literal["as_deployed", "not_deployed", "edited", "gone"]
     cells: tuple[int, ...] = ()
@@ -38,6 +51,8 @@ class Standing(Record):
     file: str = ""
     renamed_to: str | None = None
     moved_to: str | None = None
+    rolled_back_to: str | None = None
+    rolled_back_utc: str | None = None
 
     @property
     def is_edited(self) -> bool:
@@ -59,10 +74,19 @@ class Standing(Record):
             elif self.moved_to is not None:
                 gone = f"is in a subfolder now ({self.moved_to}), which is not searched for flows"
             return f"{self.file} {gone}; production runs on as it was deployed"
-        words = edited_words(self.cells, self.helpers) if self.is_edited else self.kind.replace("_", " ")
+        words = self._edited_words if self.is_edited else self.kind.replace("_", " ")
         if self.goes_live_s is None:
             return words
         return f"{words} (goes live in {max(0.0, self.goes_live_s - time.time()):.0f} s)"
+
+    @property
+    def _edited_words(self) -> str:
+        if self.rolled_back_to is None:
+            return edited_words(self.cells, self.helpers)
+        what = "the notebook differs" if self.cells or not self.helpers else "the helpers differ"
+        where = _where(self.cells, self.helpers)
+        back = f"rolled back to {self.rolled_back_to[:8]} on {_day_words(self.rolled_back_utc)}; {what}"
+        return f"{back}: {where}" if where else back
 
     @property
     def edit(self) -> str | None:
@@ -99,8 +123,16 @@ def edited_words(cells: Sequence[int], helpers: Sequence[str] = ()) -> str:
         >>> edited_words((3, 7)), edited_words((), ["flow_helpers/rates.py"]), edited_words(())
         ('edited, not deployed: cells 3, 7', 'edited, not deployed: flow_helpers/rates.py', 'edited, not deployed')
     """
-    what = ", ".join([*([cells_text(cells)] if cells else []), *helpers])
+    what = _where(cells, helpers)
     return f"edited, not deployed: {what}" if what else "edited, not deployed"
+
+
+def _day_words(utc: str | None) -> str:
+    return "?" if utc is None else f"{datetime.fromisoformat(utc).astimezone():%Y-%m-%d %H:%M}"
+
+
+def _where(cells: Sequence[int], helpers: Sequence[str]) -> str:
+    return ", ".join([*([cells_text(cells)] if cells else []), *helpers])
 
 
 def cells_text(cells: Sequence[int]) -> str:

@@ -1,16 +1,54 @@
 // What a person asks of flows and their runs, wherever in the panel they press.
 
+import { ask } from "./question.js";
+
 /** @import { WhyNot } from "./types" */
 /** @import { Panel } from "./panel.js" */
 
+const SAME_CLICK_MS = 500;
+/** @type {Map<string, number>} when what was asked to run may be asked again */
+const notBefore = new Map();
+
 /**
+ * Runs a flow once: what is pressed while it is asked for, or the second half of a double click, asks for nothing more.
+ *
  * @param {Panel} app
  * @param {string} flow
  * @param {string | null} source
  * @param {Record<string, string>} params texts by name, read where the flow is known
  */
 export function run(app, flow, source = null, params = {}) {
-  return app.during(`run ${flow}`, app.act("run", { flow, source, params }));
+  const key = `${flow}\n${source}`, now = performance.now();
+  if ((notBefore.get(key) || 0) > now) return null;
+  notBefore.set(key, Infinity);
+  /** @type {(take: string) => Promise<any>} */
+  const begin = (take) => app.during(`run ${flow}`, app.act("run", { flow, source, params, take }));
+  return begin("ask").then((found) => found && found.question
+    && ask(app, found.question.text, found.question.answers.map((/** @type {[string, string]} */ [label, take]) => [label, () => begin(take)])))
+    .finally(() => notBefore.set(key, now + SAME_CLICK_MS));
+}
+
+/**
+ * Deploys a flow with the note that was typed, or every one. What JupyterLab has not saved of it would not be deployed: so that is asked first.
+ *
+ * @param {Panel} app
+ * @param {{ flow?: string, force?: boolean, approve?: boolean }} args
+ */
+export function deploy(app, args) {
+  const files = app.jupyter.unsaved(args.flow);
+  const go = () => {
+    const { note } = app.state;
+    app.set({ note: "" });
+    return app.act("deploy", args.flow && note ? { ...args, note } : args);
+  };
+  if (!files.length) return go();
+  const one = files.length === 1;
+  const save = async () => {
+    if (await app.jupyter.save(files)) await go();
+    else app.say({ error: { what: `Not deployed: ${files.join(", ")} ${one ? "was" : "were"} not saved`, where: null, fix: "save in JupyterLab, then deploy" } });
+  };
+  ask(app, `${files.join(", ")} ${one ? "has" : "have"} unsaved edits.`, [["Save and deploy", save], [`Deploy the saved file${one ? "" : "s"}`, go]]);
+  return null;
 }
 
 /**

@@ -4,7 +4,7 @@ import { end, run } from "./actions.js";
 import { backfillForm, backfillLine, freshForm } from "./backfill.js";
 import { h } from "./dom.js";
 import { filesTable } from "./files.js";
-import { aboutPart, deploy, deploymentPart, sharing, stepsTable } from "./flow_parts.js";
+import { aboutPart, deployButton, deploymentPart, stepsTable } from "./flow_parts.js";
 import { stateText } from "./flows.js";
 import { duration, nameOf, progressText, since } from "./format.js";
 import { parametersForm } from "./parameters.js";
@@ -170,10 +170,11 @@ function activeLine(app, active, isOneOfSeveral) {
 function editLine(app, row, edit) {
   const isGone = row.deployment_kind === "gone"; // its further lines are commands, for which there are buttons
   const [first, ...rest] = edit.split("\n");
-  return h("div", { class: "de-note de-warn de-wraps", key: "edit" },
-    icon({ shape: "triangle", tone: "warn" }), h("div", { class: "de-grow" }, folded(first, rest.length && !isGone ? h("pre", { class: "de-pre" }, rest.join("\n")) : null)),
+  const { is_rolled_back: isBack } = row; // which nobody shall undo by a button that invites to it
+  return h("div", { class: `de-note de-wraps${isBack ? "" : " de-warn"}`, key: "edit" },
+    icon(isBack ? { shape: "ring", tone: "idle" } : { shape: "triangle", tone: "warn" }), h("div", { class: "de-grow" }, folded(first, rest.length && !isGone ? h("pre", { class: "de-pre" }, rest.join("\n")) : null)),
     !isGone
-      ? button(app, "deploy", "Deploy", row.buttons.deploy, () => deploy(app, row), { small: true, confirm: sharing(row), primary: true })
+      ? deployButton(app, row, "deploy", { small: true, primary: !isBack })
       : h("span", { class: "de-line" },
         button(app, `restore ${row.name}`, "Restore", row.buttons.restore, () => app.act("restore", { flow: row.name }), { small: true, primary: true }),
         button(app, `undeploy ${row.name}`, "Undeploy", row.buttons.undeploy, () => app.act("undeploy", { flow: row.name }),

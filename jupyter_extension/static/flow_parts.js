@@ -1,5 +1,6 @@
 // The tabs of a flow's details that are neither its runs nor its files: steps, deployment, and what it is.
 
+import { deploy } from "./actions.js";
 import { h } from "./dom.js";
 import { clock, duration, progressText, since } from "./format.js";
 import { agoText, button, icon, note, pathText } from "./pieces.js";
@@ -56,11 +57,10 @@ export function deploymentPart(app, details, row) {
       row.buttons.deploy ? null : h("input", {
         key: "note", class: "de-input de-grow", placeholder: "Note (optional)", "aria-label": "Note of the deployment (optional)", maxlength: "1000", value: app.state.note, oninput: (event) => app.set({ note: event.target.value }),
       }),
-      button(app, "deploy now", "Deploy", row.buttons.deploy, () => deploy(app, row), { primary: true, confirm: sharing(row) }),
-      details.gate === "golden" ? button(app, "approve", "Approve and deploy", row.buttons.deploy, () => deploy(app, row, true),
-        { quiet: true, small: true, confirm: "Really deploy, although its goldens do not hold?" }) : null),
+      deployButton(app, row, "deploy now", { primary: !row.is_rolled_back }),
+      details.gate === "golden" ? deployButton(app, row, "approve", { quiet: true, small: true, confirm: "Really deploy, although its goldens do not hold?" }) : null),
     row.deployment_kind === "not_deployed" ? null : planPart(app, details, row),
-    details.changes.length ? null : h("p", { class: "de-hint" }, row.deployment_kind === "as_deployed" ? "Production runs the notebook as it is." : ""),
+    details.changes.length ? null : h("p", { class: "de-hint" }, row.deployment_kind !== "as_deployed" ? "" : isOnlyUnsaved(app, row) ? "Production runs the notebook as it was saved last; it has unsaved edits." : "Production runs the notebook as it is."),
     details.deployments.length ? deploymentsList(app, details, row) : null,
     row.buttons.undeploy || row.deployment_kind === "gone" ? null : h("div", { class: "de-line de-wrap", key: "undeploy" },
       button(app, `undeploy ${row.name}`, "Undeploy", null, () => app.act("undeploy", { flow: row.name }), { small: true, confirm: "Really undeploy it?" }),
@@ -68,22 +68,28 @@ export function deploymentPart(app, details, row) {
 }
 
 /**
- * What a person has to confirm before this flow is deployed, if anything.
+ * The button that deploys; the one called "approve" does so although goldens do not hold.
+ *
+ * @param {Panel} app
  * @param {FlowRow} row
+ * @param {string} key
+ * @param {import("./types").ButtonOptions} options
  */
-export function sharing(row) {
-  return row.shares_with ? `Really write the mirror of ${row.shares_with} too?` : undefined;
+export function deployButton(app, row, key, options) {
+  const { name, shares_with: other, buttons } = row;
+  const why = buttons.deploy && isOnlyUnsaved(app, row) ? "not saved: save it first" : buttons.deploy;
+  return button(app, key, key === "approve" ? "Approve and deploy" : "Deploy", why, () => deploy(app, { flow: name, force: Boolean(other), approve: key === "approve" }),
+    { confirm: other ? `Really write the mirror of ${other} too?` : undefined, ...options });
 }
 
 /**
+ * Whether a flow is deployed as it was saved, and JupyterLab has edits of it that are not.
+ *
  * @param {Panel} app
  * @param {FlowRow} row
- * @param {boolean} approve although its goldens do not hold
  */
-export function deploy(app, row, approve = false) {
-  const args = { flow: row.name, force: Boolean(row.shares_with), approve, note: app.state.note };
-  app.set({ note: "" });
-  return app.act("deploy", args);
+function isOnlyUnsaved(app, row) {
+  return row.deployment_kind === "as_deployed" && app.jupyter.unsaved(row.name).length > 0;
 }
 
 /**
@@ -94,13 +100,13 @@ export function deploy(app, row, approve = false) {
 function deploymentsList(app, details, row) {
   return h("div", { class: "de-deployments", role: "list", "aria-label": `Deployments of ${row.name}` },
     details.deployments.map((one) => h("div", { key: one.id, class: "de-file", role: "listitem", "data-deployment": one.id },
-      h("div", { class: "de-line" }, h("span", { class: "de-grow de-clip de-strong", title: one.who }, [one.word, one.who].filter(Boolean).join(" · ")),
+      h("div", { class: "de-line" }, h("span", { class: "de-grow de-clip de-strong", title: one.who }, [one.id.slice(0, 8), one.word, one.who].filter(Boolean).join(" · ")),
         h("span", { class: "de-faint", title: clock(one.at_utc) }, agoText(one.at_utc))),
       one.changed || one.git || one.note
         ? h("div", { class: "de-file-reason de-few", title: one.note }, [one.changed, one.git, one.note].filter(Boolean).join(" · ")) : null,
       h("div", { class: "de-line" },
         button(app, `roll back ${one.id}`, "Roll back", row.buttons.rollback || one.rollback,
-          () => app.act("rollback", { flow: row.name, to: one.id }), { small: true, quiet: true, confirm: "Really run this again?" })))));
+          () => app.act("rollback", { flow: row.name, to: one.id }), { small: true, quiet: true, confirm: `Roll back to ${one.id.slice(0, 8)}?` })))));
 }
 
 /**

@@ -117,7 +117,7 @@ function flowRow(app, row, active) {
     },
     h("span", { class: "de-line" },
       h("span", { class: "de-row-name" }, icon(row.mark), h("span", { class: "de-title" }, row.title)),
-      h("span", { class: "de-row-facts" }, row.edit ? h("span", { class: "de-badge", title: row.edit }, row.deployment_kind === "gone" ? "gone" : "edited") : null,
+      h("span", { class: "de-row-facts" }, row.edit ? h("span", { class: "de-badge", title: row.edit }, row.deployment_kind === "gone" ? "gone" : row.is_rolled_back ? "rolled back" : "edited") : null,
       lastRun(row, active))),
     h("span", { class: "de-line de-second" },
       h("span", { class: `de-state de-${row.mark.tone}`, title: row.held ? `${plural(row.held, "file")} held: the last run failed or was stopped; Retry runs them again` : undefined }, stateText(row)),

@@ -35,6 +35,12 @@ export class Jupyter {
   constructor(app, isWholePage) {
     this.app = app;
     this.isWholePage = isWholePage;
+    this.redraw = () => app.update();
+    document.addEventListener("data-engine:unsaved-changed", this.redraw);
+  }
+
+  leave() {
+    document.removeEventListener("data-engine:unsaved-changed", this.redraw);
   }
 
   /** Why nothing can be previewed from here; null where it can. */
@@ -73,8 +79,34 @@ export class Jupyter {
     this.tell("insert", { path: null, code }, "The cell was copied: paste it into a notebook.");
   }
 
-  save() {
-    document.dispatchEvent(new CustomEvent("data-engine:save"));
+  /**
+   * The files of a flow, or of every one, that JupyterLab has open with edits that are not saved.
+   *
+   * @param {string} [flow]
+   */
+  unsaved(flow) {
+    if (!this.app.state.view) return [];
+    const paths = /** @type {string[]} */ ([]), folder = this.modulesFolder();
+    document.dispatchEvent(new CustomEvent("data-engine:unsaved", { detail: { paths } }));
+    const files = paths.filter((path) => path.startsWith(folder) && /\.(ipynb|py)$/.test(path)).map((path) => path.slice(folder.length));
+    return flow === undefined ? files : files.filter((file) => file === `${flow}.ipynb` || file === `${flow}.py`);
+  }
+
+  /**
+   * Saves these files of `flow_modules`, without any what is in front; whether none of them has unsaved edits any more.
+   *
+   * @param {string[] | null} files
+   */
+  async save(files = null) {
+    const detail = { paths: files && files.map((file) => this.modulesFolder() + file), saving: Promise.resolve() };
+    document.dispatchEvent(new CustomEvent("data-engine:save", { detail }));
+    await detail.saving.catch(() => {}); // what was not saved says so itself, and is unsaved still
+    const unsaved = this.unsaved();
+    return !files || !files.some((file) => unsaved.includes(file));
+  }
+
+  modulesFolder() {
+    return `${this.app.view.workspace_root.replace(/\\/g, "/")}/flow_modules/`;
   }
 
   flowPath() {

@@ -93,10 +93,10 @@ function stopWhenPressedTwice(app) {
  */
 function plain(app) {
   const { view } = app;
-  const { selected, said, showKeys } = app.state;
+  const { selected, said, showKeys, question } = app.state;
   return {
     "/": () => /** @type {HTMLElement | null} */ (app.root.querySelector(".de-find input"))?.focus(),
-    Escape: () => (showKeys ? toggleKeys(app) : said && said.error ? app.set({ said: null }) : selected && app.select(null)),
+    Escape: () => (question ? app.set({ question: null }) : showKeys ? toggleKeys(app) : said && said.error ? app.set({ said: null }) : selected && app.select(null)),
     "?": () => toggleKeys(app),
     e: () => press(app, "start engine", view.buttons.start_engine, "start_engine"),
     s: () => stopWhenPressedTwice(app),

@@ -7,6 +7,7 @@ import { clock, nameOf } from "./format.js";
 import { keyList } from "./keys.js";
 import { outputsTab } from "./outputs.js";
 import { button, icon, note, sign, tabs } from "./pieces.js";
+import { questionPart } from "./question.js";
 import { serverBase } from "./server.js";
 import { settingsTab } from "./settings.js";
 
@@ -33,6 +34,7 @@ export function page(app) {
     app.state.showKeys ? keysPart(app) : null,
     h("div", { class: "de-top", key: "top" }, tabs(app, "tab", TABS, tab), help()),
     h("div", { class: `de-body de-body-${tab}${shape}`, key: `body ${tab}`, role: "tabpanel", "aria-label": tab }, body(app)),
+    questionPart(app),
     errorLine(app),
     bottom(app, view),
   ];

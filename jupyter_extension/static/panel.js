@@ -1,5 +1,6 @@
 // The panel itself: its state, what it asks for, and when it is drawn. The other modules say how it looks and what is pressed.
 
+import { deploy } from "./actions.js";
 import { Memo, patch, runTicks } from "./dom.js";
 import { refreshFiles } from "./file_list.js";
 import { focusedIn, makeRoom, refocus } from "./focus.js";
@@ -91,6 +92,7 @@ export class Panel {
   destroy() {
     clearInterval(this.ticker);
     this.unlook();
+    this.jupyter.leave();
     this.resizer.disconnect();
     if (this.unfollow) this.unfollow();
     this.isGone = true;
@@ -235,6 +237,8 @@ export class Panel {
     clearTimeout(this.saying);
     if (said && !said.error) this.saying = setTimeout(() => this.set({ said: null }), SAID_MS);
   }
+
+  deployAll = () => deploy(this, {});
 
   reload() {
     if (this.state.tab === "settings") loadSettings(this);

@@ -13,7 +13,8 @@ import { button, errorBox, note, sign } from "./pieces.js";
  * @param {FlowRow} row
  */
 export function planPart(app, details, row) {
-  const plan = app.state.plan && app.state.plan.flow === row.name ? app.state.plan : null;
+  const { plan: made } = app.state; // what was compared with another deployment is old
+  const plan = made && made.flow === row.name && made.runs === liveOf(details) ? made : null;
   return h("div", { class: "de-plan", key: "plan" },
     h("div", { class: "de-plan-code" }, codePart(app, details)),
     h("div", { class: "de-plan-data", role: "region", "aria-label": `Plan of ${row.name}`, "aria-live": "polite" }, dataPart(app, row, plan)));
@@ -70,7 +71,18 @@ function shown(app, row, view) {
  * @param {boolean} yes
  */
 export async function ask(app, flow, yes = false) {
+  const runs = liveOf(app.state.details);
   const { result, error } = await app.transport.call("plan", { flow, key: app.state.planKey, yes });
   if (app.isGone || app.state.selected !== flow) return;
-  app.set({ plan: { flow, view: result || null, error: error || null } });
+  app.set({ plan: { flow, runs, view: result || null, error: error || null } });
+}
+
+/**
+ * The deployment that production runs.
+ *
+ * @param {FlowDetails | null} details
+ */
+function liveOf(details) {
+  const live = details && details.deployments.find((one) => one.word === "live");
+  return live ? live.id : null;
 }

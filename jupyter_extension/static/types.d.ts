@@ -46,6 +46,7 @@ export interface FlowRow {
   deployment: string;
   deployment_kind: string;
   edit: string | null;
+  is_rolled_back: boolean;
   shares_with: string | null;
   error: ErrorParts | null;
   enabled: boolean;
@@ -304,6 +305,7 @@ export interface PlanView {
 /** What came of asking for the plan of a flow. */
 export interface PlanOf {
   flow: string;
+  runs: string | null;
   view: PlanView | null;
   error: ErrorParts | null;
 }
@@ -559,6 +561,7 @@ export interface State {
   note: string;
   showKeys: boolean;
   backfill: BackfillForm | null;
+  question: { text: string; answers: [string, () => unknown][] } | null;
   plan: PlanOf | null;
   planKey: string;
   params: Parameter[];

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -79,9 +80,26 @@ def test_a_rollback_lets_the_old_code_run_and_leaves_the_notebook(ws: WorkspaceF
 
     assert deployed_value(workspace) == 10
     assert workspace.load_flow("claims").run_once()[0].current == 20
-    assert workspace.deployment("claims") == "edited, not deployed: cell 2"
+    words = rf"rolled back to {(row.of or '')[:8]} on \S+ \d\d:\d\d; the notebook differs: cell 2"
+    assert re.fullmatch(words, workspace.deployment("claims"))
+    assert "rolled back to" in workspace.explain("claims")[0].reason
     assert workspace.deployments("claims")[0] == row.__class__.read(row.as_dict() | {"is_live": True, "number": 3})
     assert (row.kind, row.note) == ("rollback", "wrong rate")
+
+
+def test_after_a_rollback_an_edit_is_told_as_one(ws: WorkspaceFiles, workspace: Workspace) -> None:
+    """Also where somebody rolled back twice nobody has edited the notebook; a saved edit of it somebody has."""
+    for value in (1, 2, 3):
+        write(ws, value)
+        workspace.deploy()
+    workspace.rollback("claims")
+    workspace.rollback("claims")
+    twice = workspace.deployment("claims")
+
+    write(ws, 4)
+
+    assert twice.startswith("rolled back to ")
+    assert workspace.deployment("claims") == "edited, not deployed: cell 2"
 
 
 def test_who_rolls_back_twice_goes_back_twice_and_forward_by_name(ws: WorkspaceFiles, workspace: Workspace) -> None:

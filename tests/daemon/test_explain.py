@@ -18,6 +18,7 @@ from data_engine.ledger.rows import SourceStates
 from data_engine.scheduler.folder_poller import FolderPoller
 from data_engine.scheduler.plan import PlannedFlow
 from data_engine.scheduler.source_memory import KnownSources
+from jupyter_extension.files import flow_files, reader
 from tests.daemon.support import ended, flow_of
 from tests.support import WorkspaceFiles, end_now, until
 
@@ -43,6 +44,7 @@ def workspace(ws: WorkspaceFiles) -> Iterator[Workspace]:
     found = Workspace(ws.root)
     yield found
     found.kill()
+    reader.close()  # it has the environment of this test
 
 
 def reasons(workspace: Workspace, subject: str | Path = "poll") -> dict[str | None, str]:
@@ -363,3 +365,35 @@ def test_a_run_that_its_daemon_left_is_told_with_what_does_it_again(workspace: W
     workspace.start_engine()
     until(lambda: told("files").startswith("looks every") and workspace.runs("files")[0].status == "success")
     assert "abandoned" not in "".join(row.reason for row in workspace.explain("files"))
+
+
+def test_what_an_earlier_deployment_did_is_told_and_how_it_is_done_again(
+    workspace: Workspace, ws: WorkspaceFiles
+) -> None:
+    """With a daemon and without: new code leaves what is done as it is, so that somebody must know; a rollback makes it its own again."""
+
+    def good() -> tuple[str, str | None]:
+        row = workspace.explain(ws.root / "in" / "good.txt")[0]
+        return row.reason.partition(" by run ")[2][10:], row.fix
+
+    def listed() -> str:
+        found = flow_files(workspace, "poll", search="good", group="", limit=5)
+        return found.files[0].reason.partition(" by run ")[2][10:]
+
+    workspace.deploy()
+    workspace.start_engine()
+    until(lambda: ended(workspace, "poll", 2))
+    before = good(), listed()
+    ws.notebook("poll", POLL.format(interval="300ms"))
+    workspace.deploy("poll")
+
+    after = good(), listed()
+    workspace.kill()
+    offline = good(), listed()
+    workspace.rollback("poll")
+
+    again = "`data-engine backfill poll --reprocess all` runs all files again"
+    told = ("with an earlier deployment", again), "with an earlier deployment; Backfill, all files, runs it again"
+    assert (before[0][0], before[1]) == ("", "")
+    assert after == offline == told
+    assert good()[0] == ""

@@ -24,7 +24,7 @@ from jupyter_extension.panel import PANEL_MIME, SNAPSHOT_FLOWS, snapshot
 from jupyter_extension.template import new_flow_notebook
 from jupyter_extension.view import as_json
 from tests.panel import flows
-from tests.support import WorkspaceFiles, until
+from tests.support import WorkspaceFiles, notebook_bytes, until
 
 
 @pytest.fixture
@@ -431,7 +431,53 @@ def test_starting_the_engine_names_what_is_not_deployed(workspace: Workspace, ws
     assert ask(workspace, "start_engine") == "The engine is on."
     ws.module("fresh", flows.GOOD)
     workspace.link.require().post("/look")
+    fresh = ask(workspace, "start_engine")
+    (ws.modules / "good.ipynb").write_bytes(notebook_bytes(flows.NIGHTLY))
+    workspace.link.require().post("/look")
 
+    assert fresh == "The engine is on. Not deployed, so not run: fresh. Deploy lets production run them."
     assert ask(workspace, "start_engine") == (
-        "The engine is on. Not deployed, so not run: fresh. Deploy lets production run them."
+        "The engine is on. Not deployed, so not run: fresh. Edited since the last deploy, which runs: good. Deploy lets production run them."
     )
+
+
+def test_without_a_daemon_an_edit_is_not_shown_as_what_production_runs(
+    workspace: Workspace, ws: WorkspaceFiles
+) -> None:
+    """Nor does it seem to run by itself: trigger, steps and description are those that the daemon will have."""
+    ws.source("config/data_engine.toml", '[deploy]\nmode = "ask"\n')
+    workspace.deploy()
+    (ws.modules / "good.ipynb").write_bytes(notebook_bytes(flows.NIGHTLY))
+    status = {flow.name: flow for flow in status_of_child(workspace.root).flows}["good"]
+    closely = ask(workspace, "flow", flow="good")
+    ask(workspace, "start_daemon")
+    until(lambda: workspace.status().flows)
+    with_daemon = {flow.name: flow for flow in workspace.status().flows}["good"]
+
+    assert (status.mode, status.trigger, status.title) == ("manual", with_daemon.trigger, with_daemon.title)
+    assert status.state == with_daemon.state
+    assert status.standing == with_daemon.standing
+    assert status.standing.kind == "edited"
+    assert closely["description"] == "Adds up"
+    assert [step["label"] for step in closely["steps"]] == ["Read", "Total: of all"]
+
+
+def test_a_run_of_a_polled_flow_asks_before_it_takes_files_that_are_done(workspace: Workspace) -> None:
+    """What is due can be run alone; a flow without files, or one file by name, runs at once, and so does who has asked already."""
+    workspace.deploy()
+    first = ask(workspace, "run", flow="polled", take="ask")
+    ask(workspace, "run", flow="polled", source="00.csv", take="ask")
+    until(lambda: [run.status for run in workspace.runs("polled")] == ["success"])
+    question = ask(workspace, "run", flow="polled", take="ask")["question"]
+    due = ask(workspace, "run", flow="polled", take="due")
+    until(lambda: sorted(run.status for run in workspace.runs("polled")) == ["failed", "success", "success"])
+
+    assert first == {
+        "run_ids": [],
+        "question": {"text": "Run Polled: 3 files are due.", "answers": [["Run all 3", "all"]]},
+    }
+    assert question["text"] == "Run Polled: 2 files are due, 1 is done."
+    assert question["answers"] == [["Run the 2 due", "due"], ["Run all 3", "all"]]
+    assert (len(due["run_ids"]), due["said"]) == (2, "polled: 2 runs started.")
+    assert len(ask(workspace, "run", flow="good", take="ask")["run_ids"]) == 1
+    assert len(ask(workspace, "run", flow="polled")["run_ids"]) == 3

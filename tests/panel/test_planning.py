@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -129,3 +130,14 @@ def test_the_deployment_tab_shows_code_and_data_and_deploys(lab: Lab, page: Page
     assert out == []
     panel.button("deploy now").click()
     panel.element.get_by_text("as deployed").first.wait_for(timeout=20000)
+    data.get_by_text("clean_df: 1 row removed").first.wait_for(state="detached")
+
+    back = panel.element.locator(".de-deployments [role=listitem]").nth(1).get_by_role("button")
+    back.click()
+    asked = back.inner_text()
+    back.click()
+    panel.element.get_by_text("the notebook differs: cell 3").first.wait_for(timeout=20000)
+    page.page.screenshot(path=pictures / "rolled-back.png")
+    invites = [panel.button(name).get_attribute("class") for name in ("deploy", "deploy now")]
+    assert re.fullmatch(r"Roll back to \w{8}\?", asked)
+    assert not any("de-primary" in one for one in invites)

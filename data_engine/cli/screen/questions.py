@@ -9,14 +9,13 @@ from data_engine.cli.screen.cells import cut
 from data_engine.cli.screen.state import Question, Said
 from data_engine.engine.reasons import OwnOutput
 from data_engine.typed import typed
+from jupyter_extension.run_question import TO_RUN
 from jupyter_extension.view import FlowRow, PanelView
 
 if TYPE_CHECKING:
     from jupyter_extension.files import FilesView
 
 _FEW, _LONGEST_NAME = 3, 40
-_TO_RUN = ("held", "running", "waiting", "done")
-"""Files that a run by hand takes: all that are there, whatever is known of them."""
 
 
 def run_question(row: FlowRow, view: PanelView, entry: Mapping[str, Any], files: FilesView | None) -> Question | Said:
@@ -64,7 +63,7 @@ def _runs(row: FlowRow, entry: Mapping[str, Any], files: FilesView | None) -> st
     if files is None:
         return "One run; it has no source files."
     counts = {group: number for group, _, number in files.groups}
-    total = sum(counts.get(group, 0) for group in _TO_RUN)
+    total = sum(counts.get(group, 0) for group in TO_RUN)
     if (entry.get("options") or {}).get("run_as") == "batch":
         return f"One run over its whole source, {total:,} file{'' if total == 1 else 's'} now."
     if not total:

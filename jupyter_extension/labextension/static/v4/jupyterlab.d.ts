@@ -46,9 +46,21 @@ export interface FilePlace {
   root?: string | null;
 }
 
+export interface SharedCell {
+  cell_type: string;
+  getSource(): string;
+  getMetadata(key: string): unknown;
+}
+
 /** A document that is open: a notebook's has cells in `content`. */
 export interface DocumentWidget extends Widget {
-  context: { path: string; ready: Promise<void> };
+  context: {
+    path: string;
+    ready: Promise<void>;
+    model: { dirty: boolean; contentChanged: Signal<unknown, unknown>; sharedModel?: { cells?: SharedCell[] } };
+    fileChanged: Signal<unknown, unknown>;
+    save(): Promise<void>;
+  };
   revealed: Promise<void>;
   sessionContext: { session: { kernel: { hasComm(id: string): boolean } | null } | null };
   content: {
@@ -85,6 +97,7 @@ export interface App {
     currentWidget: Partial<DocumentWidget> | null;
     currentChanged: Signal<unknown, unknown>;
     add(widget: Widget, area: string, options: object): void;
+    widgets(area: string): Iterable<Partial<DocumentWidget>>;
     activateById(id: string): void;
   };
 }

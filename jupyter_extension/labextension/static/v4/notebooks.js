@@ -5,6 +5,7 @@ import { base, below, loadPanel } from "./panel_module.js";
 /** @import { App, DocumentWidget, FilePlace, ShowError, Tracker } from "./jupyterlab" */
 
 const OPENS_WITHIN_MS = 30000;
+const SOON_MS = 300;
 
 export class Notebooks {
   /**
@@ -17,6 +18,10 @@ export class Notebooks {
     this.tracker = tracker;
     this.showError = showError;
     this.askedKey = `data-engine:cell:${base()}`;
+    /** @type {string | null} the folder that Jupyter serves */
+    this.root = null;
+    /** @type {WeakMap<object, string>} the cells of notebooks as they are saved */
+    this.saved = new WeakMap();
   }
 
   /** Does what the panel asks for, and what a tab was opened for by another one. */
@@ -28,8 +33,66 @@ export class Notebooks {
     });
     on("open", "The file cannot be opened", (place) => this.open(place));
     on("insert", "The cell cannot be added", ({ path, code }) => this.insert(path, code));
-    document.addEventListener("data-engine:save", () => this.app.commands.execute("docmanager:save"));
-    if (this.tracker) this.tracker.widgetAdded.connect((_, widget) => this.revealAsked(widget));
+    document.addEventListener("data-engine:save", (event) => {
+      const { detail } = /** @type {CustomEvent} */ (event);
+      detail.saving = detail.paths
+        ? Promise.all(this.unsaved().filter(([path]) => detail.paths.includes(path)).map(([, context]) => context.save()))
+        : this.app.commands.execute("docmanager:save");
+    });
+    document.addEventListener("data-engine:unsaved", (event) => /** @type {CustomEvent} */ (event).detail.paths.push(...this.unsaved().map(([path]) => path)));
+    const changed = () => document.dispatchEvent(new CustomEvent("data-engine:unsaved-changed"));
+    rootFolder().then((root) => {
+      this.root = root;
+      changed();
+    }, () => {});
+    if (this.tracker) {
+      this.tracker.widgetAdded.connect((_, widget) => {
+        this.revealAsked(widget);
+        this.follow(widget.context, changed);
+      });
+    }
+  }
+
+  /**
+   * Keeps what the cells of a notebook are in its file, and tells when they begin or cease to differ.
+   *
+   * @param {DocumentWidget["context"]} context
+   * @param {() => void} changed
+   */
+  follow(context, changed) {
+    const keep = () => {
+      this.saved.set(context, cellsOf(context));
+      changed();
+    };
+    context.ready.then(keep, () => {});
+    context.fileChanged.connect(keep);
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    let soon;
+    context.model.contentChanged.connect(() => {
+      clearTimeout(soon);
+      soon = setTimeout(changed, SOON_MS);
+    });
+  }
+
+  /**
+   * Whether its file is not what is shown. JupyterLab calls a notebook edited that it has opened and told of its kernel, too.
+   *
+   * @param {DocumentWidget["context"]} context
+   */
+  isUnsaved(context) {
+    const { dirty } = context.model, cells = this.saved.get(context);
+    return dirty && (!cells || cells !== cellsOf(context));
+  }
+
+  /**
+   * The documents of this page with edits that are not saved: where each lies, and its context.
+   *
+   * @returns {[string, DocumentWidget["context"]][]}
+   */
+  unsaved() {
+    const { root } = this;
+    if (root === null) return [];
+    return [...this.app.shell.widgets("main")].flatMap(({ context }) => (context && context.model && this.isUnsaved(context) ? [[root + context.path, context]] : []));
   }
 
   /** @param {FilePlace} place */
@@ -106,6 +169,21 @@ async function hello(root) {
   const { ServerTransport } = await loadPanel();
   const { root_dir: served = "", lab = "data-engine lab" } = await new ServerTransport(base(), null).hello(null, root);
   return { served, lab };
+}
+
+/**
+ * What of a notebook's cells a flow is made of, as a text to compare; "" of another document.
+ *
+ * @param {DocumentWidget["context"]} context
+ */
+function cellsOf({ model: { sharedModel } }) {
+  return sharedModel && sharedModel.cells ? JSON.stringify(sharedModel.cells.map((one) => [one.cell_type, one.getSource(), one.getMetadata("tags")])) : "";
+}
+
+/** The folder that Jupyter serves, with a slash at its end. */
+async function rootFolder() {
+  const { served } = await hello(null);
+  return `${served.replace(/\\/g, "/").replace(/\/$/, "")}/`;
 }
 
 /**

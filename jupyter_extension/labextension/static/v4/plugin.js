@@ -229,7 +229,10 @@ function addCommands({ commands }, { palette, launcher }, side, notebooks, icon,
   add("data-engine:new-flow", "New flow notebook", newFlow, { icon, caption: "A notebook that is a flow, in the workspace's flow_modules" });
   add("data-engine:start-engine", "Start the engine", act("start_engine"));
   add("data-engine:stop-engine", "Stop the engine", act("stop_engine"));
-  add("data-engine:deploy", "Deploy every flow module", act("deploy"));
+  add("data-engine:deploy", "Deploy every flow module", async () => {
+    const panel = await side.panel();
+    if (panel && panel.deployAll() === null) side.activate(); // it asks
+  });
   add("data-engine:docs", "Data Engine documentation", () => { window.open(`${base()}docs/`, DOCS_TAB); }, { icon, caption: "\"I want to ...\", the guides, the reference and the glossary: in a tab of the browser, without a network" });
   const kernelIconUrl = `data:image/svg+xml;utf8,${encodeURIComponent(TILE)}`;
   if (launcher) launcher.add({ command: "data-engine:new-flow", category: "Notebook", rank: 20, kernelIconUrl });

@@ -1,0 +1,105 @@
+"""A run that somebody asks for takes what is deployed when it is asked for, although the daemon has not looked since."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from data_engine import Workspace
+from data_engine.daemon.commands import Commands
+from data_engine.daemon.deployer import Deployer
+from data_engine.daemon.deploying import Asked
+from data_engine.model import Deployment
+from data_engine.notebook.catalog import CatalogEntry, read_catalog
+from data_engine.notebook.load import FlowModules
+from tests.support import WorkspaceFiles
+
+FLOW = "from data_engine import Flow\n\ndef build():\n    return Flow(group='G').step(lambda context: print({value}))\n"
+
+
+@pytest.fixture
+def workspace(ws: WorkspaceFiles) -> Iterator[Workspace]:
+    workspace = Workspace(ws.root)
+    ws.module("claims", FLOW.format(value=1))
+    workspace.deploy()
+    yield workspace
+    workspace.kill()
+
+
+class Station:
+    """A daemon's deployer and its commands, in this process; `ran` has the deployment of each run as it was handed out."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
+        self.may_publish, self.is_publishing = asyncio.Event(), asyncio.Event()
+        self.deployer = Deployer(workspace.home, self.describe, set, self.publish, lambda: True)
+        self.ran: list[str] = []
+        scheduler: Any = SimpleNamespace(dispatcher=SimpleNamespace(add=self.add), triggers=None)
+        ownership: Any = SimpleNamespace(in_use=self.in_use, own=self.own)
+        others: Any = None
+        self.commands = Commands(others, workspace.home, ownership, self.deployer, scheduler, others, others)
+
+    async def describe(self, folder: Path) -> tuple[CatalogEntry, ...]:
+        modules = FlowModules(self.workspace.layout.flow_modules_dir, cache_dir=None, content=folder)
+        return tuple(read_catalog(modules))
+
+    async def publish(self, rows: list[Deployment]) -> None:
+        """As slow as a share can be; what is published then is what a process without a daemon would."""
+        self.is_publishing.set()
+        await self.may_publish.wait()
+        await asyncio.to_thread(self.workspace.deploy)
+
+    def add(self, works: list[Any]) -> None:
+        deployment = self.deployer.flows["claims"].deployment
+        self.ran += [] if deployment is None else [deployment.id]
+
+    @asynccontextmanager
+    async def in_use(self) -> AsyncIterator[None]:
+        yield
+
+    async def own(self) -> None:
+        return None
+
+
+def test_a_run_takes_what_was_published_since_the_last_look(ws: WorkspaceFiles, workspace: Workspace) -> None:
+    """By this daemon, which had not come to tell of it, or by what was there before it."""
+
+    async def station() -> list[str]:
+        here = Station(workspace)
+        await here.deployer.refresh()
+        ws.module("claims", FLOW.format(value=2))
+        await asyncio.to_thread(workspace.deploy)
+        await here.commands.run("claims", None, {})
+        return here.ran
+
+    ran = asyncio.run(station())
+
+    assert ran == [workspace.deployments("claims")[0].id]
+
+
+def test_a_run_waits_for_the_deployment_that_is_going_live(ws: WorkspaceFiles, workspace: Workspace) -> None:
+    """Who presses Deploy and then Run means the new code, however long the shared drive takes."""
+
+    async def station() -> tuple[bool, list[str]]:
+        here = Station(workspace)
+        await here.deployer.refresh()
+        ws.module("claims", FLOW.format(value=2))
+        deploying = asyncio.create_task(here.deployer.deploy(Asked("claims", by="anna", machine="ANNA-PC")))
+        await here.is_publishing.wait()
+        running = asyncio.create_task(here.commands.run("claims", None, {}))
+        await asyncio.wait({running}, timeout=0.2)
+        began_early = running.done()
+        here.may_publish.set()
+        await asyncio.gather(deploying, running)
+        return began_early, here.ran
+
+    began_early, ran = asyncio.run(station())
+
+    assert not began_early
+    assert ran == [workspace.deployments("claims")[0].id]

@@ -1,0 +1,105 @@
+"""What the panel asks before it does what a click may not have meant: a deploy of old code, a run of files that are done."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tests.panel import flows
+from tests.panel.lab import Lab, Page
+
+_DIRTY = "() => window.jupyterapp.shell.currentWidget.context.model.dirty"
+
+
+def asked_to_deploy(workspace: Path) -> None:
+    """Nothing is deployed here unless somebody asks for it."""
+    (workspace / "config" / "data_engine.toml").write_text('[deploy]\nmode = "ask"\n')
+
+
+def edit(page: Page, text: str) -> None:
+    """Put this text before what the first cell holds, without saving."""
+    page.page.evaluate(
+        """(text) => {
+            const model = window.jupyterapp.shell.currentWidget.content.model;
+            const cell = model.sharedModel.getCell(0);
+            cell.setSource(text + cell.getSource());
+        }""",
+        text,
+    )
+    page.page.wait_for_function(_DIRTY)
+
+
+def source(path: Path) -> str:
+    return "".join(json.loads(path.read_text())["cells"][0]["source"])
+
+
+def test_a_deploy_of_a_notebook_with_unsaved_edits_asks_first(lab: Lab, page: Page, pictures: Path) -> None:
+    """Nothing is saved or deployed before somebody says which; a flow that is deployed as saved does not say that it is as it is."""
+    workspace = lab.workspace("unsaved")
+    flows.fill(workspace, good=flows.GOOD)
+    asked_to_deploy(workspace)
+    page.open("unsaved/flow_modules/good.ipynb")
+    page.page.wait_for_function(_DIRTY)  # JupyterLab adds what the kernel is as soon as it opens one
+    panel = page.side(workspace)
+    detail = panel.select("good")
+    detail.get_by_role("tab", name="Deployment").click()
+    detail.get_by_text("Production runs the notebook as it is.").wait_for()
+    button = detail.locator("[data-action='deploy now']")
+
+    edit(page, "# once\n")
+    detail.get_by_text("it has unsaved edits").wait_for()
+    why = button.get_attribute("data-why")
+    page.command("docmanager:save")
+    panel.row("good").get_by_text("edited").wait_for(state="attached")
+    edit(page, "# twice\n")
+    button.click()
+    question = panel.element.get_by_role("alertdialog")
+    question.wait_for()
+    page.page.screenshot(path=pictures / "deploy-unsaved.png")
+    text, answers = question.inner_text(), question.get_by_role("button").all_inner_texts()
+    question.get_by_role("button", name="Cancel").click()
+    question.wait_for(state="detached")
+    path = workspace / "flow_modules" / "good.ipynb"
+    cancelled = source(path)
+    page.command("data-engine:deploy")
+    question.get_by_role("button", name="Cancel").click()
+    question.wait_for(state="detached")
+    button.click()
+    question.get_by_role("button", name="Save and deploy").click()
+    detail.get_by_text("as deployed", exact=True).wait_for()
+    detail.get_by_text("Production runs the notebook as it is.").wait_for()
+
+    assert why == "not saved: save it first"
+    assert "good.ipynb has unsaved edits." in text
+    assert answers == ["Save and deploy", "Deploy the saved file", "Cancel"]
+    assert cancelled.startswith("# once\n")
+    assert source(path).startswith("# twice\n# once\n")
+    assert not page.page.evaluate(_DIRTY)
+
+
+def test_a_run_of_a_polled_flow_asks_before_files_that_are_done_run_again(lab: Lab, page: Page, pictures: Path) -> None:
+    """How many are due and done is told; a click on the row asks alike, and the Enter that follows it answers nothing."""
+    workspace = lab.workspace("again")
+    flows.fill(workspace, polled=flows.POLLED)
+    flows.sources(workspace, good=2, bad=0)
+    page.open()
+    panel = page.side(workspace)
+    panel.row("polled").locator(".de-run").click()
+    question = panel.element.get_by_role("alertdialog")
+    question.get_by_role("button", name="Run both").click()
+    panel.wait_for_last("polled", "success")
+    detail = panel.select("polled")
+    detail.get_by_role("tab", name="Files").click()
+    detail.locator(".de-file", has_text="already done").nth(1).wait_for()
+    (workspace / "in" / "02.csv").write_text("city,amount\nOslo,1\n")
+
+    detail.locator("[data-action='run']").dblclick()
+    question.wait_for()
+    text = question.inner_text()
+    page.page.screenshot(path=pictures / "run-asks.png")
+    page.page.keyboard.press("Enter")
+    question.get_by_role("button", name="Run the one due").click()
+    detail.locator("[data-file='02.csv']").get_by_text("already done").wait_for()
+
+    assert "Run Polled: 1 file is due, 2 are done." in text
+    assert question.count() == 0
