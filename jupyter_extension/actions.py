@@ -186,17 +186,20 @@ def _asked(ws: Workspace, what: str) -> str | None:
 def _backfill(ws: Workspace, args: Args) -> dict[str, Any]:
     """What would run, or that it has begun."""
     given = {key: Given.text(value) if isinstance(value, str) else value for key, value in args["params"].items()}
-    found = ws.backfill(
-        args["flow"],
-        args["since"],
-        args["until"],
-        args["where"],
-        given,
-        args["reprocess"],
-        dry_run=args["dry_run"],
-        digest=args["digest"],
-        wait=False,
-    )
+    try:
+        found = ws.backfill(
+            args["flow"],
+            args["since"],
+            args["until"],
+            args["where"],
+            given,
+            args["reprocess"],
+            dry_run=args["dry_run"],
+            digest=args["digest"],
+            wait=False,
+        )
+    except FlowValidationError as error:
+        raise of_form(error) from error
     if found is None:
         return {"said": _asked(ws, f"backfill {args['flow']}") or "Its owner was asked."}
     if args["dry_run"]:
@@ -209,6 +212,27 @@ def _backfill(ws: Workspace, args: Args) -> dict[str, Any]:
     return {
         "said": f"{found.flow}: {found.total:,} run{'' if found.total == 1 else 's'}, after everything that is due."
     }
+
+
+_FIELDS = {"since": "From", "until": "To the end of", "where": "Files"}
+_DAYS = "write a day as 2026-12-31, a month as 2026-12, or a time as 2026-12-31T06:00"
+
+
+def of_form(error: FlowValidationError) -> FlowValidationError:
+    """The error of a backfill, which names the field of the panel's form in place of the argument.
+
+    Example:
+        >>> of_form(FlowValidationError("since cannot be '31.12.2026'", where="backfill(since=...)", fix="...")).what
+        "From cannot be '31.12.2026'"
+    """
+    for argument, label in _FIELDS.items():
+        if error.where == f"backfill({argument}=...)":
+            what = error.what.removeprefix(f"{argument} ")
+            what = f"{label} {what}" if what != error.what else f"{label}: {what}"
+            return FlowValidationError(what, where="", fix=_DAYS if argument != "where" else error.fix)
+    if error.where == "backfill(since=..., until=...)":
+        return FlowValidationError(error.what, where="", fix='give a "From" that is before "To the end of"')
+    return error
 
 
 def _stop_backfill(ws: Workspace, args: Args) -> str:
@@ -263,7 +287,7 @@ def _enable(ws: Workspace, args: Args) -> str:
 
 
 def _disable(ws: Workspace, args: Args) -> str:
-    ws.disable(args["flow"], wait=False)
+    ws.disable(args["flow"], wait=False, note=args["note"])
     return _asked(ws, f"disable {args['flow']}") or f"{args['flow']} runs by hand only."
 
 
@@ -441,10 +465,15 @@ _IN_WORKSPACE: dict[str, tuple[Callable[[Workspace, Args], Any], Fields]] = {
     "kill_run": (_kill_run, _A_RUN),
     "retry": (_retry, {"flow": TEXT.optional, "source": PATH.optional}),
     "enable": (_enable, _A_FLOW),
-    "disable": (_disable, _A_FLOW),
+    "disable": (_disable, {"flow": TEXT, "note": ANY_TEXT.or_else("")}),
     "deploy": (
         deploy_actions.deploy,
-        {"flow": TEXT.optional, "force": FLAG.or_else(False), "approve": FLAG.or_else(False)},
+        {
+            "flow": TEXT.optional,
+            "force": FLAG.or_else(False),
+            "approve": FLAG.or_else(False),
+            "note": ANY_TEXT.or_else(""),
+        },
     ),
     "plan": (
         deploy_actions.plan,

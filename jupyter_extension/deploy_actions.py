@@ -9,6 +9,7 @@ from data_engine.client import Workspace
 from data_engine.daemon.deploying import Outcome
 from data_engine.engine.deployed_before import left_out
 from data_engine.errors import error_of
+from data_engine.given import given_text
 from data_engine.typed import typed
 from jupyter_extension.feed import daemon_of, from_child
 from jupyter_extension.planning import given_key, plan_view
@@ -19,16 +20,18 @@ Args: TypeAlias = Mapping[str, Any]
 
 def deploy(ws: Workspace, args: Args) -> str:
     """Let production run the modules as they are."""
-    flow, force, approve = args["flow"], args["force"], args["approve"]
+    flow, force, approve, note = args["flow"], args["force"], args["approve"], given_text(args["note"], "the note")
     daemon = daemon_of(ws)
     if daemon is None:
-        options = [*(["--yes"] if force else []), *(["--approve"] if approve else [])]
+        options = [*(["--yes"] if force else []), *(["--approve"] if approve else []), f"--note={note}"]
         entries = from_child(ws.root, "deploy", *([] if flow is None else [flow]), *options)
         told_of = [entry["error"] for entry in entries if entry["error"] is not None]
         if flow is not None and told_of:
             raise error_of(told_of[0])
         return _runs_now(flow) + _left_out(ws, flow, {one["name"] for one in entries if one["left_out"] is None})
-    told = daemon.post("/deploy", {"flow": flow, "force": force, "approve": approve, "wait": False}, timeout_s=60.0)
+    told = daemon.post(
+        "/deploy", {"flow": flow, "force": force, "approve": approve, "note": note, "wait": False}, timeout_s=60.0
+    )
     if "request_id" in told:
         return f"{told['owner']} was asked to deploy {flow or 'every good module'}."
     outcome = Outcome.read(told)

@@ -16,6 +16,7 @@ from data_engine.engine.status import FlowStatus
 from data_engine.flow.expectation import expectation_words
 from data_engine.flow.flow import Flow
 from data_engine.flow.object_names import replaced_unasked
+from data_engine.flow.schedule_words import interval_words
 from data_engine.flow.spec import Collect, Map, StepSpec
 from data_engine.flow.trigger import Manual, Poll, Schedule
 from data_engine.notebook.catalog import trigger_text
@@ -173,7 +174,8 @@ def _next_lines(flow: Flow, now_s: float, live: FlowStatus | None, zone: str | N
         yield Line("next", "", _next_without_daemon(flow.trigger or Manual(), now_s, zone))
         return
     if live.standing.kind == "not_deployed":  # production has nothing to tell of it
-        yield Line("next", "", "once it is deployed", state=mark_of("not deployed"))
+        words = _WAITS["manual"] if isinstance(flow.trigger or Manual(), Manual) else "once it is deployed"
+        yield Line("next", "", words, state=mark_of("not deployed"))
         return
     if live.next_run_utc:
         words = zoned_words(live.next_run_utc, live.tz)
@@ -200,7 +202,7 @@ def _next_without_daemon(trigger: Manual | Poll | Schedule, now_s: float, zone: 
     if isinstance(trigger, Poll):
         return "when a file is new or changed, once it is deployed and the engine is on"
     if trigger.interval is not None:
-        return f"{trigger.interval} after the engine was started, once it is deployed"
+        return f"{interval_words(trigger.interval)} after the engine was started, once it is deployed"
     slot_s = next_slot(trigger.cron_lines, zone_of(trigger.tz or zone), now_s)
     if slot_s is None:
         return "no further time"

@@ -116,7 +116,8 @@ def _looked_at(path: Path) -> os.stat_result:
     try:
         found = path.stat()
     except FileNotFoundError:
-        raise FlowValidationError(f"{path} is not there", where=str(path), fix="run the flow again") from None
+        fix = "check its folder and its name; what a flow wrote comes again when the flow runs again"
+        raise FlowValidationError(f"there is no file {path}", where=str(path), fix=fix) from None
     except OSError as error:
         raise FlowValidationError(
             f"{path} cannot be read: {error.strerror or error}",
@@ -227,8 +228,11 @@ def _distinct(frame: pl.LazyFrame, column: str) -> dict[str, Any]:
         frame.group_by(pl.col(column)).len(name="__count").sort("__count", descending=True).head(MOST_DISTINCT + 1)
     )
     rows = counted.collect().rows()
-    values = [{"value": _shown(value), "count": count} for value, count in rows[:MOST_DISTINCT]]
-    return {"kind": "distinct", "column": column, "values": values, "is_cut": len(rows) > MOST_DISTINCT}
+    is_cut, rows = len(rows) > MOST_DISTINCT, rows[:MOST_DISTINCT]
+    if not any(isinstance(value, (str, list, dict)) for value, _ in rows):  # numbers and days in their order
+        rows.sort(key=lambda row: (row[0] is None, row[0]))
+    values = [{"value": _shown(value), "count": count} for value, count in rows]
+    return {"kind": "distinct", "column": column, "values": values, "is_cut": is_cut}
 
 
 def _shown(value: Any) -> Any:

@@ -142,7 +142,13 @@ def _row(trend: Trend, files: dict[str, str], runs: int) -> TrendRow:
 
 
 def _words(trend: Trend, runs: int) -> Iterator[str]:
-    yield f"last {_value(trend, trend.points[-1].value)}"
+    values = [point.value for point in trend.points]
+    yield f"last run: {_value(trend, values[-1])}"
+    if min(values) == max(values):
+        yield "always the same"
+    else:
+        yield f"lowest {_value(trend, min(values))}"
+        yield f"highest {_value(trend, max(values))}"
     if trend.low is not None and trend.high is not None:
         is_far = trend.high > _FAR * max(1.0, *(point.value for point in trend.points))
         yield f"usual {_value(trend, trend.low)} {'or more' if is_far else f'to {_value(trend, trend.high)}'}"
@@ -155,7 +161,9 @@ def _what(trend: Trend) -> str:
 
 
 def _value(trend: Trend, value: float) -> str:
-    return f"{value:,.0f} rows" if trend.kind == "rows" else seconds(value)
+    if trend.kind == "rows":
+        return f"{value:,.0f} row{'' if round(value) == 1 else 's'}"
+    return f"{value * 1000:.0f} ms" if value < 1 else seconds(value)
 
 
 def _point_words(trend: Trend, point: TrendPoint) -> str:

@@ -31,6 +31,7 @@ _BESIDE = _PACKED if _PACKED.is_dir() else HERE.parent.parent
 _TEXTS = ("GLOSSARY.md", "CHANGELOG.md", "SECURITY.md")
 _COMMANDS = "reference/commands.md"
 _LINK = re.compile(r"\]\(([^)\s:#]+)((?:#[^)\s]*)?)\)")
+_SEARCHED = re.compile(r"^<!-- search: (.+) -->$", re.MULTILINE)
 _QUESTION = re.compile(r"^\|.*\]\((howto/[\w-]+)\.md\) \|$", re.MULTILINE)
 
 
@@ -158,6 +159,26 @@ def linked(text: str, name: str, found: Mapping[str, str]) -> str:
     return _LINK.sub(of_site, text)
 
 
+def searched(text: str) -> str:
+    """A page with the words that people look for it by, which its sources hold in a comment, as entries of the site's index.
+
+    The search shows a page that has what was typed as an entry before all that only have the words in their text.
+
+    Example:
+        >>> print(searched("# Stop\\n\\n<!-- search: cancel, abort -->\\n"))
+        # Stop
+        <BLANKLINE>
+        ```{index} ! cancel, ! abort
+        ```
+        <BLANKLINE>
+    """
+
+    def entries(found: re.Match[str]) -> str:
+        return f"```{{index}} {', '.join(f'! {word.strip()}' for word in found[1].split(','))}\n```"
+
+    return _SEARCHED.sub(entries, text)
+
+
 def lay_out(folder: Path) -> None:
     """Write the site's sources into an empty folder."""
     found = sources()
@@ -174,7 +195,9 @@ def lay_out(folder: Path) -> None:
             text = commands_page(text)
         elif name == _FIRST_PAGE:
             text += contents(found, text)
-        target.write_text(linked(text, name, found), encoding="utf-8")
+        elif name == "CHANGELOG.md":  # it has every word, and answers no question
+            text = f"---\nnosearch: true\n---\n\n{text}"
+        target.write_text(searched(linked(text, name, found)), encoding="utf-8")
 
 
 def build(folder: Path) -> None:

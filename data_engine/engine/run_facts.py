@@ -34,13 +34,13 @@ def facts_of(run: Run, tz: str | None = None) -> list[tuple[str, str]]:
         Started: by a backfill (605d) for 2026-01-01 07:00 Europe/Berlin
         Asked by: anna@ANNA-PC
         Params: month=2013-01-01
-        Used: 50.0 MiB of memory, 1.5 s of CPU
+        Used: 50.0 MiB of memory, 1.5 s of CPU time
     """
     code = [f"deployment {run.deployment_id[:8]}" if run.deployment_id else "", _git(run)]
     environment = f"Python {run.python}, packages {run.environment[:8]}" if run.python and run.environment else ""
     used = [
         f"{run.peak_memory_bytes / 1024**2:,.1f} MiB of memory" if run.peak_memory_bytes is not None else "",
-        f"{run.cpu_s:.3g} s of CPU" if run.cpu_s is not None else "",
+        f"{cpu_words(run.cpu_s)} of CPU time" if run.cpu_s is not None else "",
     ]
     rows = [
         ("Started", _started_words(run, tz)),
@@ -53,6 +53,16 @@ def facts_of(run: Run, tz: str | None = None) -> list[tuple[str, str]]:
         ("Used", ", ".join(filter(None, used))),
     ]
     return [(label, words) for label, words in rows if words]
+
+
+def cpu_words(cpu_s: float) -> str:
+    """A time of computing.
+
+    Example:
+        >>> cpu_words(0.00712), cpu_words(1.53)
+        ('7 ms', '1.5 s')
+    """
+    return f"{cpu_s * 1000:.0f} ms" if cpu_s < 1 else f"{cpu_s:,.1f} s"
 
 
 def slot_words(run: Run, tz: str | None = None) -> str:

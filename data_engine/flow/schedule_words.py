@@ -7,6 +7,7 @@ import re
 from data_engine.flow.trigger import Schedule
 
 _MOST_TIMES = 4
+_INTERVAL = re.compile(r"([\d.]+) ?(ms|[smhdw])")
 _NUMBERED = re.compile(r"\b(\d+)th\b")
 _ENDS = {
     "21": "st",
@@ -24,6 +25,17 @@ _ENDS |= {"52": "nd", "53": "rd"}
 _NOT_IN_EACH = re.compile(r"(on the (?:29th|30th|31st) day) of every month")
 
 
+def interval_words(text: str) -> str:
+    """A duration as it was written, with a blank before its unit.
+
+    Example:
+        >>> interval_words("5s"), interval_words("15m"), interval_words("2 hours")
+        ('5 s', '15 min', '2 hours')
+    """
+    found = _INTERVAL.fullmatch(text)
+    return f"{found[1]} {'min' if found[2] == 'm' else found[2]}" if found else text
+
+
 def schedule_words(schedule: Schedule) -> str:
     """When it runs, in words; its zone only where it names one.
 
@@ -38,7 +50,7 @@ def schedule_words(schedule: Schedule) -> str:
         'every day at 06:00, 07:00, 08:00 and 9 more times until 17:00'
     """
     if schedule.interval is not None:
-        return f"every {schedule.interval}"
+        return f"every {interval_words(schedule.interval)}"
     words = _cron_words(schedule.cron) if schedule.cron else f"every day at {_times_words(schedule.times)}"
     return f"{words}, {schedule.tz}" if schedule.tz else words
 

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from data_engine.errors import FlowValidationError, error_of
 from data_engine.flow.expectation import AlertRule, Expectation
 from data_engine.flow.flow import Flow
-from data_engine.flow.schedule_words import schedule_words
+from data_engine.flow.schedule_words import interval_words, schedule_words
 from data_engine.flow.spec import title_words
 from data_engine.flow.suggestions import as_typed, nearest_name
 from data_engine.flow.trigger import Poll, Schedule
@@ -338,7 +338,7 @@ def trigger_text(flow: Flow) -> str:
     """
     trigger = flow.trigger
     if isinstance(trigger, Poll):
-        return f"every {trigger.interval} when files change"
+        return f"every {interval_words(trigger.interval)} when files change"
     return schedule_words(trigger) if isinstance(trigger, Schedule) else "-"
 
 

@@ -32,10 +32,14 @@ export function run(app, flow, source = null, params = {}) {
  * Deploys a flow, or every one. What JupyterLab has not saved of it would not be deployed: so that is asked first.
  *
  * @param {Panel} app
- * @param {{ flow?: string, force?: boolean, approve?: boolean }} args
+ * @param {{ flow?: string, force?: boolean, approve?: boolean, note?: string }} args
  */
 export function deploy(app, args) {
-  const go = () => app.act("deploy", args), files = app.jupyter.unsaved(args.flow);
+  const files = app.jupyter.unsaved(args.flow);
+  const go = () => {
+    app.set({ note: "" });
+    return app.act("deploy", args);
+  };
   if (!files.length) return go();
   const one = files.length === 1;
   const save = async () => {

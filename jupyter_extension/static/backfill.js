@@ -10,7 +10,7 @@ import { button, errorBox, whyNot } from "./pieces.js";
 
 const SHOWN = 12;
 /** @type {[string, string][]} */
-const CHOICES = [["failed", "what failed or is held"], ["missing", "what never succeeded"], ["all", "each"]];
+const CHOICES = [["failed", "failed or held"], ["missing", "never succeeded"], ["all", "all"]];
 
 /**
  * How far the flow's backfill is, and what can be done with it.
@@ -64,7 +64,7 @@ export function backfillForm(app, row) {
     h("div", { class: "de-field" },
       h("label", { for: "de-backfill-reprocess" }, "Run"),
       h("select", { id: "de-backfill-reprocess", class: "de-input", "data-backfill": "reprocess", onchange: (event) => change({ reprocess: event.target.value }) },
-        CHOICES.map(([value, label]) => h("option", { key: value, value, selected: value === form.reprocess }, label)))),
+        CHOICES.map(([value, label]) => h("option", { key: value, value, selected: value === form.reprocess }, value === "all" && row.mode !== "schedule" ? "all files" : label)))),
     h("div", { class: "de-field" },
       h("label", { for: "de-backfill-where" }, "Files"),
       h("input", { id: "de-backfill-where", class: "de-input", placeholder: "all, or *.csv", "data-backfill": "where", value: form.where, oninput: (event) => change({ where: event.target.value }) }))),

@@ -4,7 +4,7 @@ import { run } from "./actions.js";
 import { h } from "./dom.js";
 import { refreshFiles } from "./file_list.js";
 import { clock } from "./format.js";
-import { agoText, button, icon, note, pathText } from "./pieces.js";
+import { agoText, button, folded, icon, note, pathText } from "./pieces.js";
 
 /** @import { FileView, FilesView, FlowDetails } from "./types" */
 /** @import { Panel } from "./panel.js" */
@@ -84,7 +84,7 @@ function fileLine(app, flow, file) {
   return h("div", { key: file.path, class: "de-file", "data-file": file.name },
     h("div", { class: "de-line" }, icon(file.mark), h("span", { class: "de-grow de-strong de-whole", title: file.path }, pathText(file.name)),
       file.last_at_utc ? h("span", { class: "de-faint de-fixed", title: clock(file.last_at_utc) }, file.last ? `${file.last.word} ` : "", agoText(file.last_at_utc)) : null),
-    h("div", { class: "de-file-reason de-few", title: file.reason }, file.reason),
+    h("div", { class: "de-file-reason" }, folded(file.reason)),
     h("div", { class: "de-line de-wrap" },
       button(app, `retry ${file.path}`, "Retry", file.retry, () => app.act("retry", { flow, source: file.path }), { small: true, primary: !file.retry }),
       button(app, `run ${file.path}`, "Run", file.read || app.view.flows[flow].buttons.run, () => run(app, flow, file.path), { small: true, quiet: true }),

@@ -54,15 +54,15 @@ export function conditionsOf(filters, page, column) {
 }
 
 /**
- * The indices of the values that are chosen already.
+ * The indices of the values that pass now: all where no filter names values.
  *
  * @param {Filter[]} filters
  * @param {ColumnValues} values
  */
 export function chosenValues(filters, values) {
   const among = filters.find((one) => one.column === values.column && one.op === "in");
-  const kept = among && Array.isArray(among.value) ? among.value : [];
-  return new Set(values.values.flatMap((one, index) => (kept.includes(one.value) ? [index] : [])));
+  const kept = among && Array.isArray(among.value) ? among.value : null;
+  return new Set(values.values.flatMap((one, index) => (!kept || kept.includes(one.value) ? [index] : [])));
 }
 
 /**

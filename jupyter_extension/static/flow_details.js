@@ -8,7 +8,7 @@ import { aboutPart, deployButton, deploymentPart, stepsTable } from "./flow_part
 import { stateText } from "./flows.js";
 import { duration, nameOf, progressText, since } from "./format.js";
 import { parametersForm } from "./parameters.js";
-import { agoText, button, cellLinks, errorBox, icon, sign, tabs } from "./pieces.js";
+import { agoText, button, cellLinks, errorBox, folded, icon, sign, tabs } from "./pieces.js";
 import { runsTable, timeline } from "./runs.js";
 import { trendsPart } from "./trends.js";
 
@@ -35,8 +35,8 @@ export function flowDetails(app, selected) {
   if (!row) return h("div", { class: "de-detail", key: "detail" }, backButton(app), h("p", { class: "de-empty" }, `${selected} is not a flow of this workspace any more.`));
   const active = app.view.active.filter((one) => one.flow === selected);
   return h("div", { class: "de-detail", key: "detail", "data-flow": selected },
-    backButton(app),
     h("div", { class: "de-detail-head" },
+      backButton(app),
       h("h3", { class: "de-detail-title" }, row.title),
       sign(row.mark, stateText(row))),
     details && details.description ? h("p", { class: "de-description" }, details.description) : null,
@@ -77,7 +77,7 @@ function countOf(app, details, name) {
 
 /** @param {Panel} app */
 function backButton(app) {
-  return h("button", { class: "de-back", key: "back", onclick: () => app.select(null) }, "‹ All flows");
+  return h("button", { class: "de-back de-icon-button", key: "back", title: "All flows", "aria-label": "All flows", onclick: () => app.select(null) }, "‹");
 }
 
 /**
@@ -91,8 +91,8 @@ function lastFailure(app, details) {
     icon(last.mark),
     h("div", { class: "de-grow" },
       h("div", null, h("span", { class: "de-strong" }, `Last run ${last.mark.word} `), agoText(last.ended_at_utc || last.started_at_utc), last.source_name ? h("span", { class: "de-faint" }, ` · ${last.source_name}`) : null),
-      h("div", { class: "de-few", title: last.error || "" }, last.error || last.cause || ""),
-      last.why && last.why.fix ? h("div", { class: "de-few de-faint", title: String(last.why.fix) }, String(last.why.fix)) : null,
+      folded(last.error || last.cause || ""),
+      last.why && last.why.fix ? h("div", { class: "de-faint" }, folded(String(last.why.fix))) : null,
       h("div", { class: "de-line de-wrap" }, cellLinks(app, last.cells), h("button", { class: "de-link", onclick: () => app.openRun(last.run_id) }, "Whole error and log"))));
 }
 
@@ -102,7 +102,7 @@ function lastFailure(app, details) {
  * @param {ActiveRun[]} active
  */
 function toolbar(app, row, active) {
-  const { details, ending, showParams } = app.state;
+  const { details, ending, isDisabling, showParams } = app.state;
   const isRunning = active.length > 0;
   const isEnding = isRunning && active.every((one) => one.stopping || ending.has(one.run_id));
   const path = details ? details.path : "";
@@ -116,10 +116,28 @@ function toolbar(app, row, active) {
     button(app, "open", "Open notebook", row.deployment_kind === "gone" ? "its notebook is gone" : path ? null : "its path is not known yet", () => app.jupyter.open(path), { small: true }),
     button(app, "retry", row.held ? `Retry ${row.held} held` : "Retry held", row.buttons.retry, () => app.act("retry", { flow: row.name }), { small: true, primary: row.held > 0 && !row.buttons.retry }),
     row.enabled
-      ? button(app, "disable", "Disable", row.buttons.disable, () => app.act("disable", { flow: row.name }), { small: true })
+      ? button(app, "disable", "Disable…", row.buttons.disable, () => app.set({ isDisabling: !isDisabling }), { small: true, expanded: isDisabling })
       : button(app, "enable", "Enable", row.buttons.enable, () => app.act("enable", { flow: row.name }), { small: true }),
+    isDisabling && row.enabled ? disableForm(app, row) : null,
     showParams ? parametersForm(app, row) : null,
     backfillForm(app, row));
+}
+
+/**
+ * @param {Panel} app
+ * @param {FlowRow} row
+ */
+function disableForm(app, row) {
+  return h("form", {
+    class: "de-params", key: "disable form", "aria-label": `Disable ${row.title}`, onsubmit: (event) => {
+      event.preventDefault();
+      app.set({ isDisabling: false });
+      app.during("b disable", app.act("disable", { flow: row.name, note: event.target.elements.note.value.trim() }));
+    },
+  },
+  h("div", { class: "de-line de-wrap" },
+    h("input", { class: "de-input de-grow", name: "note", placeholder: "Why? (optional)", "aria-label": "Why? (optional)", maxlength: "1000", focus: true }),
+    h("button", { class: "de-button de-primary", type: "submit" }, "Disable")));
 }
 
 /**
@@ -154,7 +172,7 @@ function editLine(app, row, edit) {
   const [first, ...rest] = edit.split("\n");
   const { is_rolled_back: isBack } = row; // which nobody shall undo by a button that invites to it
   return h("div", { class: `de-note de-wraps${isBack ? "" : " de-warn"}`, key: "edit" },
-    icon(isBack ? { shape: "ring", tone: "idle" } : { shape: "triangle", tone: "warn" }), h("div", { class: "de-grow" }, first, rest.length && !isGone ? h("pre", { class: "de-pre" }, rest.join("\n")) : null),
+    icon(isBack ? { shape: "ring", tone: "idle" } : { shape: "triangle", tone: "warn" }), h("div", { class: "de-grow" }, folded(first, rest.length && !isGone ? h("pre", { class: "de-pre" }, rest.join("\n")) : null)),
     !isGone
       ? deployButton(app, row, "deploy", { small: true, primary: !isBack })
       : h("span", { class: "de-line" },

@@ -53,12 +53,18 @@ function stepLine(app, step, index, longest, active) {
  */
 export function deploymentPart(app, details, row) {
   return h("div", { class: "de-deployment" },
-    h("div", { class: "de-line" }, h("span", { class: "de-grow" }, row.deployment),
+    h("div", { class: "de-line de-wrap" }, h("span", { class: "de-grow" }, row.deployment),
+      row.buttons.deploy ? null : h("input", {
+        key: "note", class: "de-input de-grow", placeholder: "Note (optional)", "aria-label": "Note of the deployment (optional)", maxlength: "1000", value: app.state.note, oninput: (event) => app.set({ note: event.target.value }),
+      }),
       deployButton(app, row, "deploy now", { primary: !row.is_rolled_back }),
       details.gate === "golden" ? deployButton(app, row, "approve", { quiet: true, small: true, confirm: "Really deploy, although its goldens do not hold?" }) : null),
     row.deployment_kind === "not_deployed" ? null : planPart(app, details, row),
     details.changes.length ? null : h("p", { class: "de-hint" }, row.deployment_kind !== "as_deployed" ? "" : isOnlyUnsaved(app, row) ? "Production runs the notebook as it was saved last; it has unsaved edits." : "Production runs the notebook as it is."),
-    details.deployments.length ? deploymentsList(app, details, row) : null);
+    details.deployments.length ? deploymentsList(app, details, row) : null,
+    row.buttons.undeploy || row.deployment_kind === "gone" ? null : h("div", { class: "de-line de-wrap", key: "undeploy" },
+      button(app, `undeploy ${row.name}`, "Undeploy", null, () => app.act("undeploy", { flow: row.name }), { small: true, confirm: "Really undeploy it?" }),
+      h("span", { class: "de-faint de-hint" }, "Production runs it no more. Roll back takes that back.")));
 }
 
 /**
@@ -72,7 +78,7 @@ export function deploymentPart(app, details, row) {
 export function deployButton(app, row, key, options) {
   const { name, shares_with: other, buttons } = row;
   const why = buttons.deploy && isOnlyUnsaved(app, row) ? "not saved: save it first" : buttons.deploy;
-  return button(app, key, key === "approve" ? "Approve and deploy" : "Deploy", why, () => deploy(app, { flow: name, force: Boolean(other), approve: key === "approve" }),
+  return button(app, key, key === "approve" ? "Approve and deploy" : "Deploy", why, () => deploy(app, { flow: name, force: Boolean(other), approve: key === "approve", note: app.state.note }),
     { confirm: other ? `Really write the mirror of ${other} too?` : undefined, ...options });
 }
 

@@ -38,3 +38,18 @@ function selectorOf(node) {
     ? `[aria-label="${CSS.escape(label)}"]` : node.classList.length ? `.${node.classList[0]}` : node.tagName;
   return within + own;
 }
+
+const ROOM = 200;
+
+/**
+ * Lets a tab that was chosen be seen: its row goes to the top where little is seen below it.
+ *
+ * @param {HTMLElement} root
+ */
+export function makeRoom(root) {
+  const row = root.querySelector(".de-tabs-section");
+  const around = row && row.closest(".de-pair > .de-detail, .de-body");
+  if (!around) return;
+  const [place, port] = [row.getBoundingClientRect(), around.getBoundingClientRect()];
+  if (port.bottom - place.bottom < ROOM) around.scrollTop += place.top - port.top;
+}

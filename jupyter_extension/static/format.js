@@ -5,11 +5,11 @@
 /** @param {number | null | undefined} seconds */
 export function duration(seconds) {
   if (seconds === null || seconds === undefined) return "";
-  if (seconds < 0.001) return "<1ms";
-  if (seconds < 1) return `${Math.floor(seconds * 1000)}ms`;
-  if (seconds < 60) return `${(Math.floor(seconds * 10) / 10).toFixed(1)}s`;
-  if (seconds < 3600) return `${(Math.floor(seconds / 6) / 10).toFixed(1)}m`;
-  return `${(Math.floor(seconds / 360) / 10).toFixed(1)}h`;
+  if (seconds < 0.001) return "< 1 ms";
+  if (seconds < 1) return `${Math.floor(seconds * 1000)} ms`;
+  if (seconds < 60) return `${(Math.floor(seconds * 10) / 10).toFixed(1)} s`;
+  if (seconds < 3600) return `${(Math.floor(seconds / 6) / 10).toFixed(1)} min`;
+  return `${(Math.floor(seconds / 360) / 10).toFixed(1)} h`;
 }
 
 /**

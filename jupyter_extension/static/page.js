@@ -32,7 +32,7 @@ export function page(app) {
     head(app),
     notices(app),
     app.state.showKeys ? keysPart(app) : null,
-    tabs(app, "tab", TABS, tab),
+    h("div", { class: "de-top", key: "top" }, tabs(app, "tab", TABS, tab), help()),
     h("div", { class: `de-body de-body-${tab}${shape}`, key: `body ${tab}`, role: "tabpanel", "aria-label": tab }, body(app)),
     questionPart(app),
     errorLine(app),
@@ -169,17 +169,14 @@ function bottom(app, view) {
   const said = app.state.said && !app.state.said.error ? app.state.said.text : null;
   return h("div", { class: `de-footer${said ? " de-saying" : ""}`, key: "footer" },
     h("span", { class: "de-answer", key: "answer", role: "status" }, said ? [icon({ shape: "disc", tone: "good" }), h("span", { class: "de-said-text" }, said)] : null),
-    said ? null : footer(view), said ? null : help());
+    said ? null : footer(view));
 }
 
 /** The way to the documentation, where a Jupyter server has it. */
 function help() {
   const base = serverBase();
   if (base === null) return null;
-  return [
-    h("span", { class: "de-grow", key: "grow" }),
-    h("a", { key: "help", href: `${base}docs/`, target: "data-engine-docs", title: "The documentation: \"I want to ...\", the guides, the reference and the glossary" }, "Help"),
-  ];
+  return h("a", { key: "help", class: "de-help", href: `${base}docs/`, target: "data-engine-docs", title: "The documentation: \"I want to ...\", the guides, the reference and the glossary" }, "Help");
 }
 
 /** @param {PanelView} view */

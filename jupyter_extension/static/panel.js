@@ -3,7 +3,7 @@
 import { deploy } from "./actions.js";
 import { Memo, patch, runTicks } from "./dom.js";
 import { refreshFiles } from "./file_list.js";
-import { focusedIn, refocus } from "./focus.js";
+import { focusedIn, makeRoom, refocus } from "./focus.js";
 import { Jupyter } from "./jupyter.js";
 import { onKey, staysHere } from "./keys.js";
 import { KernelTransport } from "./kernel.js";
@@ -166,6 +166,7 @@ export class Panel {
     if (changes.tab === "settings" && before.tab !== "settings") loadSettings(this);
     if (changes.tab === "outputs" && before.tab !== "outputs") loadOutputs(this);
     this.update();
+    if (changes.section) requestAnimationFrame(() => makeRoom(this.root)); // once it is drawn
   }
 
   /** Draws soon, once for all that changes until then. */

@@ -60,18 +60,32 @@ export function note(tone, key, ...inside) {
     icon({ shape: tone === "bad" ? "cross" : "triangle", tone }), h("div", { class: "de-grow" }, ...inside));
 }
 
+const LONG = 90;
+
+/**
+ * A text of which a long one shows two lines, and all of it with what belongs to it when it is opened.
+ *
+ * @param {string} text
+ * @param {...Child} rest
+ */
+export function folded(text, ...rest) {
+  const more = rest.filter(Boolean);
+  if (text.length <= LONG && !more.length) return h("div", null, text);
+  return h("details", { class: "de-fold", key: `fold ${text}` }, h("summary", null, h("div", { class: "de-grow" }, text)), more);
+}
+
 /**
  * @param {Panel} app
  * @param {ErrorParts} error
  * @param {CellPlace[]} cells
  */
 export function errorBox(app, error, cells) {
+  const parts = [error.where ? h("div", { class: "de-faint" }, error.where) : null, error.fix ? h("div", null, error.fix) : null];
+  const isLong = [error.what, error.where, error.fix].join(" ").length > 2 * LONG;
   return h("div", { class: "de-note de-bad", role: "group", key: "error" },
     icon({ shape: "cross", tone: "bad" }),
     h("div", { class: "de-grow" },
-      h("div", { class: "de-strong" }, error.what),
-      error.where ? h("div", { class: "de-faint" }, error.where) : null,
-      error.fix ? h("div", null, error.fix) : null,
+      isLong ? folded(error.what, ...parts) : [h("div", { class: "de-strong" }, error.what), parts],
       cellLinks(app, cells)));
 }
 

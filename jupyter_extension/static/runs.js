@@ -3,7 +3,7 @@
 import { run as runFlow, saveFile } from "./actions.js";
 import { h } from "./dom.js";
 import { clock, dayTime, duration, matches, plural, shortClock, since } from "./format.js";
-import { button, cellLinks, icon, note } from "./pieces.js";
+import { button, cellLinks, folded, icon, note, pathText } from "./pieces.js";
 
 /** @import { FlowDetails, OpenRun, RunDetails, RunView } from "./types" */
 /** @import { Panel } from "./panel.js" */
@@ -79,14 +79,15 @@ function startOf(run) {
  * @param {OpenRun | null} open
  */
 function runRow(app, run, open) {
+  const what = [run.source_name, run.params, run.warnings ? plural(run.warnings, "warning") : ""].filter(Boolean).join(" · ");
   return h("div", { key: run.run_id, class: `de-run-row${open ? " de-open" : ""}`, "data-run": run.run_id },
     h("button", { class: "de-run-main", "aria-expanded": String(Boolean(open)), onclick: () => app.openRun(open ? null : run.run_id) },
       icon(run.mark),
       h("span", { class: "de-word de-run-word" }, run.mark.word),
       h("span", { class: "de-run-when", title: clock(run.started_at_utc) }, startOf(run)),
-      h("span", { class: "de-grow de-whole de-faint", title: run.source || "" }, [run.source_name || "", run.params, run.warnings ? plural(run.warnings, "warning") : ""].filter(Boolean).join(" · ")),
+      what ? h("span", { class: "de-grow de-whole de-faint", title: run.source || "" }, what) : null,
       run.elapsed_s === null ? h("span", { class: "de-time", tick: () => duration(since(run.started_at_utc)) }) : h("span", { class: "de-time" }, duration(run.elapsed_s))),
-    run.error && !open ? h("div", { class: "de-run-error de-clip", title: run.error }, run.error) : null,
+    run.error && !open ? h("div", { class: "de-run-error" }, folded(run.error)) : null,
     open ? runDetails(app, run, open) : null);
 }
 
@@ -102,15 +103,24 @@ function runDetails(app, run, open) {
     h("div", { class: "de-line de-wrap" },
       run.cause ? h("span", { class: "de-faint" }, run.cause) : null,
       h("span", { class: "de-faint" }, `run ${run.run_id.slice(0, 8)}`),
-      run.source ? h("span", { class: "de-faint de-clip", title: run.source }, run.source) : null),
-    facts.length ? h("dl", { class: "de-about", "aria-label": "Record of the run" }, facts.map(([label, value]) => [h("dt", { key: `t ${label}` }, label), h("dd", { key: `d ${label}`, title: value }, value)])) : null,
+      run.source && !facts.some(([, value]) => value.includes(run.source || "")) ? h("span", { class: "de-faint de-whole", title: run.source }, pathText(run.source)) : null),
+    facts.length ? h("dl", { class: "de-about", "aria-label": "Record of the run" }, facts.map(([label, value]) => [h("dt", { key: `t ${label}` }, label), h("dd", { key: `d ${label}`, title: value }, pathText(value))])) : null,
     error ? note("bad", "error", h("pre", { class: "de-pre" }, error), cellLinks(app, run.cells)) : null,
     steps.length ? h("ul", { class: "de-log-steps" }, steps.map((step, index) => h("li", { key: String(index) },
-      icon(step.mark), h("span", { class: "de-grow" }, step.label), step.rows ? h("span", { class: "de-faint", title: "rows in and out" }, `${step.rows} rows`) : null,
+      icon(step.mark), h("span", { class: "de-grow" }, step.label), step.rows ? h("span", { class: "de-faint", title: "rows in and out" }, rowsText(step.rows)) : null,
       h("span", { class: "de-word" }, step.mark.word), h("span", { class: "de-time" }, duration(step.elapsed_s))))) : null,
     comparePart(app, run, open),
     runLog(open.details),
     runButtons(app, run, open.details));
+}
+
+/**
+ * The rows of a step, of which only one side may be known.
+ *
+ * @param {string} rows
+ */
+export function rowsText(rows) {
+  return rows.includes("→") ? `${rows} rows` : rows.replace(" ", rows.startsWith("1 ") ? " row " : " rows ");
 }
 
 /**

@@ -62,7 +62,7 @@ export async function look(app, changes) {
   if (!now || app.looks !== number) return;
   const page = answer.result || (answer.error && changes.filters ? now.page : null);
   const fresh = page === now.page ? {} : { chunks: new Map(page && page.kind === "table" ? [[0, page.rows]] : []), top: 0 };
-  app.set({ sheet: { ...now, ...fresh, page, said: answer.error ? `${answer.error.what} ${answer.error.fix || ""}` : null, busy: false } });
+  app.set({ sheet: { ...now, ...fresh, page, said: answer.error ? [answer.error.what, answer.error.fix].filter(Boolean).join("; ") : null, busy: false } });
 }
 
 /**

@@ -22,7 +22,7 @@ export function elsewhere() {
 export function ofFlow() {
   return {
     details: null, run: null, runLimit: 100, runSearch: "", onlyFailed: false, trends: null, trendsSaid: null,
-    files: null, filesSaid: null, fileSearch: "", fileGroup: "", fileLimit: 200, showParams: false, typed: {}, backfill: null, question: null, plan: null, planKey: "",
+    files: null, filesSaid: null, fileSearch: "", fileGroup: "", fileLimit: 200, showParams: false, isDisabling: false, note: "", typed: {}, backfill: null, question: null, plan: null, planKey: "",
   };
 }
 

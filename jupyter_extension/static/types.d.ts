@@ -557,6 +557,8 @@ export interface State {
   fileGroup: string;
   fileLimit: number;
   showParams: boolean;
+  isDisabling: boolean;
+  note: string;
   showKeys: boolean;
   backfill: BackfillForm | null;
   question: { text: string; answers: [string, () => unknown][] } | null;

@@ -23,7 +23,7 @@ def flow(name: str, state: str = "polling", **changes: Any) -> dict[str, Any]:
         "group": "Claims",
         "title": name.replace("_", " ").capitalize(),
         "mode": "poll",
-        "trigger": "every 5s when files change",
+        "trigger": "every 5 s when files change",
         "enabled": True,
         "state_kind": state,
         "why": None,

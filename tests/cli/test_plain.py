@@ -168,7 +168,7 @@ def test_no_width_of_a_screen_breaks_a_word_or_loses_a_row(monkeypatch: pytest.M
         whole="`data-engine show NAME` shows it in full.",
     )
     made.add_row(
-        "claims_of_the_north", "Claims Of The North", "every 10s when files change", "0.47 s", "not deployed: edited"
+        "claims_of_the_north", "Claims Of The North", "every 10 s when files change", "0.47 s", "not deployed: edited"
     )
     made.add_row("rates", "Rates", "by hand", "12.00 s", "deployed")
     screen = Screen(width)

@@ -266,3 +266,35 @@ def test_a_site_that_cannot_be_put_in_its_place_is_told(monkeypatch: pytest.Monk
     with pytest.raises(WorkspaceError, match="cannot be kept"):
         site.make()
     assert [path.name for path in site.kept_at().parent.iterdir()] == [site.kept_at().name]
+
+
+@pytest.mark.parametrize(
+    ("typed", "page"),
+    [
+        ("decimal comma", "encoding"),
+        ("umlaut", "encoding"),
+        ("date format", "encoding"),
+        ("header row", "messy-files"),
+        ("email", "be-told"),
+        ("cancel", "stop"),
+        ("run again", "again"),
+        ("schedule every day", "schedule"),
+    ],
+)
+def test_what_people_type_leads_to_its_page(built: Path, typed: str, page: str) -> None:
+    """As an entry of the site's index, which the search shows before everything else; it leads to no other page."""
+    script = (built / "searchindex.js").read_text(encoding="utf-8")
+    index = json.loads(script[script.index("{") : script.rindex("}") + 1])
+
+    assert [(index["docnames"][at], is_main) for at, _, is_main in index["indexentries"][typed]] == [
+        (f"howto/{page}", True)
+    ]
+
+
+def test_the_changelog_is_not_searched(built: Path) -> None:
+    """It has every word, and answers no question."""
+    script = (built / "searchindex.js").read_text(encoding="utf-8")
+    index = json.loads(script[script.index("{") : script.rindex("}") + 1])
+    changelog = index["docnames"].index("CHANGELOG")
+
+    assert not any(changelog in (at if isinstance(at, list) else [at]) for at in index["terms"].values())

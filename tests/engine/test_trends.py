@@ -159,7 +159,7 @@ def test_a_far_limit_does_not_make_the_line_flat() -> None:
     (row,) = trends_view(Trends("claims", 60, trends=(trend,))).rows
 
     assert max(heights) - min(heights) > 20
-    assert row.words == "last 1,000,000 rows · usual 0 rows or more"
+    assert row.words == "last run: 1,000,000 rows · lowest 0 rows · highest 1,000,000 rows · usual 0 rows or more"
 
 
 def test_many_unusual_runs_are_counted(ws: WorkspaceFiles) -> None:
@@ -195,4 +195,4 @@ def test_what_is_usual_is_waited_for_in_words() -> None:
 
     assert "after 50, what is unusual is marked" in trends_view(Trends("claims", 50)).said
     assert trends_view(Trends("claims", 51)).said == "51 good runs"
-    assert row.words == "last 10 rows · 3 values, too few to say what is usual"
+    assert row.words == "last run: 10 rows · always the same · 3 values, too few to say what is usual"

@@ -432,7 +432,7 @@ def test_side_lines_that_meet_never_share_a_lane(steps: list[tuple[str, str]]) -
 NEXT = {
     "by hand": ({"mode": "manual"}, None, "by hand"),
     "a poll without a daemon": ({"mode": "poll", "source": "/in", "interval": "5s"}, None, "once it is deployed and the engine is on"),
-    "an interval": ({"mode": "schedule", "interval": "15m"}, None, "15m after the engine was started"),
+    "an interval": ({"mode": "schedule", "interval": "15m"}, None, "15 min after the engine was started"),
     "a wall clock": ({"mode": "schedule", "time": "08:15", "tz": "Europe/Berlin"}, None, "Tue 2026-01-06 08:15"),
     "a cron line": ({"mode": "schedule", "cron": "0 18 * * 1-5", "tz": "UTC"}, None, "Mon 2026-01-05 18:00"),
     "with a daemon": ({"mode": "schedule", "time": "08:15"}, LIVE, "2026-01-05 12:00:30"),

@@ -60,7 +60,7 @@ def test_a_polled_flow_tells_how_it_polls(workspace: Workspace) -> None:
     """Where from, which files, how long they settle, and how many runs at once; to reload is answered in words."""
     about = dict(ask(workspace, "flow", flow="polled")["about"])
 
-    assert about["Runs"] == "every 1s when files change"
+    assert about["Runs"] == "every 1 s when files change"
     assert (about["Extensions"], about["Settle"], about["Max parallel"]) == (".csv", "0 s", "1")
     assert about["Runs as"] == "one run for each file"
     assert ask(workspace, "reload") == "Reloaded flow definitions."
@@ -91,6 +91,41 @@ def test_a_run_from_the_future_is_marked_and_its_steps_are_not_the_newest(worksp
     assert [(run["run_id"], run["from_the_future"]) for run in shown["runs"]] == [("ahead", True), (last.run_id, False)]
     assert shown["run_id"] == last.run_id
     assert {step["mark"]["word"] for step in shown["steps"]} == {"success"}
+
+
+def test_a_note_says_why_it_was_disabled_or_deployed(workspace: Workspace) -> None:
+    """With a daemon and without one; none is asked for."""
+    (workspace.root / "config" / "data_engine.toml").write_text("")
+    for name, note in (("good", ""), ("polled", "new rates"), ("failing", "now with rates")):
+        ask(workspace, "deploy", flow=name, note=note)
+        assert ask(workspace, "flow", flow=name)["deployments"][0]["note"] == note
+        if name == "good":
+            continue
+        ask(workspace, "disable", flow="polled", note=note)
+        flow = next(one for one in workspace.status().flows if one.name == "polled")
+        assert flow.disabled is not None
+        assert flow.disabled.note == note
+        ask(workspace, "enable", flow="polled")
+        ask(workspace, "start_daemon")
+
+
+@pytest.mark.parametrize(
+    ("given", "what", "fix"),
+    [
+        ({"since": "31.12.2026"}, "From cannot be '31.12.2026'", "write a day as 2026-12-31"),
+        ({"until": "next week"}, "To the end of cannot be 'next week'", "write a day as 2026-12-31"),
+        ({"since": "2026-02", "until": "2026-01"}, "the range ends (2026-01) before it begins (2026-02)", "From"),
+    ],
+)
+def test_the_backfill_form_is_told_of_its_own_fields(
+    workspace: Workspace, given: dict[str, str], what: str, fix: str
+) -> None:
+    """By the words that stand before them, and with how a day is written; a command line has its own."""
+    error = answer(str(workspace.root), "backfill", {"flow": "polled", "dry_run": True, **given})["error"]
+
+    assert error["what"] == what
+    assert fix in error["fix"]
+    assert "backfill(" not in str(error["where"])
 
 
 def test_a_run_is_shown_with_its_steps_log_and_error_by_cell(workspace: Workspace) -> None:

@@ -34,7 +34,8 @@ def test_a_range_is_shown_then_run_and_what_failed_is_tried_again(lab: Lab, page
 
     form.get_by_label("From").fill("soon")
     form.get_by_label("From").press("Enter")
-    form.get_by_text("since cannot be 'soon'").wait_for()
+    form.get_by_text("From cannot be 'soon'").wait_for()
+    form.get_by_text("write a day as 2026-12-31").wait_for()
     form.get_by_label("From").fill("2013-01")
     form.get_by_label("Run", exact=True).select_option("all")
     form.get_by_label("Month").fill("2013-01")

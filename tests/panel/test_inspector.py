@@ -133,6 +133,14 @@ def test_the_values_of_a_column_are_counted(table: Path) -> None:
     assert found["is_cut"] is False
 
 
+def test_numbers_to_choose_from_stand_in_their_order(tmp_path: Path) -> None:
+    """Not as texts, and not the most frequent first; a blank is last."""
+    path = tmp_path / "amounts.parquet"
+    pl.DataFrame({"amount": [99.9, None, 1234.5, 0.5, 1234.5]}).write_parquet(path)
+
+    assert [one["value"] for one in page(path, distinct="amount")["values"]] == [0.5, 99.9, 1234.5, None]
+
+
 @pytest.mark.parametrize(
     ("request_", "what"),
     [
@@ -307,7 +315,7 @@ def test_other_files_are_text_or_a_note(tmp_path: Path) -> None:
 def test_a_file_that_is_gone_or_damaged_says_so(tmp_path: Path) -> None:
     """And what to do."""
     (tmp_path / "bad.parquet").write_bytes(b"PAR1nope")
-    with pytest.raises(FlowValidationError, match="is not there"):
+    with pytest.raises(FlowValidationError, match="there is no file"):
         page(tmp_path / "none.parquet")
     with pytest.raises(FlowValidationError, match="cannot be read as a table"):
         page(tmp_path / "bad.parquet")
@@ -333,7 +341,7 @@ def test_the_child_answers_and_stays(child: InspectChild, table: Path) -> None:
 
 def test_its_errors_come_through(child: InspectChild, tmp_path: Path) -> None:
     """As ours."""
-    with pytest.raises(FlowValidationError, match="is not there"):
+    with pytest.raises(FlowValidationError, match="there is no file"):
         child.ask({"path": str(tmp_path / "none.csv")})
 
 

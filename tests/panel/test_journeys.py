@@ -392,6 +392,7 @@ def test_outputs_are_looked_into_sorted_and_filtered(lab: Lab, page: Page) -> No
     page.page.wait_for_function("() => document.querySelector('.de-grid th[aria-sort=descending]')")
     page.page.wait_for_function("() => document.querySelector('.de-grid tbody td:nth-child(2)').innerText === 'Rome'")
     panel.element.get_by_role("button", name="Filter city").click()
+    panel.element.get_by_label("All values").uncheck()  # all are ticked as long as nothing is filtered
     panel.element.get_by_label("Oslo").check()
     panel.element.get_by_role("button", name="Apply").click()
     panel.element.get_by_text("1 row · 2 columns").wait_for()

@@ -214,3 +214,102 @@ def test_a_plan_is_whole_in_little_room(lab: Lab, page: Page, pictures: Path, na
     panel.tab("Flows")
 
     assert found == []
+
+
+WORDY = flows.POLLED.replace(
+    "no column amount", "no column amount in this file: it has " + ", ".join(f"column_{number}" for number in range(30))
+)
+SIZES = {"normal": (1400, 900, ""), "at 150 %": (933, 600, ""), "narrow": (1400, 700, "width: 265px")}
+SEEN = """
+(panel) => {
+    const section = panel.querySelector('.de-section').getBoundingClientRect();
+    const body = panel.querySelector('.de-body').getBoundingClientRect();
+    return Math.min(section.bottom, body.bottom) - Math.max(section.top, body.top);
+}
+"""
+
+
+def test_what_a_tab_shows_has_room_whatever_stands_above_it(lab: Lab, page: Page, pictures: Path) -> None:
+    """With a long error and a broken edit: both are folded and open at a click; a tab that is chosen shows at least 200 px."""
+    root = lab.workspace("crowded")
+    flows.fill(root, invoices=WORDY)
+    flows.sources(root, good=12)
+    (root / "in" / "invoices-of-the-northern-region-2025-01-31-final-corrected.csv").write_text("city\nOslo\n")
+    settings = root / "config" / "data_engine.toml"
+    settings.write_text("")
+    page.open()
+    panel = page.side(root)
+    panel.button("start engine").click()
+    panel.row("invoices").get_by_text("2 held").wait_for(timeout=60000)
+    wrong = WORDY.replace('interval="1s"', 'interval="every quarter of an hour or so, but not at night"')
+    (root / "flow_modules" / "invoices.ipynb").write_bytes(notebook_bytes(wrong))
+    panel.row("invoices").get_by_text("edited").first.wait_for(timeout=60000)
+    seen = {}
+    for theme in ("Light", "Dark"):
+        page.theme(theme)
+        for name, (width, height, style) in SIZES.items():
+            page.page.set_viewport_size({"width": width, "height": height})
+            panel.element.evaluate("(panel, style) => panel.style.cssText = style", style)
+            panel.select("invoices")
+            page.page.wait_for_timeout(300)
+            page.page.screenshot(path=pictures / f"room-{name}-{theme}-opened.png")
+            for tab in ("Files", "Runs", "Trends", "Deployment"):
+                panel.element.get_by_role("tab", name=tab).click()
+                page.page.wait_for_timeout(500)
+                page.page.screenshot(path=pictures / f"room-{name}-{theme}-{tab}.png")
+                seen[name, theme, tab] = panel.element.evaluate(SEEN)
+            panel.element.locator(".de-body").evaluate("(body) => { body.scrollTop = 0; }")
+            folded = panel.element.locator(".de-fold").all()
+            heights = [one.bounding_box()["height"] for one in folded]
+            for one in folded:
+                one.locator("summary").click()
+            opened = [one.bounding_box()["height"] for one in folded]
+            page.page.screenshot(path=pictures / f"room-{name}-{theme}-unfolded.png")
+            assert len(folded) == 2
+            assert max(heights) < 60 < min(opened)
+            panel.element.locator(".de-back").click()
+            panel.element.evaluate("(panel) => panel.style.cssText = ''")
+    page.page.set_viewport_size({"width": 1400, "height": 900})
+    page.theme("Light")
+
+    assert {key: height for key, height in seen.items() if height < 190} == {}
+
+
+def test_a_flow_is_disabled_with_a_note_and_undeployed_in_the_narrowest_side_bar(
+    lab: Lab, page: Page, pictures: Path
+) -> None:
+    """The side bar opens wide enough to read and is drawn to JupyterLab's own least width; a note is taken; Undeploy asks first."""
+    root = lab.workspace("noted")
+    flows.fill(root, nightly=flows.NIGHTLY)
+    (root / "config" / "data_engine.toml").write_text("")
+    page.open()
+    panel = page.side(root)
+    opened = panel.element.bounding_box()
+    page.page.mouse.move(opened["x"] - 4, 500)
+    page.page.mouse.down()
+    page.page.mouse.move(opened["x"] + 200, 500, steps=4)
+    page.page.mouse.up()
+    narrow = panel.element.bounding_box()
+    detail = panel.select("nightly")
+    detail.get_by_role("button", name="Disable…").click()
+    page.page.wait_for_timeout(300)
+    page.page.screenshot(path=pictures / "note-disable.png")
+    page.page.keyboard.type("stock-taking until Monday")
+    page.page.keyboard.press("Enter")
+    detail.get_by_text("stock-taking until Monday").first.wait_for()
+    detail.get_by_role("tab", name="Deployment").click()
+    cut_off = cut(panel, pictures, "note-deployment")
+    undeploy = detail.get_by_role("button", name="Undeploy")
+    undeploy.click()
+    detail.get_by_text("Really undeploy it?").click()
+    panel.element.locator(".de-back").click()
+    panel.wait_for_state("nightly", "not deployed")
+    left = panel.element.bounding_box()["x"]
+    page.page.mouse.move(left - 4, 500)
+    page.page.mouse.down()
+    page.page.mouse.move(opened["x"] - 4, 500, steps=4)
+    page.page.mouse.up()
+
+    assert opened["width"] >= 320
+    assert narrow["width"] <= 251
+    assert cut_off == []

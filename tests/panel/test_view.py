@@ -31,7 +31,7 @@ def flow(name: str = "claims", state: str = "polling", **changes: Any) -> dict[s
         "group": "Claims",
         "title": name.capitalize(),
         "mode": "poll",
-        "trigger": "every 5s when files change",
+        "trigger": "every 5 s when files change",
         "enabled": True,
         "state_kind": state.replace(" ", "_"),
         "why": None,

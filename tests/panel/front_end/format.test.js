@@ -9,7 +9,7 @@ const NOON = Date.UTC(2026, 0, 5, 12);
 const utc = (/** @type {number} */ seconds) => new Date(NOON + 1000 * seconds).toISOString();
 
 for (const [seconds, text] of [
-  [null, ""], [undefined, ""], [0.0004, "<1ms"], [0.0129, "12ms"], [0.9999, "999ms"], [1, "1.0s"], [59.99, "59.9s"], [60, "1.0m"], [3599, "59.9m"], [3600, "1.0h"],
+  [null, ""], [undefined, ""], [0.0004, "< 1 ms"], [0.0129, "12 ms"], [0.9999, "999 ms"], [1, "1.0 s"], [59.99, "59.9 s"], [60, "1.0 min"], [3599, "59.9 min"], [3600, "1.0 h"],
 ]) {
   test(`a duration of ${seconds} s is "${text}"`, () => assert.equal(duration(seconds), text));
 }

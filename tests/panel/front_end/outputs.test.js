@@ -43,6 +43,7 @@ test("chosen values are a filter, all of them are none, and they are found again
   assert.deepEqual(made, [{ column: "who", op: "in", value: ["Ann", null] }]);
   assert.deepEqual([filtersOf("who", "String", form(0, 1, 2)), filtersOf("who", "String", form())], [[], []]);
   assert.deepEqual([...chosenValues(made, values)], [0, 1]);
+  assert.deepEqual([...chosenValues([], values)], [0, 1, 2]);
   assert.equal(filterText(made[0]), "who in Ann, blank");
 });
 
@@ -72,5 +73,5 @@ test("a filter that fails leaves the rows that were there, and says why", async 
   await look(app, { filters: [{ column: "amount", op: ">", value: "x" }] });
 
   assert.equal(app.sheet.page, PAGE);
-  assert.equal(app.sheet.said, "'x' is not a number give a number");
+  assert.equal(app.sheet.said, "'x' is not a number; give a number");
 });

@@ -12,6 +12,7 @@ export interface Widget {
   node: HTMLElement;
   title: { icon?: unknown; caption: string; dataset: Record<string, string> };
   parent: Widget | null;
+  fit(): void;
   isAttached: boolean;
   isDisposed: boolean;
   addClass(name: string): void;
