@@ -23,13 +23,13 @@ from data_engine.version import __version__
 from data_engine.workspace.machine import (
     machine_id,
 )
-from jupyter_extension import deploy_actions, machine_actions
-from jupyter_extension.details import debug_frames, flow_details, flow_entry, run_details
+from jupyter_extension import deploy_actions, machine_actions, run_actions
+from jupyter_extension.details import debug_frames, flow_details, run_details
 from jupyter_extension.feed import daemon_of
 from jupyter_extension.files import flow_files
 from jupyter_extension.inspect_child import ask_child
 from jupyter_extension.outputs import flow_outputs
-from jupyter_extension.run_question import MOST_DUE, RunQuestion, run_question
+from jupyter_extension.run_actions import asked
 from jupyter_extension.template import new_flow_notebook
 from jupyter_extension.trends import trends_view
 from jupyter_extension.view import as_json
@@ -134,55 +134,6 @@ def _stop_engine(ws: Workspace, args: Args) -> str:
     return "The engine is off; running work finishes."
 
 
-def _run(ws: Workspace, args: Args) -> dict[str, Any]:
-    """Run a flow; asked to `take` what it asks first, it asks where a polled flow has more than one file, or one that is done."""
-    name, take = args["flow"], args["take"]
-    if take not in ("ask", "due", "all"):
-        raise FlowValidationError(f"a run cannot take {take!r}", where="the panel", fix="reload the page")
-    given = {key: Given.text(value) if isinstance(value, str) else value for key, value in args["params"].items()}
-    if take == "ask" and args["source"] is None and (question := _run_question(ws, name)) is not None:
-        return {"run_ids": [], "question": as_json(question)}
-    if take == "due":
-        sources: list[str | None] = [*_due_sources(ws, name)]
-        if not sources:
-            return {"run_ids": [], "said": f"No file of {name} is due any more."}
-    else:
-        sources = [args["source"]]
-    run_ids = [run_id for one in sources for run_id in ws.run(name, wait=False, source=one, params=given)]
-    if not run_ids and (asked := _asked(ws, f"run {name}")):
-        return {"run_ids": [], "said": asked}
-    if not run_ids:
-        return {"run_ids": [], "said": f"{name} has no source file to run with."}
-    return {"run_ids": run_ids, "said": f"{name}: {len(run_ids)} run{'' if len(run_ids) == 1 else 's'} started."}
-
-
-def _run_question(ws: Workspace, name: str) -> RunQuestion | None:
-    """What is asked before the flow runs for its files; None where it is not polled, or runs once for all of them."""
-    try:
-        entry = flow_entry(ws, name)
-        if entry["mode"] != "poll" or (entry.get("options") or {}).get("run_as") == "batch":
-            return None
-        files = flow_files(ws, name, search="", group="", limit=0)
-    except FlowValidationError:  # the run itself says what is wrong
-        return None
-    counts, lease = {group: count for group, _, count in files.groups}, ws.lease()
-    return run_question(entry["title"], counts, may_choose=lease.owner is None or lease.is_mine)
-
-
-def _due_sources(ws: Workspace, name: str) -> list[str]:
-    """The files of a flow that wait for a run, or are held."""
-    found = (flow_files(ws, name, search="", group=group, limit=MOST_DUE) for group in ("held", "waiting"))
-    return [one.path for files in found for one in files.files]
-
-
-def _asked(ws: Workspace, what: str) -> str | None:
-    """That the owner was asked to do it, where that is another workstation; its answer comes with the status."""
-    lease = ws.lease()
-    if lease.owner is None or lease.is_mine:
-        return None
-    return f"{lease.owner['host_name']} was asked to {what}."
-
-
 def _backfill(ws: Workspace, args: Args) -> dict[str, Any]:
     """What would run, or that it has begun."""
     given = {key: Given.text(value) if isinstance(value, str) else value for key, value in args["params"].items()}
@@ -201,7 +152,7 @@ def _backfill(ws: Workspace, args: Args) -> dict[str, Any]:
     except FlowValidationError as error:
         raise of_form(error) from error
     if found is None:
-        return {"said": _asked(ws, f"backfill {args['flow']}") or "Its owner was asked."}
+        return {"said": asked(ws, f"backfill {args['flow']}") or "Its owner was asked."}
     if args["dry_run"]:
         return {
             "total": found.total,
@@ -238,13 +189,13 @@ def of_form(error: FlowValidationError) -> FlowValidationError:
 def _stop_backfill(ws: Workspace, args: Args) -> str:
     ws.stop_backfill(args["id"], wait=False)
     return (
-        _asked(ws, "stop the backfill") or "The backfill starts no more runs; runs that have begun go on to their end."
+        asked(ws, "stop the backfill") or "The backfill starts no more runs; runs that have begun go on to their end."
     )
 
 
 def _retry_backfill(ws: Workspace, args: Args) -> str:
     ws.retry_backfill(args["id"], wait=False)
-    return _asked(ws, "go on with the backfill") or "The backfill goes on with the runs that are left."
+    return asked(ws, "go on with the backfill") or "The backfill goes on with the runs that are left."
 
 
 def _stop_run(ws: Workspace, args: Args) -> str:
@@ -278,17 +229,17 @@ def _run_ids(ws: Workspace, args: Args) -> list[str]:
 
 def _retry(ws: Workspace, args: Args) -> str:
     freed = ws.retry(args["flow"], args["source"], wait=False)
-    return _asked(ws, "retry held files") or freed_words(freed)
+    return asked(ws, "retry held files") or freed_words(freed)
 
 
 def _enable(ws: Workspace, args: Args) -> str:
     ws.enable(args["flow"], wait=False)
-    return _asked(ws, f"enable {args['flow']}") or f"{args['flow']} runs by itself when the engine is on."
+    return asked(ws, f"enable {args['flow']}") or f"{args['flow']} runs by itself when the engine is on."
 
 
 def _disable(ws: Workspace, args: Args) -> str:
     ws.disable(args["flow"], wait=False, note=args["note"])
-    return _asked(ws, f"disable {args['flow']}") or f"{args['flow']} runs by hand only."
+    return asked(ws, f"disable {args['flow']}") or f"{args['flow']} runs by hand only."
 
 
 def _reset(ws: Workspace, args: Args) -> str:
@@ -457,7 +408,10 @@ _IN_WORKSPACE: dict[str, tuple[Callable[[Workspace, Args], Any], Fields]] = {
     "kill": (_kill, {}),
     "start_engine": (_start_engine, {}),
     "stop_engine": (_stop_engine, {}),
-    "run": (_run, {"flow": TEXT, "source": PATH.optional, "params": OBJECT.or_else({}), "take": TEXT.or_else("all")}),
+    "run": (
+        run_actions.run,
+        {"flow": TEXT, "source": PATH.optional, "params": OBJECT.or_else({}), "take": TEXT.or_else("all")},
+    ),
     "backfill": (_backfill, _BACKFILL),
     "backfill_stop": (_stop_backfill, {"id": TEXT}),
     "backfill_retry": (_retry_backfill, {"id": TEXT}),

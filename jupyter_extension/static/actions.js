@@ -29,17 +29,16 @@ export function run(app, flow, source = null, params = {}) {
 }
 
 /**
- * Deploys a flow with the note that was typed, or every one. What JupyterLab has not saved of it would not be deployed: so that is asked first.
+ * Deploys a flow, or every one. What JupyterLab has not saved of it would not be deployed: so that is asked first.
  *
  * @param {Panel} app
- * @param {{ flow?: string, force?: boolean, approve?: boolean }} args
+ * @param {{ flow?: string, force?: boolean, approve?: boolean, note?: string }} args
  */
 export function deploy(app, args) {
   const files = app.jupyter.unsaved(args.flow);
   const go = () => {
-    const { note } = app.state;
     app.set({ note: "" });
-    return app.act("deploy", args.flow && note ? { ...args, note } : args);
+    return app.act("deploy", args);
   };
   if (!files.length) return go();
   const one = files.length === 1;

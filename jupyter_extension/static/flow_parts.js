@@ -78,7 +78,7 @@ export function deploymentPart(app, details, row) {
 export function deployButton(app, row, key, options) {
   const { name, shares_with: other, buttons } = row;
   const why = buttons.deploy && isOnlyUnsaved(app, row) ? "not saved: save it first" : buttons.deploy;
-  return button(app, key, key === "approve" ? "Approve and deploy" : "Deploy", why, () => deploy(app, { flow: name, force: Boolean(other), approve: key === "approve" }),
+  return button(app, key, key === "approve" ? "Approve and deploy" : "Deploy", why, () => deploy(app, { flow: name, force: Boolean(other), approve: key === "approve", note: app.state.note }),
     { confirm: other ? `Really write the mirror of ${other} too?` : undefined, ...options });
 }
 
