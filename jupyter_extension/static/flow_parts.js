@@ -64,7 +64,7 @@ export function deploymentPart(app, details, row) {
     details.deployments.length ? deploymentsList(app, details, row) : null,
     row.buttons.undeploy || row.deployment_kind === "gone" ? null : h("div", { class: "de-line de-wrap", key: "undeploy" },
       button(app, `undeploy ${row.name}`, "Undeploy", null, () => app.act("undeploy", { flow: row.name }), { small: true, confirm: "Really undeploy it?" }),
-      h("span", { class: "de-faint de-hint" }, "Production runs it no more. Roll back takes that back.")));
+      h("span", { class: "de-faint de-hint" }, "Undeploy stops running it in production. Roll back undoes that.")));
 }
 
 /**
