@@ -215,5 +215,5 @@ def test_a_request_that_no_owner_would_read_is_refused(tmp_path: Path) -> None:
     home = Workspace.create(tmp_path / "ws").home
     sender = RequestSender(home, lambda: None, lambda: None, lambda work: None, lambda: None)
 
-    with pytest.raises(FlowValidationError, match="letters"):
+    with pytest.raises(FlowValidationError, match="characters"):
         asyncio.run(sender.send("deploy", "hand", {"note": "x" * 100_000}))
