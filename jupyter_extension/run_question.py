@@ -1,4 +1,4 @@
-"""What a run by hand of a polled flow takes, and what is asked before files that are done run again."""
+"""What a run by hand of a polled flow takes, and what is asked before several files, or one that is done, run."""
 
 from __future__ import annotations
 

@@ -135,7 +135,7 @@ class Daemon:
         self._stages = StageSweeper(self.ledger, machine_id(home.local.state_root))
         self._held_at_rest: dict[str, int] = {}
         self._held_told: dict[str, int] = {}
-        self._wrong_told: object = None
+        self._wrong_told: tuple[str | None, tuple[str, ...], tuple[str, ...]] = (None, (), ())
         self._needed_s = time.monotonic()
         self._is_telling = False
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -270,8 +270,9 @@ class Daemon:
             self._held_told = held
             self.tell()
             self.alerter.held_changed()
-        away = [flow for flow in self.deployer.flows if isinstance(self.triggers.why(flow), Unreachable)]
-        wrong = (str(self.trouble), self.home.settings().warnings, away)
+        away = tuple(flow for flow in self.deployer.flows if isinstance(self.triggers.why(flow), Unreachable))
+        trouble = None if self.trouble is None else str(self.trouble)
+        wrong = (trouble, tuple(self.home.settings().warnings), away)
         if wrong != self._wrong_told:
             self._wrong_told = wrong
             self.tell()

@@ -27,6 +27,7 @@ def test_the_outputs_tab(lab: Lab, page: Page, pictures: Path) -> None:
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     panel = page.side(workspace)
     panel.row("polled").locator(".de-run").click()
+    panel.element.get_by_role("button", name="Run all 10").click()
     until((workspace / "out" / "large.parquet").exists)
     panel.row("polled").locator(".de-last .de-good").wait_for(timeout=60000)
     panel.tab("Outputs")
