@@ -47,7 +47,7 @@ from data_engine.notebook.deploy import (
 from data_engine.notebook.deployments import Pointer
 from data_engine.notebook.module_sets import ModuleSet, file_facts, read_contents
 from data_engine.notebook.standing import NOT_DEPLOYED, Standing
-from data_engine.notebook.subfolders import not_flows
+from data_engine.notebook.subfolders import moved_into_subfolders, not_flows
 
 log = logging.getLogger(__name__)
 
@@ -206,10 +206,12 @@ class Deployer:
         return not all(folder.is_dir() for folder in folders)
 
     async def _look(self) -> None:
-        self.not_flows = await asyncio.to_thread(not_flows, self.home.layout.flow_modules_dir)
+        folder = self.home.layout.flow_modules_dir
+        self.not_flows = await asyncio.to_thread(not_flows, folder)
         stored = await asyncio.to_thread(self.home.deployments().store)
         if self._current is None or self._current.stored.id != stored.id or self._current.stored != stored:
             self._current = await self._described(stored)
+        self._current = replace(self._current, moved=await asyncio.to_thread(moved_into_subfolders, folder))
 
     async def _described(self, stored: ModuleSet) -> Looked:
         told = await self._told_of(stored.id, stored.folder)

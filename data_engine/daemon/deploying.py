@@ -66,10 +66,12 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """The modules as they were found: the set they are stored in, and what becomes of each."""
+    """The modules as they were found: the set they are stored in, and what becomes of each; the names of those that were `moved` to
+    where flows are not looked for."""
 
     stored: ModuleSet
     entries: Mapping[str, CatalogEntry]
+    moved: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,8 +245,8 @@ def leaving(
 
 
 def gone_of(pointers: Mapping[str, Pointer], looked: Looked) -> set[str]:
-    """The deployed flows of which no module is there."""
-    return set(pointers.keys() - looked.entries.keys())
+    """The deployed flows whose module was deleted: of those that were moved somebody has to say it."""
+    return set(pointers.keys() - looked.entries.keys() - looked.moved)
 
 
 def new_deployments(

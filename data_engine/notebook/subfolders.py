@@ -28,6 +28,16 @@ def notebooks_in_subfolders(folder: Path) -> tuple[str, ...]:
     return tuple(found)
 
 
+def moved_into_subfolders(folder: Path) -> frozenset[str]:
+    """The names of flows whose notebook would be in a subfolder: somebody has moved such a one there, and not deleted it.
+
+    Example:
+        >>> moved_into_subfolders(Path("no such folder"))
+        frozenset()
+    """
+    return frozenset(Path(path).stem for path in notebooks_in_subfolders(folder))
+
+
 def not_flows(folder: Path) -> tuple[str, ...]:
     """What to say of each notebook of `folder` with a `build()` that is no flow: copies as JupyterLab names them, and those in subfolders.
 

@@ -107,6 +107,9 @@ def test_a_notebook_that_was_moved_into_a_subfolder_is_told_as_lying_there(
     told = capsys.readouterr().err
     assert said in told
     assert fix in told
+    assert typed(ws, "data-engine deploy") == 0
+    assert "undeployed" not in capsys.readouterr().err
+    assert workspace.deployments("claims")[0].is_live  # nobody has deleted it
     (ws.modules / "old" / "years" / "claims.ipynb").rename(ws.modules / "claims.ipynb")
     assert workspace.deployment("claims") == "as deployed"
 
