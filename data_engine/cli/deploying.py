@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from data_engine.cli.looks import in_flow_modules, require_known
+from data_engine.cli.looks import in_flow_modules, require_known, say_settings
 from data_engine.cli.options import AsJson, FlowName, SomeFlowName, Wait, chosen_workspace
 from data_engine.cli.output import complain, local_time, print_json, say, table
 from data_engine.cut import first_few
@@ -70,10 +70,18 @@ def deploy(
     if as_json:
         print_json([*_as_json(ws, entries, changed, mended - lost), *_left_as_json(ws, left)])
         return code
+    say_settings(ws)
     _say_entries(entries, changed, mended)
+    _say_lost_note(note, [*new, *refused])
     _say_mended(mended - lost, lost)
     _say_what_follows(ws, entries, new, left)
     return code
+
+
+def _say_lost_note(note: str, belongs_to: Sequence[object]) -> None:
+    """That a note is not kept, where one was given that belongs to nothing."""
+    if note and not belongs_to:
+        complain("warning: the note is not kept: nothing was deployed that it would belong to", style="yellow")
 
 
 def _say_mended(mended: Collection[str], lost: Collection[str]) -> None:

@@ -121,8 +121,8 @@ def no_run(ledger: Ledger, run_id: object, what: str, fix: str) -> FlowValidatio
     """That there is no run of this id; of a flow's name with the id that it may have been meant for: of the newest one, before all of one under way."""
     if isinstance(run_id, str) and run_id and (own := ledger.runs(run_id, limit=1)):
         (run,) = ledger.runs(run_id, limit=1, status="started") or own
-        is_on = "that is under way" if run.status == "started" else f"ended: {run.status}"
-        fix = f"{run_id} is a flow; its newest run, {is_on}, has the id {run.run_id[:_ID_LENGTH]}"
+        ended = "under way" if run.status == "started" else run.status
+        fix = f"{run_id} is a flow; the id of its newest run ({ended}) is {run.run_id[:_ID_LENGTH]}"
     return FlowValidationError(what, where="run id", fix=fix)
 
 

@@ -149,7 +149,7 @@ def test_what_ends_a_run_now_is_told_where_it_does_not_end(daemon: Cli, ws: Work
     for command in ("stop-run", "kill-run", "log"):
         named = daemon(command, "slow")
         assert (named.code, "there is no run 'slow'" in named.err) == (2, True)
-        assert f"slow is a flow; its newest run, that is under way, has the id {short}" in named.err
+        assert f"slow is a flow; the id of its newest run (under way) is {short}" in named.err
     answer = daemon("stop", "slow").out
     told = " ".join(daemon("status").out.split())
     killed = daemon("kill").out
@@ -157,7 +157,7 @@ def test_what_ends_a_run_now_is_told_where_it_does_not_end(daemon: Cli, ws: Work
     assert answer == (f"The runs of slow end at their next step or item. To end one at once: {way}.\n")
     assert f"to end it now: {way}" in told
     assert killed == f"Ended the daemon and its workers, and with them 1 run: slow (run {short}).\n"
-    assert f"has the id {short}" in daemon("log", "slow").err
+    assert f"is {short}" in daemon("log", "slow").err
 
 
 def test_one_run_that_waits_is_stopped_alone(daemon: Cli, ws: WorkspaceFiles) -> None:

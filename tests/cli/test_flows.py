@@ -353,3 +353,16 @@ def test_what_is_expected_is_told(cli: Cli, ws: WorkspaceFiles) -> None:
         {"by": ["07:00"], "days": [0, 1, 2, 3, 4], "within": "30m", "within_s": 1800.0},
     ]
     assert entry["expected"] is None
+
+
+def test_a_deploy_tells_what_it_did_not_take(cli: Cli, ws: WorkspaceFiles) -> None:
+    """A note of nothing that was deployed, and a section of the settings that nobody reads."""
+    assert "note" not in cli("deploy", "claims", "--note", "first").err
+    ws.source("config/data_engine.toml", '[deployment]\ngate = "golden"\n')
+
+    answer = cli("deploy", "claims", "--note", "why I did it")
+
+    assert answer.code == 0
+    assert "the note is not kept" in answer.err
+    assert "did you mean [deploy]?" in answer.err
+    assert [one.note for one in Workspace(ws.root).deployments("claims")] == ["first"]

@@ -299,7 +299,7 @@ def test_a_flow_in_place_of_a_run_to_compare_is_told_with_its_newest_run(cli: Cl
     for words in (("other", newest), (newest, "other")):
         answer = cli("compare", *words)
         assert answer.code == 2
-        assert f"other is a flow; its newest run, ended: success, has the id {newest[:8]}" in answer.err
+        assert f"other is a flow; the id of its newest run (success) is {newest[:8]}" in answer.err
     assert "is a flow" not in cli("compare", newest, "nobody").err
 
 
