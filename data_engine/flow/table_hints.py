@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Sequence
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 
 from data_engine.cut import beginning, first_few
@@ -189,6 +190,8 @@ def conversion_fix(kind: str, column: str, values: Sequence[str], *, head: str =
         'column "day" holds "2026-01-31", which has the format "%Y-%m-%d": name that one, or correct the file'
         >>> conversion_fix("f64", "amount", ["1,5"])
         'column "amount" holds "1,5": read the file with decimal_comma=True, or replace "," by "." before the cast'
+        >>> conversion_fix("date", "day", ["32.01.2027"])
+        'column "day" holds "32.01.2027", and there is no such day: correct the file'
         >>> conversion_fix("date", "day", ["soon"])
         'column "day" holds "soon", which does not have the format that the step names: correct the file, or clean the column before'
         >>> conversion_fix("f64", "amount", ["12.x"], head="amount 12,x")
@@ -200,6 +203,8 @@ def conversion_fix(kind: str, column: str, values: Sequence[str], *, head: str =
     if kind in ("date", "datetime", "time"):
         form = next((form for shape, form in _FORMATS if all(shape.fullmatch(one.strip()) for one in values)), None)
         if form is not None and kind != "time":
+            if not _is_day(values[0].strip(), form):
+                return f"{first}, and there is no such day: correct the file"
             return f"{first}, which has the format {form}: name that one, or correct the file"
         return (
             f"{first}, which does not have the format that the step names: correct the file, or clean the column before"
@@ -207,6 +212,15 @@ def conversion_fix(kind: str, column: str, values: Sequence[str], *, head: str =
     return _comma_fix(first, values, POLARS) or (
         f"{first}, which is no {kind}: correct the file, or clean the column before the cast"
     )
+
+
+def _is_day(value: str, forms: str) -> bool:
+    """Whether a value is a day of the calendar by one of the quoted formats."""
+    for form in forms.replace('"', "").split(" or "):
+        with suppress(ValueError):
+            datetime.strptime(value, form)
+            return True
+    return False
 
 
 def _as_in_file(value: str, head: str) -> str:
