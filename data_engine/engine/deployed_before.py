@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Collection, Sequence
-from itertools import dropwhile
+from itertools import chain, dropwhile
 from pathlib import Path
 
 from data_engine.engine.flow_reasons import Undeployed
@@ -32,9 +32,10 @@ def history_of(home: LocalWorkspace, flow: str | None = None) -> list[Deployment
     """
     ledger = home.ledger()
     rows = published(ledger, flow)
-    for name in () if flow is None else names_of(ledger, flow)[1:]:
-        rows += _until_renamed(published(ledger, name))
-    return history.told(rows, kept_ids=kept_ids(home, rows))
+    before = [published(ledger, name) for name in (() if flow is None else names_of(ledger, flow)[1:])]
+    left_out = {one.id for former in before for one in former[: len(former) - len(_until_renamed(former))]}
+    rows += chain.from_iterable(before)  # all of them say which of them holds
+    return [one for one in history.told(rows, kept_ids=kept_ids(home, rows)) if one.id not in left_out]
 
 
 def _until_renamed(rows: Sequence[Deployment]) -> list[Deployment]:

@@ -416,6 +416,7 @@ def test_what_failed_under_the_old_name_is_told_of_the_new_one(ws: WorkspaceFile
     assert 'Flow "claims"' not in file.reason
     told = [(one.note, one.rollback) for one in details.deployments if one.note]
     assert told == [("after", "it is what runs"), ("before", "the flow was called claims then")]
+    assert [one.is_live for one in workspace.deployments("claims_new")] == [True, False, False]
 
 
 def test_what_was_undeployed_and_deleted_is_known_to_the_history(ws: WorkspaceFiles, workspace: Workspace) -> None:
