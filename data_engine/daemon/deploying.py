@@ -194,9 +194,14 @@ def require_replaceable(
             f"the module of {old} is still there",
             f"leave --replaces out; `{typed('undeploy', old)}` ends {old}",
         )
+    elif old not in ran and any(one.flow == old for one in rows):
+        what, fix = (
+            "production follows it under another name already",
+            f"`{typed('deployments', old)}` shows what became of it",
+        )
     elif old not in ran:
         what = f"{old} was never deployed"
-        fix = f"{meant(old, ran - {new})}`{typed('deployments')}` lists what is live"
+        fix = f"{meant(old, ran - {new})}`{typed('deployments')}` lists what was deployed"
     elif new in pointers:
         what, fix = f"{new} is deployed itself", f"leave --replaces out; `{typed('undeploy', old)}` ends {old}"
     else:
@@ -293,7 +298,7 @@ def withdrawal(home: LocalWorkspace, looked: Collection[str], asked: Asked) -> D
         raise FlowValidationError(
             f"{name} is not deployed, so there is nothing to undeploy",
             where="undeploy",
-            fix=f"{near}`data-engine deployments` lists what is live",
+            fix=f"{near}`data-engine deployments` lists what was deployed",
         )
     if name in looked and home.settings().deploy.mode == "auto":
         raise FlowValidationError(

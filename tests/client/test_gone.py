@@ -288,6 +288,8 @@ def test_a_flow_replaces_only_one_that_was_deployed_and_is_gone(ws: WorkspaceFil
     assert why("other", "claims").startswith("other is deployed itself")
     assert why(None, "claims").startswith("the flow that replaces it is not named")
     assert set(workspace.home.deployments().deployed()) == {"claims", "other"}
+    workspace.deploy("monthly", replaces="claims")
+    assert why("monthly", "claims").startswith("production follows it under another name already")
 
 
 @pytest.mark.parametrize("what", ["the flow", "everything"])
