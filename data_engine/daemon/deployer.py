@@ -95,7 +95,7 @@ class Deployer:
     _basis: object = None
     _known_pointers: dict[str, Pointer] = field(default_factory=dict)
     _pointers_at: tuple[int, int] | None = None
-    _shown_pointers: dict[str, Pointer] = field(default_factory=dict)
+    _shown_mark: tuple[int, int] = (0, 0)
     _is_quiet: bool = False
     _current: Looked | None = None
     _first_seen_s: dict[str, float] = field(default_factory=dict)
@@ -137,8 +137,10 @@ class Deployer:
         """Return when `flows` are what is deployed: what is going live is, and what was published is known here."""
         async with self._going_live:
             pass
-        if self._pointers() != self._shown_pointers:
+        mark = ledger_rows.published_mark(self.home.ledger())
+        if mark != self._shown_mark:
             await self.refresh()
+            self._shown_mark = mark  # also where that changed nothing of what runs
 
     async def deploy(self, asked: Asked) -> Outcome:
         """Deploy what a person asked for, as it is now.
@@ -306,6 +308,7 @@ class Deployer:
     async def _tell(self, moves: dict[str, Move]) -> None:
         assert self._current is not None
         entries, deployments = self._current.entries, self.home.deployments()
+        mark = ledger_rows.published_mark(self.home.ledger())  # of before: what comes meanwhile is looked at again
         pointers = deployments.deployed()
         live = history.live(ledger_rows.published(self.home.ledger()))
         contents = None
@@ -336,7 +339,7 @@ class Deployer:
                 flows[name] = Deployed(entry, None, _with_move(NOT_DEPLOYED, moves.get(name)))
         used = {pointer.set_id for pointer in pointers.values()} | {self._current.stored.id}
         self._told = {set_id: told for set_id, told in self._told.items() if set_id in used}
-        self.flows, self._shown_pointers = flows, pointers
+        self.flows, self._shown_mark = flows, mark
 
     def _copy_of(self, set_id: str) -> Path:
         deployments = self.home.deployments()

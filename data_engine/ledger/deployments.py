@@ -32,6 +32,18 @@ def published(ledger: Ledger, flow: str | None = None) -> list[Deployment]:
         return published_in(connection)
 
 
+def published_mark(ledger: Ledger) -> tuple[int, int]:
+    """How many deployments are published, and the number of the newest: the same as long as `published` gives the same.
+
+    Raises:
+        LedgerError: the ledger cannot be read.
+    """
+    with ledger.reading() as connection:
+        query = f"SELECT count(*), coalesce(max(number), 0) FROM deployments WHERE {IS_PUBLISHED}"
+        many, newest = connection.execute(query).fetchone()
+        return many, newest
+
+
 def renamings(ledger: Ledger) -> list[Deployment]:
     """Of what is published that which tells of renamed flows, the newest first: what ended one under a name, and what it became.
 
