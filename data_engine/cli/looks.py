@@ -352,9 +352,10 @@ def bounded_reason(one: Explanation) -> str:
 
 def say_not_flows(ws: Workspace) -> None:
     """Name the notebooks that are no flows because of where they lie or what they are called."""
-    from data_engine.notebook.subfolders import not_flows
+    from data_engine.notebook.subfolders import not_flows, notebooks_in_subfolders
 
-    for one in not_flows(ws.layout.flow_modules_dir):
+    folder = ws.layout.flow_modules_dir
+    for one in not_flows(folder, notebooks_in_subfolders(folder)):
         complain(f"{one}.", style="yellow")
 
 

@@ -271,8 +271,8 @@ class Daemon:
             self.tell()
             self.alerter.held_changed()
         away = tuple(flow for flow in self.deployer.flows if isinstance(self.triggers.why(flow), Unreachable))
-        trouble = None if self.trouble is None else str(self.trouble)
-        wrong = (trouble, tuple(self.home.settings().warnings), away)
+        trouble = self.trouble
+        wrong = (None if trouble is None else str(trouble), tuple(self.home.settings().warnings), away)
         if wrong != self._wrong_told:
             self._wrong_told = wrong
             self.tell()

@@ -47,7 +47,7 @@ from data_engine.notebook.deploy import (
 from data_engine.notebook.deployments import Pointer
 from data_engine.notebook.module_sets import ModuleSet, file_facts, read_contents
 from data_engine.notebook.standing import NOT_DEPLOYED, Standing
-from data_engine.notebook.subfolders import moved_into_subfolders, not_flows
+from data_engine.notebook.subfolders import moved_into_subfolders, not_flows, notebooks_in_subfolders
 
 log = logging.getLogger(__name__)
 
@@ -209,11 +209,12 @@ class Deployer:
 
     async def _look(self) -> None:
         folder = self.home.layout.flow_modules_dir
-        self.not_flows = await asyncio.to_thread(not_flows, folder)
+        below = await asyncio.to_thread(notebooks_in_subfolders, folder)
+        self.not_flows = await asyncio.to_thread(not_flows, folder, below)
         stored = await asyncio.to_thread(self.home.deployments().store)
         if self._current is None or self._current.stored.id != stored.id or self._current.stored != stored:
             self._current = await self._described(stored)
-        self._current = replace(self._current, moved=await asyncio.to_thread(moved_into_subfolders, folder))
+        self._current = replace(self._current, moved=moved_into_subfolders(below))
 
     async def _described(self, stored: ModuleSet) -> Looked:
         told = await self._told_of(stored.id, stored.folder)

@@ -42,7 +42,7 @@ from data_engine.notebook.catalog import CatalogEntry, read_catalog, with_unread
 from data_engine.notebook.deploy import Deploy, HeldBack, mirror_key, with_no_steps_refused
 from data_engine.notebook.flow_files import module_files
 from data_engine.notebook.load import FlowModules
-from data_engine.notebook.subfolders import moved_into_subfolders
+from data_engine.notebook.subfolders import moved_into_subfolders, notebooks_in_subfolders
 
 _LOCK_S = 0.5
 _PATIENCE_S = 30.0
@@ -116,7 +116,7 @@ def deploy_here(home: LocalWorkspace, asked: Asked) -> Outcome:
             home.deployment_files().put(deployments.contents_of(stored.id) or {})
             put.add(stored.id)
         entries = {one.name: one for one in with_no_steps_refused(read) if asked.is_about(one.name)}
-        found.append(Looked(stored, entries, moved_into_subfolders(modules.folder)))
+        found.append(Looked(stored, entries, moved_into_subfolders(notebooks_in_subfolders(modules.folder))))
 
     with deployments.keeping_sets(), owning(home, look) as keeper:
         (looked,) = found

@@ -131,12 +131,17 @@ def candidates(flow: Flow) -> list[tuple[str, os.DirEntry[str]]]:
         ) from error
 
 
+def names_there(flow: Flow) -> list[str]:
+    """The paths of the candidates, for who only tells of them; none where the folder cannot be read."""
+    try:
+        return [path for path, _ in candidates(flow)]
+    except FlowValidationError:
+        return []
+
+
 def _nearest_there(flow: Flow, root: Path, name: str) -> str:
     """Which file of the source may be meant by a name that none has, else what it has."""
-    try:
-        there = [path for path, _ in candidates(flow)]
-    except FlowValidationError:
-        there = []
+    there = names_there(flow)
     near = nearest_files(name, there)
     if near:
         return f"did you mean {near[0]}? Else name a file under {root}"

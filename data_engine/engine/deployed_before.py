@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Collection, Sequence
-from itertools import chain, dropwhile
+from itertools import chain
 from pathlib import Path
 
 from data_engine.engine.flow_reasons import Undeployed
@@ -33,14 +33,15 @@ def history_of(home: LocalWorkspace, flow: str | None = None) -> list[Deployment
     ledger = home.ledger()
     rows = published(ledger, flow)
     before = [published(ledger, name) for name in (() if flow is None else names_of(ledger, flow)[1:])]
-    left_out = {one.id for former in before for one in former[: len(former) - len(_until_renamed(former))]}
+    left_out = {one.id for former in before for one in _since_renamed(former)}
     rows += chain.from_iterable(before)  # all of them say which of them holds
     return [one for one in history.told(rows, kept_ids=kept_ids(home, rows)) if one.id not in left_out]
 
 
-def _until_renamed(rows: Sequence[Deployment]) -> list[Deployment]:
-    """What a flow that is called otherwise now ran under this name; another one may be called so since. `rows` is the newest first."""
-    return list(dropwhile(lambda one: one.kind != "withdraw" or one.of is None, rows))[1:]
+def _since_renamed(rows: Sequence[Deployment]) -> Sequence[Deployment]:
+    """What ended a flow under this name when it was renamed, and what another one of the name ran since. `rows` is the newest first."""
+    at = next((at for at, one in enumerate(rows) if one.kind == "withdraw" and one.of is not None), len(rows))
+    return rows[: at + 1]
 
 
 def undeployed(rows: Sequence[Deployment], flow: str) -> Undeployed | None:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from data_engine.engine.candidates import candidates
+from data_engine.engine.candidates import names_there
 from data_engine.engine.reasons import NameFiltered, NotListed, NotThere, OwnOutput
 from data_engine.engine.status import FlowFacts, WorkspaceFacts
 from data_engine.errors import FlowValidationError
@@ -58,11 +58,7 @@ def missing_file(flow: FlowFacts, root: Path, path: str) -> NotThere | None:
     """That there is no file at `path` inside the flow's folder `root`, with those of names like it; None where there is one, or no folder."""
     if flow.entry.flow is None or os.path.lexists(root / path) or not root.is_dir():
         return None
-    try:
-        there = [name for name, _ in candidates(flow.entry.flow)]
-    except FlowValidationError:
-        there = []
-    return why_not_there(None, path, there)
+    return why_not_there(None, path, names_there(flow.entry.flow))
 
 
 def _module(known: WorkspaceFacts, subject: str, file: str) -> Path | None:

@@ -38,7 +38,7 @@ from data_engine.notebook.deploy import with_no_steps_refused
 from data_engine.notebook.deployed import deployed_entries, in_production
 from data_engine.notebook.flow_files import module_files
 from data_engine.notebook.standing import AS_DEPLOYED, NOT_DEPLOYED, Standing
-from data_engine.notebook.subfolders import not_flows
+from data_engine.notebook.subfolders import not_flows, notebooks_in_subfolders
 from data_engine.scheduler.folder_poller import FolderPoller
 from data_engine.scheduler.plan import PlannedFlow, Rules
 from data_engine.scheduler.source_memory import KnownSources
@@ -70,6 +70,7 @@ class OfflineFacts:
         lease = OthersSeen(ledger, machine_id()).told(offline_lease(home))
         settings_warnings = () if error is not None else home.settings().warnings
         elsewhere, active = owned_elsewhere(lease, machine_id()), active_runs(ledger)
+        folder = home.layout.flow_modules_dir
         return WorkspaceFacts(
             home.layout.workspace_id,
             str(home.layout.root),
@@ -96,7 +97,7 @@ class OfflineFacts:
             backfills=backfills_recent(ledger, time.time()),
             service=self.service,
             undelivered=undelivered(ledger),
-            not_flows=not_flows(home.layout.flow_modules_dir),
+            not_flows=not_flows(folder, notebooks_in_subfolders(folder)),
         )
 
     def poller(self, flow: str) -> FolderPoller | None:

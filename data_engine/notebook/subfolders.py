@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from data_engine.platforms.files import content_of
@@ -28,21 +29,22 @@ def notebooks_in_subfolders(folder: Path) -> tuple[str, ...]:
     return tuple(found)
 
 
-def moved_into_subfolders(folder: Path) -> frozenset[str]:
-    """The names of flows whose notebook would be in a subfolder: somebody has moved such a one there, and not deleted it.
+def moved_into_subfolders(below: Iterable[str]) -> frozenset[str]:
+    """The names of flows whose notebook is `below`, in a subfolder: somebody has moved such a one there, and not deleted it.
 
     Example:
-        >>> moved_into_subfolders(Path("no such folder"))
-        frozenset()
+        >>> moved_into_subfolders(["old/claims.ipynb"])
+        frozenset({'claims'})
     """
-    return frozenset(Path(path).stem for path in notebooks_in_subfolders(folder))
+    return frozenset(Path(path).stem for path in below)
 
 
-def not_flows(folder: Path) -> tuple[str, ...]:
-    """What to say of each notebook of `folder` with a `build()` that is no flow: copies as JupyterLab names them, and those in subfolders.
+def not_flows(folder: Path, below: Iterable[str]) -> tuple[str, ...]:
+    """What to say of each notebook of `folder` with a `build()` that is no flow: copies as JupyterLab names them, and those
+    `below`, as `notebooks_in_subfolders` finds them.
 
     Example:
-        >>> not_flows(Path("no such folder"))
+        >>> not_flows(Path("no such folder"), [])
         ()
     """
     try:
@@ -50,7 +52,7 @@ def not_flows(folder: Path) -> tuple[str, ...]:
     except OSError:
         return ()
     copies = (f"{name} is a copy: rename it to make it a flow" for name in names if _has_build(folder / name))
-    return (*copies, *map(no_flow_there, notebooks_in_subfolders(folder)))
+    return (*copies, *map(no_flow_there, below))
 
 
 def no_flow_there(path: str) -> str:
