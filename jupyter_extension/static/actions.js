@@ -18,7 +18,7 @@ const notBefore = new Map();
  * @param {Record<string, string>} params texts by name, read where the flow is known
  */
 export function run(app, flow, source = null, params = {}) {
-  const key = `${flow}\n${source}`, now = performance.now();
+  const key = JSON.stringify([flow, source, params]), now = performance.now();
   if ((notBefore.get(key) || 0) > now) return null;
   notBefore.set(key, Infinity);
   /** @type {(take: string) => Promise<any>} */

@@ -70,7 +70,7 @@ function findPart(app, view) {
     h("div", { class: "de-line" },
       h("input", {
         type: "search", class: "de-input de-grow", placeholder: "Search flows", "aria-label": "Search flows", value: search,
-        oninput: (event) => app.set({ search: event.target.value }), onkeydown: leaveSearch,
+        oninput: (event) => app.set({ search: event.target.value }), onkeydown: (event) => leaveSearch(app, event),
       }),
       button(app, "reload", "↻", null, () => app.reload(), { square: true, title: "Refresh: read the flow definitions again" })),
     h("div", { class: "de-chips", role: "group", "aria-label": "Show" }, FILTERS.map(([name, label, test]) => {
@@ -175,10 +175,12 @@ function lastRun(row, active) {
 /**
  * From the search to what it found: Arrow Down to the first flow, Enter shows it.
  *
+ * @param {Panel} app
  * @param {KeyboardEvent} event
  */
-function leaveSearch(event) {
+function leaveSearch(app, event) {
   if (event.key !== "ArrowDown" && event.key !== "Enter") return;
+  app.drawn();
   const input = /** @type {HTMLElement} */ (event.target);
   const first = /** @type {HTMLElement | null} */ (/** @type {HTMLElement} */ (input.closest(".de-list")).querySelector(".de-row-main"));
   if (!first) return;

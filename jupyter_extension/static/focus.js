@@ -11,7 +11,8 @@ export function focusedIn(root) {
 }
 
 /**
- * Gives the focus back, if the drawing lost it: to `next` where a person goes on there, else to what had it.
+ * Gives the focus back, if the drawing lost it: to `next` where a person goes on there, else to what had it. Where that has
+ * gone the panel has it, as the keys that follow are meant for the panel and not for the notebook around it.
  *
  * @param {HTMLElement} root
  * @param {string | null} focused
@@ -27,6 +28,7 @@ export function refocus(root, focused, next) {
       return;
     }
   }
+  if (focused !== null) root.focus({ preventScroll: true });
 }
 
 /** @param {HTMLElement} node */
@@ -42,7 +44,7 @@ function selectorOf(node) {
 const ROOM = 200;
 
 /**
- * Lets a tab that was chosen be seen: its row goes to the top where little is seen below it.
+ * Lets a tab that was chosen be seen: its row goes up as far as what is below it needs, and not past the top.
  *
  * @param {HTMLElement} root
  */
@@ -51,5 +53,5 @@ export function makeRoom(root) {
   const around = row && row.closest(".de-pair > .de-detail, .de-body");
   if (!around) return;
   const [place, port] = [row.getBoundingClientRect(), around.getBoundingClientRect()];
-  if (port.bottom - place.bottom < ROOM) around.scrollTop += place.top - port.top;
+  around.scrollTop += Math.max(0, Math.min(place.top - port.top, ROOM - (port.bottom - place.bottom)));
 }

@@ -59,6 +59,7 @@ export class Panel {
     root.classList.add("de-panel");
     if (this.isStatic) root.classList.add("de-static");
     root.setAttribute("data-lm-suppress-shortcuts", "true");
+    root.tabIndex = -1;
     root.addEventListener("keydown", (event) => {
       if (staysHere(event)) event.stopPropagation();
       onKey(this, event);
@@ -179,6 +180,11 @@ export class Panel {
     };
     if (document.hidden) setTimeout(draw, 0);
     else requestAnimationFrame(draw);
+  }
+
+  /** Draws what has changed at once: what is pressed next means what was typed before it. */
+  drawn() {
+    if (this.isDue) this.draw();
   }
 
   draw() {

@@ -24,7 +24,7 @@ async ([script, view]) => {
     const transport = {
         root: view.workspace_root, kind: 'still', at: () => transport, call: async () => ({ result: {} }),
         hello: async () => ({ workspaces: [] }),
-        subscribe: (listen) => { listen({ kind: 'view', view }); return () => {}; },
+        subscribe: (listen) => { window.tell = listen; listen({ kind: 'view', view }); return () => {}; },
     };
     module.mount(document.querySelector('#panel'), transport);
     window.heard = [];
@@ -106,7 +106,22 @@ def test_keys_meant_for_the_panel_are_not_the_notebooks(editor: Any, tmp_path: P
         editor.keyboard.press(key)
 
     assert search.input_value() == "dd"
+    assert search.evaluate("(search) => search === document.activeElement")  # what it does not find has not been chosen
     assert [key for key in editor.evaluate("window.heard") if not key.endswith("Control")] == ["Control+s", "F1"]
+
+
+def test_keys_stay_in_the_panel_when_what_had_the_focus_has_gone(editor: Any, tmp_path: Path) -> None:
+    """Another one undeploys the flow that is chosen: the keys that follow are not the notebook's."""
+    _, view = first_look(Workspace.create(tmp_path / "claims"))
+    shown(editor, VSCODE)
+    editor.evaluate(MOUNT, [base64.b64encode(panel_js().encode()).decode(), view])
+    editor.get_by_role("button", name="Example", exact=False).first.focus()
+    editor.evaluate("(view) => window.tell({ kind: 'view', view })", view | {"flows": {}})
+    editor.locator(".de-row").wait_for(state="detached")
+    for key in ("d", "d"):
+        editor.keyboard.press(key)
+
+    assert editor.evaluate("window.heard") == []
 
 
 RENDER = """
