@@ -27,11 +27,8 @@ def column_fix(wanted: str | None, table: Table) -> str | None:
         ('did you mean "City"?', None)
     """
     columns = table.columns
-    if len(columns) == 1 and (separator := next((one for one in SEPARATORS if one in columns[0]), None)) is not None:
-        return (
-            f"the only column is {quoted(beginning(columns[0], 60))}: the file has {quoted(separator)} between its columns, "
-            f"so read it with {table.options.separator}={quoted(separator)}"
-        )
+    if (together := only_column_fix(table)) is not None:
+        return together
     if wanted is None:
         return _header_is_further(table)
     rules = [_header_is_further(table), _stands_in_row(wanted, table)]
@@ -39,6 +36,27 @@ def column_fix(wanted: str | None, table: Table) -> str | None:
         rules.reverse()
     sure, likely = (_near(wanted, columns, least, table.options) for least in (_SURE, _LIKELY))
     return next((one for one in (sure, *rules, likely) if one is not None), None)
+
+
+def only_column_fix(table: Table, among: Sequence[str] = SEPARATORS) -> str | None:
+    """The fix of a table whose only column is all columns of its file in one; None of another. `among` is what may stand between them.
+
+    Example:
+        >>> only_column_fix(Table(("city;amount",), (("Oslo;1",), ("Rome;2",))))
+        'the only column is "city;amount": the file has ";" between its columns, so read it with separator=";"'
+        >>> only_column_fix(Table(("city; town",), (("Oslo",), ("Rome",)))), only_column_fix(Table(("city", "a;b")))
+        (None, None)
+    """
+    if len(table.columns) != 1:
+        return None
+    heading = table.columns[0]
+    separator = next((one for one in among if one in heading), None)
+    if separator is None or sum(any(separator in value for value in row) for row in table.rows) * 2 < len(table.rows):
+        return None
+    return (
+        f"the only column is {quoted(beginning(heading, 60))}: the file has {quoted(separator)} between its columns, "
+        f"so read it with {table.options.separator}={quoted(separator)}"
+    )
 
 
 def near_column(wanted: str, columns: Sequence[str]) -> str | None:
