@@ -75,6 +75,19 @@ def quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=False).translate(_ODD_BLANKS)
 
 
+def unquoted(text: str) -> str:
+    """What stands in the quotes of a text, as an error of Polars or DuckDB has it.
+
+    Example:
+        >>> print(unquoted('"city \\\\"north\\\\""'), unquoted('"a\\\\u{200b}"'))
+        city "north" a\\u{200b}
+    """
+    try:
+        return str(json.loads(text))
+    except ValueError:  # Rust has escapes of its own
+        return text[1:-1]
+
+
 def _near(wanted: str, columns: Sequence[str], least: float, options: Options) -> str | None:
     near = _nearest(wanted, columns, least)
     if near is None:
@@ -88,19 +101,23 @@ def _near(wanted: str, columns: Sequence[str], least: float, options: Options) -
 def _nearest(wanted: str, columns: Sequence[str], least: float) -> str | None:
     known: dict[str, str] = {}
     for column in columns:
-        known.setdefault(_plain(column), column)
-    found = difflib.get_close_matches(_plain(wanted), known, n=1, cutoff=least)
+        known.setdefault(_as_people_read(column), column)
+    found = difflib.get_close_matches(_as_people_read(wanted), known, n=1, cutoff=least)
     return known[found[0]] if found else None
 
 
-def _plain(name: str) -> str:
+def _as_people_read(name: str) -> str:
     """A name as people read it: without the case of its letters, and without what looks like nothing or a blank."""
     return re.sub(r"[\s_\ufeff\u200b]+", " ", name).strip().casefold()
 
 
 def _stands_in_row(wanted: str, table: Table) -> str | None:
     """What to do where a row holds the name of the column, and so may be the header."""
-    names = (row for row in enumerate(table.rows, start=1) if any(_plain(wanted) == _plain(value) for value in row[1]))
+    names = (
+        row
+        for row in enumerate(table.rows, start=1)
+        if any(_as_people_read(wanted) == _as_people_read(value) for value in row[1])
+    )
     number, row = next(names, (0, ()))
     if not row or any(_NUMBER.fullmatch(value) for value in row):
         return None
