@@ -105,7 +105,7 @@ def outcome_words(runs: Sequence[Run]) -> str:
     statuses = [run.status for run in runs]
     known = [word for word in _BY_WEIGHT if word in statuses]
     others = sorted(set(statuses) - set(_BY_WEIGHT))
-    return ", ".join(f"{statuses.count(word)} {word}" for word in [*known, *others]) or "none"
+    return ", ".join(f"{statuses.count(word):,} {word}" for word in [*known, *others]) or "none"
 
 
 class _Axis:
