@@ -11,7 +11,9 @@ import pytest
 from tests.panel import flows
 from tests.panel.lab import Lab, Page
 
-_IS_TOLD = "() => window.jupyterapp.shell.currentWidget.context.model.getMetadata('language_info').version !== undefined"
+_IS_TOLD = (
+    "() => window.jupyterapp.shell.currentWidget.context.model.getMetadata('language_info').version !== undefined"
+)
 _DIRTY = "() => window.jupyterapp.shell.currentWidget.context.model.dirty"
 _WRITTEN = (
     "import sys, pathlib; from data_engine import Workspace; from data_engine.demo.content import lay_out;"
