@@ -175,6 +175,7 @@ _OF_FLOW: Mapping[str, Callable[[_Flow], Iterable[WhyNot]]] = {
     ),
     "plan": lambda at: (
         _if(at.flow.standing.kind == "not_deployed", "it was never deployed: there is nothing to compare it with"),
+        _if(at.flow.standing.kind == "as_deployed", "it is deployed as it is: there is nothing to compare"),
         _if(at.is_gone, _GONE),
     ),
     "restore": lambda at: (_unless(at.is_gone, "its notebook is there"),),

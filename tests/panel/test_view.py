@@ -259,12 +259,17 @@ BUTTONS = [
         {},
         {"run": "it is not deployed: deploy it first", "deploy": None},
     ),
-    ("of what is deployed", {}, {}, {"deploy": "it is deployed as it is"}),
+    (
+        "of what is deployed",
+        {},
+        {},
+        {"deploy": "it is deployed as it is", "plan": "it is deployed as it is: there is nothing to compare"},
+    ),
     (
         "of an edit",
         {"standing": {"kind": "edited", "cells": [3]}},
         {},
-        {"deploy": None, "restore": "its notebook is there", "undeploy": None},
+        {"deploy": None, "plan": None, "restore": "its notebook is there", "undeploy": None},
     ),
     (
         "of a flow whose notebook is gone",
