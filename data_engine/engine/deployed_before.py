@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 from itertools import chain
 from pathlib import Path
 
+from data_engine.engine.fact import time_words
 from data_engine.engine.flow_reasons import Undeployed
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.ways_on import way_on
@@ -72,6 +73,35 @@ def find_flow(home: LocalWorkspace, name: str) -> Path:
         there = ended.renamed_to
         fix = way_on(ended, name) if there is None else f"use its new name: `{typed('show', there)}` shows it"
         raise FlowValidationError(f"{name}: {ended.text}", where=error.where, fix=fix) from error
+
+
+def find_to_tidy(home: LocalWorkspace, name: str) -> Path:
+    """As `find_flow`; of a flow that was undeployed and is gone the error tells in which folders its outputs are.
+
+    Raises:
+        FlowValidationError: there is none.
+    """
+    rows = history_of(home)
+    ended, left = undeployed(rows, name), mirrors_left(rows, name, home.layout.flow_modules_dir)
+    is_there = any(os.path.lexists(home.layout.flow_modules_dir / file) for file in files_of(name))
+    if is_there or ended is None or ended.renamed_to is not None or not left:
+        return find_flow(home, name)
+    folders, them = " and ".join(map(str, left)), "the folder" if len(left) == 1 else "the folders"
+    raise FlowValidationError(
+        f"{name} was undeployed on {time_words(ended.at_utc)} by {ended.by}; what it left is in {folders}",
+        where=str(home.layout.flow_modules_dir),
+        fix=f"delete {them}, unless another flow reads there; or keep the flow: {way_on(ended, name)}",
+    )
+
+
+def mirrors_left(rows: Sequence[Deployment], flow: str, folder: Path) -> list[Path]:
+    """The folders that a flow wrote to as it was deployed, also under the names that it had before, and that are there still;
+    without those that a deployed flow writes to. `rows` is the history, `folder` the authored one."""
+    names = {flow, *former_names(rows, flow)}
+    used = {one.mirror for one in history.live(rows).values()}
+    mirrors = {one.mirror for one in rows if one.flow in names and one.mirror is not None} - used
+    found = {Path(os.path.normpath(folder / mirror)) for mirror in mirrors}
+    return sorted(path for path in found if path.is_dir())
 
 
 def require_flow(home: LocalWorkspace, name: str) -> None:

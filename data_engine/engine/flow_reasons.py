@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import ClassVar, TypeAlias
 
@@ -139,7 +139,15 @@ class NotDeployed(Fact):
     def text(self) -> str:
         if self.goes_live_s is not None:
             return f"not deployed: it goes live in {max(0.0, self.goes_live_s - time.time()):.0f} s"
+        if self.error is None and self.shares_with is not None:
+            return f"not deployed: it writes to the same mirror as {self.shares_with}"
         return f"not deployed: {self.error or typed('deploy', self.flow)}"
+
+    @property
+    def in_short(self) -> NotDeployed:
+        """The same as each of its files says it, where the flow itself tells what to do."""
+        error = None if self.error is None or self.shares_with is not None else self.error.partition("\n")[0]
+        return replace(self, error=error)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

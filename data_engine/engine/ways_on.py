@@ -41,6 +41,18 @@ def way_on(
     return None if words is None else words(_About(why, flow, source, mend, blocked_by, is_batch=is_batch))
 
 
+def word_of(why: Fact) -> str:
+    """What the way on of a reason begins with.
+
+    Example:
+        >>> word_of(of_source.EngineOff()), word_of(of_flow.Undeployed("claims", "2026-01-05T06:00:00+00:00", "anna", "parts"))
+        ('engine off', 'renamed to parts')
+    """
+    if isinstance(why, of_flow.Undeployed) and why.renamed_to is not None:
+        return f"renamed to {why.renamed_to}"
+    return why.kind.replace("_", " ")
+
+
 DAEMON_ENDING = "daemon_ending"
 """The kind of what keeps flows from running that is no reason of its own: the daemon only waits for its running work."""
 
@@ -183,7 +195,7 @@ def _waits_for_group(about: _About) -> str:
 def _not_deployed(about: _About) -> str:
     deploy = f"{about.typed('deploy')} lets production run it"
     both = f"; {about.typed('deploy', '--yes')} lets both write there" if about.why.shares_with else ""
-    return f"{_before_deploy(about)}, then {deploy}{both}" if about.why.error else deploy
+    return f"{_before_deploy(about)}, then {deploy}{both}" if about.why.error or both else deploy
 
 
 def _edited(about: _About) -> str:
