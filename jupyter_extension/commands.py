@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
+from data_engine.engine.wording import ends_words
 from data_engine.errors import FlowValidationError
 from data_engine.typed import typed, typed_magic
 from jupyter_extension.backfilling import backfill
@@ -198,7 +199,7 @@ def _stop(given: Namespace, names: UserNames) -> None:
         enable = in_this_kernel(f"`{typed('enable', given.subject)}`")
         then = f" It is disabled: Enable in the panel, or {enable}, lets it run by itself again."
         is_disabled = ws.stop_flow(given.subject)
-        print(f"The runs of {given.subject} end at their next step or item.{then if is_disabled else ''}")
+        print(f"{ends_words(given.subject)}{then if is_disabled else ''}")
         return
     was_running = ws.link.find_heard() is not None
     ws.stop_engine()

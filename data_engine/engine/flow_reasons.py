@@ -11,6 +11,7 @@ from typing import ClassVar, TypeAlias
 from data_engine.engine.fact import Fact, clock_words, lasting_words, time_words, zoned_words
 from data_engine.engine.machine_facts import silent_words
 from data_engine.errors import FlowValidationError
+from data_engine.flow.control import STOPS_AT
 from data_engine.ledger.warned import warned_words
 from data_engine.model import duration_words
 from data_engine.notebook.standing import Standing
@@ -169,7 +170,7 @@ class Stopping(Fact):
 
     Example:
         >>> Stopping("0123456789ab").text
-        'stopping: run 01234567 ends at its next step or item'
+        'stopping: run 01234567 ends at its next step, map item, context.log or context.progress'
     """
 
     kind: ClassVar = "stopping"
@@ -178,7 +179,7 @@ class Stopping(Fact):
 
     @property
     def text(self) -> str:
-        return f"stopping: run {self.run_id[:8]} ends at its next step or item"
+        return f"stopping: run {self.run_id[:8]} ends at its {STOPS_AT}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

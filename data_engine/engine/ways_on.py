@@ -10,6 +10,7 @@ from data_engine.engine import reasons as of_source
 from data_engine.engine.fact import Fact
 from data_engine.engine.machine_facts import SILENT_FIX
 from data_engine.engine.status import FlowFacts, WorkspaceFacts
+from data_engine.flow.control import STOPS_AT
 from data_engine.typed import typed
 
 _ID_LENGTH = 8
@@ -151,7 +152,7 @@ def _running(about: _About) -> str | None:
     run_id, pid = about.why.run_id, about.why.pid
     if pid is not None:
         return _end_it_there(pid)
-    return f"{about.run('stop-run', run_id)} ends it at its next step or item" if run_id else None
+    return f"{about.run('stop-run', run_id)} ends it at its {STOPS_AT}" if run_id else None
 
 
 def _end_it_there(pid: int) -> str:
@@ -189,7 +190,7 @@ def _waits_for_group(about: _About) -> str:
         return f"`{typed('status')}` shows what runs"
     if not runs[0].in_daemon:
         return _end_it_there(runs[0].pid)
-    return f"{about.run('stop-run', runs[0].run_id)} ends what it waits for, at its next step or item"
+    return f"{about.run('stop-run', runs[0].run_id)} ends what it waits for, at its {STOPS_AT}"
 
 
 def _not_deployed(about: _About) -> str:
