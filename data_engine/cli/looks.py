@@ -16,6 +16,7 @@ from data_engine.cli.plain import shortened
 from data_engine.cli.short_paths import short_path, source_names
 from data_engine.cut import first_few
 from data_engine.engine.fact import zoned_words
+from data_engine.engine.last_source import last_status_words
 from data_engine.engine.reasons import Disabled, NotYet
 from data_engine.engine.run_facts import slot_words
 from data_engine.engine.wording import held_words, in_the_way, told_once, undelivered_words
@@ -24,6 +25,7 @@ from data_engine.lease.status import lease_lines
 from data_engine.ledger.warned import runs_as_json, warned_words, warnings_of
 from data_engine.typed import typed
 from jupyter_extension.failures import short_error
+from jupyter_extension.file_check import file_exists
 
 if TYPE_CHECKING:
     from data_engine.cli.plain import Table
@@ -439,7 +441,7 @@ def _say_flows(flows: Sequence[FlowStatus], runs: Sequence[ActiveRun]) -> None:
     for flow in flows:
         last = flow.last_run
         warned = "" if flow.warned is None else warned_words(flow.warned.count)
-        ended = "" if last is None else ", ".join(filter(None, [last.status, warned, local_time(last.started_at_utc)]))
+        ended = "" if last is None else ", ".join(filter(None, [last_status_words(flow, file_exists), warned, local_time(last.started_at_utc)]))
         held = held_words(flow.name, flow.held, None if flow.why is None else flow.why.kind)
         expected = None if flow.expected is None else flow.expected.text
         ending = ending_words(flow, runs)
