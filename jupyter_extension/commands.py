@@ -177,6 +177,8 @@ def _show(given: Namespace, names: UserNames) -> Any:
 
 
 def _start(given: Namespace, names: UserNames) -> Any:
+    from data_engine.cli.deploying import lines_to_deploy
+
     ws = _workspace()
     if given.no_engine and ws.link.find() is None:
         ws.stop_engine()  # else it would come back where an earlier daemon died with its engine on
@@ -184,11 +186,8 @@ def _start(given: Namespace, names: UserNames) -> Any:
     if not given.no_engine:
         ws.start_engine()
     status = ws.status()
-    for flow in status.flows:
-        if flow.standing.kind != "as_deployed":
-            way = flow.standing.fix or f"To let production run it: {typed_magic('deploy', flow.name)}"
-            way = in_this_kernel(way)
-            print(f"{flow.name}: {flow.deployment}. {way[0].upper()}{way[1:]}")
+    for line in lines_to_deploy(ws, status.flows):
+        print(in_this_kernel(line))
     print("It keeps running when this kernel or JupyterLab ends. %flow stop ends it when its running work is done.")
     return status
 
