@@ -176,7 +176,7 @@ function editLine(app, row, edit) {
     !isGone
       ? deployButton(app, row, "deploy", { small: true, primary: !isBack })
       : h("span", { class: "de-line" },
-        button(app, `restore ${row.name}`, "Restore", row.buttons.restore, () => app.act("restore", { flow: row.name }), { small: true, primary: true }),
+        row.buttons.restore ? h("span", { class: "de-faint" }, row.buttons.restore) : button(app, `restore ${row.name}`, "Restore", null, () => app.act("restore", { flow: row.name }), { small: true, primary: true }),
         button(app, `undeploy ${row.name}`, "Undeploy", row.buttons.undeploy, () => app.act("undeploy", { flow: row.name }),
           { small: true, confirm: "Really undeploy it?" })));
 }

@@ -288,6 +288,18 @@ BUTTONS = [
             "run": None,
         },
     ),
+    (
+        "of a flow whose notebook lies in a subfolder",
+        {"standing": {"kind": "gone", "file": "claims.ipynb", "moved_to": "old/claims.ipynb"}},
+        {},
+        dict.fromkeys(["deploy", "restore"], "move old/claims.ipynb back into flow_modules itself") | {"undeploy": None},
+    ),
+    (
+        "of a flow whose notebook was renamed",
+        {"standing": {"kind": "gone", "file": "claims.ipynb", "renamed_to": "parts"}},
+        {},
+        {"restore": "deploy parts, as its notebook is called now", "undeploy": None},
+    ),
 ]
 
 
