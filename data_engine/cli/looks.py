@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from data_engine.cli.daemon_lines import daemon_lines, ending_words
+from data_engine.cli.fresh_status import fresh_status
 from data_engine.cli.output import complain, local_time, print_json, say, seconds, started, status_style, table
 from data_engine.cli.plain import shortened
 from data_engine.cli.short_paths import short_path, source_names
@@ -96,7 +97,7 @@ def selected(root: str | None) -> Workspace:
 
 def tell_status(ws: Workspace, as_json: bool) -> int:
     """What the daemon, its engine and each flow do, what runs now, and what waits and why."""
-    found = ws.status()
+    found = fresh_status(ws)
     if as_json:
         print_json(found.as_dict())
         return 0
