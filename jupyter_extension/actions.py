@@ -327,13 +327,13 @@ def _new_flow(ws: Workspace, args: Args) -> Any:
 
 
 def _settings(ws: Workspace, args: Args) -> Any:
-    settings = ws.home.settings()
+    settings, error = ws.home.settings_shown(), ws.home.settings_error()
     return {
         "machine": machine_actions.machine(),
         "interpreter": _interpreter(ws),
         "workspace": {
             "file": str(ws.layout.settings_path),
-            "warnings": list(settings.warnings),
+            "warnings": [*settings.warnings] if error is None else [f"{error.where}: {error.what}; fix: {error.fix}"],
             "values": json_safe(settings),
         },
         "places": {

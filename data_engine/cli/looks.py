@@ -212,7 +212,7 @@ def _flows_table(
 
     columns = ("NAME", "TITLE", "GROUP", "MODE", "TRIGGER", "SOURCE", "NEXT", "PRODUCTION")
     has_expected = any(entry.flow is not None and entry.flow.expectations for entry in entries)
-    timezone = None if ws.home.settings_error() is not None else ws.home.settings().timezone
+    timezone = ws.home.settings_shown().timezone
     flows = table(
         *(*columns, *(["EXPECTED"] if has_expected else [])),
         cut=("NAME", "TITLE", "GROUP", "TRIGGER", "SOURCE", "PRODUCTION", "EXPECTED"),

@@ -21,6 +21,7 @@ from data_engine.notebook.catalog import find_module
 from data_engine.notebook.flow_files import module_files
 from data_engine.notebook.module_sets import files_of
 from data_engine.typed import typed
+from data_engine.workspace.settings import WorkspaceSettings
 
 _DAY_S = 86_400.0
 
@@ -36,7 +37,7 @@ def history_of(home: LocalWorkspace, flow: str | None = None) -> list[Deployment
     before = [published(ledger, name) for name in (() if flow is None else names_of(ledger, flow)[1:])]
     left_out = {one.id for former in before for one in _since_renamed(former)}
     rows += chain.from_iterable(before)  # all of them say which of them holds
-    return [one for one in history.told(rows, kept_ids=kept_ids(home, rows)) if one.id not in left_out]
+    return [one for one in history.told(rows, kept_ids=kept_ids(rows, home.settings_shown())) if one.id not in left_out]
 
 
 def _since_renamed(rows: Sequence[Deployment]) -> Sequence[Deployment]:
@@ -181,8 +182,7 @@ def left_out(home: LocalWorkspace, but: Collection[str]) -> dict[str, Deployment
     return {flow: newest[flow] for flow in sorted(left)}
 
 
-def kept_ids(home: LocalWorkspace, rows: Sequence[Deployment]) -> set[str]:
+def kept_ids(rows: Sequence[Deployment], settings: WorkspaceSettings) -> set[str]:
     """The deployments whose sets stay."""
-    settings = home.settings()
     since_utc = utc_text(time.time() - settings.history.retention_days * _DAY_S)
     return history.kept(rows, keep=settings.deploy.keep, since_utc=since_utc)
