@@ -17,6 +17,7 @@ from data_engine.daemon.deploying import (
     Outcome,
     answered,
     decide,
+    done_already,
     leaving,
     new_deployments,
     renames_of,
@@ -153,8 +154,10 @@ class Deployer:
             await self._look()
             assert self._current is not None
             if asked.is_withdrawal:
-                row = await asyncio.to_thread(withdrawal, self.home, self._current.entries, asked)
-                await self.publish([row])
+                row = await asyncio.to_thread(done_already, self.home, asked)
+                if row is None:
+                    row = await asyncio.to_thread(withdrawal, self.home, self._current.entries, asked)
+                    await self.publish([row])
                 await self._deploy(None)
                 return Outcome((), (row,), (row.flow,))
             require_found(asked.name, self._current, str(self.home.layout.flow_modules_dir))
