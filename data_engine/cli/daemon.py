@@ -237,9 +237,7 @@ def stop_run(ctx: typer.Context, run_id: RunId, as_json: AsJson = False) -> int:
     ws = chosen_workspace(ctx)
     had_begun = ws.stop_run(run_id)
     text = (
-        f"{ends_words()}{ending_now_words([run_id])}"
-        if had_begun
-        else never_begins_words(ws.home.ledger().run(run_id))
+        f"{ends_words()}{ending_now_words([run_id])}" if had_begun else never_begins_words(ws.home.ledger().run(run_id))
     )
     done({"run_id": run_id, "had_begun": had_begun}, text, as_json)
     return 0

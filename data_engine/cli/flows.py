@@ -79,7 +79,9 @@ def show(ctx: typer.Context, name: FlowName, as_json: AsJson = False) -> int:
 def _next_slots(ws: Workspace, flow: Flow) -> tuple[list[float], tzinfo]:
     """The next times of a flow that runs by the clock, and the zone they are meant in."""
     lines = flow.trigger.cron_lines if isinstance(flow.trigger, Schedule) else ()
-    zone = zone_of((flow.trigger.tz if isinstance(flow.trigger, Schedule) else None) or ws.home.settings_shown().timezone)
+    zone = zone_of(
+        (flow.trigger.tz if isinstance(flow.trigger, Schedule) else None) or ws.home.settings_shown().timezone
+    )
     return next_slots(lines, zone, time.time()), zone
 
 

@@ -442,7 +442,13 @@ def _say_flows(flows: Sequence[FlowStatus], runs: Sequence[ActiveRun]) -> None:
     for flow in flows:
         last = flow.last_run
         warned = "" if flow.warned is None else warned_words(flow.warned.count)
-        ended = "" if last is None else ", ".join(filter(None, [last_status_words(flow, file_exists), warned, local_time(last.started_at_utc)]))
+        ended = (
+            ""
+            if last is None
+            else ", ".join(
+                filter(None, [last_status_words(flow, file_exists), warned, local_time(last.started_at_utc)])
+            )
+        )
         held = held_words(flow.name, flow.held, None if flow.why is None else flow.why.kind)
         expected = None if flow.expected is None else flow.expected.text
         ending = ending_words(flow, runs)

@@ -372,7 +372,9 @@ def test_a_deploy_tells_what_it_did_not_take(cli: Cli, ws: WorkspaceFiles) -> No
 def test_a_failure_whose_file_was_deleted_says_so(cli: Cli, ws: WorkspaceFiles) -> None:
     """As soon as it is deleted, and in a cell too; not while it is there, nor when its whole folder is away."""
     watch = '.watch(mode="poll", source="../in", interval="1s")'
-    ws.notebook("claims", f'from data_engine import Flow\ndef build():\n    return Flow("G"){watch}.step(lambda c: 1 / 0)')
+    ws.notebook(
+        "claims", f'from data_engine import Flow\ndef build():\n    return Flow("G"){watch}.step(lambda c: 1 / 0)'
+    )
     bad = ws.source("in/bad.csv")
     cli("run", "--once", "claims")
 

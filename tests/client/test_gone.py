@@ -468,7 +468,7 @@ def test_tidying_what_was_undeployed_and_deleted_names_the_folders_that_it_left(
     (ws.modules / "monthly.ipynb").unlink()
     workspace.undeploy("monthly")
     shutil.rmtree(ws.root / "out")
-    with pytest.raises(FlowValidationError, match="monthly: undeployed on .*, and its module is gone"):
+    with pytest.raises(FlowValidationError, match=r"monthly: undeployed on .*, and its module is gone"):
         workspace.put_back("monthly")
 
 

@@ -170,7 +170,10 @@ def test_an_explanation_says_once_what_to_do_about_it(ws: WorkspaceFiles, cli: C
     assert {row.reason for row in files} == {"not deployed: it writes to the same mirror as claims"}
     assert len(files) == 2
     told = cli("--workspace", workspace.root, "explain", "claims_2").out
-    assert (told.count("--yes`"), told.count("same mirror as claims")) == (2, 2 + 1)  # once in the reason, once in the way on
+    assert (told.count("--yes`"), told.count("same mirror as claims")) == (
+        2,
+        2 + 1,
+    )  # once in the reason, once in the way on
     (row,) = workspace.explain(str(ws.root / "in" / "a.csv"))
     assert "--yes" in row.reason
 

@@ -51,7 +51,9 @@ def test_a_request_whose_answer_was_lost_is_done_once(
     ws.source("config/data_engine.toml", '[deploy]\nmode = "ask"\n')
     workspace = Workspace(ws.root)
     for number in range(3):
-        ws.notebook("claims", f"from data_engine import Flow\ndef build():\n    return Flow('G').step(lambda c: {number})")
+        ws.notebook(
+            "claims", f"from data_engine import Flow\ndef build():\n    return Flow('G').step(lambda c: {number})"
+        )
         workspace.deploy("claims")
     before = {one.id for one in workspace.deployments()}
     workspace.start()

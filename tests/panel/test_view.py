@@ -292,7 +292,8 @@ BUTTONS = [
         "of a flow whose notebook lies in a subfolder",
         {"standing": {"kind": "gone", "file": "claims.ipynb", "moved_to": "old/claims.ipynb"}},
         {},
-        dict.fromkeys(["deploy", "restore"], "move old/claims.ipynb back into flow_modules itself") | {"undeploy": None},
+        dict.fromkeys(["deploy", "restore"], "move old/claims.ipynb back into flow_modules itself")
+        | {"undeploy": None},
     ),
     (
         "of a flow whose notebook was renamed",
