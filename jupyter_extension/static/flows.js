@@ -180,7 +180,7 @@ function lastRun(row, active) {
  */
 function leaveSearch(app, event) {
   if (event.key !== "ArrowDown" && event.key !== "Enter") return;
-  app.drawn();
+  app.draw(); // what is pressed now means what was typed before it
   const input = /** @type {HTMLElement} */ (event.target);
   const first = /** @type {HTMLElement | null} */ (/** @type {HTMLElement} */ (input.closest(".de-list")).querySelector(".de-row-main"));
   if (!first) return;

@@ -182,11 +182,6 @@ export class Panel {
     else requestAnimationFrame(draw);
   }
 
-  /** Draws what has changed at once: what is pressed next means what was typed before it. */
-  drawn() {
-    if (this.isDue) this.draw();
-  }
-
   draw() {
     // nobody sees it: what has changed is drawn when somebody does, which changes its size
     this.isStale = this.root.offsetParent === null;
