@@ -10,14 +10,13 @@ from contextlib import chdir, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from data_engine.cli.daemon_lines import daemon_lines, ending_words
+from data_engine.cli.daemon_lines import daemon_lines, ending_words, last_run_words
 from data_engine.cli.fresh_status import fresh_status
 from data_engine.cli.output import complain, local_time, print_json, say, seconds, started, status_style, table
 from data_engine.cli.plain import shortened
 from data_engine.cli.short_paths import short_path, source_names
 from data_engine.cut import first_few
 from data_engine.engine.fact import zoned_words
-from data_engine.engine.last_source import last_status_words
 from data_engine.engine.reasons import Disabled, NotYet
 from data_engine.engine.run_facts import slot_words
 from data_engine.engine.wording import held_words, in_the_way, told_once, undelivered_words
@@ -440,15 +439,7 @@ def _say_flows(flows: Sequence[FlowStatus], runs: Sequence[ActiveRun]) -> None:
         whole=f"`{typed('explain')} FLOW` shows the full reason and what to do.",
     )
     for flow in flows:
-        last = flow.last_run
-        warned = "" if flow.warned is None else warned_words(flow.warned.count)
-        ended = (
-            ""
-            if last is None
-            else ", ".join(
-                filter(None, [last_status_words(flow, file_exists), warned, local_time(last.started_at_utc)])
-            )
-        )
+        ended = last_run_words(flow, file_exists)
         held = held_words(flow.name, flow.held, None if flow.why is None else flow.why.kind)
         expected = None if flow.expected is None else flow.expected.text
         ending = ending_words(flow, runs)
