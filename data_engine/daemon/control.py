@@ -144,9 +144,9 @@ class DaemonClient:
                     connection or self._connected(timeout_s), method, path, payload, timeout_s
                 )
             except (OSError, http.client.HTTPException) as error:
-                if connection is None or method != "GET" or isinstance(error, TimeoutError):
+                if connection is None or method != "GET" or (isinstance(error, TimeoutError) and not self._hears()):
                     raise
-                # A kept connection may have been closed in between; a question may be asked twice.
+                # A kept connection may have been closed in between, or the daemon be long about it; a question may be asked twice.
                 status, data = self._exchange(self._connected(timeout_s), method, path, payload, timeout_s)
             answer = json.loads(data)
         except (OSError, http.client.HTTPException, ValueError) as error:
