@@ -332,7 +332,7 @@ COMMANDS = {
             "flow",
             (
                 Option("--all", "All flows of the workspace."),
-                Option("--update", "Where a golden differs, keep the new result in its place; look at that first."),
+                Option("--update", "Where a golden differs, keep the new result; look at that first."),
             ),
         ),
         Command(
