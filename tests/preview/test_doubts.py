@@ -566,6 +566,7 @@ ALIKE = {
     ),
     "pl.DataFrame({'day': [1], 'Net 1': [1], 'net\\u200b1': [2], 'Day': [1]})": 'the columns "day" and "Day"; "Net 1" and "net\\u200b1" differ',
     "pandas.DataFrame({'Amount ': [1], 'amount': [2], 3: [1]})": "frame.rename(columns=lambda",
+    "pandas.DataFrame([[1, 2, 3]], columns=['a', 'a', 'A'])": 'the columns "a" and "A" differ',
 }
 UNLIKE = (
     "pl.DataFrame({'amount': [1], 'amounts': [2], 'a_mount': [3]})",

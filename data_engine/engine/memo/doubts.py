@@ -115,9 +115,9 @@ def doubts_of_result(result: Any) -> Iterator[str]:
     if kind != "DataFrame" or library not in _SAME_NAMES:
         return
     alike: dict[str, list[str]] = {}
-    for name in (one for one in list(result.columns) if isinstance(one, str)):
+    for name in dict.fromkeys(one for one in list(result.columns) if isinstance(one, str)):
         alike.setdefault("".join(name.translate(_NOTHING).split()).casefold(), []).append(name)
-    pairs = [" and ".join(map(quoted, names[:2])) for names in alike.values() if len({*names}) > 1]
+    pairs = [" and ".join(map(quoted, names[:2])) for names in alike.values() if len(names) > 1]
     if pairs:
         yield (
             f"the columns {first_few(pairs, _MOST_PAIRS, '; ')} differ only by blanks or case: before frames become one, give"
