@@ -37,15 +37,6 @@ _BINDINGS = re.compile(
 )
 _LONG_LINE = re.compile(r"Expected \d+ fields in line \d+, saw \d+")
 _LISTED = re.compile(r"\[(['\"].*['\"])\]")
-_FLOAT = re.compile(
-    r"could not convert string to float: '(.+)'|Unable to parse string \"(.+)\" at position|Unable to parse string '(.+)' at"
-)
-_FORMATS = (
-    (re.compile(r"\d{4}-\d\d?-\d\d?"), '"%Y-%m-%d"'),
-    (re.compile(r"\d\d?\.\d\d?\.\d{4}"), '"%d.%m.%Y"'),
-    (re.compile(r"\d\d?\.\d\d?\.\d\d"), '"%d.%m.%y"'),
-    (re.compile(r"\d\d?/\d\d?/\d{4}"), '"%d/%m/%Y" or "%m/%d/%Y"'),
-)
 _WHOLE = (*(f"i{bits}" for bits in (8, 16, 32, 64, 128)), *(f"u{bits}" for bits in (8, 16, 32, 64, 128)))
 _MEANT = {
     _WHOLE: "not a whole number",
@@ -55,6 +46,15 @@ _MEANT = {
 """What a value is not that cannot be read as one of these types of Polars."""
 
 _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?")
+_FLOAT = re.compile(
+    r"could not convert string to float: '(.+)'|Unable to parse string \"(.+)\" at position|Unable to parse string '(.+)' at"
+)
+_FORMATS = (
+    (re.compile(r"\d{4}-\d\d?-\d\d?"), '"%Y-%m-%d"'),
+    (re.compile(r"\d\d?\.\d\d?\.\d{4}"), '"%d.%m.%Y"'),
+    (re.compile(r"\d\d?\.\d\d?\.\d\d"), '"%d.%m.%y"'),
+    (re.compile(r"\d\d?/\d\d?/\d{4}"), '"%d/%m/%Y" or "%m/%d/%Y"'),
+)
 _COMMA_NUMBER = re.compile(r"[+-]?[\d.]*\d,\d+")
 
 

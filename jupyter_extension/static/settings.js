@@ -74,10 +74,11 @@ function field({ name, label, value, press = "Save", hint }, action) {
  */
 function folderFields(app, settings, view) {
   const collection = settings && settings.machine.collection_root;
+  const hint = "The folder that holds your workspaces.";
   return [
-    field({ name: "collection", label: "Workspace folder", value: collection, hint: `${settings && !collection ? "None is set. This is the" : "The"} folder that holds your workspaces.` },
+    field({ name: "collection", label: "Workspace folder", value: collection, hint: settings && !collection ? `${hint} None is set yet.` : hint },
       (value) => save(app, "save_settings", { collection_root: value })),
-    field({ name: "provision", label: "Create a workspace", value: view ? view.workspace_root : "", press: "Create what is missing", hint: "Makes the folder a workspace, also one that does not exist yet. Nothing that exists is changed." },
+    field({ name: "provision", label: "Create a workspace", value: view ? view.workspace_root : "", press: "Create", hint: "Adds what is missing to the folder, or makes it. Nothing that exists is changed." },
       (value) => provision(app, value)),
   ];
 }
