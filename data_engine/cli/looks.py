@@ -20,7 +20,7 @@ from data_engine.engine.reasons import Disabled, NotYet
 from data_engine.engine.run_facts import slot_words
 from data_engine.engine.wording import held_words, in_the_way, told_once, undelivered_words
 from data_engine.errors import FlowValidationError
-from data_engine.lease.status import lease_lines
+from data_engine.lease.status import behind_words, lease_lines
 from data_engine.ledger.warned import runs_as_json, warned_words, warnings_of
 from data_engine.typed import typed
 from jupyter_extension.failures import short_error
@@ -284,6 +284,7 @@ def tell_runs(
             complain(left)
     elif not found:
         say("No such runs on this machine.")
+        _say_behind(ws)
     else:
         warned = warnings_of(ledger, [run.run_id for run in found])
         shown = table(
@@ -302,7 +303,14 @@ def tell_runs(
         say(shown)
         if left:
             say(f"\n{left}")
+        _say_behind(ws)
     return 0
+
+
+def _say_behind(ws: Workspace) -> None:
+    """Tell where more was published than this machine has; a daemon takes it in."""
+    if ws.link.find() is None and (words := behind_words(ws.lease())):
+        complain(words, style="yellow")
 
 
 def _given(name: str | None, options: Mapping[str, object]) -> list[str]:
@@ -313,7 +321,12 @@ def _given(name: str | None, options: Mapping[str, object]) -> list[str]:
 
 def tell_reasons(ws: Workspace, subject: str, as_json: bool) -> int:
     """Why a flow, or a source file, does or does not run; for an output, which run wrote it."""
-    reasons = ws.explain(subject)
+    try:
+        reasons = ws.explain(subject)
+    except FlowValidationError:
+        if not as_json:
+            _say_behind(ws)
+        raise
     if as_json:
         print_json([one.as_dict() for one in reasons])
         return 0
@@ -334,6 +347,7 @@ def tell_reasons(ws: Workspace, subject: str, as_json: bool) -> int:
     say(shown)
     for number, way in enumerate(ways(reasons)):
         say(way if number else f"\n{way}")
+    _say_behind(ws)
     return 0
 
 
