@@ -27,6 +27,7 @@ from data_engine.engine.flow_reasons import (
     NotLookedAt,
     Requested,
     Stopping,
+    Undeployed,
 )
 from data_engine.engine.gone_outputs import gone_outputs, gone_words
 from data_engine.engine.named_file import flow_meant, flows_of_file, missing_file, why_no_flow
@@ -149,7 +150,7 @@ def explain(source: FactSource, known: WorkspaceFacts, subject: str, file: str) 
     batches = {one.entry.name for one in known.flows if one.entry.flow is not None and _is_batch(one.entry.flow)}
     rows = tell_earlier(_explained(source, known, subject, file), source.ran_earlier_code)
     return [
-        replace(row, blocked_by=blocked.get(row.flow, ()), is_batch=row.flow in batches)
+        replace(row, blocked_by=blocked.get(row.flow, (Undeployed.kind,)), is_batch=row.flow in batches)
         if row.why.kind in DEPEND
         else row
         for row in _with_gone(source, known, rows)

@@ -285,7 +285,8 @@ class NameFiltered(Fact):
 
     @property
     def text(self) -> str:
-        return f"name filtered: {self.part!r} is hidden, temporary or a lock file"
+        what = "is the lock file of a file that is open" if self.part.startswith("~$") else "is hidden, temporary or a lock file"
+        return f"name filtered: {self.part!r} {what}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

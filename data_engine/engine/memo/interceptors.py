@@ -18,7 +18,8 @@ from typing import Any
 
 from data_engine.engine.memo import inputs, recorders
 from data_engine.engine.memo.access_log import AccessLog, Namespace, active_logs, logging_to, not_logged
-from data_engine.engine.memo.doubts import doubts_of
+from data_engine.engine.memo.being_read import reading
+from data_engine.engine.memo.doubts import doubts_of, workbook_place
 from data_engine.engine.memo.inputs import current_files
 from data_engine.engine.memo.own_sources import own_sources
 
@@ -240,6 +241,7 @@ def _make_wrapper(original: Any, note: Callable[..., Any]) -> Any:
 
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         who, files = active_logs(), None if named is None else current_files()
+        place = None
         if named is not None and files is not None:
             with suppress(Exception):  # what is noted of a run is not worth its end
                 for path in named(args, kwargs):
@@ -249,6 +251,10 @@ def _make_wrapper(original: Any, note: Callable[..., Any]) -> Any:
                 for said in doubts_of(original, args, kwargs):
                     for doubts in (*(log.doubts for log in who), *(() if files is None else (files.doubts,))):
                         doubts.setdefault(said)
+                place = workbook_place(original, args, kwargs)
+        if place is not None:
+            with reading(place):
+                return note(original, who, args, kwargs) if who else original(*args, **kwargs)
         if who:
             return note(original, who, args, kwargs)
         if written is not None and (own := own_sources()) is not None:
