@@ -104,6 +104,8 @@ def fix_of_line(command: Any, arguments: Sequence[str], *, is_unknown: bool) -> 
     if is_unknown and takes.most is not None and len(names) > takes.most:
         is_unknown = False
     flows = flows_of(root)
+    if command.name == "start" and len(names) == 1 and names[0] in flows:
+        return _started(names[0])
     if takes.called in _PLACES or os.path.exists(" ".join(names)):
         flows |= {" ".join(names)}
     return mended(words, takes, flows, lambda *line: typed(*path, *line), is_unknown=is_unknown)
@@ -167,6 +169,16 @@ def of_flow(name: str) -> str:
     from data_engine.typed import typed
 
     return f"`{typed('show', name)}` shows the flow, and `{typed('explain', name)}` why it does or does not run"
+
+
+def _started(name: str) -> str:
+    """What starts one flow, where the engine was asked to start with its name."""
+    from data_engine.typed import typed
+
+    return (
+        f"`{typed('run', name)}` runs the flow now, `{typed('enable', name)}` lets it run by itself again where it was disabled;"
+        f" `{typed('start')}` lets all flows run by themselves"
+    )
 
 
 def _of_flow(names: Sequence[str], flows: Collection[str]) -> str | None:

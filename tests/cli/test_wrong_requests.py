@@ -128,6 +128,17 @@ WRONG = {
     "three runs to compare": (["compare", "3f", "4a", "5b"], "unexpected extra", "`data-engine compare 3f 4a`"),
     "a name where none is taken": (["status", "clams"], "unexpected extra", "`data-engine status`"),
     "a flow where none is taken": (["status", "claims"], "unexpected extra", "`data-engine show claims` shows the"),
+    "a flow to start": (["start", "claims"], "unexpected extra", "`data-engine run claims` runs the flow now, `data-engine"),
+    "a secret is missing": (
+        ["secret", "set"],
+        "Missing argument",
+        "write data-engine secret set NAME, which asks for the value (`data-engine secret list` shows the secrets); or see",
+    ),
+    "a secret to forget is missing": (
+        ["secret", "remove"],
+        "Missing argument",
+        "write data-engine secret remove NAME (`data-engine secret list` shows the secrets); or see",
+    ),
     "a flow in place of a command": (["claims"], "No such command 'claims'", "`data-engine explain claims` why"),
     "a name with a blank": (["show", "monthly", "parts"], "unexpected extra", typed("show", "monthly parts")),
     "a folder with a blank": (
