@@ -12,7 +12,8 @@ from data_engine.record import Record
 
 _REPAIR = "data-engine lease repair"
 NOBODY_WATCHES = "nobody is told when this machine falls silent; run `data-engine service install` on another one that has the secrets"
-_FOLLOW = "`data-engine start --no-engine` fetches it"
+NOT_ALL_HERE = "not all of what other workstations ran is known here"
+FETCHED_BY = "`data-engine start --no-engine` fetches it"
 _MOST_WATCHERS_NAMED = 3
 Word = Literal["available", "mine", "owned", "control_requested", "takeover_available", "unreachable", "damaged"]
 
@@ -297,7 +298,7 @@ def behind_words(lease: Mapping[str, Any]) -> str:
         >>> behind_words({"is_behind": True}), behind_words({})
         ('not all of what other workstations ran is known here: `data-engine start --no-engine` fetches it', '')
     """
-    return f"not all of what other workstations ran is known here: {_FOLLOW}" if lease.get("is_behind") else ""
+    return f"{NOT_ALL_HERE}: {FETCHED_BY}" if lease.get("is_behind") else ""
 
 
 def is_unwatched(lease: Mapping[str, Any]) -> bool:
