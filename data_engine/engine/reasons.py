@@ -285,7 +285,11 @@ class NameFiltered(Fact):
 
     @property
     def text(self) -> str:
-        what = "is the lock file of a file that is open" if self.part.startswith("~$") else "is hidden, temporary or a lock file"
+        what = (
+            "is the lock file of a file that is open"
+            if self.part.startswith("~$")
+            else "is hidden, temporary or a lock file"
+        )
         return f"name filtered: {self.part!r} {what}"
 
 

@@ -211,7 +211,10 @@ def test_a_mail_address_alone_is_told_what_it_lacks(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("mailtos://anna@firma.example:pa55word@mail.firma.example?to=a@b.example", "mailtos://NAME%40DOMAIN:PASSWORD@HOST?to="),
+        (
+            "mailtos://anna@firma.example:pa55word@mail.firma.example?to=a@b.example",
+            "mailtos://NAME%40DOMAIN:PASSWORD@HOST?to=",
+        ),
         ("json://anna@firma.example:pa55word@hook.example", "json://NAME%40DOMAIN:PASSWORD@HOST"),
     ],
 )

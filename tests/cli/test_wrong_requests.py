@@ -128,7 +128,11 @@ WRONG = {
     "three runs to compare": (["compare", "3f", "4a", "5b"], "unexpected extra", "`data-engine compare 3f 4a`"),
     "a name where none is taken": (["status", "clams"], "unexpected extra", "`data-engine status`"),
     "a flow where none is taken": (["status", "claims"], "unexpected extra", "`data-engine show claims` shows the"),
-    "a flow to start": (["start", "claims"], "unexpected extra", "`data-engine run claims` runs the flow now, `data-engine"),
+    "a flow to start": (
+        ["start", "claims"],
+        "unexpected extra",
+        "`data-engine run claims` runs the flow now, `data-engine",
+    ),
     "a secret is missing": (
         ["secret", "set"],
         "Missing argument",

@@ -494,7 +494,9 @@ def test_a_flow_that_runs_on_is_named_where_another_would_write_its_mirror(
 
     assert error is not None
     replace, end, _ = commands_in(error.fix or "")
-    quoted = shell_line(["data-engine", "deploy", "my claims", "--replaces", "claims"])  # as this system's shell takes it
+    quoted = shell_line(
+        ["data-engine", "deploy", "my claims", "--replaces", "claims"]
+    )  # as this system's shell takes it
     assert (replace, end) == (quoted, "data-engine undeploy claims")
     assert typed(ws, end) == 0
     assert workspace.deploy("my claims")[0].error is None
