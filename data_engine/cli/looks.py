@@ -6,16 +6,15 @@ They are asked most often, so their plain forms are read here, without Typer, wh
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import chdir, contextmanager, suppress
-from pathlib import Path
+from contextlib import chdir, contextmanager
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from data_engine.cli.daemon_lines import daemon_lines, ending_words, last_run_words
 from data_engine.cli.fresh_status import fresh_status
+from data_engine.cli.list_warnings import say_misleading_names, say_warned, say_what_is_wrong
 from data_engine.cli.output import complain, local_time, print_json, say, seconds, started, status_style, table
 from data_engine.cli.plain import shortened
 from data_engine.cli.short_paths import short_path, source_names
-from data_engine.cut import first_few
 from data_engine.engine.fact import zoned_words
 from data_engine.engine.reasons import Disabled, NotYet
 from data_engine.engine.run_facts import slot_words
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
     from data_engine.engine.waiting_runs import WaitingRuns
     from data_engine.model import Run
     from data_engine.notebook.catalog import CatalogEntry
-    from data_engine.notebook.standing import Standing
 
 RunStatus: TypeAlias = Literal["started", "success", "failed", "stopped", "killed", "abandoned"]
 
@@ -161,43 +159,11 @@ def tell_flows(ws: Workspace, as_json: bool) -> int:
         complain(
             f"What {shown_machine(lease.owner)} deployed is known here after a daemon has started: data-engine start --no-engine"
         )
-    _say_misleading_names(ws, [entry.path for entry in there if entry.error is None])
-    _say_what_is_wrong(entries, gone)
-    _say_warned(there)
+    say_misleading_names(ws, [entry.path for entry in there if entry.error is None])
+    say_what_is_wrong(entries, gone)
+    say_warned(there)
     say_not_flows(ws)
     return 0
-
-
-def _say_warned(entries: Sequence[CatalogEntry]) -> None:
-    """Which modules are warned of, beside what is told here: all their warnings would bury the list."""
-    warned = [f"{entry.name} ({len(entry.warnings)})" for entry in entries if entry.warnings]
-    if warned:
-        complain()
-        complain(f"warnings of {first_few(warned, 5)}: `data-engine compile` shows them", style="yellow")
-
-
-def _say_misleading_names(ws: Workspace, paths: Sequence[Path]) -> None:
-    from data_engine.notebook.beside import misleading_names
-
-    with suppress(OSError, FlowValidationError):  # it was there a moment ago
-        for warning in misleading_names(ws.home.modules(), paths):
-            complain(f"warning: {warning}", style="yellow")
-
-
-def _say_what_is_wrong(entries: Sequence[CatalogEntry], gone: Mapping[str, Standing]) -> None:
-    """What of sources is not there, which modules are gone, and what is wrong with broken ones."""
-    from data_engine.engine.source_trouble import all_source_warnings
-
-    flows = [entry.flow for entry in entries if entry.flow is not None]
-    for warning in (warning for warnings in all_source_warnings(flows) for warning in warnings):
-        complain(f"warning: {warning}", style="yellow")
-    for _, one in sorted(gone.items()):
-        complain()
-        complain(one.edit or "", style="yellow")
-    for entry in entries:
-        if entry.error is not None:
-            complain()
-            complain(f"{entry.path.name} is broken: {entry.error}", style="red")
 
 
 def _flows_table(

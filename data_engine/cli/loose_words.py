@@ -19,7 +19,7 @@ _MOST_LINES = 3
 class Takes(NamedTuple):
     """What a command takes: its `options`, with whether a value follows and that is free text, and `most` names (None: any number).
 
-    `called` is what a name is, `needed` stands for one that has to be there, `without` says what the command does without, and with `has_pairs` NAME=VALUE is a parameter.
+    `called` is what a name is, `needed` stands for one that has to be there, `without` says what the command does without, and with `has_pairs` NAME=VALUE is a parameter. It `starts` the engine, or not.
     """
 
     options: dict[str, bool | None]
@@ -28,6 +28,7 @@ class Takes(NamedTuple):
     needed: str | None = None
     without: str | None = None
     has_pairs: bool = False
+    starts: bool = False
 
 
 class _Part(NamedTuple):
@@ -104,8 +105,6 @@ def fix_of_line(command: Any, arguments: Sequence[str], *, is_unknown: bool) -> 
     if is_unknown and takes.most is not None and len(names) > takes.most:
         is_unknown = False
     flows = flows_of(root)
-    if command.name == "start" and len(names) == 1 and names[0] in flows:
-        return _started(names[0])
     if takes.called in _PLACES or os.path.exists(" ".join(names)):
         flows |= {" ".join(names)}
     return mended(words, takes, flows, lambda *line: typed(*path, *line), is_unknown=is_unknown)
@@ -143,6 +142,7 @@ def _takes(command: Any, words: Sequence[str]) -> Takes:
         called=_CALLED.get(metavar or "", "flow"),
         needed=metavar if arguments and arguments[0].required else None,
         without="for all of them" if is_of_all else None,
+        starts=command.name == "start",
     )
 
 
@@ -192,7 +192,10 @@ def _fewer(
     if takes.most is None or len(names) <= takes.most:
         return None
     if takes.most == 0:
-        return _of_flow(names, flows) or f"leave out what follows it: `{typed(*_naming(parts))}`"
+        named = len(names) == 1 and names[0] in flows and takes.starts
+        return (
+            _started(names[0]) if named else _of_flow(names, flows)
+        ) or f"leave out what follows it: `{typed(*_naming(parts))}`"
     if takes.most > 1:
         return f"name two {takes.called}s at a time: `{typed(*_naming(parts, *names[: takes.most]))}`"
     lines = [f"`{typed(*_naming(parts, name))}`" for name in names[:_MOST_LINES]]

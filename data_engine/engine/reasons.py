@@ -285,12 +285,7 @@ class NameFiltered(Fact):
 
     @property
     def text(self) -> str:
-        what = (
-            "is the lock file of a file that is open"
-            if self.part.startswith("~$")
-            else "is hidden, temporary or a lock file"
-        )
-        return f"name filtered: {self.part!r} {what}"
+        return f"name filtered: {self.part!r} is hidden, temporary or a lock file"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -57,6 +57,9 @@ def word_of(why: Fact) -> str:
 DAEMON_ENDING = "daemon_ending"
 """The kind of what keeps flows from running that is no reason of its own: the daemon only waits for its running work."""
 
+FLOW_GONE = (of_flow.Undeployed.kind,)
+"""What keeps a flow from running that is neither in production nor a notebook any more."""
+
 DEPEND = frozenset(
     one.kind
     for one in (
@@ -224,7 +227,7 @@ def _written(about: _About) -> str | None:
 
 def _filtered(about: _About) -> str:
     if about.why.part.startswith("~$"):
-        return "nothing: Excel or Word removes it when the file is closed there"
+        return "nothing: Excel or Word made it beside a file that is open there, and removes it when that is closed"
     return "give it another name"
 
 

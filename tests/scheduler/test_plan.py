@@ -305,7 +305,7 @@ def test_a_batch_takes_no_file_the_flow_wrote() -> None:
         ("deep/a.CSV", None),
         ("a.csv.gz", None),
         ("a.xlsx", "extension not listed: the flow takes .csv, .csv.gz"),
-        ("~$a.csv", "name filtered: '~$a.csv' is the lock file of a file that is open"),
+        ("~$a.csv", "name filtered: '~$a.csv' is hidden, temporary or a lock file"),
         ("a.csv.part", "name filtered: 'a.csv.part' is hidden, temporary or a lock file"),
         (".git/a.csv", "name filtered: '.git' is hidden, temporary or a lock file"),
         ("out/a.csv", "written by this flow itself"),
