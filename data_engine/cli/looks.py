@@ -277,8 +277,9 @@ def tell_runs(
 
 def _say_behind(ws: Workspace) -> None:
     """Tell where more was published than this machine has; a daemon takes it in."""
-    if ws.link.find() is None and (words := behind_words(ws.lease())):
-        complain(words, style="yellow")
+    with suppress(FlowValidationError):  # what is known here is told all the same
+        if ws.link.find() is None and (words := behind_words(ws.lease())):
+            complain(words, style="yellow")
 
 
 def _given(name: str | None, options: Mapping[str, object]) -> list[str]:
