@@ -448,7 +448,7 @@ def test_a_file_that_is_not_utf8_fails_with_the_fix(cells: Cells, files: Path, r
         ("ValueError('zip: Could not find EOCD')", "this is not a valid .xlsx file"),
         ("ValueError('CalamineError: Workbook is password protected')", "save a copy without a password"),
         ("UnicodeError('UTF-16 stream does not start with BOM')", 'the file is not UTF-16: say encoding="cp1252"'),
-        ("OSError(28, 'No space left on device')", "free some space there; or the mirror is "),
+        ("OSError(28, 'No space left on device')", "is full: free some space there (the mirror is "),
     ],
 )
 def test_the_words_of_parsers_and_systems_get_a_fix(ws: WorkspaceFiles, raises: str, fix: str) -> None:
@@ -555,8 +555,8 @@ def test_an_empty_column_stands_in_the_log_of_a_run(ws: WorkspaceFiles) -> None:
 
     (run,) = workspace.runs("claims")
     said = [(line.level, line.message) for line in workspace.log(run.run_id) if "is empty" in line.message]
-    words = "of a sheet is empty in the rows that decide its type, so it is read as text"
-    assert sorted(set(said)) == [("INFO", f"column {number} {words}") for number in (2, 3, 4)]
+    words = "is empty in the rows that decide its type, so it is read as text"
+    assert sorted(set(said)) == [("INFO", f'late.xlsx, sheet "Data": column {number} {words}') for number in (2, 3, 4)]
     assert run.warnings == 0
 
 

@@ -75,6 +75,29 @@ def doubts_of(reader: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> 
             yield from doubled_headings(path, kwargs)
 
 
+def workbook_place(reader: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str | None:
+    """The workbook that `reader(*args, **kwargs)` will read, in words, with its sheet where that is one; None where it reads none.
+
+    Example:
+        >>> import pathlib, polars, tempfile
+        >>> file = pathlib.Path(tempfile.mkdtemp()) / "a.xlsx"
+        >>> _ = polars.DataFrame({"a": [1]}).write_excel(file, worksheet="Sales")
+        >>> workbook_place(polars.read_excel, (file,), {}), workbook_place(polars.read_csv, ("a.csv",), {})
+        ('a.xlsx, sheet "Sales"', None)
+    """
+    if getattr(reader, "__name__", "") != "read_excel" or len(paths := _paths(args, kwargs)) != 1:
+        return None
+    name, found = os.path.basename(paths[0]), []
+    wanted = _sheets_wanted(getattr(reader, "__module__", "").partition(".")[0], args, kwargs)
+    with suppress(*_DAMAGED), open_to_read(paths[0]) as file, zipfile.ZipFile(file) as book:
+        found = [
+            sheet
+            for number, (sheet, _) in enumerate(_sheets(book))
+            if wanted is None or sheet in wanted or number in wanted
+        ]
+    return f'{name}, sheet "{found[0]}"' if len(found) == 1 else name
+
+
 def doubts_of_table(reader: Any, table: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Iterator[str]:
     """What is doubtful of the `table` that `reader(*args, **kwargs)` gave: that its only column is all columns of the file.
 
