@@ -30,6 +30,7 @@ from jupyter_extension.troubles import Known, TroubleLine, has_recovered, troubl
 _MOST_REQUESTS = 3
 _MOST_UNDELIVERED = 3
 _MOST_NOT_FLOWS = 5
+_TOLD = "done for another workstation, which was told so; nothing is asked of you here"
 """Told at the panel's head: the newest."""
 
 
@@ -52,7 +53,7 @@ class FlowRow:
     `reason` is `why` it does not run now, in words; `edit` tells of an edit that is not deployed, or, where production `is_rolled_back`, that the module is as it was before; `error` of a module that is broken; `held` counts the files whose last
     run did not end well, `waiting` its runs that wait for their turn or for their next try; `expected` is how it stands to what is expected of it; `is_failing` says that somebody should look: its
     `mark` is neither good nor at rest then. `state` is the word of its mark, with what is bad besides its last run.
-    `next_run_utc` is meant in the zone `tz`, None for this machine's. `troubles` are what its people are notified of; when it `has_recovered`, no failure of before is left.
+    `next_run_utc` is meant in the zone `tz`, None for this machine's. `digest` changes with the code of an edit. `troubles` are what its people are notified of; when it `has_recovered`, no failure of before is left.
     """
 
     name: str
@@ -82,6 +83,7 @@ class FlowRow:
     troubles: tuple[TroubleLine, ...] = ()
     has_recovered: bool = False
     tz: str | None = None
+    digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +120,13 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something a person should know, with its fix."""
+    """Something a person should know, with its fix; with an `id`, a person can put it away, and it goes a while after `at_utc`."""
 
     tone: str
     text: str
     fix: str | None = None
+    id: str | None = None
+    at_utc: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,6 +308,7 @@ def _row(flow: FlowStatus, status: Status, known: Known, *, elsewhere: str | Non
         troubles=troubles_of(flow, known),
         has_recovered=has_recovered(flow, known),
         tz=flow.tz,
+        digest=flow.standing.digest,
     )
 
 
@@ -399,7 +404,8 @@ def _notices(status: Status, problem: str | None) -> Iterable[Notice]:
         if one.state != "answered":
             yield Notice("warn", one.text)
         elif one.outcome != "done":
-            yield Notice("bad", one.text, "ask again, or ask for the workspace")
+            fix = _TOLD if lease_mark(lease).kind == "mine" else "ask again, or ask for the workspace"
+            yield Notice("bad", one.text, fix, one.request_id, one.at_utc)
     if lease.lost_to:
         yield Notice("warn", f"{lease.lost_to} has taken this workspace over")
 

@@ -1,5 +1,6 @@
 // The page around the lists: the head with workspace, engine and owner, what a person should know, and what was said last.
 
+import { freshForm } from "./backfill.js";
 import { h } from "./dom.js";
 import { flowDetails } from "./flow_details.js";
 import { flowList } from "./flows.js";
@@ -13,6 +14,8 @@ import { settingsTab } from "./settings.js";
 
 /** @import { Child, PanelView } from "./types" */
 /** @import { Panel } from "./panel.js" */
+
+const TOLD_MS = 10 * 60 * 1000;
 
 /** @type {[string, string][]} */
 const TABS = [["flows", "Flows"], ["outputs", "Outputs"], ["settings", "Settings"]];
@@ -142,10 +145,18 @@ function notices(app) {
   const all = [
     ...(lost ? [{ tone: "warn", text: lost, fix: null }] : []),
     ...(problem ? [{ tone: "bad", text: problem.what, fix: problem.fix }] : []),
-    ...(view ? view.notices : []),
+    ...(view ? view.notices.filter((one) => !one.id || (!app.state.away.has(one.id) && Date.now() - Date.parse(one.at_utc || "") < TOLD_MS)) : []),
   ];
   return h("div", { class: "de-notices", key: "notices", role: "status" }, all.map((one, index) =>
-    note(one.tone === "bad" ? "bad" : "warn", `${index} ${one.text}`, h("div", null, one.text), one.fix ? h("div", { class: "de-faint" }, one.fix) : null)));
+    note(one.tone === "bad" ? "bad" : "warn", `${index} ${one.text}`, h("div", null, one.text), one.fix ? h("div", { class: "de-faint" }, one.fix) : null, "id" in one && one.id ? h("button", { class: "de-icon-button de-away", "aria-label": "Dismiss", title: "Dismiss", onclick: () => putAway(app, one.id) }, "×") : null)));
+}
+
+/**
+ * @param {Panel} app
+ * @param {string | null | undefined} id of the notice
+ */
+function putAway(app, id) {
+  app.set({ away: new Set([...app.state.away, id || ""]) });
 }
 
 /**
@@ -166,9 +177,14 @@ function errorLine(app) {
  * @param {PanelView} view
  */
 function bottom(app, view) {
-  const said = app.state.said && !app.state.said.error ? app.state.said.text : null;
+  const { text: said = null, again = null } = app.state.said && !app.state.said.error ? app.state.said : {};
+  const open = () => {
+    app.focusNext = "[data-backfill=since]";
+    app.set({ said: null, showParams: false, backfill: { ...freshForm(), reprocess: "all" } });
+  };
   return h("div", { class: `de-footer${said ? " de-saying" : ""}`, key: "footer" },
-    h("span", { class: "de-answer", key: "answer", role: "status" }, said ? [icon({ shape: "disc", tone: "good" }), h("span", { class: "de-said-text" }, said)] : null),
+    h("span", { class: "de-answer", key: "answer", role: "status" }, said ? [icon({ shape: "disc", tone: "good" }), h("span", { class: "de-said-text" }, said),
+      again && again === app.state.selected ? h("button", { key: "again", class: "de-link de-fixed", onclick: open }, "Backfill…") : null] : null),
     said ? null : footer(view));
 }
 

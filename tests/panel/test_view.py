@@ -186,7 +186,7 @@ def test_the_last_outcome_is_said_in_a_word(ended: str, word: str, tone: str) ->
     outcome = last_run_of(Run.read(run(ended, why=Cause("code_raised").as_dict())))
 
     assert (outcome.mark.word, outcome.mark.tone) == (word, tone)
-    assert (outcome.elapsed_s, outcome.cause) == (1.5, "the code raised")
+    assert (outcome.elapsed_s, outcome.cause) == (1.5, "its code raised an error")
 
 
 def test_how_long_ago_a_run_was_counts_from_its_end() -> None:
