@@ -23,7 +23,7 @@ from data_engine.model import Run
 from data_engine.record import Record
 from data_engine.typed import typed
 from jupyter_extension.buttons import WhyNot, flow_buttons, workspace_buttons
-from jupyter_extension.control import lease_line, lease_mark, owned_elsewhere
+from jupyter_extension.control import is_mine, lease_line, lease_mark, owned_elsewhere
 from jupyter_extension.marks import Mark, flow_mark, mark_of
 from jupyter_extension.troubles import Known, TroubleLine, has_recovered, troubles_of
 
@@ -404,7 +404,7 @@ def _notices(status: Status, problem: str | None) -> Iterable[Notice]:
         if one.state != "answered":
             yield Notice("warn", one.text)
         elif one.outcome != "done":
-            fix = _TOLD if lease_mark(lease).kind == "mine" else "ask again, or ask for the workspace"
+            fix = _TOLD if is_mine(lease) else "ask again, or ask for the workspace"
             yield Notice("bad", one.text, fix, one.request_id, one.at_utc)
     if lease.lost_to:
         yield Notice("warn", f"{lease.lost_to} has taken this workspace over")
