@@ -9,7 +9,7 @@ import { button, errorBox, whyNot } from "./pieces.js";
 /** @import { Panel } from "./panel.js" */
 
 const SHOWN = 12;
-const BY_NAME = "By name: Files, such as *2026-12*.";
+const BY_NAME = "To choose by name: Files, such as *2026-12*.";
 /** @type {[string, string][]} */
 const CHOICES = [["failed", "failed or held"], ["missing", "never succeeded"], ["all", "all"]];
 

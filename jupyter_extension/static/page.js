@@ -106,13 +106,12 @@ function head(app) {
  */
 function engineParts(app, { engine, buttons, details }) {
   const isOn = engine.kind === "on" || engine.kind === "stopping";
-  return [
+  return h("div", { class: "de-line de-engine-line", key: "engine line" },
     h("span", { class: "de-engine", key: "engine", title: details.daemon }, sign(engine, `Engine ${engine.word}`)),
     h("span", { class: "de-grow", key: "grow" }),
     isOn
       ? button(app, "stop engine", engine.kind === "stopping" ? "Stopping…" : "Stop engine", buttons.stop_engine, () => app.act("stop_engine", {}), { busy: "Stopping…" })
-      : button(app, "start engine", engine.kind === "starting" ? "Starting…" : "Start engine", buttons.start_engine, () => app.act("start_engine", {}), { primary: true, busy: "Starting…" }),
-  ];
+      : button(app, "start engine", engine.kind === "starting" ? "Starting…" : "Start engine", buttons.start_engine, () => app.act("start_engine", {}), { primary: true, busy: "Starting…" }));
 }
 
 /**

@@ -56,7 +56,7 @@ export function runsTable(app, details) {
   const failed = String(details.runs.filter((run) => run.mark.tone === "bad").length);
   return h("div", { class: "de-runs" },
     details.runs.length > FEW_RUNS ? h("div", { class: "de-line", key: "find runs" },
-      h("input", { type: "search", class: "de-input de-grow", placeholder: "Search runs, files and errors", "aria-label": "Search runs", value: runSearch, oninput: (event) => app.set({ runSearch: event.target.value }) }),
+      h("input", { type: "search", class: "de-input de-grow", placeholder: "Search runs, errors", "aria-label": "Search runs", value: runSearch, oninput: (event) => app.set({ runSearch: event.target.value }) }),
       h("button", { class: "de-chip", "aria-pressed": String(onlyFailed), onclick: () => app.set({ onlyFailed: !onlyFailed }) }, "Failed", h("span", { class: "de-count", "data-count": failed }, failed))) : null,
     rows,
     rows.length ? null : h("p", { class: "de-empty", key: "none" }, `None of the newest ${plural(details.runs.length, "run")} matches.`),

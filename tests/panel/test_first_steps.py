@@ -45,7 +45,7 @@ def build():
 """
 OVERLAPS = """
 (part) => {
-    const shown = [...part.querySelectorAll('*')].filter((one) => !one.children.length && one.textContent.trim() && !one.closest('.de-sr, svg'));
+    const shown = [...part.querySelectorAll('*')].filter((one) => !one.children.length && one.textContent.trim() && !one.closest('.de-sr, svg, .de-log, .de-fold, .de-tabs'));
     const boxes = shown.flatMap((one) => {
         const range = document.createRange();
         range.selectNodeContents(one);
@@ -165,6 +165,8 @@ def test_a_failed_run_says_its_error_first_and_its_log_has_room(
     page.page.screenshot(path=pictures / f"first-failed-{name}.png")
     text = opened.inner_text()
     line = opened.locator(".de-log-line", has_text="read ").last
+    line.scroll_into_view_if_needed()
+    page.page.screenshot(path=pictures / f"first-log-{name}.png")
     width = line.bounding_box()["width"]
     room = line.locator(".de-log-text").bounding_box()["width"]
     overlaps = {}
@@ -191,7 +193,8 @@ def test_an_error_goes_with_its_flow_and_covers_nothing(page: Page, workspace: P
     panel.button("params").click()
     panel.element.get_by_label("share").fill("0,2")
     panel.element.get_by_role("form", name="Parameters of Stock").get_by_role("button", name="Run").click()
-    error = panel.element.locator(".de-said .de-note")
+    panel.element.get_by_role("alertdialog").get_by_role("button", name="Run").first.click()
+    error = panel.element.locator(".de-said[role=alert] .de-note")
     error.wait_for()
     page.page.screenshot(path=pictures / "first-error.png")
     top = error.bounding_box()["y"]

@@ -151,11 +151,12 @@ def test_a_file_read_again_from_the_disk_has_no_unsaved_edits(lab: Lab, page: Pa
     """A revert and a rename of what is saved leave nothing to ask for; a helper with unsaved edits is asked for with each flow."""
     workspace = lab.workspace("reverted")
     flows.fill(workspace, good=flows.GOOD)
+    asked_to_deploy(workspace)
     (workspace / "flow_modules" / "flow_helpers").mkdir(exist_ok=True)
     (workspace / "flow_modules" / "flow_helpers" / "rates.py").write_text("RATE = 1\n")
     page.open("reverted/flow_modules/good.ipynb")
     page.page.wait_for_function(_DIRTY)
-    page.side(workspace)
+    panel = page.side(workspace)
     unsaved = "() => { const detail = { paths: [] };"
     unsaved += " document.dispatchEvent(new CustomEvent('data-engine:unsaved', { detail })); return detail.paths; }"
     before = page.page.evaluate(unsaved)
@@ -167,6 +168,21 @@ def test_a_file_read_again_from_the_disk_has_no_unsaved_edits(lab: Lab, page: Pa
     page.page.evaluate(RENAME, [f"{folder}/good.ipynb", f"{folder}/better.ipynb"])
     page.page.wait_for_function("() => window.jupyterapp.shell.currentWidget.context.path.endsWith('better.ipynb')")
     renamed = page.page.evaluate(unsaved)
+    page.page.evaluate(
+        """async (path) => {
+            const widget = await window.jupyterapp.commands.execute('docmanager:open', { path, factory: 'Editor' });
+            await widget.context.ready;
+            widget.context.model.sharedModel.setSource('RATE = 2\\n');
+        }""",
+        f"{folder}/flow_helpers/rates.py",
+    )
+    page.page.wait_for_function(_DIRTY)
+    detail = panel.select("better")
+    detail.locator("[data-action='deploy']").click()
+    question = panel.element.get_by_role("alertdialog")
+    text = question.inner_text()
+    question.get_by_role("button", name="Cancel").click()
 
     assert (before, reverted, renamed) == ([], [], [])
+    assert "flow_helpers/rates.py has unsaved edits." in text
     assert [path.rpartition("/")[2] for path in edited] == ["good.ipynb"]
