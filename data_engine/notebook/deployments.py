@@ -242,6 +242,10 @@ class Deployments:
         folder = self._modules.content
         return self._digests(read_module(folder, name, cache_dir=self._modules.cache_dir)).get(name)
 
+    def digests(self) -> dict[str, str]:
+        """The digests of the authored modules as they are now, by their names."""
+        return self._digests(read_contents(self._modules.content)[0])
+
     def file_of(self, name: str) -> str:
         """What the deployed module `name` was called in the authored folder."""
         pointer = self.deployed().get(name)
