@@ -12,7 +12,7 @@ import { questionPart } from "./question.js";
 import { serverBase } from "./server.js";
 import { settingsTab } from "./settings.js";
 
-/** @import { Child, PanelView } from "./types" */
+/** @import { Child, Notice, PanelView } from "./types" */
 /** @import { Panel } from "./panel.js" */
 
 const TOLD_MS = 10 * 60 * 1000;
@@ -138,13 +138,24 @@ function leaseLine(app, view) {
     watch ? h("span", { class: "de-watch", key: "watch", title: details.watch }, watch) : null);
 }
 
+/**
+ * Those of the notices that nobody put away and whose time is not over.
+ *
+ * @param {Notice[]} all
+ * @param {Set<string>} away
+ * @param {number} nowMs
+ */
+export function lasting(all, away, nowMs) {
+  return all.filter(({ id, at_utc: at }) => !id || (!away.has(id) && nowMs - Date.parse(at || "") < TOLD_MS));
+}
+
 /** @param {Panel} app */
 function notices(app) {
   const { view, lost, problem } = app.state;
   const all = [
     ...(lost ? [{ tone: "warn", text: lost, fix: null }] : []),
     ...(problem ? [{ tone: "bad", text: problem.what, fix: problem.fix }] : []),
-    ...(view ? view.notices.filter((one) => !one.id || (!app.state.away.has(one.id) && Date.now() - Date.parse(one.at_utc || "") < TOLD_MS)) : []),
+    ...(view ? lasting(view.notices, app.state.away, Date.now()) : []),
   ];
   return h("div", { class: "de-notices", key: "notices", role: "status" }, all.map((one, index) =>
     note(one.tone === "bad" ? "bad" : "warn", `${index} ${one.text}`, h("div", null, one.text), one.fix ? h("div", { class: "de-faint" }, one.fix) : null, "id" in one && one.id ? h("button", { class: "de-icon-button de-away", "aria-label": "Dismiss", title: "Dismiss", onclick: () => putAway(app, one.id) }, "×") : null)));

@@ -149,7 +149,9 @@ def test_backfill_says_by_what_its_days_go_and_leads_to_names(page: Page, worksp
     assert [one.evaluate(cut) for one in form.locator("input").all()[:3]] == [False] * 3
 
 
-@pytest.mark.parametrize(("name", "style"), [("normal", ""), ("narrow", "width: 265px"), ("zoomed", "width: 206px; zoom: 1.5")])
+@pytest.mark.parametrize(
+    ("name", "style"), [("normal", ""), ("narrow", "width: 265px"), ("zoomed", "width: 206px; zoom: 1.5")]
+)
 def test_a_failed_run_says_its_error_first_and_its_log_has_room(
     page: Page, workspace: Path, lab: Lab, pictures: Path, name: str, style: str
 ) -> None:

@@ -109,7 +109,9 @@ RENAME = "([path, name]) => window.jupyterapp.serviceManager.contents.rename(pat
 """What the file browser does."""
 
 
-def test_a_deploy_after_a_rename_of_the_notebook_asks_for_its_unsaved_edits(lab: Lab, page: Page, pictures: Path) -> None:
+def test_a_deploy_after_a_rename_of_the_notebook_asks_for_its_unsaved_edits(
+    lab: Lab, page: Page, pictures: Path
+) -> None:
     """A new flow, edited and renamed before it was ever saved: nothing is deployed by its old file unasked, by its new name or all."""
     workspace = lab.workspace("renamed_unsaved")
     flows.fill(workspace, other=flows.GOOD)
@@ -168,14 +170,9 @@ def test_a_file_read_again_from_the_disk_has_no_unsaved_edits(lab: Lab, page: Pa
     page.page.evaluate(RENAME, [f"{folder}/good.ipynb", f"{folder}/better.ipynb"])
     page.page.wait_for_function("() => window.jupyterapp.shell.currentWidget.context.path.endsWith('better.ipynb')")
     renamed = page.page.evaluate(unsaved)
-    page.page.evaluate(
-        """async (path) => {
-            const widget = await window.jupyterapp.commands.execute('docmanager:open', { path, factory: 'Editor' });
-            await widget.context.ready;
-            widget.context.model.sharedModel.setSource('RATE = 2\\n');
-        }""",
-        f"{folder}/flow_helpers/rates.py",
-    )
+    page.command("docmanager:open", path=f"{folder}/flow_helpers/rates.py", factory="Editor")
+    page.page.locator(".jp-FileEditor .cm-content").click()
+    page.page.keyboard.type("# twice")
     page.page.wait_for_function(_DIRTY)
     detail = panel.select("better")
     detail.locator("[data-action='deploy']").click()
