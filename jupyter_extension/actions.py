@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from data_engine.client import Workspace
+from data_engine.counted import counted
 from data_engine.cut import first_few
 from data_engine.daemon.fields import ANY_TEXT, COUNT, FLAG, OBJECT, PATH, PATHS, TEXT, Field, Fields, checked
-from data_engine.engine.wording import freed_words, never_begins_words
+from data_engine.engine.wording import ends_words, freed_words, never_begins_words
 from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.flow.debug import json_safe
 from data_engine.flow.parameter_values import Given
@@ -162,9 +163,7 @@ def _backfill(ws: Workspace, args: Args) -> dict[str, Any]:
             "known": as_json(found.known),
             "planned": as_json(found.planned[:50]),
         }
-    return {
-        "said": f"{found.flow}: {found.total:,} run{'' if found.total == 1 else 's'}, after everything that is due."
-    }
+    return {"said": f"{found.flow}: {counted(found.total, 'run')}, after everything that is due."}
 
 
 _FIELDS = {"since": "From", "until": "To the end of", "where": "Files"}
@@ -203,12 +202,12 @@ def _retry_backfill(ws: Workspace, args: Args) -> str:
 def _stop_run(ws: Workspace, args: Args) -> str:
     if args["run_id"] is None:
         flow = checked(args, {"flow": TEXT}, "stop_run")["flow"]
-        what = f"The runs of {flow} end at their next step, item, or log line."
+        what = ends_words(flow)
         return f"{what} It is disabled until you enable it again." if ws.stop_flow(flow) else what
     run_ids = _run_ids(ws, args)
     had_begun = [ws.stop_run(run_id) for run_id in run_ids]
     if any(had_begun):
-        return "It ends at its next step, item, or log line."
+        return ends_words()
     return never_begins_words(ws.home.ledger().run(run_ids[0]) if run_ids else None)
 
 
@@ -247,7 +246,7 @@ def _disable(ws: Workspace, args: Args) -> str:
 def _reset(ws: Workspace, args: Args) -> str:
     flow = args["flow"]
     count = ws.reset(flow)
-    return f"Forgot {count} run{'' if count == 1 else 's'} of {flow or 'every flow'}; its files are new again."
+    return f"Forgot {counted(count, 'run')} of {flow or 'every flow'}; its files are new again."
 
 
 def _lease(ws: Workspace, args: Args) -> str:
@@ -315,7 +314,7 @@ def _clear_debug(ws: Workspace, args: Args) -> str:
             count += name.endswith(".json")
         else:
             left += 1
-    said = f"Removed {count} saved frame{'' if count == 1 else 's'}."
+    said = f"Removed {counted(count, 'saved frame')}."
     return f"{said} Not removed, because Data Engine did not write them: {left} in {folder}." if left else said
 
 
@@ -329,13 +328,13 @@ def _new_flow(ws: Workspace, args: Args) -> Any:
 
 
 def _settings(ws: Workspace, args: Args) -> Any:
-    settings = ws.home.settings()
+    settings, error = ws.home.settings_shown(), ws.home.settings_error()
     return {
         "machine": machine_actions.machine(),
         "interpreter": _interpreter(ws),
         "workspace": {
             "file": str(ws.layout.settings_path),
-            "warnings": list(settings.warnings),
+            "warnings": [*settings.warnings] if error is None else [f"{error.where}: {error.what}; fix: {error.fix}"],
             "values": json_safe(settings),
         },
         "places": {

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from data_engine.cli.looks import reason_of
-from data_engine.cli.output import count, local_time, seconds, started
+from data_engine.cli.output import local_time, seconds, started
+from data_engine.counted import counted
 from data_engine.engine.explain import Explanation, ways
 from data_engine.engine.fact import zoned_words
+from data_engine.engine.last_source import GONE, is_source_gone
 from data_engine.engine.machine_facts import SILENT_FIX, silent_words
 from data_engine.engine.run_comparison import Comparison
 from data_engine.engine.run_facts import params_words, rows_words, slot_words
@@ -25,6 +27,7 @@ from data_engine.model import Backfill, Deployment, LogEntry, Run, StepRun
 from data_engine.notebook.catalog import CatalogEntry
 from jupyter_extension.card import MOST_ROWS, Card, Cell, Code, Faint, Lines, Link, Note, Pairs, Part, Picture, table
 from jupyter_extension.failures import first_line, short_error, short_reason
+from jupyter_extension.file_check import file_exists
 from jupyter_extension.marks import Mark, flow_mark, mark_of, reason_mark
 from jupyter_extension.short_text import short_text
 from jupyter_extension.timeline import outcome_words, runs_picture, steps_picture
@@ -59,7 +62,7 @@ def runs_card(runs: Sequence[Run], *, now_s: float, zone: tzinfo | None = None) 
     for run in failed[:_MOST_ERRORS]:
         summary = f"error of run {run.run_id[:8]}" if len(runs) > 1 else ""
         parts.append(Lines(tuple((run.error or "").splitlines()), summary))
-    return Card(count(len(runs), "run"), (outcome_words(runs),), tuple(parts))
+    return Card(counted(len(runs), "run"), (outcome_words(runs),), tuple(parts))
 
 
 def _warned(warnings: int | None) -> Cell:
@@ -93,7 +96,7 @@ def backfills_card(found: Sequence[Backfill]) -> Card:
     """Backfills with how far they are, the newest first."""
     rows = [(Code(one.id[:8], one.id), one.flow, one.by, local_time(one.at_utc), one.text) for one in found[:MOST_ROWS]]
     return Card(
-        count(len(found), "backfill"),
+        counted(len(found), "backfill"),
         (),
         (table(("Backfill", "Flow", "Asked by", "At", "Progress"), rows, total=len(found)),),
     )
@@ -115,7 +118,7 @@ def steps_card(steps: Sequence[StepRun], *, now_s: float) -> Card:
     columns = ("Status", "Step", "Time", "Rows", "Output", "Error")
     picture = Picture(steps_picture(steps, now_s=now_s))
     facts = (Code(steps[0].run_id[:8], steps[0].run_id),) if steps else ()
-    return Card(count(len(steps), "step"), facts, (picture, table(columns, rows, right=("Time", "Rows"))))
+    return Card(counted(len(steps), "step"), facts, (picture, table(columns, rows, right=("Time", "Rows"))))
 
 
 def comparison_card(found: Comparison) -> Card:
@@ -136,7 +139,7 @@ def log_card(lines: Sequence[LogEntry]) -> Card:
         for one in lines[-most:]
     ]
     facts = (f"the last {most}",) if len(lines) > most else ()
-    return Card(count(len(lines), "log line"), facts, (table(("Time", "Step", "Level", "Message"), rows),))
+    return Card(counted(len(lines), "log line"), facts, (table(("Time", "Step", "Level", "Message"), rows),))
 
 
 def contexts_card(contexts: Sequence[FlowContext]) -> Card:
@@ -146,7 +149,7 @@ def contexts_card(contexts: Sequence[FlowContext]) -> Card:
     failed = sum(context.error is not None for context in contexts)
     facts = (f"{failed} failed",) if failed else ()
     names = dict.fromkeys(context.flow_name for context in contexts)
-    title = f"{', '.join(names)}: {count(len(contexts), 'run')}"
+    title = f"{', '.join(names)}: {counted(len(contexts), 'run')}"
     return Card(title, facts, (table(columns, rows, total=len(contexts)),))
 
 
@@ -182,7 +185,7 @@ def batch_card(batch: Batch[Any]) -> Card:
             rows.append((Faint(str(number)), _item(item), "", ""))
     facts = (Mark(f"{failed} failed", "bad", "cross"),) if failed else ()
     shown = table(("#", "Item", "Folder", "Error"), rows, right=("#",), total=len(batch))
-    return Card(f"Batch of {count(len(batch), 'item')}", facts, (shown,) if rows else ())
+    return Card(f"Batch of {counted(len(batch), 'item')}", facts, (shown,) if rows else ())
 
 
 def _item(item: object) -> Cell:
@@ -253,6 +256,7 @@ def _flow_row(flow: FlowStatus) -> tuple[Cell, ...]:
     held = held_words(flow.name, flow.held, None if why is None else why.kind)
     warned = None if flow.warned is None else flow.warned.text
     edit = None if flow.edit is None else flow.edit.replace("\n", "; ")
+    gone = f"of its last run: {GONE}" if is_source_gone(flow, file_exists) else None
     return (
         flow.name,
         Faint(flow.group or ""),
@@ -260,7 +264,7 @@ def _flow_row(flow: FlowStatus) -> tuple[Cell, ...]:
         _next_run(flow),
         mark_of(last.status) if last else "",
         Faint(_to_minute(last.started_at_utc)) if last else "",
-        "; ".join(filter(None, [warned, first_line(reason_of(flow)), held, edit, _expected(flow)])),
+        "; ".join(filter(None, [warned, gone, first_line(reason_of(flow)), held, edit, _expected(flow)])),
     )
 
 
@@ -283,7 +287,7 @@ def deployments_card(deployments: Sequence[Deployment]) -> Card:
         (Code(one.id[:8], one.id), *deployment_cells(one)) for one in deployments[:MOST_ROWS]
     ]
     columns = ("Id", "Flow", "When", "Who", "What", "Changed", "Git", "Note")
-    return Card(count(len(deployments), "deployment"), (), (table(columns, rows, total=len(deployments)),))
+    return Card(counted(len(deployments), "deployment"), (), (table(columns, rows, total=len(deployments)),))
 
 
 def reasons_card(reasons: Sequence[Explanation]) -> Card:
@@ -316,7 +320,7 @@ def entries_card(entries: Sequence[CatalogEntry], deployment: Mapping[str, str])
         told.update(entry.warnings)
         if entry.error is not None:
             parts.append(Pairs(_places(entry.error)))
-    return Card(count(len(entries), "flow module"), (), tuple(parts))
+    return Card(counted(len(entries), "flow module"), (), tuple(parts))
 
 
 def error_card(error: FlowValidationError, href: str | None = None) -> Card:

@@ -10,8 +10,10 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
 from data_engine.cause import Cause
+from data_engine.counted import counted
 from data_engine.engine.fact import clock_words
 from data_engine.engine.flow_reasons import Expected, Late, Overlong
+from data_engine.engine.last_source import GONE
 from data_engine.engine.machine_facts import SILENT_FIX, DaemonFacts, EngineFacts, silent_words
 from data_engine.engine.params import value_words
 from data_engine.engine.reasons import Unreachable
@@ -279,7 +281,8 @@ def delta(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]
 def _row(flow: FlowStatus, status: Status, known: Known, *, elsewhere: str | None) -> FlowRow:
     last = None if flow.last_run is None else last_run_of(flow.last_run)
     if last is not None:
-        last = replace(last, mark=_at_rest(last.mark, unless=flow.is_failing))
+        cause = GONE if flow.name in known.gone else last.cause
+        last = replace(last, mark=_at_rest(last.mark, unless=flow.is_failing), cause=cause)
     return FlowRow(
         name=flow.name,
         title=flow.title,
@@ -358,18 +361,18 @@ def _summary(rows: Iterable[FlowRow]) -> str:
     rows = list(rows)
     running = sum(row.mark.kind in ("running", "stopping") for row in rows)
     failed = sum(row.is_failing for row in rows)
-    parts = [_count(len(rows), "flow"), f"{running} running" if running else "", f"{failed} failing" if failed else ""]
+    parts = [counted(len(rows), "flow"), f"{running} running" if running else "", f"{failed} failing" if failed else ""]
     return " · ".join(filter(None, parts))
 
 
 def _footer(flows: Mapping[str, FlowRow], recent_runs: int | None) -> tuple[str, ...]:
     good = [row for row in flows.values() if row.mark.kind != "broken"]
     parts = [
-        _count(len(flows), "module"),
-        _count(len({row.group for row in good}), "group"),
-        _count(len(good), "flow"),
+        counted(len(flows), "module"),
+        counted(len({row.group for row in good}), "group"),
+        counted(len(good), "flow"),
     ]
-    return (*parts, *([] if recent_runs is None else [f"{_count(recent_runs, 'run')} last 30 days"]))
+    return (*parts, *([] if recent_runs is None else [f"{counted(recent_runs, 'run')} last 30 days"]))
 
 
 def _not_flows(texts: Sequence[str]) -> tuple[str, ...]:
@@ -408,7 +411,3 @@ def _notices(status: Status, problem: str | None) -> Iterable[Notice]:
             yield Notice("bad", one.text, fix, one.request_id, one.at_utc)
     if lease.lost_to:
         yield Notice("warn", f"{lease.lost_to} has taken this workspace over")
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

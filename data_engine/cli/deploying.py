@@ -12,6 +12,7 @@ import typer
 from data_engine.cli.looks import in_flow_modules, require_known, say_settings
 from data_engine.cli.options import AsJson, FlowName, SomeFlowName, Wait, chosen_workspace
 from data_engine.cli.output import complain, local_time, print_json, say, table
+from data_engine.counted import counted
 from data_engine.cut import first_few
 from data_engine.notebook.standing import NOT_DEPLOYED, cells_text
 from data_engine.typed import typed
@@ -344,22 +345,27 @@ def others_words(others: Mapping[str, Standing]) -> str | None:
     never = sum(one.kind == "not_deployed" for one in others.values())
     edited = len(others) - never
     told = [
-        *([f"{edited:,} {'differs' if edited == 1 else 'differ'} from what is deployed"] if edited else []),
-        *([f"{never:,} {'is' if never == 1 else 'are'} not deployed"] if never else []),
+        *([f"{counted(edited, 'differs', 'differ')} from what is deployed"] if edited else []),
+        *([f"{counted(never, 'is', 'are')} not deployed"] if never else []),
     ]
     shows = f"`{typed('list')}` shows {'it' if len(others) == 1 else 'them'}"
     return f"Other flows: {', '.join(told)}; {shows}." if told else None
 
 
 def say_not_deployed(ws: Workspace) -> None:
-    """Name each flow that is not deployed as it is now, and how to deploy it; without those that somebody undeployed."""
+    """Name the flows that are not deployed as they are now."""
+    for line in lines_to_deploy(ws, ws.status().flows):
+        complain(line, style="yellow")
+
+
+def lines_to_deploy(ws: Workspace, found: Sequence[FlowStatus]) -> Sequence[str]:
+    """Which of the flows are not deployed as they are now, and how to deploy them; without those that somebody undeployed."""
     from data_engine.engine.deployed_before import left_out
 
     known = left_out(ws.home, ())
-    flows = [flow for flow in ws.status().flows if flow.name not in known]
+    flows = [flow for flow in found if flow.name not in known]
     alone = {flow.name: flow.standing for flow in flows} if len(flows) == 1 else {}
-    for line in not_deployed_lines(to_deploy(flows, ws.layout.flow_modules_dir) or alone):
-        complain(line, style="yellow")
+    return not_deployed_lines(to_deploy(flows, ws.layout.flow_modules_dir) or alone)
 
 
 def not_deployed_lines(standing: Mapping[str, Standing]) -> Sequence[str]:

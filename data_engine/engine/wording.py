@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 
+from data_engine.counted import counted
 from data_engine.cut import beginning
 from data_engine.engine.reasons import ByHand, EngineOff, NotYet, Reason
+from data_engine.flow.control import STOPS_AT
 from data_engine.message import Undelivered
 from data_engine.model import Backfill, Run
 from data_engine.typed import typed
@@ -22,6 +24,16 @@ def moved_words(root: str) -> str:
         "it runs at the workspace's old place; the workspace is at /team/claims now: data-engine start"
     """
     return f"it runs at the workspace's old place; the workspace is at {root} now: {typed('start')}"
+
+
+def ends_words(flow: str | None = None) -> str:
+    """When a run ends that was asked to stop, or all runs of a flow.
+
+    Example:
+        >>> ends_words(), ends_words("claims")[:26]
+        ('It ends at its next step, map item, context.log or context.progress.', 'The runs of claims end at ')
+    """
+    return f"It ends at its {STOPS_AT}." if flow is None else f"The runs of {flow} end at their {STOPS_AT}."
 
 
 def never_begins_words(run: Run | None) -> str:
@@ -51,10 +63,10 @@ def ended_words(statuses: Collection[str]) -> str:
     """
     stopped = sum(status == "stopped" for status in statuses)
     failed = sum(status not in ("success", "stopped") for status in statuses)
-    failures = "1 failure" if failed == 1 else f"{failed:,} failures"
+    failures = counted(failed, "failure")
     return ", ".join(
         [
-            "1 run" if len(statuses) == 1 else f"{len(statuses):,} runs",
+            counted(len(statuses), "run"),
             *([failures] if failed or not stopped else []),
             *([f"{stopped:,} stopped"] if stopped else []),
         ]
@@ -137,7 +149,7 @@ def undelivered_words(one: Undelivered, at: Callable[[str | None], str] | None, 
         >>> undelivered_words(waits, None)
         'Alerts do not reach mail_team: refused; 1 message'
     """
-    messages = "1 message" if count == 1 else f"{count:,} messages"
+    messages = counted(count, "message")
     if at is not None:
         messages += f", {'of' if count == 1 else 'the newest of'} {at(one.since_utc)}"
     if one.error is None:
@@ -185,7 +197,7 @@ def in_the_way(why: Reason | None, *, held: int, last_run: Run | None, is_runnin
         step = f" in {data['step']}" if data.get("step") else ""
         what = data.get("detail") or last_run.cause or (last_run.error or "").partition("\n")[0]
         error = f"its last run {_ENDED[last_run.status]}{step}" + (f": {what}" if what else "")
-    held_files = "1 file is held" if held == 1 else f"{held:,} files are held" if held else None
+    held_files = counted(held, "file is held", "files are held") if held else None
     found = "; ".join(filter(None, (held_files, error)))
     return found or ("it runs by hand only" if isinstance(why, ByHand) else None)
 

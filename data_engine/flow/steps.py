@@ -13,6 +13,7 @@ from typing import Any
 from data_engine.cut import beginning
 from data_engine.errors import FlowExecutionError, FlowStoppedError, FlowValidationError, message_of
 from data_engine.flow.batch import Batch
+from data_engine.flow.call_hints import call_hint
 from data_engine.flow.context import FlowContext
 from data_engine.flow.control import ItemFailed, RunInterrupted, StepControl
 from data_engine.flow.flow import Flow
@@ -115,7 +116,7 @@ def _step_error(
         hints = (
             _no_place(context, cause),
             _no_slot(context, cause) or _forgotten_return(flow, step, context, cause, before),
-            _saved_object(context, cause, saved) or suggestion(cause),
+            _saved_object(context, cause, saved) or call_hint(cause) or suggestion(cause),
             of_table,
             _full_drive(context, cause),
             _odd_name(f"{source_path}{item_note}"),
