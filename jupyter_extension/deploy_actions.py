@@ -26,19 +26,13 @@ def deploy(ws: Workspace, args: Args) -> Any:
     daemon = daemon_of(ws)
     if daemon is None:
         options = [*(["--yes"] if force else []), *(["--approve"] if approve else []), f"--note={note}"]
-        before = {one.id for one in ws.deployments(flow)}
-        entries = from_child(ws.root, "deploy", *([] if flow is None else [flow]), *options)
-        told_of = [entry["error"] for entry in entries if entry["error"] is not None]
-        if flow is not None and told_of:
-            raise error_of(told_of[0])
-        new = [one for one in ws.deployments(flow) if one.id not in before]
-        said = _runs_now(flow) + _left_out(ws, flow, {one["name"] for one in entries if one["left_out"] is None})
-        return _with_what_follows(ws, said, new, flow, args["shown"])
+        return _without_a_daemon(ws, flow, options, args["shown"])
     told = daemon.post(
         "/deploy", {"flow": flow, "force": force, "approve": approve, "note": note, "wait": False}, timeout_s=60.0
     )
     if "request_id" in told:
-        return f"{told['owner']} was asked to deploy {flow or 'every good module'}."
+        now = None if flow is None else ws.home.deployments().digest_of(flow)
+        return f"{told['owner']} was asked to deploy {flow or 'every good module'}." + _newer_words(args["shown"], now)
     outcome = Outcome.read(told)
     refused = [entry.error for entry in outcome.entries if entry.error is not None]
     if flow is not None and refused:
@@ -47,16 +41,32 @@ def deploy(ws: Workspace, args: Args) -> Any:
     return _with_what_follows(ws, said, outcome.deployments, flow, args["shown"])
 
 
+def _without_a_daemon(ws: Workspace, flow: str | None, options: list[str], shown: str | None) -> Any:
+    before = {one.id for one in ws.deployments(flow)}
+    entries = from_child(ws.root, "deploy", *([] if flow is None else [flow]), *options)
+    told_of = [entry["error"] for entry in entries if entry["error"] is not None]
+    if flow is not None and told_of:
+        raise error_of(told_of[0])
+    new = [one for one in ws.deployments(flow) if one.id not in before]
+    said = _runs_now(flow) + _left_out(ws, flow, {one["name"] for one in entries if one["left_out"] is None})
+    return _with_what_follows(ws, said, new, flow, shown)
+
+
 def _with_what_follows(
     ws: Workspace, said: str, new: Sequence[Deployment], flow: str | None, shown: str | None
 ) -> str | dict[str, Any]:
     """What was said, and that it was a newer edit than the panel had shown; with `again`, the flow whose files count as done as they were
     done before, of which Backfill does them again."""
     pointer = ws.home.deployments().deployed().get(flow or "")
-    if shown is not None and pointer is not None and pointer.digest != shown:
-        said += " It was saved once more after the panel showed it: the newest edit runs."
+    said += _newer_words(shown, None if pointer is None else pointer.digest)
     done = done_before(ws, new)
     return {"said": f"{said} {done_words(done)}", "again": flow} if done else said
+
+
+def _newer_words(shown: str | None, digest: str | None) -> str:
+    if shown is None or digest in (None, shown):
+        return ""
+    return " It was saved once more after the panel showed it: what was saved last is deployed."
 
 
 def done_words(done: Mapping[str, int]) -> str:
