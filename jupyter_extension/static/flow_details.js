@@ -45,7 +45,7 @@ export function flowDetails(app, selected) {
     active.map((one) => activeLine(app, one, active.length > 1)),
     backfillLine(app, row),
     row.error ? errorBox(app, row.error, details ? details.error_cells : []) : details && row.is_failing ? lastFailure(app, details) : null,
-    row.edit ? editLine(app, row, row.edit) : isDraft(row) ? draftLine(app, row) : null,
+    row.edit ? editLine(app, row, row.edit) : isDraft(row) && app.state.section !== "deployment" ? draftLine(app, row) : null, // that tab offers it itself
     details ? timeline(app, details.runs) : null,
     tabs(app, "section", SECTIONS.map(([name, label]) => [name, label]), app.state.section, (name) => countOf(app, details, name)),
     sectionPart(app, details, row));

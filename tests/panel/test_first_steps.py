@@ -80,6 +80,7 @@ def test_a_flow_that_is_not_deployed_offers_deploy_and_a_newer_edit_is_shown(
     """On its first page, in words for the panel; each further edit that is saved is shown, and of what was not shown that is said."""
     panel = open_side(page, workspace)
     detail = panel.select("stock")
+    detail.get_by_role("tab", name="Steps").click()
     line = detail.locator(".de-note", has_text="Not deployed yet")
     line.wait_for()
     page.page.screenshot(path=pictures / "first-not-deployed.png")

@@ -175,6 +175,7 @@ def test_a_file_read_again_from_the_disk_has_no_unsaved_edits(lab: Lab, page: Pa
     page.page.keyboard.type("# twice")
     page.page.wait_for_function(_DIRTY)
     detail = panel.select("better")
+    detail.get_by_role("tab", name="Steps").click()
     detail.locator("[data-action='deploy']").click()
     question = panel.element.get_by_role("alertdialog")
     text = question.inner_text()
