@@ -90,7 +90,7 @@ function folderFields(app, settings, view) {
 function interpreterField(app, { interpreter: { executable, kind } }) {
   return field({
     name: "interpreter", label: "Python interpreter", value: executable,
-    hint: `${kind[0].toUpperCase()}${kind.slice(1)}. Runs use it; leave it empty to use the Python that starts the daemon.`,
+    hint: `Runs use it (${kind}). Leave it empty to use the Python that starts the daemon.`,
   }, (value) => save(app, "set_interpreter", { path: value }));
 }
 
