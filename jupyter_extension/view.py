@@ -405,11 +405,16 @@ def _notices(status: Status, problem: str | None) -> Iterable[Notice]:
         yield Notice("bad", lease.trouble, drive_fix if lease.damage is None else lease.fix)
     if lease.is_behind:
         yield Notice("warn", NOT_ALL_HERE[0].upper() + NOT_ALL_HERE[1:], FETCHED_BY)
+    yield from _of_requests(status)
+    if lease.lost_to:
+        yield Notice("warn", f"{lease.lost_to} has taken this workspace over")
+
+
+def _of_requests(status: Status) -> Iterable[Notice]:
+    """What somebody asked the owner to do and is not done, in words for the owner, or for who asked."""
+    fix = _TOLD if is_mine(status.lease) else "ask again, or ask for the workspace"
     for one in status.requests[:_MOST_REQUESTS]:
         if one.state != "answered":
             yield Notice("warn", one.text)
         elif one.outcome != "done":
-            fix = _TOLD if is_mine(lease) else "ask again, or ask for the workspace"
             yield Notice("bad", one.text, fix, one.request_id, one.at_utc)
-    if lease.lost_to:
-        yield Notice("warn", f"{lease.lost_to} has taken this workspace over")
