@@ -13,7 +13,7 @@ from data_engine.record import Record
 SENTENCES: Mapping[str, str] = MappingProxyType(
     {
         # failed
-        "code_raised": "the code raised",
+        "code_raised": "its code raised an error",
         "input_wrong": "the input was wrong",
         "secret_missing": "a secret is not on its machine",
         "target_changed": "something else changed an output during the run",

@@ -224,7 +224,7 @@ class Run(Record):
     """One execution as the ledger keeps it. Times are UTC ISO-8601 with offset; `elapsed_s` is None while it runs.
 
     `status` is one of `RUN_STATUSES`; `error` is the whole rendered text; `why` says why the status is what it is, by its
-    kind and data, and `cause` in a few words ("the code raised", "stopped by request", ...). `from_the_future`: it began
+    kind and data, and `cause` in a few words ("its code raised an error", "stopped by request", ...). `from_the_future`: it began
     later than the clock says now, so a clock was wrong; it is shown where its time sorts it, and is never the newest.
 
     `trigger` and `by` say why it ran and who began it, `params` what it was given (a secret as "***"), `deployment_id`,

@@ -124,10 +124,12 @@ def _start_engine(ws: Workspace, args: Args) -> str:
     edited = [flow.name for flow in flows if flow.standing.is_edited and flow.standing.rolled_back_to is None]
     told = ["The engine is on."]
     if undeployed:
-        told.append(f"Not deployed, so not run: {first_few(undeployed, 3)}.")
+        what = "is not deployed yet, so it does" if len(undeployed) == 1 else "are not deployed yet, so they do"
+        told.append(f"{first_few(undeployed, 3)} {what} not run: open the flow and press Deploy.")
     if edited:
-        told.append(f"Edited since the last deploy, which runs: {first_few(edited, 3)}.")
-    return " ".join([*told, *(["Deploy lets production run them."] if len(told) > 1 else [])])
+        what = "was edited and runs as it was" if len(edited) == 1 else "were edited and run as they were"
+        told.append(f"{first_few(edited, 3)} {what} deployed before.")
+    return " ".join(told)
 
 
 def _stop_engine(ws: Workspace, args: Args) -> str:
@@ -426,6 +428,7 @@ _IN_WORKSPACE: dict[str, tuple[Callable[[Workspace, Args], Any], Fields]] = {
             "force": FLAG.or_else(False),
             "approve": FLAG.or_else(False),
             "note": ANY_TEXT.or_else(""),
+            "shown": TEXT.optional,
         },
     ),
     "plan": (

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, TypeAlias
 
+from data_engine.cli.deploying import done_before
 from data_engine.client import Workspace
 from data_engine.daemon.deploying import Outcome
 from data_engine.engine.deployed_before import left_out
 from data_engine.errors import error_of
 from data_engine.given import given_text
+from data_engine.model import Deployment
 from data_engine.typed import typed
 from jupyter_extension.feed import daemon_of, from_child
 from jupyter_extension.planning import given_key, plan_view
@@ -18,27 +20,68 @@ from jupyter_extension.view import as_json
 Args: TypeAlias = Mapping[str, Any]
 
 
-def deploy(ws: Workspace, args: Args) -> str:
-    """Let production run the modules as they are."""
+def deploy(ws: Workspace, args: Args) -> Any:
+    """Let production run the modules as they are. What the panel had `shown` of the flow may be another than what is deployed now."""
     flow, force, approve, note = args["flow"], args["force"], args["approve"], given_text(args["note"], "the note")
     daemon = daemon_of(ws)
     if daemon is None:
         options = [*(["--yes"] if force else []), *(["--approve"] if approve else []), f"--note={note}"]
-        entries = from_child(ws.root, "deploy", *([] if flow is None else [flow]), *options)
-        told_of = [entry["error"] for entry in entries if entry["error"] is not None]
-        if flow is not None and told_of:
-            raise error_of(told_of[0])
-        return _runs_now(flow) + _left_out(ws, flow, {one["name"] for one in entries if one["left_out"] is None})
+        return _without_a_daemon(ws, flow, options, args["shown"])
     told = daemon.post(
         "/deploy", {"flow": flow, "force": force, "approve": approve, "note": note, "wait": False}, timeout_s=60.0
     )
     if "request_id" in told:
-        return f"{told['owner']} was asked to deploy {flow or 'every good module'}."
+        now = None if flow is None else ws.home.deployments().digest_of(flow)
+        return f"{told['owner']} was asked to deploy {flow or 'every good module'}." + _newer_words(args["shown"], now)
     outcome = Outcome.read(told)
     refused = [entry.error for entry in outcome.entries if entry.error is not None]
     if flow is not None and refused:
         raise refused[0]
-    return _outcome_words(flow, outcome) + _left_out(ws, flow, {entry.name for entry in outcome.entries})
+    said = _outcome_words(flow, outcome) + _left_out(ws, flow, {entry.name for entry in outcome.entries})
+    return _with_what_follows(ws, said, outcome.deployments, flow, args["shown"])
+
+
+def _without_a_daemon(ws: Workspace, flow: str | None, options: list[str], shown: str | None) -> Any:
+    before = {one.id for one in ws.deployments(flow)}
+    entries = from_child(ws.root, "deploy", *([] if flow is None else [flow]), *options)
+    told_of = [entry["error"] for entry in entries if entry["error"] is not None]
+    if flow is not None and told_of:
+        raise error_of(told_of[0])
+    new = [one for one in ws.deployments(flow) if one.id not in before]
+    said = _runs_now(flow) + _left_out(ws, flow, {one["name"] for one in entries if one["left_out"] is None})
+    return _with_what_follows(ws, said, new, flow, shown)
+
+
+def _with_what_follows(
+    ws: Workspace, said: str, new: Sequence[Deployment], flow: str | None, shown: str | None
+) -> str | dict[str, Any]:
+    """What was said, and that it was a newer edit than the panel had shown; with `again`, the flow whose files count as done as they were
+    done before, of which Backfill does them again."""
+    pointer = ws.home.deployments().deployed().get(flow or "")
+    said += _newer_words(shown, None if pointer is None else pointer.digest)
+    done = done_before(ws, new)
+    return {"said": f"{said} {done_words(done)}", "again": flow} if done else said
+
+
+def _newer_words(shown: str | None, digest: str | None) -> str:
+    if shown is None or digest in (None, shown):
+        return ""
+    return " It was saved once more after the panel showed it: what was saved last is deployed."
+
+
+def done_words(done: Mapping[str, int]) -> str:
+    """That files were done before, by code that may have been another.
+
+    Example:
+        >>> done_words({"claims": 1204})
+        '1,204 files were done before and count as done: Backfill does them again.'
+        >>> done_words({"claims": 1, "rates": 2})
+        'claims: 1 file was, rates: 2 files were done before and count as done: Backfill does them again.'
+    """
+    counts = [(flow, f"{count:,} file{' was' if count == 1 else 's were'}") for flow, count in sorted(done.items())]
+    is_one = list(done.values()) == [1]
+    told = ", ".join(count if len(done) == 1 else f"{flow}: {count}" for flow, count in counts)
+    return f"{told} done before and count{'s' if is_one else ''} as done: Backfill does {'it' if is_one else 'them'} again."
 
 
 def _outcome_words(flow: str | None, outcome: Outcome) -> str:

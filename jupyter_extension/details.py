@@ -90,7 +90,7 @@ class FlowView:
     """One flow, closely. `about` are label and value pairs; `parameters` what it declares, None where it takes any,
     `last_params` what was given last; `changes` has the changed lines of each cell or file that differs from what is
     deployed, `gate` what holds a deploy up,
-    `deployments` the history of what production ran of it."""
+    `deployments` the history of what production ran of it; `digest` changes with the code that is shown, None where there is none."""
 
     name: str
     title: str
@@ -108,6 +108,7 @@ class FlowView:
     deployments: tuple[DeploymentView, ...]
     error: Mapping[str, Any] | None
     error_cells: tuple[Mapping[str, Any], ...]
+    digest: str | None = None
 
 
 def flow_details(ws: Workspace, name: str, *, limit: int = 100) -> FlowView:
@@ -116,6 +117,9 @@ def flow_details(ws: Workspace, name: str, *, limit: int = 100) -> FlowView:
     Raises:
         FlowValidationError: there is no such flow.
     """
+    digest = ws.home.deployments().digest_of(
+        name
+    )  # before what is shown is read: what is saved meanwhile counts as another
     entry = flow_entry(ws, name)
     runs = ws.runs(name, limit)
     newest = ws.home.ledger().last_run(name) or next((run for run in runs if not run.from_the_future), None)
@@ -138,6 +142,7 @@ def flow_details(ws: Workspace, name: str, *, limit: int = 100) -> FlowView:
         deployments=tuple(deployment_view(one, name) for one in ws.deployments(name)[:MOST_DEPLOYMENTS]),
         error=error,
         error_cells=places_of(error),
+        digest=digest,
     )
 
 

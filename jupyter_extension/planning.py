@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from data_engine.client import Workspace
 from data_engine.errors import error_of
@@ -20,7 +20,8 @@ LIMIT_S = 1800.0
 class PlanView:
     """A plan as the page shows it: how it ended, in words, and its data as HTML. `needs` are steps that a person has to allow first.
 
-    `cells` has the changed lines of each place in the code.
+    `cells` has the changed lines of each place in the code; `live` is the deployment that it was compared with, `digest` changes with the
+    code of the edit.
     """
 
     flow: str
@@ -29,6 +30,8 @@ class PlanView:
     cells: tuple[tuple[str, tuple[str, ...]], ...] = ()
     html: str = ""
     needs: tuple[str, ...] = ()
+    live: str | None = None
+    digest: str | None = None
 
 
 def plan_view(ws: Workspace, flow: str, *, sources: int, key: tuple[str, ...], yes: bool) -> PlanView:
@@ -43,13 +46,16 @@ def plan_view(ws: Workspace, flow: str, *, sources: int, key: tuple[str, ...], y
         *(part for one in key for part in ("--key", one)),
         *(["--yes"] if yes else []),
     ]
+    live = next((one.id for one in ws.deployments(flow) if one.is_live), None)
+    digest = ws.home.deployments().digest_of(flow)
     found = child_json(ws.root, "plan", flow, *options, timeout_s=LIMIT_S)
     if "error" in found:
         if needs := found.get("not_held_back"):
             texts = tuple(f"{one['step']}: {one['why']}" for one in needs)
-            return PlanView(flow, Mark("asks first", "warn", "triangle"), str(found["error"]["what"]), needs=texts)
+            view = PlanView(flow, Mark("asks first", "warn", "triangle"), str(found["error"]["what"]), needs=texts)
+            return replace(view, live=live, digest=digest)
         raise error_of(found["error"])
-    return view_of(Plan.read(found))
+    return replace(view_of(Plan.read(found)), live=live, digest=digest)
 
 
 def view_of(plan: Plan) -> PlanView:

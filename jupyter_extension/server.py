@@ -23,6 +23,7 @@ from tornado import web
 from data_engine.client import Workspace
 from data_engine.daemon.fields import ANY_TEXT, OBJECT, BadRequestError, Field, checked
 from data_engine.errors import FlowValidationError
+from data_engine.platforms.names import real_path
 from data_engine.typed import typed
 from data_engine.version import __version__
 from jupyter_extension.actions import ACTIONS, CHANGES, answer, is_here
@@ -90,7 +91,8 @@ class Hello(_Handler):
         root = await self.in_thread(_workspace_around, Path(root_dir), path)
         found = await self.in_thread(answer, root or body["root"], "workspaces", {"near": near})
         lab = typed("--workspace", body["root"], "lab") if body["root"] else typed("lab")
-        here = {"version": __version__, "root_dir": root_dir, "lab": lab}
+        served = await self.in_thread(real_path, root_dir)  # workspaces are called by where they really are
+        here = {"version": __version__, "root_dir": served, "lab": lab}
         self.finish(json.dumps(here | found.get("result", found)))
 
 

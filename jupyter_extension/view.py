@@ -25,13 +25,14 @@ from data_engine.model import Run
 from data_engine.record import Record
 from data_engine.typed import typed
 from jupyter_extension.buttons import WhyNot, flow_buttons, workspace_buttons
-from jupyter_extension.control import lease_line, lease_mark, owned_elsewhere
+from jupyter_extension.control import is_mine, lease_line, lease_mark, owned_elsewhere
 from jupyter_extension.marks import Mark, flow_mark, mark_of
 from jupyter_extension.troubles import Known, TroubleLine, has_recovered, troubles_of
 
 _MOST_REQUESTS = 3
 _MOST_UNDELIVERED = 3
 _MOST_NOT_FLOWS = 5
+_TOLD = "done for another workstation, which was told so; nothing is asked of you here"
 """Told at the panel's head: the newest."""
 
 
@@ -54,7 +55,7 @@ class FlowRow:
     `reason` is `why` it does not run now, in words; `edit` tells of an edit that is not deployed, or, where production `is_rolled_back`, that the module is as it was before; `error` of a module that is broken; `held` counts the files whose last
     run did not end well, `waiting` its runs that wait for their turn or for their next try; `expected` is how it stands to what is expected of it; `is_failing` says that somebody should look: its
     `mark` is neither good nor at rest then. `state` is the word of its mark, with what is bad besides its last run.
-    `next_run_utc` is meant in the zone `tz`, None for this machine's. `troubles` are what its people are notified of; when it `has_recovered`, no failure of before is left.
+    `next_run_utc` is meant in the zone `tz`, None for this machine's. `digest` changes with the code of an edit. `troubles` are what its people are notified of; when it `has_recovered`, no failure of before is left.
     """
 
     name: str
@@ -84,6 +85,7 @@ class FlowRow:
     troubles: tuple[TroubleLine, ...] = ()
     has_recovered: bool = False
     tz: str | None = None
+    digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +122,13 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something a person should know, with its fix."""
+    """Something a person should know, with its fix; with an `id`, a person can put it away, and it goes a while after `at_utc`."""
 
     tone: str
     text: str
     fix: str | None = None
+    id: str | None = None
+    at_utc: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,6 +311,7 @@ def _row(flow: FlowStatus, status: Status, known: Known, *, elsewhere: str | Non
         troubles=troubles_of(flow, known),
         has_recovered=has_recovered(flow, known),
         tz=flow.tz,
+        digest=flow.standing.digest,
     )
 
 
@@ -400,10 +405,16 @@ def _notices(status: Status, problem: str | None) -> Iterable[Notice]:
         yield Notice("bad", lease.trouble, drive_fix if lease.damage is None else lease.fix)
     if lease.is_behind:
         yield Notice("warn", NOT_ALL_HERE[0].upper() + NOT_ALL_HERE[1:], FETCHED_BY)
+    yield from _of_requests(status)
+    if lease.lost_to:
+        yield Notice("warn", f"{lease.lost_to} has taken this workspace over")
+
+
+def _of_requests(status: Status) -> Iterable[Notice]:
+    """What somebody asked the owner to do and is not done, in words for the owner, or for who asked."""
+    fix = _TOLD if is_mine(status.lease) else "ask again, or ask for the workspace"
     for one in status.requests[:_MOST_REQUESTS]:
         if one.state != "answered":
             yield Notice("warn", one.text)
         elif one.outcome != "done":
-            yield Notice("bad", one.text, "ask again, or ask for the workspace")
-    if lease.lost_to:
-        yield Notice("warn", f"{lease.lost_to} has taken this workspace over")
+            yield Notice("bad", one.text, fix, one.request_id, one.at_utc)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -374,11 +375,11 @@ def not_deployed_lines(standing: Mapping[str, Standing]) -> Sequence[str]:
         >>> from data_engine.notebook.standing import AS_DEPLOYED, NOT_DEPLOYED
         >>> not_deployed_lines({"claims": NOT_DEPLOYED, "parts": AS_DEPLOYED})
         ['claims: not deployed. To let production run it: data-engine deploy claims']
-        >>> not_deployed_lines({"claims": NOT_DEPLOYED, "parts": NOT_DEPLOYED})
+        >>> not_deployed_lines({"claims": NOT_DEPLOYED, "parts": replace(NOT_DEPLOYED, digest="c0ffee")})
         ['Not deployed: claims, parts; `data-engine deploy NAME` lets production run one.']
     """
     differs = {name: one for name, one in sorted(standing.items()) if one.kind != "as_deployed"}
-    never = {name: one for name, one in differs.items() if one == NOT_DEPLOYED}
+    never = {name: one for name, one in differs.items() if replace(one, digest="") == NOT_DEPLOYED}
     if len(never) > 1:
         differs = {name: one for name, one in differs.items() if name not in never}
         names = first_few(sorted(never), _MOST_NAMED)

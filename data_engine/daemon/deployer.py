@@ -340,7 +340,8 @@ class Deployer:
             flows[name] = Deployed(entry, stored, standing, live.get(name))
         for name, entry in entries.items():
             if name not in flows:
-                flows[name] = Deployed(entry, None, _with_move(name, NOT_DEPLOYED, moves.get(name)))
+                standing = replace(NOT_DEPLOYED, digest=self._current.stored.digests.get(name, ""))
+                flows[name] = Deployed(entry, None, _with_move(name, standing, moves.get(name)))
         used = {pointer.set_id for pointer in pointers.values()} | {self._current.stored.id}
         self._told = {set_id: told for set_id, told in self._told.items() if set_id in used}
         self.flows, self._shown_mark = flows, mark

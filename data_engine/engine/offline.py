@@ -176,8 +176,10 @@ class OfflineFacts:
         entries = with_no_steps_refused(read_catalog(home.modules(), kept=home.descriptions()))
         shown = in_production(entries, deployments, edited, home.deployed_descriptions())
         found = []
+        digests = deployments.digests() if any(entry.name not in deployed for entry in entries) else {}
         for entry, runs in zip(entries, shown, strict=True):
-            standing = edits.get(entry.name, AS_DEPLOYED) if entry.name in deployed else NOT_DEPLOYED
+            new = replace(NOT_DEPLOYED, digest=digests.get(entry.name, ""))
+            standing = edits.get(entry.name, AS_DEPLOYED) if entry.name in deployed else new
             if standing.is_edited and entry.error is not None:
                 standing = replace(standing, error=str(entry.error))
             found.append(FlowFacts(runs, with_shared_mirror(home, entry, standing, there)))

@@ -229,9 +229,11 @@ class Deployments:
             file = self.file_of(name)
             below = (path for path in notebooks_in_subfolders(self._modules.content) if path.rpartition("/")[2] == file)
             return Standing("gone", file=file, renamed_to=self.renamed_to(name, contents), moved_to=next(below, None))
-        standing = Standing("edited", self.changed_cells(name) or (), helpers=self.changed_helpers(name, contents))
+        digest = self._digests(contents).get(name, "")
+        cells, helpers = self.changed_cells(name) or (), self.changed_helpers(name, contents)
+        standing = Standing("edited", cells, helpers=helpers, digest=digest)
         back = self.deployed()[name].back
-        if back is None or self._digests(contents).get(name) != back.digest:
+        if back is None or digest != back.digest:
             return standing
         return replace(standing, rolled_back_to=back.to, rolled_back_utc=back.at_utc)
 
@@ -239,6 +241,10 @@ class Deployments:
         """The digest of the authored module `name` as it is now; None where there is none."""
         folder = self._modules.content
         return self._digests(read_module(folder, name, cache_dir=self._modules.cache_dir)).get(name)
+
+    def digests(self) -> dict[str, str]:
+        """The digests of the authored modules as they are now, by their names."""
+        return self._digests(read_contents(self._modules.content)[0])
 
     def file_of(self, name: str) -> str:
         """What the deployed module `name` was called in the authored folder."""

@@ -19,7 +19,7 @@ class Standing(Record):
     `shares_with` is the deployed flow whose mirror it would write too, which a person has to confirm. A module that is "gone"
     runs on as it is deployed; `file` is what it was called, and `renamed_to` the module that it is now, as far as that shows;
     `moved_to` is where a notebook of its name lies in a subfolder. Nobody has edited one that is as it was before production was
-    `rolled_back_to` an earlier deployment.
+    `rolled_back_to` an earlier deployment. `digest` changes with the code of an edit, or of a module that is not deployed.
 
     Example:
         >>> Standing("as_deployed").text, Standing("edited", (3, 7), "SyntaxError: oh").edit
@@ -40,6 +40,7 @@ class Standing(Record):
         "moved_to",
         "rolled_back_to",
         "rolled_back_utc",
+        "digest",
     )
 
     kind: Literal["as_deployed", "not_deployed", "edited", "gone"]
@@ -53,6 +54,7 @@ class Standing(Record):
     moved_to: str | None = None
     rolled_back_to: str | None = None
     rolled_back_utc: str | None = None
+    digest: str = ""
 
     @property
     def is_edited(self) -> bool:

@@ -32,21 +32,21 @@ export function run(app, flow, source = null, params = {}) {
  * Deploys a flow, or every one. What JupyterLab has not saved of it would not be deployed: so that is asked first.
  *
  * @param {Panel} app
- * @param {{ flow?: string, force?: boolean, approve?: boolean, note?: string }} args
+ * @param {{ flow?: string, force?: boolean, approve?: boolean, note?: string, shown?: string }} args
  */
 export function deploy(app, args) {
-  const files = app.jupyter.unsaved(args.flow);
-  const go = () => {
+  const files = app.jupyter.unsaved(args.flow, true);
+  const go = (given = args) => {
     app.set({ note: "" });
-    return app.act("deploy", args);
+    return app.act("deploy", given);
   };
   if (!files.length) return go();
   const one = files.length === 1;
   const save = async () => {
-    if (await app.jupyter.save(files)) await go();
+    if (await app.jupyter.save(files)) await go({ ...args, shown: undefined });
     else app.say({ error: { what: `Not deployed: ${files.join(", ")} ${one ? "was" : "were"} not saved`, where: null, fix: "save in JupyterLab, then deploy" } });
   };
-  ask(app, `${files.join(", ")} ${one ? "has" : "have"} unsaved edits.`, [["Save and deploy", save], [`Deploy the saved file${one ? "" : "s"}`, go]]);
+  ask(app, `${files.join(", ")} ${one ? "has" : "have"} unsaved edits.`, [["Save and deploy", save], [`Deploy the saved file${one ? "" : "s"}`, () => go()]]);
   return null;
 }
 

@@ -9,6 +9,7 @@ import { button, errorBox, whyNot } from "./pieces.js";
 /** @import { Panel } from "./panel.js" */
 
 const SHOWN = 12;
+const BY_NAME = "To choose by name: Files, such as *2026-12*.";
 /** @type {[string, string][]} */
 const CHOICES = [["failed", "failed or held"], ["missing", "never succeeded"], ["all", "all"]];
 
@@ -61,20 +62,21 @@ export function backfillForm(app, row) {
   h("div", { class: "de-line de-wrap" },
     range(form, change, "since", "From"),
     range(form, change, "until", "To the end of"),
+    h("p", { class: "de-hint de-wide", key: "days" }, row.mode === "schedule" ? "From and To choose by the days of its schedule." : `From and To choose by the day on which a file changed. ${BY_NAME}`),
     h("div", { class: "de-field" },
       h("label", { for: "de-backfill-reprocess" }, "Run"),
       h("select", { id: "de-backfill-reprocess", class: "de-input", "data-backfill": "reprocess", onchange: (event) => change({ reprocess: event.target.value }) },
         CHOICES.map(([value, label]) => h("option", { key: value, value, selected: value === form.reprocess }, value === "all" && row.mode !== "schedule" ? "all files" : label)))),
     h("div", { class: "de-field" },
       h("label", { for: "de-backfill-where" }, "Files"),
-      h("input", { id: "de-backfill-where", class: "de-input", placeholder: "all, or *.csv", "data-backfill": "where", value: form.where, oninput: (event) => change({ where: event.target.value }) }))),
+      h("input", { id: "de-backfill-where", class: "de-input", placeholder: "all, or *2026-12*", "data-backfill": "where", value: form.where, oninput: (event) => change({ where: event.target.value }) }))),
   parameters.map((one) => field(app, one)),
   h("div", { class: "de-line de-wrap" },
     h("button", { type: "submit", key: "show", class: `de-button${form.shown ? "" : " de-primary"}`, "aria-busy": isLooking ? "true" : undefined, ...whyNot(row.buttons.backfill, "Show what would run") },
       isLooking ? "Looking…" : "Show what would run"),
     form.shown && form.shown.total ? button(app, "backfill begin", `Run ${form.shown.total === 1 ? "it" : `these ${form.shown.total.toLocaleString("en")}`}`, row.buttons.backfill, () => begin(app, row), { primary: true, busy: "Beginning…" }) : null),
   form.error ? errorBox(app, form.error, []) : null,
-  form.shown ? planned(form.shown) : null);
+  form.shown ? planned(form.shown, form, row) : null);
 }
 
 /**
@@ -87,17 +89,24 @@ function range(form, change, name, label) {
   const id = `de-backfill-${name}`;
   return h("div", { class: "de-field" },
     h("label", { for: id }, label),
-    h("input", { id, class: "de-input", placeholder: "2013-03-01 or 2013-03", "data-backfill": name, value: form[name], oninput: (event) => change({ [name]: event.target.value }) }));
+    h("input", { id, class: "de-input", placeholder: "2026-12-31", title: "A day (2026-12-31), a month (2026-12), or a time (2026-12-31T06:00)", "data-backfill": name, value: form[name], oninput: (event) => change({ [name]: event.target.value }) }));
 }
 
-/** @param {BackfillView} shown */
-function planned(shown) {
+/**
+ * @param {BackfillView} shown
+ * @param {BackfillForm} form
+ * @param {FlowRow} row
+ */
+function planned(shown, { since, until, where }, row) {
   const known = shown.known || { all: 0, failed: 0, missing: 0 };
   const more = shown.total - SHOWN;
+  const isByDay = !known.all && (since || until) && !where && row.mode !== "schedule";
+  const name = since.trim() || until.trim();
   return h("div", { key: "planned", role: "status" },
     h("p", { class: "de-hint" }, shown.total
       ? `${shown.total.toLocaleString("en")} of ${known.all.toLocaleString("en")} in the range:`
       : `Nothing to run: ${known.all.toLocaleString("en")} in the range, ${known.failed.toLocaleString("en")} failed, ${known.missing.toLocaleString("en")} never succeeded.`),
+    isByDay ? h("p", { class: "de-hint" }, `No file changed in these days. To choose by name, leave From and To empty and write *${name}* into Files.`) : null,
     h("ul", { class: "de-plain" }, (shown.planned || []).slice(0, SHOWN).map((one, index) => h("li", { key: String(index) },
       [one.scheduled_for ? clock(one.scheduled_for) : "", one.source === "" ? "the whole folder" : one.source].filter(Boolean).join("  ")))),
     more > 0 ? h("p", { class: "de-faint de-hint" }, `and ${more.toLocaleString("en")} more`) : null);

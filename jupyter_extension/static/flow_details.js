@@ -40,12 +40,12 @@ export function flowDetails(app, selected) {
       h("h3", { class: "de-detail-title" }, row.title),
       sign(row.mark, stateText(row))),
     details && details.description ? h("p", { class: "de-description" }, details.description) : null,
-    row.reason && row.mode !== "manual" && !row.error ? h("p", { class: "de-description", key: "reason" }, row.reason) : null,
+    row.reason && row.mode !== "manual" && !row.error && !isDraft(row) ? h("p", { class: "de-description", key: "reason" }, row.reason) : null,
     toolbar(app, row, active),
     active.map((one) => activeLine(app, one, active.length > 1)),
     backfillLine(app, row),
     row.error ? errorBox(app, row.error, details ? details.error_cells : []) : details && row.is_failing ? lastFailure(app, details) : null,
-    row.edit ? editLine(app, row, row.edit) : null,
+    row.edit ? editLine(app, row, row.edit) : isDraft(row) && app.state.section !== "deployment" ? draftLine(app, row) : null, // that tab offers it itself
     details ? timeline(app, details.runs) : null,
     tabs(app, "section", SECTIONS.map(([name, label]) => [name, label]), app.state.section, (name) => countOf(app, details, name)),
     sectionPart(app, details, row));
@@ -160,6 +160,25 @@ function activeLine(app, active, isOneOfSeveral) {
       class: `de-bar${share === null ? " de-bar-open" : ""}`, role: "progressbar", "aria-label": active.step || "progress",
       "aria-valuenow": share === null ? undefined : String(Math.round(share)), "aria-valuemin": "0", "aria-valuemax": "100",
     }, h("span", { style: share === null ? undefined : `width: ${share}%` })));
+}
+
+/**
+ * Whether nobody has deployed the flow, and nothing is wrong with it.
+ *
+ * @param {FlowRow} row
+ */
+function isDraft(row) {
+  return row.deployment_kind === "not_deployed" && !row.error && !(row.why && row.why.kind === "not_deployed" && row.why.error);
+}
+
+/**
+ * @param {Panel} app
+ * @param {FlowRow} row
+ */
+function draftLine(app, row) {
+  const text = row.deployment === "not deployed" ? "Not deployed yet: production runs it once you press Deploy." : `${row.deployment}.`;
+  return h("div", { class: "de-note de-wraps de-warn", key: "draft" },
+    icon({ shape: "triangle", tone: "warn" }), h("div", { class: "de-grow" }, text), deployButton(app, row, "deploy", { small: true, primary: true }));
 }
 
 /**

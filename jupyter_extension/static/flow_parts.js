@@ -78,8 +78,19 @@ export function deploymentPart(app, details, row) {
 export function deployButton(app, row, key, options) {
   const { name, shares_with: other, buttons } = row;
   const why = buttons.deploy && isOnlyUnsaved(app, row) ? "not saved: save it first" : buttons.deploy;
-  return button(app, key, key === "approve" ? "Approve and deploy" : "Deploy", why, () => deploy(app, { flow: name, force: Boolean(other), approve: key === "approve", note: app.state.note }),
+  return button(app, key, key === "approve" ? "Approve and deploy" : "Deploy", why, () => deploy(app, { flow: name, force: Boolean(other), approve: key === "approve", note: app.state.note, shown: shownOf(app, name) }),
     { confirm: other ? `Really write the mirror of ${other} too?` : undefined, ...options });
+}
+
+/**
+ * What of a flow's code is shown: where another was saved meanwhile, that is said when it is deployed.
+ *
+ * @param {Panel} app
+ * @param {string} flow
+ */
+function shownOf(app, flow) {
+  const { details } = app.state;
+  return details && details.name === flow && details.digest ? details.digest : undefined;
 }
 
 /**
@@ -100,8 +111,8 @@ function isOnlyUnsaved(app, row) {
 function deploymentsList(app, details, row) {
   return h("div", { class: "de-deployments", role: "list", "aria-label": `Deployments of ${row.name}` },
     details.deployments.map((one) => h("div", { key: one.id, class: "de-file", role: "listitem", "data-deployment": one.id },
-      h("div", { class: "de-line" }, h("span", { class: "de-grow de-clip de-strong", title: one.who }, [one.id.slice(0, 8), one.word, one.who].filter(Boolean).join(" · ")),
-        h("span", { class: "de-faint", title: clock(one.at_utc) }, agoText(one.at_utc))),
+      h("div", { class: "de-line de-both" }, h("span", { class: "de-grow de-clip de-strong", title: one.who }, [one.id.slice(0, 8), one.word, one.who].filter(Boolean).join(" · ")),
+        h("span", { class: "de-faint de-fixed", title: clock(one.at_utc) }, agoText(one.at_utc))),
       one.changed || one.git || one.note
         ? h("div", { class: "de-file-reason de-few", title: one.note }, [one.changed, one.git, one.note].filter(Boolean).join(" · ")) : null,
       h("div", { class: "de-line" },

@@ -80,16 +80,17 @@ export class Jupyter {
   }
 
   /**
-   * The files of a flow, or of every one, that JupyterLab has open with edits that are not saved.
+   * The files of a flow, or of every one, that JupyterLab has open with edits that are not saved; and helpers, which it may run with.
    *
    * @param {string} [flow]
+   * @param {boolean} withHelpers
    */
-  unsaved(flow) {
+  unsaved(flow, withHelpers = false) {
     if (!this.app.state.view) return [];
     const paths = /** @type {string[]} */ ([]), folder = this.modulesFolder();
     document.dispatchEvent(new CustomEvent("data-engine:unsaved", { detail: { paths } }));
     const files = paths.filter((path) => path.startsWith(folder) && /\.(ipynb|py)$/.test(path)).map((path) => path.slice(folder.length));
-    return flow === undefined ? files : files.filter((file) => file === `${flow}.ipynb` || file === `${flow}.py`);
+    return flow === undefined ? files : files.filter((file) => file === `${flow}.ipynb` || file === `${flow}.py` || (withHelpers && file.startsWith("flow_helpers/")));
   }
 
   /**

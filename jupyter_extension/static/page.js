@@ -1,5 +1,6 @@
 // The page around the lists: the head with workspace, engine and owner, what a person should know, and what was said last.
 
+import { freshForm } from "./backfill.js";
 import { h } from "./dom.js";
 import { flowDetails } from "./flow_details.js";
 import { flowList } from "./flows.js";
@@ -11,8 +12,10 @@ import { questionPart } from "./question.js";
 import { serverBase } from "./server.js";
 import { settingsTab } from "./settings.js";
 
-/** @import { Child, PanelView } from "./types" */
+/** @import { Child, Notice, PanelView } from "./types" */
 /** @import { Panel } from "./panel.js" */
+
+const TOLD_MS = 10 * 60 * 1000;
 
 /** @type {[string, string][]} */
 const TABS = [["flows", "Flows"], ["outputs", "Outputs"], ["settings", "Settings"]];
@@ -103,13 +106,12 @@ function head(app) {
  */
 function engineParts(app, { engine, buttons, details }) {
   const isOn = engine.kind === "on" || engine.kind === "stopping";
-  return [
+  return h("div", { class: "de-line de-engine-line", key: "engine line" },
     h("span", { class: "de-engine", key: "engine", title: details.daemon }, sign(engine, `Engine ${engine.word}`)),
     h("span", { class: "de-grow", key: "grow" }),
     isOn
       ? button(app, "stop engine", engine.kind === "stopping" ? "Stopping…" : "Stop engine", buttons.stop_engine, () => app.act("stop_engine", {}), { busy: "Stopping…" })
-      : button(app, "start engine", engine.kind === "starting" ? "Starting…" : "Start engine", buttons.start_engine, () => app.act("start_engine", {}), { primary: true, busy: "Starting…" }),
-  ];
+      : button(app, "start engine", engine.kind === "starting" ? "Starting…" : "Start engine", buttons.start_engine, () => app.act("start_engine", {}), { primary: true, busy: "Starting…" }));
 }
 
 /**
@@ -136,16 +138,35 @@ function leaseLine(app, view) {
     watch ? h("span", { class: "de-watch", key: "watch", title: details.watch }, watch) : null);
 }
 
+/**
+ * Those of the notices that nobody put away and whose time is not over.
+ *
+ * @param {Notice[]} all
+ * @param {Set<string>} away
+ * @param {number} nowMs
+ */
+export function lasting(all, away, nowMs) {
+  return all.filter(({ id, at_utc: at }) => !id || (!away.has(id) && nowMs - Date.parse(at || "") < TOLD_MS));
+}
+
 /** @param {Panel} app */
 function notices(app) {
   const { view, lost, problem } = app.state;
   const all = [
     ...(lost ? [{ tone: "warn", text: lost, fix: null }] : []),
     ...(problem ? [{ tone: "bad", text: problem.what, fix: problem.fix }] : []),
-    ...(view ? view.notices : []),
+    ...(view ? lasting(view.notices, app.state.away, Date.now()) : []),
   ];
   return h("div", { class: "de-notices", key: "notices", role: "status" }, all.map((one, index) =>
-    note(one.tone === "bad" ? "bad" : "warn", `${index} ${one.text}`, h("div", null, one.text), one.fix ? h("div", { class: "de-faint" }, one.fix) : null)));
+    note(one.tone === "bad" ? "bad" : "warn", `${index} ${one.text}`, h("div", null, one.text), one.fix ? h("div", { class: "de-faint" }, one.fix) : null, "id" in one && one.id ? h("button", { class: "de-icon-button de-away", "aria-label": "Dismiss", title: "Dismiss", onclick: () => putAway(app, one.id) }, "×") : null)));
+}
+
+/**
+ * @param {Panel} app
+ * @param {string | null | undefined} id of the notice
+ */
+function putAway(app, id) {
+  app.set({ away: new Set([...app.state.away, id || ""]) });
 }
 
 /**
@@ -166,9 +187,14 @@ function errorLine(app) {
  * @param {PanelView} view
  */
 function bottom(app, view) {
-  const said = app.state.said && !app.state.said.error ? app.state.said.text : null;
+  const { text: said = null, again = null } = app.state.said && !app.state.said.error ? app.state.said : {};
+  const open = () => {
+    app.focusNext = "[data-backfill=since]";
+    app.set({ said: null, showParams: false, backfill: { ...freshForm(), reprocess: "all" } });
+  };
   return h("div", { class: `de-footer${said ? " de-saying" : ""}`, key: "footer" },
-    h("span", { class: "de-answer", key: "answer", role: "status" }, said ? [icon({ shape: "disc", tone: "good" }), h("span", { class: "de-said-text" }, said)] : null),
+    h("span", { class: "de-answer", key: "answer", role: "status" }, said ? [icon({ shape: "disc", tone: "good" }), h("span", { class: "de-said-text" }, said),
+      again && again === app.state.selected ? h("button", { key: "again", class: "de-link de-fixed", onclick: open }, "Backfill…") : null] : null),
     said ? null : footer(view));
 }
 

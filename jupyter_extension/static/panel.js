@@ -11,14 +11,14 @@ import { loadOutputs } from "./outputs.js";
 import { page } from "./page.js";
 import { serverBase, serverFor, ServerTransport, textOf } from "./server.js";
 import { loadSettings } from "./settings.js";
-import { elsewhere, firstState, NO_DETAILS, ofFlow, runsOf } from "./state.js";
+import { elsewhere, firstState, keptSaid, NO_DETAILS, ofFlow, runsOf } from "./state.js";
 import { STILL } from "./transport.js";
 import { refreshTrends } from "./trends.js";
 import { followWorkspaces } from "./workspaces.js";
 
 /** @import { Answer, FlowDetails, MountOptions, PanelView, State, Transport, WidgetModel } from "./types" */
 
-const SAID_MS = 6000;
+const SAID_MS = 6000, OFFERED_MS = 60000;
 const DETAIL_EVERY_MS = 300;
 const RUN_EVERY_MS = 1000;
 const MORE_RUNS = 200;
@@ -233,10 +233,10 @@ export class Panel {
   /** @param {Answer} answer */
   say({ error, result }) {
     const text = typeof result === "string" ? result : result && result.said;
-    const said = error ? { error: true, text: error.what, fix: error.fix } : text ? { text } : null;
+    const said = error ? { error: true, text: error.what, fix: error.fix } : text ? { text, again: result.again } : null;
     this.set({ said });
     clearTimeout(this.saying);
-    if (said && !said.error) this.saying = setTimeout(() => this.set({ said: null }), SAID_MS);
+    if (said && !said.error) this.saying = setTimeout(() => this.set({ said: null }), said.again ? OFFERED_MS : SAID_MS);
   }
 
   deployAll = () => deploy(this, {});
@@ -253,7 +253,7 @@ export class Panel {
   select(name) {
     const before = this.state.selected;
     if (name === before) return;
-    this.set({ selected: name, tab: "flows", ...ofFlow() });
+    this.set({ selected: name, tab: "flows", said: keptSaid(this.state.said), ...ofFlow() });
     if (name && !this.isStatic) {
       clearTimeout(this.detailsDue);
       this.readDetails().then(() => refreshFiles(this));

@@ -15,9 +15,10 @@ import { button, errorBox, note, sign } from "./pieces.js";
 export function planPart(app, details, row) {
   const { plan: made } = app.state; // what was compared with another deployment is old
   const plan = made && made.flow === row.name && made.runs === liveOf(details) ? made : null;
+  const isOld = Boolean(plan && plan.view && plan.view.digest !== details.digest);
   return h("div", { class: "de-plan", key: "plan" },
     h("div", { class: "de-plan-code" }, codePart(app, details)),
-    h("div", { class: "de-plan-data", role: "region", "aria-label": `Plan of ${row.name}`, "aria-live": "polite" }, dataPart(app, row, plan)));
+    h("div", { class: "de-plan-data", role: "region", "aria-label": `Plan of ${row.name}`, "aria-live": "polite" }, dataPart(app, row, plan, isOld)));
 }
 
 /**
@@ -38,15 +39,18 @@ function codePart(app, details) {
  * @param {Panel} app
  * @param {FlowRow} row
  * @param {PlanOf | null} plan
+ * @param {boolean} isOld whether the code was edited since it was made
  */
-function dataPart(app, row, plan) {
+function dataPart(app, row, plan, isOld) {
   const key = app.state.planKey;
+  const again = () => { if (!app.state.pending.get("b plan")) app.during("b plan", ask(app, row.name)); };
   return [
-    h("form", { class: "de-line de-wrap", key: "plan form", onsubmit: (event) => { event.preventDefault(); ask(app, row.name); } },
+    h("form", { class: "de-line de-wrap", key: "plan form", onsubmit: (event) => { event.preventDefault(); again(); } },
       button(app, "plan", "Show what it changes in the data", row.buttons.plan, () => ask(app, row.name),
         { small: true, primary: !plan && row.deployment_kind === "edited", busy: "Running both versions…", pending: "b plan" }),
       h("input", { class: "de-input de-grow", placeholder: "key columns: id, day", "aria-label": "Columns that match rows", value: key, oninput: (event) => app.set({ planKey: event.target.value }) })),
     plan && plan.error ? errorBox(app, plan.error, []) : null,
+    isOld ? h("p", { key: "old", class: "de-hint" }, "The code was edited since: show it again.") : null,
     plan && plan.view ? shown(app, row, plan.view) : null,
   ];
 }
@@ -71,10 +75,10 @@ function shown(app, row, view) {
  * @param {boolean} yes
  */
 export async function ask(app, flow, yes = false) {
-  const runs = liveOf(app.state.details);
   const { result, error } = await app.transport.call("plan", { flow, key: app.state.planKey, yes });
   if (app.isGone || app.state.selected !== flow) return;
-  app.set({ plan: { flow, runs, view: result || null, error: error || null } });
+  // what it was compared with is told with it: what the panel knows of deployments may be older
+  app.set({ plan: { flow, runs: result ? result.live : liveOf(app.state.details), view: result || null, error: error || null } });
 }
 
 /**

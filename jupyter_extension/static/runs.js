@@ -56,7 +56,7 @@ export function runsTable(app, details) {
   const failed = String(details.runs.filter((run) => run.mark.tone === "bad").length);
   return h("div", { class: "de-runs" },
     details.runs.length > FEW_RUNS ? h("div", { class: "de-line", key: "find runs" },
-      h("input", { type: "search", class: "de-input de-grow", placeholder: "Search runs, files and errors", "aria-label": "Search runs", value: runSearch, oninput: (event) => app.set({ runSearch: event.target.value }) }),
+      h("input", { type: "search", class: "de-input de-grow", placeholder: "Search runs, errors", "aria-label": "Search runs", value: runSearch, oninput: (event) => app.set({ runSearch: event.target.value }) }),
       h("button", { class: "de-chip", "aria-pressed": String(onlyFailed), onclick: () => app.set({ onlyFailed: !onlyFailed }) }, "Failed", h("span", { class: "de-count", "data-count": failed }, failed))) : null,
     rows,
     rows.length ? null : h("p", { class: "de-empty", key: "none" }, `None of the newest ${plural(details.runs.length, "run")} matches.`),
@@ -99,16 +99,18 @@ function runRow(app, run, open) {
 function runDetails(app, run, open) {
   if (!open.details) return h("p", { class: "de-empty" }, open.said || "Reading…");
   const { error, facts, steps } = open.details;
+  const fix = error && run.why && run.why.fix;
   return h("div", { class: "de-run-detail" },
+    error ? note("bad", "error", run.error ? h("div", { class: "de-strong" }, run.error) : null, fix ? h("div", null, String(fix)) : null, cellLinks(app, run.cells)) : null,
     h("div", { class: "de-line de-wrap" },
-      run.cause ? h("span", { class: "de-faint" }, run.cause) : null,
+      run.cause && !error ? h("span", { class: "de-faint" }, run.cause) : null,
       h("span", { class: "de-faint" }, `run ${run.run_id.slice(0, 8)}`),
       run.source && !facts.some(([, value]) => value.includes(run.source || "")) ? h("span", { class: "de-faint de-whole", title: run.source }, pathText(run.source)) : null),
     facts.length ? h("dl", { class: "de-about", "aria-label": "Record of the run" }, facts.map(([label, value]) => [h("dt", { key: `t ${label}` }, label), h("dd", { key: `d ${label}`, title: value }, pathText(value))])) : null,
-    error ? note("bad", "error", h("pre", { class: "de-pre" }, error), cellLinks(app, run.cells)) : null,
     steps.length ? h("ul", { class: "de-log-steps" }, steps.map((step, index) => h("li", { key: String(index) },
-      icon(step.mark), h("span", { class: "de-grow" }, step.label), step.rows ? h("span", { class: "de-faint", title: "rows in and out" }, rowsText(step.rows)) : null,
+      icon(step.mark), h("span", { class: "de-grow" }, step.label), step.rows ? h("span", { class: "de-faint de-rows", title: "rows in and out" }, rowsText(step.rows)) : null,
       h("span", { class: "de-word" }, step.mark.word), h("span", { class: "de-time" }, duration(step.elapsed_s))))) : null,
+    error ? h("div", { class: "de-log", key: "whole", role: "region", "aria-label": "Whole error", tabindex: "0" }, h("pre", { class: "de-pre" }, error)) : null,
     comparePart(app, run, open),
     runLog(open.details),
     runButtons(app, run, open.details));

@@ -1,12 +1,12 @@
 // The panel's state: how it begins, and what of it belongs to one workspace. Nothing here knows the page or the server.
 
-/** @import { FlowDetails, PanelView, State } from "./types" */
+/** @import { FlowDetails, PanelView, Said, State } from "./types" */
 
 /** @returns {State} */
 export function firstState() {
   return {
     ...elsewhere(), takenAt: null, workspaces: [], helloed: false, lost: null, tab: "flows", filter: "all", closed: new Set(),
-    params: [{ name: "", value: "" }], pending: new Map(), ending: new Set(), confirming: null, said: null, showKeys: false,
+    params: [{ name: "", value: "" }], pending: new Map(), ending: new Set(), confirming: null, said: null, away: new Set(), showKeys: false,
   };
 }
 
@@ -24,6 +24,15 @@ export function ofFlow() {
     details: null, run: null, runLimit: 100, runSearch: "", onlyFailed: false, trends: null, trendsSaid: null,
     files: null, filesSaid: null, fileSearch: "", fileGroup: "", fileLimit: 200, showParams: false, isDisabling: false, note: "", typed: {}, backfill: null, question: null, plan: null, planKey: "",
   };
+}
+
+/**
+ * What stays said when another flow is looked at: no error, and nothing that leads on in the one before.
+ *
+ * @param {Said | null} said
+ */
+export function keptSaid(said) {
+  return said && (said.error || said.again) ? null : said;
 }
 
 /**

@@ -59,6 +59,7 @@ export interface FlowRow {
   troubles: TroubleLine[];
   has_recovered: boolean;
   tz: string | null;
+  digest?: string; // not in a snapshot of before
 }
 
 /** troubles.py */
@@ -138,6 +139,8 @@ export interface Notice {
   tone: string;
   text: string;
   fix: string | null;
+  id?: string | null;
+  at_utc?: string | null;
 }
 
 export interface PanelView {
@@ -275,6 +278,7 @@ export interface FlowView {
   deployments: DeploymentView[];
   error: ErrorParts | null;
   error_cells: CellPlace[];
+  digest?: string | null;
 }
 
 /** trends.py */
@@ -300,6 +304,8 @@ export interface PlanView {
   cells: [string, string[]][];
   html: string;
   needs: string[];
+  live: string | null;
+  digest: string | null;
 }
 
 /** What came of asking for the plan of a flow. */
@@ -529,6 +535,7 @@ export interface Said {
   text: string;
   error?: boolean;
   fix?: string | null;
+  again?: string | null;
 }
 
 export interface State {
@@ -576,6 +583,7 @@ export interface State {
   ending: Set<string>;
   confirming: string | null;
   said: Said | null;
+  away: Set<string>;
 }
 
 /** A flow's details, or why they cannot be had. */

@@ -63,6 +63,33 @@ def test_a_saved_experiment_does_not_go_live(ws: WorkspaceFiles, workspace: Work
     assert workspace.deployment("claims").startswith("edited, not deployed")
 
 
+def test_each_further_edit_has_a_digest_of_its_own(ws: WorkspaceFiles, workspace: Workspace) -> None:
+    """So that whoever shows an edit knows of the next one: deployed before or not, with a daemon and without, which say the same."""
+
+    def digest(name: str) -> str:
+        return str(flow_of(workspace, name)["standing"].get("digest", ""))
+
+    ws.module("claims", FLOW.format(value="'good'"))
+    workspace.deploy()
+    workspace.start()
+    until(lambda: told_of(workspace, "claims"))
+    before, seen = digest("claims"), []
+    ws.module("fresh", FLOW.format(value="'good'").replace("../out", "../fresh"))
+    until(lambda: told_of(workspace, "fresh"))
+    draft = digest("fresh")
+    for value in ("'one'", "'two'"):
+        ws.module("claims", FLOW.format(value=value))
+        until(lambda: digest("claims") not in ["", before, *seen])
+        seen.append(digest("claims"))
+    ws.module("fresh", FLOW.format(value="'other'").replace("../out", "../fresh"))
+    until(lambda: digest("fresh") != draft)
+    with_daemon = [digest("claims"), digest("fresh")]
+    workspace.kill()
+
+    assert (before, bool(draft), len(set(seen))) == ("", True, 2)
+    assert [digest("claims"), digest("fresh")] == with_daemon
+
+
 def test_a_copy_that_is_no_flow_is_told_when_it_appears(ws: WorkspaceFiles, workspace: Workspace) -> None:
     """Nothing else changes by it: a page that follows the daemon hears of it all the same."""
     cells = ("from data_engine import Flow", "def build():\n    return Flow(group='G').step(print)")

@@ -222,7 +222,7 @@ def test_every_cause_that_is_made_is_of_a_known_kind_and_every_kind_is_made() ->
         (Cause("time_limit", {"limit_s": 90.0}), "the time limit of 90 s ([limits] run_timeout) was reached"),
         (Cause("process_gone", {"pid": 7}), "its process died (pid 7)"),
         (signalled(11, "SIGSEGV"), "its process died: killed by signal 11 (SIGSEGV)"),
-        (Cause("code_raised", {"step": "Read", "detail": "KeyError: 3", "places": []}), "the code raised"),
+        (Cause("code_raised", {"step": "Read", "detail": "KeyError: 3", "places": []}), "its code raised an error"),
         (other("by the moon {x}"), "by the moon {x}"),
         (Cause("of_tomorrow", {"text": "a flood"}), "a flood"),
         (Cause("time_limit"), "time limit"),

@@ -108,7 +108,7 @@ def test_a_history_of_the_version_before_opens_and_says_what_it_knows(tmp_path: 
             "r3": "success",
         }
         assert (runs["r1"].trigger, runs["r1"].params, runs["r1"].inputs, runs["r1"].cpu_s) == (None, None, (), None)
-        assert (runs["r2"].cause, runs["r3"].by) == ("the code raised", "anna@ANNA-PC")
+        assert (runs["r2"].cause, runs["r3"].by) == ("its code raised an error", "anna@ANNA-PC")
         assert [(step.label, step.rows_out) for step in ledger.steps("r1")] == [("Read", None)]
 
 

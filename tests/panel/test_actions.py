@@ -464,9 +464,9 @@ def test_starting_the_engine_names_what_is_not_deployed(workspace: Workspace, ws
     (ws.modules / "good.ipynb").write_bytes(notebook_bytes(flows.NIGHTLY))
     workspace.link.require().post("/look")
 
-    assert fresh == "The engine is on. Not deployed, so not run: fresh. Deploy lets production run them."
+    assert fresh == "The engine is on. fresh is not deployed yet, so it does not run: open the flow and press Deploy."
     assert ask(workspace, "start_engine") == (
-        "The engine is on. Not deployed, so not run: fresh. Edited since the last deploy, which runs: good. Deploy lets production run them."
+        "The engine is on. fresh is not deployed yet, so it does not run: open the flow and press Deploy. good was edited and runs as it was deployed before."
     )
 
 

@@ -103,3 +103,84 @@ def test_a_run_of_a_polled_flow_asks_before_files_that_are_done_run_again(lab: L
 
     assert "Run Polled: 1 file is due, 2 are done." in text
     assert question.count() == 0
+
+
+RENAME = "([path, name]) => window.jupyterapp.serviceManager.contents.rename(path, name).then(() => true)"
+"""What the file browser does."""
+
+
+def test_a_deploy_after_a_rename_of_the_notebook_asks_for_its_unsaved_edits(
+    lab: Lab, page: Page, pictures: Path
+) -> None:
+    """A new flow, edited and renamed before it was ever saved: nothing is deployed by its old file unasked, by its new name or all."""
+    workspace = lab.workspace("renamed_unsaved")
+    flows.fill(workspace, other=flows.GOOD)
+    asked_to_deploy(workspace)
+    page.open()
+    panel = page.side(workspace)
+    page.page.evaluate("() => window.jupyterapp.commands.execute('data-engine:new-flow').then(() => true)")
+    page.wait_for_kernel()
+    edit(page, "# mine\n")
+    folder = "renamed_unsaved/flow_modules"
+    page.page.evaluate(RENAME, [f"{folder}/new_flow.ipynb", f"{folder}/stock.ipynb"])
+    page.page.wait_for_function("() => window.jupyterapp.shell.currentWidget.context.path.endsWith('stock.ipynb')")
+    panel.row("stock").wait_for()
+
+    detail = panel.select("stock")
+    detail.get_by_role("tab", name="Deployment").click()
+    detail.locator("[data-action='deploy now']").click()
+    question = panel.element.get_by_role("alertdialog")
+    question.wait_for()
+    page.page.screenshot(path=pictures / "deploy-unsaved-renamed.png")
+    text = question.inner_text()
+    question.get_by_role("button", name="Cancel").click()
+    question.wait_for(state="detached")
+    page.command("data-engine:deploy")
+    question.wait_for()
+    of_all = question.inner_text()
+    question.get_by_role("button", name="Cancel").click()
+    detail.locator("[data-action='deploy now']").click()
+    question.get_by_role("button", name="Save and deploy").click()
+    detail.get_by_text("as deployed", exact=True).wait_for()
+
+    assert "stock.ipynb has unsaved edits." in text
+    assert "stock.ipynb has unsaved edits." in of_all
+    assert source(workspace / "flow_modules" / "stock.ipynb").startswith("# mine\n")
+    assert not page.page.evaluate(_DIRTY)
+
+
+def test_a_file_read_again_from_the_disk_has_no_unsaved_edits(lab: Lab, page: Page) -> None:
+    """A revert and a rename of what is saved leave nothing to ask for; a helper with unsaved edits is asked for with each flow."""
+    workspace = lab.workspace("reverted")
+    flows.fill(workspace, good=flows.GOOD)
+    asked_to_deploy(workspace)
+    (workspace / "flow_modules" / "flow_helpers").mkdir(exist_ok=True)
+    (workspace / "flow_modules" / "flow_helpers" / "rates.py").write_text("RATE = 1\n")
+    page.open("reverted/flow_modules/good.ipynb")
+    page.page.wait_for_function(_DIRTY)
+    panel = page.side(workspace)
+    unsaved = "() => { const detail = { paths: [] };"
+    unsaved += " document.dispatchEvent(new CustomEvent('data-engine:unsaved', { detail })); return detail.paths; }"
+    before = page.page.evaluate(unsaved)
+    edit(page, "# thrown away\n")
+    edited = page.page.evaluate(unsaved)
+    page.page.evaluate("() => window.jupyterapp.shell.currentWidget.context.revert().then(() => true)")
+    reverted = page.page.evaluate(unsaved)
+    folder = "reverted/flow_modules"
+    page.page.evaluate(RENAME, [f"{folder}/good.ipynb", f"{folder}/better.ipynb"])
+    page.page.wait_for_function("() => window.jupyterapp.shell.currentWidget.context.path.endsWith('better.ipynb')")
+    renamed = page.page.evaluate(unsaved)
+    page.command("docmanager:open", path=f"{folder}/flow_helpers/rates.py", factory="Editor")
+    page.page.locator(".jp-FileEditor .cm-content").click()
+    page.page.keyboard.type("# twice")
+    page.page.wait_for_function(_DIRTY)
+    detail = panel.select("better")
+    detail.get_by_role("tab", name="Steps").click()
+    detail.locator("[data-action='deploy']").click()
+    question = panel.element.get_by_role("alertdialog")
+    text = question.inner_text()
+    question.get_by_role("button", name="Cancel").click()
+
+    assert (before, reverted, renamed) == ([], [], [])
+    assert "flow_helpers/rates.py has unsaved edits." in text
+    assert [path.rpartition("/")[2] for path in edited] == ["good.ipynb"]

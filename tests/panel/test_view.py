@@ -197,7 +197,7 @@ def test_the_last_outcome_is_said_in_a_word(ended: str, word: str, tone: str) ->
     outcome = last_run_of(Run.read(run(ended, why=Cause("code_raised").as_dict())))
 
     assert (outcome.mark.word, outcome.mark.tone) == (word, tone)
-    assert (outcome.elapsed_s, outcome.cause) == (1.5, "the code raised")
+    assert (outcome.elapsed_s, outcome.cause) == (1.5, "its code raised an error")
 
 
 def test_how_long_ago_a_run_was_counts_from_its_end() -> None:
@@ -531,6 +531,21 @@ def test_trouble_and_an_old_status_are_noticed() -> None:
         ("bad", "the drive is away", "check whether the shared drive is connected"),
         ("warn", "ann-pc has taken this workspace over", None),
     ]
+
+
+def test_a_request_that_failed_is_told_to_each_side_in_its_own_words() -> None:
+    """Who asked is told what to do; the owner that nothing is asked of it. Both can put it away, and it has its time."""
+    asked = {"request_id": "q1", "verb": "run", "flow": "claims", "state": "answered", "outcome": "failed"}
+    asked |= {"by": "ann", "machine": "ann-pc", "at_utc": "2026-01-05T06:30:00+00:00"}
+
+    def told(state: str, **changes: Any) -> list[Any]:
+        found = status(flow(), lease=leased(state, **changes), requests=[asked])
+        return [(one.text, one.fix, one.id, one.at_utc) for one in render(Status.read(found)).notices]
+
+    text, at_utc = "ann@ann-pc asked to run claims: failed", asked["at_utc"]
+    owners = "done for another workstation, which was told so; nothing is asked of you here"
+    assert told("mine", owner=ME) == [(text, owners, "q1", at_utc)]
+    assert told("owned") == [(text, "ask again, or ask for the workspace", "q1", at_utc)]
 
 
 def test_a_damaged_share_is_told_with_the_command_that_mends_it() -> None:

@@ -8,10 +8,11 @@ import { FILTERS, secondText, shownFlows, stateText } from "../../../jupyter_ext
 import { besidePath } from "../../../jupyter_extension/static/jupyter.js";
 import { onKey, staysHere } from "../../../jupyter_extension/static/keys.js";
 import { defaultText, givenOf } from "../../../jupyter_extension/static/parameters.js";
+import { lasting } from "../../../jupyter_extension/static/page.js";
 import { button, drawing, whyNot } from "../../../jupyter_extension/static/pieces.js";
 import { countsText, logText } from "../../../jupyter_extension/static/runs.js";
 import SHAPES from "../../../jupyter_extension/static/shapes.js";
-import { elsewhere, firstState, runsOf } from "../../../jupyter_extension/static/state.js";
+import { elsewhere, firstState, keptSaid, runsOf } from "../../../jupyter_extension/static/state.js";
 import { applied } from "../../../jupyter_extension/static/transport.js";
 
 const mark = (/** @type {string} */ word, tone = "idle", shape = "ring") => ({ word, tone, shape, kind: word.replaceAll(" ", "_") });
@@ -164,4 +165,19 @@ test("a letter typed by mistake stops no engine: the second one does", () => {
   assert.deepEqual(done, ["Stop the engine? Press s again."]);
   onKey(app, event);
   assert.deepEqual(done, ["Stop the engine? Press s again.", "stop_engine"]);
+});
+
+test("a notice of a request can be put away, and goes after its time; others stay", () => {
+  const at = "2026-01-05T06:30:00+00:00";
+  const told = { tone: "bad", text: "ann asked to run claims: failed", fix: null, id: "q1", at_utc: at };
+  const stays = { tone: "bad", text: "the drive is away", fix: null };
+  const shown = (/** @type {string[]} */ away, /** @type {number} */ minutes) => lasting([told, stays], new Set(away), Date.parse(at) + minutes * 60000);
+
+  assert.deepEqual([shown([], 9), shown([], 10), shown(["q1"], 1)], [[told, stays], [stays], [stays]]);
+});
+
+test("an error does not stay when another flow is looked at, and what was done does", () => {
+  const said = { text: "The engine is on." };
+
+  assert.deepEqual([{ ...said, error: true }, { ...said, again: "claims" }, said, null].map(keptSaid), [null, null, said, null]);
 });

@@ -58,7 +58,8 @@ export interface DocumentWidget extends Widget {
     path: string;
     ready: Promise<void>;
     model: { dirty: boolean; contentChanged: Signal<unknown, unknown>; sharedModel?: { cells?: SharedCell[] } };
-    fileChanged: Signal<unknown, unknown>;
+    fileChanged: Signal<unknown, { path: string }>;
+    pathChanged: Signal<unknown, unknown>;
     save(): Promise<void>;
   };
   revealed: Promise<void>;

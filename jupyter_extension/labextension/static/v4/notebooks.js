@@ -68,7 +68,9 @@ export class Notebooks {
       changed();
     };
     context.ready.then(keep, () => {});
-    context.fileChanged.connect(keep);
+    // JupyterLab tells a rename as a change of the file too, while the document has its old path: nothing is saved by it
+    context.fileChanged.connect((_, file) => file.path === context.path && keep());
+    context.pathChanged.connect(changed);
     /** @type {ReturnType<typeof setTimeout> | undefined} */
     let soon;
     context.model.contentChanged.connect(() => {
