@@ -16,6 +16,7 @@ from data_engine.notebook.diagnostics import (
     Diagnostic,
     warnings_of,
 )
+from data_engine.notebook.flow_calls import doubtful_calls
 from data_engine.notebook.magics import ParsedCell
 from data_engine.notebook.missed import Missed, Reads, cells_text, missed, warnings_about, written_by_cells
 from data_engine.notebook.slicer import Slicer, place_of
@@ -80,7 +81,7 @@ def slice_cells(cells: Sequence[ParsedCell]) -> Slice:
         return _failed(statements, problems)
     selection = slicer.selection()
     warnings = sorted(
-        [*refused, *warnings_of(statements, selection), *_about_missed(slicer)],
+        [*refused, *warnings_of(statements, selection), *_about_missed(slicer), *_about_calls(statements, selection.taken)],
         key=lambda diagnostic: (*place_of(diagnostic), diagnostic.message),
     )
     decisions = _decisions(statements, selection.taken, "build() does not need it", selection.followed)
@@ -108,6 +109,14 @@ def _about_missed(slicer: Slicer) -> list[Diagnostic]:
         told.update(each.call for _, each in new)
         later += [(each, cells_text(numbers)) for _, each in new]
     return [*warnings_about([*(each for _, each in found), *written_by_cells(statements.cells, reads)], later)]
+
+
+def _about_calls(statements: Statements, taken: Mapping[int, str]) -> Iterator[Diagnostic]:
+    """What the functions that are needed do with flows, and is hardly meant."""
+    for statement in statements.all:
+        if statement.index in taken:
+            for call in doubtful_calls(statement.node):
+                yield Diagnostic(call.message, statement.number, call.line, call.fix)
 
 
 def _failed(statements: Statements, problems: Iterable[Diagnostic]) -> Slice:
