@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Collection, Iterator
 from datetime import datetime
 from pathlib import Path
+from types import GeneratorType
 from typing import Any
 
 from data_engine.cut import beginning
@@ -61,12 +62,17 @@ def run_steps(
             context.current = context.objects[step.use]
         rows_in = rows_of(context.current)
         yield StepStarted(run_id, index, label, time.time())
+        used_up = _used_up(step, context.current)
+        if used_up is not None:
+            context.log(used_up, level="WARNING")
         started_s = clock()
         try:
             result = step.fn(context)
         except BaseException as error:
             elapsed_s = clock() - started_s
-            raised, status = _step_error(flow, step, context, error, before, {*saved, *context.objects})
+            raised, status = _step_error(
+                flow, step, context, error, before, {*saved, *context.objects}, used_up
+            )
             yield StepFinished(run_id, index, label, status, time.time(), elapsed_s, str(raised), (), rows_in)
             if raised is error:
                 raise
@@ -92,6 +98,7 @@ def _step_error(
     error: BaseException,
     before: str | None,
     saved: Collection[str],
+    used_up: str | None,
 ) -> tuple[BaseException, str]:
     """The error callers get for what a step raised, and the step's status."""
     item_note = ""
@@ -113,6 +120,7 @@ def _step_error(
         if of_table is not None:
             detail = plain_words(detail)
         hints = (
+            used_up,
             _no_place(context, cause),
             _no_slot(context, cause) or _forgotten_return(flow, step, context, cause, before),
             _saved_object(context, cause, saved) or suggestion(cause),
@@ -132,6 +140,17 @@ def _step_error(
     )
     raised.__cause__ = cause
     return raised, "failed"
+
+
+def _used_up(step: StepSpec, current: object) -> str | None:
+    """What is said of a generator that a step is given when an earlier one has read it to its end."""
+    if not isinstance(current, GeneratorType) or current.gi_frame is not None:
+        return None
+    given = "the object before it" if step.use is None else step.use
+    return (
+        f"{given} is a generator, which is read once, and gives step {step.label!r} nothing more: "
+        "let the step that makes it return list(...)"
+    )
 
 
 def _no_place(context: FlowContext, cause: BaseException) -> str | None:

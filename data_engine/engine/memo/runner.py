@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -230,6 +230,7 @@ class _Attempt:
         self.steps: list[_Step] = []
         self.values: dict[int, Any] = {}
         self.ran: set[int] = set()
+        self.changed: set[int] = set()  # the steps whose values a later one has changed
         self.writer: str | None = None  # the step from which on the context is handed on as it is
         self.comparisons = Comparisons(preview.source.path, preview.context.workspace_root)
         self.facts = digest_of(*preview.facts())
@@ -381,7 +382,11 @@ class _Attempt:
         if is_odd:
             log.mark_unseen("the context as a whole")
         is_writer = changeable_state(attributes, step.spec) != state
-        impure = self._impurity(step, parts)
+        changed = self._changed_in_place(step)
+        if said := self._taken_changed(index, changed):
+            self.preview.warned.append(said)
+        self.changed.update(map(self._origin, changed))
+        impure = self._impurity(step, parts, changed)
         if is_writer or self.writer is not None:
             # From here on the context is handed on as it is, as in a run: nobody knows what later steps take from it.
             self.writer = self.writer or step.name
@@ -430,17 +435,37 @@ class _Attempt:
             if self.scratch is not None and file.is_written and not path.name.endswith(BESIDE):
                 self.preview.wrote.setdefault(self.scratch.final(path))
 
-    def _impurity(self, step: _Step, parts: Mapping[str, bytes]) -> str | None:
-        """What the step changed beside making its result and writing to the context."""
+    def _impurity(self, step: _Step, parts: Mapping[str, bytes], changed: Sequence[int]) -> str | None:
+        """What the step changed beside making its result and writing to the context; of the results of `changed` that is known."""
         after = {**code_fingerprint(step.spec).parts, **world()}
-        changed = next((label for label in {**parts, **after} if parts.get(label) != after.get(label)), None)
-        if changed is not None:
-            return f"it changes {changed}"
+        label = next((label for label in {**parts, **after} if parts.get(label) != after.get(label)), None)
+        if label is not None:
+            return f"it changes {label}"
+        return f"it changes {self.steps[changed[0]].name} in place" if changed else None
+
+    def _changed_in_place(self, step: _Step) -> list[int]:
+        """The numbers of the steps whose results the step, which has run, has changed."""
+        found = []
         for at in dict.fromkeys(step.given.values()):
             if at in self.values:
                 kept = self.steps[self._origin(at)].entry
                 if kept.not_kept is None and not is_unchanged(self.values[at], kept.value):
-                    return f"it changes {self.steps[at].name} in place"
+                    found.append(at)
+        return found
+
+    def _taken_changed(self, index: int, changed: Sequence[int]) -> str | None:
+        """What is said where a later step takes, by its name, an object that step number `index` is the first to change."""
+        steps = self.flow.steps
+        for at in (at for at in changed if self._origin(at) not in self.changed):
+            name = steps[at].save_as
+            again = (number for number in range(index, len(steps)) if steps[number].save_as == name)
+            later = steps[index + 1 : next(again, len(steps) - 1) + 1]
+            taker = next((step for step in later if name is not None and step.use == name), None)
+            if taker is not None:
+                return (
+                    f"step {steps[index].label!r} changes {name} itself, so step {taker.label!r}, which uses {name} later, is given it "
+                    "changed: let it change a copy (copy.deepcopy), and return that"
+                )
         return None
 
     # -- keeping -------------------------------------------------------------------------------------------------------
