@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from data_engine.client import Workspace
+from data_engine.counted import counted
 from data_engine.cut import first_few
 from data_engine.daemon.fields import ANY_TEXT, COUNT, FLAG, OBJECT, PATH, PATHS, TEXT, Field, Fields, checked
 from data_engine.engine.wording import freed_words, never_begins_words
@@ -160,9 +161,7 @@ def _backfill(ws: Workspace, args: Args) -> dict[str, Any]:
             "known": as_json(found.known),
             "planned": as_json(found.planned[:50]),
         }
-    return {
-        "said": f"{found.flow}: {found.total:,} run{'' if found.total == 1 else 's'}, after everything that is due."
-    }
+    return {"said": f"{found.flow}: {counted(found.total, 'run')}, after everything that is due."}
 
 
 _FIELDS = {"since": "From", "until": "To the end of", "where": "Files"}
@@ -245,7 +244,7 @@ def _disable(ws: Workspace, args: Args) -> str:
 def _reset(ws: Workspace, args: Args) -> str:
     flow = args["flow"]
     count = ws.reset(flow)
-    return f"Forgot {count} run{'' if count == 1 else 's'} of {flow or 'every flow'}; its files are new again."
+    return f"Forgot {counted(count, 'run')} of {flow or 'every flow'}; its files are new again."
 
 
 def _lease(ws: Workspace, args: Args) -> str:
@@ -313,7 +312,7 @@ def _clear_debug(ws: Workspace, args: Args) -> str:
             count += name.endswith(".json")
         else:
             left += 1
-    said = f"Removed {count} saved frame{'' if count == 1 else 's'}."
+    said = f"Removed {counted(count, 'saved frame')}."
     return f"{said} Not removed, because Data Engine did not write them: {left} in {folder}." if left else said
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from data_engine.cli.looks import reason_of
-from data_engine.cli.output import count, local_time, seconds, started
+from data_engine.cli.output import local_time, seconds, started
+from data_engine.counted import counted
 from data_engine.engine.explain import Explanation, ways
 from data_engine.engine.fact import zoned_words
 from data_engine.engine.machine_facts import SILENT_FIX, silent_words
@@ -59,7 +60,7 @@ def runs_card(runs: Sequence[Run], *, now_s: float, zone: tzinfo | None = None) 
     for run in failed[:_MOST_ERRORS]:
         summary = f"error of run {run.run_id[:8]}" if len(runs) > 1 else ""
         parts.append(Lines(tuple((run.error or "").splitlines()), summary))
-    return Card(count(len(runs), "run"), (outcome_words(runs),), tuple(parts))
+    return Card(counted(len(runs), "run"), (outcome_words(runs),), tuple(parts))
 
 
 def _warned(warnings: int | None) -> Cell:
@@ -93,7 +94,7 @@ def backfills_card(found: Sequence[Backfill]) -> Card:
     """Backfills with how far they are, the newest first."""
     rows = [(Code(one.id[:8], one.id), one.flow, one.by, local_time(one.at_utc), one.text) for one in found[:MOST_ROWS]]
     return Card(
-        count(len(found), "backfill"),
+        counted(len(found), "backfill"),
         (),
         (table(("Backfill", "Flow", "Asked by", "At", "Progress"), rows, total=len(found)),),
     )
@@ -115,7 +116,7 @@ def steps_card(steps: Sequence[StepRun], *, now_s: float) -> Card:
     columns = ("Status", "Step", "Time", "Rows", "Output", "Error")
     picture = Picture(steps_picture(steps, now_s=now_s))
     facts = (Code(steps[0].run_id[:8], steps[0].run_id),) if steps else ()
-    return Card(count(len(steps), "step"), facts, (picture, table(columns, rows, right=("Time", "Rows"))))
+    return Card(counted(len(steps), "step"), facts, (picture, table(columns, rows, right=("Time", "Rows"))))
 
 
 def comparison_card(found: Comparison) -> Card:
@@ -136,7 +137,7 @@ def log_card(lines: Sequence[LogEntry]) -> Card:
         for one in lines[-most:]
     ]
     facts = (f"the last {most}",) if len(lines) > most else ()
-    return Card(count(len(lines), "log line"), facts, (table(("Time", "Step", "Level", "Message"), rows),))
+    return Card(counted(len(lines), "log line"), facts, (table(("Time", "Step", "Level", "Message"), rows),))
 
 
 def contexts_card(contexts: Sequence[FlowContext]) -> Card:
@@ -146,7 +147,7 @@ def contexts_card(contexts: Sequence[FlowContext]) -> Card:
     failed = sum(context.error is not None for context in contexts)
     facts = (f"{failed} failed",) if failed else ()
     names = dict.fromkeys(context.flow_name for context in contexts)
-    title = f"{', '.join(names)}: {count(len(contexts), 'run')}"
+    title = f"{', '.join(names)}: {counted(len(contexts), 'run')}"
     return Card(title, facts, (table(columns, rows, total=len(contexts)),))
 
 
@@ -182,7 +183,7 @@ def batch_card(batch: Batch[Any]) -> Card:
             rows.append((Faint(str(number)), _item(item), "", ""))
     facts = (Mark(f"{failed} failed", "bad", "cross"),) if failed else ()
     shown = table(("#", "Item", "Folder", "Error"), rows, right=("#",), total=len(batch))
-    return Card(f"Batch of {count(len(batch), 'item')}", facts, (shown,) if rows else ())
+    return Card(f"Batch of {counted(len(batch), 'item')}", facts, (shown,) if rows else ())
 
 
 def _item(item: object) -> Cell:
@@ -283,7 +284,7 @@ def deployments_card(deployments: Sequence[Deployment]) -> Card:
         (Code(one.id[:8], one.id), *deployment_cells(one)) for one in deployments[:MOST_ROWS]
     ]
     columns = ("Id", "Flow", "When", "Who", "What", "Changed", "Git", "Note")
-    return Card(count(len(deployments), "deployment"), (), (table(columns, rows, total=len(deployments)),))
+    return Card(counted(len(deployments), "deployment"), (), (table(columns, rows, total=len(deployments)),))
 
 
 def reasons_card(reasons: Sequence[Explanation]) -> Card:
@@ -316,7 +317,7 @@ def entries_card(entries: Sequence[CatalogEntry], deployment: Mapping[str, str])
         told.update(entry.warnings)
         if entry.error is not None:
             parts.append(Pairs(_places(entry.error)))
-    return Card(count(len(entries), "flow module"), (), tuple(parts))
+    return Card(counted(len(entries), "flow module"), (), tuple(parts))
 
 
 def error_card(error: FlowValidationError, href: str | None = None) -> Card:

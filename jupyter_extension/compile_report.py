@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from data_engine.cli.output import count
+from data_engine.counted import counted
 from data_engine.cut import beginning
 from data_engine.notebook.compiled import CompiledNotebook
 from jupyter_extension.card import Card, Cell, Code, Faint, Lines, Note, Part, table
@@ -57,12 +57,12 @@ def compile_card(
         parts.append(
             Lines(tuple(compiled.source.rstrip("\n").split("\n")), "the module production runs", only_folded=True)
         )
-    facts: list[Cell] = [f"{taken} of {count(total, 'statement')} in production"]
+    facts: list[Cell] = [f"{taken} of {counted(total, 'statement')} in production"]
     if not compiled.is_flow:
         facts = [Mark("no build(): a scratch notebook, not a flow")]
     elif deployment:
         is_current = deployment == "as deployed"
         facts.append(Mark(deployment, "good" if is_current else "warn", "disc" if is_current else "triangle"))
     if compiled.warnings:
-        facts.append(count(len(compiled.warnings), "warning"))
+        facts.append(counted(len(compiled.warnings), "warning"))
     return Card(compiled.path.name, tuple(facts), tuple(parts))

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 
-from data_engine.cli.output import count, local_time, seconds
+from data_engine.cli.output import local_time, seconds
 from data_engine.compare.difference import Difference, Sample
+from data_engine.counted import counted
 from data_engine.cut import beginning
 from data_engine.planning.golden import Golden
 from data_engine.planning.plan import Plan
@@ -42,7 +43,7 @@ def _parts_of(difference: Difference, samples: bool) -> Iterator[Part]:
     if samples:
         yield from sample_tables(difference)
     elif difference.samples:
-        yield Pairs((("samples", Faint(f"{count(len(difference.samples), 'row')} in .samples")),))
+        yield Pairs((("samples", Faint(f"{counted(len(difference.samples), 'row')} in .samples")),))
     different = [(name, part) for name, part in difference.parts.items() if not part.equal]
     for name, part in different[:_MOST_PARTS]:
         yield Section(
@@ -84,7 +85,7 @@ def _changed(rows: Sequence[Sample]) -> Part:
         shown.append(cells)
     numbers = [f"{name} {side}" for name in names for side in ("before", "after") if _are_numbers(rows, name)]
     numbers += [name for name in key if all(_is_number(row.key.get(name)) for row in rows)]
-    return _titled(f"{count(len(rows), 'changed row')}", columns, shown, numbers, len(all_names) - len(names))
+    return _titled(counted(len(rows), "changed row"), columns, shown, numbers, len(all_names) - len(names))
 
 
 def _whole(rows: Sequence[Sample], kind: str) -> Part:
@@ -97,7 +98,7 @@ def _whole(rows: Sequence[Sample], kind: str) -> Part:
         for one in values
     ]
     numbers = [name for name in names if all(_is_number(one.get(name)) for one in values)]
-    return _titled(f"{count(len(rows), f'{kind} row')}", [kind, *names], shown, numbers, len(all_names) - len(names))
+    return _titled(counted(len(rows), f"{kind} row"), [kind, *names], shown, numbers, len(all_names) - len(names))
 
 
 def _titled(
@@ -195,7 +196,7 @@ def plan_data_card(plan: Plan, *, samples: bool) -> Card:
 
 def _how(plan: Plan) -> tuple[Cell, ...]:
     took = f"deployed {seconds(plan.elapsed_s.deployed)}, edit {seconds(plan.elapsed_s.current)}"
-    return count(len(plan.sources), "source"), Faint(took)
+    return counted(len(plan.sources), "source"), Faint(took)
 
 
 def _notes(plan: Plan) -> Iterator[Part]:
@@ -274,4 +275,4 @@ def goldens_card(results: Sequence[GoldenResult], *, samples: bool) -> Card:
     )
     if any(one.status == "differs" for one in bad):
         parts.append(Pairs((("when that is right", Code("%flow test --update, data-engine test --update")),)))
-    return Card(count(len(results), "golden"), facts, tuple(parts), tone="warn" if bad else "")
+    return Card(counted(len(results), "golden"), facts, tuple(parts), tone="warn" if bad else "")

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from data_engine.counted import counted
 from data_engine.errors import FlowValidationError
 from jupyter_extension.tables import scratch
 
@@ -32,7 +33,7 @@ def export(frame: pl.LazyFrame, as_text: Mapping[str, pl.Expr], *, sheet_rows: i
             part: pl.DataFrame = rows.slice(first, sheet_rows)
             part.write_excel(book, f"Sheet{number + 1}", autofit=len(rows) <= _FITTED_ROWS)
     sheets = -(-max(len(rows), 1) // sheet_rows)
-    said = f"Saved {len(rows):,} row{'' if len(rows) == 1 else 's'}" + (f" in {sheets} sheets." if sheets > 1 else ".")
+    said = f"Saved {counted(len(rows), 'row')}" + (f" in {sheets} sheets." if sheets > 1 else ".")
     return {"kind": "file", "name": name, "size_bytes": (scratch() / name).stat().st_size, "said": said}
 
 

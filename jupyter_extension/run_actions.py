@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 from data_engine.client import Workspace
+from data_engine.counted import counted
 from data_engine.errors import FlowValidationError
 from data_engine.flow.parameter_values import Given
 from jupyter_extension.details import flow_entry
@@ -35,7 +36,7 @@ def run(ws: Workspace, args: Args) -> dict[str, Any]:
         return {"run_ids": [], "said": told}
     if not run_ids:
         return {"run_ids": [], "said": f"{name} has no source file to run with."}
-    return {"run_ids": run_ids, "said": f"{name}: {len(run_ids)} run{'' if len(run_ids) == 1 else 's'} started."}
+    return {"run_ids": run_ids, "said": f"{name}: {counted(len(run_ids), 'run')} started."}
 
 
 def _run_question(ws: Workspace, name: str) -> RunQuestion | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from data_engine.counted import counted
+
 TO_RUN = ("held", "running", "waiting", "done")
 """The groups of files that a run by hand takes: all that are there, whatever is known of them."""
 
@@ -39,9 +41,9 @@ def run_question(title: str, counts: Mapping[str, int], *, may_choose: bool = Tr
         return None
     held, running = counts.get("held", 0), counts.get("running", 0)
     parts = [(due - held, "due"), (held, "held"), (running, "running"), (done - running, "done")]
-    told = [(count, word) for count, word in parts if count]
-    first, *rest = told
-    text = ", ".join([_files(*first), *(f"{_is(count)} {word}" for count, word in rest)])
+    (first, group), *rest = [(count, word) for count, word in parts if count]
+    told = [f"{counted(first, 'file is', 'files are')} {group}"]
+    text = ", ".join([*told, *(f"{counted(count, 'is', 'are')} {word}" for count, word in rest)])
     some = "due" if not held else "held" if held == due else "due or held"
     again = " again" if due == 0 else ""
     everything = f"Run {'it' if total == 1 else 'both' if total == 2 else f'all {total:,}'}{again}"
@@ -49,11 +51,3 @@ def run_question(title: str, counts: Mapping[str, int], *, may_choose: bool = Tr
     if done and due and due <= MOST_DUE and may_choose:
         answers.insert(0, (f"Run the {due:,} {some}" if due > 1 else f"Run the one {some}", "due"))
     return RunQuestion(f"Run {title}: {text}.", tuple(answers))
-
-
-def _files(count: int, word: str) -> str:
-    return f"{count:,} file{'' if count == 1 else 's'} {'is' if count == 1 else 'are'} {word}"
-
-
-def _is(count: int) -> str:
-    return f"{count:,} {'is' if count == 1 else 'are'}"

@@ -6,6 +6,7 @@ import reprlib
 from os import PathLike, fspath
 from typing import Any
 
+from data_engine.counted import counted
 from data_engine.cut import beginning
 from data_engine.flow.batch import Batch
 
@@ -63,15 +64,11 @@ def _of_object(value: Any) -> str:
 def _of_library(name: str, value: Any) -> str:
     shape = getattr(value, "shape", None) if name not in ("LazyFrame", "DuckDBPyRelation") else None
     if isinstance(shape, tuple) and len(shape) == 2:
-        return f"{name}, {_many(shape[0], 'row')} × {_many(shape[1], 'column')}"
+        return f"{name}, {counted(shape[0], 'row')} × {counted(shape[1], 'column')}"
     if isinstance(shape, tuple) and len(shape) == 1:
-        return f"{name}, {_many(shape[0], 'value')}"
+        return f"{name}, {counted(shape[0], 'value')}"
     is_told = name in ("LazyFrame", "DuckDBPyRelation") or (isinstance(shape, tuple) and len(shape) > 0)
     return name if is_told else repr(value)
-
-
-def _many(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def size_text(size_bytes: int) -> str:

@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from data_engine.cli.output import count, local_time, seconds
+from data_engine.cli.output import local_time, seconds
+from data_engine.counted import counted
 from data_engine.engine.params import value_words
 from data_engine.engine.trends import Trend, TrendPoint, Trends
 from data_engine.engine.unusual import LEAST
@@ -115,7 +116,7 @@ def trend_picture(trend: Trend) -> str:
             parts.append(
                 f'<circle class="{kind}" cx="{x(number):.1f}" cy="{y(point.value):.1f}" r="4"><title>{tip}</title></circle>'
             )
-    told = clean(f"{_what(trend)} over {count(len(values), 'run')}")
+    told = clean(f"{_what(trend)} over {counted(len(values), 'run')}")
     return (
         f'<svg class="de-trend" xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{told}" width="{_WIDE}"'
         f' height="{_HIGH}" viewBox="0 0 {_WIDE} {_HIGH}"><desc>{told}</desc>{_STYLE}{"".join(parts)}</svg>'
@@ -125,7 +126,7 @@ def trend_picture(trend: Trend) -> str:
 def _said(found: Trends) -> str:
     given = ", ".join(f"{name}={value_words(value)}" for name, value in found.params.items())
     wait = f"; after {LEAST}, what is unusual is marked" if found.runs <= LEAST else ""
-    return f"{count(found.runs, 'good run')}{f' given {given}' if given else ''}{wait}"
+    return f"{counted(found.runs, 'good run')}{f' given {given}' if given else ''}{wait}"
 
 
 def _row(trend: Trend, files: dict[str, str], runs: int) -> TrendRow:
@@ -153,7 +154,7 @@ def _words(trend: Trend, runs: int) -> Iterator[str]:
         is_far = trend.high > _FAR * max(1.0, *(point.value for point in trend.points))
         yield f"usual {_value(trend, trend.low)} {'or more' if is_far else f'to {_value(trend, trend.high)}'}"
     elif runs > LEAST:
-        yield f"{count(len(trend.points), 'value')}, too few to say what is usual"
+        yield f"{counted(len(trend.points), 'value')}, too few to say what is usual"
 
 
 def _what(trend: Trend) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
 from data_engine.cause import Cause
+from data_engine.counted import counted
 from data_engine.engine.fact import clock_words
 from data_engine.engine.flow_reasons import Expected, Late, Overlong
 from data_engine.engine.machine_facts import SILENT_FIX, DaemonFacts, EngineFacts, silent_words
@@ -353,18 +354,18 @@ def _summary(rows: Iterable[FlowRow]) -> str:
     rows = list(rows)
     running = sum(row.mark.kind in ("running", "stopping") for row in rows)
     failed = sum(row.is_failing for row in rows)
-    parts = [_count(len(rows), "flow"), f"{running} running" if running else "", f"{failed} failing" if failed else ""]
+    parts = [counted(len(rows), "flow"), f"{running} running" if running else "", f"{failed} failing" if failed else ""]
     return " · ".join(filter(None, parts))
 
 
 def _footer(flows: Mapping[str, FlowRow], recent_runs: int | None) -> tuple[str, ...]:
     good = [row for row in flows.values() if row.mark.kind != "broken"]
     parts = [
-        _count(len(flows), "module"),
-        _count(len({row.group for row in good}), "group"),
-        _count(len(good), "flow"),
+        counted(len(flows), "module"),
+        counted(len({row.group for row in good}), "group"),
+        counted(len(good), "flow"),
     ]
-    return (*parts, *([] if recent_runs is None else [f"{_count(recent_runs, 'run')} last 30 days"]))
+    return (*parts, *([] if recent_runs is None else [f"{counted(recent_runs, 'run')} last 30 days"]))
 
 
 def _not_flows(texts: Sequence[str]) -> tuple[str, ...]:
@@ -402,7 +403,3 @@ def _notices(status: Status, problem: str | None) -> Iterable[Notice]:
             yield Notice("bad", one.text, "ask again, or ask for the workspace")
     if lease.lost_to:
         yield Notice("warn", f"{lease.lost_to} has taken this workspace over")
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -7,6 +7,7 @@ from datetime import datetime, tzinfo
 from pathlib import PurePath
 from typing import Any, Literal
 
+from data_engine.counted import counted
 from data_engine.ledger.troubles import LONGEST_PART, Trouble, TroubleKey
 from data_engine.message import Notice
 from data_engine.model import duration_words
@@ -143,7 +144,7 @@ def digest_subject(flow: str, kinds: Sequence[str], failures: int) -> str:
     """
     parts = []
     if failures:
-        parts.append(f"{failures:,} more run{'' if failures == 1 else 's'} failed")
+        parts.append(f"{counted(failures, 'more run')} failed")
         kinds = [kind for kind in kinds if kind != "failed"]
     if kinds:
         parts.append(", ".join(dict.fromkeys(kinds)))

@@ -12,7 +12,8 @@ import typer
 
 from data_engine.cli.deploying import say_left
 from data_engine.cli.options import AsJson, Params, Wait, chosen_workspace, read_params
-from data_engine.cli.output import complain, count, local_time, print_json, say, table
+from data_engine.cli.output import complain, local_time, print_json, say, table
+from data_engine.counted import counted
 from data_engine.engine.fact import zoned_words
 from data_engine.engine.params import value_words
 from data_engine.engine.wording import none_named_words
@@ -108,7 +109,7 @@ def backfill(
     if as_json:
         print_json(begun.as_dict())
     else:
-        say(f"Backfill {begun.id[:8]} of {begun.flow}: {count(begun.total, 'run')}, after everything that is due.")
+        say(f"Backfill {begun.id[:8]} of {begun.flow}: {counted(begun.total, 'run')}, after everything that is due.")
         say(_how_far(begun))
     return 0
 
@@ -123,11 +124,11 @@ def _say_done(one: Backfill, option: str) -> int:
     short = one.id[:8]
     if option == "--stop":
         say(
-            f"Backfill {short} of {one.flow} is stopped after {one.ended:,} of {count(one.total, 'run')}: no more runs begin, and a run that has begun goes on to its end."
+            f"Backfill {short} of {one.flow} is stopped after {one.ended:,} of {counted(one.total, 'run')}: no more runs begin, and a run that has begun goes on to its end."
         )
         say(f"To run the rest, and the failed runs again: {typed('backfill', '--retry', short)}")
     else:
-        again = count(one.total - one.ended + one.failed, "run")
+        again = counted(one.total - one.ended + one.failed, "run")
         say(
             f"Backfill {short} of {one.flow} goes on: {again} that failed or did not begin, after everything that is due."
         )
@@ -245,7 +246,7 @@ def _say_plan(shown: Backfill) -> None:
 def _confirmed(shown: Backfill) -> bool:
     if not is_terminal(sys.stdin):
         raise FlowValidationError(
-            f"that would be {shown.total:,} run{'' if shown.total == 1 else 's'}, and there is no terminal to ask on",
+            f"that would be {counted(shown.total, 'run')}, and there is no terminal to ask on",
             where="data-engine backfill",
             fix="add --yes to confirm",
         )
@@ -280,5 +281,5 @@ def _say_one(one: Backfill, as_json: bool) -> int:
         why = (run.error or run.cause or "").partition("\n")[0]
         complain(f"  {run.status:9} {'  '.join(filter(None, [at, run.source]))}  run {run.run_id[:8]}  {why}")
     if one.failed and one.state != "running":
-        say(f"To run the {count(one.failed, 'failed run')} again: {typed('backfill', '--retry', one.id[:8])}")
+        say(f"To run the {counted(one.failed, 'failed run')} again: {typed('backfill', '--retry', one.id[:8])}")
     return 0

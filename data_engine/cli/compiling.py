@@ -11,7 +11,8 @@ import typer
 from data_engine.cli.failure import Failed
 from data_engine.cli.looks import in_flow_modules, say_not_flows
 from data_engine.cli.options import AsJson, SomeFlowName, chosen_workspace
-from data_engine.cli.output import complain, count, print_json, say, table
+from data_engine.cli.output import complain, print_json, say, table
+from data_engine.counted import counted
 from data_engine.errors import FlowValidationError
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def _sum_of(modules: Sequence[_Module]) -> str:
     broken = sum(module.is_broken for module in modules)
     warned = sum(bool(module.entry.warnings) for module in modules)
     edited = sum(module.standing.is_edited for module in modules)
-    return f"{count(len(modules), 'module')}, {broken} broken, {warned} with warnings, {edited} edited"
+    return f"{counted(len(modules), 'module')}, {broken} broken, {warned} with warnings, {edited} edited"
 
 
 def _compile_one(ws: Workspace, name: str, as_json: bool) -> int:

@@ -22,8 +22,9 @@ from data_engine.cli.options import (
     named,
     source_from_shell,
 )
-from data_engine.cli.output import complain, count, print_json, say, seconds, status_style
+from data_engine.cli.output import complain, print_json, say, seconds, status_style
 from data_engine.cli.terminal import require_terminal
+from data_engine.counted import counted
 from data_engine.cut import first_few
 from data_engine.engine.run_facts import also_read_words
 from data_engine.engine.wording import ended_words, freed_words, never_begins_words
@@ -119,7 +120,7 @@ def stopping_words(running: Sequence[ActiveRun], *, is_ending: bool) -> str:
     if not running:
         return f"{begin}."
     first = f"{running[0].flow} (run {running[0].run_id[:8]})"
-    more = f" and {count(len(running) - 1, 'more run')}" if len(running) > 1 else ""
+    more = f" and {counted(len(running) - 1, 'more run')}" if len(running) > 1 else ""
     waits = ", and waits for" if is_ending else ":"
     return f"{begin}{waits} {first}{more}. `{typed('kill')}` ends it now."
 
@@ -158,7 +159,7 @@ def killed_words(running: Sequence[ActiveRun]) -> str:
     if not running:
         return "Ended the daemon and its workers."
     named = first_few([f"{run.flow} (run {run.run_id[:8]})" for run in running], _MOST_NAMED)
-    return f"Ended the daemon and its workers, and with them {count(len(running), 'run')}: {named}."
+    return f"Ended the daemon and its workers, and with them {counted(len(running), 'run')}: {named}."
 
 
 def _kill_left_behind(root: Path) -> bool:

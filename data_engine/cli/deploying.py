@@ -11,6 +11,7 @@ import typer
 from data_engine.cli.looks import in_flow_modules, require_known, say_settings
 from data_engine.cli.options import AsJson, FlowName, SomeFlowName, Wait, chosen_workspace
 from data_engine.cli.output import complain, local_time, print_json, say, table
+from data_engine.counted import counted
 from data_engine.cut import first_few
 from data_engine.notebook.standing import NOT_DEPLOYED, cells_text
 from data_engine.typed import typed
@@ -343,8 +344,8 @@ def others_words(others: Mapping[str, Standing]) -> str | None:
     never = sum(one.kind == "not_deployed" for one in others.values())
     edited = len(others) - never
     told = [
-        *([f"{edited:,} {'differs' if edited == 1 else 'differ'} from what is deployed"] if edited else []),
-        *([f"{never:,} {'is' if never == 1 else 'are'} not deployed"] if never else []),
+        *([f"{counted(edited, 'differs', 'differ')} from what is deployed"] if edited else []),
+        *([f"{counted(never, 'is', 'are')} not deployed"] if never else []),
     ]
     shows = f"`{typed('list')}` shows {'it' if len(others) == 1 else 'them'}"
     return f"Other flows: {', '.join(told)}; {shows}." if told else None

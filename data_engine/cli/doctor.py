@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from data_engine.cli.options import AsJson, chosen_workspace
-from data_engine.cli.output import count, local_time, print_json, say, table
+from data_engine.cli.output import local_time, print_json, say, table
+from data_engine.counted import counted
 from data_engine.model import utc_text
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def doctor(ctx: typer.Context, accept_clock: AcceptClock = False, as_json: AsJso
             say("")
             say(f"{finding.name}: {finding.fix}")
     say("")
-    say(f"{count(len(findings), 'check')}, {len(wrong)} wrong")
+    say(f"{counted(len(findings), 'check')}, {len(wrong)} wrong")
     return 1 if wrong else 0
 
 

@@ -9,7 +9,8 @@ import typer
 
 from data_engine.cli.looks import MOST_RUNS, RunStatus, require_known, tell_runs
 from data_engine.cli.options import AsJson, chosen_workspace, named
-from data_engine.cli.output import count, local_time, print_json, say, seconds, started, status_style, table
+from data_engine.cli.output import local_time, print_json, say, seconds, started, status_style, table
+from data_engine.counted import counted
 from data_engine.engine.run_facts import facts_of, rows_words
 from data_engine.errors import FlowValidationError
 from data_engine.ledger.warned import runs_as_json, warned_words, warnings_of
@@ -155,7 +156,7 @@ def reset(
     if as_json:
         print_json({"flow": flow, "runs": gone})
     else:
-        say(f"Forgot {count(gone, 'run')} of {what}; every source is due again.")
+        say(f"Forgot {counted(gone, 'run')} of {what}; every source is due again.")
     return 0
 
 

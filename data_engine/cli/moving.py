@@ -11,7 +11,8 @@ import typer
 
 from data_engine.cli.looks import in_flow_modules, selected
 from data_engine.cli.options import AsJson
-from data_engine.cli.output import complain, count, print_json, say
+from data_engine.cli.output import complain, print_json, say
+from data_engine.counted import counted
 from data_engine.errors import FlowValidationError
 from data_engine.platforms.host import shell_line
 from data_engine.platforms.names import with_home
@@ -87,7 +88,7 @@ def import_workspace(
             return 1
         done = move.carry_out(ws.home, found.plan)
         if not as_json:
-            say(f"Taken over: {count(done.runs, 'run')}, what is known of {count(done.files, 'file')}.")
+            say(f"Taken over: {counted(done.runs, 'run')}, what is known of {counted(done.files, 'file')}.")
     kept = _exchange(found, rewrite_keys, asks=not yes and not as_json)
     if as_json:
         facts = {"runs": done.runs, "files": done.files, "sealed": list(done.sealed)}
@@ -131,7 +132,7 @@ def _show(found: Found, as_json: bool) -> None:
             say(line)
     if plan.edits:
         say("")
-        say(f"In the modules {count(len(plan.edits), 'place')} to look at before they are deployed:")
+        say(f"In the modules {counted(len(plan.edits), 'place')} to look at before they are deployed:")
         for line in plan.edit_lines():
             say(line)
     say("")
@@ -146,13 +147,15 @@ def _exchange(found: Found, wanted: bool | None, *, asks: bool) -> list[tuple[Pa
     if wanted is None:
         if not asks:
             complain(
-                f"{count(len(due), 'database')} keep the keys of the older system, so that a file that runs again doubles its"
+                f"{counted(len(due), 'database')} keep the keys of the older system, so that a file that runs again doubles its"
                 " rows: --rewrite-keys replaces them",
                 style="yellow",
             )
             return []
         if not _confirmed(
-            f"Exchange the keys in {count(len(due), 'database')} now? A copy of each is kept.", "--rewrite-keys", False
+            f"Exchange the keys in {counted(len(due), 'database')} now? A copy of each is kept.",
+            "--rewrite-keys",
+            False,
         ):
             return []
     return move.exchange_keys(found)
@@ -160,7 +163,7 @@ def _exchange(found: Found, wanted: bool | None, *, asks: bool) -> list[tuple[Pa
 
 def _say_done(found: Found, kept: list[tuple[Path, Path, int]]) -> None:
     for path, backup, rows in kept:
-        say(f"{path}: {count(rows, 'row')} have the new keys; as it was before: {backup.name}")
+        say(f"{path}: {counted(rows, 'row')} have the new keys; as it was before: {backup.name}")
     if found.plan.is_empty and not kept:
         say("Nothing was changed.")
     command = shell_line(["data-engine", "--workspace", str(found.plan.root)])

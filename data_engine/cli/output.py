@@ -98,16 +98,6 @@ def seconds(elapsed_s: float | None) -> str:
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def count(number: int, one: str) -> str:
-    """A number with its noun.
-
-    Example:
-        >>> count(1, "run"), count(2, "run"), count(0, "failure")
-        ('1 run', '2 runs', '0 failures')
-    """
-    return f"{number} {one}" if number == 1 else f"{number} {one}s"
-
-
 def local_time(utc: str | None) -> str:
     """A stored UTC time as this machine's clock shows it, to the second; "" for None."""
     return "" if utc is None else datetime.fromisoformat(utc).astimezone().strftime("%Y-%m-%d %H:%M:%S")

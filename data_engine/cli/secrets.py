@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from typing import Annotated
 
 import typer
 
 from data_engine.cli.command_group import command_group
-from data_engine.cli.options import AsJson
-from data_engine.cli.output import print_json, say, table
+from data_engine.cli.options import AsJson, chosen_workspace
+from data_engine.cli.output import complain, print_json, say, table
 from data_engine.errors import FlowValidationError
 from data_engine.platforms.terminals import is_terminal
 from data_engine.typed import typed
@@ -25,8 +26,9 @@ def make_app() -> typer.Typer:
     )
 
 
-def set_one(name: SecretName, value: _Never = None, as_json: AsJson = False) -> int:
+def set_one(ctx: typer.Context, name: SecretName, value: _Never = None, as_json: AsJson = False) -> int:
     """Keep a secret, read from a prompt, or from standard input where that is no terminal."""
+    from data_engine.alerting.address import address_fix, has_form, is_mail_alone
     from data_engine.workspace.secret_store import check_name, refuse_twin, set_secret
 
     check_name(name)
@@ -40,13 +42,28 @@ def set_one(name: SecretName, value: _Never = None, as_json: AsJson = False) -> 
     refuse_twin(name)
     given = _asked(name)
     place = set_secret(name, given)
+    is_named = name in _told_of_alerts(ctx)
+    warning = None
+    if is_named and not has_form(given):
+        warning = f"[alerts] to names {name}, and what it holds now is no address that a message can be sent to: {address_fix(name, given)}"
     if as_json:
-        print_json({"name": name, "place": place})
-    else:
-        say(f"Kept the secret {name} in {place}.")
-        if "@" in given or "://" in given:
-            say(f"If alerts go to it: `{typed('alert', 'test', name)}` sends one now.")
+        print_json({"name": name, "place": place, "warning": warning})
+        return 0
+    say(f"Kept the secret {name} in {place}.")
+    if warning is not None:
+        complain(f"warning: {warning}", style="yellow")
+    elif has_form(given):
+        say(f"{'Alerts' if is_named else 'If alerts'} go to it: `{typed('alert', 'test', name)}` sends one now.")
+    elif is_mail_alone(given):
+        say(f"If alerts go to it: {address_fix(name, given)}.")
     return 0
+
+
+def _told_of_alerts(ctx: typer.Context) -> tuple[str, ...]:
+    """The secrets that [alerts] names in the workspace that is meant; none where there is no workspace, or it cannot be read."""
+    with suppress(FlowValidationError, OSError):
+        return chosen_workspace(ctx).settings().alerts.to
+    return ()
 
 
 def list_all(as_json: AsJson = False) -> int:

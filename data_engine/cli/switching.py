@@ -12,7 +12,7 @@ import typer
 from data_engine.cli.daemon import done, is_not_deployed, is_owned_elsewhere
 from data_engine.cli.looks import in_flow_modules
 from data_engine.cli.options import AsJson, Wait, chosen_workspace, named
-from data_engine.cli.output import count
+from data_engine.counted import counted
 from data_engine.cut import first_few
 from data_engine.errors import FlowValidationError
 from data_engine.typed import typed
@@ -82,8 +82,8 @@ def missed_lines(slots: Sequence[str], files: int, *, is_on: bool) -> list[str]:
         >>> missed_lines([], 2, is_on=False)
         ['once the engine is on (data-engine start), it first runs for 2 files']
     """
-    of_slots = f"{count(len(slots), 'slot')} that it missed: {first_few(slots, _MOST_TIMES)}" if slots else ""
-    what = of_slots or (count(files, "file") if files else "")
+    of_slots = f"{counted(len(slots), 'slot')} that it missed: {first_few(slots, _MOST_TIMES)}" if slots else ""
+    what = of_slots or (counted(files, "file") if files else "")
     if not what:
         return []
     return [

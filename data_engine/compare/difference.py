@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, TypeVar
 
+from data_engine.counted import counted
 from data_engine.record import Record
 from data_engine.shown import Shown
 
@@ -201,7 +202,7 @@ def _in_words(told: Difference) -> str:
 
 def _kind_words(told: Difference) -> Iterator[str]:
     if told.kind == "value" and not told.is_same and told.rows.changed:
-        yield _counted(told.rows.changed, "value differs", "values differ")
+        yield counted(told.rows.changed, "value differs", "values differ")
     elif told.kind == "file" and not told.equal:
         yield "its bytes differ"
     elif told.kind == "unknown":
@@ -255,14 +256,10 @@ def _aside_words(told: Difference) -> Iterator[str]:
             yield f"{one.column} is kept as {one.after}, was {one.before}"
     twice = max(told.duplicates.before, told.duplicates.after)
     if twice:
-        yield _counted(twice, "key occurs more than once", "keys occur more than once")
+        yield counted(twice, "key occurs more than once", "keys occur more than once")
 
 
 def _names(names: Iterable[str]) -> str:
     given = list(names)
     more = len(given) - _MOST_NAMES
     return ", ".join(given[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
-
-
-def _counted(number: int, one: str, several: str) -> str:
-    return f"{number:,} {one if number == 1 else several}"

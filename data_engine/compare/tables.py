@@ -26,6 +26,7 @@ from data_engine.compare.difference import (
     Sample,
 )
 from data_engine.compare.forms import TOLERANCE, Form, common_form, differing, hashed, in_form
+from data_engine.counted import counted
 from data_engine.errors import FlowValidationError
 
 _MOST_RENAMES = 200
@@ -175,7 +176,7 @@ def _columns(before: Mapping[str, Any], after: Mapping[str, Any], forms: Mapping
 
 def _shape(table: Table) -> str:
     height, width = table.height, len(table.schema)
-    return f"{height:,} row{'' if height == 1 else 's'} × {width} column{'' if width == 1 else 's'}"
+    return f"{counted(height, 'row')} × {counted(width, 'column')}"
 
 
 def _unused(name: str, names: Iterable[str]) -> str:

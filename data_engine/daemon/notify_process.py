@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import IO, Any, ClassVar
 from urllib.parse import unquote
 
+from data_engine.alerting.address import address_fix, has_form
 from data_engine.errors import FlowValidationError
 from data_engine.message import clean
 from data_engine.platforms.parent import end_with
@@ -65,25 +66,24 @@ class Address:
         from data_engine.workspace.secret_store import find_secret
 
         where = f"the secret {to!r}"
-        url = find_secret(to, where).reveal().strip()
+        url, no_address = find_secret(to, where).reveal().strip(), f"{where} holds no address that Apprise knows"
         try:
             import apprise
         except ImportError as error:
             what = NOT_INSTALLED if error.name == "apprise" else f"Apprise cannot be imported: {clean(str(error), 200)}"
-            raise FlowValidationError(what, where=where, fix=INSTALL) from None
+            fix = INSTALL
+            if not has_form(url):  # told at once, so that nobody installs it to hear of the next
+                what, fix = f"{what}, and {no_address}", f"{INSTALL}; then {address_fix(to, url)}"
+            raise FlowValidationError(what, where=where, fix=fix) from None
         self._apprise: Any = apprise
         self._said = _listen()
         self._short = hide(url)
         asset = apprise.AppriseAsset(app_id="Data Engine", app_desc="Data Engine", app_url="")
         found = None
-        if len(url.split()) == 1 and "://" in url:
+        if has_form(url):
             found = apprise.Apprise.instantiate(url, asset=asset, suppress_exceptions=True)
         if found is None:
-            raise FlowValidationError(
-                f"the secret {to!r} holds no address that Apprise knows",
-                where=where,
-                fix=f"data-engine secret set {to}, with {_address_like(url)}",
-            )
+            raise FlowValidationError(no_address, where=where, fix=address_fix(to, url))
         query = url.partition("?")[2]
         if "cto=" not in query:
             found.socket_connect_timeout = SOCKET_LIMIT_S
@@ -148,23 +148,6 @@ class Address:
     def _masked(self, text: str) -> str:
         text = clean(" ".join(text.split()), 10 * _LONGEST_REASON)
         return clean(text if self._short is None else self._short.sub(MASK, text), _LONGEST_REASON)
-
-
-def _address_like(url: str) -> str:
-    """What an address looks like; of a mail address alone, what it lacks.
-
-    Example:
-        >>> _address_like("anna@example.com")
-        'mailtos://USER:PASSWORD@HOST?to=NAME@DOMAIN, whose USER and PASSWORD are those of the mailbox that sends: a mail address alone is not enough'
-        >>> _address_like("ops")
-        'one address such as mailto://... (github.com/caronc/apprise)'
-    """
-    if "@" in url and "://" not in url:
-        return (
-            "mailtos://USER:PASSWORD@HOST?to=NAME@DOMAIN, whose USER and PASSWORD are those of the mailbox that sends:"
-            " a mail address alone is not enough"
-        )
-    return "one address such as mailto://... (github.com/caronc/apprise)"
 
 
 def hide(url: str) -> re.Pattern[str] | None:

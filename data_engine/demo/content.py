@@ -8,6 +8,7 @@ from pathlib import Path
 from data_engine.errors import WorkspaceError
 from data_engine.files import atomic_target
 from data_engine.flow.scan import walk
+from data_engine.workspace.notebook_text import for_this_python
 
 FLOWS = ("daily_flights", "carrier_summary", "delay_report")
 """The demo's flows in the order in which they build on each other."""
@@ -47,4 +48,7 @@ def _copy(shipped: Path, target: Path) -> None:
         return
     target.parent.mkdir(parents=True, exist_ok=True)
     with atomic_target(target, durable=False) as fresh:
-        shutil.copyfile(shipped, fresh)
+        if shipped.suffix == ".ipynb":
+            fresh.write_bytes(for_this_python(shipped.read_text(encoding="utf-8")).encode())
+        else:
+            shutil.copyfile(shipped, fresh)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import PurePath
 
+from data_engine.counted import counted
 from data_engine.cut import first_few
 from data_engine.engine.fact import zoned_words
 from data_engine.engine.params import value_words
@@ -103,7 +104,7 @@ def files_words(files: Sequence[RunFile], more: int) -> str:
 
 
 def _rows_of(one: RunFile) -> str:
-    return "" if one.rows is None else f" ({one.rows:,} row{'' if one.rows == 1 else 's'})"
+    return "" if one.rows is None else f" ({counted(one.rows, 'row')})"
 
 
 def also_read_words(run: Run) -> str:
@@ -122,7 +123,7 @@ def also_read_words(run: Run) -> str:
     if not others:
         return ""
     least = "at least " if run.more_inputs else ""
-    count = "1 other file" if len(others) == 1 else f"{len(others):,} other files"
+    count = counted(len(others), "other file")
     return f"it read {least}{count} of that folder, too: {first_few(others, _FEW)}"
 
 

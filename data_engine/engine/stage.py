@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from data_engine import nofollow
+from data_engine.counted import counted
 from data_engine.errors import FlowValidationError
 from data_engine.files import files_below, identity_of, trouble_of
 from data_engine.platforms.drives import network_drive
@@ -136,7 +137,7 @@ class Stage:
             FlowValidationError: a target cannot be replaced.
         """
         count = self._publish()
-        self._log(f"published {count} file{'' if count == 1 else 's'} of the stage")
+        self._log(f"published {counted(count, 'file')} of the stage")
 
     # -- its end ---------------------------------------------------------------------------------------------------------
 

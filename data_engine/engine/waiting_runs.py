@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from data_engine.counted import counted
 from data_engine.engine.reasons import Reason, read_reason
 from data_engine.record import Record
 
@@ -53,7 +54,7 @@ class WaitingRuns(Record):
     @property
     def text(self) -> str:
         """One line for people."""
-        runs = "1 run waits" if self.count == 1 else f"{self.count:,} runs wait"
+        runs = counted(self.count, "run waits", "runs wait")
         name = "" if self.source is None else f"{'' if self.count == 1 else ', the next'} for {self.source_name}"
         return f"{self.flow}: {runs}{name}: {self.reason}"
 

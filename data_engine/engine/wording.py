@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 
+from data_engine.counted import counted
 from data_engine.cut import beginning
 from data_engine.engine.reasons import ByHand, EngineOff, NotYet, Reason
 from data_engine.message import Undelivered
@@ -51,10 +52,10 @@ def ended_words(statuses: Collection[str]) -> str:
     """
     stopped = sum(status == "stopped" for status in statuses)
     failed = sum(status not in ("success", "stopped") for status in statuses)
-    failures = "1 failure" if failed == 1 else f"{failed:,} failures"
+    failures = counted(failed, "failure")
     return ", ".join(
         [
-            "1 run" if len(statuses) == 1 else f"{len(statuses):,} runs",
+            counted(len(statuses), "run"),
             *([failures] if failed or not stopped else []),
             *([f"{stopped:,} stopped"] if stopped else []),
         ]
@@ -137,7 +138,7 @@ def undelivered_words(one: Undelivered, at: Callable[[str | None], str] | None, 
         >>> undelivered_words(waits, None)
         'Alerts do not reach mail_team: refused; 1 message'
     """
-    messages = "1 message" if count == 1 else f"{count:,} messages"
+    messages = counted(count, "message")
     if at is not None:
         messages += f", {'of' if count == 1 else 'the newest of'} {at(one.since_utc)}"
     if one.error is None:
@@ -185,7 +186,7 @@ def in_the_way(why: Reason | None, *, held: int, last_run: Run | None, is_runnin
         step = f" in {data['step']}" if data.get("step") else ""
         what = data.get("detail") or last_run.cause or (last_run.error or "").partition("\n")[0]
         error = f"its last run {_ENDED[last_run.status]}{step}" + (f": {what}" if what else "")
-    held_files = "1 file is held" if held == 1 else f"{held:,} files are held" if held else None
+    held_files = counted(held, "file is held", "files are held") if held else None
     found = "; ".join(filter(None, (held_files, error)))
     return found or ("it runs by hand only" if isinstance(why, ByHand) else None)
 

@@ -27,11 +27,8 @@ def column_fix(wanted: str | None, table: Table) -> str | None:
         ('did you mean "City"?', None)
     """
     columns = table.columns
-    if len(columns) == 1 and (separator := next((one for one in SEPARATORS if one in columns[0]), None)) is not None:
-        return (
-            f"the only column is {quoted(beginning(columns[0], 60))}: the file has {quoted(separator)} between its columns, "
-            f"so read it with {table.options.separator}={quoted(separator)}"
-        )
+    if (together := only_column_fix(table)) is not None:
+        return together
     if wanted is None:
         return _header_is_further(table)
     rules = [_header_is_further(table), _stands_in_row(wanted, table)]
@@ -39,6 +36,27 @@ def column_fix(wanted: str | None, table: Table) -> str | None:
         rules.reverse()
     sure, likely = (_near(wanted, columns, least, table.options) for least in (_SURE, _LIKELY))
     return next((one for one in (sure, *rules, likely) if one is not None), None)
+
+
+def only_column_fix(table: Table, among: Sequence[str] = SEPARATORS) -> str | None:
+    """The fix of a table whose only column is all columns of its file in one; None of another. `among` is what may stand between them.
+
+    Example:
+        >>> only_column_fix(Table(("city;amount",), (("Oslo;1",), ("Rome;2",))))
+        'the only column is "city;amount": the file has ";" between its columns, so read it with separator=";"'
+        >>> only_column_fix(Table(("city; town",), (("Oslo",), ("Rome",)))), only_column_fix(Table(("city", "a;b")))
+        (None, None)
+    """
+    if len(table.columns) != 1:
+        return None
+    heading = table.columns[0]
+    separator = next((one for one in among if one in heading), None)
+    if separator is None or sum(any(separator in value for value in row) for row in table.rows) * 2 < len(table.rows):
+        return None
+    return (
+        f"the only column is {quoted(beginning(heading, 60))}: the file has {quoted(separator)} between its columns, "
+        f"so read it with {table.options.separator}={quoted(separator)}"
+    )
 
 
 def near_column(wanted: str, columns: Sequence[str]) -> str | None:
@@ -57,6 +75,19 @@ def quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=False).translate(_ODD_BLANKS)
 
 
+def unquoted(text: str) -> str:
+    """What stands in the quotes of a text, as an error of Polars or DuckDB has it.
+
+    Example:
+        >>> print(unquoted('"city \\\\"north\\\\""'), unquoted('"a\\\\u{200b}"'))
+        city "north" a\\u{200b}
+    """
+    try:
+        return str(json.loads(text))
+    except ValueError:  # Rust has escapes of its own
+        return text[1:-1]
+
+
 def _near(wanted: str, columns: Sequence[str], least: float, options: Options) -> str | None:
     near = _nearest(wanted, columns, least)
     if near is None:
@@ -70,19 +101,23 @@ def _near(wanted: str, columns: Sequence[str], least: float, options: Options) -
 def _nearest(wanted: str, columns: Sequence[str], least: float) -> str | None:
     known: dict[str, str] = {}
     for column in columns:
-        known.setdefault(_plain(column), column)
-    found = difflib.get_close_matches(_plain(wanted), known, n=1, cutoff=least)
+        known.setdefault(_as_people_read(column), column)
+    found = difflib.get_close_matches(_as_people_read(wanted), known, n=1, cutoff=least)
     return known[found[0]] if found else None
 
 
-def _plain(name: str) -> str:
+def _as_people_read(name: str) -> str:
     """A name as people read it: without the case of its letters, and without what looks like nothing or a blank."""
     return re.sub(r"[\s_\ufeff\u200b]+", " ", name).strip().casefold()
 
 
 def _stands_in_row(wanted: str, table: Table) -> str | None:
     """What to do where a row holds the name of the column, and so may be the header."""
-    names = (row for row in enumerate(table.rows, start=1) if any(_plain(wanted) == _plain(value) for value in row[1]))
+    names = (
+        row
+        for row in enumerate(table.rows, start=1)
+        if any(_as_people_read(wanted) == _as_people_read(value) for value in row[1])
+    )
     number, row = next(names, (0, ()))
     if not row or any(_NUMBER.fullmatch(value) for value in row):
         return None

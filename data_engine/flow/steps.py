@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-import traceback
 from collections.abc import Collection, Iterator
-from datetime import datetime
 from pathlib import Path
 from types import GeneratorType
 from typing import Any
@@ -14,10 +12,11 @@ from typing import Any
 from data_engine.cut import beginning
 from data_engine.errors import FlowExecutionError, FlowStoppedError, FlowValidationError, message_of
 from data_engine.flow.batch import Batch
+from data_engine.flow.call_hints import call_hint
 from data_engine.flow.context import FlowContext
+from data_engine.flow.context_hints import context_hints, item_hint, saved_object
 from data_engine.flow.control import ItemFailed, RunInterrupted, StepControl
 from data_engine.flow.flow import Flow
-from data_engine.flow.locations import MirrorContext, SourceContext
 from data_engine.flow.places import IN_PLACE
 from data_engine.flow.rows import rows_of
 from data_engine.flow.spec import StepSpec
@@ -121,9 +120,8 @@ def _step_error(
             detail = plain_words(detail)
         hints = (
             used_up,
-            _no_place(context, cause),
-            _no_slot(context, cause) or _forgotten_return(flow, step, context, cause, before),
-            _saved_object(context, cause, saved) or suggestion(cause),
+            *context_hints(flow, step, context, cause, before),
+            item_hint(step, error) or saved_object(context, cause, saved) or call_hint(cause) or suggestion(cause),
             of_table,
             _full_drive(context, cause),
             _odd_name(f"{source_path}{item_note}"),
@@ -151,60 +149,6 @@ def _used_up(step: StepSpec, current: object) -> str | None:
         f"{given} is a generator, which is read once, and gives step {step.label!r} nothing more: "
         "let the step that makes it return list(...)"
     )
-
-
-def _no_place(context: FlowContext, cause: BaseException) -> str | None:
-    """A hint when a step asks for a path of the mirror or the source, and the flow has none."""
-    if not isinstance(cause, AttributeError) or cause.obj is not None or cause.name is None:
-        return None
-    places = (
-        ("mirror", context.mirror, MirrorContext, '.mirror(root="../out")'),
-        ("source", context.source, SourceContext, '.watch(..., source="../in")'),
-    )
-    hints = [
-        f"context.{name} is None: add {verb} to the flow"
-        for name, value, kind, verb in places
-        if value is None and cause.name in (*dir(kind), *kind.__dataclass_fields__)
-    ]
-    return "; or ".join(hints) or None
-
-
-def _saved_object(context: FlowContext, cause: BaseException, saved: Collection[str]) -> str | None:
-    """A hint when a step asks the context itself for what an earlier step saved."""
-    if not isinstance(cause, AttributeError) or cause.obj is not context or cause.name not in saved:
-        return None
-    return f'{cause.name} is a saved object: context.objects["{cause.name}"], or use="{cause.name}" in the step'
-
-
-def _no_slot(context: FlowContext, cause: BaseException) -> str | None:
-    """A hint when a step trips over the slot that a run by hand does not have."""
-    if context.scheduled_for is not None:
-        return None
-    if isinstance(cause, AttributeError):
-        is_of_time = cause.obj is None and cause.name in dir(datetime)
-    else:
-        said = message_of(cause)
-        is_of_time = "NoneType" in said and ("datetime" in said or "__format__" in said)
-    if not is_of_time:
-        return None
-    frames = traceback.walk_tb(cause.__traceback__)
-    if not any("scheduled_for" in frame.f_code.co_names for frame, _ in frames):
-        return None
-    return (
-        "context.scheduled_for is None unless a schedule or a backfill began the run, so also by hand and in a preview:"
-        " write (context.scheduled_for or datetime.now().astimezone())"
-    )
-
-
-def _forgotten_return(
-    flow: Flow, step: StepSpec, context: FlowContext, cause: BaseException, before: str | None
-) -> str | None:
-    """A hint when a step trips over the None that an earlier step gave."""
-    if context.current is not None or "NoneType" not in message_of(cause):
-        return None
-    earlier = [one.label for one in flow.steps[: flow.steps.index(step)] if step.use in (None, "current", one.save_as)]
-    label = earlier[-1] if earlier else before
-    return None if label is None else f"step {label!r} before it returned None: is its `return` missing?"
 
 
 def _full_drive(context: FlowContext, cause: BaseException) -> str | None:

@@ -165,10 +165,12 @@ def _missing_package(error: BaseException) -> str | None:
 
     text = str(error)
     name = getattr(error, "name", None)
+    if name is not None and not isinstance(error, ModuleNotFoundError):  # it is there, and lacks a name
+        return None
     if name is None:
         found = next(filter(None, (re.search(pattern, text) for pattern in _MISSING)), None)
         name = None if found is None else found[1]
-    if name is None or (isinstance(error, ImportError) and not isinstance(error, ModuleNotFoundError)):
+    if name is None:
         return None
     package = name.partition(".")[0]
     if package == "flow_helpers" or find_spec(package) is not None:  # it is there, and a part of it is not
@@ -187,6 +189,8 @@ _MISSING = (
     r"'(\w+)' module to be installed",
     r"package '(\w+)' not found",
     r"^(\w+)\S* is required",
+    r"^`Import (\w+)` failed",
+    r"^Missing optional dependency '(\w+)'",
 )
 _PACKAGES = {
     "PIL": "pillow",

@@ -7,7 +7,6 @@ wrong data (`strict=False` empties what it cannot read), so `without_advice` tak
 from __future__ import annotations
 
 import difflib
-import json
 import re
 from collections.abc import Sequence
 from contextlib import suppress
@@ -16,7 +15,7 @@ from pathlib import Path
 
 from data_engine.cut import beginning, first_few
 from data_engine.errors import message_of
-from data_engine.flow.column_hints import SEPARATORS, column_fix, near_column, quoted
+from data_engine.flow.column_hints import SEPARATORS, column_fix, near_column, quoted, unquoted
 from data_engine.flow.table_readers import PANDAS, POLARS, Options, Table, read_by, table_in, table_of
 from data_engine.platforms.files import open_to_read
 
@@ -64,7 +63,7 @@ def table_hint(error: BaseException, source: Path | None, current: object = None
     if kind in ("ColumnNotFoundError", "KeyError"):
         return _column_hint(error, text, current)
     if kind == "BinderException" and (bound := _BINDINGS.search(text)) is not None:
-        return near_column(_plain(bound[1]), _texts_in(bound[2]))
+        return near_column(unquoted(bound[1]), _texts_in(bound[2]))
     read = read_by(error, source)
     if "found more fields than defined" in text or (kind == "ParserError" and _LONG_LINE.search(text)):
         return ragged_fix(_name_of(read.path), separator_of(_head_of(read.path)), read.separator, read.options)
@@ -96,7 +95,7 @@ def _column_hint(error: BaseException, text: str, current: object) -> str | None
     if told := tuple(_columns_told(text)):
         table = table if table is not None and table.columns == told else Table(told)
     found = _WANTED.search(text)
-    return None if table is None else column_fix(None if found is None else _plain(found[1]), table)
+    return None if table is None else column_fix(None if found is None else unquoted(found[1]), table)
 
 
 def plain_words(text: str) -> str:
@@ -243,14 +242,7 @@ def _name_of(path: Path | None) -> str:
 
 def _texts_in(told: str) -> list[str]:
     """The quoted texts of a list as Polars tells it, which may be cut."""
-    return [_plain(one) for one in re.findall(r'"(?:[^"\\]|\\.)*"', told)]
-
-
-def _plain(quoted: str) -> str:
-    try:
-        return str(json.loads(quoted))
-    except ValueError:  # Rust has escapes of its own
-        return quoted[1:-1]
+    return [unquoted(one) for one in re.findall(r'"(?:[^"\\]|\\.)*"', told)]
 
 
 def _columns_told(text: str) -> list[str]:

@@ -12,6 +12,7 @@ import threading
 from collections import deque
 from typing import Generic, TypeVar
 
+from data_engine.counted import counted
 from data_engine.cut import both_ends
 from data_engine.model import LogLine
 
@@ -92,7 +93,7 @@ def gap(left_out: int) -> str:
         >>> gap(12_345)
         '12,345 lines are left out here: of a long log the first and the last lines are kept'
     """
-    lines = "1 line is" if left_out == 1 else f"{left_out:,} lines are"
+    lines = counted(left_out, "line is", "lines are")
     return f"{lines} left out here: of a long log the first and the last lines are kept"
 
 

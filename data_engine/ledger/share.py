@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from data_engine.counted import counted
 from data_engine.errors import RefusedSegmentError
 from data_engine.ledger import belief, parquet_process, replication
 from data_engine.ledger.belief import Believed
@@ -308,10 +309,9 @@ class Share:
             log.warning("%d rows of %s/%s were left out: %s", one.rows, one.table, one.name, one.why)
             self._rows_left_out += one.rows
         if left_out:
-            rows = f"{self._rows_left_out:,} row{'' if self._rows_left_out == 1 else 's'}"
             last = left_out[-1]
             self.left_out = (
-                f"{rows} of the shared history {'was' if self._rows_left_out == 1 else 'were'} left out, because no Data Engine"
+                f"{counted(self._rows_left_out, 'row of the shared history was', 'rows of the shared history were')} left out, because no Data Engine"
                 f" writes such rows: {last.table}/{last.name}: {last.why}"
             )
 

@@ -7,6 +7,8 @@ from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from data_engine.counted import counted
+
 if TYPE_CHECKING:
     from data_engine.ledger.ledger import Ledger
     from data_engine.model import Run
@@ -35,7 +37,7 @@ def warned_words(count: int) -> str:
         >>> warned_words(1), warned_words(1200), warned_words(0)
         ('1 warning', '1,200 warnings', '')
     """
-    return "" if not count else "1 warning" if count == 1 else f"{count:,} warnings"
+    return "" if not count else counted(count, "warning")
 
 
 class Warned:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from data_engine.counted import counted
 from data_engine.engine.clone import copy_database
 from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.files import identity_of, trouble_of
@@ -168,9 +169,9 @@ def decide(
             rows += count
     problem = None
     if clashes:
-        problem = f"{clashes} {'key is' if clashes == 1 else 'keys are'} of files of several flows: {', '.join(sorted(several))}"
+        problem = f"{counted(clashes, 'key is', 'keys are')} of files of several flows: {', '.join(sorted(several))}"
     elif both:
-        problem = f"{both} {'file has' if both == 1 else 'files have'} rows under both keys: it has run in both systems"
+        problem = f"{counted(both, 'file has', 'files have')} rows under both keys: it has run in both systems"
     return exchanged, rows, unknown, problem
 
 

@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from data_engine.counted import counted
 from data_engine.daemon.control import DaemonGoneError
 from data_engine.daemon.endpoint import read_endpoint
 from data_engine.daemon.one_commit import owning, publish
@@ -354,7 +355,7 @@ def _notes(histories: Sequence[OlderHistory], places: OlderPlaces, broken: Seque
         yield f"no history of the older system was found, neither in the workspace nor in {looked}; --state or --ledger name another place"
     for one in histories:
         for table, count in (one.odd or {}).items():
-            yield f"{count:,} row{'' if count == 1 else 's'} of {table} in {one.where} left out: not understood"
+            yield f"{counted(count, 'row')} of {table} in {one.where} left out: not understood"
     for path in places.elsewhere:
         yield f"{path} belongs to a workspace of this name at another path: if it was this one, name it with --ledger"
     if broken:

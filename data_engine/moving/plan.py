@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from data_engine.counted import counted
 from data_engine.ledger.brought import BroughtLine, BroughtRun, BroughtStep, newer_states
 from data_engine.model import SourceKey, SourceState
 from data_engine.moving.edits import Edit
@@ -76,8 +77,8 @@ class Plan:
             steps, lines = (sum(len(getattr(run, name)) for run in self.runs) for name in ("steps", "lines"))
             known = f"; {self.runs_known:,} are here already" if self.runs_known else ""
             yield (
-                f"  history   {_count(len(self.runs), 'run')} with {_count(steps, 'step')} and"
-                f" {_count(lines, 'line')} of their logs{known}"
+                f"  history   {counted(len(self.runs), 'run')} with {counted(steps, 'step')} and"
+                f" {counted(lines, 'line')} of their logs{known}"
             )
         if self.states or self.states_known:
             yield from self._state_lines()
@@ -90,7 +91,7 @@ class Plan:
 
     def _state_lines(self) -> Iterator[str]:
         known = f"; {self.states_known:,} are known here as well or newer" if self.states_known else ""
-        yield f"  files     what is known of {_count(len(self.states), 'source file')}{known}"
+        yield f"  files     what is known of {counted(len(self.states), 'source file')}{known}"
         if self.placed.implied:
             yield f"            not recorded by the older system, but read by a good run of the batch: {self.placed.implied:,} of them"
         counts = Counter((state.flow, state.status) for state in self.states)
@@ -108,7 +109,7 @@ class Plan:
         for flow, path, why in self.placed.unplaced:
             by_why.setdefault((flow, why), []).append(path)
         for (flow, why), paths in sorted(by_why.items()):
-            yield f"  ({flow}: {_count(len(paths), 'file')} cannot be taken over: {why}, such as {paths[0]})"
+            yield f"  ({flow}: {counted(len(paths), 'file')} cannot be taken over: {why}, such as {paths[0]})"
         if any("does not load" in why for _, why in by_why):
             yield "  (correct those modules, then import again: what is there already stays)"
 
@@ -122,8 +123,8 @@ class Plan:
                 if table.problem is not None:
                     yield f"{shown}: left as it is, {table.problem}"
                 else:
-                    gone = f"; {_count(table.unknown, 'key')} of unknown files stay" if table.unknown else ""
-                    yield f"{shown}: {_count(len(table.exchanged), 'key')} in {_count(table.rows, 'row')}{gone}"
+                    gone = f"; {counted(table.unknown, 'key')} of unknown files stay" if table.unknown else ""
+                    yield f"{shown}: {counted(len(table.exchanged), 'key')} in {counted(table.rows, 'row')}{gone}"
 
     def edit_lines(self) -> Iterator[str]:
         """What to look at in the modules, for people."""
@@ -219,10 +220,6 @@ def seconds_between(began_utc: str, ended_utc: str) -> float:
         1.5
     """
     return max(0.0, (datetime.fromisoformat(ended_utc) - datetime.fromisoformat(began_utc)).total_seconds())
-
-
-def _count(number: int, one: str) -> str:
-    return f"{number:,} {one}{'' if number == 1 else 's'}"
 
 
 def _database_as_dict(one: DatabaseKeys) -> dict[str, Any]:

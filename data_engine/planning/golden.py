@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from data_engine.compare.difference import Named
+from data_engine.counted import counted
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError, SettingsError
 from data_engine.record import Record
@@ -106,7 +107,7 @@ class Golden(Shown, Record):
     def text(self) -> str:
         """In a few words: what of what it keeps."""
         of = f" of {self.source.name}" if self.source is not None else ""
-        size = f", {self.rows:,} row{'' if self.rows == 1 else 's'}" if self.rows is not None else ""
+        size = f", {counted(self.rows, 'row')}" if self.rows is not None else ""
         return f"{self.use or 'the last result'}{of}{size}"
 
     def __str__(self) -> str:

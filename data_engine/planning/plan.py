@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from data_engine.compare.difference import Difference, Named
+from data_engine.counted import counted
 from data_engine.record import Record
 from data_engine.shown import Shown
 
@@ -108,7 +109,7 @@ class Plan(Shown, Record):
     def text(self) -> str:
         """The plan in a few words."""
         found = [*_failures(self.errors, len(self.sources)), *_told("", self.objects), *_told("output ", self.outputs)]
-        return "; ".join(found) or f"no difference in {_counted(len(self.sources), 'source')}"
+        return "; ".join(found) or f"no difference in {counted(len(self.sources), 'source')}"
 
     def __str__(self) -> str:
         return self.text
@@ -134,7 +135,3 @@ def _told(lead: str, found: Mapping[str, Difference]) -> Iterator[str]:
 
 def _differences(told: Mapping[str, Any]) -> Named[Difference]:
     return Named({name: Difference.read(one) for name, one in told.items()})
-
-
-def _counted(number: int, one: str) -> str:
-    return f"{number:,} {one}{'' if number == 1 else 's'}"

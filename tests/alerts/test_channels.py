@@ -217,15 +217,21 @@ def test_a_secret_that_is_missing_is_named() -> None:
 
 
 def test_without_apprise_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine that has no need to tell anybody does not have it installed."""
+    """A machine that has no need to tell anybody does not have it installed. What is no address is told in the same round."""
     (tmp_path / "apprise.py").write_text("raise ImportError('not here', name='apprise')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     give(monkeypatch, "ops", "json://127.0.0.1:9")
+    give(monkeypatch, "ann", "ann@firma.example")
 
     with pytest.raises(NotSentError, match="Apprise, which sends messages, is not installed") as caught:
         Channel("ops")
+    with pytest.raises(NotSentError, match="is not installed, and the secret 'ann' holds no address") as both:
+        Channel("ann")
 
     assert caught.value.fix == "pip install 'data-engine[alerts]'"
+    assert str(both.value.fix).startswith(
+        "pip install 'data-engine[alerts]'; then data-engine secret set ann, with mailtos://"
+    )
 
 
 def test_the_process_has_the_address_neither_in_its_arguments_nor_secrets_of_others(

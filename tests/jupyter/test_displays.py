@@ -525,7 +525,7 @@ def test_a_failure_is_never_hidden_behind_the_runs_on_its_spot() -> None:
 
     picture = runs_picture(runs, now_s=NOON_S, zone=UTC)
 
-    assert "1001 runs: 1 failed, 1000 success" in picture
+    assert "1,001 runs: 1 failed, 1,000 success" in picture
     assert re.findall('<g class="([^"]+)"', picture) == ["de-bad", "de-good"]
 
 

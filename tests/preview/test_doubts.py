@@ -32,6 +32,27 @@ ODD = {
     "pl.read_csv(twice, separator=';')": 'd.csv has the heading "amount" twice: the second column is called "amount_duplicated_0"',
     "pl.scan_csv(twice, separator=';', skip_rows=0).collect()": 'd.csv has the heading "amount" twice',
 }
+TOGETHER = {
+    "pl.read_csv(folder + '/semi.csv')": 'separator=";"',
+    "pl.read_csv(folder + '/semi.csv', decimal_comma=True)": 'separator=";"',
+    "pl.scan_csv(folder + '/semi.csv').collect()": 'separator=";"',
+    "pl.scan_csv(folder + '/semi.csv').rename(str.upper)": 'separator=";"',
+    "pandas.read_csv(folder + '/comma.csv')": 'sep=";"',
+    "pandas.read_csv(folder + '/comma.csv', decimal=',')": 'sep=";"',
+    "pandas.read_table(folder + '/semi.csv')": 'sep=";"',
+}
+APART = (
+    "pl.read_csv(folder + '/one.csv')",
+    "pl.read_csv(folder + '/one.csv', separator='\\x1f')",
+    "pl.read_csv(folder + '/semi.csv', separator='\\n')",
+    "pl.read_csv(folder + '/semi.csv', separator=';')",
+    "pl.read_csv(folder + '/semi.csv', separator=';', columns=['amount'])",
+    "pl.read_csv(folder + '/quoted.csv')",
+    "pandas.read_csv(folder + '/comma.csv', sep=';', decimal=',')",
+    "pandas.read_csv(folder + '/comma.csv', sep=None, engine='python')",
+    "pandas.read_csv(folder + '/quoted.csv')",
+    "pl.read_csv(folder + '/odd.csv')",
+)
 FINE = (
     "open(wide, encoding='utf-16').read()",
     "pl.read_csv(twice, separator=';', has_header=False)",
@@ -101,6 +122,51 @@ def test_what_is_read_as_it_is_gets_no_word(cells: Cells, files: Path, read: str
     cells.run(cell(files, read)).preview()
 
     assert "CHECK" not in told()
+
+
+@pytest.fixture
+def separated(tmp_path: Path) -> Path:
+    (tmp_path / "semi.csv").write_text("city;amount\nOslo;1\nRome;2\n", encoding="ascii")
+    (tmp_path / "comma.csv").write_text("city;amount\nOslo;1,5\nRome;2,5\n", encoding="ascii")
+    (tmp_path / "plain.csv").write_text("city,amount\nOslo,1\n", encoding="ascii")
+    (tmp_path / "one.csv").write_text("note\nOslo; late\nRome; early\n", encoding="ascii")
+    (tmp_path / "quoted.csv").write_text('"name, first"\n"Berg, Ann"\n"Dahl, Bo"\n', encoding="ascii")
+    (tmp_path / "odd.csv").write_text("city; town\nOslo\nRome\n", encoding="ascii")
+    return tmp_path
+
+
+@pytest.mark.parametrize(("read", "option"), TOGETHER.items())
+def test_a_file_read_into_one_column_is_told_with_its_separator(
+    cells: Cells, separated: Path, read: str, option: str
+) -> None:
+    """With the same words as the error of a later step that asks for a column; again when the step is reused."""
+    if "pandas" in read:
+        pytest.importorskip("pandas")
+    name = "comma.csv" if "comma.csv" in read else "semi.csv"
+    cells.run(cell(separated, read))
+    for _ in range(2):
+        cells.preview()
+
+        assert (
+            f'1 warning: {name}: the only column is "city;amount": the file has ";" between its columns,'
+            f" so read it with {option} " in told()
+        )
+
+
+def test_a_file_with_commas_that_is_read_with_another_separator_is_told(cells: Cells, separated: Path) -> None:
+    cells.run(cell(separated, "pl.read_csv(folder + '/plain.csv', separator=';')")).preview()
+
+    assert 'plain.csv: the only column is "city,amount": the file has "," between its columns' in told()
+
+
+@pytest.mark.parametrize("read", APART)
+def test_a_file_of_one_column_gets_no_word(cells: Cells, separated: Path, read: str) -> None:
+    """Also where values hold what stands between columns elsewhere, or lines are read as they are."""
+    if "pandas" in read:
+        pytest.importorskip("pandas")
+    cells.run(cell(separated, read)).preview()
+
+    assert "warning" not in told()
 
 
 def test_only_the_beginning_of_a_file_is_looked_at(tmp_path: Path) -> None:

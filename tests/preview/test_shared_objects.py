@@ -54,7 +54,7 @@ def test_a_generator_that_is_used_up_is_told_in_the_log_of_a_run(ws: WorkspaceFi
     """As a warning of the run, which succeeds."""
     ws.notebook("claims", cells_of("len(list(context.current))", ""))
     workspace = Workspace(ws.root)
-    workspace.run_once("claims")
+    workspace.load_flow("claims").run_once()
     [run] = workspace.runs("claims")
 
     assert run.status == "success"

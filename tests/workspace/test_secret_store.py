@@ -8,13 +8,14 @@ import os
 import pickle
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import keyring
 import pytest
 from keyring.backend import KeyringBackend
 from keyring.backends import fail, null
 
-from data_engine import Flow, FlowValidationError, Secret
+from data_engine import Flow, FlowValidationError, Secret, Workspace
 from data_engine.cli.app import run as command
 from data_engine.engine.run import outcome_of
 from data_engine.secret import travelling
@@ -176,20 +177,66 @@ def test_a_value_is_read_from_standard_input_never_from_an_argument(
     assert command(["secret", "remove", "dwh", "--json"]) == 0
 
 
+ALONE = "with mailtos://USER:PASSWORD@HOST?to=NAME@DOMAIN"
+
+
 @pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize(
-    ("value", "is_address"), [("anna@firma.example", True), ("json://hook.example", True), ("pa55word-77", False)]
+    ("value", "said"),
+    [
+        ("anna@firma.example", f"If alerts go to it: data-engine secret set ops, {ALONE}"),
+        ("json://hook.example", "If alerts go to it: `data-engine alert test ops` sends one now"),
+        ("pa55word-77", None),
+        ("p@55word-77", None),
+    ],
 )
 def test_of_an_address_it_is_told_how_to_try_it(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], value: str, is_address: bool
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], value: str, said: str | None
 ) -> None:
-    """Whether it can be used is not looked at when it is kept; it is not repeated."""
+    """Of a mail address alone, what it lacks. The value is not repeated."""
     monkeypatch.setattr(sys, "stdin", io.StringIO(f"{value}\n"))
     assert command(["secret", "set", "ops"]) == 0
     told = "".join(capsys.readouterr())
 
-    assert ("`data-engine alert test ops`" in told) is is_address
+    assert ("alerts" in told, said is None or said in told) == (said is not None, True)
     assert value not in told
+
+
+@pytest.mark.usefixtures("backend")
+@pytest.mark.parametrize(
+    ("value", "lacks"),
+    [
+        ("anna@firma.example", ALONE),
+        ("pa55word-77", "with one address such as mailto://..."),
+        ("json://hook.example json://other.example", "with one address such as mailto://..."),
+        ("json://hook.example", None),
+    ],
+)
+def test_what_alerts_go_to_is_looked_at_when_it_is_set(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, value: str, lacks: str | None
+) -> None:
+    """Where the settings name the secret: it is kept, with a warning that does not repeat it; also as JSON."""
+    layout = Workspace.create(tmp_path / "ws").layout
+    layout.settings_path.write_text('[alerts]\nto = ["ops"]\n', encoding="utf-8")
+
+    def answer(*options: str) -> tuple[str, str]:
+        monkeypatch.setattr(sys, "stdin", io.StringIO(f"{value}\n"))
+        assert command(["--workspace", str(layout.root), "secret", "set", "ops", *options]) == 0
+        return capsys.readouterr()
+
+    out, err = answer()
+    warning = json.loads(answer("--json")[0])["warning"]
+
+    assert find_secret("ops").reveal() == value
+    assert "Kept the secret ops" in out
+    assert value not in f"{out}{err}{warning}"
+    if lacks is None:
+        assert (err, warning) == ("", None)
+        assert "Alerts go to it: `data-engine alert test ops` sends one now" in out
+    else:
+        assert err == f"warning: {warning}\n"
+        assert "[alerts] to names ops, and what it holds now is no address" in err
+        assert f"data-engine secret set ops, {lacks}" in err
 
 
 def test_a_secret_hides_and_is_pickled_only_where_it_may_travel() -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from data_engine.cli.screen.cells import cut
 from data_engine.cli.screen.state import Question, Said
+from data_engine.counted import counted
 from data_engine.engine.reasons import OwnOutput
 from data_engine.typed import typed
 from jupyter_extension.run_question import TO_RUN
@@ -65,7 +66,7 @@ def _runs(row: FlowRow, entry: Mapping[str, Any], files: FilesView | None) -> st
     counts = {group: number for group, _, number in files.groups}
     total = sum(counts.get(group, 0) for group in TO_RUN)
     if (entry.get("options") or {}).get("run_as") == "batch":
-        return f"One run over its whole source, {total:,} file{'' if total == 1 else 's'} now."
+        return f"One run over its whole source, {counted(total, 'file')} now."
     if not total:
         where = f": {files.notes[0]}" if files.notes else ""
         return Said(f"{row.title} has no source file to run with{where}.", "warn")

@@ -1,6 +1,6 @@
 """What a reader gives that its author did not mean, told by the beginning of the file: UTF-8 read as another encoding, text read
 as UTF-16, two columns with one heading, formulas of a workbook that have no stored result, and numbers of one that come too late
-to tell the type of their column.
+to tell the type of their column. By the table itself: all columns of a file in one.
 
 All end as values that look like data: "Ã¶" for "ö", and nothing where Excel shows a number. Only a bounded part is looked at.
 """
@@ -20,12 +20,16 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
+from data_engine.flow.column_hints import SEPARATORS, only_column_fix
+from data_engine.flow.table_readers import table_of
 from data_engine.platforms.files import open_to_read
 
 _HEAD_BYTES = 256 * 1024
 _SHEET_BYTES = 512 * 1024
 _PARTS_BYTES = 1024 * 1024
 _MOST_FILES = 3
+_FEW_ROWS = 20
+_SEPARATORS = (*SEPARATORS, ",")
 _MOST_SHEETS = 5
 _CELL = re.compile(rb"<c\s([^>]*[^/>])>(.*?)</c>", re.DOTALL)
 _COLUMN = re.compile(rb'\br="([A-Z]+)\d')
@@ -62,6 +66,30 @@ def doubts_of(reader: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> 
     if name in ("read_csv", "scan_csv") and getattr(reader, "__module__", "").startswith("polars"):
         for path in _paths(args, kwargs):
             yield from doubled_headings(path, kwargs)
+
+
+def doubts_of_table(reader: Any, table: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Iterator[str]:
+    """What is doubtful of the `table` that `reader(*args, **kwargs)` gave: that its only column is all columns of the file.
+
+    A file that is read on purpose without a separator, such as by lines, is told by the separator that was named.
+
+    Example:
+        >>> import polars as pl
+        >>> table = pl.DataFrame({"city;amount": ["Oslo;1"]})
+        >>> list(doubts_of_table(pl.read_csv, table, ("in/may.csv",), {}))
+        ['the only column is "city;amount": the file has ";" between its columns, so read it with separator=";"']
+    """
+    if getattr(reader, "__name__", "") not in ("read_csv", "scan_csv", "read_table"):
+        return
+    paths = _paths(args, kwargs)
+    if type(table).__name__ == "LazyFrame" and paths and len(table.collect_schema()) == 1:
+        table = table.head(_FEW_ROWS).collect()
+    used = [kwargs[word] for word in ("separator", "sep", "delimiter") if word in kwargs]
+    if (used and used[0] not in _SEPARATORS) or getattr(table, "shape", (0, 0))[1] != 1:
+        return
+    known, among = table_of(table), [one for one in _SEPARATORS if one not in (used or [","])]
+    if known is not None and (said := only_column_fix(known, among)) is not None:
+        yield said if len(paths) != 1 else f"{os.path.basename(paths[0])}: {said}"
 
 
 def utf8_read_as(path: str, encoding: str) -> str | None:

@@ -18,7 +18,7 @@ from typing import Any
 
 from data_engine.engine.memo import inputs, recorders
 from data_engine.engine.memo.access_log import AccessLog, Namespace, active_logs, logging_to, not_logged
-from data_engine.engine.memo.doubts import doubts_of
+from data_engine.engine.memo.doubts import doubts_of, doubts_of_table
 from data_engine.engine.memo.inputs import current_files
 from data_engine.engine.memo.own_sources import own_sources
 
@@ -244,22 +244,32 @@ def _make_wrapper(original: Any, note: Callable[..., Any]) -> Any:
             with suppress(Exception):  # what is noted of a run is not worth its end
                 for path in named(args, kwargs):
                     files.note(path)
-        if is_doubted and (who or files is not None):
-            with suppress(Exception), not_logged():
-                for said in doubts_of(original, args, kwargs):
-                    for doubts in (*(log.doubts for log in who), *(() if files is None else (files.doubts,))):
-                        doubts.setdefault(said)
+        told = [] if not is_doubted else [one.doubts for one in (*who, files) if one is not None]
+        if told:
+            _tell(told, lambda: doubts_of(original, args, kwargs))
         if who:
-            return note(original, who, args, kwargs)
-        if written is not None and (own := own_sources()) is not None:
-            for path in written(args, kwargs):
-                own.about_to_write(path)
-        return original(*args, **kwargs)
+            read = note(original, who, args, kwargs)
+        else:
+            if written is not None and (own := own_sources()) is not None:
+                for path in written(args, kwargs):
+                    own.about_to_write(path)
+            read = original(*args, **kwargs)
+        if told:
+            _tell(told, lambda: doubts_of_table(original, read, args, kwargs))
+        return read
 
     with suppress(AttributeError, TypeError):
         wrapper = wraps(original)(wrapper)
     wrapper._records_reads = True  # type: ignore[attr-defined]
     return staticmethod(wrapper) if isinstance(original, staticmethod) else wrapper
+
+
+def _tell(told: Iterable[dict[str, None]], doubts: Callable[[], Iterable[str]]) -> None:
+    """Add what is doubtful to what these are told; looking for it never fails a step, and is no read of it."""
+    with suppress(Exception), not_logged():
+        for said in doubts():
+            for one in told:
+                one.setdefault(said)
 
 
 _known: tuple[object, dict[int, tuple[Any, Any]]] = (None, {})
