@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from data_engine.cut import beginning
 from data_engine.flow.table_readers import PANDAS, POLARS, Options, Table
 
+COMMA_NUMBER = re.compile(r"[+-]?[\d.]*\d,\d+")
 SEPARATORS = (";", "\t", "|")
 _SURE, _LIKELY = 0.8, 0.6
 _UNNAMED = ("__UNNAMED__", "Unnamed: ")

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from data_engine.cut import beginning, first_few
 from data_engine.errors import message_of
-from data_engine.flow.column_hints import SEPARATORS, column_fix, near_column, quoted, unquoted
+from data_engine.flow.column_hints import COMMA_NUMBER, SEPARATORS, column_fix, near_column, quoted, unquoted
+from data_engine.flow.concat_hints import concat_hint
 from data_engine.flow.table_readers import PANDAS, POLARS, Options, Table, read_by, table_in, table_of
 from data_engine.platforms.files import open_to_read
 
@@ -46,7 +47,6 @@ _FORMATS = (
     (re.compile(r"\d\d?\.\d\d?\.\d\d"), '"%d.%m.%y"'),
     (re.compile(r"\d\d?/\d\d?/\d{4}"), '"%d/%m/%Y" or "%m/%d/%Y"'),
 )
-_COMMA_NUMBER = re.compile(r"[+-]?[\d.]*\d,\d+")
 
 
 def table_hint(error: BaseException, source: Path | None, current: object = None) -> str | None:
@@ -64,6 +64,8 @@ def table_hint(error: BaseException, source: Path | None, current: object = None
         return _column_hint(error, text, current)
     if kind == "BinderException" and (bound := _BINDINGS.search(text)) is not None:
         return near_column(unquoted(bound[1]), _texts_in(bound[2]))
+    if (said := concat_hint(error)) is not None:
+        return said
     read = read_by(error, source)
     if "found more fields than defined" in text or (kind == "ParserError" and _LONG_LINE.search(text)):
         return ragged_fix(_name_of(read.path), separator_of(_head_of(read.path)), read.separator, read.options)
@@ -231,7 +233,7 @@ def _as_in_file(value: str, head: str) -> str:
 
 def _comma_fix(said: str, values: Sequence[str], options: Options) -> str | None:
     """The fix of numbers that have a comma where a point is expected; None of other values."""
-    if not all(_COMMA_NUMBER.fullmatch(one.strip()) for one in values):
+    if not all(COMMA_NUMBER.fullmatch(one.strip()) for one in values):
         return None
     return f'{said}: read the file with {options.decimal}, or replace "," by "." before the cast'
 
