@@ -42,10 +42,10 @@ _FLOAT = re.compile(
     r"could not convert string to float: '(.+)'|Unable to parse string \"(.+)\" at position|Unable to parse string '(.+)' at"
 )
 _FORMATS = (
-    (re.compile(r"\d{4}-\d\d?-\d\d?"), '"%Y-%m-%d"'),
-    (re.compile(r"\d\d?\.\d\d?\.\d{4}"), '"%d.%m.%Y"'),
-    (re.compile(r"\d\d?\.\d\d?\.\d\d"), '"%d.%m.%y"'),
-    (re.compile(r"\d\d?/\d\d?/\d{4}"), '"%d/%m/%Y" or "%m/%d/%Y"'),
+    (re.compile(r"\d{4}-\d\d?-\d\d?"), ("%Y-%m-%d",)),
+    (re.compile(r"\d\d?\.\d\d?\.\d{4}"), ("%d.%m.%Y",)),
+    (re.compile(r"\d\d?\.\d\d?\.\d\d"), ("%d.%m.%y",)),
+    (re.compile(r"\d\d?/\d\d?/\d{4}"), ("%d/%m/%Y", "%m/%d/%Y")),
 )
 
 
@@ -202,11 +202,14 @@ def conversion_fix(kind: str, column: str, values: Sequence[str], *, head: str =
         return None
     first = f"column {quoted(column)} holds {_as_in_file(values[0], head)}"
     if kind in ("date", "datetime", "time"):
-        form = next((form for shape, form in _FORMATS if all(shape.fullmatch(one.strip()) for one in values)), None)
-        if form is not None and kind != "time":
-            if not _is_day(values[0].strip(), form):
+        forms = next((forms for shape, forms in _FORMATS if all(shape.fullmatch(one.strip()) for one in values)), ())
+        if forms and kind != "time":
+            of_first = [form for form in forms if _is_day(values[0].strip(), form)]
+            of_all = [form for form in of_first if all(_is_day(one.strip(), form) for one in values)]
+            if not of_first:
                 return f"{first}, and there is no such day: correct the file"
-            return f"{first}, which has the format {form}: name that one, or correct the file"
+            told = " or ".join(map(quoted, of_all or of_first))
+            return f"{first}, which has the format {told}: name that one, or correct the file"
         return (
             f"{first}, which does not have the format that the step names: correct the file, or clean the column before"
         )
@@ -215,12 +218,11 @@ def conversion_fix(kind: str, column: str, values: Sequence[str], *, head: str =
     )
 
 
-def _is_day(value: str, forms: str) -> bool:
-    """Whether a value is a day of the calendar by one of the quoted formats."""
-    for form in forms.replace('"', "").split(" or "):
-        with suppress(ValueError):
-            datetime.strptime(value, form)
-            return True
+def _is_day(value: str, form: str) -> bool:
+    """Whether a value is a day of the calendar by this format."""
+    with suppress(ValueError):
+        datetime.strptime(value, form)
+        return True
     return False
 
 
