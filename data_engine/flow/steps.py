@@ -17,6 +17,7 @@ from data_engine.flow.context import FlowContext
 from data_engine.flow.context_hints import context_hints, item_hint, saved_object
 from data_engine.flow.control import ItemFailed, RunInterrupted, StepControl
 from data_engine.flow.flow import Flow
+from data_engine.flow.path_hints import path_hint
 from data_engine.flow.places import IN_PLACE
 from data_engine.flow.rows import rows_of
 from data_engine.flow.spec import StepSpec
@@ -123,6 +124,7 @@ def _step_error(
             *context_hints(flow, step, context, cause, before),
             item_hint(step, error) or saved_object(context, cause, saved) or call_hint(cause) or suggestion(cause),
             of_table,
+            path_hint(cause, context.workspace_root),
             _full_drive(context, cause),
             _odd_name(f"{source_path}{item_note}"),
         )
