@@ -229,7 +229,7 @@ _PACKAGES = {
 
 
 def checked_call(call: F, *, public: tuple[str, ...] | None = None, example: str = "") -> F:
-    """`call`, which answers arguments it does not take with an error that has the fix: an example, and the options that are public.
+    """`call`, which answers arguments it does not take with an error that has the fix: the option that was meant or an example, and the options that are public.
 
     Example:
         >>> @checked_call
@@ -276,7 +276,7 @@ def _wrong_call(
             fix=f"write {example}; it takes {shown}" if example else f"it takes {shown}",
         )
     near = nearest_name(unknown, [one.name for one in options])
-    offer = f"did you mean {near}=? It" if near else "it"
+    offer = f"did you mean {near}=? It" if near else f"write {example}; it" if example else "it"
     return FlowValidationError(
         f"{title} has no option {unknown!r}", where=f"{title}({unknown}=...)", fix=f"{offer} takes {shown}"
     )
