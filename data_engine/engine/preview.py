@@ -112,11 +112,7 @@ def preview(
         if scratch is not None:
             scratch.end()
     steps = tuple(runner.reports[index] for index in sorted(runner.reports))
-    doubtful = (
-        f"{call.message} (line {call.line} of build(); {call.fix})"
-        for call in doubtful_calls_in_build(flow, only_here=True)
-    )
-    notes = (*doubtful, *saved_twice(flow.steps, use), *map(str, helpers), *_moved_kernel(home), *_standing(flow, home))
+    notes = (*_notes_of_code(flow, use), *map(str, helpers), *_moved_kernel(home), *_standing(flow, home))
     _last = PreviewReport(
         flow.name or "",
         steps,
@@ -245,6 +241,15 @@ def _require_no_run(flow: Flow, home: LocalWorkspace) -> None:
             where=f'flow "{flow.name}"',
             fix=f"wait until it has ended, {or_else}",
         )
+
+
+def _notes_of_code(flow: Flow, use: str | None) -> tuple[str, ...]:
+    """What is doubtful of the steps as they are written."""
+    calls = doubtful_calls_in_build(flow, only_here=True)
+    return (
+        *(f"{call.message} (line {call.line} of build(); {call.fix})" for call in calls),
+        *saved_twice(flow.steps, use),
+    )
 
 
 def _moved_kernel(home: LocalWorkspace | None) -> tuple[str, ...]:

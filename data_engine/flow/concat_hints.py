@@ -38,7 +38,9 @@ def concat_hint(error: BaseException) -> str | None:
             return _of_type(found[1], _tables_in(error), _how_in(error))
         if kind == "ShapeError" and text.startswith(("unable to vstack", "unable to append to a DataFrame of width")):
             return _of_columns(_tables_in(error))
-        if kind == "InvalidOperationError" and text.startswith("'union'/'concat' inputs should all have the same schema"):
+        if kind == "InvalidOperationError" and text.startswith(
+            "'union'/'concat' inputs should all have the same schema"
+        ):
             return _of_schemas([dict(_FIELD.findall(fields)) for fields in _FIELDS.findall(text)])
     return None
 
@@ -54,7 +56,9 @@ def _of_type(column: str, tables: Sequence[Any], how: str | None) -> str | None:
     rest = "the others" if list(types.values()).count(usual) == len(types) - 1 else "most others"
     said = f"column {quoted(column)} is {types[odd]} in {_called(tables, odd)} and {usual} in {rest}"
     if all(map(_NUMBERS.fullmatch, types.values())):
-        return f'{said}: pl.concat(..., how="{(how or "vertical").removesuffix("_relaxed")}_relaxed") takes the wider one'
+        return (
+            f'{said}: pl.concat(..., how="{(how or "vertical").removesuffix("_relaxed")}_relaxed") takes the wider one'
+        )
     value = _no_number(tables[odd][column]) if types[odd] == "String" and _NUMBERS.fullmatch(usual) else None
     if value is None:
         return f"{said}: read all of them with schema_overrides={{{quoted(column)}: ...}}, or cast it in each"

@@ -17,7 +17,12 @@ from data_engine.flow.flow import Flow
 from data_engine.flow.locations import MirrorContext, SourceContext
 from data_engine.flow.spec import StepSpec
 
-_NO_SOURCE = ("NoneType", "empty input: paths: []", "Object does not have a .read() method", "source must be a string or bytes")
+_NO_SOURCE = (
+    "NoneType",
+    "empty input: paths: []",
+    "Object does not have a .read() method",
+    "source must be a string or bytes",
+)
 """What Python and readers say of a None in place of a path."""
 
 

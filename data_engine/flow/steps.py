@@ -70,9 +70,7 @@ def run_steps(
             result = step.fn(context)
         except BaseException as error:
             elapsed_s = clock() - started_s
-            raised, status = _step_error(
-                flow, step, context, error, before, {*saved, *context.objects}, used_up
-            )
+            raised, status = _step_error(flow, step, context, error, before, {*saved, *context.objects}, used_up)
             yield StepFinished(run_id, index, label, status, time.time(), elapsed_s, str(raised), (), rows_in)
             if raised is error:
                 raise

@@ -124,9 +124,7 @@ def syntax_fix(problem: str) -> str | None:
     """
     if "'unicodeescape' codec" not in problem:
         return None
-    return (
-        'a backslash begins a special letter in a text: write a path of Windows as r"C:\\Users\\anna" or "C:/Users/anna"'
-    )
+    return 'a backslash begins a special letter in a text: write a path of Windows as r"C:\\Users\\anna" or "C:/Users/anna"'
 
 
 def _other_name(error: BaseException) -> str | None:

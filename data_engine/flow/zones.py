@@ -47,7 +47,9 @@ def _of_countries() -> dict[str, tuple[str, ...]]:
     found: dict[str, tuple[str, ...]] = {}
     for code, country in (row[:2] for row in _rows("iso3166.tab") if len(row) > 1):
         if code in zones:
-            names = {code, country, *re.split(r" \(|\)| & ", country)} - {""}  # "Korea (South)" is one of two called Korea
+            names = {code, country, *re.split(r" \(|\)| & ", country)} - {
+                ""
+            }  # "Korea (South)" is one of two called Korea
             found.update({_plain(one): (*found.get(_plain(one), ()), *zones[code]) for one in names})
     return found
 

@@ -79,7 +79,11 @@ def _flow_names(function: ast.FunctionDef) -> set[str]:
     while size != len(names):
         size = len(names)
         for node in own:
-            if isinstance(node, (ast.Assign, ast.AnnAssign)) and node.value is not None and _gives_flow(node.value, names):
+            if (
+                isinstance(node, (ast.Assign, ast.AnnAssign))
+                and node.value is not None
+                and _gives_flow(node.value, names)
+            ):
                 targets = node.targets if isinstance(node, ast.Assign) else [node.target]
                 names.update(target.id for target in targets if isinstance(target, ast.Name))
     return names
@@ -121,7 +125,9 @@ def _dropped(function: ast.FunctionDef, flows: set[str]) -> Iterator[DoubtfulCal
         yield DoubtfulCall(
             node.lineno,
             f"{function.name}() drops what `{told}` gives, so this {' and '.join(lost)} is lost: a Flow does not change",
-            f"write `{name} = {name}.{verbs[-1]}(...)`" if isinstance(root, ast.Name) else "give it a name, or return it",
+            f"write `{name} = {name}.{verbs[-1]}(...)`"
+            if isinstance(root, ast.Name)
+            else "give it a name, or return it",
             tuple(_saved(node.value)),
         )
 
@@ -176,7 +182,9 @@ def _read_late(made: ast.Lambda | ast.FunctionDef) -> set[str]:
 def _late_words(made: ast.Lambda | ast.FunctionDef, late: list[str]) -> DoubtfulCall:
     names, defaults = first_few([f"`{name}`" for name in late], 3), ", ".join(f"{name}={name}" for name in late)
     given = made.args.args[0].arg if made.args.args else "context"
-    written = f"lambda {given}, {defaults}: ..." if isinstance(made, ast.Lambda) else f"def {made.name}({given}, {defaults}):"
+    written = (
+        f"lambda {given}, {defaults}: ..." if isinstance(made, ast.Lambda) else f"def {made.name}({given}, {defaults}):"
+    )
     return DoubtfulCall(
         made.lineno,
         f"the steps made in this loop read {names} when they run, so all of them take the last value",

@@ -82,7 +82,12 @@ def slice_cells(cells: Sequence[ParsedCell]) -> Slice:
         return _failed(statements, problems)
     selection = slicer.selection()
     warnings = sorted(
-        [*refused, *warnings_of(statements, selection), *_about_missed(slicer), *_about_calls(statements, selection.taken)],
+        [
+            *refused,
+            *warnings_of(statements, selection),
+            *_about_missed(slicer),
+            *_about_calls(statements, selection.taken),
+        ],
         key=lambda diagnostic: (*place_of(diagnostic), diagnostic.message),
     )
     decisions = _decisions(statements, selection.taken, "build() does not need it", selection.followed)

@@ -81,7 +81,7 @@ def test_polars_is_given_the_path_of_a_file(folder: Path, fn: Callable[[Any], An
     [
         lambda context: pl.read_csv(context.source.path),
         lambda context: pl.read_parquet(context.source.path),
-        lambda context: open(context.source.path),
+        lambda context: open(context.source.path),  # noqa: SIM115 - there is no such file
         lambda context: context.source.path.read_text(),
     ],
 )

@@ -26,8 +26,16 @@ def calls_in(body: str, name: str = "build") -> list[tuple[int, str, str]]:
         ("flow = Flow('A')\nflow.step(add)\nreturn flow", "step", "flow = flow.step(...)"),
         ("f = de.Flow('A').step(read)\nf.mirror(root='../out')\nreturn f", "mirror", "f = f.mirror(...)"),
         ("flow = base()\nflow.map(one).step(all)\nreturn flow", "step", "flow = flow.map(...)"),
-        ("flow = base()\nflow.watch(mode='manual').step(x)\nreturn flow.step(y)", "trigger and step", "flow.watch(...)"),
-        ("flow: Flow = Flow('A')\nif late:\n    flow.expect(every='1d')\nreturn flow", "expectation", "flow.expect(...)"),
+        (
+            "flow = base()\nflow.watch(mode='manual').step(x)\nreturn flow.step(y)",
+            "trigger and step",
+            "flow.watch(...)",
+        ),
+        (
+            "flow: Flow = Flow('A')\nif late:\n    flow.expect(every='1d')\nreturn flow",
+            "expectation",
+            "flow.expect(...)",
+        ),
     ],
 )
 def test_a_flow_that_nobody_keeps_loses_its_step(body: str, lost: str, fix: str) -> None:

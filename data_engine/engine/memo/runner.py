@@ -53,6 +53,7 @@ from data_engine.flow.context import FlowContext, WorkspaceConfigContext
 from data_engine.flow.control import StepControl
 from data_engine.flow.flow import Flow
 from data_engine.flow.forgotten import forgotten_return
+from data_engine.flow.object_names import taken_changed
 from data_engine.flow.places import Places
 from data_engine.flow.spec import Collect, StepSpec
 from data_engine.flow.steps import note_outputs, outputs_of, run_steps
@@ -383,9 +384,7 @@ class _Attempt:
             log.mark_unseen("the context as a whole")
         is_writer = changeable_state(attributes, step.spec) != state
         changed = self._changed_in_place(step)
-        if said := self._taken_changed(index, changed):
-            self.preview.warned.append(said)
-        self.changed.update(map(self._origin, changed))
+        self._note_changed(index, changed)
         impure = self._impurity(step, parts, changed)
         if is_writer or self.writer is not None:
             # From here on the context is handed on as it is, as in a run: nobody knows what later steps take from it.
@@ -453,20 +452,11 @@ class _Attempt:
                     found.append(at)
         return found
 
-    def _taken_changed(self, index: int, changed: Sequence[int]) -> str | None:
-        """What is said where a later step takes, by its name, an object that step number `index` is the first to change."""
-        steps = self.flow.steps
-        for at in (at for at in changed if self._origin(at) not in self.changed):
-            name = steps[at].save_as
-            again = (number for number in range(index, len(steps)) if steps[number].save_as == name)
-            later = steps[index + 1 : next(again, len(steps) - 1) + 1]
-            taker = next((step for step in later if name is not None and step.use == name), None)
-            if taker is not None:
-                return (
-                    f"step {steps[index].label!r} changes {name} itself, so step {taker.label!r}, which uses {name} later, is given it "
-                    "changed: let it change a copy (copy.deepcopy), and return that"
-                )
-        return None
+    def _note_changed(self, index: int, changed: Sequence[int]) -> None:
+        """For the caption: that step number `index` is the first to change what a later one takes."""
+        names = [self.flow.steps[at].save_as for at in changed if self._origin(at) not in self.changed]
+        self.preview.warned += taken_changed(self.flow.steps, index, names)
+        self.changed.update(map(self._origin, changed))
 
     # -- keeping -------------------------------------------------------------------------------------------------------
 
