@@ -276,7 +276,8 @@ class Workspace(BackfillVerbs, DaemonVerbs, PlanningVerbs):
         Raises:
             FlowValidationError: there is no such flow.
         """
-        from data_engine.notebook.catalog import check_flow_name, find_module, read_catalog
+        from data_engine.engine.deployed_before import find_to_tidy
+        from data_engine.notebook.catalog import check_flow_name, read_catalog
         from data_engine.notebook.deployed import deployed_entries
 
         deployments = self.home.deployments()
@@ -284,7 +285,7 @@ class Workspace(BackfillVerbs, DaemonVerbs, PlanningVerbs):
         gone = deployments.deployed().keys() - {entry.name for entry in there}
         entries = [*there, *deployed_entries(deployments, gone)]
         if name is not None and check_flow_name(name) not in {entry.name for entry in entries}:
-            find_module(self.home.modules(), name)
+            find_to_tidy(self.home, name)
         return [Flow.of(one.flow) for one in entries if one.flow is not None and name in (None, one.name)]
 
     def runs(

@@ -118,7 +118,7 @@ class DaemonVerbs(WorkspaceBase):
         return was_there
 
     def stop_flow(self, name: str) -> bool:
-        """Ask all runs of the flow in the daemon to end at their next step, item, or log line, and begin none that waits.
+        """Ask all runs of the flow in the daemon to end at their next step, map item, `context.log` or `context.progress`, and begin none that waits.
 
         What is due by itself waits until the flow is enabled again; whether it was disabled for that.
 
@@ -147,7 +147,7 @@ class DaemonVerbs(WorkspaceBase):
         return bool(daemon.post("/stop-flow", {"flow": name})["disabled"])
 
     def stop_run(self, run_id: str) -> bool:
-        """Ask a run of the daemon to end at its next step, item, or log line; one that waits for its turn does not begin.
+        """Ask a run of the daemon to end at its next step, map item, `context.log` or `context.progress`; one that waits does not begin.
 
         Whether it had begun. One that had not is recorded as stopped, too: a file that was due is held then, as after any stop.
 
@@ -342,7 +342,7 @@ class DaemonVerbs(WorkspaceBase):
     def release_control(self, now: bool = False) -> LeaseStatus:
         """Give the workspace up when its running work is done: to whoever has asked for it, else to anybody.
 
-        With `now=True` running work is stopped at its next step or item first. The engine goes on at the new owner when one
+        With `now=True` running work is stopped first, as `stop_run` does it. The engine goes on at the new owner when one
         has asked for the workspace; else it is off. Where this machine does not own it nothing happens, and `said` of what
         comes back says why.
 

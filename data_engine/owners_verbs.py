@@ -125,7 +125,7 @@ class OwnersVerbs(WorkspaceBase):
         by, machine = person()
         note = given_text(note, "undeploy(note=...)")
         asked = Asked(check_flow_name(name), note, by=by, machine=machine, is_withdrawal=True)
-        body = {"flow": name, "note": note, "withdraw": True}
+        body = {"flow": name, "note": note, "withdraw": True, "id": asked.id}
         outcome = self._owning(
             "/deploy", body, wait, read=Outcome.read, otherwise=lambda: deploy_here(self.home, asked)
         )
@@ -183,7 +183,7 @@ class OwnersVerbs(WorkspaceBase):
         by, machine = person()
         asked = Asked(check_flow_name(name), given_text(note, "rollback(note=...)"), by=by, machine=machine)
         to = None if to is None else given_text(to, "rollback(to=...)")
-        body = {"flow": name, "to": to, "note": asked.note}
+        body = {"flow": name, "to": to, "note": asked.note, "id": asked.id}
         return self._owning(
             "/rollback", body, wait, read=Deployment.read, otherwise=lambda: roll_back_here(self.home, name, to, asked)
         )

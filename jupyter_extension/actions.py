@@ -14,7 +14,7 @@ from data_engine.client import Workspace
 from data_engine.counted import counted
 from data_engine.cut import first_few
 from data_engine.daemon.fields import ANY_TEXT, COUNT, FLAG, OBJECT, PATH, PATHS, TEXT, Field, Fields, checked
-from data_engine.engine.wording import freed_words, never_begins_words
+from data_engine.engine.wording import ends_words, freed_words, never_begins_words
 from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.flow.debug import json_safe
 from data_engine.flow.parameter_values import Given
@@ -200,12 +200,12 @@ def _retry_backfill(ws: Workspace, args: Args) -> str:
 def _stop_run(ws: Workspace, args: Args) -> str:
     if args["run_id"] is None:
         flow = checked(args, {"flow": TEXT}, "stop_run")["flow"]
-        what = f"The runs of {flow} end at their next step, item, or log line."
+        what = ends_words(flow)
         return f"{what} It is disabled until you enable it again." if ws.stop_flow(flow) else what
     run_ids = _run_ids(ws, args)
     had_begun = [ws.stop_run(run_id) for run_id in run_ids]
     if any(had_begun):
-        return "It ends at its next step, item, or log line."
+        return ends_words()
     return never_begins_words(ws.home.ledger().run(run_ids[0]) if run_ids else None)
 
 
@@ -326,13 +326,13 @@ def _new_flow(ws: Workspace, args: Args) -> Any:
 
 
 def _settings(ws: Workspace, args: Args) -> Any:
-    settings = ws.home.settings()
+    settings, error = ws.home.settings_shown(), ws.home.settings_error()
     return {
         "machine": machine_actions.machine(),
         "interpreter": _interpreter(ws),
         "workspace": {
             "file": str(ws.layout.settings_path),
-            "warnings": list(settings.warnings),
+            "warnings": [*settings.warnings] if error is None else [f"{error.where}: {error.what}; fix: {error.fix}"],
             "values": json_safe(settings),
         },
         "places": {

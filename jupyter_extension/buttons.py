@@ -14,7 +14,6 @@ from jupyter_extension.control import OTHERS, is_mine, is_of
 WhyNot: TypeAlias = str | None
 """Why a button cannot be used now; None when it can."""
 
-_GONE = "its notebook is gone: restore it, or undeploy the flow"
 _ENGINE_OFF = "the engine is off; starting it tries held files again"
 _UNASKED, _UNASKED_OF_FLOW = ("kill",), ("plan", "restore")
 """The buttons that ask no daemon, so that one which does not answer keeps nobody from them."""
@@ -137,8 +136,17 @@ class _Flow:
         return "it is not deployed: deploy it first" if self.flow.state_kind == "not_deployed" else None
 
     @property
-    def is_gone(self) -> bool:
-        return self.flow.standing.kind == "gone"
+    def gone(self) -> WhyNot:
+        is_gone = self.flow.standing.kind == "gone"
+        return (self.found_again or "its notebook is gone: restore it, or undeploy the flow") if is_gone else None
+
+    @property
+    def found_again(self) -> WhyNot:
+        """What to do with the notebook where it lies now, of which nobody needs a second copy."""
+        standing = self.flow.standing
+        if standing.moved_to is not None:
+            return f"move {standing.moved_to} back into flow_modules itself"
+        return None if standing.renamed_to is None else f"deploy {standing.renamed_to}, as its notebook is called now"
 
     @property
     def by_hand(self) -> WhyNot:
@@ -171,13 +179,13 @@ _OF_FLOW: Mapping[str, Callable[[_Flow], Iterable[WhyNot]]] = {
     "deploy": lambda at: (
         at.unheard,
         _if(at.flow.standing.kind == "as_deployed", "it is deployed as it is"),
-        _if(at.is_gone, _GONE),
+        at.gone,
     ),
     "plan": lambda at: (
         _if(at.flow.standing.kind == "not_deployed", "it was never deployed: there is nothing to compare it with"),
-        _if(at.is_gone, _GONE),
+        at.gone,
     ),
-    "restore": lambda at: (_unless(at.is_gone, "its notebook is there"),),
+    "restore": lambda at: (_unless(at.gone, "its notebook is there"), at.found_again),
     "undeploy": lambda at: (at.unheard, at.undeployed),
     "rollback": lambda at: (at.unheard,),
     "reset": lambda at: (at.elsewhere, _if(at.running, "a run of it is under way")),

@@ -13,6 +13,7 @@ from data_engine.cli.output import local_time, seconds, started
 from data_engine.counted import counted
 from data_engine.engine.explain import Explanation, ways
 from data_engine.engine.fact import zoned_words
+from data_engine.engine.last_source import GONE, is_source_gone
 from data_engine.engine.machine_facts import SILENT_FIX, silent_words
 from data_engine.engine.run_comparison import Comparison
 from data_engine.engine.run_facts import params_words, rows_words, slot_words
@@ -26,6 +27,7 @@ from data_engine.model import Backfill, Deployment, LogEntry, Run, StepRun
 from data_engine.notebook.catalog import CatalogEntry
 from jupyter_extension.card import MOST_ROWS, Card, Cell, Code, Faint, Lines, Link, Note, Pairs, Part, Picture, table
 from jupyter_extension.failures import first_line, short_error, short_reason
+from jupyter_extension.file_check import file_exists
 from jupyter_extension.marks import Mark, flow_mark, mark_of, reason_mark
 from jupyter_extension.short_text import short_text
 from jupyter_extension.timeline import outcome_words, runs_picture, steps_picture
@@ -254,6 +256,7 @@ def _flow_row(flow: FlowStatus) -> tuple[Cell, ...]:
     held = held_words(flow.name, flow.held, None if why is None else why.kind)
     warned = None if flow.warned is None else flow.warned.text
     edit = None if flow.edit is None else flow.edit.replace("\n", "; ")
+    gone = f"of its last run: {GONE}" if is_source_gone(flow, file_exists) else None
     return (
         flow.name,
         Faint(flow.group or ""),
@@ -261,7 +264,7 @@ def _flow_row(flow: FlowStatus) -> tuple[Cell, ...]:
         _next_run(flow),
         mark_of(last.status) if last else "",
         Faint(_to_minute(last.started_at_utc)) if last else "",
-        "; ".join(filter(None, [warned, first_line(reason_of(flow)), held, edit, _expected(flow)])),
+        "; ".join(filter(None, [warned, gone, first_line(reason_of(flow)), held, edit, _expected(flow)])),
     )
 
 

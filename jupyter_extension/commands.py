@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
+from data_engine.engine.wording import ends_words
 from data_engine.errors import FlowValidationError
 from data_engine.typed import typed, typed_magic
 from jupyter_extension.backfilling import backfill
@@ -176,6 +177,8 @@ def _show(given: Namespace, names: UserNames) -> Any:
 
 
 def _start(given: Namespace, names: UserNames) -> Any:
+    from data_engine.cli.deploying import lines_to_deploy
+
     ws = _workspace()
     if given.no_engine and ws.link.find() is None:
         ws.stop_engine()  # else it would come back where an earlier daemon died with its engine on
@@ -183,11 +186,8 @@ def _start(given: Namespace, names: UserNames) -> Any:
     if not given.no_engine:
         ws.start_engine()
     status = ws.status()
-    for flow in status.flows:
-        if flow.standing.kind != "as_deployed":
-            way = flow.standing.fix or f"To let production run it: {typed_magic('deploy', flow.name)}"
-            way = in_this_kernel(way)
-            print(f"{flow.name}: {flow.deployment}. {way[0].upper()}{way[1:]}")
+    for line in lines_to_deploy(ws, status.flows):
+        print(in_this_kernel(line))
     print("It keeps running when this kernel or JupyterLab ends. %flow stop ends it when its running work is done.")
     return status
 
@@ -198,7 +198,7 @@ def _stop(given: Namespace, names: UserNames) -> None:
         enable = in_this_kernel(f"`{typed('enable', given.subject)}`")
         then = f" It is disabled: Enable in the panel, or {enable}, lets it run by itself again."
         is_disabled = ws.stop_flow(given.subject)
-        print(f"The runs of {given.subject} end at their next step or item.{then if is_disabled else ''}")
+        print(f"{ends_words(given.subject)}{then if is_disabled else ''}")
         return
     was_running = ws.link.find_heard() is not None
     ws.stop_engine()

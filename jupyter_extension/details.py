@@ -134,7 +134,7 @@ def flow_details(ws: Workspace, name: str, *, limit: int = 100) -> FlowView:
         run_id=None if newest is None else newest.run_id,
         runs=tuple(run_view(run, warned.get(run.run_id, 0), now=name) for run in runs),
         changes=tuple((one.where, one.lines) for one in code_changes(ws.home.deployments(), ws.home, name)),
-        gate=ws.home.settings().deploy.gate,
+        gate=ws.home.settings_shown().deploy.gate,
         deployments=tuple(deployment_view(one, name) for one in ws.deployments(name)[:MOST_DEPLOYMENTS]),
         error=error,
         error_cells=places_of(error),
@@ -201,7 +201,7 @@ def _slot_zone(ws: Workspace, run: Run) -> str | None:
     if run.scheduled_for is None:
         return None
     zones = {flow.name: flow.tz for flow in ws.status().flows}
-    return zones[run.flow] if run.flow in zones else ws.home.settings().timezone or None
+    return zones[run.flow] if run.flow in zones else ws.home.settings_shown().timezone or None
 
 
 def debug_frames(ws: Workspace) -> list[dict[str, Any]]:
@@ -238,7 +238,7 @@ def flow_entry(ws: Workspace, name: str) -> dict[str, Any]:
 
 def _next_times(ws: Workspace, options: Mapping[str, Any]) -> str:
     """The next times of a flow that runs by the clock, in its zone."""
-    zone = zone_of(options.get("tz") or ws.home.settings().timezone)
+    zone = zone_of(options.get("tz") or ws.home.settings_shown().timezone)
     return slot_words(next_slots(options.get("cron_lines") or (), zone, time.time()), zone)
 
 

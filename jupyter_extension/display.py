@@ -215,7 +215,7 @@ def _whereabouts(flow: Flow) -> tuple[Flow, FlowStatus | None, str | None]:
         home = workspace_of(flow)
         if home is None:
             return flow, None, None
-        zone = home.settings().timezone
+        zone = home.settings_shown().timezone
         endpoint = read_endpoint(home.local)
         if endpoint is None or not endpoint.is_alive():
             return flow, None, zone

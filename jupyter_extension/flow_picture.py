@@ -12,6 +12,7 @@ from itertools import pairwise
 
 from data_engine.cli.output import local_time
 from data_engine.engine.fact import zoned_words
+from data_engine.engine.reasons import ByHand
 from data_engine.engine.status import FlowStatus
 from data_engine.flow.expectation import expectation_words
 from data_engine.flow.flow import Flow
@@ -88,7 +89,6 @@ def flow_card(
         trigger   by hand
         step 1    Len  len              saves size
         step 2    Str  str  takes size
-        next run  by hand
     """
     lines = tuple(lines_of(flow, now_s=now_s, live=live, zone=zone, is_source_there=is_source_there))
     words = "\n".join(_words(lines))
@@ -98,6 +98,8 @@ def flow_card(
     if flow.group != flow.title:
         facts.append(f"group {flow.group}")
     facts.append(flow.mode)
+    if not flow.steps:
+        facts.append(Mark(_NO_STEPS, "warn", "triangle"))
     if live is not None and live.edit:
         facts.append(Mark(live.edit, "warn", "triangle"))
     if trouble is not None:
@@ -170,11 +172,13 @@ def _step_words(step: StepSpec) -> str:
 
 
 def _next_lines(flow: Flow, now_s: float, live: FlowStatus | None, zone: str | None) -> Iterator[Line]:
+    trigger = flow.trigger or Manual()
     if live is None:
-        yield Line("next", "", _next_without_daemon(flow.trigger or Manual(), now_s, zone))
+        if not isinstance(trigger, Manual):  # that it runs by hand is told of its trigger
+            yield Line("next", "", _next_without_daemon(trigger, now_s, zone))
         return
     if live.standing.kind == "not_deployed":  # production has nothing to tell of it
-        words = _WAITS["manual"] if isinstance(flow.trigger or Manual(), Manual) else "once it is deployed"
+        words = "by hand, once it is deployed" if isinstance(trigger, Manual) else "once it is deployed"
         yield Line("next", "", words, state=mark_of("not deployed"))
         return
     if live.next_run_utc:
@@ -183,7 +187,8 @@ def _next_lines(flow: Flow, now_s: float, live: FlowStatus | None, zone: str | N
         words = f"{live.state} now"
     else:
         words = live.reason or _WAITS.get(live.mode, "")
-    yield Line("next", "", words, _PRODUCTION, state=None if live.state_kind == "manual" else flow_mark(live))
+    if not isinstance(live.why, ByHand):
+        yield Line("next", "", words, _PRODUCTION, state=None if live.state_kind == "manual" else flow_mark(live))
     last = live.last_run
     if last is not None:
         yield Line("last", "", local_time(last.started_at_utc), _PRODUCTION, state=mark_of(last.status))
@@ -191,14 +196,13 @@ def _next_lines(flow: Flow, now_s: float, live: FlowStatus | None, zone: str | N
             yield Line("error", "", short_error(last.error, last.why), _PRODUCTION)
 
 
+_NO_STEPS = "no steps yet: add .step(...)"
 _PRODUCTION = "in production"
 _OF_RUNS = ("next", "last", "error", "times", "expected")
 _WAITS = {"manual": "by hand", "poll": "when a file is new or changed", "schedule": "at its next time"}
 
 
-def _next_without_daemon(trigger: Manual | Poll | Schedule, now_s: float, zone: str | None) -> str:
-    if isinstance(trigger, Manual):
-        return _WAITS["manual"]
+def _next_without_daemon(trigger: Poll | Schedule, now_s: float, zone: str | None) -> str:
     if isinstance(trigger, Poll):
         return "when a file is new or changed, once it is deployed and the engine is on"
     if trigger.interval is not None:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from os.path import basename, dirname
+from os.path import basename
 from typing import Any
 
 from data_engine.alerting.wording import failure, notice, subject
 from data_engine.engine.flow_reasons import Late, Overlong
+from data_engine.engine.last_source import is_source_gone
 from data_engine.engine.reasons import HeldSlot
 from data_engine.engine.status import FlowStatus, Status
 from data_engine.ledger.ledger import Ledger
@@ -129,11 +130,7 @@ class History:
 
     def _is_gone(self, flow: FlowStatus) -> bool:
         """Whether the last run failed with a file that is not there any more, in a folder that is."""
-        last = flow.last_run
-        if flow.mode != "poll" or last is None or last.source is None or not _is_failure(last):
-            return False
-        is_out_of_reach = flow.state_kind == "unreachable" or _has_bad_files(flow)
-        return not is_out_of_reach and self._exists(last.source) is False and self._exists(dirname(last.source)) is True
+        return flow.last_run is not None and _is_failure(flow.last_run) and is_source_gone(flow, self._exists)
 
     def _failure(self, flow: FlowStatus, before: Failure | None) -> Failure | None:
         last = flow.last_run

@@ -13,6 +13,7 @@ from data_engine.cause import Cause
 from data_engine.counted import counted
 from data_engine.engine.fact import clock_words
 from data_engine.engine.flow_reasons import Expected, Late, Overlong
+from data_engine.engine.last_source import GONE
 from data_engine.engine.machine_facts import SILENT_FIX, DaemonFacts, EngineFacts, silent_words
 from data_engine.engine.params import value_words
 from data_engine.engine.reasons import Unreachable
@@ -276,7 +277,8 @@ def delta(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]
 def _row(flow: FlowStatus, status: Status, known: Known, *, elsewhere: str | None) -> FlowRow:
     last = None if flow.last_run is None else last_run_of(flow.last_run)
     if last is not None:
-        last = replace(last, mark=_at_rest(last.mark, unless=flow.is_failing))
+        cause = GONE if flow.name in known.gone else last.cause
+        last = replace(last, mark=_at_rest(last.mark, unless=flow.is_failing), cause=cause)
     return FlowRow(
         name=flow.name,
         title=flow.title,

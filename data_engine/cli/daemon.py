@@ -27,7 +27,7 @@ from data_engine.cli.terminal import require_terminal
 from data_engine.counted import counted
 from data_engine.cut import first_few
 from data_engine.engine.run_facts import also_read_words
-from data_engine.engine.wording import ended_words, freed_words, never_begins_words
+from data_engine.engine.wording import ended_words, ends_words, freed_words, never_begins_words
 from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.ledger.warned import runs_as_json, warned_words, warning_texts, warnings_of
 from data_engine.platforms.host import IS_STYLED_BY_CALLS
@@ -72,7 +72,7 @@ def stop(ctx: typer.Context, name: SomeFlowName = None, as_json: AsJson = False)
         then = f" It is disabled: {typed('enable', name)} lets it run by itself again." if is_disabled else ""
         done(
             {"flow": name, "disabled": is_disabled},
-            f"The runs of {name} end at their next step or item.{ending_now_words(ending)}{then}",
+            f"{ends_words(name)}{ending_now_words(ending)}{then}",
             as_json,
         )
         return 0
@@ -234,13 +234,11 @@ def is_not_deployed(ws: Workspace, name: str) -> bool:
 
 
 def stop_run(ctx: typer.Context, run_id: RunId, as_json: AsJson = False) -> int:
-    """Ask a run of the daemon to end at its next step, item, or log line; one that waits does not begin."""
+    """Ask a run of the daemon to end at its next step, map item, context.log or context.progress; one that waits does not begin."""
     ws = chosen_workspace(ctx)
     had_begun = ws.stop_run(run_id)
     text = (
-        "It ends at its next step, item, or log line."
-        if had_begun
-        else never_begins_words(ws.home.ledger().run(run_id))
+        f"{ends_words()}{ending_now_words([run_id])}" if had_begun else never_begins_words(ws.home.ledger().run(run_id))
     )
     done({"run_id": run_id, "had_begun": had_begun}, text, as_json)
     return 0

@@ -1,14 +1,17 @@
-"""What the status says of the daemon and its engine, and of a flow whose runs were asked to end."""
+"""What the status says of the daemon and its engine, of a flow's last run, and of one whose runs were asked to end."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from data_engine.cli.output import local_time
 from data_engine.engine.flow_reasons import Stopping
+from data_engine.engine.last_source import last_status_words
 from data_engine.engine.machine_facts import SILENT_FIX
 from data_engine.engine.wording import GOES_ON, moved_words
+from data_engine.ledger.warned import warned_words
 from data_engine.typed import typed
 
 if TYPE_CHECKING:
@@ -43,3 +46,10 @@ def ending_words(flow: FlowStatus, runs: Sequence[ActiveRun]) -> str | None:
     if flow.state_kind != "stopping" or run_id is None:
         return None
     return f"{Stopping(run_id).text}; to end it now: `{typed('kill-run', run_id[:_ID_LENGTH])}`"
+
+
+def last_run_words(flow: FlowStatus, exists: Callable[[str], bool | None]) -> str:
+    """How a flow's last run ended, how many warnings it has, and when it began; "" without one. `exists` is asked of its file."""
+    warned = "" if flow.warned is None else warned_words(flow.warned.count)
+    began = "" if flow.last_run is None else local_time(flow.last_run.started_at_utc)
+    return ", ".join(filter(None, [last_status_words(flow, exists), warned, began]))

@@ -352,14 +352,19 @@ def others_words(others: Mapping[str, Standing]) -> str | None:
 
 
 def say_not_deployed(ws: Workspace) -> None:
-    """Name each flow that is not deployed as it is now, and how to deploy it; without those that somebody undeployed."""
+    """Name the flows that are not deployed as they are now."""
+    for line in lines_to_deploy(ws, ws.status().flows):
+        complain(line, style="yellow")
+
+
+def lines_to_deploy(ws: Workspace, found: Sequence[FlowStatus]) -> Sequence[str]:
+    """Which of the flows are not deployed as they are now, and how to deploy them; without those that somebody undeployed."""
     from data_engine.engine.deployed_before import left_out
 
     known = left_out(ws.home, ())
-    flows = [flow for flow in ws.status().flows if flow.name not in known]
+    flows = [flow for flow in found if flow.name not in known]
     alone = {flow.name: flow.standing for flow in flows} if len(flows) == 1 else {}
-    for line in not_deployed_lines(to_deploy(flows, ws.layout.flow_modules_dir) or alone):
-        complain(line, style="yellow")
+    return not_deployed_lines(to_deploy(flows, ws.layout.flow_modules_dir) or alone)
 
 
 def not_deployed_lines(standing: Mapping[str, Standing]) -> Sequence[str]:

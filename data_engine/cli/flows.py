@@ -66,9 +66,9 @@ def show(ctx: typer.Context, name: FlowName, as_json: AsJson = False) -> int:
         expected = "\n".join(
             filter(None, [expectation_words(module.flow.expectations), "" if stands is None else stands.text])
         )
-        trigger = trigger_here(entry, ws.home.settings().timezone)
+        trigger = trigger_here(entry, ws.home.settings_shown().timezone)
         ended = _ended(ws, last)
-        tz = clock_zone(entry, ws.home.settings().timezone)
+        tz = clock_zone(entry, ws.home.settings_shown().timezone)
         coming = f"- ({off.text})" if off is not None else zoned_words(coming, tz)
         _say_flow(
             entry, trigger, steps, last, ended, coming, deployment.text, ws.root, slot_words(slots, zone), expected, tz
@@ -79,7 +79,9 @@ def show(ctx: typer.Context, name: FlowName, as_json: AsJson = False) -> int:
 def _next_slots(ws: Workspace, flow: Flow) -> tuple[list[float], tzinfo]:
     """The next times of a flow that runs by the clock, and the zone they are meant in."""
     lines = flow.trigger.cron_lines if isinstance(flow.trigger, Schedule) else ()
-    zone = zone_of((flow.trigger.tz if isinstance(flow.trigger, Schedule) else None) or ws.home.settings().timezone)
+    zone = zone_of(
+        (flow.trigger.tz if isinstance(flow.trigger, Schedule) else None) or ws.home.settings_shown().timezone
+    )
     return next_slots(lines, zone, time.time()), zone
 
 

@@ -10,7 +10,8 @@ from contextlib import chdir, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from data_engine.cli.daemon_lines import daemon_lines, ending_words
+from data_engine.cli.daemon_lines import daemon_lines, ending_words, last_run_words
+from data_engine.cli.fresh_status import fresh_status
 from data_engine.cli.output import complain, local_time, print_json, say, seconds, started, status_style, table
 from data_engine.cli.plain import shortened
 from data_engine.cli.short_paths import short_path, source_names
@@ -24,6 +25,7 @@ from data_engine.lease.status import lease_lines
 from data_engine.ledger.warned import runs_as_json, warned_words, warnings_of
 from data_engine.typed import typed
 from jupyter_extension.failures import short_error
+from jupyter_extension.file_check import file_exists
 
 if TYPE_CHECKING:
     from data_engine.cli.plain import Table
@@ -94,7 +96,7 @@ def selected(root: str | None) -> Workspace:
 
 def tell_status(ws: Workspace, as_json: bool) -> int:
     """What the daemon, its engine and each flow do, what runs now, and what waits and why."""
-    found = ws.status()
+    found = fresh_status(ws)
     if as_json:
         print_json(found.as_dict())
         return 0
@@ -209,7 +211,7 @@ def _flows_table(
 
     columns = ("NAME", "TITLE", "GROUP", "MODE", "TRIGGER", "SOURCE", "NEXT", "PRODUCTION")
     has_expected = any(entry.flow is not None and entry.flow.expectations for entry in entries)
-    timezone = None if ws.home.settings_error() is not None else ws.home.settings().timezone
+    timezone = ws.home.settings_shown().timezone
     flows = table(
         *(*columns, *(["EXPECTED"] if has_expected else [])),
         cut=("NAME", "TITLE", "GROUP", "TRIGGER", "SOURCE", "PRODUCTION", "EXPECTED"),
@@ -437,9 +439,7 @@ def _say_flows(flows: Sequence[FlowStatus], runs: Sequence[ActiveRun]) -> None:
         whole=f"`{typed('explain')} FLOW` shows the full reason and what to do.",
     )
     for flow in flows:
-        last = flow.last_run
-        warned = "" if flow.warned is None else warned_words(flow.warned.count)
-        ended = "" if last is None else ", ".join(filter(None, [last.status, warned, local_time(last.started_at_utc)]))
+        ended = last_run_words(flow, file_exists)
         held = held_words(flow.name, flow.held, None if flow.why is None else flow.why.kind)
         expected = None if flow.expected is None else flow.expected.text
         ending = ending_words(flow, runs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,7 @@ class DaemonApi:
                 approve=FLAG.or_else(False),
                 replaces=TEXT.optional,
                 withdraw=FLAG.or_else(False),
+                id=TEXT.optional,
                 wait=FLAG.or_else(True),
             ),
             "rollback": asked(
@@ -91,6 +93,7 @@ class DaemonApi:
                 "rollback",
                 flow=TEXT,
                 to=TEXT.optional,
+                id=TEXT.optional,
                 note=ANY_TEXT.or_else(""),
                 wait=FLAG.or_else(True),
             ),
@@ -310,6 +313,7 @@ class DaemonApi:
             is_approved=is_approved,
             is_withdrawal=is_withdrawal,
             replaces=replaces,
+            id=given["id"] or uuid.uuid4().hex,
         )
         return (await self.daemon.commands.deploy(asked_for)).as_dict()
 
@@ -320,7 +324,7 @@ class DaemonApi:
         if (left := await self._leave("rollback", given, "to", "note")) is not None:
             return left
         by, machine = person()
-        asked_for = Asked(given["flow"], given["note"], by=by, machine=machine)
+        asked_for = Asked(given["flow"], given["note"], by=by, machine=machine, id=given["id"] or uuid.uuid4().hex)
         return (await self.daemon.commands.roll_back(given["flow"], given["to"], asked_for)).as_dict()
 
     async def answer(self, given: dict[str, Any]) -> dict[str, Any]:

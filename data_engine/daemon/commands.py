@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from data_engine.daemon.backfiller import Backfiller
 from data_engine.daemon.backfilling import choose, listed, new_row
 from data_engine.daemon.deployer import Deployed, Deployer
-from data_engine.daemon.deploying import Asked, Outcome, rolled_back
+from data_engine.daemon.deploying import Asked, Outcome, done_already, rolled_back
 from data_engine.daemon.deployment_publisher import DeploymentPublisher
 from data_engine.daemon.endpoint import remember_backfill
 from data_engine.daemon.ownership import Ownership
@@ -362,6 +362,8 @@ class Commands:
         """
         async with self._ownership.for_one_commit():
             await self._publisher.take_over_local()
+            if (done := await asyncio.to_thread(done_already, self._home, asked)) is not None:
+                return done
             row = await asyncio.to_thread(rolled_back, self._home, name, to, asked)
             await self._publisher.publish([row])
             await self._deployer.refresh()

@@ -29,6 +29,8 @@ MAX_BODY_BYTES = 1_000_000
 PING_S = 5.0
 TOLD_AFTER_S = 3.0
 """After which a person who waits is told of a daemon that does not answer."""
+GIVEN_UP_AFTER_S = 20.0
+"""A daemon that answers no ping for so long is silent, whatever it was asked."""
 _HEARS_S = 2.0
 """For a question in between, of a daemon that may just be long about another one."""
 LONG_S = 60.0
@@ -36,6 +38,9 @@ LONG_S = 60.0
 
 
 _LEAST_S = 0.1
+_AGAIN_S, _STAYS_SILENT_S = 0.5, 10.0
+"""A daemon that has kept somebody waiting in vain is given only so long to answer the next ping of this process, for so long."""
+_silent_until_s: dict[str, float] = {}
 _told_silent: set[str] = set()
 """The daemons that a person was told of, until they answer again."""
 
@@ -83,9 +88,12 @@ class DaemonClient:
         if endpoint is None or token is None or not endpoint.is_alive():
             return None
         client = cls(endpoint, token, tells=tells)
+        is_silent = time.monotonic() < _silent_until_s.get(endpoint.daemon_id, 0.0)
+        patience_s = PING_S if timeout_s is None else timeout_s
         try:
-            said = client.get(_PING, PING_S if timeout_s is None else timeout_s)
+            said = client.get(_PING, min(patience_s, _AGAIN_S) if is_silent else patience_s)
             if said.get("daemon_id") == endpoint.daemon_id:
+                _silent_until_s.pop(endpoint.daemon_id, None)
                 client.is_ending = said.get("ending") is True
                 return client
         except FlowValidationError:
@@ -135,13 +143,15 @@ class DaemonClient:
                 status, data = self._exchange(
                     connection or self._connected(timeout_s), method, path, payload, timeout_s
                 )
-            except (OSError, http.client.HTTPException):
-                if connection is None or method != "GET":
+            except (OSError, http.client.HTTPException) as error:
+                if connection is None or method != "GET" or (isinstance(error, TimeoutError) and not self._hears()):
                     raise
-                # A kept connection may have been closed in between; a question may be asked twice.
+                # A kept connection may have been closed in between, or the daemon be long about it; a question may be asked twice.
                 status, data = self._exchange(self._connected(timeout_s), method, path, payload, timeout_s)
             answer = json.loads(data)
         except (OSError, http.client.HTTPException, ValueError) as error:
+            if isinstance(error, TimeoutError) and timeout_s >= PING_S:
+                _silent_until_s[self.endpoint.daemon_id] = time.monotonic() + _STAYS_SILENT_S
             raise self._gone(error) from error
         if status != 200:
             raise _as_error(answer)
@@ -168,8 +178,7 @@ class DaemonClient:
                 body=payload,
                 headers={"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"},
             )
-            if self._tells:
-                self._wait_for_answer(connection.sock, path, timeout_s)
+            self._wait_for_answer(connection.sock, path, timeout_s)
             response = connection.getresponse()
             data = response.read()
             with self._lock:
@@ -182,8 +191,13 @@ class DaemonClient:
                 connection.close()
 
     def _wait_for_answer(self, sock: socket.socket, path: str, timeout_s: float) -> None:
-        """Return when the answer begins, or when it may soon be too late for it; who waits is told of a daemon that is silent."""
-        until_s = time.monotonic() + timeout_s
+        """Return when the answer begins, or when it may soon be too late for it; who waits is told of a daemon that is silent.
+
+        Raises:
+            TimeoutError: it has been silent for too long.
+        """
+        heard_s = time.monotonic()
+        until_s = heard_s + timeout_s
         while (left_s := until_s - time.monotonic()) > TOLD_AFTER_S:
             sock.settimeout(TOLD_AFTER_S)
             try:
@@ -191,8 +205,13 @@ class DaemonClient:
                 _told_silent.discard(self.endpoint.daemon_id)
                 break
             except TimeoutError:
-                if path == _PING or not self._hears():
+                if path != _PING and self._hears():
+                    heard_s = time.monotonic()
+                    continue
+                if self._tells:
                     tell_silent(self.endpoint)
+                if time.monotonic() - heard_s > GIVEN_UP_AFTER_S:
+                    raise
         sock.settimeout(max(left_s, _LEAST_S))
 
     def _hears(self) -> bool:

@@ -119,7 +119,7 @@ class DeployedSets:
             OSError: the share is away.
         """
         rows = deployments.published(self._home.ledger())
-        kept = kept_ids(self._home, rows)
+        kept = kept_ids(rows, self._home.settings())
         stays = {one.set_id for one in rows if one.id in kept}
         stays |= {request.set_id for request in self._requests.listed().values()}
         self._files.collect(stays, now_s=self._clock(), may_go_on=may_go_on)

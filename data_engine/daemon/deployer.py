@@ -17,6 +17,7 @@ from data_engine.daemon.deploying import (
     Outcome,
     answered,
     decide,
+    done_already,
     leaving,
     new_deployments,
     renames_of,
@@ -153,8 +154,10 @@ class Deployer:
             await self._look()
             assert self._current is not None
             if asked.is_withdrawal:
-                row = await asyncio.to_thread(withdrawal, self.home, self._current.entries, asked)
-                await self.publish([row])
+                row = await asyncio.to_thread(done_already, self.home, asked)
+                if row is None:
+                    row = await asyncio.to_thread(withdrawal, self.home, self._current.entries, asked)
+                    await self.publish([row])
                 await self._deploy(None)
                 return Outcome((), (row,), (row.flow,))
             require_found(asked.name, self._current, str(self.home.layout.flow_modules_dir))
@@ -333,11 +336,11 @@ class Deployer:
                     folder = self.home.modules().content
                     contents = await asyncio.to_thread(read_contents, folder)
                 edit = await asyncio.to_thread(deployments.edit, name, *contents)
-            standing = None if edit is None else _with_move(edit, move)
+            standing = None if edit is None else _with_move(name, edit, move)
             flows[name] = Deployed(entry, stored, standing, live.get(name))
         for name, entry in entries.items():
             if name not in flows:
-                flows[name] = Deployed(entry, None, _with_move(NOT_DEPLOYED, moves.get(name)))
+                flows[name] = Deployed(entry, None, _with_move(name, NOT_DEPLOYED, moves.get(name)))
         used = {pointer.set_id for pointer in pointers.values()} | {self._current.stored.id}
         self._told = {set_id: told for set_id, told in self._told.items() if set_id in used}
         self.flows, self._shown_mark = flows, mark
@@ -351,7 +354,7 @@ def _to_deploy(moves: Mapping[str, Move]) -> set[str]:
     return {name for name, move in moves.items() if isinstance(move, Deploy)}
 
 
-def _with_move(standing: Standing, move: Move | None) -> Standing:
+def _with_move(name: str, standing: Standing, move: Move | None) -> Standing:
     """The standing with what the rule says of it: its error, or when it goes live by itself."""
     if isinstance(move, Broken):  # of a module that is not deployed the entry has it
         return replace(standing, error=move.error) if standing.is_edited else standing
@@ -359,4 +362,4 @@ def _with_move(standing: Standing, move: Move | None) -> Standing:
         return replace(standing, error=move.error.what)
     if isinstance(move, Quiet):
         return replace(standing, goes_live_s=time.time() + move.left_s)
-    return sharing(standing, move.other) if isinstance(move, SharesMirror) else standing
+    return sharing(name, standing, move.other) if isinstance(move, SharesMirror) else standing

@@ -6,7 +6,7 @@ import hashlib
 import time
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,7 @@ class Asked:
 
     `is_approved` that it goes live though its goldens do not hold; `is_withdrawal` that production is to run it no more; `replaces` is
     the flow whose module is gone and that it is now. `by` and `machine` are who says so; `file_owner` who owns the request's file, where it came as one.
+    `id` is that of the deployment which undeploys or rolls back: who asks again, because the answer was lost, gets what was done.
     """
 
     name: str | None = None
@@ -58,6 +59,7 @@ class Asked:
     is_approved: bool = False
     is_withdrawal: bool = False
     replaces: str | None = None
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     def is_about(self, name: str) -> bool:
         """Whether this module was asked for."""
@@ -306,7 +308,12 @@ def withdrawal(home: LocalWorkspace, looked: Collection[str], asked: Asked) -> D
             where="undeploy",
             fix=f"take the module out of flow_modules, or let it run by hand only: {typed('disable', name)}",
         )
-    return _withdrawn(_decided(asked), name)
+    return replace(_withdrawn(_decided(asked), name), id=asked.id)
+
+
+def done_already(home: LocalWorkspace, asked: Asked) -> Deployment | None:
+    """What came of this very request, when it was asked before; None where it is new."""
+    return next((one for one in ledger_rows.published(home.ledger(), asked.name) if one.id == asked.id), None)
 
 
 def _withdrawn(base: Deployment, name: str, of: str | None = None) -> Deployment:
@@ -352,7 +359,7 @@ def rolled_back(home: LocalWorkspace, flow: str, to: str | None, asked: Asked) -
     home.deployments().copy_of(chosen.set_id)
     return replace(
         chosen,
-        id=uuid.uuid4().hex,
+        id=asked.id,
         kind="rollback",
         of=chosen.of or chosen.id,
         by=asked.by,

@@ -97,6 +97,7 @@ class DaemonLink:
         if daemon is not None:
             with suppress(DaemonGoneError):
                 return question(daemon)
+            self._forget()
         return otherwise()
 
     def change(self, request: Callable[[DaemonClient], object], *, otherwise: Callable[[], object]) -> None:
@@ -127,6 +128,7 @@ class DaemonLink:
             except WorkspaceError:
                 from data_engine.daemon.start import wait_until_gone
 
+                self._forget()
                 if wait_until_gone(self.home, _LOOK_AGAIN_S):
                     self._require_they_ended(pending)
                     return

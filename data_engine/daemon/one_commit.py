@@ -17,6 +17,7 @@ from data_engine.daemon.deploying import (
     Outcome,
     answered,
     decide,
+    done_already,
     leaving,
     new_deployments,
     renames_of,
@@ -156,8 +157,9 @@ def deploy_here(home: LocalWorkspace, asked: Asked) -> Outcome:
 def _withdraw_here(home: LocalWorkspace, asked: Asked) -> Outcome:
     with owning(home) as keeper:
         take_over_local(home, lambda write: publish(keeper, write))
-        row = withdrawal(home, module_files(home.layout.flow_modules_dir), asked)
-        publish(keeper, lambda: write_deployments(home, [row]))
+        if (row := done_already(home, asked)) is None:
+            row = made = withdrawal(home, module_files(home.layout.flow_modules_dir), asked)
+            publish(keeper, lambda: write_deployments(home, [made]))
     return Outcome((), (row,), (row.flow,))
 
 
@@ -170,6 +172,8 @@ def roll_back_here(home: LocalWorkspace, flow: str, to: str | None, asked: Asked
     """
     with owning(home) as keeper:
         take_over_local(home, lambda write: publish(keeper, write))
+        if (done := done_already(home, asked)) is not None:
+            return done
         row = rolled_back(home, flow, to, asked)
         publish(keeper, lambda: write_deployments(home, [row]))
         return row

@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 from itertools import chain
 from pathlib import Path
 
+from data_engine.engine.fact import time_words
 from data_engine.engine.flow_reasons import Undeployed
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.ways_on import way_on
@@ -20,6 +21,7 @@ from data_engine.notebook.catalog import find_module
 from data_engine.notebook.flow_files import module_files
 from data_engine.notebook.module_sets import files_of
 from data_engine.typed import typed
+from data_engine.workspace.settings import WorkspaceSettings
 
 _DAY_S = 86_400.0
 
@@ -35,7 +37,7 @@ def history_of(home: LocalWorkspace, flow: str | None = None) -> list[Deployment
     before = [published(ledger, name) for name in (() if flow is None else names_of(ledger, flow)[1:])]
     left_out = {one.id for former in before for one in _since_renamed(former)}
     rows += chain.from_iterable(before)  # all of them say which of them holds
-    return [one for one in history.told(rows, kept_ids=kept_ids(home, rows)) if one.id not in left_out]
+    return [one for one in history.told(rows, kept_ids=kept_ids(rows, home.settings_shown())) if one.id not in left_out]
 
 
 def _since_renamed(rows: Sequence[Deployment]) -> Sequence[Deployment]:
@@ -72,6 +74,35 @@ def find_flow(home: LocalWorkspace, name: str) -> Path:
         there = ended.renamed_to
         fix = way_on(ended, name) if there is None else f"use its new name: `{typed('show', there)}` shows it"
         raise FlowValidationError(f"{name}: {ended.text}", where=error.where, fix=fix) from error
+
+
+def find_to_tidy(home: LocalWorkspace, name: str) -> Path:
+    """As `find_flow`; of a flow that was undeployed and is gone the error tells in which folders its outputs are.
+
+    Raises:
+        FlowValidationError: there is none.
+    """
+    rows = history_of(home)
+    ended, left = undeployed(rows, name), mirrors_left(rows, name, home.layout.flow_modules_dir)
+    is_there = any(os.path.lexists(home.layout.flow_modules_dir / file) for file in files_of(name))
+    if is_there or ended is None or ended.renamed_to is not None or not left:
+        return find_flow(home, name)
+    folders, them = " and ".join(map(str, left)), "the folder" if len(left) == 1 else "the folders"
+    raise FlowValidationError(
+        f"{name} was undeployed on {time_words(ended.at_utc)} by {ended.by}; what it left is in {folders}",
+        where=str(home.layout.flow_modules_dir),
+        fix=f"delete {them}, unless another flow reads there; or keep the flow: {way_on(ended, name)}",
+    )
+
+
+def mirrors_left(rows: Sequence[Deployment], flow: str, folder: Path) -> list[Path]:
+    """The folders that a flow wrote to as it was deployed, also under the names that it had before, and that are there still;
+    without those that a deployed flow writes to. `rows` is the history, `folder` the authored one."""
+    names = {flow, *former_names(rows, flow)}
+    used = {one.mirror for one in history.live(rows).values()}
+    mirrors = {one.mirror for one in rows if one.flow in names and one.mirror is not None} - used
+    found = {Path(os.path.normpath(folder / mirror)) for mirror in mirrors}
+    return sorted(path for path in found if path.is_dir())
 
 
 def require_flow(home: LocalWorkspace, name: str) -> None:
@@ -151,8 +182,7 @@ def left_out(home: LocalWorkspace, but: Collection[str]) -> dict[str, Deployment
     return {flow: newest[flow] for flow in sorted(left)}
 
 
-def kept_ids(home: LocalWorkspace, rows: Sequence[Deployment]) -> set[str]:
+def kept_ids(rows: Sequence[Deployment], settings: WorkspaceSettings) -> set[str]:
     """The deployments whose sets stay."""
-    settings = home.settings()
     since_utc = utc_text(time.time() - settings.history.retention_days * _DAY_S)
     return history.kept(rows, keep=settings.deploy.keep, since_utc=since_utc)

@@ -55,7 +55,7 @@ from data_engine.engine.reasons import (
 )
 from data_engine.engine.run_facts import params_words
 from data_engine.engine.status import ActiveRun, FlowFacts, WorkspaceFacts, flow_status
-from data_engine.engine.ways_on import DEPEND, blocked_by, way_on
+from data_engine.engine.ways_on import DEPEND, blocked_by, way_on, word_of
 from data_engine.engine.written_files import last_written
 from data_engine.errors import FlowValidationError
 from data_engine.flow.flow import Flow
@@ -249,10 +249,9 @@ def ways(rows: Sequence[Explanation]) -> list[str]:
         if row.fix is not None and row.fix not in row.why.text:
             alike.setdefault((row.flow, row.why.kind), []).append(row)
     found = []
-    for (_, kind), some in alike.items():
-        sources = {row.source for row in some}
-        way = some[0].fix if len(sources) == 1 else replace(some[0], source=None).fix
-        found.append(f"{kind.replace('_', ' ')}: {way}")
+    for some in alike.values():
+        way = some[0].fix if len({row.source for row in some}) == 1 else replace(some[0], source=None).fix
+        found.append(f"{word_of(some[0].why)}: {way}")
     return list(dict.fromkeys(found))
 
 
@@ -455,8 +454,9 @@ def _as_a_look_shows(
     """While nothing of the flow runs by itself, from a look at its folder now: `blocked` is why what would run does not."""
 
     def why_of(name: str, verdict: Verdict) -> Reason:
-        return reason_now(verdict.why, under_way=under_way.get(name), blocked=blocked)
+        return reason_now(verdict.why, under_way=under_way.get(name), blocked=each)
 
+    each = blocked.in_short if path is None and isinstance(blocked, NotDeployed) else blocked
     poller = look_now(source, watch)
     rows = _rows(source, poller, path, why_of)
     return rows if path is not None else [Explanation(watch.flow, None, blocked), *rows]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import ClassVar, TypeAlias
 
 from data_engine.engine.fact import Fact, clock_words, lasting_words, time_words, zoned_words
 from data_engine.engine.machine_facts import silent_words
 from data_engine.errors import FlowValidationError
+from data_engine.flow.control import STOPS_AT
 from data_engine.ledger.warned import warned_words
 from data_engine.model import duration_words
 from data_engine.notebook.standing import Standing
@@ -139,7 +140,15 @@ class NotDeployed(Fact):
     def text(self) -> str:
         if self.goes_live_s is not None:
             return f"not deployed: it goes live in {max(0.0, self.goes_live_s - time.time()):.0f} s"
+        if self.error is None and self.shares_with is not None:
+            return f"not deployed: it writes to the same mirror as {self.shares_with}"
         return f"not deployed: {self.error or typed('deploy', self.flow)}"
+
+    @property
+    def in_short(self) -> NotDeployed:
+        """The same as each of its files says it, where the flow itself tells what to do."""
+        error = None if self.error is None or self.shares_with is not None else self.error.partition("\n")[0]
+        return replace(self, error=error)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -161,7 +170,7 @@ class Stopping(Fact):
 
     Example:
         >>> Stopping("0123456789ab").text
-        'stopping: run 01234567 ends at its next step or item'
+        'stopping: run 01234567 ends at its next step, map item, context.log or context.progress'
     """
 
     kind: ClassVar = "stopping"
@@ -170,7 +179,7 @@ class Stopping(Fact):
 
     @property
     def text(self) -> str:
-        return f"stopping: run {self.run_id[:8]} ends at its next step or item"
+        return f"stopping: run {self.run_id[:8]} ends at its {STOPS_AT}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

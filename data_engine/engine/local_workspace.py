@@ -50,6 +50,10 @@ class LocalWorkspace:
             raise copy.copy(error)
         return good
 
+    def settings_shown(self) -> WorkspaceSettings:
+        """The settings for what is only shown, never for what is done: where their file is wrong those read last, else the defaults."""
+        return self._last_settings()[1]
+
     def settings_error(self) -> WorkspaceError | None:
         """What the settings file holds that it cannot mean; None when all is well."""
         return self._last_settings()[2]

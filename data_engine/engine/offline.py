@@ -82,7 +82,7 @@ class OfflineFacts:
                     switch=switches.get(known.entry.name),
                     held=len(held.get(known.entry.name, ())),
                     expected=self._expected(known, active),
-                    timezone=None if error is not None else home.settings().timezone,
+                    timezone=home.settings_shown().timezone,
                 )
                 for known in flows
             ],
@@ -111,7 +111,7 @@ class OfflineFacts:
 
     def rules(self) -> Rules:
         """What else decides about sources."""
-        return Rules.of(self.home.settings())
+        return Rules.of(self.home.settings_shown())
 
     def causes(self, flow: str) -> Mapping[str, Cause]:
         """Why the flow's runs that did not end well ended so."""
@@ -162,7 +162,7 @@ class OfflineFacts:
             return None
         own = {run.run_id: run for run in active if run.flow == flow.name}
         began = {run_id: datetime.fromisoformat(run.started_at_utc).timestamp() for run_id, run in own.items()}
-        timezone = None if self.home.settings_error() is not None else self.home.settings().timezone
+        timezone = self.home.settings_shown().timezone
         fact = look(self.home.ledger(), flow, timezone=timezone, active=began, now_s=time.time()).fact
         return replace(fact, pid=own[fact.run_id].pid) if isinstance(fact, Overlong) else fact
 

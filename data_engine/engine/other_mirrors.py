@@ -47,7 +47,7 @@ def with_shared_mirror(
     if entry.flow is None or standing.kind not in ("not_deployed", "edited") or standing.error is not None:
         return standing
     other = other_writer(home, entry.name, entry.mirror, there)
-    return standing if other is None else sharing(standing, other.flow)
+    return standing if other is None else sharing(entry.name, standing, other.flow)
 
 
 def other_writer(

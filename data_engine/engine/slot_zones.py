@@ -30,7 +30,7 @@ def slot_zone(home: LocalWorkspace, name: str) -> str | None:
 
     Where nothing of it is left here, that of the workspace.
     """
-    timezone = home.settings().timezone
+    timezone = home.settings_shown().timezone
     entry = _entry(home, home.modules(), name) or _deployed_last(home, name)
     return (timezone or None) if entry is None else clock_zone(entry, timezone)
 

@@ -10,6 +10,7 @@ from data_engine.engine import reasons as of_source
 from data_engine.engine.fact import Fact
 from data_engine.engine.machine_facts import SILENT_FIX
 from data_engine.engine.status import FlowFacts, WorkspaceFacts
+from data_engine.flow.control import STOPS_AT
 from data_engine.typed import typed
 
 _ID_LENGTH = 8
@@ -39,6 +40,18 @@ def way_on(
     """
     words = _WAYS.get(why.kind)
     return None if words is None else words(_About(why, flow, source, mend, blocked_by, is_batch=is_batch))
+
+
+def word_of(why: Fact) -> str:
+    """What the way on of a reason begins with.
+
+    Example:
+        >>> word_of(of_source.EngineOff()), word_of(of_flow.Undeployed("claims", "2026-01-05T06:00:00+00:00", "anna", "parts"))
+        ('engine off', 'renamed to parts')
+    """
+    if isinstance(why, of_flow.Undeployed) and why.renamed_to is not None:
+        return f"renamed to {why.renamed_to}"
+    return why.kind.replace("_", " ")
 
 
 DAEMON_ENDING = "daemon_ending"
@@ -139,7 +152,7 @@ def _running(about: _About) -> str | None:
     run_id, pid = about.why.run_id, about.why.pid
     if pid is not None:
         return _end_it_there(pid)
-    return f"{about.run('stop-run', run_id)} ends it at its next step or item" if run_id else None
+    return f"{about.run('stop-run', run_id)} ends it at its {STOPS_AT}" if run_id else None
 
 
 def _end_it_there(pid: int) -> str:
@@ -177,13 +190,13 @@ def _waits_for_group(about: _About) -> str:
         return f"`{typed('status')}` shows what runs"
     if not runs[0].in_daemon:
         return _end_it_there(runs[0].pid)
-    return f"{about.run('stop-run', runs[0].run_id)} ends what it waits for, at its next step or item"
+    return f"{about.run('stop-run', runs[0].run_id)} ends what it waits for, at its {STOPS_AT}"
 
 
 def _not_deployed(about: _About) -> str:
     deploy = f"{about.typed('deploy')} lets production run it"
     both = f"; {about.typed('deploy', '--yes')} lets both write there" if about.why.shares_with else ""
-    return f"{_before_deploy(about)}, then {deploy}{both}" if about.why.error else deploy
+    return f"{_before_deploy(about)}, then {deploy}{both}" if about.why.error or both else deploy
 
 
 def _edited(about: _About) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from data_engine.counted import counted
 from data_engine.cut import beginning
 from data_engine.engine.reasons import ByHand, EngineOff, NotYet, Reason
+from data_engine.flow.control import STOPS_AT
 from data_engine.message import Undelivered
 from data_engine.model import Backfill, Run
 from data_engine.typed import typed
@@ -23,6 +24,16 @@ def moved_words(root: str) -> str:
         "it runs at the workspace's old place; the workspace is at /team/claims now: data-engine start"
     """
     return f"it runs at the workspace's old place; the workspace is at {root} now: {typed('start')}"
+
+
+def ends_words(flow: str | None = None) -> str:
+    """When a run ends that was asked to stop, or all runs of a flow.
+
+    Example:
+        >>> ends_words(), ends_words("claims")[:26]
+        ('It ends at its next step, map item, context.log or context.progress.', 'The runs of claims end at ')
+    """
+    return f"It ends at its {STOPS_AT}." if flow is None else f"The runs of {flow} end at their {STOPS_AT}."
 
 
 def never_begins_words(run: Run | None) -> str:

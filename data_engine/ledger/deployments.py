@@ -86,7 +86,8 @@ def _selected(connection: sqlite3.Connection, where: str, *given: str) -> list[D
 
 
 def add(ledger: Ledger, new: Sequence[Deployment]) -> list[Deployment]:
-    """Add deployments, numbered after all others; as they are then. They hold once they are published.
+    """Add deployments, numbered after all others; as they are then. They hold once they are published. One of an id that is there
+    already stays as it is.
 
     Raises:
         LedgerError: the ledger cannot be written.
@@ -95,7 +96,8 @@ def add(ledger: Ledger, new: Sequence[Deployment]) -> list[Deployment]:
         (last,) = connection.execute("SELECT coalesce(max(number), 0) FROM deployments").fetchone()
         numbered = [replace(one, number=last + 1 + at) for at, one in enumerate(new)]
         connection.executemany(
-            f"INSERT INTO deployments ({_COLUMNS}, rev) VALUES ({', '.join('?' * 19)})",
+            f"INSERT INTO deployments ({_COLUMNS}, rev) VALUES ({', '.join('?' * 19)})"
+            " ON CONFLICT (deployment_id) DO NOTHING",
             [storable((*_row(one), rev)) for one in numbered],
         )
         return numbered

@@ -170,17 +170,17 @@ def shared_mirror(name: str, mirror: str | None, live: Iterable[Deployment]) -> 
     return min((one.flow for one in there), default=None)
 
 
-def sharing(standing: Standing, other: str) -> Standing:
-    """The standing of a module that waits for somebody who knows that `other`, which is deployed, writes the same mirror.
+def sharing(name: str, standing: Standing, other: str) -> Standing:
+    """The standing of the flow `name`, which waits for somebody who knows that `other`, which is deployed, writes the same mirror.
 
     Example:
         >>> from data_engine.notebook.standing import NOT_DEPLOYED
-        >>> sharing(NOT_DEPLOYED, "claims").error
-        'it writes to the same mirror as claims, which is deployed: give it a mirror of its own, or confirm when you deploy it that both may write there'
+        >>> print(sharing("parts", NOT_DEPLOYED, "claims").error)
+        it writes to the same mirror as claims, which is deployed: give it a mirror of its own, or confirm that both may write there: `data-engine deploy parts --yes`
     """
     words = (
         f"it writes to the same mirror as {other}, which is deployed: give it a mirror of its own,"
-        " or confirm when you deploy it that both may write there"
+        f" or confirm that both may write there: `{typed('deploy', name, '--yes')}`"
     )
     return replace(standing, error=words, shares_with=other)
 

@@ -108,7 +108,7 @@ function toolbar(app, row, active) {
   const path = details ? details.path : "";
   return h("div", { class: "de-toolbar", role: "toolbar", "aria-label": `Actions for ${row.title}`, key: "toolbar" },
     button(app, "run", "Run", row.buttons.run, () => run(app, row.name), { primary: !isRunning, shape: "play", pending: `run ${row.name}`, busy: "Starting…" }),
-    button(app, "stop", isEnding ? "Stopping…" : "Stop", isEnding ? "it ends at its next step, item or log line" : row.buttons.stop, () => end(app, "stop_run", row.name), { primary: isRunning, shape: "square", busy: "Stopping…" }),
+    button(app, "stop", isEnding ? "Stopping…" : "Stop", isEnding ? "it ends at its next step, map item, context.log or context.progress" : row.buttons.stop, () => end(app, "stop_run", row.name), { primary: isRunning, shape: "square", busy: "Stopping…" }),
     button(app, "kill", "Kill", row.buttons.kill, () => end(app, "kill_run", row.name), { confirm: "Really kill?" }),
     button(app, "params", "Parameters…", row.buttons.run, () => app.set({ showParams: !app.state.showParams, backfill: null }), { quiet: true, expanded: showParams }),
     button(app, "backfill", "Backfill…", row.buttons.backfill, () => app.set({ backfill: app.state.backfill ? null : freshForm(), showParams: false }), { quiet: true, expanded: app.state.backfill !== null }),
@@ -176,7 +176,7 @@ function editLine(app, row, edit) {
     !isGone
       ? deployButton(app, row, "deploy", { small: true, primary: !isBack })
       : h("span", { class: "de-line" },
-        button(app, `restore ${row.name}`, "Restore", row.buttons.restore, () => app.act("restore", { flow: row.name }), { small: true, primary: true }),
+        row.buttons.restore ? h("span", { class: "de-faint" }, row.buttons.restore) : button(app, `restore ${row.name}`, "Restore", null, () => app.act("restore", { flow: row.name }), { small: true, primary: true }),
         button(app, `undeploy ${row.name}`, "Undeploy", row.buttons.undeploy, () => app.act("undeploy", { flow: row.name }),
           { small: true, confirm: "Really undeploy it?" })));
 }

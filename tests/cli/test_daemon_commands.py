@@ -13,6 +13,7 @@ import pytest
 from data_engine import Workspace, owners_verbs
 from data_engine.daemon import control, link
 from data_engine.engine.fact import zoned_words
+from data_engine.flow.control import STOPS_AT
 from tests.cli.conftest import Cli
 from tests.support import WorkspaceFiles, end_now, until
 
@@ -152,9 +153,11 @@ def test_what_ends_a_run_now_is_told_where_it_does_not_end(daemon: Cli, ws: Work
         assert f"slow is a flow; the id of its newest run (under way) is {short}" in named.err
     answer = daemon("stop", "slow").out
     told = " ".join(daemon("status").out.split())
+    stopped = daemon("stop-run", run_id[:8]).out
     killed = daemon("kill").out
 
-    assert answer == (f"The runs of slow end at their next step or item. To end one at once: {way}.\n")
+    assert stopped == f"It ends at its {STOPS_AT}. To end one at once: {way}.\n"
+    assert answer == (f"The runs of slow end at their {STOPS_AT}. To end one at once: {way}.\n")
     assert f"to end it now: {way}" in told
     assert killed == f"Ended the daemon and its workers, and with them 1 run: slow (run {short}).\n"
     assert f"is {short}" in daemon("log", "slow").err

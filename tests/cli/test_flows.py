@@ -9,6 +9,7 @@ import pytest
 
 from data_engine import Workspace
 from data_engine.engine.fact import zoned_words
+from jupyter_extension.display import bundle
 from tests.cli.conftest import Cli
 from tests.support import WorkspaceFiles
 
@@ -366,3 +367,23 @@ def test_a_deploy_tells_what_it_did_not_take(cli: Cli, ws: WorkspaceFiles) -> No
     assert "the note is not kept" in answer.err
     assert "did you mean [deploy]?" in answer.err
     assert [one.note for one in Workspace(ws.root).deployments("claims")] == ["first"]
+
+
+def test_a_failure_whose_file_was_deleted_says_so(cli: Cli, ws: WorkspaceFiles) -> None:
+    """As soon as it is deleted, and in a cell too; not while it is there, nor when its whole folder is away."""
+    watch = '.watch(mode="poll", source="../in", interval="1s")'
+    ws.notebook(
+        "claims", f'from data_engine import Flow\ndef build():\n    return Flow("G"){watch}.step(lambda c: 1 / 0)'
+    )
+    bad = ws.source("in/bad.csv")
+    cli("run", "--once", "claims")
+
+    def told() -> tuple[bool, bool]:
+        in_a_cell = bundle(Workspace(ws.root).status())["text/plain"]
+        return " failed (its file is gone), " in cli("status").out, "of its last run: its file is gone" in in_a_cell
+
+    assert told() == (False, False)
+    bad.unlink()
+    assert told() == (True, True)
+    (ws.root / "in").rmdir()
+    assert told() == (False, False)

@@ -236,9 +236,9 @@ def test_a_stop_says_that_a_flow_is_disabled_for_it() -> None:
     by_hand = view_of(flow("claims", mode="manual"), active_runs=[active("claims")])
 
     assert stop_question(polled.flows["claims"], polled).text == (
-        "Stop the 2 runs of Claims? They end at their next step, item or log line. "
+        "Stop the 2 runs of Claims? They end at their next step, map item, context.log or context.progress. "
         "It runs by itself, so it is disabled until `data-engine enable claims`."
     )
     assert stop_question(by_hand.flows["claims"], by_hand).text == (
-        "Stop the run of Claims? It ends at its next step, item or log line."
+        "Stop the run of Claims? It ends at its next step, map item, context.log or context.progress."
     )

@@ -145,7 +145,7 @@ def test_a_run_is_followed_and_stopped(workspace: Workspace, watch: Callable[...
     terminal.wait_for("❯ ► Slow")
     until(lambda: terminal.text != first)
     terminal.type("s")
-    terminal.wait_for("Stop the run of Slow? It ends at its next step, item or log line.")
+    terminal.wait_for("Stop the run of Slow? It ends at its next step, map item,")
     terminal.type("y")
     terminal.wait_for("stopped")
 

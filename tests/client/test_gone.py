@@ -11,6 +11,7 @@ import pytest
 
 from data_engine import FlowValidationError, Workspace
 from data_engine.cli.app import run as command
+from data_engine.engine.explain import ways
 from data_engine.engine.offline import OfflineFacts
 from data_engine.engine.status import build_status
 from data_engine.workspace.provision import example_notebook
@@ -438,9 +439,37 @@ def test_what_was_undeployed_and_deleted_is_known_to_the_history(ws: WorkspaceFi
     workspace.deploy("monthly")
     (told,) = workspace.explain("claims")
     assert "renamed to monthly on" in told.reason
-    assert commands_in(told.fix or "") == ["data-engine explain monthly"]
+    assert ways([told]) == ["renamed to monthly: `data-engine explain monthly` shows it"]
     with pytest.raises(FlowValidationError, match="neither a flow nor a file"):
         workspace.explain("claim")
+
+
+def test_tidying_what_was_undeployed_and_deleted_names_the_folders_that_it_left(
+    ws: WorkspaceFiles, workspace: Workspace
+) -> None:
+    """As long as they are there and production writes there no more; also under the name that it had before."""
+    workspace.load_flow("claims").run_once()
+    renamed(ws, "monthly")
+    workspace.deploy("monthly")
+    with pytest.raises(FlowValidationError, match="claims: renamed to monthly on"):
+        workspace.left_behind("claims")
+    (ws.modules / "monthly.ipynb").unlink()
+    workspace.undeploy("monthly")
+
+    with pytest.raises(FlowValidationError) as refused:
+        workspace.set_aside("monthly")
+    error = refused.value
+    assert error.what.startswith("monthly was undeployed on 20")
+    assert error.what.endswith(f"; what it left is in {ws.root / 'out'}")
+    assert (error.fix or "").startswith("delete the folder, unless another flow reads there; or keep the flow: ")
+    assert [typed(ws, line) for line in commands_in(error.fix or "")] == [0, 0]
+    assert workspace.left_behind("monthly") == []
+
+    (ws.modules / "monthly.ipynb").unlink()
+    workspace.undeploy("monthly")
+    shutil.rmtree(ws.root / "out")
+    with pytest.raises(FlowValidationError, match=r"monthly: undeployed on .*, and its module is gone"):
+        workspace.put_back("monthly")
 
 
 def test_another_flow_with_like_cells_is_no_rename(ws: WorkspaceFiles, workspace: Workspace) -> None:

@@ -145,7 +145,8 @@ def test_what_tells_of_it_without_a_daemon_names_the_way_that_works(cli: Cli, wo
     (line,) = not_deployed_lines({flow.name: flow.standing})
 
     assert flow.standing.shares_with == "claims"
-    assert "or confirm when you deploy it that both may write there" in (flow.reason or "")
+    confirm = "or confirm that both may write there: `data-engine deploy claims_2 --yes`"
+    assert confirm in (flow.reason or "")
     assert "data-engine deploy claims_2 --yes" in line
     (row,) = workspace.explain("claims_2")
     assert row.reason.startswith(
@@ -155,6 +156,26 @@ def test_what_tells_of_it_without_a_daemon_names_the_way_that_works(cli: Cli, wo
         "give it another mirror(root=...) than that of claims, then `data-engine deploy claims_2` lets production run it;"
         " `data-engine deploy claims_2 --yes` lets both write there"
     )
+
+
+def test_an_explanation_says_once_what_to_do_about_it(ws: WorkspaceFiles, cli: Cli, workspace: Workspace) -> None:  # noqa: F811
+    """Its files say in short that it is so; one that is asked for alone says all of it."""
+    ws.source("in/a.csv")
+    ws.source("in/b.csv")
+    watched = '.watch(mode="poll", source="../in", interval="1s").mirror('
+    ws.notebook("claims_2", WRITE.format(text="copy", group="H").replace(".mirror(", watched))
+
+    whole, *files = workspace.explain("claims_2")
+    assert "--yes" in whole.reason
+    assert {row.reason for row in files} == {"not deployed: it writes to the same mirror as claims"}
+    assert len(files) == 2
+    told = cli("--workspace", workspace.root, "explain", "claims_2").out
+    assert (told.count("--yes`"), told.count("same mirror as claims")) == (
+        2,
+        2 + 1,
+    )  # once in the reason, once in the way on
+    (row,) = workspace.explain(str(ws.root / "in" / "a.csv"))
+    assert "--yes" in row.reason
 
 
 def test_a_refused_deploy_tells_of_the_shared_mirror_once(

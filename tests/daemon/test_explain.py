@@ -209,7 +209,7 @@ def test_a_run_that_stops_is_told_and_what_ends_it_now(workspace: Workspace, ws:
     (running,) = workspace.explain("waits")
     assert (running.reason, running.fix) == (
         f"running: run {run_id[:8]}",
-        f"`data-engine stop-run {run_id[:8]}` ends it at its next step or item",
+        f"`data-engine stop-run {run_id[:8]}` ends it at its next step, map item, context.log or context.progress",
     )
 
     workspace.stop_run(run_id)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from data_engine import Workspace
+from data_engine.cli.app import run as command
 from tests.daemon.support import ended, flow_of
 from tests.support import AUTO, WorkspaceFiles, until
 
@@ -47,6 +48,25 @@ def test_the_engine_runs_on_and_follows_a_new_name(ws: WorkspaceFiles, workspace
     names = [Path(run.source or "").name for run in workspace.runs("monthly claims")]
     assert names == ["c.csv", "b.csv", "a.csv"]  # with those under the old name
     assert len(workspace.runs("claims")) == 2
+
+
+def test_the_status_knows_at_once_that_a_notebook_was_moved_or_deleted(
+    ws: WorkspaceFiles, workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It does not wait for the daemon's next look."""
+
+    def told() -> str:
+        assert command(["--workspace", str(ws.root), "status"]) == 0
+        return " ".join(capsys.readouterr().out.split())
+
+    (ws.modules / "old").mkdir()
+    for _ in range(3):
+        (ws.modules / "claims.ipynb").rename(ws.modules / "old" / "claims.ipynb")
+        assert "is in a subfolder now (old/claims.ipynb)" in told()
+        (ws.modules / "old" / "claims.ipynb").rename(ws.modules / "claims.ipynb")
+        workspace.link.require().post("/look")
+    (ws.modules / "claims.ipynb").unlink()
+    assert "claims.ipynb is gone" in told()
 
 
 def test_a_running_daemon_withdraws_a_flow_and_takes_it_back(ws: WorkspaceFiles, workspace: Workspace) -> None:

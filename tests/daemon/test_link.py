@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from types import SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
 
-from data_engine.daemon import link
+from data_engine import Workspace
+from data_engine.daemon import control, link
+from data_engine.daemon.control import DaemonClient, DaemonGoneError
 from data_engine.daemon.link import DaemonLink
+from tests.support import WorkspaceFiles, until
 
 
 class Daemon:
@@ -35,3 +40,73 @@ def test_no_question_waits_longer_than_a_call_may(
     DaemonLink(SimpleNamespace()).wait_for_runs(["3f9c"], print)  # type: ignore[arg-type]
 
     assert daemon.asked == [1.0, at_most_s, at_most_s, at_most_s]
+
+
+@pytest.mark.parametrize("ends", [True, False], ids=["its daemon has gone", "its daemon stays"])
+@pytest.mark.parametrize("verb", ["undeploy", "rollback"])
+def test_a_request_whose_answer_was_lost_is_done_once(
+    ws: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch, verb: str, ends: bool
+) -> None:
+    """It is asked for again, and answered with what the first one did."""
+    ws.source("config/data_engine.toml", '[deploy]\nmode = "ask"\n')
+    workspace = Workspace(ws.root)
+    for number in range(3):
+        ws.notebook(
+            "claims", f"from data_engine import Flow\ndef build():\n    return Flow('G').step(lambda c: {number})"
+        )
+        workspace.deploy("claims")
+    before = {one.id for one in workspace.deployments()}
+    workspace.start()
+    post, lost = DaemonClient.post, []
+
+    def losing(self: DaemonClient, path: str, *given: Any, **options: Any) -> dict[str, Any]:
+        told = post(self, path, *given, **options)
+        if path in ("/deploy", "/rollback") and not lost:
+            lost.append(told.get("id") or told["deployments"][0]["id"])
+            if ends:
+                workspace.kill()
+            raise DaemonGoneError("it was cut off")
+        return told
+
+    monkeypatch.setattr(DaemonClient, "post", losing)
+    try:
+        row = getattr(workspace, verb)("claims")
+    finally:
+        workspace.kill()
+
+    assert lost == [row.id]
+    assert {one.id for one in workspace.deployments()} - before == {row.id}
+    assert workspace.deployments("claims")[0].set_id == row.set_id
+    assert (row.kind == "withdraw") == (workspace.deployment("claims") == "not deployed")
+
+
+def test_who_waits_for_a_run_of_a_frozen_daemon_is_not_kept_for_ever(
+    ws: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is asked after that waits for no whole ping again; once it answers, all is as before."""
+    wait = "import time\nfrom data_engine import Flow\ndef wait(c):\n    time.sleep(60)\ndef build():\n    return Flow('G').step(wait)"
+    ws.notebook("slow", wait)
+    workspace = Workspace(ws.root)
+    workspace.deploy("slow")
+    run_ids = workspace.run("slow", wait=False)
+    process = psutil.Process(workspace.status().daemon.pid or 0)
+    for name in ("TOLD_AFTER_S", "_HEARS_S", "GIVEN_UP_AFTER_S"):
+        monkeypatch.setattr(control, name, 0.5)
+
+    process.suspend()
+    try:
+        began_s = time.monotonic()
+        with pytest.raises(DaemonGoneError, match=rf"the daemon \(pid {process.pid}\) does not answer"):
+            workspace.wait([str(one) for one in run_ids])
+        took_s = time.monotonic() - began_s
+        began_s = time.monotonic()
+        silent = [workspace.status().daemon.silent for _ in range(3)]
+        looked_s = time.monotonic() - began_s
+    finally:
+        process.resume()
+    answers = until(lambda: not workspace.status().daemon.silent)
+    workspace.kill()
+
+    assert took_s < control.LONG_S / 2
+    assert (silent, looked_s < 2 * control.PING_S) == ([True] * 3, True)
+    assert answers

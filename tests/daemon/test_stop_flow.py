@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from data_engine import FlowValidationError, Workspace
+from data_engine.flow.control import STOPS_AT
+from jupyter_extension.assets import panel_js
 from tests.support import WorkspaceFiles, until
 
 FLOW = """
@@ -83,3 +85,11 @@ def test_no_such_flow_and_no_daemon(workspace: Workspace) -> None:
     workspace.start()
     with pytest.raises(FlowValidationError, match="not available"):
         workspace.stop_flow("hnd")
+
+
+def test_where_a_stop_takes_effect_is_told_alike_by_page_panel_and_commands() -> None:
+    """A line that a step prints is none of these places."""
+    pages = Path(__file__).parents[2] / "data_engine" / "docs" / "pages"
+
+    assert f"end at their {STOPS_AT}" in (pages / "howto" / "stop.md").read_text(encoding="utf-8")
+    assert f"it ends at its {STOPS_AT}" in panel_js()

@@ -25,7 +25,7 @@ from data_engine.cause import other as other_cause
 from data_engine.engine.explain import Explanation
 from data_engine.engine.flow_reasons import LastRunWarned, Other
 from data_engine.engine.machine_facts import DaemonFacts, EngineFacts
-from data_engine.engine.reasons import EngineOff, Held, New, Settling
+from data_engine.engine.reasons import ByHand, EngineOff, Held, New, Settling
 from data_engine.engine.status import FlowStatus, Status
 from data_engine.errors import FlowExecutionError, FlowValidationError, NotebookCompileError
 from data_engine.flow.batch import Batch, FileRef, ItemError
@@ -310,7 +310,7 @@ def test_a_flow_shows_its_picture_without_the_extension(shell: Shell, ws: Worksp
     """As the last expression of a cell; plain IPython takes the words, a front end that can, the picture."""
     shell.run("%unload_ext data_engine")
     shell.run("from data_engine import Flow\nflow = Flow(group='G', name='n').step(len, save_as='size')\nflow")
-    assert "step 1    Len  len  saves size" in shell.out
+    assert "step 1   Len  len  saves size" in shell.out
 
     data, _ = shell.ipython.display_formatter.format(shell.ipython.user_ns["flow"])
     assert "<svg" in data["text/html"]
@@ -430,7 +430,6 @@ def test_side_lines_that_meet_never_share_a_lane(steps: list[tuple[str, str]]) -
 
 
 NEXT = {
-    "by hand": ({"mode": "manual"}, None, "by hand"),
     "a poll without a daemon": ({"mode": "poll", "source": "/in", "interval": "5s"}, None, "once it is deployed and the engine is on"),
     "an interval": ({"mode": "schedule", "interval": "15m"}, None, "15 min after the engine was started"),
     "a wall clock": ({"mode": "schedule", "time": "08:15", "tz": "Europe/Berlin"}, None, "Tue 2026-01-06 08:15"),
@@ -453,6 +452,29 @@ def test_the_next_run_is_told(name: str) -> None:
     lines = list(lines_of(Flow(group="G").watch(**watch), now_s=NOON_S, live=live, zone="UTC"))
 
     assert told in next(line.text for line in lines if line.kind == "next")
+
+
+@pytest.mark.parametrize(
+    ("live", "told"),
+    [
+        (None, []),
+        (FlowStatus("n", why=ByHand()), []),
+        (FlowStatus("n", standing=NOT_DEPLOYED), ["by hand, once it is deployed"]),
+    ],
+    ids=["without a daemon", "deployed", "not deployed"],
+)
+def test_that_a_flow_runs_by_hand_is_told_once(live: FlowStatus | None, told: list[str]) -> None:
+    lines = list(lines_of(Flow(group="G").step(tidy), now_s=NOON_S, live=live))
+
+    assert [line.text for line in lines if line.kind in ("trigger", "next")] == ["by hand", *told]
+
+
+def test_a_flow_without_steps_says_so_and_what_to_add() -> None:
+    assert text(flow_card(Flow("K", "extra"), now_s=NOON_S)).splitlines() == [
+        "Extra  extra  group K  manual  no steps yet: add .step(...)",
+        "trigger  by hand",
+    ]
+    assert "no steps" not in text(flow_card(Flow("K", "extra").step(tidy), now_s=NOON_S))
 
 
 WORDS = {

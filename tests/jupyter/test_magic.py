@@ -18,6 +18,7 @@ from data_engine.errors import FlowExecutionError, FlowValidationError
 from data_engine.platforms.host import shell_line
 from data_engine.platforms.processes import interrupt_main_thread
 from data_engine.typed import typed
+from data_engine.workspace.provision import example_notebook
 from jupyter_extension.cell_hints import in_cell, shell_of
 from jupyter_extension.commands import COMMANDS
 from jupyter_extension.magics import ONLY_IN_THE_SHELL
@@ -273,6 +274,22 @@ def test_cache_tells_what_is_kept_and_forgets_it(shell: Shell) -> None:
     shell.run("%flow cache clear")
     shell.run("%flow cache info")
     assert shell.out.startswith("Previews keep 0 bytes")
+
+
+def test_starting_names_what_is_not_deployed_in_one_line(shell: Shell, claims: WorkspaceFiles) -> None:
+    """Not the example as it came with the workspace."""
+    claims.source("config/data_engine.toml", '[deploy]\nmode = "ask"\n')
+    for name in ("north", "south", "west"):
+        claims.notebook(name, "from data_engine import Flow\ndef build():\n    return Flow('G').step(str)")
+    (claims.modules / "example.ipynb").write_text(example_notebook(), encoding="utf-8")
+
+    try:
+        shell.run("%flow start")
+    finally:
+        Workspace(claims.root).kill()
+
+    told = shell.out.partition("It keeps running")[0].splitlines()
+    assert told == ["Not deployed: claims, north, south, west; `%flow deploy NAME` lets production run one."]
 
 
 def test_the_daemon_is_started_used_and_stopped(shell: Shell, claims: WorkspaceFiles) -> None:

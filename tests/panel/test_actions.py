@@ -297,6 +297,35 @@ def test_settings_are_shown_and_kept(workspace: Workspace, tmp_path: Path) -> No
     assert ask(workspace, "settings")["machine"]["collection_root"] == str(tmp_path)
 
 
+@pytest.mark.parametrize("wrong", ['[deploy]\ngate = "goldn"\n', "[deploy\n"], ids=["a value", "no TOML"])
+@pytest.mark.parametrize("has_daemon", [False, True])
+def test_wrong_settings_are_told_and_keep_nobody_from_looking(
+    ws: WorkspaceFiles, workspace: Workspace, has_daemon: bool, wrong: str
+) -> None:
+    """As the trouble of the workspace, and by the Settings tab; what is to be done by them is refused."""
+    workspace.load_flow("good").run_once()
+    run_id = workspace.runs("good")[0].run_id
+    if has_daemon:
+        ask(workspace, "start_daemon")
+    ws.source("config/data_engine.toml", wrong)
+
+    looks: dict[str, dict[str, Any]] = {
+        "flow": {"flow": "good"},
+        "files": {"flow": "polled"},
+        "run_details": {"run_id": run_id},
+        "trends": {"flow": "good"},
+        "outputs": {},
+        "debug": {},
+    }
+    assert all(ask(workspace, action, **args) for action, args in looks.items())
+    assert "data_engine.toml" in str(ask(workspace, "settings")["workspace"]["warnings"])
+    until(lambda: workspace.status().trouble is not None)
+    assert "data_engine.toml" in (workspace.status().trouble or {})["where"]
+    if not has_daemon:
+        assert "data_engine.toml" in answer(str(workspace.root), "deploy", {"flow": "good"})["error"]["where"]
+        assert not workspace.deployments()
+
+
 def test_a_workspace_is_provisioned_and_offered(workspace: Workspace, tmp_path: Path) -> None:
     """What was made is said; those beside the one shown can be chosen."""
     made = ask(workspace, "provision", path=str(tmp_path / "second"))

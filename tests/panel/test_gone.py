@@ -108,6 +108,26 @@ def test_restore_and_undeploy_do_what_they_say(page: Page, pictures: Path, works
     assert not (modules / "monthly_reconciliation.ipynb").exists()
 
 
+def test_a_notebook_that_was_moved_is_to_be_moved_back_and_not_written_again(
+    page: Page, pictures: Path, workspace: Path
+) -> None:
+    page.open()
+    panel = page.side(workspace)
+    if panel.element.locator(".de-back").is_visible():
+        panel.element.locator(".de-back").click()
+    modules = workspace / "flow_modules"
+    (modules / "old").mkdir()
+    (modules / "adds.ipynb").rename(modules / "old" / "adds.ipynb")
+    panel.row("adds").get_by_text("gone", exact=True).wait_for(timeout=60000)
+    panel.select("adds")
+    panel.element.get_by_text("move old/adds.ipynb back into flow_modules itself").wait_for(timeout=60000)
+    look(panel, pictures, "moved")
+    assert panel.button("restore adds").count() == 0
+
+    (modules / "old" / "adds.ipynb").rename(modules / "adds.ipynb")
+    panel.button("undeploy adds").wait_for(state="detached", timeout=60000)
+
+
 def test_what_is_held_left_behind_or_stopping_is_told(page: Page, pictures: Path, workspace: Path) -> None:
     page.open()
     panel = page.side(workspace)

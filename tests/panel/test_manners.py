@@ -249,5 +249,5 @@ def test_a_run_that_was_told_to_stop_says_so_until_it_does(lab: Lab, page: Page,
     panel.element.locator(".de-back").click()
     lab.do(workspace, "kill")
 
-    assert why == "it ends at its next step, item or log line"
+    assert why == "it ends at its next step, map item, context.log or context.progress"
     assert can_kill is None

@@ -11,13 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data_engine.cause import Cause
-from data_engine.engine.status import Status, WorkspaceFacts, build_status
+from data_engine.engine.status import FlowStatus, Status, WorkspaceFacts, build_status
 from data_engine.errors import cell_place
 from data_engine.lease.status import DamageStatus, LeaseStatus
 from data_engine.model import Run
 from jupyter_extension.control import lease_line
 from jupyter_extension.failures import places_of
 from jupyter_extension.marks import mark_of
+from jupyter_extension.troubles import Known
 from jupyter_extension.view import NO_FLOWS, PanelView, as_json, delta, last_run_of, render
 
 ME, ANN = {"machine_id": "me-1", "host_name": "my-pc"}, {"machine_id": "ann-1", "host_name": "ann-pc"}
@@ -170,6 +171,16 @@ def test_a_last_run_that_needs_nobody_is_told_in_words_only(changes: dict[str, A
     assert (last.mark.word, last.mark.tone) == (changes["last_run"]["status"], tone)
 
 
+def test_a_last_run_whose_file_is_gone_says_that() -> None:
+    """In place of why it failed, which stands for nothing any more."""
+    status = Status("ws", "/ws", flows=(FlowStatus.read(flow(last_run=run("failed"))),))
+
+    last = render(status, known=Known(gone={"claims"})).flows["claims"].last
+
+    assert last is not None
+    assert (last.cause, last.mark.tone) == ("its file is gone", "idle")
+
+
 @pytest.mark.parametrize(
     ("ended", "word", "tone"),
     [
@@ -276,6 +287,19 @@ BUTTONS = [
             "undeploy": None,
             "run": None,
         },
+    ),
+    (
+        "of a flow whose notebook lies in a subfolder",
+        {"standing": {"kind": "gone", "file": "claims.ipynb", "moved_to": "old/claims.ipynb"}},
+        {},
+        dict.fromkeys(["deploy", "restore"], "move old/claims.ipynb back into flow_modules itself")
+        | {"undeploy": None},
+    ),
+    (
+        "of a flow whose notebook was renamed",
+        {"standing": {"kind": "gone", "file": "claims.ipynb", "renamed_to": "parts"}},
+        {},
+        {"restore": "deploy parts, as its notebook is called now", "undeploy": None},
     ),
 ]
 

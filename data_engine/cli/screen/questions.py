@@ -9,6 +9,7 @@ from data_engine.cli.screen.cells import cut
 from data_engine.cli.screen.state import Question, Said
 from data_engine.counted import counted
 from data_engine.engine.reasons import OwnOutput
+from data_engine.flow.control import STOPS_AT
 from data_engine.typed import typed
 from jupyter_extension.run_question import TO_RUN
 from jupyter_extension.view import FlowRow, PanelView
@@ -53,7 +54,7 @@ def stop_question(row: FlowRow, view: PanelView) -> Question:
     running = [run for run in view.active if run.flow == row.name and run.in_daemon]
     what = "the run" if len(running) == 1 else f"the {len(running):,} runs"
     ends = "It ends at its" if len(running) == 1 else "They end at their"
-    text = f"Stop {what} of {row.title}? {ends} next step, item or log line."
+    text = f"Stop {what} of {row.title}? {ends} {STOPS_AT}."
     if row.mode != "manual" and row.enabled:
         text += f" It runs by itself, so it is disabled until `{typed('enable', row.name)}`."
     return Question(text, "stop_run", {"flow": row.name}, f"Asked to stop {row.title}")
