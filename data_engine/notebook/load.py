@@ -328,14 +328,14 @@ def _import_of_workspace(modules: FlowModules, name: str) -> types.ModuleType:
 
 def _require_names(module: types.ModuleType, name: str, wanted: Sequence[str]) -> None:
     """Refuse a name that the workspace's module `name` does not have, in the words of its author; Python would name our package."""
-    if getattr(module.__spec__, "_initializing", False):
-        return  # a circle of imports, which Python tells best
-    for part in wanted:
-        if part != "*" and not hasattr(module, part) and f"{module.__name__}.{part}" not in sys.modules:
-            place = f" ({module.__file__})" if module.__file__ else ""
-            raise ImportError(
-                f"cannot import name {part!r} from {name!r}{place}", name=module.__name__, path=module.__file__
-            )
+    missing = (part for part in wanted if part != "*" and not hasattr(module, part))
+    for part in missing:
+        if f"{module.__name__}.{part}" in sys.modules:
+            continue
+        place = f"{name!r} ({module.__file__})" if module.__file__ else repr(name)
+        if getattr(module.__spec__, "_initializing", False):
+            place = f"partially initialized module {name!r} (most likely due to a circular import)"
+        raise ImportError(f"cannot import name {part!r} from {place}", name=module.__name__, path=module.__file__)
 
 
 Importer = Callable[..., types.ModuleType]

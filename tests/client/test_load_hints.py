@@ -88,3 +88,17 @@ def test_names_that_helpers_have_are_imported_whatever_they_are(ws: WorkspaceFil
     ws.notebook("claims", f"{head}{STEPS.replace('return 1', 'return one.X, y(), Z')}    return Flow('G').step(read)")
 
     assert Workspace(ws.root).load_flow("claims").preview() == (1, 2, 3)
+
+
+def test_a_circle_of_imports_is_told_as_one(ws: WorkspaceFiles) -> None:
+    """No name is amiss then."""
+    ws.helper("one", "values = 2\nfrom flow_helpers.two import y\nvalue = 1")
+    ws.helper("two", "from flow_helpers.one import value\ny = 1")
+    ws.notebook(
+        "claims", f"from flow_helpers.one import value\n{STEPS.replace('1', 'value')}    return Flow('G').step(read)"
+    )
+    error = error_of(ws)
+
+    assert "cannot import name 'value' from partially initialized module 'flow_helpers.one'" in error.what
+    assert "circular import" in error.what
+    assert error.fix is None

@@ -75,6 +75,7 @@ def test_where_no_such_file_is_in_the_workspace_only_the_folder_is_told(ws: Work
 def test_a_file_that_would_be_written_is_not_led_to_another_one(ws: WorkspaceFiles, modules: Path) -> None:
     """It would overwrite a source."""
     ws.source("inbox/prices.csv")
+    ws.source("inbox/out/prices.csv")
 
     assert "is there" not in fix_of(lambda path: pl.DataFrame({"a": [1]}).write_csv(path), "out/prices.csv", ws.root)
 
