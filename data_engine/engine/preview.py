@@ -218,7 +218,7 @@ def steps_until(flow: Flow, use: str | None) -> int:
         raise FlowValidationError(
             f"no step of flow {flow.name!r} saves an object {use!r}: {lost.message}",
             where="Flow.preview(use=...)",
-            fix=f"{lost.fix} in line {lost.line} of build(), and run its cell again",
+            fix=f"{lost.fix} in line {lost.line} of build()",
         )
     raise FlowValidationError(
         f"no step of flow {flow.name!r} saves an object {use!r}",

@@ -161,7 +161,7 @@ def test_a_preview_of_what_a_lost_step_saves_names_that_step(ws: WorkspaceFiles)
         Workspace(ws.root).load_flow("claims").preview(use="b")
 
     assert "drops what `flow.step(plus, save_as='b')` gives" in caught.value.what
-    assert caught.value.fix == "write `flow = flow.step(...)` in line 3 of build(), and run its cell again"
+    assert caught.value.fix == "write `flow = flow.step(...)` in line 3 of build()"
 
 
 def test_a_preview_in_a_kernel_tells_it_below_the_result(ws: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch) -> None:
