@@ -129,7 +129,7 @@ def syntax_fix(problem: str) -> str | None:
 
 def _other_name(error: BaseException) -> str | None:
     """The name of a module that was meant by one it does not have."""
-    wanted = re.match(r"cannot import name '(\w+)' from '", str(error))  # not of a module that is imported in a circle
+    wanted = re.match(r"cannot import name '(\w+)'", str(error))
     module = sys.modules.get(getattr(error, "name", None) or "")
     near = None if wanted is None or module is None else nearest_name(wanted[1], dir(module))
     return None if near is None else f"did you mean {near!r}?"
