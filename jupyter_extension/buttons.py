@@ -183,6 +183,7 @@ _OF_FLOW: Mapping[str, Callable[[_Flow], Iterable[WhyNot]]] = {
     ),
     "plan": lambda at: (
         _if(at.flow.standing.kind == "not_deployed", "it was never deployed: there is nothing to compare it with"),
+        _if(at.flow.standing.kind == "as_deployed", "it is deployed as it is: there is nothing to compare"),
         at.gone,
     ),
     "restore": lambda at: (_unless(at.gone, "its notebook is there"), at.found_again),

@@ -22,6 +22,7 @@ from data_engine.engine.wording import GOES_ON, held_words, none_named_words, to
 from data_engine.errors import FlowExecutionError, FlowValidationError
 from data_engine.flow.batch import Batch, FileRef, ItemError
 from data_engine.flow.context import FlowContext
+from data_engine.lease.status import FETCHED_BY, NOT_ALL_HERE
 from data_engine.ledger.warned import warned_words
 from data_engine.model import Backfill, Deployment, LogEntry, Run, StepRun
 from data_engine.notebook.catalog import CatalogEntry
@@ -205,6 +206,8 @@ def status_card(status: Status) -> Card:
         parts.insert(0, Note(Mark("this was read without the daemon", "warn", "triangle"), SILENT_FIX))
     if engine.goes_on:
         parts.insert(0, Note(Mark(GOES_ON, "warn", "triangle"), "%flow start"))
+    if lease.is_behind:
+        parts.insert(0, Note(Mark(NOT_ALL_HERE, "warn", "triangle"), FETCHED_BY))
     if status.trouble is not None:
         parts.insert(0, Note(Mark(status.trouble.what, "bad", "cross"), status.trouble.fix or ""))
     parts += [_warning(warning) for warning in status.warnings]

@@ -332,7 +332,7 @@ COMMANDS = {
             "flow",
             (
                 Option("--all", "All flows of the workspace."),
-                Option("--update", "Replace goldens that differ by the new results; look at these first."),
+                Option("--update", "Where a golden differs, keep the new result; look at that first."),
             ),
         ),
         Command(

@@ -20,7 +20,7 @@ from data_engine.engine.reasons import Unreachable
 from data_engine.engine.status import ActiveRun, FlowStatus, Status
 from data_engine.engine.ways_on import way_on
 from data_engine.engine.wording import GOES_ON, told_once, undelivered_words
-from data_engine.lease.status import NOBODY_WATCHES, is_unwatched, watch_words
+from data_engine.lease.status import FETCHED_BY, NOBODY_WATCHES, NOT_ALL_HERE, is_unwatched, watch_words
 from data_engine.model import Run
 from data_engine.record import Record
 from data_engine.typed import typed
@@ -398,6 +398,8 @@ def _notices(status: Status, problem: str | None) -> Iterable[Notice]:
         is_of_drive = "other_owner" not in lease.trouble_kinds  # whose words say what helps
         drive_fix = "check whether the shared drive is connected" if is_of_drive else None
         yield Notice("bad", lease.trouble, drive_fix if lease.damage is None else lease.fix)
+    if lease.is_behind:
+        yield Notice("warn", NOT_ALL_HERE[0].upper() + NOT_ALL_HERE[1:], FETCHED_BY)
     for one in status.requests[:_MOST_REQUESTS]:
         if one.state != "answered":
             yield Notice("warn", one.text)

@@ -29,6 +29,29 @@ def is_mail_alone(text: str) -> bool:
     return re.fullmatch(r"[^\s@:/]+@[^\s@:/]+\.[^\s@:/]+", text.strip()) is not None
 
 
+def has_unwritten_at(text: str) -> bool:
+    """Whether the user or the password in an address holds an "@" as it is, so that its host cannot be told.
+
+    Example:
+        >>> has_unwritten_at("mailtos://ann@firm.example:secret@mail.firm.example?to=ops@firm.example")
+        True
+        >>> has_unwritten_at("mailtos://ann:secret@firm.example?to=ops@firm.example"), has_unwritten_at("a@b@c")
+        (False, False)
+    """
+    return has_form(text) and re.split("[/?#]", text.strip().partition("://")[2])[0].count("@") > 1
+
+
+def is_unusable(text: str) -> bool:
+    """Whether a text can be no address, as far as its form tells; of services but mail only Apprise knows.
+
+    Example:
+        >>> is_unusable("ops"), is_unusable("mailto://ann@firm.example:secret@host"), is_unusable("json://hook.example")
+        (True, True, False)
+    """
+    is_mail = text.strip().lower().startswith(("mailto://", "mailtos://"))
+    return not has_form(text) or (is_mail and has_unwritten_at(text))
+
+
 def address_fix(name: str, text: str) -> str:
     """How the secret `name`, which holds `text` and so no address, is given one; of a mail address alone, what it lacks.
 
@@ -37,11 +60,19 @@ def address_fix(name: str, text: str) -> str:
         data-engine secret set ops, with mailtos://USER:PASSWORD@HOST?to=NAME@DOMAIN, whose USER and PASSWORD are those of the mailbox that sends: a mail address alone is not enough
         >>> print(address_fix("ops", "ops"))
         data-engine secret set ops, with one address such as mailto://... (github.com/caronc/apprise)
+        >>> print(address_fix("ops", "mailtos://ann@firm.example:secret@mail.firm.example"))
+        data-engine secret set ops, with %40 for each "@" in the user and in the password: mailtos://NAME%40DOMAIN:PASSWORD@HOST?to=NAME@DOMAIN
     """
+    again = typed("secret", "set", name)
+    if has_unwritten_at(text):
+        service = text.strip().partition("://")[0]
+        to = "?to=NAME@DOMAIN" if service.lower().startswith("mailto") else ""
+        shown = f"{service}://NAME%40DOMAIN:PASSWORD@HOST{to}"
+        return f'{again}, with %40 for each "@" in the user and in the password: {shown}'
     like = "one address such as mailto://... (github.com/caronc/apprise)"
     if "@" in text and "://" not in text:
         like = (
             "mailtos://USER:PASSWORD@HOST?to=NAME@DOMAIN, whose USER and PASSWORD are those of the mailbox that sends:"
             " a mail address alone is not enough"
         )
-    return f"{typed('secret', 'set', name)}, with {like}"
+    return f"{again}, with {like}"

@@ -118,8 +118,9 @@ def _first(error: Any, what: str, path: str, instead: Instead) -> str:
     if ctx is not None and what.startswith("Missing argument"):
         pieces = ctx.command.collect_usage_pieces(ctx)
         wanted = " ".join(piece.strip("{}") for piece in pieces if piece != ctx.command.options_metavar)
-        names = _NAMES.get(getattr(param, "metavar", None) or "")
-        return f"write {path} {wanted}{f' ({names})' if names else ''}; or "
+        names = _SECRETS if " secret " in path else _NAMES.get(getattr(param, "metavar", None) or "")
+        asks = ", which asks for the value" if path.endswith(" secret set") else ""
+        return f"write {path} {wanted}{asks}{f' ({names})' if names else ''}; or "
     return ""
 
 
@@ -147,6 +148,7 @@ _NAMES = {
     "PATH|ID": "`data-engine workspace list` shows them",
 }
 """Where the names are told that an argument takes, by what it is called."""
+_SECRETS = "`data-engine secret list` shows the secrets"
 
 _RENAMING = "rename the notebook's file, then deploy it: data-engine deploy NEW_NAME"
 _DELETING = "end it in production: data-engine undeploy NAME; then delete its notebook"

@@ -7,21 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import chdir, contextmanager, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from data_engine.cli.daemon_lines import daemon_lines, ending_words, last_run_words
 from data_engine.cli.fresh_status import fresh_status
+from data_engine.cli.list_warnings import say_misleading_names, say_warned, say_what_is_wrong
 from data_engine.cli.output import complain, local_time, print_json, say, seconds, started, status_style, table
 from data_engine.cli.plain import shortened
 from data_engine.cli.short_paths import short_path, source_names
-from data_engine.cut import first_few
 from data_engine.engine.fact import zoned_words
 from data_engine.engine.reasons import Disabled, NotYet
 from data_engine.engine.run_facts import slot_words
 from data_engine.engine.wording import held_words, in_the_way, told_once, undelivered_words
 from data_engine.errors import FlowValidationError
-from data_engine.lease.status import lease_lines
+from data_engine.lease.status import behind_words, lease_lines
 from data_engine.ledger.warned import runs_as_json, warned_words, warnings_of
 from data_engine.typed import typed
 from jupyter_extension.failures import short_error
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
     from data_engine.engine.waiting_runs import WaitingRuns
     from data_engine.model import Run
     from data_engine.notebook.catalog import CatalogEntry
-    from data_engine.notebook.standing import Standing
 
 RunStatus: TypeAlias = Literal["started", "success", "failed", "stopped", "killed", "abandoned"]
 
@@ -161,43 +159,11 @@ def tell_flows(ws: Workspace, as_json: bool) -> int:
         complain(
             f"What {shown_machine(lease.owner)} deployed is known here after a daemon has started: data-engine start --no-engine"
         )
-    _say_misleading_names(ws, [entry.path for entry in there if entry.error is None])
-    _say_what_is_wrong(entries, gone)
-    _say_warned(there)
+    say_misleading_names(ws, [entry.path for entry in there if entry.error is None])
+    say_what_is_wrong(entries, gone)
+    say_warned(there)
     say_not_flows(ws)
     return 0
-
-
-def _say_warned(entries: Sequence[CatalogEntry]) -> None:
-    """Which modules are warned of, beside what is told here: all their warnings would bury the list."""
-    warned = [f"{entry.name} ({len(entry.warnings)})" for entry in entries if entry.warnings]
-    if warned:
-        complain()
-        complain(f"warnings of {first_few(warned, 5)}: `data-engine compile` shows them", style="yellow")
-
-
-def _say_misleading_names(ws: Workspace, paths: Sequence[Path]) -> None:
-    from data_engine.notebook.beside import misleading_names
-
-    with suppress(OSError, FlowValidationError):  # it was there a moment ago
-        for warning in misleading_names(ws.home.modules(), paths):
-            complain(f"warning: {warning}", style="yellow")
-
-
-def _say_what_is_wrong(entries: Sequence[CatalogEntry], gone: Mapping[str, Standing]) -> None:
-    """What of sources is not there, which modules are gone, and what is wrong with broken ones."""
-    from data_engine.engine.source_trouble import all_source_warnings
-
-    flows = [entry.flow for entry in entries if entry.flow is not None]
-    for warning in (warning for warnings in all_source_warnings(flows) for warning in warnings):
-        complain(f"warning: {warning}", style="yellow")
-    for _, one in sorted(gone.items()):
-        complain()
-        complain(one.edit or "", style="yellow")
-    for entry in entries:
-        if entry.error is not None:
-            complain()
-            complain(f"{entry.path.name} is broken: {entry.error}", style="red")
 
 
 def _flows_table(
@@ -286,6 +252,7 @@ def tell_runs(
             complain(left)
     elif not found:
         say("No such runs on this machine.")
+        _say_behind(ws)
     else:
         warned = warnings_of(ledger, [run.run_id for run in found])
         shown = table(
@@ -304,7 +271,15 @@ def tell_runs(
         say(shown)
         if left:
             say(f"\n{left}")
+        _say_behind(ws)
     return 0
+
+
+def _say_behind(ws: Workspace) -> None:
+    """Tell where more was published than this machine has; a daemon takes it in."""
+    with suppress(FlowValidationError):  # what is known here is told all the same
+        if ws.link.find() is None and (words := behind_words(ws.lease())):
+            complain(words, style="yellow")
 
 
 def _given(name: str | None, options: Mapping[str, object]) -> list[str]:
@@ -315,7 +290,12 @@ def _given(name: str | None, options: Mapping[str, object]) -> list[str]:
 
 def tell_reasons(ws: Workspace, subject: str, as_json: bool) -> int:
     """Why a flow, or a source file, does or does not run; for an output, which run wrote it."""
-    reasons = ws.explain(subject)
+    try:
+        reasons = ws.explain(subject)
+    except FlowValidationError:
+        if not as_json:
+            _say_behind(ws)
+        raise
     if as_json:
         print_json([one.as_dict() for one in reasons])
         return 0
@@ -336,6 +316,7 @@ def tell_reasons(ws: Workspace, subject: str, as_json: bool) -> int:
     say(shown)
     for number, way in enumerate(ways(reasons)):
         say(way if number else f"\n{way}")
+    _say_behind(ws)
     return 0
 
 

@@ -19,7 +19,7 @@ _MOST_LINES = 3
 class Takes(NamedTuple):
     """What a command takes: its `options`, with whether a value follows and that is free text, and `most` names (None: any number).
 
-    `called` is what a name is, `needed` stands for one that has to be there, `without` says what the command does without, and with `has_pairs` NAME=VALUE is a parameter.
+    `called` is what a name is, `needed` stands for one that has to be there, `without` says what the command does without, and with `has_pairs` NAME=VALUE is a parameter. It `starts` the engine, or not.
     """
 
     options: dict[str, bool | None]
@@ -28,6 +28,7 @@ class Takes(NamedTuple):
     needed: str | None = None
     without: str | None = None
     has_pairs: bool = False
+    starts: bool = False
 
 
 class _Part(NamedTuple):
@@ -141,6 +142,7 @@ def _takes(command: Any, words: Sequence[str]) -> Takes:
         called=_CALLED.get(metavar or "", "flow"),
         needed=metavar if arguments and arguments[0].required else None,
         without="for all of them" if is_of_all else None,
+        starts=command.name == "start",
     )
 
 
@@ -169,6 +171,16 @@ def of_flow(name: str) -> str:
     return f"`{typed('show', name)}` shows the flow, and `{typed('explain', name)}` why it does or does not run"
 
 
+def _started(name: str) -> str:
+    """What starts one flow, where the engine was asked to start with its name."""
+    from data_engine.typed import typed
+
+    return (
+        f"`{typed('run', name)}` runs the flow now, `{typed('enable', name)}` lets it run by itself again where it was disabled;"
+        f" `{typed('start')}` lets all flows run by themselves"
+    )
+
+
 def _of_flow(names: Sequence[str], flows: Collection[str]) -> str | None:
     return of_flow(names[0]) if len(names) == 1 and names[0] in flows else None
 
@@ -180,7 +192,10 @@ def _fewer(
     if takes.most is None or len(names) <= takes.most:
         return None
     if takes.most == 0:
-        return _of_flow(names, flows) or f"leave out what follows it: `{typed(*_naming(parts))}`"
+        named = len(names) == 1 and names[0] in flows and takes.starts
+        return (
+            _started(names[0]) if named else _of_flow(names, flows)
+        ) or f"leave out what follows it: `{typed(*_naming(parts))}`"
     if takes.most > 1:
         return f"name two {takes.called}s at a time: `{typed(*_naming(parts, *names[: takes.most]))}`"
     lines = [f"`{typed(*_naming(parts, name))}`" for name in names[:_MOST_LINES]]

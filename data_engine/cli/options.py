@@ -15,6 +15,7 @@ from data_engine.cli.output import complain, print_version
 from data_engine.errors import FlowValidationError
 from data_engine.flow.parameter_values import Given
 from data_engine.platforms.names import with_home
+from data_engine.typed import typed
 
 if TYPE_CHECKING:
     from data_engine.client import Workspace
@@ -154,8 +155,6 @@ def _object(text: str) -> dict[str, Any]:
 
 
 def _wrong_param(text: str, reason: str) -> FlowValidationError:
-    return FlowValidationError(
-        f"{text!r} gives no parameter: {reason}",
-        where="--set",
-        fix="""write --set late_minutes=120, or --set '{"late_minutes": 120}'""",
-    )
+    name = text.strip() if text.strip().isidentifier() else "NAME"
+    fix = f"""write --set {name}=VALUE, or --set '{{"{name}": VALUE}}'; `{typed("show")} FLOW` lists a flow's parameters"""
+    return FlowValidationError(f"{text!r} gives no parameter: {reason}", where="--set", fix=fix)

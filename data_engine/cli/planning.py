@@ -112,7 +112,7 @@ def check(
     ctx: typer.Context,
     name: SomeFlowName = None,
     update: Annotated[
-        bool, typer.Option("--update", help="Replace goldens that differ by the new results; look at these first.")
+        bool, typer.Option("--update", help="Where a golden differs, keep the new result; look at that first.")
     ] = False,
     as_json: AsJson = False,
 ) -> int:

@@ -16,23 +16,24 @@ from data_engine.platforms.terminals import is_terminal
 from data_engine.typed import typed
 
 SecretName = Annotated[str, typer.Argument(metavar="NAME", help="What flows ask for: context.secret(NAME).")]
-_Never = Annotated[list[str] | None, typer.Argument(hidden=True)]
 
 
 def make_app() -> typer.Typer:
     """The commands below `data-engine secret`."""
-    return command_group(
-        "Keep secrets for flows in this person's keyring.", {"set": set_one, "list": list_all, "remove": remove}
-    )
+    group = command_group("Keep secrets for flows in this person's keyring.")
+    group.command("set", context_settings={"allow_extra_args": True})(set_one)  # a value given here is refused with why
+    group.command("list")(list_all)
+    group.command("remove")(remove)
+    return group
 
 
-def set_one(ctx: typer.Context, name: SecretName, value: _Never = None, as_json: AsJson = False) -> int:
+def set_one(ctx: typer.Context, name: SecretName, as_json: AsJson = False) -> int:
     """Keep a secret, read from a prompt, or from standard input where that is no terminal."""
-    from data_engine.alerting.address import address_fix, has_form, is_mail_alone
+    from data_engine.alerting.address import address_fix, has_unwritten_at, is_mail_alone, is_unusable
     from data_engine.workspace.secret_store import check_name, refuse_twin, set_secret
 
     check_name(name)
-    if value:
+    if ctx.args:
         raise FlowValidationError(
             "the value of a secret is never given on the command line: it would be in the shell's history and the list"
             " of processes",
@@ -44,7 +45,7 @@ def set_one(ctx: typer.Context, name: SecretName, value: _Never = None, as_json:
     place = set_secret(name, given)
     is_named = name in _told_of_alerts(ctx)
     warning = None
-    if is_named and not has_form(given):
+    if is_named and is_unusable(given):
         warning = f"[alerts] to names {name}, and what it holds now is no address that a message can be sent to: {address_fix(name, given)}"
     if as_json:
         print_json({"name": name, "place": place, "warning": warning})
@@ -52,9 +53,9 @@ def set_one(ctx: typer.Context, name: SecretName, value: _Never = None, as_json:
     say(f"Kept the secret {name} in {place}.")
     if warning is not None:
         complain(f"warning: {warning}", style="yellow")
-    elif has_form(given):
+    elif not is_unusable(given):
         say(f"{'Alerts' if is_named else 'If alerts'} go to it: `{typed('alert', 'test', name)}` sends one now.")
-    elif is_mail_alone(given):
+    elif is_mail_alone(given) or has_unwritten_at(given):
         say(f"If alerts go to it: {address_fix(name, given)}.")
     return 0
 

@@ -35,6 +35,17 @@ _EXAMPLE = re.compile(r"(?=^ *>>>)", re.MULTILINE)
 def setup(app: Any) -> None:
     """Read what stands between backticks in our docstrings as Markdown does: as it is, also before a letter ("the `Flow`s")."""
     app.connect("autodoc-process-docstring", lambda *given: as_restructured(given[-1]))
+    app.connect("doctree-read", lambda app, page: lead_to_the_page(page))
+
+
+def lead_to_the_page(page: Any) -> None:
+    """Let the words that a page is looked for by lead to its beginning, as its text does: else the search lists the page twice."""
+    from sphinx import addnodes
+
+    for node in page.findall(addnodes.index):
+        node["entries"] = [
+            (kind, word, "" if main else place, main, key) for kind, word, place, main, key in node["entries"]
+        ]
 
 
 def as_restructured(lines: list[str]) -> None:

@@ -55,7 +55,7 @@ from data_engine.engine.reasons import (
 )
 from data_engine.engine.run_facts import params_words
 from data_engine.engine.status import ActiveRun, FlowFacts, WorkspaceFacts, flow_status
-from data_engine.engine.ways_on import DEPEND, blocked_by, way_on, word_of
+from data_engine.engine.ways_on import DEPEND, FLOW_GONE, blocked_by, way_on, word_of
 from data_engine.engine.written_files import last_written
 from data_engine.errors import FlowValidationError
 from data_engine.flow.flow import Flow
@@ -149,7 +149,7 @@ def explain(source: FactSource, known: WorkspaceFacts, subject: str, file: str) 
     batches = {one.entry.name for one in known.flows if one.entry.flow is not None and _is_batch(one.entry.flow)}
     rows = tell_earlier(_explained(source, known, subject, file), source.ran_earlier_code)
     return [
-        replace(row, blocked_by=blocked.get(row.flow, ()), is_batch=row.flow in batches)
+        replace(row, blocked_by=blocked.get(row.flow, FLOW_GONE), is_batch=row.flow in batches)
         if row.why.kind in DEPEND
         else row
         for row in _with_gone(source, known, rows)

@@ -192,13 +192,18 @@ class OfflineFacts:
 
 
 def offline_lease(home: LocalWorkspace) -> LeaseStatus:
-    """Who owns the workspace, as one look shows it.
+    """Who owns the workspace, as one look shows it, and whether more was published than this machine has.
 
     Raises:
         WorkspaceError: this machine's state cannot be used.
     """
-    known = Share(home.ledger(), home.layout.root).known_list
-    return peek(home.layout.workspace_state_dir, home.local.identity, state_root=home.local.state_root, known=known)
+    share, local = Share(home.ledger(), home.layout.root), home.local
+    return peek(
+        *(home.layout.workspace_state_dir, local.identity),
+        state_root=local.state_root,
+        known=share.known_list,
+        taken=share.seen,
+    )
 
 
 def reset_offline(home: LocalWorkspace, flow: str | None) -> int:

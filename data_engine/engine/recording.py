@@ -7,13 +7,14 @@ import os
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from data_engine.engine.candidates import Source
 from data_engine.engine.local_workspace import LocalWorkspace
+from data_engine.engine.memo.doubts import doubts_of_result
 from data_engine.engine.memo.inputs import MOST_FILES, RunFiles, current_files, noting
 from data_engine.engine.memo.interceptors import RunReaders
 from data_engine.engine.not_collected import not_collected, not_collected_words, without
@@ -81,10 +82,12 @@ class Recording:
             self._before = usage()
             yield
 
-    def take(self, event: Event) -> None:
-        """Something happened in the run."""
-        if isinstance(event, StepFinished) and event.outputs:
+    def take(self, event: Event, current: object) -> None:
+        """Something happened in the run, whose last step has given `current`."""
+        if isinstance(event, StepFinished) and event.status == "success":
             self._outputs.update(dict.fromkeys(event.outputs))
+            with suppress(Exception):  # what is doubtful of a run is not worth its end
+                self.files.doubts.update(dict.fromkeys(doubts_of_result(current)))
 
     def warnings(self) -> Iterator[str]:
         """What a person is told of a run that went well: of files that it settles and does not collect, and of what it replaced."""

@@ -232,7 +232,7 @@ class _Run:
             if own is not None and isinstance(event, StepFinished) and (beside := own.new_beside()):
                 event = event._replace(outputs=tuple(dict.fromkeys((*event.outputs, *beside))))
             if recording is not None:
-                recording.take(event)
+                recording.take(event, self.context.current)
             sink(event)
 
     def fail(self, raised: BaseException) -> BaseException:

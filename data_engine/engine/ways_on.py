@@ -57,6 +57,9 @@ def word_of(why: Fact) -> str:
 DAEMON_ENDING = "daemon_ending"
 """The kind of what keeps flows from running that is no reason of its own: the daemon only waits for its running work."""
 
+FLOW_GONE = (of_flow.Undeployed.kind,)
+"""What keeps a flow from running that is neither in production nor a notebook any more."""
+
 DEPEND = frozenset(
     one.kind
     for one in (
@@ -67,6 +70,7 @@ DEPEND = frozenset(
         of_source.Disabled,
         of_source.EngineOff,
         of_flow.LastRunFailed,
+        of_flow.LastWritten,
     )
 )
 """The kinds of reasons whose way depends on what else keeps the flow from running."""
@@ -209,6 +213,24 @@ def _before_deploy(about: _About) -> str:
     return f"give it another mirror(root=...) than that of {about.why.shares_with}"
 
 
+def _written(about: _About) -> str | None:
+    if about.why.run_id is None:
+        return None
+    shown = f"{about.run('log', about.why.run_id)} shows all of it"
+    if about.why.state != "gone" or of_flow.Undeployed.kind in about.blocked_by:
+        return shown
+    verb = ("run", "--once") if of_flow.NotDeployed.kind in about.blocked_by else ("run",)
+    one = ["--source", about.source] if about.source else []
+    again = "makes it again, where it is given those parameters" if about.why.params else "makes it again"
+    return f"`{typed(*verb, about.flow, *one)}` {again}; {shown}"
+
+
+def _filtered(about: _About) -> str:
+    if about.why.part.startswith("~$"):
+        return "nothing: Excel or Word made it beside a file that is open there, and removes it when that is closed"
+    return "give it another name"
+
+
 def _undeployed(about: _About) -> str:
     if about.why.renamed_to is not None:
         return f"`{typed('explain', about.why.renamed_to)}` shows it"
@@ -231,7 +253,7 @@ _WAYS: Mapping[str, Callable[[_About], str | None]] = {
     of_source.Locked.kind: lambda one: "close it there",
     of_source.Running.kind: _running,
     of_flow.Stopping.kind: lambda one: f"{one.run('kill-run', one.why.run_id)} ends its process now",
-    of_source.NameFiltered.kind: lambda one: "give it another name",
+    of_source.NameFiltered.kind: _filtered,
     of_source.NotListed.kind: lambda one: f"name its extension in watch(extensions=...), then {one.typed('deploy')}",
     of_source.NoFiles.kind: lambda one: "put a file there, or correct source= or extensions=",
     of_source.Unreachable.kind: lambda one: (
@@ -251,9 +273,7 @@ _WAYS: Mapping[str, Callable[[_About], str | None]] = {
     of_flow.Requested.kind: lambda one: f"`{typed('status')}` shows the answer",
     of_flow.Trouble.kind: lambda one: one.why.fix or f"`{typed('doctor')}` says what is wrong",
     of_flow.LastRunFailed.kind: _failed,
-    of_flow.LastWritten.kind: lambda one: (
-        None if one.why.run_id is None else f"{one.run('log', one.why.run_id)} shows all of it"
-    ),
+    of_flow.LastWritten.kind: _written,
     of_flow.LastRunWarned.kind: lambda one: f"{one.run('log', one.why.run_id)} shows them",
     of_flow.Late.kind: lambda one: f"{one.typed('run')} runs it now",
     of_flow.Overlong.kind: _running,

@@ -1,5 +1,5 @@
 """What helps where a call was meant for something else: words of Polars for a frame of pandas, an option that its function does not
-have, a module that is no function. Read from the error, its traceback, and what the libraries take."""
+have, a module that is no function, a list that is no frame. Read from the error, its traceback, and what the libraries take."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Any
 
 from data_engine.cut import first_few
 from data_engine.errors import message_of
+from data_engine.flow.batch import Batch
 from data_engine.flow.context import FlowContext
 from data_engine.flow.suggestions import nearest_name
 
@@ -22,6 +23,7 @@ _MADE_BY = {
     "polars": "pl.from_pandas(frame) makes a Polars frame of it first",
     "pandas": "frame.to_pandas() makes a pandas frame of it first",
 }
+_SHORT = {"polars": "pl", "pandas": "pd"}
 _FRAMES = ("DataFrame", "LazyFrame", "Series")
 _MAKERS = ("from_pandas", "to_pandas", "__init__")
 _MOST_READERS = 3
@@ -57,7 +59,7 @@ def call_hint(error: BaseException) -> str | None:
         'did you mean separator=?'
     """
     with suppress(Exception):  # of what others' values do when they are looked at
-        return _of_frames(error) or _of_option(error) or _of_module(error)
+        return _of_frames(error) or _of_list(error) or _of_option(error) or _of_module(error)
     return None
 
 
@@ -101,6 +103,21 @@ def _word_of_other(error: AttributeError) -> str | None:
     near = next((one for one in dir(error.obj) if one.replace("_", "") == name.replace("_", "")), None)
     offer = "" if near is None else f"; or did you mean {near!r}?"
     return f"this is a {_LIBRARIES[library]} frame, and {name} is of {_LIBRARIES[other]}: {_MADE_BY[other]}{offer}"
+
+
+def _of_list(error: BaseException) -> str | None:
+    """The fix of a list of rows, or of frames, that was taken for one frame."""
+    if not isinstance(error, AttributeError) or not isinstance(error.obj, (list, tuple, Batch)):
+        return None
+    kind, name, first = type(error.obj).__name__, str(error.name), next(iter(error.obj), None)
+    made = next((short for one, short in _SHORT.items() if hasattr(_named(one, "DataFrame"), name)), None)
+    if made is None or hasattr(dict, name) or hasattr(set, name):
+        return None
+    if type(first).__name__ in _FRAMES and _library_of(type(first).__module__) is not None:
+        return f"this is a {kind} of frames, and {name} is of one frame: {made}.concat(frames) makes one of them"
+    if isinstance(first, (dict, list, tuple)) or not error.obj:
+        return f"this is a {kind}, and {name} is of a frame: {made}.DataFrame(rows) makes one of a list of rows"
+    return None
 
 
 def _values_of(frame: FrameType) -> Iterator[object]:

@@ -21,7 +21,7 @@ from data_engine.flow.path_hints import path_hint
 from data_engine.flow.places import IN_PLACE
 from data_engine.flow.rows import rows_of
 from data_engine.flow.spec import StepSpec
-from data_engine.flow.suggestions import is_panic, meant, suggestion
+from data_engine.flow.suggestions import DRIVE_FULL, is_panic, meant, suggestion
 from data_engine.flow.table_hints import plain_words, table_hint
 from data_engine.model import Event, StepFinished, StepStarted
 
@@ -120,10 +120,12 @@ def _step_error(
         hints = (
             used_up,
             *context_hints(flow, step, context, cause, before),
-            item_hint(step, error) or saved_object(context, cause, saved) or call_hint(cause) or suggestion(cause),
+            item_hint(step, error)
+            or saved_object(context, cause, saved)
+            or call_hint(cause)
+            or _full_drive(context, suggestion(cause)),
             of_table,
             path_hint(cause, context.workspace_root),
-            _full_drive(context, cause),
             _odd_name(f"{source_path}{item_note}"),
         )
         fix = "; or ".join(filter(None, hints)) or None
@@ -151,11 +153,11 @@ def _used_up(step: StepSpec, current: object) -> str | None:
     )
 
 
-def _full_drive(context: FlowContext, cause: BaseException) -> str | None:
-    """Where a flow writes, when a drive is full and the error does not say which."""
-    if context.mirror is None or "no space left on device" not in message_of(cause).lower():
-        return None
-    return f"the mirror is {context.mirror.final_root}" if getattr(cause, "filename", None) is None else None
+def _full_drive(context: FlowContext, hint: str | None) -> str | None:
+    """The hint; of a drive that is full with where the flow writes."""
+    if hint != DRIVE_FULL or context.mirror is None:
+        return hint
+    return f"{hint} (the mirror is {context.mirror.final_root})"
 
 
 def _odd_name(files: str) -> str | None:

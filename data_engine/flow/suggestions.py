@@ -154,6 +154,7 @@ def _of_file(error: BaseException) -> str | None:
     return next((fix for words, fix in _FILES if any(one in text for one in words)), None)
 
 
+DRIVE_FULL = "the drive that the step writes to is full: free some space there"
 _FILES = (
     (
         ("password protected", "password-protected"),
@@ -170,7 +171,7 @@ _FILES = (
     ),
     (
         ("no space left on device", "disk quota exceeded", "not enough space on the disk", "(os error 112)"),
-        "the drive that the step writes to is full: free some space there",
+        DRIVE_FULL,
     ),
 )
 """Words of parsers and systems, in small letters, with what they mean for people."""

@@ -38,6 +38,15 @@ _BINDINGS = re.compile(
 )
 _LONG_LINE = re.compile(r"Expected \d+ fields in line \d+, saw \d+")
 _LISTED = re.compile(r"\[(['\"].*['\"])\]")
+_WHOLE = (*(f"i{bits}" for bits in (8, 16, 32, 64, 128)), *(f"u{bits}" for bits in (8, 16, 32, 64, 128)))
+_MEANT = {
+    _WHOLE: "not a whole number",
+    ("f16", "f32", "f64", "decimal"): "not a number",
+    ("enum",): "none of its categories",
+}
+"""What a value is not that cannot be read as one of these types of Polars."""
+
+_NUMBER = re.compile(r"[+-]?\d+(\.\d*)?")
 _FLOAT = re.compile(
     r"could not convert string to float: '(.+)'|Unable to parse string \"(.+)\" at position|Unable to parse string '(.+)' at"
 )
@@ -196,26 +205,38 @@ def conversion_fix(kind: str, column: str, values: Sequence[str], *, head: str =
         >>> conversion_fix("date", "day", ["soon"])
         'column "day" holds "soon", which does not have the format that the step names: correct the file, or clean the column before'
         >>> conversion_fix("f64", "amount", ["12.x"], head="amount 12,x")
-        'column "amount" holds "12,x" ("12.x" when it is cast), which is no f64: correct the file, or clean the column before the cast'
+        'column "amount" holds "12,x" ("12.x" when it is cast), which is not a number: correct the file, or clean the column before the cast'
+        >>> conversion_fix("i8", "count", ["300"])
+        'column "count" holds "300", which i8 cannot hold: correct the file, or cast to a wider type'
     """
     if not values:
         return None
     first = f"column {quoted(column)} holds {_as_in_file(values[0], head)}"
     if kind in ("date", "datetime", "time"):
-        forms = next((forms for shape, forms in _FORMATS if all(shape.fullmatch(one.strip()) for one in values)), ())
-        if forms and kind != "time":
-            of_first = [form for form in forms if _is_day(values[0].strip(), form)]
-            of_all = [form for form in of_first if all(_is_day(one.strip(), form) for one in values)]
-            if not of_first:
-                return f"{first}, and there is no such day: correct the file"
-            told = " or ".join(map(quoted, of_all or of_first))
-            return f"{first}, which has the format {told}: name that one, or correct the file"
+        return _day_fix(first, kind, [one.strip() for one in values])
+    if (of_comma := _comma_fix(first, values, POLARS)) is not None:
+        return of_comma
+    if kind in _WHOLE and (number := _NUMBER.fullmatch(values[0].strip())) is not None:
+        if number[1]:
+            return f"{first}, which has a decimal point: cast to pl.Float64, or correct the file"
+        return f"{first}, which {kind} cannot hold: correct the file, or cast to a wider type"
+    meant = next((word for kinds, word in _MEANT.items() if kind in kinds), f"no {kind}")
+    return f"{first}, which is {meant}: correct the file, or clean the column before the cast"
+
+
+def _day_fix(first: str, kind: str, values: Sequence[str]) -> str:
+    """The fix of values that are no days or times as the step reads them: the formats that fit all of them, else the first."""
+    forms = next((forms for shape, forms in _FORMATS if all(map(shape.fullmatch, values))), ())
+    if not forms or kind == "time":
         return (
             f"{first}, which does not have the format that the step names: correct the file, or clean the column before"
         )
-    return _comma_fix(first, values, POLARS) or (
-        f"{first}, which is no {kind}: correct the file, or clean the column before the cast"
-    )
+    of_first = [form for form in forms if _is_day(values[0], form)]
+    of_all = [form for form in of_first if all(_is_day(one, form) for one in values)]
+    if not of_first:
+        return f"{first}, and there is no such day: correct the file"
+    told = " or ".join(map(quoted, of_all or of_first))
+    return f"{first}, which has the format {told}: name that one, or correct the file"
 
 
 def _is_day(value: str, form: str) -> bool:

@@ -284,7 +284,7 @@ def _parse_cron(value: object) -> str:
     if not _fires(line):
         _, _, day, month, _ = line.split()
         raise FlowValidationError(
-            f"the cron line {value!r} never fires: no month of {month!r} has the day {day!r}", where=where, fix=fix
+            f"the cron line {value!r} never fires: month {month} has no day {day}", where=where, fix=fix
         )
     return line
 

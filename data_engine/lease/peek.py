@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from data_engine.lease.observer import Observer
 from data_engine.lease.older_owner import owned_by_older
 from data_engine.lease.protocol import Identity, Limits
 from data_engine.lease.status import LeaseStatus, status_of
+from data_engine.lease.view import View
 from data_engine.workspace.machine import machine_id
 
 
@@ -20,11 +22,12 @@ def peek(
     *,
     state_root: Path | None = None,
     known: tuple[int, str, frozenset[str]] = (-1, "", frozenset()),
+    taken: Collection[str] | None = None,
 ) -> LeaseStatus:
     """The ownership as one look shows it: how long the owner has been silent takes longer to see, and is None.
 
     `identity` is the workspace's, `state_root` this machine's for who knows it already. A daemon of this machine that owns it
-    shows as `mine`. `known` is what this machine has kept of the list of generations: one that shows less is told.
+    shows as `mine`. `known` is what this machine has kept of the list of generations: one that shows less is told; `taken` are the segments whose rows its ledger has, where that is to be told.
 
     Raises:
         WorkspaceError: this machine's name cannot be kept.
@@ -48,10 +51,20 @@ def peek(
     me = Identity(machine_id(state_root), daemon_id="")
     if view.state == "reserved" and view.top is not None and view.top.handoff_to == me.machine_id:
         view = replace(view, state="available")
-    status = replace(status_of(view, me), heartbeat_age_s=None, takeover_in_s=None, owned_for_s=0.0)
+    is_behind = taken is not None and _lists_more(view, taken)
+    status = replace(
+        status_of(view, me), heartbeat_age_s=None, takeover_in_s=None, owned_for_s=0.0, is_behind=is_behind
+    )
     if status.owner is not None and status.owner["machine_id"] == me.machine_id:
-        return replace(status, state="mine" if status.state == "owned" else status.state, is_mine=True)
+        return replace(status, state="mine" if status.state == "owned" else status.state, is_mine=True, is_behind=False)
     return status
+
+
+def _lists_more(view: View, taken: Collection[str]) -> bool:
+    """Whether segments are published whose rows are not here; of a damaged list its damage is told."""
+    if view.top is None or view.damage is not None:
+        return False
+    return any(one.name not in taken for segments in view.top.files.values() for one in segments)
 
 
 def refuse_owned_elsewhere(

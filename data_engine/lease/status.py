@@ -12,6 +12,8 @@ from data_engine.record import Record
 
 _REPAIR = "data-engine lease repair"
 NOBODY_WATCHES = "nobody is told when this machine falls silent; run `data-engine service install` on another one that has the secrets"
+NOT_ALL_HERE = "not all of what other workstations ran is known here"
+FETCHED_BY = "`data-engine start --no-engine` fetches it"
 _MOST_WATCHERS_NAMED = 3
 Word = Literal["available", "mine", "owned", "control_requested", "takeover_available", "unreachable", "damaged"]
 
@@ -77,7 +79,7 @@ class LeaseStatus(Record):
     (what is taken in), request, release, check, clock, fix, collect, watch; and foreign (what does not belong there), left_out (rows), other_owner (of the older system). What came back from a release has `said`, and `why`, where it had no effect.
     A status tells whether the workspace `is_shared`: another workstation has ever been seen. `watched_by` are the other machines
     that would tell people of a silent owner; None where that is not known, or nobody is to be told of anything. `is_watching` where this
-    machine is one that would.
+    machine is one that would. `is_behind` where no daemon follows the workspace here and more was published than this machine has.
 
     Example:
         >>> LeaseStatus("owned", {"machine_id": "m2", "host_name": "ANNA-PC"}, token=7, heartbeat_age_s=50.0,
@@ -86,6 +88,7 @@ class LeaseStatus(Record):
     """
 
     computed: ClassVar = ("words", "engine_there", "said", "is_worth_words")
+    sparse: ClassVar = ("is_behind",)
 
     state: Word = "unreachable"
     owner: Mapping[str, Any] | None = field(default=None, metadata={"of": Machine.read})
@@ -109,12 +112,13 @@ class LeaseStatus(Record):
     is_shared: bool = True
     watched_by: tuple[str, ...] | None = None
     is_watching: bool = False
+    is_behind: bool = False
 
     @property
     def is_worth_words(self) -> bool:
         """Whether a person should read of the ownership: not who works alone, while all is well."""
         is_plain = self.state in ("available", "mine") and not (
-            self.lapsed or self.releasing or self.trouble or self.note
+            self.lapsed or self.releasing or self.trouble or self.note or self.is_behind
         )
         return self.is_shared or not is_plain or is_unwatched(self)
 
@@ -281,9 +285,20 @@ def lease_lines(lease: Mapping[str, Any]) -> list[str]:
         "it is given up when the running work has ended" if lease.get("releasing") else "",
         lease.get("trouble") or "",
         f"{lost_to} has taken it over from this workstation" if lost_to else "",
+        behind_words(lease),
         f"no other machine watches: {NOBODY_WATCHES}" if is_unwatched(lease) else "",
     )
     return [line for line in lines if line]
+
+
+def behind_words(lease: Mapping[str, Any]) -> str:
+    """What is not shown here because no daemon follows the workspace, and what brings it; "" where all of it is.
+
+    Example:
+        >>> behind_words({"is_behind": True}), behind_words({})
+        ('not all of what other workstations ran is known here: `data-engine start --no-engine` fetches it', '')
+    """
+    return f"{NOT_ALL_HERE}: {FETCHED_BY}" if lease.get("is_behind") else ""
 
 
 def is_unwatched(lease: Mapping[str, Any]) -> bool:

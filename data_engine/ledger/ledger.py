@@ -339,7 +339,8 @@ class Ledger(LedgerFile):
         return self.switches().get(flow, Switch())
 
     def set_switch(self, flow: str, switch: Switch) -> None:
-        """Remember that the flow is enabled or disabled, and who said so."""
+        """Remember that the flow is enabled or disabled, and who said so; disabled again without a note, it keeps the note it has."""
+        switch = switch.after(self.switch(flow))
         row = (flow, int(switch.is_enabled), switch.by, switch.machine, switch.at_utc, switch.note)
         with self.writing() as (connection, rev):
             connection.execute(

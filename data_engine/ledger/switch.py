@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 from data_engine.model import utc_text
@@ -30,6 +30,18 @@ class Switch:
     def now(cls, is_enabled: bool, by: str, machine: str, *, note: str = "") -> Self:
         """What a person at a machine says at this moment."""
         return cls(is_enabled, by, machine, utc_text(time.time()), note)
+
+    def after(self, before: Switch) -> Switch:
+        """This, said after `before`: to disable again without a note leaves the note of before.
+
+        Example:
+            >>> Switch(False, "ben").after(Switch(False, "anna", note="until Monday")).note
+            'until Monday'
+            >>> Switch(True, "ben").after(Switch(False, "anna", note="until Monday")).note
+            ''
+        """
+        is_same = not (self.is_enabled or before.is_enabled or self.note)
+        return replace(self, note=before.note) if is_same else self
 
     @property
     def who(self) -> str:

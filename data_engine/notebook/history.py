@@ -173,10 +173,21 @@ def _before(now: Deployment | None, rows: Sequence[Deployment], flow: str) -> De
         is_earlier = origin is None or one.number < origin.number
         if is_earlier and one.kind == "deploy" and (now is None or one.digest != now.digest):
             return one
-    raise _no_choice(f"there is no earlier deployment of {flow}", flow, "{to_one} takes any that {these} lists")
+    others = any(one.is_kept and one.kind != "withdraw" and (now is None or one.digest != now.digest) for one in rows)
+    fix = (
+        "{to_one} takes any that {these} lists"
+        if others
+        else "it has only the one that runs: change its notebook and deploy it, or end it in production with {undeploy}"
+    )
+    raise _no_choice(f"there is no earlier deployment of {flow}", flow, fix)
 
 
 def _no_choice(what: str, flow: str, fix: str = "{list}") -> FlowValidationError:
     told = typed("deployments", flow)
-    names = {"list": f"`{told}` lists them", "these": f"`{told}`", "to_one": f"`{typed('rollback', flow)} --to ID`"}
+    names = {
+        "list": f"`{told}` lists them",
+        "these": f"`{told}`",
+        "to_one": f"`{typed('rollback', flow)} --to ID`",
+        "undeploy": f"`{typed('undeploy', flow)}`",
+    }
     return FlowValidationError(what, where=f'flow "{flow}"', fix=fix.format_map(names))

@@ -116,12 +116,15 @@ export class Jupyter {
 
   /**
    * @param {"open" | "insert"} kind
-   * @param {{ path: string | null, cell?: number | null, line?: number | null, root?: string, code?: string }} detail
+   * @param {{ path: string | null, cell?: number | null, line?: number | null, root?: string, code?: string, added?: Promise<string | null> }} detail
    * @param {string} otherwise what is said where nobody listens
    */
   tell(kind, detail, otherwise) {
     const event = new CustomEvent(`data-engine:${kind}`, { cancelable: true, detail });
-    if (!document.dispatchEvent(event)) return;
+    if (!document.dispatchEvent(event)) {
+      if (detail.added) detail.added.then((name) => name && this.app.say({ result: `A cell was added to ${name}: run it with Shift+Enter, after the cells above it.` }), () => {});
+      return;
+    }
     if (detail.code && navigator.clipboard) navigator.clipboard.writeText(detail.code).catch(() => {});
     this.app.say({ result: otherwise });
   }

@@ -76,9 +76,9 @@ function folderFields(app, settings, view) {
   const collection = settings && settings.machine.collection_root;
   const hint = "The folder that holds your workspaces.";
   return [
-    field({ name: "collection", label: "Workspace folder", value: collection, hint: settings && !collection ? `No workspace folder is set. ${hint}` : hint },
+    field({ name: "collection", label: "Workspace folder", value: collection, hint: settings && !collection ? `${hint} None is set yet.` : hint },
       (value) => save(app, "save_settings", { collection_root: value })),
-    field({ name: "provision", label: "Create a workspace", value: view ? view.workspace_root : "", press: "Provision", hint: "Adds what is missing to the folder, or makes it. Nothing that exists is changed." },
+    field({ name: "provision", label: "Create a workspace", value: view ? view.workspace_root : "", press: "Create", hint: "Adds what is missing to the folder, or makes it. Nothing that exists is changed." },
       (value) => provision(app, value)),
   ];
 }
@@ -90,7 +90,7 @@ function folderFields(app, settings, view) {
 function interpreterField(app, { interpreter: { executable, kind } }) {
   return field({
     name: "interpreter", label: "Python interpreter", value: executable,
-    hint: `${kind[0].toUpperCase()}${kind.slice(1)}. Runs use it; leave it empty to use the Python that starts the daemon.`,
+    hint: `Runs use it (${kind}). Leave it empty to use the Python that starts the daemon.`,
   }, (value) => save(app, "set_interpreter", { path: value }));
 }
 

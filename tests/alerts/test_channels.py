@@ -208,6 +208,29 @@ def test_a_mail_address_alone_is_told_what_it_lacks(monkeypatch: pytest.MonkeyPa
     assert "anna" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        (
+            "mailtos://anna@firma.example:pa55word@mail.firma.example?to=a@b.example",
+            "mailtos://NAME%40DOMAIN:PASSWORD@HOST?to=",
+        ),
+        ("json://anna@firma.example:pa55word@hook.example", "json://NAME%40DOMAIN:PASSWORD@HOST"),
+    ],
+)
+def test_an_at_in_the_user_is_told_how_it_is_written(url: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the user nor the password is told; written so, Apprise knows the address."""
+    give(monkeypatch, "ops", url)
+
+    with pytest.raises(NotSentError, match="holds no address that Apprise knows") as caught:
+        Channel("ops")
+
+    assert f'%40 for each "@" in the user and in the password: {said}' in str(caught.value.fix)
+    assert not any(part in f"{caught.value}{caught.value.fix}" for part in ("anna", "pa55word", "firma"))
+    give(monkeypatch, "ops", url.replace("anna@", "anna%40"))
+    Channel("ops").close()
+
+
 def test_a_secret_that_is_missing_is_named() -> None:
     """With the command that makes it."""
     with pytest.raises(NotSentError, match="'nobody' is not on this machine") as caught:

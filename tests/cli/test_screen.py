@@ -160,6 +160,22 @@ def test_what_was_said_and_what_is_under_way_stand_below_the_list() -> None:
     assert "Asked to run Claims…" in screen(view, Seen(doing="Asked to run Claims"))
 
 
+@pytest.mark.parametrize(
+    ("name", "title", "is_shown"),
+    [
+        ("claims_daily", "Claims Daily", False),
+        ("Claims daily", "Claims Daily", True),
+        ("claims daily", "Claims Daily", True),
+        ("claims", "Our claims", True),
+    ],
+)
+def test_a_name_that_its_title_does_not_tell_stands_beside_it(name: str, title: str, is_shown: bool) -> None:
+    """A command takes the name with its capitals and blanks, which the title has otherwise."""
+    shown = screen(view_of(flow(name, title=title)))
+
+    assert (f"{title}  {name}" in shown) == is_shown
+
+
 def test_a_question_takes_the_keys() -> None:
     """What would happen is written out, and the only keys are yes and no."""
     asked = Question("Run Claims now? One run.", "run", {"flow": "claims"}, "Asked to run Claims")

@@ -79,6 +79,22 @@ def test_who_disabled_a_flow_and_when_is_told(cli: Cli, ws: WorkspaceFiles, monk
     assert all("disabled by" not in cli(*words).out for words in (["list"], ["show", "polled"], ["status"]))
 
 
+def test_a_flow_that_is_disabled_again_keeps_its_note(cli: Cli, ws: WorkspaceFiles) -> None:
+    """Until another one is given, or it is enabled."""
+
+    def note() -> str:
+        return Workspace(ws.root).home.ledger().switch("polled").note
+
+    cli("disable", "polled", "--note", "weekend")
+    assert cli("disable", "polled").code == 0
+    assert note() == "weekend"
+    cli("disable", "polled", "--note", "stock-taking")
+    assert note() == "stock-taking"
+    cli("enable", "polled")
+    cli("disable", "polled")
+    assert note() == ""
+
+
 def test_what_was_missed_is_told(cli: Cli, ws: WorkspaceFiles) -> None:
     """The engine is off, so it is done once that is on; a flow that was not disabled missed nothing by that."""
     ledger = Workspace(ws.root).home.ledger()

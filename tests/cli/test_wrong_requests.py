@@ -53,8 +53,8 @@ WRONG = {
     "an unknown file to preview": (["preview", "claims", "--source", "x.csv"], "Source file not found", "name a file"),
     "an unknown file to run": (["run", "--once", "claims", "--source", "x.csv"], "not found", "name a file"),
     "a file without its flow": (["run", "--once", "--source", "x.csv"], "not of which flow", "--once NAME"),
-    "a parameter without a value": (["preview", "claims", "--param", "x"], "'x' gives no", "--set late_minutes=120"),
-    "parameters that are not JSON": (["preview", "claims", "--params", "{x"], "it is not JSON", "late_minutes"),
+    "a parameter without a value": (["preview", "claims", "--param", "x"], "'x' gives no", "--set x=VALUE"),
+    "parameters that are not JSON": (["preview", "claims", "--params", "{x"], "it is not JSON", "--set NAME=VALUE"),
     "an unknown word after a failure": (["run", "--once", "--on-error", "x"], "'x' is not one of", "run --help"),
     "a word for another command": (["rename", "a", "b"], "No such command 'rename'", "data-engine deploy NEW_NAME"),
     "a plural": (["logs", "claims"], "No such command 'logs'", "data-engine log RUN"),
@@ -128,6 +128,21 @@ WRONG = {
     "three runs to compare": (["compare", "3f", "4a", "5b"], "unexpected extra", "`data-engine compare 3f 4a`"),
     "a name where none is taken": (["status", "clams"], "unexpected extra", "`data-engine status`"),
     "a flow where none is taken": (["status", "claims"], "unexpected extra", "`data-engine show claims` shows the"),
+    "a flow to start": (
+        ["start", "claims"],
+        "unexpected extra",
+        "`data-engine run claims` runs the flow now, `data-engine",
+    ),
+    "a secret is missing": (
+        ["secret", "set"],
+        "Missing argument",
+        "write data-engine secret set NAME, which asks for the value (`data-engine secret list` shows the secrets); or see",
+    ),
+    "a secret to forget is missing": (
+        ["secret", "remove"],
+        "Missing argument",
+        "write data-engine secret remove NAME (`data-engine secret list` shows the secrets); or see",
+    ),
     "a flow in place of a command": (["claims"], "No such command 'claims'", "`data-engine explain claims` why"),
     "a name with a blank": (["show", "monthly", "parts"], "unexpected extra", typed("show", "monthly parts")),
     "a folder with a blank": (

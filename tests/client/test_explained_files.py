@@ -96,3 +96,17 @@ def test_what_runs_a_batch_again_names_no_file(ws: WorkspaceFiles) -> None:
 
     row = next(one for one in workspace.explain("claims") if one.why.kind == "done")
     assert row.fix == "`data-engine run claims` runs it again, for all of its files"
+
+
+@pytest.mark.parametrize(
+    ("name", "way"),
+    [("~$june.csv", "nothing: Excel or Word made it beside a file that is open"), ("june.tmp", "give it another name")],
+)
+def test_of_the_lock_file_of_an_open_file_nothing_is_to_be_done(
+    ws: WorkspaceFiles, workspace: Workspace, name: str, way: str
+) -> None:
+    ws.source(f"in/{name}")
+
+    (row,) = workspace.explain(ws.root / "in" / name)
+
+    assert (row.why.kind, (row.fix or "").startswith(way)) == ("name_filtered", True)

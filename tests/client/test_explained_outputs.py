@@ -10,6 +10,7 @@ import pytest
 from data_engine import FlowValidationError, Workspace
 from data_engine.cli.app import run as command
 from data_engine.engine.explain import Explanation
+from data_engine.platforms.host import shell_line
 from tests.support import WorkspaceFiles
 
 FLOW = """
@@ -93,7 +94,12 @@ def test_what_became_of_it_since_is_told(workspace: Workspace) -> None:
     os.utime(path, (1e9, 1e9))
     assert only(workspace, path).reason.endswith("; it has changed since")
     path.unlink()
-    assert only(workspace, path).reason.endswith("; it is gone")
+    gone = only(workspace, path)
+    assert gone.reason.endswith("; it is gone")
+    again = shell_line(["data-engine", "run", "--once", "texts", "--source", str(workspace.root / "in" / "a.csv")])
+    assert (gone.fix or "").startswith(f"`{again}` makes it again; `data-engine log ")
+    workspace.deploy("texts")
+    assert (only(workspace, path).fix or "").startswith(f"`{again.replace(' --once', '')}` makes it again; ")
 
     workspace.load_flow("texts").run_once(source="../in/a.csv")
     newest = workspace.runs("a.csv")[0]
@@ -117,3 +123,10 @@ def test_in_a_workspace_that_was_moved_and_of_a_run_that_is_forgotten(workspace:
     assert only(there, "a.txt").fix is None
     with pytest.raises(FlowValidationError, match="nor an output"):
         there.explain("c.txt")
+
+
+def test_of_an_output_that_is_gone_with_its_flow_no_command_is_told_that_cannot_make_it(workspace: Workspace) -> None:
+    (workspace.root / "out" / "a.txt").unlink()
+    (workspace.root / "flow_modules" / "texts.ipynb").unlink()
+
+    assert "makes it again" not in (only(workspace, "a.txt").fix or "")

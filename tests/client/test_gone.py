@@ -14,6 +14,7 @@ from data_engine.cli.app import run as command
 from data_engine.engine.explain import ways
 from data_engine.engine.offline import OfflineFacts
 from data_engine.engine.status import build_status
+from data_engine.platforms.host import shell_line
 from data_engine.workspace.provision import example_notebook
 from jupyter_extension.details import flow_details, run_details
 from jupyter_extension.display import bundle
@@ -493,7 +494,10 @@ def test_a_flow_that_runs_on_is_named_where_another_would_write_its_mirror(
 
     assert error is not None
     replace, end, _ = commands_in(error.fix or "")
-    assert (replace, end) == ("data-engine deploy 'my claims' --replaces claims", "data-engine undeploy claims")
+    quoted = shell_line(
+        ["data-engine", "deploy", "my claims", "--replaces", "claims"]
+    )  # as this system's shell takes it
+    assert (replace, end) == (quoted, "data-engine undeploy claims")
     assert typed(ws, end) == 0
     assert workspace.deploy("my claims")[0].error is None
 

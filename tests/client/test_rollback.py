@@ -119,6 +119,23 @@ def test_who_rolls_back_twice_goes_back_twice_and_forward_by_name(ws: WorkspaceF
     assert deployed_value(workspace) == 30
 
 
+def test_a_flow_that_was_deployed_once_has_nothing_to_go_back_to(ws: WorkspaceFiles, workspace: Workspace) -> None:
+    """No choice is named where there is none; once there is one, it is."""
+    workspace.deploy()
+    with pytest.raises(FlowValidationError, match="no earlier deployment") as once:
+        workspace.rollback("claims")
+    write(ws, 2)
+    workspace.deploy()
+    workspace.rollback("claims")
+    with pytest.raises(FlowValidationError, match="no earlier deployment") as twice:
+        workspace.rollback("claims")
+
+    assert once.value.fix == (
+        "it has only the one that runs: change its notebook and deploy it, or end it in production with `data-engine undeploy claims`"
+    )
+    assert "`data-engine rollback claims --to ID` takes any" in (twice.value.fix or "")
+
+
 def test_what_cannot_be_gone_back_to_says_so(workspace: Workspace) -> None:
     with pytest.raises(FlowValidationError, match="claims was never deployed"):
         workspace.rollback("claims")

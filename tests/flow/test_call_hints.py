@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 import data_engine
-from data_engine import flow, secret
+from data_engine import Batch, FileRef, flow, secret
 from tests.flow.test_table_hints import failed
 
 pd = pytest.importorskip("pandas")
@@ -159,3 +159,40 @@ def test_excel_by_pandas_without_openpyxl_says_how_to_add_it(tmp_path: Path, mon
     fix = str(fix_of(read))
     assert "%pip install openpyxl" in fix
     assert "PYTHON -m pip install openpyxl" in fix
+
+
+ROWS = [{"city": "Oslo", "amount": 1}, {"city": "Rome", "amount": 5}]
+OF_ROWS = "pl.DataFrame(rows) makes one of a list of rows"
+OF_FRAMES = "pl.concat(frames) makes one of them"
+
+
+@pytest.mark.parametrize(
+    ("given", "ask", "fix"),
+    [
+        (ROWS, lambda rows: rows.filter(pl.col("amount") > 3), f"this is a list, and filter is of a frame: {OF_ROWS}"),
+        (
+            [],
+            lambda rows: rows.write_parquet("a.parquet"),
+            f"this is a list, and write_parquet is of a frame: {OF_ROWS}",
+        ),
+        (ROWS, lambda rows: rows.to_sql("t"), "this is a list, and to_sql is of a frame: pd.DataFrame(rows) makes one"),
+        (
+            [pl.DataFrame(ROWS)],
+            lambda them: them.head(),
+            f"this is a list of frames, and head is of one frame: {OF_FRAMES}",
+        ),
+        (
+            Batch((pl.DataFrame(ROWS),)),
+            lambda them: them.filter(True),
+            "this is a Batch of frames, and filter is of one",
+        ),
+        (ROWS, lambda rows: rows.get("city"), None),
+        ([1, 2], lambda numbers: numbers.mean(), None),
+        (Batch((FileRef("a.csv"),)), lambda files: files.filter(True), None),
+    ],
+)
+def test_a_list_where_a_frame_is_meant(given: Any, ask: Callable[[Any], Any], fix: str | None) -> None:
+    """What an earlier step gave: rows, or frames that are to become one. Not of numbers and files, and of what a dict is asked."""
+    said = fix_of(lambda context: ask(given))
+
+    assert said is None if fix is None else str(said).startswith(fix)

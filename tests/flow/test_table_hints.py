@@ -318,8 +318,8 @@ def test_a_number_is_quoted_as_its_file_has_it(tmp_path: Path) -> None:
 
         return str(failed(step, path=path).fix)
 
-    assert fix(0).startswith('column "b" holds "12,x" ("12.x" when it is cast), which is no f64')
-    assert fix(1).startswith('column "b" holds "3.z", which is no f64')
+    assert fix(0).startswith('column "b" holds "12,x" ("12.x" when it is cast), which is not a number')
+    assert fix(1).startswith('column "b" holds "3.z", which is not a number')
 
 
 def test_a_file_and_a_sheet_of_which_nothing_is_left_are_told_apart(tmp_path: Path) -> None:
@@ -356,8 +356,13 @@ DAYS = pl.col("day").str.to_date("%d.%m.%Y")
         (
             ["none", "2.0"],
             pl.col("day").cast(pl.Float64),
-            'column "day" holds "none", which is no f64: correct the file',
+            'column "day" holds "none", which is not a number: correct the file',
         ),
+        (["many"], pl.col("day").cast(pl.Int64), 'column "day" holds "many", which is not a whole number: correct the'),
+        (["2.0"], pl.col("day").cast(pl.Int64), 'column "day" holds "2.0", which has a decimal point: cast to'),
+        (["300"], pl.col("day").cast(pl.UInt8), 'column "day" holds "300", which u8 cannot hold: correct the file, or'),
+        (["red"], pl.col("day").cast(pl.Enum(["blue"])), 'column "day" holds "red", which is none of its categories:'),
+        (["1h"], pl.col("day").cast(pl.Duration), 'column "day" holds "1h", which is no duration: correct the file'),
     ],
 )
 def test_a_value_of_another_form_is_told_with_its_column(values: list[str], what: pl.Expr, fix: str) -> None:

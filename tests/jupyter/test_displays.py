@@ -279,6 +279,13 @@ def test_a_status_tells_of_the_warnings_of_a_flows_last_run() -> None:
     assert "warning" not in text(status_card(replace(STATUS, flows=(LIVE,))))
 
 
+def test_a_status_that_lacks_what_other_workstations_ran_says_so() -> None:
+    behind = replace(STATUS, lease=replace(STATUS.lease, is_behind=True))
+
+    assert "not all of what other workstations ran is known here" in text(status_card(behind))
+    assert "other workstations" not in text(status_card(STATUS))
+
+
 def test_a_daemon_that_does_not_answer_is_not_told_as_none() -> None:
     silent = DaemonFacts(running=True, pid=7, silent=True)
     told = text(status_card(replace(STATUS, daemon=silent, engine=EngineFacts(on=None))))

@@ -390,7 +390,7 @@ MISTAKES = {
     "%flow preview claim": ["Flow module 'claim' is not available", "did you mean claims?"],
     "%flow preview claims --use clean": ["saves an object 'clean'", "saved objects: number, twice"],
     "%flow preview claims --source a.csv": ["the flow has no source", "leave source= out"],
-    "%flow preview claims --param x": ["'x' gives no parameter", "--set late_minutes=120"],
+    "%flow preview claims --param x": ["'x' gives no parameter", "--set x=VALUE"],
     "%flow compile": ["which flow?", "%flow compile NAME"],
     "%flow deploy": ["which flow? This kernel does not know which notebook it runs", "%flow deploy NAME; or say which"],
     "%flow deploy claims --all": ["cannot be combined", "%flow deploy --all"],

@@ -364,12 +364,16 @@ def test_a_held_file_is_seen_with_its_reason_and_tried_again(lab: Lab, page: Pag
             return last && last.sharedModel.source.endsWith('use=build().last_saved)');
         }"""
     )
+    panel.element.locator(".de-answer", has_text="A cell was added to polled.ipynb: run it with Shift+Enter").wait_for()
+    has_keys = page.page.evaluate("!!document.activeElement.closest('.jp-Cell.jp-mod-active')")
+    is_run = page.page.locator(".jp-Notebook:visible .jp-Cell.jp-mod-active .jp-OutputArea-output").count()
 
     (workspace / "in" / "bad-0.csv").write_text("city,amount\nOslo,1\n")
     file.get_by_text("already done").wait_for()
 
     assert reason.startswith("held since")
     assert "no column amount" in reason
+    assert (has_keys, is_run) == (True, 0)
     panel.row("polled").get_by_text("1 held").wait_for(state="detached")
 
 

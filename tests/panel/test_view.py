@@ -270,12 +270,17 @@ BUTTONS = [
         {},
         {"run": "it is not deployed: deploy it first", "deploy": None},
     ),
-    ("of what is deployed", {}, {}, {"deploy": "it is deployed as it is"}),
+    (
+        "of what is deployed",
+        {},
+        {},
+        {"deploy": "it is deployed as it is", "plan": "it is deployed as it is: there is nothing to compare"},
+    ),
     (
         "of an edit",
         {"standing": {"kind": "edited", "cells": [3]}},
         {},
-        {"deploy": None, "restore": "its notebook is there", "undeploy": None},
+        {"deploy": None, "plan": None, "restore": "its notebook is there", "undeploy": None},
     ),
     (
         "of a flow whose notebook is gone",
@@ -494,6 +499,17 @@ def test_an_empty_workspace_says_so() -> None:
 
     assert view.empty == NO_FLOWS
     assert view.buttons["start_engine"] == "no flow polls or has a schedule"
+
+
+def test_a_machine_that_does_not_know_all_that_ran_says_so() -> None:
+    """With what fetches it; nothing where it does."""
+    found = status(flow(), on=False, running=False)
+    behind = found | {"lease": found["lease"] | {"is_behind": True}}
+
+    assert [(one.tone, one.text, one.fix) for one in render(Status.read(behind)).notices] == [
+        ("warn", "Not all of what other workstations ran is known here", "`data-engine start --no-engine` fetches it")
+    ]
+    assert render(Status.read(found)).notices == ()
 
 
 def test_trouble_and_an_old_status_are_noticed() -> None:

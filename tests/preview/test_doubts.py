@@ -121,7 +121,7 @@ def test_what_is_read_as_it_is_gets_no_word(cells: Cells, files: Path, read: str
     """UTF-8 as UTF-8, Windows-1252 as that, and letters that are the same in both."""
     cells.run(cell(files, read)).preview()
 
-    assert "CHECK" not in told()
+    assert "warning" not in told()
 
 
 @pytest.fixture
@@ -448,7 +448,7 @@ def test_a_file_that_is_not_utf8_fails_with_the_fix(cells: Cells, files: Path, r
         ("ValueError('zip: Could not find EOCD')", "this is not a valid .xlsx file"),
         ("ValueError('CalamineError: Workbook is password protected')", "save a copy without a password"),
         ("UnicodeError('UTF-16 stream does not start with BOM')", 'the file is not UTF-16: say encoding="cp1252"'),
-        ("OSError(28, 'No space left on device')", "free some space there; or the mirror is "),
+        ("OSError(28, 'No space left on device')", "is full: free some space there (the mirror is "),
     ],
 )
 def test_the_words_of_parsers_and_systems_get_a_fix(ws: WorkspaceFiles, raises: str, fix: str) -> None:
@@ -555,6 +555,73 @@ def test_an_empty_column_stands_in_the_log_of_a_run(ws: WorkspaceFiles) -> None:
 
     (run,) = workspace.runs("claims")
     said = [(line.level, line.message) for line in workspace.log(run.run_id) if "is empty" in line.message]
-    words = "of a sheet is empty in the rows that decide its type, so it is read as text"
-    assert sorted(set(said)) == [("INFO", f"column {number} {words}") for number in (2, 3, 4)]
+    words = "is empty in the rows that decide its type, so it is read as text"
+    assert sorted(set(said)) == [("INFO", f'late.xlsx, sheet "Data": column {number} {words}') for number in (2, 3, 4)]
     assert run.warnings == 0
+
+
+ALIKE = {
+    "pl.concat([pl.DataFrame({'Amount ': [1]}), pl.DataFrame({'amount': [2]})], how='diagonal')": (
+        '"Amount " and "amount" differ only by blanks or case: before frames become one, give each the same names: frame.rename(lambda'
+    ),
+    "pl.DataFrame({'day': [1], 'Net 1': [1], 'net\\u200b1': [2], 'Day': [1]})": 'the columns "day" and "Day"; "Net 1" and "net\\u200b1" differ',
+    "pandas.DataFrame({'Amount ': [1], 'amount': [2], 3: [1]})": "frame.rename(columns=lambda",
+    "pandas.DataFrame([[1, 2, 3]], columns=['a', 'a', 'A'])": 'the columns "a" and "A" differ',
+}
+UNLIKE = (
+    "pl.DataFrame({'amount': [1], 'amounts': [2], 'a_mount': [3]})",
+    "pandas.DataFrame([[1, 2]], columns=['a', 'a'])",
+    "[pl.DataFrame({'Amount': [1]}), pl.DataFrame({'amount': [1]})]",
+    "pl.LazyFrame({'Amount': [1], 'amount': [1]})",
+)
+
+
+@pytest.mark.parametrize(("made", "said"), ALIKE.items())
+def test_columns_that_differ_only_by_blanks_or_case_are_told_below_a_preview(
+    cells: Cells, tmp_path: Path, made: str, said: str
+) -> None:
+    """Also where the step is reused: the frame is what it was."""
+    if "pandas" in made:
+        pytest.importorskip("pandas")
+    cells.run(cell(tmp_path, made))
+    for _ in range(2):
+        cells.preview()
+
+        assert said in told()
+
+
+@pytest.mark.parametrize("made", UNLIKE)
+def test_other_columns_get_no_word(cells: Cells, tmp_path: Path, made: str) -> None:
+    """Names that differ by more, one name twice, columns of several frames, and a lazy frame, whose names cost a plan."""
+    if "pandas" in made:
+        pytest.importorskip("pandas")
+    cells.run(cell(tmp_path, made)).preview()
+
+    assert "warning" not in told()
+
+
+def test_columns_alike_are_warned_of_once_in_the_log_of_a_run(ws: WorkspaceFiles) -> None:
+    """However many steps hand them on, and whether or not the step's result has a name."""
+    ws.notebook(
+        "claims",
+        """
+        import polars as pl
+        from data_engine import Flow
+        def read(context):
+            frames = [pl.DataFrame({"Amount ": [1]}), pl.DataFrame({"amount": [2]})]
+            return pl.concat(frames, how="diagonal")
+        def on(context):
+            return context.current.head(1)
+        def count(context):
+            return context.current.height
+        def build():
+            return Flow(group="G").step(read).step(on).step(count, save_as="rows")
+        """,
+    )
+    workspace = Workspace(ws.root)
+    workspace.load_flow("claims").run_once()
+
+    (run,) = workspace.runs("claims")
+    said = [line.message for line in workspace.log(run.run_id) if line.level == "WARNING"]
+    assert [text[:42] for text in said] == ['the columns "Amount " and "amount" differ ']
+    assert run.warnings == 1

@@ -186,6 +186,10 @@ ALONE = "with mailtos://USER:PASSWORD@HOST?to=NAME@DOMAIN"
     [
         ("anna@firma.example", f"If alerts go to it: data-engine secret set ops, {ALONE}"),
         ("json://hook.example", "If alerts go to it: `data-engine alert test ops` sends one now"),
+        (
+            "mailto://anna@firma.example:pa55@mail.example",
+            'If alerts go to it: data-engine secret set ops, with %40 for each "@"',
+        ),
         ("pa55word-77", None),
         ("p@55word-77", None),
     ],
@@ -209,6 +213,10 @@ def test_of_an_address_it_is_told_how_to_try_it(
         ("anna@firma.example", ALONE),
         ("pa55word-77", "with one address such as mailto://..."),
         ("json://hook.example json://other.example", "with one address such as mailto://..."),
+        (
+            "mailtos://anna@firma.example:pa55@mail.example",
+            'with %40 for each "@" in the user and in the password: mailtos://',
+        ),
         ("json://hook.example", None),
     ],
 )

@@ -217,7 +217,8 @@ def _asked_or_known(view: PanelView, seen: Seen, size: Size, now: datetime, sign
 
 
 def _details(row: FlowRow, room: int, now: datetime, signs: Signs) -> list[Line]:
-    name = "" if row.name.replace("_", " ").casefold() == row.title.casefold() else row.name
+    is_told = " " not in row.name and row.name.replace("_", " ") == row.title.casefold()  # as a command takes it
+    name = "" if is_told else row.name
     facts = f" {signs.between} ".join(filter(None, (name, row.group, row.trigger.strip("-"))))
     found: list[Line] = [(("bold", row.title), ("dim", f"  {facts}"))]
     kind = None if row.why is None else str(row.why.get("kind"))

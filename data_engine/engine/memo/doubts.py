@@ -1,6 +1,6 @@
 """What a reader gives that its author did not mean, told by the beginning of the file: UTF-8 read as another encoding, text read
 as UTF-16, two columns with one heading, formulas of a workbook that have no stored result, and numbers of one that come too late
-to tell the type of their column. By the table itself: all columns of a file in one.
+to tell the type of their column. By the table itself: all columns of a file in one, and two columns whose names look alike.
 
 All end as values that look like data: "Ã¶" for "ö", and nothing where Excel shows a number. Only a bounded part is looked at.
 """
@@ -20,7 +20,8 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
-from data_engine.flow.column_hints import SEPARATORS, only_column_fix
+from data_engine.cut import first_few
+from data_engine.flow.column_hints import SEPARATORS, only_column_fix, quoted
 from data_engine.flow.table_readers import table_of
 from data_engine.platforms.files import open_to_read
 
@@ -31,6 +32,12 @@ _MOST_FILES = 3
 _FEW_ROWS = 20
 _SEPARATORS = (*SEPARATORS, ",")
 _MOST_SHEETS = 5
+_MOST_PAIRS = 3
+_NOTHING = dict.fromkeys(map(ord, "\ufeff\u200b"))
+_SAME_NAMES = {
+    "polars": "frame.rename(lambda name: name.strip().lower())",
+    "pandas": "frame.rename(columns=lambda name: name.strip().lower())",
+}
 _CELL = re.compile(rb"<c\s([^>]*[^/>])>(.*?)</c>", re.DOTALL)
 _COLUMN = re.compile(rb'\br="([A-Z]+)\d')
 _ROW = re.compile(rb"<row\b([^>]*?)(?:/>|>(.*?)</row>)", re.DOTALL)
@@ -68,6 +75,29 @@ def doubts_of(reader: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> 
             yield from doubled_headings(path, kwargs)
 
 
+def workbook_place(reader: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str | None:
+    """The workbook that `reader(*args, **kwargs)` will read, in words, with its sheet where that is one; None where it reads none.
+
+    Example:
+        >>> import pathlib, polars, tempfile
+        >>> file = pathlib.Path(tempfile.mkdtemp()) / "a.xlsx"
+        >>> _ = polars.DataFrame({"a": [1]}).write_excel(file, worksheet="Sales")
+        >>> workbook_place(polars.read_excel, (file,), {}), workbook_place(polars.read_csv, ("a.csv",), {})
+        ('a.xlsx, sheet "Sales"', None)
+    """
+    if getattr(reader, "__name__", "") != "read_excel" or len(paths := _paths(args, kwargs)) != 1:
+        return None
+    name, found = os.path.basename(paths[0]), []
+    wanted = _sheets_wanted(getattr(reader, "__module__", "").partition(".")[0], args, kwargs)
+    with suppress(*_DAMAGED), open_to_read(paths[0]) as file, zipfile.ZipFile(file) as book:
+        found = [
+            sheet
+            for number, (sheet, _) in enumerate(_sheets(book))
+            if wanted is None or sheet in wanted or number in wanted
+        ]
+    return f'{name}, sheet "{found[0]}"' if len(found) == 1 else name
+
+
 def doubts_of_table(reader: Any, table: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Iterator[str]:
     """What is doubtful of the `table` that `reader(*args, **kwargs)` gave: that its only column is all columns of the file.
 
@@ -90,6 +120,32 @@ def doubts_of_table(reader: Any, table: Any, args: tuple[Any, ...], kwargs: Mapp
     known, among = table_of(table), [one for one in _SEPARATORS if one not in (used or [","])]
     if known is not None and (said := only_column_fix(known, among)) is not None:
         yield said if len(paths) != 1 else f"{os.path.basename(paths[0])}: {said}"
+
+
+def doubts_of_result(result: Any) -> Iterator[str]:
+    """What is doubtful of what a step gave: columns of a frame whose names differ only by blanks or case, as where many files
+    became one and a heading of one file was written otherwise. Only the names are looked at.
+
+    Example:
+        >>> import polars as pl
+        >>> for said in doubts_of_result(pl.DataFrame({"Amount ": [1], "amount": [2]})):
+        ...     print(said)
+        the columns "Amount " and "amount" differ only by blanks or case: before frames become one, give each the same names: frame.rename(lambda name: name.strip().lower())
+        >>> list(doubts_of_result(pl.DataFrame({"Amount": [1], "net": [2]}))), list(doubts_of_result(None))
+        ([], [])
+    """
+    kind, library = type(result).__name__, type(result).__module__.partition(".")[0]
+    if kind != "DataFrame" or library not in _SAME_NAMES:
+        return
+    alike: dict[str, list[str]] = {}
+    for name in dict.fromkeys(one for one in list(result.columns) if isinstance(one, str)):
+        alike.setdefault("".join(name.translate(_NOTHING).split()).casefold(), []).append(name)
+    pairs = [" and ".join(map(quoted, names[:2])) for names in alike.values() if len(names) > 1]
+    if pairs:
+        yield (
+            f"the columns {first_few(pairs, _MOST_PAIRS, '; ')} differ only by blanks or case: before frames become one, give"
+            f" each the same names: {_SAME_NAMES[library]}"
+        )
 
 
 def utf8_read_as(path: str, encoding: str) -> str | None:

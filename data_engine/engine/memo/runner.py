@@ -28,6 +28,7 @@ from data_engine.engine.memo.access_log import AccessLog, not_logged
 from data_engine.engine.memo.cache import DEFAULT_CACHE_BYTES, CacheEntry, Input, Place, PreviewCache, StepMakeup
 from data_engine.engine.memo.caption import StepReport
 from data_engine.engine.memo.content import digest_of
+from data_engine.engine.memo.doubts import doubts_of_result
 from data_engine.engine.memo.fingerprint import CodeFingerprint, code_fingerprint, value_digest, world
 from data_engine.engine.memo.interceptors import Interceptors
 from data_engine.engine.memo.own_sources import OwnSources, guarding
@@ -379,6 +380,7 @@ class _Attempt:
         value = attributes["current"]
         if said := forgotten_return(step.spec, value):
             self.preview.warned.append(said)
+        log.doubts.update(dict.fromkeys(doubts_of_result(value)))
         is_odd = not log.tables <= step.code.tables
         if is_odd:
             log.mark_unseen("the context as a whole")

@@ -32,7 +32,10 @@ export class Notebooks {
       act(/** @type {CustomEvent} */ (event).detail).catch((error) => this.showError(failed, String(error.message || error)));
     });
     on("open", "The file cannot be opened", (place) => this.open(place));
-    on("insert", "The cell cannot be added", ({ path, code }) => this.insert(path, code));
+    on("insert", "The cell cannot be added", (detail) => {
+      detail.added = this.insert(detail.path, detail.code);
+      return detail.added;
+    });
     document.addEventListener("data-engine:save", (event) => {
       const { detail } = /** @type {CustomEvent} */ (event);
       detail.saving = detail.paths
@@ -110,6 +113,8 @@ export class Notebooks {
   }
 
   /**
+   * Adds a cell, and leaves the keys to it, so that Shift+Enter runs it; the name of its notebook, null where there is none.
+   *
    * @param {string | null} path
    * @param {string} code
    */
@@ -121,16 +126,18 @@ export class Notebooks {
     }
     if (!widget || !widget.content || !widget.content.model) {
       await this.showError(path ? "That notebook is in another tab" : "No notebook is open", `Paste this into a cell:\n\n${code}`);
-      return;
+      return null;
     }
     await widget.context.ready;
     const { content } = widget;
     const { model } = content;
-    if (!model) return;
+    if (!model) return null;
     const at = path ? model.cells.length : content.activeCellIndex + 1;
     model.sharedModel.insertCell(at, { cell_type: "code", source: code, metadata: {} });
     content.activeCellIndex = at;
     await content.scrollToCell((content.widgets || [])[at], "center").catch(() => {});
+    this.app.shell.activateById(widget.id);
+    return widget.context.path.replace(/^.*\//, "");
   }
 
   /**
