@@ -1,11 +1,17 @@
-"""Whether what ran in this kernel is what is deployed: an edit that was run and not saved is a difference, too."""
+"""Whether what ran in this kernel is what is deployed: an edit that was run and not saved is a difference, too. And what is
+doubtful of the `build()` that a flow came from."""
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
+from inspect import unwrap
+from typing import Any
 
+from data_engine.flow.flow import Flow
+from data_engine.flow.spec import Map
+from data_engine.notebook.flow_calls import DoubtfulCall, doubtful_calls_of
 from data_engine.workspace.here import kernel_shell
 
 
@@ -32,6 +38,23 @@ def cells_run() -> tuple[str, ...]:
     shell = kernel_shell()
     history = getattr(shell, "history_manager", None)
     return tuple(getattr(history, "input_hist_parsed", ()))
+
+
+def doubtful_calls_in_build(flow: Flow, *, only_here: bool = False) -> list[DoubtfulCall]:
+    """The doubtful calls in the `build()` that stands beside the flow's steps; with `only_here` where this kernel's cells define it."""
+    cells = getattr(kernel_shell(), "user_ns", {})
+    places = [_globals_of(step.fn) for step in flow.steps] or [cells]
+    beside = next((names for names in places if callable(names.get("build"))), None)
+    if beside is None or (only_here and beside is not cells):
+        return []
+    return doubtful_calls_of(beside["build"])
+
+
+def _globals_of(fn: Any) -> dict[str, Any]:
+    fn = fn.fn if isinstance(fn, Map) else fn
+    while isinstance(fn, partial):
+        fn = fn.func
+    return getattr(unwrap(fn), "__globals__", {})
 
 
 @lru_cache(maxsize=5000)  # each preview asks again of every cell that the kernel has run

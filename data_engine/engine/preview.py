@@ -15,7 +15,7 @@ from typing import Any
 from data_engine.engine.bounded_output import bounded_output
 from data_engine.engine.candidates import Source, pick_source, startup_sources
 from data_engine.engine.executor import item_executor
-from data_engine.engine.kernel_code import cells_run, differences
+from data_engine.engine.kernel_code import cells_run, differences, doubtful_calls_in_build
 from data_engine.engine.local_workspace import LocalWorkspace, settle_flow, workspace_of
 from data_engine.engine.memo.cache import PreviewCache
 from data_engine.engine.memo.caption import Outside, PreviewReport, caption, outside_words, show_caption
@@ -112,7 +112,7 @@ def preview(
         if scratch is not None:
             scratch.end()
     steps = tuple(runner.reports[index] for index in sorted(runner.reports))
-    notes = (*saved_twice(flow.steps, use), *map(str, helpers), *_moved_kernel(home), *_standing(flow, home))
+    notes = (*_notes_of_code(flow, use), *map(str, helpers), *_moved_kernel(home), *_standing(flow, home))
     _last = PreviewReport(
         flow.name or "",
         steps,
@@ -213,6 +213,13 @@ def steps_until(flow: Flow, use: str | None) -> int:
     if numbers:
         return numbers[-1]
     known = dict.fromkeys(step.save_as for step in flow.steps if step.save_as)
+    lost = next((call for call in doubtful_calls_in_build(flow) if use in call.saves), None)
+    if lost is not None:
+        raise FlowValidationError(
+            f"no step of flow {flow.name!r} saves an object {use!r}: {lost.message}",
+            where="Flow.preview(use=...)",
+            fix=f"{lost.fix} in line {lost.line} of build()",
+        )
     raise FlowValidationError(
         f"no step of flow {flow.name!r} saves an object {use!r}",
         where="Flow.preview(use=...)",
@@ -234,6 +241,15 @@ def _require_no_run(flow: Flow, home: LocalWorkspace) -> None:
             where=f'flow "{flow.name}"',
             fix=f"wait until it has ended, {or_else}",
         )
+
+
+def _notes_of_code(flow: Flow, use: str | None) -> tuple[str, ...]:
+    """What is doubtful of the steps as they are written."""
+    calls = doubtful_calls_in_build(flow, only_here=True)
+    return (
+        *(f"{call.message} (line {call.line} of build(); {call.fix})" for call in calls),
+        *saved_twice(flow.steps, use),
+    )
 
 
 def _moved_kernel(home: LocalWorkspace | None) -> tuple[str, ...]:

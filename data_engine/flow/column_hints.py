@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from data_engine.cut import beginning
 from data_engine.flow.table_readers import PANDAS, POLARS, Options, Table
 
+COMMA_NUMBER = re.compile(r"[+-]?[\d.]*\d,\d+")
 SEPARATORS = (";", "\t", "|")
 _SURE, _LIKELY = 0.8, 0.6
 _UNNAMED = ("__UNNAMED__", "Unnamed: ")
@@ -27,7 +28,8 @@ def column_fix(wanted: str | None, table: Table) -> str | None:
         ('did you mean "City"?', None)
     """
     columns = table.columns
-    if (together := only_column_fix(table)) is not None:
+    together = only_column_fix(table) or (only_column_fix(table, (",",)) if table.rows else None)
+    if together is not None:
         return together
     if wanted is None:
         return _header_is_further(table)
@@ -130,10 +132,21 @@ def _stands_in_row(wanted: str, table: Table) -> str | None:
 def _header_is_further(table: Table) -> str | None:
     unnamed = [column for column in table.columns if column.startswith(_UNNAMED)]
     if not unnamed:
-        return None
+        return _header_of_numbers(table)
     titled = next((column for column in table.columns if column not in unnamed), None)
     title = "" if titled is None else f" ({quoted(beginning(titled, 60))})"
     return (
         f"the first row that was read is no header{title}: name its row, counted from 0, as"
         f" {table.options.header} for row 4 of the sheet"
+    )
+
+
+def _header_of_numbers(table: Table) -> str | None:
+    """What to do where the names of all columns are numbers, and so may be a row of the table."""
+    if not table.columns or not all(map(_NUMBER.fullmatch, table.columns)):
+        return None
+    none = "header=None" if table.options is PANDAS else "has_header=False"
+    return (
+        f"the names of all columns are numbers ({', '.join(map(quoted, table.columns[:3]))}): where that row is no header, {none}"
+        " reads it as a row; sheet_name= takes another sheet of a workbook"
     )

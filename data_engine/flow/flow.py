@@ -164,7 +164,6 @@ class Flow(Shown):
 
     # -- authoring -------------------------------------------------------------------------------------------------
 
-    @checked_call
     def watch(
         self,
         *,
@@ -466,6 +465,11 @@ class Flow(Shown):
 
 Flow.__init__ = checked_call(  # type: ignore[method-assign]
     Flow.__init__, public=("group", "name", "label"), example='Flow(group="Sales")'
+)
+Flow.watch = checked_call(  # type: ignore[method-assign]
+    Flow.watch,
+    example='.watch(mode="poll", source="../in", interval="30s"), or .watch(mode="schedule", cron="0 7 * * 1-5") for 07:00 from Monday'
+    " to Friday",
 )
 
 

@@ -1,8 +1,9 @@
-"""The names that steps give their results (`save_as=`) and take them by (`use=`): which are hardly meant as they stand."""
+"""The names that steps give their results (`save_as=`) and take them by (`use=`): which are hardly meant as they stand, and
+which objects a step changes under another."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from data_engine.cut import first_few
 from data_engine.flow.spec import StepSpec
@@ -63,6 +64,27 @@ def replaced_unasked(steps: Sequence[StepSpec]) -> dict[int, int]:
             found[number] = newest[step.save_as]
         newest[step.save_as] = number
     return found
+
+
+def taken_changed(steps: Sequence[StepSpec], index: int, changed: Iterable[str | None]) -> list[str]:
+    """What is said where a later step takes by its name an object that step number `index` (from 0) has `changed`; the first is told.
+
+    Example:
+        >>> from data_engine import Flow
+        >>> flow = Flow("G").step(list, save_as="raw").step(sorted).step(len, use="raw")
+        >>> print(taken_changed(flow.steps, 1, ["raw"])[0])
+        step 'Sorted' changes raw itself, so step 'Len', which uses raw later, is given it changed: let it change a copy (copy.deepcopy), and return that
+    """
+    for name in filter(None, changed):
+        again = (number for number in range(index, len(steps)) if steps[number].save_as == name)
+        later = steps[index + 1 : next(again, len(steps) - 1) + 1]
+        taker = next((step for step in later if step.use == name), None)
+        if taker is not None:
+            return [
+                f"step {steps[index].label!r} changes {name} itself, so step {taker.label!r}, which uses {name} later, is given it "
+                "changed: let it change a copy (copy.deepcopy), and return that"
+            ]
+    return []
 
 
 def _never_saved(steps: Sequence[StepSpec]) -> list[str]:

@@ -155,7 +155,9 @@ def map_takes_context(fn: object) -> bool:
 def _check_callable(fn: object, verb: str) -> None:
     if not callable(fn):
         raise FlowValidationError(
-            f"a step must be callable, not {type(fn).__name__} {fn!r}", where=f"Flow.{verb}", fix="give a function"
+            f"a step must be callable, not {type(fn).__name__} {fn!r}",
+            where=f"Flow.{verb}",
+            fix=f"give a function by its name, without brackets: .{verb}(read)",
         )
     called = (fn, getattr(type(fn), "__call__", None))  # noqa: B004  (an object whose __call__ is async)
     if any(inspect.iscoroutinefunction(target) or inspect.isasyncgenfunction(target) for target in called):

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-import traceback
 from collections.abc import Collection, Iterator
-from datetime import datetime
 from pathlib import Path
+from types import GeneratorType
 from typing import Any
 
 from data_engine.cut import beginning
@@ -15,9 +14,10 @@ from data_engine.errors import FlowExecutionError, FlowStoppedError, FlowValidat
 from data_engine.flow.batch import Batch
 from data_engine.flow.call_hints import call_hint
 from data_engine.flow.context import FlowContext
+from data_engine.flow.context_hints import context_hints, item_hint, saved_object
 from data_engine.flow.control import ItemFailed, RunInterrupted, StepControl
 from data_engine.flow.flow import Flow
-from data_engine.flow.locations import MirrorContext, SourceContext
+from data_engine.flow.path_hints import path_hint
 from data_engine.flow.places import IN_PLACE
 from data_engine.flow.rows import rows_of
 from data_engine.flow.spec import StepSpec
@@ -62,12 +62,15 @@ def run_steps(
             context.current = context.objects[step.use]
         rows_in = rows_of(context.current)
         yield StepStarted(run_id, index, label, time.time())
+        used_up = _used_up(step, context.current)
+        if used_up is not None:
+            context.log(used_up, level="WARNING")
         started_s = clock()
         try:
             result = step.fn(context)
         except BaseException as error:
             elapsed_s = clock() - started_s
-            raised, status = _step_error(flow, step, context, error, before, {*saved, *context.objects})
+            raised, status = _step_error(flow, step, context, error, before, {*saved, *context.objects}, used_up)
             yield StepFinished(run_id, index, label, status, time.time(), elapsed_s, str(raised), (), rows_in)
             if raised is error:
                 raise
@@ -93,6 +96,7 @@ def _step_error(
     error: BaseException,
     before: str | None,
     saved: Collection[str],
+    used_up: str | None,
 ) -> tuple[BaseException, str]:
     """The error callers get for what a step raised, and the step's status."""
     item_note = ""
@@ -114,10 +118,14 @@ def _step_error(
         if of_table is not None:
             detail = plain_words(detail)
         hints = (
-            _no_place(context, cause),
-            _no_slot(context, cause) or _forgotten_return(flow, step, context, cause, before),
-            _saved_object(context, cause, saved) or call_hint(cause) or _full_drive(context, suggestion(cause)),
+            used_up,
+            *context_hints(flow, step, context, cause, before),
+            item_hint(step, error)
+            or saved_object(context, cause, saved)
+            or call_hint(cause)
+            or _full_drive(context, suggestion(cause)),
             of_table,
+            path_hint(cause, context.workspace_root),
             _odd_name(f"{source_path}{item_note}"),
         )
         fix = "; or ".join(filter(None, hints)) or None
@@ -134,58 +142,15 @@ def _step_error(
     return raised, "failed"
 
 
-def _no_place(context: FlowContext, cause: BaseException) -> str | None:
-    """A hint when a step asks for a path of the mirror or the source, and the flow has none."""
-    if not isinstance(cause, AttributeError) or cause.obj is not None or cause.name is None:
+def _used_up(step: StepSpec, current: object) -> str | None:
+    """What is said of a generator that a step is given when an earlier one has read it to its end."""
+    if not isinstance(current, GeneratorType) or current.gi_frame is not None:
         return None
-    places = (
-        ("mirror", context.mirror, MirrorContext, '.mirror(root="../out")'),
-        ("source", context.source, SourceContext, '.watch(..., source="../in")'),
-    )
-    hints = [
-        f"context.{name} is None: add {verb} to the flow"
-        for name, value, kind, verb in places
-        if value is None and cause.name in (*dir(kind), *kind.__dataclass_fields__)
-    ]
-    return "; or ".join(hints) or None
-
-
-def _saved_object(context: FlowContext, cause: BaseException, saved: Collection[str]) -> str | None:
-    """A hint when a step asks the context itself for what an earlier step saved."""
-    if not isinstance(cause, AttributeError) or cause.obj is not context or cause.name not in saved:
-        return None
-    return f'{cause.name} is a saved object: context.objects["{cause.name}"], or use="{cause.name}" in the step'
-
-
-def _no_slot(context: FlowContext, cause: BaseException) -> str | None:
-    """A hint when a step trips over the slot that a run by hand does not have."""
-    if context.scheduled_for is not None:
-        return None
-    if isinstance(cause, AttributeError):
-        is_of_time = cause.obj is None and cause.name in dir(datetime)
-    else:
-        said = message_of(cause)
-        is_of_time = "NoneType" in said and ("datetime" in said or "__format__" in said)
-    if not is_of_time:
-        return None
-    frames = traceback.walk_tb(cause.__traceback__)
-    if not any("scheduled_for" in frame.f_code.co_names for frame, _ in frames):
-        return None
+    given = "the object before it" if step.use is None else step.use
     return (
-        "context.scheduled_for is None unless a schedule or a backfill began the run, so also by hand and in a preview:"
-        " write (context.scheduled_for or datetime.now().astimezone())"
+        f"{given} is a generator, which is read once, and gives step {step.label!r} nothing more: "
+        "let the step that makes it return list(...)"
     )
-
-
-def _forgotten_return(
-    flow: Flow, step: StepSpec, context: FlowContext, cause: BaseException, before: str | None
-) -> str | None:
-    """A hint when a step trips over the None that an earlier step gave."""
-    if context.current is not None or "NoneType" not in message_of(cause):
-        return None
-    earlier = [one.label for one in flow.steps[: flow.steps.index(step)] if step.use in (None, "current", one.save_as)]
-    label = earlier[-1] if earlier else before
-    return None if label is None else f"step {label!r} before it returned None: is its `return` missing?"
 
 
 def _full_drive(context: FlowContext, hint: str | None) -> str | None:

@@ -7,6 +7,7 @@ notebook, log or panel shows them; for options it makes them from 3.13 on.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Iterable
 from functools import wraps
 from itertools import islice
@@ -81,7 +82,7 @@ def as_typed(name: str) -> str:
 
 
 def suggestion(error: BaseException) -> str | None:
-    """The fix of an attribute that its object does not have, a package that is missing, a file that is not what it seems, a
+    """The fix of an attribute that its object does not have, a name that a module does not have, a package that is missing, a file that is not what it seems, a
     secret used as text, or a question that nobody answers.
 
     None for every other error, or when no name is like it.
@@ -93,8 +94,10 @@ def suggestion(error: BaseException) -> str | None:
         ...     suggestion(error)
         "did you mean 'upper'?"
     """
+    if isinstance(error, SyntaxError):
+        return syntax_fix(str(error))
     if isinstance(error, ImportError) or is_panic(error):
-        return _missing_package(error)
+        return _other_name(error) or _missing_package(error)
     if isinstance(error, EOFError) and "reading a line" in str(error):
         return "nobody answers input() in production: take a parameter, context.params['name']"
     if _is_not_utf8(error):
@@ -110,6 +113,26 @@ def suggestion(error: BaseException) -> str | None:
     except Exception:  # a `__dir__` of somebody else's
         return None
     return None if found is None else f"did you mean {found!r}?"
+
+
+def syntax_fix(problem: str) -> str | None:
+    """The fix of what Python says of a text that is no Python; None where nothing is known.
+
+    Example:
+        >>> print(syntax_fix("(unicode error) 'unicodeescape' codec can't decode bytes in position 2-3"))
+        a backslash begins a special letter in a text: write a path of Windows as r"C:\\Users\\anna" or "C:/Users/anna"
+    """
+    if "'unicodeescape' codec" not in problem:
+        return None
+    return 'a backslash begins a special letter in a text: write a path of Windows as r"C:\\Users\\anna" or "C:/Users/anna"'
+
+
+def _other_name(error: BaseException) -> str | None:
+    """The name of a module that was meant by one it does not have."""
+    wanted = re.match(r"cannot import name '(\w+)'", str(error))
+    module = sys.modules.get(getattr(error, "name", None) or "")
+    near = None if wanted is None or module is None else nearest_name(wanted[1], dir(module))
+    return None if near is None else f"did you mean {near!r}?"
 
 
 def _is_not_utf8(error: BaseException) -> bool:
@@ -161,7 +184,6 @@ def is_panic(error: BaseException) -> bool:
 
 def _missing_package(error: BaseException) -> str | None:
     """How to bring the package that Python, or Polars in its own words, does not find, to where this runs."""
-    import sys
     from importlib.util import find_spec
 
     text = str(error)
@@ -206,7 +228,7 @@ _PACKAGES = {
 
 
 def checked_call(call: F, *, public: tuple[str, ...] | None = None, example: str = "") -> F:
-    """`call`, which answers arguments it does not take with an error that has the fix: an example, and the options that are public.
+    """`call`, which answers arguments it does not take with an error that has the fix: the option that was meant or an example, and the options that are public.
 
     Example:
         >>> @checked_call
@@ -253,7 +275,7 @@ def _wrong_call(
             fix=f"write {example}; it takes {shown}" if example else f"it takes {shown}",
         )
     near = nearest_name(unknown, [one.name for one in options])
-    offer = f"did you mean {near}=? It" if near else "it"
+    offer = f"did you mean {near}=? It" if near else f"write {example}; it" if example else "it"
     return FlowValidationError(
         f"{title} has no option {unknown!r}", where=f"{title}({unknown}=...)", fix=f"{offer} takes {shown}"
     )

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from data_engine.cut import beginning, first_few
 from data_engine.errors import message_of
-from data_engine.flow.column_hints import SEPARATORS, column_fix, near_column, quoted, unquoted
+from data_engine.flow.column_hints import COMMA_NUMBER, SEPARATORS, column_fix, near_column, quoted, unquoted
+from data_engine.flow.concat_hints import concat_hint
 from data_engine.flow.table_readers import PANDAS, POLARS, Options, Table, read_by, table_in, table_of
 from data_engine.platforms.files import open_to_read
 
@@ -50,12 +51,11 @@ _FLOAT = re.compile(
     r"could not convert string to float: '(.+)'|Unable to parse string \"(.+)\" at position|Unable to parse string '(.+)' at"
 )
 _FORMATS = (
-    (re.compile(r"\d{4}-\d\d?-\d\d?"), '"%Y-%m-%d"'),
-    (re.compile(r"\d\d?\.\d\d?\.\d{4}"), '"%d.%m.%Y"'),
-    (re.compile(r"\d\d?\.\d\d?\.\d\d"), '"%d.%m.%y"'),
-    (re.compile(r"\d\d?/\d\d?/\d{4}"), '"%d/%m/%Y" or "%m/%d/%Y"'),
+    (re.compile(r"\d{4}-\d\d?-\d\d?"), ("%Y-%m-%d",)),
+    (re.compile(r"\d\d?\.\d\d?\.\d{4}"), ("%d.%m.%Y",)),
+    (re.compile(r"\d\d?\.\d\d?\.\d\d"), ("%d.%m.%y",)),
+    (re.compile(r"\d\d?/\d\d?/\d{4}"), ("%d/%m/%Y", "%m/%d/%Y")),
 )
-_COMMA_NUMBER = re.compile(r"[+-]?[\d.]*\d,\d+")
 
 
 def table_hint(error: BaseException, source: Path | None, current: object = None) -> str | None:
@@ -73,6 +73,8 @@ def table_hint(error: BaseException, source: Path | None, current: object = None
         return _column_hint(error, text, current)
     if kind == "BinderException" and (bound := _BINDINGS.search(text)) is not None:
         return near_column(unquoted(bound[1]), _texts_in(bound[2]))
+    if (said := concat_hint(error)) is not None:
+        return said
     read = read_by(error, source)
     if "found more fields than defined" in text or (kind == "ParserError" and _LONG_LINE.search(text)):
         return ragged_fix(_name_of(read.path), separator_of(_head_of(read.path)), read.separator, read.options)
@@ -211,14 +213,7 @@ def conversion_fix(kind: str, column: str, values: Sequence[str], *, head: str =
         return None
     first = f"column {quoted(column)} holds {_as_in_file(values[0], head)}"
     if kind in ("date", "datetime", "time"):
-        form = next((form for shape, form in _FORMATS if all(shape.fullmatch(one.strip()) for one in values)), None)
-        if form is not None and kind != "time":
-            if not _is_day(values[0].strip(), form):
-                return f"{first}, and there is no such day: correct the file"
-            return f"{first}, which has the format {form}: name that one, or correct the file"
-        return (
-            f"{first}, which does not have the format that the step names: correct the file, or clean the column before"
-        )
+        return _day_fix(first, kind, [one.strip() for one in values])
     if (of_comma := _comma_fix(first, values, POLARS)) is not None:
         return of_comma
     if kind in _WHOLE and (number := _NUMBER.fullmatch(values[0].strip())) is not None:
@@ -229,12 +224,26 @@ def conversion_fix(kind: str, column: str, values: Sequence[str], *, head: str =
     return f"{first}, which is {meant}: correct the file, or clean the column before the cast"
 
 
-def _is_day(value: str, forms: str) -> bool:
-    """Whether a value is a day of the calendar by one of the quoted formats."""
-    for form in forms.replace('"', "").split(" or "):
-        with suppress(ValueError):
-            datetime.strptime(value, form)
-            return True
+def _day_fix(first: str, kind: str, values: Sequence[str]) -> str:
+    """The fix of values that are no days or times as the step reads them: the formats that fit all of them, else the first."""
+    forms = next((forms for shape, forms in _FORMATS if all(map(shape.fullmatch, values))), ())
+    if not forms or kind == "time":
+        return (
+            f"{first}, which does not have the format that the step names: correct the file, or clean the column before"
+        )
+    of_first = [form for form in forms if _is_day(values[0], form)]
+    of_all = [form for form in of_first if all(_is_day(one, form) for one in values)]
+    if not of_first:
+        return f"{first}, and there is no such day: correct the file"
+    told = " or ".join(map(quoted, of_all or of_first))
+    return f"{first}, which has the format {told}: name that one, or correct the file"
+
+
+def _is_day(value: str, form: str) -> bool:
+    """Whether a value is a day of the calendar by this format."""
+    with suppress(ValueError):
+        datetime.strptime(value, form)
+        return True
     return False
 
 
@@ -247,7 +256,7 @@ def _as_in_file(value: str, head: str) -> str:
 
 def _comma_fix(said: str, values: Sequence[str], options: Options) -> str | None:
     """The fix of numbers that have a comma where a point is expected; None of other values."""
-    if not all(_COMMA_NUMBER.fullmatch(one.strip()) for one in values):
+    if not all(COMMA_NUMBER.fullmatch(one.strip()) for one in values):
         return None
     return f'{said}: read the file with {options.decimal}, or replace "," by "." before the cast'
 

@@ -187,11 +187,11 @@ def check_zone(value: object, *, where: str) -> str:
             pass
         else:
             return value
-    import difflib
+    from data_engine.flow.zones import near_zones
 
-    near = difflib.get_close_matches(str(value), zoneinfo.available_timezones(), n=3, cutoff=0.5)
+    near = near_zones(str(value))
     hint = f"did you mean {' or '.join(near)}?" if near else 'use an IANA name such as "Europe/Berlin"'
-    if offset := re.fullmatch(r"(?:GMT|UTC) ?([+-])(\d{1,2})", str(value)):
+    if offset := re.fullmatch(r"(?:GMT|UTC) ?([+-])(\d{1,2})", str(value), re.IGNORECASE):
         sign, hours = offset[1], int(offset[2])
         name = f"Etc/GMT{'-' if sign == '+' else '+'}{hours}"  # the names of these zones have the sign of POSIX
         hint = f'use the zone of a place, such as "Europe/Berlin", or "{name}", which is UTC{sign}{hours} all year'

@@ -1,4 +1,5 @@
-"""What is warned of a flow though it stands in no cell of it: secrets in the modules it imports, and names that mislead."""
+"""What is warned of a flow though it stands in no cell of it: secrets and doubtful calls in
+the modules it imports, and names that mislead."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import NamedTuple
 
+from data_engine.notebook.flow_calls import doubtful_calls
 from data_engine.notebook.flow_files import case_warnings, module_files, name_warnings, twin_warning
 from data_engine.notebook.load import FlowModules
 from data_engine.notebook.module_sets import imports_of, own_code, python_files, reached_files
@@ -85,7 +87,11 @@ class PythonFiles(NamedTuple):
 
 def imports_warned(file: str, code: bytes, python: PythonFiles) -> list[WarningBeside]:
     """What is warned of the `.py` files that the module in `file`, of this code, runs with."""
-    return [*secrets_beside(file, code, python), *hidden_beside(file, code, python)]
+    return [
+        *secrets_beside(file, code, python),
+        *calls_beside(file, code, python),
+        *hidden_beside(file, code, python),
+    ]
 
 
 def secrets_beside(file: str, code: bytes, python: PythonFiles) -> list[WarningBeside]:
@@ -100,6 +106,17 @@ def secrets_beside(file: str, code: bytes, python: PythonFiles) -> list[WarningB
         [('flow_helpers/shop.py', 2)]
     """
     return [one for name in sorted(_reached(file, code, python)) for one in _secrets_in(name, python.contents[name])]
+
+
+def calls_beside(file: str, code: bytes, python: PythonFiles) -> list[WarningBeside]:
+    """The doubtful calls of flows in the `.py` files which the module in `file`, of this code, runs with; itself where it is one.
+
+    Example:
+        >>> code = b"def build():\\n    flow = Flow('A')\\n    flow.step(read)\\n    return flow"
+        >>> [(one.file, one.line) for one in calls_beside("claims.py", code, PythonFiles.of({"claims.py": code}))]
+        [('claims.py', 3)]
+    """
+    return [one for name in sorted(_reached(file, code, python)) for one in _calls_in(name, python.contents[name])]
 
 
 def hidden_beside(file: str, code: bytes, python: PythonFiles) -> list[WarningBeside]:
@@ -142,9 +159,20 @@ def _secrets_in(file: str, data: bytes) -> tuple[WarningBeside, ...]:
 
 
 def _found_in(file: str, data: bytes) -> Iterator[WarningBeside]:
-    try:
-        tree = ast.parse(data)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return  # told where it is imported
-    for name, line in sorted(written_secrets(tree), key=lambda one: one[1]):
+    for name, line in sorted(written_secrets(_parsed(data)), key=lambda one: one[1]):
         yield WarningBeside(*secret_words(name), file, line)
+
+
+@lru_cache(maxsize=1024)
+def _calls_in(file: str, data: bytes) -> tuple[WarningBeside, ...]:
+    if b"Flow" not in data:
+        return ()
+    calls = [call for statement in _parsed(data).body for call in doubtful_calls(statement)]
+    return tuple(WarningBeside(call.message, call.fix, file, call.line) for call in calls)
+
+
+def _parsed(data: bytes) -> ast.Module:
+    try:
+        return ast.parse(data)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return ast.Module([], [])  # told where it is imported

@@ -7,6 +7,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from data_engine.flow.suggestions import syntax_fix
 from data_engine.notebook import effects
 from data_engine.notebook.kinds import VALUES, changes_module, is_known_package, made_by
 from data_engine.notebook.names import HINT, LOAD, Path
@@ -115,7 +116,7 @@ def _made_by_unreadable_cell(statements: Statements, want: Want) -> Diagnostic |
                 f"cell {number} does not parse ({cell.problem}), and {want.label} needs `{want.name}`",
                 number,
                 cell.problem_line,
-                f"fix the cell, or define `{want.name}` in another",
+                syntax_fix(cell.problem) or f"fix the cell, or define `{want.name}` in another",
             )
         if cell.language and word.search(cell.cell.text):
             return Diagnostic(

@@ -13,8 +13,10 @@ import importlib
 import importlib.machinery
 import importlib.util
 import os
+import re
 import sys
 import threading
+import traceback
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -324,6 +326,18 @@ def _import_of_workspace(modules: FlowModules, name: str) -> types.ModuleType:
         raise ModuleNotFoundError(text, name=missing) from None
 
 
+def _require_names(module: types.ModuleType, name: str, wanted: Sequence[str]) -> None:
+    """Refuse a name that the workspace's module `name` does not have, in the words of its author; Python would name our package."""
+    missing = (part for part in wanted if part != "*" and not hasattr(module, part))
+    for part in missing:
+        if f"{module.__name__}.{part}" in sys.modules:
+            continue
+        place = f"{name!r} ({module.__file__})" if module.__file__ else repr(name)
+        if getattr(module.__spec__, "_initializing", False):
+            place = f"partially initialized module {name!r} (most likely due to a circular import)"
+        raise ImportError(f"cannot import name {part!r} from {place}", name=module.__name__, path=module.__file__)
+
+
 Importer = Callable[..., types.ModuleType]
 """What `import` calls: `builtins.__import__` or one in its place."""
 
@@ -372,6 +386,7 @@ def _builtins_for(modules: FlowModules, plain: Importer | None = None) -> dict[s
                     full_name = f"{module.__name__}.{part}"
                     if importlib.util.find_spec(full_name) is not None:
                         importlib.import_module(full_name)
+            _require_names(module, name, fromlist)
             return module
         found = (plain or builtins.__import__)(name, globals, locals, fromlist or (), level)
         return seen_importlib if found is importlib else found
@@ -418,10 +433,20 @@ def _placed(error: BaseException, name: str, phase: str, path: Path) -> FlowVali
         detail=f"{type(error).__name__}: {message_of(error)}",
         function_name="build" if phase == "build" else None,
         source_path=path,
-        fix=suggestion(error),
+        fix=_called_step(error) or suggestion(error),
     )
     raised.__cause__ = error
     return annotate(raised)
+
+
+def _called_step(error: BaseException) -> str | None:
+    """A hint when a step was called where its name is meant, as in `.step(read())`."""
+    missing = re.match(r"(?:.*\.)?(\w+)\(\) missing \d+ required positional argument", str(error))
+    if not isinstance(error, TypeError) or missing is None:
+        return None
+    line = traceback.extract_tb(error.__traceback__)[-1].line or ""
+    verb = re.search(rf"\.(step|map|step_each)\(\s*(?:\w+\.)*{missing[1]}\(\)", line)
+    return None if verb is None else f"a step is given by its name, without brackets: .{verb[1]}({missing[1]})"
 
 
 def _required_parameters(build: object) -> bool:

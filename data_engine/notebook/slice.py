@@ -10,12 +10,14 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from data_engine.flow.suggestions import syntax_fix
 from data_engine.notebook.build_function import trouble_of_build
 from data_engine.notebook.diagnostics import (
     MARKED_KEEP,
     Diagnostic,
     warnings_of,
 )
+from data_engine.notebook.flow_calls import doubtful_calls
 from data_engine.notebook.magics import ParsedCell
 from data_engine.notebook.missed import Missed, Reads, cells_text, missed, warnings_about, written_by_cells
 from data_engine.notebook.slicer import Slicer, place_of
@@ -64,7 +66,7 @@ def slice_cells(cells: Sequence[ParsedCell]) -> Slice:
             return Slice(_decisions(statements, {}, "the notebook has no build()"), is_flow=False)
         number = broken.cell.number
         what = f"cell {number}, which holds build(), does not parse: {broken.problem}"
-        problems = [Diagnostic(what, number, broken.problem_line, "fix the cell")]
+        problems = [Diagnostic(what, number, broken.problem_line, syntax_fix(broken.problem) or "fix the cell")]
         return _failed(statements, problems)
     problems = [*_contradictions(cells), *_wrong_builds(statements)]
     if problems:
@@ -80,7 +82,12 @@ def slice_cells(cells: Sequence[ParsedCell]) -> Slice:
         return _failed(statements, problems)
     selection = slicer.selection()
     warnings = sorted(
-        [*refused, *warnings_of(statements, selection), *_about_missed(slicer)],
+        [
+            *refused,
+            *warnings_of(statements, selection),
+            *_about_missed(slicer),
+            *_about_calls(statements, selection.taken),
+        ],
         key=lambda diagnostic: (*place_of(diagnostic), diagnostic.message),
     )
     decisions = _decisions(statements, selection.taken, "build() does not need it", selection.followed)
@@ -110,6 +117,14 @@ def _about_missed(slicer: Slicer) -> list[Diagnostic]:
     return [*warnings_about([*(each for _, each in found), *written_by_cells(statements.cells, reads)], later)]
 
 
+def _about_calls(statements: Statements, taken: Mapping[int, str]) -> Iterator[Diagnostic]:
+    """What the functions that are needed do with flows, and is hardly meant."""
+    for statement in statements.all:
+        if statement.index in taken:
+            for call in doubtful_calls(statement.node):
+                yield Diagnostic(call.message, statement.number, call.line, call.fix)
+
+
 def _failed(statements: Statements, problems: Iterable[Diagnostic]) -> Slice:
     decisions = _decisions(statements, {}, "the notebook does not compile")
     return Slice(decisions, problem=min(problems, key=place_of), future=statements.future)
@@ -128,7 +143,7 @@ def _contradictions(cells: Iterable[ParsedCell]) -> Iterator[Diagnostic]:
             yield Diagnostic(f"cell {number} is marked both keep and skip", number, 1, "remove one of the marks")
         elif cell.verdict == "keep" and cell.problem:
             what = f"cell {number} is marked keep but does not parse: {cell.problem}"
-            yield Diagnostic(what, number, cell.problem_line, "fix the cell")
+            yield Diagnostic(what, number, cell.problem_line, syntax_fix(cell.problem) or "fix the cell")
         elif cell.verdict == "keep" and cell.language:
             what = f"cell {number} is marked keep but is a {cell.language} cell"
             yield Diagnostic(what, number, 1, "write it in Python, or remove the mark")

@@ -212,6 +212,11 @@ def test_step_each_is_map() -> None:
     [
         (lambda: Flow("G").step(read, saveas="x"), "Flow.step has no option 'saveas'", "did you mean save_as=?"),
         (lambda: Flow("G").watch(mode="manual", sorce="in"), "no option 'sorce'", "did you mean source=?"),
+        (
+            lambda: Flow("G").watch(mode="schedule", time="07:00", days="mo-fr"),
+            "Flow.watch has no option 'days'",
+            '.watch(mode="schedule", cron="0 7 * * 1-5") for 07:00 from Monday to Friday; it takes (*, mode',
+        ),
         (lambda: Flow(grup="G"), "Flow has no option 'grup'", "did you mean group=?"),
         (lambda: Flow("G").step(read).preview(zzz=1), "no option 'zzz'", "it takes (*, use=None, source=None"),
         (

@@ -100,6 +100,33 @@ def test_one_column_with_all_headings_names_the_separator(ask: Callable[[FlowCon
     )
 
 
+def test_one_column_with_commas_was_read_with_another_separator(tmp_path: Path) -> None:
+    """Where the rows have commas too; a text in quotes, whose rows have none, is one column."""
+    (tmp_path / "a.csv").write_text("city,amount\nOslo,1\nRome,2\n", encoding="utf-8")
+    (tmp_path / "b.csv").write_text('"city, town"\nOslo\nRome\n', encoding="utf-8")
+    of_a, of_b = (
+        failed(lambda context, name=name: pl.read_csv(tmp_path / name, separator=";").select("amount")).fix
+        for name in ("a.csv", "b.csv")
+    )
+
+    assert of_a is not None
+    assert 'the only column is "city,amount"' in of_a
+    assert 'read it with separator=","' in of_a
+    assert "separator" not in str(of_b)
+
+
+def test_columns_that_are_numbers_may_be_a_row_or_of_another_sheet(tmp_path: Path) -> None:
+    """As where somebody has swapped the sheets; the ways that are told read it."""
+    path = workbook(tmp_path / "a.xlsx", New=[[1, 2], [3, 4]], Data=[["Menge", "Preis"], [5, 6]])
+    fix = failed(lambda context: pl.read_excel(path).select("Menge")).fix
+
+    assert fix is not None
+    assert 'the names of all columns are numbers ("1", "2")' in fix
+    assert "sheet_name= takes another sheet" in fix
+    assert pl.read_excel(path, has_header=False).height == 2
+    assert "numbers" not in str(failed(lambda context: pl.DataFrame({"2026": [1], "x": [2]}).select("Menge")).fix)
+
+
 def test_a_column_that_a_good_table_lacks_has_no_such_fix() -> None:
     assert (
         failed(lambda context: pl.DataFrame({"city": [1], "a;b": [2]}), lambda context: context.current["town"]).fix
@@ -318,6 +345,8 @@ DAYS = pl.col("day").str.to_date("%d.%m.%Y")
             'column "day" holds "2026-01-01", which has the format "%Y-%m-%d": name that',
         ),
         (["1/2/2026"], DAYS, 'column "day" holds "1/2/2026", which has the format "%d/%m/%Y" or "%m/%d/%Y": name that'),
+        (["11/25/2026"], DAYS, 'column "day" holds "11/25/2026", which has the format "%m/%d/%Y": name that'),
+        (["1/2/2026", "25/2/2026"], DAYS, 'column "day" holds "1/2/2026", which has the format "%d/%m/%Y": name that'),
         (["31.12.2026", "soon"], DAYS, 'column "day" holds "soon", which does not have the format that the step names'),
         (
             ["1,5", "2.0"],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,7 @@ def watched_step(
     fn: Any = spec.fn
     fn = replace(fn, fn=intercepted(fn.fn)) if isinstance(fn, Map) else intercepted(fn)
 
+    @wraps(spec.fn, assigned=(), updated=())
     def watched_fn(given: FlowContext) -> Any:
         context.looked_at = log.tables
         with interceptors.intercept(log, captured):

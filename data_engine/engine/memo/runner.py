@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -54,6 +54,7 @@ from data_engine.flow.context import FlowContext, WorkspaceConfigContext
 from data_engine.flow.control import StepControl
 from data_engine.flow.flow import Flow
 from data_engine.flow.forgotten import forgotten_return
+from data_engine.flow.object_names import taken_changed
 from data_engine.flow.places import Places
 from data_engine.flow.spec import Collect, StepSpec
 from data_engine.flow.steps import note_outputs, outputs_of, run_steps
@@ -231,6 +232,7 @@ class _Attempt:
         self.steps: list[_Step] = []
         self.values: dict[int, Any] = {}
         self.ran: set[int] = set()
+        self.changed: set[int] = set()  # the steps whose values a later one has changed
         self.writer: str | None = None  # the step from which on the context is handed on as it is
         self.comparisons = Comparisons(preview.source.path, preview.context.workspace_root)
         self.facts = digest_of(*preview.facts())
@@ -383,7 +385,9 @@ class _Attempt:
         if is_odd:
             log.mark_unseen("the context as a whole")
         is_writer = changeable_state(attributes, step.spec) != state
-        impure = self._impurity(step, parts)
+        changed = self._changed_in_place(step)
+        self._note_changed(index, changed)
+        impure = self._impurity(step, parts, changed)
         if is_writer or self.writer is not None:
             # From here on the context is handed on as it is, as in a run: nobody knows what later steps take from it.
             self.writer = self.writer or step.name
@@ -432,18 +436,29 @@ class _Attempt:
             if self.scratch is not None and file.is_written and not path.name.endswith(BESIDE):
                 self.preview.wrote.setdefault(self.scratch.final(path))
 
-    def _impurity(self, step: _Step, parts: Mapping[str, bytes]) -> str | None:
-        """What the step changed beside making its result and writing to the context."""
+    def _impurity(self, step: _Step, parts: Mapping[str, bytes], changed: Sequence[int]) -> str | None:
+        """What the step changed beside making its result and writing to the context; of the results of `changed` that is known."""
         after = {**code_fingerprint(step.spec).parts, **world()}
-        changed = next((label for label in {**parts, **after} if parts.get(label) != after.get(label)), None)
-        if changed is not None:
-            return f"it changes {changed}"
+        label = next((label for label in {**parts, **after} if parts.get(label) != after.get(label)), None)
+        if label is not None:
+            return f"it changes {label}"
+        return f"it changes {self.steps[changed[0]].name} in place" if changed else None
+
+    def _changed_in_place(self, step: _Step) -> list[int]:
+        """The numbers of the steps whose results the step, which has run, has changed."""
+        found = []
         for at in dict.fromkeys(step.given.values()):
             if at in self.values:
                 kept = self.steps[self._origin(at)].entry
                 if kept.not_kept is None and not is_unchanged(self.values[at], kept.value):
-                    return f"it changes {self.steps[at].name} in place"
-        return None
+                    found.append(at)
+        return found
+
+    def _note_changed(self, index: int, changed: Sequence[int]) -> None:
+        """For the caption: that step number `index` is the first to change what a later one takes."""
+        names = [self.flow.steps[at].save_as for at in changed if self._origin(at) not in self.changed]
+        self.preview.warned += taken_changed(self.flow.steps, index, names)
+        self.changed.update(map(self._origin, changed))
 
     # -- keeping -------------------------------------------------------------------------------------------------------
 

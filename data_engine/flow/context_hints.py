@@ -1,0 +1,133 @@
+"""What helps where a step takes what it is given for something else: a path or a slot that this run does not have, a result that an
+earlier step did not give, an item of a map for the context."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Collection
+from datetime import datetime
+from inspect import unwrap
+from pathlib import Path
+
+from data_engine.errors import message_of
+from data_engine.flow.batch import FileRef
+from data_engine.flow.context import FlowContext
+from data_engine.flow.control import ItemFailed
+from data_engine.flow.flow import Flow
+from data_engine.flow.locations import MirrorContext, SourceContext
+from data_engine.flow.spec import StepSpec
+
+_NO_SOURCE = (
+    "NoneType",
+    "empty input: paths: []",
+    "Object does not have a .read() method",
+    "source must be a string or bytes",
+)
+"""What Python and readers say of a None in place of a path."""
+
+
+def context_hints(
+    flow: Flow, step: StepSpec, context: FlowContext, cause: BaseException, before: str | None
+) -> tuple[str | None, ...]:
+    """The fixes of what a step's context does not have; `before` is the label of the step before this flow's first one."""
+    return (
+        _no_place(context, cause),
+        _no_slot(context, cause) or _no_file(context, cause) or _forgotten_return(flow, step, context, cause, before),
+    )
+
+
+def item_hint(step: StepSpec, error: BaseException) -> str | None:
+    """A hint when the function of a map takes its item for the context, or gives a reader of Polars a `FileRef`."""
+    if not isinstance(error, ItemFailed):
+        return None
+    cause, item, name = error.error, error.item, step.function_name
+    if isinstance(item, FileRef) and ".read() method" in message_of(cause):
+        return "Polars takes no FileRef, but its path: FILE.path, as in pl.read_csv(file.path)"
+    if not isinstance(cause, AttributeError) or cause.obj is not item or cause.name is None:
+        return None
+    if getattr(unwrap(step.fn), "takes_context", False):
+        return None
+    if cause.name not in (*dir(FlowContext), *FlowContext.__dataclass_fields__):
+        return None
+    kind = type(item).__name__
+    path = " and file.path" if isinstance(item, FileRef) else ""
+    first = "file" if isinstance(item, FileRef) else "item"
+    return (
+        f"map gives {name} the item itself, here {'an' if kind[0] in 'aeiouAEIOU' else 'a'} {kind}, and not the context: write "
+        f"def {name}({first}){path}; def {name}(context, {first}) gets both"
+    )
+
+
+def _no_place(context: FlowContext, cause: BaseException) -> str | None:
+    """A hint when a step asks for a path of the mirror or the source, and the flow has none."""
+    if not isinstance(cause, AttributeError) or cause.obj is not None or cause.name is None:
+        return None
+    places = (
+        ("mirror", context.mirror, MirrorContext, '.mirror(root="../out")'),
+        ("source", context.source, SourceContext, '.watch(..., source="../in")'),
+    )
+    hints = [
+        f"context.{name} is None: add {verb} to the flow"
+        for name, value, kind, verb in places
+        if value is None and cause.name in (*dir(kind), *kind.__dataclass_fields__)
+    ]
+    return "; or ".join(hints) or None
+
+
+def saved_object(context: FlowContext, cause: BaseException, saved: Collection[str]) -> str | None:
+    """A hint when a step asks the context itself for what an earlier step saved."""
+    if not isinstance(cause, AttributeError) or cause.obj is not context or cause.name not in saved:
+        return None
+    return f'{cause.name} is a saved object: context.objects["{cause.name}"], or use="{cause.name}" in the step'
+
+
+def _no_slot(context: FlowContext, cause: BaseException) -> str | None:
+    """A hint when a step trips over the slot that a run by hand does not have."""
+    if context.scheduled_for is not None:
+        return None
+    if isinstance(cause, AttributeError):
+        is_of_time = cause.obj is None and cause.name in dir(datetime)
+    else:
+        said = message_of(cause)
+        is_of_time = "NoneType" in said and ("datetime" in said or "__format__" in said)
+    if not is_of_time:
+        return None
+    if not _asked_for(cause, "scheduled_for"):
+        return None
+    return (
+        "context.scheduled_for is None unless a schedule or a backfill began the run, so also by hand and in a preview:"
+        " write (context.scheduled_for or datetime.now().astimezone())"
+    )
+
+
+def _no_file(context: FlowContext, cause: BaseException) -> str | None:
+    """A hint when a step asks a run for all files of a folder for the path of the one it is for."""
+    if context.source is None or context.source.path is not None:
+        return None
+    if isinstance(cause, AttributeError):
+        is_of_path = cause.obj is None and cause.name in dir(Path)
+    else:
+        is_of_path = any(words in message_of(cause) for words in _NO_SOURCE)
+    if not is_of_path or not _asked_for(cause, "source", "path"):
+        return None
+    return (
+        'with run_as="batch" a run is for all files of the folder, so context.source.path is None: '
+        'find them with .collect(".csv") and read each with .map(...), or below context.source.root'
+    )
+
+
+def _asked_for(cause: BaseException, *names: str) -> bool:
+    """Whether the code of one of the error's frames uses all of these names."""
+    frames = traceback.walk_tb(cause.__traceback__)
+    return any({*names} <= {*frame.f_code.co_names} for frame, _ in frames)
+
+
+def _forgotten_return(
+    flow: Flow, step: StepSpec, context: FlowContext, cause: BaseException, before: str | None
+) -> str | None:
+    """A hint when a step trips over the None that an earlier step gave."""
+    if context.current is not None or "NoneType" not in message_of(cause):
+        return None
+    earlier = [one.label for one in flow.steps[: flow.steps.index(step)] if step.use in (None, "current", one.save_as)]
+    label = earlier[-1] if earlier else before
+    return None if label is None else f"step {label!r} before it returned None: is its `return` missing?"
