@@ -20,6 +20,7 @@ from data_engine.engine.run_facts import params_words, rows_words, slot_words
 from data_engine.engine.status import FlowStatus, Status
 from data_engine.engine.wording import GOES_ON, held_words, none_named_words, told_once, undelivered_words
 from data_engine.errors import FlowExecutionError, FlowValidationError
+from data_engine.file_check import file_exists
 from data_engine.flow.batch import Batch, FileRef, ItemError
 from data_engine.flow.context import FlowContext
 from data_engine.lease.status import FETCHED_BY, NOT_ALL_HERE
@@ -28,7 +29,6 @@ from data_engine.model import Backfill, Deployment, LogEntry, Run, StepRun
 from data_engine.notebook.catalog import CatalogEntry
 from jupyter_extension.card import MOST_ROWS, Card, Cell, Code, Faint, Lines, Link, Note, Pairs, Part, Picture, table
 from jupyter_extension.failures import first_line, short_error, short_reason
-from jupyter_extension.file_check import file_exists
 from jupyter_extension.marks import Mark, flow_mark, mark_of, reason_mark
 from jupyter_extension.short_text import short_text
 from jupyter_extension.timeline import outcome_words, runs_picture, steps_picture

@@ -13,6 +13,7 @@ from typing import Any
 from data_engine.client import Workspace
 from data_engine.engine.deployed_before import present_name
 from data_engine.engine.run_facts import facts_of, params_words, rows_words, trigger_words
+from data_engine.file_check import file_exists
 from data_engine.flow.expectation import Expectation, expectation_words
 from data_engine.ledger.deployments import renamings
 from data_engine.ledger.warned import warnings_of
@@ -25,7 +26,6 @@ from data_engine.scheduler.slots import next_slots, slot_words, zone_of
 from jupyter_extension.buttons import WhyNot
 from jupyter_extension.failures import places_of, short_error
 from jupyter_extension.feed import daemon_of, from_child
-from jupyter_extension.file_check import file_exists
 from jupyter_extension.marks import Mark
 from jupyter_extension.view import run_mark
 

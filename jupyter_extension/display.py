@@ -17,6 +17,7 @@ from data_engine.engine.run_comparison import Comparison
 from data_engine.engine.status import FlowStatus, Status
 from data_engine.engine.trends import Trends
 from data_engine.errors import FlowExecutionError, FlowValidationError
+from data_engine.file_check import file_exists
 from data_engine.flow.batch import Batch
 from data_engine.flow.context import FlowContext
 from data_engine.flow.flow import Flow
@@ -51,7 +52,6 @@ from jupyter_extension.cell_shell import shell_here
 from jupyter_extension.commands import MAGICS
 from jupyter_extension.compile_report import compile_card
 from jupyter_extension.difference_card import difference_card, golden_card, goldens_card, plan_card
-from jupyter_extension.file_check import file_exists
 from jupyter_extension.flow_picture import flow_card
 from jupyter_extension.trends import trends_card
 

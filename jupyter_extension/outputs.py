@@ -9,10 +9,10 @@ from pathlib import Path
 
 from data_engine.client import Workspace
 from data_engine.engine.left_behind import is_source_gone
+from data_engine.file_check import file_exists
 from data_engine.ledger.former_places import written_here
 from data_engine.model import WrittenFile
 from jupyter_extension.details import is_on_another_host
-from jupyter_extension.file_check import file_exists
 
 MOST_RUNS = 20_000
 """The newest runs, whose files are listed."""

@@ -15,12 +15,12 @@ from data_engine.engine.flow_reasons import Late, Overlong
 from data_engine.engine.last_source import is_source_gone
 from data_engine.engine.reasons import HeldSlot
 from data_engine.engine.status import FlowStatus, Status
+from data_engine.file_check import file_exists
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.troubles import Trouble, TroubleKey, all_troubles
 from data_engine.message import message_id
 from data_engine.model import Run
 from jupyter_extension.failures import first_line, places_of
-from jupyter_extension.file_check import file_exists
 
 _BY_PEOPLE = ("hand", "backfill")
 _HOLDING = ("failed", "abandoned")

@@ -20,11 +20,11 @@ from data_engine.engine.reasons import Disabled, NotYet
 from data_engine.engine.run_facts import slot_words
 from data_engine.engine.wording import held_words, in_the_way, told_once, undelivered_words
 from data_engine.errors import FlowValidationError
+from data_engine.file_check import file_exists
 from data_engine.lease.status import behind_words, lease_lines
 from data_engine.ledger.warned import runs_as_json, warned_words, warnings_of
 from data_engine.typed import typed
 from jupyter_extension.failures import short_error
-from jupyter_extension.file_check import file_exists
 
 if TYPE_CHECKING:
     from data_engine.cli.plain import Table

@@ -19,11 +19,10 @@ from typing import Any
 import polars as pl
 import pytest
 
-from data_engine import FlowValidationError
-from jupyter_extension import file_check
+from data_engine import FlowValidationError, file_check
+from data_engine.file_check import file_exists
 from jupyter_extension.conditions import OPS
 from jupyter_extension.excel_export import export
-from jupyter_extension.file_check import file_exists
 from jupyter_extension.inspect_child import InspectChild
 from jupyter_extension.inspector import CHUNK, inspect
 from tests.support import end_now
