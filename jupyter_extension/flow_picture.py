@@ -86,9 +86,9 @@ def flow_card(
         >>> from jupyter_extension.card import text
         >>> print(text(flow_card(flow, now_s=0)))
         Claims  claims  manual
-        trigger   by hand
-        step 1    Len  len              saves size
-        step 2    Str  str  takes size
+        trigger  by hand
+        step 1   Len  len              saves size
+        step 2   Str  str  takes size
     """
     lines = tuple(lines_of(flow, now_s=now_s, live=live, zone=zone, is_source_there=is_source_there))
     words = "\n".join(_words(lines))

@@ -68,6 +68,15 @@ def listed(page: Any) -> list[str]:
     return found
 
 
+def listed_soon(page: Any) -> list[str]:
+    """As `listed`, once it holds something: a page that was just loaded fills it a while after it shows the count."""
+    for _ in range(20):
+        page.wait_for_timeout(1500)
+        if found := listed(page):
+            return found
+    return []
+
+
 def show_list(page: Any, state: str = "visible") -> None:
     """Open or close JupyterLab's list of notifications."""
     page.evaluate("() => { window.jupyterapp.commands.execute('apputils:display-notifications'); }")
