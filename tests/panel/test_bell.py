@@ -71,9 +71,9 @@ def listed(page: Any) -> list[str]:
 def listed_soon(page: Any) -> list[str]:
     """As `listed`, once it holds something: a page that was just loaded fills it a while after it shows the count."""
     for _ in range(20):
-        page.wait_for_timeout(1500)
         if found := listed(page):
             return found
+        page.wait_for_timeout(1000)
     return []
 
 
