@@ -120,7 +120,8 @@ def _about_missed(slicer: Slicer) -> list[Diagnostic]:
 def _about_calls(statements: Statements, taken: Mapping[int, str]) -> Iterator[Diagnostic]:
     """What the functions that are needed do with flows, and is hardly meant."""
     for statement in statements.all:
-        if statement.index in taken:
+        # a function that is not build() has a flow only where it makes one
+        if statement.index in taken and ("build" in statement.names.binds or "Flow(" in statement.cell.cell.text):
             for call in doubtful_calls(statement.node):
                 yield Diagnostic(call.message, statement.number, call.line, call.fix)
 
