@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import signal
 import subprocess
 import sys
@@ -178,6 +179,7 @@ def test_a_window_may_change_its_size(workspace: Workspace, watch: Callable[...,
     terminal.wait_for("Claims", "FLOW")
     terminal.resize(200, 50)
     wide = terminal.wait_for("WHY NOT NOW")
+    time.sleep(1)  # what is drawn meanwhile for the wide window would end in the small one
     terminal.resize(30, 8)
     terminal.wait_for("The window is smaller")
     terminal.resize(80, 24)
