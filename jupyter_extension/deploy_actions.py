@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 from data_engine.cli.deploying import done_before
 from data_engine.client import Workspace
+from data_engine.counted import counted
 from data_engine.daemon.deploying import Outcome
 from data_engine.engine.deployed_before import left_out
 from data_engine.errors import error_of
@@ -78,7 +79,7 @@ def done_words(done: Mapping[str, int]) -> str:
         >>> done_words({"claims": 1, "rates": 2})
         'claims: 1 file was, rates: 2 files were done before and count as done: Backfill does them again.'
     """
-    counts = [(flow, f"{count:,} file{' was' if count == 1 else 's were'}") for flow, count in sorted(done.items())]
+    counts = [(flow, counted(count, "file was", "files were")) for flow, count in sorted(done.items())]
     is_one = list(done.values()) == [1]
     told = ", ".join(count if len(done) == 1 else f"{flow}: {count}" for flow, count in counts)
     return f"{told} done before and count{'s' if is_one else ''} as done: Backfill does {'it' if is_one else 'them'} again."

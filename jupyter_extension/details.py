@@ -117,9 +117,8 @@ def flow_details(ws: Workspace, name: str, *, limit: int = 100) -> FlowView:
     Raises:
         FlowValidationError: there is no such flow.
     """
-    digest = ws.home.deployments().digest_of(
-        name
-    )  # before what is shown is read: what is saved meanwhile counts as another
+    # before what is shown is read: what is saved meanwhile counts as another
+    digest = ws.home.deployments().digest_of(name)
     entry = flow_entry(ws, name)
     runs = ws.runs(name, limit)
     newest = ws.home.ledger().last_run(name) or next((run for run in runs if not run.from_the_future), None)

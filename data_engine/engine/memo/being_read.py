@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-_place: ContextVar[str | None] = ContextVar("being_read", default=None)
+_place: ContextVar[Callable[[], str | None] | None] = ContextVar("being_read", default=None)
 
 
 @contextmanager
-def reading(place: str | None) -> Iterator[None]:
-    """Inside, `place` is being read."""
+def reading(place: Callable[[], str | None]) -> Iterator[None]:
+    """Inside, `place()` is being read: it is asked for only where a reader logs something."""
     token = _place.set(place)
     try:
         yield
@@ -23,9 +23,10 @@ def being_read() -> str | None:
     """What is being read here now, in words; None where that is not known.
 
     Example:
-        >>> with reading('a.xlsx, sheet "Sales"'):
+        >>> with reading(lambda: 'a.xlsx, sheet "Sales"'):
         ...     being_read()
         'a.xlsx, sheet "Sales"'
         >>> being_read()
     """
-    return _place.get()
+    place = _place.get()
+    return None if place is None else place()

@@ -268,9 +268,12 @@ def _make_wrapper(original: Any, note: Callable[..., Any]) -> Any:
 
 def _placed(reader: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> AbstractContextManager[None]:
     """Inside, what the reader logs is known to be about the workbook that it reads."""
-    place = None
-    with suppress(Exception), not_logged():
-        place = workbook_place(reader, args, kwargs)
+
+    def place() -> str | None:
+        with suppress(Exception), not_logged():
+            return workbook_place(reader, args, kwargs)
+        return None
+
     return reading(place)
 
 
