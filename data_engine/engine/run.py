@@ -17,6 +17,7 @@ from data_engine.cause import Cause
 from data_engine.engine.candidates import Source, is_unchanged, signature_of
 from data_engine.engine.capture import captured
 from data_engine.engine.executor import item_executor
+from data_engine.engine.kept_objects import KeptObjects
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.memo.inputs import current_files
 from data_engine.engine.memo.own_sources import cause_of_source, guarding, overwritten_words
@@ -226,6 +227,7 @@ class _Run:
 
     def _take_steps(self) -> None:
         recording, sink, own, stage = self.recording, self.sink, self.own, self.stage
+        kept = KeptObjects(self.flow.steps)
         for event in run_steps(self.flow, self.context, control=self.control):
             if stage is not None and isinstance(event, StepFinished) and event.outputs:
                 stage.is_named = True
@@ -234,6 +236,9 @@ class _Run:
             if recording is not None:
                 recording.take(event, self.context.current)
             sink(event)
+            if isinstance(event, StepFinished) and event.status == "success":
+                for said in kept.after(event.step_index, self.context.objects):
+                    self._log("WARNING", said)
 
     def fail(self, raised: BaseException) -> BaseException:
         """Tell of its bad end; what callers are given as its error."""

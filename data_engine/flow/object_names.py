@@ -66,6 +66,27 @@ def replaced_unasked(steps: Sequence[StepSpec]) -> dict[int, int]:
     return found
 
 
+def taken_later(steps: Sequence[StepSpec]) -> dict[int, int]:
+    """For each step whose result a later one takes by its name, with steps between the two: the last that does; both counted from 0.
+
+    Example:
+        >>> from data_engine import Flow
+        >>> taken_later(Flow("G").step(list, save_as="raw").step(sorted).step(len, use="raw").steps)
+        {0: 2}
+        >>> taken_later(Flow("G").step(list, save_as="raw").step(len, use="raw").steps)
+        {}
+    """
+    savers: dict[str, int] = {}
+    found = {}
+    for number, step in enumerate(steps):
+        at = savers.get(step.use or "")
+        if at is not None and number > at + 1:
+            found[at] = number
+        if step.save_as is not None:
+            savers[step.save_as] = number
+    return found
+
+
 def taken_changed(steps: Sequence[StepSpec], index: int, changed: Iterable[str | None]) -> list[str]:
     """What is said where a later step takes by its name an object that step number `index` (from 0) has `changed`; the first is told.
 

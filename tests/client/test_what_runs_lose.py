@@ -1,4 +1,5 @@
-"""What a run is warned of that loses data without failing: files that nobody collects, and outputs that replace one another."""
+"""What a run is warned of that loses data without failing: files that nobody collects, outputs that replace one another, and objects
+that a step changes under a later one."""
 
 from __future__ import annotations
 
@@ -172,3 +173,61 @@ def test_a_file_that_is_away_at_the_end_of_its_run_is_not_said_to_be_due(ws: Wor
     assert said.startswith(f"{source} was gone when the run ended: it counts as done")
     (ws.root / "a.csv").rename(source)
     assert [row.why.kind for row in workspace.explain(str(source))] == ["done"]
+
+
+SHARED = """
+    import copy
+    import polars as pl
+    from data_engine import Flow
+    def read(context):
+        return MADE
+    def change(context):
+        data = context.current
+        CHANGE
+        return data
+    def look(context):
+        return len(context.current)
+    def build():
+        return FLOW
+"""
+FLOW = 'Flow(group="G").step(read, save_as="raw").step(change, save_as="new").step(look).step(look, use="raw", label="Write")'
+
+
+@pytest.mark.parametrize(
+    ("made", "change", "flow", "is_told"),
+    [
+        ("[1]", "data.append(2)", FLOW, True),
+        ("{'a': [1]}", "data['a'].append(2)", FLOW, True),
+        ("pl.DataFrame({'a': [1]})", "data[0, 'a'] = 2", FLOW, True),
+        ("[1]", "data = copy.deepcopy(data); data.append(2)", FLOW, False),
+        ("[1]", "data.append(2)", FLOW.replace('.step(look, use="raw", label="Write")', ""), False),
+        ("[1]", "data.append(2)", FLOW.replace('"new"', '"raw", use="raw"'), False),
+        ("[1]", "data.append(2)", FLOW.replace(".step(look)", '.step(read, save_as="raw")'), False),
+        ("[b'x' * 9_000_000]", "data.append(2)", FLOW, False),
+    ],
+    ids=["list", "dict", "frame", "a copy", "nobody uses it", "replaced on purpose", "made anew", "large"],
+)
+def test_a_run_warns_where_a_step_changes_what_a_later_one_takes(
+    ws: WorkspaceFiles, made: str, change: str, flow: str, is_told: bool
+) -> None:
+    """As its preview does, once; a large object is not copied for that."""
+    ws.notebook("shared", SHARED.replace("MADE", made).replace("CHANGE", change).replace("FLOW", flow))
+    workspace = Workspace(ws.root)
+    workspace.load_flow("shared").run_once()
+
+    told = (
+        "step 'Change' changes raw itself, so step 'Write', which uses raw later, is given it changed: "
+        "let it change a copy (copy.deepcopy), and return that"
+    )
+    assert warnings(workspace, "shared") == [[told] if is_told else []]
+
+
+def test_an_object_that_cannot_be_compared_disturbs_no_run(ws: WorkspaceFiles) -> None:
+    """What it does when it is copied or compared is not the run's error."""
+    odd = "class Odd:\n        __class__ = property(lambda self: 1 / 0)\n"
+    made = SHARED.replace("    def read", f"    {odd}    def read", 1).replace("MADE", "[{1: Odd()}]")
+    ws.notebook("shared", made.replace("CHANGE", "data.append(2)").replace("FLOW", FLOW))
+    workspace = Workspace(ws.root)
+    workspace.load_flow("shared").run_once()
+
+    assert warnings(workspace, "shared") == [[]]

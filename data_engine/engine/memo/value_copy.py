@@ -56,10 +56,11 @@ class TooLarge(CannotCopy):
     """Copying the value would be slower than many steps."""
 
 
-def copy_of(value: Any, *, apart: bool = False) -> Copied:
+def copy_of(value: Any, *, apart: bool = False, most_bytes: int = MAX_PLAIN_BYTES) -> Copied:
     """A copy that shares nothing changeable with `value`; what is shared inside `value` is shared inside the copy.
 
-    A frame made of a NumPy array changes with it: with `apart`, frames get buffers of their own.
+    A frame made of a NumPy array changes with it: with `apart`, frames get buffers of their own. What is neither frame nor Arrow
+    table takes `most_bytes` at most.
 
     Raises:
         CannotCopy: a handle, a generator, a lazy frame, an object of another class, or too large.
@@ -70,7 +71,7 @@ def copy_of(value: Any, *, apart: bool = False) -> Copied:
         >>> copied, copied["a"] is copied["b"], copied["a"] is inner
         ({'a': [1], 'b': [1]}, True, False)
     """
-    work = _Copy(apart=apart or holds_arrays(value))
+    work = _Copy(apart=apart or holds_arrays(value), most_bytes=most_bytes)
     copied = work.copy(value)
     return Copied(copied, work.frame_bytes + work.plain_bytes, frozenset(work.classes))
 
@@ -84,8 +85,8 @@ class Copied(NamedTuple):
 
 
 class _Copy:
-    def __init__(self, *, apart: bool) -> None:
-        self.apart = apart
+    def __init__(self, *, apart: bool, most_bytes: int) -> None:
+        self.apart, self.most_bytes = apart, most_bytes
         self.frame_bytes = 0
         self.plain_bytes = 0
         self.classes: set[type] = set()
@@ -112,8 +113,8 @@ class _Copy:
 
     def _weigh(self, size_bytes: int) -> None:
         self.plain_bytes += size_bytes
-        if self.plain_bytes > MAX_PLAIN_BYTES:
-            raise TooLarge("over 50 MB")
+        if self.plain_bytes > self.most_bytes:
+            raise TooLarge(f"over {self.most_bytes // 1024**2} MB")
 
     def _container(self, value: Any, kind: type) -> Any:
         self._weigh(sys.getsizeof(value))
