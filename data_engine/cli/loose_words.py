@@ -19,7 +19,7 @@ _MOST_LINES = 3
 class Takes(NamedTuple):
     """What a command takes: its `options`, with whether a value follows and that is free text, and `most` names (None: any number).
 
-    `called` is what a name is, `needed` stands for one that has to be there, `without` says what the command does without, and with `has_pairs` NAME=VALUE is a parameter. It `starts` the engine, or not.
+    `called` is what a name is, `needed` stands for one that has to be there, `without` says what the command does without, and with `has_pairs` NAME=VALUE is a parameter. `verb` is the command itself.
     """
 
     options: dict[str, bool | None]
@@ -28,7 +28,7 @@ class Takes(NamedTuple):
     needed: str | None = None
     without: str | None = None
     has_pairs: bool = False
-    starts: bool = False
+    verb: str = ""
 
 
 class _Part(NamedTuple):
@@ -55,6 +55,10 @@ def mended(
         "put what belongs together into quotation marks: `%flow deploy claims --note 'last week'`"
         >>> mended(["claims", "parts"], takes, ["claims", "parts"], deploy)
         'name one flow at a time: `%flow deploy claims`, then `%flow deploy parts`; or none for all of them: `%flow deploy`'
+        >>> mended(["claims", "in/a.csv"], Takes({"--source": True}), ["claims"], deploy)
+        'name a file with --source: `%flow deploy claims --source in/a.csv`'
+        >>> mended(["claims", "yes"], takes, ["claims"], deploy)
+        'write yes as an option: `%flow deploy claims --yes`'
         >>> mended(["monthly", "claims"], takes, ["monthly claims"], deploy)
         "put what belongs together into quotation marks: `%flow deploy 'monthly claims'`"
     """
@@ -72,7 +76,29 @@ def mended(
         given = [word for name in pairs for word in ("--set", name)]
         others = [part for part in parts if part.words[0] not in pairs]
         return f"give parameters with --set: `{typed(*_line(others), *given)}`"
-    return _fewer(parts, names, takes, typed, flows)
+    return _as_options(parts, names, takes, typed, flows) or _fewer(parts, names, takes, typed, flows)
+
+
+def _as_options(
+    parts: Sequence[_Part], names: Sequence[str], takes: Takes, typed: Callable[..., str], flows: Collection[str]
+) -> str | None:
+    """The line where what stands as a name is an option without its dashes, or a file beside its flow."""
+    bare = next((name for name in names if f"--{name}" in takes.options and name not in flows), None)
+    if bare is not None and takes.options[f"--{bare}"] is None:
+        others = [name for name in names if name != bare]
+        return f"write {bare} as an option: `{typed(*_naming(parts, *others), f'--{bare}')}`"
+    of_file = next((option for option in ("--source", "--where") if option in takes.options), None)
+    if of_file is None or takes.most != 1 or len(names) != 2 or (names[0] in flows) == (names[1] in flows):
+        return None
+    flow, file = names if names[0] in flows else reversed(names)
+    if nearest_name(file, flows) is not None or not _is_like_a_file(file):
+        return None
+    given = os.path.basename(file) if of_file == "--where" else file  # which is looked for inside the source
+    return f"name a file with {of_file}: `{typed(*_naming(parts, flow), of_file, given)}`"
+
+
+def _is_like_a_file(word: str) -> bool:
+    return bool(os.path.splitext(word)[1]) or "/" in word or os.sep in word or os.path.exists(word)
 
 
 def fix_of_line(command: Any, arguments: Sequence[str], *, is_unknown: bool) -> str | None:
@@ -142,7 +168,7 @@ def _takes(command: Any, words: Sequence[str]) -> Takes:
         called=_CALLED.get(metavar or "", "flow"),
         needed=metavar if arguments and arguments[0].required else None,
         without="for all of them" if is_of_all else None,
-        starts=command.name == "start",
+        verb=command.name or "",
     )
 
 
@@ -181,6 +207,16 @@ def _started(name: str) -> str:
     )
 
 
+def _ended(name: str) -> str:
+    """What ends what one flow does, where the daemon was to be ended with its name."""
+    from data_engine.typed import typed
+
+    return (
+        f"`{typed('stop', name)}` ends the flow's runs at their next step; `{typed('status')}` shows the runs under way,"
+        f" and `{typed('kill-run', 'RUN')}` ends one at once"
+    )
+
+
 def _of_flow(names: Sequence[str], flows: Collection[str]) -> str | None:
     return of_flow(names[0]) if len(names) == 1 and names[0] in flows else None
 
@@ -192,10 +228,8 @@ def _fewer(
     if takes.most is None or len(names) <= takes.most:
         return None
     if takes.most == 0:
-        named = len(names) == 1 and names[0] in flows and takes.starts
-        return (
-            _started(names[0]) if named else _of_flow(names, flows)
-        ) or f"leave out what follows it: `{typed(*_naming(parts))}`"
+        of_one = {"start": _started, "kill": _ended}.get(takes.verb, of_flow) if _of_flow(names, flows) else None
+        return f"leave out what follows it: `{typed(*_naming(parts))}`" if of_one is None else of_one(names[0])
     if takes.most > 1:
         return f"name two {takes.called}s at a time: `{typed(*_naming(parts, *names[: takes.most]))}`"
     lines = [f"`{typed(*_naming(parts, name))}`" for name in names[:_MOST_LINES]]

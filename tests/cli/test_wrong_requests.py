@@ -133,6 +133,23 @@ WRONG = {
         "unexpected extra",
         "`data-engine run claims` runs the flow now, `data-engine",
     ),
+    "a flow to kill": (["kill", "claims"], "unexpected extra", " `data-engine stop claims` ends the flow's runs"),
+    "an option without its dashes": (["docs", "open"], "unexpected extra", "as an option: `data-engine docs --open`"),
+    "a file beside its flow, to run": (
+        ["run", "claims", "in/a.csv"],
+        "2 flows",
+        "name a file with --source: `data-engine run claims --source in/a.csv`",
+    ),
+    "a file beside its flow, to backfill": (
+        ["backfill", "claims", "in/a.csv", "--reprocess", "all"],
+        "unexpected extra",
+        "name a file with --where: `data-engine backfill claims --reprocess all --where a.csv`; or",
+    ),
+    "a file beside its flow, to preview": (
+        ["preview", "a.csv", "claims"],
+        "unexpected extra",
+        "`data-engine preview claims --source a.csv`; or",
+    ),
     "a secret is missing": (
         ["secret", "set"],
         "Missing argument",

@@ -364,6 +364,7 @@ MISTAKES = {
     "%flow preview a b": ["takes only one flow, and is given 'a' and 'b'", "`%flow preview a`, then `%flow preview b`"],
     "%flow deploy claims --note letzte Woche": ["only one flow", "`%flow deploy claims --note 'letzte Woche'`"],
     "%flow deploy --note letzte Woche": ["'Woche' is not available", "`%flow deploy --note 'letzte Woche'`"],
+    "%flow run claims in/a.csv": ["takes only one flow", "with --source: `%flow run claims --source in/a.csv`"],
     "%flow preview claims by=letzte Woche": ["takes only one flow", "name one flow at a time"],
     "%flow run --watch": [
         "has no option --watch",
