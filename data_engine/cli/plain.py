@@ -6,12 +6,17 @@ What needs more than letters side by side (a narrow terminal, wide letters, a co
 from __future__ import annotations
 
 import os
+import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TextIO
+from functools import cache
+from typing import TYPE_CHECKING, TextIO
 
 from data_engine.platforms.host import IS_STYLED_BY_CALLS
+
+if TYPE_CHECKING:
+    from textwrap import TextWrapper
 
 _GAP = "   "
 _OF_PATHS = ("SOURCE", "OUTPUT")
@@ -21,6 +26,7 @@ _NARROWEST = 24
 _NARROWEST_ON_SCREEN = 12
 """Of such a column, where a terminal has no room for that either."""
 _CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
+_UP_TO_SEPARATOR = re.compile(r"[^/\\]*[/\\]+|[^/\\]+")
 _LEFT_OUT = dict.fromkeys((7, 8, 11, 12, 13))
 """Control characters that Rich takes out of texts."""
 _ASKED_OF_RICH = ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "COLUMNS", "LINES")
@@ -176,18 +182,39 @@ def _columns(text: str) -> int:
 
 
 def _wrapped(line: str, most: int, *, whole_words: bool = False) -> list[str]:
-    from textwrap import wrap
+    """The line in several of so many columns, between words; one that is too long, such as a path, behind its separators.
 
+    Example:
+        >>> _wrapped("see /team/claims/flow_helpers/prices.py, line 3", 24)
+        ['see /team/claims/', 'flow_helpers/prices.py,', 'line 3']
+        >>> _wrapped("see averylongword", 8)
+        ['see aver', 'ylongwor', 'd']
+    """
     most = most if _columns(line) == len(line) else most // 2
     indent = " " * min(len(line) - len(line.lstrip()), most // 2)
-    return wrap(
-        line.strip(),
+    wrapper = _wrapper()(
         most,
         initial_indent=indent,
         subsequent_indent=indent,
         break_on_hyphens=False,
         break_long_words=not whole_words,
-    ) or [""]
+    )
+    return wrapper.wrap(line.strip()) or [""]
+
+
+@cache
+def _wrapper() -> type[TextWrapper]:
+    from textwrap import TextWrapper
+
+    class AtSeparators(TextWrapper):
+        def _split(self, text: str) -> list[str]:
+            most = self.width - len(self.initial_indent) if self.break_long_words else len(text)
+            found = []
+            for chunk in super()._split(text):
+                found += [chunk] if len(chunk) <= most else _UP_TO_SEPARATOR.findall(chunk)
+            return found
+
+    return AtSeparators
 
 
 def lines_of(table: Table, *, most: int, coloured: bool, rule: str = "─") -> list[str] | None:
