@@ -127,17 +127,21 @@ class Undeployed(Fact):
 @dataclass(frozen=True, slots=True, eq=False)
 class NotDeployed(Fact):
     """Nobody has deployed the flow, so production does not run it; `error` is why it cannot be, `goes_live_s` when it is by itself,
-    `shares_with` the deployed flow that writes its mirror."""
+    `shares_with` the deployed flow that writes its mirror. It is `doubtful` where another workstation may have deployed what is not known here."""
 
     kind: ClassVar = "not_deployed"
+    sparse: ClassVar = ("doubtful",)
 
     flow: str
     error: str | None = None
     goes_live_s: float | None = None
     shares_with: str | None = None
+    doubtful: bool = False
 
     @property
     def text(self) -> str:
+        if self.doubtful:
+            return "not deployed, as far as is known here"
         if self.goes_live_s is not None:
             return f"not deployed: it goes live in {max(0.0, self.goes_live_s - time.time()):.0f} s"
         if self.error is None and self.shares_with is not None:

@@ -371,15 +371,16 @@ class StatusWriter:
         return _status(known, ()).as_dict() | {"flows": [flow for _, flow in self._written.values()]}
 
 
-_Surrounded: TypeAlias = tuple["FlowFacts", bool, bool, "OwnedElsewhere | DaemonSilent | None", bool]
+_Surrounded: TypeAlias = tuple["FlowFacts", bool, bool, "OwnedElsewhere | DaemonSilent | None", bool, bool]
 
 
 def _flows_with_surroundings(known: WorkspaceFacts) -> Iterator[_Surrounded]:
-    """What the status of each flow is made of: its own facts, whether it runs, the engine is on, why nobody was asked, and whether it ends."""
+    """Of each flow: its own facts, whether it runs, the engine is on, why nobody was asked, whether it ends, and all that was deployed is known."""
     running, going_on = {run.flow for run in known.active}, {run.flow for run in known.active if not run.stopping}
     for flow in known.flows:
         name = flow.entry.name
-        yield flow, name in running, known.engine.on is True, known.unasked, name in running - going_on
+        is_known = not (known.lease.is_behind or known.engine.starting)
+        yield flow, name in running, known.engine.on is True, known.unasked, name in running - going_on, is_known
 
 
 def _status(known: WorkspaceFacts, flows: tuple[FlowStatus, ...]) -> Status:
@@ -408,13 +409,14 @@ def flow_status(
     is_engine_on: bool,
     unasked: OwnedElsewhere | DaemonSilent | None = None,
     is_stopping: bool = False,
+    is_known: bool = True,
 ) -> FlowStatus:
-    """One flow; when it `is_stopping`, all its runs were asked to end."""
+    """One flow; when it `is_stopping`, all its runs were asked to end. It `is_known` here what other workstations deployed."""
     entry, trigger = known.entry, trigger_here(known.entry, known.timezone)
     blocked = None
     if entry.flow is not None:
         blocked = why_blocked(known.switch, is_engine_on=is_engine_on, unasked=unasked)
-    why, expected = _why(known, blocked, is_running=is_running), known.expected
+    why, expected = _why(known, blocked, is_running=is_running, is_known=is_known), known.expected
     if isinstance(expected, Late):
         reason = in_the_way(why, held=known.held, last_run=known.last_run, is_running=is_running)
         expected = replace(expected, reason=reason)
@@ -425,7 +427,7 @@ def flow_status(
         entry.mode,
         trigger if known.cadence is None else f"{trigger}; {known.cadence.text}",
         known.is_enabled,
-        ("stopping" if is_stopping else "running") if is_running else _state(known, blocked),
+        ("stopping" if is_stopping else "running") if is_running else _state(known, blocked, is_known=is_known),
         why,
         known.standing,
         known.held,
@@ -453,13 +455,13 @@ def owned_elsewhere(status: LeaseStatus, machine_id: str) -> OwnedElsewhere | No
     return OwnedElsewhere(shown_machine(status.owner), status.engine_there)
 
 
-def _state(known: FlowFacts, blocked: Reason | None) -> State:
+def _state(known: FlowFacts, blocked: Reason | None, *, is_known: bool) -> State:
     mode = known.entry.mode
     if not known.is_read:
         return "being_read"
     if known.entry.flow is None:
         return "broken"
-    if known.standing.kind == "not_deployed" and not isinstance(blocked, OwnedElsewhere):  # who owns knows better
+    if known.standing.kind == "not_deployed" and (is_known or not isinstance(blocked, OwnedElsewhere)):
         return "not_deployed"
     if not known.is_enabled and mode != "manual":
         return "disabled"
@@ -484,15 +486,15 @@ def _state(known: FlowFacts, blocked: Reason | None) -> State:
 _AT_REST: Mapping[str, State] = {"manual": "manual", "poll": "poll_ready", "schedule": "schedule_ready"}
 
 
-def _why(known: FlowFacts, blocked: Reason | None, *, is_running: bool) -> Reason | None:
+def _why(known: FlowFacts, blocked: Reason | None, *, is_running: bool, is_known: bool) -> Reason | None:
     entry = known.entry
     if entry.flow is None:
         error = entry.error
         return None if error is None else Broken(error.what, error.where, error.fix)
     if is_running:
         return None
-    if known.standing.kind == "not_deployed" and not isinstance(blocked, OwnedElsewhere):  # who owns knows better
-        standing = known.standing
-        return NotDeployed(entry.name, standing.error, standing.goes_live_s, standing.shares_with)
+    if known.standing.kind == "not_deployed":
+        of, is_doubtful = known.standing, not is_known and isinstance(blocked, OwnedElsewhere)
+        return NotDeployed(entry.name, of.error, of.goes_live_s, of.shares_with, is_doubtful)
     why = known.waiting or (ByHand() if entry.mode == "manual" else blocked or known.why)
     return replace(why, tz=known.tz) if isinstance(why, NotYet) else why

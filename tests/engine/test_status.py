@@ -120,6 +120,11 @@ WAITING = WaitingForGroup("Claims", (GroupRun("audit", "0123456789", 77),))
         ),
         pytest.param(POLL, False, False, ANNA, "idle", ANNA.text, id="the owner is named"),
         pytest.param(
+            replace(MANUAL, standing=NOT_DEPLOYED),
+            *(False, False, ANNA, "not deployed", "not deployed: data-engine deploy claims"),
+            id="what is not deployed says so beside another owner too",
+        ),
+        pytest.param(
             replace(POLL, waiting=WAITING),
             True,
             False,
@@ -226,6 +231,22 @@ def test_a_daemon_that_does_not_answer_is_the_reason_of_each_flow() -> None:
     found = [build_status(one).flows[0].reason for one in (facts, disabled, replace(facts, elsewhere=ANNA))]
 
     assert found == ["the daemon (pid 7) does not answer", "disabled", ANNA.text]
+
+
+@pytest.mark.parametrize("known", [MANUAL, POLL])
+def test_of_another_owner_it_is_said_what_is_not_known_of_deployments(known: FlowFacts) -> None:
+    """While more was published than this machine has, or before its daemon has read it; the buttons stay as they are."""
+    facts = WorkspaceFacts("ws", "/ws", [replace(known, standing=NOT_DEPLOYED)], elsewhere=ANNA)
+    behind = replace(facts, lease=replace(facts.lease, is_behind=True))
+    starting = replace(facts, engine=replace(facts.engine, starting=True))
+    own = replace(behind, elsewhere=None)
+
+    for doubtful in (behind, starting):
+        (flow,) = build_status(doubtful).flows
+        assert flow.reason == "not deployed, as far as is known here"
+        assert flow.state == ("manual" if known is MANUAL else "idle")
+        assert Status.read(build_status(doubtful).as_dict()) == build_status(doubtful)
+    assert build_status(own).flows[0].reason == "not deployed: data-engine deploy claims"
 
 
 @pytest.mark.parametrize(
