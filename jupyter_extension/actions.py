@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 from data_engine.client import Workspace
 from data_engine.counted import counted
 from data_engine.cut import first_few
-from data_engine.daemon.fields import ANY_TEXT, COUNT, FLAG, OBJECT, PATH, PATHS, TEXT, Field, Fields, checked
+from data_engine.daemon.fields import ANY_TEXT, COUNT, FLAG, OBJECT, PATH, PATHS, TEXT, TEXTS, Field, Fields, checked
 from data_engine.engine.wording import ends_words, freed_words, never_begins_words
 from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.flow.debug import json_safe
@@ -411,7 +411,13 @@ _IN_WORKSPACE: dict[str, tuple[Callable[[Workspace, Args], Any], Fields]] = {
     "stop_engine": (_stop_engine, {}),
     "run": (
         run_actions.run,
-        {"flow": TEXT, "source": PATH.optional, "params": OBJECT.or_else({}), "take": TEXT.or_else("all")},
+        {
+            "flow": TEXT,
+            "source": PATH.optional,
+            "params": OBJECT.or_else({}),
+            "take": TEXT.or_else("all"),
+            "unsaved": TEXTS.or_else([]),
+        },
     ),
     "backfill": (_backfill, _BACKFILL),
     "backfill_stop": (_stop_backfill, {"id": TEXT}),

@@ -95,7 +95,7 @@ def _deploy(given: Namespace, names: UserNames) -> Any:
 
 def _print_what_follows(ws: Workspace, name: str | None, entries: Any, new: Any) -> None:
     """What these deployments mean for files and for other flows, and what was left out."""
-    from data_engine.cli.deploying import done_before, done_before_lines
+    from data_engine.cli.deploying import lines_of_files_before
     from data_engine.engine.deployed_before import left_out
 
     names = {one.id: one.flow for one in new}
@@ -105,7 +105,7 @@ def _print_what_follows(ws: Workspace, name: str | None, entries: Any, new: Any)
         else:
             again = typed_magic("rollback", gone.flow)
             print(f"{gone.flow} is undeployed: its module is gone. {again} lets it run again as it was deployed.")
-    for line in done_before_lines(done_before(ws, new)):
+    for line in lines_of_files_before(ws, new, entries):
         print(in_this_kernel(line.partition("     ")[2]))
     for flow, row in (left_out(ws.home, {entry.name for entry in entries}) if name is None else {}).items():
         again = typed_magic("deploy", flow)

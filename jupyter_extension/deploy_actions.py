@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from data_engine.cli.deploying import done_before
 from data_engine.client import Workspace
 from data_engine.counted import counted
 from data_engine.daemon.deploying import Outcome
 from data_engine.engine.deployed_before import left_out
+from data_engine.engine.files_before import FilesBefore, files_before
 from data_engine.errors import error_of
 from data_engine.given import given_text
 from data_engine.model import Deployment
@@ -39,29 +39,59 @@ def deploy(ws: Workspace, args: Args) -> Any:
     if flow is not None and refused:
         raise refused[0]
     said = _outcome_words(flow, outcome) + _left_out(ws, flow, {entry.name for entry in outcome.entries})
-    return _with_what_follows(ws, said, outcome.deployments, flow, args["shown"])
+    files = files_before(ws.home, outcome.deployments, outcome.entries)
+    is_on = bool(daemon.get("/status")["engine"]["on"]) if any(one.held for one in files.values()) else False
+    return _with_what_follows(ws, said, files, flow, args["shown"], is_engine_on=is_on)
 
 
 def _without_a_daemon(ws: Workspace, flow: str | None, options: list[str], shown: str | None) -> Any:
-    before = {one.id for one in ws.deployments(flow)}
     entries = from_child(ws.root, "deploy", *([] if flow is None else [flow]), *options)
     told_of = [entry["error"] for entry in entries if entry["error"] is not None]
     if flow is not None and told_of:
         raise error_of(told_of[0])
-    new = [one for one in ws.deployments(flow) if one.id not in before]
+    files = {one["name"]: FilesBefore(**one["files_before"]) for one in entries}
     said = _runs_now(flow) + _left_out(ws, flow, {one["name"] for one in entries if one["left_out"] is None})
-    return _with_what_follows(ws, said, new, flow, shown)
+    return _with_what_follows(ws, said, files, flow, shown, is_engine_on=False)
 
 
 def _with_what_follows(
-    ws: Workspace, said: str, new: Sequence[Deployment], flow: str | None, shown: str | None
+    ws: Workspace, said: str, files: Mapping[str, FilesBefore], flow: str | None, shown: str | None, *, is_engine_on: bool
 ) -> str | dict[str, Any]:
     """What was said, and that it was a newer edit than the panel had shown; with `again`, the flow whose files count as done as they were
-    done before, of which Backfill does them again."""
+    done before, of which Backfill does them again, and with `held` the one of which Retry tries held files again."""
     pointer = ws.home.deployments().deployed().get(flow or "")
     said += _newer_words(shown, None if pointer is None else pointer.digest)
-    done = done_before(ws, new)
-    return {"said": f"{said} {done_words(done)}", "again": flow} if done else said
+    done = {name: one.done for name, one in files.items() if one.done}
+    held = {name: one.held for name, one in files.items() if one.held}
+    if not done and not held:
+        return said
+    switches = ws.home.ledger().switches()
+    disabled = {name for name in held if name in switches and not switches[name].is_enabled}
+    said = " ".join(filter(None, (said, held_words(held, disabled, is_engine_on=is_engine_on), done_words(done))))
+    retried = flow if held and is_engine_on and not disabled else None
+    return {"said": said, "again": flow if done else None, "held": retried}
+
+
+def held_words(held: Mapping[str, int], disabled: Collection[str] = (), *, is_engine_on: bool = True) -> str:
+    """That files are held, and what tries them again; "" where there are none.
+
+    Example:
+        >>> held_words({"claims": 1}), held_words({})
+        ('1 file is held: Retry tries it again.', '')
+        >>> held_words({"claims": 1, "rates": 2}, {"rates"})
+        'claims: 1 file is held, rates: 2 files are held: Retry tries them again, once rates is enabled.'
+        >>> held_words({"claims": 2}, is_engine_on=False)
+        '2 files are held: they are tried again when the engine starts.'
+    """
+    if not held:
+        return ""
+    counts = [(flow, counted(count, "file is held", "files are held")) for flow, count in sorted(held.items())]
+    told = ", ".join(count if len(held) == 1 else f"{flow}: {count}" for flow, count in counts)
+    is_one = list(held.values()) == [1]
+    again = f"Retry tries {'it' if is_one else 'them'} again" if is_engine_on else f"{'it is' if is_one else 'they are'} tried again when the engine starts"
+    off = ", ".join(sorted(disabled))
+    once = f", once {off} {'is' if len(disabled) == 1 else 'are'} enabled" if off else ""
+    return f"{told}: {again}{once}."
 
 
 def _newer_words(shown: str | None, digest: str | None) -> str:
@@ -71,7 +101,7 @@ def _newer_words(shown: str | None, digest: str | None) -> str:
 
 
 def done_words(done: Mapping[str, int]) -> str:
-    """That files were done before, by code that may have been another.
+    """That files were done before, by code that may have been another; "" where none were.
 
     Example:
         >>> done_words({"claims": 1204})
@@ -79,6 +109,8 @@ def done_words(done: Mapping[str, int]) -> str:
         >>> done_words({"claims": 1, "rates": 2})
         'claims: 1 file was, rates: 2 files were done before and count as done: Backfill does them again.'
     """
+    if not done:
+        return ""
     counts = [(flow, counted(count, "file was", "files were")) for flow, count in sorted(done.items())]
     is_one = list(done.values()) == [1]
     told = ", ".join(count if len(done) == 1 else f"{flow}: {count}" for flow, count in counts)

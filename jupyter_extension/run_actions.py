@@ -11,19 +11,20 @@ from data_engine.errors import FlowValidationError
 from data_engine.flow.parameter_values import Given
 from jupyter_extension.details import flow_entry
 from jupyter_extension.files import flow_files
-from jupyter_extension.run_question import MOST_DUE, RunQuestion, run_question
+from jupyter_extension.run_question import MOST_DUE, RunQuestion, run_question, with_unsaved
 from jupyter_extension.view import as_json
 
 Args: TypeAlias = Mapping[str, Any]
 
 
 def run(ws: Workspace, args: Args) -> dict[str, Any]:
-    """Run a flow; asked to `take` what it asks first, it asks where a polled flow has more than one file, or one that is done."""
+    """Run a flow; asked to `take` what it asks first, it asks where a polled flow has more than one file, or one that is done, and where
+    files of it are `unsaved` in JupyterLab."""
     name, take = args["flow"], args["take"]
     if take not in ("ask", "due", "all"):
         raise FlowValidationError(f"a run cannot take {take!r}", where="the panel", fix="reload the page")
     given = {key: Given.text(value) if isinstance(value, str) else value for key, value in args["params"].items()}
-    if take == "ask" and args["source"] is None and (question := _run_question(ws, name)) is not None:
+    if take == "ask" and (question := _question(ws, name, args["source"], args["unsaved"])) is not None:
         return {"run_ids": [], "question": as_json(question)}
     if take == "due":
         sources: list[str | None] = [*_due_sources(ws, name)]
@@ -37,6 +38,12 @@ def run(ws: Workspace, args: Args) -> dict[str, Any]:
     if not run_ids:
         return {"run_ids": [], "said": f"{name} has no source file to run with."}
     return {"run_ids": run_ids, "said": f"{name}: {counted(len(run_ids), 'run')} started."}
+
+
+def _question(ws: Workspace, name: str, source: str | None, unsaved: list[str]) -> RunQuestion | None:
+    """What is asked first: of the flow's files, unless it is to run for one `source`, and of edits that are not saved, which no run takes."""
+    question = None if source is not None else _run_question(ws, name)
+    return with_unsaved(question, unsaved) if unsaved and name in ws.home.deployments().deployed() else question
 
 
 def _run_question(ws: Workspace, name: str) -> RunQuestion | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from data_engine.counted import counted
@@ -51,3 +51,18 @@ def run_question(title: str, counts: Mapping[str, int], *, may_choose: bool = Tr
     if done and due and due <= MOST_DUE and may_choose:
         answers.insert(0, (f"Run the {due:,} {some}" if due > 1 else f"Run the one {some}", "due"))
     return RunQuestion(f"Run {title}: {text}.", tuple(answers))
+
+
+def with_unsaved(question: RunQuestion | None, files: Sequence[str]) -> RunQuestion:
+    """What is asked where these files of the flow have edits that are not saved, and the flow runs without them.
+
+    Example:
+        >>> with_unsaved(None, ["sales.ipynb"])
+        RunQuestion(text='sales.ipynb has unsaved edits: the flow runs as it is deployed, without them.', answers=(('Run it', 'all'),))
+        >>> with_unsaved(run_question("Sales", {"done": 2}), ["sales.ipynb"]).text
+        'sales.ipynb has unsaved edits: the flow runs as it is deployed, without them. Run Sales: 2 files are done.'
+    """
+    told = f"{', '.join(files)} {'has' if len(files) == 1 else 'have'} unsaved edits: the flow runs as it is deployed, without them."
+    if question is None:
+        return RunQuestion(told, (("Run it", "all"),))
+    return RunQuestion(f"{told} {question.text}", question.answers)

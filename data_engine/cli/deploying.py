@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -70,7 +70,7 @@ def deploy(
     lost = mended & _damaged(ws, mended)
     code = 1 if refused or lost else 0
     if as_json:
-        print_json([*_as_json(ws, entries, changed, mended - lost), *_left_as_json(ws, left)])
+        print_json([*_as_json(ws, entries, changed, mended - lost, new), *_left_as_json(ws, left)])
         return code
     say_settings(ws)
     _say_entries(entries, changed, mended)
@@ -123,7 +123,7 @@ def _say_what_follows(
     """What these deployments mean for files and for other flows, and what was left out."""
     switches = ws.home.ledger().switches()
     lines = (*undeployed_lines(new), *left_out_lines(left), *disabled_lines(new, switches))
-    for line in (*lines, *done_before_lines(done_before(ws, new))):
+    for line in (*lines, *lines_of_files_before(ws, new, entries)):
         complain(line, style="yellow")
     for warning in dict.fromkeys(warning for entry in entries for warning in entry.warnings):
         complain(f"warning: {warning}", style="yellow")
@@ -131,9 +131,16 @@ def _say_what_follows(
 
 
 def _as_json(
-    ws: Workspace, entries: Sequence[CatalogEntry], changed: Collection[str], mended: Collection[str]
+    ws: Workspace,
+    entries: Sequence[CatalogEntry],
+    changed: Collection[str],
+    mended: Collection[str],
+    new: Sequence[Deployment],
 ) -> list[dict[str, Any]]:
     """What came of each module, for programs."""
+    from data_engine.engine.files_before import FilesBefore, files_before
+
+    files = files_before(ws.home, new, entries)
     standing = ws.home.deployments().standing(entry.name for entry in entries)
     return [
         {
@@ -144,6 +151,7 @@ def _as_json(
             "changed": entry.error is None and entry.name in changed,
             "mended": entry.name in mended,
             "left_out": None,
+            "files_before": asdict(files.get(entry.name, FilesBefore())),
         }
         | standing[entry.name].as_json()
         for entry in entries
@@ -165,6 +173,7 @@ def _left_as_json(ws: Workspace, left: Mapping[str, Deployment]) -> list[dict[st
             "changed": False,
             "mended": False,
             "left_out": {"by": row.who, "at_utc": row.at_utc},
+            "files_before": {"done": 0, "held": 0},
         }
         | standing[flow].as_json()
         for flow, row in left.items()
@@ -184,35 +193,17 @@ def _say_entries(entries: Sequence[CatalogEntry], changed: Collection[str], mend
         say(f"unchanged     {what}: as deployed before")
 
 
-def done_before(ws: Workspace, new: Sequence[Deployment]) -> dict[str, int]:
-    """Of each flow that was deployed anew, how many files of its source were done before, so that it does not do them again.
+def lines_of_files_before(ws: Workspace, new: Sequence[Deployment], entries: Iterable[CatalogEntry]) -> list[str]:
+    """What is told of the files of the flows that were deployed anew: which count as done, which are held and what tries them again."""
+    from data_engine.cli.daemon import is_owned_elsewhere
+    from data_engine.engine.files_before import files_before, files_before_lines
 
-    Those that are gone do not count, where a look at all of them is soon over.
-    """
-    from data_engine.engine.gone_outputs import count_gone
-
-    ledger = ws.home.ledger()
-    flows = sorted({one.flow for one in new if one.kind == "deploy"})
-    counts = {}
-    for flow in flows:
-        done = [key for key, one in ledger.source_states(flow).items() if one.success is not None]
-        places = [ws.layout.flow_modules_dir / Path(key.root).expanduser() / key.path for key in done]
-        counts[flow] = len(places) - count_gone(places)
-    return {flow: count for flow, count in counts.items() if count}
-
-
-def done_before_lines(done: Mapping[str, int]) -> list[str]:
-    """A line for each flow of which so many files were done before, by code that may have been another.
-
-    Example:
-        >>> done_before_lines({"claims": 1204})
-        ['not again     claims: 1,204 files were done before and count as done. To do them again: data-engine backfill claims --reprocess all']
-    """
-    return [
-        f"not again     {flow}: {'1 file was done before and counts' if count == 1 else f'{count:,} files were done before and count'} as done."
-        f" To do {'it' if count == 1 else 'them'} again: {typed('backfill', flow, '--reprocess', 'all')}"
-        for flow, count in sorted(done.items())
-    ]
+    found = files_before(ws.home, new, entries)
+    if not any(files.held for files in found.values()):
+        return files_before_lines(found)
+    disabled = [flow for flow, switch in ws.home.ledger().switches().items() if not switch.is_enabled]
+    is_on = is_owned_elsewhere(ws) or ws.status().engine.on is not False
+    return files_before_lines(found, disabled=disabled, is_engine_on=is_on)
 
 
 def undeployed_lines(new: Sequence[Deployment]) -> list[str]:

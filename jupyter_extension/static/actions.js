@@ -22,7 +22,7 @@ export function run(app, flow, source = null, params = {}) {
   if ((notBefore.get(key) || 0) > now) return null;
   notBefore.set(key, Infinity);
   /** @type {(take: string) => Promise<any>} */
-  const begin = (take) => app.during(`run ${flow}`, app.act("run", { flow, source, params, take }));
+  const begin = (take) => app.during(`run ${flow}`, app.act("run", { flow, source, params, take, unsaved: app.jupyter.unsaved(flow, true) }));
   return begin("ask").then((found) => found && found.question
     && ask(app, found.question.text, found.question.answers.map((/** @type {[string, string]} */ [label, take]) => [label, () => begin(take)])))
     .finally(() => notBefore.set(key, now + SAME_CLICK_MS));

@@ -7,7 +7,7 @@ import { filesTable } from "./files.js";
 import { aboutPart, deployButton, deploymentPart, stepsTable } from "./flow_parts.js";
 import { stateText } from "./flows.js";
 import { duration, nameOf, progressText, since } from "./format.js";
-import { parametersForm } from "./parameters.js";
+import { parametersForm, typedParams } from "./parameters.js";
 import { agoText, button, cellLinks, errorBox, folded, icon, sign, tabs } from "./pieces.js";
 import { runsTable, timeline } from "./runs.js";
 import { trendsPart } from "./trends.js";
@@ -107,11 +107,11 @@ function toolbar(app, row, active) {
   const isEnding = isRunning && active.every((one) => one.stopping || ending.has(one.run_id));
   const path = details ? details.path : "";
   return h("div", { class: "de-toolbar", role: "toolbar", "aria-label": `Actions for ${row.title}`, key: "toolbar" },
-    button(app, "run", "Run", row.buttons.run, () => run(app, row.name), { primary: !isRunning, shape: "play", pending: `run ${row.name}`, busy: "Starting…" }),
+    button(app, "run", "Run", row.buttons.run, () => run(app, row.name, null, typedParams(app, row.name)), { primary: !isRunning, shape: "play", pending: `run ${row.name}`, busy: "Starting…" }),
     button(app, "stop", isEnding ? "Stopping…" : "Stop", isEnding ? "it ends at its next step, map item, context.log or context.progress" : row.buttons.stop, () => end(app, "stop_run", row.name), { primary: isRunning, shape: "square", busy: "Stopping…" }),
     button(app, "kill", "Kill", row.buttons.kill, () => end(app, "kill_run", row.name), { confirm: "Really kill?" }),
     button(app, "params", "Parameters…", row.buttons.run, () => app.set({ showParams: !app.state.showParams, backfill: null }), { quiet: true, expanded: showParams }),
-    button(app, "backfill", "Backfill…", row.buttons.backfill, () => app.set({ backfill: app.state.backfill ? null : freshForm(), showParams: false }), { quiet: true, expanded: app.state.backfill !== null }),
+    button(app, "backfill", "Backfill…", row.buttons.backfill, () => app.set({ backfill: app.state.backfill ? null : freshForm(), showParams: false, question: null }), { quiet: true, expanded: app.state.backfill !== null }),
     h("span", { class: "de-break", key: "break" }),
     button(app, "open", "Open notebook", row.deployment_kind === "gone" ? "its notebook is gone" : path ? null : "its path is not known yet", () => app.jupyter.open(path), { small: true }),
     button(app, "retry", row.held ? `Retry ${row.held} held` : "Retry held", row.buttons.retry, () => app.act("retry", { flow: row.name }), { small: true, primary: row.held > 0 && !row.buttons.retry }),

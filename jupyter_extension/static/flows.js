@@ -3,6 +3,7 @@
 import { run } from "./actions.js";
 import { h } from "./dom.js";
 import { ahead, duration, expectedText, matches, nameOf, plural, progressText, since } from "./format.js";
+import { typedParams } from "./parameters.js";
 import { agoText, button, drawing, icon, sign, whyNot } from "./pieces.js";
 
 /** @import { ActiveRun, FlowRow, PanelView } from "./types" */
@@ -124,7 +125,7 @@ function flowRow(app, row, active) {
       h("span", { class: "de-faint de-clip", tick: () => secondText(row, active) }))),
     app.isStatic ? null : h("button", {
       class: "de-icon-button de-run", "aria-label": `Run ${row.title}`, "aria-busy": pending.get(`run ${row.name}`) ? "true" : undefined,
-      ...whyNot(row.buttons.run, `Run ${row.title}`), onclick: () => !row.buttons.run && run(app, row.name),
+      ...whyNot(row.buttons.run, `Run ${row.title}`), onclick: () => !row.buttons.run && run(app, row.name, null, typedParams(app, row.name)),
       html: drawing("play"),
     }));
 }
@@ -143,6 +144,15 @@ export function stateText(row) {
 }
 
 /**
+ * Whether it only has to be deployed, which its mark says.
+ *
+ * @param {FlowRow} row
+ */
+function isPlainDraft({ mark, why }) {
+  return mark.kind === "not_deployed" && why && !why.error && !why.shares_with && !why.goes_live_s;
+}
+
+/**
  * The second line of a flow: what its run does now, else when and why it runs next.
  *
  * @param {FlowRow} row
@@ -154,7 +164,7 @@ export function secondText(row, active) {
   if (row.mark.kind === "broken") return row.reason || "";
   const parts = [row.trigger === "-" ? "" : row.trigger];
   if (row.next_run_utc && row.mode === "schedule") parts.unshift(`next ${ahead(row.next_run_utc, Date.now(), row.tz)}`);  // the rest may be cut
-  else if (row.reason && row.mode !== "manual") parts.push(row.reason);
+  else if (row.reason && row.mode !== "manual" && !isPlainDraft(row)) parts.push(row.reason);
   if (row.expected && row.expected.kind !== "expected") parts.unshift(row.expected.text);
   else if (row.expected) parts.push(expectedText(row.expected));
   return parts.filter(Boolean).join(" · ");

@@ -187,13 +187,14 @@ function errorLine(app) {
  * @param {PanelView} view
  */
 function bottom(app, view) {
-  const { text: said = null, again = null } = app.state.said && !app.state.said.error ? app.state.said : {};
+  const { text: said = null, again = null, held = null } = app.state.said && !app.state.said.error ? app.state.said : {};
   const open = () => {
     app.focusNext = "[data-backfill=since]";
     app.set({ said: null, showParams: false, backfill: { ...freshForm(), reprocess: "all" } });
   };
   return h("div", { class: `de-footer${said ? " de-saying" : ""}`, key: "footer" },
     h("span", { class: "de-answer", key: "answer", role: "status" }, said ? [icon({ shape: "disc", tone: "good" }), h("span", { class: "de-said-text" }, said),
+      held && held === app.state.selected ? h("button", { key: "held", class: "de-link de-fixed", onclick: () => app.act("retry", { flow: held }) }, "Retry") : null,
       again && again === app.state.selected ? h("button", { key: "again", class: "de-link de-fixed", onclick: open }, "Backfill…") : null] : null),
     said ? null : footer(view));
 }

@@ -233,10 +233,10 @@ export class Panel {
   /** @param {Answer} answer */
   say({ error, result }) {
     const text = typeof result === "string" ? result : result && result.said;
-    const said = error ? { error: true, text: error.what, fix: error.fix } : text ? { text, again: result.again } : null;
+    const said = error ? { error: true, text: error.what, fix: error.fix } : text ? { text, again: result.again, held: result.held } : null;
     this.set({ said });
     clearTimeout(this.saying);
-    if (said && !said.error) this.saying = setTimeout(() => this.set({ said: null }), said.again ? OFFERED_MS : SAID_MS);
+    if (said && !said.error) this.saying = setTimeout(() => this.set({ said: null }), said.again || said.held ? OFFERED_MS : SAID_MS);
   }
 
   deployAll = () => deploy(this, {});

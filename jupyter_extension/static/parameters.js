@@ -34,6 +34,38 @@ export function givenOf(parameters, typed) {
 }
 
 /**
+ * What is typed into the open form of the flow, as it is sent.
+ *
+ * @param {Panel} app
+ * @param {string} flow
+ */
+export function typedParams(app, flow) {
+  const { selected, showParams, details, typed, params } = app.state;
+  if (!showParams || flow !== selected || !details) return {};
+  return details.parameters ? givenOf(details.parameters, typed)
+    : Object.fromEntries(params.filter(({ name }) => name.trim()).map(({ name, value }) => [name.trim(), value]));
+}
+
+/**
+ * @param {Panel} app
+ * @param {FlowRow} row
+ * @param {...import("./types").Child} inside
+ */
+function form(app, row, ...inside) {
+  return h("form", {
+    class: "de-params", key: "params form", "aria-label": `Parameters of ${row.title}`, onsubmit: (event) => {
+      event.preventDefault();
+      run(app, row.name, null, typedParams(app, row.name));
+    },
+  }, inside);
+}
+
+/** @param {FlowRow} row */
+function submit(row) {
+  return h("button", { type: "submit", class: "de-button de-primary", ...whyNot(row.buttons.run, "Run with these parameters") }, "Run with these");
+}
+
+/**
  * A default as a person would type it.
  *
  * @param {Pick<ParameterView, "default">} parameter
@@ -49,16 +81,9 @@ export function defaultText({ default: value }) {
  * @param {Record<string, import("./types").Value | import("./types").Value[]> | null} last what was given last
  */
 function declaredForm(app, row, parameters, last) {
-  const now = () => app.state.typed;
-  return h("form", {
-    class: "de-params", key: "params form", "aria-label": `Parameters of ${row.title}`, onsubmit: (event) => {
-      event.preventDefault();
-      run(app, row.name, null, givenOf(parameters, now()));
-    },
-  },
-  parameters.length ? parameters.map((one) => field(app, one)) : h("p", { class: "de-faint de-hint" }, "It has no parameters."),
+  return form(app, row, parameters.length ? parameters.map((one) => field(app, one)) : h("p", { class: "de-faint de-hint" }, "It has no parameters."),
   h("div", { class: "de-line de-wrap" },
-    h("button", { type: "submit", class: "de-button de-primary", ...whyNot(row.buttons.run, "Run with these parameters") }, "Run with these"),
+    submit(row),
     h("button", { type: "button", class: "de-button", onclick: () => app.set({ typed: {} }) }, "Defaults"),
     last ? h("button", { type: "button", class: "de-button", onclick: () => app.set({ typed: textsOf(last) }) }, "Last values") : null));
 }
@@ -118,18 +143,12 @@ function looseForm(app, row) {
   const now = () => app.state.params;
   /** @type {(index: number, part: Partial<Parameter>) => void} */
   const change = (index, part) => app.set({ params: now().map((one, at) => (at === index ? { ...one, ...part } : one)) });
-  return h("form", {
-    class: "de-params", key: "params form", onsubmit: (event) => {
-      event.preventDefault();
-      run(app, row.name, null, Object.fromEntries(now().filter(({ name }) => name.trim()).map(({ name, value }) => [name.trim(), value])));
-    },
-  },
-  now().map((one, index) => h("div", { class: "de-param", key: String(index) },
+  return form(app, row, now().map((one, index) => h("div", { class: "de-param", key: String(index) },
     h("input", { class: "de-input", placeholder: "name", "aria-label": `Parameter ${index + 1} name`, value: one.name, oninput: (event) => change(index, { name: event.target.value }) }),
     h("input", { class: "de-input", placeholder: "value", "aria-label": `Parameter ${index + 1} value`, value: one.value, oninput: (event) => change(index, { value: event.target.value }) }),
     h("button", { type: "button", class: "de-icon-button", "aria-label": `Remove parameter ${index + 1}`, onclick: () => app.set({ params: now().filter((_, at) => at !== index) }) }, "×"))),
   h("div", { class: "de-line" },
     h("button", { type: "button", class: "de-button", onclick: () => app.set({ params: [...now(), { name: "", value: "" }] }) }, "Add parameter"),
-    h("button", { type: "submit", class: "de-button de-primary", ...whyNot(row.buttons.run, "Run with these parameters") }, "Run with these")),
+    submit(row)),
   h("p", { class: "de-faint de-hint" }, "This flow declares no parameters: names and values are not checked. A flow that declares them with .params(...) has a field for each here."));
 }

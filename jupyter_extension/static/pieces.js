@@ -177,7 +177,7 @@ export function tabs(app, key, names, chosen, countOf = () => null) {
     const count = countOf(name);
     return h("button", {
       key: name, role: "tab", class: "de-tab", "aria-selected": String(name === chosen), tabindex: name === chosen ? "0" : "-1",
-      onclick: () => app.set({ [key]: name }),
+      onclick: () => app.set({ [key]: name, question: null }),
     }, label, count ? h("span", { class: "de-count" }, count) : null);
   }));
 }

@@ -32,7 +32,7 @@ export function ofFlow() {
  * @param {Said | null} said
  */
 export function keptSaid(said) {
-  return said && (said.error || said.again) ? null : said;
+  return said && (said.error || said.again || said.held) ? null : said;
 }
 
 /**

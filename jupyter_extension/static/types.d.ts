@@ -535,7 +535,9 @@ export interface Said {
   text: string;
   error?: boolean;
   fix?: string | null;
+  /** The flow whose files Backfill does again, and the one of which Retry tries held files again. */
   again?: string | null;
+  held?: string | null;
 }
 
 export interface State {

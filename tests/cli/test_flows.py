@@ -273,6 +273,47 @@ def test_a_deploy_says_which_files_were_done_before_and_stay_so(cli: Cli, ws: Wo
     assert "not again" not in cli("deploy", "polled").err
 
 
+def test_a_deploy_says_which_files_are_held_and_what_tries_them_again(cli: Cli, ws: WorkspaceFiles) -> None:
+    """Also a file that was done once: it does not count as done. One that changed since, or that another source had, is not held."""
+    ws.source("config/data_engine.toml", '[deploy]\nmode = "ask"\n')
+    for name in ("a", "b", "c"):
+        ws.source(f"in/{name}.csv", name)
+    text = """
+        from data_engine import Flow
+        def read(context):
+            {line}
+        def build():
+            return Flow(group="G").watch(mode="poll", source="../{folder}", interval="1s", settle=0).step(read)
+        """
+
+    def edit(line: str, folder: str = "in") -> None:
+        ws.module("polled", text.format(line=line, folder=folder))
+
+    edit("return 1")
+    assert cli("run", "polled", "--once").code == 0
+    edit("1 / 0")
+    for name in ("a", "b"):
+        assert cli("run", "polled", "--once", "--source", f"{name}.csv").code == 1
+    ws.source("in/b.csv", "changed")
+    edit("return 2")
+
+    (first,) = cli("deploy", "polled", "--json").json
+    edit("return 3")
+    off = cli("deploy", "polled").err
+    cli("disable", "polled")
+    edit("return 4")
+    disabled = cli("deploy", "polled").err
+    ws.source("other/d.csv")
+    edit("return 5", "other")
+
+    assert first["files_before"] == {"done": 1, "held": 1}
+    assert "not again     polled: 1 file was done before and counts as done." in off
+    assert "held          polled: 1 file is held, as its last run failed or was stopped." in off
+    assert "stopped. To try it again: data-engine start\n" in off
+    assert "To try it again: data-engine enable polled, then data-engine start" in disabled
+    assert "held  " not in cli("deploy", "polled").err
+
+
 def test_show_tells_the_next_times_of_a_schedule(cli: Cli, ws: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     """In its own zone by name, also while no engine runs; `list` keeps many times short, so that what follows is seen."""
     next_utc = "2026-06-01T12:00:00.000000+00:00"

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from data_engine import FlowValidationError, Workspace, load_flow, panel
+from data_engine import FlowExecutionError, FlowValidationError, Workspace, load_flow, panel
 from data_engine.daemon.fields import BadRequestError
 from data_engine.model import Run, RunFinished, RunStarted
 from data_engine.notebook.catalog import read_catalog
@@ -78,6 +78,54 @@ def test_a_deploy_of_everything_names_the_flows_that_it_left_out(workspace: Work
     assert "Left out (undeployed): good;" in ask(workspace, "deploy")
     assert ask(workspace, "deploy", flow="good") == "Production runs good as it is now."
     assert ask(workspace, "deploy") == "Production runs every good module as it is now."
+
+
+@pytest.mark.parametrize("has_daemon", [True, False], ids=["with a daemon", "without"])
+def test_a_deploy_tells_of_the_files_that_stay_held(workspace: Workspace, has_daemon: bool) -> None:
+    """With the button that tries them again, where that can be used; they do not count as done."""
+    settings = workspace.root / "config" / "data_engine.toml"
+    settings.write_text(settings.read_text().replace('mode = "auto"', 'mode = "ask"'))
+    flows.sources(workspace.root, good=1, bad=1)
+    (workspace.root / "in" / "01.csv").unlink()
+    workspace.deploy("polled")
+    if has_daemon:
+        workspace.start_engine()
+        until(lambda: {one.name: one.held for one in workspace.status().flows}.get("polled") == 1)
+        until(lambda: len(workspace.runs(status="success")) == 1)
+    else:
+        workspace.load_flow("polled").run_once(source="00.csv")
+        with pytest.raises(FlowExecutionError):
+            workspace.load_flow("polled").run_once(source="bad-0.csv")
+    notebook = workspace.root / "flow_modules" / "polled.ipynb"
+    notebook.write_bytes(notebook_bytes(flows.POLLED.replace("no column amount", "no amount")))
+
+    found = ask(workspace, "deploy", flow="polled")
+
+    again = "Retry tries it again" if has_daemon else "it is tried again when the engine starts"
+    assert found["said"] == (
+        f"Production runs polled as it is now. 1 file is held: {again}."
+        " 1 file was done before and counts as done: Backfill does it again."
+    )
+    assert (found["again"], found["held"]) == ("polled", "polled" if has_daemon else None)
+
+
+def test_a_run_asks_first_where_edits_are_not_saved(workspace: Workspace) -> None:
+    """It says what runs without them, also for one source; nothing is asked where all is saved, or nothing can run."""
+    (workspace.root / "config" / "data_engine.toml").write_text('[deploy]\nmode = "ask"\n')
+    workspace.deploy("good")
+    workspace.deploy("polled")
+    unsaved = {"take": "ask", "unsaved": ["good.ipynb"]}
+    asked = ask(workspace, "run", flow="good", **unsaved)
+    of_one = ask(workspace, "run", flow="polled", source="00.csv", **unsaved)
+    of_all = ask(workspace, "run", flow="polled", **unsaved)
+
+    told = "good.ipynb has unsaved edits: the flow runs as it is deployed, without them."
+    assert (asked["run_ids"], asked["question"]) == ([], {"text": told, "answers": [["Run it", "all"]]})
+    assert of_one["question"] == asked["question"]
+    assert of_all["question"]["text"] == f"{told} Run Polled: 3 files are due."
+    assert workspace.runs() == []
+    assert len(ask(workspace, "run", flow="good", take="ask")["run_ids"]) == 1
+    assert "not deployed" in answer(str(workspace.root), "run", {"flow": "failing", **unsaved})["error"]["what"]
 
 
 def test_a_run_from_the_future_is_marked_and_its_steps_are_not_the_newest(workspace: Workspace) -> None:

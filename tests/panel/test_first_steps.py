@@ -132,6 +132,59 @@ def test_a_deploy_says_that_files_were_done_before_and_leads_to_backfill(
     assert form.locator("[data-backfill=reprocess]").input_value() == "all"
 
 
+def test_a_deploy_leads_to_retry_where_a_file_is_held(page: Page, lab: Lab, pictures: Path) -> None:
+    """It is tried by the code that was deployed, and what says so is there for longer than what leads nowhere."""
+    workspace = lab.workspace("held")
+    flows.fill(workspace, polled=flows.POLLED)
+    asked_to_deploy(workspace)
+    flows.sources(workspace, good=0, bad=1)
+    assert "error" not in lab.do(workspace, "start_engine")
+    panel = open_side(page, workspace)
+    panel.wait_for_state("polled", "1 held")
+    detail = panel.select("polled")
+    notebook = workspace / "flow_modules" / "polled.ipynb"
+    notebook.write_bytes(notebook_bytes(flows.POLLED.replace('"amount" not', '"city" not')))
+    detail.locator(".de-note", has_text="edited, not deployed").get_by_role("button", name="Deploy").click()
+    footer = panel.element.locator(".de-footer")
+    footer.get_by_role("button", name="Retry").wait_for()
+    page.page.screenshot(path=pictures / "first-held.png")
+    said = footer.inner_text()
+    footer.get_by_role("button", name="Retry").click()
+    footer.get_by_text("1 held source runs again.").wait_for()
+    panel.element.locator(".de-back").click()
+    panel.wait_for_last("polled", "success")
+
+    assert "Production runs polled as it is now. 1 file is held: Retry tries it again." in said
+    assert "Backfill" not in said
+
+
+def test_run_takes_what_is_typed_in_the_open_form(page: Page, lab: Lab, pictures: Path) -> None:
+    """A wrong value is refused with its fix, and nothing runs; with the form closed the defaults are taken."""
+    workspace = lab.workspace("typed_run")
+    flows.fill(workspace, monthly=flows.TYPED)
+    panel = open_side(page, workspace)
+    detail = panel.select("monthly")
+    run = detail.locator("[data-action='run']")
+    panel.button("params").click()
+    field = detail.locator("form.de-params").get_by_label("Days back")
+    field.fill("few")
+    run.click()
+    panel.element.get_by_text("parameter days: it cannot be 'few'").wait_for()
+    page.page.screenshot(path=pictures / "first-run-refused.png")
+    field.fill("7")
+    run.click()
+    panel.button("params").click()
+    detail.get_by_role("tab", name="Runs").click()
+    rows = detail.locator(".de-run-row[data-run]")
+    rows.first.get_by_text("days=7").wait_for(timeout=40000)
+    count = rows.count()
+    run.click()
+    rows.nth(1).wait_for(timeout=40000)
+
+    assert count == 1
+    assert "days=" not in rows.first.inner_text()
+
+
 def test_backfill_says_by_what_its_days_go_and_leads_to_names(page: Page, workspace: Path, pictures: Path) -> None:
     """Who means the month in a file's name is led to the field for names."""
     panel = open_side(page, workspace)

@@ -75,4 +75,6 @@ def test_the_panel_travels_as_one_module() -> None:
 
     assert all(f'"{path.name}": ' in script for path in STATIC.glob("*.js") if path.name != "loader.js")
     assert "types.d.ts" not in script
+    assert "@import" not in script
+    assert not re.search(r"@param \{.*\} \w+\\n \*", script)
     assert not re.search(r"^import ", script, re.MULTILINE)

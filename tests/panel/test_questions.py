@@ -8,6 +8,8 @@ from pathlib import Path
 from tests.panel import flows
 from tests.panel.lab import Lab, Page
 
+_DOUBLE_CLICK_MS = 600
+"""After that a click asks anew."""
 _DIRTY = "() => window.jupyterapp.shell.currentWidget.context.model.dirty"
 
 
@@ -103,6 +105,42 @@ def test_a_run_of_a_polled_flow_asks_before_files_that_are_done_run_again(lab: L
 
     assert "Run Polled: 1 file is due, 2 are done." in text
     assert question.count() == 0
+
+
+def test_a_run_with_unsaved_edits_says_what_runs_and_its_question_goes_with_its_tab(
+    lab: Lab, page: Page, pictures: Path
+) -> None:
+    """Nothing runs before somebody says so; in another tab, or a form, the question is over."""
+    workspace = lab.workspace("run_unsaved")
+    flows.fill(workspace, good=flows.GOOD)
+    asked_to_deploy(workspace)
+    page.open("run_unsaved/flow_modules/good.ipynb")
+    page.page.wait_for_function(_DIRTY)
+    panel = page.side(workspace)
+    detail = panel.select("good")
+    edit(page, "# once\n")
+    run, question = detail.locator("[data-action='run']"), panel.element.get_by_role("alertdialog")
+    run.click()
+    question.wait_for()
+    page.page.screenshot(path=pictures / "run-unsaved.png")
+    text, answers = question.inner_text(), question.get_by_role("button").all_inner_texts()
+    panel.tab("Outputs")
+    question.wait_for(state="detached")
+    panel.tab("Flows")
+    page.page.wait_for_timeout(_DOUBLE_CLICK_MS)
+    run.click()
+    question.wait_for()
+    panel.button("backfill").click()
+    question.wait_for(state="detached")
+    page.page.wait_for_timeout(_DOUBLE_CLICK_MS)
+    never_ran = lab.do(workspace, "flow", flow="good")["result"]["runs"]
+    run.click()
+    question.get_by_role("button", name="Run it").click()
+    panel.element.locator(".de-footer", has_text="1 run started").wait_for()
+
+    assert "good.ipynb has unsaved edits: the flow runs as it is deployed, without them." in text
+    assert answers == ["Run it", "Cancel"]
+    assert never_ran == []
 
 
 RENAME = "([path, name]) => window.jupyterapp.serviceManager.contents.rename(path, name).then(() => true)"

@@ -7,7 +7,7 @@ import { h, Memo } from "../../../jupyter_extension/static/dom.js";
 import { FILTERS, secondText, shownFlows, stateText } from "../../../jupyter_extension/static/flows.js";
 import { besidePath } from "../../../jupyter_extension/static/jupyter.js";
 import { onKey, staysHere } from "../../../jupyter_extension/static/keys.js";
-import { defaultText, givenOf } from "../../../jupyter_extension/static/parameters.js";
+import { defaultText, givenOf, typedParams } from "../../../jupyter_extension/static/parameters.js";
 import { lasting } from "../../../jupyter_extension/static/page.js";
 import { button, drawing, whyNot } from "../../../jupyter_extension/static/pieces.js";
 import { countsText, logText } from "../../../jupyter_extension/static/runs.js";
@@ -53,6 +53,10 @@ test("a flow's second line is its run, else why and when it runs next", () => {
   assert.equal(secondText(row({ mode: "manual", trigger: "-" }), undefined), "");
   const long = row({ mode: "schedule", trigger: `every day at ${"06:30, ".repeat(30)}Asia/Tokyo`, next_run_utc: new Date(Date.now() + 3e6).toISOString() });
   assert.match(secondText(long, undefined), /^next in 50 min.* · every day at 06:30, /);
+  const draft = { reason: "not deployed: data-engine deploy claims", why: { kind: "not_deployed", error: null, goes_live_s: null, shares_with: null } };
+  assert.equal(secondText(row({ mark: mark("not deployed"), ...draft }), undefined), "every 5 s", "its mark says it");
+  const shares = { reason: "it writes to the same mirror as rates", why: { ...draft.why, shares_with: "rates" } };
+  assert.equal(secondText(row({ mark: mark("not deployed"), ...shares }), undefined), "every 5 s · it writes to the same mirror as rates");
   const late = { kind: "late", text: "late since 07:00: the engine is off", due_utc: null };
   assert.equal(secondText(row({ mode: "manual", trigger: "-", expected: late }), undefined), "late since 07:00: the engine is off");
 });
@@ -62,6 +66,18 @@ test("a state names its mode where its word does not", () => {
   assert.equal(stateText(row({ mark: mark("idle") })), "poll · idle");
   assert.equal(stateText(row({ mark: mark("disabled") })), "poll · disabled");
   assert.equal(stateText(row({ mode: "manual", mark: mark("manual") })), "manual");
+});
+
+test("what is typed counts while the form of that flow is open", () => {
+  const details = { parameters: [{ name: "share", default: 0.5 }] };
+  const state = { ...firstState(), selected: "claims", showParams: true, details, typed: { share: "0,2" } };
+  const loose = { ...state, details: { parameters: null }, params: [{ name: " share ", value: "0,2" }, { name: "", value: "9" }] };
+
+  assert.deepEqual(typedParams({ state }, "claims"), { share: "0,2" });
+  assert.deepEqual(typedParams({ state: loose }, "claims"), { share: "0,2" });
+  assert.deepEqual(typedParams({ state: { ...state, showParams: false } }, "claims"), {});
+  assert.deepEqual(typedParams({ state }, "rates"), {});
+  assert.deepEqual(typedParams({ state: { ...state, details: null } }, "claims"), {});
 });
 
 test("a button says why it cannot be used, and does nothing", () => {
