@@ -22,7 +22,9 @@ def panel_js() -> str:
     A notebook's widget reaches the page as one text, from which no relative import leads anywhere; `loader.js` says how the
     modules find each other all the same.
     """
-    modules = {path.name: without_types(_text(path.name)) for path in sorted(STATIC.glob("*.js")) if path.name != _LOADER}
+    modules = {
+        path.name: without_types(_text(path.name)) for path in sorted(STATIC.glob("*.js")) if path.name != _LOADER
+    }
     return (
         f"{_text(_LOADER)}\n"
         f"export const load = loaderOf({json.dumps(modules)}, {json.dumps(ENTRY)});\n"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any, TypeAlias
 
 from data_engine.client import Workspace
@@ -12,7 +12,6 @@ from data_engine.engine.deployed_before import left_out
 from data_engine.engine.files_before import FilesBefore, files_before
 from data_engine.errors import error_of
 from data_engine.given import given_text
-from data_engine.model import Deployment
 from data_engine.typed import typed
 from jupyter_extension.feed import daemon_of, from_child
 from jupyter_extension.planning import given_key, plan_view
@@ -55,7 +54,13 @@ def _without_a_daemon(ws: Workspace, flow: str | None, options: list[str], shown
 
 
 def _with_what_follows(
-    ws: Workspace, said: str, files: Mapping[str, FilesBefore], flow: str | None, shown: str | None, *, is_engine_on: bool
+    ws: Workspace,
+    said: str,
+    files: Mapping[str, FilesBefore],
+    flow: str | None,
+    shown: str | None,
+    *,
+    is_engine_on: bool,
 ) -> str | dict[str, Any]:
     """What was said, and that it was a newer edit than the panel had shown; with `again`, the flow whose files count as done as they were
     done before, of which Backfill does them again, and with `held` the one of which Retry tries held files again."""
@@ -88,7 +93,11 @@ def held_words(held: Mapping[str, int], disabled: Collection[str] = (), *, is_en
     counts = [(flow, counted(count, "file is held", "files are held")) for flow, count in sorted(held.items())]
     told = ", ".join(count if len(held) == 1 else f"{flow}: {count}" for flow, count in counts)
     is_one = list(held.values()) == [1]
-    again = f"Retry tries {'it' if is_one else 'them'} again" if is_engine_on else f"{'it is' if is_one else 'they are'} tried again when the engine starts"
+    again = (
+        f"Retry tries {'it' if is_one else 'them'} again"
+        if is_engine_on
+        else f"{'it is' if is_one else 'they are'} tried again when the engine starts"
+    )
     off = ", ".join(sorted(disabled))
     once = f", once {off} {'is' if len(disabled) == 1 else 'are'} enabled" if off else ""
     return f"{told}: {again}{once}."

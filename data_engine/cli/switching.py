@@ -19,6 +19,7 @@ from data_engine.typed import typed
 
 if TYPE_CHECKING:
     from data_engine.client import Workspace
+    from data_engine.engine.status import Status
 
 Names = Annotated[
     list[str],
@@ -34,6 +35,7 @@ def enable(ctx: typer.Context, names: Names, wait: Wait = True, as_json: AsJson 
     told: list[dict[str, Any]] = []
     lines: list[str] = []
     before = ws.status()
+    manual = _manual(before)
     disabled = set() if is_owned_elsewhere(ws) else {flow.name for flow in before.flows if not flow.enabled}
     for name in dict.fromkeys(names):
         slots, files = _missed(ws, name) if name in disabled else ([], 0)
@@ -41,6 +43,8 @@ def enable(ctx: typer.Context, names: Names, wait: Wait = True, as_json: AsJson 
         told.append({"flow": name, "enabled": True, "slots": slots, "files": files})
         if is_not_deployed(ws, name):
             lines.append(f"{name} is enabled, but runs by itself only when it is deployed: {typed('deploy', name)}")
+        elif name in manual:
+            lines.append(f"{name} is enabled. It has no trigger: it runs when somebody runs it ({typed('run', name)}).")
         else:
             lines.append(f"{name} is enabled: it runs as its trigger says while the engine is on.")
             lines += missed_lines(slots, files, is_on=before.engine.on is True)
@@ -60,6 +64,7 @@ def disable(
     _require_known(ws, names)
     told: list[dict[str, Any]] = []
     lines: list[str] = []
+    manual = _manual(ws.status())
     for name in dict.fromkeys(names):
         ws.disable(name, wait, note)
         told.append({"flow": name, "enabled": False})
@@ -67,10 +72,19 @@ def disable(
             lines.append(
                 f"{name} is not deployed, so nothing of it runs by itself. Once it is deployed, it runs by hand only, until you enable it: {typed('enable', name)}"
             )
+        elif name in manual:
+            lines.append(
+                f"{name} has no trigger, so it runs by hand only as before; with one it does so too, until it is enabled: {typed('enable', name)}"
+            )
         else:
             lines.append(f"{name} runs by hand only, until it is enabled: {typed('enable', name)}")
     done(told[0] if len(told) == 1 else told, "\n".join(lines), as_json)
     return 0
+
+
+def _manual(status: Status) -> set[str]:
+    """The flows that nothing but people run."""
+    return {flow.name for flow in status.flows if flow.mode == "manual"}
 
 
 def missed_lines(slots: Sequence[str], files: int, *, is_on: bool) -> list[str]:

@@ -64,7 +64,7 @@ from data_engine.flow.trigger import Poll, Schedule
 from data_engine.model import Run, SourceKey, utc_text
 from data_engine.record import Record
 from data_engine.scheduler.folder_poller import FolderPoller
-from data_engine.scheduler.plan import PlannedFlow, Verdict, why_blocked
+from data_engine.scheduler.plan import PlannedFlow, Verdict, by_hand, why_blocked
 
 MOST_ROWS = 1000
 """Of one flow; a folder may hold a hundred thousand files."""
@@ -322,14 +322,14 @@ def _as_a_whole(
     if under_way or flow.waiting is not None:
         found = [*under_way, flow.waiting]
     else:
-        found = [ByHand() if watch.trigger.mode == "manual" else blocked or flow.why]
+        found = [by_hand(flow.switch) if watch.trigger.mode == "manual" else blocked or flow.why]
     return [one for one in found if one is not None] or [NotLookedAt()]
 
 
 def what_blocks(known: WorkspaceFacts, flow: FlowFacts) -> Reason | None:
     """What keeps the whole flow from running by itself, whatever is due; None when nothing does."""
     standing = flow.standing
-    if standing.kind == "not_deployed" and known.elsewhere is None:  # who owns the workspace knows better
+    if standing.kind == "not_deployed" and (known.elsewhere is None or known.is_all_known):
         return NotDeployed(flow.entry.name, standing.error, standing.goes_live_s, standing.shares_with)
     return why_blocked(flow.switch, is_engine_on=known.engine.on is True, unasked=known.unasked)
 

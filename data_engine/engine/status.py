@@ -24,7 +24,6 @@ from data_engine.engine.flow_reasons import (
 )
 from data_engine.engine.machine_facts import DaemonFacts, EngineFacts, ServiceFacts
 from data_engine.engine.reasons import (
-    ByHand,
     Disabled,
     HeldSlot,
     NotYet,
@@ -44,7 +43,7 @@ from data_engine.model import BAD_ENDS, Backfill, Run, ended_badly
 from data_engine.notebook.catalog import CatalogEntry, clock_zone, trigger_here
 from data_engine.notebook.standing import AS_DEPLOYED, Standing
 from data_engine.record import Record
-from data_engine.scheduler.plan import disabled_by, why_blocked
+from data_engine.scheduler.plan import by_hand, disabled_by, why_blocked
 from data_engine.shown import Shown
 
 State: TypeAlias = Literal[
@@ -301,9 +300,8 @@ class FlowFacts:
     @property
     def warned(self) -> LastRunWarned | None:
         """That its last run has warnings; None where it has none."""
-        return (
-            None if self.last_run is None or not self.warnings else LastRunWarned(self.warnings, self.last_run.run_id)
-        )
+        run = self.last_run
+        return None if run is None or not self.warnings else LastRunWarned(self.warnings, run.run_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,6 +331,11 @@ class WorkspaceFacts:
         """Why what is known of flows is not from this machine's daemon, where one owns the workspace; None where nothing is."""
         daemon = self.daemon
         return self.elsewhere or (DaemonSilent(daemon.pid) if daemon.silent and daemon.pid is not None else None)
+
+    @property
+    def is_all_known(self) -> bool:
+        """Whether this machine has all that other workstations have published."""
+        return not (self.lease.is_behind or self.engine.starting)
 
     def flow(self, name: str) -> FlowFacts | None:
         """The flow of this name."""
@@ -379,8 +382,14 @@ def _flows_with_surroundings(known: WorkspaceFacts) -> Iterator[_Surrounded]:
     running, going_on = {run.flow for run in known.active}, {run.flow for run in known.active if not run.stopping}
     for flow in known.flows:
         name = flow.entry.name
-        is_known = not (known.lease.is_behind or known.engine.starting)
-        yield flow, name in running, known.engine.on is True, known.unasked, name in running - going_on, is_known
+        yield (
+            flow,
+            name in running,
+            known.engine.on is True,
+            known.unasked,
+            name in running - going_on,
+            known.is_all_known,
+        )
 
 
 def _status(known: WorkspaceFacts, flows: tuple[FlowStatus, ...]) -> Status:
@@ -413,9 +422,8 @@ def flow_status(
 ) -> FlowStatus:
     """One flow; when it `is_stopping`, all its runs were asked to end. It `is_known` here what other workstations deployed."""
     entry, trigger = known.entry, trigger_here(known.entry, known.timezone)
-    blocked = None
-    if entry.flow is not None:
-        blocked = why_blocked(known.switch, is_engine_on=is_engine_on, unasked=unasked)
+    is_good = entry.flow is not None
+    blocked = why_blocked(known.switch, is_engine_on=is_engine_on, unasked=unasked) if is_good else None
     why, expected = _why(known, blocked, is_running=is_running, is_known=is_known), known.expected
     if isinstance(expected, Late):
         reason = in_the_way(why, held=known.held, last_run=known.last_run, is_running=is_running)
@@ -470,11 +478,8 @@ def _state(known: FlowFacts, blocked: Reason | None, *, is_known: bool) -> State
         return "edit_broken" if is_edit_broken else _AT_REST[mode]
     if isinstance(known.why, Unreachable):
         return "unreachable"
-    if (
-        known.held
-        or known.retried
-        or (mode == "schedule" and (ended_badly(known.last_run) or isinstance(known.why, HeldSlot)))
-    ):
+    is_bad_slot = mode == "schedule" and (ended_badly(known.last_run) or isinstance(known.why, HeldSlot))
+    if known.held or known.retried or is_bad_slot:
         return "failing"
     if is_edit_broken:
         return "edit_broken"
@@ -496,5 +501,5 @@ def _why(known: FlowFacts, blocked: Reason | None, *, is_running: bool, is_known
     if known.standing.kind == "not_deployed":
         of, is_doubtful = known.standing, not is_known and isinstance(blocked, OwnedElsewhere)
         return NotDeployed(entry.name, of.error, of.goes_live_s, of.shares_with, is_doubtful)
-    why = known.waiting or (ByHand() if entry.mode == "manual" else blocked or known.why)
+    why = known.waiting or (by_hand(known.switch) if entry.mode == "manual" else blocked or known.why)
     return replace(why, tz=known.tz) if isinstance(why, NotYet) else why

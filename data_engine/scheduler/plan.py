@@ -15,6 +15,7 @@ from typing import NamedTuple, TypeAlias
 
 from data_engine.engine.flow_reasons import DaemonSilent
 from data_engine.engine.reasons import (
+    ByHand,
     Changed,
     Disabled,
     Done,
@@ -422,6 +423,16 @@ def disabled_by(switch: Switch | None) -> Disabled | None:
     if switch is None or switch.is_enabled:
         return None
     return Disabled(switch.who, switch.at_utc, switch.note)
+
+
+def by_hand(switch: Switch | None) -> Disabled | ByHand:
+    """Why a manual flow does not run by itself: what is noted on it is told, though it changes nothing of a manual one.
+
+    Example:
+        >>> by_hand(None).text, by_hand(Switch(False, "anna", "ANNA-PC", note="holidays")).text
+        ('runs by hand only', 'disabled by anna@ANNA-PC: holidays')
+    """
+    return disabled_by(switch) or ByHand()
 
 
 def next_in_group(waiting: Collection[str], turns: Mapping[str, int]) -> str | None:

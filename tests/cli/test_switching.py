@@ -42,6 +42,22 @@ def enabled(ws: WorkspaceFiles) -> dict[str, bool]:
     return {flow.name: flow.enabled for flow in Workspace(ws.root).status().flows}
 
 
+def test_a_flow_without_a_trigger_runs_by_hand_whatever_is_switched(cli: Cli, ws: WorkspaceFiles) -> None:
+    """That is what is said of it, and the note on it is shown in the status."""
+    ws.notebook("byhand", "from data_engine import Flow\n\ndef build():\n    return Flow(group='H').step(print)")
+    Workspace(ws.root).deploy("byhand")
+    disabled = cli("disable", "byhand", "--note", "until Monday").out
+    shown = cli("status", "--json").json["flows"]
+    enabled = cli("enable", "byhand").out
+
+    assert disabled.startswith(
+        "byhand has no trigger, so it runs by hand only as before; with one it does so too, until"
+    )
+    (flow,) = (one for one in shown if one["name"] == "byhand")
+    assert (flow["state"], flow["reason"].endswith(": until Monday")) == ("manual", True)
+    assert enabled == "byhand is enabled. It has no trigger: it runs when somebody runs it (data-engine run byhand).\n"
+
+
 def test_several_are_switched_or_none(cli: Cli, ws: WorkspaceFiles) -> None:
     """Where one of the names is misspelt nothing is."""
     answer = cli("disable", "all", "nome", "polled")

@@ -113,7 +113,9 @@ WAITING = WaitingForGroup("Claims", (GroupRun("audit", "0123456789", 77),))
             id="a switch beats the engine",
         ),
         pytest.param(
-            replace(MANUAL, switch=Switch(False)), True, False, None, "manual", "runs by hand only", id="not by hand"
+            replace(MANUAL, switch=Switch(False, "anna", "ANNA-PC", note="holidays")),
+            *(True, False, None, "manual", "disabled by anna@ANNA-PC: holidays"),
+            id="what is noted on a manual flow is told",
         ),
         pytest.param(
             FlowFacts(BROKEN), True, False, None, "broken", "it does not parse", id="a broken module says why"
