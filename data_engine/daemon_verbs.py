@@ -283,7 +283,7 @@ class DaemonVerbs(WorkspaceBase):
         """
         from data_engine.daemon.interpreter import checked_interpreter, choose_interpreter, recorded_interpreter
 
-        chosen = None if path is None else checked_interpreter(path)
+        chosen = None if path is None else checked_interpreter(path, is_given=True)
         ledger = self.home.ledger()
         choose_interpreter(ledger, chosen)
         body = {"path": recorded_interpreter(ledger) or sys.executable}

@@ -319,8 +319,9 @@ def _clear_debug(ws: Workspace, args: Args) -> str:
 
 
 def _inspect(ws: Workspace, args: Args) -> Any:
-    path = os.path.join(ws.layout.flow_modules_dir, with_home(args["path"]))
-    return ask_child({**args, "path": os.path.normpath(path)})
+    text = with_home(args["path"])  # as steps write it, or as the list of outputs shows it
+    places = [os.path.normpath(os.path.join(place, text)) for place in (ws.layout.flow_modules_dir, ws.root)]
+    return ask_child({**args, "path": next(filter(os.path.exists, places), places[0])})
 
 
 def _new_flow(ws: Workspace, args: Args) -> Any:

@@ -12,7 +12,9 @@ from jupyter_extension.own_flow import UserNames, own_name
 
 def backfill(given: Namespace, names: UserNames) -> Any:
     """List the runs of a backfill, or begin it; or tell of one, end it, or run again what failed of it."""
+    from data_engine.cli.backfilling import nothing_words
     from data_engine.client import Workspace
+    from data_engine.engine.wording import none_named_words
 
     ws = Workspace.current()
     if given.status:
@@ -28,8 +30,10 @@ def backfill(given: Namespace, names: UserNames) -> Any:
     params = params_of(given)
     shown = ws.backfill(name, given.since, given.until, given.where, params, reprocess, dry_run=True)
     assert shown is not None
-    if not given.yes or not shown.total:
-        if shown.total:
-            print("Nothing was started. Repeat it with --yes to run exactly these, after everything that is due.")
+    if not shown.total:
+        print(none_named_words(shown) or nothing_words(shown))
+        return shown
+    if not given.yes:
+        print("Nothing was started. Repeat it with --yes to run exactly these, after everything that is due.")
         return shown
     return ws.backfill(name, given.since, given.until, given.where, params, reprocess, digest=shown.digest)

@@ -46,9 +46,15 @@ def workspaces(root: str | None, args: Args) -> Any:
 
 
 def save_settings(root: str | None, args: Args) -> str:
-    """Keep where this machine's workspaces lie; an empty text forgets it."""
+    """Keep where this machine's workspaces lie, a folder that is there; an empty text forgets it."""
     text = args["collection_root"].strip()
-    save_machine_settings(collection_root=Path(with_home(text)) if text else None)
+    folder = with_home(text)
+    if os.path.isabs(folder) and not os.path.isdir(folder):
+        what = "is a file, and no folder" if os.path.exists(folder) else "does not exist or cannot be reached"
+        raise WorkspaceError(
+            f"{text} {what}", where="Workspace folder", fix="correct the path, or make the folder first"
+        )
+    save_machine_settings(collection_root=Path(folder) if text else None)
     return f"Workspace folder: {text}" if text else "No workspace folder is set."
 
 

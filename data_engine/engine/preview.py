@@ -38,6 +38,7 @@ from data_engine.flow.suggestions import meant
 from data_engine.lease.peek import refuse_owned_elsewhere
 from data_engine.notebook.locate import annotate_call
 from data_engine.notebook.standing import cells_text
+from data_engine.scheduler.plan import PlannedFlow, why_no_candidate
 from data_engine.workspace.here import here, kernel_shell
 from data_engine.workspace.settings import PreviewSettings
 
@@ -112,7 +113,8 @@ def preview(
         if scratch is not None:
             scratch.end()
     steps = tuple(runner.reports[index] for index in sorted(runner.reports))
-    notes = (*_notes_of_code(flow, use), *map(str, helpers), *_moved_kernel(home), *_standing(flow, home))
+    named = _no_candidate(flow, chosen) if source is not None else ()
+    notes = (*named, *_notes_of_code(flow, use), *map(str, helpers), *_moved_kernel(home), *_standing(flow, home))
     _last = PreviewReport(
         flow.name or "",
         steps,
@@ -250,6 +252,16 @@ def _notes_of_code(flow: Flow, use: str | None) -> tuple[str, ...]:
         *(f"{call.message} (line {call.line} of build(); {call.fix})" for call in calls),
         *saved_twice(flow.steps, use),
     )
+
+
+def _no_candidate(flow: Flow, chosen: Source) -> tuple[str, ...]:
+    """That the source which somebody named is none that the flow takes by itself."""
+    if flow.trigger is None or chosen.key is None or not chosen.key.path:
+        return ()
+    why = why_no_candidate(PlannedFlow.of(flow), chosen.key.path)
+    if why is None:
+        return ()
+    return (f"in production no run takes {Path(chosen.key.path).name} unless it is named: {why.text}",)
 
 
 def _moved_kernel(home: LocalWorkspace | None) -> tuple[str, ...]:

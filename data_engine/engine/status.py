@@ -380,16 +380,10 @@ _Surrounded: TypeAlias = tuple["FlowFacts", bool, bool, "OwnedElsewhere | Daemon
 def _flows_with_surroundings(known: WorkspaceFacts) -> Iterator[_Surrounded]:
     """Of each flow: its own facts, whether it runs, the engine is on, why nobody was asked, whether it ends, and all that was deployed is known."""
     running, going_on = {run.flow for run in known.active}, {run.flow for run in known.active if not run.stopping}
+    is_on, is_known = known.engine.on is True, known.is_all_known
     for flow in known.flows:
         name = flow.entry.name
-        yield (
-            flow,
-            name in running,
-            known.engine.on is True,
-            known.unasked,
-            name in running - going_on,
-            known.is_all_known,
-        )
+        yield flow, name in running, is_on, known.unasked, name in running - going_on, is_known
 
 
 def _status(known: WorkspaceFacts, flows: tuple[FlowStatus, ...]) -> Status:
@@ -498,8 +492,8 @@ def _why(known: FlowFacts, blocked: Reason | None, *, is_running: bool, is_known
         return None if error is None else Broken(error.what, error.where, error.fix)
     if is_running:
         return None
-    if known.standing.kind == "not_deployed":
-        of, is_doubtful = known.standing, not is_known and isinstance(blocked, OwnedElsewhere)
+    of, is_doubtful = known.standing, not is_known and isinstance(blocked, OwnedElsewhere)
+    if of.kind == "not_deployed" and not (is_doubtful and entry.mode != "manual"):  # of which who owns knows better
         return NotDeployed(entry.name, of.error, of.goes_live_s, of.shares_with, is_doubtful)
     why = known.waiting or (by_hand(known.switch) if entry.mode == "manual" else blocked or known.why)
     return replace(why, tz=known.tz) if isinstance(why, NotYet) else why

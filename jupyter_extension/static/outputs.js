@@ -37,7 +37,7 @@ export function outputsTab(app) {
     },
     h("input", { class: "de-input de-grow", name: "path", placeholder: "Path of a file or folder", title: "A Parquet, CSV, Excel, JSON or text file, or a folder of such tables", "aria-label": "File to inspect", value: sheet ? sheet.path : "" }),
     h("button", { class: "de-button", type: "submit" }, "Inspect")),
-    sheet ? sheetPart(app, sheet) : h("p", { class: "de-hint" }, "Choose a file below, or name one above. Relative paths start in flow_modules."),
+    sheet ? sheetPart(app, sheet) : h("p", { class: "de-hint" }, "Choose a file below, or name one above. Relative paths start in flow_modules or in the workspace."),
     writtenPart(app),
     savedFrames(app, frames));
 }

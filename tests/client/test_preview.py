@@ -48,6 +48,29 @@ def test_an_error_for_a_source_that_nobody_named_says_how_to_take_another(ws: Wo
     assert fix(source="a.txt") is None
 
 
+def test_a_source_that_production_takes_only_by_name_is_told(
+    ws: WorkspaceFiles, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By its ending, or as a temporary file; of one that it takes, and where no file was named, nothing is said."""
+    for name in ("a.csv", "dez.txt", ".b.csv"):
+        ws.source(f"in/{name}")
+    flow = (
+        Flow(group="G")
+        .watch(mode="poll", source=str(ws.root / "in"), interval="1s", extensions=".csv")
+        .step(lambda context: 1)
+    )
+
+    def said(source: str | None) -> str:
+        flow.preview(source=source)
+        return capsys.readouterr().err
+
+    unless = "in production no run takes {} unless it is named: "
+    assert unless.format("dez.txt") + "extension not listed: the flow takes .csv" in said("dez.txt")
+    assert unless.format(".b.csv") + "name filtered" in said(".b.csv")
+    assert "in production" not in said("a.csv")
+    assert "in production" not in said(None)
+
+
 def test_a_name_saved_twice_means_its_last_value() -> None:
     flow = Flow(group="G").step(lambda context: 1, save_as="x").step(lambda context: 2, save_as="x")
 

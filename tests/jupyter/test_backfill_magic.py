@@ -34,6 +34,14 @@ def workspace(ws: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch) -> Iterator[W
     found.kill()
 
 
+def test_the_magic_says_why_nothing_would_run(shell: Shell, workspace: Workspace) -> None:
+    """And which option runs what of it."""
+    shell.run("%flow backfill claims")
+    assert "Nothing to run: 3 in the range; none failed in its last run or is held." in shell.out
+    assert "--reprocess missing runs those that never succeeded: 3." in shell.out
+    assert workspace.backfills() == []
+
+
 def test_the_magic_lists_first_and_begins_with_a_yes(shell: Shell, workspace: Workspace) -> None:
     """Then it tells how far it is, and what failed."""
     shell.run("%flow backfill claims --reprocess missing")

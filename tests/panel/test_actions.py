@@ -332,16 +332,37 @@ def test_no_flow_code_runs_where_the_panel_is_answered(ws: WorkspaceFiles) -> No
     assert "error" in json.loads(done.stdout)
 
 
+def test_a_file_is_looked_at_by_its_place_in_the_workspace_too(workspace: Workspace) -> None:
+    """As the list of outputs shows it, or as a step writes it, which comes first."""
+    for folder in ("out", "flow_modules/out"):
+        (workspace.root / folder).mkdir()
+    (workspace.root / "out" / "a.txt").write_text("of the workspace")
+    (workspace.root / "out" / "b.txt").write_text("of the workspace")
+    (workspace.root / "flow_modules" / "out" / "b.txt").write_text("of a step")
+    found = [ask(workspace, "inspect", path=path)["path"] for path in ("out/a.txt", "../out/a.txt", "out/b.txt")]
+    missing = answer(str(workspace.root), "inspect", {"path": "out/c.txt"})
+
+    places = ("out/a.txt", "out/a.txt", "flow_modules/out/b.txt")
+    assert found == [str(workspace.root / place) for place in places]
+    assert "there is no file" in missing["error"]["what"]
+
+
 def test_settings_are_shown_and_kept(workspace: Workspace, tmp_path: Path) -> None:
     """The folder of workspaces, the interpreter, the places of things."""
     before = ask(workspace, "settings")
     said = ask(workspace, "save_settings", collection_root=str(tmp_path))
     wrong = answer(str(workspace.root), "save_settings", {"collection_root": "not absolute"})
+    absent = answer(str(workspace.root), "save_settings", {"collection_root": str(tmp_path / "nowhere")})
+    mistyped = answer(str(workspace.root), "set_interpreter", {"path": str(tmp_path / "pyhton")})
 
     assert before["machine"]["collection_root"] is None
     assert before["interpreter"]["executable"] == sys.executable
     assert said == f"Workspace folder: {tmp_path}"
     assert "is not an absolute path" in wrong["error"]["what"]
+    assert absent["error"]["what"] == f"{tmp_path / 'nowhere'} does not exist or cannot be reached"
+    assert mistyped["error"]["what"] == f"runs cannot use {tmp_path / 'pyhton'}: it does not exist"
+    assert mistyped["error"]["fix"].startswith("give the path of a Python executable")
+    assert ask(workspace, "settings")["interpreter"]["executable"] == sys.executable
     assert ask(workspace, "settings")["machine"]["collection_root"] == str(tmp_path)
 
 
