@@ -55,7 +55,7 @@ FlowName = Annotated[str, typer.Argument(metavar="NAME", callback=named, help=_O
 SomeFlowName = Annotated[str | None, typer.Argument(metavar="NAME", callback=named, help=_ONE)]
 FlowNames = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[NAME]...", callback=named, help="The flows: their files' names without the ending."),
+    typer.Argument(metavar="NAME", callback=named, help="The flows: their files' names without the ending."),
 ]
 SourcePath = Annotated[
     str | None, typer.Option("--source", metavar="PATH", help="Only this file, such as the one that failed.")
