@@ -77,9 +77,7 @@ class OwnersVerbs(WorkspaceBase):
         from data_engine.workspace.machine import person
 
         if name is not None:
-            if (gone := self.home.deployments().gone(check_flow_name(name))) is not None:
-                raise gone
-            find_flow(self.home, name)
+            find_flow(self.home, check_flow_name(name))
         body = {
             "flow": name,
             "note": given_text(note, "deploy(note=...)"),

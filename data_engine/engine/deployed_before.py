@@ -61,13 +61,16 @@ def find_flow(home: LocalWorkspace, name: str) -> Path:
     """The file of the flow module `name`, as `find_module` finds it.
 
     Raises:
-        FlowValidationError: there is none (lists those there are, and tells of one that was undeployed), or two files share the name.
+        FlowValidationError: there is none (lists those there are, and tells of one that was undeployed, or that production runs
+            though its file is gone), or two files share the name.
     """
     try:
         return find_module(home.modules(), name)
     except FlowValidationError as error:
         if any(os.path.lexists(home.layout.flow_modules_dir / file) for file in files_of(name)):
             raise
+        if (gone := home.deployments().gone(name)) is not None:
+            raise gone from error
         ended = undeployed(history_of(home), name)
         if ended is None:
             raise

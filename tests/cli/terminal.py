@@ -29,9 +29,7 @@ _CONTROLLED = (
 class Terminal:
     """`data-engine ARGUMENTS` in a pseudo terminal of this size; without `signals` nothing tells of another size, as on Windows."""
 
-    def __init__(
-        self, *arguments: object, columns: int = 80, rows: int = 24, signals: bool = True, **env: str
-    ) -> None:
+    def __init__(self, *arguments: object, columns: int = 80, rows: int = 24, signals: bool = True, **env: str) -> None:
         self._master, slave = pty.openpty()
         self._screen = pyte.Screen(columns, rows)
         self._stream = pyte.ByteStream(self._screen)
