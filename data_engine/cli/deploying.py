@@ -289,10 +289,13 @@ def restore(
     ctx: typer.Context,
     name: FlowName,
     to: Annotated[str | None, typer.Option("--to", metavar="ID", help="A deployment's id, or its beginning.")] = None,
+    copy: Annotated[
+        bool, typer.Option("--copy", help="Also where the notebook has another name or place now.")
+    ] = False,
     as_json: AsJson = False,
 ) -> int:
     """Bring back a notebook that is gone, as it was deployed, with helpers that are gone too. Nothing is overwritten."""
-    written = chosen_workspace(ctx).restore(name, to)
+    written = chosen_workspace(ctx).restore(name, to, copy=copy)
     if as_json:
         print_json({"written": [str(path) for path in written]})
         return 0
