@@ -120,7 +120,7 @@ def refuse_second_copy(home: LocalWorkspace, rows: Sequence[Deployment], name: s
     if files_of(name) & (contents.keys() | unreadable.keys()):
         return
     there = {Path(file).stem: file for file in contents if "/" not in file}
-    standing, ended = deployments.edit(name, contents, unreadable), undeployed(rows, name)
+    standing, ended = deployments.where_gone(name, contents), undeployed(rows, name)
     followed = None if ended is None or ended.renamed_to not in there else ended.renamed_to
     now = standing.renamed_to or followed or deployments.became(name, set_id, contents)
     again = f"to write a second copy: `{typed('restore', name, '--copy')}`"
