@@ -126,6 +126,18 @@ def test_a_command_that_needs_the_notebook_names_both_ways_on(
     assert commands_in(capsys.readouterr().err) == ["data-engine restore claims", "data-engine undeploy claims"]
 
 
+def test_a_flow_that_runs_on_without_its_notebook_is_switched_without_a_daemon(
+    ws: WorkspaceFiles, workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gone(ws)
+
+    assert typed(ws, "data-engine disable claims") == 0
+    assert state(workspace)[0] == "disabled"
+    assert typed(ws, "data-engine enable claims") == 0
+    assert typed(ws, "data-engine disable clams") == 2
+    assert "clams" in capsys.readouterr().err
+
+
 def test_the_first_way_brings_the_notebook_back_as_it_was_deployed(ws: WorkspaceFiles, workspace: Workspace) -> None:
     """With its outputs and comments, and with helpers that are gone too; what is there is left as it is."""
     before = (ws.modules / "claims.ipynb").read_bytes()
