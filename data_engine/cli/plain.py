@@ -209,7 +209,7 @@ def _wrapper() -> type[TextWrapper]:
     class AtSeparators(TextWrapper):
         def _split(self, text: str) -> list[str]:
             most = self.width - len(self.initial_indent) if self.break_long_words else len(text)
-            found = []
+            found: list[str] = []
             for chunk in super()._split(text):
                 found += [chunk] if len(chunk) <= most else _UP_TO_SEPARATOR.findall(chunk)
             return found

@@ -47,9 +47,9 @@ class KeptObjects:
             del self._kept[name]
             if is_there and index < kept.until:
                 said += taken_changed(self._steps, index, [name])
-        name, until = self._steps[index].save_as, self._takers.get(index)
-        if name is not None and until is not None:
-            self._keep(name, objects.get(name), until)
+        saved, until = self._steps[index].save_as, self._takers.get(index)
+        if saved is not None and until is not None:
+            self._keep(saved, objects.get(saved), until)
         return said
 
     def _keep(self, name: str, value: Any, until: int) -> None:
