@@ -195,14 +195,15 @@ def _say_entries(entries: Sequence[CatalogEntry], changed: Collection[str], mend
 
 def lines_of_files_before(ws: Workspace, new: Sequence[Deployment], entries: Iterable[CatalogEntry]) -> list[str]:
     """What is told of the files of the flows that were deployed anew: which count as done, which are held and what tries them again."""
-    from data_engine.cli.daemon import is_owned_elsewhere
     from data_engine.engine.files_before import files_before, files_before_lines
 
     found = files_before(ws.home, new, entries)
     if not any(files.held for files in found.values()):
         return files_before_lines(found)
     disabled = [flow for flow, switch in ws.home.ledger().switches().items() if not switch.is_enabled]
-    is_on = is_owned_elsewhere(ws) or ws.status().engine.on is not False
+    status = ws.status()
+    is_elsewhere = status.lease.owner is not None and not status.lease.is_mine  # whose engine is asked
+    is_on = is_elsewhere or status.engine.on is not False
     return files_before_lines(found, disabled=disabled, is_engine_on=is_on)
 
 

@@ -113,7 +113,7 @@ def preview(
         if scratch is not None:
             scratch.end()
     steps = tuple(runner.reports[index] for index in sorted(runner.reports))
-    named = _no_candidate(flow, chosen) if source is not None else ()
+    named = _no_candidate(flow, chosen, is_named=source is not None)
     notes = (*named, *_notes_of_code(flow, use), *map(str, helpers), *_moved_kernel(home), *_standing(flow, home))
     _last = PreviewReport(
         flow.name or "",
@@ -254,9 +254,9 @@ def _notes_of_code(flow: Flow, use: str | None) -> tuple[str, ...]:
     )
 
 
-def _no_candidate(flow: Flow, chosen: Source) -> tuple[str, ...]:
+def _no_candidate(flow: Flow, chosen: Source, *, is_named: bool) -> tuple[str, ...]:
     """That the source which somebody named is none that the flow takes by itself."""
-    if flow.trigger is None or chosen.key is None or not chosen.key.path:
+    if not is_named or flow.trigger is None or chosen.key is None or not chosen.key.path:
         return ()
     why = why_no_candidate(PlannedFlow.of(flow), chosen.key.path)
     if why is None:
