@@ -134,7 +134,7 @@ def test_a_deploy_says_that_files_were_done_before_and_leads_to_backfill(
 
 def test_a_deploy_leads_to_retry_where_a_file_is_held(page: Page, lab: Lab, pictures: Path) -> None:
     """It is tried by the code that was deployed, and what says so is there for longer than what leads nowhere."""
-    workspace = lab.workspace("held")
+    workspace = lab.workspace("held_at_deploy")
     flows.fill(workspace, polled=flows.POLLED)
     asked_to_deploy(workspace)
     flows.sources(workspace, good=0, bad=1)
