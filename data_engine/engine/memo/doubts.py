@@ -1,6 +1,7 @@
 """What a reader gives that its author did not mean, told by the beginning of the file: UTF-8 read as another encoding, text read
-as UTF-16, two columns with one heading, formulas of a workbook that have no stored result, and numbers of one that come too late
-to tell the type of their column. By the table itself: all columns of a file in one, and two columns whose names look alike.
+as UTF-16, two columns with one heading, formulas of a workbook that have no stored result or an error for one, and numbers of one that
+come too late to tell the type of their column. By the table itself: all columns of a file in one, two columns whose names look alike,
+and texts of a workbook, such as "n/a", that were read as empty.
 
 All end as values that look like data: "Ã¶" for "ö", and nothing where Excel shows a number. Only a bounded part is looked at.
 """
@@ -15,11 +16,12 @@ import os
 import re
 import zipfile
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
+from data_engine.counted import counted
 from data_engine.cut import first_few
 from data_engine.flow.column_hints import SEPARATORS, only_column_fix, quoted
 from data_engine.flow.table_readers import table_of
@@ -49,6 +51,28 @@ _STRING = re.compile(rb"<si>(.*?)</si>|<si/>", re.DOTALL)
 _TEXTS = re.compile(rb"<t(?:\s[^>]*)?>([^<]*)</t>(?!</rPh>)")
 _NO_VALUE = re.compile(rb"<v\s*/>|<v\s*></v>")
 _TEXT = re.compile(rb'\bt="str"')
+_ERROR = re.compile(rb'\bt="e"')
+_MOST_EMPTIED = 3
+_READ_AS_EMPTY = frozenset(
+    (
+        "#N/A",
+        "#N/A N/A",
+        "#NA",
+        "-1.#IND",
+        "-1.#QNAN",
+        "1.#IND",
+        "1.#QNAN",
+        "<NA>",
+        "N/A",
+        "NA",
+        "NULL",
+        "None",
+        "n/a",
+        "null",
+    )
+)
+"""Texts that calamine reads as empty in a column of numbers, dates or truth values."""
+_HOLDS_ONE = re.compile(b">(?:%s)<" % b"|".join(re.escape(html.escape(one).encode()) for one in sorted(_READ_AS_EMPTY)))
 _IS_TEXT = re.compile(rb'\bt="(?:s|str|inlineStr|e)"')
 _DAMAGED = (OSError, KeyError, ValueError, zipfile.BadZipFile, ElementTree.ParseError)
 _RELATION = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}id"
@@ -109,7 +133,10 @@ def doubts_of_table(reader: Any, table: Any, args: tuple[Any, ...], kwargs: Mapp
         >>> list(doubts_of_table(pl.read_csv, table, ("in/may.csv",), {}))
         ['the only column is "city;amount": the file has ";" between its columns, so read it with separator=";"']
     """
-    if getattr(reader, "__name__", "") not in ("read_csv", "scan_csv", "read_table"):
+    name = getattr(reader, "__name__", "")
+    if name == "read_excel" and getattr(reader, "__module__", "").startswith("polars"):
+        yield from _emptied_texts(table, args, kwargs)
+    if name not in ("read_csv", "scan_csv", "read_table"):
         return
     paths = _paths(args, kwargs)
     if type(table).__name__ == "LazyFrame" and paths and len(table.collect_schema()) == 1:
@@ -259,6 +286,13 @@ def workbook_doubts(
                         f"{place}: formulas in {places} have no stored result and are read as empty: open the file in Excel or"
                         " LibreOffice and save it, or compute the column in the step"
                     )
+                errors = {} if header is None else _errors_of(data, header.row)
+                if errors:
+                    told = [f"column {column} ({texts})" for column, texts in errors.items()]
+                    yield (
+                        f"{place}: errors of formulas are read as empty: {first_few(told, _MOST_EMPTIED, '; ')}. Correct them in the"
+                        " workbook, or compute the column in the step"
+                    )
                 late = [] if header is None or looked_at is None else _late_columns(data, header.row, looked_at)
                 if late:
                     yield (
@@ -339,6 +373,92 @@ def _columns_without_result(data: bytes) -> list[str]:
         if b"<f" in inside and is_empty and (column := _COLUMN.search(about)) is not None:
             found.setdefault(column[1].decode())
     return sorted(found, key=lambda column: (len(column), column))
+
+
+def _errors_of(data: bytes, header: int | None) -> dict[str, str]:
+    """Of each column below the header that holds errors, such as #DIV/0!, how many of which."""
+    if b't="e"' not in data:
+        return {}
+    found: dict[str, Counter[str]] = {}
+    for about, inside in _cells_below(data, header):
+        column, value = _COLUMN.search(about), _VALUE.search(inside)
+        if column is not None and _ERROR.search(about):
+            text = "" if value is None else html.unescape((value[1] or b"").decode())
+            found.setdefault(column[1].decode(), Counter())[text] += 1
+    return {
+        column: ", ".join(f"{count} {text}".strip() for text, count in texts.items()) for column, texts in found.items()
+    }
+
+
+def _cells_below(data: bytes, header: int | None) -> Iterator[tuple[bytes, bytes]]:
+    """The attributes and the content of each cell below the row of this number, or below the first that has a value."""
+    for found in _ROW.finditer(data):
+        number = _NUMBER.search(found[1])
+        cells = [(cell[1], cell[2]) for cell in _CELL.finditer(found[2] or b"")]
+        if number is None or (header is not None and int(number[1]) <= header):
+            continue
+        if header is None:
+            header = int(number[1]) if any(_VALUE.search(inside) for _, inside in cells) else None
+            continue
+        yield from cells
+
+
+def _emptied_texts(table: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Iterator[str]:
+    """Which texts of workbooks were read as empty, in columns that are no text. Nothing is read where no such column lacks a value."""
+    frames = [table] if type(table).__name__ == "DataFrame" else list(table.values()) if isinstance(table, dict) else []
+    lacking = {
+        name: str(frame.schema[name])
+        for frame in frames
+        for name in frame.columns
+        if str(frame.schema[name]) != "String" and frame[name].null_count()
+    }
+    header, wanted = _header_wanted("polars", args, kwargs), _sheets_wanted("polars", args, kwargs)
+    if not lacking or header is None or kwargs.get("engine", "calamine") != "calamine":
+        return
+    for path in _paths(args, kwargs):
+        with suppress(*_DAMAGED), open_to_read(path) as file, zipfile.ZipFile(file) as book:
+            for number, (sheet, part) in enumerate(_sheets(book)):
+                if wanted is None or sheet in wanted or number in wanted:
+                    with book.open(part) as rows:
+                        data = rows.read(_SHEET_BYTES)
+                    emptied = _texts_emptied(book, data, header.row, lacking)
+                    for name, texts in list(emptied.items())[:_MOST_EMPTIED]:
+                        count, told = (
+                            sum(texts.values()),
+                            ", ".join(quoted(text) for text in list(texts)[:_MOST_EMPTIED]),
+                        )
+                        yield (
+                            f'{os.path.basename(path)}, sheet "{sheet}": column {quoted(name)} is {lacking[name]}, and {counted(count, "text")} in it'
+                            f" ({told}) {'was' if count == 1 else 'were'} read as empty: read it with"
+                            f" schema_overrides={{{quoted(name)}: pl.String}} and clean it, or correct the file"
+                        )
+
+
+def _texts_emptied(
+    book: zipfile.ZipFile, data: bytes, header: int | None, lacking: Collection[str]
+) -> dict[str, Counter[str]]:
+    """Of each of these columns, by its heading, which of the texts that are read as empty it holds, and how often."""
+    is_in_table = False
+    with suppress(KeyError), book.open("xl/sharedStrings.xml") as file:
+        is_in_table = _HOLDS_ONE.search(file.read(_PARTS_BYTES)) is not None
+    if not is_in_table and _HOLDS_ONE.search(data) is None:
+        return {}
+    names = {
+        place.rstrip("0123456789"): text
+        for place, text in _texts_of(book, _heading_cells(data, header))
+        if text in lacking
+    }
+    cells = [
+        (about, inside)
+        for about, inside in _cells_below(data, header)
+        if _IS_TEXT.search(about) and (column := _COLUMN.search(about)) is not None and column[1].decode() in names
+        if not _ERROR.search(about)
+    ]
+    found: dict[str, Counter[str]] = {}
+    for place, text in _texts_of(book, cells):
+        if text in _READ_AS_EMPTY:
+            found.setdefault(names[place.rstrip("0123456789")], Counter())[text] += 1
+    return found
 
 
 def _late_columns(data: bytes, header: int | None, looked_at: int) -> list[str]:
