@@ -6,11 +6,14 @@ import difflib
 import json
 import re
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from data_engine.cut import beginning
 from data_engine.flow.table_readers import PANDAS, POLARS, Options, Table
 
-COMMA_NUMBER = re.compile(r"[+-]?[\d.]*\d,\d+")
+_MARKS = (("", ","), (".", ","), (",", "."), *((mark, point) for mark in "'\u2019 \u00a0\u202f" for point in ",."))
+"""What may stand between the thousands of a number, and what before its decimals, in the order in which they are tried."""
+
 SEPARATORS = (";", "\t", "|")
 _SURE, _LIKELY = 0.8, 0.6
 _UNNAMED = ("__UNNAMED__", "Unnamed: ")
@@ -59,6 +62,49 @@ def only_column_fix(table: Table, among: Sequence[str] = SEPARATORS) -> str | No
         f"the only column is {quoted(beginning(heading, 60))}: the file has {quoted(separator)} between its columns, "
         f"so read it with {table.options.separator}={quoted(separator)}"
     )
+
+
+class Marks(NamedTuple):
+    """What stands between the thousands of numbers, "" where nothing does, and what before their decimals."""
+
+    thousands: str
+    point: str
+
+    def expression(self, column: str, kind: str = "pl.Float64", nothing: Sequence[str] = ()) -> str:
+        """The expression of Polars that makes numbers of a column of texts which have these marks; `nothing` are texts of it to empty.
+
+        Example:
+            >>> print(Marks(".", ",").expression("net"))
+            pl.col("net").str.replace_all(".", "", literal=True).str.replace(",", ".").cast(pl.Float64)
+            >>> print(Marks("", ",").expression("net", nothing=["n/a"]))
+            pl.col("net").replace({"n/a": None}).str.replace(",", ".").cast(pl.Float64)
+        """
+        literal = ", literal=True" if self.thousands == "." else ""
+        emptied = ", ".join(f"{quoted(one)}: None" for one in nothing)
+        return (
+            f"pl.col({quoted(column)})"
+            + (f".replace({{{emptied}}})" if nothing else "")
+            + (f'.str.replace_all({quoted(self.thousands)}, ""{literal})' if self.thousands else "")
+            + ('.str.replace(",", ".")' if self.point == "," else "")
+            + f".cast({kind})"
+        )
+
+
+def marks_of(values: Sequence[str]) -> Marks | None:
+    """The marks of texts that are numbers as people write them; None where they are none, or where they need no marks to be read.
+
+    Example:
+        >>> marks_of(["1.234,50", "2,5"]), marks_of(["1,5"]), marks_of(["1,234.50"]), marks_of(["1.5"]), marks_of(["n/a", "1,5"])
+        (Marks(thousands='.', point=','), Marks(thousands='', point=','), Marks(thousands=',', point='.'), None, None)
+    """
+    bare = [value.strip() for value in values]
+    if not bare or all(map(re.compile(r"[+-]?\d+(\.\d+)?").fullmatch, bare)):
+        return None
+    for thousands, point in _MARKS:
+        whole = r"\d+" if not thousands else rf"(?:\d{{1,3}}(?:{re.escape(thousands)}\d{{3}})+|\d+)"
+        if all(map(re.compile(rf"[+-]?{whole}(?:{re.escape(point)}\d+)?").fullmatch, bare)):
+            return Marks(thousands, point)
+    return None
 
 
 def near_column(wanted: str, columns: Sequence[str]) -> str | None:

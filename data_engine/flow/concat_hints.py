@@ -11,7 +11,7 @@ from typing import Any
 
 from data_engine.cut import beginning
 from data_engine.errors import message_of
-from data_engine.flow.column_hints import COMMA_NUMBER, quoted
+from data_engine.flow.column_hints import marks_of, quoted
 
 _COLUMN = re.compile(r"failed to vstack column '(.+)'")
 _FIELDS = re.compile(r"Schema \{ fields: \{(.*?)\}, metadata")
@@ -63,8 +63,12 @@ def _of_type(column: str, tables: Sequence[Any], how: str | None) -> str | None:
     if value is None:
         return f"{said}: read all of them with schema_overrides={{{quoted(column)}: ...}}, or cast it in each"
     told = quoted(beginning(value, _MOST_VALUE))
-    way = "decimal_comma=True" if COMMA_NUMBER.fullmatch(value.strip()) else f"null_values=[{told}]"
-    return f"{said}, since it holds {told}: correct the file, or read it with {way}"
+    marks = marks_of([value])
+    if marks is not None and marks.thousands:
+        way = f"make numbers of it in each, as {marks.expression(column)} does where it is text"
+    else:
+        way = f"read it with {'decimal_comma=True' if marks is not None else f'null_values=[{told}]'}"
+    return f"{said}, since it holds {told}: correct the file, or {way}"
 
 
 def _of_columns(tables: Sequence[Any]) -> str | None:

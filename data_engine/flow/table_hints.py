@@ -15,7 +15,7 @@ from pathlib import Path
 
 from data_engine.cut import beginning, first_few
 from data_engine.errors import message_of
-from data_engine.flow.column_hints import COMMA_NUMBER, SEPARATORS, column_fix, near_column, quoted, unquoted
+from data_engine.flow.column_hints import SEPARATORS, Marks, column_fix, marks_of, near_column, quoted, unquoted
 from data_engine.flow.concat_hints import concat_hint
 from data_engine.flow.table_readers import PANDAS, POLARS, Options, Table, read_by, table_in, table_of
 from data_engine.platforms.files import open_to_read
@@ -47,6 +47,9 @@ _MEANT = {
 """What a value is not that cannot be read as one of these types of Polars."""
 
 _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?")
+_THOUSANDS = re.compile(r"[+-]?\d{1,3}(\.\d{3})+")
+_EVERY_LETTER = re.compile(r'\.str\.replace_all\(\["\."')
+_WORKBOOKS = (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods")
 _FLOAT = re.compile(
     r"could not convert string to float: '(.+)'|Unable to parse string \"(.+)\" at position|Unable to parse string '(.+)' at"
 )
@@ -83,10 +86,13 @@ def table_hint(error: BaseException, source: Path | None, current: object = None
     if kind in ("NoDataError", "EmptyDataError"):
         return empty_fix(_name_of(read.path), is_empty=_is_empty(read.path), text=text, options=read.options)
     if (conversion := _CONVERSION.search(text)) is not None:
-        return conversion_fix(conversion[2], conversion[3], _texts_in(conversion[4]), head=_head_of(read.path))
+        values, is_regex = _texts_in(conversion[4]), _EVERY_LETTER.search(text) is not None
+        is_book = None if read.path is None else read.path.suffix.lower() in _WORKBOOKS
+        head = _head_of(read.path)
+        return conversion_fix(conversion[2], conversion[3], values, head=head, is_book=is_book, is_regex=is_regex)
     if read.options is PANDAS and (number := _FLOAT.search(text)) is not None:
         value = next(filter(None, number.groups()))
-        return _comma_fix(f"the table holds {quoted(beginning(value, 60))}", [value], PANDAS)
+        return _pandas_fix(value)
     return None
 
 
@@ -191,15 +197,27 @@ def empty_fix(name: str, *, is_empty: bool, text: str, options: Options = POLARS
     return f"nothing is left of {name} to read: {' or '.join(f'{one}=' for one in skip)} leaves out too much, or the file holds no row"
 
 
-def conversion_fix(kind: str, column: str, values: Sequence[str], *, head: str = "") -> str | None:
+def conversion_fix(
+    kind: str,
+    column: str,
+    values: Sequence[str],
+    *,
+    head: str = "",
+    is_book: bool | None = False,
+    is_regex: bool = False,
+) -> str | None:
     """The fix of values of a column that are no dates, times or numbers as the step reads them. `head` is the beginning of the
-    file: where that has a comma for the point of a value, the step has replaced it, and the file's own text is told.
+    file: where that has a comma for the point of a value, the step has replaced it, and the file's own text is told. `is_book` says
+    whether the file is a workbook, which no reader reads by its commas (None: not known), `is_regex` whether the step took a sign away
+    by an expression in which it stands for every letter.
 
     Example:
         >>> conversion_fix("date", "day", ["2026-01-31"])
         'column "day" holds "2026-01-31", which has the format "%Y-%m-%d": name that one, or correct the file'
         >>> conversion_fix("f64", "amount", ["1,5"])
-        'column "amount" holds "1,5": read the file with decimal_comma=True, or replace "," by "." before the cast'
+        'column "amount" holds "1,5": read the file with decimal_comma=True, or write pl.col("amount").str.replace(",", ".").cast(pl.Float64)'
+        >>> conversion_fix("f64", "net", ["1.234,50"])
+        'column "net" holds "1.234,50": write pl.col("net").str.replace_all(".", "", literal=True).str.replace(",", ".").cast(pl.Float64)'
         >>> conversion_fix("date", "day", ["32.01.2027"])
         'column "day" holds "32.01.2027", and there is no such day: correct the file'
         >>> conversion_fix("date", "day", ["soon"])
@@ -211,17 +229,73 @@ def conversion_fix(kind: str, column: str, values: Sequence[str], *, head: str =
     """
     if not values:
         return None
-    first = f"column {quoted(column)} holds {_as_in_file(values[0], head)}"
+    said = f"column {quoted(column)} holds"
+    first = f"{said} {_as_in_file(values[0], head)}"
     if kind in ("date", "datetime", "time"):
         return _day_fix(first, kind, [one.strip() for one in values])
-    if (of_comma := _comma_fix(first, values, POLARS)) is not None:
-        return of_comma
-    if kind in _WHOLE and (number := _NUMBER.fullmatch(values[0].strip())) is not None:
-        if number[1]:
-            return f"{first}, which has a decimal point: cast to pl.Float64, or correct the file"
-        return f"{first}, which {kind} cannot hold: correct the file, or cast to a wider type"
     meant = next((word for kinds, word in _MEANT.items() if kind in kinds), f"no {kind}")
+    is_whole = kind in _WHOLE
+    if is_whole or meant == "not a number":
+        if not values[0].strip():
+            return _emptied_fix(column, is_regex)
+        if (of_marks := _marks_fix(column, values, head, is_whole, is_book)) is not None:
+            return of_marks
+    if is_whole and (number := _NUMBER.fullmatch(values[0].strip())) is not None:
+        if number[1]:
+            away = Marks(".", "").expression(column, "pl.Int64")
+            point = (
+                f"; where the point is that of thousands, write {away}"
+                if _THOUSANDS.fullmatch(values[0].strip())
+                else ""
+            )
+            return f"{first}, which has a decimal point: cast to pl.Float64, or correct the file{point}"
+        return f"{first}, which {kind} cannot hold: correct the file, or cast to a wider type"
     return f"{first}, which is {meant}: correct the file, or clean the column before the cast"
+
+
+def _marks_fix(column: str, values: Sequence[str], head: str, is_whole: bool, is_book: bool | None) -> str | None:
+    """The fix of numbers that people read and a cast does not, for the marks in them; None where none of the values is one."""
+    written = {one: _with_comma(one) for one in values}
+    numbers = [one for one in values if marks_of([written[one]]) is not None]
+    marks = marks_of([written[one] for one in numbers])
+    if marks is None:
+        return None
+    others = [one for one in dict.fromkeys(values) if one not in numbers and _NUMBER.fullmatch(one.strip()) is None]
+    kind = "pl.Int64" if is_whole and not any(marks.point in written[one] for one in numbers) else "pl.Float64"
+    said = f"column {quoted(column)} holds {_as_in_file(numbers[0], head)}"
+    if others:
+        said += f" and {quoted(beginning(others[0], 60))}"
+    way = f"write {marks.expression(column, kind, others)}"
+    if marks.thousands or others or is_book:
+        return f"{said}: {way}"
+    return f"{said}: read {'a CSV file' if is_book is None else 'the file'} with {POLARS.decimal}, or {way}"
+
+
+def _with_comma(value: str) -> str:
+    """The value with a comma for its last point where it has several, as where the step has replaced the comma before."""
+    if value.count(".") < 2 or "," in value or marks_of([value]) is not None:
+        return value
+    return ",".join(value.rsplit(".", 1))
+
+
+def _emptied_fix(column: str, is_regex: bool) -> str:
+    """The fix of texts of which nothing is left when they are cast."""
+    every = 'in replace_all(".", "") the "." stands for every letter: write replace_all(".", "", literal=True)'
+    if is_regex:
+        return f"nothing is left of column {quoted(column)} when it is cast: {every}"
+    return f'column {quoted(column)} holds "" when it is cast: empty it before, .replace({{"": None}}); or {every}'
+
+
+def _pandas_fix(value: str) -> str | None:
+    """The fix of a text that pandas does not take for a number."""
+    marks = marks_of([value])
+    if marks is None:
+        return None
+    said = f"the table holds {quoted(beginning(value, 60))}: read the file with"
+    if marks.thousands:
+        decimal = f"{PANDAS.decimal}, " if marks.point == "," else ""
+        return f"{said} {decimal}thousands={quoted(marks.thousands)}"
+    return f'{said} {PANDAS.decimal}, or replace "," by "." before the cast'
 
 
 def _day_fix(first: str, kind: str, values: Sequence[str]) -> str:
@@ -252,13 +326,6 @@ def _as_in_file(value: str, head: str) -> str:
     told, commas = quoted(beginning(value, 60)), (value.replace(".", ","), ",".join(value.rsplit(".", 1)))
     written = None if value in head else next((one for one in commas if one != value and one in head), None)
     return told if written is None else f"{quoted(beginning(written, 60))} ({told} when it is cast)"
-
-
-def _comma_fix(said: str, values: Sequence[str], options: Options) -> str | None:
-    """The fix of numbers that have a comma where a point is expected; None of other values."""
-    if not all(COMMA_NUMBER.fullmatch(one.strip()) for one in values):
-        return None
-    return f'{said}: read the file with {options.decimal}, or replace "," by "." before the cast'
 
 
 def _name_of(path: Path | None) -> str:

@@ -43,6 +43,15 @@ def test_a_comma_in_a_number_is_told_as_one() -> None:
     assert "read it with decimal_comma=True" in fix_of(tables_of("amount", [1.5], [2.5], ["3,5"]))
 
 
+def test_a_number_with_points_between_its_thousands_is_told_with_what_reads_it() -> None:
+    """No option of a reader does."""
+    tables = tables_of("amount", [1.5], [2.5], ["1.234,5"])
+    fix = fix_of(tables)
+
+    way = fix.partition("make numbers of it in each, as ")[2].partition(" does where it is text")[0]
+    assert tables[2].select(eval(way, {"pl": pl}))["amount"].to_list() == [1234.5]
+
+
 @pytest.mark.parametrize("how", ["vertical", "diagonal"])
 def test_the_fix_of_numbers_of_two_types_works(how: Any) -> None:
     """The wider type holds both."""

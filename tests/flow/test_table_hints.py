@@ -352,7 +352,7 @@ DAYS = pl.col("day").str.to_date("%d.%m.%Y")
         (
             ["1,5", "2.0"],
             pl.col("day").cast(pl.Float64),
-            'column "day" holds "1,5": read the file with decimal_comma=True',
+            'column "day" holds "1,5": read a CSV file with decimal_comma=True',
         ),
         (
             ["none", "2.0"],
@@ -405,3 +405,97 @@ def test_a_secret_that_is_used_as_text_names_reveal(use: Callable[[Any], Any]) -
     fix = failed(lambda context: use(Secret("ftp", "correct horse"))).fix
 
     assert fix == 'a secret shows its text only when you ask for it: context.secret("name").reveal()'
+
+
+def cast_of(text: str, path: Path, **options: Any) -> str | None:
+    """The fix of a cast of the column `amount` of a file that was read with these options."""
+    path.write_text(text, encoding="utf-8")
+    read = pl.read_csv(path, separator=";", **options)
+    return failed(lambda context: read.with_columns(pl.col("amount").cast(pl.Float64)), path=path).fix
+
+
+@pytest.mark.parametrize("options", [{}, {"decimal_comma": True}])
+@pytest.mark.parametrize(
+    ("texts", "numbers"),
+    [
+        (["1.234,50", "2,5", "1.000"], [1234.5, 2.5, 1000.0]),
+        (["1,234.50", "2.5"], [1234.5, 2.5]),
+        (["1,234,567"], [1234567.0]),
+        (["1'234.50", "-7"], [1234.5, -7.0]),
+        (["1 234,5"], [1234.5]),
+        (["1.234,50", "n/a"], [1234.5, None]),
+        (["n/a", "2,5"], [2.5, None]),
+    ],
+)
+def test_the_fix_of_numbers_as_people_write_them_reads_them(
+    tmp_path: Path, options: dict[str, Any], texts: list[str], numbers: list[float | None]
+) -> None:
+    """Also where the file was read as the fix of another number says: the same is not told again."""
+    text = "name;amount\n" + "".join(f"x;{one}\n" for one in texts)
+    fix = str(cast_of(text, tmp_path / "a.csv", **options))
+
+    assert "decimal_comma" not in fix
+    found = pl.DataFrame({"amount": texts}).select(eval(fix.partition(": write ")[2], {"pl": pl}))
+    assert sorted(found["amount"].to_list(), key=str) == sorted(numbers, key=str)
+
+
+def test_commas_alone_are_read_by_an_option_of_text_files_only(tmp_path: Path) -> None:
+    """A workbook has no option for it: a number there is a number, or a text."""
+    text = "name;amount\nx;1,5\n"
+    way = 'write pl.col("amount").str.replace(",", ".").cast(pl.Float64)'
+    book = workbook(tmp_path / "a.xlsx", Data=[["name", "amount"], ["x", "1,5"]])
+
+    def of_book(context: object) -> pl.DataFrame:
+        return pl.read_excel(book).with_columns(pl.col("amount").cast(pl.Float64))
+
+    assert (
+        cast_of(text, tmp_path / "a.csv")
+        == f'column "amount" holds "1,5": read the file with decimal_comma=True, or {way}'
+    )
+    assert pl.read_csv(tmp_path / "a.csv", separator=";", decimal_comma=True)["amount"].to_list() == [1.5]
+    assert failed(of_book, path=book).fix == f'column "amount" holds "1,5": {way}'
+    assert failed(of_book).fix == f'column "amount" holds "1,5": read a CSV file with decimal_comma=True, or {way}'
+
+
+def test_a_comma_that_was_replaced_before_the_point_of_thousands_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("name;amount\nx;1.234,50\n", encoding="utf-8")
+
+    def step(context: object) -> pl.DataFrame:
+        return pl.read_csv(path, separator=";").with_columns(pl.col("amount").str.replace(",", ".").cast(pl.Float64))
+
+    fix = failed(step, path=path).fix
+    assert fix == (
+        'column "amount" holds "1.234,50" ("1.234.50" when it is cast): write'
+        ' pl.col("amount").str.replace_all(".", "", literal=True).str.replace(",", ".").cast(pl.Float64)'
+    )
+
+
+def test_a_point_that_stands_for_every_letter_is_told() -> None:
+    """It is the file that is right; a text that is empty in the file is told so."""
+    frame = pl.DataFrame({"amount": ["1.234"], "none": [""]})
+    number = pl.col("amount").str.replace_all(".", "").cast(pl.Int64)
+
+    every = 'in replace_all(".", "") the "." stands for every letter: write replace_all(".", "", literal=True)'
+    assert failed(lambda context: frame.with_columns(number)).fix == (
+        f'nothing is left of column "amount" when it is cast: {every}'
+    )
+    assert failed(lambda context: frame["none"].cast(pl.Float64)).fix == (
+        f'column "none" holds "" when it is cast: empty it before, .replace({{"": None}}); or {every}'
+    )
+
+
+def test_a_point_may_be_that_of_thousands_where_a_whole_number_is_meant() -> None:
+    frame = pl.DataFrame({"amount": ["1.234"]})
+    fix = str(failed(lambda context: frame.with_columns(pl.col("amount").cast(pl.Int64))).fix)
+
+    way = fix.partition("; where the point is that of thousands, write ")[2]
+    assert frame.select(eval(way, {"pl": pl}))["amount"].to_list() == [1234]
+    assert "thousands" not in str(failed(lambda context: pl.Series(["2.5"]).cast(pl.Int64)).fix)
+
+
+def test_pandas_is_told_the_mark_of_thousands() -> None:
+    pandas = pytest.importorskip("pandas")
+    fix = str(failed(lambda context: pandas.Series(["1.234,50"]).astype(float)).fix)
+
+    assert fix == 'the table holds "1.234,50": read the file with decimal=",", thousands="."'
