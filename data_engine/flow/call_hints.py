@@ -107,7 +107,8 @@ def _column_asked_for(error: AttributeError) -> str | None:
     kind, name = type(error.obj).__name__, str(error.name)
     if _library_of(type(error.obj).__module__) != "polars" or kind not in ("DataFrame", "LazyFrame"):
         return None
-    columns = error.obj.columns if kind == "DataFrame" else error.obj.collect_schema().names()
+    asked: Any = error.obj
+    columns = asked.columns if kind == "DataFrame" else asked.collect_schema().names()
     found = name if name in columns else next((one for one in columns if one.casefold() == name.casefold()), None)
     if found is None:
         return None
@@ -118,7 +119,8 @@ def _column_asked_for(error: AttributeError) -> str | None:
 
 def _word_of_library(error: AttributeError) -> str | None:
     """The fix of a name that people know from pandas, from lists or from texts: what this library writes for it."""
-    asked, kind = error.obj, type(error.obj).__name__
+    asked: Any = error.obj
+    kind = type(asked).__name__
     is_module = isinstance(asked, ModuleType) and asked.__name__ in _LIBRARIES
     library = asked.__name__ if is_module else _library_of(type(asked).__module__)
     of_library = {"polars": polars_for, "pandas": pandas_for}.get(str(library))

@@ -6,6 +6,8 @@ import difflib
 import json
 import re
 from collections.abc import Sequence
+from contextlib import suppress
+from datetime import datetime
 from typing import NamedTuple
 
 from data_engine.cut import beginning
@@ -19,6 +21,17 @@ _SURE, _LIKELY = 0.8, 0.6
 _UNNAMED = ("__UNNAMED__", "Unnamed: ")
 _NUMBER = re.compile(r"[+-]?\d[\d.,]*")
 _ODD_BLANKS = str.maketrans({"\ufeff": "\\ufeff", "\u00a0": "\\u00a0", "\u200b": "\\u200b"})
+
+_FORMS = (
+    (re.compile(r"\d{4}-\d\d?-\d\d?"), ("%Y-%m-%d",)),
+    (re.compile(r"\d{4}-\d\d?-\d\d? \d\d?:\d\d:\d\d"), ("%Y-%m-%d %H:%M:%S",)),
+    (re.compile(r"\d{4}-\d\d?-\d\d?T\d\d?:\d\d:\d\d"), ("%Y-%m-%dT%H:%M:%S",)),
+    (re.compile(r"\d\d?\.\d\d?\.\d{4}"), ("%d.%m.%Y",)),
+    (re.compile(r"\d\d?\.\d\d?\.\d{4} \d\d?:\d\d"), ("%d.%m.%Y %H:%M",)),
+    (re.compile(r"\d\d?\.\d\d?\.\d{4} \d\d?:\d\d:\d\d"), ("%d.%m.%Y %H:%M:%S",)),
+    (re.compile(r"\d\d?\.\d\d?\.\d\d"), ("%d.%m.%y",)),
+    (re.compile(r"\d\d?/\d\d?/\d{4}"), ("%d/%m/%Y", "%m/%d/%Y")),
+)
 
 
 def column_fix(wanted: str | None, table: Table) -> str | None:
@@ -105,6 +118,31 @@ def marks_of(values: Sequence[str]) -> Marks | None:
         if all(map(re.compile(rf"[+-]?{whole}(?:{re.escape(point)}\d+)?").fullmatch, bare)):
             return Marks(thousands, point)
     return None
+
+
+def day_forms(values: Sequence[str]) -> list[str]:
+    """The formats by which all of these texts are days of the calendar; none where there is no such format.
+
+    Example:
+        >>> day_forms(["31.12.2026", "1.1.2027"]), day_forms(["1/2/2026"]), day_forms(["32.1.2026"]), day_forms(["soon"])
+        (['%d.%m.%Y'], ['%d/%m/%Y', '%m/%d/%Y'], [], [])
+    """
+    bare = [value.strip() for value in values]
+    forms = next((forms for shape, forms in _FORMS if bare and all(map(shape.fullmatch, bare))), ())
+    return [form for form in forms if all(_is_day(one, form) for one in bare)]
+
+
+def has_form_of_day(value: str) -> bool:
+    """Whether a text is written as days are, also where there is no such day."""
+    return any(shape.fullmatch(value.strip()) for shape, _ in _FORMS)
+
+
+def _is_day(value: str, form: str) -> bool:
+    """Whether a value is a day of the calendar by this format."""
+    with suppress(ValueError):
+        datetime.strptime(value, form)
+        return True
+    return False
 
 
 def near_column(wanted: str, columns: Sequence[str]) -> str | None:

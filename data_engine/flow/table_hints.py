@@ -10,14 +10,24 @@ import difflib
 import re
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import datetime
 from pathlib import Path
 
 from data_engine.cut import beginning, first_few
 from data_engine.errors import message_of
-from data_engine.flow.column_hints import SEPARATORS, Marks, column_fix, marks_of, near_column, quoted, unquoted
+from data_engine.flow.column_hints import (
+    SEPARATORS,
+    Marks,
+    column_fix,
+    day_forms,
+    has_form_of_day,
+    marks_of,
+    near_column,
+    quoted,
+    unquoted,
+)
 from data_engine.flow.concat_hints import concat_hint
 from data_engine.flow.table_readers import PANDAS, POLARS, Options, Table, read_by, table_in, table_of
+from data_engine.flow.type_hints import text_for_column, texts_in, type_hint
 from data_engine.platforms.files import open_to_read
 
 _HEAD_BYTES = 64 * 1024
@@ -53,12 +63,6 @@ _WORKBOOKS = (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods")
 _FLOAT = re.compile(
     r"could not convert string to float: '(.+)'|Unable to parse string \"(.+)\" at position|Unable to parse string '(.+)' at"
 )
-_FORMATS = (
-    (re.compile(r"\d{4}-\d\d?-\d\d?"), ("%Y-%m-%d",)),
-    (re.compile(r"\d\d?\.\d\d?\.\d{4}"), ("%d.%m.%Y",)),
-    (re.compile(r"\d\d?\.\d\d?\.\d\d"), ("%d.%m.%y",)),
-    (re.compile(r"\d\d?/\d\d?/\d{4}"), ("%d/%m/%Y", "%m/%d/%Y")),
-)
 
 
 def table_hint(error: BaseException, source: Path | None, current: object = None) -> str | None:
@@ -76,7 +80,7 @@ def table_hint(error: BaseException, source: Path | None, current: object = None
         return _column_hint(error, text, current)
     if kind == "BinderException" and (bound := _BINDINGS.search(text)) is not None:
         return near_column(unquoted(bound[1]), _texts_in(bound[2]))
-    if (said := concat_hint(error)) is not None:
+    if (said := concat_hint(error) or type_hint(error, current)) is not None:
         return said
     read = read_by(error, source)
     if "found more fields than defined" in text or (kind == "ParserError" and _LONG_LINE.search(text)):
@@ -89,7 +93,10 @@ def table_hint(error: BaseException, source: Path | None, current: object = None
         values, is_regex = _texts_in(conversion[4]), _EVERY_LETTER.search(text) is not None
         is_book = None if read.path is None else read.path.suffix.lower() in _WORKBOOKS
         head = _head_of(read.path)
-        return conversion_fix(conversion[2], conversion[3], values, head=head, is_book=is_book, is_regex=is_regex)
+        beside = texts_in(error, current, conversion[3])
+        return conversion_fix(
+            conversion[2], conversion[3], values, head=head, is_book=is_book, is_regex=is_regex, beside=beside
+        )
     if read.options is PANDAS and (number := _FLOAT.search(text)) is not None:
         value = next(filter(None, number.groups()))
         return _pandas_fix(value)
@@ -112,7 +119,9 @@ def _column_hint(error: BaseException, text: str, current: object) -> str | None
     if told := tuple(_columns_told(text)):
         table = table if table is not None and table.columns == told else Table(told)
     found = _WANTED.search(text)
-    return None if table is None else column_fix(None if found is None else unquoted(found[1]), table)
+    wanted = None if found is None else unquoted(found[1])
+    said = None if table is None else column_fix(wanted, table)
+    return said if said is not None or wanted is None else text_for_column(error, wanted)
 
 
 def plain_words(text: str) -> str:
@@ -205,11 +214,12 @@ def conversion_fix(
     head: str = "",
     is_book: bool | None = False,
     is_regex: bool = False,
+    beside: Sequence[str] = (),
 ) -> str | None:
     """The fix of values of a column that are no dates, times or numbers as the step reads them. `head` is the beginning of the
     file: where that has a comma for the point of a value, the step has replaced it, and the file's own text is told. `is_book` says
     whether the file is a workbook, which no reader reads by its commas (None: not known), `is_regex` whether the step took a sign away
-    by an expression in which it stands for every letter.
+    by an expression in which it stands for every letter, and `beside` are the first texts of the column.
 
     Example:
         >>> conversion_fix("date", "day", ["2026-01-31"])
@@ -232,7 +242,7 @@ def conversion_fix(
     said = f"column {quoted(column)} holds"
     first = f"{said} {_as_in_file(values[0], head)}"
     if kind in ("date", "datetime", "time"):
-        return _day_fix(first, kind, [one.strip() for one in values])
+        return _day_fix(first, column, kind, [one.strip() for one in values], beside)
     meant = next((word for kinds, word in _MEANT.items() if kind in kinds), f"no {kind}")
     is_whole = kind in _WHOLE
     if is_whole or meant == "not a number":
@@ -261,6 +271,10 @@ def _marks_fix(column: str, values: Sequence[str], head: str, is_whole: bool, is
     if marks is None:
         return None
     others = [one for one in dict.fromkeys(values) if one not in numbers and _NUMBER.fullmatch(one.strip()) is None]
+    odd = next((one for one in others if any(map(str.isdigit, one))), None)
+    if odd is not None:  # such as "EUR 5", which is not to be emptied
+        told, meant = quoted(beginning(odd, 60)), "not a whole number" if is_whole else "not a number"
+        return f"column {quoted(column)} holds {told}, which is {meant}: correct the file, or clean the column before the cast"
     kind = "pl.Int64" if is_whole and not any(marks.point in written[one] for one in numbers) else "pl.Float64"
     said = f"column {quoted(column)} holds {_as_in_file(numbers[0], head)}"
     if others:
@@ -298,27 +312,25 @@ def _pandas_fix(value: str) -> str | None:
     return f'{said} {PANDAS.decimal}, or replace "," by "." before the cast'
 
 
-def _day_fix(first: str, kind: str, values: Sequence[str]) -> str:
-    """The fix of values that are no days or times as the step reads them: the formats that fit all of them, else the first."""
-    forms = next((forms for shape, forms in _FORMATS if all(map(shape.fullmatch, values))), ())
-    if not forms or kind == "time":
+def _day_fix(first: str, column: str, kind: str, values: Sequence[str], beside: Sequence[str]) -> str:
+    """The fix of values that are no days or times as the step reads them: the formats they have, and how each is read where the others
+    of the column have another."""
+    dated = [one for one in values if has_form_of_day(one)]
+    if kind == "time" or values[0] not in dated:
         return (
             f"{first}, which does not have the format that the step names: correct the file, or clean the column before"
         )
-    of_first = [form for form in forms if _is_day(values[0], form)]
-    of_all = [form for form in of_first if all(_is_day(one, form) for one in values)]
+    of_first = day_forms(values[:1])
     if not of_first:
         return f"{first}, and there is no such day: correct the file"
-    told = " or ".join(map(quoted, of_all or of_first))
-    return f"{first}, which has the format {told}: name that one, or correct the file"
-
-
-def _is_day(value: str, form: str) -> bool:
-    """Whether a value is a day of the calendar by this format."""
-    with suppress(ValueError):
-        datetime.strptime(value, form)
-        return True
-    return False
+    of_all = day_forms(dated)
+    said = f"{first}, which has the format {' or '.join(map(quoted, of_all or of_first))}"
+    several = list(dict.fromkeys(form for one in (*beside, *dated) for form in day_forms([one])))
+    if len(several) < 2 or any(len(day_forms([one])) > 1 for one in (*beside, *dated)):
+        return f"{said}: name that one, or correct the file"
+    read = f"pl.col({quoted(column)}).str.to_{kind}"
+    each = ", ".join(f"{read}({quoted(form)}, strict=False)" for form in several)
+    return f"{said}, and others have another one: correct the file, or write pl.coalesce({each}), which leaves empty what has none of these"
 
 
 def _as_in_file(value: str, head: str) -> str:

@@ -65,7 +65,7 @@ def test_an_expression_that_pandas_keeps_as_a_value_is_told_where_it_is_used() -
             f"this is a pandas frame, and group_by is of Polars: {TO_POLARS}; or did you mean 'groupby'?",
         ),
         (
-            lambda: pl.DataFrame({"a": [1]}).swaplevel(),
+            lambda: pl.DataFrame({"a": [1]}).swaplevel(),  # type: ignore[attr-defined]
             f"this is a Polars frame, and swaplevel is of pandas: {TO_PANDAS}",
         ),
         (lambda: pl.concat([pl.DataFrame(), pandas_frame()]), f"Polars was given a pandas frame: {TO_POLARS}"),

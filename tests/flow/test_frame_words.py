@@ -16,7 +16,8 @@ from data_engine.flow.frame_words import option_for, polars_for
 from data_engine.flow.suggestions import mistyped_name
 from tests.flow.test_table_hints import failed
 
-FRAME = pl.DataFrame({"a": [1, 2], "b": [3, 4], "c": ["x", "y"], "day": [datetime.datetime(2026, 1, 31)] * 2})
+POLARS: Any = pl
+FRAME: Any = pl.DataFrame({"a": [1, 2], "b": [3, 4], "c": ["x", "y"], "day": [datetime.datetime(2026, 1, 31)] * 2})
 ASKED: dict[str, Any] = {
     "DataFrame": FRAME,
     "LazyFrame": FRAME.lazy(),
@@ -76,15 +77,15 @@ def test_what_is_told_runs_and_the_name_is_none_of_polars(
     [
         (lambda frame: frame.dropna(), "in Polars: frame.drop_nulls()"),
         (lambda frame: frame["a"].dropna(), "in Polars: column.drop_nulls()"),
-        (lambda frame: frame.select(pl.col("a").fillna(0)), 'in Polars: pl.col("a").fill_null(0)'),
+        (lambda frame: frame.select(POLARS.col("a").fillna(0)), 'in Polars: pl.col("a").fill_null(0)'),
         (lambda frame: frame.to_csv("a.csv"), 'in Polars: frame.write_csv("a.csv")'),
         (lambda frame: frame.lazy().to_csv("a.csv"), 'in Polars: frame.sink_csv("a.csv")'),
         (lambda frame: frame.append(frame), "in Polars: pl.concat([frame, other])"),
         (lambda frame: frame.merge(frame), 'in Polars: frame.join(other, on="a")'),
         (lambda frame: frame.iloc[0], 'in Polars: frame[0:5] (rows by their number), frame[0, "a"] (a cell)'),
         (lambda frame: frame.group_by("a").size(), 'in Polars: frame.group_by("a").len()'),
-        (lambda frame: pl.to_datetime("a"), 'in Polars: pl.col("a").str.to_datetime("%d.%m.%Y")'),
-        (lambda frame: pl.col("c").str.lower(), 'in Polars: pl.col("a").str.to_lowercase()'),
+        (lambda frame: POLARS.to_datetime("a"), 'in Polars: pl.col("a").str.to_datetime("%d.%m.%Y")'),
+        (lambda frame: POLARS.col("c").str.lower(), 'in Polars: pl.col("a").str.to_lowercase()'),
         (lambda frame: frame.cumsum(), 'in Polars: frame.with_columns(pl.col("a").cum_sum())'),
         (lambda frame: frame.reset_index(), "in Polars: nothing, as a Polars frame has no index"),
         (lambda frame: frame.Betrag, 'Betrag is a column: pl.col("Betrag") in an expression, frame["Betrag"] by'),
@@ -107,7 +108,7 @@ def test_a_name_of_pandas_is_told_in_the_words_of_polars(ask: Callable[[Any], An
 
 
 def test_a_column_that_is_asked_for_as_it_is_called_comes_before_a_word_of_pandas() -> None:
-    assert str(failed(lambda context: pl.DataFrame({"size": [1]}).size).fix).startswith("size is a column")
+    assert str(failed(lambda context: POLARS.DataFrame({"size": [1]}).size).fix).startswith("size is a column")
 
 
 @pytest.mark.parametrize("name", ["warn", "folder", "to_things", "drop"])
@@ -128,12 +129,12 @@ def test_a_typing_mistake_is_one(name: str) -> None:
         (lambda: FRAME.drop("a", axis=1), 'leave it out: drop("a") takes a column away'),
         (lambda: FRAME.sort("a", inplace=True), "nothing of Polars changes a frame in place: leave it out"),
         (lambda: FRAME.sum(axis=1), 'pl.sum_horizontal("a", "b") goes over columns'),
-        (lambda: pl.concat([FRAME], axis=1), 'how="horizontal" puts frames side by side'),
+        (lambda: POLARS.concat([FRAME], axis=1), 'how="horizontal" puts frames side by side'),
         (lambda: FRAME.fill_null(method="ffill"), 'write strategy="forward"'),
         (lambda: FRAME.to_dict(orient="records"), "frame.to_dicts() gives a dict for each row"),
         (lambda: FRAME.write_excel("a.xlsx", sheet_name="A"), "did you mean worksheet=?"),
         (
-            lambda: FRAME.select(pl.col("c").str.replace_all(".", "", regex=False)),
+            lambda: FRAME.select(POLARS.col("c").str.replace_all(".", "", regex=False)),
             "literal=True takes the text as it is",
         ),
     ],

@@ -343,7 +343,7 @@ DAYS = pl.col("day").str.to_date("%d.%m.%Y")
         (
             ["31.12.2026", "2026-01-01"],
             DAYS,
-            'column "day" holds "2026-01-01", which has the format "%Y-%m-%d": name that',
+            'column "day" holds "2026-01-01", which has the format "%Y-%m-%d", and others have another one: correct',
         ),
         (["1/2/2026"], DAYS, 'column "day" holds "1/2/2026", which has the format "%d/%m/%Y" or "%m/%d/%Y": name that'),
         (["11/25/2026"], DAYS, 'column "day" holds "11/25/2026", which has the format "%m/%d/%Y": name that'),
@@ -499,3 +499,24 @@ def test_pandas_is_told_the_mark_of_thousands() -> None:
     fix = str(failed(lambda context: pandas.Series(["1.234,50"]).astype(float)).fix)
 
     assert fix == 'the table holds "1.234,50": read the file with decimal=",", thousands="."'
+
+
+def test_days_of_a_workbook_in_two_forms_are_told_with_what_reads_both(tmp_path: Path) -> None:
+    """As Excel's own days beside days that somebody typed as text; what is told reads them all."""
+    frame = pl.DataFrame({"day": ["2026-12-01 00:00:00", "31.12.2026", "2026-12-02 00:00:00"]})
+    fix = str(failed(lambda context: frame.with_columns(DAYS)).fix)
+
+    assert fix.startswith(
+        'column "day" holds "2026-12-01 00:00:00", which has the format "%Y-%m-%d %H:%M:%S", and others'
+    )
+    read = eval(fix.partition("or write ")[2].partition(", which leaves")[0], {"pl": pl})
+    assert [str(one) for one in frame.select(read)["day"]] == ["2026-12-01", "2026-12-31", "2026-12-02"]
+
+
+@pytest.mark.parametrize("values", [["2026-1-1", "2026-01-02"], ["1/2/2026", "2026-01-01", "3.1.2026"]])
+def test_days_of_one_form_or_of_an_unsure_one_are_told_by_their_format(values: list[str]) -> None:
+    """Nobody knows whether the day or the month of 1/2/2026 comes first."""
+    fix = str(failed(lambda context: pl.DataFrame({"day": values}).with_columns(DAYS)).fix)
+
+    assert "name that one, or correct the file" in fix
+    assert "coalesce" not in fix
