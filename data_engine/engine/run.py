@@ -256,8 +256,9 @@ class _Run:
         saved = [(step, objects[step.save_as]) for step in self.flow.steps if step.save_as in objects]
         for said in filter(None, (forgotten_return(step, result) for step, result in saved)):
             self._log("WARNING", said)
-        if kernel_shell() is None and (said := never_computed(self.flow.steps[-1], self.context.current)):
-            self._log("WARNING", said)  # in a cell its author may collect it
+        lazy = None if kernel_shell() is not None else never_computed(self.flow.steps[-1], self.context.current)
+        if lazy is not None:  # in a cell its author may collect it
+            self._log("WARNING", lazy)
         if names := unread(self.context.params, self.params):
             self._log("WARNING", f"no step has read the params {', '.join(names)}, which the run was given")
         self._finish("success", None, None)

@@ -10,7 +10,8 @@ from contextlib import suppress
 from datetime import datetime
 from typing import NamedTuple
 
-from data_engine.cut import beginning
+from data_engine.counted import counted
+from data_engine.cut import beginning, first_few
 from data_engine.flow.table_readers import PANDAS, POLARS, Options, Table
 
 _MARKS = (("", ","), (".", ","), (",", "."), *((mark, point) for mark in "'\u2019 \u00a0\u202f" for point in ",."))
@@ -18,6 +19,7 @@ _MARKS = (("", ","), (".", ","), (",", "."), *((mark, point) for mark in "'\u201
 
 SEPARATORS = (";", "\t", "|")
 _SURE, _LIKELY = 0.8, 0.6
+_MOST_TOLD = 20
 _UNNAMED = ("__UNNAMED__", "Unnamed: ")
 _NUMBER = re.compile(r"[+-]?\d[\d.,]*")
 _ODD_BLANKS = str.maketrans({"\ufeff": "\\ufeff", "\u00a0": "\\u00a0", "\u200b": "\\u200b"})
@@ -54,6 +56,35 @@ def column_fix(wanted: str | None, table: Table) -> str | None:
         rules.reverse()
     sure, likely = (_near(wanted, columns, least, table.options) for least in (_SURE, _LIKELY))
     return next((one for one in (sure, *rules, likely) if one is not None), None)
+
+
+def columns_told(table: Table) -> str | None:
+    """The columns of a table, where its library does not tell them; None where it has none.
+
+    Example:
+        >>> columns_told(Table(("city", "amount")))
+        'the columns are "city", "amount"'
+    """
+    return f"the columns are {first_few([quoted(one) for one in table.columns], _MOST_TOLD)}" if table.columns else None
+
+
+def skipped_header_fix(wanted: str, columns: Sequence[str], name: str, lines: Sequence[str], skip: str) -> str | None:
+    """The fix of a header that was left out with the lines above it: the column stands in a line of the file, above the one whose
+    values became the names of the columns. None where the lines do not show that.
+
+    Example:
+        >>> skipped_header_fix("city", ["Oslo", "1"], "a.csv", ["city;amount", "Oslo;1", "Rome;2"], "skip_lines")
+        '"city" stands in line 1 of a.csv, and line 2 was read as the header: leave out no line, skip_lines=0'
+        >>> skipped_header_fix("town", ["city", "amount"], "a.csv", ["city;amount", "town;1"], "skip_lines") is None
+        True
+    """
+    rows = [[part.strip().strip('"') for part in re.split(r"[;,\t|]", line)] for line in lines]
+    read = next((at for at, row in enumerate(rows) if len(columns) > 1 and {*columns} <= {*row}), None)
+    found = None if read is None else next((at for at, row in enumerate(rows[:read]) if wanted in row), None)
+    if found is None or read is None or len(rows[found]) < 2:
+        return None
+    way = f"leave out {counted(found, 'line')} above it, {skip}={found}" if found else f"leave out no line, {skip}=0"
+    return f"{quoted(wanted)} stands in line {found + 1} of {name}, and line {read + 1} was read as the header: {way}"
 
 
 def only_column_fix(table: Table, among: Sequence[str] = SEPARATORS) -> str | None:
@@ -216,12 +247,23 @@ def _stands_in_row(wanted: str, table: Table) -> str | None:
 def _header_is_further(table: Table) -> str | None:
     unnamed = [column for column in table.columns if column.startswith(_UNNAMED)]
     if not unnamed:
-        return _header_of_numbers(table)
+        return _header_of_numbers(table) or _header_of_days(table)
     titled = next((column for column in table.columns if column not in unnamed), None)
     title = "" if titled is None else f" ({quoted(beginning(titled, 60))})"
     return (
         f"the first row that was read is no header{title}: name its row, counted from 0, as"
         f" {table.options.header} for row 4 of the sheet"
+    )
+
+
+def _header_of_days(table: Table) -> str | None:
+    """What to do where the name of a column is a day beside names that are none, and so may be a row of the table."""
+    days = [column for column in table.columns if has_form_of_day(column)]
+    if len(days) != 1 or len(table.columns) < 2:
+        return None
+    return (
+        f"the name of a column is a day ({quoted(days[0])}): where that is a row, its header was left out: {table.options.skip}= (a text"
+        f" file) or {table.options.header} (a workbook) leaves out too much"
     )
 
 

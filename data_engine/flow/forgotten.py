@@ -59,8 +59,9 @@ def _body_of(fn: object) -> str | None:
         while isinstance(fn, partial):
             fn = fn.func
         fn = inspect.unwrap(fn)  # type: ignore[arg-type]
-        is_known = (inspect.isfunction(fn) or inspect.ismethod(fn)) and fn.__name__ != "<lambda>"
-        return inspect.getsource(fn) if is_known else None
+        if not (inspect.isfunction(fn) or inspect.ismethod(fn)) or fn.__name__ == "<lambda>":
+            return None
+        return inspect.getsource(fn)
     except (OSError, TypeError, ValueError):
         return None
 

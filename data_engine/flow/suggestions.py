@@ -187,6 +187,11 @@ _FILES = (
         " that was copied in part is copied again",
     ),
     (
+        ("cfb error", "invalid ole signature", "not an ole2 structured storage", "expected bof record"),
+        "this .xls is no workbook of Excel, but HTML or text under that name, as many systems export it: open it in Excel and save it as"
+        " .xlsx. Text is read with read_csv",
+    ),
+    (
         ("utf-16 stream does not start with bom",),
         'the file is not UTF-16: say encoding="cp1252" (Excel on Windows), or "utf8"',
     ),

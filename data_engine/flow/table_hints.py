@@ -18,11 +18,13 @@ from data_engine.flow.column_hints import (
     SEPARATORS,
     Marks,
     column_fix,
+    columns_told,
     day_forms,
     has_form_of_day,
     marks_of,
     near_column,
     quoted,
+    skipped_header_fix,
     unquoted,
 )
 from data_engine.flow.concat_hints import concat_hint
@@ -77,7 +79,7 @@ def table_hint(error: BaseException, source: Path | None, current: object = None
     """
     kind, text = type(error).__name__, message_of(error)[:20_000]
     if kind in ("ColumnNotFoundError", "KeyError"):
-        return _column_hint(error, text, current)
+        return _column_hint(error, text, current, source)
     if kind == "BinderException" and (bound := _BINDINGS.search(text)) is not None:
         return near_column(unquoted(bound[1]), _texts_in(bound[2]))
     if (said := concat_hint(error) or type_hint(error, current)) is not None:
@@ -103,7 +105,7 @@ def table_hint(error: BaseException, source: Path | None, current: object = None
     return None
 
 
-def _column_hint(error: BaseException, text: str, current: object) -> str | None:
+def _column_hint(error: BaseException, text: str, current: object, source: Path | None) -> str | None:
     """The fix of a column that a table lacks: of Polars, or of pandas, which tells no columns; None of any other `KeyError`."""
     table = table_in(error)
     if type(error).__name__ == "KeyError":
@@ -114,14 +116,37 @@ def _column_hint(error: BaseException, text: str, current: object) -> str | None
         said = said.removeprefix("Column not found: ")
         names = [said] if listed is None else [one[1:-1] for one in re.findall(r"'[^']*'|\"[^\"]*\"", listed[1])]
         wanted = next((name for name in names if name not in table.columns), None)
-        return None if wanted is None else column_fix(wanted, table)
+        return (
+            None
+            if wanted is None
+            else _skipped(wanted, table, source) or column_fix(wanted, table) or columns_told(table)
+        )
     table = table or table_of(current)
     if told := tuple(_columns_told(text)):
         table = table if table is not None and table.columns == told else Table(told)
     found = _WANTED.search(text)
     wanted = None if found is None else unquoted(found[1])
-    said = None if table is None else column_fix(wanted, table)
-    return said if said is not None or wanted is None else text_for_column(error, wanted)
+    said = None if table is None else _skipped(wanted, table, source) or column_fix(wanted, table)
+    if said is None and wanted is not None:
+        said = text_for_column(error, wanted)
+    return columns_told(table) if said is None and table is not None and not told else said
+
+
+def _skipped(wanted: str | None, table: Table, source: Path | None) -> str | None:
+    """The fix of a header that was left out, by the lines of the source."""
+    lines = _head_of(source).splitlines()[:_MOST_LINES]
+    if wanted is None or source is None or not lines:
+        return None
+    columns, asked = [_as_bytes_read(one) for one in table.columns], _as_bytes_read(wanted)
+    for one, names in ((wanted, table.columns), (asked, columns)):
+        if (said := skipped_header_fix(one, names, source.name, lines, table.options.skip)) is not None:
+            return said.replace(quoted(one), quoted(wanted), 1)
+    return None
+
+
+def _as_bytes_read(text: str) -> str:
+    """A text of a UTF-8 file as its bytes read one by one, as `_head_of` reads them."""
+    return text.encode("utf-8", "replace").decode("latin-1")
 
 
 def plain_words(text: str) -> str:

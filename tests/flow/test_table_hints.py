@@ -131,7 +131,7 @@ def test_columns_that_are_numbers_may_be_a_row_or_of_another_sheet(tmp_path: Pat
 def test_a_column_that_a_good_table_lacks_has_no_such_fix() -> None:
     assert (
         failed(lambda context: pl.DataFrame({"city": [1], "a;b": [2]}), lambda context: context.current["town"]).fix
-        is None
+        == 'the columns are "city", "a;b"'
     )
 
 
@@ -185,7 +185,7 @@ def test_a_typing_error_beside_a_column_without_a_name_is_one() -> None:
         (lambda frame: frame[["Filale", "Filiale"]], FILIALE),
         (lambda frame: frame.groupby("Filiale")["Filale"].sum(), FILIALE),
         (lambda frame: frame.sort_values("Betrag"), BETRAG.format("rename(columns=str.strip)")),
-        (lambda frame: frame["Kunde"], None),
+        (lambda frame: frame["Kunde"], 'the columns are "Filiale", "Betrag "'),
         (lambda frame: {"Filiale": frame}["Filale"], None),
         (lambda frame: frame.set_index("Filiale").loc[7], None),
     ],
@@ -520,3 +520,72 @@ def test_days_of_one_form_or_of_an_unsure_one_are_told_by_their_format(values: l
 
     assert "name that one, or correct the file" in fix
     assert "coalesce" not in fix
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1252"])
+@pytest.mark.parametrize(
+    ("title", "way"), [("", "leave out no line, {}=0"), ("Bericht\n\n", "leave out 2 lines above it, {}=2")]
+)
+def test_a_header_that_was_left_out_is_told_by_its_line(tmp_path: Path, title: str, way: str, encoding: str) -> None:
+    """It stands in the file, above the line whose values became names; what is told reads it."""
+    path = tmp_path / "a.csv"
+    path.write_bytes(f"{title}Straße;Betrag\nMüllerweg;5\nAmselweg;7\n".encode(encoding))
+    skipped = title.count("\n") + 1
+
+    def read(context: object, lines: int = skipped) -> pl.DataFrame:
+        return pl.read_csv(path, separator=";", skip_lines=lines, encoding="utf8" if encoding == "utf-8" else encoding)
+
+    said = f'"Straße" stands in line {skipped} of a.csv, and line {skipped + 1} was read as the header: '
+    for ask in (lambda context: context.current.select("Straße"), lambda context: context.current["Straße"]):
+        assert failed(read, ask, path=path).fix == said + way.format("skip_lines")
+    assert read(None, skipped - 1).columns == ["Straße", "Betrag"]
+
+
+def test_a_column_that_stands_nowhere_above_is_no_header_that_was_left_out(tmp_path: Path) -> None:
+    """A word of a title, and a value below."""
+    path = tmp_path / "a.csv"
+    path.write_text("Umsatz\n\nOrt;Betrag\nKunde;5\n", encoding="utf-8")
+
+    def read(context: object) -> pl.DataFrame:
+        return pl.read_csv(path, separator=";", skip_lines=2)
+
+    for name in ("Umsatz", "Kunde", "Monat"):
+        assert "stands in line" not in str(
+            failed(read, lambda context, name=name: context.current[name], path=path).fix
+        )
+
+
+def test_a_day_among_the_names_may_be_a_row(tmp_path: Path) -> None:
+    """Several of them are those of a pivot."""
+    frame = pl.DataFrame({"31.12.2026": ["1.1.2027"], "Oslo": ["Rome"]})
+    pivot = pl.DataFrame({"city": ["Oslo"], "2026-01-01": [1], "2026-01-02": [2]})
+
+    assert str(failed(lambda context: frame.select("Datum")).fix).startswith(
+        'the name of a column is a day ("31.12.2026"): where that is a row, its header was left out'
+    )
+    assert failed(lambda context: pivot.select("Datum")).fix is None
+
+
+@pytest.mark.parametrize(
+    "text", ["<html><body><table><tr><td>1</td></tr></table></body></html>", "city\tamount\nOslo\t1\n"]
+)
+def test_a_workbook_by_name_only_is_told_as_such(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "a.xls"
+    path.write_text(text, encoding="utf-8")
+
+    fix = str(failed(lambda context: pl.read_excel(path)).fix)
+
+    assert fix.startswith("this .xls is no workbook of Excel, but HTML or text under that name")
+
+
+def test_the_file_of_a_map_is_known_as_that_of_a_run(tmp_path: Path) -> None:
+    """So that a workbook is told as one."""
+    workbook(tmp_path / "a.xlsx", Data=[["amount"], ["1,5"]])
+    flow = Flow("G", "claims").collect(".xlsx", root=tmp_path).map(lambda file: amounts(file.path))
+
+    def amounts(path: Path) -> pl.DataFrame:
+        return pl.read_excel(path).with_columns(pl.col("amount").cast(pl.Float64))
+
+    with pytest.raises(FlowExecutionError) as caught:
+        run(flow)
+    assert "decimal_comma" not in str(caught.value.fix)
