@@ -111,6 +111,16 @@ def _called(tables: Sequence[Any], number: int) -> str:
     One that reads like a file's name comes first; another one counts where each table has one text of it in all its rows.
     """
     told = f"table {number + 1:,} of {len(tables):,}"
+    table, found = tables[number], _texts_of_one(tables, number)
+    of_file = next((name for name in found if _FILE.search(table[name][0]) or _FILE_WORDS.search(name)), None)
+    longer = [one for one in tables if one.height > 1]
+    of_each = (name for name in found if longer and all(one[name].n_unique() == 1 for one in longer))
+    name = next(of_each, None) if of_file is None else of_file
+    return told if name is None else f"{told} ({name} {quoted(beginning(table[name][0], _MOST_VALUE))})"
+
+
+def _texts_of_one(tables: Sequence[Any], number: int) -> list[str]:
+    """The columns of a table that hold one text in all its rows, which no row of the others has."""
     table, others = tables[number], [one for at, one in enumerate(tables) if at != number]
     found = []
     for name in table.columns:
@@ -120,11 +130,7 @@ def _called(tables: Sequence[Any], number: int) -> str:
             (one[name] == table[name][0]).any() for one in others
         ):
             found.append(name)
-    of_file = next((name for name in found if _FILE.search(table[name][0]) or _FILE_WORDS.search(name)), None)
-    longer = [one for one in tables if one.height > 1]
-    of_each = (name for name in found if longer and all(one[name].n_unique() == 1 for one in longer))
-    name = next(of_each, None) if of_file is None else of_file
-    return told if name is None else f"{told} ({name} {quoted(beginning(table[name][0], _MOST_VALUE))})"
+    return found
 
 
 def _no_number(texts: Any) -> str | None:

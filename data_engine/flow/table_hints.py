@@ -109,27 +109,33 @@ def _column_hint(error: BaseException, text: str, current: object, source: Path 
     """The fix of a column that a table lacks: of Polars, or of pandas, which tells no columns; None of any other `KeyError`."""
     table = table_in(error)
     if type(error).__name__ == "KeyError":
-        said = error.args[0] if error.args else None
-        if table is None or table.options is not PANDAS or not isinstance(said, str):
-            return None
-        listed = _LISTED.search(said)
-        said = said.removeprefix("Column not found: ")
-        names = [said] if listed is None else [one[1:-1] for one in re.findall(r"'[^']*'|\"[^\"]*\"", listed[1])]
-        wanted = next((name for name in names if name not in table.columns), None)
-        return (
-            None
-            if wanted is None
-            else _skipped(wanted, table, source) or column_fix(wanted, table) or columns_told(table)
-        )
+        wanted = _wanted_of_pandas(error, table)
+        return None if wanted is None or table is None else _column_fix(wanted, table, source) or columns_told(table)
     table = table or table_of(current)
     if told := tuple(_columns_told(text)):
         table = table if table is not None and table.columns == told else Table(told)
     found = _WANTED.search(text)
     wanted = None if found is None else unquoted(found[1])
-    said = None if table is None else _skipped(wanted, table, source) or column_fix(wanted, table)
+    said = None if table is None else _column_fix(wanted, table, source)
     if said is None and wanted is not None:
         said = text_for_column(error, wanted)
     return columns_told(table) if said is None and table is not None and not told else said
+
+
+def _wanted_of_pandas(error: BaseException, table: Table | None) -> str | None:
+    """The column that a frame of pandas does not have; None of any other `KeyError`."""
+    said = error.args[0] if error.args else None
+    if table is None or table.options is not PANDAS or not isinstance(said, str):
+        return None
+    listed = _LISTED.search(said)
+    said = said.removeprefix("Column not found: ")
+    names = [said] if listed is None else [one[1:-1] for one in re.findall(r"'[^']*'|\"[^\"]*\"", listed[1])]
+    return next((name for name in names if name not in table.columns), None)
+
+
+def _column_fix(wanted: str | None, table: Table, source: Path | None) -> str | None:
+    """The fix of a column that the table lacks, by the lines of its source, else by the table alone."""
+    return _skipped(wanted, table, source) or column_fix(wanted, table)
 
 
 def _skipped(wanted: str | None, table: Table, source: Path | None) -> str | None:
@@ -296,18 +302,22 @@ def _marks_fix(column: str, values: Sequence[str], head: str, is_whole: bool, is
     if marks is None:
         return None
     others = [one for one in dict.fromkeys(values) if one not in numbers and _NUMBER.fullmatch(one.strip()) is None]
-    odd = next((one for one in others if any(map(str.isdigit, one))), None)
+    odd = next((one for one in others if re.search(r"\d", one)), None)
     if odd is not None:  # such as "EUR 5", which is not to be emptied
         told, meant = quoted(beginning(odd, 60)), "not a whole number" if is_whole else "not a number"
         return f"column {quoted(column)} holds {told}, which is {meant}: correct the file, or clean the column before the cast"
-    kind = "pl.Int64" if is_whole and not any(marks.point in written[one] for one in numbers) else "pl.Float64"
-    said = f"column {quoted(column)} holds {_as_in_file(numbers[0], head)}"
-    if others:
-        said += f" and {quoted(beginning(others[0], 60))}"
-    way = f"write {marks.expression(column, kind, others)}"
-    if marks.thousands or others or is_book:
-        return f"{said}: {way}"
-    return f"{said}: read {'a CSV file' if is_book is None else 'the file'} with {POLARS.decimal}, or {way}"
+    is_whole = is_whole and not any(marks.point in written[one] for one in numbers)
+    way = f"write {marks.expression(column, 'pl.Int64' if is_whole else 'pl.Float64', others)}"
+    beside = "".join(f" and {quoted(beginning(one, 60))}" for one in others[:1])
+    said = f"column {quoted(column)} holds {_as_in_file(numbers[0], head)}{beside}: "
+    return said + (way if marks.thousands or others else _by_option(way, is_book))
+
+
+def _by_option(way: str, is_book: bool | None) -> str:
+    """The way, beside the option of a reader that does the same; a workbook has none."""
+    if is_book:
+        return way
+    return f"read {'a CSV file' if is_book is None else 'the file'} with {POLARS.decimal}, or {way}"
 
 
 def _with_comma(value: str) -> str:

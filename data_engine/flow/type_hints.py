@@ -135,7 +135,7 @@ def _number_fix(name: str, frame: Any) -> str:
     said = f"column {quoted(name)} is text"
     if not others:
         return f"{said}: make numbers of it first, {_number_of(name, ())}"
-    odd = next((one for one in others if marks_of([one]) is None and any(map(str.isdigit, one))), None)
+    odd = next((one for one in others if marks_of([one]) is None and re.search(r"\d", one)), None)
     if odd is not None and numbers:
         told = quoted(beginning(odd, _MOST_VALUE))
         return (
