@@ -117,9 +117,11 @@ def _of_text(named: Sequence[str], frame: Any, *, is_day: bool = False) -> str |
     schema = _schema_of(frame)
     texts = [name for name in named if schema.get(name, "String") == "String"]
     if not texts:
-        texts = [name for name, kind in schema.items() if kind == "String"]
-        if named or not texts or len(texts) > _MOST_COLUMNS:
+        texts = [name for name, kind in schema.items() if kind == "String" and (is_day or _may_be_numbers(frame, name))]
+        if named or not texts:
             return None
+    if len(texts) > 1 and not is_day:
+        texts = [name for name in texts if _may_be_numbers(frame, name)] or texts
     if len(texts) > 1:
         told = first_few([quoted(one) for one in texts], _MOST_COLUMNS)
         return f"columns {told} are text: make numbers of what is one first, such as {_number_of(texts[0], ())}"
@@ -146,6 +148,12 @@ def _number_fix(name: str, frame: Any) -> str:
     if not numbers and not marked:
         return f"{said}, such as {told}, of which no number can be made: name another column, or correct the file"
     return f"{said} ({told}): make numbers of it first, {_number_of(name, others)}"
+
+
+def _may_be_numbers(frame: Any, name: str) -> bool:
+    """Whether a value of a column of text is a number, as a cast reads it or as people write it."""
+    numbers, others = _no_numbers(frame, name)
+    return numbers > 0 or any(marks_of([one]) is not None for one in others)
 
 
 def _number_of(name: str, values: Sequence[str]) -> str:

@@ -41,6 +41,7 @@ DAY = 'column "day" is text ("31.12.2026"): make days of it first, pl.col("day")
         (lambda frame: frame.group_by("city").agg(total=pl.col("net").sum()), NET),
         (lambda frame: frame.pivot("city", index="count", values="net", aggregate_function="sum"), NET),
         (lambda frame: frame["net"].sum(), NET),
+        (lambda frame: frame.drop("gross").group_by("city").sum(), NET),
         (lambda frame: frame["net"] * 2, NET),
         (lambda frame: frame["count"] * frame["net"], NET),
         (lambda frame: frame.with_columns(pl.col("gross") * 2), GROSS),
