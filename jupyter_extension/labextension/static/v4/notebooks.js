@@ -71,9 +71,12 @@ export class Notebooks {
     // JupyterLab tells a rename as a change of the file too, while the document has its old path: nothing is saved by it
     context.fileChanged.connect((_, file) => file.path === context.path && keep());
     context.pathChanged.connect(changed);
+    const { model } = context;
+    // JupyterLab tells a notebook of its kernel's Python, and calls it edited by that: it is saved with the next edit
+    model.metadataChanged.connect((_, { key }) => key === "language_info" && !model.dirty && queueMicrotask(() => (model.dirty = false)));
     /** @type {ReturnType<typeof setTimeout> | undefined} */
     let soon;
-    context.model.contentChanged.connect(() => {
+    model.contentChanged.connect(() => {
       clearTimeout(soon);
       soon = setTimeout(changed, SOON_MS);
     });
