@@ -34,6 +34,8 @@ def test_an_environment_that_another_ones_python_made_has_a_python_of_its_own(tm
     base, _ = processes.program_of(sys.executable, {})
     interpreter = tmp_path / "Scripts" / Path(base).name
     settings = f"home = {Path(base).parent}\ninclude-system-site-packages = false\nexecutable = {sys.executable}\n"
+    interpreter.parent.mkdir()
+    interpreter.touch()
     (tmp_path / "pyvenv.cfg").write_text(settings, encoding="utf-8")
 
     program, environment = processes.program_of(str(interpreter), {"A": "b"})

@@ -70,6 +70,11 @@ class AccessLog:
         if key not in self.reads and path not in self.written and not path.startswith(library_folders()):
             self.reads[key] = signature_of(kind, path)
 
+    def config(self, path: Path) -> None:
+        """Note that the step asks the context for a config file, or for the names of all."""
+        with not_logged():
+            self.read("content" if path.suffix else "names", str(path))
+
     def wrote(self, path: str) -> None:
         """Note that the step makes this file anew."""
         is_scratch = self.scratch is not None and self.scratch.holds(path)

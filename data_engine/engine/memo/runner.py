@@ -416,7 +416,7 @@ class _Attempt:
         """What a step reads through the context must be read for it, not remembered from an earlier step."""
         context, attributes = self.context, attributes_of(self.context)
 
-        attributes["config"] = WorkspaceConfigContext(context.workspace_root)
+        attributes["config"] = WorkspaceConfigContext(context.workspace_root, on_read=log.config)
         places: Places = self.scratch or NotedPlaces(log, self.preview.in_place)
         if self.scratch is not None:
             self.scratch.begin_step()
