@@ -31,7 +31,19 @@ _BRACED = re.compile(r"\{(?!\{.*\}\}$)(?:[^}]|\}\})*\}", re.DOTALL)
 """A value of ODBC in braces, in which one that ends it is doubled; not in those that stand for braces where values are put in."""
 _FIELD = re.compile(r"[\w.\[\]]*(?:![rsa])?(?::[^{}]*)?")
 """What `str.format` puts a value in place of, where it stands in braces."""
+_TRACE = re.compile(r"(?i)://|passw|pwd|passphrase|kennwort|secret|token|key")
+"""What stands wherever a secret is written, unless by an escape or by letters that Python takes for these."""
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://[^\s:@/]*:)([^\s@/]+)(@[^\s:/?#]*)")
+
+
+def may_write_secrets(text: str) -> bool:
+    """Whether `written_secrets` has to look at code with this text; most has neither such a name nor an address.
+
+    Example:
+        >>> may_write_secrets('frame.rename({"a": "b"})'), may_write_secrets('APIKEY = "k3y"'), may_write_secrets('"a://b:c@d"')
+        (False, True, True)
+    """
+    return "\\" in text or not text.isascii() or _TRACE.search(text) is not None
 
 
 def written_secrets(node: ast.AST) -> Iterator[tuple[str, int]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from data_engine.engine.memo.cache import CacheEntry, StepMakeup
@@ -42,7 +43,7 @@ class Comparisons:
         return None
 
     def _compare(self, kind: Kind, path: str, before: Signature) -> Signature | None:
-        known = (kind, path, before)
+        known = (kind, path, replace(before, at_ns=0))  # the same facts and content: the same files were fresh
         if known not in self._known:
             self._known[known] = compare(kind, path, before)
         return self._known[known]
