@@ -13,18 +13,16 @@ from data_engine.cut import beginning, first_few
 from data_engine.errors import message_of
 from data_engine.flow.column_hints import Marks, day_forms, marks_of, quoted, unquoted
 
-_OPERATION = re.compile(r"`?(\w+)`? operation not supported for dtypes? `(\w+)`")
+_OPERATION = r"`?(\w+)`? operation not supported for dtypes? `(\w+)`"
 _SERIES = "cannot do arithmetic with Series of dtype: String"
 _NUMBER_AND_TEXT = "cannot compare string with numeric type"
 _DAY_AND_TEXT = "cannot compare 'date/datetime/time' to a string value"
-_KEYS = re.compile(
-    r"datatypes of join keys don't match - `(.+?)`: (\S+) on left does not match `(.+?)`: (\S+) on right"
-)
-_NO_TEXT = re.compile(r"invalid series dtype: expected `String`, got `(\S+)` for series with name `(.*?)`")
-_LIST = re.compile(r"'is_in' cannot check for (\w+) values in List\((\w+)\) data")
-_COLUMN = re.compile(r'col\(("(?:[^"\\]|\\.)*")\)|column \'(.+?)\'')
-_SHOWN = re.compile(r"following expression:\n\t([^\n]*)")
-_SIDES = re.compile(r"\(lhs: (.*?), rhs: (.*?)\); try")
+_KEYS = r"datatypes of join keys don't match - `(.+?)`: (\S+) on left does not match `(.+?)`: (\S+) on right"
+_NO_TEXT = r"invalid series dtype: expected `String`, got `(\S+)` for series with name `(.*?)`"
+_LIST = r"'is_in' cannot check for (\w+) values in List\((\w+)\) data"
+_COLUMN = r'col\(("(?:[^"\\]|\\.)*")\)|column \'(.+?)\''
+_SHOWN = r"following expression:\n\t([^\n]*)"
+_SIDES = r"\(lhs: (.*?), rhs: (.*?)\); try"
 _TEMPORAL = ("Date", "Datetime", "Time", "Duration")
 _DAYS = (
     "year",
@@ -62,11 +60,11 @@ def type_hint(error: BaseException, current: object = None) -> str | None:
     if kind not in ("InvalidOperationError", "ComputeError", "SchemaError", "TypeError"):
         return None
     with suppress(Exception):  # of what others' values do when they are looked at
-        if (keys := _KEYS.search(text)) is not None:
+        if (keys := re.search(_KEYS, text)) is not None:
             return _of_keys(*keys.groups())
-        if (found := _NO_TEXT.search(text)) is not None:
+        if (found := re.search(_NO_TEXT, text)) is not None:
             return f"column {quoted(found[2])} is {found[1]}, and .str is of text: cast it first, pl.col({quoted(found[2])}).cast(pl.String)"
-        if (found := _LIST.search(text)) is not None:
+        if (found := re.search(_LIST, text)) is not None:
             return (
                 f"the column is {found[1]}, and the list of is_in holds {found[2]}: write its values as the column has them, with quotes"
                 " where it is text, or cast the column first"
@@ -76,7 +74,7 @@ def type_hint(error: BaseException, current: object = None) -> str | None:
             return _of_days(_columns_in(error, text, ""), frame)
         if _NUMBER_AND_TEXT in text:
             return _of_comparison(_columns_in(error, text, ""), frame)
-        operation = _OPERATION.search(text)
+        operation = re.search(_OPERATION, text)
         if operation is not None and operation[2] == "str":
             named = _columns_in(error, text, operation[1])
             if operation[1] in _DAYS:
@@ -213,8 +211,8 @@ def _of_keys(left: str, of_left: str, right: str, of_right: str) -> str:
 def _columns_in(error: BaseException, text: str, operation: str) -> list[str]:
     """The names of the columns that the error tells of: in its text, else in the expressions that Polars was given, of which only those
     with the operation where one is known; or the name of a series."""
-    sides = _SIDES.search(text)
-    shown = _SHOWN.search(text)
+    sides = re.search(_SIDES, text)
+    shown = re.search(_SHOWN, text)
     told = [*(sides.groups() if sides is not None else ()), *((shown[1],) if shown is not None else ())]
     found = list(_names_in(told))
     if found:
@@ -237,7 +235,7 @@ def _columns_in(error: BaseException, text: str, operation: str) -> list[str]:
 def _names_in(texts: Sequence[str]) -> Iterator[str]:
     seen: dict[str, None] = {}
     for text in texts:
-        for in_quotes, bare in _COLUMN.findall(text):
+        for in_quotes, bare in re.findall(_COLUMN, text):
             seen.setdefault(unquoted(in_quotes) if in_quotes else bare)
     yield from seen
 
