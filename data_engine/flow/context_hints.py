@@ -25,6 +25,16 @@ _NO_SOURCE = (
 )
 """What Python and readers say of a None in place of a path."""
 
+_LEVELS = {
+    "info": "INFO",
+    "print": "INFO",
+    "warn": "WARNING",
+    "warning": "WARNING",
+    "exception": "ERROR",
+    "critical": "ERROR",
+}
+"""Words of loggers, and the level of a line of the run's log that they stand for."""
+
 
 def context_hints(
     flow: Flow, step: StepSpec, context: FlowContext, cause: BaseException, before: str | None
@@ -79,6 +89,17 @@ def saved_object(context: FlowContext, cause: BaseException, saved: Collection[s
     if not isinstance(cause, AttributeError) or cause.obj is not context or cause.name not in saved:
         return None
     return f'{cause.name} is a saved object: context.objects["{cause.name}"], or use="{cause.name}" in the step'
+
+
+def log_word(context: FlowContext, cause: BaseException) -> str | None:
+    """A hint when a step asks the context itself for a word of a logger, such as `context.warn`."""
+    if not isinstance(cause, AttributeError) or cause.obj is not context:
+        return None
+    level = _LEVELS.get(str(cause.name))
+    if level is None:
+        return None
+    told = "" if level == "INFO" else f', level="{level}"'
+    return f'write context.log("..."{told}), which adds a line to the run\'s log'
 
 
 def _no_slot(context: FlowContext, cause: BaseException) -> str | None:

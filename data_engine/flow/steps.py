@@ -11,10 +11,10 @@ from typing import Any
 
 from data_engine.cut import beginning
 from data_engine.errors import FlowExecutionError, FlowStoppedError, FlowValidationError, message_of
-from data_engine.flow.batch import Batch
+from data_engine.flow.batch import Batch, FileRef
 from data_engine.flow.call_hints import call_hint
 from data_engine.flow.context import FlowContext
-from data_engine.flow.context_hints import context_hints, item_hint, saved_object
+from data_engine.flow.context_hints import context_hints, item_hint, log_word, saved_object
 from data_engine.flow.control import ItemFailed, RunInterrupted, StepControl
 from data_engine.flow.flow import Flow
 from data_engine.flow.path_hints import path_hint
@@ -114,7 +114,7 @@ def _step_error(
         detail, fix = cause.what, cause.fix
     else:
         detail = message_of(cause)
-        of_table = table_hint(cause, source_path, context.current)
+        of_table = table_hint(cause, source_path or _file_of(error), context.current)
         if of_table is not None:
             detail = plain_words(detail)
         hints = (
@@ -122,6 +122,7 @@ def _step_error(
             *context_hints(flow, step, context, cause, before),
             item_hint(step, error)
             or saved_object(context, cause, saved)
+            or log_word(context, cause)
             or call_hint(cause)
             or _full_drive(context, suggestion(cause)),
             of_table,
@@ -151,6 +152,13 @@ def _used_up(step: StepSpec, current: object) -> str | None:
         f"{given} is a generator, which is read once, and gives step {step.label!r} nothing more: "
         "let the step that makes it return list(...)"
     )
+
+
+def _file_of(error: BaseException) -> Path | None:
+    """The file that a map was at when it raised."""
+    item = error.item if isinstance(error, ItemFailed) else None
+    path = item.path if isinstance(item, FileRef) else item
+    return path if isinstance(path, Path) else None
 
 
 def _full_drive(context: FlowContext, hint: str | None) -> str | None:
