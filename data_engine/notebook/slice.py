@@ -20,6 +20,7 @@ from data_engine.notebook.diagnostics import (
 from data_engine.notebook.flow_calls import doubtful_calls
 from data_engine.notebook.magics import ParsedCell
 from data_engine.notebook.missed import Missed, Reads, cells_text, missed, warnings_about, written_by_cells
+from data_engine.notebook.read import TextCell
 from data_engine.notebook.slicer import Slicer, place_of
 from data_engine.notebook.statements import END, IMPORTS, Statement, Statements
 from data_engine.notebook.touches import Objects
@@ -49,8 +50,8 @@ class Slice:
     is_flow: bool = True
 
 
-def slice_cells(cells: Sequence[ParsedCell]) -> Slice:
-    """What `build()` needs of these cells.
+def slice_cells(cells: Sequence[ParsedCell], texts: Sequence[TextCell] = ()) -> Slice:
+    """What `build()` needs of these cells; `texts` are the notebook's other cells.
 
     Example:
         >>> from data_engine.notebook.magics import parse_cell
@@ -59,7 +60,7 @@ def slice_cells(cells: Sequence[ParsedCell]) -> Slice:
         >>> [decision.taken for decision in slice_cells([parse_cell(NotebookCell(1, "a", text))]).decisions[0]]
         [True, False, True]
     """
-    statements = Statements(cells)
+    statements = Statements(cells, texts)
     if all("build" in statement.names.targets for statement in statements.events.get("build", ())):
         broken = next((cell for cell in cells if cell.problem and _means_build(cell)), None)
         if broken is None:

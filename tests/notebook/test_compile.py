@@ -343,3 +343,48 @@ def test_a_password_in_a_text_or_dictionary_that_connects_is_warned_of(code: str
 
 def test_a_secret_in_a_cell_that_stays_in_the_notebook_is_no_matter() -> None:
     assert compiled('PASSWORT = "hunter2"', BUILD).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("kinds", "texts", "said"),
+    [
+        (["markdown", "code"], ["import polars as pl", ""], "only in a Markdown cell (above cell 1), which is not run"),
+        (
+            ["code", "raw"],
+            ["x = 1", "%matplotlib inline\npl = 1"],
+            "only in a raw cell (below cell 1), which is not run",
+        ),
+        (["markdown"], ["We import polars as pl, as everybody does."], "exists only in your kernel's memory"),
+        (["markdown"], ["```python\nimport polars as pl\n```"], "exists only in your kernel's memory"),
+        (["markdown"], ["import polars"], "exists only in your kernel's memory"),
+        (["heading"], ["import polars as pl"], "exists only in your kernel's memory"),
+    ],
+)
+def test_a_name_that_only_a_cell_without_code_makes_is_told_so(
+    tmp_path: Path, kinds: list[str], texts: list[str], said: str
+) -> None:
+    """A cell turned into Markdown by a slip of the keys is not seen by people; what only mentions the name makes nothing."""
+    notebook = json.loads(notebook_bytes(*texts, "def build():\n    return pl"))
+    for cell, kind in zip(notebook["cells"], kinds, strict=False):
+        cell["cell_type"] = kind
+    path = tmp_path / "claims.ipynb"
+    path.write_text(json.dumps(notebook))
+
+    with pytest.raises(NotebookCompileError) as caught:
+        compile_notebook(path)
+
+    assert said in caught.value.detail
+    assert ("make it a code cell: select it, press Esc, then Y" in str(caught.value.fix)) is (
+        "which is not run" in said
+    )
+
+
+def test_a_name_that_a_code_cell_makes_too_is_none_of_markdown(tmp_path: Path) -> None:
+    """Whatever stands in the text around it."""
+    notebook = json.loads(notebook_bytes("rate = 1", "rate = 2", "def build():\n    return rate"))
+    notebook["cells"][0]["cell_type"] = "markdown"
+    notebook["cells"][0]["source"] = [None, 1]
+    path = tmp_path / "claims.ipynb"
+    path.write_text(json.dumps(notebook))
+
+    assert "rate = 2" in compile_notebook(path).source

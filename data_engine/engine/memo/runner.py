@@ -372,8 +372,9 @@ class _Attempt:
         only = watched_step(step.spec, step.code.captured, self.context, self.preview.interceptors, log)
         alone = replace(self.flow, steps=(only,))
         before = None if step.before is None else self.flow.steps[step.before].label
+        saved = {name: self.flow.steps[at].label for name, at in step.saved.items()}
         self.preview.warned.clear()
-        for event in run_steps(alone, self.context, control=self.preview.control, before=before, saved=step.saved):
+        for event in run_steps(alone, self.context, control=self.preview.control, before=before, saved=saved):
             self.preview.sink(event)
         self.comparisons.forget()
         written = {} if self.scratch is None else self.scratch.end_step()
