@@ -28,6 +28,16 @@ _NO_SOURCE = (
 )
 """What Python and readers say of a None in place of a path."""
 
+_LEVELS = {
+    "info": "INFO",
+    "print": "INFO",
+    "warn": "WARNING",
+    "warning": "WARNING",
+    "exception": "ERROR",
+    "critical": "ERROR",
+}
+"""Words of loggers, and the level of a line of the run's log that they stand for."""
+
 
 def context_hints(
     flow: Flow, step: StepSpec, context: FlowContext, cause: BaseException, before: str | None
@@ -112,6 +122,19 @@ def _name_made_of_itself(cause: UnboundLocalError) -> str | None:
     line = traceback.extract_tb(cause.__traceback__)[-1].line or ""
     found = re.match(r"(\w+)\s*=[^=].*?\b\1\b", line)
     return found[1] if found and re.search(rf"variable '{found[1]}'", message_of(cause)) else None
+
+
+def log_word(context: FlowContext, cause: BaseException) -> str | None:
+    """A hint when a step asks the context itself, or its method `log`, for a word of a logger, such as `context.warn`."""
+    if not isinstance(cause, AttributeError):
+        return None
+    asked, name = cause.obj, str(cause.name)
+    is_log = getattr(asked, "__qualname__", None) == FlowContext.log.__qualname__
+    level = "ERROR" if is_log and name == "error" else _LEVELS.get(name)
+    if level is None or not (is_log or asked is context):
+        return None
+    told = "" if level == "INFO" else f', level="{level}"'
+    return f'write context.log("..."{told}), which adds a line to the run\'s log'
 
 
 def _no_slot(context: FlowContext, cause: BaseException) -> str | None:

@@ -1,4 +1,4 @@
-"""What helps where a step takes its context, or a part of it, for what it stands for: the frame, the file, a path to write to, a logger."""
+"""What helps where a step takes its context, or a part of it, for what it stands for: the frame, the file, a path to write to."""
 
 from __future__ import annotations
 
@@ -18,8 +18,6 @@ from data_engine.flow.suggestions import nearest_name
 OF_ALL_FILES = 'find them with .collect(".csv") and read each with .map(...), or read below context.source.root'
 """What a step does that is run for all files of a folder."""
 
-_LOG = 'context.log is called itself: context.log("..."), or context.log("...", level="WARNING")'
-_LOGGERS = ("debug", "error", "exception", "info", "log", "print", "warn", "warning", "write")
 _LIBRARIES = ("duckdb", "fastexcel", "pandas", "polars", "pyarrow")
 _NO_PATH = (".read() method", "non file-like object", "must be a string or bytes")
 """What readers say of what is no path, without naming it."""
@@ -41,15 +39,11 @@ def misused_context(step: StepSpec, context: FlowContext, error: BaseException) 
 def _lacking(step: StepSpec, context: FlowContext, error: BaseException, asked: object, name: str) -> str | None:
     """The fix of an attribute that the context or a part of it does not have."""
     if asked is context:
-        if name in _LOGGERS:
-            return _LOG
         return _context_words(step, context, error, name)
     if asked is context.source or asked is context.mirror:
         return _place_words(context, asked, name) if name in _FILE_LIKE else None
     if asked is context.params and isinstance(asked, Mapping):
         return f'a flow without Flow.params is given a mapping: context.params["{name}"], or context.params.get("{name}", default)'
-    if getattr(asked, "__qualname__", None) == FlowContext.log.__qualname__ and name in _LOGGERS:
-        return _LOG
     return None
 
 

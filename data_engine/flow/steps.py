@@ -14,7 +14,7 @@ from data_engine.errors import FlowExecutionError, FlowStoppedError, FlowValidat
 from data_engine.flow.batch import Batch
 from data_engine.flow.call_hints import call_hint
 from data_engine.flow.context import FlowContext
-from data_engine.flow.context_hints import context_hints, item_hint, saved_object
+from data_engine.flow.context_hints import context_hints, item_hint, log_word, saved_object
 from data_engine.flow.control import ItemFailed, RunInterrupted, StepControl
 from data_engine.flow.flow import Flow
 from data_engine.flow.misused_context import misused_context
@@ -124,6 +124,7 @@ def _step_error(
             *context_hints(flow, step, context, cause, before),
             item_hint(step, error)
             or saved_object(context, cause, savers)
+            or log_word(context, cause)
             or misused_context(step, context, error)
             or call_hint(cause)
             or _full_drive(context, suggestion(cause)),

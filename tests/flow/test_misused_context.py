@@ -218,16 +218,16 @@ def test_without_a_file_a_derived_path_asks_for_a_name_that_works(tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    "fn",
+    ("fn", "level"),
     [
-        lambda context: context.log.info("a"),
-        lambda context: context.log.warning("a"),
-        lambda context: context.warn("a"),
-        lambda context: context.info("a"),
+        (lambda context: context.log.info("a"), ""),
+        (lambda context: context.log.warning("a"), ', level="WARNING"'),
+        (lambda context: context.log.error("a"), ', level="ERROR"'),
     ],
 )
-def test_the_log_is_no_logger(fn: Fn) -> None:
-    said = 'context.log is called itself: context.log("..."), or context.log("...", level="WARNING")'
+def test_the_log_is_no_logger(fn: Fn, level: str) -> None:
+    """In a run and in a preview."""
+    said = f'write context.log("..."{level}), which adds a line to the run\'s log'
     flow = Flow("G").step(fn)
 
     assert fix_of(flow) == said
