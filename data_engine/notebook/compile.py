@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 from data_engine.errors import FlowValidationError, NotebookCompileError, cell_place
 from data_engine.notebook.compiled import Chunk, CompiledCell, CompiledNotebook, CompiledStatement, CompileWarning
-from data_engine.notebook.diagnostics import Diagnostic
+from data_engine.notebook.diagnostics import Diagnostic, cell_fix
 from data_engine.notebook.magics import ParsedCell, first_line, parse_cell, quiet_syntax
 from data_engine.notebook.read import NotebookCell, TextCell, read_notebook
 from data_engine.notebook.slice import Slice, slice_cells
@@ -168,7 +168,8 @@ def _code(kept: list[ast.stmt], cell: ParsedCell, path: Path, flags: int) -> typ
         line, problem = kept[0].lineno, str(error)
     else:
         return code
-    raise _error(Diagnostic(f"the cell does not compile: {problem}", number, line, "fix the cell"), [cell.cell], path)
+    problem_there = Diagnostic(f"the cell does not compile: {problem}", number, line, cell_fix(problem, line))
+    raise _error(problem_there, [cell.cell], path)
 
 
 def _error(diagnostic: Diagnostic, cells: Sequence[NotebookCell], path: Path) -> NotebookCompileError:

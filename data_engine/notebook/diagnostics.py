@@ -39,6 +39,16 @@ class Diagnostic:
     fix: str | None = None
 
 
+def cell_fix(problem: str, line: int) -> str:
+    """The fix of a cell that Python does not take, by what it says of this line.
+
+    Example:
+        >>> cell_fix("expected ':'", 2), cell_fix("invalid syntax", 2)
+        ('end the line with a colon', 'correct line 2 of the cell')
+    """
+    return syntax_fix(problem) or f"correct line {line} of the cell"
+
+
 @dataclass(frozen=True, slots=True)
 class Want:
     """Who needs a name: the statement and line that use it, before statement `at`. No statement means the flow itself.
@@ -122,7 +132,7 @@ def _made_by_unreadable_cell(statements: Statements, want: Want) -> Diagnostic |
                 f"cell {number} does not parse ({cell.problem}), and {want.label} needs `{want.name}`",
                 number,
                 cell.problem_line,
-                syntax_fix(cell.problem) or f"fix the cell, or define `{want.name}` in another",
+                f"{cell_fix(cell.problem, cell.problem_line)}; or define `{want.name}` in another cell",
             )
         if cell.language and word.search(cell.cell.text):
             return Diagnostic(

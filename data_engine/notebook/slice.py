@@ -10,11 +10,11 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from data_engine.flow.suggestions import syntax_fix
 from data_engine.notebook.build_function import trouble_of_build
 from data_engine.notebook.diagnostics import (
     MARKED_KEEP,
     Diagnostic,
+    cell_fix,
     warnings_of,
 )
 from data_engine.notebook.flow_calls import doubtful_calls
@@ -67,7 +67,8 @@ def slice_cells(cells: Sequence[ParsedCell], texts: Sequence[TextCell] = ()) -> 
             return Slice(_decisions(statements, {}, "the notebook has no build()"), is_flow=False)
         number = broken.cell.number
         what = f"cell {number}, which holds build(), does not parse: {broken.problem}"
-        problems = [Diagnostic(what, number, broken.problem_line, syntax_fix(broken.problem) or "fix the cell")]
+        line = broken.problem_line
+        problems = [Diagnostic(what, number, line, cell_fix(broken.problem, line))]
         return _failed(statements, problems)
     problems = [*_contradictions(cells), *_wrong_builds(statements)]
     if problems:
@@ -145,7 +146,7 @@ def _contradictions(cells: Iterable[ParsedCell]) -> Iterator[Diagnostic]:
             yield Diagnostic(f"cell {number} is marked both keep and skip", number, 1, "remove one of the marks")
         elif cell.verdict == "keep" and cell.problem:
             what = f"cell {number} is marked keep but does not parse: {cell.problem}"
-            yield Diagnostic(what, number, cell.problem_line, syntax_fix(cell.problem) or "fix the cell")
+            yield Diagnostic(what, number, cell.problem_line, cell_fix(cell.problem, cell.problem_line))
         elif cell.verdict == "keep" and cell.language:
             what = f"cell {number} is marked keep but is a {cell.language} cell"
             yield Diagnostic(what, number, 1, "write it in Python, or remove the mark")

@@ -388,3 +388,28 @@ def test_a_name_that_a_code_cell_makes_too_is_none_of_markdown(tmp_path: Path) -
     path.write_text(json.dumps(notebook))
 
     assert "rate = 2" in compile_notebook(path).source
+
+
+@pytest.mark.parametrize(
+    ("line", "fix"),
+    [
+        ("rate = “x”", "write straight quotes: \" or '"),
+        ("rate =\u00a01", "a blank there is a special one, as pages and mails have them: delete it, and type it again"),
+        ("rate = (1", "add the closing bracket, or take out the one that is too many"),
+        ("rate = [1)", "add the closing bracket, or take out the one that is too many"),
+        ("rate = 1)", "add the closing bracket, or take out the one that is too many"),
+        ("rate = 'x", "end the text with the quotes that it begins with"),
+        ("def rate():\nreturn 1", "begin the lines below it further right, by four blanks"),
+        ("x = 1\n  rate = 2", "begin the line where the lines of the same block begin"),
+        ("def rate()\n    return 1", "end the line with a colon"),
+        ("rate = 1 +", "correct line 1 of the cell"),
+        ("rate = 'never closed' +", "correct line 1 of the cell"),
+    ],
+)
+def test_a_slip_of_the_keys_is_told_with_what_to_write(line: str, fix: str) -> None:
+    """What Python itself says of it is kept."""
+    with pytest.raises(NotebookCompileError) as caught:
+        compiled(line, "def build():\n    return rate")
+
+    assert caught.value.fix == f"{fix}; or define `rate` in another cell"
+    assert "does not parse (" in caught.value.detail
