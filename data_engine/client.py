@@ -171,13 +171,14 @@ class Workspace(BackfillVerbs, DaemonVerbs, PlanningVerbs):
         modules = self.home.modules()
         return Flow.of(modules.load(find_flow(self.home, name)).flow)
 
-    def restore(self, name: str, to: str | None = None) -> tuple[Path, ...]:
+    def restore(self, name: str, to: str | None = None, *, copy: bool = False) -> tuple[Path, ...]:
         """The module of the flow `name` as it was deployed last, or in the deployment `to`, put back into `flow_modules`; what was
         written: the module, and those of its helpers that are not there. What production runs stays as it is. The name may be that
-        of the module's file, or its path.
+        of the module's file, or its path. A notebook that was renamed, or moved into a subfolder, is written a second time only as a `copy`.
 
         Raises:
-            FlowValidationError: a module of this name is there, nothing is overwritten; or it was never deployed, or is not kept.
+            FlowValidationError: a module of this name is there, nothing is overwritten; it lies elsewhere now; or it was never deployed,
+                or is not kept.
 
         Example:
             >>> import tempfile
@@ -187,7 +188,7 @@ class Workspace(BackfillVerbs, DaemonVerbs, PlanningVerbs):
             >>> ws.standing("example").kind, [path.name for path in ws.restore("example")], ws.standing("example").kind
             ('gone', ['example.ipynb'], 'as_deployed')
         """
-        from data_engine.engine.deployed_before import flow_called, history_of
+        from data_engine.engine.deployed_before import flow_called, history_of, refuse_second_copy
         from data_engine.notebook.catalog import check_flow_name
         from data_engine.notebook.history import to_restore
         from data_engine.notebook.restoring import restore
@@ -198,6 +199,8 @@ class Workspace(BackfillVerbs, DaemonVerbs, PlanningVerbs):
         chosen = to_restore(rows, name, to)
         deployments = self.home.deployments()
         deployments.copy_of(chosen.set_id)
+        if not copy:
+            refuse_second_copy(self.home, rows, name, chosen.set_id)
         contents = deployments.contents_of(chosen.set_id) or {}
         written = restore(name, contents, self.layout.flow_modules_dir)
         with suppress(FlowValidationError):  # it is put back; a daemon that cannot look now sees it at its next look

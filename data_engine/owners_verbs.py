@@ -77,9 +77,7 @@ class OwnersVerbs(WorkspaceBase):
         from data_engine.workspace.machine import person
 
         if name is not None:
-            if (gone := self.home.deployments().gone(check_flow_name(name))) is not None:
-                raise gone
-            find_flow(self.home, name)
+            find_flow(self.home, check_flow_name(name))
         body = {
             "flow": name,
             "note": given_text(note, "deploy(note=...)"),
@@ -395,7 +393,7 @@ class OwnersVerbs(WorkspaceBase):
         """The run with this id, or with the only id that begins so.
 
         Raises:
-            FlowValidationError: there is none.
+            FlowValidationError: there is none; says where this machine has not fetched all that others ran.
 
         Example:
             >>> import tempfile
@@ -411,7 +409,9 @@ class OwnersVerbs(WorkspaceBase):
             from data_engine.engine.refusals import no_run
 
             what = f"there is no run {run_id!r} in the history of {self.root.name}"
-            raise no_run(self.home.ledger(), run_id, what, "take an id from `data-engine runs`")
+            known = "take an id from `data-engine runs`"
+            behind = self.link.behind_words()
+            raise no_run(self.home.ledger(), run_id, what, f"{behind}; else {known}" if behind else known)
         return run
 
     def _sendable(self, name: str, params: Mapping[str, Any]) -> dict[str, Any]:

@@ -51,10 +51,11 @@ class PlanningVerbs(WorkspaceBase):
         """
         from data_engine.compare.comparing import keys
         from data_engine.daemon.deploying import changed_config
+        from data_engine.engine.deployed_before import find_flow
         from data_engine.engine.params import check_params
         from data_engine.ledger import deployments as ledger_rows
         from data_engine.notebook import history
-        from data_engine.notebook.catalog import check_flow_name, find_module
+        from data_engine.notebook.catalog import check_flow_name
         from data_engine.notebook.module_sets import read_contents
         from data_engine.planning.making import Wish, make_plan
 
@@ -63,7 +64,7 @@ class PlanningVerbs(WorkspaceBase):
                 f"sources={sources!r} must be a whole number, at least 1", where="plan(sources=...)", fix="sources=3"
             )
         home, modules = self.home, self.home.modules()
-        path = find_module(modules, check_flow_name(name))
+        path = find_flow(home, check_flow_name(name))
         wish = Wish(sources, use, keys(key), check_params(params), is_confirmed=bool(yes), fresh=bool(fresh))
         plan = make_plan(home, name, wish, current=lambda: modules.load(path).flow, sink=sink)
         live = history.live(ledger_rows.published(home.ledger()))[name]
@@ -84,7 +85,8 @@ class PlanningVerbs(WorkspaceBase):
             >>> Workspace.create(tempfile.mkdtemp()).test()
             []
         """
-        from data_engine.notebook.catalog import check_flow_name, find_module
+        from data_engine.engine.deployed_before import find_flow
+        from data_engine.notebook.catalog import check_flow_name
         from data_engine.planning.golden import goldens_folder, require_goldens
         from data_engine.planning.testing import check_goldens
         from data_engine.shown import Listing
@@ -92,7 +94,7 @@ class PlanningVerbs(WorkspaceBase):
 
         home, modules = self.home, self.home.modules()
         if name is not None:
-            find_module(modules, check_flow_name(name))
+            find_flow(home, check_flow_name(name))
             require_goldens(goldens_folder(home), name)
         by = "@".join(person()) if update else None
         return Listing(check_goldens(home, modules, None if name is None else [name], update_by=by))

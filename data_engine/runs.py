@@ -14,6 +14,7 @@ from data_engine.daemon.probes import server_ahead_s
 from data_engine.engine.at_once import run_sources
 from data_engine.engine.bounded_output import bounded_output
 from data_engine.engine.candidates import Source, pick_to_run, startup_sources
+from data_engine.engine.deployed_before import find_flow
 from data_engine.engine.local_workspace import LocalWorkspace, settle_flow, workspace_of
 from data_engine.engine.other_mirrors import refuse_shared_mirror
 from data_engine.engine.params import params_for
@@ -182,7 +183,7 @@ def run_workspace(
         FlowValidationError: a name that is no flow, or nothing to watch.
     """
     for name in names:
-        find_module(where.modules(), name)
+        find_flow(where, name)
     _refuse_owned_elsewhere(where, "running flows here")
     good: dict[str, Flow] = {}
     seen: object = None

@@ -284,7 +284,7 @@ def _lease_words(lease: Mapping[str, Any]) -> str:
 
 def deployments_card(deployments: Sequence[Deployment]) -> Card:
     """What production runs and ran, a line for each deployment, in the order given."""
-    from data_engine.cli.deploying import deployment_cells
+    from data_engine.cli.deployed import deployment_cells
 
     rows: list[tuple[str | Code, ...]] = [
         (Code(one.id[:8], one.id), *deployment_cells(one)) for one in deployments[:MOST_ROWS]

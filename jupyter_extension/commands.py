@@ -131,7 +131,7 @@ def _undeploy(given: Namespace, names: UserNames) -> Any:
 
 
 def _restore(given: Namespace, names: UserNames) -> Any:
-    for path in _workspace().restore(given.subject or own_name(names, "restore"), given.to):
+    for path in _workspace().restore(given.subject or own_name(names, "restore"), given.to, copy=given.copy):
         print(f"wrote {path}")
     return None
 
@@ -381,7 +381,10 @@ COMMANDS = {
             'Workspace.current().restore("claims")',
             _restore,
             "flow",
-            (Option("--to", "The deployment's id, or its beginning.", "ID"),),
+            (
+                Option("--to", "The deployment's id, or its beginning.", "ID"),
+                Option("--copy", "Also where the notebook has another name or place now."),
+            ),
         ),
         Command(
             "run",

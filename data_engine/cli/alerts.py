@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Recipient = Annotated[
     str | None,
     typer.Argument(
-        metavar="[NAME]", help="The secret that holds the address; by default each one that `to` in [alerts] names."
+        metavar="NAME", help="The secret that holds the address; by default each one that `to` in [alerts] names."
     ),
 ]
 

@@ -117,6 +117,7 @@ def make_app() -> typer.Typer:
         compiling,
         daemon,
         demo,
+        deployed,
         deploying,
         doctor,
         documentation,
@@ -148,10 +149,10 @@ def make_app() -> typer.Typer:
     app.command("show")(flows.show)
     app.command("compile")(compiling.compile_flows)
     app.command("deploy")(deploying.deploy)
-    app.command("deployments")(deploying.deployments)
-    app.command("rollback")(deploying.rollback)
+    app.command("deployments")(deployed.deployments)
+    app.command("rollback")(deployed.rollback)
     app.command("undeploy")(deploying.undeploy)
-    app.command("restore")(deploying.restore)
+    app.command("restore")(deployed.restore)
     app.command("plan")(planning.plan)
     app.command("test")(planning.check)
     app.command("preview")(previewing.preview)

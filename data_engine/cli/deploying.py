@@ -1,4 +1,4 @@
-"""`deploy`, `undeploy`, `restore`, `deployments`, `rollback`: what production runs, what it ran, and back."""
+"""`deploy` and `undeploy`: what production runs, and what of the modules it does not."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from data_engine.cli.looks import in_flow_modules, require_known, say_settings
+from data_engine.cli.looks import in_flow_modules, say_settings
 from data_engine.cli.options import AsJson, FlowName, SomeFlowName, Wait, chosen_workspace
-from data_engine.cli.output import complain, local_time, print_json, say, table
+from data_engine.cli.output import complain, print_json, say
 from data_engine.counted import counted
 from data_engine.cut import first_few
-from data_engine.notebook.standing import NOT_DEPLOYED, cells_text
+from data_engine.notebook.standing import NOT_DEPLOYED
 from data_engine.typed import typed
 
 if TYPE_CHECKING:
@@ -285,22 +285,6 @@ def undeploy(ctx: typer.Context, name: FlowName, note: Note = "", wait: Wait = T
     return 0
 
 
-def restore(
-    ctx: typer.Context,
-    name: FlowName,
-    to: Annotated[str | None, typer.Option("--to", metavar="ID", help="A deployment's id, or its beginning.")] = None,
-    as_json: AsJson = False,
-) -> int:
-    """Bring back a notebook that is gone, as it was deployed, with helpers that are gone too. Nothing is overwritten."""
-    written = chosen_workspace(ctx).restore(name, to)
-    if as_json:
-        print_json({"written": [str(path) for path in written]})
-        return 0
-    for path in written:
-        say(f"wrote {path}")
-    return 0
-
-
 def say_others_not_deployed(ws: Workspace, but: set[str]) -> None:
     """In one line how many other flows are not deployed as they are now; without those that somebody undeployed."""
     from data_engine.engine.deployed_before import left_out
@@ -410,91 +394,3 @@ def say_left(as_json: bool) -> int:
     else:
         say("The owner was asked; `data-engine status` shows the answer.")
     return 0
-
-
-def deployments(ctx: typer.Context, name: SomeFlowName = None, as_json: AsJson = False) -> int:
-    """The history of deployments of one flow, or of all; newest first."""
-    ws = chosen_workspace(ctx)
-    found = ws.deployments(name)
-    if not found and name is not None:  # it may be the id of one
-        found = [one for one in ws.deployments() if one.id.startswith(name)]
-        if not found:
-            require_known(ws, name)
-    if as_json:
-        print_json([one.as_dict() for one in found])
-        return 0
-    if not found:
-        say("Nothing was deployed yet." if name is None else f"{name} was not deployed yet.")
-        return 0
-    shown = table("ID", "FLOW", "WHEN", "WHO", "WHAT", "CHANGED", "GIT", "NOTE")
-    for one in found:
-        shown.add_row(one.id[:8], *deployment_cells(one))
-    say(shown)
-    return 0
-
-
-def rollback(
-    ctx: typer.Context,
-    name: FlowName,
-    to: Annotated[str | None, typer.Option("--to", metavar="ID", help="A deployment's id, or its beginning.")] = None,
-    note: Note = "",
-    wait: Wait = True,
-    as_json: AsJson = False,
-) -> int:
-    """Let production run a flow as it was deployed before. The notebook stays as it is; going back is recorded like a deployment."""
-    from data_engine.daemon.deploying import changed_config
-
-    ws = chosen_workspace(ctx)
-    row = ws.rollback(name, to, note, wait)
-    if row is None:
-        return say_left(as_json)
-    config = changed_config(ws.home, row)
-    if as_json:
-        print_json(row.as_dict() | {"changed_config": config})
-        return 0
-    say(f"{name} runs again as it was deployed in {(row.of or row.id)[:8]}")
-    if ws.settings().deploy.gate == "golden":
-        say("The goldens were not run: a rollback is never held up by them.")
-    if config:
-        complain(f"config that has changed since, and is read as it is now: {', '.join(config)}", style="yellow")
-    return 0
-
-
-def deployment_cells(one: Deployment) -> tuple[str, ...]:
-    """A deployment as a row tells it after its id: flow, when, who, what, what changed, Git, note."""
-    return (
-        one.flow,
-        local_time(one.at_utc),
-        one.who,
-        state_words(one),
-        changed_words(one),
-        git_words(one),
-        one.note,
-    )
-
-
-def state_words(one: Deployment) -> str:
-    """What a deployment was, and whether it is what production runs.
-
-    Example:
-        >>> from data_engine.model import Deployment
-        >>> [state_words(Deployment("d1", 1, "claims", kind, "", is_live=True)) for kind in ("deploy", "rollback")]
-        ['live', 'live, by rollback']
-    """
-    if one.is_live:
-        return "live, by rollback" if one.kind == "rollback" else "live"
-    return one.word if one.is_kept or one.kind == "withdraw" else f"{one.word}, not kept"
-
-
-def changed_words(one: Deployment) -> str:
-    """What a deployment changed, in a few words."""
-    if one.kind == "withdraw" and one.of is not None:
-        return "renamed"
-    if one.kind == "rollback":
-        return f"back to {(one.of or '')[:8]}"
-    return ", ".join([*([cells_text(one.cells)] if one.cells else []), *one.helpers])
-
-
-def git_words(one: Deployment) -> str:
-    """The Git commit in a few words, with a mark where files differed from it."""
-    return "" if one.git_commit is None else f"{one.git_commit[:8]}{'+' if one.git_dirty else ''}"

@@ -117,7 +117,7 @@ def _first(error: Any, what: str, path: str, instead: Instead) -> str:
         return f"add one of {_commands(ctx)}; or "
     if ctx is not None and what.startswith("Missing argument"):
         pieces = ctx.command.collect_usage_pieces(ctx)
-        wanted = " ".join(piece.strip("{}") for piece in pieces if piece != ctx.command.options_metavar)
+        wanted = " ".join(re.sub("[{}]", "", piece) for piece in pieces if piece != ctx.command.options_metavar)
         names = _SECRETS if " secret " in path else _NAMES.get(getattr(param, "metavar", None) or "")
         asks = ", which asks for the value" if path.endswith(" secret set") else ""
         return f"write {path} {wanted}{asks}{f' ({names})' if names else ''}; or "

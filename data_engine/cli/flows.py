@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from datetime import tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,11 +15,13 @@ from data_engine.cli.options import AsJson, FlowName, chosen_workspace, load_mod
 from data_engine.cli.output import local_time, print_json, say, seconds, status_style, table
 from data_engine.cli.short_paths import short_path
 from data_engine.engine.fact import zoned_words
+from data_engine.engine.last_source import last_status_words
 from data_engine.engine.run_facts import facts_of
+from data_engine.file_check import file_exists
 from data_engine.flow.expectation import expectation_words
 from data_engine.flow.trigger import Schedule
 from data_engine.ledger.warned import runs_as_json, warned_words, warnings_of
-from data_engine.model import utc_text
+from data_engine.model import ended_badly, utc_text
 from data_engine.scheduler.slots import next_slots, slot_words, zone_of
 
 if TYPE_CHECKING:
@@ -148,5 +151,13 @@ def _ended(ws: Workspace, last: Run | None) -> str:
     if last is None:
         return "never on this machine"
     warned = warned_words(warnings_of(ws.home.ledger(), [last.run_id]).get(last.run_id, 0))
-    told = [last.status, warned, local_time(last.started_at_utc), seconds(last.elapsed_s)]
+    told = [_status_words(ws, last), warned, local_time(last.started_at_utc), seconds(last.elapsed_s)]
     return ", ".join([*filter(None, told), f"run {last.run_id[:8]}"])
+
+
+def _status_words(ws: Workspace, last: Run) -> str:
+    """How a run ended, as the status tells it; that is asked only where its file may be gone."""
+    if last.source is None or not ended_badly(last):
+        return last.status
+    found = next((flow for flow in ws.status().flows if flow.name == last.flow), None)
+    return last.status if found is None else last_status_words(replace(found, last_run=last), file_exists)

@@ -26,7 +26,7 @@ _ID_LENGTH = 8
 def runs(
     ctx: typer.Context,
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", callback=named, help="A flow, or a source file.")
+        str | None, typer.Argument(metavar="NAME", callback=named, help="A flow, or a source file.")
     ] = None,
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, help=f"How many, newest first; default {MOST_RUNS}.")

@@ -6,7 +6,7 @@ They are asked most often, so their plain forms are read here, without Typer, wh
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import chdir, contextmanager, suppress
+from contextlib import chdir, contextmanager
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from data_engine.cli.daemon_lines import daemon_lines, ending_words, last_run_words
@@ -21,7 +21,7 @@ from data_engine.engine.run_facts import slot_words
 from data_engine.engine.wording import held_words, in_the_way, told_once, undelivered_words
 from data_engine.errors import FlowValidationError
 from data_engine.file_check import file_exists
-from data_engine.lease.status import behind_words, lease_lines
+from data_engine.lease.status import lease_lines
 from data_engine.ledger.warned import runs_as_json, warned_words, warnings_of
 from data_engine.typed import typed
 from jupyter_extension.failures import short_error
@@ -277,9 +277,8 @@ def tell_runs(
 
 def _say_behind(ws: Workspace) -> None:
     """Tell where more was published than this machine has; a daemon takes it in."""
-    with suppress(FlowValidationError):  # what is known here is told all the same
-        if ws.link.find() is None and (words := behind_words(ws.lease())):
-            complain(words, style="yellow")
+    if words := ws.link.behind_words():
+        complain(words, style="yellow")
 
 
 def _given(name: str | None, options: Mapping[str, object]) -> list[str]:

@@ -55,7 +55,7 @@ FlowName = Annotated[str, typer.Argument(metavar="NAME", callback=named, help=_O
 SomeFlowName = Annotated[str | None, typer.Argument(metavar="NAME", callback=named, help=_ONE)]
 FlowNames = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[NAME]...", callback=named, help="The flows: their files' names without the ending."),
+    typer.Argument(metavar="NAME", callback=named, help="The flows: their files' names without the ending."),
 ]
 SourcePath = Annotated[
     str | None, typer.Option("--source", metavar="PATH", help="Only this file, such as the one that failed.")
@@ -102,8 +102,6 @@ def load_module(ws: Workspace, name: str) -> LoadedModule:
     """
     from data_engine.engine.deployed_before import find_flow
 
-    if (gone := ws.home.deployments().gone(name)) is not None:
-        raise gone
     modules = ws.home.modules()
     path = find_flow(ws.home, name)
     try:

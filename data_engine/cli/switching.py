@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 Names = Annotated[
     list[str],
-    typer.Argument(metavar="NAME...", callback=named, help="The flows: their files' names without the ending."),
+    typer.Argument(metavar="NAME", callback=named, help="The flows: their files' names without the ending."),
 ]
 _MOST_TIMES = 5
 

@@ -46,7 +46,7 @@ from data_engine.notebook.deploy import (
     with_no_steps_refused,
 )
 from data_engine.notebook.deployments import Pointer
-from data_engine.notebook.module_sets import ModuleSet, file_facts, read_contents
+from data_engine.notebook.module_sets import ModuleSet, file_facts
 from data_engine.notebook.standing import NOT_DEPLOYED, Standing
 from data_engine.notebook.subfolders import moved_into_subfolders, not_flows, notebooks_in_subfolders
 
@@ -315,7 +315,7 @@ class Deployer:
         mark = ledger_rows.published_mark(self.home.ledger())  # of before: what comes meanwhile is looked at again
         pointers = deployments.deployed()
         live = history.live(ledger_rows.published(self.home.ledger()))
-        contents = None
+        authored = None
         flows: dict[str, Deployed] = {}
         for name, pointer in pointers.items():
             try:
@@ -332,10 +332,9 @@ class Deployer:
             edit = None
             move = moves.get(name, UpToDate() if name in entries else None)
             if not isinstance(move, (UpToDate, Deploy)):  # only those need a look at the share
-                if contents is None:
-                    folder = self.home.modules().content
-                    contents = await asyncio.to_thread(read_contents, folder)
-                edit = await asyncio.to_thread(deployments.edit, name, *contents)
+                if authored is None:
+                    authored = await asyncio.to_thread(deployments.authored)
+                edit = await asyncio.to_thread(deployments.edit, name, authored)
             standing = None if edit is None else _with_move(name, edit, move)
             flows[name] = Deployed(entry, stored, standing, live.get(name))
         for name, entry in entries.items():

@@ -14,7 +14,7 @@ from data_engine.daemon.control import DaemonClient, DaemonGoneError
 from data_engine.daemon.endpoint import read_endpoint, silent_daemon
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.machine_facts import SILENT_FIX, silent_words
-from data_engine.errors import WorkspaceError
+from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.platforms.host import LONGEST_CALL_S
 
 _QUIET_S = 1.0
@@ -112,6 +112,15 @@ class DaemonLink:
             otherwise()
 
         self.ask(request, otherwise=here)
+
+    def behind_words(self) -> str:
+        """That more was published than this machine has, and what fetches it; "" where a daemon follows the workspace, or nothing is known of it."""
+        from data_engine.engine.offline import offline_lease
+        from data_engine.lease.status import behind_words
+
+        with suppress(FlowValidationError):
+            return behind_words(offline_lease(self.home)) if self.find() is None else ""
+        return ""
 
     def wait_for_runs(self, run_ids: Sequence[str], say: Callable[[str], None]) -> None:
         """Return when all these runs have ended; `say` is told, once each, why none of them runs.

@@ -19,7 +19,7 @@ from data_engine.model import Deployment, utc_text
 from data_engine.notebook import history
 from data_engine.notebook.catalog import find_module
 from data_engine.notebook.flow_files import module_files
-from data_engine.notebook.module_sets import files_of
+from data_engine.notebook.module_sets import files_of, read_contents
 from data_engine.typed import typed
 from data_engine.workspace.settings import WorkspaceSettings
 
@@ -61,13 +61,16 @@ def find_flow(home: LocalWorkspace, name: str) -> Path:
     """The file of the flow module `name`, as `find_module` finds it.
 
     Raises:
-        FlowValidationError: there is none (lists those there are, and tells of one that was undeployed), or two files share the name.
+        FlowValidationError: there is none (lists those there are, and tells of one that was undeployed, or that production runs
+            though its file is gone), or two files share the name.
     """
     try:
         return find_module(home.modules(), name)
     except FlowValidationError as error:
         if any(os.path.lexists(home.layout.flow_modules_dir / file) for file in files_of(name)):
             raise
+        if (gone := home.deployments().gone(name)) is not None:
+            raise gone from error
         ended = undeployed(history_of(home), name)
         if ended is None:
             raise
@@ -103,6 +106,32 @@ def mirrors_left(rows: Sequence[Deployment], flow: str, folder: Path) -> list[Pa
     mirrors = {one.mirror for one in rows if one.flow in names and one.mirror is not None} - used
     found = {Path(os.path.normpath(folder / mirror)) for mirror in mirrors}
     return sorted(path for path in found if path.is_dir())
+
+
+def refuse_second_copy(home: LocalWorkspace, rows: Sequence[Deployment], name: str, set_id: str) -> None:
+    """Return where the module `name`, as the set `set_id` holds it, lies nowhere under `flow_modules`, or where it belongs; `rows` is the
+    history, the newest first.
+
+    Raises:
+        FlowValidationError: it has another name now, or lies in a subfolder; says where, and how both are had.
+    """
+    folder, deployments = home.layout.flow_modules_dir, home.deployments()
+    contents, unreadable = read_contents(folder)
+    if files_of(name) & (contents.keys() | unreadable.keys()):
+        return
+    there = {Path(file).stem: file for file in contents if "/" not in file}
+    standing, ended = deployments.where_gone(name, contents), undeployed(rows, name)
+    followed = None if ended is None or ended.renamed_to not in there else ended.renamed_to
+    now = standing.renamed_to or followed or deployments.became(name, set_id, contents)
+    again = f"to write a second copy: `{typed('restore', name, '--copy')}`"
+    if now is not None:
+        at, verb = there[now], "show" if now in deployments.deployed() else "deploy"
+        fix = f"to go on with it: `{typed(verb, now)}`; {again}"
+    elif standing.moved_to is not None:
+        at, fix = standing.moved_to, f"to go on with it: move it back into flow_modules itself; {again}"
+    else:
+        return
+    raise FlowValidationError(f"{name} is not gone: it is flow_modules/{at} now", where=str(folder / at), fix=fix)
 
 
 def require_flow(home: LocalWorkspace, name: str) -> None:

@@ -170,15 +170,15 @@ class OfflineFacts:
         """Each flow as the next daemon finds it: what is deployed, else the module."""
         home = self.home
         deployments = home.deployments()
-        deployed, edits = deployments.deployed(), deployments.edits()
+        deployed, authored = deployments.deployed(), deployments.authored()
+        edits = deployments.edits_among(authored)
         there = history.live(published(home.ledger())).values() if deployed else ()
         edited = [name for name, one in edits.items() if one.is_edited]
         entries = with_no_steps_refused(read_catalog(home.modules(), kept=home.descriptions()))
         shown = in_production(entries, deployments, edited, home.deployed_descriptions())
         found = []
-        digests = deployments.digests() if any(entry.name not in deployed for entry in entries) else {}
         for entry, runs in zip(entries, shown, strict=True):
-            new = replace(NOT_DEPLOYED, digest=digests.get(entry.name, ""))
+            new = replace(NOT_DEPLOYED, digest=authored.digests.get(entry.name, ""))
             standing = edits.get(entry.name, AS_DEPLOYED) if entry.name in deployed else new
             if standing.is_edited and entry.error is not None:
                 standing = replace(standing, error=str(entry.error))

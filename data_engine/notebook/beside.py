@@ -13,7 +13,7 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import NamedTuple
 
-from data_engine.notebook.flow_calls import doubtful_calls
+from data_engine.notebook.flow_calls import doubtful_calls, may_hold_flow
 from data_engine.notebook.flow_files import case_warnings, module_files, name_warnings, twin_warning
 from data_engine.notebook.load import FlowModules
 from data_engine.notebook.module_sets import imports_of, own_code, python_files, reached_files
@@ -165,7 +165,7 @@ def _found_in(file: str, data: bytes) -> Iterator[WarningBeside]:
 
 @lru_cache(maxsize=1024)
 def _calls_in(file: str, data: bytes) -> tuple[WarningBeside, ...]:
-    if b"Flow" not in data:
+    if not may_hold_flow(data):
         return ()
     calls = [call for statement in _parsed(data).body for call in doubtful_calls(statement)]
     return tuple(WarningBeside(call.message, call.fix, file, call.line) for call in calls)

@@ -53,6 +53,15 @@ class Pointer(NamedTuple):
     back: RolledBack | None = None
 
 
+class Authored(NamedTuple):
+    """The authored folder, read once: the `contents` of its files, all `files` that are there, also those that cannot be read, and the
+    `digests` of its modules by their names."""
+
+    contents: Mapping[str, bytes]
+    files: frozenset[str]
+    digests: Mapping[str, str]
+
+
 class Deployments:
     """The deployments of one workspace on this machine, their sets in `root`; `modules` is the authored folder.
 
@@ -206,30 +215,31 @@ class Deployments:
         """That the module of a deployed flow is gone, with both ways on; None where it is there, or not deployed."""
         if name not in self.deployed() or any(os.path.lexists(self._modules.content / file) for file in files_of(name)):
             return None
-        standing = self.edit(name, *read_contents(self._modules.content))
+        standing = self.where_gone(name, read_contents(self._modules.content)[0])
         return FlowValidationError(standing.text, where=str(self._modules.folder), fix=standing.fix)
 
     def edits(self) -> dict[str, Standing]:
         """The standing of each deployed flow whose module is not as deployed."""
-        pointers = self.deployed()
-        if not pointers:
-            return {}
+        return self.edits_among(self.authored()) if self.deployed() else {}
+
+    def authored(self) -> Authored:
+        """The authored folder as it is now."""
         contents, unreadable = read_contents(self._modules.content)
-        digests = self._digests(contents)
+        return Authored(contents, frozenset(contents.keys() | unreadable.keys()), self._digests(contents))
+
+    def edits_among(self, authored: Authored) -> dict[str, Standing]:
+        """As `edits`, of what was read of the authored folder."""
         return {
-            name: self.edit(name, contents, unreadable)
-            for name, pointer in pointers.items()
-            if digests.get(name) != pointer.digest
+            name: self.edit(name, authored)
+            for name, pointer in self.deployed().items()
+            if authored.digests.get(name) != pointer.digest
         }
 
-    def edit(self, name: str, contents: Mapping[str, bytes], unreadable: Mapping[str, str]) -> Standing:
-        """The standing of a deployed flow whose module, among the authored `contents`, is not as deployed. One that is `unreadable`
-        is there, and not gone."""
-        if not files_of(name) & (contents.keys() | unreadable.keys()):
-            file = self.file_of(name)
-            below = (path for path in notebooks_in_subfolders(self._modules.content) if path.rpartition("/")[2] == file)
-            return Standing("gone", file=file, renamed_to=self.renamed_to(name, contents), moved_to=next(below, None))
-        digest = self._digests(contents).get(name, "")
+    def edit(self, name: str, authored: Authored) -> Standing:
+        """The standing of a deployed flow whose module is not as deployed. One that cannot be read is there, and not gone."""
+        contents, digest = authored.contents, authored.digests.get(name, "")
+        if not files_of(name) & authored.files:
+            return self.where_gone(name, contents)
         cells, helpers = self.changed_cells(name) or (), self.changed_helpers(name, contents)
         standing = Standing("edited", cells, helpers=helpers, digest=digest)
         back = self.deployed()[name].back
@@ -237,14 +247,17 @@ class Deployments:
             return standing
         return replace(standing, rolled_back_to=back.to, rolled_back_utc=back.at_utc)
 
+    def where_gone(self, name: str, contents: Mapping[str, bytes]) -> Standing:
+        """The standing of a flow whose module is not among the authored `contents`: what it is called now, or where it lies, as far
+        as that shows."""
+        file = self.file_of(name)
+        below = (path for path in notebooks_in_subfolders(self._modules.content) if path.rpartition("/")[2] == file)
+        return Standing("gone", file=file, renamed_to=self.renamed_to(name, contents), moved_to=next(below, None))
+
     def digest_of(self, name: str) -> str | None:
         """The digest of the authored module `name` as it is now; None where there is none."""
         folder = self._modules.content
         return self._digests(read_module(folder, name, cache_dir=self._modules.cache_dir)).get(name)
-
-    def digests(self) -> dict[str, str]:
-        """The digests of the authored modules as they are now, by their names."""
-        return self._digests(read_contents(self._modules.content)[0])
 
     def file_of(self, name: str) -> str:
         """What the deployed module `name` was called in the authored folder."""

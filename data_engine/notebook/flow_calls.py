@@ -39,6 +39,17 @@ class DoubtfulCall(NamedTuple):
     saves: tuple[str, ...] = ()
 
 
+def may_hold_flow(text: str | bytes, *, is_build: bool = False) -> bool:
+    """Whether a function in this text can have a flow, before anything of it is looked at: it makes one, or the text `is_build` of a
+    notebook, whose `build()` has one wherever it comes from.
+
+    Example:
+        >>> may_hold_flow(b"flow = Flow('A')"), may_hold_flow("def add(flow): ..."), may_hold_flow("def build(): ...", is_build=True)
+        (True, False, True)
+    """
+    return is_build or (b"Flow" in text if isinstance(text, bytes) else "Flow" in text)
+
+
 def doubtful_calls(statement: ast.stmt) -> list[DoubtfulCall]:
     """The doubtful calls in a function, in the order of their lines; none in any other statement.
 

@@ -17,7 +17,7 @@ from data_engine.notebook.diagnostics import (
     cell_fix,
     warnings_of,
 )
-from data_engine.notebook.flow_calls import doubtful_calls
+from data_engine.notebook.flow_calls import doubtful_calls, may_hold_flow
 from data_engine.notebook.magics import ParsedCell
 from data_engine.notebook.missed import Missed, Reads, cells_text, missed, warnings_about, written_by_cells
 from data_engine.notebook.read import TextCell
@@ -122,8 +122,8 @@ def _about_missed(slicer: Slicer) -> list[Diagnostic]:
 def _about_calls(statements: Statements, taken: Mapping[int, str]) -> Iterator[Diagnostic]:
     """What the functions that are needed do with flows, and is hardly meant."""
     for statement in statements.all:
-        # a function that is not build() has a flow only where it makes one
-        if statement.index in taken and ("build" in statement.names.binds or "Flow(" in statement.cell.cell.text):
+        is_build = "build" in statement.names.binds
+        if statement.index in taken and may_hold_flow(statement.cell.cell.text, is_build=is_build):
             for call in doubtful_calls(statement.node):
                 yield Diagnostic(call.message, statement.number, call.line, call.fix)
 

@@ -19,12 +19,17 @@ import pyte
 from tests.support import until
 
 REPOSITORY = Path(__file__).parents[2]
+_CONTROLLED = (
+    "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+    "os.execv(sys.executable, [sys.executable, '-m', 'data_engine', *sys.argv[1:]])"
+)
+"""Makes the terminal the one whose signals the process gets, as a window's is."""
 
 
 class Terminal:
-    """`data-engine ARGUMENTS` in a pseudo terminal of this size."""
+    """`data-engine ARGUMENTS` in a pseudo terminal of this size; without `signals` nothing tells of another size, as on Windows."""
 
-    def __init__(self, *arguments: object, columns: int = 80, rows: int = 24, **env: str) -> None:
+    def __init__(self, *arguments: object, columns: int = 80, rows: int = 24, signals: bool = True, **env: str) -> None:
         self._master, slave = pty.openpty()
         self._screen = pyte.Screen(columns, rows)
         self._stream = pyte.ByteStream(self._screen)
@@ -35,8 +40,9 @@ class Terminal:
         self._slave = slave
         environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "TERM": "xterm-256color", **env}
         environment.pop("NO_COLOR", None)
+        started = ["-c", _CONTROLLED] if signals else ["-m", "data_engine"]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "data_engine", *map(str, arguments)],
+            [sys.executable, *started, *map(str, arguments)],
             stdin=slave,
             stdout=slave,
             stderr=slave,

@@ -369,8 +369,23 @@ def test_a_deploy_tells_what_it_did_not_take(cli: Cli, ws: WorkspaceFiles) -> No
     assert [one.note for one in Workspace(ws.root).deployments("claims")] == ["first"]
 
 
+@pytest.mark.parametrize(
+    "asked", [["show"], ["compile"], ["compile", "--check"], ["preview"], ["deploy"], ["plan"], ["test"]]
+)
+def test_whatever_needs_a_notebook_says_that_it_is_gone(cli: Cli, ws: WorkspaceFiles, asked: list[str]) -> None:
+    """With both ways on, and not that the flow's name may be misspelt."""
+    cli("deploy", "claims")
+    (ws.modules / "claims.ipynb").unlink()
+
+    answer = cli(asked[0], "claims", *asked[1:])
+
+    assert answer.code != 0
+    assert "claims.ipynb is gone; production runs on as it was deployed" in answer.err
+    assert "`data-engine restore claims`" in answer.err
+
+
 def test_a_failure_whose_file_was_deleted_says_so(cli: Cli, ws: WorkspaceFiles) -> None:
-    """As soon as it is deleted, and in a cell too; not while it is there, nor when its whole folder is away."""
+    """As soon as it is deleted, in a cell and by the flow's name too; not while it is there, nor when its whole folder is away."""
     watch = '.watch(mode="poll", source="../in", interval="1s")'
     ws.notebook(
         "claims", f'from data_engine import Flow\ndef build():\n    return Flow("G"){watch}.step(lambda c: 1 / 0)'
@@ -378,12 +393,15 @@ def test_a_failure_whose_file_was_deleted_says_so(cli: Cli, ws: WorkspaceFiles) 
     bad = ws.source("in/bad.csv")
     cli("run", "--once", "claims")
 
-    def told() -> tuple[bool, bool]:
+    def told() -> tuple[bool, bool, bool]:
         in_a_cell = bundle(Workspace(ws.root).status())["text/plain"]
-        return " failed (its file is gone), " in cli("status").out, "of its last run: its file is gone" in in_a_cell
+        is_listed, is_shown = (
+            " failed (its file is gone), " in cli(*look).out for look in (["status"], ["show", "claims"])
+        )
+        return is_listed, is_shown, "of its last run: its file is gone" in in_a_cell
 
-    assert told() == (False, False)
+    assert told() == (False, False, False)
     bad.unlink()
-    assert told() == (True, True)
+    assert told() == (True, True, True)
     (ws.root / "in").rmdir()
-    assert told() == (False, False)
+    assert told() == (False, False, False)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import pytest
+from typer.main import get_command
 
 from data_engine import Workspace
+from data_engine.cli.app import make_app
 from tests.cli.conftest import REPOSITORY, Cli
 from tests.support import WorkspaceFiles
 
@@ -276,3 +280,20 @@ def test_help_is_what_nothing_asks_for(cli: Cli) -> None:
 
     assert answer.code == 0
     assert answer.out.startswith("Usage: data-engine")
+
+
+def usages(command: Any, name: str, parent: Any = None) -> list[str]:
+    """The usage lines of a command and of all below it."""
+    context = command.make_context(name, [], parent=parent, resilient_parsing=True)
+    below = getattr(command, "commands", {})
+    return [command.get_usage(context), *(line for one in below for line in usages(below[one], one, context))]
+
+
+def test_a_name_in_a_usage_has_one_pair_of_brackets() -> None:
+    """And tells once that several may stand there; of every command."""
+    lines = usages(get_command(make_app()), "data-engine")
+    twice = [line for line in lines if re.search(r"\[\[|\{\{|\.\.\.\W*\.\.\.", line)]
+
+    assert twice == []
+    assert "Usage: data-engine run [OPTIONS] [NAME]..." in lines
+    assert any(line.startswith("Usage: data-engine alert test ") for line in lines)

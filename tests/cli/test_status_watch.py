@@ -5,10 +5,9 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -71,8 +70,8 @@ def watch(workspace: Workspace) -> Iterator[Callable[..., Terminal]]:
 
     opened: list[Terminal] = []
 
-    def start(**size: int) -> Terminal:
-        opened.append(Terminal("--workspace", workspace.root, "status", "--watch", **size))
+    def start(**how: Any) -> Terminal:
+        opened.append(Terminal("--workspace", workspace.root, "status", "--watch", **how))
         return opened[-1]
 
     yield start
@@ -179,13 +178,30 @@ def test_a_window_may_change_its_size(workspace: Workspace, watch: Callable[...,
     terminal.wait_for("Claims", "FLOW")
     terminal.resize(200, 50)
     wide = terminal.wait_for("WHY NOT NOW")
-    time.sleep(1)  # what is drawn meanwhile for the wide window would end in the small one
     terminal.resize(30, 8)
     terminal.wait_for("The window is smaller")
     terminal.resize(80, 24)
     terminal.wait_for("FLOW")
 
     assert max(map(len, wide.splitlines())) <= 200
+
+
+@needs_pty
+@pytest.mark.parametrize("signals", [True, False])
+def test_a_window_that_is_dragged_shows_its_last_size(watch: Callable[..., Terminal], signals: bool) -> None:
+    """However fast its sizes follow each other, also where no signal tells of them, and where one was drawn that is gone."""
+    terminal = watch(signals=signals)
+    terminal.wait_for("▬ Slow not deployed")
+    until(lambda: terminal.lines[-1].endswith("q quit"))
+    small = terminal.text
+    for columns, rows in ((200, 50), (30, 8), (61, 20), (200, 50)):
+        terminal.resize(columns, rows)
+    terminal.type("?")
+    terminal.wait_for("WHY NOT NOW")
+    terminal.type("?")
+    terminal.resize(80, 24)
+
+    until(lambda: terminal.text == small, 10)
 
 
 @needs_pty

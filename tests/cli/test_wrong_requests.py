@@ -69,6 +69,7 @@ WRONG = {
     ),
     "no word in a group": (["lease"], "Missing command", "status, request, release, take-over, repair"),
     "a flow is missing": (["rollback"], "Missing argument", "write data-engine rollback NAME (`data-engine list`"),
+    "flows are missing": (["enable"], "Missing argument", "write data-engine enable NAME... (`data-engine list`"),
     "a run is missing": (["compare", "3f"], "Missing argument", "data-engine compare RUN RUN (`data-engine runs`"),
     "what is neither a flow's nor a file's runs": (
         ["runs", "nope"],

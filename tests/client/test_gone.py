@@ -126,6 +126,18 @@ def test_a_command_that_needs_the_notebook_names_both_ways_on(
     assert commands_in(capsys.readouterr().err) == ["data-engine restore claims", "data-engine undeploy claims"]
 
 
+def test_a_flow_that_runs_on_without_its_notebook_is_switched_without_a_daemon(
+    ws: WorkspaceFiles, workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gone(ws)
+
+    assert typed(ws, "data-engine disable claims") == 0
+    assert state(workspace)[0] == "disabled"
+    assert typed(ws, "data-engine enable claims") == 0
+    assert typed(ws, "data-engine disable clams") == 2
+    assert "clams" in capsys.readouterr().err
+
+
 def test_the_first_way_brings_the_notebook_back_as_it_was_deployed(ws: WorkspaceFiles, workspace: Workspace) -> None:
     """With its outputs and comments, and with helpers that are gone too; what is there is left as it is."""
     before = (ws.modules / "claims.ipynb").read_bytes()
@@ -149,6 +161,57 @@ def test_nothing_that_is_there_is_replaced_by_what_was_deployed(ws: WorkspaceFil
     ws.helper("rates", "RATE = 11\n")
     workspace.restore("claims")
     assert (ws.modules / "flow_helpers" / "rates.py").read_text() == "RATE = 11\n"
+
+
+@pytest.mark.parametrize(
+    ("before", "to", "way_on"),
+    [
+        ((), "monthly.ipynb", "data-engine deploy monthly"),
+        (("undeploy claims",), "monthly.ipynb", "data-engine deploy monthly"),
+        (("deploy monthly",), "monthly.ipynb", "data-engine show monthly"),
+        ((), "old/claims.ipynb", None),
+        (("undeploy claims",), "old/claims.ipynb", None),
+    ],
+)
+def test_a_notebook_that_lies_elsewhere_is_written_a_second_time_only_as_a_copy(
+    ws: WorkspaceFiles,
+    workspace: Workspace,
+    capsys: pytest.CaptureFixture[str],
+    before: tuple[str, ...],
+    to: str,
+    way_on: str | None,
+) -> None:
+    """Whether its flow goes on under the old name, was undeployed, or goes on under the new one; each command does as it is typed."""
+    (ws.modules / "old").mkdir()
+    (ws.modules / "claims.ipynb").rename(ws.modules / to)
+    for line in before:
+        assert typed(ws, f"data-engine {line}") == 0
+    capsys.readouterr()
+
+    assert typed(ws, "data-engine restore claims") == 2
+    said = capsys.readouterr().err
+    assert f"claims is not gone: it is flow_modules/{to} now" in said
+    assert not (ws.modules / "claims.ipynb").exists()
+    *named, copy = commands_in(said)
+    assert named == ([] if way_on is None else [way_on])
+    assert [typed(ws, line) for line in (*named, copy)] == [0] * len((*named, copy))
+    assert (ws.modules / "claims.ipynb").read_bytes() == (ws.modules / to).read_bytes()
+
+
+def test_a_flow_whose_new_notebook_is_gone_too_comes_back_under_either_name(
+    ws: WorkspaceFiles, workspace: Workspace
+) -> None:
+    """And so does one that may have become either of two."""
+    renamed(ws)
+    workspace.deploy("monthly claims")
+    (ws.modules / "monthly claims.ipynb").unlink()
+    assert [path.name for path in workspace.restore("claims")] == ["claims.ipynb"]
+    workspace.deploy("claims")
+    for name in ("one", "two"):
+        ws.notebook(name, *CELLS)
+    gone(ws)
+
+    assert [path.name for path in workspace.restore("claims")] == ["claims.ipynb"]
 
 
 @pytest.mark.parametrize("file", ["claims.ipynb", "flow_helpers/rates.py"])

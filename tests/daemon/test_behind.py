@@ -18,7 +18,7 @@ def team(tmp_path: Path) -> Path:
 
 
 def test_a_machine_without_a_daemon_says_that_more_ran_than_it_knows(station: Make, team: Path) -> None:
-    """`status`, `runs` and `explain` say it and what helps; once that is done they show the run, and say it no more."""
+    """`status`, `runs`, `explain` and the `log` of a run that is not known say it and what helps; once that is done they show the run, and say it no more."""
     anna, bob = station("anna"), station("bob")
     assert bob.says("runs") == "No such runs on this machine.\n"
     assert (told := anna.command("deploy", "poll"))[0] == 0, told
@@ -27,11 +27,14 @@ def test_a_machine_without_a_daemon_says_that_more_ran_than_it_knows(station: Ma
     until(lambda: anna.runs() == {"a.csv": ["success"]})
     until(lambda: NOT_ALL in bob.says("runs"))
 
-    before = [bob.says("status"), bob.says("explain", "poll"), bob.says("explain", "b.csv")]
+    (run_id,) = (run["run_id"] for run in anna.daemon.get("/runs", limit=1)["runs"])
+    log = ("log", str(run_id)[:8])
+    before = [bob.says(*log), bob.says("status"), bob.says("explain", "poll"), bob.says("explain", "b.csv")]
     assert bob.command("start", "--no-engine")[0] == 0
     until(lambda: "a.csv" in bob.says("runs"))
-    after = [bob.says("status"), bob.says("explain", "poll"), bob.says("runs")]
+    assert "error: there is no run" in before[0]
+    after = [bob.says(*log), bob.says("status"), bob.says("explain", "poll"), bob.says("runs")]
 
-    assert [NOT_ALL in one for one in before] == [True] * 3
-    assert [NOT_ALL in one for one in after] == [False] * 3
-    assert [NOT_ALL in anna.says(*words) for words in (("status",), ("runs",))] == [False, False]
+    assert [NOT_ALL in one for one in before] == [True] * 4
+    assert [NOT_ALL in one for one in after] == [False] * 4
+    assert [NOT_ALL in anna.says(*words) for words in (("status",), ("runs",), ("log", "none"))] == [False] * 3

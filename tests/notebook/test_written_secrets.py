@@ -16,7 +16,11 @@ NAMES = st.builds(
     lambda words, joined: joined(words),
     st.lists(WORDS, min_size=1, max_size=3),
     st.sampled_from(
-        ["_".join, lambda words: "_".join(words).upper(), lambda words: words[0] + "".join(w.title() for w in words[1:])]
+        [
+            "_".join,
+            lambda words: "_".join(words).upper(),
+            lambda words: words[0] + "".join(w.title() for w in words[1:]),
+        ]
     ),
 )
 FORMS = st.sampled_from(

@@ -134,15 +134,23 @@ class WatchScreen:
         self._application.create_background_task(self._tick())
 
     async def _tick(self) -> None:
-        """Let the clocks of running work go on; nobody looks at the workspace for it."""
+        """Let the clocks of running work go on, and draw for the window as it is; nobody looks at the workspace for it."""
         while True:
             await asyncio.sleep(_TICK_S)
             log, active = self._seen.log, () if self._view is None else self._view.active
-            if active:
+            if active or self._is_of_another_size():
                 self._application.invalidate()
             is_open = log is not None and any(run.run_id == log.run_id for run in active)
             if is_open or self._is_stale:
                 self._read()
+
+    def _is_of_another_size(self) -> bool:
+        """Whether the window is not as large as what is drawn.
+
+        Without a signal the library asks for the size now and then, and misses one that was drawn and is gone when it asks again.
+        """
+        size, drawn = self._application.output.get_size(), self._application.renderer.last_rendered_screen
+        return drawn is not None and (drawn.width, drawn.height) != (size.columns, size.rows)
 
     def _told(self, view: PanelView) -> None:
         """In the thread that follows the workspace."""
