@@ -89,7 +89,7 @@ def calls_its_steps(function: ast.FunctionDef) -> bool:
         >>> calls_its_steps(ast.parse("def build():\\n    return Flow('A').steps(add)").body[0])
         True
     """
-    flows = _flow_names(function)
+    flows = _flow_names(function, returned=False)
     return any(
         isinstance(node, ast.Call)
         and isinstance(node.func, ast.Attribute)
@@ -127,10 +127,11 @@ def _default_label(call: ast.Call, verb: str) -> str:
     return title_words(named, "Step")
 
 
-def _flow_names(function: ast.FunctionDef) -> set[str]:
+def _flow_names(function: ast.FunctionDef, *, returned: bool = True) -> set[str]:
+    """The names that hold a flow; with `returned` also what `build` returns, whatever made it."""
     own = list(_own(function.body))
     names: set[str] = set()
-    if function.name == "build":
+    if returned and function.name == "build":
         roots = [_chain(node.value)[0] for node in own if isinstance(node, ast.Return) and node.value is not None]
         names.update(root.id for root in roots if isinstance(root, ast.Name))
     size = -1
