@@ -53,9 +53,9 @@ def _given(step: StepSpec, context: FlowContext, error: BaseException, said: str
         return 'context.log takes one text: context.log(f"{len(frame)} rows")'
     cause = error.error if isinstance(error, ItemFailed) else error
     found = _NAMED.search(said) if isinstance(cause, (TypeError, ValueError)) else None
-    parts = (context, context.source, context.mirror)
+    parts: tuple[object, ...] = (context, context.source, context.mirror)
     if found is not None:
-        given = next((part for part in parts if type(part).__name__ == found[1]), None)
+        given: object = next((part for part in parts if type(part).__name__ == found[1]), None)
     elif any(words in said for words in _NO_PATH):
         given = _read_from(cause, parts)
     else:

@@ -8,7 +8,6 @@ from functools import lru_cache
 
 from data_engine.notebook.flow_calls import calls_its_steps
 
-
 CALLS_ITS_STEPS = (
     "build() calls `.steps(...)`, and the `steps` of a flow are those it has",
     "add one with `.step(...)`",

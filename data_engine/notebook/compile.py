@@ -21,7 +21,6 @@ from data_engine.notebook.slice import Slice, slice_cells
 from data_engine.platforms.files import content_of
 from data_engine.platforms.names import with_home
 
-
 CellCodes: TypeAlias = tuple[tuple[int, types.CodeType], ...]
 """Cells' numbers with the code of what was taken of them."""
 

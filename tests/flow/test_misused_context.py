@@ -77,7 +77,7 @@ def test_a_step_that_takes_the_context_for_the_frame_is_told_where_that_is(fn: F
         (Flow("G").step(makes).step(lambda context: context.current.filtr), "did you mean 'filter'?"),
         (Flow("G").step(lambda context: 1).step(lambda context: context.filter), ""),
         (Flow("G").step(lambda context: context.filter), ""),
-        (Flow("G").step(lambda context: list()["a"]), ""),  # type: ignore[call-overload]
+        (Flow("G").step(lambda context: list("a")["b"]), ""),  # type: ignore[call-overload]
     ],
 )
 def test_what_is_asked_of_the_context_or_of_the_frame_itself_is_not_taken_for_the_other(flow: Flow, fix: str) -> None:
@@ -208,8 +208,8 @@ def test_without_a_file_a_derived_path_asks_for_a_name_that_works(tmp_path: Path
         mirror.with_extension(".csv")
 
     assert (
-        'choose a name: context.mirror.file("NAME"); or let the flow run for each file: run_as="individual"'
-        == caught.value.fix
+        caught.value.fix
+        == 'choose a name: context.mirror.file("NAME"); or let the flow run for each file: run_as="individual"'
     )
     assert mirror.file("NAME") == tmp_path / "NAME"
 
@@ -268,7 +268,7 @@ def test_parameters_that_nobody_declared_are_a_mapping() -> None:
 
 def test_the_first_step_is_given_nothing(source: SourceContext) -> None:
     """It is told what there is instead."""
-    flow = Flow("G").step(lambda context: [one for one in context.current])
+    flow = Flow("G").step(lambda context: len(context.current))
     said = "context.current is None in the first step"
 
     assert fix_of(flow, source=source) == f"{said}: the file is context.source.path"
