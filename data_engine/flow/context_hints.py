@@ -183,7 +183,9 @@ def _forgotten_return(
     if "NoneType" not in message_of(cause):
         return None
     kind = "None"
-    if isinstance(context.current, Batch) and any(item is None for item in context.current):
+    if isinstance(context.current, Batch):
+        if not any(item is None for item in context.current) or not _asked_for(cause, "current"):
+            return None
         kind = "a Batch with None in it"
     elif context.current is not None:
         return None

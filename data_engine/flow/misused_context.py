@@ -6,6 +6,7 @@ import re
 import traceback
 from collections.abc import Mapping
 from contextlib import suppress
+from inspect import signature, unwrap
 from pathlib import Path
 
 from data_engine.errors import message_of
@@ -18,12 +19,17 @@ from data_engine.flow.suggestions import nearest_name
 OF_ALL_FILES = 'find them with .collect(".csv") and read each with .map(...), or read below context.source.root'
 """What a step does that is run for all files of a folder."""
 
+_CONTEXT_NAMES = ("c", "context", "ctx")
 _LIBRARIES = ("duckdb", "fastexcel", "pandas", "polars", "pyarrow")
 _NO_PATH = (".read() method", "non file-like object", "must be a string or bytes")
 """What readers say of what is no path, without naming it."""
 
 _FILE_LIKE = {*dir(Path), "path", "read", "write"}
-_NAMED = re.compile(r"\b(FlowContext|SourceContext|MirrorContext)\b")
+_OTHER_PATHS = {*dir(SourceContext), *SourceContext.__dataclass_fields__, "current", "database", "mirror"}
+_MISUSED = re.compile(
+    r"not subscriptable|iterable|has no len|operand|item assignment|os\.PathLike|not supported between|(?<!FlowContext' )object is not callable"
+)
+_NAMED = re.compile(r"\b(FlowContext|SourceContext|MirrorContext)\b(?!\.\w+\(\))")
 
 
 def misused_context(step: StepSpec, context: FlowContext, error: BaseException) -> str | None:
@@ -52,7 +58,7 @@ def _given(step: StepSpec, context: FlowContext, error: BaseException, said: str
     if said.startswith(f"{FlowContext.log.__qualname__}() takes 2 positional"):
         return 'context.log takes one text: context.log(f"{len(frame)} rows")'
     cause = error.error if isinstance(error, ItemFailed) else error
-    found = _NAMED.search(said) if isinstance(cause, (TypeError, ValueError)) else None
+    found = _NAMED.search(said) if _tells_of_misuse(cause, said) else None
     parts: tuple[object, ...] = (context, context.source, context.mirror)
     if found is not None:
         given: object = next((part for part in parts if type(part).__name__ == found[1]), None)
@@ -67,18 +73,28 @@ def _given(step: StepSpec, context: FlowContext, error: BaseException, said: str
     return _place_words(context, given, joined="for /:" in said)
 
 
+def _tells_of_misuse(cause: BaseException, said: str) -> bool:
+    """Whether an error that names a class says that something else is needed there: in Python's words, or in a library's."""
+    if not isinstance(cause, (TypeError, ValueError)):
+        return False
+    frames = [frame for frame, _ in traceback.walk_tb(cause.__traceback__)]
+    return _MISUSED.search(said) is not None or _library_of(frames[-1].f_globals.get("__name__")) is not None
+
+
 def _read_from(cause: BaseException, parts: tuple[object, ...]) -> object:
     """The part of the context that a reader was given in place of a path; None where it was something else."""
     frames = [frame for frame, _ in traceback.walk_tb(cause.__traceback__)]
-    authors = [frame for frame in frames if _library_of(frame.f_globals.get("__name__")) is None]
-    for frame in frames[len(authors) :]:
+    readers = [frame for frame in frames if _library_of(frame.f_globals.get("__name__")) is not None]
+    for frame in readers:
         given = [value for one in frame.f_locals.values() for value in (one if isinstance(one, tuple) else (one,))]
-        if (
-            found := next((part for part in parts if part is not None and any(one is part for one in given)), None)
-        ) is not None:
+        found = next((part for part in parts if part is not None and any(one is part for one in given)), None)
+        if found is not None:
             return found
-    names = {*authors[-1].f_code.co_names} if authors else set()  # of what is written in C there is no frame
-    return parts[1] if "source" in names and not names & {"path", "current"} else None
+    authors = [frame for frame in frames if not str(frame.f_globals.get("__name__")).startswith("data_engine.")]
+    if readers or not authors:
+        return None
+    names = {*authors[-1].f_code.co_names}  # what is written in C has no frame
+    return parts[1] if "source" in names and not names & _OTHER_PATHS else None
 
 
 def _context_words(
@@ -86,7 +102,8 @@ def _context_words(
 ) -> str | None:
     """What is said of the context in place of a frame or a file; of an attribute (`name`) only where that has it."""
     if isinstance(error, ItemFailed):
-        if name is not None and name not in dir(error.item):
+        names = [*signature(getattr(unwrap(step.fn), "fn", step.fn)).parameters]
+        if names[0] in _CONTEXT_NAMES or (name is not None and name not in dir(error.item)):
             return None
         return f"map gives {step.function_name} the context first: def {step.function_name}(context, item)"
     current, source = context.current, context.source

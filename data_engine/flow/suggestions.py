@@ -331,7 +331,7 @@ def _by_name(found: Signature, args: tuple[Any, ...], options: list[Any]) -> str
         return None
     given = args[len(positional)]
     may_take = [one for one in named if one.default is one.empty] or [
-        one for one in named if not isinstance(given, str) or re.search(r"\bstr\b|PathText", str(one.annotation))
+        one for one in named if not isinstance(given, str) or re.match(r"(?:str|PathText)\b", str(one.annotation))
     ]
     words = [f"{one.name}={beginning(repr(given), _LONGEST_VALUE)}" for one in may_take[:_MOST_NEAR]]
     return f"options are given by their names: {' or '.join(words)}" if words else None

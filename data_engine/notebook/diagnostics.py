@@ -168,7 +168,8 @@ def _made_out_of_reach(statements: Statements, want: Want) -> Diagnostic | None:
 def _saved_by_step(statements: Statements, want: Want) -> Diagnostic | None:
     """That the name is no variable, but what a step saves its result under."""
     name = want.name
-    label = next(filter(None, (saver_of(name, statement.node) for statement in statements.all)), None)
+    functions = (statement.node for statement in statements.all if isinstance(statement.node, DEFINITIONS))
+    label = next(filter(None, (saver_of(name, function) for function in functions)), None)
     if label is None:
         return None
     what = f"`{name}` is what step {label!r} saves, and no variable: {want.label} uses it as one"

@@ -248,7 +248,7 @@ def test_step_each_is_map() -> None:
         (
             lambda: Flow("G").step(read).preview("a"),
             "too many positional arguments",
-            "options are given by their names: use='a' or source='a'",
+            "options are given by their names: use='a' or source='a' or key='a'",
         ),
         (lambda: Flow("G").expect(5), "too many positional arguments", "options are given by their names: by=5"),
         (lambda: Flow("G").run(True), "too many positional arguments", "it takes (*, force=False)"),

@@ -77,6 +77,11 @@ def test_a_step_that_takes_the_context_for_the_frame_is_told_where_that_is(fn: F
         (Flow("G").step(makes).step(lambda context: context.current.filtr), "did you mean 'filter'?"),
         (Flow("G").step(lambda context: 1).step(lambda context: context.filter), ""),
         (Flow("G").step(lambda context: context.filter), ""),
+        (Flow("G").step(makes).step(lambda context: context.secret()), ""),
+        (Flow("G").step(makes).step(lambda context: context.progress(step=1)), ""),
+        (Flow("G").step(makes).step(lambda context: {context: 1}), ""),
+        (Flow("G").step(makes).step(lambda context: context()), ""),
+        (Flow("G").step(makes).step(lambda context: float(context)), ""),
         (Flow("G").step(lambda context: list("a")["b"]), ""),  # type: ignore[call-overload]
     ],
 )
@@ -109,6 +114,10 @@ def test_a_map_that_takes_its_parameters_in_the_other_order_is_told_so(source: S
 
     assert fix_of(found.map(lies), source=source) == "map gives lies the context first: def lies(context, item)"
     assert "context first" not in fix_of(found.map(reads), source=source)
+    assert "context first" not in fix_of(found.map(lambda context, file: context["a"]), source=source)
+    with pytest.raises(FlowExecutionError) as caught:
+        found.watch(mode="manual", source=source.root).map(lies).preview()
+    assert "def lies(context, item)" in str(caught.value.fix)
 
 
 # -- the file ----------------------------------------------------------------------------------------------------------
@@ -129,8 +138,11 @@ NO_PATH = "context.source is not a path: write context.source.path"
     ],
 )
 def test_a_reader_that_is_given_the_source_is_given_its_path(source: SourceContext, fn: Fn) -> None:
-    """Each library has words of its own for it."""
+    """Each library has words of its own for it, in a run and in a preview."""
     assert fix_of(Flow("G").step(fn), source=source) == NO_PATH
+    with pytest.raises(FlowExecutionError) as caught:
+        Flow("G").watch(mode="manual", source=source.root).step(fn).preview()
+    assert caught.value.fix == NO_PATH
 
 
 @pytest.mark.parametrize("name", ["name", "stem", "suffix", "parent", "exists", "read_text"])
@@ -158,6 +170,10 @@ def test_the_step_that_takes_the_context_for_the_file_is_told_where_that_is(sour
         lambda context: context.source.nothing_of_a_path,
         lambda context: pl.read_csv(context.current),
         lambda context: pl.read_csv(context.source.path.with_name("b.csv")),
+        lambda context: pl.read_csv(object() if context.source.root else ""),
+        lambda context: duckdb.read_csv(object() if context.source.root else ""),
+        lambda context: context.source.file(),
+        lambda context: context.source.with_suffix("csv", "x"),
         lambda context: duckdb.read_csv(context.current),
     ],
 )
@@ -301,3 +317,5 @@ def test_a_step_that_trips_over_none_in_a_batch_is_told_which_step_gave_it(sourc
 
     assert fix_of(flow.step(lambda context: pl.concat(context.current)), source=source) == said
     assert said not in fix_of(flow.step(lambda context: 1 / 0), source=source)
+    assert said not in fix_of(flow.step(lambda context: len(None)), source=source)  # type: ignore[arg-type]
+    assert said not in fix_of(Flow("G").collect(".csv").step(lambda context: pl.concat([None])), source=source)

@@ -356,6 +356,7 @@ def test_a_secret_in_a_cell_that_stays_in_the_notebook_is_no_matter() -> None:
         ),
         (["markdown"], ["We import polars as pl, as everybody does."], "exists only in your kernel's memory"),
         (["markdown"], ["```python\nimport polars as pl\n```"], "exists only in your kernel's memory"),
+        (["markdown"], ["pl: polars"], "exists only in your kernel's memory"),
         (["markdown"], ["import polars"], "exists only in your kernel's memory"),
         (["heading"], ["import polars as pl"], "exists only in your kernel's memory"),
     ],
