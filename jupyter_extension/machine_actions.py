@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from data_engine.errors import FlowValidationError, WorkspaceError
-from data_engine.platforms.names import with_home
+from data_engine.platforms.names import real_path, with_home
 from data_engine.workspace.layout import is_workspace
 from data_engine.workspace.machine import (
     load_machine_settings,
@@ -24,7 +24,7 @@ Args: TypeAlias = Mapping[str, Any]
 
 
 def workspaces(root: str | None, args: Args) -> Any:
-    """The workspaces that could be meant: of the collection, beside the one shown, and under the places given."""
+    """The workspaces that could be meant: of the collection, beside the one shown, and under the places given; each once, where it really is."""
     found: dict[str, str] = {}
     machine = load_machine_settings()
     collection = os.environ.get("DATA_ENGINE_WORKSPACE_COLLECTION_ROOT") or machine.collection_root
@@ -36,11 +36,11 @@ def workspaces(root: str | None, args: Args) -> Any:
     if root is not None and not is_workspace(root):
         root = None
     for given in filter(None, [root, selected]):
-        found[str(given)] = Path(str(given)).name
+        found[real_path(given)] = Path(real_path(given)).name
     for place in filter(None, places):
         for layout in discover_workspaces(place):
-            found.setdefault(str(layout.root), layout.workspace_id)
-    first = root or selected or (next(iter(found)) if len(found) == 1 else None)
+            found.setdefault(real_path(layout.root), Path(real_path(layout.root)).name)
+    first = next(iter(found)) if root or selected or len(found) == 1 else None
     listed = [{"root": path, "id": name} for path, name in sorted(found.items(), key=lambda item: item[1].casefold())]
     return {"workspaces": listed, "selected": first, "machine_id": machine_id()}
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import zlib
 from collections.abc import Callable
@@ -23,6 +24,7 @@ from tornado import web
 from data_engine.client import Workspace
 from data_engine.daemon.fields import ANY_TEXT, OBJECT, BadRequestError, Field, checked
 from data_engine.errors import FlowValidationError
+from data_engine.platforms.files import is_folder_itself
 from data_engine.platforms.names import real_path
 from data_engine.typed import typed
 from data_engine.version import __version__
@@ -92,7 +94,8 @@ class Hello(_Handler):
         found = await self.in_thread(answer, root or body["root"], "workspaces", {"near": near})
         lab = typed("--workspace", body["root"], "lab") if body["root"] else typed("lab")
         served = await self.in_thread(real_path, root_dir)  # workspaces are called by where they really are
-        here = {"version": __version__, "root_dir": served, "lab": lab}
+        links = await self.in_thread(_links_in, root_dir)
+        here = {"version": __version__, "root_dir": served, "links": links, "lab": lab}
         self.finish(json.dumps(here | found.get("result", found)))
 
 
@@ -231,6 +234,14 @@ _PAGE_POLICY = (
     "base-uri 'none'",
     "form-action 'none'",
 )
+
+
+def _links_in(folder: str) -> dict[str, str]:
+    """The links in a folder that lead to folders: where each really leads, by its name."""
+    found: dict[str, str] = {}
+    with suppress(OSError), os.scandir(folder) as entries:
+        found.update((one.name, real_path(one.path)) for one in entries if one.is_dir() and not is_folder_itself(one))
+    return found
 
 
 def _folders_above(root_dir: Path, path: str) -> list[str]:

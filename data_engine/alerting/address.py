@@ -7,6 +7,24 @@ import re
 from data_engine.typed import typed
 
 _FORM = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+", re.ASCII)
+_WEB = re.compile(r"(https?)://([^/?#]*@)?([^/?#:]+)", re.IGNORECASE)
+_SERVICES = (
+    (
+        r"(\.webhook|\boutlook)\.office(365)?\.com$",
+        "the address of a Teams workflow as Teams shows it (https://... of powerplatform.com or logic.azure.com):"
+        " Apprise does not know this address of a connector, which Teams has retired",
+    ),
+    (
+        r"\.logic\.azure\.\w+$|\.(power|apps)platform\.",
+        'workflows://HOST:443/WORKFLOW/SIGNATURE: WORKFLOW is what follows "/workflows/" in this address, SIGNATURE what follows "sig="',
+    ),
+    (r"\bslack\.com$", 'slack://A/B/C, the three parts that follow "/services/" in the address of a Slack webhook'),
+    (
+        r"\bdiscord(app)?\.com$",
+        'discord://ID/TOKEN, the two parts that follow "/webhooks/" in the address of a Discord webhook',
+    ),
+)
+"""By the host of an address that Apprise does not take as it is (of most services it does): the form that it knows."""
 
 
 def has_form(text: str) -> bool:
@@ -53,9 +71,11 @@ def is_unusable(text: str) -> bool:
 
 
 def address_fix(name: str, text: str) -> str:
-    """How the secret `name`, which holds `text` and so no address, is given one; of a mail address alone, what it lacks.
+    """How the secret `name`, which holds `text` and so no address, is given one: what a mail address alone lacks, how a service's own is written.
 
     Example:
+        >>> print(address_fix("ops", "https://hook.example/path"))
+        data-engine secret set ops, with jsons://HOST/PATH, which posts JSON to it, or with the form of its service (github.com/caronc/apprise)
         >>> print(address_fix("ops", "ann@example.com"))
         data-engine secret set ops, with mailtos://USER:PASSWORD@HOST?to=NAME@DOMAIN, whose USER and PASSWORD are those of the mailbox that sends: a mail address alone is not enough
         >>> print(address_fix("ops", "ops"))
@@ -70,7 +90,11 @@ def address_fix(name: str, text: str) -> str:
         shown = f"{service}://NAME%40DOMAIN:PASSWORD@HOST{to}"
         return f'{again}, with %40 for each "@" in the user and in the password: {shown}'
     like = "one address such as mailto://... (github.com/caronc/apprise)"
-    if "@" in text and "://" not in text:
+    if web := _WEB.match(text.strip()):
+        forms = (form for host, form in _SERVICES if re.search(host, web[3].lower()))
+        as_json = f"json{'s' if web[1].lower() == 'https' else ''}://HOST/PATH, which posts JSON to it"
+        like = next(forms, f"{as_json}, or with the form of its service (github.com/caronc/apprise)")
+    elif "@" in text and "://" not in text:
         like = (
             "mailtos://USER:PASSWORD@HOST?to=NAME@DOMAIN, whose USER and PASSWORD are those of the mailbox that sends:"
             " a mail address alone is not enough"

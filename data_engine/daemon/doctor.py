@@ -39,6 +39,7 @@ from data_engine.ledger.connection import as_ledger_error, connect_to_look
 from data_engine.ledger.migrations import MIGRATIONS
 from data_engine.platforms.access import closing_line
 from data_engine.platforms.drives import network_drive
+from data_engine.platforms.host import MORE_EVENTS
 from data_engine.typed import typed
 from data_engine.workspace.identity import known_local_layout
 from data_engine.workspace.layout import LocalLayout, WorkspaceLayout
@@ -404,7 +405,7 @@ def _events(folder: Path, kind: str | None) -> Finding:
         "file-system events",
         False,
         "none came within 2 s: changes are found by scans, at each flow's interval",
-        "on Linux raise fs.inotify.max_user_watches and fs.inotify.max_user_instances",
+        MORE_EVENTS,
     )
 
 

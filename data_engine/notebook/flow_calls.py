@@ -1,12 +1,12 @@
 """Calls of a Flow that do not do what their author reads in them, as the text of a function tells before anything runs: a step
-whose flow nobody keeps, and steps made in a loop that all take its last value; and which step saves what. Pure."""
+whose flow nobody keeps or reads, and steps made in a loop that all take its last value; and which step saves what. Pure."""
 
 from __future__ import annotations
 
 import ast
 import inspect
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
 from data_engine.cut import beginning, first_few
 from data_engine.flow.spec import title_words
@@ -26,6 +26,7 @@ _VERBS = {
 
 _STEPS = ("step", "map", "step_each")
 _SAVERS = (*_STEPS, "collect")
+_READ_ALL = ("locals", "vars", "eval", "exec")
 _LONGEST_CALL = 60
 _INNER = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
 
@@ -173,22 +174,57 @@ def _chain(node: ast.expr) -> tuple[ast.expr, list[str]]:
 
 def _dropped(function: ast.FunctionDef, flows: set[str]) -> Iterator[DoubtfulCall]:
     for node in _own(function.body):
-        if not isinstance(node, ast.Expr) or not isinstance(node.value, ast.Call):
+        if not isinstance(node, (ast.Expr, ast.Assign, ast.AnnAssign)) or not isinstance(node.value, ast.Call):
             continue
         root, verbs = _chain(node.value)
         if not verbs or not _gives_flow(node.value, flows):
             continue
+        name = _name_given(node)
+        if not isinstance(node, ast.Expr) and (not name or _is_read_after(node, name, function)):
+            continue
         lost = list(dict.fromkeys(_VERBS[verb] for verb in reversed(verbs)))
-        name = root.id if isinstance(root, ast.Name) else "flow"
         told = beginning(" ".join(ast.unparse(node.value).split()), _LONGEST_CALL)
         yield DoubtfulCall(
             node.lineno,
             f"{function.name}() drops what `{told}` gives, so this {' and '.join(lost)} is lost: a Flow does not change",
-            f"write `{name} = {name}.{verbs[-1]}(...)`"
-            if isinstance(root, ast.Name)
-            else "give it a name, or return it",
+            _kept(root, verbs[-1], name),
             tuple(_saved(node.value)),
         )
+
+
+def _kept(root: ast.expr, verb: str, name: str) -> str:
+    """The fix; `name` is what nobody reads."""
+    written = f"write `{root.id} = {root.id}.{verb}(...)`" if isinstance(root, ast.Name) and root.id != name else ""
+    if name:
+        return f"return `{name}`, which nothing reads" + (f", or {written}" if written else "")
+    return written or "give it a name, or return it"
+
+
+def _name_given(node: ast.stmt) -> str:
+    """The one name that a statement gives a value; "" for a name that says it is not read (`_`), and for anything else."""
+    targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+    found = [target.id for target in targets if isinstance(target, ast.Name)]
+    return found[0] if len(targets) == len(found) == 1 and not found[0].startswith("_") else ""
+
+
+def _is_read_after(given: ast.stmt, name: str, function: ast.FunctionDef) -> bool:
+    """Whether anything of a function may read what this statement binds: below it, in a loop around it, or in a function inside."""
+    below = (given.end_lineno or given.lineno, given.end_col_offset or 0)
+    for node in ast.walk(function):
+        if isinstance(node, (ast.Global, ast.Nonlocal)) and name in node.names:
+            return True
+        if _reads(node, name) and (node.lineno, node.col_offset) >= below:
+            return True
+        is_loop_around = isinstance(node, (ast.For, ast.While)) and given in ast.walk(node)
+        is_inside = isinstance(node, _INNER) and node is not function
+        if (is_loop_around or is_inside) and any(_reads(part, name) for part in ast.walk(node)):
+            return True
+    return False
+
+
+def _reads(node: ast.AST, name: str) -> TypeGuard[ast.Name]:
+    """Whether this reads the name; `locals()` and its like read all."""
+    return isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and node.id in (name, *_READ_ALL)
 
 
 def _saved(call: ast.expr) -> Iterator[str]:

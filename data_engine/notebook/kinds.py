@@ -191,6 +191,8 @@ LOG = frozenset({("log", "")})
 """What stands for the files that are logged to."""
 CAREFUL = "leaves its data alone"
 """The text of an unknown object that a known package made."""
+GOES = "goes to a folder"
+"""The text of what changes the working directory while it is entered."""
 FIXED = "holds the same for ever"
 """The text of a tuple as written."""
 OVERWRITES = ("overwrites", "")

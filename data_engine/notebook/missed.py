@@ -397,15 +397,15 @@ def _told(each: Missed, first: str) -> Diagnostic:
         else each.verb
     )
     what = f"{verb} {names}, {needs}, and is left out"
-    if each.is_magic:
+    if each.verb == "changes the working directory":
+        what = f"{each.verb} and is left out" if each.shown != "os.chdir(...)" else "is left out"
+        fix = "write paths relative to the flow_modules folder: every run starts there"
+    elif each.is_magic:
         fix = f"write it without `{each.shown.split()[0]}`, or call it inside a step"
     elif each.verb == "writes" and each.shown.startswith(("%%", "!")):
         fix = f"write `{each.names[0]}` in a step, or keep the file beside the notebook"
     elif each.verb == "sets up the process":
         what = f"{each.verb} by {names} and is left out"
-    elif each.verb == "changes the working directory":
-        what = f"{each.verb} and is left out" if each.shown != "os.chdir(...)" else "is left out"
-        fix = "write paths relative to the flow_modules folder: every run starts there"
     return Diagnostic(f"`{each.shown}` {what}", each.cell, each.line, fix)
 
 

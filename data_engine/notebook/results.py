@@ -98,6 +98,8 @@ class Results(OwnCode):
         if dotted.startswith("unittest.mock.patch"):  # started, it changes what it is given
             patched = given.first.text if given.first.kind in (kinds.PLAIN, kinds.MODULE) else ""
             return Value(kinds.UNKNOWN, given.first.origins | (module_of(patched) if patched else NONE))
+        if dotted == "contextlib.chdir":
+            return Value(kinds.UNKNOWN, text=kinds.GOES)
         if dotted in ("vars", "locals"):
             return Value(kinds.CONTAINER if self.around else kinds.GLOBALS)
         return DUCKDB if kinds.made_by(dotted) == kinds.RELATION else None

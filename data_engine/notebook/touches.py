@@ -318,7 +318,7 @@ class _Run(Writes):
             self.touch("may change", frozenset({("imported", dotted)}), node)
         if self.undoing:
             return
-        if dotted == "os.chdir":
+        if dotted in ("os.chdir", "os.fchdir"):
             self.touch("changes the working directory", frozenset({("process", dotted)}), node)
         elif self.around and seeded:
             self.touch("seeds", frozenset({("seed", seeded)}), node)
@@ -371,7 +371,8 @@ class _Run(Writes):
         if name == "__new__":
             return Value()
         if name == "__enter__" and not base.is_instance:
-            self.touch("sets up the process", frozenset({("process", name)}), given.node)
+            verb = "changes the working directory" if base.text == kinds.GOES else "sets up the process"
+            self.touch(verb, frozenset({("process", name)}), given.node)
         if codes := self._codes_of(base, name):
             with self.led_by(given.node):
                 return join([self.call(code, given.arguments, given.keywords) for code in codes])

@@ -85,6 +85,9 @@ if sys.platform == "win32":
 
     STAY_AWAKE = "powercfg /change standby-timeout-ac 0"
 
+    MORE_EVENTS = "ask again when this machine has less to do"
+    """What may help where the system tells nothing of a new file."""
+
     def virus_scanner_note(folders: Sequence[Path]) -> str | None:
         """What to know of the system's virus scanner where small files are slow; None where there is none of the system's."""
         places = ", ".join(f'"{folder}"' for folder in folders)
@@ -100,6 +103,12 @@ else:
     """How long a call of a person may wait in the system: Ctrl-C breaks each off."""
     IS_STYLED_BY_CALLS = False
     """Whether a terminal may want calls of the system for its colours."""
+    MORE_EVENTS = (
+        "raise fs.inotify.max_user_watches and fs.inotify.max_user_instances"
+        if sys.platform == "linux"
+        else "ask again when this machine has less to do"
+    )
+    """What may help where the system tells nothing of a new file."""
 
     def system_id() -> str:
         """The operating system's own id; "" where there is none.

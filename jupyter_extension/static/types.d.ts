@@ -353,6 +353,7 @@ export interface Hello {
   workspaces?: WorkspaceName[];
   selected?: string | null;
   root_dir?: string;
+  links?: Record<string, string>;
   lab?: string;
 }
 

@@ -231,6 +231,50 @@ def test_an_at_in_the_user_is_told_how_it_is_written(url: str, said: str, monkey
     Channel("ops").close()
 
 
+FLOW = f"{'0123456789abcdef' * 2}/triggers/manual/paths/invoke?api-version=1&sp=%2Ftriggers%2Fmanual%2Frun&sv=1.0&sig=pa55word"
+
+
+@pytest.mark.parametrize(
+    ("url", "service"),
+    [
+        (f"https://prod-12.westeurope.logic.azure.com:443/workflows/{FLOW}", "Teams"),
+        (f"https://x.environment.api.powerplatform.com/powerautomate/automations/direct/workflows/{FLOW}", "Teams"),
+        ("https://hooks.slack.com/services/T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ", "Slack"),
+        ("https://discord.com/api/webhooks/123456789012345678/abcDEF-ghi_jkl", "Discord"),
+    ],
+)
+def test_the_address_that_a_service_shows_is_taken_as_it_is(
+    url: str, service: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Apprise is asked; only what it does not know is refused."""
+    give(monkeypatch, "ops", url)
+    with Channel("ops") as channel:
+        assert service in channel.service
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("https://firma.webhook.office.com/webhookb2/pa55word", "the address of a Teams workflow as Teams shows it"),
+        ("https://prod-12.westeurope.logic.azure.com/pa55word", "workflows://HOST:443/WORKFLOW/SIGNATURE"),
+        ("https://hooks.slack.com/services/pa55word", "slack://A/B/C"),
+        ("https://discord.com/channels/pa55word", "discord://ID/TOKEN"),
+        ("https://hook.firma.example/pa55word", "jsons://HOST/PATH"),
+        ("http://ann:pa55word@hook.firma.example:8080", "json://HOST/PATH"),
+    ],
+)
+def test_of_an_address_of_the_web_the_form_is_told_that_is_known(
+    url: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That of its service, else the one that posts JSON; no part of it is told."""
+    give(monkeypatch, "ops", url)
+    with pytest.raises(NotSentError, match="holds no address that Apprise knows") as caught:
+        Channel("ops")
+
+    assert f"data-engine secret set ops, with {said}" in str(caught.value.fix)
+    assert not any(part in f"{caught.value}{caught.value.fix}" for part in ("pa55word", "firma", "prod-12"))
+
+
 def test_a_secret_that_is_missing_is_named() -> None:
     """With the command that makes it."""
     with pytest.raises(NotSentError, match="'nobody' is not on this machine") as caught:

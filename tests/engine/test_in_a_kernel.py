@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -167,7 +168,8 @@ def test_a_preview_goes_on_when_its_notebook_was_renamed(
     assert texts[5].splitlines()[0] == "42"
     gone = "claims.ipynb was renamed or moved since the kernel started: restart the kernel to run or deploy its flow"
     assert gone in texts[6]
-    assert "this notebook is no longer there" in texts[8]
+    if sys.platform != "win32":  # which keeps the folder that a process is in
+        assert "this notebook is no longer there" in texts[8]
 
 
 def test_a_helper_edited_since_its_import_is_told_with_the_cell_to_run_again(

@@ -36,6 +36,15 @@ def calls_in(body: str, name: str = "build") -> list[tuple[int, str, str]]:
             "expectation",
             "flow.expect(...)",
         ),
+        (
+            "flow = Flow('A')\nplus = flow.step(add)\nreturn flow",
+            "step",
+            "return `plus`, which nothing reads, or write",
+        ),
+        ("flow = Flow('A')\nplus: Flow = flow.step(add)\nreturn flow", "step", "or write `flow = flow.step(...)`"),
+        ("plus = Flow('A').mirror(root='x').step(add)\nreturn Flow('B')", "mirror and step", "return `plus`"),
+        ("flow = Flow('A')\nout = flow\nflow = flow.step(add)\nreturn out", "step", "return `flow`, which nothing"),
+        ("flow = Flow('A')\nfor s in 'ab':\n    plus = flow.step(s)\nreturn flow", "step", "return `plus`"),
     ],
 )
 def test_a_flow_that_nobody_keeps_loses_its_step(body: str, lost: str, fix: str) -> None:
@@ -55,6 +64,17 @@ def test_a_flow_that_nobody_keeps_loses_its_step(body: str, lost: str, fix: str)
         "other = make()\nother.step(add)\nreturn Flow('A').step(read)",  # nobody knows what it is
         "frame.collect()\nreturn Flow('A').step(read)",
         "def inner(flow):\n    flow.step(add)\nreturn Flow('A').step(inner)",
+        "flow = Flow('A')\nplus = flow.step(add)\nreturn plus.step(more)",
+        "flow = Flow('A')\nplus = flow.step(add)\nreturn finished(plus)",
+        "flow = Flow('A')\nplus = flow.step(add)\nplus.preview()\nreturn flow",
+        "flow = Flow('A')\nplus = flow.step(add)\nif late:\n    flow = plus\nreturn flow",
+        "flow = Flow('A')\nfor s in 'ab':\n    flow = flow.step(s)\nfor s in 'ab':\n    flow.show()\n    flow = flow.step(s)",
+        "flow = Flow('A')\ndef whole():\n    return plus\nplus = flow.step(add)\nreturn whole()",
+        "flow = Flow('A')\nplus = flow.step(add)\nreturn pick(**locals())",
+        "global plus\nplus = Flow('A').step(add)\nreturn Flow('B')",
+        "flow = Flow('A')\nself.plus = flow.step(add)\n_ = flow.step(add)\nreturn flow",
+        "flow = one = Flow('A').step(add)\nreturn flow",
+        "return (plus := Flow('A').step(add))",
     ],
 )
 def test_nothing_is_said_of_flows_that_are_kept_and_of_other_objects(body: str) -> None:

@@ -337,6 +337,18 @@ def test_a_workspace_is_provisioned_and_offered(workspace: Workspace, tmp_path: 
     assert [one["id"] for one in offered] == ["second", "ws"]
 
 
+def test_a_workspace_behind_a_link_is_offered_once_where_it_really_is(workspace: Workspace, tmp_path: Path) -> None:
+    """By the root that its view and its details are called by."""
+    links = tmp_path / "links"
+    links.mkdir()
+    (links / "by_link").symlink_to(workspace.root, target_is_directory=True)
+    offered = ask(workspace, "workspaces", near=[str(links)])["workspaces"]
+    named_by_link = answer(str(links / "by_link"), "workspaces", {})["result"]
+
+    assert offered == [{"root": str(workspace.root), "id": "ws"}]
+    assert named_by_link["selected"] == str(workspace.root)
+
+
 def test_a_new_flow_is_a_flow_that_runs(ws: WorkspaceFiles) -> None:
     """Each gets a name of its own, and nothing that exists is overwritten."""
     first, second = new_flow_notebook(ws.modules), new_flow_notebook(ws.modules)

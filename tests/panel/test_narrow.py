@@ -43,6 +43,25 @@ NAME_FITS = """
 }
 """
 
+HEAD = """
+(panel) => {
+    const place = (selector) => panel.querySelector(selector).getBoundingClientRect();
+    const select = panel.querySelector('.de-workspace'), style = getComputedStyle(select);
+    const pen = document.createElement('canvas').getContext('2d');
+    pen.font = style.font;
+    const letters = pen.measureText(select.selectedOptions[0].textContent).width;
+    const name = place('.de-workspace'), engine = place('.de-engine'), button = place('.de-engine-line .de-button');
+    const lines = Math.max(1, Math.floor(select.clientHeight / parseFloat(style.lineHeight)) || 1);
+    return {
+        isWhole: lines * select.clientWidth >= letters && select.scrollHeight <= select.clientHeight + 1,
+        isBesideName: name.bottom > engine.top,
+        isBesideButton: engine.bottom > button.top && engine.right <= button.left,
+        isInside: Math.max(name.right, button.right) <= panel.getBoundingClientRect().right,
+    };
+}
+"""
+SIXTY_LETTERS = "quarterly reconciliation of supplier invoices northern areas"
+
 
 @pytest.fixture(scope="module")
 def workspace(lab: Lab) -> Path:
@@ -102,7 +121,32 @@ def test_nothing_is_cut_in_little_room(
     panel.element.locator(".de-back").click()
 
     assert found == []
-    assert room >= 0 or name == "zoomed"  # a list of choices cannot wrap: its tip has the whole name
+    assert room >= 0 or name == "zoomed"  # there it wraps
+
+
+@pytest.mark.parametrize("name", [SIXTY_LETTERS, SIXTY_LETTERS.replace(" ", "_")], ids=["words", "one word"])
+def test_a_long_name_of_a_workspace_is_whole(lab: Lab, page: Page, pictures: Path, name: str) -> None:
+    """It wraps in its own place; what tells of the engine stands beside it, else in one line below it."""
+    workspace = lab.workspace(name)
+    flows.fill(workspace, nightly=flows.NIGHTLY)
+    page.open()
+    panel = page.side(workspace)
+    panel.button("start engine").wait_for()
+    panel.element.locator(".de-engine", has_text="off").wait_for()
+    heads = {}
+    for room, style in {"wide": "width: 1400px", "narrow": "width: 265px", "zoomed": "width: 206px; zoom: 1.5"}.items():
+        panel.element.evaluate("(panel, style) => panel.style.cssText = style", style)
+        page.page.wait_for_timeout(200)
+        heads[room] = panel.element.evaluate(HEAD)
+        page.page.screenshot(path=pictures / f"{room}-long-name-{len(name.split())}.png")
+    panel.element.evaluate("(panel) => panel.style.cssText = ''")
+
+    tidy = {"isWhole": True, "isBesideButton": True, "isInside": True}
+    assert heads == {
+        "wide": tidy | {"isBesideName": True},
+        "narrow": tidy | {"isBesideName": False},
+        "zoomed": tidy | {"isBesideName": False},
+    }
 
 
 def test_kill_stays_where_it_is_while_a_flow_stops(page: Page, workspace: Path) -> None:

@@ -149,6 +149,38 @@ def test_a_deploy_after_a_rename_of_the_notebook_asks_for_its_unsaved_edits(
     assert not page.page.evaluate(_DIRTY)
 
 
+def test_a_deploy_of_a_linked_workspace_asks_for_its_unsaved_edits(lab: Lab, page: Page) -> None:
+    """Jupyter names the notebook by the link, Data Engine by where it is; the panel opens it by the link."""
+    workspace = lab.workspace("linked_from")
+    away = lab.home / "away" / "linked_workspace"
+    lab.do(workspace, "provision", path=str(away))
+    (lab.root / "by_link").symlink_to(away, target_is_directory=True)
+    flows.fill(away, good=flows.GOOD)
+    asked_to_deploy(away)
+    page.load()
+    page.open("by_link/flow_modules/good.ipynb")
+    panel = page.side(away)
+    panel.row("good").wait_for()
+    detail = panel.select("good")
+    edit(page, "# twice\n")
+    detail.get_by_role("tab", name="Steps").click()
+    detail.locator("[data-action='deploy']").click()
+    question = panel.element.get_by_role("alertdialog")
+    text = question.inner_text()
+    question.get_by_role("button", name="Save and deploy").click()
+    page.page.wait_for_function(_DIRTY.replace("=> ", "=> !"))
+    page.open()
+    detail.get_by_role("button", name="Open notebook").click()
+    page.page.wait_for_function(
+        "() => (window.jupyterapp.shell.currentWidget.context || {}).path === 'by_link/flow_modules/good.ipynb'"
+    )
+    page.wait_for_kernel()
+    (lab.root / "by_link").unlink()
+
+    assert "good.ipynb has unsaved edits." in text
+    assert source(away / "flow_modules" / "good.ipynb").startswith("# twice\n")
+
+
 def test_a_file_read_again_from_the_disk_has_no_unsaved_edits(lab: Lab, page: Page) -> None:
     """A revert and a rename of what is saved leave nothing to ask for; a helper with unsaved edits is asked for with each flow."""
     workspace = lab.workspace("reverted")

@@ -159,6 +159,31 @@ def test_a_value_changed_by_a_later_step_reaches_no_later_preview(cells: Cells, 
     assert reasons()["t"] == "it changes s in place"
 
 
+def test_of_changed_objects_the_step_is_told_that_changes_them(cells: Cells) -> None:
+    """A step that only takes what another one has changed changes nothing; one that changes something more does."""
+    cells.run("""
+        from data_engine import Flow
+        def make(context): return [1]
+        def first(context): context.current.append(2)
+        def look(context): return len(context.current)
+        def second(context): context.current.append(2)
+        def build():
+            flow = Flow(group="G", name="f").step(make, save_as="a").step(make, save_as="b")
+            flow = flow.step(first, use="a", save_as="x").step(look, use="a", save_as="seen")
+            return flow.step(second, use="b", save_as="y").step(look, use="b", save_as="last")
+    """)
+
+    assert [cells.preview() for _ in range(3)] == [2, 2, 2]
+    assert reasons() == {
+        "a": None,
+        "b": None,
+        "x": "it changes a in place",
+        "seen": "x changes a in place",
+        "y": "it changes b in place",
+        "last": "y changes b in place",
+    }
+
+
 def test_values_that_share_parts_share_them_in_a_preview_too(cells: Cells) -> None:
     """A step that changes one of two results which hold the same list changes both, as in production."""
     cells.run("""

@@ -232,7 +232,7 @@ class _Attempt:
         self.steps: list[_Step] = []
         self.values: dict[int, Any] = {}
         self.ran: set[int] = set()
-        self.changed: set[int] = set()  # the steps whose values a later one has changed
+        self.changed: dict[int, int] = {}  # the steps whose values a later one has changed, and the first that did
         self.writer: str | None = None  # the step from which on the context is handed on as it is
         self.comparisons = Comparisons(preview.source.path, preview.context.workspace_root)
         self.facts = digest_of(*preview.facts())
@@ -442,23 +442,23 @@ class _Attempt:
         label = next((label for label in {**parts, **after} if parts.get(label) != after.get(label)), None)
         if label is not None:
             return f"it changes {label}"
-        return f"it changes {self.steps[changed[0]].name} in place" if changed else None
+        if not changed:
+            return None
+        at = max(changed, key=lambda at: self.changed[self._origin(at)])  # what it is the first to change, if anything
+        by = self.steps[self.changed[self._origin(at)]]
+        return f"{'it' if by is step else by.name} changes {self.steps[at].name} in place"
 
     def _changed_in_place(self, step: _Step) -> list[int]:
-        """The numbers of the steps whose results the step, which has run, has changed."""
-        found = []
-        for at in dict.fromkeys(step.given.values()):
-            if at in self.values:
-                kept = self.steps[self._origin(at)].entry
-                if kept.not_kept is None and not is_unchanged(self.values[at], kept.value):
-                    found.append(at)
-        return found
+        """The numbers of the steps whose results the step, which has run, or one before it has changed."""
+        given = [at for at in dict.fromkeys(step.given.values()) if at in self.values]
+        kept = {at: self.steps[self._origin(at)].entry for at in given}
+        return [at for at in given if kept[at].not_kept is None and not is_unchanged(self.values[at], kept[at].value)]
 
     def _note_changed(self, index: int, changed: Sequence[int]) -> None:
         """For the caption: that step number `index` is the first to change what a later one takes."""
         names = [self.flow.steps[at].save_as for at in changed if self._origin(at) not in self.changed]
         self.preview.warned += taken_changed(self.flow.steps, index, names)
-        self.changed.update(map(self._origin, changed))
+        self.changed = {**{self._origin(at): index for at in changed}, **self.changed}
 
     # -- keeping -------------------------------------------------------------------------------------------------------
 

@@ -22,5 +22,7 @@ test("the workspace is named where the document that is shown is not of it", () 
   assert.deepEqual([inside("second/flow_modules/a.ipynb"), inside("RTC:second/a.ipynb"), inside("flow_modules/a.ipynb", "/home/ann/second/")], [true, true, true]);
   assert.deepEqual([inside("first/flow_modules/a.ipynb"), inside("second_one/a.ipynb"), inside("a.ipynb", "/srv")], [false, false, false]);
   assert.equal(inside(undefined), true);
+  assert.equal(liesElsewhere("linked/flow_modules/a.ipynb", "/home/ann", "/srv/data", { linked: "/srv/data" }), false);
+  assert.equal(liesElsewhere("linked_too/flow_modules/a.ipynb", "/home/ann", "/srv/data", { linked: "/srv/data" }), true);
   assert.equal(liesElsewhere("team\\a.ipynb", "C:\\work", "C:\\work\\team"), false);
 });

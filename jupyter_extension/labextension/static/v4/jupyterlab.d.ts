@@ -57,7 +57,12 @@ export interface DocumentWidget extends Widget {
   context: {
     path: string;
     ready: Promise<void>;
-    model: { dirty: boolean; contentChanged: Signal<unknown, unknown>; sharedModel?: { cells?: SharedCell[] } };
+    model: {
+      dirty: boolean;
+      contentChanged: Signal<unknown, unknown>;
+      metadataChanged: Signal<unknown, { key: string }>;
+      sharedModel?: { cells?: SharedCell[] };
+    };
     fileChanged: Signal<unknown, { path: string }>;
     pathChanged: Signal<unknown, unknown>;
     save(): Promise<void>;

@@ -1,6 +1,6 @@
 // What the panel asks of JupyterLab: open a file, show a cell, add a cell.
 
-import { base, below, loadPanel } from "./panel_module.js";
+import { base, jupyterPath, loadPanel, realPath } from "./panel_module.js";
 
 /** @import { App, DocumentWidget, FilePlace, ShowError, Tracker } from "./jupyterlab" */
 
@@ -18,8 +18,8 @@ export class Notebooks {
     this.tracker = tracker;
     this.showError = showError;
     this.askedKey = `data-engine:cell:${base()}`;
-    /** @type {string | null} the folder that Jupyter serves */
-    this.root = null;
+    /** @type {{ served: string, links: Record<string, string> } | null} the folder that Jupyter serves */
+    this.place = null;
     /** @type {WeakMap<object, string>} the cells of notebooks as they are saved */
     this.saved = new WeakMap();
   }
@@ -44,8 +44,8 @@ export class Notebooks {
     });
     document.addEventListener("data-engine:unsaved", (event) => /** @type {CustomEvent} */ (event).detail.paths.push(...this.unsaved().map(([path]) => path)));
     const changed = () => document.dispatchEvent(new CustomEvent("data-engine:unsaved-changed"));
-    rootFolder().then((root) => {
-      this.root = root;
+    hello(null).then((place) => {
+      this.place = place;
       changed();
     }, () => {});
     if (this.tracker) {
@@ -71,9 +71,12 @@ export class Notebooks {
     // JupyterLab tells a rename as a change of the file too, while the document has its old path: nothing is saved by it
     context.fileChanged.connect((_, file) => file.path === context.path && keep());
     context.pathChanged.connect(changed);
+    const { model } = context;
+    // JupyterLab tells a notebook of its kernel's Python, and calls it edited by that: it is saved with the next edit
+    model.metadataChanged.connect((_, { key }) => key === "language_info" && !model.dirty && queueMicrotask(() => (model.dirty = false)));
     /** @type {ReturnType<typeof setTimeout> | undefined} */
     let soon;
-    context.model.contentChanged.connect(() => {
+    model.contentChanged.connect(() => {
       clearTimeout(soon);
       soon = setTimeout(changed, SOON_MS);
     });
@@ -95,15 +98,15 @@ export class Notebooks {
    * @returns {[string, DocumentWidget["context"]][]}
    */
   unsaved() {
-    const { root } = this;
-    if (root === null) return [];
-    return [...this.app.shell.widgets("main")].flatMap(({ context }) => (context && context.model && this.isUnsaved(context) ? [[root + context.path, context]] : []));
+    const { place } = this;
+    if (place === null) return [];
+    return [...this.app.shell.widgets("main")].flatMap(({ context }) => (context && context.model && this.isUnsaved(context) ? [[realPath(context.path, place.served, place.links), context]] : []));
   }
 
   /** @param {FilePlace} place */
   async open({ path, cell = null, line = null, root = null }) {
-    const { served, lab } = await hello(root);
-    const inside = below(path, served);
+    const { served, links, lab } = await hello(root);
+    const inside = jupyterPath(path, served, links);
     if (inside === null) {
       await this.showError("That file is outside the folder Jupyter serves", `This JupyterLab serves ${served}. For ${path}, start another one: ${lab}`);
       return;
@@ -123,7 +126,8 @@ export class Notebooks {
   async insert(path, code) {
     let widget = this.tracker && this.tracker.currentWidget;
     if (path) {
-      const inside = below(path, (await hello(null)).served);
+      const { served, links } = await hello(null);
+      const inside = jupyterPath(path, served, links);
       if (inside !== null && inside.endsWith(".ipynb")) widget = await this.widgetOf(inside);
     }
     if (!widget || !widget.content || !widget.content.model) {
@@ -170,14 +174,14 @@ export class Notebooks {
 }
 
 /**
- * The folder that Jupyter serves, and what to type for one that serves the workspace.
+ * The folder that Jupyter serves, the links in it, and what to type for one that serves the workspace.
  *
  * @param {string | null} root the workspace
  */
 async function hello(root) {
   const { ServerTransport } = await loadPanel();
-  const { root_dir: served = "", lab = "data-engine lab" } = await new ServerTransport(base(), null).hello(null, root);
-  return { served, lab };
+  const { root_dir: served = "", links = {}, lab = "data-engine lab" } = await new ServerTransport(base(), null).hello(null, root);
+  return { served, links, lab };
 }
 
 /**
@@ -187,12 +191,6 @@ async function hello(root) {
  */
 function cellsOf({ model: { sharedModel } }) {
   return sharedModel && sharedModel.cells ? JSON.stringify(sharedModel.cells.map((one) => [one.cell_type, one.getSource(), one.getMetadata("tags")])) : "";
-}
-
-/** The folder that Jupyter serves, with a slash at its end. */
-async function rootFolder() {
-  const { served } = await hello(null);
-  return `${served.replace(/\\/g, "/").replace(/\/$/, "")}/`;
 }
 
 /**

@@ -21,6 +21,32 @@ export function below(path, served) {
   return given.startsWith(root) ? given.slice(root.length) : null;
 }
 
+/**
+ * Where a document really lies that Jupyter names below the folder it serves, with slashes; `links` are the links in that folder.
+ *
+ * @param {string} inside
+ * @param {string} served
+ * @param {Record<string, string>} [links]
+ */
+export function realPath(inside, served, links = {}) {
+  const [first] = inside.split("/", 1);
+  return (Object.hasOwn(links, first) ? links[first] + inside.slice(first.length) : `${served.replace(/[\\/]$/, "")}/${inside}`).replace(/\\/g, "/");
+}
+
+/**
+ * A path as Jupyter names it, below the folder it serves or a link in there; null outside of both.
+ *
+ * @param {string} path
+ * @param {string} served
+ * @param {Record<string, string>} [links]
+ */
+export function jupyterPath(path, served, links = {}) {
+  const inside = below(path, served);
+  if (inside !== null) return inside;
+  const [name] = Object.keys(links).filter((one) => below(path, links[one]) !== null);
+  return name === undefined ? null : `${name}/${below(path, links[name])}`;
+}
+
 /** @type {Promise<PanelModule> | null} */
 let loading = null;
 

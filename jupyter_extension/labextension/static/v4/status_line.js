@@ -1,6 +1,6 @@
 // The line in JupyterLab's status bar: engine, runs, flows in trouble, and who owns the workspace where that is not this machine.
 
-import { base, below, loadPanel } from "./panel_module.js";
+import { base, below, loadPanel, realPath } from "./panel_module.js";
 
 /** @import { App, Services, WidgetClass } from "./jupyterlab" */
 /** @import { PanelView, Transport } from "../../../static/types" */
@@ -23,9 +23,10 @@ export function statusText({ workspace_id: name, engine, lease, lease_line: line
  * @param {string | undefined} path
  * @param {string} served
  * @param {string} root
+ * @param {Record<string, string>} [links] those in that folder
  */
-export function liesElsewhere(path, served, root) {
-  return Boolean(path && served) && below(`${served}/${String(path).replace(/^\w+:/, "")}`, root) === null;
+export function liesElsewhere(path, served, root, links = {}) {
+  return Boolean(path && served) && below(realPath(String(path).replace(/^\w+:/, ""), served, links), root) === null;
 }
 
 /**
@@ -56,14 +57,15 @@ export function addStatusLine(Widget, statusBar, shell, show) {
   let leave = null;
   /** @type {PanelView | null} */
   let shown = null;
-  let served = "";
+  /** @type {import("../../../static/types").Hello} */
+  let place = {};
   const draw = async () => {
     const { inTrouble, ServerTransport } = await loadPanel();
-    served = served || (await new ServerTransport(base(), null).hello()).root_dir || "";
+    if (!place.root_dir) place = await new ServerTransport(base(), null).hello();
     if (!shown) return;
     const { words } = inTrouble(shown);
     const { context } = shell.currentWidget || {};
-    const text = statusText(shown, words, liesElsewhere(context && context.path, served, shown.workspace_root));
+    const text = statusText(shown, words, liesElsewhere(context && context.path, place.root_dir || "", shown.workspace_root, place.links));
     if (node.textContent !== text) node.textContent = text;
     node.style.color = words ? "var(--jp-error-color1)" : "";
     node.title = `Data Engine, ${shown.workspace_id}: ${text}. ${shown.lease_line}`;
