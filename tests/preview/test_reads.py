@@ -624,6 +624,27 @@ def test_two_previews_at_once_do_not_mix(cells: Cells, data: Path) -> None:
     assert interceptors._opened == {}
 
 
+def test_what_a_preview_compares_is_not_a_read_of_another_ones_step(cells: Cells, data: Path) -> None:
+    import threading
+
+    (data / "a").write_text("1")
+    cells.run("import time\nfrom pathlib import Path\nfrom data_engine import Flow")
+    cells.run(f"def read(context): return Path({str(data)!r}, 'a').read_text()")
+    cells.run("def wait(context):\n    time.sleep(1)\n    return 1")
+    reading = Flow(group="G", name="reading").step(cells.names["read"])
+    waiting = Flow(group="G", name="waiting").step(cells.names["wait"])
+    reading.preview()
+
+    thread = threading.Thread(target=waiting.preview)
+    thread.start()
+    while thread.is_alive():
+        reading.preview()
+    (data / "a").write_text("2")
+
+    assert waiting.preview() == 1
+    assert ran() == []
+
+
 def test_no_class_that_only_computes_holds_a_reader_of_its_own() -> None:
     """The standard library may bind `os.scandir` when a class is made, as `Path.glob` does from Python 3.13 on; there it is replaced too."""
     held = []

@@ -134,7 +134,7 @@ class PreviewRunner:
         flow_place = self.place(0)[:4]
         in_order = self.fresh or self.cache.needs_order(flow_place)
         fresh = self.fresh
-        with self.interceptors, guarding(self.own), heard(self.control):
+        with self.interceptors, guarding(self.own), heard(self.control), not_logged():
             while True:
                 try:
                     value = what(_Attempt(self, in_order=in_order, fresh=fresh))
