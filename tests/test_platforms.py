@@ -92,6 +92,7 @@ READ_FILES_OF_USERS = (
     "compare/files.py",
     "engine/candidates.py",
     "engine/memo/doubts.py",
+    "engine/memo/workbook_doubts.py",
     "engine/scratch.py",
     "engine/stale.py",
     "flow/context.py",

@@ -55,6 +55,7 @@ def preview(
 ) -> int:
     """Look at one object of a flow, for its first source or another. Nothing is recorded, or changed in production."""
     from data_engine.engine.candidates import pick_source
+    from data_engine.engine.lazy_result import first_rows
     from data_engine.engine.params import params_for
     from data_engine.engine.preview import preview as make
     from data_engine.engine.preview import steps_until
@@ -64,7 +65,7 @@ def preview(
     source = source_from_shell(source)
     with in_flow_modules(ws):
         flow = load_module(ws, name).flow
-        steps_until(flow, use)
+        step = flow.steps[steps_until(flow, use) - 1]
         if source is not None:
             pick_source(flow, source)
         params = params_for(flow, typed)
@@ -72,14 +73,15 @@ def preview(
             return _compare(flow, {"use": use, "source": source, "params": params, "key": key}, against, write, as_json)
         try:
             value = make(flow, use=use, source=source, params=params, write=write)
+            shown = first_rows(flow, step, value, _ROWS)
         except (WorkspaceError, OwnedElsewhereError):
             raise
         except FlowValidationError as error:
             raise Failed(error) from error
         if as_json:
-            print_json(object_facts(value))
+            print_json(object_facts(shown, is_lazy=shown is not value))
         else:
-            say(both_ends(str(_first_rows(value)), _MOST_TEXT))
+            say(both_ends(str(shown), _MOST_TEXT))
     return 0
 
 
@@ -100,27 +102,21 @@ def _compare(flow: Flow, options: dict[str, Any], against: str | None, write: bo
     return 0
 
 
-def object_facts(value: object) -> dict[str, Any]:
+def object_facts(value: object, *, is_lazy: bool = False) -> dict[str, Any]:
     """What `--json` prints of an object: a frame's columns, first rows and height, anything else's type and value.
 
-    `height` is None for a lazy frame, which nobody has counted.
+    `height` is None for the first rows of a lazy frame, which nobody has counted.
 
     Example:
         >>> object_facts([1, None])
         {'type': 'list', 'value': [1, None]}
     """
     polars: Any = sys.modules.get("polars")
-    if polars is None or not isinstance(value, (polars.DataFrame, polars.LazyFrame)):
+    if polars is None or not isinstance(value, polars.DataFrame):
         return {"type": type(value).__name__, "value": plain(value)}
-    frame = _first_rows(value).head(_ROWS)
+    frame = value.head(_ROWS)
     return {
         "columns": frame.columns,
         "rows": [list(row) for row in frame.rows()],
-        "height": value.height if isinstance(value, polars.DataFrame) else None,
+        "height": None if is_lazy else value.height,
     }
-
-
-def _first_rows(value: Any) -> Any:
-    polars: Any = sys.modules.get("polars")
-    is_lazy = polars is not None and isinstance(value, polars.LazyFrame)
-    return value.head(_ROWS).collect() if is_lazy else value

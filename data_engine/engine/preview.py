@@ -16,6 +16,7 @@ from data_engine.engine.bounded_output import bounded_output
 from data_engine.engine.candidates import Source, pick_source, startup_sources
 from data_engine.engine.executor import item_executor
 from data_engine.engine.kernel_code import cells_run, differences, doubtful_calls_in_build
+from data_engine.engine.lazy_result import require_plan
 from data_engine.engine.local_workspace import LocalWorkspace, settle_flow, workspace_of
 from data_engine.engine.memo.cache import PreviewCache
 from data_engine.engine.memo.caption import Outside, PreviewReport, caption, outside_words, show_caption
@@ -33,6 +34,7 @@ from data_engine.errors import FlowExecutionError, FlowValidationError, GroupBus
 from data_engine.flow.column_hints import quoted
 from data_engine.flow.control import StepControl
 from data_engine.flow.flow import Flow
+from data_engine.flow.forgotten import never_computed
 from data_engine.flow.object_names import saved_twice
 from data_engine.flow.suggestions import meant
 from data_engine.lease.peek import refuse_owned_elsewhere
@@ -95,6 +97,7 @@ def preview(
         require_source(flow, chosen)
         with bounded_output():
             value = runner.run(stop)
+            require_plan(flow, flow.steps[stop - 1], value, chosen.path)
     except BaseException as raised:
         error = outcome_of(raised)[2]
         if source is None:
@@ -112,7 +115,13 @@ def preview(
         if scratch is not None:
             scratch.end()
     steps = tuple(runner.reports[index] for index in sorted(runner.reports))
-    notes = (*_notes_of_code(flow, use), *map(str, helpers), *_moved_kernel(home), *_standing(flow, home))
+    notes = (
+        *_notes_of_code(flow, use),
+        *_not_computed(flow, stop, value),
+        *map(str, helpers),
+        *_moved_kernel(home),
+        *_standing(flow, home),
+    )
     _last = PreviewReport(
         flow.name or "",
         steps,
@@ -250,6 +259,12 @@ def _notes_of_code(flow: Flow, use: str | None) -> tuple[str, ...]:
         *(f"{call.message} (line {call.line} of build(); {call.fix})" for call in calls),
         *saved_twice(flow.steps, use),
     )
+
+
+def _not_computed(flow: Flow, stop: int, value: object) -> tuple[str, ...]:
+    """That a run computes nothing of the LazyFrame which the last step of the flow gives."""
+    said = never_computed(flow.steps[stop - 1], value) if stop == len(flow.steps) else None
+    return () if said is None else (said,)
 
 
 def _moved_kernel(home: LocalWorkspace | None) -> tuple[str, ...]:

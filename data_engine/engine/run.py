@@ -37,7 +37,7 @@ from data_engine.flow.context import FlowContext, WorkspaceConfigContext
 from data_engine.flow.control import RunInterrupted, StepControl
 from data_engine.flow.debug import FlowDebugContext
 from data_engine.flow.flow import Flow
-from data_engine.flow.forgotten import forgotten_return
+from data_engine.flow.forgotten import forgotten_return, never_computed
 from data_engine.flow.places import IN_PLACE, Places
 from data_engine.flow.steps import run_steps
 from data_engine.flow.trigger import Schedule
@@ -256,6 +256,9 @@ class _Run:
         saved = [(step, objects[step.save_as]) for step in self.flow.steps if step.save_as in objects]
         for said in filter(None, (forgotten_return(step, result) for step, result in saved)):
             self._log("WARNING", said)
+        lazy = None if kernel_shell() is not None else never_computed(self.flow.steps[-1], self.context.current)
+        if lazy is not None:  # in a cell its author may collect it
+            self._log("WARNING", lazy)
         if names := unread(self.context.params, self.params):
             self._log("WARNING", f"no step has read the params {', '.join(names)}, which the run was given")
         self._finish("success", None, None)

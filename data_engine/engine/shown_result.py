@@ -5,11 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from data_engine.cut import both_ends
+from data_engine.engine.lazy_result import is_lazy
 from data_engine.shown import Shown
 from data_engine.workspace.here import kernel_shell
 
 MOST_SHOWN = 200_000
 """Characters of an object's text: one value of fifty megabytes must not become fifty megabytes of a notebook."""
+
+_ROWS = 10
+_TOLD = f"LazyFrame, its first {_ROWS} rows at most; .explain() tells its plan"
 
 
 def bound_display(value: Any) -> None:
@@ -17,22 +21,61 @@ def bound_display(value: Any) -> None:
     shell = kernel_shell()
     if shell is None or value is None or isinstance(value, (bool, int, float, Shown)):  # ours bound themselves
         return
-    formatter = shell.display_formatter.formatters["text/plain"]
+    formatters = shell.display_formatter.formatters
+    formatter = formatters["text/plain"]
     printers = formatter.singleton_printers
+    as_html = formatters["text/html"].singleton_printers
 
     def show(shown: Any, printer: Any, cycle: bool) -> None:
         del printers[id(value)]  # what follows is the text without us
         try:
-            printer.text(bounded_text(shown, formatter))
+            printer.text(bounded_text(rows_shown(shown), formatter))
         finally:
             printers[id(value)] = show
 
     def forget(*_: object) -> None:
         shell.events.unregister("post_run_cell", forget)
         printers.pop(id(value), None)
+        as_html.pop(id(value), None)
 
     printers[id(value)] = show
+    if is_lazy(value):
+        as_html[id(value)] = lambda shown: _html_of(rows_shown(shown))
     shell.events.register("post_run_cell", forget)
+
+
+def rows_shown(value: Any) -> Any:
+    """The first rows of a LazyFrame with what they are, in place of its plan; the plan where they cannot be computed, and any other value
+    as it is.
+
+    Example:
+        >>> import polars as pl
+        >>> rows_shown(pl.LazyFrame({"a": [1, 2]})).rows.rows(), rows_shown([1])
+        ([(1,), (2,)], [1])
+    """
+    if not is_lazy(value):
+        return value
+    try:
+        return _FirstRows(value.head(_ROWS).collect())
+    except Exception:  # of a query that fails: its plan shows itself
+        return value
+
+
+class _FirstRows:
+    """The first rows of a LazyFrame, as a cell shows them."""
+
+    def __init__(self, rows: Any) -> None:
+        self.rows = rows
+
+    def __repr__(self) -> str:
+        return f"{_TOLD}\n{self.rows!r}"
+
+    def _repr_html_(self) -> str:
+        return f"<small>{_TOLD}</small>{self.rows._repr_html_()}"
+
+
+def _html_of(value: Any) -> str:
+    return str(value._repr_html_())
 
 
 def bounded_text(value: Any, formatter: Any = repr) -> str:

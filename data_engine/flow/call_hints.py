@@ -15,8 +15,9 @@ from typing import Any
 from data_engine.cut import first_few
 from data_engine.errors import message_of
 from data_engine.flow.batch import Batch
+from data_engine.flow.column_hints import quoted
 from data_engine.flow.context import FlowContext
-from data_engine.flow.suggestions import nearest_name
+from data_engine.flow.suggestions import mistyped_name
 
 _LIBRARIES = {"polars": "Polars", "pandas": "pandas"}
 _MADE_BY = {
@@ -39,8 +40,14 @@ _ALIKE = (
     ("decimal", "decimal_comma"),
     ("nrows", "n_rows"),
     ("skiprows", "skip_rows"),
-    ("sheet_name", "sheet", "sheetname", "sheet_id"),
+    ("sheet_name", "sheet", "sheetname", "sheet_id", "worksheet"),
     ("parse_dates", "try_parse_dates"),
+    ("frac", "fraction"),
+    ("id_vars", "index"),
+    ("value_vars", "on"),
+    ("periods", "n"),
+    ("suffixes", "suffix"),
+    ("min_periods", "min_samples"),
 )
 """Options for the same thing, as libraries and their earlier versions call them."""
 
@@ -68,8 +75,10 @@ def call_hint(error: BaseException) -> str | None:
 
 def _of_frames(error: BaseException) -> str | None:
     """The fix of a frame that is of the other library."""
-    if isinstance(error, AttributeError) and (said := _word_of_other(error)) is not None:
-        return said
+    if isinstance(error, AttributeError):
+        said = _column_asked_for(error) or _word_of_library(error) or _lazy_or_not(error) or _word_of_other(error)
+        if said is not None:
+            return said
     if "with type Expr" in message_of(error)[:2000]:
         return f"a column holds Polars expressions, which a pandas frame does not compute: {_MADE_BY['polars']}"
     frames = [
@@ -89,6 +98,50 @@ def _of_frames(error: BaseException) -> str | None:
                 return f"this is a pandas frame, which takes no Polars expression: {_MADE_BY['polars']}"
             if is_refused and kind in _FRAMES:
                 return f"{_LIBRARIES[library]} was given a {_LIBRARIES[str(other)]} frame: {_MADE_BY[library]}"
+    return None
+
+
+def _column_asked_for(error: AttributeError) -> str | None:
+    """The fix of a column of a Polars frame that is asked for as an attribute."""
+    kind, name = type(error.obj).__name__, str(error.name)
+    if _library_of(type(error.obj).__module__) != "polars" or kind not in ("DataFrame", "LazyFrame"):
+        return None
+    asked: Any = error.obj
+    columns = asked.columns if kind == "DataFrame" else asked.collect_schema().names()
+    found = name if name in columns else next((one for one in columns if one.casefold() == name.casefold()), None)
+    if found is None:
+        return None
+    return f"{found} is a column: pl.col({quoted(found)}) in an expression" + (
+        f", frame[{quoted(found)}] by itself" if kind == "DataFrame" else ""
+    )
+
+
+def _word_of_library(error: AttributeError) -> str | None:
+    """The fix of a name that people know from pandas, from lists or from texts: what this library writes for it."""
+    from data_engine.flow.frame_words import pandas_for, polars_for
+
+    asked: Any = error.obj
+    kind = type(asked).__name__
+    is_module = isinstance(asked, ModuleType) and asked.__name__ in _LIBRARIES
+    library = asked.__name__ if is_module else _library_of(type(asked).__module__)
+    of_library = {"polars": polars_for, "pandas": pandas_for}.get(str(library))
+    said = None if of_library is None else of_library(kind, str(error.name))
+    return None if said is None else f"in {_LIBRARIES[str(library)]}: {said}"
+
+
+def _lazy_or_not(error: AttributeError) -> str | None:
+    """The fix of what only a frame with rows has, asked of a lazy one, and of `collect` asked of one with rows."""
+    kind, name = type(error.obj).__name__, str(error.name)
+    if _library_of(type(error.obj).__module__) != "polars":
+        return None
+    if kind == "LazyFrame" and hasattr(_named("polars", "DataFrame"), name):
+        sink = name.replace("write_", "sink_")
+        beside = f", frame.{sink}(...)" if sink != name and hasattr(error.obj, sink) else ""
+        return f"this is a lazy frame, which has no rows before it is collected: frame.collect().{name}{beside}"
+    if kind == "DataFrame" and hasattr(_named("polars", "LazyFrame"), name):
+        return "this frame is not lazy, its rows are here: " + (
+            f"leave .{name}() out" if name.startswith("collect") else f"frame.lazy().{name}"
+        )
     return None
 
 
@@ -140,17 +193,23 @@ def _library_of(module: object) -> str | None:
 
 def _of_option(error: BaseException) -> str | None:
     """The fix of an option that a function does not have: the one that was meant, or the reader of its library that has it."""
+    from data_engine.flow.frame_words import option_for
+
     found = _OPTION.search(message_of(error)[:2000]) if isinstance(error, TypeError) else None
     if found is None:
         return None
     name, option = found[1].replace("NDFrame.", "DataFrame."), found[2]
-    function = next((one for one in _called(error) if getattr(one, "__qualname__", None) == found[1]), None)
+    # pl.col makes a column of whatever it is asked, also of `__qualname__`
+    function = next((one for one in _called(error) if str(getattr(one, "__qualname__", None)) == found[1]), None)
     if function is None:  # such as a method in a chain of calls
         library = next((one for one in _LIBRARIES if "." in name and _options(_named(one, name))), None)
         function = _named(library, name)
     else:
         library = _library_of(getattr(function, "__module__", None))
     known = _options(function)
+    is_of_polars = library == "polars" or name.partition(".")[0].endswith("NameSpace")
+    if is_of_polars and (said := option_for(name.rpartition(".")[2], option)) is not None:
+        return said
     alike = next((group for group in _ALIKE if option in group), (option,))
     near = _meant_option(option, known, () if library is None else alike)
     if near is not None or library is None or not known:
@@ -162,7 +221,7 @@ def _meant_option(option: str, known: Collection[str], alike: Collection[str]) -
     """The offer of a known option that is meant by this one; None where none is."""
     if (opposite := _OPPOSITES.get(option)) in known:
         return f"its option is {opposite}=, which says the opposite"
-    near = next((one for one in alike if one in known), None) or nearest_name(option, known)
+    near = next((one for one in alike if one in known), None) or mistyped_name(option, known)
     return None if near is None else f"did you mean {near}=?"
 
 
@@ -188,7 +247,8 @@ def _options(function: object) -> tuple[str, ...]:
     """The names of its parameters; none of what takes whatever it is given."""
     with suppress(ValueError, TypeError):
         parameters = inspect.signature(function).parameters  # type: ignore[arg-type]
-        return () if any(one.kind is one.VAR_KEYWORD for one in parameters.values()) else tuple(parameters)
+        if not any(one.kind is one.VAR_KEYWORD for one in parameters.values()):
+            return tuple(name for name, one in parameters.items() if one.kind is not one.VAR_POSITIONAL)
     return ()
 
 

@@ -11,12 +11,14 @@ from typing import Any
 
 from data_engine.cut import beginning
 from data_engine.errors import message_of
-from data_engine.flow.column_hints import COMMA_NUMBER, quoted
+from data_engine.flow.column_hints import marks_of, quoted
 
 _COLUMN = re.compile(r"failed to vstack column '(.+)'")
 _FIELDS = re.compile(r"Schema \{ fields: \{(.*?)\}, metadata")
 _FIELD = re.compile(r'("(?:[^"\\]|\\.)*"): (\w+)')
 _NUMBERS = re.compile(r"U?Int\d+|Float\d+|Decimal.*")
+_FILE = re.compile(r"\.[A-Za-z]\w{1,6}$")
+_FILE_WORDS = re.compile(r"file|path|datei|pfad|source|quelle", re.IGNORECASE)
 _MOST_VALUE = 60
 
 
@@ -63,8 +65,12 @@ def _of_type(column: str, tables: Sequence[Any], how: str | None) -> str | None:
     if value is None:
         return f"{said}: read all of them with schema_overrides={{{quoted(column)}: ...}}, or cast it in each"
     told = quoted(beginning(value, _MOST_VALUE))
-    way = "decimal_comma=True" if COMMA_NUMBER.fullmatch(value.strip()) else f"null_values=[{told}]"
-    return f"{said}, since it holds {told}: correct the file, or read it with {way}"
+    marks = marks_of([value])
+    if marks is not None and marks.thousands:
+        way = f"make numbers of it in each, as {marks.expression(column)} does where it is text"
+    else:
+        way = f"read it with {'decimal_comma=True' if marks is not None else f'null_values=[{told}]'}"
+    return f"{said}, since it holds {told}: correct the file, or {way}"
 
 
 def _of_columns(tables: Sequence[Any]) -> str | None:
@@ -100,17 +106,31 @@ def _of_schemas(schemas: Sequence[dict[str, str]]) -> str | None:
 
 
 def _called(tables: Sequence[Any], number: int) -> str:
-    """Which table that is, with a text that all its rows have and the others have not, as the name of its file may be."""
+    """Which table that is, with a text that all its rows have and the others have not, as the name of its file may be.
+
+    One that reads like a file's name comes first; another one counts where each table has one text of it in all its rows.
+    """
     told = f"table {number + 1:,} of {len(tables):,}"
+    table, found = tables[number], _texts_of_one(tables, number)
+    of_file = next((name for name in found if _FILE.search(table[name][0]) or _FILE_WORDS.search(name)), None)
+    longer = [one for one in tables if one.height > 1]
+    of_each = (name for name in found if longer and all(one[name].n_unique() == 1 for one in longer))
+    name = next(of_each, None) if of_file is None else of_file
+    return told if name is None else f"{told} ({name} {quoted(beginning(table[name][0], _MOST_VALUE))})"
+
+
+def _texts_of_one(tables: Sequence[Any], number: int) -> list[str]:
+    """The columns of a table that hold one text in all its rows, which no row of the others has."""
     table, others = tables[number], [one for at, one in enumerate(tables) if at != number]
+    found = []
     for name in table.columns:
         if str(table.schema[name]) != "String" or table[name].n_unique() != 1 or table[name][0] is None:
             continue
         if all(name in one.columns and str(one.schema[name]) == "String" for one in others) and not any(
             (one[name] == table[name][0]).any() for one in others
         ):
-            return f"{told} ({name} {quoted(beginning(table[name][0], _MOST_VALUE))})"
-    return told
+            found.append(name)
+    return found
 
 
 def _no_number(texts: Any) -> str | None:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from data_engine.cut import beginning
 from data_engine.errors import FlowExecutionError, FlowStoppedError, FlowValidationError, message_of
-from data_engine.flow.batch import Batch
+from data_engine.flow.batch import Batch, FileRef
 from data_engine.flow.call_hints import call_hint
 from data_engine.flow.context import FlowContext
 from data_engine.flow.context_hints import context_hints, item_hint, log_word, saved_object
@@ -132,7 +132,7 @@ def _step_error(
         detail, fix = cause.what, cause.fix
     else:
         detail = message_of(cause)
-        of_table = table_hint(cause, source_path, context.current)
+        of_table = table_hint(cause, source_path or _file_of(error), context.current)
         if of_table is not None:
             detail = plain_words(detail)
         hints = (
@@ -171,6 +171,13 @@ def _used_up(step: StepSpec, current: object) -> str | None:
         f"{given} is a generator, which is read once, and gives step {step.label!r} nothing more: "
         "let the step that makes it return list(...)"
     )
+
+
+def _file_of(error: BaseException) -> Path | None:
+    """The file that a map was at when it raised."""
+    item = error.item if isinstance(error, ItemFailed) else None
+    path = item.path if isinstance(item, FileRef) else item
+    return path if isinstance(path, Path) else None
 
 
 def _full_drive(context: FlowContext, hint: str | None) -> str | None:

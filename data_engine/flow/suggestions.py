@@ -21,6 +21,9 @@ _MOST_NEAR = 3
 _MOST_COMPARED = 10_000
 _LEAST_LETTERS = 3
 _LONGEST_VALUE = 60
+_MISTYPED = 0.8
+_ALIKE = (("folder", "dir", "directory", "path", "source", "root"),)
+"""Options of ours for the same thing, as people guess them."""
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,6 +60,24 @@ def nearest_name(name: str, known: Iterable[str]) -> str | None:
 
 def _bare_name(name: str) -> str:
     return re.sub(r"[-_\s]+", "", name).casefold()
+
+
+def mistyped_name(name: str, known: Iterable[str]) -> str | None:
+    """The known name that was meant by `name`, which has a typing mistake; None where it may be another word.
+
+    Use it for the names of a library or of ours, where a near name runs and does something else.
+
+    Example:
+        >>> mistyped_name("nmae", ["name", "stem"]), mistyped_name("warn", ["warnings"])
+        ('name', None)
+    """
+    import difflib
+
+    bare = _bare_name(name)
+    names = {_bare_name(one): one for one in known if not one.startswith("_")}
+    swapped = (one for word, one in names.items() if sorted(word) == sorted(bare))
+    found = difflib.get_close_matches(bare, names, n=1, cutoff=_MISTYPED)
+    return names[found[0]] if found else next(swapped, None)
 
 
 def nearest_files(name: str, paths: Iterable[str]) -> tuple[str, ...]:
@@ -128,7 +149,7 @@ def suggestion(error: BaseException) -> str | None:
     if not isinstance(error, AttributeError) or not isinstance(error.name, str) or error.name.startswith("_"):
         return None
     try:
-        found = nearest_name(error.name, dir(error.obj))
+        found = mistyped_name(error.name, dir(error.obj))
     except Exception:  # a `__dir__` of somebody else's
         return None
     return None if found is None else f"did you mean {found!r}?"
@@ -170,7 +191,7 @@ def _other_name(error: BaseException) -> str | None:
     """The name of a module that was meant by one it does not have."""
     wanted = re.match(r"cannot import name '(\w+)'", str(error))
     module = sys.modules.get(getattr(error, "name", None) or "")
-    near = None if wanted is None or module is None else nearest_name(wanted[1], dir(module))
+    near = None if wanted is None or module is None else mistyped_name(wanted[1], dir(module))
     return None if near is None else f"did you mean {near!r}?"
 
 
@@ -203,6 +224,11 @@ _FILES = (
         ("could not find eocd", "invalid zip archive", "is not a zip file", "cannot detect file format"),
         "this is not a valid .xlsx file: open it in Excel and save it as .xlsx, without a password. Text is read with read_csv; a file"
         " that was copied in part is copied again",
+    ),
+    (
+        ("cfb error", "invalid ole signature", "not an ole2 structured storage", "expected bof record"),
+        "this .xls is no workbook of Excel, but HTML or text under that name, as many systems export it: open it in Excel and save it as"
+        " .xlsx. Text is read with read_csv",
     ),
     (
         ("utf-16 stream does not start with bom",),
@@ -314,7 +340,9 @@ def _wrong_call(
             where=f"{title}(...)",
             fix=_by_name(found, args, options) or takes,
         )
-    near = nearest_name(unknown, [one.name for one in options])
+    names = [one.name for one in options]
+    alike = next((group for group in _ALIKE if unknown in group), ())
+    near = mistyped_name(unknown, names) or next((one for one in alike if one in names), None)
     offer = f"did you mean {near}=? It" if near else f"write {example}; it" if example else "it"
     return FlowValidationError(
         f"{title} has no option {unknown!r}", where=f"{title}({unknown}=...)", fix=f"{offer} takes {shown}"

@@ -10,14 +10,26 @@ import difflib
 import re
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import datetime
 from pathlib import Path
 
 from data_engine.cut import beginning, first_few
 from data_engine.errors import message_of
-from data_engine.flow.column_hints import COMMA_NUMBER, SEPARATORS, column_fix, near_column, quoted, unquoted
+from data_engine.flow.column_hints import (
+    SEPARATORS,
+    Marks,
+    column_fix,
+    columns_told,
+    day_forms,
+    has_form_of_day,
+    marks_of,
+    near_column,
+    quoted,
+    skipped_header_fix,
+    unquoted,
+)
 from data_engine.flow.concat_hints import concat_hint
 from data_engine.flow.table_readers import PANDAS, POLARS, Options, Table, read_by, table_in, table_of
+from data_engine.flow.type_hints import text_for_column, texts_in, type_hint
 from data_engine.platforms.files import open_to_read
 
 _HEAD_BYTES = 64 * 1024
@@ -47,14 +59,11 @@ _MEANT = {
 """What a value is not that cannot be read as one of these types of Polars."""
 
 _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?")
+_THOUSANDS = re.compile(r"[+-]?\d{1,3}(\.\d{3})+")
+_EVERY_LETTER = re.compile(r'\.str\.replace_all\(\["\."')
+_WORKBOOKS = (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods")
 _FLOAT = re.compile(
     r"could not convert string to float: '(.+)'|Unable to parse string \"(.+)\" at position|Unable to parse string '(.+)' at"
-)
-_FORMATS = (
-    (re.compile(r"\d{4}-\d\d?-\d\d?"), ("%Y-%m-%d",)),
-    (re.compile(r"\d\d?\.\d\d?\.\d{4}"), ("%d.%m.%Y",)),
-    (re.compile(r"\d\d?\.\d\d?\.\d\d"), ("%d.%m.%y",)),
-    (re.compile(r"\d\d?/\d\d?/\d{4}"), ("%d/%m/%Y", "%m/%d/%Y")),
 )
 
 
@@ -70,10 +79,10 @@ def table_hint(error: BaseException, source: Path | None, current: object = None
     """
     kind, text = type(error).__name__, message_of(error)[:20_000]
     if kind in ("ColumnNotFoundError", "KeyError"):
-        return _column_hint(error, text, current)
+        return _column_hint(error, text, current, source)
     if kind == "BinderException" and (bound := _BINDINGS.search(text)) is not None:
         return near_column(unquoted(bound[1]), _texts_in(bound[2]))
-    if (said := concat_hint(error)) is not None:
+    if (said := concat_hint(error) or type_hint(error, current)) is not None:
         return said
     read = read_by(error, source)
     if "found more fields than defined" in text or (kind == "ParserError" and _LONG_LINE.search(text)):
@@ -83,30 +92,67 @@ def table_hint(error: BaseException, source: Path | None, current: object = None
     if kind in ("NoDataError", "EmptyDataError"):
         return empty_fix(_name_of(read.path), is_empty=_is_empty(read.path), text=text, options=read.options)
     if (conversion := _CONVERSION.search(text)) is not None:
-        return conversion_fix(conversion[2], conversion[3], _texts_in(conversion[4]), head=_head_of(read.path))
+        values, is_regex = _texts_in(conversion[4]), _EVERY_LETTER.search(text) is not None
+        is_book = None if read.path is None else read.path.suffix.lower() in _WORKBOOKS
+        head = _head_of(read.path)
+        beside = texts_in(error, current, conversion[3])
+        return conversion_fix(
+            conversion[2], conversion[3], values, head=head, is_book=is_book, is_regex=is_regex, beside=beside
+        )
     if read.options is PANDAS and (number := _FLOAT.search(text)) is not None:
         value = next(filter(None, number.groups()))
-        return _comma_fix(f"the table holds {quoted(beginning(value, 60))}", [value], PANDAS)
+        return _pandas_fix(value)
     return None
 
 
-def _column_hint(error: BaseException, text: str, current: object) -> str | None:
+def _column_hint(error: BaseException, text: str, current: object, source: Path | None) -> str | None:
     """The fix of a column that a table lacks: of Polars, or of pandas, which tells no columns; None of any other `KeyError`."""
     table = table_in(error)
     if type(error).__name__ == "KeyError":
-        said = error.args[0] if error.args else None
-        if table is None or table.options is not PANDAS or not isinstance(said, str):
-            return None
-        listed = _LISTED.search(said)
-        said = said.removeprefix("Column not found: ")
-        names = [said] if listed is None else [one[1:-1] for one in re.findall(r"'[^']*'|\"[^\"]*\"", listed[1])]
-        wanted = next((name for name in names if name not in table.columns), None)
-        return None if wanted is None else column_fix(wanted, table)
+        wanted = _wanted_of_pandas(error, table)
+        return None if wanted is None or table is None else _column_fix(wanted, table, source) or columns_told(table)
     table = table or table_of(current)
     if told := tuple(_columns_told(text)):
         table = table if table is not None and table.columns == told else Table(told)
     found = _WANTED.search(text)
-    return None if table is None else column_fix(None if found is None else unquoted(found[1]), table)
+    wanted = None if found is None else unquoted(found[1])
+    said = None if table is None else _column_fix(wanted, table, source)
+    if said is None and wanted is not None:
+        said = text_for_column(error, wanted)
+    return columns_told(table) if said is None and table is not None and not told else said
+
+
+def _wanted_of_pandas(error: BaseException, table: Table | None) -> str | None:
+    """The column that a frame of pandas does not have; None of any other `KeyError`."""
+    said = error.args[0] if error.args else None
+    if table is None or table.options is not PANDAS or not isinstance(said, str):
+        return None
+    listed = _LISTED.search(said)
+    said = said.removeprefix("Column not found: ")
+    names = [said] if listed is None else [one[1:-1] for one in re.findall(r"'[^']*'|\"[^\"]*\"", listed[1])]
+    return next((name for name in names if name not in table.columns), None)
+
+
+def _column_fix(wanted: str | None, table: Table, source: Path | None) -> str | None:
+    """The fix of a column that the table lacks, by the lines of its source, else by the table alone."""
+    return _skipped(wanted, table, source) or column_fix(wanted, table)
+
+
+def _skipped(wanted: str | None, table: Table, source: Path | None) -> str | None:
+    """The fix of a header that was left out, by the lines of the source."""
+    lines = _head_of(source).splitlines()[:_MOST_LINES]
+    if wanted is None or source is None or not lines:
+        return None
+    columns, asked = [_as_bytes_read(one) for one in table.columns], _as_bytes_read(wanted)
+    for one, names in ((wanted, table.columns), (asked, columns)):
+        if (said := skipped_header_fix(one, names, source.name, lines, table.options.skip)) is not None:
+            return said.replace(quoted(one), quoted(wanted), 1)
+    return None
+
+
+def _as_bytes_read(text: str) -> str:
+    """A text of a UTF-8 file as its bytes read one by one, as `_head_of` reads them."""
+    return text.encode("utf-8", "replace").decode("latin-1")
 
 
 def plain_words(text: str) -> str:
@@ -191,15 +237,28 @@ def empty_fix(name: str, *, is_empty: bool, text: str, options: Options = POLARS
     return f"nothing is left of {name} to read: {' or '.join(f'{one}=' for one in skip)} leaves out too much, or the file holds no row"
 
 
-def conversion_fix(kind: str, column: str, values: Sequence[str], *, head: str = "") -> str | None:
+def conversion_fix(
+    kind: str,
+    column: str,
+    values: Sequence[str],
+    *,
+    head: str = "",
+    is_book: bool | None = False,
+    is_regex: bool = False,
+    beside: Sequence[str] = (),
+) -> str | None:
     """The fix of values of a column that are no dates, times or numbers as the step reads them. `head` is the beginning of the
-    file: where that has a comma for the point of a value, the step has replaced it, and the file's own text is told.
+    file: where that has a comma for the point of a value, the step has replaced it, and the file's own text is told. `is_book` says
+    whether the file is a workbook, which no reader reads by its commas (None: not known), `is_regex` whether the step took a sign away
+    by an expression in which it stands for every letter, and `beside` are the first texts of the column.
 
     Example:
         >>> conversion_fix("date", "day", ["2026-01-31"])
         'column "day" holds "2026-01-31", which has the format "%Y-%m-%d": name that one, or correct the file'
         >>> conversion_fix("f64", "amount", ["1,5"])
-        'column "amount" holds "1,5": read the file with decimal_comma=True, or replace "," by "." before the cast'
+        'column "amount" holds "1,5": read the file with decimal_comma=True, or write pl.col("amount").str.replace(",", ".").cast(pl.Float64)'
+        >>> conversion_fix("f64", "net", ["1.234,50"])
+        'column "net" holds "1.234,50": write pl.col("net").str.replace_all(".", "", literal=True).str.replace(",", ".").cast(pl.Float64)'
         >>> conversion_fix("date", "day", ["32.01.2027"])
         'column "day" holds "32.01.2027", and there is no such day: correct the file'
         >>> conversion_fix("date", "day", ["soon"])
@@ -211,40 +270,102 @@ def conversion_fix(kind: str, column: str, values: Sequence[str], *, head: str =
     """
     if not values:
         return None
-    first = f"column {quoted(column)} holds {_as_in_file(values[0], head)}"
+    said = f"column {quoted(column)} holds"
+    first = f"{said} {_as_in_file(values[0], head)}"
     if kind in ("date", "datetime", "time"):
-        return _day_fix(first, kind, [one.strip() for one in values])
-    if (of_comma := _comma_fix(first, values, POLARS)) is not None:
-        return of_comma
-    if kind in _WHOLE and (number := _NUMBER.fullmatch(values[0].strip())) is not None:
-        if number[1]:
-            return f"{first}, which has a decimal point: cast to pl.Float64, or correct the file"
-        return f"{first}, which {kind} cannot hold: correct the file, or cast to a wider type"
+        return _day_fix(first, column, kind, [one.strip() for one in values], beside)
     meant = next((word for kinds, word in _MEANT.items() if kind in kinds), f"no {kind}")
+    is_whole = kind in _WHOLE
+    if is_whole or meant == "not a number":
+        if not values[0].strip():
+            return _emptied_fix(column, is_regex)
+        if (of_marks := _marks_fix(column, values, head, is_whole, is_book)) is not None:
+            return of_marks
+    if is_whole and (number := _NUMBER.fullmatch(values[0].strip())) is not None:
+        if number[1]:
+            away = Marks(".", "").expression(column, "pl.Int64")
+            point = (
+                f"; where the point is that of thousands, write {away}"
+                if _THOUSANDS.fullmatch(values[0].strip())
+                else ""
+            )
+            return f"{first}, which has a decimal point: cast to pl.Float64, or correct the file{point}"
+        return f"{first}, which {kind} cannot hold: correct the file, or cast to a wider type"
     return f"{first}, which is {meant}: correct the file, or clean the column before the cast"
 
 
-def _day_fix(first: str, kind: str, values: Sequence[str]) -> str:
-    """The fix of values that are no days or times as the step reads them: the formats that fit all of them, else the first."""
-    forms = next((forms for shape, forms in _FORMATS if all(map(shape.fullmatch, values))), ())
-    if not forms or kind == "time":
+def _marks_fix(column: str, values: Sequence[str], head: str, is_whole: bool, is_book: bool | None) -> str | None:
+    """The fix of numbers that people read and a cast does not, for the marks in them; None where none of the values is one."""
+    written = {one: _with_comma(one) for one in values}
+    numbers = [one for one in values if marks_of([written[one]]) is not None]
+    marks = marks_of([written[one] for one in numbers])
+    if marks is None:
+        return None
+    others = [one for one in dict.fromkeys(values) if one not in numbers and _NUMBER.fullmatch(one.strip()) is None]
+    odd = next((one for one in others if re.search(r"\d", one)), None)
+    if odd is not None:  # such as "EUR 5", which is not to be emptied
+        told, meant = quoted(beginning(odd, 60)), "not a whole number" if is_whole else "not a number"
+        return f"column {quoted(column)} holds {told}, which is {meant}: correct the file, or clean the column before the cast"
+    is_whole = is_whole and not any(marks.point in written[one] for one in numbers)
+    way = f"write {marks.expression(column, 'pl.Int64' if is_whole else 'pl.Float64', others)}"
+    beside = "".join(f" and {quoted(beginning(one, 60))}" for one in others[:1])
+    said = f"column {quoted(column)} holds {_as_in_file(numbers[0], head)}{beside}: "
+    return said + (way if marks.thousands or others else _by_option(way, is_book))
+
+
+def _by_option(way: str, is_book: bool | None) -> str:
+    """The way, beside the option of a reader that does the same; a workbook has none."""
+    if is_book:
+        return way
+    return f"read {'a CSV file' if is_book is None else 'the file'} with {POLARS.decimal}, or {way}"
+
+
+def _with_comma(value: str) -> str:
+    """The value with a comma for its last point where it has several, as where the step has replaced the comma before."""
+    if value.count(".") < 2 or "," in value or marks_of([value]) is not None:
+        return value
+    return ",".join(value.rsplit(".", 1))
+
+
+def _emptied_fix(column: str, is_regex: bool) -> str:
+    """The fix of texts of which nothing is left when they are cast."""
+    every = 'in replace_all(".", "") the "." stands for every letter: write replace_all(".", "", literal=True)'
+    if is_regex:
+        return f"nothing is left of column {quoted(column)} when it is cast: {every}"
+    return f'column {quoted(column)} holds "" when it is cast: empty it before, .replace({{"": None}}); or {every}'
+
+
+def _pandas_fix(value: str) -> str | None:
+    """The fix of a text that pandas does not take for a number."""
+    marks = marks_of([value])
+    if marks is None:
+        return None
+    said = f"the table holds {quoted(beginning(value, 60))}: read the file with"
+    if marks.thousands:
+        decimal = f"{PANDAS.decimal}, " if marks.point == "," else ""
+        return f"{said} {decimal}thousands={quoted(marks.thousands)}"
+    return f'{said} {PANDAS.decimal}, or replace "," by "." before the cast'
+
+
+def _day_fix(first: str, column: str, kind: str, values: Sequence[str], beside: Sequence[str]) -> str:
+    """The fix of values that are no days or times as the step reads them: the formats they have, and how each is read where the others
+    of the column have another."""
+    dated = [one for one in values if has_form_of_day(one)]
+    if kind == "time" or values[0] not in dated:
         return (
             f"{first}, which does not have the format that the step names: correct the file, or clean the column before"
         )
-    of_first = [form for form in forms if _is_day(values[0], form)]
-    of_all = [form for form in of_first if all(_is_day(one, form) for one in values)]
+    of_first = day_forms(values[:1])
     if not of_first:
         return f"{first}, and there is no such day: correct the file"
-    told = " or ".join(map(quoted, of_all or of_first))
-    return f"{first}, which has the format {told}: name that one, or correct the file"
-
-
-def _is_day(value: str, form: str) -> bool:
-    """Whether a value is a day of the calendar by this format."""
-    with suppress(ValueError):
-        datetime.strptime(value, form)
-        return True
-    return False
+    of_all = day_forms(dated)
+    said = f"{first}, which has the format {' or '.join(map(quoted, of_all or of_first))}"
+    several = list(dict.fromkeys(form for one in (*beside, *dated) for form in day_forms([one])))
+    if len(several) < 2 or any(len(day_forms([one])) > 1 for one in (*beside, *dated)):
+        return f"{said}: name that one, or correct the file"
+    read = f"pl.col({quoted(column)}).str.to_{kind}"
+    each = ", ".join(f"{read}({quoted(form)}, strict=False)" for form in several)
+    return f"{said}, and others have another one: correct the file, or write pl.coalesce({each}), which leaves empty what has none of these"
 
 
 def _as_in_file(value: str, head: str) -> str:
@@ -252,13 +373,6 @@ def _as_in_file(value: str, head: str) -> str:
     told, commas = quoted(beginning(value, 60)), (value.replace(".", ","), ",".join(value.rsplit(".", 1)))
     written = None if value in head else next((one for one in commas if one != value and one in head), None)
     return told if written is None else f"{quoted(beginning(written, 60))} ({told} when it is cast)"
-
-
-def _comma_fix(said: str, values: Sequence[str], options: Options) -> str | None:
-    """The fix of numbers that have a comma where a point is expected; None of other values."""
-    if not all(COMMA_NUMBER.fullmatch(one.strip()) for one in values):
-        return None
-    return f'{said}: read the file with {options.decimal}, or replace "," by "." before the cast'
 
 
 def _name_of(path: Path | None) -> str:

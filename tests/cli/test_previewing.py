@@ -76,6 +76,17 @@ def test_a_lazy_frame_shows_its_first_rows(cli: Cli) -> None:
     }
 
 
+def test_a_lazy_frame_whose_query_fails_names_its_cell(cli: Cli, ws: WorkspaceFiles) -> None:
+    """Also where only its rows tell."""
+    ws.notebook("late", FRAMES.replace('select("file")', 'select(pl.col("file").str.to_date("%d"))'))
+    answer = cli("preview", "late", "--use", "lazy")
+
+    assert answer.code == 1
+    assert "late.ipynb, cell 1, line 13: def lazy(context):" in answer.err
+    assert "when the LazyFrame that it gives is computed" in answer.err
+    assert "unexpected" not in answer.err
+
+
 def test_anything_else_is_its_value(cli: Cli) -> None:
     facts = {"minutes": 15, "files": ["a", "b"]}
 

@@ -64,7 +64,10 @@ def test_an_expression_that_pandas_keeps_as_a_value_is_told_where_it_is_used() -
             lambda: pandas_frame().group_by("city"),
             f"this is a pandas frame, and group_by is of Polars: {TO_POLARS}; or did you mean 'groupby'?",
         ),
-        (lambda: pl.DataFrame({"a": [1]}).loc[0], f"this is a Polars frame, and loc is of pandas: {TO_PANDAS}"),
+        (
+            lambda: pl.DataFrame({"a": [1]}).swaplevel(),  # type: ignore[attr-defined]
+            f"this is a Polars frame, and swaplevel is of pandas: {TO_PANDAS}",
+        ),
         (lambda: pl.concat([pl.DataFrame(), pandas_frame()]), f"Polars was given a pandas frame: {TO_POLARS}"),
         (lambda: pandas_frame().merge(pl.DataFrame({"city": [1]})), f"pandas was given a Polars frame: {TO_PANDAS}"),
     ],

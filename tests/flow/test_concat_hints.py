@@ -43,6 +43,15 @@ def test_a_comma_in_a_number_is_told_as_one() -> None:
     assert "read it with decimal_comma=True" in fix_of(tables_of("amount", [1.5], [2.5], ["3,5"]))
 
 
+def test_a_number_with_points_between_its_thousands_is_told_with_what_reads_it() -> None:
+    """No option of a reader does."""
+    tables = tables_of("amount", [1.5], [2.5], ["1.234,5"])
+    fix = fix_of(tables)
+
+    way = fix.partition("make numbers of it in each, as ")[2].partition(" does where it is text")[0]
+    assert tables[2].select(eval(way, {"pl": pl}))["amount"].to_list() == [1234.5]
+
+
 @pytest.mark.parametrize("how", ["vertical", "diagonal"])
 def test_the_fix_of_numbers_of_two_types_works(how: Any) -> None:
     """The wider type holds both."""
@@ -92,3 +101,29 @@ def test_vstack_is_told_as_concat() -> None:
         run(Flow("G").step(lambda context: one.vstack(other)))
 
     assert 'column "amount" is' in str(caught.value.fix)
+
+
+def test_the_name_of_the_file_comes_before_another_text_of_one_row() -> None:
+    """Of tables of one row every text names one; where none is a file's name, none is told."""
+    rows = [("A", 1), ("B", 2), ("C", "n/a")]
+    of_files = [
+        pl.DataFrame({"Kunde": [name], "amount": [value], "file": [f"{name}.csv"]}, strict=False)
+        for name, value in rows
+    ]
+    alone = [frame.drop("file") for frame in of_files]
+
+    assert 'in table 3 of 3 (file "C.csv") and' in fix_of(of_files)
+    assert "in table 3 of 3 and" in fix_of(alone)
+
+
+def test_a_text_that_each_table_has_in_all_its_rows_names_it() -> None:
+    """As the region of each, where no column holds its file."""
+    tables = [
+        pl.DataFrame(
+            {"Kunde": ["A", "A"] if value else ["B", "B"], "amount": ["-", "1"] if value else [1, 2]}
+        ).with_columns(Region=pl.lit(f"R{number}"))
+        for number, value in enumerate((False, False, True))
+    ]
+
+    assert '(Kunde "A")' in fix_of(tables)
+    assert '(Region "R2")' in fix_of([table.with_columns(Kunde=pl.Series(["A", "B"])) for table in tables])

@@ -131,7 +131,7 @@ def test_columns_that_are_numbers_may_be_a_row_or_of_another_sheet(tmp_path: Pat
 def test_a_column_that_a_good_table_lacks_has_no_such_fix() -> None:
     assert (
         failed(lambda context: pl.DataFrame({"city": [1], "a;b": [2]}), lambda context: context.current["town"]).fix
-        is None
+        == 'the columns are "city", "a;b"'
     )
 
 
@@ -185,7 +185,7 @@ def test_a_typing_error_beside_a_column_without_a_name_is_one() -> None:
         (lambda frame: frame[["Filale", "Filiale"]], FILIALE),
         (lambda frame: frame.groupby("Filiale")["Filale"].sum(), FILIALE),
         (lambda frame: frame.sort_values("Betrag"), BETRAG.format("rename(columns=str.strip)")),
-        (lambda frame: frame["Kunde"], None),
+        (lambda frame: frame["Kunde"], 'the columns are "Filiale", "Betrag "'),
         (lambda frame: {"Filiale": frame}["Filale"], None),
         (lambda frame: frame.set_index("Filiale").loc[7], None),
     ],
@@ -343,7 +343,7 @@ DAYS = pl.col("day").str.to_date("%d.%m.%Y")
         (
             ["31.12.2026", "2026-01-01"],
             DAYS,
-            'column "day" holds "2026-01-01", which has the format "%Y-%m-%d": name that',
+            'column "day" holds "2026-01-01", which has the format "%Y-%m-%d", and others have another one: correct',
         ),
         (["1/2/2026"], DAYS, 'column "day" holds "1/2/2026", which has the format "%d/%m/%Y" or "%m/%d/%Y": name that'),
         (["11/25/2026"], DAYS, 'column "day" holds "11/25/2026", which has the format "%m/%d/%Y": name that'),
@@ -352,7 +352,7 @@ DAYS = pl.col("day").str.to_date("%d.%m.%Y")
         (
             ["1,5", "2.0"],
             pl.col("day").cast(pl.Float64),
-            'column "day" holds "1,5": read the file with decimal_comma=True',
+            'column "day" holds "1,5": read a CSV file with decimal_comma=True',
         ),
         (
             ["none", "2.0"],
@@ -405,3 +405,187 @@ def test_a_secret_that_is_used_as_text_names_reveal(use: Callable[[Any], Any]) -
     fix = failed(lambda context: use(Secret("ftp", "correct horse"))).fix
 
     assert fix == 'a secret shows its text only when you ask for it: context.secret("name").reveal()'
+
+
+def cast_of(text: str, path: Path, **options: Any) -> str | None:
+    """The fix of a cast of the column `amount` of a file that was read with these options."""
+    path.write_text(text, encoding="utf-8")
+    read = pl.read_csv(path, separator=";", **options)
+    return failed(lambda context: read.with_columns(pl.col("amount").cast(pl.Float64)), path=path).fix
+
+
+@pytest.mark.parametrize("options", [{}, {"decimal_comma": True}])
+@pytest.mark.parametrize(
+    ("texts", "numbers"),
+    [
+        (["1.234,50", "2,5", "1.000"], [1234.5, 2.5, 1000.0]),
+        (["1,234.50", "2.5"], [1234.5, 2.5]),
+        (["1,234,567"], [1234567.0]),
+        (["1'234.50", "-7"], [1234.5, -7.0]),
+        (["1 234,5"], [1234.5]),
+        (["1.234,50", "n/a"], [1234.5, None]),
+        (["n/a", "2,5"], [2.5, None]),
+    ],
+)
+def test_the_fix_of_numbers_as_people_write_them_reads_them(
+    tmp_path: Path, options: dict[str, Any], texts: list[str], numbers: list[float | None]
+) -> None:
+    """Also where the file was read as the fix of another number says: the same is not told again."""
+    text = "name;amount\n" + "".join(f"x;{one}\n" for one in texts)
+    fix = str(cast_of(text, tmp_path / "a.csv", **options))
+
+    assert "decimal_comma" not in fix
+    found = pl.DataFrame({"amount": texts}).select(eval(fix.partition(": write ")[2], {"pl": pl}))
+    assert sorted(found["amount"].to_list(), key=str) == sorted(numbers, key=str)
+
+
+def test_commas_alone_are_read_by_an_option_of_text_files_only(tmp_path: Path) -> None:
+    """A workbook has no option for it: a number there is a number, or a text."""
+    text = "name;amount\nx;1,5\n"
+    way = 'write pl.col("amount").str.replace(",", ".").cast(pl.Float64)'
+    book = workbook(tmp_path / "a.xlsx", Data=[["name", "amount"], ["x", "1,5"]])
+
+    def of_book(context: object) -> pl.DataFrame:
+        return pl.read_excel(book).with_columns(pl.col("amount").cast(pl.Float64))
+
+    assert (
+        cast_of(text, tmp_path / "a.csv")
+        == f'column "amount" holds "1,5": read the file with decimal_comma=True, or {way}'
+    )
+    assert pl.read_csv(tmp_path / "a.csv", separator=";", decimal_comma=True)["amount"].to_list() == [1.5]
+    assert failed(of_book, path=book).fix == f'column "amount" holds "1,5": {way}'
+    assert failed(of_book).fix == f'column "amount" holds "1,5": read a CSV file with decimal_comma=True, or {way}'
+
+
+def test_a_comma_that_was_replaced_before_the_point_of_thousands_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("name;amount\nx;1.234,50\n", encoding="utf-8")
+
+    def step(context: object) -> pl.DataFrame:
+        return pl.read_csv(path, separator=";").with_columns(pl.col("amount").str.replace(",", ".").cast(pl.Float64))
+
+    fix = failed(step, path=path).fix
+    assert fix == (
+        'column "amount" holds "1.234,50" ("1.234.50" when it is cast): write'
+        ' pl.col("amount").str.replace_all(".", "", literal=True).str.replace(",", ".").cast(pl.Float64)'
+    )
+
+
+def test_a_point_that_stands_for_every_letter_is_told() -> None:
+    """It is the file that is right; a text that is empty in the file is told so."""
+    frame = pl.DataFrame({"amount": ["1.234"], "none": [""]})
+    number = pl.col("amount").str.replace_all(".", "").cast(pl.Int64)
+
+    every = 'in replace_all(".", "") the "." stands for every letter: write replace_all(".", "", literal=True)'
+    assert failed(lambda context: frame.with_columns(number)).fix == (
+        f'nothing is left of column "amount" when it is cast: {every}'
+    )
+    assert failed(lambda context: frame["none"].cast(pl.Float64)).fix == (
+        f'column "none" holds "" when it is cast: empty it before, .replace({{"": None}}); or {every}'
+    )
+
+
+def test_a_point_may_be_that_of_thousands_where_a_whole_number_is_meant() -> None:
+    frame = pl.DataFrame({"amount": ["1.234"]})
+    fix = str(failed(lambda context: frame.with_columns(pl.col("amount").cast(pl.Int64))).fix)
+
+    way = fix.partition("; where the point is that of thousands, write ")[2]
+    assert frame.select(eval(way, {"pl": pl}))["amount"].to_list() == [1234]
+    assert "thousands" not in str(failed(lambda context: pl.Series(["2.5"]).cast(pl.Int64)).fix)
+
+
+def test_pandas_is_told_the_mark_of_thousands() -> None:
+    pandas = pytest.importorskip("pandas")
+    fix = str(failed(lambda context: pandas.Series(["1.234,50"]).astype(float)).fix)
+
+    assert fix == 'the table holds "1.234,50": read the file with decimal=",", thousands="."'
+
+
+def test_days_of_a_workbook_in_two_forms_are_told_with_what_reads_both(tmp_path: Path) -> None:
+    """As Excel's own days beside days that somebody typed as text; what is told reads them all."""
+    frame = pl.DataFrame({"day": ["2026-12-01 00:00:00", "31.12.2026", "2026-12-02 00:00:00"]})
+    fix = str(failed(lambda context: frame.with_columns(DAYS)).fix)
+
+    assert fix.startswith(
+        'column "day" holds "2026-12-01 00:00:00", which has the format "%Y-%m-%d %H:%M:%S", and others'
+    )
+    read = eval(fix.partition("or write ")[2].partition(", which leaves")[0], {"pl": pl})
+    assert [str(one) for one in frame.select(read)["day"]] == ["2026-12-01", "2026-12-31", "2026-12-02"]
+
+
+@pytest.mark.parametrize("values", [["2026-1-1", "2026-01-02"], ["1/2/2026", "2026-01-01", "3.1.2026"]])
+def test_days_of_one_form_or_of_an_unsure_one_are_told_by_their_format(values: list[str]) -> None:
+    """Nobody knows whether the day or the month of 1/2/2026 comes first."""
+    fix = str(failed(lambda context: pl.DataFrame({"day": values}).with_columns(DAYS)).fix)
+
+    assert "name that one, or correct the file" in fix
+    assert "coalesce" not in fix
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1252"])
+@pytest.mark.parametrize(
+    ("title", "way"), [("", "leave out no line, {}=0"), ("Bericht\n\n", "leave out 2 lines above it, {}=2")]
+)
+def test_a_header_that_was_left_out_is_told_by_its_line(tmp_path: Path, title: str, way: str, encoding: str) -> None:
+    """It stands in the file, above the line whose values became names; what is told reads it."""
+    path = tmp_path / "a.csv"
+    path.write_bytes(f"{title}Straße;Betrag\nMüllerweg;5\nAmselweg;7\n".encode(encoding))
+    skipped = title.count("\n") + 1
+
+    def read(context: object, lines: int = skipped) -> pl.DataFrame:
+        return pl.read_csv(path, separator=";", skip_lines=lines, encoding="utf8" if encoding == "utf-8" else encoding)
+
+    said = f'"Straße" stands in line {skipped} of a.csv, and line {skipped + 1} was read as the header: '
+    for ask in (lambda context: context.current.select("Straße"), lambda context: context.current["Straße"]):
+        assert failed(read, ask, path=path).fix == said + way.format("skip_lines")
+    assert read(None, skipped - 1).columns == ["Straße", "Betrag"]
+
+
+def test_a_column_that_stands_nowhere_above_is_no_header_that_was_left_out(tmp_path: Path) -> None:
+    """A word of a title, and a value below."""
+    path = tmp_path / "a.csv"
+    path.write_text("Umsatz\n\nOrt;Betrag\nKunde;5\n", encoding="utf-8")
+
+    def read(context: object) -> pl.DataFrame:
+        return pl.read_csv(path, separator=";", skip_lines=2)
+
+    for name in ("Umsatz", "Kunde", "Monat"):
+        assert "stands in line" not in str(
+            failed(read, lambda context, name=name: context.current[name], path=path).fix
+        )
+
+
+def test_a_day_among_the_names_may_be_a_row(tmp_path: Path) -> None:
+    """Several of them are those of a pivot."""
+    frame = pl.DataFrame({"31.12.2026": ["1.1.2027"], "Oslo": ["Rome"]})
+    pivot = pl.DataFrame({"city": ["Oslo"], "2026-01-01": [1], "2026-01-02": [2]})
+
+    assert str(failed(lambda context: frame.select("Datum")).fix).startswith(
+        'the name of a column is a day ("31.12.2026"): where that is a row, its header was left out'
+    )
+    assert failed(lambda context: pivot.select("Datum")).fix is None
+
+
+@pytest.mark.parametrize(
+    "text", ["<html><body><table><tr><td>1</td></tr></table></body></html>", "city\tamount\nOslo\t1\n"]
+)
+def test_a_workbook_by_name_only_is_told_as_such(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "a.xls"
+    path.write_text(text, encoding="utf-8")
+
+    fix = str(failed(lambda context: pl.read_excel(path)).fix)
+
+    assert fix.startswith("this .xls is no workbook of Excel, but HTML or text under that name")
+
+
+def test_the_file_of_a_map_is_known_as_that_of_a_run(tmp_path: Path) -> None:
+    """So that a workbook is told as one."""
+    workbook(tmp_path / "a.xlsx", Data=[["amount"], ["1,5"]])
+    flow = Flow("G", "claims").collect(".xlsx", root=tmp_path).map(lambda file: amounts(file.path))
+
+    def amounts(path: Path) -> pl.DataFrame:
+        return pl.read_excel(path).with_columns(pl.col("amount").cast(pl.Float64))
+
+    with pytest.raises(FlowExecutionError) as caught:
+        run(flow)
+    assert "decimal_comma" not in str(caught.value.fix)

@@ -11,10 +11,11 @@ from typing import Any
 
 import polars as pl
 import pytest
+import xlsxwriter
 
 from data_engine import Workspace
 from data_engine.engine.memo.caption import caption
-from data_engine.engine.memo.doubts import doubts_of, utf8_read_as
+from data_engine.engine.memo.doubts import doubts_of, doubts_of_table, utf8_read_as
 from data_engine.engine.preview import last_report
 from data_engine.errors import FlowExecutionError
 from tests.preview.conftest import Cells
@@ -625,3 +626,68 @@ def test_columns_alike_are_warned_of_once_in_the_log_of_a_run(ws: WorkspaceFiles
     said = [line.message for line in workspace.log(run.run_id) if line.level == "WARNING"]
     assert [text[:42] for text in said] == ['the columns "Amount " and "amount" differ ']
     assert run.warnings == 1
+
+
+def emptied(path: Path) -> Path:
+    """Beside columns that lose something: one of text, one without a heading, and texts that are kept."""
+    with xlsxwriter.Workbook(path) as book:
+        sheet = book.add_worksheet("Data")
+        day = book.add_format({"num_format": "yyyy-mm-dd"})
+        sheet.write_row(0, 0, ["n/a", "amount", "day", "note", "rate", "open", "count"])
+        for row in range(1, 4):
+            sheet.write_row(row, 0, ["x", row])
+            sheet.write_number(row, 2, 46000 + row, day)
+            sheet.write_row(row, 3, ["n/a", row, row, row])
+        sheet.write_string(2, 1, "n/a")
+        sheet.write_string(3, 1, "NULL")
+        sheet.write_string(2, 2, "N/A")
+        sheet.write_formula(2, 4, "=1/0", None, "#DIV/0!")
+        sheet.write_string(2, 5, "offen")
+        sheet.write_string(3, 5, "n/a")
+        sheet.write_blank(3, 6, None)
+    return path
+
+
+EMPTIED = [
+    'column "amount" is Int64, and 2 texts in it ("n/a", "NULL") were read as empty: read it with'
+    ' schema_overrides={"amount": pl.String} and clean it, or correct the file',
+    'column "day" is Date, and 1 text in it ("N/A") was read as empty: read it with'
+    ' schema_overrides={"day": pl.String} and clean it, or correct the file',
+]
+OF_ERRORS = "errors of formulas are read as empty: column E (1 #DIV/0!). Correct them in the workbook, or compute the column in the step"
+
+
+def test_texts_and_errors_of_a_workbook_that_were_read_as_empty_are_told(tmp_path: Path) -> None:
+    """Not of a column of text, where texts stay, nor of cells that are empty; with the column as text they stay."""
+    path = emptied(tmp_path / "a.xlsx")
+    place = 'a.xlsx, sheet "Data": '
+
+    def of(**options: Any) -> list[str]:
+        return list(doubts_of_table(pl.read_excel, pl.read_excel(path, **options), (path,), options))
+
+    assert of() == [place + said for said in EMPTIED]
+    assert list(doubts_of(pl.read_excel, (path,), {})) == [place + OF_ERRORS]
+    as_text = {"amount": pl.String, "day": pl.String}
+    assert of(schema_overrides={"amount": pl.String}) == [place + EMPTIED[1]]
+    assert pl.read_excel(path, schema_overrides=as_text)["amount"].to_list() == ["1", "n/a", "NULL"]
+    assert of(columns=["count"]) == []
+
+
+@pytest.mark.parametrize("rows", [[["a", "n/a"], [1, 2]], [["a"], [1], [None], [3]], [["a"], ["x"], ["n/a"]]])
+def test_headings_empty_cells_and_columns_of_text_are_no_loss(tmp_path: Path, rows: list[list[Any]]) -> None:
+    path = tmp_path / "a.xlsx"
+    with xlsxwriter.Workbook(path) as book:
+        sheet = book.add_worksheet("Data")
+        for number, row in enumerate(rows):
+            sheet.write_row(number, 0, row)
+
+    assert list(doubts_of_table(pl.read_excel, pl.read_excel(path), (path,), {})) == []
+    assert list(doubts_of(pl.read_excel, (path,), {})) == []
+
+
+def test_what_a_workbook_lost_stands_in_the_line_of_a_preview(cells: Cells, tmp_path: Path) -> None:
+    emptied(tmp_path / "a.xlsx")
+    cells.run(cell(tmp_path / "a.xlsx", f"pl.read_excel({str(tmp_path / 'a.xlsx')!r})")).preview()
+
+    assert EMPTIED[0] in told()
+    assert OF_ERRORS in told()

@@ -1,6 +1,6 @@
 """What a reader gives that its author did not mean, told by the beginning of the file: UTF-8 read as another encoding, text read
-as UTF-16, two columns with one heading, formulas of a workbook that have no stored result, and numbers of one that come too late
-to tell the type of their column. By the table itself: all columns of a file in one, and two columns whose names look alike.
+as UTF-16, two columns with one heading, and what `workbook_doubts` tells. By the table itself: all columns of a file in one, and two
+columns whose names look alike.
 
 All end as values that look like data: "Ã¶" for "ö", and nothing where Excel shows a number. Only a bounded part is looked at.
 """
@@ -9,49 +9,34 @@ from __future__ import annotations
 
 import codecs
 import csv
-import html
 import locale
 import os
-import re
-import zipfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
-from typing import Any, NamedTuple
-from xml.etree import ElementTree
+from typing import Any
 
 from data_engine.cut import first_few
+from data_engine.engine.memo.workbook_doubts import (
+    emptied_texts,
+    header_wanted,
+    paths_of,
+    rows_looked_at,
+    sheets_wanted,
+    workbook_doubts,
+)
 from data_engine.flow.column_hints import SEPARATORS, only_column_fix, quoted
 from data_engine.flow.table_readers import table_of
 from data_engine.platforms.files import open_to_read
 
 _HEAD_BYTES = 256 * 1024
-_SHEET_BYTES = 512 * 1024
-_PARTS_BYTES = 1024 * 1024
-_MOST_FILES = 3
 _FEW_ROWS = 20
 _SEPARATORS = (*SEPARATORS, ",")
-_MOST_SHEETS = 5
 _MOST_PAIRS = 3
 _NOTHING = dict.fromkeys(map(ord, "\ufeff\u200b"))
 _SAME_NAMES = {
     "polars": "frame.rename(lambda name: name.strip().lower())",
     "pandas": "frame.rename(columns=lambda name: name.strip().lower())",
 }
-_CELL = re.compile(rb"<c\s([^>]*[^/>])>(.*?)</c>", re.DOTALL)
-_COLUMN = re.compile(rb'\br="([A-Z]+)\d')
-_ROW = re.compile(rb"<row\b([^>]*?)(?:/>|>(.*?)</row>)", re.DOTALL)
-_NUMBER = re.compile(rb'\br="(\d+)"')
-_PLACE = re.compile(rb'\br="([A-Z]+\d+)"')
-_SHARED = re.compile(rb'\bt="s"')
-_VALUE = re.compile(rb"<v>([^<]+)</v>|<is>")
-_STRING = re.compile(rb"<si>(.*?)</si>|<si/>", re.DOTALL)
-_TEXTS = re.compile(rb"<t(?:\s[^>]*)?>([^<]*)</t>(?!</rPh>)")
-_NO_VALUE = re.compile(rb"<v\s*/>|<v\s*></v>")
-_TEXT = re.compile(rb'\bt="str"')
-_IS_TEXT = re.compile(rb'\bt="(?:s|str|inlineStr|e)"')
-_DAMAGED = (OSError, KeyError, ValueError, zipfile.BadZipFile, ElementTree.ParseError)
-_RELATION = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}id"
 
 
 def doubts_of(reader: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Iterator[str]:
@@ -59,43 +44,20 @@ def doubts_of(reader: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> 
     name = getattr(reader, "__name__", "")
     if name == "read_excel":
         if (module := getattr(reader, "__module__", "").partition(".")[0]) in ("polars", "pandas"):
-            wanted, header = _sheets_wanted(module, args, kwargs), _header_wanted(module, args, kwargs)
-            looked_at = _rows_looked_at(module, kwargs)
-            for path in _paths(args, kwargs):
+            wanted, header = sheets_wanted(module, args, kwargs), header_wanted(module, args, kwargs)
+            looked_at = rows_looked_at(module, kwargs)
+            for path in paths_of(args, kwargs):
                 yield from workbook_doubts(path, wanted, header, looked_at)
         return
     encoding = _encoding(name, args, kwargs)
     if encoding is not None:
         read_as = bytes_read_as_utf16 if codecs.lookup(encoding).name.startswith("utf") else utf8_read_as
-        for path in _paths(args, kwargs):
+        for path in paths_of(args, kwargs):
             if (said := read_as(path, encoding)) is not None:
                 yield said
     if name in ("read_csv", "scan_csv") and getattr(reader, "__module__", "").startswith("polars"):
-        for path in _paths(args, kwargs):
+        for path in paths_of(args, kwargs):
             yield from doubled_headings(path, kwargs)
-
-
-def workbook_place(reader: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str | None:
-    """The workbook that `reader(*args, **kwargs)` will read, in words, with its sheet where that is one; None where it reads none.
-
-    Example:
-        >>> import pathlib, polars, tempfile
-        >>> file = pathlib.Path(tempfile.mkdtemp()) / "a.xlsx"
-        >>> _ = polars.DataFrame({"a": [1]}).write_excel(file, worksheet="Sales")
-        >>> workbook_place(polars.read_excel, (file,), {}), workbook_place(polars.read_csv, ("a.csv",), {})
-        ('a.xlsx, sheet "Sales"', None)
-    """
-    if getattr(reader, "__name__", "") != "read_excel" or len(paths := _paths(args, kwargs)) != 1:
-        return None
-    name, found = os.path.basename(paths[0]), []
-    wanted = _sheets_wanted(getattr(reader, "__module__", "").partition(".")[0], args, kwargs)
-    with suppress(*_DAMAGED), open_to_read(paths[0]) as file, zipfile.ZipFile(file) as book:
-        found = [
-            sheet
-            for number, (sheet, _) in enumerate(_sheets(book))
-            if wanted is None or sheet in wanted or number in wanted
-        ]
-    return f'{name}, sheet "{found[0]}"' if len(found) == 1 else name
 
 
 def doubts_of_table(reader: Any, table: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Iterator[str]:
@@ -109,9 +71,12 @@ def doubts_of_table(reader: Any, table: Any, args: tuple[Any, ...], kwargs: Mapp
         >>> list(doubts_of_table(pl.read_csv, table, ("in/may.csv",), {}))
         ['the only column is "city;amount": the file has ";" between its columns, so read it with separator=";"']
     """
-    if getattr(reader, "__name__", "") not in ("read_csv", "scan_csv", "read_table"):
+    name = getattr(reader, "__name__", "")
+    if name == "read_excel" and getattr(reader, "__module__", "").startswith("polars"):
+        yield from emptied_texts(table, args, kwargs)
+    if name not in ("read_csv", "scan_csv", "read_table"):
         return
-    paths = _paths(args, kwargs)
+    paths = paths_of(args, kwargs)
     if type(table).__name__ == "LazyFrame" and paths and len(table.collect_schema()) == 1:
         table = table.head(_FEW_ROWS).collect()
     used = [kwargs[word] for word in ("separator", "sep", "delimiter") if word in kwargs]
@@ -228,182 +193,6 @@ def doubled_headings(path: str, kwargs: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
-class _Header(NamedTuple):
-    """Where a reader takes the headings from: the row of this number from 1 on, None for the first that holds something; `second`
-    is what it appends to the heading of the second of two columns, None where that is not known."""
-
-    row: int | None
-    second: str | None
-
-
-def workbook_doubts(
-    path: str, wanted: list[str | int] | None, header: _Header | None, looked_at: int | None = None
-) -> Iterator[str]:
-    """Of each sheet of the workbook that is `wanted` (by its name or its number from 0 on; None: all), which columns hold formulas
-    whose result is not stored, as programs write them that are not Excel, which heading of `header` stands above several, and which
-    columns have no value in the `looked_at` rows that tell their type, and numbers below."""
-    with (
-        suppress(*_DAMAGED),
-        open_to_read(path) as file,
-        zipfile.ZipFile(file) as book,
-    ):
-        name = os.path.basename(path)
-        for number, (sheet, part) in enumerate(_sheets(book)):
-            if wanted is None or sheet in wanted or number in wanted:
-                with book.open(part) as rows:
-                    data = rows.read(_SHEET_BYTES)
-                place = f'{name}, sheet "{sheet}"'
-                if columns := _columns_without_result(data):
-                    places = f"column{'' if len(columns) == 1 else 's'} {', '.join(columns)}"
-                    yield (
-                        f"{place}: formulas in {places} have no stored result and are read as empty: open the file in Excel or"
-                        " LibreOffice and save it, or compute the column in the step"
-                    )
-                late = [] if header is None or looked_at is None else _late_columns(data, header.row, looked_at)
-                if late:
-                    yield (
-                        f"{place}: column{'' if len(late) == 1 else 's'} {', '.join(late)}: no value in the first {looked_at} rows, so"
-                        " that the numbers below are read as text: read all rows first with infer_schema_length=None"
-                    )
-                doubled = None
-                with suppress(*_DAMAGED):  # of its texts: what is known of formulas is told all the same
-                    doubled = None if header is None else _doubled(book, data, header)
-                if header is not None and doubled is not None:
-                    text, cells = doubled
-                    called = "another name" if header.second is None else f'"{text}{header.second}"'
-                    yield (
-                        f'{place}: the heading "{text}" is in {" and in ".join(cells[:2])}: the second'
-                        f" column is called {called}. Name them all, frame.columns = [...], or correct the file"
-                    )
-
-
-def _doubled(book: zipfile.ZipFile, sheet: bytes, header: _Header) -> tuple[str, list[str]] | None:
-    """The first heading that stands in several cells, and their places."""
-    places: dict[str, list[str]] = {}
-    for place, text in _texts_of(book, _heading_cells(sheet, header.row)):
-        places.setdefault(text, []).append(place)
-    return next(((text, cells) for text, cells in places.items() if text and len(cells) > 1), None)
-
-
-def _heading_cells(sheet: bytes, row: int | None) -> list[tuple[bytes, bytes]]:
-    """The attributes and the content of each cell with a value, in the row of this number, or in the first that has one."""
-    for found in _ROW.finditer(sheet):
-        cells = [(cell[1], cell[2]) for cell in _CELL.finditer(found[2] or b"") if _VALUE.search(cell[2])]
-        number = _NUMBER.search(found[1])
-        if cells if row is None else (number is not None and int(number[1]) == row):
-            return cells
-    return []
-
-
-def _texts_of(book: zipfile.ZipFile, cells: list[tuple[bytes, bytes]]) -> Iterator[tuple[str, str]]:
-    """The place of each cell, such as "B1", and its text; those in the common table of texts are looked up there."""
-    shared: list[bytes] = []
-    if any(_SHARED.search(about) for about, _ in cells):
-        with book.open("xl/sharedStrings.xml") as file:
-            shared = _STRING.findall(file.read(_PARTS_BYTES))
-    for about, inside in cells:
-        place, value = _PLACE.search(about), _VALUE.search(inside)
-        if place is None or value is None:
-            continue
-        if _SHARED.search(about):
-            number = int(value[1] or 0)
-            inside = shared[number] if number < len(shared) else b""
-        texts = _TEXTS.findall(inside) or [b"" if _SHARED.search(about) else value[1] or b""]
-        yield place[1].decode(), html.unescape(b"".join(texts).decode())
-
-
-def _header_wanted(module: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> _Header | None:
-    """Which row the headings are taken from; None where there are none, or where the columns are named or chosen otherwise."""
-    if module == "pandas":
-        row = args[2] if len(args) > 2 else kwargs.get("header", 0)
-        is_odd = any(kwargs.get(word) is not None for word in ("names", "usecols", "skiprows"))
-        return _Header(row + 1, ".1") if isinstance(row, int) and not is_odd else None
-    options = kwargs.get("read_options") or {}
-    row = options.get("header_row") or 0
-    chosen = {word for word in ("columns", "table_name") if kwargs.get(word)} | {
-        "column_names",
-        "use_columns",
-    }.intersection(options)
-    if not kwargs.get("has_header", True) or chosen or not isinstance(row, int):
-        return None
-    return _Header(row + 1 if row else None, {"calamine": "_1", "openpyxl": "0"}.get(kwargs.get("engine", "calamine")))
-
-
-def _columns_without_result(data: bytes) -> list[str]:
-    if b"<f" not in data:
-        return []
-    found: dict[str, None] = {}
-    for cell in _CELL.finditer(data):
-        about, inside = cell[1], cell[2]
-        is_empty = b"<v" not in inside or (_NO_VALUE.search(inside) is not None and not _TEXT.search(about))
-        if b"<f" in inside and is_empty and (column := _COLUMN.search(about)) is not None:
-            found.setdefault(column[1].decode())
-    return sorted(found, key=lambda column: (len(column), column))
-
-
-def _late_columns(data: bytes, header: int | None, looked_at: int) -> list[str]:
-    """The columns with no value in so many rows below the header, and with numbers further down."""
-    if data.count(b"<row") <= looked_at:
-        return []
-    early: set[bytes] = set()
-    late: dict[bytes, bool] = {}
-    for found in _ROW.finditer(data):
-        number = _NUMBER.search(found[1])
-        if number is None or (header is not None and int(number[1]) <= header):
-            continue
-        for cell in _CELL.finditer(found[2] or b""):
-            column = _COLUMN.search(cell[1])
-            if column is None or not _VALUE.search(cell[2]):
-                continue
-            if header is None:
-                header = int(number[1])
-            below = int(number[1]) - header
-            if 0 < below <= looked_at:
-                early.add(column[1])
-            elif below:
-                late.setdefault(column[1], _IS_TEXT.search(cell[1]) is None)
-    found_late = [column.decode() for column, is_number in late.items() if is_number and column not in early]
-    return sorted(found_late, key=lambda column: (len(column), column))
-
-
-def _rows_looked_at(module: str, kwargs: Mapping[str, Any]) -> int | None:
-    """How many rows tell Polars the type of a column; None where all do, or where types are given."""
-    rows = kwargs.get("infer_schema_length", 100)
-    is_odd = module != "polars" or kwargs.get("engine", "calamine") != "calamine" or kwargs.get("schema_overrides")
-    is_odd = is_odd or {"schema_sample_rows", "dtypes", "dtype_coercion", "skip_rows"}.intersection(
-        kwargs.get("read_options") or {}
-    )
-    return rows if isinstance(rows, int) and rows > 0 and not is_odd else None
-
-
-def _sheets(book: zipfile.ZipFile) -> list[tuple[str, str]]:
-    """The sheets in order, each with the part that holds it."""
-    targets = {
-        one.get("Id"): (one.get("Target") or "").lstrip("/") for one in _xml(book, "xl/_rels/workbook.xml.rels").iter()
-    }
-    sheets = [one for one in _xml(book, "xl/workbook.xml").iter() if one.tag.rpartition("}")[2] == "sheet"]
-    found = [(one.get("name") or "", targets[one.get(_RELATION)]) for one in sheets[: _MOST_SHEETS + 1]]
-    return [(name, part if part.startswith("xl/") else f"xl/{part}") for name, part in found]
-
-
-def _xml(book: zipfile.ZipFile, name: str) -> ElementTree.Element:
-    with book.open(name) as file:
-        return ElementTree.fromstring(file.read(_PARTS_BYTES))
-
-
-def _sheets_wanted(module: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[str | int] | None:
-    """The sheets that are read, by name or by number from 0 on; None for all."""
-    if module == "pandas":
-        wanted = args[1] if len(args) > 1 else kwargs.get("sheet_name", 0)
-        return None if wanted is None else list(wanted) if isinstance(wanted, (list, tuple)) else [wanted]
-    names, numbers = kwargs.get("sheet_name"), kwargs.get("sheet_id")
-    if names is not None:
-        return [names] if isinstance(names, str) else list(names)
-    if numbers == 0:
-        return None
-    return [number - 1 for number in ([numbers or 1] if not isinstance(numbers, (list, tuple)) else numbers)]
-
-
 def _encoding(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str | None:
     """The encoding that a text is read with, where it is not UTF-8 or one like it."""
     encoding = kwargs.get("encoding")
@@ -419,11 +208,3 @@ def _encoding(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> st
     except LookupError:  # such as utf8-lossy, or a mistake that the reader tells
         return None
     return None if (known.startswith("utf") and not known.startswith("utf-16")) or known == "ascii" else encoding
-
-
-def _paths(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[str]:
-    words = ("source", "path", "io", "filepath_or_buffer", "file")
-    given = args[0] if args else next((kwargs[word] for word in words if word in kwargs), None)
-    several = given[:_MOST_FILES] if isinstance(given, (list, tuple)) else [given]
-    paths = [os.fspath(one) for one in several if isinstance(one, (str, os.PathLike))]
-    return [path for path in paths if isinstance(path, str) and os.path.isfile(path)]

@@ -19,9 +19,10 @@ from typing import Any
 from data_engine.engine.memo import inputs, recorders
 from data_engine.engine.memo.access_log import AccessLog, Namespace, active_logs, logging_to, not_logged
 from data_engine.engine.memo.being_read import reading
-from data_engine.engine.memo.doubts import doubts_of, doubts_of_table, workbook_place
+from data_engine.engine.memo.doubts import doubts_of, doubts_of_table
 from data_engine.engine.memo.inputs import current_files
 from data_engine.engine.memo.own_sources import own_sources
+from data_engine.engine.memo.workbook_doubts import workbook_place
 
 _lock = threading.RLock()
 
