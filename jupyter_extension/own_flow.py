@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -50,7 +51,7 @@ def own_name(names: UserNames, command: str) -> str:
     Raises:
         FlowValidationError: it is none.
     """
-    from data_engine.notebook.subfolders import no_flow_there
+    from data_engine.notebook.subfolders import how_to_move, no_flow_outside, no_flow_there
     from data_engine.workspace.here import FLOW_MODULES, NOTEBOOK_VARIABLE, authored_folder, here
 
     place = here()
@@ -66,14 +67,27 @@ def own_name(names: UserNames, command: str) -> str:
         )
     if place.path.parent.name != FLOW_MODULES:
         folder = authored_folder()
-        raise FlowValidationError(
-            "which flow? This notebook is not a flow: it is not in a flow_modules folder"
-            if folder is None
-            else no_flow_there(place.path.relative_to(folder).as_posix()),
-            where=f"%flow {command}",
-            fix=f"name the flow: %flow {command} NAME",
-        )
+        another = f"name another flow: %flow {command} NAME"
+        if folder is None:
+            what = f"which flow? {no_flow_outside(place.path)}"
+            fix = f"{how_to_move(place.path, _nearest_modules(place.path))}; or {another}"
+        else:
+            what, fix = no_flow_there(place.path.relative_to(folder).as_posix()), another
+        raise FlowValidationError(what, where=f"%flow {command}", fix=fix)
     return place.path.stem
+
+
+def _nearest_modules(path: Path) -> Path:
+    """The folder of the flows of the workspace that a notebook lies in, else of the selected one."""
+    from data_engine.workspace.here import FLOW_MODULES
+    from data_engine.workspace.select import select_workspace
+
+    around = next((one / FLOW_MODULES for one in path.parents if (one / FLOW_MODULES).is_dir()), None)
+    if around is not None:
+        return around
+    with suppress(FlowValidationError):
+        return select_workspace().flow_modules_dir
+    return Path(FLOW_MODULES)
 
 
 def tell_unsaved(given: Namespace, names: UserNames, path: Path) -> None:

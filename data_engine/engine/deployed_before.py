@@ -17,7 +17,7 @@ from data_engine.ledger.deployments import published, renamings
 from data_engine.ledger.ledger import Ledger
 from data_engine.model import Deployment, utc_text
 from data_engine.notebook import history
-from data_engine.notebook.catalog import find_module
+from data_engine.notebook.catalog import check_flow_name, find_module
 from data_engine.notebook.flow_files import module_files
 from data_engine.notebook.module_sets import files_of, read_contents
 from data_engine.typed import typed
@@ -62,8 +62,9 @@ def find_flow(home: LocalWorkspace, name: str) -> Path:
 
     Raises:
         FlowValidationError: there is none (lists those there are, and tells of one that was undeployed, or that production runs
-            though its file is gone), or two files share the name.
+            though its file is gone), or two files share the name; or `name` is no text.
     """
+    check_flow_name(name)
     try:
         return find_module(home.modules(), name)
     except FlowValidationError as error:

@@ -3,18 +3,21 @@ earlier step did not give, an item of a map for the context."""
 
 from __future__ import annotations
 
+import re
 import traceback
-from collections.abc import Collection
+from collections.abc import Mapping
 from datetime import datetime
 from inspect import unwrap
 from pathlib import Path
 
 from data_engine.errors import message_of
-from data_engine.flow.batch import FileRef
+from data_engine.flow.batch import Batch, FileRef
 from data_engine.flow.context import FlowContext
 from data_engine.flow.control import ItemFailed
 from data_engine.flow.flow import Flow
 from data_engine.flow.locations import MirrorContext, SourceContext
+from data_engine.flow.misused_context import OF_ALL_FILES
+from data_engine.flow.object_names import how_to_take
 from data_engine.flow.spec import StepSpec
 
 _NO_SOURCE = (
@@ -42,7 +45,10 @@ def context_hints(
     """The fixes of what a step's context does not have; `before` is the label of the step before this flow's first one."""
     return (
         _no_place(context, cause),
-        _no_slot(context, cause) or _no_file(context, cause) or _forgotten_return(flow, step, context, cause, before),
+        _no_slot(context, cause)
+        or _no_file(context, cause)
+        or _forgotten_return(flow, step, context, cause, before)
+        or _nothing_before(flow, step, context, cause, before),
     )
 
 
@@ -84,19 +90,48 @@ def _no_place(context: FlowContext, cause: BaseException) -> str | None:
     return "; or ".join(hints) or None
 
 
-def saved_object(context: FlowContext, cause: BaseException, saved: Collection[str]) -> str | None:
-    """A hint when a step asks the context itself for what an earlier step saved."""
-    if not isinstance(cause, AttributeError) or cause.obj is not context or cause.name not in saved:
+def saved_object(context: FlowContext, cause: BaseException, savers: Mapping[str, str]) -> str | None:
+    """A hint when a step takes what an earlier step saved for a variable, or for an attribute of the context.
+
+    `savers` are the names that earlier steps saved, with the labels of those steps.
+    """
+    name = _name_taken(context, cause)
+    if name is None or not (name in savers or name in context.objects):
         return None
-    return f'{cause.name} is a saved object: context.objects["{cause.name}"], or use="{cause.name}" in the step'
+    what = f"what step {savers[name]!r} saved" if name in savers else "a saved object"
+    return f"{name} is {what}: {how_to_take(name)}"
+
+
+def _name_taken(context: FlowContext, cause: BaseException) -> str | None:
+    """The name that the step took for a variable of its own, or for an attribute of the context."""
+    if isinstance(cause, UnboundLocalError):
+        name = _name_made_of_itself(cause)
+    elif isinstance(cause, NameError) or (isinstance(cause, AttributeError) and _is_one_of(cause.obj, context)):
+        name = cause.name
+    else:
+        name = None
+    return name
+
+
+def _is_one_of(asked: object, context: FlowContext) -> bool:
+    return asked is context or asked is context.objects
+
+
+def _name_made_of_itself(cause: UnboundLocalError) -> str | None:
+    """The name in a line such as `raw_df = raw_df.head()`, which makes it a variable of the function."""
+    line = traceback.extract_tb(cause.__traceback__)[-1].line or ""
+    found = re.match(r"(\w+)\s*=[^=].*?\b\1\b", line)
+    return found[1] if found and re.search(rf"variable '{found[1]}'", message_of(cause)) else None
 
 
 def log_word(context: FlowContext, cause: BaseException) -> str | None:
-    """A hint when a step asks the context itself for a word of a logger, such as `context.warn`."""
-    if not isinstance(cause, AttributeError) or cause.obj is not context:
+    """A hint when a step asks the context itself, or its method `log`, for a word of a logger, such as `context.warn`."""
+    if not isinstance(cause, AttributeError):
         return None
-    level = _LEVELS.get(str(cause.name))
-    if level is None:
+    asked, name = cause.obj, str(cause.name)
+    is_log = getattr(asked, "__qualname__", None) == FlowContext.log.__qualname__
+    level = "ERROR" if is_log and name == "error" else _LEVELS.get(name)
+    if level is None or not (is_log or asked is context):
         return None
     told = "" if level == "INFO" else f', level="{level}"'
     return f'write context.log("..."{told}), which adds a line to the run\'s log'
@@ -131,24 +166,46 @@ def _no_file(context: FlowContext, cause: BaseException) -> str | None:
         is_of_path = any(words in message_of(cause) for words in _NO_SOURCE)
     if not is_of_path or not _asked_for(cause, "source", "path"):
         return None
-    return (
-        'with run_as="batch" a run is for all files of the folder, so context.source.path is None: '
-        'find them with .collect(".csv") and read each with .map(...), or below context.source.root'
-    )
+    return f'with run_as="batch" a run is for all files of the folder, so context.source.path is None: {OF_ALL_FILES}'
 
 
 def _asked_for(cause: BaseException, *names: str) -> bool:
-    """Whether the code of one of the error's frames uses all of these names."""
-    frames = traceback.walk_tb(cause.__traceback__)
-    return any({*names} <= {*frame.f_code.co_names} for frame, _ in frames)
+    """Whether the code of one of the error's frames, but for our own, uses all of these names."""
+    frames = [frame for frame, _ in traceback.walk_tb(cause.__traceback__)]
+    authors = [one for one in frames if not str(one.f_globals.get("__name__")).startswith("data_engine.")]
+    return any({*names} <= {*frame.f_code.co_names} for frame in authors)
 
 
 def _forgotten_return(
     flow: Flow, step: StepSpec, context: FlowContext, cause: BaseException, before: str | None
 ) -> str | None:
     """A hint when a step trips over the None that an earlier step gave."""
-    if context.current is not None or "NoneType" not in message_of(cause):
+    if "NoneType" not in message_of(cause):
+        return None
+    kind = "None"
+    if isinstance(context.current, Batch):
+        if not any(item is None for item in context.current) or not _asked_for(cause, "current"):
+            return None
+        kind = "a Batch with None in it"
+    elif context.current is not None:
         return None
     earlier = [one.label for one in flow.steps[: flow.steps.index(step)] if step.use in (None, "current", one.save_as)]
     label = earlier[-1] if earlier else before
-    return None if label is None else f"step {label!r} before it returned None: is its `return` missing?"
+    return None if label is None else f"step {label!r} before it returned {kind}: is its `return` missing?"
+
+
+def _nothing_before(
+    flow: Flow, step: StepSpec, context: FlowContext, cause: BaseException, before: str | None
+) -> str | None:
+    """A hint when the first step asks for what a step before it gave."""
+    is_first = before is None and step is flow.steps[0] and step.use is None
+    is_none = isinstance(cause, (AttributeError, TypeError)) and "NoneType" in message_of(cause)
+    if context.current is not None or not is_first or not is_none or not _asked_for(cause, "current"):
+        return None
+    said = "context.current is None in the first step"
+    source = context.source
+    if source is None:
+        return f"{said}: let a step before it give something"
+    if source.path is None:
+        return f"{said}, and this run is for all files of the folder: {OF_ALL_FILES}"
+    return f"{said}: the file is context.source.path"

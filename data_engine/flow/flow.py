@@ -37,6 +37,15 @@ if TYPE_CHECKING:
     PathText: TypeAlias = str | PathLike[str]
 
 
+_OTHER_WORDS = {
+    ("cron", "daily", "every", "schedule"): '.watch(mode="schedule", time="07:00")',
+    ("input", "poll", "source"): '.watch(mode="poll", source="../in", interval="30s")',
+    ("output", "target"): '.mirror(root="../out")',
+    ("add", "add_step", "then"): ".step(...)",
+}
+"""Verbs as one may guess them, with what does it."""
+
+
 @dataclass(frozen=True, slots=True)
 class MirrorSpec:
     """Where a flow's mirrored outputs go: the folder here, the text its author wrote, and whether they appear all at once."""
@@ -130,7 +139,8 @@ class Flow(Shown):
 
         def __getattr__(self, name: str) -> Any:
             near = None if name.startswith("_") else nearest_name(name, dir(type(self)))
-            offer = f": did you mean {near!r}?" if near else ""
+            meant = next((verb for words, verb in _OTHER_WORDS.items() if name in words), None)
+            offer = f": write {meant}" if meant else f": did you mean {near!r}?" if near else ""
             # Without `obj` Python adds no offer of its own.
             raise AttributeError(
                 f"{type(self).__name__!r} object has no attribute {name!r}{offer}", name=name, obj=None

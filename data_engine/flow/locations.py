@@ -333,7 +333,9 @@ def _swap_suffix(relative_path: Path | None, suffix: str, where: str) -> Path:
 def _need_file(relative_path: Path | None, where: str) -> Path:
     if relative_path is None:
         raise FlowValidationError(
-            "this run has no concrete source file", where=where, fix="use .root_file(name), or run_as='individual'"
+            "this run has no concrete source file",
+            where=where,
+            fix=f'choose a name: context.{where.partition(".")[0]}.file("NAME"); or let the flow run for each file: run_as="individual"',
         )
     return relative_path
 

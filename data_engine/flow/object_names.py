@@ -108,6 +108,16 @@ def taken_changed(steps: Sequence[StepSpec], index: int, changed: Iterable[str |
     return []
 
 
+def how_to_take(name: str) -> str:
+    """How a step takes what an earlier one saved under this name.
+
+    Example:
+        >>> how_to_take("raw_df")
+        'take it by context.objects["raw_df"], or by context.current with use="raw_df" in the step'
+    """
+    return f'take it by context.objects["{name}"], or by context.current with use="{name}" in the step'
+
+
 def _never_saved(steps: Sequence[StepSpec]) -> list[str]:
     """A warning for each `use=` of a name no earlier step saves; a step may still have put it into `context.objects`."""
     saved: list[str] = []

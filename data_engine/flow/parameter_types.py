@@ -61,11 +61,16 @@ def read_fields(settings: object) -> list[Facts]:
         FlowValidationError: no dataclass, or a field whose type no parameter can have.
     """
     if not isinstance(settings, type) or not dataclasses.is_dataclass(settings):
-        raise FlowValidationError(
-            f"parameters are declared by a dataclass, not by {settings!r}",
-            where="Flow.params",
-            fix="@dataclass\nclass Settings:\n    month: date = date(2013, 1, 1)",
-        )
+        if isinstance(settings, type) and settings.__module__ != "builtins":
+            what = f"class {settings.__name__} is not a dataclass, by which parameters are declared"
+            fix = f"write @dataclass in the line above class {settings.__name__} (from dataclasses import dataclass)"
+        elif dataclasses.is_dataclass(settings):
+            what = f"parameters are declared by a dataclass, not by one {type(settings).__name__} of it"
+            fix = f"give the class itself, without brackets: .params({type(settings).__name__})"
+        else:
+            what = f"parameters are declared by a dataclass, not by {type(settings).__name__} {settings!r:.80}"
+            fix = "write a class with a line for each of them:\n@dataclass\nclass Settings:\n    month: date = date(2013, 1, 1)"
+        raise FlowValidationError(what, where="Flow.params", fix=fix)
     told, kinds = _told(settings), _kinds(settings)
     fields = {one.name: one for one in dataclasses.fields(settings)}
     return [(_facts(fields[name], kind, told), _default(fields[name])) for name, kind in kinds.items()]
@@ -135,8 +140,15 @@ def _type_of(hint: Any, where: str) -> _Type:
     elif hint in _PLAIN:
         return _Type(_PLAIN[hint])
     raise FlowValidationError(
-        f"{where} is of type {hint!r}, which parameters do not support", where="Flow.params", fix=f"use one of {_KNOWN}"
+        f"{where} is of type {_type_name(hint)}, which parameters do not support",
+        where="Flow.params",
+        fix=f"use one of {_KNOWN}",
     )
+
+
+def _type_name(hint: Any) -> str:
+    """A type as its author writes it: of a notebook's class the name alone."""
+    return hint.__name__ if isinstance(hint, type) and not typing.get_args(hint) else str(hint)
 
 
 def _from_json(kind: _Type, value: Any) -> Any:

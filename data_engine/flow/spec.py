@@ -98,7 +98,7 @@ def _batch_items(current: object) -> tuple[Any, ...]:
         raise FlowValidationError(
             f"map requires an iterable current value, not {type(current).__name__}",
             where="Flow.map",
-            fix="let the step before return a list or Batch, or name one with use=",
+            fix='let the step before return a list or Batch, or name one with use=; .collect(".csv") before it gives the files of the folder',
         )
     if hasattr(current, "columns") and hasattr(current, "shape"):
         raise FlowValidationError(

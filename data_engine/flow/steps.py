@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import GeneratorType
-from typing import Any
+from typing import Any, NamedTuple
 
 from data_engine.cut import beginning
 from data_engine.errors import FlowExecutionError, FlowStoppedError, FlowValidationError, message_of
@@ -17,6 +17,7 @@ from data_engine.flow.context import FlowContext
 from data_engine.flow.context_hints import context_hints, item_hint, log_word, saved_object
 from data_engine.flow.control import ItemFailed, RunInterrupted, StepControl
 from data_engine.flow.flow import Flow
+from data_engine.flow.misused_context import misused_context
 from data_engine.flow.path_hints import path_hint
 from data_engine.flow.places import IN_PLACE
 from data_engine.flow.rows import rows_of
@@ -26,19 +27,35 @@ from data_engine.flow.table_hints import plain_words, table_hint
 from data_engine.model import Event, StepFinished, StepStarted
 
 
+class Earlier(NamedTuple):
+    """What ran before a flow that is a part of a longer one: the label of the step whose result its first step is given, and the names
+    that earlier steps saved, with their labels."""
+
+    before: str | None = None
+    saved: Mapping[str, str] = {}
+
+    @classmethod
+    def of(cls, whole: Flow, before: int | None, saved: Mapping[str, int]) -> Earlier:
+        """The same of steps of the longer flow, by their numbers."""
+        label = None if before is None else whole.steps[before].label
+        return cls(label, {name: whole.steps[at].label for name, at in saved.items()})
+
+
+NOTHING_EARLIER = Earlier()
+
+
 def run_steps(
     flow: Flow,
     context: FlowContext,
     *,
     control: StepControl,
     stop: int | None = None,
-    before: str | None = None,
-    saved: Collection[str] = (),
+    earlier: Earlier = NOTHING_EARLIER,
 ) -> Iterator[Event]:
     """Run the flow's first `stop` steps (all by default) on `context`, yielding what happens.
 
-    What happens inside a step (log lines, progress) goes to `control.emit` as it happens. Where the flow is a part of a
-    longer one, `before` is the label of the step whose result its first step is given, and `saved` names what earlier ones saved.
+    What happens inside a step (log lines, progress) goes to `control.emit` as it happens; `earlier` tells of the steps
+    before, where the flow is a part of a longer one.
 
     Raises:
         FlowExecutionError: a step raised; the exception is its cause.
@@ -70,7 +87,8 @@ def run_steps(
             result = step.fn(context)
         except BaseException as error:
             elapsed_s = clock() - started_s
-            raised, status = _step_error(flow, step, context, error, before, {*saved, *context.objects}, used_up)
+            savers = {**earlier.saved, **{one.save_as: one.label for one in flow.steps[:index] if one.save_as}}
+            raised, status = _step_error(flow, step, context, error, earlier.before, savers, used_up)
             yield StepFinished(run_id, index, label, status, time.time(), elapsed_s, str(raised), (), rows_in)
             if raised is error:
                 raise
@@ -95,7 +113,7 @@ def _step_error(
     context: FlowContext,
     error: BaseException,
     before: str | None,
-    saved: Collection[str],
+    savers: Mapping[str, str],
     used_up: str | None,
 ) -> tuple[BaseException, str]:
     """The error callers get for what a step raised, and the step's status."""
@@ -121,8 +139,9 @@ def _step_error(
             used_up,
             *context_hints(flow, step, context, cause, before),
             item_hint(step, error)
-            or saved_object(context, cause, saved)
+            or saved_object(context, cause, savers)
             or log_word(context, cause)
+            or misused_context(step, context, error)
             or call_hint(cause)
             or _full_drive(context, suggestion(cause)),
             of_table,

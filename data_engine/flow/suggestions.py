@@ -12,12 +12,15 @@ from collections.abc import Callable, Iterable
 from functools import wraps
 from itertools import islice
 
+from data_engine.cut import beginning
 from data_engine.errors import FlowValidationError, message_of
 from data_engine.platforms.host import shell_line
 from data_engine.workspace.here import kernel_shell
 
 _MOST_NEAR = 3
 _MOST_COMPARED = 10_000
+_LEAST_LETTERS = 3
+_LONGEST_VALUE = 60
 _MISTYPED = 0.8
 _ALIKE = (("folder", "dir", "directory", "path", "source", "root"),)
 """Options of ours for the same thing, as people guess them."""
@@ -33,14 +36,30 @@ if TYPE_CHECKING:
 def nearest_name(name: str, known: Iterable[str]) -> str | None:
     """The known name most like `name`; None when none is like it. Names with an underscore in front are nobody's guess.
 
+    First comes one that differs only in the case of its letters, or in "-", "_" and blanks.
+
     Example:
         >>> nearest_name("saveas", ["use", "save_as", "label"]), nearest_name("x", ["use"])
         ('save_as', None)
+        >>> nearest_name("A", ["ab", "a"]), nearest_name("SALES-NEW", ["sales", "sales_new"]), nearest_name("CLAMS", ["claims"])
+        ('a', 'sales_new', 'claims')
+        >>> nearest_name("-", ["_", " "]), nearest_name("T", ["to"])
+        (None, None)
     """
     import difflib
 
-    found = difflib.get_close_matches(name, [one for one in known if not one.startswith("_")], n=1)
-    return found[0] if found else None
+    guesses = [one for one in known if not one.startswith("_")]
+    bare, of_bare = _bare_name(name), {_bare_name(one): one for one in reversed(guesses)}
+    if bare and bare in of_bare:
+        return of_bare[bare]
+    if found := difflib.get_close_matches(name, guesses, n=1):
+        return found[0]
+    found = difflib.get_close_matches(bare, of_bare, n=1) if len(bare) >= _LEAST_LETTERS else []
+    return of_bare[found[0]] if found else None
+
+
+def _bare_name(name: str) -> str:
+    return re.sub(r"[-_\s]+", "", name).casefold()
 
 
 def mistyped_name(name: str, known: Iterable[str]) -> str | None:
@@ -54,8 +73,8 @@ def mistyped_name(name: str, known: Iterable[str]) -> str | None:
     """
     import difflib
 
-    bare = name.replace("_", "").casefold()
-    names = {one.replace("_", "").casefold(): one for one in known if not one.startswith("_")}
+    bare = _bare_name(name)
+    names = {_bare_name(one): one for one in known if not one.startswith("_")}
     swapped = (one for word, one in names.items() if sorted(word) == sorted(bare))
     found = difflib.get_close_matches(bare, names, n=1, cutoff=_MISTYPED)
     return names[found[0]] if found else next(swapped, None)
@@ -142,10 +161,30 @@ def syntax_fix(problem: str) -> str | None:
     Example:
         >>> print(syntax_fix("(unicode error) 'unicodeescape' codec can't decode bytes in position 2-3"))
         a backslash begins a special letter in a text: write a path of Windows as r"C:\\Users\\anna" or "C:/Users/anna"
+        >>> print(syntax_fix("'(' was never closed"), syntax_fix("invalid syntax"), sep="; ")
+        add the closing bracket, or take out the one that is too many; None
     """
-    if "'unicodeescape' codec" not in problem:
-        return None
-    return 'a backslash begins a special letter in a text: write a path of Windows as r"C:\\Users\\anna" or "C:/Users/anna"'
+    return next((fix for words, fix in _SYNTAX if re.search(words, problem)), None)
+
+
+_SYNTAX = (
+    (
+        "'unicodeescape' codec",
+        'a backslash begins a special letter in a text: write a path of Windows as r"C:\\Users\\anna" or "C:/Users/anna"',
+    ),
+    (r"\(U\+(?:201[89A-F]|00AB|00BB|2039|203A|00B4)\)", "write straight quotes: \" or '"),
+    (
+        r"U\+(?:00A0|200B|202F|FEFF)",
+        "a blank there is a special one, as pages and mails have them: delete it, and type it again",
+    ),
+    ("never closed|unmatched|does not match opening", "add the closing bracket, or take out the one that is too many"),
+    ("unterminated", "end the text with the quotes that it begins with"),
+    ("expected an indented block", "begin the lines below it further right, by four blanks"),
+    ("unexpected indent|unindent does not match", "begin the line where the lines of the same block begin"),
+    ("inconsistent use of tabs", "begin all lines with blanks, and none with tabs"),
+    (r"expected ':'", "end the line with a colon"),
+)
+"""Words of Python for what it cannot parse, and what to write."""
 
 
 def _other_name(error: BaseException) -> str | None:
@@ -295,10 +334,11 @@ def _wrong_call(
     shown = str(found.replace(parameters=[_bare(one) for one in options], return_annotation=found.empty))
     unknown = next((name for name in given if name not in found.parameters), None)
     if unknown is None:
+        takes = f"write {example}; it takes {shown}" if example else f"it takes {shown}"
         return FlowValidationError(
             f"{title}: {_misfit(found, args, given)}",
             where=f"{title}(...)",
-            fix=f"write {example}; it takes {shown}" if example else f"it takes {shown}",
+            fix=_by_name(found, args, options) or takes,
         )
     names = [one.name for one in options]
     alike = next((group for group in _ALIKE if unknown in group), ())
@@ -307,6 +347,22 @@ def _wrong_call(
     return FlowValidationError(
         f"{title} has no option {unknown!r}", where=f"{title}({unknown}=...)", fix=f"{offer} takes {shown}"
     )
+
+
+def _by_name(found: Signature, args: tuple[Any, ...], options: list[Any]) -> str | None:
+    """How the first argument that has no place is given: by the name of an option that may take it."""
+    positional = [
+        one for one in found.parameters.values() if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)
+    ]
+    named = [one for one in options if one.kind is one.KEYWORD_ONLY and not isinstance(one.default, bool)]
+    if len(args) <= len(positional) or not named:
+        return None
+    given = args[len(positional)]
+    may_take = [one for one in named if one.default is one.empty] or [
+        one for one in named if not isinstance(given, str) or re.match(r"(?:str|PathText)\b", str(one.annotation))
+    ]
+    words = [f"{one.name}={beginning(repr(given), _LONGEST_VALUE)}" for one in may_take[:_MOST_NEAR]]
+    return f"options are given by their names: {' or '.join(words)}" if words else None
 
 
 def _misfit(found: Signature, args: tuple[Any, ...], given: dict[str, Any]) -> str:

@@ -15,6 +15,7 @@ from data_engine.duration import is_timedelta, parse_duration
 from data_engine.errors import FlowValidationError
 from data_engine.flow.paths import AuthoredPath, author_path
 from data_engine.flow.scan import parse_extensions
+from data_engine.flow.suggestions import nearest_name
 
 CATCH_UPS = ("latest", "all", "none")
 _WHERE = "Flow.watch"
@@ -92,6 +93,14 @@ class Schedule(_Trigger):
 Trigger: TypeAlias = Manual | Poll | Schedule
 
 
+_OTHER_MODES = {
+    "manual": ("hand", "none", "once", "on demand"),
+    "poll": ("event", "file", "files", "folder", "watch"),
+    "schedule": ("cron", "daily", "hourly", "monthly", "time", "timer", "weekly"),
+}
+"""Words that are guessed for the modes."""
+
+
 def make_trigger(
     *,
     mode: object,
@@ -111,7 +120,7 @@ def make_trigger(
     Raises:
         FlowValidationError: an option is wrong, missing, or does not belong to the mode; names it and the fix.
     """
-    word = _choice(mode, ("manual", "poll", "schedule"), "mode")
+    word = _mode(mode, by_clock=time is not None or cron is not None)
     shared: dict[str, Any] = {
         "run_as": _choice(run_as, ("individual", "batch"), "run_as"),
         "max_parallel": _count(max_parallel, "max_parallel"),
@@ -205,6 +214,17 @@ def _choice(value: object, allowed: tuple[str, ...], name: str) -> str:
             f"{name}={value!r} is not possible", where=_WHERE, fix=f"use one of {', '.join(map(repr, allowed))}"
         )
     return word
+
+
+def _mode(value: object, *, by_clock: bool) -> str:
+    """The mode, of which other words are guessed; `by_clock` tells that times are given."""
+    modes = ("manual", "poll", "schedule")
+    word = value.strip().lower() if isinstance(value, str) else ""
+    meant = next((mode for mode, words in _OTHER_MODES.items() if word in words), None) or nearest_name(word, modes)
+    if word not in modes and (by_clock or meant):
+        fix = f"write mode={'schedule' if by_clock else meant!r}; the modes are {', '.join(map(repr, modes))}"
+        raise FlowValidationError(f"mode={value!r} is not possible", where=_WHERE, fix=fix)
+    return _choice(value, modes, "mode")
 
 
 def _count(value: object, name: str) -> int:

@@ -24,7 +24,6 @@ from data_engine.notebook.compiled import (
     CompiledStatement,
     CompileWarning,
 )
-from data_engine.notebook.read import read_cells
 
 _KEPT_IN_MEMORY = 64
 _PYTHON = f"{sys.implementation.cache_tag}-{sys.hexversion:x}"
@@ -82,9 +81,9 @@ def load_artifact(path: Path, data: bytes, *, cache_dir: Path | None) -> Artifac
 
 def _compiled(path: Path, data: bytes, content_hash: str) -> Artifact:
     # the compiler is imported where something is compiled: a daemon or a worker that finds all done starts sooner
-    from data_engine.notebook.compile import compile_with_codes
+    from data_engine.notebook.compile import compile_content
 
-    compiled, codes = compile_with_codes(read_cells(data, path=path), path)
+    compiled, codes = compile_content(data, path)
     return Artifact(compiled, codes, content_hash)
 
 

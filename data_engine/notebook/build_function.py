@@ -6,6 +6,13 @@ import ast
 from collections.abc import Iterator
 from functools import lru_cache
 
+from data_engine.notebook.flow_calls import calls_its_steps
+
+CALLS_ITS_STEPS = (
+    "build() calls `.steps(...)`, and the `steps` of a flow are those it has",
+    "add one with `.step(...)`",
+)
+
 
 def trouble_of_build(statement: ast.stmt) -> tuple[str, str] | None:
     """What a statement that binds `build` does wrong and how it is put right; None where it looks right, or cannot be told.
@@ -19,6 +26,8 @@ def trouble_of_build(statement: ast.stmt) -> tuple[str, str] | None:
     if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef)) and statement.name == "build":
         if isinstance(statement, ast.AsyncFunctionDef):
             return "build() is `async`, so it returns no Flow", "write it as `def build():`"
+        if calls_its_steps(statement):
+            return CALLS_ITS_STEPS
         if statement.decorator_list or isinstance(statement.body[-1], ast.Raise) or any(_results(statement.body)):
             return None
         return "build() returns nothing: its `return` is missing", "end it with `return Flow(group=...).step(...)`"

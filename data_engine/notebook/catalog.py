@@ -30,7 +30,7 @@ from data_engine.notebook.flow_files import (
 from data_engine.notebook.load import FlowModules, badly_named
 from data_engine.notebook.mirror_warnings import FlowPlaces, mirror_warnings
 from data_engine.notebook.module_sets import own_code, python_files
-from data_engine.notebook.subfolders import how_to_be_a_flow, no_flow_there, notebooks_in_subfolders
+from data_engine.notebook.subfolders import how_to_be_a_flow, no_flow_there, notebooks_in_subfolders, outside_words
 from data_engine.platforms.files import content_of
 
 _T = TypeVar("_T")
@@ -226,6 +226,9 @@ def unknown_flow(name: str, folder: Path, flows: Collection[str], *, fix: str | 
     what = f"Flow module '{name}' is not available in {folder}.{available}"
     if Path(name).stem in flows:
         what = f"{name!r} is a file: a flow is named without folder and ending"
+    outside = None if fix else outside_words(name, folder)
+    if outside is not None:
+        what, fix = outside
     return FlowValidationError(
         what,
         where=str(folder),

@@ -10,15 +10,19 @@ import re
 import types
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 from data_engine.errors import FlowValidationError, NotebookCompileError, cell_place
 from data_engine.notebook.compiled import Chunk, CompiledCell, CompiledNotebook, CompiledStatement, CompileWarning
-from data_engine.notebook.diagnostics import Diagnostic
+from data_engine.notebook.diagnostics import Diagnostic, cell_fix
 from data_engine.notebook.magics import ParsedCell, first_line, parse_cell, quiet_syntax
-from data_engine.notebook.read import NotebookCell, read_cells
+from data_engine.notebook.read import NotebookCell, TextCell, read_notebook
 from data_engine.notebook.slice import Slice, slice_cells
 from data_engine.platforms.files import content_of
 from data_engine.platforms.names import with_home
+
+CellCodes: TypeAlias = tuple[tuple[int, types.CodeType], ...]
+"""Cells' numbers with the code of what was taken of them."""
 
 
 def compile_notebook(path: str | os.PathLike[str]) -> CompiledNotebook:
@@ -56,7 +60,7 @@ def compile_notebook(path: str | os.PathLike[str]) -> CompiledNotebook:
         raise NotebookCompileError(
             flow_name=file.stem, detail=f"the file cannot be read: {reason}", cell=str(file), fix="check its path and permissions"
         ) from error  # fmt: skip
-    return compile_cells(read_cells(data, path=file), file)
+    return compile_content(data, file)[0]
 
 
 def compile_cells(cells: Sequence[NotebookCell], path: Path) -> CompiledNotebook:
@@ -68,9 +72,19 @@ def compile_cells(cells: Sequence[NotebookCell], path: Path) -> CompiledNotebook
     return compile_with_codes(cells, path)[0]
 
 
+def compile_content(data: bytes, path: Path) -> tuple[CompiledNotebook, CellCodes]:
+    """`compile_with_codes` of the content of a notebook file.
+
+    Raises:
+        NotebookCompileError: as `compile_notebook`.
+    """
+    cells, texts = read_notebook(data, path=path)
+    return compile_with_codes(cells, path, texts)
+
+
 def compile_with_codes(
-    cells: Sequence[NotebookCell], path: Path
-) -> tuple[CompiledNotebook, tuple[tuple[int, types.CodeType], ...]]:
+    cells: Sequence[NotebookCell], path: Path, texts: Sequence[TextCell] = ()
+) -> tuple[CompiledNotebook, CellCodes]:
     """The compiled notebook and, per chunk, its cell's number and code. A code's file name is `<path>, cell <number>`.
 
     Raises:
@@ -78,7 +92,7 @@ def compile_with_codes(
     """
     with quiet_syntax():
         parsed = [parse_cell(cell) for cell in cells]
-        sliced = slice_cells(parsed)
+        sliced = slice_cells(parsed, texts)
         if sliced.problem is not None:
             raise _error(sliced.problem, cells, path)
         flags = 0
@@ -153,7 +167,8 @@ def _code(kept: list[ast.stmt], cell: ParsedCell, path: Path, flags: int) -> typ
         line, problem = kept[0].lineno, str(error)
     else:
         return code
-    raise _error(Diagnostic(f"the cell does not compile: {problem}", number, line, "fix the cell"), [cell.cell], path)
+    problem_there = Diagnostic(f"the cell does not compile: {problem}", number, line, cell_fix(problem, line))
+    raise _error(problem_there, [cell.cell], path)
 
 
 def _error(diagnostic: Diagnostic, cells: Sequence[NotebookCell], path: Path) -> NotebookCompileError:

@@ -7,10 +7,14 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from data_engine.flow.object_names import how_to_take
 from data_engine.flow.suggestions import syntax_fix
 from data_engine.notebook import effects
+from data_engine.notebook.flow_calls import saver_of
 from data_engine.notebook.kinds import VALUES, changes_module, is_known_package, made_by
+from data_engine.notebook.magics import parse_cell
 from data_engine.notebook.names import HINT, LOAD, Path
+from data_engine.notebook.read import NotebookCell
 from data_engine.notebook.secrets_written import may_write_secrets, secret_words, written_secrets
 from data_engine.notebook.shapes import texts_in
 from data_engine.notebook.statements import DEFINITIONS, Statement, Statements
@@ -33,6 +37,16 @@ class Diagnostic:
     cell: int
     line: int
     fix: str | None = None
+
+
+def cell_fix(problem: str, line: int) -> str:
+    """The fix of a cell that Python does not take, by what it says of this line.
+
+    Example:
+        >>> cell_fix("expected ':'", 2), cell_fix("invalid syntax", 2)
+        ('end the line with a colon', 'correct line 2 of the cell')
+    """
+    return syntax_fix(problem) or f"correct line {line} of the cell"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +111,9 @@ def unsupplied(statements: Statements, want: Want) -> Diagnostic:
         )
     return (
         _made_by_unreadable_cell(statements, want)
+        or _saved_by_step(statements, want)
         or _made_out_of_reach(statements, want)
+        or _stands_in_text(statements, want)
         or Diagnostic(
             f"`{name}` exists only in your kernel's memory: {want.label} uses it and no cell defines it",
             want.cell,
@@ -116,7 +132,7 @@ def _made_by_unreadable_cell(statements: Statements, want: Want) -> Diagnostic |
                 f"cell {number} does not parse ({cell.problem}), and {want.label} needs `{want.name}`",
                 number,
                 cell.problem_line,
-                syntax_fix(cell.problem) or f"fix the cell, or define `{want.name}` in another",
+                f"{cell_fix(cell.problem, cell.problem_line)}; or define `{want.name}` in another cell",
             )
         if cell.language and word.search(cell.cell.text):
             return Diagnostic(
@@ -146,6 +162,28 @@ def _made_out_of_reach(statements: Statements, want: Want) -> Diagnostic | None:
         else:
             continue
         return Diagnostic(f"{want.label} needs `{name}`, {found}", want.cell, want.line, fix)
+    return None
+
+
+def _saved_by_step(statements: Statements, want: Want) -> Diagnostic | None:
+    """That the name is no variable, but what a step saves its result under."""
+    name = want.name
+    functions = (statement.node for statement in statements.all if isinstance(statement.node, DEFINITIONS))
+    label = next(filter(None, (saver_of(name, function) for function in functions)), None)
+    if label is None:
+        return None
+    what = f"`{name}` is what step {label!r} saves, and no variable: {want.label} uses it as one"
+    return Diagnostic(what, want.cell, want.line, how_to_take(name))
+
+
+def _stands_in_text(statements: Statements, want: Want) -> Diagnostic | None:
+    """That a Markdown or raw cell, which nobody runs, holds the code that makes the name."""
+    for text in statements.texts:
+        parsed = parse_cell(NotebookCell(text.after + 1, "", text.text))
+        if any(want.name in statement.names.binds for statement in parsed.statements):
+            where = f"below cell {text.after}" if text.after else "above cell 1"
+            what = f"`{want.name}` is made only in a {text.kind} cell ({where}), which is not run: {want.label} uses it"
+            return Diagnostic(what, want.cell, want.line, "make it a code cell: select it, press Esc, then Y")
     return None
 
 

@@ -1,5 +1,5 @@
 """Calls of a Flow that do not do what their author reads in them, as the text of a function tells before anything runs: a step
-whose flow nobody keeps or reads, and steps made in a loop that all take its last value. Pure."""
+whose flow nobody keeps or reads, and steps made in a loop that all take its last value; and which step saves what. Pure."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import NamedTuple, TypeGuard
 
 from data_engine.cut import beginning, first_few
+from data_engine.flow.spec import title_words
 
 _VERBS = {
     "alert": "alert",
@@ -24,6 +25,7 @@ _VERBS = {
 """The verbs that give another Flow, and what is lost with it."""
 
 _STEPS = ("step", "map", "step_each")
+_SAVERS = (*_STEPS, "collect")
 _READ_ALL = ("locals", "vars", "eval", "exec")
 _LONGEST_CALL = 60
 _INNER = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
@@ -81,10 +83,56 @@ def doubtful_calls_of(function: object) -> list[DoubtfulCall]:
     return doubtful_calls(statement)
 
 
-def _flow_names(function: ast.FunctionDef) -> set[str]:
+def calls_its_steps(function: ast.FunctionDef) -> bool:
+    """Whether a function calls `.steps(...)` of a flow, which is the tuple of its steps.
+
+    Example:
+        >>> calls_its_steps(ast.parse("def build():\\n    return Flow('A').steps(add)").body[0])
+        True
+    """
+    flows = _flow_names(function, returned=False)
+    return any(
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr == "steps"
+        and _gives_flow(node.func.value, flows)
+        for node in _own(function.body)
+    )
+
+
+def saver_of(name: str, statement: ast.stmt) -> str | None:
+    """The label of the step in a statement that saves its result under this name; None without one.
+
+    Example:
+        >>> saver_of("raw_df", ast.parse("Flow('A').step(read_sales, save_as='raw_df').step(clean)").body[0])
+        'Read Sales'
+        >>> saver_of("read_sales", ast.parse("Flow('A').step(read_sales, save_as='raw_df')").body[0]) is None
+        True
+    """
+    for call in ast.walk(statement):
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr in _SAVERS:
+            given = {one.arg: one.value.value for one in call.keywords if isinstance(one.value, ast.Constant)}
+            if given.get("save_as") == name:
+                return str(given.get("label") or _default_label(call, call.func.attr))
+    return None
+
+
+def _default_label(call: ast.Call, verb: str) -> str:
+    """The label of a step that is given none, as `Flow` makes it."""
+    if verb == "collect":
+        return "Collect Files"
+    function = call.args[0] if call.args else call
+    if isinstance(function, ast.Lambda):
+        return "Lambda"
+    named = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+    return title_words(named, "Step")
+
+
+def _flow_names(function: ast.FunctionDef, *, returned: bool = True) -> set[str]:
+    """The names that hold a flow; with `returned` also what `build` returns, whatever made it."""
     own = list(_own(function.body))
     names: set[str] = set()
-    if function.name == "build":
+    if returned and function.name == "build":
         roots = [_chain(node.value)[0] for node in own if isinstance(node, ast.Return) and node.value is not None]
         names.update(root.id for root in roots if isinstance(root, ast.Name))
     size = -1

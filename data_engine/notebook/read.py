@@ -30,6 +30,15 @@ class NotebookCell:
     execution_count: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class TextCell:
+    """A cell that is no code: its `kind` ("Markdown" or "raw"), the number of the code cell it stands behind (0: none), its text."""
+
+    kind: str
+    after: int
+    text: str
+
+
 def read_cells(data: bytes, *, path: Path) -> tuple[NotebookCell, ...]:
     """The code cells of the notebook file content `data`, in order; `path` only names it in errors.
 
@@ -43,14 +52,28 @@ def read_cells(data: bytes, *, path: Path) -> tuple[NotebookCell, ...]:
         >>> cells[0].number, cells[0].id, cells[0].text
         (1, 'cell-1', 'x = 1')
     """
+    return read_notebook(data, path=path)[0]
+
+
+def read_notebook(data: bytes, *, path: Path) -> tuple[tuple[NotebookCell, ...], tuple[TextCell, ...]]:
+    """The code cells as `read_cells` gives them, and the others.
+
+    Raises:
+        NotebookCompileError: as `read_cells`.
+    """
     notebook = _parse_json(data, path)
     entries = _cell_entries(notebook, data, path)
     cells: list[NotebookCell] = []
+    texts: list[TextCell] = []
     ids: set[str] = set()
     for position, entry in enumerate(entries, start=1):
         if not isinstance(entry, dict):
             raise _damaged(path, f"entry {position} of its list of cells is {_kind(entry)}, not a cell")
-        if entry.get("cell_type") != "code":
+        if (kind := entry.get("cell_type")) != "code":
+            if kind in ("markdown", "raw"):
+                texts.append(
+                    TextCell("Markdown" if kind == "markdown" else kind, len(cells), _text_as_is(entry.get("source")))
+                )
             continue
         number = len(cells) + 1
         cell_id = entry.get("id")
@@ -67,7 +90,7 @@ def read_cells(data: bytes, *, path: Path) -> tuple[NotebookCell, ...]:
                 execution_count=count if isinstance(count, int) and not isinstance(count, bool) else None,
             )
         )
-    return tuple(cells)
+    return tuple(cells), tuple(texts)
 
 
 def _parse_json(data: bytes, path: Path) -> dict[str, Any]:
@@ -162,6 +185,12 @@ def _text(source: object, number: int, path: Path) -> str:
         problem = "the cell has no source" if source is None else f"the source of the cell is {_kind(source)}, not text"
         raise _damaged(path, problem, cell=number)
     return source.replace("\r\n", "\n").replace("\r", "\n") if "\r" in source else source
+
+
+def _text_as_is(source: object) -> str:
+    """The text of a cell that is no code, which may be damaged without harm."""
+    lines = source if isinstance(source, list) else [source]
+    return "".join(line for line in lines if isinstance(line, str)).replace("\r\n", "\n")
 
 
 def _tags(metadata: object) -> frozenset[str]:

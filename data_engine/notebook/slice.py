@@ -10,16 +10,17 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from data_engine.flow.suggestions import syntax_fix
 from data_engine.notebook.build_function import trouble_of_build
 from data_engine.notebook.diagnostics import (
     MARKED_KEEP,
     Diagnostic,
+    cell_fix,
     warnings_of,
 )
 from data_engine.notebook.flow_calls import doubtful_calls, may_hold_flow
 from data_engine.notebook.magics import ParsedCell
 from data_engine.notebook.missed import Missed, Reads, cells_text, missed, warnings_about, written_by_cells
+from data_engine.notebook.read import TextCell
 from data_engine.notebook.slicer import Slicer, place_of
 from data_engine.notebook.statements import END, IMPORTS, Statement, Statements
 from data_engine.notebook.touches import Objects
@@ -49,8 +50,8 @@ class Slice:
     is_flow: bool = True
 
 
-def slice_cells(cells: Sequence[ParsedCell]) -> Slice:
-    """What `build()` needs of these cells.
+def slice_cells(cells: Sequence[ParsedCell], texts: Sequence[TextCell] = ()) -> Slice:
+    """What `build()` needs of these cells; `texts` are the notebook's other cells.
 
     Example:
         >>> from data_engine.notebook.magics import parse_cell
@@ -59,14 +60,15 @@ def slice_cells(cells: Sequence[ParsedCell]) -> Slice:
         >>> [decision.taken for decision in slice_cells([parse_cell(NotebookCell(1, "a", text))]).decisions[0]]
         [True, False, True]
     """
-    statements = Statements(cells)
+    statements = Statements(cells, texts)
     if all("build" in statement.names.targets for statement in statements.events.get("build", ())):
         broken = next((cell for cell in cells if cell.problem and _means_build(cell)), None)
         if broken is None:
             return Slice(_decisions(statements, {}, "the notebook has no build()"), is_flow=False)
         number = broken.cell.number
         what = f"cell {number}, which holds build(), does not parse: {broken.problem}"
-        problems = [Diagnostic(what, number, broken.problem_line, syntax_fix(broken.problem) or "fix the cell")]
+        line = broken.problem_line
+        problems = [Diagnostic(what, number, line, cell_fix(broken.problem, line))]
         return _failed(statements, problems)
     problems = [*_contradictions(cells), *_wrong_builds(statements)]
     if problems:
@@ -144,7 +146,7 @@ def _contradictions(cells: Iterable[ParsedCell]) -> Iterator[Diagnostic]:
             yield Diagnostic(f"cell {number} is marked both keep and skip", number, 1, "remove one of the marks")
         elif cell.verdict == "keep" and cell.problem:
             what = f"cell {number} is marked keep but does not parse: {cell.problem}"
-            yield Diagnostic(what, number, cell.problem_line, syntax_fix(cell.problem) or "fix the cell")
+            yield Diagnostic(what, number, cell.problem_line, cell_fix(cell.problem, cell.problem_line))
         elif cell.verdict == "keep" and cell.language:
             what = f"cell {number} is marked keep but is a {cell.language} cell"
             yield Diagnostic(what, number, 1, "write it in Python, or remove the mark")

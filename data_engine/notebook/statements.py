@@ -13,6 +13,7 @@ from data_engine.notebook.analysis import MUTATORS, analyse
 from data_engine.notebook.kinds import is_known_package
 from data_engine.notebook.magics import ParsedCell, ParsedStatement
 from data_engine.notebook.names import CALL, CHANGE, LOAD, MUTATE, Names, Path
+from data_engine.notebook.read import TextCell
 
 END = sys.maxsize
 """The place after the last statement: what functions see when a flow runs."""
@@ -82,11 +83,12 @@ class Statements:
 
     `repeats` maps an import that was made before to the cell that made it; `changes` maps a statement and a name it binds to
     the statements that change that object in place; `epochs` numbers the stretches in which functions see the same bindings;
-    `packages` are the imports, with the name they bind, by top-level package.
+    `packages` are the imports, with the name they bind, by top-level package; `texts` are the cells that are no code.
     """
 
-    def __init__(self, cells: Sequence[ParsedCell]) -> None:
+    def __init__(self, cells: Sequence[ParsedCell], texts: Sequence[TextCell] = ()) -> None:
         self.cells = cells
+        self.texts = texts
         self.all: list[Statement] = []
         for cell in cells:
             for parsed in cell.statements:

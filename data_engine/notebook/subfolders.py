@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
+from data_engine.notebook.flow_files import SCRATCH_NAME
 from data_engine.platforms.files import content_of
+from data_engine.workspace.here import FLOW_MODULES, here
 
 _COPY = re.compile(r"[^._].*-Copy\d+\.ipynb", re.DOTALL)
 _BUILD = re.compile(rb"def build\(")
@@ -63,6 +66,44 @@ def no_flow_there(path: str) -> str:
         'old/claims.ipynb is not a flow: it is in a subfolder. Move it into flow_modules itself'
     """
     return f"{path} is not a flow: it is in a subfolder. Move it into flow_modules itself"
+
+
+def outside_words(name: str, folder: Path) -> tuple[str, str] | None:
+    """What is said of a notebook of this name that lies beside `folder` (a `flow_modules`), or is this kernel's and lies in no such
+    folder, and what to do; None without one.
+
+    Example:
+        >>> outside_words("claims", Path("no such folder/flow_modules")) is None
+        True
+    """
+    found = folder.parent / f"{Path(name).stem}.ipynb"
+    asking = here()
+    if asking is not None and asking.path.stem == Path(name).stem and FLOW_MODULES not in asking.path.parts:
+        found = asking.path
+    return (no_flow_outside(found), how_to_move(found, folder)) if found.is_file() else None
+
+
+def no_flow_outside(notebook: Path) -> str:
+    """What is said of a notebook that lies in no `flow_modules`."""
+    return f"{notebook} is not a flow: production runs only notebooks of flow_modules"
+
+
+def how_to_move(notebook: Path, folder: Path) -> str:
+    """How a notebook becomes one of `folder`, and what its relative paths mean then.
+
+    Example:
+        >>> root = Path("/ws")
+        >>> print(how_to_move(root / "sales.ipynb", root / "flow_modules").replace(str(root), "/ws").replace(os.sep, "/"))
+        move it into /ws/flow_modules (in JupyterLab drag it there); its relative paths begin there then: "inbox" becomes "../inbox"
+    """
+    renamed = ""
+    if SCRATCH_NAME.fullmatch(notebook.stem):
+        renamed = " and rename it (files called _*, Untitled* and *-Copy<n> are never flows)"
+    told = f"move it into {folder} (in JupyterLab drag it there){renamed}"
+    with suppress(ValueError):  # another drive of Windows
+        before = Path(os.path.relpath(notebook.parent, folder)).as_posix()
+        told += f'; its relative paths begin there then: "inbox" becomes "{before}/inbox"'
+    return told
 
 
 def how_to_be_a_flow(name: str, *, is_scratch: bool) -> str:

@@ -50,6 +50,36 @@ def test_a_step_that_is_called_is_told_to_be_named(ws: WorkspaceFiles, call: str
     assert error_of(ws).fix == fix
 
 
+@pytest.mark.parametrize("kind", ["notebook", "module"])
+def test_the_steps_of_a_flow_are_told_to_be_no_verb(ws: WorkspaceFiles, kind: str) -> None:
+    """Python names neither the flow nor the line of a chain; a tuple of another kind is none of its steps."""
+    getattr(ws, kind)(
+        "claims",
+        f"{STEPS}    return (\n        Flow(group='G')\n        .watch(mode='manual')\n        .steps(read)\n    )",
+    )
+    assert error_of(ws).fix == "add one with `.step(...)`"
+
+    getattr(ws, kind)("claims", f"{STEPS}    len(Flow(group='G').steps)\n    return ().count(1)(read)")
+    assert error_of(ws).fix != "add one with `.step(...)`"
+    getattr(ws, kind)("claims", f"{STEPS}    pair = (1, 2)\n    return pair(read)")
+    assert error_of(ws).fix != "add one with `.step(...)`"
+
+
+@pytest.mark.parametrize(
+    ("call", "verb"),
+    [
+        ("schedule", '.watch(mode="schedule", time="07:00")'),
+        ("poll", '.watch(mode="poll", source="../in", interval="30s")'),
+        ("output", '.mirror(root="../out")'),
+        ("add_step", ".step(...)"),
+    ],
+)
+def test_a_verb_that_is_guessed_names_the_one_that_does_it(ws: WorkspaceFiles, call: str, verb: str) -> None:
+    ws.notebook("claims", f"{STEPS}    return Flow(group='G').step(read).{call}(1)")
+
+    assert f"'Flow' object has no attribute '{call}': write {verb}" in error_of(ws).what
+
+
 def test_another_call_without_its_argument_is_not_taken_for_a_step(ws: WorkspaceFiles) -> None:
     """It may be a function that makes one."""
     ws.notebook("claims", f"{STEPS}    one = read()\n    return Flow(group='G').step(one)")

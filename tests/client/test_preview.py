@@ -114,6 +114,8 @@ def test_an_unknown_name_lists_those_there_are() -> None:
         FlowValidationError, match=r"did you mean clean\? Else add save_as=.claen. .* saved objects: raw, clean"
     ):
         flow.preview(use="claen")
+    with pytest.raises(FlowValidationError, match=r"did you mean a\? Else add save_as='A'"):
+        Flow(group="G").step(lambda context: 1, save_as="a").preview(use="A")
 
 
 @pytest.mark.parametrize("use", [None, "current", "raw"])

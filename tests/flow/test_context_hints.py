@@ -99,3 +99,59 @@ def test_a_none_of_another_kind_is_not_told_to_be_the_file_of_a_batch(folder: Pa
     flow = Flow("G").step(lambda context: None).step(lambda context: pl.read_csv(context.current))
 
     assert "batch" not in fix_of(flow, source=SourceContext(folder))
+
+
+def reads(context: Any) -> Any:
+    return [1, 2]
+
+
+def with_a_variable(context: Any) -> Any:
+    return raw_df[:1]  # type: ignore[name-defined]  # noqa: F821
+
+
+def made_of_itself(context: Any) -> Any:
+    raw_df = raw_df[:1]  # noqa: F821
+    return len(raw_df)
+
+
+def made_sometimes(context: Any) -> Any:
+    if context.current is None:
+        raw_df = [1]
+    return raw_df
+
+
+TAKEN = 'take it by context.objects["raw_df"], or by context.current with use="raw_df" in the step'
+
+
+@pytest.mark.parametrize("fn", [with_a_variable, made_of_itself, lambda context: context.raw_df])
+def test_a_saved_object_that_is_taken_for_a_variable_is_told_how_to_take_it(fn: Callable[[Any], Any]) -> None:
+    """In a run and in a preview, and whichever step saved it."""
+    flow = Flow("G").step(reads, save_as="raw_df").step(lambda context: 1).step(fn)
+
+    assert fix_of(flow) == f"raw_df is what step 'Reads' saved: {TAKEN}"
+    with pytest.raises(FlowExecutionError) as caught:
+        flow.preview()
+    assert caught.value.fix == f"raw_df is what step 'Reads' saved: {TAKEN}"
+
+
+def test_a_saved_object_is_also_what_a_step_puts_into_the_objects() -> None:
+    """Of which no step is known."""
+    flow = Flow("G").step(lambda context: context.objects.update(raw_df=1)).step(with_a_variable)
+
+    assert fix_of(flow) == f"raw_df is a saved object: {TAKEN}"
+
+
+@pytest.mark.parametrize(
+    "flow",
+    [
+        Flow("G").step(with_a_variable),
+        Flow("G").step(reads, save_as="raw").step(with_a_variable),
+        Flow("G").step(with_a_variable, save_as="raw_df"),
+        Flow("G").step(with_a_variable).step(reads, save_as="raw_df"),
+        Flow("G").step(reads, save_as="raw_df").step(made_sometimes),
+        Flow("G").step(reads, save_as="raw_df").step(lambda context: context.current.raw_df),
+    ],
+)
+def test_a_name_that_no_earlier_step_saved_is_no_saved_object(flow: Flow) -> None:
+    """Nor is a variable of the step's own that has no value yet, or an attribute of something else."""
+    assert "saved" not in fix_of(flow)

@@ -235,7 +235,23 @@ def test_step_each_is_map() -> None:
             'write Flow(group="Sales"); it takes (group, name=None, label=None)',
         ),
         (lambda: Flow("G", trigr=5), "Flow has no option 'trigr'", "it takes (group, name=None, label=None)"),
-        (lambda: Flow("G").step(read, "raw"), "too many positional arguments", "it takes (fn, *, use=None"),
+        (
+            lambda: Flow("G").step(read, "raw"),
+            "too many positional arguments",
+            "options are given by their names: use='raw' or save_as='raw' or label='raw'",
+        ),
+        (
+            lambda: Flow("G").mirror("../output"),
+            "too many positional arguments",
+            "options are given by their names: root='../output'",
+        ),
+        (
+            lambda: Flow("G").step(read).preview("a"),
+            "too many positional arguments",
+            "options are given by their names: use='a' or source='a' or key='a'",
+        ),
+        (lambda: Flow("G").expect(5), "too many positional arguments", "options are given by their names: by=5"),
+        (lambda: Flow("G").run(True), "too many positional arguments", "it takes (*, force=False)"),
     ],
 )
 def test_a_call_that_does_not_fit_says_what_it_takes(call: Any, words: str, fix: str) -> None:

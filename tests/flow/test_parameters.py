@@ -160,9 +160,29 @@ def test_what_no_parameter_can_be_is_an_error_of_the_author() -> None:
     class OddDefault:
         day: date = "soon"  # type: ignore[assignment]
 
-    for wrong, words in ((Odd, "Odd.frame"), (OddDefault, "the default of day"), (dict, "declared by a dataclass")):
-        with pytest.raises(FlowValidationError, match=words):
-            Flow(group="G").params(wrong)
+    class Bare:
+        day: date = date(2026, 1, 1)
+
+    for wrong, words, fix in (
+        (Odd, "Odd.frame is of type dict[str, int]", "use one of str int"),
+        (OddDefault, "the default of day", "give a default of the type"),
+        (
+            dict,
+            "declared by a dataclass, not by type <class 'dict'>",
+            "write a class with a line for each of them:\n@dataclass",
+        ),
+        (
+            Bare,
+            "class Bare is not a dataclass",
+            "write @dataclass in the line above class Bare (from dataclasses import dataclass)",
+        ),
+        (OddDefault(), "not by one OddDefault of it", "give the class itself, without brackets: .params(OddDefault)"),
+    ):
+        with pytest.raises(FlowValidationError) as caught:
+            Flow(group="G").params(wrong)  # type: ignore[arg-type]
+        assert words in caught.value.what
+        assert fix in str(caught.value.fix)
+        assert "<locals>" not in str(caught.value)
 
 
 def test_a_flow_that_runs_by_itself_needs_defaults() -> None:

@@ -384,7 +384,7 @@ def test_a_saved_object_is_asked_for_by_name() -> None:
     for call in (flow.run_once, flow.preview):
         with pytest.raises(FlowExecutionError) as caught:
             call()
-        assert caught.value.fix == 'first is a saved object: context.objects["first"], or use="first" in the step'
+        assert "first is what step 'Lambda' saved: take it by context.objects" in str(caught.value.fix)
         assert caught.value.detail == "AttributeError: 'FlowContext' object has no attribute 'first'"
     clear_preview_cache()
 

@@ -23,7 +23,7 @@ from jupyter_extension.cell_hints import in_cell, shell_of
 from jupyter_extension.commands import COMMANDS
 from jupyter_extension.magics import ONLY_IN_THE_SHELL
 from tests.jupyter.conftest import Shell
-from tests.support import WorkspaceFiles, until
+from tests.support import WorkspaceFiles, notebook_bytes, until
 
 SLOW_BUILD = "def build():\n    return Flow(group='G').step(wait)"
 ROOT = Path(__file__).parent.parent.parent
@@ -66,6 +66,11 @@ def test_loading_is_idempotent_and_unloading_leaves_nothing(shell: Shell) -> Non
     [
         ("def build():\n    Flow(group='G')", "build() returns nothing: its `return` is missing."),
         ("build = build()", "`build` becomes what build() returned"),
+        (
+            "def build():\n    flow = Flow(group='G')\n    return flow.watch(mode='manual').steps(print)",
+            "`steps` of a flow are those it has. Add one with `.step(...)`.",
+        ),
+        ("def build():\n    print(Flow(group='G').steps)\n    return table.steps(1)", ""),
         ("total = 5", ""),
         ("def build():\n    return Flow(group='G')", ""),
     ],
@@ -437,6 +442,37 @@ def test_a_kernel_that_was_not_told_its_notebook_takes_it_from_a_variable(
     monkeypatch.setenv("DATA_ENGINE_NOTEBOOK", "")  # put back as it was
     shell.run(f"%env DATA_ENGINE_NOTEBOOK={claims.root / 'flow_modules' / 'claims.ipynb'}")
     assert shell.run("%flow compile").name == "claims"
+
+
+@pytest.mark.parametrize(("below", "before"), [("", ".."), ("drafts", "../drafts")])
+def test_a_notebook_that_lies_in_no_flow_modules_is_told_where_flows_lie(
+    shell: Shell, claims: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch, below: str, before: str
+) -> None:
+    """Its own name is no way on, nor the spelling: only a move is, and what changes with it is said."""
+    monkeypatch.setattr(type(shell.ipython), "kernel", object(), raising=False)
+    notebook = claims.root / below / "Untitled.ipynb"
+    notebook.parent.mkdir(exist_ok=True)
+    notebook.write_bytes(notebook_bytes(*CELLS))
+    monkeypatch.setenv("DATA_ENGINE_NOTEBOOK", str(notebook))
+    way_on = (
+        f"move it into {claims.modules} (in JupyterLab drag it there) and rename it (files called _*, Untitled* and *-Copy<n> are"
+        f' never flows); its relative paths begin there then: "inbox" becomes "{before}/inbox"'
+    )
+
+    shell.run("%flow deploy")
+    assert f"which flow? {notebook} is not a flow: production runs only notebooks of flow_modules" in message(shell)
+    assert f"{way_on}; or name another flow: %flow deploy NAME" in shell.out
+
+    for line in ("%flow deploy Untitled", "%flow compile Untitled"):
+        shell.run(line)
+        assert f"{notebook} is not a flow: production runs only notebooks of flow_modules" in message(shell), line
+        assert way_on in shell.out
+        assert "spelling" not in shell.out
+
+    shell.run("%flow deploy Untitld")
+    assert "spelling" in message(shell)
+    assert "move it" not in shell.out
+    assert shell.run("%flow compile claims").name == "claims"
 
 
 def test_what_to_type_is_said_as_a_cell_takes_it(shell: Shell, claims: WorkspaceFiles) -> None:

@@ -12,7 +12,7 @@ import pytest
 from data_engine.errors import NotebookCompileError
 from data_engine.notebook import artifacts
 from data_engine.notebook.artifacts import Artifact, load_artifact
-from data_engine.notebook.compile import compile_with_codes
+from data_engine.notebook.compile import compile_content
 from data_engine.notebook.compiled import FORMAT
 from tests.support import notebook_bytes
 
@@ -33,11 +33,11 @@ def compilations(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The notebooks that were really compiled."""
     seen: list[Path] = []
 
-    def counted(cells: Any, path: Path) -> Any:
+    def counted(data: bytes, path: Path) -> Any:
         seen.append(path)
-        return compile_with_codes(cells, path)
+        return compile_content(data, path)
 
-    monkeypatch.setattr("data_engine.notebook.compile.compile_with_codes", counted)
+    monkeypatch.setattr("data_engine.notebook.compile.compile_content", counted)
     return seen
 
 

@@ -343,3 +343,74 @@ def test_a_password_in_a_text_or_dictionary_that_connects_is_warned_of(code: str
 
 def test_a_secret_in_a_cell_that_stays_in_the_notebook_is_no_matter() -> None:
     assert compiled('PASSWORT = "hunter2"', BUILD).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("kinds", "texts", "said"),
+    [
+        (["markdown", "code"], ["import polars as pl", ""], "only in a Markdown cell (above cell 1), which is not run"),
+        (
+            ["code", "raw"],
+            ["x = 1", "%matplotlib inline\npl = 1"],
+            "only in a raw cell (below cell 1), which is not run",
+        ),
+        (["markdown"], ["We import polars as pl, as everybody does."], "exists only in your kernel's memory"),
+        (["markdown"], ["```python\nimport polars as pl\n```"], "exists only in your kernel's memory"),
+        (["markdown"], ["pl: polars"], "exists only in your kernel's memory"),
+        (["markdown"], ["import polars"], "exists only in your kernel's memory"),
+        (["heading"], ["import polars as pl"], "exists only in your kernel's memory"),
+    ],
+)
+def test_a_name_that_only_a_cell_without_code_makes_is_told_so(
+    tmp_path: Path, kinds: list[str], texts: list[str], said: str
+) -> None:
+    """A cell turned into Markdown by a slip of the keys is not seen by people; what only mentions the name makes nothing."""
+    notebook = json.loads(notebook_bytes(*texts, "def build():\n    return pl"))
+    for cell, kind in zip(notebook["cells"], kinds, strict=False):
+        cell["cell_type"] = kind
+    path = tmp_path / "claims.ipynb"
+    path.write_text(json.dumps(notebook))
+
+    with pytest.raises(NotebookCompileError) as caught:
+        compile_notebook(path)
+
+    assert said in caught.value.detail
+    assert ("make it a code cell: select it, press Esc, then Y" in str(caught.value.fix)) is (
+        "which is not run" in said
+    )
+
+
+def test_a_name_that_a_code_cell_makes_too_is_none_of_markdown(tmp_path: Path) -> None:
+    """Whatever stands in the text around it."""
+    notebook = json.loads(notebook_bytes("rate = 1", "rate = 2", "def build():\n    return rate"))
+    notebook["cells"][0]["cell_type"] = "markdown"
+    notebook["cells"][0]["source"] = [None, 1]
+    path = tmp_path / "claims.ipynb"
+    path.write_text(json.dumps(notebook))
+
+    assert "rate = 2" in compile_notebook(path).source
+
+
+@pytest.mark.parametrize(
+    ("line", "fix"),
+    [
+        ("rate = “x”", "write straight quotes: \" or '"),
+        ("rate =\u00a01", "a blank there is a special one, as pages and mails have them: delete it, and type it again"),
+        ("rate = (1", "add the closing bracket, or take out the one that is too many"),
+        ("rate = [1)", "add the closing bracket, or take out the one that is too many"),
+        ("rate = 1)", "add the closing bracket, or take out the one that is too many"),
+        ("rate = 'x", "end the text with the quotes that it begins with"),
+        ("def rate():\nreturn 1", "begin the lines below it further right, by four blanks"),
+        ("x = 1\n  rate = 2", "begin the line where the lines of the same block begin"),
+        ("def rate()\n    return 1", "end the line with a colon"),
+        ("rate = 1 +", "correct line 1 of the cell"),
+        ("rate = 'never closed' +", "correct line 1 of the cell"),
+    ],
+)
+def test_a_slip_of_the_keys_is_told_with_what_to_write(line: str, fix: str) -> None:
+    """What Python itself says of it is kept."""
+    with pytest.raises(NotebookCompileError) as caught:
+        compiled(line, "def build():\n    return rate")
+
+    assert caught.value.fix == f"{fix}; or define `rate` in another cell"
+    assert "does not parse (" in caught.value.detail

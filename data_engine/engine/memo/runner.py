@@ -57,7 +57,7 @@ from data_engine.flow.forgotten import forgotten_return
 from data_engine.flow.object_names import taken_changed
 from data_engine.flow.places import Places
 from data_engine.flow.spec import Collect, StepSpec
-from data_engine.flow.steps import note_outputs, outputs_of, run_steps
+from data_engine.flow.steps import Earlier, note_outputs, outputs_of, run_steps
 from data_engine.ledger.warned import counts_as_warning
 from data_engine.model import Event, LogLine
 from data_engine.secret import masked
@@ -371,9 +371,9 @@ class _Attempt:
         parts, state = {**step.code.parts, **world()}, changeable_state(attributes, step.spec)
         only = watched_step(step.spec, step.code.captured, self.context, self.preview.interceptors, log)
         alone = replace(self.flow, steps=(only,))
-        before = None if step.before is None else self.flow.steps[step.before].label
+        earlier = Earlier.of(self.flow, step.before, step.saved)
         self.preview.warned.clear()
-        for event in run_steps(alone, self.context, control=self.preview.control, before=before, saved=step.saved):
+        for event in run_steps(alone, self.context, control=self.preview.control, earlier=earlier):
             self.preview.sink(event)
         self.comparisons.forget()
         written = {} if self.scratch is None else self.scratch.end_step()
