@@ -181,10 +181,13 @@ class _Copy:
 
     def _pandas(self, value: Any) -> Any:
         pandas = sys.modules["pandas"]
-        if type(value) not in (pandas.DataFrame, pandas.Series) or not _is_plain_pandas(value, pandas):
+        if type(value) not in (pandas.DataFrame, pandas.Series):
+            raise CannotCopy("a pandas object of another class")
+        if _pandas_bytes(value, deep=False) > self.most_bytes:  # before each of its texts is looked at
+            raise TooLarge(f"over {self.most_bytes // 1024**2} MB")
+        if not _is_plain_pandas(value, pandas):
             raise CannotCopy("a pandas object of Python objects")
-        used = value.memory_usage(deep=True, index=True)
-        self._weigh(int(used if isinstance(used, int) else used.sum()))
+        self._weigh(_pandas_bytes(value, deep=True))
         return value.copy(deep=True)
 
 
@@ -326,6 +329,11 @@ def _same_polars(now: Any, before: Any) -> bool:
     elif now.name != before.name or now.dtype != before.dtype:
         return False
     return bool(now.equals(before))
+
+
+def _pandas_bytes(value: Any, *, deep: bool) -> int:
+    used = value.memory_usage(deep=deep, index=True)
+    return int(used if isinstance(used, int) else used.sum())
 
 
 def _is_plain_pandas(value: Any, pandas: Any) -> bool:
