@@ -12,8 +12,8 @@ from typing import Any
 
 from data_engine.errors import FlowExecutionError, message_of
 from data_engine.flow.flow import Flow
+from data_engine.flow.hints.tables import plain_words, table_hint
 from data_engine.flow.spec import StepSpec
-from data_engine.flow.table_hints import plain_words, table_hint
 from data_engine.notebook.locate import place_of_function
 
 

@@ -31,10 +31,10 @@ from data_engine.engine.scratch_folders import scratch_of
 from data_engine.engine.shown_result import bound_display
 from data_engine.engine.stale import stale_helpers
 from data_engine.errors import FlowExecutionError, FlowValidationError, GroupBusyError, ShortInterrupt
-from data_engine.flow.column_hints import quoted
 from data_engine.flow.control import StepControl
 from data_engine.flow.flow import Flow
 from data_engine.flow.forgotten import never_computed
+from data_engine.flow.hints.columns import quoted
 from data_engine.flow.object_names import saved_twice
 from data_engine.flow.suggestions import meant
 from data_engine.lease.peek import refuse_owned_elsewhere

@@ -11,8 +11,8 @@ import pytest
 
 from data_engine import Flow
 from data_engine.errors import FlowValidationError
-from data_engine.flow import frame_words
-from data_engine.flow.frame_words import option_for, polars_for
+from data_engine.flow.hints import frame_words
+from data_engine.flow.hints.frame_words import option_for, polars_for
 from data_engine.flow.suggestions import mistyped_name
 from tests.flow.test_table_hints import failed
 

@@ -12,8 +12,8 @@ import pytest
 
 from data_engine import Flow, FlowContext, FlowExecutionError
 from data_engine.engine.preview import clear_preview_cache
+from data_engine.flow.hints.tables import separator_of
 from data_engine.flow.locations import SourceContext
-from data_engine.flow.table_hints import separator_of
 from data_engine.secret import Secret
 from tests.flow.running import run
 

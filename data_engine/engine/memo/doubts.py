@@ -24,8 +24,8 @@ from data_engine.engine.memo.workbook_doubts import (
     sheets_wanted,
     workbook_doubts,
 )
-from data_engine.flow.column_hints import SEPARATORS, only_column_fix, quoted
-from data_engine.flow.table_readers import table_of
+from data_engine.flow.hints.columns import SEPARATORS, only_column_fix, quoted
+from data_engine.flow.hints.readers import table_of
 from data_engine.platforms.files import open_to_read
 
 _HEAD_BYTES = 256 * 1024

@@ -17,7 +17,7 @@ from xml.etree import ElementTree
 
 from data_engine.counted import counted
 from data_engine.cut import first_few
-from data_engine.flow.column_hints import quoted
+from data_engine.flow.hints.columns import quoted
 from data_engine.platforms.files import open_to_read
 
 _MOST_FILES = 3

@@ -11,7 +11,7 @@ from typing import Any
 
 from data_engine.cut import beginning
 from data_engine.errors import message_of
-from data_engine.flow.column_hints import marks_of, quoted
+from data_engine.flow.hints.columns import marks_of, quoted
 
 _COLUMN = re.compile(r"failed to vstack column '(.+)'")
 _FIELDS = re.compile(r"Schema \{ fields: \{(.*?)\}, metadata")

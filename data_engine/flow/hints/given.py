@@ -15,8 +15,8 @@ from data_engine.flow.batch import Batch, FileRef
 from data_engine.flow.context import FlowContext
 from data_engine.flow.control import ItemFailed
 from data_engine.flow.flow import Flow
+from data_engine.flow.hints.context import OF_ALL_FILES
 from data_engine.flow.locations import MirrorContext, SourceContext
-from data_engine.flow.misused_context import OF_ALL_FILES
 from data_engine.flow.object_names import how_to_take
 from data_engine.flow.spec import StepSpec
 

@@ -15,8 +15,8 @@ from typing import Any
 from data_engine.cut import first_few
 from data_engine.errors import message_of
 from data_engine.flow.batch import Batch
-from data_engine.flow.column_hints import quoted
 from data_engine.flow.context import FlowContext
+from data_engine.flow.hints.columns import quoted
 from data_engine.flow.suggestions import mistyped_name
 
 _LIBRARIES = {"polars": "Polars", "pandas": "pandas"}
@@ -118,7 +118,7 @@ def _column_asked_for(error: AttributeError) -> str | None:
 
 def _word_of_library(error: AttributeError) -> str | None:
     """The fix of a name that people know from pandas, from lists or from texts: what this library writes for it."""
-    from data_engine.flow.frame_words import pandas_for, polars_for
+    from data_engine.flow.hints.frame_words import pandas_for, polars_for
 
     asked: Any = error.obj
     kind = type(asked).__name__
@@ -193,7 +193,7 @@ def _library_of(module: object) -> str | None:
 
 def _of_option(error: BaseException) -> str | None:
     """The fix of an option that a function does not have: the one that was meant, or the reader of its library that has it."""
-    from data_engine.flow.frame_words import option_for
+    from data_engine.flow.hints.frame_words import option_for
 
     found = _OPTION.search(message_of(error)[:2000]) if isinstance(error, TypeError) else None
     if found is None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from data_engine.cut import beginning, first_few
 from data_engine.errors import message_of
-from data_engine.flow.column_hints import Marks, day_forms, marks_of, quoted, unquoted
+from data_engine.flow.hints.columns import Marks, day_forms, marks_of, quoted, unquoted
 
 _OPERATION = r"`?(\w+)`? operation not supported for dtypes? `(\w+)`"
 _SERIES = "cannot do arithmetic with Series of dtype: String"

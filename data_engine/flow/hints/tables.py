@@ -14,7 +14,8 @@ from pathlib import Path
 
 from data_engine.cut import beginning, first_few
 from data_engine.errors import message_of
-from data_engine.flow.column_hints import (
+from data_engine.flow.hints.column_types import text_for_column, texts_in, type_hint
+from data_engine.flow.hints.columns import (
     SEPARATORS,
     Marks,
     column_fix,
@@ -27,9 +28,8 @@ from data_engine.flow.column_hints import (
     skipped_header_fix,
     unquoted,
 )
-from data_engine.flow.concat_hints import concat_hint
-from data_engine.flow.table_readers import PANDAS, POLARS, Options, Table, read_by, table_in, table_of
-from data_engine.flow.type_hints import text_for_column, texts_in, type_hint
+from data_engine.flow.hints.concat import concat_hint
+from data_engine.flow.hints.readers import PANDAS, POLARS, Options, Table, read_by, table_in, table_of
 from data_engine.platforms.files import open_to_read
 
 _HEAD_BYTES = 64 * 1024

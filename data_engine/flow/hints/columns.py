@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from data_engine.counted import counted
 from data_engine.cut import beginning, first_few
-from data_engine.flow.table_readers import PANDAS, POLARS, Options, Table
+from data_engine.flow.hints.readers import PANDAS, POLARS, Options, Table
 
 _MARKS = (("", ","), (".", ","), (",", "."), *((mark, point) for mark in "'\u2019 \u00a0\u202f" for point in ",."))
 """What may stand between the thousands of a number, and what before its decimals, in the order in which they are tried."""
