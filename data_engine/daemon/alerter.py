@@ -26,7 +26,7 @@ from data_engine.errors import FlowValidationError
 from data_engine.flow.flow import Flow
 from data_engine.flow.trigger import Poll
 from data_engine.ledger import outbox, troubles
-from data_engine.ledger.freshness import failures_since
+from data_engine.ledger.freshness import failures_between
 from data_engine.ledger.troubles import Trouble, TroubleKey
 from data_engine.message import Message, message
 from data_engine.model import Event, RunFinished, RunStarted, utc_text
@@ -352,11 +352,12 @@ class Alerter:
         return seen if source is None else Sighting(seen.key, seen.since_utc, {**seen.said, "source": source})
 
     def _failures(self, flow: str, known: Iterable[Trouble], now_s: float) -> int:
-        """How many runs have failed since the first message of a digest that ends now."""
+        """How many runs have failed between the first message of a digest and its end, when that has come."""
         opener = next((one for one in known if one.digest_until_utc is not None), None)
-        if opener is None or opener.told_at_utc is None or (opener.digest_until_utc or "") > utc_text(now_s):
+        until_utc = None if opener is None else opener.digest_until_utc
+        if opener is None or opener.told_at_utc is None or until_utc is None or until_utc > utc_text(now_s):
             return 0
-        return failures_since(self._ledger, flow, opener.told_at_utc)
+        return failures_between(self._ledger, flow, opener.told_at_utc, until_utc)
 
     def _keep(self, decided: Mapping[str, Decision]) -> None:
         """What was decided, and its messages, in one commit."""

@@ -83,8 +83,8 @@ def is_good_since(ledger: Ledger, flow: str, since_utc: str, *, counts: Counts) 
     return bool(last) and set(last.values()) == {"success"}
 
 
-def failures_since(ledger: Ledger, flow: str, since_utc: str) -> int:
-    """How many runs of the flow have ended badly since then.
+def failures_between(ledger: Ledger, flow: str, since_utc: str, until_utc: str) -> int:
+    """How many runs of the flow have ended badly after the one time and until the other.
 
     Raises:
         LedgerError: the ledger cannot be read.
@@ -92,9 +92,9 @@ def failures_since(ledger: Ledger, flow: str, since_utc: str) -> int:
     day_before = utc_text(datetime.fromisoformat(since_utc).timestamp() - _DAY_S)
     with ledger.reading() as connection:
         row = connection.execute(
-            "SELECT count(*) FROM runs WHERE flow_name = ? AND started_at_utc >= ? AND finished_at_utc > ?"
+            "SELECT count(*) FROM runs WHERE flow_name = ? AND started_at_utc >= ? AND finished_at_utc > ? AND finished_at_utc <= ?"
             " AND (status = 'failed' OR (status = 'killed' AND cause_kind = 'time_limit'))",
-            storable((flow, day_before, since_utc)),
+            storable((flow, day_before, since_utc, until_utc)),
         ).fetchone()
     return int(row[0])
 

@@ -12,7 +12,7 @@ import pytest
 from data_engine import Flow
 from data_engine.alerting.looking import freshness, late_slot, look
 from data_engine.ledger import troubles
-from data_engine.ledger.freshness import failures_since, is_good_since
+from data_engine.ledger.freshness import failures_between, is_good_since
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.troubles import Trouble, TroubleKey
 from data_engine.model import RunAbout, RunFinished, RunStarted, SourceKey, utc_text
@@ -121,8 +121,9 @@ def test_a_flow_is_good_again_when_all_of_its_newest_slot_is(ledger: Ledger) -> 
     for source, status in (("a", "failed"), ("b", "success")):
         ran(ledger, SIX_S, status, slot_s=SIX_S, kind="slot", source=source)
     assert not is_good_since(ledger, "claims", since, counts=lambda given: True)
-    assert failures_since(ledger, "claims", utc_text(SIX_S + 30)) == 1
-    assert failures_since(ledger, "claims", utc_text(SIX_S + 90)) == 0
+    assert failures_between(ledger, "claims", utc_text(SIX_S + 30), utc_text(SIX_S + 90)) == 1
+    assert failures_between(ledger, "claims", utc_text(SIX_S + 90), utc_text(SIX_S + 900)) == 0
+    assert failures_between(ledger, "claims", utc_text(SIX_S - 900), utc_text(SIX_S + 30)) == 0
 
     ran(ledger, SIX_S + 600, kind="hand", source="a")
     assert is_good_since(ledger, "claims", since, counts=lambda given: True)
