@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import ast
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple, TypeGuard
 
 from data_engine.cut import beginning, first_few
@@ -64,8 +64,9 @@ def doubtful_calls(statement: ast.stmt) -> list[DoubtfulCall]:
     """
     if not isinstance(statement, ast.FunctionDef):
         return []
-    flows = _flow_names(statement)
-    found = [*_dropped(statement, flows), *_late_names(statement, flows)]
+    own = list(_own(statement.body))
+    flows = _flow_names(statement, own)
+    found = [*_dropped(statement, own, flows), *_late_names(own, flows)]
     return sorted(found, key=lambda one: one.line)
 
 
@@ -90,14 +91,13 @@ def calls_its_steps(function: ast.FunctionDef) -> bool:
         >>> calls_its_steps(ast.parse("def build():\\n    return Flow('A').steps(add)").body[0])
         True
     """
-    flows = _flow_names(function, returned=False)
-    return any(
-        isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Attribute)
-        and node.func.attr == "steps"
-        and _gives_flow(node.func.value, flows)
-        for node in _own(function.body)
-    )
+    own = list(_own(function.body))
+    attributes = [node.func for node in own if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)]
+    of_steps = [one.value for one in attributes if one.attr == "steps"]
+    if not of_steps:
+        return False
+    flows = _flow_names(function, own, returned=False)
+    return any(_gives_flow(one, flows) for one in of_steps)
 
 
 def saver_of(name: str, statement: ast.stmt) -> str | None:
@@ -128,9 +128,8 @@ def _default_label(call: ast.Call, verb: str) -> str:
     return title_words(named, "Step")
 
 
-def _flow_names(function: ast.FunctionDef, *, returned: bool = True) -> set[str]:
-    """The names that hold a flow; with `returned` also what `build` returns, whatever made it."""
-    own = list(_own(function.body))
+def _flow_names(function: ast.FunctionDef, own: Sequence[ast.AST], *, returned: bool = True) -> set[str]:
+    """The names that hold a flow in a function with these nodes; with `returned` also what `build` returns, whatever made it."""
     names: set[str] = set()
     if returned and function.name == "build":
         roots = [_chain(node.value)[0] for node in own if isinstance(node, ast.Return) and node.value is not None]
@@ -172,8 +171,8 @@ def _chain(node: ast.expr) -> tuple[ast.expr, list[str]]:
 # -- dropped -----------------------------------------------------------------------------------------------------------
 
 
-def _dropped(function: ast.FunctionDef, flows: set[str]) -> Iterator[DoubtfulCall]:
-    for node in _own(function.body):
+def _dropped(function: ast.FunctionDef, own: Sequence[ast.AST], flows: set[str]) -> Iterator[DoubtfulCall]:
+    for node in own:
         if not isinstance(node, (ast.Expr, ast.Assign, ast.AnnAssign)) or not isinstance(node.value, ast.Call):
             continue
         root, verbs = _chain(node.value)
@@ -238,10 +237,10 @@ def _saved(call: ast.expr) -> Iterator[str]:
 # -- steps in a loop ---------------------------------------------------------------------------------------------------
 
 
-def _late_names(function: ast.FunctionDef, flows: set[str]) -> Iterator[DoubtfulCall]:
+def _late_names(own: Sequence[ast.AST], flows: set[str]) -> Iterator[DoubtfulCall]:
     """The functions given to steps in a loop that read a name of the loop when they run, and so its last value."""
     told: set[ast.AST] = set()
-    for loop in _own(function.body):  # a loop before those inside it
+    for loop in own:  # a loop before those inside it
         if not isinstance(loop, (ast.For, ast.While)):
             continue
         turns = list(_own(loop.body))
