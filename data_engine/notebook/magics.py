@@ -8,6 +8,7 @@ from __future__ import annotations
 import __future__
 
 import ast
+import gc
 import io
 import re
 import threading
@@ -120,10 +121,18 @@ _quiet = threading.Lock()
 
 @contextmanager
 def quiet_syntax() -> Iterator[None]:
-    """Without Python's warnings on the code that is parsed or compiled: they belong to the notebook, which had them."""
+    """Without Python's warnings on the code that is parsed or compiled: they belong to the notebook, which had them. And without its
+    search for cycles: what is made of a notebook is needed until the end, and looking through it again takes a sixth of the time.
+    """
     with _quiet, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        yield
+        is_collecting = gc.isenabled()
+        gc.disable()
+        try:
+            yield
+        finally:
+            if is_collecting:
+                gc.enable()
 
 
 def _parse(text: str) -> tuple[ast.Module | None, str, int]:

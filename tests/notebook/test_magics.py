@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 
-from data_engine.notebook.magics import parse_cell
+from data_engine.notebook.magics import parse_cell, quiet_syntax
 from data_engine.notebook.read import NotebookCell
 
 
@@ -158,3 +161,22 @@ def test_plain_cells_need_no_ipython() -> None:
     )
 
     assert result.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize("was_on", [True, False])
+def test_the_search_for_cycles_is_as_it_was_after_a_notebook_was_parsed(was_on: bool) -> None:
+    """Whatever happened meanwhile, and when several threads do it."""
+
+    def fail() -> bool:
+        with suppress(ValueError), quiet_syntax():
+            is_on = gc.isenabled()
+            raise ValueError
+        return is_on
+
+    (gc.enable if was_on else gc.disable)()
+    try:
+        with ThreadPoolExecutor(4) as threads:
+            assert not any([done.result() for done in [threads.submit(fail) for _ in range(40)]])
+        assert gc.isenabled() == was_on
+    finally:
+        gc.enable()
