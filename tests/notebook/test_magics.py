@@ -176,7 +176,7 @@ def test_the_search_for_cycles_is_as_it_was_after_a_notebook_was_parsed(was_on: 
     (gc.enable if was_on else gc.disable)()
     try:
         with ThreadPoolExecutor(4) as threads:
-            assert not any([done.result() for done in [threads.submit(fail) for _ in range(40)]])
+            assert not any(done.result() for done in [threads.submit(fail) for _ in range(40)])
         assert gc.isenabled() == was_on
     finally:
         gc.enable()
