@@ -90,9 +90,7 @@ def held_words(held: Mapping[str, int], disabled: Collection[str] = (), *, is_en
     """
     if not held:
         return ""
-    counts = [(flow, counted(count, "file is held", "files are held")) for flow, count in sorted(held.items())]
-    told = ", ".join(count if len(held) == 1 else f"{flow}: {count}" for flow, count in counts)
-    is_one = list(held.values()) == [1]
+    told, is_one = _told(held, "file is held", "files are held"), [*held.values()] == [1]
     again = (
         f"Retry tries {'it' if is_one else 'them'} again"
         if is_engine_on
@@ -101,6 +99,12 @@ def held_words(held: Mapping[str, int], disabled: Collection[str] = (), *, is_en
     off = ", ".join(sorted(disabled))
     once = f", once {off} {'is' if len(disabled) == 1 else 'are'} enabled" if off else ""
     return f"{told}: {again}{once}."
+
+
+def _told(counts: Mapping[str, int], one: str, many: str) -> str:
+    """How many files of each flow, which is named where there are several."""
+    told = {flow: counted(count, one, many) for flow, count in sorted(counts.items())}
+    return ", ".join(words if len(told) == 1 else f"{flow}: {words}" for flow, words in told.items())
 
 
 def _newer_words(shown: str | None, digest: str | None) -> str:
@@ -120,9 +124,7 @@ def done_words(done: Mapping[str, int]) -> str:
     """
     if not done:
         return ""
-    counts = [(flow, counted(count, "file was", "files were")) for flow, count in sorted(done.items())]
-    is_one = list(done.values()) == [1]
-    told = ", ".join(count if len(done) == 1 else f"{flow}: {count}" for flow, count in counts)
+    told, is_one = _told(done, "file was", "files were"), [*done.values()] == [1]
     return f"{told} done before and count{'s' if is_one else ''} as done: Backfill does {'it' if is_one else 'them'} again."
 
 

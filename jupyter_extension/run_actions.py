@@ -55,8 +55,8 @@ def _run_question(ws: Workspace, name: str) -> RunQuestion | None:
         files = flow_files(ws, name, search="", group="", limit=0)
     except FlowValidationError:  # the run itself says what is wrong
         return None
-    counts, lease = {group: count for group, _, count in files.groups}, ws.lease()
-    return run_question(entry["title"], counts, may_choose=lease.owner is None or lease.is_mine)
+    counts = {group: count for group, _, count in files.groups}
+    return run_question(entry["title"], counts, may_choose=not ws.lease().is_elsewhere)
 
 
 def _due_sources(ws: Workspace, name: str) -> list[str]:

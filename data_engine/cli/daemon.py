@@ -307,8 +307,7 @@ def _say_why_nothing(ws: Workspace, name: str) -> None:
 
 def is_owned_elsewhere(ws: Workspace) -> bool:
     """Whether another workstation owns the workspace."""
-    lease = ws.lease()
-    return lease.owner is not None and not lease.is_mine
+    return ws.lease().is_elsewhere
 
 
 def engine_goes_on(ws: Workspace) -> bool:

@@ -202,8 +202,7 @@ def lines_of_files_before(ws: Workspace, new: Sequence[Deployment], entries: Ite
         return files_before_lines(found)
     disabled = [flow for flow, switch in ws.home.ledger().switches().items() if not switch.is_enabled]
     status = ws.status()
-    is_elsewhere = status.lease.owner is not None and not status.lease.is_mine  # whose engine is asked
-    is_on = is_elsewhere or status.engine.on is not False
+    is_on = status.lease.is_elsewhere or status.engine.on is not False  # the owner's engine is asked
     return files_before_lines(found, disabled=disabled, is_engine_on=is_on)
 
 

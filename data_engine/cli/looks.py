@@ -146,7 +146,7 @@ def tell_flows(ws: Workspace, as_json: bool) -> int:
         say_not_flows(ws)
         return 0
     lease = ws.lease()
-    is_unknown = lease.owner is not None and not lease.is_mine and ws.link.find() is None
+    is_unknown = lease.is_elsewhere and ws.link.find() is None
     texts = {
         name: "not known here" if is_unknown and one.kind == "not_deployed" else one.text
         for name, one in deployment.items()

@@ -1,4 +1,4 @@
-"""LazyFrames that a step gives: whether their query can be planned, their first rows for whoever looks, and that nobody runs it.
+"""LazyFrames that a step gives: whether their query can be planned, and their first rows for whoever looks.
 
 A run computes nothing of a LazyFrame before a step collects or writes it, so that a column it misspells fails nowhere.
 """
@@ -6,27 +6,15 @@ A run computes nothing of a LazyFrame before a step collects or writes it, so th
 from __future__ import annotations
 
 import inspect
-import sys
 from pathlib import Path
 from typing import Any
 
 from data_engine.errors import FlowExecutionError, message_of
 from data_engine.flow.flow import Flow
 from data_engine.flow.hints.tables import plain_words, table_hint
+from data_engine.flow.rows import is_lazy_frame
 from data_engine.flow.spec import StepSpec
 from data_engine.notebook.locate import place_of_function
-
-
-def is_lazy(value: object) -> bool:
-    """Whether a value is a LazyFrame of Polars.
-
-    Example:
-        >>> import polars as pl
-        >>> is_lazy(pl.LazyFrame({"a": [1]})), is_lazy(pl.DataFrame({"a": [1]}))
-        (True, False)
-    """
-    polars: Any = sys.modules.get("polars")
-    return polars is not None and isinstance(value, polars.LazyFrame)
 
 
 def require_plan(flow: Flow, step: StepSpec, value: Any, source_path: Path | None) -> None:
@@ -35,7 +23,7 @@ def require_plan(flow: Flow, step: StepSpec, value: Any, source_path: Path | Non
     Raises:
         FlowExecutionError: it cannot, as where it names a column that is not there; placed at the step's function.
     """
-    if not is_lazy(value):
+    if not is_lazy_frame(value):
         return
     try:
         value.collect_schema()
@@ -49,7 +37,7 @@ def first_rows(flow: Flow, step: StepSpec, value: Any, count: int) -> Any:
     Raises:
         FlowExecutionError: the query fails; placed at the step's function.
     """
-    if not is_lazy(value):
+    if not is_lazy_frame(value):
         return value
     try:
         return value.head(count).collect()

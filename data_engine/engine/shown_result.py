@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from data_engine.cut import both_ends
-from data_engine.engine.lazy_result import is_lazy
+from data_engine.flow.rows import is_lazy_frame
 from data_engine.shown import Shown
 from data_engine.workspace.here import kernel_shell
 
@@ -26,10 +27,14 @@ def bound_display(value: Any) -> None:
     printers = formatter.singleton_printers
     as_html = formatters["text/html"].singleton_printers
 
+    @cache
+    def rows() -> Any:  # asked for once for both forms
+        return rows_shown(value)
+
     def show(shown: Any, printer: Any, cycle: bool) -> None:
         del printers[id(value)]  # what follows is the text without us
         try:
-            printer.text(bounded_text(rows_shown(shown), formatter))
+            printer.text(bounded_text(rows(), formatter))
         finally:
             printers[id(value)] = show
 
@@ -39,8 +44,8 @@ def bound_display(value: Any) -> None:
         as_html.pop(id(value), None)
 
     printers[id(value)] = show
-    if is_lazy(value):
-        as_html[id(value)] = lambda shown: _html_of(rows_shown(shown))
+    if is_lazy_frame(value):
+        as_html[id(value)] = lambda shown: str(rows()._repr_html_())
     shell.events.register("post_run_cell", forget)
 
 
@@ -53,7 +58,7 @@ def rows_shown(value: Any) -> Any:
         >>> rows_shown(pl.LazyFrame({"a": [1, 2]})).rows.rows(), rows_shown([1])
         ([(1,), (2,)], [1])
     """
-    if not is_lazy(value):
+    if not is_lazy_frame(value):
         return value
     try:
         return _FirstRows(value.head(_ROWS).collect())
@@ -72,10 +77,6 @@ class _FirstRows:
 
     def _repr_html_(self) -> str:
         return f"<small>{_TOLD}</small>{self.rows._repr_html_()}"
-
-
-def _html_of(value: Any) -> str:
-    return str(value._repr_html_())
 
 
 def bounded_text(value: Any, formatter: Any = repr) -> str:

@@ -20,6 +20,7 @@ from data_engine.flow.batch import Batch
 from data_engine.flow.context import FlowContext
 from data_engine.flow.control import StepControl
 from data_engine.flow.flow import Flow
+from data_engine.flow.rows import is_lazy_frame
 from data_engine.model import LogLine, SeenSource
 from data_engine.workspace.machine import machine_id
 
@@ -118,9 +119,8 @@ class StagedRun(Stage):
             return {key: self._final_value(item) for key, item in value.items()}
         return value
 
-    def _is_lazy_over_stage(self, value: object) -> bool:
-        polars: Any = sys.modules.get("polars")
-        if polars is not None and isinstance(value, polars.LazyFrame):
+    def _is_lazy_over_stage(self, value: Any) -> bool:
+        if is_lazy_frame(value):
             return _names(value.explain(optimized=False), self.folder)
         duckdb: Any = sys.modules.get("duckdb")
         if duckdb is not None and isinstance(value, duckdb.DuckDBPyRelation):

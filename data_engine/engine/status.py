@@ -418,7 +418,8 @@ def flow_status(
     entry, trigger = known.entry, trigger_here(known.entry, known.timezone)
     is_good = entry.flow is not None
     blocked = why_blocked(known.switch, is_engine_on=is_engine_on, unasked=unasked) if is_good else None
-    why, expected = _why(known, blocked, is_running=is_running, is_known=is_known), known.expected
+    is_doubtful = not is_known and isinstance(blocked, OwnedElsewhere)  # who owns knows better what is deployed
+    why, expected = _why(known, blocked, is_running=is_running, is_doubtful=is_doubtful), known.expected
     if isinstance(expected, Late):
         reason = in_the_way(why, held=known.held, last_run=known.last_run, is_running=is_running)
         expected = replace(expected, reason=reason)
@@ -429,7 +430,7 @@ def flow_status(
         entry.mode,
         trigger if known.cadence is None else f"{trigger}; {known.cadence.text}",
         known.is_enabled,
-        ("stopping" if is_stopping else "running") if is_running else _state(known, blocked, is_known=is_known),
+        ("stopping" if is_stopping else "running") if is_running else _state(known, blocked, is_doubtful=is_doubtful),
         why,
         known.standing,
         known.held,
@@ -457,13 +458,13 @@ def owned_elsewhere(status: LeaseStatus, machine_id: str) -> OwnedElsewhere | No
     return OwnedElsewhere(shown_machine(status.owner), status.engine_there)
 
 
-def _state(known: FlowFacts, blocked: Reason | None, *, is_known: bool) -> State:
+def _state(known: FlowFacts, blocked: Reason | None, *, is_doubtful: bool) -> State:
     mode = known.entry.mode
     if not known.is_read:
         return "being_read"
     if known.entry.flow is None:
         return "broken"
-    if known.standing.kind == "not_deployed" and (is_known or not isinstance(blocked, OwnedElsewhere)):
+    if known.standing.kind == "not_deployed" and not is_doubtful:
         return "not_deployed"
     if not known.is_enabled and mode != "manual":
         return "disabled"
@@ -485,15 +486,15 @@ def _state(known: FlowFacts, blocked: Reason | None, *, is_known: bool) -> State
 _AT_REST: Mapping[str, State] = {"manual": "manual", "poll": "poll_ready", "schedule": "schedule_ready"}
 
 
-def _why(known: FlowFacts, blocked: Reason | None, *, is_running: bool, is_known: bool) -> Reason | None:
+def _why(known: FlowFacts, blocked: Reason | None, *, is_running: bool, is_doubtful: bool) -> Reason | None:
     entry = known.entry
     if entry.flow is None:
         error = entry.error
         return None if error is None else Broken(error.what, error.where, error.fix)
     if is_running:
         return None
-    of, is_doubtful = known.standing, not is_known and isinstance(blocked, OwnedElsewhere)
-    if of.kind == "not_deployed" and not (is_doubtful and entry.mode != "manual"):  # of which who owns knows better
+    of = known.standing
+    if of.kind == "not_deployed" and not (is_doubtful and entry.mode != "manual"):
         return NotDeployed(entry.name, of.error, of.goes_live_s, of.shares_with, is_doubtful)
     why = known.waiting or (by_hand(known.switch) if entry.mode == "manual" else blocked or known.why)
     return replace(why, tz=known.tz) if isinstance(why, NotYet) else why

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from data_engine.flow.rows import is_lazy_frame
 from data_engine.flow.spec import StepSpec, function_name
 
 _NAMES_OF_USE = re.compile(r"collect|sink|write|save|export|\bsql\b|fetch")
@@ -39,7 +40,7 @@ def never_computed(step: StepSpec, result: object) -> str | None:
         >>> never_computed(StepSpec(len, None, "raw_df", "Read", "read"), None) is None
         True
     """
-    if type(result).__name__ != "LazyFrame" or not type(result).__module__.startswith("polars"):
+    if not is_lazy_frame(result):
         return None
     body = _body_of(step.fn)
     if body is None or _NAMES_OF_USE.search(body):

@@ -1,4 +1,5 @@
-"""How many rows a value has, where it can say so without being run: frames, Arrow tables, batches, and Parquet files."""
+"""How many rows a value has, where it can say so without being run: frames, Arrow tables, batches, and Parquet files; and whether it is
+a LazyFrame, which cannot."""
 
 from __future__ import annotations
 
@@ -33,6 +34,18 @@ def rows_of(value: object) -> int | None:
     with suppress(Exception):  # another library's value
         return counter(value)
     return None
+
+
+def is_lazy_frame(value: object) -> bool:
+    """Whether a value is a LazyFrame of Polars.
+
+    Example:
+        >>> import polars as pl
+        >>> is_lazy_frame(pl.LazyFrame({"a": [1]})), is_lazy_frame(pl.DataFrame({"a": [1]}))
+        (True, False)
+    """
+    polars: Any = sys.modules.get("polars")
+    return polars is not None and isinstance(value, polars.LazyFrame)
 
 
 def parquet_rows(path: str) -> int | None:

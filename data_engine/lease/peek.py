@@ -85,7 +85,7 @@ def refuse_owned_elsewhere(
             fix="end it, and move the workspace: `data-engine import PATH`" + (or_else and f"; or {or_else}"),
         )
     status = peek(workspace_state_dir, identity, state_root=state_root)
-    if status.owner is None or status.is_mine:
+    if not status.is_elsewhere:
         return
     raise OwnedElsewhereError(
         f"{what} is not done here: the workspace is {status.words}",

@@ -115,6 +115,16 @@ class LeaseStatus(Record):
     is_behind: bool = False
 
     @property
+    def is_elsewhere(self) -> bool:
+        """Whether another workstation owns the workspace.
+
+        Example:
+            >>> LeaseStatus("owned", {"machine_id": "m2"}).is_elsewhere, LeaseStatus("available").is_elsewhere
+            (True, False)
+        """
+        return self.owner is not None and not self.is_mine
+
+    @property
     def is_worth_words(self) -> bool:
         """Whether a person should read of the ownership: not who works alone, while all is well."""
         is_plain = self.state in ("available", "mine") and not (
