@@ -6,9 +6,8 @@ Steps that would give what they gave last time in this process are not run again
 from __future__ import annotations
 
 import os
-import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +18,13 @@ from data_engine.engine.kernel_code import cells_run, differences, doubtful_call
 from data_engine.engine.lazy_result import require_plan
 from data_engine.engine.local_workspace import LocalWorkspace, settle_flow, workspace_of
 from data_engine.engine.memo.cache import PreviewCache
-from data_engine.engine.memo.caption import Outside, PreviewReport, caption, outside_words, show_caption
+from data_engine.engine.memo.caption import PreviewReport, caption, outside_words, show_caption
 from data_engine.engine.memo.runner import PreviewRunner
 from data_engine.engine.other_mirrors import refuse_shared_mirror
 from data_engine.engine.params import as_steps_see, params_for
 from data_engine.engine.progress import ProgressLine
 from data_engine.engine.run import make_context, outcome_of, require_source, require_steps
-from data_engine.engine.run_sources import own_sources_of_preview
+from data_engine.engine.run_sources import guard_of_preview, guard_of_run, preview_files
 from data_engine.engine.scratch import Scratch
 from data_engine.engine.scratch_folders import scratch_of
 from data_engine.engine.shown_result import bound_display
@@ -61,7 +60,7 @@ def preview(
     """The object saved as `use` (where several steps save it, the last one's), or the last step's result; later steps are not run.
 
     What the steps write through the context goes to a scratch folder of this machine, which begins as production is; with
-    `write` it goes where production writes. What they write to other paths is written for real, and told. Steps whose code, inputs and reads are as they were are not run again; `fresh=True` runs them all. What comes back is
+    `write` it goes where production writes. Beside it a preview changes nothing that exists. Steps whose code, inputs and reads are as they were are not run again; `fresh=True` runs them all. What comes back is
     the caller's own: changing it changes no later preview.
 
     Raises:
@@ -91,9 +90,7 @@ def preview(
     control = StepControl(emit=line, spread=items.spread, run_id="preview", flow=flow.name or "")
     limits = PreviewSettings() if home is None else home.settings().preview
     scratch = None if write else scratch_of(flow, home, limit_bytes=limits.copy_limit_bytes)
-    runner = make_runner(
-        flow, chosen, home=home, params=given, control=control, scratch=scratch, fresh=fresh, tell_outside=_tell_outside
-    )
+    runner = make_runner(flow, chosen, home=home, params=given, control=control, scratch=scratch, fresh=fresh)
     try:
         require_source(flow, chosen)
         with bounded_output():
@@ -113,6 +110,7 @@ def preview(
     finally:
         items.close()
         line.close()
+        preview_files(home).add(runner.outside)
         if scratch is not None:
             scratch.end()
     steps = tuple(runner.reports[index] for index in sorted(runner.reports))
@@ -132,7 +130,7 @@ def preview(
         notes,
         source=None if chosen.path is None else chosen.path.name,
         is_in_place=write,
-        outside=_outside(runner),
+        outside=tuple(map(Path, runner.outside)),
     )
     bound_display(value)
     show_caption(caption(_last))
@@ -148,7 +146,6 @@ def make_runner(
     control: StepControl,
     scratch: Scratch | None,
     fresh: bool = False,
-    tell_outside: Callable[[str, bool], None] = lambda path, is_overwritten: None,
 ) -> PreviewRunner:
     """What runs the steps of a settled flow for `source`, or reuses what this process has kept of them."""
     context = make_context(flow, source, home=home, control=control, started_at_s=time.time())
@@ -166,30 +163,16 @@ def make_runner(
         sink=control.emit,
         scratch=scratch,
         ours=tuple(f"{folder}{os.sep}" for folder in ours),
-        own=own_sources_of_preview(flow, source, home, is_in_place=scratch is None),
-        tell_outside=tell_outside,
-    )
-
-
-def _tell_outside(path: str, is_overwritten: bool) -> None:
-    """Say at once that something is written for real: a preview of an hour would say it in an hour."""
-    what = "overwrites" if is_overwritten else "writes"
-    print(
-        f"this preview {what} {path} for real: it is outside the context's folders (context.mirror, context.database),"
-        " where a preview writes to a copy",
-        file=sys.stderr,
+        guard=guard_of_run(flow, source, home, mirror=None)
+        if scratch is None
+        else guard_of_preview(flow, source, home, scratch.folder),
     )
 
 
 def _tell_all_outside(flow: Flow, runner: PreviewRunner) -> None:
     """Say what a preview without a caption, since it failed, has written for real."""
-    if words := outside_words(_outside(runner)):
+    if words := outside_words(list(map(Path, runner.outside))):
         show_caption(f"the preview of {flow.name or 'the flow'} did not finish, and {' · '.join(words)}")
-
-
-def _outside(runner: PreviewRunner) -> tuple[Outside, ...]:
-    """The files it wrote for real that are there; others were put into their place, or only tried."""
-    return tuple(Outside(Path(path), was) for path, was in runner.outside.items() if os.path.lexists(path))
 
 
 def last_report() -> PreviewReport | None:

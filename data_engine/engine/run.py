@@ -14,17 +14,19 @@ from pathlib import Path
 from typing import Any
 
 from data_engine.cause import Cause
+from data_engine.cut import first_few
 from data_engine.engine.candidates import Source, is_unchanged, signature_of
 from data_engine.engine.capture import captured
 from data_engine.engine.executor import item_executor
 from data_engine.engine.kept_objects import KeptObjects
 from data_engine.engine.local_workspace import LocalWorkspace
+from data_engine.engine.memo.file_events import guarding
 from data_engine.engine.memo.inputs import current_files
-from data_engine.engine.memo.own_sources import cause_of_source, guarding, overwritten_words
+from data_engine.engine.memo.own_sources import OwnSources, cause_of_source
 from data_engine.engine.memo.sql_writes import says_copy, sql_watched
 from data_engine.engine.params import as_steps_see, defaults_words, is_as_scheduled, unread
 from data_engine.engine.recording import Recording, readers_watched
-from data_engine.engine.run_sources import own_sources_of_run, seen_by_hand
+from data_engine.engine.run_sources import guard_of_run, seen_by_hand
 from data_engine.engine.staged_run import cause_of_target, staged_run
 from data_engine.errors import (
     FlowExecutionError,
@@ -39,7 +41,8 @@ from data_engine.flow.control import RunInterrupted, StepControl
 from data_engine.flow.debug import FlowDebugContext
 from data_engine.flow.flow import Flow
 from data_engine.flow.forgotten import forgotten_return, never_computed
-from data_engine.flow.places import IN_PLACE, Places
+from data_engine.flow.places import IN_PLACE, NotedPlaces, Places
+from data_engine.flow.step_error import step_error
 from data_engine.flow.steps import run_steps
 from data_engine.flow.trigger import Schedule
 from data_engine.ledger.log_limits import LogBound, clipped, end_of_log, size_of
@@ -61,6 +64,7 @@ from data_engine.secret import knows_any, masked, masked_in
 from data_engine.workspace.here import kernel_shell
 
 _LONGEST_DETAIL = 500
+_MOST_TAKEN = 3
 
 
 def run_source(
@@ -87,8 +91,8 @@ def run_source(
     `about` is what is known of why it runs and by whom; without it somebody asked for it here. With other params than a run
     that comes by itself is given, it settles nothing: what is due, done or held stays so.
 
-    A poll flow's step that is about to overwrite what the run has `seen` fails by that; not where `seen` may hold outputs of
-    the flow, because who looked has no history (`knows_outputs`).
+    A step that is about to overwrite a source of the run fails by that. Of a batch the sources are what it has `seen`, unless who
+    looked has no history (`knows_outputs`) and may have taken outputs of the flow for sources.
 
     Raises:
         LedgerError: the sink could not record the run.
@@ -172,14 +176,18 @@ class _Run:
         if seen is None:
             seen = seen_by_hand(flow, source, home)
         self.seen = seen
-        self.own = own_sources_of_run(flow, source, seen, may_refuse=knows_outputs)
         self.settles = seen if is_as_scheduled(flow, params) else ()
         self.recording = (
             None if home is None else Recording(flow, source, seen, home=home, given=params, run_id=run_id, about=about)
         )
-        self.stage = staged_run(flow, source, seen, home=home, control=self.control)
+        self.stage = stage = staged_run(flow, source, seen, home=home, control=self.control)
+        mirror = None if flow.mirror_spec is None else flow.mirror_spec.root if stage is None else stage.folder
+        self.guard = guard = guard_of_run(flow, source, home, seen if knows_outputs else (), mirror=mirror)
+        places: Places | None = stage
+        if guard is not None and mirror is not None:
+            places = NotedPlaces(stage or IN_PLACE, guard.hand_out)
         self.context = make_context(
-            flow, source, home=home, control=self.control, started_at_s=self.started_at_s, places=self.stage
+            flow, source, home=home, control=self.control, started_at_s=self.started_at_s, places=places
         )
         if about is not None and about.scheduled_for is not None:
             self.context.scheduled_for = _in_zone_of(flow, about.scheduled_for, home)
@@ -218,27 +226,40 @@ class _Run:
         with ExitStack() as stack:
             if self.recording is not None:
                 stack.enter_context(self.recording.watching())
-            if self.own is not None:
+            if self.guard is not None:
                 stack.enter_context(readers_watched())
-                stack.enter_context(guarding(self.own))
+                stack.enter_context(guarding(self.guard))
                 if "duckdb" in sys.modules and says_copy(self.flow):
                     stack.enter_context(sql_watched())
             yield
 
     def _take_steps(self) -> None:
-        recording, sink, own, stage = self.recording, self.sink, self.own, self.stage
+        recording, sink, guard = self.recording, self.sink, self.guard
         kept = KeptObjects(self.flow.steps)
         for event in run_steps(self.flow, self.context, control=self.control):
-            if stage is not None and isinstance(event, StepFinished) and event.outputs:
-                stage.is_named = True
-            if own is not None and isinstance(event, StepFinished) and (beside := own.new_beside()):
-                event = event._replace(outputs=tuple(dict.fromkeys((*event.outputs, *beside))))
+            if guard is not None and isinstance(event, StepFinished):
+                event = self._with_outputs(event, guard)
             if recording is not None:
                 recording.take(event, self.context.current)
             sink(event)
             if isinstance(event, StepFinished) and event.status == "success":
                 for said in kept.after(event.step_index, self.context.objects):
                     self._log("WARNING", said)
+
+    def _with_outputs(self, event: StepFinished, guard: OwnSources) -> StepFinished:
+        """The event with the files that the step has written and not returned.
+
+        Raises:
+            FlowExecutionError: the step has swallowed that it must not overwrite its source.
+        """
+        if guard.refused and event.status == "success":
+            step = self.flow.steps[event.step_index]
+            raise step_error(self.flow, step, self.context, guard.refused[0], None, {}, None)[0]
+        new = guard.new_outputs()
+        if not new:
+            return event
+        final = self.context.places.final
+        return event._replace(outputs=tuple(dict.fromkeys((*event.outputs, *(str(final(Path(one))) for one in new)))))
 
     def fail(self, raised: BaseException) -> BaseException:
         """Tell of its bad end; what callers are given as its error."""
@@ -251,8 +272,8 @@ class _Run:
     def succeed(self) -> None:
         """Tell of its good end."""
         path, seen = self.source.path, self.seen
-        for written in () if self.own is None else self.own.overwritten:
-            self._log("WARNING", overwritten_words(written))
+        if self.guard is not None and (taken := list(self.guard.taken)):
+            self._log("INFO", f"moved or removed {first_few(taken, _MOST_TAKEN)}, of the flow's own sources")
         if path is not None and seen and not is_unchanged(path, seen[0].signature):
             self._log("WARNING", _changed_words(path))
         for said in () if self.recording is None else self.recording.warnings():

@@ -1,16 +1,25 @@
-"""Which sources a run settles that nobody has looked for yet, and which files a run or a preview must not write."""
+"""Which sources a run settles that nobody has looked for yet, and which files a run or a preview must not write: as plain values,
+found before the steps run, since nothing may be opened while a step writes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from pathlib import Path
 
-from data_engine.engine.candidates import Source, candidates, seen_now
+from data_engine.engine.candidates import Source, seen_now
 from data_engine.engine.local_workspace import LocalWorkspace
-from data_engine.engine.memo.own_sources import IN_PREVIEWS, IN_RUNS, TOLD, OwnSources, Rule
+from data_engine.engine.memo.own_sources import OwnSources, RunFolders
+from data_engine.engine.memo.preview_guard import PreviewFiles, PreviewGuard, PreviewRules, free_folders
 from data_engine.flow.flow import Flow
-from data_engine.flow.trigger import Manual, Poll
+from data_engine.flow.paths import base_folder
+from data_engine.flow.trigger import Poll
+from data_engine.ledger.deployments import published
 from data_engine.ledger.former_places import own_outputs
+from data_engine.ledger.output_runs import outputs_beside_sources
 from data_engine.model import SeenSource, SourceKey
+from data_engine.notebook.history import live
+from data_engine.notebook.mirror_readers import folders_of
+from data_engine.platforms.names import compared, real_path
 
 
 def seen_by_hand(flow: Flow, source: Source, home: LocalWorkspace | None) -> tuple[SeenSource, ...]:
@@ -23,60 +32,75 @@ def seen_by_hand(flow: Flow, source: Source, home: LocalWorkspace | None) -> tup
     return seen_now(flow, source, states=states, is_output=_outputs_of(flow, source, home))
 
 
-def own_sources_of_run(
-    flow: Flow, source: Source, seen: tuple[SeenSource, ...], *, may_refuse: bool
+def guard_of_run(
+    flow: Flow, source: Source, home: LocalWorkspace | None, seen: tuple[SeenSource, ...] = (), *, mirror: Path | None
 ) -> OwnSources | None:
-    """The sources of a run that has `seen` them; None where a flow may write what it reads: it runs by hand only.
-
-    Of a poll flow they must not be written. A scheduled one is only told of it, and a batch where `seen` may hold outputs
-    (`may_refuse` is False).
-    """
-    if isinstance(flow.trigger, Poll):
-        is_refused = may_refuse or source.path is not None
-        return _own(flow, source, lambda: [one.key.path for one in seen], IN_RUNS if is_refused else TOLD)
-    if isinstance(flow.trigger, Manual):
+    """The guard of a run that writes its mirror at `mirror`; None for a flow without sources that has none. What was `seen` by who
+    knows which files are outputs are the sources of a batch."""
+    if source.root is None and (mirror is None or home is None):
         return None
-    return _own(flow, source, lambda: [name for name, _ in candidates(flow)], TOLD)
-
-
-def own_sources_of_preview(
-    flow: Flow, source: Source, home: LocalWorkspace | None, *, is_in_place: bool
-) -> OwnSources | None:
-    """The sources of a preview: as in a run where it `is_in_place`, else none of them may be written, removed or moved, whatever the
-    trigger."""
-
-    def names() -> list[str]:
-        is_output = _outputs_of(flow, source, home)
-        root = "" if source.key is None else source.key.root
-        return [name for name, entry in candidates(flow) if not is_output(SourceKey(root, name), entry.path)]
-
-    if isinstance(flow.trigger, Poll):
-        return _own(flow, source, names, IN_RUNS, keeps=not is_in_place)
-    return None if is_in_place else _own(flow, source, names, IN_PREVIEWS, keeps=True)
-
-
-def _own(
-    flow: Flow, source: Source, names: Callable[[], Iterable[str]], rule: Rule, *, keeps: bool = False
-) -> OwnSources | None:
-    trigger, path = flow.trigger, source.path
-    if trigger is None or source.root is None:
-        return None
-    mirror = None if flow.mirror_spec is None else flow.mirror_spec.root
-    only = None if path is None else str(path.relative_to(source.root) if path.is_relative_to(source.root) else path)
-    is_folder = path is None or bool(source.key and source.key.path)
+    trigger, path, root = flow.trigger, source.path, source.root
+    is_file = path is not None and not (source.key and source.key.path)
+    outputs: frozenset[str] = frozenset()
+    names = frozenset(one.key.path for one in seen) if seen and path is None else None
+    if path is None and root is not None and home is not None and names is None:
+        outputs = outputs_beside_sources(home.local.ledger_path, flow.name or "", str(root))
     return OwnSources(
-        source.root,
-        names if only is None else lambda: [only],
-        rule=rule,
-        extensions=trigger.extensions if is_folder and isinstance(trigger, Poll) else (),
-        skip=mirror,
-        keeps=keeps,
+        RunFolders(
+            None if is_file else root,
+            path,
+            None if trigger is None else trigger.extensions,
+            None if flow.mirror_spec is None else flow.mirror_spec.root,
+            mirror,
+            outputs,
+            names,
+        )
     )
 
 
-def _outputs_of(flow: Flow, source: Source, home: LocalWorkspace | None) -> Callable[[SourceKey, str], bool]:
+def guard_of_preview(flow: Flow, source: Source, home: LocalWorkspace | None, scratch: Path) -> PreviewGuard:
+    """The guard of a preview that may write below `scratch`."""
+    place = source.root or base_folder() if home is None else home.layout.root
+    own = (scratch,) if home is None else (scratch, home.local.state_root, home.local.artifacts_dir)
+    free, tools = free_folders(place, *own)
+    return PreviewGuard(PreviewRules(free, tools, _read_by_production(flow, home), preview_files(home).read()))
+
+
+def preview_files(home: LocalWorkspace | None) -> PreviewFiles:
+    """Those that previews have made."""
+    return PreviewFiles(None if home is None else home.local.runtime_dir / "preview_files.json")
+
+
+def _read_by_production(flow: Flow, home: LocalWorkspace | None) -> dict[str, str]:
+    """The folders and files that this flow and deployed ones watch, and mirrors, by their paths; with what is said of them."""
+    own = folders_of(flow)
+    found: dict[str, str] = {}
+    if home is not None:
+        deployed = live(published(home.ledger()))
+        described = [*home.descriptions().last(deployed).items(), *home.deployed_descriptions().last(deployed).items()]
+        for name, message in described:
+            source = message.get("source") if message.get("mode") != "manual" else None
+            if isinstance(source, str):
+                found[_spelled(Path(source))] = f"the deployed flow {name} watches"
+        for name, one in deployed.items():
+            if one.mirror is not None:
+                found[_spelled(home.layout.flow_modules_dir / one.mirror)] = (
+                    f"is the mirror of the deployed flow {name}"
+                )
+    if own.mirror is not None:
+        found[_spelled(own.mirror)] = "is the flow's mirror (context.mirror gives a path in scratch)"
+    if flow.trigger is not None and flow.trigger.source is not None:
+        found[_spelled(flow.trigger.source)] = "holds the flow's own sources"
+    return found
+
+
+def _spelled(path: Path) -> str:
+    return compared(real_path(path))
+
+
+def _outputs_of(flow: Flow, source: Source, home: LocalWorkspace) -> Callable[[SourceKey, str], bool]:
     """Whether a file in the folder of a batch is what the flow wrote itself, as planning judges it."""
-    if home is None or source.path is not None:
+    if source.path is not None:
         return lambda key, path: False
     ledger, name = home.ledger(), flow.name or ""
     outputs = own_outputs(ledger, home.layout, name)

@@ -14,7 +14,7 @@ from typing import Any
 from data_engine.cause import Cause
 from data_engine.engine.candidates import Source
 from data_engine.engine.local_workspace import LocalWorkspace
-from data_engine.engine.memo.own_sources import own_sources
+from data_engine.engine.memo.file_events import current_guard
 from data_engine.engine.stage import Maker, Stage, TargetChangedError, TargetHeldError, finish, pending
 from data_engine.flow.batch import Batch
 from data_engine.flow.context import FlowContext
@@ -48,12 +48,11 @@ def staged_run(
 
 
 class StagedRun(Stage):
-    """The stage of one run, with what concerns its flow; `is_named` where a step has returned the path of an output."""
+    """The stage of one run, with what concerns its flow."""
 
     def __init__(self, flow: Flow, maker: Maker, log: Callable[..., None]) -> None:
         assert flow.mirror_spec is not None
         super().__init__(flow.mirror_spec.root, maker, log=log)
-        self.is_named = False
         self._flow = flow
 
     def publish_what_was_made(self) -> bool:
@@ -86,23 +85,15 @@ class StagedRun(Stage):
                     " context.mirror.final(path) after the run",
                     "WARNING",
                 )
-        count = self.succeed(self._code)
-        if count and not self.is_named:
-            files = "a file whose path" if count == 1 else f"{count:,} files whose paths"
-            them = "it as an output" if count == 1 else "them as outputs"
-            self._log(
-                f"published {files} no step has returned, so the history does not know {them}: "
-                "let the step that writes return the path",
-                "WARNING",
-            )
+        self.succeed(self._code)
         context.current = self._final_value(context.current)
         context.objects = {name: self._final_value(value) for name, value in context.objects.items()}
         outputs = context.metadata.get("step_outputs", {})
         context.metadata["step_outputs"] = {name: self._final_value(value) for name, value in outputs.items()}
 
     def _try(self, path: Path, final: Path) -> None:
-        if (own := own_sources()) is not None:
-            own.about_to_write(final)
+        if (guard := current_guard()) is not None:
+            guard.about_to_write(str(final))
         super()._try(path, final)
 
     def _final_value(self, value: Any) -> Any:

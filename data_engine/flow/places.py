@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -64,3 +65,24 @@ class InPlace:
 
 
 IN_PLACE = InPlace()
+
+
+class NotedPlaces:
+    """Other `places`, with each path that is handed out told to `note`, and whether it is a folder.
+
+    Example:
+        >>> noted = []
+        >>> NotedPlaces(IN_PLACE, lambda path, is_folder: noted.append(path)).enter(Path("/out/a.csv"), is_folder=False)
+        >>> noted
+        [PosixPath('/out/a.csv')]
+    """
+
+    def __init__(self, places: Places, note: Callable[[Path, bool], None]) -> None:
+        self._places, self._note = places, note
+        self.root, self.database, self.final = places.root, places.database, places.final
+        self.publish = places.publish
+
+    def enter(self, place: Path, *, is_folder: bool) -> None:
+        """As the other places."""
+        self._places.enter(place, is_folder=is_folder)
+        self._note(place, is_folder)

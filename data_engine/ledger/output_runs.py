@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 from collections.abc import Sequence
+from contextlib import closing, suppress
+from pathlib import Path
 from typing import NamedTuple
 
+from data_engine.ledger.connection import connect_to_look
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.rows import RUN_COLUMNS, restored, run_of, storable
 from data_engine.model import Run
@@ -48,3 +52,17 @@ def output_runs(ledger: Ledger, path: str, endings: Sequence[str] = ()) -> list[
             ).fetchone()
             found.append(OutputRun(restored(flow), restored(written), None if run is None else run_of(tuple(run))))
     return found
+
+
+def outputs_beside_sources(ledger_path: Path, flow: str, root: str) -> frozenset[str]:
+    """The files below the source folder `root` that the flow has written and never read as sources, asked by a process that only looks
+    at the history; none where nobody can look."""
+    lead = root.rstrip(os.sep) + os.sep
+    with suppress(sqlite3.Error, OSError), closing(connect_to_look(ledger_path)) as connection:
+        asked = "SELECT output_path FROM outputs WHERE flow_name = ?1 AND substr(output_path, 1, length(?2)) = ?2"
+        outputs = {restored(path) for (path,) in connection.execute(asked, storable((flow, lead)))}
+        if outputs:
+            keys = connection.execute("SELECT source_key FROM file_state WHERE flow_name = ?", storable((flow,)))
+            outputs.difference_update(os.path.join(lead, *restored(key).split("/")) for (key,) in keys)
+        return frozenset(outputs)
+    return frozenset()

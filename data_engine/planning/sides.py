@@ -15,6 +15,7 @@ from data_engine.engine.executor import item_executor
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.preview import make_runner
 from data_engine.engine.run import outcome_of, require_source, require_steps
+from data_engine.engine.run_sources import preview_files
 from data_engine.engine.scratch_folders import forget_scratch, scratch_of
 from data_engine.errors import FlowExecutionError, FlowStoppedError, FlowValidationError
 from data_engine.flow.control import RunInterrupted, StepControl
@@ -92,6 +93,7 @@ class Side:
         finally:
             self.elapsed_s += time.perf_counter() - started_s
             self.outside.update(dict.fromkeys(runner.outside))
+            preview_files(self._home).add(runner.outside)
         if not self.scratch.go_on():
             self._fresh = True  # a step that starts over could not find everything as it was
         return found

@@ -227,3 +227,18 @@ def mount_of(descriptor: int) -> bytes:
             finally:
                 os.close(facts)
     return b""
+
+
+def path_of_folder(descriptor: int) -> str | None:
+    """Where an open folder is; None where the system does not tell.
+
+    Reference: `/proc/self/fd` in proc(5); F_GETPATH in fcntl(2) of macOS. Windows opens no folders so.
+    """
+    with suppress(OSError):
+        if sys.platform == "linux":
+            return os.readlink(f"/proc/self/fd/{descriptor}")
+        if sys.platform == "darwin":
+            import fcntl
+
+            return fcntl.fcntl(descriptor, fcntl.F_GETPATH, bytes(1024)).partition(b"\0")[0].decode()
+    return None

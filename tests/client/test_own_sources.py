@@ -12,6 +12,7 @@ from data_engine import FlowExecutionError, FlowValidationError, Workspace, load
 from tests.support import WorkspaceFiles, until
 
 DATA = "a,b\n1,x\n"
+BATCH = 'mode="poll", run_as="batch", source="../in", interval="100ms", settle=0, extensions="csv"'
 WRITERS = {
     "open": "with open(path, 'w') as file: file.write('ruined')",
     "append": "open(path, 'a').write('ruined')",
@@ -85,7 +86,6 @@ def test_a_poll_flow_cannot_overwrite_its_source(ws: WorkspaceFiles, source: Pat
     assert (run.why.kind, run.why["path"]) == ("overwrites_source", str(source))
 
 
-BATCH = 'mode="poll", run_as="batch", source="../in", interval="100ms", settle=0, extensions="csv"'
 MAP = """
     from data_engine import Flow
 
@@ -162,19 +162,47 @@ def test_a_staged_mirror_around_the_source_publishes_nothing_over_it(ws: Workspa
     assert run.why.kind == "overwrites_source"
 
 
-def test_a_scheduled_flow_is_told_that_it_overwrites_what_it_reads(ws: WorkspaceFiles, source: Path) -> None:
-    """It does not make itself due, so it may; a manual flow may without a word."""
-    flow = write(ws, WRITERS["polars"], 'mode="schedule", time="07:00", source="../in"')
+@pytest.mark.parametrize("watch", ['mode="manual", source="../in"', 'mode="schedule", time="07:00", source="../in"'])
+@pytest.mark.parametrize("run_as", ["individual", "batch"])
+@pytest.mark.parametrize("statement", [WRITERS["Path.write_text"], WRITERS["polars"]], ids=["Python", "polars"])
+def test_no_run_overwrites_its_sources_whatever_starts_it(
+    ws: WorkspaceFiles, source: Path, watch: str, run_as: str, statement: str
+) -> None:
+    here = "path = path or context.source.root / 'a.csv'; "
+    flow = write(ws, here + statement, f'{watch}, run_as="{run_as}"')
 
-    flow.run_once()
+    with pytest.raises(FlowExecutionError, match="the flow's own source"):
+        flow.run_once()
 
+    assert source.read_text() == DATA
+
+
+def test_a_run_that_swallows_the_refusal_fails_all_the_same(ws: WorkspaceFiles, source: Path) -> None:
+    swallow = "\n        ".join(("try:", "    path.write_text('ruined')", "except Exception:", "    pass"))
+    flow = write(ws, swallow, 'mode="manual", source="../in"')
+
+    with pytest.raises(FlowExecutionError, match="the flow's own source") as caught:
+        flow.run_once()
+
+    assert source.read_text() == DATA
+    assert "claims.py, line" in str(caught.value)
     (run,) = Workspace(ws.root).runs("claims")
-    warnings = [line.message for line in Workspace(ws.root).log(run.run_id) if line.level == "WARNING"]
-    assert run.status == "success"
-    assert warnings == [
-        f"a step has overwritten {source}, the flow's own source: the next run reads what this one wrote; "
-        "better write to context.mirror"
-    ]
+    assert run.status == "failed"
+
+
+THREADS = {
+    "thread": "import threading; one = threading.Thread(target=path.write_text, args=('x',)); one.start(); one.join()",
+    "pool": "from concurrent.futures import ThreadPoolExecutor; ThreadPoolExecutor(1).submit(path.write_text, 'x').exception()",
+}
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize("statement", THREADS.values(), ids=THREADS)
+def test_a_thread_that_a_step_starts_is_refused_too(ws: WorkspaceFiles, source: Path, statement: str) -> None:
+    with pytest.raises(FlowExecutionError, match="the flow's own source"):
+        write(ws, statement, 'mode="manual", source="../in"').run_once()
+
+    assert source.read_text() == DATA
 
 
 def test_queries_of_a_flow_that_copies_elsewhere_are_answered_as_ever(ws: WorkspaceFiles, source: Path) -> None:
@@ -208,18 +236,14 @@ def test_queries_of_a_flow_that_copies_elsewhere_are_answered_as_ever(ws: Worksp
     assert [Path(one.path).name for one in run.inputs] == ["a.csv", "out.csv"]
 
 
-def test_a_manual_flow_may_edit_its_source(ws: WorkspaceFiles, source: Path) -> None:
-    write(ws, WRITERS["open"], 'mode="manual", source="../in"').run_once()
-
-    (run,) = Workspace(ws.root).runs("claims")
-    assert source.read_text() == "ruined"
-    assert [line for line in Workspace(ws.root).log(run.run_id) if line.level == "WARNING"] == []
-
-
-def test_moving_its_source_away_is_no_overwriting(ws: WorkspaceFiles, source: Path) -> None:
-    write(ws, "path = path.rename(path.with_suffix('.done'))").run_once()
+@pytest.mark.parametrize("watch", [POLL, 'mode="manual", source="../in"', BATCH])
+def test_moving_its_source_away_is_no_overwriting_and_is_told(ws: WorkspaceFiles, source: Path, watch: str) -> None:
+    write(ws, f"path = Path({str(source)!r}); path = path.rename(path.with_suffix('.done'))", watch).run_once()
 
     assert source.with_suffix(".done").read_text() == DATA
+    (run,) = Workspace(ws.root).runs("claims")
+    told = [line.message for line in Workspace(ws.root).log(run.run_id)]
+    assert f"moved or removed {source}, of the flow's own sources" in told
 
 
 @pytest.mark.parametrize("watch", [POLL, 'mode="manual", source="../in"'])
@@ -228,7 +252,7 @@ def test_a_preview_never_overwrites_the_source(ws: WorkspaceFiles, source: Path,
     """Production reads it; a preview changes nothing of that."""
     flow = write(ws, statement, watch)
 
-    with pytest.raises(FlowExecutionError, match="the flow's own source"):
+    with pytest.raises(FlowExecutionError, match=r"the preview would change .*the flow's own sources"):
         flow.preview()
 
     assert source.read_text() == DATA
@@ -249,7 +273,7 @@ def test_a_preview_never_takes_the_source_away(ws: WorkspaceFiles, source: Path,
     """The archive of a flow that moves what it has read, or a cleaning up: production may, a preview only where it is told to."""
     flow = write(ws, f"{statement}; path = 'gone'", watch)
 
-    with pytest.raises(FlowExecutionError, match=r"would remove or move .*a preview changes nothing") as caught:
+    with pytest.raises(FlowExecutionError, match=r"the preview would (remove|move) ") as caught:
         flow.preview()
 
     assert source.read_text() == DATA
@@ -259,21 +283,14 @@ def test_a_preview_never_takes_the_source_away(ws: WorkspaceFiles, source: Path,
     assert not source.exists()
 
 
-def test_a_preview_may_remove_what_is_no_source(ws: WorkspaceFiles, source: Path) -> None:
-    other = ws.source("other/b.csv", DATA)
-
-    assert write(ws, f"shutil.rmtree({str(other.parent)!r}); path = 1").preview() == 1
-
-    assert not other.exists()
-
-
 def test_a_preview_that_writes_for_real_does_what_production_does(ws: WorkspaceFiles, source: Path) -> None:
     with pytest.raises(FlowExecutionError, match="the flow's own source"):
         write(ws, WRITERS["open"]).preview(write=True)
     assert source.read_text() == DATA
 
-    write(ws, WRITERS["open"], 'mode="manual", source="../in"').preview(write=True)
-    assert source.read_text() == "ruined"
+    other = ws.source("other/b.csv", DATA)
+    write(ws, f"Path({str(other)!r}).write_text('new')", 'mode="manual", source="../in"').preview(write=True)
+    assert other.read_text() == "new"
 
 
 def test_a_file_is_held_and_says_why(ws: WorkspaceFiles, source: Path, daemon: Workspace) -> None:

@@ -16,7 +16,9 @@ from data_engine.engine.items.far_context import ContextFacts, answer
 from data_engine.engine.items.frames import Frame
 from data_engine.engine.items.process import Home, Task, surroundings
 from data_engine.engine.items.travel import PackedError, Parcel, pack, pack_error, unpack, unpack_error
-from data_engine.engine.memo.own_sources import own_sources
+from data_engine.engine.memo.file_events import current_guard
+from data_engine.engine.memo.own_sources import OverwritesSourceError
+from data_engine.engine.memo.preview_guard import WriteRefusedError
 from data_engine.flow.context import FlowContext
 from data_engine.flow.control import ItemCall, StepControl
 from data_engine.model import LogLine
@@ -48,8 +50,9 @@ class FarCall:
         self._context: FlowContext | None = call.context if isinstance(call, ItemCall) else None
         fn = call.fn if isinstance(call, ItemCall) else call
         facts = None if self._context is None else ContextFacts.of(self._context)
+        self._guard = current_guard()
         names = {"run_id": step.run_id, "flow": step.flow, "index": step.index, "label": step.label}
-        content = self._pack((fn, facts, own_sources()), f"the function {getattr(fn, '__name__', '')}".strip())
+        content = self._pack((fn, facts, self._guard), f"the function {getattr(fn, '__name__', '')}".strip())
         self.task = Task(next(_numbers), content, names, surroundings() | {"with_secrets": with_secrets})
         self.home = Home(self.tell, self.answer)
         self._answers: dict[tuple[Any, ...], Parcel] = {}
@@ -67,7 +70,10 @@ class FarCall:
         """What an item gave; what it raised is raised."""
         if is_done:
             return unpack(content, root=self.root)
-        raise unpack_error(content, root=self.root)
+        error = unpack_error(content, root=self.root)
+        if self._guard is not None and isinstance(error, (OverwritesSourceError, WriteRefusedError)):
+            self._guard.refused.append(error)
+        raise error
 
     def say(self, text: str, level: str = "INFO") -> None:
         """Add a line to the run's log."""
@@ -83,6 +89,9 @@ class FarCall:
         match frame:
             case ("event", event):
                 self._step.emit(event)
+            case ("written", paths):
+                if self._guard is not None:
+                    self._guard.note_written(paths)
             case ("text", name, text):
                 stream = sys.stdout if name == "out" else sys.stderr
                 if stream is not None:

@@ -27,7 +27,7 @@ from data_engine import secret
 from data_engine.engine.items.far_context import ContextFacts, FarContext
 from data_engine.engine.items.frames import Frame, read_frame, write_frame
 from data_engine.engine.items.travel import Parcel, pack, pack_error, unpack, unpack_error
-from data_engine.engine.memo.own_sources import OwnSources, guarding
+from data_engine.engine.memo.file_events import FileGuard, failing_when_refused, guarding
 from data_engine.flow.control import StepControl
 from data_engine.model import Event
 from data_engine.platforms import parent
@@ -108,7 +108,7 @@ class _Worker:
             if around["folder"] is not None:
                 os.chdir(around["folder"])
             self._imports.serve(around["modules"])
-            fn, facts, own = unpack(content, is_last=False, root=self._root)
+            fn, facts, guard = unpack(content, is_last=False, root=self._root)
         except BaseException as error:
             found = error  # the first item tells it
 
@@ -116,7 +116,7 @@ class _Worker:
                 raise found
 
             return fail
-        guarded = _guarded(own)
+        guarded = _guarded(guard, self.tell)
         if facts is None:
             return guarded(fn)
         assert isinstance(facts, ContextFacts)
@@ -177,9 +177,11 @@ class _Worker:
         return unpack(content, is_last=False, root=self._root)
 
 
-def _guarded(own: OwnSources | None) -> Callable[[Callable[[Any], Any]], Callable[[Any], Any]]:
-    """What lets a function not write the sources of its run."""
-    if own is None:
+def _guarded(
+    guard: FileGuard | None, tell: Callable[[str, Any], None]
+) -> Callable[[Callable[[Any], Any]], Callable[[Any], Any]]:
+    """What shows the changes of a function to the guard of its run, and tells home what was written."""
+    if guard is None:
         return lambda call: call
     from data_engine.engine.recording import readers_watched
 
@@ -187,14 +189,19 @@ def _guarded(own: OwnSources | None) -> Callable[[Callable[[Any], Any]], Callabl
         _watched.append(readers_watched())
         _watched[0].__enter__()  # for the life of the process: what was imported since is watched below
 
-    def guard(call: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def guarded(call: Callable[[Any], Any]) -> Callable[[Any], Any]:
         def one(item: Any) -> Any:
-            with readers_watched(), guarding(own):
-                return call(item)
+            try:
+                with readers_watched(), guarding(guard), failing_when_refused():
+                    return call(item)
+            finally:
+                guard.refused.clear()
+                if written := guard.written():
+                    tell("written", written)
 
         return one
 
-    return guard
+    return guarded
 
 
 _watched: list[AbstractContextManager[None]] = []

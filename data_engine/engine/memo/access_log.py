@@ -40,8 +40,7 @@ class AccessLog:
     `written` are files it made anew, `targets` mirror paths it was given, `tables` the tables of the
     context it looked at; `unseen` is the first reason why there may be more. A file of the `scratch` folder counts as the
     one of production that it is a copy of; where an earlier step wrote it, `versions` tells which content it had. Files
-    below `ours` are Data Engine's own. `outside` is told of each other file before the step makes it. `doubts` says of what it
-    read that its author hardly meant it so.
+    below `ours` are Data Engine's own. `doubts` says of what it read that its author hardly meant it so.
     """
 
     digest_frame: Callable[[object], bytes | None]
@@ -55,7 +54,6 @@ class AccessLog:
     versions: dict[str, str] = field(default_factory=dict)
     ours: tuple[str, ...] = ()
     unseen: str | None = None
-    outside: Callable[[str], None] | None = None
     doubts: dict[str, None] = field(default_factory=dict)
 
     def read(self, kind: Kind, path: str) -> None:
@@ -77,10 +75,7 @@ class AccessLog:
 
     def wrote(self, path: str) -> None:
         """Note that the step makes this file anew."""
-        is_scratch = self.scratch is not None and self.scratch.holds(path)
-        if is_scratch or not path.startswith(self.ours):
-            if not is_scratch and self.outside is not None and path not in self.written:
-                self.outside(path)
+        if (self.scratch is not None and self.scratch.holds(path)) or not path.startswith(self.ours):
             self.written.setdefault(path)
 
     def mark_unseen(self, reason: str) -> None:
@@ -129,6 +124,11 @@ def active_logs() -> tuple[AccessLog, ...]:
     if mine is None:
         return tuple(_running)
     return () if mine is _NOBODY else (mine,)
+
+
+def is_not_logged() -> bool:
+    """Whether this context is our own code beside the step's."""
+    return _mine.get() is _NOBODY
 
 
 _NOBODY = AccessLog(lambda value: None)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from data_engine.cut import MOST_CELL, both_ends, first_few
 from data_engine.ledger.warned import warned_words
@@ -35,19 +35,12 @@ class StepReport:
     warned: tuple[str, ...] = ()
 
 
-class Outside(NamedTuple):
-    """A file that a preview wrote outside the context's folders, and whether there was one before, which it has replaced."""
-
-    path: Path
-    is_overwritten: bool
-
-
 @dataclass(frozen=True, slots=True)
 class PreviewReport:
     """One preview: what became of each step, the seconds it took, what it wrote, and what else to know.
 
     `source` is the name of the previewed file. `wrote` are files as production calls them: they were written to scratch, or,
-    where it `is_in_place`, where production has them. `outside` are files outside the context's folders, written for real.
+    where it `is_in_place`, where production has them. `outside` are files beside them, written for real.
 
     Example:
         >>> steps = (StepReport("raw", ran=False, at_s=0.0), StepReport("clean", ran=True, why="its code changed"))
@@ -62,7 +55,7 @@ class PreviewReport:
     notes: tuple[str, ...] = ()
     source: str | None = None
     is_in_place: bool = False
-    outside: tuple[Outside, ...] = ()
+    outside: tuple[Path, ...] = ()
 
 
 def caption(report: PreviewReport, *, at: Any = None) -> str:
@@ -92,21 +85,17 @@ def _warnings(steps: Sequence[StepReport]) -> list[str]:
     return [f"{warned_words(len(doubts) + len(warned))}: {first_few(texts, _LONGEST_LIST, '; ')}"]
 
 
-def outside_words(outside: Sequence[Outside]) -> list[str]:
-    """What was written outside the context's folders, and what of it was overwritten; many are named by their folder.
+def outside_words(outside: Sequence[Path]) -> list[str]:
+    """What was written outside the context's folders; many are named by their folder.
 
     Example:
-        >>> outside_words([Outside(Path("/r/a.csv"), True), Outside(Path("/r/b.csv"), False)])
-        ["OVERWROTE outside the context's folders, for real: /r/a.csv", "wrote outside the context's folders, for real: /r/b.csv"]
+        >>> outside_words([Path("/r/a.csv"), Path("/r/b.csv")])
+        ["wrote outside the context's folders, for real: /r/a.csv, /r/b.csv"]
     """
-    verbs = {True: "OVERWROTE", False: "wrote"}
-    found = {verb: [one.path for one in outside if one.is_overwritten is is_there] for is_there, verb in verbs.items()}
-    return [
-        f"{verb} outside the context's folders, for real: {_paths(paths)}" for verb, paths in found.items() if paths
-    ]
+    return [f"wrote outside the context's folders, for real: {_paths(outside)}"] if outside else []
 
 
-def _paths(paths: list[Path]) -> str:
+def _paths(paths: Sequence[Path]) -> str:
     named = ", ".join(map(str, paths[:_MOST_PATHS]))
     rest = paths[_MOST_PATHS:]
     if not rest:

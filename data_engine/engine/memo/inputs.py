@@ -117,19 +117,5 @@ _TARGET_WORDS = frozenset(
 
 
 def of_writer(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterable[object]:
-    """`frame.write_csv(path)`, `os.replace(fresh, path)` and their like: what is second, or named as a target."""
+    """`frame.write_csv(path)` and its like: what is second, or named as a target."""
     return (*args[1:2], *(value for word, value in kwargs.items() if word in _TARGET_WORDS))
-
-
-def of_open_to_write(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterable[object]:
-    """`open(file, mode)`, where it writes."""
-    mode = args[1] if len(args) > 1 else kwargs.get("mode", "r")
-    is_write = isinstance(mode, str) and any(letter in mode for letter in "wxa+")
-    return (args[0] if args else kwargs.get("file"),) if is_write else ()
-
-
-def of_os_open_to_write(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterable[object]:
-    """`os.open(path, flags)`, where it writes."""
-    flags = args[1] if len(args) > 1 else kwargs.get("flags", 0)
-    is_write = isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR) and kwargs.get("dir_fd") is None
-    return (args[0] if args else kwargs.get("path"),) if is_write else ()

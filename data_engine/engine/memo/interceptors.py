@@ -20,8 +20,8 @@ from data_engine.engine.memo import inputs, recorders
 from data_engine.engine.memo.access_log import AccessLog, Namespace, active_logs, logging_to, not_logged
 from data_engine.engine.memo.being_read import reading
 from data_engine.engine.memo.doubts import doubts_of, doubts_of_table
+from data_engine.engine.memo.file_events import about_to_write, current_guard
 from data_engine.engine.memo.inputs import current_files
-from data_engine.engine.memo.own_sources import own_sources
 from data_engine.engine.memo.workbook_doubts import workbook_place
 
 _lock = threading.RLock()
@@ -121,7 +121,8 @@ def _run_points(entry_points: list[tuple[_Place, str]]) -> list[_RunPoint]:
         for place, name in entry_points:
             note = _notes((_label_of(place), name), name)
             is_pandas = isinstance(place, type) and place.__module__.partition(".")[0] == "pandas"  # it calls `open`
-            if is_pandas or (note not in _WRITTEN_BY and (isinstance(place, type) or note not in _NAMED_BY)):
+            is_for_runs = note in _WRITTEN_BY or note in _CARRIED or (note in _NAMED_BY and not isinstance(place, type))
+            if is_pandas or not is_for_runs:
                 continue
             known = _opened.get(_place_key(place, name))
             original = vars(place).get(name) if known is None else known[1]
@@ -250,12 +251,13 @@ def _make_wrapper(original: Any, note: Callable[..., Any]) -> Any:
         if told:
             _tell(told, lambda: doubts_of(original, args, kwargs))
         with _placed(original, args, kwargs) if told else nullcontext():
-            if who:
+            if who or note in _CARRIED:
                 read = note(original, who, args, kwargs)
             else:
-                if written is not None and (own := own_sources()) is not None:
+                if written is not None and current_guard() is not None:
                     for path in written(args, kwargs):
-                        own.about_to_write(path)
+                        if isinstance(path, (str, os.PathLike)):
+                            about_to_write(os.fspath(path))
                 read = original(*args, **kwargs)
         if told:
             _tell(told, lambda: doubts_of_table(original, read, args, kwargs))
@@ -327,14 +329,11 @@ _RECORDERS: dict[str, dict[str, Callable[..., Any]]] = {
         "lstat": recorders.record_lstat,
         "listdir": recorders.record_listing,
         "scandir": recorders.record_listing,
-        "rename": recorders.record_rename,
-        "replace": recorders.record_rename,
-        "remove": recorders.record_removal,
-        "unlink": recorders.record_removal,
         "readlink": recorders.reader("link"),
         "access": recorders.reader("stat"),
     },
-    "shutil": {"rmtree": recorders.record_removal},
+    "threading.Thread": {"start": recorders.record_thread},
+    "concurrent.futures.thread.ThreadPoolExecutor": {"submit": recorders.record_submit},
     os.path.__name__: dict.fromkeys(
         ("exists", "isfile", "isdir", "islink", "lexists", "ismount", "getsize", "getmtime", "getctime", "getatime", "samefile",
          "realpath"),
@@ -391,12 +390,11 @@ _NAMED_BY: dict[Callable[..., Any], Callable[[tuple[Any, ...], dict[str, Any]], 
 }
 """What names the files of a run, of the entry points that production replaces too."""
 _WRITTEN_BY: dict[Callable[..., Any], Callable[[tuple[Any, ...], dict[str, Any]], Iterable[object]]] = {
-    recorders.record_open: inputs.of_open_to_write,
-    recorders.record_os_open: inputs.of_os_open_to_write,
-    recorders.record_rename: inputs.of_writer,
     recorders.record_writer: inputs.of_writer,
 }
-"""What names the files that a run is about to write."""
+"""What names the files that a run is about to write, past Python."""
+_CARRIED = (recorders.record_thread, recorders.record_submit)
+"""What hands the guard of a run or a preview to other threads."""
 _SEEN_LIBRARIES = ("polars", "pandas", "duckdb", "fastexcel")
 """Every public `read_*` and `scan_*` of these is an entry point, whatever the version."""
 _NO_PATH = {

@@ -1,205 +1,174 @@
-"""The files that a run reads as its sources, and what of its writing they must be kept from.
+"""What a run must not write, its own sources, and what it has written: its outputs, known whether or not a step returns them.
 
-A poll flow that writes its own source is due again by that, without end, and each time its data is what it made of it. So
-the write is refused before it is done. What a run writes beside its sources is noted: it is an output, and no new source.
+A flow that overwrites what it reads loses it, and where a poll finds it changed runs without end. So such a write is refused before it
+is done. Moving or removing a source that is done is the author's choice, and is told.
 """
 
 from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from data_engine.cause import Cause
-from data_engine.engine.memo.access_log import not_logged
 from data_engine.errors import FlowValidationError
+from data_engine.flow.paths import portable_text
 from data_engine.flow.scan import is_candidate_name
+from data_engine.platforms.names import compared, real_path
+
+_MOST_TAKEN = 1_000
 
 
 class OverwritesSourceError(FlowValidationError):
-    """A step was about to overwrite a file that its run reads as a source, or to take away one of a preview; nothing was done."""
+    """A step was about to overwrite a file that its run reads as a source; nothing was done."""
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
-    """What becomes of a write to an own source: refused because of `why`, or without one only told.
-
-    Example:
-        >>> print(IN_RUNS.error("/in/a.csv"))
-        the step would overwrite /in/a.csv, the flow's own source: that makes the file due again, and the flow would run without end
-          where: /in/a.csv
-          fix:   nothing was written. Write to another folder: add .mirror(root=...) to the flow and write to context.mirror.file(name); then run it again
+class RunFolders:
+    """Where a run reads and writes: its sources are the `file`, or all candidates below `root` with one of the `extensions` (None: any)
+    that do not lie in `skip`, the flow's mirror, and are none of `outputs`, which the flow has written there before; where `names` are
+    known, those. `mirror` is the folder that stands for the mirror root in this run.
     """
 
-    why: str | None = None
-    or_else: str = ""
-
-    def error(self, path: str) -> OverwritesSourceError:
-        """The error of a step that is about to write this file."""
-        return OverwritesSourceError(
-            f"the step would overwrite {path}, the flow's own source: {self.why}",
-            where=path,
-            fix="nothing was written. Write to another folder: add .mirror(root=...) to the flow and write to "
-            f"context.mirror.file(name); then run it again{self.or_else}",
-        )
-
-
-IN_RUNS = Rule("that makes the file due again, and the flow would run without end")
-IN_PREVIEWS = Rule(
-    "a preview changes nothing that production reads", ", or give preview() write=True, which writes for real"
-)
-TOLD = Rule()
-
-
-def _kept(path: str) -> OverwritesSourceError:
-    """The error of a step of a preview that is about to remove this source, or to move it away."""
-    return OverwritesSourceError(
-        f"the step would remove or move {path}, the flow's own source: {IN_PREVIEWS.why}",
-        where=path,
-        fix="nothing was removed or moved. Preview an object of an earlier step: preview(use=...); production may do it, and "
-        "preview(write=True) does it for real",
-    )
-
-
-def overwritten_words(path: str) -> str:
-    """What the log of a run says that has overwritten its source.
-
-    Example:
-        >>> overwritten_words("/in/a.csv")
-        "a step has overwritten /in/a.csv, the flow's own source: the next run reads what this one wrote; better write to context.mirror"
-    """
-    return f"a step has overwritten {path}, the flow's own source: the next run reads what this one wrote; better write to context.mirror"
+    root: Path | None = None
+    file: Path | None = None
+    extensions: tuple[str, ...] | None = None
+    skip: Path | None = None
+    mirror: Path | None = None
+    outputs: frozenset[str] = frozenset()
+    names: frozenset[str] | None = None
 
 
 class OwnSources:
-    """The sources of one run, by their paths inside `root`; `names` are asked for when something is written first.
-
-    What else below `root` would be a source has one of `extensions` (None: any), and does not lie in `skip`, the flow's mirror.
-    With `keeps`, as in a preview, they cannot be removed or moved away.
-    `overwritten` are sources that were written where the `rule` lets it be. Several threads may tell at once.
+    """The guard of one run (`file_events.FileGuard`).
 
     Example:
-        >>> own = OwnSources(Path("/in"), lambda: ["a.csv"], rule=IN_RUNS, extensions=(".csv",))
+        >>> own = OwnSources(RunFolders(Path("/in"), Path("/in/a.csv")))
         >>> own.about_to_write("/out/a.csv")
         >>> try:
         ...     own.about_to_write("/in/a.csv")
         ... except OverwritesSourceError as error:
-        ...     error.what.partition(":")[0]
-        "the step would overwrite /in/a.csv, the flow's own source"
+        ...     print(error)
+        the step would overwrite /in/a.csv, the flow's own source
+          where: /in/a.csv
+          fix:   nothing was written. Write to another folder: add .mirror(root=...) to the flow and write to context.mirror.file(name); then run it again
     """
 
-    def __init__(
-        self,
-        root: Path,
-        names: Callable[[], Iterable[str]],
-        *,
-        rule: Rule,
-        extensions: tuple[str, ...] | None = None,
-        skip: Path | None = None,
-        keeps: bool = False,
-    ) -> None:
-        self.overwritten: dict[str, None] = {}
-        self._keeps = keeps
-        self._root, self._names, self._rule = os.path.abspath(root), names, rule
-        self._extensions = extensions
-        self._skip = None if skip is None or not Path(skip).is_relative_to(self._root) else os.path.abspath(skip)
-        self._by_name: dict[str, list[str]] | None = None
-        self._beside: dict[str, None] = {}
+    def __init__(self, folders: RunFolders) -> None:
+        self.folders = folders
+        self.refused: list[FlowValidationError] = []
+        self.taken: dict[str, None] = {}
+        self._written: dict[str, None] = {}
+        self._new: dict[str, None] = {}
+        self._handed_out: dict[str, tuple[int, int, int] | None] = {}
+        self._root = None if folders.root is None else _lead(folders.root)
+        skip = None if folders.skip is None else _lead(folders.skip)
+        self._skip = skip if skip is not None and self._is_in(self._root, skip) else None
+        self._mirror = None if folders.mirror is None else _lead(folders.mirror)
+        self._file = None if folders.file is None else str(folders.file)
 
-    def about_to_write(self, path: object) -> None:
-        """A file is about to be written, or replaced by another one; what names no file is left out.
+    # -- what is about to happen (file_events.py) -----------------------------------------------------------------------------
+
+    def about_to_write(self, path: str) -> None:
+        """Refuse to write a source; a file in the mirror or in the source folder is an output.
 
         Raises:
-            OverwritesSourceError: it is a source, and the rule refuses that.
+            OverwritesSourceError: it is a source.
         """
-        full = _full(path)
-        if full is None:
-            return
-        source = self._source_at(full)
-        if source is None:
-            if self._may_be_taken(full):
-                self._beside.setdefault(full)
-        elif self._rule.why is not None:
-            raise self._rule.error(source)
-        else:
-            self.overwritten.setdefault(source)
+        real = real_path(path)
+        if self._is_source(path, real):
+            error = OverwritesSourceError(
+                f"the step would overwrite {path}, the flow's own source",
+                where=path,
+                fix="nothing was written. Write to another folder: add .mirror(root=...) to the flow and write to "
+                "context.mirror.file(name); then run it again",
+            )
+            self.refused.append(error)
+            raise error
+        if real not in self._written and (self._is_in(self._mirror, real) or self._is_candidate(real)):
+            self._written[real] = None
+            self._new[path] = None
 
-    def about_to_remove(self, path: object) -> None:
-        """A file or a folder is about to be removed, or moved to another place; what names none is left out.
+    def about_to_remove(self, path: str) -> None:
+        """That a source is removed or moved away is told."""
+        real = os.path.join(real_path(os.path.dirname(path)), os.path.basename(path))
+        if len(self.taken) < _MOST_TAKEN and self._is_source(path, real) and os.path.isfile(path):
+            self.taken[path] = None
 
-        Raises:
-            OverwritesSourceError: it is or holds a source, and they are kept.
-        """
-        full = _full(path) if self._keeps else None
-        if full is None:
-            return
-        source = self._source_at(full)
-        if source is None and os.path.isdir(full):
-            folder = os.path.realpath(full) + os.sep
-            every = (one for found in (self._by_name or {}).values() for one in found)
-            source = next((one for one in every if os.path.realpath(one).startswith(folder)), None)
-        if source is not None:
-            raise _kept(source)
+    def about_to_move(self, path: str, target: str) -> None:
+        """A file goes away, and another one is written."""
+        self.about_to_write(target)
+        self.about_to_remove(path)
 
-    def new_beside(self) -> tuple[str, ...]:
-        """The files that were written in the source folder since this was asked last, and are there still."""
-        found = tuple(path for path in self._beside if os.path.isfile(path))
-        self._beside = {}
-        return found
+    def about_to_make_folder(self, path: str) -> None:
+        """Folders are no sources."""
 
-    def _source_at(self, full: str) -> str | None:
-        """The source that this path leads to."""
-        by_name = self._by_name
-        if by_name is None:
-            with not_logged():
-                by_name = self._by_name = self._sources()
-        for source in by_name.get(_folded(os.path.basename(full)), ()):
-            if os.path.normcase(source) == os.path.normcase(full) or _is_same(source, full):
-                return source
-        return None
+    def about_to_open_database(self, path: str) -> None:
+        """A run opens databases as it likes."""
 
-    def _sources(self) -> dict[str, list[str]]:
-        found: dict[str, list[str]] = {}
-        for name in self._names():
-            path = os.path.abspath(os.path.join(self._root, name))
-            found.setdefault(_folded(os.path.basename(path)), []).append(path)
-        return found
+    def protects(self, path: str) -> bool:
+        """No database is protected."""
+        return False
 
-    def _may_be_taken(self, full: str) -> bool:
-        """Whether a file at this path would be a source of the flow, by its name."""
-        folder, name = os.path.split(full)
-        is_inside = full.startswith(self._root.rstrip(os.sep) + os.sep)
-        if not is_inside or (self._skip is not None and Path(folder).is_relative_to(self._skip)):
+    def refuse_database(self, path: str) -> None:
+        """Nothing is refused."""
+
+    # -- outputs ---------------------------------------------------------------------------------------------------------------
+
+    def hand_out(self, path: Path, is_folder: bool) -> None:
+        """A path of the mirror is handed out: a file is an output when it is there and changed after the step."""
+        text = str(path)
+        if not is_folder and text not in self._handed_out:
+            self._handed_out[text] = _facts(text)
+
+    def new_outputs(self) -> tuple[str, ...]:
+        """The files that were written since this was asked last, and are there."""
+        found = {path: None for path in self.written() if os.path.isfile(path)}
+        for path, before in list(self._handed_out.items()):
+            if path in found:
+                del self._handed_out[path]
+            elif (now := _facts(path)) is not None and now != before:
+                found[path] = None
+                del self._handed_out[path]
+        return tuple(found)
+
+    def written(self) -> tuple[str, ...]:
+        """What was written since this was asked last."""
+        new, self._new = self._new, {}
+        return tuple(new)
+
+    def note_written(self, paths: Iterable[str]) -> None:
+        """Take what an item in another process has written."""
+        self._new.update(dict.fromkeys(paths))
+
+    # -- which files are sources -----------------------------------------------------------------------------------------------
+
+    def _is_source(self, path: str, real: str) -> bool:
+        if self._file is not None:
+            return _is_same_file(self._file, path, real)
+        if not self._is_candidate(real):
             return False
-        return is_candidate_name(name) and (self._extensions is None or name.lower().endswith(self._extensions))
+        if self.folders.names is not None:
+            return portable_text(real[len(self._root or "") :]) in self.folders.names
+        is_output = real in self._written or not self.folders.outputs.isdisjoint((path, real))
+        return not is_output and os.path.lexists(real)
+
+    def _is_candidate(self, real: str) -> bool:
+        """Whether a file at this path would be a source of the flow, by its name."""
+        if not self._is_in(self._root, real) or self._is_in(self._skip, real):
+            return False
+        name, extensions = os.path.basename(real), self.folders.extensions
+        return is_candidate_name(name) and (extensions is None or name.lower().endswith(extensions))
+
+    @staticmethod
+    def _is_in(lead: str | None, real: str) -> bool:
+        return lead is not None and compared(real).startswith(lead)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        with not_logged():
-            names = tuple(self._names())
-        return _rebuilt, (Path(self._root), names, self._rule, self._keeps)
-
-
-@contextmanager
-def guarding(own: OwnSources | None) -> Iterator[None]:
-    """Inside, what this context is about to write is shown to these sources first; map threads inherit it."""
-    token = _current.set(own)
-    try:
-        yield
-    finally:
-        _current.reset(token)
-
-
-def own_sources() -> OwnSources | None:
-    """The sources of the run or preview that this context belongs to."""
-    return _current.get()
-
-
-_current: ContextVar[OwnSources | None] = ContextVar("own_sources", default=None)
+        return OwnSources, (self.folders,)
 
 
 def cause_of_source(error: BaseException | None) -> Cause | None:
@@ -211,27 +180,29 @@ def cause_of_source(error: BaseException | None) -> Cause | None:
     return None
 
 
-def _rebuilt(root: Path, names: tuple[str, ...], rule: Rule, keeps: bool) -> OwnSources:
-    """For another process, which has the root perhaps elsewhere; what it writes beside is noted by nobody there."""
-    return OwnSources(root, lambda: names, rule=rule, extensions=(), keeps=keeps)
+def _lead(folder: Path) -> str:
+    return compared(real_path(folder)).rstrip(os.sep) + os.sep
 
 
-def _full(path: object) -> str | None:
-    """The path as a file system has it; None for what names no file."""
-    text = os.fspath(path) if isinstance(path, (str, os.PathLike)) else None
-    if not isinstance(text, str) or not text or "\0" in text or "://" in text:
+def _facts(path: str) -> tuple[int, int, int] | None:
+    try:
+        facts = os.stat(path)
+    except OSError:
         return None
-    return os.path.abspath(text)
+    return facts.st_size, facts.st_mtime_ns, facts.st_ino
+
+
+def _is_same_file(source: str, path: str, real: str) -> bool:
+    """Whether both are one file, by whichever drive, link or spelling; a source that is gone is still one."""
+    if _folded(os.path.basename(source)) not in (_folded(os.path.basename(path)), _folded(os.path.basename(real))):
+        return False
+    if os.path.normcase(source) == os.path.normcase(path):
+        return True
+    try:
+        return os.path.samefile(source, path)
+    except (OSError, ValueError):
+        return False
 
 
 def _folded(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold()
-
-
-def _is_same(one: str, other: str) -> bool:
-    """Whether both lead to one file, by whichever drive, link or spelling."""
-    with not_logged():
-        try:
-            return os.path.samefile(one, other)
-        except (OSError, ValueError):
-            return False

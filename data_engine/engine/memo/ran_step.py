@@ -12,6 +12,7 @@ from typing import Any
 from data_engine.engine.memo.access_log import AccessLog, Namespace
 from data_engine.engine.memo.cache import Reads
 from data_engine.engine.memo.content import digest_of
+from data_engine.engine.memo.file_events import failing_when_refused
 from data_engine.engine.memo.fingerprint import value_digest
 from data_engine.engine.memo.interceptors import Interceptors, intercepted
 from data_engine.engine.memo.signatures import Kind, Signature, signature_of
@@ -19,7 +20,6 @@ from data_engine.engine.memo.value_copy import paths_in
 from data_engine.engine.memo.watched_context import WatchedContext
 from data_engine.engine.scratch import ScratchFile
 from data_engine.flow.context import FlowContext
-from data_engine.flow.places import InPlace
 from data_engine.flow.spec import Map, StepSpec
 
 
@@ -80,18 +80,6 @@ class RanStep:
         return {(kind, path): signature_of(kind, path) for path, kind in kinds.items()}
 
 
-class NotedPlaces(InPlace):
-    """Writing goes where production writes, and is noted."""
-
-    def __init__(self, log: AccessLog, given: dict[Path, None]) -> None:
-        self._log, self._given = log, given
-
-    def enter(self, place: Path, *, is_folder: bool) -> None:
-        """Note what is handed out."""
-        self._given.setdefault(place)
-        self._log.targets.setdefault(str(place))
-
-
 def watched_step(
     spec: StepSpec,
     captured: Iterable[tuple[Namespace, str]],
@@ -106,7 +94,7 @@ def watched_step(
     @wraps(spec.fn, assigned=(), updated=())
     def watched_fn(given: FlowContext) -> Any:
         context.looked_at = log.tables
-        with interceptors.intercept(log, captured):
+        with interceptors.intercept(log, captured), failing_when_refused():
             try:
                 return fn(given)
             finally:

@@ -12,10 +12,12 @@ from typing import Any
 
 from data_engine.engine.memo.access_log import AccessLog, not_logged
 from data_engine.engine.memo.bytecode import identifiers
+from data_engine.engine.memo.database_guard import opened
+from data_engine.engine.memo.file_events import about_to_open_database, about_to_write, carried, carry_into
 from data_engine.engine.memo.inputs import of_writer
-from data_engine.engine.memo.own_sources import own_sources
 from data_engine.engine.memo.signatures import Kind
 from data_engine.engine.memo.sql import SqlAccess, sql_access
+from data_engine.platforms.files import path_of_folder
 
 _PATH_WORDS = frozenset(
     """source sources path paths file files io filepath filepath_or_buffer path_or_buf path_or_buffer path_or_file where filename
@@ -47,11 +49,8 @@ def record_open(original: Any, logs: tuple[AccessLog, ...], args: _Args, kwargs:
         return original(*args, **kwargs)
     if isinstance(mode, str):
         reads = "r" in mode or "a" in mode or "+" in mode
-        writes = any(letter in mode for letter in "wxa+")
         if reads and not ("w" in mode or "x" in mode):
             _record_paths([file], "content", logs, native=False)
-        if writes and not _is_folder(file):
-            _record_written(file, logs)
     return original(*args, **kwargs)
 
 
@@ -63,9 +62,12 @@ def record_os_open(original: Any, logs: tuple[AccessLog, ...], args: _Args, kwar
         _mark_unseen(logs, "a file relative to an open folder")
     elif not is_anew:
         _record_paths([path], "content", logs, native=False)
-    if flags & (os.O_WRONLY | os.O_RDWR) and not _is_folder(path):
-        _record_written(path, logs)
-    return original(*args, **kwargs)
+    if kwargs.get("dir_fd") is None:
+        return original(*args, **kwargs)
+    if flags & (os.O_WRONLY | os.O_RDWR) and (folder := path_of_folder(kwargs["dir_fd"])) is not None:
+        about_to_write(os.path.join(folder, os.fsdecode(path)))
+    with not_logged():  # the event does not tell of the open folder
+        return original(*args, **kwargs)
 
 
 _WALKERS = frozenset(
@@ -143,7 +145,7 @@ def record_database(original: Any, logs: tuple[AccessLog, ...], args: _Args, kwa
         _record_paths([place], "database", logs, native=False)
     if kwargs.get("config"):
         _mark_unseen(logs, "a configured connection")
-    return original(*args, **kwargs)
+    return opened(original, args, kwargs)
 
 
 def record_module_sql(original: Any, logs: tuple[AccessLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
@@ -208,23 +210,20 @@ def record_fragments(original: Any, logs: tuple[AccessLog, ...], args: _Args, kw
     return _call_for_frames(original, args, kwargs)
 
 
-def record_removal(original: Any, logs: tuple[AccessLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
-    own = own_sources()
-    if own is not None and kwargs.get("dir_fd") is None:
-        own.about_to_remove(args[0] if args else kwargs.get("path"))
+def record_thread(original: Any, logs: tuple[AccessLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
+    """A thread is started: what it changes is the step's."""
+    carry_into(args[0])
     return original(*args, **kwargs)
 
 
-def record_rename(original: Any, logs: tuple[AccessLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
-    if (own := own_sources()) is not None:
-        own.about_to_remove(args[0] if args else kwargs.get("src"))
-    _record_written(args[1] if len(args) > 1 else kwargs.get("dst"), logs)
-    return original(*args, **kwargs)
+def record_submit(original: Any, logs: tuple[AccessLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
+    """A call that a pool of threads takes: what it changes is the step's."""
+    return original(*args[:1], carried(args[1]), *args[2:], **kwargs) if len(args) > 1 else original(*args, **kwargs)
 
 
 def record_writer(original: Any, logs: tuple[AccessLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
     for value in of_writer(args, kwargs):
-        _record_written(value, logs)
+        _record_written(value)
     return original(*args, **kwargs)
 
 
@@ -233,19 +232,10 @@ def _mark_unseen(logs: tuple[AccessLog, ...], reason: str) -> None:
         one.mark_unseen(reason)
 
 
-def _is_folder(path: object) -> bool:
-    """Whether a folder is opened, as `tempfile` does to make its file there: that file is noted by itself, where it has a name."""
-    with not_logged():
-        return isinstance(path, (str, bytes, os.PathLike)) and os.path.isdir(path)
-
-
-def _record_written(value: object, logs: tuple[AccessLog, ...]) -> None:
-    own = own_sources()
+def _record_written(value: object) -> None:
     for text in _texts_of(value) or ():
-        if own is not None:
-            own.about_to_write(text)
-        for one in logs:
-            one.wrote(os.path.abspath(text))
+        if "://" not in text:
+            about_to_write(text)
 
 
 def _record_paths(values: Iterable[object], kind: Kind, logs: tuple[AccessLog, ...], *, native: bool = True) -> None:
@@ -285,15 +275,21 @@ def _texts_of(value: object) -> list[str] | None:
 
 
 def _show_parameters(args: _Args, kwargs: _Kwargs) -> None:
-    """Let the run's own sources see what `COPY ... TO ?` is given; what names none of them is no matter."""
-    own = own_sources()
+    """Show what `COPY ... TO ?` is given."""
     given = [*args, *kwargs.values()]
-    if own is not None and any(isinstance(text, str) and "copy" in text.lower() for text in given):
+    if any(isinstance(text, str) and "copy" in text.lower() for text in given):
         for values in given:
             for value in (
                 values if isinstance(values, (list, tuple)) else values.values() if isinstance(values, dict) else ()
             ):
-                own.about_to_write(value)
+                if isinstance(value, (str, os.PathLike)) and _is_target(os.fspath(value)):
+                    about_to_write(os.fspath(value))
+
+
+def _is_target(text: str) -> bool:
+    """Whether a parameter of a query may be the path of a file: it is, or its folder is there."""
+    with not_logged():
+        return "\0" not in text and len(text) < 4096 and os.path.isdir(os.path.dirname(os.path.abspath(text)))
 
 
 def _record_sql(logs: tuple[AccessLog, ...], text: object, *, is_shared: bool) -> None:
@@ -308,7 +304,9 @@ def _record_sql(logs: tuple[AccessLog, ...], text: object, *, is_shared: bool) -
         _mark_unseen(logs, "the default DuckDB connection, which it changes")
     _record_paths(statement.files, "content", logs)
     _record_paths(statement.databases, "database", logs, native=False)
-    _record_written(list(statement.targets), logs)
+    for path in statement.opened:
+        about_to_open_database(path)
+    _record_written(list(statement.targets))
     _record_frames(identifiers(text), logs, sys._getframe(3))
 
 

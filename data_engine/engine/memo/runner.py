@@ -13,7 +13,6 @@ another step's result holds too), the preview starts over and makes every value 
 from __future__ import annotations
 
 import os
-import tempfile
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -29,10 +28,11 @@ from data_engine.engine.memo.cache import DEFAULT_CACHE_BYTES, CacheEntry, Input
 from data_engine.engine.memo.caption import StepReport
 from data_engine.engine.memo.content import digest_of
 from data_engine.engine.memo.doubts import doubts_of_result
+from data_engine.engine.memo.file_events import FileGuard, guarding
 from data_engine.engine.memo.fingerprint import CodeFingerprint, code_fingerprint, value_digest, world
 from data_engine.engine.memo.interceptors import Interceptors
-from data_engine.engine.memo.own_sources import OwnSources, guarding
-from data_engine.engine.memo.ran_step import NotedPlaces, RanStep, signatures_of, watched_step
+from data_engine.engine.memo.preview_guard import PreviewGuard
+from data_engine.engine.memo.ran_step import RanStep, signatures_of, watched_step
 from data_engine.engine.memo.staleness import Comparisons, why_defined_anew, why_no_entry
 from data_engine.engine.memo.value_copy import (
     CannotCopy,
@@ -55,7 +55,7 @@ from data_engine.flow.control import StepControl
 from data_engine.flow.flow import Flow
 from data_engine.flow.forgotten import forgotten_return
 from data_engine.flow.object_names import taken_changed
-from data_engine.flow.places import Places
+from data_engine.flow.places import IN_PLACE, NotedPlaces, Places
 from data_engine.flow.spec import Collect, StepSpec
 from data_engine.flow.steps import Earlier, note_outputs, outputs_of, run_steps
 from data_engine.ledger.warned import counts_as_warning
@@ -64,8 +64,6 @@ from data_engine.secret import masked
 
 T = TypeVar("T")
 
-_PASSING = (os.path.join(tempfile.gettempdir(), tempfile.gettempprefix()), "/dev/")
-"""Files made there are temporary ones of the step."""
 _LONGEST_WARNING = 300
 
 
@@ -73,9 +71,8 @@ class PreviewRunner:
     """One preview of a flow: `run` gives the value of its last step; `reports` tell what became of each, by number.
 
     With `scratch` its steps write there; without, where production writes, and `in_place` holds the paths that were given.
-    `wrote` holds what steps that ran have written to scratch, as production calls it, and `outside` the other files they made,
-    each with whether it was there before; `tell_outside` is told of the first one before it is made.
-    Files below `ours` are Data Engine's own, and no step depends on them. `own` are sources that the steps must not write.
+    `wrote` holds what steps that ran have written to scratch, as production calls it.
+    Files below `ours` are Data Engine's own, and no step depends on them. The `guard` is shown what the steps change.
     """
 
     def __init__(
@@ -91,8 +88,7 @@ class PreviewRunner:
         sink: Callable[[Event], None] = lambda event: None,
         scratch: Scratch | None = None,
         ours: tuple[str, ...] = (),
-        own: OwnSources | None = None,
-        tell_outside: Callable[[str, bool], None] = lambda path, is_overwritten: None,
+        guard: FileGuard | None = None,
     ) -> None:
         self.flow = flow
         self.context = context
@@ -104,12 +100,10 @@ class PreviewRunner:
         self.sink = sink
         self.scratch = scratch
         self.ours = ours
-        self.own = own
+        self.guard = guard
         self.reports: dict[int, StepReport] = {}
         self.wrote: dict[Path, None] = {}
         self.in_place: dict[Path, None] = {}
-        self.outside: dict[str, bool] = {}
-        self.tell_outside = tell_outside
         self.reasons: dict[int, str] = {}
         self.needs_order = False
         self.interceptors = Interceptors()
@@ -134,7 +128,7 @@ class PreviewRunner:
         flow_place = self.place(0)[:4]
         in_order = self.fresh or self.cache.needs_order(flow_place)
         fresh = self.fresh
-        with self.interceptors, guarding(self.own), heard(self.control), not_logged():
+        with self.interceptors, guarding(self.guard), heard(self.control), not_logged():
             while True:
                 try:
                     value = what(_Attempt(self, in_order=in_order, fresh=fresh))
@@ -154,14 +148,10 @@ class PreviewRunner:
 
         return noting
 
-    def note_outside(self, path: str) -> None:
-        """A step is about to write a file that a preview does not hold back."""
-        if self.scratch is None or path.startswith(_PASSING) or path in self.outside:
-            return
-        with not_logged():
-            is_overwritten = self.outside[path] = os.path.lexists(path) and not os.path.isdir(path)
-        if len(self.outside) == 1:
-            self.tell_outside(path, is_overwritten)
+    @property
+    def outside(self) -> tuple[str, ...]:
+        """The files beside scratch that its steps have made, or changed as an earlier preview's."""
+        return self.guard.touched if isinstance(self.guard, PreviewGuard) else ()
 
     def place(self, index: int) -> Place:
         """Which step number `index` is, whatever its code."""
@@ -363,8 +353,14 @@ class _Attempt:
         step, attributes = self.steps[index], attributes_of(self.context)
         if self.writer is None:
             self._hand_out(index, attributes)
-        log = AccessLog(value_digest, scratch=self.scratch, ours=self.preview.ours, outside=self.preview.note_outside)
+        log = AccessLog(value_digest, scratch=self.scratch, ours=self.preview.ours)
         self._renew_context(index, log)
+        if isinstance(self.preview.guard, PreviewGuard):
+            self.preview.guard.use = (
+                next((one.spec.save_as for one in self.steps[index - 1 :: -1] if one.spec.save_as), None)
+                if index
+                else None
+            )
         if self.preview.source.path is not None:
             log.read("content", str(self.preview.source.path))
         literals = signatures_of(step.code.literals, self.preview.ours)
@@ -417,7 +413,12 @@ class _Attempt:
         context, attributes = self.context, attributes_of(self.context)
 
         attributes["config"] = WorkspaceConfigContext(context.workspace_root, on_read=log.config)
-        places: Places = self.scratch or NotedPlaces(log, self.preview.in_place)
+
+        def note(place: Path, is_folder: bool) -> None:
+            self.preview.in_place.setdefault(place)
+            log.targets.setdefault(str(place))
+
+        places: Places = self.scratch or NotedPlaces(IN_PLACE, note)
         if self.scratch is not None:
             self.scratch.begin_step()
             self.scratch.read = lambda path: log.read("stat", str(path))

@@ -9,10 +9,12 @@ from functools import lru_cache
 
 @dataclass(frozen=True, slots=True)
 class SqlAccess:
-    """`files` and `databases` are paths in its text, `targets` files it writes; `changes` when it is no mere question."""
+    """`files` and `databases` are paths in its text, `opened` those databases that it opens to write, `targets` files it writes;
+    `changes` when it is no mere question."""
 
     files: tuple[str, ...] = ()
     databases: tuple[str, ...] = ()
+    opened: tuple[str, ...] = ()
     targets: tuple[str, ...] = ()
     changes: bool = False
     unseen: str | None = None
@@ -54,10 +56,12 @@ def sql_access(text: str) -> SqlAccess:
         >>> sql_access("select * from 'a.csv' join read_parquet(['b/*.parquet']) using (id)").files
         ('a.csv', 'b/*.parquet')
         >>> sql_access("create table t as select random()")
-        SqlAccess(files=(), databases=(), targets=(), changes=True, unseen='random numbers in SQL')
+        SqlAccess(files=(), databases=(), opened=(), targets=(), changes=True, unseen='random numbers in SQL')
+        >>> sql_access("attach 'a.duckdb'; attach if not exists 'b.duckdb' as b (read_only)").opened
+        ('a.duckdb',)
     """
     tokens = [token for token in _TOKEN.findall(text) if not token.startswith(("--", "/*"))]
-    paths: dict[str, list[str]] = {"file": [], "database": [], "target": []}
+    paths: dict[str, list[str]] = {"file": [], "database": [], "target": [], "opened": []}
     unseen: str | None = None
     for at, token in enumerate(tokens):
         unseen = unseen or _why_unseen(tokens, at)
@@ -67,8 +71,11 @@ def sql_access(text: str) -> SqlAccess:
                 unseen = unseen or f"the address {path.partition('?')[0]}"
             else:
                 paths[role].append(path)
+                if role == "database" and not _is_read_only(tokens, at):
+                    paths["opened"].append(path)
     files = tuple(filter(_is_path, paths["file"]))
-    return SqlAccess(files, tuple(paths["database"]), tuple(paths["target"]), _changes(tokens), unseen)
+    opened = tuple(paths["opened"])
+    return SqlAccess(files, tuple(paths["database"]), opened, tuple(paths["target"]), _changes(tokens), unseen)
 
 
 def _changes(tokens: list[str]) -> bool:
@@ -95,10 +102,16 @@ def _why_unseen(tokens: list[str], at: int) -> str | None:
 
 def _role(tokens: list[str], at: int) -> str:
     """What the quoted text at this place names: a file, a database or a target; a name of a table counts as a file."""
-    before = [token.lower() for token in tokens[max(at - 2, 0) : at]]
-    if before[-1:] == ["attach"] or before == ["attach", "database"]:
+    before = " ".join(token.lower() for token in tokens[max(at - 5, 0) : at])
+    if re.search(r"\battach( or replace)?( database)?( if not exists)?$", before):
         return "database"
-    return "target" if before[-1:] == ["to"] else "file"
+    return "target" if before.endswith((" to", "export database")) else "file"
+
+
+def _is_read_only(tokens: list[str], at: int) -> bool:
+    """Whether the database that is attached at this place is opened to read."""
+    rest = [token.lower() for token in tokens[at : tokens.index(";", at) if ";" in tokens[at:] else None]]
+    return "read_only" in rest and rest[rest.index("read_only") + 1 :][:1] != ["false"]
 
 
 def _has_literal_path(tokens: list[str], at: int) -> bool:

@@ -1,0 +1,244 @@
+"""What a step is about to write, remove or move, seen before it happens: one audit hook for all that Python does to files.
+
+Native writers go past Python; `interceptors` tells of theirs by `about_to_write`. A guard collects and refuses; it never opens a file.
+
+Reference: https://docs.python.org/3/library/audit_events.html; a hook cannot be removed, so there is one for the life of the process,
+which costs one lookup an event while nothing is guarded.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import thread as pool_threads
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import wraps
+from typing import Any, Protocol
+
+from data_engine.engine.memo.access_log import active_logs, is_not_logged, not_logged
+from data_engine.errors import FlowValidationError
+from data_engine.platforms.files import path_of_folder
+
+
+class FileGuard(Protocol):
+    """Who is asked before a file changes, by its absolute path. Several threads may ask at once; a copy works in another process.
+
+    Each method raises what refuses the change, and adds it to `refused`: a step that swallows it fails all the same.
+    """
+
+    refused: list[FlowValidationError]
+
+    def about_to_write(self, path: str) -> None:
+        """A file is about to be made, written, emptied or replaced; of a folder, files in it."""
+
+    def about_to_remove(self, path: str) -> None:
+        """A file, or a folder with all that is in it, is about to be removed."""
+
+    def about_to_move(self, path: str, target: str) -> None:
+        """A file or a folder is about to be moved."""
+
+    def about_to_make_folder(self, path: str) -> None:
+        """A folder is about to be made."""
+
+    def about_to_open_database(self, path: str) -> None:
+        """A DuckDB database is about to be opened to write."""
+
+    def protects(self, path: str) -> bool:
+        """Whether this database must not change."""
+
+    def refuse_database(self, path: str) -> None:
+        """A statement that would change a database is refused; this raises nothing."""
+
+    def written(self) -> tuple[str, ...]:
+        """What was written since this was asked last: an item in another process sends it home."""
+
+    def note_written(self, paths: Iterable[str]) -> None:
+        """Take what a copy in another process has seen written."""
+
+
+@contextmanager
+def guarding(guard: FileGuard | None) -> Iterator[None]:
+    """Inside, what this context and the threads that it starts change is shown to the guard first."""
+    if guard is not None:
+        _install()
+    token = _current.set(guard)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def current_guard() -> FileGuard | None:
+    """The guard of the run or preview that this context belongs to."""
+    return _current.get()
+
+
+def about_to_write(path: str) -> None:
+    """Show a file that a native writer is about to make to the guard and to the logs of this context.
+
+    Raises:
+        FlowValidationError: it is refused.
+    """
+    _show(_written, path)
+
+
+def about_to_open_database(path: str) -> None:
+    """Show a DuckDB database that is about to be opened to write.
+
+    Raises:
+        FlowValidationError: it is refused.
+    """
+    _show(_database_opened, path)
+
+
+@contextmanager
+def failing_when_refused() -> Iterator[None]:
+    """Whatever comes of what is called inside: where a change was refused, that is its end.
+
+    Raises:
+        FlowValidationError: the first change that was refused.
+    """
+    try:
+        yield
+    except BaseException as error:
+        _raise_refused(error)
+        raise
+    _raise_refused(None)
+
+
+def _raise_refused(error: BaseException | None) -> None:
+    guard = _current.get()
+    if guard is not None and guard.refused and guard.refused[0] not in (error, getattr(error, "error", None)):
+        first = guard.refused[0]
+        raise first.with_traceback(first.__traceback__ or (error and error.__traceback__)) from None
+
+
+def carry_into(thread: threading.Thread) -> None:
+    """A thread that a step starts is the step's; one of a pool may serve others later, and is given the guard with each call."""
+    if getattr(thread, "_target", None) is not _POOL_WORKER:
+        thread.run = carried(thread.run)  # type: ignore[method-assign]
+
+
+def carried(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """`fn`, which another thread will call, under the guard of this context."""
+    guard = _current.get()
+    if guard is None:
+        return fn
+
+    @wraps(fn, updated=())
+    def under_the_guard(*args: Any, **kwargs: Any) -> Any:
+        with guarding(guard):
+            return fn(*args, **kwargs)
+
+    return under_the_guard
+
+
+_POOL_WORKER = vars(pool_threads)["_worker"]
+_current: ContextVar[FileGuard | None] = ContextVar("file_guard", default=None)
+_lock = threading.Lock()
+_is_installed = False
+
+
+def _install() -> None:
+    global _is_installed
+    with _lock:
+        if not _is_installed:
+            sys.addaudithook(_hook)
+            _is_installed = True
+
+
+def _hook(event: str, args: tuple[Any, ...]) -> None:
+    see = _EVENTS.get(event)
+    if see is not None:
+        _show(see, *args)
+
+
+def _show(see: Callable[..., str | None], *args: Any) -> None:
+    """Let the guard of this context see an event; what the step writes by it is its logs' too."""
+    guard = _current.get()
+    if guard is None or is_not_logged():
+        return
+    logs = active_logs()
+    with not_logged():
+        path = see(guard, *args)
+    if path is not None:
+        for one in logs:
+            one.wrote(path)
+
+
+# -- each event, with its arguments as Python gives them; the path that is written by it -----------------------------------
+
+_WRITES = os.O_WRONLY | os.O_RDWR | os.O_TRUNC | os.O_APPEND | os.O_CREAT
+
+
+def _written(guard: FileGuard, path: object, folder: Any = -1) -> str | None:
+    full = _full(path, folder)
+    if full is not None:
+        guard.about_to_write(full)
+    return full
+
+
+def _opened(guard: FileGuard, path: object, mode: object, flags: int) -> str | None:
+    """Of a folder that is opened as if to write, as `tempfile` does, the file in it is told by itself where it has a name."""
+    is_write = flags & _WRITES and isinstance(path, (str, bytes, os.PathLike)) and not os.path.isdir(path)
+    return _written(guard, path) if is_write else None
+
+
+def _changed(guard: FileGuard, path: object, *rest: Any) -> str | None:
+    """`os.truncate`, and the times or the mode of a file."""
+    return _written(guard, path, rest[-1] if len(rest) > 1 else -1)
+
+
+def _linked(guard: FileGuard, source: object, target: object, *folders: Any) -> str | None:
+    return _written(guard, target, folders[-1] if folders else -1)
+
+
+def _removed(guard: FileGuard, path: object, folder: Any = -1) -> None:
+    if (full := _full(path, folder)) is not None:
+        guard.about_to_remove(full)
+
+
+def _moved(guard: FileGuard, path: object, target: object, folder: Any = -1, target_folder: Any = -1) -> str | None:
+    full, new = _full(path, folder), _full(target, target_folder)
+    if full is not None and new is not None:
+        guard.about_to_move(full, new)
+    return new
+
+
+def _database_opened(guard: FileGuard, path: str) -> None:
+    if (full := _full(path)) is not None:
+        guard.about_to_open_database(full)
+
+
+def _folder_made(guard: FileGuard, path: object, mode: object = None, folder: Any = -1) -> None:
+    if (full := _full(path, folder)) is not None:
+        guard.about_to_make_folder(full)
+
+
+_EVENTS: dict[str, Callable[..., str | None]] = {
+    "open": _opened,
+    "os.truncate": _changed,
+    "os.utime": _changed,
+    "os.chmod": _changed,
+    "os.link": _linked,
+    "os.symlink": _linked,
+    "os.remove": _removed,
+    "os.rmdir": _removed,
+    "shutil.rmtree": _removed,
+    "os.rename": _moved,
+    "os.mkdir": _folder_made,
+}
+
+
+def _full(path: object, folder: Any = -1) -> str | None:
+    """The absolute path of a file; None for what names none, and where its open `folder` cannot be told."""
+    text = os.fsdecode(path) if isinstance(path, (str, bytes, os.PathLike)) else None
+    if not text or "\0" in text:
+        return None
+    if isinstance(folder, int) and folder >= 0 and not os.path.isabs(text):
+        root = path_of_folder(folder)
+        return None if root is None else os.path.join(root, text)
+    return os.path.abspath(text)

@@ -1,0 +1,312 @@
+"""What a preview must not change: everything that exists beside its scratch folder, and folders that production reads.
+
+A new file where there was none is written and told. What previews have made, previews may change: it is known by its path, size
+and time (`PreviewFiles`).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import stat
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+from data_engine import private
+from data_engine.engine.memo.libraries import library_folders
+from data_engine.errors import FlowValidationError
+from data_engine.files import files_below, write_text_atomic
+from data_engine.platforms.names import compared, real_path
+
+Facts = tuple[int, int]
+"""The size and time of a file."""
+
+_MOST_KEPT = 10_000
+_MOST_LOOKED_AT = 1_000
+
+
+class WriteRefusedError(FlowValidationError):
+    """A step was about to change a file that it must not change; nothing was done."""
+
+
+@dataclass(frozen=True, slots=True)
+class PreviewRules:
+    """What a preview may change: all below `free` folders, below those of `tools` what production does not read, and files that are
+    as `made` by earlier previews.
+
+    `read` has the folders and files that deployed flows watch or write, each with what is said of it. Paths have no links in them.
+
+    Example:
+        >>> rules = PreviewRules(free=("/scratch/",), read={"/in": "the deployed flow claims watches"})
+        >>> rules.reader("/in/b.csv"), rules.reader("/out/b.csv"), rules.is_free("/scratch/a.csv")
+        ('the deployed flow claims watches', None, True)
+    """
+
+    free: tuple[str, ...] = ()
+    tools: tuple[str, ...] = ()
+    read: Mapping[str, str] = field(default_factory=dict)
+    made: Mapping[str, Facts] = field(default_factory=dict)
+
+    def is_free(self, path: str) -> bool:
+        """Whether anything may be done with this path."""
+        if path.startswith(self.free) or f"{os.sep}__pycache__{os.sep}" in path:
+            return True
+        return path.startswith(self.tools) and self.reader(path) is None
+
+    def reader(self, path: str) -> str | None:
+        """What production does with the folder of a path, None where it does nothing."""
+        folder = compared(path)
+        while folder not in self.read:
+            above = os.path.dirname(folder)
+            if above == folder:
+                return None
+            folder = above
+        return self.read[folder]
+
+
+class PreviewGuard:
+    """The guard of one preview (`file_events.FileGuard`). `use` is an object of an earlier step, which may be previewed instead.
+
+    Example:
+        >>> guard = PreviewGuard(PreviewRules())
+        >>> try:
+        ...     guard.about_to_remove(os.path.realpath(__file__))
+        ... except WriteRefusedError as error:
+        ...     error.what.partition("/")[0]
+        'the preview would remove '
+    """
+
+    def __init__(self, rules: PreviewRules, use: str | None = None) -> None:
+        self.rules, self.use = rules, use
+        self.refused: list[FlowValidationError] = []
+        self._touched: dict[str, None] = {}
+        self._folders: set[str] = set()
+        self._told: list[str] = []
+
+    def about_to_write(self, path: str) -> None:
+        """Refuse to change a file that exists, or to make one where production reads."""
+        real = real_path(path)
+        if self._is_free(real):
+            return
+        facts = _lstat(real)
+        if facts is None:
+            if self.rules.reader(real) is not None:
+                self._refuse(f"make the new file {path}", path)
+        elif stat.S_ISDIR(facts.st_mode):
+            if (other := next((one for one in _first_files(real) if not self._is_ours(one)), None)) is not None:
+                self._refuse(f"write into {path}, which holds {os.path.basename(other)}", path)
+        elif not stat.S_ISREG(facts.st_mode):
+            return  # a device or a pipe
+        elif not self._is_ours(real) and not _is_log(real):
+            self._refuse(f"change {path}, which exists", path)
+        if real not in self._touched:
+            self._touched[real] = None
+            self._told.append(real)
+
+    def about_to_remove(self, path: str) -> None:
+        """Refuse to remove what no preview has made."""
+        if (kept := self._kept(path)) is not None:
+            self._refuse(f"remove {kept}", path)
+
+    def about_to_move(self, path: str, target: str) -> None:
+        """Refuse to move what no preview has made, or to put it where something is."""
+        if (kept := self._kept(path)) is not None:
+            self._refuse(f"move {kept}", path)
+        self.about_to_write(target)
+        if os.path.isdir(path):
+            self._folders.add(real_path(target))
+
+    def about_to_make_folder(self, path: str) -> None:
+        """A new folder is the preview's, with all that comes into it."""
+        real = real_path(path)
+        if not os.path.lexists(real):
+            self._folders.add(real)
+
+    def about_to_open_database(self, path: str) -> None:
+        """Refuse to open a database to write that no preview has made."""
+        if self.protects(path):
+            self._refuse(f"open the database {path} to write", path, "open it with read_only=True")
+        self.about_to_write(path)
+
+    def protects(self, path: str) -> bool:
+        """Whether the file exists and no preview has made it."""
+        real = real_path(path)
+        facts = None if self._is_free(real) else _lstat(real)
+        return facts is not None and stat.S_ISREG(facts.st_mode) and not self._is_ours(real)
+
+    def refuse_database(self, path: str) -> None:
+        """Remember that a statement would change this database."""
+        self.refused.append(self._refusal(f"change the database {path}", path))
+
+    @property
+    def touched(self) -> tuple[str, ...]:
+        """The files beside scratch that it has written and that are there."""
+        places = dict.fromkeys((*self._touched, *self._folders))
+        found = (
+            str(one) for place in places for one in (files_below(Path(place)) if os.path.isdir(place) else (place,))
+        )
+        return tuple(
+            dict.fromkeys(islice((one for one in found if os.path.isfile(one) and not self._is_free(one)), _MOST_KEPT))
+        )
+
+    def written(self) -> tuple[str, ...]:
+        """What was written since this was asked last."""
+        told, self._told = self._told, []
+        return tuple(told)
+
+    def note_written(self, paths: Iterable[str]) -> None:
+        """What an item in another process has written is this preview's."""
+        self._touched.update(dict.fromkeys(paths))
+
+    def _kept(self, path: str) -> str | None:
+        """What of a path that goes away no preview has made."""
+        real = os.path.join(real_path(os.path.dirname(path)), os.path.basename(path))
+        facts = None if self._is_free(real) else _lstat(real)
+        if (
+            facts is None
+            or self._is_ours(real)
+            or stat.S_IFMT(facts.st_mode) not in (stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK)
+        ):
+            return None
+        if not stat.S_ISDIR(facts.st_mode):
+            return path
+        files = list(_first_files(real))
+        return next((one for one in files if not self._is_ours(one)), None if files else path)
+
+    def _is_free(self, real: str) -> bool:
+        return self.rules.is_free(real)
+
+    def _is_ours(self, real: str) -> bool:
+        """Whether a preview has made the file or the folder."""
+        if real in self._touched or any(real == one or real.startswith(one + os.sep) for one in self._folders):
+            return True
+        return (facts := self.rules.made.get(real)) is not None and facts == facts_of(real)
+
+    def _refuse(self, would: str, path: str, instead: str = "") -> None:
+        error = self._refusal(would, path, instead)
+        self.refused.append(error)
+        raise error
+
+    def _refusal(self, would: str, path: str, instead: str = "") -> WriteRefusedError:
+        reader = self.rules.reader(real_path(path))
+        told = would if reader is None else f"{would}, in a folder that {reader}"
+        use = "use=..." if self.use is None else f"use={self.use!r}"
+        return WriteRefusedError(
+            f"the preview would {told}: beside its scratch folder a preview changes nothing that is there",
+            where=path,
+            fix=f"nothing was changed{instead and '; '}{instead}; preview an object of an earlier step: preview({use}); or"
+            " preview(write=True), which does it for real",
+        )
+
+    def __reduce__(self) -> tuple[type[PreviewGuard], tuple[PreviewRules, str | None]]:
+        return PreviewGuard, (self.rules, self.use)
+
+
+class PreviewFiles:
+    """The files that previews of a workspace have made on this machine, kept in `file`; without one, in this process.
+
+    Example:
+        >>> kept = PreviewFiles(None)
+        >>> kept.add([__file__])
+        >>> kept.read()[__file__] == facts_of(__file__)
+        True
+    """
+
+    def __init__(self, file: Path | None) -> None:
+        self._file = file
+
+    def read(self) -> dict[str, Facts]:
+        """Each file with its size and time as the preview left it."""
+        if self._file is None:
+            return dict(_made_here)
+        with suppress(OSError, ValueError, TypeError):
+            return {
+                str(path): (int(size), int(time_ns))
+                for path, (size, time_ns) in json.loads(self._file.read_bytes()).items()
+            }
+        return {}
+
+    def add(self, paths: Iterable[str]) -> None:
+        """Keep these as they are now; those that are gone are forgotten."""
+        new = {path: facts for path in paths if (facts := facts_of(path)) is not None}
+        if not new:
+            return
+        kept = {path: facts for path, facts in self.read().items() if path not in new and os.path.exists(path)} | new
+        kept = dict(list(kept.items())[-_MOST_KEPT:])
+        if self._file is None:
+            _made_here.clear()
+            _made_here.update(kept)
+            return
+        with suppress(OSError):  # then the next preview asks for preview(write=True)
+            private.make_folder(self._file.parent)
+            write_text_atomic(self._file, json.dumps(kept), durable=False, mode=private.FILE)
+
+
+_made_here: dict[str, Facts] = {}
+"""The files that previews of flows without a workspace have made."""
+
+
+def free_folders(home: Path, *own: Path | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Below which folders a preview may do anything: `own` ones and what Python names as temporary; and those where libraries and
+    tools keep things for this user, the temporary folder among them, but for one that holds `home`, where the flow's files are.
+
+    Example:
+        >>> any(one.startswith(real_path(tempfile.gettempdir())) for one in free_folders(Path("/nowhere"))[1])
+        True
+    """
+    place, temporary = _lead(home), _lead(tempfile.gettempdir())
+    free = [_lead(one) for one in own if one is not None]
+    tools = [one for one in (temporary, *library_folders(), *_user_folders()) if not place.startswith(one)]
+    return (*free, os.path.join(temporary, tempfile.gettempprefix()), "/dev/", "/proc/"), tuple(tools)
+
+
+def facts_of(path: str) -> Facts | None:
+    """The size and time of a file, None of what is none."""
+    facts = _lstat(path)
+    return (facts.st_size, facts.st_mtime_ns) if facts is not None and stat.S_ISREG(facts.st_mode) else None
+
+
+def _user_folders() -> Iterator[str]:
+    """Where libraries and tools keep caches and settings for this user."""
+    import platformdirs
+
+    for one in (
+        platformdirs.user_cache_dir(),
+        platformdirs.user_config_dir(),
+        platformdirs.user_data_dir(),
+        platformdirs.user_state_dir(),
+    ):
+        yield _lead(one)
+    with suppress(OSError, RuntimeError), os.scandir(Path.home()) as entries:
+        yield from (_lead(entry.path) for entry in entries if entry.name.startswith("."))
+
+
+def _lead(folder: str | Path) -> str:
+    return real_path(folder).rstrip(os.sep) + os.sep
+
+
+def _first_files(folder: str) -> Iterator[str]:
+    for number, one in enumerate(files_below(Path(folder))):
+        if number == _MOST_LOOKED_AT:
+            return
+        yield str(one)
+
+
+def _lstat(path: str) -> os.stat_result | None:
+    try:
+        return os.lstat(path)
+    except (OSError, ValueError):
+        return None
+
+
+def _is_log(path: str) -> bool:
+    """Whether a handler of `logging` writes the file, or has turned it over."""
+    loggers = [logging.root, *logging.root.manager.loggerDict.values()]
+    handlers = (one for logger in loggers for one in getattr(logger, "handlers", ()))
+    names = (getattr(one, "baseFilename", None) for one in handlers)
+    return any(isinstance(name, str) and path.startswith(real_path(name)) for name in names)
