@@ -183,30 +183,6 @@ def test_a_mirror_that_is_a_file_or_whose_folder_cannot_be_written_is_said(folde
         flow.run_once()
 
 
-@pytest.mark.parametrize(("returned", "is_told"), [("None", True), ("path", False)])
-def test_a_step_that_forgets_to_return_what_it_wrote_is_told(folder: Path, returned: str, is_told: bool) -> None:
-    """Its output takes its place; the history, and `tidy` after it, do not know it."""
-    ws = Workspace.create(folder / "ws")
-    (ws.layout.flow_modules_dir / "f.py").write_text(
-        "from data_engine import Flow\n"
-        "def write(context):\n"
-        "    path = context.mirror.with_suffix('.txt')\n"
-        "    path.write_text('x')\n"
-        f"    return {returned}\n"
-        "def build():\n"
-        f"    flow = Flow(group='G').watch(mode='manual', source={str(folder / 'in')!r})\n"
-        f"    return flow.mirror(root={str(folder / 'out')!r}, staged=True).step(write)\n"
-    )
-    ws.load_flow("f").run_once()
-
-    (run,) = ws.runs("f")
-    assert outputs(folder) == {"a.txt": "x"}
-    assert (
-        any("published a file whose path no step has returned" in line.message for line in ws.log(run.run_id))
-        == is_told
-    )
-
-
 def test_a_lazy_frame_over_the_stage_is_named_in_the_log(folder: Path) -> None:
     def write(context: FlowContext) -> pl.LazyFrame:
         assert context.mirror is not None
