@@ -118,6 +118,8 @@ _TARGET_WORDS = frozenset(
 
 def of_writer(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterable[object]:
     """`frame.write_csv(path)`, `os.replace(fresh, path)` and their like: what is second, or named as a target."""
+    if kwargs.get("dst_dir_fd") is not None:  # a name in a folder that only its descriptor tells
+        return ()
     return (*args[1:2], *(value for word, value in kwargs.items() if word in _TARGET_WORDS))
 
 
