@@ -54,7 +54,7 @@ def opened_stage(final_root: Path, name: str) -> Iterator[tuple[Place, Place]]:
     Raises:
         OSError: it is not there, or something else is in its place.
     """
-    with opened(final_root.parent) as beside, inside(beside, (STAGING, name)) as stage:
+    with opened(final_root.parent, sees_binds=False) as beside, inside(beside, (STAGING, name)) as stage:
         yield beside, stage
 
 

@@ -162,7 +162,7 @@ class Stage:
                 if not stat.S_ISDIR(facts.st_mode):
                     raise NotADirectoryError(errno.ENOTDIR, "there is a file of that name", str(self.final_root))
                 self._check_root(facts)
-            with opened(parent) as beside:
+            with opened(parent, sees_binds=False) as beside:
                 try:
                     self._began_ns = self._make_in(beside)
                 except FileNotFoundError:  # the last other run there has just removed the empty folder of all stages
@@ -184,12 +184,13 @@ class Stage:
             if not spares.take(staging, name):
                 with suppress(FileExistsError):
                     os.mkdir(staging.at(name), dir_fd=staging.descriptor)
-            with inside(staging, (name,)) as stage:
-                is_new = not stage.names()
-            if not is_new:  # of a try of this run that died
+            facts = staging.facts(name)
+            if facts is None or not stat.S_ISDIR(facts.st_mode) or is_link(self.folder):
+                raise FileExistsError(errno.EEXIST, "it is a link, or no folder", str(self.folder))
+            if os.listdir(self.folder):  # of a try of this run that died
                 remove_stage(self.final_root, name)
                 os.mkdir(staging.at(name), dir_fd=staging.descriptor)
-            facts = staging.facts(name)
+                facts = staging.facts(name)
         return 0 if facts is None else facts.st_mtime_ns
 
     def _check_root(self, facts: os.stat_result) -> None:
@@ -226,36 +227,42 @@ class Stage:
     def _publish_files(
         self, beside: Place, stage: Place, files: Sequence[Found], code: Callable[[], str] | None
     ) -> None:
-        replaced: dict[str, tuple[int, int] | None] = {}
-        for folder, group in groupby(files, lambda one: one.folder):
-            with self._target(beside, folder) as there:
-                for one in group:
-                    replaced["/".join((*folder, one.name))] = self._try(there, one)
-        maker = self._maker
+        maker, replaced = self._maker, dict[str, tuple[int, int] | None]()
         made = PublishStarted(maker.run_id, self.final_root.name, made_of=maker.made_of)
-        if len(files) > 1:
-            self._record(made._replace(files=listed(stage, files, replaced)))
-        try:
-            for folder, group in groupby(files, lambda one: one.folder):
-                with inside(stage, folder) as here, self._target(beside, folder) as there:
+        groups = [(folder, list(group)) for folder, group in groupby(files, lambda one: one.folder)]
+        with self._target(beside, (self.final_root.name,), self.final_root) as out:
+            for folder, group in groups:
+                with self._target(out, folder, self.final_root.joinpath(*folder)) as there:
+                    self._try_folder(there)
                     for one in group:
-                        final = self.final_root.joinpath(*folder, one.name)
-                        take_place(here, one.name, there, final)
-                        self._seen[final] = _facts_of(final)
-        except TargetHeldError:
-            if code is not None:
-                self._record(made._replace(files=listed(stage, files, replaced), code=code()))
-            raise
+                        replaced["/".join((*folder, one.name))] = self._try(there, one)
+            if len(files) > 1:
+                self._record(made._replace(files=listed(stage, files, replaced)))
+            try:
+                for folder, group in groups:
+                    with inside(stage, folder) as here, inside(out, folder) as there:
+                        for one in group:
+                            final = self.final_root.joinpath(*folder, one.name)
+                            take_place(here, one.name, there, final)
+                            self._seen[final] = _facts_of(final)
+            except TargetHeldError:
+                if code is not None:
+                    self._record(made._replace(files=listed(stage, files, replaced), code=code()))
+                raise
 
     @contextmanager
-    def _target(self, beside: Place, folder: tuple[str, ...]) -> Iterator[Place]:
-        """The folder of the mirror, made where it is missing."""
+    def _target(self, place: Place, names: Sequence[str], final: Path) -> Iterator[Place]:
+        """A folder of the mirror, made where it is missing."""
         with ExitStack() as stack:
             try:
-                there = stack.enter_context(inside(beside, (self.final_root.name, *folder), make=True))
+                there = stack.enter_context(inside(place, names, make=True))
             except OSError as error:
-                raise cannot_publish(self.final_root.joinpath(*folder), error) from error
+                raise cannot_publish(final, error) from error
             yield there
+
+    def _try_folder(self, there: Place) -> None:
+        if not os.access(there.at("."), os.W_OK, dir_fd=there.descriptor):
+            raise cannot_publish(there.path, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
 
     def _try(self, there: Place, one: Found) -> tuple[int, int] | None:
         """Refuse what could not be replaced, before anything is; the size and time of what would be."""
@@ -266,13 +273,8 @@ class Stage:
             raise _changed(final)
         if facts is not None and final not in self._seen and self._is_newer(final, facts):
             raise _changed(final)
-        try:
-            if facts is not None and stat.S_ISDIR(facts.st_mode):
-                raise IsADirectoryError(errno.EISDIR, "there is a folder of that name", str(final))
-            if not os.access(there.at("."), os.W_OK, dir_fd=there.descriptor):
-                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(final.parent))
-        except OSError as error:
-            raise cannot_publish(final, error) from error
+        if facts is not None and stat.S_ISDIR(facts.st_mode):
+            raise cannot_publish(final, IsADirectoryError(errno.EISDIR, "there is a folder of that name"))
         if not CAN_REPLACE_OPEN_FILES and now is not None:
             replace(there, one.name, there, final)  # changes nothing, and fails where another program has it open
         return None if facts is None else (facts.st_size, facts.st_mtime_ns)
@@ -313,9 +315,8 @@ class _Spares:
         if staging not in self._is_local:
             self._is_local[staging] = network_drive(staging) is None
         try:
-            with opened_stage(final_root, name) as (_, stage):
-                if not self._is_local[staging] or stage.names():
-                    return False
+            if not self._is_local[staging] or os.listdir(staging / name):
+                return False
         except OSError:
             return False
         with self._lock:
