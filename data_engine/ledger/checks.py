@@ -227,7 +227,13 @@ def _is_publication(value: str) -> bool:
         mirror, files, made_of, code = told if isinstance(told, list) else ()
     except (ValueError, RecursionError):
         return False
-    is_told = isinstance(mirror, str) and mirror != "" and _is_name(mirror) and _is_mark(made_of) and isinstance(code, str | None)
+    is_told = (
+        isinstance(mirror, str)
+        and mirror != ""
+        and _is_name(mirror)
+        and _is_mark(made_of)
+        and isinstance(code, str | None)
+    )
     return is_told and isinstance(files, list) and all(isinstance(row, list) and _is_staged(row) for row in files)
 
 
