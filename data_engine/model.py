@@ -165,6 +165,33 @@ class LogLine(NamedTuple):
     at_s: float
 
 
+class StagedFile(NamedTuple):
+    """A file of a stage: its path inside the mirror, its size and time, and its SHA-256 where it was taken.
+
+    `replaces` is the size and time of what lay in its place, None where nothing did.
+    """
+
+    name: str
+    size_bytes: int
+    mtime_ns: int
+    sha256: str | None = None
+    replaces: tuple[int, int] | None = None
+
+
+class PublishStarted(NamedTuple):
+    """These files of the run's stage are about to take their place in the folder called `mirror`; told before the first does.
+
+    `made_of` is the size and time of the source; `code` stands for the flow's code where nothing but the publishing failed:
+    its steps need not run again then. Without files all that was told before has taken its place.
+    """
+
+    run_id: str
+    mirror: str
+    files: tuple[StagedFile, ...] = ()
+    made_of: tuple[int, int] | None = None
+    code: str | None = None
+
+
 class RunFinished(NamedTuple):
     """A run ended; `why` says why it did not end well. `seen` are the sources it settles, with the signatures they had before it began."""
 
@@ -183,7 +210,7 @@ class RunFinished(NamedTuple):
         return None if self.why is None else self.why.text
 
 
-Event: TypeAlias = RunStarted | StepStarted | StepProgress | StepFinished | LogLine | RunFinished
+Event: TypeAlias = RunStarted | StepStarted | StepProgress | StepFinished | LogLine | PublishStarted | RunFinished
 
 
 @dataclass(frozen=True, slots=True, eq=False)

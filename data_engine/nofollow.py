@@ -17,13 +17,13 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
-from data_engine.platforms.files import FOLDER_ONLY, LOOK_ONLY, NO_FOLLOW, OWN, mount_of
+from data_engine.platforms.files import FOLDER_ONLY, LOOK_ONLY, NO_FOLLOW, NO_WAIT, OWN, mount_of, open_shared
 
 _HAS_DESCRIPTORS = {os.open, os.stat, os.unlink, os.rmdir} <= os.supports_dir_fd and bool(NO_FOLLOW)
 _FOLDER_ONLY = FOLDER_ONLY | OWN | NO_FOLLOW
@@ -73,6 +73,7 @@ class Place:
     path: Path
     descriptor: int | None
     _device: _Device
+    _sees_binds: bool = True
 
     def at(self, name: str) -> str:
         """What to call `name` in this folder in a function that takes `dir_fd=place.descriptor`."""
@@ -81,6 +82,13 @@ class Place:
     def names(self) -> list[str]:
         """Every name in this folder."""
         return os.listdir(self.path if self.descriptor is None else self.descriptor)
+
+    def facts(self, name: str) -> os.stat_result | None:
+        """What is at `name`, a link itself; None where nothing is."""
+        try:
+            return os.stat(self.at(name), dir_fd=self.descriptor, follow_symlinks=False)
+        except FileNotFoundError:
+            return None
 
     def kind(self, name: str) -> Literal["file", "folder", "foreign"]:
         """What `name` is.
@@ -113,8 +121,11 @@ class Place:
 
 
 @contextmanager
-def opened(root: Path, folder: str | os.PathLike[str] = "") -> Iterator[Place]:
+def opened(root: Path, folder: str | os.PathLike[str] = "", *, sees_binds: bool = True) -> Iterator[Place]:
     """The folder `folder` below `root`, given relative to it or as a path that begins with it.
+
+    Without `sees_binds` a folder of the same drive that an administrator has mounted on the way is not told, which costs
+    half as much: for those who only rename, which is refused there.
 
     Raises:
         NotFollowedError: a link, a junction or a mount point is on the way below `root`.
@@ -137,7 +148,7 @@ def opened(root: Path, folder: str | os.PathLike[str] = "") -> Iterator[Place]:
         it is a link, which is not followed here
     """
     names = _below(root, folder)
-    place = _opened_root(root)
+    place = _opened_root(root, sees_binds=sees_binds)
     try:
         for name in names:
             inner = _open_inside(place, name)
@@ -146,6 +157,95 @@ def opened(root: Path, folder: str | os.PathLike[str] = "") -> Iterator[Place]:
         yield place
     finally:
         _close(place)
+
+
+@contextmanager
+def inside(place: Place, names: Sequence[str], *, make: bool = False) -> Iterator[Place]:
+    """The folder that `names` lead to from an open one; made where it is missing with `make`.
+
+    Raises:
+        NotFollowedError: a link, a junction or a mount point is on the way.
+        OSError: it cannot be opened, or made.
+    """
+    here = place
+    try:
+        for name in names:
+            inner = _open_or_make(here, name, 0o777) if make else _open_inside(here, name)
+            if here is not place:
+                _close(here)
+            here = inner
+        yield here
+    finally:
+        if here is not place:
+            _close(here)
+
+
+class Found(NamedTuple):
+    """What lies below a folder and is none itself: the names of the folders that lead to it, its name, and what it is."""
+
+    folder: tuple[str, ...]
+    name: str
+    facts: os.stat_result
+
+    @property
+    def is_regular(self) -> bool:
+        """Whether it is a plain file: no link, pipe, socket or device."""
+        return stat.S_ISREG(self.facts.st_mode) and not _leads_away(self.facts)
+
+
+def walk(place: Place, folder: tuple[str, ...] = ()) -> Iterator[Found]:
+    """All that lies below an open folder and is no folder, in sort order; what goes meanwhile is left out.
+
+    Example:
+        >>> import tempfile
+        >>> root = Path(tempfile.mkdtemp()).resolve()
+        >>> (root / "deep").mkdir(), (root / "deep" / "a").write_text("1"), (root / "link").symlink_to("/")
+        (None, 1, None)
+        >>> with opened(root) as place:
+        ...     [(one.folder, one.name, one.is_regular) for one in walk(place)]
+        [((), 'link', False), (('deep',), 'a', True)]
+    """
+    folders = []
+    for name in sorted(place.names()):
+        facts = place.facts(name)
+        if facts is None:
+            continue
+        if stat.S_ISDIR(facts.st_mode) and not _leads_away(facts):
+            folders.append(name)
+        else:
+            yield Found(folder, name, facts)
+    for name in folders:
+        try:
+            inner = _open_inside(place, name)
+        except FileNotFoundError:
+            continue
+        try:
+            yield from walk(inner, (*folder, name))
+        finally:
+            _close(inner)
+
+
+@contextmanager
+def opened_file(place: Place, name: str) -> Iterator[int]:
+    """A descriptor to read the plain file `name` in an open folder; opening it waits for nobody.
+
+    Raises:
+        OSError: it is no plain file, or cannot be opened.
+    """
+    descriptor = open_shared(place.at(name), os.O_RDONLY | OWN | NO_FOLLOW | NO_WAIT, dir_fd=place.descriptor)
+    try:
+        facts = os.fstat(descriptor)
+        if not stat.S_ISREG(facts.st_mode):
+            raise OSError(errno.EINVAL, "it is no plain file", str(place.path / name))
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def move(here: Place, name: str, there: Place, new_name: str | None = None) -> None:
+    """Let `name` in one open folder be `new_name` in another from now on, in place of what is there; a link is moved itself."""
+    target = there.at(new_name or name)
+    os.replace(here.at(name), target, src_dir_fd=here.descriptor, dst_dir_fd=there.descriptor)
 
 
 def check_own(root: Path, path: str | os.PathLike[str]) -> None:
@@ -176,12 +276,7 @@ def make_folder(root: Path, path: str | os.PathLike[str], *, mode: int = 0o777) 
     place = _opened_root(root)
     try:
         for name in _below(root, path):
-            try:
-                inner = _open_inside(place, name)
-            except FileNotFoundError:
-                with suppress(FileExistsError):  # somebody else was quicker
-                    os.mkdir(place.at(name), mode, dir_fd=place.descriptor)
-                inner = _open_inside(place, name)
+            inner = _open_or_make(place, name, mode)
             _close(place)
             place = inner
     finally:
@@ -196,11 +291,11 @@ def is_link(path: str | os.PathLike[str]) -> bool:
         return False
 
 
-def remove_tree(root: Path, path: str | os.PathLike[str]) -> list[Left]:
+def remove_tree(root: Path, path: str | os.PathLike[str], *, with_links: bool = False) -> list[Left]:
     """Remove the file or folder `path` below `root` with all in it; what was not removed. Nothing when it is not there.
 
     What is foreign, and whatever the drive refuses to remove, is left where it is, and with it the folders around it; all
-    else goes.
+    else goes. `with_links`: links are removed themselves, and nothing of where they lead.
 
     Example:
         >>> import tempfile
@@ -214,14 +309,14 @@ def remove_tree(root: Path, path: str | os.PathLike[str]) -> list[Left]:
         raise ValueError(f"{root} itself is not removed")
     try:
         with opened(root, os.path.join(*folders) if folders else "") as place:
-            return list(_removed(place, name))
+            return list(_removed(place, name, with_links=with_links))
     except FileNotFoundError:
         return []
     except OSError as error:
         return [Left(Path(str(error.filename or root)), error.strerror or str(error))]
 
 
-def _removed(place: Place, name: str) -> Iterator[Left]:
+def _removed(place: Place, name: str, *, with_links: bool) -> Iterator[Left]:
     """Remove `name` in `place`; yields what was left."""
     path = place.path / name
     try:
@@ -230,10 +325,13 @@ def _removed(place: Place, name: str) -> Iterator[Left]:
             os.unlink(place.at(name), dir_fd=place.descriptor)
         elif kind == "folder":
             with _inside(place, name) as inner:
-                left = [one for entry in sorted(inner.names()) for one in _removed(inner, entry)]
+                left = [one for entry in sorted(inner.names()) for one in _removed(inner, entry, with_links=with_links)]
             yield from left
             if not left:
                 os.rmdir(place.at(name), dir_fd=place.descriptor)
+        elif with_links and (facts := place.facts(name)) is not None and _leads_away(facts):
+            is_junction = stat.S_ISDIR(facts.st_mode)
+            (os.rmdir if is_junction else os.unlink)(place.at(name), dir_fd=place.descriptor)
         else:
             yield Left(path, FOREIGN)
     except FileNotFoundError:
@@ -261,12 +359,12 @@ def _inside(place: Place, name: str, *, flags: int = os.O_RDONLY) -> Iterator[Pl
         _close(inner)
 
 
-def _opened_root(root: Path) -> Place:
+def _opened_root(root: Path, *, sees_binds: bool = True) -> Place:
     if not _HAS_DESCRIPTORS:
         os.listdir(root)  # the same errors as where it is opened
         return Place(root, None, (os.stat(root).st_dev, b""))
     descriptor = os.open(root, os.O_RDONLY | _FOLDER_ONLY & ~NO_FOLLOW)
-    return Place(root, descriptor, _device(descriptor))
+    return Place(root, descriptor, _device(descriptor, sees_binds), sees_binds)
 
 
 def _open_inside(place: Place, name: str, *, flags: int = os.O_RDONLY) -> Place:
@@ -286,11 +384,20 @@ def _open_inside(place: Place, name: str, *, flags: int = os.O_RDONLY) -> Place:
             raise NotFollowedError.link(path) from error
         error.filename = str(path)
         raise
-    inner = Place(path, descriptor, _device(descriptor))
+    inner = Place(path, descriptor, _device(descriptor, place._sees_binds), place._sees_binds)
     if inner._device != place._device:
         _close(inner)
         raise NotFollowedError(errno.EXDEV, _MOUNT, str(path))
     return inner
+
+
+def _open_or_make(place: Place, name: str, mode: int) -> Place:
+    try:
+        return _open_inside(place, name)
+    except FileNotFoundError:
+        with suppress(FileExistsError):  # somebody else was quicker
+            os.mkdir(place.at(name), mode, dir_fd=place.descriptor)
+        return _open_inside(place, name)
 
 
 def _close(place: Place) -> None:
@@ -307,6 +414,6 @@ def _leads_away(facts: os.stat_result) -> bool:
     return stat.S_ISLNK(facts.st_mode) or bool(surrogate)
 
 
-def _device(descriptor: int) -> _Device:
+def _device(descriptor: int, sees_binds: bool) -> _Device:
     """What an open folder is mounted on. Folders only: of a file, an overlay names the drive beneath it."""
-    return os.fstat(descriptor).st_dev, mount_of(descriptor)
+    return os.fstat(descriptor).st_dev, mount_of(descriptor) if sees_binds else b""

@@ -6,11 +6,13 @@ import logging
 import time
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import partial
 
-from data_engine.engine.stage import tidy
+from data_engine.engine.left_stages import tidy
 from data_engine.errors import LedgerError
 from data_engine.flow.flow import Flow
 from data_engine.ledger.ledger import Ledger
+from data_engine.ledger.publications import runs_of_stages
 
 log = logging.getLogger(__name__)
 
@@ -34,15 +36,10 @@ class StageSweeper:
         """Sweep beside every staged mirror. Takes a drive's time."""
         self._swept_s = time.monotonic()
         with suppress(LedgerError):
-            under_way = {run.run_id for run in self._ledger.running()}
+            self._ledger.flush()
+            runs = partial(runs_of_stages, self._ledger.path)
             roots = {flow.mirror_spec.root for flow in flows if flow and flow.is_staged and flow.mirror_spec}
             for root in roots:
-                count = tidy(
-                    root,
-                    machine=self._machine,
-                    is_under_way=under_way.__contains__,
-                    is_owner=is_owner,
-                    now_s=time.time(),
-                )
+                count = tidy(root, machine=self._machine, runs=runs, is_owner=is_owner, now_s=time.time())
                 if count:
                     log.info("%d stages beside %s, of runs that are over, are finished or removed", count, root)

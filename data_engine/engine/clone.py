@@ -71,7 +71,7 @@ def copy_database(
 
 def _parts(database: Path) -> list[Path]:
     """The files that make up the database."""
-    return [one for beside in ("", *BESIDE) if (one := Path(f"{database}{beside}")).exists()]
+    return [one for beside in ("", *BESIDE) if (one := Path(f"{database}{beside}")).is_file()]
 
 
 def _is_sqlite(path: Path) -> bool:

@@ -2,26 +2,33 @@
 
     <mirror's parent>/.data_engine_set_aside/<time>/<mirror's name>/   what was moved at that time, by its path inside the mirror
 
-The folder is hidden, so that no flow takes what lies there for a source.
+The folder is hidden, so that no flow takes what lies there for a source. Others may write there and in the mirror: only plain
+files are moved, and no link is followed (nofollow.py). The times are UTC, so that they sort as they were; those without a "Z" are
+of an earlier Data Engine, in this machine's zone.
 """
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from data_engine.errors import FlowValidationError
-from data_engine.files import files_below
+from data_engine.files import trouble_of
 from data_engine.flow.flow import Flow
 from data_engine.model import WrittenFile
+from data_engine.nofollow import Place, inside, move, opened, walk
 from data_engine.notebook.mirror_readers import folders_of, is_read
 from data_engine.record import Record
 
 SET_ASIDE = ".data_engine_set_aside"
+_STAMP, _LOCAL_STAMP = "%Y-%m-%d_%H-%M-%S.%fZ", "%Y-%m-%d_%H-%M-%S"
 MOST_RUNS = 20_000
 """The newest runs, whose outputs are looked at."""
 
@@ -83,41 +90,84 @@ def is_source_gone(one: WrittenFile) -> bool:
 
 
 def set_aside(found: Sequence[LeftBehind], *, now_s: float | None = None) -> list[Path]:
-    """Move these outputs out of their mirrors; where they are now.
+    """Move these outputs out of their mirrors; where they are now. What is no plain file any more stays.
 
     Raises:
         FlowValidationError: one cannot be moved; those before it were.
     """
-    stamp = time.strftime("%Y-%m-%d_%H-%M-%S", time.localtime(now_s))
+    stamp = datetime.fromtimestamp(time.time() if now_s is None else now_s, UTC).strftime(_STAMP)
     moved = []
     for one in found:
-        mirror = Path(one.mirror)
-        target = mirror.parent / SET_ASIDE / stamp / mirror.name / Path(one.path).relative_to(mirror)
-        _move(Path(one.path), target)
+        mirror, path = Path(one.mirror), Path(one.path)
+        *folders, name = path.relative_to(mirror).parts
+        aside = (SET_ASIDE, stamp, mirror.name, *folders)
+        target = mirror.parent.joinpath(*aside, name)
+        try:
+            if ".." in folders:
+                raise OSError(errno.EINVAL, "its path leads out of its mirror")
+            with opened(mirror.parent) as beside, inside(beside, (mirror.name, *folders)) as here:
+                facts = here.facts(name)
+                if facts is None or not stat.S_ISREG(facts.st_mode):
+                    continue
+                with inside(beside, aside, make=True) as there:
+                    move(here, name, there)
+        except OSError as error:
+            raise _cannot_move(path, target, error) from error
         moved.append(target)
     return moved
 
 
 def put_back(mirrors: Iterable[Path]) -> list[Path]:
-    """Move back what was moved out of these mirrors last, but for those where something lies again; where they are now.
+    """Move back what was moved out of these mirrors last, of what has its place free still; where they are now.
 
     Raises:
         FlowValidationError: one cannot be moved; those before it were.
     """
     moved = []
     for mirror in sorted(set(mirrors)):
-        aside = mirror.parent / SET_ASIDE
-        stamps = sorted(aside.iterdir(), reverse=True) if aside.is_dir() else []
-        folder = next((stamp / mirror.name for stamp in stamps if (stamp / mirror.name).is_dir()), None)
-        if folder is None:
+        try:
+            with opened(mirror.parent) as beside, inside(beside, (SET_ASIDE,)) as aside:
+                stamps = [(at_s, name) for name in aside.names() if (at_s := _when_s(name)) is not None]
+                for _, stamp in sorted(stamps, reverse=True):
+                    back = list(_put_back_from(beside, (SET_ASIDE, stamp, mirror.name), mirror))
+                    _remove_empty(aside, stamp)
+                    moved += back
+                    if back:
+                        break
+                os.rmdir(beside.at(SET_ASIDE), dir_fd=beside.descriptor)
+        except OSError:  # nothing was moved aside, or more lies there still
             continue
-        for path in sorted(files_below(folder)):
-            target = mirror / path.relative_to(folder)
-            if not os.path.lexists(target):
-                _move(path, target)
-                moved.append(target)
-        _remove_empty(folder, aside.parent)
     return moved
+
+
+def _put_back_from(beside: Place, names: tuple[str, ...], mirror: Path) -> Iterator[Path]:
+    try:
+        with inside(beside, names) as there:
+            found = [one for one in walk(there) if one.is_regular]
+    except OSError:  # of another mirror, or a link
+        return
+    for folder, name, _ in found:
+        target = mirror.joinpath(*folder, name)
+        try:
+            with (
+                inside(beside, (*names, *folder)) as here,
+                inside(beside, (mirror.name, *folder), make=True) as there,
+            ):
+                if there.facts(name) is not None:
+                    continue
+                move(here, name, there)
+        except OSError as error:
+            raise _cannot_move(mirror.parent.joinpath(*names, *folder, name), target, error) from error
+        yield target
+
+
+def _when_s(stamp: str) -> float | None:
+    """When something was moved aside, by the name of its folder; None for what is no such name."""
+    with suppress(ValueError, OverflowError):
+        if stamp.endswith("Z"):
+            return datetime.strptime(stamp, _STAMP).replace(tzinfo=UTC).timestamp()
+        return datetime.strptime(stamp, _LOCAL_STAMP).astimezone().timestamp()
+    return None
 
 
 def readers_of(mirrors: Iterable[Path], flows: Iterable[Flow]) -> list[str]:
@@ -133,25 +183,18 @@ def _places(flow: Flow) -> tuple[str, Path, Path] | None:
     return (flow.name or "", trigger.source, mirror.root) if trigger.source.is_dir() else None
 
 
-def _move(path: Path, target: Path) -> None:
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        os.rename(path, target)
-    except OSError as error:
-        raise FlowValidationError(
-            f"{path} cannot be moved: {error.strerror or error}",
-            where=str(target),
-            fix="close it where it is open, check the permissions of both folders, and ask again",
-        ) from error
+def _cannot_move(path: Path, target: Path, error: OSError) -> FlowValidationError:
+    return FlowValidationError(
+        f"{path} cannot be moved: {trouble_of(error)}",
+        where=str(target),
+        fix="close it where it is open, check the permissions of both folders and that no link is in the way, and ask again",
+    )
 
 
-def _remove_empty(folder: Path, top: Path) -> None:
-    """Remove folders that hold nothing any more, upwards to below `top`."""
-    for parent, _, _ in os.walk(folder, topdown=False):
-        with suppress(OSError):
-            os.rmdir(parent)
+def _remove_empty(place: Place, name: str) -> None:
+    """Remove the folder `name` with the folders in it, as far as they hold nothing else."""
     with suppress(OSError):
-        for above in folder.parents:
-            if above == top:
-                return
-            os.rmdir(above)
+        with inside(place, (name,)) as here:
+            for one in here.names():
+                _remove_empty(here, one)
+        os.rmdir(place.at(name), dir_fd=place.descriptor)

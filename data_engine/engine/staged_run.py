@@ -6,22 +6,27 @@ import re
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from data_engine.cause import Cause
 from data_engine.engine.candidates import Source
+from data_engine.engine.left_stages import clear, left_stages
 from data_engine.engine.local_workspace import LocalWorkspace
+from data_engine.engine.memo.access_log import not_logged
 from data_engine.engine.memo.file_events import current_guard
-from data_engine.engine.stage import Maker, Stage, TargetChangedError, TargetHeldError, finish, pending
+from data_engine.engine.publication import TargetChangedError, TargetHeldError, finish
+from data_engine.engine.stage import Maker, Stage
 from data_engine.flow.batch import Batch
 from data_engine.flow.context import FlowContext
 from data_engine.flow.control import StepControl
 from data_engine.flow.flow import Flow
 from data_engine.flow.rows import is_lazy_frame
-from data_engine.model import LogLine, SeenSource
+from data_engine.ledger.publications import RunOfStage, runs_of_stages
+from data_engine.model import LogLine, PublishStarted, SeenSource
+from data_engine.nofollow import Found, Place
 from data_engine.workspace.machine import machine_id
 
 
@@ -39,36 +44,54 @@ def staged_run(
     machine = socket.gethostname() if home is None else _machine(home.local.state_root)
     made_of = seen[0].signature[:2] if source.path is not None and seen else None
     key = None if source.key is None else (source.key.root, source.key.path)
-    maker = Maker(machine, control.run_id, flow.name or "", key, made_of)
 
     def log(text: str, level: str = "INFO") -> None:
         control.emit(LogLine(control.run_id, flow.name or "", control.label, level, text, time.time()))
 
-    return StagedRun(flow, maker, log)
+    def runs(run_ids: Collection[str]) -> Mapping[str, RunOfStage]:
+        return {} if home is None else runs_of_stages(home.local.ledger_path, run_ids)
+
+    return StagedRun(flow, Maker(machine, control.run_id, made_of), key, runs=runs, record=control.emit, log=log)
 
 
 class StagedRun(Stage):
-    """The stage of one run, with what concerns its flow."""
+    """The stage of one run, with what concerns its flow.
 
-    def __init__(self, flow: Flow, maker: Maker, log: Callable[..., None]) -> None:
+    `runs` tells what the history knows of runs. A flow of no workspace has none: nothing of it is ever finished.
+    """
+
+    def __init__(
+        self,
+        flow: Flow,
+        maker: Maker,
+        source: tuple[str, str] | None,
+        *,
+        runs: Callable[[Collection[str]], Mapping[str, RunOfStage]],
+        record: Callable[[PublishStarted], None],
+        log: Callable[..., None],
+    ) -> None:
         assert flow.mirror_spec is not None
-        super().__init__(flow.mirror_spec.root, maker, log=log)
-        self._flow = flow
+        super().__init__(flow.mirror_spec.root, maker, record=record, log=log)
+        self._flow, self._source, self._runs = flow, source, runs
 
     def publish_what_was_made(self) -> bool:
-        """Finish what earlier runs of this source have begun to publish; whether its steps need not run again.
+        """Finish what earlier runs of this flow have begun to publish, and remove what those have left whose process is gone; whether
+        the steps need not run again for this source.
 
         Raises: as `Stage.publish`.
         """
         is_done = False
-        maker = self._maker
-        for stage, made in list(pending(self.final_root)):
-            if made.flow != maker.flow or tuple(made.source) != (maker.source or ()):
+        for left in left_stages(self.final_root, self._runs):
+            run = left.run
+            if run is None or run.flow != (self._flow.name or "") or run.status == "started":
                 continue
-            is_same = (
-                made.code is not None and made.code == self._code() and tuple(made.made_of) == (maker.made_of or ())
-            )
-            finish(self.final_root, stage, made)
+            made = run.publication
+            if made is None or run.source != self._source or made.mirror != self.final_root.name:
+                clear(self.final_root, left)
+                continue
+            is_same = made.code is not None and made.code == self._code() and made.made_of == self._maker.made_of
+            is_whole = finish(self.final_root, left.name, made, is_own=run.is_own)
+            is_same = is_same and is_whole
             self._log(f"published what run {made.run_id[:8]} had made" + ("" if is_same else ", and runs again"))
             is_done = is_done or is_same
         return is_done
@@ -85,16 +108,17 @@ class StagedRun(Stage):
                     " context.mirror.final(path) after the run",
                     "WARNING",
                 )
-        self.succeed(self._code)
+        with not_logged():
+            self.succeed(self._code)
         context.current = self._final_value(context.current)
         context.objects = {name: self._final_value(value) for name, value in context.objects.items()}
         outputs = context.metadata.get("step_outputs", {})
         context.metadata["step_outputs"] = {name: self._final_value(value) for name, value in outputs.items()}
 
-    def _try(self, path: Path, final: Path) -> None:
+    def _try(self, there: Place, one: Found) -> tuple[int, int] | None:
         if (guard := current_guard()) is not None:
-            guard.about_to_write(str(final))
-        super()._try(path, final)
+            guard.about_to_write(str(self.final_root.joinpath(*one.folder, one.name)))
+        return super()._try(there, one)
 
     def _final_value(self, value: Any) -> Any:
         """The value with every path of the stage in it as it is from now on."""

@@ -42,6 +42,7 @@ _TIME = re.compile(r"(?:19[7-9]\d|2\d{3})-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?
 _ID = re.compile(r"[^\x00-\x1f\x7f/\\]{1,200}")
 _NO_NAME = re.compile(r"[\x00-\x1f\x7f/\\]")
 _SET = re.compile(r"(?:[0-9a-f]{24}|[0-9a-f]{64})?")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _DRIVE = re.compile(r"[A-Za-z]:/")
 _WORD = re.compile(r"[\w.+-]{1,60}", re.ASCII)
 
@@ -219,6 +220,44 @@ def _is_file(row: list[Any]) -> bool:
     return all(one is None or (type(one) is int and -(2**63) <= one < 2**63) for one in row[1:])
 
 
+def _is_publication(value: str) -> bool:
+    """What `publications.publication_as_text` gives: names that stay inside the mirror, which is one folder's name."""
+    try:
+        told = json.loads(value) if len(value) <= LONGEST_SEEN else None
+        mirror, files, made_of, code = told if isinstance(told, list) else ()
+    except (ValueError, RecursionError):
+        return False
+    is_told = (
+        isinstance(mirror, str)
+        and mirror != ""
+        and _is_name(mirror)
+        and _is_mark(made_of)
+        and isinstance(code, str | None)
+    )
+    return is_told and isinstance(files, list) and all(isinstance(row, list) and _is_staged(row) for row in files)
+
+
+def _is_staged(row: list[Any]) -> bool:
+    if len(row) != 5:
+        return False
+    name, size, mtime, digest, replaces = row
+    is_file = isinstance(name, str) and name != "" and _is_inner(name) and _is_mark([size, mtime])
+    return is_file and _is_mark(replaces) and (digest is None or (isinstance(digest, str) and _is_sha256(digest)))
+
+
+def _is_mark(pair: Any) -> bool:
+    """A size and a time, or None."""
+    if pair is None:
+        return True
+    if not isinstance(pair, list) or len(pair) != 2 or not all(type(one) is int for one in pair):
+        return False
+    return 0 <= pair[0] < 2**63 and -(2**63) <= pair[1] < 2**63
+
+
+def _is_sha256(value: str) -> bool:
+    return _SHA256.fullmatch(value) is not None
+
+
 _CHECKS: dict[str, Callable[[Any], bool]] = {
     **dict.fromkeys(("run_id", "last_run_id", "last_success_run_id", "content_hash", "success_content_hash"), _is_id),
     **dict.fromkeys(("status", "last_status"), _is_status),
@@ -250,6 +289,7 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
     **dict.fromkeys(("trigger_detail", "run_by"), _is_text),
     **dict.fromkeys(("inputs", "outputs"), _is_files),
     **dict.fromkeys(("peak_memory_bytes", "rows_in", "rows_out"), _is_size),
+    "publication": _is_publication,
     "params": _is_object,
     "cpu_s": lambda value: math.isfinite(value) and value >= 0,
     "distributions": _is_list,
@@ -283,7 +323,7 @@ _OPTIONAL = {
     "runs": (
         "source_path source_root source_key finished_at_utc elapsed_s error_text cause cause_kind cause_data started_seen"
         " trigger_kind trigger_detail run_by params deployment_id git_commit git_dirty python environment inputs outputs"
-        " peak_memory_bytes cpu_s scheduled_for"
+        " peak_memory_bytes cpu_s scheduled_for publication"
     ).split(),
     "step_runs": "finished_at_utc elapsed_s error_text output_path rows_in rows_out".split(),
     "logs": "run_id line_no flow_name step_label".split(),

@@ -29,12 +29,14 @@ from data_engine.cut import both_ends
 from data_engine.errors import FlowValidationError, LedgerError
 from data_engine.files import is_full, trouble_of
 from data_engine.ledger.log_limits import clipped
+from data_engine.ledger.publications import files_of
 from data_engine.ledger.rows import storable
 from data_engine.ledger.writer import write_events
 from data_engine.model import (
     Event,
     FileFacts,
     LogLine,
+    PublishStarted,
     RunAbout,
     RunFinished,
     RunSpent,
@@ -253,7 +255,8 @@ def _packed(value: Any) -> Any:
 
 _to_json = json.JSONEncoder(separators=(",", ":"), default=_packed).encode
 _EVENTS: dict[str, Any] = {
-    kind.__name__: kind for kind in (RunStarted, StepStarted, StepProgress, StepFinished, LogLine, RunFinished)
+    kind.__name__: kind
+    for kind in (RunStarted, StepStarted, StepProgress, StepFinished, LogLine, PublishStarted, RunFinished)
 }
 
 
@@ -263,6 +266,8 @@ def _event(packed: Any) -> Event:
         kind = _EVENTS[name]
         if kind is StepFinished:
             fields[7] = tuple(fields[7])
+        elif kind is PublishStarted:
+            fields[2:4] = files_of(fields[2]), fields[3] and tuple(fields[3])
         elif kind is RunFinished:
             fields[5:7] = fields[5] and Cause(*fields[5]), seen_of(fields[6])
             fields[7:] = [one and _spent(*one) for one in fields[7:]]

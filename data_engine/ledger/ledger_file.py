@@ -24,10 +24,10 @@ from data_engine.ledger.migrations import migrate
 from data_engine.ledger.rows import storable
 from data_engine.ledger.writer import write_events
 from data_engine.locks import RunnerLock
-from data_engine.model import Event, RunFinished, RunStarted, StepProgress, utc_text
+from data_engine.model import Event, PublishStarted, RunFinished, RunStarted, StepProgress, utc_text
 
 _FLUSH_EVERY_S = 0.2
-_WRITTEN_AT_ONCE = (RunStarted, RunFinished)
+_WRITTEN_AT_ONCE = (RunStarted, PublishStarted, RunFinished)
 
 
 class LedgerFile:
@@ -93,8 +93,8 @@ class LedgerFile:
         return JournalReader(journal_path(self.runners_dir, str(self._runner_id), secrets.token_hex(8)))
 
     def record(self, *events: Event, has_begun: bool = False) -> None:
-        """Store what happened, in this order: with a run's start or end among it before this returns, in one commit; all
-        else within 200 ms. Progress is not stored.
+        """Store what happened, in this order: with a run's start, its publishing or its end among it before this returns, in
+        one commit; all else within 200 ms. Progress is not stored.
 
         The first end of a run decides; steps of a run that has ended or never began change nothing.
 

@@ -348,9 +348,14 @@ ALTER TABLE flow_switches ADD COLUMN at_utc TEXT;
 ALTER TABLE flow_switches ADD COLUMN note TEXT;
 """
 
+# What a run was about to publish of its stage: the one record by which somebody else may finish it.
+_PUBLICATIONS = """
+ALTER TABLE runs ADD COLUMN publication TEXT;
+"""
+
 MIGRATIONS: tuple[str, ...] = (
     *(_FIRST, _SHARED, _REPAIRS, _CLOCK, _CAUSES, _DEPLOYMENTS, _ABOUT_RUNS, _BACKFILLS),
-    *(_OUTBOX, _TROUBLES, _WHO_SWITCHED),
+    *(_OUTBOX, _TROUBLES, _WHO_SWITCHED, _PUBLICATIONS),
 )
 """`MIGRATIONS[n]` takes a file from version n to n + 1; `PRAGMA user_version` says where a file is."""
 

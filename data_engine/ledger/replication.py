@@ -43,7 +43,7 @@ _RESET_TABLES = ("runs", "step_runs", "logs", "file_state")
 _LONG_TEXTS = {
     "runs": (
         *("error_text", "cause", "cause_data", "group_name", "started_seen", "trigger_detail", "run_by", "params"),
-        *("inputs", "outputs"),
+        *("inputs", "outputs", "publication"),
     ),
     "step_runs": ("error_text", "step_label"),
     "logs": ("message", "step_label", "level"),
@@ -53,7 +53,7 @@ _LONG_TEXTS = {
     "backfills": ("asked", "params"),
     "troubles": ("detail",),
 }
-_JSON_TEXTS = ("started_seen", "cause_data", "params", "inputs", "outputs", "asked", "detail")
+_JSON_TEXTS = ("started_seen", "cause_data", "params", "inputs", "outputs", "publication", "asked", "detail")
 _BATCH_CHARS = 16_000_000
 _MOST_CHARS = 100_000_000
 """Of the long texts of one segment: what one transaction of the ledger has written cannot be published in parts."""

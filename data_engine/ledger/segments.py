@@ -112,6 +112,7 @@ TABLES = {
         peak_memory_bytes="int",
         cpu_s="real",
         scheduled_for="text",
+        publication="text",
     ),
     "step_runs": _table(
         "run_id step_index",

@@ -8,10 +8,12 @@ from typing import Any
 
 from data_engine.cause import Cause, data_text
 from data_engine.ledger.log_limits import RECORDED_BYTES, RECORDED_LINES
+from data_engine.ledger.publications import publication_as_text
 from data_engine.ledger.rows import files_as_text, seen_as_text, seen_from_text, storable
 from data_engine.model import (
     Event,
     LogLine,
+    PublishStarted,
     RunFinished,
     RunSpent,
     RunStarted,
@@ -52,9 +54,11 @@ ON CONFLICT DO NOTHING
 
 _END_RUN = """
 UPDATE runs SET status = ?, finished_at_utc = ?, elapsed_s = ?, error_text = ?, cause = ?, cause_kind = ?,
-    cause_data = ?, started_seen = NULL, inputs = ?, outputs = ?, peak_memory_bytes = ?, cpu_s = ?, rev = ?
+    cause_data = ?, started_seen = NULL, publication = CASE WHEN ? THEN NULL ELSE publication END, inputs = ?, outputs = ?, peak_memory_bytes = ?, cpu_s = ?, rev = ?
 WHERE run_id = ? AND status = 'started'
 """
+
+_PUT_PUBLICATION = "UPDATE runs SET publication = ?, rev = ? WHERE run_id = ? AND status = 'started'"
 
 _END_STEPS = """
 UPDATE step_runs SET status = ?, finished_at_utc = ?, rev = ? WHERE run_id = ? AND status = 'started'
@@ -130,6 +134,8 @@ def write_events(connection: sqlite3.Connection, events: Iterable[Event], *, run
                 connection.executemany(_PUT_OUTPUT, [(path, rev, event.run_id, path) for path in event.outputs])
         elif isinstance(event, LogLine):
             lines.append(event)
+        elif isinstance(event, PublishStarted):
+            connection.execute(_PUT_PUBLICATION, (publication_as_text(event), rev, event.run_id))
         elif isinstance(event, (RunStarted, RunFinished)):
             _write_steps(connection, steps, rev)
             if isinstance(event, RunStarted):
@@ -171,7 +177,19 @@ def end_run(
     """
     at_utc = utc_text(at_s)
     cause, kind = (None, None) if why is None else (storable(why.text), why.kind)
-    row = (status, at_utc, elapsed_s, error, cause, kind, data_text(why), *_spent(spent), rev, run_id)
+    row = (
+        status,
+        at_utc,
+        elapsed_s,
+        error,
+        cause,
+        kind,
+        data_text(why),
+        status == "success",
+        *_spent(spent),
+        rev,
+        run_id,
+    )
     if connection.execute(_END_RUN, row).rowcount == 0:
         return
     connection.execute(_END_STEPS, (status, at_utc, rev, run_id))
@@ -227,7 +245,10 @@ def _end_as_known(connection: sqlite3.Connection, run_id: str, sources: Iterable
         end = connection.execute(_KNOWN_END, (run_id, *source.key)).fetchone()
         if end is not None:
             status, at_utc, error = end
-            connection.execute(_END_RUN, (status, at_utc, None, error, None, None, None, *_spent(None), rev, run_id))
+            connection.execute(
+                _END_RUN,
+                (status, at_utc, None, error, None, None, None, status == "success", *_spent(None), rev, run_id),
+            )
             connection.execute(_END_STEPS, (status, at_utc, rev, run_id))
             return True
     return False

@@ -27,7 +27,7 @@ from data_engine.flow.batch import Batch
 from data_engine.flow.flow import Flow
 from data_engine.flow.paths import portable_text
 from data_engine.model import SourceKey, utc_text
-from data_engine.nofollow import is_link, remove_tree
+from data_engine.nofollow import check_own, is_link, remove_tree
 from data_engine.planning.golden import (
     Golden,
     GoldenSource,
@@ -117,6 +117,8 @@ def _kept(flow: Flow, home: LocalWorkspace, golden: Golden, chosen: Source, stop
     began_s = time.time()
     side = Side("golden", flow, home, params=golden.params)
     try:
+        for place in (folder, header):  # others may write there
+            check_own(home.layout.root, place)
         folder.mkdir(parents=True)
         source = keep_source(flow, chosen, folder / _SOURCE)
         golden = dataclasses.replace(golden, source=source)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,16 @@ import polars as pl
 import pytest
 
 from data_engine import Flow, Workspace
-from data_engine.engine import stage as stages
-from data_engine.engine.stage import STAGING, list_of, pending, tidy
-from data_engine.errors import FlowExecutionError, FlowValidationError
+from data_engine.engine import publication
+from data_engine.engine.left_stages import tidy
+from data_engine.engine.publication import STAGING
+from data_engine.engine.stage import Maker, Stage
+from data_engine.errors import FlowExecutionError, FlowValidationError, LedgerError
 from data_engine.flow.context import FlowContext
+from data_engine.ledger.ledger import Ledger
+from data_engine.ledger.publications import runs_of_stages
+from data_engine.model import RunFinished, RunStarted
+from data_engine.nofollow import opened
 
 
 @pytest.fixture
@@ -191,8 +198,6 @@ def test_a_lazy_frame_over_the_stage_is_named_in_the_log(folder: Path) -> None:
         return pl.scan_parquet(path)
 
     ws = Workspace.create(folder / "ws")
-    from dataclasses import replace
-
     replace(staged(folder, write), _workspace_root=ws.root).run_once()
 
     (run,) = ws.runs("f")
@@ -203,41 +208,46 @@ KILLED = """
 import os, sys
 from pathlib import Path
 from data_engine import Flow
-from data_engine.engine import stage
+from data_engine.engine import publication
 folder = Path(sys.argv[1])
-replaced = os.replace
+moved = publication.move
 count = 0
-def replace(one, other):
+def move(here, name, there, new_name=None):
     global count
-    if one != other and str(other).endswith(".txt"):  # a file onto itself only tries whether it is open
+    if here is not there and name.endswith(".txt"):  # a file onto itself only tries whether it is open
         count += 1
         if count == int(sys.argv[2]):
             os._exit(9)
-    replaced(one, other)
-os.replace = replace
+    moved(here, name, there, new_name)
+publication.move = move
 def write(context):
     for number in range(3):
         context.mirror.root_file(f"{number}.txt").write_text("new")
-Flow(group="G", name="f").watch(mode="manual", source=folder / "in").mirror(root=folder / "out", staged=True).step(write).run_once()
+flow = Flow(group="G", name="f", _workspace_root=folder / "ws").watch(mode="manual", source=folder / "in")
+flow.mirror(root=folder / "out", staged=True).step(write).run_once()
 """
+
+
+def killed_while_publishing(folder: Path, at: int) -> None:
+    """A run of the flow in a process of its own, killed before its output number `at` takes its place."""
+    (folder / "out").mkdir(exist_ok=True)
+    for number in range(3):
+        (folder / "out" / f"{number}.txt").write_text("old")
+    done = subprocess.run([sys.executable, "-c", KILLED, str(folder), str(at)], check=False)
+    assert done.returncode == 9
 
 
 @pytest.mark.parametrize("at", [1, 2, 3])
 def test_a_crash_while_publishing_is_only_ever_finished(folder: Path, at: int) -> None:
     """By the next run of the source, which does its work again; no mixture of old and new is left."""
-    (folder / "out").mkdir()
-    for number in range(3):
-        (folder / "out" / f"{number}.txt").write_text("old")
-    done = subprocess.run([sys.executable, "-c", KILLED, str(folder), str(at)], check=False)
-    assert done.returncode == 9
+    ws = Workspace.create(folder / "ws")
+    killed_while_publishing(folder, at)
     assert sorted(outputs(folder).values()) == ["new"] * (at - 1) + ["old"] * (4 - at)
-    (left,) = pending(folder / "out")
-    assert len(left[1].files) == 3
 
     def look(context: FlowContext) -> list[str]:
         return sorted(outputs(folder).values())
 
-    (context,) = staged(folder, look).run_once()
+    (context,) = replace(staged(folder, look), _workspace_root=ws.root).run_once()
 
     assert context.current == ["new"] * 3
     assert is_empty(folder)
@@ -248,7 +258,7 @@ def test_a_target_that_is_held_open_waits_and_a_retry_publishes_without_the_step
     folder: Path, monkeypatch: pytest.MonkeyPatch, holder: str | None
 ) -> None:
     """As Excel on Windows does; here the rename says so. Who holds it is named where the system tells."""
-    monkeypatch.setattr(stages, "HELD_S", 0.2)
+    monkeypatch.setattr(publication, "HELD_S", 0.2)
     calls: list[int] = []
 
     def write(context: FlowContext) -> None:
@@ -257,8 +267,6 @@ def test_a_target_that_is_held_open_waits_and_a_retry_publishes_without_the_step
         context.mirror.root_file("a.txt").write_text("new")
 
     ws = Workspace.create(folder / "ws")
-    from dataclasses import replace
-
     flow = replace(
         Flow(group="G", name="f")
         .watch(mode="poll", source=folder / "in", interval="1s")
@@ -267,15 +275,12 @@ def test_a_target_that_is_held_open_waits_and_a_retry_publishes_without_the_step
         _workspace_root=ws.root,
     )
     with monkeypatch.context() as held:
-        real = os.replace
 
-        def refuse(one: object, other: object) -> None:
-            if str(other).endswith("a.txt"):
-                raise OSError(16, "Device or resource busy", str(other))
-            real(one, other)  # type: ignore[arg-type]
+        def refuse(here: object, name: str, there: object) -> None:
+            raise OSError(16, "Device or resource busy", name)
 
-        held.setattr(os, "replace", refuse)
-        held.setattr(stages, "who_holds", lambda path: holder)
+        held.setattr(publication, "move", refuse)
+        held.setattr(publication, "who_holds", lambda path: holder)
         with pytest.raises(FlowValidationError, match=re.escape(f"a.txt is open in {holder or 'another program'}, ")):
             flow.run_once()
     (run,) = ws.runs("f")
@@ -295,49 +300,103 @@ def test_what_says_that_a_target_is_held_is_decided_in_one_place(
 ) -> None:
     """A number that the system's own module takes for it is waited for, as one of a program that has the file mapped (1224)."""
 
-    def refuse(one: object, other: object) -> None:
-        raise OSError(number, "refused", str(other))
+    def refuse(here: object, name: str, there: object) -> None:
+        raise OSError(number, "refused", name)
 
-    monkeypatch.setattr(stages, "HELD_S", 0.0)
-    monkeypatch.setattr(stages, "is_open_elsewhere", lambda error: error.errno == 99)
-    monkeypatch.setattr(os, "replace", refuse)
+    monkeypatch.setattr(publication, "HELD_S", 0.0)
+    monkeypatch.setattr(publication, "is_open_elsewhere", lambda error: error.errno == 99)
+    monkeypatch.setattr(publication, "move", refuse)
 
-    with pytest.raises(FlowValidationError) as told:
-        stages._replace(folder, folder / "a.txt")
-    assert isinstance(told.value, stages.TargetHeldError) is is_held
+    with opened(folder) as place, pytest.raises(FlowValidationError) as told:
+        publication.replace(place, "a.txt", place, folder / "a.txt")
+    assert isinstance(told.value, publication.TargetHeldError) is is_held
 
 
-def test_stages_of_runs_that_are_over_are_removed_by_their_machine_or_after_a_week_by_the_owner(folder: Path) -> None:
+def test_stages_of_runs_that_are_over_are_removed_by_their_machine_or_by_the_owner(folder: Path) -> None:
+    """Of a run that the history does not know only after a week; of one that goes on never."""
     out, staging = folder / "out", folder / STAGING
     out.mkdir()
-    for name in ("here-r0", "here-r1", "here-r2", "there-r3", "there-r4"):
+    ledger = Ledger.open(folder / "ledger.sqlite")
+    for run_id, status in {"r0": "failed", "r1": "failed", "r2": None, "r3": "failed", "r6": "abandoned"}.items():
+        ledger.record(RunStarted(run_id, "f", "G", None, 1.0))
+        if status is not None:
+            ledger.record(RunFinished(run_id, status, 2.0, 1.0))
+    for name in ("here-r0", "here-r1", "here-r2", "there-r3", "there-r4", "there-r5", "here-r6"):
         (staging / name / "deep").mkdir(parents=True)
         (staging / name / "deep" / "x.txt").write_text("x")
     week_ago_s = time.time() - 8 * 86_400
-    for name in ("here-r1", "here-r2", "there-r3"):
+    for name in ("here-r1", "here-r2", "there-r3", "there-r4"):
         for path in (*(staging / name).rglob("*"), staging / name):
             os.utime(path, (week_ago_s, week_ago_s))
     (staging / "notes.json").write_text("not ours")
 
     def tidied(**more: Any) -> list[str]:
-        tidy(out, machine="here", is_under_way=lambda run_id: run_id == "r2", now_s=time.time(), **more)
+        runs = partial(runs_of_stages, ledger.path)
+        tidy(out, machine="here", runs=runs, now_s=time.time(), **more)
         return sorted(path.name for path in staging.iterdir() if path.is_dir())
 
-    assert tidied(is_owner=False) == ["here-r0", "here-r2", "there-r3", "there-r4"]
-    assert tidied(is_owner=True) == ["here-r0", "here-r2", "there-r4"]
+    assert tidied(is_owner=False) == ["here-r0", "here-r2", "there-r3", "there-r4", "there-r5"]
+    assert tidied(is_owner=True) == ["here-r0", "here-r2", "there-r5"]
     assert (staging / "notes.json").read_text() == "not ours"
+    ledger.close()
 
 
-def test_a_list_that_no_data_engine_wrote_moves_nothing_out_of_the_mirror(folder: Path) -> None:
-    (folder / STAGING / "m-r").mkdir(parents=True)
-    (folder / STAGING / "m-r" / "x.txt").write_text("x")
-    crafted = {
-        "final_root": str(folder / "out"),
-        "machine": "m",
-        "run_id": "r",
-        "flow": "f",
-        "files": [["../x.txt", 1, 1]],
-    }
-    list_of(folder / STAGING / "m-r").write_text(json.dumps(crafted))
+KILLED_AT_WORK = """
+import os, sys
+from pathlib import Path
+from data_engine import Flow
+folder = Path(sys.argv[1])
+def write(context):
+    context.mirror.root_file("a.txt").write_text("half")
+    os._exit(9)
+flow = Flow(group="G", name="f", _workspace_root=folder / "ws").watch(mode="manual", source=folder / "in")
+flow.mirror(root=folder / "out", staged=True).step(write).run_once()
+"""
 
-    assert list(pending(folder / "out")) == []
+
+def test_the_next_run_removes_the_stages_of_the_flows_runs_that_were_killed(folder: Path) -> None:
+    """Where no daemon runs nobody else does; a stage of another flow, or of nobody, is left."""
+    ws = Workspace.create(folder / "ws")
+    subprocess.run([sys.executable, "-c", KILLED_AT_WORK, str(folder)], check=False)
+    (folder / STAGING / "somebody-else").mkdir()
+    assert len(list((folder / STAGING).iterdir())) == 2
+
+    replace(staged(folder, lambda context: None), _workspace_root=ws.root).run_once()
+
+    assert [path.name for path in (folder / STAGING).iterdir()] == ["somebody-else"]
+
+
+def test_a_list_that_cannot_be_kept_publishes_nothing(folder: Path) -> None:
+    """Without it nobody could finish what a crash has cut short."""
+
+    def refuse(event: object) -> None:
+        raise LedgerError("the disk is full", where="the ledger", fix="make room")
+
+    stage = Stage(folder / "out", Maker("here", "r"), record=refuse)
+    for name in ("a.txt", "b.txt"):
+        stage.enter(stage.folder / name, is_folder=False)
+        (stage.folder / name).write_text("new")
+
+    with pytest.raises(LedgerError):
+        stage.succeed(lambda: "")
+    assert list((folder / "out").iterdir()) == []
+
+
+def test_an_output_that_is_byte_for_byte_as_it_was_stays_as_it_is(folder: Path) -> None:
+    """So nothing that reads it becomes due; of two files only the one that differs is replaced."""
+    staged(folder, lambda context: write_two(context, "same", "1")).run_once()
+    before = {path.name: path.stat() for path in (folder / "out").iterdir()}
+
+    staged(folder, lambda context: write_two(context, "same", "2")).run_once()
+
+    after = {path.name: path.stat() for path in (folder / "out").iterdir()}
+    assert (after["a.txt"].st_ino, after["a.txt"].st_mtime_ns) == (before["a.txt"].st_ino, before["a.txt"].st_mtime_ns)
+    assert after["b.txt"].st_ino != before["b.txt"].st_ino
+    assert outputs(folder) == {"a.txt": "same", "b.txt": "2"}
+    assert is_empty(folder)
+
+
+def write_two(context: FlowContext, one: str, other: str) -> None:
+    assert context.mirror is not None
+    context.mirror.root_file("a.txt").write_text(one)
+    context.mirror.root_file("b.txt").write_text(other)

@@ -218,6 +218,27 @@ def test_a_copy_left_by_a_killed_call_is_no_hindrance(db: Path) -> None:
     assert read_table(db, "sales").rows() == [(1,)]
 
 
+@pytest.mark.skipif(os.name == "nt", reason="modes of POSIX")
+def test_the_copy_is_made_where_nobody_else_can_put_a_link(db: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others may write beside the database."""
+    from data_engine.helpers.duckdb import upkeep
+
+    replace_table(db, "sales", df=pl.DataFrame({"a": [1]}))
+    db.parent.chmod(0o777)
+    seen: list[int] = []
+    real = upkeep._copy
+
+    def look(database: upkeep.Database, name: str) -> None:
+        ((path,),) = database.execute(f"SELECT path FROM duckdb_databases() WHERE database_name = '{upkeep._COPY}'")
+        seen.append(Path(path).parent.stat().st_mode & 0o777)
+        real(database, name)
+
+    monkeypatch.setattr(upkeep, "_copy", look)
+    compact_database(db)
+
+    assert seen == [0o700]
+
+
 def test_a_copy_that_cannot_be_put_in_place_leaves_the_database(db: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As it was, and no copy."""
     from data_engine.helpers.duckdb import upkeep

@@ -39,6 +39,21 @@ def folder(production: Production) -> Path:
     return production.files.root / "goldens" / "sales"
 
 
+@pytest.mark.parametrize("place", ["goldens", "goldens/sales", "goldens/sales/data"])
+def test_a_golden_is_not_kept_through_a_link(production: Production, tmp_path: Path, place: str) -> None:
+    """Others may write to the workspace's folder; nothing is made where it leads."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    link = production.files.root / place
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to(elsewhere)
+
+    with pytest.raises(FlowValidationError, match="cannot be kept: it is a link"):
+        keep(production)
+
+    assert list(elsewhere.iterdir()) == []
+
+
 def test_a_golden_holds_until_the_code_gives_another_result(production: Production) -> None:
     """Then it says what differs; and it says so whatever production has meanwhile."""
     keep(production)

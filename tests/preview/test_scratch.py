@@ -192,6 +192,23 @@ def test_a_read_only_database_is_productions_own(bench: Bench) -> None:
     assert bench.cells.preview() == str(bench.database("d.duckdb"))
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes of POSIX")
+def test_pipes_that_others_put_into_the_mirror_or_beside_a_database_are_not_waited_for(bench: Bench) -> None:
+    """What is copied in is plain files."""
+    with duckdb.connect(str(bench.database("d.duckdb"))) as con:
+        con.execute("CREATE TABLE t AS SELECT 1 AS x")
+    (bench.out / "deep").mkdir(parents=True)
+    for place in (bench.out / "a.txt", bench.out / "deep" / "b.txt", bench.database("d.duckdb.wal")):
+        os.mkfifo(place)
+    bench.flow(
+        "def look(context):\n"
+        "    places = context.mirror.with_extension('.txt'), context.mirror.dir, context.database('d.duckdb')\n"
+        "    return [place.exists() for place in places]\n"
+    )
+
+    assert bench.cells.preview() == [False, True, True]
+
+
 def test_a_database_that_somebody_writes_is_waited_for_and_its_holder_named(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,7 +18,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from data_engine.engine.stage import STAGING
+from data_engine.engine.publication import STAGING
 from tests.soak.daemon_kills import Campaign, Report, log_tail
 from tests.support import WorkspaceFiles
 

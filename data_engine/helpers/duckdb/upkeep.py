@@ -14,6 +14,7 @@ from data_engine.files import replace_file, sync_file, sync_folder
 from data_engine.helpers.duckdb.connection import DEFAULT_WAIT, Database, Table, exclusive
 from data_engine.helpers.duckdb.indexes import indexes_of, put_back
 from data_engine.helpers.duckdb.names import folded, quoted, shown, table_parts, text_literal
+from data_engine.nofollow import remove_tree
 from data_engine.platforms.files import CAN_REPLACE_OPEN_FILES, is_open_elsewhere
 
 TYPE_CHECKING = False
@@ -229,9 +230,11 @@ def _write_anew(database: Database) -> bool:
     False where the lock must be let go of for that and somebody else took it: what they wrote is kept, and the copy is not.
     """
     path = database.path
-    copy = path.with_name(f".{path.name}.compact.tmp")
-    _remove(copy)  # a killed call may have left one; nobody else is here now
+    folder = path.with_name(f".{path.name}.compact.tmp")
+    copy = folder / "copy.duckdb"
     try:
+        remove_tree(path.parent, folder, with_links=True)  # a killed call may have left one; nobody else is here now
+        folder.mkdir(mode=0o700)  # others may write beside the database, and put a link where the copy is to be
         database.execute(f"ATTACH {text_literal(str(copy))} AS {_COPY}")
         _copy(database, database.name())
         database.execute(f"DETACH {_COPY}")
@@ -254,7 +257,7 @@ def _write_anew(database: Database) -> bool:
             fix="free some space, or close what has the file open; the database was not changed",
         ) from error
     finally:
-        _remove(copy)
+        remove_tree(path.parent, folder, with_links=True)
     sync_folder(path.parent)
     return True
 
@@ -320,12 +323,6 @@ def _not_copied(database: Database, why: str) -> FlowValidationError:
         where=str(database.path),
         fix="compact with vacuum=False; the file was not changed",
     )
-
-
-def _remove(copy: Path) -> None:
-    for path in (copy, copy.with_name(copy.name + ".wal")):
-        with suppress(OSError):
-            path.unlink()
 
 
 def _size_bytes(path: Path) -> int:

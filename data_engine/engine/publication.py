@@ -1,0 +1,204 @@
+"""How the files of a stage take their place in the mirror: one rename each, between two folders that are held open.
+
+Others may write to the folders around a mirror. So nothing here follows a link, a junction or a mount point below the folder
+that holds the mirror: each folder is opened by its name in the one above (nofollow.py), and only plain files are published.
+
+Reference: POSIX rename(2) replaces its target atomically.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from itertools import groupby
+from pathlib import Path, PurePosixPath
+
+from data_engine.errors import FlowValidationError
+from data_engine.files import trouble_of
+from data_engine.model import PublishStarted, StagedFile
+from data_engine.nofollow import Found, Place, inside, move, opened, opened_file, remove_tree
+from data_engine.platforms.files import is_open_elsewhere, read_at
+from data_engine.platforms.holders import who_holds
+
+STAGING = ".data_engine_staging"
+HELD_S = 10.0
+HASHED_BYTES = 32 * 1024**2
+"""So much of a publication is hashed. A larger one is finished by the machine that began it, and by no other."""
+
+_PAUSE_S = 0.1
+_CHUNK_BYTES = 1024**2
+
+
+class TargetChangedError(FlowValidationError):
+    """Somebody else has changed a target since the run began; the source is due again."""
+
+
+class TargetHeldError(FlowValidationError):
+    """Another program holds a target open; what was made waits in the stage."""
+
+
+def staging_of(final_root: Path) -> Path:
+    """The folder of all stages of a mirror: beside its root, never below it."""
+    return final_root.parent / STAGING
+
+
+@contextmanager
+def opened_stage(final_root: Path, name: str) -> Iterator[tuple[Place, Place]]:
+    """The folder that holds the mirror, and the stage of this name.
+
+    Raises:
+        OSError: it is not there, or something else is in its place.
+    """
+    with opened(final_root.parent, sees_binds=False) as beside, inside(beside, (STAGING, name)) as stage:
+        yield beside, stage
+
+
+def listed(stage: Place, files: Iterable[Found], replaced: dict[str, tuple[int, int] | None]) -> tuple[StagedFile, ...]:
+    """The files of a stage as they are told before the first takes its place; `replaced` is what lies there, by name."""
+    found = list(files)
+    is_hashed = sum(one.facts.st_size for one in found) <= HASHED_BYTES
+    told = []
+    for folder, group in groupby(found, lambda one: one.folder):
+        with inside(stage, folder) as here:
+            for one in group:
+                digest = _sha256(here, one.name, one.facts.st_size) if is_hashed else None
+                name = "/".join((*folder, one.name))
+                told.append(StagedFile(name, one.facts.st_size, one.facts.st_mtime_ns, digest, replaced[name]))
+    return tuple(told)
+
+
+def take_place(here: Place, name: str, there: Place, final: Path) -> None:
+    """Let a staged file take its place in the open folder; a published file of the same bytes stays as it is.
+
+    Raises:
+        TargetHeldError: another program holds the target open; says who, where that is known.
+        FlowValidationError: it cannot be replaced.
+    """
+    with suppress(OSError):  # it cannot be read, as one that another program holds: what replaces it says so
+        if _is_same(here, name, there):
+            os.unlink(here.at(name), dir_fd=here.descriptor)
+            return
+    replace(here, name, there, final)
+
+
+def replace(here: Place, name: str, there: Place, final: Path) -> None:
+    """Let a file take its place; one that another program holds open is waited for.
+
+    Raises: as `take_place`.
+    """
+    deadline_s = time.monotonic() + HELD_S
+    while True:
+        try:
+            move(here, name, there)
+        except FileNotFoundError as error:
+            if here.facts(name) is not None:
+                raise cannot_publish(final, error) from error
+            return  # another one has finished the same
+        except OSError as error:
+            if not is_open_elsewhere(error) and error.errno != errno.ETXTBSY:
+                raise cannot_publish(final, error) from error
+            if time.monotonic() >= deadline_s:
+                raise TargetHeldError(
+                    f"{final.name} is open in {who_holds(final) or 'another program'}, so the new one cannot take its place",
+                    where=str(final),
+                    fix="close it there; then `data-engine retry` publishes what was made, without running the steps again",
+                ) from error
+            time.sleep(_PAUSE_S)
+        else:
+            return
+
+
+def finish(final_root: Path, stage_name: str, made: PublishStarted, *, is_own: bool) -> bool:
+    """Publish the rest of a stage, as its record says it, and remove the stage; whether all that it lists is in place now.
+
+    What is not as it was listed, and what would replace a target that has changed since, is not published. `is_own`: the
+    record is of this machine, which knows its files by size and time where they were too large to be hashed.
+
+    Raises:
+        TargetHeldError: a target is still held open.
+        FlowValidationError: a target cannot be replaced.
+    """
+    is_whole = True
+    files = [(PurePosixPath(one.name), one) for one in made.files]
+    try:
+        with opened_stage(final_root, stage_name) as (beside, stage):
+            for folder, group in groupby(files, lambda one: one[0].parent.parts):
+                try:
+                    with inside(stage, folder) as here, inside(beside, (final_root.name, *folder), make=True) as there:
+                        for path, one in group:
+                            final = final_root / path
+                            is_whole = _finish_one(here, there, path.name, one, final, is_own=is_own) and is_whole
+                except OSError:  # the folder is gone, or another one lies there: nothing of ours is in it
+                    is_whole = False
+    except OSError:
+        return False
+    remove_stage(final_root, stage_name)
+    return is_whole
+
+
+def _finish_one(here: Place, there: Place, name: str, one: StagedFile, final: Path, *, is_own: bool) -> bool:
+    facts, target = here.facts(name), _mark(there.facts(name))
+    if facts is None:
+        return target == (one.size_bytes, one.mtime_ns)
+    if not _is_as_listed(here, name, facts, one, is_own=is_own) or target != one.replaces:
+        return False
+    take_place(here, name, there, final)
+    return True
+
+
+def _is_as_listed(here: Place, name: str, facts: os.stat_result, one: StagedFile, *, is_own: bool) -> bool:
+    if not stat.S_ISREG(facts.st_mode) or facts.st_size != one.size_bytes:
+        return False
+    if one.sha256 is None:
+        return is_own and facts.st_mtime_ns == one.mtime_ns
+    return _sha256(here, name, one.size_bytes) == one.sha256
+
+
+def remove_stage(final_root: Path, stage_name: str) -> None:
+    """Remove the stage with all that is in it, and its list, as an earlier Data Engine wrote one beside it."""
+    for name in (stage_name, f"{stage_name}.json"):
+        remove_tree(final_root.parent, Path(STAGING, name), with_links=True)
+
+
+def cannot_publish(final: Path, error: OSError) -> FlowValidationError:
+    """That the file cannot take its place."""
+    return FlowValidationError(
+        f"{final.name} cannot be published: {trouble_of(error)}",
+        where=str(final),
+        fix="check that its folder can be written and has room, and that no folder has that name and no link is in its way; "
+        "nothing was published",
+    )
+
+
+def _mark(facts: os.stat_result | None) -> tuple[int, int] | None:
+    return None if facts is None else (facts.st_size, facts.st_mtime_ns)
+
+
+def _is_same(here: Place, name: str, there: Place) -> bool:
+    """Whether the same bytes lie in the place of the staged file already."""
+    new, old = here.facts(name), there.facts(name)
+    if new is None or old is None or not stat.S_ISREG(old.st_mode) or new.st_size != old.st_size:
+        return False
+    with opened_file(here, name) as one, opened_file(there, name) as other:
+        offset = 0
+        while data := read_at(one, _CHUNK_BYTES, offset):
+            if data != read_at(other, _CHUNK_BYTES, offset):
+                return False
+            offset += len(data)
+    return offset == old.st_size
+
+
+def _sha256(place: Place, name: str, size_bytes: int) -> str:
+    """The hash of the plain file's first bytes, so many: it may grow under us."""
+    digest = hashlib.sha256()
+    with opened_file(place, name) as descriptor:
+        offset = 0
+        while offset < size_bytes and (data := read_at(descriptor, min(_CHUNK_BYTES, size_bytes - offset), offset)):
+            digest.update(data)
+            offset += len(data)
+    return digest.hexdigest()
