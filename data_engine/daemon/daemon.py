@@ -187,9 +187,10 @@ class Daemon:
             await self.ownership.own()
             await self._publisher.take_over_local()
             await self.deployer.refresh()
+            was_off = not was_engine_on(self.ledger)  # a daemon that died with its engine on owes what passed since
             remember_engine(self.ledger, is_on=True)
             self.ownership.set_engine(True)
-            self._turn_on(by_person=True)
+            self._turn_on(by_person=True, was_off=was_off)
         self.tell()
 
     async def stop_engine(self) -> None:
@@ -205,9 +206,9 @@ class Daemon:
         self.triggers.stop()
         self.tell()
 
-    def _turn_on(self, *, by_person: bool) -> None:
+    def _turn_on(self, *, by_person: bool, was_off: bool = False) -> None:
         self.is_engine_on = True
-        self.alerter.engine_started(by_person=by_person)
+        self.alerter.engine_started(was_off=was_off)
         for flow in self.deployer.flows:
             self.set_trigger(flow, frees_held=by_person)
 
