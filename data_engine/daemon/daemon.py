@@ -34,6 +34,7 @@ from data_engine.daemon.stage_sweeper import StageSweeper
 from data_engine.daemon.worker_pool import WorkerPool
 from data_engine.engine.held_files import HeldFiles
 from data_engine.engine.local_workspace import LocalWorkspace
+from data_engine.engine.machine_facts import ServiceFacts
 from data_engine.engine.reasons import Unreachable
 from data_engine.errors import FlowValidationError
 from data_engine.flow.trigger import Poll
@@ -74,7 +75,7 @@ class Daemon:
         self.is_engine_on = False
         self.is_stopping = False
         self._by_service = by_service
-        self.service = service_facts(home, is_serving=by_service)
+        self._service_told = self.service
         self._awake = KeepsAwake(home.layout.workspace_id)
         self.notifier = Notifier(self.ledger, lambda: self._loop.call_soon_threadsafe(self.tell), keeper.watch)
         self.on_beat: Callable[[], None] = lambda: None
@@ -283,9 +284,8 @@ class Daemon:
             is_active=bool(self.dispatcher.active),
             is_set=self.home.settings().daemon.keep_awake,
         )
-        service = service_facts(self.home, is_serving=self._by_service)
-        if service != self.service:
-            self.service = service
+        if self._service_told != (service := self.service):
+            self._service_told = service
             self.tell()
         self._give_up_when_idle()
         self._pruner.look(self.ownership.clock)
@@ -429,6 +429,11 @@ class Daemon:
     def warnings(self) -> tuple[str, ...]:
         """What people should know of this machine."""
         return () if self._awake.trouble is None else (self._awake.trouble,)
+
+    @property
+    def service(self) -> ServiceFacts:
+        """The workspace's service as it is installed now."""
+        return service_facts(self.home, is_serving=self._by_service)
 
     @property
     def is_kept(self) -> bool:
