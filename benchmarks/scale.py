@@ -311,7 +311,10 @@ async def _simulated(home: LocalWorkspace) -> tuple[float, int]:
             self.hearer = hearer
 
         def workers(self) -> dict[str, dict[str, Any]]:
-            return {f"tcp://10.0.0.{number}:1": {"nthreads": 1} for number in range(PAPER_WORKERS)}
+            return {
+                f"tcp://10.0.0.{number}:1": {"nthreads": 1, "local_directory": str(number)}
+                for number in range(PAPER_WORKERS)
+            }
 
         checked_workers = workers
 
@@ -349,9 +352,9 @@ async def _simulated(home: LocalWorkspace) -> tuple[float, int]:
                 StepFinished(one.run_id or "", 0, "Read", "success", now_s, 0.1),
                 RunFinished(one.run_id or "", "success", now_s, 0.1),
             ]
-            far.hearer(("events", placed.attempt, "life", number, pickle.dumps(events)))
+            far.hearer(("events", placed.attempt, number, pickle.dumps(events)))
         await asyncio.sleep(0)
-        runs._done(placed, pickle.dumps((None, [], JobEnd("done"))), None)
+        runs._done(placed.attempt, pickle.dumps(([], JobEnd("done"))), None)
     ledger.flush()
     return time.process_time() - started_s, done
 

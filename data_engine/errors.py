@@ -184,7 +184,9 @@ class FlowExecutionError(FlowValidationError):
 
     def _sentence(self) -> str:
         if self.phase == "step":
-            text = f'Flow "{self.flow_name}" {self.ended} in step "{self.step_label}"'
+            text = f'Flow "{self.flow_name}" {self.ended}'
+            if self.step_label is not None:
+                text += f' in step "{self.step_label}"'
             if self.function_name:
                 text += f" (function {self.function_name})"
             if self.source_path:

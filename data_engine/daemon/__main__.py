@@ -30,7 +30,7 @@ from data_engine.daemon.daemon import Daemon
 from data_engine.daemon.endpoint import Endpoint, new_token, write_endpoint
 from data_engine.daemon.interpreter import checked_interpreter, note_start, recorded_interpreter
 from data_engine.daemon.ownership import keeper_of
-from data_engine.daemon.process_tree import end_orphans
+from data_engine.daemon.process_tree import end_orphans, wait_for_beginners
 from data_engine.daemon.server import listen, make_application
 from data_engine.daemon.standing_by import wait_for_turn
 from data_engine.daemon.worker_pool import WorkerPool
@@ -140,6 +140,8 @@ async def _serve(where: LocalWorkspace, started_by: str | None, *, by_service: b
     pids = _Pids(where.local.runtime_dir / "workers.json")
     for pid in end_orphans(pids.recorded()):
         log.warning("ended worker %s of a daemon that is gone", pid)
+    if not wait_for_beginners(where.local.runtime_dir):
+        log.warning("a worker of a daemon that is gone does not end: it hangs while it begins")
     pids.clear()
     _remove_unfinished()
     ledger = where.ledger()

@@ -163,9 +163,10 @@ class Alerter:
 
     # -- told by the daemon ----------------------------------------------------------------------------------------
 
-    def engine_started(self, *, by_person: bool) -> None:
+    def engine_started(self, *, was_off: bool) -> None:
         """The engine is on; what passed while a person had it off is not missed."""
-        self._on_since_s = self._clock() if by_person else 0.0
+        if was_off:
+            self._on_since_s = self._clock()
         for flow in self._concerns:
             self._look_at(flow, self._clock() + _FIRST_LOOK_S)
 
@@ -352,12 +353,16 @@ class Alerter:
         return seen if source is None else Sighting(seen.key, seen.since_utc, {**seen.said, "source": source})
 
     def _failures(self, flow: str, known: Iterable[Trouble], now_s: float) -> int:
-        """How many runs have failed between the first message of a digest and its end, when that has come."""
+        """How many runs have failed until the end of a digest, when that has come, besides those its first message told of."""
         opener = next((one for one in known if one.digest_until_utc is not None), None)
         until_utc = None if opener is None else opener.digest_until_utc
         if opener is None or opener.told_at_utc is None or until_utc is None or until_utc > utc_text(now_s):
             return 0
-        return failures_between(self._ledger, flow, opener.told_at_utc, until_utc)
+        if opener.key.kind not in OF_FAILURES:
+            return failures_between(self._ledger, flow, opener.told_at_utc, until_utc)
+        told = [one for one in known if one.message_id == opener.message_id and one.key.kind in OF_FAILURES]
+        first_utc = min(one.since_utc for one in told)  # many may have failed by when it was told
+        return max(0, failures_between(self._ledger, flow, first_utc, until_utc) - (len(told) - 1))
 
     def _keep(self, decided: Mapping[str, Decision]) -> None:
         """What was decided, and its messages, in one commit."""

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 from data_engine.daemon import node
 from data_engine.engine.items.connection import Connection
@@ -23,10 +23,17 @@ Take = Callable[[Any, BaseException | None], None]
 """Takes what a call gave, or what it raised, on the thread of the loop."""
 
 
+class Node(NamedTuple):
+    """A node: its threads, and its process, by a name that no other process has: the folder that Dask makes for it."""
+
+    threads: int
+    process: str
+
+
 class ClusterLink:
     """What `connect` leads to. Everything but that and what it waits for happens on the thread of the running loop.
 
-    `nodes` are the threads of each of its nodes; `on_nodes` is called whenever they were looked at, `on_frame` with what they
+    `nodes` are its nodes by address; `on_nodes` is called whenever they were looked at, `on_frame` with what they
     tell, `on_lost` when the scheduler is gone, or knows nothing any more of one of the `futures` that are waited for, and
     `wake` when there is room for more, or it may be tried again.
     """
@@ -43,7 +50,7 @@ class ClusterLink:
     ) -> None:
         self.trouble: FlowValidationError | None = None
         self.connection: Connection | None = None
-        self.nodes: dict[str, int] = {}
+        self.nodes: dict[str, Node] = {}
         self._connect, self._futures = connect, futures
         self._on_nodes, self._on_frame, self._on_lost, self._wake = on_nodes, on_frame, on_lost, wake
         self._loop = asyncio.get_running_loop()
@@ -60,7 +67,7 @@ class ClusterLink:
     @property
     def threads(self) -> int:
         """How many threads the nodes have together."""
-        return sum(self.nodes.values())
+        return sum(one.threads for one in self.nodes.values())
 
     def connect_when_due(self) -> None:
         """Connect, but where that is under way or was tried just now."""
@@ -92,6 +99,11 @@ class ClusterLink:
         connection = self.connection
         if future is not None and connection is not None and connection.is_there:
             self._later(_note, lambda: connection.client.cancel([future], force=True))
+
+    def forget(self, address: str) -> None:
+        """Give a node nothing until it was looked at again: another process has its address."""
+        self.nodes.pop(address, None)
+        self._on_nodes()
 
     def close(self) -> None:
         """Hear and look no more."""
@@ -151,7 +163,9 @@ class ClusterLink:
     def _see(self, workers: dict[str, dict[str, Any]]) -> None:
         """Take in which nodes there are."""
         before = self.threads
-        self.nodes = {address: int(one["nthreads"]) for address, one in workers.items()}
+        self.nodes = {
+            address: Node(int(one["nthreads"]), str(one["local_directory"])) for address, one in workers.items()
+        }
         self._on_nodes()
         if self.threads > before:
             self._wake()

@@ -1,9 +1,10 @@
 """Whole runs on a Dask cluster: which node gets a job, what comes home of it, and what follows when a node is lost.
 
-The daemon plans, records and owns as ever; a node only runs. Each try of a job is a task that is bound to its node, so that
-nothing but this decides where it runs, and whether it runs again: what a lost node had begun is tried once more on
-another one, under the same run, and fails with the node's end when that is lost too. Where the scheduler is lost, what ran is
-abandoned, and so due again.
+The daemon plans, records and owns as ever; a node only runs. Each attempt at a job is a task that is bound to one process of
+a node, so that nothing but this decides where it runs, and whether it runs again: Dask begins the tasks of a lost process
+again, also in one that has come back under its address, and that one refuses them. What a lost process had begun is tried
+once more on another one, under the same run, and fails with the node's end when that is lost too. Where the scheduler is
+lost, what ran is abandoned, and so due again.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import logging
 import pickle
 import random
 import time
-import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -25,7 +25,7 @@ from data_engine.clock import boot_clock
 from data_engine.daemon import node
 from data_engine.daemon.cluster_link import ClusterLink
 from data_engine.daemon.node import Assignment
-from data_engine.daemon.placed_job import BegunRun, PlacedJob, end_of
+from data_engine.daemon.placed_job import PlacedJob
 from data_engine.engine.items.connection import Connection
 from data_engine.engine.items.on_node import WorkspaceOf, host_of
 from data_engine.engine.items.travel import pack
@@ -33,14 +33,13 @@ from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.machine_facts import ClusterFacts
 from data_engine.errors import FlowValidationError, LedgerError
 from data_engine.model import Event, LogLine
-from data_engine.scheduler.executor import Job, JobEnd
+from data_engine.scheduler.executor import Job, JobEnd, JobSource
 from data_engine.scheduler.surroundings import ReadyFlow
 from data_engine.version import __version__
 
 log = logging.getLogger(__name__)
 
 _LOOK_EVERY_S = 0.1
-_TRIES = 2
 
 
 class ClusterRuns:
@@ -73,7 +72,7 @@ class ClusterRuns:
             wake=wake,
         )
         self._placed: dict[str, PlacedJob] = {}
-        self._again: list[tuple[Job, int, BegunRun | None, set[str]]] = []
+        self._waiting: list[PlacedJob] = []
         self._last: dict[str, tuple[str | None, str | None]] = {}
         self._passes: dict[int, set[str]] = {}
         self._pass_base = random.getrandbits(40) << 20  # another daemon's passes have other numbers on a node
@@ -91,11 +90,11 @@ class ClusterRuns:
         if self.link.connection is None:
             self.link.connect_when_due()
             return 0
-        return max(0, self.link.threads - len(self._placed) - len(self._again))
+        return max(0, self.link.threads - len(self._placed) - len(self._waiting))
 
     def submit(self, job: Job) -> None:
         """Start the job on a node."""
-        self._place(job, 1, None, set())
+        self._place(PlacedJob(job))
 
     def stop(self, run_id: str, cause: Cause) -> bool:
         """Ask a run to end at its next step or item; whether a node has it."""
@@ -109,7 +108,11 @@ class ClusterRuns:
         """Let the job begin no further run; with `stop_for`, the cause, the one that it is in ends at its next step or item."""
         for placed in self._placed.values():
             if placed.job.job_id == job_id:
+                placed.is_left = True
                 self._command(placed.address, ("leave", job_id, stop_for))
+        for placed in self._waiting:
+            placed.is_left |= placed.job.job_id == job_id
+        self._place_again()
 
     def end_pass(self, pass_number: int) -> None:
         """Let the nodes that hold the module of a pass let go of it."""
@@ -120,10 +123,11 @@ class ClusterRuns:
     def wind_down(self, *, stop_for: Cause | None = None) -> None:
         """Let no job begin another run; with `stop_for`, the cause, those that run end at their next step or item."""
         for placed in self._placed.values():
+            placed.is_left = True
             self._command(placed.address, ("leave", placed.job.job_id, stop_for))
-        again, self._again = self._again, []
-        for job, _, run, begun in again:
-            self._end(PlacedJob(job, "", "", _TRIES, run=run, begun=begun), "abandoned", Cause("daemon_killed"))
+        waiting, self._waiting = self._waiting, []
+        for placed in waiting:
+            self._end(placed, "abandoned", Cause("daemon_killed"))
 
     def set_work_until(self, boot_s: float | None) -> None:
         """Let every node wait at its next step or item once `boot_clock()` is past this, until it is set anew."""
@@ -140,7 +144,7 @@ class ClusterRuns:
     @property
     def is_busy(self) -> bool:
         """Whether anything is on the cluster, or about to be."""
-        return bool(self._placed or self._again)
+        return bool(self._placed or self._waiting)
 
     def facts(self, scheduler: str) -> ClusterFacts:
         """What people see of the cluster."""
@@ -164,75 +168,86 @@ class ClusterRuns:
 
     def _nodes_seen(self) -> None:
         for placed in list(self._placed.values()):
-            if placed.address not in self.link.nodes:
-                self._node_lost(placed)
+            there = self.link.nodes.get(placed.address)
+            if there is None or there.process != placed.process:
+                self._process_lost(placed)
         self._place_again()
 
     def _scheduler_lost(self) -> None:
         for placed in list(self._placed.values()):
             self._end(placed, "abandoned", Cause("worker_lost", {"worker": placed.address}))
 
-    def _node_lost(self, placed: PlacedJob) -> None:
-        """Try what the node had once more elsewhere; else that is the end of its run."""
+    def _process_lost(self, placed: PlacedJob) -> None:
+        """Try what the process had once more elsewhere; what was tried twice fails."""
+        if self._placed.pop(placed.attempt, None) is None:
+            return
         cause = Cause("worker_lost", {"worker": placed.address})
         self.link.cancel(placed.future)
-        rest = placed.rest()
-        if placed.tries >= _TRIES or rest is None:
-            self._end(placed, "failed", cause)
-            return
-        del self._placed[placed.attempt]
-        log.warning("the worker %s of the cluster was lost: what it ran is tried once more", placed.address)
-        if placed.run is not None:
+        log.warning("the worker %s of the cluster was lost", placed.address)
+        tried_twice = placed.lose()
+        if tried_twice is not None:
+            self._end_run(placed, "failed", cause, tried_twice)
+        elif placed.run is not None and not placed.is_left:
             started = placed.run.started
             text = f"{cause.text}; the run is begun once more elsewhere"
             self._tell(placed.job, [LogLine(started.run_id, started.flow, None, "WARNING", text, time.time())])
-        self._place(rest, placed.tries + 1, placed.run, placed.begun)
+        self._place(placed)
 
     # -- handing out ---------------------------------------------------------------------------------------------------
 
-    def _place(self, job: Job, tries: int, run: BegunRun | None, begun: set[str]) -> None:
-        """Give the job to the best node that has a thread left; or let it wait for one."""
-        connection, nodes = self.link.connection, self.link.nodes
+    def _place(self, placed: PlacedJob) -> None:
+        """Give what is left of the job to the best node that has a thread left; or let it wait for one."""
+        if placed.is_left or not placed.next_sources():
+            self._end(placed, "failed", Cause("worker_lost", {"worker": placed.address}))
+            return
+        job, connection, nodes = placed.job, self.link.connection, self.link.nodes
         busy: dict[str, int] = {}
         for one in self._placed.values():
             busy[one.address] = busy.get(one.address, 0) + 1
         open_at = self._passes.get(job.pass_number, set()) if job.pass_number is not None else set()
-        free = [address for address, threads in nodes.items() if busy.get(address, 0) < threads]
+        free = [address for address, one in nodes.items() if busy.get(address, 0) < one.threads]
         if connection is None or not free:
-            self._again.append((job, tries, run, begun))
+            self._waiting.append(placed)
             return
-        key = (job.flow, job.content)
-        address = min(free, key=lambda one: (one not in open_at, self._last.get(one) != key, busy.get(one, 0)))
+        key, lost_at = (job.flow, job.content), placed.address
+
+        def rank(address: str) -> tuple[bool, bool, bool, int]:
+            return address == lost_at, address not in open_at, self._last.get(address) != key, busy.get(address, 0)
+
+        address = min(free, key=rank)
         self._last[address] = key
-        placed = PlacedJob(job, address, uuid.uuid4().hex, tries, run=run, begun=begun)
+        part = placed.begin_attempt(address, nodes[address].process)
         self._placed[placed.attempt] = placed
         if job.pass_number is not None:
             self._passes.setdefault(job.pass_number, set()).add(address)
         try:
-            content = pickle.dumps(self._assignment(placed, connection.topic))
+            content = pickle.dumps(self._assignment(placed, part, connection.topic))
         except FlowValidationError as error:
             del self._placed[placed.attempt]
-            self._loop.call_soon(self._tell_done, job, JobEnd("refused", error=error.as_dict(), not_begun=job.sources))
+            end = JobEnd("refused", error=error.as_dict(), not_begun=placed.not_begun)
+            self._loop.call_soon(self._tell_done, job, end)
             return
+        attempt = placed.attempt
         self.link.submit(
             content,
             address=address,
-            key=f"data-engine-runs-{placed.attempt}",
-            on_submitted=lambda future, error: self._submitted(placed, future, error),
-            on_done=lambda result, error: self._done(placed, result, error),
+            key=f"data-engine-runs-{attempt}",
+            on_submitted=lambda future, error: self._submitted(attempt, future, error),
+            on_done=lambda result, error: self._done(attempt, result, error),
         )
 
-    def _assignment(self, placed: PlacedJob, topic: str) -> Assignment:
-        job, layout = placed.job, self._home.layout
+    def _assignment(self, placed: PlacedJob, job: Job, topic: str) -> Assignment:
+        layout = self._home.layout
         at_host: dict[str, int] = {}
-        for address, threads in self.link.nodes.items():
-            at_host[host_of(address)] = at_host.get(host_of(address), 0) + threads
+        for address, one in self.link.nodes.items():
+            at_host[host_of(address)] = at_host.get(host_of(address), 0) + one.threads
         ready = self._flows().get(job.flow or "")
         mirror = None if ready is None else ready.flow.mirror_spec
         places = [] if mirror is None else [("mirror", mirror.root)]
         number = None if job.pass_number is None else self._pass_base + job.pass_number
         return Assignment(
             placed.attempt,
+            placed.process,
             topic,
             __version__,
             WorkspaceOf(str(layout.root), self._home.local.identity),
@@ -242,16 +257,20 @@ class ClusterRuns:
             at_host,
         )
 
-    def _submitted(self, placed: PlacedJob, future: Any, error: BaseException | None) -> None:
+    def _submitted(self, attempt: str, future: Any, error: BaseException | None) -> None:
+        placed = self._placed.get(attempt)
+        if placed is None:
+            self.link.cancel(future)
+            return
         placed.future = future
-        if error is not None and placed.attempt in self._placed:
+        if error is not None:
             log.warning("a job could not be given to %s: %s", placed.address, error)
-            self._node_lost(placed)
+            self._process_lost(placed)
 
     def _place_again(self) -> None:
-        again, self._again = self._again, []
-        for job, tries, run, begun in again:
-            self._place(job, tries, run, begun)
+        waiting, self._waiting = self._waiting, []
+        for placed in waiting:
+            self._place(placed)
 
     def _say(self, run_id: str, message: tuple[Any, ...]) -> bool:
         for placed in self._placed.values():
@@ -267,23 +286,15 @@ class ClusterRuns:
 
     def _heard(self, frame: tuple[Any, ...]) -> None:
         match frame:
-            case ("events", attempt, life, number, part):
+            case ("events", attempt, number, part):
                 placed = self._placed.get(attempt)
-                if placed is not None and self._is_its_life(placed, life) and number >= placed.taken:
+                if placed is not None and number >= placed.taken:
                     placed.parts[number] = part
                     self._take_parts(placed)
             case ("permission", number, address, attempts):
                 remaining_s = None if self._work_until is None else self._work_until - boot_clock()
                 unknown = [one for one in attempts if one not in self._placed]
                 self._command(address, ("permission", number, remaining_s, unknown))
-
-    def _is_its_life(self, placed: PlacedJob, life: str | None) -> bool:
-        """Whether this is the execution that was heard first; another one means that the node was lost in between."""
-        placed.life = placed.life or life
-        if life not in (None, placed.life):
-            self._node_lost(placed)
-            return False
-        return True
 
     def _take_parts(self, placed: PlacedJob) -> None:
         for events in placed.take_parts():
@@ -295,27 +306,37 @@ class ClusterRuns:
                 self._store(job, events)
             self._tell_events(job, events)
 
-    def _done(self, placed: PlacedJob, result: bytes | None, error: BaseException | None) -> None:
-        if self._placed.get(placed.attempt) is not placed:
+    def _done(self, attempt: str, result: bytes | None, error: BaseException | None) -> None:
+        placed = self._placed.get(attempt)
+        if placed is None:
             return
         if result is None:
             if self.link.is_there:
                 log.warning("a job on %s failed: %s", placed.address, error)
-                self._node_lost(placed)
+                self._process_lost(placed)
             return
-        life, parts, end = pickle.loads(result)
-        if not self._is_its_life(placed, life):
+        told = pickle.loads(result)
+        if told is None:  # another process has the address by now
+            self.link.forget(placed.address)
             return
+        parts, end = told
         placed.parts.update({number: part for number, part in enumerate(parts) if number >= placed.taken})
         self._take_parts(placed)
-        del self._placed[placed.attempt]
-        self._tell_done(placed.job, replace(end, not_begun=placed.not_begun))
+        del self._placed[attempt]
+        if end.status == "done" and all(one.run_id in placed.ended for one in placed.sources) and placed.next_sources():
+            self._place(placed)  # what comes after a run that was tried on its own
+        else:
+            self._tell_done(placed.job, replace(end, not_begun=placed.not_begun))
         self._place_again()
         self._wake()
+
+    def _end_run(self, placed: PlacedJob, status: str, cause: Cause, source: JobSource | None = None) -> None:
+        """Give the run of a job whose node is gone its end."""
+        ready = self._flows().get(placed.job.flow or "")
+        self._tell(placed.job, placed.end_run(source, "" if ready is None else ready.flow.group, status, cause))
 
     def _end(self, placed: PlacedJob, status: str, cause: Cause) -> None:
         """Give the run of a job that nobody runs any more its end, and the job too."""
         self._placed.pop(placed.attempt, None)
-        if placed.run is not None:
-            self._tell(placed.job, end_of(placed.run.started, placed.run.step, status, cause))
+        self._end_run(placed, status, cause)
         self._tell_done(placed.job, JobEnd("crashed", not_begun=placed.not_begun))

@@ -34,6 +34,7 @@ from data_engine.daemon.stage_sweeper import StageSweeper
 from data_engine.daemon.worker_pool import WorkerPool
 from data_engine.engine.held_files import HeldFiles
 from data_engine.engine.local_workspace import LocalWorkspace
+from data_engine.engine.machine_facts import ServiceFacts
 from data_engine.engine.reasons import Unreachable
 from data_engine.errors import FlowValidationError
 from data_engine.flow.trigger import Poll
@@ -74,7 +75,7 @@ class Daemon:
         self.is_engine_on = False
         self.is_stopping = False
         self._by_service = by_service
-        self.service = service_facts(home, is_serving=by_service)
+        self._service_told = self.service
         self._awake = KeepsAwake(home.layout.workspace_id)
         self.notifier = Notifier(self.ledger, lambda: self._loop.call_soon_threadsafe(self.tell), keeper.watch)
         self.on_beat: Callable[[], None] = lambda: None
@@ -187,9 +188,10 @@ class Daemon:
             await self.ownership.own()
             await self._publisher.take_over_local()
             await self.deployer.refresh()
+            was_off = not was_engine_on(self.ledger)  # a daemon that died with its engine on owes what passed since
             remember_engine(self.ledger, is_on=True)
             self.ownership.set_engine(True)
-            self._turn_on(by_person=True)
+            self._turn_on(by_person=True, was_off=was_off)
         self.tell()
 
     async def stop_engine(self) -> None:
@@ -205,9 +207,9 @@ class Daemon:
         self.triggers.stop()
         self.tell()
 
-    def _turn_on(self, *, by_person: bool) -> None:
+    def _turn_on(self, *, by_person: bool, was_off: bool = False) -> None:
         self.is_engine_on = True
-        self.alerter.engine_started(by_person=by_person)
+        self.alerter.engine_started(was_off=was_off)
         for flow in self.deployer.flows:
             self.set_trigger(flow, frees_held=by_person)
 
@@ -282,9 +284,8 @@ class Daemon:
             is_active=bool(self.dispatcher.active),
             is_set=self.home.settings().daemon.keep_awake,
         )
-        service = service_facts(self.home, is_serving=self._by_service)
-        if service != self.service:
-            self.service = service
+        if self._service_told != (service := self.service):
+            self._service_told = service
             self.tell()
         self._give_up_when_idle()
         self._pruner.look(self.ownership.clock)
@@ -428,6 +429,11 @@ class Daemon:
     def warnings(self) -> tuple[str, ...]:
         """What people should know of this machine."""
         return () if self._awake.trouble is None else (self._awake.trouble,)
+
+    @property
+    def service(self) -> ServiceFacts:
+        """The workspace's service as it is installed now."""
+        return service_facts(self.home, is_serving=self._by_service)
 
     @property
     def is_kept(self) -> bool:

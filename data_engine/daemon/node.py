@@ -50,9 +50,10 @@ _MOST_JOBS = 1_000_000
 
 
 class Assignment(NamedTuple):
-    """A job for a node: `attempt` names this try of it; `job` has its paths packed, `set_id` says what it runs from."""
+    """A job for a process of a node: `attempt` names this try of it; `job` has its paths packed, `set_id` says what it runs from."""
 
     attempt: str
+    process: str
     topic: str
     version: str
     workspace: WorkspaceOf
@@ -63,11 +64,13 @@ class Assignment(NamedTuple):
 
 
 def run_job(content: bytes) -> bytes:
-    """What happened in the job, in numbered parts, and its end; with a name of its own for this execution of the task."""
+    """What happened in the job, in numbered parts, and its end; None where it was given to another process than this one."""
     from distributed import get_worker
 
     worker = get_worker()
     assignment: Assignment = pickle.loads(content)
+    if assignment.process != worker.local_directory:
+        return pickle.dumps(None)
     try:
         require_version(assignment.version, worker.address)
         root = workspace_here(assignment.workspace, worker.address)
@@ -78,7 +81,7 @@ def run_job(content: bytes) -> bytes:
         if assignment.set_id is not None:
             job = replace(job, content=str(node.set_of(assignment.set_id)))
     except FlowValidationError as error:
-        return pickle.dumps((None, [], JobEnd("refused", error=error.as_dict())))
+        return pickle.dumps(([], JobEnd("refused", error=error.as_dict())))
     return node.run(assignment, job, worker)
 
 
@@ -116,7 +119,6 @@ class _Told:
     def __init__(self, assignment: Assignment, worker: Any, share: Share) -> None:
         self.assignment, self.worker, self.share = assignment, worker, share
         self.parts: list[bytes] = []
-        self.life = uuid.uuid4().hex
         self.end: Future[JobEnd] = Future()
 
     def add(self, events: list[Event], root: Path) -> None:
@@ -130,7 +132,7 @@ class _Told:
                 told.append(LogLine(event.run_id, event.flow, None, "INFO", text, event.at_s))
         part = pickle.dumps(told)
         self.parts.append(part)
-        frame = ("events", self.assignment.attempt, self.life, len(self.parts) - 1, part)
+        frame = ("events", self.assignment.attempt, len(self.parts) - 1, part)
         self.worker.log_event(self.assignment.topic, pickle.dumps(("runs", frame)))
 
 
@@ -207,7 +209,7 @@ class _Node:
                     is_ended = True
                     self._loop.call_soon_threadsafe(self._abandon, job)
                 continue
-            return pickle.dumps((told.life, told.parts, replace(end, not_begun=())))
+            return pickle.dumps((told.parts, replace(end, not_begun=())))
 
     def command(self, message: tuple[Any, ...]) -> None:
         """Take what the owner says; from any thread."""

@@ -1,11 +1,13 @@
-"""A job on a node of a cluster: what of it has begun and ended, as its numbered parts come home."""
+"""A job on the cluster: which of its runs a node was given, and what of them has begun and ended, as it comes home."""
 
 from __future__ import annotations
 
 import pickle
 import time
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 from typing import Any
 
 from data_engine.cause import Cause
@@ -25,20 +27,26 @@ class BegunRun:
 
 @dataclass(slots=True)
 class PlacedJob:
-    """A job on a node. `parts` are those told that wait for one before them; `taken` counts what was taken of them. `life`
-    is the execution of its task that told them: Dask begins a task again by itself where a node comes back."""
+    """A job, and its newest attempt: `sources` were given to the process of a node that is called `process`.
+
+    `suspects` are the runs that a lost process may have begun and not ended. Each is tried once more on its own, so that
+    it is certain whose run it was when that process is lost as well. `parts` are those told that wait for one before
+    them; `taken` counts what was taken of them.
+    """
 
     job: Job
-    address: str
-    attempt: str
-    tries: int
+    attempt: str = ""
+    address: str = ""
+    process: str = ""
+    sources: tuple[JobSource, ...] = ()
     future: Any = None
-    life: str | None = None
     taken: int = 0
     parts: dict[int, bytes] = field(default_factory=dict)
     run: BegunRun | None = None
-    begun: set[str] = field(default_factory=set)
-    ended: set[str] = field(default_factory=set)
+    begun: set[str | None] = field(default_factory=set)
+    ended: set[str | None] = field(default_factory=set)
+    suspects: set[str | None] = field(default_factory=set)
+    is_left: bool = False
 
     @property
     def run_id(self) -> str | None:
@@ -52,23 +60,53 @@ class PlacedJob:
 
     def has(self, run_id: str) -> bool:
         """Whether a run is in it, begun or not, and has not ended."""
-        is_in_it = any(one.run_id == run_id for one in self.job.sources) and run_id not in self.ended
-        return is_in_it or self.run_id == run_id
+        return run_id not in self.ended and any(one.run_id == run_id for one in self.job.sources)
 
-    def rest(self) -> Job | None:
-        """The job with the runs that have not ended; None where all have."""
-        job = self.job
-        left = [number for number, one in enumerate(job.sources) if one.run_id not in self.ended]
-        if not left:
-            return None
-        abouts = tuple(job.abouts[number] for number in left) if job.abouts else ()
-        return replace(job, sources=tuple(job.sources[number] for number in left), abouts=abouts)
+    def next_sources(self) -> tuple[JobSource, ...]:
+        """What the next attempt is given: a suspect on its own, else all that comes before one; empty where all have ended."""
+        rest = [one for one in self.job.sources if one.run_id not in self.ended]
+        if rest and rest[0].run_id in self.suspects:
+            return tuple(rest[:1])
+        return tuple(takewhile(lambda one: one.run_id not in self.suspects, rest))
+
+    def begin_attempt(self, address: str, process: str) -> Job:
+        """Give the next sources to the process of a node; the job that it is to run."""
+        self.attempt, self.address, self.process = uuid.uuid4().hex, address, process
+        self.future, self.taken, self.sources = None, 0, self.next_sources()
+        self.parts.clear()
+        numbers = [number for number, one in enumerate(self.job.sources) if one in self.sources]
+        abouts = tuple(self.job.abouts[number] for number in numbers) if self.job.abouts else ()
+        return replace(self.job, sources=self.sources, abouts=abouts)
+
+    def lose(self) -> JobSource | None:
+        """Note that the process of the attempt is gone: whose run was tried twice by now, None where all may be tried again."""
+        rest = [one for one in self.sources if one.run_id not in self.ended]
+        if self.run is not None:
+            rest = [one for one in rest if one.run_id == self.run_id]
+        is_second = len(rest) == 1 and rest[0].run_id in self.suspects
+        self.suspects |= {one.run_id for one in rest}
+        return rest[0] if is_second else None
 
     def take_parts(self) -> Iterator[list[Event]]:
         """What was told next, as far as nothing is missing before it."""
         while (part := self.parts.pop(self.taken, None)) is not None:
             self.taken += 1
             yield self._take(pickle.loads(part))
+
+    def end_run(self, source: JobSource | None, group: str, status: str, cause: Cause) -> list[Event]:
+        """How the run under way ends whose node is gone; that of `source`, where nobody has heard that it began."""
+        told: list[Event] = []
+        if self.run is None and source is not None:
+            about = self.job.about(self.job.sources.index(source))
+            seen = source.seen or ()
+            where = source.path or source.root
+            started = RunStarted(
+                source.run_id or "", self.job.flow or "", group, where, time.time(), source.key, seen, about
+            )
+            told += self._take([started])
+        if self.run is not None:
+            told += self._take(_end_of(self.run, status, cause))
+        return told
 
     def _take(self, events: list[Event]) -> list[Event]:
         told: list[Event] = []
@@ -90,8 +128,9 @@ class PlacedJob:
         return told
 
 
-def end_of(started: RunStarted, step: StepStarted | None, status: str, cause: Cause) -> list[Event]:
+def _end_of(run: BegunRun, status: str, cause: Cause) -> list[Event]:
     """How a run ends whose node is gone."""
+    started, step = run.started, run.step
     now_s = time.time()
     label = None if step is None else step.label
     text = cause.text

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
+from data_engine import private
+from data_engine.locks import OsLock
+from data_engine.platforms.file_locks import lock_shared
 from data_engine.platforms.processes import create_time_of, end_session, is_zombie, session_members
 
 TYPE_CHECKING = False
@@ -14,6 +19,34 @@ if TYPE_CHECKING:
 
 MARK = "DATA_ENGINE_WORKER"
 """Set in the environment of every worker, and so of all it starts."""
+
+_BEGINNERS = ".workers-begin.lock"
+
+
+@contextmanager
+def beginning(folder: Path) -> Iterator[int]:
+    """A descriptor for a worker that is started meanwhile: as long as it has it, `wait_for_beginners` waits for it."""
+    descriptor = private.open_file(folder / _BEGINNERS, os.O_RDWR | os.O_CREAT)
+    try:
+        with suppress(OSError):  # a daemon of this folder starts just now, and waits for those before
+            lock_shared(descriptor)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def wait_for_beginners(folder: Path, timeout_s: float = 30.0) -> bool:
+    """Return when no worker is left that began and did not see yet that its daemon is gone; False where one still is.
+
+    A worker of a daemon that is killed before it has noted its number is found by nobody, and ends when it looks for its daemon.
+
+    Raises:
+        LedgerError: the lock file cannot be made.
+    """
+    lock = OsLock(folder / _BEGINNERS)
+    is_over = lock.wait(timeout_s=timeout_s)
+    lock.release()
+    return is_over
 
 
 def end_orphans(recorded: Iterable[tuple[int, float]]) -> list[int]:

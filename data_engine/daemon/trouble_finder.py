@@ -22,7 +22,7 @@ from data_engine.ledger.freshness import is_good_since
 from data_engine.ledger.troubles import Trouble, TroubleKey
 from data_engine.model import SourceState, utc_text
 from data_engine.scheduler.dispatcher import Dispatcher
-from data_engine.scheduler.plan import PlannedFlow
+from data_engine.scheduler.plan import PlannedFlow, disabled_by
 from data_engine.scheduler.surroundings import ReadyFlow
 from data_engine.scheduler.trigger_set import TriggerSet
 
@@ -195,9 +195,10 @@ class TroubleFinder:
         Raises:
             LedgerError: the history cannot be read.
         """
-        why: Reason | None = self._dispatcher.why_waiting(flow, []) or self._triggers.why(flow)
+        disabled = disabled_by(self._ledger.switches().get(flow))
+        why: Reason | None = disabled or self._dispatcher.why_waiting(flow, []) or self._triggers.why(flow)
         return in_the_way(
-            why if self._around.is_engine_on else EngineOff(),
+            why if disabled or self._around.is_engine_on else EngineOff(),
             held=self._around.held(flow),
             last_run=self._ledger.last_run(flow),
             is_running=any(run.flow == flow for run in self._dispatcher.active.values()),

@@ -80,6 +80,7 @@ def main() -> None:
     journal = Path(sys.argv[1])
     worker = Worker(channel, answers, JournalWriter(journal), LastLinesWriter(last_lines_path(journal)))
     threading.Thread(target=worker.listen, name="daemon", daemon=True).start()
+    parent.let_daemon_go()
     if threads := os.environ.get(DUCKDB_THREADS):
         limit_duckdb(int(threads))
     with readers_watched():

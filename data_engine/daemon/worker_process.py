@@ -15,7 +15,7 @@ from typing import Any
 from data_engine import private
 from data_engine.daemon.environment import without_kernel
 from data_engine.daemon.messages import Frames, Message, encode
-from data_engine.daemon.process_tree import MARK
+from data_engine.daemon.process_tree import MARK, beginning
 from data_engine.errors import FlowValidationError
 from data_engine.ledger.journal import JournalReader
 from data_engine.ledger.log_limits import MAX_LINE
@@ -75,15 +75,17 @@ class WorkerProcess:
         self._channel: socket.socket | None = None
         self._answers: socket.socket | None = None
         self._texts = [_Text("INFO"), _Text(STDERR)]
-        self._child = Child(
-            [interpreter, "-P", "-m", "data_engine.daemon.worker", str(journal.path)],
-            environment=environment,
-            folder=folder,
-            loop=self._loop,
-            on_channels=self._connected,
-            on_text=self._read_channel_and_text,
-            on_exit=self._ended,
-        )
+        with beginning(folder) as kept:
+            self._child = Child(
+                [interpreter, "-P", "-m", "data_engine.daemon.worker", str(journal.path)],
+                environment=environment,
+                folder=folder,
+                loop=self._loop,
+                on_channels=self._connected,
+                on_text=self._read_channel_and_text,
+                on_exit=self._ended,
+                kept=kept,
+            )
         self.pid = self._child.pid
         self.create_time = create_time_of(self.pid)
 

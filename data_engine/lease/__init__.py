@@ -33,8 +33,8 @@ and `is_over` are memory only and may be read from any thread):
                         holds_lock=lambda: lock.is_held, known=known, nonce=nonce, repairs=repairs)
     view = observer.poll()                      # every view.limits.poll_s; never raises
     status_of(view, me).words                 # "owned by ANNA-PC for 12 min, takeover available in 40 s"
-    held = observer.claim(view, taken=names)    # when view.is_claimable: available, stale; or mine after an InDoubt;
-                                                # only where all segments are there, and whole where they are not in `taken`
+    held = observer.claim(view)                 # when view.is_claimable: available, stale; or mine after an InDoubt;
+                                                # only where all segments are there and what was written
     snapshot = observer.snapshot(seen=names)    # refresh before the first commit; only segments not in `seen` are read
     held.heartbeat("idle")                      # every limits.heartbeat_s; after an error again in limits.retry_s
     observer.fetch("runs", name)                # one segment of the newest generation, to fold it

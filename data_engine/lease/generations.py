@@ -288,7 +288,7 @@ class GenerationList:
     def check_whole(self, generation: Generation, taken: Collection[str]) -> None:
         """Return when every segment that `generation` lists is there, and whole where it is not in `taken`.
 
-        `taken` are the names of segments whose rows this machine holds; these are only looked for.
+        `taken` are the names of segments that are only looked for.
 
         Raises:
             Damaged: one is missing or not what was written; it says which.

@@ -58,7 +58,7 @@ class History:
             try:
                 self._hydrate(top, mine=mine)
                 if self.damage is not None:  # what a claim has missed may be there again
-                    self._observer.check_whole(top, self._share.seen)
+                    self._observer.check_whole(top)
             except Damaged as error:
                 self.note(error)
                 raise

@@ -206,7 +206,7 @@ class KeeperWork:
         with suppress(FlowValidationError):  # settings that cannot be read are told elsewhere; the last ones hold on
             self.limits = self._observer.limits = self._read_limits()
         self._take_in()  # all of it, before anything is claimed
-        held = self._observer.claim(view, self._share.seen)
+        held = self._observer.claim(view)
         before = view.top
         self._is_again = before is not None and before.is_owned and before.by.machine_id == self.me.machine_id
         self._history.remember()

@@ -171,11 +171,10 @@ class Observer:
             return replace(view, state="damaged", damage=broken)
         return view
 
-    def claim(self, view: View, taken: Collection[str] = ()) -> HeldLease:
+    def claim(self, view: View) -> HeldLease:
         """Become the owner of exactly what `view` saw, when all of its history is there.
 
-        `taken` are the names of the segments whose rows this machine holds; all others are read here and checked. A view
-        that says `mine` gives back the lease that is held, or one whose claim landed although its answer was lost: it may
+        Every segment is read and checked, whoever has its rows: the next machine may not have them. A view that says `mine` gives back the lease that is held, or one whose claim landed although its answer was lost: it may
         work after its first heartbeat.
 
         Raises:
@@ -186,18 +185,19 @@ class Observer:
         """
         if not view.is_claimable or not self._holds_lock():
             raise Lost(f"the workspace is {view.state}" if not view.is_claimable else "the local lock is not held")
-        participant, start_s = self._participant, self._participant.clock()
+        participant = self._participant
         if view.state == "mine" and view.top is not None:
             return self._hold(view.top, NEVER)
         prev = view.top or self._first()
+        try:
+            self.check_whole(prev)
+        except FileNotFoundError:
+            raise Lost("the view is out of date") from None
+        start_s = participant.clock()
         if prev.is_owned:  # last look: has the silent owner spoken?
             lease = self._heartbeat_files.lease()
             if lease is not None and lease.token == prev.token and (prev.number, lease.beat) > self._seen.mark:
                 raise Lost("the owner is alive")
-        try:
-            self.check_whole(prev, taken)
-        except FileNotFoundError:
-            raise Lost("the view is out of date") from None
         generation = next_generation(
             prev, "claim", self.me, participant.new_id(), participant.utc(), limits=self.limits
         )
@@ -220,7 +220,7 @@ class Observer:
         """
         return self._generations.snapshot(seen)
 
-    def check_whole(self, generation: Generation, taken: Collection[str]) -> None:
+    def check_whole(self, generation: Generation, taken: Collection[str] = ()) -> None:
         """Return when every segment of `generation` is there, and whole where it is not in `taken`, which are only looked for.
 
         Raises:

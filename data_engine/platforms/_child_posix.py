@@ -24,7 +24,7 @@ class Child:
 
     `command` gets one more argument, which `parent.join` understands. `on_channels` gets both channels once they are there,
     not blocking; `on_text` the number of a stream, 0 or 1, that has something; `on_exit` is called when the process is gone
-    and not waited for yet.
+    and not waited for yet. `kept` is a descriptor that the process has too, until it ends with its daemon by itself.
 
     Raises:
         OSError: it cannot be started.
@@ -40,12 +40,13 @@ class Child:
         on_channels: Callable[[socket.socket, socket.socket], None],
         on_text: Callable[[int], None],
         on_exit: Callable[[], None],
+        kept: int,
     ) -> None:
         self._loop = loop
         self._on_exit = on_exit
         ours, theirs = socket.socketpair()
         our_answers, their_answers = socket.socketpair()
-        descriptors = (theirs.fileno(), their_answers.fileno())
+        descriptors = (theirs.fileno(), their_answers.fileno(), kept)
         try:
             self._process: subprocess.Popen[bytes] = subprocess.Popen(
                 [*command, ",".join(map(str, (*descriptors, os.getpid())))],

@@ -39,7 +39,7 @@ class Child:
 
     `command` gets one more argument, which `parent.join` understands. `on_channels` gets both channels once they are there,
     not blocking; `on_text` the number of a stream, 0 or 1, that has something; `on_exit` is called when the process is gone
-    and not waited for yet.
+    and not waited for yet. `kept` is not needed: the job object ends the process with its daemon.
 
     Raises:
         OSError: it cannot be started.
@@ -55,6 +55,7 @@ class Child:
         on_channels: Callable[[socket.socket, socket.socket], None],
         on_text: Callable[[int], None],
         on_exit: Callable[[], None],
+        kept: int,
     ) -> None:
         self._loop = loop
         program, environment = processes.program_of(command[0], environment)

@@ -47,6 +47,9 @@ if sys.platform == "win32":
         """Nothing but to show no dialog when this process crashes: that the parent is gone, its closed pipe tells."""
         ctypes.windll.kernel32.SetErrorMode(_NO_DIALOGS)
 
+    def let_daemon_go() -> None:
+        """Nothing: a job object ends this process with its daemon."""
+
     def tell_where_on_signal() -> None:
         """Nothing: there are no such signals."""
 
@@ -86,12 +89,20 @@ else:
         Raises:
             OSError: the daemon is gone.
         """
-        channel_number, answers_number, daemon_pid = map(int, way.split(","))
+        channel_number, answers_number, kept, daemon_pid = map(int, way.split(","))
         channel, answers = socket.socket(fileno=channel_number), socket.socket(fileno=answers_number)
-        channel.set_inheritable(False)
-        answers.set_inheritable(False)
+        for descriptor in (channel_number, answers_number, kept):
+            os.set_inheritable(descriptor, False)
         end_with(daemon_pid)
+        _kept.append(kept)
         return channel, answers
+
+    def let_daemon_go() -> None:
+        """Close what `Child` keeps open here: from now on this process sees by itself that its daemon is gone."""
+        while _kept:
+            os.close(_kept.pop())
+
+    _kept: list[int] = []
 
     def end_with(pid: int) -> None:
         """Let the system end this process when its parent `pid` ends, and find what runs away from its parent as our child.

@@ -17,12 +17,11 @@ from data_engine.cause import Cause
 from data_engine.daemon.alerter import Alerter
 from data_engine.engine.local_workspace import LocalWorkspace, local_workspace
 from data_engine.errors import LedgerError
+from data_engine.ledger.switch import Switch
 from data_engine.model import RunFinished, RunStarted
 from data_engine.scheduler.surroundings import ReadyFlow
 from tests.alerts.conftest import AT_S
 from tests.support import WorkspaceFiles
-
-BROKEN = Cause("code_raised", {"step": "One", "detail": "ValueError: no"})
 
 
 @pytest.fixture
@@ -59,19 +58,27 @@ class Scene:
         self.home, self.around, self.now_s = home, around, AT_S
         self.tasks: list[asyncio.Task[Any]] = []
         dispatcher: Any = SimpleNamespace(active={}, why_waiting=lambda flow, others: None, handed_out=list)
-        triggers: Any = SimpleNamespace(names=list, why=lambda flow: None)
+        self.triggers: Any = SimpleNamespace(names=list, why=lambda flow: None)
         self.alerter = Alerter(
-            home, dispatcher, triggers, around, self._spawn, sender="team on ws-7", clock=lambda: self.now_s
+            home, dispatcher, self.triggers, around, self._spawn, sender="team on ws-7", clock=lambda: self.now_s
         )
         self.alerter.beat()
 
     def _spawn(self, work: Any) -> None:
         self.tasks.append(asyncio.get_running_loop().create_task(work))
 
-    def fails(self, flow: str) -> None:
+    def fails(self, flow: str, run_id: str = "r", detail: str = "ValueError: no") -> None:
         """A run of the flow ends badly."""
-        self.alerter.heard(flow, [RunStarted(f"r-{flow}", flow, "G", None, self.now_s)])
-        self.alerter.heard(flow, [RunFinished(f"r-{flow}", "failed", self.now_s, 1.0, why=BROKEN)])
+        self.ends(flow, "failed", run_id, Cause("code_raised", {"step": "One", "detail": detail}))
+
+    def ends(self, flow: str, status: str, run_id: str = "r", why: Cause | None = None) -> None:
+        """A run of the flow ends, and is recorded."""
+        for event in (
+            RunStarted(f"{run_id}-{flow}", flow, "G", None, self.now_s),
+            RunFinished(f"{run_id}-{flow}", status, self.now_s, 1.0, why=why),
+        ):
+            self.home.ledger().record(event)
+            self.alerter.heard(flow, [event])
 
     def withdraw(self, flow: str) -> None:
         """Production runs the flow no more."""
@@ -87,6 +94,18 @@ class Scene:
         """The flow and the text of what is in the outbox."""
         with closing(sqlite3.connect(self.home.ledger().path)) as connection:
             return connection.execute("SELECT flow_name, body_text FROM outbox ORDER BY flow_name").fetchall()
+
+    def kinds(self) -> list[str]:
+        """The kinds of what is in the outbox, oldest first."""
+        return [kind for kind, _ in self._outbox()]
+
+    def subjects(self) -> list[str]:
+        """The subjects of what is in the outbox, oldest first."""
+        return [subject for _, subject in self._outbox()]
+
+    def _outbox(self) -> list[tuple[str, str]]:
+        with closing(sqlite3.connect(self.home.ledger().path)) as connection:
+            return connection.execute("SELECT kind, subject FROM outbox ORDER BY rowid").fetchall()
 
 
 def play(home: LocalWorkspace, around: Around, scene: Callable[[Scene], Any]) -> Scene:
@@ -209,3 +228,85 @@ def test_a_flow_that_comes_back_owes_nothing_from_before(home: LocalWorkspace) -
     play(home, around, scene)
 
     assert due == [AT_S + 3600, AT_S + 4200]
+
+
+@pytest.mark.parametrize("kinds", [("failed",), ("held",)])
+def test_of_many_files_that_fail_at_once_the_digest_counts_all_that_followed_the_first(
+    home: LocalWorkspace, kinds: tuple[str, ...]
+) -> None:
+    """Also those that had failed by when the first was told, a moment after it."""
+    folder = home.layout.root / "in"
+    folder.mkdir()
+    flow = Flow("G", "a").watch(mode="poll", source=folder, interval="5s").alert(on=[*kinds, "recovered"])
+
+    async def scene(made: Scene) -> None:
+        for number in range(40):
+            made.now_s += 0.0025
+            made.fails("a", f"r{number}")
+        await made.decided()
+        made.now_s += 299
+        made.alerter.beat()
+        await made.decided()
+        assert len(made.told()) == 1
+        made.now_s += 2
+        made.alerter.beat()
+        await made.decided()
+
+    made = play(home, Around(flow), scene)
+
+    assert len(made.subjects()) == 2
+    assert made.subjects()[1] == "a: 39 more runs failed"
+
+
+def test_what_several_first_messages_told_is_not_counted_again(home: LocalWorkspace) -> None:
+    """Errors of two kinds are told at once; three runs more have failed of them when the digest ends."""
+    around = Around(Flow("G", "a"))
+
+    async def scene(made: Scene) -> None:
+        for number, detail in enumerate(["ValueError: no", "KeyError: 'x'", "ValueError: no", "KeyError: 'x'"]):
+            made.now_s += 0.001
+            made.fails("a", f"r{number}", detail)
+        await made.decided()
+        made.now_s += 10
+        made.fails("a", "later")
+        await made.decided()
+        made.now_s += 300
+        made.alerter.beat()
+        await made.decided()
+
+    made = play(home, around, scene)
+
+    assert made.subjects()[1:] == ["a: 3 more runs failed"]
+
+
+@pytest.mark.parametrize(("was_off", "told"), [(False, ["missed"]), (True, [])])
+def test_a_slot_that_passes_is_missed_unless_a_person_had_the_engine_off(
+    home: LocalWorkspace, was_off: bool, told: list[str]
+) -> None:
+    """Whoever starts it: a daemon that was killed with its engine on owes the slot all the same."""
+    flow = Flow("G", "a").watch(mode="schedule", time="06:00", tz="UTC", catch_up="none")
+
+    async def scene(made: Scene) -> None:
+        made.triggers.names = lambda: ["a"]
+        made.now_s += 86_400
+        made.alerter.engine_started(was_off=was_off)
+        made.now_s += 6
+        made.alerter.beat()
+        await made.decided()
+
+    assert play(home, Around(flow), scene).kinds() == told
+
+
+def test_a_late_message_says_that_the_flow_is_disabled(home: LocalWorkspace) -> None:
+    """By whom, and what was noted; it is what is in the way."""
+    home.ledger().set_switch("a", Switch(False, "anna", "ANNA-PC", note="holidays"))
+
+    async def scene(made: Scene) -> None:
+        made.ends("a", "success")
+        made.now_s += 3601
+        made.alerter.beat()
+        await made.decided()
+
+    ((_, text),) = play(home, Around(Flow("G", "a").expect(every="1h")), scene).told()
+
+    assert "disabled by anna@ANNA-PC: holidays" in text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import subprocess
 import sys
 import time
@@ -15,11 +16,20 @@ _PATIENCE_S = 60.0
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-class DaskCluster:
-    """`dask scheduler` and `dask worker` processes; `mount` is where the workers have the workspace."""
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
 
-    def __init__(self, folder: Path, mount: Path | None = None, *, workers: int = 2, threads: int = 1) -> None:
-        self._folder, self.mount = folder, mount
+
+class DaskCluster:
+    """`dask scheduler` and `dask worker` processes; `mount` is where the workers have the workspace. With `has_nanny` each
+    worker is a child of its process, which starts another one under the same address when it dies."""
+
+    def __init__(
+        self, folder: Path, mount: Path | None = None, *, workers: int = 2, threads: int = 1, has_nanny: bool = False
+    ) -> None:
+        self._folder, self.mount, self._has_nanny = folder, mount, has_nanny
         self._threads = threads
         self.workers: list[subprocess.Popen[bytes]] = []
         self.port = 0
@@ -41,7 +51,8 @@ class DaskCluster:
         if self.mount is not None:
             environment["DATA_ENGINE_WORKSPACE_ROOT"] = str(self.mount)
         scratch = self._folder / f"scratch{number}"
-        command = ["worker", self.address, "--nthreads", str(self._threads), "--no-dashboard", "--no-nanny"]
+        command = ["worker", self.address, "--nthreads", str(self._threads), "--no-dashboard"]
+        command += ["--worker-port", str(_free_port())] if self._has_nanny else ["--no-nanny"]
         command += ["--local-directory", str(scratch), "--death-timeout", "30"]
         self.workers.append(self._dask(command, environment, f"worker{number}.log"))
         return self.workers[-1]

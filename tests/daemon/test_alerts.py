@@ -250,7 +250,7 @@ def test_a_slot_that_did_not_start_is_told(ws: WorkspaceFiles) -> None:
         minute = int(time.time()) // 60
         until(lambda: int(time.time()) // 60 > minute, timeout_s=70)
         time.sleep(0.5)
-        workspace.start()  # as after a restart of the machine: the engine goes on by itself
+        workspace.start_engine()  # by a person, who did not have it off
 
         until(lambda: kinds(workspace) == ["missed"])
     finally:

@@ -107,6 +107,17 @@ def test_a_daemon_that_died_comes_back_with_its_engine_on(workspace: Workspace, 
     assert workspace.status().service.state == "serving"
 
 
+def test_status_tells_at_once_of_a_service_that_comes_or_goes(workspace: Workspace, manager: Systemd) -> None:
+    """A daemon that runs does not tell what it knew a moment ago."""
+    workspace.start()
+    for _ in range(3):
+        install(workspace.home, manager=manager)
+        assert workspace.status().service.installed
+        uninstall(workspace.home, manager=manager)
+        found = examined(workspace.home, workspace.status().service, manager=manager)
+        assert (found.installed, found.trouble) == (False, None)
+
+
 def test_a_daemon_that_was_stopped_is_not_restarted_before_the_next_logon(workspace: Workspace, service: Run) -> None:
     """`data-engine stop` means it; the repetition of a Windows task asks again and again."""
     first = service()

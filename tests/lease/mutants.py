@@ -51,6 +51,7 @@ def mutant(what: str, *places: tuple[Any, str]) -> Callable[[Any], Any]:
 _top, _collect, _snapshot = GenerationList.top, GenerationList.collect, GenerationList.snapshot
 _newest_readable, _publish = GenerationList.newest_readable, GenerationList.publish
 _poll, _claim, _repair, _heartbeat = Observer.poll, Observer.claim, Observer.repair, HeldLease.heartbeat
+_check_whole = Observer.check_whole
 _next_generation, _folded, _view_of = protocol.next_generation, protocol.folded, view_of
 
 
@@ -205,8 +206,8 @@ def counts_its_own_sleep(self: Observer) -> View:
 
 
 @mutant("whatever is newest is claimed, not what was seen", (Observer, "claim"))
-def claims_the_newest(self: Observer, view: View, taken: Any = ()) -> HeldLease:
-    return _claim(self, replace(view, top=self._generations.top()), taken)
+def claims_the_newest(self: Observer, view: View) -> HeldLease:
+    return _claim(self, replace(view, top=self._generations.top()))
 
 
 @mutant("observers go by their own limits, not by the owner's", (observer_module, "view_of"))
@@ -286,8 +287,13 @@ def every_machine_is_this_one(top: Generation, me: protocol.Identity) -> bool:
 
 
 @mutant("a history is claimed without looking whether it is whole", (Observer, "check_whole"))
-def claims_what_is_not_whole(self: Observer, generation: Generation, taken: Any) -> None:
+def claims_what_is_not_whole(self: Observer, generation: Generation, taken: Any = ()) -> None:
     pass
+
+
+@mutant("a claim only looks for the segments, and reads none", (Observer, "check_whole"))
+def claims_without_reading(self: Observer, generation: Generation, taken: Any = ()) -> None:
+    _check_whole(self, generation, generation.names)
 
 
 @mutant("a repair is numbered from the list it found", (repair_module, "max"))

@@ -202,7 +202,7 @@ def claim(world: World, machine: Machine, observer: Observer, view: View) -> Non
         what = "hand-over taken"
     machine.claims_since_s = world.now
     try:
-        machine.held = observer.claim(view, machine.seen)
+        machine.held = observer.claim(view)
     except Damaged as error:
         if not world.ghost.has_harm:
             raise

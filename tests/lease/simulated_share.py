@@ -697,11 +697,10 @@ class Ghost:
         return base
 
     def _check_history_was_whole(self, machine: Machine, generation: Generation) -> None:
-        """Nobody claims what could not be read whole. What a machine has taken in before need only be there."""
-        for table, segments in generation.files.items():
+        """Nobody claims what could not be read whole, not even who has its rows."""
+        for segments in generation.files.values():
             for segment in segments:
-                is_gone = f"state/{table}/{segment.name}" not in self.world.share.files
-                if segment.name not in self.rotten or (segment.name in machine.seen and not is_gone):
+                if segment.name not in self.rotten:
                     continue
                 if self.world.profile.timing_holds and self.rotten[segment.name] < machine.claims_since_s - 10:
                     raise Violation(f"{machine.name} claimed without {segment.name}")

@@ -86,6 +86,40 @@ def test_a_take_over_of_a_history_that_cannot_be_read_whole_takes_nothing(
     until(lambda: carl.keeper.state.lease.state == "owned")
 
 
+@pytest.mark.parametrize("harm", ["missing", "torn", "other bytes"])
+def test_who_has_the_rows_of_a_damaged_segment_takes_over_no_more_than_who_has_not(
+    machine: Callable[..., Machine], share: Path, harm: str
+) -> None:
+    """All see the same damage, and go on seeing it, until it has gone."""
+    anna, ben = machine("anna"), machine("ben")
+    anna.keeper.own().result(10 * PATIENCE)
+    published(anna, "r1", "r2")
+    until(lambda: ben.runs() == {"r1", "r2"})
+    anna.close(release=False)
+    until(lambda: ben.keeper.state.lease.state == "takeover_available")
+    (one, _) = segments(share, "runs")
+    content = one.read_bytes()
+    one.unlink()
+    if harm != "missing":
+        one.write_bytes(content[:-4] if harm == "torn" else content[:-1] + b"?")
+    carl = machine("carl")
+
+    def is_refused_for_it() -> bool:
+        with pytest.raises(OwnedElsewhereError) as refused:
+            ben.keeper.take_over().result(10 * PATIENCE)
+        return one.name in refused.value.what
+
+    for _ in range(2):
+        until(is_refused_for_it)
+        ben.keeper.look().result(10 * PATIENCE)
+        assert ben.keeper.state.lease.state == "damaged"
+    until(lambda: carl.keeper.state.lease.state == "damaged")
+    assert not ben.keeper.can_work()
+    one.write_bytes(content)
+    until(lambda: ben.keeper.state.lease.damage is None)
+    until(lambda: _quietly(lambda: str(ben.keeper.take_over().result(10 * PATIENCE))))
+
+
 def _quietly(deed: Callable[[], str]) -> str | None:
     try:
         return deed()

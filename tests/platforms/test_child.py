@@ -32,6 +32,7 @@ class Started:
         self.channels: asyncio.Future[tuple[socket.socket, socket.socket]] = loop.create_future()
         self.gone: asyncio.Future[None] = loop.create_future()
         self.texts = [b"", b""]
+        kept = os.open(os.devnull, os.O_RDONLY)
         self.child = Child(
             [sys.executable, "-c", JOIN + code],
             environment=os.environ | {"PYTHONPATH": str(REPOSITORY)},
@@ -40,7 +41,9 @@ class Started:
             on_channels=lambda channel, answers: self.channels.set_result((channel, answers)),
             on_text=self._read,
             on_exit=lambda: self.gone.set_result(None),
+            kept=kept,
         )
+        os.close(kept)
 
     def _read(self, number: int) -> None:
         self.texts[number] += self.child.read_text(number, 65536)

@@ -98,7 +98,8 @@ class Connection:
         Raises:
             ClusterError: one cannot; names it and why.
         """
-        new = [address for address in self.workers() if address not in self._checked]
+        workers = {address: str(one["local_directory"]) for address, one in self.workers().items()}
+        new = [address for address, process in workers.items() if process not in self._checked]
         if not new:
             return
         try:
@@ -111,7 +112,7 @@ class Connection:
             ) from error
         for address, facts in told.items():
             refuse_mismatch(address, facts)
-            self._checked.add(address)
+            self._checked.add(workers[address])
 
     def checked_workers(self) -> dict[str, dict[str, Any]]:
         """The workers, once all of them are known to fit.
