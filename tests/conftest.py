@@ -38,6 +38,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: rank.get(item.path.parent.name, len(rank)))
 
 
+@pytest.hookimpl(optionalhook=True)  # not every environment has xdist: tests.windows
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """The tests of a file stay in one process, and all of the panel do: they share one JupyterLab and one browser."""
     from xdist.scheduler import LoadFileScheduling

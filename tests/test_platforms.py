@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import data_engine
-from tests.__main__ import CHECKS
+from tests.__main__ import TYPES
 from tests.skips import skips, skips_of
 
 PACKAGE = Path(data_engine.__file__).parent
@@ -189,7 +189,7 @@ def test_a_mark_is_read_as_windows_reads_it(condition: str, is_skipped: bool) ->
 
 def test_types_are_checked_for_every_system() -> None:
     """With each run of the tests, whatever it runs on."""
-    checked = {check[2] for check in CHECKS if check[:2] == ("mypy", "--platform")}
+    checked = {check[2] for check in TYPES if check[:2] == ("mypy", "--platform")}
 
     assert checked == {"linux", "darwin", "win32"}
 

