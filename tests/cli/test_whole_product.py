@@ -100,10 +100,9 @@ def test_each_kind_of_flow_goes_through_each_verb(flow: WorkspaceFiles, run_as: 
     assert {folder: everything_below(flow.root / folder) for folder in before} == before
     command(flow, "deploy", "sums")
     command(flow, "preview", "sums", "--use", "raw_df")
-    (run, *_) = json.loads(command(flow, "run", "sums", "--json"))
+    command(flow, "run", "sums")
     runs = json.loads(command(flow, "runs", "sums", "--json"))
 
-    assert run["status"] == "success"
     assert [one["status"] for one in runs] == ["success", "success"]
     written = before["databases" if place == "a database" else "out"]
     assert [os.path.splitext(path)[1] for path in written] == [".duckdb" if place == "a database" else ".csv"]
