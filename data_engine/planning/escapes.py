@@ -1,4 +1,4 @@
-"""Which steps of a flow may write elsewhere than through their context, told from what their code reaches; nothing is run."""
+"""Which steps of a flow reach servers, mail or programs, which no preview holds back, told from what their code reaches; nothing is run."""
 
 from __future__ import annotations
 
@@ -21,23 +21,12 @@ _TALKERS = frozenset(
 """Libraries that exist to talk to something else."""
 
 _REASONS = {"the network": "talks to the network", "a subprocess": "starts a program"}
-_CLOUD = "cloud"
-
-_WRITERS = frozenset(
-    """write_csv write_parquet write_excel write_json write_ndjson write_ipc write_avro write_database write_delta write_text
-    write_bytes sink_csv sink_parquet sink_ipc sink_ndjson to_csv to_parquet to_excel to_sql to_feather to_pickle to_json
-    write_parquet_atomic write_excel_atomic sink_parquet_atomic savefig copyfile copy2 copytree rmtree unlink rmdir
-    removedirs symlink_to hardlink_to""".split()
-)
-_HELD_BACK = frozenset({"mirror", "database", "debug"})
-"""What of a context gives paths that a preview holds back."""
-
-_HANDED_ON = frozenset({"current", "objects"})
-_MODES = frozenset({"w", "wb", "a", "ab", "x", "xb", "w+", "wt", "r+", "r+b"})
+_WRITERS = frozenset({"to_sql", "to_gbq", "write_database"})
+"""What writes a frame to a server, by whatever library."""
 
 
 def escapes(flow: Flow) -> tuple[NotHeldBack, ...]:
-    """The steps of the flow that show how they would write outside their context's folders, each with how that shows.
+    """The steps of the flow that show how they reach something beside files, each with how that shows.
 
     Example:
         >>> escapes(Flow("Demo").step(str))
@@ -59,14 +48,8 @@ def _why(step: StepSpec) -> str | None:
     for reason, words in _REASONS.items():
         if reason in tracer.reasons:
             return words
-    names = {*tracer.mentions, *_names_called(tracer)}
-    if names & _HELD_BACK or (isinstance(fn, Map) and names & _HANDED_ON):
-        return None
-    if writers := sorted(names & _WRITERS):
-        return f"calls {', '.join(writers)}, and takes no path from context.mirror or context.database"
-    if "open" in names and not _MODES.isdisjoint(tracer.literals):
-        return "opens a file to write, and takes no path from context.mirror"
-    return None
+    writers = sorted({*tracer.mentions, *_names_called(tracer)} & _WRITERS)
+    return f"calls {', '.join(writers)}" if writers else None
 
 
 class _Tracer(CodeTracer):

@@ -104,7 +104,7 @@ def make_plan(
     except BaseException:
         run.forget()
         raise
-    outside = tuple(NotHeldBack(path, "was written outside the context's folders") for path in run.outside())
+    outside = tuple(NotHeldBack(path, "is a new file outside the context's folders") for path in run.outside())
     notes = [*chosen.notes]
     if wish.key and not any(one.key for one in _leaves([*objects.values(), *outputs.values()])):
         notes.append(f"no table has the key {', '.join(wish.key)}: whole rows were compared")

@@ -1,4 +1,4 @@
-"""Which steps are named because a plan cannot hold them back."""
+"""Which steps are named because a plan cannot hold them back: they reach servers, mail or programs."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ STEPS = {
     "through the mirror": ("context.current.write_csv(context.mirror.file('a.csv'))", None),
     "into a database of the workspace": ("open(context.database('a.duckdb'), 'wb')", None),
     "reading": ("open('a.txt').read()", None),
-    "a path of its own": ("context.current.write_csv('/srv/a.csv')", "calls write_csv, and takes no path"),
-    "a text": ("pathlib.Path('/srv/a').write_text('x')", "calls write_text"),
-    "open to write": ("open('/srv/a', 'w')", "opens a file to write"),
+    "a path of its own": ("context.current.write_csv('/srv/a.csv')", None),
+    "a text": ("pathlib.Path('/srv/a').write_text('x')", None),
+    "open to write": ("open('/srv/a', 'w')", None),
     "a library that talks": ("requests.post('http://a')", "uses requests"),
     "the network": ("urllib.request.urlopen('http://a')", "talks to the network"),
     "a program": ("subprocess.run(['ls'])", "starts a program"),
     "in a helper": ("away(context.current)", "calls to_sql"),
-    "a removed folder": ("shutil.rmtree('/srv')", "calls rmtree"),
+    "a removed folder": ("shutil.rmtree('/srv')", None),
 }
 
 
 @pytest.mark.parametrize("name", STEPS)
-def test_steps_that_write_elsewhere(name: str, ws: WorkspaceFiles) -> None:
+def test_steps_that_reach_something_beside_files(name: str, ws: WorkspaceFiles) -> None:
     """What the step, or what it reaches, shows of it; a step that shows nothing is not named."""
     from data_engine.client import Workspace
 
