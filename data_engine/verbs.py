@@ -84,8 +84,8 @@ class Flow(value.Flow):
         Where several steps save that name, it is the last one's result, and the caption says so.
 
         Runs for one source: the one given, else the first in sort order. What steps write to `context.mirror` and
-        `context.database` goes to a scratch folder of this machine, so that nothing changes that production reads; with
-        `write=True` it goes where production writes.
+        `context.database` goes to a scratch folder of this machine, and beside it nothing that exists is changed: a step that would
+        overwrite, move or remove something fails before it does. With `write=True` it goes where production writes.
 
         Steps whose code, inputs and reads are as they were in this process are not run again; `fresh=True` runs them all. `params`
         are what `context.params` holds.
@@ -95,7 +95,7 @@ class Flow(value.Flow):
 
         Raises:
             FlowValidationError: no steps, no such object, no source to preview, or called while a flow module loads. With
-                `against=`: never deployed, or a step writes elsewhere than through its context, without `force=True`.
+                `against=`: never deployed, or a step reaches servers, mail or programs, without `force=True`.
             FlowExecutionError: a step raised.
             OwnedElsewhereError, GroupBusyError: with `write=True`, another workstation owns the workspace, or the flow is
                 running; without `force=True`.

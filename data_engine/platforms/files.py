@@ -237,7 +237,7 @@ def path_of_folder(descriptor: int) -> str | None:
     with suppress(OSError):
         if sys.platform == "linux":
             return os.readlink(f"/proc/self/fd/{descriptor}")
-        if sys.platform == "darwin":
+        elif sys.platform == "darwin":  # noqa: RET505 - what is not of this system is not checked
             import fcntl
 
             return fcntl.fcntl(descriptor, fcntl.F_GETPATH, bytes(1024)).partition(b"\0")[0].decode()
