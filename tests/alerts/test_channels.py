@@ -365,11 +365,9 @@ def test_whoever_sends_loads_apprise_and_nobody_else_does() -> None:
 )
 def test_parts_of_an_address_are_hidden(url: str, said: str, shown: str) -> None:
     """Passwords, tokens, topics, recipients; a server's name is told."""
-    short = hide(url)
+    hide(url)
 
-    found = masked(said) if short is None else short.sub("***", masked(said))
-
-    assert found == shown
+    assert masked(said) == shown
 
 
 def test_no_limit_lets_a_start_hang(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
