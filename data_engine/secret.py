@@ -194,7 +194,7 @@ def hidden(text: str, forms: Sequence[Form]) -> str:
         >>> hidden("from abcdefghi on", forms_of(["abcdef", "defghi"]))
         'from *** on'
     """
-    spans = [span for core, kind, value in forms if core in text for span in _spans(text, _pattern(kind, value))]
+    spans = [span for core, kind, value in forms if core in text for span in _spans(text, core, kind, value)]
     if not spans:
         return text
     parts: list[str] = []
@@ -223,11 +223,17 @@ def forms_of(values: Iterable[str], words: Iterable[str] = ()) -> tuple[Form, ..
     return tuple((max(_LETTERS.split(text), key=len), kind, text) for text, kind in texts)
 
 
-def _spans(text: str, pattern: re.Pattern[str]) -> Iterator[tuple[int, int]]:
-    first = -1
-    while found := pattern.search(text, first + 1):
-        first = found.start()
-        yield found.span()
+def _spans(text: str, core: str, kind: str, value: str) -> Iterator[tuple[int, int]]:
+    """Where the form is in the text: only around its core is searched."""
+    pattern, reach = _pattern(kind, value), _LONGEST_WAY * (len(value) + 2)
+    at = text.find(core)
+    while at >= 0:
+        first, end = max(0, at - reach), at + reach
+        while 0 <= (at := text.find(core, at + 1)) < end:
+            end = at + reach
+        while found := pattern.search(text, first, end):
+            yield found.span()
+            first = found.start() + 1
 
 
 @cache
@@ -242,7 +248,7 @@ def _written(text: str) -> str:
     an entity, doubled or behind backslashes. Those that escape each other, quotes and backslashes, stand for each other; and so do
     blanks, which a form writes as `+` and a message joins.
 
-    No text can be read by it in two ways, and every run has a bound: it is never slow.
+    Hardly a text can be read by it in two ways, and every run has a bound: it is never slow.
     """
     found, before = [], ""
     for kind, group in groupby(text, _kind):
@@ -251,12 +257,14 @@ def _written(text: str) -> str:
         if kind == _LETTER:
             found.append(letters)
         elif kind == _QUOTE:
-            found.append(f"(?:{_ways(_QUOTES)}){{{least},{16 * most}}}")
+            found.append(f"(?:['\"]|{_ways(_QUOTES)}){{{least},{20 * least}}}")
         else:
             ways = f"(?:{_ways(kind)})"
             if kind == _BLANK:
-                ways, least, most = rf"(?:\s|{_ways(' +' + letters)})", 1, 16 * most
-            found.append(f"{before}{ways}(?:{_BACKSLASHES}{ways}){{{least - 1},{most}}}")
+                ways, least = rf"(?:\s|{_ways(' +' + letters)})", 1
+            elif kind not in _DOUBLED:
+                most = least
+            found.append(f"{before}{ways}(?:{_BACKSLASHES}{ways}){{{least - 1},{most - 1}}}")
         before = "" if kind == _QUOTE else _BACKSLASHES  # the quotes have taken them
     return "".join(found)
 
@@ -264,6 +272,8 @@ def _written(text: str) -> str:
 _LETTERS = re.compile("[^A-Za-z0-9]+")
 _LETTER, _QUOTE, _BLANK = "a", '"', " "
 _QUOTES = "\"'\\"
+_DOUBLED = "{}[]%$"
+_LONGEST_WAY = 24
 _PERCENT = "%{1,4}(?:25){0,4}"
 """A percent sign: a format doubles it, and it is encoded where a URL is in a URL."""
 
@@ -306,7 +316,7 @@ def _ways_of(letter: str) -> Iterator[str]:
         yield _SIGNS[letter]
         return
     yield from (_BACKSLASHES.join(_PERCENT + _hex(one) for one in data.split()) for data in of_bytes)
-    if not letter.isspace():
+    if not letter.isspace() and letter not in "'\"":
         yield re.escape(letter) if letter.isascii() else f"[{letter}\ufffd]"
 
 

@@ -50,5 +50,5 @@ def _end_when_full(answers: TextIO, most_bytes: int) -> None:
         time.sleep(_LOOK_EVERY_S)
     what = f"this took more than {most_bytes / 2**30:.1f} GB of memory, which is as much as the panel takes"
     error = {"what": what, "where": None, "fix": "sort or filter less, or open the file in a cell"}
-    answers.write(json.dumps({"error": error}) + "\n")
+    answers.write(json.dumps({"error": error, "is_last": True}) + "\n")
     os._exit(1)

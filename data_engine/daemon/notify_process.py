@@ -77,7 +77,9 @@ class Address:
             raise FlowValidationError(what, where=where, fix=fix) from None
         self._apprise: Any = apprise
         self._said = _listen()
-        hide(url)
+        values, words = private_parts(url)
+        learn(*values)
+        learn_words(*words)
         asset = apprise.AppriseAsset(app_id="Data Engine", app_desc="Data Engine", app_url="")
         found = None
         if has_form(url):
@@ -150,18 +152,16 @@ def _reason(text: str) -> str:
     return clean(" ".join(text.split()), _LONGEST_REASON)
 
 
-def hide(url: str) -> None:
-    """Hide from now on what is private in an address; parts too short to be hidden everywhere only as words.
+def private_parts(url: str) -> tuple[list[str], list[str]]:
+    """What is private in an address: values to hide everywhere, and words that are too short for that.
 
     Example:
-        >>> from data_engine.secret import masked
-        >>> hide("mailto://ann:pass1@example.org?smtp=mail.example.org&to=team-leads@example.org")
-        >>> masked("535 team-leads@example.org refused by mail.example.org"), masked("no pass1 for ann")
-        ('535 *** refused by mail.example.org', 'no *** for ***')
+        >>> private_parts("mailto://ann:pass1@example.org?smtp=mail.example.org&to=team-leads@example.org")
+        (['ann:pass1', 'team-leads@example.org'], ['ann', 'pass1'])
     """
-    parts = set(_private_parts(url))
-    learn(*(part for part in parts if len(part) >= SHORTEST))
-    learn_words(*(part for part in parts if _SHORTEST_HIDDEN <= len(part) < SHORTEST))
+    parts = sorted(set(_private_parts(url)))
+    words = [part for part in parts if _SHORTEST_HIDDEN <= len(part) < SHORTEST]
+    return [part for part in parts if len(part) >= SHORTEST], words
 
 
 def _private_parts(url: str) -> Iterator[str]:

@@ -142,13 +142,13 @@ def test_no_text_is_slow_to_search(value: str) -> None:
     """Neither what nearly is the secret, nor long runs of what escapes: this is on the path of each line of a log."""
     forms = forms_of([f"{value}end", f"end{value}x"])
     near = [f"end{one}!" for one in (value, quote(value), json.dumps(value), html.escape(value), value * 50)]
-    runs = [one * 20_000 for one in ("\\", "'", "%", "%25", " ", "&amp;", "+", "}", "end", "x")]
-    started_s = time.perf_counter()
+    runs = [one * 2_000 for one in ("\\", "'", "%", "%25", " ", "&amp;", "+", "}", "end", "x")]
+    started_s = time.process_time()
 
     for text in [*near, *runs, *(f"end{run}end" for run in runs)]:
         hidden(text, forms)
 
-    assert time.perf_counter() - started_s < 5
+    assert time.process_time() - started_s < 3
 
 
 def test_a_secret_at_the_end_of_what_is_told_is_hidden_before_it_is_cut() -> None:
