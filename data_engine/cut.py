@@ -1,7 +1,8 @@
-"""Texts cut to what somebody reads, with a word on how much was left out."""
+"""Texts cut to what somebody reads, with a word on how much was left out; and what a terminal would obey made visible."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 MOST_TEXT = 20_000
@@ -9,6 +10,25 @@ MOST_TEXT = 20_000
 
 MOST_CELL = 4_000
 """Characters of one cell of a table, or of one line of code."""
+
+
+_OBEYED = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+"""Control characters but for the tab, and what lets text run the other way."""
+
+
+def visible(text: str) -> str:
+    """`text` as one line that can be printed whoever wrote it: a name of a file may hold what clears a screen or turns words around.
+
+    Example:
+        >>> visible("a\\x1b[2J\\nb.csv"), visible("Zürich 1.csv")
+        ('a\\\\x1b[2J\\\\nb.csv', 'Zürich 1.csv')
+    """
+    return _OBEYED.sub(lambda one: one[0].encode("unicode_escape").decode(), text)
+
+
+def visible_lines(text: str) -> str:
+    """`text` likewise, but for its ends of lines."""
+    return "\n".join(visible(line.removesuffix("\r")) for line in text.split("\n"))
 
 
 def both_ends(text: str, most: int) -> str:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import html
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from data_engine.cut import visible_lines
 from data_engine.record import Record
 from data_engine.secret import masked
 
@@ -154,19 +154,14 @@ def message(
 
 
 def clean(text: str, longest: int) -> str:
-    """`text` as it may leave this machine: masked, without control characters, as UTF-8 can hold it, cut to a length.
+    """`text` as it may leave this machine: masked, with control characters made visible, as UTF-8 can hold it, cut to a length.
 
     Example:
         >>> clean("a\\x1b[31m\\r\\nb", 100), clean("x" * 12, 10)
-        ('a[31m\\nb', 'xxxxxxxxxx ... (2 more characters)')
+        ('a\\\\x1b[31m\\nb', 'xxxxxxxxxx ... (2 more characters)')
     """
-    text = masked(text).replace("\r\n", "\n").replace("\r", "\n")
-    text = _CONTROL.sub("", text).encode("utf-8", "backslashreplace").decode()
+    text = visible_lines(masked(text)).encode("utf-8", "backslashreplace").decode()
     return text if len(text) <= longest else f"{text[:longest]} ... ({len(text) - longest:,} more characters)"
-
-
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
-"""What is no text: control characters but tab and line feed, and those that let text run the other way."""
 
 
 def _line(text: str, longest: int = _LONGEST_LINE) -> str:

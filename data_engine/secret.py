@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cache
+from itertools import groupby
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from typing import Any, TypeVar
 
     T = TypeVar("T")
+    Form = tuple[str, str, str]
 
 MASK = "***"
 SHORTEST = 6
@@ -27,8 +30,8 @@ listeners: list[Callable[[str], None]] = []
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,99}", re.ASCII)
 _values: set[str] = set()
-_pattern: re.Pattern[str] | None = None
-_shown_as: tuple[str, ...] = ()
+_words: set[str] = set()
+_forms: Sequence[Form] = ()
 _lock = threading.Lock()
 _travelling: ContextVar[bool] = ContextVar("secrets_travel", default=False)
 
@@ -113,19 +116,26 @@ def learn(*values: str) -> None:
     Raises:
         ValueError: one is too short to be hidden.
     """
-    global _pattern, _shown_as
     if any(not isinstance(value, str) or len(value) < SHORTEST for value in values):
         raise ValueError(f"a secret has at least {SHORTEST} characters, or it cannot be hidden")
     news = [value for value in values if value not in _values]
-    if not news:
-        return
-    with _lock:
-        _values.update(news)
-        _shown_as = tuple(sorted({form for value in _values for form in _forms(value)}, key=len, reverse=True))
-        _pattern = re.compile("|".join(map(re.escape, _shown_as)))
+    _hide(_values, news)
     for value in news:
         for tell in tuple(listeners):
             tell(value)
+
+
+def learn_words(*words: str) -> None:
+    """Hide these from now on where they stand as words of their own: what is too short to be hidden everywhere."""
+    _hide(_words, words)
+
+
+def _hide(known: set[str], news: Sequence[str]) -> None:
+    global _forms
+    with _lock:
+        if not known.issuperset(news):
+            known.update(news)
+            _forms = forms_of(_values, _words)
 
 
 def is_secret_name(name: object) -> bool:
@@ -140,33 +150,31 @@ def is_secret_name(name: object) -> bool:
 
 def knows_any() -> bool:
     """Whether there is anything to hide."""
-    return _pattern is not None
-
-
-def forms() -> tuple[str, ...]:
-    """Every text that is hidden, the longest first."""
-    return _shown_as
+    return bool(_forms)
 
 
 def masked(text: str) -> str:
-    """`text` with `***` for each secret in it: as it is, quoted for a URL, in base64, and as `repr` and JSON write it.
+    """`text` with `***` for each secret in it, however it is written there: quoted for a URL, SQL, HTML or a shell, as `repr` and
+    JSON write it, or in base64.
 
     Example:
         >>> learn("p@ss w0rd!")
         >>> masked("postgresql://ann:p%40ss%20w0rd%21@dwh/sales failed")
         'postgresql://ann:***@dwh/sales failed'
     """
-    return text if _pattern is None else _pattern.sub(MASK, text)
+    return hidden(text, _forms) if _forms else text
 
 
 def masked_in(value: T) -> T:
     """`value` with every text in it masked: in lists, tuples, named tuples and dicts too."""
-    return value if _pattern is None else _masked_in(value)
+    return _masked_in(value) if _forms else value
 
 
 def _masked_in(value: Any) -> Any:
     if isinstance(value, str):
         return masked(value)
+    if isinstance(value, bytes):
+        return masked(value.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
     if isinstance(value, Secret):
         return MASK
     if isinstance(value, tuple):
@@ -179,28 +187,153 @@ def _masked_in(value: Any) -> Any:
     return value
 
 
-def _forms(value: str) -> Iterator[str]:
-    yield from _written(value)
-    for line in value.splitlines():  # a log has it line by line
-        if len(line) >= SHORTEST and line != value:
-            yield from _written(line)
+def hidden(text: str, forms: Sequence[Form]) -> str:
+    """`text` with `***` for all that is one of the forms of `forms_of`.
+
+    Example:
+        >>> hidden("from abcdefghi on", forms_of(["abcdef", "defghi"]))
+        'from *** on'
+    """
+    spans = [span for core, kind, value in forms if core in text for span in _spans(text, core, kind, value)]
+    if not spans:
+        return text
+    parts: list[str] = []
+    end = 0
+    for first, last in sorted(spans):
+        if first >= end:
+            parts += [text[end:first], MASK]
+        end = max(end, last)
+    return "".join([*parts, text[end:]])
 
 
-def _written(value: str) -> Iterable[str]:
-    import base64  # nobody who has no secrets waits for these
-    import json
-    from urllib.parse import quote, quote_plus
+def forms_of(values: Iterable[str], words: Iterable[str] = ()) -> tuple[Form, ...]:
+    """The forms of each of the values, however it is written, and of each of the words where it stands alone: a part that is in whatever is
+    written for it, so that most texts need no search, the kind and the whole.
 
-    raw = value.encode("utf-8", "surrogatepass")
-    forms = {value, repr(value)[1:-1], json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
-    forms |= {form for text in tuple(forms) for form in (json.dumps(text)[1:-1],)}
-    for safe in ("", "/"):
-        found = quote(raw, safe=safe)
-        forms |= {found, re.sub("%..", lambda part: part[0].lower(), found)}
-    forms.add(quote_plus(raw))
-    for before in range(3):  # it may begin anywhere in what was encoded, such as behind a user's name
-        encoded = base64.b64encode(b"\0" * before + raw).decode()
-        stable = encoded[-(-before * 8 // 6) : (before + len(raw)) * 8 // 6]
-        if len(stable) >= SHORTEST:
-            forms |= {stable, stable.replace("+", "-").replace("/", "_")}
-    return forms
+    Example:
+        >>> forms = forms_of(["it's 5 < 6"])
+        >>> [hidden(text, forms) for text in ("it''s+5+%3C+6", "it&#x27;s 5 &lt; 6", "it's 5 \\u003c 6", "it is 5")]
+        ['***', '***', '***', 'it is 5']
+    """
+    lines = (text for value in values for text in (value, *value.splitlines()))  # a log has it line by line
+    plain = {text for text in lines if len(text) >= SHORTEST}
+    texts = [(text, "written") for text in plain]
+    texts += [(text, "base64") for value in plain for text in _in_base64(value)]
+    texts += [(text, "word") for text in words]
+    return tuple((max(_LETTERS.split(text), key=len), kind, text) for text, kind in texts)
+
+
+def _spans(text: str, core: str, kind: str, value: str) -> Iterator[tuple[int, int]]:
+    """Where the form is in the text: only around its core is searched."""
+    pattern, reach = _pattern(kind, value), _LONGEST_WAY * (len(value) + 2)
+    at = text.find(core)
+    while at >= 0:
+        first, end = max(0, at - reach), at + reach
+        while 0 <= (at := text.find(core, at + 1)) < end:
+            end = at + reach
+        while found := pattern.search(text, first, end):
+            yield found.span()
+            first = found.start() + 1
+
+
+@cache
+def _pattern(kind: str, text: str) -> re.Pattern[str]:
+    if kind == "base64":
+        return re.compile(re.sub("[+/]", lambda one: _IN_BASE64[one[0]], text))
+    return re.compile(rf"(?<!\w){_written(text)}(?!\w)" if kind == "word" else _written(text))
+
+
+def _written(text: str) -> str:
+    """What finds the text in all its written forms: letters and digits as they are; another character as its escape, percent-encoded, as
+    an entity, doubled or behind backslashes. Those that escape each other, quotes and backslashes, stand for each other; and so do
+    blanks, which a form writes as `+` and a message joins.
+
+    Hardly a text can be read by it in two ways, and every run has a bound: it is never slow.
+    """
+    found, before = [], ""
+    for kind, group in groupby(text, _kind):
+        letters = "".join(group)
+        least, most = len(letters), 2 * len(letters)
+        if kind == _LETTER:
+            found.append(letters)
+        elif kind == _QUOTE:
+            found.append(f"(?:['\"]|{_ways(_QUOTES)}){{{least},{20 * least}}}")
+        else:
+            ways = f"(?:{_ways(kind)})"
+            if kind == _BLANK:
+                ways, least = rf"(?:\s|{_ways(' +' + letters)})", 1
+            elif kind not in _DOUBLED:
+                most = least
+            found.append(f"{before}{ways}(?:{_BACKSLASHES}{ways}){{{least - 1},{most - 1}}}")
+        before = "" if kind == _QUOTE else _BACKSLASHES  # the quotes have taken them
+    return "".join(found)
+
+
+_LETTERS = re.compile("[^A-Za-z0-9]+")
+_LETTER, _QUOTE, _BLANK = "a", '"', " "
+_QUOTES = "\"'\\"
+_DOUBLED = "{}[]%$"
+_LONGEST_WAY = 24
+_PERCENT = "%{1,4}(?:25){0,4}"
+"""A percent sign: a format doubles it, and it is encoded where a URL is in a URL."""
+
+_BACKSLASH = rf"(?:\\|{_PERCENT}5[Cc])"
+_BACKSLASHES = f"{_BACKSLASH}{{0,32}}"
+_HASH = f"{_BACKSLASHES}(?:#|{_PERCENT}23)"
+_END = f"{_BACKSLASHES}(?:;|{_PERCENT}3[Bb])"
+_AMPERSAND = f"(?:&|{_PERCENT}26|{_BACKSLASH}u0026)(?:amp{_END}){{0,4}}"
+_ENTITIES = {"<": ["lt"], ">": ["gt"], "'": ["apos"], '"': ["quot"]}
+_ESCAPES = {"\n": "n", "\t": "t", "\r": "r", "\b": "b", "\f": "f", "\v": "v"}
+_IN_BASE64 = {"+": rf"(?:[-+\s]|{_PERCENT}2[Bb])", "/": rf"(?:{_BACKSLASHES}[/_]|{_PERCENT}2[Ff])"}
+
+
+def _kind(letter: str) -> str:
+    if letter.isascii() and letter.isalnum():
+        return _LETTER
+    if letter.isspace() or letter == "+":
+        return _BLANK
+    return _QUOTE if letter in _QUOTES else letter
+
+
+def _ways(letters: str) -> str:
+    return "|".join(dict.fromkeys(way for letter in letters for way in _ways_of(letter)))
+
+
+def _ways_of(letter: str) -> Iterator[str]:
+    """The ways to write a character that is no letter or digit."""
+    code = ord(letter)
+    of_bytes = [letter.encode("utf-8", "surrogateescape" if 0xDC80 <= code <= 0xDCFF else "surrogatepass").hex(" ")]
+    if 0x80 <= code < 0x100:
+        of_bytes.append(f"{code:x}")  # Latin 1
+    of_two = letter.encode("utf-16-be", "surrogatepass").hex(" ", 2)
+    escapes = [[f"x{_hex(one)}" for one in data.split()] for data in of_bytes]
+    escapes += [[f"u{_hex(one)}" for one in of_two.split()], [f"U{_hex(f'{code:08x}')}"]]
+    escapes += [[one] for one in _ESCAPES.get(letter, "")]
+    entities = [f"{_HASH}0*{code}", f"{_HASH}[Xx]0*{_hex(f'{code:x}')}", *_ENTITIES.get(letter, ())]
+    yield f"{_AMPERSAND}(?:{'|'.join(entities)}){_END}"
+    yield from (_BACKSLASH + f"{_BACKSLASH}{{1,32}}".join(parts) for parts in escapes)
+    if letter in _SIGNS:
+        yield _SIGNS[letter]
+        return
+    yield from (_BACKSLASHES.join(_PERCENT + _hex(one) for one in data.split()) for data in of_bytes)
+    if not letter.isspace() and letter not in "'\"":
+        yield re.escape(letter) if letter.isascii() else f"[{letter}\ufffd]"
+
+
+_SIGNS = {"%": "%(?:25){0,4}", "&": _AMPERSAND}
+
+
+def _hex(digits: str) -> str:
+    return "".join(f"[{one}{one.upper()}]" if one.isalpha() else one for one in digits)
+
+
+def _in_base64(value: str) -> Iterator[str]:
+    """What base64 makes of it, in UTF-8 and as `requests` does in Latin 1: it may begin anywhere in what was encoded."""
+    import base64  # nobody who has no secrets waits for it
+
+    for raw in {value.encode("utf-8", "surrogatepass"), value.encode("latin-1", "replace")}:
+        for before in range(3):
+            encoded = base64.b64encode(b"\0" * before + raw).decode()
+            stable = encoded[-(-before * 8 // 6) : (before + len(raw)) * 8 // 6]
+            if len(stable) >= SHORTEST:
+                yield stable

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 
+from data_engine.cut import visible
 from data_engine.platforms.host import shell_line
 
 
@@ -16,9 +17,9 @@ def typed(*words: str) -> str:
         >>> typed_magic("rollback", "monthly claims")
         "%flow rollback 'monthly claims'"
     """
-    return shell_line(["data-engine", *words])
+    return visible(shell_line(["data-engine", *words]))
 
 
 def typed_magic(*words: str) -> str:
     """`%flow` and these words, as a cell takes them."""
-    return f"%flow {shlex.join(words)}"
+    return visible(f"%flow {shlex.join(words)}")

@@ -380,6 +380,10 @@ def _is_filters(value: Any) -> bool:
     )
 
 
+def _holds(**fields: Field) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, dict) and all(field.fits(value.get(name)) for name, field in fields.items())
+
+
 _A_FLOW: Fields = {"flow": TEXT}
 _SOME_FLOW: Fields = {"flow": TEXT.optional}
 _A_RUN: Fields = {"run_id": TEXT.optional, "flow": TEXT.optional}
@@ -390,6 +394,7 @@ _BACKFILL: Fields = {
     "params": OBJECT.or_else({}),
     "dry_run": FLAG.or_else(False),
 }
+_NAMES = Field("a list of names", lambda value: isinstance(value, list) and all(isinstance(one, str) for one in value))
 _LOOK: Fields = {
     "path": PATH,
     "sheet": ANY_TEXT.optional,
@@ -400,9 +405,9 @@ _LOOK: Fields = {
     "distinct": ANY_TEXT.optional,
     "export": FLAG.or_else(False),
     "first": COUNT.or_else(0),
-    "copy": OBJECT.optional,
+    "copy": Field("{first, count, columns}", _holds(first=COUNT, count=COUNT, columns=_NAMES)).optional,
     "code": ANY_TEXT.optional,
-    "part": OBJECT.optional,
+    "part": Field("{name, offset}", _holds(name=ANY_TEXT, offset=COUNT)).optional,
 }
 _IN_WORKSPACE: dict[str, tuple[Callable[[Workspace, Args], Any], Fields]] = {
     "start_daemon": (_start_daemon, {}),

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from data_engine.cut import beginning
 from data_engine.errors import FlowValidationError
 
 if TYPE_CHECKING:
@@ -37,7 +40,7 @@ def condition_code(schema: pl.Schema, one: Mapping[str, Any]) -> str:
     Example:
         >>> import polars as pl
         >>> condition_code(pl.Schema({"amount": pl.Int64}), {"column": "amount", "op": ">=", "value": "3"})
-        "pl.col('amount') >= 3.0"
+        "pl.col('amount') >= 3"
     """
     name, op, value = str(one.get("column")), str(one.get("op")), one.get("value")
     if name not in schema:
@@ -61,10 +64,23 @@ def condition_code(schema: pl.Schema, one: Mapping[str, Any]) -> str:
         raise FlowValidationError(f"there is no filter {op!r}", where="the filter", fix=f"use one of {', '.join(OPS)}")
     if not schema[name].is_numeric():
         return f"{as_text} {op} {text!r}"  # ISO text sorts as its times do
-    try:
-        return f"{column} {op} {float(text)!r}"
-    except ValueError:
-        raise FlowValidationError(f"{text!r} is not a number", where=f"filter of {name}", fix="give a number") from None
+    return f"{column} {op} {_number(text, name)!r}"
+
+
+def _number(text: str, column: str) -> int | float:
+    """The number, whole where it is written so: a float would round a long one.
+
+    Raises:
+        FlowValidationError: it is none, or not finite, which is no literal in code.
+    """
+    with suppress(ValueError):
+        if abs(whole := int(text)) < 2**63:
+            return whole
+    with suppress(ValueError):
+        if math.isfinite(number := float(text)):
+            return number
+    what = f"{beginning(text, 100)!r} is not a number"
+    raise FlowValidationError(what, where=f"filter of {column}", fix="give a number such as -12.5")
 
 
 def condition(schema: pl.Schema, one: Mapping[str, Any]) -> pl.Expr:

@@ -63,6 +63,8 @@ class Documentation(JupyterHandler, web.StaticFileHandler):
     @web.authenticated
     async def get(self, path: str, include_body: bool = True) -> None:  # type: ignore[override]
         """A file of the site."""
+        if not path.isprintable():
+            raise web.HTTPError(404)
         if not self.trouble and Path(self.root, site.FIRST).is_file():
             await super().get(path, include_body)
             return

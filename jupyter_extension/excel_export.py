@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from data_engine.counted import counted
 from data_engine.errors import FlowValidationError
+from data_engine.helpers.excel import misfit, write_sheets
 from jupyter_extension.tables import scratch
 
 if TYPE_CHECKING:
@@ -22,17 +23,21 @@ _FITTED_ROWS = 10_000
 
 
 def export(frame: pl.LazyFrame, as_text: Mapping[str, pl.Expr], *, sheet_rows: int = SHEET_ROWS) -> dict[str, Any]:
-    """Write the rows; `as_text` are the columns a sheet has no type for. The answer names the file, for `part`."""
-    import xlsxwriter
+    """Write the rows; `as_text` are the columns a sheet has no type for, and of what a sheet would round it has the text too. The answer
+    names the file, for `part`.
+
+    Raises:
+        FlowValidationError: a text is too long for a cell, or two columns are one to Excel.
+    """
+    import polars as pl
 
     rows = frame.collect().with_columns(**as_text)
+    rows = rows.with_columns(column.cast(pl.String) for column in rows if column.dtype != pl.String and misfit(column))
     name = f"{uuid.uuid4().hex}.xlsx"
-    options = {"constant_memory": False, "nan_inf_to_errors": True, "strings_to_urls": False}
-    with xlsxwriter.Workbook(scratch() / name, options) as book:
-        for number, first in enumerate(range(0, max(len(rows), 1), sheet_rows)):
-            part: pl.DataFrame = rows.slice(first, sheet_rows)
-            part.write_excel(book, f"Sheet{number + 1}", autofit=len(rows) <= _FITTED_ROWS)
-    sheets = -(-max(len(rows), 1) // sheet_rows)
+    firsts = range(0, max(len(rows), 1), sheet_rows)
+    parts = {f"Sheet{number}": rows.slice(first, sheet_rows) for number, first in enumerate(firsts, 1)}
+    write_sheets(parts, scratch() / name, autofit=len(rows) <= _FITTED_ROWS)
+    sheets = len(parts)
     said = f"Saved {counted(len(rows), 'row')}" + (f" in {sheets} sheets." if sheets > 1 else ".")
     return {"kind": "file", "name": name, "size_bytes": (scratch() / name).stat().st_size, "said": said}
 

@@ -78,8 +78,11 @@ class InspectChild:
                     where=str(request.get("path") or request.get("flow")),
                     fix="sort or filter less, or open the file in a cell",
                 )
-            self._rest()
-        found = json.loads(line)
+            found = json.loads(line)
+            if found.get("is_last"):  # it took too much memory
+                self.close()
+            else:
+                self._rest()
         if "error" in found:
             parts = found["error"]
             raise error_of(parts)

@@ -18,7 +18,7 @@ from data_engine.cut import beginning
 from data_engine.errors import FlowValidationError
 from data_engine.flow.debug import json_safe
 from data_engine.platforms.files import NO_WAIT
-from jupyter_extension.child_loop import serve
+from jupyter_extension.child_loop import most_memory_bytes, serve
 from jupyter_extension.conditions import NESTED, condition, condition_code
 from jupyter_extension.excel_export import export, part
 from jupyter_extension.tables import EXCEL, TABLES, reading_code, scan
@@ -37,6 +37,9 @@ MOST_COPIED = 20_000_000
 MOST_TEXT_BYTES = 200_000
 _TEXT = (".txt", ".log", ".md", ".yaml", ".yml", ".xml", ".html", ".sql", ".py", ".toml", ".ini", ".cfg")
 _LONGEST = 500
+_SAMPLE_ROWS = 100
+_COPIES = 3
+"""So often a table is in memory while it is sorted."""
 _kept: dict[str, tuple[int, pl.DataFrame]] = {}
 """The page that was asked for last, by what it was asked with."""
 
@@ -79,6 +82,7 @@ def inspect(request: Mapping[str, Any]) -> dict[str, Any]:
         if column := request.get("distinct"):
             return facts | _distinct(chosen, str(column))
         if request.get("export"):
+            _require_room(chosen, schema, request)
             return facts | export(_ordered(chosen, schema, request), _no_type_in_a_sheet(schema))
         key = json.dumps(
             [str(path), looked.st_mtime_ns, looked.st_size, {name: request.get(name) for name in _OF_PAGE}]
@@ -152,7 +156,7 @@ def _code(path: Path, schema: pl.Schema, request: Mapping[str, Any], sheets: lis
         lines.append(f".sort({list(names)!r}, descending={list(downs)!r}, nulls_last=True)")
     made = lines[0] if len(lines) == 1 else "(\n    " + "\n    ".join(lines) + "\n)"
     needs = ["import json"] if any(NESTED in one for one in conditions) else []
-    needs += ["from pathlib import Path"] if path.is_dir() else []
+    needs += ["from pathlib import Path"] if "Path(" in made else []
     if request["code"] == "quak":
         return "\n".join([*needs, "import polars as pl", "import quak", "", f"quak.Widget({made})"])
     return "\n".join([*needs, "import polars as pl", "", made])
@@ -177,17 +181,45 @@ def _page(frame: pl.LazyFrame, schema: pl.Schema, request: Mapping[str, Any], ke
     if key not in _kept:
         offset = max(int(request.get("offset", 0)), 0)
         limit = min(max(int(request.get("limit", 200)), 1), MOST_ROWS)
+        _require_room(frame, schema, request, offset + limit)
         total, page = pl.collect_all([frame.select(pl.len()), _ordered(frame, schema, request).slice(offset, limit)])
         _kept.clear()
         _kept[key] = (int(total.item()), page)
     return _kept[key]
 
 
+def _require_room(frame: pl.LazyFrame, schema: pl.Schema, request: Mapping[str, Any], rows: int | None = None) -> None:
+    """Return when so many rows, by default all, and what they are sorted by fit into the memory they may take: a small file can hold
+    gigabytes of texts.
+
+    Raises:
+        FlowValidationError: they do not.
+    """
+    import polars as pl
+
+    keys = [name for name, _ in request.get("sort") or () if name in schema]
+    if rows is not None and rows <= CHUNK and not keys:
+        return
+    sample = frame.head(_SAMPLE_ROWS).collect()
+    total = len(sample) if len(sample) < _SAMPLE_ROWS else int(frame.select(pl.len()).collect().item())
+    kept = total if rows is None else min(rows, total)
+    bytes_needed = (sample.estimated_size() * kept + sample.select(keys).estimated_size() * total) / max(len(sample), 1)
+    if bytes_needed > most_memory_bytes() / _COPIES:
+        raise FlowValidationError(
+            f"{total:,} rows take about {bytes_needed / 2**30:.1f} GB of memory, more than the panel takes for a table",
+            where=str(request["path"]),
+            fix="filter it first, sort by a column of short values, or open it in a cell",
+        )
+
+
 def _chunk(schema: pl.Schema, request: Mapping[str, Any], total: int, page: pl.DataFrame) -> dict[str, Any]:
+    import polars as pl
+
     first = max(int(request.get("first") or 0), 0)
+    cut = pl.col(pl.String).str.head(_LONGEST + 1)
     return {
         "columns": [{"name": name, "dtype": str(dtype)} for name, dtype in schema.items()],
-        "rows": [[_shown(value) for value in row] for row in page.slice(first, CHUNK).rows()],
+        "rows": [[_shown(value) for value in row] for row in page.slice(first, CHUNK).with_columns(cut).rows()],
         "offset": max(int(request.get("offset", 0)), 0),
         "first": first,
         "count": len(page),
@@ -264,4 +296,4 @@ def _text(path: Path, suffix: str, *, wants_code: bool = False) -> dict[str, Any
 
 
 if __name__ == "__main__":
-    serve(inspect, failed="the file cannot be shown")
+    serve(inspect, failed="the file cannot be shown", most_bytes=most_memory_bytes())

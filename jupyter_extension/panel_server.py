@@ -16,6 +16,7 @@ from typing import Any
 from jupyter_server.serverapp import ServerApp
 
 from data_engine.cli.failure import tell
+from data_engine.cut import visible
 from data_engine.errors import WorkspaceError
 
 EXTENSION = "jupyter_extension.server"
@@ -58,7 +59,7 @@ class PanelServer(ServerApp):
         provider.token_generated = False
         super().start_app()
         provider.token_generated = is_generated
-        print(f"The panel of {Path(self.root_dir).name}: {url}")
+        print(f"The panel of {visible(Path(self.root_dir).name)}: {url}")
         if self.ip not in _LOOPBACK:
             print("Other machines can reach it: anyone with its token or password can run flows as you.")
         print("Ctrl-C ends this page; the daemon and its runs go on.", flush=True)

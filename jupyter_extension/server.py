@@ -67,8 +67,10 @@ class _Handler(APIHandler):
         return checked(found, fields, "the request") if fields else found
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
-        """A request of wrong types is refused in the shape of every other error."""
+        """A wrong request is refused in the shape of every other error."""
         error = kwargs.get("exc_info", (None, None, None))[1]
+        if isinstance(error, web.HTTPError) and status_code == 400:
+            error = BadRequestError(error.log_message or error.reason, where="the request", fix=_AS_JSON)
         if not isinstance(error, BadRequestError):
             super().write_error(status_code, **kwargs)
             return
@@ -257,9 +259,9 @@ def _workspace_around(root_dir: Path, path: str) -> str | None:
     """The workspace that holds a file the page has open, given by its path below the server's root."""
     here = (root_dir / path.lstrip("/")) if path else root_dir
     for folder in (here, *here.parents):
-        if folder.name == "flow_modules" and folder.is_dir():
+        if folder.name == "flow_modules" and os.path.isdir(folder):
             return str(folder.parent.resolve())
-        if (folder / "flow_modules").is_dir():
+        if os.path.isdir(folder / "flow_modules"):  # of a name that no folder can have, too
             return str(folder.resolve())
         if folder == root_dir:
             return None

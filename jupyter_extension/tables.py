@@ -40,6 +40,7 @@ _SCANS = {
     ".feather": "ipc",
     ".ipc": "ipc",
 }
+_GLOB = re.compile("[*?[]")
 _HEAD_BYTES = 256 * 1024
 _CHECKED_BYTES = 64 * 1024 * 1024
 _SEPARATORS = (",", ";", "\t", "|")
@@ -135,18 +136,23 @@ def reading_code(path: Path, sheet: str | None = None) -> str:
     """The expression that reads the file, or the files under the folder, with Polars in a cell; `sheet` is a workbook's."""
     if path.is_dir():
         files = _files_of(path)
-        each = _call(Path(files[0]), "file")
+        each = _call(Path(files[0]), "file", is_literal=any(map(_GLOB.search, files)))
         return f"pl.concat([{each} for file in sorted(Path({str(path)!r}).rglob({'*' + Path(files[0]).suffix!r}))], how='diagonal_relaxed')"
-    return _call(path, repr(str(path)), sheet)
+    return _call(path, repr(str(path)), sheet, is_literal=_GLOB.search(str(path)) is not None)
 
 
-def _call(path: Path, given: str, sheet: str | None = None) -> str:
+def _call(path: Path, given: str, sheet: str | None = None, *, is_literal: bool) -> str:
+    """The call that reads a file; one that `is_literal` has a name that Polars would take for a pattern."""
     suffix = path.suffix.lower()
     options: dict[str, Any] = {}
     if suffix in CSV:
         options = dialect_of(path).options | {"infer_schema_length": 10_000}
     elif suffix in EXCEL and sheet is not None:
         options = {"sheet_name": sheet}
+    if is_literal and suffix in (*CSV, ".parquet"):
+        options["glob"] = False
+    elif is_literal and suffix in _SCANS:
+        given = f"Path({given}).read_bytes()"  # of these no reader has glob=
     name = "csv" if suffix in CSV else "excel" if suffix in EXCEL else "json" if suffix == ".json" else _SCANS[suffix]
     read = f"pl.read_{name}({', '.join([given, *(f'{option}={value!r}' for option, value in options.items())])})"
     columns = dialect_of(path).thousands if suffix in CSV else ()
@@ -193,14 +199,17 @@ def _scan_file(path: Path) -> pl.LazyFrame:
             ignore_errors=True,
             encoding="utf8-lossy",
             schema_overrides=dict.fromkeys(dialect.thousands, pl.String),
+            glob=False,
         )
         if not dialect.thousands:
             return table
         plain = pl.col(dialect.thousands).str.replace_all(".", "", literal=True).str.replace(",", ".", literal=True)
         return table.with_columns(plain.str.strip_chars().cast(pl.Float64, strict=False))
     if suffix == ".parquet":
-        return pl.scan_parquet(path)
-    return pl.scan_ipc(path) if _SCANS[suffix] == "ipc" else pl.scan_ndjson(path)
+        return pl.scan_parquet(path, glob=False)
+    if _SCANS[suffix] == "ipc":
+        return pl.scan_ipc(path, glob=False)
+    return pl.scan_ndjson(_GLOB.sub(r"[\g<0>]", str(path)))  # it has no glob=
 
 
 def _scan_folder(folder: Path) -> pl.LazyFrame:
@@ -208,7 +217,7 @@ def _scan_folder(folder: Path) -> pl.LazyFrame:
 
     files = _files_of(folder)
     if files[0].lower().endswith(".parquet"):
-        return pl.scan_parquet(files, missing_columns="insert", extra_columns="ignore")
+        return pl.scan_parquet(files, missing_columns="insert", extra_columns="ignore", glob=False)
     return pl.concat([_scan_file(Path(one)) for one in files], how="diagonal_relaxed")
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 from data_engine.cli.failure import tell
 from data_engine.cli.looks import look
 from data_engine.cli.output import complain, lenient_streams, only_json, print_version
+from data_engine.cut import visible_lines
 from data_engine.errors import FlowValidationError
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def _run(arguments: Sequence[str], own: Sequence[str]) -> int:
 
             from data_engine.secret import masked
 
-            sys.stderr.write(masked("".join(traceback.format_exception(error))))
+            sys.stderr.write(visible_lines(masked("".join(traceback.format_exception(error)))))
         return tell(error, "--json" in own, lambda is_unknown: _instead(arguments, is_unknown))
 
 

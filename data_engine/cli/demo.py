@@ -111,7 +111,7 @@ def count_rows(value: object) -> int | None:
     if isinstance(value, polars.DataFrame):
         return int(value.height)
     if isinstance(value, Path) and value.suffix == ".parquet":
-        return int(polars.scan_parquet(value).select(polars.len()).collect().item())
+        return int(polars.scan_parquet(value, glob=False).select(polars.len()).collect().item())
     if isinstance(value, Batch):
         counted = [rows for item in value if (rows := count_rows(item)) is not None]
         return sum(counted) if counted else None

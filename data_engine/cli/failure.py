@@ -60,7 +60,8 @@ def tell(error: BaseException, as_json: bool, instead: Instead = lambda is_unkno
             complain(f"  {line}")
         for part in ("where", "fix"):
             if facts[part]:
-                complain(f"  {part + ':':6} {facts[part]}")
+                words = str(facts[part]).replace("\n", f"\n{' ' * 9}")
+                complain(f"  {part + ':':6} {words}")
     return exit_code(error)
 
 

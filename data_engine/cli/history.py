@@ -11,6 +11,7 @@ from data_engine.cli.looks import MOST_RUNS, RunStatus, require_known, tell_runs
 from data_engine.cli.options import AsJson, chosen_workspace, named
 from data_engine.cli.output import local_time, print_json, say, seconds, started, status_style, table
 from data_engine.counted import counted
+from data_engine.cut import visible
 from data_engine.engine.run_facts import facts_of, rows_words
 from data_engine.errors import FlowValidationError
 from data_engine.ledger.warned import runs_as_json, warned_words, warnings_of
@@ -167,4 +168,4 @@ def _confirmed(question: str) -> bool:
             where="data-engine reset",
             fix="add --yes to confirm",
         )
-    return typer.confirm(question, err=True)
+    return typer.confirm(visible(question), err=True)

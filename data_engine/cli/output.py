@@ -12,6 +12,7 @@ import io
 import json
 import math
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
@@ -30,6 +31,7 @@ from data_engine.cli.plain import (
     terminal_width,
     text_of,
 )
+from data_engine.cut import visible, visible_lines
 
 if TYPE_CHECKING:
     from data_engine.model import Run
@@ -42,6 +44,9 @@ _PIPED = 120
 """How wide a table is where no terminal says it."""
 _STATUS_STYLES = {"success": "green", "failed": "red", "killed": "red", "abandoned": "red", "stopped": "yellow"}
 
+_OBEYED_IN_JSON = re.compile(r"[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+"""What a terminal may obey and JSON does not escape."""
+
 _NO_READER = (errno.EPIPE, errno.EINVAL)  # on Windows a closed pipe is EINVAL
 
 _LENIENT = "data_engine.lenient"
@@ -50,13 +55,14 @@ _answer: BinaryIO | None = None
 
 
 def say(thing: str | Table = "", style: str | None = None) -> None:
-    """Print to standard output, coloured on terminals only. Texts are taken as they are: brackets mean nothing."""
-    _print(thing, style or "", sys.stdout)
+    """Print to standard output, coloured on terminals only. Texts are taken as they are: brackets mean nothing, and control characters
+    are shown and not obeyed."""
+    _print(visible_lines(thing) if isinstance(thing, str) else thing, style or "", sys.stdout)
 
 
 def complain(text: str = "", style: str | None = None) -> None:
-    """Print to standard error."""
-    _print(text, style or "", sys.stderr)
+    """Print to standard error likewise."""
+    _print(visible_lines(text), style or "", sys.stderr)
 
 
 def print_version() -> None:
@@ -110,7 +116,8 @@ def started(run: Run) -> str:
 
 def print_json(value: object, *, indent: int | None = 2) -> None:
     """Print `value` as one JSON document in UTF-8, whatever the terminal's encoding; on one line without `indent`."""
-    text = json.dumps(plain(value), ensure_ascii=False, indent=indent, allow_nan=False) + "\n"
+    text = json.dumps(plain(value), ensure_ascii=False, indent=indent, allow_nan=False)
+    text = _OBEYED_IN_JSON.sub(lambda one: f"\\u{ord(one[0]):04x}", text) + "\n"  # the same data
     data = text.encode("utf-8", "backslashreplace")  # a file name that is no Unicode: \udcff, as JSON writes it
     answer = _answer or sys.stdout.buffer
     answer.write(data)
@@ -275,7 +282,7 @@ def _fitted(wide: Table, most: int, *, is_screen: bool) -> tuple[Table, str | No
 def _print_note(note: str | None, stream: TextIO) -> None:
     if note is not None:
         stream.write("\n")
-        _print(note, "", stream)
+        _print(visible(note), "", stream)
 
 
 def _print_with_rich(thing: str | Table, style: str, stream: TextIO) -> None:

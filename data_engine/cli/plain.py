@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import TYPE_CHECKING, TextIO
 
+from data_engine.cut import visible
 from data_engine.platforms.host import IS_STYLED_BY_CALLS
 
 if TYPE_CHECKING:
@@ -27,8 +28,6 @@ _NARROWEST_ON_SCREEN = 12
 """Of such a column, where a terminal has no room for that either."""
 _CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
 _UP_TO_SEPARATOR = re.compile(r"[^/\\]*[/\\]+|[^/\\]+")
-_LEFT_OUT = dict.fromkeys((7, 8, 11, 12, 13))
-"""Control characters that Rich takes out of texts."""
 _ASKED_OF_RICH = ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "COLUMNS", "LINES")
 
 
@@ -50,8 +49,8 @@ class Table:
     rows: list[tuple[tuple[str, ...], str]] = field(default_factory=list)
 
     def add_row(self, *cells: str | None, style: str = "") -> None:
-        """Add a row of texts."""
-        self.rows.append((tuple(cell or "" for cell in cells), style))
+        """Add a row of texts, each of one line."""
+        self.rows.append((tuple(visible(cell or "") for cell in cells), style))
 
 
 def fitted(table: Table, most: int, *, is_screen: bool = False) -> tuple[Table, bool]:
@@ -278,8 +277,8 @@ def ragged(lines: list[str]) -> list[str]:
 
 
 def text_of(text: str) -> str:
-    """A text as a terminal is given it: without characters that move the cursor, tabs as spaces."""
-    return text.translate(_LEFT_OUT).expandtabs(8)
+    """A text as a terminal is given it: tabs as spaces."""
+    return text.expandtabs(8)
 
 
 def _is_plain(text: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,7 +21,7 @@ from data_engine.cli.options import (
     source_from_shell,
 )
 from data_engine.cli.output import plain, print_json, say
-from data_engine.cut import both_ends
+from data_engine.cut import both_ends, visible
 from data_engine.errors import FlowExecutionError, FlowValidationError, OwnedElsewhereError, WorkspaceError
 from data_engine.shown import text_with_samples
 
@@ -81,7 +82,8 @@ def preview(
         if as_json:
             print_json(object_facts(shown, is_lazy=shown is not value))
         else:
-            say(both_ends(str(shown), _MOST_TEXT))
+            text = visible(str(shown)) if isinstance(shown, os.PathLike) else str(shown)
+            say(both_ends(text, _MOST_TEXT))
     return 0
 
 

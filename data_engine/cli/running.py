@@ -23,6 +23,7 @@ from data_engine.cli.options import (
 )
 from data_engine.cli.output import complain, print_json, say, seconds, status_style
 from data_engine.counted import counted
+from data_engine.cut import visible
 from data_engine.engine.run_facts import also_read_words
 from data_engine.errors import FlowStoppedError, FlowValidationError, OwnedElsewhereError, WorkspaceError
 from data_engine.ledger.warned import counts_as_warning, runs_as_json, warned_words
@@ -180,7 +181,7 @@ class Report:
         say(f"{told}, {seconds(self._elapsed_s)}")
 
     def _say_run(self, started: RunStarted, finished: RunFinished, warnings: Sequence[LogLine]) -> None:
-        source = source_name(started)
+        source = visible(source_name(started))
         line = f"{started.flow}{f'  {source}' if source else ''}  {seconds(finished.elapsed_s)}"
         if warnings:
             line += f", {warned_words(len(warnings))}"
@@ -188,7 +189,7 @@ class Report:
         if finished.status == "success":
             say(f"{finished.status:9} {line}")
             for text in [*told, *(f"warning: {one.message}" for one in warnings)]:
-                say(f"          {text}")
+                _say_indented(text)
         else:
             self._say_failure(finished.status, line, finished.error or finished.cause or "", started.source)
 
@@ -199,8 +200,12 @@ class Report:
             say("          the same error as above")
             return
         self._last_error = alike
-        for text in error.splitlines():
-            say(f"          {text}")
+        _say_indented(error)
+
+
+def _say_indented(text: str) -> None:
+    for line in text.splitlines():
+        say(f"          {line}")
 
 
 def _refuse_beside_watch(*, once: bool, source: str | None, param: list[str] | None, on_error: str) -> None:

@@ -86,7 +86,7 @@ def _read(path: Path) -> Content:
     if kind in (".csv", ".tsv"):
         return OneTable(Frame(_read_csv(path, "\t" if kind == ".tsv" else ",")), path)
     if kind in (".arrow", ".feather", ".ipc"):
-        return OneTable(Frame(pl.read_ipc(path)), path)
+        return OneTable(Frame(pl.read_ipc(content_of(path))), path)
     if kind in (".xlsx", ".xlsm", ".xls", ".xlsb", ".ods"):
         sheets = pl.read_excel(path, sheet_id=0, raise_if_empty=False)
         return Several({name: Frame(frame) for name, frame in sheets.items()}, path)

@@ -22,7 +22,7 @@ from data_engine.alerting.address import address_fix, has_form, is_unusable
 from data_engine.errors import FlowValidationError
 from data_engine.message import clean
 from data_engine.platforms.parent import end_with
-from data_engine.secret import MASK, SHORTEST, learn
+from data_engine.secret import SHORTEST, learn, learn_words
 
 SOCKET_LIMIT_S = 20.0
 """A late server is waited for: whoever gives up too early sends twice."""
@@ -77,7 +77,9 @@ class Address:
             raise FlowValidationError(what, where=where, fix=fix) from None
         self._apprise: Any = apprise
         self._said = _listen()
-        self._short = hide(url)
+        values, words = private_parts(url)
+        learn(*values)
+        learn_words(*words)
         asset = apprise.AppriseAsset(app_id="Data Engine", app_desc="Data Engine", app_url="")
         found = None
         if has_form(url):
@@ -115,7 +117,7 @@ class Address:
                 told(mark)
             else:
                 errors.append(error)
-        return None if not errors else clean("; ".join(dict.fromkeys(errors)), _LONGEST_REASON)
+        return None if not errors else _reason("; ".join(dict.fromkeys(errors)))
 
     def _send(self, message: Mapping[str, Any]) -> str | None:
         self._said.lines = []
@@ -133,11 +135,11 @@ class Address:
                 notify_type=getattr(self._apprise.NotifyType, kind.upper()),
             )
         except Exception as error:  # of any library that a service uses
-            return self._masked(f"{type(error).__name__}: {error}")
+            return _reason(f"{type(error).__name__}: {error}")
         if is_sent:
             return None
         reasons = list(dict.fromkeys(line.strip() for line in self._said.lines))[-_MOST_REASONS:]
-        return self._masked("; ".join(reasons) or "it was not taken, and Apprise does not say why")
+        return _reason("; ".join(reasons) or "it was not taken, and Apprise does not say why")
 
     def _takes_html(self) -> bool:
         """Whether HTML is what the service has by default, or what its address asks for."""
@@ -145,30 +147,21 @@ class Address:
         form = self._service.notify_format if resolve is None else resolve()
         return str(getattr(form, "value", form)).lower() == "html"
 
-    def _masked(self, text: str) -> str:
-        text = clean(" ".join(text.split()), 10 * _LONGEST_REASON)
-        return clean(text if self._short is None else self._short.sub(MASK, text), _LONGEST_REASON)
+
+def _reason(text: str) -> str:
+    return clean(" ".join(text.split()), _LONGEST_REASON)
 
 
-def hide(url: str) -> re.Pattern[str] | None:
-    """Hide from now on what is private in an address; of parts too short to be hidden everywhere, what finds them as words.
+def private_parts(url: str) -> tuple[list[str], list[str]]:
+    """What is private in an address: values to hide everywhere, and words that are too short for that.
 
     Example:
-        >>> from data_engine.secret import masked
-        >>> short = hide("mailto://ann:pass1@example.org?smtp=mail.example.org&to=team-leads@example.org")
-        >>> masked("535 team-leads@example.org refused by mail.example.org"), short.sub("***", "no pass1 for ann")
-        ('535 *** refused by mail.example.org', 'no *** for ***')
+        >>> private_parts("mailto://ann:pass1@example.org?smtp=mail.example.org&to=team-leads@example.org")
+        (['ann:pass1', 'team-leads@example.org'], ['ann', 'pass1'])
     """
-    short = set()
-    for part in _private_parts(url):
-        if len(part) >= SHORTEST:
-            learn(part)
-        elif len(part) >= _SHORTEST_HIDDEN:
-            short.add(part)
-    if not short:
-        return None
-    words = "|".join(re.escape(part) for part in sorted(short, key=len, reverse=True))
-    return re.compile(rf"(?<!\w)(?:{words})(?!\w)")
+    parts = sorted(set(_private_parts(url)))
+    words = [part for part in parts if _SHORTEST_HIDDEN <= len(part) < SHORTEST]
+    return [part for part in parts if len(part) >= SHORTEST], words
 
 
 def _private_parts(url: str) -> Iterator[str]:

@@ -48,6 +48,7 @@ class _Lines:
         shown = line.rsplit("\r", 1)[-1].rstrip()  # a progress bar rewrites its line; the last state counts
         if shown:
             control = self.control
+            shown = shown if len(shown) <= MAX_LINE else masked(shown)  # before it is cut
             control.emit(clipped(LogLine(control.run_id, control.flow, control.label, level, shown, time.time())))
 
     def shown_on(self, screen: TextIO) -> TextIO | BoundedStream:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar, Token
 from pathlib import Path
 
+from data_engine.cut import visible
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.reasons import GroupRun, WaitingForGroup
 from data_engine.errors import GroupBusyError
@@ -110,7 +111,7 @@ def tell_whom_we_wait_for(flow: Flow, home: LocalWorkspace) -> None:
                 fix="put the flow in another group, or start it after that run",
             )
     why = WaitingForGroup(flow.group, tuple(GroupRun(run.flow, run.run_id, pid) for run, pid in running))
-    print(why.text, file=sys.stderr)
+    print(visible(why.text), file=sys.stderr)
 
 
 def _key(flow: Flow, home: LocalWorkspace) -> tuple[Path, str]:

@@ -14,7 +14,7 @@ from data_engine.flow.flow import Flow
 from data_engine.flow.parameter_values import Given, wire_of
 from data_engine.flow.parameters import Parameters, texts_to_params
 from data_engine.flow.params import LOOKED_AT, GivenParams
-from data_engine.secret import MASK, Secret, masked_in
+from data_engine.secret import MASK, Secret, masked, masked_in
 
 MOST_PARAMS = 20_000
 """Characters of the parameters of a run that are recorded."""
@@ -163,4 +163,4 @@ def _said(value: object) -> str:
         text = repr(value)
     except Exception:
         text = f"a {type(value).__name__}"
-    return beginning(text, 200)
+    return beginning(masked(text), 200)

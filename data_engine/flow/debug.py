@@ -17,7 +17,7 @@ from data_engine.files import atomic_target, write_text_atomic
 from data_engine.flow.batch import Batch
 from data_engine.flow.control import StepControl
 from data_engine.model import utc_text
-from data_engine.secret import forms, knows_any, masked, masked_in
+from data_engine.secret import knows_any, masked, masked_in
 
 
 class FlowDebugContext:
@@ -141,7 +141,7 @@ class FlowDebugContext:
 
         try:
             write_text_atomic(
-                path, masked(json.dumps(value, indent=2, sort_keys=True)) + "\n", durable=False, mode=private.FILE
+                path, json.dumps(masked_in(value), indent=2, sort_keys=True) + "\n", durable=False, mode=private.FILE
             )
         except OSError as error:
             raise self._unwritable(path, error) from error
@@ -163,8 +163,8 @@ def _masked_frame(frame: Any) -> Any:
     columns = []
     for column in frame.get_columns():
         if column.dtype == pl.String:
-            if column.str.contains_any(list(forms())).any():
-                column = pl.Series(column.name, masked_in(column.to_list()), dtype=pl.String)
+            if (texts := column.to_list()) != (hidden := masked_in(texts)):
+                column = pl.Series(column.name, hidden, dtype=pl.String)
         elif column.dtype.is_nested() or column.dtype in (pl.Categorical, pl.Enum):
             values = [json_safe(value) for value in column.to_list()]
             hidden = masked_in(values)

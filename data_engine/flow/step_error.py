@@ -19,6 +19,7 @@ from data_engine.flow.hints.paths import path_hint
 from data_engine.flow.hints.tables import plain_words, table_hint
 from data_engine.flow.spec import StepSpec
 from data_engine.flow.suggestions import DRIVE_FULL, is_panic, suggestion
+from data_engine.secret import masked
 
 
 def step_error(
@@ -35,7 +36,7 @@ def step_error(
     cause = error
     if isinstance(error, ItemFailed):
         cause = error.error
-        item_note = f" (item {error.index + 1} of {error.total}: {_short(error.item)})"
+        item_note = f" (item {error.index + 1} of {error.total}: {item_words(error.item)})"
     if isinstance(cause, (RunInterrupted, FlowStoppedError, KeyboardInterrupt)):
         return cause, "stopped"
     # sys.exit() in a step, and a panic of Polars, fail that step, not the program
@@ -99,6 +100,7 @@ def _odd_name(files: str) -> str | None:
     return None
 
 
-def _short(item: object) -> str:
+def item_words(item: object) -> str:
+    """What a failed item is called in the error."""
     text = str(item) if isinstance(item, (str, os.PathLike, int, float)) else repr(item)
-    return beginning(text, 200)
+    return beginning(masked(text), 200)

@@ -15,6 +15,7 @@ from itertools import islice
 from data_engine.cut import beginning
 from data_engine.errors import FlowValidationError, message_of
 from data_engine.platforms.host import shell_line
+from data_engine.secret import masked
 from data_engine.workspace.here import kernel_shell
 
 _MOST_NEAR = 3
@@ -361,7 +362,7 @@ def _by_name(found: Signature, args: tuple[Any, ...], options: list[Any]) -> str
     may_take = [one for one in named if one.default is one.empty] or [
         one for one in named if not isinstance(given, str) or re.match(r"(?:str|PathText)\b", str(one.annotation))
     ]
-    words = [f"{one.name}={beginning(repr(given), _LONGEST_VALUE)}" for one in may_take[:_MOST_NEAR]]
+    words = [f"{one.name}={beginning(masked(repr(given)), _LONGEST_VALUE)}" for one in may_take[:_MOST_NEAR]]
     return f"options are given by their names: {' or '.join(words)}" if words else None
 
 

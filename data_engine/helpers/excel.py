@@ -11,6 +11,7 @@ from data_engine.unfinished import noted_target
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from os import PathLike
     from typing import Any
 
@@ -57,20 +58,28 @@ def write_excel_atomic(
         [(1,)]
     """
     import polars as pl
-    import xlsxwriter
-    from xlsxwriter.exceptions import XlsxWriterException
 
     if not isinstance(df, pl.DataFrame):
         raise TypeError(f"df must be a Polars DataFrame, not {type(df).__name__}; collect a LazyFrame first")
     if worksheet is not None and not isinstance(worksheet, str):
         raise TypeError(f"worksheet must be a sheet's name, not {worksheet!r}")
-    _check_fits(df)
+    return write_sheets({worksheet: df}, path, **options)
+
+
+def write_sheets(sheets: Mapping[str | None, pl.DataFrame], path: str | PathLike[str], **options: Any) -> Path:
+    """The absolute path of the workbook, after each frame was written there as the sheet of its name; else as `write_excel_atomic`."""
+    import xlsxwriter
+    from xlsxwriter.exceptions import XlsxWriterException
+
+    for df in sheets.values():
+        _check_fits(df)
     target = target_of(path)
     with whole_or_nothing(target, XlsxWriterException), noted_target(target) as fresh:
         zipped = io.BytesIO()  # not the file itself: a ZipFile on a full disk fails again when it is collected
         with xlsxwriter.Workbook(zipped, {**_OPTIONS, "use_zip64": bool(options.pop("use_zip64", False))}) as book:
-            _to_milliseconds(df).write_excel(book, worksheet=worksheet, **options)
-            if df.width and not any(sheet.tables for sheet in book.worksheets()):
+            for name, df in sheets.items():
+                _to_milliseconds(df).write_excel(book, worksheet=name, **options)
+            if any(df.width and not sheet.tables for df, sheet in zip(sheets.values(), book.worksheets(), strict=True)):
                 raise ValueError("xlsxwriter warned and left the table out; look at the options, such as table_name=")
         fresh.write_bytes(zipped.getbuffer())
     return target
@@ -111,14 +120,14 @@ def _check_fits(df: pl.DataFrame) -> None:
                 fix="rename it",
             )
     for series in df:
-        problem = _problem(series)
+        problem = misfit(series)
         if problem is not None:
             what, fix = problem
             raise FlowValidationError(f'{what}; the column "{series.name}" holds such', where="df=", fix=fix)
 
 
-def _problem(series: pl.Series) -> tuple[str, str] | None:
-    """What of the column does not fit a cell, and what helps."""
+def misfit(series: pl.Series) -> tuple[str, str] | None:
+    """What of the column does not fit the cells of a sheet, and what helps; None where all of it does."""
     import polars as pl
 
     kind, column = series.dtype, f'pl.col("{series.name}")'

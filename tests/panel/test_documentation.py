@@ -45,7 +45,8 @@ def test_the_server_has_the_pages(lab: Lab) -> None:
     assert b"rollback" in text
     assert took_s < 1
     assert b"rollback" not in lab.request("/data-engine/docs/howto/undo.html", token="")[1]
-    assert lab.request("/data-engine/docs/nothing.html")[0] == 404
+    for path in ("nothing.html", "%00", "a%00b.html", "howto/%1b", "a" * 4000):
+        assert lab.request(f"/data-engine/docs/{path}")[0] == 404
     assert lab.request("/data-engine/docs/..%2f..%2fledger")[0] in (403, 404)
 
 

