@@ -82,7 +82,7 @@ class Deployer:
     be, `may_publish` says whether what is due by itself may be deployed from here, `interpreter` what runs the goldens that hold a deploy back.
 
     `flows` holds every deployed flow, and every module that is not deployed with no content; `not_flows` tells of notebooks that
-    look like flows and are none.
+    look like flows and are none. `shown_mark` is that of the published deployments (`published_mark`) that `flows` shows.
     """
 
     home: LocalWorkspace
@@ -92,11 +92,11 @@ class Deployer:
     may_publish: Callable[[], bool]
     interpreter: Callable[[], str] = lambda: sys.executable
     flows: dict[str, Deployed] = field(default_factory=dict)
+    shown_mark: tuple[int, int] = (0, 0)
     _files: tuple[tuple[str, int, int, int], ...] | None = None
     _basis: object = None
     _known_pointers: dict[str, Pointer] = field(default_factory=dict)
     _pointers_at: tuple[int, int] | None = None
-    _shown_mark: tuple[int, int] = (0, 0)
     _is_quiet: bool = False
     _current: Looked | None = None
     _first_seen_s: dict[str, float] = field(default_factory=dict)
@@ -115,6 +115,9 @@ class Deployer:
         before = dict(self.flows), self.not_flows
         async with self._lock:
             try:
+                mark = ledger_rows.published_mark(
+                    self.home.ledger()
+                )  # of before: what comes meanwhile is looked at again
                 basis = await asyncio.to_thread(self._read_basis)
                 is_gone = self._is_set_gone()
                 if self._is_quiet or basis != self._basis or is_gone:
@@ -123,6 +126,8 @@ class Deployer:
                         self._files = basis[0]
                     await self._deploy(None)
                     self._basis = basis  # of before: what changed meanwhile, here or elsewhere, is looked at once more
+                else:
+                    self.shown_mark = mark  # it changed nothing of what runs
                 self.trouble = self._unread_helpers()
             except FlowValidationError as error:
                 self.trouble = error
@@ -138,10 +143,8 @@ class Deployer:
         """Return when `flows` are what is deployed: what is going live is, and what was published is known here."""
         async with self._going_live:
             pass
-        mark = ledger_rows.published_mark(self.home.ledger())
-        if mark != self._shown_mark:
+        if ledger_rows.published_mark(self.home.ledger()) != self.shown_mark:
             await self.refresh()
-            self._shown_mark = mark  # also where that changed nothing of what runs
 
     async def deploy(self, asked: Asked) -> Outcome:
         """Deploy what a person asked for, as it is now.
@@ -343,7 +346,7 @@ class Deployer:
                 flows[name] = Deployed(entry, None, _with_move(name, standing, moves.get(name)))
         used = {pointer.set_id for pointer in pointers.values()} | {self._current.stored.id}
         self._told = {set_id: told for set_id, told in self._told.items() if set_id in used}
-        self.flows, self._shown_mark = flows, mark
+        self.flows, self.shown_mark = flows, mark
 
     def _copy_of(self, set_id: str) -> Path:
         deployments = self.home.deployments()

@@ -20,6 +20,7 @@ from data_engine.engine.status import ActiveRun, FlowFacts, RequestStatus, Works
 from data_engine.engine.waiting_runs import WaitingRuns
 from data_engine.ledger.backfills import newest_writer, written_with_params
 from data_engine.ledger.belief import clock_warnings
+from data_engine.ledger.deployments import published_mark
 from data_engine.ledger.former_places import outputs_here
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.outbox import undelivered
@@ -45,6 +46,7 @@ class Told(NamedTuple):
     backfills: Sequence[Backfill] = ()
     undelivered: Sequence[Undelivered] = ()
     warned: Mapping[str, int] = MappingProxyType({})
+    published: tuple[int, int] = (0, 0)
 
 
 class History:
@@ -73,6 +75,7 @@ class History:
                 backfills_recent(ledger, time.time()),
                 undelivered(ledger),
                 self._warned.of(last.values()),
+                published_mark(ledger),
             )
             self._version = version
         return self._known
@@ -93,7 +96,7 @@ class LiveFacts:
             LedgerError: the history cannot be read.
         """
         daemon, layout = self._daemon, self._daemon.home.layout
-        last, switches, others, requests, recent, not_delivered, warned = self._history.now()
+        last, switches, others, requests, recent, not_delivered, warned, published = self._history.now()
         timezone = daemon.home.settings().timezone
         running = {one.id: one for one in daemon.backfiller.told()}
         retries = daemon.triggers.retries_to_come()
@@ -131,6 +134,7 @@ class LiveFacts:
             backfills=[running.get(one.id, one) for one in recent],
             undelivered=not_delivered,
             not_flows=daemon.deployer.not_flows,
+            are_deployments_read=daemon.deployer.shown_mark == published,
             warnings=(*daemon.home.settings().warnings, *clock_warnings(daemon.ownership.clock), *daemon.warnings),
         )
 

@@ -325,6 +325,7 @@ class WorkspaceFacts:
     service: ServiceFacts = field(default_factory=ServiceFacts)
     undelivered: Sequence[Undelivered] = ()
     not_flows: Sequence[str] = ()
+    are_deployments_read: bool = True
 
     @property
     def unasked(self) -> OwnedElsewhere | DaemonSilent | None:
@@ -334,8 +335,8 @@ class WorkspaceFacts:
 
     @property
     def is_all_known(self) -> bool:
-        """Whether this machine has all that other workstations have published."""
-        return not (self.lease.is_behind or self.engine.starting)
+        """Whether this machine has all that other workstations have published, and its daemon has read what that deploys."""
+        return self.are_deployments_read and not (self.lease.is_behind or self.engine.starting)
 
     def flow(self, name: str) -> FlowFacts | None:
         """The flow of this name."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,29 @@ def flow_state(station: Station, flow: str) -> dict[str, Any]:
     """What its daemon says of the flow."""
     found: dict[str, Any] = next(one for one in station.daemon.get("/status")["flows"] if one["name"] == flow)
     return found
+
+
+def test_what_was_just_deployed_elsewhere_is_never_told_as_not_deployed(team: Path, station: Make) -> None:
+    """Its deployment is in this machine's history a moment before its daemon has looked at the module."""
+    (team / "config" / "data_engine.toml").write_text(SETTINGS.replace('mode = "auto"', 'mode = "ask"'))
+    anna, ben = station("anna"), station("ben")
+    assert anna.command("start")[0] == 0
+    ben.start(engine=False)
+    until(lambda: ben.lease["state"] == "owned")
+    told = set()
+    for flow in ("poll", "hand", "writes"):
+        assert anna.command("deploy", flow)[0] == 0
+        until(lambda flow=flow: _is_published(ben, flow), every_s=0.001)
+        told |= {one["why"]["kind"] for one in ben.daemon.get("/explain", subject=flow)["reasons"]}
+        told.add(flow_state(ben, flow)["state"])
+
+    assert "not_deployed" not in told, told
+
+
+def _is_published(one: Station, flow: str) -> bool:
+    """Whether its history has a deployment of the flow."""
+    with closing(sqlite3.connect(one.local.ledger_path)) as connection:
+        return bool(connection.execute("SELECT 1 FROM deployments WHERE flow_name = ?", (flow,)).fetchall())
 
 
 def test_a_second_workstation_observes_and_sees_the_owners_runs(team: Path, station: Make) -> None:

@@ -241,9 +241,10 @@ def test_of_another_owner_it_is_said_what_is_not_known_of_deployments(known: Flo
     facts = WorkspaceFacts("ws", "/ws", [replace(known, standing=NOT_DEPLOYED)], elsewhere=ANNA)
     behind = replace(facts, lease=replace(facts.lease, is_behind=True))
     starting = replace(facts, engine=replace(facts.engine, starting=True))
+    just_published = replace(facts, are_deployments_read=False)
     own = replace(behind, elsewhere=None)
 
-    for doubtful in (behind, starting):
+    for doubtful in (behind, starting, just_published):
         (flow,) = build_status(doubtful).flows
         assert flow.reason == ("not deployed, as far as is known here" if known is MANUAL else ANNA.text)
         assert flow.state == ("manual" if known is MANUAL else "idle")
