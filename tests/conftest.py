@@ -33,6 +33,14 @@ SLOW_FIRST = ("panel", "daemon", "notebooks", "docs", "alerts", "cli", "lease")
 """Folders whose files begin first, in this order, so that none of them is what all others wait for at the end."""
 
 
+OF_THE_PANEL_APART = (
+    *("test_actions", "test_front_end", "test_inspector", "test_troubles", "test_view", "test_ways_in"),
+    *("test_editor_page", "test_own_page"),
+    *("test_renames", "test_server"),
+)
+"""Files of the panel that use neither browser nor JupyterLab, a browser only, or a JupyterLab only: no other file waits for them."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     rank = {name: number for number, name in enumerate(SLOW_FIRST)}
     items.sort(key=lambda item: rank.get(item.path.parent.name, len(rank)))
@@ -40,13 +48,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)  # not every environment has xdist: tests.windows
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """The tests of a file stay in one process, and all of the panel do: they share one JupyterLab and one browser."""
+    """The tests of a file stay in one process, and so do all that use the panel's one JupyterLab with its one browser."""
     from xdist.scheduler import LoadFileScheduling
 
     class Scheduling(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = super()._split_scope(nodeid)
-            return "tests/panel" if file.startswith("tests/panel/") else file
+            share_lab = file.startswith("tests/panel/") and Path(file).stem not in OF_THE_PANEL_APART
+            return "tests/panel" if share_lab else file
 
     return Scheduling(config, log) if config.getoption("dist") == "loadfile" else None
 

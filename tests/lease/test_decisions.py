@@ -11,7 +11,7 @@ from tests.lease.cores import on_all_cores
 from tests.lease.decision_mutants import MUTANTS, broken
 from tests.lease.decisions import first_violation, violations
 
-FIXED = 300
+FIXED = 150
 """Seeds that are always played; `python -m tests.soak.decisions` plays more."""
 PART = 75
 SEEN_AT = {

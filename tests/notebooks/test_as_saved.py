@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import nbformat
 import pytest
 
 from data_engine.demo.content import FLOWS, lay_out
@@ -15,6 +14,8 @@ GUIDES = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
 def as_saved(text: str) -> str:
+    import nbformat  # a second, which not each process that collects this needs
+
     nbformat.validate(json.loads(text))
     return f"{nbformat.writes(nbformat.reads(text, as_version=4))}\n"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import nbformat
 import polars as pl
 import pytest
 
@@ -109,6 +108,7 @@ def test_the_first_rows_stand_for_the_plan() -> None:
 
 def test_a_cell_shows_the_rows_of_a_lazy_frame(ws: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of what it previewed; a LazyFrame of its own shows its plan, as ever."""
+    import nbformat
     from nbclient import NotebookClient
 
     path = flow(ws, 'filter(pl.col("amount") > 1)')

@@ -29,7 +29,7 @@ def mypy(file: Path) -> dict[int, str]:
             "--output",
             "json",
             "--cache-dir",
-            "cache",
+            "../mypy_cache",
             file.name,
         ],
         cwd=file.parent,
@@ -63,12 +63,19 @@ def pyright(file: Path) -> dict[int, str]:
 CHECKERS = [pytest.param(mypy, id="mypy"), pytest.param(pyright, id="pyright")]
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("examples")
+
+
 @pytest.fixture
-def elsewhere(tmp_path: Path) -> Callable[[str], Path]:
-    """A copy of one of the examples in a folder where only the installed packages are seen."""
+def elsewhere(folder: Path, tmp_path: Path) -> Callable[[str], Path]:
+    """A copy of one of the examples in a folder where only the installed packages are seen, which are read once for all."""
+    mine = folder / tmp_path.name
+    mine.mkdir()
 
     def copy(name: str) -> Path:
-        return Path(shutil.copy(HERE / name, tmp_path / name))
+        return Path(shutil.copy(HERE / name, mine / name))
 
     return copy
 
