@@ -224,17 +224,14 @@ def _is_publication(value: str) -> bool:
     """What `publications.publication_as_text` gives: names that stay inside the mirror, which is one folder's name."""
     try:
         told = json.loads(value) if len(value) <= LONGEST_SEEN else None
-        mirror, files, made_of, code = told if isinstance(told, list) else ()
     except (ValueError, RecursionError):
         return False
-    is_told = (
-        isinstance(mirror, str)
-        and mirror != ""
-        and _is_name(mirror)
-        and _is_mark(made_of)
-        and isinstance(code, str | None)
-    )
-    return is_told and isinstance(files, list) and all(isinstance(row, list) and _is_staged(row) for row in files)
+    if not isinstance(told, list) or len(told) != 4:
+        return False
+    mirror, files, made_of, code = told
+    is_told = isinstance(mirror, str) and mirror != "" and _is_name(mirror) and isinstance(code, str | None)
+    is_listed = isinstance(files, list) and all(isinstance(row, list) and _is_staged(row) for row in files)
+    return is_told and is_listed and _is_mark(made_of)
 
 
 def _is_staged(row: list[Any]) -> bool:
@@ -251,7 +248,8 @@ def _is_mark(pair: Any) -> bool:
         return True
     if not isinstance(pair, list) or len(pair) != 2 or not all(type(one) is int for one in pair):
         return False
-    return 0 <= pair[0] < 2**63 and -(2**63) <= pair[1] < 2**63
+    size, time_ns = pair
+    return bool(0 <= size < 2**63 and -(2**63) <= time_ns < 2**63)
 
 
 def _is_sha256(value: str) -> bool:

@@ -68,7 +68,10 @@ def publication_as_text(event: PublishStarted) -> str | None:
 
 def files_of(packed: Iterable[Any]) -> tuple[StagedFile, ...]:
     """The files of a publication, from JSON's lists."""
-    return tuple(StagedFile(*one[:4], one[4] and tuple(one[4])) for one in packed)
+    return tuple(
+        StagedFile(name, size, time_ns, digest, replaces and tuple(replaces))
+        for name, size, time_ns, digest, replaces in packed
+    )
 
 
 def _run_of(

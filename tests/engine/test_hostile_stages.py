@@ -330,3 +330,21 @@ def test_hashes_are_of_whole_files() -> None:
     path = Path(__file__)
     with opened(path.parent) as place:
         assert _sha256(place, path.name, path.stat().st_size) == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the campaign forks")
+def test_kills_while_links_are_put_in_touch_nothing_elsewhere_and_lose_nothing() -> None:
+    """The short form of tests/soak/link_kills.py."""
+    root = Path(__file__).parents[2]
+
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.soak.link_kills", "6", "11"],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert "6 kills, 1 runs in peace" in done.stdout
