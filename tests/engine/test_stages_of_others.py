@@ -16,7 +16,8 @@ from data_engine.engine.stage import Maker, Stage
 from data_engine.ledger.checks import refused_rows
 from data_engine.ledger.publications import publication_as_text, runs_of_stages
 from data_engine.ledger.segments import TABLES
-from data_engine.model import PublishStarted, RunFinished, RunStarted, StagedFile
+from data_engine.model import RunFinished, RunStarted
+from data_engine.publish_started import PublishStarted, StagedFile
 from tests.ledger.sharing import Machine, machines
 
 
@@ -129,7 +130,10 @@ LISTED = PublishStarted("r1", "out", (StagedFile("sub/ü.csv", 5, 7, "0" * 64, (
         (LISTED._replace(mirror="../out"), False),
         (LISTED._replace(mirror=".."), False),
         (LISTED._replace(mirror=""), False),
-        *((LISTED._replace(files=(StagedFile(name, 5, 7),)), False) for name in ("../a", "/etc/a", "C:/a", "..\\a", "")),
+        *(
+            (LISTED._replace(files=(StagedFile(name, 5, 7),)), False)
+            for name in ("../a", "/etc/a", "C:/a", "..\\a", "")
+        ),
         (LISTED._replace(files=(StagedFile("a", -1, 7),)), False),
         (LISTED._replace(files=(StagedFile("a", 1, 7, "no hash"),)), False),
     ],
