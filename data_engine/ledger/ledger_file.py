@@ -24,7 +24,8 @@ from data_engine.ledger.migrations import migrate
 from data_engine.ledger.rows import storable
 from data_engine.ledger.writer import write_events
 from data_engine.locks import RunnerLock
-from data_engine.model import Event, PublishStarted, RunFinished, RunStarted, StepProgress, utc_text
+from data_engine.model import Event, RunFinished, RunStarted, StepProgress, utc_text
+from data_engine.publish_started import PublishStarted
 
 _FLUSH_EVERY_S = 0.2
 _WRITTEN_AT_ONCE = (RunStarted, PublishStarted, RunFinished)

@@ -16,7 +16,8 @@ from data_engine.engine.stage import Maker, Stage
 from data_engine.ledger.checks import refused_rows
 from data_engine.ledger.publications import publication_as_text, runs_of_stages
 from data_engine.ledger.segments import TABLES
-from data_engine.model import PublishStarted, RunFinished, RunStarted, StagedFile
+from data_engine.model import RunFinished, RunStarted
+from data_engine.publish_started import PublishStarted, StagedFile
 from tests.ledger.sharing import Machine, machines
 
 
