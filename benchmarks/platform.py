@@ -41,6 +41,7 @@ async def end_s(folder: Path) -> float:
     for _ in range(7):
         loop = asyncio.get_running_loop()
         there, gone = loop.create_future(), loop.create_future()
+        kept = os.open(os.devnull, os.O_RDONLY)
         child = Child(
             [sys.executable, "-c", _CODE.format(count=GRANDCHILDREN)],
             environment=os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)},
@@ -49,7 +50,9 @@ async def end_s(folder: Path) -> float:
             on_channels=lambda channel, answers, there=there: there.set_result((channel, answers)),  # type: ignore[misc]
             on_text=lambda number: None,
             on_exit=lambda gone=gone: gone.set_result(None),  # type: ignore[misc]
+            kept=kept,
         )
+        os.close(kept)
         channel, answers = await there
         said = b""
         while len(said) < 10 * GRANDCHILDREN:

@@ -382,8 +382,7 @@ def _flows_with_surroundings(known: WorkspaceFacts) -> Iterator[_Surrounded]:
     """Of each flow: its own facts, whether it runs, the engine is on, why nobody was asked, whether it ends, and all that was deployed is known."""
     running, going_on = {run.flow for run in known.active}, {run.flow for run in known.active if not run.stopping}
     is_on, is_known = known.engine.on is True, known.is_all_known
-    for flow in known.flows:
-        name = flow.entry.name
+    for flow, name in ((one, one.entry.name) for one in known.flows):
         yield flow, name in running, is_on, known.unasked, name in running - going_on, is_known
 
 
