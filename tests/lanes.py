@@ -69,12 +69,9 @@ def run_lanes(lanes: Sequence[Lane], already_s: float = 0.0, end_s: float = END_
             if code and code not in SKIPPED:
                 break
             code = 0
-        beside.shutdown(cancel_futures=True)
-    print(
-        f"\n==== {'FAILED' if code else 'passed'} after {(time.monotonic() - began_s) / 60:.1f} minutes",
-        *said,
-        sep="\n",
-    )
+        beside.shutdown(wait=False, cancel_futures=True)
+        after = (time.monotonic() - began_s) / 60
+        print(f"\n==== {'FAILED' if code else 'passed'} after {after:.1f} minutes", *said, sep="\n", flush=True)
     return code
 
 

@@ -32,12 +32,18 @@ def examples_on_files(count: int) -> int:
 
 
 def until(question: Callable[[], Any], timeout_s: float = WAIT_S, every_s: float = 0.02) -> Any:
-    """The first true answer; AssertionError with the last one when there is none in time."""
+    """The first true answer; AssertionError with the last one when there is none in time.
+
+    A question that takes long, as it starts a process, is asked again after as long a pause: what it waits for needs the machine too.
+    """
     end_s = time.monotonic() + timeout_s * PATIENCE
-    while not (answer := question()):
-        assert time.monotonic() < end_s, f"it did not happen: {answer!r}"
-        time.sleep(every_s)
-    return answer
+    while True:
+        asked_s = time.monotonic()
+        if answer := question():
+            return answer
+        now_s = time.monotonic()
+        assert now_s < end_s, f"it did not happen: {answer!r}"
+        time.sleep(max(every_s, min(now_s - asked_s, 0.5)))
 
 
 HANG_IN_C = (
