@@ -75,7 +75,7 @@ def _deploy(given: Namespace, names: UserNames) -> Any:
     from data_engine.cli import deploying
     from data_engine.engine.deployed_before import left_out
     from data_engine.engine.offline import OfflineFacts
-    from data_engine.engine.starting import going_live, starting_now
+    from data_engine.engine.starting import starting_now
     from data_engine.shown import Listing
 
     if given.all and given.subject:
@@ -88,10 +88,7 @@ def _deploy(given: Namespace, names: UserNames) -> Any:
     name = None if given.all else given.subject or own_name(names, "deploy")
     if name is not None and not given.yes:
         require_saved(name, names, ws.layout.flow_modules_dir / f"{name}.ipynb")
-    if name is None and not given.yes and (going := going_live(ws.home)):
-        for line in deploying.going_live_lines(ws, going):
-            print(in_this_kernel(line))
-        print("Nothing was deployed yet: this is what would change. %flow deploy --all --yes does it.")
+    if name is None and not given.yes and _shows_what_would_change(ws):
         return None
     known = {} if name is None else {name: OfflineFacts(ws.home).memory(name)}
     before = {one.id for one in ws.deployments()}
@@ -109,6 +106,19 @@ def _deploy(given: Namespace, names: UserNames) -> Any:
     if name is not None and entries and entries[0].error is not None:
         raise entries[0].error
     return entries
+
+
+def _shows_what_would_change(ws: Workspace) -> bool:
+    """Whether a deploy of everything changes something, which is shown; a cell cannot be asked."""
+    from data_engine.cli.deploying import going_live_lines
+    from data_engine.engine.starting import going_live
+
+    going = going_live(ws.home)
+    for line in going_live_lines(ws, going):
+        print(in_this_kernel(line))
+    if going:
+        print("Nothing was deployed yet: this is what would change. %flow deploy --all --yes does it.")
+    return bool(going)
 
 
 def _rollback(given: Namespace, names: UserNames) -> Any:
