@@ -94,17 +94,17 @@ def _deploy(given: Namespace, names: UserNames) -> Any:
     before = {one.id for one in ws.deployments()}
     entries = Listing(ws.deploy(name, given.note or "", given.yes, approve=given.approve, replaces=given.replaces))
     new = [one for one in ws.deployments() if one.id not in before]
-    left = left_out(ws.home, {entry.name for entry in entries}) if name is None else {}
     starts = deploying.starting_lines(ws, starting_now(ws.home, new, entries, known))
-    for line in (
-        *starts,
-        *deploying.undeployed_lines(new),
-        *deploying.left_out_lines(left),
-        *deploying.lines_of_files_before(ws, new, entries),
-    ):
+    left = deploying.left_out_lines(left_out(ws.home, {one.name for one in entries}) if name is None else {})
+    for line in (*starts, *deploying.undeployed_lines(new), *left, *deploying.lines_of_files_before(ws, new, entries)):
         print(in_this_kernel(line[deploying.INDENT :]))
-    if name is not None and entries and entries[0].error is not None:
-        raise entries[0].error
+    return entries if name is None else _good(entries)
+
+
+def _good(entries: Any) -> Any:
+    """The one entry of a deploy by name, unless it has an error."""
+    if entries and (error := entries[0].error) is not None:
+        raise error
     return entries
 
 
@@ -113,10 +113,8 @@ def _shows_what_would_change(ws: Workspace) -> bool:
     from data_engine.cli.deploying import going_live_lines
     from data_engine.engine.starting import going_live
 
-    going = going_live(ws.home)
-    for line in going_live_lines(ws, going):
-        print(in_this_kernel(line))
-    if going:
+    if going := going_live(ws.home):
+        print(*map(in_this_kernel, going_live_lines(ws, going)), sep="\n")
         print("Nothing was deployed yet: this is what would change. %flow deploy --all --yes does it.")
     return bool(going)
 
