@@ -191,6 +191,7 @@ def run_workspace(
     seen: object = None
     looked_s = float("-inf")
     is_any_broken = False
+    stepless: list[FlowValidationError] = []
 
     def reread() -> list[Flow] | None:
         nonlocal seen, looked_s, is_any_broken
@@ -205,7 +206,8 @@ def run_workspace(
                 continue
             there.add(entry.name)
             if entry.flow is not None and not entry.steps:
-                entry = replace(entry, flow=None, error=no_steps(entry.name, str(entry.path)))
+                stepless.append(no_steps(entry.name, str(entry.path)))
+                entry = replace(entry, flow=None, error=stepless[-1])
             entry = _with_shared_mirror_refused(where, entry)
             if entry.flow is None:
                 is_any_broken = True
@@ -220,6 +222,8 @@ def run_workspace(
         return list(good.values())
 
     flows = reread() or []
+    if names and not flows and stepless:
+        raise stepless[0]
     if not flows and not is_any_broken:
         raise FlowValidationError(
             "there is nothing to watch: no flow polls or has a schedule",

@@ -147,8 +147,8 @@ def explain(source: FactSource, known: WorkspaceFacts, subject: str, file: str) 
         LedgerError: the history cannot be read.
     """
     blocked = {one.entry.name: blocked_by(known, one) for one in known.flows}
-    triggers = {one.entry.name: one.entry.flow and one.entry.flow.trigger for one in known.flows}
-    batches = {flow for flow, trigger in triggers.items() if trigger is not None and trigger.run_as == "batch"}
+    flows = [one.entry.flow for one in known.flows if one.entry.flow is not None]
+    batches = {flow.name for flow in flows if flow.trigger is not None and flow.trigger.run_as == "batch"}
     rows = tell_earlier(_explained(source, known, subject, file), source.ran_earlier_code)
     return [
         replace(row, blocked_by=blocked.get(row.flow, FLOW_GONE), is_batch=row.flow in batches)
