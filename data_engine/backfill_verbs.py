@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from data_engine.flow.suggestions import checked_call
 from data_engine.given import given_day, given_text
 from data_engine.owners_verbs import OwnersVerbs
 from data_engine.shown import Listing
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 class BackfillVerbs(OwnersVerbs):
     """The verbs of a workspace that run a flow again for a range of its files or slots."""
 
+    @checked_call
     def backfill(
         self,
         name: str,
@@ -84,7 +86,7 @@ class BackfillVerbs(OwnersVerbs):
             "where": wanted.where,
             "reprocess": wanted.reprocess,
             "params": self._sendable(name, check_params(params)),
-            "dry_run": bool(dry_run),
+            "dry_run": dry_run,
             "digest": digest,
         }
         return self._ask_of_backfill("/backfill", body, wait)
@@ -123,6 +125,7 @@ class BackfillVerbs(OwnersVerbs):
         """
         return self._in_zone(self._backfills(None, given_text(backfill_id, "backfill id"))[0])
 
+    @checked_call
     def stop_backfill(self, backfill_id: str, wait: bool = True) -> Backfill | None:
         """Begin no more runs of a backfill; what runs of it ends by itself.
 
@@ -144,6 +147,7 @@ class BackfillVerbs(OwnersVerbs):
         """
         return self._do_with_backfill("stop", backfill_id, wait)
 
+    @checked_call
     def retry_backfill(self, backfill_id: str, wait: bool = True) -> Backfill | None:
         """Run again what failed of a backfill that has ended, and what a stop left out; it keeps its id.
 
@@ -172,7 +176,7 @@ class BackfillVerbs(OwnersVerbs):
     def _ask_of_backfill(self, path: str, body: dict[str, Any], wait: bool) -> Backfill | None:
         from data_engine.model import Backfill
 
-        told = self.link.start().post(path, body | {"wait": bool(wait)})
+        told = self.link.start().post(path, body | {"wait": wait})
         answer = self._answer(told, wait)
         return None if answer is None else self._in_zone(Backfill.read(answer["backfill"]))
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from data_engine.backfill_verbs import BackfillVerbs
 from data_engine.daemon_verbs import DaemonVerbs
 from data_engine.errors import FlowValidationError
+from data_engine.flow.suggestions import checked_call
 from data_engine.given import (
     given_day,
     given_folder,
@@ -171,6 +172,27 @@ class Workspace(BackfillVerbs, DaemonVerbs, PlanningVerbs):
         modules = self.home.modules()
         return Flow.of(modules.load(find_flow(self.home, name)).flow)
 
+    def deployment(self, name: str) -> str:
+        """How the flow's module stands to what production runs, in a few words.
+
+        "as deployed", "not deployed", or "edited, not deployed" with the cells that differ; after a rollback, while the module is as it
+        was deployed before, "rolled back to" that deployment with its time and those cells.
+
+        Raises:
+            FlowValidationError: no such module, and none is deployed.
+
+        Example:
+            >>> import tempfile
+            >>> from data_engine import Workspace
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> before = ws.deployment("example")
+            >>> _ = ws.deploy("example")
+            >>> before, ws.deployment("example")
+            ('not deployed', 'as deployed')
+        """
+        return self.standing(name).text
+
+    @checked_call
     def restore(self, name: str, to: str | None = None, *, copy: bool = False) -> tuple[Path, ...]:
         """The module of the flow `name` as it was deployed last, or in the deployment `to`, put back into `flow_modules`; what was
         written: the module, and those of its helpers that are not there. What production runs stays as it is. The name may be that

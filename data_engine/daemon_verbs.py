@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from data_engine.errors import FlowValidationError
+from data_engine.flow.suggestions import checked_call
 from data_engine.given import given_run_id
 from data_engine.workspace_base import WorkspaceBase
 
@@ -339,6 +340,7 @@ class DaemonVerbs(WorkspaceBase):
         """
         return self._ask_lease("withdraw")
 
+    @checked_call
     def release_control(self, now: bool = False) -> LeaseStatus:
         """Give the workspace up when its running work is done: to whoever has asked for it, else to anybody.
 

@@ -14,6 +14,7 @@ from data_engine.errors import (
     RequestFailedError,
     ShortInterrupt,
 )
+from data_engine.flow.suggestions import checked_call
 from data_engine.given import given_params, given_path, given_run_ids, given_text, is_json
 from data_engine.shown import Listing
 from data_engine.workspace_base import WorkspaceBase
@@ -35,6 +36,7 @@ _ANSWER_S = 25.0
 class OwnersVerbs(WorkspaceBase):
     """The verbs of a workspace at `root` that its owner carries out: this machine, or the one that is asked to."""
 
+    @checked_call
     def deploy(
         self,
         name: str | None = None,
@@ -81,13 +83,13 @@ class OwnersVerbs(WorkspaceBase):
         body = {
             "flow": name,
             "note": given_text(note, "deploy(note=...)"),
-            "force": bool(force),
-            "approve": bool(approve),
+            "force": force,
+            "approve": approve,
         }
         if replaces is not None:
             body["replaces"] = check_flow_name(replaces)
         by, machine = person()
-        asked = Asked(name, note, bool(force), by, machine, is_approved=bool(approve), replaces=replaces)
+        asked = Asked(name, note, force, by, machine, is_approved=approve, replaces=replaces)
         outcome = self._owning(
             "/deploy", body, wait, read=Outcome.read, otherwise=lambda: deploy_here(self.home, asked)
         )
@@ -95,6 +97,7 @@ class OwnersVerbs(WorkspaceBase):
             return ()
         return with_recipient_warnings(with_source_warnings(outcome.entries), self.home.settings().alerts.to)
 
+    @checked_call
     def undeploy(self, name: str, note: str = "", wait: bool = True) -> Deployment | None:
         """Stop running the flow `name` in production, whether its notebook is there or gone; what was deployed is kept.
 
@@ -151,6 +154,7 @@ class OwnersVerbs(WorkspaceBase):
 
         return Listing(history_of(self.home, None if name is None else check_flow_name(name)))
 
+    @checked_call
     def rollback(self, name: str, to: str | None = None, note: str = "", wait: bool = True) -> Deployment | None:
         """Let production run the flow as it was deployed before, or as the deployment `to` (its id, or the beginning of it).
 
@@ -208,26 +212,7 @@ class OwnersVerbs(WorkspaceBase):
             find_flow(self.home, name)
         return standing
 
-    def deployment(self, name: str) -> str:
-        """How the flow's module stands to what production runs, in a few words.
-
-        "as deployed", "not deployed", or "edited, not deployed" with the cells that differ; after a rollback, while the module is as it
-        was deployed before, "rolled back to" that deployment with its time and those cells.
-
-        Raises:
-            FlowValidationError: no such module, and none is deployed.
-
-        Example:
-            >>> import tempfile
-            >>> from data_engine import Workspace
-            >>> ws = Workspace.create(tempfile.mkdtemp())
-            >>> before = ws.deployment("example")
-            >>> _ = ws.deploy("example")
-            >>> before, ws.deployment("example")
-            ('not deployed', 'as deployed')
-        """
-        return self.standing(name).text
-
+    @checked_call
     def run(
         self,
         name: str,
@@ -323,6 +308,7 @@ class OwnersVerbs(WorkspaceBase):
 
         return Listing(with_warnings(self.home.ledger(), map(self.run_record, run_ids)))
 
+    @checked_call
     def retry(self, flow: str | None = None, source: str | os.PathLike[str] | None = None, wait: bool = True) -> int:
         """Do not hold failed sources any more: those of `flow`, or only its `source`, or all; how many those were.
 
@@ -353,6 +339,7 @@ class OwnersVerbs(WorkspaceBase):
         answer = self._answer(told, wait)
         return 0 if answer is None else int(answer["freed"])
 
+    @checked_call
     def enable(self, name: str, wait: bool = True) -> None:
         """Let the flow run by itself again.
 
@@ -371,6 +358,7 @@ class OwnersVerbs(WorkspaceBase):
         """
         self._switch(name, True, wait, "")
 
+    @checked_call
     def disable(self, name: str, wait: bool = True, note: str = "") -> None:
         """Let the flow run by hand only. Who disabled it, and when, is kept and shown with the `note`, which says why.
 
@@ -453,7 +441,7 @@ class OwnersVerbs(WorkspaceBase):
         """
         from data_engine.daemon.control import DaemonGoneError
 
-        body, until_s, is_to_ask = body | {"wait": bool(wait)}, time.monotonic() + _COMING_S, False
+        body, until_s, is_to_ask = body | {"wait": wait}, time.monotonic() + _COMING_S, False
         while True:
             daemon = self.link.start() if is_to_ask else self.link.find()
             try:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from data_engine.errors import FlowValidationError
+from data_engine.flow.suggestions import checked_call
 from data_engine.workspace_base import WorkspaceBase
 
 TYPE_CHECKING = False
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 class PlanningVerbs(WorkspaceBase):
     """The verbs of a workspace at `root` that compare what is with what would be; they change nothing."""
 
+    @checked_call
     def plan(
         self,
         name: str,
@@ -65,12 +67,13 @@ class PlanningVerbs(WorkspaceBase):
             )
         home, modules = self.home, self.home.modules()
         path = find_flow(home, check_flow_name(name))
-        wish = Wish(sources, use, keys(key), check_params(params), is_confirmed=bool(yes), fresh=bool(fresh))
+        wish = Wish(sources, use, keys(key), check_params(params), is_confirmed=yes, fresh=fresh)
         plan = make_plan(home, name, wish, current=lambda: modules.load(path).flow, sink=sink)
         live = history.live(ledger_rows.published(home.ledger()))[name]
         edit, _ = read_contents(home.layout.flow_modules_dir)
         return replace(plan, config=tuple(changed_config(home, live, edit)))
 
+    @checked_call
     def test(self, name: str | None = None, update: bool = False) -> list[GoldenResult]:
         """How the goldens of the flow `name`, or of all, compare with the code as it is now: one result each.
 

@@ -25,6 +25,7 @@ from data_engine.engine.shown_result import bound_display
 from data_engine.errors import FlowValidationError, ShortInterrupt
 from data_engine.flow.context import FlowContext
 from data_engine.flow.flow import Flow
+from data_engine.flow.suggestions import checked_call
 from data_engine.lease.peek import refuse_owned_elsewhere
 from data_engine.ledger.belief import Believed
 from data_engine.ledger.wall_clock import PRUNED_AT, WallClock
@@ -121,6 +122,7 @@ def _run_once(
             _prune_when_due(where)
 
 
+@checked_call
 def run(*flows: Flow, force: bool = False) -> list[FlowContext]:
     """Run `flows` here as they become due, until Ctrl-C; groups side by side, the flows of one group one at a time.
 
@@ -189,6 +191,7 @@ def run_workspace(
     seen: object = None
     looked_s = float("-inf")
     is_any_broken = False
+    stepless: list[FlowValidationError] = []
 
     def reread() -> list[Flow] | None:
         nonlocal seen, looked_s, is_any_broken
@@ -203,7 +206,8 @@ def run_workspace(
                 continue
             there.add(entry.name)
             if entry.flow is not None and not entry.steps:
-                entry = replace(entry, flow=None, error=no_steps(entry.name, str(entry.path)))
+                stepless.append(no_steps(entry.name, str(entry.path)))
+                entry = replace(entry, flow=None, error=stepless[-1])
             entry = _with_shared_mirror_refused(where, entry)
             if entry.flow is None:
                 is_any_broken = True
@@ -218,6 +222,8 @@ def run_workspace(
         return list(good.values())
 
     flows = reread() or []
+    if names and not flows and stepless:
+        raise stepless[0]
     if not flows and not is_any_broken:
         raise FlowValidationError(
             "there is nothing to watch: no flow polls or has a schedule",

@@ -441,6 +441,7 @@ _IN_WORKSPACE: dict[str, tuple[Callable[[Workspace, Args], Any], Fields]] = {
             "approve": FLAG.or_else(False),
             "note": ANY_TEXT.or_else(""),
             "shown": TEXT.optional,
+            "listed": FLAG.or_else(False),
         },
     ),
     "plan": (

@@ -72,6 +72,10 @@ def _compile(given: Namespace, names: UserNames) -> Any:
 
 
 def _deploy(given: Namespace, names: UserNames) -> Any:
+    from data_engine.cli import deploying
+    from data_engine.engine.deployed_before import left_out
+    from data_engine.engine.offline import OfflineFacts
+    from data_engine.engine.starting import starting_now
     from data_engine.shown import Listing
 
     if given.all and given.subject:
@@ -84,32 +88,35 @@ def _deploy(given: Namespace, names: UserNames) -> Any:
     name = None if given.all else given.subject or own_name(names, "deploy")
     if name is not None and not given.yes:
         require_saved(name, names, ws.layout.flow_modules_dir / f"{name}.ipynb")
+    if name is None and not given.yes and _shows_what_would_change(ws):
+        return None
+    known = {} if name is None else {name: OfflineFacts(ws.home).memory(name)}
     before = {one.id for one in ws.deployments()}
     entries = Listing(ws.deploy(name, given.note or "", given.yes, approve=given.approve, replaces=given.replaces))
     new = [one for one in ws.deployments() if one.id not in before]
-    _print_what_follows(ws, name, entries, new)
-    if name is not None and entries and entries[0].error is not None:
-        raise entries[0].error
+    starts = deploying.starting_lines(ws, starting_now(ws.home, new, entries, known))
+    left = deploying.left_out_lines(left_out(ws.home, {one.name for one in entries}) if name is None else {})
+    for line in (*starts, *deploying.undeployed_lines(new), *left, *deploying.lines_of_files_before(ws, new, entries)):
+        print(in_this_kernel(line[deploying.INDENT :]))
+    return entries if name is None else _good(entries)
+
+
+def _good(entries: Any) -> Any:
+    """The one entry of a deploy by name, unless it has an error."""
+    if entries and (error := entries[0].error) is not None:
+        raise error
     return entries
 
 
-def _print_what_follows(ws: Workspace, name: str | None, entries: Any, new: Any) -> None:
-    """What these deployments mean for files and for other flows, and what was left out."""
-    from data_engine.cli.deploying import lines_of_files_before
-    from data_engine.engine.deployed_before import left_out
+def _shows_what_would_change(ws: Workspace) -> bool:
+    """Whether a deploy of everything changes something, which is shown; a cell cannot be asked."""
+    from data_engine.cli.deploying import going_live_lines
+    from data_engine.engine.starting import going_live
 
-    names = {one.id: one.flow for one in new}
-    for gone in sorted((one for one in new if one.kind == "withdraw"), key=lambda one: one.flow):
-        if gone.of in names:
-            print(f"{gone.flow} is {names[gone.of]} now: production runs that in its place.")
-        else:
-            again = typed_magic("rollback", gone.flow)
-            print(f"{gone.flow} is undeployed: its module is gone. {again} lets it run again as it was deployed.")
-    for line in lines_of_files_before(ws, new, entries):
-        print(in_this_kernel(line.partition("     ")[2]))
-    for flow, row in (left_out(ws.home, {entry.name for entry in entries}) if name is None else {}).items():
-        again = typed_magic("deploy", flow)
-        print(f"{flow} was left out: {row.who} undeployed it. {again} lets production run it again, as it is now.")
+    if going := going_live(ws.home):
+        print(*map(in_this_kernel, going_live_lines(ws, going)), sep="\n")
+        print("Nothing was deployed yet: this is what would change. %flow deploy --all --yes does it.")
+    return bool(going)
 
 
 def _rollback(given: Namespace, names: UserNames) -> Any:
@@ -342,11 +349,11 @@ COMMANDS = {
             _deploy,
             "flow",
             (
-                Option("--all", "Every flow of the workspace."),
+                Option("--all", "Every flow of the workspace; without --yes only what would change is shown."),
                 _NOTE,
                 Option(
                     "--yes",
-                    "Deploy even if another deployed flow writes to the same mirror, or the notebook has unsaved edits.",
+                    "Do not ask, and deploy even if another deployed flow writes to the same mirror, or the notebook has unsaved edits.",
                 ),
                 Option("--approve", "Deploy even if its goldens do not hold; who approved it is recorded."),
                 Option("--replaces", "The earlier flow that this one replaces; its notebook is gone.", "FLOW"),

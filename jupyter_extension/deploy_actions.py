@@ -7,9 +7,11 @@ from typing import Any, TypeAlias
 
 from data_engine.client import Workspace
 from data_engine.counted import counted
+from data_engine.cut import first_few
 from data_engine.daemon.deploying import Outcome
 from data_engine.engine.deployed_before import left_out
 from data_engine.engine.files_before import FilesBefore, files_before
+from data_engine.engine.starting import Starting, starting_now
 from data_engine.errors import error_of
 from data_engine.given import given_text
 from data_engine.typed import typed
@@ -18,10 +20,14 @@ from jupyter_extension.planning import given_key, plan_view
 from jupyter_extension.view import as_json
 
 Args: TypeAlias = Mapping[str, Any]
+_MOST_LISTED = 12
 
 
 def deploy(ws: Workspace, args: Args) -> Any:
-    """Let production run the modules as they are. What the panel had `shown` of the flow may be another than what is deployed now."""
+    """Let production run the modules as they are. What the panel had `shown` of the flow may be another than what is deployed now; what
+    a deploy of everything would change is asked first, until that was `listed`."""
+    if args["flow"] is None and not args["listed"] and (question := _question(ws)) is not None:
+        return {"question": question}
     flow, force, approve, note = args["flow"], args["force"], args["approve"], given_text(args["note"], "the note")
     daemon = daemon_of(ws)
     if daemon is None:
@@ -39,8 +45,36 @@ def deploy(ws: Workspace, args: Args) -> Any:
         raise refused[0]
     said = _outcome_words(flow, outcome) + _left_out(ws, flow, {entry.name for entry in outcome.entries})
     files = files_before(ws.home, outcome.deployments, outcome.entries)
-    is_on = bool(daemon.get("/status")["engine"]["on"]) if any(one.held for one in files.values()) else False
+    starts = starting_now(ws.home, outcome.deployments, outcome.entries)
+    is_told = any(one.held for one in files.values()) or any(one.text for one in starts.values())
+    is_on = bool(daemon.get("/status")["engine"]["on"]) if is_told else False
+    said += starts_words(starts, is_on=is_on)
     return _with_what_follows(ws, said, files, flow, args["shown"], is_engine_on=is_on)
+
+
+def _question(ws: Workspace) -> dict[str, Any] | None:
+    """What is asked before everything is deployed; None where that would change nothing."""
+    found = from_child(ws.root, "deploy", "--dry-run")
+    if not found:
+        return None
+    text = first_few([f"\u2022 {one['text']}" for one in found], _MOST_LISTED, "\n")
+    return {
+        "text": f"This would change:\n{text}",
+        "answers": [["Deploy it" if len(found) == 1 else f"Deploy all {len(found)}", "listed"]],
+    }
+
+
+def starts_words(starts: Mapping[str, Starting], *, is_on: bool) -> str:
+    """What starts at once; "" where nothing does.
+
+    Example:
+        >>> starts_words({"claims": Starting(3), "rates": Starting()}, is_on=True)
+        ' claims: 3 files run now.'
+        >>> starts_words({}, is_on=True)
+        ''
+    """
+    told = [f"{flow}: {one.when(is_on=is_on)}" for flow, one in sorted(starts.items()) if one.text]
+    return f" {'; '.join(told)}." if told else ""
 
 
 def _without_a_daemon(ws: Workspace, flow: str | None, options: list[str], shown: str | None) -> Any:
@@ -49,7 +83,12 @@ def _without_a_daemon(ws: Workspace, flow: str | None, options: list[str], shown
     if flow is not None and told_of:
         raise error_of(told_of[0])
     files = {one["name"]: FilesBefore(**one["files_before"]) for one in entries}
-    said = _runs_now(flow) + _left_out(ws, flow, {one["name"] for one in entries if one["left_out"] is None})
+    starts = {one["name"]: Starting(**one["starts"]) for one in entries}
+    said = (
+        _runs_now(flow)
+        + starts_words(starts, is_on=False)
+        + _left_out(ws, flow, {one["name"] for one in entries if one["left_out"] is None})
+    )
     return _with_what_follows(ws, said, files, flow, shown, is_engine_on=False)
 
 

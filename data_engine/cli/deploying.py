@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -15,20 +16,27 @@ from data_engine.cli.output import complain, print_json, say
 from data_engine.counted import counted
 from data_engine.cut import first_few
 from data_engine.notebook.standing import NOT_DEPLOYED
+from data_engine.platforms.terminals import is_terminal
 from data_engine.typed import typed
 
 if TYPE_CHECKING:
     from data_engine.client import Workspace
+    from data_engine.engine.starting import GoingLive, Starting
     from data_engine.engine.status import FlowStatus
     from data_engine.ledger.switch import Switch
     from data_engine.model import Deployment
     from data_engine.notebook.catalog import CatalogEntry
     from data_engine.notebook.standing import Standing
+    from data_engine.scheduler.source_memory import KnownSources
 
 _MOST_NAMED = 5
+INDENT = 14
+"""How many characters of a line are the word that says what it is about."""
 
 Note = Annotated[str, typer.Option("--note", metavar="TEXT", help="The reason, for the history.")]
-Yes = Annotated[bool, typer.Option("--yes", help="Deploy even if another deployed flow writes to the same mirror.")]
+Yes = Annotated[
+    bool, typer.Option("--yes", help="Do not ask, and deploy even if another deployed flow writes to the same mirror.")
+]
 
 
 def deploy(
@@ -43,41 +51,118 @@ def deploy(
         str | None,
         typer.Option("--replaces", metavar="FLOW", help="The earlier flow that NAME replaces; its notebook is gone."),
     ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only show what would go live, how it runs by itself, and what starts.")
+    ] = False,
     wait: Wait = True,
     as_json: AsJson = False,
 ) -> int:
     """Let production run the modules as they are now: the flow NAME alone, or every one that nobody has undeployed.
 
-    Only what compiles, builds and has steps is deployed. Ends with 1 when a module is not deployed; its flow stays on the last
-    deployment, and `rollback` takes a deployment back.
+    Without NAME it first shows what would go live, how it runs by itself, and what starts at once, and asks where there is a
+    terminal. Only what compiles, builds and has steps is deployed. Ends with 1 when a module is not deployed; its flow stays on
+    the last deployment, and `rollback` takes a deployment back.
     """
-    from data_engine.engine.deployed_before import left_out
-    from data_engine.notebook.flow_files import module_files
-
     ws = chosen_workspace(ctx)
-    before = {one.id for one in ws.deployments()}
-    stood = ws.home.deployments().standing(module_files(ws.layout.flow_modules_dir))
-    damaged = _damaged(ws, [flow for flow, one in stood.items() if one.kind == "as_deployed" and name in (None, flow)])
+    if dry_run:
+        _say_going_live(ws, name, as_json)
+        return 0
+    if name is None and not (yes or as_json) and not _is_wanted(ws):
+        say("Nothing was deployed.")
+        return 1
+    before = _before(ws, name)
     with in_flow_modules(ws):
         entries = ws.deploy(name, note, yes, wait, approve, replaces)
-    if not entries and not wait:
-        return say_left(as_json)
+    return _tell(ws, name, entries, before, note, as_json) if entries or wait else say_left(as_json)
+
+
+class _Before(NamedTuple):
+    """What was before a deploy: the `ids` of all deployments, how each module stood, the flows of which files were `damaged`, and
+    what was `known` of the sources of the flow that was named."""
+
+    ids: set[str]
+    stood: Mapping[str, Standing]
+    damaged: set[str]
+    known: Mapping[str, KnownSources]
+
+
+def _before(ws: Workspace, name: str | None) -> _Before:
+    from data_engine.engine.offline import OfflineFacts
+    from data_engine.notebook.flow_files import module_files
+
+    stood = ws.home.deployments().standing(module_files(ws.layout.flow_modules_dir))
+    damaged = _damaged(ws, [flow for flow, one in stood.items() if one.kind == "as_deployed" and name in (None, flow)])
+    known = {} if name is None else {name: OfflineFacts(ws.home).memory(name)}
+    return _Before({one.id for one in ws.deployments()}, stood, damaged, known)
+
+
+def _tell(
+    ws: Workspace, name: str | None, entries: Sequence[CatalogEntry], before: _Before, note: str, as_json: bool
+) -> int:
+    """Say what came of it; the exit code."""
+    from data_engine.engine.deployed_before import left_out
+    from data_engine.engine.starting import starting_now
+
     refused = [entry for entry in entries if entry.error is not None]
-    new = [one for one in ws.deployments() if one.id not in before]
-    changed = {one.flow for one in new} | {name for name, one in stood.items() if one.kind != "as_deployed"}
+    new = [one for one in ws.deployments() if one.id not in before.ids]
+    changed = {one.flow for one in new} | {flow for flow, one in before.stood.items() if one.kind != "as_deployed"}
     left = left_out(ws.home, {entry.name for entry in entries}) if name is None else {}
-    mended = damaged - changed
+    mended = before.damaged - changed
     lost = mended & _damaged(ws, mended)
-    code = 1 if refused or lost else 0
+    starts = starting_now(ws.home, new, entries, before.known)
     if as_json:
-        print_json([*_as_json(ws, entries, changed, mended - lost, new), *_left_as_json(ws, left)])
-        return code
-    say_settings(ws)
-    _say_entries(entries, changed, mended)
-    _say_lost_note(note, [*new, *refused])
-    _say_mended(mended - lost, lost)
-    _say_what_follows(ws, entries, new, left)
-    return code
+        print_json([*_as_json(ws, entries, changed, mended - lost, new, starts), *_left_as_json(ws, left)])
+    else:
+        say_settings(ws)
+        _say_entries(entries, changed, mended)
+        _say_lost_note(note, [*new, *refused])
+        _say_mended(mended - lost, lost)
+        _say_what_follows(ws, entries, new, left, starts)
+    return 1 if refused or lost else 0
+
+
+def _is_wanted(ws: Workspace) -> bool:
+    """Whether everything is to go live, as somebody says who has seen what that is; without a terminal it is."""
+    if not is_terminal(sys.stdin):
+        return True
+    going = _say_going_live(ws, None, as_json=False)
+    return not going or typer.confirm(f"Deploy {'it' if going == 1 else f'all {going}'}?", err=True)
+
+
+def _say_going_live(ws: Workspace, name: str | None, as_json: bool) -> int:
+    """What a deploy would change, a line for each flow; how many lines."""
+    from data_engine.engine.starting import going_live
+
+    with in_flow_modules(ws):
+        going = going_live(ws.home, name)
+    if as_json:
+        is_on = is_engine_on(ws)
+        print_json([asdict(one) | {"standing": one.standing.as_dict(), "text": one.text(is_on=is_on)} for one in going])
+        return len(going)
+    for line in going_live_lines(ws, going):
+        say(f"would change  {line}")
+    if not going:
+        say("Nothing would change.")
+    return len(going)
+
+
+def going_live_lines(ws: Workspace, going: Sequence[GoingLive]) -> list[str]:
+    """What a deploy would change, a line for each flow."""
+    is_on = is_engine_on(ws) if any(one.starting.text for one in going) else True
+    return [one.text(is_on=is_on, how=typed("start")) for one in going]
+
+
+def is_engine_on(ws: Workspace) -> bool:
+    """Whether what is due runs now; of another workstation's engine that is believed."""
+    status = ws.status()
+    return status.lease.is_elsewhere or status.engine.on is not False
+
+
+def starting_lines(ws: Workspace, starts: Mapping[str, Starting]) -> list[str]:
+    """A line for each flow of which something starts at once."""
+    told = {flow: one for flow, one in sorted(starts.items()) if one.text}
+    is_on = is_engine_on(ws) if told else True
+    return [f"starts        {flow}: {one.when(is_on=is_on, how=typed('start'))}" for flow, one in told.items()]
 
 
 def _say_lost_note(note: str, belongs_to: Sequence[object]) -> None:
@@ -118,10 +203,16 @@ def mended_lines(flows: Collection[str]) -> list[str]:
 
 
 def _say_what_follows(
-    ws: Workspace, entries: Sequence[CatalogEntry], new: Sequence[Deployment], left: Mapping[str, Deployment]
+    ws: Workspace,
+    entries: Sequence[CatalogEntry],
+    new: Sequence[Deployment],
+    left: Mapping[str, Deployment],
+    starts: Mapping[str, Starting],
 ) -> None:
     """What these deployments mean for files and for other flows, and what was left out."""
     switches = ws.home.ledger().switches()
+    for line in starting_lines(ws, starts):
+        say(line)
     lines = (*undeployed_lines(new), *left_out_lines(left), *disabled_lines(new, switches))
     for line in (*lines, *lines_of_files_before(ws, new, entries)):
         complain(line, style="yellow")
@@ -136,9 +227,11 @@ def _as_json(
     changed: Collection[str],
     mended: Collection[str],
     new: Sequence[Deployment],
+    starts: Mapping[str, Starting],
 ) -> list[dict[str, Any]]:
     """What came of each module, for programs."""
     from data_engine.engine.files_before import FilesBefore, files_before
+    from data_engine.engine.starting import Starting
 
     files = files_before(ws.home, new, entries)
     standing = ws.home.deployments().standing(entry.name for entry in entries)
@@ -152,6 +245,7 @@ def _as_json(
             "mended": entry.name in mended,
             "left_out": None,
             "files_before": asdict(files.get(entry.name, FilesBefore())),
+            "starts": asdict(starts.get(entry.name, Starting())),
         }
         | standing[entry.name].as_json()
         for entry in entries
@@ -174,6 +268,7 @@ def _left_as_json(ws: Workspace, left: Mapping[str, Deployment]) -> list[dict[st
             "mended": False,
             "left_out": {"by": row.who, "at_utc": row.at_utc},
             "files_before": {"done": 0, "held": 0},
+            "starts": {"files": 0, "is_batch": False, "slots": []},
         }
         | standing[flow].as_json()
         for flow, row in left.items()
@@ -201,9 +296,7 @@ def lines_of_files_before(ws: Workspace, new: Sequence[Deployment], entries: Ite
     if not any(files.held for files in found.values()):
         return files_before_lines(found)
     disabled = [flow for flow, switch in ws.home.ledger().switches().items() if not switch.is_enabled]
-    status = ws.status()
-    is_on = status.lease.is_elsewhere or status.engine.on is not False  # the owner's engine is asked
-    return files_before_lines(found, disabled=disabled, is_engine_on=is_on)
+    return files_before_lines(found, disabled=disabled, is_engine_on=is_engine_on(ws))
 
 
 def undeployed_lines(new: Sequence[Deployment]) -> list[str]:

@@ -15,6 +15,7 @@ from contextlib import closing
 from pathlib import Path
 
 from data_engine import nofollow, private
+from data_engine.counted import size_words
 from data_engine.cut import first_few
 from data_engine.daemon import probes
 from data_engine.daemon.alert_check import check_alerts
@@ -301,7 +302,7 @@ def check_ledger(path: Path | None, *, limit_s: float = 2.0) -> Finding:
         said, version = _quick_check(path, limit_s)
     except sqlite3.Error as error:
         if getattr(error, "sqlite_errorname", "") == "SQLITE_INTERRUPT":
-            size = f"{path.stat().st_size / 1e6:.0f} MB"
+            size = size_words(path.stat().st_size)
             return Finding("run history", None, f"{path} opens; its {size} were not fully checked within {limit_s:g} s")
         return _of_error("run history", as_ledger_error(error, path))
     if said != "ok":

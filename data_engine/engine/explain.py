@@ -65,11 +65,12 @@ from data_engine.model import Run, SourceKey, utc_text
 from data_engine.record import Record
 from data_engine.scheduler.folder_poller import FolderPoller
 from data_engine.scheduler.plan import PlannedFlow, Verdict, by_hand, why_blocked
+from data_engine.scheduler.source_memory import KnownSources
 
 MOST_ROWS = 1000
 """Of one flow; a folder may hold a hundred thousand files."""
 
-_WOULD_RUN = (Running, Settling, WaitsForSettling, Locked, NeedsHash, *get_args(WhyDue))
+WOULD_RUN = (Running, Settling, WaitsForSettling, Locked, NeedsHash, *get_args(WhyDue))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -146,7 +147,8 @@ def explain(source: FactSource, known: WorkspaceFacts, subject: str, file: str) 
         LedgerError: the history cannot be read.
     """
     blocked = {one.entry.name: blocked_by(known, one) for one in known.flows}
-    batches = {one.entry.name for one in known.flows if one.entry.flow is not None and _is_batch(one.entry.flow)}
+    flows = [one.entry.flow for one in known.flows if one.entry.flow is not None]
+    batches = {flow.name for flow in flows if flow.trigger is not None and flow.trigger.run_as == "batch"}
     rows = tell_earlier(_explained(source, known, subject, file), source.ran_earlier_code)
     return [
         replace(row, blocked_by=blocked.get(row.flow, FLOW_GONE), is_batch=row.flow in batches)
@@ -154,10 +156,6 @@ def explain(source: FactSource, known: WorkspaceFacts, subject: str, file: str) 
         else row
         for row in _with_gone(source, known, rows)
     ]
-
-
-def _is_batch(flow: Flow) -> bool:
-    return flow.trigger is not None and flow.trigger.run_as == "batch"
 
 
 def _with_gone(source: FactSource, known: WorkspaceFacts, rows: list[Explanation]) -> list[Explanation]:
@@ -351,12 +349,12 @@ def reason_now(
         return under_way
     if blocked is None:
         return (waiting or why) if isinstance(why, Running) else why
-    return blocked if isinstance(why, _WOULD_RUN) else why
+    return blocked if isinstance(why, WOULD_RUN) else why
 
 
-def look_now(source: FactSource, watch: PlannedFlow) -> FolderPoller:
-    """A look at the flow's folder now; it hands nothing over, and retries nothing."""
-    memory = source.memory(watch.flow)
+def look_now(source: FactSource, watch: PlannedFlow, known: KnownSources | None = None) -> FolderPoller:
+    """A look at the flow's folder now; it hands nothing over, and retries nothing. `known` is what is known, where not as it is now."""
+    memory = known or source.memory(watch.flow)
     poller = FolderPoller(watch, read=lambda: memory, rules=replace(source.rules(), retries=0), frees_held=False)
     poller.poll()
     while poller.is_scanning:
@@ -479,7 +477,7 @@ def _rows(
         name = str(root / verdict.key.path) if verdict.key is not None and verdict.key.path else str(root)
         why = why_of(name, verdict)
         cause = causes.get(why.run_id or "") if isinstance(why, (Held, RetryLater)) else None
-        is_owed = isinstance(verdict.why, _WOULD_RUN) and not isinstance(why, (Running, Stopping, Interrupted))
+        is_owed = isinstance(verdict.why, WOULD_RUN) and not isinstance(why, (Running, Stopping, Interrupted))
         lost = abandoned(poller.known(verdict.key.path)) if is_owed and verdict.key is not None else None
         rows.append(Explanation(flow, name, why, cause=cause, abandoned=lost))
     if len(found) > MOST_ROWS:

@@ -1,14 +1,13 @@
-"""Which slots of a schedule passed without a run, while the engine was off or the flow disabled, and which it owes."""
+"""Which slots of a schedule passed without a run, while the engine was off or the flow disabled."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, tzinfo
 
 from data_engine.engine.flow_reasons import SlotsPassed
 from data_engine.flow.trigger import Schedule
 from data_engine.model import utc_text
-from data_engine.scheduler import plan
 from data_engine.scheduler.slots import slots_between, zone_of
 
 LOOK_BACK_S = 31 * 86400.0
@@ -60,26 +59,6 @@ def _newest(trigger: Schedule, zone: tzinfo, after_s: float, until_s: float) -> 
         slots = [*slots_between(trigger.cron_lines, zone, begin_s, until_s), *slots]
         until_s = begin_s
     return slots
-
-
-def owed_slots(
-    trigger: Schedule, served: Iterable[str], *, timezone: str | None, now_s: float, retention_s: float
-) -> list[str]:
-    """The slots that a schedule which begins to run now does at once, as planning does: of its newest served slot what is after it.
-
-    Example:
-        >>> from data_engine.flow.flow import Flow
-        >>> daily = Flow("A").watch(mode="schedule", time="07:00", catch_up="all", tz="UTC").trigger
-        >>> now_s = datetime.fromisoformat("2026-01-09T08:00+00:00").timestamp()
-        >>> owed_slots(daily, ["2026-01-07T07:00:00.000000+00:00"], timezone=None, now_s=now_s, retention_s=30 * 86400.0)
-        ['2026-01-08T07:00:00.000000+00:00', '2026-01-09T07:00:00.000000+00:00']
-    """
-    after_s = max((at_s for slot in served if (at_s := _seconds(slot)) <= now_s), default=now_s)
-    if trigger.interval_seconds is not None or trigger.catch_up == "none":
-        return []
-    zone = zone_of(trigger.tz or timezone)
-    owed = plan.owed_slots(trigger, zone=zone, after_s=after_s, now_s=now_s, retention_s=retention_s)
-    return [utc_text(slot_s) for slot_s in owed]
 
 
 def _seconds(utc: str) -> float:

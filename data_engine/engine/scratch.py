@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from data_engine.cause import Cause
+from data_engine.counted import size_words
 from data_engine.engine.clone import BESIDE, clone_or_copy, copy_database
 from data_engine.engine.memo.access_log import not_logged
 from data_engine.errors import FlowValidationError
@@ -376,8 +377,8 @@ class Scratch:
     def _allow(self, final: Path, size: int) -> None:
         if self._copied_bytes + size > self._limit_bytes:
             raise FlowValidationError(
-                f"the preview would have to copy {final.name} ({size / 1e6:,.0f} MB), and may copy "
-                f"{self._limit_bytes / 1e6:,.0f} MB in all",
+                f"the preview would have to copy {final.name} ({size_words(size)}), and may copy "
+                f"{size_words(self._limit_bytes)} in all",
                 where=str(final),
                 fix="preview an object of an earlier step with use=; read a database with"
                 " context.database(name, read_only=True); or raise [preview] copy_limit in config/data_engine.toml",

@@ -295,6 +295,7 @@ _PACKAGES = {
 
 def checked_call(call: F, *, public: tuple[str, ...] | None = None, example: str = "") -> F:
     """`call`, which answers arguments it does not take with an error that has the fix: the option that was meant or an example, and the options that are public.
+    What is annotated as `bool` is given True or False, and nothing else: "no" would count as yes.
 
     Example:
         >>> @checked_call
@@ -306,8 +307,15 @@ def checked_call(call: F, *, public: tuple[str, ...] | None = None, example: str
           fix:   did you mean save_as=? It takes (fn, *, save_as=None)
     """
 
+    names = call.__code__.co_varnames
+    truths = {names.index(name): name for name, kind in call.__annotations__.items() if kind in ("bool", bool)}
+
     @wraps(call)
     def checked(*args: Any, **given: Any) -> Any:
+        for at, name in truths.items():
+            value = given.get(name, False) if name in given or at >= len(args) else args[at]
+            if value is not True and value is not False:
+                raise _no_truth(call, name, value)
         try:
             return call(*args, **given)
         except TypeError as error:
@@ -318,6 +326,12 @@ def checked_call(call: F, *, public: tuple[str, ...] | None = None, example: str
         raise wrong
 
     return checked  # type: ignore[return-value]
+
+
+def _no_truth(call: Callable[..., Any], name: str, value: object) -> FlowValidationError:
+    title = call.__qualname__.rpartition("<locals>.")[2]
+    what = f"{title}: {name}={repr(value)[:60]} is neither True nor False"
+    return FlowValidationError(what, where=f"{title}({name}=...)", fix=f"write {name}=True or {name}=False")
 
 
 def _wrong_call(

@@ -292,10 +292,12 @@ class Ledger(LedgerFile):
         """Every file the flow's steps ever returned, as absolute paths; kept when their runs are pruned."""
         return {restored(path) for (path,) in self._rows("SELECT output_path FROM outputs WHERE flow_name = ?", flow)}
 
-    def served_slots(self, flow: str, *, since_utc: str = "") -> set[str]:
-        """The schedule slots of the flow that a run has served, from `since_utc` on."""
-        rows = self._rows("SELECT slot_utc FROM schedule_slots WHERE flow_name = ? AND slot_utc >= ?", flow, since_utc)
-        return {slot for (slot,) in rows}
+    def served_slots(self, flow: str, *, since_utc: str = "", by_schedule: bool = False) -> set[str]:
+        """The schedule slots of the flow that a run has served, from `since_utc` on; `by_schedule` without those of backfills."""
+        asked = "SELECT slot_utc FROM schedule_slots WHERE flow_name = ? AND slot_utc >= ?"
+        if by_schedule:
+            asked += " AND coalesce(run_id, '') NOT IN (SELECT run_id FROM runs WHERE trigger_kind = 'backfill')"
+        return {slot for (slot,) in self._rows(asked, flow, since_utc)}
 
     def slots(self, flow: str, since_utc: str) -> list[tuple[str, str]]:
         """The slots of the flow that count as served from `since_utc` on, each with the id of its run, "" for none."""

@@ -21,7 +21,7 @@ import traceback
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial, wraps
+from functools import lru_cache, wraps
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from data_engine.flow.spec import title_words
 from data_engine.flow.suggestions import suggestion
 from data_engine.notebook.artifacts import load_artifact
 from data_engine.notebook.build_function import CALLS_ITS_STEPS
+from data_engine.notebook.importlib_here import FolderReader, as_seen, importlib_for
 from data_engine.notebook.locate import annotate, place_of_function, show_cells, show_file
 from data_engine.notebook.module_sets import trouble_with_name
 from data_engine.platforms.files import content_of
@@ -78,6 +79,10 @@ class FlowModules:
     def authored(self, path: Path) -> Path:
         """The authored file a file of `content` stands for."""
         return path if self.content == self.folder else self.folder / path.relative_to(self.content)
+
+    def content_of(self, path: Path) -> Path:
+        """The file of `content` that an authored file is read from."""
+        return self.content / path.relative_to(self.folder) if path.is_relative_to(self.folder) else path
 
     def load(self, path: Path) -> LoadedModule:
         """Execute the module at `path` (in `content`) afresh and build its flow; helpers are imported again when any of them changed.
@@ -272,6 +277,9 @@ class _Loader(_LoaderBase):
     def is_package(self, fullname: str) -> bool:
         return self._is_package
 
+    def get_resource_reader(self, fullname: str) -> FolderReader:
+        return FolderReader(self._path if self._path.is_dir() else self._modules.content_of(self._path).parent)
+
     def get_code(self, fullname: str) -> types.CodeType | None:
         source = self.get_source(fullname)
         return None if source is None else _code_of(source.encode(), str(self._modules.authored(self._path)))
@@ -298,22 +306,8 @@ def _register_package(modules: FlowModules) -> None:
             package = types.ModuleType(name)
             package.__path__ = []
             sys.modules[name] = package
-
-
-def _importlib_for(modules: FlowModules) -> types.ModuleType:
-    """`importlib` as the flow modules of one folder see it: its `import_module` finds the workspace's modules too."""
-    seen = types.ModuleType("importlib")
-    seen.__dict__.update(vars(importlib))
-
-    @wraps(importlib.import_module)
-    def import_module(name: str, package: str | None = None) -> types.ModuleType:
-        if not name.startswith(".") and _is_ours(modules, name):
-            return _import_of_workspace(modules, name)
-        return importlib.import_module(name, package)
-
-    later = partial(getattr, importlib)  # what of it is imported after this
-    seen.__dict__.update(import_module=import_module, __getattr__=later)
-    return seen
+    loader = _Loader(modules, modules.content, is_package=True)
+    package.__spec__ = importlib.machinery.ModuleSpec(modules.package, loader, is_package=True)
 
 
 def _import_of_workspace(modules: FlowModules, name: str) -> types.ModuleType:
@@ -370,7 +364,9 @@ _open._records_reads = True  # type: ignore[attr-defined] # what it calls is rep
 
 def _builtins_for(modules: FlowModules, plain: Importer | None = None) -> dict[str, Any]:
     namespace = dict(vars(builtins)) | {"open": _open}
-    seen_importlib = _importlib_for(modules)
+    seen_importlib = importlib_for(
+        lambda name: _import_of_workspace(modules, name) if _is_ours(modules, name) else None
+    )
 
     def import_here(
         name: str,
@@ -391,7 +387,7 @@ def _builtins_for(modules: FlowModules, plain: Importer | None = None) -> dict[s
             _require_names(module, name, fromlist)
             return module
         found = (plain or builtins.__import__)(name, globals, locals, fromlist or (), level)
-        return seen_importlib if found is importlib else found
+        return as_seen(found, seen_importlib)
 
     namespace["__import__"] = import_here
     namespace.setdefault("display", _display)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from data_engine.compare.difference import Difference
-from data_engine.engine.candidates import pick_source
+from data_engine.engine.candidates import Source, pick_source
 from data_engine.engine.local_workspace import LocalWorkspace, settle_flow, workspace_of
 from data_engine.engine.memo.caption import show_caption
 from data_engine.engine.params import params_for
@@ -64,7 +64,7 @@ def against_deployed(
     ]
     name = use or CURRENT
     try:
-        then, now = (side.run(chosen, stops[side.of], [name])[name] for side in sides)
+        then, now = (_of_side(side, chosen, stops[side.of], name) for side in sides)
         difference = compare(then, now, key=wanted)
         for side in sides:
             side.end()
@@ -80,6 +80,16 @@ def against_deployed(
     of = f" of {name_of(chosen)}" if chosen.path is not None else ""
     show_caption(f"{flow.name}{of} against what is deployed · {took}")
     return difference
+
+
+def _of_side(side: Side, source: Source, stop: int, name: str) -> object:
+    """The object of one side; an error says of which."""
+    try:
+        return side.run(source, stop, [name])[name]
+    except FlowValidationError as error:
+        of = "as it is now" if side.of == CURRENT else "as it is deployed"
+        error.where = f"{error.where} ({of})" if error.where else f"the flow {of}"
+        raise
 
 
 def _require_home(flow: Flow) -> LocalWorkspace:

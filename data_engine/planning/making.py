@@ -107,6 +107,8 @@ def make_plan(
     outside = tuple(NotHeldBack(path, "is a new file outside the context's folders") for path in run.outside())
     notes = [*chosen.notes]
     if wish.key and not any(one.key for one in _leaves([*objects.values(), *outputs.values()])):
+        if run.wrong_key is not None:
+            raise run.wrong_key
         notes.append(f"no table has the key {', '.join(wish.key)}: whole rows were compared")
     return Plan(
         name,
@@ -163,6 +165,7 @@ class _Run:
         errors: list[SideError],
     ) -> None:
         self.errors = errors
+        self.wrong_key: FlowValidationError | None = None
         self._wish = wish
         self._sides = [
             Side(of, flow, home, params=params_for(flow, wish.params), fresh=wish.fresh, sink=sink)
@@ -178,17 +181,24 @@ class _Run:
         return {name: combined(parts) for name, parts in found.items()}
 
     def _of_source(self, source: Source) -> dict[str, Difference]:
-        from data_engine.compare.comparing import MISSING, compare
+        from data_engine.compare.comparing import MISSING
 
         values = {side.of: self._values(side, source) for side in self._sides}
         before, after = values.get("deployed"), values.get(CURRENT)
         if before is None or after is None:
             return {}
         names = dict.fromkeys([*before, *after])
-        return {
-            name: compare(before.get(name, MISSING), after.get(name, MISSING), key=self._wish.key, is_strict=False)
-            for name in names
-        }
+        return {name: self._compared(before.get(name, MISSING), after.get(name, MISSING)) for name in names}
+
+    def _compared(self, before: object, after: object) -> Difference:
+        from data_engine.compare.comparing import compare
+
+        if self._wish.key:
+            try:
+                return compare(before, after, key=self._wish.key)
+            except FlowValidationError as wrong:
+                self.wrong_key = self.wrong_key or wrong
+        return compare(before, after, key=self._wish.key, is_strict=False)
 
     def _values(self, side: Side, source: Source) -> dict[str, Any] | None:
         use = self._wish.use
@@ -211,16 +221,13 @@ class _Run:
 
     def outputs(self) -> dict[str, Difference]:
         """The difference of each file that a version has written."""
-        from data_engine.compare.comparing import MISSING, compare
+        from data_engine.compare.comparing import MISSING
 
         if len(self._sides) < 2 or self._wish.use is not None:
             return {}
         before, after = (side.outputs() for side in self._sides)
         names = dict.fromkeys([*before, *after])
-        return {
-            name: compare(before.get(name, MISSING), after.get(name, MISSING), key=self._wish.key, is_strict=False)
-            for name in names
-        }
+        return {name: self._compared(before.get(name, MISSING), after.get(name, MISSING)) for name in names}
 
     def outside(self) -> dict[str, None]:
         """The files that were written outside the context's folders."""

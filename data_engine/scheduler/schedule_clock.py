@@ -14,6 +14,7 @@ from data_engine.engine.reasons import HeldSlot, NotYet, Slot, Tick
 from data_engine.flow.trigger import Schedule
 from data_engine.ledger.ledger import Ledger
 from data_engine.model import Run, future_utc, utc_text
+from data_engine.scheduler import plan
 from data_engine.scheduler.plan import Due, NotDue, PlannedFlow, plan_interval, plan_slots
 from data_engine.scheduler.slots import zone_of
 from data_engine.workspace.settings import WorkspaceSettings
@@ -118,7 +119,7 @@ class ScheduleClock:
         self._seen_s = now_s
         if self._trigger.interval_seconds is None and self._ledger is not None:
             hold_abandoned_slot(self._ledger, self.planned.flow, now_s=now_s)
-            self._served_until_s = served_until(self._ledger, self.planned, now_s=now_s)
+            self._served_until_s = _first_seen(self._ledger, self.planned, now_s=now_s)
             self._next_s = None
             self._note_held()
 
@@ -184,29 +185,69 @@ def hold_abandoned_slot(ledger: Ledger, flow: str, *, now_s: float) -> None:
         ledger.serve_slot(flow, slot, lost[0].run_id)
 
 
-def served_until(ledger: Ledger, planned: PlannedFlow, *, now_s: float) -> float:
-    """Until when the flow's slots are served: its newest served slot, or the moment its schedule was first seen.
+def owed_slots(ledger: Ledger, planned: PlannedFlow, *, settings: WorkspaceSettings, now_s: float) -> list[str]:
+    """The slots that a schedule runs at once when its engine starts, or when it is deployed or enabled, in their order.
+
+    Raises:
+        LedgerError: the history cannot be read.
+    """
+    trigger, until_s = planned.trigger, served_until(ledger, planned, now_s=now_s)
+    assert isinstance(trigger, Schedule)
+    if trigger.interval_seconds is not None or trigger.catch_up == "none" or until_s is None:
+        return []
+    owed = plan.owed_slots(
+        trigger,
+        zone=zone_of(trigger.tz or settings.timezone),
+        after_s=until_s,
+        now_s=now_s,
+        retention_s=settings.history.retention_days * 86400.0,
+    )
+    served = ledger.served_slots(planned.flow, since_utc=utc_text(until_s))
+    return [slot for slot in map(utc_text, owed) if slot not in served]
+
+
+def served_until(ledger: Ledger, planned: PlannedFlow, *, now_s: float) -> float | None:
+    """Until when the flow's slots are served: its newest slot that its schedule has served, or the moment that was first seen. A
+    backfill serves single slots. None where this schedule was never seen: it owes nothing for the past.
+
+    Raises:
+        LedgerError: the history cannot be read.
+    """
+    now_utc = utc_text(now_s)
+    # What a wrong clock served in the future does not count before its time.
+    for since_utc in (utc_text(now_s - _RECENT_S), ""):
+        served = ledger.served_slots(planned.flow, since_utc=since_utc, by_schedule=True)
+        if served := {slot for slot in served if slot <= now_utc}:
+            break
+    # Without a known schedule, slots that are there came from another workstation: they stand for this schedule.
+    is_same = ledger.setting(_schedule_setting(planned.flow)) in (None, _schedule_text(planned))
+    return max(map(_seconds, served)) if served and is_same else None
+
+
+def _first_seen(ledger: Ledger, planned: PlannedFlow, *, now_s: float) -> float:
+    """Until when the flow's slots are served; a schedule that was never seen is known from now on.
 
     Raises:
         LedgerError: it cannot be read or kept.
     """
+    until_s = served_until(ledger, planned, now_s=now_s)
+    if until_s is None:
+        ledger.serve_slot(planned.flow, utc_text(now_s), "")
+    setting, schedule = _schedule_setting(planned.flow), _schedule_text(planned)
+    if ledger.setting(setting) != schedule:
+        ledger.set_setting(setting, schedule)
+    return now_s if until_s is None else until_s
+
+
+def _schedule_setting(flow: str) -> str:
+    """The setting that keeps the flow's schedule as it was seen last."""
+    return f"schedule of {flow}"
+
+
+def _schedule_text(planned: PlannedFlow) -> str:
     trigger = planned.trigger
     assert isinstance(trigger, Schedule)
-    setting = f"schedule of {planned.flow}"
-    known, schedule = ledger.setting(setting), f"{' | '.join(trigger.cron_lines)} @ {trigger.tz or ''}"
-    now_utc = utc_text(now_s)
-    # What a wrong clock served in the future does not count before its time.
-    served = {
-        slot for slot in ledger.served_slots(planned.flow, since_utc=utc_text(now_s - _RECENT_S)) if slot <= now_utc
-    }
-    served = served or {slot for slot in ledger.served_slots(planned.flow) if slot <= now_utc}
-    # Without a known schedule, slots that are there came from another workstation: they stand for this schedule.
-    if not served or (known is not None and known != schedule):
-        ledger.serve_slot(planned.flow, now_utc, "")
-        served.add(now_utc)
-    if known != schedule:
-        ledger.set_setting(setting, schedule)
-    return max(map(_seconds, served))
+    return f"{' | '.join(trigger.cron_lines)} @ {trigger.tz or ''}"
 
 
 def _seconds(utc: str) -> float:

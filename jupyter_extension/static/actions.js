@@ -29,16 +29,23 @@ export function run(app, flow, source = null, params = {}) {
 }
 
 /**
- * Deploys a flow, or every one. What JupyterLab has not saved of it would not be deployed: so that is asked first.
+ * Deploys a flow, or every one. What JupyterLab has not saved of it would not be deployed: so that is asked first; and of every one
+ * what would change.
  *
  * @param {Panel} app
- * @param {{ flow?: string, force?: boolean, approve?: boolean, note?: string, shown?: string }} args
+ * @param {{ flow?: string, force?: boolean, approve?: boolean, note?: string, shown?: string, listed?: boolean }} args
  */
 export function deploy(app, args) {
   const files = app.jupyter.unsaved(args.flow, true);
+  /** @type {(given?: typeof args) => Promise<any>} */
   const go = (given = args) => {
     app.set({ note: "" });
-    return app.act("deploy", given);
+    return app.act("deploy", given).then((found) => {
+      if (!found || !found.question) return found;
+      const { text, answers } = found.question;
+      ask(app, text, answers.map((/** @type {[string, string]} */ [label]) => [label, () => go({ ...given, listed: true })]));
+      return null;
+    });
   };
   if (!files.length) return go();
   const one = files.length === 1;

@@ -116,16 +116,16 @@ def test_what_was_missed_is_told(cli: Cli, ws: WorkspaceFiles) -> None:
     ledger = Workspace(ws.root).home.ledger()
     for name in ("all", "latest", "none"):
         ledger.serve_slot(name, utc_text(time.time() - 3 * 86400), "")
-    assert "first runs for" not in cli("enable", "all").out
+    assert "once the engine is on" not in cli("enable", "all").out
     cli("disable", "all", "latest", "none", "polled")
 
     told = {name: cli("enable", name).out for name in ("all", "latest", "none", "polled")}
 
-    assert "once the engine is on (data-engine start), it first runs for 3 slots that it missed: 20" in told["all"]
+    assert "3 slots that it missed run once the engine is on (data-engine start): 20" in told["all"]
     assert told["all"].count("07:00:00 UTC") == 3
     assert told["latest"].count("07:00:00 UTC") == 1
-    assert "first runs" not in told["none"]
-    assert "it first runs for 1 file" in told["polled"]
+    assert "once the engine is on" not in told["none"]
+    assert "1 file runs once the engine is on" in told["polled"]
 
 
 def test_the_status_is_asked_once_for_all_flows(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,7 +137,7 @@ def test_the_status_is_asked_once_for_all_flows(cli: Cli, monkeypatch: pytest.Mo
     said = cli("enable", "all", "latest", "polled").out
 
     assert said.count("is enabled") == 3
-    assert "it first runs for 1 file" in said
+    assert "1 file runs once the engine is on" in said
     assert len(asked) == 1
 
 

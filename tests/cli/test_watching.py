@@ -223,3 +223,11 @@ def test_nothing_to_watch_is_refused(cli: Cli, ws: WorkspaceFiles) -> None:
     assert answer.code == 2
     assert "nothing to watch" in answer.err
     assert FlowValidationError.__name__ not in answer.err
+
+
+def test_a_flow_without_steps_is_an_error_and_not_waited_for(cli: Cli, ws: WorkspaceFiles) -> None:
+    ws.notebook("empty", "from data_engine import Flow\n\ndef build():\n    return Flow(group='E')")
+
+    refused = cli("--workspace", ws.root, "run", "--watch", "empty")
+
+    assert (refused.code, "has no steps" in refused.err) == (2, True)

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from data_engine import FlowValidationError, Workspace
+import data_engine
+from data_engine import Flow, FlowValidationError, Workspace
 from tests.support import WorkspaceFiles
 
 POLL = """
@@ -106,3 +107,36 @@ def test_a_wrong_call_says_what_where_and_the_fix(
         assert "the daemon failed" not in error.what, f"{value!r}: {error}"
         assert "does not answer" not in error.what, f"{value!r}: {error}"
     assert len(running.runs()) == before
+
+
+NO_TRUTHS: list[Any] = ["no", "", 0, 1, None, [], b"yes"]
+TRUTHS: list[tuple[str, Callable[[Workspace, Any], object]]] = [
+    ("preview write", lambda ws, it: ws.load_flow("poll").preview(write=it)),
+    ("preview force", lambda ws, it: ws.load_flow("poll").preview(force=it)),
+    ("preview fresh", lambda ws, it: ws.load_flow("poll").preview(fresh=it)),
+    ("golden share", lambda ws, it: ws.load_flow("poll").golden(share=it)),
+    ("run_once force", lambda ws, it: ws.load_flow("poll").run_once(force=it)),
+    ("run force", lambda ws, it: data_engine.run(ws.load_flow("poll"), force=it)),
+    ("deploy force", lambda ws, it: ws.deploy("poll", force=it)),
+    ("deploy approve", lambda ws, it: ws.deploy("poll", approve=it)),
+    ("rollback wait", lambda ws, it: ws.rollback("poll", wait=it)),
+    ("run wait", lambda ws, it: ws.run("poll", it)),
+    ("backfill dry_run", lambda ws, it: ws.backfill("poll", dry_run=it)),
+    ("plan yes", lambda ws, it: ws.plan("poll", yes=it)),
+    ("test update", lambda ws, it: ws.test("poll", it)),
+    ("restore copy", lambda ws, it: ws.restore("poll", copy=it)),
+    ("release now", lambda ws, it: ws.release_control(it)),
+    ("staged", lambda ws, it: Flow("G").mirror(root="out", staged=it)),
+    ("read only", lambda ws, it: Flow("G").step(lambda context: context.database("a.duckdb", it)).run_once()),
+]
+
+
+@pytest.mark.parametrize(("name", "call"), TRUTHS, ids=[name for name, _ in TRUTHS])
+def test_a_switch_is_true_or_false_and_nothing_that_counts_as_it(
+    name: str, call: Callable[[Workspace, Any], object], running: Workspace
+) -> None:
+    """preview(write="no") would write in production."""
+    for wrong in NO_TRUTHS:
+        with pytest.raises(FlowValidationError, match=r"(neither True nor False|must be True or False)") as refused:
+            call(running, wrong)
+        assert refused.value.fix, wrong

@@ -162,6 +162,28 @@ def test_deploy_gives_the_entries_and_a_broken_one_is_raised(shell: Shell, claim
     assert re.search(r"claims  20\S+ \S+  \S+@\S+ +live", shell.out)
 
 
+def test_a_deploy_of_everything_in_a_cell_shows_what_would_change_until_it_is_confirmed(
+    shell: Shell, claims: WorkspaceFiles
+) -> None:
+    """A deploy of one flow says in a line what starts."""
+    polled = "Flow(group='P').watch(mode='poll', source='../in', interval='1s').step(print)"
+    for name in ("polled", "draft"):
+        claims.notebook(name, f"from data_engine import Flow\n\ndef build():\n    return {polled}")
+    claims.source("in/a.csv")
+    shell.run("%flow deploy polled")
+    assert "polled: 1 file runs once the engine is on (%flow start)" in shell.out
+
+    shell.run("%flow deploy --all")
+    assert "draft (not deployed): every 1 s when files change; 1 file runs once the engine is on" in shell.out
+    assert "%flow deploy --all --yes" in shell.out
+    shell.run("from data_engine import Workspace")
+    assert shell.run("Workspace.current().deployment('draft')") == "not deployed"
+
+    shell.run("%flow deploy --all --yes")
+    assert "draft: 1 file runs once the engine is on" in shell.out
+    assert shell.run("Workspace.current().deployment('draft')") == "as deployed"
+
+
 def test_nothing_is_deployed_while_the_notebook_has_unsaved_edits(
     shell: Shell, claims: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -239,7 +261,7 @@ def test_a_flow_is_undeployed_and_its_notebook_restored(shell: Shell, claims: Wo
     assert "%flow rollback claims" in shell.out
     assert shell.run("Workspace.current().deployment('claims')") == "not deployed"
     shell.run("%flow deploy --all")
-    assert "%flow deploy claims lets production run it again" in shell.out
+    assert "To let production run it again, as it is now: %flow deploy claims" in shell.out
     assert shell.run("Workspace.current().deployment('claims')") == "not deployed"
     shell.run("%flow rollback claims")
     assert shell.run("Workspace.current().deployment('claims')") == "as deployed"
@@ -629,7 +651,7 @@ def test_a_secret_in_a_helper_is_told_by_compile_and_deploy(shell: Shell, claims
     for name in ("claims", "other"):
         claims.notebook(name, "from flow_helpers.shop import TOKEN", *CELLS[:-1], f"{CELLS[-1]}.step(lambda c: TOKEN)")
 
-    for line in ("%flow compile claims", "%flow deploy claims", "%flow deploy --all"):
+    for line in ("%flow compile claims", "%flow deploy claims", "%flow deploy --all --yes"):
         shell.run(line)
         assert shell.out.count("flow_helpers/shop.py, line 1: `TOKEN` holds a secret") == 1
         assert "h4rd" not in shell.out

@@ -75,8 +75,31 @@ def test_a_deploy_of_everything_names_the_flows_that_it_left_out(workspace: Work
     if has_daemon:
         workspace.start()
 
-    assert "Left out (undeployed): good;" in ask(workspace, "deploy")
+    assert "Left out (undeployed): good;" in ask(workspace, "deploy", listed=True)
     assert ask(workspace, "deploy", flow="good") == "Production runs good as it is now."
+    assert ask(workspace, "deploy", listed=True) == "Production runs every good module as it is now."
+
+
+@pytest.mark.parametrize("has_daemon", [True, False], ids=["with a daemon", "without"])
+def test_a_deploy_of_everything_is_asked_with_what_would_change_and_start(
+    workspace: Workspace, has_daemon: bool
+) -> None:
+    """What is broken is no part of it; where nothing would change nothing is asked."""
+    settings = workspace.root / "config" / "data_engine.toml"
+    settings.write_text(settings.read_text().replace('mode = "auto"', 'mode = "ask"'))
+    if has_daemon:
+        workspace.start()
+
+    question = ask(workspace, "deploy")["question"]
+
+    assert question["answers"] == [["Deploy all 3", "listed"]]
+    assert "polled (not deployed): every 1 s when files change; 3 files run once the engine is on\n" in (
+        question["text"] + "\n"
+    )
+    assert "broken" not in question["text"]
+    assert not workspace.deployments()
+
+    assert "polled: 3 files run once the engine is on." in ask(workspace, "deploy", listed=True)
     assert ask(workspace, "deploy") == "Production runs every good module as it is now."
 
 
@@ -305,7 +328,7 @@ def test_an_edit_is_shown_by_its_cells_until_it_is_deployed(ws: WorkspaceFiles) 
     """Also without a daemon."""
     workspace = Workspace(ws.root)
     flows.fill(ws.root, good=flows.FAILING)
-    assert ask(workspace, "deploy") == "Production runs every good module as it is now."
+    assert ask(workspace, "deploy", listed=True) == "Production runs every good module as it is now."
     cells = list(flows.FAILING)
     cells[1] = cells[1].replace("3", "4")
     flows.fill(ws.root, good=tuple(cells))

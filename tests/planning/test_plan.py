@@ -64,11 +64,18 @@ def test_sources_that_were_left_out_are_counted(production: Production) -> None:
     assert notes[1] == ()
 
 
-def test_a_key_that_no_table_has_is_told(production: Production) -> None:
-    """Rows are compared all the same."""
-    plan = production.ws.plan("sales", key="nobody")
+def test_a_key_that_no_table_has_is_an_error_that_names_the_nearest_column(production: Production) -> None:
+    with pytest.raises(FlowValidationError) as refused:
+        production.ws.plan("sales", key="idd")
 
-    assert "no table has the key nobody: whole rows were compared" in plan.notes
+    assert "idd" in refused.value.what
+    assert "id" in (refused.value.fix or "").replace("idd", "")
+
+
+def test_an_object_that_cannot_be_made_is_told_with_its_side(production: Production) -> None:
+    flow = production.ws.load_flow("sales")
+    with pytest.raises(FlowValidationError, match="as it is now"):
+        flow.step(lambda context: 1 / 0, save_as="clean_df").preview(use="clean_df", against="deployed")
 
 
 def test_one_object_may_be_asked_for(production: Production) -> None:

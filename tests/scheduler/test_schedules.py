@@ -11,14 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_engine import Flow
-from data_engine.engine.passed_slots import owed_slots
 from data_engine.engine.reasons import HeldSlot, NotYet, Slot, Tick
 from data_engine.flow.trigger import Schedule
 from data_engine.ledger.belief import Believed
 from data_engine.ledger.ledger import Ledger
-from data_engine.model import RunFinished, RunStarted, utc_text
+from data_engine.model import RunAbout, RunFinished, RunStarted, utc_text
 from data_engine.scheduler.plan import Due, NotDue, PlannedFlow, plan_interval, plan_slots
-from data_engine.scheduler.schedule_clock import ScheduleClock
+from data_engine.scheduler.schedule_clock import ScheduleClock, owed_slots
 from data_engine.scheduler.slots import slots_between, zone_of
 from data_engine.workspace.settings import HistorySettings, WorkspaceSettings
 
@@ -204,6 +203,45 @@ def test_slots_that_came_from_another_workstation_count(tmp_path: Path) -> None:
     assert engine.ran == [at(30)]
 
 
+def backfill(path: Path, *hours: float) -> None:
+    """A backfill of these slots has run well."""
+    with Ledger.open(path) as ledger:
+        for number, hour in enumerate(hours):
+            about = RunAbout("backfill", "b1", scheduled_for=utc_text(at(hour)))
+            run_id = f"b{number}"
+            ledger.record(RunStarted(run_id, "nightly", "G", None, at_s=at(200), about=about))
+            ledger.record(RunFinished(run_id, "success", at(200), 1.0))
+            ledger.serve_slot("nightly", utc_text(at(hour)), run_id)
+
+
+@pytest.mark.parametrize("catch_up", ["all", "latest"])
+def test_a_backfill_of_a_new_schedule_makes_no_other_slot_owed(tmp_path: Path, catch_up: str) -> None:
+    """The flow owes nothing for the past: its engine was never on before."""
+    engine = Engine(tmp_path, catch_up=catch_up)
+    backfill(engine.path, 6, 30)
+
+    engine.start(at(201))
+    engine.look(at(201))
+    engine.look(at(24 * 9 + 6))
+    engine.stop()
+
+    assert engine.ran == [at(24 * 9 + 6)]
+
+
+def test_a_backfill_serves_its_slots_and_no_earlier_one(tmp_path: Path) -> None:
+    """The engine was off for days, and owes all of them but those."""
+    engine = Engine(tmp_path, catch_up="all")
+    engine.start(at(1))
+    engine.stop()
+    backfill(engine.path, 30, 78)
+
+    engine.start(at(104))
+    engine.look(at(104))
+    engine.stop()
+
+    assert engine.ran == [at(6), at(54), at(102)]
+
+
 def test_what_a_wrong_clock_served_in_the_future_holds_up_nothing(tmp_path: Path) -> None:
     engine = Engine(tmp_path)
     engine.start(at(1))
@@ -375,7 +413,7 @@ def test_no_slot_runs_twice_and_none_that_is_owed_is_lost(
 
 @pytest.mark.parametrize("catch_up", ["all", "latest", "none"])
 @pytest.mark.parametrize("day", ["2026-03-29", "2026-06-01", "2026-10-25"])
-def test_what_is_listed_as_owed_is_what_is_planned_one_after_the_other(catch_up: str, day: str) -> None:
+def test_what_is_listed_as_owed_is_what_is_planned_one_after_the_other(tmp_path: Path, catch_up: str, day: str) -> None:
     """Also where an hour is missing or comes twice, and of what is too old to be done."""
     trigger = schedule(time=None, cron="*/50 1-3 * * *", tz="Europe/Berlin", catch_up=catch_up)
     zone = zone_of("Europe/Berlin")
@@ -393,7 +431,10 @@ def test_what_is_listed_as_owed_is_what_is_planned_one_after_the_other(catch_up:
         planned.append(due.why.slot_utc)
         served_s = datetime.fromisoformat(due.why.slot_utc).timestamp()
 
-    listed = owed_slots(trigger, [utc_text(first_s)], timezone=None, now_s=now_s, retention_s=keep_s)
+    kept = WorkspaceSettings(history=HistorySettings(retention_days=2))
+    with Ledger.open(tmp_path / "ledger.sqlite") as ledger:
+        ledger.serve_slot("nightly", utc_text(first_s), "")
+        listed = owed_slots(ledger, PlannedFlow("nightly", "G", trigger), settings=kept, now_s=now_s)
 
     assert listed == planned
     assert (

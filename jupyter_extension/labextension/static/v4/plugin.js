@@ -231,7 +231,8 @@ function addCommands({ commands }, { palette, launcher }, side, notebooks, icon,
   add("data-engine:stop-engine", "Stop the engine", act("stop_engine"));
   add("data-engine:deploy", "Deploy every flow module", async () => {
     const panel = await side.panel();
-    if (panel && panel.deployAll() === null) side.activate(); // it asks
+    if (panel) panel.deployAll();
+    side.activate(); // it asks
   });
   add("data-engine:docs", "Data Engine documentation", () => { window.open(`${base()}docs/`, DOCS_TAB); }, { icon, caption: "\"I want to ...\", the guides, the reference and the glossary: in a tab of the browser, without a network" });
   const kernelIconUrl = `data:image/svg+xml;utf8,${encodeURIComponent(TILE)}`;
