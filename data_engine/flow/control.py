@@ -38,9 +38,9 @@ def one_by_one(
         may_work()
         try:
             append(call(item))
-        except FlowStoppedError:
-            raise  # the author asked for a stop; that is no item's error
-        except Exception as error:
+        except BaseException as error:
+            if ends_run(error):
+                raise
             if not keep_errors:
                 raise ItemFailed(len(results), total, item, error) from error
             append(ItemError(item, error))
@@ -111,3 +111,14 @@ class RunInterrupted(BaseException):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.status, self.why, self.error)
+
+
+def ends_run(error: BaseException) -> bool:
+    """Whether an error ends its run instead of failing the step or item that raised it: a stop or Ctrl-C. A panic of a library in
+    Rust, a cancelled task of asyncio and `sys.exit()` are errors of the code, though none is an `Exception`.
+
+    Example:
+        >>> ends_run(KeyboardInterrupt()), ends_run(SystemExit(3)), ends_run(ValueError())
+        (True, False, False)
+    """
+    return isinstance(error, (RunInterrupted, FlowStoppedError, KeyboardInterrupt))

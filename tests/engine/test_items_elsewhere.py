@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import dataclasses
 import logging
@@ -13,6 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import polars as pl
 import pytest
 
 from data_engine import (
@@ -207,6 +209,38 @@ def test_sys_exit_in_an_item_fails_it(each: Runner) -> None:
     """And ends nobody's process."""
     with pytest.raises(FlowExecutionError, match="SystemExit: 3"):
         each.mapped([1, 2], lambda item: sys.exit(3))
+
+
+def panicking(number: int) -> int:
+    import polars as pl
+
+    if number == 0:
+        raise pl.exceptions.PanicException("the engine gave up")
+    return number
+
+
+def test_an_error_that_is_no_exception_is_kept_like_any_other(each: Runner) -> None:
+    """A panic of Polars, a cancelled task of asyncio, `sys.exit()`; each keeps its class wherever the item ran."""
+
+    def item(number: int) -> int:
+        if number == 1:
+            raise asyncio.CancelledError
+        if number == 2:
+            sys.exit(3)
+        return panicking(number)
+
+    kept = each.mapped([0, 1, 2, 3], item, on_error="collect").items
+
+    panic = pl.exceptions.PanicException
+    assert [type(one.error) for one in kept[:3]] == [panic, asyncio.CancelledError, SystemExit]
+    assert str(kept[0].error) == "the engine gave up"
+    assert kept[3] == 3
+
+
+def test_an_error_that_is_no_exception_names_its_item(each: Runner) -> None:
+    """As every other one does."""
+    with pytest.raises(FlowExecutionError, match=r"PanicException: the engine gave up \(item 2 of 2: 0\)"):
+        each.mapped([1, 0], panicking)
 
 
 def test_what_cannot_travel_is_named(far: Runner) -> None:
