@@ -9,6 +9,7 @@ from pathlib import Path
 from data_engine.backfill_verbs import BackfillVerbs
 from data_engine.daemon_verbs import DaemonVerbs
 from data_engine.errors import FlowValidationError
+from data_engine.flow.suggestions import typed_verbs
 from data_engine.given import (
     given_day,
     given_folder,
@@ -463,3 +464,6 @@ class Workspace(BackfillVerbs, DaemonVerbs, PlanningVerbs):
                 otherwise=lambda: explain(self._offline(), self._offline().facts(), subject, file),
             )
         )
+
+
+typed_verbs(Workspace)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 import uuid
@@ -221,8 +220,11 @@ class _Run:
             if self.own is not None:
                 stack.enter_context(readers_watched())
                 stack.enter_context(guarding(self.own))
-                if "duckdb" in sys.modules and says_copy(self.flow):
-                    stack.enter_context(sql_watched())
+            if says_copy(self.flow):
+                import duckdb  # what a step imports is not replaced any more
+
+                assert duckdb
+                stack.enter_context(sql_watched())
             yield
 
     def _take_steps(self) -> None:

@@ -11,10 +11,13 @@ import sys
 from collections.abc import Callable, Iterable
 from functools import wraps
 from itertools import islice
+from types import FunctionType
 
+from data_engine.argument_checks import check_arguments
 from data_engine.cut import beginning
 from data_engine.errors import FlowValidationError, message_of
 from data_engine.platforms.host import shell_line
+from data_engine.storage_version import fix_of_newer
 from data_engine.workspace.here import kernel_shell
 
 _MOST_NEAR = 3
@@ -211,7 +214,7 @@ def _is_secret_as_text(error: BaseException) -> bool:
 def _of_file(error: BaseException) -> str | None:
     """What helps against a file that a reader cannot take, or a drive that is full, told in the words of a parser."""
     text = message_of(error)[:1000].lower()
-    return next((fix for words, fix in _FILES if any(one in text for one in words)), None)
+    return fix_of_newer(text) or next((fix for words, fix in _FILES if any(one in text for one in words)), None)
 
 
 DRIVE_FULL = "the drive that the step writes to is full: free some space there"
@@ -292,8 +295,9 @@ _PACKAGES = {
 """Whose name is not that of the package they come in."""
 
 
-def checked_call(call: F, *, public: tuple[str, ...] | None = None, example: str = "") -> F:
-    """`call`, which answers arguments it does not take with an error that has the fix: the option that was meant or an example, and the options that are public.
+def checked_call(call: F, *, public: tuple[str, ...] | None = None, example: str = "", title: str | None = None) -> F:
+    """`call`, which answers arguments it does not take with an error that has the fix: the option that was meant or an example, and the options
+    that are public. `title` is what people know it by.
 
     Example:
         >>> @checked_call
@@ -305,6 +309,8 @@ def checked_call(call: F, *, public: tuple[str, ...] | None = None, example: str
           fix:   did you mean save_as=? It takes (fn, *, save_as=None)
     """
 
+    title = title or _title(call)
+
     @wraps(call)
     def checked(*args: Any, **given: Any) -> Any:
         try:
@@ -313,18 +319,61 @@ def checked_call(call: F, *, public: tuple[str, ...] | None = None, example: str
             trace = error.__traceback__
             if trace is None or trace.tb_next is not None:  # it was raised inside
                 raise
-            wrong = _wrong_call(call, args, given, public, example)
+            wrong = _wrong_call(call, title, args, given, public, example)
         raise wrong
 
     return checked  # type: ignore[return-value]
 
 
+def typed_call(call: F, *, title: str | None = None) -> F:
+    """As `checked_call`, and arguments of other types than it declares are refused, too.
+
+    Example:
+        >>> @typed_call
+        ... def runs(limit: "int" = 100): ...
+        >>> runs("ten")
+        Traceback (most recent call last):
+        data_engine.errors.FlowValidationError: limit='ten' is not possible: runs takes a whole number
+          where: runs(limit=...)
+          fix:   give a whole number
+    """
+    title = title or _title(call)
+    inner = checked_call(call, title=title)
+
+    @wraps(call)
+    def typed(*args: Any, **given: Any) -> Any:
+        check_arguments(title, call, args, given)
+        return inner(*args, **given)
+
+    return typed  # type: ignore[return-value]
+
+
+def _title(call: Callable[..., Any]) -> str:
+    return call.__qualname__.removesuffix(".__init__").rpartition("<locals>.")[2]
+
+
+def typed_verbs(owner: type) -> None:
+    """Let every public method of the class, and of those of ours that it is made of, be a `typed_call`."""
+    for part in owner.__mro__[:-1]:
+        for name, value in list(vars(part).items()):
+            of_class = isinstance(value, classmethod)
+            call = value.__func__ if of_class else value
+            if (name == "__init__" or not name.startswith("_")) and isinstance(call, FunctionType):
+                title = owner.__name__ if name == "__init__" else f"{owner.__name__}.{name}"
+                checked = typed_call(call, title=title)
+                setattr(part, name, classmethod(checked) if of_class else checked)
+
+
 def _wrong_call(
-    call: Callable[..., Any], args: tuple[Any, ...], given: dict[str, Any], public: tuple[str, ...] | None, example: str
+    call: Callable[..., Any],
+    title: str,
+    args: tuple[Any, ...],
+    given: dict[str, Any],
+    public: tuple[str, ...] | None,
+    example: str,
 ) -> FlowValidationError:
     from inspect import signature
 
-    title = call.__qualname__.removesuffix(".__init__").rpartition("<locals>.")[2]
     found = signature(call)
     options = [
         one

@@ -146,6 +146,10 @@ def record_database(original: Any, logs: tuple[AccessLog, ...], args: _Args, kwa
     return original(*args, **kwargs)
 
 
+def record_duckdb(original: Any, logs: tuple[AccessLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
+    return record_database(original, logs, args, kwargs)
+
+
 def record_module_sql(original: Any, logs: tuple[AccessLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
     given = kwargs.get("connection")
     duckdb: Any = sys.modules["duckdb"]

@@ -1,4 +1,4 @@
-"""Files that a run writes by SQL: watched only for code that says COPY, since queries are called through a frame of ours then."""
+"""Files that a run writes by SQL, and databases that it makes: watched only for code that says COPY or ATTACH, since queries are called through a frame of ours then."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from data_engine.engine.memo.interceptors import Interceptors, watched_libraries
 from data_engine.engine.memo.signatures import Kind
 from data_engine.flow.flow import Flow
 from data_engine.flow.spec import Collect, Map
+from data_engine.storage_version import make_missing
 
-_COPY = re.compile(r"(^|[;\n])\s*copy\s", re.IGNORECASE)
+_COPY = re.compile(r"(^|[;\n])\s*(copy|attach)\s", re.IGNORECASE)
 _MOST = 1_000
 
 
 def says_copy(flow: Flow) -> bool:
-    """Whether a text that the steps of the flow reach begins a COPY statement.
+    """Whether a text that the steps of the flow reach begins a COPY or an ATTACH statement.
 
     Example:
         >>> def write(context): return f"COPY (select 1 as a) TO '{context.source.path}'"
@@ -70,7 +71,9 @@ class _WritesOnly(AccessLog):
     """A log that lets what is about to be written be seen, and keeps nothing."""
 
     def read(self, kind: Kind, path: str) -> None:
-        """Reads are not looked at."""
+        """Reads are not looked at; a database that ATTACH would make is made first, in the workspace's format."""
+        if kind == "database":
+            make_missing(path)
 
     def wrote(self, path: str) -> None:
         """Whoever may refuse it has seen it by now."""

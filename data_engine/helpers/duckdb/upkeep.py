@@ -9,12 +9,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from data_engine.argument_checks import checked_flags
 from data_engine.errors import FlowValidationError
 from data_engine.files import replace_file, sync_file, sync_folder
 from data_engine.helpers.duckdb.connection import DEFAULT_WAIT, Database, Table, exclusive
 from data_engine.helpers.duckdb.indexes import indexes_of, put_back
 from data_engine.helpers.duckdb.names import folded, quoted, shown, table_parts, text_literal
 from data_engine.platforms.files import CAN_REPLACE_OPEN_FILES, is_open_elsewhere
+from data_engine.storage_version import format_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ class _Dropped:
     recreated: tuple[str, ...] = ()
 
 
+@checked_flags
 def compact_database(
     db_path: str | PathLike[str],
     *,
@@ -232,7 +235,8 @@ def _write_anew(database: Database) -> bool:
     copy = path.with_name(f".{path.name}.compact.tmp")
     _remove(copy)  # a killed call may have left one; nobody else is here now
     try:
-        database.execute(f"ATTACH {text_literal(str(copy))} AS {_COPY}")
+        kept = text_literal(format_of(database.path))
+        database.execute(f"ATTACH {text_literal(str(copy))} AS {_COPY} (STORAGE_VERSION {kept})")
         _copy(database, database.name())
         database.execute(f"DETACH {_COPY}")
         if _size_bytes(copy) >= _size_bytes(path):  # a small file without free space: the copy's own blocks cost more
