@@ -204,6 +204,8 @@ def _read(node: ast.expr) -> Kind | None:
 
 
 def _either(left: Kind, right: Kind) -> Kind:
+    if left == _PLAIN["str"] and right == _PLAIN["PathLike"]:
+        return right  # a text among paths is one
     words = " or ".join(dict.fromkeys([*left[0].split(" or "), *right[0].split(" or ")]))
     return words, lambda value: left[1](value) or right[1](value)
 
