@@ -14,8 +14,6 @@ from data_engine.given import (
     given_day,
     given_folder,
     given_limit,
-    given_path,
-    given_run_id,
     given_text,
     given_workspace,
 )
@@ -382,7 +380,7 @@ class Workspace(BackfillVerbs, DaemonVerbs, PlanningVerbs):
         """
         from data_engine.engine.run_comparison import compare
 
-        a, b = self.run_record(given_run_id(run_a)), self.run_record(given_run_id(run_b))
+        a, b = self.run_record(run_a), self.run_record(run_b)
         return compare(self.home, a, b)
 
     def trends(self, flow: str) -> Trends:
@@ -453,7 +451,7 @@ class Workspace(BackfillVerbs, DaemonVerbs, PlanningVerbs):
         from data_engine.daemon.control import LONG_S
         from data_engine.engine.explain import Explanation, explain
 
-        subject = given_path(flow_or_path, "explain(flow_or_path)")
+        subject = os.fspath(flow_or_path)
         file = str(Path(with_home(subject)).resolve())
         return Listing(
             self.link.ask(

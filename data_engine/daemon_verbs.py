@@ -9,7 +9,6 @@ from dataclasses import replace
 from typing import Any
 
 from data_engine.errors import FlowValidationError
-from data_engine.given import given_run_id
 from data_engine.workspace_base import WorkspaceBase
 
 TYPE_CHECKING = False
@@ -164,7 +163,7 @@ class DaemonVerbs(WorkspaceBase):
             ...     print(error.fix)
             start it with `data-engine start`, or Workspace.start()
         """
-        return self._end_run("/stop-run", given_run_id(run_id))
+        return self._end_run("/stop-run", run_id)
 
     def kill_run(self, run_id: str) -> bool:
         """End the process of a run of the daemon, now; one that waits for its turn does not begin. Whether it had begun.
@@ -182,7 +181,7 @@ class DaemonVerbs(WorkspaceBase):
             ...     print(error.fix)
             start it with `data-engine start`, or Workspace.start()
         """
-        return self._end_run("/kill-run", given_run_id(run_id))
+        return self._end_run("/kill-run", run_id)
 
     def _end_run(self, path: str, run_id: str) -> bool:
         daemon = self.link.find_heard()

@@ -14,7 +14,7 @@ from data_engine.errors import (
     RequestFailedError,
     ShortInterrupt,
 )
-from data_engine.given import given_params, given_path, given_run_ids, given_text, is_json
+from data_engine.given import given_params, given_text, is_json
 from data_engine.shown import Listing
 from data_engine.workspace_base import WorkspaceBase
 
@@ -260,7 +260,7 @@ class OwnersVerbs(WorkspaceBase):
 
         body: dict[str, Any] = {"flow": check_flow_name(name), "params": self._sendable(name, check_params(params))}
         if source is not None:
-            body["source"] = given_path(source, "run(source=...)")
+            body["source"] = os.fspath(source)
         told = self.link.start().post("/run", body | {"wait": wait})
         if "request_id" in told:
             answer = self._answer(told, wait)
@@ -307,7 +307,7 @@ class OwnersVerbs(WorkspaceBase):
             >>> [run.status for run in ws.wait(run_ids)], ws.kill()
             (['success'], True)
         """
-        wanted = given_run_ids(run_ids)
+        wanted = list(run_ids)
         try:
             self.link.wait_for_runs(wanted, lambda why: print(why, file=sys.stderr))
         except KeyboardInterrupt:
@@ -342,7 +342,7 @@ class OwnersVerbs(WorkspaceBase):
 
         body = {
             "flow": flow if flow is None else check_flow_name(flow),
-            "source": None if source is None else given_path(source, "retry(source=...)"),
+            "source": None if source is None else os.fspath(source),
         }
         daemon = self.link.find_heard()
         if daemon is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from data_engine.cause import Cause
@@ -77,7 +77,8 @@ class StepControl:
     """What the runner of a flow hands its steps.
 
     `emit` takes what happens inside a step, live. `may_work` returns when the run may go on; it waits, or raises
-    `RunInterrupted`, when it may not. `spread` is how a map spreads its items.
+    `RunInterrupted`, when it may not. `spread` is how a map spreads its items. `lost` are the names that items have changed in other
+    processes, as far as that was told.
     """
 
     emit: Callable[[Event], None] = _ignore
@@ -88,6 +89,7 @@ class StepControl:
     index: int = -1
     label: str | None = None
     last_progress_s: float = 0.0
+    lost: set[str] = field(default_factory=set)
 
     def progress(self, done: int, total: int | None) -> None:
         """Report progress at most twenty times a second, and always the last item."""

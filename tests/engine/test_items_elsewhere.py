@@ -314,6 +314,38 @@ def test_the_context_is_there(each: Runner, tmp_path: Path) -> None:
     assert (each.root / "out").is_dir()
 
 
+def test_what_items_change_in_other_processes_is_told_once(far: Runner) -> None:
+    """It does not come back. What an item only reads, or changes of its own, is none of that."""
+    seen: list[int] = []
+    counts: dict[str, int] = {"all": 0}
+    rates = {"EUR": 1.1}
+
+    def item(number: int) -> float:
+        seen.append(number)
+        counts["all"] += 1
+        own = [number]
+        own.append(2)
+        return number * rates["EUR"]
+
+    flow = Flow("G", "claims").step(lambda context: range(8)).map(item, max_parallel=2)
+    flow = flow.step(lambda context: range(8)).map(item, max_parallel=2)
+    far.run(flow)
+
+    told = [text for level, text in lines(far) if level == "WARNING"]
+    assert [text.partition(",")[0] for text in told] == ["items changed counts", "items changed seen"]
+    assert seen == []
+
+
+def test_threads_share_what_items_change(ws: WorkspaceFiles) -> None:
+    """Nothing is told there."""
+    here = runner_of("threads", ws)
+    seen: list[int] = []
+
+    here.mapped(range(4), seen.append)
+
+    assert (sorted(seen), lines(here)) == ([0, 1, 2, 3], [])
+
+
 def test_an_object_that_cannot_travel_costs_only_those_who_look_at_it(far: Runner) -> None:
     """And is named."""
     flow = Flow("G", "claims").step(lambda context: (one for one in ()), save_as="rows").step(lambda context: [1, 2])
