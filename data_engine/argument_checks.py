@@ -35,7 +35,7 @@ def check_arguments(title: str, call: Callable[..., Any], args: tuple[Any, ...],
         FlowValidationError: names the argument.
 
     Example:
-        >>> def runs(flow: "str | None" = None, limit: "int" = 100): ...
+        >>> def runs(flow: str | None = None, limit: int = 100): ...
         >>> check_arguments("runs", runs, (), {"limit": "ten"})
         Traceback (most recent call last):
         data_engine.errors.FlowValidationError: limit='ten' is not possible: runs takes a whole number
@@ -60,7 +60,7 @@ def checked_flags(call: F) -> F:
 
     Example:
         >>> @checked_flags
-        ... def read(path: "str", fresh: "bool" = False): ...
+        ... def read(path: str, fresh: bool = False): ...
         >>> read("a.csv", fresh="no")
         Traceback (most recent call last):
         data_engine.errors.FlowValidationError: fresh='no' is not possible: read takes True or False

@@ -16,6 +16,13 @@ _OPTION = "storage_compatibility_version"
 _RELEASES = ((69, "2.0"), (68, "1.5"), (67, "1.4"), (66, "1.3"), (65, "1.2"), (64, "1.0"))
 """The number in a file, and the first release that writes it. Reference: https://duckdb.org/docs/stable/internals/storage"""
 
+_ATTACH = re.compile(
+    r"\battach\s+(?:or\s+replace\s+)?(?:database\s+)?(?:if\s+not\s+exists\s+)?'((?:[^']|'')+)'(?:\s+as\s+[^\s(;]+)?\s*(\([^)]*\))?",
+    re.IGNORECASE,
+)
+_OTHERWISE = re.compile(r"\btype\b(?!\s+'?duckdb)|storage_version|read_only|encryption")
+_SCHEME = re.compile(r":|[a-z][a-z0-9+]+:", re.IGNORECASE)
+
 _wanted: ContextVar[tuple[str, str] | None] = ContextVar("storage_version", default=None)
 
 
@@ -43,6 +50,25 @@ def make_missing(path: str) -> None:
     found = _wanted.get()
     if found is not None and os.path.realpath(path).startswith(found[1]):
         make_database(path, found[0])
+
+
+def make_attached(sql: str) -> None:
+    """As `make_missing`, of the databases that the ATTACH statements of a text would make."""
+    for path in attached_files(sql) if _wanted.get() is not None else ():
+        make_missing(path)
+
+
+def attached_files(sql: str) -> list[str]:
+    """The DuckDB files that a text attaches, but for those whose format, or another kind, it says itself.
+
+    Example:
+        >>> attached_files("ATTACH IF NOT EXISTS 'a.duckdb' AS a; attach 'b' (read_only)")
+        ['a.duckdb']
+        >>> attached_files("ATTACH 'dbname=x' AS p (TYPE postgres); ATTACH 'md:x'; ATTACH ':memory:' AS m")
+        []
+    """
+    found = [(path.replace("''", "'"), options.lower()) for path, options in _ATTACH.findall(sql)]
+    return [path for path, options in found if not _OTHERWISE.search(options) and not _SCHEME.match(path)]
 
 
 def make_database(path: str, version: str) -> None:

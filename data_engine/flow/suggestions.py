@@ -330,7 +330,7 @@ def typed_call(call: F, *, title: str | None = None) -> F:
 
     Example:
         >>> @typed_call
-        ... def runs(limit: "int" = 100): ...
+        ... def runs(limit: int = 100): ...
         >>> runs("ten")
         Traceback (most recent call last):
         data_engine.errors.FlowValidationError: limit='ten' is not possible: runs takes a whole number

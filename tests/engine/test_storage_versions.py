@@ -37,6 +37,14 @@ WAYS = {
             "con.close()",
         ]
     ),
+    "ATTACH IF NOT EXISTS": "\n    ".join(
+        [
+            "con = duckdb.connect()",
+            "con.execute(f\"ATTACH IF NOT EXISTS '{path}' AS mart\")",
+            "con.execute('CREATE TABLE mart.t AS SELECT 1 AS a')",
+            "con.close()",
+        ]
+    ),
 }
 
 

@@ -15,7 +15,6 @@ from data_engine.engine.memo.interceptors import Interceptors, watched_libraries
 from data_engine.engine.memo.signatures import Kind
 from data_engine.flow.flow import Flow
 from data_engine.flow.spec import Collect, Map
-from data_engine.storage_version import make_missing
 
 _COPY = re.compile(r"(^|[;\n])\s*(copy|attach)\s", re.IGNORECASE)
 _MOST = 1_000
@@ -71,9 +70,7 @@ class _WritesOnly(AccessLog):
     """A log that lets what is about to be written be seen, and keeps nothing."""
 
     def read(self, kind: Kind, path: str) -> None:
-        """Reads are not looked at; a database that ATTACH would make is made first, in the workspace's format."""
-        if kind == "database":
-            make_missing(path)
+        """Reads are not looked at."""
 
     def wrote(self, path: str) -> None:
         """Whoever may refuse it has seen it by now."""
