@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from data_engine.flow.suggestions import checked_call
 from data_engine.given import given_day, given_text
 from data_engine.owners_verbs import OwnersVerbs
 from data_engine.shown import Listing
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 class BackfillVerbs(OwnersVerbs):
     """The verbs of a workspace that run a flow again for a range of its files or slots."""
 
-    @checked_call
     def backfill(
         self,
         name: str,
@@ -125,7 +123,6 @@ class BackfillVerbs(OwnersVerbs):
         """
         return self._in_zone(self._backfills(None, given_text(backfill_id, "backfill id"))[0])
 
-    @checked_call
     def stop_backfill(self, backfill_id: str, wait: bool = True) -> Backfill | None:
         """Begin no more runs of a backfill; what runs of it ends by itself.
 
@@ -147,7 +144,6 @@ class BackfillVerbs(OwnersVerbs):
         """
         return self._do_with_backfill("stop", backfill_id, wait)
 
-    @checked_call
     def retry_backfill(self, backfill_id: str, wait: bool = True) -> Backfill | None:
         """Run again what failed of a backfill that has ended, and what a stop left out; it keeps its id.
 

@@ -9,13 +9,11 @@ from pathlib import Path
 from data_engine.backfill_verbs import BackfillVerbs
 from data_engine.daemon_verbs import DaemonVerbs
 from data_engine.errors import FlowValidationError
-from data_engine.flow.suggestions import checked_call
+from data_engine.flow.suggestions import typed_verbs
 from data_engine.given import (
     given_day,
     given_folder,
     given_limit,
-    given_path,
-    given_run_id,
     given_text,
     given_workspace,
 )
@@ -192,7 +190,6 @@ class Workspace(BackfillVerbs, DaemonVerbs, PlanningVerbs):
         """
         return self.standing(name).text
 
-    @checked_call
     def restore(self, name: str, to: str | None = None, *, copy: bool = False) -> tuple[Path, ...]:
         """The module of the flow `name` as it was deployed last, or in the deployment `to`, put back into `flow_modules`; what was
         written: the module, and those of its helpers that are not there. What production runs stays as it is. The name may be that
@@ -403,7 +400,7 @@ class Workspace(BackfillVerbs, DaemonVerbs, PlanningVerbs):
         """
         from data_engine.engine.run_comparison import compare
 
-        a, b = self.run_record(given_run_id(run_a)), self.run_record(given_run_id(run_b))
+        a, b = self.run_record(run_a), self.run_record(run_b)
         return compare(self.home, a, b)
 
     def trends(self, flow: str) -> Trends:
@@ -474,7 +471,7 @@ class Workspace(BackfillVerbs, DaemonVerbs, PlanningVerbs):
         from data_engine.daemon.control import LONG_S
         from data_engine.engine.explain import Explanation, explain
 
-        subject = given_path(flow_or_path, "explain(flow_or_path)")
+        subject = os.fspath(flow_or_path)
         file = str(Path(with_home(subject)).resolve())
         return Listing(
             self.link.ask(
@@ -485,3 +482,6 @@ class Workspace(BackfillVerbs, DaemonVerbs, PlanningVerbs):
                 otherwise=lambda: explain(self._offline(), self._offline().facts(), subject, file),
             )
         )
+
+
+typed_verbs(Workspace)

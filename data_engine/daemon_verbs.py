@@ -9,8 +9,6 @@ from dataclasses import replace
 from typing import Any
 
 from data_engine.errors import FlowValidationError
-from data_engine.flow.suggestions import checked_call
-from data_engine.given import given_run_id
 from data_engine.workspace_base import WorkspaceBase
 
 TYPE_CHECKING = False
@@ -165,7 +163,7 @@ class DaemonVerbs(WorkspaceBase):
             ...     print(error.fix)
             start it with `data-engine start`, or Workspace.start()
         """
-        return self._end_run("/stop-run", given_run_id(run_id))
+        return self._end_run("/stop-run", run_id)
 
     def kill_run(self, run_id: str) -> bool:
         """End the process of a run of the daemon, now; one that waits for its turn does not begin. Whether it had begun.
@@ -183,7 +181,7 @@ class DaemonVerbs(WorkspaceBase):
             ...     print(error.fix)
             start it with `data-engine start`, or Workspace.start()
         """
-        return self._end_run("/kill-run", given_run_id(run_id))
+        return self._end_run("/kill-run", run_id)
 
     def _end_run(self, path: str, run_id: str) -> bool:
         daemon = self.link.find_heard()
@@ -340,7 +338,6 @@ class DaemonVerbs(WorkspaceBase):
         """
         return self._ask_lease("withdraw")
 
-    @checked_call
     def release_control(self, now: bool = False) -> LeaseStatus:
         """Give the workspace up when its running work is done: to whoever has asked for it, else to anybody.
 

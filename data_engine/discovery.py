@@ -6,9 +6,11 @@ import os
 import sys
 
 from data_engine.client import Workspace
+from data_engine.flow.suggestions import typed_call
 from data_engine.verbs import Flow
 
 
+@typed_call
 def load_flow(name: str, *, data_root: str | os.PathLike[str] | None = None) -> Flow:
     """The flow of the module `name` in the workspace at `data_root` (the current one without), executed afresh.
 
@@ -25,6 +27,7 @@ def load_flow(name: str, *, data_root: str | os.PathLike[str] | None = None) -> 
     return _workspace(data_root).load_flow(name)
 
 
+@typed_call
 def discover_flows(*, data_root: str | os.PathLike[str] | None = None) -> tuple[Flow, ...]:
     """The good flows of the workspace at `data_root` (the current one without), sorted by name.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -92,53 +92,13 @@ def given_day(day: object, where: str) -> str | None:
     )
 
 
-def given_path(path: object, where: str) -> str:
-    """The text of a path.
-
-    Raises:
-        FlowValidationError: it is none.
-    """
-    text = os.fspath(path) if isinstance(path, (str, os.PathLike)) else None
-    if not isinstance(text, str) or "\0" in text:
-        raise FlowValidationError(f"{path!r} is not a path", where=where, fix="give a text or a pathlib.Path")
-    return text
-
-
-def given_run_id(run_id: object) -> str:
-    """The id of a run.
-
-    Raises:
-        FlowValidationError: it is none.
-    """
-    if not isinstance(run_id, str) or not run_id.strip():
-        raise FlowValidationError(
-            f"{run_id!r} is not a run id", where="run id", fix="take an id from `data-engine runs`"
-        )
-    return run_id
-
-
-def given_run_ids(run_ids: object) -> list[str]:
-    """The ids of runs.
-
-    Raises:
-        FlowValidationError: something else.
-    """
-    if isinstance(run_ids, (str, bytes)) or not isinstance(run_ids, Sequence):
-        raise FlowValidationError(
-            f"{run_ids!r} is not a list of run ids",
-            where="wait(run_ids)",
-            fix="give what run(..., wait=False) returned",
-        )
-    return [given_run_id(one) for one in run_ids]
-
-
-def given_limit(limit: object) -> int:
+def given_limit(limit: int) -> int:
     """How many of something.
 
     Raises:
-        FlowValidationError: no whole number, or a negative one.
+        FlowValidationError: a negative one.
     """
-    if not isinstance(limit, int) or isinstance(limit, bool) or limit < 0:
+    if limit < 0:
         raise FlowValidationError(f"limit={limit!r} must be a whole number", where="Workspace.runs", fix="limit=100")
     return limit
 

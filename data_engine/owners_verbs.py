@@ -14,8 +14,7 @@ from data_engine.errors import (
     RequestFailedError,
     ShortInterrupt,
 )
-from data_engine.flow.suggestions import checked_call
-from data_engine.given import given_params, given_path, given_run_ids, given_text, is_json
+from data_engine.given import given_params, given_text, is_json
 from data_engine.shown import Listing
 from data_engine.workspace_base import WorkspaceBase
 
@@ -36,7 +35,6 @@ _ANSWER_S = 25.0
 class OwnersVerbs(WorkspaceBase):
     """The verbs of a workspace at `root` that its owner carries out: this machine, or the one that is asked to."""
 
-    @checked_call
     def deploy(
         self,
         name: str | None = None,
@@ -97,7 +95,6 @@ class OwnersVerbs(WorkspaceBase):
             return ()
         return with_recipient_warnings(with_source_warnings(outcome.entries), self.home.settings().alerts.to)
 
-    @checked_call
     def undeploy(self, name: str, note: str = "", wait: bool = True) -> Deployment | None:
         """Stop running the flow `name` in production, whether its notebook is there or gone; what was deployed is kept.
 
@@ -154,7 +151,6 @@ class OwnersVerbs(WorkspaceBase):
 
         return Listing(history_of(self.home, None if name is None else check_flow_name(name)))
 
-    @checked_call
     def rollback(self, name: str, to: str | None = None, note: str = "", wait: bool = True) -> Deployment | None:
         """Let production run the flow as it was deployed before, or as the deployment `to` (its id, or the beginning of it).
 
@@ -212,7 +208,6 @@ class OwnersVerbs(WorkspaceBase):
             find_flow(self.home, name)
         return standing
 
-    @checked_call
     def run(
         self,
         name: str,
@@ -245,7 +240,7 @@ class OwnersVerbs(WorkspaceBase):
 
         body: dict[str, Any] = {"flow": check_flow_name(name), "params": self._sendable(name, check_params(params))}
         if source is not None:
-            body["source"] = given_path(source, "run(source=...)")
+            body["source"] = os.fspath(source)
         told = self.link.start().post("/run", body | {"wait": wait})
         if "request_id" in told:
             answer = self._answer(told, wait)
@@ -292,7 +287,7 @@ class OwnersVerbs(WorkspaceBase):
             >>> [run.status for run in ws.wait(run_ids)], ws.kill()
             (['success'], True)
         """
-        wanted = given_run_ids(run_ids)
+        wanted = list(run_ids)
         try:
             self.link.wait_for_runs(wanted, lambda why: print(why, file=sys.stderr))
         except KeyboardInterrupt:
@@ -308,7 +303,6 @@ class OwnersVerbs(WorkspaceBase):
 
         return Listing(with_warnings(self.home.ledger(), map(self.run_record, run_ids)))
 
-    @checked_call
     def retry(self, flow: str | None = None, source: str | os.PathLike[str] | None = None, wait: bool = True) -> int:
         """Do not hold failed sources any more: those of `flow`, or only its `source`, or all; how many those were.
 
@@ -328,7 +322,7 @@ class OwnersVerbs(WorkspaceBase):
 
         body = {
             "flow": flow if flow is None else check_flow_name(flow),
-            "source": None if source is None else given_path(source, "retry(source=...)"),
+            "source": None if source is None else os.fspath(source),
         }
         daemon = self.link.find_heard()
         if daemon is None:
@@ -339,7 +333,6 @@ class OwnersVerbs(WorkspaceBase):
         answer = self._answer(told, wait)
         return 0 if answer is None else int(answer["freed"])
 
-    @checked_call
     def enable(self, name: str, wait: bool = True) -> None:
         """Let the flow run by itself again.
 
@@ -358,7 +351,6 @@ class OwnersVerbs(WorkspaceBase):
         """
         self._switch(name, True, wait, "")
 
-    @checked_call
     def disable(self, name: str, wait: bool = True, note: str = "") -> None:
         """Let the flow run by hand only. Who disabled it, and when, is kept and shown with the `note`, which says why.
 

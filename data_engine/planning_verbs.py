@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 from data_engine.errors import FlowValidationError
-from data_engine.flow.suggestions import checked_call
 from data_engine.workspace_base import WorkspaceBase
 
 TYPE_CHECKING = False
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 class PlanningVerbs(WorkspaceBase):
     """The verbs of a workspace at `root` that compare what is with what would be; they change nothing."""
 
-    @checked_call
     def plan(
         self,
         name: str,
@@ -73,7 +71,6 @@ class PlanningVerbs(WorkspaceBase):
         edit, _ = read_contents(home.layout.flow_modules_dir)
         return replace(plan, config=tuple(changed_config(home, live, edit)))
 
-    @checked_call
     def test(self, name: str | None = None, update: bool = False) -> list[GoldenResult]:
         """How the goldens of the flow `name`, or of all, compare with the code as it is now: one result each.
 

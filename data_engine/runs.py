@@ -25,7 +25,7 @@ from data_engine.engine.shown_result import bound_display
 from data_engine.errors import FlowValidationError, ShortInterrupt
 from data_engine.flow.context import FlowContext
 from data_engine.flow.flow import Flow
-from data_engine.flow.suggestions import checked_call
+from data_engine.flow.suggestions import typed_call
 from data_engine.lease.peek import refuse_owned_elsewhere
 from data_engine.ledger.belief import Believed
 from data_engine.ledger.wall_clock import PRUNED_AT, WallClock
@@ -122,7 +122,7 @@ def _run_once(
             _prune_when_due(where)
 
 
-@checked_call
+@typed_call
 def run(*flows: Flow, force: bool = False) -> list[FlowContext]:
     """Run `flows` here as they become due, until Ctrl-C; groups side by side, the flows of one group one at a time.
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 
 from data_engine.errors import FlowValidationError, place_with
 from data_engine.flow import flow as value
-from data_engine.flow.suggestions import checked_call
+from data_engine.flow.suggestions import typed_call
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ class Flow(value.Flow):
     """
 
     @classmethod
+    @typed_call
     def of(cls, flow: value.Flow) -> Flow:
         """`flow` with its verbs.
 
@@ -66,7 +67,7 @@ class Flow(value.Flow):
         """
         return flow if isinstance(flow, cls) else cls(**{one.name: getattr(flow, one.name) for one in fields(flow)})
 
-    @checked_call
+    @typed_call
     def preview(
         self,
         *,
@@ -114,7 +115,7 @@ class Flow(value.Flow):
 
         return preview(self, use=use, source=source, params=params, fresh=fresh, write=write, force=force)
 
-    @checked_call
+    @typed_call
     def golden(
         self,
         use: str | None = None,
@@ -162,7 +163,7 @@ class Flow(value.Flow):
             is_update=update,
         )
 
-    @checked_call
+    @typed_call
     def run_once(
         self,
         *,
@@ -194,7 +195,7 @@ class Flow(value.Flow):
 
         return run_once(self, source=source, params=params, on_error=on_error, force=force)
 
-    @checked_call
+    @typed_call
     def run(self, *, force: bool = False) -> list[FlowContext]:
         """Run the flow here whenever it is due, until Ctrl-C; a manual flow once, with a context for each source.
 
@@ -213,7 +214,7 @@ class Flow(value.Flow):
 
         return run(self, force=force)
 
-    @checked_call
+    @typed_call
     def form(self, *, use: str | None = None, source: PathText | None = None) -> Any:
         """A form for a notebook: a field for each parameter of `Flow.params`, and a button that previews with them.
 
@@ -228,6 +229,7 @@ class Flow(value.Flow):
 
         return form_of(self, use=use, source=source)
 
+    @typed_call
     def show(self) -> Any:
         """The final result of a flow with exactly one source, from a run that is recorded where the flow belongs to a workspace.
 

@@ -16,6 +16,7 @@ import traitlets
 from data_engine.client import Workspace
 from data_engine.engine.status import Status
 from data_engine.errors import FlowValidationError
+from data_engine.flow.suggestions import typed_call
 from data_engine.model import utc_text
 from jupyter_extension.actions import CHANGES, answer, place_of
 from jupyter_extension.assets import panel_css, panel_js
@@ -27,6 +28,7 @@ SNAPSHOT_FLOWS = 60
 _FIRST_VIEW_S = 0.25
 
 
+@typed_call
 def panel(workspace: Workspace | str | os.PathLike[str] | None = None) -> Panel:
     """The control panel of a workspace: of the current one, or of `workspace`.
 

@@ -23,6 +23,7 @@ from data_engine.daemon.cluster_checks import check_cluster
 from data_engine.daemon.config_check import check_config
 from data_engine.daemon.control import DaemonClient
 from data_engine.daemon.deployed_sets import lost_words, mend
+from data_engine.daemon.duckdb_check import check_duckdb
 from data_engine.daemon.endpoint import read_endpoint, silent_daemon
 from data_engine.daemon.finding import Finding
 from data_engine.daemon.import_check import ImportedModule, import_modules
@@ -91,6 +92,7 @@ def examine(layout: WorkspaceLayout) -> Iterator[Finding]:
             yield from check_shared_history(layout, local)
             yield check_deployed(LocalWorkspace(layout, local))
             yield check_secrets(local)
+            yield check_duckdb(local, settings.databases.storage_version)
         yield from check_cluster(layout, local, settings.executor)
     modules = yield from check_modules(layout.flow_modules_dir)
     yield from check_alerts([*settings.alerts.to, *(name for module in modules for name in module.alerts_to)])

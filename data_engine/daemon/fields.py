@@ -6,13 +6,14 @@ One table of fields per request, here for the daemon's API and for the panel's a
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
+from data_engine.argument_checks import is_text, is_unicode
 from data_engine.cut import beginning
 from data_engine.errors import FlowValidationError
+from data_engine.platforms.names import is_too_long
 
 MOST_COUNTED = 1_000_000_000
 _REQUIRED = object()
@@ -85,23 +86,12 @@ def _value(value: Any, name: str, field: Field, where: str) -> Any:
     return field.read(value)
 
 
-def _is_any_text(value: Any) -> bool:
-    """Names of files may be no UTF-8, and come with escapes for those bytes; nothing else that cannot be written."""
-    if not isinstance(value, str) or "\0" in value:
-        return False
-    try:
-        os.fsencode(value)
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def _is_path(value: Any) -> bool:
-    return _is_any_text(value) and bool(value.strip())
+    return is_text(value) and bool(value.strip()) and not is_too_long(value)
 
 
 def _is_text(value: Any) -> bool:
-    return _is_path(value) and not any("\ud800" <= letter <= "\udfff" for letter in value)
+    return is_unicode(value) and bool(value.strip())
 
 
 def _is_number(value: Any) -> bool:
@@ -115,7 +105,7 @@ def _is_count(value: Any) -> bool:
 
 
 TEXT = Field("a text", _is_text)
-ANY_TEXT = Field("a text", _is_any_text)
+ANY_TEXT = Field("a text", is_text)
 PATH = Field("a path", _is_path)
 TEXTS = Field("a list of texts", lambda value: isinstance(value, list) and all(map(_is_text, value)))
 PATHS = Field("a list of paths", lambda value: isinstance(value, list) and all(map(_is_path, value)))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from data_engine.errors import FlowExecutionError, message_of
+from data_engine.flow.control import ends_run
 from data_engine.flow.flow import Flow
 from data_engine.flow.hints.tables import plain_words, table_hint
 from data_engine.flow.rows import is_lazy_frame
@@ -27,7 +28,9 @@ def require_plan(flow: Flow, step: StepSpec, value: Any, source_path: Path | Non
         return
     try:
         value.collect_schema()
-    except Exception as cause:
+    except BaseException as cause:
+        if ends_run(cause):
+            raise
         raise _query_error(flow, step, cause, source_path) from cause
 
 
@@ -41,11 +44,13 @@ def first_rows(flow: Flow, step: StepSpec, value: Any, count: int) -> Any:
         return value
     try:
         return value.head(count).collect()
-    except Exception as cause:
+    except BaseException as cause:
+        if ends_run(cause):
+            raise
         raise _query_error(flow, step, cause, None) from cause
 
 
-def _query_error(flow: Flow, step: StepSpec, cause: Exception, source_path: Path | None) -> FlowExecutionError:
+def _query_error(flow: Flow, step: StepSpec, cause: BaseException, source_path: Path | None) -> FlowExecutionError:
     detail = plain_words(message_of(cause)).partition("\n\nResolved plan until failure")[0]
     error = FlowExecutionError(
         flow_name=flow.name or "",

@@ -35,7 +35,7 @@ from data_engine.flow.flow import Flow
 from data_engine.flow.forgotten import never_computed
 from data_engine.flow.hints.columns import quoted
 from data_engine.flow.object_names import saved_twice
-from data_engine.flow.suggestions import meant
+from data_engine.flow.suggestions import meant, typed_call
 from data_engine.lease.peek import refuse_owned_elsewhere
 from data_engine.notebook.locate import annotate_call
 from data_engine.notebook.standing import cells_text
@@ -185,6 +185,7 @@ def cached_bytes() -> int:
     return _cache.used_bytes
 
 
+@typed_call
 def clear_preview_cache() -> None:
     """Forget every result kept from previews of this process.
 

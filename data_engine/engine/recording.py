@@ -25,6 +25,7 @@ from data_engine.flow.rows import parquet_rows
 from data_engine.model import Event, FileFacts, RunAbout, RunSpent, SeenSource, StepFinished
 from data_engine.platforms.processes import memory_bytes
 from data_engine.platforms.usage import Usage, forget_peak, usage
+from data_engine.storage_version import new_databases
 from data_engine.workspace.environment import environment
 from data_engine.workspace.git import GitState, git_state
 from data_engine.workspace.here import FLOW_MODULES
@@ -77,7 +78,8 @@ class Recording:
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Inside, the files that the run opens are noted, and what it uses is measured."""
-        with readers_watched(), noting(self.files):
+        version = self._home.settings().databases.storage_version
+        with readers_watched(), noting(self.files), new_databases(version, self._home.layout.root):
             self._is_reset = forget_peak()
             self._before = usage()
             yield

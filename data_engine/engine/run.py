@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 import uuid
@@ -229,8 +228,11 @@ class _Run:
             if self.guard is not None:
                 stack.enter_context(readers_watched())
                 stack.enter_context(guarding(self.guard))
-                if "duckdb" in sys.modules and says_copy(self.flow):
-                    stack.enter_context(sql_watched())
+            if (self.guard is not None or self.recording is not None) and says_copy(self.flow):
+                import duckdb  # what a step imports is not replaced any more
+
+                assert duckdb
+                stack.enter_context(sql_watched())
             yield
 
     def _take_steps(self) -> None:

@@ -6,6 +6,7 @@ from functools import cache
 from typing import Any
 
 from data_engine.cut import both_ends
+from data_engine.flow.control import ends_run
 from data_engine.flow.rows import is_lazy_frame
 from data_engine.shown import Shown
 from data_engine.workspace.here import kernel_shell
@@ -62,7 +63,9 @@ def rows_shown(value: Any) -> Any:
         return value
     try:
         return _FirstRows(value.head(_ROWS).collect())
-    except Exception:  # of a query that fails: its plan shows itself
+    except BaseException as error:  # of a query that fails: its plan shows itself
+        if ends_run(error):
+            raise
         return value
 
 

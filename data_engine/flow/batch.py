@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar, overload
 
+from data_engine.argument_checks import is_text
 from data_engine.errors import FlowValidationError, message_of
 from data_engine.platforms.names import real_path
 from data_engine.shown import Shown
@@ -33,7 +34,7 @@ class FileRef(os.PathLike[str]):
                 f"FileRef cannot be made from {type(path).__name__} {path!r}", where="FileRef(path)", fix="give a path"
             )
         text = os.fspath(path)
-        if not isinstance(text, str) or not text.strip() or "\0" in text:
+        if not is_text(text) or not text.strip():
             raise FlowValidationError(f"FileRef cannot be made from {text!r}", where="FileRef(path)", fix="name a file")
         object.__setattr__(self, "_text", real_path(text))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from data_engine.cause import Cause
@@ -38,9 +38,9 @@ def one_by_one(
         may_work()
         try:
             append(call(item))
-        except FlowStoppedError:
-            raise  # the author asked for a stop; that is no item's error
-        except Exception as error:
+        except BaseException as error:
+            if ends_run(error):
+                raise
             if not keep_errors:
                 raise ItemFailed(len(results), total, item, error) from error
             append(ItemError(item, error))
@@ -77,7 +77,8 @@ class StepControl:
     """What the runner of a flow hands its steps.
 
     `emit` takes what happens inside a step, live. `may_work` returns when the run may go on; it waits, or raises
-    `RunInterrupted`, when it may not. `spread` is how a map spreads its items.
+    `RunInterrupted`, when it may not. `spread` is how a map spreads its items. `lost` are the names that items have changed in other
+    processes, as far as that was told.
     """
 
     emit: Callable[[Event], None] = _ignore
@@ -88,6 +89,7 @@ class StepControl:
     index: int = -1
     label: str | None = None
     last_progress_s: float = 0.0
+    lost: set[str] = field(default_factory=set)
 
     def progress(self, done: int, total: int | None) -> None:
         """Report progress at most twenty times a second, and always the last item."""
@@ -111,3 +113,14 @@ class RunInterrupted(BaseException):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.status, self.why, self.error)
+
+
+def ends_run(error: BaseException) -> bool:
+    """Whether an error ends its run instead of failing the step or item that raised it: a stop or Ctrl-C. A panic of a library in
+    Rust, a cancelled task of asyncio and `sys.exit()` are errors of the code, though none is an `Exception`.
+
+    Example:
+        >>> ends_run(KeyboardInterrupt()), ends_run(SystemExit(3)), ends_run(ValueError())
+        (True, False, False)
+    """
+    return isinstance(error, (RunInterrupted, FlowStoppedError, KeyboardInterrupt))

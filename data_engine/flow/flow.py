@@ -7,6 +7,7 @@ from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from os import PathLike
 from pathlib import Path
 
+from data_engine.argument_checks import check_argument
 from data_engine.errors import FlowValidationError
 from data_engine.flow.paths import author_path
 from data_engine.flow.scan import parse_extensions
@@ -102,6 +103,8 @@ class Flow(Shown):
                 where="Flow(group=...)",
                 fix='Flow(group="Claims")',
             )
+        for field_name in ("mirror_spec", "steps", "parameters", "expectations", "alerts"):
+            check_argument("Flow", field_name, Flow.__annotations__[field_name], getattr(self, field_name))
         if self.trigger is not None and not hasattr(self.trigger, "mode"):
             raise FlowValidationError(
                 f"the flow's trigger cannot be {self.trigger!r}", where="Flow(trigger=...)", fix="use .watch(mode=...)"

@@ -28,6 +28,7 @@ from data_engine.errors import FlowValidationError
 from data_engine.flow.paths import inside, make_folder
 from data_engine.flow.places import IN_PLACE, Places
 from data_engine.flow.scan import is_candidate_name, parse_extensions
+from data_engine.flow.suggestions import typed_call
 from data_engine.typed import typed
 
 
@@ -228,6 +229,7 @@ class MirrorContext:
         """
         return inside(self.final_root, name, where="mirror.published")
 
+    @typed_call
     def final(self, path: str | os.PathLike[str]) -> Path:
         """Where a path of this run will be when the run has ended well; of a mirror that is not staged, the path itself.
 

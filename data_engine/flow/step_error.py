@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from data_engine.cut import beginning
-from data_engine.errors import FlowExecutionError, FlowStoppedError, FlowValidationError, message_of
+from data_engine.errors import FlowExecutionError, FlowValidationError, message_of
 from data_engine.flow.batch import FileRef
 from data_engine.flow.context import FlowContext
-from data_engine.flow.control import ItemFailed, RunInterrupted
+from data_engine.flow.control import ItemFailed, ends_run
 from data_engine.flow.flow import Flow
 from data_engine.flow.hints.calls import call_hint
 from data_engine.flow.hints.context import misused_context
@@ -18,7 +18,7 @@ from data_engine.flow.hints.given import context_hints, item_hint, log_word, sav
 from data_engine.flow.hints.paths import path_hint
 from data_engine.flow.hints.tables import plain_words, table_hint
 from data_engine.flow.spec import StepSpec
-from data_engine.flow.suggestions import DRIVE_FULL, is_panic, suggestion
+from data_engine.flow.suggestions import DRIVE_FULL, suggestion
 from data_engine.secret import masked
 
 
@@ -37,11 +37,8 @@ def step_error(
     if isinstance(error, ItemFailed):
         cause = error.error
         item_note = f" (item {error.index + 1} of {error.total}: {item_words(error.item)})"
-    if isinstance(cause, (RunInterrupted, FlowStoppedError, KeyboardInterrupt)):
+    if ends_run(cause):
         return cause, "stopped"
-    # sys.exit() in a step, and a panic of Polars, fail that step, not the program
-    if not isinstance(cause, (Exception, SystemExit)) and not is_panic(cause):
-        return error, "failed"
     source_path = None if context.source is None else context.source.path
     if isinstance(cause, FlowValidationError):
         detail, fix = cause.what, cause.fix

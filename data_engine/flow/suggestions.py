@@ -11,11 +11,14 @@ import sys
 from collections.abc import Callable, Iterable
 from functools import wraps
 from itertools import islice
+from types import FunctionType
 
+from data_engine.argument_checks import check_arguments
 from data_engine.cut import beginning
 from data_engine.errors import FlowValidationError, message_of
 from data_engine.platforms.host import shell_line
 from data_engine.secret import masked
+from data_engine.storage_version import fix_of_newer
 from data_engine.workspace.here import kernel_shell
 
 _MOST_NEAR = 3
@@ -212,7 +215,7 @@ def _is_secret_as_text(error: BaseException) -> bool:
 def _of_file(error: BaseException) -> str | None:
     """What helps against a file that a reader cannot take, or a drive that is full, told in the words of a parser."""
     text = message_of(error)[:1000].lower()
-    return next((fix for words, fix in _FILES if any(one in text for one in words)), None)
+    return fix_of_newer(text) or next((fix for words, fix in _FILES if any(one in text for one in words)), None)
 
 
 DRIVE_FULL = "the drive that the step writes to is full: free some space there"
@@ -293,9 +296,9 @@ _PACKAGES = {
 """Whose name is not that of the package they come in."""
 
 
-def checked_call(call: F, *, public: tuple[str, ...] | None = None, example: str = "") -> F:
-    """`call`, which answers arguments it does not take with an error that has the fix: the option that was meant or an example, and the options that are public.
-    What is annotated as `bool` is given True or False, and nothing else: "no" would count as yes.
+def checked_call(call: F, *, public: tuple[str, ...] | None = None, example: str = "", title: str | None = None) -> F:
+    """`call`, which answers arguments it does not take with an error that has the fix: the option that was meant or an example, and the options
+    that are public. `title` is what people know it by.
 
     Example:
         >>> @checked_call
@@ -307,39 +310,71 @@ def checked_call(call: F, *, public: tuple[str, ...] | None = None, example: str
           fix:   did you mean save_as=? It takes (fn, *, save_as=None)
     """
 
-    names = call.__code__.co_varnames
-    truths = {names.index(name): name for name, kind in call.__annotations__.items() if kind in ("bool", bool)}
+    title = title or _title(call)
 
     @wraps(call)
     def checked(*args: Any, **given: Any) -> Any:
-        for at, name in truths.items():
-            value = given.get(name, False) if name in given or at >= len(args) else args[at]
-            if value is not True and value is not False:
-                raise _no_truth(call, name, value)
         try:
             return call(*args, **given)
         except TypeError as error:
             trace = error.__traceback__
             if trace is None or trace.tb_next is not None:  # it was raised inside
                 raise
-            wrong = _wrong_call(call, args, given, public, example)
+            wrong = _wrong_call(call, title, args, given, public, example)
         raise wrong
 
     return checked  # type: ignore[return-value]
 
 
-def _no_truth(call: Callable[..., Any], name: str, value: object) -> FlowValidationError:
-    title = call.__qualname__.rpartition("<locals>.")[2]
-    what = f"{title}: {name}={repr(value)[:60]} is neither True nor False"
-    return FlowValidationError(what, where=f"{title}({name}=...)", fix=f"write {name}=True or {name}=False")
+def typed_call(call: F, *, title: str | None = None) -> F:
+    """As `checked_call`, and arguments of other types than it declares are refused, too.
+
+    Example:
+        >>> @typed_call
+        ... def runs(limit: int = 100): ...
+        >>> runs("ten")
+        Traceback (most recent call last):
+        data_engine.errors.FlowValidationError: limit='ten' is not possible: runs takes a whole number
+          where: runs(limit=...)
+          fix:   give a whole number
+    """
+    title = title or _title(call)
+    inner = checked_call(call, title=title)
+
+    @wraps(call)
+    def typed(*args: Any, **given: Any) -> Any:
+        check_arguments(title, call, args, given)
+        return inner(*args, **given)
+
+    return typed  # type: ignore[return-value]
+
+
+def _title(call: Callable[..., Any]) -> str:
+    return call.__qualname__.removesuffix(".__init__").rpartition("<locals>.")[2]
+
+
+def typed_verbs(owner: type) -> None:
+    """Let every public method of the class, and of those of ours that it is made of, be a `typed_call`."""
+    for part in owner.__mro__[:-1]:
+        for name, value in list(vars(part).items()):
+            of_class = isinstance(value, classmethod)
+            call = value.__func__ if of_class else value
+            if (name == "__init__" or not name.startswith("_")) and isinstance(call, FunctionType):
+                title = owner.__name__ if name == "__init__" else f"{owner.__name__}.{name}"
+                checked = typed_call(call, title=title)
+                setattr(part, name, classmethod(checked) if of_class else checked)
 
 
 def _wrong_call(
-    call: Callable[..., Any], args: tuple[Any, ...], given: dict[str, Any], public: tuple[str, ...] | None, example: str
+    call: Callable[..., Any],
+    title: str,
+    args: tuple[Any, ...],
+    given: dict[str, Any],
+    public: tuple[str, ...] | None,
+    example: str,
 ) -> FlowValidationError:
     from inspect import signature
 
-    title = call.__qualname__.removesuffix(".__init__").rpartition("<locals>.")[2]
     found = signature(call)
     options = [
         one

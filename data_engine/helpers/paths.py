@@ -6,6 +6,7 @@ import os
 import re
 from pathlib import Path
 
+from data_engine.argument_checks import is_text
 from data_engine.errors import FlowValidationError
 from data_engine.files import resolve
 from data_engine.platforms.names import why_too_long, with_home
@@ -23,7 +24,7 @@ def local_path(given: object, *, argument: str, fix: str) -> Path:
     if not isinstance(given, (str, os.PathLike)) or not isinstance(os.fspath(given), str):
         raise TypeError(f"{argument} must be a path, not {type(given).__name__} {given!r}")
     text = str(os.fspath(given))
-    if not text.strip() or text.startswith(":memory:") or "\0" in text:
+    if not text.strip() or text.startswith(":memory:") or not is_text(text):
         raise FlowValidationError(f"{text!r} names no file", where=f"{argument}=", fix=fix)
     if _ADDRESS.match(text):
         raise FlowValidationError(

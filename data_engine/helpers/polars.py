@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from data_engine.argument_checks import checked_flags, is_unicode
 from data_engine.errors import FlowValidationError
 from data_engine.helpers.excel import write_excel_atomic
 from data_engine.helpers.queries import asking
@@ -42,6 +43,7 @@ __all__ = [
 ]
 
 
+@checked_flags
 def networkdays(
     start: Day,
     end: Day,
@@ -88,6 +90,7 @@ def networkdays(
     return days.cast(pl.Int64).alias("networkdays")
 
 
+@checked_flags
 def workday(
     start: Day,
     days: int | str | pl.Expr,
@@ -135,6 +138,7 @@ def workday(
     return (pl.when(is_given).then(first).otherwise(day) if count_first_day else day).alias("workday")
 
 
+@checked_flags
 def propagate_last_value(
     value: str | pl.Expr,
     *,
@@ -172,6 +176,7 @@ def propagate_last_value(
     return _sorted(value, by, sort_by, where, descending, nulls_last, ignore_nulls).last().over(_columns(by, "by"))
 
 
+@checked_flags
 def propagate_first_value(
     value: str | pl.Expr,
     *,
@@ -467,6 +472,6 @@ def _expression(given: object, argument: str) -> pl.Expr:
 
     if isinstance(given, pl.Expr):
         return given
-    if isinstance(given, str):
+    if is_unicode(given):
         return pl.col(given)
     raise TypeError(f"{argument} must be a column's name or an expression, not {given!r}")

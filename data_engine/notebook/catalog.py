@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from data_engine.argument_checks import shown
 from data_engine.errors import FlowValidationError, error_of
 from data_engine.flow.expectation import AlertRule, Expectation
 from data_engine.flow.flow import Flow
@@ -32,6 +33,7 @@ from data_engine.notebook.mirror_warnings import FlowPlaces, mirror_warnings
 from data_engine.notebook.module_sets import own_code, python_files
 from data_engine.notebook.subfolders import how_to_be_a_flow, no_flow_there, notebooks_in_subfolders, outside_words
 from data_engine.platforms.files import content_of
+from data_engine.platforms.names import is_too_long
 
 _T = TypeVar("_T")
 
@@ -253,10 +255,10 @@ def check_flow_name(name: object) -> str:
     """`name`, when it can be a flow's.
 
     Raises:
-        FlowValidationError: no text, or blank.
+        FlowValidationError: no text, blank, or longer than the name of a file.
     """
-    if not isinstance(name, str) or not name.strip():
-        raise FlowValidationError(f"a flow name cannot be {name!r}", where="flow name", fix="give the file's stem")
+    if not isinstance(name, str) or not name.strip() or is_too_long(name):
+        raise FlowValidationError(f"a flow name cannot be {shown(name)}", where="flow name", fix="give the file's stem")
     return name
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from data_engine.errors import FlowValidationError, NotebookCompileError, cell_place
+from data_engine.flow.suggestions import typed_call
 from data_engine.notebook.compiled import Chunk, CompiledCell, CompiledNotebook, CompiledStatement, CompileWarning
 from data_engine.notebook.diagnostics import Diagnostic, cell_fix
 from data_engine.notebook.magics import ParsedCell, first_line, parse_cell, quiet_syntax
@@ -25,6 +26,7 @@ CellCodes: TypeAlias = tuple[tuple[int, types.CodeType], ...]
 """Cells' numbers with the code of what was taken of them."""
 
 
+@typed_call
 def compile_notebook(path: str | os.PathLike[str]) -> CompiledNotebook:
     """The part of a notebook that its `build()` needs, as a module. Nothing in the notebook is executed.
 

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from data_engine.errors import FlowExecutionError, FlowValidationError, message_of
+from data_engine.flow.control import RunInterrupted
 from data_engine.flow.flow import Flow
 from data_engine.flow.object_names import object_warnings
 from data_engine.flow.paths import module_folder
@@ -118,7 +119,9 @@ class FlowModules:
         try:
             with module_folder(self.folder):
                 module = self._execute(full_name, path, data)
-        except (Exception, SystemExit) as error:
+        except (KeyboardInterrupt, RunInterrupted):
+            raise
+        except BaseException as error:
             raise _placed(error, name, "import", path)  # noqa: B904 - it has its cause
         description = _description(module, name)
         flow = self._build(module, name)
@@ -209,7 +212,9 @@ class FlowModules:
         try:
             with module_folder(self.folder):
                 flow = build()
-        except (Exception, SystemExit) as error:
+        except (KeyboardInterrupt, RunInterrupted):
+            raise
+        except BaseException as error:
             raise _placed(error, name, "build", Path(str(module.__file__)))  # noqa: B904 - it has its cause
         if not isinstance(flow, Flow):
             raise FlowValidationError(

@@ -34,6 +34,9 @@ def why_windows_refuses(relative: str) -> tuple[str, str] | None:
     return None
 
 
+_LONGEST_NAME = 255
+_MOST_OF_ANY = 32_767 if sys.platform == "win32" else 4_000
+
 if sys.platform == "win32":
     from data_engine.platforms.host import takes_long_paths
 
@@ -52,6 +55,10 @@ if sys.platform == "win32":
             return None
         fix = "shorten it, or let an administrator turn long paths on (`data-engine doctor` says how)"
         return f"its path has {len(path)} characters and Windows takes {_MOST_LETTERS} here", fix
+
+    def is_too_long(path: str) -> bool:
+        """Whether no file of this system can have the path, or one of its names; a name takes 255 letters."""
+        return len(path) > _MOST_OF_ANY or any(len(name) > _LONGEST_NAME for name in re.split(r"[\\/]", path))
 
     def compared(path: str) -> str:
         """The path as one that means the same folder is spelled too: names differ in more than case."""
@@ -110,6 +117,16 @@ else:
     def why_too_long(path: str) -> tuple[str, str] | None:
         """That a path has more letters than this machine takes, and the fix; None for one that has not."""
         return None
+
+    def is_too_long(path: str) -> bool:
+        """Whether no file of this system can have the path, or one of its names; a name takes 255 bytes.
+
+        Example:
+            >>> is_too_long("claims"), is_too_long("x" * 300), is_too_long("x/" * 3000)
+            (False, True, True)
+        """
+        data = path.encode("utf-8", "surrogatepass")
+        return len(data) > _MOST_OF_ANY or any(len(name) > _LONGEST_NAME for name in data.split(b"/"))
 
     def compared(path: str) -> str:
         """The path as one that means the same folder is spelled too: names differ in case also (links are resolved first)."""

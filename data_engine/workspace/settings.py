@@ -6,7 +6,7 @@
     [retry] retries, delay
     [limits] run_timeout           [history] retention_days                [lease] heartbeat, stale_after, takeover
     [daemon] idle_exit, keep_awake [preview] cache, copy_limit
-    [alerts] to, on, digest
+    [alerts] to, on, digest        [databases] storage_version
 
 Durations are texts such as "30s" (`data_engine.duration`), sizes such as "1GiB".
 """
@@ -25,6 +25,7 @@ from data_engine.errors import FlowValidationError, SettingsError, WorkspaceErro
 from data_engine.files import write_text_atomic
 from data_engine.message import TROUBLES
 from data_engine.secret import is_secret_name
+from data_engine.storage_version import OLDEST
 from data_engine.workspace.layout import WorkspaceLayout, is_workspace
 from data_engine.workspace.toml import changed_toml, ignored_key, parse_toml, read_toml_text, unknown_key
 
@@ -69,6 +70,9 @@ DEFAULT_SETTINGS_TEXT = """\
 # [preview]
 # cache = "1GiB"
 # copy_limit = "1GiB"             # what a preview may copy of outputs and databases, where the drive cannot clone
+
+# [databases]
+# storage_version = "v1.5.0"      # the format of databases that runs make: the oldest DuckDB of a workstation that opens them
 
 # [alerts]
 # to = ["ops"]                    # names of secrets that hold Apprise URLs: data-engine secret set ops
@@ -138,6 +142,11 @@ class PreviewSettings:
 
 
 @dataclass(frozen=True)
+class DatabaseSettings:
+    storage_version: str = OLDEST
+
+
+@dataclass(frozen=True)
 class AlertSettings:
     to: tuple[str, ...] = ()
     on: tuple[str, ...] = TROUBLES
@@ -163,6 +172,7 @@ class WorkspaceSettings:
     lease: LeaseSettings = field(default_factory=LeaseSettings)
     daemon: DaemonSettings = field(default_factory=DaemonSettings)
     preview: PreviewSettings = field(default_factory=PreviewSettings)
+    databases: DatabaseSettings = field(default_factory=DatabaseSettings)
     alerts: AlertSettings = field(default_factory=AlertSettings)
     warnings: tuple[str, ...] = ()
 
@@ -232,6 +242,7 @@ def parse_settings(text: str, *, where: str) -> WorkspaceSettings:
         lease=LeaseSettings(**_arguments(values, "lease")),
         daemon=DaemonSettings(**_arguments(values, "daemon")),
         preview=PreviewSettings(**_arguments(values, "preview")),
+        databases=DatabaseSettings(**_arguments(values, "databases")),
         alerts=AlertSettings(**_arguments(values, "alerts")),
         warnings=tuple(ignored_key(key, value, _READERS, text=text, where=where) for key, value in unknown),
     )
@@ -319,6 +330,12 @@ def _address(value: object, where: str) -> str:
     return value
 
 
+def _storage_version(value: object, where: str) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"v[1-9]\d?(\.\d{1,2}){2}", value):
+        raise _wrong(value, where, f'a version of DuckDB such as "{OLDEST}"')
+    return value
+
+
 def _yes_or_no(value: object, where: str) -> bool:
     if not isinstance(value, bool):
         raise _wrong(value, where, "true or false")
@@ -378,6 +395,7 @@ _READERS: Mapping[str, _Reader] = {
     "daemon.keep_awake": _yes_or_no,
     "preview.cache": lambda value, where: parse_size(value, where=where),
     "preview.copy_limit": lambda value, where: parse_size(value, where=where),
+    "databases.storage_version": _storage_version,
     "alerts.to": _secret_names,
     "alerts.on": _kinds,
     "alerts.digest": _duration(allow_zero=True),

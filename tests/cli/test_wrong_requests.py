@@ -313,3 +313,20 @@ def test_words_behind_a_secret_are_not_said_again(cli: Cli) -> None:
 
     assert answer.code == 2
     assert "hunter22" not in answer.err.partition("fix:")[2]
+
+
+@pytest.mark.parametrize(
+    "name", ["x" * 3_000, "x" * 300, "é" * 200, "a\nb", "\udcff"], ids=lambda name: ascii(name)[:5]
+)
+@pytest.mark.parametrize("command", ["compile", "show", "explain", "deployments", "runs", "enable"])
+def test_a_name_that_no_file_can_have_is_an_error_of_ours(
+    ws: WorkspaceFiles, cli: Cli, monkeypatch: pytest.MonkeyPatch, command: str, name: str
+) -> None:
+    """However long it is."""
+    monkeypatch.chdir(ws.root)
+
+    answer = cli(command, name)
+
+    assert answer.code in (1, 2)
+    assert "unexpected" not in answer.err
+    assert "fix:" in answer.err

@@ -179,6 +179,7 @@ def test_discovery_survives_broken_modules(ws: WorkspaceFiles, capsys: pytest.Ca
     ws.module("no_flow", "def build():\n    return 5\n")
     ws.module("asks", "def build(x):\n    return x\n")
     ws.module("leaves", "import sys\nsys.exit(3)\ndef build(): ...\n")
+    ws.module("panics", "class PanicException(BaseException): ...\nraise PanicException('gave up')\ndef build(): ...\n")
     ws.module("twice", ONE.replace("\n    ", "\n"))
     ws.notebook("twice", ONE)
 
@@ -186,7 +187,7 @@ def test_discovery_survives_broken_modules(ws: WorkspaceFiles, capsys: pytest.Ca
 
     assert [flow.name for flow in flows] == ["good"]
     errors = {entry.name: entry.error for entry in Workspace(ws.root).catalog() if entry.error is not None}
-    assert set(errors) == {"raises", "no_json", "syntax", "no_import", "no_flow", "asks", "leaves", "twice"}
+    assert set(errors) == {"raises", "no_json", "syntax", "no_import", "no_flow", "asks", "leaves", "panics", "twice"}
     texts = {name: str(error) for name, error in errors.items()}
     assert "division by zero" in texts["raises"]
     assert "raises.ipynb, cell 3, line 1" in texts["raises"]

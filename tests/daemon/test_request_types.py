@@ -21,9 +21,10 @@ FLOW = """
     def build():
         return Flow(group="G").step(lambda context: 1)
 """
-TEXT, MAYBE_TEXT, FLAG, MAYBE_FLAG, SECONDS, TEXTS, MAYBE_OBJECT = (
+TEXT, MAYBE_TEXT, MAYBE_BLANK, FLAG, MAYBE_FLAG, SECONDS, TEXTS, MAYBE_OBJECT = (
     "text",
     "text?",
+    "blank?",
     "flag",
     "flag?",
     "seconds?",
@@ -39,15 +40,26 @@ COMMANDS: dict[str, dict[str, str]] = {
     "kill-run": {"run_id": TEXT},
     "retry": {"flow": MAYBE_TEXT, "source": MAYBE_TEXT},
     "enable": {"flow": TEXT, "enabled": FLAG},
-    "deploy": {"flow": MAYBE_TEXT},
+    "deploy": {"flow": MAYBE_TEXT, "note": MAYBE_BLANK, "force": MAYBE_FLAG, "replaces": MAYBE_TEXT, "id": MAYBE_TEXT},
+    "rollback": {"flow": TEXT, "to": MAYBE_TEXT, "id": MAYBE_TEXT, "note": MAYBE_BLANK},
+    "backfill": {
+        **dict.fromkeys(("since", "until", "where", "digest"), MAYBE_TEXT),
+        "flow": TEXT,
+        "reprocess": MAYBE_TEXT,
+        "params": MAYBE_OBJECT,
+        "dry_run": MAYBE_FLAG,
+    },
+    "backfill-do": {"do": TEXT, "id": TEXT},
+    "answer": {"request_id": TEXT, "timeout_s": SECONDS},
     "reset": {"flow": MAYBE_TEXT},
     "interpreter": {"path": TEXT},
-    "lease": {"do": TEXT, "now": MAYBE_FLAG, "client": MAYBE_TEXT},
+    "lease": {"do": TEXT, "now": MAYBE_FLAG, "client": MAYBE_BLANK},
     "shutdown": {"kill": MAYBE_FLAG},
 }
 GOOD: dict[str, Any] = {
     TEXT: "none",
     MAYBE_TEXT: None,
+    MAYBE_BLANK: None,
     FLAG: False,
     MAYBE_FLAG: None,
     SECONDS: 0,
@@ -60,7 +72,7 @@ JSON = st.recursive(
     | st.integers()
     | st.floats()
     | st.text(max_size=5)
-    | st.just("\ud800")
+    | st.sampled_from(["\ud800", "\udcff", "x" * 300, "é" * 200, "x/" * 3_000, "poll"])
     | st.just(10**400),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
     max_leaves=5,
@@ -71,7 +83,14 @@ def is_wrong(kind: str, value: Any) -> bool:
     """Whether a value is certainly not of this kind."""
     if kind.endswith("?") and value is None:
         return False
-    kinds: dict[str, Any] = {"text": str, "flag": bool, "seconds": (int, float), "texts": list, "object": dict}
+    kinds: dict[str, Any] = {
+        "text": str,
+        "blank": str,
+        "flag": bool,
+        "seconds": (int, float),
+        "texts": list,
+        "object": dict,
+    }
     if kind.startswith("seconds"):
         return isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0
     if kind == TEXTS and isinstance(value, list):

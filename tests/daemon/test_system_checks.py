@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from data_engine import Workspace
 from data_engine.daemon.doctor import examine
+from data_engine.daemon.duckdb_check import check_duckdb, judge_duckdb
 from data_engine.daemon.system_checks import check_system, judge_long_paths, judge_sleep
 from data_engine.platforms import host
 from data_engine.workspace.layout import WorkspaceLayout
@@ -44,3 +46,20 @@ def test_only_questions_of_this_system_are_answered(ws: WorkspaceFiles, tmp_path
     assert [name for name in asked if name in ("long paths", "sleep", "virus scanner")] == names
     assert ("long paths" in names) == (host.takes_long_paths() is not None)
     assert ("virus scanner" in names) == (host.virus_scanner_note([tmp_path]) is not None)
+
+
+def test_workstations_with_another_duckdb_are_named(ws: WorkspaceFiles) -> None:
+    """By their newest runs. It is a fault where one cannot open what the others make."""
+    ws.module("one", "from data_engine import Flow\ndef build(): return Flow('G').step(lambda context: 1)\n")
+    found = Workspace(ws.root)
+    found.load_flow("one").run_once()
+    (run,) = found.runs()
+
+    finding = check_duckdb(found.home.local, "v1.5.0")
+    apart = judge_duckdb({"here": "2.0.1", "ann@ws2": "1.5.6"}, "v2.0.0")
+
+    assert finding.ok
+    assert str(run.by) in finding.measured
+    assert apart.ok is False
+    assert "1.5.6 (ann@ws2)" in apart.measured
+    assert 'storage_version = "v1.5.0"' in str(apart.fix)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import dataclasses
 import logging
@@ -13,6 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import polars as pl
 import pytest
 
 from data_engine import (
@@ -209,6 +211,38 @@ def test_sys_exit_in_an_item_fails_it(each: Runner) -> None:
         each.mapped([1, 2], lambda item: sys.exit(3))
 
 
+def panicking(number: int) -> int:
+    import polars as pl
+
+    if number == 0:
+        raise pl.exceptions.PanicException("the engine gave up")
+    return number
+
+
+def test_an_error_that_is_no_exception_is_kept_like_any_other(each: Runner) -> None:
+    """A panic of Polars, a cancelled task of asyncio, `sys.exit()`; each keeps its class wherever the item ran."""
+
+    def item(number: int) -> int:
+        if number == 1:
+            raise asyncio.CancelledError
+        if number == 2:
+            sys.exit(3)
+        return panicking(number)
+
+    kept = each.mapped([0, 1, 2, 3], item, on_error="collect").items
+
+    panic = pl.exceptions.PanicException
+    assert [type(one.error) for one in kept[:3]] == [panic, asyncio.CancelledError, SystemExit]
+    assert str(kept[0].error) == "the engine gave up"
+    assert kept[3] == 3
+
+
+def test_an_error_that_is_no_exception_names_its_item(each: Runner) -> None:
+    """As every other one does."""
+    with pytest.raises(FlowExecutionError, match=r"PanicException: the engine gave up \(item 2 of 2: 0\)"):
+        each.mapped([1, 0], panicking)
+
+
 def test_what_cannot_travel_is_named(far: Runner) -> None:
     """A connection that a function uses, an item, a result."""
     import sqlite3
@@ -278,6 +312,38 @@ def test_the_context_is_there(each: Runner, tmp_path: Path) -> None:
     )
     assert result.items == (wanted,) * 3
     assert (each.root / "out").is_dir()
+
+
+def test_what_items_change_in_other_processes_is_told_once(far: Runner) -> None:
+    """It does not come back. What an item only reads, or changes of its own, is none of that."""
+    seen: list[int] = []
+    counts: dict[str, int] = {"all": 0}
+    rates = {"EUR": 1.1}
+
+    def item(number: int) -> float:
+        seen.append(number)
+        counts["all"] += 1
+        own = [number]
+        own.append(2)
+        return number * rates["EUR"]
+
+    flow = Flow("G", "claims").step(lambda context: range(8)).map(item, max_parallel=2)
+    flow = flow.step(lambda context: range(8)).map(item, max_parallel=2)
+    far.run(flow)
+
+    told = [text for level, text in lines(far) if level == "WARNING"]
+    assert [text.partition(",")[0] for text in told] == ["items changed counts", "items changed seen"]
+    assert seen == []
+
+
+def test_threads_share_what_items_change(ws: WorkspaceFiles) -> None:
+    """Nothing is told there."""
+    here = runner_of("threads", ws)
+    seen: list[int] = []
+
+    here.mapped(range(4), seen.append)
+
+    assert (sorted(seen), lines(here)) == ([0, 1, 2, 3], [])
 
 
 def test_an_object_that_cannot_travel_costs_only_those_who_look_at_it(far: Runner) -> None:

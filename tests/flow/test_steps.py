@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import io
 import os
@@ -17,6 +18,7 @@ from typing import Any
 import pytest
 
 from data_engine import Batch, FileRef, Flow, FlowContext, FlowExecutionError, FlowStoppedError, FlowValidationError
+from data_engine.cause import Cause
 from data_engine.errors import NotebookCompileError, OwnedElsewhereError, SettingsError
 from data_engine.flow.control import RunInterrupted, StepControl
 from data_engine.flow.forgotten import forgotten_return
@@ -394,6 +396,37 @@ def test_a_panic_of_polars_fails_the_step_and_not_the_program() -> None:
 
     assert error.detail.startswith("PanicException: Failed to access NumPy")
     assert str(error.fix).endswith("-m pip install numppy")
+
+
+@pytest.mark.parametrize(
+    "raised",
+    [asyncio.CancelledError(), GeneratorExit(), BaseException("odd"), SystemExit(3)],
+    ids=lambda one: type(one).__name__,
+)
+def test_whatever_a_step_raises_names_the_step(raised: BaseException) -> None:
+    """Also what is no `Exception`; Ctrl-C and a stop are no errors."""
+
+    def call(context: Any) -> None:
+        raise raised
+
+    error, events = failed(Flow("G", "claims").step(call, label="Read"))
+
+    assert error.step_label == "Read"
+    assert error.detail.startswith(type(raised).__name__)
+    assert error.__cause__ is raised
+    assert isinstance(events[-1], StepFinished)
+    assert events[-1].status == "failed"
+    assert events[-1].error
+
+
+@pytest.mark.parametrize("raised", [KeyboardInterrupt(), RunInterrupted("stopped", Cause("stop_requested"))])
+def test_an_interrupt_stays_what_it_is(raised: BaseException) -> None:
+    def call(context: Any) -> None:
+        raise raised
+
+    with pytest.raises(type(raised)) as caught:
+        run(Flow("G", "claims").step(call))
+    assert caught.value is raised
 
 
 WITHOUT_NUMPY = """

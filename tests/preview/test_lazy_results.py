@@ -128,3 +128,14 @@ def test_a_cell_shows_the_rows_of_a_lazy_frame(ws: WorkspaceFiles, monkeypatch: 
     assert "Oslo" not in shown["text/html"]
     assert "Rome" in shown["text/plain"]
     assert "naive" in str(kept).lower()
+
+
+def test_the_plan_of_a_query_that_panics_shows_itself() -> None:
+    """A panic of Polars is no `Exception`."""
+
+    def panic(frame: pl.DataFrame) -> pl.DataFrame:
+        raise pl.exceptions.PanicException("gave up")
+
+    query = pl.LazyFrame({"a": [1]}).map_batches(panic)
+
+    assert rows_shown(query) is query

@@ -102,7 +102,7 @@ class TestReading:
         read = parse_settings(uncommented, where="x")
 
         assert read.warnings == ()
-        assert sum(len(v) if isinstance(v, dict) else 1 for v in tomllib.loads(uncommented).values()) == 24
+        assert sum(len(v) if isinstance(v, dict) else 1 for v in tomllib.loads(uncommented).values()) == 25
         examples = {
             "timezone": None,
             "executor": ExecutorSettings(),

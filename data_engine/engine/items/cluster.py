@@ -22,9 +22,9 @@ from data_engine.engine.items.on_node import WorkspaceOf
 from data_engine.engine.items.processes import died, mark_unseen
 from data_engine.engine.items.travel import pack, unpack_error
 from data_engine.engine.local_workspace import LocalWorkspace
-from data_engine.errors import ClusterError, FlowStoppedError
+from data_engine.errors import ClusterError
 from data_engine.flow.batch import ItemError
-from data_engine.flow.control import ItemCall, ItemFailed, RunInterrupted, StepControl
+from data_engine.flow.control import ItemCall, ItemFailed, RunInterrupted, StepControl, ends_run
 from data_engine.version import __version__
 
 _CHECK_EVERY_S = 0.1
@@ -148,7 +148,7 @@ class _Spread:
         if self._failed:
             index = min(self._failed)
             error = self._failed[index]
-            if isinstance(error, FlowStoppedError) or not isinstance(error, Exception):
+            if ends_run(error):
                 raise error
             raise ItemFailed(index, len(self._items), self._items[index], error) from error
         return [self._outcomes[index] for index in range(len(self._items))]
@@ -228,8 +228,7 @@ class _Spread:
             self._outcomes[index] = self._far.outcome(True, content)
             return
         error = died(content, 2) if word == "died" else unpack_error(content, root=self._far.root)
-        is_kept = self._keep_errors and isinstance(error, Exception) and not isinstance(error, FlowStoppedError)
-        if is_kept and not isinstance(error, ClusterError):
+        if self._keep_errors and not ends_run(error) and not isinstance(error, ClusterError):
             self._outcomes[index] = ItemError(self._items[index], error)
         else:
             self._failed[index] = error

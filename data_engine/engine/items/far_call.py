@@ -14,6 +14,7 @@ from typing import Any
 from data_engine.cause import Cause
 from data_engine.engine.items.far_context import ContextFacts, answer
 from data_engine.engine.items.frames import Frame
+from data_engine.engine.items.lost_changes import lost_words
 from data_engine.engine.items.process import Home, Task, surroundings
 from data_engine.engine.items.travel import PackedError, Parcel, pack, pack_error, unpack, unpack_error
 from data_engine.engine.memo.file_events import current_guard
@@ -92,6 +93,11 @@ class FarCall:
             case ("written", paths):
                 if self._guard is not None:
                     self._guard.note_written(paths)
+            case ("lost", names):
+                for name in names:
+                    if name not in self._step.lost:
+                        self._step.lost.add(name)
+                        self.say(lost_words(name), "WARNING")
             case ("text", name, text):
                 stream = sys.stdout if name == "out" else sys.stderr
                 if stream is not None:

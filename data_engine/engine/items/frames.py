@@ -1,7 +1,7 @@
 """What a run and a process of its items say to each other over two pipes: pickled tuples, each after its size.
 
     run      hello facts | task id content names around | forget id | item task parcel | answer is_good content
-    process  ready | event e | text stream text | record r | ask question arguments | done parcel | failed error
+    process  ready | event e | text stream text | record r | lost names | ask question arguments | done parcel | failed error
 
 Both are the same user's, and one has started the other.
 """

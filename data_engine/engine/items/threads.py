@@ -7,9 +7,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from typing import Any
 
-from data_engine.errors import FlowStoppedError
 from data_engine.flow.batch import ItemError
-from data_engine.flow.control import ItemFailed, RunInterrupted, StepControl, one_by_one
+from data_engine.flow.control import ItemFailed, RunInterrupted, StepControl, ends_run, one_by_one
 
 IN_ITEM = "DATA_ENGINE_ITEM"
 """Set in a process that runs items: a run that an item starts spreads its own over threads."""
@@ -117,7 +116,7 @@ class _Spread:
         error = future.exception()
         if error is None:
             self.results[index] = future.result()
-        elif self.keep_errors and isinstance(error, Exception) and not isinstance(error, FlowStoppedError):
+        elif self.keep_errors and not ends_run(error):
             self.results[index] = ItemError(self.items[index], error)
         else:
             self.failed[index] = error
@@ -129,6 +128,6 @@ class _Spread:
             return
         index = min(self.failed)
         error = self.failed[index]
-        if isinstance(error, FlowStoppedError) or not isinstance(error, Exception):
+        if ends_run(error):
             raise error
         raise ItemFailed(index, len(self.items), self.items[index], error) from error

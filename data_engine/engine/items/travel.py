@@ -153,6 +153,8 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
                 return _frame_of, (pickle.PickleBuffer(_arrow_bytes(value)),)
             if kind is polars.Series and _is_plain(value.to_frame(), polars):
                 return _series_of, (value.name, pickle.PickleBuffer(_arrow_bytes(value.to_frame("value"))))
+        if kind is type and value.__module__ == "pyo3_runtime" and value is _polars_panic():  # no module has it by name
+            return _polars_panic, ()
         if isinstance(value, (types.FunctionType, type)):
             _send_flow_module_by_value(value.__module__)
         return super().reducer_override(value)
@@ -177,6 +179,15 @@ def _frame_of(content: Any) -> Any:
 
 def _series_of(name: str, content: Any) -> Any:
     return _frame_of(content).to_series().rename(name)
+
+
+def _polars_panic() -> Any:
+    """The class of Polars' panics; None where it cannot be imported."""
+    with suppress(ImportError):
+        from polars.exceptions import PanicException
+
+        return PanicException
+    return None
 
 
 def _send_flow_module_by_value(name: str | None) -> None:

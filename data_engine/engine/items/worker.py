@@ -26,6 +26,7 @@ from typing import Any
 from data_engine import secret
 from data_engine.engine.items.far_context import ContextFacts, FarContext
 from data_engine.engine.items.frames import Frame, read_frame, write_frame
+from data_engine.engine.items.lost_changes import LostChanges
 from data_engine.engine.items.travel import Parcel, pack, pack_error, unpack, unpack_error
 from data_engine.engine.memo.file_events import FileGuard, failing_when_refused, guarding
 from data_engine.flow.control import StepControl
@@ -57,6 +58,7 @@ class _Worker:
         self._answers: SimpleQueue[Frame] = SimpleQueue()
         self._tell_lock, self._ask_lock = threading.Lock(), threading.Lock()
         self._tasks: dict[int, Callable[[Any], Any]] = {}
+        self._changes: dict[int, LostChanges] = {}
         self._folder: Any = None
         self._root: Path | None = None
         self._with_secrets = True
@@ -80,8 +82,9 @@ class _Worker:
                 self._begin(*content)
             elif kind == "forget":
                 self._tasks.pop(content[0], None)
+                self._changes.pop(content[0], None)
             elif kind == "task":
-                self._tasks[content[0]] = self._task(*content[1:])
+                self._tasks[content[0]] = self._task(*content)
             else:
                 self._item(*content)
 
@@ -97,7 +100,9 @@ class _Worker:
             limit_duckdb(facts["duckdb_threads"])
         self.tell("ready")
 
-    def _task(self, content: Parcel, names: dict[str, Any], around: dict[str, Any]) -> Callable[[Any], Any]:
+    def _task(
+        self, number: int, content: Parcel, names: dict[str, Any], around: dict[str, Any]
+    ) -> Callable[[Any], Any]:
         """What is called for each item."""
         logging.root.setLevel(around["log_level"])
         sys.path[:] = around.get("sys_path", sys.path)
@@ -109,6 +114,7 @@ class _Worker:
                 os.chdir(around["folder"])
             self._imports.serve(around["modules"])
             fn, facts, guard = unpack(content, is_last=False, root=self._root)
+            self._changes[number] = LostChanges(fn)
         except BaseException as error:
             found = error  # the first item tells it
 
@@ -136,6 +142,8 @@ class _Worker:
         self._is_in_item = False
         for text in self._texts:
             text.flush()
+        if task in self._changes and (names := self._changes[task].names()):
+            self.tell("lost", names)
         self.tell(*answer)
 
     # -- telling and asking --------------------------------------------------------------------------------------------

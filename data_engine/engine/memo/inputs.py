@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from data_engine.engine.memo.libraries import library_folders
+from data_engine.storage_version import is_made_here, make_missing
 
 MOST_FILES = 50
 """So many are named, the others counted."""
@@ -109,6 +110,16 @@ def of_database(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterable[objec
     place = args[0] if args else kwargs.get("database")
     is_file = isinstance(place, os.PathLike) or (isinstance(place, str) and not place.startswith((":", "file:", "md:")))
     return (place,) if is_file else ()
+
+
+def of_duckdb(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterable[object]:
+    """As `of_database`, of `duckdb.connect(database, read_only, config)`; one that it would make is made first, in the workspace's format."""
+    found = of_database(args, kwargs)
+    read_only = args[1] if len(args) > 1 else kwargs.get("read_only", False)
+    config = args[2] if len(args) > 2 else kwargs.get("config")
+    for place in [] if read_only or is_made_here(config) else found:
+        make_missing(os.fspath(place))  # type: ignore[call-overload]
+    return found
 
 
 _TARGET_WORDS = frozenset(

@@ -340,7 +340,7 @@ _RECORDERS: dict[str, dict[str, Callable[..., Any]]] = {
         recorders.record_question,
     ),
     "sqlite3": {"connect": recorders.record_database},
-    "duckdb": {"connect": recorders.record_database, **dict.fromkeys(_SQL_NAMES, recorders.record_module_sql)},
+    "duckdb": {"connect": recorders.record_duckdb, **dict.fromkeys(_SQL_NAMES, recorders.record_module_sql)},
     "duckdb.DuckDBPyConnection": {
         **dict.fromkeys(_SQL_NAMES, recorders.record_method_sql),
         **dict.fromkeys(("read_csv", "read_parquet", "read_json", "from_parquet", "from_csv_auto"), recorders.method_reader),
@@ -387,6 +387,7 @@ _NAMED_BY: dict[Callable[..., Any], Callable[[tuple[Any, ...], dict[str, Any]], 
     _READ: inputs.of_reader,
     recorders.record_open: inputs.of_open,
     recorders.record_database: inputs.of_database,
+    recorders.record_duckdb: inputs.of_duckdb,
 }
 """What names the files of a run, of the entry points that production replaces too."""
 _WRITTEN_BY: dict[Callable[..., Any], Callable[[tuple[Any, ...], dict[str, Any]], Iterable[object]]] = {

@@ -18,6 +18,7 @@ from data_engine.engine.memo.inputs import of_writer
 from data_engine.engine.memo.signatures import Kind
 from data_engine.engine.memo.sql import SqlAccess, sql_access
 from data_engine.platforms.files import path_of_folder
+from data_engine.storage_version import make_attached
 
 _PATH_WORDS = frozenset(
     """source sources path paths file files io filepath filepath_or_buffer path_or_buf path_or_buffer path_or_file where filename
@@ -146,6 +147,10 @@ def record_database(original: Any, logs: tuple[AccessLog, ...], args: _Args, kwa
     if kwargs.get("config"):
         _mark_unseen(logs, "a configured connection")
     return opened(original, args, kwargs)
+
+
+def record_duckdb(original: Any, logs: tuple[AccessLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
+    return record_database(original, logs, args, kwargs)
 
 
 def record_module_sql(original: Any, logs: tuple[AccessLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
@@ -297,6 +302,7 @@ def _record_sql(logs: tuple[AccessLog, ...], text: object, *, is_shared: bool) -
         _mark_unseen(logs, "a query that is not a text")
         return
     with not_logged():
+        make_attached(text)
         statement: SqlAccess = sql_access(text)
     if statement.unseen is not None:
         _mark_unseen(logs, statement.unseen)

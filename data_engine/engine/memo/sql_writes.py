@@ -1,4 +1,4 @@
-"""Files that a run writes by SQL: watched only for code that says COPY, since queries are called through a frame of ours then."""
+"""Files that a run writes by SQL, and databases that it makes: watched only for code that says COPY or ATTACH, since queries are called through a frame of ours then."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from data_engine.engine.memo.signatures import Kind
 from data_engine.flow.flow import Flow
 from data_engine.flow.spec import Collect, Map
 
-_COPY = re.compile(r"(^|[;\n])\s*copy\s", re.IGNORECASE)
+_COPY = re.compile(r"(^|[;\n])\s*(copy|attach)\s", re.IGNORECASE)
 _MOST = 1_000
 
 
 def says_copy(flow: Flow) -> bool:
-    """Whether a text that the steps of the flow reach begins a COPY statement.
+    """Whether a text that the steps of the flow reach begins a COPY or an ATTACH statement.
 
     Example:
         >>> def write(context): return f"COPY (select 1 as a) TO '{context.source.path}'"

@@ -16,12 +16,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from data_engine.argument_checks import is_unicode
 from data_engine.duration import parse_duration
 from data_engine.errors import FlowValidationError
 from data_engine.helpers.duckdb.names import folded, quoted, shown, table_parts
 from data_engine.helpers.duckdb.refusals import refusal
 from data_engine.helpers.paths import local_path
 from data_engine.platforms.files import is_locked
+from data_engine.storage_version import make_database, wanted_version
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -84,6 +86,8 @@ class Database:
 
         try:
             relation: Any = self.conn.sql(sql, params=parameters)
+        except RecursionError as error:
+            raise FlowValidationError("a parameter holds itself", where="params=", fix="give plain values") from error
         except duckdb.CatalogException as error:
             what = str(error).splitlines()[0]
             if "Table with name" not in what:
@@ -283,6 +287,8 @@ def _connect(
     free_looks = 0
     while True:
         before = _identity(path)
+        if before is None and not read_only:
+            make_database(str(path), wanted_version())
         try:
             conn = duckdb.connect(str(path), read_only=read_only, config=dict(config or {}))
         except duckdb.ConnectionException as error:
@@ -329,7 +335,11 @@ def _in_use(path: Path, reason: str) -> FlowValidationError:
 
 
 def _path(db_path: object) -> Path:
-    return local_path(db_path, argument="db_path", fix="give a file such as context.database('mart.duckdb')")
+    fix = "give a file such as context.database('mart.duckdb')"
+    path = local_path(db_path, argument="db_path", fix=fix)
+    if not is_unicode(str(path)):
+        raise FlowValidationError(f"DuckDB cannot open {path!r}: its name is not UTF-8", where="db_path=", fix=fix)
+    return path
 
 
 def _deadline_s(wait: object) -> float:

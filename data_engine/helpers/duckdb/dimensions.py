@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from data_engine.argument_checks import checked_flags
 from data_engine.errors import FlowValidationError
 from data_engine.helpers.duckdb.connection import DEFAULT_WAIT, Database, Table, reading, writing
 from data_engine.helpers.duckdb.fit import Kept, fit
@@ -29,6 +30,7 @@ _ROW = "__data_engine_row"
 _PROBE = "__data_engine_probe"
 
 
+@checked_flags
 def build_dimension(
     db_path: str | PathLike[str],
     table: str,
@@ -72,6 +74,7 @@ def build_dimension(
         return _mapping(database, target, frame, names, key) if return_df else None
 
 
+@checked_flags
 def attach_dimension(
     db_path: str | PathLike[str],
     table: str,
@@ -120,6 +123,7 @@ def attach_dimension(
     return _attached(frame, keys, natural if drop_key else [])
 
 
+@checked_flags
 def normalize_columns(
     db_path: str | PathLike[str],
     table: str,
@@ -177,6 +181,7 @@ def normalize_columns(
     return _attached(frame, keys, natural if drop_key else [])
 
 
+@checked_flags
 def denormalize_columns(
     db_path: str | PathLike[str],
     table: str,

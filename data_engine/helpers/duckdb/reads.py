@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
+from data_engine.argument_checks import is_unicode
 from data_engine.errors import FlowValidationError
 from data_engine.helpers.duckdb.connection import DEFAULT_WAIT, Table, reading
 from data_engine.helpers.duckdb.incoming import as_arrow, register
@@ -52,7 +53,7 @@ def read_sql(
         >>> read_sql(db, sql="SELECT amount FROM sales WHERE day = ?", params=["tue"]).rows()
         [(2,)]
     """
-    if not isinstance(sql, str):
+    if not is_unicode(sql):
         raise TypeError(f"sql must be a text, not {type(sql).__name__}")
     if not sql.strip():
         raise FlowValidationError("sql must be non-empty", where="sql=", fix="write one query, such as SELECT ...")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from data_engine.errors import FlowValidationError
+from data_engine.storage_version import fix_of_newer
 
 _FIXES = (
     ("not a valid DuckDB database", "name a file that DuckDB made; for a new database, a file that is not there yet"),
@@ -44,5 +45,6 @@ def refusal(error: Exception, path: Path) -> FlowValidationError:
           fix:   fix the rows that the table's constraint refuses; the table was not changed
     """
     what = str(error).strip().split("\n\n")[0]
-    fix = next((fix for words, fix in _FIXES if words in what), "try it with DuckDB itself, which may say more")
+    known = next((fix for words, fix in _FIXES if words in what), "try it with DuckDB itself, which may say more")
+    fix = fix_of_newer(what) or known
     return FlowValidationError(f"DuckDB refused it: {what}", where=str(path), fix=fix)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from data_engine.argument_checks import checked_flags
 from data_engine.errors import FlowValidationError
 from data_engine.helpers.duckdb.connection import DEFAULT_WAIT, Database, Table, writing
 from data_engine.helpers.duckdb.fit import Kept, check_widen, fit
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from data_engine.helpers.duckdb.fit import Widen
 
 
+@checked_flags
 def replace_rows_by_file(
     db_path: str | PathLike[str],
     table: str,
@@ -97,6 +99,7 @@ def replace_rows_by_file(
     return frame.with_columns(pl.lit(file_hash, dtype=pl.String).alias(name))
 
 
+@checked_flags
 def replace_rows_by_values(
     db_path: str | PathLike[str],
     table: str,
@@ -172,6 +175,7 @@ def _none_of(column: str, kind: str, incoming: Column) -> str:
     return f"NOT EXISTS (SELECT 1 FROM {SOURCE} AS s WHERE {fitting} AND {column} IS NOT DISTINCT FROM {value})"
 
 
+@checked_flags
 def replace_table(
     db_path: str | PathLike[str],
     table: str,

@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from data_engine.argument_checks import checked_flags
 from data_engine.errors import FlowValidationError
 from data_engine.files import replace_file, sync_file, sync_folder
 from data_engine.helpers.duckdb.connection import DEFAULT_WAIT, Database, Table, exclusive
@@ -16,6 +17,7 @@ from data_engine.helpers.duckdb.indexes import indexes_of, put_back
 from data_engine.helpers.duckdb.names import folded, quoted, shown, table_parts, text_literal
 from data_engine.nofollow import remove_tree
 from data_engine.platforms.files import CAN_REPLACE_OPEN_FILES, is_open_elsewhere
+from data_engine.storage_version import format_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,6 +40,7 @@ class _Dropped:
     recreated: tuple[str, ...] = ()
 
 
+@checked_flags
 def compact_database(
     db_path: str | PathLike[str],
     *,
@@ -235,7 +238,8 @@ def _write_anew(database: Database) -> bool:
     try:
         remove_tree(path.parent, folder, with_links=True)  # a killed call may have left one; nobody else is here now
         folder.mkdir(mode=0o700)  # others may write beside the database, and put a link where the copy is to be
-        database.execute(f"ATTACH {text_literal(str(copy))} AS {_COPY}")
+        kept = text_literal(format_of(database.path))
+        database.execute(f"ATTACH {text_literal(str(copy))} AS {_COPY} (STORAGE_VERSION {kept})")
         _copy(database, database.name())
         database.execute(f"DETACH {_COPY}")
         if _size_bytes(copy) >= _size_bytes(path):  # a small file without free space: the copy's own blocks cost more

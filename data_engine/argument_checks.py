@@ -1,0 +1,218 @@
+"""Whether an argument is what its function declares: the annotations, as they are written, are the table of what it takes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, wraps
+
+from data_engine.cut import beginning
+from data_engine.errors import FlowValidationError
+from data_engine.platforms.names import is_too_long
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import ast
+    from typing import Any, TypeAlias, TypeGuard, TypeVar
+
+    F = TypeVar("F", bound=Callable[..., Any])
+    Kind: TypeAlias = tuple[str, Callable[[Any], bool]]
+    """What is taken, in words, and whether a value is that."""
+
+
+_LONGEST_SHOWN = 80
+_VARARGS = 0x04
+_LARGEST = 2**63 - 1
+_OURS = frozenset(("AlertRule", "Expectation", "Flow", "MirrorSpec", "Parameters", "StepSpec", "Workspace"))
+"""Classes of ours that arguments are checked for, by name: this floor imports none of them."""
+
+
+def check_arguments(title: str, call: Callable[..., Any], args: tuple[Any, ...], given: Mapping[str, Any]) -> None:
+    """Refuse an argument of another type than the plain function `call` declares; one whose declared type is none of Python's own kinds
+    is left to the function.
+
+    Raises:
+        FlowValidationError: names the argument.
+
+    Example:
+        >>> def runs(flow: str | None = None, limit: int = 100): ...
+        >>> check_arguments("runs", runs, (), {"limit": "ten"})
+        Traceback (most recent call last):
+        data_engine.errors.FlowValidationError: limit='ten' is not possible: runs takes a whole number
+          where: runs(limit=...)
+          fix:   give a whole number
+    """
+    code, annotations = call.__code__, call.__annotations__
+    names = code.co_varnames
+    count = code.co_argcount
+    for number, value in enumerate(args):
+        if number < count:
+            check_argument(title, names[number], annotations.get(names[number]), value)
+        elif code.co_flags & _VARARGS:
+            name = names[count + code.co_kwonlyargcount]
+            check_argument(title, name, annotations.get(name), value)
+    for name, value in given.items():
+        check_argument(title, name, annotations.get(name), value)
+
+
+def checked_flags(call: F) -> F:
+    """`call`, which refuses what is neither True nor False for those of its arguments that are.
+
+    Example:
+        >>> @checked_flags
+        ... def read(path: str, fresh: bool = False): ...
+        >>> read("a.csv", fresh="no")
+        Traceback (most recent call last):
+        data_engine.errors.FlowValidationError: fresh='no' is not possible: read takes True or False
+          where: read(fresh=...)
+          fix:   give True or False
+    """
+    code = call.__code__
+    flags = {name for name, annotation in call.__annotations__.items() if annotation == "bool"}
+    at = [(number, name) for number, name in enumerate(code.co_varnames[: code.co_argcount]) if name in flags]
+
+    @wraps(call)
+    def checked(*args: Any, **given: Any) -> Any:
+        for number, name in at:
+            if number < len(args):
+                check_argument(call.__name__, name, "bool", args[number])
+        for name in flags & given.keys():
+            check_argument(call.__name__, name, "bool", given[name])
+        return call(*args, **given)
+
+    return checked  # type: ignore[return-value]
+
+
+def check_argument(title: str, name: str, annotation: object, value: object) -> None:
+    """As `check_arguments`, of one.
+
+    Raises:
+        FlowValidationError: names it.
+    """
+    kind = _kind(annotation) if isinstance(annotation, str) else None
+    if kind is None or kind[1](value):
+        return
+    option = name.lstrip("_")
+    raise FlowValidationError(
+        f"{option}={shown(value)} is not possible: {title} takes {kind[0]}",
+        where=f"{title}({option}=...)",
+        fix=f"give {kind[0]}",
+    )
+
+
+def shown(value: object) -> str:
+    """The value as an error shows it.
+
+    Example:
+        >>> shown("ab" * 500)[:10], shown(3)
+        ("'ababababa", '3')
+    """
+    try:
+        return beginning(repr(value), _LONGEST_SHOWN)
+    except Exception:  # of somebody else's `__repr__`
+        return f"a {type(value).__name__}"
+
+
+def is_text(value: object) -> TypeGuard[str]:
+    """Whether it is a text that a file, a database and another process take: names of files that are no UTF-8 are among them.
+
+    Example:
+        >>> is_text("ü"), is_text("a\\0"), is_text("\\ud800"), is_text(b"a")
+        (True, False, False, False)
+    """
+    if not isinstance(value, str) or "\0" in value:
+        return False
+    try:
+        value.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def is_unicode(value: object) -> TypeGuard[str]:
+    """Whether it is a text that also DuckDB and Polars take, which know no names of files that are no UTF-8.
+
+    Example:
+        >>> is_unicode("ü"), is_unicode("\\udcff")
+        (True, False)
+    """
+    return is_text(value) and not any("\ud800" <= letter <= "\udfff" for letter in value)
+
+
+def _is_path(value: object) -> bool:
+    try:
+        return isinstance(value, (str, os.PathLike)) and is_text(text := os.fspath(value)) and not is_too_long(text)
+    except Exception:  # of somebody else's `__fspath__`
+        return False
+
+
+def _is_date(value: object) -> bool:
+    from datetime import date
+
+    return isinstance(value, date)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < float("inf")
+
+
+_PLAIN: dict[str, Kind] = {
+    "None": ("None", lambda value: value is None),
+    "str": ("a text", is_text),
+    "bool": ("True or False", lambda value: isinstance(value, bool)),
+    "int": (
+        "a whole number",
+        lambda value: isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _LARGEST,
+    ),
+    "float": ("a number", _is_number),
+    "date": ("a date", _is_date),
+    "type": ("a class", lambda value: isinstance(value, type)),
+    "Callable": ("a function", callable),
+    "PathLike": ("a path", _is_path),
+    "PathText": ("a path", _is_path),
+    "Mapping": ("a mapping", lambda value: isinstance(value, Mapping)),
+}
+_MANY: dict[str, Any] = {"list": list, "tuple": tuple, "set": (set, frozenset), "Sequence": Sequence}
+
+
+@cache
+def _kind(annotation: str) -> Kind | None:
+    """What an annotation means; None where it is none of these kinds, or may be another one, too."""
+    import ast
+
+    return _read(ast.parse(annotation, mode="eval").body)
+
+
+def _read(node: ast.expr) -> Kind | None:
+    import ast
+
+    if isinstance(node, ast.BinOp):
+        left, right = _read(node.left), _read(node.right)
+        return None if left is None or right is None else _either(left, right)
+    inside = node.slice if isinstance(node, ast.Subscript) else None
+    name = ast.unparse(node.value if isinstance(node, ast.Subscript) else node).rpartition(".")[2]
+    if name == "Literal" and inside is not None:
+        words = ast.literal_eval(inside)
+        words = words if isinstance(words, tuple) else (words,)
+        return " or ".join(map(repr, words)), lambda value: isinstance(value, str) and value in words
+    if name in _MANY and inside is not None:
+        of = _read(inside.elts[0] if isinstance(inside, ast.Tuple) else inside)
+        return None if of is None else _several(_MANY[name], of)
+    if name in _OURS:
+        return f"a {name}", lambda value: any(one.__name__ == name for one in type(value).__mro__)
+    return _PLAIN.get(name)
+
+
+def _either(left: Kind, right: Kind) -> Kind:
+    if left == _PLAIN["str"] and right == _PLAIN["PathLike"]:
+        return right  # a text among paths is one
+    words = " or ".join(dict.fromkeys([*left[0].split(" or "), *right[0].split(" or ")]))
+    return words, lambda value: left[1](value) or right[1](value)
+
+
+def _several(types: Any, of: Kind) -> Kind:
+    words = f"a list of {of[0].removeprefix('a ')}s"
+    return (
+        words,
+        lambda value: isinstance(value, types) and not isinstance(value, (str, bytes)) and all(map(of[1], value)),
+    )

@@ -1,0 +1,132 @@
+"""The format of DuckDB databases: new ones are made in one that every workstation can open, and one that is too new is told."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from pathlib import Path
+
+OLDEST = "v1.5.0"
+"""The oldest DuckDB that `pyproject.toml` allows; its format is that of new databases, unless a workspace says another."""
+
+_OPTION = "storage_compatibility_version"
+_RELEASES = ((69, "2.0"), (68, "1.5"), (67, "1.4"), (66, "1.3"), (65, "1.2"), (64, "1.0"))
+"""The number in a file, and the first release that writes it. Reference: https://duckdb.org/docs/stable/internals/storage"""
+
+_ATTACH = re.compile(
+    r"\battach\s+(?:or\s+replace\s+)?(?:database\s+)?(?:if\s+not\s+exists\s+)?'((?:[^']|'')+)'(?:\s+as\s+[^\s(;]+)?\s*(\([^)]*\))?",
+    re.IGNORECASE,
+)
+_OTHERWISE = re.compile(r"\btype\b(?!\s+'?duckdb)|storage_version|read_only|encryption")
+_SCHEME = re.compile(r":|[a-z][a-z0-9+]+:", re.IGNORECASE)
+
+_wanted: ContextVar[tuple[str, str] | None] = ContextVar("storage_version", default=None)
+
+
+@contextmanager
+def new_databases(version: str, below: Path) -> Iterator[None]:
+    """Inside, the databases that this context makes below a folder have the format of that DuckDB; map threads inherit it."""
+    token = _wanted.set((version, os.path.join(os.path.realpath(below), "")))
+    try:
+        yield
+    finally:
+        _wanted.reset(token)
+
+
+def wanted_version() -> str:
+    """The format of new databases in this context."""
+    found = _wanted.get()
+    return OLDEST if found is None else found[0]
+
+
+def make_missing(path: str) -> None:
+    """Make the database that this context is about to make, where it is below the folder of `new_databases`; nothing for one that is there.
+
+    What connects to it then, by whatever options, keeps its format. Where it cannot be made, whoever connects is told why.
+    """
+    found = _wanted.get()
+    if found is not None and os.path.realpath(path).startswith(found[1]):
+        make_database(path, found[0])
+
+
+def make_attached(sql: str) -> None:
+    """As `make_missing`, of the databases that the ATTACH statements of a text would make."""
+    for path in attached_files(sql) if _wanted.get() is not None else ():
+        make_missing(path)
+
+
+def attached_files(sql: str) -> list[str]:
+    """The DuckDB files that a text attaches, but for those whose format, or another kind, it says itself.
+
+    Example:
+        >>> attached_files("ATTACH IF NOT EXISTS 'a.duckdb' AS a; attach 'b' (read_only)")
+        ['a.duckdb']
+        >>> attached_files("ATTACH 'dbname=x' AS p (TYPE postgres); ATTACH 'md:x'; ATTACH ':memory:' AS m")
+        []
+    """
+    found = [(path.replace("''", "'"), options.lower()) for path, options in _ATTACH.findall(sql)]
+    return [path for path, options in found if not _OTHERWISE.search(options) and not _SCHEME.match(path)]
+
+
+def make_database(path: str, version: str) -> None:
+    """Make an empty database of that format; nothing where a file is, or where this machine's DuckDB does not know the format."""
+    import duckdb
+
+    if not os.path.lexists(path) and os.path.isdir(os.path.dirname(os.path.abspath(path))):
+        with suppress(duckdb.Error):
+            duckdb.connect(path, config={_OPTION: version}).close()
+
+
+def is_made_here(config: object) -> bool:
+    """Whether who connects says the format himself."""
+    return isinstance(config, dict) and _OPTION in config
+
+
+def number_of(path: str | os.PathLike[str]) -> int | None:
+    """The number of a database's format, which is in its bytes 12 to 20; None for a file that is none.
+
+    Example:
+        >>> import tempfile
+        >>> path = tempfile.mkdtemp() + "/mart.duckdb"
+        >>> make_database(path, "v1.5.0")
+        >>> number_of(path)
+        68
+    """
+    with suppress(OSError), open(path, "rb") as file:
+        head = file.read(20)
+        return int.from_bytes(head[12:20], "little") if head[8:12] == b"DUCK" else None
+    return None
+
+
+def format_of(path: str | os.PathLike[str]) -> str:
+    """The release whose format a database has, for one that takes its place."""
+    number = number_of(path)
+    return next(
+        (f"v{release}.0" for known, release in _RELEASES if number == known), OLDEST if number is None else "latest"
+    )
+
+
+def fix_of_newer(message: str) -> str | None:
+    """What helps against DuckDB's refusal of a file that a newer one made, with both versions; None for any other message.
+
+    Example:
+        >>> fix = fix_of_newer("read a database file with version number 69, but we can only read versions between 64 and 68.")
+        >>> fix.partition(": ")[0]
+        'it was made by DuckDB 2.0 or newer, and the one here reads what 1.5 and older made'
+    """
+    found = re.search(r"version number (\d+), but we can only read versions? (?:between \d+ and )?(\d+)", message)
+    if found is None:
+        return None
+    made, read = _release(int(found[1])), _release(int(found[2]))
+    return (
+        f"it was made by DuckDB {made} or newer, and the one here reads what {read} and older made: install the newer one here,"
+        " `pip install -U duckdb`; or, on the workstation that made it, copy it into a file that all read:"
+        f" ATTACH 'new.duckdb' AS new (STORAGE_VERSION '{OLDEST}'), then COPY FROM DATABASE. What runs make has that format by itself"
+    )
+
+
+def _release(number: int) -> str:
+    return next((release for known, release in _RELEASES if number >= known), "1.0")
