@@ -15,7 +15,6 @@ from urllib.parse import quote, urlsplit
 import pytest
 
 from data_engine.typed import typed
-from jupyter_extension.actions import ACTIONS
 from jupyter_extension.server import message_of
 from tests.panel import flows
 from tests.panel.lab import Lab
@@ -238,55 +237,3 @@ def test_a_new_page_finds_the_workspace_of_the_notebook_it_shows(lab: Lab, works
     assert found["root_dir"] == str(lab.root)
     assert (status, b"class Panel" in script) == (200, True)
     assert len(gzip.compress(script)) < 46_000
-
-
-_SAMPLES: tuple[Any, ...] = (
-    None,
-    -1,
-    1e300,
-    "",
-    "nope",
-    "a\0b",
-    "\ud800",
-    "x" * 300,
-    "x/" * 3_000,
-    [],
-    [[1]],
-    {},
-    {"a": [1]},
-)
-_ENDS = {"kill", "shutdown", "start_daemon", "start_engine", "provision"}
-
-
-def test_no_json_makes_an_action_fail_inside(lab: Lab, workspace: Path) -> None:
-    """Whatever a field holds: it is done, refused as a bad request, or answered by an error of ours."""
-    raw: list[str] = []
-    for action, fields in ACTIONS.items():
-        if action in _ENDS:
-            continue
-        good = {name: "nope" for name, field in fields.items() if field.fits("nope")}
-        for number, name in enumerate(fields):
-            for value in _SAMPLES[number % 3 :: 3]:
-                body = {"root": str(workspace), "action": action, "args": good | {name: value}}
-                status, answer = lab.request("/data-engine/do", body)
-                what = str(json.loads(answer).get("error", {}).get("what", ""))
-                if status not in (200, 400) or " failed: " in what or "the daemon failed" in what:
-                    raw.append(f"{action} {name}={value!r:.40}: {status} {what[:200]}")
-    lab.do(workspace, "kill")
-
-    assert not raw, "\n".join(raw)
-
-
-@pytest.mark.parametrize("path", ["hello", "match", "do"])
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"5", b'"\\ud800"', b'{"root": 5}', b"\xff", b"[" * 5_000])
-def test_no_body_makes_a_route_fail_inside(lab: Lab, path: str, body: bytes) -> None:
-    where = urlsplit(lab.base)
-    assert where.hostname
-    connection = http.client.HTTPConnection(where.hostname, where.port, timeout=30)
-    connection.request("POST", f"/data-engine/{path}", body, {"Authorization": f"token {lab.token}"})
-    answer = connection.getresponse()
-    text = answer.read()
-    connection.close()
-
-    assert answer.status in (200, 400)
-    assert b"Traceback" not in text
