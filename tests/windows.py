@@ -83,7 +83,6 @@ TELLING = (
     "tests/daemon/test_worker_runs.py::test_a_worker_that_holds_on_to_something_is_replaced[child]",
     "tests/daemon/test_worker_runs.py::test_all_that_is_printed_is_in_the_log",
     "tests/daemon/test_worker_runs.py::test_a_stop_ends_the_run_at_its_next_step",
-    "tests/daemon/test_starting.py::test_right_after_a_kill_a_new_one_is_started",
 )
 """They take about three minutes here on a quiet machine of two cores: each that starts processes counts. `FEW` has what they need."""
 FEW = (
