@@ -113,7 +113,7 @@ def _raise_refused(error: BaseException | None) -> None:
     guard = _current.get()
     if guard is not None and guard.refused and guard.refused[0] not in (error, getattr(error, "error", None)):
         first = guard.refused[0]
-        raise first.with_traceback(first.__traceback__ or (error and error.__traceback__)) from None
+        raise first.with_traceback(first.__traceback__ or (None if error is None else error.__traceback__)) from None
 
 
 def carry_into(thread: threading.Thread) -> None:

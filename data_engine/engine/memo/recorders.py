@@ -65,7 +65,8 @@ def record_os_open(original: Any, logs: tuple[AccessLog, ...], args: _Args, kwar
         _record_paths([path], "content", logs, native=False)
     if kwargs.get("dir_fd") is None:
         return original(*args, **kwargs)
-    if flags & (os.O_WRONLY | os.O_RDWR) and (folder := path_of_folder(kwargs["dir_fd"])) is not None:
+    folder = path_of_folder(kwargs["dir_fd"])
+    if flags & (os.O_WRONLY | os.O_RDWR) and folder is not None and path is not None:
         about_to_write(os.path.join(folder, os.fsdecode(path)))
     with not_logged():  # the event does not tell of the open folder
         return original(*args, **kwargs)
