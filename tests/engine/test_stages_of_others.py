@@ -14,6 +14,7 @@ from data_engine.engine.left_stages import tidy
 from data_engine.engine.publication import STAGING
 from data_engine.engine.stage import Maker, Stage
 from data_engine.ledger.checks import refused_rows
+from data_engine.ledger.journal import event_line, events_in
 from data_engine.ledger.publications import publication_as_text, runs_of_stages
 from data_engine.ledger.segments import TABLES
 from data_engine.model import RunFinished, RunStarted
@@ -147,3 +148,9 @@ def test_a_list_that_leads_out_of_its_mirror_is_not_taken_in(made: PublishStarte
     refused = refused_rows("runs", [[row[name]] for name in names], token=1)
 
     assert (refused == {}) == is_taken, refused
+
+
+@pytest.mark.parametrize("made", [LISTED, LISTED._replace(made_of=None, code=None), PublishStarted("r1", "out")])
+def test_a_worker_keeps_the_list_in_its_journal(made: PublishStarted) -> None:
+    """From where the daemon takes it, whoever is killed then."""
+    assert events_in(event_line(made)) == [made]
