@@ -253,7 +253,7 @@ def _written(text: str) -> str:
     found, before = [], ""
     for kind, group in groupby(text, _kind):
         letters = "".join(group)
-        least, most = len(letters), 2 * len(letters)
+        least, most = len(letters), 4 * len(letters)  # doubled, and that doubled again
         if kind == _LETTER:
             found.append(letters)
         elif kind == _QUOTE:
@@ -262,7 +262,7 @@ def _written(text: str) -> str:
             ways = f"(?:{_ways(kind)})"
             if kind == _BLANK:
                 ways, least = rf"(?:\s|{_ways(' +' + letters)})", 1
-            elif kind not in _DOUBLED:
+            elif kind not in _DOUBLED or "%25" in text:  # which could be read in many ways
                 most = least
             found.append(f"{before}{ways}(?:{_BACKSLASHES}{ways}){{{least - 1},{most - 1}}}")
         before = "" if kind == _QUOTE else _BACKSLASHES  # the quotes have taken them

@@ -94,6 +94,8 @@ def left_of(value: str, written: str) -> str:
 @example("it's a \\ pass", "repr", "JSON")
 @example("a\u00fcb}c'd\"e", "SQL", "JSON")
 @example("%%%25%25%%41%", "quote ''", "quote ''")
+@example("aaaaaa}a%}", "ODBC", "ODBC")
+@example("aaaaaa%a", "format", "format")
 @example("\U0001f600 smile \u20ac", "JSON", "repr")
 @example("'\"'\"'\"\\'\\", "shell", "shell")
 def test_a_secret_is_hidden_however_it_is_written(value: str, first: str, second: str) -> None:
