@@ -262,8 +262,10 @@ def _written(text: str) -> str:
             ways = f"(?:{_ways(kind)})"
             if kind == _BLANK:
                 ways, least = rf"(?:\s|{_ways(' +' + letters)})", 1
-            elif kind not in _DOUBLED or "%25" in text:  # which could be read in many ways
+            elif kind not in _DOUBLED:
                 most = least
+            elif "%25" in text:  # which can be read in many ways
+                most = 2 * least
             found.append(f"{before}{ways}(?:{_BACKSLASHES}{ways}){{{least - 1},{most - 1}}}")
         before = "" if kind == _QUOTE else _BACKSLASHES  # the quotes have taken them
     return "".join(found)
