@@ -253,7 +253,7 @@ def _written(text: str) -> str:
     found, before = [], ""
     for kind, group in groupby(text, _kind):
         letters = "".join(group)
-        least, most = len(letters), 2 * len(letters)
+        least, most = len(letters), 4 * len(letters)  # doubled, and that doubled again
         if kind == _LETTER:
             found.append(letters)
         elif kind == _QUOTE:
@@ -264,6 +264,8 @@ def _written(text: str) -> str:
                 ways, least = rf"(?:\s|{_ways(' +' + letters)})", 1
             elif kind not in _DOUBLED:
                 most = least
+            elif "%25" in text:  # which can be read in many ways
+                most = 2 * least
             found.append(f"{before}{ways}(?:{_BACKSLASHES}{ways}){{{least - 1},{most - 1}}}")
         before = "" if kind == _QUOTE else _BACKSLASHES  # the quotes have taken them
     return "".join(found)

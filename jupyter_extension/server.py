@@ -70,7 +70,7 @@ class _Handler(APIHandler):
         """A wrong request is refused in the shape of every other error."""
         error = kwargs.get("exc_info", (None, None, None))[1]
         if isinstance(error, web.HTTPError) and status_code == 400:
-            error = BadRequestError(error.log_message or error.reason, where="the request", fix=_AS_JSON)
+            error = BadRequestError(error.log_message or "it is malformed", where="the request", fix=_AS_JSON)
         if not isinstance(error, BadRequestError):
             super().write_error(status_code, **kwargs)
             return

@@ -10,6 +10,7 @@ import shlex
 import subprocess
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote, quote_plus, unquote, urlencode
 
@@ -25,18 +26,19 @@ SAFE_SETS = ("", "/", " +", "!#$%&'()*+,/:;=?@[]~", "!'()*-._~", ":/?#[]@!$&'()*
 """Of `quote`: none, its own, SQLAlchemy's, that of requests, JavaScript's, the reserved ones."""
 
 
-def lower_hex(text: str) -> str:
-    parts = text.split("%")
-    return "%".join([parts[0], *(part[:2].lower() + part[2:] for part in parts[1:])])
+def lower_quote(safe: str, text: str) -> str:
+    first, *parts = quote(text, safe=safe, errors="surrogatepass").split("%")
+    return "%".join([first, *(part[:2].lower() + part[2:] for part in parts)])
+
+
+def base64_behind(shift: int, text: str) -> str:
+    return base64.b64encode(b"u" * shift + text.encode() + b":").decode()
 
 
 ENCODERS: dict[str, Callable[[str], str]] = {
     "as it is": str,
-    **{f"quote {safe!r}": lambda text, safe=safe: quote(text, safe=safe, errors="surrogatepass") for safe in SAFE_SETS},
-    **{
-        f"quote {safe!r}, lower": lambda text, safe=safe: lower_hex(quote(text, safe=safe, errors="surrogatepass"))
-        for safe in SAFE_SETS
-    },
+    **{f"quote {safe!r}": partial(quote, safe=safe, errors="surrogatepass") for safe in SAFE_SETS},
+    **{f"quote {safe!r}, lower": partial(lower_quote, safe) for safe in SAFE_SETS},
     "quote, Latin 1": lambda text: quote(text.encode("latin-1", "xmlcharrefreplace"), safe=""),
     "SQLAlchemy 1": lambda text: "".join(f"%{ord(one):X}" if one in ":@/" else one for one in text),
     "quote_plus": lambda text: quote_plus(text, errors="surrogatepass"),
@@ -68,12 +70,7 @@ ENCODERS: dict[str, Callable[[str], str]] = {
     "one line": lambda text: " ".join(text.split()),
 }
 TOKENS: dict[str, Callable[[str], str]] = {
-    **{
-        f"base64 behind {shift}": lambda text, shift=shift: base64.b64encode(
-            b"u" * shift + text.encode() + b":"
-        ).decode()
-        for shift in range(4)
-    },
+    **{f"base64 behind {shift}": partial(base64_behind, shift) for shift in range(4)},
     "base64 for URLs": lambda text: base64.urlsafe_b64encode(text.encode()).decode(),
     "base64, Latin 1": lambda text: base64.b64encode(text.encode("latin-1", "replace")).decode(),
 }
@@ -97,11 +94,14 @@ def left_of(value: str, written: str) -> str:
 @example("it's a \\ pass", "repr", "JSON")
 @example("a\u00fcb}c'd\"e", "SQL", "JSON")
 @example("%%%25%25%%41%", "quote ''", "quote ''")
+@example("aaaaaa}a%}", "ODBC", "ODBC")
+@example("aaaaaa%a", "format", "format")
 @example("\U0001f600 smile \u20ac", "JSON", "repr")
 @example("'\"'\"'\"\\'\\", "shell", "shell")
 def test_a_secret_is_hidden_however_it_is_written(value: str, first: str, second: str) -> None:
     """Whole, in the middle of other text, and written by one encoder into the text of another."""
     assume(value.strip() == value)
+    assume("%25" not in value or (first, second) != ("format", "format"))  # a bound: it could be read in too many ways
     written = ENCODERS[second](ENCODERS[first](value))
 
     left = left_of(value, written)
