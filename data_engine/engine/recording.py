@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from data_engine.engine.candidates import Source
 from data_engine.engine.local_workspace import LocalWorkspace
@@ -23,6 +23,7 @@ from data_engine.engine.shared_outputs import replaced_words
 from data_engine.flow.flow import Flow
 from data_engine.flow.rows import parquet_rows
 from data_engine.model import Event, FileFacts, RunAbout, RunSpent, SeenSource, StepFinished
+from data_engine.notebook.module_sets import file_facts
 from data_engine.platforms.processes import memory_bytes
 from data_engine.platforms.usage import Usage, forget_peak, usage
 from data_engine.storage_version import new_databases
@@ -32,6 +33,7 @@ from data_engine.workspace.here import FLOW_MODULES
 from data_engine.workspace.machine import person
 
 _GIT_S = 10.0
+_LOOK_S = 0.1
 
 
 class Recording:
@@ -174,13 +176,28 @@ def _ours(home: LocalWorkspace) -> tuple[str, ...]:
     return known[1]
 
 
+class _GitSeen(NamedTuple):
+    """The state of a repository, when it was asked for, and the files it was of: when these were looked at last."""
+
+    state: GitState
+    asked_s: float
+    files: object = None
+    looked_s: float = 0.0
+
+
 def _git(root: Path) -> GitState:
-    """The state of the repository that the workspace's modules are in, asked at most every ten seconds."""
-    known = _git_known.get(root)
-    now_s = time.monotonic()
-    if known is None or now_s - known[0] > _GIT_S:
-        known = _git_known[root] = now_s, git_state(root / FLOW_MODULES)
-    return known[1]
+    """The state of the repository that the workspace's modules are in: asked when one of their files has changed, and else at most
+    every ten seconds."""
+    folder, now_s, known = root / FLOW_MODULES, time.monotonic(), _git_known.get(root)
+    if known is not None and now_s - known.asked_s <= _GIT_S:
+        if known.state.commit is None or now_s - known.looked_s <= _LOOK_S:
+            return known.state
+        if file_facts(folder) == known.files:
+            _git_known[root] = known._replace(looked_s=now_s)
+            return known.state
+    files = file_facts(folder)  # of before: what changes meanwhile is asked for again
+    _git_known[root] = found = _GitSeen(git_state(folder), now_s, files, now_s)
+    return found.state
 
 
 def _facts(path: str, *, with_rows: bool = False) -> FileFacts:
@@ -196,4 +213,4 @@ _readers = RunReaders()
 _watchers = 0
 _told: set[tuple[Path, str]] = set()
 _ours_of: dict[Path, tuple[LocalWorkspace, tuple[str, ...]]] = {}
-_git_known: dict[Path, tuple[float, GitState]] = {}
+_git_known: dict[Path, _GitSeen] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import polars as pl
@@ -150,6 +151,20 @@ def test_the_commit_of_the_folder_is_recorded(claims: Workspace) -> None:
 
     run = only_run(claims)
     assert (len(run.git_commit or ""), run.git_dirty) == (40, True)
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+def test_a_run_right_after_an_edit_is_recorded_as_one_of_edited_files(claims: Workspace) -> None:
+    for command in ("init -q", "add -A", "-c user.name=a -c user.email=a@b commit -q -m one"):
+        subprocess.run(["git", "-C", str(claims.root), *command.split()], check=True)
+    load_flow("claims", data_root=claims.root).run_once()
+    first = only_run(claims)
+    (claims.root / "flow_modules" / "edited.py").write_text("VALUE = 1\n")
+    time.sleep(0.15)  # files are looked at ten times a second at most
+    load_flow("claims", data_root=claims.root).run_once()
+
+    newest = claims.runs("claims")[0]
+    assert (first.git_dirty, newest.git_dirty) == (False, True)
 
 
 def test_rows_are_counted_where_a_value_says_them() -> None:
