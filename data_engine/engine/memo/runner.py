@@ -355,12 +355,6 @@ class _Attempt:
             self._hand_out(index, attributes)
         log = AccessLog(value_digest, scratch=self.scratch, ours=self.preview.ours)
         self._renew_context(index, log)
-        if isinstance(self.preview.guard, PreviewGuard):
-            self.preview.guard.use = (
-                next((one.spec.save_as for one in self.steps[index - 1 :: -1] if one.spec.save_as), None)
-                if index
-                else None
-            )
         if self.preview.source.path is not None:
             log.read("content", str(self.preview.source.path))
         literals = signatures_of(step.code.literals, self.preview.ours)
@@ -411,6 +405,8 @@ class _Attempt:
     def _renew_context(self, index: int, log: AccessLog) -> None:
         """What a step reads through the context must be read for it, not remembered from an earlier step."""
         context, attributes = self.context, attributes_of(self.context)
+        if isinstance(self.preview.guard, PreviewGuard):
+            self.preview.guard.use = next(reversed(self.steps[index].saved), None)
 
         attributes["config"] = WorkspaceConfigContext(context.workspace_root, on_read=log.config)
 
