@@ -265,7 +265,7 @@ def _written(text: str) -> str:
             elif kind not in _DOUBLED:
                 most = least
             elif "%25" in text:  # which can be read in many ways
-                most = 2 * least
+                most = 2 * least if text.count("%25") < 3 else least
             found.append(f"{before}{ways}(?:{_BACKSLASHES}{ways}){{{least - 1},{most - 1}}}")
         before = "" if kind == _QUOTE else _BACKSLASHES  # the quotes have taken them
     return "".join(found)

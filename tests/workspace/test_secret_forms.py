@@ -101,7 +101,7 @@ def left_of(value: str, written: str) -> str:
 def test_a_secret_is_hidden_however_it_is_written(value: str, first: str, second: str) -> None:
     """Whole, in the middle of other text, and written by one encoder into the text of another."""
     assume(value.strip() == value)
-    assume("%25" not in value or (first, second) != ("format", "format"))  # a bound: it could be read in too many ways
+    assume("%25" not in value or "format" not in (first, second))  # a bound: it could be read in too many ways
     written = ENCODERS[second](ENCODERS[first](value))
 
     left = left_of(value, written)
