@@ -51,7 +51,9 @@ def test_a_run_that_wrote_nothing_is_not_the_writer(ws: WorkspaceFiles, watch: s
 
 
 def test_a_flow_that_writes_past_its_context_is_told_by_its_newest_run(ws: WorkspaceFiles) -> None:
-    ws.notebook("monthly", MONTHLY.replace("WATCH", SLOTS).replace("            return target\n", ""))
+    past_its_context = MONTHLY.replace("WATCH", SLOTS).replace("            return target\n", "")
+    past_its_context = past_its_context.replace("context.mirror.root_file(", "(context.workspace_root / ")
+    ws.notebook("monthly", past_its_context)
     workspace = Workspace(ws.root)
     workspace.deploy("monthly")
     flow = workspace.load_flow("monthly")

@@ -262,12 +262,11 @@ def test_a_file_that_changed_while_it_was_read_is_not_done(ws: WorkspaceFiles) -
     ws.notebook(
         "claims",
         """
-        import threading
+        import subprocess, sys
         from data_engine import Flow
         def somebody_writes(context):
-            thread = threading.Thread(target=context.source.path.write_text, args=("longer",))
-            thread.start()
-            thread.join()
+            code = "import pathlib, sys; pathlib.Path(sys.argv[1]).write_text('longer')"
+            subprocess.run([sys.executable, "-c", code, str(context.source.path)], check=True)
         def build():
             return Flow(group="G").watch(mode="poll", source="../in", interval="1s").step(somebody_writes)
         """,
