@@ -455,7 +455,7 @@ class Deployment(Record):
     `asked_by` who owns the request's file on the share, where it came as one. `cells` and `helpers` are what differed from
     what ran before, `git_commit` and `git_dirty` the state of the folder's Git repository, `config` the SHA-256 of each
     config file then, `of` the deployment that a rollback points back to, `mirror` the
-    folder it writes to, seen from `flow_modules`. `is_live` says that it holds, `is_kept` that it can
+    folder it writes to and `watches` the folder or file that it polls or a slot reads, seen from `flow_modules`. `is_live` says that it holds, `is_kept` that it can
     be rolled back to.
 
     Example:
@@ -483,6 +483,7 @@ class Deployment(Record):
     of: str | None = None
     asked_by: str | None = None
     mirror: str | None = None
+    watches: str | None = None
     is_live: bool = False
     is_kept: bool = True
 

@@ -282,10 +282,16 @@ def new_deployments(
             cells=deployments.changed_cells(name, looked.stored.id) or (),
             helpers=deployments.changed_helpers(name, contents),
             mirror=mirror_key(looked.entries[name].mirror, home.layout.flow_modules_dir),
+            watches=_watched(looked.entries[name], home.layout.flow_modules_dir),
         )
         rows.append(row)
     now = {renames[row.flow]: row.id for row in rows if row.flow in renames}
     return rows + [_withdrawn(base, name, now.get(name)) for name in sorted(gone)]
+
+
+def _watched(entry: CatalogEntry, folder: Path) -> str | None:
+    """Where the flow reads by itself, as every workstation calls it."""
+    return None if entry.mode == "manual" else mirror_key(entry.source, folder)
 
 
 def withdrawal(home: LocalWorkspace, looked: Collection[str], asked: Asked) -> Deployment:

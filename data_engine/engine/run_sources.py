@@ -77,12 +77,9 @@ def _read_by_production(flow: Flow, home: LocalWorkspace | None) -> dict[str, st
     found: dict[str, str] = {}
     if home is not None:
         deployed = live(published(home.ledger()))
-        described = [*home.descriptions().last(deployed).items(), *home.deployed_descriptions().last(deployed).items()]
-        for name, message in described:
-            source = message.get("source") if message.get("mode") != "manual" else None
-            if isinstance(source, str):
-                found[_spelled(Path(source))] = f"the deployed flow {name} watches"
         for name, one in deployed.items():
+            if one.watches is not None:
+                found[_spelled(home.layout.flow_modules_dir / one.watches)] = f"the deployed flow {name} watches"
             if one.mirror is not None:
                 found[_spelled(home.layout.flow_modules_dir / one.mirror)] = (
                     f"is the mirror of the deployed flow {name}"

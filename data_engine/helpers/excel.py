@@ -66,7 +66,7 @@ def write_excel_atomic(
     return write_sheets({worksheet: df}, path, **options)
 
 
-def write_sheets(sheets: Mapping[str | None, pl.DataFrame], path: str | PathLike[str], **options: Any) -> Path:
+def write_sheets(sheets: Mapping[Any, pl.DataFrame], path: str | PathLike[str], **options: Any) -> Path:
     """The absolute path of the workbook, after each frame was written there as the sheet of its name; else as `write_excel_atomic`."""
     import xlsxwriter
     from xlsxwriter.exceptions import XlsxWriterException

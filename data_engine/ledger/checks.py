@@ -280,7 +280,7 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
     **dict.fromkeys(("source_path", "output_path"), _is_path),
     **dict.fromkeys(("deployment_id", "points_to", "request_id"), _is_id),
     **dict.fromkeys(
-        ("decided_by", "machine", "note", "git_commit", "asked_by", "file_owner", "answer", "mirror"), _is_text
+        ("decided_by", "machine", "note", "git_commit", "asked_by", "file_owner", "answer", "mirror", "watches"), _is_text
     ),
     **dict.fromkeys(("cells", "helpers", "config", "run_ids"), _is_list),
     **dict.fromkeys(("trigger_kind", "environment", "python"), _is_word),
@@ -331,7 +331,7 @@ _OPTIONAL = {
     ).split(),
     "schedule_slots": ["run_id"],
     "flow_switches": "decided_by machine at_utc note".split(),
-    "deployments": "git_commit git_dirty points_to asked_by mirror".split(),
+    "deployments": "git_commit git_dirty points_to asked_by mirror watches".split(),
     "requests": "outcome answer file_owner".split(),
     "backfill_items": ["source_key", "slot_utc"],
     "troubles": "told_at_utc message_id digest_until_utc recovered_at_utc".split(),

@@ -353,9 +353,14 @@ _PUBLICATIONS = """
 ALTER TABLE runs ADD COLUMN publication TEXT;
 """
 
+# Where a deployed flow reads: what a preview of another flow must not put anything into.
+_WATCHED = """
+ALTER TABLE deployments ADD COLUMN watches TEXT;
+"""
+
 MIGRATIONS: tuple[str, ...] = (
     *(_FIRST, _SHARED, _REPAIRS, _CLOCK, _CAUSES, _DEPLOYMENTS, _ABOUT_RUNS, _BACKFILLS),
-    *(_OUTBOX, _TROUBLES, _WHO_SWITCHED, _PUBLICATIONS),
+    *(_OUTBOX, _TROUBLES, _WHO_SWITCHED, _PUBLICATIONS, _WATCHED),
 )
 """`MIGRATIONS[n]` takes a file from version n to n + 1; `PRAGMA user_version` says where a file is."""
 

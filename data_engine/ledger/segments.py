@@ -185,6 +185,7 @@ TABLES = {
         points_to="text",
         asked_by="text",
         mirror="text",
+        watches="text",
     ),
     "requests": _table(
         "request_id state",

@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,11 +50,6 @@ class Descriptions:
         self._asked.add(name)
         key, message = self._read().get(name, ("", {}))
         return message if key == self._key(content) else None
-
-    def last(self, names: Iterable[str]) -> dict[str, dict[str, Any]]:
-        """What was kept last of each of these modules, whatever they hold now."""
-        kept = self._read()
-        return {name: kept[name][1] for name in names if name in kept}
 
     def put(self, name: str, content: str, message: dict[str, Any]) -> None:
         """Keep what the module is."""

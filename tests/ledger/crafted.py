@@ -15,9 +15,10 @@ from data_engine.ledger.segments import TABLES, encode
 T0, T1 = "2026-01-01T00:00:00.000000+00:00", "2026-01-01T00:00:01.500000+00:00"
 
 FILES = '{"files":[["in/a.csv",10,7,null],["/data/b.parquet",null,null,3]],"more":2}'
+PUBLICATION = '["out",[["a.csv",5,7,null,null]],null,null]'
 ABOUT = (
     *("slot", T0, "anna@ANNA-PC", '{"month":"2013-01-01"}', "d1", "0123456789abcdef", 1, "3.11.7", "0c25ce2754dc3761"),
-    *(FILES, FILES, 95_375_360, 0.25, T0),
+    *(FILES, FILES, 95_375_360, 0.25, T0, PUBLICATION),
 )
 """How a run began and what it took."""
 
@@ -64,7 +65,7 @@ GOOD: dict[str, tuple[Any, ...]] = {
             "[3, 7]",
             '["flow_helpers/a.py"]',
         ),
-        *("0123456789abcdef", 0, '[["a.toml", "ef"]]', None, None, "../out", 1, 5),
+        *("0123456789abcdef", 0, '[["a.toml", "ef"]]', None, None, "../out", "../in", 1, 5),
     ),
     "requests": (*("r1", "run", "claims", "answered", "done", "{}", '["a"]', "bob", "BOB-PC", "bob", T0, 1, 5),),
     "environments": ("0c25ce2754dc3761", "3.11.7", '["polars 2.1.0"]', 1, 5),
@@ -94,7 +95,7 @@ GOOD: dict[str, tuple[Any, ...]] = {
 
 STARTED = (
     *(*GOOD["runs"][:6], "started", T0, None, None, None, None, '[["../in","a.csv",1,2,null]]', None, None),
-    *(*ABOUT[:9], None, None, None, None, None, 1, 5),
+    *(*ABOUT[:9], None, None, None, None, None, None, 1, 5),
 )
 
 
