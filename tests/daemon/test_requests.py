@@ -136,8 +136,15 @@ def test_an_observer_approves_a_deploy_that_the_owners_goldens_hold_back(
     station: Make, team: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """The goldens run at the owner; who approved stands in the history, as the machine that asked."""
-    returning = FLOW.replace('+ "\\n")', '+ "\\n")\n    return {value!r}')
-    assert returning != FLOW
+    returning = """
+from data_engine import Flow
+
+def note(context):
+    return {value!r}
+
+def build():
+    return Flow(group="Hand").step(note)
+"""
     module = team / "flow_modules" / "hand.py"
     module.write_text(returning.format(value="one"))
     (team / "config" / "data_engine.toml").write_text(SETTINGS.replace('"ask"', '"ask"\ngate = "golden"'))
