@@ -14,6 +14,7 @@ from data_engine.cli.loose_words import PAIR, TEXTS, Takes, flows_of, mended
 from data_engine.errors import FlowValidationError, ShortInterrupt
 from data_engine.notebook.build_function import trouble_of_build
 from data_engine.notebook.flow_files import module_files
+from data_engine.notebook.locate import annotate
 from data_engine.platforms.host import SHELL_ESCAPE
 from data_engine.typed import typed, typed_magic
 from data_engine.workspace.select import select_workspace
@@ -92,8 +93,11 @@ def run_line(line: str, names: UserNames) -> Any:
             raise
         raise ShortInterrupt(f"%{_NAME} {line.strip()} was interrupted") from None
     except FlowValidationError as error:
-        if not error.trace or "run_line_magic" in error.trace[-1]:
-            error.trace = (f"%{_NAME} {line}".rstrip(),)
+        typed_line = f"%{_NAME} {line}".rstrip()
+        if error.trace and "run_line_magic" in error.trace[-1]:
+            error.trace = (typed_line,)
+        elif not error.trace:
+            error.trace = (typed_line, *annotate(error).trace)
         if (instead := _instead(line)) is not None and instead not in (error.fix or ""):
             error.fix = f"{instead}; or {error.fix}" if error.fix else instead
         if error.fix is not None:

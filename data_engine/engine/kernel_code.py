@@ -15,22 +15,34 @@ from data_engine.notebook.flow_calls import DoubtfulCall, doubtful_calls_of
 from data_engine.workspace.here import kernel_shell
 
 
-def differences(deployed: Iterable[str], cells: Sequence[str]) -> tuple[str, ...]:
-    """The names that production needs and that the cells run in a kernel define otherwise, each with its `In` number.
+def differences(deployed: Iterable[str], cells: Sequence[str], saved: Iterable[str] = ()) -> tuple[str, ...]:
+    """What the cells run in a kernel hold otherwise than production: names that they define otherwise, each with its `In` number,
+    and the `In` number of a statement that binds no name, which production needs as the notebook is `saved`, not as it is deployed.
 
-    `deployed` are the statements that are deployed, `cells[n]` is what ran as `In [n]`. Comments and layout are no
-    difference; of a name that no cell has defined nothing is said.
+    `deployed` and `saved` are the statements that production needs, `cells[n]` is what ran as `In [n]`. Comments and layout are no
+    difference; of a name that no cell has defined, and of an edit that has not run, nothing is said.
 
     Example:
         >>> differences(["RATE = 0.19", "def net(x): return x * RATE"], ["", "RATE = 0.2", "def net(x):  return x*RATE"])
         ('RATE (In [1])',)
+        >>> differences(["NAMES = []"], ["", "NAMES = []", "NAMES.append(1)"], ["NAMES = []", "NAMES.append(1)", "NAMES.pop()"])
+        ('In [2]',)
     """
-    ran: dict[str, tuple[int, str]] = {}
+    defined: dict[str, tuple[int, str]] = {}
+    effects: dict[str, int] = {}
     for number, text in enumerate(cells):
-        ran.update({name: (number, dump) for name, dump in _bindings(text)})
-    wanted = {name: dump for text in deployed for name, dump in _bindings(text)}
-    changed = {name: ran[name][0] for name, dump in wanted.items() if name in ran and ran[name][1] != dump}
-    return tuple(f"{name} (In [{number}])" for name, number in sorted(changed.items(), key=lambda one: one[1]))
+        for names, dump in _statements(text):
+            defined.update(dict.fromkeys(names, (number, dump)))
+            if not names:
+                effects[dump] = number
+    wanted = [one for text in deployed for one in _statements(text)]
+    needed = {name: dump for names, dump in wanted for name in names}
+    changed = [
+        (defined[name][0], name) for name, dump in needed.items() if name in defined and defined[name][1] != dump
+    ]
+    new = {dump for text in saved for names, dump in _statements(text) if not names} - {dump for _, dump in wanted}
+    changed += [(effects[dump], "") for dump in new if dump in effects]
+    return tuple(f"{name} (In [{number}])" if name else f"In [{number}]" for number, name in sorted(set(changed)))
 
 
 def cells_run() -> tuple[str, ...]:
@@ -58,22 +70,20 @@ def _globals_of(fn: Any) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=5000)  # each preview asks again of every cell that the kernel has run
-def _bindings(text: str) -> tuple[tuple[str, str], ...]:
-    """The names that top-level statements bind, each with its statement."""
+def _statements(text: str) -> tuple[tuple[tuple[str, ...], str], ...]:
+    """The top-level statements, each with the names that it binds."""
     try:
         body = ast.parse(text).body
     except (SyntaxError, ValueError):
         return ()
-    return tuple(bound for node in body for bound in _bound(node))
+    return tuple((tuple(_bound(node)), ast.dump(node)) for node in body)
 
 
-def _bound(node: ast.stmt) -> Iterator[tuple[str, str]]:
-    names: list[str] = []
+def _bound(node: ast.stmt) -> Iterator[str]:
     if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-        names = [node.name]
+        yield node.name
     elif isinstance(node, (ast.Assign, ast.AnnAssign, ast.AugAssign)):
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-        names = [one.id for target in targets for one in ast.walk(target) if isinstance(one, ast.Name)]
+        yield from (one.id for target in targets for one in ast.walk(target) if isinstance(one, ast.Name))
     elif isinstance(node, (ast.Import, ast.ImportFrom)):
-        names = [alias.asname or alias.name.partition(".")[0] for alias in node.names]
-    yield from ((name, ast.dump(node)) for name in names)
+        yield from (alias.asname or alias.name.partition(".")[0] for alias in node.names)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from data_engine.engine.run_sources import guard_of_preview, guard_of_run, previ
 from data_engine.engine.scratch import Scratch
 from data_engine.engine.scratch_folders import scratch_of
 from data_engine.engine.shown_result import bound_display
-from data_engine.engine.stale import stale_helpers
+from data_engine.engine.stale import StaleHelper, stale_helpers
 from data_engine.errors import FlowExecutionError, FlowValidationError, GroupBusyError, ShortInterrupt
 from data_engine.flow.control import StepControl
 from data_engine.flow.flow import Flow
@@ -72,6 +72,7 @@ def preview(
     """
     global _last
     started_s = time.perf_counter()
+    is_loaded = flow._workspace_root is not None
     try:
         flow = settle_flow(flow, may_be_gone=not write)
         stop = steps_until(flow, use)
@@ -120,7 +121,7 @@ def preview(
         *_not_computed(flow, stop, value),
         *map(str, helpers),
         *_moved_kernel(home),
-        *_standing(flow, home),
+        *_standing(flow, home, helpers, is_loaded=is_loaded),
     )
     _last = PreviewReport(
         flow.name or "",
@@ -278,8 +279,13 @@ def _moved_kernel(home: LocalWorkspace | None) -> tuple[str, ...]:
     )
 
 
-def _standing(flow: Flow, home: LocalWorkspace | None) -> tuple[str, ...]:
-    """How the code that ran stands to the deployed flow; nothing when it is not deployed. A notebook that is gone stands nowhere."""
+def _standing(
+    flow: Flow, home: LocalWorkspace | None, stale: Sequence[StaleHelper], *, is_loaded: bool
+) -> tuple[str, ...]:
+    """How the code that ran stands to the deployed flow; nothing when it is not deployed. A notebook that is gone stands nowhere.
+
+    Of a flow that cells of a kernel made, and that is not `is_loaded`, what counts is what ran, else the file. Nobody knows it of `stale` helpers that were edited.
+    """
     if home is None or flow.name is None:
         return ()
     place = here()
@@ -288,13 +294,21 @@ def _standing(flow: Flow, home: LocalWorkspace | None) -> tuple[str, ...]:
             f"{place.path.name} was renamed or moved since the kernel started: {place.fix} to run or deploy its flow",
         )
     deployments = home.deployments()
+    helpers = deployments.edited_helpers(flow.name)
+    if kernel_shell() is not None and not is_loaded:
+        deployed, saved = deployments.statements(flow.name)
+        if not deployed:
+            return ()
+        older = {one.path for one in stale}
+        imported = [name for name in helpers if home.layout.flow_modules_dir / name not in older]
+        ran = [*differences(deployed, cells_run(), saved), *imported]
+        if ran:
+            return (f"what ran differs from the deployed flow: {', '.join(ran)}",)
+        return () if helpers else ("same code as the deployed flow",)
     cells = deployments.changed_cells(flow.name)
     if cells is None:
         return ()
-    ran = differences(deployments.statements(flow.name), cells_run())
-    if ran:
-        return (f"what ran differs from the deployed flow: {', '.join(ran)}",)
-    changed = [*([cells_text(cells)] if cells else []), *deployments.edited_helpers(flow.name)]
+    changed = [*([cells_text(cells)] if cells else []), *helpers]
     if not changed:
         return ("same code as the deployed flow",)
     return (f"differs from the deployed flow: {', '.join(changed)}",)

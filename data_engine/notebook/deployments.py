@@ -322,21 +322,29 @@ class Deployments:
             return None
         return cells_that_differ(was, data, path=self._modules.folder / new.name)
 
-    def statements(self, name: str) -> tuple[str, ...]:
-        """The statements of notebook `name` that production runs; empty where it is not deployed, or is no notebook."""
+    def statements(self, name: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The statements of notebook `name` that production runs, and those it would run of the notebook as it is saved; empty where
+        it is not deployed, is no notebook, or does not compile."""
         compiled = self._compiled(name)
-        return () if compiled is None else tuple(chunk.text for chunk in compiled.chunks)
+        if compiled is None:
+            return (), ()
+        now = _compiled_from(self._modules.content, compiled.path)
+        return tuple(one.text for one in compiled.chunks), tuple(one.text for one in now.chunks) if now else ()
 
     def _compiled(self, name: str) -> CompiledNotebook | None:
         """Notebook `name` as it is deployed; None where it is not, or is no notebook."""
         deployed = self.modules_of(name)
         if deployed is None:
             return None
-        path = deployed.content / f"{name}.ipynb"
-        try:
-            return load_artifact(self._modules.folder / path.name, path.read_bytes(), cache_dir=None).compiled
-        except (OSError, FlowValidationError):
-            return None
+        return _compiled_from(deployed.content, self._modules.folder / f"{name}.ipynb")
+
+
+def _compiled_from(content: Path, path: Path) -> CompiledNotebook | None:
+    """The notebook at `path` as it lies in `content`; None where it is not there, or does not compile."""
+    try:
+        return load_artifact(path, (content / path.name).read_bytes(), cache_dir=None).compiled
+    except (OSError, FlowValidationError):
+        return None
 
 
 def cells_that_differ(was: CompiledNotebook, data: bytes, *, path: Path) -> tuple[int, ...]:

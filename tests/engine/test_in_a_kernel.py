@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from data_engine import Workspace
-from tests.support import WorkspaceFiles
+from tests.support import WorkspaceFiles, notebook_bytes
 
 
 def run_in_kernel(path: Path, monkeypatch: pytest.MonkeyPatch, cwd: Path | None = None) -> list[str]:
@@ -348,6 +348,40 @@ def test_the_caption_compares_what_ran_with_what_is_deployed(
 
     assert "same code as the deployed flow" in as_deployed
     assert "what ran differs from the deployed flow: double (In [6])" in changed
+
+
+def test_the_caption_takes_no_saved_edit_for_what_ran(claims: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An edit counts once its cell has run, and a helper once it was imported again; a statement that binds no name counts, too."""
+    path = claims.notebook("claims", *CELLS)
+    Workspace(claims.root).deploy()
+    quiet = "import warnings\nwarnings.simplefilter('ignore')"
+    twice = CELLS[3].replace("context.current *", "2 * context.current *")
+    (claims.root / "edited").write_bytes(notebook_bytes(*CELLS[:3], twice))
+    (claims.root / "quiet").write_bytes(notebook_bytes(CELLS[0], quiet, CELLS[2], twice))
+    cells = (
+        "import shutil",
+        *CELLS,
+        "build().preview()",
+        "shutil.copy('../edited', 'claims.ipynb')\nbuild().preview()",
+        "shutil.copy('../quiet', 'claims.ipynb')\nbuild().preview()",
+        quiet,
+        "build().preview()",
+        "with open('flow_helpers/parse.py', 'a') as file:\n    print('RATE = 1', file=file)\nbuild().preview()",
+        "def double(context):\n    return 5 * context.current\nbuild().preview()",
+        "from data_engine import load_flow\nload_flow('claims').preview()",
+    )
+    copy = claims.notebook("copy", *cells)
+    monkeypatch.setenv("DATA_ENGINE_NOTEBOOK", str(path))
+
+    texts = run_in_kernel(copy, monkeypatch)
+
+    as_deployed, saved, effect_saved, _, effect_ran, helper_saved, ran, loaded = texts[5:]
+    for text in (as_deployed, saved, effect_saved):
+        assert "same code as the deployed flow" in text, text
+    assert "what ran differs from the deployed flow: In [9]" in effect_ran
+    assert "parse.py changed since this kernel imported it" in helper_saved
+    assert "what ran differs from the deployed flow: In [9], double (In [12])" in ran
+    assert "differs from the deployed flow: cells 2, 4, flow_helpers/parse.py" in loaded
 
 
 def test_a_changed_working_directory_is_told_under_a_preview(

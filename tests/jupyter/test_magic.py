@@ -682,6 +682,25 @@ def test_a_failing_step_shows_the_authors_line(shell: Shell) -> None:
     assert "run_line" not in shell.out
 
 
+def test_a_wrong_call_in_build_is_placed_as_by_a_call_in_a_cell(shell: Shell) -> None:
+    """Its cell, its line and the line's text; nothing of the magic."""
+    shell.run("from data_engine import Flow")
+    shell.run(
+        "def build():\n    flow = Flow(group='G')\n    return flow.watch(mode='poll', source='../in', interval='soon')"
+    )
+    shell.run("build().preview()")
+    by_call = message(shell)
+
+    shell.run("%flow preview")
+
+    by_magic = message(shell)
+    place = "In [1], line 3\n    return flow.watch(mode='poll', source='../in', interval='soon')"
+    assert place in by_call
+    assert place in by_magic
+    assert by_magic.partition(place)[2] == by_call.partition(place)[2]
+    assert "run_line" not in by_magic
+
+
 def test_a_mistake_in_the_authors_build_keeps_its_frames(shell: Shell) -> None:
     """It is no mistake in the line: Python's own traceback names the cell."""
     shell.run("def build():\n    return undefined_name")
