@@ -123,6 +123,8 @@ def _prepared(job: Payload, address: str) -> Task:
     around = {**job.task.around, "root": root, "ask_every_s": _ASK_EVERY_S, "folder": None, "modules": []}
     del around["sys_path"]
     around["folder"] = str(root / "flow_modules")
+    if around["databases"] is not None:
+        around["databases"] = (around["databases"][0], root)
     if job.package is not None:
         around["modules"] = [(job.package, root / "flow_modules", _content(job.files))]
     return job.task._replace(around=around)
