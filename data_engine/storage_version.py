@@ -36,6 +36,12 @@ def new_databases(version: str, below: Path) -> Iterator[None]:
         _wanted.reset(token)
 
 
+def new_databases_here() -> tuple[str, Path] | None:
+    """With what `new_databases` was called in this context."""
+    found = _wanted.get()
+    return None if found is None else (found[0], Path(found[1]))
+
+
 def wanted_version() -> str:
     """The format of new databases in this context."""
     found = _wanted.get()

@@ -60,6 +60,10 @@ class Documentation(JupyterHandler, web.StaticFileHandler):
             self.trouble = ""
         super().initialize(path=root, default_filename=site.FIRST)
 
+    def decode_argument(self, value: bytes, name: str | None = None) -> str:
+        """An address that is no UTF-8 is one of no file, too."""
+        return value.decode("utf-8", "surrogateescape")
+
     @web.authenticated
     async def get(self, path: str, include_body: bool = True) -> None:  # type: ignore[override]
         """A file of the site."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 API = "/v1"
 _PING = "/ping"
 MAX_BODY_BYTES = 1_000_000
+_MOST_PATH_BYTES = 60_000
 PING_S = 5.0
 TOLD_AFTER_S = 3.0
 """After which a person who waits is told of a daemon that does not answer."""
@@ -130,10 +131,11 @@ class DaemonClient:
         import http.client
 
         payload = None if body is None else json.dumps(body).encode()
-        if payload is not None and len(payload) > MAX_BODY_BYTES:
+        size, most = (len(path), _MOST_PATH_BYTES) if payload is None else (len(payload), MAX_BODY_BYTES)
+        if size > most:
             raise FlowValidationError(
-                f"the request has {len(payload):,} bytes, and a daemon takes at most {MAX_BODY_BYTES:,}",
-                where=path.strip("/"),
+                f"the request has {size:,} bytes, and a daemon takes at most {most:,}",
+                where=path.partition("?")[0].strip("/"),
                 fix="put large values into a file, and give its path",
             )
         with self._lock:  # whoever waits long for an answer keeps its own connection, and nobody else

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from data_engine.argument_checks import shown
 from data_engine.cut import first_few
 from data_engine.errors import FlowValidationError
 from data_engine.flow.flow import Flow
@@ -19,10 +20,11 @@ from data_engine.flow.suggestions import nearest_files
 from data_engine.flow.trigger import Trigger
 from data_engine.model import SeenSource, Signature, SourceKey, SourceState
 from data_engine.platforms.files import open_to_read
-from data_engine.platforms.names import as_listed, with_home
+from data_engine.platforms.names import as_listed, is_too_long, with_home
 from data_engine.typed import typed
 
 _NAMED = 3
+_A_FILE = "name one file of the source folder"
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,13 +185,13 @@ def pick_source(flow: Flow, choice: str | os.PathLike[str]) -> Source:
             fix="add source= to watch(...), or leave source= out here",
         )
     if not isinstance(choice, (str, os.PathLike)) or not str(choice).strip():
-        raise FlowValidationError(
-            f"source={choice!r} is not a path", where=where, fix="name one file of the source folder"
-        )
+        raise FlowValidationError(f"source={shown(choice)} is not a path", where=where, fix=_A_FILE)
     root = trigger.source
     authored = trigger.source_as_authored or ""
     path = Path(with_home(choice))
     tried = [path] if path.is_absolute() else [root / path, base_folder() / path]
+    if any(is_too_long(str(one)) for one in tried):
+        raise FlowValidationError(f"source={shown(str(choice))} is not a path", where=where, fix=_A_FILE)
     found = _readable(tried, where)
     if found is None:
         folder = next((other for other in tried if other.is_dir()), None)

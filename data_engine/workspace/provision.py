@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from data_engine.argument_checks import is_text, shown
 from data_engine.errors import WorkspaceError
 from data_engine.files import create_exclusive
-from data_engine.platforms.names import with_home
+from data_engine.platforms.names import is_too_long, with_home
 from data_engine.workspace.here import FLOW_MODULES
 from data_engine.workspace.layout import WorkspaceLayout, is_workspace
 from data_engine.workspace.notebook_text import notebook_text
@@ -113,8 +114,8 @@ def provision_workspace(root: Path | str, *, example: bool = True) -> Provisione
         ()
     """
     text = os.fspath(root)
-    if not text.strip() or "\0" in text:
-        raise WorkspaceError(f"{text!r} is not a path", where="workspace create", fix="give a folder's path")
+    if not text.strip() or not is_text(text) or is_too_long(text):
+        raise WorkspaceError(f"{shown(text)} is not a path", where="workspace create", fix="give a folder's path")
     layout = WorkspaceLayout(Path(os.path.abspath(with_home(text))))
     check_workspace_id(layout.workspace_id)
     folders, files = _wanted(layout, example=example)

@@ -36,6 +36,7 @@ from data_engine.flow.control import RunInterrupted, StepControl
 from data_engine.flow.locations import MirrorContext, SourceContext
 from data_engine.flow.params import GivenParams
 from data_engine.model import LogLine, StepProgress
+from data_engine.storage_version import new_databases, number_of
 from tests.engine.elsewhere import ELSEWHERE, KINDS, Runner, make_executor
 from tests.flow.running import stop_after
 from tests.support import WorkspaceFiles
@@ -522,6 +523,33 @@ def test_items_run_elsewhere_and_not_more_at_once_than_asked(far: Runner) -> Non
 
     assert os.getpid() not in pids
     assert 1 <= len(pids) <= 2
+
+
+CONNECT = "with duckdb.connect(path) as con: con.execute('CREATE TABLE t AS SELECT 1 AS a')"
+ATTACH = "with duckdb.connect() as con: con.execute(f\"ATTACH '{path}' AS mart\"); con.execute('CREATE TABLE mart.t AS SELECT 1 AS a')"
+
+
+@pytest.mark.parametrize("made", [CONNECT, ATTACH], ids=["duckdb.connect", "ATTACH"])
+def test_a_database_that_an_item_makes_has_the_format_of_the_runs(far: Runner, ws: WorkspaceFiles, made: str) -> None:
+    """Whichever process makes it; 65 is that of the version said here, and no other one's."""
+    flow = far.loaded(
+        ws,
+        f"""
+        import duckdb
+        from data_engine import Flow
+
+        def write(context, name):
+            path = context.database(f"{{name}}.duckdb")
+            {made}
+
+        def build():
+            return Flow(group="G").step(lambda context: ["a", "b"]).map(write, max_parallel=2)
+        """,
+    )
+    with new_databases("v1.2.0", ws.root):
+        far.run(flow)
+
+    assert [number_of(ws.root / "databases" / f"{name}.duckdb") for name in "ab"] == [65, 65]
 
 
 def test_an_item_whose_process_dies_is_tried_once_more(far: Runner, tmp_path: Path) -> None:

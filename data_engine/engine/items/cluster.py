@@ -20,7 +20,7 @@ from data_engine.engine.items.far_call import FarCall
 from data_engine.engine.items.node import Payload
 from data_engine.engine.items.on_node import WorkspaceOf
 from data_engine.engine.items.processes import died, mark_unseen
-from data_engine.engine.items.travel import pack, unpack_error
+from data_engine.engine.items.travel import pack, unpack, unpack_error
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import ClusterError
 from data_engine.flow.batch import ItemError
@@ -32,6 +32,7 @@ _TASK_S = 0.3
 _MOST_IN_TASK = 64
 _WAIT_FOR_WORKERS_S = 5.0
 _SMALL_BYTES = 64 * 1024
+_TRIES = 2
 
 
 class Cluster:
@@ -124,6 +125,10 @@ class _Spread:
         self._mean_s: float | None = None
         self._next = self._done = 0
         self._alone: list[int] = []
+        self._keys: dict[str, list[int]] = {}
+        self._last_at: dict[str, str] = {}
+        self._tries, self._losses = [0] * len(items), [0] * len(items)
+        self._lost_at: dict[int, str] = {}
 
     def results(self) -> list[Any]:
         """What the items gave, in order."""
@@ -184,9 +189,9 @@ class _Spread:
             indices = list(range(self._next, self._next + count))
             self._next += count
         chunk = pickle.dumps([self._far.pack(self._items[index]) for index in indices])
-        future = self._connection.client.submit(
-            node.run_chunk, self._payload, chunk, pure=False, key=f"data-engine-items-{uuid.uuid4().hex}"
-        )
+        key = f"data-engine-items-{uuid.uuid4().hex}"
+        self._keys[key] = indices
+        future = self._connection.client.submit(node.run_chunk, self._payload, chunk, pure=False, key=key)
         self._pending[future] = indices
         future.add_done_callback(self._ended.put)
 
@@ -199,12 +204,8 @@ class _Spread:
         try:
             outcomes, elapsed_s = pickle.loads(future.result(timeout=_CHECK_EVERY_S * 100))
         except KilledWorker as error:
-            if len(indices) > 1:  # one of them ends each worker that tries it: which one?
-                self._alone += indices
-                return
             address = getattr(error, "last_worker", None)
-            cause = Cause("worker_lost", {"worker": str(getattr(address, "address", address))})
-            self._settle(indices[0], ("died", cause))
+            self._lose(indices, str(getattr(address, "address", address)))
             return
         except Exception as error:
             self._require_scheduler()
@@ -213,12 +214,40 @@ class _Spread:
                 where=self._connection.scheduler.name,
                 fix="see the workers' logs; `data-engine doctor` measures the cluster",
             ) from error
+        if outcomes is None:
+            self._lose(indices, self._last_at[future.key])
+            return
         if outcomes:
             self._mean_s = elapsed_s / len(outcomes)
         for index, outcome in zip(indices, outcomes, strict=False):
             self._settle(index, outcome)
-        if not self._failed:
-            self._alone += indices[len(outcomes) :]  # where it was not sure that they may begin
+        for index in [] if self._failed else indices[len(outcomes) :]:  # where it was not sure that they may begin
+            self._tries[index] = 0
+            self._alone.append(index)
+
+    def _may_begin(self, key: str, address: str) -> bool:
+        """Whether the items of a task may begin at a worker: each begins at most twice, the second time alone, so that it is certain
+        which one ended the worker."""
+        indices, lost_at = self._keys[key], self._last_at.get(key)
+        if any(self._tries[index] >= _TRIES for index in indices) or (lost_at is not None and len(indices) > 1):
+            self._last_at.setdefault(key, address)
+            return False
+        for index in indices:
+            self._tries[index] += 1
+            if self._tries[index] == _TRIES:
+                self._far.say_again(self._items[index], _lost(lost_at or self._lost_at[index]))
+        self._last_at[key] = address
+        return True
+
+    def _lose(self, indices: list[int], address: str) -> None:
+        """The worker that had these items is gone; those that may have ended it are tried once more, each alone."""
+        for index in indices:
+            self._losses[index] += 1
+            self._lost_at[index] = address
+            if max(self._tries[index], self._losses[index]) < _TRIES:
+                self._alone.append(index)
+            else:
+                self._settle(index, ("died", _lost(address)))
 
     def _settle(self, index: int, outcome: tuple[str, Any]) -> None:
         word, content = outcome
@@ -227,7 +256,7 @@ class _Spread:
         if word == "done":
             self._outcomes[index] = self._far.outcome(True, content)
             return
-        error = died(content, 2) if word == "died" else unpack_error(content, root=self._far.root)
+        error = died(content, _TRIES) if word == "died" else unpack_error(content, root=self._far.root)
         if self._keep_errors and not ends_run(error) and not isinstance(error, ClusterError):
             self._outcomes[index] = ItemError(self._items[index], error)
         else:
@@ -264,13 +293,21 @@ class _Spread:
         while (frame := frames.get()) is not None:
             match frame:
                 case ("ask", number, address, question, arguments):
-                    answer = pickle.dumps(self._far.answer(question, arguments))
+                    if question == "may_begin":
+                        key = unpack(arguments, is_last=False, root=self._far.root)
+                        answer = pickle.dumps((self._may_begin(key, address), None))
+                    else:
+                        answer = pickle.dumps(self._far.answer(question, arguments))
                     with suppress(Exception):
                         self._connection.client.run(node.reply, number, answer, workers=[address])
                 case ("again", item, cause):
                     self._far.say_again(self._far.outcome(True, item), cause)
                 case _:
                     self._far.tell(frame)
+
+
+def _lost(address: str) -> Cause:
+    return Cause("worker_lost", {"worker": address})
 
 
 def _modules_of(

@@ -32,7 +32,7 @@ from data_engine.engine.items.on_node import (
 )
 from data_engine.engine.items.process import Home, ItemProcess, ProcessEnded, Task
 from data_engine.engine.items.threads import IN_ITEM
-from data_engine.engine.items.travel import PackedError, Parcel, pack_error, unpack
+from data_engine.engine.items.travel import PackedError, Parcel, pack, pack_error, unpack
 from data_engine.engine.shares import Share
 from data_engine.errors import ClusterError, FlowValidationError
 from data_engine.files import rename_folder
@@ -62,7 +62,10 @@ class Payload(NamedTuple):
 
 
 def run_chunk(payload: bytes, chunk: bytes) -> bytes:
-    """The outcomes of the items, in order, up to the first that failed where errors are not kept; and the seconds it took."""
+    """The outcomes of the items, in order, up to the first that failed where errors are not kept, and the seconds it took. None in place
+    of the outcomes where the owner refuses to let them begin, as they were lost with another process before: Dask gives a lost task to
+    the next worker again and again, and to one that came back under the same address.
+    """
     from distributed import get_worker
 
     worker = get_worker()
@@ -75,6 +78,8 @@ def run_chunk(payload: bytes, chunk: bytes) -> bytes:
     except FlowValidationError as error:
         return pickle.dumps(([("failed", pack_error(error))] * len(items), 0.0))
     talk = _Talk(worker, job)
+    if not talk.may_begin():
+        return pickle.dumps((None, 0.0))
     for item in items:
         if outcomes and not talk.may_go_on():
             break
@@ -123,6 +128,8 @@ def _prepared(job: Payload, address: str) -> Task:
     around = {**job.task.around, "root": root, "ask_every_s": _ASK_EVERY_S, "folder": None, "modules": []}
     del around["sys_path"]
     around["folder"] = str(root / "flow_modules")
+    if around["databases"] is not None:
+        around["databases"] = (around["databases"][0], root)
     if job.package is not None:
         around["modules"] = [(job.package, root / "flow_modules", _content(job.files))]
     return job.task._replace(around=around)
@@ -155,7 +162,7 @@ class _Talk:
     """What the items of one task tell and ask."""
 
     def __init__(self, worker: Any, job: Payload) -> None:
-        self._worker, self._job = worker, job
+        self._worker, self._job, self._key = worker, job, worker.get_current_task()
         self._asked_s = time.monotonic()
 
     def tell(self, frame: Frame) -> None:
@@ -174,17 +181,20 @@ class _Talk:
                 try:
                     return pickle.loads(waiting.get(timeout=_LOOK_EVERY_S))  # type: ignore[no-any-return]
                 except Empty:
-                    if node.is_unwanted(self._worker, threading.get_ident()):
+                    if is_cancelled(self._worker, self._key):
                         return False, pack_error(ClusterError("the run is gone", where=self._worker.address))
         finally:
             del node.questions[number]
+
+    def may_begin(self) -> bool:
+        """Whether the items of the task may begin here."""
+        is_answered, _ = self.answer("may_begin", pack(self._key, "a question"))
+        return is_answered
 
     def may_go_on(self) -> bool:
         """Whether the next item may begin; asked now and then."""
         if time.monotonic() - self._asked_s < _ASK_EVERY_S:
             return True
-        from data_engine.engine.items.travel import pack
-
         return self.answer("may_work", pack((), "a question"))[0]
 
 
@@ -240,12 +250,6 @@ class _Node:
         for process in ended:
             process.begin_to_close()
         self._spawner.submit(self._after_run, ended)
-
-    def is_unwanted(self, worker: Any, thread: int) -> bool:
-        """Whether nobody wants the result of the task that a thread runs."""
-        with self._lock:
-            found = self._active.get(thread)
-        return found is not None and is_cancelled(worker, found[1])
 
     def _after_run(self, ended: list[ItemProcess]) -> None:
         for process in ended:

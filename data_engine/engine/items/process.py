@@ -17,6 +17,7 @@ from data_engine.engine.items.frames import Frame, read_frame, write_frame
 from data_engine.engine.items.travel import PackedError, Parcel
 from data_engine.notebook.load import registered_modules
 from data_engine.platforms.processes import detached, end_session, memory_kills, program_of
+from data_engine.storage_version import new_databases_here
 
 _ASK_EVERY_S = 0.05
 _GOODBYE_S = 0.5
@@ -43,6 +44,7 @@ def surroundings() -> dict[str, Any]:
         "sys_path": list(sys.path),
         "argv": list(sys.argv),
         "modules": registered_modules(),
+        "databases": new_databases_here(),
         "log_level": logging.root.getEffectiveLevel(),
     }
 

@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import ExitStack
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -33,6 +33,7 @@ from data_engine.flow.control import StepControl
 from data_engine.model import Event
 from data_engine.platforms import parent
 from data_engine.platforms.processes import end_session, has_children
+from data_engine.storage_version import new_databases
 
 _LONGEST_LINE = 64 * 1024
 
@@ -122,7 +123,7 @@ class _Worker:
                 raise found
 
             return fail
-        guarded = _guarded(guard, self.tell)
+        guarded = _as_in_run(fn, guard, around["databases"], self.tell)
         if facts is None:
             return guarded(fn)
         assert isinstance(facts, ContextFacts)
@@ -185,34 +186,52 @@ class _Worker:
         return unpack(content, is_last=False, root=self._root)
 
 
-def _guarded(
-    guard: FileGuard | None, tell: Callable[[str, Any], None]
+def _as_in_run(
+    fn: Callable[..., Any],
+    guard: FileGuard | None,
+    databases: tuple[str, Path] | None,
+    tell: Callable[[str, Any], None],
 ) -> Callable[[Callable[[Any], Any]], Callable[[Any], Any]]:
-    """What shows the changes of a function to the guard of its run, and tells home what was written."""
-    if guard is None:
+    """What lets a function make databases as its run does, shows its changes to the guard of that, and tells home what was written."""
+    if guard is None and databases is None:
         return lambda call: call
-    from data_engine.engine.recording import readers_watched
+    from data_engine.engine.memo.inputs import RunFiles, noting
+    from data_engine.engine.memo.interceptors import RunReaders
+    from data_engine.engine.memo.sql_writes import reaches_copy, sql_watched
 
-    if not _watched:
-        _watched.append(readers_watched())
-        _watched[0].__enter__()  # for the life of the process: what was imported since is watched below
+    says_copy = reaches_copy([fn])
+    if says_copy:
+        import duckdb  # what a function imports is not replaced any more
+
+        assert duckdb
+    if not _readers:
+        _readers.append(RunReaders())
 
     def guarded(call: Callable[[Any], Any]) -> Callable[[Any], Any]:
         def one(item: Any) -> Any:
-            try:
-                with readers_watched(), guarding(guard), failing_when_refused():
+            _readers[0].open()  # for the life of the process: what was imported since, too
+            with ExitStack() as as_in_run:
+                if says_copy:
+                    as_in_run.enter_context(sql_watched())
+                if databases is not None:
+                    as_in_run.enter_context(new_databases(*databases))
+                    as_in_run.enter_context(noting(RunFiles()))
+                if guard is None:
                     return call(item)
-            finally:
-                guard.refused.clear()
-                if written := guard.written():
-                    tell("written", written)
+                try:
+                    with guarding(guard), failing_when_refused():
+                        return call(item)
+                finally:
+                    guard.refused.clear()
+                    if written := guard.written():
+                        tell("written", written)
 
         return one
 
     return guarded
 
 
-_watched: list[AbstractContextManager[None]] = []
+_readers: list[Any] = []
 
 
 class _Text(io.TextIOBase):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from types import FunctionType, ModuleType
@@ -28,8 +28,13 @@ def says_copy(flow: Flow) -> bool:
         >>> says_copy(Flow("Demo").step(write)), says_copy(Flow("Demo").step(str))
         (True, False)
     """
-    todo: list[Any] = [step.fn.fn if isinstance(step.fn, Map) else step.fn for step in flow.steps]
-    todo = [one for one in todo if not isinstance(one, Collect)]
+    called = [step.fn.fn if isinstance(step.fn, Map) else step.fn for step in flow.steps]
+    return reaches_copy(one for one in called if not isinstance(one, Collect))
+
+
+def reaches_copy(called: Iterable[Any]) -> bool:
+    """As `says_copy`, of functions."""
+    todo = list(called)
     seen: set[int] = set()
     while todo and len(seen) < _MOST:
         one = todo.pop()
