@@ -280,7 +280,8 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
     **dict.fromkeys(("source_path", "output_path"), _is_path),
     **dict.fromkeys(("deployment_id", "points_to", "request_id"), _is_id),
     **dict.fromkeys(
-        ("decided_by", "machine", "note", "git_commit", "asked_by", "file_owner", "answer", "mirror", "watches"), _is_text
+        ("decided_by", "machine", "note", "git_commit", "asked_by", "file_owner", "answer", "mirror", "watches"),
+        _is_text,
     ),
     **dict.fromkeys(("cells", "helpers", "config", "run_ids"), _is_list),
     **dict.fromkeys(("trigger_kind", "environment", "python"), _is_word),
