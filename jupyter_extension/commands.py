@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
+from data_engine.counted import size_words
 from data_engine.engine.wording import ends_words
 from data_engine.errors import FlowValidationError
 from data_engine.typed import typed, typed_magic
@@ -14,7 +15,6 @@ from jupyter_extension.cell_shell import shell_here
 from jupyter_extension.command import Command, Option
 from jupyter_extension.given_words import params_of, whole
 from jupyter_extension.own_flow import UserNames, own_flow, own_name, require_saved, tell_unsaved
-from jupyter_extension.short_text import size_text
 
 if TYPE_CHECKING:
     from data_engine.client import Workspace
@@ -250,9 +250,9 @@ def _cache(given: Namespace, names: UserNames) -> None:
     kept = cached_bytes()
     if given.subject == "clear":
         clear_preview_cache()
-        print(f"Forgot {size_text(kept)} of previewed results.")
+        print(f"Forgot {size_words(kept)} of previewed results.")
     else:
-        print(f"Previews keep {size_text(kept)} of results in this kernel. %flow cache clear forgets them.")
+        print(f"Previews keep {size_words(kept)} of results in this kernel. %flow cache clear forgets them.")
 
 
 _SOURCE = Option("--source", "Only this file of the source.", "FILE")

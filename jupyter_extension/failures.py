@@ -16,16 +16,28 @@ def short_error(error: str | None, cause: Mapping[str, Any] | None) -> str:
     Example:
         >>> short_error("Flow \\"claims\\" failed in step ...", {"kind": "code_raised", "step": "Read", "detail": "KeyError: 3"})
         'Read: KeyError: 3'
-        >>> short_error(None, {"detail": "KeyError: 3", "helper": "flow_helpers/rates.py, line 7"})
-        'KeyError: 3 (flow_helpers/rates.py, line 7)'
+        >>> short_error(None, {"detail": "KeyError: 3", "helper": "flow_helpers/rates.py, line 7",
+        ...                    "places": [{"notebook": "claims.ipynb", "cell": 4, "line": 2}]})
+        'KeyError: 3 (flow_helpers/rates.py, line 7, called in claims.ipynb, cell 4, line 2)'
         >>> short_error("the time limit was reached\\n  where: ...", {"kind": "time_limit"})
         'the time limit was reached'
     """
     detail, step = (cause or {}).get("detail"), (cause or {}).get("step")
     if detail:
-        through = f" ({cause['helper']})" if cause and cause.get("helper") else ""
+        through = _through(cause or {})
         return f"{step}: {detail}{through}" if step else f"{detail}{through}"
     return first_line(error)
+
+
+def _through(cause: Mapping[str, Any]) -> str:
+    """The helper in which the code of a run raised, and the cell that led there, in brackets; "" where it was in no helper."""
+    spots = [cause["helper"]] if cause.get("helper") else []
+    for one in places_of(cause):
+        line = f", line {one['line']}" if one.get("line") else ""
+        spots.append(f"{one.get('notebook')}, cell {one.get('cell')}{line}")
+    if not cause.get("helper") and len(spots) < 2:
+        return ""
+    return f" ({', called in '.join(spots[:2])})"
 
 
 def short_reason(why: Reason, cause: Mapping[str, Any] | None) -> str:

@@ -69,20 +69,3 @@ def _of_library(name: str, value: Any) -> str:
         return f"{name}, {counted(shape[0], 'value')}"
     is_told = name in ("LazyFrame", "DuckDBPyRelation") or (isinstance(shape, tuple) and len(shape) > 0)
     return name if is_told else repr(value)
-
-
-def size_text(size_bytes: int) -> str:
-    """Bytes for people.
-
-    Example:
-        >>> size_text(0), size_text(1536), size_text(5 * 1024**3)
-        ('0 bytes', '1.5 KiB', '5.0 GiB')
-    """
-    if size_bytes < 1024:
-        return f"{size_bytes} bytes"
-    size = float(size_bytes)
-    for unit in ("KiB", "MiB"):
-        size /= 1024
-        if size < 1024:
-            return f"{size:.1f} {unit}"
-    return f"{size / 1024:.1f} GiB"

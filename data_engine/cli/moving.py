@@ -74,11 +74,11 @@ def import_workspace(
     places = (state and _here(state), ledger and _here(ledger), tuple(map(_here, database or ())))
     asked = move.Asked(tuple(without or ()), *places)
     with in_flow_modules(ws):
-        found = move.look(ws.home, asked)
+        found = move.look(ws.layout, asked)
     if dry_run:
         _show(found, as_json)
         return 0
-    move.require_free(ws.home, found.plan.leases)
+    move.require_free(ws.layout, found.plan.leases)
     if not as_json:
         _show(found, as_json)
     done = move.Done()
@@ -86,7 +86,7 @@ def import_workspace(
         if not (yes or _confirmed("Take it over now?", "--yes", as_json)):
             say("Nothing was changed.")
             return 1
-        done = move.carry_out(ws.home, found.plan)
+        done = move.carry_out(ws.layout, found.plan)
         if not as_json:
             say(f"Taken over: {counted(done.runs, 'run')}, what is known of {counted(done.files, 'file')}.")
     kept = _exchange(found, rewrite_keys, asks=not yes and not as_json)

@@ -145,10 +145,11 @@ class WorkerProcess:
         return place_in(self._stderr_tail.decode(errors="replace"), folder)
 
     def places(self, folder: Path) -> tuple[dict[str, Any], ...]:
-        """The notebook cell of that line; empty where it is in none."""
+        """The notebook cells of that line and of the one that called it; empty where they are in none."""
         frames = frames_in(self._stderr_tail.decode(errors="replace"), folder)
-        found = led_to(frames) or (frames[-1] if frames else None)
-        return () if found is None else places_of(*found)
+        return tuple(
+            place for found in (*frames[-1:], led_to(frames)) if found is not None for place in places_of(*found)
+        )
 
     def read_texts(self) -> None:
         """Take all that was written so far; called before what ends the writer's step or run is taken."""

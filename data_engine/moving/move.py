@@ -17,7 +17,7 @@ from data_engine.daemon.control import DaemonGoneError
 from data_engine.daemon.endpoint import read_endpoint
 from data_engine.daemon.one_commit import owning, publish
 from data_engine.engine.candidates import candidates
-from data_engine.engine.local_workspace import LocalWorkspace
+from data_engine.engine.local_workspace import LocalWorkspace, local_workspace
 from data_engine.errors import FlowValidationError, OwnedElsewhereError, WorkspaceError
 from data_engine.flow.flow import Flow
 from data_engine.flow.paths import portable_text
@@ -35,7 +35,10 @@ from data_engine.moving.places import OlderPlaces, find_places
 from data_engine.moving.placing import FileHere, FlowSource, Placed, place
 from data_engine.moving.plan import Plan, make_plan
 from data_engine.notebook.catalog import CatalogEntry, read_catalog
+from data_engine.notebook.load import FlowModules
 from data_engine.platforms.files import changed_ns
+from data_engine.workspace.identity import known_local_layout
+from data_engine.workspace.layout import WorkspaceLayout
 from data_engine.workspace.machine import load_machine_settings, person, save_machine_settings
 
 PARTS = ("ledger", "share", "settings", "databases")
@@ -75,19 +78,20 @@ class Done:
     sealed: tuple[str, ...] = ()
 
 
-def look(home: LocalWorkspace, asked: Asked) -> Found:
-    """What moving the workspace would do. Modules are executed to learn their sources; nothing is changed.
+def look(layout: WorkspaceLayout, asked: Asked) -> Found:
+    """What moving the workspace would do. Modules are executed to learn their sources; nothing is changed, and the workspace gets no
+    identity by it.
 
     Raises:
         WorkspaceError, LedgerError: something of the older system's cannot be read; the fix says how to leave it out.
     """
-    state, layout = home.layout.workspace_state_dir, home.layout
+    state = layout.workspace_state_dir
     folder = OsFolder(state)
     ids = older_ids(folder, layout.workspace_id)
     places = find_places(layout.root, ids, state=asked.state, ledger=asked.ledger)
     histories = list(_histories(state, ids, places, asked.without))
     merged = merge(histories)
-    entries = read_catalog(home.modules())
+    entries = read_catalog(FlowModules(layout.flow_modules_dir))
     sources = {entry.name: source for entry in entries if (source := _source_of(entry)) is not None}
     broken = [entry.name for entry in entries if entry.error is not None]
     batches = {
@@ -96,10 +100,11 @@ def look(home: LocalWorkspace, asked: Asked) -> Found:
         if source.is_batch and (began := merged.batch_began_utc(name)) is not None
     }
     placed = place(merged.files, sources, broken, batches)
-    ledger = home.ledger()
+    known = known_local_layout(layout)
+    ledger = LocalWorkspace(layout, known).ledger() if known is not None and known.ledger_path.exists() else None
     settings, kept = ({}, {}) if "settings" in asked.without else _settings(places)
-    exchanges = _exchanges(home, entries, sources, merged, placed)
-    databases = [] if "databases" in asked.without else keys.find_keys(_databases(home, asked, exchanges), exchanges)
+    exchanges = _exchanges(entries, sources, merged, placed)
+    databases = [] if "databases" in asked.without else keys.find_keys(_databases(layout, asked, exchanges), exchanges)
     leases = older_lease.look(state, layout.workspace_id)
     if not leases and any(one.runs or one.files for one in histories):
         leases = [older_lease.OlderLease(layout.workspace_id, "unmarked")]
@@ -117,15 +122,15 @@ def look(home: LocalWorkspace, asked: Asked) -> Found:
         merged,
         sources,
         placed,
-        known_runs=known_runs(ledger),
-        known_states=known_states(ledger),
-        forgotten=resets(ledger),
+        known_runs=set() if ledger is None else known_runs(ledger),
+        known_states={} if ledger is None else known_states(ledger),
+        forgotten={} if ledger is None else resets(ledger),
         facts=facts,
     )
     return Found(plan, exchanges)
 
 
-def require_free(home: LocalWorkspace, leases: Sequence[older_lease.OlderLease] = ()) -> None:
+def require_free(layout: WorkspaceLayout, leases: Sequence[older_lease.OlderLease] = ()) -> None:
     """Return when nobody works in the workspace, neither in the older system, by its `leases`, nor in a daemon of this machine.
 
     Raises:
@@ -133,7 +138,8 @@ def require_free(home: LocalWorkspace, leases: Sequence[older_lease.OlderLease] 
         WorkspaceError: this machine's daemon works in it.
     """
     older_lease.refuse_live(leases)
-    daemon = read_endpoint(home.local)
+    local = known_local_layout(layout)
+    daemon = None if local is None else read_endpoint(local)
     if daemon is not None and daemon.is_alive():
         raise WorkspaceError(
             f"this machine's daemon (pid {daemon.pid}) works in the workspace",
@@ -142,15 +148,15 @@ def require_free(home: LocalWorkspace, leases: Sequence[older_lease.OlderLease] 
         )
 
 
-def carry_out(home: LocalWorkspace, plan: Plan) -> Done:
+def carry_out(layout: WorkspaceLayout, plan: Plan) -> Done:
     """Do what the plan says, but for the databases; what fails before anything was written leaves no seal.
 
     Raises:
         OwnedElsewhereError, WorkspaceError: as `require_free`; another workstation owns it; or the share cannot be written.
         LedgerError: this machine's history cannot be written.
     """
-    state = home.layout.workspace_state_dir
-    require_free(home, plan.leases)
+    state = layout.workspace_state_dir
+    require_free(layout, plan.leases)
     by = "@".join(person())
     sealed: list[str] = []
     is_written = False
@@ -162,6 +168,7 @@ def carry_out(home: LocalWorkspace, plan: Plan) -> Done:
         if plan.settings:
             save_machine_settings(**dict(plan.settings))
         if plan.states or plan.runs:
+            home = local_workspace(layout.root)  # which gives it an identity; what was refused has none
             with owning(home) as keeper:
                 for count in _written_states(keeper, home, plan):
                     files += count
@@ -191,7 +198,7 @@ def undo(home: LocalWorkspace) -> list[str]:
         WorkspaceError: this machine's daemon works in it; or the share cannot be written.
     """
     state = home.layout.workspace_state_dir
-    require_free(home)
+    require_free(home.layout)
     status = peek(state, home.local.identity)
     if status.owner is not None:
         raise OwnedElsewhereError(
@@ -298,7 +305,6 @@ def _settings(places: OlderPlaces) -> tuple[dict[str, str], dict[str, str]]:
 
 
 def _exchanges(
-    home: LocalWorkspace,
     entries: Sequence[CatalogEntry],
     sources: Mapping[str, FlowSource],
     merged: Merged,
@@ -320,11 +326,11 @@ def _exchanges(
             continue
         every = inside.get(entry.name, set()) | {SourceKey(source.authored, name) for name in source.files}
         exchanged = {keys.older_hash(key, source.root): keys.this_hash(key) for key in every}
-        found.append(keys.Exchange(entry.name, exchanged, keys.names_in(_code_of(home, entry))))
+        found.append(keys.Exchange(entry.name, exchanged, keys.names_in(_code_of(entry))))
     return tuple(found)
 
 
-def _code_of(home: LocalWorkspace, entry: CatalogEntry) -> str:
+def _code_of(entry: CatalogEntry) -> str:
     """The code of a module that loads; "" where it cannot be read."""
     from data_engine.notebook.compile import compile_notebook
 
@@ -335,13 +341,12 @@ def _code_of(home: LocalWorkspace, entry: CatalogEntry) -> str:
     return ""
 
 
-def _databases(home: LocalWorkspace, asked: Asked, exchanges: Sequence[keys.Exchange]) -> list[Path]:
+def _databases(layout: WorkspaceLayout, asked: Asked, exchanges: Sequence[keys.Exchange]) -> list[Path]:
     """Those of the workspace, those its flows name, and those that are asked for.
 
     Raises:
         WorkspaceError: one that is asked for is not there.
     """
-    layout = home.layout
     for path in asked.databases:
         if not path.is_file():
             raise WorkspaceError(f"{path} does not exist", where="--database", fix="give the path of a DuckDB file")

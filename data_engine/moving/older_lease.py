@@ -163,6 +163,7 @@ def seal(state: Path, lease: OlderLease, by: str) -> bool:
         refuse_live([_look_at(state, one)])  # again: another may have taken it over meanwhile
     text = json.dumps({"moved_at_utc": utc_text(time.time()), "by": by, "version": __version__}, indent=2) + "\n"
     try:
+        make(OsFolder(state.parent), state.name)
         for name in ("available", "leased", "leases", "stale"):
             make(folder, name)
         if lease.state == "left_behind" or is_theirs:

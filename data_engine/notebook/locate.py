@@ -100,21 +100,22 @@ def place_of(error: BaseException) -> Place | None:
 
 
 def led_to(frames: Sequence[tuple[str, int]]) -> tuple[str, int] | None:
-    """Of an author's frames (file name and line, the innermost last) the one that led into a helper: the innermost in a notebook's
-    cell, else in a module beside it. None where the innermost is no helper's.
+    """Of an author's frames (file name and line, the innermost last) the one that led into a helper: the innermost in another
+    notebook cell, else in a module beside it. None where nothing led there.
 
     Example:
         >>> led_to([("/ws/flow_modules/a.ipynb, cell 4", 2), ("/ws/flow_modules/flow_helpers/rates.py", 7)])
         ('/ws/flow_modules/a.ipynb, cell 4', 2)
+        >>> led_to([("/ws/flow_modules/a.ipynb, cell 4", 2), ("/ws/flow_modules/a.ipynb, cell 3", 7)])
+        ('/ws/flow_modules/a.ipynb, cell 4', 2)
         >>> led_to([("/ws/flow_modules/flow_helpers/rates.py", 7), ("/ws/flow_modules/a.ipynb, cell 4", 2)]) is None
         True
     """
-    if not frames or _is_cell(frames[-1][0]):
-        return None
     before = [frame for frame in frames[:-1] if frame[0] != frames[-1][0]]
     cells = [frame for frame in before if _is_cell(frame[0])]
-    modules = [frame for frame in before if Path(frame[0]).parent.name == "flow_modules"]
-    return next(reversed(cells or modules), None)
+    if not cells and not _is_cell(frames[-1][0] if frames else ""):
+        cells = [frame for frame in before if Path(frame[0]).parent.name == "flow_modules"]
+    return next(reversed(cells), None)
 
 
 def _is_cell(file_name: str) -> bool:
@@ -156,10 +157,12 @@ def annotate(error: ErrorT) -> ErrorT:
     frames = _frames_to((error.__cause__ or error) if isinstance(error, FlowExecutionError) else error)
     place = _place(*frames[-1]) if frames else None
     outer = led_to(frames)
+    if outer is not None and not isinstance(error, FlowExecutionError) and _kernel_count(frames[-1][0]) is not None:
+        outer = None  # the cell that a person has just run
     led = None if outer is None else _place(*outer)
     if place is not None and not error.places:
-        error.places = (led or place).as_places()
-    through = "" if led is None else f"called in {led}"
+        error.places = place.as_places() + (() if led is None else led.as_places())
+    through = "" if led is None else f"called in {led}: {led.text.strip()}".rstrip(": ")
     if isinstance(error, FlowExecutionError):
         if error.cell is None and place is not None:
             note = None if place.note == UNSAVED else place.note  # the trace says it

@@ -316,3 +316,33 @@ def test_a_comparison_of_runs_that_were_not_seen_to_read_says_so(cli: Cli) -> No
 
     assert "no file that they read was seen: what a step reads by a pattern" in compared("other")
     assert "was seen" not in compared("b.csv")
+
+
+@pytest.mark.parametrize(
+    ("helper", "cell", "spots"),
+    [
+        ("def number(text):\n    return int(text)\n", "import flow_helpers", "(flow_helpers/parse.py, line 2, called in claims.ipynb, cell 4, line 2)"),
+        ("", "def number(text):\n    return int(text)", "(claims.ipynb, cell 3, line 2, called in claims.ipynb, cell 4, line 2)"),
+    ],
+    ids=["a helper's file", "another cell"],
+)  # fmt: skip
+def test_explain_names_the_helper_that_failed_and_the_cell_that_led_there(
+    cli: Cli, ws: WorkspaceFiles, helper: str, cell: str, spots: str
+) -> None:
+    """Where it is to be mended, and which call met it."""
+    ws.source("in/a.txt", "x")
+    ws.helper("parse", helper)
+    ws.notebook(
+        "claims",
+        "from data_engine import Flow",
+        "from flow_helpers.parse import number" if helper else "pass",
+        cell,
+        "def read(context):\n    return number(context.source.path.read_text())",
+        "def build():\n    return Flow(group='G').watch(mode='poll', source='../in', interval='1s', settle=0).step(read)",
+    )
+    assert cli("--workspace", ws.root, "run", "--once", "claims").code == 1
+    assert cli("--workspace", ws.root, "deploy", "claims").code == 0
+
+    told = cli("--workspace", ws.root, "explain", "claims")
+
+    assert spots in " ".join(told.out.replace("claims   in/a.txt", "").split())

@@ -76,6 +76,7 @@ def test_an_edit_that_fails_ends_a_plan_with_1(cli: Cli, production: Production)
     [
         (("plan", "nobody"), "Flow module 'nobody' is not available"),
         (("plan", "sales", "--sources", 0), "sources=0 must be a whole number"),
+        (("plan", "sales", "--key", "nope"), "nope"),
         (("plan", "sales", "--use", "nothing"), "saves an object 'nothing'"),
         (("preview", "sales", "--against", "main"), "cannot be compared with 'main'"),
         (("preview", "sales", "--key", "id"), "no other version is named"),

@@ -365,12 +365,45 @@ def test_a_failure_in_a_helper_names_the_cell_that_led_there(ws: WorkspaceFiles)
     with pytest.raises(FlowValidationError) as caught:
         load_flow("wrong", data_root=ws.root)
 
-    assert "flow_helpers/parse.py, line 2: return int(text) (called in claims.ipynb, cell 2, line 3)" in run.error
+    assert (
+        "flow_helpers/parse.py, line 2: return int(text) (called in claims.ipynb, cell 2, line 3: return [number"
+        in run.error
+    )
     assert run.why["helper"] == "flow_helpers/parse.py, line 2"
     assert run.why["places"] == [{"notebook": "claims.ipynb", "cell": 2, "line": 3}]
     assert "flow_helpers/parse.py, line 5" in str(caught.value.where)
     assert "called in wrong.ipynb, cell 3, line 2" in str(caught.value.where)
     assert caught.value.places == ({"notebook": "wrong.ipynb", "cell": 3, "line": 2},)
+
+
+def test_a_failure_in_a_function_of_another_cell_names_the_cell_that_called_it(ws: WorkspaceFiles) -> None:
+    """In the error, in the run's cause, and where its links lead; a step that fails in its own cell names that one alone."""
+    read = HELPED[1] + "\n\ndef alone(context):\n    return number('1') / 0"
+    ws.notebook(
+        "claims",
+        "from data_engine import Flow",
+        "def number(text):\n    return int(text)",
+        read,
+        "def build():\n    return Flow(group='G').step(read)",
+    )
+    ws.notebook(
+        "alone",
+        "from data_engine import Flow",
+        "def number(text):\n    return int(text)",
+        read,
+        "def build():\n    return Flow(group='G').step(alone)",
+    )
+
+    (run,), (alone,) = Workspace(ws.root).run("claims"), Workspace(ws.root).run("alone")
+
+    assert (
+        "where: claims.ipynb, cell 2, line 2: return int(text) (called in claims.ipynb, cell 3, line 3: return"
+        in run.error
+    )
+    assert [(place["cell"], place["line"]) for place in run.why["places"]] == [(2, 2), (3, 3)]
+    assert "helper" not in run.why
+    assert "where: alone.ipynb, cell 3, line 6: return number('1') / 0" in alone.error
+    assert [(place["cell"], place["line"]) for place in alone.why["places"]] == [(3, 6)]
 
 
 def test_a_helper_that_cannot_be_parsed_names_the_cell_that_imports_it(ws: WorkspaceFiles) -> None:
