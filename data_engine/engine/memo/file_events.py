@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import thread as pool_threads
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -146,14 +146,23 @@ def _install() -> None:
     global _is_installed
     with _lock:
         if not _is_installed:
-            sys.addaudithook(_hook)
+            sys.addaudithook(_made_hook(_EVENTS, _current, _show))
             _is_installed = True
 
 
-def _hook(event: str, args: tuple[Any, ...]) -> None:
-    see = _EVENTS.get(event)
-    if see is not None:
-        _show(see, *args)
+def _made_hook(
+    events: Mapping[str, Callable[..., str | None]],
+    current: ContextVar[FileGuard | None],
+    show: Callable[..., None],
+) -> Callable[[str, tuple[Any, ...]], None]:
+    """The hook; with names of its own, since it is called when the interpreter ends and this module's are gone."""
+
+    def hook(event: str, args: tuple[Any, ...]) -> None:
+        see = events.get(event)
+        if see is not None and current.get() is not None:
+            show(see, *args)
+
+    return hook
 
 
 def _show(see: Callable[..., str | None], *args: Any) -> None:
