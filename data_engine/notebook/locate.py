@@ -155,27 +155,34 @@ def annotate(error: ErrorT) -> ErrorT:
     if error.trace:
         return error
     frames = _frames_to((error.__cause__ or error) if isinstance(error, FlowExecutionError) else error)
-    place = _place(*frames[-1]) if frames else None
-    outer = led_to(frames)
-    if outer is not None and not isinstance(error, FlowExecutionError) and _kernel_count(frames[-1][0]) is not None:
-        outer = None  # the cell that a person has just run
-    led = None if outer is None else _place(*outer)
-    if place is not None and not error.places:
-        error.places = place.as_places() + (() if led is None else led.as_places())
-    through = "" if led is None else f"called in {led}: {led.text.strip()}".rstrip(": ")
-    if isinstance(error, FlowExecutionError):
-        if error.cell is None and place is not None:
-            note = None if place.note == UNSAVED else place.note  # the trace says it
-            error.set_place(str(place), place.text, "; ".join(filter(None, [note, through])))
-    else:
-        if place is not None and str(place) not in (error.where or ""):
-            text = place.text.strip()
-            spot = f"{place}: {text}" if text else str(place)
-            error.where = (
-                f"{spot} ({'; '.join(filter(None, [through, error.where]))})" if through or error.where else spot
-            )
+    if frames:
+        _set_place(error, _place(*frames[-1]), _led(error, frames))
     error.trace = tuple(_trace_lines(error))
     return error
+
+
+def _set_place(error: FlowValidationError, place: Place, led: Place | None) -> None:
+    """Say where the error came from, and which line `led` there."""
+    if not error.places:
+        error.places = place.as_places() + (() if led is None else led.as_places())
+    through = "" if led is None else f"called in {led}: {led.text.strip()}".removesuffix(": ")
+    if isinstance(error, FlowExecutionError):
+        if error.cell is None:
+            note = None if place.note == UNSAVED else place.note  # the trace says it
+            error.set_place(str(place), place.text, "; ".join(filter(None, [note, through])))
+    elif str(place) not in (error.where or ""):
+        text = place.text.strip()
+        spot = f"{place}: {text}" if text else str(place)
+        more = "; ".join(filter(None, [through, error.where]))
+        error.where = f"{spot} ({more})" if more else spot
+
+
+def _led(error: FlowValidationError, frames: Sequence[tuple[str, int]]) -> Place | None:
+    """The line that led to the innermost one where that is a helper's; a cell that a person has just run called no helper by it."""
+    outer = led_to(frames)
+    if outer is None or (not isinstance(error, FlowExecutionError) and _kernel_count(frames[-1][0]) is not None):
+        return None
+    return _place(*outer)
 
 
 def annotate_call(error: FlowValidationError) -> None:
