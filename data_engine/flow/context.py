@@ -16,7 +16,7 @@ from data_engine.flow.debug import FlowDebugContext
 from data_engine.flow.locations import MirrorContext, SourceContext
 from data_engine.flow.paths import inside, make_folder
 from data_engine.flow.places import IN_PLACE, Places
-from data_engine.flow.suggestions import checked_call
+from data_engine.flow.suggestions import typed_call
 from data_engine.model import EPOCH, LogLine
 from data_engine.platforms.files import open_to_read
 from data_engine.secret import Secret
@@ -66,7 +66,7 @@ class FlowContext(Shown):
 
     _repr_pretty_ = Shown._repr_pretty_  # IPython takes a class's own `__repr__` for nearer than what it inherits
 
-    @checked_call
+    @typed_call
     def database(self, name: str, read_only: bool = False) -> Path:
         """The path of `databases/<name>` in the workspace; its folder exists, the file may not.
 

@@ -50,7 +50,7 @@ WORDS = (
     "a\nb",
     "\x1b[2J",
     "../..",
-    "/nowhere/at/all",
+    "/dev/null/at/all",
     "*",
     "[",
     "--",

@@ -137,6 +137,8 @@ def test_a_switch_is_true_or_false_and_nothing_that_counts_as_it(
 ) -> None:
     """preview(write="no") would write in production."""
     for wrong in NO_TRUTHS:
-        with pytest.raises(FlowValidationError, match=r"(neither True nor False|must be True or False)") as refused:
+        with pytest.raises(
+            FlowValidationError, match=r"(takes True or False|neither True nor False|must be True or False)"
+        ) as refused:
             call(running, wrong)
         assert refused.value.fix, wrong

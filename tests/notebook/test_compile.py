@@ -234,7 +234,6 @@ def test_deep_nesting_is_an_error_and_no_crash() -> None:
     [
         ("missing.ipynb", "cannot be read"),
         ("folder.ipynb", "cannot be read"),
-        ("nul\0.ipynb", "cannot be read"),
         ("module.py", "runs whole"),
         ("text.ipynb", "not JSON"),
     ],
@@ -255,7 +254,7 @@ def test_a_file_that_cannot_be_compiled_is_named(tmp_path: Path, name: str, word
 @pytest.mark.parametrize("path", [None, 3, b"claims.ipynb", ["claims.ipynb"], True])
 def test_what_is_no_path_is_refused(path: Any) -> None:
     """A wrong type is a mistake with a fix, not an AttributeError."""
-    with pytest.raises(FlowValidationError, match="given by its path"):
+    with pytest.raises(FlowValidationError, match="takes a path"):
         compile_notebook(path)
 
 

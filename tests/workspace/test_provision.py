@@ -259,7 +259,7 @@ class TestInTheWay:
         """Too long; nothing half made."""
         before = tree(tmp_path)
 
-        with pytest.raises(WorkspaceError, match="cannot be made"):
+        with pytest.raises(WorkspaceError, match="is not a path"):
             provision_workspace(tmp_path / "team" / ("x" * 300))
         assert tree(tmp_path) == before
 

@@ -187,7 +187,7 @@ def _lead(folder: Path) -> str:
 def _facts(path: str) -> tuple[int, int, int] | None:
     try:
         facts = os.stat(path)
-    except OSError:
+    except (OSError, ValueError):  # a name that no file can have
         return None
     return facts.st_size, facts.st_mtime_ns, facts.st_ino
 
