@@ -231,11 +231,12 @@ def trouble_of(error: Exception) -> str:
     return "the disk is full" if is_full(error) else error.strerror or str(error)
 
 
-def identity_of(path: Path) -> tuple[int, int, int] | None:
-    """Size, modification time and number of the file; None when it is gone. Another file in its place has another number."""
+def identity_of(path: str | Path) -> tuple[int, int, int] | None:
+    """Size, modification time and number of the file; None when it is gone, or no file can have that name. Another file in its place
+    has another number."""
     try:
         facts = os.stat(path)
-    except OSError:
+    except (OSError, ValueError):
         return None
     return facts.st_size, facts.st_mtime_ns, facts.st_ino
 

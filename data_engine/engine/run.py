@@ -229,9 +229,6 @@ class _Run:
                 stack.enter_context(readers_watched())
                 stack.enter_context(guarding(self.guard))
             if (self.guard is not None or self.recording is not None) and says_copy(self.flow):
-                import duckdb  # what a step imports is not replaced any more
-
-                assert duckdb
                 stack.enter_context(sql_watched())
             yield
 

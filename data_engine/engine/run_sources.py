@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 from data_engine.engine.candidates import Source, seen_now
 from data_engine.engine.local_workspace import LocalWorkspace
@@ -13,8 +14,9 @@ from data_engine.engine.memo.preview_guard import PreviewFiles, PreviewGuard, Pr
 from data_engine.flow.flow import Flow
 from data_engine.flow.paths import base_folder
 from data_engine.flow.trigger import Poll
-from data_engine.ledger.deployments import published
+from data_engine.ledger.deployments import published, published_mark
 from data_engine.ledger.former_places import own_outputs
+from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.output_runs import outputs_beside_sources
 from data_engine.model import SeenSource, SourceKey
 from data_engine.notebook.history import live
@@ -76,19 +78,31 @@ def _read_by_production(flow: Flow, home: LocalWorkspace | None) -> dict[str, st
     own = folders_of(flow)
     found: dict[str, str] = {}
     if home is not None:
-        deployed = live(published(home.ledger()))
-        for name, one in deployed.items():
-            if one.watches is not None:
-                found[_spelled(home.layout.flow_modules_dir / one.watches)] = f"the deployed flow {name} watches"
-            if one.mirror is not None:
-                found[_spelled(home.layout.flow_modules_dir / one.mirror)] = (
-                    f"is the mirror of the deployed flow {name}"
-                )
+        found |= _read_by_deployed(home)
     if own.mirror is not None:
         found[_spelled(own.mirror)] = "is the flow's mirror (context.mirror gives a path in scratch)"
     if flow.trigger is not None and flow.trigger.source is not None:
         found[_spelled(flow.trigger.source)] = "holds the flow's own sources"
     return found
+
+
+def _read_by_deployed(home: LocalWorkspace) -> dict[str, str]:
+    """The same of deployed flows alone, as long as no other ones are."""
+    ledger, folder = home.ledger(), home.layout.flow_modules_dir
+    mark = published_mark(ledger)
+    known = _deployed_then.get(ledger)
+    if known is None or known[:2] != (mark, folder):
+        found: dict[str, str] = {}
+        for name, one in live(published(ledger)).items():
+            if one.watches is not None:
+                found[_spelled(folder / one.watches)] = f"the deployed flow {name} watches"
+            if one.mirror is not None:
+                found[_spelled(folder / one.mirror)] = f"is the mirror of the deployed flow {name}"
+        known = _deployed_then[ledger] = mark, folder, found
+    return known[2]
+
+
+_deployed_then: WeakKeyDictionary[Ledger, tuple[tuple[int, int], Path, dict[str, str]]] = WeakKeyDictionary()
 
 
 def _spelled(path: Path) -> str:

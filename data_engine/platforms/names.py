@@ -148,3 +148,13 @@ else:
             ('~$a.xlsx', True)
         """
         return os.path.expanduser(path)
+
+
+def lead_of(folder: str | os.PathLike[str]) -> str:
+    """How each real path in this folder begins, as `compared`.
+
+    Example:
+        >>> lead_of(os.sep) == compared(real_path(os.sep))
+        True
+    """
+    return compared(real_path(folder)).rstrip(os.sep) + os.sep

@@ -17,9 +17,7 @@ from data_engine.engine.items.frames import Frame
 from data_engine.engine.items.lost_changes import lost_words
 from data_engine.engine.items.process import Home, Task, surroundings
 from data_engine.engine.items.travel import PackedError, Parcel, pack, pack_error, unpack, unpack_error
-from data_engine.engine.memo.file_events import current_guard
-from data_engine.engine.memo.own_sources import OverwritesSourceError
-from data_engine.engine.memo.preview_guard import WriteRefusedError
+from data_engine.engine.memo.file_events import ChangeRefusedError, current_guard
 from data_engine.flow.context import FlowContext
 from data_engine.flow.control import ItemCall, StepControl
 from data_engine.model import LogLine
@@ -72,7 +70,7 @@ class FarCall:
         if is_done:
             return unpack(content, root=self.root)
         error = unpack_error(content, root=self.root)
-        if self._guard is not None and isinstance(error, (OverwritesSourceError, WriteRefusedError)):
+        if self._guard is not None and isinstance(error, ChangeRefusedError):
             self._guard.refused.append(error)
         raise error
 

@@ -200,10 +200,6 @@ def _as_in_run(
     from data_engine.engine.memo.sql_writes import reaches_copy, sql_watched
 
     says_copy = reaches_copy([fn])
-    if says_copy:
-        import duckdb  # what a function imports is not replaced any more
-
-        assert duckdb
     if not _readers:
         _readers.append(RunReaders())
 

@@ -23,13 +23,17 @@ from data_engine.errors import FlowValidationError
 from data_engine.platforms.files import path_of_folder
 
 
+class ChangeRefusedError(FlowValidationError):
+    """A step was about to change a file that it must not change; nothing was done."""
+
+
 class FileGuard(Protocol):
     """Who is asked before a file changes, by its absolute path. Several threads may ask at once; a copy works in another process.
 
     Each method raises what refuses the change, and adds it to `refused`: a step that swallows it fails all the same.
     """
 
-    refused: list[FlowValidationError]
+    refused: list[ChangeRefusedError]
 
     def about_to_write(self, path: str) -> None:
         """A file is about to be made, written, emptied or replaced; of a folder, files in it."""

@@ -239,7 +239,7 @@ def _wrapper_of(place: _Place, name: str, original: Any) -> Any:
 
 def _make_wrapper(original: Any, note: Callable[..., Any]) -> Any:
     named, written = _NAMED_BY.get(note), _WRITTEN_BY.get(note)
-    is_doubted = note in (_READ, recorders.record_open)
+    is_doubted, is_carried = note in (_READ, recorders.record_open), note in _CARRIED
 
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         who, files = active_logs(), None if named is None else current_files()
@@ -251,7 +251,7 @@ def _make_wrapper(original: Any, note: Callable[..., Any]) -> Any:
         if told:
             _tell(told, lambda: doubts_of(original, args, kwargs))
         with _placed(original, args, kwargs) if told else nullcontext():
-            if who or note in _CARRIED:
+            if who or is_carried:
                 read = note(original, who, args, kwargs)
             else:
                 if written is not None and current_guard() is not None:

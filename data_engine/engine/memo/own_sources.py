@@ -14,15 +14,16 @@ from pathlib import Path
 from typing import Any
 
 from data_engine.cause import Cause
-from data_engine.errors import FlowValidationError
+from data_engine.engine.memo.file_events import ChangeRefusedError
+from data_engine.files import identity_of
 from data_engine.flow.paths import portable_text
 from data_engine.flow.scan import is_candidate_name
-from data_engine.platforms.names import compared, real_path
+from data_engine.platforms.names import compared, lead_of, real_path
 
 _MOST_TAKEN = 1_000
 
 
-class OverwritesSourceError(FlowValidationError):
+class OverwritesSourceError(ChangeRefusedError):
     """A step was about to overwrite a file that its run reads as a source; nothing was done."""
 
 
@@ -59,15 +60,15 @@ class OwnSources:
 
     def __init__(self, folders: RunFolders) -> None:
         self.folders = folders
-        self.refused: list[FlowValidationError] = []
+        self.refused: list[ChangeRefusedError] = []
         self.taken: dict[str, None] = {}
         self._written: dict[str, None] = {}
         self._new: dict[str, None] = {}
         self._handed_out: dict[str, tuple[int, int, int] | None] = {}
-        self._root = None if folders.root is None else _lead(folders.root)
-        skip = None if folders.skip is None else _lead(folders.skip)
+        self._root = None if folders.root is None else lead_of(folders.root)
+        skip = None if folders.skip is None else lead_of(folders.skip)
         self._skip = skip if skip is not None and self._is_in(self._root, skip) else None
-        self._mirror = None if folders.mirror is None else _lead(folders.mirror)
+        self._mirror = None if folders.mirror is None else lead_of(folders.mirror)
         self._file = None if folders.file is None else str(folders.file)
 
     # -- what is about to happen (file_events.py) -----------------------------------------------------------------------------
@@ -122,7 +123,7 @@ class OwnSources:
         """A path of the mirror is handed out: a file is an output when it is there and changed after the step."""
         text = str(path)
         if not is_folder and text not in self._handed_out:
-            self._handed_out[text] = _facts(text)
+            self._handed_out[text] = identity_of(text)
 
     def new_outputs(self) -> tuple[str, ...]:
         """The files that were written since this was asked last, and are there."""
@@ -130,7 +131,7 @@ class OwnSources:
         for path, before in list(self._handed_out.items()):
             if path in found:
                 del self._handed_out[path]
-            elif (now := _facts(path)) is not None and now != before:
+            elif (now := identity_of(path)) is not None and now != before:
                 found[path] = None
                 del self._handed_out[path]
         return tuple(found)
@@ -178,18 +179,6 @@ def cause_of_source(error: BaseException | None) -> Cause | None:
             return Cause("overwrites_source", {"path": error.where})
         error = error.__cause__
     return None
-
-
-def _lead(folder: Path) -> str:
-    return compared(real_path(folder)).rstrip(os.sep) + os.sep
-
-
-def _facts(path: str) -> tuple[int, int, int] | None:
-    try:
-        facts = os.stat(path)
-    except (OSError, ValueError):  # a name that no file can have
-        return None
-    return facts.st_size, facts.st_mtime_ns, facts.st_ino
 
 
 def _is_same_file(source: str, path: str, real: str) -> bool:

@@ -14,14 +14,15 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 
 from data_engine import private
+from data_engine.engine.memo.file_events import ChangeRefusedError
 from data_engine.engine.memo.libraries import library_folders
-from data_engine.errors import FlowValidationError
 from data_engine.files import files_below, write_text_atomic
-from data_engine.platforms.names import compared, real_path
+from data_engine.platforms.names import compared, lead_of, real_path
 
 Facts = tuple[int, int]
 """The size and time of a file."""
@@ -30,8 +31,8 @@ _MOST_KEPT = 10_000
 _MOST_LOOKED_AT = 1_000
 
 
-class WriteRefusedError(FlowValidationError):
-    """A step was about to change a file that it must not change; nothing was done."""
+class WriteRefusedError(ChangeRefusedError):
+    """A step of a preview was about to change what a preview must not; nothing was done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +55,10 @@ class PreviewRules:
 
     def is_free(self, path: str) -> bool:
         """Whether anything may be done with this path."""
-        if path.startswith(self.free) or f"{os.sep}__pycache__{os.sep}" in path:
+        spelled = compared(path)
+        if spelled.startswith(self.free) or f"{os.sep}__pycache__{os.sep}" in path:
             return True
-        return path.startswith(self.tools) and self.reader(path) is None
+        return spelled.startswith(self.tools) and self.reader(path) is None
 
     def reader(self, path: str) -> str | None:
         """What production does with the folder of a path, None where it does nothing."""
@@ -83,7 +85,7 @@ class PreviewGuard:
 
     def __init__(self, rules: PreviewRules, use: str | None = None) -> None:
         self.rules, self.use = rules, use
-        self.refused: list[FlowValidationError] = []
+        self.refused: list[ChangeRefusedError] = []
         self._touched: dict[str, None] = {}
         self._folders: set[str] = set()
         self._told: list[str] = []
@@ -91,7 +93,7 @@ class PreviewGuard:
     def about_to_write(self, path: str) -> None:
         """Refuse to change a file that exists, or to make one where production reads."""
         real = real_path(path)
-        if self._is_free(real):
+        if self.rules.is_free(real):
             return
         facts = _lstat(real)
         if facts is None:
@@ -136,7 +138,7 @@ class PreviewGuard:
     def protects(self, path: str) -> bool:
         """Whether the file exists and no preview has made it."""
         real = real_path(path)
-        facts = None if self._is_free(real) else _lstat(real)
+        facts = None if self.rules.is_free(real) else _lstat(real)
         return facts is not None and stat.S_ISREG(facts.st_mode) and not self._is_ours(real)
 
     def refuse_database(self, path: str) -> None:
@@ -151,7 +153,9 @@ class PreviewGuard:
             str(one) for place in places for one in (files_below(Path(place)) if os.path.isdir(place) else (place,))
         )
         return tuple(
-            dict.fromkeys(islice((one for one in found if os.path.isfile(one) and not self._is_free(one)), _MOST_KEPT))
+            dict.fromkeys(
+                islice((one for one in found if os.path.isfile(one) and not self.rules.is_free(one)), _MOST_KEPT)
+            )
         )
 
     def written(self) -> tuple[str, ...]:
@@ -166,7 +170,7 @@ class PreviewGuard:
     def _kept(self, path: str) -> str | None:
         """What of a path that goes away no preview has made."""
         real = os.path.join(real_path(os.path.dirname(path)), os.path.basename(path))
-        facts = None if self._is_free(real) else _lstat(real)
+        facts = None if self.rules.is_free(real) else _lstat(real)
         if (
             facts is None
             or self._is_ours(real)
@@ -177,9 +181,6 @@ class PreviewGuard:
             return path
         files = list(_first_files(real))
         return next((one for one in files if not self._is_ours(one)), None if files else path)
-
-    def _is_free(self, real: str) -> bool:
-        return self.rules.is_free(real)
 
     def _is_ours(self, real: str) -> bool:
         """Whether a preview has made the file or the folder."""
@@ -259,9 +260,11 @@ def free_folders(home: Path, *own: Path | None) -> tuple[tuple[str, ...], tuple[
         >>> any(one.startswith(real_path(tempfile.gettempdir())) for one in free_folders(Path("/nowhere"))[1])
         True
     """
-    place, temporary = _lead(home), _lead(tempfile.gettempdir())
-    free = [_lead(one) for one in own if one is not None]
-    tools = [one for one in (temporary, *library_folders(), *_user_folders()) if not place.startswith(one)]
+    place, temporary = lead_of(home), lead_of(tempfile.gettempdir())
+    free = [lead_of(one) for one in own if one is not None]
+    tools = [
+        one for one in (temporary, *map(compared, library_folders()), *_user_folders()) if not place.startswith(one)
+    ]
     return (*free, os.path.join(temporary, tempfile.gettempprefix()), "/dev/", "/proc/"), tuple(tools)
 
 
@@ -271,23 +274,25 @@ def facts_of(path: str) -> Facts | None:
     return (facts.st_size, facts.st_mtime_ns) if facts is not None and stat.S_ISREG(facts.st_mode) else None
 
 
-def _user_folders() -> Iterator[str]:
+def _user_folders() -> tuple[str, ...]:
     """Where libraries and tools keep caches and settings for this user."""
     import platformdirs
 
-    for one in (
+    named = (
         platformdirs.user_cache_dir(),
         platformdirs.user_config_dir(),
         platformdirs.user_data_dir(),
         platformdirs.user_state_dir(),
-    ):
-        yield _lead(one)
-    with suppress(OSError, RuntimeError), os.scandir(Path.home()) as entries:
-        yield from (_lead(entry.path) for entry in entries if entry.name.startswith("."))
+    )
+    return _leads(os.path.expanduser("~"), *named)
 
 
-def _lead(folder: str | Path) -> str:
-    return real_path(folder).rstrip(os.sep) + os.sep
+@lru_cache(maxsize=8)  # each preview asks; a folder that a tool makes later in one is the preview's own
+def _leads(home: str, *named: str) -> tuple[str, ...]:
+    found = [lead_of(one) for one in named]
+    with suppress(OSError), os.scandir(home) as entries:
+        found += [lead_of(entry.path) for entry in entries if entry.name.startswith(".")]
+    return tuple(found)
 
 
 def _first_files(folder: str) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -89,7 +90,9 @@ class _WritesOnly(AccessLog):
 
 @contextmanager
 def sql_watched() -> Iterator[None]:
-    """Inside, the files that this context's queries write are seen before they are written."""
+    """Inside, the files that this context's queries write are seen before they are written; what a step imports is not replaced any
+    more, so DuckDB is imported before."""
+    importlib.import_module("duckdb")
     log = _WritesOnly(_no_digest, is_duckdb_pristine=True)
     with Interceptors() as interceptors, interceptors.intercept(log):
         yield
