@@ -198,7 +198,7 @@ def test_another_device_is_left_alone(root: Path, monkeypatch: pytest.MonkeyPatc
     (root / "old" / "other").mkdir(parents=True)
     (root / "old" / "other" / "file").touch()
     other = (root / "old" / "other").stat().st_ino
-    monkeypatch.setattr(nofollow, "_device", lambda fd: (1 + (os.fstat(fd).st_ino == other), ""))
+    monkeypatch.setattr(nofollow, "_device", lambda fd, sees_binds: (1 + (os.fstat(fd).st_ino == other), ""))
 
     left = remove_tree(root, "old")
 

@@ -20,7 +20,6 @@ from collections import OrderedDict, deque
 from dataclasses import fields, is_dataclass
 from typing import Any, NamedTuple
 
-from data_engine.counted import size_words
 from data_engine.flow.batch import Batch, FileRef
 
 MAX_PLAIN_BYTES = 50 * 1024 * 1024
@@ -115,7 +114,7 @@ class _Copy:
     def _weigh(self, size_bytes: int) -> None:
         self.plain_bytes += size_bytes
         if self.plain_bytes > self.most_bytes:
-            raise TooLarge(f"over {size_words(self.most_bytes)}")
+            raise TooLarge(f"over {self.most_bytes // 1024**2} MB")
 
     def _container(self, value: Any, kind: type) -> Any:
         self._weigh(sys.getsizeof(value))
@@ -185,7 +184,7 @@ class _Copy:
         if type(value) not in (pandas.DataFrame, pandas.Series):
             raise CannotCopy("a pandas object of another class")
         if _pandas_bytes(value, deep=False) > self.most_bytes:  # before each of its texts is looked at
-            raise TooLarge(f"over {size_words(self.most_bytes)}")
+            raise TooLarge(f"over {self.most_bytes // 1024**2} MB")
         if not _is_plain_pandas(value, pandas):
             raise CannotCopy("a pandas object of Python objects")
         self._weigh(_pandas_bytes(value, deep=True))
