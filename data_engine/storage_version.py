@@ -107,14 +107,6 @@ def number_of(path: str | os.PathLike[str]) -> int | None:
     return None
 
 
-def format_of(path: str | os.PathLike[str]) -> str:
-    """The release whose format a database has, for one that takes its place."""
-    number = number_of(path)
-    return next(
-        (f"v{release}.0" for known, release in _RELEASES if number == known), OLDEST if number is None else "latest"
-    )
-
-
 def fix_of_newer(message: str) -> str | None:
     """What helps against DuckDB's refusal of a file that a newer one made, with both versions; None for any other message.
 

@@ -371,7 +371,6 @@ def test_a_python_that_cannot_work_is_refused_with_its_cause(workspace: Workspac
         (tmp_path, "is not a program"),
         (tmp_path / "empty", no_program),
         ("", "cannot be ''"),
-        (7, "cannot be 7"),
         (venv(tmp_path / "bare", has_libraries=False), "No module named"),
     ]
     if not ON_WINDOWS:  # where a script is no program

@@ -185,7 +185,7 @@ def test_a_database_is_a_path_whose_folder_exists(tmp_path: Path) -> None:
         ("/tmp/x", "name must be relative"),
         ("", "non-empty"),
         (".", "inside its folder"),
-        (None, "cannot be NoneType"),
+        (None, "takes a text"),
     ],
 )
 def test_a_database_name_cannot_leave_the_folder(tmp_path: Path, name: Any, words: str) -> None:

@@ -28,7 +28,7 @@ SEEN_AT = {
     "proof_at_end": 68,
     "repairs_at_once": 242,
     "repairs_from_the_list": 38,
-    "stage_elsewhere": 496,
+    "stage_elsewhere": 472,
     "works_until_released": 1586,
 }
 """A seed that has shown it, which is played first: all are played where it does not show it any more."""

@@ -72,6 +72,6 @@ def test_the_outputs_tab(lab: Lab, page: Page, pictures: Path) -> None:
     assert pl.read_excel(io.BytesIO(Path(saved.value.path()).read_bytes()))["amount"].to_list() == [
         *range(ROWS - 1, ROWS - 11, -1)
     ]
-    assert ".filter(pl.col('amount') >= 119990.0)" in code
+    assert ".filter(pl.col('amount') >= 119990)" in code
     assert ".sort(['amount'], descending=[True], nulls_last=True)" in code
     lab.do(workspace, "kill")

@@ -120,6 +120,17 @@ class Database:
         ((name,),) = self.execute("SELECT current_database()")
         return str(name)
 
+    def storage_version(self) -> str:
+        """The release whose format the file has, for one that takes its place.
+
+        Asked of DuckDB: to read the file's own bytes would let go of the lock on it, as POSIX ends all locks of a process on a
+        file when the process closes any descriptor of it. Reference: https://man7.org/linux/man-pages/man2/fcntl_locking.2.html
+        """
+        ((version,),) = self.execute(
+            "SELECT tags['storage_version'] FROM duckdb_databases() WHERE database_name = current_database()"
+        )
+        return str(version).rstrip("+")
+
     def table(self, table: str) -> Table:
         """The table meant; a name of two parts is a schema's table, whatever else is called so."""
         parts = table_parts(table)

@@ -17,7 +17,6 @@ from data_engine.helpers.duckdb.indexes import indexes_of, put_back
 from data_engine.helpers.duckdb.names import folded, quoted, shown, table_parts, text_literal
 from data_engine.nofollow import remove_tree
 from data_engine.platforms.files import CAN_REPLACE_OPEN_FILES, is_open_elsewhere
-from data_engine.storage_version import format_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -238,7 +237,7 @@ def _write_anew(database: Database) -> bool:
     try:
         remove_tree(path.parent, folder, with_links=True)  # a killed call may have left one; nobody else is here now
         folder.mkdir(mode=0o700)  # others may write beside the database, and put a link where the copy is to be
-        kept = text_literal(format_of(database.path))
+        kept = text_literal(database.storage_version())
         database.execute(f"ATTACH {text_literal(str(copy))} AS {_COPY} (STORAGE_VERSION {kept})")
         _copy(database, database.name())
         database.execute(f"DETACH {_COPY}")
