@@ -5,11 +5,12 @@ nothing is followed: a symbolic link, a junction, or a folder where something el
 and told.
 
 On POSIX every folder on the way is opened by its own name in the one above, so that nothing that is exchanged meanwhile
-leads elsewhere. Windows has no such names: there each folder is looked at and then used by its path, and whoever may
-write to the folder above can put a junction in its place in the instant between the two.
+leads elsewhere. On Windows every folder on the way is held by a handle that lets nobody rename or remove it, and looked at
+then: until it is closed its path leads to it and nowhere else.
 
-Reference: openat(2), O_NOFOLLOW; `mnt_id` in proc_pid_fdinfo(5), which alone tells a bind mount of the same drive; name
-surrogates in [MS-FSCC] 2.1.2.1: cloud files and compressed files are reparse points too, and lead nowhere else.
+Reference: openat(2), O_NOFOLLOW; `mnt_id` in proc_pid_fdinfo(5), which alone tells a bind mount of the same drive; CreateFileW
+(dwShareMode, FILE_FLAG_OPEN_REPARSE_POINT); name surrogates in [MS-FSCC] 2.1.2.1: cloud files and compressed files are reparse
+points too, and lead nowhere else.
 """
 
 from __future__ import annotations
@@ -18,12 +19,22 @@ import errno
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
-from data_engine.platforms.files import FOLDER_ONLY, LOOK_ONLY, NO_FOLLOW, NO_WAIT, OWN, mount_of, open_shared
+from data_engine.platforms.files import (
+    FOLDER_ONLY,
+    LOOK_ONLY,
+    NO_FOLLOW,
+    NO_WAIT,
+    OWN,
+    hold_folder,
+    let_go_of_folder,
+    mount_of,
+    open_shared,
+)
 
 _HAS_DESCRIPTORS = {os.open, os.stat, os.unlink, os.rmdir} <= os.supports_dir_fd and bool(NO_FOLLOW)
 _FOLDER_ONLY = FOLDER_ONLY | OWN | NO_FOLLOW
@@ -74,6 +85,8 @@ class Place:
     descriptor: int | None
     _device: _Device
     _sees_binds: bool = True
+    _handle: int | None = None
+    """What holds it where it is, where it has no descriptor."""
 
     def at(self, name: str) -> str:
         """What to call `name` in this folder in a function that takes `dir_fd=place.descriptor`."""
@@ -148,15 +161,13 @@ def opened(root: Path, folder: str | os.PathLike[str] = "", *, sees_binds: bool 
         it is a link, which is not followed here
     """
     names = _below(root, folder)
-    place = _opened_root(root, sees_binds=sees_binds)
-    try:
+    with ExitStack() as held:
+        place = _opened_root(root, sees_binds=sees_binds)
+        held.callback(_close, place)
         for name in names:
-            inner = _open_inside(place, name)
-            _close(place)
-            place = inner
+            place = _open_inside(place, name)
+            held.callback(_close, place)
         yield place
-    finally:
-        _close(place)
 
 
 @contextmanager
@@ -167,17 +178,11 @@ def inside(place: Place, names: Sequence[str], *, make: bool = False) -> Iterato
         NotFollowedError: a link, a junction or a mount point is on the way.
         OSError: it cannot be opened, or made.
     """
-    here = place
-    try:
+    with ExitStack() as held:
         for name in names:
-            inner = _open_or_make(here, name, 0o777) if make else _open_inside(here, name)
-            if here is not place:
-                _close(here)
-            here = inner
-        yield here
-    finally:
-        if here is not place:
-            _close(here)
+            place = _open_or_make(place, name, 0o777) if make else _open_inside(place, name)
+            held.callback(_close, place)
+        yield place
 
 
 class Found(NamedTuple):
@@ -273,14 +278,13 @@ def make_folder(root: Path, path: str | os.PathLike[str], *, mode: int = 0o777) 
         NotFollowedError: a link, a junction or a mount point is on the way or in its place.
         OSError: it cannot be made; FileNotFoundError where there is no `root`.
     """
-    place = _opened_root(root)
-    try:
-        for name in _below(root, path):
-            inner = _open_or_make(place, name, mode)
-            _close(place)
-            place = inner
-    finally:
-        _close(place)
+    names = _below(root, path)
+    with ExitStack() as held:
+        place = _opened_root(root)
+        held.callback(_close, place)
+        for name in names:
+            place = _open_or_make(place, name, mode)
+            held.callback(_close, place)
 
 
 def is_link(path: str | os.PathLike[str]) -> bool:
@@ -362,7 +366,7 @@ def _inside(place: Place, name: str, *, flags: int = os.O_RDONLY) -> Iterator[Pl
 def _opened_root(root: Path, *, sees_binds: bool = True) -> Place:
     if not _HAS_DESCRIPTORS:
         os.listdir(root)  # the same errors as where it is opened
-        return Place(root, None, (os.stat(root).st_dev, b""))
+        return Place(root, None, (os.stat(root).st_dev, b""), _handle=hold_folder(root, is_followed=True))
     descriptor = os.open(root, os.O_RDONLY | _FOLDER_ONLY & ~NO_FOLLOW)
     return Place(root, descriptor, _device(descriptor, sees_binds), sees_binds)
 
@@ -370,12 +374,17 @@ def _opened_root(root: Path, *, sees_binds: bool = True) -> Place:
 def _open_inside(place: Place, name: str, *, flags: int = os.O_RDONLY) -> Place:
     path = place.path / name
     if place.descriptor is None:
-        facts = os.lstat(path)
-        if _leads_away(facts):
-            raise NotFollowedError.link(path)
-        if not stat.S_ISDIR(facts.st_mode):
-            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
-        return Place(path, None, place._device)
+        handle = hold_folder(path)
+        try:
+            facts = os.lstat(path)
+            if _leads_away(facts):
+                raise NotFollowedError.link(path)
+            if not stat.S_ISDIR(facts.st_mode):
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
+        except BaseException:
+            let_go_of_folder(handle)
+            raise
+        return Place(path, None, place._device, _handle=handle)
     try:
         descriptor = os.open(name, flags | _FOLDER_ONLY, dir_fd=place.descriptor)
     except OSError as error:
@@ -403,6 +412,7 @@ def _open_or_make(place: Place, name: str, mode: int) -> Place:
 def _close(place: Place) -> None:
     if place.descriptor is not None:
         os.close(place.descriptor)
+    let_go_of_folder(place._handle)
 
 
 def _is_link(place: Place, name: str) -> bool:

@@ -10,8 +10,8 @@ assert sys.platform == "win32"
 
 INVALID_HANDLE = ctypes.c_void_p(-1).value
 GENERIC_READ, GENERIC_WRITE, READ_ATTRIBUTES = 0x8000_0000, 0x4000_0000, 0x80
-SHARE_WRITE = 0x2
-SHARE_ALL = 0x1 | SHARE_WRITE | 0x4
+SHARE_WRITE, SHARE_DELETE = 0x2, 0x4
+SHARE_ALL = 0x1 | SHARE_WRITE | SHARE_DELETE
 """Others may read, write, and rename or delete."""
 
 kernel32 = ctypes.WinDLL("kernel32", use_last_error=True)

@@ -37,7 +37,8 @@ if sys.platform == "win32":
 
     _SHARING_VIOLATION, _LOCK_VIOLATION, _ACCESS_DENIED, _USER_MAPPED = 32, 33, 5, 1224
     _CREATE_NEW, _CREATE_ALWAYS, _OPEN_EXISTING, _OPEN_ALWAYS, _TRUNCATE_EXISTING = 1, 2, 3, 4, 5
-    _NORMAL, _BACKUP_SEMANTICS = 0x80, 0x0200_0000
+    _NORMAL, _BACKUP_SEMANTICS, _REPARSE_POINT_ITSELF = 0x80, 0x0200_0000, 0x0020_0000
+    _LIST_FOLDER = 0x1
     _SYMLINK, _JUNCTION = 0xA000_000C, 0xA000_0003
     """IO_REPARSE_TAG_SYMLINK, and _MOUNT_POINT, which a junction and a drive in a folder have; folders of OneDrive have others."""
 
@@ -82,6 +83,22 @@ if sys.platform == "win32":
         """Write at `offset`; how many bytes were written. One thread at a time likewise."""
         os.lseek(descriptor, offset, os.SEEK_SET)
         return os.write(descriptor, data)
+
+    def hold_folder(path: str | Path, *, is_followed: bool = False) -> int | None:
+        """A handle while which is open nobody can rename or remove the folder; of a link, the link itself unless it is followed.
+
+        Raises:
+            OSError: it cannot be opened.
+        """
+        flags = _BACKUP_SEMANTICS | (0 if is_followed else _REPARSE_POINT_ITSELF)
+        share = _win32.SHARE_ALL & ~_win32.SHARE_DELETE
+        # Without a right to its content, how it is shared would not count.
+        handle = _win32.kernel32.CreateFileW(str(path), _LIST_FOLDER, share, None, _OPEN_EXISTING, flags, None)
+        if handle == _win32.INVALID_HANDLE:
+            raise _win32.last_error(path)
+        return int(handle)
+
+    let_go_of_folder = _win32.close_handle
 
     def is_open_elsewhere(error: OSError) -> bool:
         """Whether it says that somebody has the file open, so that the same may work in a moment.
@@ -159,6 +176,12 @@ else:
             OSError: it cannot be opened.
         """
         return os.open(path, flags | os.O_CLOEXEC, mode, dir_fd=dir_fd)
+
+    def hold_folder(path: str | Path, *, is_followed: bool = False) -> int | None:
+        """Nothing: here a folder is used by its descriptor, wherever it is moved."""
+
+    def let_go_of_folder(handle: int | None) -> None:
+        """Nothing likewise."""
 
     read_at = os.pread
     write_at = os.pwrite

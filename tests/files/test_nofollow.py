@@ -68,6 +68,26 @@ def test_a_tree_goes_but_for_the_links_in_it(root: Path, docs: Path, way: str) -
     assert (docs / "letter.txt").read_text() == "dear"
 
 
+def test_what_takes_the_place_of_an_open_folder_is_not_used(root: Path, docs: Path) -> None:
+    """POSIX goes on in the folder that was opened; Windows lets nobody put anything in its place."""
+    (root / "a" / "b").mkdir(parents=True)
+    with opened(root, "a/b") as place:
+        for name in ("a", "a/b"):
+            try:
+                (root / name).rename(root / "away")
+                (root / name).symlink_to(docs, target_is_directory=True)
+            except PermissionError:
+                assert sys.platform == "win32"
+                continue
+            assert sys.platform != "win32"
+            break
+        os.close(os.open(place.at("new"), os.O_CREAT | os.O_WRONLY, dir_fd=place.descriptor))
+
+    assert sorted(os.listdir(docs)) == ["letter.txt"]
+    assert [path.name for path in root.rglob("new")] == ["new"]
+    (root / "a").rename(root / "elsewhere")  # it is let go of at the end
+
+
 @pytest.mark.parametrize("name", ["link", "link/letter.txt", "link/nothing"])
 def test_a_link_and_what_lies_behind_it_is_not_removed(root: Path, docs: Path, way: str, name: str) -> None:
     """It is told as what was left."""
