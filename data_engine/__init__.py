@@ -7,6 +7,7 @@ The floors of the package; imports only point down:
     7  moving/              bringing a workspace from the older system
     7  client.py  workspace_base.py  backfill_verbs.py  daemon_verbs.py  owners_verbs.py  planning_verbs.py  verbs.py  runs.py  discovery.py  given.py  kernel_imports.py   Workspace: the Python face; what a flow can do; runs in the caller's process
     6  daemon/                the background process: its control channel, its workers
+    5  status/                the state of a workspace: one record, filled from facts once, and what explains it
     5  planning/              what a deploy would change, and goldens that keep what was right
     4  scheduler/  engine/    what is due, and when it runs; candidates, runs, previews, groups
     4  alerting/              what is expected of flows, and what people are told of them

@@ -11,14 +11,7 @@ from typing import Any
 from data_engine.cli.looks import reason_of
 from data_engine.cli.output import local_time, seconds, started
 from data_engine.counted import counted
-from data_engine.engine.explain import Explanation, ways
-from data_engine.engine.fact import zoned_words
-from data_engine.engine.last_source import GONE, is_source_gone
-from data_engine.engine.machine_facts import SILENT_FIX, silent_words
-from data_engine.engine.run_comparison import Comparison
-from data_engine.engine.run_facts import params_words, rows_words, slot_words
-from data_engine.engine.status import FlowStatus, Status
-from data_engine.engine.wording import GOES_ON, held_words, none_named_words, told_once, undelivered_words
+from data_engine.engine.fact import SILENT_FIX, silent_words, zoned_words
 from data_engine.errors import FlowExecutionError, FlowValidationError
 from data_engine.file_check import file_exists
 from data_engine.flow.batch import Batch, FileRef, ItemError
@@ -27,6 +20,19 @@ from data_engine.lease.status import FETCHED_BY, NOT_ALL_HERE
 from data_engine.ledger.warned import warned_words
 from data_engine.model import Backfill, Deployment, LogEntry, Run, StepRun
 from data_engine.notebook.catalog import CatalogEntry
+from data_engine.status.explain import Explanation, ways
+from data_engine.status.record import FlowStatus, WorkspaceStatus
+from data_engine.status.run_comparison import Comparison
+from data_engine.status.runs import params_words, rows_words, slot_words
+from data_engine.status.sentences import (
+    GOES_ON,
+    GONE,
+    held_words,
+    is_source_gone,
+    none_named_words,
+    told_once,
+    undelivered_words,
+)
 from jupyter_extension.card import MOST_ROWS, Card, Cell, Code, Faint, Lines, Link, Note, Pairs, Part, Picture, table
 from jupyter_extension.failures import first_line, short_error, short_reason
 from jupyter_extension.marks import Mark, flow_mark, mark_of, reason_mark
@@ -193,7 +199,7 @@ def _item(item: object) -> Cell:
     return _file(str(item)) if isinstance(item, (FileRef, Path)) else Code(short_text(item))
 
 
-def status_card(status: Status) -> Card:
+def status_card(status: WorkspaceStatus) -> Card:
     """A workspace's status: daemon, engine, lease, each flow, and what runs now."""
     daemon, engine, lease = status.daemon, status.engine, status.lease
     facts: list[Cell] = [*_daemon_marks(status)]
@@ -243,7 +249,7 @@ def status_card(status: Status) -> Card:
     return Card(status.workspace_id, (Code(status.workspace_root), *facts), tuple(parts))
 
 
-def _daemon_marks(status: Status) -> tuple[Mark, Mark]:
+def _daemon_marks(status: WorkspaceStatus) -> tuple[Mark, Mark]:
     """Of the engine, and of its daemon."""
     daemon, engine = status.daemon, status.engine
     if daemon.silent:

@@ -25,7 +25,7 @@ from data_engine.engine.reasons import (
     WaitsForSettling,
     WhyDue,
 )
-from data_engine.engine.status import FlowStatus
+from data_engine.status.record import FlowStatus
 
 Tone: TypeAlias = Literal["good", "bad", "warn", "live", "idle"]
 Shape: TypeAlias = Literal["disc", "cross", "square", "diamond", "triangle", "play", "ring", "half", "bar"]

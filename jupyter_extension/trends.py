@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from data_engine.cli.output import local_time, seconds
 from data_engine.counted import counted
 from data_engine.engine.params import value_words
-from data_engine.engine.trends import Trend, TrendPoint, Trends
-from data_engine.engine.unusual import LEAST
+from data_engine.status.trends import LEAST, Trend, TrendPoint, Trends
 from jupyter_extension.card import Card, Note, Pairs, Part, Picture, Section, clean
 from jupyter_extension.marks import Mark
 

@@ -11,18 +11,16 @@ from typing import Any
 
 from data_engine.cause import Cause
 from data_engine.counted import counted
-from data_engine.engine.fact import clock_words
+from data_engine.engine.fact import SILENT_FIX, clock_words, silent_words
 from data_engine.engine.flow_reasons import Expected, Late, Overlong
-from data_engine.engine.last_source import GONE
-from data_engine.engine.machine_facts import SILENT_FIX, DaemonFacts, EngineFacts, silent_words
 from data_engine.engine.params import value_words
 from data_engine.engine.reasons import Unreachable
-from data_engine.engine.status import ActiveRun, FlowStatus, Status
 from data_engine.engine.ways_on import way_on
-from data_engine.engine.wording import GOES_ON, told_once, undelivered_words
 from data_engine.lease.status import FETCHED_BY, NOBODY_WATCHES, NOT_ALL_HERE, is_unwatched, watch_words
-from data_engine.model import Run
+from data_engine.model import ActiveRun, Run
 from data_engine.record import Record
+from data_engine.status.record import DaemonFacts, EngineFacts, FlowStatus, WorkspaceStatus
+from data_engine.status.sentences import GOES_ON, GONE, told_once, undelivered_words
 from data_engine.typed import typed
 from jupyter_extension.buttons import WhyNot, flow_buttons, workspace_buttons
 from jupyter_extension.control import is_mine, lease_line, lease_mark, owned_elsewhere
@@ -173,7 +171,7 @@ _WATCHING = "these machines send an alert when the owner falls silent"
 
 
 def render(
-    status: Status,
+    status: WorkspaceStatus,
     *,
     recent_runs: int | None = None,
     problem: str | None = None,
@@ -278,7 +276,7 @@ def delta(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]
     return {key: value for key, value in (("set", parts), ("flows", flows), ("gone", gone)) if value}
 
 
-def _row(flow: FlowStatus, status: Status, known: Known, *, elsewhere: str | None) -> FlowRow:
+def _row(flow: FlowStatus, status: WorkspaceStatus, known: Known, *, elsewhere: str | None) -> FlowRow:
     last = None if flow.last_run is None else last_run_of(flow.last_run)
     if last is not None:
         cause = GONE if flow.name in known.gone else last.cause
@@ -328,7 +326,7 @@ def _expected_line(flow: FlowStatus) -> ExpectedLine | None:
     return ExpectedLine(expected.kind, expected.text) if isinstance(expected, (Late, Overlong)) else None
 
 
-def _backfill_line(flow: str, status: Status) -> BackfillLine | None:
+def _backfill_line(flow: str, status: WorkspaceStatus) -> BackfillLine | None:
     found = next((one for one in status.backfills if one.flow == flow), None)
     if found is None or (found.state == "done" and not found.failed):
         return None
@@ -380,7 +378,7 @@ def _not_flows(texts: Sequence[str]) -> tuple[str, ...]:
     return (*texts[:_MOST_NOT_FLOWS], *([f"and {more:,} more that `{typed('list')}` names"] if more > 0 else []))
 
 
-def _notices(status: Status, problem: str | None) -> Iterable[Notice]:
+def _notices(status: WorkspaceStatus, problem: str | None) -> Iterable[Notice]:
     if problem is not None:
         yield Notice("warn", problem)
     if status.daemon.silent:
@@ -410,7 +408,7 @@ def _notices(status: Status, problem: str | None) -> Iterable[Notice]:
         yield Notice("warn", f"{lease.lost_to} has taken this workspace over")
 
 
-def _of_requests(status: Status) -> Iterable[Notice]:
+def _of_requests(status: WorkspaceStatus) -> Iterable[Notice]:
     """What somebody asked the owner to do and is not done, in words for the owner, or for who asked."""
     fix = _TOLD if is_mine(status.lease) else "ask again, or ask for the workspace"
     for one in status.requests[:_MOST_REQUESTS]:

@@ -17,24 +17,25 @@ from data_engine.cli.plain import shortened
 from data_engine.cli.short_paths import short_path, source_names
 from data_engine.engine.fact import zoned_words
 from data_engine.engine.reasons import Disabled, NotYet
-from data_engine.engine.run_facts import slot_words
-from data_engine.engine.wording import held_words, in_the_way, told_once, undelivered_words
 from data_engine.errors import FlowValidationError
 from data_engine.file_check import file_exists
 from data_engine.lease.status import lease_lines
 from data_engine.ledger.warned import runs_as_json, warned_words, warnings_of
+from data_engine.status.build import in_the_way
+from data_engine.status.runs import slot_words
+from data_engine.status.sentences import held_words, told_once, undelivered_words
 from data_engine.typed import typed
 from jupyter_extension.failures import short_error
 
 if TYPE_CHECKING:
     from data_engine.cli.plain import Table
     from data_engine.client import Workspace
-    from data_engine.engine.explain import Explanation
     from data_engine.engine.fact import Fact
-    from data_engine.engine.status import ActiveRun, FlowStatus, Status
     from data_engine.engine.waiting_runs import WaitingRuns
-    from data_engine.model import Run
+    from data_engine.model import ActiveRun, Run
     from data_engine.notebook.catalog import CatalogEntry
+    from data_engine.status.explain import Explanation
+    from data_engine.status.record import FlowStatus, WorkspaceStatus
 
 RunStatus: TypeAlias = Literal["started", "success", "failed", "stopped", "killed", "abandoned"]
 
@@ -116,10 +117,10 @@ def tell_status(ws: Workspace, as_json: bool) -> int:
 
 def tell_flows(ws: Workspace, as_json: bool) -> int:
     """The flows, as production runs them where an edit is not deployed, and what is wrong with broken modules."""
-    from data_engine.engine.source_trouble import with_source_warnings
     from data_engine.lease.status import shown_machine
     from data_engine.notebook.catalog import read_catalog
     from data_engine.notebook.deployed import with_gone
+    from data_engine.status.source_trouble import with_source_warnings
 
     with in_flow_modules(ws):
         there = read_catalog(ws.home.modules(), kept=ws.home.descriptions())
@@ -236,8 +237,7 @@ def tell_runs(
     until: str | None = None,
 ) -> int:
     """What ran on this machine, newest first, and how many of them are not told."""
-    from data_engine.engine.found_runs import find_runs, wanted_runs
-    from data_engine.engine.slot_zones import slot_zones
+    from data_engine.status.runs import find_runs, slot_zones, wanted_runs
 
     ledger = ws.home.ledger()
     ledger.recover()
@@ -298,7 +298,7 @@ def tell_reasons(ws: Workspace, subject: str, as_json: bool) -> int:
     if as_json:
         print_json([one.as_dict() for one in reasons])
         return 0
-    from data_engine.engine.explain import ways
+    from data_engine.status.explain import ways
 
     has_next = any(one.next_run_utc is not None for one in reasons)
     shown = table(
@@ -368,12 +368,12 @@ def say_settings(ws: Workspace) -> None:
 
 def require_known(ws: Workspace, name: str) -> None:
     """Refuse a name that is neither in the history nor a module's."""
-    from data_engine.engine.deployed_before import find_flow
+    from data_engine.status.deployed_before import find_flow
 
     find_flow(ws.home, name)
 
 
-def _say_workspace(found: Status, ws: Workspace) -> None:
+def _say_workspace(found: WorkspaceStatus, ws: Workspace) -> None:
     say(f"{found.workspace_id}  {found.workspace_root}")
     for text, style in daemon_lines(found, ws):
         say(text, style=style)
@@ -393,7 +393,7 @@ def _say_workspace(found: Status, ws: Workspace) -> None:
     _say_unsent(found)
 
 
-def _say_unsent(found: Status) -> None:
+def _say_unsent(found: WorkspaceStatus) -> None:
     unsent = told_once(found.undelivered)
     for number, (one, count) in enumerate(unsent[:_MOST_UNDELIVERED]):
         say(f"{'' if number else 'unsent':<8} {undelivered_words(one, local_time, count)}", style="red")
@@ -405,7 +405,7 @@ def _say_unsent(found: Status) -> None:
         )
 
 
-def _say_requests(found: Status) -> None:
+def _say_requests(found: WorkspaceStatus) -> None:
     for number, one in enumerate(found.requests):
         say(f"{'' if number else 'asked':<8} {one.text}")
 

@@ -32,8 +32,8 @@ from data_engine.daemon.secret_check import check_secrets
 from data_engine.daemon.service_check import check_service
 from data_engine.daemon.shared_history import check_shared_history
 from data_engine.daemon.system_checks import check_system
+from data_engine.engine.fact import SILENT_FIX
 from data_engine.engine.local_workspace import LocalWorkspace
-from data_engine.engine.machine_facts import SILENT_FIX
 from data_engine.errors import FlowValidationError
 from data_engine.lease.folder import OsFolder, probe, sync_client
 from data_engine.ledger.belief import Doubted, Known, judge, read_known

@@ -12,8 +12,8 @@ from typing import TypeVar
 
 from data_engine.daemon.control import DaemonClient, DaemonGoneError
 from data_engine.daemon.endpoint import read_endpoint, silent_daemon
+from data_engine.engine.fact import SILENT_FIX, silent_words
 from data_engine.engine.local_workspace import LocalWorkspace
-from data_engine.engine.machine_facts import SILENT_FIX, silent_words
 from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.platforms.host import LONGEST_CALL_S
 
@@ -115,8 +115,8 @@ class DaemonLink:
 
     def behind_words(self) -> str:
         """That more was published than this machine has, and what fetches it; "" where a daemon follows the workspace, or nothing is known of it."""
-        from data_engine.engine.offline import offline_lease
         from data_engine.lease.status import behind_words
+        from data_engine.status.offline import offline_lease
 
         with suppress(FlowValidationError):
             return behind_words(offline_lease(self.home)) if self.find() is None else ""

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
 from data_engine.record import Record
+from data_engine.typed import typed
 
 
 class Fact(Record):
@@ -103,3 +104,17 @@ def clock_words(utc: str, tz: str | None = None) -> str:
     local, now = (one.astimezone(None if tz is None else ZoneInfo(tz)) for one in (at, datetime.now(UTC)))
     words = local.strftime("%H:%M" if local.date() == now.date() else "%a %Y-%m-%d %H:%M")
     return words if tz is None else f"{words} {tz}"
+
+
+def silent_words(pid: int | None) -> str:
+    """What is said of a daemon that is there and does not answer: it is frozen, or its machine swaps.
+
+    Example:
+        >>> silent_words(77)
+        'the daemon (pid 77) does not answer'
+    """
+    return f"the daemon (pid {pid}) does not answer"
+
+
+SILENT_FIX = f"wait until it answers, or end it: `{typed('kill')}`"
+"""What can be done about it."""

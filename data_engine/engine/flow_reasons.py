@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import ClassVar, TypeAlias
 
-from data_engine.engine.fact import Fact, clock_words, lasting_words, time_words, zoned_words
-from data_engine.engine.machine_facts import silent_words
+from data_engine.engine.fact import Fact, clock_words, lasting_words, silent_words, time_words, zoned_words
 from data_engine.errors import FlowValidationError
 from data_engine.flow.control import STOPS_AT
 from data_engine.ledger.warned import warned_words

@@ -7,9 +7,7 @@ from typing import Any
 
 from data_engine.engine import flow_reasons as of_flow
 from data_engine.engine import reasons as of_source
-from data_engine.engine.fact import Fact
-from data_engine.engine.machine_facts import SILENT_FIX
-from data_engine.engine.status import FlowFacts, WorkspaceFacts
+from data_engine.engine.fact import SILENT_FIX, Fact
 from data_engine.flow.control import STOPS_AT
 from data_engine.typed import typed
 
@@ -74,19 +72,6 @@ DEPEND = frozenset(
     )
 )
 """The kinds of reasons whose way depends on what else keeps the flow from running."""
-
-
-def blocked_by(known: WorkspaceFacts, flow: FlowFacts) -> tuple[str, ...]:
-    """The kinds of all that keeps the flow from running by itself, whatever is due."""
-    is_draft = flow.standing.kind == "not_deployed" and known.elsewhere is None
-    is_off = known.unasked is None and not known.engine.on
-    found = (
-        (of_flow.NotDeployed.kind, is_draft),
-        (of_source.Disabled.kind, not flow.is_enabled),
-        (of_source.EngineOff.kind, is_off),
-        (DAEMON_ENDING, is_off and known.daemon.ending),
-    )
-    return tuple(kind for kind, is_so in found if is_so)
 
 
 class _About:

@@ -16,14 +16,16 @@ from data_engine import Flow
 from data_engine.cause import SENTENCES, Cause, cause_from, data_text, other, read_cause, signalled
 from data_engine.cli.app import make_app
 from data_engine.engine import flow_reasons, reasons
-from data_engine.engine.explain import Explanation, ways
 from data_engine.engine.fact import Fact
 from data_engine.engine.reasons import KINDS, Done, GroupRun, Held, NotThere, Reason, read_reason
-from data_engine.engine.status import FlowFacts, State, Status, WorkspaceFacts, build_status
 from data_engine.errors import FlowValidationError
 from data_engine.model import Run
 from data_engine.notebook.catalog import CatalogEntry, describe
 from data_engine.notebook.standing import Standing
+from data_engine.status.build import build_status
+from data_engine.status.explain import Explanation, ways
+from data_engine.status.facts import FlowFacts, WorkspaceFacts
+from data_engine.status.record import State, WorkspaceStatus
 from jupyter_extension.marks import reason_mark
 from jupyter_extension.view import as_json, render
 
@@ -193,7 +195,7 @@ def test_every_flow_has_a_state_and_a_reason_with_a_kind() -> None:
         {"kind": "engine_off"},
         "edited",
     )
-    assert Status.read(json.loads(json.dumps(status.as_dict()))) == status
+    assert WorkspaceStatus.read(json.loads(json.dumps(status.as_dict()))) == status
 
 
 # -- why runs ended ------------------------------------------------------------------------------------------------

@@ -12,7 +12,6 @@ import pytest
 from data_engine import Flow
 from data_engine.cause import Cause
 from data_engine.engine.flow_reasons import Late
-from data_engine.engine.machine_facts import DaemonFacts, EngineFacts
 from data_engine.engine.reasons import (
     GroupRun,
     HeldSlot,
@@ -22,21 +21,15 @@ from data_engine.engine.reasons import (
     WaitingForGroup,
     WaitingForWorker,
 )
-from data_engine.engine.status import (
-    ActiveRun,
-    FlowFacts,
-    Status,
-    StatusWriter,
-    WorkspaceFacts,
-    build_status,
-    flow_status,
-)
 from data_engine.engine.waiting_runs import NextRun, WaitingRuns
 from data_engine.errors import FlowValidationError
 from data_engine.ledger.switch import Switch
-from data_engine.model import Run
+from data_engine.model import ActiveRun, Run
 from data_engine.notebook.catalog import CatalogEntry, describe
 from data_engine.notebook.standing import AS_DEPLOYED, NOT_DEPLOYED, Standing
+from data_engine.status.build import StatusWriter, build_status, flow_status
+from data_engine.status.facts import FlowFacts, WorkspaceFacts
+from data_engine.status.record import DaemonFacts, EngineFacts, FlowStatus, WorkspaceStatus
 
 NOON = "2026-06-01T12:00:00.000000+00:00"
 
@@ -58,6 +51,16 @@ BROKEN_EDIT = Standing("edited", (3,), error="it does not parse")
 BAD_RUN = Run("r1", "claims", "Claims", None, "failed", "2026-01-05T06:30:00+00:00")
 GOOD_RUN = replace(BAD_RUN, status="success")
 WAITING = WaitingForGroup("Claims", (GroupRun("audit", "0123456789", 77),))
+UNDER_WAY = ActiveRun("r2", "claims", "Claims", "/in/a.csv", NOON, 77, in_daemon=True)
+
+
+def shown(
+    flow: FlowFacts, *, is_on: bool = True, is_running: bool = False, elsewhere: OwnedElsewhere | None = None
+) -> FlowStatus:
+    """The flow beside this engine, owner and run."""
+    active = [UNDER_WAY] if is_running else []
+    known = WorkspaceFacts("ws", "/ws", [flow], active, engine=EngineFacts(on=is_on), elsewhere=elsewhere)
+    return flow_status(known, flow)
 
 
 @pytest.mark.parametrize(
@@ -176,7 +179,7 @@ WAITING = WaitingForGroup("Claims", (GroupRun("audit", "0123456789", 77),))
 def test_each_flow_has_a_word_and_a_reason(
     known: FlowFacts, is_on: bool, is_running: bool, elsewhere: OwnedElsewhere | None, state: str, reason: str | None
 ) -> None:
-    found = flow_status(known, is_running=is_running, is_engine_on=is_on, unasked=elsewhere)
+    found = shown(known, is_running=is_running, is_on=is_on, elsewhere=elsewhere)
 
     assert (found["state"], found["reason"]) == (state, reason)
 
@@ -203,15 +206,15 @@ def test_each_flow_has_a_word_and_a_reason(
 def test_a_flow_fails_where_something_of_it_is_bad_in_production(known: FlowFacts, is_failing: bool) -> None:
     """A broken edit is not: production runs on as deployed. A poll flow whose last run failed and that holds no file lost it; what a
     person killed is as they wanted it."""
-    assert flow_status(known, is_running=False, is_engine_on=True).is_failing is is_failing
+    assert shown(known).is_failing is is_failing
 
 
 def test_a_flow_that_fails_beside_a_good_last_run_says_why_in_its_state() -> None:
     """So that the two do not contradict each other; programs read the state alone, and the numbers."""
     held, again = (replace(POLL, last_run=GOOD_RUN, **count) for count in ({"held": 1200}, {"retried": 2}))
     slot = replace(SCHEDULE, last_run=GOOD_RUN, why=HeldSlot(NOON, NOON, "it died"))
-    told = [flow_status(known, is_running=False, is_engine_on=True) for known in (held, again, slot, POLL)]
-    idle = flow_status(held, is_running=False, is_engine_on=False)
+    told = [shown(known) for known in (held, again, slot, POLL)]
+    idle = shown(held, is_on=False)
 
     assert [one.state_text for one in told] == [
         "failing, 1,200 held",
@@ -248,7 +251,7 @@ def test_of_another_owner_it_is_said_what_is_not_known_of_deployments(known: Flo
         (flow,) = build_status(doubtful).flows
         assert flow.reason == ("not deployed, as far as is known here" if known is MANUAL else ANNA.text)
         assert flow.state == ("manual" if known is MANUAL else "idle")
-        assert Status.read(build_status(doubtful).as_dict()) == build_status(doubtful)
+        assert WorkspaceStatus.read(build_status(doubtful).as_dict()) == build_status(doubtful)
     assert build_status(own).flows[0].reason == "not deployed: data-engine deploy claims"
 
 
@@ -266,7 +269,7 @@ def test_of_another_owner_it_is_said_what_is_not_known_of_deployments(known: Flo
 )
 def test_how_a_flow_stands_to_production_is_one_line(standing: Standing, edit: str | None, deployment: str) -> None:
     known = replace(POLL, standing=standing)
-    found = flow_status(known, is_running=False, is_engine_on=False)
+    found = shown(known, is_on=False)
 
     assert (found["deployment"], found["edit"]) == (deployment, edit)
 
@@ -342,7 +345,7 @@ def test_what_waits_is_part_of_the_status() -> None:
         "runs": [{"run_id": "3f9c", "source": "C:\\in\\a.csv"}],
         "text": f"claims: 12 runs wait, the next for a.csv: {WaitingForWorker().text}",
     }
-    assert Status.read(sent) == status
+    assert WorkspaceStatus.read(sent) == status
     assert WaitingRuns("claims", "Claims", 1).text == "claims: 1 run waits: about to begin"
 
 

@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 import pytest
 
-from data_engine.engine.status import ActiveRun
+from data_engine.model import ActiveRun
 from jupyter_extension.assets import STATIC, panel_js
 from jupyter_extension.details import FlowView, RunView, StepView
 from jupyter_extension.files import FilesView, FileView

@@ -20,7 +20,7 @@ from data_engine.cli.screen.words import (
     waiting_words,
 )
 from data_engine.engine.fact import offset_words
-from data_engine.engine.wording import held_words
+from data_engine.status.sentences import held_words
 from jupyter_extension.failures import short_error
 from jupyter_extension.marks import Mark
 from jupyter_extension.view import FlowRow, PanelView

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from data_engine.engine.deployed_before import find_flow
 from data_engine.engine.local_workspace import LocalWorkspace
-from data_engine.engine.offline import OfflineFacts
-from data_engine.engine.status import FlowFacts, WorkspaceFacts
 from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.ledger.ledger import Ledger
 from data_engine.model import Run
 from data_engine.notebook.deploy import not_deployed
+from data_engine.status.deployed_before import find_flow
+from data_engine.status.facts import FlowFacts, WorkspaceFacts
+from data_engine.status.offline import OfflineFacts
 from data_engine.typed import typed
 
 _ID_LENGTH = 8

@@ -1,15 +1,28 @@
-"""What a run's record says, in words: who began it and why, with what, on which files, how many rows, at what cost."""
+"""Runs as people read them: what a record says in words, which runs are found, and the zones of their slots."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import PurePath
 
 from data_engine.counted import counted
 from data_engine.cut import first_few
 from data_engine.engine.fact import zoned_words
+from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.params import value_words
-from data_engine.model import Run, RunFile, RunTrigger, StepRun
+from data_engine.errors import FlowValidationError
+from data_engine.ledger.deployments import published
+from data_engine.ledger.ledger import Ledger, RunsWanted
+from data_engine.model import Run, RunFile, RunTrigger, StepRun, utc_text
+from data_engine.notebook.catalog import CatalogEntry, clock_zone, read_catalog
+from data_engine.notebook.load import FlowModules
+from data_engine.scheduler.backfill import bounds
+from data_engine.scheduler.slots import zone_of
+from data_engine.status.deployed_before import names_of, require_flow
+from data_engine.typed import typed
 
 _FEW = 5
 _TRIGGERS = {
@@ -162,3 +175,112 @@ def _git(run: Run) -> str:
     if run.git_commit is None:
         return ""
     return f"commit {run.git_commit[:8]}{' and edits' if run.git_dirty else ''}"
+
+
+@dataclass(frozen=True, slots=True)
+class FoundRuns:
+    """The newest runs that are meant, newest first, and the `total` of them."""
+
+    runs: list[Run]
+    total: int
+
+    @property
+    def cut(self) -> int:
+        """How many were left out."""
+        return self.total - len(self.runs)
+
+
+def wanted_runs(status: str | None, since: str | None, until: str | None) -> RunsWanted:
+    """The runs in a status that began in a range of days, months or times of this machine, as their start is told; both ends are in it.
+
+    Raises:
+        FlowValidationError: a text is no day, or the range ends before it begins.
+
+    Example:
+        >>> wanted_runs("failed", "2026-03-01T06:00+00:00", None).since_utc
+        '2026-03-01T06:00:00.000000+00:00'
+    """
+    since_s, until_s = bounds(since, until, zone_of(None), of="runs")
+    since_utc, until_utc = (None if one is None else utc_text(one) for one in (since_s, until_s))
+    return RunsWanted(None, status, None, since_utc, until_utc)
+
+
+def find_runs(home: LocalWorkspace, name: str | None, limit: int, wanted: RunsWanted) -> FoundRuns:
+    """The newest runs of a flow, also under the names that it had before, or of a source file by its name or path; None: of all.
+
+    Raises:
+        LedgerError: the history cannot be read, or what is wanted is not possible.
+        FlowValidationError: nothing in the history is called so, nor any flow; names the nearest.
+    """
+    ledger = home.ledger()
+    if name is None:
+        return _of_each(ledger, [wanted], limit)
+    found = _of_each(ledger, [wanted.of(flow=one) for one in names_of(ledger, name)], limit)
+    if not found.runs:
+        sources = ledger.sources_called(name, os.path.abspath(name))
+        found = _of_each(ledger, [wanted.of(source=one) for one in sources], limit)
+        if not sources:
+            _require_flow(home, ledger, name)
+    return found
+
+
+def _ended(fix: str | None) -> str:
+    """A fix with its end, and what joins another to it."""
+    return "" if not fix else f"{fix} Else" if fix.endswith("?") else f"{fix}; else"
+
+
+def _of_each(ledger: Ledger, asked: list[RunsWanted], limit: int) -> FoundRuns:
+    found = [run for one in asked for run in ledger.runs_wanted(one, limit)]
+    found = sorted(found, key=lambda run: run.started_at_utc, reverse=True)[:limit] if len(asked) > 1 else found
+    return FoundRuns(found, len(found) if len(found) < limit else sum(map(ledger.count_wanted, asked)))
+
+
+def _require_flow(home: LocalWorkspace, ledger: Ledger, name: str) -> None:
+    """Refuse a name that is neither a flow's nor anything's in the history, with what tells of a run where it is the id of one."""
+    try:
+        require_flow(home, name)
+    except FlowValidationError as error:
+        if ledger.run(name) is not None:
+            raise FlowValidationError(
+                f"{name!r} is a run, and neither a flow nor a source file", where="runs", fix=typed("log", name)
+            ) from error
+        fix = f"{_ended(error.fix)} `{typed('list')}` shows the flows, and `{typed('runs')}` what ran, with its sources"
+        raise FlowValidationError(error.what, where=error.where, fix=fix) from error
+
+
+def slot_zones(home: LocalWorkspace, runs: Iterable[Run]) -> dict[str, str | None]:
+    """By flow the zone of its schedule, of those that have run for a slot; None is this machine's."""
+    return {flow: slot_zone(home, flow) for flow in {run.flow for run in runs if run.scheduled_for is not None}}
+
+
+def with_zones(home: LocalWorkspace, runs: Sequence[Run]) -> list[Run]:
+    """The runs, those that were for a slot with the zone of their flow's schedule."""
+    zones = slot_zones(home, runs)
+    return [run if run.scheduled_for is None else replace(run, tz=zones[run.flow]) for run in runs]
+
+
+def slot_zone(home: LocalWorkspace, name: str) -> str | None:
+    """The zone of the flow's schedule, of one whose module is gone or broken as it was deployed last; None is this machine's.
+
+    Where nothing of it is left here, that of the workspace.
+    """
+    timezone = home.settings_shown().timezone
+    entry = _entry(home, home.modules(), name) or _deployed_last(home, name)
+    return (timezone or None) if entry is None else clock_zone(entry, timezone)
+
+
+def _deployed_last(home: LocalWorkspace, name: str) -> CatalogEntry | None:
+    rows = [row for row in published(home.ledger(), name) if row.set_id]
+    if not rows:
+        return None
+    modules = home.deployments().modules_in(max(rows, key=lambda row: (row.number, row.id)).set_id)
+    return None if modules is None else _entry(home, modules, name)
+
+
+def _entry(home: LocalWorkspace, modules: FlowModules, name: str) -> CatalogEntry | None:
+    """Of the flow of this name among the modules; None where it is not there, or broken."""
+    with suppress(FlowValidationError):
+        for entry in read_catalog(modules, only=name, kept=home.descriptions()):
+            if entry.name == name and entry.flow is not None:
+                return entry
+    return None

@@ -1,4 +1,4 @@
-"""A workspace while no daemon of it runs here: its facts, from the deployments, the ledger and one look; and what is changed then."""
+"""The facts of a workspace that no daemon runs for: from the deployments, the ledger and one look."""
 
 from __future__ import annotations
 
@@ -9,17 +9,10 @@ from datetime import datetime
 
 from data_engine.alerting.looking import look
 from data_engine.cause import Cause
-from data_engine.engine.deployed_before import history_of, names_of
-from data_engine.engine.earlier_code import ran_earlier_code
 from data_engine.engine.flow_reasons import Expected, Late, Overlong
-from data_engine.engine.held_files import HeldFiles
-from data_engine.engine.ledger_facts import active_runs, backfills_recent, last_runs, requests_told
 from data_engine.engine.local_workspace import LocalWorkspace
-from data_engine.engine.machine_facts import DaemonFacts, EngineFacts, ServiceFacts
 from data_engine.engine.other_mirrors import with_shared_mirror
-from data_engine.engine.others import OthersSeen
 from data_engine.engine.reasons import OwnedElsewhere
-from data_engine.engine.status import ActiveRun, FlowFacts, WorkspaceFacts, owned_elsewhere
 from data_engine.lease.peek import peek, refuse_owned_elsewhere
 from data_engine.lease.status import LeaseStatus
 from data_engine.ledger.backfills import newest_writer, written_with_params
@@ -31,7 +24,7 @@ from data_engine.ledger.output_runs import OutputRun, output_runs
 from data_engine.ledger.share import Share
 from data_engine.ledger.wall_clock import kept_doubt
 from data_engine.ledger.warned import warnings_of
-from data_engine.model import Deployment, Run
+from data_engine.model import ActiveRun, Deployment, Run
 from data_engine.notebook import history
 from data_engine.notebook.catalog import find_module, read_catalog
 from data_engine.notebook.deploy import with_no_steps_refused
@@ -42,6 +35,18 @@ from data_engine.notebook.subfolders import not_flows, notebooks_in_subfolders
 from data_engine.scheduler.folder_poller import FolderPoller
 from data_engine.scheduler.plan import PlannedFlow, Rules
 from data_engine.scheduler.source_memory import KnownSources
+from data_engine.status.deployed_before import history_of, names_of, ran_earlier_code
+from data_engine.status.facts import (
+    FlowFacts,
+    OthersSeen,
+    WorkspaceFacts,
+    backfills_recent,
+    last_runs,
+    owned_elsewhere,
+    requests_told,
+)
+from data_engine.status.held_files import HeldFiles
+from data_engine.status.record import DaemonFacts, EngineFacts, ServiceFacts
 from data_engine.workspace.machine import machine_id
 
 
@@ -69,7 +74,7 @@ class OfflineFacts:
         held, error = HeldFiles(ledger).of(watches), home.settings_error()
         lease = OthersSeen(ledger, machine_id()).told(offline_lease(home))
         settings_warnings = () if error is not None else home.settings().warnings
-        elsewhere, active = owned_elsewhere(lease, machine_id()), active_runs(ledger)
+        elsewhere, active = owned_elsewhere(lease, machine_id()), ledger.active_runs()
         folder = home.layout.flow_modules_dir
         return WorkspaceFacts(
             home.layout.workspace_id,

@@ -1,19 +1,17 @@
-"""What of a flow starts at once when it goes live or is enabled: the files and slots that planning finds due now."""
+"""What of a flow starts at once when it goes live or is enabled, and which of its files were done before."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import MappingProxyType
 
 from data_engine.counted import counted
 from data_engine.cut import first_few
-from data_engine.engine.deployed_before import left_out
-from data_engine.engine.explain import WOULD_RUN, look_now
 from data_engine.engine.fact import zoned_words
 from data_engine.engine.local_workspace import LocalWorkspace
-from data_engine.engine.offline import OfflineFacts
 from data_engine.engine.other_mirrors import with_shared_mirror
 from data_engine.engine.reasons import NotThere, OwnOutput, Unreachable
 from data_engine.flow.flow import Flow
@@ -27,6 +25,12 @@ from data_engine.notebook.standing import AS_DEPLOYED, NOT_DEPLOYED, Standing
 from data_engine.scheduler.plan import PlannedFlow
 from data_engine.scheduler.schedule_clock import owed_slots
 from data_engine.scheduler.source_memory import KnownSources
+from data_engine.status.deployed_before import left_out
+from data_engine.status.explain import WOULD_RUN, look_now
+from data_engine.status.held_files import HeldFiles
+from data_engine.status.offline import OfflineFacts
+from data_engine.status.outputs import count_gone
+from data_engine.typed import typed
 
 _MOST_TIMES = 5
 
@@ -175,3 +179,70 @@ def starting_now(
             known = None if one.id in followed else before.get(one.flow)
             found[one.flow] = starting(home, flow, before=known)
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class FilesBefore:
+    """How many files of a flow were `done` before, so that it does not do them again, and how many are `held`, as their last run
+    failed or was stopped."""
+
+    done: int = 0
+    held: int = 0
+
+
+def files_before(
+    home: LocalWorkspace, new: Sequence[Deployment], entries: Iterable[CatalogEntry]
+) -> dict[str, FilesBefore]:
+    """Of each flow that was deployed anew and has such files, how many; `entries` are the modules as they are deployed.
+
+    Those that are gone do not count, where a look at all of them is soon over.
+    """
+    flows = {entry.name: entry.flow for entry in entries}
+    found = {
+        one: _of_flow(home, one, flows.get(one)) for one in sorted({one.flow for one in new if one.kind == "deploy"})
+    }
+    return {name: files for name, files in found.items() if files.done or files.held}
+
+
+def _of_flow(home: LocalWorkspace, name: str, flow: Flow | None) -> FilesBefore:
+    ledger = home.ledger()
+    done = [key for key, one in ledger.source_states(name).items() if one.status == "success"]
+    held = 0
+    if flow is not None and isinstance(flow.trigger, Poll):
+        watch = PlannedFlow.of(flow)
+        done = [key for key in done if key == watch.key(key.path)]
+        held = len(HeldFiles(ledger).of([watch]).get(name, ()))
+    places = [home.layout.flow_modules_dir / Path(key.root).expanduser() / key.path for key in done]
+    return FilesBefore(len(places) - count_gone(places), held)
+
+
+def files_before_lines(
+    found: Mapping[str, FilesBefore], *, disabled: Iterable[str] = (), is_engine_on: bool = True
+) -> list[str]:
+    """A line for each flow that has files which were done before, by code that may have been another, and one for its held files.
+
+    Example:
+        >>> files_before_lines({"claims": FilesBefore(done=1204)})
+        ['not again     claims: 1,204 files were done before and count as done. To do them again: data-engine backfill claims --reprocess all']
+        >>> files_before_lines({"claims": FilesBefore(held=1)})
+        ['held          claims: 1 file is held, as its last run failed or was stopped. To try it again: data-engine retry claims']
+        >>> files_before_lines({"claims": FilesBefore(held=2)}, is_engine_on=False)
+        ['held          claims: 2 files are held, as their last run failed or was stopped. To try them again: data-engine start']
+    """
+    off = set(disabled)
+    lines = []
+    for flow, files in sorted(found.items()):
+        if files.done:
+            one = files.done == 1
+            told = "1 file was done before and counts" if one else f"{files.done:,} files were done before and count"
+            again = typed("backfill", flow, "--reprocess", "all")
+            lines.append(f"not again     {flow}: {told} as done. To do {'it' if one else 'them'} again: {again}")
+        if files.held:
+            one = files.held == 1
+            told = f"{counted(files.held, 'file is', 'files are')} held, as {'its' if one else 'their'} last run failed or was stopped"
+            ways = [typed("enable", flow)] if flow in off else []
+            ways.append(typed("retry", flow) if is_engine_on else typed("start"))
+            lines.append(
+                f"held          {flow}: {told}. To try {'it' if one else 'them'} again: {', then '.join(ways)}"
+            )
+    return lines

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
+from os.path import dirname
 
 from data_engine.counted import counted
 from data_engine.cut import beginning
-from data_engine.engine.reasons import ByHand, EngineOff, NotYet, Reason
+from data_engine.engine.reasons import EngineOff
 from data_engine.flow.control import STOPS_AT
 from data_engine.message import Undelivered
-from data_engine.model import Backfill, Run
+from data_engine.model import Backfill, Run, ended_badly
+from data_engine.status.record import FlowStatus
 from data_engine.typed import typed
 
 GOES_ON = "the daemon is not running; the engine is on again as soon as a daemon starts"
@@ -75,13 +77,6 @@ def ended_words(statuses: Collection[str]) -> str:
 
 _MOST_OF_ERROR = 200
 """Characters of what a server said; the daemon's log and `status --json` have more of it."""
-
-STATE_WORDS: Mapping[str, str] = {
-    "poll_ready": "idle",
-    "schedule_ready": "idle",
-    "edit_broken": "edit has errors",
-}
-"""What people read for the kind of a flow's state, where it is not the kind itself with spaces."""
 
 
 def held_words(flow: str, count: int, beside: str | None = None) -> str | None:
@@ -176,30 +171,34 @@ def none_named_words(shown: Backfill) -> str | None:
     return f"Nothing to run: no file of the source of {shown.flow} is named {shown.where!r}. There {there}."
 
 
-def in_the_way(why: Reason | None, *, held: int, last_run: Run | None, is_running: bool) -> str | None:
-    """What keeps a flow from the success that is expected of it, in a line; None where nothing is known to.
+GONE = "its file is gone"
 
-    `why` is why it does not run now.
+
+def is_source_gone(flow: FlowStatus, exists: Callable[[str], bool | None]) -> bool:
+    """Whether the last run of a poll flow ended badly with a file that is not there any more, in a folder that is, and no other
+    file of it is bad. `exists` is asked of both; None is not known.
 
     Example:
-        >>> in_the_way(EngineOff(), held=0, last_run=None, is_running=False)
-        'the engine is off'
-        >>> in_the_way(None, held=2, last_run=None, is_running=False)
-        '2 files are held'
+        >>> from data_engine.model import Run
+        >>> failed = FlowStatus("claims", mode="poll", last_run=Run("3f", "claims", "C", "/in/a.csv", "failed", ""))
+        >>> is_source_gone(failed, lambda path: path == "/in"), is_source_gone(failed, lambda path: False)
+        (True, False)
     """
-    if is_running:
-        return "it is running"
-    if why is not None and not isinstance(why, (NotYet, ByHand)):
-        return why.text.partition("\n")[0]
-    error = None
-    if last_run is not None and last_run.status in ("failed", "killed", "abandoned", "stopped"):
-        data = {} if last_run.why is None else last_run.why.data
-        step = f" in {data['step']}" if data.get("step") else ""
-        what = data.get("detail") or last_run.cause or (last_run.error or "").partition("\n")[0]
-        error = f"its last run {_ENDED[last_run.status]}{step}" + (f": {what}" if what else "")
-    held_files = counted(held, "file is held", "files are held") if held else None
-    found = "; ".join(filter(None, (held_files, error)))
-    return found or ("it runs by hand only" if isinstance(why, ByHand) else None)
+    last = flow.last_run
+    if flow.mode != "poll" or last is None or last.source is None or not ended_badly(last):
+        return False
+    is_decided = not (flow.held or flow.retried or flow.state_kind == "unreachable")
+    return is_decided and exists(last.source) is False and exists(dirname(last.source)) is True
 
 
-_ENDED = {"failed": "failed", "killed": "was killed", "abandoned": "was abandoned", "stopped": "was stopped"}
+def last_status_words(flow: FlowStatus, exists: Callable[[str], bool | None]) -> str:
+    """How the flow's last run ended, and that its file is gone where that is all there is to a failure; "" without one.
+
+    Example:
+        >>> last_status_words(FlowStatus("claims"), lambda path: True)
+        ''
+    """
+    if flow.last_run is None:
+        return ""
+    status = flow.last_run.status
+    return f"{status} ({GONE})" if is_source_gone(flow, exists) else status

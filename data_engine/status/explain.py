@@ -6,18 +6,17 @@ an engine that is on the reasons are those its last look was decided by; without
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import ClassVar, get_args
 
 from data_engine.cause import Cause, read_cause
 from data_engine.clock import boot_clock
-from data_engine.engine.deployed_before import undeployed
-from data_engine.engine.done_again import abandoned, abandoned_words
-from data_engine.engine.earlier_code import tell_earlier
-from data_engine.engine.fact_source import FactSource
+from data_engine.engine.candidates import names_there
 from data_engine.engine.flow_reasons import (
     Broken,
     Edited,
@@ -26,20 +25,23 @@ from data_engine.engine.flow_reasons import (
     NotDeployed,
     NotLookedAt,
     Requested,
+    SlotsPassed,
     Stopping,
 )
-from data_engine.engine.gone_outputs import gone_outputs, gone_words
-from data_engine.engine.named_file import flow_meant, flows_of_file, missing_file, why_no_flow
 from data_engine.engine.params import is_as_scheduled
-from data_engine.engine.passed_slots import LOOK_BACK_S, passed_slots
 from data_engine.engine.reasons import (
     ByHand,
+    Disabled,
     Done,
+    EngineOff,
     Held,
     Interrupted,
     Locked,
+    NameFiltered,
     NeedsHash,
     NoFiles,
+    NotListed,
+    NotThere,
     NotYet,
     OwnOutput,
     Reason,
@@ -53,19 +55,33 @@ from data_engine.engine.reasons import (
     WhyNot,
     read_reason,
 )
-from data_engine.engine.run_facts import params_words
-from data_engine.engine.status import ActiveRun, FlowFacts, WorkspaceFacts, flow_status
-from data_engine.engine.ways_on import DEPEND, FLOW_GONE, blocked_by, way_on, word_of
-from data_engine.engine.written_files import last_written
+from data_engine.engine.ways_on import DEPEND, FLOW_GONE, way_on, word_of
 from data_engine.errors import FlowValidationError
 from data_engine.flow.flow import Flow
 from data_engine.flow.suggestions import meant
 from data_engine.flow.trigger import Poll, Schedule
-from data_engine.model import Run, SourceKey, utc_text
+from data_engine.model import ActiveRun, Run, SourceKey, SourceState, utc_text
+from data_engine.notebook.flow_files import SCRATCH_NAME
+from data_engine.notebook.subfolders import how_to_be_a_flow
 from data_engine.record import Record
 from data_engine.scheduler.folder_poller import FolderPoller
-from data_engine.scheduler.plan import PlannedFlow, Verdict, by_hand, why_blocked
+from data_engine.scheduler.plan import (
+    PlannedFlow,
+    Verdict,
+    by_hand,
+    holds,
+    why_blocked,
+    why_no_candidate,
+    why_not_there,
+)
+from data_engine.scheduler.slots import slots_between, zone_of
 from data_engine.scheduler.source_memory import KnownSources
+from data_engine.status.build import flow_status
+from data_engine.status.deployed_before import tell_earlier, undeployed
+from data_engine.status.facts import FactSource, FlowFacts, WorkspaceFacts, blocked_by
+from data_engine.status.outputs import gone_outputs, gone_words, last_written
+from data_engine.status.runs import params_words
+from data_engine.workspace.layout import WorkspaceLayout
 
 MOST_ROWS = 1000
 """Of one flow; a folder may hold a hundred thousand files."""
@@ -189,7 +205,7 @@ def _explained(source: FactSource, known: WorkspaceFacts, subject: str, file: st
         is_running = any(run.flow == subject for run in known.active)
         rows += _of_last_run(flow, is_running=is_running)
         rows += _of_passed_slots(source, flow, is_busy=is_running or flow.waiting is not None)
-        expected = flow_status(flow, is_running, known.engine.on is True, known.unasked).expected
+        expected = flow_status(known, flow).expected
         return rows if expected is None else [*rows, Explanation(subject, None, expected)]
     rows = _of_file(source, known, Path(file), subject)
     for path in () if rows else source.sources_called(subject, file):
@@ -496,3 +512,139 @@ def _nothing_to_explain(subject: str, flows: Collection[str]) -> FlowValidationE
         where="explain",
         fix=f"{meant(subject, flows)}name a flow ({', '.join(sorted(flows)) or 'none'}), a path under a source folder, or an output",
     )
+
+
+_SUFFIXES = (".ipynb", ".py")
+
+
+def flow_meant(known: WorkspaceFacts, subject: str, file: str) -> FlowFacts | None:
+    """The flow that is called `subject`, or whose module is the file at `file`, or has that file name."""
+    found = known.flow(subject)
+    if found is not None:
+        return found
+    path = _module(known, subject, file)
+    return None if path is None else known.flow(path.stem)
+
+
+def why_no_flow(known: WorkspaceFacts, subject: str, file: str) -> FlowValidationError | None:
+    """Why the file that is meant is no flow, though it lies in `flow_modules`; None where none is meant."""
+    path = _module(known, subject, file)
+    if path is None:
+        return None
+    fix = how_to_be_a_flow("it", is_scratch=SCRATCH_NAME.fullmatch(path.stem) is not None)
+    return FlowValidationError(f"{path.name} is not a flow, so nothing runs it", where=str(path), fix=fix)
+
+
+def flows_of_file(
+    known: WorkspaceFacts, path: Path, *, named: str
+) -> Iterator[tuple[FlowFacts, Path, str, NameFiltered | NotListed | OwnOutput | None]]:
+    """The flows under whose source the file lies, with the file, its path inside, and why its name rules it out, if it does.
+
+    A file at `path`, which is absolute, or one that is `named` by its path inside the source.
+    """
+    for flow in sorted(known.flows, key=lambda one: one.entry.name):
+        watch = None if flow.entry.flow is None else PlannedFlow.of(flow.entry.flow)
+        source = None if watch is None else watch.trigger.source
+        if watch is None or source is None:
+            continue
+        found = path if path.is_relative_to(source) else Path(os.path.normpath(source / named))
+        if found.is_relative_to(source) and (found == path or (found != source and found.exists())):
+            inside = "" if found == source else found.relative_to(source).as_posix()
+            yield flow, found, inside, why_no_candidate(watch, inside) if inside else None
+
+
+def missing_file(flow: FlowFacts, root: Path, path: str) -> NotThere | None:
+    """That there is no file at `path` inside the flow's folder `root`, with those of names like it; None where there is one, or no folder."""
+    if flow.entry.flow is None or os.path.lexists(root / path) or not root.is_dir():
+        return None
+    return why_not_there(None, path, names_there(flow.entry.flow))
+
+
+def _module(known: WorkspaceFacts, subject: str, file: str) -> Path | None:
+    folder = WorkspaceLayout(Path(known.workspace_root)).flow_modules_dir
+    named = [Path(file), folder / subject, *(folder / f"{subject}{suffix}" for suffix in _SUFFIXES)]
+    for path in named:
+        if path.suffix in _SUFFIXES and path.is_file() and path.parent.resolve() == folder.resolve():
+            return path
+    return None
+
+
+LOOK_BACK_S = 31 * 86400.0
+_DAY_S = 86400.0
+_MOST = 2_000
+_MAY_BEGIN_S = 60.0
+
+
+def passed_slots(
+    trigger: Schedule, served: Sequence[tuple[str, str]], *, timezone: str | None, now_s: float, is_busy: bool = False
+) -> SlotsPassed | None:
+    """The slots of the last `LOOK_BACK_S` that no run has served and that none will: all with `catch_up="none"`, with "latest"
+    those before the newest that one did; None where there are none.
+
+    `served` are the slots as the ledger has them, each with its run; one without a run that is no time of this schedule is when
+    the schedule was first seen, and nothing before it is told. While the flow `is_busy` the newest may have its run yet.
+
+    Example:
+        >>> from data_engine.flow.flow import Flow
+        >>> daily = Flow("A").watch(mode="schedule", time="07:00", catch_up="none", tz="UTC").trigger
+        >>> known = [("2026-01-05T12:00:00.000000+00:00", ""), ("2026-01-06T07:00:00.000000+00:00", "r1")]
+        >>> now_s = datetime.fromisoformat("2026-01-09T08:00+00:00").timestamp()
+        >>> passed_slots(daily, known, timezone=None, now_s=now_s).text.partition(" (")[0]
+        '3 slots since 2026-01-07 passed without a run, the last of them 2026-01-09 07:00:00 UTC'
+    """
+    if trigger.interval_seconds is not None or trigger.catch_up == "all" or not served:
+        return None
+    name = trigger.tz or timezone
+    runs = {_seconds(slot): run_id for slot, run_id in served}
+    slots = _newest(trigger, zone_of(name), max(now_s - LOOK_BACK_S, min(runs)), now_s - _MAY_BEGIN_S)
+    known = set(slots)
+    floor_s = max((at_s for at_s, run_id in runs.items() if not run_id and at_s not in known), default=0.0)
+    if is_busy:
+        slots = slots[:-1]
+    if trigger.catch_up == "latest":
+        newest_s = max((slot_s for slot_s, run_id in runs.items() if run_id), default=0.0)
+        slots = [slot_s for slot_s in slots if slot_s < newest_s]
+    passed = [slot_s for slot_s in slots if slot_s > floor_s and slot_s not in runs]
+    if not passed:
+        return None
+    return SlotsPassed(len(passed), utc_text(passed[0]), utc_text(passed[-1]), name)
+
+
+def _newest(trigger: Schedule, zone: tzinfo, after_s: float, until_s: float) -> list[float]:
+    """The slots between these times, in order; of very many those of the newest days."""
+    slots: list[float] = []
+    while until_s > after_s and len(slots) < _MOST:
+        begin_s = max(after_s, until_s - _DAY_S)
+        slots = [*slots_between(trigger.cron_lines, zone, begin_s, until_s), *slots]
+        until_s = begin_s
+    return slots
+
+
+def _seconds(utc: str) -> float:
+    return datetime.fromisoformat(utc).timestamp()
+
+
+_WHEN = {
+    EngineOff.kind: "it runs again as soon as the engine is on",
+    Disabled.kind: "it runs again as soon as the flow is enabled",
+    NotDeployed.kind: "it runs again as soon as the flow is deployed",
+}
+
+
+def abandoned_words(lost: Interrupted, blocked: str) -> str:
+    """How the last run of a source ended, and when it is done again, by the kind of what keeps it from running now.
+
+    Example:
+        >>> abandoned_words(Interrupted("3f9c12ab77", "its process died (pid 77)"), "engine_off")
+        'its last run (3f9c12ab) was abandoned: its process died (pid 77); it runs again as soon as the engine is on'
+    """
+    run = "" if lost.run_id is None else f" ({lost.run_id[:8]})"
+    because = f": {lost.error}" if lost.error else ""
+    return f"its last run{run} was abandoned{because}; {_WHEN.get(blocked, 'it runs again then')}"
+
+
+def abandoned(state: SourceState | None) -> Interrupted | None:
+    """The last run of a source, where that was abandoned and is to be done again; None of one that was abandoned twice, too."""
+    if state is None or state.status != "abandoned" or holds(state):
+        return None
+    return Interrupted(state.last_run_id, (state.error or "").partition("\n")[0] or None)

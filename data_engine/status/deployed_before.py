@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
+from typing import Any, TypeVar
 
 from data_engine.engine.fact import time_words
 from data_engine.engine.flow_reasons import Undeployed
 from data_engine.engine.local_workspace import LocalWorkspace
+from data_engine.engine.reasons import Done
 from data_engine.engine.ways_on import way_on
 from data_engine.errors import FlowValidationError
-from data_engine.ledger.deployments import published, renamings
+from data_engine.ledger.deployments import deployments_of, published, renamings
 from data_engine.ledger.ledger import Ledger
 from data_engine.model import Deployment, utc_text
 from data_engine.notebook import history
 from data_engine.notebook.catalog import check_flow_name, find_module
 from data_engine.notebook.flow_files import module_files
+from data_engine.notebook.history import live
 from data_engine.notebook.module_sets import files_of, read_contents
 from data_engine.typed import typed
 from data_engine.workspace.settings import WorkspaceSettings
@@ -216,3 +220,49 @@ def kept_ids(rows: Sequence[Deployment], settings: WorkspaceSettings) -> set[str
     """The deployments whose sets stay."""
     since_utc = utc_text(time.time() - settings.history.retention_days * _DAY_S)
     return history.kept(rows, keep=settings.deploy.keep, since_utc=since_utc)
+
+
+_Row = TypeVar("_Row", bound=Any)
+
+
+def tell_earlier(
+    rows: Sequence[_Row], ran_earlier: Callable[[str, Sequence[str]], Collection[str]], flow: str | None = None
+) -> list[_Row]:
+    """The rows, all of one `flow` or each of its own, of which those whose `why` is that they are done by the code of an earlier
+    deployment say so; `ran_earlier` is `FactSource.ran_earlier_code`."""
+    done: dict[str, list[str]] = {}
+    for row in rows:
+        if isinstance(row.why, Done) and row.why.run_id is not None:
+            done.setdefault(flow or row.flow, []).append(row.why.run_id)
+    earlier = {run_id for name, run_ids in done.items() for run_id in ran_earlier(name, run_ids)}
+
+    def is_earlier(why: object) -> bool:
+        return isinstance(why, Done) and why.run_id in earlier
+
+    return [replace(row, why=replace(row.why, by_earlier=True)) if is_earlier(row.why) else row for row in rows]
+
+
+def ran_earlier_code(ledger: Ledger, flow: str, run_ids: Collection[str]) -> frozenset[str]:
+    """Those of these runs of the flow that ran another deployment's code than it runs now.
+
+    Raises:
+        LedgerError: the history cannot be read.
+    """
+    if not run_ids:
+        return frozenset()
+    return with_earlier_code(published(ledger, flow), flow, deployments_of(ledger, run_ids))
+
+
+def with_earlier_code(history: Sequence[Deployment], flow: str, ran: Mapping[str, str]) -> frozenset[str]:
+    """The same of what the runs `ran`: by their ids those of deployments, of which the ones that are not known tell nothing.
+
+    Example:
+        >>> one, two, same = (Deployment(f"d{n}", n, "claims", "deploy", "s", code) for n, code in ((1, "a"), (2, "b"), (3, "b")))
+        >>> sorted(with_earlier_code([same, two, one], "claims", {"r1": "d1", "r2": "d2", "r3": "d3", "r4": "d9"}))
+        ['r1']
+    """
+    now = live(history).get(flow)
+    if now is None:
+        return frozenset()
+    other = {one.id for one in history if one.flow == flow and one.digest != now.digest}
+    return frozenset(run_id for run_id, deployment in ran.items() if deployment in other)

@@ -15,9 +15,6 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from data_engine.cause import Cause, read_cause
-from data_engine.engine.earlier_code import tell_earlier
-from data_engine.engine.explain import look_now, reason_now, what_blocks
-from data_engine.engine.fact_source import FactSource
 from data_engine.engine.flow_reasons import NotDeployed
 from data_engine.engine.reasons import (
     ByHand,
@@ -32,12 +29,14 @@ from data_engine.engine.reasons import (
     Unreachable,
     read_reason,
 )
-from data_engine.engine.status import FlowFacts, WorkspaceFacts
 from data_engine.errors import FlowValidationError
 from data_engine.flow.trigger import Poll, Trigger
 from data_engine.model import SourceState
 from data_engine.record import Record
 from data_engine.scheduler.plan import PlannedFlow, Verdict
+from data_engine.status.deployed_before import tell_earlier
+from data_engine.status.explain import look_now, reason_now, what_blocks
+from data_engine.status.facts import FactSource, FlowFacts, WorkspaceFacts
 
 GROUPS = ("held", "running", "waiting", "away", "gone", "done", "output")
 """What files are counted as, those that need somebody first. `away` are those whose folder cannot be read now."""
