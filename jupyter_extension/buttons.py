@@ -6,8 +6,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from data_engine.engine.fact import silent_words
 from data_engine.model import ActiveRun
+from data_engine.reasons.kinds import DaemonSilent
 from data_engine.status.record import FlowStatus, WorkspaceStatus
 from data_engine.typed import typed
 from jupyter_extension.control import OTHERS, is_mine, is_of
@@ -218,7 +218,7 @@ def _answered(buttons: dict[str, WhyNot], status: WorkspaceStatus, *, but: Colle
     daemon = status.daemon
     if not daemon.silent:
         return buttons
-    why = f"{silent_words(daemon.pid)}; `{typed('kill')}` ends it"
+    why = f"{DaemonSilent(daemon.pid).text}; `{typed('kill')}` ends it"
     return {name: reason if name in but else why for name, reason in buttons.items()}
 
 

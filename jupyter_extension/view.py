@@ -11,20 +11,19 @@ from typing import Any
 
 from data_engine.cause import Cause
 from data_engine.counted import counted
-from data_engine.engine.fact import SILENT_FIX, clock_words, silent_words
-from data_engine.engine.flow_reasons import Expected, Late, Overlong
 from data_engine.engine.params import value_words
-from data_engine.engine.reasons import Unreachable
-from data_engine.engine.ways_on import way_on
 from data_engine.lease.status import FETCHED_BY, NOBODY_WATCHES, NOT_ALL_HERE, is_unwatched, watch_words
+from data_engine.marks import Mark, mark_of
 from data_engine.model import ActiveRun, Run
+from data_engine.reasons.kinds import DaemonSilent, Expected, Late, Overlong, Unreachable
+from data_engine.reasons.remedies import SILENT_FIX, remedy_of
 from data_engine.record import Record
 from data_engine.status.record import DaemonFacts, EngineFacts, FlowStatus, WorkspaceStatus
 from data_engine.status.sentences import GOES_ON, GONE, told_once, undelivered_words
+from data_engine.times import clock_words
 from data_engine.typed import typed
 from jupyter_extension.buttons import WhyNot, flow_buttons, workspace_buttons
 from jupyter_extension.control import is_mine, lease_line, lease_mark, owned_elsewhere
-from jupyter_extension.marks import Mark, flow_mark, mark_of
 from jupyter_extension.troubles import Known, TroubleLine, has_recovered, troubles_of
 
 _MOST_REQUESTS = 3
@@ -287,7 +286,7 @@ def _row(flow: FlowStatus, status: WorkspaceStatus, known: Known, *, elsewhere: 
         group=flow.group or "",
         mode=flow.mode,
         trigger=flow.trigger or "-",
-        mark=flow_mark(flow),
+        mark=flow.mark,
         state=flow.state_text,
         reason=_reason(flow),
         why=None if flow.why is None else flow.why.as_dict(),
@@ -315,7 +314,7 @@ def _row(flow: FlowStatus, status: WorkspaceStatus, known: Known, *, elsewhere: 
 
 def _reason(flow: FlowStatus) -> str | None:
     """Why the flow does not run now; of a source that cannot be read with what helps."""
-    way = way_on(flow.why, flow.name) if isinstance(flow.why, Unreachable) else None
+    way = remedy_of(flow.why, flow.name) if isinstance(flow.why, Unreachable) else None
     return "; ".join(filter(None, (flow.reason, way))) or None
 
 
@@ -382,7 +381,7 @@ def _notices(status: WorkspaceStatus, problem: str | None) -> Iterable[Notice]:
     if problem is not None:
         yield Notice("warn", problem)
     if status.daemon.silent:
-        words = silent_words(status.daemon.pid)
+        words = DaemonSilent(status.daemon.pid).text
         yield Notice("warn", words[0].upper() + words[1:], f"{SILENT_FIX} (in the panel: Settings, Force stop daemon)")
     if status.engine.goes_on:
         yield Notice("warn", GOES_ON[0].upper() + GOES_ON[1:], "start the engine; `data-engine stop` turns it off")

@@ -22,7 +22,7 @@ from data_engine.cli.options import (
     named,
     source_from_shell,
 )
-from data_engine.cli.output import complain, print_json, say, seconds, status_style
+from data_engine.cli.output import complain, print_json, say, status_style
 from data_engine.cli.terminal import require_terminal
 from data_engine.counted import counted
 from data_engine.cut import first_few
@@ -31,6 +31,7 @@ from data_engine.ledger.warned import runs_as_json, warned_words, warning_texts,
 from data_engine.platforms.host import IS_STYLED_BY_CALLS
 from data_engine.status.runs import also_read_words
 from data_engine.status.sentences import ended_words, ends_words, freed_words, never_begins_words
+from data_engine.times import seconds
 from data_engine.typed import typed
 
 if TYPE_CHECKING:

@@ -6,11 +6,11 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from data_engine.cli.output import local_time
-from data_engine.engine.fact import SILENT_FIX
-from data_engine.engine.flow_reasons import Stopping
 from data_engine.ledger.warned import warned_words
+from data_engine.reasons.kinds import Stopping
+from data_engine.reasons.remedies import SILENT_FIX
 from data_engine.status.sentences import GOES_ON, last_status_words, moved_words
+from data_engine.times import local_time
 from data_engine.typed import typed
 
 if TYPE_CHECKING:

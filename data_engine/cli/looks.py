@@ -12,28 +12,28 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from data_engine.cli.daemon_lines import daemon_lines, ending_words, last_run_words
 from data_engine.cli.fresh_status import fresh_status
 from data_engine.cli.list_warnings import say_misleading_names, say_warned, say_what_is_wrong
-from data_engine.cli.output import complain, local_time, print_json, say, seconds, started, status_style, table
+from data_engine.cli.output import complain, print_json, say, status_style, table
 from data_engine.cli.plain import shortened
 from data_engine.cli.short_paths import short_path, source_names
-from data_engine.engine.fact import zoned_words
-from data_engine.engine.reasons import Disabled, NotYet
 from data_engine.errors import FlowValidationError
 from data_engine.file_check import file_exists
 from data_engine.lease.status import lease_lines
 from data_engine.ledger.warned import runs_as_json, warned_words, warnings_of
+from data_engine.reasons.kinds import Disabled, NotYet
 from data_engine.status.build import in_the_way
-from data_engine.status.runs import slot_words
+from data_engine.status.runs import slot_words, started
 from data_engine.status.sentences import held_words, told_once, undelivered_words
+from data_engine.times import local_time, seconds, zoned_words
 from data_engine.typed import typed
 from jupyter_extension.failures import short_error
 
 if TYPE_CHECKING:
     from data_engine.cli.plain import Table
     from data_engine.client import Workspace
-    from data_engine.engine.fact import Fact
-    from data_engine.engine.waiting_runs import WaitingRuns
     from data_engine.model import ActiveRun, Run
     from data_engine.notebook.catalog import CatalogEntry
+    from data_engine.reasons.row import Reason
+    from data_engine.reasons.waiting_runs import WaitingRuns
     from data_engine.status.explain import Explanation
     from data_engine.status.record import FlowStatus, WorkspaceStatus
 
@@ -172,7 +172,7 @@ def _flows_table(
     entries: Sequence[CatalogEntry],
     coming: Mapping[str, str],
     texts: Mapping[str, str],
-    stands: Mapping[str, Fact],
+    stands: Mapping[str, Reason],
 ) -> Table:
     from data_engine.notebook.catalog import clock_zone, trigger_here
 
@@ -211,14 +211,14 @@ def disabled_flows(ws: Workspace) -> dict[str, Disabled]:
     return {flow: why for flow, why in found.items() if why is not None}
 
 
-def standing_to_expected(ws: Workspace, entries: Sequence[CatalogEntry]) -> dict[str, Fact]:
+def standing_to_expected(ws: Workspace, entries: Sequence[CatalogEntry]) -> dict[str, Reason]:
     """How the flows stand to what is expected of them, by name; asked only where anything is."""
     if not any(entry.flow is not None and entry.flow.expectations for entry in entries):
         return {}
     return {flow.name: flow.expected for flow in ws.status().flows if flow.expected is not None}
 
 
-def _expected(entry: CatalogEntry, stands: Mapping[str, Fact]) -> str:
+def _expected(entry: CatalogEntry, stands: Mapping[str, Reason]) -> str:
     from data_engine.flow.expectation import expectation_words
 
     if entry.name in stands:
@@ -323,8 +323,7 @@ def bounded_reason(one: Explanation) -> str:
     """The reason in words; of what is held the error only as far as it tells what failed, and not where its source lies."""
     from dataclasses import replace
 
-    from data_engine.engine.flow_reasons import LastRunFailed
-    from data_engine.engine.reasons import Held, RetryLater
+    from data_engine.reasons.kinds import Held, LastRunFailed, RetryLater
 
     if not isinstance(one.why, (Held, RetryLater, LastRunFailed)) or not one.why.error:
         return one.reason

@@ -11,7 +11,6 @@ from typing import NamedTuple
 from data_engine.cause import Cause
 from data_engine.daemon.daemon import Daemon
 from data_engine.daemon.request_sender import SentRequest
-from data_engine.engine.waiting_runs import WaitingRuns
 from data_engine.ledger.backfills import newest_writer, written_with_params
 from data_engine.ledger.belief import clock_warnings
 from data_engine.ledger.deployments import published_mark
@@ -24,6 +23,7 @@ from data_engine.ledger.warned import Warned
 from data_engine.message import Undelivered
 from data_engine.model import ActiveRun, Backfill, Deployment, Run, utc_text
 from data_engine.notebook.standing import AS_DEPLOYED, NOT_DEPLOYED
+from data_engine.reasons.waiting_runs import WaitingRuns
 from data_engine.scheduler.folder_poller import FolderPoller
 from data_engine.scheduler.plan import Rules
 from data_engine.scheduler.source_memory import KnownSources

@@ -13,18 +13,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from data_engine.cause import Cause
-from data_engine.engine.flow_reasons import Trouble
 from data_engine.engine.local_workspace import LocalWorkspace
-from data_engine.engine.reasons import (
-    GroupRun,
-    Reason,
-    Waiting,
-    WaitingForGroup,
-    WaitingForOwnRun,
-    WaitingForShare,
-    WaitingForWorker,
-)
-from data_engine.engine.waiting_runs import MOST_NAMED, WaitingRuns
 from data_engine.errors import FlowValidationError, LedgerError, error_of
 from data_engine.locks import GroupLock
 from data_engine.model import (
@@ -36,6 +25,17 @@ from data_engine.model import (
     StepProgress,
     StepStarted,
 )
+from data_engine.reasons.kinds import (
+    GroupRun,
+    Trouble,
+    Waiting,
+    WaitingForGroup,
+    WaitingForOwnRun,
+    WaitingForShare,
+    WaitingForWorker,
+)
+from data_engine.reasons.row import Reason
+from data_engine.reasons.waiting_runs import MOST_NAMED, WaitingRuns
 from data_engine.scheduler.about import about_work
 from data_engine.scheduler.executor import Executor, Job, JobEnd, JobSource
 from data_engine.scheduler.plan import PlannedFlow

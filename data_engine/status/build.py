@@ -7,10 +7,20 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from data_engine.counted import counted
-from data_engine.engine.flow_reasons import Broken, DaemonSilent, Late, NotDeployed
-from data_engine.engine.reasons import ByHand, HeldSlot, NotYet, OwnedElsewhere, Reason, Unreachable
 from data_engine.model import Run, ended_badly
 from data_engine.notebook.catalog import trigger_here
+from data_engine.reasons.kinds import (
+    Broken,
+    ByHand,
+    DaemonSilent,
+    HeldSlot,
+    Late,
+    NotDeployed,
+    NotYet,
+    OwnedElsewhere,
+    Unreachable,
+)
+from data_engine.reasons.row import Reason
 from data_engine.scheduler.plan import by_hand, disabled_by, why_blocked
 from data_engine.status.facts import FlowFacts, WorkspaceFacts
 from data_engine.status.record import FlowStatus, Problem, State, WorkspaceStatus
@@ -180,7 +190,7 @@ def in_the_way(why: Reason | None, *, held: int, last_run: Run | None, is_runnin
     `why` is why it does not run now.
 
     Example:
-        >>> from data_engine.engine.reasons import EngineOff
+        >>> from data_engine.reasons.kinds import EngineOff
         >>> in_the_way(EngineOff(), held=0, last_run=None, is_running=False)
         'the engine is off'
         >>> in_the_way(None, held=2, last_run=None, is_running=False)

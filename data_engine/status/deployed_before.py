@@ -10,11 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
-from data_engine.engine.fact import time_words
-from data_engine.engine.flow_reasons import Undeployed
 from data_engine.engine.local_workspace import LocalWorkspace
-from data_engine.engine.reasons import Done
-from data_engine.engine.ways_on import way_on
 from data_engine.errors import FlowValidationError
 from data_engine.ledger.deployments import deployments_of, published, renamings
 from data_engine.ledger.ledger import Ledger
@@ -24,6 +20,9 @@ from data_engine.notebook.catalog import check_flow_name, find_module
 from data_engine.notebook.flow_files import module_files
 from data_engine.notebook.history import live
 from data_engine.notebook.module_sets import files_of, read_contents
+from data_engine.reasons.kinds import Done, Undeployed
+from data_engine.reasons.remedies import remedy_of
+from data_engine.times import time_words
 from data_engine.typed import typed
 from data_engine.workspace.settings import WorkspaceSettings
 
@@ -80,7 +79,7 @@ def find_flow(home: LocalWorkspace, name: str) -> Path:
         if ended is None:
             raise
         there = ended.renamed_to
-        fix = way_on(ended, name) if there is None else f"use its new name: `{typed('show', there)}` shows it"
+        fix = remedy_of(ended, name) if there is None else f"use its new name: `{typed('show', there)}` shows it"
         raise FlowValidationError(f"{name}: {ended.text}", where=error.where, fix=fix) from error
 
 
@@ -99,7 +98,7 @@ def find_to_tidy(home: LocalWorkspace, name: str) -> Path:
     raise FlowValidationError(
         f"{name} was undeployed on {time_words(ended.at_utc)} by {ended.by}; what it left is in {folders}",
         where=str(home.layout.flow_modules_dir),
-        fix=f"delete {them}, unless another flow reads there; or keep the flow: {way_on(ended, name)}",
+        fix=f"delete {them}, unless another flow reads there; or keep the flow: {remedy_of(ended, name)}",
     )
 
 

@@ -17,45 +17,7 @@ from typing import ClassVar, get_args
 from data_engine.cause import Cause, read_cause
 from data_engine.clock import boot_clock
 from data_engine.engine.candidates import names_there
-from data_engine.engine.flow_reasons import (
-    Broken,
-    Edited,
-    ModuleGone,
-    More,
-    NotDeployed,
-    NotLookedAt,
-    Requested,
-    SlotsPassed,
-    Stopping,
-)
 from data_engine.engine.params import is_as_scheduled
-from data_engine.engine.reasons import (
-    ByHand,
-    Disabled,
-    Done,
-    EngineOff,
-    Held,
-    Interrupted,
-    Locked,
-    NameFiltered,
-    NeedsHash,
-    NoFiles,
-    NotListed,
-    NotThere,
-    NotYet,
-    OwnOutput,
-    Reason,
-    RetryLater,
-    Running,
-    Settling,
-    Waiting,
-    WaitingForOwnRun,
-    WaitsForSettling,
-    WhyDue,
-    WhyNot,
-    read_reason,
-)
-from data_engine.engine.ways_on import DEPEND, FLOW_GONE, way_on, word_of
 from data_engine.errors import FlowValidationError
 from data_engine.flow.flow import Flow
 from data_engine.flow.suggestions import meant
@@ -63,6 +25,42 @@ from data_engine.flow.trigger import Poll, Schedule
 from data_engine.model import ActiveRun, Run, SourceKey, SourceState, utc_text
 from data_engine.notebook.flow_files import SCRATCH_NAME
 from data_engine.notebook.subfolders import how_to_be_a_flow
+from data_engine.reasons.kinds import (
+    Broken,
+    ByHand,
+    Disabled,
+    Done,
+    Edited,
+    EngineOff,
+    Held,
+    Interrupted,
+    Locked,
+    ModuleGone,
+    More,
+    NameFiltered,
+    NeedsHash,
+    NoFiles,
+    NotDeployed,
+    NotListed,
+    NotLookedAt,
+    NotThere,
+    NotYet,
+    OwnOutput,
+    Requested,
+    RetryLater,
+    Running,
+    Settling,
+    SlotsPassed,
+    Stopping,
+    Waiting,
+    WaitingForOwnRun,
+    WaitsForSettling,
+    WhyDue,
+    read_reason,
+    word_of,
+)
+from data_engine.reasons.remedies import DEPEND, FLOW_GONE, remedy_of
+from data_engine.reasons.row import Reason
 from data_engine.record import Record
 from data_engine.scheduler.folder_poller import FolderPoller
 from data_engine.scheduler.plan import (
@@ -149,7 +147,7 @@ class Explanation(Record):
     @property
     def fix(self) -> str | None:
         """What a person types, or does, to change it; None where it changes by itself, or is as it should be."""
-        return way_on(self.why, self.flow, self.source, _mend(self), self.blocked_by, is_batch=self.is_batch)
+        return remedy_of(self.why, self.flow, self.source, _mend(self), self.blocked_by, is_batch=self.is_batch)
 
 
 def explain(source: FactSource, known: WorkspaceFacts, subject: str, file: str) -> list[Explanation]:
@@ -254,7 +252,7 @@ def ways(rows: Sequence[Explanation]) -> list[str]:
     """What changes what these rows say, each once: of several sources with the same reason as one.
 
     Example:
-        >>> from data_engine.engine.reasons import EngineOff
+        >>> from data_engine.reasons.kinds import EngineOff
         >>> ways([Explanation("claims", f"/in/{number}.csv", EngineOff()) for number in range(3)])
         ['engine off: `data-engine start` lets flows run by themselves']
     """
@@ -349,7 +347,7 @@ def what_blocks(known: WorkspaceFacts, flow: FlowFacts) -> Reason | None:
 
 
 def reason_now(
-    why: WhyDue | WhyNot, *, under_way: Reason | None, blocked: Reason | None = None, waiting: Reason | None = None
+    why: Reason, *, under_way: Reason | None, blocked: Reason | None = None, waiting: Reason | None = None
 ) -> Reason:
     """Why a source does or does not run, of the reason it was judged with.
 
@@ -357,7 +355,7 @@ def reason_now(
     that could start does not.
 
     Example:
-        >>> from data_engine.engine.reasons import EngineOff, New
+        >>> from data_engine.reasons.kinds import EngineOff, New
         >>> reason_now(New(), under_way=None, blocked=EngineOff()).text
         'the engine is off'
     """

@@ -8,12 +8,6 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from data_engine.cause import Cause
-from data_engine.engine import flow_reasons as of_flow
-from data_engine.engine import reasons as of_source
-from data_engine.engine.flow_reasons import DaemonSilent, Expected, LastRunFailed, LastRunWarned, Late, Looks, Overlong
-from data_engine.engine.reasons import OwnedElsewhere, Reason, Waiting
-from data_engine.engine.waiting_runs import WaitingRuns
-from data_engine.engine.ways_on import DAEMON_ENDING
 from data_engine.errors import FlowValidationError
 from data_engine.flow.flow import Flow
 from data_engine.flow.trigger import Schedule
@@ -27,6 +21,22 @@ from data_engine.message import Undelivered
 from data_engine.model import BAD_ENDS, ActiveRun, Backfill, Deployment, Run, utc_text
 from data_engine.notebook.catalog import CatalogEntry, clock_zone
 from data_engine.notebook.standing import AS_DEPLOYED, Standing
+from data_engine.reasons import kinds as of_flow
+from data_engine.reasons import kinds as of_source
+from data_engine.reasons.kinds import (
+    DaemonSilent,
+    Expected,
+    LastRunFailed,
+    LastRunWarned,
+    Late,
+    Looks,
+    Overlong,
+    OwnedElsewhere,
+    Waiting,
+)
+from data_engine.reasons.remedies import DAEMON_ENDING
+from data_engine.reasons.row import Reason
+from data_engine.reasons.waiting_runs import WaitingRuns
 from data_engine.scheduler.folder_poller import FolderPoller
 from data_engine.scheduler.plan import Rules
 from data_engine.scheduler.source_memory import KnownSources

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from data_engine.engine.candidates import signature_of
-from data_engine.engine.reasons import Held
 from data_engine.flow.trigger import Poll
 from data_engine.ledger.checks import is_inside
 from data_engine.ledger.ledger import Ledger
 from data_engine.model import SourceKey, SourceState
+from data_engine.reasons.kinds import Held
 from data_engine.scheduler.plan import Candidate, PlannedFlow, Rules, judge, why_no_candidate
 
 _MOST_LOOKS = 1000

@@ -9,10 +9,8 @@ from datetime import datetime
 
 from data_engine.alerting.looking import look
 from data_engine.cause import Cause
-from data_engine.engine.flow_reasons import Expected, Late, Overlong
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.other_mirrors import with_shared_mirror
-from data_engine.engine.reasons import OwnedElsewhere
 from data_engine.lease.peek import peek, refuse_owned_elsewhere
 from data_engine.lease.status import LeaseStatus
 from data_engine.ledger.backfills import newest_writer, written_with_params
@@ -32,6 +30,7 @@ from data_engine.notebook.deployed import deployed_entries, in_production
 from data_engine.notebook.flow_files import module_files
 from data_engine.notebook.standing import AS_DEPLOYED, NOT_DEPLOYED, Standing
 from data_engine.notebook.subfolders import not_flows, notebooks_in_subfolders
+from data_engine.reasons.kinds import Expected, Late, Overlong, OwnedElsewhere
 from data_engine.scheduler.folder_poller import FolderPoller
 from data_engine.scheduler.plan import PlannedFlow, Rules
 from data_engine.scheduler.source_memory import KnownSources

@@ -9,14 +9,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, TypeAlias
 
-from data_engine.engine.flow_reasons import Broken, LastRunWarned, Late
-from data_engine.engine.reasons import Disabled, HeldSlot, Reason, read_reason
-from data_engine.engine.waiting_runs import WaitingRuns
 from data_engine.errors import FlowValidationError
 from data_engine.lease.status import LeaseStatus
+from data_engine.marks import FAILED, Mark, mark_of
 from data_engine.message import Undelivered
 from data_engine.model import ActiveRun, Backfill, Run, ended_badly
 from data_engine.notebook.standing import AS_DEPLOYED, Standing
+from data_engine.reasons.kinds import Broken, Disabled, HeldSlot, LastRunWarned, Late, read_reason
+from data_engine.reasons.row import Reason
+from data_engine.reasons.waiting_runs import WaitingRuns
 from data_engine.record import Record
 from data_engine.shown import Shown
 
@@ -245,6 +246,18 @@ class FlowStatus(Record):
         if self.state_kind != "failing":
             return ""
         return f"{self.retried:,} to retry" if self.retried else "slot held" if isinstance(self.why, HeldSlot) else ""
+
+    @property
+    def mark(self) -> Mark:
+        """The mark of what it does: one that fails is neither good nor at rest, whatever it does besides.
+
+        Example:
+            >>> [FlowStatus("claims", state_kind="polling", held=held).mark.tone for held in (0, 2)]
+            ['good', 'bad']
+        """
+        mark = mark_of(self.state, self.state_kind)
+        is_bad = self.is_failing and mark.tone in ("good", "idle")
+        return Mark(mark.word, *FAILED, mark.kind) if is_bad else mark
 
     @property
     def is_failing(self) -> bool:

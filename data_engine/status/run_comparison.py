@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from data_engine.engine.fact import lasting_words
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.params import value_words
 from data_engine.errors import FlowValidationError
@@ -16,6 +15,7 @@ from data_engine.notebook.set_differences import code_differences
 from data_engine.record import Record
 from data_engine.shown import Shown
 from data_engine.status.runs import by_label
+from data_engine.times import lasting_words
 
 _MOST = 50
 _SLOWER, _LEAST_S = 1.2, 0.05

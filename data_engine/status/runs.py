@@ -10,7 +10,6 @@ from pathlib import PurePath
 
 from data_engine.counted import counted
 from data_engine.cut import first_few
-from data_engine.engine.fact import zoned_words
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.params import value_words
 from data_engine.errors import FlowValidationError
@@ -22,6 +21,7 @@ from data_engine.notebook.load import FlowModules
 from data_engine.scheduler.backfill import bounds
 from data_engine.scheduler.slots import zone_of
 from data_engine.status.deployed_before import names_of, require_flow
+from data_engine.times import local_time, zoned_words
 from data_engine.typed import typed
 
 _FEW = 5
@@ -284,3 +284,8 @@ def _entry(home: LocalWorkspace, modules: FlowModules, name: str) -> CatalogEntr
             if entry.name == name and entry.flow is not None:
                 return entry
     return None
+
+
+def started(run: Run) -> str:
+    """When a run began, for people; one that a wrong clock dated later than now is marked."""
+    return f"{local_time(run.started_at_utc)}{' (from the future)' if run.from_the_future else ''}"

@@ -7,10 +7,10 @@ from os.path import dirname
 
 from data_engine.counted import counted
 from data_engine.cut import beginning
-from data_engine.engine.reasons import EngineOff
 from data_engine.flow.control import STOPS_AT
 from data_engine.message import Undelivered
 from data_engine.model import Backfill, Run, ended_badly
+from data_engine.reasons.kinds import EngineOff
 from data_engine.status.record import FlowStatus
 from data_engine.typed import typed
 

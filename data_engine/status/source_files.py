@@ -15,23 +15,23 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from data_engine.cause import Cause, read_cause
-from data_engine.engine.flow_reasons import NotDeployed
-from data_engine.engine.reasons import (
+from data_engine.errors import FlowValidationError
+from data_engine.flow.trigger import Poll, Trigger
+from data_engine.model import SourceState
+from data_engine.reasons.kinds import (
     ByHand,
     Done,
     Held,
     NoFiles,
+    NotDeployed,
     NotThere,
     OwnOutput,
-    Reason,
     RetryLater,
     Running,
     Unreachable,
     read_reason,
 )
-from data_engine.errors import FlowValidationError
-from data_engine.flow.trigger import Poll, Trigger
-from data_engine.model import SourceState
+from data_engine.reasons.row import Reason
 from data_engine.record import Record
 from data_engine.scheduler.plan import PlannedFlow, Verdict
 from data_engine.status.deployed_before import tell_earlier

@@ -10,10 +10,8 @@ from types import MappingProxyType
 
 from data_engine.counted import counted
 from data_engine.cut import first_few
-from data_engine.engine.fact import zoned_words
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.other_mirrors import with_shared_mirror
-from data_engine.engine.reasons import NotThere, OwnOutput, Unreachable
 from data_engine.flow.flow import Flow
 from data_engine.flow.trigger import Poll, Schedule
 from data_engine.ledger.deployments import published
@@ -22,6 +20,7 @@ from data_engine.notebook.catalog import CatalogEntry, read_catalog
 from data_engine.notebook.deploy import with_no_steps_refused
 from data_engine.notebook.history import live
 from data_engine.notebook.standing import AS_DEPLOYED, NOT_DEPLOYED, Standing
+from data_engine.reasons.kinds import NotThere, OwnOutput, Unreachable
 from data_engine.scheduler.plan import PlannedFlow
 from data_engine.scheduler.schedule_clock import owed_slots
 from data_engine.scheduler.source_memory import KnownSources
@@ -30,6 +29,7 @@ from data_engine.status.explain import WOULD_RUN, look_now
 from data_engine.status.held_files import HeldFiles
 from data_engine.status.offline import OfflineFacts
 from data_engine.status.outputs import count_gone
+from data_engine.times import zoned_words
 from data_engine.typed import typed
 
 _MOST_TIMES = 5

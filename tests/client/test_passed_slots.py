@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from data_engine import Workspace
-from data_engine.engine.flow_reasons import SlotsPassed
 from data_engine.flow.flow import Flow
 from data_engine.flow.trigger import Schedule
 from data_engine.model import utc_text
+from data_engine.reasons.kinds import SlotsPassed
 from data_engine.status.explain import passed_slots
 from tests.support import WorkspaceFiles
 

@@ -9,13 +9,12 @@ from typing import Any
 import pytest
 
 from data_engine.cause import Cause
-from data_engine.engine.flow_reasons import Late, Overlong
-from data_engine.engine.reasons import HeldSlot
 from data_engine.errors import cell_place
 from data_engine.ledger import troubles as kept
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.troubles import Trouble, TroubleKey
 from data_engine.model import Run, RunTrigger
+from data_engine.reasons.kinds import HeldSlot, Late, Overlong
 from data_engine.status.record import FlowStatus, WorkspaceStatus
 from jupyter_extension.troubles import Failure, History, Known, has_recovered, troubles_of
 

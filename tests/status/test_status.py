@@ -11,22 +11,22 @@ import pytest
 
 from data_engine import Flow
 from data_engine.cause import Cause
-from data_engine.engine.flow_reasons import Late
-from data_engine.engine.reasons import (
+from data_engine.errors import FlowValidationError
+from data_engine.ledger.switch import Switch
+from data_engine.model import ActiveRun, Run
+from data_engine.notebook.catalog import CatalogEntry, describe
+from data_engine.notebook.standing import AS_DEPLOYED, NOT_DEPLOYED, Standing
+from data_engine.reasons.kinds import (
     GroupRun,
     HeldSlot,
+    Late,
     NotYet,
     OwnedElsewhere,
     Unreachable,
     WaitingForGroup,
     WaitingForWorker,
 )
-from data_engine.engine.waiting_runs import NextRun, WaitingRuns
-from data_engine.errors import FlowValidationError
-from data_engine.ledger.switch import Switch
-from data_engine.model import ActiveRun, Run
-from data_engine.notebook.catalog import CatalogEntry, describe
-from data_engine.notebook.standing import AS_DEPLOYED, NOT_DEPLOYED, Standing
+from data_engine.reasons.waiting_runs import NextRun, WaitingRuns
 from data_engine.status.build import StatusWriter, build_status, flow_status
 from data_engine.status.facts import FlowFacts, WorkspaceFacts
 from data_engine.status.record import DaemonFacts, EngineFacts, FlowStatus, WorkspaceStatus

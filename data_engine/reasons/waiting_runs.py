@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from data_engine.counted import counted
-from data_engine.engine.reasons import Reason, read_reason
+from data_engine.reasons.kinds import read_reason
+from data_engine.reasons.row import Reason
 from data_engine.record import Record
 
 MOST_NAMED = 20
@@ -32,7 +33,7 @@ class WaitingRuns(Record):
     where it is about to begin. `runs` are the first of them, by which each can be stopped alone.
 
     Example:
-        >>> from data_engine.engine.reasons import ByHand
+        >>> from data_engine.reasons.kinds import ByHand
         >>> WaitingRuns("claims", "Claims", 3, "/in/monday.csv", ByHand()).text
         'claims: 3 runs wait, the next for monday.csv: runs by hand only'
     """

@@ -1,43 +1,8 @@
-"""What a reason is: its kind and data for programs, its words for people."""
+"""Times and durations as people read them."""
 
 from __future__ import annotations
 
-from dataclasses import MISSING, fields
 from datetime import UTC, datetime, timedelta
-from typing import Any, ClassVar
-
-from data_engine.record import Record
-from data_engine.typed import typed
-
-
-class Fact(Record):
-    """One reason. As JSON it is its `kind` and its data."""
-
-    __slots__ = ()
-    computed: ClassVar = ("kind",)
-    kind: ClassVar[str]
-    sentence: ClassVar[str] = ""
-
-    @property
-    def text(self) -> str:
-        """The sentence for people."""
-        return self.sentence
-
-
-def required_fields(kind: Any) -> set[str]:
-    """The names of the fields of a kind of reason that have no default."""
-    return {one.name for one in fields(kind) if one.default is MISSING and one.default_factory is MISSING}
-
-
-def disabled_words(by: str, at_utc: str | None, note: str) -> str:
-    """Who disabled a flow, when and why, as far as that was kept.
-
-    Example:
-        >>> disabled_words("", None, ""), disabled_words("anna@ANNA-PC", None, "stock-taking")
-        ('disabled', 'disabled by anna@ANNA-PC: stock-taking')
-    """
-    who, when = f" by {by}" if by else "", f" on {time_words(at_utc)}" if at_utc else ""
-    return f"disabled{who}{when}" + (f": {' '.join(note.split())}" if note.strip() else "")
 
 
 def time_words(utc: str | None) -> str:
@@ -106,15 +71,21 @@ def clock_words(utc: str, tz: str | None = None) -> str:
     return words if tz is None else f"{words} {tz}"
 
 
-def silent_words(pid: int | None) -> str:
-    """What is said of a daemon that is there and does not answer: it is frozen, or its machine swaps.
+def local_time(utc: str | None) -> str:
+    """The same; "" for None."""
+    return "" if utc is None else time_words(utc)
+
+
+def seconds(elapsed_s: float | None) -> str:
+    """A duration for people.
 
     Example:
-        >>> silent_words(77)
-        'the daemon (pid 77) does not answer'
+        >>> seconds(0.1234), seconds(75), seconds(3700), seconds(None)
+        ('0.12 s', '1 min 15 s', '1 h 1 min', '')
     """
-    return f"the daemon (pid {pid}) does not answer"
-
-
-SILENT_FIX = f"wait until it answers, or end it: `{typed('kill')}`"
-"""What can be done about it."""
+    if elapsed_s is None:
+        return ""
+    if elapsed_s < 59.995:
+        return f"{elapsed_s:.2f} s"
+    minutes, rest = divmod(round(elapsed_s), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

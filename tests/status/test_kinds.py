@@ -15,18 +15,17 @@ import data_engine
 from data_engine import Flow
 from data_engine.cause import SENTENCES, Cause, cause_from, data_text, other, read_cause, signalled
 from data_engine.cli.app import make_app
-from data_engine.engine import flow_reasons, reasons
-from data_engine.engine.fact import Fact
-from data_engine.engine.reasons import KINDS, Done, GroupRun, Held, NotThere, Reason, read_reason
 from data_engine.errors import FlowValidationError
 from data_engine.model import Run
 from data_engine.notebook.catalog import CatalogEntry, describe
 from data_engine.notebook.standing import Standing
+from data_engine.reasons import kinds as reasons
+from data_engine.reasons.kinds import Done, GroupRun, Held, NotThere, read_reason
+from data_engine.reasons.row import KINDS, Reason
 from data_engine.status.build import build_status
 from data_engine.status.explain import Explanation, ways
 from data_engine.status.facts import FlowFacts, WorkspaceFacts
 from data_engine.status.record import State, WorkspaceStatus
-from jupyter_extension.marks import reason_mark
 from jupyter_extension.view import as_json, render
 
 NOON = "2026-06-01T12:00:00.000000+00:00"
@@ -60,41 +59,40 @@ SAMPLES: tuple[Reason, ...] = (
     reasons.Disabled(),
     reasons.OwnedElsewhere("anna", is_engine_on=True),
     reasons.EngineOff(),
-    flow_reasons.DaemonSilent(7),
+    reasons.DaemonSilent(7),
     reasons.WaitingForGroup("G", (GroupRun("audit", "0123456789ab", 77),)),
     reasons.WaitingForWorker(),
     reasons.WaitingForShare(),
     reasons.WaitingForOwnRun(),
     reasons.HeldSlot(NOON, NOON, "it died"),
-    flow_reasons.Looks(5.0, wakes=True),
-    flow_reasons.Broken("it does not parse", "claims.ipynb, cell 3"),
-    flow_reasons.Edited((3, 7), "SyntaxError"),
-    flow_reasons.ModuleGone("claims.ipynb"),
-    flow_reasons.ModuleGone("claims.ipynb", moved_to="old/claims.ipynb"),
-    flow_reasons.Undeployed("claims", NOON, "anna@ANNA-PC"),
-    flow_reasons.NotDeployed("claims", goes_live_s=4e9),
-    flow_reasons.Requested("ANNA-PC was asked to run claims: waits for its answer"),
-    flow_reasons.Stopping("0123456789ab"),
-    flow_reasons.Trouble("the disk is full"),
-    flow_reasons.NotLookedAt(),
-    flow_reasons.Expected(NOON, "Europe/Berlin"),
-    flow_reasons.Late(NOON, None, "the engine is off"),
-    flow_reasons.LastRunFailed("failed", "0123456789ab", NOON, "KeyError: 3"),
-    flow_reasons.LastWritten("/out/a.csv", "0123456789ab", NOON, "month=2026-06", ("/in/a.csv",), 2, "changed"),
-    flow_reasons.LastRunWarned(2, "0123456789ab"),
-    flow_reasons.Overlong(NOON, 1800.0, "0123456789ab"),
-    flow_reasons.SlotsPassed(3, NOON, NOON, "Europe/Berlin"),
-    flow_reasons.More(12),
-    flow_reasons.Other("of tomorrow"),
+    reasons.Looks(5.0, wakes=True),
+    reasons.Broken("it does not parse", "claims.ipynb, cell 3"),
+    reasons.Edited((3, 7), "SyntaxError"),
+    reasons.ModuleGone("claims.ipynb"),
+    reasons.ModuleGone("claims.ipynb", moved_to="old/claims.ipynb"),
+    reasons.Undeployed("claims", NOON, "anna@ANNA-PC"),
+    reasons.NotDeployed("claims", goes_live_s=4e9),
+    reasons.Requested("ANNA-PC was asked to run claims: waits for its answer"),
+    reasons.Stopping("0123456789ab"),
+    reasons.Trouble("the disk is full"),
+    reasons.NotLookedAt(),
+    reasons.Expected(NOON, "Europe/Berlin"),
+    reasons.Late(NOON, None, "the engine is off"),
+    reasons.LastRunFailed("failed", "0123456789ab", NOON, "KeyError: 3"),
+    reasons.LastWritten("/out/a.csv", "0123456789ab", NOON, "month=2026-06", ("/in/a.csv",), 2, "changed"),
+    reasons.LastRunWarned(2, "0123456789ab"),
+    reasons.Overlong(NOON, 1800.0, "0123456789ab"),
+    reasons.SlotsPassed(3, NOON, NOON, "Europe/Berlin"),
+    reasons.More(12),
+    reasons.Other("of tomorrow"),
 )
 
 
 def test_each_reason_there_is_has_a_kind_of_its_own() -> None:
     """Whoever adds a reason gives it one, lists it, and tries it here."""
-    named = [*vars(reasons).values(), *vars(flow_reasons).values()]
-    defined = {one for one in named if isinstance(one, type) and issubclass(one, Fact)} - {Fact}
+    defined = {one for one in vars(reasons).values() if isinstance(one, type) and issubclass(one, Reason)} - {Reason}
 
-    assert set(KINDS.values()) == set(get_args(Reason)) == defined == {type(one) for one in SAMPLES}
+    assert set(KINDS.values()) == defined == {type(one) for one in SAMPLES}
     assert len(KINDS) == len(defined)
     assert [kind for kind in KINDS if not SNAKE.fullmatch(kind)] == []
 
@@ -108,8 +106,8 @@ def test_a_reason_is_the_same_after_it_was_sent(why: Reason) -> None:
     assert sent["why"]["kind"] == why.kind
     assert sent["reason"] == why.text != ""
     assert Explanation.read(sent) == row
-    assert reason_mark(read_reason(sent["why"])) == reason_mark(why)
-    assert reason_mark(why).kind == why.kind
+    assert read_reason(sent["why"]).mark() == why.mark()
+    assert why.mark().kind == why.kind
 
 
 CHANGE_BY_THEMSELVES = {
