@@ -10,9 +10,9 @@ from pathlib import Path
 
 from benchmarks.figures import finish, median_s, report
 from data_engine import Workspace
+from data_engine.record import as_json
 from jupyter_extension.details import flow_details, run_details
 from jupyter_extension.trends import trends_view
-from jupyter_extension.view import as_json
 
 RUNS, FLOWS, STEPS = 1_000_000, 100, 3
 MOST_S, TRENDS_MOST_S = 0.2, 0.5

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+from data_engine.record import Record
+
 Tone: TypeAlias = Literal["good", "bad", "warn", "live", "idle"]
 Shape: TypeAlias = Literal["disc", "cross", "square", "diamond", "triangle", "play", "ring", "half", "bar"]
 Look: TypeAlias = tuple[Tone, Shape]
@@ -21,8 +23,8 @@ STOPPED: Look = ("warn", "square")
 BARRED: Look = ("warn", "bar")
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
+@dataclass(frozen=True, slots=True, eq=False)
+class Mark(Record):
     """A state in words, with its shape and tone; `kind` is the state for programs."""
 
     word: str

@@ -278,6 +278,11 @@ class Run(Record):
         """Why the status is what it is, as a sentence."""
         return None if self.why is None else self.why.text
 
+    @property
+    def last_at_utc(self) -> str:
+        """When it ended; while it runs, when it began."""
+        return self.finished_at_utc or self.started_at_utc
+
 
 def ended_badly(run: Run | None) -> bool:
     """Whether the run ended so that somebody should look: not one that a person ended.

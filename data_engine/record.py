@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping, ValuesView
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from functools import cache
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -109,7 +109,7 @@ Mapping.register(Record)
 
 
 def as_json(value: Any) -> Any:
-    """`value` with every record in it as plain JSON values."""
+    """`value` with every record and dataclass in it as plain JSON values."""
     if value.__class__ in _PLAIN:
         return value
     if isinstance(value, Record):
@@ -118,6 +118,8 @@ def as_json(value: Any) -> Any:
         return [as_json(item) for item in value]
     if isinstance(value, Mapping):
         return {key: as_json(item) for key, item in value.items()}
+    if is_dataclass(value) and not isinstance(value, type):
+        return {one.name: as_json(getattr(value, one.name)) for one in fields(value)}
     return value
 
 

@@ -15,10 +15,12 @@ from data_engine.counted import counted
 from data_engine.cut import first_few
 from data_engine.daemon.fields import ANY_TEXT, COUNT, FLAG, OBJECT, PATH, PATHS, TEXT, TEXTS, Field, Fields, checked
 from data_engine.errors import FlowValidationError, WorkspaceError
+from data_engine.feed import daemon_of
 from data_engine.flow.debug import json_safe
 from data_engine.flow.parameter_values import Given
 from data_engine.nofollow import opened, remove_tree
 from data_engine.platforms.names import with_home
+from data_engine.record import as_json
 from data_engine.status.sentences import ends_words, freed_words, never_begins_words
 from data_engine.version import __version__
 from data_engine.workspace.machine import (
@@ -26,14 +28,12 @@ from data_engine.workspace.machine import (
 )
 from jupyter_extension import deploy_actions, machine_actions, run_actions
 from jupyter_extension.details import debug_frames, flow_details, run_details
-from jupyter_extension.feed import daemon_of
 from jupyter_extension.files import flow_files
 from jupyter_extension.inspect_child import ask_child
 from jupyter_extension.outputs import flow_outputs
 from jupyter_extension.run_actions import asked
 from jupyter_extension.template import new_flow_notebook
 from jupyter_extension.trends import trends_view
-from jupyter_extension.view import as_json
 
 Args: TypeAlias = Mapping[str, Any]
 

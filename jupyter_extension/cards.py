@@ -22,6 +22,7 @@ from data_engine.notebook.catalog import CatalogEntry
 from data_engine.reasons.kinds import DaemonSilent
 from data_engine.reasons.remedies import SILENT_FIX
 from data_engine.status.explain import Explanation, ways
+from data_engine.status.failures import first_line, short_error, short_reason
 from data_engine.status.record import FlowStatus, WorkspaceStatus
 from data_engine.status.run_comparison import Comparison
 from data_engine.status.runs import params_words, rows_words, slot_words, started
@@ -36,7 +37,6 @@ from data_engine.status.sentences import (
 )
 from data_engine.times import local_time, seconds, zoned_words
 from jupyter_extension.card import MOST_ROWS, Card, Cell, Code, Faint, Lines, Link, Note, Pairs, Part, Picture, table
-from jupyter_extension.failures import first_line, short_error, short_reason
 from jupyter_extension.short_text import short_text
 from jupyter_extension.timeline import outcome_words, runs_picture, steps_picture
 

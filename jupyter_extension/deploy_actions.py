@@ -10,13 +10,13 @@ from data_engine.counted import counted
 from data_engine.cut import first_few
 from data_engine.daemon.deploying import Outcome
 from data_engine.errors import error_of
+from data_engine.feed import daemon_of, from_child
 from data_engine.given import given_text
+from data_engine.record import as_json
 from data_engine.status.deployed_before import left_out
 from data_engine.status.starting import FilesBefore, Starting, files_before, starting_now
 from data_engine.typed import typed
-from jupyter_extension.feed import daemon_of, from_child
 from jupyter_extension.planning import given_key, plan_view
-from jupyter_extension.view import as_json
 
 Args: TypeAlias = Mapping[str, Any]
 _MOST_LISTED = 12

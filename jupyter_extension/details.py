@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from data_engine.client import Workspace
+from data_engine.feed import daemon_of, from_child
 from data_engine.file_check import file_exists
 from data_engine.flow.expectation import Expectation, expectation_words
 from data_engine.ledger.deployments import renamings
@@ -22,12 +23,11 @@ from data_engine.notebook.module_sets import file_facts
 from data_engine.notebook.standing import cells_text
 from data_engine.planning.code import code_changes
 from data_engine.scheduler.slots import next_slots, slot_words, zone_of
+from data_engine.status.buttons import WhyNot
 from data_engine.status.deployed_before import present_name
+from data_engine.status.failures import places_of, short_error
 from data_engine.status.runs import facts_of, params_words, rows_words, trigger_words
-from jupyter_extension.buttons import WhyNot
-from jupyter_extension.failures import places_of, short_error
-from jupyter_extension.feed import daemon_of, from_child
-from jupyter_extension.view import run_mark
+from data_engine.status.view import run_mark
 
 MOST_DEPLOYMENTS = 100
 MOST_LINES = 5000

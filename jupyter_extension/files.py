@@ -10,12 +10,12 @@ from typing import Any
 
 from data_engine.client import Workspace
 from data_engine.daemon.control import LONG_S
+from data_engine.feed import daemon_of
 from data_engine.marks import Mark, mark_of
 from data_engine.reasons.kinds import Disabled, Done, NotDeployed, Running, Unreachable
+from data_engine.status.buttons import WhyNot
+from data_engine.status.failures import short_reason
 from data_engine.status.source_files import GROUPS, SourceFile, SourceFiles
-from jupyter_extension.buttons import WhyNot
-from jupyter_extension.failures import short_reason
-from jupyter_extension.feed import daemon_of
 from jupyter_extension.inspect_child import InspectChild
 
 _WORDS = {

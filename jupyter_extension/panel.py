@@ -15,13 +15,14 @@ import traitlets
 
 from data_engine.client import Workspace
 from data_engine.errors import FlowValidationError
+from data_engine.feed import Feed, View
 from data_engine.flow.suggestions import typed_call
 from data_engine.model import utc_text
+from data_engine.record import as_json
 from data_engine.status.record import WorkspaceStatus
+from data_engine.status.view import delta
 from jupyter_extension.actions import CHANGES, answer, place_of
 from jupyter_extension.assets import panel_css, panel_js
-from jupyter_extension.feed import Feed, View
-from jupyter_extension.view import as_json, delta
 
 PANEL_MIME = "application/vnd.data-engine.panel+json"
 SNAPSHOT_FLOWS = 60

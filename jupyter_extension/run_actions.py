@@ -9,10 +9,10 @@ from data_engine.client import Workspace
 from data_engine.counted import counted
 from data_engine.errors import FlowValidationError
 from data_engine.flow.parameter_values import Given
+from data_engine.record import as_json
 from jupyter_extension.details import flow_entry
 from jupyter_extension.files import flow_files
 from jupyter_extension.run_question import MOST_DUE, RunQuestion, run_question, with_unsaved
-from jupyter_extension.view import as_json
 
 Args: TypeAlias = Mapping[str, Any]
 

@@ -24,16 +24,17 @@ from tornado import web
 from data_engine.client import Workspace
 from data_engine.daemon.fields import ANY_TEXT, OBJECT, BadRequestError, Field, checked
 from data_engine.errors import FlowValidationError
+from data_engine.feed import Feed, View
 from data_engine.platforms.files import is_folder_itself
 from data_engine.platforms.names import real_path
+from data_engine.record import as_json
+from data_engine.status.view import delta
 from data_engine.typed import typed
 from data_engine.version import __version__
 from jupyter_extension.actions import ACTIONS, CHANGES, answer, is_here
 from jupyter_extension.assets import page_html, page_js, panel_css, panel_js
 from jupyter_extension.documentation import Documentation
-from jupyter_extension.feed import Feed, View
 from jupyter_extension.renames import follow_renames
-from jupyter_extension.view import as_json, delta
 
 BASE = "data-engine"
 STREAM_SILENCE_S = 15.0

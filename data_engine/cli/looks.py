@@ -21,11 +21,11 @@ from data_engine.lease.status import lease_lines
 from data_engine.ledger.warned import runs_as_json, warned_words, warnings_of
 from data_engine.reasons.kinds import Disabled, NotYet
 from data_engine.status.build import in_the_way
+from data_engine.status.failures import short_error
 from data_engine.status.runs import slot_words, started
 from data_engine.status.sentences import held_words, told_once, undelivered_words
 from data_engine.times import local_time, seconds, zoned_words
 from data_engine.typed import typed
-from jupyter_extension.failures import short_error
 
 if TYPE_CHECKING:
     from data_engine.cli.plain import Table

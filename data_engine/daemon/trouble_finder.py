@@ -132,7 +132,7 @@ class TroubleFinder:
         last = self._ledger.last_run(flow.name or "")
         if last is None or last.status != "failed" or not is_as_scheduled(flow, last.params or {}):
             return []
-        at_utc = last.finished_at_utc or last.started_at_utc
+        at_utc = last.last_at_utc
         key, said = failure(last.flow, "failed", last.why, last.error, again=command_again(flow))
         return (
             [Sighting(key, at_utc, said | {"source": last.source, "run_id": last.run_id})]

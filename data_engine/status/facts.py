@@ -91,7 +91,7 @@ class FlowFacts:
             return None
         error = (run.error or run.cause or "").partition("\n")[0] or None
         again = None if run.status != "abandoned" or self.entry.flow is None else what_does_again(run, self.entry.flow)
-        return LastRunFailed(run.status, run.run_id, run.finished_at_utc or run.started_at_utc, error, again)
+        return LastRunFailed(run.status, run.run_id, run.last_at_utc, error, again)
 
     @property
     def warned(self) -> LastRunWarned | None:

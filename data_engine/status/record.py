@@ -202,7 +202,7 @@ class FlowStatus(Record):
     disabled it and when, also while another reason comes first. `retried` of its files failed and are tried again by themselves.
     """
 
-    computed: ClassVar = ("state", "reason", "deployment", "edit")
+    computed: ClassVar[tuple[str, ...]] = ("state", "reason", "deployment", "edit")
     sparse: ClassVar = ("warned", "tz", "disabled", "retried")
 
     name: str

@@ -5,7 +5,7 @@ import { clock } from "./format.js";
 import { field, givenOf } from "./parameters.js";
 import { button, errorBox, whyNot } from "./pieces.js";
 
-/** @import { BackfillForm, BackfillView, FlowRow } from "./types" */
+/** @import { BackfillForm, BackfillView, PanelFlow } from "./types" */
 /** @import { Panel } from "./panel.js" */
 
 const SHOWN = 12;
@@ -17,7 +17,7 @@ const CHOICES = [["failed", "failed or held"], ["missing", "never succeeded"], [
  * How far the flow's backfill is, and what can be done with it.
  *
  * @param {Panel} app
- * @param {FlowRow} row
+ * @param {PanelFlow} row
  */
 export function backfillLine(app, row) {
   const one = row.backfill;
@@ -42,7 +42,7 @@ export function backfillLine(app, row) {
  * The form: a range, which of it, the parameters; then exactly what would run, and the button that begins it.
  *
  * @param {Panel} app
- * @param {FlowRow} row
+ * @param {PanelFlow} row
  */
 export function backfillForm(app, row) {
   const form = app.state.backfill;
@@ -95,7 +95,7 @@ function range(form, change, name, label) {
 /**
  * @param {BackfillView} shown
  * @param {BackfillForm} form
- * @param {FlowRow} row
+ * @param {PanelFlow} row
  */
 function planned(shown, { since, until, where }, row) {
   const known = shown.known || { all: 0, failed: 0, missing: 0 };
@@ -114,7 +114,7 @@ function planned(shown, { since, until, where }, row) {
 
 /**
  * @param {Panel} app
- * @param {FlowRow} row
+ * @param {PanelFlow} row
  */
 function given(app, row) {
   const { backfill, details, typed } = app.state;
@@ -125,7 +125,7 @@ function given(app, row) {
 
 /**
  * @param {Panel} app
- * @param {FlowRow} row
+ * @param {PanelFlow} row
  */
 async function show(app, row) {
   const { result, error } = await app.transport.call("backfill", { ...given(app, row), dry_run: true });
@@ -136,7 +136,7 @@ async function show(app, row) {
 
 /**
  * @param {Panel} app
- * @param {FlowRow} row
+ * @param {PanelFlow} row
  */
 async function begin(app, row) {
   const form = app.state.backfill;

@@ -2,7 +2,7 @@
 
 import { besidePath } from "./jupyter.js";
 
-/** @import { FlowRow, PanelView, Told } from "./types" */
+/** @import { PanelFlow, PanelView, Told } from "./types" */
 
 /** So many are told one by one; of more only how many they are. */
 export const MOST_AT_ONCE = 5;
@@ -46,7 +46,7 @@ export function isRecent(told, nowMs) {
  * Whether a trouble that was told is still there: a failure until its flow has recovered, whatever failed since.
  *
  * @param {Told} told
- * @param {FlowRow | undefined} row
+ * @param {PanelFlow | undefined} row
  */
 function stands(told, row) {
   if (!row) return false;

@@ -12,10 +12,10 @@ import { agoText, button, cellLinks, errorBox, folded, icon, sign, tabs } from "
 import { runsTable, timeline } from "./runs.js";
 import { trendsPart } from "./trends.js";
 
-/** @import { ActiveRun, FlowDetails, FlowRow } from "./types" */
+/** @import { ActiveRun, FlowDetails, PanelFlow } from "./types" */
 /** @import { Panel } from "./panel.js" */
 
-/** @type {[string, string, (app: Panel, details: FlowDetails, row: FlowRow) => import("./types").VNode][]} */
+/** @type {[string, string, (app: Panel, details: FlowDetails, row: PanelFlow) => import("./types").VNode][]} */
 const SECTIONS = [
   ["steps", "Steps", stepsTable],
   ["runs", "Runs", runsTable],
@@ -54,7 +54,7 @@ export function flowDetails(app, selected) {
 /**
  * @param {Panel} app
  * @param {FlowDetails | null} details
- * @param {FlowRow} row
+ * @param {PanelFlow} row
  */
 function sectionPart(app, details, row) {
   if (details === null) return h("p", { class: "de-empty" }, "Reading…");
@@ -98,7 +98,7 @@ function lastFailure(app, details) {
 
 /**
  * @param {Panel} app
- * @param {FlowRow} row
+ * @param {PanelFlow} row
  * @param {ActiveRun[]} active
  */
 function toolbar(app, row, active) {
@@ -113,7 +113,7 @@ function toolbar(app, row, active) {
     button(app, "params", "Parameters…", row.buttons.run, () => app.set({ showParams: !app.state.showParams, backfill: null }), { quiet: true, expanded: showParams }),
     button(app, "backfill", "Backfill…", row.buttons.backfill, () => app.set({ backfill: app.state.backfill ? null : freshForm(), showParams: false, question: null }), { quiet: true, expanded: app.state.backfill !== null }),
     h("span", { class: "de-break", key: "break" }),
-    button(app, "open", "Open notebook", row.deployment_kind === "gone" ? "its notebook is gone" : path ? null : "its path is not known yet", () => app.jupyter.open(path), { small: true }),
+    button(app, "open", "Open notebook", row.standing.kind === "gone" ? "its notebook is gone" : path ? null : "its path is not known yet", () => app.jupyter.open(path), { small: true }),
     button(app, "retry", row.held ? `Retry ${row.held} held` : "Retry held", row.buttons.retry, () => app.act("retry", { flow: row.name }), { small: true, primary: row.held > 0 && !row.buttons.retry }),
     row.enabled
       ? button(app, "disable", "Disable…", row.buttons.disable, () => app.set({ isDisabling: !isDisabling }), { small: true, expanded: isDisabling })
@@ -125,7 +125,7 @@ function toolbar(app, row, active) {
 
 /**
  * @param {Panel} app
- * @param {FlowRow} row
+ * @param {PanelFlow} row
  */
 function disableForm(app, row) {
   return h("form", {
@@ -165,15 +165,15 @@ function activeLine(app, active, isOneOfSeveral) {
 /**
  * Whether nobody has deployed the flow, and nothing is wrong with it.
  *
- * @param {FlowRow} row
+ * @param {PanelFlow} row
  */
 function isDraft(row) {
-  return row.deployment_kind === "not_deployed" && !row.error && !(row.why && row.why.kind === "not_deployed" && row.why.error);
+  return row.standing.kind === "not_deployed" && !row.error && !(row.why && row.why.kind === "not_deployed" && row.why.error);
 }
 
 /**
  * @param {Panel} app
- * @param {FlowRow} row
+ * @param {PanelFlow} row
  */
 function draftLine(app, row) {
   const text = row.deployment === "not deployed" ? "Not deployed yet: production runs it once you press Deploy." : `${row.deployment}.`;
@@ -183,13 +183,13 @@ function draftLine(app, row) {
 
 /**
  * @param {Panel} app
- * @param {FlowRow} row
+ * @param {PanelFlow} row
  * @param {string} edit
  */
 function editLine(app, row, edit) {
-  const isGone = row.deployment_kind === "gone"; // its further lines are commands, for which there are buttons
+  const isGone = row.standing.kind === "gone"; // its further lines are commands, for which there are buttons
   const [first, ...rest] = edit.split("\n");
-  const { is_rolled_back: isBack } = row; // which nobody shall undo by a button that invites to it
+  const isBack = Boolean(row.standing.rolled_back_to); // which nobody shall undo by a button that invites to it
   return h("div", { class: `de-note de-wraps${isBack ? "" : " de-warn"}`, key: "edit" },
     icon(isBack ? { shape: "ring", tone: "idle" } : { shape: "triangle", tone: "warn" }), h("div", { class: "de-grow" }, folded(first, rest.length && !isGone ? h("pre", { class: "de-pre" }, rest.join("\n")) : null)),
     !isGone

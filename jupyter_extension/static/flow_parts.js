@@ -7,7 +7,7 @@ import { agoText, button, icon, note, pathText } from "./pieces.js";
 import { planPart } from "./plan.js";
 import { inspect } from "./sheet.js";
 
-/** @import { ActiveRun, FlowDetails, FlowRow, Mark, StepView } from "./types" */
+/** @import { ActiveRun, FlowDetails, PanelFlow, Mark, StepView } from "./types" */
 /** @import { Panel } from "./panel.js" */
 
 /**
@@ -49,7 +49,7 @@ function stepLine(app, step, index, longest, active) {
 /**
  * @param {Panel} app
  * @param {FlowDetails} details
- * @param {FlowRow} row
+ * @param {PanelFlow} row
  */
 export function deploymentPart(app, details, row) {
   return h("div", { class: "de-deployment" },
@@ -57,12 +57,12 @@ export function deploymentPart(app, details, row) {
       row.buttons.deploy ? null : h("input", {
         key: "note", class: "de-input de-grow", placeholder: "Note (optional)", "aria-label": "Note of the deployment (optional)", maxlength: "1000", value: app.state.note, oninput: (event) => app.set({ note: event.target.value }),
       }),
-      deployButton(app, row, "deploy now", { primary: !row.is_rolled_back }),
+      deployButton(app, row, "deploy now", { primary: !row.standing.rolled_back_to }),
       details.gate === "golden" ? deployButton(app, row, "approve", { quiet: true, small: true, confirm: "Really deploy, although its goldens do not hold?" }) : null),
-    row.deployment_kind === "not_deployed" ? null : planPart(app, details, row),
-    details.changes.length ? null : h("p", { class: "de-hint" }, row.deployment_kind !== "as_deployed" ? "" : isOnlyUnsaved(app, row) ? "Production runs the notebook as it was saved last; it has unsaved edits." : "Production runs the notebook as it is."),
+    row.standing.kind === "not_deployed" ? null : planPart(app, details, row),
+    details.changes.length ? null : h("p", { class: "de-hint" }, row.standing.kind !== "as_deployed" ? "" : isOnlyUnsaved(app, row) ? "Production runs the notebook as it was saved last; it has unsaved edits." : "Production runs the notebook as it is."),
     details.deployments.length ? deploymentsList(app, details, row) : null,
-    row.buttons.undeploy || row.deployment_kind === "gone" ? null : h("div", { class: "de-line de-wrap", key: "undeploy" },
+    row.buttons.undeploy || row.standing.kind === "gone" ? null : h("div", { class: "de-line de-wrap", key: "undeploy" },
       button(app, `undeploy ${row.name}`, "Undeploy", null, () => app.act("undeploy", { flow: row.name }), { small: true, confirm: "Really undeploy it?" }),
       h("span", { class: "de-faint de-hint" }, "Undeploy stops running it in production. Roll back undoes that.")));
 }
@@ -71,12 +71,12 @@ export function deploymentPart(app, details, row) {
  * The button that deploys; the one called "approve" does so although goldens do not hold.
  *
  * @param {Panel} app
- * @param {FlowRow} row
+ * @param {PanelFlow} row
  * @param {string} key
  * @param {import("./types").ButtonOptions} options
  */
 export function deployButton(app, row, key, options) {
-  const { name, shares_with: other, buttons } = row;
+  const { name, standing: { shares_with: other }, buttons } = row;
   const why = buttons.deploy && isOnlyUnsaved(app, row) ? "not saved: save it first" : buttons.deploy;
   return button(app, key, key === "approve" ? "Approve and deploy" : "Deploy", why, () => deploy(app, { flow: name, force: Boolean(other), approve: key === "approve", note: app.state.note, shown: shownOf(app, name) }),
     { confirm: other ? `Really write the mirror of ${other} too?` : undefined, ...options });
@@ -97,16 +97,16 @@ function shownOf(app, flow) {
  * Whether a flow is deployed as it was saved, and JupyterLab has edits of it that are not.
  *
  * @param {Panel} app
- * @param {FlowRow} row
+ * @param {PanelFlow} row
  */
 function isOnlyUnsaved(app, row) {
-  return row.deployment_kind === "as_deployed" && app.jupyter.unsaved(row.name).length > 0;
+  return row.standing.kind === "as_deployed" && app.jupyter.unsaved(row.name).length > 0;
 }
 
 /**
  * @param {Panel} app
  * @param {FlowDetails} details
- * @param {FlowRow} row
+ * @param {PanelFlow} row
  */
 function deploymentsList(app, details, row) {
   return h("div", { class: "de-deployments", role: "list", "aria-label": `Deployments of ${row.name}` },
@@ -123,7 +123,7 @@ function deploymentsList(app, details, row) {
 /**
  * @param {Panel} app
  * @param {FlowDetails} details
- * @param {FlowRow} row
+ * @param {PanelFlow} row
  */
 export function aboutPart(app, details, row) {
   /** @type {[string, string][]} */

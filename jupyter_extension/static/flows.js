@@ -6,10 +6,10 @@ import { ahead, duration, expectedText, matches, nameOf, plural, progressText, s
 import { typedParams } from "./parameters.js";
 import { agoText, button, drawing, icon, sign, whyNot } from "./pieces.js";
 
-/** @import { ActiveRun, FlowRow, PanelView } from "./types" */
+/** @import { ActiveRun, PanelFlow, PanelView } from "./types" */
 /** @import { Panel } from "./panel.js" */
 
-/** @type {[string, string, (row: FlowRow) => boolean][]} */
+/** @type {[string, string, (row: PanelFlow) => boolean][]} */
 export const FILTERS = [
   ["all", "All", () => true],
   ["running", "Running", (row) => row.mark.kind === "running" || row.mark.kind === "stopping"],
@@ -23,11 +23,11 @@ export const FILTERS = [
  *
  * @param {string} search
  * @param {string} filter
- * @returns {(row: FlowRow) => boolean}
+ * @returns {(row: PanelFlow) => boolean}
  */
 export function shownFlows(search, filter) {
   const [, , passes] = FILTERS.find(([name]) => name === filter) || FILTERS[0];
-  return (row) => passes(row) && matches(`${row.name} ${row.title} ${row.group} ${row.mode} ${row.mark.word} ${row.trigger}`, search);
+  return (row) => passes(row) && matches(`${row.name} ${row.title} ${row.group || ""} ${row.mode} ${row.mark.word} ${row.trigger}`, search);
 }
 
 /** @param {Panel} app */
@@ -105,12 +105,13 @@ function toggleGroup(app, name) {
 
 /**
  * @param {Panel} app
- * @param {FlowRow} row
+ * @param {PanelFlow} row
  * @param {ActiveRun | undefined} active
  */
 function flowRow(app, row, active) {
   const { selected, pending } = app.state;
   const isSelected = selected === row.name;
+  const { standing } = row; // none in a snapshot that an earlier version kept
   return h("div", { key: row.name, class: `de-row${isSelected ? " de-selected" : ""}`, "data-flow": row.name },
     h("button", {
       class: "de-row-main", "aria-current": isSelected ? "true" : undefined, title: row.name,
@@ -118,7 +119,7 @@ function flowRow(app, row, active) {
     },
     h("span", { class: "de-line" },
       h("span", { class: "de-row-name" }, icon(row.mark), h("span", { class: "de-title" }, row.title)),
-      h("span", { class: "de-row-facts" }, row.edit ? h("span", { class: "de-badge", title: row.edit }, row.deployment_kind === "gone" ? "gone" : row.is_rolled_back ? "rolled back" : "edited") : null,
+      h("span", { class: "de-row-facts" }, row.edit ? h("span", { class: "de-badge", title: row.edit }, standing?.kind === "gone" ? "gone" : standing?.rolled_back_to ? "rolled back" : "edited") : null,
       lastRun(row, active))),
     h("span", { class: "de-line de-second" },
       h("span", { class: `de-state de-${row.mark.tone}`, title: row.held ? `${plural(row.held, "file")} held: the last run failed or was stopped; Retry runs them again` : undefined }, stateText(row)),
@@ -136,17 +137,17 @@ const BY_ITSELF = new Set(["polling", "scheduled"]);
 /**
  * What a flow does, in words, with what is bad besides a last run that may have ended well.
  *
- * @param {FlowRow} row
+ * @param {PanelFlow} row
  */
 export function stateText(row) {
-  const { mark: { kind, word }, mode, state = word } = row;
+  const { mark: { kind, word }, mode, state_text: state = word } = row;
   return state === word && mode !== "manual" && !BY_ITSELF.has(kind) ? `${mode} · ${word}` : state;
 }
 
 /**
  * Whether it only has to be deployed, which its mark says.
  *
- * @param {FlowRow} row
+ * @param {PanelFlow} row
  */
 function isPlainDraft({ mark, why }) {
   return mark.kind === "not_deployed" && why && !why.error && !why.shares_with && !why.goes_live_s;
@@ -155,7 +156,7 @@ function isPlainDraft({ mark, why }) {
 /**
  * The second line of a flow: what its run does now, else when and why it runs next.
  *
- * @param {FlowRow} row
+ * @param {PanelFlow} row
  * @param {ActiveRun | undefined} active
  */
 export function secondText(row, active) {
@@ -165,21 +166,21 @@ export function secondText(row, active) {
   const parts = [row.trigger === "-" ? "" : row.trigger];
   if (row.next_run_utc && row.mode === "schedule") parts.unshift(`next ${ahead(row.next_run_utc, Date.now(), row.tz)}`);  // the rest may be cut
   else if (row.reason && row.mode !== "manual" && !isPlainDraft(row)) parts.push(row.reason);
-  if (row.expected && row.expected.kind !== "expected") parts.unshift(row.expected.text);
-  else if (row.expected) parts.push(expectedText(row.expected));
+  if (row.expected && row.expected.kind !== "expected") parts.unshift(row.expected_text || "");
+  else if (row.expected) parts.push(expectedText(row));
   return parts.filter(Boolean).join(" · ");
 }
 
 /**
- * @param {FlowRow} row
+ * @param {PanelFlow} row
  * @param {ActiveRun | undefined} active
  */
 function lastRun(row, active) {
   if (active) return h("span", { class: "de-live", tick: () => duration(since(active.started_at_utc)) });
-  if (!row.last) return h("span", { class: "de-last de-faint" }, "never ran");
-  const isGood = row.last.mark.kind === "success";
-  return h("span", { class: "de-last", title: row.last.cause || "" },
-    isGood ? [icon(row.last.mark), h("span", { class: "de-sr" }, "success")] : sign(row.last.mark), agoText(row.last.at_utc));
+  const { last_run: last, last_mark: mark } = row;
+  if (!last || !mark) return h("span", { class: "de-last de-faint" }, "never ran");
+  return h("span", { class: "de-last", title: row.is_source_gone ? "its file is gone" : last.cause || "" },
+    mark.kind === "success" ? [icon(mark), h("span", { class: "de-sr" }, "success")] : sign(mark), agoText(last.finished_at_utc || last.started_at_utc));
 }
 
 /**

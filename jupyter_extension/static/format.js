@@ -1,6 +1,6 @@
 // Values as people read them: texts of numbers, times and paths. Nothing here knows the page.
 
-/** @import { ActiveRun, ExpectedLine } from "./types" */
+/** @import { ActiveRun, PanelFlow } from "./types" */
 
 /** @param {number | null | undefined} seconds */
 export function duration(seconds) {
@@ -76,14 +76,14 @@ export function ahead(utc, nowMs = Date.now(), tz = null) {
 /**
  * How a flow stands to what is expected of it, with the time that is left.
  *
- * @param {ExpectedLine} expected
+ * @param {Pick<PanelFlow, "expected" | "expected_text">} row
  * @param {number} nowMs
  */
-export function expectedText(expected, nowMs = Date.now()) {
-  const seconds = expected.due_utc ? (Date.parse(expected.due_utc) - nowMs) / 1000 : 0;
-  if (seconds <= 0) return expected.text;
+export function expectedText({ expected, expected_text: text }, nowMs = Date.now()) {
+  const seconds = expected && expected.due_utc ? (Date.parse(String(expected.due_utc)) - nowMs) / 1000 : 0;
+  if (seconds <= 0) return text || "";
   const left = seconds < 90 ? `${Math.ceil(seconds)} s` : seconds < 5400 ? `${Math.ceil(seconds / 60)} min` : `${Math.round(seconds / 3600)} h`;
-  return seconds < 172800 ? `${expected.text}, ${left} left` : expected.text;
+  return seconds < 172800 ? `${text}, ${left} left` : text || "";
 }
 
 // To make one costs as much as forty uses.

@@ -102,7 +102,7 @@ function plain(app) {
     s: () => stopWhenPressedTwice(app),
     r: () => app.reload(),
     v: () => {
-      const last = selected && view.flows[selected] && view.flows[selected].last;
+      const last = selected && view.flows[selected] && view.flows[selected].last_run;
       if (last) app.openRun(last.run_id);
     },
   };

@@ -4,12 +4,12 @@ import { run } from "./actions.js";
 import { h } from "./dom.js";
 import { whyNot } from "./pieces.js";
 
-/** @import { FlowRow, Parameter, ParameterView } from "./types" */
+/** @import { PanelFlow, Parameter, ParameterView } from "./types" */
 /** @import { Panel } from "./panel.js" */
 
 /**
  * @param {Panel} app
- * @param {FlowRow} row
+ * @param {PanelFlow} row
  */
 export function parametersForm(app, row) {
   const { details } = app.state;
@@ -48,7 +48,7 @@ export function typedParams(app, flow) {
 
 /**
  * @param {Panel} app
- * @param {FlowRow} row
+ * @param {PanelFlow} row
  * @param {...import("./types").Child} inside
  */
 function form(app, row, ...inside) {
@@ -60,7 +60,7 @@ function form(app, row, ...inside) {
   }, inside);
 }
 
-/** @param {FlowRow} row */
+/** @param {PanelFlow} row */
 function submit(row) {
   return h("button", { type: "submit", class: "de-button de-primary", ...whyNot(row.buttons.run, "Run with these parameters") }, "Run with these");
 }
@@ -76,7 +76,7 @@ export function defaultText({ default: value }) {
 
 /**
  * @param {Panel} app
- * @param {FlowRow} row
+ * @param {PanelFlow} row
  * @param {ParameterView[]} parameters
  * @param {Record<string, import("./types").Value | import("./types").Value[]> | null} last what was given last
  */
@@ -136,7 +136,7 @@ function control(one, value, common, change) {
 
 /**
  * @param {Panel} app
- * @param {FlowRow} row
+ * @param {PanelFlow} row
  */
 function looseForm(app, row) {
   // what is pressed and typed before the next drawing builds on what is, not on what was drawn

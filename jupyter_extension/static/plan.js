@@ -4,13 +4,13 @@ import { h } from "./dom.js";
 import { nameOf } from "./format.js";
 import { button, errorBox, note, sign } from "./pieces.js";
 
-/** @import { FlowDetails, FlowRow, PlanOf } from "./types" */
+/** @import { FlowDetails, PanelFlow, PlanOf } from "./types" */
 /** @import { Panel } from "./panel.js" */
 
 /**
  * @param {Panel} app
  * @param {FlowDetails} details
- * @param {FlowRow} row
+ * @param {PanelFlow} row
  */
 export function planPart(app, details, row) {
   const { plan: made } = app.state; // what was compared with another deployment is old
@@ -37,7 +37,7 @@ function codePart(app, details) {
 
 /**
  * @param {Panel} app
- * @param {FlowRow} row
+ * @param {PanelFlow} row
  * @param {PlanOf | null} plan
  * @param {boolean} isOld whether the code was edited since it was made
  */
@@ -47,7 +47,7 @@ function dataPart(app, row, plan, isOld) {
   return [
     h("form", { class: "de-line de-wrap", key: "plan form", onsubmit: (event) => { event.preventDefault(); again(); } },
       button(app, "plan", "Show what it changes in the data", row.buttons.plan, () => ask(app, row.name),
-        { small: true, primary: !plan && row.deployment_kind === "edited", busy: "Running both versions…", pending: "b plan" }),
+        { small: true, primary: !plan && row.standing.kind === "edited", busy: "Running both versions…", pending: "b plan" }),
       h("input", { class: "de-input de-grow", placeholder: "key columns: id, day", "aria-label": "Columns that match rows", value: key, oninput: (event) => app.set({ planKey: event.target.value }) })),
     plan && plan.error ? errorBox(app, plan.error, []) : null,
     isOld ? h("p", { key: "old", class: "de-hint" }, "The code was edited since: show it again.") : null,
@@ -57,7 +57,7 @@ function dataPart(app, row, plan, isOld) {
 
 /**
  * @param {Panel} app
- * @param {FlowRow} row
+ * @param {PanelFlow} row
  * @param {import("./types").PlanView} view
  */
 function shown(app, row, view) {

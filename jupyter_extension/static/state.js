@@ -52,5 +52,5 @@ export function runsOf(view, flow) {
  */
 export const NO_DETAILS = {
   name: "", title: "", description: "", path: "", about: [], parameters: null, last_params: null, warnings: [], steps: [], run_id: null, runs: [], changes: [], gate: "none", deployments: [],
-  error: null, error_cells: [],
+  error: null, error_cells: [], digest: null,
 };

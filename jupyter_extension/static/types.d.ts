@@ -1,98 +1,19 @@
 // What the panel's modules hand to each other, and what Python sends them. Only the type check reads this file.
-// The interfaces named after classes of view.py and details.py have their fields; a test compares them.
+// What Python's records are is in records.d.ts, which is made of their classes.
 
-export type Tone = "good" | "bad" | "warn" | "live" | "idle";
-export type Shape = "disc" | "cross" | "square" | "diamond" | "triangle" | "play" | "ring" | "half" | "bar";
+import type { FilesView, FlowView, OutputsView, PanelFlow, PanelView, PlanView, RunView, Shape, StepView, TrendsView, TroubleLine, Why } from "./records";
+
+export type * from "./records";
 
 /** Why a button cannot be used now; null when it can. */
 export type WhyNot = string | null;
 
 // -- a workspace (view.py)
 
-export interface Mark {
-  word: string;
-  tone: Tone;
-  shape: Shape;
-  kind: string;
-}
-
-/** Why something is so, for programs: its kind, and what goes with it. */
-export interface Why {
-  kind: string;
-  [name: string]: unknown;
-}
-
-export interface LastRun {
-  run_id: string;
-  mark: Mark;
-  at_utc: string;
-  elapsed_s: number | null;
-  cause: string | null;
-  why: Why | null;
-}
-
-export interface FlowRow {
-  name: string;
-  title: string;
-  group: string;
-  mode: string;
-  trigger: string;
-  mark: Mark;
-  state: string;
-  reason: string | null;
-  why: Why | null;
-  next_run_utc: string | null;
-  last: LastRun | null;
-  deployment: string;
-  deployment_kind: string;
-  edit: string | null;
-  is_rolled_back: boolean;
-  shares_with: string | null;
-  error: ErrorParts | null;
-  enabled: boolean;
-  held: number;
-  waiting: number;
-  is_failing: boolean;
-  buttons: Record<string, WhyNot>;
-  backfill: BackfillLine | null;
-  expected: ExpectedLine | null;
-  troubles: TroubleLine[];
-  has_recovered: boolean;
-  tz: string | null;
-  digest?: string; // not in a snapshot of before
-}
-
-/** troubles.py */
-export interface TroubleLine {
-  id: string;
-  kind: string;
-  text: string;
-  at_utc: string;
-  good_utc: string | null;
-  cells: CellPlace[];
-}
-
 /** What this browser was told of a trouble; `away` when a person has put that away. */
 export interface Told extends TroubleLine {
   flow: string;
   away: boolean;
-}
-
-export interface ExpectedLine {
-  kind: string;
-  text: string;
-  due_utc: string | null;
-}
-
-export interface BackfillLine {
-  id: string;
-  state: string;
-  text: string;
-  total: number;
-  ended: number;
-  failed: number;
-  by: string;
-  params: string;
 }
 
 /** What a backfill would run, as `Workspace.backfill(dry_run=True)` lists it. */
@@ -113,62 +34,10 @@ export interface BackfillForm {
   error: ErrorParts | null;
 }
 
-export interface Group {
-  name: string;
-  summary: string;
-  flows: string[];
-}
-
-export interface ActiveRun {
-  run_id: string;
-  flow: string;
-  group: string;
-  source: string | null;
-  started_at_utc: string;
-  pid: number;
-  in_daemon: boolean;
-  step: string | null;
-  step_started_at_utc: string | null;
-  done: number | null;
-  total: number | null;
-  worker: string | null;
-  stopping: boolean;
-}
-
-export interface Notice {
-  tone: string;
-  text: string;
-  fix: string | null;
-  id?: string | null;
-  at_utc?: string | null;
-}
-
-export interface PanelView {
-  workspace_id: string;
-  workspace_root: string;
-  daemon: Mark;
-  engine: Mark;
-  lease: Mark;
-  lease_line: string;
-  heartbeat_age_s: number | null;
-  takeover_in_s: number | null;
-  buttons: Record<string, WhyNot>;
-  groups: Group[];
-  flows: Record<string, FlowRow>;
-  active: ActiveRun[];
-  notices: Notice[];
-  footer: string[];
-  empty: string | null;
-  cluster: { text: string; link: string | null } | null;
-  details: Record<string, string>;
-  watch_line: string;
-  not_flows?: string[]; // not in a snapshot of before
-}
-
 /** What turns one view into the next: changed parts, changed flows, and the flows that are gone. */
 export interface ViewChange {
   set?: Partial<PanelView>;
-  flows?: Record<string, FlowRow>;
+  flows?: Record<string, PanelFlow>;
   gone?: string[];
 }
 
@@ -178,72 +47,6 @@ export interface CellPlace {
   notebook: string;
   cell: number;
   line?: number | null;
-}
-
-export interface StepView {
-  label: string;
-  mark: Mark;
-  started_at_utc: string | null;
-  elapsed_s: number | null;
-  error: string | null;
-  output: string | null;
-  inspect: WhyNot;
-  rows: string;
-}
-
-export interface RunView {
-  run_id: string;
-  source: string | null;
-  source_name: string | null;
-  mark: Mark;
-  started_at_utc: string;
-  elapsed_s: number | null;
-  cause: string | null;
-  why: Why | null;
-  error: string | null;
-  cells: CellPlace[];
-  from_the_future: boolean;
-  began_by: string;
-  params: string;
-  warnings: number;
-  ended_at_utc: string | null;
-}
-
-export interface FileView {
-  path: string;
-  name: string;
-  mark: Mark;
-  reason: string;
-  why: Why | null;
-  last: Mark | null;
-  last_at_utc: string | null;
-  run_id: string | null;
-  retry: WhyNot;
-  read: WhyNot;
-}
-
-/** files.py */
-export interface FilesView {
-  flow: string;
-  total: number;
-  groups: [string, string, number][];
-  found: number;
-  files: FileView[];
-  notes: string[];
-  progress: string | null;
-  share: number | null;
-  again_s: number;
-}
-
-export interface DeploymentView {
-  id: string;
-  word: string;
-  at_utc: string;
-  who: string;
-  changed: string;
-  git: string;
-  note: string;
-  rollback: string | null;
 }
 
 /** A parameter that a flow declares (flow/parameters.py, `as_json`). */
@@ -259,53 +62,6 @@ export interface ParameterView {
   title: string;
   help: string;
   type: string;
-}
-
-export interface FlowView {
-  name: string;
-  title: string;
-  description: string;
-  path: string;
-  about: [string, string][];
-  parameters: ParameterView[] | null;
-  last_params: Record<string, Value | Value[]> | null;
-  warnings: string[];
-  steps: StepView[];
-  run_id: string | null;
-  runs: RunView[];
-  changes: [string, string[]][];
-  gate: string;
-  deployments: DeploymentView[];
-  error: ErrorParts | null;
-  error_cells: CellPlace[];
-  digest?: string | null;
-}
-
-/** trends.py */
-export interface TrendRow {
-  name: string;
-  words: string;
-  picture: string;
-  mark: Mark | null;
-  unusual: [string, string][];
-  more: number;
-}
-
-export interface TrendsView {
-  said: string;
-  rows: TrendRow[];
-}
-
-/** planning.py */
-export interface PlanView {
-  flow: string;
-  mark: Mark;
-  text: string;
-  cells: [string, string[]][];
-  html: string;
-  needs: string[];
-  live: string | null;
-  digest: string | null;
 }
 
 /** What came of asking for the plan of a flow. */
@@ -374,26 +130,6 @@ export interface SavedFrame {
   artifact_kind: string;
   saved_at_utc: string;
   rows: number | null;
-}
-
-/** outputs.py */
-export interface OutputView {
-  path: string;
-  name: string;
-  folder: string;
-  flow: string;
-  run_id: string;
-  at_utc: string;
-  size_bytes: number | null;
-  rows: number | null;
-  is_there: boolean | null;
-  is_source_gone: boolean;
-}
-
-export interface OutputsView {
-  total: number;
-  found: number;
-  files: OutputView[];
 }
 
 export type Value = string | number | boolean | null;

@@ -20,9 +20,9 @@ from data_engine.reasons.row import Reason
 from data_engine.status.build import build_status, in_the_way
 from data_engine.status.facts import FlowFacts, WorkspaceFacts
 from data_engine.status.record import FlowStatus
+from data_engine.status.view import render
 from jupyter_extension.card import text
 from jupyter_extension.flow_picture import flow_card
-from jupyter_extension.view import render
 from tests.support import WorkspaceFiles
 
 SEVEN = "2026-01-05T06:00:00+00:00"
@@ -113,11 +113,11 @@ def test_the_panel_tells_it_and_counts_a_late_flow_as_failing() -> None:
 
     late, due = row(Late(SEVEN, "Europe/Berlin")), row(Expected(SEVEN, "Europe/Berlin"))
 
-    assert (late.is_failing, late.expected.text) == (
+    assert (late.is_failing, late.expected_text) == (
         True,
         "late since Mon 2026-01-05 07:00 Europe/Berlin: the engine is off",
     )
-    assert (due.is_failing, due.expected.text, due.expected.due_utc) == (
+    assert (due.is_failing, due.expected_text, due.expected.due_utc) == (
         False,
         "due by Mon 2026-01-05 07:00 Europe/Berlin",
         SEVEN,

@@ -10,7 +10,7 @@ from data_engine.cli.screen.cells import UNICODE, Line, Signs, width
 from data_engine.cli.screen.drawing import Size, draw
 from data_engine.cli.screen.state import Seen
 from data_engine.status.record import WorkspaceStatus
-from jupyter_extension.view import PanelView, render
+from data_engine.status.view import PanelView, render
 
 NOW = datetime(2026, 1, 5, 12, 0, tzinfo=timezone(timedelta(hours=1)))
 ME, ANN = {"machine_id": "me-1", "host_name": "my-pc"}, {"machine_id": "ann-1", "host_name": "ann-pc"}

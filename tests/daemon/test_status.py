@@ -15,10 +15,10 @@ import pytest
 from data_engine import Workspace
 from data_engine.cli.app import run as command_line
 from data_engine.errors import FlowValidationError
+from data_engine.feed import Feed
+from data_engine.status.view import PanelFlow, PanelView, render
 from jupyter_extension.card import text
 from jupyter_extension.cards import status_card
-from jupyter_extension.feed import Feed
-from jupyter_extension.view import FlowRow, PanelView, render
 from tests.daemon.support import flow_of
 from tests.support import WorkspaceFiles, end_now, until
 
@@ -320,7 +320,7 @@ def test_a_folder_that_goes_away_is_told_to_who_follows_the_status(ws: Workspace
     leave = Feed(workspace, lambda view: view).listen(told.append)
     folder = ws.root / "in"
 
-    def polled() -> FlowRow | None:
+    def polled() -> PanelFlow | None:
         return told[-1].flows.get("polled") if told else None
 
     try:

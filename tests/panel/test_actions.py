@@ -15,14 +15,14 @@ import pytest
 
 from data_engine import FlowExecutionError, FlowValidationError, Workspace, load_flow, panel
 from data_engine.daemon.fields import BadRequestError
+from data_engine.feed import Feed, status_of_child
 from data_engine.model import Run, RunFinished, RunStarted
 from data_engine.notebook.catalog import read_catalog
+from data_engine.record import as_json
 from jupyter_extension.actions import ACTIONS, CHANGES, answer, check, is_here, place_of
-from jupyter_extension.feed import Feed, status_of_child
 from jupyter_extension.files import reader
 from jupyter_extension.panel import PANEL_MIME, SNAPSHOT_FLOWS, snapshot
 from jupyter_extension.template import new_flow_notebook
-from jupyter_extension.view import as_json
 from tests.panel import flows
 from tests.support import WorkspaceFiles, notebook_bytes, until
 

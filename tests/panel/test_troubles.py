@@ -16,7 +16,7 @@ from data_engine.ledger.troubles import Trouble, TroubleKey
 from data_engine.model import Run, RunTrigger
 from data_engine.reasons.kinds import HeldSlot, Late, Overlong
 from data_engine.status.record import FlowStatus, WorkspaceStatus
-from jupyter_extension.troubles import Failure, History, Known, has_recovered, troubles_of
+from data_engine.status.troubles import Failure, History, Known, has_recovered, troubles_of
 
 ME = "ann@ann-pc"
 AT, BEFORE = "2026-01-05T06:30:00+00:00", "2026-01-05T05:30:00+00:00"

@@ -15,13 +15,14 @@ from data_engine.errors import cell_place
 from data_engine.lease.status import DamageStatus, LeaseStatus
 from data_engine.marks import mark_of
 from data_engine.model import Run
+from data_engine.record import as_json
 from data_engine.status.build import build_status
+from data_engine.status.control import lease_line
 from data_engine.status.facts import WorkspaceFacts
+from data_engine.status.failures import places_of
 from data_engine.status.record import FlowStatus, WorkspaceStatus
-from jupyter_extension.control import lease_line
-from jupyter_extension.failures import places_of
-from jupyter_extension.troubles import Known
-from jupyter_extension.view import NO_FLOWS, PanelView, as_json, delta, last_run_of, render
+from data_engine.status.troubles import Known
+from data_engine.status.view import NO_FLOWS, PanelView, delta, render
 
 ME, ANN = {"machine_id": "me-1", "host_name": "my-pc"}, {"machine_id": "ann-1", "host_name": "ann-pc"}
 
@@ -167,20 +168,20 @@ def test_a_flow_that_needs_somebody_never_looks_good_or_at_rest(state: str, chan
 )
 def test_a_last_run_that_needs_nobody_is_told_in_words_only(changes: dict[str, Any], tone: str) -> None:
     """The file that failed is gone, or a person ended the run."""
-    last = shown(flow(**changes)).flows["claims"].last
+    mark = shown(flow(**changes)).flows["claims"].last_mark
 
-    assert last is not None
-    assert (last.mark.word, last.mark.tone) == (changes["last_run"]["status"], tone)
+    assert mark is not None
+    assert (mark.word, mark.tone) == (changes["last_run"]["status"], tone)
 
 
 def test_a_last_run_whose_file_is_gone_says_that() -> None:
     """In place of why it failed, which stands for nothing any more."""
     status = WorkspaceStatus("ws", "/ws", flows=(FlowStatus.read(flow(last_run=run("failed"))),))
 
-    last = render(status, known=Known(gone={"claims"})).flows["claims"].last
+    row = render(status, known=Known(gone={"claims"})).flows["claims"]
 
-    assert last is not None
-    assert (last.cause, last.mark.tone) == ("its file is gone", "idle")
+    assert row.last_mark is not None
+    assert (row.is_source_gone, row.last_mark.tone) == (True, "idle")
 
 
 @pytest.mark.parametrize(
@@ -196,18 +197,20 @@ def test_a_last_run_whose_file_is_gone_says_that() -> None:
 )
 def test_the_last_outcome_is_said_in_a_word(ended: str, word: str, tone: str) -> None:
     """With its time and how long it took."""
-    outcome = last_run_of(Run.read(run(ended, why=Cause("code_raised").as_dict())))
+    row = shown(flow(mode="manual", last_run=run(ended, why=Cause("code_raised").as_dict()))).flows["claims"]
 
-    assert (outcome.mark.word, outcome.mark.tone) == (word, tone)
-    assert (outcome.elapsed_s, outcome.cause) == (1.5, "its code raised an error")
+    assert row.last_run is not None
+    assert row.last_mark is not None
+    assert (row.last_mark.word, row.last_mark.tone) == (word, tone)
+    assert (row.last_run.elapsed_s, row.last_run.cause) == (1.5, "its code raised an error")
 
 
 def test_how_long_ago_a_run_was_counts_from_its_end() -> None:
     """A killed run says when it was killed; one that runs, when it began."""
     ended_utc = "2026-01-05T07:45:00+00:00"
 
-    assert last_run_of(Run.read(run("killed", finished_at_utc=ended_utc))).at_utc == ended_utc
-    assert last_run_of(Run.read(run("started"))).at_utc == "2026-01-05T06:30:00+00:00"
+    assert Run.read(run("killed", finished_at_utc=ended_utc)).last_at_utc == ended_utc
+    assert Run.read(run("started")).last_at_utc == "2026-01-05T06:30:00+00:00"
 
 
 BUTTONS = [

@@ -22,11 +22,12 @@ from data_engine.notebook.standing import Standing
 from data_engine.reasons import kinds as reasons
 from data_engine.reasons.kinds import Done, GroupRun, Held, NotThere, read_reason
 from data_engine.reasons.row import KINDS, Reason
+from data_engine.record import as_json
 from data_engine.status.build import build_status
 from data_engine.status.explain import Explanation, ways
 from data_engine.status.facts import FlowFacts, WorkspaceFacts
 from data_engine.status.record import State, WorkspaceStatus
-from jupyter_extension.view import as_json, render
+from data_engine.status.view import render
 
 NOON = "2026-06-01T12:00:00.000000+00:00"
 SNAKE = re.compile(r"[a-z]+(_[a-z]+)*")
@@ -189,7 +190,7 @@ def test_every_flow_has_a_state_and_a_reason_with_a_kind() -> None:
         "bad": "broken",
         "new": "being_read",
     }
-    assert (view["flows"]["claims"]["why"], view["flows"]["claims"]["deployment_kind"]) == (
+    assert (view["flows"]["claims"]["why"], view["flows"]["claims"]["standing"]["kind"]) == (
         {"kind": "engine_off"},
         "edited",
     )

@@ -20,10 +20,11 @@ from data_engine.cli.screen.words import (
     waiting_words,
 )
 from data_engine.marks import Mark
-from data_engine.status.sentences import held_words
+from data_engine.status.failures import short_error
+from data_engine.status.record import Problem
+from data_engine.status.sentences import GONE, held_words
+from data_engine.status.view import PanelFlow, PanelView
 from data_engine.times import offset_words
-from jupyter_extension.failures import short_error
-from jupyter_extension.view import FlowRow, PanelView
 
 _GAP = "  "
 _WIDE = 110
@@ -140,11 +141,12 @@ def _table_head(room: int, signs: Signs, first: int, total: int, shown: int, now
     return (("dim", "    " + _GAP.join([*titles, "WHY NOT NOW"] if room >= _WIDE else titles)),)
 
 
-def _flow(row: FlowRow, is_chosen: bool, room: int, now: datetime, signs: Signs) -> Line:
+def _flow(row: PanelFlow, is_chosen: bool, room: int, now: datetime, signs: Signs) -> Line:
     mark = row.mark
-    last_tone = "" if row.last is None or row.last.mark.tone in ("good", "idle") else row.last.mark.tone
+    last = row.last_mark
+    last_tone = "" if last is None or last.tone in ("good", "idle") else last.tone
     cells: dict[str, Piece] = {
-        "GROUP": ("dim", row.group),
+        "GROUP": ("dim", row.group or ""),
         "STATE": (mark.tone, mark.word),
         "NEXT": ("", short_time(row.next_run_utc, now)),
         "LAST RUN": (last_tone, last_words(row, now)),
@@ -159,7 +161,7 @@ def _flow(row: FlowRow, is_chosen: bool, room: int, now: datetime, signs: Signs)
         style, text = cells[title]
         line.append((style, _GAP + cell(text, wide, signs, right=title == "HELD")))
     if room >= _WIDE:
-        what, expected = (row.error or {}).get("what"), expected_words(row.expected, now)[1]
+        what, expected = None if row.error is None else row.error.what, expected_words(row, now)[1]
         line.append(("dim", _GAP + "; ".join(filter(None, (row.edit, row.reason or what, expected)))))
     return tuple((f"chosen {style}".strip() if is_chosen else style, text) for style, text in line)
 
@@ -216,23 +218,23 @@ def _asked_or_known(view: PanelView, seen: Seen, size: Size, now: datetime, sign
     return [*details, *[()] * (high - len(details) - len(said)), *said]
 
 
-def _details(row: FlowRow, room: int, now: datetime, signs: Signs) -> list[Line]:
+def _details(row: PanelFlow, room: int, now: datetime, signs: Signs) -> list[Line]:
     is_told = " " not in row.name and row.name.replace("_", " ") == row.title.casefold()  # as a command takes it
     name = "" if is_told else row.name
     facts = f" {signs.between} ".join(filter(None, (name, row.group, row.trigger.strip("-"))))
     found: list[Line] = [(("bold", row.title), ("dim", f"  {facts}"))]
-    kind = None if row.why is None else str(row.why.get("kind"))
-    error = row.error or {}
-    last = row.last if row.last is not None and row.last.mark.tone == "bad" else None
+    kind = None if row.why is None else row.why.kind
+    error = row.error or Problem()
+    mark = row.last_mark if row.last_mark is not None and row.last_mark.tone == "bad" else None
     texts = (
-        ("bad", str(error.get("what") or "")),
-        ("dim", f"where: {error['where']}" if error.get("where") else ""),
-        ("dim", f"fix: {error['fix']}" if error.get("fix") else ""),
-        expected_words(row.expected, now),
+        ("bad", error.what),
+        ("dim", f"where: {error.where}" if error.where else ""),
+        ("dim", f"fix: {error.fix}" if error.fix else ""),
+        expected_words(row, now),
         ("warn", row.edit or ""),
-        ("", row.reason if row.reason and row.reason != error.get("what") else ""),
+        ("", row.reason if row.reason and row.reason != error.what else ""),
         ("bad", held_words(row.name, row.held, kind) or ""),
-        ("bad", "" if last is None else f"the last run {last.mark.word}: {short_error(last.cause, last.why)}"),
+        ("bad", "" if mark is None else f"the last run {mark.word}: {_last_error(row)}"),
         ("warn", f"backfill: {row.backfill.text}" if row.backfill is not None else ""),
     )
     for style, text in texts:
@@ -241,7 +243,12 @@ def _details(row: FlowRow, room: int, now: datetime, signs: Signs) -> list[Line]
     return found
 
 
-def _key_told(key: str, row: FlowRow | None, room: int, signs: Signs) -> Line:
+def _last_error(row: PanelFlow) -> str:
+    run = row.last_run
+    return "" if run is None else GONE if row.is_source_gone else short_error(run.cause, run.why)
+
+
+def _key_told(key: str, row: PanelFlow | None, room: int, signs: Signs) -> Line:
     name, word, does = KEYS[key]
     why = why_not(key, row)
     told = f"{word}: {does if why is None else f'not now, {why}'}"

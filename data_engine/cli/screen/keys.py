@@ -8,8 +8,8 @@ from typing import Any, Literal, TypeAlias
 
 from data_engine.cli.screen.questions import stop_question
 from data_engine.cli.screen.state import OpenLog, Said, Seen, chosen_row, names_of
-from jupyter_extension.buttons import WhyNot
-from jupyter_extension.view import FlowRow, PanelView
+from data_engine.status.buttons import WhyNot
+from data_engine.status.view import PanelFlow, PanelView
 
 KEYS: Mapping[str, tuple[str, str, str]] = {
     "r": ("r", "run", "the flow: shows what would run, and asks"),
@@ -59,7 +59,7 @@ class Read:
 Wish: TypeAlias = Quit | LookFirst | Do | Read
 
 
-def why_not(key: str, row: FlowRow | None) -> WhyNot:
+def why_not(key: str, row: PanelFlow | None) -> WhyNot:
     """Why a key does nothing for this flow now, as the panel says it of its buttons; None where it does.
 
     Example:
@@ -71,7 +71,7 @@ def why_not(key: str, row: FlowRow | None) -> WhyNot:
     if row is None:
         return "there is no flow"
     if key == "l":
-        return "it never ran on this machine" if row.last is None else None
+        return "it never ran on this machine" if row.last_run is None else None
     if key == "h":
         return None if row.held else "nothing of it is held"
     return row.buttons.get(_BUTTONS[key])
@@ -116,11 +116,11 @@ def _asked(key: str, view: PanelView, seen: Seen) -> tuple[Seen, Wish | None]:
     )
 
 
-def _opened(row: FlowRow, view: PanelView, seen: Seen) -> tuple[Seen, Wish | None]:
+def _opened(row: PanelFlow, view: PanelView, seen: Seen) -> tuple[Seen, Wish | None]:
     run_id = next((run.run_id for run in view.active if run.flow == row.name), None)
     if run_id is None:
-        assert row.last is not None
-        run_id = row.last.run_id
+        assert row.last_run is not None
+        run_id = row.last_run.run_id
     log = OpenLog(run_id, row.name, f"{row.title}, run {run_id[:8]}")
     return replace(seen, log=log), Read(row.name, run_id)
 

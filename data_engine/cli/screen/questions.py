@@ -10,9 +10,9 @@ from data_engine.cli.screen.state import Question, Said
 from data_engine.counted import counted
 from data_engine.flow.control import STOPS_AT
 from data_engine.reasons.kinds import OwnOutput
+from data_engine.status.view import PanelFlow, PanelView
 from data_engine.typed import typed
 from jupyter_extension.run_question import TO_RUN
-from jupyter_extension.view import FlowRow, PanelView
 
 if TYPE_CHECKING:
     from jupyter_extension.files import FilesView
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _FEW, _LONGEST_NAME = 3, 40
 
 
-def run_question(row: FlowRow, view: PanelView, entry: Mapping[str, Any], files: FilesView | None) -> Question | Said:
+def run_question(row: PanelFlow, view: PanelView, entry: Mapping[str, Any], files: FilesView | None) -> Question | Said:
     """What a run by hand would be; or why there is nothing to run. `entry` is the flow as production runs it, `files` those of
     its source, None where it has none."""
     missing = [str(one["name"]) for one in entry.get("parameters") or () if not one["has_default"]]
@@ -32,13 +32,13 @@ def run_question(row: FlowRow, view: PanelView, entry: Mapping[str, Any], files:
         return runs
     edit = []
     if row.edit:
-        is_gone = row.deployment_kind == "gone"
+        is_gone = row.standing.kind == "gone"
         edit = [f"{row.deployment}." if is_gone else f"What is deployed runs, without your edit ({row.edit})."]
     text = " ".join([f"Run {row.title} now? {runs}", *edit, *_who_does_it(view)])
     return Question(text, "run", {"flow": row.name}, f"Asked to run {row.title}")
 
 
-def retry_question(row: FlowRow, view: PanelView, files: FilesView) -> Question | Said:
+def retry_question(row: PanelFlow, view: PanelView, files: FilesView) -> Question | Said:
     """Which held files would be tried again."""
     held = [one.name for one in files.files if one.retry is None]
     count = {group: number for group, _, number in files.groups}.get("held", 0)
@@ -49,7 +49,7 @@ def retry_question(row: FlowRow, view: PanelView, files: FilesView) -> Question 
     return Question(text, "retry", {"flow": row.name}, f"Asked to try {row.title} again")
 
 
-def stop_question(row: FlowRow, view: PanelView) -> Question:
+def stop_question(row: PanelFlow, view: PanelView) -> Question:
     """Which runs would end, and that a flow that runs by itself is disabled for it."""
     running = [run for run in view.active if run.flow == row.name and run.in_daemon]
     what = "the run" if len(running) == 1 else f"the {len(running):,} runs"
@@ -60,7 +60,7 @@ def stop_question(row: FlowRow, view: PanelView) -> Question:
     return Question(text, "stop_run", {"flow": row.name}, f"Asked to stop {row.title}")
 
 
-def _runs(row: FlowRow, entry: Mapping[str, Any], files: FilesView | None) -> str | Said:
+def _runs(row: PanelFlow, entry: Mapping[str, Any], files: FilesView | None) -> str | Said:
     """How many runs it would be, over what."""
     if files is None:
         return "One run; it has no source files."

@@ -33,11 +33,11 @@ from data_engine.cli.screen.state import OpenLog, Question, Said, Seen
 from data_engine.cli.terminal import no_screen
 from data_engine.client import Workspace
 from data_engine.errors import FlowValidationError
+from data_engine.feed import Feed
 from data_engine.platforms.processes import on_end_signals
+from data_engine.status.failures import first_line
+from data_engine.status.view import PanelView
 from data_engine.typed import typed
-from jupyter_extension.failures import first_line
-from jupyter_extension.feed import Feed
-from jupyter_extension.view import PanelView
 
 if TYPE_CHECKING:
     from jupyter_extension.files import FilesView

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from data_engine.marks import Tone
-from jupyter_extension.view import FlowRow, PanelView
+from data_engine.status.view import PanelFlow, PanelView
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ def names_of(view: PanelView) -> tuple[str, ...]:
     return tuple(name for group in view.groups for name in group.flows)
 
 
-def chosen_row(view: PanelView, seen: Seen) -> FlowRow | None:
+def chosen_row(view: PanelView, seen: Seen) -> PanelFlow | None:
     """The flow that keys act on: the chosen one, else the first; None where there is none."""
     names = names_of(view)
     if not names:

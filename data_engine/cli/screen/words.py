@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 from data_engine.cli.screen.cells import Signs
 from data_engine.lease.status import duration_words
 from data_engine.model import ActiveRun
-from jupyter_extension.view import ExpectedLine, FlowRow
+from data_engine.reasons.kinds import Expected, Late
+from data_engine.status.view import PanelFlow
 
 _BAR = 10
 
@@ -64,30 +65,34 @@ def progress(run: ActiveRun, signs: Signs) -> str:
     return f"{signs.full * full}{signs.empty * (_BAR - full)} {run.done:,} of {run.total:,}"
 
 
-def waiting_words(row: FlowRow) -> str:
+def waiting_words(row: PanelFlow) -> str:
     """How many runs of the flow wait."""
     return f"{row.waiting:,} waiting" if row.waiting else ""
 
 
-def last_words(row: FlowRow, now: datetime) -> str:
+def last_words(row: PanelFlow, now: datetime) -> str:
     """How its last run ended, and when."""
-    return "never ran" if row.last is None else f"{row.last.mark.word} {short_time(row.last.at_utc, now)}"
+    return (
+        "never ran"
+        if row.last_run is None or row.last_mark is None
+        else f"{row.last_mark.word} {short_time(row.last_run.last_at_utc, now)}"
+    )
 
 
-def expected_words(expected: ExpectedLine | None, now: datetime) -> tuple[str, str]:
+def expected_words(row: PanelFlow, now: datetime) -> tuple[str, str]:
     """How a flow stands to what is expected of it, with the time that is left, and the style to say it in.
 
     Example:
         >>> from datetime import UTC
-        >>> due = ExpectedLine("expected", "due by 07:00", "2026-01-05T12:12:00+00:00")
+        >>> from data_engine.reasons.kinds import Expected, Late
+        >>> due = PanelFlow("claims", expected=Expected("2026-01-05T12:12:00+00:00", "UTC"))
         >>> expected_words(due, datetime(2026, 1, 5, 12, 0, tzinfo=UTC))
-        ('', 'due by 07:00, 12 min left')
-        >>> expected_words(ExpectedLine("late", "late since 07:00"), datetime(2026, 1, 5, 12, 0, tzinfo=UTC))
-        ('bad', 'late since 07:00')
+        ('', 'due by Mon 2026-01-05 12:12 UTC, 12 min left')
+        >>> expected_words(PanelFlow("claims", expected=Late("2026-01-05T07:00:00+00:00", "UTC")), datetime.now(UTC))
+        ('bad', 'late since Mon 2026-01-05 07:00 UTC')
     """
-    if expected is None:
-        return "", ""
-    if expected.due_utc is None:
-        return ("bad" if expected.kind == "late" else "warn"), expected.text
+    expected, text = row.expected, row.expected_text or ""
+    if not isinstance(expected, Expected):
+        return ("bad" if isinstance(expected, Late) else "warn" if text else ""), text
     left_s = (datetime.fromisoformat(expected.due_utc) - now).total_seconds()
-    return "", f"{expected.text}, {duration_words(left_s)} left" if left_s > 0 else expected.text
+    return "", f"{text}, {duration_words(left_s)} left" if left_s > 0 else text

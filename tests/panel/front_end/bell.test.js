@@ -86,7 +86,7 @@ test("flows in trouble are counted in words, and lead to a cell", () => {
 test("a flow that holds files says so beside its state, whatever that is", () => {
   const look = (/** @type {string} */ word, state = `${word}, 3 held`) => {
     const mark = { word, tone: "bad", shape: "cross", kind: word.replaceAll(" ", "_") };
-    return stateText(/** @type {any} */ (row([], { state, mode: "poll", mark })));
+    return stateText(/** @type {any} */ (row([], { state_text: state, mode: "poll", mark })));
   };
 
   assert.equal(look("failing"), "failing, 3 held");

@@ -35,7 +35,7 @@ for (const [after, text] of [[0.5, "now"], [1, "in 1 s"], [59.5, "in 60 s"], [60
 
 for (const [left, text] of [[720, "due by 07:00, 12 min left"], [45, "due by 07:00, 45 s left"], [7200, "due by 07:00, 2 h left"], [-1, "due by 07:00"], [400000, "due by 07:00"]]) {
   test(`${left} s before it is due: "${text}"`, () => {
-    assert.equal(expectedText({ kind: "expected", text: "due by 07:00", due_utc: utc(/** @type {number} */ (left)) }, NOON), text);
+    assert.equal(expectedText({ expected: { kind: "expected", due_utc: utc(/** @type {number} */ (left)) }, expected_text: "due by 07:00" }, NOON), text);
   });
 }
 

@@ -57,8 +57,8 @@ test("a flow's second line is its run, else why and when it runs next", () => {
   assert.equal(secondText(row({ mark: mark("not deployed"), ...draft }), undefined), "every 5 s", "its mark says it");
   const shares = { reason: "it writes to the same mirror as rates", why: { ...draft.why, shares_with: "rates" } };
   assert.equal(secondText(row({ mark: mark("not deployed"), ...shares }), undefined), "every 5 s · it writes to the same mirror as rates");
-  const late = { kind: "late", text: "late since 07:00: the engine is off", due_utc: null };
-  assert.equal(secondText(row({ mode: "manual", trigger: "-", expected: late }), undefined), "late since 07:00: the engine is off");
+  const late = { expected: { kind: "late" }, expected_text: "late since 07:00: the engine is off" };
+  assert.equal(secondText(row({ mode: "manual", trigger: "-", ...late }), undefined), "late since 07:00: the engine is off");
 });
 
 test("a state names its mode where its word does not", () => {

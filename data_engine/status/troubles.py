@@ -17,17 +17,18 @@ from data_engine.ledger.troubles import Trouble, TroubleKey, all_troubles
 from data_engine.message import message_id
 from data_engine.model import Run
 from data_engine.reasons.kinds import HeldSlot, Late, Overlong
+from data_engine.record import Record
+from data_engine.status.failures import first_line, places_of
 from data_engine.status.record import FlowStatus, WorkspaceStatus
 from data_engine.status.sentences import is_source_gone
-from jupyter_extension.failures import first_line, places_of
 
 _BY_PEOPLE = ("hand", "backfill")
 _HOLDING = ("failed", "abandoned")
 """How a run ended that holds its file, when nobody ended it on purpose."""
 
 
-@dataclass(frozen=True, slots=True)
-class TroubleLine:
+@dataclass(frozen=True, slots=True, eq=False)
+class TroubleLine(Record):
     """A trouble in a line. `id` is the same for the same trouble, `at_utc` when it was seen last, and `cells` are where it leads.
 
     `good_utc` is when the flow went well last, where that is known: what was told before that is another trouble.
@@ -191,7 +192,7 @@ def _line_of(bad: Failure, name: str) -> TroubleLine:
     run = bad.run
     why = None if run.why is None else run.why.as_dict()
     key, said = failure(name, "failed", why, run.error or run.cause)
-    at_utc = run.finished_at_utc or run.started_at_utc
+    at_utc = run.last_at_utc
     file = None if run.source is None else basename(run.source)
     return TroubleLine(
         _id(key),

@@ -8,9 +8,9 @@ from typing import TypeAlias
 
 from data_engine.model import ActiveRun
 from data_engine.reasons.kinds import DaemonSilent
+from data_engine.status.control import OTHERS, is_mine, is_of
 from data_engine.status.record import FlowStatus, WorkspaceStatus
 from data_engine.typed import typed
-from jupyter_extension.control import OTHERS, is_mine, is_of
 
 WhyNot: TypeAlias = str | None
 """Why a button cannot be used now; None when it can."""

@@ -6,25 +6,25 @@ The front-end only draws it. A button that cannot be used now says why: its valu
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, ClassVar
 
 from data_engine.cause import Cause
 from data_engine.counted import counted
 from data_engine.engine.params import value_words
 from data_engine.lease.status import FETCHED_BY, NOBODY_WATCHES, NOT_ALL_HERE, is_unwatched, watch_words
 from data_engine.marks import Mark, mark_of
-from data_engine.model import ActiveRun, Run
-from data_engine.reasons.kinds import DaemonSilent, Expected, Late, Overlong, Unreachable
+from data_engine.model import ActiveRun
+from data_engine.reasons.kinds import DaemonSilent, Expected, Unreachable
 from data_engine.reasons.remedies import SILENT_FIX, remedy_of
 from data_engine.record import Record
+from data_engine.status.buttons import WhyNot, flow_buttons, workspace_buttons
+from data_engine.status.control import is_mine, lease_line, lease_mark, owned_elsewhere
 from data_engine.status.record import DaemonFacts, EngineFacts, FlowStatus, WorkspaceStatus
-from data_engine.status.sentences import GOES_ON, GONE, told_once, undelivered_words
+from data_engine.status.sentences import GOES_ON, told_once, undelivered_words
+from data_engine.status.troubles import Known, TroubleLine, has_recovered, troubles_of
 from data_engine.times import clock_words
 from data_engine.typed import typed
-from jupyter_extension.buttons import WhyNot, flow_buttons, workspace_buttons
-from jupyter_extension.control import is_mine, lease_line, lease_mark, owned_elsewhere
-from jupyter_extension.troubles import Known, TroubleLine, has_recovered, troubles_of
 
 _MOST_REQUESTS = 3
 _MOST_UNDELIVERED = 3
@@ -33,69 +33,8 @@ _TOLD = "done for another workstation, which was told so; nothing is asked of yo
 """Told at the panel's head: the newest."""
 
 
-@dataclass(frozen=True, slots=True)
-class LastRun:
-    """How a run went, and `why`. `elapsed_s` is None while it runs."""
-
-    run_id: str
-    mark: Mark
-    at_utc: str
-    elapsed_s: float | None
-    cause: str | None = None
-    why: Mapping[str, Any] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class FlowRow:
-    """One line of the list of flows.
-
-    `reason` is `why` it does not run now, in words; `edit` tells of an edit that is not deployed, or, where production `is_rolled_back`, that the module is as it was before; `error` of a module that is broken; `held` counts the files whose last
-    run did not end well, `waiting` its runs that wait for their turn or for their next try; `expected` is how it stands to what is expected of it; `is_failing` says that somebody should look: its
-    `mark` is neither good nor at rest then. `state` is the word of its mark, with what is bad besides its last run.
-    `next_run_utc` is meant in the zone `tz`, None for this machine's. `digest` changes with the code of an edit. `troubles` are what its people are notified of; when it `has_recovered`, no failure of before is left.
-    """
-
-    name: str
-    title: str
-    group: str
-    mode: str
-    trigger: str
-    mark: Mark
-    state: str
-    reason: str | None
-    why: Mapping[str, Any] | None
-    next_run_utc: str | None
-    last: LastRun | None
-    deployment: str
-    deployment_kind: str
-    edit: str | None
-    is_rolled_back: bool
-    shares_with: str | None
-    error: Mapping[str, str | None] | None
-    enabled: bool
-    held: int
-    waiting: int
-    is_failing: bool
-    buttons: Mapping[str, WhyNot]
-    backfill: BackfillLine | None = None
-    expected: ExpectedLine | None = None
-    troubles: tuple[TroubleLine, ...] = ()
-    has_recovered: bool = False
-    tz: str | None = None
-    digest: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class ExpectedLine:
-    """How a flow stands to what is expected of it: `kind` is "expected", "late" or "overlong"; until `due_utc` time is left."""
-
-    kind: str
-    text: str
-    due_utc: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class BackfillLine:
+@dataclass(frozen=True, slots=True, eq=False)
+class BackfillLine(Record):
     """How far the flow's newest backfill is, where it runs or something of it is left."""
 
     id: str
@@ -108,8 +47,60 @@ class BackfillLine:
     params: str
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
+@dataclass(frozen=True, slots=True, eq=False)
+class PanelFlow(FlowStatus):
+    """A flow's record with what only a panel adds: its `buttons`, how many of its runs are `waiting` for their turn or for their next
+    try, its newest `backfill` where that runs or something of it is left, and the `troubles` that its people are notified of; when
+    it `has_recovered`, no failure of before is left. `is_source_gone`: all that is left of a failure is a file that is gone.
+    """
+
+    computed: ClassVar[tuple[str, ...]] = (
+        *FlowStatus.computed,
+        "mark",
+        "state_text",
+        "is_failing",
+        "last_mark",
+        "expected_text",
+    )
+
+    buttons: Mapping[str, WhyNot] = field(default_factory=dict)
+    waiting: int = 0
+    backfill: BackfillLine | None = None
+    troubles: tuple[TroubleLine, ...] = ()
+    has_recovered: bool = False
+    is_source_gone: bool = False
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether somebody should look: also at an edit that is broken."""
+        return super(PanelFlow, self).is_failing or self.standing.is_edit_broken
+
+    @property
+    def reason(self) -> str | None:
+        """Why it does not run now; of a source that cannot be read with what helps."""
+        remedy = remedy_of(self.why, self.name) if isinstance(self.why, Unreachable) else None
+        return "; ".join(filter(None, (super(PanelFlow, self).reason, remedy))) or None
+
+    @property
+    def last_mark(self) -> Mark | None:
+        """The mark of its last run: nothing bad where the flow is good again."""
+        run = self.last_run
+        if run is None:
+            return None
+        mark = run_mark(run.status, run.why)
+        return mark if super(PanelFlow, self).is_failing or mark.tone != "bad" else replace(mark, tone="idle")
+
+    @property
+    def expected_text(self) -> str | None:
+        """How it stands to what is expected of it; how much time is left is told by the page, where it goes by."""
+        expected = self.expected
+        if isinstance(expected, Expected):
+            return f"due by {clock_words(expected.due_utc, expected.tz)}"
+        return None if expected is None else expected.text
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Group(Record):
     """Flows that run one at a time. `summary` counts them in words."""
 
     name: str
@@ -117,8 +108,8 @@ class Group:
     flows: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Notice:
+@dataclass(frozen=True, slots=True, eq=False)
+class Notice(Record):
     """Something a person should know, with its fix; with an `id`, a person can put it away, and it goes a while after `at_utc`."""
 
     tone: str
@@ -128,8 +119,8 @@ class Notice:
     at_utc: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class PanelView:
+@dataclass(frozen=True, slots=True, eq=False)
+class PanelView(Record):
     """Everything the panel shows of a workspace but for the flow that is looked at closely.
 
     `lease_line` says who owns it, `watch_line` which machines would tell people when the owner falls silent; `details` say more of
@@ -146,7 +137,7 @@ class PanelView:
     takeover_in_s: float | None
     buttons: Mapping[str, WhyNot]
     groups: tuple[Group, ...]
-    flows: Mapping[str, FlowRow]
+    flows: Mapping[str, PanelFlow]
     active: tuple[ActiveRun, ...]
     notices: tuple[Notice, ...]
     footer: tuple[str, ...]
@@ -157,8 +148,8 @@ class PanelView:
     not_flows: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class ClusterLine:
+@dataclass(frozen=True, slots=True, eq=False)
+class ClusterLine(Record):
     """What the panel says of the cluster that runs go to, and where its own dashboard is."""
 
     text: str
@@ -185,7 +176,7 @@ def render(
     daemon, engine, lease = status.daemon, status.engine, status.lease
     elsewhere = owned_elsewhere(lease)
     known = known or Known()
-    flows = {flow.name: _row(flow, status, known, elsewhere=elsewhere) for flow in status.flows}
+    flows = {flow.name: _shown(flow, status, known, elsewhere=elsewhere) for flow in status.flows}
     return PanelView(
         workspace_id=status.workspace_id,
         workspace_root=status.workspace_root,
@@ -233,32 +224,8 @@ def run_mark(status: str, why: Cause | None = None) -> Mark:
         >>> run_mark("started").word, run_mark("killed").tone, run_mark("killed", Cause("kill_requested")).tone
         ('running', 'bad', 'idle')
     """
-    return _at_rest(mark_of("running" if status == "started" else status), unless=why is None or not why.is_by_a_person)
-
-
-def _at_rest(mark: Mark, *, unless: bool) -> Mark:
-    """The mark of what ended badly and needs nobody: its word stays."""
-    return mark if unless or mark.tone != "bad" else replace(mark, tone="idle")
-
-
-def last_run_of(run: Run) -> LastRun:
-    """A run of the ledger as the panel shows it."""
-    why = None if run.why is None else run.why.as_dict()
-    at_utc = run.finished_at_utc or run.started_at_utc
-    return LastRun(run.run_id, run_mark(run.status, run.why), at_utc, run.elapsed_s, run.cause, why)
-
-
-def as_json(value: Any) -> Any:
-    """A view as plain JSON values: what the front-end is sent."""
-    if isinstance(value, Record):
-        return value.as_dict()
-    if is_dataclass(value) and not isinstance(value, type):
-        return {one.name: as_json(getattr(value, one.name)) for one in fields(value)}
-    if isinstance(value, Mapping):
-        return {key: as_json(item) for key, item in value.items()}
-    if isinstance(value, (tuple, list)):
-        return [as_json(item) for item in value]
-    return value
+    mark = mark_of("running" if status == "started" else status)
+    return replace(mark, tone="idle") if mark.tone == "bad" and why is not None and why.is_by_a_person else mark
 
 
 def delta(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
@@ -275,54 +242,16 @@ def delta(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]
     return {key: value for key, value in (("set", parts), ("flows", flows), ("gone", gone)) if value}
 
 
-def _row(flow: FlowStatus, status: WorkspaceStatus, known: Known, *, elsewhere: str | None) -> FlowRow:
-    last = None if flow.last_run is None else last_run_of(flow.last_run)
-    if last is not None:
-        cause = GONE if flow.name in known.gone else last.cause
-        last = replace(last, mark=_at_rest(last.mark, unless=flow.is_failing), cause=cause)
-    return FlowRow(
-        name=flow.name,
-        title=flow.title,
-        group=flow.group or "",
-        mode=flow.mode,
-        trigger=flow.trigger or "-",
-        mark=flow.mark,
-        state=flow.state_text,
-        reason=_reason(flow),
-        why=None if flow.why is None else flow.why.as_dict(),
-        next_run_utc=flow.next_run_utc,
-        last=last,
-        deployment=flow.deployment,
-        deployment_kind=flow.standing.kind,
-        edit=flow.edit,
-        is_rolled_back=flow.standing.rolled_back_to is not None,
-        shares_with=flow.standing.shares_with,
-        error=None if flow.error is None else flow.error.as_dict(),
-        enabled=flow.enabled,
-        held=flow.held,
-        waiting=sum(one.count for one in status.waiting_runs if one.flow == flow.name),
-        is_failing=flow.is_failing or flow.standing.is_edit_broken,
+def _shown(flow: FlowStatus, status: WorkspaceStatus, known: Known, *, elsewhere: str | None) -> PanelFlow:
+    return PanelFlow(
+        **{one.name: getattr(flow, one.name) for one in fields(FlowStatus)},
         buttons=flow_buttons(flow, status, elsewhere=elsewhere),
+        waiting=sum(one.count for one in status.waiting_runs if one.flow == flow.name),
         backfill=_backfill_line(flow.name, status),
-        expected=_expected_line(flow),
         troubles=troubles_of(flow, known),
         has_recovered=has_recovered(flow, known),
-        tz=flow.tz,
-        digest=flow.standing.digest,
+        is_source_gone=flow.name in known.gone,
     )
-
-
-def _reason(flow: FlowStatus) -> str | None:
-    """Why the flow does not run now; of a source that cannot be read with what helps."""
-    way = remedy_of(flow.why, flow.name) if isinstance(flow.why, Unreachable) else None
-    return "; ".join(filter(None, (flow.reason, way))) or None
-
-
-def _expected_line(flow: FlowStatus) -> ExpectedLine | None:
-    expected = flow.expected
-    if isinstance(expected, Expected):  # how much time is left is told by the page, where it goes by
-        return ExpectedLine(expected.kind, f"due by {clock_words(expected.due_utc, expected.tz)}", expected.due_utc)
-    return ExpectedLine(expected.kind, expected.text) if isinstance(expected, (Late, Overlong)) else None
 
 
 def _backfill_line(flow: str, status: WorkspaceStatus) -> BackfillLine | None:
@@ -343,10 +272,10 @@ def _engine_mark(engine: EngineFacts, is_running: bool) -> Mark:
     return Mark("on", "good", "play") if engine.on and is_running else Mark("off")
 
 
-def _groups(flows: Mapping[str, FlowRow]) -> tuple[Group, ...]:
-    by_name: dict[str, list[FlowRow]] = {}
+def _groups(flows: Mapping[str, PanelFlow]) -> tuple[Group, ...]:
+    by_name: dict[str, list[PanelFlow]] = {}
     for row in flows.values():
-        by_name.setdefault(row.group, []).append(row)
+        by_name.setdefault(row.group or "", []).append(row)
     ordered = sorted(by_name.items(), key=lambda item: (item[0] == "", item[0].casefold()))
     return tuple(
         Group(name, _summary(rows), tuple(row.name for row in sorted(rows, key=lambda row: row.title.casefold())))
@@ -354,7 +283,7 @@ def _groups(flows: Mapping[str, FlowRow]) -> tuple[Group, ...]:
     )
 
 
-def _summary(rows: Iterable[FlowRow]) -> str:
+def _summary(rows: Iterable[PanelFlow]) -> str:
     rows = list(rows)
     running = sum(row.mark.kind in ("running", "stopping") for row in rows)
     failed = sum(row.is_failing for row in rows)
@@ -362,7 +291,7 @@ def _summary(rows: Iterable[FlowRow]) -> str:
     return " · ".join(filter(None, parts))
 
 
-def _footer(flows: Mapping[str, FlowRow], recent_runs: int | None) -> tuple[str, ...]:
+def _footer(flows: Mapping[str, PanelFlow], recent_runs: int | None) -> tuple[str, ...]:
     good = [row for row in flows.values() if row.mark.kind != "broken"]
     parts = [
         counted(len(flows), "module"),

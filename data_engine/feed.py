@@ -32,9 +32,9 @@ from data_engine.platforms.processes import apart
 from data_engine.status.build import build_status
 from data_engine.status.facts import FlowFacts, WorkspaceFacts
 from data_engine.status.record import WorkspaceStatus
+from data_engine.status.troubles import History, Known
+from data_engine.status.view import PanelView, render
 from data_engine.workspace.machine import machine_id, person
-from jupyter_extension.troubles import History, Known
-from jupyter_extension.view import PanelView, render
 
 View: TypeAlias = dict[str, Any]
 """A panel's view as JSON: what a page is sent."""
