@@ -110,13 +110,14 @@ def read_catalog(
     known_bad: Mapping[str, FlowValidationError] | None = None,
     only: str | None = None,
     kept: Descriptions | None = None,
+    warns: bool = True,
 ) -> tuple[CatalogEntry, ...]:
     """Every flow module of the folder, sorted by name. A broken module costs only its own entry.
 
     Modules are executed once for one content of theirs and of the helpers; what did not change is remembered in this
     process. `begin` is told the name of each module before it is executed; `known_bad` ones are not, and have that error.
     With `only` the one module of that name is read. With `kept` a good module is described as another process found it,
-    while nothing has changed; its flow has no steps then, `entry.steps` are there.
+    while nothing has changed; its flow has no steps then, `entry.steps` are there. Without `warns` nobody is warned of names and mirrors.
 
     Raises:
         FlowValidationError: the folder does not exist or cannot be read.
@@ -154,8 +155,8 @@ def read_catalog(
         kept.save()
     _remembered[modules.package] = entries
     read = entries.values() if only is None else [entries[only]] if only in entries else []
-    told = _with_mirror_warnings([*(entry for _, entry in read if entry is not None), *described.values()])
-    return _with_name_warnings(told, files)
+    every = sorted([*(entry for _, entry in read if entry is not None), *described.values()], key=lambda one: one.name)
+    return _with_name_warnings(_with_mirror_warnings(every), files) if warns else tuple(every)
 
 
 def _known_error(
@@ -377,8 +378,7 @@ def _two_files(name: str, paths: list[Path]) -> FlowValidationError:
 
 def _with_mirror_warnings(entries: list[CatalogEntry]) -> tuple[CatalogEntry, ...]:
     told = mirror_warnings({entry.name: _places(entry) for entry in entries})
-    named = sorted(entries, key=lambda entry: entry.name)
-    return tuple(replace(entry, warnings=(*entry.warnings, *told.get(entry.name, ()))) for entry in named)
+    return tuple(replace(entry, warnings=(*entry.warnings, *told.get(entry.name, ()))) for entry in entries)
 
 
 def _places(entry: CatalogEntry) -> FlowPlaces:

@@ -178,7 +178,7 @@ class OfflineFacts:
         edits = deployments.edits_among(authored)
         there = history.live(published(home.ledger())).values() if deployed else ()
         edited = [name for name, one in edits.items() if one.is_edited]
-        entries = with_no_steps_refused(read_catalog(home.modules(), kept=home.descriptions()))
+        entries = with_no_steps_refused(read_catalog(home.modules(), kept=home.descriptions(), warns=False))
         shown = in_production(entries, deployments, edited, home.deployed_descriptions())
         found = []
         for entry, runs in zip(entries, shown, strict=True):
