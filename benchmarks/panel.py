@@ -19,9 +19,10 @@ from typing import Any
 import psutil
 
 from benchmarks.figures import finish, report
-from data_engine.engine.status import FlowFacts, WorkspaceFacts, build_status
 from data_engine.model import Run
 from data_engine.notebook.catalog import CatalogEntry
+from data_engine.status.build import build_status
+from data_engine.status.facts import FlowFacts, WorkspaceFacts
 from jupyter_extension.assets import panel_js
 from jupyter_extension.server import message_of
 from jupyter_extension.view import as_json, render

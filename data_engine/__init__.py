@@ -7,8 +7,10 @@ The floors of the package; imports only point down:
     7  moving/              bringing a workspace from the older system
     7  client.py  workspace_base.py  backfill_verbs.py  daemon_verbs.py  owners_verbs.py  planning_verbs.py  verbs.py  runs.py  discovery.py  given.py  kernel_imports.py   Workspace: the Python face; what a flow can do; runs in the caller's process
     6  daemon/                the background process: its control channel, its workers
+    5  status/                the state of a workspace: one record, filled from facts once, and what explains it
     5  planning/              what a deploy would change, and goldens that keep what was right
     4  scheduler/  engine/    what is due, and when it runs; candidates, runs, previews, groups
+    4  reasons/              why something runs or does not: one table
     4  alerting/              what is expected of flows, and what people are told of them
     3  ledger/  lease/        what ran, on this machine and for all; who owns a workspace on a shared folder
     2  notebook/              from notebooks to modules, and from errors to cells
@@ -17,7 +19,7 @@ The floors of the package; imports only point down:
     1  helpers/               a leaf for authors: DuckDB, Polars, schemas, workbooks; uses floor 0 only
     0  errors.py secret.py files.py nofollow.py private.py locks.py unfinished.py interrupts.py clock.py duration.py shown.py
     0  platforms/             what differs between Linux, macOS and Windows
-    0  version.py argument_checks.py storage_version.py record.py cause.py message.py cut.py counted.py typed.py file_check.py
+    0  version.py argument_checks.py storage_version.py record.py cause.py message.py cut.py counted.py times.py marks.py typed.py file_check.py
 
 Importing this package imports none of the data libraries; names are looked up when they are first used.
 """

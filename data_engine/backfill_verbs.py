@@ -189,6 +189,6 @@ class BackfillVerbs(OwnersVerbs):
 
     def _in_zone(self, found: Backfill) -> Backfill:
         """With the zone that its slots are told in."""
-        from data_engine.engine.slot_zones import slot_zone
+        from data_engine.status.runs import slot_zone
 
         return replace(found, tz=slot_zone(self.home, found.flow)) if found.kind == "slots" else found

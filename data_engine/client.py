@@ -27,12 +27,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from datetime import date
 
-    from data_engine.engine.explain import Explanation
     from data_engine.engine.left_behind import LeftBehind
-    from data_engine.engine.run_comparison import Comparison
-    from data_engine.engine.trends import Trends
     from data_engine.model import LogEntry, Run, StepRun
     from data_engine.notebook.catalog import CatalogEntry
+    from data_engine.status.explain import Explanation
+    from data_engine.status.run_comparison import Comparison
+    from data_engine.status.trends import Trends
     from data_engine.workspace.settings import WorkspaceSettings
 
 
@@ -165,7 +165,7 @@ class Workspace(BackfillVerbs, DaemonVerbs, PlanningVerbs):
             >>> ws.load_flow("example").preview(use="totals").rows()
             [('coffee', 4.5), ('tea', 5.5)]
         """
-        from data_engine.engine.deployed_before import find_flow
+        from data_engine.status.deployed_before import find_flow
 
         modules = self.home.modules()
         return Flow.of(modules.load(find_flow(self.home, name)).flow)
@@ -207,10 +207,10 @@ class Workspace(BackfillVerbs, DaemonVerbs, PlanningVerbs):
             >>> ws.standing("example").kind, [path.name for path in ws.restore("example")], ws.standing("example").kind
             ('gone', ['example.ipynb'], 'as_deployed')
         """
-        from data_engine.engine.deployed_before import flow_called, history_of, refuse_second_copy
         from data_engine.notebook.catalog import check_flow_name
         from data_engine.notebook.history import to_restore
         from data_engine.notebook.restoring import restore
+        from data_engine.status.deployed_before import flow_called, history_of, refuse_second_copy
 
         to = None if to is None else given_text(to, "restore(to=...)")
         rows = history_of(self.home)
@@ -298,9 +298,9 @@ class Workspace(BackfillVerbs, DaemonVerbs, PlanningVerbs):
         Raises:
             FlowValidationError: there is no such flow.
         """
-        from data_engine.engine.deployed_before import find_to_tidy
         from data_engine.notebook.catalog import check_flow_name, read_catalog
         from data_engine.notebook.deployed import deployed_entries
+        from data_engine.status.deployed_before import find_to_tidy
 
         deployments = self.home.deployments()
         there = read_catalog(self.home.modules(), kept=self.home.descriptions())
@@ -338,10 +338,9 @@ class Workspace(BackfillVerbs, DaemonVerbs, PlanningVerbs):
             >>> ws.runs(until="2013-03")
             []
         """
-        from data_engine.engine.found_runs import find_runs, wanted_runs
-        from data_engine.engine.slot_zones import with_zones
         from data_engine.ledger.warned import with_warnings
         from data_engine.notebook.catalog import check_flow_name
+        from data_engine.status.runs import find_runs, wanted_runs, with_zones
 
         given_limit(limit)
         ledger = self.home.ledger()
@@ -398,7 +397,7 @@ class Workspace(BackfillVerbs, DaemonVerbs, PlanningVerbs):
             >>> ws.compare(older.run_id, newer.run_id).is_equal
             True
         """
-        from data_engine.engine.run_comparison import compare
+        from data_engine.status.run_comparison import compare
 
         a, b = self.run_record(run_a), self.run_record(run_b)
         return compare(self.home, a, b)
@@ -420,8 +419,8 @@ class Workspace(BackfillVerbs, DaemonVerbs, PlanningVerbs):
             >>> found.runs, [(one.name, [point.value for point in one.points]) for one in found.trends if one.kind == "rows"]
             (2, [('Make Sales', [3.0, 3.0]), ('Add Up', [2.0, 2.0])])
         """
-        from data_engine.engine.trends import trends_of
         from data_engine.notebook.catalog import check_flow_name, find_module
+        from data_engine.status.trends import trends_of
 
         ledger = self.home.ledger()
         if not ledger.runs(check_flow_name(flow), 1):
@@ -445,8 +444,8 @@ class Workspace(BackfillVerbs, DaemonVerbs, PlanningVerbs):
             >>> ws.reset("example"), ws.runs()
             (1, [])
         """
-        from data_engine.engine.offline import reset_offline
         from data_engine.notebook.catalog import check_flow_name
+        from data_engine.status.offline import reset_offline
 
         name = None if flow is None else check_flow_name(flow)
         return self.link.ask(
@@ -469,7 +468,7 @@ class Workspace(BackfillVerbs, DaemonVerbs, PlanningVerbs):
             'not deployed: data-engine deploy example'
         """
         from data_engine.daemon.control import LONG_S
-        from data_engine.engine.explain import Explanation, explain
+        from data_engine.status.explain import Explanation, explain
 
         subject = os.fspath(flow_or_path)
         file = str(Path(with_home(subject)).resolve())

@@ -13,9 +13,9 @@ from data_engine.workspace_base import WorkspaceBase
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from data_engine.engine.offline import OfflineFacts
-    from data_engine.engine.status import Status
     from data_engine.lease.status import LeaseStatus
+    from data_engine.status.offline import OfflineFacts
+    from data_engine.status.record import WorkspaceStatus
 
 
 class DaemonVerbs(WorkspaceBase):
@@ -140,7 +140,7 @@ class DaemonVerbs(WorkspaceBase):
         check_flow_name(name)
         daemon = self.link.find_heard()
         if daemon is None:
-            from data_engine.engine.refusals import no_stop_here
+            from data_engine.status.refusals import no_stop_here
 
             raise no_stop_here(self.home, name)
         return bool(daemon.post("/stop-flow", {"flow": name})["disabled"])
@@ -186,12 +186,12 @@ class DaemonVerbs(WorkspaceBase):
     def _end_run(self, path: str, run_id: str) -> bool:
         daemon = self.link.find_heard()
         if daemon is None:
-            from data_engine.engine.refusals import no_stop_run_here
+            from data_engine.status.refusals import no_stop_run_here
 
             raise no_stop_run_here(self.home, run_id)
         return not daemon.post(path, {"run_id": run_id}).get("waited", False)
 
-    def status(self) -> Status:
+    def status(self) -> WorkspaceStatus:
         """The state of daemon, engine and flows: attributes and keys are those `data-engine status --json` prints.
 
         Raises:
@@ -205,10 +205,11 @@ class DaemonVerbs(WorkspaceBase):
             >>> status.daemon.running, [flow.name for flow in status.flows], status["engine"]["on"]
             (False, ['example'], False)
         """
-        from data_engine.engine.status import Status, build_status
+        from data_engine.status.build import build_status
+        from data_engine.status.record import WorkspaceStatus
 
         return self.link.ask(
-            lambda daemon: Status.read(daemon.get("/status")),
+            lambda daemon: WorkspaceStatus.read(daemon.get("/status")),
             otherwise=lambda: build_status(self._offline().facts()),
         )
 
@@ -216,8 +217,8 @@ class DaemonVerbs(WorkspaceBase):
         from data_engine.daemon.endpoint import silent_daemon, was_engine_on
         from data_engine.daemon.interpreter import recorded_interpreter
         from data_engine.daemon.service import service_facts
-        from data_engine.engine.machine_facts import DaemonFacts
-        from data_engine.engine.offline import OfflineFacts
+        from data_engine.status.offline import OfflineFacts
+        from data_engine.status.record import DaemonFacts
 
         ledger = self.home.ledger()
         service, silent = service_facts(self.home), silent_daemon(self.home.local)
@@ -300,8 +301,8 @@ class DaemonVerbs(WorkspaceBase):
             >>> Workspace.create(tempfile.mkdtemp()).lease().state
             'available'
         """
-        from data_engine.engine.offline import offline_lease
         from data_engine.lease.status import LeaseStatus
+        from data_engine.status.offline import offline_lease
 
         return self.link.ask(
             lambda daemon: LeaseStatus.read(daemon.get("/status")["lease"]),

@@ -310,6 +310,27 @@ class StepRun(Record):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class ActiveRun(Record):
+    """A run under way on this machine. `pid` is the process that answers for it: this daemon's where `in_daemon`, else a
+    kernel's or a command line's, which alone can stop it. `step` began at `step_started_at_utc`, and is `done` of `total`
+    far where it says so. `worker` is the cluster's worker that it is on. It is `stopping` when this daemon has asked it to end."""
+
+    run_id: str
+    flow: str
+    group: str
+    source: str | None
+    started_at_utc: str
+    pid: int
+    in_daemon: bool
+    step: str | None = None
+    step_started_at_utc: str | None = None
+    done: int | None = None
+    total: int | None = None
+    worker: str | None = None
+    stopping: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class PlannedRun(Record):
     """One run of a backfill: for the file at `source` inside the flow's source folder ("" is the whole folder, or a single
     file), for the slot `scheduled_for` in UTC, or for a file at a slot."""

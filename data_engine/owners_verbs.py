@@ -70,10 +70,10 @@ class OwnersVerbs(WorkspaceBase):
         """
         from data_engine.daemon.deploying import Asked, Outcome
         from data_engine.daemon.one_commit import deploy_here
-        from data_engine.engine.deployed_before import find_flow
-        from data_engine.engine.source_trouble import with_source_warnings
         from data_engine.engine.unknown_recipients import with_recipient_warnings
         from data_engine.notebook.catalog import check_flow_name
+        from data_engine.status.deployed_before import find_flow
+        from data_engine.status.source_trouble import with_source_warnings
         from data_engine.workspace.machine import person
 
         if name is not None:
@@ -146,8 +146,8 @@ class OwnersVerbs(WorkspaceBase):
             >>> [(one.note, one.is_live) for one in ws.deployments("example")]
             [('first', True)]
         """
-        from data_engine.engine.deployed_before import history_of
         from data_engine.notebook.catalog import check_flow_name
+        from data_engine.status.deployed_before import history_of
 
         return Listing(history_of(self.home, None if name is None else check_flow_name(name)))
 
@@ -199,8 +199,8 @@ class OwnersVerbs(WorkspaceBase):
             >>> ws.standing("example").kind
             'not_deployed'
         """
-        from data_engine.engine.deployed_before import find_flow
         from data_engine.notebook.catalog import check_flow_name
+        from data_engine.status.deployed_before import find_flow
 
         deployments = self.home.deployments()
         standing = deployments.standing([check_flow_name(name)])[name]
@@ -326,7 +326,7 @@ class OwnersVerbs(WorkspaceBase):
         }
         daemon = self.link.find_heard()
         if daemon is None:
-            from data_engine.engine.refusals import no_retry_here
+            from data_engine.status.refusals import no_retry_here
 
             raise no_retry_here(self.home, flow)
         told = daemon.post("/retry", body | {"wait": wait})
@@ -386,7 +386,7 @@ class OwnersVerbs(WorkspaceBase):
         """
         run = self.home.ledger().run(run_id) if isinstance(run_id, str) else None
         if run is None:
-            from data_engine.engine.refusals import no_run
+            from data_engine.status.refusals import no_run
 
             what = f"there is no run {run_id!r} in the history of {self.root.name}"
             known = "take an id from `data-engine runs`"

@@ -51,13 +51,13 @@ class PlanningVerbs(WorkspaceBase):
         """
         from data_engine.compare.comparing import keys
         from data_engine.daemon.deploying import changed_config
-        from data_engine.engine.deployed_before import find_flow
         from data_engine.engine.params import check_params
         from data_engine.ledger import deployments as ledger_rows
         from data_engine.notebook import history
         from data_engine.notebook.catalog import check_flow_name
         from data_engine.notebook.module_sets import read_contents
         from data_engine.planning.making import Wish, make_plan
+        from data_engine.status.deployed_before import find_flow
 
         if not isinstance(sources, int) or isinstance(sources, bool) or sources < 1:
             raise FlowValidationError(
@@ -85,11 +85,11 @@ class PlanningVerbs(WorkspaceBase):
             >>> Workspace.create(tempfile.mkdtemp()).test()
             []
         """
-        from data_engine.engine.deployed_before import find_flow
         from data_engine.notebook.catalog import check_flow_name
         from data_engine.planning.golden import goldens_folder, require_goldens
         from data_engine.planning.testing import check_goldens
         from data_engine.shown import Listing
+        from data_engine.status.deployed_before import find_flow
         from data_engine.workspace.machine import person
 
         home, modules = self.home, self.home.modules()

@@ -14,7 +14,6 @@ from data_engine.daemon.probes import server_ahead_s
 from data_engine.engine.at_once import run_sources
 from data_engine.engine.bounded_output import bounded_output
 from data_engine.engine.candidates import Source, pick_to_run, startup_sources
-from data_engine.engine.deployed_before import find_flow
 from data_engine.engine.local_workspace import LocalWorkspace, settle_flow, workspace_of
 from data_engine.engine.other_mirrors import refuse_shared_mirror
 from data_engine.engine.params import params_for
@@ -36,6 +35,7 @@ from data_engine.notebook.locate import annotate_call
 from data_engine.notebook.module_sets import file_facts
 from data_engine.scheduler.foreground import run_until_interrupted
 from data_engine.shown import Listing
+from data_engine.status.deployed_before import find_flow
 from data_engine.workspace.here import kernel_shell
 
 _PRUNE_EVERY_S = 3600.0

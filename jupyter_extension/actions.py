@@ -14,12 +14,12 @@ from data_engine.client import Workspace
 from data_engine.counted import counted
 from data_engine.cut import first_few
 from data_engine.daemon.fields import ANY_TEXT, COUNT, FLAG, OBJECT, PATH, PATHS, TEXT, TEXTS, Field, Fields, checked
-from data_engine.engine.wording import ends_words, freed_words, never_begins_words
 from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.flow.debug import json_safe
 from data_engine.flow.parameter_values import Given
 from data_engine.nofollow import opened, remove_tree
 from data_engine.platforms.names import with_home
+from data_engine.status.sentences import ends_words, freed_words, never_begins_words
 from data_engine.version import __version__
 from data_engine.workspace.machine import (
     machine_id,

@@ -6,8 +6,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from data_engine.engine.machine_facts import silent_words
-from data_engine.engine.status import ActiveRun, FlowStatus, Status
+from data_engine.model import ActiveRun
+from data_engine.reasons.kinds import DaemonSilent
+from data_engine.status.record import FlowStatus, WorkspaceStatus
 from data_engine.typed import typed
 from jupyter_extension.control import OTHERS, is_mine, is_of
 
@@ -23,7 +24,7 @@ _UNASKED, _UNASKED_OF_FLOW = ("kill",), ("plan", "restore")
 class _Workspace:
     """What the buttons of a workspace depend on. `elsewhere` says who else has control."""
 
-    status: Status
+    status: WorkspaceStatus
     elsewhere: WhyNot
     machine_id: str | None
 
@@ -193,13 +194,13 @@ _OF_FLOW: Mapping[str, Callable[[_Flow], Iterable[WhyNot]]] = {
 }
 
 
-def workspace_buttons(status: Status, *, elsewhere: WhyNot, machine_id: str | None) -> dict[str, WhyNot]:
+def workspace_buttons(status: WorkspaceStatus, *, elsewhere: WhyNot, machine_id: str | None) -> dict[str, WhyNot]:
     """Each button of the workspace; `elsewhere` says who else has control, `machine_id` is this machine's."""
     at = _Workspace(status, elsewhere, machine_id)
     return _answered({name: _first(reasons(at)) for name, reasons in _OF_WORKSPACE.items()}, status, but=_UNASKED)
 
 
-def flow_buttons(flow: FlowStatus, status: Status, *, elsewhere: WhyNot) -> dict[str, WhyNot]:
+def flow_buttons(flow: FlowStatus, status: WorkspaceStatus, *, elsewhere: WhyNot) -> dict[str, WhyNot]:
     """Each button of a flow."""
     running = tuple(run for run in status.active_runs if run.flow == flow.name)
     is_engine_on = status.engine.on is True or (elsewhere is not None and status.lease.engine_on)
@@ -207,17 +208,17 @@ def flow_buttons(flow: FlowStatus, status: Status, *, elsewhere: WhyNot) -> dict
     return _answered({name: _first(reasons(at)) for name, reasons in _OF_FLOW.items()}, status, but=_UNASKED_OF_FLOW)
 
 
-def _unheard(status: Status, elsewhere: WhyNot) -> WhyNot:
+def _unheard(status: WorkspaceStatus, elsewhere: WhyNot) -> WhyNot:
     """Why the workstation that has control cannot be asked to do it: it is not heard of."""
     return None if status.lease.state in ("owned", "control_requested") else elsewhere
 
 
-def _answered(buttons: dict[str, WhyNot], status: Status, *, but: Collection[str]) -> dict[str, WhyNot]:
+def _answered(buttons: dict[str, WhyNot], status: WorkspaceStatus, *, but: Collection[str]) -> dict[str, WhyNot]:
     """The buttons, of which none works but these while this machine's daemon does not answer."""
     daemon = status.daemon
     if not daemon.silent:
         return buttons
-    why = f"{silent_words(daemon.pid)}; `{typed('kill')}` ends it"
+    why = f"{DaemonSilent(daemon.pid).text}; `{typed('kill')}` ends it"
     return {name: reason if name in but else why for name, reason in buttons.items()}
 
 

@@ -14,8 +14,9 @@ from html import escape
 from typing import TypeAlias
 
 from data_engine.cut import MOST_CELL, MOST_TEXT, both_ends
+from data_engine.marks import Mark
 from jupyter_extension.colours import rules
-from jupyter_extension.marks import Mark, icon_svg
+from jupyter_extension.marks import icon_svg
 
 _SHORT = 24
 

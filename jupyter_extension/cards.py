@@ -9,27 +9,34 @@ from pathlib import Path
 from typing import Any
 
 from data_engine.cli.looks import reason_of
-from data_engine.cli.output import local_time, seconds, started
 from data_engine.counted import counted
-from data_engine.engine.explain import Explanation, ways
-from data_engine.engine.fact import zoned_words
-from data_engine.engine.last_source import GONE, is_source_gone
-from data_engine.engine.machine_facts import SILENT_FIX, silent_words
-from data_engine.engine.run_comparison import Comparison
-from data_engine.engine.run_facts import params_words, rows_words, slot_words
-from data_engine.engine.status import FlowStatus, Status
-from data_engine.engine.wording import GOES_ON, held_words, none_named_words, told_once, undelivered_words
 from data_engine.errors import FlowExecutionError, FlowValidationError
 from data_engine.file_check import file_exists
 from data_engine.flow.batch import Batch, FileRef, ItemError
 from data_engine.flow.context import FlowContext
 from data_engine.lease.status import FETCHED_BY, NOT_ALL_HERE
 from data_engine.ledger.warned import warned_words
+from data_engine.marks import Mark, mark_of
 from data_engine.model import Backfill, Deployment, LogEntry, Run, StepRun
 from data_engine.notebook.catalog import CatalogEntry
+from data_engine.reasons.kinds import DaemonSilent
+from data_engine.reasons.remedies import SILENT_FIX
+from data_engine.status.explain import Explanation, ways
+from data_engine.status.record import FlowStatus, WorkspaceStatus
+from data_engine.status.run_comparison import Comparison
+from data_engine.status.runs import params_words, rows_words, slot_words, started
+from data_engine.status.sentences import (
+    GOES_ON,
+    GONE,
+    held_words,
+    is_source_gone,
+    none_named_words,
+    told_once,
+    undelivered_words,
+)
+from data_engine.times import local_time, seconds, zoned_words
 from jupyter_extension.card import MOST_ROWS, Card, Cell, Code, Faint, Lines, Link, Note, Pairs, Part, Picture, table
 from jupyter_extension.failures import first_line, short_error, short_reason
-from jupyter_extension.marks import Mark, flow_mark, mark_of, reason_mark
 from jupyter_extension.short_text import short_text
 from jupyter_extension.timeline import outcome_words, runs_picture, steps_picture
 
@@ -193,7 +200,7 @@ def _item(item: object) -> Cell:
     return _file(str(item)) if isinstance(item, (FileRef, Path)) else Code(short_text(item))
 
 
-def status_card(status: Status) -> Card:
+def status_card(status: WorkspaceStatus) -> Card:
     """A workspace's status: daemon, engine, lease, each flow, and what runs now."""
     daemon, engine, lease = status.daemon, status.engine, status.lease
     facts: list[Cell] = [*_daemon_marks(status)]
@@ -243,11 +250,11 @@ def status_card(status: Status) -> Card:
     return Card(status.workspace_id, (Code(status.workspace_root), *facts), tuple(parts))
 
 
-def _daemon_marks(status: Status) -> tuple[Mark, Mark]:
+def _daemon_marks(status: WorkspaceStatus) -> tuple[Mark, Mark]:
     """Of the engine, and of its daemon."""
     daemon, engine = status.daemon, status.engine
     if daemon.silent:
-        return Mark("engine not known"), Mark(silent_words(daemon.pid), "warn", "triangle")
+        return Mark("engine not known"), Mark(DaemonSilent(daemon.pid).text, "warn", "triangle")
     on = Mark("engine on", "good", "disc") if engine.on else Mark("engine off")
     if engine.stopping:
         on = Mark("engine stopping", "warn", "square")
@@ -263,7 +270,7 @@ def _flow_row(flow: FlowStatus) -> tuple[Cell, ...]:
     return (
         flow.name,
         Faint(flow.group or ""),
-        replace(flow_mark(flow), word=flow.state_text),
+        replace(flow.mark, word=flow.state_text),
         _next_run(flow),
         mark_of(last.status) if last else "",
         Faint(_to_minute(last.started_at_utc)) if last else "",
@@ -296,7 +303,7 @@ def deployments_card(deployments: Sequence[Deployment]) -> Card:
 def reasons_card(reasons: Sequence[Explanation]) -> Card:
     """What `explain` says, a line for each candidate or tick."""
     rows = [
-        (one.flow, _file(one.source), reason_mark(one.why, short_reason(one.why, one.cause)))
+        (one.flow, _file(one.source), one.why.mark(short_reason(one.why, one.cause)))
         for one in reasons[: 5 * MOST_ROWS]
     ]
     shown = table(("Flow", "Source", "Reason"), rows, total=len(reasons))

@@ -6,8 +6,8 @@ from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
 from data_engine.counted import size_words
-from data_engine.engine.wording import ends_words
 from data_engine.errors import FlowValidationError
+from data_engine.status.sentences import ends_words
 from data_engine.typed import typed, typed_magic
 from jupyter_extension.backfilling import backfill
 from jupyter_extension.cell_hints import in_cell
@@ -51,10 +51,10 @@ def _test(given: Namespace, names: UserNames) -> Any:
 
 
 def _compile(given: Namespace, names: UserNames) -> Any:
-    from data_engine.engine.deployed_before import find_flow
     from data_engine.notebook.beside import warnings_beside
     from data_engine.notebook.compile import compile_notebook
     from data_engine.notebook.flow_files import require_parsed
+    from data_engine.status.deployed_before import find_flow
 
     name = given.subject or own_name(names, "compile")
     home = _workspace().home
@@ -73,10 +73,10 @@ def _compile(given: Namespace, names: UserNames) -> Any:
 
 def _deploy(given: Namespace, names: UserNames) -> Any:
     from data_engine.cli import deploying
-    from data_engine.engine.deployed_before import left_out
-    from data_engine.engine.offline import OfflineFacts
-    from data_engine.engine.starting import starting_now
     from data_engine.shown import Listing
+    from data_engine.status.deployed_before import left_out
+    from data_engine.status.offline import OfflineFacts
+    from data_engine.status.starting import starting_now
 
     if given.all and given.subject:
         raise FlowValidationError(
@@ -111,7 +111,7 @@ def _good(entries: Any) -> Any:
 def _shows_what_would_change(ws: Workspace) -> bool:
     """Whether a deploy of everything changes something, which is shown; a cell cannot be asked."""
     from data_engine.cli.deploying import going_live_lines
-    from data_engine.engine.starting import going_live
+    from data_engine.status.starting import going_live
 
     if going := going_live(ws.home):
         print(*map(in_this_kernel, going_live_lines(ws, going)), sep="\n")
@@ -144,8 +144,8 @@ def _restore(given: Namespace, names: UserNames) -> Any:
 
 
 def _run(given: Namespace, names: UserNames) -> Any:
-    from data_engine.engine.run_facts import also_read_words
     from data_engine.ledger.warned import warning_texts
+    from data_engine.status.runs import also_read_words
 
     params = params_of(given)
     if given.once:

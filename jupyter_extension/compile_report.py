@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from data_engine.counted import counted
 from data_engine.cut import beginning
+from data_engine.marks import Mark, mark_of
 from data_engine.notebook.compiled import CompiledNotebook
 from jupyter_extension.card import Card, Cell, Code, Faint, Lines, Note, Part, table
-from jupyter_extension.marks import Mark, mark_of
 
 _MOST_STATEMENTS = 200
 _LONGEST = 60

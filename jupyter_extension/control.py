@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from jupyter_extension.marks import Mark
+from data_engine.marks import Mark
 
 OTHERS = ("owned", "control_requested", "takeover_available")
 """The states in which a workstation has control, or had it until it fell silent."""

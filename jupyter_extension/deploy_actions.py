@@ -9,11 +9,10 @@ from data_engine.client import Workspace
 from data_engine.counted import counted
 from data_engine.cut import first_few
 from data_engine.daemon.deploying import Outcome
-from data_engine.engine.deployed_before import left_out
-from data_engine.engine.files_before import FilesBefore, files_before
-from data_engine.engine.starting import Starting, starting_now
 from data_engine.errors import error_of
 from data_engine.given import given_text
+from data_engine.status.deployed_before import left_out
+from data_engine.status.starting import FilesBefore, Starting, files_before, starting_now
 from data_engine.typed import typed
 from jupyter_extension.feed import daemon_of, from_child
 from jupyter_extension.planning import given_key, plan_view

@@ -7,15 +7,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 
-from data_engine.cli.output import local_time, seconds
 from data_engine.compare.difference import Difference, Sample
 from data_engine.counted import counted
 from data_engine.cut import beginning
+from data_engine.marks import Mark, mark_of
 from data_engine.planning.golden import Golden
 from data_engine.planning.plan import Plan
 from data_engine.planning.results import GoldenResult
+from data_engine.times import local_time, seconds
 from jupyter_extension.card import MOST_ROWS, Card, Cell, Code, Faint, Lines, Marked, Note, Pairs, Part, Section, table
-from jupyter_extension.marks import Mark, mark_of
 
 _MOST_COLUMNS = 8
 _LONG = 40

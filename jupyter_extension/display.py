@@ -11,11 +11,7 @@ from urllib.parse import quote
 from data_engine.client import Workspace
 from data_engine.compare.difference import Difference
 from data_engine.daemon.endpoint import read_endpoint
-from data_engine.engine.explain import Explanation
 from data_engine.engine.local_workspace import settle_flow, workspace_of
-from data_engine.engine.run_comparison import Comparison
-from data_engine.engine.status import FlowStatus, Status
-from data_engine.engine.trends import Trends
 from data_engine.errors import FlowExecutionError, FlowValidationError
 from data_engine.file_check import file_exists
 from data_engine.flow.batch import Batch
@@ -30,6 +26,10 @@ from data_engine.planning.golden import Golden
 from data_engine.planning.plan import Plan
 from data_engine.planning.results import GoldenResult
 from data_engine.shown import Hint, Listing
+from data_engine.status.explain import Explanation
+from data_engine.status.record import FlowStatus, WorkspaceStatus
+from data_engine.status.run_comparison import Comparison
+from data_engine.status.trends import Trends
 from data_engine.workspace.here import FLOW_MODULES, authored_folder, here, ipython_shell, kernel_shell
 from jupyter_extension.card import Card, html, text
 from jupyter_extension.cards import (
@@ -90,7 +90,7 @@ def _as_typed_here(content: str, *, is_html: bool = False) -> str:
 def _has_hints(value: Any) -> bool:
     """Whether what is shown is ours, and may say what to type; not what a flow printed, or somebody's data."""
     kinds = {*map(type, value)} if isinstance(value, Listing) else set()
-    return isinstance(value, (Status, FlowValidationError, Flow)) or bool(kinds & {Explanation, CatalogEntry})
+    return isinstance(value, (WorkspaceStatus, FlowValidationError, Flow)) or bool(kinds & {Explanation, CatalogEntry})
 
 
 def _may_have_samples(value: Any) -> bool:
@@ -130,7 +130,7 @@ def card_of(value: Any, *, samples: bool = False) -> Card | None:
         return _compile_card(value)
     if isinstance(value, FlowValidationError):
         return error_card(value, cell_link(value))
-    if isinstance(value, Status):
+    if isinstance(value, WorkspaceStatus):
         return status_card(value)
     if isinstance(value, Backfill):
         return backfill_card(value)

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from data_engine.engine.flow_reasons import LastRunFailed
-from data_engine.engine.reasons import Held, Reason, RetryLater
+from data_engine.reasons.kinds import Held, LastRunFailed, RetryLater
+from data_engine.reasons.row import Reason
 
 
 def short_error(error: str | None, cause: Mapping[str, Any] | None) -> str:

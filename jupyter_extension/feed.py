@@ -22,7 +22,6 @@ from typing import Any, Generic, TypeAlias, TypeVar
 from data_engine.client import Workspace
 from data_engine.daemon.control import API, DaemonClient
 from data_engine.daemon.endpoint import Endpoint, read_token, silent_daemon
-from data_engine.engine.status import FlowFacts, Status, WorkspaceFacts, build_status
 from data_engine.errors import FlowValidationError, LedgerError, error_of
 from data_engine.flow.spec import title_words
 from data_engine.model import utc_text
@@ -30,6 +29,9 @@ from data_engine.notebook.catalog import CatalogEntry
 from data_engine.notebook.flow_files import module_files
 from data_engine.notebook.module_sets import file_facts
 from data_engine.platforms.processes import apart
+from data_engine.status.build import build_status
+from data_engine.status.facts import FlowFacts, WorkspaceFacts
+from data_engine.status.record import WorkspaceStatus
 from data_engine.workspace.machine import machine_id, person
 from jupyter_extension.troubles import History, Known
 from jupyter_extension.view import PanelView, render
@@ -62,7 +64,7 @@ class Feed(Generic[V]):
         self._thread: threading.Thread | None = None
         self._connection: http.client.HTTPConnection | None = None
         self._looked: tuple[Any, ...] | None = None
-        self._status: Status | None = None
+        self._status: WorkspaceStatus | None = None
         self._starts_until_s = 0.0
         self._telling = threading.Lock()
         self._history: History | None = None
@@ -149,7 +151,7 @@ class Feed(Generic[V]):
                 self._wake.wait(max(LOOK_EVERY_S, 10 * min(time.monotonic() - began_s, 1.0)))
                 self._wake.clear()
 
-    def _stream(self, endpoint: Endpoint) -> Iterator[Status]:
+    def _stream(self, endpoint: Endpoint) -> Iterator[WorkspaceStatus]:
         """Each status the daemon tells of, until it ends."""
         token = read_token(self._ws.home.local)
         connection = http.client.HTTPConnection("127.0.0.1", endpoint.port, timeout=SILENT_AFTER_S)
@@ -161,7 +163,7 @@ class Feed(Generic[V]):
                 raise OSError(f"HTTP {response.status}")
             while line := response.readline():
                 if line.startswith(b"data: "):
-                    yield Status.read(json.loads(line[6:]))
+                    yield WorkspaceStatus.read(json.loads(line[6:]))
         except TimeoutError:
             if self._status is not None:
                 self._tell(self._status, problem="The daemon does not answer; what is shown may be old.")
@@ -186,7 +188,7 @@ class Feed(Generic[V]):
         self._looked = looked
         self._tell(status)
 
-    def known(self) -> Status:
+    def known(self) -> WorkspaceStatus:
         """The status as it was last told of; before that the modules by their files, with nothing run."""
         if self._status is not None:
             return self._status
@@ -203,7 +205,7 @@ class Feed(Generic[V]):
             facts = replace(facts, lease=replace(self._ws.lease(), is_shared=False))
         return build_status(facts)
 
-    def view_of(self, status: Status, *, problem: str | None = None) -> V:
+    def view_of(self, status: WorkspaceStatus, *, problem: str | None = None) -> V:
         """The status as the panel shows it."""
         ledger = self._ws.home.ledger()
         recent = ledger.count_runs(since_utc=utc_text(time.time() - _MONTH_S))
@@ -216,7 +218,7 @@ class Feed(Generic[V]):
         shown = render(status, recent_runs=recent, problem=problem, machine_id=machine_id(), known=known)
         return self._form(shown)
 
-    def _tell(self, status: Status, *, problem: str | None = None, keep: bool = True) -> None:
+    def _tell(self, status: WorkspaceStatus, *, problem: str | None = None, keep: bool = True) -> None:
         with self._telling:  # who starts the engine tells of it beside the thread that follows
             status = while_starting(status, self._status, is_asked=False)
             if status.engine.on:
@@ -232,15 +234,15 @@ class Feed(Generic[V]):
                 listener(view)
 
 
-def while_starting(told: Status, last: Status | None, *, is_asked: bool) -> Status:
+def while_starting(told: WorkspaceStatus, last: WorkspaceStatus | None, *, is_asked: bool) -> WorkspaceStatus:
     """What is shown while a daemon or its engine starts: the flows as they were known last, and the engine as starting.
 
     A daemon that has just begun knows no flow yet. `is_asked` where somebody waits for the engine to be on.
 
     Example:
-        >>> from data_engine.engine.status import EngineFacts, FlowStatus
-        >>> last = Status("ws", "/ws", flows=(FlowStatus("claims"),))
-        >>> begun = Status("ws", "/ws", engine=EngineFacts(starting=True))
+        >>> from data_engine.status.record import EngineFacts, FlowStatus
+        >>> last = WorkspaceStatus("ws", "/ws", flows=(FlowStatus("claims"),))
+        >>> begun = WorkspaceStatus("ws", "/ws", engine=EngineFacts(starting=True))
         >>> [flow.name for flow in while_starting(begun, last, is_asked=False).flows]
         ['claims']
         >>> while_starting(last, None, is_asked=True).engine.starting
@@ -258,13 +260,13 @@ def daemon_of(ws: Workspace) -> DaemonClient | None:
     return ws.link.find()
 
 
-def status_of_child(root: Path) -> Status:
+def status_of_child(root: Path) -> WorkspaceStatus:
     """The status of a workspace without a daemon, read by a child process, because reading flows runs their code.
 
     Raises:
         FlowValidationError: the child's own error, or that it took too long.
     """
-    return Status.read(from_child(root, "status"))
+    return WorkspaceStatus.read(from_child(root, "status"))
 
 
 def from_child(root: Path, *arguments: str) -> Any:

@@ -10,14 +10,13 @@ from typing import Any
 
 from data_engine.client import Workspace
 from data_engine.daemon.control import LONG_S
-from data_engine.engine.flow_reasons import NotDeployed
-from data_engine.engine.reasons import Disabled, Done, Running, Unreachable
-from data_engine.engine.source_files import GROUPS, SourceFile, SourceFiles
+from data_engine.marks import Mark, mark_of
+from data_engine.reasons.kinds import Disabled, Done, NotDeployed, Running, Unreachable
+from data_engine.status.source_files import GROUPS, SourceFile, SourceFiles
 from jupyter_extension.buttons import WhyNot
 from jupyter_extension.failures import short_reason
 from jupyter_extension.feed import daemon_of
 from jupyter_extension.inspect_child import InspectChild
-from jupyter_extension.marks import Mark, mark_of, reason_mark
 
 _WORDS = {
     "held": "Held",
@@ -113,7 +112,7 @@ def files_view(listed: SourceFiles) -> FilesView:
 
 def _file(one: SourceFile) -> FileView:
     reason = _OF_THE_FLOW.get(one.why.kind) or short_reason(one.why, one.cause)
-    mark = reason_mark(one.why, reason)
+    mark = one.why.mark(reason)
     if isinstance(one.why, Done) and one.why.by_earlier:
         reason += "; Backfill, all files, runs it again"
     if one.group == "gone":

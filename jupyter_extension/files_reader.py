@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from data_engine.client import Workspace
-from data_engine.engine.offline import OfflineFacts
-from data_engine.engine.source_files import FileLists
+from data_engine.status.offline import OfflineFacts
+from data_engine.status.source_files import FileLists
 from jupyter_extension.child_loop import serve
 
 _lists: dict[str, FileLists] = {}

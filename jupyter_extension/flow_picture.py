@@ -10,21 +10,21 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from data_engine.cli.output import local_time
-from data_engine.engine.fact import zoned_words
-from data_engine.engine.reasons import ByHand
-from data_engine.engine.status import FlowStatus
 from data_engine.flow.expectation import expectation_words
 from data_engine.flow.flow import Flow
 from data_engine.flow.object_names import replaced_unasked
 from data_engine.flow.schedule_words import interval_words
 from data_engine.flow.spec import Collect, Map, StepSpec
 from data_engine.flow.trigger import Manual, Poll, Schedule
+from data_engine.marks import Mark, mark_of
 from data_engine.notebook.catalog import trigger_text
+from data_engine.reasons.kinds import ByHand
 from data_engine.scheduler.slots import next_slot, next_slots, slot_words, zone_of
+from data_engine.status.record import FlowStatus
+from data_engine.times import local_time, zoned_words
 from jupyter_extension.card import Card, Cell, Code, Picture, clean
 from jupyter_extension.failures import short_error
-from jupyter_extension.marks import Mark, flow_mark, mark_of, reason_mark, shape_svg
+from jupyter_extension.marks import shape_svg
 from jupyter_extension.text_width import fit, width
 
 _ROW = 28
@@ -147,7 +147,7 @@ def lines_of(
 
 def _expected_lines(flow: Flow, live: FlowStatus | None) -> Iterator[Line]:
     if flow.expectations:
-        stands = None if live is None or live.expected is None else reason_mark(live.expected)
+        stands = None if live is None or live.expected is None else live.expected.mark()
         words = _PRODUCTION if stands is not None else ""
         yield Line("expected", "", expectation_words(flow.expectations), words, state=stands)
 
@@ -188,7 +188,7 @@ def _next_lines(flow: Flow, now_s: float, live: FlowStatus | None, zone: str | N
     else:
         words = live.reason or _WAITS.get(live.mode, "")
     if not isinstance(live.why, ByHand):
-        yield Line("next", "", words, _PRODUCTION, state=None if live.state_kind == "manual" else flow_mark(live))
+        yield Line("next", "", words, _PRODUCTION, state=None if live.state_kind == "manual" else live.mark)
     last = live.last_run
     if last is not None:
         yield Line("last", "", local_time(last.started_at_utc), _PRODUCTION, state=mark_of(last.status))

@@ -14,10 +14,10 @@ import anywidget
 import traitlets
 
 from data_engine.client import Workspace
-from data_engine.engine.status import Status
 from data_engine.errors import FlowValidationError
 from data_engine.flow.suggestions import typed_call
 from data_engine.model import utc_text
+from data_engine.status.record import WorkspaceStatus
 from jupyter_extension.actions import CHANGES, answer, place_of
 from jupyter_extension.assets import panel_css, panel_js
 from jupyter_extension.feed import Feed, View
@@ -143,7 +143,7 @@ class Panel(anywidget.AnyWidget):
         super().close()
 
 
-def first_look(ws: Workspace) -> tuple[Status, View]:
+def first_look(ws: Workspace) -> tuple[WorkspaceStatus, View]:
     """The workspace's status and view as far as they can be known at once: no flow's code is run for it."""
     known: list[View] = []
     came = threading.Event()

@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 
 from data_engine.client import Workspace
 from data_engine.errors import error_of
+from data_engine.marks import Mark, mark_of
 from data_engine.planning.plan import Plan
 from jupyter_extension.card import html
 from jupyter_extension.difference_card import plan_data_card
 from jupyter_extension.feed import child_json
-from jupyter_extension.marks import Mark, mark_of
 
 LIMIT_S = 1800.0
 """Two versions at their limits, and the time around them."""

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta, tzinfo
 
-from data_engine.cli.output import seconds
 from data_engine.counted import counted
+from data_engine.marks import mark_of
 from data_engine.model import Run, StepRun
+from data_engine.times import seconds
 from jupyter_extension.card import clean
-from jupyter_extension.marks import mark_of, shape_svg
+from jupyter_extension.marks import shape_svg
 from jupyter_extension.text_width import fit, width
 
 WIDE = 640

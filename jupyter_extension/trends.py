@@ -6,13 +6,12 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from data_engine.cli.output import local_time, seconds
 from data_engine.counted import counted
 from data_engine.engine.params import value_words
-from data_engine.engine.trends import Trend, TrendPoint, Trends
-from data_engine.engine.unusual import LEAST
+from data_engine.marks import Mark
+from data_engine.status.trends import LEAST, Trend, TrendPoint, Trends
+from data_engine.times import local_time, seconds
 from jupyter_extension.card import Card, Note, Pairs, Part, Picture, Section, clean
-from jupyter_extension.marks import Mark
 
 MOST_TOLD = 5
 """The unusual runs of a trend that are told; the others are marked in its picture, and counted."""

@@ -11,15 +11,14 @@ from os.path import basename
 from typing import Any
 
 from data_engine.alerting.wording import failure, notice, subject
-from data_engine.engine.flow_reasons import Late, Overlong
-from data_engine.engine.last_source import is_source_gone
-from data_engine.engine.reasons import HeldSlot
-from data_engine.engine.status import FlowStatus, Status
 from data_engine.file_check import file_exists
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.troubles import Trouble, TroubleKey, all_troubles
 from data_engine.message import message_id
 from data_engine.model import Run
+from data_engine.reasons.kinds import HeldSlot, Late, Overlong
+from data_engine.status.record import FlowStatus, WorkspaceStatus
+from data_engine.status.sentences import is_source_gone
 from jupyter_extension.failures import first_line, places_of
 
 _BY_PEOPLE = ("hand", "backfill")
@@ -113,7 +112,7 @@ class History:
         self._failures: dict[str, Failure] = {}
         self._told: tuple[tuple[int, int], dict[str, list[Trouble]]] | None = None
 
-    def of(self, status: Status) -> Known:
+    def of(self, status: WorkspaceStatus) -> Known:
         """What goes with this status.
 
         Raises:

@@ -11,22 +11,19 @@ from typing import Any
 
 from data_engine.cause import Cause
 from data_engine.counted import counted
-from data_engine.engine.fact import clock_words
-from data_engine.engine.flow_reasons import Expected, Late, Overlong
-from data_engine.engine.last_source import GONE
-from data_engine.engine.machine_facts import SILENT_FIX, DaemonFacts, EngineFacts, silent_words
 from data_engine.engine.params import value_words
-from data_engine.engine.reasons import Unreachable
-from data_engine.engine.status import ActiveRun, FlowStatus, Status
-from data_engine.engine.ways_on import way_on
-from data_engine.engine.wording import GOES_ON, told_once, undelivered_words
 from data_engine.lease.status import FETCHED_BY, NOBODY_WATCHES, NOT_ALL_HERE, is_unwatched, watch_words
-from data_engine.model import Run
+from data_engine.marks import Mark, mark_of
+from data_engine.model import ActiveRun, Run
+from data_engine.reasons.kinds import DaemonSilent, Expected, Late, Overlong, Unreachable
+from data_engine.reasons.remedies import SILENT_FIX, remedy_of
 from data_engine.record import Record
+from data_engine.status.record import DaemonFacts, EngineFacts, FlowStatus, WorkspaceStatus
+from data_engine.status.sentences import GOES_ON, GONE, told_once, undelivered_words
+from data_engine.times import clock_words
 from data_engine.typed import typed
 from jupyter_extension.buttons import WhyNot, flow_buttons, workspace_buttons
 from jupyter_extension.control import is_mine, lease_line, lease_mark, owned_elsewhere
-from jupyter_extension.marks import Mark, flow_mark, mark_of
 from jupyter_extension.troubles import Known, TroubleLine, has_recovered, troubles_of
 
 _MOST_REQUESTS = 3
@@ -173,7 +170,7 @@ _WATCHING = "these machines send an alert when the owner falls silent"
 
 
 def render(
-    status: Status,
+    status: WorkspaceStatus,
     *,
     recent_runs: int | None = None,
     problem: str | None = None,
@@ -278,7 +275,7 @@ def delta(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]
     return {key: value for key, value in (("set", parts), ("flows", flows), ("gone", gone)) if value}
 
 
-def _row(flow: FlowStatus, status: Status, known: Known, *, elsewhere: str | None) -> FlowRow:
+def _row(flow: FlowStatus, status: WorkspaceStatus, known: Known, *, elsewhere: str | None) -> FlowRow:
     last = None if flow.last_run is None else last_run_of(flow.last_run)
     if last is not None:
         cause = GONE if flow.name in known.gone else last.cause
@@ -289,7 +286,7 @@ def _row(flow: FlowStatus, status: Status, known: Known, *, elsewhere: str | Non
         group=flow.group or "",
         mode=flow.mode,
         trigger=flow.trigger or "-",
-        mark=flow_mark(flow),
+        mark=flow.mark,
         state=flow.state_text,
         reason=_reason(flow),
         why=None if flow.why is None else flow.why.as_dict(),
@@ -317,7 +314,7 @@ def _row(flow: FlowStatus, status: Status, known: Known, *, elsewhere: str | Non
 
 def _reason(flow: FlowStatus) -> str | None:
     """Why the flow does not run now; of a source that cannot be read with what helps."""
-    way = way_on(flow.why, flow.name) if isinstance(flow.why, Unreachable) else None
+    way = remedy_of(flow.why, flow.name) if isinstance(flow.why, Unreachable) else None
     return "; ".join(filter(None, (flow.reason, way))) or None
 
 
@@ -328,7 +325,7 @@ def _expected_line(flow: FlowStatus) -> ExpectedLine | None:
     return ExpectedLine(expected.kind, expected.text) if isinstance(expected, (Late, Overlong)) else None
 
 
-def _backfill_line(flow: str, status: Status) -> BackfillLine | None:
+def _backfill_line(flow: str, status: WorkspaceStatus) -> BackfillLine | None:
     found = next((one for one in status.backfills if one.flow == flow), None)
     if found is None or (found.state == "done" and not found.failed):
         return None
@@ -380,11 +377,11 @@ def _not_flows(texts: Sequence[str]) -> tuple[str, ...]:
     return (*texts[:_MOST_NOT_FLOWS], *([f"and {more:,} more that `{typed('list')}` names"] if more > 0 else []))
 
 
-def _notices(status: Status, problem: str | None) -> Iterable[Notice]:
+def _notices(status: WorkspaceStatus, problem: str | None) -> Iterable[Notice]:
     if problem is not None:
         yield Notice("warn", problem)
     if status.daemon.silent:
-        words = silent_words(status.daemon.pid)
+        words = DaemonSilent(status.daemon.pid).text
         yield Notice("warn", words[0].upper() + words[1:], f"{SILENT_FIX} (in the panel: Settings, Force stop daemon)")
     if status.engine.goes_on:
         yield Notice("warn", GOES_ON[0].upper() + GOES_ON[1:], "start the engine; `data-engine stop` turns it off")
@@ -410,7 +407,7 @@ def _notices(status: Status, problem: str | None) -> Iterable[Notice]:
         yield Notice("warn", f"{lease.lost_to} has taken this workspace over")
 
 
-def _of_requests(status: Status) -> Iterable[Notice]:
+def _of_requests(status: WorkspaceStatus) -> Iterable[Notice]:
     """What somebody asked the owner to do and is not done, in words for the owner, or for who asked."""
     fix = _TOLD if is_mine(status.lease) else "ask again, or ask for the workspace"
     for one in status.requests[:_MOST_REQUESTS]:

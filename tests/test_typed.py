@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 import data_engine
-from data_engine.engine.wording import held_words
 from data_engine.notebook.deploy import not_deployed
 from data_engine.platforms.host import shell_line
+from data_engine.status.sentences import held_words
 from data_engine.typed import typed, typed_magic
 
 ROOT = Path(data_engine.__file__).parent.parent

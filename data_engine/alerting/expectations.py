@@ -10,11 +10,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 
-from data_engine.engine.flow_reasons import Expected, Late, Overlong
 from data_engine.flow.expectation import Expectation
 from data_engine.flow.trigger import Schedule, Trigger
 from data_engine.ledger.freshness import Fresh
 from data_engine.model import utc_text
+from data_engine.reasons.kinds import Expected, Late, Overlong
 from data_engine.scheduler.slots import newest_slot, next_slot, zone_of
 
 GRACE_S = 300.0

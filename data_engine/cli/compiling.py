@@ -94,7 +94,7 @@ def _built(ws: Workspace, name: str | None) -> Sequence[CatalogEntry]:
         entries = ws.catalog()
     if name is None:
         return entries
-    from data_engine.engine.deployed_before import find_flow
+    from data_engine.status.deployed_before import find_flow
 
     find_flow(ws.home, name)
     return [entry for entry in entries if entry.name == name]
@@ -113,9 +113,9 @@ def _sum_of(modules: Sequence[_Module]) -> str:
 
 
 def _compile_one(ws: Workspace, name: str, as_json: bool) -> int:
-    from data_engine.engine.deployed_before import find_flow
     from data_engine.notebook.beside import warnings_beside
     from data_engine.notebook.compile import compile_notebook
+    from data_engine.status.deployed_before import find_flow
 
     path = find_flow(ws.home, name)
     if path.suffix == ".py":

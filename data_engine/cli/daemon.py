@@ -22,21 +22,21 @@ from data_engine.cli.options import (
     named,
     source_from_shell,
 )
-from data_engine.cli.output import complain, print_json, say, seconds, status_style
+from data_engine.cli.output import complain, print_json, say, status_style
 from data_engine.cli.terminal import require_terminal
 from data_engine.counted import counted
 from data_engine.cut import first_few
-from data_engine.engine.run_facts import also_read_words
-from data_engine.engine.wording import ended_words, ends_words, freed_words, never_begins_words
 from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.ledger.warned import runs_as_json, warned_words, warning_texts, warnings_of
 from data_engine.platforms.host import IS_STYLED_BY_CALLS
+from data_engine.status.runs import also_read_words
+from data_engine.status.sentences import ended_words, ends_words, freed_words, never_begins_words
+from data_engine.times import seconds
 from data_engine.typed import typed
 
 if TYPE_CHECKING:
     from data_engine.client import Workspace
-    from data_engine.engine.status import ActiveRun
-    from data_engine.model import Run
+    from data_engine.model import ActiveRun, Run
 
 _MOST_NAMED = 3
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="The run's id, or its first characters.")]
@@ -109,7 +109,7 @@ def stopping_words(running: Sequence[ActiveRun], *, is_ending: bool) -> str:
     """What a stopped daemon waits for; it `is_ending` when somebody stopped it before.
 
     Example:
-        >>> from data_engine.engine.status import ActiveRun
+        >>> from data_engine.model import ActiveRun
         >>> run = ActiveRun("3f9c12ab77", "claims", "C", None, "", 7, in_daemon=True)
         >>> stopping_words([run], is_ending=False)
         'The daemon ends when its running work is done: claims (run 3f9c12ab). `data-engine kill` ends it now.'
@@ -150,7 +150,7 @@ def killed_words(running: Sequence[ActiveRun]) -> str:
     """That the daemon was ended, and which runs with it.
 
     Example:
-        >>> from data_engine.engine.status import ActiveRun
+        >>> from data_engine.model import ActiveRun
         >>> killed_words([ActiveRun("3f9c12ab77", "claims", "C", None, "", 7, in_daemon=True)])
         'Ended the daemon and its workers, and with them 1 run: claims (run 3f9c12ab).'
         >>> killed_words([])
@@ -296,8 +296,8 @@ def run_in_daemon(
 
 def _say_why_nothing(ws: Workspace, name: str) -> None:
     """Why the deployed flow had no file to run for, as its source lies there now."""
-    from data_engine.engine.source_trouble import why_nothing
     from data_engine.notebook.deployed import deployed_entries
+    from data_engine.status.source_trouble import why_nothing
 
     with in_flow_modules(ws):
         for entry in deployed_entries(ws.home.deployments(), [name]):

@@ -6,22 +6,22 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from data_engine.cli.output import local_time
-from data_engine.engine.flow_reasons import Stopping
-from data_engine.engine.last_source import last_status_words
-from data_engine.engine.machine_facts import SILENT_FIX
-from data_engine.engine.wording import GOES_ON, moved_words
 from data_engine.ledger.warned import warned_words
+from data_engine.reasons.kinds import Stopping
+from data_engine.reasons.remedies import SILENT_FIX
+from data_engine.status.sentences import GOES_ON, last_status_words, moved_words
+from data_engine.times import local_time
 from data_engine.typed import typed
 
 if TYPE_CHECKING:
     from data_engine.client import Workspace
-    from data_engine.engine.status import ActiveRun, FlowStatus, Status
+    from data_engine.model import ActiveRun
+    from data_engine.status.record import FlowStatus, WorkspaceStatus
 
 _ID_LENGTH = 8
 
 
-def daemon_lines(found: Status, ws: Workspace) -> Iterator[tuple[str, str]]:
+def daemon_lines(found: WorkspaceStatus, ws: Workspace) -> Iterator[tuple[str, str]]:
     """Lines of the daemon and its engine, each with its style; one that is there and does not answer is not told as none."""
     daemon, engine = found.daemon, found.engine
     ending = ", ends when its running work is done" if daemon.ending else ""

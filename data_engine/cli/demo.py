@@ -15,11 +15,12 @@ from data_engine.cli.failure import Failed
 from data_engine.cli.lab import command_hint, lab_hint
 from data_engine.cli.looks import in_flow_modules
 from data_engine.cli.options import AsJson, load_module
-from data_engine.cli.output import print_json, say, seconds, table
+from data_engine.cli.output import print_json, say, table
 from data_engine.counted import counted
 from data_engine.errors import FlowValidationError
 from data_engine.flow.batch import Batch
 from data_engine.model import Event, StepFinished
+from data_engine.times import seconds
 
 if TYPE_CHECKING:
     from data_engine.client import Workspace

@@ -9,8 +9,9 @@ import typer
 from data_engine.cli.deploying import Note, say_left
 from data_engine.cli.looks import require_known
 from data_engine.cli.options import AsJson, FlowName, SomeFlowName, Wait, chosen_workspace
-from data_engine.cli.output import complain, local_time, print_json, say, table
+from data_engine.cli.output import complain, print_json, say, table
 from data_engine.notebook.standing import cells_text
+from data_engine.times import local_time
 
 if TYPE_CHECKING:
     from data_engine.model import Deployment

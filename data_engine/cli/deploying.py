@@ -21,13 +21,13 @@ from data_engine.typed import typed
 
 if TYPE_CHECKING:
     from data_engine.client import Workspace
-    from data_engine.engine.starting import GoingLive, Starting
-    from data_engine.engine.status import FlowStatus
     from data_engine.ledger.switch import Switch
     from data_engine.model import Deployment
     from data_engine.notebook.catalog import CatalogEntry
     from data_engine.notebook.standing import Standing
     from data_engine.scheduler.source_memory import KnownSources
+    from data_engine.status.record import FlowStatus
+    from data_engine.status.starting import GoingLive, Starting
 
 _MOST_NAMED = 5
 INDENT = 14
@@ -87,8 +87,8 @@ class _Before(NamedTuple):
 
 
 def _before(ws: Workspace, name: str | None) -> _Before:
-    from data_engine.engine.offline import OfflineFacts
     from data_engine.notebook.flow_files import module_files
+    from data_engine.status.offline import OfflineFacts
 
     stood = ws.home.deployments().standing(module_files(ws.layout.flow_modules_dir))
     damaged = _damaged(ws, [flow for flow, one in stood.items() if one.kind == "as_deployed" and name in (None, flow)])
@@ -100,8 +100,8 @@ def _tell(
     ws: Workspace, name: str | None, entries: Sequence[CatalogEntry], before: _Before, note: str, as_json: bool
 ) -> int:
     """Say what came of it; the exit code."""
-    from data_engine.engine.deployed_before import left_out
-    from data_engine.engine.starting import starting_now
+    from data_engine.status.deployed_before import left_out
+    from data_engine.status.starting import starting_now
 
     refused = [entry for entry in entries if entry.error is not None]
     new = [one for one in ws.deployments() if one.id not in before.ids]
@@ -131,7 +131,7 @@ def _is_wanted(ws: Workspace) -> bool:
 
 def _say_going_live(ws: Workspace, name: str | None, as_json: bool) -> int:
     """What a deploy would change, a line for each flow; how many lines."""
-    from data_engine.engine.starting import going_live
+    from data_engine.status.starting import going_live
 
     with in_flow_modules(ws):
         going = going_live(ws.home, name)
@@ -230,8 +230,7 @@ def _as_json(
     starts: Mapping[str, Starting],
 ) -> list[dict[str, Any]]:
     """What came of each module, for programs."""
-    from data_engine.engine.files_before import FilesBefore, files_before
-    from data_engine.engine.starting import Starting
+    from data_engine.status.starting import FilesBefore, Starting, files_before
 
     files = files_before(ws.home, new, entries)
     standing = ws.home.deployments().standing(entry.name for entry in entries)
@@ -290,7 +289,7 @@ def _say_entries(entries: Sequence[CatalogEntry], changed: Collection[str], mend
 
 def lines_of_files_before(ws: Workspace, new: Sequence[Deployment], entries: Iterable[CatalogEntry]) -> list[str]:
     """What is told of the files of the flows that were deployed anew: which count as done, which are held and what tries them again."""
-    from data_engine.engine.files_before import files_before, files_before_lines
+    from data_engine.status.starting import files_before, files_before_lines
 
     found = files_before(ws.home, new, entries)
     if not any(files.held for files in found.values()):
@@ -371,7 +370,7 @@ def undeploy(ctx: typer.Context, name: FlowName, note: Note = "", wait: Wait = T
 
 def say_others_not_deployed(ws: Workspace, but: set[str]) -> None:
     """In one line how many other flows are not deployed as they are now; without those that somebody undeployed."""
-    from data_engine.engine.deployed_before import left_out
+    from data_engine.status.deployed_before import left_out
 
     known, status = {*but, *left_out(ws.home, but)}, ws.status()
     if status.lease.state in ("unreachable", "damaged"):
@@ -428,7 +427,7 @@ def say_not_deployed(ws: Workspace) -> None:
 
 def lines_to_deploy(ws: Workspace, found: Sequence[FlowStatus]) -> Sequence[str]:
     """Which of the flows are not deployed as they are now, and how to deploy them; without those that somebody undeployed."""
-    from data_engine.engine.deployed_before import left_out
+    from data_engine.status.deployed_before import left_out
 
     known = left_out(ws.home, ())
     flows = [flow for flow in found if flow.name not in known]

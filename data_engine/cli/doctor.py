@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from data_engine.cli.options import AsJson, chosen_workspace
-from data_engine.cli.output import local_time, print_json, say, table
+from data_engine.cli.output import print_json, say, table
 from data_engine.counted import counted
 from data_engine.model import utc_text
+from data_engine.times import local_time
 
 if TYPE_CHECKING:
     from data_engine.daemon.doctor import Finding

@@ -12,17 +12,17 @@ import typer
 
 from data_engine.cli.looks import disabled_flows, in_flow_modules, standing_to_expected, tell_flows
 from data_engine.cli.options import AsJson, FlowName, chosen_workspace, load_module
-from data_engine.cli.output import local_time, print_json, say, seconds, status_style, table
+from data_engine.cli.output import print_json, say, status_style, table
 from data_engine.cli.short_paths import short_path
-from data_engine.engine.fact import zoned_words
-from data_engine.engine.last_source import last_status_words
-from data_engine.engine.run_facts import facts_of
 from data_engine.file_check import file_exists
 from data_engine.flow.expectation import expectation_words
 from data_engine.flow.trigger import Schedule
 from data_engine.ledger.warned import runs_as_json, warned_words, warnings_of
 from data_engine.model import ended_badly, utc_text
 from data_engine.scheduler.slots import next_slots, slot_words, zone_of
+from data_engine.status.runs import facts_of
+from data_engine.status.sentences import last_status_words
+from data_engine.times import local_time, seconds, zoned_words
 
 if TYPE_CHECKING:
     from data_engine.client import Workspace

@@ -10,13 +10,13 @@ from data_engine.errors import FlowValidationError
 
 if TYPE_CHECKING:
     from data_engine.client import Workspace
-    from data_engine.engine.status import Status
+    from data_engine.status.record import WorkspaceStatus
 
 _LOOK_S = 2.0
 """A daemon looks by itself about as often."""
 
 
-def fresh_status(ws: Workspace) -> Status:
+def fresh_status(ws: Workspace) -> WorkspaceStatus:
     """The status. A daemon looks at once where the module of a deployed flow is not in flow_modules any more and it does not say so."""
     found = ws.status()
     if not found.daemon.answers or found.engine.starting or not _is_any_missing(found, ws):
@@ -27,7 +27,7 @@ def fresh_status(ws: Workspace) -> Status:
     return found
 
 
-def _is_any_missing(found: Status, ws: Workspace) -> bool:
+def _is_any_missing(found: WorkspaceStatus, ws: Workspace) -> bool:
     try:
         there = {os.path.splitext(name)[0] for name in os.listdir(ws.layout.flow_modules_dir)}
     except OSError:

@@ -9,13 +9,14 @@ import typer
 
 from data_engine.cli.looks import MOST_RUNS, RunStatus, require_known, tell_runs
 from data_engine.cli.options import AsJson, chosen_workspace, named
-from data_engine.cli.output import local_time, print_json, say, seconds, started, status_style, table
+from data_engine.cli.output import print_json, say, status_style, table
 from data_engine.counted import counted
 from data_engine.cut import visible
-from data_engine.engine.run_facts import facts_of, rows_words
 from data_engine.errors import FlowValidationError
 from data_engine.ledger.warned import runs_as_json, warned_words, warnings_of
 from data_engine.platforms.terminals import is_terminal
+from data_engine.status.runs import facts_of, rows_words, started
+from data_engine.times import local_time, seconds
 from data_engine.typed import typed
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def log(
     as_json: AsJson = False,
 ) -> int:
     """What one run did, printed and logged."""
-    from data_engine.engine.slot_zones import slot_zones
+    from data_engine.status.runs import slot_zones
 
     ws = chosen_workspace(ctx)
     ws.home.ledger().recover()

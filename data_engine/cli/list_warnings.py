@@ -36,7 +36,7 @@ def say_misleading_names(ws: Workspace, paths: Sequence[Path]) -> None:
 
 def say_what_is_wrong(entries: Sequence[CatalogEntry], gone: Mapping[str, Standing]) -> None:
     """What of sources is not there, which modules are gone, and what is wrong with broken ones."""
-    from data_engine.engine.source_trouble import all_source_warnings
+    from data_engine.status.source_trouble import all_source_warnings
 
     flows = [entry.flow for entry in entries if entry.flow is not None]
     for warning in (warning for warnings in all_source_warnings(flows) for warning in warnings):

@@ -12,29 +12,30 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from data_engine.cli.daemon_lines import daemon_lines, ending_words, last_run_words
 from data_engine.cli.fresh_status import fresh_status
 from data_engine.cli.list_warnings import say_misleading_names, say_warned, say_what_is_wrong
-from data_engine.cli.output import complain, local_time, print_json, say, seconds, started, status_style, table
+from data_engine.cli.output import complain, print_json, say, status_style, table
 from data_engine.cli.plain import shortened
 from data_engine.cli.short_paths import short_path, source_names
-from data_engine.engine.fact import zoned_words
-from data_engine.engine.reasons import Disabled, NotYet
-from data_engine.engine.run_facts import slot_words
-from data_engine.engine.wording import held_words, in_the_way, told_once, undelivered_words
 from data_engine.errors import FlowValidationError
 from data_engine.file_check import file_exists
 from data_engine.lease.status import lease_lines
 from data_engine.ledger.warned import runs_as_json, warned_words, warnings_of
+from data_engine.reasons.kinds import Disabled, NotYet
+from data_engine.status.build import in_the_way
+from data_engine.status.runs import slot_words, started
+from data_engine.status.sentences import held_words, told_once, undelivered_words
+from data_engine.times import local_time, seconds, zoned_words
 from data_engine.typed import typed
 from jupyter_extension.failures import short_error
 
 if TYPE_CHECKING:
     from data_engine.cli.plain import Table
     from data_engine.client import Workspace
-    from data_engine.engine.explain import Explanation
-    from data_engine.engine.fact import Fact
-    from data_engine.engine.status import ActiveRun, FlowStatus, Status
-    from data_engine.engine.waiting_runs import WaitingRuns
-    from data_engine.model import Run
+    from data_engine.model import ActiveRun, Run
     from data_engine.notebook.catalog import CatalogEntry
+    from data_engine.reasons.row import Reason
+    from data_engine.reasons.waiting_runs import WaitingRuns
+    from data_engine.status.explain import Explanation
+    from data_engine.status.record import FlowStatus, WorkspaceStatus
 
 RunStatus: TypeAlias = Literal["started", "success", "failed", "stopped", "killed", "abandoned"]
 
@@ -116,10 +117,10 @@ def tell_status(ws: Workspace, as_json: bool) -> int:
 
 def tell_flows(ws: Workspace, as_json: bool) -> int:
     """The flows, as production runs them where an edit is not deployed, and what is wrong with broken modules."""
-    from data_engine.engine.source_trouble import with_source_warnings
     from data_engine.lease.status import shown_machine
     from data_engine.notebook.catalog import read_catalog
     from data_engine.notebook.deployed import with_gone
+    from data_engine.status.source_trouble import with_source_warnings
 
     with in_flow_modules(ws):
         there = read_catalog(ws.home.modules(), kept=ws.home.descriptions())
@@ -171,7 +172,7 @@ def _flows_table(
     entries: Sequence[CatalogEntry],
     coming: Mapping[str, str],
     texts: Mapping[str, str],
-    stands: Mapping[str, Fact],
+    stands: Mapping[str, Reason],
 ) -> Table:
     from data_engine.notebook.catalog import clock_zone, trigger_here
 
@@ -210,14 +211,14 @@ def disabled_flows(ws: Workspace) -> dict[str, Disabled]:
     return {flow: why for flow, why in found.items() if why is not None}
 
 
-def standing_to_expected(ws: Workspace, entries: Sequence[CatalogEntry]) -> dict[str, Fact]:
+def standing_to_expected(ws: Workspace, entries: Sequence[CatalogEntry]) -> dict[str, Reason]:
     """How the flows stand to what is expected of them, by name; asked only where anything is."""
     if not any(entry.flow is not None and entry.flow.expectations for entry in entries):
         return {}
     return {flow.name: flow.expected for flow in ws.status().flows if flow.expected is not None}
 
 
-def _expected(entry: CatalogEntry, stands: Mapping[str, Fact]) -> str:
+def _expected(entry: CatalogEntry, stands: Mapping[str, Reason]) -> str:
     from data_engine.flow.expectation import expectation_words
 
     if entry.name in stands:
@@ -236,8 +237,7 @@ def tell_runs(
     until: str | None = None,
 ) -> int:
     """What ran on this machine, newest first, and how many of them are not told."""
-    from data_engine.engine.found_runs import find_runs, wanted_runs
-    from data_engine.engine.slot_zones import slot_zones
+    from data_engine.status.runs import find_runs, slot_zones, wanted_runs
 
     ledger = ws.home.ledger()
     ledger.recover()
@@ -298,7 +298,7 @@ def tell_reasons(ws: Workspace, subject: str, as_json: bool) -> int:
     if as_json:
         print_json([one.as_dict() for one in reasons])
         return 0
-    from data_engine.engine.explain import ways
+    from data_engine.status.explain import ways
 
     has_next = any(one.next_run_utc is not None for one in reasons)
     shown = table(
@@ -323,8 +323,7 @@ def bounded_reason(one: Explanation) -> str:
     """The reason in words; of what is held the error only as far as it tells what failed, and not where its source lies."""
     from dataclasses import replace
 
-    from data_engine.engine.flow_reasons import LastRunFailed
-    from data_engine.engine.reasons import Held, RetryLater
+    from data_engine.reasons.kinds import Held, LastRunFailed, RetryLater
 
     if not isinstance(one.why, (Held, RetryLater, LastRunFailed)) or not one.why.error:
         return one.reason
@@ -368,12 +367,12 @@ def say_settings(ws: Workspace) -> None:
 
 def require_known(ws: Workspace, name: str) -> None:
     """Refuse a name that is neither in the history nor a module's."""
-    from data_engine.engine.deployed_before import find_flow
+    from data_engine.status.deployed_before import find_flow
 
     find_flow(ws.home, name)
 
 
-def _say_workspace(found: Status, ws: Workspace) -> None:
+def _say_workspace(found: WorkspaceStatus, ws: Workspace) -> None:
     say(f"{found.workspace_id}  {found.workspace_root}")
     for text, style in daemon_lines(found, ws):
         say(text, style=style)
@@ -393,7 +392,7 @@ def _say_workspace(found: Status, ws: Workspace) -> None:
     _say_unsent(found)
 
 
-def _say_unsent(found: Status) -> None:
+def _say_unsent(found: WorkspaceStatus) -> None:
     unsent = told_once(found.undelivered)
     for number, (one, count) in enumerate(unsent[:_MOST_UNDELIVERED]):
         say(f"{'' if number else 'unsent':<8} {undelivered_words(one, local_time, count)}", style="red")
@@ -405,7 +404,7 @@ def _say_unsent(found: Status) -> None:
         )
 
 
-def _say_requests(found: Status) -> None:
+def _say_requests(found: WorkspaceStatus) -> None:
     for number, one in enumerate(found.requests):
         say(f"{'' if number else 'asked':<8} {one.text}")
 

@@ -100,7 +100,7 @@ def load_module(ws: Workspace, name: str) -> LoadedModule:
         FlowValidationError: there is no such module.
         Failed: it is there and broken.
     """
-    from data_engine.engine.deployed_before import find_flow
+    from data_engine.status.deployed_before import find_flow
 
     modules = ws.home.modules()
     path = find_flow(ws.home, name)

@@ -16,7 +16,7 @@ import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
-from datetime import date, datetime, time
+from datetime import date, time
 from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
 
 from data_engine.cli.plain import (
@@ -34,9 +34,8 @@ from data_engine.cli.plain import (
 from data_engine.cut import visible, visible_lines
 
 if TYPE_CHECKING:
-    from data_engine.model import Run
+    pass
 
-FROM_THE_FUTURE = " (from the future)"
 """What stands behind the start of a run that a wrong clock dated later than now."""
 
 _WIDE = 10_000
@@ -87,31 +86,6 @@ def table(
 def status_style(status: str) -> str:
     """The colour of a run's status; the word is always shown with it."""
     return _STATUS_STYLES.get(status, "")
-
-
-def seconds(elapsed_s: float | None) -> str:
-    """A duration for people.
-
-    Example:
-        >>> seconds(0.1234), seconds(75), seconds(3700), seconds(None)
-        ('0.12 s', '1 min 15 s', '1 h 1 min', '')
-    """
-    if elapsed_s is None:
-        return ""
-    if elapsed_s < 59.995:
-        return f"{elapsed_s:.2f} s"
-    minutes, rest = divmod(round(elapsed_s), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
-
-
-def local_time(utc: str | None) -> str:
-    """A stored UTC time as this machine's clock shows it, to the second; "" for None."""
-    return "" if utc is None else datetime.fromisoformat(utc).astimezone().strftime("%Y-%m-%d %H:%M:%S")
-
-
-def started(run: Run) -> str:
-    """When a run began, for people; one that a wrong clock dated later than now is marked."""
-    return f"{local_time(run.started_at_utc)}{FROM_THE_FUTURE if run.from_the_future else ''}"
 
 
 def print_json(value: object, *, indent: int | None = 2) -> None:

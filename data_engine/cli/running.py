@@ -21,13 +21,14 @@ from data_engine.cli.options import (
     read_params,
     source_from_shell,
 )
-from data_engine.cli.output import complain, print_json, say, seconds, status_style
+from data_engine.cli.output import complain, print_json, say, status_style
 from data_engine.counted import counted
 from data_engine.cut import visible
-from data_engine.engine.run_facts import also_read_words
 from data_engine.errors import FlowStoppedError, FlowValidationError, OwnedElsewhereError, WorkspaceError
 from data_engine.ledger.warned import counts_as_warning, runs_as_json, warned_words
 from data_engine.model import Event, LogLine, RunFinished, RunStarted, StepFinished
+from data_engine.status.runs import also_read_words
+from data_engine.times import seconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -166,7 +167,7 @@ class Report:
     def say_nothing_to_do(self, flow: Flow) -> None:
         """A flow had no sources."""
         if not self._quiet:
-            from data_engine.engine.source_trouble import why_nothing
+            from data_engine.status.source_trouble import why_nothing
 
             say(f"{'-':9} {flow.name}  {why_nothing(flow)}")
 

@@ -13,7 +13,7 @@ from data_engine.errors import WorkspaceError
 
 if TYPE_CHECKING:
     from data_engine.engine.local_workspace import LocalWorkspace
-    from data_engine.engine.machine_facts import ServiceFacts
+    from data_engine.status.record import ServiceFacts
 
 Boot = Annotated[
     bool, typer.Option("--boot", help="Also start with the machine, before anybody logs on, where the system can.")

@@ -16,8 +16,8 @@ from data_engine.typed import typed
 
 if TYPE_CHECKING:
     from data_engine.client import Workspace
-    from data_engine.engine.starting import Starting
-    from data_engine.engine.status import Status
+    from data_engine.status.record import WorkspaceStatus
+    from data_engine.status.starting import Starting
 
 Names = Annotated[
     list[str],
@@ -84,14 +84,14 @@ def disable(
     return 0
 
 
-def _manual(status: Status) -> set[str]:
+def _manual(status: WorkspaceStatus) -> set[str]:
     """The flows that nothing but people run."""
     return {flow.name for flow in status.flows if flow.mode == "manual"}
 
 
 def _require_known(ws: Workspace, names: Sequence[str]) -> None:
     """Return when there is each of several flows, so that a misspelt name among them does not leave half of them switched."""
-    from data_engine.engine.deployed_before import find_flow
+    from data_engine.status.deployed_before import find_flow
 
     if len(names) > 1:
         deployed = ws.home.deployments().deployed()
@@ -102,8 +102,8 @@ def _require_known(ws: Workspace, names: Sequence[str]) -> None:
 
 def _starting(ws: Workspace, name: str) -> Starting:
     """What of a disabled flow starts once it is enabled; nothing where that cannot be told."""
-    from data_engine.engine.starting import Starting, starting
     from data_engine.notebook.deployed import deployed_entries
+    from data_engine.status.starting import Starting, starting
 
     with suppress(FlowValidationError), in_flow_modules(ws):  # it is enabled all the same
         for entry in deployed_entries(ws.home.deployments(), [name]):

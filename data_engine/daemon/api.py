@@ -16,16 +16,16 @@ from data_engine.daemon.ending_runs import kill_run, known_run, stop_run
 from data_engine.daemon.endpoint import remember_stop
 from data_engine.daemon.fields import ANY_TEXT, COUNT, FLAG, OBJECT, PATH, SECONDS, TEXT, TEXTS, Answer, asked
 from data_engine.daemon.live import LiveFacts
-from data_engine.engine.deployed_before import find_flow
-from data_engine.engine.explain import explain
-from data_engine.engine.machine_facts import DaemonFacts
-from data_engine.engine.refusals import engine_is_off, no_retry
-from data_engine.engine.source_files import FileLists
-from data_engine.engine.status import StatusWriter
 from data_engine.errors import FlowValidationError, OwnedElsewhereError
 from data_engine.lease.folder import drive_words
 from data_engine.ledger.switch import Switch
 from data_engine.scheduler.backfill import Wanted
+from data_engine.status.build import StatusWriter
+from data_engine.status.deployed_before import find_flow
+from data_engine.status.explain import explain
+from data_engine.status.record import DaemonFacts
+from data_engine.status.refusals import engine_is_off, no_retry
+from data_engine.status.source_files import FileLists
 from data_engine.workspace.machine import person
 
 LONGEST_WAIT_S = 30.0

@@ -30,11 +30,11 @@ from data_engine.engine.items.connection import Connection
 from data_engine.engine.items.on_node import WorkspaceOf, host_of
 from data_engine.engine.items.travel import pack
 from data_engine.engine.local_workspace import LocalWorkspace
-from data_engine.engine.machine_facts import ClusterFacts
 from data_engine.errors import FlowValidationError, LedgerError
 from data_engine.model import Event, LogLine
 from data_engine.scheduler.executor import Job, JobEnd, JobSource
 from data_engine.scheduler.surroundings import ReadyFlow
+from data_engine.status.record import ClusterFacts
 from data_engine.version import __version__
 
 log = logging.getLogger(__name__)

@@ -18,8 +18,6 @@ from data_engine.daemon.ownership import Ownership
 from data_engine.daemon.run_executor import RunExecutor
 from data_engine.daemon.worker_pool import STOP_REQUESTED
 from data_engine.engine.candidates import pick_source, pick_to_run, startup_sources
-from data_engine.engine.deployed_before import find_flow
-from data_engine.engine.held_files import HeldFiles
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.params import params_for
 from data_engine.errors import FlowValidationError
@@ -34,6 +32,8 @@ from data_engine.scheduler.backfill import Wanted
 from data_engine.scheduler.plan import PlannedFlow
 from data_engine.scheduler.run_queue import Item, Turn, Work
 from data_engine.scheduler.scheduler import Scheduler
+from data_engine.status.deployed_before import find_flow
+from data_engine.status.held_files import HeldFiles
 from data_engine.workspace.machine import person
 
 

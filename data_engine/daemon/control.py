@@ -15,8 +15,8 @@ from urllib.parse import urlencode
 
 import data_engine.errors
 from data_engine.daemon.endpoint import Endpoint, read_endpoint, read_token
-from data_engine.engine.machine_facts import silent_words
 from data_engine.errors import FlowExecutionError, FlowValidationError, WorkspaceError, error_of
+from data_engine.reasons.kinds import DaemonSilent
 from data_engine.typed import typed
 from data_engine.workspace.layout import LocalLayout
 
@@ -59,7 +59,7 @@ def tell_silent(endpoint: Endpoint) -> None:
         return
     _told_silent.add(endpoint.daemon_id)
     ways = f"Ctrl-C ends only this wait, `{typed('kill')}` ends the daemon"
-    print(f"waiting: {silent_words(endpoint.pid)}; {ways}", file=sys.stderr)
+    print(f"waiting: {DaemonSilent(endpoint.pid).text}; {ways}", file=sys.stderr)
 
 
 class DaemonClient:

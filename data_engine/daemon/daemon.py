@@ -32,20 +32,20 @@ from data_engine.daemon.run_executor import RunExecutor
 from data_engine.daemon.service import service_facts
 from data_engine.daemon.stage_sweeper import StageSweeper
 from data_engine.daemon.worker_pool import WorkerPool
-from data_engine.engine.held_files import HeldFiles
 from data_engine.engine.local_workspace import LocalWorkspace
-from data_engine.engine.machine_facts import ServiceFacts
-from data_engine.engine.reasons import Unreachable
 from data_engine.errors import FlowValidationError
 from data_engine.flow.trigger import Poll
 from data_engine.lease.folder import OsFolder
 from data_engine.lease.keeper import Keeper
 from data_engine.lease.requests import RequestFiles
+from data_engine.reasons.kinds import Unreachable
 from data_engine.scheduler.dispatcher import Dispatcher
 from data_engine.scheduler.folder_poller import FolderPoller
 from data_engine.scheduler.plan import PlannedFlow
 from data_engine.scheduler.scheduler import Scheduler
 from data_engine.scheduler.surroundings import ReadyFlow
+from data_engine.status.held_files import HeldFiles
+from data_engine.status.record import ServiceFacts
 from data_engine.workspace.machine import machine_id
 
 log = logging.getLogger(__name__)

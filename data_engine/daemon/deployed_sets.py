@@ -10,7 +10,6 @@ from pathlib import Path
 from data_engine.clock import boot_clock
 from data_engine.cut import first_few
 from data_engine.daemon.deploying import Asked, Looked
-from data_engine.engine.deployed_before import kept_ids
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError
 from data_engine.lease.folder import OsFolder
@@ -18,6 +17,7 @@ from data_engine.lease.requests import RequestFiles
 from data_engine.ledger import deployments
 from data_engine.notebook import history
 from data_engine.notebook.deployments import Pointer
+from data_engine.status.deployed_before import kept_ids
 from data_engine.typed import typed
 
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from data_engine.engine.deployed_before import history_of
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError
 from data_engine.flow.suggestions import meant
@@ -35,6 +34,7 @@ from data_engine.notebook.deploy import (
 from data_engine.notebook.deployments import Pointer
 from data_engine.notebook.mirror_warnings import shared_words
 from data_engine.notebook.module_sets import ModuleSet
+from data_engine.status.deployed_before import history_of
 from data_engine.typed import typed
 from data_engine.workspace.git import git_state
 from data_engine.workspace.machine import person

@@ -33,7 +33,6 @@ from data_engine.daemon.service_check import check_service
 from data_engine.daemon.shared_history import check_shared_history
 from data_engine.daemon.system_checks import check_system
 from data_engine.engine.local_workspace import LocalWorkspace
-from data_engine.engine.machine_facts import SILENT_FIX
 from data_engine.errors import FlowValidationError
 from data_engine.lease.folder import OsFolder, probe, sync_client
 from data_engine.ledger.belief import Doubted, Known, judge, read_known
@@ -42,6 +41,7 @@ from data_engine.ledger.migrations import MIGRATIONS
 from data_engine.platforms.access import closing_line
 from data_engine.platforms.drives import network_drive
 from data_engine.platforms.host import MORE_EVENTS
+from data_engine.reasons.remedies import SILENT_FIX
 from data_engine.typed import typed
 from data_engine.workspace.identity import known_local_layout
 from data_engine.workspace.layout import LocalLayout, WorkspaceLayout

@@ -13,9 +13,10 @@ from typing import TypeVar
 from data_engine.daemon.control import DaemonClient, DaemonGoneError
 from data_engine.daemon.endpoint import read_endpoint, silent_daemon
 from data_engine.engine.local_workspace import LocalWorkspace
-from data_engine.engine.machine_facts import SILENT_FIX, silent_words
 from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.platforms.host import LONGEST_CALL_S
+from data_engine.reasons.kinds import DaemonSilent
+from data_engine.reasons.remedies import SILENT_FIX
 
 _QUIET_S = 1.0
 _WAIT_S = 20.0
@@ -58,7 +59,7 @@ class DaemonLink:
 
         silent = silent_daemon(self.home.local)
         if silent is not None and not wait_until_gone(self.home, _LEAVING_S):
-            raise DaemonGoneError(silent_words(silent.pid), where=str(self.home.layout.root), fix=SILENT_FIX)
+            raise DaemonGoneError(DaemonSilent(silent.pid).text, where=str(self.home.layout.root), fix=SILENT_FIX)
 
     def start(self) -> DaemonClient:
         """A client of the daemon, which is started where none runs, or none that is there to stay.
@@ -115,8 +116,8 @@ class DaemonLink:
 
     def behind_words(self) -> str:
         """That more was published than this machine has, and what fetches it; "" where a daemon follows the workspace, or nothing is known of it."""
-        from data_engine.engine.offline import offline_lease
         from data_engine.lease.status import behind_words
+        from data_engine.status.offline import offline_lease
 
         with suppress(FlowValidationError):
             return behind_words(offline_lease(self.home)) if self.find() is None else ""

@@ -11,13 +11,6 @@ from typing import NamedTuple
 from data_engine.cause import Cause
 from data_engine.daemon.daemon import Daemon
 from data_engine.daemon.request_sender import SentRequest
-from data_engine.engine.deployed_before import history_of, names_of
-from data_engine.engine.earlier_code import ran_earlier_code
-from data_engine.engine.ledger_facts import active_runs, backfills_recent, last_runs, requests_told
-from data_engine.engine.machine_facts import DaemonFacts, EngineFacts
-from data_engine.engine.others import OthersSeen
-from data_engine.engine.status import ActiveRun, FlowFacts, RequestStatus, WorkspaceFacts
-from data_engine.engine.waiting_runs import WaitingRuns
 from data_engine.ledger.backfills import newest_writer, written_with_params
 from data_engine.ledger.belief import clock_warnings
 from data_engine.ledger.deployments import published_mark
@@ -28,11 +21,15 @@ from data_engine.ledger.output_runs import OutputRun, output_runs
 from data_engine.ledger.switch import Switch
 from data_engine.ledger.warned import Warned
 from data_engine.message import Undelivered
-from data_engine.model import Backfill, Deployment, Run, utc_text
+from data_engine.model import ActiveRun, Backfill, Deployment, Run, utc_text
 from data_engine.notebook.standing import AS_DEPLOYED, NOT_DEPLOYED
+from data_engine.reasons.waiting_runs import WaitingRuns
 from data_engine.scheduler.folder_poller import FolderPoller
 from data_engine.scheduler.plan import Rules
 from data_engine.scheduler.source_memory import KnownSources
+from data_engine.status.deployed_before import history_of, names_of, ran_earlier_code
+from data_engine.status.facts import FlowFacts, OthersSeen, WorkspaceFacts, backfills_recent, last_runs, requests_told
+from data_engine.status.record import DaemonFacts, EngineFacts, RequestStatus
 from data_engine.workspace.machine import machine_id
 
 
@@ -70,7 +67,7 @@ class History:
             self._known = Told(
                 last,
                 ledger.switches(),
-                active_runs(ledger, but_of=os.getpid()),
+                ledger.active_runs(but_of=os.getpid()),
                 requests_told(ledger, time.time()),
                 backfills_recent(ledger, time.time()),
                 undelivered(ledger),

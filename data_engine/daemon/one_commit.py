@@ -30,7 +30,6 @@ from data_engine.daemon.deploying import (
 from data_engine.daemon.golden_gate import GoldenGate
 from data_engine.daemon.ownership import keeper_of
 from data_engine.daemon.taken_over import forget_local, local_deployments
-from data_engine.engine.deployed_before import find_flow
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import OwnedElsewhereError
 from data_engine.lease.keeper import Keeper
@@ -44,6 +43,7 @@ from data_engine.notebook.deploy import Deploy, HeldBack, mirror_key, with_no_st
 from data_engine.notebook.flow_files import module_files
 from data_engine.notebook.load import FlowModules
 from data_engine.notebook.subfolders import moved_into_subfolders, notebooks_in_subfolders
+from data_engine.status.deployed_before import find_flow
 
 _LOCK_S = 0.5
 _PATIENCE_S = 30.0

@@ -24,8 +24,6 @@ from data_engine.daemon.deployed_sets import DeployedSets
 from data_engine.daemon.probes import server_ahead_s
 from data_engine.daemon.silence import AlarmTeller
 from data_engine.engine.local_workspace import LocalWorkspace
-from data_engine.engine.reasons import OwnedElsewhere
-from data_engine.engine.status import owned_elsewhere
 from data_engine.errors import OwnedElsewhereError
 from data_engine.lease.alarms import AlarmFiles
 from data_engine.lease.folder import OsFolder, host_id, lock_id, probe, sync_client
@@ -42,6 +40,8 @@ from data_engine.ledger.belief import Verdict
 from data_engine.ledger.share import Share
 from data_engine.ledger.wall_clock import WallClock
 from data_engine.model import utc_text
+from data_engine.reasons.kinds import OwnedElsewhere
+from data_engine.status.facts import owned_elsewhere
 from data_engine.version import __version__
 from data_engine.workspace.layout import WorkspaceLayout
 from data_engine.workspace.machine import machine_id

@@ -16,12 +16,12 @@ from typing import Any
 from data_engine.cause import Cause
 from data_engine.daemon.worker_pool import KILL_REQUESTED, STOP_REQUESTED, WorkerPool
 from data_engine.engine.local_workspace import LocalWorkspace
-from data_engine.engine.machine_facts import ClusterFacts
 from data_engine.errors import FlowValidationError
 from data_engine.model import Event
 from data_engine.notebook.catalog import CatalogEntry
 from data_engine.scheduler.executor import Job, JobEnd
 from data_engine.scheduler.surroundings import ReadyFlow
+from data_engine.status.record import ClusterFacts
 from data_engine.workspace.settings import ExecutorSettings
 
 TYPE_CHECKING = False

@@ -18,11 +18,11 @@ from data_engine import private
 from data_engine.daemon.endpoint import forget_stop, read_endpoint, was_stopped
 from data_engine.daemon.other_python import tried
 from data_engine.engine.local_workspace import LocalWorkspace
-from data_engine.engine.machine_facts import ServiceFacts, ServiceState
 from data_engine.errors import WorkspaceError
 from data_engine.files import trouble_of, write_text_atomic
 from data_engine.platforms.drives import lasting
 from data_engine.platforms.service import Definition, RefusedError, ServiceManager, service_manager
+from data_engine.status.record import ServiceFacts, ServiceState
 from data_engine.workspace.layout import LocalLayout, is_workspace
 
 _KEPT = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from data_engine.daemon.finding import Finding
 from data_engine.daemon.service import examined, service_facts
 from data_engine.engine.local_workspace import LocalWorkspace
-from data_engine.engine.machine_facts import ServiceFacts
+from data_engine.status.record import ServiceFacts
 
 
 def check_service(home: LocalWorkspace) -> Finding:

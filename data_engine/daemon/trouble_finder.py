@@ -11,20 +11,21 @@ from data_engine.alerting.deciding import Sighting
 from data_engine.alerting.looking import counts_of, freshness, late_slot
 from data_engine.alerting.wording import failure
 from data_engine.daemon.expecting import Expecting
-from data_engine.engine.held_files import HeldFiles
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.params import is_as_scheduled
-from data_engine.engine.reasons import EngineOff, HeldSlot, Reason, WaitingForGroup, WaitingForWorker
-from data_engine.engine.wording import in_the_way
 from data_engine.flow.flow import Flow
 from data_engine.flow.trigger import Poll
 from data_engine.ledger.freshness import is_good_since
 from data_engine.ledger.troubles import Trouble, TroubleKey
 from data_engine.model import SourceState, utc_text
+from data_engine.reasons.kinds import EngineOff, HeldSlot, WaitingForGroup, WaitingForWorker
+from data_engine.reasons.row import Reason
 from data_engine.scheduler.dispatcher import Dispatcher
 from data_engine.scheduler.plan import PlannedFlow, disabled_by
 from data_engine.scheduler.surroundings import ReadyFlow
 from data_engine.scheduler.trigger_set import TriggerSet
+from data_engine.status.build import in_the_way
+from data_engine.status.held_files import HeldFiles
 
 LOOK_BACK_S = 86_400.0
 """What went wrong longer ago is not told when somebody begins to own, or to be told."""

@@ -30,7 +30,7 @@ from data_engine.ledger.rows import (
 )
 from data_engine.ledger.switch import Switch
 from data_engine.locks import is_runner_gone
-from data_engine.model import RUN_STATUSES, LogEntry, Run, SourceState, StepRun, WrittenFile, future_utc
+from data_engine.model import RUN_STATUSES, ActiveRun, LogEntry, Run, SourceState, StepRun, WrittenFile, future_utc
 
 _WRITTEN = (
     "SELECT flow_name, run_id, finished_at_utc, outputs, source_path, source_key FROM runs"
@@ -283,6 +283,28 @@ class Ledger(LedgerFile):
         """Like `running`, with the process that records each; only runs of this machine."""
         pids = dict(self._rows("SELECT run_id, pid FROM runs JOIN runners USING (runner_id) WHERE status = 'started'"))
         return [(run, pids[run.run_id]) for run in self.running(group) if run.run_id in pids]
+
+    def active_runs(self, *, but_of: int | None = None) -> list[ActiveRun]:
+        """The runs under way on this machine, but for those of the process `but_of`; oldest first."""
+        found = []
+        for run, pid in self.running_with_pids():
+            if pid == but_of:
+                continue
+            step = next((step for step in reversed(self.steps(run.run_id)) if step.status == "started"), None)
+            found.append(
+                ActiveRun(
+                    run_id=run.run_id,
+                    flow=run.flow,
+                    group=run.group,
+                    source=run.source,
+                    started_at_utc=run.started_at_utc,
+                    pid=pid,
+                    in_daemon=False,
+                    step=None if step is None else step.label,
+                    step_started_at_utc=None if step is None else step.started_at_utc,
+                )
+            )
+        return found
 
     def source_states(self, flow: str) -> SourceStates:
         """What is known of each source of the flow that a run has settled."""

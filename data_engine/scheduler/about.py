@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from data_engine.engine.reasons import Freed, Retried, Slot, Tick, WhyDue
 from data_engine.model import Deployment, RunAbout
+from data_engine.reasons.kinds import Freed, Retried, Slot, Tick, WhyDue
 from data_engine.scheduler.run_queue import Work
 from data_engine.workspace.machine import person
 
@@ -25,7 +25,7 @@ def why_begun(why: WhyDue) -> tuple[str, str | None]:
     """The kind of trigger of what was due, and its detail.
 
     Example:
-        >>> from data_engine.engine.reasons import New
+        >>> from data_engine.reasons.kinds import New
         >>> why_begun(Slot("2026-01-01T06:00:00+00:00")), why_begun(New())[0]
         (('slot', '2026-01-01T06:00:00+00:00'), 'file')
     """

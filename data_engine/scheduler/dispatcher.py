@@ -13,23 +13,11 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from data_engine.cause import Cause
-from data_engine.engine.flow_reasons import Trouble
-from data_engine.engine.ledger_facts import active_runs
 from data_engine.engine.local_workspace import LocalWorkspace
-from data_engine.engine.reasons import (
-    GroupRun,
-    Reason,
-    Waiting,
-    WaitingForGroup,
-    WaitingForOwnRun,
-    WaitingForShare,
-    WaitingForWorker,
-)
-from data_engine.engine.status import ActiveRun
-from data_engine.engine.waiting_runs import MOST_NAMED, WaitingRuns
 from data_engine.errors import FlowValidationError, LedgerError, error_of
 from data_engine.locks import GroupLock
 from data_engine.model import (
+    ActiveRun,
     Event,
     LogLine,
     RunFinished,
@@ -37,6 +25,17 @@ from data_engine.model import (
     StepProgress,
     StepStarted,
 )
+from data_engine.reasons.kinds import (
+    GroupRun,
+    Trouble,
+    Waiting,
+    WaitingForGroup,
+    WaitingForOwnRun,
+    WaitingForShare,
+    WaitingForWorker,
+)
+from data_engine.reasons.row import Reason
+from data_engine.reasons.waiting_runs import MOST_NAMED, WaitingRuns
 from data_engine.scheduler.about import about_work
 from data_engine.scheduler.executor import Executor, Job, JobEnd, JobSource
 from data_engine.scheduler.plan import PlannedFlow
@@ -204,7 +203,7 @@ class Dispatcher(Generic[_E]):
         own = tuple(
             GroupRun(run.flow, run.run_id, os.getpid()) for run in self.active.values() if run.group == work.group
         )
-        others = [] if self._ledger is None else active_runs(self._ledger, but_of=os.getpid())
+        others = [] if self._ledger is None else self._ledger.active_runs(but_of=os.getpid())
         why = WaitingForGroup(work.group, own) if own else self.why_waiting(work.flow, others)
         return why or (None if self.trouble is None else Trouble(self.trouble.what, self.trouble.fix))
 

@@ -19,20 +19,6 @@ from pathlib import Path
 
 from data_engine.clock import boot_clock
 from data_engine.engine.candidates import content_hash
-from data_engine.engine.flow_reasons import Looks
-from data_engine.engine.reasons import (
-    Done,
-    Held,
-    Locked,
-    MayBeOutput,
-    NeedsHash,
-    NotThere,
-    Reason,
-    RetryLater,
-    Running,
-    Settling,
-    Unreachable,
-)
 from data_engine.flow.trigger import Poll
 from data_engine.model import (
     Event,
@@ -44,6 +30,20 @@ from data_engine.model import (
     SourceState,
     StepFinished,
 )
+from data_engine.reasons.kinds import (
+    Done,
+    Held,
+    Locked,
+    Looks,
+    MayBeOutput,
+    NeedsHash,
+    NotThere,
+    RetryLater,
+    Running,
+    Settling,
+    Unreachable,
+)
+from data_engine.reasons.row import Reason
 from data_engine.scheduler.file_events import FileEvents, FolderEvents
 from data_engine.scheduler.folder_scans import FolderScans
 from data_engine.scheduler.own_outputs import OwnOutputs

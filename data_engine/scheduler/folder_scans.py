@@ -6,8 +6,8 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from data_engine.engine.reasons import Unreachable
 from data_engine.model import utc_text
+from data_engine.reasons.kinds import Unreachable
 from data_engine.scheduler.file_events import FolderEvents
 from data_engine.scheduler.scan_pace import ScanPace
 from data_engine.scheduler.scanner import Scan, Scanner

@@ -13,10 +13,16 @@ from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-from data_engine.engine.flow_reasons import DaemonSilent
-from data_engine.engine.reasons import (
+from data_engine.flow.flow import Flow
+from data_engine.flow.scan import is_candidate_name
+from data_engine.flow.suggestions import nearest_files
+from data_engine.flow.trigger import Manual, Schedule, Trigger
+from data_engine.ledger.switch import Switch
+from data_engine.model import RunFinished, SeenSource, Signature, SourceKey, SourceState, utc_text
+from data_engine.reasons.kinds import (
     ByHand,
     Changed,
+    DaemonSilent,
     Disabled,
     Done,
     EngineOff,
@@ -41,14 +47,8 @@ from data_engine.engine.reasons import (
     Tick,
     WaitsForSettling,
     WhyDue,
-    WhyNot,
 )
-from data_engine.flow.flow import Flow
-from data_engine.flow.scan import is_candidate_name
-from data_engine.flow.suggestions import nearest_files
-from data_engine.flow.trigger import Manual, Schedule, Trigger
-from data_engine.ledger.switch import Switch
-from data_engine.model import RunFinished, SeenSource, Signature, SourceKey, SourceState, utc_text
+from data_engine.reasons.row import Reason
 from data_engine.scheduler.slots import newest_slot, next_slot, slots_between
 from data_engine.workspace.settings import WorkspaceSettings
 
@@ -109,7 +109,7 @@ class NotDue:
     """Leave it, for this reason."""
 
     key: SourceKey | None
-    why: WhyNot
+    why: Reason
 
 
 Verdict: TypeAlias = Due | NotDue

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections import deque
 from datetime import datetime
 
-from data_engine.engine.reasons import HeldSlot, NotYet, Slot, Tick
 from data_engine.flow.trigger import Schedule
 from data_engine.ledger.ledger import Ledger
 from data_engine.model import Run, future_utc, utc_text
+from data_engine.reasons.kinds import HeldSlot, NotYet, Slot, Tick
 from data_engine.scheduler import plan
 from data_engine.scheduler.plan import Due, NotDue, PlannedFlow, plan_interval, plan_slots
 from data_engine.scheduler.slots import zone_of

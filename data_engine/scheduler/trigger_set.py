@@ -17,15 +17,15 @@ from dataclasses import dataclass
 
 from data_engine.clock import boot_clock
 from data_engine.engine.candidates import Source, listed_source, startup_sources
-from data_engine.engine.flow_reasons import Looks
 from data_engine.engine.local_workspace import LocalWorkspace
-from data_engine.engine.reasons import Reason, RetryLater, Slot
 from data_engine.errors import FlowValidationError, LedgerError
 from data_engine.flow.flow import Flow
 from data_engine.flow.trigger import Schedule
 from data_engine.ledger.former_places import own_outputs
 from data_engine.ledger.rows import SourceStates
 from data_engine.model import Event, RunFinished, RunStarted, SourceKey
+from data_engine.reasons.kinds import Looks, RetryLater, Slot
+from data_engine.reasons.row import Reason
 from data_engine.scheduler.file_events import FileEvents
 from data_engine.scheduler.folder_poller import FolderPoller
 from data_engine.scheduler.plan import Due, PlannedFlow, Rules, why_blocked

@@ -12,7 +12,8 @@ from datetime import datetime
 from typing import TypeAlias
 
 from data_engine.clock import boot_clock
-from data_engine.engine.reasons import NotYet, Reason
+from data_engine.reasons.kinds import NotYet
+from data_engine.reasons.row import Reason
 from data_engine.scheduler.folder_poller import FolderPoller
 from data_engine.scheduler.plan import Due, NotDue, PlannedFlow
 from data_engine.scheduler.schedule_clock import ScheduleClock

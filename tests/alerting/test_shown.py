@@ -12,13 +12,14 @@ import pytest
 
 from data_engine import Flow, Workspace
 from data_engine.cause import Cause
-from data_engine.engine.flow_reasons import Expected, Late, Overlong
-from data_engine.engine.reasons import Disabled, Held, NotYet, Reason, WaitingForGroup
-from data_engine.engine.status import FlowFacts, FlowStatus, WorkspaceFacts, build_status
-from data_engine.engine.wording import in_the_way
 from data_engine.ledger.switch import Switch
 from data_engine.model import Run, utc_text
 from data_engine.notebook.catalog import describe
+from data_engine.reasons.kinds import Disabled, Expected, Held, Late, NotYet, Overlong, WaitingForGroup
+from data_engine.reasons.row import Reason
+from data_engine.status.build import build_status, in_the_way
+from data_engine.status.facts import FlowFacts, WorkspaceFacts
+from data_engine.status.record import FlowStatus
 from jupyter_extension.card import text
 from jupyter_extension.flow_picture import flow_card
 from jupyter_extension.view import render

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from data_engine.daemon.notifier import MOST_CHANNELS, MOST_FAILING_CHANNELS, Batch, Notifier, choose
-from data_engine.engine.wording import told_once
 from data_engine.errors import LedgerError, NotSentError
 from data_engine.ledger import outbox
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.outbox import Body, Delivery
+from data_engine.status.sentences import told_once
 from tests.alerts.conftest import AT_S, told, waiting
 from tests.alerts.test_outbox import put
 from tests.support import until

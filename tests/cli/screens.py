@@ -9,7 +9,7 @@ from typing import Any
 from data_engine.cli.screen.cells import UNICODE, Line, Signs, width
 from data_engine.cli.screen.drawing import Size, draw
 from data_engine.cli.screen.state import Seen
-from data_engine.engine.status import Status
+from data_engine.status.record import WorkspaceStatus
 from jupyter_extension.view import PanelView, render
 
 NOW = datetime(2026, 1, 5, 12, 0, tzinfo=timezone(timedelta(hours=1)))
@@ -74,7 +74,7 @@ def view_of(*flows: dict[str, Any], on: bool = True, running: bool = True, **cha
         "flows": list(flows),
         "active_runs": [],
     }
-    return render(Status.read(found | changes), machine_id="me-1")
+    return render(WorkspaceStatus.read(found | changes), machine_id="me-1")
 
 
 def elsewhere(**changes: Any) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from data_engine.cli.screen.keys import Do, LookFirst, Quit, Read, pressed, why_not
 from data_engine.cli.screen.questions import retry_question, run_question, stop_question
 from data_engine.cli.screen.state import OpenLog, Question, Said, Seen
+from data_engine.marks import Mark
 from jupyter_extension.files import FilesView, FileView
-from jupyter_extension.marks import Mark
 from tests.cli.screens import active, busy_view, elsewhere, flow, run, view_of
 
 ENTRY: dict[str, Any] = {"source": "/team/claims/in", "options": {"run_as": "individual"}, "parameters": None}

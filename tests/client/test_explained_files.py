@@ -8,7 +8,7 @@ import pytest
 
 from data_engine import FlowValidationError, Workspace
 from data_engine.cli.app import run as command
-from data_engine.engine.explain import Explanation
+from data_engine.status.explain import Explanation
 from tests.support import WorkspaceFiles
 
 FLOW = """

@@ -11,10 +11,10 @@ import pytest
 
 from data_engine import FlowValidationError, Workspace
 from data_engine.cli.app import run as command
-from data_engine.engine.explain import ways
-from data_engine.engine.offline import OfflineFacts
-from data_engine.engine.status import build_status
 from data_engine.platforms.host import shell_line
+from data_engine.status.build import build_status
+from data_engine.status.explain import ways
+from data_engine.status.offline import OfflineFacts
 from data_engine.workspace.provision import example_notebook
 from jupyter_extension.details import flow_details, run_details
 from jupyter_extension.display import bundle

@@ -7,11 +7,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from data_engine import Workspace
-from data_engine.engine.flow_reasons import SlotsPassed
-from data_engine.engine.passed_slots import passed_slots
 from data_engine.flow.flow import Flow
 from data_engine.flow.trigger import Schedule
 from data_engine.model import utc_text
+from data_engine.reasons.kinds import SlotsPassed
+from data_engine.status.explain import passed_slots
 from tests.support import WorkspaceFiles
 
 NIGHTLY = """

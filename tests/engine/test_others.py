@@ -5,9 +5,9 @@ from __future__ import annotations
 from contextlib import closing
 from pathlib import Path
 
-from data_engine.engine.others import OthersSeen
 from data_engine.lease.status import LeaseStatus, Machine
 from data_engine.ledger.ledger import Ledger
+from data_engine.status.facts import OthersSeen
 
 MINE = LeaseStatus("mine", Machine("me", "MY-PC"), is_mine=True)
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_engine.engine.unusual import LEAST, MOST, Past
+from data_engine.status.trends import LEAST, MOST, Past
 
 Draw = Callable[[Random, int], float]
 

@@ -22,17 +22,16 @@ from hypothesis import strategies as st
 from data_engine import Flow
 from data_engine.cause import Cause
 from data_engine.cause import other as other_cause
-from data_engine.engine.explain import Explanation
-from data_engine.engine.flow_reasons import LastRunWarned, Other
-from data_engine.engine.machine_facts import DaemonFacts, EngineFacts
-from data_engine.engine.reasons import ByHand, EngineOff, Held, New, Settling
-from data_engine.engine.status import FlowStatus, Status
 from data_engine.errors import FlowExecutionError, FlowValidationError, NotebookCompileError
 from data_engine.flow.batch import Batch, FileRef, ItemError
+from data_engine.marks import Mark
 from data_engine.model import RUN_STATUSES, LogEntry, Run, StepRun
 from data_engine.notebook.compile import compile_notebook
 from data_engine.notebook.standing import NOT_DEPLOYED, Standing
+from data_engine.reasons.kinds import ByHand, EngineOff, Held, LastRunWarned, New, Other, Settling
 from data_engine.shown import GROUP, Listing, bundle_of
+from data_engine.status.explain import Explanation
+from data_engine.status.record import DaemonFacts, EngineFacts, FlowStatus, WorkspaceStatus
 from data_engine.workspace.here import Here
 from jupyter_extension.card import STYLE, Card, html, text
 from jupyter_extension.cards import (
@@ -48,7 +47,6 @@ from jupyter_extension.cards import (
 from jupyter_extension.compile_report import compile_card
 from jupyter_extension.display import bundle, card_of, cell_lines
 from jupyter_extension.flow_picture import flow_card, lines_of, side_lanes
-from jupyter_extension.marks import Mark
 from jupyter_extension.short_text import short_text
 from jupyter_extension.timeline import MOST_LANES, runs_picture, steps_picture
 from tests.jupyter.conftest import Shell
@@ -102,7 +100,7 @@ STEPS = [
     StepRun("3f" * 16, 0, "Read", "success", "2026-01-05T06:30:00+00:00", None, 1.2),
     StepRun("3f" * 16, 1, "Clean", "failed", "2026-01-05T06:30:01.2+00:00", None, 0.3, "KeyError: 'amount'"),
 ]
-STATUS = Status.read(
+STATUS = WorkspaceStatus.read(
     {
         "workspace_id": "claims",
         "workspace_root": "/srv/claims",

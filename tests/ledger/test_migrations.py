@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from data_engine.engine.reasons import Disabled
 from data_engine.errors import LedgerError
 from data_engine.ledger.connection import connect
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.migrations import MIGRATIONS, migrate
 from data_engine.ledger.switch import Switch
+from data_engine.reasons.kinds import Disabled
 from data_engine.scheduler.plan import why_blocked
 from tests.ledger.events import start
 

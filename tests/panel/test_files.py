@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from data_engine import Workspace
-from data_engine.engine.offline import OfflineFacts
-from data_engine.engine.source_files import FileLists
+from data_engine.status.offline import OfflineFacts
+from data_engine.status.source_files import FileLists
 from jupyter_extension.actions import answer
 from jupyter_extension.files import files_view, reader
 from tests.panel import flows
@@ -127,7 +127,7 @@ def test_a_pass_says_how_far_it_is(workspace: Workspace) -> None:
     """Of the files that could run."""
     facts = OfflineFacts(workspace.home)
     listed = FileLists(facts).page(facts.facts(), "polled").as_dict()
-    from data_engine.engine.source_files import SourceFiles
+    from data_engine.status.source_files import SourceFiles
 
     under_way = SourceFiles.read(
         listed | {"counts": {**listed["counts"], "done": 5, "running": 1, "waiting": 4, "gone": 2}}

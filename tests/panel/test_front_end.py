@@ -8,11 +8,12 @@ from typing import Any, get_args
 
 import pytest
 
-from data_engine.engine.status import ActiveRun
+from data_engine.marks import Mark, Shape, Tone
+from data_engine.model import ActiveRun
 from jupyter_extension.assets import STATIC, panel_js
 from jupyter_extension.details import FlowView, RunView, StepView
 from jupyter_extension.files import FilesView, FileView
-from jupyter_extension.marks import Mark, Shape, Tone, icon_svg
+from jupyter_extension.marks import icon_svg
 from jupyter_extension.outputs import OutputsView, OutputView
 from jupyter_extension.planning import PlanView
 from jupyter_extension.troubles import TroubleLine

@@ -9,14 +9,13 @@ from typing import Any
 import pytest
 
 from data_engine.cause import Cause
-from data_engine.engine.flow_reasons import Late, Overlong
-from data_engine.engine.reasons import HeldSlot
-from data_engine.engine.status import FlowStatus, Status
 from data_engine.errors import cell_place
 from data_engine.ledger import troubles as kept
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.troubles import Trouble, TroubleKey
 from data_engine.model import Run, RunTrigger
+from data_engine.reasons.kinds import HeldSlot, Late, Overlong
+from data_engine.status.record import FlowStatus, WorkspaceStatus
 from jupyter_extension.troubles import Failure, History, Known, has_recovered, troubles_of
 
 ME = "ann@ann-pc"
@@ -144,10 +143,10 @@ def test_a_failure_is_over_when_its_file_is_gone(tmp_path: Path) -> None:
         found = []
         for source in (there, gone, away):
             one = flow(replace(run(), source=source), mode="poll")
-            of = history.of(Status("ws", "/ws", flows=(one,)))
+            of = history.of(WorkspaceStatus("ws", "/ws", flows=(one,)))
             found.append((texts(one, of), has_recovered(one, of)))
         held = flow(replace(run(), source=gone), mode="poll", held=1)
-        of = history.of(Status("ws", "/ws", flows=(held,)))
+        of = history.of(WorkspaceStatus("ws", "/ws", flows=(held,)))
 
     assert found == [([], False), ([], True), ([], False)]
     assert (len(texts(held, of)), has_recovered(held, of)) == (1, False)
@@ -192,7 +191,9 @@ def test_the_history_is_asked_only_for_what_is_new(tmp_path: Path) -> None:
             kept.put(connection, rev, [missed, over])
         history = History(ledger, ME)
 
-        found = [history.of(Status("ws", "/ws", flows=(one,))) for one in (bad, good, replace(good, held=0), good)]
+        found = [
+            history.of(WorkspaceStatus("ws", "/ws", flows=(one,))) for one in (bad, good, replace(good, held=0), good)
+        ]
 
     assert [bool(one.failures) for one in found] == [True, True, False, False]
     assert [[one.key.kind for one in found[0].told.get(name, ())] for name in ("claims", "other")] == [["missed"], []]

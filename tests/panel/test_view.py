@@ -11,13 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data_engine.cause import Cause
-from data_engine.engine.status import FlowStatus, Status, WorkspaceFacts, build_status
 from data_engine.errors import cell_place
 from data_engine.lease.status import DamageStatus, LeaseStatus
+from data_engine.marks import mark_of
 from data_engine.model import Run
+from data_engine.status.build import build_status
+from data_engine.status.facts import WorkspaceFacts
+from data_engine.status.record import FlowStatus, WorkspaceStatus
 from jupyter_extension.control import lease_line
 from jupyter_extension.failures import places_of
-from jupyter_extension.marks import mark_of
 from jupyter_extension.troubles import Known
 from jupyter_extension.view import NO_FLOWS, PanelView, as_json, delta, last_run_of, render
 
@@ -99,7 +101,7 @@ def leased(state: str, **changes: Any) -> dict[str, Any]:
 
 
 def shown(*flows: dict[str, Any], **changes: Any) -> PanelView:
-    return render(Status.read(status(*flows, **changes)), machine_id="me-1")
+    return render(WorkspaceStatus.read(status(*flows, **changes)), machine_id="me-1")
 
 
 @pytest.mark.parametrize(
@@ -173,7 +175,7 @@ def test_a_last_run_that_needs_nobody_is_told_in_words_only(changes: dict[str, A
 
 def test_a_last_run_whose_file_is_gone_says_that() -> None:
     """In place of why it failed, which stands for nothing any more."""
-    status = Status("ws", "/ws", flows=(FlowStatus.read(flow(last_run=run("failed"))),))
+    status = WorkspaceStatus("ws", "/ws", flows=(FlowStatus.read(flow(last_run=run("failed"))),))
 
     last = render(status, known=Known(gone={"claims"})).flows["claims"].last
 
@@ -484,13 +486,13 @@ def test_the_footer_counts_modules_groups_flows_and_recent_runs() -> None:
     """A broken module is a module and no flow; runs that were not counted are not shown as none."""
     flows = flow("a"), flow("b", group="Books"), flow("x", state="broken")
 
-    assert render(Status.read(status(*flows)), recent_runs=1234).footer == (
+    assert render(WorkspaceStatus.read(status(*flows)), recent_runs=1234).footer == (
         "3 modules",
         "2 groups",
         "2 flows",
         "1,234 runs last 30 days",
     )
-    assert render(Status.read(status(*flows))).footer == ("3 modules", "2 groups", "2 flows")
+    assert render(WorkspaceStatus.read(status(*flows))).footer == ("3 modules", "2 groups", "2 flows")
 
 
 def test_an_empty_workspace_says_so() -> None:
@@ -506,10 +508,10 @@ def test_a_machine_that_does_not_know_all_that_ran_says_so() -> None:
     found = status(flow(), on=False, running=False)
     behind = found | {"lease": found["lease"] | {"is_behind": True}}
 
-    assert [(one.tone, one.text, one.fix) for one in render(Status.read(behind)).notices] == [
+    assert [(one.tone, one.text, one.fix) for one in render(WorkspaceStatus.read(behind)).notices] == [
         ("warn", "Not all of what other workstations ran is known here", "`data-engine start --no-engine` fetches it")
     ]
-    assert render(Status.read(found)).notices == ()
+    assert render(WorkspaceStatus.read(found)).notices == ()
 
 
 def test_trouble_and_an_old_status_are_noticed() -> None:
@@ -521,7 +523,7 @@ def test_trouble_and_an_old_status_are_noticed() -> None:
     found["warnings"] = ['unknown setting "quite"']
     found["service"] = {"installed": True, "trouble": "its Python is gone: /x", "fix": "install it again"}
 
-    notices = render(Status.read(found), problem="The daemon does not answer").notices
+    notices = render(WorkspaceStatus.read(found), problem="The daemon does not answer").notices
 
     assert [(notice.tone, notice.text, notice.fix) for notice in notices] == [
         ("warn", "The daemon does not answer", None),
@@ -540,7 +542,7 @@ def test_a_request_that_failed_is_told_to_each_side_in_its_own_words() -> None:
 
     def told(state: str, **changes: Any) -> list[Any]:
         found = status(flow(), lease=leased(state, **changes), requests=[asked])
-        return [(one.text, one.fix, one.id, one.at_utc) for one in render(Status.read(found)).notices]
+        return [(one.text, one.fix, one.id, one.at_utc) for one in render(WorkspaceStatus.read(found)).notices]
 
     text, at_utc = "ann@ann-pc asked to run claims: failed", asked["at_utc"]
     owners = "done for another workstation, which was told so; nothing is asked of you here"
@@ -550,7 +552,9 @@ def test_a_request_that_failed_is_told_to_each_side_in_its_own_words() -> None:
 
 def test_a_damaged_share_is_told_with_the_command_that_mends_it() -> None:
     """And not with a look at its drive, which is there."""
-    found = Status("ws", "/ws", lease=LeaseStatus("damaged", damage=DamageStatus("the list is gone", fix="repair it")))
+    found = WorkspaceStatus(
+        "ws", "/ws", lease=LeaseStatus("damaged", damage=DamageStatus("the list is gone", fix="repair it"))
+    )
     found = replace(found, lease=replace(found.lease, trouble="the heartbeat cannot be written"))
 
     notices = render(found).notices

@@ -9,17 +9,10 @@ import pytest
 from data_engine import Flow
 from data_engine.cause import Cause
 from data_engine.engine.local_workspace import LocalWorkspace, local_workspace
-from data_engine.engine.reasons import (
-    Asked,
-    Freed,
-    Reason,
-    WaitingForGroup,
-    WaitingForOwnRun,
-    WaitingForShare,
-    WaitingForWorker,
-)
 from data_engine.locks import GroupLock
 from data_engine.model import Run
+from data_engine.reasons.kinds import Asked, Freed, WaitingForGroup, WaitingForOwnRun, WaitingForShare, WaitingForWorker
+from data_engine.reasons.row import Reason
 from data_engine.scheduler.executor import JobEnd
 from data_engine.scheduler.plan import Due
 from tests.scheduler.support import Stage

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from data_engine import Flow
 from data_engine.engine.candidates import content_hash
-from data_engine.engine.reasons import Asked
 from data_engine.flow.paths import portable_text
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.rows import SourceStates
 from data_engine.model import RunFinished, RunStarted, SeenSource, SourceKey, StepFinished
+from data_engine.reasons.kinds import Asked
 from data_engine.scheduler.file_events import FileEvents
 from data_engine.scheduler.folder_poller import FolderPoller
 from data_engine.scheduler.plan import Due, PlannedFlow, Rules

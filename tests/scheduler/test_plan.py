@@ -11,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data_engine import Flow
-from data_engine.engine.reasons import (
+from data_engine.ledger.switch import Switch
+from data_engine.model import RunFinished, SeenSource, Signature, SourceKey, SourceState, utc_text
+from data_engine.reasons.kinds import (
     Changed,
     Disabled,
     Done,
@@ -25,14 +27,12 @@ from data_engine.engine.reasons import (
     NoFiles,
     OwnedElsewhere,
     OwnOutput,
-    Reason,
     Retried,
     RetryLater,
     Settling,
     WaitsForSettling,
 )
-from data_engine.ledger.switch import Switch
-from data_engine.model import RunFinished, SeenSource, Signature, SourceKey, SourceState, utc_text
+from data_engine.reasons.row import Reason
 from data_engine.scheduler.plan import (
     Candidate,
     Due,

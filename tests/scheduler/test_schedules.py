@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_engine import Flow
-from data_engine.engine.reasons import HeldSlot, NotYet, Slot, Tick
 from data_engine.flow.trigger import Schedule
 from data_engine.ledger.belief import Believed
 from data_engine.ledger.ledger import Ledger
 from data_engine.model import RunAbout, RunFinished, RunStarted, utc_text
+from data_engine.reasons.kinds import HeldSlot, NotYet, Slot, Tick
 from data_engine.scheduler.plan import Due, NotDue, PlannedFlow, plan_interval, plan_slots
 from data_engine.scheduler.schedule_clock import ScheduleClock, owed_slots
 from data_engine.scheduler.slots import slots_between, zone_of

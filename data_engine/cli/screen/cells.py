@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from prompt_toolkit.utils import get_cwidth
 
-from jupyter_extension.marks import Shape
+from data_engine.marks import Shape
 
 Piece: TypeAlias = tuple[str, str]
 """Words of style ("bad", "bold dim"; "" for plain), and a text."""

@@ -19,10 +19,10 @@ from data_engine.cli.screen.words import (
     since,
     waiting_words,
 )
-from data_engine.engine.fact import offset_words
-from data_engine.engine.wording import held_words
+from data_engine.marks import Mark
+from data_engine.status.sentences import held_words
+from data_engine.times import offset_words
 from jupyter_extension.failures import short_error
-from jupyter_extension.marks import Mark
 from jupyter_extension.view import FlowRow, PanelView
 
 _GAP = "  "

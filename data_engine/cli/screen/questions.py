@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from data_engine.cli.screen.cells import cut
 from data_engine.cli.screen.state import Question, Said
 from data_engine.counted import counted
-from data_engine.engine.reasons import OwnOutput
 from data_engine.flow.control import STOPS_AT
+from data_engine.reasons.kinds import OwnOutput
 from data_engine.typed import typed
 from jupyter_extension.run_question import TO_RUN
 from jupyter_extension.view import FlowRow, PanelView

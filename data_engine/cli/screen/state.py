@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from jupyter_extension.marks import Tone
+from data_engine.marks import Tone
 from jupyter_extension.view import FlowRow, PanelView
 
 

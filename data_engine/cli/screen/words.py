@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from data_engine.cli.screen.cells import Signs
-from data_engine.engine.status import ActiveRun
 from data_engine.lease.status import duration_words
+from data_engine.model import ActiveRun
 from jupyter_extension.view import ExpectedLine, FlowRow
 
 _BAR = 10

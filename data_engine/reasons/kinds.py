@@ -1,0 +1,702 @@
+"""The table of reasons: of each kind its fields, its sentence for people, its remedy and its look.
+
+The planner returns them, and so `explain`, the panel and the engine's own choice cannot disagree. Programs read `kind` and the
+fields; nothing reads the words. How a sentence is filled is in `data_engine/reasons/row.py`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields, replace
+from datetime import datetime
+from typing import Any, ClassVar, TypeAlias
+
+from data_engine.counted import counted
+from data_engine.errors import FlowValidationError
+from data_engine.flow.control import STOPS_AT
+from data_engine.marks import BARRED, DOUBTFUL, FAILED, GOOD, LIVE, LOST, PENDING, READY, STOPPED
+from data_engine.model import duration_words
+from data_engine.notebook.standing import Standing
+from data_engine.reasons import remedies
+from data_engine.reasons.row import KINDS, Reason, filled, reason
+from data_engine.record import Record
+from data_engine.times import clock_words, lasting_words, zoned_words
+from data_engine.typed import typed
+
+_SLOW_LOOK_S = 0.5
+_FEW = 3
+_OFF_OR_DISABLED = "(the engine was off, or the flow disabled)"
+
+# -- due ----------------------------------------------------------------------------------------------------------
+
+
+@reason("new", "due: new", look=LIVE)
+class New(Reason):
+    """No run has settled this source yet."""
+
+
+@reason("changed", "due: changed since its last run", look=LIVE)
+class Changed(Reason):
+    """The source differs from what its last good run read (or from what its last run read, without a good one)."""
+
+
+@reason("interrupted", "due: its last run was abandoned", look=LIVE)
+class Interrupted(Reason):
+    """The last run was abandoned: its process or machine died; `error` is the first line of why."""
+
+    run_id: str | None = field(default=None, compare=False)
+    error: str | None = field(default=None, compare=False)
+
+
+@reason("freed", "due: tried again; its last run: {status}", look=LIVE)
+class Freed(Reason):
+    """A held source that somebody freed: by `retry`, or by starting the engine."""
+
+    status: str
+
+
+@reason("retried", "due: retry {attempt} of {of}", look=LIVE)
+class Retried(Reason):
+    """A held source that the workspace's `[retry]` settings try again; `attempt` counts from 1."""
+
+    attempt: int
+    of: int
+
+
+def _slot_text(why: Slot) -> str:
+    missed = ", tried again" if why.is_freed else ", missed while nothing ran" if why.is_missed else ""
+    skipped = "[; slots before {skipped_before_utc:zoned} are skipped]"
+    return filled(f"due: the slot of {{slot_utc:zoned}}{missed}{skipped}", why)
+
+
+@reason("slot", _slot_text, look=LIVE)
+class Slot(Reason):
+    """A wall-clock slot. `is_missed` when it passed while nothing ran; `skipped_before_utc` when older ones are too old;
+    `is_freed` when it was held and somebody freed it."""
+
+    slot_utc: str
+    is_missed: bool = False
+    skipped_before_utc: str | None = None
+    is_freed: bool = False
+
+
+@reason("tick", "due: its interval has passed", look=LIVE)
+class Tick(Reason):
+    """An interval has passed; `number` counts the intervals since the engine started."""
+
+    number: int
+
+
+@reason("asked", "due: started by hand", look=LIVE)
+class Asked(Reason):
+    """Somebody asked for it."""
+
+
+# -- not due ------------------------------------------------------------------------------------------------------
+
+
+@reason(
+    "done",
+    "already done at {at_utc:time} by run {run_id:id}[, with an earlier deployment{by_earlier:if}]",
+    remedies.done,
+    GOOD,
+)
+class Done(Reason):
+    """The last good run read the source as it is now; `by_earlier` code, where production runs another deployment since."""
+
+    sparse: ClassVar = ("by_earlier",)
+
+    run_id: str | None
+    at_utc: str | None
+    by_earlier: bool = False
+
+
+def _not_there_text(why: NotThere) -> str:
+    if why.status is None:
+        return filled("no such file was seen[: did you mean {near:or}?]", why)
+    return filled("not there any more; its last run: {status}, at {at_utc:time}, run {run_id:id}", why)
+
+
+@reason("not_there", _not_there_text)
+class NotThere(Reason):
+    """No such file was seen; how its last run ended, when there was one, else which files have names like it (`near`)."""
+
+    sparse: ClassVar = ("near",)
+
+    status: str | None = None
+    run_id: str | None = None
+    at_utc: str | None = None
+    near: tuple[str, ...] = ()
+
+
+@reason("settling", "settling ({left_s:.1f} s left)", look=PENDING)
+class Settling(Reason):
+    """The source has not been seen unchanged for long enough; `left_s` seconds are left."""
+
+    left_s: float
+
+
+@reason("waits_for_settling", "waiting until {count} of its files settle ({left_s:.1f} s left)", look=PENDING)
+class WaitsForSettling(Reason):
+    """A batch that is due, while `count` of its candidates settle."""
+
+    count: int
+    left_s: float
+
+
+@reason(
+    "locked",
+    "open in {by}, which does not let others read it; it is tried until it is free",
+    "close it there",
+    PENDING,
+)
+class Locked(Reason):
+    """A program has the source open so that nobody else can read it (on Windows); `by` says who."""
+
+    by: str
+
+
+@reason("needs_hash", "comparing its content")
+class NeedsHash(Reason):
+    """Size or time moved, and content decides: the planner needs the source's hash to go on."""
+
+
+@reason(
+    "held",
+    "held since {since_utc:time}, {status}[: {error}]; it runs again when it changes, is retried, or the engine is started",
+    remedies.held,
+    FAILED,
+)
+class Held(Reason):
+    """The last run did not end well, and nothing has changed since; `error` is the first line of why."""
+
+    since_utc: str | None
+    status: str
+    error: str | None = None
+    run_id: str | None = field(default=None, compare=False)
+
+
+@reason(
+    "held_slot",
+    "the slot of {slot_utc:zoned} is held since {since_utc:time}, abandoned twice[: {cause}]; a retry runs it again",
+    remedies.retried,
+    FAILED,
+)
+class HeldSlot(Reason):
+    """The runs of a wall-clock slot were abandoned twice; it counts as served until somebody tries it again."""
+
+    slot_utc: str
+    since_utc: str | None
+    cause: str | None = None
+
+
+@reason("retry_later", "failed, retry {attempt} of {of} at {at_utc:time}[: {error}]", remedies.retried, DOUBTFUL)
+class RetryLater(Reason):
+    """Like `Held`, and the `[retry]` settings try it again at `at_utc`."""
+
+    at_utc: str
+    attempt: int
+    of: int
+    error: str | None = None
+    run_id: str | None = field(default=None, compare=False)
+
+
+def _running_text(why: Running) -> str:
+    return "running, or next in line" if why.run_id is None else filled("running: run {run_id:id}", why)
+
+
+@reason("running", _running_text, remedies.end_run, LIVE)
+class Running(Reason):
+    """A run for it is under way, the one of this id, or next in line; `pid` is another process than the daemon's that it is in."""
+
+    run_id: str | None = field(default=None, compare=False)
+    pid: int | None = field(default=None, compare=False)
+
+
+@reason("name_filtered", "name filtered: {part:quoted} is hidden, temporary or a lock file", remedies.name_filtered)
+class NameFiltered(Reason):
+    """The name is that of a hidden, temporary or lock file, or it lies in a hidden folder (`part`)."""
+
+    part: str
+
+
+@reason(
+    "not_listed",
+    "extension not listed: the flow takes {extensions:list}",
+    "name its extension in watch(extensions=...), then `{on_flow:deploy}`",
+)
+class NotListed(Reason):
+    """The extension is none of the flow's."""
+
+    extensions: tuple[str, ...]
+
+
+@reason("own_output", "written by this flow itself")
+class OwnOutput(Reason):
+    """The flow wrote the file itself."""
+
+
+@reason(
+    "may_be_output",
+    "first seen while the flow ran, which may have written it: decided when that run has ended",
+    look=PENDING,
+)
+class MayBeOutput(Reason):
+    """A run of the flow was under way when the file was first seen, and may have written it."""
+
+
+@reason("no_files", "no files", "put a file there, or correct source= or extensions=")
+class NoFiles(Reason):
+    """The source has no candidates."""
+
+
+def _not_yet_text(why: NotYet) -> str:
+    return "no further run is scheduled" if why.next_utc is None else filled("next at {next_utc:zoned}", why)
+
+
+@reason("not_yet", _not_yet_text, remedies.RUN_NOW, READY)
+class NotYet(Reason):
+    """The next slot or tick is at `next_utc`; None when there is none. `tz` is the zone it is meant in, None for this machine's."""
+
+    next_utc: str | None
+    tz: str | None = None
+
+    def left_s(self, now_s: float) -> float:
+        """Seconds until then; none without a next one."""
+        return 0.0 if self.next_utc is None else datetime.fromisoformat(self.next_utc).timestamp() - now_s
+
+
+@reason("by_hand", "runs by hand only", "`{on_flow:run}` runs it")
+class ByHand(Reason):
+    """A manual flow runs by hand only."""
+
+
+@reason("unreachable", "unreachable since {since_utc:time}[: {folder}][: {error}]", remedies.CORRECT_SOURCE, LOST)
+class Unreachable(Reason):
+    """The source, which is this `folder`, cannot be read since then."""
+
+    since_utc: str
+    error: str
+    folder: str = ""
+
+
+def _disabled_text(why: Disabled) -> str:
+    note = " ".join(why.note.split())
+    return filled("disabled[ by {by}][ on {at_utc:time}]", why) + (f": {note}" if note else "")
+
+
+@reason("disabled", _disabled_text, remedies.disabled, BARRED)
+class Disabled(Reason):
+    """Somebody disabled the flow: `by` whom, when, and the `note` on it, where that was kept."""
+
+    by: str = ""
+    at_utc: str | None = None
+    note: str = ""
+
+
+def _owned_elsewhere_text(why: OwnedElsewhere) -> str:
+    engine = "" if why.is_engine_on is None else f", and its engine is {'on' if why.is_engine_on else 'off'}"
+    return f"{why.owner} owns the workspace{engine}"
+
+
+@reason(
+    "owned_elsewhere",
+    _owned_elsewhere_text,
+    lambda asked: f"`{asked.command('lease request')}` asks {asked.why.owner} for the workspace",
+)
+class OwnedElsewhere(Reason):
+    """Another workstation owns the workspace; whether its engine is on, None where that is not known to be so still."""
+
+    owner: str
+    is_engine_on: bool | None = None
+
+
+@reason("engine_off", "the engine is off", lambda asked: f"{asked.start} lets flows run by themselves")
+class EngineOff(Reason):
+    """Nobody has started the engine."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GroupRun(Record):
+    """A run that keeps its group busy, in the process `pid`; `in_daemon` where that is the daemon, which alone it can be asked of to
+    end it."""
+
+    flow: str
+    run_id: str
+    pid: int
+    in_daemon: bool = True
+
+
+def _group_text(why: WaitingForGroup) -> str:
+    whom = "; ".join(filled('flow "{flow}" (run {run_id:id}, pid {pid})', run) for run in why.runs)
+    return f'waiting for group "{why.group}": {whom or "another run"}'
+
+
+@reason("waiting_for_group", _group_text, remedies.waits_for_group, PENDING)
+class WaitingForGroup(Reason):
+    """Another run of the group is under way on this machine; `runs` are those that are known."""
+
+    group: str
+    runs: tuple[GroupRun, ...] = field(default=(), metadata={"of": GroupRun.read})
+
+
+@reason(
+    "waiting_for_worker",
+    "waiting for a worker: as many runs as [executor] workers allows are under way",
+    remedies.SEE_STATUS,
+    PENDING,
+)
+class WaitingForWorker(Reason):
+    """As many runs as the workspace's `[executor] workers` allows are under way."""
+
+
+@reason(
+    "waiting_for_share",
+    "waiting for the workspace's drive: nothing new starts until this machine's heartbeat can be written",
+    "`{command:doctor}` says what is wrong with the drive",
+    PENDING,
+)
+class WaitingForShare(Reason):
+    """This machine owns the workspace, and cannot prove it just now."""
+
+
+@reason(
+    "waiting_for_own_run",
+    "waiting for a run of this flow to end: as many as max_parallel allows are under way",
+    remedies.SEE_STATUS,
+    PENDING,
+)
+class WaitingForOwnRun(Reason):
+    """As many runs of the flow as its `max_parallel` allows are under way."""
+
+
+# -- of a flow, beside why its sources and slots are due or not ---------------------------------------------------------
+
+
+def _looks_text(why: Looks) -> str:
+    events = ", and when a file changes" if why.wakes else ""
+    slow = f" (a look takes {lasting_words(why.took_s)})" if why.took_s >= _SLOW_LOOK_S else ""
+    return f"looks every {lasting_words(why.every_s)}{events}{slow}"
+
+
+@reason("looks", _looks_text)
+class Looks(Reason):
+    """How often a poll flow's folder is looked through, as measured; `wakes` when file events come in between."""
+
+    every_s: float
+    took_s: float = 0.0
+    wakes: bool = False
+
+
+@reason(
+    "broken",
+    lambda why: f"broken: {FlowValidationError(why.what, where=why.where, fix=why.fix)}",
+    "`{on_flow:compile}` checks it again",
+    FAILED,
+)
+class Broken(Reason):
+    """The module does not become a flow: the parts of its error."""
+
+    what: str
+    where: str | None = None
+    fix: str | None = None
+
+
+def _edited_text(why: Edited) -> str:
+    names = ("cells", "helpers", "rolled_back_to", "rolled_back_utc")
+    standing = Standing("edited", **{name: getattr(why, name) for name in names})
+    return f"{standing.text}: what is deployed runs" + (f"\n{why.error}" if why.error else "")
+
+
+@reason("edited", _edited_text, lambda asked: f"{remedies.not_deployed(asked)} as it is now")
+class Edited(Reason):
+    """The module differs from what is deployed, in these cells and helpers where they are known; `error` is why it is broken now,
+    or waits for somebody who knows that the deployed flow `shares_with` writes its mirror. Nobody has edited it since production
+    was `rolled_back_to` an earlier deployment, where that is given."""
+
+    sparse: ClassVar = ("rolled_back_to", "rolled_back_utc")
+
+    cells: tuple[int, ...] = ()
+    error: str | None = None
+    helpers: tuple[str, ...] = ()
+    shares_with: str | None = None
+    rolled_back_to: str | None = None
+    rolled_back_utc: str | None = None
+
+
+@reason("module_gone", lambda why: why.standing.text, lambda asked: asked.why.standing.fix)
+class ModuleGone(Reason):
+    """The `file` of the flow is not there any more, and what is deployed runs on; `renamed_to` is the flow that it is now,
+    `moved_to` where it lies in a subfolder."""
+
+    file: str
+    renamed_to: str | None = None
+    moved_to: str | None = None
+
+    @property
+    def standing(self) -> Standing:
+        """The same as a standing, which words it."""
+        return Standing("gone", file=self.file, renamed_to=self.renamed_to, moved_to=self.moved_to)
+
+
+def _undeployed_text(why: Undeployed) -> str:
+    if why.renamed_to is not None:
+        return filled("renamed to {renamed_to} on {at_utc:time} by {by}", why)
+    said = filled("undeployed on {at_utc:time} by {by}, and its module is gone", why)
+    return said if why.is_kept else f"{said}; no copy of it is kept any more"
+
+
+@reason("undeployed", _undeployed_text, remedies.undeployed)
+class Undeployed(Reason):
+    """The `flow` ran here once, and its module is gone; `by` let it run no more. `renamed_to` is the flow that goes on in its
+    place, `is_kept` says that its code is still there."""
+
+    flow: str
+    at_utc: str
+    by: str
+    renamed_to: str | None = None
+    is_kept: bool = True
+
+
+def _not_deployed_text(why: NotDeployed) -> str:
+    if why.doubtful:
+        return "not deployed, as far as is known here"
+    if why.goes_live_s is not None:
+        return f"not deployed: it goes live in {max(0.0, why.goes_live_s - time.time()):.0f} s"
+    if why.error is None and why.shares_with is not None:
+        return f"not deployed: it writes to the same mirror as {why.shares_with}"
+    return f"not deployed: {why.error or typed('deploy', why.flow)}"
+
+
+@reason("not_deployed", _not_deployed_text, remedies.not_deployed)
+class NotDeployed(Reason):
+    """Nobody has deployed the flow, so production does not run it; `error` is why it cannot be, `goes_live_s` when it is by itself,
+    `shares_with` the deployed flow that writes its mirror. It is `doubtful` where another workstation may have deployed what is not known here."""
+
+    sparse: ClassVar = ("doubtful",)
+
+    flow: str
+    error: str | None = None
+    goes_live_s: float | None = None
+    shares_with: str | None = None
+    doubtful: bool = False
+
+    @property
+    def in_short(self) -> NotDeployed:
+        """The same as each of its files says it, where the flow itself tells what to do."""
+        error = None if self.error is None or self.shares_with is not None else self.error.partition("\n")[0]
+        return replace(self, error=error)
+
+
+@reason("requested", "{said}", "`{command:status}` shows the answer")
+class Requested(Reason):
+    """Somebody has asked the owner, on another workstation, to do something with the flow; `said` is how far that is."""
+
+    said: str
+
+
+@reason(
+    "stopping",
+    f"stopping: run {{run_id:id}} ends at its {STOPS_AT}",
+    "`{on_run:kill-run}` ends its process now",
+    STOPPED,
+)
+class Stopping(Reason):
+    """Its run was asked to end, and has not yet."""
+
+    run_id: str
+
+
+@reason("trouble", "{what}", lambda asked: asked.why.fix or filled("`{command:doctor}` says what is wrong", asked))
+class Trouble(Reason):
+    """This machine cannot start or store any work just now; `fix` is what helps."""
+
+    what: str
+    fix: str | None = None
+
+
+@reason("not_looked_at", "not looked at yet")
+class NotLookedAt(Reason):
+    """The engine has not come to it yet."""
+
+
+@reason("daemon_silent", "the daemon (pid {pid}) does not answer", remedies.SILENT_FIX)
+class DaemonSilent(Reason):
+    """This machine's daemon is there and does not answer, so nobody knows what it does: it is frozen, or its machine swaps."""
+
+    pid: int | None
+
+
+def _expected_text(why: Expected) -> str:
+    at = clock_words(why.due_utc, why.tz)
+    left_s = datetime.fromisoformat(why.due_utc).timestamp() - time.time()
+    return f"due by {at}, {duration_words(left_s)} left" if left_s > 0 else f"due by {at}"
+
+
+@reason("expected", _expected_text, look=READY)
+class Expected(Reason):
+    """When the next success is due, as `Flow.expect` says. `tz` is the zone that time is meant in, None for this machine's."""
+
+    due_utc: str
+    tz: str | None = None
+
+
+@reason("late", "late since {since_utc:clock}[: {reason}]", remedies.RUN_NOW, LOST)
+class Late(Reason):
+    """No success by the time that `Flow.expect` says, and `reason` is what is in the way, as far as that is known."""
+
+    since_utc: str
+    tz: str | None = None
+    reason: str | None = None
+
+
+@reason(
+    "overlong",
+    lambda why: (
+        filled("running since {since_utc:clock}, longer than the ", why) + f"{duration_words(why.within_s)} allowed"
+    ),
+    remedies.end_run,
+    DOUBTFUL,
+)
+class Overlong(Reason):
+    """A run that has begun at `since_utc` takes longer than the `within_s` that `Flow.expect` gives it; `pid` is its process, where
+    that is not the daemon's."""
+
+    since_utc: str
+    within_s: float
+    run_id: str = ""
+    tz: str | None = None
+    pid: int | None = None
+
+
+_DONE_AGAIN: Mapping[str | None, str] = {
+    "slot": "its slot is run again as soon as the engine is on",
+    "newest_slot": "its slot, or a newer one, is run as soon as the engine is on",
+    "interval": "it runs again with the next interval, as soon as the engine is on",
+    "backfill": "its backfill goes on as soon as a daemon runs",
+    "nothing": "nothing runs it again by itself",
+}
+"""What follows for a run that was abandoned."""
+
+
+def _last_run_failed_text(why: LastRunFailed) -> str:
+    ended = {"killed": "was killed", "abandoned": "was abandoned"}.get(why.status, why.status)
+    again = f"; {_DONE_AGAIN[why.again]}" if why.again in _DONE_AGAIN else ""
+    return filled(f"its last run {ended} on {{at_utc:time}} (run {{run_id:id}})[: {{error}}]", why) + again
+
+
+@reason("last_run_failed", _last_run_failed_text, remedies.last_run_failed, FAILED)
+class LastRunFailed(Reason):
+    """The last run of a flow that holds no files did not end well; `error` is the first line of why. `again` says of one that was
+    abandoned what does it again: "slot", "newest_slot", "interval", "backfill" or "nothing"."""
+
+    status: str
+    run_id: str
+    at_utc: str
+    error: str | None = None
+    again: str | None = None
+
+
+_NOW = {"gone": "; it is gone", "changed": "; it has changed since", "as_written": ", and has not changed since"}
+
+
+def _last_written_text(why: LastWritten) -> str:
+    if why.run_id is None:
+        return f"{why.path} is an output of this flow; the run that wrote it is not in the history any more"
+    inputs = f", from {', '.join(why.inputs[:_FEW])}" if why.inputs else ""
+    left = why.more + max(0, len(why.inputs) - _FEW)
+    more = f" and {left:,} more" if left else ""
+    written = filled("{path} was written last by run {run_id:id} on {at_utc:time}[, with {params}]", why)
+    return f"{written}{inputs}{more}{_NOW.get(why.state, '')}"
+
+
+@reason("last_written", _last_written_text, remedies.last_written)
+class LastWritten(Reason):
+    """Which run wrote the file at `path` last, with which `params`; of a run without a source its `inputs`, and how many `more`. `state`
+    is how the file is now: "as_written", "changed", "gone" or "unknown". A run that is forgotten has no id."""
+
+    path: str
+    run_id: str | None = None
+    at_utc: str | None = None
+    params: str = ""
+    inputs: tuple[str, ...] = ()
+    more: int = 0
+    state: str = "unknown"
+
+
+@reason(
+    "last_run_warned",
+    lambda why: f"{counted(why.count, 'warning')} in its last run",
+    "`{on_run:log}` shows them",
+)
+class LastRunWarned(Reason):
+    """The flow's last run has so many warnings in its log."""
+
+    count: int
+    run_id: str
+
+
+@reason("more", "and {count:,} more: ask for one by its path")
+class More(Reason):
+    """So many more sources than are listed."""
+
+    count: int
+
+
+@reason("other", "{said}")
+class Other(Reason):
+    """A reason that this version does not know, in the words of the daemon that told it."""
+
+    said: str = ""
+
+
+def _slots_passed_text(why: SlotsPassed) -> str:
+    last = f"{zoned_words(why.last_utc, why.tz)} {_OFF_OR_DISABLED}"
+    if why.count == 1:
+        return f"1 slot passed without a run: {last}"
+    return f"{why.count:,} slots since {why.days[0]} passed without a run, the last of them {last}"
+
+
+@reason("slots_passed", _slots_passed_text, remedies.slots_passed)
+class SlotsPassed(Reason):
+    """So many slots of the schedule passed without a run, and none will have one by itself, from `first_utc` to `last_utc`."""
+
+    count: int
+    first_utc: str
+    last_utc: str
+    tz: str | None = None
+
+    @property
+    def days(self) -> tuple[str, str]:
+        """The first and the last day, in the zone of the schedule."""
+        return zoned_words(self.first_utc, self.tz)[:10], zoned_words(self.last_utc, self.tz)[:10]
+
+
+Waiting: TypeAlias = WaitingForGroup | WaitingForWorker | WaitingForShare | WaitingForOwnRun
+WhyDue: TypeAlias = New | Changed | Interrupted | Freed | Retried | Slot | Tick | Asked
+
+
+def read_reason(told: Mapping[str, Any]) -> Reason:
+    """The reason that a JSON object tells of.
+
+    Example:
+        >>> read_reason(Settling(0.5).as_dict()), read_reason({"kind": "of tomorrow"}).kind
+        (Settling(left_s=0.5), 'other')
+    """
+    kind: Any = KINDS.get(str(told.get("kind")), Other)
+    required = {one.name for one in fields(kind) if one.default is MISSING and one.default_factory is MISSING}
+    found: Reason = kind.read(told) if told.keys() >= required else Other(str(told.get("kind")))
+    return found
+
+
+def word_of(why: Reason) -> str:
+    """What the remedy of a reason begins with.
+
+    Example:
+        >>> word_of(EngineOff()), word_of(Undeployed("claims", "2026-01-05T06:00:00+00:00", "anna", "parts"))
+        ('engine off', 'renamed to parts')
+    """
+    if isinstance(why, Undeployed) and why.renamed_to is not None:
+        return f"renamed to {why.renamed_to}"
+    return why.kind.replace("_", " ")

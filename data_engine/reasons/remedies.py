@@ -1,0 +1,216 @@
+"""The remedy for a reason: the command or action that changes it, where that depends on more than its fields."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+from data_engine.flow.control import STOPS_AT
+from data_engine.reasons.row import SHORT_ID, Reason, filled
+from data_engine.typed import typed
+
+DAEMON_ENDING = "daemon_ending"
+"""The kind of what keeps flows from running that is no reason of its own: the daemon only waits for its running work."""
+
+FLOW_GONE = ("undeployed",)
+"""What keeps a flow from running that is neither in production nor a notebook any more."""
+
+DEPEND = frozenset(
+    ("held", "held_slot", "retry_later", "done", "disabled", "engine_off", "last_run_failed", "last_written")
+)
+"""The kinds of reasons whose remedy depends on what else keeps the flow from running."""
+
+SILENT_FIX = f"wait until it answers, or end it: `{typed('kill')}`"
+"""What can be done about a daemon that is there and does not answer."""
+
+STOP_RUN = f"`{{on_run:stop-run}}` ends it at its {STOPS_AT}"
+SEE_STATUS = "`{command:status}` shows what runs"
+RUN_NOW = "`{on_flow:run}` runs it now"
+CORRECT_SOURCE = (
+    "create it, connect its drive, check its permissions, or correct source="
+    " (relative paths start at the flow_modules folder)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a remedy is made of: the reason with its flow and source, what corrects the code (`mend`), and what else keeps the flow
+    from running (`blocked_by`, kinds)."""
+
+    why: Any
+    flow: str
+    source: str | None = None
+    mend: str | None = None
+    blocked_by: Collection[str] = ()
+    is_batch: bool = False
+
+    def command(self, verb: str, *words: str) -> str:
+        """The command."""
+        return typed(*verb.split(), *words)
+
+    def on_flow(self, verb: str, *words: str) -> str:
+        """The command with the flow's name."""
+        return typed(*verb.split(), self.flow, *words)
+
+    def on_source(self, verb: str) -> str:
+        """The command for the source alone; without one for all."""
+        return self.on_flow(verb, *(["--source", self.source] if self.source else []))
+
+    def on_run(self, verb: str) -> str:
+        """The command with the id of the reason's run."""
+        return typed(verb, self.why.run_id[:SHORT_ID])
+
+    @property
+    def run_verb(self) -> str:
+        """What runs the flow as it stands: one that is not deployed runs here, once."""
+        return "run --once" if "not_deployed" in self.blocked_by else "run"
+
+    @property
+    def start(self) -> str:
+        """What starts the engine."""
+        ending = f", once the daemon has ended (it waits for its running work; `{typed('kill')}` ends it now),"
+        return f"`{typed('start')}`" + (ending if DAEMON_ENDING in self.blocked_by else "")
+
+    @property
+    def fix(self) -> str:
+        """What corrects the code, before what runs it again."""
+        return f"; {self.mend}" if self.mend else ""
+
+
+def remedy_of(
+    why: Reason,
+    flow: str,
+    source: str | None = None,
+    mend: str | None = None,
+    blocked_by: Collection[str] = (),
+    *,
+    is_batch: bool = False,
+) -> str | None:
+    """What changes it, with the command; None where it changes by itself, or is as it should be.
+
+    `mend` is the fix of the error of a source that is held. Without a `source` the words are about any of them. `blocked_by`
+    are the kinds of what keeps the whole flow from running, so that a command that cannot work now is not named alone. A flow that
+    `is_batch` runs for all of its files at once.
+
+    Example:
+        >>> from data_engine.reasons.kinds import Disabled, HeldSlot, Settling
+        >>> remedy_of(Disabled(), "claims"), remedy_of(Settling(0.5), "claims")
+        ('`data-engine enable claims` lets it run by itself', None)
+        >>> remedy_of(HeldSlot("", None), "claims", blocked_by=["engine_off"])
+        '`data-engine start` tries it again, with all that is held'
+    """
+    remedy = why.row.remedy
+    if remedy is None:
+        return None
+    asked = Asked(why, flow, source, mend, blocked_by, is_batch)
+    return filled(remedy, asked) if isinstance(remedy, str) else remedy(asked)
+
+
+def retried(asked: Asked) -> str:
+    """What tries again what is held, as things are now."""
+    it = "it" if asked.source or asked.why.kind == "held_slot" else "all of them"
+    if "not_deployed" in asked.blocked_by:
+        if asked.is_batch:
+            return f"`{asked.on_flow('run --once')}` runs it for all of its files here, once"
+        return f"`{asked.on_source('run --once')}` runs {it} here, once"
+    first = f"`{asked.on_flow('enable')}`, then " if "disabled" in asked.blocked_by else ""
+    if "engine_off" in asked.blocked_by:
+        return f"{first}{asked.start} tries {it} again, with all that is held"
+    when = "now" if asked.why.kind == "retry_later" else "again"
+    return f"{first}`{asked.on_source('retry')}` tries {it} {when}"
+
+
+def held(asked: Asked) -> str:
+    """Of a source whose run failed first where its error is seen."""
+    if asked.why.status != "failed" or asked.why.run_id is None:
+        return retried(asked)
+    return f"`{asked.on_run('log')}` shows the whole error{asked.fix}; {retried(asked)}"
+
+
+def last_run_failed(asked: Asked) -> str:
+    """Where its error is seen, and what runs it again."""
+    shows = "shows how far it got" if asked.why.status == "abandoned" else "shows the whole error"
+    return f"`{asked.on_run('log')}` {shows}{asked.fix}; `{asked.on_flow(asked.run_verb)}` runs it again"
+
+
+def slots_passed(asked: Asked) -> str:
+    """The backfill that runs them."""
+    since, until = asked.why.days
+    words = ("--since", since, "--until", until, "--reprocess", "missing")
+    return f"`{asked.on_flow('backfill', *words)}` runs them"
+
+
+def end_run(asked: Asked) -> str | None:
+    """What ends a run that is under way, by where it is."""
+    if asked.why.pid is not None:
+        return _end_it_there(asked.why.pid)
+    return filled(STOP_RUN, asked) if asked.why.run_id else None
+
+
+def waits_for_group(asked: Asked) -> str:
+    """What ends the run that it waits for."""
+    runs = asked.why.runs
+    if not runs:
+        return filled(SEE_STATUS, asked)
+    if not runs[0].in_daemon:
+        return _end_it_there(runs[0].pid)
+    return f"`{typed('stop-run', runs[0].run_id[:SHORT_ID])}` ends what it waits for, at its {STOPS_AT}"
+
+
+def _end_it_there(pid: int) -> str:
+    return f"end it where it runs, in process {pid}: with Ctrl-C, or by an interrupt of the kernel"
+
+
+def disabled(asked: Asked) -> str:
+    """Enabling it, and starting the engine where that is off."""
+    enable = f"`{asked.on_flow('enable')}` lets it run by itself"
+    return f"{enable}, and {asked.start} starts the engine" if "engine_off" in asked.blocked_by else enable
+
+
+def done(asked: Asked) -> str:
+    """What runs it again."""
+    if asked.is_batch:
+        return f"`{asked.on_flow(asked.run_verb)}` runs it again, for all of its files"
+    if asked.why.by_earlier:
+        return f"`{asked.on_flow('backfill', '--reprocess', 'all')}` runs all files again"
+    if asked.source:
+        return f"`{asked.on_source(asked.run_verb)}` runs it again"
+    return f"`{asked.on_flow(asked.run_verb)} --source FILE` runs it again"
+
+
+def not_deployed(asked: Asked) -> str:
+    """What is to be corrected first, and the deploy."""
+    error, shared = asked.why.error, asked.why.shares_with
+    deploy = f"`{asked.on_flow('deploy')}` lets production run it"
+    if shared is not None:
+        both = f"`{asked.on_flow('deploy', '--yes')}` lets both write there"
+        return f"give it another mirror(root=...) than that of {shared}, then {deploy}; {both}"
+    return f"correct what is wrong, then {deploy}" if error else deploy
+
+
+def last_written(asked: Asked) -> str | None:
+    """The log of the run that wrote it; of an output that is gone also what makes it again."""
+    if asked.why.run_id is None:
+        return None
+    shown = f"`{asked.on_run('log')}` shows all of it"
+    if asked.why.state != "gone" or "undeployed" in asked.blocked_by:
+        return shown
+    again = "makes it again, where it is given those parameters" if asked.why.params else "makes it again"
+    return f"`{asked.on_source(asked.run_verb)}` {again}; {shown}"
+
+
+def name_filtered(asked: Asked) -> str:
+    """Another name, but for what Excel and Word make and remove themselves."""
+    if asked.why.part.startswith("~$"):
+        return "nothing: Excel or Word made it beside a file that is open there, and removes it when that is closed"
+    return "give it another name"
+
+
+def undeployed(asked: Asked) -> str:
+    """Where it is now, or what brings it back."""
+    if asked.why.renamed_to is not None:
+        return f"`{typed('explain', asked.why.renamed_to)}` shows it"
+    if not asked.why.is_kept:
+        return f"`{asked.on_flow('runs')}` shows what it did"
+    return f"`{asked.on_flow('restore')}` brings its notebook back, `{asked.on_flow('rollback')}` lets production run it again"

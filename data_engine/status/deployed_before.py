@@ -1,0 +1,267 @@
+"""The history of a workspace's deployments, as people are told of it, and which flows it knows that are there no more."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+from typing import Any, TypeVar
+
+from data_engine.engine.local_workspace import LocalWorkspace
+from data_engine.errors import FlowValidationError
+from data_engine.ledger.deployments import deployments_of, published, renamings
+from data_engine.ledger.ledger import Ledger
+from data_engine.model import Deployment, utc_text
+from data_engine.notebook import history
+from data_engine.notebook.catalog import check_flow_name, find_module
+from data_engine.notebook.flow_files import module_files
+from data_engine.notebook.history import live
+from data_engine.notebook.module_sets import files_of, read_contents
+from data_engine.reasons.kinds import Done, Undeployed
+from data_engine.reasons.remedies import remedy_of
+from data_engine.times import time_words
+from data_engine.typed import typed
+from data_engine.workspace.settings import WorkspaceSettings
+
+_DAY_S = 86_400.0
+
+
+def history_of(home: LocalWorkspace, flow: str | None = None) -> list[Deployment]:
+    """Every deployment, or those of one flow, also under the names that it had before, the newest first.
+
+    Raises:
+        LedgerError: the history cannot be read.
+    """
+    ledger = home.ledger()
+    rows = published(ledger, flow)
+    before = [published(ledger, name) for name in (() if flow is None else names_of(ledger, flow)[1:])]
+    left_out = {one.id for former in before for one in _since_renamed(former)}
+    rows += chain.from_iterable(before)  # all of them say which of them holds
+    return [one for one in history.told(rows, kept_ids=kept_ids(rows, home.settings_shown())) if one.id not in left_out]
+
+
+def _since_renamed(rows: Sequence[Deployment]) -> Sequence[Deployment]:
+    """What ended a flow under this name when it was renamed, and what another one of the name ran since. `rows` is the newest first."""
+    at = next((at for at, one in enumerate(rows) if one.kind == "withdraw" and one.of is not None), len(rows))
+    return rows[: at + 1]
+
+
+def undeployed(rows: Sequence[Deployment], flow: str) -> Undeployed | None:
+    """That production ran a flow of this name once; None where it does, or nobody has deployed one. `rows` is the newest first."""
+    own = [one for one in rows if one.flow == flow]
+    if not own or own[0].kind != "withdraw":
+        return None
+    last = own[0]
+    now = next((one.flow for one in rows if last.of is not None and one.id == last.of), None)
+    is_kept = any(one.is_kept for one in own)
+    return Undeployed(flow, last.at_utc, last.who, now if now != flow else None, is_kept)
+
+
+def find_flow(home: LocalWorkspace, name: str) -> Path:
+    """The file of the flow module `name`, as `find_module` finds it.
+
+    Raises:
+        FlowValidationError: there is none (lists those there are, and tells of one that was undeployed, or that production runs
+            though its file is gone), or two files share the name; or `name` is no text.
+    """
+    check_flow_name(name)
+    try:
+        return find_module(home.modules(), name)
+    except FlowValidationError as error:
+        if any(os.path.lexists(home.layout.flow_modules_dir / file) for file in files_of(name)):
+            raise
+        if (gone := home.deployments().gone(name)) is not None:
+            raise gone from error
+        ended = undeployed(history_of(home), name)
+        if ended is None:
+            raise
+        there = ended.renamed_to
+        fix = remedy_of(ended, name) if there is None else f"use its new name: `{typed('show', there)}` shows it"
+        raise FlowValidationError(f"{name}: {ended.text}", where=error.where, fix=fix) from error
+
+
+def find_to_tidy(home: LocalWorkspace, name: str) -> Path:
+    """As `find_flow`; of a flow that was undeployed and is gone the error tells in which folders its outputs are.
+
+    Raises:
+        FlowValidationError: there is none.
+    """
+    rows = history_of(home)
+    ended, left = undeployed(rows, name), mirrors_left(rows, name, home.layout.flow_modules_dir)
+    is_there = any(os.path.lexists(home.layout.flow_modules_dir / file) for file in files_of(name))
+    if is_there or ended is None or ended.renamed_to is not None or not left:
+        return find_flow(home, name)
+    folders, them = " and ".join(map(str, left)), "the folder" if len(left) == 1 else "the folders"
+    raise FlowValidationError(
+        f"{name} was undeployed on {time_words(ended.at_utc)} by {ended.by}; what it left is in {folders}",
+        where=str(home.layout.flow_modules_dir),
+        fix=f"delete {them}, unless another flow reads there; or keep the flow: {remedy_of(ended, name)}",
+    )
+
+
+def mirrors_left(rows: Sequence[Deployment], flow: str, folder: Path) -> list[Path]:
+    """The folders that a flow wrote to as it was deployed, also under the names that it had before, and that are there still;
+    without those that a deployed flow writes to. `rows` is the history, `folder` the authored one."""
+    names = {flow, *former_names(rows, flow)}
+    used = {one.mirror for one in history.live(rows).values()}
+    mirrors = {one.mirror for one in rows if one.flow in names and one.mirror is not None} - used
+    found = {Path(os.path.normpath(folder / mirror)) for mirror in mirrors}
+    return sorted(path for path in found if path.is_dir())
+
+
+def refuse_second_copy(home: LocalWorkspace, rows: Sequence[Deployment], name: str, set_id: str) -> None:
+    """Return where the module `name`, as the set `set_id` holds it, lies nowhere under `flow_modules`, or where it belongs; `rows` is the
+    history, the newest first.
+
+    Raises:
+        FlowValidationError: it has another name now, or lies in a subfolder; says where, and how both are had.
+    """
+    folder, deployments = home.layout.flow_modules_dir, home.deployments()
+    contents, unreadable = read_contents(folder)
+    if files_of(name) & (contents.keys() | unreadable.keys()):
+        return
+    there = {Path(file).stem: file for file in contents if "/" not in file}
+    standing, ended = deployments.where_gone(name, contents), undeployed(rows, name)
+    followed = None if ended is None or ended.renamed_to not in there else ended.renamed_to
+    now = standing.renamed_to or followed or deployments.became(name, set_id, contents)
+    again = f"to write a second copy: `{typed('restore', name, '--copy')}`"
+    if now is not None:
+        at, verb = there[now], "show" if now in deployments.deployed() else "deploy"
+        fix = f"to go on with it: `{typed(verb, now)}`; {again}"
+    elif standing.moved_to is not None:
+        at, fix = standing.moved_to, f"to go on with it: move it back into flow_modules itself; {again}"
+    else:
+        return
+    raise FlowValidationError(f"{name} is not gone: it is flow_modules/{at} now", where=str(folder / at), fix=fix)
+
+
+def require_flow(home: LocalWorkspace, name: str) -> None:
+    """Return where a flow of this name is there, or was deployed once.
+
+    Raises:
+        FlowValidationError: there is and was none; names the nearest.
+    """
+    is_there = any(os.path.lexists(home.layout.flow_modules_dir / file) for file in files_of(name))
+    if not is_there and not published(home.ledger(), name):
+        find_flow(home, name)
+
+
+def former_names(rows: Sequence[Deployment], flow: str) -> tuple[str, ...]:
+    """What the flow was called before, the newest first; `rows` is the history, or what of it tells of renamed flows.
+
+    Example:
+        >>> rows = [Deployment("d2", 2, "parts", "deploy", "s"), Deployment("d3", 3, "claims", "withdraw", "", of="d2")]
+        >>> former_names(rows, "parts"), former_names(rows, "claims")
+        (('claims',), ())
+    """
+    flow_of = {one.id: one.flow for one in rows}
+    was = {flow_of[one.of]: one.flow for one in rows if one.kind == "withdraw" and one.of in flow_of}
+    found: list[str] = []
+    while (before := was.get(found[-1] if found else flow)) is not None and before not in (flow, *found):
+        found.append(before)
+    return tuple(found)
+
+
+def names_of(ledger: Ledger, flow: str) -> tuple[str, ...]:
+    """The flow's name, then those that it had before, the newest first.
+
+    Raises:
+        LedgerError: the history cannot be read.
+    """
+    return (flow, *former_names(renamings(ledger), flow))
+
+
+def present_name(rows: Sequence[Deployment], flow: str, since_utc: str) -> str:
+    """What a flow is called now that was called so at this time; `rows` is the history, or what of it tells of renamed flows.
+
+    Example:
+        >>> rows = [Deployment("d2", 2, "parts", "deploy", "s"),
+        ...     Deployment("d3", 3, "claims", "withdraw", "", of="d2", at_utc="2026-01-05")]
+        >>> [present_name(rows, "claims", since_utc) for since_utc in ("2026-01-04", "2026-01-06")]
+        ['parts', 'claims']
+    """
+    flow_of = {one.id: one.flow for one in rows}
+    for one in sorted(rows, key=lambda one: one.number):
+        if one.kind == "withdraw" and one.flow == flow and one.at_utc >= since_utc and one.of in flow_of:
+            flow = flow_of[one.of]
+    return flow
+
+
+def flow_called(rows: Sequence[Deployment], name: str) -> str:
+    """The flow that somebody means who may have named its file; `rows` is the history.
+
+    Example:
+        >>> rows = [Deployment("d1", 1, "claims", "deploy", "s1")]
+        >>> [flow_called(rows, name) for name in ("claims", "claims.ipynb", "flow_modules/claims.ipynb", "clams.py")]
+        ['claims', 'claims', 'claims', 'clams.py']
+    """
+    stem = Path(name).stem
+    known = {one.flow for one in rows}
+    return stem if name not in known and stem in known and Path(name).suffix in (".ipynb", ".py") else name
+
+
+def left_out(home: LocalWorkspace, but: Collection[str]) -> dict[str, Deployment]:
+    """The flows that somebody undeployed though their modules are there, but for these: with what let them run no more.
+
+    Raises:
+        LedgerError: the history cannot be read.
+    """
+    rows = sorted(published(home.ledger()), key=lambda one: (one.number, one.id))
+    newest = {one.flow: one for one in rows}
+    left = history.ended(rows).keys() & module_files(home.layout.flow_modules_dir).keys() - set(but)
+    return {flow: newest[flow] for flow in sorted(left)}
+
+
+def kept_ids(rows: Sequence[Deployment], settings: WorkspaceSettings) -> set[str]:
+    """The deployments whose sets stay."""
+    since_utc = utc_text(time.time() - settings.history.retention_days * _DAY_S)
+    return history.kept(rows, keep=settings.deploy.keep, since_utc=since_utc)
+
+
+_Row = TypeVar("_Row", bound=Any)
+
+
+def tell_earlier(
+    rows: Sequence[_Row], ran_earlier: Callable[[str, Sequence[str]], Collection[str]], flow: str | None = None
+) -> list[_Row]:
+    """The rows, all of one `flow` or each of its own, of which those whose `why` is that they are done by the code of an earlier
+    deployment say so; `ran_earlier` is `FactSource.ran_earlier_code`."""
+    done: dict[str, list[str]] = {}
+    for row in rows:
+        if isinstance(row.why, Done) and row.why.run_id is not None:
+            done.setdefault(flow or row.flow, []).append(row.why.run_id)
+    earlier = {run_id for name, run_ids in done.items() for run_id in ran_earlier(name, run_ids)}
+
+    def is_earlier(why: object) -> bool:
+        return isinstance(why, Done) and why.run_id in earlier
+
+    return [replace(row, why=replace(row.why, by_earlier=True)) if is_earlier(row.why) else row for row in rows]
+
+
+def ran_earlier_code(ledger: Ledger, flow: str, run_ids: Collection[str]) -> frozenset[str]:
+    """Those of these runs of the flow that ran another deployment's code than it runs now.
+
+    Raises:
+        LedgerError: the history cannot be read.
+    """
+    if not run_ids:
+        return frozenset()
+    return with_earlier_code(published(ledger, flow), flow, deployments_of(ledger, run_ids))
+
+
+def with_earlier_code(history: Sequence[Deployment], flow: str, ran: Mapping[str, str]) -> frozenset[str]:
+    """The same of what the runs `ran`: by their ids those of deployments, of which the ones that are not known tell nothing.
+
+    Example:
+        >>> one, two, same = (Deployment(f"d{n}", n, "claims", "deploy", "s", code) for n, code in ((1, "a"), (2, "b"), (3, "b")))
+        >>> sorted(with_earlier_code([same, two, one], "claims", {"r1": "d1", "r2": "d2", "r3": "d3", "r4": "d9"}))
+        ['r1']
+    """
+    now = live(history).get(flow)
+    if now is None:
+        return frozenset()
+    other = {one.id for one in history if one.flow == flow and one.digest != now.digest}
+    return frozenset(run_id for run_id, deployment in ran.items() if deployment in other)

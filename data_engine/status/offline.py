@@ -1,0 +1,229 @@
+"""The facts of a workspace that no daemon runs for: from the deployments, the ledger and one look."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from data_engine.alerting.looking import look
+from data_engine.cause import Cause
+from data_engine.engine.local_workspace import LocalWorkspace
+from data_engine.engine.other_mirrors import with_shared_mirror
+from data_engine.lease.peek import peek, refuse_owned_elsewhere
+from data_engine.lease.status import LeaseStatus
+from data_engine.ledger.backfills import newest_writer, written_with_params
+from data_engine.ledger.belief import clock_warnings
+from data_engine.ledger.deployments import published
+from data_engine.ledger.former_places import outputs_here, own_outputs
+from data_engine.ledger.outbox import undelivered
+from data_engine.ledger.output_runs import OutputRun, output_runs
+from data_engine.ledger.share import Share
+from data_engine.ledger.wall_clock import kept_doubt
+from data_engine.ledger.warned import warnings_of
+from data_engine.model import ActiveRun, Deployment, Run
+from data_engine.notebook import history
+from data_engine.notebook.catalog import find_module, read_catalog
+from data_engine.notebook.deploy import with_no_steps_refused
+from data_engine.notebook.deployed import deployed_entries, in_production
+from data_engine.notebook.flow_files import module_files
+from data_engine.notebook.standing import AS_DEPLOYED, NOT_DEPLOYED, Standing
+from data_engine.notebook.subfolders import not_flows, notebooks_in_subfolders
+from data_engine.reasons.kinds import Expected, Late, Overlong, OwnedElsewhere
+from data_engine.scheduler.folder_poller import FolderPoller
+from data_engine.scheduler.plan import PlannedFlow, Rules
+from data_engine.scheduler.source_memory import KnownSources
+from data_engine.status.deployed_before import history_of, names_of, ran_earlier_code
+from data_engine.status.facts import (
+    FlowFacts,
+    OthersSeen,
+    WorkspaceFacts,
+    backfills_recent,
+    last_runs,
+    owned_elsewhere,
+    requests_told,
+)
+from data_engine.status.held_files import HeldFiles
+from data_engine.status.record import DaemonFacts, EngineFacts, ServiceFacts
+from data_engine.workspace.machine import machine_id
+
+
+@dataclass(frozen=True, slots=True)
+class OfflineFacts:
+    """`daemon` is what is known of one that was not asked: the recorded interpreter of the workers, and whether it is there and
+    silent. `was_engine_on` is what the last daemon left to the next one, `service` what would start it."""
+
+    home: LocalWorkspace
+    daemon: DaemonFacts = field(default_factory=DaemonFacts)
+    was_engine_on: bool = False
+    service: ServiceFacts = field(default_factory=ServiceFacts)
+
+    def facts(self) -> WorkspaceFacts:
+        """Everything a status is made of.
+
+        Raises:
+            FlowValidationError: the flow_modules folder cannot be read.
+        """
+        home, ledger = self.home, self.home.ledger()
+        ledger.recover()
+        last, switches, flows = last_runs(ledger), ledger.switches(), self._flows()
+        watches = [PlannedFlow.of(known.entry.flow) for known in flows if known.entry.flow is not None]
+        warned = warnings_of(ledger, [run.run_id for run in last.values()])
+        held, error = HeldFiles(ledger).of(watches), home.settings_error()
+        lease = OthersSeen(ledger, machine_id()).told(offline_lease(home))
+        settings_warnings = () if error is not None else home.settings().warnings
+        elsewhere, active = owned_elsewhere(lease, machine_id()), ledger.active_runs()
+        folder = home.layout.flow_modules_dir
+        return WorkspaceFacts(
+            home.layout.workspace_id,
+            str(home.layout.root),
+            flows=[
+                replace(
+                    known,
+                    last_run=(run := last.get(known.entry.name)),
+                    warnings=0 if run is None else warned.get(run.run_id, 0),
+                    switch=switches.get(known.entry.name),
+                    held=len(held.get(known.entry.name, ())),
+                    expected=self._expected(known, active),
+                    timezone=home.settings_shown().timezone,
+                )
+                for known in flows
+            ],
+            active=active,
+            lease=lease,
+            elsewhere=elsewhere,
+            engine=self._engine(elsewhere),
+            trouble=error,
+            warnings=(*settings_warnings, *clock_warnings(kept_doubt(ledger, time.time()))),
+            daemon=self.daemon,
+            requests=requests_told(ledger, time.time()),
+            backfills=backfills_recent(ledger, time.time()),
+            service=self.service,
+            undelivered=undelivered(ledger),
+            not_flows=not_flows(folder, notebooks_in_subfolders(folder)),
+        )
+
+    def poller(self, flow: str) -> FolderPoller | None:
+        """Nobody looks."""
+        return None
+
+    def memory(self, flow: str) -> KnownSources:
+        """What is known of the flow's sources."""
+        ledger = self.home.ledger()
+        return KnownSources(ledger.source_states(flow), own_outputs(ledger, self.home.layout, flow))
+
+    def rules(self) -> Rules:
+        """What else decides about sources."""
+        return Rules.of(self.home.settings_shown())
+
+    def causes(self, flow: str) -> Mapping[str, Cause]:
+        """Why the flow's runs that did not end well ended so."""
+        ledger = self.home.ledger()
+        return ledger.causes(*names_of(ledger, flow))
+
+    def slots(self, flow: str, since_utc: str) -> Sequence[tuple[str, str]]:
+        """The flow's slots that count as served from then on, each with its run."""
+        return self.home.ledger().slots(flow, since_utc)
+
+    def past(self) -> Sequence[Deployment]:
+        """Every deployment there was, the newest first."""
+        return history_of(self.home)
+
+    def outputs(self, run_ids: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
+        """The files that each of these runs wrote."""
+        return outputs_here(self.home.ledger(), self.home.layout, run_ids)
+
+    def ran_earlier_code(self, flow: str, run_ids: Sequence[str]) -> frozenset[str]:
+        """Those of these runs that ran another deployment's code than the flow runs now."""
+        return ran_earlier_code(self.home.ledger(), flow, run_ids)
+
+    def output_runs(self, path: str, endings: Sequence[str]) -> Sequence[OutputRun]:
+        """Who wrote the file at this path; where nobody did, those whose path ends with one of these."""
+        return output_runs(self.home.ledger(), path, endings)
+
+    def sources_called(self, name: str, path: str) -> Sequence[str]:
+        """The paths of the sources that ever ran and have this path, or end with this name."""
+        return self.home.ledger().sources_called(name, path)
+
+    def written_with_params(self, flow: str) -> Mapping[str | None, Run]:
+        """Of each source the newest good run that was given params and wrote."""
+        return written_with_params(self.home.ledger(), flow)
+
+    def newest_writer(self, flow: str) -> Run | None:
+        """The newest good run of the flow that wrote."""
+        return newest_writer(self.home.ledger(), flow)
+
+    def _engine(self, elsewhere: OwnedElsewhere | None) -> EngineFacts:
+        if self.daemon.silent:
+            return EngineFacts(on=None)
+        return EngineFacts(goes_on=self.was_engine_on and elsewhere is None)
+
+    def _expected(self, known: FlowFacts, active: Sequence[ActiveRun]) -> Expected | Late | Overlong | None:
+        """How the flow stands to what is expected of it; of one that is not in production nothing is."""
+        flow = known.entry.flow
+        if flow is None or not flow.expectations or known.standing.kind == "not_deployed":
+            return None
+        own = {run.run_id: run for run in active if run.flow == flow.name}
+        began = {run_id: datetime.fromisoformat(run.started_at_utc).timestamp() for run_id, run in own.items()}
+        timezone = self.home.settings_shown().timezone
+        fact = look(self.home.ledger(), flow, timezone=timezone, active=began, now_s=time.time()).fact
+        return replace(fact, pid=own[fact.run_id].pid) if isinstance(fact, Overlong) else fact
+
+    def _flows(self) -> list[FlowFacts]:
+        """Each flow as the next daemon finds it: what is deployed, else the module."""
+        home = self.home
+        deployments = home.deployments()
+        deployed, authored = deployments.deployed(), deployments.authored()
+        edits = deployments.edits_among(authored)
+        there = history.live(published(home.ledger())).values() if deployed else ()
+        edited = [name for name, one in edits.items() if one.is_edited]
+        entries = with_no_steps_refused(read_catalog(home.modules(), kept=home.descriptions()))
+        shown = in_production(entries, deployments, edited, home.deployed_descriptions())
+        found = []
+        for entry, runs in zip(entries, shown, strict=True):
+            new = replace(NOT_DEPLOYED, digest=authored.digests.get(entry.name, ""))
+            standing = edits.get(entry.name, AS_DEPLOYED) if entry.name in deployed else new
+            if standing.is_edited and entry.error is not None:
+                standing = replace(standing, error=str(entry.error))
+            found.append(FlowFacts(runs, with_shared_mirror(home, entry, standing, there)))
+        names = {known.entry.name for known in found}
+        gone = {name: one for name, one in edits.items() if one.kind == "gone" and name not in names}
+        return sorted([*found, *self._gone(gone)], key=lambda known: known.entry.name)
+
+    def _gone(self, standing: Mapping[str, Standing]) -> Iterator[FlowFacts]:
+        """The flows whose module is gone, as they are deployed."""
+        for entry in deployed_entries(self.home.deployments(), standing):
+            yield FlowFacts(entry, standing[entry.name])
+
+
+def offline_lease(home: LocalWorkspace) -> LeaseStatus:
+    """Who owns the workspace, as one look shows it, and whether more was published than this machine has.
+
+    Raises:
+        WorkspaceError: this machine's state cannot be used.
+    """
+    share, local = Share(home.ledger(), home.layout.root), home.local
+    return peek(
+        *(home.layout.workspace_state_dir, local.identity),
+        state_root=local.state_root,
+        known=share.known_list,
+        taken=share.seen,
+    )
+
+
+def reset_offline(home: LocalWorkspace, flow: str | None) -> int:
+    """Forget the history and freshness of `flow` (of every flow without one); how many runs went.
+
+    Raises:
+        FlowValidationError: no such flow, neither as a module nor in the history; a run of it is under way.
+        OwnedElsewhereError: another workstation owns the workspace, and its history.
+    """
+    refuse_owned_elsewhere(home.layout.workspace_state_dir, home.local.identity, what="forgetting history")
+    ledger = home.ledger()
+    ledger.recover()
+    if flow is None:
+        return ledger.reset_all(module_files(home.layout.flow_modules_dir))
+    if not ledger.runs(flow, 1):
+        find_module(home.modules(), flow)
+    return ledger.reset_flow(flow)

@@ -1,0 +1,319 @@
+"""The state of a workspace as one value: what `Workspace.status()`, `data-engine status --json` and the panel show.
+
+The records are frozen and read like the JSON objects they become; `data_engine/status/build.py` fills them, from facts, by keyword.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, TypeAlias
+
+from data_engine.errors import FlowValidationError
+from data_engine.lease.status import LeaseStatus
+from data_engine.marks import FAILED, Mark, mark_of
+from data_engine.message import Undelivered
+from data_engine.model import ActiveRun, Backfill, Run, ended_badly
+from data_engine.notebook.standing import AS_DEPLOYED, Standing
+from data_engine.reasons.kinds import Broken, Disabled, HeldSlot, LastRunWarned, Late, read_reason
+from data_engine.reasons.row import Reason
+from data_engine.reasons.waiting_runs import WaitingRuns
+from data_engine.record import Record
+from data_engine.shown import Shown
+
+State: TypeAlias = Literal[
+    "running",
+    "stopping",
+    "broken",
+    "not_deployed",
+    "manual",
+    "disabled",
+    "polling",
+    "scheduled",
+    "failing",
+    "unreachable",
+    "edit_broken",
+    "module_gone",
+    "poll_ready",
+    "schedule_ready",
+    "being_read",
+]
+"""What a flow does; the words for people are in `STATE_WORDS`. "stopping" has runs that were all asked to end. "edit_broken" runs as
+deployed, and its module is broken now, also with the engine off. Of one that runs by itself: "failing" holds files that failed or tries
+them again later, or its last slot did not end well; "unreachable" cannot read its source; "module_gone" runs as deployed, and its module
+is there no more. "poll_ready" and "schedule_ready" would run by themselves, and the whole
+of them is kept from it; "being_read" is a flow of which only the file is known yet."""
+
+
+STATE_WORDS: Mapping[str, str] = {
+    "poll_ready": "idle",
+    "schedule_ready": "idle",
+    "edit_broken": "edit has errors",
+}
+"""What people read for the kind of a flow's state, where it is not the kind itself with spaces."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Problem(Record):
+    """What is wrong, where, and how to fix it; `places` are the notebook cells, where they are known."""
+
+    sparse: ClassVar = ("places",)
+
+    what: str = ""
+    where: str | None = None
+    fix: str | None = None
+    places: tuple[Mapping[str, Any], ...] = ()
+
+    @classmethod
+    def of(cls, error: FlowValidationError | None) -> Problem | None:
+        """The parts of an error."""
+        return None if error is None else cls(error.what, error.where, error.fix, error.places)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RequestStatus(Record):
+    """What somebody on another workstation asked the owner to do, or what this one asked: `state` is "waiting" until the
+    owner has "taken" it, then "answered" with an `outcome` ("done", "refused", "failed", "expired", "interrupted")."""
+
+    computed: ClassVar = ("text",)
+
+    request_id: str
+    verb: str
+    flow: str
+    state: str
+    outcome: str | None = None
+    what: str | None = None
+    by: str = ""
+    machine: str = ""
+    owner: str | None = None
+    at_utc: str = ""
+
+    @property
+    def text(self) -> str:
+        """One line for people."""
+        what = f"{self.verb} {self.flow}".strip()
+        if self.state == "waiting":
+            return f"{self.owner} was asked to {what}: no answer yet"
+        came = "is being done" if self.state == "taken" else str(self.outcome)
+        return f"{self.by}@{self.machine} asked to {what}: {came}" + (f" ({self.what})" if self.what else "")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ClusterFacts(Record):
+    """The Dask cluster that the daemon's runs go to: its scheduler and dashboard, its workers, their threads and those
+    that run something; `trouble` says why nothing can be given to it."""
+
+    scheduler: str
+    dashboard: str | None = None
+    workers: int = 0
+    threads: int = 0
+    in_use: int = 0
+    trouble: str | None = None
+
+    @property
+    def text(self) -> str:
+        """One line for people."""
+        return self.trouble or f"cluster: {self.in_use} of {self.threads} threads in use on {self.workers} workers"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DaemonFacts(Record):
+    """This machine's daemon; all None without one. One that is `silent` is there and does not answer: what is told of the
+    workspace was then read without it. `interpreter` is the Python its workers run with, `cluster` where whole runs go when
+    they do not stay on this machine."""
+
+    sparse: ClassVar = ("silent",)
+
+    running: bool = False
+    pid: int | None = None
+    version: str | None = None
+    daemon_id: str | None = None
+    interpreter: str | None = None
+    idle: bool = True
+    ending: bool = False
+    cluster: ClusterFacts | None = field(default=None, metadata={"of": ClusterFacts.read})
+    silent: bool = False
+
+    @property
+    def answers(self) -> bool:
+        """Whether there is one that can be asked."""
+        return self.running and not self.silent
+
+
+ServiceState: TypeAlias = Literal["serving", "waiting", "stopped", "off"]
+"""What an installed service does: this daemon is its own; it waits to succeed one that somebody else has started; a person
+has stopped the daemon, until the next logon; nothing of it runs."""
+
+
+_SERVICE_WORDS: Mapping[str, str] = {
+    "serving": "keeps this daemon running, and starts it at logon",
+    "waiting": "this daemon was started without the service; when it ends, the service starts the next one",
+    "stopped": "stopped on purpose: it starts the daemon at the next logon, or with `data-engine start`",
+    "off": "installed, but its daemon does not run",
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ServiceFacts(Record):
+    """What starts this machine's daemon at logon (with `boot`: with the machine) and again when it dies, with which Python.
+    `kind` and `place` are its definition in the system, where that was asked; `trouble` says why it will not, with its `fix`."""
+
+    computed: ClassVar = ("text",)
+
+    installed: bool = False
+    state: ServiceState = "off"
+    python: str | None = None
+    trouble: str | None = None
+    fix: str | None = None
+    boot: bool | None = None
+    kind: str | None = None
+    place: str | None = None
+
+    @property
+    def text(self) -> str:
+        """One line for people."""
+        if not self.installed:
+            return "not installed: after a reboot nothing starts by itself"
+        return self.trouble or _SERVICE_WORDS[self.state]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EngineFacts(Record):
+    """Whether flows run by themselves, None where the daemon does not answer; `starting` while the daemon reads them,
+    `stopping` while it ends.
+
+    `goes_on` without a daemon: the last one died with its engine on, and the next one turns it on by itself.
+    """
+
+    on: bool | None = False
+    stopping: bool = False
+    starting: bool = False
+    goes_on: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FlowStatus(Record):
+    """One flow. `state` is its `state_kind` in words; `reason` is `why` it does not run now, in words; `held` of its files
+    failed and wait for an edit or for a person.
+
+    `standing` is how the module stands to what production runs, `deployment` says it in one line, and `edit` also holds the
+    error of an edit that is broken, and what to do where the module is gone. `warned` tells of warnings of its last run. `tz` is the zone that `next_run_utc` is meant in, None for
+    this machine's. `expected` is how it stands to what `Flow.expect` says, None where that says nothing. `disabled` tells who
+    disabled it and when, also while another reason comes first. `retried` of its files failed and are tried again by themselves.
+    """
+
+    computed: ClassVar = ("state", "reason", "deployment", "edit")
+    sparse: ClassVar = ("warned", "tz", "disabled", "retried")
+
+    name: str
+    group: str | None = None
+    title: str = ""
+    mode: str = "manual"
+    trigger: str = "-"
+    enabled: bool = True
+    state_kind: State = "manual"
+    why: Reason | None = field(default=None, metadata={"of": read_reason})
+    standing: Standing = field(default=AS_DEPLOYED, metadata={"of": Standing.read})
+    held: int = 0
+    next_run_utc: str | None = None
+    last_run: Run | None = field(default=None, metadata={"of": Run.read})
+    error: Problem | None = field(default=None, metadata={"of": Problem.read})
+    expected: Reason | None = field(default=None, metadata={"of": read_reason})
+    warned: LastRunWarned | None = field(default=None, metadata={"of": read_reason})
+    tz: str | None = None
+    disabled: Disabled | None = field(default=None, metadata={"of": read_reason})
+    retried: int = 0
+
+    @property
+    def state(self) -> str:
+        """What the flow does, in words."""
+        return STATE_WORDS.get(self.state_kind) or self.state_kind.replace("_", " ")
+
+    @property
+    def state_text(self) -> str:
+        """The same with what is bad besides a last run that may have ended well.
+
+        Example:
+            >>> FlowStatus("claims", state_kind="failing", held=2).state_text, FlowStatus("claims", state_kind="polling").state_text
+            ('failing, 2 held', 'polling')
+        """
+        return ", ".join(filter(None, (self.state, self._bad_besides)))
+
+    @property
+    def _bad_besides(self) -> str:
+        if self.held:
+            return f"{self.held:,} held"
+        if self.state_kind != "failing":
+            return ""
+        return f"{self.retried:,} to retry" if self.retried else "slot held" if isinstance(self.why, HeldSlot) else ""
+
+    @property
+    def mark(self) -> Mark:
+        """The mark of what it does: one that fails is neither good nor at rest, whatever it does besides.
+
+        Example:
+            >>> [FlowStatus("claims", state_kind="polling", held=held).mark.tone for held in (0, 2)]
+            ['good', 'bad']
+        """
+        mark = mark_of(self.state, self.state_kind)
+        is_bad = self.is_failing and mark.tone in ("good", "idle")
+        return Mark(mark.word, *FAILED, mark.kind) if is_bad else mark
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether files, its last run, its source or its module are bad, or it is late.
+
+        Of a poll flow its files say so: it is good again when the one that failed is deleted.
+        """
+        is_last_bad = self.mode != "poll" and ended_badly(self.last_run)
+        is_bad = self.state_kind in ("broken", "failing", "unreachable")
+        return bool(self.held) or is_last_bad or is_bad or isinstance(self.expected, Late)
+
+    @property
+    def reason(self) -> str | None:
+        """Why it does not run now, in words."""
+        return self.why.what if isinstance(self.why, Broken) else None if self.why is None else self.why.text
+
+    @property
+    def deployment(self) -> str:
+        """How the module stands to what production runs, in a line."""
+        return self.standing.text
+
+    @property
+    def edit(self) -> str | None:
+        """The edit that is not deployed, with its error; or that the module is gone, with both ways on."""
+        return self.standing.edit
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WorkspaceStatus(Shown, Record):
+    """A workspace as `Workspace.status()` shows it: attributes and keys are those `data-engine status --json` prints.
+
+    Example:
+        >>> status = WorkspaceStatus("claims", "/team/claims", engine=EngineFacts(on=True), flows=(FlowStatus("daily"),))
+        >>> status.engine.on, status["flows"][0]["name"], status["lease"]["state"]
+        (True, 'daily', 'available')
+    """
+
+    workspace_id: str
+    workspace_root: str
+    daemon: DaemonFacts = field(default_factory=DaemonFacts, metadata={"of": DaemonFacts.read})
+    engine: EngineFacts = field(default_factory=EngineFacts, metadata={"of": EngineFacts.read})
+    lease: LeaseStatus = field(default_factory=lambda: LeaseStatus("available"), metadata={"of": LeaseStatus.read})
+    trouble: Problem | None = field(default=None, metadata={"of": Problem.read})
+    warnings: tuple[str, ...] = ()
+    flows: tuple[FlowStatus, ...] = field(default=(), metadata={"of": FlowStatus.read})
+    active_runs: tuple[ActiveRun, ...] = field(default=(), metadata={"of": ActiveRun.read})
+    waiting_runs: tuple[WaitingRuns, ...] = field(default=(), metadata={"of": WaitingRuns.read})
+    requests: tuple[RequestStatus, ...] = field(default=(), metadata={"of": RequestStatus.read})
+    backfills: tuple[Backfill, ...] = field(default=(), metadata={"of": Backfill.read})
+    service: ServiceFacts = field(default_factory=ServiceFacts, metadata={"of": ServiceFacts.read})
+    undelivered: tuple[Undelivered, ...] = field(default=(), metadata={"of": Undelivered.read})
+    not_flows: tuple[str, ...] = ()
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        found = None if cycle or len(printer.stack) > 1 else self._repr_mimebundle_()
+        if found is not None:
+            printer.text(found["text/plain"])
+        else:
+            printer.pretty(self.as_dict())

@@ -1,0 +1,229 @@
+"""What differs between two runs, the most important first: code, parameters, inputs, environment, rows, durations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from data_engine.engine.local_workspace import LocalWorkspace
+from data_engine.engine.params import value_words
+from data_engine.errors import FlowValidationError
+from data_engine.ledger import deployments as ledger_rows
+from data_engine.model import Deployment, Run, RunFile, StepRun
+from data_engine.notebook.set_differences import code_differences
+from data_engine.record import Record
+from data_engine.shown import Shown
+from data_engine.status.runs import by_label
+from data_engine.times import lasting_words
+
+_MOST = 50
+_SLOWER, _LEAST_S = 1.2, 0.05
+_NOTHING_READ = (
+    "no file that they read was seen: what a step reads by a pattern (*.parquet) or from a database may differ"
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Change(Record):
+    """Something by its name, as it was in the first run and in the second; None where it was not there, or is not known."""
+
+    name: str
+    before: Any = None
+    after: Any = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CodeChange(Record):
+    """A cell or file whose code differs: the lines that went ("- ") and came ("+ ")."""
+
+    name: str
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Comparison(Shown, Record):
+    """What differs between two runs; what is empty does not. `notes` say what cannot be known of them.
+
+    Of each kind the first fifty are there. `durations` has what took a fifth longer or less, and 0.05 s at least, in seconds.
+    """
+
+    computed: ClassVar = ("is_equal",)
+
+    run_a: str
+    run_b: str
+    flow: str
+    code: tuple[CodeChange, ...] = field(default=(), metadata={"of": CodeChange.read})
+    params: tuple[Change, ...] = field(default=(), metadata={"of": Change.read})
+    inputs: tuple[Change, ...] = field(default=(), metadata={"of": Change.read})
+    environment: tuple[Change, ...] = field(default=(), metadata={"of": Change.read})
+    rows: tuple[Change, ...] = field(default=(), metadata={"of": Change.read})
+    durations: tuple[Change, ...] = field(default=(), metadata={"of": Change.read})
+    notes: tuple[str, ...] = ()
+
+    @property
+    def is_equal(self) -> bool:
+        """Whether nothing differs but how long it took."""
+        return not (self.code or self.params or self.inputs or self.environment or self.rows)
+
+    def lines(self) -> list[tuple[str, str]]:
+        """Each difference by its kind, in words.
+
+        Example:
+            >>> Comparison("3f", "4a", "claims", params=(Change("month", "2013-01", "2013-02"),)).lines()
+            [('params', 'month: 2013-01 → 2013-02')]
+        """
+        return list(self._lines())
+
+    def _lines(self) -> Iterator[tuple[str, str]]:
+        for one in self.code:
+            yield "code", "\n".join([one.name, *(f"    {line}" for line in one.lines)])
+        for kind in ("params", "inputs", "environment", "rows", "durations"):
+            for change in getattr(self, kind):
+                words = _seconds if kind == "durations" else _words
+                yield kind, f"{change.name}: {words(change.before)} → {words(change.after)}"
+        for note in self.notes:
+            yield "note", note
+
+
+def compare(home: LocalWorkspace, a: Run, b: Run) -> Comparison:
+    """What differs from run `a` to run `b`.
+
+    Raises:
+        LedgerError: the history cannot be read.
+    """
+    ledger = home.ledger()
+    code, notes = _code(home, a, b)
+    if a.flow != b.flow:
+        notes = (f"they are of different flows: {a.flow} and {b.flow}", *notes)
+    if unknown := [run.run_id[:8] for run in (a, b) if run.environment is None]:
+        notes = (*notes, f"for {' and '.join(unknown)}, only times, steps and errors were recorded")
+    elif not (a.inputs or b.inputs):
+        notes = (*notes, _NOTHING_READ)
+    before, after = by_label(ledger.steps(a.run_id)), by_label(ledger.steps(b.run_id))
+    return Comparison(
+        a.run_id,
+        b.run_id,
+        b.flow,
+        code,
+        changes(a.params or {}, b.params or {}),
+        _inputs(a, b),
+        _environment(a, b, ledger.environment(a.environment or ""), ledger.environment(b.environment or "")),
+        _rows(a, b, before, after),
+        _durations(a, b, before, after),
+        notes,
+    )
+
+
+def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[Change, ...]:
+    """What is not the same in two mappings, in their order; the first fifty.
+
+    Example:
+        >>> changes({"a": 1, "b": 2}, {"b": 3, "a": 1, "c": 4})
+        (Change(name='b', before=2, after=3), Change(name='c', before=None, after=4))
+    """
+    names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+    return tuple(Change(name, before.get(name), after.get(name)) for name in names[:_MOST])
+
+
+def _code(home: LocalWorkspace, a: Run, b: Run) -> tuple[tuple[CodeChange, ...], tuple[str, ...]]:
+    if a.deployment_id is None or b.deployment_id is None:
+        return _by_commit(a, b)
+    if a.deployment_id == b.deployment_id:
+        return (), ()
+    known = {one.id: one for one in ledger_rows.published(home.ledger())}
+    was, now = known.get(a.deployment_id), known.get(b.deployment_id)
+    if was is None or now is None:
+        return (), (
+            f"the deployments {a.deployment_id[:8]} and {b.deployment_id[:8]} are not both in the history here",
+        )
+    if (was.set_id, was.digest) == (now.set_id, now.digest):
+        return (), ()
+    try:
+        old, new = (_contents(home, one) for one in (was, now))
+    except (FlowValidationError, OSError) as error:
+        what = error.what if isinstance(error, FlowValidationError) else str(error)
+        return (), (f"the code of the two deployments cannot be read: {what}",)
+    found = code_differences(old, new, b.flow, home.layout.flow_modules_dir)
+    return tuple(CodeChange(name, tuple(lines)) for name, lines in list(found.items())[:_MOST]), ()
+
+
+def _contents(home: LocalWorkspace, one: Deployment) -> Mapping[str, bytes]:
+    deployments = home.deployments()
+    deployments.copy_of(one.set_id)
+    return deployments.contents_of(one.set_id) or {}
+
+
+def _by_commit(a: Run, b: Run) -> tuple[tuple[CodeChange, ...], tuple[str, ...]]:
+    """Of a run that ran what lay in the folder only the commit is known."""
+    notes = [
+        f"run {run.run_id[:8]} ran the modules as they were in the folder"
+        + (f" at commit {run.git_commit[:8]}{', with edits' if run.git_dirty else ''}" if run.git_commit else "")
+        for run in (a, b)
+        if run.deployment_id is None
+    ]
+    if a.git_commit != b.git_commit and a.git_commit and b.git_commit:
+        return (CodeChange("Git commit", (f"- {a.git_commit}", f"+ {b.git_commit}")),), tuple(notes)
+    return (), tuple(notes)
+
+
+def _inputs(a: Run, b: Run) -> tuple[Change, ...]:
+    before, after = ({one.path: _file(one) for one in run.inputs} for run in (a, b))
+    found = changes(before, after)
+    if a.more_inputs != b.more_inputs:
+        found = (*found, Change("further files", a.more_inputs, b.more_inputs))
+    return found
+
+
+def _file(one: RunFile) -> str:
+    size = "gone" if one.size_bytes is None else f"{one.size_bytes:,} bytes"
+    return f"{size}, {(one.modified_at_utc or '?')[:19]}"
+
+
+def _environment(a: Run, b: Run, before: Sequence[str], after: Sequence[str]) -> tuple[Change, ...]:
+    if a.environment == b.environment:
+        return ()
+    found = changes({"Python": a.python}, {"Python": b.python})
+    if a.environment and b.environment and (not before or not after):
+        return (*found, Change("packages", a.environment, b.environment))
+    lists: list[dict[str, Any]] = [dict(_name_and_version(one) for one in listed) for listed in (before, after)]
+    return (*found, *changes(*lists))[:_MOST] if before and after else found
+
+
+def _name_and_version(distribution: str) -> tuple[str, str]:
+    name, _, version = distribution.partition(" ")
+    return name, version
+
+
+def _rows(a: Run, b: Run, before: Mapping[str, StepRun], after: Mapping[str, StepRun]) -> tuple[Change, ...]:
+    steps = [
+        {f"{label} {word}": getattr(one, f"rows_{word}") for label, one in found.items() for word in ("in", "out")}
+        for found in (before, after)
+    ]
+    outputs = [{one.path: one.rows for one in run.outputs} for run in (a, b)]
+    return (*changes(*steps), *changes(*outputs))[:_MOST]
+
+
+def _durations(a: Run, b: Run, before: Mapping[str, StepRun], after: Mapping[str, StepRun]) -> tuple[Change, ...]:
+    times = [
+        {"the run": run.elapsed_s, **{label: one.elapsed_s for label, one in steps.items()}}
+        for run, steps in ((a, before), (b, after))
+    ]
+    return tuple(one for one in changes(*times) if _is_telling(one.before, one.after))
+
+
+def _is_telling(before: float | None, after: float | None) -> bool:
+    if before is None or after is None:
+        return True
+    least, most = sorted((before, after))
+    return most - least >= _LEAST_S and most >= _SLOWER * least
+
+
+def _words(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else value_words(value)
+
+
+def _seconds(value: float | None) -> str:
+    return "-" if value is None else lasting_words(value)

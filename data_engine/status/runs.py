@@ -1,0 +1,291 @@
+"""Runs as people read them: what a record says in words, which runs are found, and the zones of their slots."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import PurePath
+
+from data_engine.counted import counted
+from data_engine.cut import first_few
+from data_engine.engine.local_workspace import LocalWorkspace
+from data_engine.engine.params import value_words
+from data_engine.errors import FlowValidationError
+from data_engine.ledger.deployments import published
+from data_engine.ledger.ledger import Ledger, RunsWanted
+from data_engine.model import Run, RunFile, RunTrigger, StepRun, utc_text
+from data_engine.notebook.catalog import CatalogEntry, clock_zone, read_catalog
+from data_engine.notebook.load import FlowModules
+from data_engine.scheduler.backfill import bounds
+from data_engine.scheduler.slots import zone_of
+from data_engine.status.deployed_before import names_of, require_flow
+from data_engine.times import local_time, zoned_words
+from data_engine.typed import typed
+
+_FEW = 5
+_TRIGGERS = {
+    "slot": "by its schedule",
+    "file": "by a file",
+    "hand": "by hand",
+    "retry": "by a retry",
+    "backfill": "by a backfill",
+    "flow": "by another flow",
+}
+_ASKED = ("hand", "backfill")
+"""Where the person who is recorded is the one who asked; else it is the account that the daemon runs as."""
+
+
+def facts_of(run: Run, tz: str | None = None) -> list[tuple[str, str]]:
+    """Labels and words, the most telling first; what is not known is left out. `tz` is the zone that a slot is told in.
+
+    Example:
+        >>> run = Run("3f", "claims", "G", None, "success", "t0", trigger=RunTrigger("backfill", "605d"), by="anna@ANNA-PC",
+        ...           params={"month": "2013-01-01"}, peak_memory_bytes=52_428_800, cpu_s=1.5, scheduled_for="2026-01-01T06:00:00+00:00")
+        >>> for label, words in facts_of(run, "Europe/Berlin"):
+        ...     print(f"{label}: {words}")
+        Started: by a backfill (605d) for 2026-01-01 07:00 Europe/Berlin
+        Asked by: anna@ANNA-PC
+        Params: month=2013-01-01
+        Used: 50.0 MiB of memory, 1.5 s of CPU time
+    """
+    code = [f"deployment {run.deployment_id[:8]}" if run.deployment_id else "", _git(run)]
+    environment = f"Python {run.python}, packages {run.environment[:8]}" if run.python and run.environment else ""
+    used = [
+        f"{run.peak_memory_bytes / 1024**2:,.1f} MiB of memory" if run.peak_memory_bytes is not None else "",
+        f"{cpu_words(run.cpu_s)} of CPU time" if run.cpu_s is not None else "",
+    ]
+    rows = [
+        ("Started", _started_words(run, tz)),
+        ("Asked by" if run.trigger is not None and run.trigger.kind in _ASKED else "Run as", run.by or ""),
+        ("Params", params_words(run)),
+        ("Code", ", ".join(filter(None, code))),
+        ("With", environment),
+        ("Read", files_words(run.inputs, run.more_inputs)),
+        ("Wrote", files_words(run.outputs, run.more_outputs)),
+        ("Used", ", ".join(filter(None, used))),
+    ]
+    return [(label, words) for label, words in rows if words]
+
+
+def cpu_words(cpu_s: float) -> str:
+    """A time of computing.
+
+    Example:
+        >>> cpu_words(0.00712), cpu_words(1.53)
+        ('7 ms', '1.5 s')
+    """
+    return f"{cpu_s * 1000:.0f} ms" if cpu_s < 1 else f"{cpu_s:,.1f} s"
+
+
+def slot_words(run: Run, tz: str | None = None) -> str:
+    """The slot that a run is for, in a zone, which is named (None: this machine's); "" for a run without one."""
+    return zoned_words(run.scheduled_for, tz).replace(":00 ", " ", 1)
+
+
+def _started_words(run: Run, tz: str | None) -> str:
+    trigger = run.trigger
+    if trigger is None or run.scheduled_for is None:
+        return trigger_words(trigger)
+    why = RunTrigger(trigger.kind) if trigger.detail == run.scheduled_for else trigger
+    return f"{trigger_words(why)} for {slot_words(run, tz)}"
+
+
+def trigger_words(trigger: RunTrigger | None) -> str:
+    """Why a run was begun, in a few words; "" where that is not known."""
+    if trigger is None:
+        return ""
+    words = _TRIGGERS.get(trigger.kind, trigger.kind)
+    return f"{words} ({trigger.detail})" if trigger.detail else words
+
+
+def params_words(run: Run) -> str:
+    """What a run was given, as it could be typed; "" for nothing."""
+    return ", ".join(f"{name}={value_words(value)}" for name, value in (run.params or {}).items())
+
+
+def files_words(files: Sequence[RunFile], more: int) -> str:
+    """The first files with their rows, and how many more; `more` are not among the `files`.
+
+    Example:
+        >>> files = [RunFile(f"/in/{name}.csv") for name in "abcdef"]
+        >>> files_words(files[:2], 3), files_words(files, 10)
+        ('/in/a.csv, /in/b.csv and 3 more', '/in/a.csv, /in/b.csv, /in/c.csv, /in/d.csv, /in/e.csv and 11 more')
+    """
+    return first_few([f"{one.path}{_rows_of(one)}" for one in files], _FEW, more=more)
+
+
+def _rows_of(one: RunFile) -> str:
+    return "" if one.rows is None else f" ({counted(one.rows, 'row')})"
+
+
+def also_read_words(run: Run) -> str:
+    """That a run for one file read other files of its folder, as one that collects them does; "" where it did not.
+
+    Example:
+        >>> files = tuple(RunFile(f"/in/{name}.csv") for name in "abc")
+        >>> also_read_words(Run("3f", "totals", "G", "/in/b.csv", "success", "t0", inputs=files))
+        'it read 2 other files of that folder, too: a.csv, c.csv'
+    """
+    if run.source is None:
+        return ""
+    folder = PurePath(run.source).parent
+    paths = [PurePath(one.path) for one in run.inputs if one.path != run.source]
+    others = [path.relative_to(folder).as_posix() for path in paths if path.is_relative_to(folder)]
+    if not others:
+        return ""
+    least = "at least " if run.more_inputs else ""
+    count = counted(len(others), "other file")
+    return f"it read {least}{count} of that folder, too: {first_few(others, _FEW)}"
+
+
+def rows_words(step: StepRun) -> str:
+    """The rows that went into a step and came out; what is not known is left out, as of a step that is given a file.
+
+    Example:
+        >>> rows_words(StepRun("3f", 0, "Clean", "success", "t0", rows_in=1200, rows_out=1150))
+        '1,200 → 1,150'
+        >>> rows_words(StepRun("3f", 0, "Read", "success", "t0", rows_out=1200))
+        '1,200 out'
+    """
+    if step.rows_in is not None and step.rows_out is not None:
+        return f"{step.rows_in:,} → {step.rows_out:,}"
+    told = ((step.rows_in, "in"), (step.rows_out, "out"))
+    return next((f"{count:,} {side}" for count, side in told if count is not None), "")
+
+
+def by_label(steps: Sequence[StepRun]) -> dict[str, StepRun]:
+    """The steps of a run by their labels; of two with one label the second is called so.
+
+    Example:
+        >>> list(by_label([StepRun("3f", number, "Clean", "success", "t0") for number in range(2)]))
+        ['Clean', 'Clean (2)']
+    """
+    found: dict[str, StepRun] = {}
+    for step in steps:
+        name, number = step.label, 2
+        while name in found:
+            name, number = f"{step.label} ({number})", number + 1
+        found[name] = step
+    return found
+
+
+def _git(run: Run) -> str:
+    if run.git_commit is None:
+        return ""
+    return f"commit {run.git_commit[:8]}{' and edits' if run.git_dirty else ''}"
+
+
+@dataclass(frozen=True, slots=True)
+class FoundRuns:
+    """The newest runs that are meant, newest first, and the `total` of them."""
+
+    runs: list[Run]
+    total: int
+
+    @property
+    def cut(self) -> int:
+        """How many were left out."""
+        return self.total - len(self.runs)
+
+
+def wanted_runs(status: str | None, since: str | None, until: str | None) -> RunsWanted:
+    """The runs in a status that began in a range of days, months or times of this machine, as their start is told; both ends are in it.
+
+    Raises:
+        FlowValidationError: a text is no day, or the range ends before it begins.
+
+    Example:
+        >>> wanted_runs("failed", "2026-03-01T06:00+00:00", None).since_utc
+        '2026-03-01T06:00:00.000000+00:00'
+    """
+    since_s, until_s = bounds(since, until, zone_of(None), of="runs")
+    since_utc, until_utc = (None if one is None else utc_text(one) for one in (since_s, until_s))
+    return RunsWanted(None, status, None, since_utc, until_utc)
+
+
+def find_runs(home: LocalWorkspace, name: str | None, limit: int, wanted: RunsWanted) -> FoundRuns:
+    """The newest runs of a flow, also under the names that it had before, or of a source file by its name or path; None: of all.
+
+    Raises:
+        LedgerError: the history cannot be read, or what is wanted is not possible.
+        FlowValidationError: nothing in the history is called so, nor any flow; names the nearest.
+    """
+    ledger = home.ledger()
+    if name is None:
+        return _of_each(ledger, [wanted], limit)
+    found = _of_each(ledger, [wanted.of(flow=one) for one in names_of(ledger, name)], limit)
+    if not found.runs:
+        sources = ledger.sources_called(name, os.path.abspath(name))
+        found = _of_each(ledger, [wanted.of(source=one) for one in sources], limit)
+        if not sources:
+            _require_flow(home, ledger, name)
+    return found
+
+
+def _ended(fix: str | None) -> str:
+    """A fix with its end, and what joins another to it."""
+    return "" if not fix else f"{fix} Else" if fix.endswith("?") else f"{fix}; else"
+
+
+def _of_each(ledger: Ledger, asked: list[RunsWanted], limit: int) -> FoundRuns:
+    found = [run for one in asked for run in ledger.runs_wanted(one, limit)]
+    found = sorted(found, key=lambda run: run.started_at_utc, reverse=True)[:limit] if len(asked) > 1 else found
+    return FoundRuns(found, len(found) if len(found) < limit else sum(map(ledger.count_wanted, asked)))
+
+
+def _require_flow(home: LocalWorkspace, ledger: Ledger, name: str) -> None:
+    """Refuse a name that is neither a flow's nor anything's in the history, with what tells of a run where it is the id of one."""
+    try:
+        require_flow(home, name)
+    except FlowValidationError as error:
+        if ledger.run(name) is not None:
+            raise FlowValidationError(
+                f"{name!r} is a run, and neither a flow nor a source file", where="runs", fix=typed("log", name)
+            ) from error
+        fix = f"{_ended(error.fix)} `{typed('list')}` shows the flows, and `{typed('runs')}` what ran, with its sources"
+        raise FlowValidationError(error.what, where=error.where, fix=fix) from error
+
+
+def slot_zones(home: LocalWorkspace, runs: Iterable[Run]) -> dict[str, str | None]:
+    """By flow the zone of its schedule, of those that have run for a slot; None is this machine's."""
+    return {flow: slot_zone(home, flow) for flow in {run.flow for run in runs if run.scheduled_for is not None}}
+
+
+def with_zones(home: LocalWorkspace, runs: Sequence[Run]) -> list[Run]:
+    """The runs, those that were for a slot with the zone of their flow's schedule."""
+    zones = slot_zones(home, runs)
+    return [run if run.scheduled_for is None else replace(run, tz=zones[run.flow]) for run in runs]
+
+
+def slot_zone(home: LocalWorkspace, name: str) -> str | None:
+    """The zone of the flow's schedule, of one whose module is gone or broken as it was deployed last; None is this machine's.
+
+    Where nothing of it is left here, that of the workspace.
+    """
+    timezone = home.settings_shown().timezone
+    entry = _entry(home, home.modules(), name) or _deployed_last(home, name)
+    return (timezone or None) if entry is None else clock_zone(entry, timezone)
+
+
+def _deployed_last(home: LocalWorkspace, name: str) -> CatalogEntry | None:
+    rows = [row for row in published(home.ledger(), name) if row.set_id]
+    if not rows:
+        return None
+    modules = home.deployments().modules_in(max(rows, key=lambda row: (row.number, row.id)).set_id)
+    return None if modules is None else _entry(home, modules, name)
+
+
+def _entry(home: LocalWorkspace, modules: FlowModules, name: str) -> CatalogEntry | None:
+    """Of the flow of this name among the modules; None where it is not there, or broken."""
+    with suppress(FlowValidationError):
+        for entry in read_catalog(modules, only=name, kept=home.descriptions()):
+            if entry.name == name and entry.flow is not None:
+                return entry
+    return None
+
+
+def started(run: Run) -> str:
+    """When a run began, for people; one that a wrong clock dated later than now is marked."""
+    return f"{local_time(run.started_at_utc)}{' (from the future)' if run.from_the_future else ''}"

@@ -1,0 +1,204 @@
+"""Sentences that several screens say of the same facts: the command line, the cards in a notebook, the panel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from os.path import dirname
+
+from data_engine.counted import counted
+from data_engine.cut import beginning
+from data_engine.flow.control import STOPS_AT
+from data_engine.message import Undelivered
+from data_engine.model import Backfill, Run, ended_badly
+from data_engine.reasons.kinds import EngineOff
+from data_engine.status.record import FlowStatus
+from data_engine.typed import typed
+
+GOES_ON = "the daemon is not running; the engine is on again as soon as a daemon starts"
+"""What is said where the last daemon died with its engine on: the next one turns it on by itself."""
+
+
+def moved_words(root: str) -> str:
+    """What is said of a daemon that runs where the workspace was, while the workspace lies at `root` now.
+
+    Example:
+        >>> moved_words("/team/claims")
+        "it runs at the workspace's old place; the workspace is at /team/claims now: data-engine start"
+    """
+    return f"it runs at the workspace's old place; the workspace is at {root} now: {typed('start')}"
+
+
+def ends_words(flow: str | None = None) -> str:
+    """When a run ends that was asked to stop, or all runs of a flow.
+
+    Example:
+        >>> ends_words(), ends_words("claims")[:26]
+        ('It ends at its next step, map item, context.log or context.progress.', 'The runs of claims end at ')
+    """
+    return f"It ends at its {STOPS_AT}." if flow is None else f"The runs of {flow} end at their {STOPS_AT}."
+
+
+def never_begins_words(run: Run | None) -> str:
+    """What is said where a run was ended that waited for its turn; `run` is what is recorded of it by now.
+
+    Example:
+        >>> from data_engine.model import RunTrigger
+        >>> began = {"run_id": "3f", "flow": "claims", "group": "C", "status": "stopped", "started_at_utc": ""}
+        >>> never_begins_words(Run(source=None, trigger=RunTrigger("hand"), **began))
+        'It was still waiting, and will not start; it is recorded as stopped.'
+        >>> never_begins_words(Run(source="/in/a.csv", trigger=RunTrigger("file"), **began)).partition(". ")[2]
+        'Its file is held: `data-engine retry claims --source /in/a.csv` runs it again.'
+    """
+    said = "It was still waiting, and will not start; it is recorded as stopped."
+    if run is None or run.trigger is None or run.trigger.kind not in ("file", "retry"):
+        return said
+    source = ["--source", run.source] if run.source else []
+    return f"{said} Its file is held: `{typed('retry', run.flow, *source)}` runs it again."
+
+
+def ended_words(statuses: Collection[str]) -> str:
+    """How many runs there were, and how many of them did not end well.
+
+    Example:
+        >>> ended_words(["success"]), ended_words(["success", "failed"]), ended_words(["stopped"] * 4)
+        ('1 run, 0 failures', '2 runs, 1 failure', '4 runs, 4 stopped')
+    """
+    stopped = sum(status == "stopped" for status in statuses)
+    failed = sum(status not in ("success", "stopped") for status in statuses)
+    failures = counted(failed, "failure")
+    return ", ".join(
+        [
+            counted(len(statuses), "run"),
+            *([failures] if failed or not stopped else []),
+            *([f"{stopped:,} stopped"] if stopped else []),
+        ]
+    )
+
+
+_MOST_OF_ERROR = 200
+"""Characters of what a server said; the daemon's log and `status --json` have more of it."""
+
+
+def held_words(flow: str, count: int, beside: str | None = None) -> str | None:
+    """That so many files of a flow are held, why, and how they run again; None for none. `beside` is the kind of reason told
+    of the flow.
+
+    Example:
+        >>> held_words("claims", 1)
+        '1 file is held (its last run failed or was stopped): it runs again when it changes, or with `data-engine retry claims`'
+        >>> held_words("claims", 2, "engine_off")
+        '2 files are held (their last run failed or was stopped): starting the engine tries them again'
+        >>> held_words("claims", 0)
+    """
+    if not count:
+        return None
+    whose = "1 file is held (its" if count == 1 else f"{count:,} files are held (their"
+    held = f"{whose} last run failed or was stopped)"
+    if beside is None:
+        again = "it runs again when it changes" if count == 1 else "they run again when they change"
+        return f"{held}: {again}, or with `{typed('retry', flow)}`"
+    return (
+        f"{held}: starting the engine tries {'it' if count == 1 else 'them'} again"
+        if beside == EngineOff.kind
+        else held
+    )
+
+
+def freed_words(count: int) -> str:
+    """What a retry says that has freed so many sources.
+
+    Example:
+        >>> freed_words(2), freed_words(0)
+        ('2 held sources run again.', 'Nothing is held; `data-engine explain FLOW` says why it does not run.')
+    """
+    if not count:
+        return "Nothing is held; `data-engine explain FLOW` says why it does not run."
+    return "1 held source runs again." if count == 1 else f"{count:,} held sources run again."
+
+
+def told_once(messages: Sequence[Undelivered]) -> list[tuple[Undelivered, int]]:
+    """The newest message that each recipient has not got for each reason, and how many it stands for.
+
+    Example:
+        >>> to_ops = [Undelivered(f"m{number}", "ops", error="no such list") for number in range(3)]
+        >>> [(one.message_id, count) for one, count in told_once([*to_ops, Undelivered("m4", "boss", error="no such list")])]
+        [('m0', 3), ('m4', 1)]
+    """
+    found: dict[tuple[str, str | None], list[Undelivered]] = {}
+    for one in messages:
+        found.setdefault((one.to, one.error), []).append(one)
+    return [(same[0], len(same)) for same in found.values()]
+
+
+def undelivered_words(one: Undelivered, at: Callable[[str | None], str] | None, count: int = 1) -> str:
+    """That alerts do not reach somebody, why, and how many messages; `one` is the newest of them. `at` shows a time: without it no
+    times are told.
+
+    Example:
+        >>> waits = Undelivered("3fa2", "mail_team", subject="claims failed", since_utc="10:02", tries=2, error="refused",
+        ...     next_try_utc="10:14")
+        >>> undelivered_words(waits, str)
+        'Alerts do not reach mail_team: refused; 1 message, of 10:02 (tried 2 times, again at 10:14)'
+        >>> undelivered_words(Undelivered("3fa2", "ops", since_utc="10:02", next_try_utc="10:02"), str, 3)
+        'Alerts to ops wait to be sent: 3 messages, the newest of 10:02'
+        >>> undelivered_words(waits, None)
+        'Alerts do not reach mail_team: refused; 1 message'
+    """
+    messages = counted(count, "message")
+    if at is not None:
+        messages += f", {'of' if count == 1 else 'the newest of'} {at(one.since_utc)}"
+    if one.error is None:
+        return f"Alerts to {one.to} wait to be sent: {messages}"
+    why = beginning(" ".join(one.error.split()), _MOST_OF_ERROR)
+    told = f"Alerts do not reach {one.to}: {why}; {messages}"
+    if at is None:
+        return told
+    tried = "tried once" if one.tries == 1 else f"tried {one.tries:,} times" if one.tries else "never tried"
+    again = "given up" if one.next_try_utc is None else f"again at {at(one.next_try_utc)}"
+    return f"{told} ({tried}, {again})"
+
+
+def none_named_words(shown: Backfill) -> str | None:
+    """That no file of the source is named as was asked for, and which are most like it; None where one is.
+
+    Example:
+        >>> none_named_words(Backfill("", "claims", "planned", where="clams-*.csv", nearest=("claims-01.csv",)))
+        "Nothing to run: no file of the source of claims is named 'clams-*.csv'. There is claims-01.csv."
+    """
+    if not shown.nearest:
+        return None
+    there = f"{'is' if len(shown.nearest) == 1 else 'are'} {', '.join(shown.nearest)}"
+    return f"Nothing to run: no file of the source of {shown.flow} is named {shown.where!r}. There {there}."
+
+
+GONE = "its file is gone"
+
+
+def is_source_gone(flow: FlowStatus, exists: Callable[[str], bool | None]) -> bool:
+    """Whether the last run of a poll flow ended badly with a file that is not there any more, in a folder that is, and no other
+    file of it is bad. `exists` is asked of both; None is not known.
+
+    Example:
+        >>> from data_engine.model import Run
+        >>> failed = FlowStatus("claims", mode="poll", last_run=Run("3f", "claims", "C", "/in/a.csv", "failed", ""))
+        >>> is_source_gone(failed, lambda path: path == "/in"), is_source_gone(failed, lambda path: False)
+        (True, False)
+    """
+    last = flow.last_run
+    if flow.mode != "poll" or last is None or last.source is None or not ended_badly(last):
+        return False
+    is_decided = not (flow.held or flow.retried or flow.state_kind == "unreachable")
+    return is_decided and exists(last.source) is False and exists(dirname(last.source)) is True
+
+
+def last_status_words(flow: FlowStatus, exists: Callable[[str], bool | None]) -> str:
+    """How the flow's last run ended, and that its file is gone where that is all there is to a failure; "" without one.
+
+    Example:
+        >>> last_status_words(FlowStatus("claims"), lambda path: True)
+        ''
+    """
+    if flow.last_run is None:
+        return ""
+    status = flow.last_run.status
+    return f"{status} ({GONE})" if is_source_gone(flow, exists) else status

@@ -1,0 +1,286 @@
+"""All files of a flow's source as people look at them: how many are done, wait, failed or are gone, and those a search finds.
+
+Like `explain`, over a source of facts: a daemon that runs, or what lies there while none does. A folder may hold a hundred
+thousand files, so a list that took long is kept for a while; who asks meanwhile gets it as it was and is told when to ask again.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+from data_engine.cause import Cause, read_cause
+from data_engine.errors import FlowValidationError
+from data_engine.flow.trigger import Poll, Trigger
+from data_engine.model import SourceState
+from data_engine.reasons.kinds import (
+    ByHand,
+    Done,
+    Held,
+    NoFiles,
+    NotDeployed,
+    NotThere,
+    OwnOutput,
+    RetryLater,
+    Running,
+    Unreachable,
+    read_reason,
+)
+from data_engine.reasons.row import Reason
+from data_engine.record import Record
+from data_engine.scheduler.plan import PlannedFlow, Verdict
+from data_engine.status.deployed_before import tell_earlier
+from data_engine.status.explain import look_now, reason_now, what_blocks
+from data_engine.status.facts import FactSource, FlowFacts, WorkspaceFacts
+
+GROUPS = ("held", "running", "waiting", "away", "gone", "done", "output")
+"""What files are counted as, those that need somebody first. `away` are those whose folder cannot be read now."""
+
+_QUICK_S = 0.1
+"""A list that took less is made anew each time."""
+
+_KEPT_S = 60.0
+_SPARED = 20
+"""At most this part of the time goes into lists that are made anew."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SourceFile(Record):
+    """One file: `why` it does or does not run, and how its last run ended (`status`, `at_utc`, `run_id`, and its `cause`)."""
+
+    path: str
+    name: str
+    group: str
+    why: Reason = field(metadata={"of": read_reason})
+    status: str | None = None
+    at_utc: str | None = None
+    run_id: str | None = None
+    cause: Cause | None = field(default=None, metadata={"of": read_cause})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SourceFiles(Record):
+    """The files of a flow that were asked for.
+
+    `counts` has all of its files by group, `found` how many pass the search; `notes` say what holds of all of them.
+    `is_looking` while the folder is being looked through; the list was made `age_s` ago, and may be newer in `again_s`.
+    """
+
+    flow: str
+    notes: tuple[str, ...]
+    counts: Mapping[str, int]
+    found: int
+    files: tuple[SourceFile, ...] = field(metadata={"of": SourceFile.read})
+    is_looking: bool = False
+    age_s: float = 0.0
+    again_s: float = 2.0
+
+
+class FileLists:
+    """The lists of files of one workspace. May be asked from any thread; makes one list at a time."""
+
+    def __init__(self, source: FactSource, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._source = source
+        self._clock = clock
+        self._kept: dict[str, _List] = {}
+        self._making = threading.Lock()
+        self._under_way: set[str] = set()
+
+    def page(
+        self, known: WorkspaceFacts, flow: str, *, search: str = "", group: str = "", limit: int = 300
+    ) -> SourceFiles:
+        """The first `limit` files of a flow of which each word of `search` is in the name or the reason, of one `group` if
+        given; `known` are the facts as they are now.
+
+        Raises:
+            FlowValidationError: no such flow.
+            LedgerError: the history cannot be read.
+        """
+        facts = known.flow(flow)
+        if facts is None or facts.entry.flow is None:
+            raise FlowValidationError(
+                f"{flow!r} has no files: it is not a flow that can run", where="files", fix="name a flow"
+            )
+        listed = self._list(known, facts)
+        found = listed.found(search, group)
+        page = [listed.rows[at] for at in found[:limit]]
+        causes: Mapping[str, Cause] = {}
+        if any(one.group == "held" for one in page):
+            causes = self._source.causes(flow)
+        files = tell_earlier([listed.told(one, causes) for one in page], self._source.ran_earlier_code, flow)
+        age_s = self._clock() - listed.made_s
+        return SourceFiles(
+            flow=flow,
+            notes=tuple(listed.notes),
+            counts={name: listed.counts.get(name, 0) for name in GROUPS},
+            found=len(found),
+            files=tuple(files),
+            is_looking=listed.is_looking,
+            age_s=round(age_s, 3),
+            again_s=round(max(2.0, _SPARED * listed.took_s - age_s) if listed.took_s > _QUICK_S else 2.0, 3),
+        )
+
+    def _list(self, known: WorkspaceFacts, facts: FlowFacts) -> _List:
+        name, stamp, now_s = facts.entry.name, _stamp(known, facts), self._clock()
+        for other in [one for one, kept in self._kept.items() if now_s - kept.asked_s > _KEPT_S]:
+            self._kept.pop(other, None)
+        kept = self._kept.get(name)
+        if kept is None or kept.stamp != stamp or kept.took_s <= _QUICK_S:
+            with self._making:
+                kept = self._made(known, facts, stamp)
+        elif now_s - kept.made_s > _SPARED * kept.took_s and name not in self._under_way:
+            self._under_way.add(name)
+            threading.Thread(
+                target=self._make_later, args=(known, facts, stamp), name="data-engine-files", daemon=True
+            ).start()
+        kept.asked_s = now_s
+        return kept
+
+    def _make_later(self, known: WorkspaceFacts, facts: FlowFacts, stamp: object) -> None:
+        try:
+            with self._making:
+                self._made(known, facts, stamp)
+        except Exception:  # whoever asks next gets the error: the list that was is not there any more
+            self._kept.pop(facts.entry.name, None)
+        finally:
+            self._under_way.discard(facts.entry.name)
+
+    def _made(self, known: WorkspaceFacts, facts: FlowFacts, stamp: object) -> _List:
+        began_s = self._clock()
+        made = _List(self._source, known, facts, stamp)
+        made.made_s = made.asked_s = self._clock()
+        made.took_s = made.made_s - began_s
+        if made.took_s > _QUICK_S:
+            self._kept[facts.entry.name] = made
+        else:
+            self._kept.pop(facts.entry.name, None)
+        return made
+
+
+class _Row(NamedTuple):
+    """A file of a list. `searched` is what a search looks in; `why` is None for what is done, and made when it is shown."""
+
+    rank: int
+    name: str
+    group: str
+    searched: str
+    why: Reason | None
+
+
+class _List:
+    """The list of a flow's files as it was at one moment."""
+
+    made_s = asked_s = took_s = 0.0
+
+    def __init__(self, source: FactSource, known: WorkspaceFacts, facts: FlowFacts, stamp: object) -> None:
+        assert facts.entry.flow is not None
+        watch = PlannedFlow.of(facts.entry.flow)
+        self.stamp = stamp
+        self.notes: list[str] = []
+        self.is_looking = False
+        self._root = watch.trigger.source
+        self._known: Callable[[str], SourceState | None] = lambda name: None
+        self._holds = facts.entry.mode == "poll"
+        self.rows: list[_Row] = sorted(self._rows(source, known, facts, watch)) if self._root is not None else []
+        self._texts = [one.searched for one in self.rows]
+        self.counts = Counter(one.group for one in self.rows)
+        if self._root is None:
+            self.notes.append("this flow has no source files")
+        elif not self.rows and not self.notes:
+            self.notes.append(NoFiles().text)
+
+    def found(self, search: str, group: str) -> Sequence[int]:
+        """Where the files are that pass."""
+        first = sum(self.counts[name] for name in GROUPS[: _RANKS.get(group, 0)])
+        passing: Sequence[int] = range(first, first + self.counts[group]) if group else range(len(self.rows))
+        for word in search.casefold().split():
+            texts = self._texts
+            passing = [at for at in passing if word in texts[at]]
+        return passing
+
+    def told(self, row: _Row, causes: Mapping[str, Cause]) -> SourceFile:
+        """A file with all that is known of it."""
+        assert self._root is not None
+        state = self._known(row.name)
+        why = row.why
+        if why is None:
+            why = Done(None, None) if state is None else Done(state.success_run_id, state.success_at_utc)
+        path = os.path.join(self._root, row.name) if row.name else str(self._root)
+        cause = causes.get(why.run_id or "") if isinstance(why, (Held, RetryLater)) else None
+        file = SourceFile(path, row.name or self._root.name, row.group, why, cause=cause)
+        if state is None:
+            return file
+        return replace(file, status=state.status, at_utc=state.last_at_utc, run_id=state.last_run_id)
+
+    def _rows(self, source: FactSource, known: WorkspaceFacts, facts: FlowFacts, watch: PlannedFlow) -> Iterator[_Row]:
+        under_way = {run.source for run in known.active if run.flow == watch.flow}
+        blocked = what_blocks(known, facts)
+        if not isinstance(watch.trigger, Poll):
+            blocked = blocked if isinstance(blocked, NotDeployed) else facts.why or ByHand()
+            watch = replace(watch, trigger=_as_polled(watch.trigger))
+        poller = None if blocked is not None else source.poller(watch.flow)
+        if poller is None:
+            poller = look_now(source, watch)
+            if blocked is not None:
+                self.notes.append(blocked.text)
+        self._known, self.is_looking = poller.known, poller.is_scanning
+        if poller.unreachable is not None:
+            self.notes.append(poller.unreachable.text)
+        self.notes += [f"{folder}: {why}" for folder, why in sorted(poller.troubles.items()) if folder]
+        for name, verdict in poller.listing():
+            yield self._row(name, verdict, under_way, blocked, facts.waiting)
+
+    def _row(
+        self,
+        name: str,
+        verdict: Verdict | None,
+        under_way: set[str | None],
+        blocked: Reason | None = None,
+        waiting: Reason | None = None,
+    ) -> _Row:
+        is_under_way = bool(under_way) and os.path.join(str(self._root), name) in under_way
+        if verdict is None and not is_under_way:
+            return _Row(_RANKS["done"], name, "done", f"{name} done".casefold(), None)
+        why: Reason = Running()
+        if verdict is not None:
+            running = Running() if is_under_way else None
+            why = reason_now(verdict.why, under_way=running, blocked=blocked, waiting=waiting)
+        if blocked is not None and not self._holds and isinstance(why, (Held, RetryLater)):
+            why = blocked
+        group = "running" if is_under_way else _GROUPS.get(why.kind, "waiting")
+        words = "done" if group == "done" else f"{group} {why.text}"
+        return _Row(_RANKS[group], name, group, f"{name} {words}".casefold(), None if group == "done" else why)
+
+
+_RANKS = {name: rank for rank, name in enumerate(GROUPS)}
+_GROUPS = {
+    Held.kind: "held",
+    RetryLater.kind: "held",
+    Running.kind: "waiting",  # handed over, and not begun
+    Unreachable.kind: "away",
+    NotThere.kind: "gone",
+    Done.kind: "done",
+    OwnOutput.kind: "output",
+}
+
+
+def _as_polled(trigger: Trigger) -> Poll:
+    """The same source as a poll flow would see it: what another flow has of it is listed in the same way."""
+    return Poll(
+        source=trigger.source,
+        source_as_authored=trigger.source_as_authored,
+        extensions=trigger.extensions,
+        interval="1h",
+        interval_seconds=3600.0,
+        settle=0,
+    )
+
+
+def _stamp(known: WorkspaceFacts, facts: FlowFacts) -> object:
+    """What a list depends on beside the files and the history."""
+    return what_blocks(known, facts), facts.entry.source, facts.waiting

@@ -1,0 +1,248 @@
+"""What of a flow starts at once when it goes live or is enabled, and which of its files were done before."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+
+from data_engine.counted import counted
+from data_engine.cut import first_few
+from data_engine.engine.local_workspace import LocalWorkspace
+from data_engine.engine.other_mirrors import with_shared_mirror
+from data_engine.flow.flow import Flow
+from data_engine.flow.trigger import Poll, Schedule
+from data_engine.ledger.deployments import published
+from data_engine.model import Deployment
+from data_engine.notebook.catalog import CatalogEntry, read_catalog
+from data_engine.notebook.deploy import with_no_steps_refused
+from data_engine.notebook.history import live
+from data_engine.notebook.standing import AS_DEPLOYED, NOT_DEPLOYED, Standing
+from data_engine.reasons.kinds import NotThere, OwnOutput, Unreachable
+from data_engine.scheduler.plan import PlannedFlow
+from data_engine.scheduler.schedule_clock import owed_slots
+from data_engine.scheduler.source_memory import KnownSources
+from data_engine.status.deployed_before import left_out
+from data_engine.status.explain import WOULD_RUN, look_now
+from data_engine.status.held_files import HeldFiles
+from data_engine.status.offline import OfflineFacts
+from data_engine.status.outputs import count_gone
+from data_engine.times import zoned_words
+from data_engine.typed import typed
+
+_MOST_TIMES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Starting:
+    """How many `files` of a flow are due, in one run where it `is_batch`, and the `slots` that its schedule missed and owes, as
+    people read them."""
+
+    files: int = 0
+    is_batch: bool = False
+    slots: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """What runs, in words; "" where nothing does.
+
+        Example:
+            >>> Starting(2000).text, Starting(12, is_batch=True).text, Starting().text
+            ('2,000 files', 'a batch of 12 files', '')
+            >>> Starting(slots=("2026-12-24 07:00 UTC",)).text
+            '1 slot that it missed: 2026-12-24 07:00 UTC'
+        """
+        if self.slots:
+            return f"{counted(len(self.slots), 'slot')} that it missed: {first_few(self.slots, _MOST_TIMES)}"
+        files = counted(self.files, "file") if self.files else ""
+        return f"a batch of {files}" if files and self.is_batch else files
+
+    def when(self, *, is_on: bool, how: str = "") -> str:
+        """What runs, and when: now, or once the engine is on, for which `how` is typed; "" where nothing does.
+
+        Example:
+            >>> Starting(2000).when(is_on=True), Starting(1).when(is_on=False, how="data-engine start")
+            ('2,000 files run now', '1 file runs once the engine is on (data-engine start)')
+        """
+        if not self.text:
+            return ""
+        one = self.is_batch or len(self.slots) == 1 or self.files == 1
+        at = "now" if is_on else f"once the engine is on ({how})" if how else "once the engine is on"
+        what, colon, times = self.text.partition(":")
+        return f"{what} {'runs' if one else 'run'} {at}{colon}{times}"
+
+
+@dataclass(frozen=True, slots=True)
+class GoingLive:
+    """A flow that a deploy changes: how its module stands to what is deployed (`standing`), how it runs by itself (`runs`, "" where
+    it does not), what of it is `starting` at once, and whether somebody disabled it."""
+
+    flow: str
+    standing: Standing
+    runs: str = ""
+    starting: Starting = Starting()
+    is_disabled: bool = False
+
+    def text(self, *, is_on: bool, how: str = "") -> str:
+        """One line for people; `is_on` and `how` are those of `Starting.when`.
+
+        Example:
+            >>> GoingLive("claims", NOT_DEPLOYED, "every 30 s when files change", Starting(2000)).text(is_on=True)
+            'claims (not deployed): every 30 s when files change; 2,000 files run now'
+            >>> GoingLive("report", Standing("edited", (3,))).text(is_on=True)
+            'report (edited, not deployed: cell 3): by hand only'
+        """
+        if self.standing.kind == "gone":
+            return self.standing.text.replace("runs on", "ran on")
+        told = ["by hand only" if not self.runs else f"disabled, else {self.runs}" if self.is_disabled else self.runs]
+        if not self.is_disabled:
+            told += filter(None, [self.starting.when(is_on=is_on, how=how)])
+        if (other := self.standing.shares_with) is not None:
+            told.append(f"only with --yes, as {other}, which is deployed, writes to the same mirror")
+        return f"{self.flow} ({self.standing.text}): {'; '.join(told)}"
+
+
+def going_live(home: LocalWorkspace, name: str | None = None) -> list[GoingLive]:
+    """What a deploy of the flow `name`, or of everything, changes: what would run, and the flows whose modules are gone.
+
+    Raises:
+        FlowValidationError: the modules or the settings cannot be read.
+    """
+    deployments = home.deployments()
+    entries = with_no_steps_refused(read_catalog(home.modules(), kept=home.descriptions()))
+    authored, deployed = deployments.authored(), deployments.deployed()
+    edits, there = deployments.edits_among(authored), list(live(published(home.ledger())).values())
+    undeployed, switches = left_out(home, ()), home.ledger().switches()
+    gone = {flow: one for flow, one in edits.items() if one.kind == "gone"}
+    was = {one.renamed_to: flow for flow, one in gone.items() if one.renamed_to is not None}
+    found = []
+    for entry in entries:
+        standing = edits.get(entry.name, AS_DEPLOYED) if entry.name in deployed else NOT_DEPLOYED
+        is_asked = entry.name == name or (name is None and entry.name not in undeployed)
+        if entry.flow is None or not is_asked or standing == AS_DEPLOYED:
+            continue
+        standing = with_shared_mirror(home, entry, standing, there)
+        start = starting(home, entry.flow, was=was.get(entry.name))
+        off = entry.name in switches and not switches[entry.name].is_enabled
+        found.append(GoingLive(entry.name, standing, "" if entry.trigger == "-" else entry.trigger, start, off))
+    ends = [flow for flow in gone if name is None or was.get(name) == flow]
+    return [*found, *(GoingLive(flow, gone[flow]) for flow in sorted(ends))]
+
+
+def starting(
+    home: LocalWorkspace, flow: Flow, *, was: str | None = None, before: KnownSources | None = None
+) -> Starting:
+    """What of the flow starts at once; `was` is what it was called, where what that did counts for it, and `before` what was known
+    of its sources, where some may have run since.
+
+    Raises:
+        LedgerError: the history cannot be read.
+        FlowValidationError: the settings cannot be read.
+    """
+    watch = PlannedFlow.of(flow)
+    watch = watch if was is None else replace(watch, flow=was)
+    if isinstance(watch.trigger, Schedule):
+        zone = watch.trigger.tz or home.settings().timezone
+        owed = owed_slots(home.ledger(), watch, settings=home.settings(), now_s=time.time())
+        return Starting(slots=tuple(zoned_words(slot, zone) for slot in owed))
+    if not isinstance(watch.trigger, Poll):
+        return Starting()
+    verdicts = [verdict for _, verdict in look_now(OfflineFacts(home), watch, before).listing()]
+    due = sum(verdict is not None and isinstance(verdict.why, WOULD_RUN) for verdict in verdicts)
+    if watch.trigger.run_as != "batch" or not due:
+        return Starting(due)
+    gone = (NotThere, OwnOutput, Unreachable)
+    return Starting(sum(one is None or not isinstance(one.why, gone) for one in verdicts), is_batch=True)
+
+
+def starting_now(
+    home: LocalWorkspace,
+    new: Sequence[Deployment],
+    entries: Iterable[CatalogEntry],
+    before: Mapping[str, KnownSources] = MappingProxyType({}),
+) -> dict[str, Starting]:
+    """What starts at once of the flows that were deployed anew and that nobody has disabled; `before` is what was known of their
+    sources then.
+
+    Raises:
+        LedgerError: the history cannot be read.
+        FlowValidationError: the settings cannot be read.
+    """
+    switches, followed = home.ledger().switches(), {one.of for one in new if one.kind == "withdraw"}
+    flows = {entry.name: entry.flow for entry in entries}
+    found = {}
+    for one in new:
+        flow, switch = flows.get(one.flow), switches.get(one.flow)
+        if one.kind == "deploy" and flow is not None and (switch is None or switch.is_enabled):
+            known = None if one.id in followed else before.get(one.flow)
+            found[one.flow] = starting(home, flow, before=known)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class FilesBefore:
+    """How many files of a flow were `done` before, so that it does not do them again, and how many are `held`, as their last run
+    failed or was stopped."""
+
+    done: int = 0
+    held: int = 0
+
+
+def files_before(
+    home: LocalWorkspace, new: Sequence[Deployment], entries: Iterable[CatalogEntry]
+) -> dict[str, FilesBefore]:
+    """Of each flow that was deployed anew and has such files, how many; `entries` are the modules as they are deployed.
+
+    Those that are gone do not count, where a look at all of them is soon over.
+    """
+    flows = {entry.name: entry.flow for entry in entries}
+    found = {
+        one: _of_flow(home, one, flows.get(one)) for one in sorted({one.flow for one in new if one.kind == "deploy"})
+    }
+    return {name: files for name, files in found.items() if files.done or files.held}
+
+
+def _of_flow(home: LocalWorkspace, name: str, flow: Flow | None) -> FilesBefore:
+    ledger = home.ledger()
+    done = [key for key, one in ledger.source_states(name).items() if one.status == "success"]
+    held = 0
+    if flow is not None and isinstance(flow.trigger, Poll):
+        watch = PlannedFlow.of(flow)
+        done = [key for key in done if key == watch.key(key.path)]
+        held = len(HeldFiles(ledger).of([watch]).get(name, ()))
+    places = [home.layout.flow_modules_dir / Path(key.root).expanduser() / key.path for key in done]
+    return FilesBefore(len(places) - count_gone(places), held)
+
+
+def files_before_lines(
+    found: Mapping[str, FilesBefore], *, disabled: Iterable[str] = (), is_engine_on: bool = True
+) -> list[str]:
+    """A line for each flow that has files which were done before, by code that may have been another, and one for its held files.
+
+    Example:
+        >>> files_before_lines({"claims": FilesBefore(done=1204)})
+        ['not again     claims: 1,204 files were done before and count as done. To do them again: data-engine backfill claims --reprocess all']
+        >>> files_before_lines({"claims": FilesBefore(held=1)})
+        ['held          claims: 1 file is held, as its last run failed or was stopped. To try it again: data-engine retry claims']
+        >>> files_before_lines({"claims": FilesBefore(held=2)}, is_engine_on=False)
+        ['held          claims: 2 files are held, as their last run failed or was stopped. To try them again: data-engine start']
+    """
+    off = set(disabled)
+    lines = []
+    for flow, files in sorted(found.items()):
+        if files.done:
+            one = files.done == 1
+            told = "1 file was done before and counts" if one else f"{files.done:,} files were done before and count"
+            again = typed("backfill", flow, "--reprocess", "all")
+            lines.append(f"not again     {flow}: {told} as done. To do {'it' if one else 'them'} again: {again}")
+        if files.held:
+            one = files.held == 1
+            told = f"{counted(files.held, 'file is', 'files are')} held, as {'its' if one else 'their'} last run failed or was stopped"
+            ways = [typed("enable", flow)] if flow in off else []
+            ways.append(typed("retry", flow) if is_engine_on else typed("start"))
+            lines.append(
+                f"held          {flow}: {told}. To try {'it' if one else 'them'} again: {', then '.join(ways)}"
+            )
+    return lines
