@@ -103,6 +103,13 @@ def main() -> None:
                 "DATA_ENGINE_STATE_ROOT": f"{folder}/state",
                 "DATA_ENGINE_WORKSPACE_ROOT": f"{folder}/ws",
             }
+            if "status" in name:  # the second, as nearly each one is
+                subprocess.run(
+                    [sys.executable, "-m", "data_engine", "status"],
+                    env=environment,
+                    stdout=subprocess.DEVNULL,
+                    check=True,
+                )
             process = subprocess.run(
                 [sys.executable, "-m", "benchmarks.walks", name],
                 env=environment,
