@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import ast
+import re
 import shlex
 import textwrap
 from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Any, NoReturn
 
-from data_engine.cli.loose_words import PAIR, TEXTS, Takes, flows_of, mended
 from data_engine.errors import FlowValidationError, ShortInterrupt
 from data_engine.notebook.build_function import trouble_of_build
 from data_engine.notebook.flow_files import module_files
@@ -25,6 +25,8 @@ from jupyter_extension.completion import IDENTIFIER, matcher
 from jupyter_extension.own_flow import UserNames
 
 _NAME = "flow"
+_PARAMETER = re.compile(r"[A-Za-z_]\w*=")
+"""A parameter with its value."""
 
 
 def load(shell: Any) -> None:
@@ -98,8 +100,6 @@ def run_line(line: str, names: UserNames) -> Any:
             error.trace = (typed_line,)
         elif not error.trace:
             error.trace = (typed_line, *annotate(error).trace)
-        if (instead := _instead(line)) is not None and instead not in (error.fix or ""):
-            error.fix = f"{instead}; or {error.fix}" if error.fix else instead
         if error.fix is not None:
             error.fix = in_this_kernel(error.fix)
         raise
@@ -220,19 +220,19 @@ def _parse(command: Command, words: Sequence[str]) -> argparse.Namespace | None:
         print(_help(command))
         return None
     if "set" in given:
-        given.set += [word for word in given.subjects if PAIR.match(word)]
-        given.subjects = [word for word in given.subjects if not PAIR.match(word)]
+        given.set += [word for word in given.subjects if _PARAMETER.match(word)]
+        given.subjects = [word for word in given.subjects if not _PARAMETER.match(word)]
     subjects = [*given.subjects, *(word for word in unknown if not word.startswith("-"))]
     for word in unknown:
         if word.startswith("-"):
-            raise _unknown_option(command, words, word.partition("=")[0])
+            raise _unknown_option(command, word.partition("=")[0])
     _refuse_params(command, subjects)
     if len(subjects) > bool(command.takes):
         what = f"takes only one {command.takes}" if command.takes else "takes no name"
         raise FlowValidationError(
             f"%flow {command.name} {what}, and is given {' and '.join(map(repr, subjects))}",
             where=f"%flow {command.name}",
-            fix=_fix_of_words(command, words, is_unknown=False) or f"write {command.usage}",
+            fix=f"write {command.usage}",
         )
     given.subject = _as_filed(subjects[0]) if subjects else None
     if command.takes == "clear or info" and given.subject not in (None, "clear", "info"):
@@ -244,8 +244,8 @@ def _parse(command: Command, words: Sequence[str]) -> argparse.Namespace | None:
 
 def _refuse_params(command: Command, subjects: Sequence[str]) -> None:
     """Refuse a parameter where a name may stand, of a command that takes none."""
-    pairs = [word for word in subjects if PAIR.match(word)]
-    if not pairs or command.takes != "flow" or any(word in _flows() for word in pairs):
+    pairs = [word for word in subjects if _PARAMETER.match(word)]
+    if not pairs or command.takes != "flow":
         return
     fix = f"leave it out; {', '.join(one.name for one in COMMANDS.values() if one.takes_params)} take parameters"
     if command.name == "test":
@@ -257,57 +257,11 @@ def _refuse_params(command: Command, subjects: Sequence[str]) -> None:
     )
 
 
-def _instead(line: str) -> str | None:
-    """What to type in place of a line that was refused, where words stand loose behind a text; None where none do."""
-    try:
-        word, *words = _split(line) or [""]
-    except FlowValidationError:
-        return None
-    return _fix_of_words(COMMANDS[word], words, is_unknown=True) if word in COMMANDS and len(words) > 2 else None
-
-
-def _fix_of_words(command: Command, words: Sequence[str], *, is_unknown: bool) -> str | None:
-    takes = Takes(
-        {one.name: one.value in TEXTS if one.value else None for one in command.options},
-        most=int(bool(command.takes)),
-        called="flow" if command.takes == "flow or id" else command.takes or "name",
-        has_pairs=command.takes_params,
-    )
-    return mended(
-        words, takes, _flows(), lambda *line: typed_magic(command.name, *line).rstrip(), is_unknown=is_unknown
-    )
-
-
-def _flows() -> set[str]:
-    return flows_of(None)
-
-
-def _unknown_option(command: Command, words: Sequence[str], word: str) -> FlowValidationError:
-    from data_engine.cli.app import known_of
-
+def _unknown_option(command: Command, word: str) -> FlowValidationError:
     known = [option.name for option in command.options]
-    near = get_close_matches(word, known, n=1)
+    near = get_close_matches(word, known, n=1, cutoff=_LIKE)
     fix = f"did you mean {near[0]}?" if near else f"it has {', '.join(known)}" if known else "leave it out"
-    there = known_of(command.name)
-    if word in there.options:  # it is spelt right, and one of the command line's
-        name = there.needed if not words or words[0].startswith("-") else ()
-        fix = f"{_in_a_cell(command, word)}; or type {_told_in_the_shell([command.name, *name, *words])}"
     return FlowValidationError(f"%flow {command.name} has no option {word}", where=f"%flow {command.name}", fix=fix)
-
-
-def _in_a_cell(command: Command, word: str) -> str:
-    """What does in a cell what an option of the command line does."""
-    if word == "--json":
-        return f"leave it out, and take the values from {command.twin}"
-    if (command.name, word) == ("run", "--watch"):
-        return f"leave it out: {typed_magic('start')} lets what is deployed run as it becomes due"
-    return "leave it out"
-
-
-def _told_in_the_shell(words: Sequence[str]) -> str:
-    """The words as a command of the shell, with how it is typed from here."""
-    told = in_this_kernel(f"`{typed(*words)}`")
-    return told if "`!" in told else f"{told} in a terminal"
 
 
 def _help(command: Command) -> str:

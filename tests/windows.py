@@ -76,6 +76,7 @@ MARK = "WINDOWS_TESTS_RUN"
 TELLING = (
     "tests/platforms",
     "tests/ledger/test_locks.py",
+    "tests/files/test_nofollow.py",
     "tests/lease/test_folder.py",
     "tests/scheduler/test_file_events.py",
     "tests/scheduler/test_scanner.py",

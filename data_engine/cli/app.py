@@ -1,25 +1,76 @@
 """The command `data-engine`: its commands, its exit codes, and how errors are told.
 
 0 done; 1 it ran and failed; 2 the request was wrong; 3 another workstation holds the lease; 130 interrupted. A Python
-traceback is shown only with `--debug` or DATA_ENGINE_DEBUG=1.
+traceback is shown only with `--debug` or DATA_ENGINE_DEBUG=1. The module of a command is loaded when the command is called.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
-from itertools import pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import Annotated, Any, NoReturn
 
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
+
+from data_engine.cli.command_group import command_group
 from data_engine.cli.failure import tell
-from data_engine.cli.looks import look
 from data_engine.cli.output import complain, lenient_streams, only_json, print_version
 from data_engine.cut import visible_lines
-from data_engine.errors import FlowValidationError
 
-if TYPE_CHECKING:
-    import typer
+COMMANDS: Mapping[str, Mapping[str, tuple[str, str]]] = {
+    "Every day": {
+        "demo": ("demo:demo", "Make a small workspace with flows to try."),
+        "lab": ("lab:make_app", "Open JupyterLab on the workspace."),
+        "list": ("flows:list_flows", "List the flows, and what is wrong with broken ones."),
+        "show": ("flows:show", "Show a flow: its trigger, paths, steps and last run."),
+        "preview": ("previewing:preview", "Run a flow without writing to production."),
+        "deploy": ("deploying:deploy", "Put a flow, or all, into production."),
+        "rollback": ("deployed:rollback", "Go back to an earlier deployment of a flow."),
+        "start": ("daemon:start", "Start the daemon and its engine."),
+        "stop": ("daemon:stop", "Stop a flow, or the engine and the daemon."),
+        "status": ("daemon:status", "Show what runs, what waits, and why."),
+        "run": ("running:run", "Run a flow now."),
+        "runs": ("history:runs", "List what ran on this machine."),
+        "log": ("history:log", "Show what a run printed and logged."),
+        "explain": ("daemon:explain", "Say why a flow or a file does or does not run."),
+    },
+    "Notebooks and deployments": {
+        "compile": ("compiling:compile_flows", "Compile notebooks into modules, or check them."),
+        "plan": ("planning:plan", "Show what a deploy would change in the data."),
+        "test": ("planning:check", "Compare flows with their goldens."),
+        "deployments": ("deployed:deployments", "List what was deployed, and when."),
+        "undeploy": ("deploying:undeploy", "Take a flow out of production."),
+        "restore": ("deployed:restore", "Write a deployed notebook back to flow_modules."),
+    },
+    "Runs": {
+        "retry": ("daemon:retry", "Try failed sources again."),
+        "backfill": ("backfilling:backfill", "Run a flow for files or slots of the past."),
+        "compare": ("history:compare", "Show what differs between two runs."),
+        "enable": ("switching:enable", "Let flows run by themselves again."),
+        "disable": ("switching:disable", "Keep flows from running by themselves."),
+        "stop-run": ("daemon:stop_run", "Ask a run to end at its next step."),
+        "kill-run": ("daemon:kill_run", "End the process of a run now."),
+        "kill": ("daemon:kill", "End the daemon and its runs now."),
+        "reset": ("history:reset", "Forget what was done, so that it is done again."),
+        "tidy": ("tidying:tidy", "Move outputs away whose sources are gone."),
+    },
+    "Workspace and machine": {
+        "workspace": ("workspaces:make_app", "Create, list, choose and copy workspaces."),
+        "lease": ("lease:make_app", "See who owns the workspace, and change it."),
+        "panel": ("panel:panel", "Open the control panel in a browser."),
+        "secret": ("secrets:make_app", "Keep secrets for flows."),
+        "alert": ("alerts:make_app", "Try who is told of failures, and see what was told."),
+        "service": ("service:make_app", "Start the daemon at logon."),
+        "doctor": ("doctor:doctor", "Measure whether this machine and its drives will do."),
+        "import": ("moving:import_workspace", "Bring a workspace from the older system."),
+        "docs": ("documentation:docs", "Open the documentation."),
+    },
+}
+"""The commands by group, in the order of `--help`: the function that carries each out, and one line of help."""
 
 
 def main() -> NoReturn:
@@ -31,10 +82,7 @@ def run(arguments: Sequence[str]) -> int:
     """Do what `arguments` ask, print what there is to say, and return the exit code."""
     own = list(arguments[: list(arguments).index("--")] if "--" in arguments else arguments)
     with lenient_streams() as lost:
-        if own == ["--version"]:  # asked by scripts and installers: not worth the import of typer
-            print_version()
-            code = 0
-        elif "--json" in own:
+        if "--json" in own:
             with only_json(lost):
                 code = _run(arguments, own)
         else:
@@ -61,45 +109,11 @@ def _run(arguments: Sequence[str], own: Sequence[str]) -> int:
             from data_engine.secret import masked
 
             sys.stderr.write(visible_lines(masked("".join(traceback.format_exception(error)))))
-        return tell(error, "--json" in own, lambda is_unknown: _instead(arguments, is_unknown))
-
-
-def _instead(arguments: Sequence[str], is_unknown: bool) -> str | None:
-    """What to type instead of a line that was refused, where it has loose words or too many; `is_unknown` as `fix_of_line` says."""
-    if sum(not word.startswith("-") for word in arguments) < 3 and is_unknown:
-        return None
-    from typer.main import get_command
-
-    from data_engine.cli.loose_words import fix_of_line
-
-    return fix_of_line(get_command(make_app()), arguments, is_unknown=is_unknown)
-
-
-_RENAMED = {
-    ("create", "workspace"): "data-engine workspace create PATH",
-    ("doctor", "daemons"): "data-engine status shows the daemon and the owner; data-engine doctor checks both",
-    ("start", "gui"): "data-engine panel, or in JupyterLab: data-engine lab",
-    ("start", "egui"): "data-engine panel, or in JupyterLab: data-engine lab",
-    ("start", "tui"): "data-engine status --watch",
-}
-"""What the system before this one called otherwise."""
+        return tell(error, "--json" in own)
 
 
 def _invoke(arguments: list[str]) -> int:
-    if (code := look(arguments)) is not None:
-        return code
-    import typer
-    from typer.main import get_command
-
-    from data_engine.workspace.two_packages import two_packages_words
-
-    if (words := two_packages_words()) is not None:
-        complain(f"warning: {words}", style="yellow")
-    for pair in pairwise(arguments):
-        if pair in _RENAMED:
-            what = f"there is no command {' '.join(pair)!r} any more"
-            raise FlowValidationError(what, where="data-engine", fix=_RENAMED[pair])
-    command = get_command(make_app())
+    command = make_command()
     try:
         with command.make_context("data-engine", arguments) as ctx:
             result = command.invoke(ctx)
@@ -110,105 +124,77 @@ def _invoke(arguments: list[str]) -> int:
     return result if isinstance(result, int) else 0
 
 
-def make_app() -> typer.Typer:
-    """The application with all its commands."""
-    from data_engine.cli import (
-        alerts,
-        backfilling,
-        compiling,
-        daemon,
-        demo,
-        deployed,
-        deploying,
-        doctor,
-        documentation,
-        flows,
-        history,
-        lab,
-        lease,
-        moving,
-        options,
-        panel,
-        planning,
-        previewing,
-        running,
-        secrets,
-        service,
-        switching,
-        tidying,
-        workspaces,
-    )
-    from data_engine.cli.command_group import command_group
+class LazyCommand(TyperCommand):
+    """A command, or a group of them, whose module is loaded when it is called; `home` is the module and its function."""
 
-    app = command_group("Write a data flow in a JupyterLab notebook; run the same notebook in production.")
-    app.callback()(options.global_options)
-    app.command("demo")(demo.demo)
-    app.command("lab", context_settings=lab.PASS_ON)(lab.lab)
-    app.command("panel")(panel.panel)
-    app.add_typer(workspaces.make_app(), name="workspace")
-    app.command("list")(flows.list_flows)
-    app.command("show")(flows.show)
-    app.command("compile")(compiling.compile_flows)
-    app.command("deploy")(deploying.deploy)
-    app.command("deployments")(deployed.deployments)
-    app.command("rollback")(deployed.rollback)
-    app.command("undeploy")(deploying.undeploy)
-    app.command("restore")(deployed.restore)
-    app.command("plan")(planning.plan)
-    app.command("test")(planning.check)
-    app.command("preview")(previewing.preview)
-    app.command("run")(running.run)
-    app.command("backfill")(backfilling.backfill)
-    app.command("start")(daemon.start)
-    app.command("stop")(daemon.stop)
-    app.command("status")(daemon.status)
-    app.command("doctor")(doctor.doctor)
-    app.command("docs")(documentation.docs)
-    app.command("explain")(daemon.explain)
-    app.command("runs")(history.runs)
-    app.command("log")(history.log)
-    app.command("compare")(history.compare)
-    app.command("retry")(daemon.retry)
-    app.command("enable")(switching.enable)
-    app.command("disable")(switching.disable)
-    app.command("stop-run")(daemon.stop_run)
-    app.command("kill-run")(daemon.kill_run)
-    app.add_typer(secrets.make_app(), name="secret")
-    app.add_typer(alerts.make_app(), name="alert")
-    app.add_typer(lease.make_app(), name="lease")
-    app.add_typer(service.make_app(), name="service")
-    app.command("import")(moving.import_workspace)
-    app.command("kill")(daemon.kill)
-    app.command("reset")(history.reset)
-    app.command("tidy")(tidying.tidy)
-    return app
+    def __init__(self, name: str, home: str, help_line: str) -> None:
+        super().__init__(name, help=help_line, rich_markup_mode=None)
+        self._home = home
+
+    def loaded(self) -> Any:
+        """The command with its options and arguments."""
+        module, function = self._home.split(":")
+        found = getattr(import_module(f"data_engine.cli.{module}"), function)
+        if function == "make_app":
+            command = get_command(found())
+            command.name = self.name
+            return command
+        app = command_group("")
+        app.command(self.name)(found)
+        return get_command(app)
+
+    def make_context(self, *arguments: Any, **named: Any) -> Any:
+        """The context of the command itself."""
+        return self.loaded().make_context(*arguments, **named)
 
 
-class Known(NamedTuple):
-    """The options of a command, as they are typed, and what stands in its help for what has to be named."""
+class _Root(TyperGroup):
+    """All commands; its help shows them by group."""
 
-    options: frozenset[str]
-    needed: tuple[str, ...]
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        for title, commands in COMMANDS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name, help_line) for name, (_, help_line) in commands.items()], col_max=14)
 
 
-def known_of(name: str) -> Known:
-    """What a command takes; nothing of what is no command.
+def make_command() -> TyperGroup:
+    """The command `data-engine` with all its commands.
 
     Example:
-        >>> known = known_of("undeploy")
-        >>> sorted(known.options), known.needed
-        (['--json', '--no-wait', '--note', '--wait'], ('NAME',))
-        >>> known_of("frob").needed
-        ()
+        >>> sorted(one.opts[0] for one in make_command().commands["undeploy"].loaded().params)
+        ['--json', '--note', '--wait', 'name']
     """
-    from typer.main import get_command
+    app = command_group("Write a data flow in a JupyterLab notebook; run the same notebook in production.")
+    app.info.cls = _Root
+    app.callback()(_global_options)
+    command = get_command(app)
+    assert isinstance(command, TyperGroup)
+    for commands in COMMANDS.values():
+        for name, (home, help_line) in commands.items():
+            command.add_command(LazyCommand(name, home, help_line))
+    return command
 
-    commands: Any = get_command(make_app())
-    found = commands.commands.get(name)
-    params = [] if found is None else found.params
-    options = [one for one in params if one.param_type_name == "option"]
-    needed = [one.metavar for one in params if one.param_type_name == "argument" and one.required]
-    return Known(frozenset(word for one in options for word in (*one.opts, *one.secondary_opts)), tuple(needed))
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print_version()
+        raise typer.Exit
+
+
+def _global_options(
+    workspace: Annotated[
+        str | None, typer.Option("--workspace", metavar="PATH", help="The workspace; without it, the one you are in.")
+    ] = None,
+    debug: Annotated[bool, typer.Option("--debug", help="Show Python's traceback with an error.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Write a data flow in a JupyterLab notebook; run the same notebook in production."""
+    from data_engine.workspace.two_packages import two_packages_words
+
+    if (words := two_packages_words()) is not None:
+        complain(f"warning: {words}", style="yellow")
 
 
 def _wants_trace(own: Sequence[str]) -> bool:

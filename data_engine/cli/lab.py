@@ -9,12 +9,18 @@ from pathlib import Path
 
 import typer
 
+from data_engine.cli.command_group import command_group
 from data_engine.cli.options import chosen_workspace
 from data_engine.platforms.host import shell_line
 from data_engine.platforms.processes import become
 from data_engine.workspace.layout import WorkspaceLayout
 
-PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
+
+def make_app() -> typer.Typer:
+    """The command, which passes on what it does not know."""
+    app = command_group("")
+    app.command("lab", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(lab)
+    return app
 
 
 def lab(ctx: typer.Context) -> int:

@@ -1,7 +1,4 @@
-"""What the commands print that only look: `status`, `list`, `runs` and `explain`.
-
-They are asked most often, so their plain forms are read here, without Typer, which takes longer to import than they to answer.
-"""
+"""What the commands print that only look: `status`, `list`, `runs` and `explain`."""
 
 from __future__ import annotations
 
@@ -13,8 +10,8 @@ from data_engine.cli.daemon_lines import daemon_lines, ending_words, last_run_wo
 from data_engine.cli.fresh_status import fresh_status
 from data_engine.cli.list_warnings import say_misleading_names, say_warned, say_what_is_wrong
 from data_engine.cli.output import complain, print_json, say, status_style, table
-from data_engine.cli.plain import shortened
 from data_engine.cli.short_paths import short_path, source_names
+from data_engine.cut import beginning
 from data_engine.errors import FlowValidationError
 from data_engine.file_check import file_exists
 from data_engine.lease.status import lease_lines
@@ -28,7 +25,7 @@ from data_engine.times import local_time, seconds, zoned_words
 from data_engine.typed import typed
 
 if TYPE_CHECKING:
-    from data_engine.cli.plain import Table
+    from data_engine.cli.output import Table
     from data_engine.client import Workspace
     from data_engine.model import ActiveRun, Run
     from data_engine.notebook.catalog import CatalogEntry
@@ -43,54 +40,11 @@ MOST_RUNS = 20
 """How many runs are told without `--limit`."""
 
 _ID_LENGTH = 8
-_LONGEST_REASON = 240
-"""Of a flow in the status, in letters; a command at its end is as a rule within."""
 _LONGEST_ERROR = 160
 """Of one held source among others, in letters."""
 _MOST_UNDELIVERED = 5
 _MOST_WAITING = 5
 """Runs of one flow that are listed, each to be stopped alone; `status --json` has more."""
-
-
-def look(arguments: Sequence[str]) -> int | None:
-    """Do what the arguments ask, when it is the plain form of one of these commands; None for all else, which Typer reads.
-
-    Example:
-        >>> look(["runs", "--limit", "5"]), look(["status", "--help"]), look(["deploy"])
-        (None, None, None)
-    """
-    words = list(arguments)
-    root = None
-    if words[:1] == ["--workspace"] and len(words) > 2:
-        root, words = words[1], words[2:]
-    command, *rest = words or [""]
-    as_json = "--json" in rest
-    names = [word for word in rest if word != "--json"]
-    if any(word.startswith("-") or not word or not word.isascii() for word in names) or len(rest) - len(names) > 1:
-        return None
-    takes = {"status": (0,), "list": (0,), "runs": (0, 1), "explain": (1,)}
-    if len(names) not in takes.get(command, ()):
-        return None
-    ws = selected(root)
-    if command == "status":
-        return tell_status(ws, as_json)
-    if command == "list":
-        return tell_flows(ws, as_json)
-    if command == "runs":
-        return tell_runs(ws, names[0] if names else None, None, as_json)
-    return tell_reasons(ws, names[0], as_json)
-
-
-def selected(root: str | None) -> Workspace:
-    """The workspace that is meant: the one at `root`, else as `select_workspace` finds it.
-
-    Raises:
-        WorkspaceError: none is named, or what is named is none.
-    """
-    from data_engine.client import Workspace
-    from data_engine.workspace.select import select_workspace
-
-    return Workspace(select_workspace(root).root)
 
 
 def tell_status(ws: Workspace, as_json: bool) -> int:
@@ -327,7 +281,7 @@ def bounded_reason(one: Explanation) -> str:
 
     if not isinstance(one.why, (Held, RetryLater, LastRunFailed)) or not one.why.error:
         return one.reason
-    error = shortened(short_error(one.why.error, one.cause), _LONGEST_ERROR)
+    error = beginning(short_error(one.why.error, one.cause), _LONGEST_ERROR)
     return replace(one, why=replace(one.why, error=error)).reason
 
 
@@ -412,8 +366,7 @@ def _say_requests(found: WorkspaceStatus) -> None:
 def _say_flows(flows: Sequence[FlowStatus], runs: Sequence[ActiveRun]) -> None:
     shown = table(
         *("FLOW", "GROUP", "STATE", "NEXT", "LAST RUN", "REASON"),
-        cut=("FLOW", "GROUP"),
-        wrap=("REASON",),
+        cut=("FLOW", "GROUP", "REASON"),
         spare=("GROUP",),
         whole=f"`{typed('explain')} FLOW` shows the full reason and what to do.",
     )
@@ -423,8 +376,7 @@ def _say_flows(flows: Sequence[FlowStatus], runs: Sequence[ActiveRun]) -> None:
         expected = None if flow.expected is None else flow.expected.text
         ending = ending_words(flow, runs)
         note = "; ".join(filter(None, [flow.edit, ending or reason_of(flow), held, expected]))
-        told = shortened(note, _LONGEST_REASON)  # in several lines, so that the command at its end is not cut off
-        row = (flow.name, flow.group or "", flow.state_text, zoned_words(flow.next_run_utc, flow.tz), ended, told)
+        row = (flow.name, flow.group or "", flow.state_text, zoned_words(flow.next_run_utc, flow.tz), ended, note)
         shown.add_row(*row, style="red" if flow.is_failing or flow.standing.is_edit_broken else "")
     say(shown)
 

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from data_engine.cli.failure import Failed
-from data_engine.cli.looks import selected
-from data_engine.cli.output import complain, print_version
+from data_engine.cli.output import complain
 from data_engine.errors import FlowValidationError
 from data_engine.flow.parameter_values import Given
 from data_engine.platforms.names import with_home
@@ -20,12 +19,6 @@ from data_engine.typed import typed
 if TYPE_CHECKING:
     from data_engine.client import Workspace
     from data_engine.notebook.load import LoadedModule
-
-
-def _show_version(wanted: bool) -> None:
-    if wanted:
-        print_version()
-        raise typer.Exit
 
 
 Wait = Annotated[
@@ -72,18 +65,6 @@ Params = Annotated[
 ]
 
 
-def global_options(
-    workspace: Annotated[
-        str | None, typer.Option("--workspace", metavar="PATH", help="The workspace; without it, the one you are in.")
-    ] = None,
-    debug: Annotated[bool, typer.Option("--debug", help="Show Python's traceback with an error.")] = False,
-    version: Annotated[
-        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version and exit.")
-    ] = False,
-) -> None:
-    """Write a data flow in a JupyterLab notebook; run the same notebook in production."""
-
-
 def chosen_workspace(ctx: typer.Context) -> Workspace:
     """The workspace that is meant: the one of `--workspace`, else as `select_workspace` finds it.
 
@@ -91,6 +72,18 @@ def chosen_workspace(ctx: typer.Context) -> Workspace:
         WorkspaceError: none is named, or what is named is none.
     """
     return selected(ctx.find_root().params.get("workspace"))
+
+
+def selected(root: str | None) -> Workspace:
+    """The workspace at `root`, else as `select_workspace` finds it.
+
+    Raises:
+        WorkspaceError: none is named, or what is named is none.
+    """
+    from data_engine.client import Workspace
+    from data_engine.workspace.select import select_workspace
+
+    return Workspace(select_workspace(root).root)
 
 
 def load_module(ws: Workspace, name: str) -> LoadedModule:

@@ -14,31 +14,28 @@ import math
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass, field, replace
 from datetime import date, time
-from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TextIO
 
-from data_engine.cli.plain import (
-    Table,
-    fitted,
-    is_wider,
-    lines_of,
-    ragged,
-    rule_is_known,
-    stacked,
-    styled,
-    terminal_width,
-    text_of,
-)
 from data_engine.cut import visible, visible_lines
 
 if TYPE_CHECKING:
-    pass
+    import rich.table
+    from rich.console import Console, ConsoleOptions
+    from rich.measure import Measurement
+    from rich.text import Text
 
 """What stands behind the start of a run that a wrong clock dated later than now."""
 
 _WIDE = 10_000
+_GAP = 3
+_NARROWEST = 16
+"""Of a column whose texts are cut or wrapped."""
+_OF_PATHS = ("SOURCE", "OUTPUT")
+"""Columns whose texts are paths."""
 _PIPED = 120
 """How wide a table is where no terminal says it."""
 _STATUS_STYLES = {"success": "green", "failed": "red", "killed": "red", "abandoned": "red", "stopped": "yellow"}
@@ -56,7 +53,10 @@ _answer: BinaryIO | None = None
 def say(thing: str | Table = "", style: str | None = None) -> None:
     """Print to standard output, coloured on terminals only. Texts are taken as they are: brackets mean nothing, and control characters
     are shown and not obeyed."""
-    _print(visible_lines(thing) if isinstance(thing, str) else thing, style or "", sys.stdout)
+    if isinstance(thing, str):
+        _print(visible_lines(thing), style or "", sys.stdout)
+    else:
+        _print_table(thing, sys.stdout)
 
 
 def complain(text: str = "", style: str | None = None) -> None:
@@ -69,6 +69,51 @@ def print_version() -> None:
     from data_engine.version import __version__
 
     print(f"data-engine {__version__}")
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Columns by name, those in `right` aligned so, and rows of texts; a row may have a style.
+
+    Where the table is too wide, the texts of the columns in `cut` are cut, and those in `wrap` go on in further lines. On a
+    terminal that is too narrow for that the columns in `spare` are left out, the first one first. `whole` says what tells whole
+    what was cut or left out.
+    """
+
+    columns: tuple[str, ...]
+    right: tuple[str, ...] = ()
+    cut: tuple[str, ...] = ()
+    wrap: tuple[str, ...] = ()
+    spare: tuple[str, ...] = ()
+    whole: str = ""
+    is_short: bool = False
+    rows: list[tuple[tuple[str, ...], str]] = field(default_factory=list)
+
+    def add_row(self, *cells: str | None, style: str = "") -> None:
+        """Add a row of texts, each of one line."""
+        self.rows.append((tuple(visible(cell or "") for cell in cells), style))
+
+    def least_width(self, width_of: Callable[[str], int]) -> int:
+        """How many columns of a terminal it takes where as much is cut and wrapped as may be."""
+        taken = _GAP * (len(self.columns) - 1)
+        for number, name in enumerate(self.columns):
+            widest = max(width_of(row[number]) for row in [self.columns, *(cells for cells, _ in self.rows)])
+            taken += min(widest, _NARROWEST) if name in self.cut or name in self.wrap else widest
+        return taken
+
+    def left_out_first(self) -> list[str]:
+        """The columns that may be left out: those without any text, then the spare ones."""
+        empty = [
+            name for n, name in enumerate(self.columns) if self.rows and not any(cells[n] for cells, _ in self.rows)
+        ]
+        return [*empty, *(name for name in self.spare if name in self.columns and name not in empty)]
+
+    def without(self, name: str) -> Table:
+        """The table without a column."""
+        at = self.columns.index(name)
+        rows = [((*cells[:at], *cells[at + 1 :]), style) for cells, style in self.rows]
+        columns = (*self.columns[:at], *self.columns[at + 1 :])
+        return replace(self, columns=columns, rows=rows, is_short=self.is_short or name in self.spare)
 
 
 def table(
@@ -215,78 +260,82 @@ def _keep_descriptor(lost: list[OSError]) -> BinaryIO | None:
     return kept
 
 
-def _print(thing: str | Table, style: str, stream: TextIO) -> None:
-    """Print without Rich where that looks the same."""
-    width = terminal_width(stream)
-    note = None
-    if width is not None and isinstance(thing, Table):
-        made, note = _fitted(thing, width or _PIPED, is_screen=width > 0)
-        if width and made.rows and is_wider(made, width):
-            _print_stacked(thing, width, stream)
-            return
-        thing = made
-    if width is not None:
-        lines = (
-            lines_of(thing, most=width or _WIDE, coloured=width > 0, rule="─" if rule_is_known(stream) else "-")
-            if isinstance(thing, Table)
-            else [styled(text_of(line), style if width else "") for line in thing.split("\n")]
-        )
-        if lines is not None and (isinstance(thing, str) or not width or rule_is_known(stream)):
-            lines = ragged(lines) if isinstance(thing, Table) and not width else lines
-            stream.write("".join(f"{line}\n" for line in lines))
-            _print_note(note, stream)
-            return
-    _print_with_rich(thing, style, stream)
-    _print_note(note, stream)
+def _print(text: str, style: str, stream: TextIO) -> None:
+    if not style or not stream.isatty():
+        stream.write(f"{text}\n")
+        return
+    from rich.text import Text
+
+    _console(stream).print(Text(text, style), soft_wrap=True)
 
 
-def _print_stacked(thing: Table, width: int, stream: TextIO) -> None:
-    for number, (lines, style) in enumerate(stacked(thing, width)):
-        if number:
-            _print("", "", stream)
-        _print("\n".join(lines), style, stream)
-
-
-def _fitted(wide: Table, most: int, *, is_screen: bool) -> tuple[Table, str | None]:
-    """The table in so many columns, and what tells whole what was cut for it."""
-    made, is_cut = fitted(wide, most, is_screen=is_screen)
-    return made, f"… {wide.whole}" if is_cut and wide.whole else None
-
-
-def _print_note(note: str | None, stream: TextIO) -> None:
-    if note is not None:
-        stream.write("\n")
-        _print(visible(note), "", stream)
-
-
-def _print_with_rich(thing: str | Table, style: str, stream: TextIO) -> None:
-    from rich import table
-    from rich.box import SIMPLE_HEAD
+def _console(stream: TextIO) -> Console:
     from rich.console import Console
 
-    console = Console(file=stream, markup=False, highlight=False, emoji=False)
-    is_file = not console.is_terminal
-    note = None
-    if isinstance(thing, Table):
-        made, note = _fitted(thing, _PIPED if is_file else console.width, is_screen=not is_file)
-        if not is_file and made.rows and is_wider(made, console.width):
-            _print_stacked(thing, console.width, stream)
-            return
-        thing = made
-    if is_file:
-        console.width = _WIDE  # a file or a program gets whole lines
-    if isinstance(thing, str):
-        console.print(thing, style=style or None, soft_wrap=True)
-        return
-    drawing = table.Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False, show_edge=False)
-    for column in thing.columns:
-        drawing.add_column(column, justify="right" if column in thing.right else "left", overflow="fold")
-    for cells, row_style in thing.rows:
-        drawing.add_row(*cells, style=row_style or None)
-    if is_file:
-        with console.capture() as drawn:
-            console.print(drawing)
-        stream.write("".join(f"{line}\n" for line in ragged(drawn.get().splitlines())))
+    return Console(file=stream, markup=False, highlight=False, emoji=False)
+
+
+def _print_table(shown: Table, stream: TextIO) -> None:
+    """The table as wide as the terminal; for a file or a pipe as wide as a page, and wider where what may not be cut needs it."""
+    from rich.cells import cell_len
+
+    console = _console(stream)
+    if not console.is_terminal:
+        console.width = max(_PIPED, shown.least_width(cell_len))
     else:
-        console.print(drawing)
-    _print_note(note, stream)
+        while shown.least_width(cell_len) > console.width and (name := next(iter(shown.left_out_first()), None)):
+            shown = shown.without(name)
+    drawn = _drawn(shown)
+    is_narrow = console.measure(drawn, options=console.options.update(width=_WIDE)).maximum > console.width
+    if console.is_terminal:
+        console.print(drawn)
+    else:
+        with console.capture() as captured:
+            console.print(drawn)
+        stream.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
+    if shown.whole and (shown.is_short or (is_narrow and shown.cut)):
+        _print(f"\n… {shown.whole}", "", stream)
+
+
+def _drawn(shown: Table) -> rich.table.Table:
+    """The table as Rich draws it."""
+    import rich.table
+    from rich.box import SIMPLE_HEAD
+    from rich.text import Text
+
+    drawn = rich.table.Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False, show_edge=False)
+    for name in shown.columns:
+        may_shrink = name in shown.cut or name in shown.wrap
+        justify: Literal["left", "right"] = "right" if name in shown.right else "left"
+        drawn.add_column(name, justify=justify, no_wrap=not may_shrink, overflow="fold")
+    for cells, style in shown.rows:
+        texts = [
+            _Path(cell)
+            if name in _OF_PATHS and name in shown.cut
+            else Text(cell, no_wrap=name in shown.cut, overflow="ellipsis" if name in shown.cut else "fold")
+            for name, cell in zip(shown.columns, cells, strict=True)
+        ]
+        drawn.add_row(*texts, style=style or None)
+    return drawn
+
+
+class _Path:
+    """A path of which the end is shown where there is no room for all of it: the file's name tells more than its folders."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        from rich.cells import cell_len
+        from rich.measure import Measurement
+
+        return Measurement(min(cell_len(self._text), 1), cell_len(self._text)).clamp(max_width=options.max_width)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
+        from rich.cells import cell_len, set_cell_size
+        from rich.text import Text
+
+        shown = self._text
+        if cell_len(shown) > options.max_width:
+            shown = f"…{set_cell_size(shown[::-1], max(options.max_width - 1, 0))[::-1]}"
+        yield Text(shown, no_wrap=True)

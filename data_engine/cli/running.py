@@ -71,6 +71,7 @@ def run(
         raise FlowValidationError(
             f"{len(names)} flows were named, and one can run at a time",
             where="data-engine run",
+            fix="name one; a name that holds blanks stands in quotation marks, and a file behind --source",
         )
     name = names[0] if names else None
     if not once:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from data_engine.cli.command_group import command_group
 from data_engine.cli.options import AsJson, chosen_workspace
 from data_engine.cli.output import complain, print_json, say
 from data_engine.errors import WorkspaceError
@@ -22,15 +23,10 @@ Boot = Annotated[
 
 def make_app() -> typer.Typer:
     """The commands below `data-engine service`."""
-    app = typer.Typer(
-        help="Let the system start the daemon at logon, and again when it dies.",
-        pretty_exceptions_enable=False,
-        rich_markup_mode=None,
+    return command_group(
+        "Let the system start the daemon at logon, and again when it dies.",
+        {"install": install, "status": status, "uninstall": uninstall},
     )
-    app.command("install")(install)
-    app.command("status")(status)
-    app.command("uninstall")(uninstall)
-    return app
 
 
 def install(ctx: typer.Context, boot: Boot = False, as_json: AsJson = False) -> int:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from data_engine.cli.command_group import command_group
-from data_engine.cli.failure import REMOVING
 from data_engine.cli.options import AsJson
 from data_engine.cli.output import complain, print_json, say, table
 from data_engine.errors import WorkspaceError
@@ -25,9 +24,9 @@ FolderPath = Annotated[str, typer.Argument(metavar="PATH", help="The workspace's
 
 def make_app() -> typer.Typer:
     """The commands below `data-engine workspace`."""
-    removing = REMOVING.replace("`, `", "`,\n`")
     return command_group(
-        f"Make, choose and list workspaces.\n\n\b\nTo remove one, {removing}.",  # \b: a wrap would cut data-engine in two
+        "Make, choose and list workspaces.\n\nTo remove one, end what runs there (`data-engine service uninstall`,"
+        " `data-engine kill`), then delete its folder.",
         {"create": create, "list": list_workspaces, "use": use, "fork": fork},
     )
 

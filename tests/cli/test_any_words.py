@@ -10,9 +10,8 @@ from functools import cache
 from typing import Any, NamedTuple
 
 import pytest
-from typer.main import get_command
 
-from data_engine.cli.app import make_app
+from data_engine.cli.app import LazyCommand, make_command
 from tests.cli.conftest import Answer, Cli
 from tests.support import WorkspaceFiles
 
@@ -87,6 +86,7 @@ class Told(NamedTuple):
 def commands(command: Any, words: tuple[str, ...] = ()) -> Iterator[Told]:
     """All that are below a command."""
     for name, one in sorted(command.commands.items()):
+        one = one.loaded() if isinstance(one, LazyCommand) else one
         if hasattr(one, "commands"):
             yield from commands(one, (*words, name))
             continue
@@ -97,7 +97,7 @@ def commands(command: Any, words: tuple[str, ...] = ()) -> Iterator[Told]:
         yield Told((*words, name), options, arguments)
 
 
-ALL = [one for one in commands(get_command(make_app())) if " ".join(one.words) not in LEFT_OUT]
+ALL = [one for one in commands(make_command()) if " ".join(one.words) not in LEFT_OUT]
 
 
 def lines_of(told: Told) -> Iterator[list[str]]:
@@ -123,7 +123,8 @@ def inside(ws: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     ws.notebook("claims", FLOW)
     ws.source("in/a.csv")
     monkeypatch.chdir(ws.root)
-    monkeypatch.setattr("data_engine.cli.app.make_app", cache(make_app))
+    monkeypatch.setattr("data_engine.cli.app.make_command", cache(make_command))
+    monkeypatch.setattr("data_engine.cli.app.LazyCommand.loaded", cache(LazyCommand.loaded))
     monkeypatch.setattr("sys.stdin", io.StringIO())
 
 

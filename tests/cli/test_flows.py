@@ -360,17 +360,40 @@ def test_a_copy_of_a_notebook_is_named_as_one(cli: Cli, ws: WorkspaceFiles) -> N
     assert cli("status", "--json").json["not_flows"] == [told[:-1]]
 
 
-def test_the_status_tells_whole_what_to_type(cli: Cli, ws: WorkspaceFiles) -> None:
+def test_a_reason_is_cut_to_its_column_and_explain_has_it_whole(cli: Cli, ws: WorkspaceFiles) -> None:
     """However long the flow's name is."""
     name = "totals_of_all_regions_by_month"
     ws.notebook(
         name, "from data_engine import Flow", "def build():\n    return Flow(group='Regions of the north').step(str)"
     )
 
-    head, _, *lines = cli("status").out.partition("FLOW")[2].splitlines()
-    reasons = " ".join(line[head.index("REASON") + len("FLOW") :].strip() for line in lines)
+    status, reasons = cli("status").out, cli("explain", name).out
 
-    assert reasons.endswith(f"not deployed: data-engine deploy {name}")
+    (row,) = [line for line in status.splitlines() if line.startswith(name)]
+    assert row.endswith("…")
+    assert "`data-engine explain FLOW`" in status
+    assert f"data-engine deploy {name}" in " ".join(reasons.split())
+
+
+def test_the_status_of_sixteen_flows_fits_a_small_terminal(
+    cli: Cli, ws: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """24 lines of 120 columns, also where flows have failed with a long error."""
+    for number in range(15):
+        ws.module(
+            f"claims_of_region_{number}",
+            "from data_engine import Flow\ndef fail(context):\n    raise ValueError('it is wrong ' * 30)\n\n"
+            "def build():\n    return Flow(group='Claims').watch(mode='manual').step(fail)",
+        )
+    cli("run", "--once")
+    for name, value in {"FORCE_COLOR": "1", "NO_COLOR": "1", "TERM": "xterm", "COLUMNS": "120"}.items():
+        monkeypatch.setenv(name, value)
+
+    lines = re.sub("\x1b[^m]*m", "", cli("status").out).splitlines()
+
+    assert len(lines) <= 24, "\n".join(lines)
+    assert max(map(len, lines)) <= 120
+    assert sum("failed" in line for line in lines) == 16
 
 
 def test_what_is_expected_is_told(cli: Cli, ws: WorkspaceFiles) -> None:

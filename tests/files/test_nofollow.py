@@ -173,20 +173,6 @@ def test_a_path_for_others_is_checked_to_its_end(root: Path, docs: Path, way: st
             check_own(root, wrong)
 
 
-def test_a_folder_swapped_for_a_link_meanwhile_leads_nowhere(root: Path, docs: Path) -> None:
-    """What is open is the folder that was looked at."""
-    (root / "ours").mkdir()
-    (root / "ours" / "letter.txt").touch()
-
-    with opened(root, "ours") as place:
-        (root / "ours").rename(root / "moved")
-        (root / "ours").symlink_to(docs)
-        os.unlink(place.at("letter.txt"), dir_fd=place.descriptor)
-
-    assert (docs / "letter.txt").exists()
-    assert list((root / "moved").iterdir()) == []
-
-
 def test_a_mounted_folder_is_left_alone(root: Path, docs: Path) -> None:
     """Also one of the same drive, which has the same device number."""
     (root / "old" / "mount").mkdir(parents=True)

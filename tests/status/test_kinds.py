@@ -7,14 +7,14 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 
 import data_engine
 from data_engine import Flow
 from data_engine.cause import SENTENCES, Cause, cause_from, data_text, other, read_cause, signalled
-from data_engine.cli.app import make_app
+from data_engine.cli.app import make_command
 from data_engine.errors import FlowValidationError
 from data_engine.model import Run
 from data_engine.notebook.catalog import CatalogEntry, describe
@@ -126,10 +126,10 @@ def test_each_state_that_a_person_can_change_names_the_command(why: Reason) -> N
     way = Explanation("claims", "/in/a.csv", why).fix
 
     assert (way is None) == (why.kind in CHANGE_BY_THEMSELVES)
-    groups = {group.name: group.typer_instance for group in make_app().registered_groups}
-    commands = {one.name for one in make_app().registered_commands}
+    commands: Any = make_command().commands
     for command, verb in re.findall(r"data-engine (\S+?)`?(?: (\w+))?\b", way or ""):
-        assert command in commands or verb in {one.name for one in groups[command].registered_commands}
+        assert command in commands
+        assert verb in getattr(commands[command].loaded(), "commands", [verb])
 
 
 def test_what_changes_many_rows_is_said_once() -> None:

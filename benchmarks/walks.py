@@ -1,0 +1,129 @@
+"""How many modules and functions of ours a daily way walks through: each that is called at least once, in a fresh process.
+
+A figure of structure and not of speed: it is the same on every machine. What is called while a module is imported counts, too; lambdas and
+comprehensions count with the function around them, bodies of classes and of modules do not.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+from types import CodeType, FrameType
+from typing import Any
+
+from benchmarks.figures import finish, report
+
+ROOT = Path(__file__).parent.parent
+OURS = tuple(f"{ROOT / name}{os.sep}" for name in ("data_engine", "jupyter_extension"))
+TWO_STEPS = """
+from data_engine import Flow
+
+def first(context):
+    return [1, 2]
+
+def second(context):
+    return sum(context.current)
+
+def build():
+    return Flow(group="G").step(first, save_as="numbers").step(second)
+"""
+ONE_CELL = {
+    "cells": [
+        {"cell_type": "code", "id": "a", "metadata": {}, "source": TWO_STEPS, "outputs": [], "execution_count": None}
+    ],
+    "metadata": {},
+    "nbformat": 4,
+    "nbformat_minor": 5,
+}
+WALKS = {
+    "data-engine status": (
+        35,
+        200,
+        "import sys; sys.argv[1:] = ['status']; from data_engine.__main__ import main; main()",
+    ),
+    "data-engine deploy, no daemon": (
+        50,
+        400,
+        "import sys; sys.argv[1:] = ['deploy', 'claims']; from data_engine.__main__ import main; main()",
+    ),
+    "load_flow of one cell": (30, 200, "from data_engine import Workspace; Workspace.current().load_flow('claims')"),
+    "a preview of two steps": (40, 250, "flow.preview(use='numbers')"),
+}
+"""The most modules and functions of each, and what is walked; `flow` is loaded before the counting."""
+
+
+def walked(code: str) -> tuple[set[str], set[tuple[str, str]]]:
+    """The modules and the functions of ours that `code` calls in this process."""
+    found: set[CodeType] = set()
+
+    def see(frame: FrameType, event: str, argument: Any) -> None:
+        if event == "call" and frame.f_code.co_flags & inspect.CO_OPTIMIZED:  # no module, and no body of a class
+            found.add(frame.f_code)
+
+    names: dict[str, Any] = {}
+    if "flow." in code:
+        exec("from data_engine import Workspace; flow = Workspace.current().load_flow('claims')", names)
+    compiled = compile(code, "<walk>", "exec")
+    threading.setprofile(see)
+    sys.setprofile(see)
+    try:
+        exec(compiled, names)
+    except SystemExit as end:
+        if end.code:
+            raise
+    finally:
+        sys.setprofile(None)
+        threading.setprofile(None)
+    functions = {
+        (one.co_filename, one.co_qualname.split(".<locals>.<")[0])
+        for one in found
+        if one.co_filename.startswith(OURS) and not one.co_name.startswith("<")
+    }
+    return {path for path, _ in functions}, functions
+
+
+def main() -> None:
+    """Each walk in a workspace of its own."""
+    if len(sys.argv) > 1:
+        modules, functions = walked(WALKS[sys.argv[1]][2])
+        sys.stderr.write("\n" + json.dumps([len(modules), len(functions)]))
+        return
+    for name, (most_modules, most_functions, _) in WALKS.items():
+        with tempfile.TemporaryDirectory() as folder:
+            place = Path(folder) / "ws" / "flow_modules"
+            place.mkdir(parents=True)
+            (place / "claims.ipynb").write_text(json.dumps(ONE_CELL))
+            environment = os.environ | {
+                "DATA_ENGINE_STATE_ROOT": f"{folder}/state",
+                "DATA_ENGINE_WORKSPACE_ROOT": f"{folder}/ws",
+            }
+            if "status" in name:  # the second, as nearly each one is
+                subprocess.run(
+                    [sys.executable, "-m", "data_engine", "status"],
+                    env=environment,
+                    stdout=subprocess.DEVNULL,
+                    check=True,
+                )
+            process = subprocess.run(
+                [sys.executable, "-m", "benchmarks.walks", name],
+                env=environment,
+                cwd=ROOT,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                check=True,
+                text=True,
+            )
+            modules, functions = json.loads(process.stderr.rpartition("\n")[2])
+            report(f"{name}: modules", modules, most_modules, "")
+            report(f"{name}: functions", functions, most_functions, "")
+    finish()
+
+
+if __name__ == "__main__":
+    main()
