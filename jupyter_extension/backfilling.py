@@ -12,9 +12,8 @@ from jupyter_extension.own_flow import UserNames, own_name
 
 def backfill(given: Namespace, names: UserNames) -> Any:
     """List the runs of a backfill, or begin it; or tell of one, end it, or run again what failed of it."""
-    from data_engine.cli.backfilling import nothing_words
     from data_engine.client import Workspace
-    from data_engine.status.sentences import none_named_words
+    from data_engine.status.sentences import none_named_words, nothing_words
 
     ws = Workspace.current()
     if given.status:

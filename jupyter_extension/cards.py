@@ -8,7 +8,6 @@ from datetime import tzinfo
 from pathlib import Path
 from typing import Any
 
-from data_engine.cli.looks import reason_of
 from data_engine.counted import counted
 from data_engine.errors import FlowExecutionError, FlowValidationError
 from data_engine.file_check import file_exists
@@ -32,6 +31,7 @@ from data_engine.status.sentences import (
     held_words,
     is_source_gone,
     none_named_words,
+    reason_of,
     told_once,
     undelivered_words,
 )
@@ -291,7 +291,7 @@ def _lease_words(lease: Mapping[str, Any]) -> str:
 
 def deployments_card(deployments: Sequence[Deployment]) -> Card:
     """What production runs and ran, a line for each deployment, in the order given."""
-    from data_engine.cli.deployed import deployment_cells
+    from data_engine.status.deployed_before import deployment_cells
 
     rows: list[tuple[str | Code, ...]] = [
         (Code(one.id[:8], one.id), *deployment_cells(one)) for one in deployments[:MOST_ROWS]

@@ -72,8 +72,8 @@ def _compile(given: Namespace, names: UserNames) -> Any:
 
 
 def _deploy(given: Namespace, names: UserNames) -> Any:
-    from data_engine.cli import deploying
     from data_engine.shown import Listing
+    from data_engine.status import deploy_lines
     from data_engine.status.deployed_before import left_out
     from data_engine.status.offline import OfflineFacts
     from data_engine.status.starting import starting_now
@@ -94,10 +94,15 @@ def _deploy(given: Namespace, names: UserNames) -> Any:
     before = {one.id for one in ws.deployments()}
     entries = Listing(ws.deploy(name, given.note or "", given.yes, approve=given.approve, replaces=given.replaces))
     new = [one for one in ws.deployments() if one.id not in before]
-    starts = deploying.starting_lines(ws, starting_now(ws.home, new, entries, known))
-    left = deploying.left_out_lines(left_out(ws.home, {one.name for one in entries}) if name is None else {})
-    for line in (*starts, *deploying.undeployed_lines(new), *left, *deploying.lines_of_files_before(ws, new, entries)):
-        print(in_this_kernel(line[deploying.INDENT :]))
+    starts = deploy_lines.starting_lines(starting_now(ws.home, new, entries, known), ws.status)
+    left = deploy_lines.left_out_lines(left_out(ws.home, {one.name for one in entries}) if name is None else {})
+    for line in (
+        *starts,
+        *deploy_lines.undeployed_lines(new),
+        *left,
+        *deploy_lines.lines_of_files_before(ws.home, new, entries, ws.status),
+    ):
+        print(in_this_kernel(line[deploy_lines.INDENT :]))
     return entries if name is None else _good(entries)
 
 
@@ -110,11 +115,11 @@ def _good(entries: Any) -> Any:
 
 def _shows_what_would_change(ws: Workspace) -> bool:
     """Whether a deploy of everything changes something, which is shown; a cell cannot be asked."""
-    from data_engine.cli.deploying import going_live_lines
+    from data_engine.status.deploy_lines import going_live_lines
     from data_engine.status.starting import going_live
 
     if going := going_live(ws.home):
-        print(*map(in_this_kernel, going_live_lines(ws, going)), sep="\n")
+        print(*map(in_this_kernel, going_live_lines(going, ws.status)), sep="\n")
         print("Nothing was deployed yet: this is what would change. %flow deploy --all --yes does it.")
     return bool(going)
 
@@ -184,7 +189,7 @@ def _show(given: Namespace, names: UserNames) -> Any:
 
 
 def _start(given: Namespace, names: UserNames) -> Any:
-    from data_engine.cli.deploying import lines_to_deploy
+    from data_engine.status.deploy_lines import lines_to_deploy
 
     ws = _workspace()
     if given.no_engine and ws.link.find() is None:
@@ -193,7 +198,7 @@ def _start(given: Namespace, names: UserNames) -> Any:
     if not given.no_engine:
         ws.start_engine()
     status = ws.status()
-    for line in lines_to_deploy(ws, status.flows):
+    for line in lines_to_deploy(ws.home, status.flows):
         print(in_this_kernel(line))
     print("It keeps running when this kernel or JupyterLab ends. %flow stop ends it when its running work is done.")
     return status

@@ -16,9 +16,8 @@ from data_engine.cli.output import complain, print_json, say, table
 from data_engine.counted import counted
 from data_engine.engine.params import value_words
 from data_engine.errors import FlowValidationError
-from data_engine.platforms.host import shell_line
 from data_engine.platforms.terminals import is_terminal
-from data_engine.status.sentences import none_named_words
+from data_engine.status.sentences import none_named_words, nothing_words, other_words, range_words
 from data_engine.times import local_time, zoned_words
 from data_engine.typed import typed
 
@@ -174,55 +173,6 @@ def _say_nothing(shown: Backfill, as_json: bool) -> int:
     return 0
 
 
-def nothing_words(shown: Backfill) -> str:
-    """That nothing is to run of what lies in the range, and which option runs what of it.
-
-    Example:
-        >>> from data_engine.model import Backfill
-        >>> nothing_words(Backfill("", "claims", "planned", known={"all": 1, "failed": 0, "missing": 1}))
-        'Nothing to run: 1 in the range; none failed in its last run or is held. --reprocess missing runs those that never succeeded: 1.'
-        >>> nothing_words(Backfill("", "claims", "planned", since="2026-10", known={"all": 0, "failed": 0, "missing": 0}))
-        'Nothing to run: no file is in the range, by the day on which the files changed (by name: --where GLOB).'
-    """
-    known, by = shown.known, range_words(shown)
-    if not known["all"]:
-        what = "no file" if shown.kind == "files" else "nothing"
-        return f"Nothing to run: {what} is in the range{f', {by}' if by else ''}."
-    said = f"Nothing to run: {known['all']:,} in the range{f', {by}' if by else ''};"
-    said += " each has succeeded." if shown.reprocess == "missing" else " none failed in its last run or is held."
-    return " ".join([said, *_others(shown)])
-
-
-def range_words(shown: Backfill) -> str:
-    """By what a range goes, and how files are chosen by name; "" where no range was given.
-
-    Example:
-        >>> from data_engine.model import Backfill
-        >>> range_words(Backfill("", "claims", "planned", kind="slots", since="2026-10"))
-        'by the slots of the schedule until now'
-        >>> range_words(Backfill("", "claims", "planned", since="2026-10", until="2026-10", where="a*"))
-        'by the day on which the files changed'
-    """
-    if shown.since is None and shown.until is None:
-        return ""
-    if shown.kind != "files":
-        return "by the slots of the schedule until now"
-    by = "by the day on which the files changed"
-    if shown.where is not None:
-        return by
-    is_one = shown.since is not None and shown.since == shown.until
-    return f"{by} (by name: {shell_line(['--where', f'*{shown.since}*']) if is_one else '--where GLOB'})"
-
-
-def _others(shown: Backfill) -> Iterator[str]:
-    """Which option runs those of the range that were not chosen."""
-    every, missing, failed = (shown.known[name] for name in ("all", "missing", "failed"))
-    if shown.reprocess == "failed" and missing > failed:
-        yield f"--reprocess missing runs those that never succeeded: {missing:,}."
-    if shown.reprocess != "all" and every > max(missing, failed):
-        yield f"--reprocess all runs all of them: {every:,}."
-
-
 def _say_plan(shown: Backfill) -> None:
     for one in shown.planned[:_SHOWN]:
         say(
@@ -234,7 +184,7 @@ def _say_plan(shown: Backfill) -> None:
     params = ", ".join(f"{name}={value_words(value)}" for name, value in shown.params.items())
     by = "".join(f", {words}" for words in (range_words(shown), f"with {params}" if params else "") if words)
     say(f"{shown.flow}: {shown.total:,} of {shown.known['all']:,} in the range{by}")
-    if others := [*_others(shown)]:
+    if others := [*other_words(shown)]:
         chosen = (
             "those whose last run failed or that are held"
             if shown.reprocess == "failed"

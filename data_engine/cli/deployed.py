@@ -10,11 +10,10 @@ from data_engine.cli.deploying import Note, say_left
 from data_engine.cli.looks import require_known
 from data_engine.cli.options import AsJson, FlowName, SomeFlowName, Wait, chosen_workspace
 from data_engine.cli.output import complain, print_json, say, table
-from data_engine.notebook.standing import cells_text
-from data_engine.times import local_time
+from data_engine.status.deployed_before import deployment_cells
 
 if TYPE_CHECKING:
-    from data_engine.model import Deployment
+    pass
 
 To = Annotated[str | None, typer.Option("--to", metavar="ID", help="A deployment's id, or its beginning.")]
 
@@ -84,43 +83,3 @@ def restore(
     for path in written:
         say(f"wrote {path}")
     return 0
-
-
-def deployment_cells(one: Deployment) -> tuple[str, ...]:
-    """A deployment as a row tells it after its id: flow, when, who, what, what changed, Git, note."""
-    return (
-        one.flow,
-        local_time(one.at_utc),
-        one.who,
-        state_words(one),
-        changed_words(one),
-        git_words(one),
-        one.note,
-    )
-
-
-def state_words(one: Deployment) -> str:
-    """What a deployment was, and whether it is what production runs.
-
-    Example:
-        >>> from data_engine.model import Deployment
-        >>> [state_words(Deployment("d1", 1, "claims", kind, "", is_live=True)) for kind in ("deploy", "rollback")]
-        ['live', 'live, by rollback']
-    """
-    if one.is_live:
-        return "live, by rollback" if one.kind == "rollback" else "live"
-    return one.word if one.is_kept or one.kind == "withdraw" else f"{one.word}, not kept"
-
-
-def changed_words(one: Deployment) -> str:
-    """What a deployment changed, in a few words."""
-    if one.kind == "withdraw" and one.of is not None:
-        return "renamed"
-    if one.kind == "rollback":
-        return f"back to {(one.of or '')[:8]}"
-    return ", ".join([*([cells_text(one.cells)] if one.cells else []), *one.helpers])
-
-
-def git_words(one: Deployment) -> str:
-    """The Git commit in a few words, with a mark where files differed from it."""
-    return "" if one.git_commit is None else f"{one.git_commit[:8]}{'+' if one.git_dirty else ''}"

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
-from pathlib import Path
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
@@ -13,25 +12,29 @@ import typer
 from data_engine.cli.looks import in_flow_modules, say_settings
 from data_engine.cli.options import AsJson, FlowName, SomeFlowName, Wait, chosen_workspace
 from data_engine.cli.output import complain, print_json, say
-from data_engine.counted import counted
-from data_engine.cut import first_few
-from data_engine.notebook.standing import NOT_DEPLOYED
 from data_engine.platforms.terminals import is_terminal
+from data_engine.status.deploy_lines import (
+    disabled_lines,
+    going_live_lines,
+    is_engine_on,
+    left_out_lines,
+    lines_of_files_before,
+    lines_to_deploy,
+    others_words,
+    starting_lines,
+    to_deploy,
+    undeployed_lines,
+)
 from data_engine.typed import typed
 
 if TYPE_CHECKING:
     from data_engine.client import Workspace
-    from data_engine.ledger.switch import Switch
     from data_engine.model import Deployment
     from data_engine.notebook.catalog import CatalogEntry
     from data_engine.notebook.standing import Standing
     from data_engine.scheduler.source_memory import KnownSources
-    from data_engine.status.record import FlowStatus
-    from data_engine.status.starting import GoingLive, Starting
+    from data_engine.status.starting import Starting
 
-_MOST_NAMED = 5
-INDENT = 14
-"""How many characters of a line are the word that says what it is about."""
 
 Note = Annotated[str, typer.Option("--note", metavar="TEXT", help="The reason, for the history.")]
 Yes = Annotated[
@@ -136,33 +139,14 @@ def _say_going_live(ws: Workspace, name: str | None, as_json: bool) -> int:
     with in_flow_modules(ws):
         going = going_live(ws.home, name)
     if as_json:
-        is_on = is_engine_on(ws)
+        is_on = is_engine_on(ws.status())
         print_json([asdict(one) | {"standing": one.standing.as_dict(), "text": one.text(is_on=is_on)} for one in going])
         return len(going)
-    for line in going_live_lines(ws, going):
+    for line in going_live_lines(going, ws.status):
         say(f"would change  {line}")
     if not going:
         say("Nothing would change.")
     return len(going)
-
-
-def going_live_lines(ws: Workspace, going: Sequence[GoingLive]) -> list[str]:
-    """What a deploy would change, a line for each flow."""
-    is_on = is_engine_on(ws) if any(one.starting.text for one in going) else True
-    return [one.text(is_on=is_on, how=typed("start")) for one in going]
-
-
-def is_engine_on(ws: Workspace) -> bool:
-    """Whether what is due runs now; of another workstation's engine that is believed."""
-    status = ws.status()
-    return status.lease.is_elsewhere or status.engine.on is not False
-
-
-def starting_lines(ws: Workspace, starts: Mapping[str, Starting]) -> list[str]:
-    """A line for each flow of which something starts at once."""
-    told = {flow: one for flow, one in sorted(starts.items()) if one.text}
-    is_on = is_engine_on(ws) if told else True
-    return [f"starts        {flow}: {one.when(is_on=is_on, how=typed('start'))}" for flow, one in told.items()]
 
 
 def _say_lost_note(note: str, belongs_to: Sequence[object]) -> None:
@@ -211,10 +195,10 @@ def _say_what_follows(
 ) -> None:
     """What these deployments mean for files and for other flows, and what was left out."""
     switches = ws.home.ledger().switches()
-    for line in starting_lines(ws, starts):
+    for line in starting_lines(starts, ws.status):
         say(line)
     lines = (*undeployed_lines(new), *left_out_lines(left), *disabled_lines(new, switches))
-    for line in (*lines, *lines_of_files_before(ws, new, entries)):
+    for line in (*lines, *lines_of_files_before(ws.home, new, entries, ws.status)):
         complain(line, style="yellow")
     for warning in dict.fromkeys(warning for entry in entries for warning in entry.warnings):
         complain(f"warning: {warning}", style="yellow")
@@ -287,75 +271,6 @@ def _say_entries(entries: Sequence[CatalogEntry], changed: Collection[str], mend
         say(f"unchanged     {what}: as deployed before")
 
 
-def lines_of_files_before(ws: Workspace, new: Sequence[Deployment], entries: Iterable[CatalogEntry]) -> list[str]:
-    """What is told of the files of the flows that were deployed anew: which count as done, which are held and what tries them again."""
-    from data_engine.status.starting import files_before, files_before_lines
-
-    found = files_before(ws.home, new, entries)
-    if not any(files.held for files in found.values()):
-        return files_before_lines(found)
-    disabled = [flow for flow, switch in ws.home.ledger().switches().items() if not switch.is_enabled]
-    return files_before_lines(found, disabled=disabled, is_engine_on=is_engine_on(ws))
-
-
-def undeployed_lines(new: Sequence[Deployment]) -> list[str]:
-    """A line for each flow that these new deployments let run no more.
-
-    Example:
-        >>> from data_engine.model import Deployment
-        >>> undeployed_lines([Deployment("d1", 1, "claims", "withdraw", "")])
-        ['undeployed    claims: its module is gone, so production does not run it any more. To let it run again as it was deployed: data-engine rollback claims']
-        >>> undeployed_lines([Deployment("d1", 1, "parts", "deploy", "s1"), Deployment("d2", 2, "claims", "withdraw", "", of="d1")])
-        ['renamed       claims is parts now: production runs that in its place, and what claims has done counts as done']
-    """
-    names = {one.id: one.flow for one in new}
-    lines = []
-    for one in new:
-        if one.kind != "withdraw":
-            continue
-        if one.of in names:
-            now = names[one.of]
-            lines.append(
-                f"renamed       {one.flow} is {now} now: production runs that in its place, and what {one.flow} has done counts as done"
-            )
-        else:
-            lines.append(
-                f"undeployed    {one.flow}: its module is gone, so production does not run it any more."
-                f" To let it run again as it was deployed: {typed('rollback', one.flow)}"
-            )
-    return sorted(lines)
-
-
-def disabled_lines(new: Sequence[Deployment], switches: Mapping[str, Switch]) -> list[str]:
-    """A line for each flow that was deployed and does not run by itself, because somebody had disabled it.
-
-    Example:
-        >>> from data_engine.ledger.switch import Switch
-        >>> from data_engine.model import Deployment
-        >>> disabled_lines([Deployment("d1", 1, "claims", "deploy", "s1")], {"claims": Switch(False)})
-        ['disabled      claims: it stays disabled, and runs by hand only. To let it run by itself: data-engine enable claims']
-    """
-    return [
-        f"disabled      {flow}: it stays disabled, and runs by hand only. To let it run by itself: {typed('enable', flow)}"
-        for flow in sorted({one.flow for one in new if one.kind != "withdraw"})
-        if flow in switches and not switches[flow].is_enabled
-    ]
-
-
-def left_out_lines(left: Mapping[str, Deployment]) -> list[str]:
-    """A line for each flow that a deploy of everything left as somebody undeployed it.
-
-    Example:
-        >>> from data_engine.model import Deployment
-        >>> left_out_lines({"claims": Deployment("d1", 1, "claims", "withdraw", "", by="anna", machine="ANNA-PC")})
-        ['left out      claims: anna@ANNA-PC undeployed it. To let production run it again, as it is now: data-engine deploy claims']
-    """
-    return [
-        f"left out      {flow}: {one.who} undeployed it. To let production run it again, as it is now: {typed('deploy', flow)}"
-        for flow, one in left.items()
-    ]
-
-
 def undeploy(ctx: typer.Context, name: FlowName, note: Note = "", wait: Wait = True, as_json: AsJson = False) -> int:
     """Stop running a flow in production, whether its notebook is there or gone. `rollback` undoes that."""
     row = chosen_workspace(ctx).undeploy(name, note, wait)
@@ -383,91 +298,10 @@ def say_others_not_deployed(ws: Workspace, but: set[str]) -> None:
         complain(line, style="yellow")
 
 
-def to_deploy(flows: Sequence[FlowStatus], folder: Path) -> dict[str, Standing]:
-    """The flows that are not deployed as they are now, each with how it stands; without those that nobody has ever deployed and
-    that are broken, or the example as it came with the workspace.
-    """
-    from data_engine.workspace.provision import is_example
-
-    return {
-        flow.name: flow.standing
-        for flow in flows
-        if flow.standing.kind != "as_deployed"
-        and not (
-            flow.standing.kind == "not_deployed"
-            and (flow.state_kind == "broken" or is_example(folder / f"{flow.name}.ipynb"))
-        )
-    }
-
-
-def others_words(others: Mapping[str, Standing]) -> str | None:
-    """How many of these flows differ from what is deployed of them, and how many are not deployed at all; None without any.
-
-    Example:
-        >>> from data_engine.notebook.standing import NOT_DEPLOYED, Standing
-        >>> others_words({"claims": Standing("edited"), "parts": NOT_DEPLOYED, "rates": NOT_DEPLOYED})
-        'Other flows: 1 differs from what is deployed, 2 are not deployed; `data-engine list` shows them.'
-        >>> others_words({})
-    """
-    never = sum(one.kind == "not_deployed" for one in others.values())
-    edited = len(others) - never
-    told = [
-        *([f"{counted(edited, 'differs', 'differ')} from what is deployed"] if edited else []),
-        *([f"{counted(never, 'is', 'are')} not deployed"] if never else []),
-    ]
-    shows = f"`{typed('list')}` shows {'it' if len(others) == 1 else 'them'}"
-    return f"Other flows: {', '.join(told)}; {shows}." if told else None
-
-
 def say_not_deployed(ws: Workspace) -> None:
     """Name the flows that are not deployed as they are now."""
-    for line in lines_to_deploy(ws, ws.status().flows):
+    for line in lines_to_deploy(ws.home, ws.status().flows):
         complain(line, style="yellow")
-
-
-def lines_to_deploy(ws: Workspace, found: Sequence[FlowStatus]) -> Sequence[str]:
-    """Which of the flows are not deployed as they are now, and how to deploy them; without those that somebody undeployed."""
-    from data_engine.status.deployed_before import left_out
-
-    known = left_out(ws.home, ())
-    flows = [flow for flow in found if flow.name not in known]
-    alone = {flow.name: flow.standing for flow in flows} if len(flows) == 1 else {}
-    return not_deployed_lines(to_deploy(flows, ws.layout.flow_modules_dir) or alone)
-
-
-def not_deployed_lines(standing: Mapping[str, Standing]) -> Sequence[str]:
-    """A line for each flow whose module is not as deployed; one for all that were never deployed, where there are several.
-
-    Example:
-        >>> from data_engine.notebook.standing import AS_DEPLOYED, NOT_DEPLOYED
-        >>> not_deployed_lines({"claims": NOT_DEPLOYED, "parts": AS_DEPLOYED})
-        ['claims: not deployed. To let production run it: data-engine deploy claims']
-        >>> not_deployed_lines({"claims": NOT_DEPLOYED, "parts": replace(NOT_DEPLOYED, digest="c0ffee")})
-        ['Not deployed: claims, parts; `data-engine deploy NAME` lets production run one.']
-    """
-    differs = {name: one for name, one in sorted(standing.items()) if one.kind != "as_deployed"}
-    never = {name: one for name, one in differs.items() if replace(one, digest="") == NOT_DEPLOYED}
-    if len(never) > 1:
-        differs = {name: one for name, one in differs.items() if name not in never}
-        names = first_few(sorted(never), _MOST_NAMED)
-        return [
-            *not_deployed_lines(differs),
-            f"Not deployed: {names}; `{typed('deploy')} NAME` lets production run one.",
-        ]
-    return [f"{name}: {one.text}. {_sentence(one.fix) or _way_to_deploy(name, one)}" for name, one in differs.items()]
-
-
-def _sentence(text: str | None) -> str:
-    return "" if not text else text[0].upper() + text[1:]
-
-
-def _way_to_deploy(name: str, standing: Standing) -> str:
-    if standing.shares_with is None:
-        return f"To let production run it: {typed('deploy', name)}"
-    return (
-        f"{standing.shares_with}, which is deployed, writes to the same mirror: give this flow its own,"
-        f" or let both write there: {typed('deploy', name, '--yes')}"
-    )
 
 
 def say_left(as_json: bool) -> int:

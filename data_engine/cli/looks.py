@@ -16,11 +16,10 @@ from data_engine.errors import FlowValidationError
 from data_engine.file_check import file_exists
 from data_engine.lease.status import lease_lines
 from data_engine.ledger.warned import runs_as_json, warned_words, warnings_of
-from data_engine.reasons.kinds import Disabled, NotYet
-from data_engine.status.build import in_the_way
+from data_engine.reasons.kinds import Disabled
 from data_engine.status.failures import short_error
 from data_engine.status.runs import slot_words, started
-from data_engine.status.sentences import held_words, told_once, undelivered_words
+from data_engine.status.sentences import held_words, reason_of, told_once, undelivered_words
 from data_engine.times import local_time, seconds, zoned_words
 from data_engine.typed import typed
 
@@ -379,12 +378,6 @@ def _say_flows(flows: Sequence[FlowStatus], runs: Sequence[ActiveRun]) -> None:
         row = (flow.name, flow.group or "", flow.state_text, zoned_words(flow.next_run_utc, flow.tz), ended, note)
         shown.add_row(*row, style="red" if flow.is_failing or flow.standing.is_edit_broken else "")
     say(shown)
-
-
-def reason_of(flow: FlowStatus) -> str | None:
-    """Why a flow does not run now, as a row of the status says it; of one that only waits for its time, which NEXT tells, and whose last run failed, why that did."""
-    failed = in_the_way(flow.why, held=0, last_run=flow.last_run, is_running=False) if flow.is_failing else None
-    return failed if isinstance(flow.why, NotYet) and failed is not None else flow.reason
 
 
 def _say_active(runs: Sequence[ActiveRun]) -> None:

@@ -6,12 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from data_engine.counted import counted
-from data_engine.model import Run, ended_badly
+from data_engine.model import ended_badly
 from data_engine.notebook.catalog import trigger_here
 from data_engine.reasons.kinds import (
     Broken,
-    ByHand,
     DaemonSilent,
     HeldSlot,
     Late,
@@ -24,6 +22,7 @@ from data_engine.reasons.row import Reason
 from data_engine.scheduler.plan import by_hand, disabled_by, why_blocked
 from data_engine.status.facts import FlowFacts, WorkspaceFacts
 from data_engine.status.record import FlowStatus, Problem, State, WorkspaceStatus
+from data_engine.status.sentences import in_the_way
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,33 +181,3 @@ def _why(known: FlowFacts, blocked: Reason | None, *, is_running: bool, is_doubt
         return NotDeployed(entry.name, of.error, of.goes_live_s, of.shares_with, is_doubtful)
     why = known.waiting or (by_hand(known.switch) if entry.mode == "manual" else blocked or known.why)
     return replace(why, tz=known.tz) if isinstance(why, NotYet) else why
-
-
-def in_the_way(why: Reason | None, *, held: int, last_run: Run | None, is_running: bool) -> str | None:
-    """What keeps a flow from the success that is expected of it, in a line; None where nothing is known to.
-
-    `why` is why it does not run now.
-
-    Example:
-        >>> from data_engine.reasons.kinds import EngineOff
-        >>> in_the_way(EngineOff(), held=0, last_run=None, is_running=False)
-        'the engine is off'
-        >>> in_the_way(None, held=2, last_run=None, is_running=False)
-        '2 files are held'
-    """
-    if is_running:
-        return "it is running"
-    if why is not None and not isinstance(why, (NotYet, ByHand)):
-        return why.text.partition("\n")[0]
-    error = None
-    if last_run is not None and last_run.status in ("failed", "killed", "abandoned", "stopped"):
-        data = {} if last_run.why is None else last_run.why.data
-        step = f" in {data['step']}" if data.get("step") else ""
-        what = data.get("detail") or last_run.cause or (last_run.error or "").partition("\n")[0]
-        error = f"its last run {_ENDED[last_run.status]}{step}" + (f": {what}" if what else "")
-    held_files = counted(held, "file is held", "files are held") if held else None
-    found = "; ".join(filter(None, (held_files, error)))
-    return found or ("it runs by hand only" if isinstance(why, ByHand) else None)
-
-
-_ENDED = {"failed": "failed", "killed": "was killed", "abandoned": "was abandoned", "stopped": "was stopped"}

@@ -20,9 +20,10 @@ from data_engine.notebook.catalog import check_flow_name, find_module
 from data_engine.notebook.flow_files import module_files
 from data_engine.notebook.history import live
 from data_engine.notebook.module_sets import files_of, read_contents
+from data_engine.notebook.standing import cells_text
 from data_engine.reasons.kinds import Done, Undeployed
 from data_engine.reasons.remedies import remedy_of
-from data_engine.times import time_words
+from data_engine.times import local_time, time_words
 from data_engine.typed import typed
 from data_engine.workspace.settings import WorkspaceSettings
 
@@ -265,3 +266,43 @@ def with_earlier_code(history: Sequence[Deployment], flow: str, ran: Mapping[str
         return frozenset()
     other = {one.id for one in history if one.flow == flow and one.digest != now.digest}
     return frozenset(run_id for run_id, deployment in ran.items() if deployment in other)
+
+
+def deployment_cells(one: Deployment) -> tuple[str, ...]:
+    """A deployment as a row tells it after its id: flow, when, who, what, what changed, Git, note."""
+    return (
+        one.flow,
+        local_time(one.at_utc),
+        one.who,
+        state_words(one),
+        changed_words(one),
+        git_words(one),
+        one.note,
+    )
+
+
+def state_words(one: Deployment) -> str:
+    """What a deployment was, and whether it is what production runs.
+
+    Example:
+        >>> from data_engine.model import Deployment
+        >>> [state_words(Deployment("d1", 1, "claims", kind, "", is_live=True)) for kind in ("deploy", "rollback")]
+        ['live', 'live, by rollback']
+    """
+    if one.is_live:
+        return "live, by rollback" if one.kind == "rollback" else "live"
+    return one.word if one.is_kept or one.kind == "withdraw" else f"{one.word}, not kept"
+
+
+def changed_words(one: Deployment) -> str:
+    """What a deployment changed, in a few words."""
+    if one.kind == "withdraw" and one.of is not None:
+        return "renamed"
+    if one.kind == "rollback":
+        return f"back to {(one.of or '')[:8]}"
+    return ", ".join([*([cells_text(one.cells)] if one.cells else []), *one.helpers])
+
+
+def git_words(one: Deployment) -> str:
+    """The Git commit in a few words, with a mark where files differed from it."""
+    return "" if one.git_commit is None else f"{one.git_commit[:8]}{'+' if one.git_dirty else ''}"

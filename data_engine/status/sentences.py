@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from os.path import dirname
 
 from data_engine.counted import counted
@@ -10,7 +10,9 @@ from data_engine.cut import beginning
 from data_engine.flow.control import STOPS_AT
 from data_engine.message import Undelivered
 from data_engine.model import Backfill, Run, ended_badly
-from data_engine.reasons.kinds import EngineOff
+from data_engine.platforms.host import shell_line
+from data_engine.reasons.kinds import ByHand, EngineOff, NotYet
+from data_engine.reasons.row import Reason
 from data_engine.status.record import FlowStatus
 from data_engine.typed import typed
 
@@ -202,3 +204,88 @@ def last_status_words(flow: FlowStatus, exists: Callable[[str], bool | None]) ->
         return ""
     status = flow.last_run.status
     return f"{status} ({GONE})" if is_source_gone(flow, exists) else status
+
+
+def in_the_way(why: Reason | None, *, held: int, last_run: Run | None, is_running: bool) -> str | None:
+    """What keeps a flow from the success that is expected of it, in a line; None where nothing is known to.
+
+    `why` is why it does not run now.
+
+    Example:
+        >>> from data_engine.reasons.kinds import EngineOff
+        >>> in_the_way(EngineOff(), held=0, last_run=None, is_running=False)
+        'the engine is off'
+        >>> in_the_way(None, held=2, last_run=None, is_running=False)
+        '2 files are held'
+    """
+    if is_running:
+        return "it is running"
+    if why is not None and not isinstance(why, (NotYet, ByHand)):
+        return why.text.partition("\n")[0]
+    error = None
+    if last_run is not None and last_run.status in ("failed", "killed", "abandoned", "stopped"):
+        data = {} if last_run.why is None else last_run.why.data
+        step = f" in {data['step']}" if data.get("step") else ""
+        what = data.get("detail") or last_run.cause or (last_run.error or "").partition("\n")[0]
+        error = f"its last run {_ENDED[last_run.status]}{step}" + (f": {what}" if what else "")
+    held_files = counted(held, "file is held", "files are held") if held else None
+    found = "; ".join(filter(None, (held_files, error)))
+    return found or ("it runs by hand only" if isinstance(why, ByHand) else None)
+
+
+_ENDED = {"failed": "failed", "killed": "was killed", "abandoned": "was abandoned", "stopped": "was stopped"}
+
+
+def reason_of(flow: FlowStatus) -> str | None:
+    """Why a flow does not run now, as a row of the status says it; of one that only waits for its time, which NEXT tells, and whose last run failed, why that did."""
+    failed = in_the_way(flow.why, held=0, last_run=flow.last_run, is_running=False) if flow.is_failing else None
+    return failed if isinstance(flow.why, NotYet) and failed is not None else flow.reason
+
+
+def nothing_words(shown: Backfill) -> str:
+    """That nothing is to run of what lies in the range, and which option runs what of it.
+
+    Example:
+        >>> from data_engine.model import Backfill
+        >>> nothing_words(Backfill("", "claims", "planned", known={"all": 1, "failed": 0, "missing": 1}))
+        'Nothing to run: 1 in the range; none failed in its last run or is held. --reprocess missing runs those that never succeeded: 1.'
+        >>> nothing_words(Backfill("", "claims", "planned", since="2026-10", known={"all": 0, "failed": 0, "missing": 0}))
+        'Nothing to run: no file is in the range, by the day on which the files changed (by name: --where GLOB).'
+    """
+    known, by = shown.known, range_words(shown)
+    if not known["all"]:
+        what = "no file" if shown.kind == "files" else "nothing"
+        return f"Nothing to run: {what} is in the range{f', {by}' if by else ''}."
+    said = f"Nothing to run: {known['all']:,} in the range{f', {by}' if by else ''};"
+    said += " each has succeeded." if shown.reprocess == "missing" else " none failed in its last run or is held."
+    return " ".join([said, *other_words(shown)])
+
+
+def range_words(shown: Backfill) -> str:
+    """By what a range goes, and how files are chosen by name; "" where no range was given.
+
+    Example:
+        >>> from data_engine.model import Backfill
+        >>> range_words(Backfill("", "claims", "planned", kind="slots", since="2026-10"))
+        'by the slots of the schedule until now'
+        >>> range_words(Backfill("", "claims", "planned", since="2026-10", until="2026-10", where="a*"))
+        'by the day on which the files changed'
+    """
+    if shown.since is None and shown.until is None:
+        return ""
+    if shown.kind != "files":
+        return "by the slots of the schedule until now"
+    by = "by the day on which the files changed"
+    if shown.where is not None:
+        return by
+    is_one = shown.since is not None and shown.since == shown.until
+    return f"{by} (by name: {shell_line(['--where', f'*{shown.since}*']) if is_one else '--where GLOB'})"
+
+
+def other_words(shown: Backfill) -> Iterator[str]:
+    """Which option runs those of the range that were not chosen."""
+    every, missing, failed = (shown.known[name] for name in ("all", "missing", "failed"))
+    if shown.reprocess == "failed" and missing > failed:
+        yield f"--reprocess missing runs those that never succeeded: {missing:,}."
+    if shown.reprocess != "all" and every > max(missing, failed):
+        yield f"--reprocess all runs all of them: {every:,}."

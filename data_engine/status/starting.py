@@ -30,7 +30,6 @@ from data_engine.status.held_files import HeldFiles
 from data_engine.status.offline import OfflineFacts
 from data_engine.status.outputs import count_gone
 from data_engine.times import zoned_words
-from data_engine.typed import typed
 
 _MOST_TIMES = 5
 
@@ -214,35 +213,3 @@ def _of_flow(home: LocalWorkspace, name: str, flow: Flow | None) -> FilesBefore:
         held = len(HeldFiles(ledger).of([watch]).get(name, ()))
     places = [home.layout.flow_modules_dir / Path(key.root).expanduser() / key.path for key in done]
     return FilesBefore(len(places) - count_gone(places), held)
-
-
-def files_before_lines(
-    found: Mapping[str, FilesBefore], *, disabled: Iterable[str] = (), is_engine_on: bool = True
-) -> list[str]:
-    """A line for each flow that has files which were done before, by code that may have been another, and one for its held files.
-
-    Example:
-        >>> files_before_lines({"claims": FilesBefore(done=1204)})
-        ['not again     claims: 1,204 files were done before and count as done. To do them again: data-engine backfill claims --reprocess all']
-        >>> files_before_lines({"claims": FilesBefore(held=1)})
-        ['held          claims: 1 file is held, as its last run failed or was stopped. To try it again: data-engine retry claims']
-        >>> files_before_lines({"claims": FilesBefore(held=2)}, is_engine_on=False)
-        ['held          claims: 2 files are held, as their last run failed or was stopped. To try them again: data-engine start']
-    """
-    off = set(disabled)
-    lines = []
-    for flow, files in sorted(found.items()):
-        if files.done:
-            one = files.done == 1
-            told = "1 file was done before and counts" if one else f"{files.done:,} files were done before and count"
-            again = typed("backfill", flow, "--reprocess", "all")
-            lines.append(f"not again     {flow}: {told} as done. To do {'it' if one else 'them'} again: {again}")
-        if files.held:
-            one = files.held == 1
-            told = f"{counted(files.held, 'file is', 'files are')} held, as {'its' if one else 'their'} last run failed or was stopped"
-            ways = [typed("enable", flow)] if flow in off else []
-            ways.append(typed("retry", flow) if is_engine_on else typed("start"))
-            lines.append(
-                f"held          {flow}: {told}. To try {'it' if one else 'them'} again: {', then '.join(ways)}"
-            )
-    return lines

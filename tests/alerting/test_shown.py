@@ -17,9 +17,10 @@ from data_engine.model import Run, utc_text
 from data_engine.notebook.catalog import describe
 from data_engine.reasons.kinds import Disabled, Expected, Held, Late, NotYet, Overlong, WaitingForGroup
 from data_engine.reasons.row import Reason
-from data_engine.status.build import build_status, in_the_way
+from data_engine.status.build import build_status
 from data_engine.status.facts import FlowFacts, WorkspaceFacts
 from data_engine.status.record import FlowStatus
+from data_engine.status.sentences import in_the_way
 from data_engine.status.view import render
 from jupyter_extension.card import text
 from jupyter_extension.flow_picture import flow_card

@@ -139,7 +139,7 @@ def test_a_person_who_means_it_gets_it(workspace: Workspace) -> None:
 
 
 def test_what_tells_of_it_without_a_daemon_names_the_way_that_works(cli: Cli, workspace: Workspace) -> None:  # noqa: F811
-    from data_engine.cli.deploying import not_deployed_lines
+    from data_engine.status.deploy_lines import not_deployed_lines
 
     flow = next(one for one in workspace.status().flows if one.name == "claims_2")
     (line,) = not_deployed_lines({flow.name: flow.standing})
