@@ -178,13 +178,13 @@ def _run(given: Namespace, names: UserNames) -> Any:
 
 
 def _show(given: Namespace, names: UserNames) -> Any:
-    from data_engine.cli.flows import last_run_words
+    from data_engine.status.runs import last_run, last_run_words
 
     flow = own_flow(names, "show") if given.subject is None else _workspace().load_flow(given.subject)
     name = given.subject or own_name(names, "show")
     ws = _workspace()
     print(f"production: {ws.deployment(name)}")
-    print(f"last run:   {last_run_words(ws, name)}")
+    print(f"last run:   {last_run_words(ws.home, last_run(ws.home, name), ws.status)}")
     return flow
 
 

@@ -23,6 +23,6 @@ def params_of(given: Namespace) -> dict[str, Given]:
     """The parameters of a run that were given."""
     if not given.set:
         return {}
-    from data_engine.cli.options import read_params
+    from data_engine.flow.parameter_values import read_params
 
     return read_params(given.set)

@@ -15,8 +15,7 @@ from typing import Any
 
 from jupyter_server.serverapp import ServerApp
 
-from data_engine.cli.failure import tell
-from data_engine.cut import visible
+from data_engine.cut import visible, visible_lines
 from data_engine.errors import WorkspaceError
 
 EXTENSION = "jupyter_extension.server"
@@ -73,7 +72,8 @@ def main(arguments: Sequence[str]) -> int:
     try:
         PanelServer.launch_instance(list(arguments))
     except WorkspaceError as error:
-        return tell(error, as_json=False)
+        print(visible_lines(f"error: {error}"), file=sys.stderr)
+        return 2
     return 0
 
 

@@ -146,6 +146,17 @@ def test_helpers_are_a_leaf() -> None:
     assert outside == []
 
 
+def test_jupyterlabs_part_does_not_import_the_command_line() -> None:
+    """What both say of a workspace lies below both, in `status/`."""
+    across = [
+        str(found)
+        for found in all_imports()
+        if found.importer.startswith("jupyter_extension") and found.imported.startswith("data_engine.cli.")
+    ]
+
+    assert across == []
+
+
 def test_no_modules_import_each_other_in_a_circle() -> None:
     """Neither at import time nor later, inside functions or for types."""
     graph: dict[str, set[str]] = {}

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from data_engine.cli.deploying import say_left
-from data_engine.cli.options import AsJson, Params, Wait, chosen_workspace, read_params
+from data_engine.cli.options import AsJson, Params, Wait, chosen_workspace
 from data_engine.cli.output import complain, print_json, say, table
 from data_engine.counted import counted
 from data_engine.engine.params import value_words
 from data_engine.errors import FlowValidationError
+from data_engine.flow.parameter_values import read_params
 from data_engine.platforms.terminals import is_terminal
 from data_engine.status.sentences import none_named_words, nothing_words, other_words, range_words
 from data_engine.times import local_time, zoned_words

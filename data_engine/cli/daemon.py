@@ -14,14 +14,7 @@ import typer
 from data_engine.cli.deploying import say_left, say_not_deployed
 from data_engine.cli.failure import Failed
 from data_engine.cli.looks import in_flow_modules, tell_reasons, tell_status
-from data_engine.cli.options import (
-    AsJson,
-    SomeFlowName,
-    Wait,
-    chosen_workspace,
-    named,
-    source_from_shell,
-)
+from data_engine.cli.options import AsJson, SomeFlowName, Wait, chosen_workspace, named, source_from_shell
 from data_engine.cli.output import complain, print_json, say, status_style
 from data_engine.cli.terminal import require_terminal
 from data_engine.counted import counted

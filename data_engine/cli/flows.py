@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from datetime import tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,15 +13,13 @@ from data_engine.cli.looks import disabled_flows, in_flow_modules, standing_to_e
 from data_engine.cli.options import AsJson, FlowName, chosen_workspace, load_module
 from data_engine.cli.output import print_json, say, status_style, table
 from data_engine.cli.short_paths import short_path
-from data_engine.file_check import file_exists
 from data_engine.flow.expectation import expectation_words
 from data_engine.flow.trigger import Schedule
-from data_engine.ledger.warned import runs_as_json, warned_words, warnings_of
-from data_engine.model import ended_badly, utc_text
+from data_engine.ledger.warned import runs_as_json
+from data_engine.model import utc_text
 from data_engine.scheduler.slots import next_slots, slot_words, zone_of
-from data_engine.status.runs import facts_of
-from data_engine.status.sentences import last_status_words
-from data_engine.times import local_time, seconds, zoned_words
+from data_engine.status.runs import facts_of, last_run, last_run_words
+from data_engine.times import zoned_words
 
 if TYPE_CHECKING:
     from data_engine.client import Workspace
@@ -45,7 +42,7 @@ def show(ctx: typer.Context, name: FlowName, as_json: AsJson = False) -> int:
         module = load_module(ws, name)
     entry = describe(module.flow, module.path, module.description, module.warnings)
     ledger = ws.home.ledger()
-    last = _last_run(ws, entry.name)
+    last = last_run(ws.home, entry.name)
     steps = [
         {"label": step.label, "function": step.function_name, "use": step.use, "save_as": step.save_as}
         for step in module.flow.steps
@@ -70,7 +67,7 @@ def show(ctx: typer.Context, name: FlowName, as_json: AsJson = False) -> int:
             filter(None, [expectation_words(module.flow.expectations), "" if stands is None else stands.text])
         )
         trigger = trigger_here(entry, ws.home.settings_shown().timezone)
-        ended = _ended(ws, last)
+        ended = last_run_words(ws.home, last, ws.status)
         tz = clock_zone(entry, ws.home.settings_shown().timezone)
         coming = f"- ({off.text})" if off is not None else zoned_words(coming, tz)
         _say_flow(
@@ -134,30 +131,3 @@ def _say_flow(
     if last is not None and last.error:
         say("")
         say(f"the last run's error: {last.error}", style=status_style(last.status))
-
-
-def last_run_words(ws: Workspace, name: str) -> str:
-    """How the last run of a flow on this machine ended, and when it began."""
-    return _ended(ws, _last_run(ws, name))
-
-
-def _last_run(ws: Workspace, name: str) -> Run | None:
-    ledger = ws.home.ledger()
-    ledger.recover()
-    return ledger.last_run(name)
-
-
-def _ended(ws: Workspace, last: Run | None) -> str:
-    if last is None:
-        return "never on this machine"
-    warned = warned_words(warnings_of(ws.home.ledger(), [last.run_id]).get(last.run_id, 0))
-    told = [_status_words(ws, last), warned, local_time(last.started_at_utc), seconds(last.elapsed_s)]
-    return ", ".join([*filter(None, told), f"run {last.run_id[:8]}"])
-
-
-def _status_words(ws: Workspace, last: Run) -> str:
-    """How a run ended, as the status tells it; that is asked only where its file may be gone."""
-    if last.source is None or not ended_badly(last):
-        return last.status
-    found = next((flow for flow in ws.status().flows if flow.name == last.flow), None)
-    return last.status if found is None else last_status_words(replace(found, last_run=last), file_exists)

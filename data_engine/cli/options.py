@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,9 +10,7 @@ import typer
 from data_engine.cli.failure import Failed
 from data_engine.cli.output import complain
 from data_engine.errors import FlowValidationError
-from data_engine.flow.parameter_values import Given
 from data_engine.platforms.names import with_home
-from data_engine.typed import typed
 
 if TYPE_CHECKING:
     from data_engine.client import Workspace
@@ -112,40 +108,3 @@ def source_from_shell(source: str | None) -> str | None:
         return None
     path = os.path.abspath(with_home(source))
     return path if source.strip() and os.path.exists(path) else source
-
-
-def read_params(texts: Sequence[str] | None) -> dict[str, Given]:
-    """The values of `--set`: `name=value`, or a JSON object of several.
-
-    Raises:
-        FlowValidationError: a text that is neither.
-
-    Example:
-        >>> read_params(["minutes=15", '{"all": true}'])
-        {'minutes': Given(raw='15', loose=15), 'all': Given(raw=True, loose=True)}
-    """
-    params: dict[str, Given] = {}
-    for text in texts or ():
-        if text.lstrip().startswith("{"):
-            params |= {name: Given.value(value) for name, value in _object(text).items()}
-            continue
-        key, equals, value = text.partition("=")
-        if not equals or not key.strip():
-            raise _wrong_param(text, "it is not name=value")
-        params[key.strip()] = Given.text(value)
-    return params
-
-
-def _object(text: str) -> dict[str, Any]:
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise _wrong_param(text, f"it is not JSON: {error}") from error
-    assert isinstance(value, dict)
-    return value
-
-
-def _wrong_param(text: str, reason: str) -> FlowValidationError:
-    name = text.strip() if text.strip().isidentifier() else "NAME"
-    fix = f"""write --set {name}=VALUE, or --set '{{"{name}": VALUE}}'; `{typed("show")} FLOW` lists a flow's parameters"""
-    return FlowValidationError(f"{text!r} gives no parameter: {reason}", where="--set", fix=fix)

@@ -8,16 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from data_engine.cli.looks import in_flow_modules
-from data_engine.cli.options import (
-    AsJson,
-    Params,
-    SomeFlowName,
-    chosen_workspace,
-    read_params,
-)
+from data_engine.cli.options import AsJson, Params, SomeFlowName, chosen_workspace
 from data_engine.cli.output import complain, print_json, say
 from data_engine.cli.previewing import Use
 from data_engine.errors import FlowExecutionError, NotHeldBackError
+from data_engine.flow.parameter_values import read_params
 from data_engine.platforms.terminals import is_terminal
 from data_engine.shown import text_with_samples
 from data_engine.typed import typed

@@ -18,13 +18,13 @@ from data_engine.cli.options import (
     Wait,
     chosen_workspace,
     load_module,
-    read_params,
     source_from_shell,
 )
 from data_engine.cli.output import complain, print_json, say, status_style
 from data_engine.counted import counted
 from data_engine.cut import visible
 from data_engine.errors import FlowStoppedError, FlowValidationError, OwnedElsewhereError, WorkspaceError
+from data_engine.flow.parameter_values import read_params
 from data_engine.ledger.warned import counts_as_warning, runs_as_json, warned_words
 from data_engine.model import Event, LogLine, RunFinished, RunStarted, StepFinished
 from data_engine.status.runs import also_read_words

@@ -6,10 +6,12 @@ import json
 import math
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from data_engine.duration import parse_duration
+from data_engine.errors import FlowValidationError
+from data_engine.typed import typed
 
 
 class Given(NamedTuple):
@@ -193,3 +195,40 @@ _SHORT_HOUR = re.compile(r"\d:", re.ASCII)
 
 def _duration_text(seconds: float) -> str:
     return f"{seconds:.6f}".rstrip("0").rstrip(".") + "s"
+
+
+def read_params(texts: Sequence[str] | None) -> dict[str, Given]:
+    """The values of `--set`: `name=value`, or a JSON object of several.
+
+    Raises:
+        FlowValidationError: a text that is neither.
+
+    Example:
+        >>> read_params(["minutes=15", '{"all": true}'])
+        {'minutes': Given(raw='15', loose=15), 'all': Given(raw=True, loose=True)}
+    """
+    params: dict[str, Given] = {}
+    for text in texts or ():
+        if text.lstrip().startswith("{"):
+            params |= {name: Given.value(value) for name, value in _object(text).items()}
+            continue
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip():
+            raise _wrong_param(text, "it is not name=value")
+        params[key.strip()] = Given.text(value)
+    return params
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise _wrong_param(text, f"it is not JSON: {error}") from error
+    assert isinstance(value, dict)
+    return value
+
+
+def _wrong_param(text: str, reason: str) -> FlowValidationError:
+    name = text.strip() if text.strip().isidentifier() else "NAME"
+    fix = f"""write --set {name}=VALUE, or --set '{{"{name}": VALUE}}'; `{typed("show")} FLOW` lists a flow's parameters"""
+    return FlowValidationError(f"{text!r} gives no parameter: {reason}", where="--set", fix=fix)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import PurePath
@@ -13,15 +13,19 @@ from data_engine.cut import first_few
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.params import value_words
 from data_engine.errors import FlowValidationError
+from data_engine.file_check import file_exists
 from data_engine.ledger.deployments import published
 from data_engine.ledger.ledger import Ledger, RunsWanted
-from data_engine.model import Run, RunFile, RunTrigger, StepRun, utc_text
+from data_engine.ledger.warned import warned_words, warnings_of
+from data_engine.model import Run, RunFile, RunTrigger, StepRun, ended_badly, utc_text
 from data_engine.notebook.catalog import CatalogEntry, clock_zone, read_catalog
 from data_engine.notebook.load import FlowModules
 from data_engine.scheduler.backfill import bounds
 from data_engine.scheduler.slots import zone_of
 from data_engine.status.deployed_before import names_of, require_flow
-from data_engine.times import local_time, zoned_words
+from data_engine.status.record import WorkspaceStatus
+from data_engine.status.sentences import last_status_words
+from data_engine.times import local_time, seconds, zoned_words
 from data_engine.typed import typed
 
 _FEW = 5
@@ -289,3 +293,23 @@ def _entry(home: LocalWorkspace, modules: FlowModules, name: str) -> CatalogEntr
 def started(run: Run) -> str:
     """When a run began, for people; one that a wrong clock dated later than now is marked."""
     return f"{local_time(run.started_at_utc)}{' (from the future)' if run.from_the_future else ''}"
+
+
+def last_run_words(home: LocalWorkspace, last: Run | None, status: Callable[[], WorkspaceStatus]) -> str:
+    """How the last run of a flow on this machine ended, and when it began; the `status` is asked only where its file may be gone."""
+    if last is None:
+        return "never on this machine"
+    ended = last.status
+    if last.source is not None and ended_badly(last):
+        found = next((flow for flow in status().flows if flow.name == last.flow), None)
+        ended = ended if found is None else last_status_words(replace(found, last_run=last), file_exists)
+    warned = warned_words(warnings_of(home.ledger(), [last.run_id]).get(last.run_id, 0))
+    told = filter(None, [ended, warned, local_time(last.started_at_utc), seconds(last.elapsed_s)])
+    return ", ".join([*told, f"run {last.run_id[:8]}"])
+
+
+def last_run(home: LocalWorkspace, name: str) -> Run | None:
+    """The newest run of the flow, after those whose process died were taken out."""
+    ledger = home.ledger()
+    ledger.recover()
+    return ledger.last_run(name)
