@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, ClassVar, TypeAlias, TypeVar, dataclass_transform
 
 from data_engine.marks import IDLE, Look, Mark
@@ -44,17 +45,35 @@ def filled(sentence: str, of: object) -> str:
         ['failed: oh [retry]', 'failed [retry]']
     """
 
-    def part(match: re.Match[str]) -> str:
-        names = [name for name, _ in _FIELD.findall(match[1])]
-        return match[1] if all(getattr(of, name) for name in names) else ""
+    if "{" not in sentence:
+        return sentence
+    found: list[str] = []
+    for needed, part in _parts(sentence):
+        if not needed or all(getattr(of, name) for name in needed):
+            found += [text if name is None else _shown(of, name, text) for name, text in part]
+    return "".join(found)
 
-    def shown(match: re.Match[str]) -> str:
-        value, form = getattr(of, match[1]), match[2] or ""
-        if callable(value):
-            return str(value(form))
-        return _FORMS[form](value, of) if form in _FORMS else format(value, form)
 
-    return _FIELD.sub(shown, _OPTIONAL.sub(part, sentence))
+@cache
+def _parts(sentence: str) -> tuple[tuple[tuple[str, ...], tuple[tuple[str | None, str], ...]], ...]:
+    """The parts of a sentence, each with the fields that it needs, and as texts (no name) and fields with their forms."""
+    found = []
+    for number, text in enumerate(_OPTIONAL.split(sentence)):
+        pieces = _FIELD.split(text)  # text, name, form, text, ...
+        part: list[tuple[str | None, str]] = []
+        for at in range(0, len(pieces), 3):
+            part.append((None, pieces[at]))
+            part += [(pieces[at + 1], pieces[at + 2] or "")] if at + 1 < len(pieces) else []
+        needs = tuple(name for name, _ in part if name is not None) if number % 2 else ()
+        found.append((needs, tuple(part)))
+    return tuple(found)
+
+
+def _shown(of: object, name: str, form: str) -> str:
+    value = getattr(of, name)
+    if callable(value):
+        return str(value(form))
+    return _FORMS[form](value, of) if form in _FORMS else format(value, form)
 
 
 @dataclass(frozen=True, slots=True)

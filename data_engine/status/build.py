@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -45,7 +45,7 @@ def build_status(known: WorkspaceFacts) -> WorkspaceStatus:
         >>> status["daemon"]["running"], status["engine"]["on"], status["lease"]["state"], status["flows"]
         (False, False, 'available', [])
     """
-    return _workspace(known, flows=tuple(flow_status(known, flow) for flow in known.flows))
+    return _workspace(known, flows=tuple(_flow(flow, around) for flow, around in _each(known, known.flows)))
 
 
 class StatusWriter:
@@ -62,8 +62,8 @@ class StatusWriter:
     def write(self, known: WorkspaceFacts) -> dict[str, Any]:
         """As `build_status(known).as_dict()`."""
         before, self._written = self._written, {}
-        for flow in known.flows:
-            name, around = flow.entry.name, _around(known, flow)
+        for flow, around in _each(known, known.flows):
+            name = flow.entry.name
             last = before.get(name)
             if last is None or last[0] != flow or last[1] != around:
                 last = flow, around, _flow(flow, around).as_dict()
@@ -93,18 +93,26 @@ def _workspace(known: WorkspaceFacts, *, flows: tuple[FlowStatus, ...]) -> Works
 
 def flow_status(known: WorkspaceFacts, flow: FlowFacts) -> FlowStatus:
     """One flow of the workspace."""
-    return _flow(flow, _around(known, flow))
+    ((_, around),) = _each(known, [flow])
+    return _flow(flow, around)
 
 
-def _around(known: WorkspaceFacts, flow: FlowFacts) -> _Around:
-    runs = [run for run in known.active if run.flow == flow.entry.name]
-    return _Around(
-        is_running=bool(runs),
-        is_stopping=bool(runs) and all(run.stopping for run in runs),
+def _each(known: WorkspaceFacts, flows: Iterable[FlowFacts]) -> Iterator[tuple[FlowFacts, _Around]]:
+    """The flows, each with what its status depends on beside its own facts."""
+    at_rest = _Around(
+        is_running=False,
+        is_stopping=False,
         is_engine_on=known.engine.on is True,
         unasked=known.unasked,
         is_known=known.is_all_known,
     )
+    running, going_on = {run.flow for run in known.active}, {run.flow for run in known.active if not run.stopping}
+    for flow in flows:
+        name = flow.entry.name
+        if name in running:
+            yield flow, replace(at_rest, is_running=True, is_stopping=name not in going_on)
+        else:
+            yield flow, at_rest
 
 
 def _flow(known: FlowFacts, around: _Around) -> FlowStatus:

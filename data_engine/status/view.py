@@ -243,8 +243,12 @@ def delta(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _shown(flow: FlowStatus, status: WorkspaceStatus, known: Known, *, elsewhere: str | None) -> PanelFlow:
+    last = (
+        None if flow.last_run is None else replace(flow.last_run, error=None)
+    )  # which is long, and its cause is shown
     return PanelFlow(
-        **{one.name: getattr(flow, one.name) for one in fields(FlowStatus)},
+        **{one.name: getattr(flow, one.name) for one in fields(FlowStatus) if one.name != "last_run"},
+        last_run=last,
         buttons=flow_buttons(flow, status, elsewhere=elsewhere),
         waiting=sum(one.count for one in status.waiting_runs if one.flow == flow.name),
         backfill=_backfill_line(flow.name, status),
