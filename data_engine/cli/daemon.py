@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -23,14 +21,12 @@ from data_engine.cli.options import (
     source_from_shell,
 )
 from data_engine.cli.output import complain, print_json, say, seconds, status_style
-from data_engine.cli.terminal import require_terminal
 from data_engine.counted import counted
 from data_engine.cut import first_few
 from data_engine.engine.run_facts import also_read_words
 from data_engine.engine.wording import ended_words, ends_words, freed_words, never_begins_words
 from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.ledger.warned import runs_as_json, warned_words, warning_texts, warnings_of
-from data_engine.platforms.host import IS_STYLED_BY_CALLS
 from data_engine.typed import typed
 
 if TYPE_CHECKING:
@@ -190,8 +186,7 @@ def _watch(ws: Workspace, as_json: bool) -> int:
     if as_json:
         what = "--watch shows a screen, and --json prints one document"
         raise FlowValidationError(what, where="data-engine status", fix="leave one of them out")
-    require_terminal(sys.stdin, sys.stdout, os.environ, by_calls=IS_STYLED_BY_CALLS)
-    from data_engine.cli.screen.show import show
+    from data_engine.cli.watch import show
 
     return show(ws)
 
