@@ -420,12 +420,6 @@ def others_words(others: Mapping[str, Standing]) -> str | None:
     return f"Other flows: {', '.join(told)}; {shows}." if told else None
 
 
-def say_not_deployed(ws: Workspace) -> None:
-    """Name the flows that are not deployed as they are now."""
-    for line in lines_to_deploy(ws, ws.status().flows):
-        complain(line, style="yellow")
-
-
 def lines_to_deploy(ws: Workspace, found: Sequence[FlowStatus]) -> Sequence[str]:
     """Which of the flows are not deployed as they are now, and how to deploy them; without those that somebody undeployed."""
     from data_engine.engine.deployed_before import left_out

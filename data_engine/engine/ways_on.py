@@ -156,7 +156,7 @@ def _running(about: _About) -> str | None:
     run_id, pid = about.why.run_id, about.why.pid
     if pid is not None:
         return _end_it_there(pid)
-    return f"{about.run('stop-run', run_id)} ends it at its {STOPS_AT}" if run_id else None
+    return f"{about.run('stop', run_id)} ends it at its {STOPS_AT}" if run_id else None
 
 
 def _end_it_there(pid: int) -> str:
@@ -194,7 +194,7 @@ def _waits_for_group(about: _About) -> str:
         return f"`{typed('status')}` shows what runs"
     if not runs[0].in_daemon:
         return _end_it_there(runs[0].pid)
-    return f"{about.run('stop-run', runs[0].run_id)} ends what it waits for, at its {STOPS_AT}"
+    return f"{about.run('stop', runs[0].run_id)} ends what it waits for, at its {STOPS_AT}"
 
 
 def _not_deployed(about: _About) -> str:
@@ -252,7 +252,7 @@ _WAYS: Mapping[str, Callable[[_About], str | None]] = {
     of_source.RetryLater.kind: _About.retried,
     of_source.Locked.kind: lambda one: "close it there",
     of_source.Running.kind: _running,
-    of_flow.Stopping.kind: lambda one: f"{one.run('kill-run', one.why.run_id)} ends its process now",
+    of_flow.Stopping.kind: lambda one: f"{one.run('kill', one.why.run_id)} ends its process now",
     of_source.NameFiltered.kind: _filtered,
     of_source.NotListed.kind: lambda one: f"name its extension in watch(extensions=...), then {one.typed('deploy')}",
     of_source.NoFiles.kind: lambda one: "put a file there, or correct source= or extensions=",
