@@ -143,12 +143,11 @@ def _split(line: str) -> list[str]:
 
 
 ONLY_IN_THE_SHELL = frozenset(
-    "alert compare demo disable doctor docs enable import kill kill-run lab lease list reset retry secret service stop-run"
-    " tidy workspace".split()
+    "alert compare demo disable doctor docs enable import kill lab lease list reset retry secret service tidy workspace".split()
 )
 """Commands of `data-engine` that `%flow` does not have."""
 _LIKE = 0.75
-"""How like a word must be to a command to be taken for it: `stop-run` is not `stop`, which stops the engine."""
+"""How like a word must be to a command to be taken for it."""
 
 
 def _command(word: str, line: str) -> Command:

@@ -19,7 +19,6 @@ from data_engine.status.deploy_lines import (
     is_engine_on,
     left_out_lines,
     lines_of_files_before,
-    lines_to_deploy,
     others_words,
     starting_lines,
     to_deploy,
@@ -295,12 +294,6 @@ def say_others_not_deployed(ws: Workspace, but: set[str]) -> None:
         )
     others = to_deploy([flow for flow in status.flows if flow.name not in known], ws.layout.flow_modules_dir)
     if (line := others_words(others)) is not None:
-        complain(line, style="yellow")
-
-
-def say_not_deployed(ws: Workspace) -> None:
-    """Name the flows that are not deployed as they are now."""
-    for line in lines_to_deploy(ws.home, ws.status().flows):
         complain(line, style="yellow")
 
 
