@@ -18,7 +18,7 @@ from data_engine.engine.status import Status
 from data_engine.errors import FlowValidationError
 from data_engine.flow.suggestions import typed_call
 from data_engine.model import utc_text
-from jupyter_extension.actions import CHANGES, answer, place_of
+from jupyter_extension.actions import answer, changes, place_of
 from jupyter_extension.assets import panel_css, panel_js
 from jupyter_extension.feed import Feed, View
 from jupyter_extension.view import as_json, delta
@@ -100,7 +100,7 @@ class Panel(anywidget.AnyWidget):
     def _do(self, message: dict[str, Any]) -> None:
         root, action = message.get("root"), str(message.get("action"))
         args = message.get("args")
-        feed = self._feed if action in CHANGES else None
+        feed = self._feed if changes(action) else None
         given = args if isinstance(args, dict) else {}
         if feed is not None and action == "start_engine":
             found = feed.while_starts(lambda: answer(root, action, given))

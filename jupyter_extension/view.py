@@ -25,7 +25,7 @@ from data_engine.model import Run
 from data_engine.record import Record
 from data_engine.typed import typed
 from jupyter_extension.buttons import WhyNot, flow_buttons, workspace_buttons
-from jupyter_extension.control import is_mine, lease_line, lease_mark, owned_elsewhere
+from jupyter_extension.control import is_mine, lease_line, lease_mark
 from jupyter_extension.marks import Mark, flow_mark, mark_of
 from jupyter_extension.troubles import Known, TroubleLine, has_recovered, troubles_of
 
@@ -186,9 +186,8 @@ def render(
     machine's, which tells a request of its own from a colleague's. `known` is what the history says of flows in trouble.
     """
     daemon, engine, lease = status.daemon, status.engine, status.lease
-    elsewhere = owned_elsewhere(lease)
     known = known or Known()
-    flows = {flow.name: _row(flow, status, known, elsewhere=elsewhere) for flow in status.flows}
+    flows = {flow.name: _row(flow, status, known) for flow in status.flows}
     return PanelView(
         workspace_id=status.workspace_id,
         workspace_root=status.workspace_root,
@@ -198,7 +197,7 @@ def render(
         lease_line=lease_line(lease, machine_id=machine_id),
         heartbeat_age_s=lease.heartbeat_age_s,
         takeover_in_s=lease.takeover_in_s,
-        buttons=workspace_buttons(status, elsewhere=elsewhere, machine_id=machine_id),
+        buttons=workspace_buttons(status, machine_id=machine_id),
         groups=_groups(flows),
         flows=flows,
         active=status.active_runs,
@@ -278,7 +277,7 @@ def delta(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]
     return {key: value for key, value in (("set", parts), ("flows", flows), ("gone", gone)) if value}
 
 
-def _row(flow: FlowStatus, status: Status, known: Known, *, elsewhere: str | None) -> FlowRow:
+def _row(flow: FlowStatus, status: Status, known: Known) -> FlowRow:
     last = None if flow.last_run is None else last_run_of(flow.last_run)
     if last is not None:
         cause = GONE if flow.name in known.gone else last.cause
@@ -305,7 +304,7 @@ def _row(flow: FlowStatus, status: Status, known: Known, *, elsewhere: str | Non
         held=flow.held,
         waiting=sum(one.count for one in status.waiting_runs if one.flow == flow.name),
         is_failing=flow.is_failing or flow.standing.is_edit_broken,
-        buttons=flow_buttons(flow, status, elsewhere=elsewhere),
+        buttons=flow_buttons(flow, status),
         backfill=_backfill_line(flow.name, status),
         expected=_expected_line(flow),
         troubles=troubles_of(flow, known),

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from data_engine.daemon.daemon import Daemon
+from data_engine.daemon.refusals import no_run, not_here
 from data_engine.daemon.worker_pool import STOP_REQUESTED
-from data_engine.engine.refusals import no_run, not_here
 from data_engine.errors import FlowValidationError
 from data_engine.ledger.ledger import Ledger
 from data_engine.model import Run

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from data_engine.clock import boot_clock
 from data_engine.cut import first_few
-from data_engine.daemon.deploying import Asked, Looked
+from data_engine.deploy.deploying import Asked, Looked
 from data_engine.engine.deployed_before import kept_ids
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError
