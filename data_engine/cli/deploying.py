@@ -156,7 +156,7 @@ def _say_lost_note(note: str, belongs_to: Sequence[object]) -> None:
 
 def _say_mended(mended: Collection[str], lost: Collection[str]) -> None:
     """Of which flows damaged files were written again, and of which that could not be done."""
-    from data_engine.daemon.deployed_sets import lost_words
+    from data_engine.deploy.sets import lost_words
 
     for line in mended_lines(mended):
         say(line)
@@ -166,7 +166,7 @@ def _say_mended(mended: Collection[str], lost: Collection[str]) -> None:
 
 def _damaged(ws: Workspace, flows: Collection[str]) -> set[str]:
     """Those of the flows of which a file of what they run is missing or damaged, on the share or here; none where that cannot be seen."""
-    from data_engine.daemon.deployed_sets import Checked, mend
+    from data_engine.deploy.sets import Checked, mend
 
     try:
         found = mend(ws.home, flows, may_write=False) if flows else Checked()

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from data_engine import Workspace, owners_verbs
+from data_engine import Workspace
 from data_engine.daemon import control, link
 from data_engine.flow.control import STOPS_AT
 from data_engine.times import zoned_words
@@ -367,7 +367,7 @@ def test_a_daemon_that_does_not_answer_is_not_told_as_none(
     monkeypatch.setattr(control, "TOLD_AFTER_S", 0.2)
     monkeypatch.setattr(control, "PING_S", 0.5)
     monkeypatch.setattr(link, "_LEAVING_S", 0.2)
-    monkeypatch.setattr(owners_verbs, "_COMING_S", 0.5)
+    monkeypatch.setattr(link, "_COMING_S", 0.5)
     link.DaemonLink(Workspace(ws.root).home)._forget()  # as a command that begins does not have one
     process.suspend()
     try:
