@@ -565,7 +565,7 @@ class Workspace:
         except KeyboardInterrupt:
             what = f"run {wanted[0][:8]} goes" if len(wanted) == 1 else f"{len(wanted)} runs go"
             raise ShortInterrupt(
-                f"interrupted here only: {what} on in the daemon; `data-engine status` shows what runs, `data-engine stop-run RUN` ends it"
+                f"interrupted here only: {what} on in the daemon; `data-engine status` shows what runs, `data-engine stop RUN` ends it"
             ) from None
         return self._records(wanted)
 
