@@ -33,7 +33,7 @@ from data_engine.scheduler.plan import PlannedFlow
 from data_engine.scheduler.run_queue import Item, Turn, Work
 from data_engine.scheduler.scheduler import Scheduler
 from data_engine.status.deployed_before import find_flow
-from data_engine.status.held_files import HeldFiles
+from data_engine.status.facts import HeldFiles
 from data_engine.workspace.machine import person
 
 

@@ -37,6 +37,7 @@ from data_engine.scheduler.source_memory import KnownSources
 from data_engine.status.deployed_before import history_of, names_of, ran_earlier_code
 from data_engine.status.facts import (
     FlowFacts,
+    HeldFiles,
     OthersSeen,
     WorkspaceFacts,
     backfills_recent,
@@ -44,7 +45,6 @@ from data_engine.status.facts import (
     owned_elsewhere,
     requests_told,
 )
-from data_engine.status.held_files import HeldFiles
 from data_engine.status.record import DaemonFacts, EngineFacts, ServiceFacts
 from data_engine.workspace.machine import machine_id
 

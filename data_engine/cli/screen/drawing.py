@@ -20,9 +20,8 @@ from data_engine.cli.screen.words import (
     waiting_words,
 )
 from data_engine.marks import Mark
-from data_engine.status.failures import short_error
 from data_engine.status.record import Problem
-from data_engine.status.sentences import GONE, held_words
+from data_engine.status.sentences import GONE, held_words, short_error
 from data_engine.status.view import PanelFlow, PanelView
 from data_engine.times import offset_words
 

@@ -35,7 +35,7 @@ from data_engine.client import Workspace
 from data_engine.errors import FlowValidationError
 from data_engine.feed import Feed
 from data_engine.platforms.processes import on_end_signals
-from data_engine.status.failures import first_line
+from data_engine.status.sentences import first_line
 from data_engine.status.view import PanelView
 from data_engine.typed import typed
 
