@@ -302,7 +302,15 @@ def requests_told(ledger: Ledger, now_s: float) -> list[RequestStatus]:
         told = None if what is None else str(what)
         found.append(
             RequestStatus(
-                row.request_id, row.verb, row.flow, row.state, row.outcome, told, row.by, row.machine, at_utc=row.at_utc
+                request_id=row.request_id,
+                verb=row.verb,
+                flow=row.flow,
+                state=row.state,
+                outcome=row.outcome,
+                what=told,
+                by=row.by,
+                machine=row.machine,
+                at_utc=row.at_utc,
             )
         )
     return found
