@@ -264,7 +264,7 @@ def main() -> None:
         page = Page(lab, browser)
         workspace = lab.workspace("small")
         flows.fill(workspace, good=flows.GOOD, slow=flows.SLOW)
-        lab.do(workspace, "start_daemon")
+        lab.do(workspace, "start")
         shown_s, word_s = first_shown_s(lab, page, workspace)
         note = f"{shown_s:.2f} s"
         report("panel shown after its cell runs, by a cell that shows a word", shown_s / word_s, 10, "x", note)
@@ -276,7 +276,7 @@ def main() -> None:
         report("click on Run until it says running, by a bare request", running_s / bare_s, 20, "x", note)
         large = lab.workspace("large")
         fill(lab, large)
-        lab.do(large, "start_daemon")
+        lab.do(large, "start")
         panel.choose(large)
         panel.element.locator(".de-footer", has_text=f"{FLOWS} flows").wait_for(timeout=60000)
         clicks = [click_to_answer_ms(page, f"flow_{number:03}") for number in range(LOOKS)]

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, TypeVar
 
-from data_engine.backfill_verbs import BackfillVerbs
-from data_engine.daemon_verbs import DaemonVerbs
-from data_engine.errors import FlowValidationError
+from data_engine.errors import FlowValidationError, ShortInterrupt
 from data_engine.flow.suggestions import typed_verbs
-from data_engine.given import (
-    given_day,
-    given_folder,
-    given_limit,
-    given_text,
-    given_workspace,
-)
-from data_engine.planning_verbs import PlanningVerbs
+from data_engine.given import given_folder, given_limit, given_params, given_workspace, is_json
 from data_engine.platforms.names import with_home
 from data_engine.shown import Listing
 from data_engine.verbs import Flow
@@ -27,16 +22,29 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from datetime import date
 
+    from data_engine.commands.command import Command
+    from data_engine.daemon.link import DaemonLink
     from data_engine.engine.left_behind import LeftBehind
-    from data_engine.model import LogEntry, Run, StepRun
+    from data_engine.engine.local_workspace import LocalWorkspace
+    from data_engine.flow.parameters import Parameters
+    from data_engine.lease.status import LeaseStatus
+    from data_engine.model import Backfill, Deployment, Event, LogEntry, Run, StepRun
     from data_engine.notebook.catalog import CatalogEntry
+    from data_engine.notebook.standing import Standing
+    from data_engine.planning.plan import Plan
+    from data_engine.planning.results import GoldenResult
+    from data_engine.scheduler.backfill import Reprocess
     from data_engine.status.explain import Explanation
+    from data_engine.status.offline import OfflineFacts
+    from data_engine.status.record import WorkspaceStatus
     from data_engine.status.run_comparison import Comparison
     from data_engine.status.trends import Trends
     from data_engine.workspace.settings import WorkspaceSettings
 
+T = TypeVar("T")
 
-class Workspace(BackfillVerbs, DaemonVerbs, PlanningVerbs):
+
+class Workspace:
     """One workspace folder: its flows, its history on this machine, and its settings.
 
     Raises:
@@ -109,6 +117,20 @@ class Workspace(BackfillVerbs, DaemonVerbs, PlanningVerbs):
         """Every path of the shared folder."""
         return WorkspaceLayout(self.root)
 
+    @property
+    def link(self) -> DaemonLink:
+        """The way to this machine's daemon of the workspace."""
+        from data_engine.daemon.link import DaemonLink
+
+        return DaemonLink(self.home)
+
+    @property
+    def home(self) -> LocalWorkspace:
+        """The workspace as this machine sees it: local paths, ledger, settings."""
+        from data_engine.engine.local_workspace import local_workspace
+
+        return local_workspace(self.root)
+
     def settings(self) -> WorkspaceSettings:
         """The workspace's settings.
 
@@ -122,6 +144,8 @@ class Workspace(BackfillVerbs, DaemonVerbs, PlanningVerbs):
             ('signature', 30.0)
         """
         return self.home.settings()
+
+    # -- flows, as they are written -----------------------------------------------------------------------------------------
 
     def catalog(self) -> tuple[CatalogEntry, ...]:
         """One entry for each flow module, sorted by name; a broken module has its `error` instead of a flow.
@@ -170,6 +194,221 @@ class Workspace(BackfillVerbs, DaemonVerbs, PlanningVerbs):
         modules = self.home.modules()
         return Flow.of(modules.load(find_flow(self.home, name)).flow)
 
+    def plan(
+        self,
+        name: str,
+        sources: int = 3,
+        use: str | None = None,
+        key: str | Sequence[str] | None = None,
+        params: Mapping[str, Any] | None = None,
+        yes: bool = False,
+        fresh: bool = False,
+        sink: Callable[[Event], None] = lambda event: None,
+    ) -> Plan:
+        """What deploying the flow `name` as it is now would change: in its code, and in the data production really saw.
+
+        The deployed version and the current one run over the last `sources` that production has read (or the batch), the
+        newest first, each into one scratch folder of its own that begins as production is. The saved objects are compared (of
+        `use` only that one) and the files both write; rows by the columns `key`, else whole rows. A version that fails is part
+        of the plan. Steps are reused where earlier previews and plans of this process allow it, unless `fresh`. `yes`: steps
+        that write elsewhere than through their context may run, twice. `sink` gets what happens.
+
+        Raises:
+            FlowValidationError: no such flow, never deployed, no source, no such object, or a step cannot be held back.
+
+        Example:
+            >>> import tempfile
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> _ = ws.deploy("example")
+            >>> ws.plan("example").equal
+            True
+        """
+        from data_engine.compare.comparing import keys
+        from data_engine.deploy.deploying import changed_config
+        from data_engine.engine.params import check_params
+        from data_engine.ledger import deployments as ledger_rows
+        from data_engine.notebook import history
+        from data_engine.notebook.catalog import check_flow_name
+        from data_engine.notebook.module_sets import read_contents
+        from data_engine.planning.making import Wish, make_plan
+        from data_engine.status.deployed_before import find_flow
+
+        if not isinstance(sources, int) or isinstance(sources, bool) or sources < 1:
+            raise FlowValidationError(
+                f"sources={sources!r} must be a whole number, at least 1", where="plan(sources=...)", fix="sources=3"
+            )
+        home, modules = self.home, self.home.modules()
+        path = find_flow(home, check_flow_name(name))
+        wish = Wish(sources, use, keys(key), check_params(params), is_confirmed=yes, fresh=fresh)
+        plan = make_plan(home, name, wish, current=lambda: modules.load(path).flow, sink=sink)
+        live = history.live(ledger_rows.published(home.ledger()))[name]
+        edit, _ = read_contents(home.layout.flow_modules_dir)
+        return replace(plan, config=tuple(changed_config(home, live, edit)))
+
+    def test(self, name: str | None = None, update: bool = False) -> list[GoldenResult]:
+        """How the goldens of the flow `name`, or of all, compare with the code as it is now: one result each.
+
+        With `update` those that differ are kept as they are now: look at what differs first.
+
+        Raises:
+            FlowValidationError: no such flow, or it has no goldens.
+
+        Example:
+            >>> import tempfile
+            >>> Workspace.create(tempfile.mkdtemp()).test()
+            []
+        """
+        from data_engine.notebook.catalog import check_flow_name
+        from data_engine.planning.golden import goldens_folder, require_goldens
+        from data_engine.planning.testing import check_goldens
+        from data_engine.shown import Listing
+        from data_engine.status.deployed_before import find_flow
+        from data_engine.workspace.machine import person
+
+        home, modules = self.home, self.home.modules()
+        if name is not None:
+            find_flow(home, check_flow_name(name))
+            require_goldens(goldens_folder(home), name)
+        by = "@".join(person()) if update else None
+        return Listing(check_goldens(home, modules, None if name is None else [name], update_by=by))
+
+    # -- what production runs -----------------------------------------------------------------------------------------------
+
+    def deploy(
+        self,
+        name: str | None = None,
+        note: str = "",
+        force: bool = False,
+        wait: bool = True,
+        approve: bool = False,
+        replaces: str | None = None,
+    ) -> tuple[CatalogEntry, ...]:
+        """Let production run the modules as they are now: the flow `name` alone, or every flow that nobody has undeployed; their entries.
+
+        Only what compiles, builds and has steps is deployed; the entry of a module that was not has its `error`, and its flow
+        stays on the last deployment. A source or mirror that cannot be used now, or whom it tells of troubles though this machine
+        has no such secret, is among its `warnings`. A flow that writes the mirror of a deployed flow of another name is deployed only with
+        `force=True`, and with `[deploy] gate = "golden"` one whose goldens do not hold only with `approve=True`, which is recorded.
+        A rename is followed where the notebook shows it; `replaces` names a flow whose notebook is gone and that `name` is now, so that
+        it ends in the same moment and no file that it did runs again.
+        The `note` is in the history (`deployments()`), and `rollback` undoes the deployment.
+
+        Where another workstation owns the workspace, its owner is asked to deploy exactly this content, and the answer is
+        waited for; with `wait=False` it is not, and nothing comes back.
+
+        Raises:
+            FlowValidationError: no such module, the deployment cannot be stored or published, or it cannot replace that flow.
+            RequestFailedError, RequestExpiredError: the owner refused it, or did not take it.
+
+        Example:
+            >>> import tempfile
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> [entry.name for entry in ws.deploy("example", note="first")], ws.deployments("example")[0].note
+            (['example'], 'first')
+        """
+        from data_engine.commands.deployments import Deploy
+        from data_engine.engine.unknown_recipients import with_recipient_warnings
+        from data_engine.notebook.catalog import check_flow_name
+        from data_engine.status.deployed_before import find_flow
+        from data_engine.status.source_trouble import with_source_warnings
+
+        if name is not None:
+            find_flow(self.home, check_flow_name(name))
+        outcome = self._do(Deploy(name, note, force, approve, replaces), wait)
+        if outcome is None:
+            return ()
+        return with_recipient_warnings(with_source_warnings(outcome.entries), self.home.settings().alerts.to)
+
+    def undeploy(self, name: str, note: str = "", wait: bool = True) -> Deployment | None:
+        """Stop running the flow `name` in production, whether its notebook is there or gone; what was deployed is kept.
+
+        It is in the history like a deployment, and `rollback(name)` undoes it. What runs now ends as it would. Where
+        another workstation owns the workspace its owner is asked; with `wait=False` the answer, None, is not waited for.
+
+        Raises:
+            FlowValidationError: the flow is not deployed; or with `[deploy] mode = "auto"` its module is still there.
+            RequestFailedError, RequestExpiredError: the owner refused it, or did not take it.
+
+        Example:
+            >>> import tempfile
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> _ = ws.deploy("example")
+            >>> ws.undeploy("example").kind, ws.deployment("example")
+            ('withdraw', 'not deployed')
+            >>> ws.rollback("example").kind, ws.deployment("example")
+            ('rollback', 'as deployed')
+        """
+        from data_engine.commands.deployments import Undeploy
+
+        outcome = self._do(Undeploy(name, note), wait)
+        return None if outcome is None else outcome.deployments[0]
+
+    def rollback(self, name: str, to: str | None = None, note: str = "", wait: bool = True) -> Deployment | None:
+        """Let production run the flow as it was deployed before, or as the deployment `to` (its id, or the beginning of it).
+
+        That is a deployment itself: it is in the history, and can be undone. The notebook stays as it is. Where
+        another workstation owns the workspace its owner is asked; with `wait=False` the answer, None, is not waited for.
+
+        Raises:
+            FlowValidationError: there is nothing to go back to, it is not kept any more, or it is damaged.
+            RequestFailedError, RequestExpiredError: the owner refused it, or did not take it.
+
+        Example:
+            >>> import tempfile
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> _ = ws.deploy("example")
+            >>> try:
+            ...     ws.rollback("example")
+            ... except FlowValidationError as error:
+            ...     print(error.what)
+            there is no earlier deployment of example
+        """
+        from data_engine.commands.deployments import Rollback
+
+        return self._do(Rollback(name, to, note), wait)
+
+    def deployments(self, name: str | None = None) -> list[Deployment]:
+        """The history of deployments, of one flow when named (also under the names that it had before), the newest first: who, where,
+        when, and what differed.
+
+        `is_live` says which one a flow runs, `is_kept` which can be rolled back to.
+
+        Raises:
+            LedgerError: the history cannot be read.
+
+        Example:
+            >>> import tempfile
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> _ = ws.deploy("example", note="first")
+            >>> [(one.note, one.is_live) for one in ws.deployments("example")]
+            [('first', True)]
+        """
+        from data_engine.notebook.catalog import check_flow_name
+        from data_engine.status.deployed_before import history_of
+
+        return Listing(history_of(self.home, None if name is None else check_flow_name(name)))
+
+    def standing(self, name: str) -> Standing:
+        """How the flow's module stands to what production runs: its `kind`, the `cells` that differ, and in words.
+
+        Raises:
+            FlowValidationError: no such module, and none is deployed.
+
+        Example:
+            >>> import tempfile
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> ws.standing("example").kind
+            'not_deployed'
+        """
+        from data_engine.notebook.catalog import check_flow_name
+        from data_engine.status.deployed_before import find_flow
+
+        deployments = self.home.deployments()
+        standing = deployments.standing([check_flow_name(name)])[name]
+        if name not in deployments.deployed():
+            find_flow(self.home, name)
+        return standing
+
     def deployment(self, name: str) -> str:
         """How the flow's module stands to what production runs, in a few words.
 
@@ -181,7 +420,6 @@ class Workspace(BackfillVerbs, DaemonVerbs, PlanningVerbs):
 
         Example:
             >>> import tempfile
-            >>> from data_engine import Workspace
             >>> ws = Workspace.create(tempfile.mkdtemp())
             >>> before = ws.deployment("example")
             >>> _ = ws.deploy("example")
@@ -207,6 +445,8 @@ class Workspace(BackfillVerbs, DaemonVerbs, PlanningVerbs):
             >>> ws.standing("example").kind, [path.name for path in ws.restore("example")], ws.standing("example").kind
             ('gone', ['example.ipynb'], 'as_deployed')
         """
+        from data_engine.commands.fields import given_text
+        from data_engine.commands.machine import Look
         from data_engine.notebook.catalog import check_flow_name
         from data_engine.notebook.history import to_restore
         from data_engine.notebook.restoring import restore
@@ -223,92 +463,352 @@ class Workspace(BackfillVerbs, DaemonVerbs, PlanningVerbs):
         contents = deployments.contents_of(chosen.set_id) or {}
         written = restore(name, contents, self.layout.flow_modules_dir)
         with suppress(FlowValidationError):  # it is put back; a daemon that cannot look now sees it at its next look
-            self.link.ask(lambda daemon: daemon.post("/look"), otherwise=dict)
+            self._do(Look())
         return written
 
-    def left_behind(self, name: str | None = None) -> list[LeftBehind]:
-        """The outputs, of the flow `name` or of all, whose source files are gone; as far as the history goes back.
-
-        A file that several sources were written to counts when all of them are gone; of a source folder that cannot be reached nothing is
-        known. `set_aside` moves them out of the mirror.
+    def enable(self, name: str, wait: bool = True) -> None:
+        """Let the flow run by itself again.
 
         Raises:
-            FlowValidationError: there is no such flow.
+            FlowValidationError: no such flow.
+            RequestFailedError, RequestExpiredError: the owner refused it, or did not take it.
 
         Example:
             >>> import tempfile
             >>> ws = Workspace.create(tempfile.mkdtemp())
-            >>> ws.left_behind()
-            []
+            >>> _ = ws.deploy("example")
+            >>> ws.enable("example")
+            >>> ws.status().flows[0].enabled
+            True
         """
-        from data_engine.engine.left_behind import MOST_RUNS, left_behind
-        from data_engine.ledger.former_places import written_here
+        from data_engine.commands.switches import Enable
 
-        return Listing(
-            left_behind(
-                written_here(self.home.ledger(), self.layout, MOST_RUNS),
-                self._in_production(name),
-            )
+        self._do(Enable(name), wait)
+
+    def disable(self, name: str, wait: bool = True, note: str = "") -> None:
+        """Let the flow run by hand only. Who disabled it, and when, is kept and shown with the `note`, which says why.
+
+        Raises:
+            FlowValidationError: no such flow.
+            RequestFailedError, RequestExpiredError: the owner refused it, or did not take it.
+
+        Example:
+            >>> import tempfile
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> _ = ws.deploy("example")
+            >>> ws.disable("example", note="stock-taking until Monday")
+            >>> ws.status().flows[0].enabled, ws.status().flows[0].disabled.note
+            (False, 'stock-taking until Monday')
+        """
+        from data_engine.commands.switches import Disable
+
+        self._do(Disable(name, note), wait)
+
+    # -- runs ---------------------------------------------------------------------------------------------------------------
+
+    def run(
+        self,
+        name: str,
+        wait: bool = True,
+        source: str | os.PathLike[str] | None = None,
+        params: Mapping[str, Any] | None = None,
+    ) -> list[Run] | list[str]:
+        """Let the daemon (started if need be) run the deployed flow `name`, once for each source: the ended runs in order.
+
+        A failed run is returned with its status and error, not raised. With `wait=False` the ids of the runs to come, for
+        `wait()`. An interrupt ends only the waiting; the runs go on in the daemon. Where another workstation owns the
+        workspace its owner is asked to run it; with `wait=False` the ids are not known then.
+
+        Raises:
+            FlowValidationError: no such flow or source, the module is broken, a parameter is unknown, wrong or missing, or
+                `params` of a flow that declares none are not JSON.
+
+        Example:
+            >>> import tempfile
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> _ = ws.deploy("example")
+            >>> [(run.flow, run.status) for run in ws.run("example")]
+            [('example', 'success')]
+            >>> ws.kill()
+            True
+        """
+        from data_engine.commands.runs import Run
+        from data_engine.engine.params import check_params
+        from data_engine.notebook.catalog import check_flow_name
+
+        given = self._sendable(check_flow_name(name), check_params(params))
+        begun = self._do(Run(name, None if source is None else os.fspath(source), given), wait)
+        if begun is None:
+            return []
+        return self.wait(begun.run_ids) if wait else list(begun.run_ids)
+
+    def wait(self, run_ids: Sequence[str]) -> list[Run]:
+        """The runs that `run(..., wait=False)` asked for, when all have ended, in the order of their ids.
+
+        What they wait for is said on standard error.
+
+        Raises:
+            WorkspaceError: the daemon ended before one of them began, or it is there and does not answer.
+            KeyboardInterrupt: the waiting was interrupted; the runs go on in the daemon.
+
+        Example:
+            >>> import tempfile
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> _ = ws.deploy("example")
+            >>> run_ids = ws.run("example", wait=False)
+            >>> [run.status for run in ws.wait(run_ids)], ws.kill()
+            (['success'], True)
+        """
+        wanted = list(run_ids)
+        try:
+            self.link.wait_for_runs(wanted, lambda why: print(why, file=sys.stderr))
+        except KeyboardInterrupt:
+            what = f"run {wanted[0][:8]} goes" if len(wanted) == 1 else f"{len(wanted)} runs go"
+            raise ShortInterrupt(
+                f"interrupted here only: {what} on in the daemon; `data-engine status` shows what runs, `data-engine stop-run RUN` ends it"
+            ) from None
+        return self._records(wanted)
+
+    def parameters(self, name: str) -> Parameters | None:
+        """What the deployed flow declares with `Flow.params`; None for one that takes any. Its daemon is asked (started if need be).
+
+        Raises:
+            FlowValidationError: no such flow.
+            WorkspaceError: the daemon, which is asked, cannot be started.
+
+        Example:
+            >>> import tempfile
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> _ = ws.deploy("example")
+            >>> ws.parameters("example") is None, ws.kill()
+            (True, True)
+        """
+        from data_engine.flow.parameters import Parameters
+        from data_engine.notebook.catalog import check_flow_name
+
+        told = self.link.start().get("/flow", name=check_flow_name(name))
+        return None if told.get("parameters") is None else Parameters.of_json(told["parameters"], name)
+
+    def stop_flow(self, name: str) -> bool:
+        """Ask all runs of the flow in the daemon to end at their next step, map item, `context.log` or `context.progress`, and begin none that waits.
+
+        What is due by itself waits until the flow is enabled again; whether it was disabled for that.
+
+        Raises:
+            FlowValidationError: no such flow, or no daemon runs here.
+            WorkspaceError: the daemon is there, and does not answer.
+            OwnedElsewhereError: another workstation owns the workspace.
+
+        Example:
+            >>> import tempfile
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> _ = ws.deploy("example")
+            >>> ws.start()
+            >>> ws.stop_flow("example"), ws.kill()
+            (False, True)
+        """
+        from data_engine.commands.runs import StopFlow
+
+        return self._done(StopFlow(name)).disabled
+
+    def stop_run(self, run_id: str) -> bool:
+        """Ask a run of the daemon to end at its next step, map item, `context.log` or `context.progress`; one that waits does not begin.
+
+        Whether it had begun. One that had not is recorded as stopped, too: a file that was due is held then, as after any stop.
+
+        Raises:
+            FlowValidationError: it is not running there, and does not wait.
+
+        Example:
+            >>> import tempfile
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> try:
+            ...     ws.stop_run("3f9c")
+            ... except FlowValidationError as error:
+            ...     print(error.fix)
+            start it with `data-engine start`, or Workspace.start()
+        """
+        from data_engine.commands.runs import StopRun
+
+        return not self._done(StopRun(run_id)).waited
+
+    def kill_run(self, run_id: str) -> bool:
+        """End the process of a run of the daemon, now; one that waits for its turn does not begin. Whether it had begun.
+
+        Raises:
+            FlowValidationError: it is not running there, and does not wait.
+
+        Example:
+            >>> import tempfile
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> try:
+            ...     ws.kill_run("3f9c")
+            ... except FlowValidationError as error:
+            ...     print(error.fix)
+            start it with `data-engine start`, or Workspace.start()
+        """
+        from data_engine.commands.runs import KillRun
+
+        return not self._done(KillRun(run_id)).waited
+
+    def retry(self, flow: str | None = None, source: str | os.PathLike[str] | None = None, wait: bool = True) -> int:
+        """Do not hold failed sources any more: those of `flow`, or only its `source`, or all; how many those were.
+
+        Raises:
+            FlowValidationError: the engine is off, no such flow or source, or the flow runs by hand only.
+            RequestFailedError, RequestExpiredError: the owner refused it, or did not take it.
+
+        Example:
+            >>> import tempfile
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> ws.start_engine()
+            >>> ws.retry(), ws.kill()
+            (0, True)
+        """
+        from data_engine.commands.runs import Retry
+
+        answer = self._do(Retry(flow, None if source is None else os.fspath(source)), wait)
+        return 0 if answer is None else answer.freed
+
+    def backfill(
+        self,
+        name: str,
+        since: str | date | None = None,
+        until: str | date | None = None,
+        where: str | None = None,
+        params: Mapping[str, Any] | None = None,
+        reprocess: Reprocess = "failed",
+        dry_run: bool = False,
+        wait: bool = True,
+        digest: str | None = None,
+    ) -> Backfill | None:
+        """Run the flow again for a range: its files, by their modification time and name, or its slots; after all that is due.
+
+        `since` and `until` are days ("2013-03-01"), months ("2013-03", all of it) or times, in the flow's zone, both in the
+        range. `reprocess` says which of them: "failed" (held, or the last run failed), "missing" (no success) or "all".
+        With `dry_run=True` they are only listed (`planned`); with the `digest` of that list exactly those run, or none. Without
+        it begins at once, in the daemon (started if need be); `backfills()` and `backfill_status(id)` show its progress.
+
+        A success with the params of a run that comes by itself counts as one; with other `params` a run changes neither
+        what is due nor what is held. Where another workstation owns the workspace its owner is asked; with `wait=False` the
+        answer, None, is not waited for.
+
+        Raises:
+            FlowValidationError: no such flow, params that it does not take, no day, or nothing that could be run again.
+            RequestFailedError, RequestExpiredError: the owner refused it, or did not take it.
+
+        Example:
+            >>> import tempfile
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> code = (
+            ...     "from data_engine import Flow\\n"
+            ...     "def build(): return Flow('Demo').watch(mode='poll', source='../in', interval='5s').step(lambda context: 1)"
+            ... )
+            >>> _ = (ws.layout.flow_modules_dir / "daily.py").write_text(code)
+            >>> (ws.root / "in").mkdir()
+            >>> _ = (ws.root / "in" / "a.csv").write_text("1")
+            >>> _ = ws.deploy("daily")
+            >>> listed = ws.backfill("daily", reprocess="missing", dry_run=True)
+            >>> [one.source for one in listed.planned]
+            ['a.csv']
+            >>> begun = ws.backfill("daily", reprocess="missing", digest=listed.digest)
+            >>> begun.total, ws.backfill_status(begun.id).id == begun.id, ws.kill()
+            (1, True, True)
+        """
+        from data_engine.commands.backfills import StartBackfill
+        from data_engine.commands.fields import given_day
+        from data_engine.engine.params import check_params
+        from data_engine.notebook.catalog import check_flow_name
+
+        days = given_day(since, "backfill(since=...)"), given_day(until, "backfill(until=...)")
+        command = StartBackfill(
+            check_flow_name(name), *days, where, reprocess, dict(check_params(params)), dry_run, digest
         )
+        command.require_valid()
+        told = self._do(replace(command, params=self._sendable(name, command.params)), wait)
+        return None if told is None else self._in_zone(told.backfill)
 
-    def set_aside(self, name: str | None = None) -> list[Path]:
-        """Move what `left_behind(name)` lists out of the mirrors, into a hidden folder beside each; where it is now.
-
-        Nothing is deleted, and `put_back` moves it back. This makes no flow due that reads there.
+    def backfills(self, name: str | None = None) -> list[Backfill]:
+        """The newest backfills, of one flow when named, the newest first, each with how far it is.
 
         Raises:
-            FlowValidationError: there is no such flow, or a file cannot be moved.
-            OwnedElsewhereError: another workstation owns the workspace.
+            LedgerError: the history cannot be read.
 
         Example:
             >>> import tempfile
-            >>> ws = Workspace.create(tempfile.mkdtemp())
-            >>> ws.set_aside(), ws.put_back()
-            ([], [])
-        """
-        from data_engine.engine.left_behind import set_aside
-        from data_engine.lease.peek import refuse_owned_elsewhere
-
-        refuse_owned_elsewhere(self.layout.workspace_state_dir, self.home.local.identity, what="moving outputs aside")
-        return Listing(set_aside(self.left_behind(name)))
-
-    def put_back(self, name: str | None = None) -> list[Path]:
-        """Move back what `set_aside` moved last, except where there is a new file; where they are now.
-
-        Raises:
-            FlowValidationError: there is no such flow, or a file cannot be moved.
-            OwnedElsewhereError: another workstation owns the workspace.
-
-        Example:
-            >>> import tempfile
-            >>> ws = Workspace.create(tempfile.mkdtemp())
-            >>> ws.put_back()
+            >>> Workspace.create(tempfile.mkdtemp()).backfills()
             []
         """
-        from data_engine.engine.left_behind import put_back
-        from data_engine.lease.peek import refuse_owned_elsewhere
+        from data_engine.notebook.catalog import check_flow_name
 
-        refuse_owned_elsewhere(self.layout.workspace_state_dir, self.home.local.identity, what="moving outputs back")
-        specs = (flow.mirror_spec for flow in self._in_production(name))
-        return Listing(put_back(spec.root for spec in specs if spec is not None))
+        return Listing(self._backfills(None if name is None else check_flow_name(name), None))
 
-    def _in_production(self, name: str | None = None) -> list[Flow]:
-        """The good flows as they are, and as they are deployed where their modules are gone; the one of this name.
+    def backfill_status(self, backfill_id: str) -> Backfill:
+        """One backfill: how far it is, what it was to run (`planned`) and the runs that were begun (`runs`).
 
         Raises:
-            FlowValidationError: there is no such flow.
-        """
-        from data_engine.notebook.catalog import check_flow_name, read_catalog
-        from data_engine.notebook.deployed import deployed_entries
-        from data_engine.status.deployed_before import find_to_tidy
+            FlowValidationError: there is none with this id, or that begins so.
 
-        deployments = self.home.deployments()
-        there = read_catalog(self.home.modules(), kept=self.home.descriptions())
-        gone = deployments.deployed().keys() - {entry.name for entry in there}
-        entries = [*there, *deployed_entries(deployments, gone)]
-        if name is not None and check_flow_name(name) not in {entry.name for entry in entries}:
-            find_to_tidy(self.home, name)
-        return [Flow.of(one.flow) for one in entries if one.flow is not None and name in (None, one.name)]
+        Example:
+            >>> import tempfile
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> try:
+            ...     ws.backfill_status("b7")
+            ... except FlowValidationError as error:
+            ...     print(error.what)
+            there is no backfill 'b7'
+        """
+        from data_engine.commands.fields import given_text
+
+        return self._in_zone(self._backfills(None, given_text(backfill_id, "backfill id"))[0])
+
+    def stop_backfill(self, backfill_id: str, wait: bool = True) -> Backfill | None:
+        """Begin no more runs of a backfill; what runs of it ends by itself.
+
+        Raises:
+            FlowValidationError: there is none with this id, or it does not run.
+            RequestFailedError, RequestExpiredError: the owner refused it, or did not take it.
+
+        Example:
+            >>> import tempfile
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> try:
+            ...     ws.stop_backfill("b7")
+            ... except FlowValidationError as error:
+            ...     print(error.what)
+            there is no backfill 'b7'
+            >>> ws.kill()
+            True
+        """
+        from data_engine.commands.backfills import StopBackfill
+
+        told = self._do(StopBackfill(backfill_id), wait)
+        return None if told is None else self._in_zone(told.backfill)
+
+    def retry_backfill(self, backfill_id: str, wait: bool = True) -> Backfill | None:
+        """Run again what failed of a backfill that has ended, and what a stop left out; it keeps its id.
+
+        Raises:
+            FlowValidationError: there is none with this id, it runs, or nothing of it failed.
+            RequestFailedError, RequestExpiredError: the owner refused it, or did not take it.
+
+        Example:
+            >>> import tempfile
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> try:
+            ...     ws.retry_backfill("b7")
+            ... except FlowValidationError as error:
+            ...     print(error.what)
+            there is no backfill 'b7'
+            >>> ws.kill()
+            True
+        """
+        from data_engine.commands.backfills import RetryBackfill
+
+        told = self._do(RetryBackfill(backfill_id), wait)
+        return None if told is None else self._in_zone(told.backfill)
+
+    # -- the history --------------------------------------------------------------------------------------------------------
 
     def runs(
         self,
@@ -338,6 +838,7 @@ class Workspace(BackfillVerbs, DaemonVerbs, PlanningVerbs):
             >>> ws.runs(until="2013-03")
             []
         """
+        from data_engine.commands.fields import given_day, given_text
         from data_engine.ledger.warned import with_warnings
         from data_engine.notebook.catalog import check_flow_name
         from data_engine.status.runs import find_runs, wanted_runs, with_zones
@@ -349,6 +850,30 @@ class Workspace(BackfillVerbs, DaemonVerbs, PlanningVerbs):
         days = given_day(since, "runs(since=...)"), given_day(until, "runs(until=...)")
         wanted = wanted_runs(None if status is None else given_text(status, "runs(status=...)"), *days)
         return Listing(with_zones(self.home, with_warnings(ledger, find_runs(self.home, name, limit, wanted).runs)))
+
+    def run_record(self, run_id: str) -> Run:
+        """The run with this id, or with the only id that begins so.
+
+        Raises:
+            FlowValidationError: there is none; says where this machine has not fetched all that others ran.
+
+        Example:
+            >>> import tempfile
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> _ = ws.load_flow("example").run_once()
+            >>> run = ws.runs()[0]
+            >>> ws.run_record(run.run_id[:8]) == run
+            True
+        """
+        run = self.home.ledger().run(run_id) if isinstance(run_id, str) else None
+        if run is None:
+            from data_engine.daemon.refusals import no_run
+
+            what = f"there is no run {run_id!r} in the history of {self.root.name}"
+            known = "take an id from `data-engine runs`"
+            behind = self.link.behind_words()
+            raise no_run(self.home.ledger(), run_id, what, f"{behind}; else {known}" if behind else known)
+        return run
 
     def log(self, run_id: str) -> list[LogEntry]:
         """What the run printed and logged, oldest first.
@@ -444,14 +969,75 @@ class Workspace(BackfillVerbs, DaemonVerbs, PlanningVerbs):
             >>> ws.reset("example"), ws.runs()
             (1, [])
         """
-        from data_engine.notebook.catalog import check_flow_name
-        from data_engine.status.offline import reset_offline
+        from data_engine.commands.runs import Reset
 
-        name = None if flow is None else check_flow_name(flow)
-        return self.link.ask(
-            lambda daemon: int(daemon.post("/reset", {"flow": name})["count"]),
-            otherwise=lambda: reset_offline(self.home, name),
+        return self._done(Reset(flow)).count
+
+    def left_behind(self, name: str | None = None) -> list[LeftBehind]:
+        """The outputs, of the flow `name` or of all, whose source files are gone; as far as the history goes back.
+
+        A file that several sources were written to counts when all of them are gone; of a source folder that cannot be reached nothing is
+        known. `set_aside` moves them out of the mirror.
+
+        Raises:
+            FlowValidationError: there is no such flow.
+
+        Example:
+            >>> import tempfile
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> ws.left_behind()
+            []
+        """
+        from data_engine.engine.left_behind import MOST_RUNS, left_behind
+        from data_engine.ledger.former_places import written_here
+
+        return Listing(
+            left_behind(
+                written_here(self.home.ledger(), self.layout, MOST_RUNS),
+                self._in_production(name),
+            )
         )
+
+    def set_aside(self, name: str | None = None) -> list[Path]:
+        """Move what `left_behind(name)` lists out of the mirrors, into a hidden folder beside each; where it is now.
+
+        Nothing is deleted, and `put_back` moves it back. This makes no flow due that reads there.
+
+        Raises:
+            FlowValidationError: there is no such flow, or a file cannot be moved.
+            OwnedElsewhereError: another workstation owns the workspace.
+
+        Example:
+            >>> import tempfile
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> ws.set_aside(), ws.put_back()
+            ([], [])
+        """
+        from data_engine.engine.left_behind import set_aside
+        from data_engine.lease.peek import refuse_owned_elsewhere
+
+        refuse_owned_elsewhere(self.layout.workspace_state_dir, self.home.local.identity, what="moving outputs aside")
+        return Listing(set_aside(self.left_behind(name)))
+
+    def put_back(self, name: str | None = None) -> list[Path]:
+        """Move back what `set_aside` moved last, except where there is a new file; where they are now.
+
+        Raises:
+            FlowValidationError: there is no such flow, or a file cannot be moved.
+            OwnedElsewhereError: another workstation owns the workspace.
+
+        Example:
+            >>> import tempfile
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> ws.put_back()
+            []
+        """
+        from data_engine.engine.left_behind import put_back
+        from data_engine.lease.peek import refuse_owned_elsewhere
+
+        refuse_owned_elsewhere(self.layout.workspace_state_dir, self.home.local.identity, what="moving outputs back")
+        specs = (flow.mirror_spec for flow in self._in_production(name))
+        return Listing(put_back(spec.root for spec in specs if spec is not None))
 
     def explain(self, flow_or_path: str | os.PathLike[str]) -> list[Explanation]:
         """Why a flow, or a source file, does or does not run: `flow`, `source`, `reason` and `next_run_utc` of each; for an output, who wrote it.
@@ -481,6 +1067,365 @@ class Workspace(BackfillVerbs, DaemonVerbs, PlanningVerbs):
                 otherwise=lambda: explain(self._offline(), self._offline().facts(), subject, file),
             )
         )
+
+    # -- this machine's daemon, and who owns the workspace ------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start this machine's daemon of the workspace, not yet its engine; does nothing when it runs.
+
+        Raises:
+            WorkspaceError: it cannot start; says why.
+
+        Example:
+            >>> import tempfile
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> ws.start()
+            >>> ws.status().daemon.running, ws.kill()
+            (True, True)
+        """
+        from data_engine.commands.machine import Start
+
+        self._do(Start())
+
+    def start_engine(self) -> None:
+        """Run polled and scheduled flows by themselves from now on, in the daemon (started if need be).
+
+        Raises:
+            WorkspaceError: the daemon cannot start; says why.
+            OwnedElsewhereError: another workstation owns the workspace.
+
+        Example:
+            >>> import tempfile
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> ws.start_engine()
+            >>> ws.status().engine.on, ws.kill()
+            (True, True)
+        """
+        from data_engine.commands.machine import StartEngine
+
+        self._do(StartEngine())
+
+    def stop_engine(self) -> None:
+        """Let running work finish and start nothing more by itself, also in the next daemon.
+
+        Raises:
+            WorkspaceError: the daemon is there, and does not answer.
+
+        Example:
+            >>> import tempfile
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> ws.stop_engine()
+            >>> ws.status().engine.on
+            False
+        """
+        from data_engine.commands.machine import StopEngine
+
+        self._do(StopEngine())
+
+    def shutdown(self) -> None:
+        """End the daemon when its running work is done; a service (`data-engine service`) starts it again at the next logon.
+
+        Raises:
+            WorkspaceError: the daemon is there, and does not answer.
+
+        Example:
+            >>> import tempfile
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> ws.shutdown()
+            >>> ws.status().daemon.running
+            False
+        """
+        from data_engine.commands.machine import Shutdown
+
+        self._do(Shutdown())
+
+    def kill(self) -> bool:
+        """End the daemon and its runs now; whether there was one. Its runs become `abandoned`.
+
+        The engine is off until a person starts it, also where another daemon is started for something else; a backfill goes on
+        when a daemon owns the workspace again.
+
+        Example:
+            >>> import tempfile
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> ws.kill()
+            False
+        """
+        from data_engine.daemon.endpoint import remember_backfill, remember_engine
+        from data_engine.daemon.start import kill_daemon
+
+        was_there = kill_daemon(self.home)
+        with suppress(FlowValidationError):  # a history that cannot be written keeps nobody from ending a daemon
+            remember_engine(self.home.ledger(), is_on=False)
+            remember_backfill(self.home.ledger(), is_on=False)
+        return was_there
+
+    def status(self) -> WorkspaceStatus:
+        """The state of daemon, engine and flows: attributes and keys are those `data-engine status --json` prints.
+
+        Raises:
+            FlowValidationError: the flow_modules folder cannot be read.
+
+        Example:
+            >>> import tempfile
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> status = ws.status()
+            >>> status.daemon.running, [flow.name for flow in status.flows], status["engine"]["on"]
+            (False, ['example'], False)
+        """
+        from data_engine.status.build import build_status
+        from data_engine.status.record import WorkspaceStatus
+
+        return self.link.ask(
+            lambda daemon: WorkspaceStatus.read(daemon.get("/status")),
+            otherwise=lambda: build_status(self._offline().facts()),
+        )
+
+    def next_runs(self) -> dict[str, str]:
+        """When the next slot or tick of each schedule comes, in UTC; empty while the engine is off.
+
+        Example:
+            >>> import tempfile
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> ws.next_runs()
+            {}
+        """
+        flows: list[dict[str, Any]] = self.link.ask(lambda daemon: daemon.get("/status")["flows"], otherwise=list)
+        return {flow["name"]: flow["next_run_utc"] for flow in flows if flow["next_run_utc"] is not None}
+
+    def interpreter(self) -> str:
+        """The Python the workers run with on this machine: the one that was chosen, else that of the last start.
+
+        Example:
+            >>> import tempfile
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> import sys
+            >>> ws.interpreter() == sys.executable
+            True
+        """
+        from data_engine.daemon.interpreter import recorded_interpreter
+
+        return self.link.ask(
+            lambda daemon: str(daemon.get("/ping")["interpreter"]),
+            otherwise=lambda: recorded_interpreter(self.home.ledger()) or sys.executable,
+        )
+
+    def set_interpreter(self, path: str | os.PathLike[str] | None) -> None:
+        """Let workers run with this Python from now on; None: with that of whoever starts the daemon. Runs under way go on.
+
+        Raises:
+            WorkspaceError: it is not there, or does not have this version of Data Engine.
+
+        Example:
+            >>> import tempfile
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> ws.set_interpreter(None)
+            >>> import sys
+            >>> ws.interpreter() == sys.executable
+            True
+        """
+        from data_engine.commands.machine import SetInterpreter
+        from data_engine.daemon.interpreter import checked_interpreter, choose_interpreter, recorded_interpreter
+
+        ledger = self.home.ledger()
+        choose_interpreter(ledger, None if path is None else checked_interpreter(path, is_given=True))
+        self._do(SetInterpreter(recorded_interpreter(ledger) or sys.executable))
+
+    def lease(self) -> LeaseStatus:
+        """Who owns the workspace and what could be done about it; `words` says it in a line. Only a daemon sees ages.
+
+        Raises:
+            WorkspaceError: this machine's state cannot be used.
+
+        Example:
+            >>> import tempfile
+            >>> Workspace.create(tempfile.mkdtemp()).lease().state
+            'available'
+        """
+        from data_engine.lease.status import LeaseStatus
+        from data_engine.status.offline import offline_lease
+
+        return self.link.ask(
+            lambda daemon: LeaseStatus.read(daemon.get("/status")["lease"]),
+            otherwise=lambda: offline_lease(self.home),
+        )
+
+    def request_control(self) -> LeaseStatus:
+        """Ask the owner for the workspace: this machine's daemon (started if need be) owns it once the owner agrees.
+
+        Nothing is interrupted there. The request stands until `withdraw_request`, or until this machine's daemon ends.
+
+        Raises:
+            OwnedElsewhereError: the shared folder cannot be written.
+            WorkspaceError: the daemon cannot start; says why.
+
+        Example:
+            >>> import tempfile
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> ws.request_control().state, ws.kill()
+            ('mine', True)
+        """
+        from data_engine.commands.lease import RequestControl
+
+        return self._done(RequestControl("python")).lease
+
+    def withdraw_request(self) -> LeaseStatus:
+        """Do not ask for the workspace any more.
+
+        Example:
+            >>> import tempfile
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> ws.withdraw_request().state
+            'available'
+        """
+        from data_engine.commands.lease import WithdrawRequest
+
+        return self._done(WithdrawRequest()).lease
+
+    def release_control(self, now: bool = False) -> LeaseStatus:
+        """Give the workspace up when its running work is done: to whoever has asked for it, else to anybody.
+
+        With `now=True` running work is stopped first, as `stop_run` does it. The engine goes on at the new owner when one
+        has asked for the workspace; else it is off. Where this machine does not own it nothing happens, and `said` of what
+        comes back says why.
+
+        Example:
+            >>> import tempfile
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> ws.release_control().said
+            'no owner of the workspace is seen, it is available: nothing was given up'
+        """
+        from data_engine.commands.lease import ReleaseControl
+        from data_engine.lease.status import why_no_release
+        from data_engine.workspace.machine import machine_id
+
+        why = why_no_release(self.lease(), machine_id(), has_daemon=self.link.find() is not None)
+        return replace(self._done(ReleaseControl(now)).lease, why=why)
+
+    def take_over(self) -> LeaseStatus:
+        """Own the workspace of an owner that has been silent for the stale threshold, or that nobody owns.
+
+        The engine goes on where it was on.
+
+        Raises:
+            OwnedElsewhereError: the owner has not been silent for long enough, or the drive cannot guarantee a single owner.
+
+        Example:
+            >>> import tempfile
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> ws.take_over().state, ws.kill()
+            ('mine', True)
+        """
+        from data_engine.commands.lease import TakeOver
+
+        return self._done(TakeOver()).lease
+
+    def repair_lease(self) -> str:
+        """Fix a damaged list of generations from its newest readable one; what was lost, or that nothing was damaged, in words.
+
+        Raises:
+            WorkspaceError: nothing can be read, or its owner may still be at work.
+
+        Example:
+            >>> import tempfile
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> ws.repair_lease(), ws.kill()
+            ('nothing of the shared history is damaged: nothing was changed', True)
+        """
+        from data_engine.commands.lease import RepairLease
+
+        return str(self._done(RepairLease()).said)
+
+    # -- parts --------------------------------------------------------------------------------------------------------------
+
+    def _do(self, command: Command[T], wait: bool = True) -> T | None:
+        """What came of the command; None where its owner was asked, and the answer is not waited for."""
+        from data_engine.commands.fields import as_given
+
+        command = as_given(command, command.name.replace("-", "_"))
+        command.require_valid()
+        return self.link.carry_out(command, waits=wait)
+
+    def _done(self, command: Command[T]) -> T:
+        """What came of a command that is always waited for."""
+        answer = self._do(command)
+        assert answer is not None
+        return answer
+
+    def _sendable(self, name: str, params: Mapping[str, Any]) -> dict[str, Any]:
+        """What a daemon can be sent; what is declared is asked for where that decides how a text or a date is taken."""
+        from data_engine.engine.params import taken
+        from data_engine.flow.parameter_values import Given
+
+        is_typed = any(isinstance(value, Given) for value in params.values())
+        if not is_typed and is_json(params):
+            return dict(params)
+        declared = self.parameters(name)
+        given = taken(params, declared)
+        return given_params(given if declared is None else declared.check(given))
+
+    def _backfills(self, name: str | None, backfill_id: str | None) -> list[Backfill]:
+        from data_engine.daemon.backfiller import backfills_told
+        from data_engine.model import Backfill
+
+        return self.link.ask(
+            lambda daemon: [
+                Backfill.read(one) for one in daemon.get("/backfills", flow=name, id=backfill_id)["backfills"]
+            ],
+            otherwise=lambda: backfills_told(self.home.ledger(), (), name, backfill_id),
+        )
+
+    def _in_zone(self, found: Backfill) -> Backfill:
+        """With the zone that its slots are told in."""
+        from data_engine.status.runs import slot_zone
+
+        return replace(found, tz=slot_zone(self.home, found.flow)) if found.kind == "slots" else found
+
+    def _records(self, run_ids: Sequence[str]) -> list[Run]:
+        """These runs, with the number of their warnings."""
+        from data_engine.ledger.warned import with_warnings
+
+        return Listing(with_warnings(self.home.ledger(), map(self.run_record, run_ids)))
+
+    def _in_production(self, name: str | None = None) -> list[Flow]:
+        """The good flows as they are, and as they are deployed where their modules are gone; the one of this name.
+
+        Raises:
+            FlowValidationError: there is no such flow.
+        """
+        from data_engine.notebook.catalog import check_flow_name, read_catalog
+        from data_engine.notebook.deployed import deployed_entries
+        from data_engine.status.deployed_before import find_to_tidy
+
+        deployments = self.home.deployments()
+        there = read_catalog(self.home.modules(), kept=self.home.descriptions())
+        gone = deployments.deployed().keys() - {entry.name for entry in there}
+        entries = [*there, *deployed_entries(deployments, gone)]
+        if name is not None and check_flow_name(name) not in {entry.name for entry in entries}:
+            find_to_tidy(self.home, name)
+        return [Flow.of(one.flow) for one in entries if one.flow is not None and name in (None, one.name)]
+
+    def _offline(self) -> OfflineFacts:
+        from data_engine.daemon.endpoint import silent_daemon, was_engine_on
+        from data_engine.daemon.interpreter import recorded_interpreter
+        from data_engine.daemon.service import service_facts
+        from data_engine.status.offline import OfflineFacts
+        from data_engine.status.record import DaemonFacts
+
+        ledger = self.home.ledger()
+        service, silent = service_facts(self.home), silent_daemon(self.home.local)
+        daemon = DaemonFacts(interpreter=recorded_interpreter(ledger))
+        if silent is not None:
+            daemon = replace(
+                daemon,
+                running=True,
+                silent=True,
+                idle=False,
+                pid=silent.pid,
+                version=silent.version,
+                daemon_id=silent.daemon_id,
+            )
+        return OfflineFacts(self.home, daemon, was_engine_on(ledger), service)
 
 
 typed_verbs(Workspace)

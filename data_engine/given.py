@@ -5,15 +5,12 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from datetime import date
 from pathlib import Path
 from typing import Any
 
 from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.files import resolve
 from data_engine.workspace.layout import is_workspace
-
-_LONGEST_TEXT = 2_000
 
 
 def given_folder(path: object, where: str) -> Path:
@@ -55,40 +52,6 @@ def given_workspace(path: object) -> Path:
         f"{root} is not a workspace: it {what}",
         where="Workspace(path)",
         fix=f"choose another folder, or make one: {typed('workspace', 'create', str(root))}",
-    )
-
-
-def given_text(text: object, where: str) -> str:
-    """A text of some words.
-
-    Raises:
-        FlowValidationError: any other type, or longer than anybody reads.
-    """
-    if not isinstance(text, str) or len(text) > _LONGEST_TEXT:
-        shown = repr(text)[:60]
-        raise FlowValidationError(f"{where} cannot be {shown}", where=where, fix="give a text of a few words")
-    return text
-
-
-def given_day(day: object, where: str) -> str | None:
-    """A day, month or time as text; None for None.
-
-    Raises:
-        FlowValidationError: any other type.
-
-    Example:
-        >>> from datetime import date
-        >>> given_day(date(2013, 3, 1), "x"), given_day("2013-03", "x"), given_day(None, "x")
-        ('2013-03-01', '2013-03', None)
-    """
-    if day is None:
-        return None
-    if isinstance(day, date):  # a datetime is one
-        return day.isoformat()
-    if isinstance(day, str) and 0 < len(day.strip()) <= _LONGEST_TEXT:
-        return day.strip()
-    raise FlowValidationError(
-        f"{where} cannot be {day!r}", where=where, fix='give a date, or a text such as "2013-03-01" or "2013-03"'
     )
 
 

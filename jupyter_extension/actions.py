@@ -7,31 +7,34 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from data_engine.client import Workspace
+from data_engine.commands.fields import ANY_TEXT, COUNT, FLAG, PATH, PATHS, TEXT, Field, Fields, checked
 from data_engine.counted import counted
-from data_engine.cut import first_few
-from data_engine.daemon.fields import ANY_TEXT, COUNT, FLAG, OBJECT, PATH, PATHS, TEXT, TEXTS, Field, Fields, checked
 from data_engine.errors import FlowValidationError, WorkspaceError
-from data_engine.feed import daemon_of
 from data_engine.flow.debug import json_safe
-from data_engine.flow.parameter_values import Given
 from data_engine.nofollow import opened, remove_tree
-from data_engine.platforms.names import with_home
+from data_engine.platforms.names import real_path, with_home
 from data_engine.record import as_json
-from data_engine.status.sentences import ends_words, freed_words, never_begins_words
 from data_engine.version import __version__
+from data_engine.workspace.layout import is_workspace
 from data_engine.workspace.machine import (
+    load_machine_settings,
     machine_id,
+    machine_settings_path,
+    save_machine_settings,
 )
-from jupyter_extension import deploy_actions, machine_actions, run_actions
+from data_engine.workspace.provision import provision_workspace
+from data_engine.workspace.select import discover_workspaces, select_workspace, use_workspace
+from jupyter_extension.command_actions import command_action, command_actions
 from jupyter_extension.details import debug_frames, flow_details, run_details
 from jupyter_extension.files import flow_files
 from jupyter_extension.inspect_child import ask_child
 from jupyter_extension.outputs import flow_outputs
-from jupyter_extension.run_actions import asked
+from jupyter_extension.planning import given_key, plan_view
 from jupyter_extension.template import new_flow_notebook
 from jupyter_extension.trends import trends_view
 
@@ -51,7 +54,9 @@ def answer(root: str | None, action: str, args: Args) -> dict[str, Any]:
             return {"result": _ANYWHERE[action][0](root, given)}
         if root is None:
             raise WorkspaceError("no workspace is chosen", where="the panel", fix="choose one at the top of the panel")
-        return {"result": _IN_WORKSPACE[action][0](Workspace(root), given)}
+        act = _in_workspace(action)
+        assert act is not None, "it was checked"
+        return {"result": act[0](Workspace(root), given)}
     except FlowValidationError as error:
         return {"error": error.as_dict()}
     except Exception as error:  # whatever it is, the page must be told
@@ -70,13 +75,13 @@ def check(action: str, args: Args) -> Args:
         >>> check("reset", {})
         {'flow': None}
     """
-    if action not in _ANYWHERE and action not in _IN_WORKSPACE:
+    fields = fields_of(action)
+    if fields is None:
         raise FlowValidationError(
             f"the panel knows no action {action!r}",
             where="the request",
             fix="restart JupyterLab and reload the page: one of the two is older than the installed package",
         )
-    fields = _ANYWHERE[action][1] if action in _ANYWHERE else _IN_WORKSPACE[action][1]
     return checked(args, fields, action)
 
 
@@ -102,171 +107,17 @@ def is_here(place: Mapping[str, Any]) -> bool:
 # -- of a workspace ------------------------------------------------------------------------------------------------
 
 
-def _start_daemon(ws: Workspace, args: Args) -> str:
-    ws.start()
-    return "The daemon runs; it outlives this kernel and JupyterLab."
-
-
-def _shutdown(ws: Workspace, args: Args) -> str:
-    ws.stop_engine()
-    ws.shutdown()
-    return "The daemon ends when its running work is done."
-
-
 def _kill(ws: Workspace, args: Args) -> str:
     return "Ended the daemon and its workers." if ws.kill() else "No daemon was running."
 
 
-def _start_engine(ws: Workspace, args: Args) -> str:
-    ws.start_engine()
-    flows = ws.status().flows
-    undeployed = [flow.name for flow in flows if flow.state_kind == "not_deployed"]
-    edited = [flow.name for flow in flows if flow.standing.is_edited and flow.standing.rolled_back_to is None]
-    told = ["The engine is on."]
-    if undeployed:
-        what = "is not deployed yet, so it does" if len(undeployed) == 1 else "are not deployed yet, so they do"
-        told.append(f"{first_few(undeployed, 3)} {what} not run: open the flow and press Deploy.")
-    if edited:
-        what = "was edited and runs as it was" if len(edited) == 1 else "were edited and run as they were"
-        told.append(f"{first_few(edited, 3)} {what} deployed before.")
-    return " ".join(told)
+def _restore(ws: Workspace, args: Args) -> str:
+    return f"Wrote {', '.join(path.name for path in ws.restore(args['flow']))}, as it was deployed."
 
 
-def _stop_engine(ws: Workspace, args: Args) -> str:
-    ws.stop_engine()
-    return "The engine is off; running work finishes."
-
-
-def _backfill(ws: Workspace, args: Args) -> dict[str, Any]:
-    """What would run, or that it has begun."""
-    given = {key: Given.text(value) if isinstance(value, str) else value for key, value in args["params"].items()}
-    try:
-        found = ws.backfill(
-            args["flow"],
-            args["since"],
-            args["until"],
-            args["where"],
-            given,
-            args["reprocess"],
-            dry_run=args["dry_run"],
-            digest=args["digest"],
-            wait=False,
-        )
-    except FlowValidationError as error:
-        raise of_form(error) from error
-    if found is None:
-        return {"said": asked(ws, f"backfill {args['flow']}") or "Its owner was asked."}
-    if args["dry_run"]:
-        return {
-            "total": found.total,
-            "digest": found.digest,
-            "known": as_json(found.known),
-            "planned": as_json(found.planned[:50]),
-        }
-    return {"said": f"{found.flow}: {counted(found.total, 'run')}, after everything that is due."}
-
-
-_FIELDS = {"since": "From", "until": "To the end of", "where": "Files"}
-_DAYS = "write a day as 2026-12-31, a month as 2026-12, or a time as 2026-12-31T06:00"
-
-
-def of_form(error: FlowValidationError) -> FlowValidationError:
-    """The error of a backfill, which names the field of the panel's form in place of the argument.
-
-    Example:
-        >>> of_form(FlowValidationError("since cannot be '31.12.2026'", where="backfill(since=...)", fix="...")).what
-        "From cannot be '31.12.2026'"
-    """
-    for argument, label in _FIELDS.items():
-        if error.where == f"backfill({argument}=...)":
-            what = error.what.removeprefix(f"{argument} ")
-            what = f"{label} {what}" if what != error.what else f"{label}: {what}"
-            return FlowValidationError(what, where="", fix=_DAYS if argument != "where" else error.fix)
-    if error.where == "backfill(since=..., until=...)":
-        return FlowValidationError(error.what, where="", fix='give a "From" that is before "To the end of"')
-    return error
-
-
-def _stop_backfill(ws: Workspace, args: Args) -> str:
-    ws.stop_backfill(args["id"], wait=False)
-    return (
-        asked(ws, "stop the backfill") or "The backfill starts no more runs; runs that have begun go on to their end."
-    )
-
-
-def _retry_backfill(ws: Workspace, args: Args) -> str:
-    ws.retry_backfill(args["id"], wait=False)
-    return asked(ws, "go on with the backfill") or "The backfill goes on with the runs that are left."
-
-
-def _stop_run(ws: Workspace, args: Args) -> str:
-    if args["run_id"] is None:
-        flow = checked(args, {"flow": TEXT}, "stop_run")["flow"]
-        what = ends_words(flow)
-        return f"{what} It is disabled until you enable it again." if ws.stop_flow(flow) else what
-    run_ids = _run_ids(ws, args)
-    had_begun = [ws.stop_run(run_id) for run_id in run_ids]
-    if any(had_begun):
-        return ends_words()
-    return never_begins_words(ws.home.ledger().run(run_ids[0]) if run_ids else None)
-
-
-def _kill_run(ws: Workspace, args: Args) -> str:
-    for run_id in _run_ids(ws, args):
-        ws.kill_run(run_id)
-    return "Its process was ended."
-
-
-def _run_ids(ws: Workspace, args: Args) -> list[str]:
-    if args["run_id"] is not None:
-        return [args["run_id"]]
-    flow, daemon = checked(args, {"flow": TEXT}, "stop_run")["flow"], daemon_of(ws)
-    active = [] if daemon is None else daemon.get("/status")["active_runs"]
-    found = [run["run_id"] for run in active if run["flow"] == flow and run["in_daemon"]]
-    if not found:
-        raise FlowValidationError(f"no run of {flow} is under way", where="the panel", fix="it has just ended")
-    return found
-
-
-def _retry(ws: Workspace, args: Args) -> str:
-    freed = ws.retry(args["flow"], args["source"], wait=False)
-    return asked(ws, "retry held files") or freed_words(freed)
-
-
-def _enable(ws: Workspace, args: Args) -> str:
-    ws.enable(args["flow"], wait=False)
-    return asked(ws, f"enable {args['flow']}") or f"{args['flow']} runs by itself when the engine is on."
-
-
-def _disable(ws: Workspace, args: Args) -> str:
-    ws.disable(args["flow"], wait=False, note=args["note"])
-    return asked(ws, f"disable {args['flow']}") or f"{args['flow']} runs by hand only."
-
-
-def _reset(ws: Workspace, args: Args) -> str:
-    flow = args["flow"]
-    count = ws.reset(flow)
-    return f"Forgot {counted(count, 'run')} of {flow or 'every flow'}; its files are new again."
-
-
-def _lease(ws: Workspace, args: Args) -> str:
-    does = args["do"]
-    if does == "request":
-        ws.request_control()
-        return "Control requested: this workstation gets it when the owner agrees."
-    if does == "withdraw":
-        ws.withdraw_request()
-        return "The request for control is withdrawn."
-    if does == "release":
-        why = ws.release_control(now=args["now"]).said
-        when = "now" if args["now"] else "when running work is done"
-        return f"Control is given up {when}." if why is None else str(why)
-    if does == "take-over":
-        ws.take_over()
-        return "This workstation has control."
-    if does == "repair":
-        return ws.repair_lease()
-    raise FlowValidationError(f"the lease knows no {does!r}", where="the panel", fix="reload the page")
+def _plan(ws: Workspace, args: Args) -> Any:
+    key = given_key(args["key"])
+    return as_json(plan_view(ws, args["flow"], sources=args["sources"], key=key, yes=args["yes"]))
 
 
 def _flow(ws: Workspace, args: Args) -> Any:
@@ -331,7 +182,7 @@ def _new_flow(ws: Workspace, args: Args) -> Any:
 def _settings(ws: Workspace, args: Args) -> Any:
     settings, error = ws.home.settings_shown(), ws.home.settings_error()
     return {
-        "machine": machine_actions.machine(),
+        "machine": _machine(),
         "interpreter": _interpreter(ws),
         "workspace": {
             "file": str(ws.layout.settings_path),
@@ -367,6 +218,72 @@ def _interpreter(ws: Workspace) -> dict[str, str]:
     return {"executable": executable, "kind": "virtual environment" if is_venv else "system or global"}
 
 
+def _workspaces(root: str | None, args: Args) -> Any:
+    """The workspaces that could be meant: of the collection, beside the one shown, and under the places given; each once, where it really is."""
+    found: dict[str, str] = {}
+    machine = load_machine_settings()
+    collection = os.environ.get("DATA_ENGINE_WORKSPACE_COLLECTION_ROOT") or machine.collection_root
+    places = [collection, Path(root).parent if root else None, *args["near"]]
+    selected = None
+    with suppress(FlowValidationError):
+        selected = str(select_workspace().root)
+        places.append(Path(selected).parent)
+    if root is not None and not is_workspace(root):
+        root = None
+    for given in filter(None, [root, selected]):
+        found[real_path(given)] = Path(real_path(given)).name
+    for place in filter(None, places):
+        for layout in discover_workspaces(place):
+            found.setdefault(real_path(layout.root), Path(real_path(layout.root)).name)
+    first = next(iter(found)) if root or selected or len(found) == 1 else None
+    listed = [{"root": path, "id": name} for path, name in sorted(found.items(), key=lambda item: item[1].casefold())]
+    return {"workspaces": listed, "selected": first, "machine_id": machine_id()}
+
+
+def _save_settings(root: str | None, args: Args) -> str:
+    """Keep where this machine's workspaces lie, a folder that is there; an empty text forgets it."""
+    text = args["collection_root"].strip()
+    folder = with_home(text)
+    if os.path.isabs(folder) and not os.path.isdir(folder):
+        what = "is a file, and no folder" if os.path.exists(folder) else "does not exist or cannot be reached"
+        raise WorkspaceError(
+            f"{text} {what}", where="Workspace folder", fix="correct the path, or make the folder first"
+        )
+    save_machine_settings(collection_root=Path(folder) if text else None)
+    return f"Workspace folder: {text}" if text else "No workspace folder is set."
+
+
+def _use(root: str | None, args: Args) -> str:
+    """Mean this workspace from now on."""
+    layout = use_workspace(Path(args["path"]))
+    return f"{layout.workspace_id} is the default workspace from now on."
+
+
+def _provision(root: str | None, args: Args) -> Any:
+    """Create a workspace, or what one lacks."""
+    text = with_home(args["path"])
+    if not os.path.isabs(text):
+        collection = load_machine_settings().collection_root
+        if collection is None:
+            raise WorkspaceError(f"{text!r} is not an absolute path", where="the panel", fix="give the full path")
+        text = str(collection / text)
+    made = provision_workspace(text)
+    names = ", ".join(str(path.relative_to(made.root)) for path in made.created if made.root in path.parents)
+    said = f"Workspace {made.root.name}: {f'created {names}' if names else 'nothing was missing'}."
+    return {"root": str(made.root), "said": said}
+
+
+def _machine() -> dict[str, Any]:
+    """The settings of this machine."""
+    settings = load_machine_settings()
+    return {
+        "file": str(machine_settings_path()),
+        "collection_root": None if settings.collection_root is None else str(settings.collection_root),
+        "default_workspace": settings.default_workspace,
+        "machine_id": machine_id(),
+    }
+
+
 def _is_sort(value: Any) -> bool:
     return isinstance(value, list) and all(
         isinstance(one, list) and len(one) == 2 and isinstance(one[0], str) and isinstance(one[1], bool)
@@ -384,16 +301,6 @@ def _holds(**fields: Field) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, dict) and all(field.fits(value.get(name)) for name, field in fields.items())
 
 
-_A_FLOW: Fields = {"flow": TEXT}
-_SOME_FLOW: Fields = {"flow": TEXT.optional}
-_A_RUN: Fields = {"run_id": TEXT.optional, "flow": TEXT.optional}
-_BACKFILL: Fields = {
-    "flow": TEXT,
-    **dict.fromkeys(("since", "until", "where", "digest"), TEXT.optional),
-    "reprocess": TEXT.or_else("failed"),
-    "params": OBJECT.or_else({}),
-    "dry_run": FLAG.or_else(False),
-}
 _NAMES = Field("a list of names", lambda value: isinstance(value, list) and all(isinstance(one, str) for one in value))
 _LOOK: Fields = {
     "path": PATH,
@@ -410,49 +317,12 @@ _LOOK: Fields = {
     "part": Field("{name, offset}", _holds(name=ANY_TEXT, offset=COUNT)).optional,
 }
 _IN_WORKSPACE: dict[str, tuple[Callable[[Workspace, Args], Any], Fields]] = {
-    "start_daemon": (_start_daemon, {}),
-    "shutdown": (_shutdown, {}),
     "kill": (_kill, {}),
-    "start_engine": (_start_engine, {}),
-    "stop_engine": (_stop_engine, {}),
-    "run": (
-        run_actions.run,
-        {
-            "flow": TEXT,
-            "source": PATH.optional,
-            "params": OBJECT.or_else({}),
-            "take": TEXT.or_else("all"),
-            "unsaved": TEXTS.or_else([]),
-        },
-    ),
-    "backfill": (_backfill, _BACKFILL),
-    "backfill_stop": (_stop_backfill, {"id": TEXT}),
-    "backfill_retry": (_retry_backfill, {"id": TEXT}),
-    "stop_run": (_stop_run, _A_RUN),
-    "kill_run": (_kill_run, _A_RUN),
-    "retry": (_retry, {"flow": TEXT.optional, "source": PATH.optional}),
-    "enable": (_enable, _A_FLOW),
-    "disable": (_disable, {"flow": TEXT, "note": ANY_TEXT.or_else("")}),
-    "deploy": (
-        deploy_actions.deploy,
-        {
-            "flow": TEXT.optional,
-            "force": FLAG.or_else(False),
-            "approve": FLAG.or_else(False),
-            "note": ANY_TEXT.or_else(""),
-            "shown": TEXT.optional,
-            "listed": FLAG.or_else(False),
-        },
-    ),
     "plan": (
-        deploy_actions.plan,
+        _plan,
         {"flow": TEXT, "sources": COUNT.or_else(3), "key": ANY_TEXT.or_else(""), "yes": FLAG.or_else(False)},
     ),
-    "rollback": (deploy_actions.rollback, {"flow": TEXT, "to": TEXT.optional}),
-    "undeploy": (deploy_actions.undeploy, _A_FLOW),
-    "restore": (deploy_actions.restore, _A_FLOW),
-    "reset": (_reset, _SOME_FLOW),
-    "lease": (_lease, {"do": TEXT, "now": FLAG.or_else(False)}),
+    "restore": (_restore, {"flow": TEXT}),
     "flow": (_flow, {"flow": TEXT, "limit": COUNT.or_else(100)}),
     "files": (
         _files,
@@ -470,26 +340,33 @@ _IN_WORKSPACE: dict[str, tuple[Callable[[Workspace, Args], Any], Fields]] = {
     "settings": (_settings, {}),
     "set_interpreter": (_set_interpreter, {"path": ANY_TEXT.or_else("")}),
 }
+"""What is no command for the owner."""
 _ANYWHERE: dict[str, tuple[Callable[[str | None, Args], Any], Fields]] = {
-    "workspaces": (machine_actions.workspaces, {"near": PATHS.or_else([])}),
-    "save_settings": (machine_actions.save_settings, {"collection_root": ANY_TEXT.or_else("")}),
-    "use": (machine_actions.use, {"path": PATH}),
-    "provision": (machine_actions.provision, {"path": PATH}),
+    "workspaces": (_workspaces, {"near": PATHS.or_else([])}),
+    "save_settings": (_save_settings, {"collection_root": ANY_TEXT.or_else("")}),
+    "use": (_use, {"path": PATH}),
+    "provision": (_provision, {"path": PATH}),
 }
-ACTIONS: Mapping[str, Fields] = {name: fields for name, (_, fields) in (_IN_WORKSPACE | _ANYWHERE).items()}
-"""What each action takes."""
+_LOOKS = frozenset(
+    "flow files plan run_details compare trends debug inspect outputs settings clear_debug workspaces save_settings use provision".split()
+)
 
-CHANGES = frozenset(_IN_WORKSPACE) - {
-    "flow",
-    "files",
-    "plan",
-    "run_details",
-    "compare",
-    "trends",
-    "debug",
-    "inspect",
-    "outputs",
-    "settings",
-    "clear_debug",
-}
-"""The actions after which the status may be another."""
+
+def fields_of(action: str) -> Fields | None:
+    """What an action takes; None where there is none of this name."""
+    found = _ANYWHERE.get(action) or _in_workspace(action)
+    return None if found is None else found[1]
+
+
+def changes(action: str) -> bool:
+    """Whether the status may be another one after the action."""
+    return action not in _LOOKS
+
+
+def all_actions() -> list[str]:
+    """The names of all actions."""
+    return [*_IN_WORKSPACE, *command_actions(), *_ANYWHERE]
+
+
+def _in_workspace(action: str) -> tuple[Callable[[Workspace, Args], Any], Fields] | None:
+    return _IN_WORKSPACE.get(action) or command_action(action)

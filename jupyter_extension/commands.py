@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from data_engine.commands import registry
+from data_engine.commands.command import Command as OwnerCommand
+from data_engine.commands.fields import FLAG, arguments_of, as_given
 from data_engine.counted import size_words
 from data_engine.errors import FlowValidationError
 from data_engine.status.sentences import ends_words
 from data_engine.typed import typed, typed_magic
-from jupyter_extension.backfilling import backfill
 from jupyter_extension.cell_hints import in_cell
 from jupyter_extension.cell_shell import shell_here
 from jupyter_extension.command import Command, Option
@@ -177,6 +180,33 @@ def _run(given: Namespace, names: UserNames) -> Any:
     return runs
 
 
+def _backfill(given: Namespace, names: UserNames) -> Any:
+    """List the runs of a backfill, or begin it; or tell of one, end it, or run again what failed of it."""
+    from data_engine.status.sentences import none_named_words, nothing_words
+
+    ws = _workspace()
+    if given.status:
+        return ws.backfills() if given.subject is None else ws.backfill_status(given.subject)
+    if given.stop or given.retry:
+        if given.subject is None:
+            do = "--stop" if given.stop else "--retry"
+            fix = f"%flow backfill ID {do}; %flow backfill --status lists their ids"
+            raise FlowValidationError("which backfill?", where="%flow backfill", fix=fix)
+        return ws.stop_backfill(given.subject) if given.stop else ws.retry_backfill(given.subject)
+    name = given.subject or own_name(names, "backfill")
+    reprocess: Any = given.reprocess or "failed"
+    params = params_of(given)
+    shown = ws.backfill(name, given.since, given.until, given.where, params, reprocess, dry_run=True)
+    assert shown is not None
+    if not shown.total:
+        print(none_named_words(shown) or nothing_words(shown))
+        return shown
+    if not given.yes:
+        print("Nothing was started. Repeat it with --yes to run exactly these, after everything that is due.")
+        return shown
+    return ws.backfill(name, given.since, given.until, given.where, params, reprocess, digest=shown.digest)
+
+
 def _show(given: Namespace, names: UserNames) -> Any:
     from data_engine.status.runs import last_run, last_run_words
 
@@ -260,6 +290,7 @@ def _cache(given: Namespace, names: UserNames) -> None:
         print(f"Previews keep {size_words(kept)} of results in this kernel. %flow cache clear forgets them.")
 
 
+CLAIMS = '"claims"'
 _SOURCE = Option("--source", "Only this file of the source.", "FILE")
 _PARAM = Option("--set", "A parameter; the same as NAME=VALUE without --set.", "NAME=VALUE", is_repeated=True)
 
@@ -415,7 +446,7 @@ COMMANDS = {
             "backfill",
             "Run a flow again for a range of files or slots: it lists them first; with --yes it begins.",
             'Workspace.current().backfill("claims", since="2013-03-01", until="2013-03-31", dry_run=True)',
-            backfill,
+            _backfill,
             "flow or id",
             (
                 Option("--since", "From this day, month or time in the flow's zone.", "D"),
@@ -490,6 +521,45 @@ COMMANDS = {
 }
 
 
+_NOT_HERE = frozenset(
+    "start-engine stop-engine shutdown stop-flow stop-backfill retry-backfill set-interpreter look stop-run kill-run reset"
+    " request-control withdraw-request release-control take-over repair-lease".split()
+)
+"""Commands that an option of another one stands for here, or that are for the shell and the panel: they end work or change who owns."""
+
+
+def all_commands() -> dict[str, Command]:
+    """Every subcommand by its name: those above, and the commands of a workspace's owner that need no words of their own."""
+    return COMMANDS | {
+        name: _of_owner(kind) for name, kind in registry.COMMANDS.items() if name not in {*COMMANDS, *_NOT_HERE}
+    }
+
+
+def _of_owner(kind: type[OwnerCommand[Any]]) -> Command:
+    arguments = {name: one for name, one in arguments_of(kind).items() if not one.is_local}
+    options = tuple(
+        Option(f"--{name.replace('_', '-')}", one.help, "" if one.kind.fits is FLAG.fits else name.upper())
+        for name, one in arguments.items()
+        if name != "flow"
+    )
+    of_flow = "flow" in arguments
+    twin = f"Workspace.current().{kind.name.replace('-', '_')}({CLAIMS if of_flow else ''})"
+    summary = (kind.__doc__ or "").partition("\n")[0]
+    return Command(kind.name, summary, twin, partial(_carry_out, kind), "flow" if of_flow else "", options)
+
+
+def _carry_out(kind: type[OwnerCommand[Any]], given: Namespace, names: UserNames) -> None:
+    arguments = arguments_of(kind)
+    told = {name: value for name in arguments if (value := getattr(given, name, None)) is not None}
+    if "flow" in arguments:
+        is_required = arguments["flow"].kind.is_required
+        told["flow"] = given.subject or (own_name(names, kind.name) if is_required else None)
+    command = as_given(kind(**told), kind.name.replace("-", "_"))
+    answer = _workspace().link.carry_out(command)
+    found = "" if answer is None else ", ".join(f"{name}: {value}" for name, value in answer.as_dict().items())
+    print(f"Done: {command.phrase}" + (f" ({found})." if found else "."))
+
+
 def in_this_kernel(text: str) -> str:
     """The text, with the commands in it as a cell of this kernel takes them where `%flow` is loaded."""
     return in_cell(text, MAGICS, shell_here())
@@ -501,5 +571,5 @@ def _workspace() -> Workspace:
     return Workspace.current()
 
 
-MAGICS = {command.name: tuple(option.name for option in command.options) for command in COMMANDS.values()}
+MAGICS = {command.name: tuple(option.name for option in command.options) for command in all_commands().values()}
 """The options of each subcommand."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from data_engine.errors import FlowValidationError
-from jupyter_extension.commands import COMMANDS
+from jupyter_extension.commands import all_commands
 from jupyter_extension.own_flow import UserNames
 
 _SAVED = re.compile(r"""\bsave_as\s*=\s*(["'])(?P<name>[^"'\n]+)\1""")
@@ -50,8 +50,8 @@ def complete(before: str, names: UserNames) -> list[str]:
 
 def _choices(words: list[str], names: UserNames) -> list[str]:
     if len(words) == 1:
-        return list(COMMANDS)
-    command = COMMANDS.get(words[0])
+        return list(all_commands())
+    command = all_commands().get(words[0])
     if command is None:
         return []
     before, word = words[-2], words[-1]

@@ -20,7 +20,7 @@ from data_engine.typed import typed, typed_magic
 from data_engine.workspace.select import select_workspace
 from data_engine.workspace.two_packages import two_packages_words
 from jupyter_extension.command import Command
-from jupyter_extension.commands import COMMANDS, in_this_kernel
+from jupyter_extension.commands import all_commands, in_this_kernel
 from jupyter_extension.completion import IDENTIFIER, matcher
 from jupyter_extension.own_flow import UserNames
 
@@ -112,9 +112,9 @@ def overview() -> str:
         >>> overview().splitlines()[0]
         'Preview, compile, deploy and run flows, and see what they do.'
     """
-    wide = max(map(len, COMMANDS))
-    lines = [f"    %flow {command.name:{wide}}  {command.summary}" for command in COMMANDS.values()]
-    twins = [f"    {command.name:{wide}}  {command.twin}" for command in COMMANDS.values()]
+    wide = max(map(len, all_commands()))
+    lines = [f"    %flow {command.name:{wide}}  {command.summary}" for command in all_commands().values()]
+    twins = [f"    {command.name:{wide}}  {command.twin}" for command in all_commands().values()]
     return "\n".join(
         [
             "Preview, compile, deploy and run flows, and see what they do.",
@@ -143,24 +143,23 @@ def _split(line: str) -> list[str]:
 
 
 ONLY_IN_THE_SHELL = frozenset(
-    "alert compare demo disable doctor docs enable import kill kill-run lab lease list reset retry secret service stop-run"
-    " tidy workspace".split()
+    "alert compare demo doctor docs import kill lab lease list reset secret service tidy workspace".split()
 )
 """Commands of `data-engine` that `%flow` does not have."""
 _LIKE = 0.75
-"""How like a word must be to a command to be taken for it: `stop-run` is not `stop`, which stops the engine."""
+"""How like a word must be to a command to be taken for it."""
 
 
 def _command(word: str, line: str) -> Command:
-    if word in COMMANDS:
-        return COMMANDS[word]
-    known = ", ".join(COMMANDS)
+    if word in all_commands():
+        return all_commands()[word]
+    known = ", ".join(all_commands())
     if word in ONLY_IN_THE_SHELL:
         told = in_this_kernel(f"`{_in_the_shell(line)}`")
         fix = f"type {told}" if "`!" in told else f"type {told} in a terminal"
         raise FlowValidationError(f"%flow has no {word!r}: it is a command of the shell", where=f"%{_NAME}", fix=fix)
-    begun = [name for name in COMMANDS if len(word) > 1 and name.startswith(word)]
-    near = begun or get_close_matches(word, COMMANDS, n=1, cutoff=_LIKE)
+    begun = [name for name in all_commands() if len(word) > 1 and name.startswith(word)]
+    near = begun or get_close_matches(word, all_commands(), n=1, cutoff=_LIKE)
     fix = f"did you mean %flow {near[0]}? " if near else ""
     raise FlowValidationError(f"%flow knows no {word!r}", where=f"%{_NAME}", fix=f"{fix}It knows {known}")
 
@@ -247,7 +246,7 @@ def _refuse_params(command: Command, subjects: Sequence[str]) -> None:
     pairs = [word for word in subjects if _PARAMETER.match(word)]
     if not pairs or command.takes != "flow":
         return
-    fix = f"leave it out; {', '.join(one.name for one in COMMANDS.values() if one.takes_params)} take parameters"
+    fix = f"leave it out; {', '.join(one.name for one in all_commands().values() if one.takes_params)} take parameters"
     if command.name == "test":
         fix = f"leave it out: a golden is tested with the parameters that it was kept with; {typed_magic('golden', *pairs)} keeps one with these"
     raise FlowValidationError(

@@ -21,7 +21,7 @@ from data_engine.model import utc_text
 from data_engine.record import as_json
 from data_engine.status.record import WorkspaceStatus
 from data_engine.status.view import delta
-from jupyter_extension.actions import CHANGES, answer, place_of
+from jupyter_extension.actions import answer, changes, place_of
 from jupyter_extension.assets import panel_css, panel_js
 
 PANEL_MIME = "application/vnd.data-engine.panel+json"
@@ -101,7 +101,7 @@ class Panel(anywidget.AnyWidget):
     def _do(self, message: dict[str, Any]) -> None:
         root, action = message.get("root"), str(message.get("action"))
         args = message.get("args")
-        feed = self._feed if action in CHANGES else None
+        feed = self._feed if changes(action) else None
         given = args if isinstance(args, dict) else {}
         if feed is not None and action == "start_engine":
             found = feed.while_starts(lambda: answer(root, action, given))

@@ -22,7 +22,7 @@ from jupyter_server.utils import url_path_join
 from tornado import web
 
 from data_engine.client import Workspace
-from data_engine.daemon.fields import ANY_TEXT, OBJECT, BadRequestError, Field, checked
+from data_engine.commands.fields import ANY_TEXT, OBJECT, BadRequestError, Field, checked
 from data_engine.errors import FlowValidationError
 from data_engine.feed import Feed, View
 from data_engine.platforms.files import is_folder_itself
@@ -31,7 +31,7 @@ from data_engine.record import as_json
 from data_engine.status.view import delta
 from data_engine.typed import typed
 from data_engine.version import __version__
-from jupyter_extension.actions import ACTIONS, CHANGES, answer, is_here
+from jupyter_extension.actions import answer, changes, fields_of, is_here
 from jupyter_extension.assets import page_html, page_js, panel_css, panel_js
 from jupyter_extension.documentation import Documentation
 from jupyter_extension.renames import follow_renames
@@ -117,9 +117,9 @@ class Do(_Handler):
     async def post(self) -> None:
         body = self.body(root=ANY_TEXT.optional, action=ANY_TEXT, args=OBJECT.or_else({}))
         root, action, args = body["root"], body["action"], body["args"]
-        if action in ACTIONS:
-            checked(args, ACTIONS[action], action)
-        feed = _feeds.get(Path(root)) if action in CHANGES and root is not None else None
+        if (fields := fields_of(action)) is not None:
+            checked(args, fields, action)
+        feed = _feeds.get(Path(root)) if changes(action) and root is not None else None
         if feed is not None and action == "start_engine":
             found = await self.in_thread(feed.while_starts, lambda: answer(root, action, args))
         else:

@@ -40,7 +40,7 @@ def test_no_message_puts_a_flow_into_a_command_without_quoting_it() -> None:
     assert {one for one in found if not _QUIET.search(one)} == set()
 
 
-_QUIET = re.compile(r"data-engine (secret|alert) |stop-run |data-engine backfill (--|\{chosen)|magics.py: %flow ")
+_QUIET = re.compile(r"data-engine (secret|alert) |stop |data-engine backfill (--|\{chosen)|magics.py: %flow ")
 """Names of secrets, ids of runs and backfills: none has a letter that a shell reads."""
 
 

@@ -170,7 +170,7 @@ def _fix(key: TroubleKey, said: Mapping[str, Any]) -> str:
     if key.kind in ("failed", "held"):
         return f"{see_why}, then: {typed('retry', key.flow)}"
     if key.kind == "overlong":
-        return f"see what it does: data-engine status; end that run: data-engine stop-run {said['run_id'] or 'RUN'}"
+        return f"see what it does: data-engine status; end that run: data-engine stop {said['run_id'] or 'RUN'}"
     return see_why
 
 

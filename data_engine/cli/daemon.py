@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -11,17 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from data_engine.cli.deploying import say_left, say_not_deployed
+from data_engine.cli.deploying import say_left
 from data_engine.cli.failure import Failed
-from data_engine.cli.looks import in_flow_modules, tell_reasons, tell_status
+from data_engine.cli.looks import in_flow_modules, require_known, tell_reasons, tell_status
 from data_engine.cli.options import AsJson, SomeFlowName, Wait, chosen_workspace, named, source_from_shell
 from data_engine.cli.output import complain, print_json, say, status_style
-from data_engine.cli.terminal import require_terminal
 from data_engine.counted import counted
 from data_engine.cut import first_few
 from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.ledger.warned import runs_as_json, warned_words, warning_texts, warnings_of
-from data_engine.platforms.host import IS_STYLED_BY_CALLS
+from data_engine.platforms.terminals import is_terminal
 from data_engine.status.runs import also_read_words
 from data_engine.status.sentences import ended_words, ends_words, freed_words, never_begins_words
 from data_engine.times import seconds
@@ -30,9 +29,9 @@ from data_engine.typed import typed
 if TYPE_CHECKING:
     from data_engine.client import Workspace
     from data_engine.model import ActiveRun, Run
+    from data_engine.status.record import WorkspaceStatus
 
 _MOST_NAMED = 3
-RunId = Annotated[str, typer.Argument(metavar="RUN", help="The run's id, or its first characters.")]
 
 
 def start(
@@ -50,25 +49,66 @@ def start(
     ws.start()
     if engine:
         ws.start_engine()
-    code = tell_status(ws, as_json)
-    if not as_json:
-        say_not_deployed(ws)
-    return code
+    if as_json:
+        return tell_status(ws, as_json=True)
+    for line in started_lines(ws.status()):
+        say(line)
+    return 0
 
 
-def stop(ctx: typer.Context, name: SomeFlowName = None, as_json: AsJson = False) -> int:
-    """Stop a flow; without a name the engine, and the daemon when its running work is done."""
+def started_lines(found: WorkspaceStatus) -> tuple[str, str]:
+    """What there is to say of a daemon that was started: itself, and its engine with how many flows run by themselves.
+
+    Example:
+        >>> from data_engine.status.record import DaemonFacts, EngineFacts
+        >>> from data_engine.status.record import FlowStatus, WorkspaceStatus
+        >>> flows = (FlowStatus("claims", mode="poll"), FlowStatus("parts"))
+        >>> daemon, engine = DaemonFacts(running=True, pid=7), EngineFacts(on=True)
+        >>> started_lines(WorkspaceStatus("c", "/c", daemon=daemon, engine=engine, flows=flows))
+        ('The daemon runs (pid 7).', 'The engine is on: 1 of 2 flows runs by itself.')
+    """
+    daemon = f"The daemon runs (pid {found.daemon.pid})."
+    if not found.engine.on:
+        return daemon, f"The engine is off: `{typed('start')}` turns it on."
+    count = sum(flow.mode != "manual" and flow.enabled and flow.standing.kind != "not_deployed" for flow in found.flows)
+    of_all = f"{count:,} of {counted(len(found.flows), 'flow')}"
+    return daemon, f"The engine is on: {of_all} {'runs by itself' if count == 1 else 'run by themselves'}."
+
+
+def stop(
+    ctx: typer.Context,
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="FLOW|RUN", callback=named, help="A flow, or the id of a run or its first characters."),
+    ] = None,
+    as_json: AsJson = False,
+) -> int:
+    """Stop a flow or a run at its next step; without a name the engine, and the daemon when its running work is done."""
     ws = chosen_workspace(ctx)
-    if name is not None:
-        is_disabled = ws.stop_flow(name)
-        ending = [run.run_id for run in ws.status().active_runs if run.flow == name and run.in_daemon]
-        then = f" It is disabled: {typed('enable', name)} lets it run by itself again." if is_disabled else ""
-        done(
-            {"flow": name, "disabled": is_disabled},
-            f"{ends_words(name)}{ending_now_words(ending)}{then}",
-            as_json,
-        )
-        return 0
+    if name is None:
+        return _stop_engine(ws, as_json)
+    if _is_run(ws, name):
+        return _stop_run(ws, name, as_json)
+    is_disabled = ws.stop_flow(name)
+    ending = [run.run_id for run in ws.status().active_runs if run.flow == name and run.in_daemon]
+    then = f" It is disabled: {typed('enable', name)} lets it run by itself again." if is_disabled else ""
+    text = f"{ends_words(name)}{ending_now_words(ending)}{then}"
+    done({"flow": name, "disabled": is_disabled}, text, as_json)
+    return 0
+
+
+def _is_run(ws: Workspace, name: str) -> bool:
+    """Whether a name is meant as the id of a run: it looks like one, and no flow is called so."""
+    if re.fullmatch(r"[0-9a-f-]{2,}", name) is None:
+        return False
+    try:
+        require_known(ws, name)
+    except FlowValidationError:
+        return True
+    return False
+
+
+def _stop_engine(ws: Workspace, as_json: bool) -> int:
     was_running, found = ws.link.find_heard() is not None, None
     if was_running:
         with suppress(FlowValidationError):  # what cannot tell of itself is stopped all the same
@@ -89,11 +129,11 @@ def ending_now_words(run_ids: Sequence[str]) -> str:
 
     Example:
         >>> ending_now_words(["3f9c12ab77"]), ending_now_words([])
-        (' To end one at once: `data-engine kill-run 3f9c12ab`.', '')
+        (' To end one at once: `data-engine kill 3f9c12ab`.', '')
     """
     if not run_ids:
         return ""
-    ways = " or ".join(f"`{typed('kill-run', run_id[:8])}`" for run_id in run_ids[:_MOST_NAMED])
+    ways = " or ".join(f"`{typed('kill', run_id[:8])}`" for run_id in run_ids[:_MOST_NAMED])
     more = f", and so on: `{typed('status')}` has the ids" if len(run_ids) > _MOST_NAMED else ""
     return f" To end one at once: {ways}{more}."
 
@@ -118,18 +158,30 @@ def stopping_words(running: Sequence[ActiveRun], *, is_ending: bool) -> str:
     return f"{begin}{waits} {first}{more}. `{typed('kill')}` ends it now."
 
 
-def kill(ctx: typer.Context, as_json: AsJson = False) -> int:
-    """End the daemon and its runs now. The runs are marked as abandoned; those that began by themselves are done again later."""
-    named = ctx.find_root().params.get("workspace")
+def kill(
+    ctx: typer.Context,
+    run_id: Annotated[
+        str | None, typer.Argument(metavar="RUN", help="The id of a run, or its first characters: only its process.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="End the daemon without asking.")] = False,
+    as_json: AsJson = False,
+) -> int:
+    """End the process of a run now; without one, after a question on a terminal, the daemon and all it runs. Those runs are marked as abandoned; what began by itself is done again later."""
+    if run_id is not None:
+        return _kill_run(chosen_workspace(ctx), run_id, as_json)
+    root = ctx.find_root().params.get("workspace")
     running: list[ActiveRun] = []
     try:
         ws = chosen_workspace(ctx)
         if ws.link.find(tells=False) is not None:
             with suppress(FlowValidationError):  # what cannot tell of itself is ended all the same
                 running = [run for run in ws.status().active_runs if run.in_daemon]
+            if not (yes or as_json or _is_confirmed(running)):
+                say("Nothing was ended.")
+                return 1
         was_running = ws.kill()
     except WorkspaceError:
-        if named is None or not _kill_left_behind(Path(named)):
+        if root is None or not _kill_left_behind(Path(root)):
             raise
         was_running = True
     if as_json:
@@ -137,6 +189,12 @@ def kill(ctx: typer.Context, as_json: AsJson = False) -> int:
     else:
         say(killed_words(running) if was_running else "No daemon was running.")
     return 0
+
+
+def _is_confirmed(running: Sequence[ActiveRun]) -> bool:
+    """Whether somebody at a terminal says yes; where nobody can be asked it was meant."""
+    runs = f", and with it {counted(len(running), 'run')}" if running else ""
+    return not is_terminal(sys.stdin) or typer.confirm(f"End the daemon now{runs}?", err=True)
 
 
 def killed_words(running: Sequence[ActiveRun]) -> str:
@@ -183,8 +241,7 @@ def _watch(ws: Workspace, as_json: bool) -> int:
     if as_json:
         what = "--watch shows a screen, and --json prints one document"
         raise FlowValidationError(what, where="data-engine status", fix="leave one of them out")
-    require_terminal(sys.stdin, sys.stdout, os.environ, by_calls=IS_STYLED_BY_CALLS)
-    from data_engine.cli.screen.show import show
+    from data_engine.cli.watch import show
 
     return show(ws)
 
@@ -226,9 +283,8 @@ def is_not_deployed(ws: Workspace, name: str) -> bool:
     return not is_owned_elsewhere(ws) and ws.standing(name).kind == "not_deployed"
 
 
-def stop_run(ctx: typer.Context, run_id: RunId, as_json: AsJson = False) -> int:
+def _stop_run(ws: Workspace, run_id: str, as_json: bool) -> int:
     """Ask a run of the daemon to end at its next step, map item, context.log or context.progress; one that waits does not begin."""
-    ws = chosen_workspace(ctx)
     had_begun = ws.stop_run(run_id)
     text = (
         f"{ends_words()}{ending_now_words([run_id])}" if had_begun else never_begins_words(ws.home.ledger().run(run_id))
@@ -237,9 +293,8 @@ def stop_run(ctx: typer.Context, run_id: RunId, as_json: AsJson = False) -> int:
     return 0
 
 
-def kill_run(ctx: typer.Context, run_id: RunId, as_json: AsJson = False) -> int:
+def _kill_run(ws: Workspace, run_id: str, as_json: bool) -> int:
     """End the process of a run of the daemon, now; a run that waits does not begin."""
-    ws = chosen_workspace(ctx)
     had_begun = ws.kill_run(run_id)
     text = "Its process was ended." if had_begun else never_begins_words(ws.home.ledger().run(run_id))
     done({"run_id": run_id, "had_begun": had_begun}, text, as_json)

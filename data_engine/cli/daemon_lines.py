@@ -45,7 +45,7 @@ def ending_words(flow: FlowStatus, runs: Sequence[ActiveRun]) -> str | None:
     run_id = next((run.run_id for run in runs if run.flow == flow.name and run.stopping), None)
     if flow.state_kind != "stopping" or run_id is None:
         return None
-    return f"{Stopping(run_id).text}; to end it now: `{typed('kill-run', run_id[:_ID_LENGTH])}`"
+    return f"{Stopping(run_id).text}; to end it now: `{typed('kill', run_id[:_ID_LENGTH])}`"
 
 
 def last_run_words(flow: FlowStatus, exists: Callable[[str], bool | None]) -> str:

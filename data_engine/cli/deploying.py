@@ -19,7 +19,6 @@ from data_engine.status.deploy_lines import (
     is_engine_on,
     left_out_lines,
     lines_of_files_before,
-    lines_to_deploy,
     others_words,
     starting_lines,
     to_deploy,
@@ -157,7 +156,7 @@ def _say_lost_note(note: str, belongs_to: Sequence[object]) -> None:
 
 def _say_mended(mended: Collection[str], lost: Collection[str]) -> None:
     """Of which flows damaged files were written again, and of which that could not be done."""
-    from data_engine.daemon.deployed_sets import lost_words
+    from data_engine.deploy.sets import lost_words
 
     for line in mended_lines(mended):
         say(line)
@@ -167,7 +166,7 @@ def _say_mended(mended: Collection[str], lost: Collection[str]) -> None:
 
 def _damaged(ws: Workspace, flows: Collection[str]) -> set[str]:
     """Those of the flows of which a file of what they run is missing or damaged, on the share or here; none where that cannot be seen."""
-    from data_engine.daemon.deployed_sets import Checked, mend
+    from data_engine.deploy.sets import Checked, mend
 
     try:
         found = mend(ws.home, flows, may_write=False) if flows else Checked()
@@ -295,12 +294,6 @@ def say_others_not_deployed(ws: Workspace, but: set[str]) -> None:
         )
     others = to_deploy([flow for flow in status.flows if flow.name not in known], ws.layout.flow_modules_dir)
     if (line := others_words(others)) is not None:
-        complain(line, style="yellow")
-
-
-def say_not_deployed(ws: Workspace) -> None:
-    """Name the flows that are not deployed as they are now."""
-    for line in lines_to_deploy(ws.home, ws.status().flows):
         complain(line, style="yellow")
 
 

@@ -17,7 +17,6 @@ from data_engine.cause import Cause
 from data_engine.daemon.alerter import Alerter
 from data_engine.daemon.awake import KeepsAwake
 from data_engine.daemon.backfiller import Backfiller
-from data_engine.daemon.commands import Commands
 from data_engine.daemon.deployer import Deployer
 from data_engine.daemon.deployment_publisher import DeploymentPublisher
 from data_engine.daemon.endpoint import remember_backfill, remember_engine, was_backfilling, was_engine_on
@@ -25,8 +24,7 @@ from data_engine.daemon.going_on import GoingOn
 from data_engine.daemon.notifier import Notifier
 from data_engine.daemon.ownership import PATIENCE_S, Ownership
 from data_engine.daemon.pruner import Pruner
-from data_engine.daemon.request_handler import handle
-from data_engine.daemon.request_inbox import LedgerRows, RequestInbox, owner_of_file
+from data_engine.daemon.request_inbox import Handle, LedgerRows, RequestInbox, owner_of_file
 from data_engine.daemon.request_sender import RequestSender
 from data_engine.daemon.run_executor import RunExecutor
 from data_engine.daemon.service import service_facts
@@ -79,6 +77,7 @@ class Daemon:
         self._awake = KeepsAwake(home.layout.workspace_id)
         self.notifier = Notifier(self.ledger, lambda: self._loop.call_soon_threadsafe(self.tell), keeper.watch)
         self.on_beat: Callable[[], None] = lambda: None
+        self.handle_request: Handle  # of whoever carries commands out
         self.change = asyncio.Condition()
         self.number = 0
         self.ready = asyncio.Event()
@@ -99,35 +98,32 @@ class Daemon:
         self.dispatcher, self.triggers = self.scheduler.dispatcher, self.scheduler.triggers
         self.workers = self.dispatcher.executor
         self.workers.set_work_until(0.0)
-        self._publisher = DeploymentPublisher(home, self.ownership)
+        self.publisher = DeploymentPublisher(home, self.ownership)
         self.deployer = Deployer(
             home,
             self.workers.describe,
             self.dispatcher.sets_in_use,
-            self._publisher.publish,
+            self.publisher.publish,
             lambda: not self.is_stopping and self.ownership.elsewhere is None,
             lambda: self.workers.interpreter,
         )
         self._going_on = GoingOn(
             self.ledger,
             self.ownership,
-            self._publisher.take_over_local,
+            self.publisher.take_over_local,
             lambda: self.triggers.recall(home.deployments().deployed()),
         )
-        self._held_files = HeldFiles(self.ledger)
+        self.held_files = HeldFiles(self.ledger)
         self.backfiller = Backfiller(self.ledger, self.dispatcher, self.ready_flows, self.tell)
         sender = f"{home.layout.workspace_id} on {keeper.me.host_name}"
         self.alerter = Alerter(home, self.dispatcher, self.triggers, self, self._spawn, sender=sender)
         self.alerter.tells_by(self.notifier)
-        self.commands = Commands(
-            self, home, self.ownership, self.deployer, self.scheduler, self._held_files, self.backfiller
-        )
         state = home.layout.workspace_state_dir
         self.inbox = RequestInbox(
             RequestFiles(OsFolder(state), lambda: uuid.uuid4().hex[:12]),
             LedgerRows(self.ledger),
             self.ownership,
-            lambda request: handle(self.commands, request),
+            lambda request: self.handle_request(request),
             self._spawn,
             file_owner=lambda request_id: owner_of_file(state, request_id),
         )
@@ -186,7 +182,7 @@ class Daemon:
         """Run polled and scheduled flows that are deployed from now on; what was held is tried again."""
         async with self.ownership.in_use():
             await self.ownership.own()
-            await self._publisher.take_over_local()
+            await self.publisher.take_over_local()
             await self.deployer.refresh()
             was_off = not was_engine_on(self.ledger)  # a daemon that died with its engine on owes what passed since
             remember_engine(self.ledger, is_on=True)
@@ -256,7 +252,7 @@ class Daemon:
             flows = [deployed.entry.flow for deployed in self.deployer.flows.values()]
             await asyncio.to_thread(self._stages.sweep, flows, is_owner=is_owner)
         at_rest = self._at_rest()
-        held = await asyncio.to_thread(self._held_files.of, at_rest) if at_rest else {}
+        held = await asyncio.to_thread(self.held_files.of, at_rest) if at_rest else {}
         self._held_at_rest = {flow: len(keys) for flow, keys in held.items()}
 
     def _at_rest(self) -> list[PlannedFlow]:

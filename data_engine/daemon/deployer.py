@@ -10,8 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from data_engine.daemon.deployed_sets import mended
-from data_engine.daemon.deploying import (
+from data_engine.deploy.deploying import (
     Asked,
     Looked,
     Outcome,
@@ -25,7 +24,8 @@ from data_engine.daemon.deploying import (
     undeployed_of,
     withdrawal,
 )
-from data_engine.daemon.golden_gate import GoldenGate, golden_facts
+from data_engine.deploy.gate import GoldenGate, golden_facts
+from data_engine.deploy.sets import mended
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError
 from data_engine.flow.spec import title_words

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from data_engine.daemon.deploying import write_deployments
 from data_engine.daemon.ownership import Ownership
-from data_engine.daemon.taken_over import forget_local, local_deployments
+from data_engine.deploy.deploying import write_deployments
+from data_engine.deploy.taken_over import forget_local, local_deployments
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.model import Deployment
 

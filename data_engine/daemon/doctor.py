@@ -22,7 +22,6 @@ from data_engine.daemon.alert_check import check_alerts
 from data_engine.daemon.cluster_checks import check_cluster
 from data_engine.daemon.config_check import check_config
 from data_engine.daemon.control import DaemonClient
-from data_engine.daemon.deployed_sets import lost_words, mend
 from data_engine.daemon.duckdb_check import check_duckdb
 from data_engine.daemon.endpoint import read_endpoint, silent_daemon
 from data_engine.daemon.finding import Finding
@@ -32,6 +31,7 @@ from data_engine.daemon.secret_check import check_secrets
 from data_engine.daemon.service_check import check_service
 from data_engine.daemon.shared_history import check_shared_history
 from data_engine.daemon.system_checks import check_system
+from data_engine.deploy.sets import lost_words, mend
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError
 from data_engine.lease.folder import OsFolder, probe, sync_client

@@ -10,10 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from data_engine.commands.command import Command
+from data_engine.commands.fields import to_json
 from data_engine.daemon.control import DaemonClient, DaemonGoneError
 from data_engine.daemon.endpoint import read_endpoint, silent_daemon
 from data_engine.engine.local_workspace import LocalWorkspace
-from data_engine.errors import FlowValidationError, WorkspaceError
+from data_engine.errors import (
+    FlowValidationError,
+    OwnedElsewhereError,
+    RequestExpiredError,
+    RequestFailedError,
+    WorkspaceError,
+)
 from data_engine.platforms.host import LONGEST_CALL_S
 from data_engine.reasons.kinds import DaemonSilent
 from data_engine.reasons.remedies import SILENT_FIX
@@ -21,11 +29,20 @@ from data_engine.reasons.remedies import SILENT_FIX
 _QUIET_S = 1.0
 _WAIT_S = 20.0
 _DYING_S, _LOOK_AGAIN_S = 5.0, 0.05
+_COMING_S, _ANSWER_S = 10.0, 25.0
 _LEAVING_S = 1.0
 """For a daemon that has ended its work: it answers no more, and its process is still there."""
 _clients: dict[Path, DaemonClient] = {}
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """A request that was left with the `owner` of the workspace, which is another workstation."""
+
+    owner: str
+    request_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +102,81 @@ class DaemonLink:
         """
         daemon = self.find_heard()
         if daemon is None:
-            raise WorkspaceError(
-                f"no daemon of {self.home.layout.workspace_id} runs on this machine",
-                where=str(self.home.layout.root),
-                fix="start it with `data-engine start`, or Workspace.start()",
-            )
+            from data_engine.daemon.refusals import no_daemon
+
+            raise no_daemon(self.home)
         return daemon
+
+    def carry_out(self, command: Command[T], *, waits: bool = True) -> T | None:
+        """What came of the command, done here or by the owner that was asked, whose answer is waited for; None where it is not.
+
+        Raises:
+            FlowValidationError: it is refused.
+            RequestFailedError, RequestExpiredError: the owner refused it, or did not take it.
+            DaemonGoneError: this machine's daemon does not answer.
+        """
+        told = self.send(command, waits=waits)
+        if not isinstance(told, Left):
+            return told
+        return self._answer(command, told) if waits else None
+
+    def send(self, command: Command[T], *, waits: bool) -> T | Left:
+        """What came of the command: of this machine's daemon, which is started where it needs one, or of this process; or the request
+        that was left with another owner, who carries it out while somebody `waits` for it.
+
+        A daemon that is coming or going is waited for, and one is started to ask another owner.
+
+        Raises:
+            FlowValidationError: it is refused.
+            DaemonGoneError: the daemon does not answer.
+        """
+        body = to_json(command) | ({} if waits else {"wait": False})
+        until_s, is_to_start = time.monotonic() + _COMING_S, command.needs_daemon
+        while True:
+            daemon = self.start() if is_to_start else self.find()
+            try:
+                if daemon is None:
+                    return self._here(command)
+                told = daemon.post(f"/{command.name}", body, timeout_s=command.timeout_s)
+            except DaemonGoneError:
+                self._forget()
+                if command.needs_daemon or time.monotonic() > until_s:
+                    self.refuse_silent()
+                    raise
+                time.sleep(_LOOK_AGAIN_S)
+            except OwnedElsewhereError:
+                if daemon is not None or command.asks is None:
+                    raise
+                is_to_start = True
+            else:
+                if "request_id" in told:
+                    return Left(told["owner"], told["request_id"])
+                return command.read(told)
+
+    def _here(self, command: Command[T]) -> T:
+        from data_engine.daemon.one_commit import ProcessOwner, run_now
+
+        self.refuse_silent()
+        return run_now(command.carry_out(ProcessOwner(self.home)))
+
+    def _answer(self, command: Command[T], left: Left) -> T:
+        """What the owner made of a request that was left with it."""
+        owner = left.owner
+        print(f"{owner} owns the workspace: it was asked, waiting for its answer", file=sys.stderr)
+        while True:
+            body = {"request_id": left.request_id, "timeout_s": min(_ANSWER_S, LONGEST_CALL_S)}
+            told = self.require().post("/answer", body)
+            if told["state"] == "answered":
+                break
+        answer = told["answer"]
+        what = str(answer.get("what", "it failed there"))
+        if told["outcome"] == "expired" or answer.get("is_off"):
+            fix = "ask again, or ask for the workspace: `data-engine lease request`"
+            raise RequestExpiredError(f"{owner} did not do it: {what}", where=owner, fix=fix)
+        if told["outcome"] == "done" or "run_ids" in answer:
+            return command.read(answer)
+        fix = answer.get("fix") or "`data-engine status` shows what was done"
+        raise RequestFailedError(f"{owner} did not do it: {what}", where=answer.get("where") or owner, fix=fix)
 
     def ask(self, question: Callable[[DaemonClient], T], *, otherwise: Callable[[], T]) -> T:
         """What the daemon answers; without one, or where it is just leaving, what is done here instead."""
@@ -100,19 +186,6 @@ class DaemonLink:
                 return question(daemon)
             self._forget()
         return otherwise()
-
-    def change(self, request: Callable[[DaemonClient], object], *, otherwise: Callable[[], object]) -> None:
-        """Let the daemon do it, or do `otherwise` here where there is none.
-
-        Raises:
-            DaemonGoneError: one is there, and does not answer: it would not know of what is done here.
-        """
-
-        def here() -> None:
-            self.refuse_silent()
-            otherwise()
-
-        self.ask(request, otherwise=here)
 
     def behind_words(self) -> str:
         """That more was published than this machine has, and what fetches it; "" where a daemon follows the workspace, or nothing is known of it."""

@@ -1,17 +1,22 @@
-"""Owning a workspace without a daemon, for one commit: what a deploy or a switch needs where nobody owns."""
+"""A process as the owner of a workspace, without a daemon: for one commit, and for what is remembered for the next daemon."""
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from data_engine import private
+from data_engine.commands.owner import Asker, DaemonWork
 from data_engine.daemon.control import DaemonGoneError
-from data_engine.daemon.deployed_sets import mended
-from data_engine.daemon.deploying import (
+from data_engine.daemon.endpoint import remember_engine, remember_stop
+from data_engine.daemon.ownership import keeper_of
+from data_engine.daemon.refusals import no_daemon, no_retry_here, no_stop_here, no_stop_run_here
+from data_engine.deploy.deploying import (
     Asked,
     Looked,
     Outcome,
@@ -27,12 +32,13 @@ from data_engine.daemon.deploying import (
     withdrawal,
     write_deployments,
 )
-from data_engine.daemon.golden_gate import GoldenGate
-from data_engine.daemon.ownership import keeper_of
-from data_engine.daemon.taken_over import forget_local, local_deployments
+from data_engine.deploy.gate import GoldenGate
+from data_engine.deploy.sets import mended
+from data_engine.deploy.taken_over import forget_local, local_deployments
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import OwnedElsewhereError
 from data_engine.lease.keeper import Keeper
+from data_engine.lease.status import LeaseStatus
 from data_engine.ledger import deployments as ledger_rows
 from data_engine.ledger.switch import Switch
 from data_engine.locks import OsLock
@@ -44,9 +50,130 @@ from data_engine.notebook.flow_files import module_files
 from data_engine.notebook.load import FlowModules
 from data_engine.notebook.subfolders import moved_into_subfolders, notebooks_in_subfolders
 from data_engine.status.deployed_before import find_flow
+from data_engine.status.offline import offline_lease, reset_offline
 
 _LOCK_S = 0.5
 _PATIENCE_S = 30.0
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessOwner:
+    """The owner that this process is while no daemon of the workspace runs here. Its methods wait for nothing but the share, so that
+    `run_now` carries a command out."""
+
+    home: LocalWorkspace
+
+    @property
+    def asker(self) -> Asker:
+        """The person whom this process belongs to."""
+        return Asker.here()
+
+    @property
+    def work(self) -> DaemonWork:
+        """It has none.
+
+        Raises:
+            WorkspaceError: says what starts a daemon.
+        """
+        raise no_daemon(self.home)
+
+    async def deploy(self, asked: Asked, set_id: str | None = None) -> Outcome:
+        """Deploy what was asked for, or withdraw it.
+
+        Raises:
+            FlowValidationError: no such flow, or it cannot be published.
+            OwnedElsewhereError, DaemonGoneError: as `owning`.
+        """
+        return deploy_here(self.home, asked)
+
+    async def roll_back(self, flow: str, to: str | None, asked: Asked) -> Deployment:
+        """Let `flow` run what it ran before.
+
+        Raises:
+            FlowValidationError: there is nothing to go back to, or it is damaged.
+            OwnedElsewhereError, DaemonGoneError: as `owning`.
+        """
+        return roll_back_here(self.home, flow, to, asked)
+
+    async def switch(self, flow: str, switch: Switch) -> None:
+        """Let the flow run by itself or not.
+
+        Raises:
+            FlowValidationError: no such flow.
+            OwnedElsewhereError, DaemonGoneError: as `owning`.
+        """
+        switch_here(self.home, flow, switch)
+
+    async def stop_flow(self, flow: str) -> tuple[list[str], bool]:
+        """No run is its own.
+
+        Raises:
+            WorkspaceError: says who has the flow's runs, or what keeps it from running.
+        """
+        raise no_stop_here(self.home, flow)
+
+    async def end_run(self, run_id: str, *, kill: bool) -> tuple[str, bool]:
+        """No run is its own.
+
+        Raises:
+            FlowValidationError: says what is known of the run.
+        """
+        raise no_stop_run_here(self.home, run_id)
+
+    async def retry(self, flow: str | None, source: str | None) -> int:
+        """Nothing is tried again without a daemon.
+
+        Raises:
+            FlowValidationError: says what would try it again.
+        """
+        raise no_retry_here(self.home, flow, source)
+
+    async def reset(self, flow: str | None) -> int:
+        """Forget history and freshness; how many runs went.
+
+        Raises:
+            FlowValidationError: no such flow, or a run of it is under way.
+            OwnedElsewhereError: another workstation owns the workspace.
+        """
+        return reset_offline(self.home, flow)
+
+    async def turn_engine(self, *, is_on: bool) -> None:
+        """Let the next daemon turn its engine on by itself, or not."""
+        remember_engine(self.home.ledger(), is_on=is_on)
+
+    async def shut_down(self, *, kill: bool) -> None:
+        """Let no service start a daemon before the next logon."""
+        remember_stop(self.home.local)
+
+    async def use_interpreter(self, path: str) -> None:
+        """The next daemon reads which was recorded."""
+
+    async def look(self) -> None:
+        """The next daemon looks by itself."""
+
+    async def lease(self, do: str, *, now: bool = False, client: str = "ui") -> tuple[LeaseStatus, str | None]:
+        """The lease as one look shows it: there is nothing of this machine to withdraw or to give up."""
+        return offline_lease(self.home), None
+
+
+def run_now(work: Coroutine[Any, Any, T]) -> T:
+    """What a coroutine gives that waits for nothing; the thread may have an event loop that runs.
+
+    Example:
+        >>> async def three() -> int:
+        ...     return 3
+        >>> run_now(three())
+        3
+    """
+    try:
+        work.send(None)
+    except StopIteration as end:
+        found: T = end.value
+        return found
+    work.close()
+    raise RuntimeError("it waits for something")
 
 
 @contextmanager

@@ -20,9 +20,9 @@ from typing import Protocol, TypeVar
 
 from data_engine.cause import Cause
 from data_engine.clock import boot_clock
-from data_engine.daemon.deployed_sets import DeployedSets
 from data_engine.daemon.probes import server_ahead_s
 from data_engine.daemon.silence import AlarmTeller
+from data_engine.deploy.sets import DeployedSets
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import OwnedElsewhereError
 from data_engine.lease.alarms import AlarmFiles

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from data_engine.clock import boot_clock
+from data_engine.commands import deployments
 from data_engine.errors import FlowValidationError
 from data_engine.lease.requests import (
     INTERRUPTED,
@@ -38,7 +39,7 @@ from data_engine.workspace.machine import load_machine_settings
 log = logging.getLogger(__name__)
 
 _LAPSED_S = 0.1
-_DEPLOYS = ("deploy", "rollback")
+_DEPLOYS = frozenset(one.asks[0] for one in deployments.COMMANDS)
 
 
 class Owner(Protocol):

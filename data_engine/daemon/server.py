@@ -14,8 +14,8 @@ import tornado.iostream
 import tornado.netutil
 import tornado.web
 
+from data_engine.commands.fields import Answer, BadRequestError
 from data_engine.daemon.control import API, MAX_BODY_BYTES
-from data_engine.daemon.fields import Answer, BadRequestError
 from data_engine.errors import FlowValidationError
 
 IDLE_CONNECTION_S = 3600

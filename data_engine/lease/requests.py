@@ -37,7 +37,7 @@ LONGEST_ARGUMENTS = 30_000
 MOST_REQUESTS = 1_000
 """At once; who finds more looks at the first."""
 
-VERBS = ("deploy", "rollback", "run", "retry", "enable", "disable", "backfill")
+_VERB = re.compile(r"[a-z][a-z-]{0,40}")
 _ID = re.compile(r"[0-9a-f]{32}")
 _NAME = re.compile(r"([0-9a-f]{32})\.json")
 _TEMP = re.compile(r"[0-9a-f]{32}\.json\.[0-9a-z]+\.tmp")
@@ -227,8 +227,8 @@ def request_of(data: bytes) -> Request:
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise Damaged(f"no request: {type(error).__name__}: {error}") from None
     request = Request(**known, arguments=arguments)
-    if not _ID.fullmatch(request.request_id) or request.verb not in VERBS:
-        raise Damaged("no request: it has no id, or asks for what nobody does")
+    if not _ID.fullmatch(request.request_id) or not _VERB.fullmatch(request.verb):
+        raise Damaged("no request: it has no id, or no verb")
     return request
 
 

@@ -1,11 +1,61 @@
-"""Whether a stream is a terminal, at which somebody can read and answer."""
+"""Whether a stream is a terminal, at which somebody can read and answer; and the keys that are pressed there."""
 
 from __future__ import annotations
 
+import re
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TextIO
 
+_SEQUENCES = {
+    "A": "up",
+    "B": "down",
+    "H": "home",
+    "F": "end",
+    "1~": "home",
+    "4~": "end",
+    "5~": "pageup",
+    "6~": "pagedown",
+}
+_KEY = re.compile("\x1b[\\[O]([0-9;]*[A-Za-z~])|(.)", re.DOTALL)
+_ESCAPE_S = 0.1
+"""How long after Esc the rest of an arrow key may come, over a slow line."""
+
+
+def keys_of(typed: str) -> list[str]:
+    """The keys by their names, of what a terminal sends for them.
+
+    Example:
+        >>> keys_of("r\\x1b[A\\x1b[5~\\x1b"), keys_of("\\x1bOB\\x1b[200z")
+        (['r', 'up', 'pageup', 'escape'], ['down', ''])
+    """
+    found = _KEY.findall(typed)
+    return [_SEQUENCES.get(sequence, "") if sequence else {"\x1b": "escape"}.get(one, one) for sequence, one in found]
+
+
 if sys.platform == "win32":
+    _CODES = {"H": "up", "P": "down", "G": "home", "O": "end", "I": "pageup", "Q": "pagedown"}
+    _POLL_S = 0.02
+
+    @contextmanager
+    def pressed_keys(stream: TextIO) -> Iterator[Callable[[float], list[str]]]:
+        """Inside, what is called gives the keys that are pressed within so many seconds, without Enter, and not echoed."""
+        import msvcrt
+        import time
+
+        def wait(timeout_s: float) -> list[str]:
+            until_s = time.monotonic() + timeout_s
+            while not msvcrt.kbhit():
+                if time.monotonic() > until_s:
+                    return []
+                time.sleep(_POLL_S)
+            key = msvcrt.getwch()
+            if key == "\x03":
+                raise KeyboardInterrupt
+            return [_CODES.get(msvcrt.getwch(), "")] if key in ("\x00", "\xe0") else keys_of(key)
+
+        yield wait
 
     def _is_console(stream: TextIO) -> bool:
         """Every device of characters is a terminal for the C runtime, `NUL` too; only a console has a mode.
@@ -22,6 +72,40 @@ if sys.platform == "win32":
         return bool(kernel32.GetConsoleMode(wintypes.HANDLE(msvcrt.get_osfhandle(stream.fileno())), ctypes.byref(mode)))
 
 else:
+
+    @contextmanager
+    def pressed_keys(stream: TextIO) -> Iterator[Callable[[float], list[str]]]:
+        """Inside, what is called gives the keys that are pressed within so many seconds, without Enter, and not echoed.
+
+        Raises:
+            EOFError: the terminal went away.
+        """
+        import os
+        import select
+        import termios
+        import tty
+
+        descriptor = stream.fileno()
+        before = termios.tcgetattr(descriptor)
+
+        def wait(timeout_s: float) -> list[str]:
+            if not select.select([descriptor], [], [], timeout_s)[0]:
+                return []
+            try:
+                typed = os.read(descriptor, 256)
+            except OSError as error:
+                raise EOFError from error
+            if not typed:
+                raise EOFError
+            if typed.endswith(b"\x1b") and select.select([descriptor], [], [], _ESCAPE_S)[0]:
+                typed += os.read(descriptor, 256)
+            return keys_of(typed.decode(errors="replace"))
+
+        tty.setcbreak(descriptor)
+        try:
+            yield wait
+        finally:
+            termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
 
     def _is_console(stream: TextIO) -> bool:
         return True

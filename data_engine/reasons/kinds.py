@@ -499,7 +499,7 @@ class Requested(Reason):
 @reason(
     "stopping",
     f"stopping: run {{run_id:id}} ends at its {STOPS_AT}",
-    "`{on_run:kill-run}` ends its process now",
+    "`{on_run:kill}` ends its process now",
     STOPPED,
 )
 class Stopping(Reason):

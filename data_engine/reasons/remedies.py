@@ -24,7 +24,7 @@ DEPEND = frozenset(
 SILENT_FIX = f"wait until it answers, or end it: `{typed('kill')}`"
 """What can be done about a daemon that is there and does not answer."""
 
-STOP_RUN = f"`{{on_run:stop-run}}` ends it at its {STOPS_AT}"
+STOP_RUN = f"`{{on_run:stop}}` ends it at its {STOPS_AT}"
 SEE_STATUS = "`{command:status}` shows what runs"
 RUN_NOW = "`{on_flow:run}` runs it now"
 CORRECT_SOURCE = (
@@ -155,7 +155,7 @@ def waits_for_group(asked: Asked) -> str:
         return filled(SEE_STATUS, asked)
     if not runs[0].in_daemon:
         return _end_it_there(runs[0].pid)
-    return f"`{typed('stop-run', runs[0].run_id[:SHORT_ID])}` ends what it waits for, at its {STOPS_AT}"
+    return f"`{typed('stop', runs[0].run_id[:SHORT_ID])}` ends what it waits for, at its {STOPS_AT}"
 
 
 def _end_it_there(pid: int) -> str:

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from data_engine.commands.situation import UNUSABLE, host_of, unusable_words
 from data_engine.marks import Mark
-
-OTHERS = ("owned", "control_requested", "takeover_available")
-"""The states in which a workstation has control, or had it until it fell silent."""
 
 _MARKS = {
     "mine": Mark("yours", "good", "disc", "mine"),
@@ -35,14 +33,12 @@ def lease_line(lease: Mapping[str, Any], *, machine_id: str | None = None) -> st
     """
     if not lease.get("is_worth_words", True):
         return ""
-    state, owner, asking = lease["state"], _host(lease.get("owner")), lease.get("requested_by")
-    wants = f" · {_host(asking)} asks for it" if asking else ""
+    state, owner, asking = lease["state"], host_of(lease.get("owner")), lease.get("requested_by")
+    wants = f" · {host_of(asking)} asks for it" if asking else ""
     if state == "available":
         return "Nobody has control"
-    if state in ("unreachable", "damaged"):
-        what = "The shared state cannot be reached" if state == "unreachable" else "The shared state is damaged"
-        told = f"{what}: {lease['note']}" if lease.get("note") else what
-        return f"{told} · {lease['damage']['fix']}" if lease.get("damage") else told
+    if state in UNUSABLE:
+        return unusable_words(lease)
     if is_mine(lease):
         if lease.get("releasing"):
             return "Giving control up when running work is done"
@@ -60,14 +56,6 @@ def lease_line(lease: Mapping[str, Any], *, machine_id: str | None = None) -> st
     )
 
 
-def owned_elsewhere(lease: Mapping[str, Any]) -> str | None:
-    """Why nothing that changes the workspace can be done here; None when this workstation may have control."""
-    if lease["state"] in ("unreachable", "damaged"):
-        return lease_line(lease)
-    is_elsewhere = lease["state"] in OTHERS and not is_mine(lease)
-    return f"{_host(lease.get('owner'))} has control of this workspace" if is_elsewhere else None
-
-
 def is_mine(lease: Mapping[str, Any]) -> bool:
     """Whether this workstation has control."""
     return lease["state"] == "mine" or bool(lease.get("is_mine"))
@@ -76,7 +64,3 @@ def is_mine(lease: Mapping[str, Any]) -> bool:
 def is_of(machine: Mapping[str, Any] | None, machine_id: str | None) -> bool:
     """Whether it is this machine that the lease names."""
     return bool(machine) and machine_id is not None and (machine or {}).get("machine_id") == machine_id
-
-
-def _host(machine: Mapping[str, Any] | None) -> str:
-    return str((machine or {}).get("host_name") or (machine or {}).get("machine_id") or "another workstation")

@@ -19,7 +19,7 @@ from data_engine.reasons.kinds import DaemonSilent, Expected, Unreachable
 from data_engine.reasons.remedies import SILENT_FIX, remedy_of
 from data_engine.record import Record
 from data_engine.status.buttons import WhyNot, flow_buttons, workspace_buttons
-from data_engine.status.control import is_mine, lease_line, lease_mark, owned_elsewhere
+from data_engine.status.control import is_mine, lease_line, lease_mark
 from data_engine.status.record import DaemonFacts, EngineFacts, FlowStatus, WorkspaceStatus
 from data_engine.status.sentences import GOES_ON, told_once, undelivered_words
 from data_engine.status.troubles import Known, TroubleLine, has_recovered, troubles_of
@@ -174,9 +174,8 @@ def render(
     machine's, which tells a request of its own from a colleague's. `known` is what the history says of flows in trouble.
     """
     daemon, engine, lease = status.daemon, status.engine, status.lease
-    elsewhere = owned_elsewhere(lease)
     known = known or Known()
-    flows = {flow.name: _shown(flow, status, known, elsewhere=elsewhere) for flow in status.flows}
+    flows = {flow.name: _shown(flow, status, known) for flow in status.flows}
     return PanelView(
         workspace_id=status.workspace_id,
         workspace_root=status.workspace_root,
@@ -186,7 +185,7 @@ def render(
         lease_line=lease_line(lease, machine_id=machine_id),
         heartbeat_age_s=lease.heartbeat_age_s,
         takeover_in_s=lease.takeover_in_s,
-        buttons=workspace_buttons(status, elsewhere=elsewhere, machine_id=machine_id),
+        buttons=workspace_buttons(status, machine_id=machine_id),
         groups=_groups(flows),
         flows=flows,
         active=status.active_runs,
@@ -242,14 +241,14 @@ def delta(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]
     return {key: value for key, value in (("set", parts), ("flows", flows), ("gone", gone)) if value}
 
 
-def _shown(flow: FlowStatus, status: WorkspaceStatus, known: Known, *, elsewhere: str | None) -> PanelFlow:
+def _shown(flow: FlowStatus, status: WorkspaceStatus, known: Known) -> PanelFlow:
     last = (
         None if flow.last_run is None else replace(flow.last_run, error=None)
     )  # which is long, and its cause is shown
     return PanelFlow(
         **{one.name: getattr(flow, one.name) for one in fields(FlowStatus) if one.name != "last_run"},
         last_run=last,
-        buttons=flow_buttons(flow, status, elsewhere=elsewhere),
+        buttons=flow_buttons(flow, status),
         waiting=sum(one.count for one in status.waiting_runs if one.flow == flow.name),
         backfill=_backfill_line(flow.name, status),
         troubles=troubles_of(flow, known),

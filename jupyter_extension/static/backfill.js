@@ -29,9 +29,9 @@ export function backfillLine(app, row) {
     h("div", { class: "de-line de-wrap" },
       h("span", { class: "de-clip de-grow", title: `asked by ${one.by}` }, h("span", { class: "de-strong" }, "Backfill "), one.text, one.params ? h("span", { class: "de-faint" }, ` · ${one.params}`) : null),
       isRunning
-        ? button(app, "backfill stop", "Stop", row.buttons.backfill_stop, () => app.act("backfill_stop", { id: one.id }), { small: true, confirm: "Really?", title: "Stop the backfill" })
+        ? button(app, "backfill stop", "Stop", row.buttons.backfill_stop, () => app.act("stop_backfill", { id: one.id }), { small: true, confirm: "Really?", title: "Stop the backfill" })
         : one.failed || one.ended < one.total
-          ? button(app, "backfill retry", left, row.buttons.backfill, () => app.act("backfill_retry", { id: one.id }), { small: true, primary: one.failed > 0 })
+          ? button(app, "backfill retry", left, row.buttons.backfill, () => app.act("retry_backfill", { id: one.id }), { small: true, primary: one.failed > 0 })
           : null),
     isRunning ? h("div", {
       class: "de-bar", role: "progressbar", "aria-label": "backfill", "aria-valuenow": String(Math.round(share)), "aria-valuemin": "0", "aria-valuemax": "100",

@@ -120,21 +120,21 @@ function engineParts(app, { engine, buttons, details }) {
  */
 function leaseLine(app, view) {
   const { buttons, lease, lease_line: line, watch_line: watch, details, heartbeat_age_s: age } = view;
-  const does = (/** @type {string} */ what, extra = {}) => () => app.act("lease", { do: what, ...extra });
+  const does = (/** @type {string} */ what, extra = {}) => () => app.act(what, extra);
   const shown = (/** @type {string} */ name) => !buttons[name];
   if (!line) return null;  // who works alone is told nothing of ownership
   return h("div", { class: "de-lease", key: "lease" },
     icon(lease),
     h("span", { class: "de-grow", title: age !== null ? `last heartbeat ${Math.round(age)} s ago` : "" }, line),
     lease.kind === "mine" ? null : shown("withdraw")
-      ? button(app, "withdraw", "Withdraw request", null, does("withdraw"), { small: true })
-      : button(app, "request", "Request control", buttons.request, does("request"), { small: true, busy: "Requesting…" }),
-    shown("take_over") ? button(app, "take over", "Take over", null, does("take-over"), { small: true, primary: true, confirm: "Really take over?" }) : null,
-    shown("repair") ? button(app, "repair", "Repair", null, does("repair"), { small: true, primary: true, confirm: "Really repair?" }) : null,
+      ? button(app, "withdraw", "Withdraw request", null, does("withdraw_request"), { small: true })
+      : button(app, "request", "Request control", buttons.request, does("request_control"), { small: true, busy: "Requesting…" }),
+    shown("take_over") ? button(app, "take over", "Take over", null, does("take_over"), { small: true, primary: true, confirm: "Really take over?" }) : null,
+    shown("repair") ? button(app, "repair", "Repair", null, does("repair_lease"), { small: true, primary: true, confirm: "Really repair?" }) : null,
     shown("hand_over") ? [
-      button(app, "hand over", "Hand over when done", null, does("release"), { small: true, primary: true }),
-      button(app, "hand over now", "Now", null, does("release", { now: true }), { small: true, confirm: "Really stop runs?" }),
-    ] : shown("release") ? button(app, "release", "Release", null, does("release"), { small: true }) : null,
+      button(app, "hand over", "Hand over when done", null, does("release_control"), { small: true, primary: true }),
+      button(app, "hand over now", "Now", null, does("release_control", { now: true }), { small: true, confirm: "Really stop runs?" }),
+    ] : shown("release") ? button(app, "release", "Release", null, does("release_control"), { small: true }) : null,
     watch ? h("span", { class: "de-watch", key: "watch", title: details.watch }, watch) : null);
 }
 

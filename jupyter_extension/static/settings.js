@@ -115,7 +115,7 @@ function daemonPart(app, view) {
     h("h4", { class: "de-h4" }, "Daemon"),
     h("div", { class: "de-line" }, sign(view.daemon), h("span", { class: "de-faint" }, view.details.daemon)),
     h("div", { class: "de-line de-wrap" },
-      button(app, "start daemon", "Start daemon", view.buttons.start_daemon, () => app.act("start_daemon", {})),
+      button(app, "start daemon", "Start daemon", view.buttons.start_daemon, () => app.act("start", {})),
       button(app, "shutdown", "End when done", view.buttons.shutdown, () => app.act("shutdown", {})),
       button(app, "deploy all", "Deploy everything", view.buttons.deploy_all, () => app.deployAll()),
       button(app, "retry all", "Retry all held", view.buttons.retry_all, () => app.act("retry", {}))));

@@ -39,7 +39,8 @@ class Terminal:
         self._before = termios.tcgetattr(slave)
         self._slave = slave
         environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "TERM": "xterm-256color", **env}
-        environment.pop("NO_COLOR", None)
+        for name in ("NO_COLOR", "COLUMNS", "LINES"):  # what the terminal itself says counts
+            environment.pop(name, None)
         started = ["-c", _CONTROLLED] if signals else ["-m", "data_engine"]
         self.process = subprocess.Popen(
             [sys.executable, *started, *map(str, arguments)],

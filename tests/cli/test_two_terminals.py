@@ -66,7 +66,7 @@ def test_ctrl_c_while_the_daemon_runs_says_that_the_run_goes_on(
 
     assert run.returncode == 130
     assert f"run {run_id[:8]} goes on in the daemon" in said
-    assert "data-engine stop-run" in said
+    assert "data-engine stop RUN" in said
     assert active(workspace) == [run_id]
     (tmp_path / "end").touch()
     until(lambda: workspace.run_record(run_id).status == "success")

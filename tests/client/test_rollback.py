@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from data_engine import FlowValidationError, Workspace
-from data_engine.daemon.deploying import changed_config
+from data_engine.deploy.deploying import changed_config
 from data_engine.errors import DamagedSetError
 from data_engine.notebook.catalog import find_module
 from data_engine.status.deployed_before import history_of

@@ -314,7 +314,7 @@ class Campaign:
             if wanted is not None and owners == [one for one in owners if one is not wanted]:
                 self._hand_to(wanted, owners[0])
             elif not leases[owners[0]]["engine"]:
-                self._try("the engine, started", lambda: owners[0].daemon.post("/engine", {"on": True}, timeout_s=30))
+                self._try("the engine, started", lambda: owners[0].daemon.post("/start-engine", {}, timeout_s=30))
             elif self._held(owners[0]):
                 self._try("retry", lambda: owners[0].daemon.post("/retry", {"flow": "poll"}))
             return
@@ -324,7 +324,7 @@ class Campaign:
         if leases[chosen]["state"] == "takeover_available":
             self._try("take-over", lambda: chosen.lease_do("take-over"), is_loss=True)
         elif leases[chosen]["state"] == "available":
-            self._try("the engine, started", lambda: chosen.daemon.post("/engine", {"on": True}, timeout_s=30))
+            self._try("the engine, started", lambda: chosen.daemon.post("/start-engine", {}, timeout_s=30))
 
     def _repair(self, station: Station, leases: dict[Station, dict[str, Any]]) -> None:
         """`lease repair` where the damage's `fix` asks for it."""
@@ -339,7 +339,7 @@ class Campaign:
                 return
 
         def repair() -> None:
-            said = station.daemon.post("/lease", {"do": "repair"}, timeout_s=30)["said"]
+            said = station.daemon.post("/repair-lease", {}, timeout_s=30)["said"]
             self._happens(
                 f"repaired at {station.name}: {said}", is_loss="lost" in said and "nothing was lost" not in said
             )
@@ -348,9 +348,11 @@ class Campaign:
 
     def _hand_to(self, wanted: Station, owner: Station) -> None:
         def hand_over() -> None:
-            wanted.lease_do("request")  # whoever asks takes over as well, where the owner is too busy to be heard
+            wanted.lease_do(
+                "request-control"
+            )  # whoever asks takes over as well, where the owner is too busy to be heard
             until(lambda: owner.lease["requested_by"] or wanted.lease["state"] == "mine", 30)
-            owner.lease_do("release")
+            owner.lease_do("release-control")
             until(lambda: wanted.lease["state"] != "owned", 30)
 
         self._try("hand over", hand_over)
@@ -376,7 +378,7 @@ class Campaign:
         """Somebody goes to the workstation of this name, and gives the workspace up there."""
         for station in self._awake():
             if station.name == name:
-                self._try(f"release at {name}", lambda station=station: station.lease_do("release"))  # type: ignore[misc]
+                self._try(f"release at {name}", lambda station=station: station.lease_do("release-control"))  # type: ignore[misc]
 
     def _everybody_in_turn(self) -> None:
         """Whoever holds rows that others lack publishes them when it owns."""

@@ -111,12 +111,12 @@ class Station:
         self._process = process
         until(lambda: (found := read_endpoint(self.local)) is not None and found.pid == process.pid)
         if engine:
-            self.daemon.post("/engine", {"on": True}, timeout_s=30 * PATIENCE)
+            self.daemon.post("/start-engine", {}, timeout_s=30 * PATIENCE)
         return self
 
     def lease_do(self, what: str, **more: Any) -> None:
         """What `data-engine lease` does."""
-        self.daemon.post("/lease", {"do": what, **more}, timeout_s=30 * PATIENCE)
+        self.daemon.post(f"/{what}", more, timeout_s=30 * PATIENCE)
 
     def take_over(self) -> None:
         """Take the workspace over as soon as it may: silence begins anew where this machine was too busy to look."""

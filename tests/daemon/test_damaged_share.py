@@ -57,7 +57,7 @@ def own(station: Station) -> None:
 
     def is_on() -> bool:
         with suppress(FlowValidationError):
-            station.daemon.post("/engine", {"on": True}, timeout_s=30 * PATIENCE)
+            station.daemon.post("/start-engine", {}, timeout_s=30 * PATIENCE)
             return True
         return False
 
@@ -126,7 +126,7 @@ def test_heartbeats_go_on_with_a_link_in_place_of_the_marker(team: Path, station
     assert name in findings(anna)["links"]["measured"]
     do(team, "b.txt", anna, ben)
     assert (anna.lease["lapsed"], ben.lease["state"]) == (False, "owned")
-    anna.lease_do("release")
+    anna.lease_do("release-control")
     until(lambda: ben.lease["state"] == "available")
 
     assert marker.is_symlink()
@@ -201,7 +201,7 @@ def test_after_a_restored_backup_one_repair_is_enough_for_all_and_nothing_is_don
         own(one)
         do(team, f"{number}.txt", *three)
         names.add(f"{number}.txt")
-        one.lease_do("release")
+        one.lease_do("release-control")
         until(lambda one=one: one.lease["state"] == "available")
     dora = station("dora").start(engine=False)
     until(lambda: done(dora) == names)
@@ -255,7 +255,7 @@ def test_who_owns_again_by_a_repair_does_nothing_that_was_done_meanwhile(team: P
     resume(anna.pid)
     until(lambda: anna.lease["damage"], 40)
     at_first = len(begun(team))
-    ben.lease_do("release")
+    ben.lease_do("release-control")
     until(lambda: ben.lease["state"] == "available")
 
     until(lambda: anna.command("lease", "repair")[0] == 0, 40)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from data_engine import FlowValidationError, Workspace
-from data_engine.daemon.deployed_sets import DeployedSets
+from data_engine.deploy.sets import DeployedSets
 from tests.daemon.support import ended, flow_of
 from tests.support import PATIENCE, WorkspaceFiles, until
 

@@ -208,14 +208,14 @@ def test_a_run_that_stops_is_told_and_what_ends_it_now(workspace: Workspace, ws:
     (running,) = workspace.explain("waits")
     assert (running.reason, running.fix) == (
         f"running: run {run_id[:8]}",
-        f"`data-engine stop-run {run_id[:8]}` ends it at its next step, map item, context.log or context.progress",
+        f"`data-engine stop {run_id[:8]}` ends it at its next step, map item, context.log or context.progress",
     )
 
     workspace.stop_run(run_id)
     (row,) = until(lambda: [one for one in workspace.explain("waits") if one.why.kind == "stopping"])
 
     assert row["why"]["run_id"] == run_id
-    assert row["fix"] == f"`data-engine kill-run {run_id[:8]}` ends its process now"
+    assert row["fix"] == f"`data-engine kill {run_id[:8]}` ends its process now"
     workspace.kill_run(run_id)
 
 

@@ -114,7 +114,7 @@ def test_a_taker_over_at_another_mount_does_what_was_not_done_and_nothing_else(
         drop(network.export / "team", name)
     (network.export / "team" / "hold").touch()
     anna.start()
-    anna.daemon.post("/enable", {"flow": "hand", "enabled": False})
+    anna.daemon.post("/disable", {"flow": "hand"})
     ben.start(engine=False)
     until(lambda: statuses(ben).get("a.txt") == statuses(ben).get("b.txt") == ["success"])
     until(lambda: "success" in statuses(ben).get("", []))

@@ -14,9 +14,9 @@ import pytest
 
 from data_engine import FlowValidationError, Workspace
 from data_engine.daemon import request_sender
-from data_engine.daemon.deployed_sets import DeployedSets
 from data_engine.daemon.request_inbox import RequestInbox
 from data_engine.daemon.request_sender import RequestSender
+from data_engine.deploy.sets import DeployedSets
 from data_engine.lease.folder import OsFolder
 from data_engine.lease.requests import LONGEST_S, RENEW_S, SILENT_S, Request, RequestFiles
 from data_engine.ledger.requests import RequestRow

@@ -13,6 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from data_engine import Workspace
+from data_engine.commands.fields import SECONDS, TEXT, TEXTS, Field, Fields, kinds_of
+from data_engine.commands.registry import COMMANDS
 from data_engine.daemon.endpoint import read_endpoint, read_token
 from tests.support import WorkspaceFiles
 
@@ -21,51 +23,11 @@ FLOW = """
     def build():
         return Flow(group="G").step(lambda context: 1)
 """
-TEXT, MAYBE_TEXT, MAYBE_BLANK, FLAG, MAYBE_FLAG, SECONDS, TEXTS, MAYBE_OBJECT = (
-    "text",
-    "text?",
-    "blank?",
-    "flag",
-    "flag?",
-    "seconds?",
-    "texts",
-    "object?",
-)
-COMMANDS: dict[str, dict[str, str]] = {
-    "engine": {"on": FLAG},
-    "run": {"flow": TEXT, "source": MAYBE_TEXT, "params": MAYBE_OBJECT},
-    "wait": {"run_ids": TEXTS, "timeout_s": SECONDS},
-    "stop-flow": {"flow": TEXT},
-    "stop-run": {"run_id": TEXT},
-    "kill-run": {"run_id": TEXT},
-    "retry": {"flow": MAYBE_TEXT, "source": MAYBE_TEXT},
-    "enable": {"flow": TEXT, "enabled": FLAG},
-    "deploy": {"flow": MAYBE_TEXT, "note": MAYBE_BLANK, "force": MAYBE_FLAG, "replaces": MAYBE_TEXT, "id": MAYBE_TEXT},
-    "rollback": {"flow": TEXT, "to": MAYBE_TEXT, "id": MAYBE_TEXT, "note": MAYBE_BLANK},
-    "backfill": {
-        **dict.fromkeys(("since", "until", "where", "digest"), MAYBE_TEXT),
-        "flow": TEXT,
-        "reprocess": MAYBE_TEXT,
-        "params": MAYBE_OBJECT,
-        "dry_run": MAYBE_FLAG,
-    },
-    "backfill-do": {"do": TEXT, "id": TEXT},
-    "answer": {"request_id": TEXT, "timeout_s": SECONDS},
-    "reset": {"flow": MAYBE_TEXT},
-    "interpreter": {"path": TEXT},
-    "lease": {"do": TEXT, "now": MAYBE_FLAG, "client": MAYBE_BLANK},
-    "shutdown": {"kill": MAYBE_FLAG},
+QUESTIONS: dict[str, Fields] = {
+    "wait": {"run_ids": TEXTS, "timeout_s": SECONDS.or_else(30.0)},
+    "answer": {"request_id": TEXT, "timeout_s": SECONDS.or_else(30.0)},
 }
-GOOD: dict[str, Any] = {
-    TEXT: "none",
-    MAYBE_TEXT: None,
-    MAYBE_BLANK: None,
-    FLAG: False,
-    MAYBE_FLAG: None,
-    SECONDS: 0,
-    TEXTS: [],
-    MAYBE_OBJECT: None,
-}
+FIELDS = QUESTIONS | {name: kinds_of(kind) for name, kind in COMMANDS.items()}
 JSON = st.recursive(
     st.none()
     | st.booleans()
@@ -79,24 +41,16 @@ JSON = st.recursive(
 )
 
 
-def is_wrong(kind: str, value: Any) -> bool:
+def is_wrong(kind: Field, value: Any) -> bool:
     """Whether a value is certainly not of this kind."""
-    if kind.endswith("?") and value is None:
-        return False
-    kinds: dict[str, Any] = {
-        "text": str,
-        "blank": str,
-        "flag": bool,
-        "seconds": (int, float),
-        "texts": list,
-        "object": dict,
-    }
-    if kind.startswith("seconds"):
-        return isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0
-    if kind == TEXTS and isinstance(value, list):
-        return not all(isinstance(one, str) and one.strip() for one in value)
-    is_blank = kind.startswith("text") and isinstance(value, str) and not value.strip()
-    return is_blank or not isinstance(value, kinds[kind.rstrip("?")])
+    return not (value is None and not kind.is_required) and not kind.fits(value)
+
+
+def good(kind: Field) -> Any:
+    """A value of this kind."""
+    if not kind.is_required:
+        return None
+    return next(one for one in (False, 0, [], "none", "0" * 24) if kind.fits(one))
 
 
 class Caller:
@@ -137,11 +91,11 @@ def call(ws: WorkspaceFiles) -> Iterator[Caller]:
         ("wait", {"run_ids": [], "timeout_s": "soon"}),
         ("wait", {"run_ids": [], "timeout_s": [1]}),
         ("wait", {"run_ids": ["a", 3]}),
-        ("interpreter", {"path": 3}),
-        ("interpreter", {}),
+        ("set-interpreter", {"path": 3}),
+        ("set-interpreter", {}),
         ("run", {"flow": "manual", "source": 3}),
         ("deploy", {"flow": {"a": 1}}),
-        ("lease", {"do": "release", "now": "no"}),
+        ("release-control", {"now": "no"}),
         ("shutdown", {"kill": 1}),
     ],
 )
@@ -160,14 +114,12 @@ def test_no_json_makes_any_request_fail_inside(call: Caller) -> None:
     """In every field of every request: what is of no use is refused with 400, what is unknown with 422."""
 
     @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
-    @given(path=st.sampled_from(sorted(COMMANDS)), data=st.data())
+    @given(path=st.sampled_from(sorted(name for name, fields in FIELDS.items() if fields)), data=st.data())
     def send(path: str, data: st.DataObject) -> None:
-        fields = COMMANDS[path]
+        fields = FIELDS[path]
         wrong = data.draw(st.sampled_from(sorted(fields)))
         value = data.draw(JSON.filter(lambda value: path != "shutdown" or is_wrong(fields[wrong], value)))
-        body = {name: GOOD[kind] for name, kind in fields.items()} | {wrong: value}
-        if path == "engine" and value is True:
-            return
+        body = {name: good(kind) for name, kind in fields.items()} | {wrong: value}
         status, answer = call("POST", path, body)
 
         assert status in (200, 400, 422), f"{path} {body}: {answer}"

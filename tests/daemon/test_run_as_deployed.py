@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 
 from data_engine import Workspace
-from data_engine.daemon.commands import Commands
 from data_engine.daemon.deployer import Deployer
-from data_engine.daemon.deploying import Asked
+from data_engine.daemon.owner import DaemonOwner
+from data_engine.deploy.deploying import Asked
 from data_engine.model import Deployment
 from data_engine.notebook.catalog import CatalogEntry, read_catalog
 from data_engine.notebook.load import FlowModules
+from data_engine.status.record import WorkspaceStatus
 from tests.support import WorkspaceFiles
 
 FLOW = "from data_engine import Flow\n\ndef build():\n    return Flow(group='G').step(lambda context: print({value}))\n"
@@ -33,17 +34,22 @@ def workspace(ws: WorkspaceFiles) -> Iterator[Workspace]:
 
 
 class Station:
-    """A daemon's deployer and its commands, in this process; `ran` has the deployment of each run as it was handed out."""
+    """A daemon's deployer and its owner, in this process; `ran` has the deployment of each run as it was handed out."""
 
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
         self.may_publish, self.is_publishing = asyncio.Event(), asyncio.Event()
         self.deployer = Deployer(workspace.home, self.describe, set, self.publish, lambda: True)
         self.ran: list[str] = []
-        scheduler: Any = SimpleNamespace(dispatcher=SimpleNamespace(add=self.add), triggers=None)
-        ownership: Any = SimpleNamespace(in_use=self.in_use, own=self.own)
-        others: Any = None
-        self.commands = Commands(others, workspace.home, ownership, self.deployer, scheduler, others, others)
+        daemon: Any = SimpleNamespace(
+            home=workspace.home,
+            deployer=self.deployer,
+            ownership=self,
+            dispatcher=self,
+            in_use=self.in_use,
+            own=self.own,
+        )
+        self.owner = DaemonOwner(daemon, lambda: WorkspaceStatus("", ""), lambda kill: None)
 
     async def describe(self, folder: Path) -> tuple[CatalogEntry, ...]:
         modules = FlowModules(self.workspace.layout.flow_modules_dir, cache_dir=None, content=folder)
@@ -75,7 +81,7 @@ def test_a_run_takes_what_was_published_since_the_last_look(ws: WorkspaceFiles, 
         await here.deployer.refresh()
         ws.module("claims", FLOW.format(value=2))
         await asyncio.to_thread(workspace.deploy)
-        await here.commands.run("claims", None, {})
+        await here.owner.run("claims", None, {})
         return here.ran
 
     ran = asyncio.run(station())
@@ -92,7 +98,7 @@ def test_a_run_waits_for_the_deployment_that_is_going_live(ws: WorkspaceFiles, w
         ws.module("claims", FLOW.format(value=2))
         deploying = asyncio.create_task(here.deployer.deploy(Asked("claims", by="anna", machine="ANNA-PC")))
         await here.is_publishing.wait()
-        running = asyncio.create_task(here.commands.run("claims", None, {}))
+        running = asyncio.create_task(here.owner.run("claims", None, {}))
         await asyncio.wait({running}, timeout=0.2)
         began_early = running.done()
         here.may_publish.set()

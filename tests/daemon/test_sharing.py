@@ -118,13 +118,13 @@ def test_ownership_moves_by_consent_and_nothing_is_run_again(team: Path, station
     anna.start()
     drop(team, "a.txt")
     until(lambda: statuses(anna) == {"a.txt": ["success"]})
-    anna.daemon.post("/enable", {"flow": "hand", "enabled": False})
-    ben.start(engine=False).lease_do("request")
+    anna.daemon.post("/disable", {"flow": "hand"})
+    ben.start(engine=False).lease_do("request-control")
     until(lambda: anna.lease["state"] == "control_requested")
     drop(team, "b.txt", "until go")
     until(lambda: statuses(anna).get("b.txt") == ["started"])
 
-    anna.lease_do("release")
+    anna.lease_do("release-control")
     (team / "go").touch()
     until(lambda: ben.lease["state"] == "mine")
     assert statuses(anna)["b.txt"] == ["success"]  # when its work was done

@@ -210,7 +210,7 @@ def test_one_that_waits_for_its_work_takes_nothing_new(
         workspace.start()
     client = DaemonClient.connect(workspace.home.local)
     assert client is not None
-    for path, body in (("/engine", {"on": True}), ("/run", {"flow": "manual"})):
+    for path, body in (("/start-engine", {}), ("/run", {"flow": "manual"})):
         with pytest.raises(FlowValidationError, match="the daemon is ending"):
             client.post(path, body)
     client.close()

@@ -20,7 +20,7 @@ from data_engine.platforms.processes import interrupt_main_thread
 from data_engine.typed import typed
 from data_engine.workspace.provision import example_notebook
 from jupyter_extension.cell_hints import in_cell, shell_of
-from jupyter_extension.commands import COMMANDS
+from jupyter_extension.commands import all_commands
 from jupyter_extension.magics import ONLY_IN_THE_SHELL
 from tests.jupyter.conftest import Shell
 from tests.support import WorkspaceFiles, notebook_bytes, until
@@ -411,7 +411,7 @@ MISTAKES = {
     "%flow compile": ["which flow?", "%flow compile NAME"],
     "%flow deploy": ["which flow? This kernel does not know which notebook it runs", "%flow deploy NAME; or say which"],
     "%flow deploy claims --all": ["cannot be combined", "%flow deploy --all"],
-    "%flow retry claims": ["has no 'retry': it is a command of the shell", "type `!data-engine retry claims`"],
+    "%flow compare claims": ["has no 'compare': it is a command of the shell", "type `!data-engine compare claims`"],
     "%flow secret set ops": [
         "has no 'secret': it is a command of the shell",
         "type `data-engine secret set ops` in a terminal",
@@ -437,7 +437,7 @@ def test_a_mistake_is_a_short_typed_message_with_its_fix(line: str, shell: Shell
 def test_each_command_of_the_shell_is_known_to_the_magic() -> None:
     commands = set(make_command().commands)
 
-    assert commands - set(COMMANDS) == set(ONLY_IN_THE_SHELL)
+    assert commands - set(all_commands()) == set(ONLY_IN_THE_SHELL)
 
 
 def test_a_kernel_that_was_not_told_its_notebook_takes_it_from_a_variable(
@@ -571,10 +571,10 @@ def test_a_name_with_blanks_is_quoted_in_what_is_to_be_typed(shell: Shell, claim
     claims.notebook(
         "daily sales", "from data_engine import Flow", "def build():\n    return Flow(group='G').step(print)"
     )
-    shell.run("%flow retry daily sales")
-    assert f"`!{typed('retry', 'daily sales')}`" in message(shell)
-    shell.run("%flow retry claims sales")
-    assert "`!data-engine retry claims sales`" in message(shell)
+    shell.run("%flow compare daily sales")
+    assert f"`!{typed('compare', 'daily sales')}`" in message(shell)
+    shell.run("%flow compare claims sales")
+    assert "`!data-engine compare claims sales`" in message(shell)
     shell.run("%flow compile 'daily sale'")
     assert f"did you mean {typed('daily sales').partition(' ')[2]}?" in message(shell)
 
@@ -704,14 +704,14 @@ def test_the_help_tells_every_subcommand_and_its_python_twin(shell: Shell) -> No
     help_text = shell.ipython.find_line_magic("flow").__doc__
 
     assert told.strip() == help_text.strip()
-    for command in COMMANDS.values():
+    for command in all_commands().values():
         assert command.summary in told
         assert command.twin in told
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", all_commands())
 def test_each_subcommand_has_help_that_runs_nothing(name: str, shell: Shell) -> None:
-    command = COMMANDS[name]
+    command = all_commands()[name]
     for option in ("--help", "-h", "--nonsense --help"):
         assert shell.run(f"%flow {name} {option}") is None
         assert shell.error is None
@@ -727,7 +727,7 @@ def test_the_twins_are_python(shell: Shell) -> None:
     import data_engine
 
     known = {*data_engine.__all__, "data_engine", "build"}
-    for command in COMMANDS.values():
+    for command in all_commands().values():
         for part in command.twin.replace("with --once:", "").replace("with --no-engine: .start()", "").split(";"):
             if part.strip():
                 names = {node.id for node in ast.walk(ast.parse(part.strip())) if isinstance(node, ast.Name)}
@@ -761,7 +761,7 @@ def test_a_path_with_spaces_is_quoted(shell: Shell, claims: WorkspaceFiles) -> N
 
 
 COMPLETIONS = {
-    "%flow ": list(COMMANDS),
+    "%flow ": list(all_commands()),
     "%flow sh": ["show"],
     "%flow show ": ["claims"],
     "%flow st": ["start", "stop", "status"],
@@ -805,7 +805,7 @@ def test_the_tab_key_never_fails_and_leaves_python_alone(text: str, shell: Shell
     """Without a workspace, in an unknown subcommand, and where `flow` is a variable."""
     shell.run("build = 1")
 
-    assert not set(shell.complete(text)) & set(COMMANDS)
+    assert not set(shell.complete(text)) & set(all_commands())
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="there both are one name")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import tempfile
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -15,15 +14,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from data_engine.daemon.deploying import Asked, Outcome
-from data_engine.daemon.request_handler import handle
+from data_engine.commands.owner import Asker
+from data_engine.commands.registry import COMMANDS, command_of
+from data_engine.daemon.one_commit import run_now
+from data_engine.deploy.deploying import Asked, Outcome
 from data_engine.errors import DamagedSetError, FlowValidationError
 from data_engine.lease.deployment_files import DeploymentFiles
 from data_engine.lease.folder import OsFolder
 from data_engine.lease.protocol import Damaged
 from data_engine.lease.records import encode
-from data_engine.lease.requests import VERBS, Request, request_of
-from data_engine.ledger.ledger import Ledger
+from data_engine.lease.requests import Request, request_of
 from data_engine.ledger.switch import Switch
 from data_engine.model import Backfill, Deployment
 from data_engine.notebook.module_sets import hashes_of, is_module_path, set_id
@@ -33,6 +33,7 @@ from tests.support import examples_on_files
 MANY = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 MANY_SETS = settings(MANY, max_examples=examples_on_files(100))
 
+ASKED = {one.asks[0] for one in COMMANDS.values() if one.asks is not None}
 LINES = st.text(st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp")), max_size=40)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
@@ -42,7 +43,7 @@ JSON = st.recursive(
 REQUESTS = st.builds(
     Request,
     request_id=st.text("0123456789abcdef", min_size=32, max_size=32),
-    verb=st.sampled_from(VERBS),
+    verb=st.sampled_from(sorted(ASKED)),
     flow=LINES,
     arguments=st.dictionaries(st.text(max_size=8), JSON, max_size=3).map(json.dumps),
     by=LINES,
@@ -161,42 +162,42 @@ def test_any_list_of_a_set_is_one_or_damaged(sets: DeploymentFiles, files: Any) 
 
 
 class Accepting:
-    """Commands that do whatever is asked for."""
+    """An owner, and its daemon, that do whatever they are asked for."""
 
-    ledger: Ledger
+    asker = Asker("eve", "EVE-PC", request_id="0" * 32)
 
-    async def until_ready(self) -> None: ...
+    @property
+    def work(self) -> Any:
+        return self
 
-    async def deploy_set(self, set_id: str, asked: Asked) -> Outcome:
-        assert len(set_id) == 24
+    async def deploy(self, asked: Asked, set_id: str | None = None) -> Outcome:
+        assert asked.is_withdrawal or len(str(set_id)) == 24
         return Outcome()
 
-    async def roll_back(self, name: str, to: str | None, asked: Asked) -> Deployment:
-        return Deployment("", 0, name, "rollback", "")
+    async def roll_back(self, flow: str, to: str | None, asked: Asked) -> Deployment:
+        return Deployment("", 0, flow, "rollback", "")
 
-    async def run(
-        self, name: str, source: str | None, params: dict[str, Any], run_id: Callable[[int], str], by: str | None = None
-    ) -> list[str]:
+    async def run(self, flow: str, source: str | None, params: dict[str, Any]) -> list[str]:
         assert source is None or ".." not in source.replace("\\", "/").split("/")
         raise FlowValidationError("no")
-
-    async def until_ended(self, run_ids: Collection[str]) -> None: ...
 
     async def retry(self, flow: str | None, source: str | None) -> int:
         return 0
 
-    async def switch(self, name: str, switch: Switch) -> None: ...
+    async def switch(self, flow: str, switch: Switch) -> None: ...
 
-    async def backfill(self, name: str, wanted: Wanted, params: dict[str, Any], **more: str | None) -> Backfill:
+    async def backfill(self, flow: str, wanted: Wanted, params: dict[str, Any], **more: Any) -> Backfill:
         assert all(one is None or isinstance(one, str) for one in (wanted.since, wanted.until, wanted.where))
-        return Backfill(str(more["backfill_id"]), name, "running")
+        return Backfill("b7", flow, "running")
+
+    def known_backfill(self, backfill_id: str) -> tuple[str, str]:
+        assert isinstance(backfill_id, str)
+        return backfill_id, "claims"
 
     async def stop_backfill(self, backfill_id: str) -> Backfill:
-        assert isinstance(backfill_id, str)
         return Backfill(backfill_id, "claims", "stopped")
 
     async def retry_backfill(self, backfill_id: str) -> Backfill:
-        assert isinstance(backfill_id, str)
         return Backfill(backfill_id, "claims", "running")
 
 
@@ -211,8 +212,10 @@ ARGUMENTS = st.dictionaries(
 def test_any_arguments_are_done_or_refused(request: Request, arguments: dict[str, Any]) -> None:
     object.__setattr__(request, "arguments", json.dumps(arguments))
     try:
-        outcome, answer = asyncio.run(handle(Accepting(), request))
+        command = command_of(request.verb, request.flow, request.given)
+        owner: Any = Accepting()
+        answer = run_now(command.carry_out(owner))
     except FlowValidationError:
         return
-    assert outcome == "done"
-    json.dumps(answer)
+    assert command.outcome(answer) == "done"
+    json.dumps(answer.as_dict())

@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 
 from data_engine import FlowExecutionError, FlowValidationError, Workspace, load_flow, panel
-from data_engine.daemon.fields import BadRequestError
+from data_engine.commands.fields import BadRequestError
 from data_engine.feed import Feed, status_of_child
 from data_engine.model import Run, RunFinished, RunStarted
 from data_engine.notebook.catalog import read_catalog
 from data_engine.record import as_json
-from jupyter_extension.actions import ACTIONS, CHANGES, answer, check, is_here, place_of
+from jupyter_extension.actions import all_actions, answer, changes, check, fields_of, is_here, place_of
 from jupyter_extension.files import reader
 from jupyter_extension.panel import PANEL_MIME, SNAPSHOT_FLOWS, snapshot
 from jupyter_extension.template import new_flow_notebook
@@ -46,7 +46,7 @@ def ask(workspace: Workspace, action: str, **args: Any) -> Any:
 def test_a_flow_is_shown_alike_with_a_daemon_and_without(workspace: Workspace) -> None:
     """What it is does not depend on who is asked."""
     without = ask(workspace, "flow", flow="good")
-    ask(workspace, "start_daemon")
+    ask(workspace, "start")
     with_one = ask(workspace, "flow", flow="good")
 
     for name in ("title", "description", "path", "about"):
@@ -177,7 +177,7 @@ def test_a_note_says_why_it_was_disabled_or_deployed(workspace: Workspace) -> No
         assert flow.disabled is not None
         assert flow.disabled.note == note
         ask(workspace, "enable", flow="polled")
-        ask(workspace, "start_daemon")
+        ask(workspace, "start")
 
 
 @pytest.mark.parametrize(
@@ -228,7 +228,7 @@ def test_the_link_of_a_broken_schedule_has_the_whole_name(ws: WorkspaceFiles) ->
     )
     workspace = Workspace(ws.root)
     without = ask(workspace, "flow", flow=name)["error_cells"]
-    ask(workspace, "start_daemon")
+    ask(workspace, "start")
     with_one = ask(workspace, "flow", flow=name)["error_cells"]
     workspace.kill()
 
@@ -398,7 +398,7 @@ def test_wrong_settings_are_told_and_keep_nobody_from_looking(
     workspace.load_flow("good").run_once()
     run_id = workspace.runs("good")[0].run_id
     if has_daemon:
-        ask(workspace, "start_daemon")
+        ask(workspace, "start")
     ws.source("config/data_engine.toml", wrong)
 
     looks: dict[str, dict[str, Any]] = {
@@ -466,7 +466,7 @@ def test_a_name_that_cannot_be_a_flows_makes_no_file(ws: WorkspaceFiles, name: s
         ("run", {}),
         ("run", {"flow": 3}),
         ("stop_run", {"flow": "good"}),
-        ("lease", {"do": "steal"}),
+        ("dance", {}),
         ("run_details", {"run_id": "no"}),
     ],
 )
@@ -481,11 +481,12 @@ def test_a_wrong_request_is_answered_with_its_fix(ws: WorkspaceFiles, action: st
 WRONG: tuple[Any, ...] = (3, -1, 1.5, True, "", "a\0b", "\ud800", [], [3], [None], {}, {"a": 1}, 10**400)
 
 
-@pytest.mark.parametrize("action", sorted(ACTIONS))
+@pytest.mark.parametrize("action", sorted(all_actions()))
 def test_every_field_of_every_action_is_checked(action: str) -> None:
     """Before anything is done with it: what does not fit its field is refused, by name."""
-    needed = {"flow", "path", "do", "run_id", "run_a", "run_b"} & set(ACTIONS[action])
-    for name, field in ACTIONS[action].items():
+    fields = fields_of(action) or {}
+    needed = {name for name, field in fields.items() if field.is_required}
+    for name, field in fields.items():
         refused = [value for value in WRONG if not field.fits(value)]
         assert len(refused) > 5
         for value in refused:
@@ -517,8 +518,8 @@ def test_a_flow_nobody_knows_cannot_be_reset(ws: WorkspaceFiles, has_daemon: boo
 
 def test_looking_changes_nothing() -> None:
     """After the others the status is read again."""
-    assert {"run", "start_engine", "deploy", "lease", "reset"} <= CHANGES
-    assert not {"flow", "run_details", "inspect", "settings"} & CHANGES
+    assert all(map(changes, ("run", "start_engine", "deploy", "take_over", "reset")))
+    assert not any(map(changes, ("flow", "run_details", "inspect", "settings")))
 
 
 def test_a_place_is_known_by_everything_that_makes_it(ws: WorkspaceFiles) -> None:
@@ -583,7 +584,7 @@ def test_without_a_daemon_an_edit_is_not_shown_as_what_production_runs(
     (ws.modules / "good.ipynb").write_bytes(notebook_bytes(flows.NIGHTLY))
     status = {flow.name: flow for flow in status_of_child(workspace.root).flows}["good"]
     closely = ask(workspace, "flow", flow="good")
-    ask(workspace, "start_daemon")
+    ask(workspace, "start")
     until(lambda: workspace.status().flows)
     with_daemon = {flow.name: flow for flow in workspace.status().flows}["good"]
 

@@ -19,7 +19,7 @@ from tornado.netutil import bind_sockets
 from data_engine import Workspace
 from data_engine.docs.site import FIRST
 from jupyter_extension import documentation
-from jupyter_extension.actions import ACTIONS
+from jupyter_extension.actions import all_actions, fields_of
 from jupyter_extension.files import reader
 from jupyter_extension.panel_server import PanelServer
 from tests.arguments import VALUES
@@ -173,7 +173,7 @@ def panel(workspace: Workspace) -> Iterator[Panel]:
 
 def arguments_of(action: str) -> Iterator[dict[str, Any]]:
     """Wrong arguments of an action: some values for each of them with the others as they should be, then all wrong at once, and others."""
-    chance, fields = random.Random(action), ACTIONS[action]
+    chance, fields = random.Random(action), fields_of(action) or {}
     good = {name: GOOD[name] for name in fields if name in GOOD}
     for name in fields:
         for value in chance.sample(SENT, FEW.get(action, 6)):
@@ -184,7 +184,7 @@ def arguments_of(action: str) -> Iterator[dict[str, Any]]:
     yield {}
 
 
-@pytest.mark.parametrize("action", sorted(set(ACTIONS) - set(ENDING)))
+@pytest.mark.parametrize("action", sorted(set(all_actions()) - set(ENDING)))
 def test_no_action_fails_inside(panel: Panel, workspace: Workspace, action: str) -> None:
     raw = {}
     for args in arguments_of(action):

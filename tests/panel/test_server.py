@@ -59,7 +59,7 @@ def test_a_page_of_another_site_is_refused(lab: Lab, workspace: Path) -> None:
     login = connection.getresponse()
     login.read()
     cookies = "; ".join(value.split(";")[0] for name, value in login.getheaders() if name.lower() == "set-cookie")
-    body = json.dumps({"root": str(workspace), "action": "start_daemon"})
+    body = json.dumps({"root": str(workspace), "action": "start"})
     headers = {"Cookie": cookies, "Content-Type": "application/json"}
 
     connection.request("POST", "/data-engine/do", body, headers)
@@ -97,7 +97,7 @@ def test_a_mistake_is_an_answer_with_its_fix(lab: Lab, workspace: Path) -> None:
         b'{"action": "run", "args": {"flow": 3}}',
         b'{"action": "run", "args": {"flow": "good", "params": [1]}}',
         b'{"action": "retry", "args": {"source": {}}}',
-        b'{"action": "lease", "args": {"do": "release", "now": "yes"}}',
+        b'{"action": "release_control", "args": {"now": "yes"}}',
         b'{"action": "flow", "args": {"flow": "good", "limit": "all"}}',
         b'{"action": "reset", "args": {"flow": ["good"]}}',
         b'{"action": "inspect", "args": {"path": "a.csv", "sort": [1]}}',
@@ -184,7 +184,7 @@ def test_equal_views_send_nothing() -> None:
 
 def test_the_page_never_sees_the_daemons_token(lab: Lab, workspace: Path) -> None:
     """Neither in a view, nor in an answer, nor in the scripts."""
-    lab.do(workspace, "start_daemon")
+    lab.do(workspace, "start")
     history = Path(lab.do(workspace, "settings")["result"]["places"]["history"])
     token = (history.parent / ".daemon-authkey").read_bytes().strip()
     answers = [

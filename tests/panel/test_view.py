@@ -227,7 +227,7 @@ BUTTONS = [
         "of a manual flow",
         {"mode": "manual", "state": "manual"},
         {},
-        {"enable": "it runs by hand only", "retry": "only polled flows hold files; run it again"},
+        {"enable": "it runs by hand only", "retry": "claims runs by hand only, so it holds no files back"},
     ),
     (
         "of a broken module",
@@ -247,7 +247,12 @@ BUTTONS = [
         {"active_runs": [active(in_daemon=False, pid=99)]},
         {"stop": "it runs in a kernel or a command line (process 99): stop it there"},
     ),
-    ("with the engine off", {}, {"on": False}, {"retry": "the engine is off; starting it tries held files again"}),
+    (
+        "with the engine off",
+        {},
+        {"on": False},
+        {"retry": "the engine is off: nothing is tried again before it is started"},
+    ),
     (
         "of an observer",
         {},
@@ -339,7 +344,10 @@ WHOLE = [
     (
         "while the daemon ends",
         {"engine": {"on": True, "stopping": True}},
-        {"start_engine": "the daemon is ending", "stop_engine": "the daemon is ending"},
+        {
+            "start_engine": "the daemon is ending: it only waits for its running work",
+            "stop_engine": "the daemon is ending",
+        },
     ),
     (
         "of an observer",

@@ -181,7 +181,7 @@ def alone(machine: Machine, home: Path) -> None:
     (demo / "watched" / "a.txt").write_text("good", encoding="utf-8")
     do("retry", "watched", "--source", held)
     do("status", says="slow")
-    for verb, ended in (("stop-run", "stopped"), ("kill-run", "killed")):
+    for verb, ended in (("stop", "stopped"), ("kill", "killed")):
         waiting = machine.popen("run", "slow", folder=demo, out=home / "run.txt")
 
         def newest() -> dict[str, Any]:

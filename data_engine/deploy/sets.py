@@ -9,7 +9,7 @@ from pathlib import Path
 
 from data_engine.clock import boot_clock
 from data_engine.cut import first_few
-from data_engine.daemon.deploying import Asked, Looked
+from data_engine.deploy.deploying import Asked, Looked
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError
 from data_engine.lease.folder import OsFolder

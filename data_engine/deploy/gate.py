@@ -28,7 +28,7 @@ class GoldenGate:
         """Of the flows with these `digests`, whose modules lie in `content`, those whose goldens do not hold, and why."""
         if self.home.settings().deploy.gate != GATE or is_approved:
             return {}
-        from data_engine.daemon.golden_runs import facts_of, run_goldens
+        from data_engine.deploy.golden_runs import facts_of, run_goldens
 
         seen = {name: (digests[name], facts) for name, facts in facts_of(self.home, digests).items()}
         unknown = [name for name, facts in seen.items() if self._known.get(name, (None,))[0] != facts]
@@ -42,6 +42,6 @@ def golden_facts(home: LocalWorkspace) -> object:
     """What tells that goldens were kept or updated, where they are a gate."""
     if home.settings().deploy.gate != GATE:
         return None
-    from data_engine.daemon.golden_runs import facts_of
+    from data_engine.deploy.golden_runs import facts_of
 
     return facts_of(home)

@@ -24,7 +24,7 @@ from data_engine.typed import typed
 from data_engine.version import import_folder
 
 _CODE = (
-    "import sys; sys.path.append(sys.argv[1]); from data_engine.daemon.golden_runs import child; child(*sys.argv[2:])"
+    "import sys; sys.path.append(sys.argv[1]); from data_engine.deploy.golden_runs import child; child(*sys.argv[2:])"
 )
 
 

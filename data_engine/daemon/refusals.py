@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from data_engine.commands.runs import Retry
+from data_engine.commands.situation import Situation
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.ledger.ledger import Ledger
 from data_engine.model import Run
 from data_engine.notebook.deploy import not_deployed
+from data_engine.status.build import build_status
 from data_engine.status.deployed_before import find_flow
 from data_engine.status.facts import FlowFacts, WorkspaceFacts
 from data_engine.status.offline import OfflineFacts
@@ -15,39 +18,7 @@ from data_engine.typed import typed
 _ID_LENGTH = 8
 
 
-def no_retry(flow: str, *, mode: str, is_enabled: bool, is_engine_on: bool) -> FlowValidationError | None:
-    """Why nothing of a deployed flow is tried again when somebody asks for it, with what works instead; None where it is.
-
-    Example:
-        >>> error = no_retry("claims", mode="poll", is_enabled=False, is_engine_on=False)
-        >>> print(error.fix)
-        `data-engine enable claims`, then `data-engine start`, which tries whatever is held; or run it by hand: `data-engine run claims`
-    """
-    if mode == "manual":
-        return FlowValidationError(
-            f"{flow} runs by hand only, so it holds no files back", where="retry", fix=f"run it: {typed('run', flow)}"
-        )
-    if not is_enabled:
-        start = "" if is_engine_on else f", then `{typed('start')}`, which tries whatever is held"
-        again = f", then `{typed('retry', flow)}`" if is_engine_on else ""
-        return FlowValidationError(
-            f"{flow} is disabled: nothing of it runs by itself",
-            where="retry",
-            fix=f"`{typed('enable', flow)}`{start}{again}; or run it by hand: `{typed('run', flow)}`",
-        )
-    return None if is_engine_on else engine_is_off()
-
-
-def engine_is_off() -> FlowValidationError:
-    """That a retry waits for the engine, and what starts it."""
-    return FlowValidationError(
-        "the engine is off: nothing is tried again before it is started",
-        where="retry",
-        fix=f"start it with `{typed('start')}`, which tries whatever is held",
-    )
-
-
-def no_retry_here(home: LocalWorkspace, flow: str | None) -> FlowValidationError:
+def no_retry_here(home: LocalWorkspace, flow: str | None, source: str | None) -> FlowValidationError:
     """Why nothing of the flow (None: of any) is tried again while no daemon runs here, and what works now.
 
     Raises:
@@ -56,11 +27,11 @@ def no_retry_here(home: LocalWorkspace, flow: str | None) -> FlowValidationError
     known = OfflineFacts(home).facts()
     found = None if flow is None else _flow(home, known, flow)
     if found is not None and known.elsewhere is None:
-        mode, is_enabled = found.entry.mode, found.is_enabled
-        refused = _of_draft(found) or no_retry(found.entry.name, mode=mode, is_enabled=is_enabled, is_engine_on=False)
-        if refused is not None:
-            return refused
-    return _no_daemon(home, f"start it with `{typed('start')}`, which tries whatever is held")
+        refusal = Retry(flow, source).check(Situation(build_status(known)))
+        refused = None if refusal is None or not refusal.binds else refusal.error("retry")
+        if (error := _of_draft(found) or refused) is not None:
+            return error
+    return no_daemon(home, f"start it with `{typed('start')}`, which tries whatever is held")
 
 
 def no_stop_here(home: LocalWorkspace, flow: str) -> FlowValidationError:
@@ -73,15 +44,15 @@ def no_stop_here(home: LocalWorkspace, flow: str) -> FlowValidationError:
     found = _flow(home, known, flow)
     there = [run for run in known.active if run.flow == flow]
     if there:
-        return _no_daemon(
+        return no_daemon(
             home,
             f"end its run where it runs, in process {there[0].pid}: with Ctrl-C, or by an interrupt of the kernel",
         )
     if found.entry.mode == "manual" or found.standing.kind == "not_deployed":
-        return _no_daemon(home, f"there is nothing to stop: nothing of {flow} runs, and it does not run by itself")
+        return no_daemon(home, f"there is nothing to stop: nothing of {flow} runs, and it does not run by itself")
     if not found.is_enabled:
-        return _no_daemon(home, f"there is nothing to stop: nothing of {flow} runs, and it is disabled")
-    return _no_daemon(
+        return no_daemon(home, f"there is nothing to stop: nothing of {flow} runs, and it is disabled")
+    return no_daemon(
         home, f"nothing of {flow} runs; to keep it from running by itself later: `{typed('disable', flow)}`"
     )
 
@@ -91,7 +62,7 @@ def no_stop_run_here(home: LocalWorkspace, run_id: str) -> FlowValidationError:
     ledger = home.ledger()
     ledger.recover()
     run = ledger.run(run_id)
-    return _no_daemon(home, f"start it with `{typed('start')}`, or Workspace.start()") if run is None else not_here(run)
+    return no_daemon(home) if run is None else not_here(run)
 
 
 def not_here(run: Run) -> FlowValidationError:
@@ -144,7 +115,10 @@ def _of_draft(found: FlowFacts) -> FlowValidationError | None:
     return not_deployed(entry.name, str(entry.path), found.standing.shares_with)
 
 
-def _no_daemon(home: LocalWorkspace, fix: str) -> WorkspaceError:
+def no_daemon(home: LocalWorkspace, fix: str | None = None) -> WorkspaceError:
+    """That no daemon runs here, and what starts it, or another `fix`."""
     return WorkspaceError(
-        f"no daemon of {home.layout.workspace_id} runs on this machine", where=str(home.layout.root), fix=fix
+        f"no daemon of {home.layout.workspace_id} runs on this machine",
+        where=str(home.layout.root),
+        fix=fix or f"start it with `{typed('start')}`, or Workspace.start()",
     )

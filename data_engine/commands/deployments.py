@@ -1,0 +1,138 @@
+"""What production runs: deploy, undeploy, roll back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from data_engine.commands.command import Command
+from data_engine.commands.fields import ANY_TEXT, FLAG, FLOW, SET_ID, TEXT, argument
+from data_engine.commands.owner import Owner
+from data_engine.commands.situation import Refusal, Situation, first, unless, when
+from data_engine.model import Deployment
+
+if TYPE_CHECKING:
+    from data_engine.deploy.deploying import Asked, Outcome
+
+_NOTE = "The reason, for the history."
+_ID = "The id of the deployment that this makes: who asks again, because the answer was lost, gets what was done."
+GATE_S = 660.0
+"""A deploy whose goldens are its gate may take as long as these may, and what comes after it waits; a daemon that dies is heard of at once."""
+
+
+def _new_id() -> str:
+    from uuid import uuid4
+
+    return uuid4().hex
+
+
+@dataclass(frozen=True, slots=True)
+class Deploy(Command["Outcome"]):
+    """Let production run the modules as they are now."""
+
+    name: ClassVar = "deploy"
+    asks: ClassVar = ("deploy", {})
+    timeout_s: ClassVar = GATE_S
+
+    flow: str | None = field(default=None, metadata=argument(FLOW, "Only this flow; else all that nobody undeployed."))
+    note: str = field(default="", metadata=argument(ANY_TEXT, _NOTE))
+    force: bool = field(
+        default=False, metadata=argument(FLAG, "Deploy even if another deployed flow writes to the same mirror.")
+    )
+    approve: bool = field(
+        default=False, metadata=argument(FLAG, "Deploy even if its goldens do not hold; who approved it is recorded.")
+    )
+    replaces: str | None = field(
+        default=None, metadata=argument(FLOW, "The earlier flow that this one replaces; its notebook is gone.")
+    )
+    set_id: str | None = field(
+        default=None, metadata=argument(SET_ID, "The modules as somebody put them on the share.")
+    )
+
+    def check(self, at: Situation) -> Refusal | None:
+        if self.flow is None:
+            return first((at.unheard, unless(at.status.flows, "no_module", "there is no module")))
+        flow = at.flow(self.flow)
+        is_current = flow is not None and flow.standing.kind == "as_deployed"
+        return first((at.unheard, when(is_current, "as_deployed", "it is deployed as it is"), at.gone(self.flow)))
+
+    async def before_asking(self, owner: Owner) -> Deploy:
+        if self.flow is not None:
+            await owner.work.require_flow(self.flow)
+        return replace(self, set_id=await owner.work.put_set())
+
+    async def carry_out(self, owner: Owner) -> Outcome:
+        asked = _asked(owner, self.flow, self.note)
+        asked = replace(asked, is_confirmed=self.force, is_approved=self.approve, replaces=self.replaces)
+        return await owner.deploy(asked, self.set_id)
+
+    @classmethod
+    def read(cls, told: Mapping[str, Any]) -> Outcome:
+        from data_engine.deploy.deploying import Outcome
+
+        return Outcome.read(told)
+
+    def outcome(self, answer: Outcome) -> str:
+        refused = [entry.error for entry in answer.entries if entry.error is not None]
+        if self.flow is not None and refused:
+            raise refused[0]
+        return "done"
+
+
+@dataclass(frozen=True, slots=True)
+class Undeploy(Command["Outcome"]):
+    """Stop running a flow in production."""
+
+    name: ClassVar = "undeploy"
+    asks: ClassVar = ("deploy", {"withdraw": True})
+    timeout_s: ClassVar = GATE_S
+
+    flow: str = field(metadata=argument(FLOW, "The flow."))
+    note: str = field(default="", metadata=argument(ANY_TEXT, _NOTE))
+    id: str = field(default_factory=_new_id, metadata=argument(TEXT, _ID, is_local=True))
+
+    def check(self, at: Situation) -> Refusal | None:
+        flow = at.flow(self.flow)
+        is_out = flow is not None and flow.state_kind == "not_deployed"
+        return first((at.unheard, when(is_out, "not_deployed", "it is not deployed: deploy it first")))
+
+    async def carry_out(self, owner: Owner) -> Outcome:
+        return await owner.deploy(_asked(owner, self.flow, self.note, id=self.id, is_withdrawal=True))
+
+    @classmethod
+    def read(cls, told: Mapping[str, Any]) -> Outcome:
+        from data_engine.deploy.deploying import Outcome
+
+        return Outcome.read(told)
+
+
+@dataclass(frozen=True, slots=True)
+class Rollback(Command[Deployment]):
+    """Let production run what it ran before."""
+
+    name: ClassVar = "rollback"
+    answer: ClassVar = Deployment
+    asks: ClassVar = ("rollback", {})
+    timeout_s: ClassVar = GATE_S
+
+    flow: str = field(metadata=argument(FLOW, "The flow."))
+    to: str | None = field(default=None, metadata=argument(TEXT, "The deployment's id, or its beginning."))
+    note: str = field(default="", metadata=argument(ANY_TEXT, _NOTE))
+    id: str = field(default_factory=_new_id, metadata=argument(TEXT, _ID, is_local=True))
+
+    def check(self, at: Situation) -> Refusal | None:
+        return at.unheard
+
+    async def carry_out(self, owner: Owner) -> Deployment:
+        return await owner.roll_back(self.flow, self.to, _asked(owner, self.flow, self.note, id=self.id))
+
+
+def _asked(owner: Owner, flow: str | None, note: str, **more: Any) -> Asked:
+    from data_engine.deploy.deploying import Asked
+
+    asker = owner.asker
+    return Asked(flow, note, by=asker.by, machine=asker.machine, file_owner=asker.file_owner, **more)
+
+
+COMMANDS = (Deploy, Undeploy, Rollback)

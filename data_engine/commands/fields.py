@@ -1,0 +1,252 @@
+"""What a field of a command or of a question may hold, and the one codec: from Python, from JSON and to JSON, each value checked.
+
+A field of a command is `field(metadata=argument(TEXT, "one line of help"))`; what only asks has a table of kinds by name.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import MISSING, dataclass, fields, replace
+from datetime import date
+from typing import Any, TypeAlias, TypeVar
+
+from data_engine.argument_checks import is_text, is_unicode
+from data_engine.cut import beginning
+from data_engine.errors import FlowValidationError
+from data_engine.platforms.names import is_too_long
+
+MOST_COUNTED = 1_000_000_000
+_LONGEST_TEXT = 2_000
+_REQUIRED = object()
+_SET_ID = re.compile(r"[0-9a-f]{24}")
+
+C = TypeVar("C")
+
+
+class BadRequestError(FlowValidationError):
+    """A field of a request is missing, or of the wrong type."""
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A value of a request: `words` name its type, `fits` says whether JSON's value is of it, `read` makes of it what is used, and
+    `given` of what a caller in Python gave, who is told `where` it is wrong."""
+
+    words: str
+    fits: Callable[[Any], bool]
+    default: Any = _REQUIRED
+    read: Callable[[Any], Any] = lambda value: value
+    given: Callable[[Any, str], Any] = lambda value, where: value
+
+    def or_else(self, default: Any) -> Field:
+        """The same for a field that may be missing, or null."""
+        return replace(self, default=default)
+
+    @property
+    def optional(self) -> Field:
+        """The same for a field that is None when it is missing."""
+        return self.or_else(None)
+
+    @property
+    def is_required(self) -> bool:
+        """Whether it has no default."""
+        return self.default is _REQUIRED
+
+
+Fields: TypeAlias = Mapping[str, Field]
+Answer: TypeAlias = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
+
+
+def checked(given: Mapping[str, Any], fields: Fields, where: str) -> dict[str, Any]:
+    """The values of these fields; those nobody asked for are left out.
+
+    Raises:
+        BadRequestError: one is missing, or of the wrong type.
+
+    Example:
+        >>> checked({"flow": "claims"}, {"flow": TEXT, "now": FLAG.or_else(False)}, "run")
+        {'flow': 'claims', 'now': False}
+        >>> checked({"flow": 3}, {"flow": TEXT}, "run")
+        Traceback (most recent call last):
+        ...
+        data_engine.commands.fields.BadRequestError: flow must be a text, not 3
+          where: run
+          fix:   give flow as a text
+    """
+    return {name: _value(given.get(name), name, field, where) for name, field in fields.items()}
+
+
+def asked(act: Answer, where: str, /, **fields: Field) -> Answer:
+    """`act`, called with the checked values of these fields."""
+
+    async def answer(given: dict[str, Any]) -> dict[str, Any]:
+        return await act(checked(given, fields, where))
+
+    return answer
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """What a field of a command is: its kind, its line of help, and whether it is of this machine only, so that no request has it."""
+
+    kind: Field
+    help: str
+    is_local: bool = False
+
+
+_ARGUMENTS: dict[type[Any], Mapping[str, Argument]] = {}
+"""Of each command, once it was asked for."""
+
+
+def argument(kind: Field, help: str, *, is_local: bool = False) -> dict[str, Argument]:
+    """The metadata of a field of a command."""
+    return {"argument": Argument(kind, help, is_local)}
+
+
+def arguments_of(command: type[Any]) -> Mapping[str, Argument]:
+    """The arguments of a command by name, each with its default.
+
+    Example:
+        >>> from dataclasses import field
+        >>> @dataclass
+        ... class Touch:
+        ...     flow: str = field(metadata=argument(TEXT, "The flow."))
+        ...     note: str = field(default="", metadata=argument(ANY_TEXT, "The reason."))
+        >>> [(name, one.help, one.kind.is_required) for name, one in arguments_of(Touch).items()]
+        [('flow', 'The flow.', True), ('note', 'The reason.', False)]
+    """
+    if command in _ARGUMENTS:
+        return _ARGUMENTS[command]
+    found = {}
+    for one in fields(command):
+        known: Argument = one.metadata["argument"]
+        if one.default is not MISSING:
+            known = replace(known, kind=known.kind.or_else(one.default))
+        elif one.default_factory is not MISSING:
+            known = replace(known, kind=known.kind.or_else(one.default_factory()))
+        found[one.name] = known
+    _ARGUMENTS[command] = found
+    return found
+
+
+def kinds_of(command: type[Any]) -> dict[str, Field]:
+    """What the JSON of a command may hold."""
+    return {name: one.kind for name, one in arguments_of(command).items()}
+
+
+def of_json(command: type[C], told: Mapping[str, Any], where: str) -> C:
+    """The command that JSON tells of; what it does not know is left out.
+
+    Raises:
+        BadRequestError: a field is missing, or of the wrong type.
+    """
+    return command(**checked(told, kinds_of(command), where))
+
+
+def to_json(command: Any) -> dict[str, Any]:
+    """The fields of a command that hold something, as JSON has them."""
+    return {name: value for name in arguments_of(type(command)) if (value := getattr(command, name)) is not None}
+
+
+def as_given(command: C, call: str) -> C:
+    """The command with what a caller of the Python method `call` gave for its fields, checked.
+
+    Raises:
+        FlowValidationError: a value cannot be that; names the argument.
+    """
+    known = arguments_of(type(command))
+    values = {name: getattr(command, name) for name in known}
+    given = {
+        name: value if value is None else known[name].kind.given(value, f"{call}({name}=...)")
+        for name, value in values.items()
+    }
+    return command if given == values else replace(command, **given)  # type: ignore[type-var]
+
+
+def given_text(text: object, where: str) -> str:
+    """A text of some words.
+
+    Raises:
+        FlowValidationError: any other type, or longer than anybody reads.
+    """
+    if not isinstance(text, str) or len(text) > _LONGEST_TEXT:
+        shown = repr(text)[:60]
+        raise FlowValidationError(f"{where} cannot be {shown}", where=where, fix="give a text of a few words")
+    return text
+
+
+def given_day(day: object, where: str) -> str | None:
+    """A day, month or time as text; None for None.
+
+    Raises:
+        FlowValidationError: any other type.
+
+    Example:
+        >>> from datetime import date
+        >>> given_day(date(2013, 3, 1), "x"), given_day("2013-03", "x"), given_day(None, "x")
+        ('2013-03-01', '2013-03', None)
+    """
+    if day is None:
+        return None
+    if isinstance(day, date):  # a datetime is one
+        return day.isoformat()
+    if isinstance(day, str) and 0 < len(day.strip()) <= _LONGEST_TEXT:
+        return day.strip()
+    raise FlowValidationError(
+        f"{where} cannot be {day!r}", where=where, fix='give a date, or a text such as "2013-03-01" or "2013-03"'
+    )
+
+
+def _value(value: Any, name: str, field: Field, where: str) -> Any:
+    if value is None and field.default is not _REQUIRED:
+        return field.default
+    if not field.fits(value):
+        raise BadRequestError(
+            f"{name} must be {field.words}, not {beginning(repr(value), 200)}",
+            where=where,
+            fix=f"give {name} as {field.words}",
+        )
+    return field.read(value)
+
+
+def _is_path(value: Any) -> bool:
+    return is_text(value) and bool(value.strip()) and not is_too_long(value)
+
+
+def _is_text(value: Any) -> bool:
+    return is_unicode(value) and bool(value.strip())
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _is_count(value: Any) -> bool:
+    if isinstance(value, str):  # of a query all is text
+        return value.isascii() and value.isdigit() and len(value) < 10
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_COUNTED
+
+
+def _flow_name(name: Any, where: str) -> str:
+    from data_engine.notebook.catalog import check_flow_name
+
+    return check_flow_name(name)
+
+
+TEXT = Field("a text", _is_text, given=given_text)
+ANY_TEXT = Field("a text", is_text, given=given_text)
+FLOW = Field("a text", _is_text, given=_flow_name)
+DAY = Field("a text", _is_text, given=given_day)
+SET_ID = Field("the id of a set", lambda value: is_text(value) and bool(_SET_ID.fullmatch(value)))
+PATH = Field("a path", _is_path, given=lambda path, where: os.fspath(path))
+TEXTS = Field("a list of texts", lambda value: isinstance(value, list) and all(map(_is_text, value)))
+PATHS = Field("a list of paths", lambda value: isinstance(value, list) and all(map(_is_path, value)))
+FLAG = Field("true or false", lambda value: isinstance(value, bool))
+COUNT = Field("a whole number", _is_count, read=int)
+SECONDS = Field(
+    "a number of seconds", lambda value: _is_number(value) and 0 <= value < math.inf, read=lambda value: min(value, 1e9)
+)
+OBJECT = Field("an object", lambda value: isinstance(value, dict))

@@ -1,0 +1,121 @@
+"""Who owns the workspace: ask for it, give it up, take it over, put its history right."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from data_engine.commands.command import Command
+from data_engine.commands.fields import ANY_TEXT, FLAG, argument
+from data_engine.commands.owner import Owner
+from data_engine.commands.situation import OTHERS, Refusal, Situation, first, unless, when
+from data_engine.record import Record
+
+if TYPE_CHECKING:
+    from data_engine.lease.status import LeaseStatus
+
+
+def _lease(told: Mapping[str, Any]) -> LeaseStatus:
+    from data_engine.lease.status import LeaseStatus
+
+    return LeaseStatus.read(told)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LeaseTold(Record):
+    """The lease as it is then, and what is said of what was done."""
+
+    lease: LeaseStatus = field(metadata={"of": _lease})
+    said: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RequestControl(Command[LeaseTold]):
+    """Ask the owner for the workspace."""
+
+    name: ClassVar = "request-control"
+    answer: ClassVar = LeaseTold
+    needs_daemon: ClassVar = True
+
+    client: str = field(default="ui", metadata=argument(ANY_TEXT, "From where it is asked.", is_local=True))
+
+    def check(self, at: Situation) -> Refusal | None:
+        state, free = at.status.lease.state, "no workstation has control: start the engine to take it"
+        return first(
+            (
+                when(at.is_mine, "mine", "this workstation has control"),
+                when(state == "available", "available", free),
+                when(at.is_asked_from_here, "asked", "already requested"),
+                unless(state in OTHERS, "unusable", "the shared state cannot be read"),
+            )
+        )
+
+    async def carry_out(self, owner: Owner) -> LeaseTold:
+        return LeaseTold(*await owner.lease("request", client=self.client))
+
+
+@dataclass(frozen=True, slots=True)
+class WithdrawRequest(Command[LeaseTold]):
+    """Do not ask for the workspace any more."""
+
+    name: ClassVar = "withdraw-request"
+    answer: ClassVar = LeaseTold
+
+    def check(self, at: Situation) -> Refusal | None:
+        is_asked = at.is_asked_from_here and not at.is_mine
+        return unless(is_asked, "not_asked", "this workstation has not asked for control")
+
+    async def carry_out(self, owner: Owner) -> LeaseTold:
+        return LeaseTold(*await owner.lease("withdraw"))
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseControl(Command[LeaseTold]):
+    """Give the workspace up when its running work is done."""
+
+    name: ClassVar = "release-control"
+    answer: ClassVar = LeaseTold
+
+    now: bool = field(default=False, metadata=argument(FLAG, "Stop running work first."))
+
+    def check(self, at: Situation) -> Refusal | None:
+        no_control = unless(at.is_mine, "not_mine", "this workstation does not have control")
+        return no_control or when(at.status.lease.releasing, "releasing", "it is being given up")
+
+    async def carry_out(self, owner: Owner) -> LeaseTold:
+        return LeaseTold(*await owner.lease("release", now=self.now))
+
+
+@dataclass(frozen=True, slots=True)
+class TakeOver(Command[LeaseTold]):
+    """Own the workspace of an owner that has been silent for long enough."""
+
+    name: ClassVar = "take-over"
+    answer: ClassVar = LeaseTold
+    needs_daemon: ClassVar = True
+
+    def check(self, at: Situation) -> Refusal | None:
+        why = "possible only after the owner has been silent for long enough"
+        return unless(at.status.lease.state == "takeover_available", "not_silent", why)
+
+    async def carry_out(self, owner: Owner) -> LeaseTold:
+        return LeaseTold(*await owner.lease("take-over"))
+
+
+@dataclass(frozen=True, slots=True)
+class RepairLease(Command[LeaseTold]):
+    """Fix a damaged list of generations from its newest readable one."""
+
+    name: ClassVar = "repair-lease"
+    answer: ClassVar = LeaseTold
+    needs_daemon: ClassVar = True
+
+    def check(self, at: Situation) -> Refusal | None:
+        return unless(at.status.lease.state == "damaged", "whole", "nothing is damaged")
+
+    async def carry_out(self, owner: Owner) -> LeaseTold:
+        return LeaseTold(*await owner.lease("repair"))
+
+
+COMMANDS = (RequestControl, WithdrawRequest, ReleaseControl, TakeOver, RepairLease)

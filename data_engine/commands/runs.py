@@ -1,0 +1,239 @@
+"""Runs: begin them, end them, try again what failed, forget them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
+
+from data_engine.commands.command import Command
+from data_engine.commands.fields import FLOW, OBJECT, PATH, TEXT, argument
+from data_engine.commands.owner import Owner
+from data_engine.commands.situation import Refusal, Situation, first, unless, when
+from data_engine.record import Record
+from data_engine.typed import typed
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RunsBegun(Record):
+    """The ids of the runs, which may still wait for their turn; of those that another workstation has run also how they ended."""
+
+    sparse: ClassVar = ("statuses",)
+
+    run_ids: tuple[str, ...] = ()
+    statuses: tuple[str | None, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FlowStopped(Record):
+    """The runs that had begun and end at their next step or item; whether the flow was disabled, so that it begins none by itself."""
+
+    run_ids: tuple[str, ...] = ()
+    disabled: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RunEnded(Record):
+    """A run that ends, or that `waited` for its turn and does not begin."""
+
+    run_id: str
+    waited: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Freed(Record):
+    """How many sources are held no longer."""
+
+    freed: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Forgotten(Record):
+    """How many runs were removed from the history."""
+
+    count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Run(Command[RunsBegun]):
+    """Run the deployed flow in the daemon, once for each source."""
+
+    name: ClassVar = "run"
+    answer: ClassVar = RunsBegun
+    asks: ClassVar = ("run", {})
+    needs_daemon: ClassVar = True
+
+    flow: str = field(metadata=argument(FLOW, "The flow."))
+    source: str | None = field(default=None, metadata=argument(PATH, "Only this file of the source."))
+    params: dict[str, Any] = field(default_factory=dict, metadata=argument(OBJECT, "Parameters by name."))
+
+    def check(self, at: Situation) -> Refusal | None:
+        return at.leaving or at.not_runnable(self.flow)
+
+    async def before_asking(self, owner: Owner) -> Run:
+        params = owner.work.checked_params(self.flow, self.params)
+        source = None if self.source is None else owner.work.inside_source(self.flow, self.source)
+        return replace(self, source=source, params=params)
+
+    async def carry_out(self, owner: Owner) -> RunsBegun:
+        run_ids = await owner.work.run(self.flow, self.source, self.params)
+        if owner.asker.request_id is None:
+            return RunsBegun(tuple(run_ids))
+        return RunsBegun(tuple(run_ids), tuple(await owner.work.ends_of(run_ids)))
+
+    def outcome(self, answer: RunsBegun) -> str:
+        return "done" if all(status == "success" for status in answer.statuses) else "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class StopFlow(Command[FlowStopped]):
+    """Ask all runs of a flow to end at their next step or item, and begin none that waits."""
+
+    name: ClassVar = "stop-flow"
+    answer: ClassVar = FlowStopped
+
+    flow: str = field(metadata=argument(FLOW, "The flow."))
+
+    def check(self, at: Situation) -> Refusal | None:
+        return first(_not_to_end(self.flow, at))
+
+    async def carry_out(self, owner: Owner) -> FlowStopped:
+        run_ids, is_disabled = await owner.stop_flow(self.flow)
+        return FlowStopped(tuple(run_ids), is_disabled)
+
+
+@dataclass(frozen=True, slots=True)
+class StopRun(Command[RunEnded]):
+    """Ask a run to end at its next step or item, or let one that waits not begin."""
+
+    name: ClassVar = "stop-run"
+    answer: ClassVar = RunEnded
+    is_urgent: ClassVar = True
+
+    run_id: str = field(metadata=argument(TEXT, "The run's id, or its beginning."))
+
+    async def carry_out(self, owner: Owner) -> RunEnded:
+        return RunEnded(*await owner.end_run(self.run_id, kill=False))
+
+
+@dataclass(frozen=True, slots=True)
+class KillRun(Command[RunEnded]):
+    """End a run's process now."""
+
+    name: ClassVar = "kill-run"
+    answer: ClassVar = RunEnded
+    is_urgent: ClassVar = True
+
+    run_id: str = field(metadata=argument(TEXT, "The run's id, or its beginning."))
+
+    async def carry_out(self, owner: Owner) -> RunEnded:
+        return RunEnded(*await owner.end_run(self.run_id, kill=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Retry(Command[Freed]):
+    """Do not hold failed sources any more."""
+
+    name: ClassVar = "retry"
+    answer: ClassVar = Freed
+    asks: ClassVar = ("retry", {})
+
+    flow: str | None = field(default=None, metadata=argument(FLOW, "Only those of this flow."))
+    source: str | None = field(default=None, metadata=argument(PATH, "Only this file of the flow's source."))
+
+    def check(self, at: Situation) -> Refusal | None:
+        """Why nothing is tried again.
+
+        Example:
+            >>> from data_engine.status.record import FlowStatus, WorkspaceStatus
+            >>> status = WorkspaceStatus("team", "/team", flows=(FlowStatus("claims", mode="poll", enabled=False),))
+            >>> print(Retry("claims").check(Situation(status)).fix)
+            `data-engine enable claims`, then `data-engine start`, which tries whatever is held; or run it by hand: `data-engine run claims`
+        """
+        return first(self._refusals(at))
+
+    def _refusals(self, at: Situation) -> Iterator[Refusal | None]:
+        if self.source is not None and self.flow is None:
+            yield Refusal(
+                "no_flow", "the source says which file, but not of which flow", "name the flow too", binds=True
+            )
+        yield at.unheard
+        is_here = at.elsewhere is None
+        is_on = at.status.engine.on is True or (not is_here and at.status.lease.engine_on)
+        flow = at.flow(self.flow)
+        if self.flow is not None:
+            yield at.not_runnable(self.flow)
+            if flow is None:
+                return
+            yield _binding(self._of_flow(flow.mode, is_enabled=flow.enabled, is_on=is_on), is_here)
+        yield _binding(None if is_on else engine_off(), is_here)
+        if flow is not None and is_here:
+            yield unless(flow.mode == "poll", "no_files", "only polled flows hold files; run it again")
+            yield unless(flow.held or flow.retried, "nothing_held", "no file of it is held")
+
+    def _of_flow(self, mode: str, *, is_enabled: bool, is_on: bool) -> Refusal | None:
+        flow = str(self.flow)
+        if mode == "manual":
+            fix = f"run it: {typed('run', flow)}"
+            return Refusal("by_hand", f"{flow} runs by hand only, so it holds no files back", fix)
+        if is_enabled:
+            return None
+        then = (
+            f", then `{typed('retry', flow)}`" if is_on else f", then `{typed('start')}`, which tries whatever is held"
+        )
+        fix = f"`{typed('enable', flow)}`{then}; or run it by hand: `{typed('run', flow)}`"
+        return Refusal("disabled", f"{flow} is disabled: nothing of it runs by itself", fix)
+
+    async def before_asking(self, owner: Owner) -> Retry:
+        if self.flow is None:
+            return self
+        await owner.work.require_flow(self.flow)
+        source = None if self.source is None else owner.work.inside_source(self.flow, self.source)
+        return replace(self, source=source)
+
+    async def carry_out(self, owner: Owner) -> Freed:
+        return Freed(await owner.retry(self.flow, self.source))
+
+
+@dataclass(frozen=True, slots=True)
+class Reset(Command[Forgotten]):
+    """Forget the history and freshness of a flow on this machine; every source is due again."""
+
+    name: ClassVar = "reset"
+    answer: ClassVar = Forgotten
+
+    flow: str | None = field(default=None, metadata=argument(FLOW, "Only that of this flow."))
+
+    def check(self, at: Situation) -> Refusal | None:
+        running = at.running(self.flow)
+        if self.flow is not None:
+            return first((at.elsewhere, when(running, "running", "a run of it is under way")))
+        is_on = when(at.status.engine.on, "engine_on", "the engine is on: stop it first")
+        what = f"a run of {running[0].flow} is under way" if running else ""
+        return first((at.elsewhere, is_on, when(running, "running", what)))
+
+    async def carry_out(self, owner: Owner) -> Forgotten:
+        return Forgotten(await owner.reset(self.flow))
+
+
+def engine_off() -> Refusal:
+    """That a retry waits for the engine, and what starts it."""
+    fix = f"start it with `{typed('start')}`, which tries whatever is held"
+    return Refusal("engine_off", "the engine is off: nothing is tried again before it is started", fix)
+
+
+def _binding(refusal: Refusal | None, binds: bool) -> Refusal | None:
+    """The reason, which binds or does not."""
+    return None if refusal is None else replace(refusal, binds=binds)
+
+
+def _not_to_end(flow: str, at: Situation) -> Iterator[Refusal | None]:
+    running = at.running(flow)
+    if not running:
+        yield Refusal("no_run", "no run of it is under way")
+    elif not any(run.in_daemon for run in running):
+        what = f"it runs in a kernel or a command line (process {running[0].pid}): stop it there"
+        yield Refusal("runs_elsewhere", what)
+
+
+COMMANDS = (Run, StopFlow, StopRun, KillRun, Retry, Reset)

@@ -1,0 +1,482 @@
+"""A daemon as the owner of its workspace: what it does for the commands of people here and of other workstations."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from data_engine.commands.command import Command
+from data_engine.commands.owner import Asker, DaemonWork
+from data_engine.commands.registry import command_of
+from data_engine.commands.situation import Situation
+from data_engine.daemon.backfiller import known_backfill
+from data_engine.daemon.backfilling import choose, listed, new_row
+from data_engine.daemon.daemon import Daemon
+from data_engine.daemon.deployer import Deployed
+from data_engine.daemon.ending_runs import kill_run, stop_run
+from data_engine.daemon.endpoint import remember_backfill, remember_stop
+from data_engine.daemon.request_inbox import run_id_of
+from data_engine.daemon.worker_pool import STOP_REQUESTED
+from data_engine.deploy.deploying import Asked, Outcome, done_already, rolled_back
+from data_engine.engine.candidates import pick_source, pick_to_run, startup_sources
+from data_engine.engine.params import params_for
+from data_engine.errors import FlowValidationError, OwnedElsewhereError
+from data_engine.flow.flow import Flow
+from data_engine.lease.folder import drive_words
+from data_engine.lease.requests import Request
+from data_engine.lease.status import LeaseStatus
+from data_engine.ledger import backfills
+from data_engine.ledger.backfills import told_of
+from data_engine.ledger.switch import Switch
+from data_engine.model import Backfill, Deployment, RunAbout, SourceKey
+from data_engine.notebook.catalog import unknown_flow
+from data_engine.notebook.deploy import not_deployed
+from data_engine.scheduler.backfill import Wanted
+from data_engine.scheduler.run_queue import Item, Turn, Work
+from data_engine.status.deployed_before import find_flow
+from data_engine.status.record import WorkspaceStatus
+
+_FIRST_LOOKS_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonOwner:
+    """The owner that a daemon is; where it carries out the request of another workstation, that one `asks`. `status` tells how things
+    stand now, `end(kill)` ends the daemon's process. Each method raises `FlowValidationError` where it refuses."""
+
+    daemon: Daemon
+    status: Callable[[], WorkspaceStatus]
+    end: Callable[[bool], None]
+    asks: Asker | None = None
+
+    @property
+    def asker(self) -> Asker:
+        """Who asks for what is carried out."""
+        return self.asks or Asker.here()
+
+    @property
+    def work(self) -> DaemonWork:
+        """A daemon does all of it."""
+        return self
+
+    def refuse(self, command: Command[Any]) -> None:
+        """Return when nothing that is known in memory speaks against the command.
+
+        Raises:
+            FlowValidationError: says what does.
+        """
+        if type(command).check is not Command.check:
+            refusal = command.check(Situation(self.status()))
+            if refusal is not None and refusal.binds:
+                raise refusal.error(command.name)
+
+    async def handle(self, request: Request) -> tuple[str, dict[str, Any]]:
+        """Carry out what another workstation asks for: its outcome, "done" or "failed", and an answer as JSON.
+
+        Raises:
+            FlowValidationError: it is refused; says why.
+        """
+        await self.daemon.ready.wait()
+        command = command_of(request.verb, request.flow, request.given)
+        self.refuse(command)
+        asker = Asker(request.by, request.host_name, request.file_owner, request.request_id)
+        answer = await command.carry_out(replace(self, asks=asker))
+        return command.outcome(answer), answer.as_dict()
+
+    # -- what production runs --------------------------------------------------------------------------------------------
+
+    async def deploy(self, asked: Asked, set_id: str | None = None) -> Outcome:
+        """Deploy the current content of the module that was asked for, or of every one, or as it is in a set on the share; or undeploy a flow.
+
+        Raises:
+            FlowValidationError: a named module is unknown, or it cannot be published.
+            DamagedSetError: the set is not what its name says.
+            OwnedElsewhereError: another workstation owns the workspace.
+        """
+        if set_id is not None:
+            outcome = await self.daemon.deployer.deploy_set(set_id, asked)
+            self.daemon.flows_changed()
+            return outcome
+        if asked.name is not None and not asked.is_withdrawal:
+            await asyncio.to_thread(find_flow, self.daemon.home, asked.name)
+        async with self.daemon.ownership.for_one_commit():
+            await self.daemon.publisher.take_over_local()
+            outcome = await self.daemon.deployer.deploy(asked)
+        self.daemon.flows_changed()
+        return outcome
+
+    async def roll_back(self, name: str, to: str | None, asked: Asked) -> Deployment:
+        """Let the flow run what it ran before, or the deployment `to`.
+
+        Raises:
+            FlowValidationError: there is nothing to go back to, or it is damaged.
+            OwnedElsewhereError: another workstation owns the workspace.
+        """
+        async with self.daemon.ownership.for_one_commit():
+            await self.daemon.publisher.take_over_local()
+            if (done := await asyncio.to_thread(done_already, self.daemon.home, asked)) is not None:
+                return done
+            row = await asyncio.to_thread(rolled_back, self.daemon.home, name, to, asked)
+            await self.daemon.publisher.publish([row])
+            await self.daemon.deployer.refresh()
+        self.daemon.flows_changed()
+        return row
+
+    async def switch(self, name: str, switch: Switch) -> None:
+        """Let a flow run by itself, or not, and publish that and who said so.
+
+        Raises:
+            FlowValidationError: no such flow.
+            OwnedElsewhereError: another workstation owns the workspace.
+        """
+        await self.named(name)
+        async with self.daemon.ownership.for_one_commit():
+            await self.daemon.ownership.publish(lambda: self.daemon.ledger.set_switch(name, switch))
+        if self.daemon.is_engine_on:
+            self.daemon.set_trigger(name, frees_held=False)
+        self.daemon.tell()
+
+    async def look(self) -> None:
+        """Look now at the modules, and at what is deployed."""
+        if await self.daemon.deployer.refresh():
+            self.daemon.flows_changed()
+
+    async def put_set(self) -> str:
+        """The authored modules as they are now, put where the owner finds them; the id of their set.
+
+        Raises:
+            OwnedElsewhereError: the share cannot be written.
+        """
+        return await asyncio.to_thread(self._put_set)
+
+    def _put_set(self) -> str:
+        deployments = self.daemon.home.deployments()
+        stored = deployments.store()
+        try:
+            return self.daemon.home.deployment_files().put(deployments.contents_of(stored.id) or {})
+        except OSError as error:
+            raise OwnedElsewhereError(
+                f"the modules cannot be put on the share: {drive_words(error)}",
+                where=str(self.daemon.home.layout.workspace_state_dir / "deployments"),
+                fix="check whether the drive is connected and writable",
+            ) from error
+
+    # -- which flow ------------------------------------------------------------------------------------------------------
+
+    async def require_flow(self, flow: str) -> None:
+        """Return when there is such a flow, or a module that could be one.
+
+        Raises:
+            FlowValidationError: there is none.
+        """
+        if flow not in self.daemon.deployer.flows:
+            await asyncio.to_thread(find_flow, self.daemon.home, flow)
+
+    async def notice(self, name: str) -> None:
+        """Look at the modules now when no flow has this name: it may have been saved a moment ago."""
+        if name not in self.daemon.deployer.flows:
+            await self.look()
+
+    async def named(self, name: str) -> Deployed:
+        """The deployed flow `name`, also of a module that was saved a moment ago.
+
+        Raises:
+            FlowValidationError: there is none; the same error as without a daemon.
+        """
+        await self.notice(name)
+        if name not in self.daemon.deployer.flows:
+            await asyncio.to_thread(find_flow, self.daemon.home, name)
+        return self.deployed(name)
+
+    def deployed(self, name: str) -> Deployed:
+        """The deployed flow `name`.
+
+        Raises:
+            FlowValidationError: there is none; lists those there are.
+        """
+        found = self.daemon.deployer.flows.get(name)
+        if found is None:
+            raise unknown_flow(name, self.daemon.home.layout.flow_modules_dir, self.daemon.deployer.flows)
+        return found
+
+    def good_flow(self, deployed: Deployed) -> Flow:
+        """The flow of a deployed module.
+
+        Raises:
+            FlowValidationError: the module is broken; its own error. It is not deployed; both ways on.
+        """
+        entry = deployed.entry
+        if entry.flow is None:
+            raise entry.error or FlowValidationError(f"flow {entry.name!r} is broken", where=str(entry.path))
+        if deployed.content is None:
+            shares_with = None if deployed.edit is None else deployed.edit.shares_with
+            raise not_deployed(entry.name, str(entry.path), shares_with)
+        return entry.flow
+
+    def checked_params(self, name: str, params: dict[str, Any]) -> dict[str, Any]:
+        """The params as the flow takes them; as they are where nobody here knows the flow.
+
+        Raises:
+            FlowValidationError: it does not take them.
+        """
+        deployed = self.daemon.deployer.flows.get(name)
+        flow = None if deployed is None else deployed.entry.flow
+        return params if flow is None else dict(params_for(flow, params))
+
+    def inside_source(self, flow: str, path: str) -> str:
+        """A source file by its path inside the flow's source, which is the same on every machine."""
+        planned = self.daemon.planned_flow(flow)
+        root = None if planned is None else planned.trigger.source
+        if root is not None and os.path.isabs(path) and Path(path).is_relative_to(root):
+            return Path(path).relative_to(root).as_posix()
+        return path
+
+    # -- runs ------------------------------------------------------------------------------------------------------------
+
+    async def run(
+        self,
+        name: str,
+        source: str | None,
+        params: dict[str, Any],
+    ) -> list[str]:
+        """Let `name`, as it is deployed now, run once for each of its sources, or for one; the ids of the runs to come.
+
+        Raises:
+            FlowValidationError: no such flow, a broken one, no such source, or params that it does not take.
+        """
+        await self.daemon.deployer.settled()
+        flow = self.good_flow(await self.named(name))
+        given = dict(params_for(flow, params))
+        async with self.daemon.ownership.in_use():
+            await self.daemon.ownership.own()
+            if source is None:
+                sources = await asyncio.to_thread(startup_sources, flow)
+            else:
+                sources = (await asyncio.to_thread(pick_to_run, flow, source),)
+            batch = uuid.uuid4().hex
+            about, asked = RunAbout("hand", None, self.asker.who), self.asker.request_id
+            run_ids = [uuid.uuid4().hex if asked is None else run_id_of(asked, n) for n, _ in enumerate(sources)]
+            items = [Item(one, run_id, given, about=about) for one, run_id in zip(sources, run_ids, strict=True)]
+            self.daemon.dispatcher.add([Work(name, flow.group, item, batch, Turn.ASKED) for item in items])
+        return run_ids
+
+    async def ends_of(self, run_ids: list[str]) -> list[str | None]:
+        """The status of each run, when all have ended."""
+        dispatcher, ledger = self.daemon.dispatcher, self.daemon.ledger
+        while any(dispatcher.is_to_come(one) or one in dispatcher.active for one in run_ids):
+            await self.daemon.wait_for_change(1.0)
+        ledger.flush()
+        return [None if (run := ledger.run(one)) is None else run.status for one in run_ids]
+
+    async def end_run(self, run_id: str, *, kill: bool) -> tuple[str, bool]:
+        """Ask a run to end at its next step or item, or end its process; its id, and whether it had not begun.
+
+        Raises:
+            FlowValidationError: no worker has it, and it does not wait.
+        """
+        told = (kill_run if kill else stop_run)(self.daemon, run_id)
+        return told["run_id"], told["waited"]
+
+    async def stop_flow(self, name: str) -> tuple[list[str], bool]:
+        """End the flow's runs at their next step or item, and begin none that waits; the ids of those that had begun.
+
+        What is due by itself waits until somebody enables the flow again; whether it was disabled for that.
+
+        Raises:
+            FlowValidationError: no such flow.
+            OwnedElsewhereError: another workstation owns the workspace.
+        """
+        deployed = await self.named(name)
+        self.daemon.ownership.require_not_elsewhere()
+        flow = deployed.entry.flow
+        runs_by_itself = flow is not None and flow.mode != "manual" and self.daemon.ledger.switch(name).is_enabled
+        if runs_by_itself:
+            await self.switch(name, Switch.now(False, self.asker.by, self.asker.machine))
+        for backfill_id in self.daemon.backfiller.running_of(name):
+            self.daemon.backfiller.stop(backfill_id)
+        run_ids = self.daemon.dispatcher.stop_flow(name, STOP_REQUESTED)
+        self.daemon.tell()
+        return run_ids, runs_by_itself
+
+    async def retry(self, flow: str | None, source: str | None) -> int:
+        """Hold the sources of `flow` (of all, or only `source`) no longer; how many were held.
+
+        Raises:
+            FlowValidationError: no such flow or source.
+        """
+        if flow is not None:
+            await self.named(flow)
+        self.daemon.ownership.require_not_elsewhere()
+        if flow is not None:
+            self.good_flow(self.deployed(flow))
+        keys: frozenset[SourceKey] | None = None
+        if flow is not None and source is not None:
+            key = pick_source(self.good_flow(self.deployed(flow)), source).key
+            keys = None if key is None else frozenset({key})
+        names = self.daemon.triggers.names() if flow is None else [self.deployed(flow).entry.name]
+        flows = [planned for name in names if (planned := self.daemon.planned_flow(name))]
+        held = await asyncio.to_thread(self.daemon.held_files.of, flows)
+        slots = sum(self.daemon.triggers.free(name, keys) for name in names)
+        return slots + sum(len(found if keys is None else found & keys) for found in held.values())
+
+    async def reset(self, flow: str | None) -> int:
+        """Forget the history and freshness of `flow`, or of every flow; how many runs went. Every source is due again.
+
+        Raises:
+            FlowValidationError: a run of it is under way, or about to be.
+            OwnedElsewhereError: another workstation owns the workspace, and its history.
+        """
+        if flow is not None and not self.daemon.ledger.runs(flow, 1):
+            await self.named(flow)
+        self.daemon.ownership.require_not_elsewhere()
+        for one in backfills.newest(self.daemon.ledger, flow, state="running"):
+            raise FlowValidationError(
+                f'a backfill of flow "{one.flow}" is running, so the flow cannot be reset',
+                where=f'flow "{one.flow}"',
+                fix=f"wait until it has ended, or stop it: data-engine backfill --stop {one.backfill_id[:8]}",
+            )
+        busy = next((work for work in self.daemon.dispatcher.handed_out() if flow in (None, work.flow)), None)
+        if busy is not None:
+            raise FlowValidationError(
+                f'flow "{busy.flow}" is running (run {busy.item.run_id}) and cannot be reset',
+                where=f'flow "{busy.flow}"',
+                fix="wait for its runs to end, or stop them; the engine starts new ones as long as it is on",
+            )
+        count = (
+            self.daemon.ledger.reset_all(self.daemon.triggers.names())
+            if flow is None
+            else self.daemon.ledger.reset_flow(flow)
+        )
+        for name in self.daemon.triggers.names() if flow is None else [flow]:
+            self.daemon.triggers.forget(name)
+            if self.daemon.is_engine_on:
+                self.daemon.set_trigger(name, frees_held=False)
+        self.daemon.tell()
+        return count
+
+    # -- backfills -------------------------------------------------------------------------------------------------------
+
+    async def backfill(
+        self,
+        name: str,
+        wanted: Wanted,
+        params: dict[str, Any],
+        *,
+        is_dry: bool = False,
+        digest: str | None = None,
+    ) -> Backfill:
+        """Run `name` again for what is wanted, after all that is due; with `is_dry` only list it.
+
+        With `digest` exactly the runs that it stands for, or none.
+
+        Raises:
+            FlowValidationError: no such flow, a broken one, params that it does not take, nothing that could be run again,
+                or other runs than were shown.
+        """
+        await self.daemon.deployer.settled()
+        flow = self.good_flow(await self.named(name))
+        given = dict(params_for(flow, params))
+        chosen = await asyncio.to_thread(choose, self.daemon.home, flow, wanted)
+        shown = listed(flow, wanted, chosen, given)
+        if is_dry:
+            return shown
+        if digest is not None and digest != chosen.digest:
+            raise FlowValidationError(
+                f"what would run has changed since it was shown: {shown.total:,} runs now",
+                where=f"backfill {name}",
+                fix="look at it again, and ask once more",
+            )
+        if not chosen.planned:
+            return replace(shown, state="done")
+        row = new_row(flow, wanted, chosen, given, by=self.asker.who, backfill_id=self.asker.request_id)
+        async with self.daemon.ownership.in_use():
+            await self.daemon.ownership.own()
+            await self.daemon.backfiller.begin(row, chosen.planned, self.daemon.ownership.publish)
+            remember_backfill(self.daemon.ledger, is_on=True)
+        self.daemon.tell()
+        return replace(told_of(row), planned=chosen.planned, known=chosen.known, digest=chosen.digest)
+
+    async def stop_backfill(self, backfill_id: str) -> Backfill:
+        """Begin no more runs of a backfill.
+
+        Raises:
+            FlowValidationError: there is none, or it does not run.
+            OwnedElsewhereError: another workstation owns the workspace.
+        """
+        async with self.daemon.ownership.for_one_commit():
+            return told_of(self.daemon.backfiller.stop(backfill_id))
+
+    async def retry_backfill(self, backfill_id: str) -> Backfill:
+        """Run again what failed of a backfill, and what a stop left out.
+
+        Raises:
+            FlowValidationError: there is none, it runs, or nothing failed.
+            OwnedElsewhereError: another workstation owns the workspace.
+        """
+        async with self.daemon.ownership.in_use():
+            await self.daemon.ownership.own()
+            row = self.daemon.backfiller.retry(backfill_id)
+            remember_backfill(self.daemon.ledger, is_on=True)
+        return told_of(row)
+
+    def known_backfill(self, backfill_id: str) -> tuple[str, str]:
+        """The whole id of the backfill whose id begins so, and its flow.
+
+        Raises:
+            FlowValidationError: there is none.
+        """
+        row = known_backfill(self.daemon.ledger, backfill_id)
+        return row.backfill_id, row.flow
+
+    # -- the daemon, its engine, the lease -------------------------------------------------------------------------------
+
+    async def turn_engine(self, *, is_on: bool) -> None:
+        """Turn the engine on or off; one that was turned on knows when each schedule comes, as far as its shares answer in time.
+
+        Raises:
+            OwnedElsewhereError: another workstation owns the workspace.
+        """
+        if not is_on:
+            await self.daemon.stop_engine()
+            return
+        await self.daemon.start_engine()
+        until_s = time.monotonic() + _FIRST_LOOKS_S
+        while time.monotonic() < until_s and any(
+            self.daemon.triggers.is_new_to(flow) for flow in self.daemon.deployer.flows
+        ):
+            await asyncio.sleep(0.01)
+
+    async def shut_down(self, *, kill: bool) -> None:
+        """End the daemon: when its work is done, or now with `kill`."""
+        remember_stop(self.daemon.home.local)
+        self.end(kill)
+
+    async def use_interpreter(self, path: str) -> None:
+        """Let workers run with another Python, which the caller has tried."""
+        self.daemon.use_interpreter(path)
+
+    async def lease(self, do: str, *, now: bool = False, client: str = "ui") -> tuple[LeaseStatus, str | None]:
+        """Ask for the workspace, withdraw that, give it up, take it over, or repair its list; the lease as it is then, and what is said.
+
+        Raises:
+            OwnedElsewhereError, WorkspaceError: it cannot be done now.
+        """
+        ownership, said = self.daemon.ownership, None
+        match do:
+            case "request":
+                await ownership.request(client)
+            case "withdraw":
+                await ownership.withdraw()
+            case "release":
+                self.daemon.give_up(now=now)
+            case "take-over":
+                await ownership.take_over()
+            case "repair":
+                said = await ownership.repair()
+        return ownership.lease(), said

@@ -1,0 +1,446 @@
+"""What the panel asks a workspace's owner for: each command of the registry, what is said of what came of it, and what is asked back first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, TypeAlias
+
+from data_engine.client import Workspace
+from data_engine.commands.backfills import StartBackfill
+from data_engine.commands.command import Command
+from data_engine.commands.deployments import Deploy
+from data_engine.commands.fields import FLAG, TEXT, TEXTS, Fields, given_text, kinds_of, of_json
+from data_engine.commands.lease import ReleaseControl
+from data_engine.commands.registry import COMMANDS
+from data_engine.commands.runs import Run, StopFlow
+from data_engine.counted import counted
+from data_engine.cut import first_few
+from data_engine.daemon.link import Left
+from data_engine.deploy.deploying import Outcome
+from data_engine.errors import FlowValidationError, error_of
+from data_engine.feed import daemon_of, from_child
+from data_engine.flow.parameter_values import Given
+from data_engine.record import as_json
+from data_engine.status.deployed_before import left_out
+from data_engine.status.sentences import ends_words, freed_words, never_begins_words
+from data_engine.status.starting import FilesBefore, Starting, files_before, starting_now
+from data_engine.typed import typed
+from jupyter_extension.details import flow_entry
+from jupyter_extension.files import flow_files
+from jupyter_extension.run_question import MOST_DUE, RunQuestion, run_question, with_unsaved
+
+Args: TypeAlias = Mapping[str, Any]
+Act: TypeAlias = Callable[[Workspace, Args], Any]
+Say: TypeAlias = Callable[[Workspace, Any, Any], Any]
+_MOST_LISTED = 12
+
+
+def carry_out(ws: Workspace, kind: type[Command[Any]], args: Args) -> Any:
+    """Let the owner do it; what the panel says of what came of it, or that another workstation was asked, whose answer comes with the status."""
+    command = of_json(kind, args, kind.name)
+    told = ws.link.send(command, waits=False)
+    if isinstance(told, Left):
+        return _asked(told, command)
+    say = _SAYS.get(kind.name)
+    return f"Done: {command.phrase}." if say is None else say(ws, command, told)
+
+
+def _asked(left: Left, command: Command[Any]) -> str:
+    return f"{left.owner} was asked to {command.phrase}."
+
+
+# -- what is said --------------------------------------------------------------------------------------------------------
+
+
+def _engine_started(ws: Workspace, command: Any, told: Any) -> str:
+    flows = ws.status().flows
+    undeployed = [flow.name for flow in flows if flow.state_kind == "not_deployed"]
+    edited = [flow.name for flow in flows if flow.standing.is_edited and flow.standing.rolled_back_to is None]
+    said = ["The engine is on."]
+    if undeployed:
+        what = "is not deployed yet, so it does" if len(undeployed) == 1 else "are not deployed yet, so they do"
+        said.append(f"{first_few(undeployed, 3)} {what} not run: open the flow and press Deploy.")
+    if edited:
+        what = "was edited and runs as it was" if len(edited) == 1 else "were edited and run as they were"
+        said.append(f"{first_few(edited, 3)} {what} deployed before.")
+    return " ".join(said)
+
+
+def _flow_stopped(ws: Workspace, command: Any, told: Any) -> str:
+    what = ends_words(command.flow)
+    return f"{what} It is disabled until you enable it again." if told.disabled else what
+
+
+def _undeployed(ws: Workspace, command: Any, told: Any) -> str:
+    again = typed("rollback", command.flow)
+    return f"Production does not run {command.flow} any more. To let it run again as it was deployed: {again}"
+
+
+_SAYS: Mapping[str, Say] = {
+    "start": lambda ws, command, told: "The daemon runs; it outlives this kernel and JupyterLab.",
+    "start-engine": _engine_started,
+    "stop-engine": lambda ws, command, told: "The engine is off; running work finishes.",
+    "stop-flow": _flow_stopped,
+    "retry": lambda ws, command, told: freed_words(told.freed),
+    "enable": lambda ws, command, told: f"{command.flow} runs by itself when the engine is on.",
+    "disable": lambda ws, command, told: f"{command.flow} runs by hand only.",
+    "reset": lambda ws, command, told: (
+        f"Forgot {counted(told.count, 'run')} of {command.flow or 'every flow'}; its files are new again."
+    ),
+    "undeploy": _undeployed,
+    "rollback": lambda ws, command, told: (
+        f"Production runs {told.flow} again as it was deployed in {(told.of or told.id)[:8]}."
+    ),
+    "stop-backfill": lambda ws, command, told: (
+        "The backfill starts no more runs; runs that have begun go on to their end."
+    ),
+    "retry-backfill": lambda ws, command, told: "The backfill goes on with the runs that are left.",
+    "request-control": lambda ws, command, told: "Control requested: this workstation gets it when the owner agrees.",
+    "withdraw-request": lambda ws, command, told: "The request for control is withdrawn.",
+    "take-over": lambda ws, command, told: "This workstation has control.",
+    "repair-lease": lambda ws, command, told: str(told.said),
+}
+
+
+# -- what asks back first, or does more than one command -------------------------------------------------------------------
+
+
+def _shutdown(ws: Workspace, args: Args) -> str:
+    ws.stop_engine()
+    ws.shutdown()
+    return "The daemon ends when its running work is done."
+
+
+def _release(ws: Workspace, args: Args) -> str:
+    why = ws.release_control(now=args["now"]).said
+    when = "now" if args["now"] else "when running work is done"
+    return f"Control is given up {when}." if why is None else str(why)
+
+
+def _stop_run(ws: Workspace, args: Args) -> Any:
+    if args["run_id"] is None:
+        return carry_out(ws, StopFlow, args)
+    run_ids = _run_ids(ws, args)
+    had_begun = [ws.stop_run(run_id) for run_id in run_ids]
+    if any(had_begun):
+        return ends_words()
+    return never_begins_words(ws.home.ledger().run(run_ids[0]) if run_ids else None)
+
+
+def _kill_run(ws: Workspace, args: Args) -> str:
+    for run_id in _run_ids(ws, args):
+        ws.kill_run(run_id)
+    return "Its process was ended."
+
+
+def _run_ids(ws: Workspace, args: Args) -> list[str]:
+    if args["run_id"] is not None:
+        return [args["run_id"]]
+    flow, daemon = of_json(StopFlow, args, "stop_run").flow, daemon_of(ws)
+    active = [] if daemon is None else daemon.get("/status")["active_runs"]
+    found = [run["run_id"] for run in active if run["flow"] == flow and run["in_daemon"]]
+    if not found:
+        raise FlowValidationError(f"no run of {flow} is under way", where="the panel", fix="it has just ended")
+    return found
+
+
+def _backfill(ws: Workspace, args: Args) -> dict[str, Any]:
+    """What would run, or that it has begun."""
+    given = {key: Given.text(value) if isinstance(value, str) else value for key, value in args["params"].items()}
+    try:
+        found = ws.backfill(
+            args["flow"],
+            args["since"],
+            args["until"],
+            args["where"],
+            given,
+            args["reprocess"],
+            dry_run=args["dry_run"],
+            digest=args["digest"],
+            wait=False,
+        )
+    except FlowValidationError as error:
+        raise of_form(error) from error
+    if found is None:
+        return {"said": _owner_asked(ws, f"backfill {args['flow']}") or "Its owner was asked."}
+    if args["dry_run"]:
+        return {
+            "total": found.total,
+            "digest": found.digest,
+            "known": as_json(found.known),
+            "planned": as_json(found.planned[:50]),
+        }
+    return {"said": f"{found.flow}: {counted(found.total, 'run')}, after everything that is due."}
+
+
+_FIELDS = {"since": "From", "until": "To the end of", "where": "Files"}
+_DAYS = "write a day as 2026-12-31, a month as 2026-12, or a time as 2026-12-31T06:00"
+
+
+def of_form(error: FlowValidationError) -> FlowValidationError:
+    """The error of a backfill, which names the field of the panel's form in place of the argument.
+
+    Example:
+        >>> of_form(FlowValidationError("since cannot be '31.12.2026'", where="backfill(since=...)", fix="...")).what
+        "From cannot be '31.12.2026'"
+    """
+    for argument, label in _FIELDS.items():
+        if error.where == f"backfill({argument}=...)":
+            what = error.what.removeprefix(f"{argument} ")
+            what = f"{label} {what}" if what != error.what else f"{label}: {what}"
+            return FlowValidationError(what, where="", fix=_DAYS if argument != "where" else error.fix)
+    if error.where == "backfill(since=..., until=...)":
+        return FlowValidationError(error.what, where="", fix='give a "From" that is before "To the end of"')
+    return error
+
+
+# -- deploy ---------------------------------------------------------------------------------------------------------------
+
+
+def _deploy(ws: Workspace, args: Args) -> Any:
+    """Let production run the modules as they are. What the panel had `shown` of the flow may be another than what is deployed now; what
+    a deploy of everything would change is asked first, until that was `listed`."""
+    if args["flow"] is None and not args["listed"] and (question := _deploy_question(ws)) is not None:
+        return {"question": question}
+    flow, force, approve, note = args["flow"], args["force"], args["approve"], given_text(args["note"], "the note")
+    daemon = daemon_of(ws)
+    if daemon is None:
+        options = [*(["--yes"] if force else []), *(["--approve"] if approve else []), f"--note={note}"]
+        return _without_a_daemon(ws, flow, options, args["shown"])
+    command = Deploy(flow, note, force, approve)
+    outcome = ws.link.send(command, waits=False)
+    if isinstance(outcome, Left):
+        now = None if flow is None else ws.home.deployments().digest_of(flow)
+        return f"{outcome.owner} was asked to deploy {flow or 'every good module'}." + _newer_words(args["shown"], now)
+    refused = [entry.error for entry in outcome.entries if entry.error is not None]
+    if flow is not None and refused:
+        raise refused[0]
+    said = _outcome_words(flow, outcome) + _left_out(ws, flow, {entry.name for entry in outcome.entries})
+    files = files_before(ws.home, outcome.deployments, outcome.entries)
+    starts = starting_now(ws.home, outcome.deployments, outcome.entries)
+    is_told = any(one.held for one in files.values()) or any(one.text for one in starts.values())
+    is_on = bool(daemon.get("/status")["engine"]["on"]) if is_told else False
+    said += starts_words(starts, is_on=is_on)
+    return _with_what_follows(ws, said, files, flow, args["shown"], is_engine_on=is_on)
+
+
+def _deploy_question(ws: Workspace) -> dict[str, Any] | None:
+    """What is asked before everything is deployed; None where that would change nothing."""
+    found = from_child(ws.root, "deploy", "--dry-run")
+    if not found:
+        return None
+    text = first_few([f"\u2022 {one['text']}" for one in found], _MOST_LISTED, "\n")
+    return {
+        "text": f"This would change:\n{text}",
+        "answers": [["Deploy it" if len(found) == 1 else f"Deploy all {len(found)}", "listed"]],
+    }
+
+
+def starts_words(starts: Mapping[str, Starting], *, is_on: bool) -> str:
+    """What starts at once; "" where nothing does.
+
+    Example:
+        >>> starts_words({"claims": Starting(3), "rates": Starting()}, is_on=True)
+        ' claims: 3 files run now.'
+        >>> starts_words({}, is_on=True)
+        ''
+    """
+    told = [f"{flow}: {one.when(is_on=is_on)}" for flow, one in sorted(starts.items()) if one.text]
+    return f" {'; '.join(told)}." if told else ""
+
+
+def _without_a_daemon(ws: Workspace, flow: str | None, options: list[str], shown: str | None) -> Any:
+    entries = from_child(ws.root, "deploy", *([] if flow is None else [flow]), *options)
+    told_of = [entry["error"] for entry in entries if entry["error"] is not None]
+    if flow is not None and told_of:
+        raise error_of(told_of[0])
+    files = {one["name"]: FilesBefore(**one["files_before"]) for one in entries}
+    starts = {one["name"]: Starting(**one["starts"]) for one in entries}
+    said = (
+        _runs_now(flow)
+        + starts_words(starts, is_on=False)
+        + _left_out(ws, flow, {one["name"] for one in entries if one["left_out"] is None})
+    )
+    return _with_what_follows(ws, said, files, flow, shown, is_engine_on=False)
+
+
+def _with_what_follows(
+    ws: Workspace,
+    said: str,
+    files: Mapping[str, FilesBefore],
+    flow: str | None,
+    shown: str | None,
+    *,
+    is_engine_on: bool,
+) -> str | dict[str, Any]:
+    """What was said, and that it was a newer edit than the panel had shown; with `again`, the flow whose files count as done as they were
+    done before, of which Backfill does them again, and with `held` the one of which Retry tries held files again."""
+    pointer = ws.home.deployments().deployed().get(flow or "")
+    said += _newer_words(shown, None if pointer is None else pointer.digest)
+    done = {name: one.done for name, one in files.items() if one.done}
+    held = {name: one.held for name, one in files.items() if one.held}
+    if not done and not held:
+        return said
+    switches = ws.home.ledger().switches()
+    disabled = {name for name in held if name in switches and not switches[name].is_enabled}
+    said = " ".join(filter(None, (said, held_words(held, disabled, is_engine_on=is_engine_on), done_words(done))))
+    retried = flow if held and is_engine_on and not disabled else None
+    return {"said": said, "again": flow if done else None, "held": retried}
+
+
+def held_words(held: Mapping[str, int], disabled: Collection[str] = (), *, is_engine_on: bool = True) -> str:
+    """That files are held, and what tries them again; "" where there are none.
+
+    Example:
+        >>> held_words({"claims": 1}), held_words({})
+        ('1 file is held: Retry tries it again.', '')
+        >>> held_words({"claims": 1, "rates": 2}, {"rates"})
+        'claims: 1 file is held, rates: 2 files are held: Retry tries them again, once rates is enabled.'
+        >>> held_words({"claims": 2}, is_engine_on=False)
+        '2 files are held: they are tried again when the engine starts.'
+    """
+    if not held:
+        return ""
+    told, is_one = _told(held, "file is held", "files are held"), [*held.values()] == [1]
+    again = (
+        f"Retry tries {'it' if is_one else 'them'} again"
+        if is_engine_on
+        else f"{'it is' if is_one else 'they are'} tried again when the engine starts"
+    )
+    off = ", ".join(sorted(disabled))
+    once = f", once {off} {'is' if len(disabled) == 1 else 'are'} enabled" if off else ""
+    return f"{told}: {again}{once}."
+
+
+def _told(counts: Mapping[str, int], one: str, many: str) -> str:
+    """How many files of each flow, which is named where there are several."""
+    told = {flow: counted(count, one, many) for flow, count in sorted(counts.items())}
+    return ", ".join(words if len(told) == 1 else f"{flow}: {words}" for flow, words in told.items())
+
+
+def _newer_words(shown: str | None, digest: str | None) -> str:
+    if shown is None or digest in (None, shown):
+        return ""
+    return " It was saved once more after the panel showed it: what was saved last is deployed."
+
+
+def done_words(done: Mapping[str, int]) -> str:
+    """That files were done before, by code that may have been another; "" where none were.
+
+    Example:
+        >>> done_words({"claims": 1204})
+        '1,204 files were done before and count as done: Backfill does them again.'
+        >>> done_words({"claims": 1, "rates": 2})
+        'claims: 1 file was, rates: 2 files were done before and count as done: Backfill does them again.'
+    """
+    if not done:
+        return ""
+    told, is_one = _told(done, "file was", "files were"), [*done.values()] == [1]
+    return f"{told} done before and count{'s' if is_one else ''} as done: Backfill does {'it' if is_one else 'them'} again."
+
+
+def _outcome_words(flow: str | None, outcome: Outcome) -> str:
+    if outcome.renamed:
+        return f"Production runs {', '.join(f'{new}, which was {old}' for old, new in outcome.renamed.items())}."
+    if outcome.withdrawn:
+        names = ", ".join(outcome.withdrawn)
+        return f"Production runs every good module as it is now. It no longer runs {names}: the module is gone."
+    return _runs_now(flow)
+
+
+def _runs_now(flow: str | None) -> str:
+    return f"Production runs {flow or 'every good module'} as it is now."
+
+
+def _left_out(ws: Workspace, flow: str | None, but: Collection[str]) -> str:
+    """That a deploy of everything left flows out as somebody undeployed them; "" where it did not, or one was asked for."""
+    left = left_out(ws.home, but) if flow is None else {}
+    return (
+        f" Left out (undeployed): {', '.join(left)}; a flow's own Deploy lets production run it again." if left else ""
+    )
+
+
+# -- run ------------------------------------------------------------------------------------------------------------------
+
+
+def _run(ws: Workspace, args: Args) -> dict[str, Any]:
+    """Run a flow; asked to `take` what it asks first, it asks where a polled flow has more than one file, or one that is done, and where
+    files of it are `unsaved` in JupyterLab."""
+    name, take = args["flow"], args["take"]
+    if take not in ("ask", "due", "all"):
+        raise FlowValidationError(f"a run cannot take {take!r}", where="the panel", fix="reload the page")
+    given = {key: Given.text(value) if isinstance(value, str) else value for key, value in args["params"].items()}
+    if take == "ask" and (question := _question_of_run(ws, name, args["source"], args["unsaved"])) is not None:
+        return {"run_ids": [], "question": as_json(question)}
+    if take == "due":
+        sources: list[str | None] = [*_due_sources(ws, name)]
+        if not sources:
+            return {"run_ids": [], "said": f"No file of {name} is due any more."}
+    else:
+        sources = [args["source"]]
+    run_ids = [run_id for one in sources for run_id in ws.run(name, wait=False, source=one, params=given)]
+    if not run_ids and (told := _owner_asked(ws, f"run {name}")):
+        return {"run_ids": [], "said": told}
+    if not run_ids:
+        return {"run_ids": [], "said": f"{name} has no source file to run with."}
+    return {"run_ids": run_ids, "said": f"{name}: {counted(len(run_ids), 'run')} started."}
+
+
+def _question_of_run(ws: Workspace, name: str, source: str | None, unsaved: list[str]) -> RunQuestion | None:
+    """What is asked first: of the flow's files, unless it is to run for one `source`, and of edits that are not saved, which no run takes."""
+    question = None if source is not None else _run_question(ws, name)
+    return with_unsaved(question, unsaved) if unsaved and name in ws.home.deployments().deployed() else question
+
+
+def _run_question(ws: Workspace, name: str) -> RunQuestion | None:
+    """What is asked before the flow runs for its files; None where it is not polled, or runs once for all of them."""
+    try:
+        entry = flow_entry(ws, name)
+        if entry["mode"] != "poll" or (entry.get("options") or {}).get("run_as") == "batch":
+            return None
+        files = flow_files(ws, name, search="", group="", limit=0)
+    except FlowValidationError:  # the run itself says what is wrong
+        return None
+    counts = {group: count for group, _, count in files.groups}
+    return run_question(entry["title"], counts, may_choose=not ws.lease().is_elsewhere)
+
+
+def _due_sources(ws: Workspace, name: str) -> list[str]:
+    """The files of a flow that wait for a run, or are held."""
+    found = (flow_files(ws, name, search="", group=group, limit=MOST_DUE) for group in ("held", "waiting"))
+    return [one.path for files in found for one in files.files]
+
+
+def _owner_asked(ws: Workspace, what: str) -> str | None:
+    """That the owner was asked to do it, where that is another workstation; its answer comes with the status."""
+    lease = ws.lease()
+    if lease.owner is None or lease.is_mine:
+        return None
+    return f"{lease.owner['host_name']} was asked to {what}."
+
+
+_A_RUN: Fields = {"run_id": TEXT.optional, "flow": TEXT.optional}
+_BY_HAND: dict[str, tuple[Act, Fields]] = {
+    "shutdown": (_shutdown, {}),
+    "release_control": (_release, kinds_of(ReleaseControl)),
+    "stop_run": (_stop_run, _A_RUN),
+    "kill_run": (_kill_run, _A_RUN),
+    "backfill": (_backfill, kinds_of(StartBackfill)),
+    "run": (_run, kinds_of(Run) | {"take": TEXT.or_else("all"), "unsaved": TEXTS.or_else([])}),
+    "deploy": (_deploy, kinds_of(Deploy) | {"shown": TEXT.optional, "listed": FLAG.or_else(False)}),
+}
+_NOT_HERE = frozenset({"look", "set_interpreter"})
+"""Commands that the panel has another way for."""
+
+
+def command_action(name: str) -> tuple[Act, Fields] | None:
+    """What the panel does for a command by the name of its action, and what that takes; None where there is no such command."""
+    kind = COMMANDS.get(name.replace("_", "-"))
+    if kind is None or name in _NOT_HERE:
+        return None
+    return _BY_HAND.get(name) or (lambda ws, args: carry_out(ws, kind, args), kinds_of(kind))
+
+
+def command_actions() -> list[str]:
+    """The names of those actions."""
+    return [action for name in COMMANDS if command_action(action := name.replace("-", "_")) is not None]

@@ -1,0 +1,163 @@
+"""Every command is on every surface: what is derived has it by itself, and what is written by hand is held against the registry."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
+import pytest
+
+import data_engine
+from data_engine import Workspace
+from data_engine.commands.command import Command, Done
+from data_engine.commands.fields import FLOW, BadRequestError, argument
+from data_engine.commands.owner import Owner
+from data_engine.commands.registry import COMMANDS, command_of, request_of
+from data_engine.commands.situation import Refusal, Situation, unless
+from data_engine.daemon.api import DaemonApi
+from data_engine.daemon.owner import DaemonOwner
+from data_engine.status.buttons import flow_buttons
+from data_engine.status.record import FlowStatus, WorkspaceStatus
+from jupyter_extension.actions import all_actions, answer
+from jupyter_extension.completion import complete
+from jupyter_extension.magics import run_line
+from tests.support import WorkspaceFiles
+
+PAGES = Path(data_engine.__file__).parent / "docs" / "pages"
+METHOD = {
+    "look": "restore",  # which tells the daemon what it has written
+}
+"""Methods of `Workspace` that are not called as their command is."""
+SHELL = {
+    "stop-flow": "stop",
+    "shutdown": "stop",
+    "start-engine": "start",
+    "stop-engine": "stop",
+    "stop-backfill": "backfill",
+    "retry-backfill": "backfill",
+    "set-interpreter": "",
+    "look": "",
+    "request-control": "lease request",
+    "withdraw-request": "lease",
+    "release-control": "lease release",
+    "take-over": "lease take-over",
+    "repair-lease": "lease repair",
+}
+"""Commands of the shell that are not called as their command is; "" for those that the shell needs none for."""
+
+
+def missing() -> list[str]:
+    """What a surface that is written by hand lacks."""
+    import typer.main
+
+    from data_engine.cli.app import make_app
+
+    shell = typer.main.get_command(make_app()).commands  # type: ignore[attr-defined]
+    pages = "".join(page.read_text(encoding="utf-8") for page in PAGES.rglob("*.md"))
+    found = []
+    for name in COMMANDS:
+        method, words = METHOD.get(name, name.replace("-", "_")), SHELL.get(name, name)
+        if not (getattr(Workspace, method, None) or _no_method).__doc__:
+            found.append(f"{name}: no method Workspace.{method} with a docstring")
+        if words and words.split()[0] not in shell:
+            found.append(f"{name}: no command data-engine {words}")
+        if words and f"data-engine {words}" not in pages and f"`{words}" not in pages:
+            found.append(f"{name}: data-engine {words} is on no page")
+    return found
+
+
+def _no_method() -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Touch(Command[Done]):
+    """Touch a flow."""
+
+    name: ClassVar = "touch"
+    asks: ClassVar = ("touch", {})
+
+    flow: str = field(metadata=argument(FLOW, "The flow."))
+
+    def check(self, at: Situation) -> Refusal | None:
+        return unless(at.flow(self.flow), "unknown", "there is no such flow")
+
+    async def carry_out(self, owner: Owner) -> Done:
+        TOUCHED.append((self.flow, owner.asker.machine))
+        return Done()
+
+
+TOUCHED: list[tuple[str, str]] = []
+
+
+@pytest.fixture
+def touch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(COMMANDS, "touch", Touch)
+    TOUCHED.clear()
+
+
+def test_every_command_is_on_every_surface_that_is_written_by_hand() -> None:
+    assert missing() == []
+
+
+def test_a_new_command_is_missed_where_surfaces_are_written_by_hand(touch: None) -> None:
+    assert missing() == [
+        "touch: no method Workspace.touch with a docstring",
+        "touch: no command data-engine touch",
+        "touch: data-engine touch is on no page",
+    ]
+
+
+def test_a_new_command_is_a_request_to_another_workstation(touch: None) -> None:
+    assert request_of(Touch("claims")) == ("touch", {})
+    assert command_of("touch", "claims", {}) == Touch("claims")
+
+
+def test_a_new_command_is_a_route_of_the_daemon(touch: None, ws: WorkspaceFiles) -> None:
+    """Its body is checked before anything is done."""
+    home = Workspace(ws.root).home
+
+    async def post(body: dict[str, Any]) -> dict[str, Any]:
+        ready = asyncio.Event()
+        ready.set()
+        daemon: Any = SimpleNamespace(
+            home=home, ledger=home.ledger(), ready=ready, ownership=SimpleNamespace(asks=None)
+        )
+        api = DaemonApi(daemon, daemon_id="d", version="1", shut_down=None)
+        api.owner = DaemonOwner(
+            daemon, lambda: WorkspaceStatus("ws", "/ws", flows=(FlowStatus("claims"),)), lambda kill: None
+        )
+        return await api.commands["touch"](body)
+
+    assert asyncio.run(post({"flow": "claims"})) == {}
+    with pytest.raises(BadRequestError, match="flow must be a text"):
+        asyncio.run(post({}))
+    assert [flow for flow, _ in TOUCHED] == ["claims"]
+
+
+def test_a_new_command_is_an_action_and_a_button_of_the_panel(touch: None, ws: WorkspaceFiles) -> None:
+    status = WorkspaceStatus("ws", "/ws", flows=(FlowStatus("claims"),))
+
+    assert "touch" in all_actions()
+    assert answer(str(ws.root), "touch", {"flow": "claims"}) == {"result": "Done: touch claims."}
+    assert answer(str(ws.root), "touch", {})["error"]["what"] == "flow must be a text, not None"
+    assert [flow for flow, _ in TOUCHED] == ["claims"]
+    assert flow_buttons(status.flows[0], status)["touch"] is None
+    assert flow_buttons(FlowStatus("other"), status)["touch"] == "there is no such flow"
+
+
+def test_a_new_command_is_a_subcommand_of_the_magic(
+    touch: None, ws: WorkspaceFiles, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With its completion and its help."""
+    monkeypatch.chdir(ws.root)
+    run_line("touch claims", {})
+    run_line("touch --help", {})
+
+    told = capsys.readouterr().out
+    assert "Done: touch claims." in told
+    assert "Touch a flow." in told
+    assert TOUCHED[0][0] == "claims"
+    assert "touch" in complete("%flow ", {})
