@@ -21,17 +21,19 @@ from data_engine.notebook.catalog import CatalogEntry
 from data_engine.reasons.kinds import DaemonSilent
 from data_engine.reasons.remedies import SILENT_FIX
 from data_engine.status.explain import Explanation, ways
-from data_engine.status.failures import first_line, short_error, short_reason
 from data_engine.status.record import FlowStatus, WorkspaceStatus
 from data_engine.status.run_comparison import Comparison
 from data_engine.status.runs import params_words, rows_words, slot_words, started
 from data_engine.status.sentences import (
     GOES_ON,
     GONE,
+    first_line,
     held_words,
     is_source_gone,
     none_named_words,
     reason_of,
+    short_error,
+    short_reason,
     told_once,
     undelivered_words,
 )

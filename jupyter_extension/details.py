@@ -25,8 +25,8 @@ from data_engine.planning.code import code_changes
 from data_engine.scheduler.slots import next_slots, slot_words, zone_of
 from data_engine.status.buttons import WhyNot
 from data_engine.status.deployed_before import present_name
-from data_engine.status.failures import places_of, short_error
 from data_engine.status.runs import facts_of, params_words, rows_words, trigger_words
+from data_engine.status.sentences import places_of, short_error
 from data_engine.status.view import run_mark
 
 MOST_DEPLOYMENTS = 100

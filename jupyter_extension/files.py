@@ -14,8 +14,8 @@ from data_engine.feed import daemon_of
 from data_engine.marks import Mark, mark_of
 from data_engine.reasons.kinds import Disabled, Done, NotDeployed, Running, Unreachable
 from data_engine.status.buttons import WhyNot
-from data_engine.status.failures import short_reason
-from data_engine.status.source_files import GROUPS, SourceFile, SourceFiles
+from data_engine.status.sentences import short_reason
+from data_engine.status.source_files import GROUPS, SourceFiles, SourceStatus
 from jupyter_extension.inspect_child import InspectChild
 
 _WORDS = {
@@ -110,7 +110,7 @@ def files_view(listed: SourceFiles) -> FilesView:
     )
 
 
-def _file(one: SourceFile) -> FileView:
+def _file(one: SourceStatus) -> FileView:
     reason = _OF_THE_FLOW.get(one.why.kind) or short_reason(one.why, one.cause)
     mark = one.why.mark(reason)
     if isinstance(one.why, Done) and one.why.by_earlier:

@@ -20,8 +20,8 @@ from data_engine.marks import Mark, mark_of
 from data_engine.notebook.catalog import trigger_text
 from data_engine.reasons.kinds import ByHand
 from data_engine.scheduler.slots import next_slot, next_slots, slot_words, zone_of
-from data_engine.status.failures import short_error
 from data_engine.status.record import FlowStatus
+from data_engine.status.sentences import short_error
 from data_engine.times import local_time, zoned_words
 from jupyter_extension.card import Card, Cell, Code, Picture, clean
 from jupyter_extension.marks import shape_svg

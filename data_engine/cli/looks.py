@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import chdir, contextmanager
+from contextlib import chdir, contextmanager, suppress
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from data_engine.cli.daemon_lines import daemon_lines, ending_words, last_run_words
-from data_engine.cli.fresh_status import fresh_status
 from data_engine.cli.list_warnings import say_misleading_names, say_warned, say_what_is_wrong
 from data_engine.cli.output import complain, print_json, say, status_style, table
 from data_engine.cli.short_paths import short_path, source_names
@@ -17,9 +17,8 @@ from data_engine.file_check import file_exists
 from data_engine.lease.status import lease_lines
 from data_engine.ledger.warned import runs_as_json, warned_words, warnings_of
 from data_engine.reasons.kinds import Disabled
-from data_engine.status.failures import short_error
 from data_engine.status.runs import slot_words, started
-from data_engine.status.sentences import held_words, reason_of, told_once, undelivered_words
+from data_engine.status.sentences import held_words, reason_of, short_error, told_once, undelivered_words
 from data_engine.times import local_time, seconds, zoned_words
 from data_engine.typed import typed
 
@@ -415,3 +414,26 @@ def _row(run: Run, warnings: int, told: str) -> tuple[str, ...]:
         seconds(run.elapsed_s),
         short_error(run.error or run.cause, run.why),
     )
+
+
+_LOOK_S = 2.0
+"""A daemon looks by itself about as often."""
+
+
+def fresh_status(ws: Workspace) -> WorkspaceStatus:
+    """The status. A daemon looks at once where the module of a deployed flow is not in flow_modules any more and it does not say so."""
+    found = ws.status()
+    if not found.daemon.answers or found.engine.starting or not _is_any_missing(found, ws):
+        return found
+    with suppress(FlowValidationError):
+        ws.link.ask(lambda daemon: daemon.post("/look", timeout_s=_LOOK_S), otherwise=dict)
+        return ws.status()
+    return found
+
+
+def _is_any_missing(found: WorkspaceStatus, ws: Workspace) -> bool:
+    try:
+        there = {os.path.splitext(name)[0] for name in os.listdir(ws.layout.flow_modules_dir)}
+    except OSError:
+        return False
+    return any(flow.name not in there for flow in found.flows if flow.standing.kind in ("as_deployed", "edited"))

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
-from typing import NamedTuple
+from dataclasses import dataclass, field
 
 from data_engine.cause import Cause
 from data_engine.daemon.daemon import Daemon
@@ -33,16 +32,17 @@ from data_engine.status.record import DaemonFacts, EngineFacts, RequestStatus
 from data_engine.workspace.machine import machine_id
 
 
-class Told(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class HistoryFacts:
     """What a status takes from the ledger."""
 
-    last: Mapping[str, Run] = MappingProxyType({})
-    switches: Mapping[str, Switch] = MappingProxyType({})
+    last: Mapping[str, Run] = field(default_factory=dict)
+    switches: Mapping[str, Switch] = field(default_factory=dict)
     others: Sequence[ActiveRun] = ()
     requests: Sequence[RequestStatus] = ()
     backfills: Sequence[Backfill] = ()
     undelivered: Sequence[Undelivered] = ()
-    warned: Mapping[str, int] = MappingProxyType({})
+    warned: Mapping[str, int] = field(default_factory=dict)
     published: tuple[int, int] = (0, 0)
 
 
@@ -52,10 +52,10 @@ class History:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._version: tuple[int, int] | None = None
-        self._known = Told()
+        self._known = HistoryFacts()
         self._warned = Warned(ledger)
 
-    def now(self) -> Told:
+    def now(self) -> HistoryFacts:
         """The last run and the switch of each flow, what other processes run, what other workstations asked for; backfills, messages.
 
         Raises:
@@ -64,15 +64,15 @@ class History:
         version, ledger = self._ledger.version(), self._ledger
         if version != self._version:
             last = last_runs(ledger)
-            self._known = Told(
-                last,
-                ledger.switches(),
-                ledger.active_runs(but_of=os.getpid()),
-                requests_told(ledger, time.time()),
-                backfills_recent(ledger, time.time()),
-                undelivered(ledger),
-                self._warned.of(last.values()),
-                published_mark(ledger),
+            self._known = HistoryFacts(
+                last=last,
+                switches=ledger.switches(),
+                others=ledger.active_runs(but_of=os.getpid()),
+                requests=requests_told(ledger, time.time()),
+                backfills=backfills_recent(ledger, time.time()),
+                undelivered=undelivered(ledger),
+                warned=self._warned.of(last.values()),
+                published=published_mark(ledger),
             )
             self._version = version
         return self._known
@@ -93,45 +93,45 @@ class LiveFacts:
             LedgerError: the history cannot be read.
         """
         daemon, layout = self._daemon, self._daemon.home.layout
-        last, switches, others, requests, recent, not_delivered, warned, published = self._history.now()
+        found = self._history.now()
         timezone = daemon.home.settings().timezone
         running = {one.id: one for one in daemon.backfiller.told()}
         retries = daemon.triggers.retries_to_come()
         flows = [
             FlowFacts(
-                deployed.entry,
-                deployed.edit or (NOT_DEPLOYED if deployed.content is None else AS_DEPLOYED),
-                switch=switches.get(name),
-                last_run=(run := last.get(name)),
-                warnings=0 if run is None else warned.get(run.run_id, 0),
+                entry=deployed.entry,
+                standing=deployed.edit or (NOT_DEPLOYED if deployed.content is None else AS_DEPLOYED),
+                switch=found.switches.get(name),
+                last_run=(run := found.last.get(name)),
+                warnings=0 if run is None else found.warned.get(run.run_id, 0),
                 next_run_utc=daemon.triggers.next_utc(name),
                 held=daemon.held(name),
                 retried=len(retries.get(name, ())),
                 why=daemon.triggers.why(name),
                 cadence=daemon.triggers.slow_looks(name),
-                waiting=daemon.dispatcher.why_waiting(name, others),
+                waiting=daemon.dispatcher.why_waiting(name, found.others),
                 timezone=timezone,
                 expected=daemon.alerter.expecting.of(deployed.entry.flow if deployed.is_live else None).fact,
             )
             for name, deployed in sorted(daemon.deployer.flows.items())
         ]
         return WorkspaceFacts(
-            layout.workspace_id,
-            str(layout.root),
+            workspace_id=layout.workspace_id,
+            workspace_root=str(layout.root),
             flows=flows,
-            active=[*own_runs(daemon), *others],
-            waiting=waiting_runs(daemon, others),
+            active=[*own_runs(daemon), *found.others],
+            waiting=waiting_runs(daemon, found.others),
             daemon=self._about(),
-            engine=EngineFacts(daemon.is_engine_on, daemon.is_stopping, not daemon.ready.is_set()),
+            engine=EngineFacts(on=daemon.is_engine_on, stopping=daemon.is_stopping, starting=not daemon.ready.is_set()),
             lease=self._others.told(daemon.ownership.lease()),
             elsewhere=daemon.ownership.elsewhere,
             trouble=daemon.trouble,
             service=daemon.service,
-            requests=[*(_waiting(one) for one in daemon.sender.sent.values()), *requests],
-            backfills=[running.get(one.id, one) for one in recent],
-            undelivered=not_delivered,
+            requests=[*(_waiting(one) for one in daemon.sender.sent.values()), *found.requests],
+            backfills=[running.get(one.id, one) for one in found.backfills],
+            undelivered=found.undelivered,
             not_flows=daemon.deployer.not_flows,
-            are_deployments_read=daemon.deployer.shown_mark == published,
+            are_deployments_read=daemon.deployer.shown_mark == found.published,
             warnings=(*daemon.home.settings().warnings, *clock_warnings(daemon.ownership.clock), *daemon.warnings),
         )
 
@@ -190,16 +190,16 @@ def _waiting(sent: SentRequest) -> RequestStatus:
     request = sent.request
     state, outcome = ("waiting", None) if sent.given_up is None else ("answered", "expired")
     return RequestStatus(
-        request.request_id,
-        request.verb,
-        request.flow,
-        state,
-        outcome,
-        sent.given_up,
-        request.by,
-        request.host_name,
-        sent.owner,
-        request.at_utc,
+        request_id=request.request_id,
+        verb=request.verb,
+        flow=request.flow,
+        state=state,
+        outcome=outcome,
+        what=sent.given_up,
+        by=request.by,
+        machine=request.host_name,
+        owner=sent.owner,
+        at_utc=request.at_utc,
     )
 
 
@@ -207,12 +207,12 @@ def own_runs(daemon: Daemon) -> list[ActiveRun]:
     """The runs of this daemon's workers."""
     return [
         ActiveRun(
-            run.run_id,
-            run.flow,
-            run.group,
-            run.source,
-            utc_text(run.started_at_s),
-            os.getpid(),
+            run_id=run.run_id,
+            flow=run.flow,
+            group=run.group,
+            source=run.source,
+            started_at_utc=utc_text(run.started_at_s),
+            pid=os.getpid(),
             in_daemon=True,
             step=run.step,
             step_started_at_utc=None if run.step_at_s is None else utc_text(run.step_at_s),

@@ -24,7 +24,7 @@ from data_engine.scheduler.dispatcher import Dispatcher
 from data_engine.scheduler.plan import PlannedFlow, disabled_by
 from data_engine.scheduler.surroundings import ReadyFlow
 from data_engine.scheduler.trigger_set import TriggerSet
-from data_engine.status.held_files import HeldFiles
+from data_engine.status.facts import HeldFiles
 from data_engine.status.sentences import in_the_way
 
 LOOK_BACK_S = 86_400.0

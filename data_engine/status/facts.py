@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from data_engine.cause import Cause
+from data_engine.engine.candidates import signature_of
 from data_engine.errors import FlowValidationError
 from data_engine.flow.flow import Flow
-from data_engine.flow.trigger import Schedule
+from data_engine.flow.trigger import Poll, Schedule
 from data_engine.lease.status import LeaseStatus, shown_machine
 from data_engine.ledger import backfills, requests
+from data_engine.ledger.checks import is_inside
 from data_engine.ledger.deployments import renamings
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.output_runs import OutputRun
 from data_engine.ledger.switch import Switch
 from data_engine.message import Undelivered
-from data_engine.model import BAD_ENDS, ActiveRun, Backfill, Deployment, Run, utc_text
+from data_engine.model import BAD_ENDS, ActiveRun, Backfill, Deployment, Run, SourceKey, SourceState, utc_text
 from data_engine.notebook.catalog import CatalogEntry, clock_zone
 from data_engine.notebook.standing import AS_DEPLOYED, Standing
 from data_engine.reasons import kinds as of_flow
@@ -26,6 +28,7 @@ from data_engine.reasons import kinds as of_source
 from data_engine.reasons.kinds import (
     DaemonSilent,
     Expected,
+    Held,
     LastRunFailed,
     LastRunWarned,
     Late,
@@ -38,7 +41,7 @@ from data_engine.reasons.remedies import DAEMON_ENDING
 from data_engine.reasons.row import Reason
 from data_engine.reasons.waiting_runs import WaitingRuns
 from data_engine.scheduler.folder_poller import FolderPoller
-from data_engine.scheduler.plan import Rules
+from data_engine.scheduler.plan import Candidate, PlannedFlow, Rules, judge, why_no_candidate
 from data_engine.scheduler.source_memory import KnownSources
 from data_engine.status.deployed_before import former_names
 from data_engine.status.record import DaemonFacts, EngineFacts, RequestStatus, ServiceFacts
@@ -299,7 +302,15 @@ def requests_told(ledger: Ledger, now_s: float) -> list[RequestStatus]:
         told = None if what is None else str(what)
         found.append(
             RequestStatus(
-                row.request_id, row.verb, row.flow, row.state, row.outcome, told, row.by, row.machine, at_utc=row.at_utc
+                request_id=row.request_id,
+                verb=row.verb,
+                flow=row.flow,
+                state=row.state,
+                outcome=row.outcome,
+                what=told,
+                by=row.by,
+                machine=row.machine,
+                at_utc=row.at_utc,
             )
         )
     return found
@@ -356,3 +367,48 @@ class OthersSeen:
             self._known = True
             self._ledger.set_setting(_SEEN, "yes")
         return replace(lease, is_shared=self._known)
+
+
+_MOST_LOOKS = 1000
+
+
+class HeldFiles:
+    """Tells what is held; the history is read again only when somebody has written there."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._version: tuple[int, int] | None = None
+        self._bad: Sequence[SourceState] = ()
+
+    def of(self, watches: Iterable[PlannedFlow]) -> dict[str, set[SourceKey]]:
+        """The files of each poll flow that are there, and held as the history has it; flows without one are left out.
+
+        Of a great many the first thousand are looked at; the others are taken to be there.
+
+        Raises:
+            LedgerError: the history cannot be read.
+        """
+        polled = {watch.flow: watch for watch in watches if isinstance(watch.trigger, Poll)}
+        if not polled:
+            return {}
+        version = self._ledger.version()
+        if version != self._version:
+            self._bad, self._version = self._ledger.not_good(), version
+        found: dict[str, set[SourceKey]] = {}
+        for number, state in enumerate(state for state in self._bad if state.flow in polled):
+            if _is_held(polled[state.flow], state, is_looked_at=number < _MOST_LOOKS):
+                found.setdefault(state.flow, set()).add(state.key)
+        return found
+
+
+def _is_held(watch: PlannedFlow, state: SourceState, *, is_looked_at: bool) -> bool:
+    trigger, path = watch.trigger, state.key.path
+    assert trigger.source is not None
+    if state.key != watch.key(path) or not is_inside(path) or (path and why_no_candidate(watch, path) is not None):
+        return False
+    signature = signature_of(trigger.source / path) if is_looked_at else state.last
+    if signature is None:
+        return False
+    seen = Candidate(state.key, signature, 0.0, 0.0)
+    # What else rules decide, such as comparing contents, comes after a file that differs.
+    return isinstance(judge(seen, state, Rules(), settle_s=0.0, now_s=0.0).why, Held)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -24,7 +24,7 @@ from data_engine.ledger.wall_clock import kept_doubt
 from data_engine.ledger.warned import warnings_of
 from data_engine.model import ActiveRun, Deployment, Run
 from data_engine.notebook import history
-from data_engine.notebook.catalog import find_module, read_catalog
+from data_engine.notebook.catalog import CatalogEntry, find_module, read_catalog
 from data_engine.notebook.deploy import with_no_steps_refused
 from data_engine.notebook.deployed import deployed_entries, in_production
 from data_engine.notebook.flow_files import module_files
@@ -37,6 +37,7 @@ from data_engine.scheduler.source_memory import KnownSources
 from data_engine.status.deployed_before import history_of, names_of, ran_earlier_code
 from data_engine.status.facts import (
     FlowFacts,
+    HeldFiles,
     OthersSeen,
     WorkspaceFacts,
     backfills_recent,
@@ -44,7 +45,6 @@ from data_engine.status.facts import (
     owned_elsewhere,
     requests_told,
 )
-from data_engine.status.held_files import HeldFiles
 from data_engine.status.record import DaemonFacts, EngineFacts, ServiceFacts
 from data_engine.workspace.machine import machine_id
 
@@ -65,40 +65,43 @@ class OfflineFacts:
         Raises:
             FlowValidationError: the flow_modules folder cannot be read.
         """
-        home, ledger = self.home, self.home.ledger()
+        home, ledger, now_s = self.home, self.home.ledger(), time.time()
         ledger.recover()
-        last, switches, flows = last_runs(ledger), ledger.switches(), self._flows()
-        watches = [PlannedFlow.of(known.entry.flow) for known in flows if known.entry.flow is not None]
+        error, timezone, folder = home.settings_error(), home.settings_shown().timezone, home.layout.flow_modules_dir
+        active, last, switches, stands = ledger.active_runs(), last_runs(ledger), ledger.switches(), self._stands()
         warned = warnings_of(ledger, [run.run_id for run in last.values()])
-        held, error = HeldFiles(ledger).of(watches), home.settings_error()
+        held = HeldFiles(ledger).of(PlannedFlow.of(entry.flow) for entry, _ in stands if entry.flow is not None)
         lease = OthersSeen(ledger, machine_id()).told(offline_lease(home))
-        settings_warnings = () if error is not None else home.settings().warnings
-        elsewhere, active = owned_elsewhere(lease, machine_id()), ledger.active_runs()
-        folder = home.layout.flow_modules_dir
+        elsewhere = owned_elsewhere(lease, machine_id())
+        flows = [
+            FlowFacts(
+                entry=entry,
+                standing=standing,
+                switch=switches.get(entry.name),
+                last_run=(run := last.get(entry.name)),
+                held=len(held.get(entry.name, ())),
+                expected=self._expected(entry, standing, active, timezone),
+                timezone=timezone,
+                warnings=0 if run is None else warned.get(run.run_id, 0),
+            )
+            for entry, standing in stands
+        ]
         return WorkspaceFacts(
-            home.layout.workspace_id,
-            str(home.layout.root),
-            flows=[
-                replace(
-                    known,
-                    last_run=(run := last.get(known.entry.name)),
-                    warnings=0 if run is None else warned.get(run.run_id, 0),
-                    switch=switches.get(known.entry.name),
-                    held=len(held.get(known.entry.name, ())),
-                    expected=self._expected(known, active),
-                    timezone=home.settings_shown().timezone,
-                )
-                for known in flows
-            ],
+            workspace_id=home.layout.workspace_id,
+            workspace_root=str(home.layout.root),
+            flows=flows,
             active=active,
             lease=lease,
             elsewhere=elsewhere,
             engine=self._engine(elsewhere),
             trouble=error,
-            warnings=(*settings_warnings, *clock_warnings(kept_doubt(ledger, time.time()))),
+            warnings=(
+                *(() if error is not None else home.settings().warnings),
+                *clock_warnings(kept_doubt(ledger, now_s)),
+            ),
             daemon=self.daemon,
-            requests=requests_told(ledger, time.time()),
-            backfills=backfills_recent(ledger, time.time()),
+            requests=requests_told(ledger, now_s),
+            backfills=backfills_recent(ledger, now_s),
             service=self.service,
             undelivered=undelivered(ledger),
             not_flows=not_flows(folder, notebooks_in_subfolders(folder)),
@@ -159,42 +162,39 @@ class OfflineFacts:
             return EngineFacts(on=None)
         return EngineFacts(goes_on=self.was_engine_on and elsewhere is None)
 
-    def _expected(self, known: FlowFacts, active: Sequence[ActiveRun]) -> Expected | Late | Overlong | None:
+    def _expected(
+        self, entry: CatalogEntry, standing: Standing, active: Sequence[ActiveRun], timezone: str | None
+    ) -> Expected | Late | Overlong | None:
         """How the flow stands to what is expected of it; of one that is not in production nothing is."""
-        flow = known.entry.flow
-        if flow is None or not flow.expectations or known.standing.kind == "not_deployed":
+        flow = entry.flow
+        if flow is None or not flow.expectations or standing.kind == "not_deployed":
             return None
         own = {run.run_id: run for run in active if run.flow == flow.name}
         began = {run_id: datetime.fromisoformat(run.started_at_utc).timestamp() for run_id, run in own.items()}
-        timezone = self.home.settings_shown().timezone
         fact = look(self.home.ledger(), flow, timezone=timezone, active=began, now_s=time.time()).fact
         return replace(fact, pid=own[fact.run_id].pid) if isinstance(fact, Overlong) else fact
 
-    def _flows(self) -> list[FlowFacts]:
-        """Each flow as the next daemon finds it: what is deployed, else the module."""
-        home = self.home
-        deployments = home.deployments()
+    def _stands(self) -> list[tuple[CatalogEntry, Standing]]:
+        """Each flow as the next daemon finds it: what is deployed, else the module, and how that stands to it; by name."""
+        home, deployments = self.home, self.home.deployments()
         deployed, authored = deployments.deployed(), deployments.authored()
         edits = deployments.edits_among(authored)
-        there = history.live(published(home.ledger())).values() if deployed else ()
-        edited = [name for name, one in edits.items() if one.is_edited]
         entries = with_no_steps_refused(read_catalog(home.modules(), kept=home.descriptions(), warns=False))
-        shown = in_production(entries, deployments, edited, home.deployed_descriptions())
+        edited = [name for name, one in edits.items() if one.is_edited]
+        shown = in_production(entries, deployments, edited, home.deployed_descriptions()) if edited else entries
+        there = history.live(published(home.ledger())).values() if deployed else ()
         found = []
         for entry, runs in zip(entries, shown, strict=True):
             new = replace(NOT_DEPLOYED, digest=authored.digests.get(entry.name, ""))
             standing = edits.get(entry.name, AS_DEPLOYED) if entry.name in deployed else new
             if standing.is_edited and entry.error is not None:
                 standing = replace(standing, error=str(entry.error))
-            found.append(FlowFacts(runs, with_shared_mirror(home, entry, standing, there)))
-        names = {known.entry.name for known in found}
+            is_to_come = standing.kind in ("not_deployed", "edited")
+            found.append((runs, with_shared_mirror(home, entry, standing, there) if is_to_come else standing))
+        names = {entry.name for entry, _ in found}
         gone = {name: one for name, one in edits.items() if one.kind == "gone" and name not in names}
-        return sorted([*found, *self._gone(gone)], key=lambda known: known.entry.name)
-
-    def _gone(self, standing: Mapping[str, Standing]) -> Iterator[FlowFacts]:
-        """The flows whose module is gone, as they are deployed."""
-        for entry in deployed_entries(self.home.deployments(), standing):
-            yield FlowFacts(entry, standing[entry.name])
+        found += [(entry, gone[entry.name]) for entry in (deployed_entries(deployments, gone) if gone else ())]
+        return sorted(found, key=lambda one: one[0].name)
 
 
 def offline_lease(home: LocalWorkspace) -> LeaseStatus:

@@ -50,7 +50,7 @@ _SPARED = 20
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class SourceFile(Record):
+class SourceStatus(Record):
     """One file: `why` it does or does not run, and how its last run ended (`status`, `at_utc`, `run_id`, and its `cause`)."""
 
     path: str
@@ -75,7 +75,7 @@ class SourceFiles(Record):
     notes: tuple[str, ...]
     counts: Mapping[str, int]
     found: int
-    files: tuple[SourceFile, ...] = field(metadata={"of": SourceFile.read})
+    files: tuple[SourceStatus, ...] = field(metadata={"of": SourceStatus.read})
     is_looking: bool = False
     age_s: float = 0.0
     again_s: float = 2.0
@@ -203,7 +203,7 @@ class _List:
             passing = [at for at in passing if word in texts[at]]
         return passing
 
-    def told(self, row: _Row, causes: Mapping[str, Cause]) -> SourceFile:
+    def told(self, row: _Row, causes: Mapping[str, Cause]) -> SourceStatus:
         """A file with all that is known of it."""
         assert self._root is not None
         state = self._known(row.name)
@@ -212,7 +212,7 @@ class _List:
             why = Done(None, None) if state is None else Done(state.success_run_id, state.success_at_utc)
         path = os.path.join(self._root, row.name) if row.name else str(self._root)
         cause = causes.get(why.run_id or "") if isinstance(why, (Held, RetryLater)) else None
-        file = SourceFile(path, row.name or self._root.name, row.group, why, cause=cause)
+        file = SourceStatus(path, row.name or self._root.name, row.group, why, cause=cause)
         if state is None:
             return file
         return replace(file, status=state.status, at_utc=state.last_at_utc, run_id=state.last_run_id)

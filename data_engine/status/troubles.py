@@ -18,9 +18,8 @@ from data_engine.message import message_id
 from data_engine.model import Run
 from data_engine.reasons.kinds import HeldSlot, Late, Overlong
 from data_engine.record import Record
-from data_engine.status.failures import first_line, places_of
 from data_engine.status.record import FlowStatus, WorkspaceStatus
-from data_engine.status.sentences import is_source_gone
+from data_engine.status.sentences import first_line, is_source_gone, places_of
 
 _BY_PEOPLE = ("hand", "backfill")
 _HOLDING = ("failed", "abandoned")

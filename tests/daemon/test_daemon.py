@@ -187,7 +187,7 @@ def test_a_module_that_was_just_saved_can_be_run_and_explained_at_once(
 
     assert isinstance(run, Run)
     assert run.status == "success"
-    assert workspace.explain("fresher")[0]["reason"] == "runs by hand only"
+    assert workspace.explain("fresher")[0].why.kind == "by_hand"
 
 
 def test_a_disabled_flow_does_not_run_by_itself(workspace: Workspace, ws: WorkspaceFiles) -> None:
@@ -346,7 +346,7 @@ def test_what_was_deployed_is_what_runs_next(workspace: Workspace, ws: Workspace
         (run,) = workspace.run("hand")
         assert isinstance(run, Run)
         assert [line.message for line in workspace.log(run.run_id)] == [str(number)]
-        assert flow_of(workspace, "hand")["reason"] == "runs by hand only"
+        assert flow_of(workspace, "hand")["why"]["kind"] == "by_hand"
 
 
 def test_a_person_who_kills_and_starts_again_loses_nothing(workspace: Workspace, ws: WorkspaceFiles) -> None:

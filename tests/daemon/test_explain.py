@@ -48,9 +48,8 @@ def workspace(ws: WorkspaceFiles) -> Iterator[Workspace]:
 
 
 def reasons(workspace: Workspace, subject: str | Path = "poll") -> dict[str | None, str]:
-    """The first words of each reason, by the file's name; None is the flow as a whole."""
-    rows = workspace.explain(subject)
-    return {row.source and Path(row.source).name: " ".join(row.reason.split()[:2]).rstrip(",:") for row in rows}
+    """The kind of each reason, by the file's name; None is the flow as a whole."""
+    return {row.source and Path(row.source).name: row.why.kind for row in workspace.explain(subject)}
 
 
 def test_what_ran_and_what_is_held_is_told_whether_or_not_anything_looks(
@@ -58,31 +57,31 @@ def test_what_ran_and_what_is_held_is_told_whether_or_not_anything_looks(
 ) -> None:
     """Without a daemon, without an engine and disabled: done stays done, held stays held, and the rest says what keeps it."""
     workspace.deploy()
-    assert reasons(workspace) == {None: "the engine", "good.txt": "the engine", "bad.txt": "the engine"}
+    assert reasons(workspace) == {None: "engine_off", "good.txt": "engine_off", "bad.txt": "engine_off"}
     workspace.start_engine()
     until(lambda: ended(workspace, "poll", 2))
-    known = {"good.txt": "already done", "bad.txt": "held since"}
-    until(lambda: reasons(workspace) == {None: "looks every", **known})
+    known = {"good.txt": "done", "bad.txt": "held"}
+    until(lambda: reasons(workspace) == {None: "looks", **known})
     workspace.disable("poll")
     ws.source("in/new.txt", "1")
-    assert reasons(workspace) == {None: "disabled by", "new.txt": "disabled by", **known}
+    assert reasons(workspace) == {None: "disabled", "new.txt": "disabled", **known}
     workspace.enable("poll")
-    until(lambda: reasons(workspace) == {None: "looks every", "new.txt": "already done", **known})
+    until(lambda: reasons(workspace) == {None: "looks", "new.txt": "done", **known})
     workspace.stop_engine()
     ws.source("in/later.txt", "1")
-    assert reasons(workspace, "bad.txt") == {"bad.txt": "held since"}  # also by its path inside the source
-    assert reasons(workspace, "list.csv") == {"list.csv": "extension not"}
+    assert reasons(workspace, "bad.txt") == {"bad.txt": "held"}  # also by its path inside the source
+    assert reasons(workspace, "list.csv") == {"list.csv": "not_listed"}
     for name in (" x .txt", "\udcff.txt"):
-        assert reasons(workspace, ws.root / "in" / name) == {name: "no such"}
-    off = {None: "the engine", "later.txt": "the engine", "new.txt": "already done", **known}
+        assert reasons(workspace, ws.root / "in" / name) == {name: "not_there"}
+    off = {None: "engine_off", "later.txt": "engine_off", "new.txt": "done", **known}
     assert reasons(workspace) == off
     order = [Path(row.source).name for row in workspace.explain("poll") if row.source is not None]
     assert order == ["bad.txt", "later.txt", "good.txt", "new.txt"]  # what somebody may wait for comes first
     workspace.kill()
     assert reasons(workspace) == off
-    assert reasons(workspace, ws.root / "in/bad.txt") == reasons(workspace, "bad.txt") == {"bad.txt": "held since"}
-    assert reasons(workspace, ws.root / "in/list.csv") == {"list.csv": "extension not"}
-    assert reasons(workspace, ws.root / "in/none.txt") == {"none.txt": "no such"}
+    assert reasons(workspace, ws.root / "in/bad.txt") == reasons(workspace, "bad.txt") == {"bad.txt": "held"}
+    assert reasons(workspace, ws.root / "in/list.csv") == {"list.csv": "not_listed"}
+    assert reasons(workspace, ws.root / "in/none.txt") == {"none.txt": "not_there"}
     (ws.root / "in/new.txt").unlink()
     (gone,) = workspace.explain(ws.root / "in/new.txt")
     assert gone.reason.startswith("not there any more; its last run: success, at 20")
@@ -95,7 +94,7 @@ def test_the_status_counts_what_is_held(workspace: Workspace, ws: WorkspaceFiles
 
     def held() -> tuple[int, str | None]:
         flow = flow_of(workspace, "poll")
-        return flow["held"], flow["reason"]
+        return flow["held"], flow["why"] and flow["why"]["kind"]
 
     ws.source("in/worse.txt", "bad")
     workspace.start_engine()
@@ -103,19 +102,19 @@ def test_the_status_counts_what_is_held(workspace: Workspace, ws: WorkspaceFiles
     (ws.root / "in/worse.txt").unlink()
     until(lambda: held() == (1, None))
     workspace.disable("poll")
-    until(lambda: held()[0] == 1 and str(held()[1]).startswith("disabled by "))
+    until(lambda: held()[0] == 1 and held()[1] == "disabled")
     workspace.enable("poll")
     until(lambda: held() == (1, None))
     workspace.stop_engine()
-    assert held() == (1, "the engine is off")
+    assert held() == (1, "engine_off")
     workspace.kill()  # what a daemon of this machine owned is not owned elsewhere
-    assert held() == (1, "the engine is off")
+    assert held() == (1, "engine_off")
     workspace.start()
-    until(lambda: workspace.status()["flows"] and held() == (1, "the engine is off"))
+    until(lambda: workspace.status()["flows"] and held() == (1, "engine_off"))
     ws.source("in/bad.txt", "repaired")
-    until(lambda: held() == (0, "the engine is off"))
+    until(lambda: held() == (0, "engine_off"))
     workspace.kill()
-    assert held() == (0, "the engine is off")
+    assert held() == (0, "engine_off")
 
 
 def test_every_file_of_a_large_folder_can_be_asked_for(workspace: Workspace, ws: WorkspaceFiles) -> None:
@@ -130,7 +129,7 @@ def test_every_file_of_a_large_folder_can_be_asked_for(workspace: Workspace, ws:
     assert len(sources) > 900
     assert sources == sorted(sources)
     for name in ("0000.txt", "1199.txt"):
-        assert reasons(workspace, ws.root / "in/many" / name) == {name: "the engine"}
+        assert reasons(workspace, ws.root / "in/many" / name) == {name: "engine_off"}
 
 
 def test_a_share_that_is_away_is_the_reason_of_each_of_its_files(workspace: Workspace, ws: WorkspaceFiles) -> None:
@@ -139,7 +138,7 @@ def test_a_share_that_is_away_is_the_reason_of_each_of_its_files(workspace: Work
     (ws.root / "in").rename(ws.root / "away")
     until(lambda: "unreachable" in workspace.explain("poll")[0].reason)
 
-    assert reasons(workspace, ws.root / "in/bad.txt") == {"bad.txt": "unreachable since"}
+    assert reasons(workspace, ws.root / "in/bad.txt") == {"bad.txt": "unreachable"}
     (ws.root / "away").rename(ws.root / "in")
 
 
@@ -363,7 +362,7 @@ def test_a_run_that_its_daemon_left_is_told_with_what_does_it_again(workspace: W
     done.touch()
     workspace.enable("files")
     workspace.start_engine()
-    until(lambda: told("files").startswith("looks every") and workspace.runs("files")[0].status == "success")
+    until(lambda: told("files").startswith("looks") and workspace.runs("files")[0].status == "success")
     assert "abandoned" not in "".join(row.reason for row in workspace.explain("files"))
 
 

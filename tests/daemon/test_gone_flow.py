@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -55,18 +56,19 @@ def test_the_status_knows_at_once_that_a_notebook_was_moved_or_deleted(
 ) -> None:
     """It does not wait for the daemon's next look."""
 
-    def told() -> str:
-        assert command(["--workspace", str(ws.root), "status"]) == 0
-        return " ".join(capsys.readouterr().out.split())
+    def standing() -> dict[str, object]:
+        assert command(["--workspace", str(ws.root), "status", "--json"]) == 0
+        (flow,) = [one for one in json.loads(capsys.readouterr().out)["flows"] if one["name"] == "claims"]
+        return {name: flow["standing"].get(name) for name in ("kind", "moved_to")}
 
     (ws.modules / "old").mkdir()
     for _ in range(3):
         (ws.modules / "claims.ipynb").rename(ws.modules / "old" / "claims.ipynb")
-        assert "is in a subfolder now (old/claims.ipynb)" in told()
+        assert standing() == {"kind": "gone", "moved_to": "old/claims.ipynb"}
         (ws.modules / "old" / "claims.ipynb").rename(ws.modules / "claims.ipynb")
         workspace.link.require().post("/look")
     (ws.modules / "claims.ipynb").unlink()
-    assert "claims.ipynb is gone" in told()
+    assert standing() == {"kind": "gone", "moved_to": None}
 
 
 def test_a_running_daemon_withdraws_a_flow_and_takes_it_back(ws: WorkspaceFiles, workspace: Workspace) -> None:

@@ -202,7 +202,7 @@ def test_who_waits_for_its_group_is_told_for_whom(workspace: Workspace, elsewher
     whom = f'waiting for group "G": flow "second" (run {ours["run_id"][:8]}, pid {daemon["pid"]})'
     assert flow_of(workspace, "first")["reason"] == whom
     (tmp_path / "end").touch()
-    until(lambda: flow_of(workspace, "first")["reason"] == "runs by hand only")
+    until(lambda: flow_of(workspace, "first")["why"]["kind"] == "by_hand")
     until(lambda: workspace.runs("first", 1)[0].status == "success")
 
 
@@ -249,7 +249,7 @@ def test_the_next_run_is_told_wherever_a_schedule_is(workspace: Workspace) -> No
     assert " 03:30 Asia/Kolkata" in text(status_card(status))
     workspace.stop_engine()
     (row,) = workspace.explain("nightly")
-    assert (row["next_run_utc"], row["reason"]) == (None, "the engine is off")
+    assert (row.next_run_utc, row.why.kind) == (None, "engine_off")
     assert flow_of(workspace, "nightly")["next_run_utc"] is None
 
 

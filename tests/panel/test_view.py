@@ -19,8 +19,8 @@ from data_engine.record import as_json
 from data_engine.status.build import build_status
 from data_engine.status.control import lease_line
 from data_engine.status.facts import WorkspaceFacts
-from data_engine.status.failures import places_of
 from data_engine.status.record import FlowStatus, WorkspaceStatus
+from data_engine.status.sentences import places_of
 from data_engine.status.troubles import Known
 from data_engine.status.view import NO_FLOWS, PanelView, delta, render
 

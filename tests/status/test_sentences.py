@@ -1,4 +1,4 @@
-"""Every sentence of the table of reasons, and what it says to do, in one file: a change of words is one diff there.
+"""Every sentence of the tables of reasons, states and causes, and what a reason says to do, in one file: a change of words is one diff there.
 
 Written anew with `WRITE_GOLDEN=1`.
 """
@@ -8,7 +8,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
+from data_engine.cause import SENTENCES
 from data_engine.reasons.kinds import (
     Asked,
     Broken,
@@ -67,6 +69,7 @@ from data_engine.reasons.kinds import (
 )
 from data_engine.reasons.remedies import remedy_of
 from data_engine.reasons.row import KINDS, Reason
+from data_engine.status.record import FlowStatus, State
 from data_engine.times import clock_words, time_words, zoned_words
 
 NOON = "2026-06-01T12:00:00.000000+00:00"
@@ -208,9 +211,18 @@ def lines() -> Iterator[str]:
             yield f"    {about or 'flow'} -> {said}"
 
 
+def lines_of_states_and_causes() -> Iterator[str]:
+    """What a flow does, and why a run ended."""
+    for kind in get_args(State):
+        mark = FlowStatus("claims", state_kind=kind).mark
+        yield f"{kind} | {mark.tone} {mark.shape} | {mark.word}"
+    for kind, sentence in SENTENCES.items():
+        yield f"{kind} | {sentence}"
+
+
 def test_the_sentences_are_those_of_the_golden_file() -> None:
     """Times as this machine's clock shows them stand in brackets."""
-    found = "\n".join(line.replace("\n", "\\n") for line in lines()) + "\n"
+    found = "\n".join(line.replace("\n", "\\n") for line in (*lines(), *lines_of_states_and_causes())) + "\n"
     for name, words in (("zoned", zoned_words), ("time", time_words), ("clock", clock_words), ("minute", local_minute)):
         found = found.replace(words(NOON), f"<{name}>")
     if os.environ.get("WRITE_GOLDEN"):
