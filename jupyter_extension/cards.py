@@ -13,6 +13,7 @@ from data_engine.cli.output import local_time, seconds, started
 from data_engine.counted import counted
 from data_engine.engine.explain import Explanation, ways
 from data_engine.engine.fact import zoned_words
+from data_engine.engine.failures import first_line, short_error, short_reason
 from data_engine.engine.last_source import GONE, is_source_gone
 from data_engine.engine.machine_facts import SILENT_FIX, silent_words
 from data_engine.engine.run_comparison import Comparison
@@ -28,7 +29,6 @@ from data_engine.ledger.warned import warned_words
 from data_engine.model import Backfill, Deployment, LogEntry, Run, StepRun
 from data_engine.notebook.catalog import CatalogEntry
 from jupyter_extension.card import MOST_ROWS, Card, Cell, Code, Faint, Lines, Link, Note, Pairs, Part, Picture, table
-from jupyter_extension.failures import first_line, short_error, short_reason
 from jupyter_extension.marks import Mark, flow_mark, mark_of, reason_mark
 from jupyter_extension.short_text import short_text
 from jupyter_extension.timeline import outcome_words, runs_picture, steps_picture

@@ -12,6 +12,7 @@ from typing import Any
 
 from data_engine.client import Workspace
 from data_engine.engine.deployed_before import present_name
+from data_engine.engine.failures import places_of, short_error
 from data_engine.engine.run_facts import facts_of, params_words, rows_words, trigger_words
 from data_engine.file_check import file_exists
 from data_engine.flow.expectation import Expectation, expectation_words
@@ -24,7 +25,6 @@ from data_engine.notebook.standing import cells_text
 from data_engine.planning.code import code_changes
 from data_engine.scheduler.slots import next_slots, slot_words, zone_of
 from jupyter_extension.buttons import WhyNot
-from jupyter_extension.failures import places_of, short_error
 from jupyter_extension.feed import daemon_of, from_child
 from jupyter_extension.marks import Mark
 from jupyter_extension.view import run_mark

@@ -10,11 +10,11 @@ from typing import Any
 
 from data_engine.client import Workspace
 from data_engine.daemon.control import LONG_S
+from data_engine.engine.failures import short_reason
 from data_engine.engine.flow_reasons import NotDeployed
 from data_engine.engine.reasons import Disabled, Done, Running, Unreachable
 from data_engine.engine.source_files import GROUPS, SourceFile, SourceFiles
 from jupyter_extension.buttons import WhyNot
-from jupyter_extension.failures import short_reason
 from jupyter_extension.feed import daemon_of
 from jupyter_extension.inspect_child import InspectChild
 from jupyter_extension.marks import Mark, mark_of, reason_mark

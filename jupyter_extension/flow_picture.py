@@ -12,6 +12,7 @@ from itertools import pairwise
 
 from data_engine.cli.output import local_time
 from data_engine.engine.fact import zoned_words
+from data_engine.engine.failures import short_error
 from data_engine.engine.reasons import ByHand
 from data_engine.engine.status import FlowStatus
 from data_engine.flow.expectation import expectation_words
@@ -23,7 +24,6 @@ from data_engine.flow.trigger import Manual, Poll, Schedule
 from data_engine.notebook.catalog import trigger_text
 from data_engine.scheduler.slots import next_slot, next_slots, slot_words, zone_of
 from jupyter_extension.card import Card, Cell, Code, Picture, clean
-from jupyter_extension.failures import short_error
 from jupyter_extension.marks import Mark, flow_mark, mark_of, reason_mark, shape_svg
 from jupyter_extension.text_width import fit, width
 

@@ -11,6 +11,7 @@ from os.path import basename
 from typing import Any
 
 from data_engine.alerting.wording import failure, notice, subject
+from data_engine.engine.failures import first_line, places_of
 from data_engine.engine.flow_reasons import Late, Overlong
 from data_engine.engine.last_source import is_source_gone
 from data_engine.engine.reasons import HeldSlot
@@ -20,7 +21,6 @@ from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.troubles import Trouble, TroubleKey, all_troubles
 from data_engine.message import message_id
 from data_engine.model import Run
-from jupyter_extension.failures import first_line, places_of
 
 _BY_PEOPLE = ("hand", "backfill")
 _HOLDING = ("failed", "abandoned")

@@ -13,6 +13,7 @@ from data_engine.cli.output import complain, local_time, print_json, say, second
 from data_engine.cli.short_paths import short_path, source_names
 from data_engine.cut import beginning
 from data_engine.engine.fact import zoned_words
+from data_engine.engine.failures import short_error
 from data_engine.engine.reasons import Disabled, NotYet
 from data_engine.engine.run_facts import slot_words
 from data_engine.engine.wording import held_words, in_the_way, told_once, undelivered_words
@@ -21,7 +22,6 @@ from data_engine.file_check import file_exists
 from data_engine.lease.status import lease_lines
 from data_engine.ledger.warned import runs_as_json, warned_words, warnings_of
 from data_engine.typed import typed
-from jupyter_extension.failures import short_error
 
 if TYPE_CHECKING:
     from data_engine.cli.output import Table

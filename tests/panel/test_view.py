@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data_engine.cause import Cause
+from data_engine.engine.failures import places_of
 from data_engine.engine.status import FlowStatus, Status, WorkspaceFacts, build_status
 from data_engine.errors import cell_place
 from data_engine.lease.status import DamageStatus, LeaseStatus
 from data_engine.model import Run
 from jupyter_extension.control import lease_line
-from jupyter_extension.failures import places_of
 from jupyter_extension.marks import mark_of
 from jupyter_extension.troubles import Known
 from jupyter_extension.view import NO_FLOWS, PanelView, as_json, delta, last_run_of, render
