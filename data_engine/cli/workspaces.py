@@ -25,8 +25,8 @@ FolderPath = Annotated[str, typer.Argument(metavar="PATH", help="The workspace's
 def make_app() -> typer.Typer:
     """The commands below `data-engine workspace`."""
     return command_group(
-        "Make, choose and list workspaces.\n\nTo remove one, end what runs there (`data-engine service uninstall`,"
-        " `data-engine kill`), then delete its folder.",
+        "Make, choose and list workspaces.\n\n\b\nTo remove one, end what runs there (`data-engine service uninstall`,\n"
+        "`data-engine kill`), then delete its folder.",  # \b: a wrap would cut a command in two
         {"create": create, "list": list_workspaces, "use": use, "fork": fork},
     )
 
