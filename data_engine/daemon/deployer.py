@@ -6,26 +6,22 @@ import asyncio
 import logging
 import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from data_engine.deploy.decision import decision
 from data_engine.deploy.deploying import (
     Asked,
     Looked,
     Outcome,
     answered,
-    decide,
     done_already,
-    leaving,
     new_deployments,
-    renames_of,
     require_found,
-    undeployed_of,
     withdrawal,
 )
 from data_engine.deploy.gate import GoldenGate, golden_facts
-from data_engine.deploy.sets import mended
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError
 from data_engine.flow.spec import title_words
@@ -41,7 +37,6 @@ from data_engine.notebook.deploy import (
     Quiet,
     SharesMirror,
     UpToDate,
-    mirror_key,
     sharing,
     with_no_steps_refused,
 )
@@ -108,7 +103,7 @@ class Deployer:
     not_flows: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        self._gate = GoldenGate(self.home)
+        self._gate = GoldenGate(self.home, self.interpreter)
 
     async def refresh(self) -> bool:
         """Look at the authored folder and what is deployed, and deploy what is due by itself; whether any flow changed."""
@@ -237,38 +232,28 @@ class Deployer:
         found = looked or self._current
         if found is None:
             return Outcome()
-        pointers, past = self._pointers(), ledger_rows.published(self.home.ledger())
         by_itself = asked is None and self._deploys_by_itself()
         is_all = looked is None and (by_itself if asked is None else asked.name is None)
-        renames = await asyncio.to_thread(renames_of, self.home, found, pointers, past, self._mirror_of, asked=asked)
-        undeployed = undeployed_of(found, past)
-        checked = await asyncio.to_thread(mended, self.home, asked, found, pointers)
-        moves = decide(
+        decided = await asyncio.to_thread(
+            decision,
+            self.home,
             found,
-            pointers,
-            history.live(past).values(),
-            asked=asked,
-            settings=self.home.settings().deploy,
-            mirror_of=self._mirror_of,
+            asked,
+            self._gate,
+            pointers=self._pointers(),
+            is_all=is_all,
+            goes_live=asked is not None or by_itself,
             unchanged_for_s=self._unchanged_for_s,
-            renames=renames,
-            is_all=is_all and asked is not None,  # by itself the other one goes first
-            undeployed=undeployed,
-            lost=checked.lost,
         )
+        moves, going, gone = dict(decided.moves), decided.going, set(decided.gone)
         self._is_quiet = any(isinstance(move, Quiet) for move in moves.values())
-        going = _to_deploy(moves) if asked is not None or by_itself else set()
-        held_back = await self._held_back(found, going, asked)
-        moves |= held_back
-        going -= held_back.keys()
-        gone = leaving(pointers, found, renames, going, is_all=is_all)
         if asked is None:
-            gone -= self._away_for_a_moment(gone - set(renames.values()), found)
+            gone -= self._away_for_a_moment(gone - set(decided.renames.values()), found)
         shown = moves if looked is None else {}
         rows: list[Deployment] = []
         if going or gone:
             async with self._going_live:
-                rows = await asyncio.to_thread(new_deployments, self.home, found, going, gone, asked, renames)
+                rows = await asyncio.to_thread(new_deployments, self.home, found, going, gone, asked, decided.renames)
                 try:
                     await self.publish(rows)
                 except FlowValidationError:
@@ -279,7 +264,7 @@ class Deployer:
                 await self._tell(shown)
         else:
             await self._tell(shown)
-        entries = () if asked is None else answered(found, moves, asked, undeployed)
+        entries = () if asked is None else answered(found, moves, asked, decided.undeployed)
         return Outcome(entries, tuple(rows), tuple(sorted(gone)))
 
     def _away_for_a_moment(self, gone: set[str], found: Looked) -> set[str]:
@@ -293,20 +278,6 @@ class Deployer:
 
     def _deploys_by_itself(self) -> bool:
         return self.home.settings().deploy.mode == "auto" and self.may_publish()
-
-    async def _held_back(self, found: Looked, going: set[str], asked: Asked | None) -> dict[str, Move]:
-        """Of the modules that would go live, those whose goldens do not hold."""
-        if not going:
-            return {}
-        is_approved = asked is not None and asked.is_approved
-        digests = {name: found.stored.digests[name] for name in going}
-        held = await asyncio.to_thread(
-            self._gate.refuse, found.stored.folder, digests, is_approved=is_approved, interpreter=self.interpreter()
-        )
-        return {name: HeldBack(error) for name, error in held.items()}
-
-    def _mirror_of(self, entry: CatalogEntry) -> str | None:
-        return mirror_key(entry.mirror, self.home.layout.flow_modules_dir)
 
     def _unchanged_for_s(self, name: str, digest: str) -> float:
         now_s = time.monotonic()
@@ -351,10 +322,6 @@ class Deployer:
     def _copy_of(self, set_id: str) -> Path:
         deployments = self.home.deployments()
         return deployments.root / set_id if deployments.has(set_id) else deployments.copy_of(set_id).folder
-
-
-def _to_deploy(moves: Mapping[str, Move]) -> set[str]:
-    return {name for name, move in moves.items() if isinstance(move, Deploy)}
 
 
 def _with_move(name: str, standing: Standing, move: Move | None) -> Standing:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from data_engine.commands.command import Command
 from data_engine.commands.fields import to_json
@@ -25,6 +25,7 @@ from data_engine.errors import (
 from data_engine.platforms.host import LONGEST_CALL_S
 from data_engine.reasons.kinds import DaemonSilent
 from data_engine.reasons.remedies import SILENT_FIX
+from data_engine.version import __version__
 
 _QUIET_S = 1.0
 _WAIT_S = 20.0
@@ -33,6 +34,24 @@ _COMING_S, _ANSWER_S = 10.0, 25.0
 _LEAVING_S = 1.0
 """For a daemon that has ended its work: it answers no more, and its process is still there."""
 _clients: dict[Path, DaemonClient] = {}
+
+_OF_BEFORE: Mapping[str, tuple[str, dict[str, Any]]] = {
+    "start-engine": ("/engine", {"on": True}),
+    "stop-engine": ("/engine", {"on": False}),
+    "enable": ("/enable", {"enabled": True}),
+    "disable": ("/enable", {"enabled": False}),
+    "undeploy": ("/deploy", {"withdraw": True}),
+    "stop-backfill": ("/backfill-do", {"do": "stop"}),
+    "retry-backfill": ("/backfill-do", {"do": "retry"}),
+    "set-interpreter": ("/interpreter", {}),
+    "request-control": ("/lease", {"do": "request"}),
+    "withdraw-request": ("/lease", {"do": "withdraw"}),
+    "release-control": ("/lease", {"do": "release"}),
+    "take-over": ("/lease", {"do": "take-over"}),
+    "repair-lease": ("/lease", {"do": "repair"}),
+    "start": ("/look", {}),
+}
+"""Routes of a daemon of an earlier version that has work, and so goes on when this one is installed: `data-engine stop` must end it."""
 
 T = TypeVar("T")
 
@@ -131,13 +150,16 @@ class DaemonLink:
             DaemonGoneError: the daemon does not answer.
         """
         body = to_json(command) | ({} if waits else {"wait": False})
+        path, marks = f"/{command.name}", dict[str, Any]()
         until_s, is_to_start = time.monotonic() + _COMING_S, command.needs_daemon
         while True:
             daemon = self.start() if is_to_start else self.find()
             try:
                 if daemon is None:
                     return self._here(command)
-                told = daemon.post(f"/{command.name}", body, timeout_s=command.timeout_s)
+                if daemon.endpoint.version != __version__:
+                    path, marks = _OF_BEFORE.get(command.name, (path, marks))
+                told = daemon.post(path, body | marks, timeout_s=command.timeout_s)
             except DaemonGoneError:
                 self._forget()
                 if command.needs_daemon or time.monotonic() > until_s:

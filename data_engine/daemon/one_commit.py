@@ -15,37 +15,30 @@ from data_engine.commands.owner import Asker, DaemonWork
 from data_engine.daemon.control import DaemonGoneError
 from data_engine.daemon.endpoint import remember_engine, remember_stop
 from data_engine.daemon.ownership import keeper_of
-from data_engine.daemon.refusals import no_daemon, no_retry_here, no_stop_here, no_stop_run_here
+from data_engine.deploy.decision import decision
 from data_engine.deploy.deploying import (
     Asked,
     Looked,
     Outcome,
     answered,
-    decide,
     done_already,
-    leaving,
     new_deployments,
-    renames_of,
     require_found,
     rolled_back,
-    undeployed_of,
     withdrawal,
     write_deployments,
 )
 from data_engine.deploy.gate import GoldenGate
-from data_engine.deploy.sets import mended
 from data_engine.deploy.taken_over import forget_local, local_deployments
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import OwnedElsewhereError
 from data_engine.lease.keeper import Keeper
 from data_engine.lease.status import LeaseStatus
-from data_engine.ledger import deployments as ledger_rows
 from data_engine.ledger.switch import Switch
 from data_engine.locks import OsLock
 from data_engine.model import Deployment
-from data_engine.notebook import history
-from data_engine.notebook.catalog import CatalogEntry, read_catalog, with_unreadable
-from data_engine.notebook.deploy import Deploy, HeldBack, mirror_key, with_no_steps_refused
+from data_engine.notebook.catalog import read_catalog, with_unreadable
+from data_engine.notebook.deploy import with_no_steps_refused
 from data_engine.notebook.flow_files import module_files
 from data_engine.notebook.load import FlowModules
 from data_engine.notebook.subfolders import moved_into_subfolders, notebooks_in_subfolders
@@ -77,6 +70,8 @@ class ProcessOwner:
         Raises:
             WorkspaceError: says what starts a daemon.
         """
+        from data_engine.daemon.refusals import no_daemon
+
         raise no_daemon(self.home)
 
     async def deploy(self, asked: Asked, set_id: str | None = None) -> Outcome:
@@ -112,6 +107,8 @@ class ProcessOwner:
         Raises:
             WorkspaceError: says who has the flow's runs, or what keeps it from running.
         """
+        from data_engine.daemon.refusals import no_stop_here
+
         raise no_stop_here(self.home, flow)
 
     async def end_run(self, run_id: str, *, kill: bool) -> tuple[str, bool]:
@@ -120,6 +117,8 @@ class ProcessOwner:
         Raises:
             FlowValidationError: says what is known of the run.
         """
+        from data_engine.daemon.refusals import no_stop_run_here
+
         raise no_stop_run_here(self.home, run_id)
 
     async def retry(self, flow: str | None, source: str | None) -> int:
@@ -128,6 +127,8 @@ class ProcessOwner:
         Raises:
             FlowValidationError: says what would try it again.
         """
+        from data_engine.daemon.refusals import no_retry_here
+
         raise no_retry_here(self.home, flow, source)
 
     async def reset(self, flow: str | None) -> int:
@@ -137,6 +138,7 @@ class ProcessOwner:
             FlowValidationError: no such flow, or a run of it is under way.
             OwnedElsewhereError: another workstation owns the workspace.
         """
+
         return reset_offline(self.home, flow)
 
     async def turn_engine(self, *, is_on: bool) -> None:
@@ -155,6 +157,7 @@ class ProcessOwner:
 
     async def lease(self, do: str, *, now: bool = False, client: str = "ui") -> tuple[LeaseStatus, str | None]:
         """The lease as one look shows it: there is nothing of this machine to withdraw or to give up."""
+
         return offline_lease(self.home), None
 
 
@@ -233,9 +236,6 @@ def deploy_here(home: LocalWorkspace, asked: Asked) -> Outcome:
     found: list[Looked] = []
     put: set[str] = set()
 
-    def mirror_of(entry: CatalogEntry) -> str | None:
-        return mirror_key(entry.mirror, modules.folder)
-
     def look() -> None:
         stored = deployments.store()
         content = FlowModules(modules.folder, cache_dir=modules.cache_dir, content=stored.folder)
@@ -250,35 +250,21 @@ def deploy_here(home: LocalWorkspace, asked: Asked) -> Outcome:
         (looked,) = found
         require_found(asked.name, looked, str(modules.folder))
         take_over_local(home, lambda write: publish(keeper, write))
-        pointers = deployments.deployed()
-        past, is_all = ledger_rows.published(home.ledger()), asked.name is None
-        renames = renames_of(home, looked, pointers, past, mirror_of, asked=asked)
-        undeployed = undeployed_of(looked, past)
-        checked = mended(home, asked, looked, pointers)
-        moves = decide(
+        decided = decision(
+            home,
             looked,
-            pointers,
-            history.live(past).values(),
-            asked=asked,
-            settings=home.settings().deploy,
-            mirror_of=mirror_of,
+            asked,
+            GoldenGate(home),
+            pointers=deployments.deployed(),
+            is_all=asked.name is None,
+            goes_live=True,
             unchanged_for_s=lambda name, digest: 0.0,
-            renames=renames,
-            is_all=is_all,
-            undeployed=undeployed,
-            lost=checked.lost,
         )
-        going = [name for name, move in moves.items() if isinstance(move, Deploy)]
-        digests = {name: looked.stored.digests[name] for name in going}
-        held = GoldenGate(home).refuse(looked.stored.folder, digests, is_approved=asked.is_approved)
-        moves |= {name: HeldBack(error) for name, error in held.items()}
-        going = [name for name in going if name not in held]
-        gone = leaving(pointers, looked, renames, going, is_all=is_all)
-        rows = new_deployments(home, looked, going, gone, asked, renames)
+        rows = new_deployments(home, looked, decided.going, decided.gone, asked, decided.renames)
         if rows:
             publish(keeper, lambda: write_deployments(home, rows, put))
-        entries = answered(looked, moves, asked, undeployed)
-    return Outcome(entries, tuple(rows), tuple(sorted(gone)))
+        entries = answered(looked, decided.moves, asked, decided.undeployed)
+    return Outcome(entries, tuple(rows), tuple(sorted(decided.gone)))
 
 
 def _withdraw_here(home: LocalWorkspace, asked: Asked) -> Outcome:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,6 +12,7 @@ from typing import Any, ClassVar
 import pytest
 
 import data_engine
+import jupyter_extension
 from data_engine import Workspace
 from data_engine.cli.app import COMMANDS as SHELL_COMMANDS
 from data_engine.commands.command import Command, Done
@@ -20,7 +22,7 @@ from data_engine.commands.registry import COMMANDS, command_of, request_of
 from data_engine.commands.situation import Refusal, Situation, unless
 from data_engine.daemon.api import DaemonApi
 from data_engine.daemon.owner import DaemonOwner
-from data_engine.status.buttons import flow_buttons
+from data_engine.status.buttons import flow_buttons, workspace_buttons
 from data_engine.status.record import FlowStatus, WorkspaceStatus
 from jupyter_extension.actions import all_actions, answer
 from jupyter_extension.completion import complete
@@ -160,3 +162,18 @@ def test_a_new_command_is_a_subcommand_of_the_magic(
     assert "Touch a flow." in told
     assert TOUCHED[0][0] == "claims"
     assert "touch" in complete("%flow ", {})
+
+
+def test_the_page_asks_only_for_actions_and_buttons_that_there_are() -> None:
+    """The panel's JavaScript is written by hand."""
+    folder = Path(jupyter_extension.__file__).parent / "static"
+    text = "".join(path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.js")))
+    status = WorkspaceStatus("ws", "/ws", flows=(FlowStatus("claims"),))
+    buttons = {*workspace_buttons(status, machine_id=None), *flow_buttons(status.flows[0], status)}
+
+    assert set(re.findall(r'\.(?:act|call)\("(\w+)"|\bdoes\("(\w+)"', text)) - _pairs(all_actions()) == set()
+    assert set(re.findall(r"\bbuttons\.(\w+)", text)) - buttons == set()
+
+
+def _pairs(names: list[str]) -> set[tuple[str, str]]:
+    return {("", name) for name in names} | {(name, "") for name in names}

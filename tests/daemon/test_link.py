@@ -61,7 +61,7 @@ def test_a_request_whose_answer_was_lost_is_done_once(
 
     def losing(self: DaemonClient, path: str, *given: Any, **options: Any) -> dict[str, Any]:
         told = post(self, path, *given, **options)
-        if path in ("/deploy", "/rollback") and not lost:
+        if path in ("/undeploy", "/rollback") and not lost:
             lost.append(told.get("id") or told["deployments"][0]["id"])
             if ends:
                 workspace.kill()
@@ -110,3 +110,29 @@ def test_who_waits_for_a_run_of_a_frozen_daemon_is_not_kept_for_ever(
     assert took_s < control.LONG_S / 2
     assert (silent, looked_s < 2 * control.PING_S) == ([True] * 3, True)
     assert answers
+
+
+def test_a_daemon_of_an_earlier_version_is_asked_by_its_own_routes(
+    ws: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that has work goes on when another version is installed, and `data-engine stop` must still end it."""
+    asked: list[tuple[str, dict[str, Any]]] = []
+
+    class Earlier:
+        endpoint = SimpleNamespace(version="0.1")
+
+        def post(self, path: str, body: dict[str, Any], *, timeout_s: float) -> dict[str, Any]:
+            asked.append((path, body))
+            return {"engine": {"on": False}}
+
+    monkeypatch.setattr(DaemonLink, "find", lambda link: Earlier())
+    workspace = Workspace(ws.root)
+    workspace.stop_engine()
+    workspace.disable("claims", note="until Monday")
+    workspace.shutdown()
+
+    assert asked == [
+        ("/engine", {"on": False}),
+        ("/enable", {"flow": "claims", "note": "until Monday", "enabled": False}),
+        ("/shutdown", {"kill": False}),
+    ]
