@@ -8,6 +8,7 @@ The floors of the package; imports only point down:
     7  client.py  workspace_base.py  backfill_verbs.py  daemon_verbs.py  owners_verbs.py  planning_verbs.py  verbs.py  runs.py  discovery.py  given.py  kernel_imports.py   Workspace: the Python face; what a flow can do; runs in the caller's process
     6  daemon/                the background process: its control channel, its workers
     5  planning/              what a deploy would change, and goldens that keep what was right
+    5  proof/                 whether a compiled notebook is as in its kernel
     4  scheduler/  engine/    what is due, and when it runs; candidates, runs, previews, groups
     4  alerting/              what is expected of flows, and what people are told of them
     3  ledger/  lease/        what ran, on this machine and for all; who owns a workspace on a shared folder

@@ -56,6 +56,7 @@ _DOES = {
 """What else than to write a file a function does, by its name."""
 _JOIN_TEXTS = frozenset({"Path()", "PurePath()", "str()", "join()", "joinpath()", "fspath()"})
 _DEEPEST = 8
+_MOST_TURNS = 20
 _NOTHING: Mapping[str, str] = {}
 
 
@@ -274,15 +275,36 @@ class LeftOut:
 
     def _files(self, call: _Call, statement: Statement) -> Iterator[str]:
         """The files that a call writes, moves or deletes under a name that stands in the notebook."""
+        for texts in self._by_turns(statement):
+            yield from self._files_of(call, statement, {**texts, **call.given})
+
+    def _by_turns(self, statement: Statement) -> Iterator[Mapping[str, str]]:
+        """The texts that the variables of a statement's loops stand for, by turns: those in what is looped over, as written."""
+        loops = [part for part in ast.walk(statement.node) if isinstance(part, (ast.For, ast.comprehension))]
+        targets = {part.id for loop in loops for part in ast.walk(loop.target) if isinstance(part, ast.Name)}
+        texts: dict[str, None] = {}
+        for loop in loops:
+            written = [loop.iter]
+            for name in [part.id for part in ast.walk(loop.iter) if isinstance(part, ast.Name)]:
+                owners = self.statements.reaching(name, statement.index)[0]
+                written += [value for owner in owners if (value := getattr(owner.node, "value", None)) is not None]
+            parts = (
+                part for value in written for part in ast.walk(value) if isinstance(part, (ast.Constant, ast.JoinedStr))
+            )
+            texts.update((self.text(part, statement, _NOTHING), None) for part in parts)
+        texts.pop("", None)
+        turns: list[Mapping[str, str]] = [dict.fromkeys(targets, text) for text in list(texts)[:_MOST_TURNS]]
+        yield from turns or [_NOTHING]
+
+    def _files_of(self, call: _Call, statement: Statement, given: Mapping[str, str]) -> Iterator[str]:
         node = call.node
-        texts = [self.text(value, statement, call.given) for value in node.args]
-        named = {
-            keyword.arg: self.text(keyword.value, statement, call.given) for keyword in node.keywords if keyword.arg
-        }
+        texts = [self.text(value, statement, given) for value in node.args]
+        named = {keyword.arg: self.text(keyword.value, statement, given) for keyword in node.keywords if keyword.arg}
         dotted = call.dotted.removesuffix("()")
-        base = self.text(node.func.value, statement, call.given) if isinstance(node.func, ast.Attribute) else ""
-        if base:
-            found = written_by_path(dotted.rpartition(".")[2], base, texts, named.get("mode", ""))
+        base = self.text(node.func.value, statement, given) if isinstance(node.func, ast.Attribute) else ""
+        found = written_by_path(dotted.rpartition(".")[2], base, texts, named.get("mode", "")) if base else []
+        if found:
+            pass
         elif _RUNS_SHELL.fullmatch(call.dotted):
             found = written_by_shell("".join(texts[:1]))
         elif dotted.rpartition(".")[2] in _SQL:
