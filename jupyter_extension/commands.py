@@ -55,6 +55,8 @@ def _compile(given: Namespace, names: UserNames) -> Any:
     from data_engine.notebook.beside import warnings_beside
     from data_engine.notebook.compile import compile_notebook
     from data_engine.notebook.flow_files import require_parsed
+    from data_engine.proof.kept import verdict_words
+    from jupyter_extension.comparing import comparison_lines
 
     name = given.subject or own_name(names, "compile")
     home = _workspace().home
@@ -66,6 +68,10 @@ def _compile(given: Namespace, names: UserNames) -> Any:
     else:
         tell_unsaved(given, names, path)
         compiled = compile_notebook(path)
+        for line in (
+            comparison_lines(home, path, names) if given.compare else [f"{path.name}: {verdict_words(home, path)}"]
+        ):
+            print(line)
     for warning in warnings_beside(home.modules(), path):
         print(f"warning: {warning}")
     return compiled
@@ -77,6 +83,7 @@ def _deploy(given: Namespace, names: UserNames) -> Any:
     from data_engine.engine.offline import OfflineFacts
     from data_engine.engine.starting import starting_now
     from data_engine.shown import Listing
+    from jupyter_extension.comparing import is_deploy_wanted
 
     if given.all and given.subject:
         raise FlowValidationError(
@@ -89,6 +96,8 @@ def _deploy(given: Namespace, names: UserNames) -> Any:
     if name is not None and not given.yes:
         require_saved(name, names, ws.layout.flow_modules_dir / f"{name}.ipynb")
     if name is None and not given.yes and _shows_what_would_change(ws):
+        return None
+    if name is not None and not is_deploy_wanted(ws.home, name, names, is_sure=given.yes):
         return None
     known = {} if name is None else {name: OfflineFacts(ws.home).memory(name)}
     before = {one.id for one in ws.deployments()}
@@ -291,6 +300,7 @@ COMMANDS = {
             'compile_notebook("claims.ipynb")',
             _compile,
             "flow",
+            (Option("--compare", "Compare what this kernel holds with the slice, executed in a process of its own."),),
         ),
         Command(
             "plan",
@@ -353,7 +363,7 @@ COMMANDS = {
                 _NOTE,
                 Option(
                     "--yes",
-                    "Do not ask, and deploy even if another deployed flow writes to the same mirror, or the notebook has unsaved edits.",
+                    "Do not ask, and deploy even if another deployed flow writes to the same mirror, the notebook has unsaved edits, or its kernel holds other values.",
                 ),
                 Option("--approve", "Deploy even if its goldens do not hold; who approved it is recorded."),
                 Option("--replaces", "The earlier flow that this one replaces; its notebook is gone.", "FLOW"),
