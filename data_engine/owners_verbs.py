@@ -432,7 +432,9 @@ class OwnersVerbs(WorkspaceBase):
         A daemon that is coming or going is waited for, and one is started to ask the owner. None: it is not waited for.
         """
         from data_engine.daemon.control import DaemonGoneError
+        from data_engine.trial import refuse_in_trial
 
+        refuse_in_trial(path.strip("/"))
         body, until_s, is_to_ask = body | {"wait": wait}, time.monotonic() + _COMING_S, False
         while True:
             daemon = self.link.start() if is_to_ask else self.link.find()

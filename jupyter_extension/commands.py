@@ -83,7 +83,6 @@ def _deploy(given: Namespace, names: UserNames) -> Any:
     from data_engine.engine.offline import OfflineFacts
     from data_engine.engine.starting import starting_now
     from data_engine.shown import Listing
-    from jupyter_extension.comparing import is_deploy_wanted
 
     if given.all and given.subject:
         raise FlowValidationError(
@@ -93,11 +92,7 @@ def _deploy(given: Namespace, names: UserNames) -> Any:
         )
     ws = _workspace()
     name = None if given.all else given.subject or own_name(names, "deploy")
-    if name is not None and not given.yes:
-        require_saved(name, names, ws.layout.flow_modules_dir / f"{name}.ipynb")
-    if name is None and not given.yes and _shows_what_would_change(ws):
-        return None
-    if name is not None and not is_deploy_wanted(ws.home, name, names, is_sure=given.yes):
+    if not _is_deploy_wanted(ws, name, given, names):
         return None
     known = {} if name is None else {name: OfflineFacts(ws.home).memory(name)}
     before = {one.id for one in ws.deployments()}
@@ -108,6 +103,17 @@ def _deploy(given: Namespace, names: UserNames) -> Any:
     for line in (*starts, *deploying.undeployed_lines(new), *left, *deploying.lines_of_files_before(ws, new, entries)):
         print(in_this_kernel(line[deploying.INDENT :]))
     return entries if name is None else _good(entries)
+
+
+def _is_deploy_wanted(ws: Workspace, name: str | None, given: Namespace, names: UserNames) -> bool:
+    """Whether a deploy goes on: what stands in its way is shown, or raised."""
+    from jupyter_extension.comparing import is_deploy_wanted
+
+    if name is None:
+        return bool(given.yes) or not _shows_what_would_change(ws)
+    if not given.yes:
+        require_saved(name, names, ws.layout.flow_modules_dir / f"{name}.ipynb")
+    return is_deploy_wanted(ws.home, name, names, is_sure=given.yes)
 
 
 def _good(entries: Any) -> Any:

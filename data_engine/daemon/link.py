@@ -16,6 +16,7 @@ from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.machine_facts import SILENT_FIX, silent_words
 from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.platforms.host import LONGEST_CALL_S
+from data_engine.trial import refuse_in_trial
 
 _QUIET_S = 1.0
 _WAIT_S = 20.0
@@ -68,6 +69,7 @@ class DaemonLink:
         """
         from data_engine.daemon.start import fits, start_daemon
 
+        refuse_in_trial("the daemon")
         known = self._kept()
         if known is not None and known.answers() and fits(known, self.home):
             return known

@@ -20,6 +20,7 @@ _DEEPEST = 3
 _SAMPLES = 64
 _MOST_COLUMNS = 30
 _MOST_CELLS = 2000
+_OF_IPYTHON = frozenset({"In", "Out", "exit", "quit", "get_ipython", "open"})
 _RANDOM = ("random", "numpy.random")
 
 
@@ -33,9 +34,9 @@ class CellChanges:
     def look(self, namespace: Mapping[str, Any], cell: str) -> None:
         """Note what changed since the last look; `cell` is the text that ran."""
         marks = {
-            name: quick_mark(value)
+            name: _mark(value)
             for name, value in list(namespace.items())
-            if not name.startswith("_") and not isinstance(value, types.ModuleType)
+            if not name.startswith("_") and name not in _OF_IPYTHON and not isinstance(value, types.ModuleType)
         }
         marks |= {name: state for name in _RANDOM if (state := _stream(name)) is not None}
         for name, mark in marks.items():
@@ -53,9 +54,17 @@ CHANGES = CellChanges()
 
 
 def after_cell(namespace: Mapping[str, Any], cell: str) -> None:
-    """Look at what a cell changed; a value that cannot be looked at is no reason to fail."""
+    """Look at what a cell of this kernel changed; that never makes a cell fail."""
     with suppress(Exception):
         CHANGES.look(namespace, cell)
+
+
+def _mark(value: Any) -> object:
+    """What stands for a value; of one that cannot be looked at, its identity."""
+    try:
+        return quick_mark(value)
+    except Exception:
+        return id(value)
 
 
 def quick_mark(value: Any, depth: int = 0) -> object:

@@ -42,12 +42,25 @@ def verdict_words(home: LocalWorkspace, path: Path) -> str:
     Raises:
         LedgerError: the ledger cannot be read.
     """
-    if path.suffix != ".ipynb":
+    if path.suffix != ".ipynb" or not path.is_file():
         return ""
     verdict = kept(home, path.stem)
-    if verdict is None:
-        return NEVER
+    return NEVER if verdict is None else verdict.words(_cells_now(path))
+
+
+def differences_now(home: LocalWorkspace, path: Path) -> Verdict | None:
+    """The verdict on a notebook whose cells are still those that were compared, where something differed; else None.
+
+    Raises:
+        LedgerError: the ledger cannot be read.
+    """
+    verdict = kept(home, path.stem)
+    is_of_now = verdict is not None and not verdict.is_same and verdict.cells == _cells_now(path)
+    return verdict if is_of_now else None
+
+
+def _cells_now(path: Path) -> tuple[str, ...]:
     try:
-        return verdict.words(cells_of(texts_of(path, content_of(path))))
+        return cells_of(texts_of(path, content_of(path)))
     except (OSError, FlowValidationError):
-        return NEVER
+        return ()

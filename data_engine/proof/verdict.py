@@ -88,12 +88,16 @@ class Verdict:
         if changed:
             listed = ", ".join(map(str, changed))
             return f"not compared with a kernel since cell{'s' if len(changed) > 1 else ''} {listed} changed"
+        if self.is_same:
+            return f"as in {self.kernel_words}"
+        return f"not as in {self.kernel_words}: {'; '.join(self.told())}"
+
+    @property
+    def kernel_words(self) -> str:
+        """Which kernel it was compared with: "the kernel of 10:32", of another day with its date."""
         at = datetime.fromisoformat(self.at_utc).astimezone()
         is_today = at.date() == datetime.now().astimezone().date()
-        when = f"{at:%H:%M}" if is_today else f"{at:%Y-%m-%d %H:%M}"
-        if self.is_same:
-            return f"as in the kernel of {when}"
-        return f"not as in the kernel of {when}: {'; '.join(self.told())}"
+        return f"the kernel of {at:%H:%M}" if is_today else f"the kernel of {at:%Y-%m-%d %H:%M}"
 
     def told(self) -> list[str]:
         """What differs, in sentences, of many the first ones."""
