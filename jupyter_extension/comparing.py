@@ -8,7 +8,7 @@ from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError
 from data_engine.proof.kernel import compare_kernel, is_own_notebook
 from data_engine.proof.verdict import Verdict
-from data_engine.typed import typed_magic
+from data_engine.typed import typed, typed_magic
 from jupyter_extension.own_flow import UserNames
 
 
@@ -22,7 +22,7 @@ def comparison_lines(home: LocalWorkspace, path: Path, names: UserNames) -> list
         raise FlowValidationError(
             f"{path.name} cannot be compared here: this is not its kernel, or the cell with build() has not run in it",
             where=typed_magic("compile", path.stem, "--compare"),
-            fix=f"run the cells of {path.name} and ask there; or `data-engine compile {path.stem} --run`",
+            fix=f"run the cells of {path.name} and ask there; or, in a terminal, `{typed('compile', path.stem, '--run')}`",
         )
     return lines_of(compare_kernel(home, path, names), path)
 

@@ -10,7 +10,7 @@ import io
 import operator
 import sys
 import types
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -39,6 +39,7 @@ class CellChanges:
             if not name.startswith("_") and name not in _OF_IPYTHON and not isinstance(value, types.ModuleType)
         }
         marks |= {name: state for name in _RANDOM if (state := _stream(name)) is not None}
+        cell = cell.strip()
         for name, mark in marks.items():
             if self._marks.get(name) != mark and len(self._changed) < _MOST_CELLS:
                 self._changed.setdefault(name, {})[cell] = None
@@ -47,6 +48,22 @@ class CellChanges:
     def cells_that_changed(self, name: str) -> list[str]:
         """The texts of the cells after which a name had changed."""
         return list(self._changed.get(name, ()))
+
+    def cells_behind(
+        self, name: str, namespace: Mapping[str, Any], bound: Collection[str], left: Collection[str]
+    ) -> list[str]:
+        """Of the texts of left-out cells those after which what a name stands for had changed, under any name; where there are none,
+        those after which a name that the slice binds, or a random stream, had."""
+        value = namespace.get(name)
+        same = [
+            name,
+            *(other for other, found in list(namespace.items()) if found is value and type(value) not in _PLAIN),
+        ]
+        for names in (same, (*bound, *_RANDOM)):
+            found = dict.fromkeys(text for one in names for text in self.cells_that_changed(one) if text in left)
+            if found:
+                return list(found)
+        return []
 
 
 CHANGES = CellChanges()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from data_engine.notebook.artifacts import load_artifact
 from data_engine.notebook.read import read_cells
 from data_engine.platforms.files import content_of
 from data_engine.proof.cells import CHANGES
-from data_engine.proof.compare import compare
+from data_engine.proof.compare import compare, names_of
 from data_engine.proof.kept import keep, kept
 from data_engine.proof.verdict import Verdict
 from data_engine.workspace.here import here
@@ -36,7 +37,7 @@ def compare_kernel(home: LocalWorkspace, path: Path, namespace: Mapping[str, Any
     """
     data = content_of(path)
     before = kept(home, path.stem)
-    verdict = with_cells(compare(namespace, path, data), path, data)
+    verdict = with_cells(compare(namespace, path, data), path, data, namespace)
     keep(home, path.stem, verdict)
     if before is None:
         return verdict
@@ -44,15 +45,17 @@ def compare_kernel(home: LocalWorkspace, path: Path, namespace: Mapping[str, Any
     return replace(verdict, varying=varying, doubts=tuple(one for one in verdict.doubts if one not in before.doubts))
 
 
-def with_cells(verdict: Verdict, path: Path, data: bytes) -> Verdict:
-    """The verdict, each difference with the left-out cells after which its name had changed in this kernel."""
-    compiled = load_artifact(path, data, cache_dir=None).compiled
-    left = {cell.number for cell in compiled.cells if not all(statement.taken for statement in cell.statements)}
-    numbers: dict[str, int] = {cell.text.strip(): cell.number for cell in read_cells(data, path=path)}
+def with_cells(verdict: Verdict, path: Path, data: bytes, namespace: Mapping[str, Any]) -> Verdict:
+    """The verdict, each difference with the left-out cells of this kernel that are behind it."""
+    artifact = load_artifact(path, data, cache_dir=None)
+    parts_left = {cell.number for cell in artifact.compiled.cells if not all(one.taken for one in cell.statements)}
+    left = {cell.text.strip(): cell.number for cell in read_cells(data, path=path) if cell.number in parts_left}
+    bound = names_of(artifact)
 
-    def cells_after(name: str) -> tuple[int, ...]:
-        root = name.partition(".")[0].partition("[")[0]
-        found = {numbers.get(text.strip(), 0) for text in CHANGES.cells_that_changed(root)}
-        return tuple(sorted(found & left))
+    def cells_behind(name: str) -> tuple[int, ...]:
+        root = re.split(r"[.\[]", name)[0]
+        return tuple(sorted({left[text] for text in CHANGES.cells_behind(root, namespace, bound, left)}))
 
-    return replace(verdict, differences=tuple(replace(one, cells=cells_after(one.name)) for one in verdict.differences))
+    return replace(
+        verdict, differences=tuple(replace(one, cells=cells_behind(one.name)) for one in verdict.differences)
+    )

@@ -25,6 +25,21 @@ def test_the_cells_after_which_a_name_changed_are_noted() -> None:
     assert changes.cells_that_changed("random")[-1] == "other.append(2)"
 
 
+def test_the_left_out_cells_behind_a_name_are_found() -> None:
+    """By any name of the same object; of a value made anew, those that changed what the slice binds, or drew."""
+    rows: list[int] = [1]
+    changes = CellChanges()
+    changes.look({"rows": rows}, "rows = [1]")
+    rows.append(2)
+    changes.look({"rows": rows}, "rows.append(2)")
+    names: dict[str, Any] = {"rows": rows, "best": rows, "total": 3}
+    changes.look(names, "best = rows\ntotal = sum(rows)")
+
+    assert changes.cells_behind("best", names, {"rows"}, {"rows.append(2)"}) == ["rows.append(2)"]
+    assert changes.cells_behind("total", names, {"rows"}, {"rows.append(2)"}) == ["rows.append(2)"]
+    assert changes.cells_behind("total", names, set(), {"other"}) == []
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -39,6 +39,7 @@ from data_engine.proof.verdict import differences_of, differing, doubts_of
 
 LONGEST_S = float(os.environ.get("DATA_ENGINE_NOTEBOOK_S", "60"))
 MOST_TARGETS = 5
+_OWN = sys.modules["__main__"]
 _WALL = 5
 """How many times as long a notebook may take on a busy machine."""
 _IMPORTED = re.compile(r"^(?:import|from) ([a-zA-Z][\w.]*)", re.MULTILINE)
@@ -70,12 +71,13 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A variable that `build()` gives: the names of its slice, and the slice's text and warnings."""
+    """A variable that `build()` gives: the names of its slice, the slice's text and warnings, and the texts of left-out cells."""
 
     name: str
     names: frozenset[str]
     source: str
     warnings: tuple[str, ...]
+    left: frozenset[str]
 
 
 def judged(path: Path) -> Iterator[Found]:
@@ -98,7 +100,7 @@ def judged(path: Path) -> Iterator[Found]:
         yield Found(path.name, "", "does not run", detail=whole)
         return
     for target in targets:
-        if target.name in whole:
+        if target.name in whole and whole[target.name].mark:
             yield _compared(cells, target, whole[target.name], path)
 
 
@@ -107,7 +109,9 @@ def _target(cells: Sequence[NotebookCell], name: str, path: Path) -> Target:
     compiled, codes = compile_with_codes([*cells, build], path)
     names = frozenset(one for _, code in codes for one in code.co_names)
     warnings = tuple(str(one.message) for one in compiled.warnings if "left out" in one.message)
-    return Target(name, names, compiled.source, warnings)
+    parts_left = {cell.number for cell in compiled.cells if not all(one.taken for one in cell.statements)}
+    left = frozenset(_plain(cell.text).strip() for cell in cells if cell.number in parts_left)
+    return Target(name, names, compiled.source, warnings, left)
 
 
 def _compared(cells: Sequence[NotebookCell], target: Target, whole: Side, path: Path) -> Found:
@@ -130,7 +134,9 @@ def _compared(cells: Sequence[NotebookCell], target: Target, whole: Side, path: 
         return Found(path.name, target.name, "never twice the same", said)
     kind = "different, told" if told else "different, doubt" if doubts or target.warnings else "silent"
     texts = {text for one in told for text in whole.changed.get(re.split(r"[.\[]", one.name)[0], ())}
-    kept = [replace(cell, text=f"#| keep\n{cell.text}") if _plain(cell.text) in texts else cell for cell in cells]
+    kept = [
+        replace(cell, text=f"#| keep\n{cell.text}") if _plain(cell.text).strip() in texts else cell for cell in cells
+    ]
     return Found(
         path.name, target.name, kind, said, "mended" if _is_mended(kept, target, whole, path) else "not mended"
     )
@@ -212,11 +218,14 @@ def _sides(texts: Sequence[str], targets: Sequence[Target], seed: int) -> dict[s
         mark = _mark(names["build"]())
         tracer = trace(names, target.names)
         prints = tracer.fingerprint()
-        changed = {name: changes.cells_that_changed(name) for name in names}
-        if mark:
-            found[target.name] = Side(
-                hashlib.sha256(mark.encode()).hexdigest()[:16], prints, tracer.details(prints.parts), changed
-            )
+        roots = {re.split(r"[.\[#]", label)[0] for label in prints.parts}
+        changed = {root: changes.cells_behind(root, names, target.names, target.left) for root in roots}
+        found[target.name] = Side(
+            hashlib.sha256(mark.encode()).hexdigest()[:16] if mark else "",
+            prints,
+            tracer.details(prints.parts),
+            changed,
+        )
     return found
 
 
@@ -319,6 +328,8 @@ def _alone(work: Callable[[], dict[str, Side]], place: Path) -> dict[str, Side] 
         return work()
     except BaseException as error:
         return f"error {type(error).__name__}: {str(error)[:200]}"
+    finally:
+        sys.modules["__main__"] = _OWN  # so that what it found can be pickled
 
 
 def _import_what_most_need(paths: Sequence[Path]) -> None:
