@@ -67,6 +67,30 @@ def test_what_is_the_same_is_deployed_without_a_word(shell: Shell, here: Workspa
     assert "not compared with a kernel since cell 3 changed" in shell.out
 
 
+def test_what_a_real_notebook_does_beside_is_no_difference(shell: Shell, here: WorkspaceFiles) -> None:
+    """Previews, helpers, looks and scratch frames: the values of production are the same."""
+    here.helper("shop", "import polars as pl\nRATE = 2\ndef clean(frame):\n    return frame.filter(pl.col('a') > RATE)")
+    here.source("in/a.csv", "a\n1\n5\n")
+    run(
+        shell,
+        here,
+        "from dataclasses import dataclass\nimport json\nimport polars as pl\nfrom polars import read_csv\n"
+        "from data_engine import Flow\nfrom flow_helpers.shop import clean",
+        "COLUMNS = {'a', 'b', 'c'}\n@dataclass(frozen=True)\nclass Rule:\n    name: str\nRULES = [Rule('x')]",
+        "frame = pl.DataFrame({'a': [1]})\nframe.head()",
+        "def read(context):\n    found = read_csv(context.source.path)\n    print(json.dumps(found.columns), COLUMNS, RULES)\n"
+        "    return clean(pl.read_csv(context.source.path).select(pl.col('a').cast(pl.Int64)))",
+        "def build():\n    return Flow(group='G').watch(mode='manual', source='../in').step(read, save_as='raw')",
+        "build().preview()\nbuild().preview(use='raw')",
+    )
+    assert shell.ipython.user_ns["frame"] is not None
+
+    shell.run("%flow compile --compare")
+
+    assert shell.error is None
+    assert "the same in this kernel and in production" in shell.out, shell.out
+
+
 def test_elsewhere_there_is_nothing_to_compare(
     shell: Shell, ws: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
