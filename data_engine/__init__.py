@@ -11,6 +11,7 @@ The floors of the package; imports only point down:
     5  commands/              what is asked of a workspace's owner: a value for each verb
     5  deploy/                from a look at the modules to the rows that say what production runs
     5  planning/              what a deploy would change, and goldens that keep what was right
+    5  proof/                 whether a compiled notebook is as in its kernel
     4  scheduler/  engine/    what is due, and when it runs; candidates, runs, previews, groups
     4  reasons/              why something runs or does not: one table
     4  alerting/              what is expected of flows, and what people are told of them
@@ -21,7 +22,7 @@ The floors of the package; imports only point down:
     1  helpers/               a leaf for authors: DuckDB, Polars, schemas, workbooks; uses floor 0 only
     0  errors.py secret.py files.py nofollow.py private.py locks.py unfinished.py interrupts.py clock.py duration.py shown.py
     0  platforms/             what differs between Linux, macOS and Windows
-    0  version.py argument_checks.py storage_version.py record.py cause.py message.py cut.py counted.py times.py marks.py typed.py file_check.py
+    0  version.py argument_checks.py storage_version.py record.py cause.py message.py cut.py counted.py times.py marks.py typed.py file_check.py trial.py
 
 Importing this package imports none of the data libraries; names are looked up when they are first used.
 """

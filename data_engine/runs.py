@@ -36,6 +36,7 @@ from data_engine.notebook.module_sets import file_facts
 from data_engine.scheduler.foreground import run_until_interrupted
 from data_engine.shown import Listing
 from data_engine.status.deployed_before import find_flow
+from data_engine.trial import refuse_in_trial
 from data_engine.workspace.here import kernel_shell
 
 _PRUNE_EVERY_S = 3600.0
@@ -64,6 +65,7 @@ def run_once(
         KeyboardInterrupt: it was interrupted; the run that had begun is recorded as stopped.
     """
     try:
+        refuse_in_trial("run_once")
         flow = settle_flow(flow)
         return _run_once(flow, source, params, on_error, listen, force)
     except KeyboardInterrupt:
@@ -154,6 +156,7 @@ def run(*flows: Flow, force: bool = False) -> list[FlowContext]:
         )
     for flow in flows:
         require_steps(flow)
+    refuse_in_trial("run")
     homes = {where.layout.root: where for flow in flows if (where := workspace_of(settle_flow(flow))) is not None}
     if not force:
         for where in homes.values():

@@ -202,6 +202,8 @@ def _deploy(ws: Workspace, args: Args) -> Any:
     a deploy of everything would change is asked first, until that was `listed`."""
     if args["flow"] is None and not args["listed"] and (question := _deploy_question(ws)) is not None:
         return {"question": question}
+    if args["flow"] is not None and not args["listed"] and (question := _kernel_question(ws, args["flow"])) is not None:
+        return {"question": question}
     flow, force, approve, note = args["flow"], args["force"], args["approve"], given_text(args["note"], "the note")
     daemon = daemon_of(ws)
     if daemon is None:
@@ -234,6 +236,18 @@ def _deploy_question(ws: Workspace) -> dict[str, Any] | None:
         "text": f"This would change:\n{text}",
         "answers": [["Deploy it" if len(found) == 1 else f"Deploy all {len(found)}", "listed"]],
     }
+
+
+def _kernel_question(ws: Workspace, flow: str) -> dict[str, Any] | None:
+    """What is asked where these very cells were compared with their kernel, and something differed."""
+    from data_engine.proof.kept import differences_now
+
+    verdict = differences_now(ws.home, ws.layout.flow_modules_dir / f"{flow}.ipynb")
+    if verdict is None:
+        return None
+    differences = first_few([f"\u2022 {one}" for one in verdict.told()], _MOST_LISTED, "\n")
+    text = f"{flow}.ipynb is not as in {verdict.kernel_words}:\n{differences}"
+    return {"text": text, "answers": [["Deploy it all the same", "listed"]]}
 
 
 def starts_words(starts: Mapping[str, Starting], *, is_on: bool) -> str:

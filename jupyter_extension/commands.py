@@ -57,7 +57,9 @@ def _compile(given: Namespace, names: UserNames) -> Any:
     from data_engine.notebook.beside import warnings_beside
     from data_engine.notebook.compile import compile_notebook
     from data_engine.notebook.flow_files import require_parsed
+    from data_engine.proof.kept import verdict_words
     from data_engine.status.deployed_before import find_flow
+    from jupyter_extension.comparing import comparison_lines
 
     name = given.subject or own_name(names, "compile")
     home = _workspace().home
@@ -69,6 +71,10 @@ def _compile(given: Namespace, names: UserNames) -> Any:
     else:
         tell_unsaved(given, names, path)
         compiled = compile_notebook(path)
+        for line in (
+            comparison_lines(home, path, names) if given.compare else [f"{path.name}: {verdict_words(home, path)}"]
+        ):
+            print(line)
     for warning in warnings_beside(home.modules(), path):
         print(f"warning: {warning}")
     return compiled
@@ -89,9 +95,7 @@ def _deploy(given: Namespace, names: UserNames) -> Any:
         )
     ws = _workspace()
     name = None if given.all else given.subject or own_name(names, "deploy")
-    if name is not None and not given.yes:
-        require_saved(name, names, ws.layout.flow_modules_dir / f"{name}.ipynb")
-    if name is None and not given.yes and _shows_what_would_change(ws):
+    if not _is_deploy_wanted(ws, name, given, names):
         return None
     known = {} if name is None else {name: OfflineFacts(ws.home).memory(name)}
     before = {one.id for one in ws.deployments()}
@@ -107,6 +111,17 @@ def _deploy(given: Namespace, names: UserNames) -> Any:
     ):
         print(in_this_kernel(line[deploy_lines.INDENT :]))
     return entries if name is None else _good(entries)
+
+
+def _is_deploy_wanted(ws: Workspace, name: str | None, given: Namespace, names: UserNames) -> bool:
+    """Whether a deploy goes on: what stands in its way is shown, or raised."""
+    from jupyter_extension.comparing import is_deploy_wanted
+
+    if name is None:
+        return bool(given.yes) or not _shows_what_would_change(ws)
+    if not given.yes:
+        require_saved(name, names, ws.layout.flow_modules_dir / f"{name}.ipynb")
+    return is_deploy_wanted(ws.home, name, names, is_sure=given.yes)
 
 
 def _good(entries: Any) -> Any:
@@ -327,6 +342,7 @@ COMMANDS = {
             'compile_notebook("claims.ipynb")',
             _compile,
             "flow",
+            (Option("--compare", "Compare what this kernel holds with the slice, executed in a process of its own."),),
         ),
         Command(
             "plan",
@@ -389,7 +405,7 @@ COMMANDS = {
                 _NOTE,
                 Option(
                     "--yes",
-                    "Do not ask, and deploy even if another deployed flow writes to the same mirror, or the notebook has unsaved edits.",
+                    "Do not ask, and deploy even if another deployed flow writes to the same mirror, the notebook has unsaved edits, or its kernel holds other values.",
                 ),
                 Option("--approve", "Deploy even if its goldens do not hold; who approved it is recorded."),
                 Option("--replaces", "The earlier flow that this one replaces; its notebook is gone.", "FLOW"),

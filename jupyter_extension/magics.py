@@ -16,7 +16,9 @@ from data_engine.notebook.build_function import trouble_of_build
 from data_engine.notebook.flow_files import module_files
 from data_engine.notebook.locate import annotate
 from data_engine.platforms.host import SHELL_ESCAPE
+from data_engine.proof.cells import after_cell
 from data_engine.typed import typed, typed_magic
+from data_engine.workspace.here import ipython_shell
 from data_engine.workspace.select import select_workspace
 from data_engine.workspace.two_packages import two_packages_words
 from jupyter_extension.command import Command
@@ -40,8 +42,16 @@ def load(shell: Any) -> None:
     shell.register_magic_function(flow, "line", _NAME)
     shell.Completer.custom_matchers.append(matcher(shell.user_ns))
     shell.events.register("post_run_cell", tell_wrong_build)
+    shell.events.register("post_run_cell", note_changes)
     if (words := two_packages_words()) is not None:
         print(f"warning: {words}")
+
+
+def note_changes(result: Any) -> None:
+    """Note which names the cell changed, so that a comparison can name the cell."""
+    shell = ipython_shell()
+    if shell is not None:
+        after_cell(shell.user_ns, getattr(result.info, "raw_cell", None) or "")
 
 
 def tell_wrong_build(result: Any) -> None:
@@ -64,8 +74,9 @@ def unload(shell: Any) -> None:
     shell.magics_manager.magics["line"].pop(_NAME, None)
     matchers = shell.Completer.custom_matchers
     matchers[:] = [one for one in matchers if getattr(one, "matcher_identifier", None) != IDENTIFIER]
-    if tell_wrong_build in shell.events.callbacks["post_run_cell"]:
-        shell.events.unregister("post_run_cell", tell_wrong_build)
+    for one in (tell_wrong_build, note_changes):
+        if one in shell.events.callbacks["post_run_cell"]:
+            shell.events.unregister("post_run_cell", one)
 
 
 def run_line(line: str, names: UserNames) -> Any:

@@ -14,6 +14,7 @@ from data_engine.cli.options import AsJson, SomeFlowName, chosen_workspace
 from data_engine.cli.output import complain, print_json, say, table
 from data_engine.counted import counted
 from data_engine.errors import FlowValidationError
+from data_engine.typed import typed
 
 if TYPE_CHECKING:
     from data_engine.client import Workspace
@@ -23,17 +24,29 @@ if TYPE_CHECKING:
     from data_engine.notebook.standing import Standing
 
 Check = Annotated[bool, typer.Option("--check", help="Also build the flows; show only errors and warnings.")]
+Run = Annotated[
+    bool,
+    typer.Option(
+        "--run", help="Execute all cells of NAME in a fresh kernel, and compare it with what production takes."
+    ),
+]
 
 
-def compile_flows(ctx: typer.Context, name: SomeFlowName = None, check: Check = False, as_json: AsJson = False) -> int:
+def compile_flows(
+    ctx: typer.Context, name: SomeFlowName = None, check: Check = False, run: Run = False, as_json: AsJson = False
+) -> int:
     """What production takes from a notebook, cell by cell, and how that differs from what is deployed.
 
     Without NAME, one line for each module.
 
-    Ends with 1 when a module does not compile or, where it is built too (--check, or without NAME), does not build; with
+    --run executes the whole notebook as its author would, with what its cells do outside: production's verbs are refused there.
+
+    Ends with 1 when --run finds a difference, when a module does not compile or, where it is built too (--check, or without NAME), does not build; with
     --check also when a deployed module is not current.
     """
     ws = chosen_workspace(ctx)
+    if run:
+        return _run_and_compare(ws, name, as_json)
     if name is not None and not check:
         return _compile_one(ws, name, as_json)
     modules = _modules(ws, _built(ws, name))
@@ -115,6 +128,7 @@ def _sum_of(modules: Sequence[_Module]) -> str:
 def _compile_one(ws: Workspace, name: str, as_json: bool) -> int:
     from data_engine.notebook.beside import warnings_beside
     from data_engine.notebook.compile import compile_notebook
+    from data_engine.proof.kept import verdict_words
     from data_engine.status.deployed_before import find_flow
 
     path = find_flow(ws.home, name)
@@ -127,18 +141,43 @@ def _compile_one(ws: Workspace, name: str, as_json: bool) -> int:
     standing = ws.standing(name)
     diff = ws.home.deployments().diff(name)
     beside = warnings_beside(ws.home.modules(), path)
+    words = verdict_words(ws.home, path)
     if as_json:
         cells = [{"cell": cell, "lines": lines} for cell, lines in diff.items()]
-        print_json(_notebook_facts(compiled, beside) | standing.as_json() | {"diff": cells})
+        print_json(_notebook_facts(compiled, beside) | standing.as_json() | {"diff": cells, "compared": words})
     else:
         _say_cells(compiled)
         _say_beside(beside)
         say(f"deployment: {standing.text}")
+        say(f"compared: {words}")
         for cell, lines in diff.items():
             say(f"cell {cell}, deployed (-) and now (+):")
             for line in lines:
                 say(f"  {line}", style="red" if line.startswith("-") else "green")
     return 0
+
+
+def _run_and_compare(ws: Workspace, name: str | None, as_json: bool) -> int:
+    from data_engine.proof.whole_run import run_and_compare
+    from data_engine.status.deployed_before import find_flow
+
+    if name is None:
+        raise FlowValidationError(
+            "--run needs the name of one notebook", where="compile --run", fix=typed("compile", "NAME", "--run")
+        )
+    path = find_flow(ws.home, name)
+    if not as_json:
+        say(
+            f"Executing all cells of {path.name} in a fresh kernel, as its author would: what they do outside, they do now."
+        )
+    verdict = run_and_compare(ws.home, path)
+    if as_json:
+        print_json(verdict.as_dict() | {"is_same": verdict.is_same})
+        return 0 if verdict.is_same else 1
+    say(f"{path.name}: {'the same' if verdict.is_same else 'not the same'} in its kernel and in production")
+    for line in (*verdict.told(), *verdict.notes()):
+        say(f"  {line}")
+    return 0 if verdict.is_same else 1
 
 
 def _whole_module(ws: Workspace, path: Path, as_json: bool) -> int:

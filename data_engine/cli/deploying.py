@@ -14,6 +14,7 @@ from data_engine.cli.options import AsJson, FlowName, SomeFlowName, Wait, chosen
 from data_engine.cli.output import complain, print_json, say
 from data_engine.platforms.terminals import is_terminal
 from data_engine.status.deploy_lines import (
+    INDENT,
     disabled_lines,
     going_live_lines,
     is_engine_on,
@@ -120,7 +121,18 @@ def _tell(
         _say_lost_note(note, [*new, *refused])
         _say_mended(mended - lost, lost)
         _say_what_follows(ws, entries, new, left, starts)
+        if name is not None and not refused:
+            _say_compared(ws, entries)
     return 1 if refused or lost else 0
+
+
+def _say_compared(ws: Workspace, entries: Sequence[CatalogEntry]) -> None:
+    """Say how the notebook that was named compared with its kernel."""
+    from data_engine.proof.kept import verdict_words
+
+    for entry in entries:
+        if words := verdict_words(ws.home, entry.path):
+            say(f"{'compared':<{INDENT}}{entry.name}: {words}")
 
 
 def _is_wanted(ws: Workspace) -> bool:

@@ -64,6 +64,7 @@ def plan(
             plans.append(found)
             if not as_json:
                 _say_plan(found)
+                _say_compared(ws, one)
     if as_json:
         print_json(plans[0].as_dict() if name is not None else [found.as_dict() for found in plans])
     elif not names:
@@ -77,6 +78,14 @@ def _say_plan(found: Plan) -> None:
         say("Correct the edit first: nothing was deployed, and production still runs what is deployed.")
     elif not found.equal or found.cells:
         say(f"To let production run it: {typed('deploy', found.flow)}")
+
+
+def _say_compared(ws: Workspace, name: str) -> None:
+    """Say how the current notebook compared with its kernel."""
+    from data_engine.proof.kept import verdict_words
+
+    if words := verdict_words(ws.home, ws.layout.flow_modules_dir / f"{name}.ipynb"):
+        say(f"{name}.ipynb: {words}")
 
 
 def _is_confirmed(ws: Workspace, name: str, as_json: bool) -> bool:

@@ -25,6 +25,7 @@ from data_engine.errors import (
 from data_engine.platforms.host import LONGEST_CALL_S
 from data_engine.reasons.kinds import DaemonSilent
 from data_engine.reasons.remedies import SILENT_FIX
+from data_engine.trial import refuse_in_trial
 from data_engine.version import __version__
 
 _QUIET_S = 1.0
@@ -105,6 +106,7 @@ class DaemonLink:
         """
         from data_engine.daemon.start import fits, start_daemon
 
+        refuse_in_trial("the daemon")
         known = self._kept()
         if known is not None and known.answers() and fits(known, self.home):
             return known
@@ -149,6 +151,7 @@ class DaemonLink:
             FlowValidationError: it is refused.
             DaemonGoneError: the daemon does not answer.
         """
+        refuse_in_trial(command.name)
         body = to_json(command) | ({} if waits else {"wait": False})
         path, marks = f"/{command.name}", dict[str, Any]()
         until_s, is_to_start = time.monotonic() + _COMING_S, command.needs_daemon

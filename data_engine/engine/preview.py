@@ -40,6 +40,7 @@ from data_engine.lease.peek import refuse_owned_elsewhere
 from data_engine.notebook.locate import annotate_call
 from data_engine.notebook.standing import cells_text
 from data_engine.scheduler.plan import PlannedFlow, why_no_candidate
+from data_engine.trial import refuse_in_trial
 from data_engine.workspace.here import here, kernel_shell
 from data_engine.workspace.settings import PreviewSettings
 
@@ -225,6 +226,7 @@ def steps_until(flow: Flow, use: str | None) -> int:
 
 def _require_no_run(flow: Flow, home: LocalWorkspace) -> None:
     """Return when no run of the flow may be writing where it writes, here or at the workstation that owns the workspace."""
+    refuse_in_trial("preview(write=True)")
     or_else = "leave write=True out, or give preview() force=True"
     what = "the preview with write=True"
     refuse_owned_elsewhere(home.layout.workspace_state_dir, home.local.identity, what=what, or_else=or_else)

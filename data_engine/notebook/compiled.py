@@ -7,7 +7,7 @@ from pathlib import Path
 
 from data_engine.shown import Shown
 
-FORMAT = 4
+FORMAT = 5
 """Raised with every change of what the compiler makes of the same notebook."""
 
 

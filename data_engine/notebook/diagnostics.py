@@ -11,7 +11,6 @@ from data_engine.flow.object_names import how_to_take
 from data_engine.flow.suggestions import syntax_fix
 from data_engine.notebook import effects
 from data_engine.notebook.flow_calls import saver_of
-from data_engine.notebook.kinds import VALUES, changes_module, is_known_package, made_by
 from data_engine.notebook.magics import parse_cell
 from data_engine.notebook.names import HINT, LOAD, Path
 from data_engine.notebook.read import NotebookCell
@@ -410,57 +409,14 @@ def _about_left_out(statements: Statements, statement: Statement, selection: Sel
 
 
 def _may_set_up(statements: Statements, statement: Statement, path: Path, text: str, selection: Selection) -> bool:
-    """Whether a call that stands alone and is left out may have been there to set something up."""
+    """Whether a call of what is imported, which stands alone and is left out, may have been there to set something up."""
     owners = statements.reaching(path[0], statement.index)[0]
-    if not owners:
+    imported = owners[0].names.imports.get(path[0]) if owners else None
+    if imported is None or "()" in path[:-1]:
         return False
-    is_imported = path[0] in owners[0].names.imports
-    return is_imported and _may_set_up_imported(statements, statement, path, text, selection)
-
-
-def _may_set_up_imported(
-    statements: Statements, statement: Statement, path: Path, text: str, selection: Selection
-) -> bool:
-    """The same of a call of what is imported; of an unknown module that is needed, any that does not plainly look."""
-    imported = statements.reaching(path[0], statement.index)[0][0].names.imports[path[0]]
-    if imported.startswith("duckdb"):
-        return False  # followed: see `touches.py`
-    name = imported if len(path) == 2 else f"{imported}.{path[-2]}"
-    looks = effects.only_looks(name.rpartition(".")[2], text)
-    if not looks and _changes_its_module(statements, statement, path, imported, selection):
-        return not effects.only_shows(name)
     if len(path) == 2:
         return effects.sounds_like_setup(imported)
-    made, _, method_of_it = statements.resolve(path, statement).partition("().")
-    if method_of_it and made_by(made) in VALUES:
-        return False
+    name = f"{imported}.{path[-2]}"
     package = statements.packages[imported.partition(".")[0]]
     is_needed = any(importer.index in selection.taken for importer, _ in package)
-    return is_needed and not looks and effects.sounds_like_setup(name)
-
-
-def _changes_its_module(
-    statements: Statements, statement: Statement, path: Path, imported: str, selection: Selection
-) -> bool:
-    """Whether a call may change an unknown module that is needed: one that is about no object of the notebook."""
-    is_needed_itself = len(path) == 2 and path[0] in selection.followed
-    is_followed = len(path) == 3 and changes_module(f"{imported}.{path[1]}")
-    if (
-        len(path) > 3
-        or is_followed
-        or is_needed_itself
-        or is_known_package(imported)
-        or _is_given_names(statement, path)
-    ):
-        return False
-    module = imported.rpartition(".")[0] or imported
-    package = statements.packages[imported.partition(".")[0]]
-    siblings = (owner for owner, other in package if owner.names.imports[other].startswith(module))
-    return any(owner.index in selection.taken for owner in siblings)
-
-
-def _is_given_names(statement: Statement, path: Path) -> bool:
-    """Whether a call is given objects of the notebook, so that it is about those."""
-    calls = (call for other, call, _ in statement.names.calls if other == path)
-    values = (value for call in calls for value in (*call.args, *(keyword.value for keyword in call.keywords)))
-    return any(isinstance(part, ast.Name) for value in values for part in ast.walk(value))
+    return is_needed and not effects.only_looks(path[-2], text) and effects.sounds_like_setup(name)

@@ -80,6 +80,8 @@ _READERS = frozenset(
 )  # fmt: skip
 _FILLERS = frozenset({"read_string", "read_dict", "read_file", "read_env"})
 """Methods that read into their own object, as those of a ConfigParser do."""
+_LOOK_OR_WRITE = ("is_", "read_", "scan_", "plot_", "get_", "to_", "write_", "sink_")
+"""How methods begin that leave their own object as it is."""
 _LOOKING_SQL = re.compile(r"\s*(select|from|with|describe|show|summarize|pragma|explain|values|table)\b", re.IGNORECASE)
 _CHANGING_SQL = re.compile(
     r"\b(insert\s+(or\s+\w+\s+)?into|update\s+\S+\s+set|delete\s+from|merge\s+into|(nextval|setseed|setval)\s*\()|^\s*pragma\b[^=]*=",
@@ -89,10 +91,6 @@ _QUOTED = re.compile(r"'(?:[^']|'')*'")
 _SETUP_VERB = re.compile(
     r"(set|setup|init|initiali[sz]e|config|configure|install|register|enable|disable|patch|use|login|connect|activate|load_extension)"
     r"(_.*|$)|execute$|executemany$|seed(_.*|$)"
-)
-_SHOWS = re.compile(
-    r"(plot|draw|show|print|display|describe|summar|view|check|test|assert|compare|report|graph|visuali|hist|scatter|pprint|info)",
-    re.IGNORECASE,
 )
 _SHOW = frozenset(
     {"sympy", "seaborn", "plotly", "bokeh", "altair", "IPython", "ipywidgets", "tqdm", "rich", "hvplot", "holoviews"}
@@ -161,7 +159,7 @@ def only_looks(method: str, text: str) -> bool:
         return looks(text)
     if method in _READERS:
         return True
-    return method.startswith(("is_", "read_", "scan_", "plot_", "get_")) and method not in _FILLERS
+    return method.startswith(_LOOK_OR_WRITE) and method not in _FILLERS
 
 
 def looks(sql: str) -> bool:
@@ -173,16 +171,6 @@ def looks(sql: str) -> bool:
     """
     parts = [part for part in _QUOTED.sub("''", sql).split(";") if part.strip()]
     return bool(parts) and all(_LOOKING_SQL.match(part) and not _CHANGING_SQL.search(part) for part in parts)
-
-
-def only_shows(imported: str) -> bool:
-    """Whether a package is there to show things, or a function of this name does.
-
-    Example:
-        >>> only_shows("rich.print"), only_shows("flow_helpers.charts.draw_year"), only_shows("flow_helpers.rates.load")
-        (True, True, False)
-    """
-    return imported.partition(".")[0] in _SHOW or _SHOWS.match(imported.rpartition(".")[2]) is not None
 
 
 def sounds_like_setup(imported: str) -> bool:

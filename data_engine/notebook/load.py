@@ -112,6 +112,17 @@ class FlowModules:
             except KeyboardInterrupt as error:  # of many modules, the one that does not end
                 raise KeyboardInterrupt(f"interrupted while {path} was loaded") from error
 
+    def execute(self, path: Path, data: bytes) -> types.ModuleType:
+        """Execute the module at `path`, whose content is `data`, without building its flow.
+
+        Raises:
+            NotebookCompileError: the notebook cannot become a module.
+            BaseException: what its code raised.
+        """
+        with _loading, module_folder(self.folder):
+            self.refresh()
+            return self._execute(f"{self.package}.{path.stem}", self.authored(path), data)
+
     def _load(self, path: Path, data: bytes) -> LoadedModule:
         name = path.stem
         full_name = f"{self.package}.{name}"

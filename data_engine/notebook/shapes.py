@@ -84,40 +84,6 @@ def said_in_place(function: ast.expr, keyword: ast.keyword) -> Path:
     return path_of(function) if is_true else ("",)
 
 
-def as_of_a_list(call: ast.Call) -> bool:
-    """Whether a call is made as the methods of lists that functions of modules are also named like: `sort()`, `insert(0, x)`.
-
-    Example:
-        >>> [as_of_a_list(ast.parse(text, mode="eval").body) for text in ("x.sort()", "x.insert(0, row)", "x.sort(table)", "x.add()")]
-        [True, True, False, False]
-    """
-    method = path_of(call)[-2:][0]
-    if method == "insert":
-        return len(call.args) == 2 and isinstance(call.args[0], (ast.Constant, ast.UnaryOp))
-    return method in ("sort", "reverse") and not call.args
-
-
-def spelled_out(call: ast.Call) -> ast.Call:
-    """A call with the keywords of a dict as written in it: `f(**{"inplace": True})` is `f(inplace=True)`.
-
-    Example:
-        >>> ast.unparse(spelled_out(ast.parse("f(1, **{'inplace': True})", mode="eval").body))
-        'f(1, inplace=True)'
-    """
-    if all(keyword.arg is not None or not isinstance(keyword.value, ast.Dict) for keyword in call.keywords):
-        return call
-    found: list[ast.keyword] = []
-    for keyword in call.keywords:
-        inner = keyword.value
-        if keyword.arg is None and isinstance(inner, ast.Dict):
-            for key, value in zip(inner.keys, inner.values, strict=True):
-                name = str(key.value) if isinstance(key, ast.Constant) else None
-                found.append(ast.keyword(name, value))
-        else:
-            found.append(keyword)
-    return ast.copy_location(ast.Call(call.func, call.args, found), call)
-
-
 def reads_tables(text: str) -> bool:
     """Whether a text looks like SQL that selects from something."""
     return " " in text and _FROM.search(text) is not None
@@ -178,14 +144,3 @@ def _wholes(iterable: ast.expr) -> Iterator[str]:
 def is_false(node: ast.expr) -> bool:
     """Whether an expression is `False`, `None` or the like as written."""
     return isinstance(node, ast.Constant) and not node.value
-
-
-def says_in_place(key: ast.expr | None, value: ast.expr | None) -> bool:
-    """Whether a key of options with this value asks a method to change its own object; None is a value that nobody knows.
-
-    Example:
-        >>> says_in_place(ast.Constant("inplace"), ast.Constant(True)), says_in_place(ast.Constant("inplace"), ast.Constant(False))
-        (True, False)
-    """
-    is_asked = isinstance(key, ast.Constant) and key.value in ("inplace", "in_place")
-    return is_asked and (value is None or not is_false(value))

@@ -1,7 +1,7 @@
 """Which statements of a notebook `build()` needs, and why: the rule of the compiler, pure over parsed cells.
 
-`slicer.py` follows names from `build` and `DESCRIPTION` to the statements that supply them; what leaving the others out may
-cost is told by `missed.py`. Here both come together.
+`slicer.py` follows names from `build` and `DESCRIPTION` to the statements that supply them; what names tell of the others is
+`left_out.py`. Here both come together.
 """
 
 from __future__ import annotations
@@ -11,19 +11,13 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from data_engine.notebook.build_function import trouble_of_build
-from data_engine.notebook.diagnostics import (
-    MARKED_KEEP,
-    Diagnostic,
-    cell_fix,
-    warnings_of,
-)
+from data_engine.notebook.diagnostics import Diagnostic, cell_fix, warnings_of
 from data_engine.notebook.flow_calls import doubtful_calls, may_hold_flow
+from data_engine.notebook.left_out import LeftOut
 from data_engine.notebook.magics import ParsedCell
-from data_engine.notebook.missed import Missed, Reads, cells_text, missed, warnings_about, written_by_cells
 from data_engine.notebook.read import TextCell
 from data_engine.notebook.slicer import Slicer, place_of
 from data_engine.notebook.statements import END, IMPORTS, Statement, Statements
-from data_engine.notebook.touches import Objects
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,36 +81,13 @@ def slice_cells(cells: Sequence[ParsedCell], texts: Sequence[TextCell] = ()) -> 
         [
             *refused,
             *warnings_of(statements, selection),
-            *_about_missed(slicer),
+            *LeftOut(statements, selection.taken, slicer.call_graph).diagnostics(),
             *_about_calls(statements, selection.taken),
         ],
         key=lambda diagnostic: (*place_of(diagnostic), diagnostic.message),
     )
     decisions = _decisions(statements, selection.taken, "build() does not need it", selection.followed)
     return Slice(decisions, tuple(dict.fromkeys(warnings)), future=statements.future)
-
-
-def _about_missed(slicer: Slicer) -> list[Diagnostic]:
-    """What left-out statements may do to what is needed, and what will be needed once those are kept too."""
-    statements = slicer.statements
-    objects = Objects(statements)
-    reads = Reads(statements, objects, slicer.taken)
-    found = missed(statements, reads)
-    told = {each.call for _, each in found}
-    later: list[tuple[Missed, str]] = []
-    kept: set[int] = set()
-    new = found
-    while numbers := sorted({statement.number for statement, _ in new} - kept):
-        kept.update(numbers)
-        for statement in statements.all:
-            if statement.number in numbers and not statement.magic:
-                slicer.attempt(statement, MARKED_KEEP)
-        new = [
-            entry for entry in missed(statements, Reads(statements, objects, slicer.taken)) if entry[1].call not in told
-        ]
-        told.update(each.call for _, each in new)
-        later += [(each, cells_text(numbers)) for _, each in new]
-    return [*warnings_about([*(each for _, each in found), *written_by_cells(statements.cells, reads)], later)]
 
 
 def _about_calls(statements: Statements, taken: Mapping[int, str]) -> Iterator[Diagnostic]:

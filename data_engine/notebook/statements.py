@@ -10,7 +10,6 @@ from collections.abc import Collection, Iterable, Sequence
 
 from data_engine.notebook import effects
 from data_engine.notebook.analysis import MUTATORS, analyse
-from data_engine.notebook.kinds import is_known_package
 from data_engine.notebook.magics import ParsedCell, ParsedStatement
 from data_engine.notebook.names import CALL, CHANGE, LOAD, MUTATE, Names, Path
 from data_engine.notebook.read import TextCell
@@ -140,10 +139,13 @@ class Statements:
         return strong, weak
 
     def dotted_name(self, name: str) -> str:
-        """What a name that nothing binds is called: by the package of a `*` import, an unknown one rather than a known."""
+        """What a name that nothing binds is called: by the package of a `*` import, the author's or a library's rather than Python's."""
         if not self._stars or not name or name in _GIVEN:
             return name
-        star = next((star for star in reversed(self._stars) if not is_known_package(star)), self._stars[-1])
+        star = next(
+            (star for star in reversed(self._stars) if star.partition(".")[0] not in sys.stdlib_module_names),
+            self._stars[-1],
+        )
         return f"{star}.{name}"
 
     def resolve(self, path: Path, statement: Statement, depth: int = 0) -> str:

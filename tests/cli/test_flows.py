@@ -138,7 +138,17 @@ def test_compile_says_of_each_statement_whether_and_why(cli: Cli) -> None:
 def test_compile_json_has_source_warnings_and_cells(cli: Cli) -> None:
     compiled = cli("compile", "claims", "--json").json
 
-    assert set(compiled) == {"name", "path", "source", "warnings", "cells", "deployment", "standing", "diff"}
+    assert set(compiled) == {
+        "name",
+        "path",
+        "source",
+        "warnings",
+        "cells",
+        "deployment",
+        "standing",
+        "diff",
+        "compared",
+    }
     assert "def read(context):" in compiled["source"]
     assert "1 + 1" not in compiled["source"]
     assert [

@@ -1,22 +1,13 @@
 """Notebooks made from a seed: streams, fits, changes in place, helpers with `global`, aliases, closures, loops.
 
-Each is run whole and as its slice. When the two give different values, following the warnings (`#| keep` on every cell they
-name) must make them equal: otherwise the difference is silent.
+`tests/proof/oracle.py` runs each whole and as its slice.
 """
 
 from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
-
-from data_engine.errors import NotebookCompileError
-from data_engine.notebook.compile import compile_cells
-from data_engine.notebook.compiled import CompiledNotebook
-from data_engine.notebook.read import NotebookCell
 
 PRELUDE = """\
 import copy, functools, itertools, operator, random
@@ -219,65 +210,3 @@ def _statement(chance: random.Random, known: dict[str, list[str]], variable: str
     if kind and not is_again:
         known.setdefault(kind, []).append(variable)
     return text
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """How a notebook and its slice compare: `kind`, and for a bad one what was found."""
-
-    kind: Literal["equal", "equal, warned", "different, warned", "refused", "void", "silent"]
-    detail: str = ""
-
-
-def judge(notebook: Generated) -> Verdict:
-    """Run a notebook whole and as its slice, and once more with all kept that the warnings name."""
-    whole = _run(list(notebook.cells))
-    if whole.startswith("error"):
-        return Verdict("void", whole)
-    compiled = _compiled(notebook.cells)
-    if isinstance(compiled, NotebookCompileError):
-        return Verdict("refused", str(compiled))
-    told = sorted({cell for warning in compiled.warnings for cell in named_cells(str(warning.message), warning.cell)})
-    sliced = _run([compiled.source])
-    if sliced == whole:
-        return Verdict("equal, warned" if told else "equal", "\n".join(map(str, compiled.warnings)))
-    kept = [f"#| keep\n{text}" if number in told else text for number, text in enumerate(notebook.cells, start=1)]
-    followed = _compiled(kept)
-    again = str(followed) if isinstance(followed, NotebookCompileError) else _run([followed.source])
-    if told and again == whole:
-        return Verdict("different, warned")
-    texts = "\n".join(f"# cell {number}\n{text}" for number, text in enumerate(notebook.cells[2:], start=3))
-    said = "\n".join(map(str, compiled.warnings))
-    return Verdict("silent", f"{texts}\n--- whole {whole}\n--- slice {sliced}\n--- followed {again}\n{said}")
-
-
-def named_cells(message: str, cell: int) -> set[int]:
-    """The cells that a warning about something left out names."""
-    if "is left out" not in message:
-        return set()
-    listed = re.search(r"is left out \(cells? ([\d, and]+)\)", message)
-    return {cell, *(int(number) for number in re.findall(r"\d+", listed[1]))} if listed else {cell}
-
-
-def _compiled(cells: Any) -> CompiledNotebook | NotebookCompileError:
-    try:
-        return compile_cells(
-            [NotebookCell(n, f"c{n}", text) for n, text in enumerate(cells, start=1)], Path("flow.ipynb")
-        )
-    except NotebookCompileError as error:
-        return error
-
-
-def _run(texts: list[str]) -> str:
-    """What build() gives, as a text."""
-    names: dict[str, Any] = {"__name__": "flow", "print": lambda *values: [str(value) for value in values]}
-    state = random.getstate()
-    try:
-        for text in texts:
-            exec(compile(text, "<cell>", "exec"), names)
-        build: Callable[[], Any] = names["build"]
-        return repr(build())
-    except Exception as error:
-        return f"error {type(error).__name__}: {error}"
-    finally:
-        random.setstate(state)

@@ -615,3 +615,26 @@ def test_a_run_of_a_polled_flow_asks_before_it_takes_files_that_are_done(workspa
     assert (len(due["run_ids"]), due["said"]) == (2, "polled: 2 runs started.")
     assert len(ask(workspace, "run", flow="good", take="ask")["run_ids"]) == 1
     assert len(ask(workspace, "run", flow="polled")["run_ids"]) == 3
+
+
+def test_a_deploy_is_asked_where_the_notebook_was_not_as_in_its_kernel(workspace: Workspace) -> None:
+    """What differed is shown; the answer deploys it, and where nothing differed nothing is asked."""
+    from data_engine.proof.compare import texts_of
+    from data_engine.proof.kept import keep
+    from data_engine.proof.verdict import ValueDifference, Verdict, cells_of
+
+    path = workspace.layout.flow_modules_dir / "compared.ipynb"
+    path.write_bytes(
+        notebook_bytes("from data_engine import Flow\ndef build():\n    return Flow(group='G').step(lambda c: 1)")
+    )
+    cells = cells_of(texts_of(path, path.read_bytes()))
+    differs = Verdict("2026-01-05T09:32:00+00:00", cells, (ValueDifference("RATE", "2", "1", (3,)),))
+    keep(workspace.home, "compared", differs)
+
+    question = ask(workspace, "deploy", flow="compared")["question"]
+
+    assert "`RATE` is 2 here, 1 in production: cell 3 changes it" in question["text"]
+    assert not workspace.deployments("compared")
+    assert "Production runs compared" in ask(workspace, "deploy", flow="compared", listed=True)
+    keep(workspace.home, "compared", Verdict("2026-01-05T09:32:00+00:00", cells))
+    assert "Production runs compared" in ask(workspace, "deploy", flow="compared")

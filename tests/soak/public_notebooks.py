@@ -1,7 +1,7 @@
 """`python -m tests.soak.public_notebooks FOLDER [REPORT]`: each notebook under a folder, run whole and as the slices of some of its values.
 
-Up to five variables of a notebook, evenly chosen, are what `build()` gives in turn. A value that the slice changes without a
-warning is printed, and the exit code is 1; `REPORT` gets one line of JSON for each value, with its warnings. Run it with a
+Up to five variables of a notebook, evenly chosen, are what `build()` gives in turn, compared as `%flow deploy` does. A value that the
+slice changes and nothing tells is printed, and the exit code is 1; `REPORT` gets one line of JSON for each value, with what was told. Run it with a
 Python that has what the notebooks import; they get no input, no screen and a minute of processor time, and what they start is ended with them.
 """
 
@@ -24,19 +24,22 @@ import time
 import types
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from data_engine.errors import FlowValidationError, NotebookCompileError
-from data_engine.notebook.compile import compile_cells
+from data_engine.notebook.compile import compile_with_codes
 from data_engine.notebook.magics import parse_cell, quiet_syntax
 from data_engine.notebook.read import NotebookCell, read_cells
 from data_engine.notebook.statements import DEFINITIONS, IMPORTS
-from tests.notebook.generated import named_cells
+from data_engine.proof.cells import CellChanges
+from data_engine.proof.fingerprint import Detail, Fingerprint, trace
+from data_engine.proof.verdict import differences_of, differing, doubts_of
 
 LONGEST_S = float(os.environ.get("DATA_ENGINE_NOTEBOOK_S", "60"))
 MOST_TARGETS = 5
+_OWN = sys.modules["__main__"]
 _WALL = 5
 """How many times as long a notebook may take on a busy machine."""
 _IMPORTED = re.compile(r"^(?:import|from) ([a-zA-Z][\w.]*)", re.MULTILINE)
@@ -47,18 +50,34 @@ _CHARTS = ("matplotlib", "mpl_toolkits", "seaborn", "plotnine", "altair")
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What became of one value of a notebook; `warnings` are those about something left out."""
+    """What became of one value of a notebook; `told` is what the comparison, and the names, said."""
 
     notebook: str
     target: str
     kind: str
-    warnings: tuple[str, ...] = ()
+    told: tuple[str, ...] = ()
     detail: str = ""
 
 
-def _is_of_left_out(message: str, cell: int) -> bool:
-    """Whether a warning is about something left out: what it changes, or a name that its loop sets too."""
-    return bool(named_cells(message, cell)) or message.startswith("a left-out loop")
+@dataclass(frozen=True, slots=True)
+class Side:
+    """What one target is worth on one side, its fingerprint, and the cells after which names changed."""
+
+    mark: str
+    found: Fingerprint
+    details: dict[str, Detail]
+    changed: dict[str, list[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A variable that `build()` gives: the names of its slice, the slice's text and warnings, and the texts of left-out cells."""
+
+    name: str
+    names: frozenset[str]
+    source: str
+    warnings: tuple[str, ...]
+    left: frozenset[str]
 
 
 def judged(path: Path) -> Iterator[Found]:
@@ -69,32 +88,67 @@ def judged(path: Path) -> Iterator[Found]:
     except (FlowValidationError, RecursionError) as error:
         yield Found(path.name, "", "unreadable", detail=str(error)[:300])
         return
+    targets = []
+    for name in _chosen([*places]):
+        try:
+            targets.append(_target(cells, name, path))
+        except NotebookCompileError as error:
+            yield Found(path.name, name, "refused", detail=str(error)[:300])
     texts = [_plain(cell.text) for cell in cells]
-    whole = _apart(lambda: _values(texts, [*places], 1), path.parent)
+    whole = _apart(lambda: _sides(texts, targets, 1), path.parent)
     if isinstance(whole, str):
         yield Found(path.name, "", "does not run", detail=whole)
         return
-    again: dict[str, str] | str | None = None
-    for target in _chosen([name for name in places if name in whole]):
-        cell = NotebookCell(len(cells) + 1, "the-build", f"def build():\n    return {target}")
-        try:
-            compiled = compile_cells([*cells, cell], path)
-        except NotebookCompileError as error:
-            yield Found(path.name, target, "refused", detail=str(error)[:300])
-            continue
-        told = tuple(f"{w.cell}: {w.message}" for w in compiled.warnings if _is_of_left_out(str(w.message), w.cell))
-        source = compiled.source
-        sliced = _apart(lambda source=source: _values([source], ["build()"], 2), path.parent)  # type: ignore[misc]
-        value = sliced if isinstance(sliced, str) else sliced.get("build()", "not comparable")
-        if value == whole[target]:
-            yield Found(path.name, target, "equal, warned" if told else "equal", told)
-            continue
-        if again is None:
-            again = _apart(lambda: _values(texts, [*places], 2), path.parent)
-        if isinstance(again, str) or again.get(target) != whole[target]:
-            yield Found(path.name, target, "never twice the same", told)
-            continue
-        yield Found(path.name, target, "different, warned" if told else "silent", told, value[:300])
+    for target in targets:
+        if target.name in whole and whole[target.name].mark:
+            yield _compared(cells, target, whole[target.name], path)
+
+
+def _target(cells: Sequence[NotebookCell], name: str, path: Path) -> Target:
+    build = NotebookCell(len(cells) + 1, "the-build", f"def build():\n    return {name}")
+    compiled, codes = compile_with_codes([*cells, build], path)
+    names = frozenset(one for _, code in codes for one in code.co_names)
+    warnings = tuple(str(one.message) for one in compiled.warnings if "left out" in one.message)
+    parts_left = {cell.number for cell in compiled.cells if not all(one.taken for one in cell.statements)}
+    left = frozenset(_plain(cell.text).strip() for cell in cells if cell.number in parts_left)
+    return Target(name, names, compiled.source, warnings, left)
+
+
+def _compared(cells: Sequence[NotebookCell], target: Target, whole: Side, path: Path) -> Found:
+    """What the comparison tells of one value, and whether that is right."""
+    first, again = (_apart(lambda seed=seed: _sides([target.source], [target], seed), path.parent) for seed in (2, 3))  # type: ignore[misc]
+    if isinstance(first, str) or isinstance(again, str):
+        return Found(path.name, target.name, "the slice fails", detail=str(first)[:300])
+    sliced, other = first[target.name], again[target.name]
+    labels = [
+        label
+        for label in differing(whole.found, sliced.found)
+        if other.found.parts.get(label) == sliced.found.parts.get(label)
+    ]
+    told = differences_of(labels, whole.found, whole.details, sliced.details)
+    doubts = doubts_of(whole.found, sliced.found, other.found)
+    said = (*map(str, told), *doubts, *target.warnings)
+    if sliced.mark == whole.mark:
+        return Found(path.name, target.name, "equal, told" if told else "equal", said)
+    if other.mark != sliced.mark:
+        return Found(path.name, target.name, "never twice the same", said)
+    kind = "different, told" if told else "different, doubt" if doubts or target.warnings else "silent"
+    texts = {text for one in told for text in whole.changed.get(re.split(r"[.\[]", one.name)[0], ())}
+    kept = [
+        replace(cell, text=f"#| keep\n{cell.text}") if _plain(cell.text).strip() in texts else cell for cell in cells
+    ]
+    return Found(
+        path.name, target.name, kind, said, "mended" if _is_mended(kept, target, whole, path) else "not mended"
+    )
+
+
+def _is_mended(cells: Sequence[NotebookCell], target: Target, whole: Side, path: Path) -> bool:
+    try:
+        followed = _target(cells, target.name, path)
+    except NotebookCompileError:
+        return False
+    found = _apart(lambda: _sides([followed.source], [followed], 2), path.parent)
+    return not isinstance(found, str) and found[target.name].mark == whole.mark
 
 
 def _assigned(cells: Sequence[NotebookCell]) -> dict[str, None]:
@@ -129,14 +183,14 @@ def _plain(text: str) -> str:
     return str(manager().transform_cell(text))
 
 
-def _values(texts: Sequence[str], expressions: Sequence[str], seed: int) -> dict[str, str]:
-    """What expressions are worth once the texts have run, of those that can be compared; this process is set up for it."""
+def _sides(texts: Sequence[str], targets: Sequence[Target], seed: int) -> dict[str, Side]:
+    """What the targets come to once the texts have run; this process is set up for it."""
     module = types.ModuleType("__main__")
     names = module.__dict__
     sys.modules["__main__"] = module
 
     def run(text: str) -> None:
-        exec(compile(text, "<cell>", "exec"), names)
+        exec(compile(text, "<cell>", "exec", dont_inherit=True), names)
 
     def line_magic(name: str, line: str = "", *_: object) -> None:
         if name in _TIMERS:
@@ -152,14 +206,26 @@ def _values(texts: Sequence[str], expressions: Sequence[str], seed: int) -> dict
     names.update(get_ipython=lambda: shell, display=_nothing)
     random.seed(seed)
     importlib.import_module("numpy").random.seed(seed)
+    changes = CellChanges()
     for text in texts:
         run(text)
+        changes.look(names, text)
     found = {}
-    for expression in expressions:
-        with contextlib.suppress(NameError):
-            mark = _mark(eval(expression, names))
-            if mark:
-                found[expression] = hashlib.sha256(mark.encode()).hexdigest()[:16]
+    for target in targets:
+        if target.name not in names and "build" not in names:
+            continue
+        run(f"def build():\n    return {target.name}")
+        mark = _mark(names["build"]())
+        tracer = trace(names, target.names)
+        prints = tracer.fingerprint()
+        roots = {re.split(r"[.\[#]", label)[0] for label in prints.parts}
+        changed = {root: changes.cells_behind(root, names, target.names, target.left) for root in roots}
+        found[target.name] = Side(
+            hashlib.sha256(mark.encode()).hexdigest()[:16] if mark else "",
+            prints,
+            tracer.details(prints.parts),
+            changed,
+        )
     return found
 
 
@@ -226,7 +292,7 @@ def _fitted(value: Any, kind: str, depth: int) -> str:
     return f"{kind}({', '.join(marks)})" if learnt else ""
 
 
-def _apart(work: Callable[[], dict[str, str]], folder: Path) -> dict[str, str] | str:
+def _apart(work: Callable[[], dict[str, Side]], folder: Path) -> dict[str, Side] | str:
     """What a process of its own finds in a folder that holds links to what `folder` holds; or why it found nothing."""
     place = Path(tempfile.mkdtemp(prefix="notebook-"))
     for entry in folder.iterdir():
@@ -252,7 +318,7 @@ def _apart(work: Callable[[], dict[str, str]], folder: Path) -> dict[str, str] |
     return found
 
 
-def _alone(work: Callable[[], dict[str, str]], place: Path) -> dict[str, str] | str:
+def _alone(work: Callable[[], dict[str, Side]], place: Path) -> dict[str, Side] | str:
     os.chdir(place)
     resource.setrlimit(resource.RLIMIT_CPU, (int(LONGEST_S), int(LONGEST_S) + 1))
     nowhere = os.open(os.devnull, os.O_RDWR)
@@ -262,6 +328,8 @@ def _alone(work: Callable[[], dict[str, str]], place: Path) -> dict[str, str] | 
         return work()
     except BaseException as error:
         return f"error {type(error).__name__}: {str(error)[:200]}"
+    finally:
+        sys.modules["__main__"] = _OWN  # so that what it found can be pickled
 
 
 def _import_what_most_need(paths: Sequence[Path]) -> None:
@@ -283,20 +351,23 @@ def main(folder: Path, report: Path | None) -> int:
     paths = sorted(folder.rglob("*.ipynb"))
     _import_what_most_need(paths)
     kinds: Counter[str] = Counter()
-    notebooks = set()
+    notebooks, mended = set(), 0
     with report.open("w", encoding="utf-8") if report else contextlib.nullcontext() as lines:
         for path in paths:
             for found in judged(path):
                 kinds[found.kind] += 1
+                mended += found.detail == "mended"
                 if found.target:
                     notebooks.add(path)
                 if found.kind == "silent":
                     print(f"{path}, {found.target}: silent, {found.detail}", flush=True)
                 if lines:
                     print(json.dumps(asdict(found)), file=lines, flush=True)
-    right = kinds["equal"] + kinds["equal, warned"]
-    share = 100 * kinds["equal, warned"] / max(right, 1)
-    print(f"{len(notebooks)} notebooks: {dict(kinds)}; {share:.1f} % of the {right} right values have an alarm")
+    right = kinds["equal"] + kinds["equal, told"]
+    share = 100 * kinds["equal, told"] / max(right, 1)
+    print(
+        f"{len(notebooks)} notebooks: {dict(kinds)}; {share:.1f} % of the {right} right values have an alarm; {mended} mended"
+    )
     return kinds["silent"]
 
 

@@ -1,7 +1,7 @@
 """`python -m tests.soak.slices [N] [FIRST_SEED]`: N generated notebooks (default: for an hour), each run whole and as its slice.
 
-Where the two give different values, following the warnings must make them equal. A difference that no warning names is
-printed with its seed, and the exit code is 1; `judge(generate(seed))` in `tests/notebook/generated.py` shows it again.
+Where the two give different values the comparison must tell it. A difference that nothing tells is printed with its seed, and the
+exit code is 1; `judge(generate(seed).cells)` of `tests/proof/oracle.py` shows it again.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import sys
 import time
 from collections import Counter
 
-from tests.notebook.generated import generate, judge
+from tests.notebook.generated import generate
+from tests.proof.oracle import judge
 
 HOUR_S = 3600.0
 PROGRESS = 5000
@@ -24,7 +25,7 @@ def main(most: int | None, first: int) -> int:
     for count in itertools.count():
         if count == most or (most is None and time.monotonic() - began > HOUR_S):
             break
-        verdict = judge(generate(first + count))
+        verdict = judge(generate(first + count).cells)
         found[verdict.kind] += 1
         if verdict.kind == "silent":
             print(f"seed {first + count}: silent\n{verdict.detail}\n", flush=True)

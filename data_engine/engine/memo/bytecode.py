@@ -20,7 +20,9 @@ Chain = tuple[str, ...]
 CLOCK_KEYS = frozenset({"started_at_utc", "step_outputs"})
 """Entries of `context.metadata` that differ from run to run or come from other steps."""
 
-_SKIPPED = frozenset({"NOP", "CACHE", "EXTENDED_ARG"})
+_SKIPPED = frozenset({"NOP", "CACHE", "EXTENDED_ARG", "PUSH_NULL"})
+_CALL_FORMS = frozenset({"LOAD_ATTR", "LOAD_METHOD", "LOAD_GLOBAL"})
+"""Instructions with a bit, or a form, for what is called at once: `json.dumps(x)` has another one where the same unit imports json."""
 _ATTRIBUTE = frozenset({"LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR"})
 _GLOBAL = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL", "DELETE_GLOBAL", "LOAD_FROM_DICT_OR_GLOBALS"})
 _FREE = frozenset({"LOAD_DEREF", "LOAD_CLASSDEREF", "LOAD_FROM_DICT_OR_DEREF"})
@@ -147,7 +149,9 @@ def _pieces(code: CodeType, instructions: list[dis.Instruction]) -> list[object]
         elif one.opcode in _JUMPS:
             pieces.append((name, places[value]))
         elif isinstance(value, str):
-            pieces.append((name, value) if name in _PLAIN_FAST else (name, value, (one.arg or 0) & 1))
+            is_plain = name in _PLAIN_FAST or name in _CALL_FORMS
+            plain = "LOAD_ATTR" if name == "LOAD_METHOD" else name
+            pieces.append((plain, value) if is_plain else (name, value, (one.arg or 0) & 1))
         elif name in _FUSED:  # the compiler fuses two that stand on one line
             pieces += zip(_FUSED[name], value, strict=True)
         else:

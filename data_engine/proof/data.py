@@ -1,0 +1,348 @@
+"""The content of values of libraries: frames by columns, arrays, generators, open files, databases up to a bound."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import sys
+import types
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import lru_cache
+from typing import Any
+
+_MOST_ROWS = 1_000_000
+"""A database whose tables have more rows is told as doubt."""
+_MOST_PARTS = 50
+_SIZED = ("DataFrame", "Series", "LazyFrame", "Table")
+_WEAK = frozenset(
+    {"ReferenceType", "weakref", "WeakValueDictionary", "WeakKeyDictionary", "WeakSet", "CallableProxyType"}
+)
+
+Doubt = Callable[[str], None]
+
+
+def of_library(value: Any, kind: type) -> bytes | None:
+    """The content of a frame, an array or a buffer; None for any other value.
+
+    Example:
+        >>> import polars as pl
+        >>> frame = pl.DataFrame({"a": [1, 2]})
+        >>> of_library(frame, type(frame)) == of_library(frame.clone(), type(frame)), of_library(1, int)
+        (True, None)
+    """
+    library = kind.__module__.partition(".")[0]
+    make = _LIBRARIES.get(library)
+    return None if make is None else make(value, kind)
+
+
+def taken_apart(value: Any, kind: type, doubt: Doubt) -> Sequence[Any] | None:
+    """The pieces that stand for what Python can take apart only so: generators, files, databases; None for any other value."""
+    if isinstance(value, types.GeneratorType):
+        frame = value.gi_frame
+        if frame is None:
+            return ["ended"]
+        if value.gi_yieldfrom is not None:
+            doubt("a generator in the middle of another one")
+        names = [name for name in frame.f_locals if not name.startswith(".")]
+        outer = [frame.f_locals[name] for name in frame.f_locals if name.startswith(".")]
+        function = types.FunctionType(value.gi_code, frame.f_globals, closure=_closure_of(value.gi_code))
+        return [function, frame.f_lasti, *outer, *((name, frame.f_locals[name]) for name in names)]
+    if isinstance(value, (io.StringIO, io.BytesIO)):
+        return ["closed"] if value.closed else [value.getvalue(), value.tell()]
+    if isinstance(value, io.IOBase):
+        if value in (sys.stdin, sys.stdout, sys.stderr):
+            return ["standard"]
+        return _file(value, doubt)
+    if kind.__name__ == "set_iterator":
+        return [frozenset(value.__reduce__()[1][0])]
+    if kind.__name__ in _WEAK:
+        doubt("a weak reference")
+        return []
+    if kind.__module__.startswith("pandas.core.groupby"):
+        return [value.obj, value.keys, str(value.level), value.as_index, value.sort]
+    if (pieces := _python_objects(value, kind)) is not None:
+        return pieces
+    if kind.__module__ == "sqlite3" and kind.__name__ == "Connection":
+        return _sqlite(value, doubt)
+    if kind.__module__.partition(".")[0] in ("duckdb", "_duckdb"):
+        return _duckdb(value, kind, doubt)
+    return None
+
+
+def _python_objects(value: Any, kind: type) -> Sequence[Any] | None:
+    """The values of a frame or array that holds objects of Python."""
+    library = kind.__module__.partition(".")[0]
+    if library == "pandas" and kind.__name__ == "DataFrame":
+        columns = [value.iloc[:, place].tolist() for place in range(value.shape[1])]
+        return [list(map(str, value.dtypes)), value.index, value.columns, columns]
+    if library == "pandas" and (kind.__name__ == "Series" or hasattr(value, "nlevels")):
+        return [str(getattr(value, "dtype", "")), str(value.name), getattr(value, "index", None), value.tolist()]
+    if library == "polars" and kind.__name__ in ("DataFrame", "Series"):
+        return [
+            str(getattr(value, "schema", "")),
+            value.to_list() if kind.__name__ == "Series" else value.to_dict(as_series=False),
+        ]
+    if library == "numpy" and kind.__name__ == "ndarray":
+        return [value.shape, value.tolist()]
+    return None
+
+
+def _closure_of(code: types.CodeType) -> tuple[types.CellType, ...]:
+    return tuple(types.CellType() for _ in code.co_freevars)
+
+
+def _file(value: Any, doubt: Doubt) -> Sequence[Any]:
+    if value.closed:
+        return [str(getattr(value, "name", "")), "closed"]
+    try:
+        return [str(getattr(value, "name", "")), str(getattr(value, "mode", "")), value.tell()]
+    except (OSError, ValueError):
+        doubt("a reader in the middle")
+        return []
+
+
+def _sqlite(connection: Any, doubt: Doubt) -> Sequence[Any]:
+    try:
+        (file,) = [row[2] for row in connection.execute("PRAGMA database_list") if row[1] == "main"]
+        if file:
+            return [file]
+        tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        rows = sum(connection.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0] for name in tables)
+        if rows > _MOST_ROWS:
+            doubt("a database of more rows than are compared")
+            return tables
+        return list(connection.iterdump())
+    except Exception:
+        doubt("a connection that is closed, or used by another thread")
+        return []
+
+
+def _duckdb(value: Any, kind: type, doubt: Doubt) -> Sequence[Any] | None:
+    if kind.__name__ == "DuckDBPyRelation":
+        return [value.sql_query()]
+    if kind.__name__ != "DuckDBPyConnection":
+        return None
+    try:
+        return _tables(value.cursor(), doubt)
+    except Exception:
+        doubt("a connection that is closed")
+        return []
+
+
+def _tables(cursor: Any, doubt: Doubt) -> Sequence[Any]:
+    """The tables of a DuckDB connection, by the sums of the hashes of their rows."""
+    tables = cursor.execute(
+        "SELECT database_name, schema_name, table_name, estimated_size, sql FROM duckdb_tables() ORDER BY ALL"
+    ).fetchall()
+    views = cursor.execute("SELECT view_name, sql FROM duckdb_views() WHERE NOT internal ORDER BY ALL").fetchall()
+    files = cursor.execute(
+        "SELECT database_name, path FROM duckdb_databases() WHERE NOT internal ORDER BY ALL"
+    ).fetchall()
+    found: list[Any] = [views, files]
+    if sum(row[3] for row in tables) > _MOST_ROWS:
+        doubt("a database of more rows than are compared")
+        return [*found, tables]
+    for database, schema, table, _, sql in tables:
+        name = ".".join('"' + part.replace('"', '""') + '"' for part in (database, schema, table))
+        row = cursor.execute(f"SELECT count(*), sum(hash(t)::HUGEINT) FROM {name} AS t").fetchone()
+        found.append([schema, table, sql, *map(str, row)])
+    return found
+
+
+def stream_state(module: str) -> Any:
+    """The state of the stream that the functions of a module draw from; None for a module without one.
+
+    Example:
+        >>> stream_state("math") is None, stream_state("random") is None
+        (True, False)
+    """
+    if module == "random":
+        return sys.modules["random"].getstate()
+    return sys.modules["numpy"].random.get_state() if module == "numpy.random" else None
+
+
+@lru_cache(maxsize=1000)
+def remembered_by(kind: type) -> frozenset[str]:
+    """The attributes in which objects of a class remember what they have computed from the others."""
+    found = {
+        name
+        for base in kind.__mro__
+        for name, made in vars(base).items()
+        if type(made).__name__ in ("cached_property", "CachedAttribute", "CachedProperty")
+    }
+    return frozenset(found | {"_cache"} if kind.__module__.startswith("pandas") else found)
+
+
+def name_in_library(value: Any, kind: type) -> str:
+    """The name under which the module of a value's class holds it, as `scipy.stats.norm`; "" for a value that nobody holds."""
+    if kind.__name__ == "ufunc":
+        return f"ufunc {value.__name__}"
+    module = kind.__module__
+    while module:
+        space = vars(sys.modules[module]) if module in sys.modules else {}
+        for name, found in list(space.items()):
+            if found is value and module != "numpy.random.mtrand":
+                return f"{module}.{name}"
+        module = module.rpartition(".")[0]
+    return ""
+
+
+def shape_of(value: Any) -> str | None:
+    """A frame or array in short; None for any other value."""
+    kind = type(value)
+    library = kind.__module__.partition(".")[0]
+    shape = getattr(value, "shape", None) if library in _LIBRARIES else None
+    if not isinstance(shape, tuple) or not shape:
+        return None
+    if len(shape) == 2 and kind.__name__ in _SIZED:
+        return f"{shape[0]:,} rows, {shape[1]:,} columns"
+    if shape[0] <= 6 and len(shape) == 1 and hasattr(value, "tolist"):
+        return f"{kind.__name__} {value.tolist()}"
+    return f"{kind.__name__} of {' x '.join(f'{length:,}' for length in shape)}"
+
+
+def parts_of(value: Any) -> list[tuple[str, Any]]:
+    """What a value holds under names: keys, columns, attributes; at most some of them.
+
+    Example:
+        >>> parts_of({"a": 1, 2: 3})
+        [("['a']", 1), ('[2]', 3)]
+    """
+    kind = type(value)
+    if isinstance(value, dict):
+        return [(f"[{key!r}]", part) for key, part in list(value.items())[:_MOST_PARTS] if isinstance(key, (str, int))]
+    if kind.__name__ == "DataFrame" and hasattr(value, "columns"):
+        with suppress(Exception):
+            return [(f"[{name!r}]", value[name]) for name in list(value.columns)[:_MOST_PARTS]]
+    state = getattr(value, "__dict__", None)
+    if isinstance(state, dict) and not isinstance(value, (type, types.ModuleType, types.FunctionType)):
+        return [(f".{name}", part) for name, part in list(state.items())[:_MOST_PARTS]]
+    return []
+
+
+# columns and arrays
+
+
+def _array(value: Any) -> bytes | None:
+    """An array of NumPy: without padding, which holds what was in memory before."""
+    numpy: Any = sys.modules["numpy"]
+    if isinstance(value, numpy.ma.MaskedArray) or not isinstance(value, (numpy.ndarray, numpy.generic)):
+        return repr(value).encode() if isinstance(value, numpy.dtype) else None
+    head = repr((value.dtype.str, value.shape)).encode()
+    if value.dtype.hasobject:
+        return None
+    if value.dtype.names is not None:
+        parts = [_array(value[name]) or b"" for name in value.dtype.names]
+        return hashlib.sha256(repr(value.dtype).encode() + b"".join(parts)).digest()
+    plain = numpy.ascontiguousarray(value)
+    return hashlib.sha256(head + memoryview(plain.reshape(-1).view(numpy.uint8) if plain.size else b"")).digest()
+
+
+def _numpy(value: Any, kind: type) -> bytes | None:
+    return _array(value)
+
+
+def _polars_series(series: Any) -> bytes:
+    """A column by its values: what stands below nulls and how it is cut into chunks do not count."""
+    dtype = series.dtype
+    head = f"{dtype!r} {len(series)} ".encode()
+    if dtype.is_numeric() and not dtype.is_decimal() and not series.null_count():
+        return (
+            hashlib.sha256(head + memoryview(series.rechunk().to_numpy()).cast("B")).digest() if len(series) else head
+        )
+    if str(dtype).startswith(("Categorical", "Enum")):
+        series = series.cast(sys.modules["polars"].String)
+    try:
+        hashes = series.hash().to_numpy()
+    except Exception:  # a type that has none
+        return hashlib.sha256(head + repr(series.to_list()).encode()).digest()
+    return hashlib.sha256(head + series.is_null().to_numpy().tobytes() + memoryview(hashes).cast("B")).digest()
+
+
+def _polars(value: Any, kind: type) -> bytes | None:
+    polars: Any = sys.modules["polars"]
+    if isinstance(value, polars.DataFrame):
+        if any(dtype == polars.Object for dtype in value.dtypes):
+            return None
+        columns = [_polars_series(column) for column in value.get_columns()]
+        return hashlib.sha256(repr((value.columns, value.height)).encode() + b"".join(columns)).digest()
+    if isinstance(value, polars.Series) and value.dtype != polars.Object:
+        return str(value.name).encode() + _polars_series(value)
+    if isinstance(value, polars.Expr):
+        return str(value.meta.serialize(format="json")).encode()
+    if isinstance(value, polars.LazyFrame):
+        return str(value.explain(optimized=False)).encode()
+    if isinstance(value, polars.DataType) or (isinstance(value, type) and issubclass(value, polars.DataType)):
+        return repr(value).encode()
+    return None
+
+
+def _arrow(value: Any, kind: type) -> bytes | None:
+    if kind.__name__ in ("Table", "RecordBatch"):
+        schema = f"{value.schema.to_string()} {value.schema.metadata!r} {value.num_rows}".encode()
+        return hashlib.sha256(schema + b"".join(map(_arrow_column, value.columns))).digest()
+    if kind.__name__.endswith("Array"):
+        return _arrow_column(value)
+    if kind.__name__.endswith(("Schema", "Field", "DataType", "Type")):
+        return f"{value!r} {getattr(value, 'metadata', '')!r}".encode()
+    if kind.__name__.endswith("Scalar"):
+        return f"{value.type} {value.as_py()!r}".encode()
+    return None
+
+
+def _arrow_column(column: Any) -> bytes:
+    try:
+        import polars
+
+        return f"{column.type}".encode() + _polars_series(polars.Series(column))
+    except Exception:
+        return hashlib.sha256(f"{column.type} {column.to_pylist()!r}".encode()).digest()
+
+
+def _pandas_column(values: Any) -> bytes | None:
+    """The values of a column or index of pandas; None where only Python objects tell."""
+    array = values.to_numpy() if values.dtype.kind in "biufcmM" else None
+    if array is not None and not array.dtype.hasobject:
+        return _array(array)
+    import pyarrow
+
+    with suppress(pyarrow.ArrowException, TypeError, ValueError):
+        return _arrow_column(pyarrow.array(values, from_pandas=True))
+    return None
+
+
+def _pandas(value: Any, kind: type) -> bytes | None:
+    pandas: Any = sys.modules["pandas"]
+    if isinstance(value, pandas.DataFrame):
+        columns = [_pandas_column(value.iloc[:, place]) for place in range(value.shape[1])]
+        index, names = _pandas_column_of_index(value.index), _pandas_column_of_index(value.columns)
+        if index is None or names is None or None in columns:
+            return None
+        head = repr((list(map(str, value.dtypes)), value.attrs)).encode()
+        return hashlib.sha256(b"".join([head, index, names, *(column or b"" for column in columns)])).digest()
+    if isinstance(value, pandas.Series):
+        column, index = _pandas_column(value), _pandas_column_of_index(value.index)
+        return None if column is None or index is None else f"{value.dtype} {value.name!r}".encode() + column + index
+    if isinstance(value, pandas.Index):
+        return _pandas_column_of_index(value)
+    return None
+
+
+def _pandas_column_of_index(index: Any) -> bytes | None:
+    head = repr((type(index).__name__, list(index.names), getattr(index, "freqstr", None))).encode()
+    if type(index).__name__ == "RangeIndex":
+        return head + repr((index.start, index.stop, index.step)).encode()
+    if index.nlevels > 1:
+        levels = [_pandas_column(index.get_level_values(level)) for level in range(index.nlevels)]
+        return None if None in levels else head + b"".join(level or b"" for level in levels)
+    column = _pandas_column(index)
+    return None if column is None else head + str(index.dtype).encode() + column
+
+
+_LIBRARIES: dict[str, Callable[[Any, type], bytes | None]] = {
+    "numpy": _numpy,
+    "polars": _polars,
+    "pyarrow": _arrow,
+    "pandas": _pandas,
+}

@@ -1,0 +1,183 @@
+"""Whether a compiled notebook was as in its kernel: what differed, what is doubtful, and for which cells that holds."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any, Self
+
+from data_engine.proof.fingerprint import STREAM, Detail, Fingerprint
+
+_MOST_TOLD = 5
+_NO_DETAIL = Detail()
+
+
+@dataclass(frozen=True, slots=True)
+class ValueDifference:
+    """One value that differs: its name, as it is in the kernel and in the slice, and the left-out cells that changed it."""
+
+    name: str
+    kernel: str
+    production: str
+    cells: tuple[int, ...] = ()
+
+    def __str__(self) -> str:
+        """What differs, in one sentence.
+
+        Example:
+            >>> print(ValueDifference("RATES", "{'EUR': 1.1}", "{'EUR': 1.0}", (7,)))
+            `RATES` is {'EUR': 1.1} here, {'EUR': 1.0} in production: cell 7 changes it and is left out
+        """
+        if self.kernel == _ABSENT:
+            return f"`{self.name}` is not in this kernel: run its cell"
+        if self.kernel == _OTHER_CODE:
+            return f"`{self.name}` ran otherwise than it stands in the saved cell"
+        words = f"`{self.name}` is {self.kernel} here, {self.production} in production"
+        if self.kernel == self.production:
+            words = f"`{self.name}` is another {self.kernel} here than in production"
+        if not self.cells:
+            return words
+        is_one = len(self.cells) == 1
+        cells = f"cell {self.cells[0]}" if is_one else f"cells {', '.join(map(str, self.cells))}"
+        return f"{words}: {cells} {'changes it and is' if is_one else 'change it and are'} left out"
+
+
+_ABSENT, _OTHER_CODE = "absent", "other code"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How a notebook's slice compared with its kernel, at a time; `cells` are digests of all cells as they were, in order.
+
+    `varying` are names that two executions of the slice make differently, `doubts` what cannot be compared, each told once.
+    """
+
+    at_utc: str
+    cells: tuple[str, ...]
+    differences: tuple[ValueDifference, ...] = ()
+    varying: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
+
+    @property
+    def is_same(self) -> bool:
+        """Whether nothing differs."""
+        return not self.differences
+
+    def changed_cells(self, cells: Sequence[str]) -> tuple[int, ...]:
+        """The numbers of the cells that are not as they were; of one that was added or removed, those behind it are."""
+        before = set(self.cells)
+        changed = [number for number, digest in enumerate(cells, start=1) if digest not in before]
+        if not changed and tuple(cells) != self.cells:
+            same = (one == other for one, other in zip(cells, self.cells, strict=False))
+            changed = [next((n for n, is_same in enumerate(same, start=1) if not is_same), len(self.cells))]
+        return tuple(changed)
+
+    def words(self, cells: Sequence[str]) -> str:
+        """What is told of it where the notebook has these cells now.
+
+        Example:
+            >>> verdict = Verdict("2026-01-05T09:32:00+00:00", cells_of(["a = 1", "b = 2"]))
+            >>> verdict.words(cells_of(["a = 1", "b = 3"]))
+            'not compared with a kernel since cell 2 changed'
+            >>> verdict.words(cells_of(["a = 1", "b = 2"])).startswith("as in the kernel of ")
+            True
+        """
+        changed = self.changed_cells(cells)
+        if changed:
+            listed = ", ".join(map(str, changed))
+            return f"not compared with a kernel since cell{'s' if len(changed) > 1 else ''} {listed} changed"
+        if self.is_same:
+            return f"as in {self.kernel_words}"
+        return f"not as in {self.kernel_words}: {'; '.join(self.told())}"
+
+    @property
+    def kernel_words(self) -> str:
+        """Which kernel it was compared with: "the kernel of 10:32", of another day with its date."""
+        at = datetime.fromisoformat(self.at_utc).astimezone()
+        is_today = at.date() == datetime.now().astimezone().date()
+        return f"the kernel of {at:%H:%M}" if is_today else f"the kernel of {at:%Y-%m-%d %H:%M}"
+
+    def told(self) -> list[str]:
+        """What differs, in sentences, of many the first ones."""
+        told = [str(one) for one in self.differences[:_MOST_TOLD]]
+        more = len(self.differences) - len(told)
+        return [*told, f"and {more} more"] if more else told
+
+    def notes(self) -> list[str]:
+        """What is told once, and asked of nobody."""
+        varying = [f"{', '.join(f'`{name}`' for name in self.varying)}: made anew each time"] if self.varying else []
+        return [*varying, *(f"not compared: {doubt}" for doubt in self.doubts)]
+
+    def as_dict(self) -> dict[str, Any]:
+        """As it is kept."""
+        return asdict(self)
+
+    @classmethod
+    def read(cls, kept: Mapping[str, Any]) -> Self:
+        """The verdict that `as_dict` gave."""
+        differences = [
+            ValueDifference(one["name"], one["kernel"], one["production"], tuple(one["cells"]))
+            for one in kept["differences"]
+        ]
+        return cls(
+            kept["at_utc"], tuple(kept["cells"]), tuple(differences), tuple(kept["varying"]), tuple(kept["doubts"])
+        )
+
+
+NEVER = "never compared with a kernel"
+
+
+def cells_of(texts: Sequence[str]) -> tuple[str, ...]:
+    """The digests by which cells are known: comments count, outputs do not."""
+    return tuple(hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16] for text in texts)
+
+
+def differing(kernel: Fingerprint, production: Fingerprint) -> list[str]:
+    """The names whose content is not the same, of functions only those whose own code is not, unless nothing else tells."""
+    labels = [
+        label
+        for label in {**production.parts, **kernel.parts}
+        if kernel.parts.get(label) != production.parts.get(label) and not label.startswith(STREAM)
+    ]
+    functions = {label for label in labels if label in kernel.code and label in production.code}
+    own = [label for label in labels if label not in functions or kernel.code[label] != production.code[label]]
+    return own or labels
+
+
+def doubts_of(kernel: Fingerprint, production: Fingerprint, again: Fingerprint) -> list[str]:
+    """What cannot be compared, and the seeded streams of random numbers that the kernel has drawn from since."""
+    found = [f"`{name.removesuffix('()')}`, {why}" for name, why in {**production.doubts, **kernel.doubts}.items()]
+    for label, state in production.parts.items():
+        if label.startswith(STREAM) and again.parts.get(label) == state != kernel.parts.get(label):
+            found.append(f"`{label.removeprefix(STREAM)}`, the kernel has drawn from it since its seed")
+    return found
+
+
+def differences_of(
+    labels: Collection[str],
+    kernel: Fingerprint,
+    here: Mapping[str, Detail],
+    there: Mapping[str, Detail],
+) -> list[ValueDifference]:
+    """What differs, by name, key, column or attribute, as people read it."""
+    found = []
+    for label in labels:
+        name = label.partition("#")[0]
+        one, other = here.get(label, _NO_DETAIL), there.get(label, _NO_DETAIL)
+        if label not in kernel.parts:
+            found.append(ValueDifference(name.removesuffix("()"), _ABSENT, other.shown))
+            continue
+        if label in kernel.code or not (one.shown or other.shown):
+            found.append(ValueDifference(name.removesuffix("()"), _OTHER_CODE, ""))
+            continue
+        keys = [key for key in {**other.inner, **one.inner} if one.inner.get(key) != other.inner.get(key)]
+        if len(keys) == 1 or (keys and one.shown == other.shown):
+            key = keys[0]
+            name += key
+            one_shown = one.inner[key][1] if key in one.inner else "missing"
+            found.append(ValueDifference(name, one_shown, other.inner[key][1] if key in other.inner else "missing"))
+        else:
+            found.append(ValueDifference(name, one.shown or "missing", other.shown or "missing"))
+    return list(dict.fromkeys(found))

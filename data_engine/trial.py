@@ -1,0 +1,26 @@
+"""Whether this process only tries a notebook out: production's verbs are refused then."""
+
+from __future__ import annotations
+
+import os
+
+from data_engine.errors import FlowValidationError
+
+TRIAL_VARIABLE = "DATA_ENGINE_TRIAL"
+
+
+def refuse_in_trial(verb: str) -> None:
+    """Return where this process may do what production sees.
+
+    Raises:
+        FlowValidationError: its notebook is only tried out, by `data-engine compile NAME --run`.
+
+    Example:
+        >>> refuse_in_trial("deploy")
+    """
+    if os.environ.get(TRIAL_VARIABLE):
+        raise FlowValidationError(
+            f"{verb} is refused while `compile --run` executes the notebook: it only compares",
+            where=verb,
+            fix="put `#| skip` at the top of the cell, or take the call out of the notebook",
+        )

@@ -1,0 +1,106 @@
+"""`%flow compile --compare` and `%flow deploy` in a notebook's kernel: what differs from production is named, and asked."""
+
+from __future__ import annotations
+
+import pytest
+
+from data_engine import Workspace
+from data_engine.errors import FlowValidationError
+from tests.jupyter.conftest import Shell
+from tests.support import WorkspaceFiles
+
+CELLS = (
+    "from data_engine import Flow\nRATES = {'EUR': 1.0}",
+    "def rates(context):\n    return RATES\ndef build():\n    return Flow(group='G').step(rates)",
+    "kept = vars()['RATES']\nkept['EUR'] = 1.1",
+)
+
+
+@pytest.fixture
+def here(ws: WorkspaceFiles, shell: Shell, monkeypatch: pytest.MonkeyPatch) -> WorkspaceFiles:
+    """A workspace whose notebook `claims` this kernel runs."""
+    monkeypatch.setenv("DATA_ENGINE_WORKSPACE_ROOT", str(ws.root))
+    monkeypatch.setenv("DATA_ENGINE_NOTEBOOK", str(ws.modules / "claims.ipynb"))
+    monkeypatch.setattr(type(shell.ipython), "kernel", object(), raising=False)
+    return ws
+
+
+def run(shell: Shell, here: WorkspaceFiles, *cells: str) -> None:
+    """Save the notebook, and run its cells."""
+    here.notebook("claims", *cells)
+    for cell in cells:
+        shell.ipython.run_cell(cell, store_history=True)
+
+
+def test_what_differs_is_named_with_its_cell_and_not_deployed_until_it_is_answered(
+    shell: Shell, here: WorkspaceFiles
+) -> None:
+    """Both values and the left-out cell that changed one; `--yes` answers; the verdict is told from then on."""
+    run(shell, here, *CELLS)
+
+    shell.run("%flow deploy")
+    assert "`RATES['EUR']` is 1.1 here, 1.0 in production: cell 3 changes it and is left out" in shell.out
+    assert "Nothing was deployed" in shell.out
+    assert Workspace(here.root).deployments() == []
+
+    shell.run("%flow deploy --yes")
+    assert "`RATES['EUR']`" in shell.out
+    assert [one.flow for one in Workspace(here.root).deployments()] == ["claims"]
+
+    shell.run("%flow compile")
+    assert "claims.ipynb: not as in the kernel of " in shell.out
+
+
+def test_what_is_the_same_is_deployed_without_a_word(shell: Shell, here: WorkspaceFiles) -> None:
+    """A kept cell makes both the same; an edit afterwards was not compared."""
+    run(shell, here, *CELLS[:2], f"#| keep\n{CELLS[2]}")
+
+    shell.run("%flow compile --compare")
+    assert "the same in this kernel and in production" in shell.out
+
+    shell.run("%flow deploy")
+    assert "RATES" not in shell.out
+    assert [one.flow for one in Workspace(here.root).deployments()] == ["claims"]
+
+    here.notebook("claims", *CELLS[:2], f"#| keep\n{CELLS[2]}\nkept['USD'] = 2")
+    shell.run("%flow compile")
+    assert "not compared with a kernel since cell 3 changed" in shell.out
+
+
+def test_what_a_real_notebook_does_beside_is_no_difference(shell: Shell, here: WorkspaceFiles) -> None:
+    """Previews, helpers, looks and scratch frames: the values of production are the same."""
+    here.helper("shop", "import polars as pl\nRATE = 2\ndef clean(frame):\n    return frame.filter(pl.col('a') > RATE)")
+    here.source("in/a.csv", "a\n1\n5\n")
+    run(
+        shell,
+        here,
+        "from dataclasses import dataclass\nimport json\nimport polars as pl\nfrom polars import read_csv\n"
+        "from data_engine import Flow\nfrom flow_helpers.shop import clean",
+        "COLUMNS = {'a', 'b', 'c'}\n@dataclass(frozen=True)\nclass Rule:\n    name: str\nRULES = [Rule('x')]",
+        "frame = pl.DataFrame({'a': [1]})\nframe.head()",
+        "def read(context):\n    found = read_csv(context.source.path)\n    print(json.dumps(found.columns), COLUMNS, RULES)\n"
+        "    return clean(pl.read_csv(context.source.path).select(pl.col('a').cast(pl.Int64)))",
+        "def build():\n    return Flow(group='G').watch(mode='manual', source='../in').step(read, save_as='raw')",
+        "build().preview()\nbuild().preview(use='raw')",
+    )
+    assert shell.ipython.user_ns["frame"] is not None
+
+    shell.run("%flow compile --compare")
+
+    assert shell.error is None
+    assert "the same in this kernel and in production" in shell.out, shell.out
+
+
+def test_elsewhere_there_is_nothing_to_compare(
+    shell: Shell, ws: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another notebook's kernel says so, and what was never compared is told."""
+    monkeypatch.setenv("DATA_ENGINE_WORKSPACE_ROOT", str(ws.root))
+    ws.notebook("claims", *CELLS)
+
+    shell.run("%flow compile claims")
+    assert "claims.ipynb: never compared with a kernel" in shell.out
+
+    shell.run("%flow compile claims --compare")
+    assert isinstance(shell.error, FlowValidationError)
+    assert "compile claims --run" in shell.out

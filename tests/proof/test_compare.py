@@ -1,0 +1,90 @@
+"""A kernel's namespace compared with the slice in a process of its own."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from data_engine.errors import FlowExecutionError
+from data_engine.proof.compare import compare
+from data_engine.proof.verdict import Verdict, cells_of
+
+
+def notebook(*texts: str) -> bytes:
+    """A notebook file of these cells."""
+    cells = [
+        {"cell_type": "code", "id": f"c{number}", "source": text, "metadata": {}, "outputs": []}
+        for number, text in enumerate(texts)
+    ]
+    return json.dumps({"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": cells}).encode()
+
+
+def compared(folder: Path, *texts: str, ran: tuple[str, ...] | None = None) -> Verdict:
+    """The verdict where a kernel has run the cells, or others."""
+    names: dict[str, Any] = {"__name__": "__main__"}
+    for text in texts if ran is None else ran:
+        exec(compile(text, "<cell>", "exec", dont_inherit=True), names)
+    return compare(names, folder / "claims.ipynb", notebook(*texts))
+
+
+STEP = "import json\ndef step(context):\n    return json.dumps(RATES)\ndef build():\n    return step"
+
+
+def test_what_was_not_changed_is_the_same(tmp_path: Path) -> None:
+    """Code of a cell and of the slice is the same code, though Python compiles a call of an import otherwise."""
+    verdict = compared(tmp_path, "RATES = {'EUR': 1.0}", "import json", STEP.partition("\n")[2])
+
+    assert verdict.is_same
+    assert verdict.notes() == []
+
+
+def test_a_value_that_a_left_out_cell_changes_is_named(tmp_path: Path) -> None:
+    """With its key and both values."""
+    verdict = compared(tmp_path, "RATES = {'EUR': 1.0}", "vars()['RATES']['EUR'] = 1.1", STEP)
+
+    assert [str(one) for one in verdict.differences] == ["`RATES['EUR']` is 1.1 here, 1.0 in production"]
+
+
+def test_what_the_kernel_has_seeded_is_not_seeded_there(tmp_path: Path) -> None:
+    """The slice runs in a fresh process: what a skipped cell seeded is missing."""
+    seed = "#| skip\nimport random\nrandom.seed(7)"
+    verdict = compared(tmp_path, seed, "import random\nSAMPLE = random.random()", "def build():\n    return SAMPLE")
+
+    assert verdict.varying == ("SAMPLE",)
+    assert verdict.is_same
+    assert verdict.notes() == ["`SAMPLE`: made anew each time"]
+
+
+def test_a_cell_that_was_edited_and_not_run_is_named(tmp_path: Path) -> None:
+    """The kernel's function is another one than the saved cell's; a cell that never ran is missing."""
+    old = ("RATE = 1", "def step(c):\n    return RATE", "def build():\n    return step")
+    edited = (old[0], "def step(c):\n    return RATE + 1", old[2])
+
+    assert [str(one) for one in compared(tmp_path, *edited, ran=old).differences] == [
+        "`step` ran otherwise than it stands in the saved cell"
+    ]
+    assert [str(one) for one in compared(tmp_path, *old, ran=old[1:]).differences] == [
+        "`RATE` is not in this kernel: run its cell"
+    ]
+
+
+def test_a_slice_that_fails_says_so(tmp_path: Path) -> None:
+    """What the kernel's history hides is an error, with what to do."""
+    cells = ("import decimal\nA = decimal.only_here", "def build():\n    return A")
+    with pytest.raises(FlowExecutionError, match="cannot be executed") as raised:
+        compared(tmp_path, *cells, ran=("A = 1", cells[1]))
+
+    assert raised.value.fix
+
+
+def test_a_verdict_is_kept_as_it_is() -> None:
+    """As JSON, and told by the cells that changed since."""
+    verdict = Verdict("2026-01-05T09:32:00+00:00", cells_of(["a", "b", "c"]), (), ("t",), ("`x`, a lock",))
+
+    assert Verdict.read(json.loads(json.dumps(verdict.as_dict()))) == verdict
+    assert verdict.changed_cells(cells_of(["a", "b2", "c"])) == (2,)
+    assert verdict.changed_cells(cells_of(["a", "b"])) == (3,)
+    assert verdict.changed_cells(cells_of(["a", "b", "c"])) == ()
