@@ -65,79 +65,98 @@ class ProcessOwner:
 
     @property
     def work(self) -> DaemonWork:
-        """It has none.
-
-        Raises:
-            WorkspaceError: says what starts a daemon.
-        """
+        """It has none."""
         from data_engine.daemon.refusals import no_daemon
 
         raise no_daemon(self.home)
 
     async def deploy(self, asked: Asked, set_id: str | None = None) -> Outcome:
-        """Deploy what was asked for, or withdraw it.
+        """Deploy what was asked for, or withdraw it."""
+        home = self.home
+        if asked.is_withdrawal:
+            return self._withdraw(asked)
+        deployments, modules = home.deployments(), home.modules()
+        found: list[Looked] = []
+        put: set[str] = set()
 
-        Raises:
-            FlowValidationError: no such flow, or it cannot be published.
-            OwnedElsewhereError, DaemonGoneError: as `owning`.
-        """
-        return deploy_here(self.home, asked)
+        def look() -> None:
+            stored = deployments.store()
+            content = FlowModules(modules.folder, cache_dir=modules.cache_dir, content=stored.folder)
+            read = with_unreadable(read_catalog(content, only=asked.name), modules.folder, stored.unreadable)
+            with suppress(OSError):  # told where it is needed
+                home.deployment_files().put(deployments.contents_of(stored.id) or {})
+                put.add(stored.id)
+            entries = {one.name: one for one in with_no_steps_refused(read) if asked.is_about(one.name)}
+            found.append(Looked(stored, entries, moved_into_subfolders(notebooks_in_subfolders(modules.folder))))
+
+        with deployments.keeping_sets(), owning(home, look) as keeper:
+            (looked,) = found
+            require_found(asked.name, looked, str(modules.folder))
+            take_over_local(home, lambda write: publish(keeper, write))
+            decided = decision(
+                home,
+                looked,
+                asked,
+                GoldenGate(home),
+                pointers=deployments.deployed(),
+                is_all=asked.name is None,
+                goes_live=True,
+                unchanged_for_s=lambda name, digest: 0.0,
+            )
+            rows = new_deployments(home, looked, decided.going, decided.gone, asked, decided.renames)
+            if rows:
+                publish(keeper, lambda: write_deployments(home, rows, put))
+            entries = answered(looked, decided.moves, asked, decided.undeployed)
+        return Outcome(entries, tuple(rows), tuple(sorted(decided.gone)))
+
+    def _withdraw(self, asked: Asked) -> Outcome:
+        home = self.home
+        with owning(home) as keeper:
+            take_over_local(home, lambda write: publish(keeper, write))
+            if (row := done_already(home, asked)) is None:
+                row = made = withdrawal(home, module_files(home.layout.flow_modules_dir), asked)
+                publish(keeper, lambda: write_deployments(home, [made]))
+        return Outcome((), (row,), (row.flow,))
 
     async def roll_back(self, flow: str, to: str | None, asked: Asked) -> Deployment:
-        """Let `flow` run what it ran before.
-
-        Raises:
-            FlowValidationError: there is nothing to go back to, or it is damaged.
-            OwnedElsewhereError, DaemonGoneError: as `owning`.
-        """
-        return roll_back_here(self.home, flow, to, asked)
+        """Let `flow` run what it ran before."""
+        home = self.home
+        with owning(home) as keeper:
+            take_over_local(home, lambda write: publish(keeper, write))
+            if (done := done_already(home, asked)) is not None:
+                return done
+            row = rolled_back(home, flow, to, asked)
+            publish(keeper, lambda: write_deployments(home, [row]))
+            return row
 
     async def switch(self, flow: str, switch: Switch) -> None:
-        """Let the flow run by itself or not.
-
-        Raises:
-            FlowValidationError: no such flow.
-            OwnedElsewhereError, DaemonGoneError: as `owning`.
-        """
-        switch_here(self.home, flow, switch)
+        """Let the flow run by itself or not."""
+        home = self.home
+        if flow not in home.deployments().deployed():  # which runs on where its module is gone
+            find_flow(home, flow)
+        with owning(home) as keeper:
+            publish(keeper, lambda: home.ledger().set_switch(flow, switch))
 
     async def stop_flow(self, flow: str) -> tuple[list[str], bool]:
-        """No run is its own.
-
-        Raises:
-            WorkspaceError: says who has the flow's runs, or what keeps it from running.
-        """
+        """No run is its own."""
         from data_engine.daemon.refusals import no_stop_here
 
         raise no_stop_here(self.home, flow)
 
     async def end_run(self, run_id: str, *, kill: bool) -> tuple[str, bool]:
-        """No run is its own.
-
-        Raises:
-            FlowValidationError: says what is known of the run.
-        """
+        """No run is its own."""
         from data_engine.daemon.refusals import no_stop_run_here
 
         raise no_stop_run_here(self.home, run_id)
 
     async def retry(self, flow: str | None, source: str | None) -> int:
-        """Nothing is tried again without a daemon.
-
-        Raises:
-            FlowValidationError: says what would try it again.
-        """
+        """Nothing is tried again without a daemon."""
         from data_engine.daemon.refusals import no_retry_here
 
         raise no_retry_here(self.home, flow, source)
 
     async def reset(self, flow: str | None) -> int:
-        """Forget history and freshness; how many runs went.
-
-        Raises:
-            FlowValidationError: no such flow, or a run of it is under way.
-            OwnedElsewhereError: another workstation owns the workspace.
-        """
+        """Forget history and freshness; how many runs went."""
 
         return reset_offline(self.home, flow)
 
@@ -221,88 +240,6 @@ def publish(keeper: Keeper, write: Callable[[], None]) -> None:
         OwnedElsewhereError, WorkspaceError: as `Keeper.publish`.
     """
     _result(keeper.publish(write))
-
-
-def deploy_here(home: LocalWorkspace, asked: Asked) -> Outcome:
-    """Deploy what was asked for, without a daemon.
-
-    Raises:
-        FlowValidationError: no such flow, or it cannot be published.
-        OwnedElsewhereError, DaemonGoneError: as `owning`.
-    """
-    if asked.is_withdrawal:
-        return _withdraw_here(home, asked)
-    deployments, modules = home.deployments(), home.modules()
-    found: list[Looked] = []
-    put: set[str] = set()
-
-    def look() -> None:
-        stored = deployments.store()
-        content = FlowModules(modules.folder, cache_dir=modules.cache_dir, content=stored.folder)
-        read = with_unreadable(read_catalog(content, only=asked.name), modules.folder, stored.unreadable)
-        with suppress(OSError):  # told where it is needed
-            home.deployment_files().put(deployments.contents_of(stored.id) or {})
-            put.add(stored.id)
-        entries = {one.name: one for one in with_no_steps_refused(read) if asked.is_about(one.name)}
-        found.append(Looked(stored, entries, moved_into_subfolders(notebooks_in_subfolders(modules.folder))))
-
-    with deployments.keeping_sets(), owning(home, look) as keeper:
-        (looked,) = found
-        require_found(asked.name, looked, str(modules.folder))
-        take_over_local(home, lambda write: publish(keeper, write))
-        decided = decision(
-            home,
-            looked,
-            asked,
-            GoldenGate(home),
-            pointers=deployments.deployed(),
-            is_all=asked.name is None,
-            goes_live=True,
-            unchanged_for_s=lambda name, digest: 0.0,
-        )
-        rows = new_deployments(home, looked, decided.going, decided.gone, asked, decided.renames)
-        if rows:
-            publish(keeper, lambda: write_deployments(home, rows, put))
-        entries = answered(looked, decided.moves, asked, decided.undeployed)
-    return Outcome(entries, tuple(rows), tuple(sorted(decided.gone)))
-
-
-def _withdraw_here(home: LocalWorkspace, asked: Asked) -> Outcome:
-    with owning(home) as keeper:
-        take_over_local(home, lambda write: publish(keeper, write))
-        if (row := done_already(home, asked)) is None:
-            row = made = withdrawal(home, module_files(home.layout.flow_modules_dir), asked)
-            publish(keeper, lambda: write_deployments(home, [made]))
-    return Outcome((), (row,), (row.flow,))
-
-
-def roll_back_here(home: LocalWorkspace, flow: str, to: str | None, asked: Asked) -> Deployment:
-    """Let `flow` run what it ran before, without a daemon.
-
-    Raises:
-        FlowValidationError: there is nothing to go back to, or it is damaged.
-        OwnedElsewhereError, DaemonGoneError: as `owning`.
-    """
-    with owning(home) as keeper:
-        take_over_local(home, lambda write: publish(keeper, write))
-        if (done := done_already(home, asked)) is not None:
-            return done
-        row = rolled_back(home, flow, to, asked)
-        publish(keeper, lambda: write_deployments(home, [row]))
-        return row
-
-
-def switch_here(home: LocalWorkspace, flow: str, switch: Switch) -> None:
-    """Let the flow run by itself or not, without a daemon.
-
-    Raises:
-        FlowValidationError: no such flow.
-        OwnedElsewhereError, DaemonGoneError: as `owning`.
-    """
-    if flow not in home.deployments().deployed():  # which runs on where its module is gone
-        find_flow(home, flow)
-    with owning(home) as keeper:
-        publish(keeper, lambda: home.ledger().set_switch(flow, switch))
 
 
 def take_over_local(home: LocalWorkspace, publish_rows: Callable[[Callable[[], None]], None]) -> None:

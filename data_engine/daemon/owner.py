@@ -66,22 +66,14 @@ class DaemonOwner:
         return self
 
     def refuse(self, command: Command[Any]) -> None:
-        """Return when nothing that is known in memory speaks against the command.
-
-        Raises:
-            FlowValidationError: says what does.
-        """
+        """Return when nothing that is known in memory speaks against the command."""
         if type(command).check is not Command.check:
             refusal = command.check(Situation(self.status()))
             if refusal is not None and refusal.binds:
                 raise refusal.error(command.name)
 
     async def handle(self, request: Request) -> tuple[str, dict[str, Any]]:
-        """Carry out what another workstation asks for: its outcome, "done" or "failed", and an answer as JSON.
-
-        Raises:
-            FlowValidationError: it is refused; says why.
-        """
+        """Carry out what another workstation asks for: its outcome, "done" or "failed", and an answer as JSON."""
         await self.daemon.ready.wait()
         command = command_of(request.verb, request.flow, request.given)
         self.refuse(command)
@@ -92,13 +84,7 @@ class DaemonOwner:
     # -- what production runs --------------------------------------------------------------------------------------------
 
     async def deploy(self, asked: Asked, set_id: str | None = None) -> Outcome:
-        """Deploy the current content of the module that was asked for, or of every one, or as it is in a set on the share; or undeploy a flow.
-
-        Raises:
-            FlowValidationError: a named module is unknown, or it cannot be published.
-            DamagedSetError: the set is not what its name says.
-            OwnedElsewhereError: another workstation owns the workspace.
-        """
+        """Deploy the current content of the module that was asked for, or of every one, or as it is in a set on the share; or undeploy a flow."""
         if set_id is not None:
             outcome = await self.daemon.deployer.deploy_set(set_id, asked)
             self.daemon.flows_changed()
@@ -112,12 +98,7 @@ class DaemonOwner:
         return outcome
 
     async def roll_back(self, name: str, to: str | None, asked: Asked) -> Deployment:
-        """Let the flow run what it ran before, or the deployment `to`.
-
-        Raises:
-            FlowValidationError: there is nothing to go back to, or it is damaged.
-            OwnedElsewhereError: another workstation owns the workspace.
-        """
+        """Let the flow run what it ran before, or the deployment `to`."""
         async with self.daemon.ownership.for_one_commit():
             await self.daemon.publisher.take_over_local()
             if (done := await asyncio.to_thread(done_already, self.daemon.home, asked)) is not None:
@@ -129,12 +110,7 @@ class DaemonOwner:
         return row
 
     async def switch(self, name: str, switch: Switch) -> None:
-        """Let a flow run by itself, or not, and publish that and who said so.
-
-        Raises:
-            FlowValidationError: no such flow.
-            OwnedElsewhereError: another workstation owns the workspace.
-        """
+        """Let a flow run by itself, or not, and publish that and who said so."""
         await self.named(name)
         async with self.daemon.ownership.for_one_commit():
             await self.daemon.ownership.publish(lambda: self.daemon.ledger.set_switch(name, switch))
@@ -148,11 +124,7 @@ class DaemonOwner:
             self.daemon.flows_changed()
 
     async def put_set(self) -> str:
-        """The authored modules as they are now, put where the owner finds them; the id of their set.
-
-        Raises:
-            OwnedElsewhereError: the share cannot be written.
-        """
+        """The authored modules as they are now, put where the owner finds them; the id of their set."""
         return await asyncio.to_thread(self._put_set)
 
     def _put_set(self) -> str:
@@ -170,11 +142,7 @@ class DaemonOwner:
     # -- which flow ------------------------------------------------------------------------------------------------------
 
     async def require_flow(self, flow: str) -> None:
-        """Return when there is such a flow, or a module that could be one.
-
-        Raises:
-            FlowValidationError: there is none.
-        """
+        """Return when there is such a flow, or a module that could be one."""
         if flow not in self.daemon.deployer.flows:
             await asyncio.to_thread(find_flow, self.daemon.home, flow)
 
@@ -184,33 +152,21 @@ class DaemonOwner:
             await self.look()
 
     async def named(self, name: str) -> Deployed:
-        """The deployed flow `name`, also of a module that was saved a moment ago.
-
-        Raises:
-            FlowValidationError: there is none; the same error as without a daemon.
-        """
+        """The deployed flow `name`, also of a module that was saved a moment ago."""
         await self.notice(name)
         if name not in self.daemon.deployer.flows:
             await asyncio.to_thread(find_flow, self.daemon.home, name)
         return self.deployed(name)
 
     def deployed(self, name: str) -> Deployed:
-        """The deployed flow `name`.
-
-        Raises:
-            FlowValidationError: there is none; lists those there are.
-        """
+        """The deployed flow `name`."""
         found = self.daemon.deployer.flows.get(name)
         if found is None:
             raise unknown_flow(name, self.daemon.home.layout.flow_modules_dir, self.daemon.deployer.flows)
         return found
 
     def good_flow(self, deployed: Deployed) -> Flow:
-        """The flow of a deployed module.
-
-        Raises:
-            FlowValidationError: the module is broken; its own error. It is not deployed; both ways on.
-        """
+        """The flow of a deployed module."""
         entry = deployed.entry
         if entry.flow is None:
             raise entry.error or FlowValidationError(f"flow {entry.name!r} is broken", where=str(entry.path))
@@ -220,11 +176,7 @@ class DaemonOwner:
         return entry.flow
 
     def checked_params(self, name: str, params: dict[str, Any]) -> dict[str, Any]:
-        """The params as the flow takes them; as they are where nobody here knows the flow.
-
-        Raises:
-            FlowValidationError: it does not take them.
-        """
+        """The params as the flow takes them; as they are where nobody here knows the flow."""
         deployed = self.daemon.deployer.flows.get(name)
         flow = None if deployed is None else deployed.entry.flow
         return params if flow is None else dict(params_for(flow, params))
@@ -245,11 +197,7 @@ class DaemonOwner:
         source: str | None,
         params: dict[str, Any],
     ) -> list[str]:
-        """Let `name`, as it is deployed now, run once for each of its sources, or for one; the ids of the runs to come.
-
-        Raises:
-            FlowValidationError: no such flow, a broken one, no such source, or params that it does not take.
-        """
+        """Let `name`, as it is deployed now, run once for each of its sources, or for one; the ids of the runs to come."""
         await self.daemon.deployer.settled()
         flow = self.good_flow(await self.named(name))
         given = dict(params_for(flow, params))
@@ -275,23 +223,14 @@ class DaemonOwner:
         return [None if (run := ledger.run(one)) is None else run.status for one in run_ids]
 
     async def end_run(self, run_id: str, *, kill: bool) -> tuple[str, bool]:
-        """Ask a run to end at its next step or item, or end its process; its id, and whether it had not begun.
-
-        Raises:
-            FlowValidationError: no worker has it, and it does not wait.
-        """
+        """Ask a run to end at its next step or item, or end its process; its id, and whether it had not begun."""
         told = (kill_run if kill else stop_run)(self.daemon, run_id)
         return told["run_id"], told["waited"]
 
     async def stop_flow(self, name: str) -> tuple[list[str], bool]:
         """End the flow's runs at their next step or item, and begin none that waits; the ids of those that had begun.
 
-        What is due by itself waits until somebody enables the flow again; whether it was disabled for that.
-
-        Raises:
-            FlowValidationError: no such flow.
-            OwnedElsewhereError: another workstation owns the workspace.
-        """
+        What is due by itself waits until somebody enables the flow again; whether it was disabled for that."""
         deployed = await self.named(name)
         self.daemon.ownership.require_not_elsewhere()
         flow = deployed.entry.flow
@@ -305,11 +244,7 @@ class DaemonOwner:
         return run_ids, runs_by_itself
 
     async def retry(self, flow: str | None, source: str | None) -> int:
-        """Hold the sources of `flow` (of all, or only `source`) no longer; how many were held.
-
-        Raises:
-            FlowValidationError: no such flow or source.
-        """
+        """Hold the sources of `flow` (of all, or only `source`) no longer; how many were held."""
         if flow is not None:
             await self.named(flow)
         self.daemon.ownership.require_not_elsewhere()
@@ -326,12 +261,7 @@ class DaemonOwner:
         return slots + sum(len(found if keys is None else found & keys) for found in held.values())
 
     async def reset(self, flow: str | None) -> int:
-        """Forget the history and freshness of `flow`, or of every flow; how many runs went. Every source is due again.
-
-        Raises:
-            FlowValidationError: a run of it is under way, or about to be.
-            OwnedElsewhereError: another workstation owns the workspace, and its history.
-        """
+        """Forget the history and freshness of `flow`, or of every flow; how many runs went. Every source is due again."""
         if flow is not None and not self.daemon.ledger.runs(flow, 1):
             await self.named(flow)
         self.daemon.ownership.require_not_elsewhere()
@@ -373,12 +303,7 @@ class DaemonOwner:
     ) -> Backfill:
         """Run `name` again for what is wanted, after all that is due; with `is_dry` only list it.
 
-        With `digest` exactly the runs that it stands for, or none.
-
-        Raises:
-            FlowValidationError: no such flow, a broken one, params that it does not take, nothing that could be run again,
-                or other runs than were shown.
-        """
+        With `digest` exactly the runs that it stands for, or none."""
         await self.daemon.deployer.settled()
         flow = self.good_flow(await self.named(name))
         given = dict(params_for(flow, params))
@@ -403,22 +328,12 @@ class DaemonOwner:
         return replace(told_of(row), planned=chosen.planned, known=chosen.known, digest=chosen.digest)
 
     async def stop_backfill(self, backfill_id: str) -> Backfill:
-        """Begin no more runs of a backfill.
-
-        Raises:
-            FlowValidationError: there is none, or it does not run.
-            OwnedElsewhereError: another workstation owns the workspace.
-        """
+        """Begin no more runs of a backfill."""
         async with self.daemon.ownership.for_one_commit():
             return told_of(self.daemon.backfiller.stop(backfill_id))
 
     async def retry_backfill(self, backfill_id: str) -> Backfill:
-        """Run again what failed of a backfill, and what a stop left out.
-
-        Raises:
-            FlowValidationError: there is none, it runs, or nothing failed.
-            OwnedElsewhereError: another workstation owns the workspace.
-        """
+        """Run again what failed of a backfill, and what a stop left out."""
         async with self.daemon.ownership.in_use():
             await self.daemon.ownership.own()
             row = self.daemon.backfiller.retry(backfill_id)
@@ -426,22 +341,14 @@ class DaemonOwner:
         return told_of(row)
 
     def known_backfill(self, backfill_id: str) -> tuple[str, str]:
-        """The whole id of the backfill whose id begins so, and its flow.
-
-        Raises:
-            FlowValidationError: there is none.
-        """
+        """The whole id of the backfill whose id begins so, and its flow."""
         row = known_backfill(self.daemon.ledger, backfill_id)
         return row.backfill_id, row.flow
 
     # -- the daemon, its engine, the lease -------------------------------------------------------------------------------
 
     async def turn_engine(self, *, is_on: bool) -> None:
-        """Turn the engine on or off; one that was turned on knows when each schedule comes, as far as its shares answer in time.
-
-        Raises:
-            OwnedElsewhereError: another workstation owns the workspace.
-        """
+        """Turn the engine on or off; one that was turned on knows when each schedule comes, as far as its shares answer in time."""
         if not is_on:
             await self.daemon.stop_engine()
             return
@@ -462,11 +369,7 @@ class DaemonOwner:
         self.daemon.use_interpreter(path)
 
     async def lease(self, do: str, *, now: bool = False, client: str = "ui") -> tuple[LeaseStatus, str | None]:
-        """Ask for the workspace, withdraw that, give it up, take it over, or repair its list; the lease as it is then, and what is said.
-
-        Raises:
-            OwnedElsewhereError, WorkspaceError: it cannot be done now.
-        """
+        """Ask for the workspace, withdraw that, give it up, take it over, or repair its list; the lease as it is then, and what is said."""
         ownership, said = self.daemon.ownership, None
         match do:
             case "request":
