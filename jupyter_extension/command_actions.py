@@ -200,9 +200,7 @@ def of_form(error: FlowValidationError) -> FlowValidationError:
 def _deploy(ws: Workspace, args: Args) -> Any:
     """Let production run the modules as they are. What the panel had `shown` of the flow may be another than what is deployed now; what
     a deploy of everything would change is asked first, until that was `listed`."""
-    if args["flow"] is None and not args["listed"] and (question := _deploy_question(ws)) is not None:
-        return {"question": question}
-    if args["flow"] is not None and not args["listed"] and (question := _kernel_question(ws, args["flow"])) is not None:
+    if not args["listed"] and (question := _deploy_question(ws, args["flow"])) is not None:
         return {"question": question}
     flow, force, approve, note = args["flow"], args["force"], args["approve"], given_text(args["note"], "the note")
     daemon = daemon_of(ws)
@@ -226,8 +224,10 @@ def _deploy(ws: Workspace, args: Args) -> Any:
     return _with_what_follows(ws, said, files, flow, args["shown"], is_engine_on=is_on)
 
 
-def _deploy_question(ws: Workspace) -> dict[str, Any] | None:
-    """What is asked before everything is deployed; None where that would change nothing."""
+def _deploy_question(ws: Workspace, flow: str | None) -> dict[str, Any] | None:
+    """What is asked before a flow, or everything, is deployed; None where there is nothing to ask."""
+    if flow is not None:
+        return _kernel_question(ws, flow)
     found = from_child(ws.root, "deploy", "--dry-run")
     if not found:
         return None

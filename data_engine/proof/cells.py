@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import operator
 import sys
+import time
 import types
 from collections.abc import Collection, Mapping
 from contextlib import suppress
@@ -17,10 +18,12 @@ from typing import Any
 _PLAIN = frozenset({int, float, complex, bool, str, bytes, type(None)})
 _MOST_ITEMS = 20
 _DEEPEST = 3
-_SAMPLES = 64
+_SAMPLES = 32
 _MOST_COLUMNS = 30
 _MOST_CELLS = 2000
 _OF_IPYTHON = frozenset({"In", "Out", "exit", "quit", "get_ipython", "open"})
+_MOST_S = 0.03
+"""A look ends then: what it has not reached counts as it was."""
 _RANDOM = ("random", "numpy.random")
 
 
@@ -33,11 +36,13 @@ class CellChanges:
 
     def look(self, namespace: Mapping[str, Any], cell: str) -> None:
         """Note what changed since the last look; `cell` is the text that ran."""
-        marks = {
-            name: _mark(value)
-            for name, value in list(namespace.items())
-            if not name.startswith("_") and name not in _OF_IPYTHON and not isinstance(value, types.ModuleType)
-        }
+        until_s = time.perf_counter() + _MOST_S
+        marks: dict[str, object] = {}
+        for name, value in list(namespace.items()):
+            if name.startswith("_") or name in _OF_IPYTHON or isinstance(value, types.ModuleType):
+                continue
+            is_late = time.perf_counter() > until_s and name in self._marks
+            marks[name] = self._marks[name] if is_late else _mark(value)
         marks |= {name: state for name in _RANDOM if (state := _stream(name)) is not None}
         cell = cell.strip()
         for name, mark in marks.items():
@@ -141,15 +146,12 @@ def _library(value: Any, kind: type) -> tuple[object, ...] | None:
     library = kind.__module__.partition(".")[0]
     if library == "numpy" and kind.__name__ == "ndarray":
         return _samples(value)
-    if library == "pandas" and kind.__name__ == "DataFrame":
-        columns = [value.iloc[:, place] for place in range(min(value.shape[1], _MOST_COLUMNS))]
-        return (
-            value.shape,
-            tuple(map(str, value.columns[:_MOST_COLUMNS])),
-            *(_samples(one.to_numpy()) for one in columns),
-        )
-    if library == "pandas" and kind.__name__ == "Series":
-        return _samples(value.to_numpy())
+    if library == "pandas" and kind.__name__ in ("DataFrame", "Series"):
+        some = value.iloc[:: max(1, len(value) // _SAMPLES)]
+        if kind.__name__ == "Series":
+            return (value.shape, value.name, *_samples(some.to_numpy()))
+        names = tuple(map(str, value.columns[:_MOST_COLUMNS]))
+        return (value.shape, names, *_samples(some.to_numpy()[:, :_MOST_COLUMNS]))
     if library == "polars" and kind.__name__ == "DataFrame":
         return (value.shape, tuple(value.columns))
     return (value.name, len(value)) if library == "polars" and kind.__name__ == "Series" else None
