@@ -267,6 +267,15 @@ def test_a_seal_whose_heartbeat_was_taken_away_is_told_and_guarded_again(cli: Cl
     assert told.ok
 
 
+def test_start_names_the_older_systems_machine(cli: Cli, claims: Claims, workspace: Workspace) -> None:
+    claims.left(marker="leased").heartbeat(time.time() - 5)
+
+    refused = cli("--workspace", claims.root, "start")
+
+    assert refused.code == 3
+    assert "old-host (pid 4711)" in refused.err
+
+
 def test_an_older_daemon_that_starts_beside_an_owner_of_ours_stops_it(claims: Claims, workspace: Workspace) -> None:
     """The workspace never was the older system's; its daemon takes a marker that nobody held."""
     claims.root.joinpath("config", "data_engine.toml").write_text(
