@@ -33,7 +33,10 @@ def test_a_plan_shows_code_rows_and_samples(cli: Cli, production: Production) ->
     assert "differs  clean_df       9      8        1" in lines
     assert "clean_df: 1 row removed, in 1 of 3 (april.csv)" in lines
     assert "      removed   1       1" in lines
-    assert lines[-1] == "To let production run it: data-engine deploy sales"
+    assert lines[-2:] == [
+        "To let production run it: data-engine deploy sales",
+        "sales.ipynb: never compared with a kernel",
+    ]
 
 
 def test_a_plan_as_json_has_the_names_of_the_contract(cli: Cli, production: Production) -> None:

@@ -583,7 +583,10 @@ def test_a_deploy_says_in_one_line_how_many_others_are_not_deployed(
 
     assert typed(ws, "data-engine deploy claims") == 0
     told = capsys.readouterr()
-    assert told.out == "unchanged     claims.ipynb: as deployed before\n"
+    assert told.out.splitlines() == [
+        "unchanged     claims.ipynb: as deployed before",
+        "compared      claims: never compared with a kernel",
+    ]
     assert told.err.splitlines() == ["Other flows: 7 are not deployed; `data-engine list` shows them."]
     assert typed(ws, "data-engine deploy") == 0
     assert capsys.readouterr().err == ""

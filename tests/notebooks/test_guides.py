@@ -113,7 +113,7 @@ def test_preview_and_compile_shows_what_its_text_says(run_guide: Any) -> None:
     assert "left   %matplotlib inline" in cases
     missed = _printed(cells["missed"])
     assert "`rng.random(...)` draws from `rng` and is left out (cell 2)" in missed
-    assert "`model.fit(...)` changes `model`, which build() needs, and is left out" in missed
+    assert "`model.fit(...)` may change `model`, which build() needs, and is left out" in missed
     assert "cell 2: taken  `configure` changes what build() needs" in missed
     assert "failing.ipynb, cell 2, line 3" in _raised(cells["error"])[1]
     assert "failed - " in _printed(cells["history"])
