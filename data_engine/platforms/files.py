@@ -98,7 +98,9 @@ if sys.platform == "win32":
             raise _win32.last_error(path)
         return int(handle)
 
-    let_go_of_folder = _win32.close_handle
+    def let_go_of_folder(handle: int | None) -> None:
+        """Let others rename and remove the folder again."""
+        _win32.close_handle(handle)
 
     def is_open_elsewhere(error: OSError) -> bool:
         """Whether it says that somebody has the file open, so that the same may work in a moment.
