@@ -74,8 +74,7 @@ def started_lines(found: WorkspaceStatus) -> tuple[str, str]:
     """What there is to say of a daemon that was started: itself, and its engine with how many flows run by themselves.
 
     Example:
-        >>> from data_engine.status.record import DaemonFacts, EngineFacts
-        >>> from data_engine.status.record import FlowStatus, WorkspaceStatus
+        >>> from data_engine.status.record import DaemonFacts, EngineFacts, FlowStatus, WorkspaceStatus
         >>> flows = (FlowStatus("claims", mode="poll"), FlowStatus("parts"))
         >>> daemon, engine = DaemonFacts(running=True, pid=7), EngineFacts(on=True)
         >>> started_lines(WorkspaceStatus("c", "/c", daemon=daemon, engine=engine, flows=flows))

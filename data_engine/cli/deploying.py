@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
+from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from data_engine.notebook.catalog import CatalogEntry
     from data_engine.notebook.standing import Standing
     from data_engine.scheduler.source_memory import KnownSources
+    from data_engine.status.record import WorkspaceStatus
     from data_engine.status.starting import Starting
 
 
@@ -205,15 +207,16 @@ def _say_what_follows(
     starts: Mapping[str, Starting],
 ) -> None:
     """What these deployments mean for files and for other flows, and what was left out."""
+    status = cache(ws.status)  # which is built once, where it is needed
     switches = ws.home.ledger().switches()
-    for line in starting_lines(starts, ws.status):
+    for line in starting_lines(starts, status):
         say(line)
     lines = (*undeployed_lines(new), *left_out_lines(left), *disabled_lines(new, switches))
-    for line in (*lines, *lines_of_files_before(ws.home, new, entries, ws.status)):
+    for line in (*lines, *lines_of_files_before(ws.home, new, entries, status)):
         complain(line, style="yellow")
     for warning in dict.fromkeys(warning for entry in entries for warning in entry.warnings):
         complain(f"warning: {warning}", style="yellow")
-    say_others_not_deployed(ws, but={*left, *(entry.name for entry in entries)})
+    _say_others_not_deployed(ws, status(), but={*left, *(entry.name for entry in entries)})
 
 
 def _as_json(
@@ -294,11 +297,11 @@ def undeploy(ctx: typer.Context, name: FlowName, note: Note = "", wait: Wait = T
     return 0
 
 
-def say_others_not_deployed(ws: Workspace, but: set[str]) -> None:
+def _say_others_not_deployed(ws: Workspace, status: WorkspaceStatus, but: set[str]) -> None:
     """In one line how many other flows are not deployed as they are now; without those that somebody undeployed."""
     from data_engine.status.deployed_before import left_out
 
-    known, status = {*but, *left_out(ws.home, but)}, ws.status()
+    known = {*but, *left_out(ws.home, but)}
     if status.lease.state in ("unreachable", "damaged"):
         fix = f"; fix: {status.lease.fix}" if status.lease.damage is not None else ""
         complain(

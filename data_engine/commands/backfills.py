@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 from data_engine.commands.command import Command
 from data_engine.commands.fields import DAY, FLAG, FLOW, OBJECT, PATH, TEXT, argument, given_text
@@ -79,12 +79,8 @@ class StartBackfill(Command[BackfillTold]):
 
 
 @dataclass(frozen=True, slots=True)
-class StopBackfill(Command[BackfillTold]):
-    """Begin no more runs of a backfill; what runs of it ends by itself."""
-
-    name: ClassVar = "stop-backfill"
+class _OneBackfill(Command[BackfillTold]):
     answer: ClassVar = BackfillTold
-    asks: ClassVar = ("backfill", {"do": "stop"})
     needs_daemon: ClassVar = True
 
     id: str = field(metadata=argument(TEXT, "The backfill's id, or its beginning."))
@@ -93,9 +89,17 @@ class StopBackfill(Command[BackfillTold]):
     def check(self, at: Situation) -> Refusal | None:
         return at.unheard
 
-    async def before_asking(self, owner: Owner) -> StopBackfill:
+    async def before_asking(self, owner: Owner) -> Self:
         whole, flow = owner.work.known_backfill(self.id)
         return replace(self, id=whole, flow=flow)
+
+
+@dataclass(frozen=True, slots=True)
+class StopBackfill(_OneBackfill):
+    """Begin no more runs of a backfill; what runs of it ends by itself."""
+
+    name: ClassVar = "stop-backfill"
+    asks: ClassVar = ("backfill", {"do": "stop"})
 
     async def carry_out(self, owner: Owner) -> BackfillTold:
         whole, _ = owner.work.known_backfill(self.id)
@@ -103,23 +107,11 @@ class StopBackfill(Command[BackfillTold]):
 
 
 @dataclass(frozen=True, slots=True)
-class RetryBackfill(Command[BackfillTold]):
+class RetryBackfill(_OneBackfill):
     """Run again what failed of a backfill that has ended, and what a stop left out; it keeps its id."""
 
     name: ClassVar = "retry-backfill"
-    answer: ClassVar = BackfillTold
     asks: ClassVar = ("backfill", {"do": "retry"})
-    needs_daemon: ClassVar = True
-
-    id: str = field(metadata=argument(TEXT, "The backfill's id, or its beginning."))
-    flow: str | None = field(default=None, metadata=argument(FLOW, "Its flow."))
-
-    def check(self, at: Situation) -> Refusal | None:
-        return at.unheard
-
-    async def before_asking(self, owner: Owner) -> RetryBackfill:
-        whole, flow = owner.work.known_backfill(self.id)
-        return replace(self, id=whole, flow=flow)
 
     async def carry_out(self, owner: Owner) -> BackfillTold:
         whole, _ = owner.work.known_backfill(self.id)

@@ -27,13 +27,24 @@ def _new_id() -> str:
     return uuid4().hex
 
 
+class _OfModules(Command["Outcome"]):
+    __slots__ = ()
+
+    timeout_s: ClassVar = GATE_S
+
+    @classmethod
+    def read(cls, told: Mapping[str, Any]) -> Outcome:
+        from data_engine.deploy.deploying import Outcome
+
+        return Outcome.read(told)
+
+
 @dataclass(frozen=True, slots=True)
-class Deploy(Command["Outcome"]):
+class Deploy(_OfModules):
     """Let production run the modules as they are now."""
 
     name: ClassVar = "deploy"
     asks: ClassVar = ("deploy", {})
-    timeout_s: ClassVar = GATE_S
 
     flow: str | None = field(default=None, metadata=argument(FLOW, "Only this flow; else all that nobody undeployed."))
     note: str = field(default="", metadata=argument(ANY_TEXT, _NOTE))
@@ -67,12 +78,6 @@ class Deploy(Command["Outcome"]):
         asked = replace(asked, is_confirmed=self.force, is_approved=self.approve, replaces=self.replaces)
         return await owner.deploy(asked, self.set_id)
 
-    @classmethod
-    def read(cls, told: Mapping[str, Any]) -> Outcome:
-        from data_engine.deploy.deploying import Outcome
-
-        return Outcome.read(told)
-
     def outcome(self, answer: Outcome) -> str:
         refused = [entry.error for entry in answer.entries if entry.error is not None]
         if self.flow is not None and refused:
@@ -81,12 +86,11 @@ class Deploy(Command["Outcome"]):
 
 
 @dataclass(frozen=True, slots=True)
-class Undeploy(Command["Outcome"]):
+class Undeploy(_OfModules):
     """Stop running a flow in production."""
 
     name: ClassVar = "undeploy"
     asks: ClassVar = ("deploy", {"withdraw": True})
-    timeout_s: ClassVar = GATE_S
 
     flow: str = field(metadata=argument(FLOW, "The flow."))
     note: str = field(default="", metadata=argument(ANY_TEXT, _NOTE))
@@ -99,12 +103,6 @@ class Undeploy(Command["Outcome"]):
 
     async def carry_out(self, owner: Owner) -> Outcome:
         return await owner.deploy(_asked(owner, self.flow, self.note, id=self.id, is_withdrawal=True))
-
-    @classmethod
-    def read(cls, told: Mapping[str, Any]) -> Outcome:
-        from data_engine.deploy.deploying import Outcome
-
-        return Outcome.read(told)
 
 
 @dataclass(frozen=True, slots=True)

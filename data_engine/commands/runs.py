@@ -103,31 +103,31 @@ class StopFlow(Command[FlowStopped]):
 
 
 @dataclass(frozen=True, slots=True)
-class StopRun(Command[RunEnded]):
-    """Ask a run to end at its next step or item, or let one that waits not begin."""
-
-    name: ClassVar = "stop-run"
+class _EndRun(Command[RunEnded]):
     answer: ClassVar = RunEnded
     is_urgent: ClassVar = True
+    kills: ClassVar[bool]
 
     run_id: str = field(metadata=argument(TEXT, "The run's id, or its beginning."))
 
     async def carry_out(self, owner: Owner) -> RunEnded:
-        return RunEnded(*await owner.end_run(self.run_id, kill=False))
+        return RunEnded(*await owner.end_run(self.run_id, kill=self.kills))
 
 
 @dataclass(frozen=True, slots=True)
-class KillRun(Command[RunEnded]):
+class StopRun(_EndRun):
+    """Ask a run to end at its next step or item, or let one that waits not begin."""
+
+    name: ClassVar = "stop-run"
+    kills: ClassVar = False
+
+
+@dataclass(frozen=True, slots=True)
+class KillRun(_EndRun):
     """End a run's process now."""
 
     name: ClassVar = "kill-run"
-    answer: ClassVar = RunEnded
-    is_urgent: ClassVar = True
-
-    run_id: str = field(metadata=argument(TEXT, "The run's id, or its beginning."))
-
-    async def carry_out(self, owner: Owner) -> RunEnded:
-        return RunEnded(*await owner.end_run(self.run_id, kill=True))
+    kills: ClassVar = True
 
 
 @dataclass(frozen=True, slots=True)

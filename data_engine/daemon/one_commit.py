@@ -157,7 +157,6 @@ class ProcessOwner:
 
     async def reset(self, flow: str | None) -> int:
         """Forget history and freshness; how many runs went."""
-
         return reset_offline(self.home, flow)
 
     async def turn_engine(self, *, is_on: bool) -> None:
@@ -176,7 +175,6 @@ class ProcessOwner:
 
     async def lease(self, do: str, *, now: bool = False, client: str = "ui") -> tuple[LeaseStatus, str | None]:
         """The lease as one look shows it: there is nothing of this machine to withdraw or to give up."""
-
         return offline_lease(self.home), None
 
 

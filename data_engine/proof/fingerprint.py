@@ -24,6 +24,7 @@ from data_engine.engine.memo.recorders import is_frame
 from data_engine.engine.memo.tracer import CodeTracer
 from data_engine.engine.memo.value_copy import PLAIN
 from data_engine.proof import data
+from data_engine.secret import masked
 
 _MOST_OBJECTS = 200_000
 """More than this is not followed: it is told as doubt."""
@@ -251,7 +252,7 @@ class Tracer(CodeTracer):
 
 
 def show(value: Any) -> str:
-    """A value in short: never an address, never more than a line.
+    """A value in short: never an address, a secret that this process has read, or more than a line.
 
     Example:
         >>> show({"EUR": 1.1}), show([1] * 1000)
@@ -262,14 +263,14 @@ def show(value: Any) -> str:
         if (shape := data.shape_of(value)) is not None:
             return shape
         if kind in PLAIN or isinstance(value, (list, tuple, dict, set, frozenset, PurePath, Enum, str, bytes)):
-            text = _short.repr(value)
+            text = _short.repr(masked(value) if kind is str else value)
         elif getattr(kind, "__repr__", None) is object.__repr__ or len(data.parts_of(value)) > 1000:
             text = f"a {kind.__name__}"
         else:
             text = repr(value)
     except Exception:
         text = f"a {kind.__name__}"
-    text = " ".join(text.split())
+    text = " ".join(masked(text).split())
     if " at 0x" in text:
         text = f"a {kind.__name__}"
     return text if len(text) <= _MOST_SHOWN else f"{text[: _MOST_SHOWN - 3]}..."

@@ -37,7 +37,9 @@ def compare_kernel(home: LocalWorkspace, path: Path, namespace: Mapping[str, Any
     """
     data = content_of(path)
     before = kept(home, path.stem)
-    verdict = with_cells(compare(namespace, path, data), path, data, namespace)
+    verdict = compare(namespace, path, data)
+    if not verdict.is_same:
+        verdict = _with_cells(verdict, path, data, namespace)
     keep(home, path.stem, verdict)
     if before is None:
         return verdict
@@ -45,7 +47,7 @@ def compare_kernel(home: LocalWorkspace, path: Path, namespace: Mapping[str, Any
     return replace(verdict, varying=varying, doubts=tuple(one for one in verdict.doubts if one not in before.doubts))
 
 
-def with_cells(verdict: Verdict, path: Path, data: bytes, namespace: Mapping[str, Any]) -> Verdict:
+def _with_cells(verdict: Verdict, path: Path, data: bytes, namespace: Mapping[str, Any]) -> Verdict:
     """The verdict, each difference with the left-out cells of this kernel that are behind it."""
     artifact = load_artifact(path, data, cache_dir=None)
     parts_left = {cell.number for cell in artifact.compiled.cells if not all(one.taken for one in cell.statements)}

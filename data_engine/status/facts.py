@@ -23,16 +23,17 @@ from data_engine.message import Undelivered
 from data_engine.model import BAD_ENDS, ActiveRun, Backfill, Deployment, Run, SourceKey, SourceState, utc_text
 from data_engine.notebook.catalog import CatalogEntry, clock_zone
 from data_engine.notebook.standing import AS_DEPLOYED, Standing
-from data_engine.reasons import kinds as of_flow
-from data_engine.reasons import kinds as of_source
 from data_engine.reasons.kinds import (
     DaemonSilent,
+    Disabled,
+    EngineOff,
     Expected,
     Held,
     LastRunFailed,
     LastRunWarned,
     Late,
     Looks,
+    NotDeployed,
     Overlong,
     OwnedElsewhere,
     Waiting,
@@ -260,9 +261,9 @@ def blocked_by(known: WorkspaceFacts, flow: FlowFacts) -> tuple[str, ...]:
     is_draft = flow.standing.kind == "not_deployed" and known.elsewhere is None
     is_off = known.unasked is None and not known.engine.on
     found = (
-        (of_flow.NotDeployed.kind, is_draft),
-        (of_source.Disabled.kind, not flow.is_enabled),
-        (of_source.EngineOff.kind, is_off),
+        (NotDeployed.kind, is_draft),
+        (Disabled.kind, not flow.is_enabled),
+        (EngineOff.kind, is_off),
         (DAEMON_ENDING, is_off and known.daemon.ending),
     )
     return tuple(kind for kind, is_so in found if is_so)

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from data_engine import secret
 from data_engine.proof.fingerprint import Tracer, show
 
 _CHILD = """
@@ -251,3 +252,11 @@ def test_what_cannot_be_compared_is_doubted() -> None:
 def test_values_are_shown_in_short(value: Any, shown: str) -> None:
     """Never an address, never more than a line."""
     assert show(value) == shown
+
+
+def test_a_secret_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A verdict is kept and printed; it says that the value differs, and not which it is."""
+    monkeypatch.setattr(secret, "_forms", secret.forms_of(["p@ss w0rd!", "x" * 60]))
+
+    assert show({"token": "p@ss w0rd!"}) == "{'token': '***'}"
+    assert show("x" * 60) == "'***'"
