@@ -5,12 +5,15 @@ The truth is what `build()` gives: the same from both, or not. `judge` says what
 
 from __future__ import annotations
 
+import functools
+import multiprocessing
 import os
 import pickle
 import random
 import sys
 import types
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +24,7 @@ from data_engine.notebook.read import NotebookCell
 from data_engine.proof.fingerprint import Detail, Fingerprint, trace
 from data_engine.proof.verdict import differences_of, differing, doubts_of
 
+LIMIT_S = 60
 Kind = Literal["right", "named", "doubt", "by names", "silent", "false alarm", "varies", "refused", "void"]
 
 
@@ -41,7 +45,19 @@ class _Side:
 
 
 def judge(texts: Sequence[str]) -> Judged:
-    """Run a notebook whole and as its slice, and compare."""
+    """Run a notebook whole and as its slice, and compare; in a process without threads, as it forks."""
+    return _without_threads().submit(_judge, tuple(texts), os.getcwd()).result(LIMIT_S)
+
+
+@functools.cache
+def _without_threads() -> ProcessPoolExecutor:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["pandas", "polars", __name__])
+    return ProcessPoolExecutor(1, context)
+
+
+def _judge(texts: tuple[str, ...], folder: str) -> Judged:
+    os.chdir(folder)
     cells = [NotebookCell(number, f"c{number}", text) for number, text in enumerate(texts, start=1)]
     try:
         compiled, codes = compile_with_codes(cells, Path("flow.ipynb"))

@@ -83,7 +83,12 @@ def two() -> Iterator[tuple[Elsewhere, Elsewhere]]:
 
 _texts = st.text(st.characters(codec="ascii", exclude_categories=["Cc"]), max_size=5)
 _plain = st.one_of(
-    st.integers(-9, 9), st.floats(allow_nan=False, allow_infinity=False, width=32), _texts, st.booleans(), st.none(), st.binary(max_size=3)
+    st.integers(-9, 9),
+    st.floats(allow_nan=False, allow_infinity=False, width=32),
+    _texts,
+    st.booleans(),
+    st.none(),
+    st.binary(max_size=3),
 ).map(repr)
 _hashable = st.one_of(_plain, st.lists(_plain, max_size=3).map(lambda parts: f"frozenset([{', '.join(parts)}])"))
 
