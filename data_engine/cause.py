@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import MappingProxyType
 from typing import Any
 
-from data_engine.record import Record
+from data_engine.record import Record, frozen
 
 SENTENCES: Mapping[str, str] = MappingProxyType(
     {
@@ -59,7 +59,7 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
 _BY_A_PERSON = frozenset({"stop_requested", "interrupted", "kill_requested", "left_behind"})
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen
 class Cause(Record):
     """Why a run ended as it did. `data` holds what its sentence names and, of code that raised, where:
     `step`, `detail` ("KeyError: 'amount'"), `helper` (its line, where it raised there), `places`, each `{notebook, cell, line}`, and

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal, TypeAlias
 
-from data_engine.record import Record
+from data_engine.record import Record, frozen
 
 Tone: TypeAlias = Literal["good", "bad", "warn", "live", "idle"]
 Shape: TypeAlias = Literal["disc", "cross", "square", "diamond", "triangle", "play", "ring", "half", "bar"]
@@ -23,7 +23,7 @@ STOPPED: Look = ("warn", "square")
 BARRED: Look = ("warn", "bar")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen
 class Mark(Record):
     """A state in words, with its shape and tone; `kind` is the state for programs."""
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from data_engine.cut import visible_lines
-from data_engine.record import Record
+from data_engine.record import Record, frozen
 from data_engine.secret import masked
 
 TROUBLES = ("failed", "held", "missed", "late", "overlong", "silent_owner", "unreachable", "recovered")
@@ -31,7 +31,7 @@ _LONGEST_OF_MANY = 500
 _LONGEST_LINE = 500
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Notice:
     """One thing that people are told: what happened in one line, and the facts that are known of it.
 
@@ -64,7 +64,7 @@ class Message:
     at: datetime
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen
 class Undelivered(Record):
     """A message that one of its recipients has not got: `state` is "waiting" or "given_up" (in a history also "sent"), `error` what
     the last try met.
@@ -84,7 +84,7 @@ class Undelivered(Record):
     next_try_utc: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Line:
     label: str
     value: str

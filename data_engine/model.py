@@ -7,7 +7,7 @@ Times are seconds since the epoch (`at_s`) until they are stored or shown; then 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, ClassVar, NamedTuple, TypeAlias
@@ -15,7 +15,7 @@ from typing import Any, ClassVar, NamedTuple, TypeAlias
 from data_engine.cause import Cause, read_cause
 from data_engine.counted import counted
 from data_engine.publish_started import PublishStarted
-from data_engine.record import Record
+from data_engine.record import Record, frozen
 from data_engine.shown import Shown
 
 _SKEW_S = 300.0
@@ -187,7 +187,7 @@ class RunFinished(NamedTuple):
 Event: TypeAlias = RunStarted | StepStarted | StepProgress | StepFinished | LogLine | PublishStarted | RunFinished
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen
 class RunTrigger(Record):
     """What a run was begun by: its `kind`, one of `TRIGGERS`, and what more there is to say of it."""
 
@@ -195,7 +195,7 @@ class RunTrigger(Record):
     detail: str | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen
 class RunFile(Record):
     """A file that a run read or wrote, as it was then; what is not known of it is None."""
 
@@ -205,7 +205,7 @@ class RunFile(Record):
     rows: int | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen
 class WrittenFile(Record):
     """A file as the newest run that wrote it left it. `sources` are those of all runs that wrote it, the newest first, "" for a
     run without one; `source_root` is the folder that the newest lies in, None where that is no file of a folder."""
@@ -220,7 +220,7 @@ class WrittenFile(Record):
     source_root: str | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen
 class Run(Record):
     """One execution as the ledger keeps it. Times are UTC ISO-8601 with offset; `elapsed_s` is None while it runs.
 
@@ -294,7 +294,7 @@ def ended_badly(run: Run | None) -> bool:
     return run is not None and run.status in BAD_ENDS and not (run.why is not None and run.why.is_by_a_person)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen
 class StepRun(Record):
     """One step of one run. `output_path` is the first file the step returned, absolute, or None; `why` is the cause of a run
     that ended in it; `rows_in` and `rows_out` are of the frame, table or batch that went in and came out, None where that
@@ -314,7 +314,7 @@ class StepRun(Record):
     rows_out: int | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen
 class ActiveRun(Record):
     """A run under way on this machine. `pid` is the process that answers for it: this daemon's where `in_daemon`, else a
     kernel's or a command line's, which alone can stop it. `step` began at `step_started_at_utc`, and is `done` of `total`
@@ -335,7 +335,7 @@ class ActiveRun(Record):
     stopping: bool = False
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen
 class PlannedRun(Record):
     """One run of a backfill: for the file at `source` inside the flow's source folder ("" is the whole folder, or a single
     file), for the slot `scheduled_for` in UTC, or for a file at a slot."""
@@ -344,7 +344,7 @@ class PlannedRun(Record):
     scheduled_for: str | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen
 class Backfill(Shown, Record):
     """Runs that somebody asked for once more, as one thing with an `id`: it can be stopped, and goes on after a crash.
 
@@ -411,7 +411,7 @@ def duration_words(seconds: float) -> str:
     return f"{max(seconds, 1):.0f} s"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen
 class LogEntry(Record):
     """One line of a run's log."""
 
@@ -473,7 +473,7 @@ def _second_text(second: int) -> str:
     return (EPOCH + timedelta(seconds=second)).isoformat()[:19]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen
 class Deployment(Record):
     """A decision about what production runs of one flow: `kind` is "deploy", "rollback" or "withdraw".
 

@@ -20,7 +20,6 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -35,6 +34,7 @@ from data_engine.platforms.files import (
     mount_of,
     open_shared,
 )
+from data_engine.record import frozen
 
 _HAS_DESCRIPTORS = {os.open, os.stat, os.unlink, os.rmdir} <= os.supports_dir_fd and bool(NO_FOLLOW)
 _FOLDER_ONLY = FOLDER_ONLY | OWN | NO_FOLLOW
@@ -75,7 +75,7 @@ class Left(NamedTuple):
 _Device: TypeAlias = tuple[int, bytes]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Place:
     """A folder that was reached without following anything. Use it while it is open:
     `os.unlink(place.at(name), dir_fd=place.descriptor)`, and likewise `open`, `mkdir`, `rmdir`, `rename`, `stat`.

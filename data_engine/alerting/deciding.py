@@ -10,7 +10,7 @@ nobody to be told                    nothing is kept
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime, tzinfo
 from typing import Any
 
@@ -20,6 +20,7 @@ from data_engine.flow.expectation import AlertRule
 from data_engine.ledger.troubles import Trouble, TroubleKey
 from data_engine.message import Notice, message_id
 from data_engine.model import utc_text
+from data_engine.record import frozen
 from data_engine.workspace.settings import AlertSettings
 
 MOST_OF_A_FLOW = 20
@@ -32,7 +33,7 @@ _OF_FAILURES = ("failed", "held")
 _ORDER = (*_OF_FAILURES, "missed", "overlong", "late")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Sighting:
     """A trouble that is there, since when, and what is said of it."""
 
@@ -41,7 +42,7 @@ class Sighting:
     said: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Recipients:
     """Who is told of a flow's troubles: the workspace's `[alerts]`, or what the flow says in their place."""
 
@@ -70,7 +71,7 @@ class Recipients:
         return any((self.settings.to if rule.to is None else rule.to) for rule in self.rules or (AlertRule(),))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Telling:
     """A message to come: the same `id` whoever decides on it."""
 
@@ -83,7 +84,7 @@ class Telling:
     is_first: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Decision:
     """What to keep of a flow's troubles, what to tell, and when to decide again by itself (None: when something happens)."""
 

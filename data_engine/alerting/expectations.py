@@ -7,7 +7,6 @@ taken as a schedule takes them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, tzinfo
 
 from data_engine.flow.expectation import Expectation
@@ -15,6 +14,7 @@ from data_engine.flow.trigger import Schedule, Trigger
 from data_engine.ledger.freshness import Fresh
 from data_engine.model import utc_text
 from data_engine.reasons.kinds import Expected, Late, Overlong
+from data_engine.record import frozen
 from data_engine.scheduler.slots import newest_slot, next_slot, zone_of
 
 GRACE_S = 300.0
@@ -29,7 +29,7 @@ _LONGEST_DAY_S = _DAY_S + 4 * 3600.0
 _MOST_STEPS = 3000
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Judgement:
     """How a flow stands to what is expected of it; by itself that changes at `next_s` at the earliest (None: never)."""
 

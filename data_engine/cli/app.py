@@ -16,7 +16,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
-from data_engine.cli.command_group import command_group
+from data_engine.cli.command_group import command_group, light
 from data_engine.cli.failure import tell
 from data_engine.cli.output import complain, lenient_streams, only_json, print_version
 from data_engine.cut import visible_lines
@@ -134,12 +134,12 @@ class LazyCommand(TyperCommand):
         module, function = self._home.split(":")
         found = getattr(import_module(f"data_engine.cli.{module}"), function)
         if function == "make_app":
-            command = get_command(found())
+            command = light(get_command(found()))
             command.name = self.name
             return command
         app = command_group("")
         app.command(self.name)(found)
-        return get_command(app)
+        return light(get_command(app))
 
     def make_context(self, *arguments: Any, **named: Any) -> Any:
         """The context of the command itself."""
@@ -165,7 +165,7 @@ def make_command() -> TyperGroup:
     app = command_group("Write a data flow in a JupyterLab notebook; run the same notebook in production.")
     app.info.cls = _Root
     app.callback()(_global_options)
-    command = get_command(app)
+    command = light(get_command(app))
     assert isinstance(command, TyperGroup)
     for commands in COMMANDS.values():
         for name, (home, help_line) in commands.items():

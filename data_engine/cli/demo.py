@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +20,7 @@ from data_engine.counted import counted
 from data_engine.errors import FlowValidationError
 from data_engine.flow.batch import Batch
 from data_engine.model import Event, StepFinished
+from data_engine.record import frozen
 from data_engine.times import seconds
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from data_engine.flow.spec import StepSpec
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DemoStep:
     """What one step did over all sources: its `rows` (None where there is no frame to count), seconds and files."""
 
@@ -38,7 +39,7 @@ class DemoStep:
     outputs: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DemoRun:
     """What one of the demo's flows did."""
 

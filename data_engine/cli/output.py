@@ -16,11 +16,12 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import date, time
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TextIO
 
 from data_engine.cut import visible, visible_lines
+from data_engine.record import frozen
 
 if TYPE_CHECKING:
     import rich.table
@@ -71,7 +72,7 @@ def print_version() -> None:
     print(f"data-engine {__version__}")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Table:
     """Columns by name, those in `right` aligned so, and rows of texts; a row may have a style.
 

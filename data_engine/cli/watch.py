@@ -13,7 +13,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,7 @@ from data_engine.flow.control import STOPS_AT
 from data_engine.lease.status import lease_lines
 from data_engine.platforms.host import IS_STYLED_BY_CALLS
 from data_engine.platforms.terminals import is_terminal, pressed_keys
+from data_engine.record import frozen
 from data_engine.status.sentences import ends_words, freed_words, reason_of
 from data_engine.times import local_time, seconds, zoned_words
 from data_engine.typed import typed
@@ -62,7 +63,7 @@ _FIX = "`data-engine status` prints once, `data-engine status --json` prints for
 _LEVELS = {"ERROR": "red", "CRITICAL": "red", "WARNING": "yellow"}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Question:
     """What is done when somebody presses y, and what is said until it is done."""
 
@@ -71,7 +72,7 @@ class Question:
     action: Callable[[], str]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class OpenLog:
     """The log of a run: its lines once they are read; `at` is the first line that is shown, None where the end is followed."""
 

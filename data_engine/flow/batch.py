@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar, overload
 from data_engine.argument_checks import is_text
 from data_engine.errors import FlowValidationError, message_of
 from data_engine.platforms.names import real_path
+from data_engine.record import frozen
 from data_engine.shown import Shown
 
 T = TypeVar("T")
@@ -104,7 +105,7 @@ class FileRef(os.PathLike[str]):
         return hash(self._text)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ItemError:
     """What `map(on_error="collect")` puts in the place of an item whose call raised.
 

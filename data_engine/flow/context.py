@@ -19,6 +19,7 @@ from data_engine.flow.places import IN_PLACE, Places
 from data_engine.flow.suggestions import typed_call
 from data_engine.model import EPOCH, LogLine
 from data_engine.platforms.files import open_to_read
+from data_engine.record import frozen
 from data_engine.secret import Secret
 from data_engine.shown import Shown
 
@@ -190,7 +191,7 @@ class FlowContext(Shown):
         self.control.progress(done, total)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SourceMetadata:
     """Facts of one source file; `modified_at_utc` is an aware UTC datetime."""
 

@@ -22,6 +22,7 @@ from data_engine.flow.spec import (
     title_words,
 )
 from data_engine.flow.suggestions import checked_call, nearest_name
+from data_engine.record import frozen
 from data_engine.shown import Shown
 
 TYPE_CHECKING = False
@@ -47,7 +48,7 @@ _OTHER_WORDS = {
 """Verbs as one may guess them, with what does it."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MirrorSpec:
     """Where a flow's mirrored outputs go: the folder here, the text its author wrote, and whether they appear all at once."""
 

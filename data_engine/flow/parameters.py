@@ -22,18 +22,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 from data_engine.errors import FlowValidationError
 from data_engine.flow.parameter_values import READERS, Given, wire_of
 from data_engine.flow.suggestions import nearest_name
+from data_engine.record import frozen
 from data_engine.secret import MASK, Secret
 
 _WHERE = "params="
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Parameter:
     """One parameter: its `kind` is the type's name in words of the grammar, `choices` what an Enum or Literal allows.
 
@@ -112,13 +113,14 @@ class Parameter:
         return FlowValidationError(f"parameter {self.name}: {why}", where=f"params[{self.name!r}]", fix=fix)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Parameters:
     """All parameters of a flow. `make` turns what was given into an instance of the author's class `settings`, where it is
     at hand.
 
     Example:
         >>> from datetime import date
+        >>> from dataclasses import dataclass
         >>> @dataclass
         ... class Settings:
         ...     month: date

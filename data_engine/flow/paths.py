@@ -12,19 +12,19 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from pathlib import Path
 
 from data_engine import files
 from data_engine.errors import FlowValidationError
 from data_engine.platforms.names import compared, real_path, why_foreign, why_refused, why_too_long
+from data_engine.record import frozen
 from data_engine.workspace import here
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/{1,2}(?=[^/])|file:/+")
 _module_folder: ContextVar[Path | None] = ContextVar("module_folder", default=None)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class AuthoredPath:
     """A path as the author wrote it (`text`: forward slashes, NFC, no trailing slash) and where it is here (`path`)."""
 

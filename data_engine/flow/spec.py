@@ -6,11 +6,11 @@ import inspect
 import os
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 from data_engine.errors import FlowValidationError
 from data_engine.flow.paths import AuthoredPath
 from data_engine.flow.scan import walk
+from data_engine.record import frozen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from data_engine.flow.context import FlowContext
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StepSpec:
     """One step: `fn(context)`, what it takes (`use`), what its result is called (`save_as`), and how it is shown."""
 
@@ -31,7 +31,7 @@ class StepSpec:
     function_name: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Collect:
     """A step that finds files: the candidates with these extensions, as a `Batch` of `FileRef` in path order."""
 
@@ -69,7 +69,7 @@ class Collect:
         return Batch(tuple(FileRef(path) if is_link else of(path) for path, is_link in paths))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Map:
     """A step that calls `fn` for each item of the current batch."""
 

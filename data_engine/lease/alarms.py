@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any, Literal
 
 from data_engine.lease.folder import FileSystem
@@ -24,6 +24,7 @@ from data_engine.lease.protocol import Damaged, InDoubt
 from data_engine.lease.records import decode, encode, fields_of
 from data_engine.lease.removal import clear_way, make, names_in, put, remove
 from data_engine.nofollow import NotFollowedError
+from data_engine.record import frozen
 
 ROOT = "alarms"
 KEEP_ALARMS = 8
@@ -40,7 +41,7 @@ _NUMBER = re.compile(r"\d{10}", re.ASCII)
 Kind = Literal["silent_owner", "recovered"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Alarm:
     """One message about one silence: of the owner by generation `number`, whose nonce is `generation`.
 
@@ -69,7 +70,7 @@ class Alarm:
         return path_of(self.number) if self.kind == "silent_owner" else _home(self.number)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class AlarmClaim:
     """Who has taken it upon itself to tell, and what of: the owner as people know it, and what it did.
 
@@ -90,7 +91,7 @@ class AlarmClaim:
     has_ended: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Shown:
     """What the share shows of one message: how many claims, the newest where it can be read, and whether it was sent."""
 

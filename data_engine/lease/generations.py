@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 
 from data_engine.lease.folder import FileSystem
 from data_engine.lease.protocol import (
@@ -31,6 +30,7 @@ from data_engine.lease.protocol import (
 from data_engine.lease.records import LARGEST_ENTRY_BYTES, digest, encode, generation_of
 from data_engine.lease.removal import forget_gone, make, names_in, put_aside, remove
 from data_engine.nofollow import NotFollowedError
+from data_engine.record import frozen
 
 GENERATIONS = "state/generations"
 
@@ -42,7 +42,7 @@ _SNAPSHOT_TRIES = 5
 _LOOKED_AT = 32
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Snapshot:
     """One whole generation. `new` holds the contents of the segments not seen before: table -> name -> bytes, in order."""
 

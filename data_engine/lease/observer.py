@@ -9,7 +9,7 @@ import errno
 import secrets
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from data_engine.clock import boot_clock
@@ -36,6 +36,7 @@ from data_engine.lease.repair import Repaired, repair
 from data_engine.lease.status import duration_words
 from data_engine.lease.view import Observed, View, is_of_this_machine, observe, view_of
 from data_engine.nofollow import NotFollowedError
+from data_engine.record import frozen
 
 _LATE_CACHE = 2.0
 """A list that stays shorter than known for this many thresholds is no late cache any more, but lost."""
@@ -49,7 +50,7 @@ def _new_id() -> str:
     return secrets.token_hex(8)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Damaged:
     """The same damage since `since_s`: nobody can have appended since then, or it would be another one.
 

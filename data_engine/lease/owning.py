@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol
 
 from data_engine.errors import OwnedElsewhereError, WorkspaceError
@@ -11,6 +11,7 @@ from data_engine.lease.protocol import NEVER, Fenced, Identity
 from data_engine.lease.status import LeaseStatus
 from data_engine.lease.view import View, is_of_this_machine
 from data_engine.ledger.belief import Verdict, clock_warnings
+from data_engine.record import frozen
 
 
 class Sets(Protocol):
@@ -45,7 +46,7 @@ NO_SETS: Sets = _NoSets()
 """Of a workspace without deployments."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class OwnershipState:
     """What is known of the ownership without asking anybody.
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, field, fields, replace
 from typing import Any, Literal
 
 from data_engine.errors import FlowValidationError
+from data_engine.record import frozen
 from data_engine.workspace.settings import LEAST_HEARTBEATS
 
 FORMAT = 4
@@ -88,7 +89,7 @@ class ShorterList(StaleView):
     """The list ends before the highest generation this machine has seen."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Limits:
     """How often the owner speaks and how long its silence must last; every other limit scales with these two.
 
@@ -161,7 +162,7 @@ class Limits:
         return self.heartbeat_s / 6
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Identity:
     """Who speaks: one daemon of one machine.
 
@@ -183,7 +184,7 @@ class Identity:
         return self.host_name or self.machine_id
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Segment:
     """One immutable file of a table: `state/<table>/<name>`; the name begins with the generation it was written for."""
 
@@ -192,7 +193,7 @@ class Segment:
     digest: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Fold:
     """Replace these neighbouring segments of one table by one new segment, or by none (`content` None: retention).
 
@@ -205,7 +206,7 @@ class Fold:
     content: bytes | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Repair:
     """That a damaged list was repaired: generation `number` goes on from `base` (-1: from none), so that what was published
     between the two, and some segments of `tables`, are lost on the share. Whoever still holds such rows publishes them again.
@@ -219,7 +220,7 @@ class Repair:
     at_utc: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Generation:
     """One generation: who appended it under which token, and every segment of every table.
 
@@ -270,7 +271,7 @@ class Generation:
 NESTED = ("by", "limits", "files", "repairs")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LeaseRecord:
     """The owner's heartbeat. Other machines look at `token` and `beat`; `stale_after_s` tells a repair how long to wait."""
 
@@ -294,7 +295,7 @@ class LeaseRecord:
         return self.host_name or self.machine_id
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Request:
     """Somebody asks for the workspace; `beat` counts its repetitions."""
 
@@ -314,7 +315,7 @@ class Request:
         return self.requester_host_name or self.requester_machine_id
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Damage:
     """What of the published state cannot be read as it was written, as this machine has noticed it.
 

@@ -11,7 +11,7 @@ follow, and whoever still holds the lost rows publishes them again.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from data_engine.lease.generations import GenerationList
 from data_engine.lease.protocol import (
@@ -25,9 +25,10 @@ from data_engine.lease.protocol import (
     next_generation,
     with_repair,
 )
+from data_engine.record import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Repaired:
     """What a repair did: the generation it appended.
 
@@ -86,7 +87,7 @@ def repair(
     return Repaired(after, found.lost, segments)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Found:
     """What a damaged list still shows. The repair goes on from `first`, the newest readable generation (an empty one, -1, where
     there is none), at `place`, and stands at `target`. `newest` is the highest number there is, `missing` are those above

@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, fields, replace
 from typing import Any, Literal, TypeAlias
 
 from data_engine.lease.fields import checked_number, checked_text
@@ -21,6 +21,7 @@ from data_engine.lease.protocol import Damaged
 from data_engine.lease.records import decode, encode
 from data_engine.lease.removal import names_in, put, unlink
 from data_engine.nofollow import NotFollowedError
+from data_engine.record import frozen
 
 ROOT = "requests"
 RENEW_S = 30.0
@@ -43,7 +44,7 @@ _NAME = re.compile(r"([0-9a-f]{32})\.json")
 _TEMP = re.compile(r"[0-9a-f]{32}\.json\.[0-9a-z]+\.tmp")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Request:
     """What somebody on another machine asks for. `arguments` is a JSON object; `at_utc` is display only.
 
@@ -74,7 +75,7 @@ class Request:
         return str(self.given.get("set_id", "")) if self.verb == "deploy" else ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Seen:
     """What this owner has seen of a request: since when, its beat, and when that moved last, on its own clock."""
 
@@ -83,12 +84,12 @@ class Seen:
     moved_s: float
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Take:
     """Carry it out, after it was published that it is taken."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Answer:
     """Publish this outcome, carry nothing out, and remove the file."""
 
@@ -96,12 +97,12 @@ class Answer:
     why: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Remove:
     """It is answered: only its file is left."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Leave:
     """It is being carried out here."""
 

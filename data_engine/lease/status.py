@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, ClassVar, Literal
 
 from data_engine.lease.protocol import Damage, Generation, Identity, Request
 from data_engine.lease.view import View
-from data_engine.record import Record
+from data_engine.record import Record, frozen
 
 _REPAIR = "data-engine lease repair"
 NOBODY_WATCHES = "nobody is told when this machine falls silent; run `data-engine service install` on another one that has the secrets"
@@ -18,7 +18,7 @@ _MOST_WATCHERS_NAMED = 3
 Word = Literal["available", "mine", "owned", "control_requested", "takeover_available", "unreachable", "damaged"]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen
 class Machine(Record):
     """A workstation as the lease names it: what is known of it."""
 
@@ -33,7 +33,7 @@ class Machine(Record):
     requested_at_utc: str | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen
 class DamageStatus(Record):
     """What of the shared state is damaged, since when, and what helps. `kind` is "history", "newer", "foreign" or "heartbeat"."""
 
@@ -45,7 +45,7 @@ class DamageStatus(Record):
     kind: str = "history"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen
 class NotReleased(Record):
     """Why giving the workspace up has no effect. `kind` is "not_owned", "owned_elsewhere" or "owner_gone"."""
 
@@ -64,7 +64,7 @@ class NotReleased(Record):
         return "the daemon of this workstation that owned the workspace is gone: `data-engine start` owns it again, then give it up"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen
 class LeaseStatus(Record):
     """The ownership as one machine sees it; ages and times to come are seconds of its own clock.
 

@@ -5,15 +5,16 @@ No time written by another machine is ever compared: silence is measured on the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 from data_engine.lease.protocol import NEVER, Damage, Generation, Identity, LeaseRecord, Limits, Request
+from data_engine.record import frozen
 
 State = Literal["available", "reserved", "owned", "mine", "stale", "unreachable", "damaged"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Observed:
     """What one observer has seen so far, in seconds of its own clock. `mark` only ever moves forward.
 
@@ -31,7 +32,7 @@ class Observed:
     request_s: float = NEVER
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class View:
     """What one look showed and what it means here; `limits` are those of the owner, else one's own.
 

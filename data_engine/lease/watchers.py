@@ -11,13 +11,14 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 
 from data_engine.lease.folder import FileSystem
 from data_engine.lease.protocol import NEVER, Damaged, Limits
 from data_engine.lease.records import encode, fields_of
 from data_engine.lease.removal import clear_way, names_in, put, unlink
 from data_engine.nofollow import NotFollowedError
+from data_engine.record import frozen
 
 ROOT = "watchers"
 MOST_WATCHERS = 200
@@ -43,7 +44,7 @@ def look_s(limits: Limits) -> float:
     return limits.stale_after_s * 2 / 3
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Watcher:
     """One machine that watches and can tell people; `beat` counts its signs."""
 
@@ -58,7 +59,7 @@ class Watcher:
         return self.host_name or self.machine_id
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Heard:
     """A watcher as it was last seen, and when that was seen to be new; never, where it lay there at the first look."""
 
@@ -66,7 +67,7 @@ class Heard:
     moved_s: float = NEVER
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Others:
     """What one machine knows of the others that watch. `since_s` is its first look, None before it."""
 

@@ -7,12 +7,13 @@ tells any more when the next one may begin, on clocks that run at most 10 % apar
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Literal, Protocol, TypeAlias
 
 from data_engine.lease.alarms import MOST_CLAIMS, Alarm, AlarmClaim, Shown
 from data_engine.lease.protocol import NEVER, Identity, Limits
 from data_engine.lease.view import View, is_of_this_machine
+from data_engine.record import frozen
 
 RIGHT_S = 360.0
 """So long after it began to claim a machine may tell."""
@@ -74,7 +75,7 @@ class Teller(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class About:
     """What people are told: the owner, whether its engine was on, and since when nothing is heard; then how it was over.
 
@@ -88,7 +89,7 @@ class About:
     has_ended: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Pursued:
     """One message as one machine pursues it. `over` is how the silence ended, "" while it lasts.
 
@@ -206,7 +207,7 @@ def _is_of_dead_daemon(claim: AlarmClaim, me: Identity) -> bool:
     return all(theirs and theirs == ours for theirs, ours in pairs)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Reach:
     """Whether this machine can use the share: since when it cannot, or can again; and whether people were told that it cannot."""
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, NamedTuple
 
 from data_engine.errors import LedgerError
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.rows import RUN_COLUMNS, restored, run_of, storable
 from data_engine.model import Backfill, PlannedRun, Run
+from data_engine.record import frozen
 
 _COLUMNS = (
     "backfill_id, flow_name, kind, asked, params, is_as_scheduled, asked_by, at_utc, state, round, total, ended, failed"
@@ -23,7 +24,7 @@ _COLUMNS = (
 _WROTE = "(outputs IS NOT NULL OR NOT EXISTS (SELECT 1 FROM outputs WHERE flow_name = ?1))"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class BackfillRow:
     """One backfill: `asked` is its range and choice, `round` how often what failed was asked for again.
 

@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, fields, replace
 from datetime import UTC, datetime
 from typing import TypeAlias
+
+from data_engine.record import frozen
 
 FURTHEST_S = 2 * 86_400.0
 """A time further than this from the newest record is in doubt; clocks that are no further apart agree, for what is days old."""
@@ -26,7 +28,7 @@ _JUMP_S = 3600.0
 _SETTING = "wall clock"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Known:
     """What a ledger keeps of the clocks it was used under.
 
@@ -43,7 +45,7 @@ class Known:
     server_ahead_s: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Believed:
     """A time that may decide what is old: whatever removes history by its age asks for one.
 
@@ -54,7 +56,7 @@ class Believed:
     highest_s: float
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Doubted:
     """A time that removes nothing. `server_s` is the file server's, None where it has no clock of its own."""
 

@@ -6,7 +6,7 @@ import json
 import os
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import PurePath
 
 from data_engine.cause import Cause, cause_from
@@ -31,6 +31,7 @@ from data_engine.ledger.rows import (
 from data_engine.ledger.switch import Switch
 from data_engine.locks import is_runner_gone
 from data_engine.model import RUN_STATUSES, ActiveRun, LogEntry, Run, SourceState, StepRun, WrittenFile, future_utc
+from data_engine.record import frozen
 
 _WRITTEN = (
     "SELECT flow_name, run_id, finished_at_utc, outputs, source_path, source_key FROM runs"
@@ -53,7 +54,7 @@ SELECT {SHORT_RUN_COLUMNS} FROM flows JOIN runs ON runs.rowid = (
 _AT_ONCE = 500
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RunsWanted:
     """Which runs are meant: of one flow, in one status, of one source (its absolute path as recorded), that began in a range with
     both ends in it; None is any.

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.rows import restored, storable
 from data_engine.message import Message, Undelivered, clean
 from data_engine.model import utc_text
+from data_engine.record import frozen
 
 FIRST_PAUSE_S = 10.0
 LONGEST_PAUSE_S = 3600.0
@@ -37,7 +37,7 @@ _LONGEST_ERROR = 500
 _MOST_ENDED = 2000
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Delivery:
     """A message that is to go to one recipient now; `tries` is how often that was tried before."""
 
@@ -46,7 +46,7 @@ class Delivery:
     tries: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Body:
     """What a notifier sends to a recipient; `has_it` are marks of those behind its address that have it already."""
 

@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.rows import IS_PUBLISHED, restored, storable
-from data_engine.record import Record
+from data_engine.record import Record, frozen
 
 _COLUMNS = "request_id, verb, flow_name, state, outcome, answer, run_ids, asked_by, machine, file_owner, at_utc"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen
 class RequestRow(Record):
     """What was published of a request: `state` "taken" or "answered", then with its `outcome` and an `answer` in JSON."""
 

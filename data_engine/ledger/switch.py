@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Self
 
 from data_engine.model import utc_text
+from data_engine.record import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Switch:
     """Whether a flow runs by itself, as somebody said last: `by` whom on which `machine`, when, and a `note` why.
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, NamedTuple
 
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.rows import restored, storable
+from data_engine.record import frozen
 
 LONGEST_PART = 200
 """Characters of each part of a key."""
@@ -34,7 +35,7 @@ class TroubleKey(NamedTuple):
     cell: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Trouble:
     """A trouble as it stands. `detail` holds what a message says of it.
 

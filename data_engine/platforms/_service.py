@@ -5,19 +5,19 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from data_engine.files import write_bytes_atomic
 from data_engine.platforms.processes import apart
+from data_engine.record import frozen
 
 _PATIENCE_S = 20.0
 DAEMON_ENDS_WITHIN_S = 90
 """How long a daemon that is asked to end by its manager may wait for its running work."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Definition:
     """One service: its `name` among this user's, what people read of it, its command line, and a folder of its own."""
 
@@ -27,7 +27,7 @@ class Definition:
     folder: Path
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Known:
     """What a manager knows of a service. `trouble` says what is wrong with it there, if anything is."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields, replace
+from dataclasses import MISSING, field, fields, replace
 from datetime import datetime
 from typing import Any, ClassVar, TypeAlias
 
@@ -20,7 +20,7 @@ from data_engine.model import duration_words
 from data_engine.notebook.standing import Standing
 from data_engine.reasons import remedies
 from data_engine.reasons.row import KINDS, Reason, filled, reason
-from data_engine.record import Record
+from data_engine.record import Record, frozen
 from data_engine.times import clock_words, lasting_words, zoned_words
 from data_engine.typed import typed
 
@@ -317,7 +317,7 @@ class EngineOff(Reason):
     """Nobody has started the engine."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen
 class GroupRun(Record):
     """A run that keeps its group busy, in the process `pid`; `in_daemon` where that is the daemon, which alone it can be asked of to
     end it."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from typing import Any
 
 from data_engine.flow.control import STOPS_AT
 from data_engine.reasons.row import SHORT_ID, Reason, filled
+from data_engine.record import frozen
 from data_engine.typed import typed
 
 DAEMON_ENDING = "daemon_ending"
@@ -33,7 +33,7 @@ CORRECT_SOURCE = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Asked:
     """What a remedy is made of: the reason with its flow and source, what corrects the code (`mend`), and what else keeps the flow
     from running (`blocked_by`, kinds)."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cache
 from typing import Any, ClassVar, TypeAlias, TypeVar, dataclass_transform
 
 from data_engine.marks import IDLE, Look, Mark
-from data_engine.record import Record
+from data_engine.record import Record, frozen
 from data_engine.times import clock_words, time_words, zoned_words
 
 R = TypeVar("R", bound="Reason")
@@ -76,7 +76,7 @@ def _shown(of: object, name: str, form: str) -> str:
     return _FORMS[form](value, of) if form in _FORMS else format(value, form)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Row:
     """What the table says of one kind of reason: its `sentence`, the `remedy` (None where it changes by itself) and its `look`."""
 
@@ -113,7 +113,7 @@ def reason(kind: str, sentence: Words, remedy: Words | None = None, look: Look =
     """Make a class of fields a row of the table."""
 
     def listed(fields: type[R]) -> type[R]:
-        made = dataclass(frozen=True, slots=True, eq=False)(fields)
+        made = frozen(fields)
         made.kind, made.row = kind, Row(sentence, remedy, look)
         KINDS[kind] = made
         return made

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import ClassVar
 
 from data_engine.counted import counted
 from data_engine.reasons.kinds import read_reason
 from data_engine.reasons.row import Reason
-from data_engine.record import Record
+from data_engine.record import Record, frozen
 
 MOST_NAMED = 20
 """Of a flow; a folder may hold a hundred thousand files."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen
 class NextRun(Record):
     """A run that waits: the id that it will have, and the `source` that it is for."""
 
@@ -27,7 +27,7 @@ class NextRun(Record):
         return _last_part(self.source)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen
 class WaitingRuns(Record):
     """Runs of one flow that wait in this daemon for the same thing: `count` of them, the next for `source`, and `why`; None
     where it is about to begin. `runs` are the first of them, by which each can be stopped alone.

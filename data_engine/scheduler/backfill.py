@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date, datetime, timedelta, tzinfo
 from fnmatch import fnmatchcase
 from typing import Literal, NamedTuple, TypeAlias, get_args
@@ -20,6 +20,7 @@ from data_engine.flow.suggestions import nearest_files
 from data_engine.flow.trigger import Schedule, Trigger
 from data_engine.ledger.backfills import LastEnd
 from data_engine.model import PlannedRun, Signature, SourceKey, SourceState, utc_text
+from data_engine.record import frozen
 from data_engine.scheduler.plan import HELD_STATUSES, holds, matches
 from data_engine.scheduler.slots import next_slot, slots_between
 
@@ -35,7 +36,7 @@ _WEEK = re.compile(r"\d{4}-?W", re.IGNORECASE)
 _TICK_S = 1e-6
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Wanted:
     """What somebody asks for: a range (None: without that end), which files of it by name, and which of those.
 
@@ -72,7 +73,7 @@ class SeenFile(NamedTuple):
     signature: Signature | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Chosen:
     """The runs of a backfill, in order, and how many lie in its range: all, those without a success, those that failed.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Set
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
@@ -49,6 +49,7 @@ from data_engine.reasons.kinds import (
     WhyDue,
 )
 from data_engine.reasons.row import Reason
+from data_engine.record import frozen
 from data_engine.scheduler.slots import newest_slot, next_slot, slots_between
 from data_engine.workspace.settings import WorkspaceSettings
 
@@ -58,7 +59,7 @@ HELD_STATUSES = ("failed", "stopped", "killed")
 _SECOND_NS = 10**9
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PlannedFlow:
     """What planning needs to know of a flow: no code of its author, so it may come from another process."""
 
@@ -95,7 +96,7 @@ class Candidate(NamedTuple):
     is_elsewhere: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Due:
     """Run it. `seen` are the sources the run settles, as they were seen; `key` is None where there is no source."""
 
@@ -104,7 +105,7 @@ class Due:
     seen: tuple[SeenSource, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class NotDue:
     """Leave it, for this reason."""
 
@@ -115,7 +116,7 @@ class NotDue:
 Verdict: TypeAlias = Due | NotDue
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Rules:
     """What else decides about sources.
 

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from data_engine.engine.candidates import Source
 from data_engine.model import RunAbout
+from data_engine.record import frozen
 from data_engine.scheduler.plan import Due, next_in_group
 
 MOST_AHEAD = 16
@@ -29,7 +30,7 @@ class Turn(IntEnum):
     BACKFILL = 2
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Work:
     """One run that waits: of `flow`, in `group`, for what `item` says (an `Item`; the queue does not look).
 
@@ -43,7 +44,7 @@ class Work:
     turn: Turn = Turn.DUE
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Item:
     """What one piece of waiting work is for; `due` is None for what somebody asked for, of which `about` says by whom and why."""
 

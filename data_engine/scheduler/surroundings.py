@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from data_engine.flow.flow import Flow
 from data_engine.model import Deployment, Event, RunFinished
+from data_engine.record import frozen
 from data_engine.scheduler.run_queue import Work
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ReadyFlow:
     """A flow that can run: as planning knows it, the folder of the deployed set its module is in (None: as authored), and
     the deployment that says so."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from data_engine.model import ended_badly
@@ -19,13 +19,14 @@ from data_engine.reasons.kinds import (
     Unreachable,
 )
 from data_engine.reasons.row import Reason
+from data_engine.record import frozen
 from data_engine.scheduler.plan import by_hand, disabled_by, why_blocked
 from data_engine.status.facts import FlowFacts, WorkspaceFacts
 from data_engine.status.record import FlowStatus, Problem, State, WorkspaceStatus
 from data_engine.status.sentences import in_the_way
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Around:
     """What a flow's status depends on beside its own facts: runs of it that are under way (and whether all were asked to end), the
     engine, why nobody here decides about it, and whether all that other workstations deployed is known here."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import ClassVar, get_args
@@ -61,7 +61,7 @@ from data_engine.reasons.kinds import (
 )
 from data_engine.reasons.remedies import DEPEND, FLOW_GONE, remedy_of
 from data_engine.reasons.row import Reason
-from data_engine.record import Record
+from data_engine.record import Record, frozen
 from data_engine.scheduler.folder_poller import FolderPoller
 from data_engine.scheduler.plan import (
     PlannedFlow,
@@ -87,7 +87,7 @@ MOST_ROWS = 1000
 WOULD_RUN = (Running, Settling, WaitsForSettling, Locked, NeedsHash, *get_args(WhyDue))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen
 class Explanation(Record):
     """One line of an explanation; without a source it is about the whole flow. `reason` is `why` in words; `cause` is why the
     last run of a held source ended as it did. `fix` is what changes it, with the command. `written_by` is the run that wrote last

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Protocol
 
 from data_engine.cause import Cause
@@ -41,6 +41,7 @@ from data_engine.reasons.kinds import (
 from data_engine.reasons.remedies import DAEMON_ENDING
 from data_engine.reasons.row import Reason
 from data_engine.reasons.waiting_runs import WaitingRuns
+from data_engine.record import frozen
 from data_engine.scheduler.folder_poller import FolderPoller
 from data_engine.scheduler.plan import Candidate, PlannedFlow, Rules, judge, why_no_candidate
 from data_engine.scheduler.source_memory import KnownSources
@@ -52,7 +53,7 @@ _MOST_REQUESTS = 10
 _SEEN = "another workstation was seen"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FlowFacts:
     """One flow as it is known now. `entry` is what production runs, or the module where none of it is deployed.
 
@@ -104,7 +105,7 @@ class FlowFacts:
         return None if run is None or not self.warnings else LastRunWarned(self.warnings, run.run_id)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class WorkspaceFacts:
     """Everything a status is made of. `elsewhere` is said of the workstation that owns the workspace, when it is another one;
     `warnings` are of the settings (keys nobody reads) and of this machine's clock, `not_flows` of what looks like a flow."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime
 
 from data_engine.alerting.looking import look
@@ -31,6 +31,7 @@ from data_engine.notebook.flow_files import module_files
 from data_engine.notebook.standing import AS_DEPLOYED, NOT_DEPLOYED, Standing
 from data_engine.notebook.subfolders import not_flows, notebooks_in_subfolders
 from data_engine.reasons.kinds import Expected, Late, Overlong, OwnedElsewhere
+from data_engine.record import frozen
 from data_engine.scheduler.folder_poller import FolderPoller
 from data_engine.scheduler.plan import PlannedFlow, Rules
 from data_engine.scheduler.source_memory import KnownSources
@@ -49,7 +50,7 @@ from data_engine.status.record import DaemonFacts, EngineFacts, ServiceFacts
 from data_engine.workspace.machine import machine_id
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class OfflineFacts:
     """`daemon` is what is known of one that was not asked: the recorded interpreter of the workers, and whether it is there and
     silent. `was_engine_on` is what the last daemon left to the next one, `service` what would start it."""

@@ -6,7 +6,7 @@ The records are frozen and read like the JSON objects they become; `data_engine/
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, ClassVar, Literal, TypeAlias
 
 from data_engine.errors import FlowValidationError
@@ -18,7 +18,7 @@ from data_engine.notebook.standing import AS_DEPLOYED, Standing
 from data_engine.reasons.kinds import Broken, Disabled, HeldSlot, LastRunWarned, Late, read_reason
 from data_engine.reasons.row import Reason
 from data_engine.reasons.waiting_runs import WaitingRuns
-from data_engine.record import Record
+from data_engine.record import Record, frozen
 from data_engine.shown import Shown
 
 State: TypeAlias = Literal[
@@ -53,7 +53,7 @@ STATE_WORDS: Mapping[str, str] = {
 """What people read for the kind of a flow's state, where it is not the kind itself with spaces."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen
 class Problem(Record):
     """What is wrong, where, and how to fix it; `places` are the notebook cells, where they are known."""
 
@@ -70,7 +70,7 @@ class Problem(Record):
         return None if error is None else cls(error.what, error.where, error.fix, error.places)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen
 class RequestStatus(Record):
     """What somebody on another workstation asked the owner to do, or what this one asked: `state` is "waiting" until the
     owner has "taken" it, then "answered" with an `outcome` ("done", "refused", "failed", "expired", "interrupted")."""
@@ -98,7 +98,7 @@ class RequestStatus(Record):
         return f"{self.by}@{self.machine} asked to {what}: {came}" + (f" ({self.what})" if self.what else "")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen
 class ClusterFacts(Record):
     """The Dask cluster that the daemon's runs go to: its scheduler and dashboard, its workers, their threads and those
     that run something; `trouble` says why nothing can be given to it."""
@@ -116,7 +116,7 @@ class ClusterFacts(Record):
         return self.trouble or f"cluster: {self.in_use} of {self.threads} threads in use on {self.workers} workers"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen
 class DaemonFacts(Record):
     """This machine's daemon; all None without one. One that is `silent` is there and does not answer: what is told of the
     workspace was then read without it. `interpreter` is the Python its workers run with, `cluster` where whole runs go when
@@ -153,7 +153,7 @@ _SERVICE_WORDS: Mapping[str, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen
 class ServiceFacts(Record):
     """What starts this machine's daemon at logon (with `boot`: with the machine) and again when it dies, with which Python.
     `kind` and `place` are its definition in the system, where that was asked; `trouble` says why it will not, with its `fix`."""
@@ -177,7 +177,7 @@ class ServiceFacts(Record):
         return self.trouble or _SERVICE_WORDS[self.state]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen
 class EngineFacts(Record):
     """Whether flows run by themselves, None where the daemon does not answer; `starting` while the daemon reads them,
     `stopping` while it ends.
@@ -191,7 +191,7 @@ class EngineFacts(Record):
     goes_on: bool = False
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen
 class FlowStatus(Record):
     """One flow. `state` is its `state_kind` in words; `reason` is `why` it does not run now, in words; `held` of its files
     failed and wait for an edit or for a person.
@@ -285,7 +285,7 @@ class FlowStatus(Record):
         return self.standing.edit
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen
 class WorkspaceStatus(Shown, Record):
     """A workspace as `Workspace.status()` shows it: attributes and keys are those `data-engine status --json` prints.
 

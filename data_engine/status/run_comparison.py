@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, ClassVar
 
 from data_engine.engine.local_workspace import LocalWorkspace
@@ -12,7 +12,7 @@ from data_engine.errors import FlowValidationError
 from data_engine.ledger import deployments as ledger_rows
 from data_engine.model import Deployment, Run, RunFile, StepRun
 from data_engine.notebook.set_differences import code_differences
-from data_engine.record import Record
+from data_engine.record import Record, frozen
 from data_engine.shown import Shown
 from data_engine.status.runs import by_label
 from data_engine.times import lasting_words
@@ -24,7 +24,7 @@ _NOTHING_READ = (
 )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen
 class Change(Record):
     """Something by its name, as it was in the first run and in the second; None where it was not there, or is not known."""
 
@@ -33,7 +33,7 @@ class Change(Record):
     after: Any = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen
 class CodeChange(Record):
     """A cell or file whose code differs: the lines that went ("- ") and came ("+ ")."""
 
@@ -41,7 +41,7 @@ class CodeChange(Record):
     lines: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen
 class Comparison(Shown, Record):
     """What differs between two runs; what is empty does not. `notes` say what cannot be known of them.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import PurePath
 
 from data_engine.counted import counted
@@ -20,6 +20,7 @@ from data_engine.ledger.warned import warned_words, warnings_of
 from data_engine.model import Run, RunFile, RunTrigger, StepRun, ended_badly, utc_text
 from data_engine.notebook.catalog import CatalogEntry, clock_zone, read_catalog
 from data_engine.notebook.load import FlowModules
+from data_engine.record import frozen
 from data_engine.scheduler.backfill import bounds
 from data_engine.scheduler.slots import zone_of
 from data_engine.status.deployed_before import names_of, require_flow
@@ -181,7 +182,7 @@ def _git(run: Run) -> str:
     return f"commit {run.git_commit[:8]}{' and edits' if run.git_dirty else ''}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FoundRuns:
     """The newest runs that are meant, newest first, and the `total` of them."""
 

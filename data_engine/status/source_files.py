@@ -11,7 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import NamedTuple
 
 from data_engine.cause import Cause, read_cause
@@ -32,7 +32,7 @@ from data_engine.reasons.kinds import (
     read_reason,
 )
 from data_engine.reasons.row import Reason
-from data_engine.record import Record
+from data_engine.record import Record, frozen
 from data_engine.scheduler.plan import PlannedFlow, Verdict
 from data_engine.status.deployed_before import tell_earlier
 from data_engine.status.explain import look_now, reason_now, what_blocks
@@ -49,7 +49,7 @@ _SPARED = 20
 """At most this part of the time goes into lists that are made anew."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen
 class SourceStatus(Record):
     """One file: `why` it does or does not run, and how its last run ended (`status`, `at_utc`, `run_id`, and its `cause`)."""
 
@@ -63,7 +63,7 @@ class SourceStatus(Record):
     cause: Cause | None = field(default=None, metadata={"of": read_cause})
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen
 class SourceFiles(Record):
     """The files of a flow that were asked for.
 

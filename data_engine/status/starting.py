@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -21,6 +21,7 @@ from data_engine.notebook.deploy import with_no_steps_refused
 from data_engine.notebook.history import live
 from data_engine.notebook.standing import AS_DEPLOYED, NOT_DEPLOYED, Standing
 from data_engine.reasons.kinds import NotThere, OwnOutput, Unreachable
+from data_engine.record import frozen
 from data_engine.scheduler.plan import PlannedFlow
 from data_engine.scheduler.schedule_clock import owed_slots
 from data_engine.scheduler.source_memory import KnownSources
@@ -34,7 +35,7 @@ from data_engine.times import zoned_words
 _MOST_TIMES = 5
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Starting:
     """How many `files` of a flow are due, in one run where it `is_batch`, and the `slots` that its schedule missed and owes, as
     people read them."""
@@ -73,7 +74,7 @@ class Starting:
         return f"{what} {'runs' if one else 'run'} {at}{colon}{times}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class GoingLive:
     """A flow that a deploy changes: how its module stands to what is deployed (`standing`), how it runs by itself (`runs`, "" where
     it does not), what of it is `starting` at once, and whether somebody disabled it."""
@@ -180,7 +181,7 @@ def starting_now(
     return found
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FilesBefore:
     """How many files of a flow were `done` before, so that it does not do them again, and how many are `held`, as their last run
     failed or was stopped."""

@@ -7,12 +7,12 @@ import math
 from bisect import bisect_left, insort
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from statistics import NormalDist
 
 from data_engine.ledger.ledger import Ledger
 from data_engine.model import Run, StepRun
-from data_engine.record import Record
+from data_engine.record import Record, frozen
 from data_engine.shown import Shown
 from data_engine.status.runs import by_label
 
@@ -25,7 +25,7 @@ _FLOOR = 1.0
 _OFTEN = 0.5
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen
 class TrendPoint(Record):
     """One run: its value, rows or seconds, and whether that is unusual after the runs before it."""
 
@@ -35,7 +35,7 @@ class TrendPoint(Record):
     is_unusual: bool = False
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen
 class Trend(Record):
     """A value over the runs, the oldest first, `of` a "step" by its label (of two alike the second is "Clean (2)"), an "output"
     by its path or its folder's, or the whole "run", whose `name` is "".
@@ -51,7 +51,7 @@ class Trend(Record):
     of: str = "step"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen
 class Trends(Shown, Record):
     """The trends of a flow over its newest `runs` like runs: good ones that were given the same `params`."""
 
@@ -166,7 +166,7 @@ MOST = 200
 _Z = NormalDist().inv_cdf(1 - 1 / 2_000)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Limits:
     """The next value is unusual below `low` or above `high`."""
 

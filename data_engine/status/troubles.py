@@ -6,7 +6,7 @@ A trouble has the key that alerts give it (flow, step, error type, cell). A fail
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import field
 from os.path import basename
 from typing import Any
 
@@ -17,7 +17,7 @@ from data_engine.ledger.troubles import Trouble, TroubleKey, all_troubles
 from data_engine.message import message_id
 from data_engine.model import Run
 from data_engine.reasons.kinds import HeldSlot, Late, Overlong
-from data_engine.record import Record
+from data_engine.record import Record, frozen
 from data_engine.status.record import FlowStatus, WorkspaceStatus
 from data_engine.status.sentences import first_line, is_source_gone, places_of
 
@@ -26,7 +26,7 @@ _HOLDING = ("failed", "abandoned")
 """How a run ended that holds its file, when nobody ended it on purpose."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen
 class TroubleLine(Record):
     """A trouble in a line. `id` is the same for the same trouble, `at_utc` when it was seen last, and `cells` are where it leads.
 
@@ -41,7 +41,7 @@ class TroubleLine(Record):
     cells: tuple[Mapping[str, Any], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Failure:
     """The newest run of a flow that failed, and when one went well last."""
 
@@ -49,7 +49,7 @@ class Failure:
     good_utc: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Known:
     """What the history says of flows beyond their status: failures, what alerts have told, and the flows whose last run failed
     with a file that is `gone` since. `me` is person@machine."""

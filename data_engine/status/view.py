@@ -6,7 +6,7 @@ The front-end only draws it. A button that cannot be used now says why: its valu
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import field, fields, replace
 from typing import Any, ClassVar
 
 from data_engine.cause import Cause
@@ -17,7 +17,7 @@ from data_engine.marks import Mark, mark_of
 from data_engine.model import ActiveRun
 from data_engine.reasons.kinds import DaemonSilent, Expected, Unreachable
 from data_engine.reasons.remedies import SILENT_FIX, remedy_of
-from data_engine.record import Record
+from data_engine.record import Record, frozen
 from data_engine.status.buttons import WhyNot, flow_buttons, workspace_buttons
 from data_engine.status.control import is_mine, lease_line, lease_mark
 from data_engine.status.record import DaemonFacts, EngineFacts, FlowStatus, WorkspaceStatus
@@ -33,7 +33,7 @@ _TOLD = "done for another workstation, which was told so; nothing is asked of yo
 """Told at the panel's head: the newest."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen
 class BackfillLine(Record):
     """How far the flow's newest backfill is, where it runs or something of it is left."""
 
@@ -47,7 +47,7 @@ class BackfillLine(Record):
     params: str
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen
 class PanelFlow(FlowStatus):
     """A flow's record with what only a panel adds: its `buttons`, how many of its runs are `waiting` for their turn or for their next
     try, its newest `backfill` where that runs or something of it is left, and the `troubles` that its people are notified of; when
@@ -73,13 +73,13 @@ class PanelFlow(FlowStatus):
     @property
     def is_failing(self) -> bool:
         """Whether somebody should look: also at an edit that is broken."""
-        return super(PanelFlow, self).is_failing or self.standing.is_edit_broken
+        return super(PanelFlow, self).is_failing or self.standing.is_edit_broken  # noqa: UP008 - slots make a class anew
 
     @property
     def reason(self) -> str | None:
         """Why it does not run now; of a source that cannot be read with what helps."""
         remedy = remedy_of(self.why, self.name) if isinstance(self.why, Unreachable) else None
-        return "; ".join(filter(None, (super(PanelFlow, self).reason, remedy))) or None
+        return "; ".join(filter(None, (super(PanelFlow, self).reason, remedy))) or None  # noqa: UP008
 
     @property
     def last_mark(self) -> Mark | None:
@@ -88,7 +88,7 @@ class PanelFlow(FlowStatus):
         if run is None:
             return None
         mark = run_mark(run.status, run.why)
-        return mark if super(PanelFlow, self).is_failing or mark.tone != "bad" else replace(mark, tone="idle")
+        return mark if super(PanelFlow, self).is_failing or mark.tone != "bad" else replace(mark, tone="idle")  # noqa: UP008
 
     @property
     def expected_text(self) -> str | None:
@@ -99,7 +99,7 @@ class PanelFlow(FlowStatus):
         return None if expected is None else expected.text
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen
 class Group(Record):
     """Flows that run one at a time. `summary` counts them in words."""
 
@@ -108,7 +108,7 @@ class Group(Record):
     flows: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen
 class Notice(Record):
     """Something a person should know, with its fix; with an `id`, a person can put it away, and it goes a while after `at_utc`."""
 
@@ -119,7 +119,7 @@ class Notice(Record):
     at_utc: str | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen
 class PanelView(Record):
     """Everything the panel shows of a workspace but for the flow that is looked at closely.
 
@@ -148,7 +148,7 @@ class PanelView(Record):
     not_flows: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen
 class ClusterLine(Record):
     """What the panel says of the cluster that runs go to, and where its own dashboard is."""
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from data_engine import private
 from data_engine.errors import FlowValidationError, SecretMissingError, WorkspaceError
 from data_engine.files import trouble_of, write_text_atomic
 from data_engine.locks import OsLock
+from data_engine.record import frozen
 from data_engine.secret import SHORTEST, Secret, is_secret_name
 from data_engine.typed import typed
 from data_engine.workspace.machine import private_state_root, state_root
@@ -37,7 +37,7 @@ _ABOUT = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StoredSecret:
     """A secret by its name, and where it is: "environment", "keyring" or "private file"."""
 

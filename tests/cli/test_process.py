@@ -240,6 +240,31 @@ print([name for name in {unwanted} if name in sys.modules], file=sys.stderr)
     assert "data-engine" in done.stdout
 
 
+UNWANTED_IN_LOOKS = ("pydantic", "polars", "nbformat", "asyncio")
+
+
+@pytest.mark.parametrize(
+    "look", [["status"], ["list"], ["show", "claims"], ["runs"], ["runs", "claims"], ["explain", "claims"]]
+)
+def test_a_look_imports_nothing_that_it_does_not_use(look: list[str], ws: WorkspaceFiles) -> None:
+    ws.module("claims", "from data_engine import Flow\n\ndef build():\n    return Flow(group='G').step(print)")
+    code = f"""
+import sys
+from data_engine.cli.app import run
+assert run({look}) == 0
+print([name for name in {UNWANTED_IN_LOOKS} if name in sys.modules], file=sys.stderr)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+    )
+
+    assert done.stderr.splitlines()[-1] == "[]"
+
+
 def test_the_unexpected_is_one_line_and_how_to_see_more(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """A mistake of ours ends with 1 and without a traceback."""
 

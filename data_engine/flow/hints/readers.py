@@ -6,10 +6,11 @@ import os
 import traceback
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
+
+from data_engine.record import frozen
 
 _READERS = ("read_csv", "read_table", "read_excel", "read_json", "read_ndjson")
 _FILES = ("source", "filepath_or_buffer", "io", "path_or_buf")
@@ -18,7 +19,7 @@ _TABLES = ("self", "obj", "frame", "left", "right")
 _MOST_ROWS = 20
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Options:
     """How a library calls what helps: the option for what stands between columns, the one that leaves lines out at the top, the header's
     row, decimal commas, and how blanks are taken from all names of columns."""
@@ -34,7 +35,7 @@ POLARS = Options("separator", "skip_lines", 'read_options={"header_row": 3}', "d
 PANDAS = Options("sep", "skiprows", "header=3", 'decimal=","', "rename(columns=str.strip)")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Read:
     """The file that a reader was given, the separator where it is known, and how the library calls its options."""
 
@@ -43,7 +44,7 @@ class Read:
     options: Options = POLARS
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Table:
     """The names of a table's columns, and its first rows as texts."""
 
