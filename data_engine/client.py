@@ -308,12 +308,8 @@ class Workspace:
         """
         from data_engine.commands.deployments import Deploy
         from data_engine.engine.unknown_recipients import with_recipient_warnings
-        from data_engine.notebook.catalog import check_flow_name
-        from data_engine.status.deployed_before import find_flow
         from data_engine.status.source_trouble import with_source_warnings
 
-        if name is not None:
-            find_flow(self.home, check_flow_name(name))
         outcome = self._do(Deploy(name, note, force, approve, replaces), wait)
         if outcome is None:
             return ()
