@@ -98,7 +98,7 @@ class Deploy(Command[Outcome]):
         default=None, metadata=argument(FLOW, "The earlier flow that this one replaces; its notebook is gone.")
     )
     set_id: str | None = field(
-        default=None, metadata=argument(SET_ID, "The modules as somebody put them on the share.")
+        default=None, metadata=argument(SET_ID, "The modules as somebody put them on the share.", is_sent=True)
     )
 
     def is_about(self, name: str) -> bool:

@@ -6,11 +6,10 @@ from typing import Any
 
 from data_engine.commands import backfills, deployments, lease, machine, runs, switches
 from data_engine.commands.command import Command
-from data_engine.commands.fields import arguments_of, kinds_of, of_json
+from data_engine.commands.fields import arguments_of, of_request
 from data_engine.errors import FlowValidationError
 
 _FAMILIES = (deployments, runs, backfills, switches, machine, lease)
-_LONGEST_NOTE = 2_000
 
 COMMANDS: dict[str, type[Command[Any]]] = {one.name: one for family in _FAMILIES for one in family.COMMANDS}
 """Every command by its name."""
@@ -44,27 +43,7 @@ def command_of(verb: str, flow: str, given: dict[str, Any]) -> Command[Any]:
         >>> command_of("deploy", "claims", {"withdraw": True, "note": "moved"}).phrase
         'undeploy claims'
     """
-    from data_engine.ledger.checks import is_inside
-    from data_engine.notebook.catalog import check_flow_name
-
-    kind = _asked_for(verb, given)
-    needs_flow = "flow" in kinds_of(kind) and kinds_of(kind)["flow"].is_required
-    if flow or needs_flow:
-        check_flow_name(flow)
-    known = arguments_of(kind)
-    told = {name: given[name] for name in known if given.get(name) not in (None, "") and not known[name].is_local}
-    if isinstance(told.get("note"), str):
-        told["note"] = told["note"][:_LONGEST_NOTE]
-    command = of_json(kind, told | ({"flow": flow} if flow else {}), "request")
-    if (source := told.get("source")) is not None and not is_inside(source):
-        raise FlowValidationError(
-            "a source of a request is named by its path inside the flow's source folder",
-            where="source",
-            fix="give that path",
-        )
-    if kind is deployments.Deploy and "set_id" not in told:
-        raise FlowValidationError("the request names no set", where="deploy", fix="deploy again")
-    return command
+    return of_request(_asked_for(verb, given), given | {"flow": flow})
 
 
 def _asked_for(verb: str, given: dict[str, Any]) -> type[Command[Any]]:
