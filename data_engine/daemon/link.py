@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,6 +27,10 @@ from data_engine.reasons.kinds import DaemonSilent
 from data_engine.reasons.remedies import SILENT_FIX
 from data_engine.trial import refuse_in_trial
 from data_engine.version import __version__
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from data_engine.status.offline import OfflineFacts
 
 _QUIET_S = 1.0
 _WAIT_S = 20.0
@@ -211,6 +215,21 @@ class DaemonLink:
                 return question(daemon)
             self._forget()
         return otherwise()
+
+    def offline(self) -> OfflineFacts:
+        """What is known of the workspace without asking its daemon."""
+        from data_engine.daemon.endpoint import was_engine_on
+        from data_engine.daemon.interpreter import recorded_interpreter
+        from data_engine.daemon.service import service_facts
+        from data_engine.status.offline import OfflineFacts
+        from data_engine.status.record import DaemonFacts
+
+        ledger, silent = self.home.ledger(), silent_daemon(self.home.local)
+        daemon = DaemonFacts(interpreter=recorded_interpreter(ledger))
+        if silent is not None:
+            daemon = replace(daemon, running=True, silent=True, idle=False, pid=silent.pid)
+            daemon = replace(daemon, version=silent.version, daemon_id=silent.daemon_id)
+        return OfflineFacts(self.home, daemon, was_engine_on(ledger), service_facts(self.home))
 
     def behind_words(self) -> str:
         """That more was published than this machine has, and what fetches it; "" where a daemon follows the workspace, or nothing is known of it."""

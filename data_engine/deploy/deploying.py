@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -21,7 +20,7 @@ from data_engine.ledger.renamed import carry_over
 from data_engine.model import Deployment, utc_text
 from data_engine.notebook import history
 from data_engine.notebook.catalog import CatalogEntry
-from data_engine.notebook.config_read import configs_read
+from data_engine.notebook.config_read import config_of
 from data_engine.notebook.deploy import Deploy as GoesLive
 from data_engine.notebook.deploy import (
     HeldBack,
@@ -274,7 +273,7 @@ def new_deployments(
     note = '[deploy] mode = "auto"' if asked is None else asked.note
     if asked is not None and asked.approve:
         note = f"{note} [goldens approved by {asker.who}]".lstrip()
-    base = replace(_row(asker, note), git_commit=commit, git_dirty=is_dirty, config=config_of(home))
+    base = replace(_row(asker, note), git_commit=commit, git_dirty=is_dirty, config=config_of(home.layout))
     rows = []
     for name in sorted(decided.going):
         row = replace(
@@ -379,31 +378,6 @@ def rolled_back(home: LocalWorkspace, asked: Rollback, asker: Asker) -> Deployme
         note=asked.note,
         at_utc=utc_text(time.time()),
     )
-
-
-def config_of(home: LocalWorkspace) -> tuple[tuple[str, str], ...]:
-    """The SHA-256 of each of the workspace's config files, which code reads as they are when it runs."""
-    found = []
-    for path in sorted(home.layout.config_dir.glob("*.toml")):
-        if path != home.layout.settings_path:
-            try:
-                found.append((path.name, hashlib.sha256(path.read_bytes()).hexdigest()))
-            except OSError:
-                continue
-    return tuple(found)
-
-
-def changed_config(home: LocalWorkspace, since: Deployment, edit: Mapping[str, bytes] | None = None) -> list[str]:
-    """The config files that are not as they were at a deployment, and that what was deployed may read, or the `edit`, if any."""
-    then, now = dict(since.config), dict(config_of(home))
-    changed = sorted(name for name in then.keys() | now.keys() if then.get(name) != now.get(name))
-    if not changed:
-        return []
-    folder, was = home.layout.flow_modules_dir, home.deployments().contents_of(since.set_id)
-    read = set(changed) if was is None else configs_read(was, since.flow, folder, changed)
-    if edit is not None:
-        read |= configs_read(edit, since.flow, folder, changed)
-    return [name for name in changed if name in read]
 
 
 def _row(asker: Asker, note: str) -> Deployment:
