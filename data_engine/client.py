@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from data_engine.planning.results import GoldenResult
     from data_engine.scheduler.backfill import Reprocess
     from data_engine.status.explain import Explanation
-    from data_engine.status.offline import OfflineFacts
     from data_engine.status.record import WorkspaceStatus
     from data_engine.status.run_comparison import Comparison
     from data_engine.status.trends import Trends
@@ -224,26 +223,12 @@ class Workspace:
             True
         """
         from data_engine.compare.comparing import keys
-        from data_engine.deploy.deploying import changed_config
         from data_engine.engine.params import check_params
-        from data_engine.ledger import deployments as ledger_rows
-        from data_engine.notebook import history
         from data_engine.notebook.catalog import check_flow_name
-        from data_engine.notebook.module_sets import read_contents
         from data_engine.planning.making import Wish, make_plan
-        from data_engine.status.deployed_before import find_flow
 
-        if not isinstance(sources, int) or isinstance(sources, bool) or sources < 1:
-            raise FlowValidationError(
-                f"sources={sources!r} must be a whole number, at least 1", where="plan(sources=...)", fix="sources=3"
-            )
-        home, modules = self.home, self.home.modules()
-        path = find_flow(home, check_flow_name(name))
         wish = Wish(sources, use, keys(key), check_params(params), is_confirmed=yes, fresh=fresh)
-        plan = make_plan(home, name, wish, current=lambda: modules.load(path).flow, sink=sink)
-        live = history.live(ledger_rows.published(home.ledger()))[name]
-        edit, _ = read_contents(home.layout.flow_modules_dir)
-        return replace(plan, config=tuple(changed_config(home, live, edit)))
+        return make_plan(self.home, check_flow_name(name), wish, sink)
 
     def test(self, name: str | None = None, update: bool = False) -> list[GoldenResult]:
         """How the goldens of the flow `name`, or of all, compare with the code as it is now: one result each.
@@ -258,19 +243,9 @@ class Workspace:
             >>> Workspace.create(tempfile.mkdtemp()).test()
             []
         """
-        from data_engine.notebook.catalog import check_flow_name
-        from data_engine.planning.golden import goldens_folder, require_goldens
-        from data_engine.planning.testing import check_goldens
-        from data_engine.shown import Listing
-        from data_engine.status.deployed_before import find_flow
-        from data_engine.workspace.machine import person
+        from data_engine.planning.testing import goldens_checked
 
-        home, modules = self.home, self.home.modules()
-        if name is not None:
-            find_flow(home, check_flow_name(name))
-            require_goldens(goldens_folder(home), name)
-        by = "@".join(person()) if update else None
-        return Listing(check_goldens(home, modules, None if name is None else [name], update_by=by))
+        return Listing(goldens_checked(self.home, name, update=update))
 
     # -- what production runs -----------------------------------------------------------------------------------------------
 
@@ -308,12 +283,8 @@ class Workspace:
         """
         from data_engine.commands.deployments import Deploy
         from data_engine.engine.unknown_recipients import with_recipient_warnings
-        from data_engine.notebook.catalog import check_flow_name
-        from data_engine.status.deployed_before import find_flow
         from data_engine.status.source_trouble import with_source_warnings
 
-        if name is not None:
-            find_flow(self.home, check_flow_name(name))
         outcome = self._do(Deploy(name, note, force, approve, replaces), wait)
         if outcome is None:
             return ()
@@ -447,21 +418,9 @@ class Workspace:
         """
         from data_engine.commands.fields import given_text
         from data_engine.commands.machine import Look
-        from data_engine.notebook.catalog import check_flow_name
-        from data_engine.notebook.history import to_restore
-        from data_engine.notebook.restoring import restore
-        from data_engine.status.deployed_before import flow_called, history_of, refuse_second_copy
+        from data_engine.deploy.restoring import restore
 
-        to = None if to is None else given_text(to, "restore(to=...)")
-        rows = history_of(self.home)
-        name = flow_called(rows, check_flow_name(name))
-        chosen = to_restore(rows, name, to)
-        deployments = self.home.deployments()
-        deployments.copy_of(chosen.set_id)
-        if not copy:
-            refuse_second_copy(self.home, rows, name, chosen.set_id)
-        contents = deployments.contents_of(chosen.set_id) or {}
-        written = restore(name, contents, self.layout.flow_modules_dir)
+        written = restore(self.home, name, None if to is None else given_text(to, "restore(to=...)"), copy=copy)
         with suppress(FlowValidationError):  # it is put back; a daemon that cannot look now sees it at its next look
             self._do(Look())
         return written
@@ -533,11 +492,9 @@ class Workspace:
             True
         """
         from data_engine.commands.runs import Run
-        from data_engine.engine.params import check_params
-        from data_engine.notebook.catalog import check_flow_name
 
-        given = self._sendable(check_flow_name(name), check_params(params))
-        begun = self._do(Run(name, None if source is None else os.fspath(source), given), wait)
+        place = None if source is None else os.fspath(source)
+        begun = self._do(Run(name, place, self._sendable(name, params)), wait)
         if begun is None:
             return []
         return self.wait(begun.run_ids) if wait else list(begun.run_ids)
@@ -717,15 +674,10 @@ class Workspace:
         """
         from data_engine.commands.backfills import StartBackfill
         from data_engine.commands.fields import given_day
-        from data_engine.engine.params import check_params
-        from data_engine.notebook.catalog import check_flow_name
 
         days = given_day(since, "backfill(since=...)"), given_day(until, "backfill(until=...)")
-        command = StartBackfill(
-            check_flow_name(name), *days, where, reprocess, dict(check_params(params)), dry_run, digest
-        )
-        command.require_valid()
-        told = self._do(replace(command, params=self._sendable(name, command.params)), wait)
+        given = self._sendable(name, params)
+        told = self._do(StartBackfill(name, *days, where, reprocess, given, dry_run, digest), wait)
         return None if told is None else self._in_zone(told.backfill)
 
     def backfills(self, name: str | None = None) -> list[Backfill]:
@@ -1064,7 +1016,7 @@ class Workspace:
                     Explanation.read(row)
                     for row in daemon.get("/explain", timeout_s=LONG_S, subject=subject, file=file)["reasons"]
                 ],
-                otherwise=lambda: explain(self._offline(), self._offline().facts(), subject, file),
+                otherwise=lambda: explain(self.link.offline(), self.link.offline().facts(), subject, file),
             )
         )
 
@@ -1178,7 +1130,7 @@ class Workspace:
 
         return self.link.ask(
             lambda daemon: WorkspaceStatus.read(daemon.get("/status")),
-            otherwise=lambda: build_status(self._offline().facts()),
+            otherwise=lambda: build_status(self.link.offline().facts()),
         )
 
     def next_runs(self) -> dict[str, str]:
@@ -1352,11 +1304,12 @@ class Workspace:
         assert answer is not None
         return answer
 
-    def _sendable(self, name: str, params: Mapping[str, Any]) -> dict[str, Any]:
+    def _sendable(self, name: str, params: Mapping[str, Any] | None) -> dict[str, Any]:
         """What a daemon can be sent; what is declared is asked for where that decides how a text or a date is taken."""
-        from data_engine.engine.params import taken
+        from data_engine.engine.params import check_params, taken
         from data_engine.flow.parameter_values import Given
 
+        params = check_params(params)
         is_typed = any(isinstance(value, Given) for value in params.values())
         if not is_typed and is_json(params):
             return dict(params)
@@ -1404,28 +1357,6 @@ class Workspace:
         if name is not None and check_flow_name(name) not in {entry.name for entry in entries}:
             find_to_tidy(self.home, name)
         return [Flow.of(one.flow) for one in entries if one.flow is not None and name in (None, one.name)]
-
-    def _offline(self) -> OfflineFacts:
-        from data_engine.daemon.endpoint import silent_daemon, was_engine_on
-        from data_engine.daemon.interpreter import recorded_interpreter
-        from data_engine.daemon.service import service_facts
-        from data_engine.status.offline import OfflineFacts
-        from data_engine.status.record import DaemonFacts
-
-        ledger = self.home.ledger()
-        service, silent = service_facts(self.home), silent_daemon(self.home.local)
-        daemon = DaemonFacts(interpreter=recorded_interpreter(ledger))
-        if silent is not None:
-            daemon = replace(
-                daemon,
-                running=True,
-                silent=True,
-                idle=False,
-                pid=silent.pid,
-                version=silent.version,
-                daemon_id=silent.daemon_id,
-            )
-        return OfflineFacts(self.home, daemon, was_engine_on(ledger), service)
 
 
 typed_verbs(Workspace)

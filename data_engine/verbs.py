@@ -148,7 +148,7 @@ class Flow(value.Flow):
             >>> golden.name, [result.status for result in ws.test()]
             ('first', ['holds'])
         """
-        from data_engine.planning.author import keep
+        from data_engine.planning.keeping import keep
 
         return keep(
             self,

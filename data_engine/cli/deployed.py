@@ -48,13 +48,13 @@ def rollback(
     as_json: AsJson = False,
 ) -> int:
     """Let production run a flow as it was deployed before. The notebook stays as it is; going back is recorded like a deployment."""
-    from data_engine.deploy.deploying import changed_config
+    from data_engine.notebook.config_read import changed_config
 
     ws = chosen_workspace(ctx)
     row = ws.rollback(name, to, note, wait)
     if row is None:
         return say_left(as_json)
-    config = changed_config(ws.home, row)
+    config = changed_config(ws.layout, ws.home.deployments(), row)
     if as_json:
         print_json(row.as_dict() | {"changed_config": config})
         return 0

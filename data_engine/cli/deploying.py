@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from data_engine.notebook.catalog import CatalogEntry
     from data_engine.notebook.standing import Standing
     from data_engine.scheduler.source_memory import KnownSources
-    from data_engine.status.record import WorkspaceStatus
     from data_engine.status.starting import Starting
 
 
@@ -123,6 +122,7 @@ def _tell(
         _say_lost_note(note, [*new, *refused])
         _say_mended(mended - lost, lost)
         _say_what_follows(ws, entries, new, left, starts)
+        _say_others_not_deployed(ws, before.stood, but={*left, *(entry.name for entry in entries)})
         if name is not None and not refused:
             _say_compared(ws, entries)
     return 1 if refused or lost else 0
@@ -216,7 +216,6 @@ def _say_what_follows(
         complain(line, style="yellow")
     for warning in dict.fromkeys(warning for entry in entries for warning in entry.warnings):
         complain(f"warning: {warning}", style="yellow")
-    _say_others_not_deployed(ws, status(), but={*left, *(entry.name for entry in entries)})
 
 
 def _as_json(
@@ -297,18 +296,19 @@ def undeploy(ctx: typer.Context, name: FlowName, note: Note = "", wait: Wait = T
     return 0
 
 
-def _say_others_not_deployed(ws: Workspace, status: WorkspaceStatus, but: set[str]) -> None:
+def _say_others_not_deployed(ws: Workspace, stood: Mapping[str, Standing], but: set[str]) -> None:
     """In one line how many other flows are not deployed as they are now; without those that somebody undeployed."""
     from data_engine.status.deployed_before import left_out
 
-    known = {*but, *left_out(ws.home, but)}
-    if status.lease.state in ("unreachable", "damaged"):
-        fix = f"; fix: {status.lease.fix}" if status.lease.damage is not None else ""
-        complain(
-            f"warning: other workstations do not know yet what is deployed: {status.lease.words}{fix}", style="yellow"
-        )
-    others = to_deploy([flow for flow in status.flows if flow.name not in known], ws.layout.flow_modules_dir)
-    if (line := others_words(others)) is not None:
+    lease = ws.lease()
+    if lease.state in ("unreachable", "damaged"):
+        fix = f"; fix: {lease.fix}" if lease.damage is not None else ""
+        complain(f"warning: other workstations do not know yet what is deployed: {lease.words}{fix}", style="yellow")
+    others = (stood.keys() | ws.home.deployments().deployed().keys()) - {*but, *left_out(ws.home, but)}
+    if all(flow in stood and stood[flow].kind == "as_deployed" for flow in others):
+        return
+    differing = to_deploy([flow for flow in ws.status().flows if flow.name in others], ws.layout.flow_modules_dir)
+    if (line := others_words(differing)) is not None:
         complain(line, style="yellow")
 
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from data_engine.commands.command import Command
 from data_engine.commands.fields import ANY_TEXT, FLAG, FLOW, SET_ID, TEXT, argument
-from data_engine.commands.owner import Owner
+from data_engine.commands.owner import Asker, Owner
 from data_engine.commands.situation import Refusal, Situation, first, unless, when
 from data_engine.model import Deployment
 
 if TYPE_CHECKING:
-    from data_engine.deploy.deploying import Asked, Outcome
+    from data_engine.notebook.catalog import CatalogEntry
 
 _NOTE = "The reason, for the history."
 _ID = "The id of the deployment that this makes: who asks again, because the answer was lost, gets what was done."
@@ -27,23 +27,63 @@ def _new_id() -> str:
     return uuid4().hex
 
 
-class _OfModules(Command["Outcome"]):
-    __slots__ = ()
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of it: the `entries` that were asked for, each with its error where it was not deployed; the `deployments`
+    that were made; the names of flows that were `withdrawn`, and of those that were `renamed` the new one by the old."""
 
-    timeout_s: ClassVar = GATE_S
+    entries: tuple[CatalogEntry, ...] = ()
+    deployments: tuple[Deployment, ...] = ()
+    withdrawn: tuple[str, ...] = ()
+
+    @property
+    def renamed(self) -> dict[str, str]:
+        """The new names of flows that production follows, by the old."""
+        new = {one.id: one.flow for one in self.deployments}
+        return {one.flow: new[one.of] for one in self.deployments if one.kind == "withdraw" and one.of in new}
+
+    def as_dict(self) -> dict[str, Any]:
+        """As it crosses processes."""
+        from data_engine.notebook.catalog import entry_message
+
+        return {
+            "entries": [entry_message(entry) for entry in self.entries],
+            "deployments": [one.as_dict() for one in self.deployments],
+            "withdrawn": list(self.withdrawn),
+        }
 
     @classmethod
     def read(cls, told: Mapping[str, Any]) -> Outcome:
-        from data_engine.deploy.deploying import Outcome
+        """The outcome that `as_dict` tells of; its flows have no steps."""
+        from data_engine.notebook.catalog import entry_of_message
 
-        return Outcome.read(told)
+        return cls(
+            tuple(entry_of_message(entry) for entry in told["entries"]),
+            tuple(Deployment.read(one) for one in told["deployments"]),
+            tuple(told["withdrawn"]),
+        )
+
+
+class ChangesProduction(Protocol):
+    """What an owner does for these commands, as `asker` asks."""
+
+    async def deploy(self, asked: Deploy, asker: Asker) -> Outcome:
+        """Deploy modules as they are now, or as they are in a set on the share."""
+
+    async def undeploy(self, asked: Undeploy, asker: Asker) -> Outcome:
+        """Run a flow no more."""
+
+    async def roll_back(self, asked: Rollback, asker: Asker) -> Deployment:
+        """Let a flow run what it ran before."""
 
 
 @dataclass(frozen=True, slots=True)
-class Deploy(_OfModules):
+class Deploy(Command[Outcome]):
     """Let production run the modules as they are now."""
 
     name: ClassVar = "deploy"
+    answer: ClassVar = Outcome
+    timeout_s: ClassVar = GATE_S
     asks: ClassVar = ("deploy", {})
 
     flow: str | None = field(default=None, metadata=argument(FLOW, "Only this flow; else all that nobody undeployed."))
@@ -58,8 +98,12 @@ class Deploy(_OfModules):
         default=None, metadata=argument(FLOW, "The earlier flow that this one replaces; its notebook is gone.")
     )
     set_id: str | None = field(
-        default=None, metadata=argument(SET_ID, "The modules as somebody put them on the share.")
+        default=None, metadata=argument(SET_ID, "The modules as somebody put them on the share.", is_sent=True)
     )
+
+    def is_about(self, name: str) -> bool:
+        """Whether this module is asked for."""
+        return self.flow in (None, name)
 
     def check(self, at: Situation) -> Refusal | None:
         if self.flow is None:
@@ -74,9 +118,7 @@ class Deploy(_OfModules):
         return replace(self, set_id=await owner.work.put_set())
 
     async def carry_out(self, owner: Owner) -> Outcome:
-        asked = _asked(owner, self.flow, self.note)
-        asked = replace(asked, is_confirmed=self.force, is_approved=self.approve, replaces=self.replaces)
-        return await owner.deploy(asked, self.set_id)
+        return await _production(owner).deploy(self, owner.asker)
 
     def outcome(self, answer: Outcome) -> str:
         refused = [entry.error for entry in answer.entries if entry.error is not None]
@@ -86,10 +128,12 @@ class Deploy(_OfModules):
 
 
 @dataclass(frozen=True, slots=True)
-class Undeploy(_OfModules):
+class Undeploy(Command[Outcome]):
     """Stop running a flow in production."""
 
     name: ClassVar = "undeploy"
+    answer: ClassVar = Outcome
+    timeout_s: ClassVar = GATE_S
     asks: ClassVar = ("deploy", {"withdraw": True})
 
     flow: str = field(metadata=argument(FLOW, "The flow."))
@@ -102,7 +146,7 @@ class Undeploy(_OfModules):
         return first((at.unheard, when(is_out, "not_deployed", "it is not deployed: deploy it first")))
 
     async def carry_out(self, owner: Owner) -> Outcome:
-        return await owner.deploy(_asked(owner, self.flow, self.note, id=self.id, is_withdrawal=True))
+        return await _production(owner).undeploy(self, owner.asker)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,14 +167,12 @@ class Rollback(Command[Deployment]):
         return at.unheard
 
     async def carry_out(self, owner: Owner) -> Deployment:
-        return await owner.roll_back(self.flow, self.to, _asked(owner, self.flow, self.note, id=self.id))
+        return await _production(owner).roll_back(self, owner.asker)
 
 
-def _asked(owner: Owner, flow: str | None, note: str, **more: Any) -> Asked:
-    from data_engine.deploy.deploying import Asked
-
-    asker = owner.asker
-    return Asked(flow, note, by=asker.by, machine=asker.machine, file_owner=asker.file_owner, **more)
+def _production(owner: Owner) -> ChangesProduction:
+    found: ChangesProduction = owner.production
+    return found
 
 
 COMMANDS = (Deploy, Undeploy, Rollback)

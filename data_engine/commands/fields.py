@@ -32,14 +32,15 @@ class BadRequestError(FlowValidationError):
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A value of a request: `words` name its type, `fits` says whether JSON's value is of it, `read` makes of it what is used, and
-    `given` of what a caller in Python gave, who is told `where` it is wrong."""
+    """A value of a request: `words` name its type, `fits` says whether JSON's value is of it, `read` makes of it what is used, `given`
+    of what a caller in Python gave, who is told `where` it is wrong, and `sent` of what another workstation sent."""
 
     words: str
     fits: Callable[[Any], bool]
     default: Any = _REQUIRED
     read: Callable[[Any], Any] = lambda value: value
     given: Callable[[Any, str], Any] = lambda value, where: value
+    sent: Callable[[Any], Any] = lambda value: value
 
     def or_else(self, default: Any) -> Field:
         """The same for a field that may be missing, or null."""
@@ -90,20 +91,22 @@ def asked(act: Answer, where: str, /, **fields: Field) -> Answer:
 
 @dataclass(frozen=True, slots=True)
 class Argument:
-    """What a field of a command is: its kind, its line of help, and whether it is of this machine only, so that no request has it."""
+    """What a field of a command is: its kind, its line of help, whether it `is_local`, of this machine only, so that no request has it, and
+    whether it `is_sent`, so that every request has it."""
 
     kind: Field
     help: str
     is_local: bool = False
+    is_sent: bool = False
 
 
 _ARGUMENTS: dict[type[Any], Mapping[str, Argument]] = {}
 """Of each command, once it was asked for."""
 
 
-def argument(kind: Field, help: str, *, is_local: bool = False) -> dict[str, Argument]:
+def argument(kind: Field, help: str, *, is_local: bool = False, is_sent: bool = False) -> dict[str, Argument]:
     """The metadata of a field of a command."""
-    return {"argument": Argument(kind, help, is_local)}
+    return {"argument": Argument(kind, help, is_local, is_sent)}
 
 
 def arguments_of(command: type[Any]) -> Mapping[str, Argument]:
@@ -144,6 +147,21 @@ def of_json(command: type[C], told: Mapping[str, Any], where: str) -> C:
         BadRequestError: a field is missing, or of the wrong type.
     """
     return command(**checked(told, kinds_of(command), where))
+
+
+def of_request(command: type[C], told: Mapping[str, Any]) -> C:
+    """The command that the arguments of a request tell of, checked as what another machine wrote.
+
+    Raises:
+        FlowValidationError: an argument is missing, or cannot be that.
+    """
+    known = arguments_of(command)
+    lacking = [name for name, one in known.items() if one.is_sent and told.get(name) in (None, "")]
+    if lacking:
+        raise BadRequestError(f"the request names no {lacking[0]}", where="request", fix="ask again")
+    sent = {name: told[name] for name, one in known.items() if told.get(name) not in (None, "") and not one.is_local}
+    read = checked(sent, kinds_of(command), "request")
+    return command(**{name: known[name].kind.sent(value) if name in sent else value for name, value in read.items()})
 
 
 def to_json(command: Any) -> dict[str, Any]:
@@ -230,18 +248,31 @@ def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_COUNTED
 
 
-def _flow_name(name: Any, where: str) -> str:
+def _inside_source(path: str) -> str:
+    from data_engine.ledger.checks import is_inside
+
+    if not is_inside(path):
+        raise BadRequestError(
+            "a source of a request is named by its path inside the flow's source folder",
+            where="source",
+            fix="give that path",
+        )
+    return path
+
+
+def _flow_name(name: Any, where: str = "") -> str:
     from data_engine.notebook.catalog import check_flow_name
 
     return check_flow_name(name)
 
 
 TEXT = Field("a text", _is_text, given=given_text)
-ANY_TEXT = Field("a text", is_text, given=given_text)
-FLOW = Field("a text", _is_text, given=_flow_name)
+ANY_TEXT = Field("a text", is_text, given=given_text, sent=lambda text: text[:_LONGEST_TEXT])
+FLOW = Field("a text", _is_text, given=_flow_name, sent=_flow_name)
 DAY = Field("a text", _is_text, given=given_day)
 SET_ID = Field("the id of a set", lambda value: is_text(value) and bool(_SET_ID.fullmatch(value)))
 PATH = Field("a path", _is_path, given=lambda path, where: os.fspath(path))
+SOURCE = replace(PATH, sent=_inside_source)
 TEXTS = Field("a list of texts", lambda value: isinstance(value, list) and all(map(_is_text, value)))
 PATHS = Field("a list of paths", lambda value: isinstance(value, list) and all(map(_is_path, value)))
 FLAG = Field("true or false", lambda value: isinstance(value, bool))

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from data_engine.deploy.deploying import Asked, Outcome
     from data_engine.lease.status import LeaseStatus
     from data_engine.ledger.switch import Switch
-    from data_engine.model import Backfill, Deployment
+    from data_engine.model import Backfill
     from data_engine.scheduler.backfill import Wanted
 
 
@@ -83,11 +82,9 @@ class Owner(Protocol):
     def work(self) -> DaemonWork:
         """What a daemon does; a process for one commit has none."""
 
-    async def deploy(self, asked: Asked, set_id: str | None = None) -> Outcome:
-        """Deploy modules as they are now, or as they are in a set on the share; or withdraw a flow."""
-
-    async def roll_back(self, flow: str, to: str | None, asked: Asked) -> Deployment:
-        """Let a flow run what it ran before."""
+    @property
+    def production(self) -> Any:
+        """What changes which code runs: `deployments.ChangesProduction`."""
 
     async def switch(self, flow: str, switch: Switch) -> None:
         """Let a flow run by itself, or not."""

@@ -1,19 +1,72 @@
-"""The only list of commands, and how a request on the share tells of one."""
+"""The only list of commands, how a request on the share tells of one, and by which routes of a daemon one is asked for."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from data_engine.commands import backfills, deployments, lease, machine, runs, switches
 from data_engine.commands.command import Command
-from data_engine.commands.fields import arguments_of, kinds_of, of_json
+from data_engine.commands.fields import BadRequestError, arguments_of, of_request
 from data_engine.errors import FlowValidationError
 
 _FAMILIES = (deployments, runs, backfills, switches, machine, lease)
-_LONGEST_NOTE = 2_000
 
 COMMANDS: dict[str, type[Command[Any]]] = {one.name: one for family in _FAMILIES for one in family.COMMANDS}
 """Every command by its name."""
+
+_FORMER: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "start-engine": ("engine", {"on": True}),
+    "stop-engine": ("engine", {"on": False}),
+    "enable": ("enable", {"enabled": True}),
+    "disable": ("enable", {"enabled": False}),
+    "undeploy": ("deploy", {"withdraw": True}),
+    "stop-backfill": ("backfill-do", {"do": "stop"}),
+    "retry-backfill": ("backfill-do", {"do": "retry"}),
+    "set-interpreter": ("interpreter", {}),
+    "request-control": ("lease", {"do": "request"}),
+    "withdraw-request": ("lease", {"do": "withdraw"}),
+    "release-control": ("lease", {"do": "release"}),
+    "take-over": ("lease", {"do": "take-over"}),
+    "repair-lease": ("lease", {"do": "repair"}),
+    "start": ("look", {}),
+}
+"""Routes of the revision before, and what marks a command in their bodies. A daemon goes on while it has work, and a kernel while it is open,
+when another revision is installed."""
+
+
+def ways_of(name: str) -> list[tuple[str, Mapping[str, Any]]]:
+    """The routes that a command is asked for by, and what marks it in their bodies; that of this revision first.
+
+    Example:
+        >>> ways_of("disable"), ways_of("enable"), ways_of("retry")
+        ([('disable', {}), ('enable', {'enabled': False})], [('enable', {'enabled': True})], [('retry', {})])
+    """
+    former = _FORMER.get(name, (name, {}))
+    return [former] if former[0] == name else [(name, {}), former]
+
+
+def routes() -> set[str]:
+    """Every route, of this revision and of the one before."""
+    return {route for name in COMMANDS for route, _ in ways_of(name)}
+
+
+def command_at(route: str, body: Mapping[str, Any]) -> type[Command[Any]]:
+    """The command that is asked for by a route with this body.
+
+    Raises:
+        BadRequestError: none is.
+
+    Example:
+        >>> command_at("enable", {"enabled": False}).name, command_at("enable", {}).name, command_at("engine", {"on": True}).name
+        ('disable', 'enable', 'start-engine')
+    """
+    own: list[tuple[Mapping[str, Any], type[Command[Any]]]] = [({}, COMMANDS[route])] if route in COMMANDS else []
+    former = ((marks, kind) for kind in COMMANDS.values() for at, marks in ways_of(kind.name) if at == route)
+    found = _marked([*own, *former], body)
+    if found is None:
+        raise BadRequestError(f"nothing is asked of {route!r}", where=route, fix="update data-engine here")
+    return found
 
 
 def request_of(command: Command[Any]) -> tuple[str, dict[str, Any]]:
@@ -44,39 +97,21 @@ def command_of(verb: str, flow: str, given: dict[str, Any]) -> Command[Any]:
         >>> command_of("deploy", "claims", {"withdraw": True, "note": "moved"}).phrase
         'undeploy claims'
     """
-    from data_engine.ledger.checks import is_inside
-    from data_engine.notebook.catalog import check_flow_name
-
-    kind = _asked_for(verb, given)
-    needs_flow = "flow" in kinds_of(kind) and kinds_of(kind)["flow"].is_required
-    if flow or needs_flow:
-        check_flow_name(flow)
-    known = arguments_of(kind)
-    told = {name: given[name] for name in known if given.get(name) not in (None, "") and not known[name].is_local}
-    if isinstance(told.get("note"), str):
-        told["note"] = told["note"][:_LONGEST_NOTE]
-    command = of_json(kind, told | ({"flow": flow} if flow else {}), "request")
-    if (source := told.get("source")) is not None and not is_inside(source):
-        raise FlowValidationError(
-            "a source of a request is named by its path inside the flow's source folder",
-            where="source",
-            fix="give that path",
-        )
-    if kind is deployments.Deploy and "set_id" not in told:
-        raise FlowValidationError("the request names no set", where="deploy", fix="deploy again")
-    return command
+    return of_request(_asked_for(verb, given), given | {"flow": flow})
 
 
-def _asked_for(verb: str, given: dict[str, Any]) -> type[Command[Any]]:
-    """The command of this verb whose marks the arguments have; of several the one with the most."""
-    found: type[Command[Any]] | None = None
-    most = -1
-    for kind in COMMANDS.values():
-        if kind.asks is None or kind.asks[0] != verb:
-            continue
-        marks = kind.asks[1]
-        if len(marks) > most and all(given.get(name) == value for name, value in marks.items()):
-            found, most = kind, len(marks)
+def _asked_for(verb: str, given: Mapping[str, Any]) -> type[Command[Any]]:
+    """The command of this verb whose marks the arguments have."""
+    known = [(kind.asks[1], kind) for kind in COMMANDS.values() if kind.asks is not None and kind.asks[0] == verb]
+    found = _marked(known, given)
     if found is None:
         raise FlowValidationError(f"there is no request {verb!r}", where="request", fix="update data-engine here")
     return found
+
+
+def _marked(
+    known: Iterable[tuple[Mapping[str, Any], type[Command[Any]]]], given: Mapping[str, Any]
+) -> type[Command[Any]] | None:
+    """The command whose marks are all there; of several the one with the most, of these the first."""
+    there = [(marks, kind) for marks, kind in known if all(given.get(name) == value for name, value in marks.items())]
+    return max(there, key=lambda one: len(one[0]))[1] if there else None

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from data_engine.commands.command import Command
-from data_engine.commands.fields import FLOW, OBJECT, PATH, TEXT, argument
+from data_engine.commands.fields import FLOW, OBJECT, SOURCE, TEXT, argument
 from data_engine.commands.owner import Owner
 from data_engine.commands.situation import Refusal, Situation, first, unless, when
 from data_engine.record import Record
@@ -64,7 +64,7 @@ class Run(Command[RunsBegun]):
     needs_daemon: ClassVar = True
 
     flow: str = field(metadata=argument(FLOW, "The flow."))
-    source: str | None = field(default=None, metadata=argument(PATH, "Only this file of the source."))
+    source: str | None = field(default=None, metadata=argument(SOURCE, "Only this file of the source."))
     params: dict[str, Any] = field(default_factory=dict, metadata=argument(OBJECT, "Parameters by name."))
 
     def check(self, at: Situation) -> Refusal | None:
@@ -139,7 +139,7 @@ class Retry(Command[Freed]):
     asks: ClassVar = ("retry", {})
 
     flow: str | None = field(default=None, metadata=argument(FLOW, "Only those of this flow."))
-    source: str | None = field(default=None, metadata=argument(PATH, "Only this file of the flow's source."))
+    source: str | None = field(default=None, metadata=argument(SOURCE, "Only this file of the flow's source."))
 
     def check(self, at: Situation) -> Refusal | None:
         """Why nothing is tried again.

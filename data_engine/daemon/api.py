@@ -8,7 +8,6 @@ import time
 from functools import partial
 from typing import Any
 
-from data_engine.commands.command import Command
 from data_engine.commands.fields import (
     ANY_TEXT,
     COUNT,
@@ -22,7 +21,7 @@ from data_engine.commands.fields import (
     checked,
     of_json,
 )
-from data_engine.commands.registry import COMMANDS, request_of
+from data_engine.commands.registry import command_at, request_of, routes
 from data_engine.daemon.backfiller import backfills_told
 from data_engine.daemon.daemon import Daemon
 from data_engine.daemon.ending_runs import known_run
@@ -67,7 +66,7 @@ class DaemonApi:
         self.commands: dict[str, Answer] = {
             "wait": asked(self.wait, "wait", run_ids=TEXTS, timeout_s=SECONDS.or_else(LONGEST_WAIT_S)),
             "answer": asked(self.answer, "answer", request_id=TEXT, timeout_s=SECONDS.or_else(LONGEST_WAIT_S)),
-        } | {name: partial(self._command, kind) for name, kind in COMMANDS.items()}
+        } | {route: partial(self._command, route) for route in routes()}
 
     # -- questions -------------------------------------------------------------------------------------------------
 
@@ -157,9 +156,10 @@ class DaemonApi:
 
     # -- commands --------------------------------------------------------------------------------------------------
 
-    async def _command(self, kind: type[Command[Any]], told: dict[str, Any]) -> dict[str, Any]:
+    async def _command(self, route: str, told: dict[str, Any]) -> dict[str, Any]:
         """Carry a command out; or leave a request for it where another workstation owns the workspace: its id, and the owner."""
         self._noticed()
+        kind = command_at(route, told)
         command = of_json(kind, told, kind.name)
         waits = checked(told, {"wait": FLAG.or_else(True)}, kind.name)["wait"]
         if not kind.is_urgent:

@@ -50,6 +50,10 @@ class DaemonGoneError(WorkspaceError):
     """The daemon does not answer (any more)."""
 
 
+class UnknownRouteError(FlowValidationError):
+    """The daemon is of another revision and has no such request."""
+
+
 def tell_silent(endpoint: Endpoint) -> None:
     """Say once, to the person who waits, that the daemon does not answer, and what ends the wait.
 
@@ -155,6 +159,10 @@ class DaemonClient:
             if isinstance(error, TimeoutError) and timeout_s >= PING_S:
                 _silent_until_s[self.endpoint.daemon_id] = time.monotonic() + _STAYS_SILENT_S
             raise self._gone(error) from error
+        if status == 404:
+            raise UnknownRouteError(
+                _as_error(answer).what, where=path.strip("/"), fix=f"`{typed('start')}` starts this one"
+            )
         if status != 200:
             raise _as_error(answer)
         return answer if isinstance(answer, dict) else {}

@@ -18,7 +18,6 @@ from data_engine.daemon.alerter import Alerter
 from data_engine.daemon.awake import KeepsAwake
 from data_engine.daemon.backfiller import Backfiller
 from data_engine.daemon.deployer import Deployer
-from data_engine.daemon.deployment_publisher import DeploymentPublisher
 from data_engine.daemon.endpoint import remember_backfill, remember_engine, was_backfilling, was_engine_on
 from data_engine.daemon.going_on import GoingOn
 from data_engine.daemon.notifier import Notifier
@@ -98,19 +97,19 @@ class Daemon:
         self.dispatcher, self.triggers = self.scheduler.dispatcher, self.scheduler.triggers
         self.workers = self.dispatcher.executor
         self.workers.set_work_until(0.0)
-        self.publisher = DeploymentPublisher(home, self.ownership)
         self.deployer = Deployer(
             home,
             self.workers.describe,
             self.dispatcher.sets_in_use,
-            self.publisher.publish,
+            self.ownership,
             lambda: not self.is_stopping and self.ownership.elsewhere is None,
             lambda: self.workers.interpreter,
+            self.flows_changed,
         )
         self._going_on = GoingOn(
             self.ledger,
             self.ownership,
-            self.publisher.take_over_local,
+            self.deployer.take_over_local,
             lambda: self.triggers.recall(home.deployments().deployed()),
         )
         self.held_files = HeldFiles(self.ledger)
@@ -182,7 +181,7 @@ class Daemon:
         """Run polled and scheduled flows that are deployed from now on; what was held is tried again."""
         async with self.ownership.in_use():
             await self.ownership.own()
-            await self.publisher.take_over_local()
+            await self.deployer.take_over_local()
             await self.deployer.refresh()
             was_off = not was_engine_on(self.ledger)  # a daemon that died with its engine on owes what passed since
             remember_engine(self.ledger, is_on=True)

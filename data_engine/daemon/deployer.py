@@ -1,4 +1,4 @@
-"""Keeps the deployments by the rule of `notebook.deploy`, without importing a line of the authors' code."""
+"""What a workspace runs, as a daemon keeps it by the rule of `notebook.deploy`, without importing a line of the authors' code."""
 
 from __future__ import annotations
 
@@ -6,22 +6,18 @@ import asyncio
 import logging
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, TypeVar
 
-from data_engine.deploy.decision import decision
-from data_engine.deploy.deploying import (
-    Asked,
-    Looked,
-    Outcome,
-    answered,
-    done_already,
-    new_deployments,
-    require_found,
-    withdrawal,
-)
+from data_engine.commands.deployments import Deploy
+from data_engine.commands.owner import Asker
+from data_engine.daemon.ownership import Ownership
+from data_engine.deploy.deploying import Decision, Looked, write_deployments
 from data_engine.deploy.gate import GoldenGate, golden_facts
+from data_engine.deploy.production import Production
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError
 from data_engine.flow.spec import title_words
@@ -31,7 +27,6 @@ from data_engine.notebook import history
 from data_engine.notebook.catalog import CatalogEntry, with_unreadable
 from data_engine.notebook.deploy import (
     Broken,
-    Deploy,
     HeldBack,
     Move,
     Quiet,
@@ -40,18 +35,20 @@ from data_engine.notebook.deploy import (
     sharing,
     with_no_steps_refused,
 )
+from data_engine.notebook.deploy import Deploy as GoesLive
 from data_engine.notebook.deployments import Pointer
 from data_engine.notebook.module_sets import ModuleSet, file_facts
 from data_engine.notebook.standing import NOT_DEPLOYED, Standing
 from data_engine.notebook.subfolders import moved_into_subfolders, not_flows, notebooks_in_subfolders
+from data_engine.workspace.machine import person
 
 log = logging.getLogger(__name__)
 
 _AWAY = "away"
 
+T = TypeVar("T")
+
 Describe = Callable[[Path], Awaitable[tuple[CatalogEntry, ...]]]
-Publish = Callable[[list[Deployment]], Awaitable[None]]
-"""Puts the sets of these deployments on the share and publishes the rows; raises `FlowValidationError` where it cannot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +68,11 @@ class Deployed:
 
 
 @dataclass(slots=True)
-class Deployer:
+class Deployer(Production):
     """The deployed flows of one workspace. `describe` lets a worker tell of the modules in a folder, `in_use` gives the sets
-    that running work holds; all other sets nobody points to are removed when flows are deployed. `publish` makes deployments
-    be, `may_publish` says whether what is due by itself may be deployed from here, `interpreter` what runs the goldens that hold a deploy back.
+    that running work holds; all other sets nobody points to are removed when flows are deployed. `ownership` publishes deployments,
+    `may_publish` says whether what is due by itself may be deployed from here, `interpreter` what runs the goldens that hold a deploy back;
+    `on_change` is told after a person changed what runs.
 
     `flows` holds every deployed flow, and every module that is not deployed with no content; `not_flows` tells of notebooks that
     look like flows and are none. `shown_mark` is that of the published deployments (`published_mark`) that `flows` shows.
@@ -83,9 +81,11 @@ class Deployer:
     home: LocalWorkspace
     describe: Describe
     in_use: Callable[[], set[str]]
-    publish: Publish
+    ownership: Ownership
     may_publish: Callable[[], bool]
     interpreter: Callable[[], str] = lambda: sys.executable
+    on_change: Callable[[], None] = lambda: None
+    gate: GoldenGate = field(init=False)
     flows: dict[str, Deployed] = field(default_factory=dict)
     shown_mark: tuple[int, int] = (0, 0)
     _files: tuple[tuple[str, int, int, int], ...] | None = None
@@ -96,14 +96,13 @@ class Deployer:
     _current: Looked | None = None
     _first_seen_s: dict[str, float] = field(default_factory=dict)
     _told: dict[str, dict[str, CatalogEntry]] = field(default_factory=dict)
-    _gate: GoldenGate = field(init=False)
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     _going_live: asyncio.Lock = field(default_factory=asyncio.Lock)
     trouble: FlowValidationError | None = None
     not_flows: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        self._gate = GoldenGate(self.home, self.interpreter)
+        self.gate = GoldenGate(self.home, self.interpreter)
 
     async def refresh(self) -> bool:
         """Look at the authored folder and what is deployed, and deploy what is due by itself; whether any flow changed."""
@@ -119,7 +118,8 @@ class Deployer:
                     if basis[0] != self._files or is_gone:
                         await self._look()
                         self._files = basis[0]
-                    await self._deploy(None)
+                    if self._current is not None:
+                        await self._put_live_by_itself(self._current)
                     self._basis = basis  # of before: what changed meanwhile, here or elsewhere, is looked at once more
                 else:
                     self.shown_mark = mark  # it changed nothing of what runs
@@ -141,39 +141,63 @@ class Deployer:
         if ledger_rows.published_mark(self.home.ledger()) != self.shown_mark:
             await self.refresh()
 
-    async def deploy(self, asked: Asked) -> Outcome:
-        """Deploy what a person asked for, as it is now.
-
-        Raises:
-            FlowValidationError: there is no such module, or it cannot be published.
-        """
-        async with self._lock:
+    @asynccontextmanager
+    async def owned(self, look: Callable[[], Coroutine[Any, Any, T]]) -> AsyncIterator[T]:
+        """Own the workspace until the end of the block, in which nothing goes live by itself."""
+        async with self.ownership.for_one_commit(), self._lock:
             self._basis = None  # what this changes may be changed back before the next look
-            await self._look()
-            assert self._current is not None
-            if asked.is_withdrawal:
-                row = await asyncio.to_thread(done_already, self.home, asked)
-                if row is None:
-                    row = await asyncio.to_thread(withdrawal, self.home, self._current.entries, asked)
-                    await self.publish([row])
-                await self._deploy(None)
-                return Outcome((), (row,), (row.flow,))
-            require_found(asked.name, self._current, str(self.home.layout.flow_modules_dir))
-            return await self._deploy(asked)
+            yield await look()
 
-    async def deploy_set(self, set_id: str, asked: Asked) -> Outcome:
-        """Deploy exactly the set that somebody has put on the share.
+    async def look(self, asked: Deploy) -> Looked:
+        """The modules as they are now, or as they are in the set that is asked for; a worker tells of them."""
+        if asked.set_id is None:
+            return await self._look()
+        return await self._described(await self.call(self.home.deployments().copy_of, asked.set_id))
 
-        Raises:
-            DamagedSetError: it is not what its name says.
-            FlowValidationError: it holds no such module, or it cannot be published.
-        """
-        async with self._lock:
-            self._basis = None
-            stored = await asyncio.to_thread(self.home.deployments().copy_of, set_id)
-            looked = await self._described(stored)
-            require_found(asked.name, looked, f"the set {set_id[:8]}")
-            return await self._deploy(asked, looked)
+    async def publish(self, rows: list[Deployment]) -> None:
+        """Let these deployments be what flows run."""
+        async with self.ownership.for_one_commit():
+            await self.ownership.publish(lambda: write_deployments(self.home, rows))
+
+    async def call(self, work: Callable[..., T], *given: object) -> T:
+        """What `work` gives, which others do not wait for."""
+        return await asyncio.to_thread(work, *given)
+
+    async def follow(self) -> None:
+        """Show what runs now, and let who runs it know."""
+        await self.settled()
+        self.on_change()
+
+    async def decide(self, looked: Looked, asked: Deploy | None, *, by_itself: bool = False) -> Decision:
+        """What to do about the modules; what nobody asked for waits for its quiet time."""
+        decided = await Production.decide(self, looked, asked, by_itself=by_itself)
+        self._is_quiet = any(isinstance(move, Quiet) for move in decided.moves.values())
+        if asked is None:
+            away = self._away_for_a_moment(decided.gone - set(decided.renames.values()), looked)
+            decided = replace(decided, gone=decided.gone - away)
+        return decided
+
+    async def put_live(self, looked: Looked, decided: Decision, asked: Deploy | None, asker: Asker) -> list[Deployment]:
+        """Publish what was decided, and show it; a run waits for that."""
+        shown = dict(decided.moves) if looked is self._current else {}
+        if not (decided.going or decided.gone):
+            await self._tell(shown)
+            return []
+        async with self._going_live:
+            try:
+                rows = await Production.put_live(self, looked, decided, asked, asker)
+            except FlowValidationError:
+                await self._tell(shown)  # what is there is shown all the same
+                raise
+            self.home.deployments().collect(self.in_use() | {looked.stored.id})
+            await self._tell(shown)
+        return rows
+
+    async def _put_live_by_itself(self, looked: Looked) -> None:
+        """Do what the rule says of the modules, whom nobody asked for."""
+        by_itself = self.home.settings().deploy.mode == "auto" and self.may_publish()
+        decided = await self.decide(looked, None, by_itself=by_itself)
+        await self.put_live(looked, decided, None, Asker("data-engine", person()[1]))
 
     def _read_basis(self) -> tuple[tuple[tuple[str, int, int, int], ...], object, object]:
         """What a decision rests on: while it is the same and no edit waits for its quiet time, so is the decision."""
@@ -208,7 +232,7 @@ class Deployer:
             folders.add(self._current.stored.folder)
         return not all(folder.is_dir() for folder in folders)
 
-    async def _look(self) -> None:
+    async def _look(self) -> Looked:
         folder = self.home.layout.flow_modules_dir
         below = await asyncio.to_thread(notebooks_in_subfolders, folder)
         self.not_flows = await asyncio.to_thread(not_flows, folder, below)
@@ -216,6 +240,7 @@ class Deployer:
         if self._current is None or self._current.stored.id != stored.id or self._current.stored != stored:
             self._current = await self._described(stored)
         self._current = replace(self._current, moved=moved_into_subfolders(below))
+        return self._current
 
     async def _described(self, stored: ModuleSet) -> Looked:
         told = await self._told_of(stored.id, stored.folder)
@@ -227,59 +252,17 @@ class Deployer:
             self._told[set_id] = {entry.name: entry for entry in await self.describe(folder)}
         return self._told[set_id]
 
-    async def _deploy(self, asked: Asked | None, looked: Looked | None = None) -> Outcome:
-        """Do what the rule says of the modules as they were looked at, or of those in another set."""
-        found = looked or self._current
-        if found is None:
-            return Outcome()
-        by_itself = asked is None and self._deploys_by_itself()
-        is_all = looked is None and (by_itself if asked is None else asked.name is None)
-        decided = await asyncio.to_thread(
-            decision,
-            self.home,
-            found,
-            asked,
-            self._gate,
-            pointers=self._pointers(),
-            is_all=is_all,
-            goes_live=asked is not None or by_itself,
-            unchanged_for_s=self._unchanged_for_s,
-        )
-        moves, going, gone = dict(decided.moves), decided.going, set(decided.gone)
-        self._is_quiet = any(isinstance(move, Quiet) for move in moves.values())
-        if asked is None:
-            gone -= self._away_for_a_moment(gone - set(decided.renames.values()), found)
-        shown = moves if looked is None else {}
-        rows: list[Deployment] = []
-        if going or gone:
-            async with self._going_live:
-                rows = await asyncio.to_thread(new_deployments, self.home, found, going, gone, asked, decided.renames)
-                try:
-                    await self.publish(rows)
-                except FlowValidationError:
-                    if asked is None:  # what is there is shown all the same
-                        await self._tell(shown)
-                    raise
-                self.home.deployments().collect(self.in_use() | {found.stored.id})
-                await self._tell(shown)
-        else:
-            await self._tell(shown)
-        entries = () if asked is None else answered(found, moves, asked, decided.undeployed)
-        return Outcome(entries, tuple(rows), tuple(sorted(gone)))
-
-    def _away_for_a_moment(self, gone: set[str], found: Looked) -> set[str]:
+    def _away_for_a_moment(self, gone: Collection[str], found: Looked) -> set[str]:
         """Of the flows that would be withdrawn by themselves, those whose module has not been away for the quiet time yet."""
         for name in found.entries:
             self._first_seen_s.pop(f"{name} {_AWAY}", None)
         quiet_s = self.home.settings().deploy.quiet_s
-        stay = {name for name in gone if self._unchanged_for_s(name, _AWAY) < quiet_s}
+        stay = {name for name in gone if self.unchanged_for_s(name, _AWAY) < quiet_s}
         self._is_quiet = self._is_quiet or bool(stay)
         return stay
 
-    def _deploys_by_itself(self) -> bool:
-        return self.home.settings().deploy.mode == "auto" and self.may_publish()
-
-    def _unchanged_for_s(self, name: str, digest: str) -> float:
+    def unchanged_for_s(self, name: str, digest: str) -> float:
+        """How long this daemon has seen the module so."""
         now_s = time.monotonic()
         return now_s - self._first_seen_s.setdefault(f"{name} {digest}", now_s)
 
@@ -305,7 +288,7 @@ class Deployer:
                 continue
             edit = None
             move = moves.get(name, UpToDate() if name in entries else None)
-            if not isinstance(move, (UpToDate, Deploy)):  # only those need a look at the share
+            if not isinstance(move, (UpToDate, GoesLive)):  # only those need a look at the share
                 if authored is None:
                     authored = await asyncio.to_thread(deployments.authored)
                 edit = await asyncio.to_thread(deployments.edit, name, authored)

@@ -18,19 +18,22 @@ from data_engine import nofollow, private
 from data_engine.counted import size_words
 from data_engine.cut import first_few
 from data_engine.daemon import probes
-from data_engine.daemon.alert_check import check_alerts
 from data_engine.daemon.cluster_checks import check_cluster
-from data_engine.daemon.config_check import check_config
 from data_engine.daemon.control import DaemonClient
-from data_engine.daemon.duckdb_check import check_duckdb
+from data_engine.daemon.doctor_checks import (
+    check_alerts,
+    check_config,
+    check_duckdb,
+    check_older_owner,
+    check_packages,
+    check_secrets,
+    check_service,
+    check_system,
+)
 from data_engine.daemon.endpoint import read_endpoint, silent_daemon
 from data_engine.daemon.finding import Finding
 from data_engine.daemon.import_check import ImportedModule, import_modules
-from data_engine.daemon.older_check import check_older_owner, check_packages
-from data_engine.daemon.secret_check import check_secrets
-from data_engine.daemon.service_check import check_service
 from data_engine.daemon.shared_history import check_shared_history
-from data_engine.daemon.system_checks import check_system
 from data_engine.deploy.sets import lost_words, mend
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from data_engine.commands.command import Command
 from data_engine.commands.fields import to_json
-from data_engine.daemon.control import DaemonClient, DaemonGoneError
+from data_engine.daemon.control import DaemonClient, DaemonGoneError, UnknownRouteError
 from data_engine.daemon.endpoint import read_endpoint, silent_daemon
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import (
@@ -26,7 +26,10 @@ from data_engine.platforms.host import LONGEST_CALL_S
 from data_engine.reasons.kinds import DaemonSilent
 from data_engine.reasons.remedies import SILENT_FIX
 from data_engine.trial import refuse_in_trial
-from data_engine.version import __version__
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from data_engine.status.offline import OfflineFacts
 
 _QUIET_S = 1.0
 _WAIT_S = 20.0
@@ -35,24 +38,6 @@ _COMING_S, _ANSWER_S = 10.0, 25.0
 _LEAVING_S = 1.0
 """For a daemon that has ended its work: it answers no more, and its process is still there."""
 _clients: dict[Path, DaemonClient] = {}
-
-_OF_BEFORE: Mapping[str, tuple[str, dict[str, Any]]] = {
-    "start-engine": ("/engine", {"on": True}),
-    "stop-engine": ("/engine", {"on": False}),
-    "enable": ("/enable", {"enabled": True}),
-    "disable": ("/enable", {"enabled": False}),
-    "undeploy": ("/deploy", {"withdraw": True}),
-    "stop-backfill": ("/backfill-do", {"do": "stop"}),
-    "retry-backfill": ("/backfill-do", {"do": "retry"}),
-    "set-interpreter": ("/interpreter", {}),
-    "request-control": ("/lease", {"do": "request"}),
-    "withdraw-request": ("/lease", {"do": "withdraw"}),
-    "release-control": ("/lease", {"do": "release"}),
-    "take-over": ("/lease", {"do": "take-over"}),
-    "repair-lease": ("/lease", {"do": "repair"}),
-    "start": ("/look", {}),
-}
-"""Routes of a daemon of an earlier version that has work, and so goes on when this one is installed: `data-engine stop` must end it."""
 
 T = TypeVar("T")
 
@@ -151,18 +136,23 @@ class DaemonLink:
             FlowValidationError: it is refused.
             DaemonGoneError: the daemon does not answer.
         """
+        from data_engine.commands.registry import ways_of  # which knows all of them: a look needs none
+
         refuse_in_trial(command.name)
         body = to_json(command) | ({} if waits else {"wait": False})
-        path, marks = f"/{command.name}", dict[str, Any]()
+        ways = ways_of(command.name)
         until_s, is_to_start = time.monotonic() + _COMING_S, command.needs_daemon
         while True:
             daemon = self.start() if is_to_start else self.find()
             try:
                 if daemon is None:
                     return self._here(command)
-                if daemon.endpoint.version != __version__:
-                    path, marks = _OF_BEFORE.get(command.name, (path, marks))
-                told = daemon.post(path, body | marks, timeout_s=command.timeout_s)
+                route, marks = ways[0]
+                told = daemon.post(f"/{route}", {**body, **marks}, timeout_s=command.timeout_s)
+            except UnknownRouteError:  # a daemon of the revision before, which goes on as long as it has work
+                ways = ways[1:]
+                if not ways:
+                    raise
             except DaemonGoneError:
                 self._forget()
                 if command.needs_daemon or time.monotonic() > until_s:
@@ -211,6 +201,21 @@ class DaemonLink:
                 return question(daemon)
             self._forget()
         return otherwise()
+
+    def offline(self) -> OfflineFacts:
+        """What is known of the workspace without asking its daemon."""
+        from data_engine.daemon.endpoint import was_engine_on
+        from data_engine.daemon.interpreter import recorded_interpreter
+        from data_engine.daemon.service import service_facts
+        from data_engine.status.offline import OfflineFacts
+        from data_engine.status.record import DaemonFacts
+
+        ledger, silent = self.home.ledger(), silent_daemon(self.home.local)
+        daemon = DaemonFacts(interpreter=recorded_interpreter(ledger))
+        if silent is not None:
+            daemon = replace(daemon, running=True, silent=True, idle=False, pid=silent.pid)
+            daemon = replace(daemon, version=silent.version, daemon_id=silent.daemon_id)
+        return OfflineFacts(self.home, daemon, was_engine_on(ledger), service_facts(self.home))
 
     def behind_words(self) -> str:
         """That more was published than this machine has, and what fetches it; "" where a daemon follows the workspace, or nothing is known of it."""

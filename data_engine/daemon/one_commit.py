@@ -3,33 +3,22 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from contextlib import contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from data_engine import private
+from data_engine.commands.deployments import Deploy
 from data_engine.commands.owner import Asker, DaemonWork
 from data_engine.daemon.control import DaemonGoneError
 from data_engine.daemon.endpoint import remember_engine, remember_stop
 from data_engine.daemon.ownership import keeper_of
-from data_engine.deploy.decision import decision
-from data_engine.deploy.deploying import (
-    Asked,
-    Looked,
-    Outcome,
-    answered,
-    done_already,
-    new_deployments,
-    require_found,
-    rolled_back,
-    withdrawal,
-    write_deployments,
-)
+from data_engine.deploy.deploying import Looked, write_deployments
 from data_engine.deploy.gate import GoldenGate
-from data_engine.deploy.taken_over import forget_local, local_deployments
+from data_engine.deploy.production import Production
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import OwnedElsewhereError
 from data_engine.lease.keeper import Keeper
@@ -39,7 +28,6 @@ from data_engine.locks import OsLock
 from data_engine.model import Deployment
 from data_engine.notebook.catalog import read_catalog, with_unreadable
 from data_engine.notebook.deploy import with_no_steps_refused
-from data_engine.notebook.flow_files import module_files
 from data_engine.notebook.load import FlowModules
 from data_engine.notebook.subfolders import moved_into_subfolders, notebooks_in_subfolders
 from data_engine.status.deployed_before import find_flow
@@ -70,64 +58,10 @@ class ProcessOwner:
 
         raise no_daemon(self.home)
 
-    async def deploy(self, asked: Asked, set_id: str | None = None) -> Outcome:
-        """Deploy what was asked for, or withdraw it."""
-        home = self.home
-        if asked.is_withdrawal:
-            return self._withdraw(asked)
-        deployments, modules = home.deployments(), home.modules()
-        found: list[Looked] = []
-        put: set[str] = set()
-
-        def look() -> None:
-            stored = deployments.store()
-            content = FlowModules(modules.folder, cache_dir=modules.cache_dir, content=stored.folder)
-            read = with_unreadable(read_catalog(content, only=asked.name), modules.folder, stored.unreadable)
-            with suppress(OSError):  # told where it is needed
-                home.deployment_files().put(deployments.contents_of(stored.id) or {})
-                put.add(stored.id)
-            entries = {one.name: one for one in with_no_steps_refused(read) if asked.is_about(one.name)}
-            found.append(Looked(stored, entries, moved_into_subfolders(notebooks_in_subfolders(modules.folder))))
-
-        with deployments.keeping_sets(), owning(home, look) as keeper:
-            (looked,) = found
-            require_found(asked.name, looked, str(modules.folder))
-            take_over_local(home, lambda write: publish(keeper, write))
-            decided = decision(
-                home,
-                looked,
-                asked,
-                GoldenGate(home),
-                pointers=deployments.deployed(),
-                is_all=asked.name is None,
-                goes_live=True,
-                unchanged_for_s=lambda name, digest: 0.0,
-            )
-            rows = new_deployments(home, looked, decided.going, decided.gone, asked, decided.renames)
-            if rows:
-                publish(keeper, lambda: write_deployments(home, rows, put))
-            entries = answered(looked, decided.moves, asked, decided.undeployed)
-        return Outcome(entries, tuple(rows), tuple(sorted(decided.gone)))
-
-    def _withdraw(self, asked: Asked) -> Outcome:
-        home = self.home
-        with owning(home) as keeper:
-            take_over_local(home, lambda write: publish(keeper, write))
-            if (row := done_already(home, asked)) is None:
-                row = made = withdrawal(home, module_files(home.layout.flow_modules_dir), asked)
-                publish(keeper, lambda: write_deployments(home, [made]))
-        return Outcome((), (row,), (row.flow,))
-
-    async def roll_back(self, flow: str, to: str | None, asked: Asked) -> Deployment:
-        """Let `flow` run what it ran before."""
-        home = self.home
-        with owning(home) as keeper:
-            take_over_local(home, lambda write: publish(keeper, write))
-            if (done := done_already(home, asked)) is not None:
-                return done
-            row = rolled_back(home, flow, to, asked)
-            publish(keeper, lambda: write_deployments(home, [row]))
-            return row
+    @property
+    def production(self) -> Production:
+        """What the workspace runs, changed by this process."""
+        return ProcessProduction(self.home)
 
     async def switch(self, flow: str, switch: Switch) -> None:
         """Let the flow run by itself or not."""
@@ -176,6 +110,50 @@ class ProcessOwner:
     async def lease(self, do: str, *, now: bool = False, client: str = "ui") -> tuple[LeaseStatus, str | None]:
         """The lease as one look shows it: there is nothing of this machine to withdraw or to give up."""
         return offline_lease(self.home), None
+
+
+class ProcessProduction(Production):
+    """What a workspace runs, as this process changes it while it owns the workspace. The share answers while modules are looked at."""
+
+    def __init__(self, home: LocalWorkspace) -> None:
+        self.home, self.gate = home, GoldenGate(home)
+        self._keeper: Keeper | None = None
+        self._put: set[str] = set()
+
+    @asynccontextmanager
+    async def owned(self, look: Callable[[], Coroutine[Any, Any, T]]) -> AsyncIterator[T]:
+        """Own the workspace until the end of the block."""
+        found: list[T] = []
+
+        def meanwhile() -> None:
+            found.append(run_now(look()))
+
+        with self.home.deployments().keeping_sets(), owning(self.home, meanwhile) as self._keeper:
+            yield found[0]
+
+    async def look(self, asked: Deploy) -> Looked:
+        """The modules as they are now; they are put on the share already."""
+        deployments, modules = self.home.deployments(), self.home.modules()
+        stored = deployments.store()
+        content = FlowModules(modules.folder, cache_dir=modules.cache_dir, content=stored.folder)
+        read = with_unreadable(read_catalog(content, only=asked.flow), modules.folder, stored.unreadable)
+        with suppress(OSError):  # told where it is needed
+            self.home.deployment_files().put(deployments.contents_of(stored.id) or {})
+            self._put.add(stored.id)
+        entries = {one.name: one for one in with_no_steps_refused(read) if asked.is_about(one.name)}
+        return Looked(stored, entries, moved_into_subfolders(notebooks_in_subfolders(modules.folder)))
+
+    async def publish(self, rows: list[Deployment]) -> None:
+        """Let these deployments be what flows run."""
+        assert self._keeper is not None
+        publish(self._keeper, lambda: write_deployments(self.home, rows, self._put))
+
+    async def call(self, work: Callable[..., T], *given: object) -> T:
+        """What `work` gives."""
+        return work(*given)
+
+    async def follow(self) -> None:
+        """Nobody sees it here."""
 
 
 def run_now(work: Coroutine[Any, Any, T]) -> T:
@@ -238,18 +216,6 @@ def publish(keeper: Keeper, write: Callable[[], None]) -> None:
         OwnedElsewhereError, WorkspaceError: as `Keeper.publish`.
     """
     _result(keeper.publish(write))
-
-
-def take_over_local(home: LocalWorkspace, publish_rows: Callable[[Callable[[], None]], None]) -> None:
-    """Let what was deployed on this machine, before deployments travelled, be the first of the workspace's; once.
-
-    Raises:
-        OwnedElsewhereError, WorkspaceError: it cannot be published; another time it is.
-    """
-    rows = local_deployments(home)
-    if rows:
-        publish_rows(lambda: write_deployments(home, rows))
-    forget_local(home)
 
 
 def _result(future: Future[None]) -> None:

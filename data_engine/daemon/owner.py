@@ -18,12 +18,11 @@ from data_engine.commands.situation import Situation
 from data_engine.daemon.backfiller import known_backfill
 from data_engine.daemon.backfilling import choose, listed, new_row
 from data_engine.daemon.daemon import Daemon
-from data_engine.daemon.deployer import Deployed
+from data_engine.daemon.deployer import Deployed, Deployer
 from data_engine.daemon.ending_runs import kill_run, stop_run
 from data_engine.daemon.endpoint import remember_backfill, remember_stop
 from data_engine.daemon.request_inbox import run_id_of
 from data_engine.daemon.worker_pool import STOP_REQUESTED
-from data_engine.deploy.deploying import Asked, Outcome, done_already, rolled_back
 from data_engine.engine.candidates import pick_source, pick_to_run, startup_sources
 from data_engine.engine.params import params_for
 from data_engine.errors import FlowValidationError, OwnedElsewhereError
@@ -34,7 +33,7 @@ from data_engine.lease.status import LeaseStatus
 from data_engine.ledger import backfills
 from data_engine.ledger.backfills import told_of
 from data_engine.ledger.switch import Switch
-from data_engine.model import Backfill, Deployment, RunAbout, SourceKey
+from data_engine.model import Backfill, RunAbout, SourceKey
 from data_engine.notebook.catalog import unknown_flow
 from data_engine.notebook.deploy import not_deployed
 from data_engine.scheduler.backfill import Wanted
@@ -83,31 +82,10 @@ class DaemonOwner:
 
     # -- what production runs --------------------------------------------------------------------------------------------
 
-    async def deploy(self, asked: Asked, set_id: str | None = None) -> Outcome:
-        """Deploy the current content of the module that was asked for, or of every one, or as it is in a set on the share; or undeploy a flow."""
-        if set_id is not None:
-            outcome = await self.daemon.deployer.deploy_set(set_id, asked)
-            self.daemon.flows_changed()
-            return outcome
-        if asked.name is not None and not asked.is_withdrawal:
-            await asyncio.to_thread(find_flow, self.daemon.home, asked.name)
-        async with self.daemon.ownership.for_one_commit():
-            await self.daemon.publisher.take_over_local()
-            outcome = await self.daemon.deployer.deploy(asked)
-        self.daemon.flows_changed()
-        return outcome
-
-    async def roll_back(self, name: str, to: str | None, asked: Asked) -> Deployment:
-        """Let the flow run what it ran before, or the deployment `to`."""
-        async with self.daemon.ownership.for_one_commit():
-            await self.daemon.publisher.take_over_local()
-            if (done := await asyncio.to_thread(done_already, self.daemon.home, asked)) is not None:
-                return done
-            row = await asyncio.to_thread(rolled_back, self.daemon.home, name, to, asked)
-            await self.daemon.publisher.publish([row])
-            await self.daemon.deployer.refresh()
-        self.daemon.flows_changed()
-        return row
+    @property
+    def production(self) -> Deployer:
+        """The deployed flows."""
+        return self.daemon.deployer
 
     async def switch(self, name: str, switch: Switch) -> None:
         """Let a flow run by itself, or not, and publish that and who said so."""

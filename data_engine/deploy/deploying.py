@@ -1,15 +1,17 @@
-"""From a look at the modules to the rows that say what production runs: the same with a daemon and without."""
+"""From a look at the modules to the rows that say what production runs."""
 
 from __future__ import annotations
 
-import hashlib
 import time
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
+from data_engine.commands.deployments import Deploy, Rollback, Undeploy
+from data_engine.commands.owner import Asker
+from data_engine.deploy.gate import GoldenGate
+from data_engine.deploy.sets import mended
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError
 from data_engine.flow.suggestions import meant
@@ -17,10 +19,10 @@ from data_engine.ledger import deployments as ledger_rows
 from data_engine.ledger.renamed import carry_over
 from data_engine.model import Deployment, utc_text
 from data_engine.notebook import history
-from data_engine.notebook.catalog import CatalogEntry, entry_message, entry_of_message
-from data_engine.notebook.config_read import configs_read
+from data_engine.notebook.catalog import CatalogEntry
+from data_engine.notebook.config_read import config_of
+from data_engine.notebook.deploy import Deploy as GoesLive
 from data_engine.notebook.deploy import (
-    Deploy,
     HeldBack,
     Move,
     SharesMirror,
@@ -29,41 +31,14 @@ from data_engine.notebook.deploy import (
     mirror_taken_error,
     next_move,
     shared_mirror,
-    shares_mirror_error,
 )
 from data_engine.notebook.deployments import Pointer
-from data_engine.notebook.mirror_warnings import shared_words
+from data_engine.notebook.flow_files import module_files
 from data_engine.notebook.module_sets import ModuleSet
 from data_engine.status.deployed_before import history_of
 from data_engine.typed import typed
 from data_engine.workspace.git import git_state
-from data_engine.workspace.machine import person
 from data_engine.workspace.settings import DeploySettings
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What a person asked for: the flow `name`, or every module (None). `is_confirmed` that two flows may write one mirror.
-
-    `is_approved` that it goes live though its goldens do not hold; `is_withdrawal` that production is to run it no more; `replaces` is
-    the flow whose module is gone and that it is now. `by` and `machine` are who says so; `file_owner` who owns the request's file, where it came as one.
-    `id` is that of the deployment which undeploys or rolls back: who asks again, because the answer was lost, gets what was done.
-    """
-
-    name: str | None = None
-    note: str = ""
-    is_confirmed: bool = False
-    by: str = ""
-    machine: str = ""
-    file_owner: str | None = None
-    is_approved: bool = False
-    is_withdrawal: bool = False
-    replaces: str | None = None
-    id: str = field(default_factory=lambda: uuid.uuid4().hex)
-
-    def is_about(self, name: str) -> bool:
-        """Whether this module was asked for."""
-        return self.name in (None, name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,36 +52,67 @@ class Looked:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What came of it: the `entries` that were asked for, each with its error where it was not deployed; the `deployments`
-    that were made; the names of flows that were `withdrawn`, and of those that were `renamed` the new one by the old."""
+class Decision:
+    """The move of each module; the flows `going` live and those `gone`, which run no more; the new names of flows by which production
+    follows them (`renames`: old by new), and the flows that somebody had undeployed."""
 
-    entries: tuple[CatalogEntry, ...] = ()
-    deployments: tuple[Deployment, ...] = ()
-    withdrawn: tuple[str, ...] = ()
+    moves: Mapping[str, Move]
+    going: frozenset[str]
+    gone: frozenset[str]
+    renames: Mapping[str, str]
+    undeployed: frozenset[str]
 
-    @property
-    def renamed(self) -> dict[str, str]:
-        """The new names of flows that production follows, by the old."""
-        new = {one.id: one.flow for one in self.deployments}
-        return {one.flow: new[one.of] for one in self.deployments if one.kind == "withdraw" and one.of in new}
 
-    def as_dict(self) -> dict[str, Any]:
-        """As it crosses processes."""
-        return {
-            "entries": [entry_message(entry) for entry in self.entries],
-            "deployments": [one.as_dict() for one in self.deployments],
-            "withdrawn": list(self.withdrawn),
-        }
+def decision(
+    home: LocalWorkspace,
+    looked: Looked,
+    asked: Deploy | None,
+    gate: GoldenGate,
+    *,
+    by_itself: bool,
+    unchanged_for_s: Callable[[str, str], float],
+) -> Decision:
+    """What to do about the modules: of what somebody `asked` for, or by the rule alone, by which something goes live only `by_itself`.
 
-    @classmethod
-    def read(cls, told: Mapping[str, Any]) -> Outcome:
-        """The outcome that `as_dict` tells of; its flows have no steps."""
-        return cls(
-            tuple(entry_of_message(entry) for entry in told["entries"]),
-            tuple(Deployment.read(one) for one in told["deployments"]),
-            tuple(told["withdrawn"]),
+    Where every flow is deployed, one whose module is gone runs no more. Reads the history, the sets and, as a gate, the goldens; changes nothing.
+
+    Raises:
+        FlowValidationError: what was asked for cannot be.
+    """
+
+    def mirror_of(entry: CatalogEntry) -> str | None:
+        return mirror_key(entry.mirror, home.layout.flow_modules_dir)
+
+    past, pointers = ledger_rows.published(home.ledger()), home.deployments().deployed()
+    is_all = by_itself if asked is None else asked.flow is None and asked.set_id is None
+    renames = renames_of(home, looked, pointers, past, mirror_of, asked=asked)
+    undeployed = undeployed_of(looked, past)
+    digests = looked.stored.digests
+    again = [name for name, one in pointers.items() if digests.get(name) == one.digest]  # any other is put whole anyway
+    moves = decide(
+        looked,
+        pointers,
+        history.live(past).values(),
+        asked=asked,
+        settings=home.settings().deploy,
+        mirror_of=mirror_of,
+        unchanged_for_s=unchanged_for_s,
+        renames=renames,
+        is_all=is_all and asked is not None,  # by itself the other one goes first
+        undeployed=undeployed,
+        lost=() if asked is None else mended(home, filter(asked.is_about, again)).lost,
+    )
+    going = {name for name, move in moves.items() if isinstance(move, GoesLive)} if asked or by_itself else set()
+    if going:
+        held = gate.refuse(
+            looked.stored.folder,
+            {name: digests[name] for name in going},
+            is_approved=asked is not None and asked.approve,
         )
+        moves |= {name: HeldBack(error) for name, error in held.items()}
+        going -= held.keys()
+    gone = leaving(pointers, looked, renames, going, is_all=is_all)
+    return Decision(moves, frozenset(going), frozenset(gone), renames, frozenset(undeployed))
 
 
 def decide(
@@ -114,7 +120,7 @@ def decide(
     pointers: Mapping[str, Pointer],
     live: Iterable[Deployment],
     *,
-    asked: Asked | None,
+    asked: Deploy | None,
     settings: DeploySettings,
     mirror_of: Callable[[CatalogEntry], str | None],
     unchanged_for_s: Callable[[str, str], float],
@@ -132,7 +138,7 @@ def decide(
     moves: dict[str, Move] = {}
     for name, entry in sorted(looked.entries.items()):
         digest = looked.stored.digests.get(name, "")
-        is_asked = asked is not None and asked.is_about(name) and not (asked.name is None and name in undeployed)
+        is_asked = asked is not None and asked.is_about(name) and not (asked.flow is None and name in undeployed)
         others = [one for one in there if one.flow != renames.get(name)]  # which it takes the place of
         sighting = Sighting(
             current=digest,
@@ -141,13 +147,13 @@ def decide(
             shares_with=shared_mirror(name, mirror_of(entry), others),
             unchanged_for_s=unchanged_for_s(name, digest),
             is_asked=is_asked,
-            is_confirmed=is_asked and asked is not None and asked.is_confirmed,
+            is_confirmed=is_asked and asked is not None and asked.force,
         )
         move = next_move(sighting, mode=settings.mode, quiet_s=settings.quiet_s)
         if isinstance(move, SharesMirror):
             move = replace(move, is_gone=move.other not in looked.stored.digests)
         moves[name] = move
-        if isinstance(moves[name], Deploy):  # of two that are asked for at once the second is told of the first
+        if isinstance(moves[name], GoesLive):  # of two that are asked for at once the second is told of the first
             there = [*others, Deployment("", 0, name, "deploy", "", mirror=mirror_of(entry))]
     return moves
 
@@ -164,7 +170,7 @@ def renames_of(
     rows: Sequence[Deployment],
     mirror_of: Callable[[CatalogEntry], str | None],
     *,
-    asked: Asked | None = None,
+    asked: Deploy | None = None,
 ) -> dict[str, str]:
     """Of each module that a flow has become by a new file name, the old name: a flow that is deployed, or that somebody undeployed
     before. A good one writes where that one does; or somebody who `asked` says so. `rows` is the history.
@@ -180,14 +186,14 @@ def renames_of(
 
 
 def require_replaceable(
-    asked: Asked, looked: Looked, pointers: Mapping[str, Pointer], rows: Sequence[Deployment]
+    asked: Deploy, looked: Looked, pointers: Mapping[str, Pointer], rows: Sequence[Deployment]
 ) -> tuple[str, str]:
     """The flow that is asked for, and the one whose place it is to take.
 
     Raises:
         FlowValidationError: none is named, it runs itself, or the other was never deployed or has its module.
     """
-    new, old = asked.name, asked.replaces or ""
+    new, old = asked.flow, asked.replaces or ""
     ran = {*pointers, *history.ended(rows)}
     if new is None:
         what, fix = "the flow that replaces it is not named", f"name it: `{typed('deploy', 'NAME', '--replaces', old)}`"
@@ -257,21 +263,19 @@ def gone_of(pointers: Mapping[str, Pointer], looked: Looked) -> set[str]:
 
 
 def new_deployments(
-    home: LocalWorkspace,
-    looked: Looked,
-    going: Iterable[str],
-    gone: Iterable[str],
-    asked: Asked | None,
-    renames: Mapping[str, str],
+    home: LocalWorkspace, looked: Looked, decided: Decision, asked: Deploy | None, asker: Asker
 ) -> list[Deployment]:
-    """The rows that let the flows `going` run from what was found, and the flows `gone` from nothing any more; where a flow was
-    renamed, that row points to the one of its new name."""
-    deployments = home.deployments()
+    """The rows that let the flows that go live run from what was found, and those that are gone from nothing any more; where a flow
+    was renamed, that row points to the one of its new name."""
+    deployments, renames = home.deployments(), decided.renames
     contents = deployments.contents_of(looked.stored.id) or {}
     commit, is_dirty = git_state(home.layout.flow_modules_dir)
-    base = replace(_decided(asked), git_commit=commit, git_dirty=is_dirty, config=config_of(home))
+    note = '[deploy] mode = "auto"' if asked is None else asked.note
+    if asked is not None and asked.approve:
+        note = f"{note} [goldens approved by {asker.who}]".lstrip()
+    base = replace(_row(asker, note), git_commit=commit, git_dirty=is_dirty, config=config_of(home.layout))
     rows = []
-    for name in sorted(going):
+    for name in sorted(decided.going):
         row = replace(
             base,
             id=uuid.uuid4().hex,
@@ -286,7 +290,7 @@ def new_deployments(
         )
         rows.append(row)
     now = {renames[row.flow]: row.id for row in rows if row.flow in renames}
-    return rows + [_withdrawn(base, name, now.get(name)) for name in sorted(gone)]
+    return rows + [_withdrawn(base, name, now.get(name)) for name in sorted(decided.gone)]
 
 
 def _watched(entry: CatalogEntry, folder: Path) -> str | None:
@@ -294,15 +298,15 @@ def _watched(entry: CatalogEntry, folder: Path) -> str | None:
     return None if entry.mode == "manual" else mirror_key(entry.source, folder)
 
 
-def withdrawal(home: LocalWorkspace, looked: Collection[str], asked: Asked) -> Deployment:
-    """The row that lets a flow run from nothing any more, as a person asked for; `looked` are the modules that are there.
+def withdrawal(home: LocalWorkspace, asked: Undeploy, asker: Asker) -> Deployment:
+    """The row that lets a flow run from nothing any more, as a person asked for.
 
     Raises:
         FlowValidationError: it is not deployed, or would be deployed again by itself.
     """
-    name = asked.name
-    if name is None or name not in home.deployments().deployed():
-        near = "" if name in looked else meant(name or "", home.deployments().deployed())
+    name, looked = asked.flow, module_files(home.layout.flow_modules_dir)
+    if name not in home.deployments().deployed():
+        near = "" if name in looked else meant(name, home.deployments().deployed())
         raise FlowValidationError(
             f"{name} is not deployed, so there is nothing to undeploy",
             where="undeploy",
@@ -314,12 +318,12 @@ def withdrawal(home: LocalWorkspace, looked: Collection[str], asked: Asked) -> D
             where="undeploy",
             fix=f"take the module out of flow_modules, or let it run by hand only: {typed('disable', name)}",
         )
-    return replace(_withdrawn(_decided(asked), name), id=asked.id)
+    return replace(_withdrawn(_row(asker, asked.note), name), id=asked.id)
 
 
-def done_already(home: LocalWorkspace, asked: Asked) -> Deployment | None:
+def done_already(home: LocalWorkspace, asked: Undeploy | Rollback) -> Deployment | None:
     """What came of this very request, when it was asked before; None where it is new."""
-    return next((one for one in ledger_rows.published(home.ledger(), asked.name) if one.id == asked.id), None)
+    return next((one for one in ledger_rows.published(home.ledger(), asked.flow) if one.id == asked.id), None)
 
 
 def _withdrawn(base: Deployment, name: str, of: str | None = None) -> Deployment:
@@ -350,16 +354,16 @@ def write_deployments(home: LocalWorkspace, rows: list[Deployment], put: Collect
     ledger_rows.add(home.ledger(), rows)
 
 
-def rolled_back(home: LocalWorkspace, flow: str, to: str | None, asked: Asked) -> Deployment:
-    """The row that lets `flow` run what it ran before, or what `to` names.
+def rolled_back(home: LocalWorkspace, asked: Rollback, asker: Asker) -> Deployment:
+    """The row that lets a flow run what it ran before, or the deployment that was asked for.
 
     Raises:
         FlowValidationError: there is nothing to go back to, or another flow that is deployed writes its mirror now.
         DamagedSetError: its set is not what was deployed.
     """
     rows = history_of(home)
-    chosen = history.to_roll_back_to(rows, flow, to)
-    other = shared_mirror(flow, chosen.mirror, history.live(rows).values())
+    chosen = history.to_roll_back_to(rows, asked.flow, asked.to)
+    other = shared_mirror(asked.flow, chosen.mirror, history.live(rows).values())
     if other is not None:
         raise mirror_taken_error(chosen, other)
     home.deployments().copy_of(chosen.set_id)
@@ -368,88 +372,25 @@ def rolled_back(home: LocalWorkspace, flow: str, to: str | None, asked: Asked) -
         id=asked.id,
         kind="rollback",
         of=chosen.of or chosen.id,
-        by=asked.by,
-        machine=asked.machine,
-        asked_by=asked.file_owner,
+        by=asker.by,
+        machine=asker.machine,
+        asked_by=asker.file_owner,
         note=asked.note,
         at_utc=utc_text(time.time()),
     )
 
 
-def config_of(home: LocalWorkspace) -> tuple[tuple[str, str], ...]:
-    """The SHA-256 of each of the workspace's config files, which code reads as they are when it runs."""
-    found = []
-    for path in sorted(home.layout.config_dir.glob("*.toml")):
-        if path != home.layout.settings_path:
-            try:
-                found.append((path.name, hashlib.sha256(path.read_bytes()).hexdigest()))
-            except OSError:
-                continue
-    return tuple(found)
-
-
-def changed_config(home: LocalWorkspace, since: Deployment, edit: Mapping[str, bytes] | None = None) -> list[str]:
-    """The config files that are not as they were at a deployment, and that what was deployed may read, or the `edit`, if any."""
-    then, now = dict(since.config), dict(config_of(home))
-    changed = sorted(name for name in then.keys() | now.keys() if then.get(name) != now.get(name))
-    if not changed:
-        return []
-    folder, was = home.layout.flow_modules_dir, home.deployments().contents_of(since.set_id)
-    read = set(changed) if was is None else configs_read(was, since.flow, folder, changed)
-    if edit is not None:
-        read |= configs_read(edit, since.flow, folder, changed)
-    return [name for name in changed if name in read]
-
-
-def answered(
-    looked: Looked, moves: Mapping[str, Move], asked: Asked, undeployed: Collection[str] = ()
-) -> tuple[CatalogEntry, ...]:
-    """The modules that a person asked for, each with why it was not deployed; who asks for every one did not ask for those that
-    were `undeployed`. What a refusal says of two flows and their mirror is not said again as a warning."""
-    left_out = undeployed if asked.name is None else ()
-    about = {name: one for name, one in looked.entries.items() if asked.is_about(name) and name not in left_out}
-    told = {
-        shared_words(Path(entry.mirror), (name, move.other))
-        for name, entry in about.items()
-        if isinstance(move := moves.get(name), SharesMirror) and entry.mirror is not None
-    }
-    return tuple(_without(_refused(entry, moves.get(name)), told) for name, entry in sorted(about.items()))
-
-
-def _without(entry: CatalogEntry, told: Collection[str]) -> CatalogEntry:
-    left = tuple(warning for warning in entry.warnings if warning not in told)
-    return entry if left == entry.warnings else replace(entry, warnings=left)
-
-
-def _refused(entry: CatalogEntry, move: Move | None) -> CatalogEntry:
-    """The entry with its error where it was asked for and a person has to say more."""
-    if isinstance(move, HeldBack):
-        return replace(entry, error=move.error)
-    if isinstance(move, SharesMirror):
-        return replace(entry, error=_shares_mirror(entry, move))
-    return entry
-
-
-def _shares_mirror(entry: CatalogEntry, move: SharesMirror) -> FlowValidationError:
-    return shares_mirror_error(entry.name, entry.mirror, str(entry.path), move.other, is_gone=move.is_gone)
-
-
-def require_found(name: str | None, looked: Looked, where: str) -> None:
-    """Return when the module that was asked for is there.
-
-    Raises:
-        FlowValidationError: it is not.
-    """
-    if name is not None and name not in looked.entries:
-        raise FlowValidationError(f"there is no flow {name!r} to deploy", where=where, fix="save the notebook first")
-
-
-def _decided(asked: Asked | None) -> Deployment:
-    by, machine = person()
-    row = Deployment("", 0, "", "deploy", "", by=by, machine=machine, at_utc=utc_text(time.time()))
-    if asked is None:
-        return replace(row, by="data-engine", note='[deploy] mode = "auto"')
-    by, machine = asked.by or by, asked.machine or machine
-    approved = f"[goldens approved by {by}@{machine}]" if asked.is_approved else ""
-    note = " ".join(filter(None, (asked.note, approved)))
-    return replace(row, by=by, machine=machine, note=note, asked_by=asked.file_owner)
+def _row(asker: Asker, note: str) -> Deployment:
+    """A row of now, for whoever asks."""
+    return Deployment(
+        "",
+        0,
+        "",
+        "deploy",
+        "",
+        by=asker.by,
+        machine=asker.machine,
+        at_utc=utc_text(time.time()),
+        note=note,
+        asked_by=asker.file_owner,
+    )

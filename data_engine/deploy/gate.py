@@ -1,19 +1,29 @@
 """The gate of a deploy, `[deploy] gate = "golden"`: whether what is to go live may, by its goldens.
 
-What reads and runs goldens is imported where there is such a gate.
+They run in a process of their own: no line of an author's code runs in the daemon, and code that hangs or ends its process holds up its own
+deploy only. What reads and runs goldens is imported where there is such a gate.
 """
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from data_engine.engine.local_workspace import LocalWorkspace
+from data_engine.engine.local_workspace import LocalWorkspace, local_workspace
 from data_engine.errors import FlowValidationError
+from data_engine.typed import typed
+from data_engine.version import import_folder
 
 GATE = "golden"
+_CODE = "import sys; sys.path.append(sys.argv[1]); from data_engine.deploy.gate import child; child(*sys.argv[2:])"
 
 
 @dataclass(slots=True)
@@ -28,8 +38,6 @@ class GoldenGate:
         """Of the flows with these `digests`, whose modules lie in `content`, those whose goldens do not hold, and why."""
         if self.home.settings().deploy.gate != GATE or is_approved:
             return {}
-        from data_engine.deploy.golden_runs import facts_of, run_goldens
-
         seen = {name: (digests[name], facts) for name, facts in facts_of(self.home, digests).items()}
         unknown = [name for name, facts in seen.items() if self._known.get(name, (None,))[0] != facts]
         if unknown:
@@ -42,6 +50,89 @@ def golden_facts(home: LocalWorkspace) -> object:
     """What tells that goldens were kept or updated, where they are a gate."""
     if home.settings().deploy.gate != GATE:
         return None
-    from data_engine.deploy.golden_runs import facts_of
-
     return facts_of(home)
+
+
+def facts_of(home: LocalWorkspace, names: Collection[str] | None = None) -> dict[str, object]:
+    """Of each flow with goldens, or of these, their headers as they are: equal while nobody keeps or updates one."""
+    from data_engine.planning.golden import flows_with_goldens, goldens_folder, goldens_of
+
+    goldens = goldens_folder(home)
+    return {
+        name: _facts(paths)
+        for name in (flows_with_goldens(goldens) if names is None else names)
+        if (paths := goldens_of(goldens, name))
+    }
+
+
+def _facts(paths: Collection[Path]) -> tuple[tuple[str, int, int], ...]:
+    found = []
+    for path in paths:
+        with suppress(OSError):
+            facts = path.stat()
+            found.append((path.name, facts.st_size, facts.st_mtime_ns))
+    return tuple(found)
+
+
+def run_goldens(
+    home: LocalWorkspace, content: Path, names: Collection[str], interpreter: str
+) -> dict[str, FlowValidationError]:
+    """Run the goldens of these flows in a process of their own; for each flow whose goldens do not hold the error.
+
+    Without an answer within the limit of a plan all of them are in question.
+    """
+    from data_engine.planning.plan import LIMIT_S
+    from data_engine.planning.results import GoldenResult, not_held, worst
+    from data_engine.platforms.processes import apart
+
+    with tempfile.TemporaryFile() as said:  # not a pipe: what a module leaves running could hold it open
+        try:
+            process = subprocess.Popen(
+                [interpreter, "-P", "-B", "-c", _CODE, import_folder(), str(home.layout.root), str(content), *names],
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=subprocess.DEVNULL,
+                cwd=home.layout.flow_modules_dir,
+                **apart(),
+            )
+        except OSError as error:
+            return {name: _unanswered(name, f"no process can be started: {error.strerror}") for name in names}
+        try:
+            how = f"the process that ran them ended (exit code {process.wait(LIMIT_S)})"
+        except subprocess.TimeoutExpired:
+            how = f"they did not end within {LIMIT_S:g} s"
+        finally:
+            process.kill()
+            process.wait()
+        said.seek(0)
+        lines = said.read().splitlines()
+    try:
+        told: dict[str, Any] = json.loads(lines[-1])
+        results = [GoldenResult.read(one) for one in told["results"]]
+    except (IndexError, ValueError, KeyError, TypeError):
+        return {name: _unanswered(name, how) for name in names}
+    return {name: not_held(name, bad) for name, bad in worst(results).items()}
+
+
+def child(root: str, content: str, *names: str) -> None:
+    """The child's part: run them, and print what was found."""
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # what steps print is not the answer
+    from data_engine.notebook.load import FlowModules
+    from data_engine.planning.testing import check_goldens
+
+    home = local_workspace(Path(root))
+    modules = FlowModules(
+        home.layout.flow_modules_dir, cache_dir=home.local.compiled_flow_modules_dir, content=Path(content)
+    )
+    results = check_goldens(home, modules, names)
+    answers.write(json.dumps({"results": [one.as_dict() for one in results]}, default=str) + "\n")
+    answers.flush()
+
+
+def _unanswered(name: str, how: str) -> FlowValidationError:
+    return FlowValidationError(
+        f"{name} is not deployed: its goldens could not be run: {how}",
+        where=f'flow "{name}", [deploy] gate = "golden"',
+        fix=f"see `{typed('test', name)}`; to deploy it all the same: --approve",
+    )

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from data_engine.clock import boot_clock
 from data_engine.cut import first_few
-from data_engine.deploy.deploying import Asked, Looked
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError
 from data_engine.lease.folder import OsFolder
 from data_engine.lease.requests import RequestFiles
 from data_engine.ledger import deployments
 from data_engine.notebook import history
-from data_engine.notebook.deployments import Pointer
 from data_engine.status.deployed_before import kept_ids
 from data_engine.typed import typed
 
@@ -79,19 +77,12 @@ def _has_all(folder: Path, sizes: Mapping[str, int]) -> bool:
         return False
 
 
-def mended(home: LocalWorkspace, asked: Asked | None, looked: Looked, pointers: Mapping[str, Pointer]) -> Checked:
-    """As `mend`, of the flows that somebody asks for and that run already what there is to deploy: any other is put whole anyway.
-
-    Nothing where the share is away, which is told by what needs it.
-    """
-    if asked is None:
-        return Checked()
-    digests = looked.stored.digests
-    flows = [name for name, one in pointers.items() if asked.is_about(name) and digests.get(name) == one.digest]
-    try:
-        return mend(home, flows) if flows else Checked()
-    except OSError:
-        return Checked()
+def mended(home: LocalWorkspace, flows: Iterable[str]) -> Checked:
+    """As `mend`; nothing where the share is away, which is told by what needs it."""
+    with suppress(OSError):
+        if named := list(flows):
+            return mend(home, named)
+    return Checked()
 
 
 class DeployedSets:

@@ -1,14 +1,45 @@
-"""Which config files a flow may read, as far as its code tells without being run."""
+"""Which config files a flow may read, as far as its code tells without being run, and which of them changed since it was deployed."""
 
 from __future__ import annotations
 
 import ast
+import hashlib
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
+from data_engine.model import Deployment
+from data_engine.notebook.deployments import Deployments
 from data_engine.notebook.module_sets import files_of, helpers_of, own_code
+from data_engine.workspace.layout import WorkspaceLayout
 
 _READERS = ("get", "require")
+
+
+def config_of(layout: WorkspaceLayout) -> tuple[tuple[str, str], ...]:
+    """The SHA-256 of each of the workspace's config files, which code reads as they are when it runs."""
+    found = []
+    for path in sorted(layout.config_dir.glob("*.toml")):
+        if path != layout.settings_path:
+            try:
+                found.append((path.name, hashlib.sha256(path.read_bytes()).hexdigest()))
+            except OSError:
+                continue
+    return tuple(found)
+
+
+def changed_config(
+    layout: WorkspaceLayout, deployments: Deployments, since: Deployment, edit: Mapping[str, bytes] | None = None
+) -> tuple[str, ...]:
+    """The config files that are not as they were at a deployment, and that what was deployed may read, or the `edit`, if any."""
+    then, now = dict(since.config), dict(config_of(layout))
+    changed = sorted(name for name in then.keys() | now.keys() if then.get(name) != now.get(name))
+    if not changed:
+        return ()
+    folder, was = layout.flow_modules_dir, deployments.contents_of(since.set_id)
+    read = set(changed) if was is None else configs_read(was, since.flow, folder, changed)
+    if edit is not None:
+        read |= configs_read(edit, since.flow, folder, changed)
+    return tuple(name for name in changed if name in read)
 
 
 def configs_read(contents: Mapping[str, bytes], name: str, folder: Path, files: Collection[str]) -> set[str]:

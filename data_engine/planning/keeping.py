@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from data_engine.compare.difference import Named
 from data_engine.engine.candidates import Source, candidates, pick_source
-from data_engine.engine.local_workspace import LocalWorkspace
+from data_engine.engine.local_workspace import LocalWorkspace, settle_flow, workspace_of
+from data_engine.engine.params import params_for
 from data_engine.engine.preview import first_source, say_first, steps_until
 from data_engine.errors import FlowExecutionError, FlowValidationError
 from data_engine.files import create_exclusive, trouble_of, write_text_atomic
@@ -28,6 +29,7 @@ from data_engine.flow.flow import Flow
 from data_engine.flow.paths import portable_text
 from data_engine.model import SourceKey, utc_text
 from data_engine.nofollow import check_own, is_link, remove_tree
+from data_engine.notebook.locate import annotate_call
 from data_engine.planning.golden import (
     Golden,
     GoldenSource,
@@ -42,6 +44,7 @@ from data_engine.planning.sides import Side
 from data_engine.platforms.copies import copy
 from data_engine.platforms.files import content_of, open_to_read
 from data_engine.secret import knows_any, masked
+from data_engine.workspace.machine import person
 
 if TYPE_CHECKING:
     import polars as pl
@@ -66,6 +69,57 @@ class Wanted:
     share: bool = False
     name: str | None = None
     is_update: bool = False
+
+
+def keep(
+    flow: Flow,
+    *,
+    use: str | None,
+    source: str | os.PathLike[str] | None,
+    params: Mapping[str, Any] | None,
+    key: str | Sequence[str] | None,
+    drop: str | Sequence[str],
+    tolerance: float,
+    share: bool,
+    name: str | None,
+    is_update: bool,
+) -> Golden:
+    """Keep a result of the flow as a golden; as `Flow.golden`.
+
+    Raises:
+        FlowValidationError: wrong input, or the flow belongs to no workspace.
+        FlowExecutionError: a step raised.
+    """
+    from data_engine.compare.comparing import keys, require_tolerance
+
+    try:
+        flow = settle_flow(flow)
+        home = workspace_of(flow)
+        if home is None:
+            raise FlowValidationError(
+                "the flow belongs to no workspace, and goldens are kept in a workspace",
+                where="Flow.golden",
+                fix="put its notebook into the flow_modules folder of a workspace",
+            )
+        if name is not None and (not isinstance(name, str) or not name.strip()):
+            raise FlowValidationError(
+                f"a golden cannot be called {name!r}", where="Flow.golden", fix="give some letters"
+            )
+        wanted = Wanted(
+            use,
+            source,
+            params_for(flow, params),
+            keys(key),
+            keys(drop or None),
+            require_tolerance(tolerance),
+            bool(share),
+            name,
+            bool(is_update),
+        )
+        return keep_golden(flow, home, wanted, by="@".join(person()))
+    except FlowValidationError as wrong:
+        annotate_call(wrong)
+        raise
 
 
 def keep_golden(flow: Flow, home: LocalWorkspace, wanted: Wanted, *, by: str) -> Golden:

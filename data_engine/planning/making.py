@@ -18,11 +18,14 @@ from data_engine.ledger import deployments as ledger_rows
 from data_engine.model import Event
 from data_engine.notebook import history
 from data_engine.notebook.catalog import find_module
+from data_engine.notebook.config_read import changed_config
+from data_engine.notebook.module_sets import read_contents
 from data_engine.planning.code import code_changes
 from data_engine.planning.escapes import escapes
 from data_engine.planning.plan import Elapsed, NotHeldBack, Plan, PlannedSource, SideError
 from data_engine.planning.sides import Side, side_error
 from data_engine.planning.sources import Chosen, name_of, sources_seen
+from data_engine.status.deployed_before import find_flow
 from data_engine.typed import typed
 
 CURRENT = "current"
@@ -42,6 +45,11 @@ class Wish:
     source: str | os.PathLike[str] | None = None
     is_confirmed: bool = False
     fresh: bool = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.sources, int) or isinstance(self.sources, bool) or self.sources < 1:
+            what = f"sources={self.sources!r} must be a whole number, at least 1"
+            raise FlowValidationError(what, where="plan(sources=...)", fix="sources=3")
 
 
 def deployed_flow(home: LocalWorkspace, name: str) -> Flow:
@@ -67,27 +75,21 @@ def deployed_flow(home: LocalWorkspace, name: str) -> Flow:
     return modules.load(find_module(modules, name)).flow
 
 
-def make_plan(
-    home: LocalWorkspace,
-    name: str,
-    wish: Wish,
-    *,
-    current: Callable[[], Flow],
-    sink: Callable[[Event], None] = lambda event: None,
-) -> Plan:
-    """What deploying the flow `name` as `current` gives it would change.
+def make_plan(home: LocalWorkspace, name: str, wish: Wish, sink: Callable[[Event], None] = lambda event: None) -> Plan:
+    """What deploying the flow `name` as it is now would change.
 
     A version that does not load, or fails for a source, is in `errors`; Ctrl-C leaves nothing behind.
 
     Raises:
-        FlowValidationError: never deployed, no source, no such object in either version, or a step cannot be held back and
+        FlowValidationError: no such flow, never deployed, no source, no such object in either version, or a step cannot be held back and
             that is not confirmed.
     """
+    modules, path = home.modules(), find_flow(home, name)
     before = deployed_flow(home, name)
     errors: list[SideError] = []
     after = None
     try:
-        after = current()
+        after = modules.load(path).flow
     except FlowValidationError as error:
         errors.append(side_error(CURRENT, None, error))
     flows = {"deployed": before} | ({} if after is None else {CURRENT: after})
@@ -110,9 +112,11 @@ def make_plan(
         if run.wrong_key is not None:
             raise run.wrong_key
         notes.append(f"no table has the key {', '.join(wish.key)}: whole rows were compared")
+    live = history.live(ledger_rows.published(home.ledger()))[name]
+    edit, _ = read_contents(home.layout.flow_modules_dir)
     return Plan(
         name,
-        deployment=history.live(ledger_rows.published(home.ledger()))[name].id,
+        deployment=live.id,
         cells=code_changes(home.deployments(), home, name),
         sources=chosen.told,
         objects=Named(objects),
@@ -121,6 +125,7 @@ def make_plan(
         not_held_back=(*found, *outside),
         elapsed_s=run.elapsed(),
         notes=tuple(notes),
+        config=changed_config(home.layout, home.deployments(), live, edit),
     )
 
 

@@ -12,15 +12,38 @@ from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.preview import steps_until
 from data_engine.errors import FlowValidationError
 from data_engine.flow.flow import Flow
-from data_engine.notebook.catalog import find_module
+from data_engine.notebook.catalog import check_flow_name, find_module
 from data_engine.notebook.load import FlowModules
-from data_engine.planning.golden import Golden, flows_with_goldens, goldens_folder, goldens_of, read_golden
+from data_engine.planning.golden import (
+    Golden,
+    flows_with_goldens,
+    goldens_folder,
+    goldens_of,
+    read_golden,
+    require_goldens,
+)
 from data_engine.planning.keeping import as_kept, keep_again, place_of, why_not_there
 from data_engine.planning.plan import SideError
 from data_engine.planning.results import GoldenResult
 from data_engine.planning.sides import Side, side_error
+from data_engine.status.deployed_before import find_flow
+from data_engine.workspace.machine import person
 
 _CURRENT = "current"
+
+
+def goldens_checked(home: LocalWorkspace, name: str | None, *, update: bool) -> list[GoldenResult]:
+    """Every golden of the flow, or of all without a name, as its code is now; those that differ are kept as they are now with `update`.
+
+    Raises:
+        FlowValidationError: there is no such flow, or it has no goldens.
+    """
+    modules = home.modules()
+    if name is not None:
+        find_flow(home, check_flow_name(name))
+        require_goldens(goldens_folder(home), name)
+    by = "@".join(person()) if update else None
+    return check_goldens(home, modules, None if name is None else [name], update_by=by)
 
 
 def check_goldens(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import time
 from collections.abc import Iterator
 
@@ -136,6 +137,36 @@ def test_what_waits_and_what_was_asked_to_end_are_told(daemon: Cli, ws: Workspac
     assert daemon("stop", run_id).code == 0
     assert re.search(rf"^{run_id[:8]} +slow +stopping ", daemon("status").out, re.MULTILINE)
     assert [flow.state for flow in workspace.status().flows if flow.name == "slow"] == ["stopping"]
+
+
+@pytest.mark.skipif(
+    sys.platform == "win32", reason="Windows has no pseudo terminals; without a terminal nothing is asked anywhere"
+)
+def test_on_a_terminal_kill_asks_first(ws: WorkspaceFiles) -> None:
+    """It names what would end; Enter and `n` leave the daemon, `y` ends it, and `--yes` asks nothing."""
+    from tests.cli.terminal import Terminal
+
+    ws.notebook("slow", SLOW)
+    workspace = Workspace(ws.root)
+    workspace.deploy("slow")
+
+    def asked(*arguments: str, key: str = "") -> tuple[int, bool]:
+        """The exit code of `kill`, and whether the daemon is there afterwards."""
+        with Terminal("kill", *arguments) as terminal:
+            if key:
+                terminal.wait_for("End the daemon now, and with it 1 run?")
+                terminal.type(key)
+            return terminal.end(), workspace.link.find() is not None
+
+    workspace.run("slow", wait=False)
+    until(lambda: workspace.status().active_runs)
+    left = [asked(key="\r"), asked(key="n\r")]
+    ended = asked(key="y\r")
+    workspace.start()
+
+    assert left == [(1, True), (1, True)]
+    assert ended == (0, False)
+    assert asked("--yes") == (0, False)
 
 
 def test_what_ends_a_run_now_is_told_where_it_does_not_end(daemon: Cli, ws: WorkspaceFiles) -> None:

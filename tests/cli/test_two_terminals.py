@@ -58,8 +58,12 @@ def test_ctrl_c_while_the_daemon_runs_says_that_the_run_goes_on(
     workspace: Workspace, process: Process, tmp_path: Path, options: list[str]
 ) -> None:
     """It ends the waiting with 130, names the run, and says how to end it; the run ends as it would."""
+    (first,) = workspace.run("slow", wait=False, params={"until": str(tmp_path / "first")})
     run = process("run", "slow", "--param", f"until={tmp_path / 'end'}", *options)
-    (run_id,) = until(lambda: active(workspace))
+    assert run.stderr is not None
+    assert run.stderr.readline().startswith(b"waiting for group")  # so it has its answer, and waits
+    (tmp_path / "first").touch()
+    (run_id,) = until(lambda: [one for one in active(workspace) if one != first])
     run.send_signal(signal.SIGINT)
     out, err = run.communicate(timeout=30)
     said = json.loads(out)["error"]["what"] if options else err.decode()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from types import SimpleNamespace
 
 import pytest
 
@@ -12,7 +11,6 @@ from data_engine import FlowValidationError, Workspace
 from data_engine.notebook.catalog import CatalogEntry, find_module, read_catalog
 from data_engine.notebook.load import FlowModules
 from data_engine.planning.plan import LIMIT_S
-from data_engine.version import __version__
 from tests.support import WorkspaceFiles
 
 CELLS = (
@@ -353,8 +351,6 @@ def test_an_answer_is_waited_for_as_long_as_the_goldens_of_a_gate_may_take(
     waited_s = []
 
     class Daemon:
-        endpoint = SimpleNamespace(version=__version__)
-
         def post(self, path: str, body: object, *, timeout_s: float = 0.0) -> dict[str, object]:
             waited_s.append(timeout_s)
             return {"request_id": "r1", "owner": "ben"}

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from data_engine import FlowValidationError, Workspace
-from data_engine.deploy.deploying import changed_config
 from data_engine.errors import DamagedSetError
 from data_engine.notebook.catalog import find_module
+from data_engine.notebook.config_read import changed_config
 from data_engine.status.deployed_before import history_of
 from tests.support import WorkspaceFiles
 
@@ -188,7 +188,10 @@ def test_config_that_changed_since_and_may_be_read_is_named(
     for name in ("rates", "years"):
         ws.source(f"config/{name}.toml", "a = 2")
 
-    assert changed_config(workspace.home, workspace.deployments("claims")[0]) == named
+    assert (
+        list(changed_config(workspace.layout, workspace.home.deployments(), workspace.deployments("claims")[0]))
+        == named
+    )
 
 
 def test_config_that_only_an_edit_reads_is_named_in_its_plan(ws: WorkspaceFiles, workspace: Workspace) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,6 @@ from typing import Any, ClassVar
 
 import pytest
 
-import data_engine
 import jupyter_extension
 from data_engine import Workspace
 from data_engine.cli.app import COMMANDS as SHELL_COMMANDS
@@ -27,9 +27,9 @@ from data_engine.status.record import FlowStatus, WorkspaceStatus
 from jupyter_extension.actions import all_actions, answer
 from jupyter_extension.completion import complete
 from jupyter_extension.magics import run_line
+from tests.commands.command_table import PAGE, row, text_with_table
 from tests.support import WorkspaceFiles
 
-PAGES = Path(data_engine.__file__).parent / "docs" / "pages"
 METHOD = {
     "look": "restore",  # which tells the daemon what it has written
 }
@@ -57,16 +57,16 @@ SHELL = {
 def missing() -> list[str]:
     """What a surface that is written by hand lacks."""
     shell = {name for group in SHELL_COMMANDS.values() for name in group}
-    pages = "".join(page.read_text(encoding="utf-8") for page in PAGES.rglob("*.md"))
+    page = PAGE.read_text(encoding="utf-8")
     found = []
-    for name in COMMANDS:
+    for name, kind in COMMANDS.items():
         method, words = METHOD.get(name, name.replace("-", "_")), SHELL.get(name, name)
         if not (getattr(Workspace, method, None) or _no_method).__doc__:
             found.append(f"{name}: no method Workspace.{method} with a docstring")
         if words and words.split()[0] not in shell:
             found.append(f"{name}: no command data-engine {words}")
-        if words and f"data-engine {words}" not in pages and f"`{words}" not in pages:
-            found.append(f"{name}: data-engine {words} is on no page")
+        if row(kind) not in page:
+            found.append(f"{name}: not in {PAGE.name}, which `WRITE_GOLDEN=1 pytest tests/commands` writes")
     return found
 
 
@@ -103,11 +103,19 @@ def test_every_command_is_on_every_surface_that_is_written_by_hand() -> None:
     assert missing() == []
 
 
+def test_the_table_of_the_documentation_is_made_of_the_registry() -> None:
+    """`WRITE_GOLDEN=1` writes it anew."""
+    if os.environ.get("WRITE_GOLDEN"):
+        PAGE.write_text(text_with_table(), encoding="utf-8")
+
+    assert PAGE.read_text(encoding="utf-8") == text_with_table()
+
+
 def test_a_new_command_is_missed_where_surfaces_are_written_by_hand(touch: None) -> None:
     assert missing() == [
         "touch: no method Workspace.touch with a docstring",
         "touch: no command data-engine touch",
-        "touch: data-engine touch is on no page",
+        "touch: not in owner.md, which `WRITE_GOLDEN=1 pytest tests/commands` writes",
     ]
 
 

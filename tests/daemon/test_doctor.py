@@ -17,7 +17,6 @@ import pytest
 
 from data_engine import Workspace
 from data_engine.daemon import probes
-from data_engine.daemon.config_check import check_config
 from data_engine.daemon.doctor import (
     Finding,
     check_age,
@@ -34,9 +33,9 @@ from data_engine.daemon.doctor import (
     judge_visibility,
     smallest_stale_after_s,
 )
+from data_engine.daemon.doctor_checks import check_config, check_secrets
 from data_engine.daemon.endpoint import Endpoint, write_endpoint
 from data_engine.daemon.import_check import import_modules
-from data_engine.daemon.secret_check import check_secrets
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.wall_clock import accept_clock
 from data_engine.workspace.layout import LocalLayout

@@ -11,7 +11,7 @@ import pytest
 
 from data_engine import Workspace
 from data_engine.daemon import control, link
-from data_engine.daemon.control import DaemonClient, DaemonGoneError
+from data_engine.daemon.control import DaemonClient, DaemonGoneError, UnknownRouteError
 from data_engine.daemon.link import DaemonLink
 from tests.support import WorkspaceFiles, until
 
@@ -112,16 +112,16 @@ def test_who_waits_for_a_run_of_a_frozen_daemon_is_not_kept_for_ever(
     assert answers
 
 
-def test_a_daemon_of_an_earlier_version_is_asked_by_its_own_routes(
+def test_a_daemon_of_the_revision_before_is_asked_by_its_own_routes(
     ws: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One that has work goes on when another version is installed, and `data-engine stop` must still end it."""
+    """One that has work goes on when another revision is installed, and `data-engine stop` must still end it, whatever its version."""
     asked: list[tuple[str, dict[str, Any]]] = []
 
     class Earlier:
-        endpoint = SimpleNamespace(version="0.1")
-
         def post(self, path: str, body: dict[str, Any], *, timeout_s: float) -> dict[str, Any]:
+            if path not in ("/engine", "/enable", "/shutdown"):
+                raise UnknownRouteError(f"there is no request {path!r}")
             asked.append((path, body))
             return {"engine": {"on": False}}
 
@@ -129,10 +129,25 @@ def test_a_daemon_of_an_earlier_version_is_asked_by_its_own_routes(
     workspace = Workspace(ws.root)
     workspace.stop_engine()
     workspace.disable("claims", note="until Monday")
+    workspace.enable("claims")
     workspace.shutdown()
 
     assert asked == [
         ("/engine", {"on": False}),
         ("/enable", {"flow": "claims", "note": "until Monday", "enabled": False}),
+        ("/enable", {"flow": "claims", "enabled": True}),
         ("/shutdown", {"kill": False}),
     ]
+
+
+def test_a_daemon_that_does_not_know_a_request_says_so(ws: WorkspaceFiles) -> None:
+    """By an error of its own, so that another way can be tried."""
+    workspace = Workspace(ws.root)
+    workspace.start()
+    try:
+        with pytest.raises(UnknownRouteError, match="there is no request 'dance'"):
+            workspace.link.require().post("/dance")
+        workspace.link.require().post("/engine", {"on": True})  # as a kernel of the revision before asks
+        assert workspace.status().engine.on
+    finally:
+        workspace.kill()

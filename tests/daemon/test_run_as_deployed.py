@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from data_engine import Workspace
+from data_engine.commands.deployments import Deploy
+from data_engine.commands.owner import Asker
 from data_engine.daemon.deployer import Deployer
 from data_engine.daemon.owner import DaemonOwner
-from data_engine.deploy.deploying import Asked
-from data_engine.model import Deployment
 from data_engine.notebook.catalog import CatalogEntry, read_catalog
 from data_engine.notebook.load import FlowModules
 from data_engine.status.record import WorkspaceStatus
@@ -39,7 +39,8 @@ class Station:
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
         self.may_publish, self.is_publishing = asyncio.Event(), asyncio.Event()
-        self.deployer = Deployer(workspace.home, self.describe, set, self.publish, lambda: True)
+        ownership: Any = self
+        self.deployer = Deployer(workspace.home, self.describe, set, ownership, lambda: True)
         self.ran: list[str] = []
         daemon: Any = SimpleNamespace(
             home=workspace.home,
@@ -55,7 +56,7 @@ class Station:
         modules = FlowModules(self.workspace.layout.flow_modules_dir, cache_dir=None, content=folder)
         return tuple(read_catalog(modules))
 
-    async def publish(self, rows: list[Deployment]) -> None:
+    async def publish(self, write: Callable[[], None]) -> None:
         """As slow as a share can be; what is published then is what a process without a daemon would."""
         self.is_publishing.set()
         await self.may_publish.wait()
@@ -68,6 +69,8 @@ class Station:
     @asynccontextmanager
     async def in_use(self) -> AsyncIterator[None]:
         yield
+
+    for_one_commit = in_use
 
     async def own(self) -> None:
         return None
@@ -96,7 +99,7 @@ def test_a_run_waits_for_the_deployment_that_is_going_live(ws: WorkspaceFiles, w
         here = Station(workspace)
         await here.deployer.refresh()
         ws.module("claims", FLOW.format(value=2))
-        deploying = asyncio.create_task(here.deployer.deploy(Asked("claims", by="anna", machine="ANNA-PC")))
+        deploying = asyncio.create_task(here.deployer.deploy(Deploy("claims"), Asker("anna", "ANNA-PC")))
         await here.is_publishing.wait()
         running = asyncio.create_task(here.owner.run("claims", None, {}))
         await asyncio.wait({running}, timeout=0.2)

@@ -8,8 +8,7 @@ import pytest
 
 from data_engine import Workspace
 from data_engine.daemon.doctor import examine
-from data_engine.daemon.duckdb_check import check_duckdb, judge_duckdb
-from data_engine.daemon.system_checks import check_system, judge_long_paths, judge_sleep
+from data_engine.daemon.doctor_checks import check_duckdb, check_system, judge_duckdb, judge_long_paths, judge_sleep
 from data_engine.platforms import host
 from data_engine.workspace.layout import WorkspaceLayout
 from tests.support import WorkspaceFiles

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from data_engine.commands.deployments import Deploy, Outcome, Rollback, Undeploy
 from data_engine.commands.owner import Asker
 from data_engine.commands.registry import COMMANDS, command_of
 from data_engine.daemon.one_commit import run_now
-from data_engine.deploy.deploying import Asked, Outcome
 from data_engine.errors import DamagedSetError, FlowValidationError
 from data_engine.lease.deployment_files import DeploymentFiles
 from data_engine.lease.folder import OsFolder
@@ -170,12 +170,19 @@ class Accepting:
     def work(self) -> Any:
         return self
 
-    async def deploy(self, asked: Asked, set_id: str | None = None) -> Outcome:
-        assert asked.is_withdrawal or len(str(set_id)) == 24
+    @property
+    def production(self) -> Any:
+        return self
+
+    async def deploy(self, asked: Deploy, asker: Asker) -> Outcome:
+        assert len(str(asked.set_id)) == 24
         return Outcome()
 
-    async def roll_back(self, flow: str, to: str | None, asked: Asked) -> Deployment:
-        return Deployment("", 0, flow, "rollback", "")
+    async def undeploy(self, asked: Undeploy, asker: Asker) -> Outcome:
+        return Outcome()
+
+    async def roll_back(self, asked: Rollback, asker: Asker) -> Deployment:
+        return Deployment("", 0, asked.flow, "rollback", "")
 
     async def run(self, flow: str, source: str | None, params: dict[str, Any]) -> list[str]:
         assert source is None or ".." not in source.replace("\\", "/").split("/")

@@ -13,7 +13,7 @@ import pytest
 
 from data_engine import Workspace
 from data_engine.cli.looks import in_flow_modules
-from data_engine.daemon.older_check import check_older_owner
+from data_engine.daemon.doctor_checks import check_older_owner
 from data_engine.errors import OwnedElsewhereError
 from data_engine.lease.folder import OsFolder
 from data_engine.lease.older_owner import older_markers, why_not_ours

@@ -6,13 +6,34 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError
 from data_engine.files import create_exclusive
+from data_engine.notebook.catalog import check_flow_name
+from data_engine.notebook.history import to_restore
 from data_engine.notebook.module_sets import files_of, helpers_of
+from data_engine.status.deployed_before import flow_called, history_of, refuse_second_copy
 from data_engine.typed import typed
 
 
-def restore(name: str, contents: Mapping[str, bytes], folder: Path) -> tuple[Path, ...]:
+def restore(home: LocalWorkspace, name: str, to: str | None, *, copy: bool) -> tuple[Path, ...]:
+    """Put the module of a flow back as it was deployed, with those of its helpers that are not there; what was written. `copy`: also
+    where the notebook has another name or place now.
+
+    Raises:
+        FlowValidationError: it was not deployed, a module of this name is there, or it cannot be written.
+        DamagedSetError: what was deployed cannot be had whole.
+    """
+    rows, deployments = history_of(home), home.deployments()
+    name = flow_called(rows, check_flow_name(name))
+    set_id = to_restore(rows, name, to).set_id
+    deployments.copy_of(set_id)
+    if not copy:
+        refuse_second_copy(home, rows, name, set_id)
+    return put_back(name, deployments.contents_of(set_id) or {}, home.layout.flow_modules_dir)
+
+
+def put_back(name: str, contents: Mapping[str, bytes], folder: Path) -> tuple[Path, ...]:
     """Put the module `name` of a set with these `contents` into the authored `folder`, and those of its helpers that are not
     there; what was written.
 

@@ -1,0 +1,291 @@
+"""What `data-engine doctor` looks at of this machine, a workspace's code and its history, each check a finding; nothing is changed."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import sqlite3
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
+from importlib.metadata import version
+from pathlib import Path
+
+from data_engine.cut import first_few
+from data_engine.daemon.alert_trial import look_at
+from data_engine.daemon.finding import Finding
+from data_engine.daemon.service import examined, service_facts
+from data_engine.engine.local_workspace import LocalWorkspace
+from data_engine.errors import FlowValidationError
+from data_engine.flow.context import WorkspaceConfigContext
+from data_engine.lease.folder import OsFolder
+from data_engine.lease.older_owner import heartbeat_of, older_markers, unguarded, why_not_ours
+from data_engine.ledger.connection import connect_to_look
+from data_engine.ledger.deployments import published_in
+from data_engine.notebook.history import live
+from data_engine.notebook.module_sets import read_contents
+from data_engine.notebook.read import read_cells
+from data_engine.platforms import host
+from data_engine.status.record import ServiceFacts
+from data_engine.workspace.layout import LocalLayout, WorkspaceLayout
+from data_engine.workspace.secret_store import has_secret, keyring_trouble
+from data_engine.workspace.two_packages import OLDER, ORDER
+
+_NEVER = 0
+
+
+def check_system(folders: Sequence[Path]) -> Iterator[Finding]:
+    """What of this system concerns flows; nothing of what is no question on it. `folders` are those with many small files."""
+    if (long_paths := judge_long_paths(host.takes_long_paths())) is not None:
+        yield long_paths
+    if (sleep := judge_sleep(host.sleeps_after_s())) is not None:
+        yield sleep
+    if note := host.virus_scanner_note(folders):
+        yield Finding("virus scanner", True, note)
+
+
+def judge_long_paths(is_on: bool | None) -> Finding | None:
+    """Whether paths of more than 259 characters can be used; None where that is no question.
+
+    Example:
+        >>> judge_long_paths(True).measured
+        'paths of more than 259 characters can be used'
+    """
+    if is_on is None:
+        return None
+    if is_on:
+        return Finding("long paths", True, "paths of more than 259 characters can be used")
+    return Finding(
+        "long paths",
+        None,
+        "paths of more than 259 characters are refused on this machine, also of outputs deep in a mirror",
+        host.LONG_PATHS_FIX,
+    )
+
+
+def judge_sleep(after_s: int | None) -> Finding | None:
+    """Whether this machine sleeps when nobody uses it; None where that is not known. Sleep is told and no fault.
+
+    Example:
+        >>> judge_sleep(1800).measured
+        'this machine sleeps after 30 min without input; no flow runs meanwhile, and another workstation may take over'
+    """
+    if after_s is None:
+        return None
+    if after_s == _NEVER:
+        return Finding("sleep", True, "this machine does not sleep by itself on mains power")
+    return Finding(
+        "sleep",
+        None,
+        f"this machine sleeps after {after_s // 60} min without input; no flow runs meanwhile, and another workstation "
+        "may take over",
+        f"to let flows run at night: {host.STAY_AWAKE}",
+    )
+
+
+_SHOWN = 3
+
+
+def check_config(layout: WorkspaceLayout) -> Finding:
+    """A finding for all files of the workspace's config folder but its settings."""
+    config = WorkspaceConfigContext(layout.root)
+    wrong = []
+    try:
+        names = config.names()
+    except FlowValidationError as error:
+        return Finding("config", False, error.what, error.fix)
+    for name in names:
+        try:
+            config.get(name)
+        except FlowValidationError as error:
+            wrong.append(error.what)
+    if wrong:
+        return Finding("config", False, first_few(wrong, _SHOWN, "; "), "correct that line: runs that read it fail")
+    if not names:
+        return Finding("config", True, f"no files in {layout.config_dir} other than the settings")
+    return Finding("config", True, f"{first_few(names, _SHOWN)} can be read")
+
+
+def check_secrets(local: LocalLayout) -> Finding:
+    """Whether each secret that a deployed flow asks for is on this machine; the history is only looked at."""
+    try:
+        asked = _asked_by_deployed(local)
+        missing = {name: flows for name, flows in asked.items() if not has_secret(name)}
+    except (FlowValidationError, OSError, sqlite3.Error) as error:
+        return Finding("secrets", None, f"they cannot be checked: {error}")
+    trouble = keyring_trouble()
+    place = "in this system's keyring" if trouble is None else f"in a private file, as {trouble}"
+    if missing:
+        told = "; ".join(f"{name} ({', '.join(sorted(flows))})" for name, flows in sorted(missing.items()))
+        return Finding(
+            "secrets", False, f"missing on this machine: {told}", f"data-engine secret set {min(missing)}, and so on"
+        )
+    return Finding("secrets", True, f"{len(asked)} used by deployed flows, all on this machine; they are kept {place}")
+
+
+def secrets_in(name: str, data: bytes) -> set[str]:
+    """The secrets that a module's code asks for by name: `context.secret("dwh")`, and fields of type `Secret`.
+
+    Example:
+        >>> sorted(secrets_in("a.py", b"class S:\\n  dwh: Secret\\ndef f(c):\\n  c.secret('mail')"))
+        ['dwh', 'mail']
+    """
+    found: set[str] = set()
+    for text in _texts(name, data):
+        try:
+            tree = ast.parse(text)
+        except (SyntaxError, ValueError):
+            continue
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "secret":
+                found |= {
+                    one.value for one in node.args[:1] if isinstance(one, ast.Constant) and isinstance(one.value, str)
+                }
+            elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and _is_secret(node.annotation):
+                found.add(node.target.id)
+    return found
+
+
+def _is_secret(annotation: ast.expr) -> bool:
+    if isinstance(annotation, ast.Constant):
+        return annotation.value == "Secret"
+    return getattr(annotation, "id", getattr(annotation, "attr", "")) == "Secret"
+
+
+def _texts(name: str, data: bytes) -> Iterator[str]:
+    if not name.endswith(".ipynb"):
+        yield data.decode("utf-8", "replace")
+        return
+    try:
+        yield from (cell.text for cell in read_cells(data, path=Path(name)))
+    except FlowValidationError:
+        return
+
+
+def _asked_by_deployed(local: LocalLayout) -> dict[str, set[str]]:
+    if not local.ledger_path.exists():
+        return {}
+    with closing(connect_to_look(local.ledger_path)) as connection:
+        deployed = live(published_in(connection))
+    asked: dict[str, set[str]] = {}
+    for flow, deployment in deployed.items():
+        folder = local.runtime_dir / "deployments" / deployment.set_id
+        contents = read_contents(folder)[0] if folder.is_dir() else {}
+        for name, data in contents.items():
+            if Path(name).stem == flow or "/" in name:
+                for secret in secrets_in(name, data):
+                    asked.setdefault(secret, set()).add(flow)
+    return asked
+
+
+_RECIPIENTS_AT_ONCE = 4
+
+
+def check_alerts(names: Sequence[str]) -> Iterator[Finding]:
+    """A finding for each recipient; one where there is none."""
+    if not names:
+        yield Finding("alerts", True, "nobody is told of troubles: neither [alerts] to nor Flow.alert names a secret")
+        return
+    with ThreadPoolExecutor(_RECIPIENTS_AT_ONCE) as pool:
+        yield from pool.map(_check_recipient, dict.fromkeys(names))
+
+
+def _check_recipient(name: str) -> Finding:
+    try:
+        service = look_at(name)
+    except FlowValidationError as error:
+        return Finding(f"alerts to {name}", False, error.what, error.fix)
+    return Finding(f"alerts to {name}", True, f"its secret is here and leads to: {service}")
+
+
+def check_service(home: LocalWorkspace) -> Finding:
+    """Whether the service, where one is installed, can do what it is for."""
+    return judge_service(examined(home, service_facts(home)))
+
+
+def judge_service(found: ServiceFacts) -> Finding:
+    """What is to be said of the service. None installed is no fault.
+
+    Example:
+        >>> judge_service(ServiceFacts()).measured
+        'not installed: after a reboot nothing starts by itself'
+    """
+    if found.trouble is not None:
+        return Finding("service", False, found.trouble, found.fix)
+    if not found.installed:
+        return Finding("service", True, found.text)
+    return Finding("service", True, f"{found.kind}, {'with the machine' if found.boot else 'at logon'}: {found.place}")
+
+
+_NEWEST = """
+    SELECT run_by, distributions, max(started_at_utc) FROM runs JOIN environments ON digest = environment
+    WHERE run_by IS NOT NULL GROUP BY run_by
+"""
+
+
+def check_duckdb(local: LocalLayout, storage_version: str) -> Finding:
+    """Whether each workstation that ran flows has a DuckDB that opens what the others make."""
+    found: dict[str, str] = {"here": version("duckdb")}
+    with suppress(sqlite3.Error, ValueError), closing(connect_to_look(local.ledger_path)) as connection:
+        for run_by, distributions, _ in connection.execute(_NEWEST):
+            for name, _, number in (str(one).partition(" ") for one in json.loads(distributions)):
+                if name.lower() == "duckdb":
+                    found[run_by] = number
+    return judge_duckdb(found, storage_version)
+
+
+def judge_duckdb(found: dict[str, str], storage_version: str) -> Finding:
+    """The finding about the versions of DuckDB, by who ran with them.
+
+    Example:
+        >>> judge_duckdb({"here": "2.0.1", "ann@ws2": "1.5.6"}, "v1.5.0").ok
+        True
+        >>> judge_duckdb({"here": "2.0.1", "ann@ws2": "1.5.6"}, "v2.0.0").fix
+        '[databases] storage_version = "v1.5.0" in config/data_engine.toml, or install a newer DuckDB for ann@ws2'
+    """
+    by_version: dict[str, list[str]] = {}
+    for who, number in found.items():
+        by_version.setdefault(number, []).append(who)
+    told = "; ".join(f"{number} ({', '.join(who)})" for number, who in sorted(by_version.items()))
+    measured = f"{told}; databases that runs make have the format of {storage_version}"
+    old = [number for number in by_version if _release(number) < _release(storage_version)]
+    if not old:
+        return Finding("duckdb versions", True, measured)
+    oldest = ".".join(map(str, min(map(_release, old))))
+    who = ", ".join(one for number in old for one in by_version[number])
+    fix = f'[databases] storage_version = "v{oldest}.0" in config/data_engine.toml, or install a newer DuckDB for {who}'
+    return Finding("duckdb versions", False, measured, fix)
+
+
+def _release(number: str) -> tuple[int, ...]:
+    return tuple(map(int, re.findall(r"\d+", number)[:2]))
+
+
+def check_packages(version: str | None) -> Finding:
+    """Whether the older system's distribution is in this environment; `version` is what was found of it.
+
+    Example:
+        >>> check_packages(None).ok, check_packages("0.3.9").measured
+        (True, 'py-data-engine 0.3.9 is installed in this environment too, and both have a package called data_engine')
+    """
+    if version is None:
+        return Finding("packages", True, "one distribution has the package data_engine")
+    measured = f"{OLDER} {version} is installed in this environment too, and both have a package called data_engine"
+    return Finding("packages", False, measured, ORDER)
+
+
+def check_older_owner(layout: WorkspaceLayout) -> Finding | None:
+    """Whether the older system may own the workspace; None where it never has."""
+    folder = OsFolder(layout.workspace_state_dir)
+    markers = older_markers(folder, layout.workspace_id)
+    if not markers:
+        return None
+    why = why_not_ours(folder, layout.workspace_id)
+    if why is not None:
+        what, _, fix = why.partition("; ")
+        return Finding("older system", False, what, fix)
+    if lacking := unguarded(folder, layout.workspace_id):
+        measured = f"the workspace was moved, but {heartbeat_of(lacking[0])} is gone: a daemon of the older system could own it"
+        return Finding("older system", False, measured, "restore it: `data-engine import PATH`")
+    return Finding("older system", True, "the workspace was moved: no daemon of the older system can own it")
