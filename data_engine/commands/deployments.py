@@ -7,16 +7,20 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from data_engine.commands.command import Command
-from data_engine.commands.fields import ANY_TEXT, FLAG, FLOW, SET_ID, TEXT, argument
+from data_engine.commands.fields import ANY_TEXT, FLAG, FLOW, SET_ID, TEXT, Field, argument
 from data_engine.commands.owner import Owner
 from data_engine.commands.situation import Refusal, Situation, first, unless, when
-from data_engine.model import Deployment
+from data_engine.ledger.checks import is_compared
+from data_engine.model import Compared, Deployment
 
 if TYPE_CHECKING:
     from data_engine.deploy.deploying import Asked, Outcome
 
 _NOTE = "The reason, for the history."
 _ID = "The id of the deployment that this makes: who asks again, because the answer was lost, gets what was done."
+_COMPARED = Field(
+    "an object of comparisons", lambda value: isinstance(value, dict) and all(map(is_compared, value.values()))
+)
 GATE_S = 660.0
 """A deploy whose goldens are its gate may take as long as these may, and what comes after it waits; a daemon that dies is heard of at once."""
 
@@ -60,6 +64,9 @@ class Deploy(_OfModules):
     set_id: str | None = field(
         default=None, metadata=argument(SET_ID, "The modules as somebody put them on the share.")
     )
+    compared: Mapping[str, Any] | None = field(
+        default=None, metadata=argument(_COMPARED, "How the notebooks compared with their kernels, by flow.")
+    )
 
     def check(self, at: Situation) -> Refusal | None:
         if self.flow is None:
@@ -71,12 +78,14 @@ class Deploy(_OfModules):
     async def before_asking(self, owner: Owner) -> Deploy:
         if self.flow is not None:
             await owner.work.require_flow(self.flow)
-        return replace(self, set_id=await owner.work.put_set())
+        set_id = await owner.work.put_set()
+        return replace(self, set_id=set_id, compared=await owner.work.compared(set_id, self.flow))
 
     async def carry_out(self, owner: Owner) -> Outcome:
         asked = _asked(owner, self.flow, self.note)
         asked = replace(asked, is_confirmed=self.force, is_approved=self.approve, replaces=self.replaces)
-        return await owner.deploy(asked, self.set_id)
+        compared = {flow: Compared.read(one) for flow, one in (self.compared or {}).items()}
+        return await owner.deploy(replace(asked, compared=compared), self.set_id)
 
     def outcome(self, answer: Outcome) -> str:
         refused = [entry.error for entry in answer.entries if entry.error is not None]

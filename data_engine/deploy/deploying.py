@@ -15,7 +15,7 @@ from data_engine.errors import FlowValidationError
 from data_engine.flow.suggestions import meant
 from data_engine.ledger import deployments as ledger_rows
 from data_engine.ledger.renamed import carry_over
-from data_engine.model import Deployment, utc_text
+from data_engine.model import Compared, Deployment, utc_text
 from data_engine.notebook import history
 from data_engine.notebook.catalog import CatalogEntry, entry_message, entry_of_message
 from data_engine.notebook.config_read import configs_read
@@ -48,6 +48,7 @@ class Asked:
     `is_approved` that it goes live though its goldens do not hold; `is_withdrawal` that production is to run it no more; `replaces` is
     the flow whose module is gone and that it is now. `by` and `machine` are who says so; `file_owner` who owns the request's file, where it came as one.
     `id` is that of the deployment which undeploys or rolls back: who asks again, because the answer was lost, gets what was done.
+    `compared` is how the notebooks compared with their kernels where it was asked, by flow.
     """
 
     name: str | None = None
@@ -60,6 +61,7 @@ class Asked:
     is_withdrawal: bool = False
     replaces: str | None = None
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    compared: Mapping[str, Compared] = field(default_factory=dict)
 
     def is_about(self, name: str) -> bool:
         """Whether this module was asked for."""
@@ -266,12 +268,16 @@ def new_deployments(
 ) -> list[Deployment]:
     """The rows that let the flows `going` run from what was found, and the flows `gone` from nothing any more; where a flow was
     renamed, that row points to the one of its new name."""
+    from data_engine.proof.kept import compared_in  # what fingerprints is needed where flows are deployed
+
     deployments = home.deployments()
     contents = deployments.contents_of(looked.stored.id) or {}
     commit, is_dirty = git_state(home.layout.flow_modules_dir)
     base = replace(_decided(asked), git_commit=commit, git_dirty=is_dirty, config=config_of(home))
+    going = sorted(going)
+    compared = {**compared_in(home, contents, going), **({} if asked is None else asked.compared)}
     rows = []
-    for name in sorted(going):
+    for name in going:
         row = replace(
             base,
             id=uuid.uuid4().hex,
@@ -283,6 +289,7 @@ def new_deployments(
             helpers=deployments.changed_helpers(name, contents),
             mirror=mirror_key(looked.entries[name].mirror, home.layout.flow_modules_dir),
             watches=_watched(looked.entries[name], home.layout.flow_modules_dir),
+            compared=compared.get(name),
         )
         rows.append(row)
     now = {renames[row.flow]: row.id for row in rows if row.flow in renames}
