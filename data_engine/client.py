@@ -311,13 +311,11 @@ class Workspace:
         from data_engine.commands.deployments import Deploy
         from data_engine.engine.unknown_recipients import with_recipient_warnings
         from data_engine.notebook.catalog import check_flow_name
-        from data_engine.proof.kept import unsettled_texts
+        from data_engine.proof.kept import with_unsettled
         from data_engine.status.deployed_before import find_flow
         from data_engine.status.source_trouble import with_source_warnings
-        from data_engine.trial import refuse_in_trial
         from data_engine.workspace.here import kernel_shell
 
-        refuse_in_trial("deploy")
         if name is not None:
             path = find_flow(self.home, check_flow_name(name))
             if kernel_shell() is not None:
@@ -327,10 +325,7 @@ class Workspace:
         outcome = self._do(Deploy(name, note, force, approve, replaces), wait)
         if outcome is None:
             return ()
-        entries = [
-            replace(entry, warnings=unsettled_texts(self.home, entry.path, entry.warnings))
-            for entry in with_source_warnings(outcome.entries)
-        ]
+        entries = with_unsettled(self.home, with_source_warnings(outcome.entries))
         return with_recipient_warnings(entries, self.home.settings().alerts.to)
 
     def undeploy(self, name: str, note: str = "", wait: bool = True) -> Deployment | None:

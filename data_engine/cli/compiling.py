@@ -104,12 +104,10 @@ class _Module(NamedTuple):
 
 def _built(ws: Workspace, name: str | None) -> Sequence[CatalogEntry]:
     """Every module of the workspace, or the one of this name."""
-    from data_engine.proof.kept import unsettled_texts
+    from data_engine.proof.kept import with_unsettled
 
     with in_flow_modules(ws):
-        entries = [
-            replace(entry, warnings=unsettled_texts(ws.home, entry.path, entry.warnings)) for entry in ws.catalog()
-        ]
+        entries = with_unsettled(ws.home, ws.catalog())
     if name is None:
         return entries
     from data_engine.status.deployed_before import find_flow

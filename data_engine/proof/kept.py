@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError
 from data_engine.model import Compared
 from data_engine.notebook.artifacts import load_artifact
+from data_engine.notebook.catalog import CatalogEntry
 from data_engine.notebook.compiled import CompileWarning
 from data_engine.platforms.files import content_of
 from data_engine.proof.compare import texts_of
@@ -95,3 +97,12 @@ def unsettled_texts(home: LocalWorkspace, path: Path, texts: Collection[str]) ->
             told = load_artifact(path, content_of(path), cache_dir=home.modules().cache_dir).compiled.warnings
             settled = {*map(str, told)} - {*map(str, unsettled(home, path, told))}
     return tuple(text for text in texts if text not in settled)
+
+
+def with_unsettled(home: LocalWorkspace, entries: Iterable[CatalogEntry]) -> list[CatalogEntry]:
+    """The entries, each without the warnings that a comparison settled.
+
+    Raises:
+        LedgerError: the ledger cannot be read.
+    """
+    return [replace(entry, warnings=unsettled_texts(home, entry.path, entry.warnings)) for entry in entries]

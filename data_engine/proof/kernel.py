@@ -17,6 +17,7 @@ from data_engine.proof.cells import CHANGES
 from data_engine.proof.compare import compare, names_of
 from data_engine.proof.kept import keep
 from data_engine.proof.verdict import Verdict
+from data_engine.trial import refuse_in_trial
 from data_engine.workspace.here import here, kernel_shell
 
 
@@ -59,7 +60,9 @@ def require_as_in_kernel(home: LocalWorkspace, path: Path, *, may_differ: bool) 
 
     Raises:
         NotAsInKernelError: it does.
+        FlowValidationError: `compile --run` executes the notebook.
     """
+    refuse_in_trial("deploy")
     verdict = compare_here(home, path)
     if verdict is not None and not verdict.is_same and not may_differ:
         raise NotAsInKernelError(
