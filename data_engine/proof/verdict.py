@@ -36,7 +36,7 @@ class ValueDifference:
             return f"`{self.name}` ran otherwise than it stands in the saved cell"
         words = f"`{self.name}` is {self.kernel} here, {self.production} in production"
         if self.kernel == self.production:
-            words = f"`{self.name}` is another {self.kernel} here than in production"
+            words = f"`{self.name}` is another {self.kernel.removeprefix('a ')} here than in production"
         if not self.cells:
             return words
         is_one = len(self.cells) == 1
