@@ -266,13 +266,15 @@ class Workspace:
         `force=True`, and with `[deploy] gate = "golden"` one whose goldens do not hold only with `approve=True`, which is recorded.
         A rename is followed where the notebook shows it; `replaces` names a flow whose notebook is gone and that `name` is now, so that
         it ends in the same moment and no file that it did runs again.
-        The `note` is in the history (`deployments()`), and `rollback` undoes the deployment.
+        In the kernel of its notebook the flow's slice is compared with the kernel first; where something differs it is deployed only with
+        `force=True`. The `note` and how it compared are in the history (`deployments()`), and `rollback` undoes the deployment.
 
         Where another workstation owns the workspace, its owner is asked to deploy exactly this content, and the answer is
         waited for; with `wait=False` it is not, and nothing comes back.
 
         Raises:
             FlowValidationError: no such module, the deployment cannot be stored or published, or it cannot replace that flow.
+            NotAsInKernelError: the notebook's slice holds other values than this kernel.
             RequestFailedError, RequestExpiredError: the owner refused it, or did not take it.
 
         Example:
@@ -283,12 +285,21 @@ class Workspace:
         """
         from data_engine.commands.deployments import Deploy
         from data_engine.engine.unknown_recipients import with_recipient_warnings
+        from data_engine.notebook.catalog import check_flow_name
+        from data_engine.proof.kept import with_unsettled
+        from data_engine.status.deployed_before import find_flow
         from data_engine.status.source_trouble import with_source_warnings
+        from data_engine.workspace.here import kernel_shell
 
+        if name is not None and kernel_shell() is not None:
+            from data_engine.proof.kernel import require_as_in_kernel
+
+            require_as_in_kernel(self.home, find_flow(self.home, check_flow_name(name)), may_differ=force)
         outcome = self._do(Deploy(name, note, force, approve, replaces), wait)
         if outcome is None:
             return ()
-        return with_recipient_warnings(with_source_warnings(outcome.entries), self.home.settings().alerts.to)
+        entries = with_unsettled(self.home, with_source_warnings(outcome.entries))
+        return with_recipient_warnings(entries, self.home.settings().alerts.to)
 
     def undeploy(self, name: str, note: str = "", wait: bool = True) -> Deployment | None:
         """Stop running the flow `name` in production, whether its notebook is there or gone; what was deployed is kept.

@@ -10,6 +10,7 @@
         │   ├── DamagedSetError        a deployment on the share is missing or not what was deployed
         │   └── InvalidWorkspaceIdError
         ├── NotHeldBackError           steps would run for real that nobody has allowed
+        ├── NotAsInKernelError         a notebook's slice holds other values than the kernel that deploys it
         ├── LedgerError                the run history on this machine cannot be read or written
         ├── RefusedSegmentError        a file of the shared history is not what a Data Engine writes
         ├── ProcessDiedError           the process that ran an item of a map has died, each time it was tried
@@ -280,6 +281,10 @@ class DamagedSetError(WorkspaceError):
 
 class InvalidWorkspaceIdError(WorkspaceError):
     """A workspace id that cannot be a folder name: blank, '.', '..' or with a separator in it."""
+
+
+class NotAsInKernelError(FlowValidationError):
+    """A notebook is deployed in its kernel, and the slice holds other values than the kernel; nothing was deployed."""
 
 
 class LedgerError(FlowValidationError):

@@ -474,6 +474,43 @@ def _second_text(second: int) -> str:
 
 
 @frozen
+class Compared(Record):
+    """How a notebook compared with its kernel: when, what differed, and the numbers of the cells that changed since; "" as time: never.
+
+    Example:
+        >>> print(Compared().words, Compared("2026-01-05T09:32:00+00:00", changed=(3, 7)).words, sep="; ")
+        never compared with a kernel; not compared with a kernel since cells 3, 7 changed
+    """
+
+    at_utc: str = ""
+    differences: tuple[str, ...] = ()
+    changed: tuple[int, ...] = ()
+
+    @property
+    def words(self) -> str:
+        """The comparison in one sentence."""
+        told = "; ".join(self.differences)
+        return f"{self.short_words}: {told}" if told else self.short_words
+
+    @property
+    def short_words(self) -> str:
+        """The same without what differed: "as in the kernel of 10:32", of another day with its date."""
+        if not self.at_utc:
+            return "never compared with a kernel"
+        if self.changed:
+            listed = ", ".join(map(str, self.changed))
+            return f"not compared with a kernel since cell{'s' if len(self.changed) > 1 else ''} {listed} changed"
+        return f"{'not as' if self.differences else 'as'} in {self.kernel_words}"
+
+    @property
+    def kernel_words(self) -> str:
+        """Which kernel it was: "the kernel of 10:32"."""
+        at = datetime.fromisoformat(self.at_utc).astimezone()
+        is_today = at.date() == datetime.now().astimezone().date()
+        return f"the kernel of {at:%H:%M}" if is_today else f"the kernel of {at:%Y-%m-%d %H:%M}"
+
+
+@frozen
 class Deployment(Record):
     """A decision about what production runs of one flow: `kind` is "deploy", "rollback" or "withdraw".
 
@@ -481,8 +518,8 @@ class Deployment(Record):
     `asked_by` who owns the request's file on the share, where it came as one. `cells` and `helpers` are what differed from
     what ran before, `git_commit` and `git_dirty` the state of the folder's Git repository, `config` the SHA-256 of each
     config file then, `of` the deployment that a rollback points back to, `mirror` the
-    folder it writes to and `watches` the folder or file that it polls or a slot reads, seen from `flow_modules`. `is_live` says that it holds, `is_kept` that it can
-    be rolled back to.
+    folder it writes to and `watches` the folder or file that it polls or a slot reads, seen from `flow_modules`, `compared` how the
+    notebook compared with its kernel (None where that is not known). `is_live` says that it holds, `is_kept` that it can be rolled back to.
 
     Example:
         >>> Deployment("d1", 1, "claims", "deploy", "5f0c", by="anna", machine="ANNA-PC").who
@@ -510,6 +547,7 @@ class Deployment(Record):
     asked_by: str | None = None
     mirror: str | None = None
     watches: str | None = None
+    compared: Compared | None = field(default=None, metadata={"of": Compared.read})
     is_live: bool = False
     is_kept: bool = True
 

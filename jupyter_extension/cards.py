@@ -298,7 +298,7 @@ def deployments_card(deployments: Sequence[Deployment]) -> Card:
     rows: list[tuple[str | Code, ...]] = [
         (Code(one.id[:8], one.id), *deployment_cells(one)) for one in deployments[:MOST_ROWS]
     ]
-    columns = ("Id", "Flow", "When", "Who", "What", "Changed", "Git", "Note")
+    columns = ("Id", "Flow", "When", "Who", "What", "Changed", "Git", "Compared", "Note")
     return Card(counted(len(deployments), "deployment"), (), (table(columns, rows, total=len(deployments)),))
 
 

@@ -239,12 +239,12 @@ def _deploy_question(ws: Workspace, flow: str | None) -> dict[str, Any] | None:
 
 def _kernel_question(ws: Workspace, flow: str) -> dict[str, Any] | None:
     """What is asked where these very cells were compared with their kernel, and something differed."""
-    from data_engine.proof.kept import differences_now
+    from data_engine.proof.kept import compared
 
-    verdict = differences_now(ws.home, ws.layout.flow_modules_dir / f"{flow}.ipynb")
-    if verdict is None:
+    verdict = compared(ws.home, ws.layout.flow_modules_dir / f"{flow}.ipynb")
+    if verdict is None or not verdict.differences:
         return None
-    differences = first_few([f"\u2022 {one}" for one in verdict.told()], _MOST_LISTED, "\n")
+    differences = first_few([f"\u2022 {one}" for one in verdict.differences], _MOST_LISTED, "\n")
     text = f"{flow}.ipynb is not as in {verdict.kernel_words}:\n{differences}"
     return {"text": text, "answers": [["Deploy it all the same", "listed"]]}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ from data_engine.commands import registry
 from data_engine.commands.command import Command as OwnerCommand
 from data_engine.commands.fields import FLAG, arguments_of, as_given
 from data_engine.counted import size_words
-from data_engine.errors import FlowValidationError
+from data_engine.errors import FlowValidationError, NotAsInKernelError
 from data_engine.status.sentences import ends_words
 from data_engine.typed import typed, typed_magic
 from jupyter_extension.cell_hints import in_cell
@@ -35,6 +36,10 @@ def _plan(given: Namespace, names: UserNames) -> Any:
     name = given.subject or own_name(names, "plan")
     ws = _workspace()
     tell_unsaved(given, names, ws.layout.flow_modules_dir / f"{name}.ipynb")
+    from jupyter_extension.comparing import plan_lines
+
+    for line in plan_lines(ws.home, ws.layout.flow_modules_dir / f"{name}.ipynb"):
+        print(line)
     sources = 3 if given.sources is None else whole(given.sources, "--sources")
     return ws.plan(name, sources, given.use, given.key, params_of(given), given.yes, given.fresh)
 
@@ -57,7 +62,7 @@ def _compile(given: Namespace, names: UserNames) -> Any:
     from data_engine.notebook.beside import warnings_beside
     from data_engine.notebook.compile import compile_notebook
     from data_engine.notebook.flow_files import require_parsed
-    from data_engine.proof.kept import verdict_words
+    from data_engine.proof.kept import compared, unsettled
     from data_engine.status.deployed_before import find_flow
     from jupyter_extension.comparing import comparison_lines
 
@@ -71,10 +76,11 @@ def _compile(given: Namespace, names: UserNames) -> Any:
     else:
         tell_unsaved(given, names, path)
         compiled = compile_notebook(path)
-        for line in (
-            comparison_lines(home, path, names) if given.compare else [f"{path.name}: {verdict_words(home, path)}"]
-        ):
-            print(line)
+        if given.compare:
+            print(*comparison_lines(home, path, names), sep="\n")
+        elif verdict := compared(home, path):
+            print(f"{path.name}: {verdict.words}")
+        compiled = replace(compiled, warnings=unsettled(home, path, compiled.warnings))
     for warning in warnings_beside(home.modules(), path):
         print(f"warning: {warning}")
     return compiled
@@ -86,6 +92,7 @@ def _deploy(given: Namespace, names: UserNames) -> Any:
     from data_engine.status.deployed_before import left_out
     from data_engine.status.offline import OfflineFacts
     from data_engine.status.starting import starting_now
+    from jupyter_extension.comparing import told_comparison
 
     if given.all and given.subject:
         raise FlowValidationError(
@@ -99,7 +106,14 @@ def _deploy(given: Namespace, names: UserNames) -> Any:
         return None
     known = {} if name is None else {name: OfflineFacts(ws.home).memory(name)}
     before = {one.id for one in ws.deployments()}
-    entries = Listing(ws.deploy(name, given.note or "", given.yes, approve=given.approve, replaces=given.replaces))
+    options = {"approve": given.approve, "replaces": given.replaces}
+    try:
+        with told_comparison(ws.home, ws.layout.flow_modules_dir / f"{name}.ipynb"):
+            entries = Listing(ws.deploy(name, given.note or "", given.yes, **options))
+    except NotAsInKernelError:
+        again = typed_magic("deploy", name or "", "--yes")
+        print(f"Nothing was deployed. Keep the cells that are named (`#| keep`), or {again}")
+        return None
     new = [one for one in ws.deployments() if one.id not in before]
     starts = deploy_lines.starting_lines(starting_now(ws.home, new, entries, known), ws.status)
     left = deploy_lines.left_out_lines(left_out(ws.home, {one.name for one in entries}) if name is None else {})
@@ -115,13 +129,11 @@ def _deploy(given: Namespace, names: UserNames) -> Any:
 
 def _is_deploy_wanted(ws: Workspace, name: str | None, given: Namespace, names: UserNames) -> bool:
     """Whether a deploy goes on: what stands in its way is shown, or raised."""
-    from jupyter_extension.comparing import is_deploy_wanted
-
     if name is None:
         return bool(given.yes) or not _shows_what_would_change(ws)
     if not given.yes:
         require_saved(name, names, ws.layout.flow_modules_dir / f"{name}.ipynb")
-    return is_deploy_wanted(ws.home, name, names, is_sure=given.yes)
+    return True
 
 
 def _good(entries: Any) -> Any:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError
-from data_engine.proof.kernel import compare_kernel, is_own_notebook
+from data_engine.proof.kept import compared, kept
+from data_engine.proof.kernel import compare_here, compare_kernel, is_own_notebook
 from data_engine.proof.verdict import Verdict
 from data_engine.typed import typed, typed_magic
 from jupyter_extension.own_flow import UserNames
@@ -24,39 +27,38 @@ def comparison_lines(home: LocalWorkspace, path: Path, names: UserNames) -> list
             where=typed_magic("compile", path.stem, "--compare"),
             fix=f"run the cells of {path.name} and ask there; or, in a terminal, `{typed('compile', path.stem, '--run')}`",
         )
-    return lines_of(compare_kernel(home, path, names), path)
+    before = kept(home, path.stem)
+    return lines_of(compare_kernel(home, path, names), path, before)
 
 
-def lines_of(verdict: Verdict, path: Path) -> list[str]:
-    """A verdict made now, in lines."""
+def lines_of(verdict: Verdict, path: Path, before: Verdict | None) -> list[str]:
+    """A verdict made now, in lines; notes that were told of the one `before` are left out."""
     if verdict.is_same:
-        return [f"{path.name}: the same in this kernel and in production", *verdict.notes()]
+        return [f"{path.name}: the same in this kernel and in production", *verdict.notes(before)]
     return [
         f"{path.name}: not the same in this kernel and in production",
         *(f"  {one}" for one in verdict.told()),
-        *verdict.notes(),
+        *verdict.notes(before),
     ]
 
 
-def is_deploy_wanted(home: LocalWorkspace, name: str, names: UserNames, *, is_sure: bool) -> bool:
-    """Whether the notebook may be deployed: nothing differs between its kernel and its slice, or that was answered (`is_sure`).
-
-    What differs is printed. Elsewhere than in its kernel, and where the slice fails, the deploy itself says what there is to say.
-    """
-    path = home.layout.flow_modules_dir / f"{name}.ipynb"
+@contextmanager
+def told_comparison(home: LocalWorkspace, path: Path) -> Iterator[None]:
+    """What a comparison in the block finds is printed; of what is the same only its notes."""
+    before = kept(home, path.stem)
     try:
-        if not is_own_notebook(names, path):
-            return True
-        verdict = compare_kernel(home, path, names)
-    except (FlowValidationError, OSError):
-        return True
-    if verdict.is_same:
-        for note in verdict.notes():
-            print(note)
-        return True
-    print(*lines_of(verdict, path), sep="\n")
-    if not is_sure:
-        print(
-            f"Nothing was deployed. Keep the cells that are named (`#| keep`), or {typed_magic('deploy', name, '--yes')}"
-        )
-    return is_sure
+        yield
+    finally:
+        verdict = kept(home, path.stem)
+        if verdict is not None and verdict != before:
+            for line in verdict.notes(before) if verdict.is_same else lines_of(verdict, path, before):
+                print(line)
+
+
+def plan_lines(home: LocalWorkspace, path: Path) -> list[str]:
+    """How the notebook compares where this is its kernel, else how it did last; nothing of a module."""
+    before = kept(home, path.stem)
+    if (verdict := compare_here(home, path)) is not None:
+        return lines_of(verdict, path, before)
+    last = compared(home, path)
+    return [] if last is None else [f"{path.name}: {last.words}"]

@@ -22,6 +22,7 @@ from data_engine.notebook.catalog import unknown_flow
 from data_engine.notebook.module_sets import file_facts
 from data_engine.notebook.standing import cells_text
 from data_engine.planning.code import code_changes
+from data_engine.proof.kept import unsettled_texts
 from data_engine.scheduler.slots import next_slots, slot_words, zone_of
 from data_engine.status.buttons import WhyNot
 from data_engine.status.deployed_before import present_name
@@ -83,6 +84,7 @@ class DeploymentView:
     git: str
     note: str
     rollback: WhyNot
+    compared: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +134,7 @@ def flow_details(ws: Workspace, name: str, *, limit: int = 100) -> FlowView:
         about=_about(entry, _next_times(ws, entry["options"])),
         parameters=None if entry.get("parameters") is None else tuple(entry["parameters"]),
         last_params=next((run.params for run in runs if run.params), None),
-        warnings=tuple(entry["warnings"]),
+        warnings=unsettled_texts(ws.home, Path(entry["path"]), entry["warnings"]),
         steps=_steps(ws, entry["steps"], newest, runs),
         run_id=None if newest is None else newest.run_id,
         runs=tuple(run_view(run, warned.get(run.run_id, 0), now=name) for run in runs),
@@ -153,7 +155,9 @@ def deployment_view(one: Deployment, flow: str) -> DeploymentView:
     words = f"back to {(one.of or '')[:8]}" if one.kind == "rollback" else ""
     changed = ", ".join(filter(None, [words, cells_text(one.cells) if one.cells else "", *one.helpers]))
     git = "" if one.git_commit is None else f"{one.git_commit[:8]}{' and edits' if one.git_dirty else ''}"
-    return DeploymentView(one.id, "live" if one.is_live else one.word, one.at_utc, one.who, changed, git, one.note, why)
+    word = "live" if one.is_live else one.word
+    compared = "" if one.compared is None else one.compared.words
+    return DeploymentView(one.id, word, one.at_utc, one.who, changed, git, one.note, why, compared)
 
 
 def run_view(run: Run, warnings: int = 0, now: str | None = None) -> RunView:

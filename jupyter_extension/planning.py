@@ -9,6 +9,7 @@ from data_engine.errors import error_of
 from data_engine.feed import child_json
 from data_engine.marks import Mark, mark_of
 from data_engine.planning.plan import Plan
+from data_engine.proof.kept import compared
 from jupyter_extension.card import html
 from jupyter_extension.difference_card import plan_data_card
 
@@ -55,7 +56,10 @@ def plan_view(ws: Workspace, flow: str, *, sources: int, key: tuple[str, ...], y
             view = PlanView(flow, Mark("asks first", "warn", "triangle"), str(found["error"]["what"]), needs=texts)
             return replace(view, live=live, digest=digest)
         raise error_of(found["error"])
-    return replace(view_of(Plan.read(found)), live=live, digest=digest)
+    view = view_of(Plan.read(found))
+    verdict = compared(ws.home, ws.layout.flow_modules_dir / f"{flow}.ipynb")
+    text = view.text if verdict is None else f"{view.text}; {flow}.ipynb: {verdict.words}"
+    return replace(view, text=text, live=live, digest=digest)
 
 
 def view_of(plan: Plan) -> PlanView:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -103,8 +104,10 @@ class _Module(NamedTuple):
 
 def _built(ws: Workspace, name: str | None) -> Sequence[CatalogEntry]:
     """Every module of the workspace, or the one of this name."""
+    from data_engine.proof.kept import with_unsettled
+
     with in_flow_modules(ws):
-        entries = ws.catalog()
+        entries = with_unsettled(ws.home, ws.catalog())
     if name is None:
         return entries
     from data_engine.status.deployed_before import find_flow
@@ -128,7 +131,7 @@ def _sum_of(modules: Sequence[_Module]) -> str:
 def _compile_one(ws: Workspace, name: str, as_json: bool) -> int:
     from data_engine.notebook.beside import warnings_beside
     from data_engine.notebook.compile import compile_notebook
-    from data_engine.proof.kept import verdict_words
+    from data_engine.proof.kept import compared, unsettled
     from data_engine.status.deployed_before import find_flow
 
     path = find_flow(ws.home, name)
@@ -138,10 +141,12 @@ def _compile_one(ws: Workspace, name: str, as_json: bool) -> int:
         compiled = compile_notebook(path)
     except FlowValidationError as error:
         raise Failed(error) from error
+    compiled = replace(compiled, warnings=unsettled(ws.home, path, compiled.warnings))
     standing = ws.standing(name)
     diff = ws.home.deployments().diff(name)
     beside = warnings_beside(ws.home.modules(), path)
-    words = verdict_words(ws.home, path)
+    verdict = compared(ws.home, path)
+    words = "" if verdict is None else verdict.words
     if as_json:
         cells = [{"cell": cell, "lines": lines} for cell, lines in diff.items()]
         print_json(_notebook_facts(compiled, beside) | standing.as_json() | {"diff": cells, "compared": words})

@@ -32,7 +32,7 @@ def deployments(ctx: typer.Context, name: SomeFlowName = None, as_json: AsJson =
     if not found:
         say("Nothing was deployed yet." if name is None else f"{name} was not deployed yet.")
         return 0
-    shown = table("ID", "FLOW", "WHEN", "WHO", "WHAT", "CHANGED", "GIT", "NOTE")
+    shown = table("ID", "FLOW", "WHEN", "WHO", "WHAT", "CHANGED", "GIT", "COMPARED", "NOTE", wrap=("COMPARED",))
     for one in found:
         shown.add_row(one.id[:8], *deployment_cells(one))
     say(shown)

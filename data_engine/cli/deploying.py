@@ -130,11 +130,11 @@ def _tell(
 
 def _say_compared(ws: Workspace, entries: Sequence[CatalogEntry]) -> None:
     """Say how the notebook that was named compared with its kernel."""
-    from data_engine.proof.kept import verdict_words
+    from data_engine.proof.kept import compared
 
     for entry in entries:
-        if words := verdict_words(ws.home, entry.path):
-            say(f"{'compared':<{INDENT}}{entry.name}: {words}")
+        if verdict := compared(ws.home, entry.path):
+            say(f"{'compared':<{INDENT}}{entry.name}: {verdict.words}")
 
 
 def _is_wanted(ws: Workspace) -> bool:

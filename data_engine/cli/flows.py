@@ -49,6 +49,8 @@ def show(ctx: typer.Context, name: FlowName, as_json: AsJson = False) -> int:
     ]
     coming = ws.next_runs().get(entry.name)
     deployment = ws.standing(entry.name)
+    runs = next((one for one in ws.deployments(entry.name) if one.is_live), None)
+    compared = None if runs is None else runs.compared
     slots, zone = _next_slots(ws, module.flow)
     stands = standing_to_expected(ws, [entry]).get(entry.name)
     off = disabled_flows(ws).get(entry.name)
@@ -60,6 +62,7 @@ def show(ctx: typer.Context, name: FlowName, as_json: AsJson = False) -> int:
             "next_times_utc": times,
             "expected": stands,
             "disabled": off,
+            "compared": None if compared is None else compared.as_dict(),
         }
         print_json(entry.as_dict() | {"steps": steps} | deployment.as_json() | live)
     else:
@@ -70,9 +73,8 @@ def show(ctx: typer.Context, name: FlowName, as_json: AsJson = False) -> int:
         ended = last_run_words(ws.home, last, ws.status)
         tz = clock_zone(entry, ws.home.settings_shown().timezone)
         coming = f"- ({off.text})" if off is not None else zoned_words(coming, tz)
-        _say_flow(
-            entry, trigger, steps, last, ended, coming, deployment.text, ws.root, slot_words(slots, zone), expected, tz
-        )
+        stands_at = deployment.text if compared is None else f"{deployment.text}\n{'':12}{compared.words}"
+        _say_flow(entry, trigger, steps, last, ended, coming, stands_at, ws.root, slot_words(slots, zone), expected, tz)
     return 0
 
 

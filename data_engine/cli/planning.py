@@ -82,10 +82,10 @@ def _say_plan(found: Plan) -> None:
 
 def _say_compared(ws: Workspace, name: str) -> None:
     """Say how the current notebook compared with its kernel."""
-    from data_engine.proof.kept import verdict_words
+    from data_engine.proof.kept import compared
 
-    if words := verdict_words(ws.home, ws.layout.flow_modules_dir / f"{name}.ipynb"):
-        say(f"{name}.ipynb: {words}")
+    if verdict := compared(ws.home, ws.layout.flow_modules_dir / f"{name}.ipynb"):
+        say(f"{name}.ipynb: {verdict.words}")
 
 
 def _is_confirmed(ws: Workspace, name: str, as_json: bool) -> bool:

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from data_engine.commands.command import Command
-from data_engine.commands.fields import ANY_TEXT, FLAG, FLOW, SET_ID, TEXT, argument
+from data_engine.commands.fields import ANY_TEXT, FLAG, FLOW, SET_ID, TEXT, Field, argument
 from data_engine.commands.owner import Asker, Owner
 from data_engine.commands.situation import Refusal, Situation, first, unless, when
+from data_engine.ledger.checks import is_compared
 from data_engine.model import Deployment
 
 if TYPE_CHECKING:
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 _NOTE = "The reason, for the history."
 _ID = "The id of the deployment that this makes: who asks again, because the answer was lost, gets what was done."
+_COMPARED = Field(
+    "an object of comparisons", lambda value: isinstance(value, dict) and all(map(is_compared, value.values()))
+)
 GATE_S = 660.0
 """A deploy whose goldens are its gate may take as long as these may, and what comes after it waits; a daemon that dies is heard of at once."""
 
@@ -100,6 +104,9 @@ class Deploy(Command[Outcome]):
     set_id: str | None = field(
         default=None, metadata=argument(SET_ID, "The modules as somebody put them on the share.", is_sent=True)
     )
+    compared: Mapping[str, Any] | None = field(
+        default=None, metadata=argument(_COMPARED, "How the notebooks compared with their kernels, by flow.")
+    )
 
     def is_about(self, name: str) -> bool:
         """Whether this module is asked for."""
@@ -115,7 +122,8 @@ class Deploy(Command[Outcome]):
     async def before_asking(self, owner: Owner) -> Deploy:
         if self.flow is not None:
             await owner.work.require_flow(self.flow)
-        return replace(self, set_id=await owner.work.put_set())
+        set_id = await owner.work.put_set()
+        return replace(self, set_id=set_id, compared=await owner.work.compared(set_id, self.flow))
 
     async def carry_out(self, owner: Owner) -> Outcome:
         return await _production(owner).deploy(self, owner.asker)

@@ -63,6 +63,9 @@ class DaemonWork(Protocol):
     async def put_set(self) -> str:
         """Put the modules as they are now where other workstations find them; the id of their set."""
 
+    async def compared(self, set_id: str, flow: str | None) -> dict[str, Any]:
+        """How the notebook of the flow, or each one, compared with its kernel on this machine, by its content in the set."""
+
     def checked_params(self, flow: str, params: dict[str, Any]) -> dict[str, Any]:
         """The params as the flow takes them."""
 

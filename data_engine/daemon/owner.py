@@ -117,6 +117,18 @@ class DaemonOwner:
                 fix="check whether the drive is connected and writable",
             ) from error
 
+    async def compared(self, set_id: str, flow: str | None) -> dict[str, Any]:
+        """How the notebook of the flow, or each one, compared with its kernel on this machine, by its content in the set."""
+        return await asyncio.to_thread(self._compared, set_id, flow)
+
+    def _compared(self, set_id: str, flow: str | None) -> dict[str, Any]:
+        from data_engine.proof.kept import compared_in
+
+        home = self.daemon.home
+        contents = home.deployments().contents_of(set_id) or {}
+        names = [name.removesuffix(".ipynb") for name in contents] if flow is None else [flow]
+        return {name: one.as_dict() for name, one in compared_in(home, contents, names).items() if one.at_utc}
+
     # -- which flow ------------------------------------------------------------------------------------------------------
 
     async def require_flow(self, flow: str) -> None:

@@ -17,7 +17,7 @@ from data_engine.errors import FlowValidationError
 from data_engine.flow.suggestions import meant
 from data_engine.ledger import deployments as ledger_rows
 from data_engine.ledger.renamed import carry_over
-from data_engine.model import Deployment, utc_text
+from data_engine.model import Compared, Deployment, utc_text
 from data_engine.notebook import history
 from data_engine.notebook.catalog import CatalogEntry
 from data_engine.notebook.config_read import config_of
@@ -267,6 +267,8 @@ def new_deployments(
 ) -> list[Deployment]:
     """The rows that let the flows that go live run from what was found, and those that are gone from nothing any more; where a flow
     was renamed, that row points to the one of its new name."""
+    from data_engine.proof.kept import compared_in  # what fingerprints is needed where flows are deployed
+
     deployments, renames = home.deployments(), decided.renames
     contents = deployments.contents_of(looked.stored.id) or {}
     commit, is_dirty = git_state(home.layout.flow_modules_dir)
@@ -274,8 +276,11 @@ def new_deployments(
     if asked is not None and asked.approve:
         note = f"{note} [goldens approved by {asker.who}]".lstrip()
     base = replace(_row(asker, note), git_commit=commit, git_dirty=is_dirty, config=config_of(home.layout))
+    told = {} if asked is None else asked.compared or {}
+    going = sorted(decided.going)
+    compared = {**compared_in(home, contents, going), **{flow: Compared.read(one) for flow, one in told.items()}}
     rows = []
-    for name in sorted(decided.going):
+    for name in going:
         row = replace(
             base,
             id=uuid.uuid4().hex,
@@ -287,6 +292,7 @@ def new_deployments(
             helpers=deployments.changed_helpers(name, contents),
             mirror=mirror_key(looked.entries[name].mirror, home.layout.flow_modules_dir),
             watches=_watched(looked.entries[name], home.layout.flow_modules_dir),
+            compared=compared.get(name),
         )
         rows.append(row)
     now = {renames[row.flow]: row.id for row in rows if row.flow in renames}

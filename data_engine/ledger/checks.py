@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
+from data_engine.argument_checks import is_unicode
 from data_engine.ledger.rows import restored
 from data_engine.ledger.segments import TABLES
 from data_engine.model import RUN_STATUSES
@@ -203,6 +204,25 @@ def _is_object(value: str) -> bool:
         return False
 
 
+def is_compared(told: object) -> bool:
+    """How a notebook compared with its kernel, as an object of JSON.
+
+    Example:
+        >>> is_compared({"at_utc": "", "differences": [], "changed": [3]}), is_compared({"at_utc": "", "changed": ["3"]})
+        (True, False)
+    """
+    if not isinstance(told, dict):
+        return False
+    at_utc, changed, differences = told.get("at_utc", ""), told.get("changed", []), told.get("differences", [])
+    is_dated = isinstance(at_utc, str) and (at_utc == "" or _is_time(at_utc))
+    is_listed = isinstance(changed, list) and all(type(one) is int and 0 <= one < _LARGEST_COUNT for one in changed)
+    return is_dated and is_listed and isinstance(differences, list) and all(map(is_unicode, differences))
+
+
+def _is_compared_text(value: str) -> bool:
+    return _is_object(value) and is_compared(json.loads(value))
+
+
 def _is_files(value: str) -> bool:
     """What `rows.files_as_text` gives."""
     try:
@@ -289,6 +309,7 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
     **dict.fromkeys(("inputs", "outputs"), _is_files),
     **dict.fromkeys(("peak_memory_bytes", "rows_in", "rows_out"), _is_size),
     "publication": _is_publication,
+    "compared": _is_compared_text,
     "params": _is_object,
     "cpu_s": lambda value: math.isfinite(value) and value >= 0,
     "distributions": _is_list,
@@ -332,7 +353,7 @@ _OPTIONAL = {
     ).split(),
     "schedule_slots": ["run_id"],
     "flow_switches": "decided_by machine at_utc note".split(),
-    "deployments": "git_commit git_dirty points_to asked_by mirror watches".split(),
+    "deployments": "git_commit git_dirty points_to asked_by mirror watches compared".split(),
     "requests": "outcome answer file_owner".split(),
     "backfill_items": ["source_key", "slot_utc"],
     "troubles": "told_at_utc message_id digest_until_utc recovered_at_utc".split(),

@@ -11,12 +11,12 @@ from typing import Any
 
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.rows import IS_PUBLISHED, restored, storable
-from data_engine.model import Deployment
+from data_engine.model import Compared, Deployment
 
 _AT_ONCE = 500
 _COLUMNS = (
     "deployment_id, number, flow_name, kind, set_id, digest, decided_by, machine, at_utc, note, cells, helpers,"
-    " git_commit, git_dirty, config, points_to, asked_by, mirror, watches"
+    " git_commit, git_dirty, config, points_to, asked_by, mirror, watches, compared"
 )
 
 
@@ -96,7 +96,7 @@ def add(ledger: Ledger, new: Sequence[Deployment]) -> list[Deployment]:
         (last,) = connection.execute("SELECT coalesce(max(number), 0) FROM deployments").fetchone()
         numbered = [replace(one, number=last + 1 + at) for at, one in enumerate(new)]
         connection.executemany(
-            f"INSERT INTO deployments ({_COLUMNS}, rev) VALUES ({', '.join('?' * 20)})"
+            f"INSERT INTO deployments ({_COLUMNS}, rev) VALUES ({', '.join('?' * 21)})"
             " ON CONFLICT (deployment_id) DO NOTHING",
             [storable((*_row(one), rev)) for one in numbered],
         )
@@ -109,6 +109,7 @@ def _row(one: Deployment) -> tuple[Any, ...]:
         *(one.id, one.number, one.flow, one.kind, one.set_id, one.digest, one.by, one.machine, one.at_utc, one.note),
         *(json.dumps(one.cells), json.dumps(one.helpers), one.git_commit, dirty, json.dumps(one.config)),
         *(one.of, one.asked_by, one.mirror, one.watches),
+        None if one.compared is None else json.dumps(one.compared.as_dict()),
     )
 
 
@@ -130,7 +131,7 @@ def _deployment(row: Sequence[Any]) -> Deployment:
         dirty,
         *last,
     ) = row
-    config, of, asked_by, mirror, watches = last
+    config, of, asked_by, mirror, watches, compared = last
     return Deployment(
         deployment_id,
         number,
@@ -151,4 +152,5 @@ def _deployment(row: Sequence[Any]) -> Deployment:
         asked_by and restored(asked_by),
         mirror and restored(mirror),
         watches and restored(watches),
+        None if compared is None else Compared.read(json.loads(compared)),
     )

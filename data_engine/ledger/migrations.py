@@ -358,9 +358,14 @@ _WATCHED = """
 ALTER TABLE deployments ADD COLUMN watches TEXT;
 """
 
+# How what was deployed compared with the kernel of its notebook.
+_COMPARED = """
+ALTER TABLE deployments ADD COLUMN compared TEXT;
+"""
+
 MIGRATIONS: tuple[str, ...] = (
     *(_FIRST, _SHARED, _REPAIRS, _CLOCK, _CAUSES, _DEPLOYMENTS, _ABOUT_RUNS, _BACKFILLS),
-    *(_OUTBOX, _TROUBLES, _WHO_SWITCHED, _PUBLICATIONS, _WATCHED),
+    *(_OUTBOX, _TROUBLES, _WHO_SWITCHED, _PUBLICATIONS, _WATCHED, _COMPARED),
 )
 """`MIGRATIONS[n]` takes a file from version n to n + 1; `PRAGMA user_version` says where a file is."""
 

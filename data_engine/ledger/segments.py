@@ -186,6 +186,7 @@ TABLES = {
         asked_by="text",
         mirror="text",
         watches="text",
+        compared="text",
     ),
     "requests": _table(
         "request_id state",

@@ -134,7 +134,7 @@ def _digest(payload: bytes, content_hash: str) -> bytes:
 def _packed(compiled: CompiledNotebook) -> tuple[Any, ...]:
     return (
         compiled.source,
-        [(w.message, w.cell, w.line, w.fix, w.notebook) for w in compiled.warnings],
+        [(w.message, w.cell, w.line, w.fix, w.notebook, w.may_change) for w in compiled.warnings],
         [(cell.number, cell.id, [(s.line, s.taken, s.why) for s in cell.statements]) for cell in compiled.cells],
         [(chunk.cell, chunk.cell_id, chunk.text, chunk.original) for chunk in compiled.chunks],
         compiled.future_flags,

@@ -116,7 +116,7 @@ def compile_with_codes(
         name=path.stem,
         source=_module_text(path, sliced, parts),
         warnings=tuple(
-            CompileWarning(warning.message, warning.cell, warning.line, warning.fix, path.name)
+            CompileWarning(warning.message, warning.cell, warning.line, warning.fix, path.name, warning.may_change)
             for warning in sliced.warnings
         ),
         cells=tuple(

@@ -13,7 +13,8 @@ FORMAT = 5
 
 @dataclass(frozen=True, slots=True)
 class CompileWarning:
-    """Something the author should know about a line of a cell, and its fix.
+    """Something the author should know about a line of a cell, and its fix; `may_change` is the needed name that a left-out call
+    may change, which a comparison with the kernel settles.
 
     Example:
         >>> print(CompileWarning("pl.read_csv() reads data", cell=4, line=3, fix="read it in a step", notebook="a.ipynb"))
@@ -25,6 +26,7 @@ class CompileWarning:
     line: int
     fix: str | None
     notebook: str
+    may_change: str = ""
 
     def __str__(self) -> str:
         fix = f" ({self.fix})" if self.fix else ""

@@ -30,12 +30,13 @@ _PROCESS_MAGIC = re.compile(r"the line magic %(env|set_env|cd|dotenv|pushd|popd)
 
 @dataclass(frozen=True, slots=True)
 class Diagnostic:
-    """Something about a line of a cell, and its fix."""
+    """Something about a line of a cell, and its fix; `may_change` is the needed name that a left-out call may change."""
 
     message: str
     cell: int
     line: int
     fix: str | None = None
+    may_change: str = ""
 
 
 def cell_fix(problem: str, line: int) -> str:

@@ -28,17 +28,14 @@ _SETUP = re.compile(
     | logging\.(root|getLogger\(\))\.(setLevel|(add|remove)(Handler|Filter)|(handlers|filters)\.\w+)\(\)
     | logging\.(root|getLogger\(\))\.(level|propagate|disabled|handlers|filters)(\[\])?\ =
     | logging\.(handlers\.)?\w*Handler\(\)\.(setFormatter|setLevel|addFilter)\(\)
-    | structlog\.configure\w*\(\)  |  loguru\.logger\.(add|remove|configure|level|enable|disable)\(\)
-    | polars\.Config(\(\))?(\.\w+)?(\(\)|\ =)  |  polars\.(enable_string_cache|disable_string_cache|set_random_seed)\(\)
-    | random\.(seed|setstate)\(\)  |  numpy\.random\.(seed|set_state)\(\)
-    | numpy\.(seterr|set_printoptions)\(\)  |  torch\.(cuda\.)?manual_seed(_all)?\(\)  |  tensorflow\.random\.set_seed\(\)
-    | torch\.(set_num_threads|set_default_dtype|use_deterministic_algorithms)\(\)
-    | pandas\.(set_option|reset_option|set_eng_float_format)\(\)  |  sklearn\.set_config\(\)  |  pandas\.options(\.\w+)+\ =  |  pyarrow\.set_\w+\(\)
+    | [\w.]+\.(seed|setstate|seterr|manual_seed(_all)?|use_deterministic_algorithms|reset_option|inject_into_ssl|pandas)\(\)
+    | [\w.]+\.set_(state|seed|random_seed|options?|config|printoptions|eng_float_format|num_threads|cpu_count|default_\w+)\(\)
+    | [\w.]+\.(enable|disable)_(string_cache|warnings)\(\)  |  [\w.]+\.Config(\(\))?(\.\w+)?(\(\)|\ =)  |  [\w.]+\.options(\.\w+)+\ =
+    | [\w.]+\.logger\.(add|remove|configure|level|enable|disable)\(\)
     | csv\.(field_size_limit|register_dialect)\(\)  |  mimetypes\.(init|add_type)\(\)  |  codecs\.register\w*\(\)
     | sqlite3\.register_\w+\(\)  |  copyreg\.\w+\(\)  |  socket\.setdefaulttimeout\(\)
     | multiprocessing\.set_start_method\(\)  |  ssl\._create_default_https_context\ =
-    | gc\.(enable|disable|freeze|set_threshold)\(\)  |  faulthandler\.enable\(\)  |  (.+\.)?urllib3\.disable_warnings\(\)
-    | truststore\.inject_into_ssl\(\)  |  tqdm(\.\w+)*\.pandas\(\)
+    | gc\.(enable|disable|freeze|set_threshold)\(\)  |  faulthandler\.enable\(\)
     """,
     re.VERBOSE,
 )
@@ -47,8 +44,8 @@ _RUNS_A_FLOW = re.compile(
 )
 _READS_DATA = re.compile(
     r"""
-      (.*\.)?(read|scan)_(?!text\(|bytes\()\w+\(\)  |  (.*\.)?(load_workbook|loadtxt|genfromtxt|open_dataset)\(\)  |  numpy\.load\(\)
-    | duckdb\.(sql|query|execute|table|view|from_\w+)\(\)  |  (duckdb|sqlite3)\.connect\(\)\.(.+\.)?(sql|query|execute|table)\(\)
+      (.*\.)?(read|scan)_(?!text\(|bytes\()\w+\(\)  |  (.*\.)?(load_workbook|loadtxt|genfromtxt|open_dataset)\(\)
+    | \w+\.(sql|query|execute|from_(csv|parquet|json)\w*)\(\)  |  \w+\.connect\(\)\.(.+\.)?(sql|query|execute|table)\(\)
     """,
     re.VERBOSE,
 )
@@ -56,10 +53,9 @@ _READS_OR_WRITES = re.compile(
     r"""
       (io\.|gzip\.|bz2\.|lzma\.|codecs\.)?open\(\)  |  (.*\.)?(read|write)_(text|bytes)\(\)  |  pathlib\.Path\(\).*\.open\(\)
     | (.*\.)?(write|sink)_\w+\(\)  |  (.*\.)?to_(csv|parquet|excel|sql|feather|pickle)\(\)
-    | (requests|httpx)\.\w+\(\)  |  urllib\.request\.\w+\(\)  |  (.*\.)?(urlopen|urlretrieve)\(\)
+    | \w+\.(get|post|put|patch|delete|request|stream|create_connection|connect)\(\)  |  urllib\.request\.\w+\(\)  |  (.*\.)?(urlopen|urlretrieve)\(\)
     | subprocess\.\w+\(\)  |  os\.(system|popen|listdir|scandir|walk|mkdir|makedirs|remove|unlink|rename|replace|rmdir)\(\)
     | glob\.i?glob\(\)  |  (.*\.)?(glob|rglob|iterdir|mkdir|unlink|rmdir)\(\)  |  shutil\.\w+\(\)
-    | (duckdb|sqlite3|psycopg2?|pymysql|pyodbc|oracledb|socket)\.(connect|create_connection)\(\)
     | input\(\)  |  getpass\.getpass\(\)
     """,
     re.VERBOSE,
@@ -75,12 +71,11 @@ _READERS = frozenset(
      "fetchone", "fetchdf", "fetchmany", "fetchnumpy", "lazy", "hist", "boxplot", "collect_schema", "schema",
      "dtypes", "columns", "keys", "values", "items", "get", "copy", "index", "startswith", "endswith", "format", "upper", "lower", "exists", "is_file", "is_dir", "stat", "resolve", "as_posix", "iterdir",
      "glob", "rglob", "read_text", "read_bytes", "names", "paths", "ok", "errors", "summarize", "debug", "warning", "error", "exception", "critical", "log", "isEnabledFor", "getEffectiveLevel", "most_common",
-     "fit_report", "ci_report", "pretty_print", "summary_frame",
      "elements", "tolist", "astype", "reshape", "ravel", "flatten", "argsort", "isoformat", "strftime", "timestamp"}
 )  # fmt: skip
 _FILLERS = frozenset({"read_string", "read_dict", "read_file", "read_env"})
 """Methods that read into their own object, as those of a ConfigParser do."""
-_LOOK_OR_WRITE = ("is_", "read_", "scan_", "plot_", "get_", "to_", "write_", "sink_")
+_LOOK_OR_WRITE = ("is_", "read_", "scan_", "plot_", "get_", "to_", "write_", "sink_", "print", "pretty", "summar")
 """How methods begin that leave their own object as it is."""
 _LOOKING_SQL = re.compile(r"\s*(select|from|with|describe|show|summarize|pragma|explain|values|table)\b", re.IGNORECASE)
 _CHANGING_SQL = re.compile(
@@ -92,10 +87,10 @@ _SETUP_VERB = re.compile(
     r"(set|setup|init|initiali[sz]e|config|configure|install|register|enable|disable|patch|use|login|connect|activate|load_extension)"
     r"(_.*|$)|execute$|executemany$|seed(_.*|$)"
 )
-_SHOW = frozenset(
-    {"sympy", "seaborn", "plotly", "bokeh", "altair", "IPython", "ipywidgets", "tqdm", "rich", "hvplot", "holoviews"}
-)  # fmt: skip
-"""Packages that only show things."""
+_SHOWS = re.compile(
+    r"theme|style|palette|print|notebook|renderer|backend|display|plot|context|widget|matplotlib|progress"
+)
+"""What functions are called that set up how things are shown."""
 _PLAIN_MODULES = frozenset(
     {"functools", "dataclasses", "contextlib", "typing", "typing_extensions", "abc", "enum", "collections",
      "attr", "attrs", "IPython", "ipywidgets", "unittest", "builtins", "exceptions", "numbers"}
@@ -159,7 +154,7 @@ def only_looks(method: str, text: str) -> bool:
         return looks(text)
     if method in _READERS:
         return True
-    return method.startswith(_LOOK_OR_WRITE) and method not in _FILLERS
+    return (method.startswith(_LOOK_OR_WRITE) or method.endswith("_report")) and method not in _FILLERS
 
 
 def looks(sql: str) -> bool:
@@ -182,9 +177,8 @@ def sounds_like_setup(imported: str) -> bool:
         >>> sounds_like_setup("sympy.init_printing")
         False
     """
-    if imported.partition(".")[0] in _SHOW:
-        return False
-    return _SETUP_VERB.match(imported.rpartition(".")[2]) is not None
+    name = imported.rpartition(".")[2]
+    return _SETUP_VERB.match(name) is not None and _SHOWS.search(name) is None
 
 
 def may_register(name: str) -> bool:

@@ -138,7 +138,7 @@ class LeftOut:
             if is_object:
                 shown = effects.dotted(path[:-1])
                 what = f"`{shown}(...)` may change `{name}`, which build() needs, and is left out"
-                yield Diagnostic(what, statement.number, line, _KEEP.format(statement.number))
+                yield Diagnostic(what, statement.number, line, _KEEP.format(statement.number), name)
 
     @cached_property
     def last(self) -> dict[str, int]:

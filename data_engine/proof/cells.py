@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import operator
+import re
 import sys
 import time
 import types
@@ -22,8 +23,9 @@ _SAMPLES = 32
 _MOST_COLUMNS = 30
 _MOST_CELLS = 2000
 _OF_IPYTHON = frozenset({"In", "Out", "exit", "quit", "get_ipython", "open"})
-_MOST_S = 0.03
-"""A look ends then: what it has not reached counts as it was."""
+_MOST_S = 0.005
+"""A look ends then, after the names that stand in the cell: what it has not reached counts as it was."""
+_WORD = re.compile(r"\w+")
 _RANDOM = ("random", "numpy.random")
 
 
@@ -37,11 +39,12 @@ class CellChanges:
     def look(self, namespace: Mapping[str, Any], cell: str) -> None:
         """Note what changed since the last look; `cell` is the text that ran."""
         until_s = time.perf_counter() + _MOST_S
+        words = set(_WORD.findall(cell))
         marks: dict[str, object] = {}
-        for name, value in list(namespace.items()):
+        for name, value in sorted(namespace.items(), key=lambda item: item[0] not in words):
             if name.startswith("_") or name in _OF_IPYTHON or isinstance(value, types.ModuleType):
                 continue
-            is_late = time.perf_counter() > until_s and name in self._marks
+            is_late = name not in words and name in self._marks and time.perf_counter() > until_s
             marks[name] = self._marks[name] if is_late else _mark(value)
         marks |= {name: state for name in _RANDOM if (state := _stream(name)) is not None}
         cell = cell.strip()
@@ -150,7 +153,7 @@ def _library(value: Any, kind: type) -> tuple[object, ...] | None:
         some = value.iloc[:: max(1, len(value) // _SAMPLES)]
         if kind.__name__ == "Series":
             return (value.shape, value.name, *_samples(some.to_numpy()))
-        names = tuple(map(str, value.columns[:_MOST_COLUMNS]))
+        names = repr(value.columns[:_MOST_COLUMNS].tolist())
         return (value.shape, names, *_samples(some.to_numpy()[:, :_MOST_COLUMNS]))
     if library == "polars" and kind.__name__ == "DataFrame":
         return (value.shape, tuple(value.columns))

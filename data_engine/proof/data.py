@@ -229,14 +229,23 @@ def _array(value: Any) -> bytes | None:
     numpy: Any = sys.modules["numpy"]
     if isinstance(value, numpy.ma.MaskedArray) or not isinstance(value, (numpy.ndarray, numpy.generic)):
         return repr(value).encode() if isinstance(value, numpy.dtype) else None
-    head = repr((value.dtype.str, value.shape)).encode()
     if value.dtype.hasobject:
         return None
-    if value.dtype.names is not None:
-        parts = [_array(value[name]) or b"" for name in value.dtype.names]
-        return hashlib.sha256(repr(value.dtype).encode() + b"".join(parts)).digest()
-    plain = numpy.ascontiguousarray(value)
-    return hashlib.sha256(head + memoryview(plain.reshape(-1).view(numpy.uint8) if plain.size else b"")).digest()
+    found = hashlib.sha256(_dtype_text(value.dtype) + repr(value.shape).encode())
+    for part in _plain_fields(value) if value.size else ():
+        found.update(memoryview(numpy.ascontiguousarray(part).reshape(-1).view(numpy.uint8)))
+    return found.digest()
+
+
+def _plain_fields(value: Any) -> list[Any]:
+    """The arrays of a structured array's fields, in order; of any other array itself."""
+    names = value.dtype.names
+    return [value] if names is None else [part for name in names for part in _plain_fields(value[name])]
+
+
+@lru_cache(maxsize=1000)
+def _dtype_text(dtype: Any) -> bytes:
+    return (dtype.str if dtype.names is None else repr(dtype)).encode()
 
 
 def _numpy(value: Any, kind: type) -> bytes | None:

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError
+from data_engine.model import Compared
+from data_engine.notebook.artifacts import load_artifact
+from data_engine.notebook.catalog import CatalogEntry
+from data_engine.notebook.compiled import CompileWarning
 from data_engine.platforms.files import content_of
 from data_engine.proof.compare import texts_of
-from data_engine.proof.verdict import NEVER, Verdict, cells_of
+from data_engine.proof.verdict import Verdict, cells_of
 
 _KEY = "verdict {}"
 
@@ -36,31 +43,66 @@ def kept(home: LocalWorkspace, name: str) -> Verdict | None:
         return None
 
 
-def verdict_words(home: LocalWorkspace, path: Path) -> str:
-    """What is told of a notebook's last comparison, by its saved cells: "as in the kernel of 10:32"; "" of a module that is none.
+def compared(home: LocalWorkspace, path: Path, data: bytes | None = None) -> Compared | None:
+    """How the notebook at `path` compared last, where its content is `data` (None: as it is saved); None of what is no notebook.
 
     Raises:
         LedgerError: the ledger cannot be read.
     """
-    if path.suffix != ".ipynb" or not path.is_file():
-        return ""
+    if path.suffix != ".ipynb" or (data is None and not path.is_file()):
+        return None
     verdict = kept(home, path.stem)
-    return NEVER if verdict is None else verdict.words(_cells_now(path))
-
-
-def differences_now(home: LocalWorkspace, path: Path) -> Verdict | None:
-    """The verdict on a notebook whose cells are still those that were compared, where something differed; else None.
-
-    Raises:
-        LedgerError: the ledger cannot be read.
-    """
-    verdict = kept(home, path.stem)
-    is_of_now = verdict is not None and not verdict.is_same and verdict.cells == _cells_now(path)
-    return verdict if is_of_now else None
-
-
-def _cells_now(path: Path) -> tuple[str, ...]:
+    if verdict is None:
+        return Compared()
     try:
-        return cells_of(texts_of(path, content_of(path)))
+        return verdict.compared(cells_of(texts_of(path, content_of(path) if data is None else data)))
     except (OSError, FlowValidationError):
-        return ()
+        return Compared()
+
+
+def compared_in(home: LocalWorkspace, contents: Mapping[str, bytes], names: Iterable[str]) -> dict[str, Compared]:
+    """How the notebooks of these names compared last, by their contents in a set of modules.
+
+    Raises:
+        LedgerError: the ledger cannot be read.
+    """
+    files = {name: f"{name}.ipynb" for name in names}
+    folder = home.layout.flow_modules_dir
+    found = {name: compared(home, folder / file, contents[file]) for name, file in files.items() if file in contents}
+    return {name: one for name, one in found.items() if one is not None}
+
+
+def unsettled(home: LocalWorkspace, path: Path, warnings: Iterable[CompileWarning]) -> tuple[CompileWarning, ...]:
+    """The warnings of the notebook at `path`, but for guesses that the comparison of these very cells settled: nothing differed.
+
+    Raises:
+        LedgerError: the ledger cannot be read.
+    """
+    verdict, last = kept(home, path.stem), compared(home, path)
+    if verdict is None or last is None or last.changed or last.differences:
+        return tuple(warnings)
+    doubted = " ".join(verdict.doubts)
+    return tuple(one for one in warnings if not one.may_change or f"`{one.may_change}`" in doubted)
+
+
+def unsettled_texts(home: LocalWorkspace, path: Path, texts: Collection[str]) -> tuple[str, ...]:
+    """As `unsettled`, of warnings as texts, some of which the compiler did not give.
+
+    Raises:
+        LedgerError: the ledger cannot be read.
+    """
+    settled: set[str] = set()
+    if texts and path.suffix == ".ipynb":
+        with suppress(OSError, FlowValidationError):
+            told = load_artifact(path, content_of(path), cache_dir=home.modules().cache_dir).compiled.warnings
+            settled = {*map(str, told)} - {*map(str, unsettled(home, path, told))}
+    return tuple(text for text in texts if text not in settled)
+
+
+def with_unsettled(home: LocalWorkspace, entries: Iterable[CatalogEntry]) -> list[CatalogEntry]:
+    """The entries, each without the warnings that a comparison settled.
+
+    Raises:
+        LedgerError: the ledger cannot be read.
+    """
+    return [replace(entry, warnings=unsettled_texts(home, entry.path, entry.warnings)) for entry in entries]

@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from data_engine.engine.local_workspace import LocalWorkspace
+from data_engine.errors import FlowValidationError, NotAsInKernelError
 from data_engine.notebook.artifacts import load_artifact
 from data_engine.notebook.read import read_cells
 from data_engine.platforms.files import content_of
 from data_engine.proof.cells import CHANGES
 from data_engine.proof.compare import compare, names_of
-from data_engine.proof.kept import keep, kept
+from data_engine.proof.kept import keep
 from data_engine.proof.verdict import Verdict
-from data_engine.workspace.here import here
+from data_engine.trial import refuse_in_trial
+from data_engine.workspace.here import here, kernel_shell
 
 
 def is_own_notebook(namespace: Mapping[str, Any], path: Path) -> bool:
@@ -27,8 +29,7 @@ def is_own_notebook(namespace: Mapping[str, Any], path: Path) -> bool:
 
 
 def compare_kernel(home: LocalWorkspace, path: Path, namespace: Mapping[str, Any]) -> Verdict:
-    """The verdict on the notebook at `path`, by what its kernel holds; kept from then on. Of notes, those that were told before
-    of the same content are left out.
+    """The verdict on the notebook at `path`, by what its kernel holds; kept from then on.
 
     Raises:
         NotebookCompileError: the notebook cannot become a module.
@@ -36,15 +37,39 @@ def compare_kernel(home: LocalWorkspace, path: Path, namespace: Mapping[str, Any
         OSError: it cannot be read.
     """
     data = content_of(path)
-    before = kept(home, path.stem)
     verdict = compare(namespace, path, data)
     if not verdict.is_same:
         verdict = _with_cells(verdict, path, data, namespace)
     keep(home, path.stem, verdict)
-    if before is None:
-        return verdict
-    varying = tuple(name for name in verdict.varying if name not in before.varying)
-    return replace(verdict, varying=varying, doubts=tuple(one for one in verdict.doubts if one not in before.doubts))
+    return verdict
+
+
+def compare_here(home: LocalWorkspace, path: Path) -> Verdict | None:
+    """As `compare_kernel`, where this process is the notebook's kernel; None elsewhere, and where it cannot be compared."""
+    shell = kernel_shell()
+    try:
+        if shell is None or not is_own_notebook(shell.user_ns, path):
+            return None
+        return compare_kernel(home, path, shell.user_ns)
+    except (FlowValidationError, OSError, RuntimeError):  # the last where a cell changes what is looked at
+        return None
+
+
+def require_as_in_kernel(home: LocalWorkspace, path: Path, *, may_differ: bool) -> None:
+    """Compare where this process is the notebook's kernel, and return unless something differs that may not.
+
+    Raises:
+        NotAsInKernelError: it does.
+        FlowValidationError: `compile --run` executes the notebook.
+    """
+    refuse_in_trial("deploy")
+    verdict = compare_here(home, path)
+    if verdict is not None and not verdict.is_same and not may_differ:
+        raise NotAsInKernelError(
+            f"{path.name} is not the same in this kernel and in production: {'; '.join(verdict.told())}",
+            where=str(path),
+            fix="put `#| keep` at the top of the cells that are named, or deploy it with force=True",
+        )
 
 
 def _with_cells(verdict: Verdict, path: Path, data: bytes, namespace: Mapping[str, Any]) -> Verdict:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
 from typing import Any, Self
 
+from data_engine.model import Compared
 from data_engine.proof.fingerprint import STREAM, Detail, Fingerprint
 
 _MOST_TOLD = 5
@@ -36,7 +36,7 @@ class ValueDifference:
             return f"`{self.name}` ran otherwise than it stands in the saved cell"
         words = f"`{self.name}` is {self.kernel} here, {self.production} in production"
         if self.kernel == self.production:
-            words = f"`{self.name}` is another {self.kernel} here than in production"
+            words = f"`{self.name}` is another {self.kernel.removeprefix('a ')} here than in production"
         if not self.cells:
             return words
         is_one = len(self.cells) == 1
@@ -65,39 +65,22 @@ class Verdict:
         """Whether nothing differs."""
         return not self.differences
 
-    def changed_cells(self, cells: Sequence[str]) -> tuple[int, ...]:
-        """The numbers of the cells that are not as they were; of one that was added or removed, those behind it are."""
+    def compared(self, cells: Sequence[str]) -> Compared:
+        """What is told of it where the notebook has these cells now; of a cell that was added or removed, those behind it changed.
+
+        Example:
+            >>> verdict = Verdict("2026-01-05T09:32:00+00:00", cells_of(["a = 1", "b = 2"]))
+            >>> verdict.compared(cells_of(["a = 1", "b = 3"])).words
+            'not compared with a kernel since cell 2 changed'
+            >>> verdict.compared(cells_of(["a = 1", "b = 2"])).words.startswith("as in the kernel of ")
+            True
+        """
         before = set(self.cells)
         changed = [number for number, digest in enumerate(cells, start=1) if digest not in before]
         if not changed and tuple(cells) != self.cells:
             same = (one == other for one, other in zip(cells, self.cells, strict=False))
             changed = [next((n for n, is_same in enumerate(same, start=1) if not is_same), len(self.cells))]
-        return tuple(changed)
-
-    def words(self, cells: Sequence[str]) -> str:
-        """What is told of it where the notebook has these cells now.
-
-        Example:
-            >>> verdict = Verdict("2026-01-05T09:32:00+00:00", cells_of(["a = 1", "b = 2"]))
-            >>> verdict.words(cells_of(["a = 1", "b = 3"]))
-            'not compared with a kernel since cell 2 changed'
-            >>> verdict.words(cells_of(["a = 1", "b = 2"])).startswith("as in the kernel of ")
-            True
-        """
-        changed = self.changed_cells(cells)
-        if changed:
-            listed = ", ".join(map(str, changed))
-            return f"not compared with a kernel since cell{'s' if len(changed) > 1 else ''} {listed} changed"
-        if self.is_same:
-            return f"as in {self.kernel_words}"
-        return f"not as in {self.kernel_words}: {'; '.join(self.told())}"
-
-    @property
-    def kernel_words(self) -> str:
-        """Which kernel it was compared with: "the kernel of 10:32", of another day with its date."""
-        at = datetime.fromisoformat(self.at_utc).astimezone()
-        is_today = at.date() == datetime.now().astimezone().date()
-        return f"the kernel of {at:%H:%M}" if is_today else f"the kernel of {at:%Y-%m-%d %H:%M}"
+        return Compared(self.at_utc, () if changed else tuple(self.told()), tuple(changed))
 
     def told(self) -> list[str]:
         """What differs, in sentences, of many the first ones."""
@@ -105,10 +88,12 @@ class Verdict:
         more = len(self.differences) - len(told)
         return [*told, f"and {more} more"] if more else told
 
-    def notes(self) -> list[str]:
-        """What is told once, and asked of nobody."""
-        varying = [f"{', '.join(f'`{name}`' for name in self.varying)}: made anew each time"] if self.varying else []
-        return [*varying, *(f"not compared: {doubt}" for doubt in self.doubts)]
+    def notes(self, before: Verdict | None = None) -> list[str]:
+        """What is told once, and asked of nobody: but for what the verdict `before` told."""
+        told = () if before is None else (*before.varying, *before.doubts)
+        varying = ", ".join(f"`{name}`" for name in self.varying if name not in told)
+        doubts = [f"not compared: {doubt}" for doubt in self.doubts if doubt not in told]
+        return [f"{varying}: made anew each time", *doubts] if varying else doubts
 
     def as_dict(self) -> dict[str, Any]:
         """As it is kept."""
@@ -124,9 +109,6 @@ class Verdict:
         return cls(
             kept["at_utc"], tuple(kept["cells"]), tuple(differences), tuple(kept["varying"]), tuple(kept["doubts"])
         )
-
-
-NEVER = "never compared with a kernel"
 
 
 def cells_of(texts: Sequence[str]) -> tuple[str, ...]:

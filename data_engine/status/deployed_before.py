@@ -269,7 +269,7 @@ def with_earlier_code(history: Sequence[Deployment], flow: str, ran: Mapping[str
 
 
 def deployment_cells(one: Deployment) -> tuple[str, ...]:
-    """A deployment as a row tells it after its id: flow, when, who, what, what changed, Git, note."""
+    """A deployment as a row tells it after its id: flow, when, who, what, what changed, Git, how it compared, note."""
     return (
         one.flow,
         local_time(one.at_utc),
@@ -277,6 +277,7 @@ def deployment_cells(one: Deployment) -> tuple[str, ...]:
         state_words(one),
         changed_words(one),
         git_words(one),
+        "" if one.compared is None else one.compared.short_words,
         one.note,
     )
 

@@ -38,8 +38,9 @@ export function run(app, flow, source = null, params = {}) {
 export function deploy(app, args) {
   const files = app.jupyter.unsaved(args.flow, true);
   /** @type {(given?: typeof args) => Promise<any>} */
-  const go = (given = args) => {
+  const go = async (given = args) => {
     app.set({ note: "" });
+    if (!given.listed) await app.compare(given.flow);
     return app.act("deploy", given).then((found) => {
       if (!found || !found.question) return found;
       const { text, answers } = found.question;

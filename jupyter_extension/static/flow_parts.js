@@ -115,6 +115,7 @@ function deploymentsList(app, details, row) {
         h("span", { class: "de-faint de-fixed", title: clock(one.at_utc) }, agoText(one.at_utc))),
       one.changed || one.git || one.note
         ? h("div", { class: "de-file-reason de-few", title: one.note }, [one.changed, one.git, one.note].filter(Boolean).join(" · ")) : null,
+      one.compared ? h("div", { class: "de-file-reason de-few", title: one.compared }, one.compared) : null,
       h("div", { class: "de-line" },
         button(app, `roll back ${one.id}`, "Roll back", row.buttons.rollback || one.rollback,
           () => app.act("rollback", { flow: row.name, to: one.id }), { small: true, quiet: true, confirm: `Roll back to ${one.id.slice(0, 8)}?` })))));

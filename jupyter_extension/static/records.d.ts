@@ -260,6 +260,7 @@ export interface DeploymentView {
   git: string;
   note: string;
   rollback: string | null;
+  compared: string;
 }
 
 export interface FlowView {

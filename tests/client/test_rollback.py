@@ -13,8 +13,12 @@ import pytest
 
 from data_engine import FlowValidationError, Workspace
 from data_engine.errors import DamagedSetError
+from data_engine.model import Compared
 from data_engine.notebook.catalog import find_module
 from data_engine.notebook.config_read import changed_config
+from data_engine.proof.compare import texts_of
+from data_engine.proof.kept import keep
+from data_engine.proof.verdict import Verdict, cells_of
 from data_engine.status.deployed_before import history_of
 from tests.support import WorkspaceFiles
 
@@ -308,3 +312,32 @@ def test_what_this_machine_had_deployed_before_is_taken_over_once(ws: WorkspaceF
     assert deployed_value(workspace) == 10
     assert "before deployments travelled" in workspace.deployments("claims")[0].note
     assert not before.exists()
+
+
+def test_how_it_compared_with_its_kernel_is_recorded(ws: WorkspaceFiles, workspace: Workspace) -> None:
+    """Never, by these very cells, and not since one changed; a rollback has what it goes back to."""
+    workspace.deploy()
+    cells = texts_of(ws.modules / "claims.ipynb", (ws.modules / "claims.ipynb").read_bytes())
+    keep(workspace.home, "claims", Verdict("2026-01-05T09:32:00+00:00", cells_of(cells)))
+    write(ws, 2)
+    workspace.deploy()
+    write(ws, 1)
+    workspace.deploy()
+    workspace.rollback("claims")
+
+    again, same, changed, never = (one.compared for one in workspace.deployments())
+    assert never == Compared()
+    assert changed == Compared("2026-01-05T09:32:00+00:00", changed=(2,))
+    assert same == Compared("2026-01-05T09:32:00+00:00")
+    assert again == changed
+
+
+def test_a_module_has_nothing_that_was_compared(ws: WorkspaceFiles, workspace: Workspace) -> None:
+    """It runs whole."""
+    ws.module(
+        "audit",
+        "from data_engine import Flow\ndef one(context): return 1\ndef build(): return Flow(group='G').step(one)",
+    )
+    workspace.deploy("audit")
+
+    assert workspace.deployments("audit")[0].compared is None

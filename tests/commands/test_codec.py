@@ -38,6 +38,7 @@ GOOD: dict[str, st.SearchStrategy[Any]] = {
     FLAG.words: st.booleans(),
     SET_ID.words: st.just(SET),
     OBJECT.words: st.dictionaries(TEXTS, st.integers() | TEXTS, max_size=2),
+    "an object of comparisons": st.dictionaries(TEXTS, st.just({"at_utc": "", "differences": ["x"], "changed": [3]})),
     "a path": TEXTS,
 }
 

@@ -18,8 +18,10 @@ from data_engine.lease.requests import Request, RequestFiles
 from data_engine.ledger import deployments as deployment_rows
 from data_engine.ledger import requests
 from data_engine.ledger.ledger import Ledger
+from data_engine.model import Compared
+from data_engine.proof.verdict import Verdict, cells_of
 from tests.daemon.stations import Make, Station, shared_workspace
-from tests.support import end_now, until
+from tests.support import end_now, notebook_bytes, until
 
 FLOW = """
 from pathlib import Path
@@ -130,6 +132,25 @@ def test_an_observer_deploys_exactly_what_it_saw(owner: Station, asker: Station,
     assert owner.command("run", "hand")[0] == 0
     assert ran(team) == ["two"]
     until(lambda: left(team) == [])
+
+
+def test_how_a_notebook_compared_with_its_kernel_travels_with_what_an_observer_deploys(
+    owner: Station, asker: Station, team: Path
+) -> None:
+    """Its kernel ran there, and every workstation sees it."""
+    cells = ("from data_engine import Flow", "def build(): return Flow(group='G').step(lambda context: 1)")
+    (team / "flow_modules" / "rates.ipynb").write_bytes(notebook_bytes(*cells))
+    verdict = Verdict("2026-01-05T09:32:00+00:00", cells_of(cells))
+    with ledger_of(asker) as ledger:
+        ledger.set_setting("verdict rates", json.dumps(verdict.as_dict()))
+
+    code, _ = asker.command("deploy", "rates")
+
+    assert code == 0
+    for one in (owner, asker):
+        with ledger_of(one) as ledger:
+            newest = deployment_rows.published(ledger)[0]
+        assert (newest.flow, newest.compared) == ("rates", Compared(verdict.at_utc))
 
 
 def test_an_observer_approves_a_deploy_that_the_owners_goldens_hold_back(

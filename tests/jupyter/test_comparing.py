@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from data_engine import Workspace
-from data_engine.errors import FlowValidationError
+from data_engine.errors import FlowValidationError, NotAsInKernelError
+from jupyter_extension.actions import answer
 from tests.jupyter.conftest import Shell
 from tests.support import WorkspaceFiles
 
@@ -45,10 +46,48 @@ def test_what_differs_is_named_with_its_cell_and_not_deployed_until_it_is_answer
 
     shell.run("%flow deploy --yes")
     assert "`RATES['EUR']`" in shell.out
-    assert [one.flow for one in Workspace(here.root).deployments()] == ["claims"]
+    (deployed,) = Workspace(here.root).deployments()
+    assert deployed.compared is not None
+    assert "is 1.1 here" in deployed.compared.differences[0]
 
     shell.run("%flow compile")
     assert "claims.ipynb: not as in the kernel of " in shell.out
+
+
+def test_a_deploy_by_python_is_compared_too(shell: Shell, here: WorkspaceFiles) -> None:
+    """What differs is an error, and nothing is deployed but with `force`."""
+    run(shell, here, *CELLS)
+    shell.run(f"from data_engine import Workspace\nws = Workspace({str(here.root)!r})")
+
+    shell.run("ws.deploy('claims')")
+    assert isinstance(shell.error, NotAsInKernelError)
+    assert "`RATES['EUR']` is 1.1 here" in shell.error.what
+    assert Workspace(here.root).deployments() == []
+
+    shell.run("ws.deploy('claims', force=True)")
+    assert shell.error is None
+    assert [one.flow for one in Workspace(here.root).deployments()] == ["claims"]
+
+
+def test_the_panel_asks_by_what_its_kernel_holds_now(shell: Shell, here: WorkspaceFiles) -> None:
+    """It lets the kernel compare, and asks where something differs; elsewhere there is nothing new to ask by."""
+    run(shell, here, *CELLS)
+    root = str(here.root)
+
+    assert answer(root, "compare_kernel", {"flow": "claims"}) == {"result": None}
+    asked = answer(root, "deploy", {"flow": "claims"})["result"]["question"]["text"]
+    assert "is 1.1 here, 1.0 in production: cell 3" in asked
+    assert answer(root, "compare_kernel", {"flow": "other"}) == {"result": None}
+
+
+def test_a_plan_tells_how_the_kernel_compares(shell: Shell, here: WorkspaceFiles) -> None:
+    """Before it runs anything."""
+    run(shell, here, *CELLS)
+    shell.run("%flow deploy --yes")
+
+    shell.run("%flow plan")
+
+    assert "is 1.1 here, 1.0 in production" in shell.out
 
 
 def test_what_is_the_same_is_deployed_without_a_word(shell: Shell, here: WorkspaceFiles) -> None:
@@ -60,7 +99,7 @@ def test_what_is_the_same_is_deployed_without_a_word(shell: Shell, here: Workspa
 
     shell.run("%flow deploy")
     assert "RATES" not in shell.out
-    assert [one.flow for one in Workspace(here.root).deployments()] == ["claims"]
+    assert [one.compared and one.compared.differences for one in Workspace(here.root).deployments()] == [()]
 
     here.notebook("claims", *CELLS[:2], f"#| keep\n{CELLS[2]}\nkept['USD'] = 2")
     shell.run("%flow compile")

@@ -16,6 +16,7 @@ T0, T1 = "2026-01-01T00:00:00.000000+00:00", "2026-01-01T00:00:01.500000+00:00"
 
 FILES = '{"files":[["in/a.csv",10,7,null],["/data/b.parquet",null,null,3]],"more":2}'
 PUBLICATION = '["out",[["a.csv",5,7,null,null]],null,null]'
+COMPARED = '{"at_utc":"","differences":["`RATES` is 1 here, 2 in production"],"changed":[3]}'
 ABOUT = (
     *("slot", T0, "anna@ANNA-PC", '{"month":"2013-01-01"}', "d1", "0123456789abcdef", 1, "3.11.7", "0c25ce2754dc3761"),
     *(FILES, FILES, 95_375_360, 0.25, T0, PUBLICATION),
@@ -65,7 +66,7 @@ GOOD: dict[str, tuple[Any, ...]] = {
             "[3, 7]",
             '["flow_helpers/a.py"]',
         ),
-        *("0123456789abcdef", 0, '[["a.toml", "ef"]]', None, None, "../out", "../in", 1, 5),
+        *("0123456789abcdef", 0, '[["a.toml", "ef"]]', None, None, "../out", "../in", COMPARED, 1, 5),
     ),
     "requests": (*("r1", "run", "claims", "answered", "done", "{}", '["a"]', "bob", "BOB-PC", "bob", T0, 1, 5),),
     "environments": ("0c25ce2754dc3761", "3.11.7", '["polars 2.1.0"]', 1, 5),

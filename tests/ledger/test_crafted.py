@@ -70,6 +70,7 @@ ODD: list[tuple[str, str, Any]] = [
     *(("deployments", name, text) for name in ("cells", "config") for text in ("", "{", "{}", "[[]]", "[null]", "[" * 100_000)),
     *(("deployments", "kind", text) for text in ("", "deployed")),
     ("deployments", "git_dirty", 2),
+    *(("deployments", "compared", text) for text in ("", "[]", '{"at_utc": "yesterday"}', '{"changed": ["3"]}', '{"differences": [1]}')),
     ("deployments", "at_utc", "yesterday"),
     *(("requests", "state", text) for text in ("", "done")),
     ("requests", "verb", "reset"),

@@ -81,7 +81,7 @@ ROWS: dict[str, list[tuple[Any, ...]]] = {
     "deployments": [
         (
             *("d1", 1, "claims", "deploy", "ab" * 12, "cd" * 32, "anna", "ANNA-PC", "t0", "", "[3]", "[]", None, None),
-            *('[["a.toml","ef"]]', None, None, "../out", None, 7, 12),
+            *('[["a.toml","ef"]]', None, None, "../out", None, None, 7, 12),
         )
     ],
     "requests": [("r1", "run", "claims", "taken", None, None, '["a"]', "bob", "BOB-PC", None, "t0", 7, 12)],

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from data_engine.proof import cells
 from data_engine.proof.cells import CellChanges, quick_mark
 
 
@@ -99,3 +100,18 @@ def test_a_look_at_huge_values_takes_no_time() -> None:
     changes.look(huge, "b")
 
     assert time.thread_time() - began_s < 0.5
+
+
+def test_a_look_out_of_time_still_sees_the_names_of_its_cell(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What else changed counts as it was."""
+    monkeypatch.setattr(cells, "_MOST_S", -1.0)
+    names: dict[str, Any] = {"rows": [1], "other": [1]}
+    changes = CellChanges()
+    changes.look(names, "rows = [1]; other = [1]")
+    names["rows"].append(2)
+    names["other"].append(2)
+
+    changes.look(names, "rows.append(2)")
+
+    assert changes.cells_that_changed("rows") == ["rows = [1]; other = [1]", "rows.append(2)"]
+    assert changes.cells_that_changed("other") == ["rows = [1]; other = [1]"]

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from data_engine.engine.local_workspace import local_workspace
 from data_engine.errors import FlowExecutionError
+from data_engine.model import Compared
+from data_engine.notebook.compile import compile_notebook
 from data_engine.proof.compare import compare
+from data_engine.proof.kept import keep, unsettled, unsettled_texts
 from data_engine.proof.verdict import Verdict, cells_of
+from tests.support import WorkspaceFiles
 
 
 def notebook(*texts: str) -> bytes:
@@ -85,6 +91,33 @@ def test_a_verdict_is_kept_as_it_is() -> None:
     verdict = Verdict("2026-01-05T09:32:00+00:00", cells_of(["a", "b", "c"]), (), ("t",), ("`x`, a lock",))
 
     assert Verdict.read(json.loads(json.dumps(verdict.as_dict()))) == verdict
-    assert verdict.changed_cells(cells_of(["a", "b2", "c"])) == (2,)
-    assert verdict.changed_cells(cells_of(["a", "b"])) == (3,)
-    assert verdict.changed_cells(cells_of(["a", "b", "c"])) == ()
+    assert verdict.compared(cells_of(["a", "b2", "c"])).changed == (2,)
+    assert verdict.compared(cells_of(["a", "b"])).changed == (3,)
+    assert verdict.compared(cells_of(["a", "b", "c"])) == Compared(verdict.at_utc)
+
+
+def test_a_guess_by_names_is_not_told_where_nothing_differed(ws: WorkspaceFiles) -> None:
+    """But where what it is about was doubtful, and after an edit, it is."""
+    cells = [
+        "from datetime import date",
+        "class Log:\n    def fit(self): pass\nlog = Log()",
+        "log.fit()",
+        "def build(): return log",
+    ]
+    path = ws.notebook("claims", *cells)
+    home = local_workspace(ws.root)
+    told = compile_notebook(path).warnings
+    assert [one.may_change for one in told] == ["log"]
+    assert unsettled(home, path, told) == told
+
+    verdict = Verdict("2026-01-05T09:32:00+00:00", cells_of(cells))
+    keep(home, "claims", verdict)
+    assert unsettled(home, path, told) == ()
+    assert unsettled_texts(home, path, ["other", str(told[0])]) == ("other",)
+
+    keep(home, "claims", replace(verdict, doubts=("`log`, a lock",)))
+    assert unsettled(home, path, told) == told
+
+    keep(home, "claims", verdict)
+    ws.notebook("claims", *cells[:2], "log.fit();", cells[3])
+    assert unsettled(home, path, told) == told

@@ -8,7 +8,7 @@ import pytest
 
 from data_engine.engine.local_workspace import local_workspace
 from data_engine.errors import FlowExecutionError, FlowValidationError
-from data_engine.proof.kept import kept, verdict_words
+from data_engine.proof.kept import compared, kept
 from data_engine.proof.whole_run import run_and_compare
 from data_engine.trial import TRIAL_VARIABLE
 from tests.support import WorkspaceFiles
@@ -31,7 +31,9 @@ def test_a_notebook_is_executed_and_compared_and_its_verdict_is_kept(ws: Workspa
         "`RATES['EUR']` is 1.1 here, 1.0 in production: cell 3 changes it and is left out"
     ]
     assert kept(home, "claims") == verdict
-    assert verdict_words(home, path).startswith("not as in the kernel of ")
+    found = compared(home, path)
+    assert found is not None
+    assert found.differences == tuple(map(str, verdict.differences))
 
 
 def test_productions_verbs_are_refused_there(ws: WorkspaceFiles) -> None:

@@ -13,7 +13,6 @@ import sys
 import sysconfig
 from collections.abc import Callable
 from functools import lru_cache
-from importlib import metadata
 from types import ModuleType
 
 _COMPUTING = frozenset(
@@ -209,6 +208,8 @@ def version_of(top: str) -> str:
     version = getattr(sys.modules.get(top), "__version__", None)
     if isinstance(version, str):
         return version
+    from importlib import metadata  # whose imports are a tenth of those of a process that compares
+
     try:
         return metadata.version(top)
     except metadata.PackageNotFoundError:
