@@ -34,7 +34,6 @@ from data_engine.lease.older_owner import owned_by_older, why_not_ours
 from data_engine.lease.protocol import NEVER, Identity, Limits
 from data_engine.lease.status import LeaseStatus, aged
 from data_engine.lease.watch import NoWatch, Watch
-from data_engine.lease.watchers import WatcherFiles
 from data_engine.ledger import parquet_process
 from data_engine.ledger.belief import Verdict
 from data_engine.ledger.share import Share
@@ -404,7 +403,6 @@ def _watch(where: LocalWorkspace, me: Identity, observer: Observer) -> Watch:
     folder = OsFolder(where.layout.workspace_state_dir)
     return Watch(
         AlarmFiles(folder, _new_id),
-        WatcherFiles(folder, _new_id),
         AlarmTeller(where),
         me,
         oldest=observer.oldest,

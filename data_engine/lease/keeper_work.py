@@ -365,7 +365,6 @@ class KeeperWork:
             self._look()
 
     def _leave(self) -> None:
-        self._on_the_share("watch", self.watch.close)
         if self._wants_control:
             self._on_the_share("request", self._withdraw)
         if self._held is not None:
@@ -464,8 +463,7 @@ class KeeperWork:
     def _lease_status(self) -> LeaseStatus:
         if self._view is None:
             return LeaseStatus()
-        status = status_of(self._view, self.me, self._history.damage)
-        return replace(status, watched_by=self.watch.others, is_watching=self.watch.is_watching)
+        return status_of(self._view, self.me, self._history.damage)
 
     def _tell(self, *, lost_to: str | None = "") -> None:
         """Renew `state`; "" leaves what is there."""
