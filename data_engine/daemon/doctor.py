@@ -26,7 +26,6 @@ from data_engine.daemon.duckdb_check import check_duckdb
 from data_engine.daemon.endpoint import read_endpoint, silent_daemon
 from data_engine.daemon.finding import Finding
 from data_engine.daemon.import_check import ImportedModule, import_modules
-from data_engine.daemon.older_check import check_older_owner, check_packages
 from data_engine.daemon.secret_check import check_secrets
 from data_engine.daemon.service_check import check_service
 from data_engine.daemon.shared_history import check_shared_history
@@ -47,7 +46,7 @@ from data_engine.workspace.identity import known_local_layout
 from data_engine.workspace.layout import LocalLayout, WorkspaceLayout
 from data_engine.workspace.machine import load_machine_settings, machine_settings_path, state_root
 from data_engine.workspace.settings import LEAST_HEARTBEATS, LeaseSettings, WorkspaceSettings, load_settings
-from data_engine.workspace.two_packages import older_version
+from data_engine.workspace.two_packages import OLDER, ORDER, older_version
 
 __all__ = ["Finding", "examine"]
 
@@ -70,8 +69,6 @@ def examine(layout: WorkspaceLayout) -> Iterator[Finding]:
     yield check_config(layout)
     yield check_machine_settings()
     yield check_packages(older_version())
-    if (older_owner := check_older_owner(layout)) is not None:
-        yield older_owner
     yield check_sync_client(layout.root)
     yield from check_drive(layout.root, settings.lease)
     yield check_databases(layout.databases_dir)
@@ -474,3 +471,16 @@ def _short(duration_s: float) -> str:
     if duration_s < 0.001:
         return "less than 1 ms"
     return f"{duration_s * 1000:.0f} ms" if duration_s < 1 else f"{duration_s:.1f} s"
+
+
+def check_packages(version: str | None) -> Finding:
+    """Whether the older system's distribution is in this environment; `version` is what was found of it.
+
+    Example:
+        >>> check_packages(None).ok, check_packages("0.3.9").measured
+        (True, 'py-data-engine 0.3.9 is installed in this environment too, and both have a package called data_engine')
+    """
+    if version is None:
+        return Finding("packages", True, "one distribution has the package data_engine")
+    measured = f"{OLDER} {version} is installed in this environment too, and both have a package called data_engine"
+    return Finding("packages", False, measured, ORDER)

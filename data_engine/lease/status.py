@@ -74,7 +74,7 @@ class LeaseStatus(Record):
 
     A daemon also tells whether it is `releasing` the workspace, whether its own ownership has `lapsed`, to whom it was
     `lost_to`, and what `trouble` the share gives, of these `trouble_kinds`: claim, heartbeat, history (what is published), refresh
-    (what is taken in), request, release, check, clock, fix, collect, watch; and foreign (what does not belong there), left_out (rows), other_owner (of the older system). What came back from a release has `said`, and `why`, where it had no effect.
+    (what is taken in), request, release, check, clock, fix, collect, watch; and foreign (what does not belong there), left_out (rows). What came back from a release has `said`, and `why`, where it had no effect.
     A status tells whether the workspace `is_shared`: another workstation has ever been seen. `is_behind` where no daemon follows the workspace here and more was published than this machine has.
 
     Example:

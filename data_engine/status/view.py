@@ -324,8 +324,7 @@ def _notices(status: WorkspaceStatus, problem: str | None) -> Iterable[Notice]:
         yield Notice("warn", f"the service of this workspace: {status.service.trouble}", status.service.fix)
     lease = status.lease
     if lease.trouble:
-        is_of_drive = "other_owner" not in lease.trouble_kinds  # whose words say what helps
-        drive_fix = "check whether the shared drive is connected" if is_of_drive else None
+        drive_fix = "check whether the shared drive is connected"
         yield Notice("bad", lease.trouble, drive_fix if lease.damage is None else lease.fix)
     if lease.is_behind:
         yield Notice("warn", NOT_ALL_HERE[0].upper() + NOT_ALL_HERE[1:], FETCHED_BY)
