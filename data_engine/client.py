@@ -893,8 +893,6 @@ class Workspace:
     def trends(self, flow: str) -> Trends:
         """How many rows the flow's outputs and steps had and how long they took, over its newest good runs that were given the same.
 
-        After 50 such runs what is unusual is marked: values that fewer than one of 1,000 such runs would have.
-
         Raises:
             FlowValidationError: there is no such flow, neither as a module nor in the history.
             LedgerError: the history cannot be read.

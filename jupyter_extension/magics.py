@@ -8,10 +8,10 @@ import re
 import shlex
 import textwrap
 from collections.abc import Sequence
-from difflib import get_close_matches
 from typing import Any, NoReturn
 
 from data_engine.errors import FlowValidationError, ShortInterrupt
+from data_engine.flow.suggestions import nearest_name
 from data_engine.notebook.build_function import trouble_of_build
 from data_engine.notebook.flow_files import module_files
 from data_engine.notebook.locate import annotate
@@ -157,8 +157,6 @@ ONLY_IN_THE_SHELL = frozenset(
     "alert compare demo doctor docs import kill lab lease list reset secret service tidy workspace".split()
 )
 """Commands of `data-engine` that `%flow` does not have."""
-_LIKE = 0.75
-"""How like a word must be to a command to be taken for it."""
 
 
 def _command(word: str, line: str) -> Command:
@@ -169,9 +167,8 @@ def _command(word: str, line: str) -> Command:
         told = in_this_kernel(f"`{_in_the_shell(line)}`")
         fix = f"type {told}" if "`!" in told else f"type {told} in a terminal"
         raise FlowValidationError(f"%flow has no {word!r}: it is a command of the shell", where=f"%{_NAME}", fix=fix)
-    begun = [name for name in all_commands() if len(word) > 1 and name.startswith(word)]
-    near = begun or get_close_matches(word, all_commands(), n=1, cutoff=_LIKE)
-    fix = f"did you mean %flow {near[0]}? " if near else ""
+    near = nearest_name(word, all_commands())
+    fix = f"did you mean %flow {near}? " if near else ""
     raise FlowValidationError(f"%flow knows no {word!r}", where=f"%{_NAME}", fix=f"{fix}It knows {known}")
 
 
@@ -269,8 +266,8 @@ def _refuse_params(command: Command, subjects: Sequence[str]) -> None:
 
 def _unknown_option(command: Command, word: str) -> FlowValidationError:
     known = [option.name for option in command.options]
-    near = get_close_matches(word, known, n=1, cutoff=_LIKE)
-    fix = f"did you mean {near[0]}?" if near else f"it has {', '.join(known)}" if known else "leave it out"
+    near = nearest_name(word, known)
+    fix = f"did you mean {near}?" if near else f"it has {', '.join(known)}" if known else "leave it out"
     return FlowValidationError(f"%flow {command.name} has no option {word}", where=f"%flow {command.name}", fix=fix)
 
 

@@ -26,7 +26,7 @@ FOLDERS = (
     "flow",
     "helpers",
     "ledger",
-    "moving",
+    "importing",
     "notebook",
     "planning",
     "platforms",

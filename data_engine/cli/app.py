@@ -64,7 +64,7 @@ COMMANDS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "alert": ("alerts:make_app", "Try who is told of failures, and see what was told."),
         "service": ("service:make_app", "Start the daemon at logon."),
         "doctor": ("doctor:doctor", "Measure whether this machine and its drives will do."),
-        "import": ("moving:import_workspace", "Bring a workspace from the older system."),
+        "import": ("importing:import_workspace", "Bring a workspace from the older system."),
         "docs": ("documentation:docs", "Open the documentation."),
     },
 }

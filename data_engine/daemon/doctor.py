@@ -24,7 +24,6 @@ from data_engine.daemon.doctor_checks import (
     check_alerts,
     check_config,
     check_duckdb,
-    check_older_owner,
     check_packages,
     check_secrets,
     check_service,
@@ -73,8 +72,6 @@ def examine(layout: WorkspaceLayout) -> Iterator[Finding]:
     yield check_config(layout)
     yield check_machine_settings()
     yield check_packages(older_version())
-    if (older_owner := check_older_owner(layout)) is not None:
-        yield older_owner
     yield check_sync_client(layout.root)
     yield from check_drive(layout.root, settings.lease)
     yield check_databases(layout.databases_dir)

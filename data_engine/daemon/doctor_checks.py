@@ -19,8 +19,6 @@ from data_engine.daemon.service import examined, service_facts
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError
 from data_engine.flow.context import WorkspaceConfigContext
-from data_engine.lease.folder import OsFolder
-from data_engine.lease.older_owner import heartbeat_of, older_markers, unguarded, why_not_ours
 from data_engine.ledger.connection import connect_to_look
 from data_engine.ledger.deployments import published_in
 from data_engine.notebook.history import live
@@ -273,19 +271,3 @@ def check_packages(version: str | None) -> Finding:
         return Finding("packages", True, "one distribution has the package data_engine")
     measured = f"{OLDER} {version} is installed in this environment too, and both have a package called data_engine"
     return Finding("packages", False, measured, ORDER)
-
-
-def check_older_owner(layout: WorkspaceLayout) -> Finding | None:
-    """Whether the older system may own the workspace; None where it never has."""
-    folder = OsFolder(layout.workspace_state_dir)
-    markers = older_markers(folder, layout.workspace_id)
-    if not markers:
-        return None
-    why = why_not_ours(folder, layout.workspace_id)
-    if why is not None:
-        what, _, fix = why.partition("; ")
-        return Finding("older system", False, what, fix)
-    if lacking := unguarded(folder, layout.workspace_id):
-        measured = f"the workspace was moved, but {heartbeat_of(lacking[0])} is gone: a daemon of the older system could own it"
-        return Finding("older system", False, measured, "restore it: `data-engine import PATH`")
-    return Finding("older system", True, "the workspace was moved: no daemon of the older system can own it")

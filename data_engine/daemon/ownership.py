@@ -28,13 +28,11 @@ from data_engine.errors import OwnedElsewhereError
 from data_engine.lease.alarms import AlarmFiles
 from data_engine.lease.folder import OsFolder, host_id, lock_id, probe, sync_client
 from data_engine.lease.keeper import Keeper
-from data_engine.lease.keeper_work import OTHER_OWNER
 from data_engine.lease.observer import Observer
-from data_engine.lease.older_owner import owned_by_older, why_not_ours
+from data_engine.lease.older_owner import why_not_ours
 from data_engine.lease.protocol import NEVER, Identity, Limits
 from data_engine.lease.status import LeaseStatus, aged
 from data_engine.lease.watch import NoWatch, Watch
-from data_engine.lease.watchers import WatcherFiles
 from data_engine.ledger import parquet_process
 from data_engine.ledger.belief import Verdict
 from data_engine.ledger.share import Share
@@ -339,9 +337,6 @@ class Ownership:
                 self._engine.lost(now.lost_to)
         if now.token is not None and now.work_until_s != before.work_until_s:
             self._engine.may_work_until(now.work_until_s)
-        if now.token is not None and OTHER_OWNER in now.trouble_kinds and not self.is_releasing:
-            log.error("two own the workspace, so this one gives it up: %s", now.trouble)
-            self._engine.give_up(now=True, why=Cause("taken_over", {"by": "a daemon of the older system"}))
         # A machine that was asleep may have lapsed and come back without anybody having been told in between.
         has_lapsed = before.token is not None and before.work_until_s <= boot_clock()
         if now.unaged != before.unaged or (has_lapsed and now.work_until_s != before.work_until_s):
@@ -388,7 +383,6 @@ def keeper_of(where: LocalWorkspace, daemon_id: str, *, is_brief: bool = False) 
         me,
         limits,
         unfit=lambda: why_not_ours(folder, where.layout.workspace_id) or why_unfit_place(),
-        other_owner=lambda: owned_by_older(folder, where.layout.workspace_id),
         is_brief=is_brief,
         takes_over_by_itself=lambda: where.settings().lease.takeover == "auto",
         retention_days=lambda: where.settings().history.retention_days,
@@ -404,7 +398,6 @@ def _watch(where: LocalWorkspace, me: Identity, observer: Observer) -> Watch:
     folder = OsFolder(where.layout.workspace_state_dir)
     return Watch(
         AlarmFiles(folder, _new_id),
-        WatcherFiles(folder, _new_id),
         AlarmTeller(where),
         me,
         oldest=observer.oldest,

@@ -22,7 +22,7 @@ from data_engine.workspace.layout import LocalLayout, WorkspaceLayout
 
 _REPAIR = "data-engine lease repair"
 _NAMED = 3
-_NOTICES = ("leases", "leased", "available", "stale", "control_requests", "alarms", "watchers")
+_NOTICES = ("leases", "leased", "available", "stale", "control_requests", "alarms")
 _PLACES = ("", "state", GENERATIONS, *(f"state/{table}" for table in TABLES), *_NOTICES)
 _LOOKED_INTO = 50
 

@@ -11,7 +11,6 @@ from contextvars import ContextVar, Token
 from typing import Any, TextIO
 
 from data_engine.engine.bounded_stream import BoundedStream
-from data_engine.engine.memo.being_read import being_read
 from data_engine.flow.control import StepControl
 from data_engine.interrupts import Held, InterruptsHeld
 from data_engine.ledger.log_limits import MAX_LINE, clipped
@@ -108,14 +107,11 @@ class _LogHandler(logging.Handler):
 
 
 def _plainly(record: logging.LogRecord) -> logging.LogRecord:
-    """The record, or for the reader of workbooks, which warns of each column without a value, one that is no warning: where values
-    follow further down, `doubts` tells it."""
+    """The record, or for the reader of workbooks, which warns of each column without a value, one that is no warning."""
     found = _NO_TYPE.match(record.getMessage()) if record.name.startswith("fastexcel") else None
     if found is None:
         return record
-    place, column = being_read(), f"column {int(found[1]) + 1}"
-    column = f"{column} of a sheet" if place is None else f"{place}: {column}"
-    text = f"{column} is empty in the rows that decide its type, so it is read as text"
+    text = f"column {int(found[1]) + 1} of a sheet is empty in the rows that decide its type, so it is read as text"
     said = {"levelno": logging.INFO, "levelname": "INFO", "msg": text, "args": None}
     return logging.makeLogRecord({**vars(record), **said})
 

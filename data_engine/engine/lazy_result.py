@@ -12,7 +12,7 @@ from typing import Any
 from data_engine.errors import FlowExecutionError, message_of
 from data_engine.flow.control import ends_run
 from data_engine.flow.flow import Flow
-from data_engine.flow.hints.tables import plain_words, table_hint
+from data_engine.flow.hints import Failure, fix_for, plain_words
 from data_engine.flow.rows import is_lazy_frame
 from data_engine.flow.spec import StepSpec
 from data_engine.notebook.locate import place_of_function
@@ -59,7 +59,7 @@ def _query_error(flow: Flow, step: StepSpec, cause: BaseException, source_path: 
         step_label=step.label,
         function_name=step.function_name,
         source_path=source_path,
-        fix=table_hint(cause, source_path),
+        fix=fix_for(Failure(cause, source_path)),
     )
     place = place_of_function(inspect.unwrap(step.fn))
     if place is not None:

@@ -1,13 +1,8 @@
-"""What may help against an error of somebody's code: the name that was meant, the package that is missing.
-
-Python prints such offers itself where a program ends with the error, but they are not part of its text, so that no
-notebook, log or panel shows them; for options it makes them from 3.13 on.
-"""
+"""The name that was meant by one that is not known, and calls that answer wrong arguments with the option that was meant."""
 
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Callable, Iterable
 from functools import wraps
 from itertools import islice
@@ -15,17 +10,14 @@ from types import FunctionType
 
 from data_engine.argument_checks import check_arguments
 from data_engine.cut import beginning
-from data_engine.errors import FlowValidationError, message_of
+from data_engine.errors import FlowValidationError
 from data_engine.platforms.host import shell_line
 from data_engine.secret import masked
-from data_engine.storage_version import fix_of_newer
-from data_engine.workspace.here import kernel_shell
 
 _MOST_NEAR = 3
 _MOST_COMPARED = 10_000
 _LEAST_LETTERS = 3
 _LONGEST_VALUE = 60
-_MISTYPED = 0.8
 _ALIKE = (("folder", "dir", "directory", "path", "source", "root"),)
 """Options of ours for the same thing, as people guess them."""
 
@@ -38,66 +30,55 @@ if TYPE_CHECKING:
 
 
 def nearest_name(name: str, known: Iterable[str]) -> str | None:
-    """The known name most like `name`; None when none is like it. Names with an underscore in front are nobody's guess.
+    """The known name that was meant by `name`; None when that is not sure. Names with an underscore in front are nobody's guess.
 
-    First comes one that differs only in the case of its letters, or in "-", "_" and blanks.
+    It differs only in the case of its letters, or in "-", "_" and blanks; else by one typing mistake in a name of at least three
+    letters: one is wrong, missing, too many, or two are swapped. A digit is no mistake: `a_2025` is not `a_2026`.
 
     Example:
-        >>> nearest_name("saveas", ["use", "save_as", "label"]), nearest_name("x", ["use"])
-        ('save_as', None)
-        >>> nearest_name("A", ["ab", "a"]), nearest_name("SALES-NEW", ["sales", "sales_new"]), nearest_name("CLAMS", ["claims"])
-        ('a', 'sales_new', 'claims')
-        >>> nearest_name("-", ["_", " "]), nearest_name("T", ["to"])
-        (None, None)
+        >>> nearest_name("saveas", ["use", "save_as", "label"]), nearest_name("A", ["ab", "a"]), nearest_name("CLAMS", ["claims"])
+        ('save_as', 'a', 'claims')
+        >>> nearest_name("nmae", ["name", "stem"]), nearest_name("fillna", ["fill_nan"]), nearest_name("a_2025", ["a_2026"])
+        ('name', None, None)
     """
-    import difflib
-
     guesses = [one for one in known if not one.startswith("_")]
-    bare, of_bare = _bare_name(name), {_bare_name(one): one for one in reversed(guesses)}
-    if bare and bare in of_bare:
-        return of_bare[bare]
-    if found := difflib.get_close_matches(name, guesses, n=1):
-        return found[0]
-    found = difflib.get_close_matches(bare, of_bare, n=1) if len(bare) >= _LEAST_LETTERS else []
-    return of_bare[found[0]] if found else None
+    bare = _bare_name(name)
+    if same := [one for one in guesses if bare and _bare_name(one) == bare]:
+        return same[0]
+    wanted = name.casefold()
+    return next((one for one in guesses if _is_mistyped(wanted, one.casefold())), None)
 
 
 def _bare_name(name: str) -> str:
-    return re.sub(r"[-_\s]+", "", name).casefold()
+    return re.sub(r"[-_\s\ufeff\u200b]+", "", name).casefold()
 
 
-def mistyped_name(name: str, known: Iterable[str]) -> str | None:
-    """The known name that was meant by `name`, which has a typing mistake; None where it may be another word.
-
-    Use it for the names of a library or of ours, where a near name runs and does something else.
-
-    Example:
-        >>> mistyped_name("nmae", ["name", "stem"]), mistyped_name("warn", ["warnings"])
-        ('name', None)
-    """
-    import difflib
-
-    bare = _bare_name(name)
-    names = {_bare_name(one): one for one in known if not one.startswith("_")}
-    swapped = (one for word, one in names.items() if sorted(word) == sorted(bare))
-    found = difflib.get_close_matches(bare, names, n=1, cutoff=_MISTYPED)
-    return names[found[0]] if found else next(swapped, None)
+def _is_mistyped(name: str, meant: str) -> bool:
+    """Whether one typing mistake makes `name` of what was meant."""
+    if min(len(name), len(meant)) < _LEAST_LETTERS or name == meant:
+        return False
+    letters = zip(name, meant, strict=False)
+    start = next((at for at, (one, other) in enumerate(letters) if one != other), min(len(name), len(meant)))
+    typed, right = name[start:], meant[start:]
+    mistakes = (
+        (typed == right[1:], right[:1]),  # missing
+        (typed[1:] == right, typed[:1]),  # too many
+        (typed[1:] == right[1:], typed[:1] + right[:1]),
+        (typed[2:] == right[2:] and typed[:2] == right[:2][::-1], typed[:2]),
+    )
+    return any(is_made and not re.search(r"\d", letters) for is_made, letters in mistakes)
 
 
 def nearest_files(name: str, paths: Iterable[str]) -> tuple[str, ...]:
-    """Of these paths those whose files' names are most like that of `name`, in any case of letters; of very many the first are compared.
+    """Of these paths those whose files' names are meant by that of `name`, as `nearest_name` says; of very many the first are compared.
 
     Example:
-        >>> nearest_files("2013/clams-01.csv", ["2013/Claims-01.csv", "2013/parts.csv"])
-        ('2013/Claims-01.csv',)
+        >>> nearest_files("2013/clams-01.csv", ["2013/Claims-01.csv", "2013/Claims-02.csv"]), nearest_files("nowhere.csv", ["leer.csv"])
+        (('2013/Claims-01.csv',), ())
     """
-    import difflib
-
-    of_name: dict[str, str] = {}
-    for path in islice(paths, _MOST_COMPARED):
-        of_name.setdefault(path.rpartition("/")[2].lower(), path)
-    wanted = name.replace("\\", "/").rpartition("/")[2].lower()
-    return tuple(of_name[one] for one in difflib.get_close_matches(wanted, of_name, n=_MOST_NEAR))
+    wanted = name.replace("\\", "/").rpartition("/")[2]
+    near = (one for one in islice(paths, _MOST_COMPARED) if nearest_name(wanted, [one.rpartition("/")[2]]) is not None)
+    return tuple(islice(near, _MOST_NEAR))
 
 
 def meant(name: str, known: Iterable[str]) -> str:
@@ -123,40 +104,6 @@ def as_typed(name: str) -> str:
         ('claims', 16)
     """
     return shell_line([name]) if " " in name else name
-
-
-def suggestion(error: BaseException) -> str | None:
-    """The fix of an attribute that its object does not have, a name that a module does not have, a package that is missing, a file that is not what it seems, a
-    secret used as text, or a question that nobody answers.
-
-    None for every other error, or when no name is like it.
-
-    Example:
-        >>> try:
-        ...     "a".uper()
-        ... except AttributeError as error:
-        ...     suggestion(error)
-        "did you mean 'upper'?"
-    """
-    if isinstance(error, SyntaxError):
-        return syntax_fix(str(error))
-    if isinstance(error, ImportError) or is_panic(error):
-        return _other_name(error) or _missing_package(error)
-    if isinstance(error, EOFError) and "reading a line" in str(error):
-        return "nobody answers input() in production: take a parameter, context.params['name']"
-    if _is_not_utf8(error):
-        return 'the file is not UTF-8: say what it is, such as encoding="cp1252" (Excel on Windows); or it is not a text file'
-    if (said := _of_file(error)) is not None:
-        return said
-    if _is_secret_as_text(error):
-        return 'a secret shows its text only when you ask for it: context.secret("name").reveal()'
-    if not isinstance(error, AttributeError) or not isinstance(error.name, str) or error.name.startswith("_"):
-        return None
-    try:
-        found = mistyped_name(error.name, dir(error.obj))
-    except Exception:  # a `__dir__` of somebody else's
-        return None
-    return None if found is None else f"did you mean {found!r}?"
 
 
 def syntax_fix(problem: str) -> str | None:
@@ -189,111 +136,6 @@ _SYNTAX = (
     (r"expected ':'", "end the line with a colon"),
 )
 """Words of Python for what it cannot parse, and what to write."""
-
-
-def _other_name(error: BaseException) -> str | None:
-    """The name of a module that was meant by one it does not have."""
-    wanted = re.match(r"cannot import name '(\w+)'", str(error))
-    module = sys.modules.get(getattr(error, "name", None) or "")
-    near = None if wanted is None or module is None else mistyped_name(wanted[1], dir(module))
-    return None if near is None else f"did you mean {near!r}?"
-
-
-def _is_not_utf8(error: BaseException) -> bool:
-    """Whether Python, or a reader in its own words, met bytes that are no UTF-8."""
-    if isinstance(error, UnicodeDecodeError):
-        return error.encoding.replace("-", "").lower() == "utf8"
-    text = message_of(error)[:1000].lower()
-    return any(words in text for words in ("invalid utf-8", "invalid utf8", "not utf-8 encoded"))
-
-
-def _is_secret_as_text(error: BaseException) -> bool:
-    """Whether a `Secret` was used as the text that it holds."""
-    return isinstance(error, (TypeError, AttributeError)) and re.search(r"\bSecret\b", message_of(error)) is not None
-
-
-def _of_file(error: BaseException) -> str | None:
-    """What helps against a file that a reader cannot take, or a drive that is full, told in the words of a parser."""
-    text = message_of(error)[:1000].lower()
-    return fix_of_newer(text) or next((fix for words, fix in _FILES if any(one in text for one in words)), None)
-
-
-DRIVE_FULL = "the drive that the step writes to is full: free some space there"
-_FILES = (
-    (
-        ("password protected", "password-protected"),
-        "the workbook opens with a password only: open it in Excel, save a copy without a password, and read that copy",
-    ),
-    (
-        ("could not find eocd", "invalid zip archive", "is not a zip file", "cannot detect file format"),
-        "this is not a valid .xlsx file: open it in Excel and save it as .xlsx, without a password. Text is read with read_csv; a file"
-        " that was copied in part is copied again",
-    ),
-    (
-        ("cfb error", "invalid ole signature", "not an ole2 structured storage", "expected bof record"),
-        "this .xls is no workbook of Excel, but HTML or text under that name, as many systems export it: open it in Excel and save it as"
-        " .xlsx. Text is read with read_csv",
-    ),
-    (
-        ("utf-16 stream does not start with bom",),
-        'the file is not UTF-16: say encoding="cp1252" (Excel on Windows), or "utf8"',
-    ),
-    (
-        ("no space left on device", "disk quota exceeded", "not enough space on the disk", "(os error 112)"),
-        DRIVE_FULL,
-    ),
-)
-"""Words of parsers and systems, in small letters, with what they mean for people."""
-
-
-def is_panic(error: BaseException) -> bool:
-    """Whether a library in Rust (Polars) gave up: its exception is none of `Exception`."""
-    return type(error).__name__ == "PanicException" and not isinstance(error, Exception)
-
-
-def _missing_package(error: BaseException) -> str | None:
-    """How to bring the package that Python, or Polars in its own words, does not find, to where this runs."""
-    from importlib.util import find_spec
-
-    text = str(error)
-    name = getattr(error, "name", None)
-    if name is not None and not isinstance(error, ModuleNotFoundError):  # it is there, and lacks a name
-        return None
-    if name is None:
-        found = next(filter(None, (re.search(pattern, text) for pattern in _MISSING)), None)
-        name = None if found is None else found[1]
-    if name is None:
-        return None
-    package = name.partition(".")[0]
-    if package == "flow_helpers" or find_spec(package) is not None:  # it is there, and a part of it is not
-        return None
-    package = _PACKAGES.get(package, package)
-    if kernel_shell() is None:
-        return f"if it is a package, install it where this runs: {sys.executable} -m pip install {package}"
-    return (
-        f"if it is a package, add it to this kernel: %pip install {package}; if the daemon runs flows with another "
-        f"Python (Workspace.current().interpreter() names it), install it there too: PYTHON -m pip install {package}"
-    )
-
-
-_MISSING = (
-    r"No module named '([\w.]+)'",
-    r"'(\w+)' module to be installed",
-    r"package '(\w+)' not found",
-    r"^(\w+)\S* is required",
-    r"^`Import (\w+)` failed",
-    r"^Missing optional dependency '(\w+)'",
-)
-_PACKAGES = {
-    "PIL": "pillow",
-    "bs4": "beautifulsoup4",
-    "cv2": "opencv-python-headless",
-    "dateutil": "python-dateutil",
-    "docx": "python-docx",
-    "sklearn": "scikit-learn",
-    "yaml": "pyyaml",
-}
-"""Whose name is not that of the package they come in."""
 
 
 def checked_call(call: F, *, public: tuple[str, ...] | None = None, example: str = "", title: str | None = None) -> F:
@@ -392,7 +234,7 @@ def _wrong_call(
         )
     names = [one.name for one in options]
     alike = next((group for group in _ALIKE if unknown in group), ())
-    near = mistyped_name(unknown, names) or next((one for one in alike if one in names), None)
+    near = nearest_name(unknown, names) or next((one for one in alike if one in names), None)
     offer = f"did you mean {near}=? It" if near else f"write {example}; it" if example else "it"
     return FlowValidationError(
         f"{title} has no option {unknown!r}", where=f"{title}({unknown}=...)", fix=f"{offer} takes {shown}"

@@ -15,8 +15,7 @@ class Keeper(KeeperWork):
     """Keeps one workspace for one daemon. `on_change` is called from the keeper's thread when `state.unaged` or its deadline changed.
 
     `limits` are read again before each claim, so that an edit of the settings holds from the next one. `unfit` says
-    before each claim why nobody can own a workspace in this place; `other_owner`, at each look, that a daemon of the older system owns
-    it. `judge_clock` is asked on the keeper's thread, once
+    before each claim why nobody can own a workspace in this place. `judge_clock` is asked on the keeper's thread, once
     what others have published is here: by that it may judge. `sets` are the deployments' files, which an owner looks after. `watch` tells
     people of a silent owner.
     `is_brief` says that it owns for one commit only.

@@ -46,7 +46,6 @@ SOON_S = 0.05
 NEVER_DUE = float("inf")
 _TRIES = 3
 _FOREIGN = "foreign"
-OTHER_OWNER = "other_owner"
 """The trouble that somebody owns the workspace whom the list of generations does not know."""
 
 
@@ -61,7 +60,6 @@ class KeeperWork:
         limits: Callable[[], Limits],
         *,
         unfit: Callable[[], str | None] = lambda: None,
-        other_owner: Callable[[], str | None] = lambda: None,
         takes_over_by_itself: Callable[[], bool] = lambda: False,
         retention_days: Callable[[], float] = lambda: 30.0,
         judge_clock: Callable[[], Verdict] = lambda: Believed(time.time(), time.time()),
@@ -79,7 +77,6 @@ class KeeperWork:
         self._publisher = Publisher(observer, share, retention_days, clock)
         self._read_limits = limits
         self._find_unfit = unfit
-        self._find_other_owner = other_owner
         self._takes_over = takes_over_by_itself
         self._judge_clock = judge_clock
         self._sets = sets
@@ -134,7 +131,6 @@ class KeeperWork:
         view = self._view = self._observer.poll()
         self._look_due_s = self._clock() + min(view.limits.poll_s, self.limits.poll_s)
         self._history.remember()
-        self._look_for_another_owner()
         if self._held is not None:
             if view.state not in ("mine", "unreachable", "damaged"):
                 self._beat()  # says whether it is over
@@ -147,11 +143,6 @@ class KeeperWork:
         self._tell_what_is_left()
         self._look_at_the_clock(view)
         self._tell()
-
-    def _look_for_another_owner(self) -> None:
-        found = self._find_other_owner()
-        if found != self._troubles.get(OTHER_OWNER):
-            self._note(OTHER_OWNER, found)
 
     def _look_at_the_clock(self, view: View) -> None:
         is_here = view.top is None or self._held is not None or view.top.nonce == self._history.here
@@ -365,7 +356,6 @@ class KeeperWork:
             self._look()
 
     def _leave(self) -> None:
-        self._on_the_share("watch", self.watch.close)
         if self._wants_control:
             self._on_the_share("request", self._withdraw)
         if self._held is not None:
@@ -464,8 +454,7 @@ class KeeperWork:
     def _lease_status(self) -> LeaseStatus:
         if self._view is None:
             return LeaseStatus()
-        status = status_of(self._view, self.me, self._history.damage)
-        return replace(status, watched_by=self.watch.others, is_watching=self.watch.is_watching)
+        return status_of(self._view, self.me, self._history.damage)
 
     def _tell(self, *, lost_to: str | None = "") -> None:
         """Renew `state`; "" leaves what is there."""

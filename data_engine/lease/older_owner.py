@@ -86,13 +86,6 @@ def why_not_ours(folder: FileSystem, workspace_id: str) -> str | None:
     return owner
 
 
-def unguarded(folder: FileSystem, workspace_id: str) -> list[str]:
-    """The ids that are sealed, but whose heartbeat is gone: a daemon of the older system that starts now takes the marker."""
-    sealed = [marker.older_id for marker in older_markers(folder, workspace_id) if marker.state == "sealed"]
-    there = _names(folder, "leases") if sealed else []
-    return [one for one in sealed if heartbeat_of(one).partition("/")[2] not in there]
-
-
 def _markers(folder: FileSystem, place: str) -> list[str]:
     """The names of folders there that this system does not make."""
     names = [name for name in _names(folder, place) if not _OWN_ID.fullmatch(name) and not name.startswith(".")]

@@ -11,10 +11,8 @@ from data_engine.lease.view import View
 from data_engine.record import Record, frozen
 
 _REPAIR = "data-engine lease repair"
-NOBODY_WATCHES = "nobody is told when this machine falls silent; run `data-engine service install` on another one that has the secrets"
 NOT_ALL_HERE = "not all of what other workstations ran is known here"
 FETCHED_BY = "`data-engine start --no-engine` fetches it"
-_MOST_WATCHERS_NAMED = 3
 Word = Literal["available", "mine", "owned", "control_requested", "takeover_available", "unreachable", "damaged"]
 
 
@@ -76,10 +74,8 @@ class LeaseStatus(Record):
 
     A daemon also tells whether it is `releasing` the workspace, whether its own ownership has `lapsed`, to whom it was
     `lost_to`, and what `trouble` the share gives, of these `trouble_kinds`: claim, heartbeat, history (what is published), refresh
-    (what is taken in), request, release, check, clock, fix, collect, watch; and foreign (what does not belong there), left_out (rows), other_owner (of the older system). What came back from a release has `said`, and `why`, where it had no effect.
-    A status tells whether the workspace `is_shared`: another workstation has ever been seen. `watched_by` are the other machines
-    that would tell people of a silent owner; None where that is not known, or nobody is to be told of anything. `is_watching` where this
-    machine is one that would. `is_behind` where no daemon follows the workspace here and more was published than this machine has.
+    (what is taken in), request, release, check, clock, fix, collect, watch; and foreign (what does not belong there), left_out (rows). What came back from a release has `said`, and `why`, where it had no effect.
+    A status tells whether the workspace `is_shared`: another workstation has ever been seen. `is_behind` where no daemon follows the workspace here and more was published than this machine has.
 
     Example:
         >>> LeaseStatus("owned", {"machine_id": "m2", "host_name": "ANNA-PC"}, token=7, heartbeat_age_s=50.0,
@@ -110,8 +106,6 @@ class LeaseStatus(Record):
     trouble_kinds: tuple[str, ...] = ()
     why: NotReleased | None = field(default=None, metadata={"of": NotReleased.read})
     is_shared: bool = True
-    watched_by: tuple[str, ...] | None = None
-    is_watching: bool = False
     is_behind: bool = False
 
     @property
@@ -130,7 +124,7 @@ class LeaseStatus(Record):
         is_plain = self.state in ("available", "mine") and not (
             self.lapsed or self.releasing or self.trouble or self.note or self.is_behind
         )
-        return self.is_shared or not is_plain or is_unwatched(self)
+        return self.is_shared or not is_plain
 
     @property
     def said(self) -> str | None:
@@ -296,7 +290,6 @@ def lease_lines(lease: Mapping[str, Any]) -> list[str]:
         lease.get("trouble") or "",
         f"{lost_to} has taken it over from this workstation" if lost_to else "",
         behind_words(lease),
-        f"no other machine watches: {NOBODY_WATCHES}" if is_unwatched(lease) else "",
     )
     return [line for line in lines if line]
 
@@ -309,29 +302,6 @@ def behind_words(lease: Mapping[str, Any]) -> str:
         ('not all of what other workstations ran is known here: `data-engine start --no-engine` fetches it', '')
     """
     return f"{NOT_ALL_HERE}: {FETCHED_BY}" if lease.get("is_behind") else ""
-
-
-def is_unwatched(lease: Mapping[str, Any]) -> bool:
-    """Whether this machine owns the workspace, people are to be told of its silence, and no other machine would tell them."""
-    watched_by = lease.get("watched_by")
-    return bool(lease.get("is_mine")) and watched_by is not None and not watched_by
-
-
-def watch_words(lease: Mapping[str, Any]) -> str:
-    """Which machines would tell people of a silent owner; "" where that is not known, or nobody is to be told of anything.
-
-    Example:
-        >>> watch_words({"watched_by": ["BEN-PC", "CAT-PC"], "is_mine": True}), watch_words({"watched_by": [], "is_mine": True})
-        ('watched by BEN-PC and CAT-PC', 'no other machine watches')
-        >>> watch_words({"watched_by": list("ABCD"), "is_watching": True}), watch_words({"watched_by": None})
-        ('watched by this workstation, A, B and 2 more', '')
-    """
-    names = [*(["this workstation"] if lease.get("is_watching") else []), *(lease.get("watched_by") or ())]
-    if not names:
-        return "no other machine watches" if is_unwatched(lease) else ""
-    shown, more = names[:_MOST_WATCHERS_NAMED], len(names) - _MOST_WATCHERS_NAMED
-    last = f"{more} more" if more > 0 else shown.pop()
-    return f"watched by {' and '.join(filter(None, (', '.join(shown), last)))}"
 
 
 def duration_words(seconds: float) -> str:

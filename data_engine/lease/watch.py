@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from types import MappingProxyType
@@ -18,7 +17,6 @@ from data_engine.lease.held_lease import HeldLease
 from data_engine.lease.protocol import NEVER, Identity, InDoubt
 from data_engine.lease.removal import forget_gone
 from data_engine.lease.view import View
-from data_engine.lease.watchers import Others, Watcher, WatcherFiles, look_s, renew_s
 from data_engine.lease.watching import (
     LOOK_S,
     RIGHT_S,
@@ -42,8 +40,6 @@ _LONG_AGO_S = 86_400.0
 class NoWatch:
     """Of a machine that tells nobody anything."""
 
-    others: tuple[str, ...] | None = None
-    is_watching = False
     left_alone: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self) -> None:
@@ -56,21 +52,16 @@ class NoWatch:
         """Whatever is there."""
         return True
 
-    def close(self) -> None:
-        """Nothing."""
-
 
 class Watch:
     """One daemon that watches. `look` is called after every look at the share, with what it showed.
 
-    `others` are the other machines that watch and can tell people; None where that is not known, or nobody is to be told.
     `oldest` gives the number of the first generation there is; `wake` is called when there is a message to send.
     """
 
     def __init__(
         self,
         alarms: AlarmFiles,
-        watchers: WatcherFiles,
         teller: Teller,
         me: Identity,
         *,
@@ -79,9 +70,8 @@ class Watch:
         utc: Callable[[], str],
         clock: Callable[[], float] = boot_clock,
     ) -> None:
-        self.others: tuple[str, ...] | None = None
         self.wake: Callable[[], None] = lambda: None
-        self._alarms, self._watchers, self._teller, self._me = alarms, watchers, teller, me
+        self._alarms, self._teller, self._me = alarms, teller, me
         self._oldest, self._new_id, self._utc, self._clock = oldest, new_id, utc, clock
         self._pursued: dict[int, Pursued] = {}
         self._rights: dict[str, float] = {}
@@ -91,19 +81,11 @@ class Watch:
         self._list_due_s = NEVER
         self._reach = Reach(is_told=teller.is_away_told())
         self._why_unclaimed: str | None = None
-        self._elsewhere = Others()
-        self._watchers_due_s = self._sign_due_s = NEVER
-        self._beat = 0
-
-    @property
-    def is_watching(self) -> bool:
-        """Whether this machine has said that it watches; where it owns, others do."""
-        return self._beat > 0
 
     @property
     def left_alone(self) -> Mapping[str, str]:
-        """What lies among the alarms and the watchers on the share and is not Data Engine's, with the reason, by its path."""
-        return {**self._alarms.left_alone, **self._watchers.left_alone}
+        """What lies among the alarms on the share and is not Data Engine's, with the reason, by its path."""
+        return self._alarms.left_alone
 
     def may_send(self, message_id: str) -> bool:
         """Whether a message may be sent now; asked right before it is, memory only."""
@@ -131,16 +113,6 @@ class Watch:
         earlier = (one for one in self._pursued.values() if one.about.has_ended and one.is_seen and not one.over)
         return is_unattended(view) and any(earlier)
 
-    def close(self) -> None:
-        """Watch no longer.
-
-        Raises:
-            OSError: the share is away; others notice after a while.
-        """
-        if self._beat:
-            self._beat, self._sign_due_s = 0, NEVER
-            self._watchers.remove(self._me.machine_id)
-
     # -- the alarms ---------------------------------------------------------------------------------------------------
 
     def _look_at_the_share(self, view: View, held: HeldLease | None) -> None:
@@ -162,9 +134,7 @@ class Watch:
                 self._why_unclaimed = f"an owner is not heard of, and the alarm cannot be claimed: {error}"
             raise
         self._why_unclaimed = None
-        self._look_at_watchers(view, held)
-        for files in (self._alarms, self._watchers):
-            forget_gone(files.folder, files.left_alone)
+        forget_gone(self._alarms.folder, self._alarms.left_alone)
 
     def _take_up(self, view: View) -> None:
         """Go on with what an earlier daemon of this machine has claimed, and with an alarm of the newest generation."""
@@ -312,30 +282,6 @@ class Watch:
         if what is not None:
             self.wake()
         self._reach = after
-
-    # -- who watches --------------------------------------------------------------------------------------------------
-
-    def _look_at_watchers(self, view: View, held: HeldLease | None) -> None:
-        now_s = self._clock()
-        is_watching = held is None and bool(self._teller.kinds())
-        if is_watching and now_s >= self._sign_due_s:
-            me = self._me
-            self._watchers.put(Watcher(me.machine_id, me.host_name, me.daemon_id, self._beat + 1))
-            self._beat, self._sign_due_s = self._beat + 1, now_s + renew_s(view.limits)
-        elif not is_watching:
-            with suppress(OSError):
-                self.close()
-        if not self._teller.kinds():
-            self.others = None
-            return
-        if now_s >= self._watchers_due_s:
-            listed = self._watchers.listed()
-            listed.pop(self._me.machine_id, None)
-            self._elsewhere = self._elsewhere.after(listed, now_s)
-            self._watchers_due_s = now_s + look_s(view.limits)
-            for machine_id in self._elsewhere.long_gone(now_s) if held is not None else ():
-                self._watchers.remove(machine_id)
-        self.others = self._elsewhere.names(now_s, view.limits)
 
 
 def _may_begin(one: Pursued, view: View) -> bool:

@@ -14,7 +14,7 @@ from data_engine.notebook.flow_calls import saver_of
 from data_engine.notebook.magics import parse_cell
 from data_engine.notebook.names import HINT, LOAD, Path
 from data_engine.notebook.read import NotebookCell
-from data_engine.notebook.secrets_written import may_write_secrets, secret_words, written_secrets
+from data_engine.notebook.secrets_written import secret_words, written_secrets
 from data_engine.notebook.shapes import texts_in
 from data_engine.notebook.statements import DEFINITIONS, Statement, Statements
 
@@ -377,8 +377,6 @@ def _about_input(statements: Statements, statement: Statement, why: str) -> Iter
 
 
 def _about_secrets(statement: Statement) -> Iterator[Diagnostic]:
-    if not may_write_secrets(statement.cell.cell.text):
-        return
     for name, line in written_secrets(statement.node):
         what, fix = secret_words(name)
         yield Diagnostic(what, statement.number, line, fix)

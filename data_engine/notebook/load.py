@@ -28,10 +28,10 @@ from typing import Any
 from data_engine.errors import FlowExecutionError, FlowValidationError, message_of
 from data_engine.flow.control import RunInterrupted
 from data_engine.flow.flow import Flow
+from data_engine.flow.hints import Failure, fix_for
 from data_engine.flow.object_names import object_warnings
 from data_engine.flow.paths import module_folder
 from data_engine.flow.spec import title_words
-from data_engine.flow.suggestions import suggestion
 from data_engine.notebook.artifacts import load_artifact
 from data_engine.notebook.build_function import CALLS_ITS_STEPS
 from data_engine.notebook.importlib_here import FolderReader, as_seen, importlib_for
@@ -447,7 +447,7 @@ def _placed(error: BaseException, name: str, phase: str, path: Path) -> FlowVali
         detail=f"{type(error).__name__}: {message_of(error)}",
         function_name="build" if phase == "build" else None,
         source_path=path,
-        fix=_called_step(error) or suggestion(error),
+        fix=_called_step(error) or fix_for(Failure(error)),
     )
     raised.__cause__ = error
     return annotate(raised)

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from data_engine.cause import Cause
 from data_engine.counted import counted
 from data_engine.engine.params import value_words
-from data_engine.lease.status import FETCHED_BY, NOBODY_WATCHES, NOT_ALL_HERE, is_unwatched, watch_words
+from data_engine.lease.status import FETCHED_BY, NOT_ALL_HERE
 from data_engine.marks import Mark, mark_of
 from data_engine.model import ActiveRun
 from data_engine.reasons.kinds import DaemonSilent, Expected, Unreachable
@@ -123,8 +123,7 @@ class Notice(Record):
 class PanelView(Record):
     """Everything the panel shows of a workspace but for the flow that is looked at closely.
 
-    `lease_line` says who owns it, `watch_line` which machines would tell people when the owner falls silent; `details` say more of
-    what they are named after.
+    `lease_line` says who owns it; `details` say more of what they are named after.
     """
 
     workspace_id: str
@@ -144,7 +143,6 @@ class PanelView(Record):
     empty: str | None = None
     cluster: ClusterLine | None = None
     details: Mapping[str, str] = field(default_factory=dict)
-    watch_line: str = ""
     not_flows: tuple[str, ...] = ()
 
 
@@ -157,7 +155,6 @@ class ClusterLine(Record):
 
 
 NO_FLOWS = "There are no flow modules yet."
-_WATCHING = "these machines send an alert when the owner falls silent"
 
 
 def render(
@@ -195,9 +192,7 @@ def render(
         cluster=None if daemon.cluster is None else ClusterLine(daemon.cluster.text, daemon.cluster.dashboard),
         details={
             "daemon": f"pid {daemon.pid}, version {daemon.version}" if daemon.running else "no daemon on this machine",
-            "watch": NOBODY_WATCHES if is_unwatched(lease) else _WATCHING,
         },
-        watch_line=watch_words(lease),
         not_flows=_not_flows(status.not_flows),
     )
 
@@ -329,8 +324,7 @@ def _notices(status: WorkspaceStatus, problem: str | None) -> Iterable[Notice]:
         yield Notice("warn", f"the service of this workspace: {status.service.trouble}", status.service.fix)
     lease = status.lease
     if lease.trouble:
-        is_of_drive = "other_owner" not in lease.trouble_kinds  # whose words say what helps
-        drive_fix = "check whether the shared drive is connected" if is_of_drive else None
+        drive_fix = "check whether the shared drive is connected"
         yield Notice("bad", lease.trouble, drive_fix if lease.damage is None else lease.fix)
     if lease.is_behind:
         yield Notice("warn", NOT_ALL_HERE[0].upper() + NOT_ALL_HERE[1:], FETCHED_BY)

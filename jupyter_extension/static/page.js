@@ -119,7 +119,7 @@ function engineParts(app, { engine, buttons, details }) {
  * @param {PanelView} view
  */
 function leaseLine(app, view) {
-  const { buttons, lease, lease_line: line, watch_line: watch, details, heartbeat_age_s: age } = view;
+  const { buttons, lease, lease_line: line, heartbeat_age_s: age } = view;
   const does = (/** @type {string} */ what, extra = {}) => () => app.act(what, extra);
   const shown = (/** @type {string} */ name) => !buttons[name];
   if (!line) return null;  // who works alone is told nothing of ownership
@@ -134,8 +134,7 @@ function leaseLine(app, view) {
     shown("hand_over") ? [
       button(app, "hand over", "Hand over when done", null, does("release_control"), { small: true, primary: true }),
       button(app, "hand over now", "Now", null, does("release_control", { now: true }), { small: true, confirm: "Really stop runs?" }),
-    ] : shown("release") ? button(app, "release", "Release", null, does("release_control"), { small: true }) : null,
-    watch ? h("span", { class: "de-watch", key: "watch", title: details.watch }, watch) : null);
+    ] : shown("release") ? button(app, "release", "Release", null, does("release_control"), { small: true }) : null);
 }
 
 /**

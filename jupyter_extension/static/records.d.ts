@@ -193,7 +193,6 @@ export interface PanelView {
   empty: string | null;
   cluster: ClusterLine | null;
   details: Record<string, string>;
-  watch_line: string;
   not_flows: string[];
 }
 
@@ -287,9 +286,6 @@ export interface TrendRow {
   name: string;
   words: string;
   picture: string;
-  mark: Mark | null;
-  unusual: [string, string][];
-  more: number;
 }
 
 export interface TrendsView {

@@ -1,7 +1,7 @@
-// How the rows and the durations of a flow went over its runs, and which runs were unusual.
+// How the rows and the durations of a flow went over its runs.
 
 import { h } from "./dom.js";
-import { note, sign } from "./pieces.js";
+import { note } from "./pieces.js";
 
 /** @import { TrendRow } from "./types" */
 /** @import { Panel } from "./panel.js" */
@@ -25,20 +25,16 @@ export function trendsPart(app) {
   if (trendsSaid) return note("bad", "said", trendsSaid);
   if (!trends) return h("p", { class: "de-empty" }, "Reading its runs…");
   if (!trends.rows.length) return h("p", { class: "de-empty" }, "A trend needs two good runs.");
-  return h("div", { class: "de-trends" }, h("p", { class: "de-hint", key: "said" }, trends.said), trends.rows.map((row, index) => trendRow(app, row, index)));
+  return h("div", { class: "de-trends" }, h("p", { class: "de-hint", key: "said" }, trends.said), trends.rows.map((row, index) => trendRow(row, index)));
 }
 
 /**
- * @param {Panel} app
  * @param {TrendRow} row
  * @param {number} index
  */
-function trendRow(app, row, index) {
+function trendRow(row, index) {
   return h("div", { key: String(index), class: "de-file de-trend-row", "data-trend": row.name },
-    h("div", { class: "de-line" }, h("span", { class: "de-grow de-strong de-whole" }, row.name), row.mark ? sign(row.mark) : null),
+    h("div", { class: "de-line" }, h("span", { class: "de-grow de-strong de-whole" }, row.name)),
     h("div", { class: "de-trend-picture", html: row.picture }),
-    h("div", { class: "de-faint" }, row.words),
-    row.unusual.length ? h("div", { class: "de-line de-wrap" }, row.unusual.map(([runId, words]) => h("button", {
-      key: runId, class: "de-button de-small", "data-run": runId, onclick: () => app.openRun(runId),
-    }, words)), row.more ? h("span", { key: "more", class: "de-faint" }, `and ${row.more} more`) : null) : null);
+    h("div", { class: "de-faint" }, row.words));
 }

@@ -120,21 +120,3 @@ def test_a_file_beside_a_notebook_of_its_name_is_named_and_is_no_edit(cli: Cli, 
         told = " ".join((answer.out + answer.err).split())
         assert "plain.py is beside plain.ipynb but is not part of it: the flow is plain.ipynb alone" in told, words
         assert "edited, not deployed" not in told, words
-
-
-def test_a_password_within_an_address_is_warned_of_without_it(cli: Cli, ws: WorkspaceFiles) -> None:
-    """In a cell and in a module; one that a placeholder or a value takes the place of is none."""
-    ws.module("places", f"URL = 'mssql://anna:{TEXT}@db/shop'")
-    ws.notebook(
-        "plain",
-        f"from data_engine import Flow\nimport places\nopen_shop = print\nURL = 'postgresql://petra:{TEXT}@db:5432/shop'",
-        "OTHER = 'postgresql://petra:<password>@db/shop'\nTHIRD = f'postgresql://petra:{open_shop}@db/shop'",
-        FLOW.replace("open_shop()", "open_shop(URL, OTHER, THIRD)"),
-    )
-
-    answer = cli("compile", "plain")
-
-    assert "`postgresql://petra:***@db` holds a secret as plain text" in answer.out
-    assert "places.py, line 1: `mssql://anna:***@db` holds a secret as plain text" in answer.out
-    assert answer.out.count("holds a secret") == 2
-    assert TEXT not in "".join(line for line in answer.out.splitlines() if "warning" in line)

@@ -42,16 +42,16 @@ def test_a_file_that_is_gone_is_found_by_its_name(workspace: Workspace) -> None:
 def test_a_file_that_was_never_there_is_told_with_those_of_names_like_it(ws: WorkspaceFiles, mode: str) -> None:
     """Whatever starts the flow, deployed or not; none is named where none is like it."""
     ws.notebook("claims", FLOW.replace('"poll"', mode, 1).replace(', interval="1s", settle=0).step', ").step"))
-    for name in ("sales 2027-01.csv", "north/Sales 2027-02.csv", "notes.txt"):
+    for name in ("sales 2027-01.csv", "north/Sales 2027-01.csv", "sales 2027-02.csv", "notes.txt"):
         ws.source(f"in/{name}")
     workspace = Workspace(ws.root)
     workspace.deploy()
 
-    (near,) = workspace.explain(ws.root / "in" / "sales 2027-03.csv")
+    (near,) = workspace.explain(ws.root / "in" / "slaes 2027-01.csv")
     (far,) = workspace.explain(ws.root / "in" / "budget.csv")
 
     assert near.reason.startswith("no such file was seen: did you mean ")
-    assert set(near.why["near"]) == {"sales 2027-01.csv", "north/Sales 2027-02.csv"}
+    assert set(near.why["near"]) == {"sales 2027-01.csv", "north/Sales 2027-01.csv"}
     assert Explanation.read(near.as_dict()) == near
     assert (far.reason, "near" in far.why.as_dict()) == ("no such file was seen", False)
 

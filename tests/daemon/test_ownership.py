@@ -136,22 +136,3 @@ def test_what_is_owned_for_commits_is_given_back_by_the_last_of_them(machine: Ma
         return seen
 
     assert asyncio.run(overlap()) == [True, stays]
-
-
-def test_beside_an_owner_of_the_older_system_it_is_given_up_once(machine: Machine) -> None:
-    """Both would run the same files; who does not own has nothing to give up."""
-
-    async def look_three_times() -> list[str]:
-        engine = FakeEngine()
-        ownership = Ownership(machine.keeper, engine)
-        beside = replace(machine.keeper.state, trouble="leased/claims says so", trouble_kinds=("other_owner",))
-        for token in (None, 1, 1):
-            machine.keeper.state = replace(beside, token=token, work_until_s=boot_clock() + 100)
-            machine.keeper.on_change()
-            await asyncio.sleep(0.01)
-            ownership.is_releasing = token is not None  # as a daemon does that gives it up
-        await ownership.close(release=False)
-        return [one for one in engine.told if one != "noticed"]
-
-    given_up = "give up now: a daemon of the older system took the workspace over"
-    assert asyncio.run(look_three_times()) == ["owned", given_up]

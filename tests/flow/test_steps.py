@@ -377,7 +377,7 @@ def test_a_question_that_nobody_answers_names_a_parameter(monkeypatch: pytest.Mo
 
 def test_in_a_kernel_a_missing_package_is_told_for_it_and_for_the_daemon(monkeypatch: pytest.MonkeyPatch) -> None:
     """They may be two environments."""
-    monkeypatch.setattr("data_engine.flow.suggestions.kernel_shell", lambda: object())
+    monkeypatch.setattr("data_engine.flow.hints.kernel_shell", lambda: object())
 
     fix = failed(Flow("G", "claims").step(missing("No module named 'pandaaas'", "pandaaas")))[0].fix
 

@@ -398,7 +398,6 @@ MISTAKES = {
         "takes no parameters",
         "leave it out; preview, plan, golden, run, backfill take parameters",
     ],
-    "%flow dep": ["knows no 'dep'", "did you mean %flow deploy?"],
     "%flow status --watch": ["has no option --watch", "leave it out"],
     "%flow status claims": ["takes no name", "write %flow status"],
     "%flow preview 'claims": ["no closing quotation", "close the quotation mark"],

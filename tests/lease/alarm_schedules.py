@@ -25,7 +25,6 @@ from data_engine.lease.protocol import NEVER, Damaged, LeaseOutcome
 from data_engine.lease.records import lease_of
 from data_engine.lease.view import View
 from data_engine.lease.watch import Watch
-from data_engine.lease.watchers import WatcherFiles
 from data_engine.lease.watching import AGAIN_S, About, is_alarming, is_unattended
 from tests.lease import schedules
 from tests.lease.simulated_share import Crash, Machine, SimulatedFolder, Violation, World
@@ -295,7 +294,6 @@ def watch_of(world: World, machine: Machine, observer: Observer, memory: Memory)
     folder, teller = SimulatedFolder(world, machine), SimulatedTeller(memory)
     watch = Watch(
         AlarmFiles(folder, world.new_id, keep=1),
-        WatcherFiles(folder, world.new_id),
         teller,
         machine.identity,
         oldest=observer.oldest,

@@ -5,23 +5,18 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Collection
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from data_engine.lease.alarms import KEEP_ALARMS, ROOT, Alarm, AlarmClaim, AlarmFiles, Kind, claim_of
-from data_engine.lease.folder import OsFolder
 from data_engine.lease.generations import path_of
 from data_engine.lease.held_lease import HeldLease
 from data_engine.lease.observer import Observer
 from data_engine.lease.protocol import Damaged, InDoubt
 from data_engine.lease.records import encode
-from data_engine.lease.status import LeaseStatus, lease_lines
 from data_engine.lease.view import View
 from data_engine.lease.watch import Watch
-from data_engine.lease.watchers import ROOT as WATCHERS
-from data_engine.lease.watchers import Watcher, WatcherFiles
 from data_engine.lease.watching import AGAIN_S, RIGHT_S, About
 from tests.lease.bench import Bench, fail
 
@@ -90,7 +85,6 @@ class Machine:
         self.alarms = AlarmFiles(folder, bench.new_id)
         self.watch = Watch(
             self.alarms,
-            WatcherFiles(folder, bench.new_id),
             self.outbox,
             self.observer.me,
             oldest=self.observer.oldest,
@@ -330,53 +324,6 @@ def test_a_link_among_the_files_of_an_alarm_is_none_of_them(bench: Bench, what: 
     assert len(bench.share.links) == 1
 
 
-@pytest.mark.parametrize(
-    ("place", "what"), [("folder", "link"), ("folder", "file"), ("sign", "link"), ("sign", "folder")]
-)
-def test_what_lies_in_place_of_a_sign_is_put_aside(tmp_path: Path, place: str, what: str) -> None:
-    """A machine says that it watches all the same; what was there is kept, untouched."""
-    files = WatcherFiles(OsFolder(tmp_path), iter("abcdef").__next__)
-    files.put(Watcher("m1", "ANN-PC", "d1", 1))
-    (way,) = (tmp_path / WATCHERS).iterdir()
-    way.unlink()
-    if place == "folder":
-        way = tmp_path / WATCHERS
-        way.rmdir()
-    if what == "link":
-        way.symlink_to(tmp_path)
-    elif what == "file":
-        way.write_text("mine")
-    else:
-        way.mkdir()
-
-    files.put(Watcher("m1", "ANN-PC", "d1", 2))
-
-    assert [one.beat for one in files.listed().values()] == [2]
-    name = way.relative_to(tmp_path).as_posix()
-    assert list(files.left_alone.values()) == [f"it was {name}, and is not Data Engine's"]
-    (aside,) = (tmp_path / "not_ours").iterdir()
-    assert (aside.is_symlink(), aside.is_file(), aside.is_dir()) == {
-        "link": (True, False, True),
-        "file": (False, True, False),
-        "folder": (False, False, True),
-    }[what]
-
-
-def test_what_was_put_aside_is_told_until_it_is_gone(bench: Bench) -> None:
-    """Of the alarms as of the signs."""
-    ben = Machine(bench, "B")
-    bench.share.link(WATCHERS)
-    ben.look()
-    assert list(ben.watch.left_alone.values()) == ["it was watchers, and is not Data Engine's"]
-    (aside,) = bench.share.links
-
-    bench.share.links.clear()
-    bench.share.folders["not_ours"].clear()
-    ben.look()
-
-    assert (aside.partition("/")[0], dict(ben.watch.left_alone)) == ("not_ours", {})
-
-
 def test_an_owner_keeps_the_newest_alarms_and_none_too_few(bench: Bench) -> None:
     """An alarm goes after its generation; what lies in it and is not ours stays, with its folder."""
     owner = Machine(bench, "A")
@@ -501,76 +448,6 @@ def test_a_share_that_is_away_is_told_once_a_trouble(bench: Bench) -> None:
     again = Machine(bench, "B", outbox=ben.outbox, daemon="2")
     passes(bench, 100, again)
     assert ben.outbox.told == ["away: Host is down", "back"]
-
-
-def test_an_owner_knows_who_watches_and_writes_nothing_for_it(bench: Bench) -> None:
-    """A watcher says rarely that it is there; one that leaves is gone at once, one that dies after ten thresholds."""
-    owner, ben = Machine(bench, "A"), Machine(bench, "B")
-    ben.look()
-    held = owner.own()
-    owner.look()
-    assert owner.watch.others is None  # it lay there before this machine looked
-    bench.done.clear()
-    for _ in range(70):
-        held.heartbeat()
-        passes(bench, 10, owner, ben)
-
-    assert (owner.watch.others, owner.watch.is_watching, ben.watch.is_watching) == (("B-PC",), False, True)
-    by_ben = [path for name, path in bench.written if path.startswith(f"{WATCHERS}/")]
-    assert 4 <= len(by_ben) <= 6  # in 700 s two or three signs, of a file and its rename each
-    assert {path.split("/")[0] for _, path in bench.written} == {"leases", "state", WATCHERS} - {"state"}
-
-    ben.watch.close()
-    passes(bench, 70, owner)
-    assert owner.watch.others == ()
-
-
-def test_nobody_watches_is_said_where_it_is_known(bench: Bench) -> None:
-    """After ten thresholds without a sign; not by who tells nobody anything."""
-    owner, ben = Machine(bench, "A"), Machine(bench, "B")
-    ben.look()
-    owner.own().heartbeat()
-    passes(bench, 400, owner, ben)
-    assert owner.watch.others == ("B-PC",)
-
-    passes(bench, 980, owner)
-
-    assert owner.watch.others == ()
-    owner.outbox.can_tell = ()
-    owner.look()
-    assert owner.watch.others is None
-
-
-def test_the_sign_of_a_machine_that_is_gone_for_a_day_is_removed(bench: Bench) -> None:
-    """By the owner, of its own clock."""
-    owner, ben = Machine(bench, "A"), Machine(bench, "B")
-    ben.look()
-    held = owner.own()
-    owner.look()
-    for _ in range(23):
-        bench.now += 3600
-        held.heartbeat()
-        owner.look()
-    assert len(bench.share.listdir(WATCHERS)) == 1
-
-    for _ in range(2):
-        bench.now += 3601
-        held.heartbeat()
-        owner.look()
-
-    assert bench.share.listdir(WATCHERS) == []
-
-
-def test_the_status_says_when_nobody_watches() -> None:
-    """Of the owner, and to who works alone as well; not where others watch, or nobody is to be told."""
-    mine = LeaseStatus("mine", {"machine_id": "m1"}, is_mine=True, is_shared=False)
-
-    unwatched = replace(mine, watched_by=())
-
-    assert (mine.is_worth_words, unwatched.is_worth_words) == (False, True)
-    assert lease_lines(unwatched)[1].startswith("no other machine watches: ")
-    assert lease_lines(replace(mine, watched_by=("BEN-PC",))) == lease_lines(mine) == ["owned by this workstation"]
-    assert len(lease_lines(replace(unwatched, is_mine=False))) == 1
 
 
 @pytest.mark.parametrize(

@@ -266,19 +266,6 @@ def test_a_place_that_cannot_be_owned_is_observed_only(machine: Callable[..., Ma
         ben.keeper.own().result(10 * PATIENCE)
 
 
-def test_another_owner_that_the_list_does_not_know_is_told_while_it_is_there(machine: Callable[..., Machine]) -> None:
-    """Whether the workspace is ours or not."""
-    found: list[str | None] = [None]
-    anna = machine("anna", other_owner=lambda: found[0])
-    until(lambda: anna.keeper.state.lease.state == "available")
-    for own in (lambda: None, lambda: anna.keeper.own().result(10 * PATIENCE)):
-        own()
-        found[0] = "an older daemon owns it"
-        until(lambda: (anna.keeper.state.trouble, anna.keeper.state.trouble_kinds) == (found[0], ("other_owner",)))
-        found[0] = None
-        until(lambda: anna.keeper.state.trouble is None)
-
-
 def test_an_owner_whose_share_is_away_lapses_and_goes_on_when_it_is_back(
     machine: Callable[..., Machine], tmp_path: Path
 ) -> None:

@@ -407,28 +407,6 @@ def test_who_works_alone_reads_nothing_of_ownership() -> None:
     assert lines[2].startswith("Control is lost for now")
 
 
-@pytest.mark.parametrize(
-    ("changes", "line", "detail"),
-    [
-        ({"watched_by": ["ben-pc", "cat-pc"]}, "watched by ben-pc and cat-pc", "these machines send an alert"),
-        ({"watched_by": []}, "no other machine watches", "`data-engine service install` on another one"),
-        ({"watched_by": None}, "", ""),
-        (
-            {"is_mine": False, "watched_by": ["ben-pc"], "is_watching": True},
-            "watched by this workstation and ben-pc",
-            "",
-        ),
-        ({"is_mine": False, "watched_by": []}, "", ""),
-    ],
-)
-def test_who_watches_for_a_silent_owner_is_told_with_who_owns(changes: dict[str, Any], line: str, detail: str) -> None:
-    """By the machines' names; that nobody does only where this machine owns, with what helps."""
-    view = shown(flow(), lease=leased("mine", owner=ME, is_mine=True) | changes)
-
-    assert view.watch_line == line
-    assert detail in view.details["watch"]
-
-
 def test_the_engine_has_nothing_to_do_for_flows_that_run_by_hand() -> None:
     """Its button says so."""
     view = shown(flow(mode="manual", state="manual"), on=False)

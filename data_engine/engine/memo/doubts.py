@@ -1,63 +1,38 @@
-"""What a reader gives that its author did not mean, told by the beginning of the file: UTF-8 read as another encoding, text read
-as UTF-16, two columns with one heading, and what `workbook_doubts` tells. By the table itself: all columns of a file in one, and two
-columns whose names look alike.
+"""What a reader gives that its author did not mean, told with the fix: UTF-8 read as another encoding, text read as UTF-16, all columns of
+a file in one, a workbook read as text, and a heading that stands twice.
 
-All end as values that look like data: "Ã¶" for "ö", and nothing where Excel shows a number. Only a bounded part is looked at.
+All end as values that look like data. Only the beginning of a file and the names of columns are looked at.
 """
 
 from __future__ import annotations
 
 import codecs
-import csv
 import locale
 import os
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from data_engine.cut import first_few
-from data_engine.engine.memo.workbook_doubts import (
-    emptied_texts,
-    header_wanted,
-    paths_of,
-    rows_looked_at,
-    sheets_wanted,
-    workbook_doubts,
-)
-from data_engine.flow.hints.columns import SEPARATORS, only_column_fix, quoted
-from data_engine.flow.hints.readers import table_of
+from data_engine.flow.hints import SEPARATORS, is_workbook, only_column_fix, quoted
 from data_engine.platforms.files import open_to_read
 
 _HEAD_BYTES = 256 * 1024
 _FEW_ROWS = 20
+_MOST_FILES = 3
 _SEPARATORS = (*SEPARATORS, ",")
-_MOST_PAIRS = 3
-_NOTHING = dict.fromkeys(map(ord, "\ufeff\u200b"))
-_SAME_NAMES = {
-    "polars": "frame.rename(lambda name: name.strip().lower())",
-    "pandas": "frame.rename(columns=lambda name: name.strip().lower())",
-}
+_TEXT_READERS = ("read_csv", "scan_csv", "read_table")
 
 
 def doubts_of(reader: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Iterator[str]:
     """What is doubtful of what `reader(*args, **kwargs)` will give: a sentence with its fix for each file."""
     name = getattr(reader, "__name__", "")
-    if name == "read_excel":
-        if (module := getattr(reader, "__module__", "").partition(".")[0]) in ("polars", "pandas"):
-            wanted, header = sheets_wanted(module, args, kwargs), header_wanted(module, args, kwargs)
-            looked_at = rows_looked_at(module, kwargs)
-            for path in paths_of(args, kwargs):
-                yield from workbook_doubts(path, wanted, header, looked_at)
-        return
     encoding = _encoding(name, args, kwargs)
-    if encoding is not None:
-        read_as = bytes_read_as_utf16 if codecs.lookup(encoding).name.startswith("utf") else utf8_read_as
-        for path in paths_of(args, kwargs):
-            if (said := read_as(path, encoding)) is not None:
-                yield said
-    if name in ("read_csv", "scan_csv") and getattr(reader, "__module__", "").startswith("polars"):
-        for path in paths_of(args, kwargs):
-            yield from doubled_headings(path, kwargs)
+    for path in paths_of(args, kwargs):
+        if name in _TEXT_READERS and is_workbook(path):
+            yield f"{os.path.basename(path)} is a workbook of Excel and no text: read it with read_excel"
+        elif encoding is not None:
+            is_utf16 = codecs.lookup(encoding).name.startswith("utf")
+            said = bytes_read_as_utf16(path, encoding) if is_utf16 else utf8_read_as(path, encoding)
+            yield from filter(None, [said])
 
 
 def doubts_of_table(reader: Any, table: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Iterator[str]:
@@ -71,46 +46,55 @@ def doubts_of_table(reader: Any, table: Any, args: tuple[Any, ...], kwargs: Mapp
         >>> list(doubts_of_table(pl.read_csv, table, ("in/may.csv",), {}))
         ['the only column is "city;amount": the file has ";" between its columns, so read it with separator=";"']
     """
-    name = getattr(reader, "__name__", "")
-    if name == "read_excel" and getattr(reader, "__module__", "").startswith("polars"):
-        yield from emptied_texts(table, args, kwargs)
-    if name not in ("read_csv", "scan_csv", "read_table"):
+    used = [kwargs[word] for word in ("separator", "sep", "delimiter") if word in kwargs] or [","]
+    if getattr(reader, "__name__", "") not in _TEXT_READERS or used[0] not in _SEPARATORS:
         return
     paths = paths_of(args, kwargs)
     if type(table).__name__ == "LazyFrame" and paths and len(table.collect_schema()) == 1:
         table = table.head(_FEW_ROWS).collect()
-    used = [kwargs[word] for word in ("separator", "sep", "delimiter") if word in kwargs]
-    if (used and used[0] not in _SEPARATORS) or getattr(table, "shape", (0, 0))[1] != 1:
-        return
-    known, among = table_of(table), [one for one in _SEPARATORS if one not in (used or [","])]
-    if known is not None and (said := only_column_fix(known, among)) is not None:
+    said = _all_in_one(table, [one for one in _SEPARATORS if one not in used])
+    if said is not None:
         yield said if len(paths) != 1 else f"{os.path.basename(paths[0])}: {said}"
 
 
+def _all_in_one(table: Any, among: list[str]) -> str | None:
+    """The fix of a frame whose only column holds in its heading, and in most rows, what stands between columns."""
+    columns = list(table.columns) if type(table).__name__ == "DataFrame" else []
+    if len(columns) != 1 or not isinstance(columns[0], str):
+        return None
+    separator = next((one for one in among if one in columns[0]), "")
+    rows = [str(one) for one in table[columns[0]].head(_FEW_ROWS)]
+    if type(getattr(table, "index", None)).__name__ not in ("NoneType", "RangeIndex"):
+        rows = [
+            str(one) for one in table.index[:_FEW_ROWS]
+        ]  # pandas, whose values before those of the header are the index
+    if sum(separator in value for value in rows) * 2 < len(rows):
+        return None
+    option = "sep" if type(table).__module__.startswith("pandas") else "separator"
+    return only_column_fix(columns, option, among)
+
+
 def doubts_of_result(result: Any) -> Iterator[str]:
-    """What is doubtful of what a step gave: columns of a frame whose names differ only by blanks or case, as where many files
-    became one and a heading of one file was written otherwise. Only the names are looked at.
+    """What is doubtful of what a step gave: a column of Polars that is the second one with its heading, as long as it has the name that
+    Polars gave it. Only the names are looked at.
 
     Example:
         >>> import polars as pl
-        >>> for said in doubts_of_result(pl.DataFrame({"Amount ": [1], "amount": [2]})):
+        >>> for said in doubts_of_result(pl.DataFrame({"amount": [1], "amount_duplicated_0": [2]})):
         ...     print(said)
-        the columns "Amount " and "amount" differ only by blanks or case: before frames become one, give each the same names: frame.rename(lambda name: name.strip().lower())
-        >>> list(doubts_of_result(pl.DataFrame({"Amount": [1], "net": [2]}))), list(doubts_of_result(None))
+        the heading "amount" stands twice in what was read: the second column is called "amount_duplicated_0". Name them with new_columns=, rename it, or correct the file
+        >>> list(doubts_of_result(pl.DataFrame({"amount": [1], "net": [2]}))), list(doubts_of_result(None))
         ([], [])
     """
-    kind, library = type(result).__name__, type(result).__module__.partition(".")[0]
-    if kind != "DataFrame" or library not in _SAME_NAMES:
+    if type(result).__name__ != "DataFrame" or not type(result).__module__.startswith("polars"):
         return
-    alike: dict[str, list[str]] = {}
-    for name in dict.fromkeys(one for one in list(result.columns) if isinstance(one, str)):
-        alike.setdefault("".join(name.translate(_NOTHING).split()).casefold(), []).append(name)
-    pairs = [" and ".join(map(quoted, names[:2])) for names in alike.values() if len(names) > 1]
-    if pairs:
-        yield (
-            f"the columns {first_few(pairs, _MOST_PAIRS, '; ')} differ only by blanks or case: before frames become one, give"
-            f" each the same names: {_SAME_NAMES[library]}"
-        )
+    for name in result.columns:
+        heading, is_second, _ = name.partition("_duplicated_0")
+        if is_second and name == f"{heading}_duplicated_0":
+            yield (
+                f"the heading {quoted(heading)} stands twice in what was read: the second column is called {quoted(name)}."
+                " Name them with new_columns=, rename it, or correct the file"
+            )
 
 
 def utf8_read_as(path: str, encoding: str) -> str | None:
@@ -164,35 +148,6 @@ def bytes_read_as_utf16(path: str, encoding: str) -> str | None:
     )
 
 
-def doubled_headings(path: str, kwargs: Mapping[str, Any]) -> Iterator[str]:
-    """Which headings of a CSV file stand above several columns, as `polars.read_csv` names them then.
-
-    Example:
-        >>> import pathlib, tempfile
-        >>> file = pathlib.Path(tempfile.mkdtemp()) / "a.csv"
-        >>> _ = file.write_text("city;amount;amount")
-        >>> for said in doubled_headings(str(file), {"separator": ";"}):
-        ...     print(said)
-        a.csv has the heading "amount" twice: the second column is called "amount_duplicated_0". Name them all with new_columns=, or correct the file
-    """
-    if kwargs.get("comment_prefix"):
-        return
-    skipped = kwargs.get("skip_lines", 0) or kwargs.get("skip_rows", 0)
-    if not kwargs.get("has_header", True) or not isinstance(skipped, int) or kwargs.get("new_columns"):
-        return
-    encoding = str(kwargs.get("encoding") or "utf8").removesuffix("-lossy")
-    with open_to_read(path) as file:
-        lines = file.read(_HEAD_BYTES).decode(encoding, "replace").splitlines()[skipped : skipped + 1]
-    separator, quote = kwargs.get("separator", ","), kwargs.get("quote_char", '"')
-    names = next(csv.reader(lines, delimiter=separator, quotechar=quote or None), [])
-    doubled = [name for name, count in Counter(names).items() if count > 1 and name]
-    if doubled:
-        yield (
-            f'{os.path.basename(path)} has the heading "{doubled[0]}" twice: the second column is called '
-            f'"{doubled[0]}_duplicated_0". Name them all with new_columns=, or correct the file'
-        )
-
-
 def _encoding(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str | None:
     """The encoding that a text is read with, where it is not UTF-8 or one like it."""
     encoding = kwargs.get("encoding")
@@ -208,3 +163,12 @@ def _encoding(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> st
     except LookupError:  # such as utf8-lossy, or a mistake that the reader tells
         return None
     return None if (known.startswith("utf") and not known.startswith("utf-16")) or known == "ascii" else encoding
+
+
+def paths_of(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[str]:
+    """The files that a reader is given."""
+    words = ("source", "path", "io", "filepath_or_buffer", "file")
+    given = args[0] if args else next((kwargs[word] for word in words if word in kwargs), None)
+    several = given[:_MOST_FILES] if isinstance(given, (list, tuple)) else [given]
+    paths = [os.fspath(one) for one in several if isinstance(one, (str, os.PathLike))]
+    return [path for path in paths if isinstance(path, str) and os.path.isfile(path)]

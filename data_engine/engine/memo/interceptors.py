@@ -10,7 +10,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial, wraps
 from types import FunctionType
@@ -18,11 +18,9 @@ from typing import Any
 
 from data_engine.engine.memo import inputs, recorders
 from data_engine.engine.memo.access_log import AccessLog, Namespace, active_logs, logging_to, not_logged
-from data_engine.engine.memo.being_read import reading
 from data_engine.engine.memo.doubts import doubts_of, doubts_of_table
 from data_engine.engine.memo.file_events import about_to_write, current_guard
 from data_engine.engine.memo.inputs import current_files
-from data_engine.engine.memo.workbook_doubts import workbook_place
 
 _lock = threading.RLock()
 
@@ -250,15 +248,14 @@ def _make_wrapper(original: Any, note: Callable[..., Any]) -> Any:
         told = [] if not is_doubted else [one.doubts for one in (*who, files) if one is not None]
         if told:
             _tell(told, lambda: doubts_of(original, args, kwargs))
-        with _placed(original, args, kwargs) if told else nullcontext():
-            if who or is_carried:
-                read = note(original, who, args, kwargs)
-            else:
-                if written is not None and current_guard() is not None:
-                    for path in written(args, kwargs):
-                        if isinstance(path, (str, os.PathLike)):
-                            about_to_write(os.fspath(path))
-                read = original(*args, **kwargs)
+        if who or is_carried:
+            read = note(original, who, args, kwargs)
+        else:
+            if written is not None and current_guard() is not None:
+                for path in written(args, kwargs):
+                    if isinstance(path, (str, os.PathLike)):
+                        about_to_write(os.fspath(path))
+            read = original(*args, **kwargs)
         if told:
             _tell(told, lambda: doubts_of_table(original, read, args, kwargs))
         return read
@@ -267,17 +264,6 @@ def _make_wrapper(original: Any, note: Callable[..., Any]) -> Any:
         wrapper = wraps(original)(wrapper)
     wrapper._records_reads = True  # type: ignore[attr-defined]
     return staticmethod(wrapper) if isinstance(original, staticmethod) else wrapper
-
-
-def _placed(reader: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> AbstractContextManager[None]:
-    """Inside, what the reader logs is known to be about the workbook that it reads."""
-
-    def place() -> str | None:
-        with suppress(Exception), not_logged():
-            return workbook_place(reader, args, kwargs)
-        return None
-
-    return reading(place)
 
 
 def _tell(told: Iterable[dict[str, None]], doubts: Callable[[], Iterable[str]]) -> None:

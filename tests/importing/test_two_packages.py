@@ -11,7 +11,7 @@ import pytest
 from data_engine import Workspace
 from data_engine.daemon.doctor import examine
 from data_engine.workspace.two_packages import older_version, two_packages_words
-from tests.moving.conftest import Cli
+from tests.importing.conftest import Cli
 from tests.support import WorkspaceFiles, until
 
 

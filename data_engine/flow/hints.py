@@ -1,0 +1,682 @@
+"""What helps against an error that a step raised: one table, of which the first row that knows an answer gives the fix.
+
+A row has the names of the errors' types ("" for all), a pattern that the error's text must hold, and the help: a text, into which the named
+groups of the pattern are put, or a function of the `Failure` that answers None where it knows nothing. A near name is offered by the
+rule of `nearest_name` only: a wrong guess costs more than none.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import reduce
+from inspect import signature, unwrap
+from pathlib import Path
+from types import FrameType
+from typing import Any, NamedTuple, cast
+
+from data_engine.cut import beginning, first_few
+from data_engine.errors import message_of
+from data_engine.flow.batch import Batch
+from data_engine.flow.context import FlowContext
+from data_engine.flow.flow import Flow
+from data_engine.flow.locations import MirrorContext, SourceContext
+from data_engine.flow.object_names import how_to_take
+from data_engine.flow.spec import StepSpec
+from data_engine.flow.suggestions import nearest_name, syntax_fix
+from data_engine.platforms.files import open_to_read
+from data_engine.storage_version import fix_of_newer
+from data_engine.workspace.here import kernel_shell
+
+SEPARATORS = (";", "\t", "|")
+_LONGEST_TEXT = 20_000
+_LONGEST_VALUE = 60
+_MOST_TOLD = 20
+_HEAD_BYTES = 64 * 1024
+_MOST_FOLDERS = 200
+_FILES = ("source", "filepath_or_buffer", "io")
+_NO_ITEM = object()
+_COLLECT = 'find them with .collect(".csv") and read each with .map(...), or read below context.source.root'
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An error, and what is known of the step that raised it. `before` is the label of what ran before this flow's first step, `savers`
+    are the names that earlier steps saved, with their labels; `item` is what a map was at, `source` the file it was for."""
+
+    error: BaseException
+    source: Path | None = None
+    flow: Flow | None = None
+    step: StepSpec | None = None
+    context: FlowContext | None = None
+    before: str | None = None
+    savers: Mapping[str, str] = field(default_factory=dict)
+    item: object = _NO_ITEM
+
+    @property
+    def text(self) -> str:
+        return message_of(self.error)[:_LONGEST_TEXT]
+
+    @property
+    def asked(self) -> Any:
+        """The object that lacks an attribute."""
+        return getattr(self.error, "obj", None)
+
+    @property
+    def name(self) -> str:
+        """The attribute or the name that is lacking."""
+        return str(getattr(self.error, "name", None) or "")
+
+    def frames(self, *libraries: str) -> list[FrameType]:
+        """The frames that the error passed, the outermost first: those of these libraries, else those of no code of ours."""
+        frames = [
+            (_library_of(one.f_globals.get("__name__")), one) for one, _ in traceback.walk_tb(self.error.__traceback__)
+        ]
+        return [one for library, one in frames if (library in libraries if libraries else library != "data_engine")]
+
+    def uses(self, *names: str) -> bool:
+        """Whether the code of one of the frames uses all of these names."""
+        return any({*names} <= {*frame.f_code.co_names} for frame in self.frames())
+
+    def option(self, of_polars: str, of_pandas: str) -> str:
+        """How the library that raised calls an option."""
+        return of_pandas if self.frames("pandas") else of_polars
+
+
+Help = str | Callable[[Failure, re.Match[str]], str | None]
+
+
+class Hint(NamedTuple):
+    """A row of the table."""
+
+    key: str
+    errors: str
+    pattern: str
+    help: Help
+
+
+def hint_for(failure: Failure) -> tuple[str, str] | None:
+    """The key of the row that knows the fix of an error, and the fix; None where no row does.
+
+    Example:
+        >>> try:
+        ...     "a".uper()
+        ... except AttributeError as error:
+        ...     hint_for(Failure(error))
+        ('near_attribute', "did you mean 'upper'?")
+    """
+    kinds, text = {one.__name__ for one in type(failure.error).__mro__}, failure.text
+    for hint in HINTS:
+        if hint.errors and kinds.isdisjoint(hint.errors.split()):
+            continue
+        if (found := re.search(hint.pattern, text)) is None:
+            continue
+        with suppress(Exception):  # of what others' values do when they are looked at
+            said = hint.help.format(**found.groupdict()) if isinstance(hint.help, str) else hint.help(failure, found)
+            if said is not None:
+                return hint.key, said
+    return None
+
+
+def fix_for(failure: Failure) -> str | None:
+    """The fix of an error; None where nothing is known."""
+    found = hint_for(failure)
+    return None if found is None else found[1]
+
+
+def plain_words(text: str) -> str:
+    """The text of an error without the advice of Polars, some of which leaves data out.
+
+    Example:
+        >>> plain_words("found more fields\\n\\nConsider setting 'truncate_ragged_lines=True'.")
+        'found more fields'
+    """
+    return _ADVICE.sub("\n", text).replace("\n\n\n", "\n\n").rstrip("\n") if _ADVICE.search(text) else text
+
+
+_ADVICE = re.compile(
+    r"\n\n(?:You might want to try:\n(?:- .*(?:\n|$))+|Consider setting '\w+=\w+'\.|Did you mean \"[^\n]*\"\?)"
+)
+
+
+def quoted(text: str) -> str:
+    """The text in quotes, as Python reads it; blanks that look like others are told by their numbers."""
+    return json.dumps(text, ensure_ascii=False).translate(
+        {ord(one): f"\\u{ord(one):04x}" for one in "\ufeff\u00a0\u200b"}
+    )
+
+
+def _library_of(module: object) -> str:
+    return str(module).partition(".")[0]
+
+
+# -- what the step was given --------------------------------------------------------------------------------------------
+
+
+def _no_place(f: Failure, found: re.Match[str]) -> str | None:
+    places = (
+        ("mirror", MirrorContext, '.mirror(root="../out")'),
+        ("source", SourceContext, '.watch(..., source="../in")'),
+    )
+    told = [
+        f"context.{name} is None: add {verb} to the flow"
+        for name, kind, verb in places
+        if getattr(f.context, name, kind) is None and found["name"] in (*dir(kind), *kind.__dataclass_fields__)
+    ]
+    return "; or ".join(told) or None
+
+
+def _no_slot(f: Failure, found: re.Match[str]) -> str | None:
+    is_of_time = f.name in dir(datetime) if f.name else "datetime" in f.text or "__format__" in f.text
+    if not is_of_time or getattr(f.context, "scheduled_for", f) is not None or not f.uses("scheduled_for"):
+        return None
+    return (
+        "context.scheduled_for is None unless a schedule or a backfill began the run, so also by hand and in a preview:"
+        " write (context.scheduled_for or datetime.now().astimezone())"
+    )
+
+
+def _is_batch(f: Failure) -> bool:
+    return f.context is not None and f.context.source is not None and f.context.source.path is None
+
+
+def _no_file(f: Failure, found: re.Match[str]) -> str | None:
+    if not _is_batch(f) or (f.name and f.name not in dir(Path)) or not f.uses("source", "path"):
+        return None
+    return f'with run_as="batch" a run is for all files of the folder, so context.source.path is None: {_COLLECT}'
+
+
+def _none_returned(f: Failure, found: re.Match[str]) -> str | None:
+    if f.context is None or f.flow is None or f.step is None:
+        return None
+    current, use = f.context.current, f.step.use
+    has_none = isinstance(current, Batch) and any(one is None for one in current) and f.uses("current")
+    if current is not None and not has_none:
+        return None
+    steps = f.flow.steps[: f.flow.steps.index(f.step)]
+    label = ([f.before] + [one.label for one in steps if use in (None, "current", one.save_as)])[-1]
+    kind = "a Batch with None in it" if has_none else "None"
+    return None if label is None else f"step {label!r} before it returned {kind}: is its `return` missing?"
+
+
+def _first_step(f: Failure, found: re.Match[str]) -> str | None:
+    if f.context is None or f.context.current is not None or not f.uses("current"):
+        return None
+    said = "context.current is None in the first step"
+    if f.context.source is None:
+        return f"{said}: let a step before it give something"
+    return (
+        f"{said}, and this run is for all files: {_COLLECT}"
+        if _is_batch(f)
+        else f"{said}: the file is context.source.path"
+    )
+
+
+def _item_not_context(f: Failure, found: re.Match[str]) -> str | None:
+    if f.step is None or f.asked is not f.item or getattr(unwrap(f.step.fn), "takes_context", False):
+        return None
+    if f.name not in (*dir(FlowContext), *FlowContext.__dataclass_fields__):
+        return None
+    name, kind = f.step.function_name, type(f.item).__name__
+    return f"map gives {name} the item ({kind}) and not the context: write def {name}(item), or def {name}(context, item), which gets both"
+
+
+def _saved_object(f: Failure, found: re.Match[str]) -> str | None:
+    name = f.name or found[1]
+    if f.context is None or (isinstance(f.error, AttributeError) and f.asked not in (f.context, f.context.objects)):
+        return None
+    if isinstance(f.error, UnboundLocalError):  # raw_df = raw_df.head() makes it a variable of the function
+        line = traceback.extract_tb(f.error.__traceback__)[-1].line or ""
+        name = name if re.match(rf"{name}\s*=[^=].*?\b{name}\b", line) else ""
+    if name not in f.savers and name not in f.context.objects:
+        return None
+    what = f"what step {f.savers[name]!r} saved" if name in f.savers else "a saved object"
+    return f"{name} is {what}: {how_to_take(name)}"
+
+
+def _context_as_value(f: Failure, found: re.Match[str]) -> str | None:
+    if f.context is None or (isinstance(f.error, AttributeError) and f.asked is not f.context):
+        return None
+    current, source = f.context.current, f.context.source
+    if current is not None and (not f.name or hasattr(current, f.name)) and "PathLike" not in f.text:
+        kind, written = type(current).__name__, "context.current"
+    elif source is not None and (not f.name or hasattr(Path, f.name)):
+        kind, written = ("folder", "context.source.root") if _is_batch(f) else ("file", "context.source.path")
+    else:
+        return None
+    return f"a step is given the context, and the {kind} is {written}" + (
+        f": write {written}.{f.name}" if f.name else ""
+    )
+
+
+# -- names and calls ----------------------------------------------------------------------------------------------------
+
+_NO_INDEX = "a Polars frame has no index: leave it out"
+_PANDAS_WORDS = {
+    "apply": '.with_columns(pl.col("a") * 2), an expression',
+    "astype": ".cast(pl.Float64)",
+    "drop_duplicates": ".unique(maintain_order=True)",
+    "dropna": ".drop_nulls()",
+    "fillna": ".fill_null(0)",
+    "groupby": '.group_by("a")',
+    "iloc": "[0:5] (rows by their number)",
+    "isin": 'pl.col("a").is_in([1, 2])',
+    "isna": 'pl.col("a").is_null()',
+    "isnull": 'pl.col("a").is_null()',
+    "loc": '.filter(pl.col("a") > 1) (rows), ["a"] (a column)',
+    "merge": '.join(other, on="a")',
+    "notna": 'pl.col("a").is_not_null()',
+    "notnull": 'pl.col("a").is_not_null()',
+    "reset_index": _NO_INDEX,
+    "set_index": _NO_INDEX,
+    "sort_values": '.sort("a")',
+    "to_csv": '.write_csv("a.csv"), of a lazy frame .sink_csv("a.csv")',
+    "to_excel": '.write_excel("a.xlsx"), of a lazy frame after .collect()',
+}
+"""What Polars writes for a word of pandas."""
+
+_SAME_OPTIONS = {"sep": "separator", "separator": "sep", "dtype": "schema_overrides", "usecols": "columns"}
+"""Options that Polars and pandas have for the same thing."""
+
+
+def _pandas_word(f: Failure, found: re.Match[str]) -> str | None:
+    kind = type(f.asked)
+    if _library_of(kind.__module__) != "polars" or kind.__name__ not in ("DataFrame", "LazyFrame", "Series", "Expr"):
+        return None
+    if kind.__name__ == "DataFrame" and f.name in f.asked.columns:
+        return f"{f.name} is a column: pl.col({quoted(f.name)}) in an expression, frame[{quoted(f.name)}] by itself"
+    return f"in Polars: {_PANDAS_WORDS[f.name]}" if f.name in _PANDAS_WORDS else None
+
+
+def _near_name(f: Failure, found: re.Match[str]) -> str | None:
+    known = dir(f.asked if isinstance(f.error, AttributeError) else sys.modules.get(f.name))
+    near = None if found["name"].startswith("_") else nearest_name(found["name"], known)
+    return None if near is None else f"did you mean {near!r}?"
+
+
+_PACKAGES = {"PIL": "pillow", "bs4": "beautifulsoup4", "sklearn": "scikit-learn", "yaml": "pyyaml"}
+"""Whose name is not that of the package they come in."""
+
+
+def _missing_package(f: Failure, found: re.Match[str]) -> str | None:
+    from importlib.metadata import packages_distributions
+    from importlib.util import find_spec
+
+    name = next(filter(None, found.groups())).partition(".")[0]
+    if name == "flow_helpers" or find_spec(name) is not None:  # it is there, and a part of it is not
+        return None
+    near = None if name in _PACKAGES else nearest_name(name, [*packages_distributions(), *sys.stdlib_module_names])
+    said = f"{'' if near is None else f'did you mean {near}? Else, '}if it is a package, "
+    package = _PACKAGES.get(name, name)
+    if kernel_shell() is None:
+        return f"{said}install it where this runs: {sys.executable} -m pip install {package}"
+    return (
+        f"{said}add it to this kernel: %pip install {package}; if the daemon runs flows with another "
+        f"Python (Workspace.current().interpreter() names it), install it there too: PYTHON -m pip install {package}"
+    )
+
+
+def _called(f: Failure) -> Iterator[Any]:
+    """What the line that raised calls by a name."""
+    frame = list(traceback.walk_tb(f.error.__traceback__))[-1][0]
+    line = traceback.extract_tb(f.error.__traceback__)[-1].line or ""
+    for first, *rest in (one.split(".") for one in re.findall(r"([^\W\d][\w.]*)\s*\(", line)):
+        yield reduce(
+            lambda value, part: getattr(value, part, None), rest, (frame.f_globals | frame.f_locals).get(first)
+        )
+
+
+def _near_option(f: Failure, found: re.Match[str]) -> str | None:
+    called, option = found["call"], found["option"]
+    functions = [one for one in _called(f) if str(getattr(one, "__qualname__", "")) == called]
+    for library in map(sys.modules.get, ("polars", "pandas")):  # a method in a chain of calls has no name
+        functions.append(reduce(lambda value, part: getattr(value, part, None), called.split("."), library))
+    function: Any = next(filter(None, functions))
+    known, is_foreign = signature(function).parameters, _library_of(function.__module__) in ("polars", "pandas")
+    if option == "ascending" and "descending" in known:
+        return "its option is descending=, which says the opposite"
+    same = _SAME_OPTIONS.get(option)
+    near = same if is_foreign and same in known else nearest_name(option, known)
+    return None if near is None else f"did you mean {near}=?"
+
+
+# -- tables and files ---------------------------------------------------------------------------------------------------
+
+
+def only_column_fix(columns: Sequence[str], option: str, among: Sequence[str] = SEPARATORS) -> str | None:
+    """The fix of a table whose only column is all columns of its file in one; None of another. `among` is what may stand between them.
+
+    Example:
+        >>> only_column_fix(["city;amount"], "separator"), only_column_fix(["city", "a;b"], "separator")
+        ('the only column is "city;amount": the file has ";" between its columns, so read it with separator=";"', None)
+    """
+    separator = next((one for one in among if one in columns[0]), None) if len(columns) == 1 else None
+    if separator is None:
+        return None
+    said = f"the only column is {quoted(beginning(columns[0], _LONGEST_VALUE))}: the file has {quoted(separator)}"
+    return f"{said} between its columns, so read it with {option}={quoted(separator)}"
+
+
+def _frame_columns(f: Failure) -> list[str] | None:
+    """The columns of the frame that Polars or pandas worked on when it raised."""
+    for value in (one for frame in f.frames("polars", "pandas") for one in frame.f_locals.values()):
+        for one in (value, getattr(value, "obj", None)):  # of a `groupby` of pandas
+            if type(one).__name__ == "DataFrame" and _library_of(type(one).__module__) in ("polars", "pandas"):
+                return [name for name in cast(Any, one).columns if isinstance(name, str)]
+    return None
+
+
+def _missing_column(f: Failure, found: re.Match[str]) -> str | None:
+    wanted = next(filter(None, found.groups()))
+    told = re.search(r"(?:valid columns: |Candidate bindings: )([^\n]*)", f.text)
+    columns = _frame_columns(f) if told is None else _texts_in(told[1])
+    if columns is None or wanted in columns:
+        return None
+    if (together := only_column_fix(columns, f.option("separator", "sep"))) is not None:
+        return together
+    if (near := nearest_name(wanted, columns)) is not None:
+        return f"did you mean {quoted(near)}?" + (" Its name has blanks around it" if near.strip() != near else "")
+    return f"the columns are {first_few([quoted(one) for one in columns], _MOST_TOLD)}" if told is None else None
+
+
+def _texts_in(told: str) -> list[str]:
+    return [json.loads(one) for one in re.findall(r'"(?:[^"\\]|\\.)*"', told)]
+
+
+def _read_file(f: Failure) -> Path | None:
+    """The file that a reader was given, else the one that the step is for."""
+    given = (frame.f_locals.get(name) for frame in f.frames("polars", "pandas") for name in _FILES)
+    path = next((one for one in given if isinstance(one, (str, os.PathLike))), None)
+    return f.source if path is None else Path(path)
+
+
+def is_workbook(path: str | Path) -> bool:
+    """Whether a file begins as workbooks of Excel do."""
+    with open_to_read(path) as file:
+        return bool(file.read(4) == b"PK\x03\x04")
+
+
+def _too_many_fields(f: Failure, found: re.Match[str]) -> str:
+    option, skip = f.option("separator", "sep"), f.option("skip_lines", "skiprows")
+    used = next((one.f_locals[option] for one in f.frames("polars", "pandas") if option in one.f_locals), ",")
+    name, lines = "the file", []
+    if (path := _read_file(f)) is not None:
+        name = path.name
+        with open_to_read(path) as file:
+            lines = [one for one in file.read(_HEAD_BYTES).decode("latin-1").splitlines() if one.strip()][:_MOST_TOLD]
+    for one in SEPARATORS:
+        if one != used and sum(one in line for line in lines) * 2 > len(lines):
+            return f"{name} has {quoted(one)} between its columns: read it with {option}={quoted(one)}"
+    return f"the header of {name} is further down, then {skip}= leaves out what stands above; or one of its lines is too long"
+
+
+_NUMBERS = (
+    (r"[+-]?\d+,\d+", "", ","),
+    (r"[+-]?\d{1,3}(?:\.\d{3})+(?:,\d+)?", ".", ","),
+    (r"[+-]?\d{1,3}(?:,\d{3})+(?:\.\d+)?", ",", "."),
+)
+"""Numbers as people write them: their form, the mark of thousands, and that of decimals."""
+
+
+def _number(f: Failure, found: re.Match[str]) -> str | None:
+    """The fix of a text that a cast, or a reader, does not take for a number."""
+    groups = found.groupdict()
+    values = [groups["value"]] if "value" in groups else _texts_in(groups["values"])
+    forms = [(one, *marks) for one in values for form, *marks in _NUMBERS if re.fullmatch(form, one.strip())]
+    value, thousands, point = forms[0] if forms else (values[0], "", "")
+    column = quoted(groups.get("column") or groups["parsed"])
+    said = f"column {column} holds {quoted(beginning(value, _LONGEST_VALUE))}"
+    if not forms and re.fullmatch(r"[+-]?\d+\.\d*", value.strip()):
+        return f"{said}, which has a decimal point: cast to pl.Float64"
+    if not forms:
+        return f"{said}, which is not a number: correct the file, or clean the column before the cast"
+    away = f'.str.replace_all({quoted(thousands)}, "", literal=True)' if thousands else ""
+    comma = '.str.replace(",", ".")' if point == "," else ""
+    way = f"pl.col({column}){away}{comma}.cast(pl.Float64)"
+    return (
+        f"{said}: read it as text and write {way}"
+        if thousands
+        else f"{said}: read the file with decimal_comma=True, or write {way}"
+    )
+
+
+def _missing_sheet(f: Failure, found: re.Match[str]) -> str:
+    import fastexcel
+
+    path, wanted = _read_file(f), next(filter(None, found.groups())).strip("'\"")
+    sheets = [str(one) for one in fastexcel.read_excel(str(path)).sheet_names]
+    near = nearest_name(wanted, sheets)
+    said = f"the sheets are {first_few([quoted(one) for one in sheets], _MOST_TOLD)}"
+    return said if near is None else f"did you mean {quoted(near)}? {said.capitalize()}"
+
+
+def _relative_path(f: Failure, found: re.Match[str]) -> str | None:
+    name = next(filter(None, (getattr(f.error, "filename", None), *found.groups())))
+    if os.path.isabs(name) or any(one in name for one in "*?[:"):
+        return None
+    here, root = os.getcwd(), None if f.context is None else f.context.workspace_root
+    said = f"{quoted(name)} means {os.path.abspath(name)}: a relative path starts in {here}"
+    folders = [] if root is None else [root]
+    if root is not None and os.path.basename(name) == name:  # which the step can only have read
+        folders += sorted(one for one in root.iterdir() if one.is_dir() and one.name[0] != ".")[:_MOST_FOLDERS]
+    there = next((one / name for one in folders if (one / name).is_file()), None)
+    if there is None:
+        return said
+    return f'{said}; {os.path.abspath(there)} is there: write "{Path(os.path.relpath(there, here)).as_posix()}"'
+
+
+def _not_utf8(f: Failure, found: re.Match[str]) -> str:
+    path = _read_file(f)
+    if path is not None and path.is_file() and is_workbook(path):
+        return f"{path.name} is a workbook of Excel and no text: read it with read_excel"
+    return (
+        'the file is not UTF-8: say what it is, such as encoding="cp1252" (Excel on Windows); or it is not a text file'
+    )
+
+
+def _odd_name(f: Failure, found: re.Match[str]) -> str | None:
+    try:
+        f"{f.source}{'' if f.item is _NO_ITEM else f.item}".encode()
+    except UnicodeEncodeError:
+        return "the file's name holds bytes that are not UTF-8, so that Polars, DuckDB and others cannot open it: rename it"
+    return None
+
+
+_TO_NUMBER = r"conversion from `\w+\S*` to `(?:[iuf]\d|decimal)\S*` failed in column '(?P<column>.*?)' for [^\n]*?: (?P<values>\[[^\n]*\])"
+_PARSED = r"could not parse `(?P<value>.*?)` as dtype `[iuf]\d+` at column '(?P<parsed>.*?)'"
+_PACKAGE_WORDS = (
+    r"No module named '([\w.]+)'|'(\w+)' module to be installed|package '(\w+)' not found|^(\w+)\S* is required"
+    r"|^`Import (\w+)` failed|^Missing optional dependency '(\w+)'"
+)
+_COLUMN_WORDS = r'(?:unable to find column |Referenced column |have a column named |^)"((?:[^"\\]|\\.)+)"'
+_TEXT_WORDS = (
+    r"operation not supported for dtypes? `str`|dtype: String|cannot compare string with numeric|division with 'String'"
+    r"|arithmetic on dtypes (?:str|\S+ and str)\b"
+)
+_MISSING_WORDS = r"\(os error [23]\): ([^\n]+)|^no workbook found at path '([^\n]+)'|that match the pattern \"([^\"\n]+)\"|\[Errno 2\]"
+_NO_WORKBOOK_WORDS = (
+    "(?i)could not find eocd|invalid zip archive|is not a zip file|cannot detect file format|cfb error"
+    "|invalid ole signature|not an ole2 structured|expected bof record"
+)
+
+HINTS = (
+    Hint("syntax", "SyntaxError", "", lambda f, found: syntax_fix(f.text)),
+    Hint("odd_name", "", "", _odd_name),
+    Hint("no_place", "AttributeError", r"'NoneType' object has no attribute '(?P<name>\w+)'", _no_place),
+    Hint("no_slot", "AttributeError TypeError", "NoneType", _no_slot),
+    Hint("no_file", "", r"NoneType|empty input: paths: \[\]|\.read\(\) method|must be a string or bytes", _no_file),
+    Hint("none_returned", "", "NoneType", _none_returned),
+    Hint("first_step", "AttributeError TypeError", "NoneType", _first_step),
+    Hint("item_not_context", "AttributeError", "", _item_not_context),
+    Hint("saved_object", "NameError AttributeError", r"'(\w+)'", _saved_object),
+    Hint(
+        "logger_word",
+        "AttributeError",
+        "'(?:FlowContext|function|method)' object has no attribute '(?:print|info|warn|warning|error|exception|critical)'",
+        'write context.log("...", level="WARNING"), which adds a line to the run\'s log; level="INFO" is the default, "ERROR" another one',
+    ),
+    Hint(
+        "secret_as_text",
+        "TypeError AttributeError",
+        r"\bSecret\b",
+        'a secret shows its text only when you ask for it: context.secret("name").reveal()',
+    ),
+    Hint(
+        "context_as_value",
+        "AttributeError TypeError ValueError",
+        r"\bFlowContext\b(?!\.|' object is not callable)",
+        _context_as_value,
+    ),
+    Hint("pandas_word", "AttributeError", "", _pandas_word),
+    Hint("near_attribute", "AttributeError", r"has no attribute '(?P<name>\w+)'", _near_name),
+    Hint(
+        "source_as_path",
+        "AttributeError TypeError ValueError",
+        r"\bSourceContext\b(?!\.)",
+        'context.source is not a path: context.source.path is the file, context.source.root the folder, context.source.file("NAME") a file'
+        " in it",
+    ),
+    Hint(
+        "mirror_as_path",
+        "AttributeError TypeError ValueError",
+        r"\bMirrorContext\b(?!\.)",
+        'context.mirror is not a path: context.mirror.file("NAME") is one to write to, context.mirror.root is the folder',
+    ),
+    Hint(
+        "path_wanted",
+        "",
+        r"\.read\(\) method|non file-like object",
+        "a reader takes a path here: file.path of a FileRef, context.source.path of the context",
+    ),
+    Hint(
+        "input",
+        "EOFError",
+        "reading a line",
+        "nobody answers input() in production: take a parameter, context.params['name']",
+    ),
+    Hint("near_import", "ImportError", r"cannot import name '(?P<name>\w+)'", _near_name),
+    Hint("missing_package", "ImportError PanicException", _PACKAGE_WORDS, _missing_package),
+    Hint(
+        "near_option",
+        "TypeError",
+        r"(?P<call>[\w.<>]+)\(\) got an unexpected keyword argument '(?P<option>\w+)'",
+        _near_option,
+    ),
+    Hint(
+        "module_called",
+        "TypeError",
+        "^'module' object is not callable",
+        "a module is called here: call a function of it, MODULE.NAME(...), or import that, from MODULE import NAME",
+    ),
+    Hint("missing_column", "ColumnNotFoundError BinderException", _COLUMN_WORDS, _missing_column),
+    Hint(
+        "missing_column",
+        "KeyError",
+        r"^\"\['(.+?)'[\],]|\[Index\(\['(.+?)'|^'(?:Column not found: )?(.+)'$",
+        _missing_column,
+    ),
+    Hint("too_many_fields", "", r"found more fields than defined|Expected \d+ fields in line \d+", _too_many_fields),
+    Hint(
+        "empty_file",
+        "NoDataError EmptyDataError",
+        "",
+        "there is nothing to read: the file, or this sheet of it, is empty, or skip_lines= (pandas: skiprows=) leaves out too much",
+    ),
+    Hint(
+        "day_format",
+        "",
+        r"conversion from `str` to `(?:date|time)\S*` failed in column '(?P<column>.*?)' for [^\n]*?: \[\"(?P<value>.*?)\"",
+        'column "{column}" holds "{value}", which does not have the format of the step, or is no day: "%d.%m.%Y" reads 31.12.2026,'
+        ' "%Y-%m-%d" 2026-12-31, "%m/%d/%Y" 12/31/2026',
+    ),
+    Hint("number", "", _TO_NUMBER, _number),
+    Hint("number", "", _PARSED, _number),
+    Hint(
+        "number_of_pandas",
+        "ValueError",
+        "(?:could not convert string to float: |Unable to parse string )'(?P<value>[+-]?[0-9.]+,[0-9]+)'",
+        '"{value}" has a decimal comma: pandas reads such a file with decimal=",", and thousands="." where it has points too',
+    ),
+    Hint(
+        "text_for_day",
+        "",
+        r"`(?:year|month|day|week|weekday|quarter|hour|minute|date|truncate|strftime)` operation not supported for dtype `str`",
+        'a column of text is taken for days: make days of it first, pl.col("NAME").str.to_date("%d.%m.%Y")',
+    ),
+    Hint(
+        "text_for_number",
+        "",
+        _TEXT_WORDS,
+        'a column of text is taken for numbers: make numbers of it first, pl.col("NAME").cast(pl.Float64); a text is compared with a text,'
+        " in quotes",
+    ),
+    Hint(
+        "day_and_text",
+        "",
+        "cannot compare 'date/datetime/time' to a string value",
+        "a day is compared with a text: write a day in its place, pl.date(2026, 1, 31)",
+    ),
+    Hint(
+        "concat_types",
+        "SchemaError",
+        "failed to vstack column '(?P<column>.+?)'",
+        'column "{column}" has two types in these tables: read all of them with schema_overrides={{"{column}": ...}}; where both are'
+        ' numbers, pl.concat(..., how="vertical_relaxed")',
+    ),
+    Hint(
+        "concat_columns",
+        "ShapeError InvalidOperationError",
+        "unable to vstack|unable to append to a DataFrame of width|'union'/'concat' inputs should",
+        'the tables differ in their columns or types: rename or cast them, or pl.concat(..., how="diagonal_relaxed"), which leaves empty'
+        " what a table lacks",
+    ),
+    Hint(
+        "join_types",
+        "SchemaError",
+        r"join keys don't match - `(?P<left>.+?)`: (?P<a>\S+) on left does not match `(?P<right>.+?)`: (?P<b>\S+) on right",
+        'the key "{left}" is {a} on the left, and "{right}" is {b} on the right: give both one type before the join, such as'
+        ' pl.col("{right}").cast(pl.String)',
+    ),
+    Hint(
+        "missing_sheet",
+        "",
+        r"no matching sheet found when `sheet_(?:name|id)` is (.+)|Worksheet (?:named|index) (.+?) (?:not found|is invalid)",
+        _missing_sheet,
+    ),
+    Hint("relative_path", "", _MISSING_WORDS, _relative_path),
+    Hint("not_utf8", "", r"(?i)'utf-?8' codec can't decode|invalid utf-?8|not utf-8 encoded", _not_utf8),
+    Hint(
+        "not_utf16",
+        "",
+        "(?i)utf-16 stream does not start with bom",
+        'the file is not UTF-16: say encoding="cp1252" (Excel on Windows), or "utf8"',
+    ),
+    Hint(
+        "password",
+        "",
+        "(?i)password.protected",
+        "the workbook opens with a password only: open it in Excel, save a copy without a password, and read that copy",
+    ),
+    Hint(
+        "no_workbook",
+        "",
+        _NO_WORKBOOK_WORDS,
+        "this is no workbook of Excel, or one with a password: open it in Excel and save it as .xlsx. Text is read with read_csv; a file"
+        " that was copied in part is copied again",
+    ),
+    Hint(
+        "full_drive",
+        "",
+        r"(?i)no space left on device|disk quota exceeded|not enough space on the disk|\(os error 112\)",
+        "the drive that the step writes to is full: free some space there",
+    ),
+    Hint("newer_database", "", "version number", lambda f, found: fix_of_newer(f.text)),
+)
+"""The rows, in the order in which they are asked: what the step was given comes before near names, and words of pandas before them too."""

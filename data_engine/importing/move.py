@@ -1,0 +1,262 @@
+"""Bringing a workspace from the older system: `look` finds what there is and plans, `carry_out` does it.
+
+Nothing of the older system's is changed but its marker, which is taken as one of its own owners would take it (`older_lease.py`).
+Doing it twice changes nothing; what was interrupted goes on. Rows are published to the other workstations before it returns.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from data_engine.counted import counted
+from data_engine.daemon.control import DaemonGoneError
+from data_engine.daemon.endpoint import read_endpoint
+from data_engine.daemon.one_commit import owning, publish
+from data_engine.engine.candidates import candidates
+from data_engine.engine.local_workspace import LocalWorkspace, local_workspace
+from data_engine.errors import FlowValidationError, WorkspaceError
+from data_engine.flow.paths import portable_text
+from data_engine.importing.older_history import OlderHistory, merge, read_ledger, read_shared
+from data_engine.importing.older_lease import OlderLease, look_at_leases, refuse_live, seal
+from data_engine.importing.places import OlderPlaces, find_places
+from data_engine.importing.placing import FileHere, FlowSource, place
+from data_engine.lease.folder import OsFolder
+from data_engine.lease.older_owner import older_ids
+from data_engine.ledger.brought import (
+    BroughtRun,
+    known_runs,
+    known_states,
+    newer_states,
+    put_runs,
+    put_states,
+    resets,
+)
+from data_engine.model import SourceState
+from data_engine.notebook.catalog import CatalogEntry, read_catalog
+from data_engine.notebook.load import FlowModules
+from data_engine.platforms.files import changed_ns
+from data_engine.workspace.identity import known_local_layout
+from data_engine.workspace.layout import WorkspaceLayout
+from data_engine.workspace.machine import load_machine_settings, person, save_machine_settings
+
+_AT_ONCE = 2_000
+"""Runs in one transaction, each with its steps and lines."""
+
+_SETTINGS = {"workspace_collection_root": "collection_root", "default_workspace_id": "default_workspace"}
+_STATUS_WORDS = {
+    "success": "done: they run again when they change",
+    "failed": "failed, which the older system never tried again: held until they change, `retry`, or the engine is started",
+    "stopped": "stopped: held until they change, `retry`, or the engine is started",
+    "abandoned": "begun and never ended: they run when the engine does",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What importing does. `runs` and `states` are those that this machine's history lacks, `settings` those that are not set here.
+
+    `unplaced` are flow, path and reason of files that cannot be taken over; `notes` are sentences on what else was found.
+    """
+
+    root: Path
+    read_from: tuple[str, ...] = ()
+    leases: tuple[OlderLease, ...] = ()
+    runs: tuple[BroughtRun, ...] = ()
+    states: tuple[SourceState, ...] = ()
+    settings: Mapping[str, str] = field(default_factory=dict)
+    unplaced: tuple[tuple[str, str, str], ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def to_seal(self) -> list[OlderLease]:
+        """The older system's leases that are to be sealed."""
+        return [lease for lease in self.leases if lease.state != "sealed"]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to do."""
+        return not (self.runs or self.states or self.settings or self.to_seal)
+
+    @property
+    def by_flow(self) -> list[tuple[str, str, int]]:
+        """Flow, status and number of the files."""
+        counts = Counter((state.flow, state.status) for state in self.states)
+        return [(flow, status, count) for (flow, status), count in sorted(counts.items())]
+
+    def lines(self) -> Iterator[str]:
+        """What would be done, for people."""
+        yield from (f"Read, and left as it is: {place}" for place in self.read_from)
+        yield "Nothing of the older system is left to take over." if self.is_empty else "This would be done:"
+        for lease in self.to_seal:
+            yield f"  seal      no daemon of the older system can own {lease.older_id} any more"
+        for key, value in self.settings.items():
+            yield f"  setting   {key} = {value}, in this machine's settings.toml"
+        if self.runs:
+            yield f"  history   {counted(len(self.runs), 'run')} with their steps and logs"
+        if self.states:
+            yield f"  files     what is known of {counted(len(self.states), 'source file')}"
+        for flow, status, count in self.by_flow:
+            yield f"            {flow}: {count:,} {_STATUS_WORDS.get(status, status)}"
+        by_why: dict[tuple[str, str], list[str]] = {}
+        for flow, path, why in self.unplaced:
+            by_why.setdefault((flow, why), []).append(path)
+        for (flow, why), paths in sorted(by_why.items()):
+            yield f"  ({flow}: {counted(len(paths), 'file')} cannot be taken over: {why}, such as {paths[0]})"
+        yield from (f"  ({note})" for note in self.notes)
+
+    def as_dict(self) -> dict[str, Any]:
+        """As `--json` prints it."""
+        return {
+            "workspace_root": self.root,
+            "read_from": list(self.read_from),
+            "older": [{"id": one.older_id, "state": one.state, "owner": one.owner or None} for one in self.leases],
+            "runs": len(self.runs),
+            "files": len(self.states),
+            "by_flow": [{"flow": flow, "status": status, "files": count} for flow, status, count in self.by_flow],
+            "unplaced": [{"flow": flow, "path": path, "why": why} for flow, path, why in self.unplaced],
+            "settings": dict(self.settings),
+            "notes": list(self.notes),
+        }
+
+
+def look(layout: WorkspaceLayout, *, with_history: bool = True, ledger: Path | None = None) -> Plan:
+    """What importing the workspace would do. Modules are executed to learn their sources; nothing is changed.
+
+    `ledger` is the older system's, where it is not at its usual place.
+
+    Raises:
+        WorkspaceError, LedgerError: something of the older system's cannot be read; the fix says how to leave it out.
+    """
+    shared = layout.workspace_state_dir
+    ids = older_ids(OsFolder(shared), layout.workspace_id)
+    places = find_places(layout.root, ids, ledger)
+    leases = look_at_leases(shared, layout.workspace_id)
+    settings, kept = _settings(places)
+    if not with_history:
+        return Plan(layout.root, leases=tuple(leases), settings=settings, notes=tuple(kept))
+    history = merge([*map(read_ledger, places.ledgers), *(read_shared(shared, one) for one in ids)])
+    if not leases and (history.runs or history.files):
+        leases = [OlderLease(layout.workspace_id, "unmarked")]
+    entries = read_catalog(FlowModules(layout.flow_modules_dir))
+    sources = {entry.name: source for entry in entries if (source := _source_of(entry)) is not None}
+    broken = [entry.name for entry in entries if entry.error is not None]
+    found = ((name, history.newest_batch(name)) for name, source in sources.items() if source.is_batch)
+    states, unplaced = place(history.files, sources, broken, {name: run for name, run in found if run is not None})
+    known = known_local_layout(layout)
+    here = LocalWorkspace(layout, known).ledger() if known is not None and known.ledger_path.exists() else None
+    forgotten = {} if here is None else resets(here)
+    there = set() if here is None else known_runs(here)
+    runs = [
+        run._replace(key=sources[run.flow].key(run.source) if run.flow in sources else None)
+        for run in history.runs.values()
+        if run.run_id not in there and run.began_utc >= forgotten.get(run.flow, "")
+    ]
+    return Plan(
+        layout.root,
+        history.read_from,
+        tuple(leases),
+        tuple(runs),
+        tuple(newer_states(states, {} if here is None else known_states(here), forgotten)),
+        settings,
+        tuple(unplaced),
+        (*kept, *_notes(history, broken)),
+    )
+
+
+def require_free(layout: WorkspaceLayout) -> None:
+    """Return when nobody works in the workspace, neither in the older system nor in a daemon of this machine.
+
+    Raises:
+        OwnedElsewhereError: a daemon of the older system owns it.
+        WorkspaceError: this machine's daemon works in it.
+    """
+    refuse_live(look_at_leases(layout.workspace_state_dir, layout.workspace_id))
+    local = known_local_layout(layout)
+    daemon = None if local is None else read_endpoint(local)
+    if daemon is not None and daemon.is_alive():
+        raise WorkspaceError(
+            f"this machine's daemon (pid {daemon.pid}) works in the workspace",
+            where="data-engine import",
+            fix="end it first: data-engine stop; then import again",
+        )
+
+
+def carry_out(layout: WorkspaceLayout, plan: Plan) -> tuple[int, int]:
+    """Do what the plan says; how many runs and files were taken over.
+
+    Raises:
+        OwnedElsewhereError, WorkspaceError: as `require_free`; another workstation owns it; or the share cannot be written.
+        LedgerError: this machine's history cannot be written.
+    """
+    require_free(layout)
+    for lease in plan.to_seal:
+        seal(layout.workspace_state_dir, lease, "@".join(person()))
+    if plan.settings:
+        save_machine_settings(**dict(plan.settings))
+    if not (plan.states or plan.runs):
+        return 0, 0
+    counts: list[int] = []
+    home = local_workspace(layout.root)
+    ledger = home.ledger()
+    try:
+        with owning(home) as keeper:
+            # All states in one transaction: half of what is known would let the other half run again.
+            publish(keeper, lambda: counts.append(put_states(ledger, plan.states)))
+            for at in range(0, len(plan.runs), _AT_ONCE):
+                some = plan.runs[at : at + _AT_ONCE]
+                publish(keeper, lambda some=some: counts.append(put_runs(ledger, some)))  # type: ignore[misc]
+    except DaemonGoneError as error:
+        said = "a daemon of this machine is just starting or ending"
+        raise WorkspaceError(said, where="data-engine import", fix="try again in a moment") from error
+    return sum(counts[1:]), counts[0]
+
+
+def _source_of(entry: CatalogEntry) -> FlowSource | None:
+    """The flow's source with its candidates; None without one."""
+    trigger = None if entry.flow is None else entry.flow.trigger
+    if entry.flow is None or trigger is None or trigger.source is None:
+        return None
+    root = trigger.source
+    found: dict[str, FileHere] = {}
+    with suppress(OSError, FlowValidationError):  # not connected now: paths below it are known all the same
+        if root.is_dir():
+            found = {portable_text(name): _here(one.path, one.stat()) for name, one in candidates(entry.flow)}
+        elif root.is_file():
+            found = {"": _here(str(root), root.stat())}
+    is_batch = trigger.run_as == "batch" and trigger.mode == "poll"
+    return FlowSource(trigger.source_as_authored or "", portable_text(root), is_batch, found)
+
+
+def _here(path: str, facts: os.stat_result) -> FileHere:
+    return FileHere(facts.st_size, facts.st_mtime_ns, max(facts.st_mtime_ns, changed_ns(path, facts)))
+
+
+def _settings(places: OlderPlaces) -> tuple[dict[str, str], list[str]]:
+    """What of the older settings to keep here, by the keys of this system; and a note on each that stays because it is set here."""
+    here = load_machine_settings()
+    new: dict[str, str] = {}
+    kept: list[str] = []
+    for older, key in _SETTINGS.items():
+        value, now = places.settings.get(older, "").strip(), getattr(here, key)
+        if not value or (now is not None and str(now) == value):
+            continue
+        if now is not None:
+            kept.append(f"{key} is {value} in the older system, and stays as it is set here")
+        elif key != "collection_root" or os.path.isabs(value):
+            new[key] = value
+    return new, kept
+
+
+def _notes(history: OlderHistory, broken: Sequence[str]) -> Iterator[str]:
+    if not history.read_from:
+        yield "no history of the older system was found; --ledger names a ledger of it"
+    if history.odd:
+        yield f"{counted(history.odd, 'row')} left out: not understood"
+    if broken:
+        yield f"modules that do not load yet: {', '.join(broken)}; correct them and import again: what is there already stays"

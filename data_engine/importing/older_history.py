@@ -1,0 +1,246 @@
+"""What the older system recorded, as this one keeps it: read from its ledger, and from what it published on the share.
+
+Nothing is written. A row that cannot be understood is left out and counted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from data_engine.errors import LedgerError, WorkspaceError
+from data_engine.lease.older_owner import TABLES
+from data_engine.ledger.brought import BroughtLine, BroughtRun, BroughtStep
+from data_engine.ledger.connection import connect_to_look
+from data_engine.model import utc_text
+
+ENDED = "the older system ended while it ran"
+_LEAVE_OUT = "restore it, or leave it out: --without-history"
+Row = Mapping[str, Any]
+
+
+class OlderFile(NamedTuple):
+    """A source file of a flow: how its last run ended, what the file looked like then, and when that was, as far as that is known."""
+
+    flow: str
+    path: str
+    mtime_ns: int
+    size_bytes: int
+    status: str
+    success_run_id: str | None
+    success_at_utc: str | None
+    error: str | None
+    run_id: str = ""
+    at_utc: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OlderHistory:
+    """Runs by id, oldest first, and files; `read_from` are the places, for people, and `odd` counts rows that were left out."""
+
+    read_from: tuple[str, ...] = ()
+    runs: Mapping[str, BroughtRun] = field(default_factory=dict)
+    files: tuple[OlderFile, ...] = ()
+    odd: int = 0
+
+    def newest_batch(self, flow: str) -> BroughtRun | None:
+        """The newest good run of the flow that was for no single file."""
+        whole = [run for run in self.runs.values() if (run.flow, run.source, run.status) == (flow, None, "success")]
+        return max(whole, key=lambda run: run.began_utc, default=None)
+
+
+def read_ledger(path: Path) -> OlderHistory:
+    """What the older system's ledger of this machine holds.
+
+    Raises:
+        LedgerError: it is locked, damaged, no database, or not the older system's.
+    """
+    try:
+        with closing(connect_to_look(path)) as connection:
+            there = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            return _history(str(path), {table: _rows(connection, table) for table in TABLES if table in there})
+    except sqlite3.Error as error:
+        is_busy = getattr(error, "sqlite_errorname", "").startswith("SQLITE_BUSY")
+        raise LedgerError(
+            f"the older system's ledger {'is locked by a process that writes it' if is_busy else 'cannot be read'}: {error}",
+            where=str(path),
+            fix="end the older system, then try again" if is_busy else _LEAVE_OUT,
+        ) from error
+
+
+def read_shared(state: Path, older_id: str) -> OlderHistory:
+    """What the older system published in the workspace under this id.
+
+    Raises:
+        WorkspaceError: a file of it is no Parquet file, or lacks columns.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    found: dict[str, list[dict[str, Any]]] = {}
+    for table in TABLES:
+        path = state / "state" / table / f"{older_id}.parquet"
+        try:
+            if path.is_file():
+                found[table] = pq.ParquetFile(path).read().to_pylist()
+        except (pa.ArrowException, OSError) as error:
+            said = f"what the older system published cannot be read: {str(error).splitlines()[0]}"
+            raise WorkspaceError(said, where=str(path), fix=_LEAVE_OUT) from error
+    return _history(str(state / "state"), found) if found else OlderHistory()
+
+
+def merge(histories: Sequence[OlderHistory]) -> OlderHistory:
+    """One history of these; where two tell of one thing, the newer or longer counts, else the earlier in their order.
+
+    Example:
+        >>> def one(status, at): return OlderFile("claims", "/in/a.csv", 1, 5, status, "r1", at, None, "r1", at)
+        >>> found = merge([OlderHistory(files=(one("success", "2026-04-01"),)), OlderHistory(files=(one("failed", "2026-04-02"),))])
+        >>> [(file.status, file.at_utc) for file in found.files]
+        [('failed', '2026-04-02')]
+    """
+    runs: dict[str, BroughtRun] = {}
+    for run in (run for history in histories for run in history.runs.values()):
+        known = runs.get(run.run_id)
+        if known is None:
+            runs[run.run_id] = run
+            continue
+        first = run if known.status == "abandoned" else known
+        steps, lines = max(known.steps, run.steps, key=len), max(known.lines, run.lines, key=len)
+        runs[run.run_id] = first._replace(steps=steps, lines=lines)
+    runs = dict(sorted(runs.items(), key=lambda pair: (pair[1].began_utc, pair[0])))
+    last = {(run.flow, run.source): run for run in runs.values()}
+    newest: dict[tuple[str, str], OlderFile] = {}
+    for file in (file for history in histories for file in history.files):
+        dated = file if file.run_id else _dated(file, last.get((file.flow, file.path)))
+        other = newest.get((file.flow, file.path))
+        if other is None or (dated.at_utc or "") > (other.at_utc or ""):
+            newest[file.flow, file.path] = dated
+    read_from = tuple(place for history in histories for place in history.read_from)
+    files = tuple(newest[key] for key in sorted(newest))
+    return OlderHistory(read_from, runs, files, sum(history.odd for history in histories))
+
+
+def _dated(file: OlderFile, last: BroughtRun | None) -> OlderFile:
+    """The file with its run and when that ended: the older system dates good runs of a file only."""
+    text = "\0".join((file.flow, file.path, file.status, str(file.mtime_ns)))
+    made_id = f"older-{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:24]}"
+    if file.status == "success":
+        return file._replace(run_id=file.success_run_id or made_id, at_utc=file.success_at_utc)
+    if last is not None and last.status == file.status:
+        return file._replace(run_id=last.run_id, at_utc=last.ended_utc)
+    return file._replace(run_id=made_id, at_utc=file.success_at_utc)
+
+
+def _rows(connection: sqlite3.Connection, table: str) -> list[dict[str, Any]]:
+    cursor = connection.execute(f"SELECT * FROM {table}")
+    names = [column[0] for column in cursor.description]
+    return [dict(zip(names, row, strict=True)) for row in cursor]
+
+
+def _history(where: str, tables: Mapping[str, list[dict[str, Any]]]) -> OlderHistory:
+    odd = 0
+
+    def read(table: str, make: Callable[[Row], Any], order: str | None = None) -> list[Any]:
+        nonlocal odd
+        made = []
+        try:
+            for row in sorted(tables.get(table, []), key=lambda row: 0 if order is None else row[order]):
+                try:
+                    made.append(make(row))
+                except (ValueError, TypeError, OverflowError):
+                    odd += 1
+        except KeyError as error:
+            said = f"the table {table} of the older system has no column {error}: versions 0.1 to 0.3 have it"
+            raise WorkspaceError(said, where=where, fix=_LEAVE_OUT) from error
+        return made
+
+    if "runs" not in tables and "file_state" not in tables:
+        said = "it has neither runs nor files of the older system (versions 0.1 to 0.3)"
+        raise LedgerError(
+            said, where=where, fix="name the right one (--ledger PATH), or leave it out: --without-history"
+        )
+    steps: dict[str, list[BroughtStep]] = {}
+    lines: dict[str, list[BroughtLine]] = {}
+    for run_id, step in read("step_runs", _step, "id"):
+        steps.setdefault(run_id, []).append(step)
+    for run_id, line in read("logs", _line, "id"):
+        lines.setdefault(run_id, []).append(line)
+    runs = (
+        one._replace(steps=steps.get(one.run_id, ()), lines=lines.get(one.run_id, ())) for one in read("runs", _run)
+    )
+    return OlderHistory((where,), {run.run_id: run for run in runs}, tuple(read("file_state", _file)), odd)
+
+
+def _run(row: Row) -> BroughtRun:
+    status, began = _status(row["status"]), _time(row["started_at_utc"])
+    ended = _time_or_none(row.get("finished_at_utc")) or began
+    elapsed_s = None if status == "abandoned" else max(0.0, _seconds(ended) - _seconds(began))
+    source, error = _text_or_none(row.get("source_path")), _text_or_none(row.get("error_text"))
+    names = (_text(row["run_id"]), _text(row["flow_name"]), str(row.get("group_name") or ""))
+    error = error or (ENDED if status == "abandoned" else None)
+    return BroughtRun(*names, source, None, status, began, ended, elapsed_s, error)
+
+
+def _step(row: Row) -> tuple[str, BroughtStep]:
+    elapsed_ms, began = row.get("elapsed_ms"), _time(row["started_at_utc"])
+    return _text(row["run_id"]), BroughtStep(
+        *(_text(row["step_label"]), _status(row["status"]), began),
+        _time_or_none(row.get("finished_at_utc")) or began,
+        None if elapsed_ms is None else max(0, int(elapsed_ms)) / 1000,
+        _text_or_none(row.get("error_text")),
+        _text_or_none(row.get("output_path")),
+    )
+
+
+def _line(row: Row) -> tuple[str, BroughtLine]:
+    step, level = _text_or_none(row.get("step_label")), str(row.get("level") or "INFO")
+    return str(row.get("run_id") or ""), BroughtLine(step, level, str(row["message"]), _time(row["created_at_utc"]))
+
+
+def _file(row: Row) -> OlderFile:
+    if (size := int(row["size_bytes"])) < 0:
+        raise ValueError(size)
+    return OlderFile(
+        *(_text(row["flow_name"]), _text(row["source_path"]), int(row["mtime_ns"]), size, _status(row["last_status"])),
+        _text_or_none(row.get("last_success_run_id")),
+        _time_or_none(row.get("last_success_at_utc")),
+        _text_or_none(row.get("last_error_text")),
+    )
+
+
+def _status(value: object) -> str:
+    """The word of this system: what nobody will end any more was abandoned."""
+    if value == "started":
+        return "abandoned"
+    if value not in ("success", "failed", "stopped"):
+        raise ValueError(value)
+    return str(value)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError(value)
+    return value
+
+
+def _text_or_none(value: object) -> str | None:
+    return str(value) if value else None
+
+
+def _time(value: object) -> str:
+    at = datetime.fromisoformat(_text(value))
+    return utc_text((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp())
+
+
+def _time_or_none(value: object) -> str | None:
+    return _time(value) if value else None
+
+
+def _seconds(at_utc: str) -> float:
+    return datetime.fromisoformat(at_utc).timestamp()

@@ -1,0 +1,163 @@
+"""Who owns a workspace in the older system, and the rename after which nobody can own it there any more.
+
+The older system's one arbiter is a folder: who renames `available/<id>` to `leased/<id>` owns. The seal takes it in just that way, so
+that it cannot be taken while an owner lives, and no older daemon can own once it is there. The heartbeat beside it never grows old: the
+older system takes a marker without one for left behind.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import secrets
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from data_engine.errors import OwnedElsewhereError, WorkspaceError
+from data_engine.lease.folder import OsFolder, drive_words
+from data_engine.lease.older_owner import SEAL, heartbeat_of, older_ids, older_markers
+from data_engine.lease.removal import make, put
+from data_engine.model import utc_text
+from data_engine.version import __version__
+
+_STALE_AFTER_S = 90.0
+"""The older system's own threshold; its owners write their heartbeat every 30 s."""
+
+_NEVER_STALE = "2999-12-31T00:00:00+00:00"
+_MOVED = "Data Engine (this workspace was moved)"
+
+
+@dataclass(frozen=True, slots=True)
+class OlderLease:
+    """The older system's lease of one id: "available", "unmarked", "sealed", "live" or "left_behind"; `owner` is of its heartbeat."""
+
+    older_id: str
+    state: str
+    owner: str = ""
+
+
+def look_at_leases(state: Path, workspace_id: str) -> list[OlderLease]:
+    """The older system's leases of a workspace, by id; `state` is the workspace's `.workspace_state`."""
+    folder, now_s = OsFolder(state), _server_now_s(state)
+    found = []
+    for marker in older_markers(folder, workspace_id):
+        if marker.state != "leased":
+            found.append(OlderLease(marker.older_id, marker.state))
+            continue
+        path = state / heartbeat_of(marker.older_id)
+        row = _row(path)
+        # A claim makes its marker first and writes its heartbeat then.
+        written = [path] if row else [path, state / "leased" / marker.older_id, state / "leased"]
+        ages = []
+        for one in written:
+            with suppress(OSError):
+                ages.append(now_s - os.stat(one).st_mtime)
+        with suppress(ValueError):  # clocks differ: an owner lives when either says so, and the future says nothing
+            at = datetime.fromisoformat(str(row.get("last_checkpoint_at_utc")))
+            ages.append(abs(time.time() - (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()))
+        is_live = row.get("machine_id") != _MOVED and any(age < _STALE_AFTER_S for age in ages)
+        owner = str(row.get("machine_id") or row.get("host_name") or "nobody says which")
+        found.append(OlderLease(marker.older_id, "live" if is_live else "left_behind", owner))
+    known = {lease.older_id for lease in found}
+    return found + [OlderLease(one, "unmarked") for one in older_ids(folder, workspace_id) if one not in known]
+
+
+def refuse_live(leases: list[OlderLease]) -> None:
+    """Return when no daemon of the older system owns the workspace.
+
+    Raises:
+        OwnedElsewhereError: one does; says on which machine, and how to end it.
+    """
+    for lease in leases:
+        if lease.state == "live":
+            raise OwnedElsewhereError(
+                f"a daemon of the older system owns the workspace: {lease.owner}",
+                where=f".workspace_state/leased/{lease.older_id}",
+                fix=f"stop its engine there and close its windows (its Settings have 'Force Stop Daemon'); it is free"
+                f" {_STALE_AFTER_S:g} s after its last sign of life at the latest. Then import again",
+            )
+
+
+def seal(state: Path, lease: OlderLease, by: str) -> None:
+    """Let nobody own the workspace in the older system any more.
+
+    Raises:
+        OwnedElsewhereError: one of its daemons was quicker.
+        WorkspaceError: the share cannot be written.
+    """
+    folder, one = OsFolder(state), lease.older_id
+    refuse_live([now for now in look_at_leases(state, one) if now.older_id == one])
+    text = json.dumps({"moved_at_utc": utc_text(time.time()), "by": by, "version": __version__}, indent=2) + "\n"
+    try:
+        make(OsFolder(state.parent), state.name)
+        for name in ("available", "leased", "leases", "stale"):
+            make(folder, name)
+        if lease.state == "left_behind":  # as the older system does with it
+            folder.rename_dir(f"leased/{one}", f"stale/{one}__{secrets.token_hex(6)}")
+        put(folder, heartbeat_of(one), _heartbeat(one), secrets.token_hex(6))
+        if lease.state == "available":
+            folder.rename_dir(f"available/{one}", f"leased/{one}")
+        else:
+            folder.mkdir(f"leased/{one}")
+        folder.write(f"leased/{one}/{SEAL}", text.encode())
+    except (FileNotFoundError, FileExistsError) as error:
+        raise OwnedElsewhereError(
+            "a daemon of the older system has just taken the workspace",
+            where=f".workspace_state/leased/{one}",
+            fix="end it, then import again",
+        ) from error
+    except OSError as error:
+        raise WorkspaceError(
+            f"the older system's marker cannot be taken: {drive_words(error)}",
+            where=str(state / "leased" / one),
+            fix="make the workspace writable for this user, then import again",
+        ) from error
+
+
+def _row(path: Path) -> dict[str, Any]:
+    """The heartbeat; nothing of one that cannot be read, which the older system takes for none."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        rows = pq.ParquetFile(io.BytesIO(path.read_bytes())).read().to_pylist()
+    except (pa.ArrowException, OSError):
+        return {}
+    return rows[0] if rows else {}
+
+
+def _heartbeat(older_id: str) -> bytes:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    # No name of a workstation: where the older system finds its own, it takes the lease back.
+    texts = {
+        "workspace_id": older_id,
+        "snapshot_generation_id": "moved",
+        "daemon_id": "moved",
+        "status": "idle",
+        "machine_id": _MOVED,
+        "host_name": _MOVED,
+        "app_version": __version__,
+        "last_checkpoint_at_utc": _NEVER_STALE,
+        "started_at_utc": datetime.now(UTC).isoformat(),
+    }
+    target = io.BytesIO()
+    columns = {name: pa.array([text], pa.string()) for name, text in texts.items()}
+    pq.write_table(pa.table(columns | {"pid": pa.array([0], pa.int64())}), target)
+    return target.getvalue()
+
+
+def _server_now_s(state: Path) -> float:
+    """The time by the clock of the drive that has the workspace; this machine's where nothing can be written there."""
+    from data_engine.daemon.probes import server_ahead_s
+
+    try:
+        return time.time() + (server_ahead_s(state) or 0.0)
+    except OSError:
+        return time.time()
