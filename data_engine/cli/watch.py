@@ -23,7 +23,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from data_engine.cli.daemon_lines import daemon_lines, last_run_words
+from data_engine.cli.looks import daemon_lines, last_run_line
 from data_engine.cli.output import complain, say, status_style
 from data_engine.counted import counted
 from data_engine.cut import visible
@@ -303,7 +303,7 @@ class WatchScreen:
                 *([flow.group or ""] if is_wide else []),
                 flow.state_text,
                 zoned_words(flow.next_run_utc, flow.tz),
-                last_run_words(flow, file_exists),
+                last_run_line(flow, file_exists),
                 "; ".join(filter(None, (flow.edit, reason_of(flow)))),
             ]
             style = "red" if flow.is_failing else "green" if flow.state_kind == "running" else ""

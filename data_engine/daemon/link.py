@@ -6,12 +6,9 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from data_engine.commands.command import Command
-from data_engine.commands.fields import to_json
 from data_engine.daemon.control import DaemonClient, DaemonGoneError
 from data_engine.daemon.endpoint import read_endpoint, silent_daemon
 from data_engine.engine.local_workspace import LocalWorkspace
@@ -25,8 +22,12 @@ from data_engine.errors import (
 from data_engine.platforms.host import LONGEST_CALL_S
 from data_engine.reasons.kinds import DaemonSilent
 from data_engine.reasons.remedies import SILENT_FIX
+from data_engine.record import frozen
 from data_engine.trial import refuse_in_trial
 from data_engine.version import __version__
+
+if TYPE_CHECKING:
+    from data_engine.commands.command import Command
 
 _QUIET_S = 1.0
 _WAIT_S = 20.0
@@ -57,7 +58,7 @@ _OF_BEFORE: Mapping[str, tuple[str, dict[str, Any]]] = {
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Left:
     """A request that was left with the `owner` of the workspace, which is another workstation."""
 
@@ -65,7 +66,7 @@ class Left:
     request_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DaemonLink:
     """The way to the daemon of one workspace."""
 
@@ -151,6 +152,8 @@ class DaemonLink:
             FlowValidationError: it is refused.
             DaemonGoneError: the daemon does not answer.
         """
+        from data_engine.commands.fields import to_json
+
         refuse_in_trial(command.name)
         body = to_json(command) | ({} if waits else {"wait": False})
         path, marks = f"/{command.name}", dict[str, Any]()

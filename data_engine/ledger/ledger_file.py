@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from data_engine import private
 from data_engine.errors import LedgerError
@@ -19,13 +19,14 @@ from data_engine.files import trouble_of
 from data_engine.interrupts import InterruptsHeld
 from data_engine.ledger.commit import GroupCommit
 from data_engine.ledger.connection import as_ledger_error, connect, transaction
-from data_engine.ledger.journal import JournalReader, journal_path
 from data_engine.ledger.migrations import migrate
 from data_engine.ledger.rows import storable
-from data_engine.ledger.writer import write_events
 from data_engine.locks import RunnerLock
 from data_engine.model import Event, RunFinished, RunStarted, StepProgress, utc_text
 from data_engine.publish_started import PublishStarted
+
+if TYPE_CHECKING:
+    from data_engine.ledger.journal import JournalReader
 
 _FLUSH_EVERY_S = 0.2
 _WRITTEN_AT_ONCE = (RunStarted, PublishStarted, RunFinished)
@@ -85,6 +86,8 @@ class LedgerFile:
             LedgerError: this process cannot be entered as one that records runs.
             OSError: the file cannot be made.
         """
+        from data_engine.ledger.journal import JournalReader, journal_path
+
         self._require_usable()
         with self._use() as connection:
             if not self._is_runner_stored:
@@ -191,6 +194,8 @@ class LedgerFile:
             self._write_rows([storable(event) for event in batch])
 
     def _write_rows(self, batch: list[Event]) -> None:
+        from data_engine.ledger.writer import write_events
+
         with self._use() as connection:
             has_starts = any(type(event) is RunStarted for event in batch)
             with transaction(connection) as rev:

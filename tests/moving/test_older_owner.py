@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from data_engine import Workspace
-from data_engine.cli.looks import in_flow_modules
+from data_engine.cli.options import in_flow_modules
 from data_engine.daemon.older_check import check_older_owner
 from data_engine.errors import OwnedElsewhereError
 from data_engine.lease.folder import OsFolder
