@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
@@ -37,9 +37,8 @@ if TYPE_CHECKING:
     from data_engine.model import ActiveRun, Run
     from data_engine.notebook.catalog import CatalogEntry
     from data_engine.notebook.standing import Standing
-    from data_engine.reasons.kinds import Disabled
+    from data_engine.reasons.kinds import Disabled, WaitingRuns
     from data_engine.reasons.row import Reason
-    from data_engine.reasons.waiting_runs import WaitingRuns
     from data_engine.status.explain import Explanation
     from data_engine.status.record import FlowStatus, WorkspaceStatus
 
@@ -320,9 +319,10 @@ def bounded_reason(one: Explanation) -> str:
 
 def _say_workspace(found: WorkspaceStatus, ws: Workspace) -> None:
     from data_engine.lease.status import lease_lines
+    from data_engine.status.sentences import daemon_lines
 
     say(f"{found.workspace_id}  {found.workspace_root}")
-    for text, style in daemon_lines(found, ws):
+    for text, style in daemon_lines(found, str(ws.root)):
         say(text, style=style)
     if found.service.installed:
         say(f"service  {found.service.text}", style="red" if found.service.trouble else "")
@@ -361,7 +361,7 @@ def _say_requests(found: WorkspaceStatus) -> None:
 
 def _say_flows(flows: Sequence[FlowStatus], runs: Sequence[ActiveRun]) -> None:
     from data_engine.file_check import file_exists
-    from data_engine.status.sentences import held_words, reason_of
+    from data_engine.status.sentences import ending_words, held_words, last_run_line, reason_of
 
     shown = table(
         *("FLOW", "GROUP", "STATE", "NEXT", "LAST RUN", "REASON"),
@@ -645,48 +645,6 @@ def explain(
 ) -> int:
     """Why a flow, or a source file, does or does not run; for an output, which run wrote it."""
     return tell_reasons(chosen_workspace(ctx), subject, as_json)
-
-
-def daemon_lines(found: WorkspaceStatus, ws: Workspace) -> Iterator[tuple[str, str]]:
-    """Lines of the daemon and its engine, each with its style; one that is there and does not answer is not told as none."""
-    from data_engine.reasons.remedies import SILENT_FIX
-    from data_engine.status.sentences import GOES_ON, moved_words
-
-    daemon, engine = found.daemon, found.engine
-    ending = ", ends when its running work is done" if daemon.ending else ""
-    if daemon.silent:
-        yield f"daemon   pid {daemon.pid} is there, and does not answer", "yellow"
-        yield f"         {SILENT_FIX}", "yellow"
-        yield "engine   not known", ""
-        return
-    yield f"daemon   {f'running, pid {daemon.pid}' if daemon.running else 'not running'}{ending}", ""
-    if daemon.running and not os.path.exists(found.workspace_root):
-        yield f"         {moved_words(str(ws.root))}", "yellow"
-    if daemon.cluster is not None:
-        yield f"         {daemon.cluster.text}", ""
-    yield f"engine   {'on' if engine.on else 'off'}", ""
-    if engine.goes_on:
-        yield f"         {GOES_ON}: data-engine start", "yellow"
-
-
-def ending_words(flow: FlowStatus, runs: Sequence[ActiveRun]) -> str | None:
-    """Of a flow whose runs were asked to end, when they do, and what ends the first of them now."""
-    from data_engine.reasons.kinds import Stopping
-
-    run_id = next((run.run_id for run in runs if run.flow == flow.name and run.stopping), None)
-    if flow.state_kind != "stopping" or run_id is None:
-        return None
-    return f"{Stopping(run_id).text}; to end it now: `{typed('kill', run_id[:_ID_LENGTH])}`"
-
-
-def last_run_line(flow: FlowStatus, exists: Callable[[str], bool | None]) -> str:
-    """How a flow's last run ended, how many warnings it has, and when it began; "" without one. `exists` is asked of its file."""
-    from data_engine.ledger.warned import warned_words
-    from data_engine.status.sentences import last_status_words
-
-    warned = "" if flow.warned is None else warned_words(flow.warned.count)
-    began = "" if flow.last_run is None else local_time(flow.last_run.started_at_utc)
-    return ", ".join(filter(None, [last_status_words(flow, exists), warned, began]))
 
 
 def say_warned(entries: Sequence[CatalogEntry]) -> None:

@@ -29,10 +29,10 @@ from data_engine.reasons.kinds import (
     Overlong,
     OwnedElsewhere,
     Waiting,
+    WaitingRuns,
 )
 from data_engine.reasons.remedies import DAEMON_ENDING
 from data_engine.reasons.row import Reason
-from data_engine.reasons.waiting_runs import WaitingRuns
 from data_engine.record import frozen
 from data_engine.scheduler.plan import Candidate, PlannedFlow, Rules, judge, why_no_candidate
 from data_engine.status.record import DaemonFacts, EngineFacts, RequestStatus, ServiceFacts
