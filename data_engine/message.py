@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import html
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from data_engine.cut import visible_lines
@@ -50,7 +49,7 @@ class Notice:
     more: int = 0
 
 
-@dataclass(frozen=True)
+@frozen
 class Message:
     """What goes to people. `id` is the same for the same trouble told again; `to` names the secrets that hold the addresses."""
 

@@ -34,6 +34,7 @@ def frozen(kind: type[V]) -> type[V]:
         (Point(x=3, y=0), True, True)
     """
     own = vars(kind)
+    kind.__doc__ = kind.__doc__ or _NO_DOC
     made: Any = dataclass(init=False, repr=False, eq=False, slots=True)(kind)
     made.__init__, made.__setattr__, made.__delattr__ = _Init(), _refuse_change, _refuse_change
     made.__getstate__, made.__setstate__ = _state, _set_state
@@ -45,12 +46,16 @@ def frozen(kind: type[V]) -> type[V]:
     return done
 
 
+_NO_DOC = "Fields."
+"""Else `dataclass` writes one of the signature, which takes longer than all else."""
+
+
 class _Init:
     """The `__init__` of a class, made by `dataclass` when it is first asked for."""
 
     def __get__(self, value: object, kind: Any) -> Any:
         names: dict[str, Any] = {one.name: one for one in fields(kind)}
-        names["__annotations__"] = {one.name: one.type for one in fields(kind)}
+        names |= {"__annotations__": {one.name: one.type for one in fields(kind)}, "__doc__": _NO_DOC}
         if hasattr(kind, "__post_init__"):
             names["__post_init__"] = kind.__post_init__
         twin: Any = dataclass(frozen=True, eq=False, repr=False)(type(kind.__name__, (), names))

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from data_engine.cli.failure import Failed
-from data_engine.cli.looks import in_flow_modules, say_not_flows
-from data_engine.cli.options import AsJson, SomeFlowName, chosen_workspace
+from data_engine.cli.options import AsJson, SomeFlowName, chosen_workspace, in_flow_modules, say_not_flows
 from data_engine.cli.output import complain, print_json, say, table
 from data_engine.counted import counted
 from data_engine.errors import FlowValidationError

@@ -13,8 +13,17 @@ import typer
 
 from data_engine.cli.deploying import say_left
 from data_engine.cli.failure import Failed
-from data_engine.cli.looks import in_flow_modules, require_known, tell_reasons, tell_status
-from data_engine.cli.options import AsJson, SomeFlowName, Wait, chosen_workspace, named, source_from_shell
+from data_engine.cli.looks import tell_status
+from data_engine.cli.options import (
+    AsJson,
+    SomeFlowName,
+    Wait,
+    chosen_workspace,
+    in_flow_modules,
+    named,
+    require_known,
+    source_from_shell,
+)
 from data_engine.cli.output import complain, print_json, say, status_style
 from data_engine.counted import counted
 from data_engine.cut import first_few
@@ -221,39 +230,6 @@ def _kill_left_behind(root: Path) -> bool:
 
     ended = [kill_daemon(LocalWorkspace(WorkspaceLayout(root), local)) for local in layouts_seen_at(root)]
     return any(ended)
-
-
-def status(
-    ctx: typer.Context,
-    watch: Annotated[
-        bool, typer.Option("--watch", help="A screen that follows it, with keys to run, stop and retry.")
-    ] = False,
-    as_json: AsJson = False,
-) -> int:
-    """What the daemon, its engine and each flow do, what runs now, and what waits and why."""
-    ws = chosen_workspace(ctx)
-    return _watch(ws, as_json) if watch else tell_status(ws, as_json)
-
-
-def _watch(ws: Workspace, as_json: bool) -> int:
-    """The screen, where there is a terminal that can show one."""
-    if as_json:
-        what = "--watch shows a screen, and --json prints one document"
-        raise FlowValidationError(what, where="data-engine status", fix="leave one of them out")
-    from data_engine.cli.watch import show
-
-    return show(ws)
-
-
-def explain(
-    ctx: typer.Context,
-    subject: Annotated[
-        str, typer.Argument(metavar="FLOW_OR_FILE", callback=named, help="A flow, or a file of a flow's source.")
-    ],
-    as_json: AsJson = False,
-) -> int:
-    """Why a flow, or a source file, does or does not run; for an output, which run wrote it."""
-    return tell_reasons(chosen_workspace(ctx), subject, as_json)
 
 
 def retry(

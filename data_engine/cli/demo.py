@@ -13,8 +13,7 @@ import typer
 
 from data_engine.cli.failure import Failed
 from data_engine.cli.lab import command_hint, lab_hint
-from data_engine.cli.looks import in_flow_modules
-from data_engine.cli.options import AsJson, load_module
+from data_engine.cli.options import AsJson, in_flow_modules, load_module
 from data_engine.cli.output import print_json, say, table
 from data_engine.counted import counted
 from data_engine.errors import FlowValidationError

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from data_engine.cli.deploying import Note, say_left
-from data_engine.cli.looks import require_known
-from data_engine.cli.options import AsJson, FlowName, SomeFlowName, Wait, chosen_workspace
+from data_engine.cli.options import AsJson, FlowName, SomeFlowName, Wait, chosen_workspace, require_known
 from data_engine.cli.output import complain, print_json, say, table
 from data_engine.status.deployed_before import deployment_cells
 

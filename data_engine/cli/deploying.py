@@ -10,8 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from data_engine.cli.looks import in_flow_modules, say_settings
-from data_engine.cli.options import AsJson, FlowName, SomeFlowName, Wait, chosen_workspace
+from data_engine.cli.options import (
+    AsJson,
+    FlowName,
+    SomeFlowName,
+    Wait,
+    chosen_workspace,
+    in_flow_modules,
+    say_settings,
+)
 from data_engine.cli.output import complain, print_json, say
 from data_engine.platforms.terminals import is_terminal
 from data_engine.status.deploy_lines import (

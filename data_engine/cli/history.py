@@ -1,104 +1,20 @@
-"""`runs`, `log`, `compare` and `reset`: what ran on this machine, what it said, what differed, and forgetting it."""
+"""`compare` and `reset`: what differed between two runs, and forgetting what ran."""
 
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from data_engine.cli.looks import MOST_RUNS, RunStatus, require_known, tell_runs
-from data_engine.cli.options import AsJson, chosen_workspace, named
-from data_engine.cli.output import print_json, say, status_style, table
+from data_engine.cli.options import AsJson, chosen_workspace, named, require_known
+from data_engine.cli.output import print_json, say
 from data_engine.counted import counted
 from data_engine.cut import visible
 from data_engine.errors import FlowValidationError
-from data_engine.ledger.warned import runs_as_json, warned_words, warnings_of
 from data_engine.platforms.terminals import is_terminal
-from data_engine.status.runs import facts_of, rows_words, started
-from data_engine.times import local_time, seconds
-from data_engine.typed import typed
-
-if TYPE_CHECKING:
-    pass
-
-_ID_LENGTH = 8
-
-
-def runs(
-    ctx: typer.Context,
-    name: Annotated[
-        str | None, typer.Argument(metavar="NAME", callback=named, help="A flow, or a source file.")
-    ] = None,
-    limit: Annotated[
-        int | None, typer.Option("--limit", min=1, help=f"How many, newest first; default {MOST_RUNS}.")
-    ] = None,
-    status: Annotated[RunStatus | None, typer.Option("--status", help="Only runs with this status.")] = None,
-    since: Annotated[
-        str | None,
-        typer.Option(
-            "--since",
-            metavar="D",
-            help="Only runs that began on or after this day, month or time of this machine: 2013-03-01.",
-        ),
-    ] = None,
-    until: Annotated[
-        str | None,
-        typer.Option(
-            "--until", metavar="D", help="Only runs that began before the end of this day or month of this machine."
-        ),
-    ] = None,
-    as_json: AsJson = False,
-) -> int:
-    """What ran on this machine, newest first."""
-    return tell_runs(chosen_workspace(ctx), name, limit, as_json, status=status, since=since, until=until)
-
-
-def log(
-    ctx: typer.Context,
-    run_id: Annotated[str, typer.Argument(metavar="RUN", help="The run's id, or its first characters.")],
-    as_json: AsJson = False,
-) -> int:
-    """What one run did, printed and logged."""
-    from data_engine.status.runs import slot_zones
-
-    ws = chosen_workspace(ctx)
-    ws.home.ledger().recover()
-    run = ws.run_record(run_id)
-    steps, lines = ws.steps(run.run_id), ws.log(run.run_id)
-    if as_json:
-        print_json(
-            {
-                "run": runs_as_json(ws.home.ledger(), [run])[0],
-                "steps": [step.as_dict() for step in steps],
-                "log": [line.as_dict() for line in lines],
-            }
-        )
-        return 0
-    say(f"run {run.run_id}  {run.flow}  {run.source or ''}".rstrip())
-    cause = f" ({run.cause})" if run.cause else ""
-    warned = warned_words(warnings_of(ws.home.ledger(), [run.run_id]).get(run.run_id, 0))
-    say(
-        ", ".join(filter(None, [f"{run.status}{cause}", warned, f"started {started(run)}", seconds(run.elapsed_s)])),
-        style=status_style(run.status),
-    )
-    for label, words in facts_of(run, slot_zones(ws.home, [run]).get(run.flow)):
-        say(f"{label:9} {words}")
-    say("")
-    shown = table(
-        *("STEP", "STATUS", "TIME", "ROWS", "OUTPUT"),
-        right=("TIME", "ROWS"),
-        cut=("STEP", "OUTPUT"),
-        whole=f"`{typed('log', run.run_id[:8], '--json')}` shows it in full.",
-    )
-    for step in steps:
-        shown.add_row(step.label, step.status, seconds(step.elapsed_s), rows_words(step), step.output_path or "")
-    say(shown)
-    if lines:
-        say("")
-    for line in lines:
-        say(f"{local_time(line.created_at_utc)}  {line.level:7}  {line.step or '-'}: {line.message}")
-    return 0
+from data_engine.status.runs import started
+from data_engine.times import seconds
 
 
 def compare(

@@ -9,8 +9,7 @@ from typing import Annotated
 
 import typer
 
-from data_engine.cli.looks import in_flow_modules
-from data_engine.cli.options import AsJson, selected
+from data_engine.cli.options import AsJson, in_flow_modules, selected
 from data_engine.cli.output import print_json, say
 from data_engine.counted import counted
 from data_engine.errors import FlowValidationError

@@ -1,34 +1,44 @@
-"""What the commands print that only look: `status`, `list`, `runs` and `explain`."""
+"""The commands that only look: `status`, `list`, `show`, `runs`, `log` and `explain`. Each imports what it shows when it is called."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import chdir, contextmanager, suppress
-from typing import TYPE_CHECKING, Literal, TypeAlias
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
-from data_engine.cli.daemon_lines import daemon_lines, ending_words, last_run_words
-from data_engine.cli.list_warnings import say_misleading_names, say_warned, say_what_is_wrong
+import typer
+
+from data_engine.cli.options import (
+    AsJson,
+    FlowName,
+    chosen_workspace,
+    in_flow_modules,
+    load_module,
+    named,
+    say_not_flows,
+    say_settings,
+)
 from data_engine.cli.output import complain, print_json, say, status_style, table
-from data_engine.cli.short_paths import short_path, source_names
-from data_engine.cut import beginning
+from data_engine.cut import beginning, first_few
 from data_engine.errors import FlowValidationError
-from data_engine.file_check import file_exists
-from data_engine.lease.status import lease_lines
-from data_engine.ledger.warned import runs_as_json, warned_words, warnings_of
-from data_engine.reasons.kinds import Disabled
-from data_engine.status.runs import slot_words, started
-from data_engine.status.sentences import held_words, reason_of, short_error, told_once, undelivered_words
 from data_engine.times import local_time, seconds, zoned_words
 from data_engine.typed import typed
 
 if TYPE_CHECKING:
+    from datetime import tzinfo
+
     from data_engine.cli.output import Table
     from data_engine.client import Workspace
+    from data_engine.flow.flow import Flow
     from data_engine.model import ActiveRun, Run
     from data_engine.notebook.catalog import CatalogEntry
+    from data_engine.notebook.standing import Standing
+    from data_engine.reasons.kinds import Disabled, WaitingRuns
     from data_engine.reasons.row import Reason
-    from data_engine.reasons.waiting_runs import WaitingRuns
     from data_engine.status.explain import Explanation
     from data_engine.status.record import FlowStatus, WorkspaceStatus
 
@@ -43,6 +53,28 @@ _LONGEST_ERROR = 160
 _MOST_UNDELIVERED = 5
 _MOST_WAITING = 5
 """Runs of one flow that are listed, each to be stopped alone; `status --json` has more."""
+
+
+def status(
+    ctx: typer.Context,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="A screen that follows it, with keys to run, stop and retry.")
+    ] = False,
+    as_json: AsJson = False,
+) -> int:
+    """What the daemon, its engine and each flow do, what runs now, and what waits and why."""
+    ws = chosen_workspace(ctx)
+    return _watch(ws, as_json) if watch else tell_status(ws, as_json)
+
+
+def _watch(ws: Workspace, as_json: bool) -> int:
+    """The screen, where there is a terminal that can show one."""
+    if as_json:
+        what = "--watch shows a screen, and --json prints one document"
+        raise FlowValidationError(what, where="data-engine status", fix="leave one of them out")
+    from data_engine.cli.watch import show
+
+    return show(ws)
 
 
 def tell_status(ws: Workspace, as_json: bool) -> int:
@@ -189,7 +221,8 @@ def tell_runs(
     until: str | None = None,
 ) -> int:
     """What ran on this machine, newest first, and how many of them are not told."""
-    from data_engine.status.runs import find_runs, slot_zones, wanted_runs
+    from data_engine.ledger.warned import runs_as_json, warnings_of
+    from data_engine.status.runs import find_runs, slot_words, slot_zones, wanted_runs
 
     ledger = ws.home.ledger()
     ledger.recover()
@@ -276,6 +309,7 @@ def bounded_reason(one: Explanation) -> str:
     from dataclasses import replace
 
     from data_engine.reasons.kinds import Held, LastRunFailed, RetryLater
+    from data_engine.status.sentences import short_error
 
     if not isinstance(one.why, (Held, RetryLater, LastRunFailed)) or not one.why.error:
         return one.reason
@@ -283,50 +317,12 @@ def bounded_reason(one: Explanation) -> str:
     return replace(one, why=replace(one.why, error=error)).reason
 
 
-def say_not_flows(ws: Workspace) -> None:
-    """Name the notebooks that are no flows because of where they lie or what they are called."""
-    from data_engine.notebook.subfolders import not_flows, notebooks_in_subfolders
-
-    folder = ws.layout.flow_modules_dir
-    for one in not_flows(folder, notebooks_in_subfolders(folder)):
-        complain(f"{one}.", style="yellow")
-
-
-@contextmanager
-def in_flow_modules(ws: Workspace) -> Iterator[None]:
-    """Inside, the working directory is the authored folder, as for every run that is not in the caller's own process."""
-    try:
-        going = chdir(ws.layout.flow_modules_dir)
-        going.__enter__()
-    except OSError as error:
-        raise FlowValidationError(
-            f"the flow_modules folder cannot be entered: {error.strerror}",
-            where=str(ws.layout.flow_modules_dir),
-            fix="check its permissions and whether its drive is connected",
-        ) from error
-    try:
-        yield
-    finally:
-        going.__exit__(None, None, None)
-
-
-def say_settings(ws: Workspace) -> None:
-    """Tell of settings nobody reads, or that cannot be used, where nothing is run by them."""
-    error = ws.home.settings_error()
-    for warning in ws.settings().warnings if error is None else (error,):
-        complain(f"warning: {warning}", style="yellow")
-
-
-def require_known(ws: Workspace, name: str) -> None:
-    """Refuse a name that is neither in the history nor a module's."""
-    from data_engine.status.deployed_before import find_flow
-
-    find_flow(ws.home, name)
-
-
 def _say_workspace(found: WorkspaceStatus, ws: Workspace) -> None:
+    from data_engine.lease.status import lease_lines
+    from data_engine.status.sentences import daemon_lines
+
     say(f"{found.workspace_id}  {found.workspace_root}")
-    for text, style in daemon_lines(found, ws):
+    for text, style in daemon_lines(found, str(ws.root)):
         say(text, style=style)
     if found.service.installed:
         say(f"service  {found.service.text}", style="red" if found.service.trouble else "")
@@ -345,6 +341,8 @@ def _say_workspace(found: WorkspaceStatus, ws: Workspace) -> None:
 
 
 def _say_unsent(found: WorkspaceStatus) -> None:
+    from data_engine.status.sentences import told_once, undelivered_words
+
     unsent = told_once(found.undelivered)
     for number, (one, count) in enumerate(unsent[:_MOST_UNDELIVERED]):
         say(f"{'' if number else 'unsent':<8} {undelivered_words(one, local_time, count)}", style="red")
@@ -362,6 +360,9 @@ def _say_requests(found: WorkspaceStatus) -> None:
 
 
 def _say_flows(flows: Sequence[FlowStatus], runs: Sequence[ActiveRun]) -> None:
+    from data_engine.file_check import file_exists
+    from data_engine.status.sentences import ending_words, held_words, last_run_line, reason_of
+
     shown = table(
         *("FLOW", "GROUP", "STATE", "NEXT", "LAST RUN", "REASON"),
         cut=("FLOW", "GROUP", "REASON"),
@@ -369,7 +370,7 @@ def _say_flows(flows: Sequence[FlowStatus], runs: Sequence[ActiveRun]) -> None:
         whole=f"`{typed('explain')} FLOW` shows the full reason and what to do.",
     )
     for flow in flows:
-        ended = last_run_words(flow, file_exists)
+        ended = last_run_line(flow, file_exists)
         held = held_words(flow.name, flow.held, None if flow.why is None else flow.why.kind)
         expected = None if flow.expected is None else flow.expected.text
         ending = ending_words(flow, runs)
@@ -405,6 +406,10 @@ def _say_waiting(runs: Sequence[WaitingRuns]) -> None:
 
 def _row(run: Run, warnings: int, told: str) -> tuple[str, ...]:
     """A run as a row, with its source or slot as it is `told`."""
+    from data_engine.ledger.warned import warned_words
+    from data_engine.status.runs import started
+    from data_engine.status.sentences import short_error
+
     return (
         run.run_id[:_ID_LENGTH],
         run.flow,
@@ -437,3 +442,265 @@ def _is_any_missing(found: WorkspaceStatus, ws: Workspace) -> bool:
     except OSError:
         return False
     return any(flow.name not in there for flow in found.flows if flow.standing.kind in ("as_deployed", "edited"))
+
+
+def list_flows(ctx: typer.Context, as_json: AsJson = False) -> int:
+    """The flows, and what is wrong with broken modules."""
+    return tell_flows(chosen_workspace(ctx), as_json)
+
+
+def show(ctx: typer.Context, name: FlowName, as_json: AsJson = False) -> int:
+    """One flow: its trigger, paths, steps and last run."""
+    from data_engine.flow.expectation import expectation_words
+    from data_engine.ledger.warned import runs_as_json
+    from data_engine.model import utc_text
+    from data_engine.notebook.catalog import clock_zone, describe, trigger_here
+    from data_engine.scheduler.slots import slot_words
+    from data_engine.status.runs import last_run, last_run_words
+
+    ws = chosen_workspace(ctx)
+    with in_flow_modules(ws):
+        module = load_module(ws, name)
+    entry = describe(module.flow, module.path, module.description, module.warnings)
+    ledger = ws.home.ledger()
+    last = last_run(ws.home, entry.name)
+    steps = [
+        {"label": step.label, "function": step.function_name, "use": step.use, "save_as": step.save_as}
+        for step in module.flow.steps
+    ]
+    coming = ws.next_runs().get(entry.name)
+    deployment = ws.standing(entry.name)
+    runs = next((one for one in ws.deployments(entry.name) if one.is_live), None)
+    compared = None if runs is None else runs.compared
+    slots, zone = _next_slots(ws, module.flow)
+    stands = standing_to_expected(ws, [entry]).get(entry.name)
+    off = disabled_flows(ws).get(entry.name)
+    if as_json:
+        times = [utc_text(slot_s) for slot_s in slots]
+        live = {
+            "next_run_utc": coming,
+            "last_run": None if last is None else runs_as_json(ledger, [last])[0],
+            "next_times_utc": times,
+            "expected": stands,
+            "disabled": off,
+            "compared": None if compared is None else compared.as_dict(),
+        }
+        print_json(entry.as_dict() | {"steps": steps} | deployment.as_json() | live)
+    else:
+        expected = "\n".join(
+            filter(None, [expectation_words(module.flow.expectations), "" if stands is None else stands.text])
+        )
+        trigger = trigger_here(entry, ws.home.settings_shown().timezone)
+        ended = last_run_words(ws.home, last, ws.status)
+        tz = clock_zone(entry, ws.home.settings_shown().timezone)
+        coming = f"- ({off.text})" if off is not None else zoned_words(coming, tz)
+        stands_at = deployment.text if compared is None else f"{deployment.text}\n{'':12}{compared.words}"
+        _say_flow(entry, trigger, steps, last, ended, coming, stands_at, ws.root, slot_words(slots, zone), expected, tz)
+    return 0
+
+
+def _next_slots(ws: Workspace, flow: Flow) -> tuple[list[float], tzinfo]:
+    """The next times of a flow that runs by the clock, and the zone they are meant in."""
+    from data_engine.flow.trigger import Schedule
+    from data_engine.scheduler.slots import next_slots, zone_of
+
+    lines = flow.trigger.cron_lines if isinstance(flow.trigger, Schedule) else ()
+    zone = zone_of(
+        (flow.trigger.tz if isinstance(flow.trigger, Schedule) else None) or ws.home.settings_shown().timezone
+    )
+    return next_slots(lines, zone, time.time()), zone
+
+
+def _say_flow(
+    entry: CatalogEntry,
+    trigger: str,
+    steps: list[dict[str, Any]],
+    last: Run | None,
+    ended: str,
+    coming: str | None,
+    deployment: str,
+    root: Path,
+    times: str,
+    expected: str,
+    tz: str | None,
+) -> None:
+    from data_engine.status.runs import facts_of
+
+    say(entry.title, style="bold")
+    if entry.description:
+        say(entry.description)
+    say("")
+    cron = getattr(None if entry.flow is None else entry.flow.trigger, "cron", None)
+    facts = {
+        "name": entry.name,
+        "file": short_path(str(entry.path), root),
+        "group": entry.group,
+        "mode": entry.mode,
+        "trigger": trigger + (f" (cron {cron})" if cron else ""),
+        **({"next times": times} if times else {}),
+        **({"expected": expected.replace("\n", "\n" + " " * 12)} if expected else {}),
+        "source": short_path(entry.source, root),
+        "mirror": short_path(entry.mirror, root) + (", staged" if entry.as_dict()["staged"] else ""),
+        "production": deployment,
+        "next run": coming or "-",
+        "last run": ended,
+    }
+    for name, value in facts.items():
+        say(f"{name:12}{value}")
+    say("")
+    shown = table("STEP", "FUNCTION", "USES", "SAVES AS")
+    for step in steps:
+        shown.add_row(step["label"], step["function"], step["use"] or "", step["save_as"] or "")
+    say(shown)
+    if last is not None:
+        say("")
+        for label, words in facts_of(last, tz):
+            say(f"{label:12}{words}")
+    if last is not None and last.error:
+        say("")
+        say(f"the last run's error: {last.error}", style=status_style(last.status))
+
+
+def runs(
+    ctx: typer.Context,
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", callback=named, help="A flow, or a source file.")
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, help=f"How many, newest first; default {MOST_RUNS}.")
+    ] = None,
+    status: Annotated[RunStatus | None, typer.Option("--status", help="Only runs with this status.")] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            "--since",
+            metavar="D",
+            help="Only runs that began on or after this day, month or time of this machine: 2013-03-01.",
+        ),
+    ] = None,
+    until: Annotated[
+        str | None,
+        typer.Option(
+            "--until", metavar="D", help="Only runs that began before the end of this day or month of this machine."
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> int:
+    """What ran on this machine, newest first."""
+    return tell_runs(chosen_workspace(ctx), name, limit, as_json, status=status, since=since, until=until)
+
+
+def log(
+    ctx: typer.Context,
+    run_id: Annotated[str, typer.Argument(metavar="RUN", help="The run's id, or its first characters.")],
+    as_json: AsJson = False,
+) -> int:
+    """What one run did, printed and logged."""
+    from data_engine.ledger.warned import runs_as_json, warned_words, warnings_of
+    from data_engine.status.runs import facts_of, rows_words, slot_zones, started
+
+    ws = chosen_workspace(ctx)
+    ws.home.ledger().recover()
+    run = ws.run_record(run_id)
+    steps, lines = ws.steps(run.run_id), ws.log(run.run_id)
+    if as_json:
+        print_json(
+            {
+                "run": runs_as_json(ws.home.ledger(), [run])[0],
+                "steps": [step.as_dict() for step in steps],
+                "log": [line.as_dict() for line in lines],
+            }
+        )
+        return 0
+    say(f"run {run.run_id}  {run.flow}  {run.source or ''}".rstrip())
+    cause = f" ({run.cause})" if run.cause else ""
+    warned = warned_words(warnings_of(ws.home.ledger(), [run.run_id]).get(run.run_id, 0))
+    say(
+        ", ".join(filter(None, [f"{run.status}{cause}", warned, f"started {started(run)}", seconds(run.elapsed_s)])),
+        style=status_style(run.status),
+    )
+    for label, words in facts_of(run, slot_zones(ws.home, [run]).get(run.flow)):
+        say(f"{label:9} {words}")
+    say("")
+    shown = table(
+        *("STEP", "STATUS", "TIME", "ROWS", "OUTPUT"),
+        right=("TIME", "ROWS"),
+        cut=("STEP", "OUTPUT"),
+        whole=f"`{typed('log', run.run_id[:8], '--json')}` shows it in full.",
+    )
+    for step in steps:
+        shown.add_row(step.label, step.status, seconds(step.elapsed_s), rows_words(step), step.output_path or "")
+    say(shown)
+    if lines:
+        say("")
+    for line in lines:
+        say(f"{local_time(line.created_at_utc)}  {line.level:7}  {line.step or '-'}: {line.message}")
+    return 0
+
+
+def explain(
+    ctx: typer.Context,
+    subject: Annotated[
+        str, typer.Argument(metavar="FLOW_OR_FILE", callback=named, help="A flow, or a file of a flow's source.")
+    ],
+    as_json: AsJson = False,
+) -> int:
+    """Why a flow, or a source file, does or does not run; for an output, which run wrote it."""
+    return tell_reasons(chosen_workspace(ctx), subject, as_json)
+
+
+def say_warned(entries: Sequence[CatalogEntry]) -> None:
+    """Which modules are warned of, beside what is told here: all their warnings would bury the list."""
+    warned = [f"{entry.name} ({len(entry.warnings)})" for entry in entries if entry.warnings]
+    if warned:
+        complain()
+        complain(f"warnings of {first_few(warned, 5)}: `data-engine compile` shows them", style="yellow")
+
+
+def say_misleading_names(ws: Workspace, paths: Sequence[Path]) -> None:
+    """Which of these modules are named like something else, so that another one is imported than was meant."""
+    from data_engine.notebook.beside import misleading_names
+
+    with suppress(OSError, FlowValidationError):  # it was there a moment ago
+        for warning in misleading_names(ws.home.modules(), paths):
+            complain(f"warning: {warning}", style="yellow")
+
+
+def say_what_is_wrong(entries: Sequence[CatalogEntry], gone: Mapping[str, Standing]) -> None:
+    """What of sources is not there, which modules are gone, and what is wrong with broken ones."""
+    from data_engine.status.source_trouble import all_source_warnings
+
+    flows = [entry.flow for entry in entries if entry.flow is not None]
+    for warning in (warning for warnings in all_source_warnings(flows) for warning in warnings):
+        complain(f"warning: {warning}", style="yellow")
+    for _, one in sorted(gone.items()):
+        complain()
+        complain(one.edit or "", style="yellow")
+    for entry in entries:
+        if entry.error is not None:
+            complain()
+            complain(f"{entry.path.name} is broken: {entry.error}", style="red")
+
+
+def short_path(path: str | None, root: Path) -> str:
+    """`path` as seen from the workspace's root when it lies in it; "-" for none.
+
+    Example:
+        >>> short_path("/team/claims/data/in", Path("/team/claims")), short_path(None, Path("/team/claims"))
+        ('data/in', '-')
+    """
+    if path is None:
+        return "-"
+    return Path(path).relative_to(root).as_posix() if Path(path).is_relative_to(root) else path
+
+
+def source_names(sources: Iterable[str], root: Path) -> dict[str, str]:
+    """Each source by its name, or where several have that name by its path seen from the workspace.
+
+    Example:
+        >>> list(source_names(["/team/in/north/may.csv", "/team/in/south/may.csv", "/team/in/june.csv"], Path("/team")).values())
+        ['in/north/may.csv', 'in/south/may.csv', 'june.csv']
+    """
+    known = list(dict.fromkeys(sources))
+    count = Counter(Path(one).name for one in known)
+    return {one: Path(one).name if count[Path(one).name] == 1 else short_path(one, root) for one in known}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import chdir, contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -108,3 +110,44 @@ def source_from_shell(source: str | None) -> str | None:
         return None
     path = os.path.abspath(with_home(source))
     return path if source.strip() and os.path.exists(path) else source
+
+
+def say_not_flows(ws: Workspace) -> None:
+    """Name the notebooks that are no flows because of where they lie or what they are called."""
+    from data_engine.notebook.subfolders import not_flows, notebooks_in_subfolders
+
+    folder = ws.layout.flow_modules_dir
+    for one in not_flows(folder, notebooks_in_subfolders(folder)):
+        complain(f"{one}.", style="yellow")
+
+
+@contextmanager
+def in_flow_modules(ws: Workspace) -> Iterator[None]:
+    """Inside, the working directory is the authored folder, as for every run that is not in the caller's own process."""
+    try:
+        going = chdir(ws.layout.flow_modules_dir)
+        going.__enter__()
+    except OSError as error:
+        raise FlowValidationError(
+            f"the flow_modules folder cannot be entered: {error.strerror}",
+            where=str(ws.layout.flow_modules_dir),
+            fix="check its permissions and whether its drive is connected",
+        ) from error
+    try:
+        yield
+    finally:
+        going.__exit__(None, None, None)
+
+
+def say_settings(ws: Workspace) -> None:
+    """Tell of settings nobody reads, or that cannot be used, where nothing is run by them."""
+    error = ws.home.settings_error()
+    for warning in ws.settings().warnings if error is None else (error,):
+        complain(f"warning: {warning}", style="yellow")
+
+
+def require_known(ws: Workspace, name: str) -> None:
+    """Refuse a name that is neither in the history nor a module's."""
+    from data_engine.status.deployed_before import find_flow
+
+    find_flow(ws.home, name)

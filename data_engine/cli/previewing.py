@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from data_engine.cli.failure import Failed
-from data_engine.cli.looks import in_flow_modules
 from data_engine.cli.options import (
     AsJson,
     FlowName,
     Params,
     SourcePath,
     chosen_workspace,
+    in_flow_modules,
     load_module,
     source_from_shell,
 )

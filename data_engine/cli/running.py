@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from data_engine.cli.looks import in_flow_modules, say_settings
 from data_engine.cli.options import (
     AsJson,
     FlowNames,
@@ -17,7 +16,9 @@ from data_engine.cli.options import (
     SourcePath,
     Wait,
     chosen_workspace,
+    in_flow_modules,
     load_module,
+    say_settings,
     source_from_shell,
 )
 from data_engine.cli.output import complain, print_json, say, status_style

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from data_engine.cli.daemon import done, is_not_deployed, is_owned_elsewhere
-from data_engine.cli.looks import in_flow_modules
-from data_engine.cli.options import AsJson, Wait, chosen_workspace, named
+from data_engine.cli.options import AsJson, Wait, chosen_workspace, in_flow_modules, named
 from data_engine.errors import FlowValidationError
 from data_engine.typed import typed
 

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from data_engine.cli.looks import in_flow_modules
-from data_engine.cli.options import AsJson, SomeFlowName, chosen_workspace
+from data_engine.cli.looks import short_path
+from data_engine.cli.options import AsJson, SomeFlowName, chosen_workspace, in_flow_modules
 from data_engine.cli.output import complain, print_json, say, table
-from data_engine.cli.short_paths import short_path
 from data_engine.counted import counted
 from data_engine.cut import first_few
 from data_engine.platforms.terminals import is_terminal

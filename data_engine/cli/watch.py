@@ -23,7 +23,6 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from data_engine.cli.daemon_lines import daemon_lines, last_run_words
 from data_engine.cli.output import complain, say, status_style
 from data_engine.counted import counted
 from data_engine.cut import visible
@@ -34,7 +33,7 @@ from data_engine.lease.status import lease_lines
 from data_engine.platforms.host import IS_STYLED_BY_CALLS
 from data_engine.platforms.terminals import is_terminal, pressed_keys
 from data_engine.record import frozen
-from data_engine.status.sentences import ends_words, freed_words, reason_of
+from data_engine.status.sentences import daemon_lines, ends_words, freed_words, last_run_line, reason_of
 from data_engine.times import local_time, seconds, zoned_words
 from data_engine.typed import typed
 
@@ -274,7 +273,7 @@ class WatchScreen:
 
     def _head(self, status: WorkspaceStatus) -> Iterator[Text]:
         yield _row(f"{status.workspace_id}  {status.workspace_root}", "bold")
-        for text, style in daemon_lines(status, self._ws):
+        for text, style in daemon_lines(status, str(self._ws.root)):
             yield _row(text, style)
         if status.lease.is_worth_words:
             yield from (_row(line) for line in lease_lines(status.lease))
@@ -303,7 +302,7 @@ class WatchScreen:
                 *([flow.group or ""] if is_wide else []),
                 flow.state_text,
                 zoned_words(flow.next_run_utc, flow.tz),
-                last_run_words(flow, file_exists),
+                last_run_line(flow, file_exists),
                 "; ".join(filter(None, (flow.edit, reason_of(flow)))),
             ]
             style = "red" if flow.is_failing else "green" if flow.state_kind == "running" else ""

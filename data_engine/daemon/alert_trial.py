@@ -6,20 +6,19 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from data_engine.daemon.channel import Channel, try_it
 from data_engine.errors import FlowValidationError
 from data_engine.ledger.outbox import Body
 from data_engine.message import Message, Notice, message
-from data_engine.record import Record
+from data_engine.record import Record, frozen
 from data_engine.typed import typed
 
 _AT_ONCE = 4
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen
 class Tried(Record):
     """What became of a message to one recipient; `what` and `fix` say why it was not sent. `service` is what its address leads to."""
 

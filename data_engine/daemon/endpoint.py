@@ -6,7 +6,7 @@ import json
 import secrets
 import socket
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from data_engine import private
@@ -16,6 +16,7 @@ from data_engine.ledger.ledger import Ledger
 from data_engine.platforms.access import is_private
 from data_engine.platforms.processes import create_time_of, is_this_users, is_zombie
 from data_engine.platforms.service import session_id
+from data_engine.record import frozen
 from data_engine.workspace.layout import LocalLayout
 
 _ENGINE = "engine_is_on"
@@ -23,7 +24,7 @@ _BACKFILL = "backfill"
 _TAKES_S = 0.5
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Endpoint:
     """A daemon that listens on 127.0.0.1:`port`. `create_time` tells its process from a later one of the same `pid`."""
 

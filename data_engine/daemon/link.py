@@ -6,12 +6,10 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from data_engine.commands.command import Command
-from data_engine.commands.fields import to_json
 from data_engine.daemon.control import DaemonClient, DaemonGoneError, UnknownRouteError
 from data_engine.daemon.endpoint import read_endpoint, silent_daemon
 from data_engine.engine.local_workspace import LocalWorkspace
@@ -25,10 +23,11 @@ from data_engine.errors import (
 from data_engine.platforms.host import LONGEST_CALL_S
 from data_engine.reasons.kinds import DaemonSilent
 from data_engine.reasons.remedies import SILENT_FIX
+from data_engine.record import frozen
 from data_engine.trial import refuse_in_trial
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from data_engine.commands.command import Command
     from data_engine.status.offline import OfflineFacts
 
 _QUIET_S = 1.0
@@ -42,7 +41,7 @@ _clients: dict[Path, DaemonClient] = {}
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Left:
     """A request that was left with the `owner` of the workspace, which is another workstation."""
 
@@ -50,7 +49,7 @@ class Left:
     request_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DaemonLink:
     """The way to the daemon of one workspace."""
 
@@ -136,6 +135,7 @@ class DaemonLink:
             FlowValidationError: it is refused.
             DaemonGoneError: the daemon does not answer.
         """
+        from data_engine.commands.fields import to_json
         from data_engine.commands.registry import ways_of  # which knows all of them: a look needs none
 
         refuse_in_trial(command.name)

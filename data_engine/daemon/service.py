@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from data_engine import private
@@ -22,6 +22,7 @@ from data_engine.errors import WorkspaceError
 from data_engine.files import trouble_of, write_text_atomic
 from data_engine.platforms.drives import lasting
 from data_engine.platforms.service import Definition, RefusedError, ServiceManager, service_manager
+from data_engine.record import frozen
 from data_engine.status.record import ServiceFacts, ServiceState
 from data_engine.workspace.layout import LocalLayout, is_workspace
 
@@ -37,7 +38,7 @@ KEYRING_NOTE = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ServiceRecord:
     """What the service starts. `turned_boot_on`: before `--boot` this user's services did not start with the machine."""
 
@@ -48,7 +49,7 @@ class ServiceRecord:
     turned_boot_on: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Installed:
     """What an installation has done; `why_no_boot` where the service cannot start before its user logs on."""
 

@@ -10,13 +10,12 @@ from pathlib import Path
 
 from data_engine.cut import first_few
 from data_engine.daemon.finding import Finding
-from data_engine.lease.folder import OsFolder, drive_words
-from data_engine.lease.generations import GENERATIONS, GenerationList
+from data_engine.lease.folder import GENERATIONS, OsFolder, drive_words
+from data_engine.lease.generations import GenerationList
 from data_engine.lease.heartbeat_files import HeartbeatFiles
 from data_engine.lease.protocol import TABLES, Damage, Damaged, Generation, ShorterList
 from data_engine.lease.removal import NOT_OURS
-from data_engine.ledger.connection import connect_to_look
-from data_engine.ledger.replication import known_list
+from data_engine.ledger.connection import connect_to_look, known_list
 from data_engine.nofollow import opened
 from data_engine.workspace.layout import LocalLayout, WorkspaceLayout
 

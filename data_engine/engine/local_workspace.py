@@ -6,28 +6,30 @@ import copy
 import os
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.flow.flow import Flow
 from data_engine.flow.paths import loading_module_folder
-from data_engine.lease.deployment_files import DeploymentFiles
-from data_engine.lease.folder import OsFolder, drive_words
 from data_engine.ledger import deployments
 from data_engine.ledger.ledger import Ledger
 from data_engine.notebook.deployments import Deployments, Pointer
 from data_engine.notebook.descriptions import Descriptions
 from data_engine.notebook.history import live, rolled_back
 from data_engine.notebook.load import FlowModules
+from data_engine.record import frozen
 from data_engine.workspace.here import FLOW_MODULES, here
 from data_engine.workspace.identity import local_layout
 from data_engine.workspace.layout import LocalLayout, WorkspaceLayout
 from data_engine.workspace.settings import WorkspaceSettings, load_settings
 
+if TYPE_CHECKING:
+    from data_engine.lease.deployment_files import DeploymentFiles
 
-@dataclass(frozen=True, slots=True)
+
+@frozen
 class LocalWorkspace:
     """One workspace as this machine sees it.
 
@@ -128,6 +130,8 @@ class LocalWorkspace:
             try:
                 return self.deployment_files().read(set_id)
             except OSError as error:
+                from data_engine.lease.folder import drive_words
+
                 raise WorkspaceError(
                     f"the deployment cannot be fetched: {drive_words(error)}",
                     where=str(self.layout.workspace_state_dir / "deployments"),
@@ -138,6 +142,9 @@ class LocalWorkspace:
 
     def deployment_files(self) -> DeploymentFiles:
         """The sets that all workstations see."""
+        from data_engine.lease.deployment_files import DeploymentFiles
+        from data_engine.lease.folder import OsFolder
+
         return DeploymentFiles(OsFolder(self.layout.workspace_state_dir), lambda: os.urandom(6).hex())
 
 

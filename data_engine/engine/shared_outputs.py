@@ -12,7 +12,7 @@ from pathlib import Path
 from data_engine.engine.candidates import Source
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.flow.flow import Flow
-from data_engine.ledger.last_writer import Writer, other_writers
+from data_engine.ledger.output_runs import Writer, other_writers
 
 _MOST_OUTPUTS = 20
 _MOST_OTHERS = 5

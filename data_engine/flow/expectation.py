@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY
 
 from data_engine.duration import parse_duration
 from data_engine.errors import FlowValidationError
 from data_engine.flow.suggestions import meant
 from data_engine.flow.trigger import Schedule, Trigger, check_zone, duration_text, parse_times
 from data_engine.message import TROUBLES
+from data_engine.record import frozen
 from data_engine.secret import is_secret_name
 
 OF_FLOWS = tuple(kind for kind in TROUBLES if kind not in ("silent_owner", "unreachable"))
@@ -24,7 +25,7 @@ _EXPECT, _ALERT = "Flow.expect", "Flow.alert"
 _DAYS_FIX = 'give days="mon-fri", days="mon,thu" or days=["sat", "sun"]; without it every day counts'
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Expectation:
     """What one call of `Flow.expect` asks: a success `by` these times of `days` (numbers, Monday is 0; () is every day) in
     zone `tz` (None: the workspace's), one within `every` interval, runs no longer than `within`, and slots that begin within
@@ -35,6 +36,7 @@ class Expectation:
         (0, 1, 2, 3, 4)
     """
 
+    _: KW_ONLY
     by: tuple[str, ...] = ()
     days: tuple[int, ...] = ()
     tz: str | None = None
@@ -51,10 +53,11 @@ class Expectation:
         return tuple((int(text[:2]), int(text[3:])) for text in self.by)
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class AlertRule:
     """What one call of `Flow.alert` says: who is told (names of secrets) `on` which kinds; None is what the workspace says."""
 
+    _: KW_ONLY
     to: tuple[str, ...] | None = None
     on: tuple[str, ...] | None = None
 

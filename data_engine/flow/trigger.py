@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import KW_ONLY
 from pathlib import Path
 from typing import Any, ClassVar, TypeAlias
 
@@ -16,6 +16,7 @@ from data_engine.errors import FlowValidationError
 from data_engine.flow.paths import AuthoredPath, author_path
 from data_engine.flow.scan import parse_extensions
 from data_engine.flow.suggestions import nearest_name
+from data_engine.record import frozen
 
 CATCH_UPS = ("latest", "all", "none")
 _WHERE = "Flow.watch"
@@ -31,8 +32,9 @@ _CRON_PARTS = (
 """The fields of a cron line, and what each takes beside `*`, lists (1,15), ranges (1-5) and steps (*/5)."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class _Trigger:
+    _: KW_ONLY
     mode: ClassVar[str]
     run_as: str = "individual"
     max_parallel: int = 1
@@ -41,33 +43,35 @@ class _Trigger:
     extensions: tuple[str, ...] | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Manual(_Trigger):
     """Run when somebody asks. With a `source` folder it runs once for each of its files."""
 
     mode: ClassVar[str] = "manual"
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Poll(_Trigger):
     """Run when a source file is new or changed since its last good run.
 
     `interval` is the text, `interval_seconds` its seconds; `settle` is in seconds.
     """
 
+    _: KW_ONLY
     mode: ClassVar[str] = "poll"
     interval: str = ""
     interval_seconds: float = 0.0
     settle: float = 1
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Schedule(_Trigger):
     """Run every `interval_seconds`, at wall-clock `times`, or as `cron` says, in zone `tz` (None: the workspace's).
 
     `times` are "HH:MM" texts, sorted, each once; `time_slots` the same as (hour, minute).
     """
 
+    _: KW_ONLY
     mode: ClassVar[str] = "schedule"
     interval: str | None = None
     interval_seconds: float | None = None

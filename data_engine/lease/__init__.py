@@ -22,7 +22,7 @@ Heartbeats, marker folders and clocks only decide when one may try and what peop
     alarms.py           who tells people of a silent owner: claims, each won by one rename
     watching.py         pure: when a machine claims an alarm, tells, waits, or claims it anew
     watch.py            what a daemon does about it after each look
-    keeper.py           when a daemon does all this, on a thread of its own (share_thread.py)
+    keeper.py           when a daemon does all this, on a thread of its own
     peek.py             one look for whoever runs something without a daemon
 
 In use, by one thread that does all input and output on the share (nothing here is thread-safe; `can_work`, `work_until`

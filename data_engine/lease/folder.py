@@ -27,6 +27,9 @@ from data_engine.nofollow import NotFollowedError, Place, opened
 from data_engine.platforms.files import NO_FOLLOW, NO_WAIT, OWN, is_open_elsewhere, open_shared
 from data_engine.platforms.host import system_id
 
+GENERATIONS = "state/generations"
+"""The list of generations, which is there once anybody has owned the workspace."""
+
 _RETRY_DELAYS_S = (0.05, 0.1, 0.2, 0.4, 0.8)
 _T = TypeVar("_T")
 

@@ -6,10 +6,14 @@ A share that hangs holds up this thread only: whether work may start is decided 
 from __future__ import annotations
 
 import logging
+import queue
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import replace
+from typing import TypeVar
 
 from data_engine.clock import boot_clock
 from data_engine.cut import first_few
@@ -31,7 +35,6 @@ from data_engine.lease.owning import (
 )
 from data_engine.lease.protocol import NEVER, Damaged, Fenced, Identity, InDoubt, LeaseOutcome, Limits, Lost
 from data_engine.lease.publishing import Publisher
-from data_engine.lease.share_thread import ShareThread
 from data_engine.lease.status import LeaseStatus, shown_machine, status_of
 from data_engine.lease.view import View
 from data_engine.lease.watch import NoWatch, Watch
@@ -39,6 +42,76 @@ from data_engine.ledger.belief import Believed, Doubted, Verdict
 from data_engine.ledger.share import Share
 
 log = logging.getLogger(__name__)
+
+_LONGEST_SLEEP_S = 30.0
+_T = TypeVar("_T")
+
+
+class ShareThread:
+    """Does what any thread asks for, one thing at a time; `tick` is called when `due_in_s` has passed and nothing is asked for.
+
+    `failed` is called after what was asked for without a future, or a tick, has raised.
+
+    Example:
+        >>> thread = ShareThread(tick=lambda: None, due_in_s=lambda: 30.0, failed=lambda: None)
+        >>> thread.start()
+        >>> thread.ask(lambda: 6 * 7).result(10)
+        42
+        >>> thread.close(10.0)
+    """
+
+    def __init__(self, *, tick: Callable[[], None], due_in_s: Callable[[], float], failed: Callable[[], None]) -> None:
+        self._tick = tick
+        self._due_in_s = due_in_s
+        self._failed = failed
+        self._asked: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="share", daemon=True)
+
+    def start(self) -> None:
+        """Begin; what was asked for before is done then."""
+        self._thread.start()
+
+    def ask(self, action: Callable[[], _T]) -> Future[_T]:
+        """Do `action` on the thread; its result or what it raised."""
+        future: Future[_T] = Future()
+
+        def answer() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                result = action()
+            except BaseException as error:
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+
+        self._asked.put(answer)
+        return future
+
+    def put(self, action: Callable[[], None]) -> None:
+        """Do `action` on the thread; nobody waits for it."""
+        self._asked.put(action)
+
+    def close(self, timeout_s: float) -> None:
+        """End it once all that was asked for is done; what takes longer is left behind."""
+        self._asked.put(None)
+        if self._thread.ident is not None:
+            self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        while True:
+            try:
+                action = self._asked.get(timeout=max(0.0, min(self._due_in_s(), _LONGEST_SLEEP_S)))
+            except queue.Empty:
+                action = self._tick
+            if action is None:
+                return
+            try:
+                action()
+            except Exception:
+                log.exception("the share's thread")
+                self._failed()
+
 
 _CHECK_EVERY_S = 3600.0
 _JUDGE_EVERY_S = 600.0

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from data_engine.errors import OwnedElsewhereError
-from data_engine.lease.folder import OsFolder
-from data_engine.lease.observer import Observer
-from data_engine.lease.older_owner import owned_by_older
-from data_engine.lease.protocol import Identity, Limits
+from data_engine.lease.folder import GENERATIONS, OsFolder
 from data_engine.lease.status import LeaseStatus, status_of
-from data_engine.lease.view import View
 from data_engine.workspace.machine import machine_id
+
+if TYPE_CHECKING:
+    from data_engine.lease.view import View
 
 
 def peek(
@@ -32,10 +33,16 @@ def peek(
     Raises:
         WorkspaceError: this machine's name cannot be kept.
     """
-    nobody = Identity("", daemon_id="")
     number, nonce, repairs = known
+    folder = OsFolder(workspace_state_dir)
+    if number <= 0 and _has_no_list(folder):
+        # Without asking who this machine is, and without what claims and writes: runs of a workspace nobody shares wait for it.
+        return LeaseStatus("available")
+    from data_engine.lease.observer import Observer
+    from data_engine.lease.protocol import Identity, Limits
+
     observer = Observer(
-        *(OsFolder(workspace_state_dir), nobody),
+        *(folder, Identity("", daemon_id="")),
         workspace=identity,
         limits=Limits(),
         holds_lock=lambda: False,
@@ -45,9 +52,7 @@ def peek(
     )
     view = observer.poll()
     if view.state == "available" and view.top is None:
-        return LeaseStatus(
-            "available"
-        )  # without asking who this machine is: runs of a workspace nobody shares wait for it
+        return LeaseStatus("available")
     me = Identity(machine_id(state_root), daemon_id="")
     if view.state == "reserved" and view.top is not None and view.top.handoff_to == me.machine_id:
         view = replace(view, state="available")
@@ -58,6 +63,19 @@ def peek(
     if status.owner is not None and status.owner["machine_id"] == me.machine_id:
         return replace(status, state="mine" if status.state == "owned" else status.state, is_mine=True, is_behind=False)
     return status
+
+
+def _has_no_list(folder: OsFolder) -> bool:
+    """Whether nobody has ever owned the workspace; not where its folder cannot be looked at."""
+    try:
+        folder.listdir(GENERATIONS)
+    except FileNotFoundError:
+        with suppress(OSError):
+            folder.listdir("")  # an unmounted share is no new workspace
+            return True
+    except OSError:
+        return False
+    return False
 
 
 def _lists_more(view: View, taken: Collection[str]) -> bool:
@@ -78,6 +96,8 @@ def refuse_owned_elsewhere(
     Raises:
         OwnedElsewhereError: another workstation owns it, or the older system does.
     """
+    from data_engine.lease.older_owner import owned_by_older
+
     if owned_by_older(OsFolder(workspace_state_dir), workspace_state_dir.parent.name) is not None:
         raise OwnedElsewhereError(
             f"{what} is not done here: a marker says that a daemon of the older system owns the workspace",

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import field, replace
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from data_engine.lease.protocol import Damage, Generation, Identity, Request
-from data_engine.lease.view import View
 from data_engine.record import Record, frozen
+
+if TYPE_CHECKING:
+    from data_engine.lease.protocol import Damage, Generation, Identity, Request
+    from data_engine.lease.view import View
 
 _REPAIR = "data-engine lease repair"
 NOT_ALL_HERE = "not all of what other workstations ran is known here"

@@ -1,7 +1,7 @@
 """The run ledger of one workspace on one machine: what ran, how it ended, and what each source looked like.
 
 ledger.py           Ledger: recording and every question
-commit.py           group commit: events wait in memory and are written together
+ledger_file.py      its file; group commit: events wait in memory and are written together
 journal.py          what happens in a worker, in a file until the ledger has it; recovery of a dead daemon's
 last_lines.py       how a long log ended, in a file that outlives its worker
 log_limits.py       how much of what one run prints is kept

@@ -98,3 +98,16 @@ def as_ledger_error(error: sqlite3.Error, path: Path) -> LedgerError:
         if name.startswith(prefix):
             return LedgerError(f"{what}: {error}", where=str(path), fix=fix)
     return LedgerError(f"the run history cannot be used: {error}", where=str(path), fix="run data-engine doctor")
+
+
+def meta(connection: sqlite3.Connection, key: str) -> int:
+    """A number the ledger keeps of itself."""
+    return int(connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()[0])
+
+
+def known_list(connection: sqlite3.Connection) -> tuple[int, str, frozenset[str]]:
+    """What is kept of the list of generations: the highest number, its nonce, and the nonces of its repairs."""
+    number = meta(connection, "known_generation")
+    rows = connection.execute("SELECT number, nonce, is_repair FROM known_list").fetchall()
+    nonce = next((nonce for at, nonce, is_repair in rows if not is_repair and at == number), "")
+    return number, nonce, frozenset(nonce for _, nonce, is_repair in rows if is_repair)

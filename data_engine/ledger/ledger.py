@@ -12,8 +12,8 @@ from pathlib import PurePath
 from data_engine.cause import Cause, cause_from
 from data_engine.errors import LedgerError
 from data_engine.ledger.belief import Believed
+from data_engine.ledger.connection import known_list
 from data_engine.ledger.ledger_file import LedgerFile
-from data_engine.ledger.maintenance import prune, recover_runner, remove_runner, reset
 from data_engine.ledger.rows import (
     LOG_COLUMNS,
     RUN_COLUMNS,
@@ -394,6 +394,15 @@ class Ledger(LedgerFile):
         text = "SELECT EXISTS (SELECT 1 FROM runs WHERE seen_token > 0 AND seen_token NOT IN (SELECT token FROM own_tokens))"
         return bool(self._rows(text)[0][0])
 
+    def known_list(self) -> tuple[int, str, frozenset[str]]:
+        """What is kept of the shared list of generations: the highest number, its nonce, and the nonces of its repairs."""
+        with self.reading() as connection:
+            return known_list(connection)
+
+    def taken_segments(self) -> frozenset[str]:
+        """The names of the shared segments that were taken in, or were published from here, and are still listed."""
+        return frozenset(name for (name,) in self._rows("SELECT name FROM taken_segments"))
+
     def recover(self, *, now_s: float | None = None) -> list[str]:
         """Mark runs whose process is gone as `abandoned`, with their steps and sources; the ids of those runs.
 
@@ -404,6 +413,8 @@ class Ledger(LedgerFile):
         gone = [runner for runner in runners if is_runner_gone(self.runners_dir, runner)]
         if not gone:
             return []
+        from data_engine.ledger.maintenance import recover_runner, remove_runner
+
         at_s = time.time() if now_s is None else now_s
         abandoned: list[str] = []
         with self.writing() as (connection, rev):
@@ -418,6 +429,8 @@ class Ledger(LedgerFile):
 
         What is known of sources, outputs and slots stays, but for slots that no time ever believed comes near.
         """
+        from data_engine.ledger.maintenance import prune
+
         with self.writing() as (connection, _):
             return prune(connection, retention_days=retention_days, at=at)
 
@@ -440,6 +453,8 @@ class Ledger(LedgerFile):
         return self._reset(None, named)
 
     def _reset(self, flow: str | None, named: Iterable[str]) -> int:
+        from data_engine.ledger.maintenance import reset
+
         self.flush()
         with self.writing() as (connection, rev):
             return reset(

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 from data_engine.cause import Cause
 from data_engine.errors import RefusedSegmentError
 from data_engine.ledger.checks import LONGEST_SEEN, LONGEST_TEXT, is_absolute, refused_rows
+from data_engine.ledger.connection import meta
 from data_engine.ledger.rows import IS_PUBLISHED, storable
 from data_engine.ledger.segments import LARGEST_SEGMENT_BYTES, TABLES, decode, encode
 from data_engine.ledger.writer import abandon_runs
@@ -289,14 +290,6 @@ def note_seen(connection: sqlite3.Connection, token: int, rev: int) -> None:
         connection.execute("UPDATE meta SET value = ? WHERE key = 'seen_rev'", (rev,))
 
 
-def known_list(connection: sqlite3.Connection) -> tuple[int, str, frozenset[str]]:
-    """What is kept of the list of generations: the highest number, its nonce, and the nonces of its repairs."""
-    number = meta(connection, "known_generation")
-    rows = connection.execute("SELECT number, nonce, is_repair FROM known_list").fetchall()
-    nonce = next((nonce for at, nonce, is_repair in rows if not is_repair and at == number), "")
-    return number, nonce, frozenset(nonce for _, nonce, is_repair in rows if is_repair)
-
-
 def newest_of(connection: sqlite3.Connection, names: Iterable[tuple[str, str]], *, until_s: float) -> float | None:
     """The time of the newest row in segments that were taken in, by table and name; of those that end until then."""
     ask = (
@@ -305,11 +298,6 @@ def newest_of(connection: sqlite3.Connection, names: Iterable[tuple[str, str]], 
     )
     found = [connection.execute(ask, (*name, utc_text(until_s))).fetchone() for name in names]
     return max((row[0] for row in found if row is not None and row[0] is not None), default=None)
-
-
-def meta(connection: sqlite3.Connection, key: str) -> int:
-    """A number the ledger keeps of itself."""
-    return int(connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()[0])
 
 
 _OF_PRESUMED = "run_id IN (SELECT run_id FROM runs WHERE status = 'abandoned' AND finished_at_utc IS NULL)"

@@ -16,6 +16,7 @@ from data_engine.counted import counted
 from data_engine.errors import RefusedSegmentError
 from data_engine.ledger import belief, parquet_process, replication
 from data_engine.ledger.belief import Believed
+from data_engine.ledger.connection import meta
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.replication import Batch, LeftOut
 from data_engine.ledger.segments import LARGEST_FOLD_BYTES, TABLES, plan_folds
@@ -82,12 +83,11 @@ class Share:
     @property
     def known_list(self) -> tuple[int, str, frozenset[str]]:
         """What is kept of the list of generations: the highest number, its nonce, and the nonces of its repairs."""
-        with self._ledger.reading() as connection:
-            return replication.known_list(connection)
+        return self._ledger.known_list()
 
     def note_list(self, number: int, nonce: str, repairs: Collection[str]) -> None:
         """Keep what is known of the list, also through a power cut. It goes back only where a repair made the list shorter."""
-        before = self.known_list
+        before = self._ledger.known_list()
         if (number, nonce, frozenset(repairs)) == before:
             return
         with self._ledger.writing(durable=True) as (connection, _):
@@ -100,7 +100,7 @@ class Share:
     @property
     def seen(self) -> frozenset[str]:
         """The names of the segments that were taken in, or were published from here, and are still listed."""
-        return frozenset(name for _, name in self._taken())
+        return self._ledger.taken_segments()
 
     @property
     def has_owned(self) -> bool:
@@ -126,7 +126,7 @@ class Share:
         """
         self._ledger.flush()
         with self._ledger.reading() as connection:
-            if not replication.has_unpublished(connection, replication.meta(connection, "rev")):
+            if not replication.has_unpublished(connection, meta(connection, "rev")):
                 return None
         with self._ledger.writing() as (connection, rev):
             replication.begin_token(connection, token, rev)
@@ -321,7 +321,7 @@ class Share:
 
     def _meta(self, key: str) -> int:
         with self._ledger.reading() as connection:
-            return replication.meta(connection, key)
+            return meta(connection, key)
 
 
 def _spooled(names: Sequence[tuple[str, str]], fetch: Fetch, folder: Path) -> Iterator[tuple[str, str, Path]]:

@@ -26,6 +26,7 @@ from data_engine.model import (
     StepStarted,
 )
 from data_engine.reasons.kinds import (
+    MOST_NAMED,
     GroupRun,
     Trouble,
     Waiting,
@@ -33,9 +34,9 @@ from data_engine.reasons.kinds import (
     WaitingForOwnRun,
     WaitingForShare,
     WaitingForWorker,
+    WaitingRuns,
 )
 from data_engine.reasons.row import Reason
-from data_engine.reasons.waiting_runs import MOST_NAMED, WaitingRuns
 from data_engine.scheduler.about import about_work
 from data_engine.scheduler.executor import Executor, Job, JobEnd, JobSource
 from data_engine.scheduler.plan import PlannedFlow

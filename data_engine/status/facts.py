@@ -5,21 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import field, replace
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from data_engine.cause import Cause
-from data_engine.engine.candidates import signature_of
 from data_engine.errors import FlowValidationError
-from data_engine.flow.flow import Flow
 from data_engine.flow.trigger import Poll, Schedule
 from data_engine.lease.status import LeaseStatus, shown_machine
 from data_engine.ledger import backfills, requests
-from data_engine.ledger.checks import is_inside
 from data_engine.ledger.deployments import renamings
-from data_engine.ledger.ledger import Ledger
-from data_engine.ledger.output_runs import OutputRun
-from data_engine.ledger.switch import Switch
-from data_engine.message import Undelivered
 from data_engine.model import BAD_ENDS, ActiveRun, Backfill, Deployment, Run, SourceKey, SourceState, utc_text
 from data_engine.notebook.catalog import CatalogEntry, clock_zone
 from data_engine.notebook.standing import AS_DEPLOYED, Standing
@@ -37,16 +29,23 @@ from data_engine.reasons.kinds import (
     Overlong,
     OwnedElsewhere,
     Waiting,
+    WaitingRuns,
 )
 from data_engine.reasons.remedies import DAEMON_ENDING
 from data_engine.reasons.row import Reason
-from data_engine.reasons.waiting_runs import WaitingRuns
 from data_engine.record import frozen
-from data_engine.scheduler.folder_poller import FolderPoller
 from data_engine.scheduler.plan import Candidate, PlannedFlow, Rules, judge, why_no_candidate
-from data_engine.scheduler.source_memory import KnownSources
-from data_engine.status.deployed_before import former_names
 from data_engine.status.record import DaemonFacts, EngineFacts, RequestStatus, ServiceFacts
+
+if TYPE_CHECKING:
+    from data_engine.cause import Cause
+    from data_engine.flow.flow import Flow
+    from data_engine.ledger.ledger import Ledger
+    from data_engine.ledger.output_runs import OutputRun
+    from data_engine.ledger.switch import Switch
+    from data_engine.message import Undelivered
+    from data_engine.scheduler.folder_poller import FolderPoller
+    from data_engine.scheduler.source_memory import KnownSources
 
 _DAY_S = 86_400.0
 _MOST_REQUESTS = 10
@@ -274,6 +273,7 @@ def what_does_again(run: Run, flow: Flow) -> str:
     """What does a run again that was abandoned, as `LastRunFailed.again` calls it; `flow` reads no folder.
 
     Example:
+        >>> from data_engine import Flow
         >>> from data_engine.model import RunTrigger
         >>> nightly = Flow("A", "nightly").watch(mode="schedule", time="06:30")
         >>> what_does_again(Run("3f", "nightly", "A", None, "abandoned", "", trigger=RunTrigger("slot")), nightly)
@@ -340,6 +340,8 @@ def last_runs(ledger: Ledger) -> dict[str, Run]:
     """
     found, rows = ledger.last_runs(), renamings(ledger)
     for flow in {one.flow for one in rows} - found.keys():
+        from data_engine.status.deployed_before import former_names
+
         before = next((found[name] for name in former_names(rows, flow) if name in found), None)
         if before is not None:
             found[flow] = before
@@ -404,6 +406,9 @@ class HeldFiles:
 
 
 def _is_held(watch: PlannedFlow, state: SourceState, *, is_looked_at: bool) -> bool:
+    from data_engine.engine.candidates import signature_of
+    from data_engine.ledger.checks import is_inside
+
     trigger, path = watch.trigger, state.key.path
     assert trigger.source is not None
     if state.key != watch.key(path) or not is_inside(path) or (path and why_no_candidate(watch, path) is not None):

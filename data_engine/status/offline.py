@@ -6,36 +6,26 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import field, replace
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-from data_engine.alerting.looking import look
-from data_engine.cause import Cause
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.other_mirrors import with_shared_mirror
-from data_engine.lease.peek import peek, refuse_owned_elsewhere
+from data_engine.lease.peek import peek
 from data_engine.lease.status import LeaseStatus
-from data_engine.ledger.backfills import newest_writer, written_with_params
 from data_engine.ledger.belief import clock_warnings
 from data_engine.ledger.deployments import published
-from data_engine.ledger.former_places import outputs_here, own_outputs
 from data_engine.ledger.outbox import undelivered
-from data_engine.ledger.output_runs import OutputRun, output_runs
-from data_engine.ledger.share import Share
 from data_engine.ledger.wall_clock import kept_doubt
 from data_engine.ledger.warned import warnings_of
 from data_engine.model import ActiveRun, Deployment, Run
 from data_engine.notebook import history
-from data_engine.notebook.catalog import CatalogEntry, find_module, read_catalog
+from data_engine.notebook.catalog import CatalogEntry, read_catalog
 from data_engine.notebook.deploy import with_no_steps_refused
-from data_engine.notebook.deployed import deployed_entries, in_production
-from data_engine.notebook.flow_files import module_files
 from data_engine.notebook.standing import AS_DEPLOYED, NOT_DEPLOYED, Standing
 from data_engine.notebook.subfolders import not_flows, notebooks_in_subfolders
 from data_engine.reasons.kinds import Expected, Late, Overlong, OwnedElsewhere
 from data_engine.record import frozen
-from data_engine.scheduler.folder_poller import FolderPoller
 from data_engine.scheduler.plan import PlannedFlow, Rules
-from data_engine.scheduler.source_memory import KnownSources
-from data_engine.status.deployed_before import history_of, names_of, ran_earlier_code
 from data_engine.status.facts import (
     FlowFacts,
     HeldFiles,
@@ -48,6 +38,12 @@ from data_engine.status.facts import (
 )
 from data_engine.status.record import DaemonFacts, EngineFacts, ServiceFacts
 from data_engine.workspace.machine import machine_id
+
+if TYPE_CHECKING:
+    from data_engine.cause import Cause
+    from data_engine.ledger.output_runs import OutputRun
+    from data_engine.scheduler.folder_poller import FolderPoller
+    from data_engine.scheduler.source_memory import KnownSources
 
 
 @frozen
@@ -114,6 +110,9 @@ class OfflineFacts:
 
     def memory(self, flow: str) -> KnownSources:
         """What is known of the flow's sources."""
+        from data_engine.ledger.former_places import own_outputs
+        from data_engine.scheduler.source_memory import KnownSources
+
         ledger = self.home.ledger()
         return KnownSources(ledger.source_states(flow), own_outputs(ledger, self.home.layout, flow))
 
@@ -123,6 +122,8 @@ class OfflineFacts:
 
     def causes(self, flow: str) -> Mapping[str, Cause]:
         """Why the flow's runs that did not end well ended so."""
+        from data_engine.status.deployed_before import names_of
+
         ledger = self.home.ledger()
         return ledger.causes(*names_of(ledger, flow))
 
@@ -132,18 +133,26 @@ class OfflineFacts:
 
     def past(self) -> Sequence[Deployment]:
         """Every deployment there was, the newest first."""
+        from data_engine.status.deployed_before import history_of
+
         return history_of(self.home)
 
     def outputs(self, run_ids: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
         """The files that each of these runs wrote."""
+        from data_engine.ledger.former_places import outputs_here
+
         return outputs_here(self.home.ledger(), self.home.layout, run_ids)
 
     def ran_earlier_code(self, flow: str, run_ids: Sequence[str]) -> frozenset[str]:
         """Those of these runs that ran another deployment's code than the flow runs now."""
+        from data_engine.status.deployed_before import ran_earlier_code
+
         return ran_earlier_code(self.home.ledger(), flow, run_ids)
 
     def output_runs(self, path: str, endings: Sequence[str]) -> Sequence[OutputRun]:
         """Who wrote the file at this path; where nobody did, those whose path ends with one of these."""
+        from data_engine.ledger.output_runs import output_runs
+
         return output_runs(self.home.ledger(), path, endings)
 
     def sources_called(self, name: str, path: str) -> Sequence[str]:
@@ -152,10 +161,14 @@ class OfflineFacts:
 
     def written_with_params(self, flow: str) -> Mapping[str | None, Run]:
         """Of each source the newest good run that was given params and wrote."""
+        from data_engine.ledger.backfills import written_with_params
+
         return written_with_params(self.home.ledger(), flow)
 
     def newest_writer(self, flow: str) -> Run | None:
         """The newest good run of the flow that wrote."""
+        from data_engine.ledger.backfills import newest_writer
+
         return newest_writer(self.home.ledger(), flow)
 
     def _engine(self, elsewhere: OwnedElsewhere | None) -> EngineFacts:
@@ -170,6 +183,8 @@ class OfflineFacts:
         flow = entry.flow
         if flow is None or not flow.expectations or standing.kind == "not_deployed":
             return None
+        from data_engine.alerting.looking import look
+
         own = {run.run_id: run for run in active if run.flow == flow.name}
         began = {run_id: datetime.fromisoformat(run.started_at_utc).timestamp() for run_id, run in own.items()}
         fact = look(self.home.ledger(), flow, timezone=timezone, active=began, now_s=time.time()).fact
@@ -177,6 +192,8 @@ class OfflineFacts:
 
     def _stands(self) -> list[tuple[CatalogEntry, Standing]]:
         """Each flow as the next daemon finds it: what is deployed, else the module, and how that stands to it; by name."""
+        from data_engine.notebook.deployed import deployed_entries, in_production
+
         home, deployments = self.home, self.home.deployments()
         deployed, authored = deployments.deployed(), deployments.authored()
         edits = deployments.edits_among(authored)
@@ -204,12 +221,12 @@ def offline_lease(home: LocalWorkspace) -> LeaseStatus:
     Raises:
         WorkspaceError: this machine's state cannot be used.
     """
-    share, local = Share(home.ledger(), home.layout.root), home.local
+    ledger, local = home.ledger(), home.local
     return peek(
         *(home.layout.workspace_state_dir, local.identity),
         state_root=local.state_root,
-        known=share.known_list,
-        taken=share.seen,
+        known=ledger.known_list(),
+        taken=ledger.taken_segments(),
     )
 
 
@@ -220,6 +237,10 @@ def reset_offline(home: LocalWorkspace, flow: str | None) -> int:
         FlowValidationError: no such flow, neither as a module nor in the history; a run of it is under way.
         OwnedElsewhereError: another workstation owns the workspace, and its history.
     """
+    from data_engine.lease.peek import refuse_owned_elsewhere
+    from data_engine.notebook.catalog import find_module
+    from data_engine.notebook.flow_files import module_files
+
     refuse_owned_elsewhere(home.layout.workspace_state_dir, home.local.identity, what="forgetting history")
     ledger = home.ledger()
     ledger.recover()

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
-from os.path import dirname
+from os.path import dirname, exists
 from typing import Any
 
 from data_engine.counted import counted
 from data_engine.cut import beginning
 from data_engine.flow.control import STOPS_AT
+from data_engine.ledger.warned import warned_words
 from data_engine.message import Undelivered
-from data_engine.model import Backfill, Run, ended_badly
+from data_engine.model import ActiveRun, Backfill, Run, ended_badly
 from data_engine.platforms.host import shell_line
-from data_engine.reasons.kinds import ByHand, EngineOff, Held, LastRunFailed, NotYet, RetryLater
-from data_engine.reasons.row import Reason
-from data_engine.status.record import FlowStatus
+from data_engine.reasons.kinds import ByHand, EngineOff, Held, LastRunFailed, NotYet, RetryLater, Stopping
+from data_engine.reasons.remedies import SILENT_FIX
+from data_engine.reasons.row import SHORT_ID, Reason
+from data_engine.status.record import FlowStatus, WorkspaceStatus
+from data_engine.times import local_time
 from data_engine.typed import typed
 
 GOES_ON = "the daemon is not running; the engine is on again as soon as a daemon starts"
@@ -358,3 +361,37 @@ def first_line(words: object) -> str:
         ('KeyError: 3', '')
     """
     return next((line for line in str(words or "").splitlines() if line.strip()), "").strip()
+
+
+def daemon_lines(found: WorkspaceStatus, root: str) -> Iterator[tuple[str, str]]:
+    """Lines of the daemon and its engine, each with its style; one that is there and does not answer is not told as none."""
+    daemon, engine = found.daemon, found.engine
+    ending = ", ends when its running work is done" if daemon.ending else ""
+    if daemon.silent:
+        yield f"daemon   pid {daemon.pid} is there, and does not answer", "yellow"
+        yield f"         {SILENT_FIX}", "yellow"
+        yield "engine   not known", ""
+        return
+    yield f"daemon   {f'running, pid {daemon.pid}' if daemon.running else 'not running'}{ending}", ""
+    if daemon.running and not exists(found.workspace_root):
+        yield f"         {moved_words(root)}", "yellow"
+    if daemon.cluster is not None:
+        yield f"         {daemon.cluster.text}", ""
+    yield f"engine   {'on' if engine.on else 'off'}", ""
+    if engine.goes_on:
+        yield f"         {GOES_ON}: data-engine start", "yellow"
+
+
+def ending_words(flow: FlowStatus, runs: Sequence[ActiveRun]) -> str | None:
+    """Of a flow whose runs were asked to end, when they do, and what ends the first of them now."""
+    run_id = next((run.run_id for run in runs if run.flow == flow.name and run.stopping), None)
+    if flow.state_kind != "stopping" or run_id is None:
+        return None
+    return f"{Stopping(run_id).text}; to end it now: `{typed('kill', run_id[:SHORT_ID])}`"
+
+
+def last_run_line(flow: FlowStatus, exists: Callable[[str], bool | None]) -> str:
+    """How a flow's last run ended, how many warnings it has, and when it began; "" without one. `exists` is asked of its file."""
+    warned = "" if flow.warned is None else warned_words(flow.warned.count)
+    began = "" if flow.last_run is None else local_time(flow.last_run.started_at_utc)
+    return ", ".join(filter(None, [last_status_words(flow, exists), warned, began]))

@@ -15,12 +15,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 
 from data_engine.platforms.files import open_to_read
 from data_engine.platforms.names import with_home
+from data_engine.record import frozen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ NOTEBOOK_VARIABLE = "DATA_ENGINE_NOTEBOOK"
 _EDITOR_CELL = "vscode-notebook-cell:"
 
 
-@dataclass(frozen=True)
+@frozen
 class Here:
     """The notebook of this kernel or the script of this process; `path` is absolute, links are not followed.
 

@@ -18,7 +18,6 @@ import secrets
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from data_engine import private
@@ -26,6 +25,7 @@ from data_engine.errors import LedgerError, WorkspaceError
 from data_engine.files import create_exclusive, trouble_of, write_text_atomic
 from data_engine.locks import Holding, OsLock
 from data_engine.nofollow import check_own, make_folder, opened
+from data_engine.record import frozen
 from data_engine.workspace.layout import LocalLayout, WorkspaceLayout, is_workspace
 from data_engine.workspace.machine import absolute_folder, private_state_root, refuse_network_drive, state_root
 
@@ -184,7 +184,7 @@ def fork_identity(layout: WorkspaceLayout) -> str:
         return _fork(layout, os.path.realpath(layout.root), places)
 
 
-@dataclass(frozen=True)
+@frozen
 class _Record:
     identity: str
     folder: int

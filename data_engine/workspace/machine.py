@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 
 from data_engine import private
@@ -23,10 +23,11 @@ from data_engine.files import create_exclusive, trouble_of, write_text_atomic
 from data_engine.platforms.drives import network_drive
 from data_engine.platforms.names import with_home
 from data_engine.platforms.user import user_name
+from data_engine.record import frozen
 from data_engine.workspace.toml import changed_toml, ignored_key, parse_toml, read_toml_text, unknown_key
 
 
-@dataclass(frozen=True)
+@frozen
 class MachineSettings:
     """`settings.toml` of this machine. What is not set is None; `warnings` name unknown keys."""
 

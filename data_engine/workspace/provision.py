@@ -6,7 +6,6 @@ import json
 import os
 import sys
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from data_engine.argument_checks import is_text, shown
 from data_engine.errors import WorkspaceError
 from data_engine.files import create_exclusive
 from data_engine.platforms.names import is_too_long, with_home
+from data_engine.record import frozen
 from data_engine.workspace.here import FLOW_MODULES
 from data_engine.workspace.layout import WorkspaceLayout, is_workspace
 from data_engine.workspace.notebook_text import notebook_text
@@ -82,7 +82,7 @@ _EXAMPLE_CELLS: tuple[tuple[str, str, str], ...] = (
 )
 
 
-@dataclass(frozen=True)
+@frozen
 class Provisioned:
     """What was made and what was there already, both in the order of the tree; `skipped` could not be made and is not
     needed: editor settings beside a workspace whose parent folder is read-only.

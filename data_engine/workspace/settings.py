@@ -17,13 +17,14 @@ import math
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from data_engine.duration import parse_duration
 from data_engine.errors import FlowValidationError, SettingsError, WorkspaceError
 from data_engine.files import write_text_atomic
 from data_engine.message import TROUBLES
+from data_engine.record import frozen
 from data_engine.secret import is_secret_name
 from data_engine.storage_version import OLDEST
 from data_engine.workspace.layout import WorkspaceLayout, is_workspace
@@ -81,7 +82,7 @@ DEFAULT_SETTINGS_TEXT = """\
 """
 
 
-@dataclass(frozen=True)
+@frozen
 class DeploySettings:
     mode: str = "ask"
     quiet_s: float = 30.0
@@ -93,7 +94,7 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
-@dataclass(frozen=True)
+@frozen
 class ExecutorSettings:
     kind: str = "threads"
     runs: str = "local"
@@ -102,18 +103,18 @@ class ExecutorSettings:
     workers: int = field(default_factory=_cores)
 
 
-@dataclass(frozen=True)
+@frozen
 class RetrySettings:
     retries: int = 0
     delay_s: float = 30.0
 
 
-@dataclass(frozen=True)
+@frozen
 class LimitSettings:
     run_timeout_s: float | None = None
 
 
-@dataclass(frozen=True)
+@frozen
 class HistorySettings:
     retention_days: int = 30
 
@@ -122,38 +123,38 @@ LEAST_HEARTBEATS = 3
 """How many heartbeats an owner may miss, at least, before it counts as silent."""
 
 
-@dataclass(frozen=True)
+@frozen
 class LeaseSettings:
     heartbeat_s: float = 30.0
     stale_after_s: float = 90.0
     takeover: str = "ask"
 
 
-@dataclass(frozen=True)
+@frozen
 class DaemonSettings:
     idle_exit_s: float = 600.0
     keep_awake: bool = False
 
 
-@dataclass(frozen=True)
+@frozen
 class PreviewSettings:
     cache_bytes: int = 1024**3
     copy_limit_bytes: int = 1024**3
 
 
-@dataclass(frozen=True)
+@frozen
 class DatabaseSettings:
     storage_version: str = OLDEST
 
 
-@dataclass(frozen=True)
+@frozen
 class AlertSettings:
     to: tuple[str, ...] = ()
     on: tuple[str, ...] = TROUBLES
     digest_s: float = 300.0
 
 
-@dataclass(frozen=True)
+@frozen
 class WorkspaceSettings:
     """The whole file with its defaults. `timezone` None is the machine's zone; `warnings` name unknown keys.
 

@@ -240,7 +240,10 @@ print([name for name in {unwanted} if name in sys.modules], file=sys.stderr)
     assert "data-engine" in done.stdout
 
 
-UNWANTED_IN_LOOKS = ("pydantic", "polars", "nbformat", "asyncio")
+UNWANTED_IN_LOOKS = (
+    *("pydantic", "polars", "nbformat", "asyncio", "data_engine.lease.observer", "data_engine.ledger.writer"),
+    *("data_engine.ledger.share", "data_engine.commands.command", "data_engine.status.starting"),
+)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from data_engine import Workspace
-from data_engine.cli.looks import in_flow_modules
+from data_engine.cli.options import in_flow_modules
 from data_engine.errors import OwnedElsewhereError
 from data_engine.importing import move, older_lease
 from data_engine.lease.folder import OsFolder

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from data_engine.errors import OwnedElsewhereError, WorkspaceError
-from data_engine.lease.generations import GENERATIONS, KEEP, path_of
+from data_engine.lease.folder import GENERATIONS
+from data_engine.lease.generations import KEEP, path_of
 from data_engine.lease.held_lease import HeldLease
 from data_engine.lease.observer import Observer
 from data_engine.lease.protocol import Damaged, Fenced, Fold, InDoubt, Limits, Lost

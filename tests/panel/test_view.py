@@ -17,12 +17,11 @@ from data_engine.marks import mark_of
 from data_engine.model import Run
 from data_engine.record import as_json
 from data_engine.status.build import build_status
-from data_engine.status.control import lease_line
 from data_engine.status.facts import WorkspaceFacts
 from data_engine.status.record import FlowStatus, WorkspaceStatus
 from data_engine.status.sentences import places_of
 from data_engine.status.troubles import Known
-from data_engine.status.view import NO_FLOWS, PanelView, delta, render
+from data_engine.status.view import NO_FLOWS, PanelView, delta, lease_line, render
 
 ME, ANN = {"machine_id": "me-1", "host_name": "my-pc"}, {"machine_id": "ann-1", "host_name": "ann-pc"}
 

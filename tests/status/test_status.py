@@ -20,13 +20,14 @@ from data_engine.reasons.kinds import (
     GroupRun,
     HeldSlot,
     Late,
+    NextRun,
     NotYet,
     OwnedElsewhere,
     Unreachable,
     WaitingForGroup,
     WaitingForWorker,
+    WaitingRuns,
 )
-from data_engine.reasons.waiting_runs import NextRun, WaitingRuns
 from data_engine.status.build import StatusWriter, build_status, flow_status
 from data_engine.status.facts import FlowFacts, WorkspaceFacts
 from data_engine.status.record import DaemonFacts, EngineFacts, FlowStatus, WorkspaceStatus
