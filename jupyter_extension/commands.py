@@ -8,8 +8,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from data_engine.commands import registry
+from data_engine.commands.backfills import StartBackfill
 from data_engine.commands.command import Command as OwnerCommand
-from data_engine.commands.fields import FLAG, arguments_of, as_given
+from data_engine.commands.deployments import Deploy, Rollback
+from data_engine.commands.fields import FLAG, arguments_of, as_given, help_of
+from data_engine.commands.runs import Run
 from data_engine.counted import size_words
 from data_engine.errors import FlowValidationError, NotAsInKernelError
 from data_engine.status.sentences import ends_words
@@ -318,12 +321,12 @@ def _cache(given: Namespace, names: UserNames) -> None:
 
 
 CLAIMS = '"claims"'
-_SOURCE = Option("--source", "Only this file of the source.", "FILE")
+_SOURCE = Option("--source", help_of(Run, "source"), "FILE")
 _PARAM = Option("--set", "A parameter; the same as NAME=VALUE without --set.", "NAME=VALUE", is_repeated=True)
 
 _KEY = Option("--key", "A column by which rows are matched; may be repeated.", "COL", is_repeated=True)
 
-_NOTE = Option("--note", "The reason, for the history.", "TEXT")
+_NOTE = Option("--note", help_of(Deploy, "note"), "TEXT")
 
 COMMANDS = {
     command.name: command
@@ -419,8 +422,8 @@ COMMANDS = {
                     "--yes",
                     "Do not ask, and deploy even if another deployed flow writes to the same mirror, the notebook has unsaved edits, or its kernel holds other values.",
                 ),
-                Option("--approve", "Deploy even if its goldens do not hold; who approved it is recorded."),
-                Option("--replaces", "The earlier flow that this one replaces; its notebook is gone.", "FLOW"),
+                Option("--approve", help_of(Deploy, "approve")),
+                Option("--replaces", help_of(Deploy, "replaces"), "FLOW"),
             ),
         ),
         Command(
@@ -436,7 +439,7 @@ COMMANDS = {
             'Workspace.current().rollback("claims")',
             _rollback,
             "flow",
-            (Option("--to", "The deployment's id, or its beginning.", "ID"), _NOTE),
+            (Option("--to", help_of(Rollback, "to"), "ID"), _NOTE),
         ),
         Command(
             "undeploy",
@@ -453,7 +456,7 @@ COMMANDS = {
             _restore,
             "flow",
             (
-                Option("--to", "The deployment's id, or its beginning.", "ID"),
+                Option("--to", help_of(Rollback, "to"), "ID"),
                 Option("--copy", "Also where the notebook has another name or place now."),
             ),
         ),
@@ -477,10 +480,10 @@ COMMANDS = {
             _backfill,
             "flow or id",
             (
-                Option("--since", "From this day, month or time in the flow's zone.", "D"),
-                Option("--until", "Up to the end of this day or month in the flow's zone.", "D"),
-                Option("--where", "Only files with this name, or this path inside the source.", "GLOB"),
-                Option("--reprocess", "failed (or held), missing (no success), or all.", "failed|missing|all"),
+                Option("--since", help_of(StartBackfill, "since"), "D"),
+                Option("--until", help_of(StartBackfill, "until"), "D"),
+                Option("--where", help_of(StartBackfill, "where"), "GLOB"),
+                Option("--reprocess", help_of(StartBackfill, "reprocess"), "failed|missing|all"),
                 _PARAM,
                 Option("--yes", "Begin; without it they are only listed."),
                 Option("--status", "Show the progress of all backfills, or of the one with this id."),

@@ -13,6 +13,8 @@ import typer
 from data_engine.cli.deploying import say_left
 from data_engine.cli.options import AsJson, Params, Wait, chosen_workspace
 from data_engine.cli.output import complain, print_json, say, table
+from data_engine.commands.backfills import StartBackfill
+from data_engine.commands.fields import help_of
 from data_engine.counted import counted
 from data_engine.engine.params import value_words
 from data_engine.errors import FlowValidationError
@@ -37,21 +39,17 @@ def backfill(
     ] = None,
     since: Annotated[
         str | None,
-        typer.Option(
-            "--since", metavar="D", help="From this day, month or time in the flow's zone: 2013-03-01, 2013-03."
-        ),
+        typer.Option("--since", metavar="D", help=f"{help_of(StartBackfill, 'since')[:-1]}: 2013-03-01, 2013-03."),
     ] = None,
-    until: Annotated[
-        str | None, typer.Option("--until", metavar="D", help="Up to the end of this day or month in the flow's zone.")
-    ] = None,
+    until: Annotated[str | None, typer.Option("--until", metavar="D", help=help_of(StartBackfill, "until"))] = None,
     where: Annotated[
         str | None,
-        typer.Option("--where", metavar="GLOB", help="Only files with this name, or this path inside the source."),
+        typer.Option("--where", metavar="GLOB", help=help_of(StartBackfill, "where")),
     ] = None,
     param: Params = None,
     reprocess: Annotated[
         Literal["failed", "missing", "all"],
-        typer.Option("--reprocess", help="failed (or held), missing (no success), or all."),
+        typer.Option("--reprocess", help=help_of(StartBackfill, "reprocess")),
     ] = "failed",
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     status: Annotated[

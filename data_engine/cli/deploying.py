@@ -20,6 +20,8 @@ from data_engine.cli.options import (
     say_settings,
 )
 from data_engine.cli.output import complain, print_json, say
+from data_engine.commands.deployments import Deploy
+from data_engine.commands.fields import help_of
 from data_engine.platforms.terminals import is_terminal
 from data_engine.status.deploy_lines import (
     INDENT,
@@ -44,7 +46,7 @@ if TYPE_CHECKING:
     from data_engine.status.starting import Starting
 
 
-Note = Annotated[str, typer.Option("--note", metavar="TEXT", help="The reason, for the history.")]
+Note = Annotated[str, typer.Option("--note", metavar="TEXT", help=help_of(Deploy, "note"))]
 Yes = Annotated[
     bool, typer.Option("--yes", help="Do not ask, and deploy even if another deployed flow writes to the same mirror.")
 ]
@@ -55,9 +57,7 @@ def deploy(
     name: SomeFlowName = None,
     note: Note = "",
     yes: Yes = False,
-    approve: Annotated[
-        bool, typer.Option("--approve", help="Deploy even if its goldens do not hold; who approved it is recorded.")
-    ] = False,
+    approve: Annotated[bool, typer.Option("--approve", help=help_of(Deploy, "approve"))] = False,
     replaces: Annotated[
         str | None,
         typer.Option("--replaces", metavar="FLOW", help="The earlier flow that NAME replaces; its notebook is gone."),

@@ -135,6 +135,17 @@ def arguments_of(command: type[Any]) -> Mapping[str, Argument]:
     return found
 
 
+def help_of(command: type[Any], name: str) -> str:
+    """The line of help of a command's field.
+
+    Example:
+        >>> from data_engine.commands.switches import Enable
+        >>> help_of(Enable, "flow")
+        'The flow.'
+    """
+    return arguments_of(command)[name].help
+
+
 def kinds_of(command: type[Any]) -> dict[str, Field]:
     """What the JSON of a command may hold."""
     return {name: one.kind for name, one in arguments_of(command).items()}

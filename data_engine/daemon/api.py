@@ -24,9 +24,8 @@ from data_engine.commands.fields import (
 from data_engine.commands.registry import command_at, request_of, routes
 from data_engine.daemon.backfiller import backfills_told
 from data_engine.daemon.daemon import Daemon
-from data_engine.daemon.ending_runs import known_run
 from data_engine.daemon.live import LiveFacts
-from data_engine.daemon.owner import DaemonOwner
+from data_engine.daemon.owner import DaemonOwner, known_run
 from data_engine.status.build import StatusWriter, build_status
 from data_engine.status.explain import explain
 from data_engine.status.record import DaemonFacts

@@ -19,8 +19,8 @@ from data_engine.daemon.backfiller import known_backfill
 from data_engine.daemon.backfilling import choose, listed, new_row
 from data_engine.daemon.daemon import Daemon
 from data_engine.daemon.deployer import Deployed, Deployer
-from data_engine.daemon.ending_runs import kill_run, stop_run
 from data_engine.daemon.endpoint import remember_backfill, remember_stop
+from data_engine.daemon.refusals import no_run, not_here
 from data_engine.daemon.request_inbox import run_id_of
 from data_engine.daemon.worker_pool import STOP_REQUESTED
 from data_engine.engine.candidates import pick_source, pick_to_run, startup_sources
@@ -32,8 +32,9 @@ from data_engine.lease.requests import Request
 from data_engine.lease.status import LeaseStatus
 from data_engine.ledger import backfills
 from data_engine.ledger.backfills import told_of
+from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.switch import Switch
-from data_engine.model import Backfill, RunAbout, SourceKey
+from data_engine.model import Backfill, Run, RunAbout, SourceKey
 from data_engine.notebook.catalog import unknown_flow
 from data_engine.notebook.deploy import not_deployed
 from data_engine.scheduler.backfill import Wanted
@@ -42,6 +43,19 @@ from data_engine.status.deployed_before import find_flow
 from data_engine.status.record import WorkspaceStatus
 
 _FIRST_LOOKS_S = 0.5
+
+
+def known_run(ledger: Ledger, run_id: str) -> Run:
+    """The run of this id, or of the only one that begins so.
+
+    Raises:
+        FlowValidationError: there is none, or several begin so.
+    """
+    run = ledger.run(run_id)
+    if run is None:
+        fix = "take the id from `data-engine runs`; `data-engine status` has the ids of runs that wait"
+        raise no_run(ledger, run_id, f"there is no run {run_id!r}", fix)
+    return run
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,8 +228,23 @@ class DaemonOwner:
 
     async def end_run(self, run_id: str, *, kill: bool) -> tuple[str, bool]:
         """Ask a run to end at its next step or item, or end its process; its id, and whether it had not begun."""
-        told = (kill_run if kill else stop_run)(self.daemon, run_id)
-        return told["run_id"], told["waited"]
+        workers, dispatcher = self.daemon.workers, self.daemon.dispatcher
+        end = workers.kill if kill else workers.stop
+        waiting = [one for one in dispatcher.ids_waiting() if one.startswith(run_id)] if run_id else []
+        if len(waiting) > 1 and run_id not in waiting:
+            ids = ", ".join(waiting[:3]) + (", ..." if len(waiting) > 3 else "")
+            what = f"several runs that wait begin with {run_id!r}: {ids}"
+            raise FlowValidationError(what, where="run id", fix="give more characters of the id")
+        if waiting and self.daemon.ledger.run(run_id) is None:
+            waits = run_id if run_id in waiting else waiting[0]
+            if end(waits) or dispatcher.stop_waiting(waits, STOP_REQUESTED):  # a worker may have been handed it
+                return waits, True
+        run = known_run(self.daemon.ledger, run_id)
+        if not end(run.run_id):
+            raise not_here(run)
+        if not kill:
+            dispatcher.note_stop(run.run_id)
+        return run.run_id, False
 
     async def stop_flow(self, name: str) -> tuple[list[str], bool]:
         """End the flow's runs at their next step or item, and begin none that waits; the ids of those that had begun.

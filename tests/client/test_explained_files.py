@@ -95,7 +95,7 @@ def test_what_runs_a_batch_again_names_no_file(ws: WorkspaceFiles) -> None:
     workspace.load_flow("claims").run_once()
 
     row = next(one for one in workspace.explain("claims") if one.why.kind == "done")
-    assert row.fix == "`data-engine run claims` runs it again, for all of its files"
+    assert str(row.fix).startswith("`data-engine run claims`")
 
 
 @pytest.mark.parametrize(

@@ -175,7 +175,7 @@ def test_what_ends_an_overlong_run_of_another_process_is_told(
     process = elsewhere("first", tmp_path / "go on")
     (row,) = until(lambda: [one for one in workspace.explain("first") if one.why.kind == "overlong"])
 
-    assert row.fix == f"end it where it runs, in process {process.pid}: with Ctrl-C, or by an interrupt of the kernel"
+    assert f"process {process.pid}" in str(row.fix)
 
 
 def test_who_waits_for_its_group_is_told_for_whom(workspace: Workspace, elsewhere: Elsewhere, tmp_path: Path) -> None:
@@ -188,10 +188,8 @@ def test_who_waits_for_its_group_is_told_for_whom(workspace: Workspace, elsewher
     assert until(lambda: flow_of(workspace, "second"))["reason"] == whom
     assert [one["reason"] for one in workspace.explain("second")] == [f"{whom} (as run {waiting[:8]})"]
     (running,) = workspace.explain("first")
-    assert running.reason == f"running: run {theirs['run_id'][:8]}"
-    assert (
-        running.fix == f"end it where it runs, in process {process.pid}: with Ctrl-C, or by an interrupt of the kernel"
-    )
+    assert (running.why.kind, running.why.run_id) == ("running", theirs["run_id"])
+    assert f"process {process.pid}" in str(running.fix)
 
     (tmp_path / "go on").touch()
     process.wait()

@@ -11,7 +11,15 @@ from data_engine.cause import Cause
 from data_engine.engine.local_workspace import LocalWorkspace, local_workspace
 from data_engine.locks import GroupLock
 from data_engine.model import Run
-from data_engine.reasons.kinds import Asked, Freed, WaitingForGroup, WaitingForOwnRun, WaitingForShare, WaitingForWorker
+from data_engine.reasons.kinds import (
+    Asked,
+    Freed,
+    GroupRun,
+    WaitingForGroup,
+    WaitingForOwnRun,
+    WaitingForShare,
+    WaitingForWorker,
+)
 from data_engine.reasons.row import Reason
 from data_engine.scheduler.executor import JobEnd
 from data_engine.scheduler.plan import Due
@@ -86,7 +94,7 @@ def test_what_waits_is_told_for_each_flow_with_how_much_and_for_what() -> None:
     found = {one.flow: one for one in stage.dispatcher.waiting([])}
 
     assert {flow: one.count for flow, one in found.items()} == {"a": 2, "b": 1, "c": 1}
-    assert found["b"].text == 'b: 1 run waits: waiting for group "G": flow "a" (run 1, pid ' + f"{os.getpid()})"
+    assert found["b"].why == WaitingForGroup("G", (GroupRun("a", "1", os.getpid()),))
     assert found["c"].why == WaitingForWorker()
     assert Stage(A).dispatcher.waiting([]) == []
 

