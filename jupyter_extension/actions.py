@@ -18,7 +18,6 @@ from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.flow.debug import json_safe
 from data_engine.nofollow import opened, remove_tree
 from data_engine.platforms.names import real_path, with_home
-from data_engine.proof.kernel import compare_here
 from data_engine.record import as_json
 from data_engine.version import __version__
 from data_engine.workspace.layout import is_workspace
@@ -119,11 +118,6 @@ def _restore(ws: Workspace, args: Args) -> str:
 def _plan(ws: Workspace, args: Args) -> Any:
     key = given_key(args["key"])
     return as_json(plan_view(ws, args["flow"], sources=args["sources"], key=key, yes=args["yes"]))
-
-
-def _compare_kernel(ws: Workspace, args: Args) -> None:
-    """Compare the notebook with its kernel, where this process is it; what is asked and shown then goes by the verdict that is kept."""
-    compare_here(ws.home, ws.layout.flow_modules_dir / f"{args['flow']}.ipynb")
 
 
 def _flow(ws: Workspace, args: Args) -> Any:
@@ -328,7 +322,6 @@ _IN_WORKSPACE: dict[str, tuple[Callable[[Workspace, Args], Any], Fields]] = {
         _plan,
         {"flow": TEXT, "sources": COUNT.or_else(3), "key": ANY_TEXT.or_else(""), "yes": FLAG.or_else(False)},
     ),
-    "compare_kernel": (_compare_kernel, {"flow": TEXT}),
     "restore": (_restore, {"flow": TEXT}),
     "flow": (_flow, {"flow": TEXT, "limit": COUNT.or_else(100)}),
     "files": (

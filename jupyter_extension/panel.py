@@ -21,7 +21,6 @@ from data_engine.model import utc_text
 from data_engine.record import as_json
 from data_engine.status.record import WorkspaceStatus
 from data_engine.status.view import delta
-from data_engine.workspace.here import here
 from jupyter_extension.actions import answer, changes, place_of
 from jupyter_extension.assets import panel_css, panel_js
 
@@ -57,13 +56,9 @@ class Panel(anywidget.AnyWidget):
     _esm = traitlets.Unicode(panel_js()).tag(sync=True)
     _css = traitlets.Unicode(panel_css()).tag(sync=True)
     place = traitlets.Dict().tag(sync=True)
-    own = traitlets.Unicode().tag(sync=True)
-    """The flow that the notebook of this kernel is: the page asks it to compare what is deployed or planned."""
 
     def __init__(self, workspace: Workspace) -> None:
-        notebook = here()
-        is_own = notebook is not None and notebook.path.parent == workspace.layout.flow_modules_dir
-        super().__init__(place=place_of(workspace), own=notebook.path.stem if notebook is not None and is_own else "")
+        super().__init__(place=place_of(workspace))
         self.workspace = workspace
         self._pool = ThreadPoolExecutor(4, thread_name_prefix="data-engine-panel")
         self._feed: Feed[View] | None = None

@@ -10,6 +10,7 @@ from data_engine.feed import child_json
 from data_engine.marks import Mark, mark_of
 from data_engine.planning.plan import Plan
 from data_engine.proof.kept import compared
+from data_engine.proof.kernel import compare_here
 from jupyter_extension.card import html
 from jupyter_extension.difference_card import plan_data_card
 
@@ -57,7 +58,9 @@ def plan_view(ws: Workspace, flow: str, *, sources: int, key: tuple[str, ...], y
             return replace(view, live=live, digest=digest)
         raise error_of(found["error"])
     view = view_of(Plan.read(found))
-    verdict = compared(ws.home, ws.layout.flow_modules_dir / f"{flow}.ipynb")
+    path = ws.layout.flow_modules_dir / f"{flow}.ipynb"
+    compare_here(ws.home, path)
+    verdict = compared(ws.home, path)
     text = view.text if verdict is None else f"{view.text}; {flow}.ipynb: {verdict.words}"
     return replace(view, text=text, live=live, digest=digest)
 

@@ -34,7 +34,8 @@ _PATHS = (
     "name",
 )
 """Keywords that name the file."""
-_SAVED_AS = {"numpy.save": ".npy", "numpy.savez": ".npz", "numpy.savez_compressed": ".npz"}
+_SAVED_AS = {"save": ".npy", "savez": ".npz", "savez_compressed": ".npz"}
+"""What may be added to a name without a suffix."""
 _COPY_TO = re.compile(r"\b(?:copy|export)\b.*?\bto\s+'([^']+)'", re.IGNORECASE | re.DOTALL)
 _QUOTED = re.compile(r"'([^']+)'|\"([^\"]+)\"")
 _IN_SHELL = re.compile(
@@ -55,7 +56,7 @@ def written_by_call(dotted: str, texts: Sequence[str], keywords: Mapping[str, st
         (['a.csv', 'b.csv'], [])
     """
     last = dotted.rpartition(".")[2]
-    if dotted in ("loguru.logger.add", "logging.basicConfig"):
+    if dotted.endswith((".logger.add", "logging.basicConfig")):
         return [text for text in (keywords.get("filename", ""), *texts[:1]) if text]
     named = next((keywords[name] for name in _PATHS if keywords.get(name)), "")
     if _CHANGES_FILES.fullmatch(dotted):
@@ -67,8 +68,12 @@ def written_by_call(dotted: str, texts: Sequence[str], keywords: Mapping[str, st
     if not _WRITES_FIRST.fullmatch(last):
         return []
     found = next((text for text in texts if text), "") or named
-    suffix = _SAVED_AS.get(dotted, "")
-    return [found if "." in found else found + suffix] if found else []
+    return _saved_as(found, last) if found else []
+
+
+def _saved_as(file: str, function: str) -> list[str]:
+    suffix = "" if "." in file else _SAVED_AS.get(function, "")
+    return [file, file + suffix] if suffix else [file]
 
 
 def written_by_path(method: str, path: str, texts: Sequence[str], mode: str) -> list[str]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from data_engine.engine.local_workspace import LocalWorkspace
+from data_engine.engine.local_workspace import LocalWorkspace, local_workspace
 from data_engine.errors import FlowValidationError, NotAsInKernelError
 from data_engine.notebook.artifacts import load_artifact
 from data_engine.notebook.read import read_cells
@@ -55,6 +55,11 @@ def compare_here(home: LocalWorkspace, path: Path) -> Verdict | None:
         return None
 
 
+def compare_own(root: str, path: str) -> None:
+    """As `compare_here`, for JupyterLab, which lets the kernel of an open notebook execute it."""
+    compare_here(local_workspace(Path(root)), Path(path))
+
+
 def require_as_in_kernel(home: LocalWorkspace, path: Path, *, may_differ: bool) -> None:
     """Compare where this process is the notebook's kernel, and return unless something differs that may not.
 
@@ -81,7 +86,9 @@ def _with_cells(verdict: Verdict, path: Path, data: bytes, namespace: Mapping[st
 
     def cells_behind(name: str) -> tuple[int, ...]:
         root = re.split(r"[.\[]", name)[0]
-        return tuple(sorted({left[text] for text in CHANGES.cells_behind(root, namespace, bound, left)}))
+        found = {left[text] for text in CHANGES.cells_behind(root, namespace, bound, left)}
+        made = {number for number, code in artifact.codes if root in code.co_names}  # by a part that is taken
+        return tuple(sorted(found - made or found))
 
     return replace(
         verdict, differences=tuple(replace(one, cells=cells_behind(one.name)) for one in verdict.differences)

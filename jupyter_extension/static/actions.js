@@ -40,7 +40,7 @@ export function deploy(app, args) {
   /** @type {(given?: typeof args) => Promise<any>} */
   const go = async (given = args) => {
     app.set({ note: "" });
-    if (!given.listed) await app.compare(given.flow);
+    if (!given.listed) await app.jupyter.compare(given.flow);
     return app.act("deploy", given).then((found) => {
       if (!found || !found.question) return found;
       const { text, answers } = found.question;

@@ -106,6 +106,21 @@ export class Jupyter {
     return !files || !files.some((file) => unsaved.includes(file));
   }
 
+  /**
+   * Lets the kernel of a flow's open notebook compare it with what production takes; nothing where it is not open, or its kernel is busy:
+   * then the last comparison counts.
+   *
+   * @param {string | undefined} flow
+   */
+  async compare(flow) {
+    if (flow === undefined) return;
+    const detail = { path: `${this.modulesFolder()}${flow}.ipynb`, root: this.app.view.workspace_root, comparing: /** @type {Promise<unknown> | null} */ (null) };
+    document.dispatchEvent(new CustomEvent("data-engine:compare", { detail }));
+    if (!detail.comparing) return;
+    this.app.say({ result: "Comparing with the notebook's kernel…" });
+    await detail.comparing.catch(() => {}); // a kernel that ended has compared nothing
+  }
+
   modulesFolder() {
     return `${this.app.view.workspace_root.replace(/\\/g, "/")}/flow_modules/`;
   }

@@ -21,7 +21,6 @@ import { followWorkspaces } from "./workspaces.js";
 const SAID_MS = 6000, OFFERED_MS = 60000;
 const DETAIL_EVERY_MS = 300;
 const RUN_EVERY_MS = 1000;
-const COMPARE_MS = 10000;
 const MORE_RUNS = 200;
 const WIDE = 720;
 
@@ -34,7 +33,6 @@ export class Panel {
   constructor(root, transport, options) {
     this.root = root;
     this.transport = transport;
-    this.kernel = options.kernel || null;
     this.isStatic = Boolean(options.snapshot);
     this.remember = options.remember || (() => {});
     this.jupyter = new Jupyter(this, Boolean(options.isWholePage));
@@ -241,17 +239,6 @@ export class Panel {
     if (said && !said.error) this.saying = setTimeout(() => this.set({ said: null }), said.again || said.held ? OFFERED_MS : SAID_MS);
   }
 
-  /**
-   * Lets the kernel of this panel compare a flow that its notebook is; one that is busy is not waited for: what it found last counts.
-   *
-   * @param {string | undefined} flow
-   */
-  async compare(flow) {
-    const { kernel } = this;
-    if (!kernel || kernel.flow !== flow) return;
-    await Promise.race([kernel.transport.call("compare_kernel", { flow }), new Promise((resolve) => setTimeout(resolve, COMPARE_MS))]);
-  }
-
   deployAll = () => deploy(this, {});
 
   reload() {
@@ -354,16 +341,10 @@ export default {
   /** @param {{ model: WidgetModel, el: HTMLElement }} given */
   async render({ model, el }) {
     const place = model.get("place");
-    const kernel = new KernelTransport(model, place.root);
-    const transport = (await serverFor(place)) || kernel;
-    const own = model.get("own");
+    const transport = (await serverFor(place)) || new KernelTransport(model, place.root);
     const inside = document.createElement("div");
     inside.className = "de-framed";
     el.append(inside);
-    const { leave } = mount(inside, transport, { kernel: own ? { flow: own, transport: kernel } : null });
-    return () => {
-      leave();
-      model.off("msg:custom", kernel.heard);
-    };
+    return mount(inside, transport).leave;
   },
 };

@@ -75,7 +75,7 @@ function shown(app, row, view) {
  * @param {boolean} yes
  */
 export async function ask(app, flow, yes = false) {
-  await app.compare(flow);
+  await app.jupyter.compare(flow);
   const { result, error } = await app.transport.call("plan", { flow, key: app.state.planKey, yes });
   if (app.isGone || app.state.selected !== flow) return;
   // what it was compared with is told with it: what the panel knows of deployments may be older

@@ -200,7 +200,6 @@ export interface WidgetModel {
   off(event: string, heard: (message: any) => void): void;
   send(message: object): void;
   get(name: "place"): Place;
-  get(name: "own"): string;
 }
 
 // -- the page (dom.js)
@@ -336,8 +335,6 @@ export interface MountOptions {
   before?: string | null;
   remember?: (root: string) => void;
   isWholePage?: boolean;
-  /** The kernel that made the panel, where its notebook is a flow of the workspace. */
-  kernel?: { flow: string; transport: Transport } | null;
 }
 
 export interface ButtonOptions {

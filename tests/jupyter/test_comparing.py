@@ -6,6 +6,8 @@ import pytest
 
 from data_engine import Workspace
 from data_engine.errors import FlowValidationError, NotAsInKernelError
+from data_engine.proof.kept import compared
+from data_engine.proof.kernel import compare_own
 from jupyter_extension.actions import answer
 from tests.jupyter.conftest import Shell
 from tests.support import WorkspaceFiles
@@ -69,15 +71,27 @@ def test_a_deploy_by_python_is_compared_too(shell: Shell, here: WorkspaceFiles) 
     assert [one.flow for one in Workspace(here.root).deployments()] == ["claims"]
 
 
-def test_the_panel_asks_by_what_its_kernel_holds_now(shell: Shell, here: WorkspaceFiles) -> None:
-    """It lets the kernel compare, and asks where something differs; elsewhere there is nothing new to ask by."""
-    run(shell, here, *CELLS)
-    root = str(here.root)
+def test_a_cell_that_makes_a_value_is_not_blamed_for_it(shell: Shell, here: WorkspaceFiles) -> None:
+    """Though a line of it is left out: the cell that changed the value later is."""
+    run(shell, here, f"{CELLS[0]}\nRATES.get('EUR')", *CELLS[1:])
 
-    assert answer(root, "compare_kernel", {"flow": "claims"}) == {"result": None}
-    asked = answer(root, "deploy", {"flow": "claims"})["result"]["question"]["text"]
+    shell.run("%flow compile --compare")
+
+    assert "production: cell 3 changes it and is left out" in shell.out
+
+
+def test_the_panel_asks_by_what_its_kernel_holds_now(shell: Shell, here: WorkspaceFiles) -> None:
+    """It compares where it is answered by the kernel, and by what JupyterLab lets the kernel execute."""
+    run(shell, here, *CELLS)
+
+    asked = answer(str(here.root), "deploy", {"flow": "claims"})["result"]["question"]["text"]
     assert "is 1.1 here, 1.0 in production: cell 3" in asked
-    assert answer(root, "compare_kernel", {"flow": "other"}) == {"result": None}
+
+    shell.run("kept['EUR'] = 1.2")
+    compare_own(str(here.root), str(here.modules / "claims.ipynb"))
+    verdict = compared(Workspace(here.root).home, here.modules / "claims.ipynb")
+    assert verdict is not None
+    assert "is 1.2 here" in verdict.differences[0]
 
 
 def test_a_plan_tells_how_the_kernel_compares(shell: Shell, here: WorkspaceFiles) -> None:

@@ -83,6 +83,34 @@ def test_the_notebook_from_the_tile_is_renamed_and_previewed(lab: Lab, page: Pag
     page.side(workspace).row("monthly").wait_for()
 
 
+def test_a_panel_in_the_flows_own_notebook_asks_by_what_its_kernel_holds(lab: Lab, page: Page) -> None:
+    """Nobody has compared before: the kernel does when Deploy is pressed, and what differs is on the screen before anything is deployed."""
+    workspace = lab.workspace("own_kernel")
+    cells = (
+        "%load_ext data_engine\nfrom data_engine import Flow, panel\nRATES = {'EUR': 1.0}",
+        "def rates(context):\n    return RATES\ndef build():\n    return Flow(group='G').step(rates)",
+        "kept = vars()['RATES']\nkept['EUR'] = 1.1",
+        "panel()",
+    )
+    path = workspace / "flow_modules" / "claims.ipynb"
+    path.write_bytes(notebook_bytes(*cells))
+    page.open(str(path.relative_to(lab.root)))
+    page.run_all()
+    panel = page.in_cell()
+    page.page.evaluate("() => window.jupyterapp.commands.execute('docmanager:save').then(() => true)")
+    detail = panel.select("claims")
+    detail.get_by_role("tab", name="Deployment").click()
+
+    detail.get_by_role("button", name="Deploy", exact=True).click()
+    panel.element.get_by_text("is 1.1 here, 1.0 in production: cell 3").wait_for(timeout=60000)
+    before = detail.inner_text()
+    panel.element.get_by_role("button", name="Deploy it all the same").click()
+
+    detail.get_by_text("as deployed").wait_for(timeout=30000)
+    detail.get_by_text("not as in the kernel of").first.wait_for(timeout=10000)
+    assert "not deployed" in before
+
+
 def test_a_failing_step_leads_to_its_cell(lab: Lab, page: Page) -> None:
     """The error names the cell; pressing that opens the notebook there."""
     workspace = lab.workspace("failing")

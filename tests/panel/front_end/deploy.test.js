@@ -11,9 +11,8 @@ test("the kernel compares before anything is deployed, and not again once its qu
   const question = { text: "not as in the kernel", answers: [["Deploy it all the same", "listed"]] };
   /** @type {any} */
   const app = {
-    jupyter: { unsaved: () => [] },
+    jupyter: { unsaved: () => [], compare: async (/** @type {string} */ flow) => done.push(["compare", flow]) },
     set: (/** @type {any} */ change) => { if (change.question) app.answers = change.question.answers; },
-    compare: async (/** @type {string} */ flow) => done.push(["compare", flow]),
     act: async (/** @type {string} */ action, /** @type {any} */ args) => {
       done.push([action, args.flow, Boolean(args.listed)]);
       return args.listed ? "deployed" : { question };

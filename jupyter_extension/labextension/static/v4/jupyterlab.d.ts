@@ -52,6 +52,12 @@ export interface SharedCell {
   getMetadata(key: string): unknown;
 }
 
+export interface Kernel {
+  status: string;
+  hasComm(id: string): boolean;
+  requestExecute(content: { code: string; silent: boolean; store_history: boolean }): { done: Promise<unknown> };
+}
+
 /** A document that is open: a notebook's has cells in `content`. */
 export interface DocumentWidget extends Widget {
   context: {
@@ -68,7 +74,7 @@ export interface DocumentWidget extends Widget {
     save(): Promise<void>;
   };
   revealed: Promise<void>;
-  sessionContext: { session: { kernel: { hasComm(id: string): boolean } | null } | null };
+  sessionContext: { session: { kernel: Kernel | null } | null };
   content: {
     widgets?: Cell[];
     activeCellIndex: number;

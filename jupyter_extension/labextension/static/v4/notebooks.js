@@ -42,6 +42,10 @@ export class Notebooks {
         ? Promise.all(this.unsaved().filter(([path]) => detail.paths.includes(path)).map(([, context]) => context.save()))
         : this.app.commands.execute("docmanager:save");
     });
+    document.addEventListener("data-engine:compare", (event) => {
+      const { detail } = /** @type {CustomEvent} */ (event);
+      detail.comparing = this.compare(detail.root, detail.path);
+    });
     document.addEventListener("data-engine:unsaved", (event) => /** @type {CustomEvent} */ (event).detail.paths.push(...this.unsaved().map(([path]) => path)));
     const changed = () => document.dispatchEvent(new CustomEvent("data-engine:unsaved-changed"));
     hello(null).then((place) => {
@@ -101,6 +105,21 @@ export class Notebooks {
     const { place } = this;
     if (place === null) return [];
     return [...this.app.shell.widgets("main")].flatMap(({ context }) => (context && context.model && this.isUnsaved(context) ? [[realPath(context.path, place.served, place.links), context]] : []));
+  }
+
+  /**
+   * Lets the kernel of an open notebook compare it with what production takes of it; null where it has none, or is busy.
+   *
+   * @param {string} root
+   * @param {string} path
+   */
+  compare(root, path) {
+    const { place, tracker } = this;
+    const widget = place && tracker && tracker.find(({ context }) => realPath(context.path, place.served, place.links) === path);
+    const kernel = widget && widget.sessionContext.session && widget.sessionContext.session.kernel;
+    if (!kernel || kernel.status !== "idle") return null;
+    const code = `__import__("data_engine.proof.kernel", fromlist=["kernel"]).compare_own(${JSON.stringify(root)}, ${JSON.stringify(path)})`;
+    return kernel.requestExecute({ code, silent: true, store_history: false }).done;
   }
 
   /** @param {FilePlace} place */
