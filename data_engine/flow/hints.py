@@ -41,6 +41,7 @@ _LONGEST_VALUE = 60
 _MOST_TOLD = 20
 _HEAD_BYTES = 64 * 1024
 _MOST_FOLDERS = 200
+_SURE_LETTERS = 5
 _FILES = ("source", "filepath_or_buffer", "io")
 _NO_ITEM = object()
 _COLLECT = 'find them with .collect(".csv") and read each with .map(...), or read below context.source.root'
@@ -312,7 +313,8 @@ def _missing_package(f: Failure, found: re.Match[str]) -> str | None:
     name = next(filter(None, found.groups())).partition(".")[0]
     if name == "flow_helpers" or find_spec(name) is not None:  # it is there, and a part of it is not
         return None
-    near = None if name in _PACKAGES else nearest_name(name, [*packages_distributions(), *sys.stdlib_module_names])
+    is_sure = len(name) >= _SURE_LETTERS and name not in _PACKAGES  # `toml` is none of `tomli`
+    near = nearest_name(name, packages_distributions()) if is_sure else None
     said = f"{'' if near is None else f'did you mean {near}? Else, '}if it is a package, "
     package = _PACKAGES.get(name, name)
     if kernel_shell() is None:
