@@ -231,7 +231,9 @@ def _item_not_context(f: Failure, found: re.Match[str]) -> str | None:
 
 def _saved_object(f: Failure, found: re.Match[str]) -> str | None:
     name = f.name or found[1]
-    if f.context is None or (isinstance(f.error, AttributeError) and f.asked not in (f.context, f.context.objects)):
+    if f.context is None or (
+        isinstance(f.error, AttributeError) and id(f.asked) not in map(id, (f.context, f.context.objects))
+    ):
         return None
     if isinstance(f.error, UnboundLocalError):  # raw_df = raw_df.head() makes it a variable of the function
         line = traceback.extract_tb(f.error.__traceback__)[-1].line or ""
