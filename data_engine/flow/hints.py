@@ -41,6 +41,7 @@ _LONGEST_VALUE = 60
 _MOST_TOLD = 20
 _HEAD_BYTES = 64 * 1024
 _MOST_FOLDERS = 200
+_SURE_LETTERS = 5
 _FILES = ("source", "filepath_or_buffer", "io")
 _NO_ITEM = object()
 _COLLECT = 'find them with .collect(".csv") and read each with .map(...), or read below context.source.root'
@@ -230,7 +231,9 @@ def _item_not_context(f: Failure, found: re.Match[str]) -> str | None:
 
 def _saved_object(f: Failure, found: re.Match[str]) -> str | None:
     name = f.name or found[1]
-    if f.context is None or (isinstance(f.error, AttributeError) and f.asked not in (f.context, f.context.objects)):
+    if f.context is None or (
+        isinstance(f.error, AttributeError) and id(f.asked) not in map(id, (f.context, f.context.objects))
+    ):
         return None
     if isinstance(f.error, UnboundLocalError):  # raw_df = raw_df.head() makes it a variable of the function
         line = traceback.extract_tb(f.error.__traceback__)[-1].line or ""
@@ -312,7 +315,8 @@ def _missing_package(f: Failure, found: re.Match[str]) -> str | None:
     name = next(filter(None, found.groups())).partition(".")[0]
     if name == "flow_helpers" or find_spec(name) is not None:  # it is there, and a part of it is not
         return None
-    near = None if name in _PACKAGES else nearest_name(name, [*packages_distributions(), *sys.stdlib_module_names])
+    is_sure = len(name) >= _SURE_LETTERS and name not in _PACKAGES  # `toml` is none of `tomli`
+    near = nearest_name(name, packages_distributions()) if is_sure else None
     said = f"{'' if near is None else f'did you mean {near}? Else, '}if it is a package, "
     package = _PACKAGES.get(name, name)
     if kernel_shell() is None:
@@ -506,6 +510,9 @@ _NO_WORKBOOK_WORDS = (
     "|invalid ole signature|not an ole2 structured|expected bof record"
 )
 
+_FULL_WORDS = r"(?i)no space left on device|disk quota exceeded|not enough space on the disk|\(os error 112\)"
+_MISUSE = "AttributeError TypeError ValueError"
+
 HINTS = (
     Hint("syntax", "SyntaxError", "", lambda f, found: syntax_fix(f.text)),
     Hint("odd_name", "", "", _odd_name),
@@ -526,11 +533,11 @@ HINTS = (
         "secret_as_text",
         "TypeError AttributeError",
         r"\bSecret\b",
-        'a secret shows its text only when you ask for it: context.secret("name").reveal()',
+        'a secret is no text: context.secret("name").reveal()',
     ),
     Hint(
         "context_as_value",
-        "AttributeError TypeError ValueError",
+        _MISUSE,
         r"\bFlowContext\b(?!\.|' object is not callable)",
         _context_as_value,
     ),
@@ -538,23 +545,12 @@ HINTS = (
     Hint("near_attribute", "AttributeError", r"has no attribute '(?P<name>\w+)'", _near_name),
     Hint(
         "source_as_path",
-        "AttributeError TypeError ValueError",
-        r"\bSourceContext\b(?!\.)",
-        'context.source is not a path: context.source.path is the file, context.source.root the folder, context.source.file("NAME") a file'
-        " in it",
+        _MISUSE,
+        r"SourceContext\b(?!\.)",
+        'the file is context.source.path, the folder context.source.root, a file in it context.source.file("NAME")',
     ),
-    Hint(
-        "mirror_as_path",
-        "AttributeError TypeError ValueError",
-        r"\bMirrorContext\b(?!\.)",
-        'context.mirror is not a path: context.mirror.file("NAME") is one to write to, context.mirror.root is the folder',
-    ),
-    Hint(
-        "path_wanted",
-        "",
-        r"\.read\(\) method|non file-like object",
-        "a reader takes a path here: file.path of a FileRef, context.source.path of the context",
-    ),
+    Hint("mirror_as_path", _MISUSE, r"MirrorContext\b(?!\.)", 'write to a path of it: context.mirror.file("NAME")'),
+    Hint("path_wanted", "", r"\.read\(\) method|non file-like", "give a path: file.path, or context.source.path"),
     Hint(
         "input",
         "EOFError",
@@ -569,12 +565,7 @@ HINTS = (
         r"(?P<call>[\w.<>]+)\(\) got an unexpected keyword argument '(?P<option>\w+)'",
         _near_option,
     ),
-    Hint(
-        "module_called",
-        "TypeError",
-        "^'module' object is not callable",
-        "a module is called here: call a function of it, MODULE.NAME(...), or import that, from MODULE import NAME",
-    ),
+    Hint("module_called", "TypeError", "^'module' object is not callable", "call a function of it: MODULE.NAME(...)"),
     Hint("missing_column", "ColumnNotFoundError BinderException", _COLUMN_WORDS, _missing_column),
     Hint(
         "missing_column",
@@ -614,15 +605,9 @@ HINTS = (
         "text_for_number",
         "",
         _TEXT_WORDS,
-        'a column of text is taken for numbers: make numbers of it first, pl.col("NAME").cast(pl.Float64); a text is compared with a text,'
-        " in quotes",
+        'a column is text: make numbers of it first, pl.col("NAME").cast(pl.Float64), or compare it with a text, in quotes',
     ),
-    Hint(
-        "day_and_text",
-        "",
-        "cannot compare 'date/datetime/time' to a string value",
-        "a day is compared with a text: write a day in its place, pl.date(2026, 1, 31)",
-    ),
+    Hint("day_and_text", "", "time' to a string value", "a day is compared with a text: write pl.date(2026, 1, 31)"),
     Hint(
         "concat_types",
         "SchemaError",
@@ -655,14 +640,11 @@ HINTS = (
     Hint(
         "not_utf16",
         "",
-        "(?i)utf-16 stream does not start with bom",
-        'the file is not UTF-16: say encoding="cp1252" (Excel on Windows), or "utf8"',
+        "(?i)utf-16 stream does not",
+        'it is not UTF-16: encoding="cp1252" (Excel on Windows), or "utf8"',
     ),
     Hint(
-        "password",
-        "",
-        "(?i)password.protected",
-        "the workbook opens with a password only: open it in Excel, save a copy without a password, and read that copy",
+        "password", "", "(?i)password.protected", "open it in Excel, save a copy without a password, and read that copy"
     ),
     Hint(
         "no_workbook",
@@ -671,12 +653,7 @@ HINTS = (
         "this is no workbook of Excel, or one with a password: open it in Excel and save it as .xlsx. Text is read with read_csv; a file"
         " that was copied in part is copied again",
     ),
-    Hint(
-        "full_drive",
-        "",
-        r"(?i)no space left on device|disk quota exceeded|not enough space on the disk|\(os error 112\)",
-        "the drive that the step writes to is full: free some space there",
-    ),
+    Hint("full_drive", "", _FULL_WORDS, "the drive that the step writes to is full: free some space there"),
     Hint("newer_database", "", "version number", lambda f, found: fix_of_newer(f.text)),
 )
 """The rows, in the order in which they are asked: what the step was given comes before near names, and words of pandas before them too."""

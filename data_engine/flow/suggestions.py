@@ -55,7 +55,7 @@ def _bare_name(name: str) -> str:
 
 def _is_mistyped(name: str, meant: str) -> bool:
     """Whether one typing mistake makes `name` of what was meant."""
-    if min(len(name), len(meant)) < _LEAST_LETTERS or name == meant:
+    if max(len(name), len(meant)) < _LEAST_LETTERS or name == meant:
         return False
     letters = zip(name, meant, strict=False)
     start = next((at for at, (one, other) in enumerate(letters) if one != other), min(len(name), len(meant)))

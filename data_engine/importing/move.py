@@ -10,7 +10,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -138,11 +138,15 @@ def look(layout: WorkspaceLayout, *, with_history: bool = True, ledger: Path | N
     places = find_places(layout.root, ids, ledger)
     leases = look_at_leases(shared, layout.workspace_id)
     settings, kept = _settings(places)
+    plan = Plan(layout.root, leases=tuple(leases), settings=settings, notes=tuple(kept))
     if not with_history:
-        return Plan(layout.root, leases=tuple(leases), settings=settings, notes=tuple(kept))
+        return plan
     history = merge([*map(read_ledger, places.ledgers), *(read_shared(shared, one) for one in ids)])
-    if not leases and (history.runs or history.files):
-        leases = [OlderLease(layout.workspace_id, "unmarked")]
+    return _with_history(plan, history, layout)
+
+
+def _with_history(plan: Plan, history: OlderHistory, layout: WorkspaceLayout) -> Plan:
+    """The plan with what of the history this machine lacks."""
     entries = read_catalog(FlowModules(layout.flow_modules_dir))
     sources = {entry.name: source for entry in entries if (source := _source_of(entry)) is not None}
     broken = [entry.name for entry in entries if entry.error is not None]
@@ -150,22 +154,22 @@ def look(layout: WorkspaceLayout, *, with_history: bool = True, ledger: Path | N
     states, unplaced = place(history.files, sources, broken, {name: run for name, run in found if run is not None})
     known = known_local_layout(layout)
     here = LocalWorkspace(layout, known).ledger() if known is not None and known.ledger_path.exists() else None
-    forgotten = {} if here is None else resets(here)
-    there = set() if here is None else known_runs(here)
-    runs = [
-        run._replace(key=sources[run.flow].key(run.source) if run.flow in sources else None)
-        for run in history.runs.values()
-        if run.run_id not in there and run.began_utc >= forgotten.get(run.flow, "")
-    ]
-    return Plan(
-        layout.root,
-        history.read_from,
-        tuple(leases),
-        tuple(runs),
-        tuple(newer_states(states, {} if here is None else known_states(here), forgotten)),
-        settings,
-        tuple(unplaced),
-        (*kept, *_notes(history, broken)),
+    forgotten, there = ({}, set()) if here is None else (resets(here), known_runs(here))
+    leases = plan.leases
+    if not leases and (history.runs or history.files):
+        leases = (OlderLease(layout.workspace_id, "unmarked"),)
+    return replace(
+        plan,
+        read_from=history.read_from,
+        leases=leases,
+        runs=tuple(
+            run._replace(key=sources[run.flow].key(run.source)) if run.flow in sources else run
+            for run_id, run in history.runs.items()
+            if run_id not in there and run.began_utc >= forgotten.get(run.flow, "")
+        ),
+        states=tuple(newer_states(states, {} if here is None else known_states(here), forgotten)),
+        unplaced=tuple(unplaced),
+        notes=(*plan.notes, *_notes(history, broken)),
     )
 
 

@@ -63,8 +63,10 @@ def read_ledger(path: Path) -> OlderHistory:
     """
     try:
         with closing(connect_to_look(path)) as connection:
+            connection.row_factory = sqlite3.Row
             there = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-            return _history(str(path), {table: _rows(connection, table) for table in TABLES if table in there})
+            asked = {table: connection.execute(f"SELECT * FROM {table}") for table in TABLES if table in there}
+            return _history(str(path), {table: list(map(dict, rows)) for table, rows in asked.items()})
     except sqlite3.Error as error:
         is_busy = getattr(error, "sqlite_errorname", "").startswith("SQLITE_BUSY")
         raise LedgerError(
@@ -137,20 +139,14 @@ def _dated(file: OlderFile, last: BroughtRun | None) -> OlderFile:
     return file._replace(run_id=made_id, at_utc=file.success_at_utc)
 
 
-def _rows(connection: sqlite3.Connection, table: str) -> list[dict[str, Any]]:
-    cursor = connection.execute(f"SELECT * FROM {table}")
-    names = [column[0] for column in cursor.description]
-    return [dict(zip(names, row, strict=True)) for row in cursor]
-
-
 def _history(where: str, tables: Mapping[str, list[dict[str, Any]]]) -> OlderHistory:
     odd = 0
 
-    def read(table: str, make: Callable[[Row], Any], order: str | None = None) -> list[Any]:
+    def read(table: str, make: Callable[[Row], Any]) -> list[Any]:
         nonlocal odd
         made = []
         try:
-            for row in sorted(tables.get(table, []), key=lambda row: 0 if order is None else row[order]):
+            for row in sorted(tables.get(table, []), key=lambda row: row.get("id", 0)):
                 try:
                     made.append(make(row))
                 except (ValueError, TypeError, OverflowError):
@@ -167,9 +163,9 @@ def _history(where: str, tables: Mapping[str, list[dict[str, Any]]]) -> OlderHis
         )
     steps: dict[str, list[BroughtStep]] = {}
     lines: dict[str, list[BroughtLine]] = {}
-    for run_id, step in read("step_runs", _step, "id"):
+    for run_id, step in read("step_runs", _step):
         steps.setdefault(run_id, []).append(step)
-    for run_id, line in read("logs", _line, "id"):
+    for run_id, line in read("logs", _line):
         lines.setdefault(run_id, []).append(line)
     runs = (
         one._replace(steps=steps.get(one.run_id, ()), lines=lines.get(one.run_id, ())) for one in read("runs", _run)
@@ -180,7 +176,11 @@ def _history(where: str, tables: Mapping[str, list[dict[str, Any]]]) -> OlderHis
 def _run(row: Row) -> BroughtRun:
     status, began = _status(row["status"]), _time(row["started_at_utc"])
     ended = _time_or_none(row.get("finished_at_utc")) or began
-    elapsed_s = None if status == "abandoned" else max(0.0, _seconds(ended) - _seconds(began))
+    elapsed_s = (
+        None
+        if status == "abandoned"
+        else max(0.0, (datetime.fromisoformat(ended) - datetime.fromisoformat(began)).total_seconds())
+    )
     source, error = _text_or_none(row.get("source_path")), _text_or_none(row.get("error_text"))
     names = (_text(row["run_id"]), _text(row["flow_name"]), str(row.get("group_name") or ""))
     error = error or (ENDED if status == "abandoned" else None)
@@ -240,7 +240,3 @@ def _time(value: object) -> str:
 
 def _time_or_none(value: object) -> str | None:
     return _time(value) if value else None
-
-
-def _seconds(at_utc: str) -> float:
-    return datetime.fromisoformat(at_utc).timestamp()

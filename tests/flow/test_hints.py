@@ -195,6 +195,15 @@ def test_an_error_that_cannot_be_raised_here_is_known_by_its_words(
     assert word in found[1]
 
 
+@pytest.mark.parametrize("name", ["toml", "httpx9", "ujson", "polaris_x"])
+def test_another_package_is_not_taken_for_one_that_is_installed(folder: Path, name: str) -> None:
+    """Nor for a module of Python."""
+    error = ModuleNotFoundError(f"No module named '{name}'", name=name)
+    found = hint_for(failure_of(raising(error), context_of(folder)))
+
+    assert found is None or "did you mean" not in found[1]
+
+
 def test_a_secret_in_a_text_is_told_how_to_be_read(folder: Path) -> None:
     found = hint_for(failure_of(lambda context: "Bearer " + Secret("dwh", "abcdefgh"), context_of(folder)))  # type: ignore[operator]
 
