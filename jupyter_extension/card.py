@@ -9,12 +9,12 @@ from __future__ import annotations
 import textwrap
 import unicodedata
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from html import escape
 from typing import TypeAlias
 
 from data_engine.cut import MOST_CELL, MOST_TEXT, both_ends
 from data_engine.marks import Mark
+from data_engine.record import frozen
 from jupyter_extension.colours import rules
 from jupyter_extension.marks import icon_svg
 
@@ -27,7 +27,7 @@ MOST_ROWS = 20
 """Tables in a cell hold so many rows; the rest is counted."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Code:
     """Text in the fixed font: a path, an id, a line of code. `whole` is shown when the pointer rests on it."""
 
@@ -35,14 +35,14 @@ class Code:
     whole: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Faint:
     """Text that matters less."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Link:
     """Text in the fixed font that leads to a place in JupyterLab, such as a cell."""
 
@@ -50,7 +50,7 @@ class Link:
     href: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Marked:
     """Text in the fixed font of which some parts are marked: each part with whether it is."""
 
@@ -65,7 +65,7 @@ class Marked:
 Cell: TypeAlias = str | Code | Faint | Link | Mark | Marked
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Table:
     """Columns and rows; the columns in `right` are aligned so. `more` rows are not shown."""
 
@@ -75,7 +75,7 @@ class Table:
     more: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Picture:
     """An SVG element, safe to embed, and the same in words (none where a table tells it anyway)."""
 
@@ -83,7 +83,7 @@ class Picture:
     text: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Note:
     """A sentence with a mark in front, and below it the way out."""
 
@@ -91,7 +91,7 @@ class Note:
     fix: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Lines:
     """Lines in the fixed font, such as code; folded away under a `summary` where there is one.
 
@@ -103,14 +103,14 @@ class Lines:
     only_folded: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Pairs:
     """Names with what they stand for, one under the other; those that stand for nothing are left out."""
 
     pairs: tuple[tuple[str, Cell], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Section:
     """Parts under a title of their own; folded away where they matter less."""
 
@@ -122,7 +122,7 @@ class Section:
 Part: TypeAlias = "Table | Picture | Note | Lines | Pairs | Section"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Card:
     """One output: a title with a few facts beside it, and what is below."""
 

@@ -11,10 +11,11 @@ Reference:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from data_engine.record import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Token:
     """A colour (or font) by what it is for, and the theme's names it is taken from: the first that there is."""
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Literal
 
+from data_engine.record import frozen
 from jupyter_extension.own_flow import UserNames
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Option:
     """An option; a switch when it has no `value` (what stands for its value in the help)."""
 
@@ -20,7 +20,7 @@ class Option:
     is_repeated: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Command:
     """One subcommand. `takes` is what may stand behind its name: a flow, a flow or file, a run, "clear" or "info", or nothing."""
 

@@ -6,7 +6,6 @@ import json
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from data_engine.notebook.module_sets import file_facts
 from data_engine.notebook.standing import cells_text
 from data_engine.planning.code import code_changes
 from data_engine.proof.kept import unsettled_texts
+from data_engine.record import frozen
 from data_engine.scheduler.slots import next_slots, slot_words, zone_of
 from data_engine.status.buttons import WhyNot
 from data_engine.status.deployed_before import present_name
@@ -36,7 +36,7 @@ _LOOK_BACK = 3
 _NO_ANSWER = "the drive of its output does not answer"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StepView:
     """A step with what its newest run says, `rows` of what went in and came out. `output` is the newest file it returned;
     `inspect` why it cannot be looked at."""
@@ -51,7 +51,7 @@ class StepView:
     rows: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RunView:
     """One line of the history; `error` is the first line of it, `cells` the places it names."""
 
@@ -72,7 +72,7 @@ class RunView:
     ended_at_utc: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DeploymentView:
     """One line of the history of deployments; `rollback` is why production cannot go back to it."""
 
@@ -87,7 +87,7 @@ class DeploymentView:
     compared: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FlowView:
     """One flow, closely. `about` are label and value pairs; `parameters` what it declares, None where it takes any,
     `last_params` what was given last; `changes` has the changed lines of each cell or file that differs from what is

@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from data_engine.client import Workspace
@@ -13,6 +12,7 @@ from data_engine.daemon.control import LONG_S
 from data_engine.feed import daemon_of
 from data_engine.marks import Mark, mark_of
 from data_engine.reasons.kinds import Disabled, Done, NotDeployed, Running, Unreachable
+from data_engine.record import frozen
 from data_engine.status.buttons import WhyNot
 from data_engine.status.sentences import short_reason
 from data_engine.status.source_files import GROUPS, SourceFiles, SourceStatus
@@ -37,7 +37,7 @@ _GONE = "the file is not there any more"
 _AWAY = _OF_THE_FLOW[Unreachable.kind]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FileView:
     """One source file: why it does or does not run, and how its last run ended. `retry` is why it cannot be retried, `read` why
     it can be neither run nor previewed."""
@@ -54,7 +54,7 @@ class FileView:
     read: WhyNot
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FilesView:
     """The files that were asked for. `groups` are kind, word and count of those there are, `total` counts all, `found` those
     that pass; `notes` hold of all of them. `progress` is in words and as a share (0 to 1) how far a pass is."""

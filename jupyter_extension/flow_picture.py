@@ -7,7 +7,6 @@ from the step that saved it, and the trunk before it is only dotted: it says the
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 from data_engine.flow.expectation import expectation_words
@@ -19,6 +18,7 @@ from data_engine.flow.trigger import Manual, Poll, Schedule
 from data_engine.marks import Mark, mark_of
 from data_engine.notebook.catalog import trigger_text
 from data_engine.reasons.kinds import ByHand
+from data_engine.record import frozen
 from data_engine.scheduler.slots import next_slot, next_slots, slot_words, zone_of
 from data_engine.status.record import FlowStatus
 from data_engine.status.sentences import short_error
@@ -35,7 +35,7 @@ _MOST_STEP, _MOST_LINE, _MOST_BELOW, _MOST_NAME = 260, 480, 860, 180
 _LOST = " (no step saves it)"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Line:
     """One line of the picture: its node, its words, and what it takes and saves.
 
@@ -252,7 +252,7 @@ def _words(lines: Sequence[Line]) -> list[str]:
 # -- the picture ---------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Words:
     """A line's words, cut to fit, and about how wide they are."""
 

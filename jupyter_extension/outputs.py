@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from data_engine.client import Workspace
@@ -12,6 +11,7 @@ from data_engine.engine.left_behind import is_source_gone
 from data_engine.file_check import file_exists
 from data_engine.ledger.former_places import written_here
 from data_engine.model import WrittenFile
+from data_engine.record import frozen
 from jupyter_extension.details import is_on_another_host
 
 MOST_RUNS = 20_000
@@ -20,7 +20,7 @@ MOST_RUNS = 20_000
 _known: dict[Path, tuple[int, list[WrittenFile]]] = {}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class OutputView:
     """A file that a flow wrote, as its newest run left it. `folder` is below the workspace where it lies there; `is_there` is None
     where its drive was not asked, or does not say; `is_source_gone` that every source it was written for is known to be gone."""
@@ -37,7 +37,7 @@ class OutputView:
     is_source_gone: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class OutputsView:
     """The files that were asked for, the newest first; `total` counts all, `found` those that pass the search."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from data_engine.client import Workspace
 from data_engine.errors import error_of
@@ -11,6 +11,7 @@ from data_engine.marks import Mark, mark_of
 from data_engine.planning.plan import Plan
 from data_engine.proof.kept import compared
 from data_engine.proof.kernel import compare_here
+from data_engine.record import frozen
 from jupyter_extension.card import html
 from jupyter_extension.difference_card import plan_data_card
 
@@ -18,7 +19,7 @@ LIMIT_S = 1800.0
 """Two versions at their limits, and the time around them."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PlanView:
     """A plan as the page shows it: how it ended, in words, and its data as HTML. `needs` are steps that a person has to allow first.
 

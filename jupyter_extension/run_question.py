@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from data_engine.counted import counted
+from data_engine.record import frozen
 
 TO_RUN = ("held", "running", "waiting", "done")
 """The groups of files that a run by hand takes: all that are there, whatever is known of them."""
@@ -15,7 +15,7 @@ MOST_DUE = 200
 """So many files at most are asked for one by one."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RunQuestion:
     """What a person is asked: `answers` are a label and what `run` is then given as `take`."""
 

@@ -16,13 +16,13 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data_engine.errors import FlowValidationError
+from data_engine.record import frozen
 
 if TYPE_CHECKING:
     import polars as pl
@@ -52,7 +52,7 @@ _POINT_NUMBER = re.compile(r"[+-]?\d+\.\d+")
 _excel: dict[tuple[str, int, str | None], Any] = {}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Dialect:
     """How a CSV file is written; `thousands` are the columns of numbers with points between thousands."""
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from data_engine.counted import counted
 from data_engine.engine.params import value_words
 from data_engine.marks import Mark
+from data_engine.record import frozen
 from data_engine.status.trends import Trend, TrendPoint, Trends
 from data_engine.times import local_time, seconds
 from jupyter_extension.card import Card, Note, Pairs, Part, Picture, Section, clean
@@ -16,7 +16,7 @@ from jupyter_extension.card import Card, Note, Pairs, Part, Picture, Section, cl
 _WIDE, _HIGH, _EDGE = 320, 64, 6
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TrendRow:
     """A trend as the panel shows it."""
 
@@ -25,7 +25,7 @@ class TrendRow:
     picture: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TrendsView:
     """All trends of a flow; `said` is what they are of."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 from data_engine.commands.command import Command
@@ -10,7 +10,7 @@ from data_engine.commands.fields import DAY, FLAG, FLOW, OBJECT, PATH, TEXT, arg
 from data_engine.commands.owner import Owner
 from data_engine.commands.situation import Refusal, Situation
 from data_engine.model import Backfill
-from data_engine.record import Record
+from data_engine.record import Record, frozen
 
 if TYPE_CHECKING:
     from data_engine.scheduler.backfill import Reprocess, Wanted
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 _PATTERN = replace(PATH, given=given_text)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen
 class BackfillTold(Record):
     """A backfill as it is now; of one that was only listed what would run."""
 
     backfill: Backfill = field(metadata={"of": Backfill.read})
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StartBackfill(Command[BackfillTold]):
     """Run a flow again for a range of its files or slots, after all that is due."""
 
@@ -78,7 +78,7 @@ class StartBackfill(Command[BackfillTold]):
         return BackfillTold(found if owner.asker.request_id is None else replace(found, planned=()))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _OneBackfill(Command[BackfillTold]):
     answer: ClassVar = BackfillTold
     needs_daemon: ClassVar = True
@@ -94,7 +94,7 @@ class _OneBackfill(Command[BackfillTold]):
         return replace(self, id=whole, flow=flow)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StopBackfill(_OneBackfill):
     """Begin no more runs of a backfill; what runs of it ends by itself."""
 
@@ -106,7 +106,7 @@ class StopBackfill(_OneBackfill):
         return BackfillTold(await owner.work.stop_backfill(whole))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RetryBackfill(_OneBackfill):
     """Run again what failed of a backfill that has ended, and what a stop left out; it keeps its id."""
 

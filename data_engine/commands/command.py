@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
 from data_engine.commands.owner import Owner
 from data_engine.commands.situation import Refusal, Situation
-from data_engine.record import Record
+from data_engine.record import Record, frozen
 
 A = TypeVar("A")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen
 class Done(Record):
     """The answer of a command that has nothing to tell."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from data_engine.commands.command import Command
@@ -12,6 +12,7 @@ from data_engine.commands.owner import Asker, Owner
 from data_engine.commands.situation import Refusal, Situation, first, unless, when
 from data_engine.ledger.checks import is_compared
 from data_engine.model import Deployment
+from data_engine.record import frozen
 
 if TYPE_CHECKING:
     from data_engine.notebook.catalog import CatalogEntry
@@ -31,7 +32,7 @@ def _new_id() -> str:
     return uuid4().hex
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Outcome:
     """What came of it: the `entries` that were asked for, each with its error where it was not deployed; the `deployments`
     that were made; the names of flows that were `withdrawn`, and of those that were `renamed` the new one by the old."""
@@ -81,7 +82,7 @@ class ChangesProduction(Protocol):
         """Let a flow run what it ran before."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Deploy(Command[Outcome]):
     """Let production run the modules as they are now."""
 
@@ -135,7 +136,7 @@ class Deploy(Command[Outcome]):
         return "done"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Undeploy(Command[Outcome]):
     """Stop running a flow in production."""
 
@@ -157,7 +158,7 @@ class Undeploy(Command[Outcome]):
         return await _production(owner).undeploy(self, owner.asker)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Rollback(Command[Deployment]):
     """Let production run what it ran before."""
 

@@ -9,7 +9,7 @@ import math
 import os
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import MISSING, dataclass, fields, replace
+from dataclasses import MISSING, fields, replace
 from datetime import date
 from typing import Any, TypeAlias, TypeVar
 
@@ -17,6 +17,7 @@ from data_engine.argument_checks import is_text, is_unicode
 from data_engine.cut import beginning
 from data_engine.errors import FlowValidationError
 from data_engine.platforms.names import is_too_long
+from data_engine.record import frozen
 
 MOST_COUNTED = 1_000_000_000
 _LONGEST_TEXT = 2_000
@@ -30,7 +31,7 @@ class BadRequestError(FlowValidationError):
     """A field of a request is missing, or of the wrong type."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Field:
     """A value of a request: `words` name its type, `fits` says whether JSON's value is of it, `read` makes of it what is used, `given`
     of what a caller in Python gave, who is told `where` it is wrong, and `sent` of what another workstation sent."""
@@ -89,7 +90,7 @@ def asked(act: Answer, where: str, /, **fields: Field) -> Answer:
     return answer
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Argument:
     """What a field of a command is: its kind, its line of help, whether it `is_local`, of this machine only, so that no request has it, and
     whether it `is_sent`, so that every request has it."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from data_engine.commands.command import Command
 from data_engine.commands.fields import ANY_TEXT, FLAG, argument
 from data_engine.commands.owner import Owner
 from data_engine.commands.situation import OTHERS, Refusal, Situation, first, unless, when
-from data_engine.record import Record
+from data_engine.record import Record, frozen
 
 if TYPE_CHECKING:
     from data_engine.lease.status import LeaseStatus
@@ -22,7 +22,7 @@ def _lease(told: Mapping[str, Any]) -> LeaseStatus:
     return LeaseStatus.read(told)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen
 class LeaseTold(Record):
     """The lease as it is then, and what is said of what was done."""
 
@@ -30,7 +30,7 @@ class LeaseTold(Record):
     said: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RequestControl(Command[LeaseTold]):
     """Ask the owner for the workspace."""
 
@@ -55,7 +55,7 @@ class RequestControl(Command[LeaseTold]):
         return LeaseTold(*await owner.lease("request", client=self.client))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class WithdrawRequest(Command[LeaseTold]):
     """Do not ask for the workspace any more."""
 
@@ -70,7 +70,7 @@ class WithdrawRequest(Command[LeaseTold]):
         return LeaseTold(*await owner.lease("withdraw"))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ReleaseControl(Command[LeaseTold]):
     """Give the workspace up when its running work is done."""
 
@@ -87,7 +87,7 @@ class ReleaseControl(Command[LeaseTold]):
         return LeaseTold(*await owner.lease("release", now=self.now))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TakeOver(Command[LeaseTold]):
     """Own the workspace of an owner that has been silent for long enough."""
 
@@ -103,7 +103,7 @@ class TakeOver(Command[LeaseTold]):
         return LeaseTold(*await owner.lease("take-over"))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RepairLease(Command[LeaseTold]):
     """Fix a damaged list of generations from its newest readable one."""
 

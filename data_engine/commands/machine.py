@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import ClassVar
 
 from data_engine.commands.command import Command, Done
 from data_engine.commands.fields import FLAG, PATH, argument
 from data_engine.commands.owner import Owner
 from data_engine.commands.situation import Refusal, Situation, first, unless, when
+from data_engine.record import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Start(Command[Done]):
     """Start the daemon, not yet its engine."""
 
@@ -27,7 +28,7 @@ class Start(Command[Done]):
         return Done()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StartEngine(Command[Done]):
     """Let polled and scheduled flows run by themselves from now on."""
 
@@ -53,7 +54,7 @@ class StartEngine(Command[Done]):
         return Done()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StopEngine(Command[Done]):
     """Let running work finish and start nothing more by itself, also in the next daemon."""
 
@@ -70,7 +71,7 @@ class StopEngine(Command[Done]):
         return Done()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Shutdown(Command[Done]):
     """End the daemon when its running work is done."""
 
@@ -87,7 +88,7 @@ class Shutdown(Command[Done]):
         return Done()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SetInterpreter(Command[Done]):
     """Let workers run with another Python, which was tried and recorded."""
 
@@ -101,7 +102,7 @@ class SetInterpreter(Command[Done]):
         return Done()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Look(Command[Done]):
     """Look at once at the modules and at what is deployed, which somebody has changed."""
 

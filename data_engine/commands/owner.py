@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
+
+from data_engine.record import frozen
 
 if TYPE_CHECKING:
     from data_engine.lease.status import LeaseStatus
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from data_engine.scheduler.backfill import Wanted
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Asker:
     """Who asks: a person on a machine; of a request of another workstation also who owns its file there, and its id."""
 

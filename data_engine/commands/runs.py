@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, ClassVar
 
 from data_engine.commands.command import Command
 from data_engine.commands.fields import FLOW, OBJECT, SOURCE, TEXT, argument
 from data_engine.commands.owner import Owner
 from data_engine.commands.situation import Refusal, Situation, first, unless, when
-from data_engine.record import Record
+from data_engine.record import Record, frozen
 from data_engine.typed import typed
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen
 class RunsBegun(Record):
     """The ids of the runs, which may still wait for their turn; of those that another workstation has run also how they ended."""
 
@@ -24,7 +24,7 @@ class RunsBegun(Record):
     statuses: tuple[str | None, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen
 class FlowStopped(Record):
     """The runs that had begun and end at their next step or item; whether the flow was disabled, so that it begins none by itself."""
 
@@ -32,7 +32,7 @@ class FlowStopped(Record):
     disabled: bool = False
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen
 class RunEnded(Record):
     """A run that ends, or that `waited` for its turn and does not begin."""
 
@@ -40,21 +40,21 @@ class RunEnded(Record):
     waited: bool = False
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen
 class Freed(Record):
     """How many sources are held no longer."""
 
     freed: int = 0
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen
 class Forgotten(Record):
     """How many runs were removed from the history."""
 
     count: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Run(Command[RunsBegun]):
     """Run the deployed flow in the daemon, once for each source."""
 
@@ -85,7 +85,7 @@ class Run(Command[RunsBegun]):
         return "done" if all(status == "success" for status in answer.statuses) else "failed"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StopFlow(Command[FlowStopped]):
     """Ask all runs of a flow to end at their next step or item, and begin none that waits."""
 
@@ -102,7 +102,7 @@ class StopFlow(Command[FlowStopped]):
         return FlowStopped(tuple(run_ids), is_disabled)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _EndRun(Command[RunEnded]):
     answer: ClassVar = RunEnded
     is_urgent: ClassVar = True
@@ -114,7 +114,7 @@ class _EndRun(Command[RunEnded]):
         return RunEnded(*await owner.end_run(self.run_id, kill=self.kills))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StopRun(_EndRun):
     """Ask a run to end at its next step or item, or let one that waits not begin."""
 
@@ -122,7 +122,7 @@ class StopRun(_EndRun):
     kills: ClassVar = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class KillRun(_EndRun):
     """End a run's process now."""
 
@@ -130,7 +130,7 @@ class KillRun(_EndRun):
     kills: ClassVar = True
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Retry(Command[Freed]):
     """Do not hold failed sources any more."""
 
@@ -195,7 +195,7 @@ class Retry(Command[Freed]):
         return Freed(await owner.retry(self.flow, self.source))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Reset(Command[Forgotten]):
     """Forget the history and freshness of a flow on this machine; every source is due again."""
 

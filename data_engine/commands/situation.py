@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from data_engine.errors import FlowValidationError, OwnedElsewhereError
+from data_engine.record import frozen
 
 if TYPE_CHECKING:
     from data_engine.model import ActiveRun
@@ -17,7 +17,7 @@ OTHERS = ("owned", "control_requested", "takeover_available")
 UNUSABLE = ("unreachable", "damaged")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Refusal:
     """Why a command is not carried out now. One that `binds` is refused; else the command would change nothing, or the owner has to look
     first (who owns, what was saved a moment ago): its button cannot be pressed, and who asks all the same learns what came of it."""
@@ -33,7 +33,7 @@ class Refusal:
         return kind(self.sentence, where=where, fix=self.fix or None)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Situation:
     """A status, as this machine, whose id is `machine_id`, reads it."""
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import ClassVar
 
 from data_engine.commands.command import Command, Done
 from data_engine.commands.fields import ANY_TEXT, FLOW, argument
 from data_engine.commands.owner import Owner
 from data_engine.commands.situation import Refusal, Situation, first, when
+from data_engine.record import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Enable(Command[Done]):
     """Let a flow run by itself again."""
 
@@ -29,7 +30,7 @@ class Enable(Command[Done]):
         return await _switch(owner, self.flow, True, "")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Disable(Command[Done]):
     """Let a flow run by hand only."""
 

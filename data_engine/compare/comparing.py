@@ -6,7 +6,7 @@ import dataclasses
 import enum
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from data_engine.compare.tables import Frame, ParquetFile, Table, compare_tables
 from data_engine.cut import beginning
 from data_engine.errors import FlowValidationError, message_of
 from data_engine.flow.batch import Batch, ItemError
+from data_engine.record import frozen
 
 _PLAIN = (str, int, float, bool, bytes, type(None))
 _LONGEST_WORDS = 60
@@ -92,7 +93,7 @@ def keys(key: str | Sequence[str] | None) -> tuple[str, ...]:
     return tuple(given)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Comparison:
     """How values are compared. A table that has no such key is an error where `is_strict`, else it is compared without."""
 
@@ -239,7 +240,7 @@ def words(value: object) -> str:
 # -- values of Python ------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Place:
     """A place at which two values differ; `why` they cannot be compared, where they cannot."""
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, TypeVar
 
 from data_engine.counted import counted
-from data_engine.record import Record
+from data_engine.record import Record, frozen
 from data_engine.shown import Shown
 
 T = TypeVar("T")
@@ -47,7 +47,7 @@ class Named(Mapping[str, T], Generic[T]):
         return f"Named({self._found!r})"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen
 class Retyped(Record):
     """A column whose type is another, by Polars' names of types. `matters` is False where only the way it is kept differs: the
     zone of an instant, a category or a text. Where no value of the one type is comparable to the other, `is_compared` is False.
@@ -60,7 +60,7 @@ class Retyped(Record):
     is_compared: bool = True
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen
 class Renamed(Record):
     """A removed and an added column whose values are the same."""
 
@@ -68,7 +68,7 @@ class Renamed(Record):
     after: str
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen
 class Columns(Record):
     """How the columns differ, by name. What looks `renamed` is in `removed` and `added` as well."""
 
@@ -83,7 +83,7 @@ class Columns(Record):
         return not self.added and not self.removed and not any(one.matters for one in self.retyped)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen
 class Order(Record):
     """Whether rows that both sides have, or columns, come in another order."""
 
@@ -91,7 +91,7 @@ class Order(Record):
     columns: bool = False
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen
 class Rows(Record):
     """How many rows there were `before` and are `after`, and how many of them differ. Only a key tells what `changed`."""
 
@@ -107,7 +107,7 @@ class Rows(Record):
         return not (self.added or self.removed or self.changed)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen
 class Duplicates(Record):
     """How many keys occur more than once, on each side. Rows of such a key are compared as wholes."""
 
@@ -115,7 +115,7 @@ class Duplicates(Record):
     after: int = 0
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen
 class Sample(Record):
     """A row that differs: `kind` is "added", "removed" or "changed", `key` what it is known by.
 

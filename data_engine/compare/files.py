@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,14 @@ import polars as pl
 
 from data_engine.compare.tables import Frame, ParquetFile, Table
 from data_engine.platforms.files import content_of, open_to_read
+from data_engine.record import frozen
 
 _NUMBERS = r"^[+-]?(?:0|[1-9]\d*)$"
 _FLOATS = r"^(?:[+-]?(?:(?:0|[1-9]\d*)(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?|NaN|[+-]?inf)$"
 _DUCKDB = (8, b"DUCK")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class OneTable:
     """It is one table."""
 
@@ -26,7 +27,7 @@ class OneTable:
     path: Path | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Several:
     """It holds several things by name: the sheets of a workbook, the tables of a database, the files of a folder."""
 
@@ -34,7 +35,7 @@ class Several:
     path: Path | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Json:
     """It is a value as JSON has them."""
 
@@ -42,14 +43,14 @@ class Json:
     path: Path | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Bytes:
     """Nothing is known of it but its bytes."""
 
     path: Path | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class NoTable:
     """It is not what its name says, for a reason."""
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import polars as pl
+
+from data_engine.record import frozen
 
 TOLERANCE = 1e-9
 """Floats are equal that differ by so much of the larger one."""
@@ -22,7 +23,7 @@ _TICKS = {"ms": 1_000_000, "us": 1000, "ns": 1}
 _DAY_NS = 86_400_000_000_000
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Form:
     """How values of two types are kept to be compared: as `dtype`, or by what `kind` says; `inner` forms of nested ones.
 

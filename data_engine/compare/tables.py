@@ -7,7 +7,7 @@ of a million rows that differ, one in ten million times one is taken for equal t
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -28,6 +28,7 @@ from data_engine.compare.difference import (
 from data_engine.compare.forms import TOLERANCE, Form, common_form, differing, hashed, in_form
 from data_engine.counted import counted
 from data_engine.errors import FlowValidationError
+from data_engine.record import frozen
 
 _MOST_RENAMES = 200
 _FACTOR = 0x9E3779B97F4A7C15
@@ -51,7 +52,7 @@ class Table(Protocol):
         """These rows in this order, of these columns."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Frame:
     """A table in memory."""
 
@@ -137,7 +138,7 @@ def compare_tables(
     )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Sides:
     """Two tables and the forms in which their common columns compare."""
 
@@ -154,7 +155,7 @@ class _Sides:
         return differing(before, after, self.forms[name], self.tolerance)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Found:
     rows: Rows
     is_other_order: bool = False
@@ -275,7 +276,7 @@ def _whole_rows(table: Table, numbers: Sequence[int], kind: str, key: Sequence[s
 # -- rows by their key -----------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Pairs:
     """The rows that have one key, by their numbers before and after (None: each with that of its own number), those that
     have none, and those whose key occurs more than once."""

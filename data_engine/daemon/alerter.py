@@ -30,6 +30,7 @@ from data_engine.ledger.freshness import failures_between
 from data_engine.ledger.troubles import Trouble, TroubleKey
 from data_engine.message import Message, message
 from data_engine.model import Event, RunFinished, RunStarted, utc_text
+from data_engine.record import frozen
 from data_engine.scheduler.dispatcher import Dispatcher
 from data_engine.scheduler.slots import zone_of
 from data_engine.scheduler.trigger_set import TriggerSet
@@ -44,7 +45,7 @@ _FIRST_LOOK_S = 5.0
 """So long after an engine was started, what it finds held is known."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Concern:
     """A flow that somebody is told of, or of which something is expected."""
 

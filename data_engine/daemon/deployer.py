@@ -40,6 +40,7 @@ from data_engine.notebook.deployments import Pointer
 from data_engine.notebook.module_sets import ModuleSet, file_facts
 from data_engine.notebook.standing import NOT_DEPLOYED, Standing
 from data_engine.notebook.subfolders import moved_into_subfolders, not_flows, notebooks_in_subfolders
+from data_engine.record import frozen
 from data_engine.workspace.machine import person
 
 log = logging.getLogger(__name__)
@@ -51,7 +52,7 @@ T = TypeVar("T")
 Describe = Callable[[Path], Awaitable[tuple[CatalogEntry, ...]]]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Deployed:
     """A flow as production runs it: what it is, the set it runs from (None: from none), how its module stands to that, and
     the deployment that decided it."""

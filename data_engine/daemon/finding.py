@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from data_engine.record import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Finding:
     """One check: `ok` is None where it could not be judged; `measured` is what was seen, `fix` what to do or set."""
 

@@ -6,17 +6,17 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
 
 from data_engine.daemon.endpoint import remember_backfill, remember_engine, was_engine_on
 from data_engine.daemon.ownership import Ownership
 from data_engine.errors import FlowValidationError
 from data_engine.ledger.ledger import Ledger
+from data_engine.record import frozen
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class GoingOn:
     """How a daemon that starts takes up the last one's work.
 

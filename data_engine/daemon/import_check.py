@@ -8,12 +8,12 @@ import subprocess
 import sys
 import tempfile
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data_engine.errors import FlowExecutionError, FlowValidationError
 from data_engine.platforms.processes import apart, program_of
+from data_engine.record import frozen
 from data_engine.version import import_folder
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ _MOST_ENDLESS = 3
 _CODE = "import sys; sys.path.append(sys.argv[1]); from data_engine.daemon.import_check import describe; describe(*sys.argv[2:])"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ImportedModule:
     """A flow module and, when it cannot be a flow, the error's `what`, `where` and `fix`; `alerts_to` names whom it has told."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from data_engine.cause import Cause
 from data_engine.daemon.daemon import Daemon
@@ -23,6 +23,7 @@ from data_engine.message import Undelivered
 from data_engine.model import ActiveRun, Backfill, Deployment, Run, utc_text
 from data_engine.notebook.standing import AS_DEPLOYED, NOT_DEPLOYED
 from data_engine.reasons.kinds import WaitingRuns
+from data_engine.record import frozen
 from data_engine.scheduler.folder_poller import FolderPoller
 from data_engine.scheduler.plan import Rules
 from data_engine.scheduler.source_memory import KnownSources
@@ -32,7 +33,7 @@ from data_engine.status.record import DaemonFacts, EngineFacts, RequestStatus
 from data_engine.workspace.machine import machine_id
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class HistoryFacts:
     """What a status takes from the ledger."""
 

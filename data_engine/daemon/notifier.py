@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
@@ -21,6 +20,7 @@ from data_engine.lease.watch import NoWatch
 from data_engine.ledger import outbox
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.outbox import Body, Delivery
+from data_engine.record import frozen
 
 MOST_CHANNELS = 6
 MOST_FAILING_CHANNELS = 4
@@ -57,7 +57,7 @@ class OpenChannel(Protocol):
     def close(self) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Batch:
     """What is to go to one recipient now, in this order; `is_failing` where the last message did not arrive."""
 

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from data_engine import private
@@ -30,6 +29,7 @@ from data_engine.notebook.catalog import read_catalog, with_unreadable
 from data_engine.notebook.deploy import with_no_steps_refused
 from data_engine.notebook.load import FlowModules
 from data_engine.notebook.subfolders import moved_into_subfolders, notebooks_in_subfolders
+from data_engine.record import frozen
 from data_engine.status.deployed_before import find_flow
 from data_engine.status.offline import offline_lease, reset_offline
 
@@ -39,7 +39,7 @@ _PATIENCE_S = 30.0
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ProcessOwner:
     """The owner that this process is while no daemon of the workspace runs here. Its methods wait for nothing but the share, so that
     `run_now` carries a command out."""

@@ -7,7 +7,7 @@ import os
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ from data_engine.ledger.switch import Switch
 from data_engine.model import Backfill, Run, RunAbout, SourceKey
 from data_engine.notebook.catalog import unknown_flow
 from data_engine.notebook.deploy import not_deployed
+from data_engine.record import frozen
 from data_engine.scheduler.backfill import Wanted
 from data_engine.scheduler.run_queue import Item, Turn, Work
 from data_engine.status.deployed_before import find_flow
@@ -58,7 +59,7 @@ def known_run(ledger: Ledger, run_id: str) -> Run:
     return run
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DaemonOwner:
     """The owner that a daemon is; where it carries out the request of another workstation, that one `asks`. `status` tells how things
     stand now, `end(kill)` ends the daemon's process. Each method raises `FlowValidationError` where it refuses."""

@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from data_engine.files import replace_file
 from data_engine.nofollow import remove_tree
 from data_engine.platforms.drives import network_drive
 from data_engine.platforms.processes import apart, detached
+from data_engine.record import frozen
 from data_engine.scheduler.file_events import FileEvents
 
 _RACERS = 4
@@ -78,7 +78,7 @@ def creators_that_won(folder: Path) -> list[int]:
         return [sum(pool.map(create, [folder / f"race-{number}"] * _RACERS)) for number in range(_RACES)]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Replaced:
     """What a reader saw of a file that was replaced `times` times: how often it was `absent` or `torn`."""
 

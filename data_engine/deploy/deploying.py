@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from data_engine.commands.deployments import Deploy, Rollback, Undeploy
@@ -35,13 +35,14 @@ from data_engine.notebook.deploy import (
 from data_engine.notebook.deployments import Pointer
 from data_engine.notebook.flow_files import module_files
 from data_engine.notebook.module_sets import ModuleSet
+from data_engine.record import frozen
 from data_engine.status.deployed_before import history_of
 from data_engine.typed import typed
 from data_engine.workspace.git import git_state
 from data_engine.workspace.settings import DeploySettings
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Looked:
     """The modules as they were found: the set they are stored in, and what becomes of each; the names of those that were `moved` to
     where flows are not looked for."""
@@ -51,7 +52,7 @@ class Looked:
     moved: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Decision:
     """The move of each module; the flows `going` live and those `gone`, which run no more; the new names of flows by which production
     follows them (`renames`: old by new), and the flows that somebody had undeployed."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from data_engine.clock import boot_clock
@@ -15,11 +14,12 @@ from data_engine.lease.folder import OsFolder
 from data_engine.lease.requests import RequestFiles
 from data_engine.ledger import deployments
 from data_engine.notebook import history
+from data_engine.record import frozen
 from data_engine.status.deployed_before import kept_ids
 from data_engine.typed import typed
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Checked:
     """Flows of which a file of what they run was missing or damaged: those `mended`, and those of which no whole copy is left."""
 

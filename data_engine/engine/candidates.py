@@ -6,7 +6,6 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from data_engine.argument_checks import shown
@@ -21,13 +20,14 @@ from data_engine.flow.trigger import Trigger
 from data_engine.model import SeenSource, Signature, SourceKey, SourceState
 from data_engine.platforms.files import open_to_read
 from data_engine.platforms.names import as_listed, is_too_long, with_home
+from data_engine.record import frozen
 from data_engine.typed import typed
 
 _NAMED = 3
 _A_FILE = "name one file of the source folder"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Source:
     """What one run is for. `path` is a concrete file, or None for a batch or a flow without source.
 

@@ -15,7 +15,6 @@ import stat
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -25,7 +24,7 @@ from data_engine.flow.flow import Flow
 from data_engine.model import WrittenFile
 from data_engine.nofollow import Place, inside, move, opened, walk
 from data_engine.notebook.mirror_readers import folders_of, is_read
-from data_engine.record import Record
+from data_engine.record import Record, frozen
 
 SET_ASIDE = ".data_engine_set_aside"
 _STAMP, _LOCAL_STAMP = "%Y-%m-%d_%H-%M-%S.%fZ", "%Y-%m-%d_%H-%M-%S"
@@ -33,7 +32,7 @@ MOST_RUNS = 20_000
 """The newest runs, whose outputs are looked at."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen
 class LeftBehind(Record):
     """An output in the mirror of `flow`, written at `at_utc` for a `source` that is gone; `mirror` is the root it lies in."""
 

@@ -25,6 +25,7 @@ from data_engine.files import files_below, identity_of, trouble_of
 from data_engine.flow.control import RunInterrupted
 from data_engine.platforms.copies import clone, writer_of
 from data_engine.platforms.files import content_of, is_locked
+from data_engine.record import frozen
 
 KEPT_BYTES = 16 * 1024**2
 """A file of up to so many bytes is copied to be kept where the drive cannot clone."""
@@ -44,7 +45,7 @@ class KeptCopy:
         weakref.finalize(self, _remove_kept, path).atexit = False  # then the whole folder goes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ScratchFile:
     """A file as a step left it: `token` stands for its content, `kept` is a copy of it, None where there is none."""
 

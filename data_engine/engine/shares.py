@@ -14,9 +14,10 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import wraps
 from typing import Any
+
+from data_engine.record import frozen
 
 VARIABLES = ("POLARS_MAX_THREADS", "OMP_NUM_THREADS")
 DUCKDB_THREADS = "DATA_ENGINE_DUCKDB_THREADS"
@@ -26,7 +27,7 @@ _told: set[str] = set()
 _lock = threading.Lock()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Share:
     """The threads that each of so many processes gets for its libraries.
 

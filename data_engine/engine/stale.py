@@ -6,17 +6,17 @@ import ast
 import hashlib
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 
 from data_engine.errors import FlowValidationError
 from data_engine.notebook.read import NotebookCell, read_cells
 from data_engine.platforms.files import content_of
+from data_engine.record import frozen
 from data_engine.workspace.here import authored_folder, here
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StaleHelper:
     """A module of the workspace whose file changed since this kernel imported it, and the cells that import it."""
 

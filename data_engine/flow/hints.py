@@ -14,7 +14,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from functools import reduce
 from inspect import signature, unwrap
@@ -32,6 +32,7 @@ from data_engine.flow.object_names import how_to_take
 from data_engine.flow.spec import StepSpec
 from data_engine.flow.suggestions import nearest_name, syntax_fix
 from data_engine.platforms.files import open_to_read
+from data_engine.record import frozen
 from data_engine.storage_version import fix_of_newer
 from data_engine.workspace.here import kernel_shell
 
@@ -47,7 +48,7 @@ _NO_ITEM = object()
 _COLLECT = 'find them with .collect(".csv") and read each with .map(...), or read below context.source.root'
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Failure:
     """An error, and what is known of the step that raised it. `before` is the label of what ran before this flow's first step, `savers`
     are the names that earlier steps saved, with their labels; `item` is what a map was at, `source` the file it was for."""

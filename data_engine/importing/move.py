@@ -10,7 +10,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,7 @@ from data_engine.model import SourceState
 from data_engine.notebook.catalog import CatalogEntry, read_catalog
 from data_engine.notebook.load import FlowModules
 from data_engine.platforms.files import changed_ns
+from data_engine.record import frozen
 from data_engine.workspace.identity import known_local_layout
 from data_engine.workspace.layout import WorkspaceLayout
 from data_engine.workspace.machine import load_machine_settings, person, save_machine_settings
@@ -57,7 +58,7 @@ _STATUS_WORDS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Plan:
     """What importing does. `runs` and `states` are those that this machine's history lacks, `settings` those that are not set here.
 

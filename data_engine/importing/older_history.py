@@ -9,7 +9,7 @@ import hashlib
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +19,7 @@ from data_engine.lease.older_owner import TABLES
 from data_engine.ledger.brought import BroughtLine, BroughtRun, BroughtStep
 from data_engine.ledger.connection import connect_to_look
 from data_engine.model import utc_text
+from data_engine.record import frozen
 
 ENDED = "the older system ended while it ran"
 _LEAVE_OUT = "restore it, or leave it out: --without-history"
@@ -40,7 +41,7 @@ class OlderFile(NamedTuple):
     at_utc: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class OlderHistory:
     """Runs by id, oldest first, and files; `read_from` are the places, for people, and `odd` counts rows that were left out."""
 

@@ -13,7 +13,6 @@ import os
 import secrets
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from data_engine.lease.folder import OsFolder, drive_words
 from data_engine.lease.older_owner import SEAL, heartbeat_of, older_ids, older_markers
 from data_engine.lease.removal import make, put
 from data_engine.model import utc_text
+from data_engine.record import frozen
 from data_engine.version import __version__
 
 _STALE_AFTER_S = 90.0
@@ -32,7 +32,7 @@ _NEVER_STALE = "2999-12-31T00:00:00+00:00"
 _MOVED = "Data Engine (this workspace was moved)"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class OlderLease:
     """The older system's lease of one id: "available", "unmarked", "sealed", "live" or "left_behind"; `owner` is of its heartbeat."""
 

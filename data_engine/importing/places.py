@@ -14,19 +14,20 @@ import os
 import sqlite3
 from collections.abc import Iterable, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from data_engine.errors import LedgerError, WorkspaceError
 from data_engine.flow.paths import portable_text
 from data_engine.ledger.connection import connect_to_look
 from data_engine.platforms.names import with_home
+from data_engine.record import frozen
 
 _LEDGERS = ("runtime_cache.sqlite", "runtime_ledger.sqlite")
 _SETTINGS = "settings/app_settings.sqlite"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class OlderPlaces:
     """What of the older system was found on this machine."""
 

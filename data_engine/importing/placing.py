@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
 from data_engine.importing.older_history import ENDED, OlderFile
 from data_engine.ledger.brought import BroughtRun
 from data_engine.model import Signature, SourceKey, SourceState
+from data_engine.record import frozen
 from data_engine.scheduler.plan import is_same_time
 
 _MARGIN_NS = 60 * 10**9
@@ -29,7 +29,7 @@ class FileHere(NamedTuple):
     there_since_ns: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FlowSource:
     """A flow's source: as authored, as an absolute path here (forward slashes), and its files by their path inside it.
 

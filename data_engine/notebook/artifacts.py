@@ -10,7 +10,6 @@ import threading
 import types
 from collections import OrderedDict
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from data_engine.notebook.compiled import (
     CompiledStatement,
     CompileWarning,
 )
+from data_engine.record import frozen
 
 _KEPT_IN_MEMORY = 64
 _PYTHON = f"{sys.implementation.cache_tag}-{sys.hexversion:x}"
@@ -33,7 +33,7 @@ _memory: OrderedDict[str, Artifact] = OrderedDict()
 _memory_lock = threading.Lock()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Artifact:
     """A compiled notebook with its code objects, ready to execute in order; `content_hash` names its content."""
 

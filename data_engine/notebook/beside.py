@@ -7,7 +7,6 @@ import ast
 import sys
 import sysconfig
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from importlib.machinery import PathFinder
 from pathlib import Path
@@ -19,9 +18,10 @@ from data_engine.notebook.load import FlowModules
 from data_engine.notebook.module_sets import imports_of, own_code, python_files, reached_files
 from data_engine.notebook.secrets_written import secret_words, written_secrets
 from data_engine.platforms.files import content_of
+from data_engine.record import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class WarningBeside:
     """Something to know of a flow, and its fix; `file` and `line` are where it stands, None where it is no line.
 

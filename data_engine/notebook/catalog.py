@@ -6,7 +6,7 @@ import hashlib
 import os
 import unicodedata
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -34,11 +34,12 @@ from data_engine.notebook.module_sets import own_code, python_files
 from data_engine.notebook.subfolders import how_to_be_a_flow, no_flow_there, notebooks_in_subfolders, outside_words
 from data_engine.platforms.files import content_of
 from data_engine.platforms.names import is_too_long
+from data_engine.record import frozen
 
 _T = TypeVar("_T")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CatalogEntry:
     """One flow module: its flow, or the error that keeps it from being one.
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
+from data_engine.record import frozen
 from data_engine.shown import Shown
 
 FORMAT = 5
 """Raised with every change of what the compiler makes of the same notebook."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CompileWarning:
     """Something the author should know about a line of a cell, and its fix; `may_change` is the needed name that a left-out call
     may change, which a comparison with the kernel settles.
@@ -33,7 +33,7 @@ class CompileWarning:
         return f"{self.notebook}, cell {self.cell}, line {self.line}: {self.message}{fix}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CompiledStatement:
     """What became of one top-level statement; `line` counts in its cell."""
 
@@ -42,7 +42,7 @@ class CompiledStatement:
     why: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CompiledCell:
     """What became of one code cell. `number` counts the notebook's code cells from 1."""
 
@@ -51,7 +51,7 @@ class CompiledCell:
     statements: tuple[CompiledStatement, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Chunk:
     """What one cell gives to the module: `text` has the cell's line numbers, all that is left out is blank.
 
@@ -64,7 +64,7 @@ class Chunk:
     original: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CompiledNotebook(Shown):
     """A notebook as a module. `source` is the whole module text; `cells` say of each statement whether and why.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -12,10 +12,11 @@ from data_engine.errors import FlowValidationError
 from data_engine.model import Deployment
 from data_engine.notebook.catalog import CatalogEntry
 from data_engine.notebook.standing import Standing
+from data_engine.record import frozen
 from data_engine.typed import typed
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Sighting:
     """What is known of one module when its deployment is decided.
 
@@ -34,31 +35,31 @@ class Sighting:
     is_confirmed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class UpToDate:
     """What runs is what is there."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Deploy:
     """Deploy now; `why` in a few words."""
 
     why: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Quiet:
     """A good module that must stay unchanged for another `left_s`, because editors save half an edit."""
 
     left_s: float
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class AwaitsRequest:
     """A good module that waits for somebody to ask."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SharesMirror:
     """A good module that waits for somebody who knows that `other`, which is deployed, writes the same mirror; `is_gone` says
     that the module of that one is not there any more."""
@@ -67,14 +68,14 @@ class SharesMirror:
     is_gone: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Broken:
     """A module that does not compile or build, or has no steps; the last good deployment goes on."""
 
     error: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class HeldBack:
     """A good module whose goldens do not hold, which waits for somebody who approves that; `error` says what differs."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from data_engine.flow.object_names import how_to_take
 from data_engine.flow.suggestions import syntax_fix
@@ -17,6 +16,7 @@ from data_engine.notebook.read import NotebookCell
 from data_engine.notebook.secrets_written import secret_words, written_secrets
 from data_engine.notebook.shapes import texts_in
 from data_engine.notebook.statements import DEFINITIONS, Statement, Statements
+from data_engine.record import frozen
 
 SETS_UP = "sets up the process"
 MARKED_KEEP = "its cell is marked keep"
@@ -28,7 +28,7 @@ _KEEP_CALL = "put `#| keep` at the top of the cell if production needs it, or ca
 _PROCESS_MAGIC = re.compile(r"the line magic %(env|set_env|cd|dotenv|pushd|popd)")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Diagnostic:
     """Something about a line of a cell, and its fix; `may_change` is the needed name that a left-out call may change."""
 
@@ -49,7 +49,7 @@ def cell_fix(problem: str, line: int) -> str:
     return syntax_fix(problem) or f"correct line {line} of the cell"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Want:
     """Who needs a name: the statement and line that use it, before statement `at`. No statement means the flow itself.
 
@@ -73,7 +73,7 @@ class Want:
         return self.user.number if self.user else 1
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Selection:
     """What slicing came to: `taken` maps statements to reasons, `followed` are the names needed when the flow runs.
 

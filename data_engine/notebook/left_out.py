@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 
 from data_engine.notebook import effects
@@ -24,6 +23,7 @@ from data_engine.notebook.magics import ParsedCell
 from data_engine.notebook.names import HINT, LOAD, TABLE
 from data_engine.notebook.shapes import path_of
 from data_engine.notebook.statements import DEFINITIONS, DISPLAY_CALLS, END, IMPORTS, Statement, Statements
+from data_engine.record import frozen
 
 _READ = LOAD | HINT | TABLE
 _KEEP = "put `#| keep` at the top of cell {} if production needs it, or call it inside a step"
@@ -60,7 +60,7 @@ _MOST_TURNS = 20
 _NOTHING: Mapping[str, str] = {}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Call:
     """One call that a left-out statement makes, itself or through functions of the notebook.
 

@@ -20,7 +20,7 @@ import threading
 import traceback
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache, wraps
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,7 @@ from data_engine.notebook.importlib_here import FolderReader, as_seen, importlib
 from data_engine.notebook.locate import annotate, place_of_function, show_cells, show_file
 from data_engine.notebook.module_sets import trouble_with_name
 from data_engine.platforms.files import content_of
+from data_engine.record import frozen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ ROOT_PACKAGE = "data_engine_flows"
 _loading = threading.RLock()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LoadedModule:
     """A flow module, executed: its name, file, description and built flow, and the warnings of its compilation."""
 

@@ -12,7 +12,6 @@ import re
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from importlib.util import decode_source
 from itertools import groupby
 from pathlib import Path
@@ -25,6 +24,7 @@ from data_engine.flow.paths import loading_module_folder
 from data_engine.notebook.compiled import CompiledNotebook
 from data_engine.notebook.read import NotebookCell, read_cells
 from data_engine.platforms.files import content_of
+from data_engine.record import frozen
 from data_engine.secret import masked
 from data_engine.workspace.here import here, ipython_shell
 
@@ -41,7 +41,7 @@ UNSAVED = "not saved since it ran"
 """The note of a cell that the saved notebook does not hold as it ran."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Place:
     """A line of an author's code.
 

@@ -16,12 +16,12 @@ import tokenize
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from data_engine.notebook.analysis import analyse
 from data_engine.notebook.names import Names
 from data_engine.notebook.read import NotebookCell, conflict_line
+from data_engine.record import frozen
 
 Verdict = Literal["keep", "skip", "both"]
 
@@ -38,7 +38,7 @@ _MAGIC_LINE = re.compile(r"\s*(?:[\w\s,]*=\s*)?%(?:%)?([\w.]+)\s*(.*)")
 _transforms = 500  # IPython's own limit
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ParsedStatement:
     """One top-level statement. `magic` says what of IPython it holds ("the line magic %time"), "" for none."""
 
@@ -49,7 +49,7 @@ class ParsedStatement:
     magic_line: int = 1
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ParsedCell:
     """A cell's statements, or the reason there are none: `problem` (with `problem_line`) or another `language`.
 

@@ -10,7 +10,7 @@ import stat
 from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import lru_cache
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from data_engine.notebook.artifacts import load_artifact
 from data_engine.notebook.build_function import defines_build
 from data_engine.platforms.files import content_of
 from data_engine.platforms.names import why_windows_refuses
+from data_engine.record import frozen
 
 HELPERS = "flow_helpers"
 
@@ -27,7 +28,7 @@ _READERS = 8
 """A share answers several at once; one after the other a hundred notebooks are a hundred waits."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ModuleSet:
     """An immutable set of modules and helpers, stored in `folder`; `digests` has one for each module, with all helpers.
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from data_engine.errors import NotebookCompileError, cell_place
+from data_engine.record import frozen
 from data_engine.typed import typed
 
 _CELL_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
@@ -16,7 +16,7 @@ _OPEN_AND_SAVE = "open the file in JupyterLab and save it again, or restore an e
 _CONFLICT = re.compile(r"^(<{7}|>{7})( .*)?\r?$", re.MULTILINE)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class NotebookCell:
     """One code cell. `number` counts the notebook's code cells from 1; line ends in `text` are `\\n`.
 
@@ -30,7 +30,7 @@ class NotebookCell:
     execution_count: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TextCell:
     """A cell that is no code: its `kind` ("Markdown" or "raw"), the number of the code cell it stands behind (0: none), its text."""
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from data_engine.notebook.build_function import trouble_of_build
 from data_engine.notebook.diagnostics import Diagnostic, cell_fix, warnings_of
@@ -18,9 +17,10 @@ from data_engine.notebook.magics import ParsedCell
 from data_engine.notebook.read import TextCell
 from data_engine.notebook.slicer import Slicer, place_of
 from data_engine.notebook.statements import END, IMPORTS, Statement, Statements
+from data_engine.record import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Decision:
     """Whether one statement goes to production, and why."""
 
@@ -29,7 +29,7 @@ class Decision:
     why: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Slice:
     """The decisions, one tuple per cell and one entry per statement of the cell.
 

@@ -12,7 +12,7 @@ import ast
 import builtins
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -31,6 +31,7 @@ from data_engine.notebook.diagnostics import (
 from data_engine.notebook.names import CALL, HINT, LOAD, NOTE, SQL, TABLE, TYPE, Path
 from data_engine.notebook.shapes import path_of, reads_tables, sql_words, texts_in
 from data_engine.notebook.statements import DEFINITIONS, DISPLAY_CALLS, END, IMPORTS, Statement, Statements
+from data_engine.record import frozen
 
 _GIVEN = frozenset(dir(builtins)) | {
     "__name__", "__file__", "__doc__", "__spec__", "__loader__", "__package__", "__builtins__", "__annotations__",
@@ -39,7 +40,7 @@ _GIVEN = frozenset(dir(builtins)) | {
 """Names that need no definition; `get_ipython` is refused on its own grounds."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Soft:
     """A name that is meant if it exists: from SQL, a text annotation or a guarded read."""
 

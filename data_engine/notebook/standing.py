@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar, Literal
 
-from data_engine.record import Record
+from data_engine.record import Record, frozen
 from data_engine.typed import typed
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen
 class Standing(Record):
     """How a module stands to what is deployed of it. Of an edit: the `cells` and `helpers` that differ, where they are known,
     and the `error` that keeps it from being good. `goes_live_s`, seconds since the epoch, is when it is deployed by itself;

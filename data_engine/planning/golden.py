@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -20,7 +20,7 @@ from data_engine.compare.difference import Named
 from data_engine.counted import counted
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError, SettingsError
-from data_engine.record import Record
+from data_engine.record import Record, frozen
 from data_engine.shown import Shown
 from data_engine.typed import typed
 from data_engine.workspace.toml import parse_toml, read_toml_text
@@ -29,7 +29,7 @@ _UNSAFE = re.compile(r"[^\w.-]+", re.ASCII)
 _RESULTS = {"table": "result.parquet", "value": "result.json"}
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen
 class KeptFile(Record):
     """A source file as it was: its path inside the source folder, its size and SHA-256, and whether a copy is kept."""
 
@@ -39,7 +39,7 @@ class KeptFile(Record):
     is_copied: bool = True
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen
 class GoldenSource(Record):
     """What a golden was made from: the source folder as authored, the file in it ("" for a batch or a single file)."""
 
@@ -61,7 +61,7 @@ class GoldenSource(Record):
         return all(one.is_copied for one in self.files)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen
 class Golden(Shown, Record):
     """A kept result of `flow`: the object `use` (None: the last result), for `source` with `params`.
 

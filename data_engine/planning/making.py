@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from data_engine.compare.difference import Columns, Difference, Named, Rows
@@ -25,13 +24,14 @@ from data_engine.planning.escapes import escapes
 from data_engine.planning.plan import Elapsed, NotHeldBack, Plan, PlannedSource, SideError
 from data_engine.planning.sides import Side, side_error
 from data_engine.planning.sources import Chosen, name_of, sources_seen
+from data_engine.record import frozen
 from data_engine.status.deployed_before import find_flow
 from data_engine.typed import typed
 
 CURRENT = "current"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Wish:
     """What a plan is to be of: `sources` how many, `use` only this object, `key` the columns by which rows are paired.
 

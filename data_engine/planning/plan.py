@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from data_engine.compare.difference import Difference, Named
 from data_engine.counted import counted
-from data_engine.record import Record
+from data_engine.record import Record, frozen
 from data_engine.shown import Shown
 
 _MOST_NAMES = 3
@@ -18,7 +18,7 @@ LIMIT_S = 600.0
 SIDES = {"deployed": "the deployed version", "current": "the edit"}
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen
 class CodeChange(Record):
     """A cell, or a helper file, whose code differs: the lines that went ("- ...") and came ("+ ..."). `cell` is its number."""
 
@@ -27,7 +27,7 @@ class CodeChange(Record):
     cell: int | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen
 class PlannedSource(Record):
     """A source that both versions ran for: its `name` in the source folder, where it is, and when production last read it."""
 
@@ -36,7 +36,7 @@ class PlannedSource(Record):
     seen_at_utc: str | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen
 class SideError(Record):
     """What kept a version, "deployed" or "current", from running for a source (None: for all)."""
 
@@ -52,7 +52,7 @@ class SideError(Record):
         return f"{SIDES[self.side]} fails{f' on {self.source}' if self.source else ''}{place}: {self.error}"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen
 class NotHeldBack(Record):
     """A step that writes elsewhere than through its context, so that a plan cannot hold it back: `why` tells how that shows."""
 
@@ -65,7 +65,7 @@ class NotHeldBack(Record):
         return f"{self.step}: {self.why}"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen
 class Elapsed(Record):
     """The seconds each version took, with what was reused of earlier previews."""
 

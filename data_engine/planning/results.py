@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import ClassVar
 
 from data_engine.compare.difference import Difference
 from data_engine.errors import FlowValidationError
 from data_engine.planning.golden import Golden
-from data_engine.record import Record
+from data_engine.record import Record, frozen
 from data_engine.typed import typed
 
 STATUSES = ("holds", "differs", "failed", "not compared", "updated")
 """Every word a golden's status can be."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen
 class GoldenResult(Record):
     """How one golden fared. `status` is one of `STATUSES`: `difference` says what differs, `why` what failed, or what kept it
     from being compared, at `where`.

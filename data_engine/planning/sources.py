@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -15,12 +14,13 @@ from data_engine.flow.flow import Flow
 from data_engine.flow.trigger import Trigger
 from data_engine.model import Signature
 from data_engine.planning.plan import PlannedSource
+from data_engine.record import frozen
 
 _MOST_RUNS = 1000
 _MOST_NAMES = 3
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Seen:
     """A source that production has read well, as it was then (None: not known), and when."""
 
@@ -34,7 +34,7 @@ class Seen:
         return name_of(self.source)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Chosen:
     """The sources to run for, with what is to be told of those that are not."""
 

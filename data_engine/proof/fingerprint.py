@@ -12,7 +12,7 @@ import sys
 import types
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from pathlib import PurePath
 from typing import Any
@@ -24,6 +24,7 @@ from data_engine.engine.memo.recorders import is_frame
 from data_engine.engine.memo.tracer import CodeTracer
 from data_engine.engine.memo.value_copy import PLAIN
 from data_engine.proof import data
+from data_engine.record import frozen
 from data_engine.secret import masked
 
 _MOST_OBJECTS = 200_000
@@ -36,7 +37,7 @@ STREAM = "stream "
 _DEFAULT_DATABASE = frozenset({"sql", "query", "execute", "table", "view"})
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Fingerprint:
     """What `build` reaches: `parts` by name, each with a digest; `code` are the digests of functions' own code, `doubts` what
     cannot be compared, by name, and why."""
@@ -46,7 +47,7 @@ class Fingerprint:
     doubts: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Detail:
     """A value in short, and digests of what it holds by key, column or attribute."""
 

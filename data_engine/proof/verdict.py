@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any, Self
 
 from data_engine.model import Compared
 from data_engine.proof.fingerprint import STREAM, Detail, Fingerprint
+from data_engine.record import frozen
 
 _MOST_TOLD = 5
 _NO_DETAIL = Detail()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ValueDifference:
     """One value that differs: its name, as it is in the kernel and in the slice, and the left-out cells that changed it."""
 
@@ -47,7 +48,7 @@ class ValueDifference:
 _ABSENT, _OTHER_CODE = "absent", "other code"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Verdict:
     """How a notebook's slice compared with its kernel, at a time; `cells` are digests of all cells as they were, in order.
 

@@ -7,7 +7,7 @@ an item looks at them. Where to write is asked of the run, whose stage or scratc
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
@@ -19,6 +19,7 @@ from data_engine.flow.debug import FlowDebugContext
 from data_engine.flow.locations import MirrorContext, SourceContext
 from data_engine.flow.params import GivenParams
 from data_engine.flow.places import IN_PLACE, Places
+from data_engine.record import frozen
 
 Ask = Callable[[str, tuple[Any, ...]], Any]
 """Asks the run a question, by its name and arguments, and gives the answer or raises what it raised."""
@@ -26,7 +27,7 @@ Ask = Callable[[str, tuple[Any, ...]], Any]
 _WAYS = ("root", "enter", "database", "final", "publish")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ContextFacts:
     """What of a context travels with each map."""
 

@@ -17,7 +17,6 @@ import types
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
@@ -28,6 +27,7 @@ from tblib import Traceback
 from data_engine import secret
 from data_engine.errors import FlowValidationError, message_of
 from data_engine.flow.batch import FileRef
+from data_engine.record import frozen
 
 LARGE_BYTES = 10 * 1024 * 1024
 """What is larger goes through a file, where both processes see one."""
@@ -202,7 +202,7 @@ def _send_flow_module_by_value(name: str | None) -> None:
 # -- errors ------------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PackedError:
     """An error, where it was raised, and what led to it. `content` is None where only its name and text can travel."""
 

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from types import CodeType
 
+from data_engine.record import frozen
+
 Chain = tuple[str, ...]
 """A name and the attributes read from it: ("pl", "read_csv")."""
 
@@ -38,7 +40,7 @@ _FUSED = {
 _IDENTIFIER = re.compile(r"[^\W\d]\w*")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CodeFacts:
     """One code object with all code nested in it.
 

@@ -13,6 +13,7 @@ from typing import Any
 from data_engine.engine.memo.access_log import Namespace
 from data_engine.engine.memo.signatures import Kind, Signature
 from data_engine.engine.scratch import ScratchFile
+from data_engine.record import frozen
 
 DEFAULT_CACHE_BYTES = 1024**3
 """What a flow that belongs to no workspace may keep."""
@@ -66,7 +67,7 @@ class CacheEntry:
         return sum(file.kept.size_bytes for file in self.scratch.values() if file.kept is not None)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StepMakeup:
     """What a step was made of when it was last previewed, to say what changed."""
 

@@ -5,20 +5,20 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from data_engine.cut import MOST_CELL, both_ends, first_few, visible
 from data_engine.ledger.warned import warned_words
+from data_engine.record import frozen
 from data_engine.workspace.here import kernel_shell
 
 _LONGEST_LIST = 3
 _MOST_PATHS = 10
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StepReport:
     """What a preview did with one step: `ran` and `why`, or reused since `at_s`; `not_kept` says why its result is not kept.
 
@@ -35,7 +35,7 @@ class StepReport:
     warned: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PreviewReport:
     """One preview: what became of each step, the seconds it took, what it wrote, and what else to know.
 

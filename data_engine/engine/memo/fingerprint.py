@@ -14,7 +14,6 @@ import os
 import re
 import types
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from data_engine.engine.memo.access_log import Namespace
@@ -22,6 +21,7 @@ from data_engine.engine.memo.bytecode import constant_bytes
 from data_engine.engine.memo.content import digest_of
 from data_engine.engine.memo.tracer import CodeTracer
 from data_engine.flow.spec import Collect, Map, StepSpec
+from data_engine.record import frozen
 
 _PATH_LIKE = re.compile(r"[^\n\0]{0,400}([/\\][^\n\0]{0,400}|\.\w{1,8})")
 _PASSING = frozenset(
@@ -29,7 +29,7 @@ _PASSING = frozenset(
 )  # set anew all the time by the tools around a kernel
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CodeFingerprint:
     """What a step's code is at this moment.
 

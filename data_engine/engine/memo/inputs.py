@@ -10,10 +10,10 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import Any
 
 from data_engine.engine.memo.libraries import library_folders
+from data_engine.record import frozen
 from data_engine.storage_version import is_made_here, make_missing
 
 MOST_FILES = 50
@@ -25,7 +25,7 @@ _Note = Callable[[tuple[Any, ...], dict[str, Any]], Iterable[object]]
 """The arguments of a reader that may name files."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _ToAppend:
     """A file that is opened to write behind what it holds."""
 

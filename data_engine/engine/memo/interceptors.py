@@ -11,7 +11,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import partial, wraps
 from types import FunctionType
 from typing import Any
@@ -21,6 +20,7 @@ from data_engine.engine.memo.access_log import AccessLog, Namespace, active_logs
 from data_engine.engine.memo.doubts import doubts_of, doubts_of_table
 from data_engine.engine.memo.file_events import about_to_write, current_guard
 from data_engine.engine.memo.inputs import current_files
+from data_engine.record import frozen
 
 _lock = threading.RLock()
 
@@ -161,7 +161,7 @@ def _is_wrapper(value: object) -> bool:
 # -- where a reader is found, and its wrapper there --------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Names:
     """A module's names, which can be set like attributes."""
 

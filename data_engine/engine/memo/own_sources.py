@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from data_engine.files import identity_of
 from data_engine.flow.paths import portable_text
 from data_engine.flow.scan import is_candidate_name
 from data_engine.platforms.names import compared, lead_of, real_path
+from data_engine.record import frozen
 
 _MOST_TAKEN = 1_000
 
@@ -27,7 +27,7 @@ class OverwritesSourceError(ChangeRefusedError):
     """A step was about to overwrite a file that its run reads as a source; nothing was done."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RunFolders:
     """Where a run reads and writes: its sources are the `file`, or all candidates below `root` with one of the `extensions` (None: any)
     that do not lie in `skip`, the flow's mirror, and are none of `outputs`, which the flow has written there before; where `names` are

@@ -13,7 +13,7 @@ import stat
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
@@ -23,6 +23,7 @@ from data_engine.engine.memo.file_events import ChangeRefusedError
 from data_engine.engine.memo.libraries import library_folders
 from data_engine.files import files_below, write_text_atomic
 from data_engine.platforms.names import compared, lead_of, real_path
+from data_engine.record import frozen
 
 Facts = tuple[int, int]
 """The size and time of a file."""
@@ -35,7 +36,7 @@ class WriteRefusedError(ChangeRefusedError):
     """A step of a preview was about to change what a preview must not; nothing was done."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PreviewRules:
     """What a preview may change: all below `free` folders, below those of `tools` what production does not read, and files that are
     as `made` by earlier previews.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,10 @@ from data_engine.engine.memo.watched_context import WatchedContext
 from data_engine.engine.scratch import ScratchFile
 from data_engine.flow.context import FlowContext
 from data_engine.flow.spec import Map, StepSpec
+from data_engine.record import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RanStep:
     """How a step ran: what it gave and touched, `missed` why its reads are not all seen, `impure` what else it changed.
 

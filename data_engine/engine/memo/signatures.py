@@ -14,12 +14,13 @@ import hashlib
 import os
 import stat
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 from data_engine.platforms.copies import head_of
 from data_engine.platforms.files import changed_ns
+from data_engine.record import frozen
 
 Kind = Literal["content", "stat", "kind", "folder", "names", "entries", "link", "database", "tree"]
 """What of a path was read: its content; all its facts; what it is, or only whether it is a folder; a folder's names, or its entries
@@ -35,7 +36,7 @@ _stat, _lstat, _scandir, _listdir = os.stat, os.lstat, os.scandir, os.listdir
 _realpath, _exists, _islink, _isdir = os.path.realpath, os.path.exists, os.path.islink, os.path.isdir
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Signature:
     """What was seen: `facts` (None: nothing there), and for what was changed just before, its `content` too.
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
 
+from data_engine.record import frozen
 
-@dataclass(frozen=True, slots=True)
+
+@frozen
 class SqlAccess:
     """`files` and `databases` are paths in its text, `opened` those databases that it opens to write, `targets` files it writes;
     `changes` when it is no mere question."""

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from data_engine.argument_checks import is_unicode
@@ -23,6 +23,7 @@ from data_engine.helpers.duckdb.names import folded, quoted, shown, table_parts
 from data_engine.helpers.duckdb.refusals import refusal
 from data_engine.helpers.paths import local_path
 from data_engine.platforms.files import is_locked
+from data_engine.record import frozen
 from data_engine.storage_version import make_database, wanted_version
 
 TYPE_CHECKING = False
@@ -52,7 +53,7 @@ _writers: dict[Path, threading.Lock] = {}
 """Threads of one process share DuckDB's lock on the file, so they take turns here."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Table:
     """A table by its schema and name, and how SQL names it."""
 
@@ -61,7 +62,7 @@ class Table:
     sql: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Database:
     """An open connection, the file it is to, and what a failed transaction must still do after it was rolled back."""
 

@@ -14,7 +14,6 @@ For a column of both whose types differ, the first of these that holds:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from data_engine.errors import FlowValidationError
 from data_engine.helpers.duckdb.connection import Database, Table
@@ -22,6 +21,7 @@ from data_engine.helpers.duckdb.incoming import SOURCE, Column
 from data_engine.helpers.duckdb.indexes import indexes_of, put_back
 from data_engine.helpers.duckdb.names import find, quoted, shown
 from data_engine.helpers.duckdb.types import common_type, is_same_kind, kept_by, may_lose
+from data_engine.record import frozen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     Widen = bool | Literal["text"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Kept:
     """The rows of a table that a call leaves in place, as an SQL condition and its parameters."""
 
@@ -38,7 +38,7 @@ class Kept:
     parameters: Sequence[Any] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Change:
     name: str
     kind: str
@@ -46,7 +46,7 @@ class _Change:
     using: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Meeting:
     """A table, one of its columns, and the incoming column that is to go there."""
 

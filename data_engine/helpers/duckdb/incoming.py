@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from data_engine.errors import FlowValidationError
 from data_engine.helpers.duckdb.connection import Database
 from data_engine.helpers.duckdb.names import find, folded, quoted, shown
 from data_engine.helpers.queries import asking
+from data_engine.record import frozen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 SOURCE = "__data_engine_incoming"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Column:
     """A column of the incoming frame: its name, the SQL for its value, its DuckDB type, whether every value is null."""
 

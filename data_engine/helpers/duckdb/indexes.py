@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from data_engine.errors import FlowValidationError
 from data_engine.helpers.duckdb.connection import DEFAULT_WAIT, Database, Table, writing
 from data_engine.helpers.duckdb.names import column_list, find, folded, quoted, shown, table_parts
+from data_engine.record import frozen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _ITEM = re.compile(r"'((?:[^'\\]|\\.)*)'|([^\[\],\s]+)")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Index:
     """An index made by CREATE INDEX: where it is, its name, its table's, what it is on, as SQL."""
 

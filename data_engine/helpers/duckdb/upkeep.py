@@ -6,7 +6,6 @@ import re
 import shutil
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from data_engine.argument_checks import checked_flags
@@ -17,6 +16,7 @@ from data_engine.helpers.duckdb.indexes import indexes_of, put_back
 from data_engine.helpers.duckdb.names import folded, quoted, shown, table_parts, text_literal
 from data_engine.nofollow import remove_tree
 from data_engine.platforms.files import CAN_REPLACE_OPEN_FILES, is_open_elsewhere
+from data_engine.record import frozen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ _MOST_ROUNDS = 10
 """In each of which somebody else is quicker, where a file must be closed before another takes its place."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Dropped:
     columns: tuple[str, ...] = ()
     indexes: tuple[str, ...] = ()
