@@ -1204,11 +1204,10 @@ class Workspace:
             'available'
         """
         from data_engine.lease.status import LeaseStatus
-        from data_engine.status.offline import offline_lease
 
         return self.link.ask(
             lambda daemon: LeaseStatus.read(daemon.get("/status")["lease"]),
-            otherwise=lambda: offline_lease(self.home),
+            otherwise=self.home.lease,
         )
 
     def request_control(self) -> LeaseStatus:

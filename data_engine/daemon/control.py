@@ -16,7 +16,6 @@ from urllib.parse import urlencode
 import data_engine.errors
 from data_engine.daemon.endpoint import Endpoint, read_endpoint, read_token
 from data_engine.errors import FlowExecutionError, FlowValidationError, WorkspaceError, error_of
-from data_engine.reasons.kinds import DaemonSilent
 from data_engine.typed import typed
 from data_engine.workspace.layout import LocalLayout
 
@@ -61,6 +60,8 @@ def tell_silent(endpoint: Endpoint) -> None:
     """
     if endpoint.daemon_id in _told_silent or threading.current_thread() is not threading.main_thread():
         return
+    from data_engine.reasons.kinds import DaemonSilent
+
     _told_silent.add(endpoint.daemon_id)
     ways = f"Ctrl-C ends only this wait, `{typed('kill')}` ends the daemon"
     print(f"waiting: {DaemonSilent(endpoint.pid).text}; {ways}", file=sys.stderr)

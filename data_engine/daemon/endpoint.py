@@ -15,7 +15,6 @@ from data_engine.files import trouble_of, write_text_atomic
 from data_engine.ledger.ledger import Ledger
 from data_engine.platforms.access import is_private
 from data_engine.platforms.processes import create_time_of, is_this_users, is_zombie
-from data_engine.platforms.service import session_id
 from data_engine.record import frozen
 from data_engine.workspace.layout import LocalLayout
 
@@ -146,6 +145,8 @@ def remember_engine(ledger: Ledger, *, is_on: bool) -> None:
 
 def remember_stop(local: LocalLayout) -> None:
     """A person ends the daemon: until the next logon no service starts it again by itself."""
+    from data_engine.platforms.service import session_id
+
     with suppress(OSError):  # a full disk keeps nobody from ending a daemon
         private.make_folder(local.runtime_dir)
         write_text_atomic(local.daemon_stopped_path, session_id(), durable=False, mode=private.FILE)
@@ -159,5 +160,7 @@ def forget_stop(local: LocalLayout) -> None:
 
 def was_stopped(local: LocalLayout) -> bool:
     """Whether a person has ended the daemon in this logon session and not started it since."""
+    from data_engine.platforms.service import session_id
+
     stopped_in = _read_private(local.daemon_stopped_path)
     return stopped_in is not None and stopped_in == session_id()

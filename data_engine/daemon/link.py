@@ -21,8 +21,6 @@ from data_engine.errors import (
     WorkspaceError,
 )
 from data_engine.platforms.host import LONGEST_CALL_S
-from data_engine.reasons.kinds import DaemonSilent
-from data_engine.reasons.remedies import SILENT_FIX
 from data_engine.record import frozen
 from data_engine.trial import refuse_in_trial
 
@@ -77,6 +75,8 @@ class DaemonLink:
             DaemonGoneError: it is there; says how to end it.
         """
         from data_engine.daemon.start import wait_until_gone
+        from data_engine.reasons.kinds import DaemonSilent
+        from data_engine.reasons.remedies import SILENT_FIX
 
         silent = silent_daemon(self.home.local)
         if silent is not None and not wait_until_gone(self.home, _LEAVING_S):
@@ -220,10 +220,9 @@ class DaemonLink:
     def behind_words(self) -> str:
         """That more was published than this machine has, and what fetches it; "" where a daemon follows the workspace, or nothing is known of it."""
         from data_engine.lease.status import behind_words
-        from data_engine.status.offline import offline_lease
 
         with suppress(FlowValidationError):
-            return behind_words(offline_lease(self.home)) if self.find() is None else ""
+            return behind_words(self.home.lease()) if self.find() is None else ""
         return ""
 
     def wait_for_runs(self, run_ids: Sequence[str], say: Callable[[str], None]) -> None:

@@ -31,7 +31,7 @@ from data_engine.notebook.load import FlowModules
 from data_engine.notebook.subfolders import moved_into_subfolders, notebooks_in_subfolders
 from data_engine.record import frozen
 from data_engine.status.deployed_before import find_flow
-from data_engine.status.offline import offline_lease, reset_offline
+from data_engine.status.offline import reset_offline
 
 _LOCK_S = 0.5
 _PATIENCE_S = 30.0
@@ -109,7 +109,7 @@ class ProcessOwner:
 
     async def lease(self, do: str, *, now: bool = False, client: str = "ui") -> tuple[LeaseStatus, str | None]:
         """The lease as one look shows it: there is nothing of this machine to withdraw or to give up."""
-        return offline_lease(self.home), None
+        return self.home.lease(), None
 
 
 class ProcessProduction(Production):

@@ -11,14 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from data_engine.errors import FlowValidationError, WorkspaceError
-from data_engine.flow.flow import Flow
-from data_engine.flow.paths import loading_module_folder
-from data_engine.ledger import deployments
 from data_engine.ledger.ledger import Ledger
-from data_engine.notebook.deployments import Deployments, Pointer
-from data_engine.notebook.descriptions import Descriptions
-from data_engine.notebook.history import live, rolled_back
-from data_engine.notebook.load import FlowModules
 from data_engine.record import frozen
 from data_engine.workspace.here import FLOW_MODULES, here
 from data_engine.workspace.identity import local_layout
@@ -26,7 +19,12 @@ from data_engine.workspace.layout import LocalLayout, WorkspaceLayout
 from data_engine.workspace.settings import WorkspaceSettings, load_settings
 
 if TYPE_CHECKING:
+    from data_engine.flow.flow import Flow
     from data_engine.lease.deployment_files import DeploymentFiles
+    from data_engine.lease.status import LeaseStatus
+    from data_engine.notebook.deployments import Deployments, Pointer
+    from data_engine.notebook.descriptions import Descriptions
+    from data_engine.notebook.load import FlowModules
 
 
 @frozen
@@ -106,20 +104,45 @@ class LocalWorkspace:
                 _ledgers[key] = ledger
             return ledger
 
+    def lease(self) -> LeaseStatus:
+        """Who owns the workspace, as one look shows it, and whether more was published than this machine has.
+
+        Raises:
+            WorkspaceError: this machine's state cannot be used.
+        """
+        from data_engine.lease.peek import peek
+
+        ledger = self.ledger()
+        return peek(
+            *(self.layout.workspace_state_dir, self.local.identity),
+            state_root=self.local.state_root,
+            known=ledger.known_list(),
+            taken=ledger.taken_segments(),
+        )
+
     def modules(self) -> FlowModules:
         """The workspace's flow modules."""
+        from data_engine.notebook.load import FlowModules
+
         return FlowModules(self.layout.flow_modules_dir, cache_dir=self.local.compiled_flow_modules_dir)
 
     def descriptions(self) -> Descriptions:
         """What other processes of this machine found the modules to be."""
+        from data_engine.notebook.descriptions import Descriptions
+
         return Descriptions(self.local.compiled_flow_modules_dir / "described.json", self.layout.config_dir)
 
     def deployed_descriptions(self) -> Descriptions:
         """The same of modules as they are deployed, where that is not how they are."""
+        from data_engine.notebook.descriptions import Descriptions
+
         return Descriptions(self.local.compiled_flow_modules_dir / "described_deployed.json", self.layout.config_dir)
 
     def deployments(self) -> Deployments:
         """What of the workspace is deployed, with the sets on this machine."""
+        from data_engine.ledger import deployments
+        from data_engine.notebook.deployments import Deployments, Pointer
+        from data_engine.notebook.history import live, rolled_back
 
         def pointers() -> dict[str, Pointer]:
             rows = deployments.published(self.ledger())
@@ -195,6 +218,8 @@ def settle_flow(flow: Flow, *, may_be_gone: bool = False) -> Flow:
     Raises:
         FlowValidationError: a module is being loaded, the notebook is not the one it seems, or the name is not its stem.
     """
+    from data_engine.flow.paths import loading_module_folder
+
     if loading_module_folder() is not None:
         raise FlowValidationError(
             "preview(), show(), run_once() and run() are not available inside compiled flow modules",

@@ -60,12 +60,7 @@ def find_places(root: Path, ids: Iterable[str], ledger: Path | None) -> OlderPla
 
 
 def namespace(older_id: str, root: str) -> str:
-    """The name of the older system's folder for the workspace `older_id` at the absolute path `root`.
-
-    Example:
-        >>> namespace("claims", "/team/claims")
-        'claims_c7ec96f12b25'
-    """
+    """The name of the older system's folder for the workspace `older_id` at the absolute path `root`."""
     return f"{older_id}_{hashlib.sha1(portable_text(root).encode(), usedforsecurity=False).hexdigest()[:12]}"
 
 

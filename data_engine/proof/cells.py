@@ -58,20 +58,22 @@ class CellChanges:
         return list(self._changed.get(name, ()))
 
     def cells_behind(
-        self, name: str, namespace: Mapping[str, Any], bound: Collection[str], left: Collection[str]
+        self, name: str, namespace: Mapping[str, Any], bound: Collection[str], left: Mapping[str, Collection[str]]
     ) -> list[str]:
         """Of the texts of left-out cells those after which what a name stands for had changed, under any name; where there are none,
-        those after which a name that the slice binds, or a random stream, had."""
+        those after which a name that the slice binds, or a random stream, had. Each has the names in what is taken of it: a cell that
+        makes the value is named only where no other is found."""
         value = namespace.get(name)
         same = [
             name,
             *(other for other, found in list(namespace.items()) if found is value and type(value) not in _PLAIN),
         ]
-        for names in (same, (*bound, *_RANDOM)):
-            found = dict.fromkeys(text for one in names for text in self.cells_that_changed(one) if text in left)
-            if found:
+        own = [text for one in same for text in self.cells_that_changed(one) if text in left]
+        near = [text for one in (*bound, *_RANDOM) for text in self.cells_that_changed(one) if text in left]
+        for texts in (own, near):
+            if found := dict.fromkeys(text for text in texts if name not in left[text]):
                 return list(found)
-        return []
+        return list(dict.fromkeys(own))
 
 
 CHANGES = CellChanges()

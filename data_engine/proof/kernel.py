@@ -82,13 +82,12 @@ def _with_cells(verdict: Verdict, path: Path, data: bytes, namespace: Mapping[st
     artifact = load_artifact(path, data, cache_dir=None)
     parts_left = {cell.number for cell in artifact.compiled.cells if not all(one.taken for one in cell.statements)}
     left = {cell.text.strip(): cell.number for cell in read_cells(data, path=path) if cell.number in parts_left}
-    bound = names_of(artifact)
+    bound, taken = names_of(artifact), {number: code.co_names for number, code in artifact.codes}
+    names_in = {text: taken.get(number, ()) for text, number in left.items()}
 
     def cells_behind(name: str) -> tuple[int, ...]:
         root = re.split(r"[.\[]", name)[0]
-        found = {left[text] for text in CHANGES.cells_behind(root, namespace, bound, left)}
-        made = {number for number, code in artifact.codes if root in code.co_names}  # by a part that is taken
-        return tuple(sorted(found - made or found))
+        return tuple(sorted({left[text] for text in CHANGES.cells_behind(root, namespace, bound, names_in)}))
 
     return replace(
         verdict, differences=tuple(replace(one, cells=cells_behind(one.name)) for one in verdict.differences)

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING
 
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.other_mirrors import with_shared_mirror
-from data_engine.lease.peek import peek
-from data_engine.lease.status import LeaseStatus
 from data_engine.ledger.belief import clock_warnings
 from data_engine.ledger.deployments import published
 from data_engine.ledger.outbox import undelivered
@@ -68,7 +66,7 @@ class OfflineFacts:
         active, last, switches, stands = ledger.active_runs(), last_runs(ledger), ledger.switches(), self._stands()
         warned = warnings_of(ledger, [run.run_id for run in last.values()])
         held = HeldFiles(ledger).of(PlannedFlow.of(entry.flow) for entry, _ in stands if entry.flow is not None)
-        lease = OthersSeen(ledger, machine_id()).told(offline_lease(home))
+        lease = OthersSeen(ledger, machine_id()).told(home.lease())
         elsewhere = owned_elsewhere(lease, machine_id())
         flows = [
             FlowFacts(
@@ -213,21 +211,6 @@ class OfflineFacts:
         gone = {name: one for name, one in edits.items() if one.kind == "gone" and name not in names}
         found += [(entry, gone[entry.name]) for entry in (deployed_entries(deployments, gone) if gone else ())]
         return sorted(found, key=lambda one: one[0].name)
-
-
-def offline_lease(home: LocalWorkspace) -> LeaseStatus:
-    """Who owns the workspace, as one look shows it, and whether more was published than this machine has.
-
-    Raises:
-        WorkspaceError: this machine's state cannot be used.
-    """
-    ledger, local = home.ledger(), home.local
-    return peek(
-        *(home.layout.workspace_state_dir, local.identity),
-        state_root=local.state_root,
-        known=ledger.known_list(),
-        taken=ledger.taken_segments(),
-    )
 
 
 def reset_offline(home: LocalWorkspace, flow: str | None) -> int:

@@ -7,27 +7,24 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import PurePath
+from typing import TYPE_CHECKING
 
 from data_engine.counted import counted
 from data_engine.cut import first_few
 from data_engine.engine.local_workspace import LocalWorkspace
-from data_engine.engine.params import value_words
 from data_engine.errors import FlowValidationError
 from data_engine.file_check import file_exists
-from data_engine.ledger.deployments import published
 from data_engine.ledger.ledger import Ledger, RunsWanted
 from data_engine.ledger.warned import warned_words, warnings_of
 from data_engine.model import Run, RunFile, RunTrigger, StepRun, ended_badly, utc_text
-from data_engine.notebook.catalog import CatalogEntry, clock_zone, read_catalog
-from data_engine.notebook.load import FlowModules
 from data_engine.record import frozen
-from data_engine.scheduler.backfill import bounds
-from data_engine.scheduler.slots import zone_of
-from data_engine.status.deployed_before import names_of, require_flow
-from data_engine.status.record import WorkspaceStatus
-from data_engine.status.sentences import last_status_words
 from data_engine.times import local_time, seconds, zoned_words
 from data_engine.typed import typed
+
+if TYPE_CHECKING:
+    from data_engine.notebook.catalog import CatalogEntry
+    from data_engine.notebook.load import FlowModules
+    from data_engine.status.record import WorkspaceStatus
 
 _FEW = 5
 _TRIGGERS = {
@@ -107,6 +104,8 @@ def trigger_words(trigger: RunTrigger | None) -> str:
 
 def params_words(run: Run) -> str:
     """What a run was given, as it could be typed; "" for nothing."""
+    from data_engine.engine.params import value_words
+
     return ", ".join(f"{name}={value_words(value)}" for name, value in (run.params or {}).items())
 
 
@@ -205,6 +204,11 @@ def wanted_runs(status: str | None, since: str | None, until: str | None) -> Run
         >>> wanted_runs("failed", "2026-03-01T06:00+00:00", None).since_utc
         '2026-03-01T06:00:00.000000+00:00'
     """
+    if since is None and until is None:
+        return RunsWanted(status=status)
+    from data_engine.scheduler.backfill import bounds
+    from data_engine.scheduler.slots import zone_of
+
     since_s, until_s = bounds(since, until, zone_of(None), of="runs")
     since_utc, until_utc = (None if one is None else utc_text(one) for one in (since_s, until_s))
     return RunsWanted(None, status, None, since_utc, until_utc)
@@ -220,6 +224,8 @@ def find_runs(home: LocalWorkspace, name: str | None, limit: int, wanted: RunsWa
     ledger = home.ledger()
     if name is None:
         return _of_each(ledger, [wanted], limit)
+    from data_engine.status.deployed_before import names_of
+
     found = _of_each(ledger, [wanted.of(flow=one) for one in names_of(ledger, name)], limit)
     if not found.runs:
         sources = ledger.sources_called(name, os.path.abspath(name))
@@ -242,6 +248,8 @@ def _of_each(ledger: Ledger, asked: list[RunsWanted], limit: int) -> FoundRuns:
 
 def _require_flow(home: LocalWorkspace, ledger: Ledger, name: str) -> None:
     """Refuse a name that is neither a flow's nor anything's in the history, with what tells of a run where it is the id of one."""
+    from data_engine.status.deployed_before import require_flow
+
     try:
         require_flow(home, name)
     except FlowValidationError as error:
@@ -269,12 +277,16 @@ def slot_zone(home: LocalWorkspace, name: str) -> str | None:
 
     Where nothing of it is left here, that of the workspace.
     """
+    from data_engine.notebook.catalog import clock_zone
+
     timezone = home.settings_shown().timezone
     entry = _entry(home, home.modules(), name) or _deployed_last(home, name)
     return (timezone or None) if entry is None else clock_zone(entry, timezone)
 
 
 def _deployed_last(home: LocalWorkspace, name: str) -> CatalogEntry | None:
+    from data_engine.ledger.deployments import published
+
     rows = [row for row in published(home.ledger(), name) if row.set_id]
     if not rows:
         return None
@@ -284,6 +296,8 @@ def _deployed_last(home: LocalWorkspace, name: str) -> CatalogEntry | None:
 
 def _entry(home: LocalWorkspace, modules: FlowModules, name: str) -> CatalogEntry | None:
     """Of the flow of this name among the modules; None where it is not there, or broken."""
+    from data_engine.notebook.catalog import read_catalog
+
     with suppress(FlowValidationError):
         for entry in read_catalog(modules, only=name, kept=home.descriptions()):
             if entry.name == name and entry.flow is not None:
@@ -302,6 +316,8 @@ def last_run_words(home: LocalWorkspace, last: Run | None, status: Callable[[], 
         return "never on this machine"
     ended = last.status
     if last.source is not None and ended_badly(last):
+        from data_engine.status.sentences import last_status_words
+
         found = next((flow for flow in status().flows if flow.name == last.flow), None)
         ended = ended if found is None else last_status_words(replace(found, last_run=last), file_exists)
     warned = warned_words(warnings_of(home.ledger(), [last.run_id]).get(last.run_id, 0))

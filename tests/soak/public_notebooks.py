@@ -71,13 +71,13 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A variable that `build()` gives: the names of its slice, the slice's text and warnings, and the texts of left-out cells."""
+    """A variable that `build()` gives: the names of its slice, the slice's text and warnings, and the texts of left-out cells, each with the names in what is taken of it."""
 
     name: str
     names: frozenset[str]
     source: str
     warnings: tuple[str, ...]
-    left: frozenset[str]
+    left: dict[str, tuple[str, ...]]
 
 
 def judged(path: Path) -> Iterator[Found]:
@@ -110,7 +110,8 @@ def _target(cells: Sequence[NotebookCell], name: str, path: Path) -> Target:
     names = frozenset(one for _, code in codes for one in code.co_names)
     warnings = tuple(str(one.message) for one in compiled.warnings if "left out" in one.message)
     parts_left = {cell.number for cell in compiled.cells if not all(one.taken for one in cell.statements)}
-    left = frozenset(_plain(cell.text).strip() for cell in cells if cell.number in parts_left)
+    taken = {number: code.co_names for number, code in codes}
+    left = {_plain(cell.text).strip(): taken.get(cell.number, ()) for cell in cells if cell.number in parts_left}
     return Target(name, names, compiled.source, warnings, left)
 
 

@@ -5,6 +5,7 @@ import re
 import tomllib
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -103,14 +104,14 @@ class TestReading:
 
         assert read.warnings == ()
         assert sum(len(v) if isinstance(v, dict) else 1 for v in tomllib.loads(uncommented).values()) == 25
-        examples = {
+        examples: dict[str, Any] = {
             "timezone": None,
             "executor": ExecutorSettings(),
             "limits": LimitSettings(),
             "alerts": AlertSettings(),
         }
         assert read.alerts == AlertSettings(("ops",))
-        assert WorkspaceSettings(**{**vars(read), **examples}) == WorkspaceSettings()
+        assert replace(read, **examples) == WorkspaceSettings()
 
     def test_a_file_saved_by_a_windows_editor_is_read(self, layout: WorkspaceLayout) -> None:
         """Byte order mark and CRLF."""
