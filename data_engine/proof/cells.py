@@ -62,7 +62,7 @@ class CellChanges:
     ) -> list[str]:
         """Of the texts of left-out cells those after which what a name stands for had changed, under any name; where there are none,
         those after which a name that the slice binds, or a random stream, had. Each has the names in what is taken of it: a cell that
-        makes the value is named only where no other is found."""
+        makes the value is none of the first, and where there is only that, all are named."""
         value = namespace.get(name)
         same = [
             name,
@@ -70,10 +70,8 @@ class CellChanges:
         ]
         own = [text for one in same for text in self.cells_that_changed(one) if text in left]
         near = [text for one in (*bound, *_RANDOM) for text in self.cells_that_changed(one) if text in left]
-        for texts in (own, near):
-            if found := dict.fromkeys(text for text in texts if name not in left[text]):
-                return list(found)
-        return list(dict.fromkeys(own))
+        later = [text for text in own if name not in left[text]]
+        return list(dict.fromkeys(later or [*own, *near]))
 
 
 CHANGES = CellChanges()

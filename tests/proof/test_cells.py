@@ -41,15 +41,18 @@ def test_the_left_out_cells_behind_a_name_are_found() -> None:
     assert changes.cells_behind("total", names, set(), {"other": ()}) == []
 
 
-def test_a_cell_that_makes_a_value_is_behind_it_only_where_no_other_is() -> None:
-    """A line of it is left out; what changed something that the slice binds comes first."""
+def test_where_only_the_cell_that_makes_a_value_is_behind_it_others_may_be() -> None:
+    """A line of it is left out; so is what changed something that the slice binds."""
     changes, made = CellChanges(), "total = sum(rows)\nprint(total)"
     changes.look({"rows": [1]}, "rows = [1]")
     changes.look({"rows": [1, 2]}, "grow(rows)")
     names = {"rows": [1, 2], "total": 3}
     changes.look(names, made)
 
-    assert changes.cells_behind("total", names, {"rows"}, {made: ("total",), "grow(rows)": ()}) == ["grow(rows)"]
+    assert changes.cells_behind("total", names, {"rows"}, {made: ("total",), "grow(rows)": ()}) == [
+        made,
+        "grow(rows)",
+    ]
     assert changes.cells_behind("total", names, {"rows"}, {made: ("total",)}) == [made]
 
 
