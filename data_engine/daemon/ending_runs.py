@@ -6,11 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 from data_engine.daemon.daemon import Daemon
-from data_engine.daemon.refusals import no_run, not_here
+from data_engine.daemon.refusals import not_here
 from data_engine.daemon.worker_pool import STOP_REQUESTED
 from data_engine.errors import FlowValidationError
 from data_engine.ledger.ledger import Ledger
 from data_engine.model import Run
+from data_engine.status.runs import no_run
 
 
 def known_run(ledger: Ledger, run_id: str) -> Run:
