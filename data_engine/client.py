@@ -830,7 +830,7 @@ class Workspace:
         """
         run = self.home.ledger().run(run_id) if isinstance(run_id, str) else None
         if run is None:
-            from data_engine.daemon.refusals import no_run
+            from data_engine.status.runs import no_run
 
             what = f"there is no run {run_id!r} in the history of {self.root.name}"
             known = "take an id from `data-engine runs`"

@@ -114,7 +114,7 @@ def arguments_of(command: type[Any]) -> Mapping[str, Argument]:
     """The arguments of a command by name, each with its default.
 
     Example:
-        >>> from dataclasses import field
+        >>> from dataclasses import dataclass, field
         >>> @dataclass
         ... class Touch:
         ...     flow: str = field(metadata=argument(TEXT, "The flow."))

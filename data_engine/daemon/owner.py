@@ -20,7 +20,7 @@ from data_engine.daemon.backfilling import choose, listed, new_row
 from data_engine.daemon.daemon import Daemon
 from data_engine.daemon.deployer import Deployed, Deployer
 from data_engine.daemon.endpoint import remember_backfill, remember_stop
-from data_engine.daemon.refusals import no_run, not_here
+from data_engine.daemon.refusals import not_here
 from data_engine.daemon.request_inbox import run_id_of
 from data_engine.daemon.worker_pool import STOP_REQUESTED
 from data_engine.engine.candidates import pick_source, pick_to_run, startup_sources
@@ -42,6 +42,7 @@ from data_engine.scheduler.backfill import Wanted
 from data_engine.scheduler.run_queue import Item, Turn, Work
 from data_engine.status.deployed_before import find_flow
 from data_engine.status.record import WorkspaceStatus
+from data_engine.status.runs import no_run
 
 _FIRST_LOOKS_S = 0.5
 

@@ -6,7 +6,6 @@ from data_engine.commands.runs import Retry
 from data_engine.commands.situation import Situation
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError, WorkspaceError
-from data_engine.ledger.ledger import Ledger
 from data_engine.model import Run
 from data_engine.notebook.deploy import not_deployed
 from data_engine.status.build import build_status
@@ -86,15 +85,6 @@ def not_here(run: Run) -> FlowValidationError:
         where="run id",
         fix=f"`{typed('log', short)}` shows it; `{typed('status')}` shows what runs",
     )
-
-
-def no_run(ledger: Ledger, run_id: object, what: str, fix: str) -> FlowValidationError:
-    """That there is no run of this id; of a flow's name with the id that it may have been meant for: of the newest one, before all of one under way."""
-    if isinstance(run_id, str) and run_id and (own := ledger.runs(run_id, limit=1)):
-        (run,) = ledger.runs(run_id, limit=1, status="started") or own
-        ended = "under way" if run.status == "started" else run.status
-        fix = f"{run_id} is a flow; the id of its newest run ({ended}) is {run.run_id[:_ID_LENGTH]}"
-    return FlowValidationError(what, where="run id", fix=fix)
 
 
 def _flow(home: LocalWorkspace, known: WorkspaceFacts, name: str) -> FlowFacts:

@@ -330,3 +330,12 @@ def last_run(home: LocalWorkspace, name: str) -> Run | None:
     ledger = home.ledger()
     ledger.recover()
     return ledger.last_run(name)
+
+
+def no_run(ledger: Ledger, run_id: object, what: str, fix: str) -> FlowValidationError:
+    """That there is no run of this id; of a flow's name with the id that it may have been meant for: of the newest one, before all of one under way."""
+    if isinstance(run_id, str) and run_id and (own := ledger.runs(run_id, limit=1)):
+        (run,) = ledger.runs(run_id, limit=1, status="started") or own
+        ended = "under way" if run.status == "started" else run.status
+        fix = f"{run_id} is a flow; the id of its newest run ({ended}) is {run.run_id[:8]}"
+    return FlowValidationError(what, where="run id", fix=fix)
