@@ -29,7 +29,6 @@ _PACKED = HERE / "beside"
 """In an installed package: what lies beside the packages in a checkout."""
 _BESIDE = _PACKED if _PACKED.is_dir() else HERE.parent.parent
 _TEXTS = ("GLOSSARY.md", "CHANGELOG.md", "SECURITY.md")
-_COMMANDS = "reference/commands.md"
 _LINK = re.compile(r"\]\(([^)\s:#]+)((?:#[^)\s]*)?)\)")
 _SEARCHED = re.compile(r"^<!-- search: (.+) -->$", re.MULTILINE)
 _QUESTION = re.compile(r"^\|.*\]\((howto/[\w-]+)\.md\) \|$", re.MULTILINE)
@@ -48,7 +47,6 @@ def sources() -> dict[str, str]:
     return (
         {name: f"{_PAGES}/{name}" for name in pages}
         | {name: name for name in _TEXTS}
-        | {_COMMANDS: "README.md"}
         | {f"guides/{path.stem}.md": f"notebooks/{path.name}" for path in sorted(notebooks.glob("*.ipynb"))}
         | {f"images/{path.name}": f"notebooks/images/{path.name}" for path in sorted(notebooks.glob("images/*.png"))}
     )
@@ -76,20 +74,6 @@ def guide_page(notebook: str) -> str:
         text = "".join(cell["source"])
         parts.append(text if cell["cell_type"] == "markdown" else f"```ipython3\n{text}\n```")
     return "\n\n".join(parts) + "\n"
-
-
-def commands_page(readme: str) -> str:
-    r"""What README tells of the command line, as a page.
-
-    Example:
-        >>> print(commands_page("# One\n\n## The command line\n\nTwo\n\n## Three\n"))
-        # The command line
-        <BLANKLINE>
-        Two
-        <BLANKLINE>
-    """
-    told = readme[readme.index("\n## The command line\n") + 2 :]
-    return told.partition("\n## ")[0]
 
 
 def contents(pages: Iterable[str], first: str) -> str:
@@ -191,8 +175,6 @@ def lay_out(folder: Path) -> None:
         text = file_of(place).read_text(encoding="utf-8")
         if place.endswith(".ipynb"):
             text = guide_page(text)
-        elif name == _COMMANDS:
-            text = commands_page(text)
         elif name == _FIRST_PAGE:
             text += contents(found, text)
         elif name == "CHANGELOG.md":  # it has every word, and answers no question

@@ -216,8 +216,9 @@ def test_the_links_of_the_readme_lead_to_files() -> None:
     text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
     local = [link for link in re.findall(r"\]\(([^)#\s]+)", text) if "://" not in link]
 
-    assert len(local) > 30
+    assert len(local) > 20
     assert [link for link in local if not (REPOSITORY / link).exists()] == []
+    assert len(text.split()) <= 1200
 
 
 PAGES = site.HERE / "pages"

@@ -1,4 +1,4 @@
-"""`python -m tests.soak.commands`: every command of README's table as a person types it, JupyterLab answering, a preview in a kernel.
+"""`python -m tests.soak.commands`: every command of the page of commands as a person types it, JupyterLab answering, a preview in a kernel.
 
 The installed program runs the demo, then the commands on its workspace, with two machines where one has to ask the other.
 Nothing of it is in this process, so it shows what an installation can do; `python -m tests.windows --module tests.soak.commands`
@@ -109,10 +109,10 @@ class Machine:
         return printed
 
 
-def commands_of_readme() -> set[str]:
-    """What README's table names, without arguments and options."""
+def commands_of_page() -> set[str]:
+    """What the page of commands names, without arguments and options."""
     found: set[str] = set()
-    for line in (ROOT / "README.md").read_text(encoding="utf-8").splitlines():
+    for line in (ROOT / "data_engine/docs/pages/reference/commands.md").read_text(encoding="utf-8").splitlines():
         if not line.startswith("| `data-engine "):
             continue
         for text in re.findall(r"`([^`]+)`", line.split(" | ")[0]):
@@ -127,9 +127,9 @@ def commands_of_readme() -> set[str]:
 
 
 def left_out(ran: list[str]) -> list[str]:
-    """The commands of README's table that are none of these."""
+    """The commands of that page that are none of these."""
     return sorted(
-        named for named in commands_of_readme() if not any(set(named.split()) <= set(one.split()) for one in ran)
+        named for named in commands_of_page() if not any(set(named.split()) <= set(one.split()) for one in ran)
     )
 
 
@@ -351,7 +351,7 @@ def main() -> int:
                     machine("kill", folder=home / "demo")
     missing = left_out(anna.ran + ben.ran)
     assert not missing, f"not run: {missing}"
-    print(f"every command of README's table, JupyterLab and a kernel, in {time.monotonic() - begun_s:.0f} s")
+    print(f"every command of the page of commands, JupyterLab and a kernel, in {time.monotonic() - begun_s:.0f} s")
     return 0
 
 
