@@ -6,19 +6,31 @@ Every request takes JSON and gives JSON. It runs in a thread of the caller's and
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from data_engine.client import Workspace
 from data_engine.commands.fields import ANY_TEXT, COUNT, FLAG, PATH, PATHS, TEXT, Field, Fields, checked
 from data_engine.counted import counted
-from data_engine.errors import FlowValidationError, WorkspaceError
+from data_engine.engine.left_behind import is_source_gone
+from data_engine.errors import FlowValidationError, WorkspaceError, error_of
+from data_engine.feed import child_json
+from data_engine.file_check import file_exists
+from data_engine.files import create_exclusive
 from data_engine.flow.debug import json_safe
+from data_engine.ledger.former_places import written_here
+from data_engine.marks import Mark, mark_of
+from data_engine.model import WrittenFile
 from data_engine.nofollow import opened, remove_tree
+from data_engine.notebook.flow_files import module_files
+from data_engine.planning.plan import Plan
 from data_engine.platforms.names import real_path, with_home
-from data_engine.record import as_json
+from data_engine.proof.kept import compared
+from data_engine.proof.kernel import compare_here
+from data_engine.record import as_json, frozen
 from data_engine.version import __version__
 from data_engine.workspace.layout import is_workspace
 from data_engine.workspace.machine import (
@@ -27,15 +39,15 @@ from data_engine.workspace.machine import (
     machine_settings_path,
     save_machine_settings,
 )
+from data_engine.workspace.notebook_text import notebook_text
 from data_engine.workspace.provision import provision_workspace
 from data_engine.workspace.select import discover_workspaces, select_workspace, use_workspace
+from jupyter_extension.card import html
 from jupyter_extension.command_actions import command_action, command_actions
-from jupyter_extension.details import debug_frames, flow_details, run_details
+from jupyter_extension.details import debug_frames, flow_details, is_on_another_host, run_details
+from jupyter_extension.difference_card import plan_data_card
 from jupyter_extension.files import flow_files
 from jupyter_extension.inspect_child import ask_child
-from jupyter_extension.outputs import flow_outputs
-from jupyter_extension.planning import given_key, plan_view
-from jupyter_extension.template import new_flow_notebook
 from jupyter_extension.trends import trends_view
 
 Args: TypeAlias = Mapping[str, Any]
@@ -370,3 +382,224 @@ def all_actions() -> list[str]:
 
 def _in_workspace(action: str) -> tuple[Callable[[Workspace, Args], Any], Fields] | None:
     return _IN_WORKSPACE.get(action) or command_action(action)
+
+
+MOST_RUNS = 20_000
+"""The newest runs, whose files are listed."""
+
+_known: dict[Path, tuple[int, list[WrittenFile]]] = {}
+
+
+@frozen
+class OutputView:
+    """A file that a flow wrote, as its newest run left it. `folder` is below the workspace where it lies there; `is_there` is None
+    where its drive was not asked, or does not say; `is_source_gone` that every source it was written for is known to be gone."""
+
+    path: str
+    name: str
+    folder: str
+    flow: str
+    run_id: str
+    at_utc: str
+    size_bytes: int | None
+    rows: int | None
+    is_there: bool | None
+    is_source_gone: bool = False
+
+
+@frozen
+class OutputsView:
+    """The files that were asked for, the newest first; `total` counts all, `found` those that pass the search."""
+
+    total: int
+    found: int
+    files: tuple[OutputView, ...]
+
+
+def flow_outputs(ws: Workspace, *, search: str, limit: int) -> OutputsView:
+    """The files of which each word of `search` is in the path or the flow's name.
+
+    Where the workspace is does not count: its folder is in every path. A whole path that is pasted finds its file.
+
+    Raises:
+        LedgerError: the history cannot be read.
+    """
+    ledger = ws.home.ledger()
+    version = ledger.data_version()
+    known = _known.get(ws.root)
+    if known is None or known[0] != version:
+        known = _known[ws.root] = (version, written_here(ledger, ws.layout, MOST_RUNS))
+    root = f"{ws.root}{os.sep}"
+    words = search.replace(root, "").casefold().split()
+    found = [
+        one for one in known[1] if all(word in f"{one.path.removeprefix(root)} {one.flow}".casefold() for word in words)
+    ]
+    page = found[:limit]
+    there = _looked([one for one in page if not is_on_another_host(one.path, ws.root)])
+    return OutputsView(
+        len(known[1]), len(found), tuple(_view(one, ws.root, *there.get(one.path, _UNKNOWN)) for one in page)
+    )
+
+
+_UNKNOWN: tuple[bool | None, bool] = (None, False)
+
+
+def _looked(files: Sequence[WrittenFile]) -> dict[str, tuple[bool | None, bool]]:
+    """Of each path whether it is there, and whether its source is gone, as far as their drives say so in a second."""
+    found: dict[str, tuple[bool | None, bool]] = {}
+
+    def look(_: str) -> bool:
+        found.update((one.path, (os.path.exists(one.path), is_source_gone(one))) for one in files)
+        return True
+
+    file_exists("", look)
+    return dict(found)
+
+
+def _view(one: WrittenFile, root: Path, is_there: bool | None, is_source_gone: bool) -> OutputView:
+    folder, name = os.path.split(one.path)
+    inside = os.path.relpath(folder, root) if Path(folder).is_relative_to(root) else folder
+    size = (one.size_bytes, one.rows)
+    return OutputView(one.path, name, inside, one.flow, one.run_id, one.at_utc, *size, is_there, is_source_gone)
+
+
+_CELLS: tuple[tuple[str, str, str], ...] = (
+    (
+        "markdown",
+        "about",
+        "# A new flow\n"
+        "\n"
+        "Rename this notebook: its name is the flow's. `build()` says what runs; what `build()` needs goes to\n"
+        "production; use all other cells to explore.",
+    ),
+    (
+        "code",
+        "steps",
+        "import polars as pl\n"
+        "\n"
+        "from data_engine import Flow\n"
+        "\n"
+        "\n"
+        "def read(context):\n"
+        '    return pl.DataFrame({"item": ["a", "b", "a"], "amount": [1.0, 2.0, 3.0]})\n'
+        "\n"
+        "\n"
+        "def total(context):\n"
+        '    return context.current.group_by("item").agg(pl.col("amount").sum()).sort("item")',
+    ),
+    (
+        "code",
+        "build",
+        "def build():\n"
+        "    return (\n"
+        '        Flow(group="New")\n'
+        '        .watch(mode="manual")\n'
+        '        .step(read, save_as="raw_df")\n'
+        '        .step(total, use="raw_df", save_as="total_df")\n'
+        "    )",
+    ),
+    ("code", "preview", 'build().preview(use="total_df")'),
+    (
+        "markdown",
+        "deploy",
+        "A preview changes nothing in production, and neither does saving. When it looks right, `%flow deploy` lets\n"
+        "production run this notebook as it is saved; `%flow rollback` undoes that. `%flow start` lets deployed flows run by\n"
+        "themselves. (`%load_ext data_engine` gives `%flow`; the panel in the right side bar has the same.)",
+    ),
+)
+
+
+def new_flow_notebook(folder: Path, name: str = "new_flow") -> Path:
+    """A runnable notebook in `folder`, called `name` or, where that is taken, `name_2`, `name_3`, ...; its path.
+
+    Raises:
+        FlowValidationError: the name cannot be a flow's, or the folder cannot be written.
+    """
+    if not name.replace("_", "a").replace("-", "a").isalnum() or name.startswith("_"):
+        raise FlowValidationError(
+            f"{name!r} cannot be a flow's name",
+            where="new flow",
+            fix="use letters, digits and '_', beginning with a letter",
+        )
+    taken = module_files(folder)
+    stem, number = name, 2
+    while stem in taken:
+        stem, number = f"{name}_{number}", number + 1
+    path = folder / f"{stem}.ipynb"
+    try:
+        create_exclusive(path, notebook_text(_CELLS))
+    except OSError as error:
+        raise WorkspaceError(
+            f"{path} cannot be written: {error.strerror}", where=str(folder), fix="make the folder writable"
+        ) from error
+    return path
+
+
+LIMIT_S = 1800.0
+"""Two versions at their limits, and the time around them."""
+
+
+@frozen
+class PlanView:
+    """A plan as the page shows it: how it ended, in words, and its data as HTML. `needs` are steps that a person has to allow first.
+
+    `cells` has the changed lines of each place in the code; `live` is the deployment that it was compared with, `digest` changes with the
+    code of the edit.
+    """
+
+    flow: str
+    mark: Mark
+    text: str
+    cells: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    html: str = ""
+    needs: tuple[str, ...] = ()
+    live: str | None = None
+    digest: str | None = None
+
+
+def plan_view(ws: Workspace, flow: str, *, sources: int, key: tuple[str, ...], yes: bool) -> PlanView:
+    """The plan of the flow, or what a person has to allow before one is made.
+
+    Raises:
+        FlowValidationError: there is none; says why.
+    """
+    options = [
+        "--sources",
+        str(sources),
+        *(part for one in key for part in ("--key", one)),
+        *(["--yes"] if yes else []),
+    ]
+    live = next((one.id for one in ws.deployments(flow) if one.is_live), None)
+    digest = ws.home.deployments().digest_of(flow)
+    found = child_json(ws.root, "plan", flow, *options, timeout_s=LIMIT_S)
+    if "error" in found:
+        if needs := found.get("not_held_back"):
+            texts = tuple(f"{one['step']}: {one['why']}" for one in needs)
+            view = PlanView(flow, Mark("asks first", "warn", "triangle"), str(found["error"]["what"]), needs=texts)
+            return replace(view, live=live, digest=digest)
+        raise error_of(found["error"])
+    view = view_of(Plan.read(found))
+    path = ws.layout.flow_modules_dir / f"{flow}.ipynb"
+    compare_here(ws.home, path)
+    verdict = compared(ws.home, path)
+    text = view.text if verdict is None else f"{view.text}; {flow}.ipynb: {verdict.words}"
+    return replace(view, text=text, live=live, digest=digest)
+
+
+def view_of(plan: Plan) -> PlanView:
+    """The plan for the page."""
+    mark = mark_of("equal" if plan.equal else "differs")
+    if any(one.side == "current" for one in plan.errors):
+        mark = Mark("the edit fails", "bad", "cross")
+    cells = tuple((one.where, one.lines) for one in plan.cells)
+    return PlanView(plan.flow, mark, plan.text, cells, html(plan_data_card(plan, samples=True)))
+
+
+def given_key(text: str) -> tuple[str, ...]:
+    """The columns that a person typed, separated by commas.
+
+    Example:
+        >>> given_key(" id, day ,"), given_key("")
+        (('id', 'day'), ())
+    """
+    return tuple(part.strip() for part in text.split(",") if part.strip())

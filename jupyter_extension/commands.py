@@ -20,7 +20,9 @@ from data_engine.typed import typed, typed_magic
 from jupyter_extension.cell_hints import in_cell
 from jupyter_extension.cell_shell import shell_here
 from jupyter_extension.command import Command, Option
-from jupyter_extension.given_words import params_of, whole
+
+if TYPE_CHECKING:
+    from data_engine.flow.parameter_values import Given
 from jupyter_extension.own_flow import UserNames, own_flow, own_name, require_saved, tell_unsaved
 
 if TYPE_CHECKING:
@@ -604,3 +606,20 @@ def _workspace() -> Workspace:
 
 MAGICS = {command.name: tuple(option.name for option in command.options) for command in all_commands().values()}
 """The options of each subcommand."""
+
+
+def whole(text: str, option: str) -> int:
+    """The whole number that an option was given."""
+    try:
+        return int(text)
+    except ValueError:
+        raise FlowValidationError(f"{text!r} is not a whole number", where=option, fix=f"{option} 3") from None
+
+
+def params_of(given: Namespace) -> dict[str, Given]:
+    """The parameters of a run that were given."""
+    if not given.set:
+        return {}
+    from data_engine.flow.parameter_values import read_params
+
+    return read_params(given.set)

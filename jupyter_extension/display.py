@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from urllib.parse import quote
 
 from data_engine.client import Workspace
 from data_engine.compare.difference import Difference
+from data_engine.counted import counted
+from data_engine.cut import beginning
 from data_engine.daemon.endpoint import read_endpoint
 from data_engine.engine.local_workspace import settle_flow, workspace_of
 from data_engine.errors import FlowExecutionError, FlowValidationError
@@ -17,6 +20,7 @@ from data_engine.file_check import file_exists
 from data_engine.flow.batch import Batch
 from data_engine.flow.context import FlowContext
 from data_engine.flow.flow import Flow
+from data_engine.marks import Mark, mark_of
 from data_engine.model import Backfill, Deployment, LogEntry, Run, StepRun
 from data_engine.notebook.catalog import CatalogEntry
 from data_engine.notebook.compiled import CompiledNotebook
@@ -31,7 +35,7 @@ from data_engine.status.record import FlowStatus, WorkspaceStatus
 from data_engine.status.run_comparison import Comparison
 from data_engine.status.trends import Trends
 from data_engine.workspace.here import FLOW_MODULES, authored_folder, here, ipython_shell, kernel_shell
-from jupyter_extension.card import Card, html, text
+from jupyter_extension.card import Card, Cell, Code, Faint, Lines, Note, Part, html, table, text
 from jupyter_extension.cards import (
     backfill_card,
     backfills_card,
@@ -50,7 +54,6 @@ from jupyter_extension.cards import (
 from jupyter_extension.cell_hints import in_cell
 from jupyter_extension.cell_shell import shell_here
 from jupyter_extension.commands import MAGICS
-from jupyter_extension.compile_report import compile_card
 from jupyter_extension.difference_card import difference_card, golden_card, goldens_card, plan_card
 from jupyter_extension.flow_picture import flow_card
 from jupyter_extension.trends import trends_card
@@ -223,3 +226,61 @@ def _whereabouts(flow: Flow) -> tuple[Flow, FlowStatus | None, str | None]:
     except FlowValidationError:  # a picture needs none of it
         return flow, None, None
     return flow, next((one for one in found if one.name == flow.name), None), zone
+
+
+_MOST_STATEMENTS = 200
+_LONGEST = 60
+
+
+def compile_card(
+    compiled: CompiledNotebook,
+    *,
+    texts: Mapping[int, Sequence[str]],
+    deployment: str = "",
+    diff: Mapping[int, Sequence[str]] | None = None,
+) -> Card:
+    """Each statement with whether production takes it and why; warnings before, the module's text after, folded.
+
+    `texts` are the cells' lines by cell number, `deployment` how it stands to what is deployed, `diff` the lines of each
+    cell that went and came since.
+    """
+    rows: list[tuple[Cell, ...]] = []
+    taken = total = 0
+    for cell in compiled.cells:
+        lines = texts.get(cell.number, ())
+        for number, statement in enumerate(cell.statements):
+            total += 1
+            taken += statement.taken
+            text = lines[statement.line - 1].strip() if statement.line <= len(lines) else ""
+            rows.append(
+                (
+                    f"{cell.number}" if number == 0 else "",
+                    Faint(str(statement.line)),
+                    mark_of("taken" if statement.taken else "left"),
+                    Code(beginning(text, _LONGEST), text),
+                    Faint(statement.why),
+                )
+            )
+    parts: list[Part] = []
+    for warning in compiled.warnings:
+        told = Mark(f"cell {warning.cell}, line {warning.line}: {warning.message}", "warn", "triangle")
+        parts.append(Note(told, warning.fix or ""))
+    if rows:
+        columns = ("Cell", "Line", "", "Statement", "Why")
+        parts.append(table(columns, rows[:_MOST_STATEMENTS], right=("Cell", "Line"), total=len(rows)))
+    if diff:
+        gone = [line for cell, changed in diff.items() for line in (f"cell {cell}", *changed)]
+        parts.append(Lines(tuple(gone), "deployed (-) and now (+)"))
+    if compiled.is_flow:
+        parts.append(
+            Lines(tuple(compiled.source.rstrip("\n").split("\n")), "the module production runs", only_folded=True)
+        )
+    facts: list[Cell] = [f"{taken} of {counted(total, 'statement')} in production"]
+    if not compiled.is_flow:
+        facts = [Mark("no build(): a scratch notebook, not a flow")]
+    elif deployment:
+        is_current = deployment == "as deployed"
+        facts.append(Mark(deployment, "good" if is_current else "warn", "disc" if is_current else "triangle"))
+    if compiled.warnings:
+        facts.append(counted(len(compiled.warnings), "warning"))
+    return Card(compiled.path.name, tuple(facts), tuple(parts))

@@ -6,9 +6,10 @@ Run as `python -m jupyter_extension.inspector`; see `child_loop` for how it is a
 from __future__ import annotations
 
 import json
+import math
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,8 +20,19 @@ from data_engine.errors import FlowValidationError
 from data_engine.flow.debug import json_safe
 from data_engine.platforms.files import NO_WAIT
 from jupyter_extension.child_loop import most_memory_bytes, serve
-from jupyter_extension.conditions import NESTED, condition, condition_code
-from jupyter_extension.excel_export import export, part
+
+if TYPE_CHECKING:
+    import polars as pl
+import base64
+import uuid
+from typing import TYPE_CHECKING
+
+from data_engine.counted import counted
+from data_engine.helpers.excel import misfit, write_sheets
+from jupyter_extension.tables import scratch
+
+if TYPE_CHECKING:
+    import polars as pl
 from jupyter_extension.tables import EXCEL, TABLES, reading_code, scan
 
 if TYPE_CHECKING:
@@ -297,3 +309,130 @@ def _text(path: Path, suffix: str, *, wants_code: bool = False) -> dict[str, Any
 
 if __name__ == "__main__":
     serve(inspect, failed="the file cannot be shown", most_bytes=most_memory_bytes())
+
+
+NESTED = (
+    'lambda item: json.dumps(item.to_list() if hasattr(item, "to_list") else item, default=str, ensure_ascii=False)'
+)
+"""How a list or a struct reads."""
+
+_TEXT_OPS = {
+    "equals": "{lower} == {text!r}",
+    "not equals": "({lower} != {text!r}) | {column}.is_null()",
+    "contains": "{lower}.str.contains({text!r}, literal=True)",
+    "not contains": "~{lower}.str.contains({text!r}, literal=True) | {column}.is_null()",
+    "begins": "{lower}.str.starts_with({text!r})",
+    "ends": "{lower}.str.ends_with({text!r})",
+}
+_ORDER_OPS = (">=", "<=", ">", "<")
+OPS = (*_TEXT_OPS, *_ORDER_OPS, "in", "blank", "not blank")
+
+
+def condition_code(schema: pl.Schema, one: Mapping[str, Any]) -> str:
+    """The expression of one filter, {column, op, value}. Text ignores case and is no pattern.
+
+    Raises:
+        FlowValidationError: there is no such column or filter, or the value does not fit.
+
+    Example:
+        >>> import polars as pl
+        >>> condition_code(pl.Schema({"amount": pl.Int64}), {"column": "amount", "op": ">=", "value": "3"})
+        "pl.col('amount') >= 3"
+    """
+    name, op, value = str(one.get("column")), str(one.get("op")), one.get("value")
+    if name not in schema:
+        raise FlowValidationError(f"there is no column {name!r}", where="the filter", fix="choose another column")
+    column = f"pl.col({name!r})"
+    as_text = f"{column}.cast(pl.String, strict=False)"
+    if schema[name].is_nested():
+        as_text = f"{column}.map_elements({NESTED}, return_dtype=pl.String)"
+    if op in ("blank", "not blank"):
+        blank = f'{column}.is_null() | ({as_text}.str.strip_chars() == "")'
+        return blank if op == "blank" else f"~({blank})"
+    if op == "in":
+        values = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
+        texts = [str(item) if not isinstance(item, bool) else str(item).lower() for item in values if item is not None]
+        chosen = f"{as_text}.is_in({texts!r})"
+        return f"{chosen} | {column}.is_null()" if None in values else chosen
+    text = str(value or "")
+    if op in _TEXT_OPS:
+        return _TEXT_OPS[op].format(lower=f"{as_text}.str.to_lowercase()", column=column, text=text.lower())
+    if op not in _ORDER_OPS:
+        raise FlowValidationError(f"there is no filter {op!r}", where="the filter", fix=f"use one of {', '.join(OPS)}")
+    if not schema[name].is_numeric():
+        return f"{as_text} {op} {text!r}"  # ISO text sorts as its times do
+    return f"{column} {op} {_number(text, name)!r}"
+
+
+def _number(text: str, column: str) -> int | float:
+    """The number, whole where it is written so: a float would round a long one.
+
+    Raises:
+        FlowValidationError: it is none, or not finite, which is no literal in code.
+    """
+    with suppress(ValueError):
+        if abs(whole := int(text)) < 2**63:
+            return whole
+    with suppress(ValueError):
+        if math.isfinite(number := float(text)):
+            return number
+    what = f"{beginning(text, 100)!r} is not a number"
+    raise FlowValidationError(what, where=f"filter of {column}", fix="give a number such as -12.5")
+
+
+def condition(schema: pl.Schema, one: Mapping[str, Any]) -> pl.Expr:
+    """The filter itself, of its code.
+
+    Raises:
+        FlowValidationError: as `condition_code`.
+    """
+    import polars as pl
+
+    names = {"pl": pl, "json": json, "__builtins__": {"str": str, "hasattr": hasattr}}
+    found: pl.Expr = eval(condition_code(schema, one), names)  # values stand in it as Python literals only
+    return found
+
+
+SHEET_ROWS = 1_048_575
+"""What a sheet of Excel holds below its header."""
+
+PART_BYTES = 4 * 1024 * 1024
+_FITTED_ROWS = 10_000
+
+
+def export(frame: pl.LazyFrame, as_text: Mapping[str, pl.Expr], *, sheet_rows: int = SHEET_ROWS) -> dict[str, Any]:
+    """Write the rows; `as_text` are the columns a sheet has no type for, and of what a sheet would round it has the text too. The answer
+    names the file, for `part`.
+
+    Raises:
+        FlowValidationError: a text is too long for a cell, or two columns are one to Excel.
+    """
+    import polars as pl
+
+    rows = frame.collect().with_columns(**as_text)
+    rows = rows.with_columns(column.cast(pl.String) for column in rows if column.dtype != pl.String and misfit(column))
+    name = f"{uuid.uuid4().hex}.xlsx"
+    firsts = range(0, max(len(rows), 1), sheet_rows)
+    parts = {f"Sheet{number}": rows.slice(first, sheet_rows) for number, first in enumerate(firsts, 1)}
+    write_sheets(parts, scratch() / name, autofit=len(rows) <= _FITTED_ROWS)
+    sheets = len(parts)
+    said = f"Saved {counted(len(rows), 'row')}" + (f" in {sheets} sheets." if sheets > 1 else ".")
+    return {"kind": "file", "name": name, "size_bytes": (scratch() / name).stat().st_size, "said": said}
+
+
+def part(name: str, offset: int) -> dict[str, Any]:
+    """The next bytes of a workbook that was written, in base64; the last ones take it away.
+
+    Raises:
+        FlowValidationError: there is no such file any more.
+    """
+    path = scratch() / name
+    if path.parent != scratch() or path.suffix != ".xlsx" or not path.is_file():
+        raise FlowValidationError("the workbook is not there any more", where=name, fix="download it again")
+    with open(path, "rb") as file:
+        file.seek(offset)
+        data = file.read(PART_BYTES)
+        is_last = not file.read(1)
+    if is_last:
+        path.unlink(missing_ok=True)
+    return {"kind": "part", "base64": base64.b64encode(data).decode(), "is_last": is_last}

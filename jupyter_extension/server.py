@@ -6,13 +6,17 @@ The page never sees the daemon's token: this process reads it from the user's ow
 from __future__ import annotations
 
 import asyncio
+import html
 import json
 import os
 import re
+import subprocess
+import sys
 import zlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,18 +27,20 @@ from tornado import web
 
 from data_engine.client import Workspace
 from data_engine.commands.fields import ANY_TEXT, OBJECT, BadRequestError, Field, checked
+from data_engine.docs import site
 from data_engine.errors import FlowValidationError
 from data_engine.feed import Feed, View
+from data_engine.files import write_text_atomic
 from data_engine.platforms.files import is_folder_itself
-from data_engine.platforms.names import real_path
+from data_engine.platforms.names import real_path, with_home
+from data_engine.platforms.processes import apart
 from data_engine.record import as_json
 from data_engine.status.view import delta
 from data_engine.typed import typed
 from data_engine.version import __version__
+from data_engine.workspace.here import renamed_file
 from jupyter_extension.actions import answer, changes, fields_of, is_here
 from jupyter_extension.assets import page_html, page_js, panel_css, panel_js
-from jupyter_extension.documentation import Documentation
-from jupyter_extension.renames import follow_renames
 
 BASE = "data-engine"
 STREAM_SILENCE_S = 15.0
@@ -288,3 +294,172 @@ def _load_jupyter_server_extension(app: Any) -> None:
         ],
     )
     follow_renames(app)
+
+
+LOOK_AGAIN_S = 1
+_PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Data Engine</title>{head}</head>
+<body style="font: 16px sans-serif; margin: 3rem; max-width: 45rem"><h1>Data Engine</h1>{body}</body></html>"""
+
+_kept_at = cache(site.kept_at)
+_making: asyncio.Future[str] | None = None
+
+
+def _made() -> str:
+    """Make the site in a process of its own; what is wrong where it is not where this server looks, else nothing."""
+    ours = str(Path(site.__file__).parents[2])
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [ours, os.environ.get("PYTHONPATH", "")]))}
+    done = subprocess.run(
+        [sys.executable, "-m", "data_engine.docs"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        env=environment,
+        check=False,
+        **apart(),
+    )
+    if done.returncode:
+        return done.stderr.decode(errors="replace").strip()[-2000:] or "it ended"
+    if not (_kept_at() / site.FIRST).is_file():
+        return "Data Engine was upgraded since this Jupyter server was started: restart JupyterLab."
+    return ""
+
+
+class Documentation(JupyterHandler, web.StaticFileHandler):
+    """The site's files. While it is being made, a page that looks again; where that failed, why, and the command that tells more."""
+
+    def initialize(self, **_: Any) -> None:  # type: ignore[override]
+        """The files of this content; without a place for them there is nothing to serve, which `get` tells."""
+        try:
+            root = str(_kept_at())
+        except FlowValidationError as error:
+            self.trouble = str(error)
+            root = os.devnull
+        else:
+            self.trouble = ""
+        super().initialize(path=root, default_filename=site.FIRST)
+
+    def decode_argument(self, value: bytes, name: str | None = None) -> str:
+        """An address that is no UTF-8 is one of no file, too."""
+        return value.decode("utf-8", "surrogateescape")
+
+    @web.authenticated
+    async def get(self, path: str, include_body: bool = True) -> None:  # type: ignore[override]
+        """A file of the site."""
+        if not path.isprintable():
+            raise web.HTTPError(404)
+        if not self.trouble and Path(self.root, site.FIRST).is_file():
+            await super().get(path, include_body)
+            return
+        text = self.trouble or await self.first_made()
+        self.set_header("Content-Type", "text/html; charset=utf-8")
+        self.set_header("Cache-Control", "no-store")
+        self.finish(text if text.startswith("<!doctype") else failed_page(text))
+
+    @web.authenticated
+    def head(self, path: str) -> Awaitable[None] | None:  # type: ignore[override]
+        """What `get` has, without the file itself."""
+        return self.get(path, include_body=False)
+
+    async def first_made(self) -> str:
+        """The page while the site is being made, or what went wrong; the next who asks after a failure tries again."""
+        global _making
+        if _making is None:
+            _making = asyncio.ensure_future(asyncio.to_thread(_made))
+        if not _making.done():
+            return waiting_page()
+        told, _making = _making.result(), None
+        return told or waiting_page()
+
+    def compute_etag(self) -> str | None:
+        """Files are told from older ones by their time."""
+        return None
+
+    def set_extra_headers(self, path: str) -> None:
+        """Ask again each time: after an upgrade the same address has another page."""
+        self.set_header("Cache-Control", "no-cache")
+
+
+def waiting_page() -> str:
+    """What is shown while the site is being made."""
+    head = f'<meta http-equiv="refresh" content="{LOOK_AGAIN_S}">'
+    return _PAGE.format(
+        head=head, body="<p>The documentation is being made, once for this version: about ten seconds.</p>"
+    )
+
+
+def failed_page(told: str) -> str:
+    """What is shown when it could not be made.
+
+    Example:
+        >>> "<pre>no room</pre>" in failed_page("no room"), "data-engine docs" in failed_page("")
+        (True, True)
+    """
+    body = (
+        "<p>The documentation could not be made. <code>data-engine docs</code> in a terminal tries again and says why."
+        f"</p><pre>{html.escape(told)}</pre>"
+    )
+    return _PAGE.format(head="", body=body)
+
+
+_CONTENTS = "https://events.jupyter.org/jupyter_server/contents_service/v1"
+_KERNELS = "https://events.jupyter.org/jupyter_server/kernel_actions/v1"
+_PRIVATE = 0o600
+
+
+def moved_path(path: str, before: str, now: str) -> str | None:
+    """What a file is called after the rename of it or of a folder above it; None when it is another one.
+
+    Names are those of Jupyter's API, below the server's root; a session that is shared has a word and a colon before its own.
+
+    Example:
+        >>> moved_path("claims/daily.ipynb", "claims", "old/claims")
+        'old/claims/daily.ipynb'
+        >>> moved_path("RTC:daily.ipynb", "daily.ipynb", "weekly.ipynb"), moved_path("daily.ipynb", "day", "night")
+        ('weekly.ipynb', None)
+    """
+    path, before, now = (one.rpartition(":")[2].strip("/") for one in (path, before, now))
+    if path in (before, now):  # the session was told already
+        return now
+    if path.startswith(f"{now}/"):
+        return path
+    return now + path.removeprefix(before) if path.startswith(f"{before}/") else None
+
+
+class Renames:
+    """Follows the renames of one Jupyter server for the kernels that it runs itself."""
+
+    def __init__(self, root: str, sessions: Any, connection_dir: str) -> None:
+        self._root, self._sessions, self._connection_dir = root, sessions, connection_dir
+
+    async def renamed(self, logger: object, schema_id: str, data: dict[str, Any]) -> None:
+        """A file or a folder was given another name."""
+        if data.get("action") != "rename":
+            return
+        for session in await self._sessions.list_sessions():
+            path = moved_path(session["path"], data["source_path"], data["path"])
+            if path is not None and session["type"] == "notebook":
+                self._keep(session["kernel"]["id"], path)
+
+    async def ended(self, logger: object, schema_id: str, data: dict[str, Any]) -> None:
+        """A kernel was shut down: nobody asks any more."""
+        if data.get("action") == "shutdown" and "kernel_id" in data:
+            with suppress(OSError):
+                os.unlink(self._file(data["kernel_id"]))
+
+    def _keep(self, kernel_id: str, path: str) -> None:
+        with suppress(OSError):  # the kernel says that its notebook is gone
+            write_text_atomic(self._file(kernel_id), os.path.join(self._root, *path.split("/")), mode=_PRIVATE)
+
+    def _file(self, kernel_id: str) -> Path:
+        return Path(renamed_file(os.path.join(self._connection_dir, f"kernel-{kernel_id}.json")))
+
+
+def follow_renames(app: Any) -> None:
+    """Let kernels of this server know when their notebooks are renamed, where both lie on this machine."""
+    root = getattr(getattr(app, "contents_manager", None), "root_dir", None)
+    connection_dir = getattr(getattr(app, "kernel_manager", None), "connection_dir", None)
+    events = getattr(app, "event_logger", None)
+    if not (root and connection_dir and events):
+        return
+    renames = Renames(os.path.abspath(with_home(root)), app.session_manager, connection_dir)
+    events.add_listener(schema_id=_CONTENTS, listener=renames.renamed)
+    events.add_listener(schema_id=_KERNELS, listener=renames.ended)

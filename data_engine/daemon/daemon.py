@@ -22,7 +22,6 @@ from data_engine.daemon.endpoint import remember_backfill, remember_engine, was_
 from data_engine.daemon.going_on import GoingOn
 from data_engine.daemon.notifier import Notifier
 from data_engine.daemon.ownership import PATIENCE_S, Ownership
-from data_engine.daemon.pruner import Pruner
 from data_engine.daemon.request_inbox import Handle, LedgerRows, RequestInbox, owner_of_file
 from data_engine.daemon.request_sender import RequestSender
 from data_engine.daemon.run_executor import RunExecutor
@@ -35,6 +34,7 @@ from data_engine.flow.trigger import Poll
 from data_engine.lease.folder import OsFolder
 from data_engine.lease.keeper import Keeper
 from data_engine.lease.requests import RequestFiles
+from data_engine.ledger.belief import Believed, Verdict
 from data_engine.reasons.kinds import Unreachable
 from data_engine.scheduler.dispatcher import Dispatcher
 from data_engine.scheduler.folder_poller import FolderPoller
@@ -492,3 +492,25 @@ class Daemon:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+
+_EVERY_S = 3600.0
+
+
+class Pruner:
+    """Removes what is older than `[history] retention_days`."""
+
+    def __init__(self, home: LocalWorkspace) -> None:
+        self._home = home
+        self._pruned_s = 0.0
+
+    def look(self, clock: Verdict | None) -> None:
+        """Remove it when an hour has passed; `clock` is what was found of this machine's.
+
+        Raises:
+            LedgerError: the history cannot be written.
+        """
+        is_due = time.monotonic() - self._pruned_s > _EVERY_S or not self._pruned_s
+        if is_due and isinstance(clock, Believed):
+            self._pruned_s = time.monotonic()
+            self._home.ledger().prune(retention_days=self._home.settings().history.retention_days, at=clock)

@@ -5,14 +5,18 @@ Everything is tried in a hidden folder that is removed again; what exists is onl
 
 from __future__ import annotations
 
+import json
 import math
+import os
 import sqlite3
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from data_engine import nofollow, private
 from data_engine.counted import size_words
@@ -31,15 +35,26 @@ from data_engine.daemon.doctor_checks import (
 )
 from data_engine.daemon.endpoint import read_endpoint, silent_daemon
 from data_engine.daemon.finding import Finding
-from data_engine.daemon.import_check import ImportedModule, import_modules
-from data_engine.daemon.shared_history import check_shared_history
+from data_engine.errors import FlowExecutionError, FlowValidationError
+from data_engine.platforms.processes import apart, program_of
+from data_engine.record import frozen
+from data_engine.version import import_folder
+
+if TYPE_CHECKING:
+    from data_engine.notebook.catalog import CatalogEntry
+from datetime import UTC, datetime
+
 from data_engine.deploy.sets import lost_words, mend
 from data_engine.engine.local_workspace import LocalWorkspace
-from data_engine.errors import FlowValidationError
-from data_engine.lease.folder import OsFolder, probe, sync_client
+from data_engine.lease.folder import GENERATIONS, OsFolder, drive_words, probe, sync_client
+from data_engine.lease.generations import GenerationList
+from data_engine.lease.heartbeat_files import HeartbeatFiles
+from data_engine.lease.protocol import TABLES, Damage, Damaged, Generation, ShorterList
+from data_engine.lease.removal import NOT_OURS
 from data_engine.ledger.belief import Doubted, Known, judge, read_known
-from data_engine.ledger.connection import as_ledger_error, connect_to_look
+from data_engine.ledger.connection import as_ledger_error, connect_to_look, known_list
 from data_engine.ledger.migrations import MIGRATIONS
+from data_engine.nofollow import opened
 from data_engine.platforms.access import closing_line
 from data_engine.platforms.drives import network_drive
 from data_engine.platforms.host import MORE_EVENTS
@@ -474,3 +489,213 @@ def _short(duration_s: float) -> str:
     if duration_s < 0.001:
         return "less than 1 ms"
     return f"{duration_s * 1000:.0f} ms" if duration_s < 1 else f"{duration_s:.1f} s"
+
+
+_MOST_ENDLESS = 3
+_CODE = (
+    "import sys; sys.path.append(sys.argv[1]); from data_engine.daemon.doctor import describe; describe(*sys.argv[2:])"
+)
+
+
+@frozen
+class ImportedModule:
+    """A flow module and, when it cannot be a flow, the error's `what`, `where` and `fix`; `alerts_to` names whom it has told."""
+
+    name: str
+    error: dict[str, str | None] | None
+    alerts_to: tuple[str, ...] = ()
+
+
+def import_modules(folder: Path, *, limit_s: float = 20.0) -> list[ImportedModule]:
+    """Every flow module of the authored `folder`, imported and built; `limit_s` is for all of them together.
+
+    A module that takes longer, or ends the process, has that as its error and the others are tried again without it; after
+    three such the rest is left untried.
+
+    Raises:
+        FlowValidationError: the folder cannot be read.
+        OSError: no process can be started.
+    """
+    bad: dict[str, str] = {}
+    while True:
+        begun, answer, how = _attempt(folder, bad, limit_s)
+        if answer is not None and "error" in answer:
+            raise FlowValidationError(**answer["error"])
+        if answer is not None:
+            return [
+                ImportedModule(entry["name"], entry["error"], tuple(entry["alerts_to"])) for entry in answer["entries"]
+            ]
+        if not begun:
+            raise OSError(how)
+        bad[begun] = how
+        if len(bad) >= _MOST_ENDLESS:
+            return [ImportedModule(name, _bad(name, detail).as_dict()) for name, detail in bad.items()]
+
+
+def describe(folder: str, bad: str) -> None:
+    """The child's part: print each module's name before it is imported, and in the end all entries."""
+    from data_engine.notebook.catalog import read_catalog
+    from data_engine.notebook.load import FlowModules
+
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # what modules print is not ours to read
+
+    def say(message: dict[str, Any]) -> None:
+        answers.write(json.dumps(message) + "\n")
+        answers.flush()
+
+    known_bad = {name: _bad(name, detail) for name, detail in json.loads(bad).items()}
+    try:
+        entries = read_catalog(FlowModules(Path(folder)), begin=lambda name: say({"begin": name}), known_bad=known_bad)
+    except FlowValidationError as error:
+        say({"error": error.as_dict()})
+    else:
+        say({"entries": [_told(entry) for entry in entries]})
+
+
+def _told(entry: CatalogEntry) -> dict[str, Any]:
+    rules = () if entry.flow is None else entry.flow.alerts
+    to = [name for rule in rules for name in rule.to or ()]
+    return {"name": entry.name, "error": entry.error and entry.error.as_dict(), "alerts_to": to}
+
+
+def _attempt(folder: Path, bad: dict[str, str], limit_s: float) -> tuple[str, dict[str, Any] | None, str]:
+    """The last module begun, the answer if there was one, and how the process ended otherwise."""
+    with tempfile.TemporaryFile() as said:  # not a pipe: what a module leaves running could hold it open
+        program, environment = program_of(sys.executable, os.environ)
+        child = subprocess.Popen(
+            [program, "-P", "-B", "-c", _CODE, import_folder(), str(folder), json.dumps(bad)],
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=subprocess.DEVNULL,
+            cwd=folder,
+            env=environment,
+            **apart(),
+        )
+        try:
+            how = f"it ended the process that imported it (exit code {child.wait(limit_s)})"
+        except subprocess.TimeoutExpired:
+            how = f"importing it did not end within {limit_s:g} s"
+        finally:
+            _end(child)
+        said.seek(0)
+        lines = [json.loads(line) for line in said.read().splitlines() if line.endswith(b"}")]
+    begun = [line["begin"] for line in lines if "begin" in line]
+    answer = lines[-1] if lines and "begin" not in lines[-1] else None
+    return begun[-1] if begun else "", answer, how
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    import psutil
+
+    family: list[psutil.Process] = []
+    with suppress(psutil.Error):
+        family = psutil.Process(child.pid).children(recursive=True)
+    for one in family:
+        with suppress(psutil.Error):
+            one.kill()
+    child.kill()
+    child.wait()
+
+
+def _bad(name: str, detail: str) -> FlowExecutionError:
+    fix = "move what takes long or ends the process out of the module's top level, into a step"
+    return FlowExecutionError(flow_name=name, phase="import", detail=detail, fix=fix)
+
+
+_REPAIR = "data-engine lease repair"
+_NAMED = 3
+_NOTICES = ("leases", "leased", "available", "stale", "control_requests", "alarms")
+_PLACES = ("", "state", GENERATIONS, *(f"state/{table}" for table in TABLES), *_NOTICES)
+_LOOKED_INTO = 50
+
+
+def check_shared_history(layout: WorkspaceLayout, local: LocalLayout) -> Iterator[Finding]:
+    """The list of generations against what this machine has seen, each segment it lists, the heartbeat, and links."""
+    folder = OsFolder(layout.workspace_state_dir)
+    known, nonce, repairs = _known_list(local.ledger_path)
+    generations = GenerationList(folder, max(0, known), nonce=nonce, repairs=repairs)
+    try:
+        top = generations.top()
+        yield _list(generations, top)
+        if top is not None:
+            yield _heartbeat(folder, local.identity, top)
+    except (Damaged, ShorterList) as error:
+        damage = Damage.of(error, "")
+        fix = {"newer": "update Data Engine on this machine", "foreign": f"remove it, then {_REPAIR}"}
+        yield Finding("shared history", False, damage.what, fix.get(damage.kind, _REPAIR))
+    except OSError as error:
+        if not layout.workspace_state_dir.exists():
+            if known > 0:
+                yield Finding(
+                    "shared history", False, f".workspace_state is gone, generation {known} was seen before", _REPAIR
+                )
+                return
+            yield _list(generations, None)
+            return
+        yield Finding("shared history", None, f"it cannot be read: {drive_words(error)}")
+    yield _foreign(layout.workspace_state_dir)
+
+
+def _list(generations: GenerationList, top: Generation | None) -> Finding:
+    if top is None:
+        return Finding("shared history", True, "nobody has owned this workspace yet")
+    broken = [f"{table}/{name}" for table, names in generations.broken_segments(top).items() for name in names]
+    count = sum(len(segments) for segments in top.files.values())
+    if not broken:
+        return Finding("shared history", True, f"generation {top.number} and its {count} segments are complete")
+    again = generations.top()
+    if again is not None and again.nonce != top.nonce:  # it has moved on meanwhile
+        return _list(generations, again)
+    measured = f"missing or not what was written: {first_few(broken, _NAMED)}"
+    return Finding("shared history", False, measured, f"{_REPAIR}, on {top.by.shown}" if top.is_owned else _REPAIR)
+
+
+def _heartbeat(folder: OsFolder, workspace: str, top: Generation) -> Finding:
+    heartbeat_files = HeartbeatFiles(
+        folder, workspace, lambda: "", lambda: datetime.now(UTC).isoformat(timespec="seconds")
+    )
+    lease = heartbeat_files.lease()
+    if not top.is_owned:
+        return Finding("heartbeat", True, "nobody owns the workspace")
+    if heartbeat_files.broken is not None:
+        return Finding(
+            "heartbeat", False, heartbeat_files.broken.what, f"{top.by.shown} writes it again while its daemon runs"
+        )
+    if lease is None or lease.token != top.token:
+        measured = f"{top.by.shown} owns the workspace, and its heartbeat is missing"
+        return Finding("heartbeat", False, measured, f"check whether the daemon of {top.by.shown} is running")
+    return Finding("heartbeat", True, f"of {lease.shown}")
+
+
+def _foreign(state_dir: Path) -> Finding:
+    """Links and mount points among the shared files, which nothing follows, and what was found there before."""
+    found: list[str] = []
+    places = [*_PLACES, NOT_OURS]
+    for place in places:
+        try:
+            with opened(state_dir, place) as there:
+                entries = there.entries()
+        except OSError:  # not there; or a link, which is named by the folder above it
+            continue
+        inside = [f"{place}/{entry.name}".lstrip("/") for entry in entries if entry.kind == "folder"]
+        places += inside[:_LOOKED_INTO] if place == GENERATIONS else []
+        found += [
+            f"{place}/{entry.name}".lstrip("/") for entry in entries if entry.kind == "foreign" or place == NOT_OURS
+        ]
+    if not found:
+        return Finding("links", True, "none among the shared files")
+    named = first_few(list(dict.fromkeys(found)), _NAMED)
+    return Finding("links", False, f"in {state_dir}, not Data Engine's and left alone: {named}", "take them away")
+
+
+def _known_list(ledger: Path) -> tuple[int, str, frozenset[str]]:
+    """What this machine's ledger knows of the list; nothing where there is no ledger that says so."""
+    nothing: tuple[int, str, frozenset[str]] = (-1, "", frozenset())
+    if not ledger.exists():
+        return nothing
+    try:
+        with closing(connect_to_look(ledger)) as connection:
+            return known_list(connection)
+    except (sqlite3.Error, TypeError):
+        return nothing

@@ -6,7 +6,7 @@ import asyncio
 import os
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,33 +16,45 @@ from data_engine.commands.owner import Asker, DaemonWork
 from data_engine.commands.registry import command_of
 from data_engine.commands.situation import Situation
 from data_engine.daemon.backfiller import known_backfill
-from data_engine.daemon.backfilling import choose, listed, new_row
 from data_engine.daemon.daemon import Daemon
 from data_engine.daemon.deployer import Deployed, Deployer
 from data_engine.daemon.endpoint import remember_backfill, remember_stop
 from data_engine.daemon.refusals import not_here
 from data_engine.daemon.request_inbox import run_id_of
 from data_engine.daemon.worker_pool import STOP_REQUESTED
-from data_engine.engine.candidates import pick_source, pick_to_run, startup_sources
-from data_engine.engine.params import params_for
+from data_engine.engine.candidates import candidates, pick_source, pick_to_run, signature_of, startup_sources
+from data_engine.engine.local_workspace import LocalWorkspace
+from data_engine.engine.params import is_as_scheduled, params_for
 from data_engine.errors import FlowValidationError, OwnedElsewhereError
 from data_engine.flow.flow import Flow
+from data_engine.flow.paths import portable_text
+from data_engine.flow.trigger import Poll, Schedule
 from data_engine.lease.folder import drive_words
 from data_engine.lease.requests import Request
 from data_engine.lease.status import LeaseStatus
 from data_engine.ledger import backfills
-from data_engine.ledger.backfills import told_of
+from data_engine.ledger.backfills import BackfillRow, ends_of_slots, ends_of_sources, told_of
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.switch import Switch
-from data_engine.model import Backfill, Run, RunAbout, SourceKey
+from data_engine.model import Backfill, Run, RunAbout, Signature, SourceKey, utc_text
 from data_engine.notebook.catalog import unknown_flow
 from data_engine.notebook.deploy import not_deployed
 from data_engine.record import frozen
-from data_engine.scheduler.backfill import Wanted
+from data_engine.scheduler.backfill import (
+    Chosen,
+    SeenFile,
+    Wanted,
+    choose_files,
+    choose_slots,
+    ends_of_states,
+    has_slots,
+)
 from data_engine.scheduler.run_queue import Item, Turn, Work
+from data_engine.scheduler.slots import zone_of
 from data_engine.status.deployed_before import find_flow
 from data_engine.status.record import WorkspaceStatus
 from data_engine.status.runs import no_run
+from data_engine.typed import typed
 
 _FIRST_LOOKS_S = 0.5
 
@@ -404,3 +416,92 @@ class DaemonOwner:
             case "repair":
                 said = await ownership.repair()
         return ownership.lease(), said
+
+
+def choose(home: LocalWorkspace, flow: Flow, wanted: Wanted) -> Chosen:
+    """The runs that are wanted, exactly; looks at the folder, and at the history.
+
+    Raises:
+        FlowValidationError: the flow has neither files nor slots, a text is no day, or the folder cannot be read.
+    """
+    trigger, ledger, name = flow.trigger, home.ledger(), flow.name or ""
+    zone = zone_of((trigger.tz if isinstance(trigger, Schedule) else None) or home.settings().timezone)
+    if isinstance(trigger, Schedule) and has_slots(trigger):
+        paths = [None if one.key is None else one.key.path for one in startup_sources(flow)]
+        if wanted.where is not None and trigger.source is None:
+            raise _no_files(name, "where")
+        return choose_slots(trigger, paths, ends_of_slots(ledger, name), wanted, zone, now_s=time.time())
+    if trigger is None or trigger.source is None:
+        raise FlowValidationError(
+            f"{name} has neither files nor slots to run again",
+            where="backfill",
+            fix=f"run it by hand, with parameters if it takes any: {typed('run', name)}",
+        )
+    if not trigger.source.is_dir():
+        files = [SeenFile("", signature_of(trigger.source))]
+        return choose_files(files, ends_of_sources(ledger, name), wanted, zone)
+    if trigger.run_as == "batch":
+        for given in ("since", "until", "where"):
+            if getattr(wanted, given) is not None:
+                raise _no_files(name, given)
+        return choose_files([SeenFile("", None)], ends_of_sources(ledger, name), wanted, zone)
+    files = [SeenFile(portable_text(path), _signature(entry)) for path, entry in candidates(flow)]
+    if isinstance(trigger, Poll):
+        ends = ends_of_states(files, ledger.source_states(name), trigger.source_as_authored or "")
+    else:
+        ends = ends_of_sources(ledger, name)
+    return choose_files(files, ends, wanted, zone)
+
+
+def new_row(
+    flow: Flow, wanted: Wanted, chosen: Chosen, params: Mapping[str, Any], *, by: str, backfill_id: str | None
+) -> BackfillRow:
+    """A backfill of these runs, about to begin."""
+    asked = {"since": wanted.since, "until": wanted.until, "where": wanted.where, "reprocess": wanted.reprocess}
+    return BackfillRow(
+        backfill_id or uuid.uuid4().hex,
+        flow.name or "",
+        chosen.kind,
+        asked,
+        params,
+        is_as_scheduled(flow, params),
+        by,
+        utc_text(time.time()),
+        total=len(chosen.planned),
+    )
+
+
+def listed(flow: Flow, wanted: Wanted, chosen: Chosen, params: Mapping[str, Any]) -> Backfill:
+    """What would run, for who is asked whether it shall."""
+    return Backfill(
+        "",
+        flow.name or "",
+        "planned",
+        len(chosen.planned),
+        kind=chosen.kind,
+        since=wanted.since,
+        until=wanted.until,
+        where=wanted.where,
+        reprocess=wanted.reprocess,
+        params=dict(params),
+        digest=chosen.digest,
+        known=chosen.known,
+        planned=chosen.planned,
+        nearest=chosen.nearest,
+    )
+
+
+def _signature(entry: Any) -> Signature | None:
+    try:
+        facts = entry.stat()
+    except OSError:
+        return None
+    return Signature(facts.st_size, facts.st_mtime_ns)
+
+
+def _no_files(name: str, given: str) -> FlowValidationError:
+    return FlowValidationError(
+        f"{name} does not run file by file, and {given} chooses files",
+        where=f"backfill({given}=...)",
+        fix=f"leave {given} out",
+    )

@@ -16,7 +16,8 @@ from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError
 from data_engine.flow.suggestions import meant
 from data_engine.ledger import deployments as ledger_rows
-from data_engine.ledger.renamed import carry_over
+from data_engine.ledger.brought import known_states, put_outputs, put_states
+from data_engine.ledger.ledger import Ledger
 from data_engine.model import Compared, Deployment, utc_text
 from data_engine.notebook import history
 from data_engine.notebook.catalog import CatalogEntry
@@ -401,3 +402,16 @@ def _row(asker: Asker, note: str) -> Deployment:
         note=note,
         asked_by=asker.file_owner,
     )
+
+
+def carry_over(ledger: Ledger, old: str, new: str) -> None:
+    """Let flow `new` know the sources, outputs and switch of flow `old`, where it knows nothing newer; the runs stay where they are.
+
+    Raises:
+        LedgerError: the ledger cannot be written.
+    """
+    put_states(ledger, [state._replace(flow=new) for state in known_states(ledger).values() if state.flow == old])
+    put_outputs(ledger, new, ledger.outputs(old))
+    switches = ledger.switches()
+    if old in switches and new not in switches:
+        ledger.set_switch(new, switches[old])

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from data_engine.notebook.formulas import FORMULA_CALLS, called_in, formulas
 from data_engine.notebook.names import CALL, CHANGE, HINT, LOAD, MUTATE, SQL, TABLE, Bare, Names
 from data_engine.notebook.scopes import CLASS, FUNCTION, MODULE, Scope, ScopeTracker, parameters_of
 from data_engine.notebook.shapes import elements, first_text, path_of, reads_tables, said_in_place, sql_words, texts_in
@@ -497,3 +497,27 @@ _HANDLERS: dict[type, Callable[[_Visitor, Any], None]] = {
 for _name, _visit in {"TryStar": _Visitor.visit_try, "TypeAlias": _Visitor.visit_type_alias}.items():
     if hasattr(ast, _name):  # newer Pythons
         _HANDLERS[getattr(ast, _name)] = _visit
+
+
+FORMULA_CALLS = frozenset(
+    {"ols", "wls", "gls", "glm", "gee", "rlm", "logit", "probit", "mnlogit", "poisson", "negativebinomial", "quantreg", "mixedlm",
+     "phreg", "from_formula", "dmatrix", "dmatrices"}
+)  # fmt: skip
+"""Calls that take a formula, `"sold ~ per_day(price)"`, whose functions are the notebook's."""
+_CALLED = re.compile(r"([^\W\d]\w*)\s*\(")
+
+
+def formulas(call: ast.Call) -> list[ast.expr]:
+    """Where a call that takes a formula has it: as its first argument, or as `formula=`."""
+    return [*call.args[:1], *(keyword.value for keyword in call.keywords if keyword.arg == "formula")]
+
+
+def called_in(formula: ast.expr) -> Iterator[str]:
+    """The functions that a formula calls.
+
+    Example:
+        >>> list(called_in(ast.parse("'sold ~ per_day(price) + C(shop)'", mode="eval").body))
+        ['per_day', 'C']
+    """
+    for text in texts_in(formula):
+        yield from _CALLED.findall(text)

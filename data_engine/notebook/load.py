@@ -34,7 +34,6 @@ from data_engine.flow.paths import module_folder
 from data_engine.flow.spec import title_words
 from data_engine.notebook.artifacts import load_artifact
 from data_engine.notebook.build_function import CALLS_ITS_STEPS
-from data_engine.notebook.importlib_here import FolderReader, as_seen, importlib_for
 from data_engine.notebook.locate import annotate, place_of_function, show_cells, show_file
 from data_engine.notebook.module_sets import trouble_with_name
 from data_engine.platforms.files import content_of
@@ -504,3 +503,68 @@ def badly_named(path: Path) -> FlowValidationError | None:
     """That a module has a name that a machine of the workspace may not hold; None for a good one."""
     trouble = trouble_with_name(path.name)
     return None if trouble is None else FlowValidationError(trouble[0], where=str(path), fix=trouble[1])
+
+
+_RESOURCES = "importlib.resources"
+
+
+def importlib_for(find: Callable[[str], types.ModuleType | None]) -> types.ModuleType:
+    """Another `importlib`; `find` gives the workspace's module of a name, None for a name that is no such module's."""
+    seen, resources = types.ModuleType("importlib"), list[types.ModuleType]()
+
+    @wraps(importlib.import_module)
+    def import_module(name: str, package: str | None = None) -> types.ModuleType:
+        ours = None if name.startswith(".") else find(name)
+        return importlib.import_module(name, package) if ours is None else ours
+
+    def later(name: str) -> Any:
+        """What of it is imported after this."""
+        found = getattr(importlib, name)
+        if name != "resources":
+            return found
+        if not resources:
+            resources.append(_resources_for(find, found))
+        return resources[0]
+
+    seen.__dict__.update(vars(importlib))
+    seen.__dict__.pop("resources", None)
+    seen.__dict__.update(import_module=import_module, __getattr__=later)
+    return seen
+
+
+def as_seen(found: types.ModuleType, seen: types.ModuleType) -> types.ModuleType:
+    """What an `import` that found this gives to modules that are to see `seen` as `importlib`."""
+    if found is importlib:
+        return seen
+    resources: types.ModuleType = seen.resources if found.__name__ == _RESOURCES else found
+    return resources
+
+
+class FolderReader:
+    """The files beside a module, as `importlib.resources` asks a loader for them."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def files(self) -> Path:
+        """The folder itself."""
+        return self._folder
+
+
+def _resources_for(find: Callable[[str], types.ModuleType | None], plain: types.ModuleType) -> types.ModuleType:
+    seen = types.ModuleType(_RESOURCES)
+    seen.__dict__.update(vars(plain))
+    for name, value in vars(plain).items():
+        if isinstance(value, types.FunctionType) and name not in ("as_file", "__getattr__"):
+            seen.__dict__[name] = _anchored(value, find)
+    return seen
+
+
+def _anchored(function: Callable[..., Any], find: Callable[[str], types.ModuleType | None]) -> Callable[..., Any]:
+    @wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:  # a name that Python leaves out where it looks for who called
+        if args and isinstance(args[0], str) and (ours := find(args[0])) is not None:
+            args = (ours, *args[1:])
+        return function(*args, **kwargs)
+
+    return wrapper

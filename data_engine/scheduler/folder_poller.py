@@ -11,14 +11,17 @@ from __future__ import annotations
 
 import os
 import time
+import unicodedata
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from data_engine.clock import boot_clock
 from data_engine.engine.candidates import content_hash
+from data_engine.flow.paths import portable_text
 from data_engine.flow.trigger import Poll
 from data_engine.model import (
     Event,
@@ -46,7 +49,6 @@ from data_engine.reasons.kinds import (
 from data_engine.reasons.row import Reason
 from data_engine.scheduler.file_events import FileEvents, FolderEvents
 from data_engine.scheduler.folder_scans import FolderScans
-from data_engine.scheduler.own_outputs import OwnOutputs
 from data_engine.scheduler.plan import (
     Candidate,
     Due,
@@ -61,9 +63,7 @@ from data_engine.scheduler.plan import (
 )
 from data_engine.scheduler.scan_pace import ScanPace
 from data_engine.scheduler.scanner import Scan, Scanner
-from data_engine.scheduler.seen_file import SeenFile, look_for_all_s
 from data_engine.scheduler.source_memory import KnownSources, SourceMemory
-from data_engine.scheduler.source_names import SourceNames, spellings
 
 _WAITS = (Settling, Locked, RetryLater, NeedsHash, MayBeOutput)
 
@@ -546,3 +546,132 @@ def _seconds_until(at_utc: str, wall_s: float) -> float:
     from datetime import datetime
 
     return max(0.0, datetime.fromisoformat(at_utc).timestamp() - wall_s)
+
+
+class OwnOutputs:
+    """The files that steps of one flow returned, as absolute paths.
+
+    Example:
+        >>> own = OwnOutputs()
+        >>> own.may_be_written_by(frozenset({"r1"}), frozenset({"r1"}), is_parallel=True)
+        True
+        >>> own.run_went_well()
+        >>> own.may_be_written_by(frozenset({"r1"}), frozenset({"r1"}), is_parallel=True)
+        False
+    """
+
+    def __init__(self) -> None:
+        self._written: set[str] = set()
+        self._only_read: set[str] = set()
+        self._is_known = False
+
+    def __contains__(self, path: str) -> bool:
+        return path in self._written
+
+    def __bool__(self) -> bool:
+        return bool(self._written)
+
+    def remember(self, paths: Iterable[str]) -> None:
+        """Take these for written, but for those that a step was seen to return as it got them."""
+        self._written |= set(paths) - self._only_read
+
+    def returned(self, path: str, *, is_written: bool) -> None:
+        """A step has returned this path: of a file that its run wrote, or of one that it read."""
+        (self._written if is_written else self._only_read).add(path)
+
+    def run_went_well(self) -> None:
+        """Where the flow writes has been seen."""
+        self._is_known = True
+
+    def expect_new_code(self) -> None:
+        """The flow was edited: where it writes has to be seen again."""
+        self._is_known = False
+
+    def may_be_written_by(self, suspects: Set[str], live: Set[str], *, is_parallel: bool) -> bool:
+        """Whether one of the `suspects` (runs under way when a file was first seen) that are still `live` may have written it.
+
+        Where several sources run at once new ones need not wait for a slow run of a flow that has shown to write elsewhere.
+        """
+        if suspects.isdisjoint(live):
+            return False
+        return not is_parallel or bool(self._written) or not self._is_known
+
+
+_LOCKED_S = 1.0
+"""A source that somebody lets nobody read is looked at again after so long, or after the flow's `settle` where that is longer."""
+
+
+_TOGETHER_S = 0.25
+"""Files that come within so long are taken in one look, and so in the order of their paths."""
+
+
+def look_for_all_s(deadlines: Iterable[float]) -> float | None:
+    """When to look, so that what comes at about the same time is taken together; None where nothing is to come.
+
+    Example:
+        >>> look_for_all_s([11.0, 10.9, 10.75, 12.0]), look_for_all_s([])
+        (11.0, None)
+    """
+    times = list(deadlines)
+    latest = min(times, default=0.0) + _TOGETHER_S
+    return max((one for one in times if one <= latest), default=None)
+
+
+class SeenFile(NamedTuple):
+    """A file that was the same from `since_s` to `last_s`, first seen while the runs in `suspects` were under way.
+
+    They are None until it is first judged, and empty for what is known to be a source. `locked_by` is who let nobody read it,
+    `is_elsewhere` whether reading it would fetch its content from a cloud or an archive.
+    """
+
+    signature: Signature
+    since_s: float
+    last_s: float
+    suspects: frozenset[str] | None = None
+    locked_by: str | None = None
+    is_elsewhere: bool = False
+
+    def second_look_s(self, settle_s: float) -> float | None:
+        """When to see whether it is still the same; None once it was so for as long as a flow's `settle_s`.
+
+        Example:
+            >>> one = SeenFile(Signature(7, 1), since_s=10.0, last_s=10.0)
+            >>> one.second_look_s(5.0), one._replace(last_s=15.0).second_look_s(5.0)
+            (15.0, None)
+            >>> one._replace(locked_by="EXCEL.EXE").second_look_s(0.2)
+            11.0
+        """
+        if self.locked_by is not None:
+            settle_s = max(settle_s, _LOCKED_S)
+        return self.since_s + settle_s if settling_s(self.since_s, self.last_s, settle_s) else None
+
+
+class SourceNames:
+    """The names of the files that a scanner has found below a root as it was authored."""
+
+    def __init__(self, scanner: Scanner, root_as_authored: str) -> None:
+        self._scanner, self.root_as_authored = scanner, root_as_authored
+
+    def key(self, name: str) -> SourceKey:
+        """The same on every workstation, however its drive spells it; of two files that only differ in that, its own."""
+        portable = name if name.isascii() else portable_text(name)
+        is_taken = portable != name and self._scanner.signature(portable) is not None
+        return SourceKey(self.root_as_authored, name if is_taken else portable)
+
+    def inside(self, path: str) -> str | None:
+        """The name of a candidate at this absolute path; None when it lies elsewhere."""
+        root = self._scanner.root
+        if path == root:
+            return ""
+        lead = root.rstrip(os.sep) + os.sep
+        return path[len(lead) :].replace(os.sep, "/") if path.startswith(lead) else None
+
+
+def spellings(name: str) -> set[str]:
+    """The name, and those a drive may take for another file though people read the same.
+
+    Example:
+        >>> spellings("a.csv"), len(spellings("caf\u00e9.csv"))
+        ({'a.csv'}, 2)
+    """
+    return {name} if name.isascii() else {name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD"))}

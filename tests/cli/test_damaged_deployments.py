@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from data_engine import Workspace
-from data_engine.daemon.doctor import check_deployed
-from data_engine.daemon.shared_history import check_shared_history
+from data_engine.daemon.doctor import check_deployed, check_shared_history
 from data_engine.engine.local_workspace import forget_workspaces
 from tests.cli.conftest import Cli
 from tests.support import WorkspaceFiles

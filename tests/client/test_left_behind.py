@@ -11,7 +11,7 @@ import pytest
 from data_engine import Workspace
 from data_engine.cli.app import run as command
 from data_engine.client import Workspace as Client
-from jupyter_extension.outputs import flow_outputs
+from jupyter_extension.actions import flow_outputs
 from tests.support import WorkspaceFiles
 
 EACH = """

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from data_engine import Workspace, load_flow
-from jupyter_extension.outputs import flow_outputs
+from jupyter_extension.actions import flow_outputs
 from tests.support import WorkspaceFiles
 
 WRITES = {

@@ -25,8 +25,7 @@ from data_engine.daemon.owner import DaemonOwner
 from data_engine.status.buttons import flow_buttons, workspace_buttons
 from data_engine.status.record import FlowStatus, WorkspaceStatus
 from jupyter_extension.actions import all_actions, answer
-from jupyter_extension.completion import complete
-from jupyter_extension.magics import run_line
+from jupyter_extension.magics import complete, run_line
 from tests.commands.command_table import PAGE, row, text_with_table
 from tests.support import WorkspaceFiles
 

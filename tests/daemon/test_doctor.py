@@ -28,6 +28,7 @@ from data_engine.daemon.doctor import (
     check_state_root,
     check_sync_client,
     examine,
+    import_modules,
     judge_clock,
     judge_stamps,
     judge_visibility,
@@ -35,7 +36,6 @@ from data_engine.daemon.doctor import (
 )
 from data_engine.daemon.doctor_checks import check_config, check_secrets
 from data_engine.daemon.endpoint import Endpoint, write_endpoint
-from data_engine.daemon.import_check import import_modules
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.wall_clock import accept_clock
 from data_engine.workspace.layout import LocalLayout

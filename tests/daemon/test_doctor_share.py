@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from data_engine import Workspace
+from data_engine.daemon.doctor import check_shared_history
 from data_engine.daemon.finding import Finding
-from data_engine.daemon.shared_history import check_shared_history
 from data_engine.lease.folder import OsFolder
 from data_engine.lease.held_lease import HeldLease
 from data_engine.lease.observer import Observer

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from data_engine import FlowExecutionError, Workspace, helpers
-from data_engine.helpers.duckdb.refusals import refusal
+from data_engine.helpers.duckdb.connection import refusal
 from data_engine.storage_version import number_of
 from tests.support import WorkspaceFiles
 

@@ -41,13 +41,12 @@ from jupyter_extension.cards import (
     log_card,
     reasons_card,
     runs_card,
+    short_text,
     status_card,
     steps_card,
 )
-from jupyter_extension.compile_report import compile_card
-from jupyter_extension.display import bundle, card_of, cell_lines
+from jupyter_extension.display import bundle, card_of, cell_lines, compile_card
 from jupyter_extension.flow_picture import flow_card, lines_of, side_lanes
-from jupyter_extension.short_text import short_text
 from jupyter_extension.timeline import MOST_LANES, runs_picture, steps_picture
 from tests.jupyter.conftest import Shell
 from tests.support import WorkspaceFiles

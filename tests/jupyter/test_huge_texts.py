@@ -21,9 +21,9 @@ from data_engine.marks import Mark
 from data_engine.model import Run, RunTrigger
 from data_engine.shown import Listing
 from jupyter_extension.card import Card, Code, Lines, Link, Marked, Note, Pairs, html, table, text
+from jupyter_extension.cards import short_text
 from jupyter_extension.difference_card import difference_card, marked
 from jupyter_extension.display import bundle
-from jupyter_extension.short_text import short_text
 from jupyter_extension.text_width import fit
 from tests.support import WorkspaceFiles
 

@@ -16,10 +16,9 @@ from data_engine.record import Record
 from data_engine.status.record import Problem
 from data_engine.status.troubles import TroubleLine
 from data_engine.status.view import BackfillLine, ClusterLine, Group, Notice, PanelFlow, PanelView
+from jupyter_extension.actions import OutputsView, OutputView, PlanView
 from jupyter_extension.details import DeploymentView, FlowView, RunView, StepView
 from jupyter_extension.files import FilesView, FileView
-from jupyter_extension.outputs import OutputsView, OutputView
-from jupyter_extension.planning import PlanView
 from jupyter_extension.trends import TrendRow, TrendsView
 
 RECORDS: tuple[type, ...] = (

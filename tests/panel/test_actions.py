@@ -19,10 +19,18 @@ from data_engine.feed import Feed, status_of_child
 from data_engine.model import Run, RunFinished, RunStarted
 from data_engine.notebook.catalog import read_catalog
 from data_engine.record import as_json
-from jupyter_extension.actions import all_actions, answer, changes, check, fields_of, is_here, place_of
+from jupyter_extension.actions import (
+    all_actions,
+    answer,
+    changes,
+    check,
+    fields_of,
+    is_here,
+    new_flow_notebook,
+    place_of,
+)
 from jupyter_extension.files import reader
 from jupyter_extension.panel import PANEL_MIME, SNAPSHOT_FLOWS, snapshot
-from jupyter_extension.template import new_flow_notebook
 from tests.panel import flows
 from tests.support import WorkspaceFiles, notebook_bytes, until
 

@@ -22,7 +22,7 @@ _IS_TOLD = (
 _DIRTY = "() => window.jupyterapp.shell.currentWidget.context.model.dirty"
 _WRITTEN = (
     "import sys, pathlib; from data_engine import Workspace; from data_engine.demo.content import lay_out;"
-    " from jupyter_extension.template import new_flow_notebook;"
+    " from jupyter_extension.actions import new_flow_notebook;"
     " root = Workspace.create(sys.argv[1]).root; lay_out(root); new_flow_notebook(root / 'flow_modules', 'new')"
 )
 

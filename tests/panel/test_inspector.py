@@ -27,10 +27,8 @@ import pytest
 from data_engine import FlowValidationError, file_check
 from data_engine.compare.comparing import compare
 from data_engine.file_check import file_exists
-from jupyter_extension.conditions import OPS
-from jupyter_extension.excel_export import export
 from jupyter_extension.inspect_child import InspectChild
-from jupyter_extension.inspector import CHUNK, inspect
+from jupyter_extension.inspector import CHUNK, OPS, export, inspect
 from tests.support import end_now
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="pipes and sockets of POSIX")

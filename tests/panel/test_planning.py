@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from data_engine.client import Workspace
-from jupyter_extension.actions import answer
-from jupyter_extension.planning import given_key
+from jupyter_extension.actions import answer, given_key
 from tests.panel.lab import Lab, Page
 from tests.panel.test_pictures import look
 from tests.planning.production import FLOW, Production, cells

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from data_engine.workspace.here import renamed_file
-from jupyter_extension.renames import moved_path
+from jupyter_extension.server import moved_path
 from tests.panel.lab import Lab
 from tests.support import notebook_bytes, until
 

@@ -24,10 +24,9 @@ from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from data_engine.engine.memo.bytecode import constant_bytes
+from data_engine.engine.memo.bytecode import constant_bytes, identifiers
 from data_engine.engine.memo.interceptors import is_reader
 from data_engine.engine.memo.libraries import is_authored
-from data_engine.engine.memo.query_texts import QueryTexts
 from data_engine.engine.memo.value_copy import PLAIN
 from data_engine.flow.batch import Batch, FileRef
 
@@ -251,3 +250,34 @@ def _polars_content(value: Any, kind: type) -> bytes | None:
 
 def _short(data: bytes) -> bytes:
     return data if len(data) <= 64 else hashlib.sha256(data).digest()
+
+
+_AT_NAME = re.compile(r"@([^\W\d]\w*)")
+_VOLATILE = re.compile(
+    r"\b(random|uuid|gen_random_uuid|uuidv4|uuidv7|now|today|get_current_time(stamp)?|getenv|getvariable)\s*\(\s*\)"
+    r"|\brandomblob\s*\("
+    r"|\b(current_(date|time|timestamp|localtime|localtimestamp)|localtimestamp)\b"
+    r"|\b(date|datetime|time|julianday|unixepoch|strftime)\s*\([^)]*'now'",
+    re.IGNORECASE,
+)
+_ATTACH = re.compile(r"\battach\s+(database\s+)?['\"?:@$]", re.IGNORECASE)
+
+
+class QueryTexts:
+    """What the texts of some code would mean as queries."""
+
+    def __init__(self) -> None:
+        self.words: set[str] = set()  # names of frames, perhaps
+        self.asked: set[str] = set()  # names asked for with `@name`, of any value
+        self.volatile: set[str] = set()  # calls that give something else each time
+        self.attaches = False  # a database is opened by SQL
+
+    def add(self, text: str) -> None:
+        """Add a text, which may be a query."""
+        self.words |= identifiers(text)
+        if "@" in text:
+            self.asked |= set(_AT_NAME.findall(text))
+        if (found := _VOLATILE.search(text)) is not None:
+            self.volatile.add(found[0])
+        if _ATTACH.search(text) is not None:
+            self.attaches = True

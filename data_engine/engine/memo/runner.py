@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,17 +24,17 @@ from data_engine.cut import beginning
 from data_engine.engine.candidates import Source
 from data_engine.engine.capture import heard
 from data_engine.engine.clone import BESIDE
-from data_engine.engine.memo.access_log import AccessLog, not_logged
-from data_engine.engine.memo.cache import DEFAULT_CACHE_BYTES, CacheEntry, Input, Place, PreviewCache, StepMakeup
+from data_engine.engine.memo.access_log import AccessLog, Namespace, not_logged
+from data_engine.engine.memo.cache import DEFAULT_CACHE_BYTES, CacheEntry, Input, Place, PreviewCache, Reads, StepMakeup
 from data_engine.engine.memo.caption import StepReport
 from data_engine.engine.memo.content import digest_of
 from data_engine.engine.memo.doubts import doubts_of_result
-from data_engine.engine.memo.file_events import FileGuard, guarding
+from data_engine.engine.memo.file_events import FileGuard, failing_when_refused, guarding
 from data_engine.engine.memo.fingerprint import CodeFingerprint, code_fingerprint, value_digest, world
-from data_engine.engine.memo.interceptors import Interceptors
+from data_engine.engine.memo.interceptors import Interceptors, intercepted
+from data_engine.engine.memo.libraries import is_authored
 from data_engine.engine.memo.preview_guard import PreviewGuard
-from data_engine.engine.memo.ran_step import RanStep, signatures_of, watched_step
-from data_engine.engine.memo.staleness import Comparisons, why_defined_anew, why_no_entry
+from data_engine.engine.memo.signatures import Kind, Signature, compare, signature_of
 from data_engine.engine.memo.value_copy import (
     CannotCopy,
     TooLarge,
@@ -42,8 +43,10 @@ from data_engine.engine.memo.value_copy import (
     is_lazy,
     is_unchanged,
     mutable_ids,
+    paths_in,
 )
 from data_engine.engine.memo.watched_context import (
+    WatchedContext,
     attributes_of,
     changeable_state,
     params_digest,
@@ -56,10 +59,11 @@ from data_engine.flow.flow import Flow
 from data_engine.flow.forgotten import forgotten_return
 from data_engine.flow.object_names import taken_changed
 from data_engine.flow.places import IN_PLACE, NotedPlaces, Places
-from data_engine.flow.spec import Collect, StepSpec
+from data_engine.flow.spec import Collect, Map, StepSpec
 from data_engine.flow.steps import Earlier, note_outputs, outputs_of, run_steps
 from data_engine.ledger.warned import counts_as_warning
 from data_engine.model import Event, LogLine
+from data_engine.record import frozen
 from data_engine.secret import masked
 
 T = TypeVar("T")
@@ -495,3 +499,172 @@ class _Attempt:
 
 def _name(step: StepSpec) -> str:
     return step.save_as or step.label
+
+
+@frozen
+class RanStep:
+    """How a step ran: what it gave and touched, `missed` why its reads are not all seen, `impure` what else it changed.
+
+    `written` is what it wrote to the preview's own folder.
+    """
+
+    value: Any
+    log: AccessLog
+    literals: Reads
+    missed: str | None
+    impure: str | None
+    is_odd: bool
+    written: dict[Path, ScratchFile]
+
+    @property
+    def tokens(self) -> list[tuple[str, str]]:
+        """The contents of what it wrote to scratch."""
+        return sorted((str(path), file.token) for path, file in self.written.items())
+
+    def out_key(self, key: bytes, reads: Reads, files: Reads, *, is_collect: bool) -> bytes:
+        """What stands for the result in the keys of later steps, of a step with this key that read and left these files."""
+        if self.unseen is not None:
+            return os.urandom(32)
+        left = _facts_of(files)
+        if is_collect:  # what else lies in the folder is no matter
+            return digest_of(key, value_digest(self.value) or os.urandom(32), left, self.tokens)
+        named = sorted((name, digest) for (_, name), (_, digest) in self.log.frames.items())
+        versions = sorted(self.log.versions.items())
+        return digest_of(key, _facts_of(reads), named, versions, left, self.tokens)
+
+    @property
+    def needs_order(self) -> bool:
+        return self.is_odd or self.impure is not None
+
+    @property
+    def unseen(self) -> str | None:
+        """Why the step must run again each time."""
+        return self.impure or (
+            None if self.missed is None else f"depends on something that cannot be tracked: {self.missed}"
+        )
+
+    def reads(self) -> Reads:
+        """What it read, and what the paths in its code looked like, but for those it made itself."""
+        found = {place: seen for place, seen in self.literals.items() if place[1] not in self.log.written}
+        return found | self.log.reads
+
+    def files(self) -> Reads:
+        """The files it left behind."""
+        log = self.log
+        paths = [*log.written, *log.targets, *(os.path.abspath(path) for path in paths_in(self.value))]
+        scratch = log.scratch
+        found = [path for path in dict.fromkeys(paths) if scratch is None or not scratch.holds(path)]
+        kinds: dict[str, Kind] = {path: "kind" if os.path.isdir(path) else "content" for path in found}
+        return {(kind, path): signature_of(kind, path) for path, kind in kinds.items()}
+
+
+def watched_step(
+    spec: StepSpec,
+    captured: Iterable[tuple[Namespace, str]],
+    context: WatchedContext,
+    interceptors: Interceptors,
+    log: AccessLog,
+) -> StepSpec:
+    """The step with its function watched: what it reads is logged, and which tables of the context it looks at."""
+    fn: Any = spec.fn
+    fn = replace(fn, fn=intercepted(fn.fn)) if isinstance(fn, Map) else intercepted(fn)
+
+    @wraps(spec.fn, assigned=(), updated=())
+    def watched_fn(given: FlowContext) -> Any:
+        context.looked_at = log.tables
+        with interceptors.intercept(log, captured), failing_when_refused():
+            try:
+                return fn(given)
+            finally:
+                context.looked_at = set()
+
+    return replace(spec, fn=watched_fn)
+
+
+def signatures_of(literals: frozenset[str], ours: tuple[str, ...]) -> Reads:
+    """Paths written in the code: a native reader nobody watches may be given one."""
+    found: Reads = {}
+    for text in literals:
+        path = os.path.abspath(os.path.expanduser(text))
+        if path.startswith(ours):
+            continue
+        kind: Kind = "content" if os.path.isfile(path) else "kind"
+        found[kind, path] = signature_of(kind, path)
+    return found
+
+
+def _facts_of(signatures: Mapping[tuple[Kind, str], Signature]) -> list[tuple[str, str, str | None]]:
+    return sorted((repr(place), repr(seen.facts), seen.content) for place, seen in signatures.items())
+
+
+class Comparisons:
+    """Files compared with what they were, each once until a step runs, which may change them."""
+
+    def __init__(self, source: Path | None, workspace_root: Path | None) -> None:
+        self._source = source
+        self._root = workspace_root
+        self._known: dict[tuple[Kind, str, Signature], Signature | None] = {}
+
+    def forget(self) -> None:
+        """Compare everything anew."""
+        self._known.clear()
+
+    def why_moved(self, entry: CacheEntry) -> str | None:
+        """What the step read or left behind that is not as it was; signatures that have settled are renewed."""
+        for (kind, path), before in entry.reads.items():
+            now = self._compare(kind, path, before)
+            if now is None:
+                return f"{self._called(path)} changed"
+            entry.reads[kind, path] = now
+        for (kind, path), before in entry.files.items():
+            now = self._compare(kind, path, before)
+            if now is None:
+                return f"file {os.path.basename(path)} is {'changed' if os.path.exists(path) else 'gone'}"
+            entry.files[kind, path] = now
+        for (_, name), (space, digest) in entry.frames.items():
+            if name not in space or value_digest(space[name]) != digest:
+                return f"constant {name} changed"
+        return None
+
+    def _compare(self, kind: Kind, path: str, before: Signature) -> Signature | None:
+        known = (kind, path, replace(before, at_ns=0))  # the same facts and content: the same files were fresh
+        if known not in self._known:
+            self._known[known] = compare(kind, path, before)
+        return self._known[known]
+
+    def _called(self, path: str) -> str:
+        name = os.path.basename(path) or path
+        if self._source is not None and path == str(self._source):
+            return f"source {name}"
+        if self._root is not None and os.path.dirname(path) == str(self._root / "config"):
+            return f"config {name}"
+        is_database = self._root is not None and path.startswith(str(self._root / "databases"))
+        return f"database {name}" if is_database else f"file {name}"
+
+
+def why_defined_anew(entry: CacheEntry, classes: Iterable[frozenset[int]]) -> str | None:
+    """Which class of the kept result is no longer the one the code means: `isinstance` would tell them apart."""
+    now = frozenset[int]().union(*classes)
+    for kind in entry.classes:
+        if id(kind) not in now and is_authored(kind.__module__):
+            return f"class {kind.__name__} was defined again"
+    return None
+
+
+def why_no_entry(before: StepMakeup | None, now: StepMakeup) -> str:
+    """What of the step changed since its last preview, when nothing is kept under its key."""
+    if before is None:
+        return "first preview"
+    changed = _changed(before.parts, now.parts)
+    if changed:
+        told = [label for label in changed if label in now.parts and label in before.parts and label[:4] != "its "]
+        own = "its code" if "its code" in changed else changed[0]
+        return f"{told[0].partition('#')[0] if told else own} changed"
+    moved = _changed(before.consumed, now.consumed)
+    if moved:
+        return "params changed" if moved[0] == "params" else f"{moved[0].partition(' (')[0]} before it changed"
+    return "its result is no longer kept"
+
+
+def _changed(before: Mapping[str, bytes], now: Mapping[str, bytes]) -> list[str]:
+    return [label for label in {**now, **before} if now.get(label) != before.get(label)]
