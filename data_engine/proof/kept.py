@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -49,7 +50,7 @@ def compared(home: LocalWorkspace, path: Path, data: bytes | None = None) -> Com
     Raises:
         LedgerError: the ledger cannot be read.
     """
-    if path.suffix != ".ipynb" or (data is None and not path.is_file()):
+    if path.suffix != ".ipynb" or (data is None and not os.path.isfile(path)):
         return None
     verdict = kept(home, path.stem)
     if verdict is None:

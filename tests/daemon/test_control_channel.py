@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from data_engine.daemon import endpoint as endpoint_module
-from data_engine.daemon.control import DaemonClient, DaemonGoneError
+from data_engine.daemon.control import DaemonClient, DaemonGoneError, UnknownRouteError
 from data_engine.daemon.endpoint import Endpoint, new_token, read_endpoint, read_token, write_endpoint
 from data_engine.daemon.process_tree import create_time_of
 from data_engine.daemon.server import MAX_BODY_BYTES, listen, make_application
@@ -140,7 +140,7 @@ def test_errors_arrive_as_what_they_were(client: DaemonClient) -> None:
     assert caught.value.as_dict() == {"what": "busy", "where": "group", "fix": "wait"}
     with pytest.raises(FlowValidationError, match="the daemon failed at 'break': KeyError"):
         client.get("/break")
-    with pytest.raises(FlowValidationError, match="known requests: break, fail, ping"):
+    with pytest.raises(UnknownRouteError, match="there is no request 'nothing'"):
         client.get("/nothing")
 
 
