@@ -7,14 +7,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from jupyter_extension import documentation
+from jupyter_extension import server
 
 
 @pytest.fixture(autouse=True)
 def _fresh() -> Iterator[None]:
-    documentation._kept_at.cache_clear()
+    server._kept_at.cache_clear()
     yield
-    documentation._kept_at.cache_clear()
+    server._kept_at.cache_clear()
 
 
 def test_a_server_from_before_an_upgrade_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -22,7 +22,7 @@ def test_a_server_from_before_an_upgrade_says_so(monkeypatch: pytest.MonkeyPatch
     done = subprocess.CompletedProcess([], 0, b"/of/another/version/index.html", b"")
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: done)
 
-    assert "restart JupyterLab" in documentation._made()
+    assert "restart JupyterLab" in server._made()
 
 
 def test_what_went_wrong_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,4 +31,4 @@ def test_what_went_wrong_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
         done = subprocess.CompletedProcess([], 1, b"", told)
         monkeypatch.setattr(subprocess, "run", lambda *_, done=done, **__: done)
 
-        assert documentation._made() == shown
+        assert server._made() == shown

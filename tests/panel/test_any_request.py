@@ -18,7 +18,7 @@ from tornado.netutil import bind_sockets
 
 from data_engine import Workspace
 from data_engine.docs.site import FIRST
-from jupyter_extension import documentation
+from jupyter_extension import server
 from jupyter_extension.actions import all_actions, fields_of
 from jupyter_extension.files import reader
 from jupyter_extension.panel_server import PanelServer
@@ -244,7 +244,7 @@ def test_no_address_fails_inside(panel: Panel, folder: Path, monkeypatch: pytest
     site = folder / "site"
     site.mkdir()
     (site / FIRST).write_text("made")
-    monkeypatch.setattr(documentation, "_kept_at", lambda: site)
+    monkeypatch.setattr(server, "_kept_at", lambda: site)
     raw: dict[str, Any] = {}
     for name in NAMES:
         if (found := panel.trouble("GET", f"events?root={name}")) is not None:
