@@ -296,10 +296,6 @@ def _log_to(path: Path) -> None:
     logging.raiseExceptions = False  # of a full disk nobody needs a traceback for each line that is not written
 
 
-if __name__ == "__main__":
-    sys.exit(main())
-
-
 _LOOK_S = 0.5
 _LOOK_AT_A_DRIVE_S = 2.0
 
@@ -347,3 +343,7 @@ def _checked(root: Path, identity: str, lock: OsLock) -> LocalWorkspace:
         where=str(root),
         fix="run `data-engine service install` for the workspace that is meant",
     )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -477,10 +477,6 @@ def _refusal(raised: BaseException, begun: int) -> Message:
     return {"kind": "done", "status": "refused", "error": error, "begun": begun, "is_passing": is_passing}
 
 
-if __name__ == "__main__":
-    main()
-
-
 MOST_GROWTH_BYTES = 500 * 1024 * 1024
 
 
@@ -562,3 +558,7 @@ def grown(base_bytes: int) -> list[str]:
 
 def _handlers() -> dict[signal.Signals, Any]:
     return {number: signal.getsignal(number) for number in signal.valid_signals() if isinstance(number, signal.Signals)}
+
+
+if __name__ == "__main__":
+    main()
