@@ -307,10 +307,6 @@ def _text(path: Path, suffix: str, *, wants_code: bool = False) -> dict[str, Any
     return {"kind": "text", "text": text, "is_cut": len(data) > MOST_TEXT_BYTES}
 
 
-if __name__ == "__main__":
-    serve(inspect, failed="the file cannot be shown", most_bytes=most_memory_bytes())
-
-
 NESTED = (
     'lambda item: json.dumps(item.to_list() if hasattr(item, "to_list") else item, default=str, ensure_ascii=False)'
 )
@@ -436,3 +432,7 @@ def part(name: str, offset: int) -> dict[str, Any]:
     if is_last:
         path.unlink(missing_ok=True)
     return {"kind": "part", "base64": base64.b64encode(data).decode(), "is_last": is_last}
+
+
+if __name__ == "__main__":
+    serve(inspect, failed="the file cannot be shown", most_bytes=most_memory_bytes())
