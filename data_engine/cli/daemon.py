@@ -27,7 +27,7 @@ from data_engine.cli.options import (
 from data_engine.cli.output import complain, print_json, say, status_style
 from data_engine.counted import counted
 from data_engine.cut import first_few
-from data_engine.errors import FlowValidationError, WorkspaceError
+from data_engine.errors import FlowValidationError, OwnedElsewhereError, WorkspaceError
 from data_engine.ledger.warned import runs_as_json, warned_words, warning_texts, warnings_of
 from data_engine.platforms.terminals import is_terminal
 from data_engine.status.runs import also_read_words
@@ -57,12 +57,26 @@ def start(
         ws.stop_engine()  # else it would come back where an earlier daemon died with its engine on
     ws.start()
     if engine:
-        ws.start_engine()
+        _start_engine(ws)
     if as_json:
         return tell_status(ws, as_json=True)
     for line in started_lines(ws.status()):
         say(line)
     return 0
+
+
+def _start_engine(ws: Workspace) -> None:
+    """Start it; where the older system owns the workspace the error names the machine, which the daemon does not look up."""
+    try:
+        ws.start_engine()
+    except OwnedElsewhereError as error:
+        from data_engine.importing.older_lease import look_at_leases
+
+        found = look_at_leases(ws.layout.workspace_state_dir, ws.layout.workspace_id)
+        owners = [one.owner for one in found if one.state in ("live", "left_behind")]
+        if not owners:
+            raise
+        raise OwnedElsewhereError(f"{error.what} ({', '.join(owners)})", where=error.where, fix=error.fix) from error
 
 
 def started_lines(found: WorkspaceStatus) -> tuple[str, str]:

@@ -103,6 +103,15 @@ def test_this_system_owns_nothing_that_was_not_moved(claims: Claims, workspace: 
     assert [flow.name for flow in workspace.flows()] == ["claims"]
 
 
+def test_start_names_the_older_systems_machine(cli: Cli, claims: Claims, workspace: Workspace) -> None:
+    claims.left(marker="leased").heartbeat(time.time() - 5)
+
+    refused = cli("--workspace", claims.root, "start")
+
+    assert refused.code == 3
+    assert "old-host" in refused.err
+
+
 def test_nothing_runs_here_beside_an_older_owner_unless_forced(claims: Claims, workspace: Workspace) -> None:
     """Without a daemon neither: the older one runs the same flow."""
     claims.has_run("a.csv", 1)
