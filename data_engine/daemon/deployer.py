@@ -19,7 +19,7 @@ from data_engine.deploy.deploying import Decision, Looked, write_deployments
 from data_engine.deploy.gate import GoldenGate, golden_facts
 from data_engine.deploy.production import Production
 from data_engine.engine.local_workspace import LocalWorkspace
-from data_engine.errors import FlowValidationError
+from data_engine.errors import FlowValidationError, OwnedElsewhereError
 from data_engine.flow.spec import title_words
 from data_engine.ledger import deployments as ledger_rows
 from data_engine.model import Deployment
@@ -124,6 +124,8 @@ class Deployer(Production):
                     self._basis = basis  # of before: what changed meanwhile, here or elsewhere, is looked at once more
                 else:
                     self.shown_mark = mark  # it changed nothing of what runs
+                self.trouble = self._unread_helpers()
+            except OwnedElsewhereError:  # what goes live by itself does so there
                 self.trouble = self._unread_helpers()
             except FlowValidationError as error:
                 self.trouble = error
