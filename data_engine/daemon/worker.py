@@ -84,7 +84,6 @@ def main() -> None:
     journal = Path(sys.argv[1])
     worker = Worker(channel, answers, JournalWriter(journal), LastLinesWriter(last_lines_path(journal)))
     threading.Thread(target=worker.listen, name="daemon", daemon=True).start()
-    parent.let_daemon_go()
     if threads := os.environ.get(DUCKDB_THREADS):
         limit_duckdb(int(threads))
     with readers_watched():
@@ -200,6 +199,7 @@ class Worker:
                     self._work_until = message["at_s"]
                     self._renewed.notify_all()
             case "hello":
+                parent.let_daemon_go()  # it has noted this process: the next daemon finds it
                 self._work_until = message["work_until"]
                 self._load_timeout_s = float(message["load_timeout_s"])
                 self._jobs.put(message)

@@ -204,7 +204,13 @@ class Campaign:
         return psutil.Process(endpoint.pid)
 
     def _workers(self, daemon: psutil.Process) -> list[psutil.Process]:
-        return [one for one in daemon.children() if is_alive(one)]
+        """Its processes that run flows; the one that reads and writes Parquet for it runs none, and ends a moment after it."""
+        found = []
+        for one in daemon.children():
+            with suppress(psutil.NoSuchProcess):
+                if is_alive(one) and not any("parquet_process" in word for word in one.cmdline()):
+                    found.append(one)
+        return found
 
     def _processes(self) -> list[psutil.Process]:
         """Every living process of the workspace: they all work in its runtime folder, or are told its root."""
