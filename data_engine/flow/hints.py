@@ -641,7 +641,7 @@ HINTS = (
     Hint(
         "not_utf16",
         "",
-        "(?i)utf-16 stream does not",
+        "(?i)utf-16.*stream does not",
         'it is not UTF-16: encoding="cp1252" (Excel on Windows), or "utf8"',
     ),
     Hint(
