@@ -22,6 +22,10 @@ from data_engine.errors import FlowExecutionError
 from tests.preview.conftest import Cells
 from tests.preview.test_scratch import Bench
 
+pytestmark = [  # a step that is refused closes nothing, and the collector finds its connection in another test
+    pytest.mark.filterwarnings("ignore:unclosed database:ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 CHANGES = {
     "open": "open(old, 'w').write('x')",
     "append": "open(old, 'a').write('x')",
