@@ -125,8 +125,10 @@ class Deployer(Production):
                 else:
                     self.shown_mark = mark  # it changed nothing of what runs
                 self.trouble = self._unread_helpers()
-            except OwnedElsewhereError:  # what goes live by itself does so there
-                self.trouble = self._unread_helpers()
+            except (
+                OwnedElsewhereError
+            ) as error:  # what goes live by itself does so there; a share that is silent is a trouble
+                self.trouble = error if self.ownership.elsewhere is None else self._unread_helpers()
             except FlowValidationError as error:
                 self.trouble = error
             except OSError as error:
