@@ -28,8 +28,7 @@ from data_engine.nofollow import opened, remove_tree
 from data_engine.notebook.flow_files import module_files
 from data_engine.planning.plan import Plan
 from data_engine.platforms.names import real_path, with_home
-from data_engine.proof.kept import compared
-from data_engine.proof.kernel import compare_here
+from data_engine.proof.kernel import compared_now
 from data_engine.record import as_json, frozen
 from data_engine.version import __version__
 from data_engine.workspace.layout import is_workspace
@@ -580,8 +579,7 @@ def plan_view(ws: Workspace, flow: str, *, sources: int, key: tuple[str, ...], y
         raise error_of(found["error"])
     view = view_of(Plan.read(found))
     path = ws.layout.flow_modules_dir / f"{flow}.ipynb"
-    compare_here(ws.home, path)
-    verdict = compared(ws.home, path)
+    verdict = compared_now(ws.home, path)
     text = view.text if verdict is None else f"{view.text}; {flow}.ipynb: {verdict.words}"
     return replace(view, text=text, live=live, digest=digest)
 

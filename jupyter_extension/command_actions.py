@@ -238,12 +238,10 @@ def _deploy_question(ws: Workspace, flow: str | None) -> dict[str, Any] | None:
 
 def _kernel_question(ws: Workspace, flow: str) -> dict[str, Any] | None:
     """What is asked where these very cells were compared with their kernel, now where this process is it, and something differed."""
-    from data_engine.proof.kept import compared
-    from data_engine.proof.kernel import compare_here
+    from data_engine.proof.kernel import compared_now
 
     path = ws.layout.flow_modules_dir / f"{flow}.ipynb"
-    compare_here(ws.home, path)
-    verdict = compared(ws.home, path)
+    verdict = compared_now(ws.home, path)
     if verdict is None or not verdict.differences:
         return None
     differences = first_few([f"\u2022 {one}" for one in verdict.differences], _MOST_LISTED, "\n")

@@ -20,13 +20,11 @@ from data_engine.typed import typed, typed_magic
 from jupyter_extension.cell_hints import in_cell
 from jupyter_extension.cell_shell import shell_here
 from jupyter_extension.command import Command, Option
-
-if TYPE_CHECKING:
-    from data_engine.flow.parameter_values import Given
 from jupyter_extension.own_flow import UserNames, own_flow, own_name, require_saved, tell_unsaved
 
 if TYPE_CHECKING:
     from data_engine.client import Workspace
+    from data_engine.flow.parameter_values import Given
 
 
 def _preview(given: Namespace, names: UserNames) -> Any:

@@ -5,35 +5,26 @@ Run as `python -m jupyter_extension.inspector`; see `child_loop` for how it is a
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 import os
 import stat
+import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from data_engine.counted import counted
 from data_engine.cut import beginning
 from data_engine.errors import FlowValidationError
 from data_engine.flow.debug import json_safe
+from data_engine.helpers.excel import misfit, write_sheets
 from data_engine.platforms.files import NO_WAIT
 from jupyter_extension.child_loop import most_memory_bytes, serve
-
-if TYPE_CHECKING:
-    import polars as pl
-import base64
-import uuid
-from typing import TYPE_CHECKING
-
-from data_engine.counted import counted
-from data_engine.helpers.excel import misfit, write_sheets
-from jupyter_extension.tables import scratch
-
-if TYPE_CHECKING:
-    import polars as pl
-from jupyter_extension.tables import EXCEL, TABLES, reading_code, scan
+from jupyter_extension.tables import EXCEL, TABLES, reading_code, scan, scratch
 
 if TYPE_CHECKING:
     import polars as pl

@@ -425,7 +425,12 @@ def moved_path(path: str, before: str, now: str) -> str | None:
 
 
 class Renames:
-    """Follows the renames of one Jupyter server for the kernels that it runs itself."""
+    """Follows the renames of one Jupyter server for the kernels that it runs itself.
+
+    JupyterLab renames or moves a file, or a folder above it, by the contents service, whose event tells both names, and tells the
+    session only then. A kernel knows the name that it was started with, so the new one is put beside its connection file, which it
+    knows too, in the same private folder. Nothing is known of kernels on other machines, nor of files that lie in no folder.
+    """
 
     def __init__(self, root: str, sessions: Any, connection_dir: str) -> None:
         self._root, self._sessions, self._connection_dir = root, sessions, connection_dir

@@ -402,10 +402,13 @@ def _read_file(f: Failure) -> Path | None:
     return f.source if path is None else Path(path)
 
 
-def is_workbook(path: str | Path) -> bool:
-    """Whether a file begins as workbooks of Excel do."""
+def workbook_fix(path: str | Path) -> str | None:
+    """The fix of a file that is read as text and begins as workbooks of Excel do; None of another."""
     with open_to_read(path) as file:
-        return bool(file.read(4) == b"PK\x03\x04")
+        is_workbook = file.read(4) == b"PK\x03\x04"
+    return (
+        f"{os.path.basename(path)} is a workbook of Excel and no text: read it with read_excel" if is_workbook else None
+    )
 
 
 def _too_many_fields(f: Failure, found: re.Match[str]) -> str:
@@ -479,8 +482,8 @@ def _relative_path(f: Failure, found: re.Match[str]) -> str | None:
 
 def _not_utf8(f: Failure, found: re.Match[str]) -> str:
     path = _read_file(f)
-    if path is not None and path.is_file() and is_workbook(path):
-        return f"{path.name} is a workbook of Excel and no text: read it with read_excel"
+    if path is not None and path.is_file() and (said := workbook_fix(path)) is not None:
+        return said
     return (
         'the file is not UTF-8: say what it is, such as encoding="cp1252" (Excel on Windows); or it is not a text file'
     )

@@ -10,12 +10,13 @@ from typing import Any
 
 from data_engine.engine.local_workspace import LocalWorkspace, local_workspace
 from data_engine.errors import FlowValidationError, NotAsInKernelError
+from data_engine.model import Compared
 from data_engine.notebook.artifacts import load_artifact
 from data_engine.notebook.read import read_cells
 from data_engine.platforms.files import content_of
 from data_engine.proof.cells import CHANGES
 from data_engine.proof.compare import compare, names_of
-from data_engine.proof.kept import keep
+from data_engine.proof.kept import compared, keep
 from data_engine.proof.verdict import Verdict
 from data_engine.trial import refuse_in_trial
 from data_engine.workspace.here import here, kernel_shell
@@ -53,6 +54,16 @@ def compare_here(home: LocalWorkspace, path: Path) -> Verdict | None:
         return compare_kernel(home, path, shell.user_ns)
     except (FlowValidationError, OSError, RuntimeError):  # the last where a cell changes what is looked at
         return None
+
+
+def compared_now(home: LocalWorkspace, path: Path) -> Compared | None:
+    """How the notebook at `path` compares where this process is its kernel, else how it compared last; None of what is no notebook.
+
+    Raises:
+        LedgerError: the ledger cannot be read.
+    """
+    compare_here(home, path)
+    return compared(home, path)
 
 
 def compare_own(root: str, path: str) -> None:

@@ -222,19 +222,7 @@ UNWANTED = ("data_engine.client", "data_engine.cli.looks", "rich", "polars", "sq
     [(["--version"], UNWANTED), (["--help"], UNWANTED)],
 )
 def test_version_and_help_import_next_to_nothing(arguments: list[str], unwanted: tuple[str, ...]) -> None:
-    code = f"""
-import sys
-from data_engine.cli.app import run
-assert run({arguments}) == 0
-print([name for name in {unwanted} if name in sys.modules], file=sys.stderr)
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
-    )
+    done = imported_by(arguments, unwanted)
 
     assert done.stderr == "[]\n"
     assert "data-engine" in done.stdout
@@ -251,21 +239,25 @@ UNWANTED_IN_LOOKS = (
 )
 def test_a_look_imports_nothing_that_it_does_not_use(look: list[str], ws: WorkspaceFiles) -> None:
     ws.module("claims", "from data_engine import Flow\n\ndef build():\n    return Flow(group='G').step(print)")
+
+    assert imported_by(look, UNWANTED_IN_LOOKS).stderr.splitlines()[-1] == "[]"
+
+
+def imported_by(arguments: list[str], names: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
+    """A process with the command line, at the end of whose standard error stands which of these modules it has imported."""
     code = f"""
 import sys
 from data_engine.cli.app import run
-assert run({look}) == 0
-print([name for name in {UNWANTED_IN_LOOKS} if name in sys.modules], file=sys.stderr)
+assert run({arguments}) == 0
+print([name for name in {names} if name in sys.modules], file=sys.stderr)
 """
-    done = subprocess.run(
+    return subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
         text=True,
         check=True,
         env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
     )
-
-    assert done.stderr.splitlines()[-1] == "[]"
 
 
 def test_the_unexpected_is_one_line_and_how_to_see_more(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

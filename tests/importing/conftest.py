@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import polars as pl
 import pytest
 
-from data_engine.cli.app import run
 from data_engine.helpers import replace_rows_by_file
+from tests.cli.conftest import Cli, cli
 from tests.older_system import OlderSystem, older_hash
 from tests.support import notebook_bytes
+
+__all__ = ["Cli", "cli"]
 
 CLAIMS = (
     """
@@ -44,33 +44,6 @@ TOTALS = """
         watched = Flow(group="Totals").watch(mode="poll", run_as="batch", source="../../data/in", interval="200ms", settle=0)
         return watched.step(lambda context: None, label="Load")
 """
-
-
-class Answer(NamedTuple):
-    """What a command gave back."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-Cli = Callable[..., Answer]
-
-
-@pytest.fixture
-def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
-    """Run the command line here; arguments are taken as texts."""
-
-    def ask(*arguments: object) -> Answer:
-        capsys.readouterr()
-        code = run([str(argument) for argument in arguments])
-        return Answer(code, *capsys.readouterr())
-
-    return ask
 
 
 class Claims:

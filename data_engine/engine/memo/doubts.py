@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from data_engine.flow.hints import SEPARATORS, is_workbook, only_column_fix, quoted
+from data_engine.flow.hints import SEPARATORS, only_column_fix, quoted, workbook_fix
 from data_engine.platforms.files import open_to_read
 
 _HEAD_BYTES = 256 * 1024
@@ -27,8 +27,8 @@ def doubts_of(reader: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> 
     name = getattr(reader, "__name__", "")
     encoding = _encoding(name, args, kwargs)
     for path in paths_of(args, kwargs):
-        if name in _TEXT_READERS and is_workbook(path):
-            yield f"{os.path.basename(path)} is a workbook of Excel and no text: read it with read_excel"
+        if name in _TEXT_READERS and (fix := workbook_fix(path)) is not None:
+            yield fix
         elif encoding is not None:
             is_utf16 = codecs.lookup(encoding).name.startswith("utf")
             said = bytes_read_as_utf16(path, encoding) if is_utf16 else utf8_read_as(path, encoding)

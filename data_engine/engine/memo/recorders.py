@@ -386,7 +386,12 @@ def _is_pristine(duckdb: Any) -> bool:
 
 
 def opened(connect: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """The connection that `duckdb.connect` or `sqlite3.connect` gives for these arguments.
+    """The connection that `duckdb.connect` or `sqlite3.connect` gives for these arguments; both write past Python.
+
+    A DuckDB file is locked by who opens it to write, so that is refused. Nobody says of a SQLite file that he only reads: it is opened,
+    and a statement that changes it is refused.
+
+    Reference: https://www.sqlite.org/c3ref/set_authorizer.html
 
     Raises:
         FlowValidationError: a DuckDB database exists, is not the preview's, and would be opened to write.
