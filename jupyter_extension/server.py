@@ -6,17 +6,13 @@ The page never sees the daemon's token: this process reads it from the user's ow
 from __future__ import annotations
 
 import asyncio
-import html
 import json
 import os
 import re
-import subprocess
-import sys
 import zlib
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +29,6 @@ from data_engine.feed import Feed, View
 from data_engine.files import write_text_atomic
 from data_engine.platforms.files import is_folder_itself
 from data_engine.platforms.names import real_path, with_home
-from data_engine.platforms.processes import apart
 from data_engine.record import as_json
 from data_engine.status.view import delta
 from data_engine.typed import typed
@@ -296,45 +291,21 @@ def _load_jupyter_server_extension(app: Any) -> None:
     follow_renames(app)
 
 
-LOOK_AGAIN_S = 1
-_PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Data Engine</title>{head}</head>
-<body style="font: 16px sans-serif; margin: 3rem; max-width: 45rem"><h1>Data Engine</h1>{body}</body></html>"""
-
-_kept_at = cache(site.kept_at)
-_making: asyncio.Future[str] | None = None
-
-
-def _made() -> str:
-    """Make the site in a process of its own; what is wrong where it is not where this server looks, else nothing."""
-    ours = str(Path(site.__file__).parents[2])
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [ours, os.environ.get("PYTHONPATH", "")]))}
-    done = subprocess.run(
-        [sys.executable, "-m", "data_engine.docs"],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        env=environment,
-        check=False,
-        **apart(),
-    )
-    if done.returncode:
-        return done.stderr.decode(errors="replace").strip()[-2000:] or "it ended"
-    if not (_kept_at() / site.FIRST).is_file():
-        return "Data Engine was upgraded since this Jupyter server was started: restart JupyterLab."
-    return ""
+_NO_DOCUMENTATION = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Data Engine</title></head>
+<body style="font: 16px sans-serif; margin: 3rem; max-width: 45rem"><h1>Data Engine</h1>
+<p>The documentation of this source checkout is not built: type <code>data-engine docs</code> in a terminal, then load this page again.</p>
+</body></html>"""
 
 
 class Documentation(JupyterHandler, web.StaticFileHandler):
-    """The site's files. While it is being made, a page that looks again; where that failed, why, and the command that tells more."""
+    """The site's files; where it is not built, a page with the command that builds it."""
 
     def initialize(self, **_: Any) -> None:  # type: ignore[override]
-        """The files of this content; without a place for them there is nothing to serve, which `get` tells."""
+        """Look for the files of what is installed now."""
         try:
-            root = str(_kept_at())
-        except FlowValidationError as error:
-            self.trouble = str(error)
+            root = str(site.site_folder())
+        except FlowValidationError:  # no place for this user's files: the command says why
             root = os.devnull
-        else:
-            self.trouble = ""
         super().initialize(path=root, default_filename=site.FIRST)
 
     def decode_argument(self, value: bytes, name: str | None = None) -> str:
@@ -346,28 +317,17 @@ class Documentation(JupyterHandler, web.StaticFileHandler):
         """A file of the site."""
         if not path.isprintable():
             raise web.HTTPError(404)
-        if not self.trouble and Path(self.root, site.FIRST).is_file():
+        if Path(self.root, site.FIRST).is_file():
             await super().get(path, include_body)
             return
-        text = self.trouble or await self.first_made()
         self.set_header("Content-Type", "text/html; charset=utf-8")
         self.set_header("Cache-Control", "no-store")
-        self.finish(text if text.startswith("<!doctype") else failed_page(text))
+        self.finish(_NO_DOCUMENTATION)
 
     @web.authenticated
     def head(self, path: str) -> Awaitable[None] | None:  # type: ignore[override]
         """What `get` has, without the file itself."""
         return self.get(path, include_body=False)
-
-    async def first_made(self) -> str:
-        """The page while the site is being made, or what went wrong; the next who asks after a failure tries again."""
-        global _making
-        if _making is None:
-            _making = asyncio.ensure_future(asyncio.to_thread(_made))
-        if not _making.done():
-            return waiting_page()
-        told, _making = _making.result(), None
-        return told or waiting_page()
 
     def compute_etag(self) -> str | None:
         """Files are told from older ones by their time."""
@@ -376,28 +336,6 @@ class Documentation(JupyterHandler, web.StaticFileHandler):
     def set_extra_headers(self, path: str) -> None:
         """Ask again each time: after an upgrade the same address has another page."""
         self.set_header("Cache-Control", "no-cache")
-
-
-def waiting_page() -> str:
-    """What is shown while the site is being made."""
-    head = f'<meta http-equiv="refresh" content="{LOOK_AGAIN_S}">'
-    return _PAGE.format(
-        head=head, body="<p>The documentation is being made, once for this version: about ten seconds.</p>"
-    )
-
-
-def failed_page(told: str) -> str:
-    """What is shown when it could not be made.
-
-    Example:
-        >>> "<pre>no room</pre>" in failed_page("no room"), "data-engine docs" in failed_page("")
-        (True, True)
-    """
-    body = (
-        "<p>The documentation could not be made. <code>data-engine docs</code> in a terminal tries again and says why."
-        f"</p><pre>{html.escape(told)}</pre>"
-    )
-    return _PAGE.format(head="", body=body)
 
 
 _CONTENTS = "https://events.jupyter.org/jupyter_server/contents_service/v1"

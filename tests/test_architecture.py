@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PAGES = ("ARCHITECTURE.md", "CONTRIBUTING.md", "GLOSSARY.md", "SECURITY.md")
+PAGES = ("ARCHITECTURE.md", "CONTRIBUTING.md", "data_engine/docs/pages/glossary.md", "SECURITY.md")
 _PATH = re.compile(r"`([\w.]+(?:/[\w.]+)+/?|[\w.]+\.md)`")
 
 

@@ -12,9 +12,9 @@ from tests import release
 
 NEEDED = {
     "data_engine/py.typed",
-    "data_engine/docs/pages/index.md",
-    "data_engine/docs/beside/GLOSSARY.md",
-    "data_engine/docs/beside/notebooks/01_first_flow.ipynb",
+    "data_engine/docs/built/index.html",
+    "data_engine/docs/built/searchindex.js",
+    "data_engine/docs/built/reference/python.html",
     "data_engine/demo/data/airlines.csv",
     "jupyter_extension/py.typed",
     "jupyter_extension/static/panel.css",

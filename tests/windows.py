@@ -97,7 +97,6 @@ FEW = (
         "rich",
         "tomlkit",
         "tornado",
-        "tqdm",
         "typer",
         "tzdata",
         "watchdog",

@@ -7,16 +7,18 @@ from typing import Annotated
 import typer
 
 from data_engine.cli.options import AsJson
-from data_engine.cli.output import print_json, say
+from data_engine.cli.output import complain, print_json, say
 
 
 def docs(
     is_open: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
     as_json: AsJson = False,
 ) -> int:
-    """Where the documentation is: pages that need no network, made once for each version (about ten seconds)."""
+    """Where the documentation is: pages that need no network. From a source checkout it builds them (about ten seconds)."""
     from data_engine.docs import site
 
+    if not (site.site_folder() / site.FIRST).is_file():
+        complain("Building the documentation (about ten seconds) ...")
     first = site.make() / site.FIRST
     if as_json:
         print_json({"page": str(first)})

@@ -1,4 +1,4 @@
-"""`python -m data_engine.docs [FOLDER]`: make the site, in FOLDER or where this machine keeps it, and print its first page."""
+"""`python -m data_engine.docs [FOLDER]`: build the site, in FOLDER or where this machine keeps it, and print its first page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The documentation as a site: laid out from all its sources, built by Sphinx, kept on this machine by what it was made of."""
+"""The documentation as a site: laid out from all its sources and built by Sphinx, for the wheel, or on this machine from a checkout."""
 
 from __future__ import annotations
 
@@ -21,21 +21,18 @@ HERE = Path(__file__).parent
 FIRST = "index.html"
 _FIRST_PAGE = "index.md"
 
-_OTHERS = 2
-"""How many sites of other content stay."""
-
+_BUILT = HERE / "built"
+"""The site, in an installed package."""
+_ROOT = HERE.parent.parent
 _PAGES = "data_engine/docs/pages"
-_PACKED = HERE / "beside"
-"""In an installed package: what lies beside the packages in a checkout."""
-_BESIDE = _PACKED if _PACKED.is_dir() else HERE.parent.parent
-_TEXTS = ("GLOSSARY.md", "CHANGELOG.md", "SECURITY.md")
+_TEXTS = ("CHANGELOG.md", "SECURITY.md")
 _LINK = re.compile(r"\]\(([^)\s:#]+)((?:#[^)\s]*)?)\)")
 _SEARCHED = re.compile(r"^<!-- search: (.+) -->$", re.MULTILINE)
 _QUESTION = re.compile(r"^\|.*\]\((howto/[\w-]+)\.md\) \|$", re.MULTILINE)
 
 
 def sources() -> dict[str, str]:
-    """Each file that the site is made of: its name among the site's sources, and where it is in the project.
+    """Each file that the site is made of: its name among the site's sources, and where it is in the checkout.
 
     Example:
         >>> found = sources()
@@ -43,18 +40,13 @@ def sources() -> dict[str, str]:
         ('data_engine/docs/pages/index.md', 'notebooks/01_first_flow.ipynb')
     """
     pages = [path.relative_to(HERE / "pages").as_posix() for path in sorted((HERE / "pages").rglob("*.md"))]
-    notebooks = _BESIDE / "notebooks"
+    notebooks = _ROOT / "notebooks"
     return (
         {name: f"{_PAGES}/{name}" for name in pages}
         | {name: name for name in _TEXTS}
         | {f"guides/{path.stem}.md": f"notebooks/{path.name}" for path in sorted(notebooks.glob("*.ipynb"))}
         | {f"images/{path.name}": f"notebooks/images/{path.name}" for path in sorted(notebooks.glob("images/*.png"))}
     )
-
-
-def file_of(place: str) -> Path:
-    """The file at a place in the project, in a checkout as in an installed package."""
-    return HERE / "pages" / place.removeprefix(f"{_PAGES}/") if place.startswith(_PAGES) else _BESIDE / place
 
 
 def guide_page(notebook: str) -> str:
@@ -80,7 +72,7 @@ def contents(pages: Iterable[str], first: str) -> str:
     """The site's table of contents, which its `first` page ends with: the questions in its order, the others by their names.
 
     Example:
-        >>> print(contents(["howto/b.md", "guides/1.md", "figures.md", "GLOSSARY.md"], "| question | [B](howto/b.md) |"))
+        >>> print(contents(["howto/b.md", "guides/1.md", "figures.md", "glossary.md"], "| question | [B](howto/b.md) |"))
         <BLANKLINE>
         ```{toctree}
         :hidden:
@@ -100,7 +92,7 @@ def contents(pages: Iterable[str], first: str) -> str:
         :hidden:
         :caption: Reference
         <BLANKLINE>
-        GLOSSARY
+        glossary
         figures
         ```
         <BLANKLINE>
@@ -121,7 +113,7 @@ def contents(pages: Iterable[str], first: str) -> str:
 
 def _place(name: str) -> tuple[bool, bool, str]:
     """The glossary, the reference, and what else there is."""
-    return name != "GLOSSARY", "/" not in name, name
+    return name != "glossary", "/" not in name, name
 
 
 def linked(text: str, name: str, found: Mapping[str, str]) -> str:
@@ -170,9 +162,9 @@ def lay_out(folder: Path) -> None:
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         if not name.endswith(".md"):
-            shutil.copyfile(file_of(place), target)
+            shutil.copyfile((_ROOT / place), target)
             continue
-        text = file_of(place).read_text(encoding="utf-8")
+        text = (_ROOT / place).read_text(encoding="utf-8")
         if place.endswith(".ipynb"):
             text = guide_page(text)
         elif name == _FIRST_PAGE:
@@ -186,9 +178,19 @@ def build(folder: Path) -> None:
     """Make the site in `folder`; it works from there without a network and without a server.
 
     Raises:
-        FlowValidationError: a page has a fault, such as a link that leads nowhere; Sphinx has told which on standard error.
+        FlowValidationError: a page has a fault, such as a link that leads nowhere; Sphinx has told which on standard error. Or
+            Sphinx is not installed.
     """
-    from sphinx.cmd.build import build_main
+    try:
+        import furo  # noqa: F401
+        import myst_parser  # noqa: F401
+        from sphinx.cmd.build import build_main
+    except ImportError as error:
+        raise FlowValidationError(
+            f"the documentation of a source checkout is built on this machine, which takes the package {error.name}",
+            where=str(_ROOT),
+            fix="python -m pip install -e '.[docs]', then data-engine docs",
+        ) from error
 
     with tempfile.TemporaryDirectory(prefix="data-engine-docs-") as made:
         pages, kept = Path(made) / "pages", Path(made) / "doctrees"
@@ -203,23 +205,23 @@ def build(folder: Path) -> None:
         )
 
 
-def kept_at() -> Path:
-    """The folder on this machine where the site of this content is, or will be.
+def site_folder() -> Path:
+    """The folder with the site: in the package, or, of a checkout, where this machine keeps it once it is built.
 
     Raises:
         WorkspaceError: this machine's state cannot be kept.
     """
-    return private_state_root() / "docs" / _digest()
+    return _BUILT if _BUILT.is_dir() else private_state_root() / "docs" / _digest()
 
 
 def make() -> Path:
-    """The folder with the site, which is built unless it is there; those of long ago are removed.
+    """The folder with the site, which is built unless it is there; those of other content are removed.
 
     Raises:
         FlowValidationError: as `build`.
-        WorkspaceError: as `kept_at`; or the site cannot be put there.
+        WorkspaceError: as `site_folder`; or the site cannot be put there.
     """
-    target = kept_at()
+    target = site_folder()
     if not (target / FIRST).is_file():
         target.parent.mkdir(parents=True, exist_ok=True)
         fresh = Path(tempfile.mkdtemp(prefix=".new-", dir=target.parent))
@@ -229,8 +231,9 @@ def make() -> Path:
             _put(fresh, target)
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
-        for other in _outdated(target):
-            shutil.rmtree(other, ignore_errors=True)
+        for other in target.parent.glob("[!.]*"):  # `.new-...`: another process is making one
+            if other != target:
+                shutil.rmtree(other, ignore_errors=True)
     return target
 
 
@@ -246,25 +249,10 @@ def _put(fresh: Path, target: Path) -> None:
             ) from error
 
 
-def _outdated(target: Path) -> list[Path]:
-    """Other sites but the newest: another environment may show one, or be making it."""
-    others = [path for path in target.parent.iterdir() if path != target]
-    return sorted(others, key=_changed_s)[:-_OTHERS]
-
-
-def _changed_s(path: Path) -> float:
-    try:
-        return path.stat().st_mtime
-    except OSError:  # another process has just removed it
-        return 0.0
-
-
 def _digest() -> str:
-    """What the site is made of, in short: the pages by their text, the docstrings by their files' size and time."""
+    """What the site is made of, in short: the pages and the modules with docstrings, by their size and time."""
     found = hashlib.sha1(__version__.encode(), usedforsecurity=False)
-    for name, place in sources().items():
-        found.update(f"\0{name}\0".encode() + file_of(place).read_bytes())
-    for path in sorted(HERE.parent.rglob("*.py")):
+    for path in (*(_ROOT / place for place in sources().values()), *sorted(HERE.parent.rglob("*.py"))):
         facts = path.stat()
         found.update(f"\0{path.name} {facts.st_size} {facts.st_mtime_ns}".encode())
     return found.hexdigest()[:16]

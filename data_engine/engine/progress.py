@@ -6,25 +6,23 @@ import time
 from typing import Any
 
 from data_engine.model import Event, RunFinished, RunStarted, StepFinished, StepProgress
-from data_engine.workspace.here import kernel_shell
 
 _SHOW_AFTER_S = 1.0
 
 
 class ProgressLine:
-    """Draws itself (tqdm, in notebooks and terminals) from a run's events, once a second has passed.
+    """Draws itself (by Rich, in notebooks and terminals) from a run's events, once a second has passed.
 
     Call it with each event; close it at the end. With several sources it counts them, else the items of the running step.
     """
 
-    def __init__(self, total_sources: int = 1, *, clock: Any = time.monotonic, make_bar: Any = None) -> None:
+    def __init__(self, total_sources: int = 1, *, clock: Any = time.monotonic, console: Any = None) -> None:
         self._total = total_sources
         self._clock = clock
-        self._make_bar = make_bar or _make_bar
+        self._console = console
         self._started_s: float | None = None
         self._done = 0
         self._bar: Any = None
-        self._label = ""
 
     def __call__(self, event: Event) -> None:
         now_s = self._clock()
@@ -32,8 +30,7 @@ class ProgressLine:
             self._started_s = now_s
         if isinstance(event, RunFinished):
             self._done += 1
-        late = now_s - self._started_s >= _SHOW_AFTER_S
-        if not late:
+        if now_s - self._started_s < _SHOW_AFTER_S:
             return
         if self._total > 1:
             self._show_sources(event)
@@ -45,31 +42,44 @@ class ProgressLine:
     def close(self) -> None:
         """Take the line away; what it said last stays in a notebook's output."""
         if self._bar is not None:
-            self._bar.close()
+            self._bar.stop()
             self._bar = None
 
     def _show_sources(self, event: Event) -> None:
         if isinstance(event, RunStarted) and event.source is not None:
-            self._show("sources", self._done, self._total)
-            self._bar.set_postfix_str(event.source.rpartition("/")[2], refresh=True)
+            self._show("sources", self._done, self._total, event.source.rpartition("/")[2])
         elif isinstance(event, StepProgress):
-            self._show("sources", self._done, self._total)
-            self._bar.set_postfix_str(f"{event.label} {event.done}/{event.total or '?'}", refresh=True)
+            self._show("sources", self._done, self._total, f"{event.label} {event.done}/{event.total or '?'}")
         elif isinstance(event, RunFinished):
             self._show("sources", self._done, self._total)
 
-    def _show(self, label: str, done: int, total: int | None) -> None:
-        if self._label != label:  # the bar itself forgets its label where there is no terminal
-            self.close()
+    def _show(self, label: str, done: int, total: int | None, current: str = "") -> None:
         if self._bar is None:
-            self._bar, self._label = self._make_bar(label, total), label
-        self._bar.total = total
-        self._bar.n = done
+            self._bar = _make_bar(self._console)
+            self._bar.add_task(label, current="")
+        (task,) = self._bar.task_ids
+        self._bar.update(task, description=label, completed=done, total=total, current=current)
+        self._bar.start()  # draws it the first time
         self._bar.refresh()
 
 
-def _make_bar(label: str, total: int | None) -> Any:
-    from tqdm.auto import tqdm
+def _make_bar(console: Any) -> Any:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    in_kernel = kernel_shell() is not None
-    return tqdm(desc=label, total=total, leave=in_kernel, disable=False if in_kernel else None)
+    text = {"markup": False}  # names of files and steps may hold brackets
+    console = console or Console(stderr=True)
+    in_kernel = console.is_jupyter
+    return Progress(
+        TextColumn("{task.description}", **text),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[current]}", **text),
+        console=console,
+        auto_refresh=False,
+        transient=not in_kernel,
+        redirect_stdout=False,
+        redirect_stderr=False,
+        disable=not (in_kernel or console.is_terminal),
+    )

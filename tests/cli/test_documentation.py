@@ -30,8 +30,8 @@ def test_it_is_told_where_the_documentation_is(cli: Cli, opened: list[str]) -> N
     answer = cli("docs")
     told = cli("docs", "--json").json
 
-    assert (answer.code, answer.err) == (0, "")
-    assert answer.out.strip() == (site.kept_at() / site.FIRST).as_uri()
+    assert (answer.code, answer.err) == (0, "Building the documentation (about ten seconds) ...\n")
+    assert answer.out.strip() == (site.site_folder() / site.FIRST).as_uri()
     assert Path(told["page"]).read_text() == "here"
     assert opened == []
 
@@ -39,7 +39,7 @@ def test_it_is_told_where_the_documentation_is(cli: Cli, opened: list[str]) -> N
 def test_the_browser_opens_it_when_asked(cli: Cli, opened: list[str]) -> None:
     """Once."""
     assert cli("docs", "--open").code == 0
-    assert opened == [(site.kept_at() / site.FIRST).as_uri()]
+    assert opened == [(site.site_folder() / site.FIRST).as_uri()]
 
 
 def test_what_cannot_be_made_is_an_error(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 from data_engine.docs import site
-from data_engine.errors import WorkspaceError
+from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.private import told
 from data_engine.workspace.settings import DEFAULT_SETTINGS_TEXT
 
@@ -124,8 +124,8 @@ def test_the_first_page_names_every_question(built: Path, page: str) -> None:
         ("troubleshoot", "howto/troubleshoot"),
         ("backfil", "howto/again"),
         ("systemd", "howto/logon"),
-        ("leas", "GLOSSARY"),
-        ("daemon", "GLOSSARY"),
+        ("leas", "glossary"),
+        ("daemon", "glossary"),
         ("replace_rows_by_fil", "howto/databases"),
     ],
 )
@@ -145,7 +145,7 @@ def test_guides_glossary_and_docstrings_are_pages(built: Path) -> None:
     """From their one source each: nothing of them is written twice."""
     guide = (built / "guides" / "01_first_flow.html").read_text(encoding="utf-8")
     assert "A first flow" in guide
-    assert "fencing token" in (built / "GLOSSARY.html").read_text(encoding="utf-8")
+    assert "fencing token" in (built / "glossary.html").read_text(encoding="utf-8")
     assert {"data_engine.Flow.watch", "data_engine.Workspace"} <= read(built / "reference" / "python.html").anchors
     assert "data_engine.helpers.networkdays" in read(built / "reference" / "helpers.html").anchors
     assert "--accept-clock" in (built / "reference" / "commands.html").read_text(encoding="utf-8")
@@ -164,7 +164,6 @@ def test_dead_links_are_found(tmp_path: Path) -> None:
 
 def test_a_page_with_a_fault_builds_no_site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is told by page and line; a site with a dead link is none."""
-    from data_engine.errors import FlowValidationError
 
     def lay_out(folder: Path) -> None:
         folder.mkdir()
@@ -176,7 +175,7 @@ def test_a_page_with_a_fault_builds_no_site(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_the_site_is_made_once_for_its_content(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Asked again it is there at once; other content is another site, and the sites of long ago go."""
+    """Asked again it is there at once; other content is another site, and the one before goes."""
     built = []
 
     def build(folder: Path) -> None:
@@ -189,12 +188,22 @@ def test_the_site_is_made_once_for_its_content(monkeypatch: pytest.MonkeyPatch) 
     assert told(first) == []  # other users cannot open it, as doctor asks of all that is kept here
     assert site.make() == first
     assert len(built) == 1
-    for digest in "abcd":
-        monkeypatch.setattr(site, "_digest", lambda digest=digest: digest)
-        newest = site.make()
+    monkeypatch.setattr(site, "_digest", lambda: "other")
+    newest = site.make()
 
-    assert len(built) == 5
-    assert {path.name for path in newest.parent.iterdir()} == {"b", "c", "d"}
+    assert len(built) == 2
+    assert [path.name for path in newest.parent.iterdir()] == ["other"]
+
+
+def test_without_what_builds_it_the_command_that_installs_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A person with a checkout has not asked for it; the wheel holds the site."""
+    monkeypatch.setitem(sys.modules, "myst_parser", None)
+
+    with pytest.raises(FlowValidationError, match="takes the package myst_parser") as told:
+        site.make()
+
+    assert ".[docs]" in str(told.value)
+    assert list(site.site_folder().parent.iterdir()) == []
 
 
 def test_a_site_that_cannot_be_made_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,7 +217,7 @@ def test_a_site_that_cannot_be_made_leaves_nothing(monkeypatch: pytest.MonkeyPat
     with pytest.raises(OSError, match="no room"):
         site.make()
 
-    assert list(site.kept_at().parent.iterdir()) == []
+    assert list(site.site_folder().parent.iterdir()) == []
 
 
 def test_the_links_of_the_readme_lead_to_files() -> None:
@@ -222,7 +231,7 @@ def test_the_links_of_the_readme_lead_to_files() -> None:
 
 
 PAGES = site.HERE / "pages"
-TEXTS = [*sorted(PAGES.rglob("*.md")), *(REPOSITORY / name for name in ("README.md", "GLOSSARY.md", "SECURITY.md"))]
+TEXTS = [*sorted(PAGES.rglob("*.md")), *(REPOSITORY / name for name in ("README.md", "SECURITY.md"))]
 OF_DOCSTRINGS = ("python", "helpers")
 
 
@@ -262,11 +271,11 @@ def test_notes_for_the_tests_are_not_seen(built: Path) -> None:
 def test_a_site_that_cannot_be_put_in_its_place_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Something is in the way; a path that leads nowhere would be opened."""
     monkeypatch.setattr(site, "build", lambda folder: (folder / site.FIRST).write_text("here"))
-    (site.kept_at() / "half").mkdir(parents=True)
+    (site.site_folder() / "half").mkdir(parents=True)
 
     with pytest.raises(WorkspaceError, match="cannot be kept"):
         site.make()
-    assert [path.name for path in site.kept_at().parent.iterdir()] == [site.kept_at().name]
+    assert [path.name for path in site.site_folder().parent.iterdir()] == [site.site_folder().name]
 
 
 @pytest.mark.parametrize(
