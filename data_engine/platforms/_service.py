@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
-from data_engine.files import write_bytes_atomic
 from data_engine.platforms.processes import apart
 from data_engine.record import frozen
 
@@ -155,7 +155,9 @@ def store(path: Path, content: bytes) -> bool:
             return False
     except OSError:
         path.parent.mkdir(parents=True, exist_ok=True)
-    write_bytes_atomic(path, content)
+    fresh = path.with_name(f".{path.name}.new")
+    fresh.write_bytes(content)
+    os.replace(fresh, path)
     return True
 
 
