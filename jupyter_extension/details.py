@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from data_engine.client import Workspace
+from data_engine.errors import FlowValidationError
 from data_engine.feed import daemon_of, from_child
 from data_engine.file_check import file_exists
 from data_engine.flow.expectation import Expectation, expectation_words
+from data_engine.flow.trigger import skipped_days
 from data_engine.ledger.deployments import renamings
 from data_engine.ledger.warned import warnings_of
 from data_engine.marks import Mark
@@ -23,7 +25,7 @@ from data_engine.notebook.standing import cells_text
 from data_engine.planning.code import code_changes
 from data_engine.proof.kept import unsettled_texts
 from data_engine.record import frozen
-from data_engine.scheduler.slots import next_slots, slot_words, zone_of
+from data_engine.scheduler.slots import Slots, slot_words, zone_of
 from data_engine.status.buttons import WhyNot
 from data_engine.status.deployed_before import present_name
 from data_engine.status.runs import facts_of, params_words, rows_words, trigger_words
@@ -247,7 +249,11 @@ def flow_entry(ws: Workspace, name: str) -> dict[str, Any]:
 def _next_times(ws: Workspace, options: Mapping[str, Any]) -> str:
     """The next times of a flow that runs by the clock, in its zone."""
     zone = zone_of(options.get("tz") or ws.home.settings_shown().timezone)
-    return slot_words(next_slots(options.get("cron_lines") or (), zone, time.time()), zone)
+    lines, file = tuple(options.get("cron_lines") or ()), options.get("skip_file")
+    with suppress(FlowValidationError):  # the flow's reason says what is wrong with the file
+        without = skipped_days(options.get("skip") or (), file and Path(file))
+        return slot_words(Slots(lines, zone, without).upcoming(time.time()), zone)
+    return ""
 
 
 def _about(entry: Mapping[str, Any], times: str) -> tuple[tuple[str, str], ...]:

@@ -19,7 +19,7 @@ from data_engine.marks import Mark, mark_of
 from data_engine.notebook.catalog import trigger_text
 from data_engine.reasons.kinds import ByHand
 from data_engine.record import frozen
-from data_engine.scheduler.slots import next_slot, next_slots, slot_words, zone_of
+from data_engine.scheduler.slots import slot_words, slots_of
 from data_engine.status.record import FlowStatus
 from data_engine.status.sentences import short_error
 from data_engine.times import local_time, zoned_words
@@ -140,8 +140,8 @@ def lines_of(
         yield Line("mirror", "", flow.mirror_spec.root_as_authored, words)
     yield from _next_lines(flow, now_s, live, zone)
     if isinstance(trigger, Schedule) and trigger.cron_lines:
-        there = zone_of(trigger.tz or zone)
-        yield Line("times", "", slot_words(next_slots(trigger.cron_lines, there, now_s), there))
+        slots = slots_of(trigger, zone)
+        yield Line("times", "", slot_words(slots.upcoming(now_s), slots.zone))
     yield from _expected_lines(flow, live)
 
 
@@ -207,10 +207,11 @@ def _next_without_daemon(trigger: Poll | Schedule, now_s: float, zone: str | Non
         return "when a file is new or changed, once it is deployed and the engine is on"
     if trigger.interval is not None:
         return f"{interval_words(trigger.interval)} after the engine was started, once it is deployed"
-    slot_s = next_slot(trigger.cron_lines, zone_of(trigger.tz or zone), now_s)
+    slots = slots_of(trigger, zone)
+    slot_s = slots.next(now_s)
     if slot_s is None:
         return "no further time"
-    at = slot_words([slot_s], zone_of(trigger.tz or zone))
+    at = slot_words([slot_s], slots.zone)
     return f"{at}, if it is deployed and the engine is on by then"
 
 

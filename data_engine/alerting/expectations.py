@@ -7,7 +7,7 @@ taken as a schedule takes them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, tzinfo
+from datetime import datetime
 
 from data_engine.flow.expectation import Expectation
 from data_engine.flow.trigger import Schedule, Trigger
@@ -15,7 +15,7 @@ from data_engine.ledger.freshness import Fresh
 from data_engine.model import utc_text
 from data_engine.reasons.kinds import Expected, Late, Overlong
 from data_engine.record import frozen
-from data_engine.scheduler.slots import newest_slot, next_slot, zone_of
+from data_engine.scheduler.slots import Slots, slots_of, zone_of
 
 GRACE_S = 300.0
 """How late a slot may begin, where `Flow.expect` does not say."""
@@ -99,29 +99,27 @@ def slot_to_check(
         >>> found == [None, six_s]
         True
     """
-    zone = zone_of(trigger.tz or timezone)
-    slot_s = newest_slot(trigger.cron_lines, zone, max(after_s, now_s - grace_s - _DAY_S), now_s - grace_s)
-    coming_s = next_slot(trigger.cron_lines, zone, max(after_s, now_s - grace_s))
+    slots = slots_of(trigger, timezone)
+    slot_s = slots.newest(max(after_s, now_s - grace_s - _DAY_S), now_s - grace_s)
+    coming_s = slots.next(max(after_s, now_s - grace_s))
     return slot_s, None if coming_s is None else coming_s + grace_s
 
 
-def owed_since(
-    deadline_s: float, lines: Sequence[str], zone: tzinfo, slots: tuple[Sequence[str], tzinfo] | None
-) -> float:
-    """From when on a success counts for the deadline, one of `lines`: the day it is on, or the deadline before on that day.
+def owed_since(deadline_s: float, deadlines: Slots, slots: Slots | None) -> float:
+    """From when on a success counts for the deadline, one of `deadlines`: the day it is on, or the deadline before on that day.
 
     Where the flow has no slot in that time, its newest slot before counts: a run at 23:50 is for a deadline at 00:30.
     """
-    there = datetime.fromtimestamp(deadline_s, zone)
+    there = datetime.fromtimestamp(deadline_s, deadlines.zone)
     midnight_s = there.replace(hour=0, minute=0, second=0, microsecond=0, fold=0).timestamp()
-    before_s = newest_slot(lines, zone, midnight_s, deadline_s - 1)
+    before_s = deadlines.newest(midnight_s, deadline_s - 1)
     since_s = min(midnight_s if before_s is None else before_s, deadline_s)
     if slots is None:
         return since_s
-    first_s = next_slot(*slots, since_s - 1)
+    first_s = slots.next(since_s - 1)
     if first_s is not None and first_s < deadline_s:
         return since_s
-    newest_s = newest_slot(*slots, deadline_s - _DAY_S, deadline_s - 1)
+    newest_s = slots.newest(deadline_s - _DAY_S, deadline_s - 1)
     return since_s if newest_s is None else newest_s
 
 
@@ -131,17 +129,17 @@ def _by(
     """The first deadline that no success counts for; late when it is past."""
     if not one.by:
         return None
-    zone = zone_of(one.tz or timezone)
     days = ",".join(str((day + 1) % 7) for day in one.days) or "*"  # cron counts from Sunday
-    lines = [f"{minute} {hour} * * {days}" for hour, minute in one.times]
+    lines = tuple(f"{minute} {hour} * * {days}" for hour, minute in one.times)
+    deadlines = Slots(lines, zone_of(one.tz or timezone))
     slots = None
     if isinstance(trigger, Schedule) and trigger.cron_lines:
-        slots = trigger.cron_lines, zone_of(trigger.tz or timezone)
+        slots = slots_of(trigger, timezone)
     done_s = float("-inf") if fresh.for_s is None else fresh.for_s
     deadline_s = max(known_since_s, done_s, now_s - LONGEST_LOOK_BACK_S)
     for _ in range(_MOST_STEPS):
-        found = next_slot(lines, zone, deadline_s)
-        if found is None or found - _LONGEST_DAY_S > done_s or owed_since(found, lines, zone, slots) > done_s:
+        found = deadlines.next(deadline_s)
+        if found is None or found - _LONGEST_DAY_S > done_s or owed_since(found, deadlines, slots) > done_s:
             return found
         deadline_s = found
     return None

@@ -502,13 +502,13 @@ def show(ctx: typer.Context, name: FlowName, as_json: AsJson = False) -> int:
 def _next_slots(ws: Workspace, flow: Flow) -> tuple[list[float], tzinfo]:
     """The next times of a flow that runs by the clock, and the zone they are meant in."""
     from data_engine.flow.trigger import Schedule
-    from data_engine.scheduler.slots import next_slots, zone_of
+    from data_engine.scheduler.slots import slots_of, zone_of
 
-    lines = flow.trigger.cron_lines if isinstance(flow.trigger, Schedule) else ()
-    zone = zone_of(
-        (flow.trigger.tz if isinstance(flow.trigger, Schedule) else None) or ws.home.settings_shown().timezone
-    )
-    return next_slots(lines, zone, time.time()), zone
+    timezone = ws.home.settings_shown().timezone
+    if not isinstance(flow.trigger, Schedule):
+        return [], zone_of(timezone)
+    slots = slots_of(flow.trigger, timezone)
+    return slots.upcoming(time.time()), slots.zone
 
 
 def _say_flow(

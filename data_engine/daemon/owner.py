@@ -425,12 +425,13 @@ def choose(home: LocalWorkspace, flow: Flow, wanted: Wanted) -> Chosen:
         FlowValidationError: the flow has neither files nor slots, a text is no day, or the folder cannot be read.
     """
     trigger, ledger, name = flow.trigger, home.ledger(), flow.name or ""
-    zone = zone_of((trigger.tz if isinstance(trigger, Schedule) else None) or home.settings().timezone)
+    timezone = home.settings().timezone
+    zone = zone_of((trigger.tz if isinstance(trigger, Schedule) else None) or timezone)
     if isinstance(trigger, Schedule) and has_slots(trigger):
         paths = [None if one.key is None else one.key.path for one in startup_sources(flow)]
         if wanted.where is not None and trigger.source is None:
             raise _no_files(name, "where")
-        return choose_slots(trigger, paths, ends_of_slots(ledger, name), wanted, zone, now_s=time.time())
+        return choose_slots(trigger, paths, ends_of_slots(ledger, name), wanted, timezone, now_s=time.time())
     if trigger is None or trigger.source is None:
         raise FlowValidationError(
             f"{name} has neither files nor slots to run again",

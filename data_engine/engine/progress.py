@@ -67,15 +67,14 @@ def _make_bar(console: Any) -> Any:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    text = {"markup": False}  # names of files and steps may hold brackets
     console = console or Console(stderr=True)
     in_kernel = console.is_jupyter
     return Progress(
-        TextColumn("{task.description}", **text),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[current]}", **text),
+        TextColumn("{task.fields[current]}", markup=False),
         console=console,
         auto_refresh=False,
         transient=not in_kernel,

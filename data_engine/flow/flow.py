@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from os import PathLike
 from pathlib import Path
@@ -27,7 +27,7 @@ from data_engine.shown import Shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from datetime import timedelta
+    from datetime import date, timedelta
     from typing import Any, Literal, Self, TypeAlias
 
     from data_engine.flow.context import FlowContext
@@ -192,6 +192,7 @@ class Flow(Shown):
         extensions: str | list[str] | tuple[str, ...] | set[str] | None = None,
         settle: int | Duration = 1,
         catch_up: Literal["latest", "all", "none"] = "latest",
+        skip: str | date | Iterable[str | date] | None = None,
     ) -> Self:
         """The flow with this trigger.
 
@@ -207,6 +208,8 @@ class Flow(Shown):
             extensions: which files count; one text means one extension, compound ones (".csv.gz") work; case is ignored.
             settle: poll only: how long (whole seconds, or a duration) a file must look the same before it is due.
             catch_up: wall-clock only: slots missed while nothing ran are run for the "latest", "all" or "none" of them.
+            skip: wall-clock only: days without slots: dates, or the name of a file in `config/` with one date a line ("holidays.txt"),
+                which is read each time.
 
         Raises:
             FlowValidationError: an option is wrong, missing, or belongs to another mode; `source` is the mirror root, and `extensions` names none.
@@ -230,6 +233,7 @@ class Flow(Shown):
             extensions=extensions,
             settle=settle,
             catch_up=catch_up,
+            skip=skip,
         )
         return replace(self, trigger=trigger)
 

@@ -52,6 +52,8 @@ def schedule_words(schedule: Schedule) -> str:
     if schedule.interval is not None:
         return f"every {interval_words(schedule.interval)}"
     words = _cron_words(schedule.cron) if schedule.cron else f"every day at {_times_words(schedule.times)}"
+    if schedule.skip_name:
+        words += f", not on the days in {schedule.skip_name}"
     return f"{words}, {schedule.tz}" if schedule.tz else words
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from dataclasses import KW_ONLY
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from data_engine.duration import is_timedelta, parse_duration
 from data_engine.errors import FlowValidationError
@@ -17,6 +18,9 @@ from data_engine.flow.paths import AuthoredPath, author_path
 from data_engine.flow.scan import parse_extensions
 from data_engine.flow.suggestions import nearest_name
 from data_engine.record import frozen
+
+if TYPE_CHECKING:
+    from datetime import date
 
 CATCH_UPS = ("latest", "all", "none")
 _WHERE = "Flow.watch"
@@ -68,7 +72,8 @@ class Poll(_Trigger):
 class Schedule(_Trigger):
     """Run every `interval_seconds`, at wall-clock `times`, or as `cron` says, in zone `tz` (None: the workspace's).
 
-    `times` are "HH:MM" texts, sorted, each once; `time_slots` the same as (hour, minute).
+    `times` are "HH:MM" texts, sorted, each once; `time_slots` the same as (hour, minute). Days without slots are `skip`, as texts, and
+    those in `skip_file`.
     """
 
     _: KW_ONLY
@@ -80,6 +85,21 @@ class Schedule(_Trigger):
     cron: str | None = None
     tz: str | None = None
     catch_up: str = "latest"
+    skip: tuple[str, ...] = ()
+    skip_file: Path | None = None
+
+    @property
+    def skip_name(self) -> str:
+        """Where the days without slots stand, as people call it; "" without such days."""
+        return "skip=" if self.skip else "" if self.skip_file is None else f"config/{self.skip_file.name}"
+
+    def skipped_days(self) -> frozenset[date]:
+        """The days without slots, those of a file as it is now.
+
+        Raises:
+            FlowValidationError: the file cannot be read, or a line of it is no date.
+        """
+        return skipped_days(self.skip, self.skip_file)
 
     @property
     def time(self) -> str | tuple[str, ...] | None:
@@ -118,6 +138,7 @@ def make_trigger(
     extensions: object,
     settle: object,
     catch_up: object,
+    skip: object,
 ) -> Trigger:
     """The trigger these options of `Flow.watch` mean.
 
@@ -139,7 +160,7 @@ def make_trigger(
     if word != "poll" and settle_s != 1:
         raise _misplaced("settle", word, "'poll'")
     if word != "schedule":
-        for name, value in (("time", time), ("cron", cron), ("tz", tz)):
+        for name, value in (("time", time), ("cron", cron), ("tz", tz), ("skip", skip)):
             if value is not None:
                 raise _misplaced(name, word, "'schedule'")
         if catch_up_word != "latest":
@@ -156,11 +177,16 @@ def make_trigger(
             )
         seconds = parse_duration(interval, where=f"{_WHERE}(interval=...)")
         return Poll(**shared, interval=duration_text(interval), interval_seconds=seconds, settle=settle_s)
-    return _make_schedule(shared, interval, time, cron, tz, catch_up_word)
+    by_clock = {
+        "tz": None if tz is None else check_zone(tz, where=f"{_WHERE}(tz=...)"),
+        "catch_up": catch_up_word,
+        **_parse_skip(skip),
+    }
+    return _make_schedule(shared, interval, time, cron, by_clock)
 
 
 def _make_schedule(
-    shared: dict[str, Any], interval: object, time: object, cron: object, tz: object, catch_up: str
+    shared: dict[str, Any], interval: object, time: object, cron: object, by_clock: dict[str, Any]
 ) -> Schedule:
     if sum(value is not None for value in (interval, time, cron)) != 1:
         raise FlowValidationError(
@@ -168,10 +194,10 @@ def _make_schedule(
             where=_WHERE,
             fix='for example time="06:30", interval="15m" or cron="0 6 * * 1-5"',
         )
-    zone = None if tz is None else check_zone(tz, where=f"{_WHERE}(tz=...)")
     if interval is not None:
-        if zone is not None or catch_up != "latest":
-            name = "tz" if zone is not None else "catch_up"
+        given = [name.partition("_file")[0] for name, value in by_clock.items() if value not in (None, "latest", ())]
+        if given:
+            name = given[0]
             raise FlowValidationError(
                 f"{name}= belongs to wall-clock schedules, not to interval=",
                 where=_WHERE,
@@ -181,8 +207,84 @@ def _make_schedule(
         return Schedule(**shared, interval=duration_text(interval), interval_seconds=seconds)
     if time is not None:
         times, slots = parse_times(time)
-        return Schedule(**shared, times=times, time_slots=slots, tz=zone, catch_up=catch_up)
-    return Schedule(**shared, cron=_parse_cron(cron), tz=zone, catch_up=catch_up)
+        return Schedule(**shared, **by_clock, times=times, time_slots=slots)
+    return Schedule(**shared, **by_clock, cron=_parse_cron(cron))
+
+
+_SKIP_FIX = (
+    'give dates, skip=["2026-12-25"], or the name of a file in config/ with one date a line, skip="holidays.txt"'
+)
+
+
+def _parse_skip(value: object) -> dict[str, Any]:
+    """The fields of a schedule for days without slots; a file is read, so that what is wrong in it is told now."""
+    from datetime import date
+
+    where = f"{_WHERE}(skip=...)"
+    if value is None:
+        return {}
+    if isinstance(value, str) and _is_day(value) is None:
+        if not value.strip() or "/" in value or "\\" in value:
+            raise FlowValidationError(f"skip cannot be {value!r}", where=where, fix=_SKIP_FIX)
+        path = author_path(f"../config/{value}", where=where).path
+        read_days(path)
+        return {"skip_file": path}
+    days = value if isinstance(value, (list, tuple, set, frozenset)) else [value]
+    found = [one if isinstance(one, date) else _is_day(one) if isinstance(one, str) else None for one in days]
+    for one, day in zip(days, found, strict=True):
+        if day is None:
+            raise FlowValidationError(f"skip cannot hold {one!r}", where=where, fix=_SKIP_FIX)
+    return {"skip": tuple(sorted({f"{day:%Y-%m-%d}" for day in found if day is not None}))}
+
+
+def _is_day(text: str) -> date | None:
+    try:
+        return _day(text.strip())
+    except ValueError:
+        return None
+
+
+def _day(text: str) -> date:
+    from datetime import date
+
+    return date.fromisoformat(text)
+
+
+def skipped_days(skip: Collection[str], skip_file: Path | None) -> frozenset[date]:
+    """As `Schedule.skipped_days`, of these fields of one."""
+    return frozenset(map(_day, skip)) if skip_file is None else read_days(skip_file)
+
+
+def read_days(path: Path) -> frozenset[date]:
+    """The dates in a file, one a line; blank lines, and what follows a `#`, do not count.
+
+    Raises:
+        FlowValidationError: it cannot be read, or a line is no date.
+    """
+    try:
+        facts = path.stat()
+        return _read_days(path, facts.st_mtime_ns, facts.st_size)
+    except (OSError, UnicodeError) as error:
+        raise FlowValidationError(
+            f"the days without slots cannot be read: {getattr(error, 'strerror', None) or error}",
+            where=str(path),
+            fix="put the file there with one date a line, such as 2026-12-25, or correct skip=",
+        ) from error
+
+
+@lru_cache(maxsize=64)
+def _read_days(path: Path, changed_ns: int, size: int) -> frozenset[date]:
+    """Read again when the file has another time or size."""
+    found = set()
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
+        if text := line.partition("#")[0].strip():
+            day = _is_day(text)
+            if day is None:
+                raise FlowValidationError(
+                    f"{text[:40]!r} is not a date", where=f"{path}, line {number}", fix="write it as 2026-12-25"
+                )
+            found.add(day)
+    return frozenset(found)
 
 
 def check_zone(value: object, *, where: str) -> str:

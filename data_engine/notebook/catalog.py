@@ -86,10 +86,12 @@ class CatalogEntry:
 def _options(flow: Flow | None) -> dict[str, Any]:
     """What `Flow.watch` was told besides when and where; empty for a flow without a trigger and for a broken module."""
     trigger = None if flow is None else flow.trigger
-    names = ("run_as", "max_parallel", "extensions", "settle", "cron_lines", "tz", "catch_up")
+    names = ("run_as", "max_parallel", "extensions", "settle", "cron_lines", "tz", "catch_up", "skip", "skip_file")
     found = {name: getattr(trigger, name, None) for name in names}
     return {
-        name: list(value) if isinstance(value, tuple) else value for name, value in found.items() if value is not None
+        name: list(value) if isinstance(value, tuple) else str(value) if isinstance(value, Path) else value
+        for name, value in found.items()
+        if value is not None and (value != () or name != "skip")
     }
 
 

@@ -252,19 +252,33 @@ class NoFiles(Reason):
 
 
 def _not_yet_text(why: NotYet) -> str:
-    return "no further run is scheduled" if why.next_utc is None else filled("next at {next_utc:zoned}", why)
+    coming = "no further run is scheduled" if why.next_utc is None else filled("next at {next_utc:zoned}", why)
+    return coming + filled("[; none at {skipped_utc:zoned}, a day in {by}]", why)
 
 
 @reason("not_yet", _not_yet_text, remedies.RUN_NOW, READY)
 class NotYet(Reason):
-    """The next slot or tick is at `next_utc`; None when there is none. `tz` is the zone it is meant in, None for this machine's."""
+    """The next slot or tick is at `next_utc`; None when there is none. `tz` is the zone it is meant in, None for this machine's.
+
+    At `skipped_utc`, of the last day or before the next one, is no slot: the days without slots, which stand `by` a file or `skip=`, have it.
+    """
 
     next_utc: str | None
     tz: str | None = None
+    skipped_utc: str | None = None
+    by: str = ""
 
     def left_s(self, now_s: float) -> float:
         """Seconds until then; none without a next one."""
         return 0.0 if self.next_utc is None else datetime.fromisoformat(self.next_utc).timestamp() - now_s
+
+
+@reason("days_unknown", "{error}[: {where}]", "correct the file, or skip= of the flow", LOST)
+class DaysUnknown(Reason):
+    """The days on which a schedule has no slots cannot be read, so that it does not run."""
+
+    error: str
+    where: str = ""
 
 
 @reason("by_hand", "runs by hand only", "`{on_flow:run}` runs it")

@@ -22,7 +22,7 @@ from data_engine.ledger.backfills import LastEnd
 from data_engine.model import PlannedRun, Signature, SourceKey, SourceState, utc_text
 from data_engine.record import frozen
 from data_engine.scheduler.plan import HELD_STATUSES, holds, matches
-from data_engine.scheduler.slots import next_slot, slots_between
+from data_engine.scheduler.slots import Slots, slots_of
 
 Reprocess: TypeAlias = Literal["failed", "missing", "all"]
 MOST_RUNS = 100_000
@@ -149,7 +149,7 @@ def choose_slots(
     sources: Sequence[str | None],
     ends: Mapping[tuple[str, str | None], LastEnd],
     wanted: Wanted,
-    zone: tzinfo,
+    timezone: str | None,
     *,
     now_s: float,
 ) -> Chosen:
@@ -159,14 +159,16 @@ def choose_slots(
         FlowValidationError: there are too many, or nothing says with which to begin.
 
     Example:
-        >>> from data_engine.scheduler.slots import zone_of
         >>> trigger = Schedule(times=("06:00",), time_slots=((6, 0),))
         >>> chosen = choose_slots(trigger, [None], {}, Wanted("2026-03-28", "2026-03-29", reprocess="all"),
-        ...                       zone_of("Europe/Berlin"), now_s=2e9)
+        ...                       "Europe/Berlin", now_s=2e9)
         >>> [one.scheduled_for for one in chosen.planned]
         ['2026-03-28T05:00:00.000000+00:00', '2026-03-29T04:00:00.000000+00:00']
     """
-    since_s, until_s = wanted.bounds(zone)
+    rule = slots_of(trigger, timezone)
+    if rule.trouble is not None:
+        raise rule.trouble
+    since_s, until_s = wanted.bounds(rule.zone)
     until_s = now_s if until_s is None else min(until_s, now_s)
     if since_s is None:
         first = min((slot for slot, _ in ends), default=None)
@@ -177,7 +179,7 @@ def choose_slots(
                 fix="give the first day: --since 2013-03-01, since=date(2013, 3, 1)",
             )
         since_s = datetime.fromisoformat(first).timestamp()
-    slots = _slots(trigger.cron_lines, zone, since_s, until_s)
+    slots = _slots(rule, since_s, until_s)
     names = [one for one in sources if is_named(one or "", wanted.where)]
     planned = [PlannedRun(name, utc_text(slot)) for slot in slots for name in names]
 
@@ -189,18 +191,18 @@ def choose_slots(
     return chosen if names else replace(chosen, nearest=nearest([one or "" for one in sources], wanted.where))
 
 
-def _slots(lines: Sequence[str], zone: tzinfo, since_s: float, until_s: float) -> list[float]:
-    """As `slots_between`, with both ends; by the week, so that too many are noticed before all are made."""
+def _slots(rule: Slots, since_s: float, until_s: float) -> list[float]:
+    """As `Slots.between`, with both ends; by the week, so that too many are noticed before all are made."""
     found: list[float] = []
     at_s = since_s - 1.0
     while at_s < until_s:
         end_s = min(at_s + 7 * 86_400.0, until_s)
-        part = slots_between(lines, zone, at_s, end_s)
+        part = rule.between(at_s, end_s)
         found += [slot for slot in part if slot >= since_s]
         _refuse_too_many(len(found))
         at_s = end_s
         if not part:  # a line may fire once in years
-            coming = next_slot(lines, zone, end_s)
+            coming = rule.next(end_s)
             at_s = until_s if coming is None else max(end_s, coming - 1.0)
     return found
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Set
 from dataclasses import field, replace
-from datetime import datetime, tzinfo
+from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -23,6 +23,7 @@ from data_engine.reasons.kinds import (
     ByHand,
     Changed,
     DaemonSilent,
+    DaysUnknown,
     Disabled,
     Done,
     EngineOff,
@@ -50,7 +51,7 @@ from data_engine.reasons.kinds import (
 )
 from data_engine.reasons.row import Reason
 from data_engine.record import frozen
-from data_engine.scheduler.slots import newest_slot, next_slot, slots_between
+from data_engine.scheduler.slots import Slots
 from data_engine.workspace.settings import WorkspaceSettings
 
 HELD_STATUSES = ("failed", "stopped", "killed")
@@ -348,8 +349,8 @@ def why_not_there(state: SourceState | None, path: str, there: Iterable[str]) ->
 
 def plan_slots(
     trigger: Schedule,
+    slots: Slots,
     *,
-    zone: tzinfo,
     served_until_s: float,
     on_since_s: float,
     now_s: float,
@@ -361,30 +362,28 @@ def plan_slots(
     `on_since_s` is since when somebody has been looking without a gap: slots before it were missed. With
     `catch_up="all"` the oldest slot owed is due, at most `retention_s` back; otherwise the newest.
     """
-    lines, oldest_s = trigger.cron_lines, now_s - retention_s
+    if slots.trouble is not None:
+        return NotDue(None, DaysUnknown(str(slots.trouble).splitlines()[0], slots.trouble.where or ""))
+    oldest_s = now_s - retention_s
     floor_s = max(served_until_s, on_since_s) if trigger.catch_up == "none" else served_until_s
-    owed = next(owed_slots(trigger, zone=zone, after_s=floor_s, now_s=now_s, retention_s=retention_s), None)
+    owed = next(owed_slots(trigger, slots, after_s=floor_s, now_s=now_s, retention_s=retention_s), None)
     if owed is None:
-        coming = next_slot(lines, zone, max(now_s, served_until_s))
-        return NotDue(None, NotYet(None if coming is None else utc_text(coming)))
+        coming, skipped_s = slots.next(max(now_s, served_until_s)), slots.skipped(now_s)
+        without = {} if skipped_s is None else {"skipped_utc": utc_text(skipped_s), "by": trigger.skip_name}
+        return NotDue(None, NotYet(None if coming is None else utc_text(coming), **without))
     is_skipping = trigger.catch_up == "all" and floor_s < oldest_s
-    skipped = is_skipping and newest_slot(lines, zone, floor_s, oldest_s) is not None
+    skipped = is_skipping and slots.newest(floor_s, oldest_s) is not None
     return Due(None, Slot(utc_text(owed), owed <= on_since_s, utc_text(oldest_s) if skipped else None))
 
 
-def owed_slots(trigger: Schedule, *, zone: tzinfo, after_s: float, now_s: float, retention_s: float) -> Iterator[float]:
+def owed_slots(trigger: Schedule, slots: Slots, *, after_s: float, now_s: float, retention_s: float) -> Iterator[float]:
     """The wall-clock slots after `after_s` that are run at `now_s`, in their order: all within `retention_s` with
     `catch_up="all"`, otherwise the newest alone. To have the first costs no look at the others."""
-    lines = trigger.cron_lines
     is_all = trigger.catch_up == "all"
-    first_s = (
-        next_slot(lines, zone, max(after_s, now_s - retention_s))
-        if is_all
-        else newest_slot(lines, zone, after_s, now_s)
-    )
+    first_s = slots.next(max(after_s, now_s - retention_s)) if is_all else slots.newest(after_s, now_s)
     if first_s is not None and first_s <= now_s:
         yield first_s
-        yield from slots_between(lines, zone, first_s, now_s) if is_all else ()
+        yield from slots.between(first_s, now_s) if is_all else ()
 
 
 def plan_interval(

@@ -16,7 +16,7 @@ from data_engine.model import Run, future_utc, utc_text
 from data_engine.reasons.kinds import HeldSlot, NotYet, Slot, Tick
 from data_engine.scheduler import plan
 from data_engine.scheduler.plan import Due, NotDue, PlannedFlow, plan_interval, plan_slots
-from data_engine.scheduler.slots import zone_of
+from data_engine.scheduler.slots import Slots, slots_of
 from data_engine.workspace.settings import WorkspaceSettings
 
 _RECENT_S = 40 * 86400.0
@@ -47,11 +47,12 @@ class ScheduleClock:
         self.planned = planned
         self._trigger = trigger
         self._ledger = ledger
-        self._zone = zone_of(trigger.tz or settings.timezone)
+        self._timezone = settings.timezone
         self._retention_s = settings.history.retention_days * 86400.0
         self._started_s = local_s
         self._ticks_done = 0
         self._next_s: float | None = None
+        self._last: tuple[Slots, NotDue] | None = None
         self._asked_s = self._seen_s = now_s
         self._served_until_s = now_s
         self.held: HeldSlot | None = None
@@ -71,24 +72,26 @@ class ScheduleClock:
             self._freed = deque(slot for slot, _ in self._held_slots())
         if self._freed:
             return Due(None, Slot(self._freed[0], is_freed=True))
-        if self._next_s is not None and self._asked_s <= now_s < self._next_s:
-            return NotDue(None, NotYet(utc_text(self._next_s)))
+        slots = slots_of(self._trigger, self._timezone)
+        if self._last is not None and self._last[0] == slots and self._asked_s <= now_s < (self._next_s or 0.0):
+            return self._last[1]
         if now_s < self._asked_s:  # the clock was set back
             self.refresh(now_s=now_s)
-        verdict = self._plan(now_s, on_since_s)
+        verdict = self._plan(slots, now_s, on_since_s)
         while isinstance(verdict.why, Slot) and self._has_served(verdict.why.slot_utc):
             self._served_until_s = _seconds(verdict.why.slot_utc)
-            verdict = self._plan(now_s, on_since_s)
+            verdict = self._plan(slots, now_s, on_since_s)
         self._next_s = None
         if isinstance(verdict.why, NotYet) and verdict.why.next_utc is not None:
             self._next_s = _seconds(verdict.why.next_utc)
+            self._last = slots, verdict
         self._asked_s = now_s
         return verdict
 
-    def _plan(self, now_s: float, on_since_s: float) -> Due | NotDue:
+    def _plan(self, slots: Slots, now_s: float, on_since_s: float) -> Due | NotDue:
         return plan_slots(
             self._trigger,
-            zone=self._zone,
+            slots,
             served_until_s=self._served_until_s,
             on_since_s=on_since_s,
             now_s=now_s,
@@ -197,7 +200,7 @@ def owed_slots(ledger: Ledger, planned: PlannedFlow, *, settings: WorkspaceSetti
         return []
     owed = plan.owed_slots(
         trigger,
-        zone=zone_of(trigger.tz or settings.timezone),
+        slots_of(trigger, settings.timezone),
         after_s=until_s,
         now_s=now_s,
         retention_s=settings.history.retention_days * 86400.0,

@@ -10,9 +10,14 @@ Reference: cronsim follows Debian's cron, https://manpages.debian.org/cron.8
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, date, datetime, timedelta, tzinfo
+
+from data_engine.errors import FlowValidationError
+from data_engine.flow.trigger import Schedule
+from data_engine.record import frozen
 
 _FIRST_WINDOW_S = 3600.0
+_DAY_S = 86_400.0
 
 
 def zone_of(name: str | None) -> tzinfo:
@@ -49,37 +54,94 @@ class MachineZone(tzinfo):
         return local if self.utcoffset(local) == there.utcoffset() else local.replace(fold=1)
 
 
-def slots_between(lines: Sequence[str], zone: tzinfo, after_s: float, until_s: float) -> list[float]:
-    """Every slot of the cron `lines` after `after_s` and not after `until_s`, in order, each once; seconds since the epoch.
+@frozen
+class Slots:
+    """When cron `lines` fire in a `zone`, but on none of the days `without`; times are seconds since the epoch.
 
-    Example:
-        >>> berlin = zone_of("Europe/Berlin")
-        >>> day = datetime(2026, 3, 29, tzinfo=berlin).timestamp()
-        >>> [str(datetime.fromtimestamp(slot, berlin)) for slot in slots_between(["30 2 * * *"], berlin, day, day + 86400)]
-        ['2026-03-29 03:00:00+02:00']
+    `trouble` says why the days without slots are not known.
     """
-    found: set[float] = set()
-    for line in lines:
-        for slot_s in _fires(line, zone, after_s):
-            if slot_s > until_s:
-                break
-            if slot_s > after_s:
+
+    lines: tuple[str, ...]
+    zone: tzinfo
+    without: frozenset[date] = frozenset()
+    trouble: FlowValidationError | None = None
+
+    def between(self, after_s: float, until_s: float) -> list[float]:
+        """Every slot after `after_s` and not after `until_s`, in order, each once.
+
+        Example:
+            >>> berlin = zone_of("Europe/Berlin")
+            >>> begin = datetime(2026, 3, 28, tzinfo=berlin).timestamp()
+            >>> [str(datetime.fromtimestamp(slot, berlin)) for slot in Slots(("30 2 * * *",), berlin).between(begin, begin + 172800)]
+            ['2026-03-28 02:30:00+01:00', '2026-03-29 03:00:00+02:00']
+            >>> len(Slots(("30 2 * * *",), berlin, frozenset({date(2026, 3, 28)})).between(begin, begin + 172800))
+            1
+        """
+        found: set[float] = set()
+        for line in self.lines:
+            for slot_s in self._fires(line, after_s):
+                if slot_s > until_s:
+                    break
                 found.add(slot_s)
-    return sorted(found)
+        return sorted(found)
+
+    def next(self, after_s: float) -> float | None:
+        """The first slot after `after_s`; None when there is none in fifty years."""
+        firsts = (next(self._fires(line, after_s), None) for line in self.lines)
+        return min((first for first in firsts if first is not None), default=None)
+
+    def upcoming(self, after_s: float, count: int = 5) -> list[float]:
+        """The first `count` slots after `after_s`; fewer where there are no more in fifty years."""
+        found: list[float] = []
+        while len(found) < count and (slot_s := self.next(found[-1] if found else after_s)) is not None:
+            found.append(slot_s)
+        return found
+
+    def newest(self, after_s: float, until_s: float) -> float | None:
+        """The last slot after `after_s` and not after `until_s`; None when there is none."""
+        window_s = _FIRST_WINDOW_S
+        while after_s < until_s:
+            start_s = max(after_s, until_s - window_s)
+            if slots := self.between(start_s, until_s):
+                return slots[-1]
+            if start_s == after_s:
+                break
+            window_s *= 8
+        return None
+
+    def skipped(self, now_s: float) -> float | None:
+        """The slot of the last 24 hours, else the next one before `next`, that is none because its day has no slots."""
+        if not self.without:
+            return None
+        coming_s = self.next(now_s)
+        every = Slots(self.lines, self.zone)
+        first_s = every.next(now_s - _DAY_S)
+        while first_s is not None and (coming_s is None or first_s < coming_s):
+            if datetime.fromtimestamp(first_s, self.zone).date() in self.without:
+                return first_s
+            first_s = every.next(first_s)
+        return None
+
+    def _fires(self, line: str, after_s: float) -> Iterator[float]:
+        from cronsim import CronSim
+
+        # Where local times occur twice, cronsim starts from the first of them: some of what it gives may lie before.
+        for fires in CronSim(line, datetime.fromtimestamp(after_s, self.zone)):
+            slot_s = fires.timestamp()
+            if slot_s > after_s and fires.date() not in self.without:
+                yield slot_s
 
 
-def next_slot(lines: Sequence[str], zone: tzinfo, after_s: float) -> float | None:
-    """The first slot after `after_s`; None when there is none in fifty years."""
-    firsts = (next((slot_s for slot_s in _fires(line, zone, after_s) if slot_s > after_s), None) for line in lines)
-    return min((first for first in firsts if first is not None), default=None)
+def slots_of(trigger: Schedule, timezone: str | None) -> Slots:
+    """The slots of a schedule by the clock, in its zone, or in that of the workspace where it names none.
 
-
-def next_slots(lines: Sequence[str], zone: tzinfo, after_s: float, count: int = 5) -> list[float]:
-    """The first `count` slots after `after_s`; fewer where there are no more in fifty years."""
-    found: list[float] = []
-    while len(found) < count and (slot_s := next_slot(lines, zone, found[-1] if found else after_s)) is not None:
-        found.append(slot_s)
-    return found
+    Where the days without slots cannot be read, `trouble` says why.
+    """
+    zone = zone_of(trigger.tz or timezone)
+    try:
+        return Slots(trigger.cron_lines, zone, trigger.skipped_days())
+    except FlowValidationError as error:
+        return Slots(trigger.cron_lines, zone, trouble=error)
 
 
 def slot_words(slots: Sequence[float], zone: tzinfo) -> str:
@@ -101,24 +163,3 @@ def zone_name(zone: tzinfo) -> str:
     """What a zone is called: its IANA name, or what this machine calls its own now."""
     key = getattr(zone, "key", None)
     return key if isinstance(key, str) else f"{datetime.now().astimezone().tzname()}, this machine's zone"
-
-
-def newest_slot(lines: Sequence[str], zone: tzinfo, after_s: float, until_s: float) -> float | None:
-    """The last slot after `after_s` and not after `until_s`; None when there is none."""
-    window_s = _FIRST_WINDOW_S
-    while after_s < until_s:
-        start_s = max(after_s, until_s - window_s)
-        if slots := slots_between(lines, zone, start_s, until_s):
-            return slots[-1]
-        if start_s == after_s:
-            break
-        window_s *= 8
-    return None
-
-
-def _fires(line: str, zone: tzinfo, after_s: float) -> Iterator[float]:
-    from cronsim import CronSim
-
-    # Where local times occur twice, cronsim starts from the first of them: some of what it gives may lie before.
-    for fires in CronSim(line, datetime.fromtimestamp(after_s, zone)):
-        yield fires.timestamp()

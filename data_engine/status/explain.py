@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import field, replace
-from datetime import datetime, tzinfo
+from datetime import datetime
 from pathlib import Path
 from typing import ClassVar, get_args
 
@@ -72,7 +72,7 @@ from data_engine.scheduler.plan import (
     why_no_candidate,
     why_not_there,
 )
-from data_engine.scheduler.slots import slots_between, zone_of
+from data_engine.scheduler.slots import Slots, slots_of
 from data_engine.scheduler.source_memory import KnownSources
 from data_engine.status.build import flow_status
 from data_engine.status.deployed_before import tell_earlier, undeployed
@@ -594,7 +594,7 @@ def passed_slots(
         return None
     name = trigger.tz or timezone
     runs = {_seconds(slot): run_id for slot, run_id in served}
-    slots = _newest(trigger, zone_of(name), max(now_s - LOOK_BACK_S, min(runs)), now_s - _MAY_BEGIN_S)
+    slots = _newest(slots_of(trigger, timezone), max(now_s - LOOK_BACK_S, min(runs)), now_s - _MAY_BEGIN_S)
     known = set(slots)
     floor_s = max((at_s for at_s, run_id in runs.items() if not run_id and at_s not in known), default=0.0)
     if is_busy:
@@ -608,12 +608,12 @@ def passed_slots(
     return SlotsPassed(len(passed), utc_text(passed[0]), utc_text(passed[-1]), name)
 
 
-def _newest(trigger: Schedule, zone: tzinfo, after_s: float, until_s: float) -> list[float]:
+def _newest(rule: Slots, after_s: float, until_s: float) -> list[float]:
     """The slots between these times, in order; of very many those of the newest days."""
     slots: list[float] = []
     while until_s > after_s and len(slots) < _MOST:
         begin_s = max(after_s, until_s - _DAY_S)
-        slots = [*slots_between(trigger.cron_lines, zone, begin_s, until_s), *slots]
+        slots = [*rule.between(begin_s, until_s), *slots]
         until_s = begin_s
     return slots
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zoneinfo
-from datetime import datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from data_engine import Flow
 from data_engine.duration import parse_duration
+from data_engine.errors import FlowValidationError
+from data_engine.flow.paths import module_folder
 from data_engine.flow.trigger import Manual, Poll, Schedule, Trigger
 from tests.flow.running import failing
 
@@ -100,6 +102,11 @@ def test_mode_and_run_as_ignore_case_and_blanks(mode: str, kind: type) -> None:
         ({"mode": "schedule", "interval": "5s", "tz": "UTC"}, "tz= belongs to wall-clock schedules"),
         ({"mode": "schedule", "interval": "5s", "catch_up": "all"}, "catch_up= belongs to wall-clock schedules"),
         ({"mode": "schedule", "time": "08:00", "settle": 5}, "settle= does not belong to mode='schedule'"),
+        ({"mode": "poll", "source": "/in", "interval": "5s", "skip": "2026-12-25"}, "skip= does not belong"),
+        ({"mode": "schedule", "interval": "5s", "skip": ["2026-12-25"]}, "skip= belongs to wall-clock schedules"),
+        ({"mode": "schedule", "time": "08:00", "skip": ["2026-12-32"]}, "skip cannot hold '2026-12-32'"),
+        ({"mode": "schedule", "time": "08:00", "skip": 25}, "skip cannot hold 25"),
+        ({"mode": "schedule", "time": "08:00", "skip": "../holidays.txt"}, "the name of a file in config/"),
         ({"mode": "schedule", "time": "08:00", "catch_up": "some"}, "'latest', 'all', 'none'"),
         ({"mode": "schedule", "time": "08:00", "catch_up": None}, "'latest', 'all', 'none'"),
         ({"mode": "poll", "source": 5, "interval": "5s"}, "a path cannot be int"),
@@ -524,3 +531,25 @@ def test_a_mode_that_is_none_names_the_one_that_is_meant(options: dict[str, Any]
 
     modes = "'manual', 'poll', 'schedule'"
     assert error.fix == (f"write mode={meant!r}; the modes are {modes}" if meant else f"use one of {modes}")
+
+
+def test_days_without_slots_are_dates_or_a_file_of_the_workspace(tmp_path: Path) -> None:
+    """A file is read as it is when somebody asks; what is wrong in it is told with its line."""
+    (tmp_path / "config").mkdir()
+    file = tmp_path / "config" / "holidays.txt"
+    with (
+        module_folder(tmp_path / "flow_modules"),
+        pytest.raises(FlowValidationError, match="days without slots cannot be read"),
+    ):
+        schedule(time="08:00", skip="holidays.txt")
+    file.write_text("2026-12-25  # Christmas\n\n2026-12-26\n")
+    with module_folder(tmp_path / "flow_modules"):
+        trigger = schedule(time="08:00", skip="holidays.txt")
+    assert isinstance(trigger, Schedule)
+
+    assert trigger.skipped_days() == {date(2026, 12, 25), date(2026, 12, 26)}
+    assert schedule(time="08:00", skip=[date(2026, 12, 25), "2026-01-01"]).skip == ("2026-01-01", "2026-12-25")
+    assert schedule(time="08:00", skip="2026-12-25") == schedule(time="08:00", skip=datetime(2026, 12, 25, 7))
+    file.write_text("2027-01-01\n25.12.2027\n")
+    with pytest.raises(FlowValidationError, match=r"(?s)'25.12.2027' is not a date.*line 2.*2026-12-25"):
+        trigger.skipped_days()

@@ -24,7 +24,7 @@ from data_engine.scheduler.backfill import (
     ends_of_states,
     moment,
 )
-from data_engine.scheduler.slots import slots_between, zone_of
+from data_engine.scheduler.slots import Slots, zone_of
 
 LATER_S = datetime(2030, 1, 1, tzinfo=UTC).timestamp()
 ZONES = st.sampled_from(
@@ -43,7 +43,7 @@ def schedule(line: str) -> Schedule:
 def slots(line: str, zone: str, since: str | None, until: str | None, **known: Any) -> list[str]:
     wanted = Wanted(since, until, reprocess=known.pop("reprocess", "all"))
     chosen = choose_slots(
-        schedule(line), [None], known.get("ends", {}), wanted, zone_of(zone), now_s=known.get("now_s", LATER_S)
+        schedule(line), [None], known.get("ends", {}), wanted, zone, now_s=known.get("now_s", LATER_S)
     )
     return [str(one.scheduled_for) for one in chosen.planned]
 
@@ -57,7 +57,7 @@ def test_the_slots_of_a_range_are_those_its_schedule_fires_in_it(line: str, zone
     begin = datetime(day.year, day.month, day.day, tzinfo=there).timestamp()
     after = day + timedelta(days=days + 1)
     end = datetime(after.year, after.month, after.day, tzinfo=there).timestamp()
-    expected = [slot for slot in slots_between([line], there, begin - 1, end) if begin <= slot < end]
+    expected = [slot for slot in Slots((line,), there).between(begin - 1, end) if begin <= slot < end]
 
     assert [slot.timestamp() for slot in found] == expected
     assert all(day <= slot.astimezone(there).date() <= after - timedelta(days=1) for slot in found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_engine import Flow
+from data_engine.flow.paths import module_folder
 from data_engine.flow.trigger import Schedule
 from data_engine.ledger.belief import Believed
 from data_engine.ledger.ledger import Ledger
 from data_engine.model import RunAbout, RunFinished, RunStarted, utc_text
-from data_engine.reasons.kinds import HeldSlot, NotYet, Slot, Tick
+from data_engine.reasons.kinds import DaysUnknown, HeldSlot, NotYet, Slot, Tick
 from data_engine.scheduler.plan import Due, NotDue, PlannedFlow, plan_interval, plan_slots
 from data_engine.scheduler.schedule_clock import ScheduleClock, owed_slots
-from data_engine.scheduler.slots import slots_between, zone_of
+from data_engine.scheduler.slots import Slots, slots_of, zone_of
 from data_engine.workspace.settings import HistorySettings, WorkspaceSettings
 
 HOUR_S, DAY_S = 3600.0, 86400.0
@@ -40,7 +41,7 @@ def plan(trigger: Schedule, *, served: float, on_since: float, now: float, keep_
     """In hours after midnight of the first day."""
     return plan_slots(
         trigger,
-        zone=zone_of("UTC"),
+        slots_of(trigger, "UTC"),
         served_until_s=at(served),
         on_since_s=at(on_since),
         now_s=at(now),
@@ -400,7 +401,7 @@ def test_no_slot_runs_twice_and_none_that_is_owed_is_lost(
             engine.look(now + 1)
     engine.stop()
 
-    owed = slots_between([cron], zone_of(zone), first, now + 1)
+    owed = Slots((cron,), zone_of(zone)).between(first, now + 1)
     assert len(engine.ran) == len(set(engine.ran))
     assert engine.ran == sorted(engine.ran)
     assert set(engine.ran) <= set(owed)
@@ -422,7 +423,7 @@ def test_what_is_listed_as_owed_is_what_is_planned_one_after_the_other(tmp_path:
     served_s = first_s
     while isinstance(
         due := plan_slots(
-            trigger, zone=zone, served_until_s=served_s, on_since_s=now_s, now_s=now_s, retention_s=keep_s
+            trigger, slots_of(trigger, None), served_until_s=served_s, on_since_s=now_s, now_s=now_s, retention_s=keep_s
         ),
         Due,
     ):
@@ -438,7 +439,48 @@ def test_what_is_listed_as_owed_is_what_is_planned_one_after_the_other(tmp_path:
     assert listed == planned
     assert (
         len(planned)
-        == {"all": len(slots_between(trigger.cron_lines, zone, now_s - keep_s, now_s)), "latest": 1, "none": 0}[
+        == {"all": len(Slots(trigger.cron_lines, zone).between(now_s - keep_s, now_s)), "latest": 1, "none": 0}[
             catch_up
         ]
     )
+
+
+def test_a_day_without_slots_has_none_and_says_so(tmp_path: Path) -> None:
+    """What the file says counts at once; a slot that was skipped is not owed afterwards; without the file nothing runs."""
+    days = tmp_path / "config" / "holidays.txt"
+    days.parent.mkdir()
+    days.write_text("")
+    with module_folder(tmp_path / "flow_modules"):
+        engine = Engine(tmp_path, skip="holidays.txt")
+    engine.start(at(1))
+    assert engine.verdict(at(2)) == next_at(6)
+    days.write_text(f"{datetime.fromtimestamp(MIDNIGHT_S, UTC):%Y-%m-%d}\n")
+    skipping = NotDue(None, NotYet(utc_text(at(30)), skipped_utc=utc_text(at(6)), by="config/holidays.txt"))
+
+    assert [engine.verdict(at(hours)) for hours in (3, 6.5)] == [skipping, skipping]
+    assert "none at" in skipping.why.text
+    days.unlink()
+    assert isinstance(engine.verdict(at(30)).why, DaysUnknown)
+    days.write_text("")
+    assert engine.verdict(at(30.1)) == slot(30)
+    engine.stop()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sets(st.integers(0, 20)),
+    st.sampled_from(["30 2 * * *", "*/50 1-3 * * *"]),
+    st.sampled_from(["Europe/Berlin", "UTC"]),
+)
+def test_slots_without_some_days_are_the_slots_but_those_of_these_days(numbers: set[int], line: str, zone: str) -> None:
+    """In spring and in autumn, by the local date."""
+    there = zone_of(zone)
+    for begin in (datetime(2026, 3, 20, tzinfo=there), datetime(2026, 10, 15, tzinfo=there)):
+        without = frozenset(begin.date() + timedelta(days=number) for number in numbers)
+        span = begin.timestamp(), begin.timestamp() + 21 * DAY_S
+        every, some = Slots((line,), there), Slots((line,), there, without)
+
+        kept = [one for one in every.between(*span) if datetime.fromtimestamp(one, there).date() not in without]
+        assert some.between(*span) == kept
+        assert some.newest(*span) == (kept[-1] if kept else None)
+        assert some.upcoming(span[0], len(kept)) == kept

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_engine.scheduler.slots import MachineZone, newest_slot, next_slot, slots_between, zone_of
+from data_engine.scheduler.slots import MachineZone, Slots, zone_of
 
 ZONES = ("Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "America/Sao_Paulo", "Asia/Kolkata", "UTC")
 DAY_S = 86400.0
@@ -25,7 +25,7 @@ def local(zone: str, day: str, lines: list[str], days: int = 1) -> list[str]:
     """The slots of these local days, as local times with their offset."""
     start = datetime.fromisoformat(day).replace(tzinfo=ZoneInfo(zone))
     end = start + timedelta(days=days)
-    slots = slots_between(lines, zone_of(zone), start.timestamp() - 1, end.timestamp() - 1)
+    slots = Slots(tuple(lines), zone_of(zone)).between(start.timestamp() - 1, end.timestamp() - 1)
     return [datetime.fromtimestamp(slot, ZoneInfo(zone)).strftime("%d %H:%M%z") for slot in slots]
 
 
@@ -53,10 +53,10 @@ def test_in_the_hour_that_occurs_twice_its_first_slot_is_past() -> None:
     """At 02:15 for the second time, 02:30 has been."""
     second_time = datetime(2026, 10, 25, 2, 15, tzinfo=ZoneInfo("Europe/Berlin"), fold=1).timestamp()
 
-    slots = slots_between(["30 2 * * *"], zone_of("Europe/Berlin"), second_time, second_time + 2.5 * DAY_S)
+    slots = Slots(("30 2 * * *",), zone_of("Europe/Berlin")).between(second_time, second_time + 2.5 * DAY_S)
 
     assert [datetime.fromtimestamp(slot, ZoneInfo("Europe/Berlin")).day for slot in slots] == [26, 27]
-    assert next_slot(["30 2 * * *"], zone_of("Europe/Berlin"), second_time) == slots[0]
+    assert Slots(("30 2 * * *",), zone_of("Europe/Berlin")).next(second_time) == slots[0]
 
 
 def test_a_day_that_does_not_exist_fires_when_the_next_begins() -> None:
@@ -80,7 +80,7 @@ def test_a_daily_time_has_one_slot_on_every_local_day(zone: str, epoch: int, hou
     start = datetime.fromtimestamp(epoch, there).replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
     end = (start + timedelta(days=3)).timestamp()
 
-    slots = slots_between([f"{minute} {hour} * * *"], there, start.timestamp() - 1, end - 1)
+    slots = Slots((f"{minute} {hour} * * *",), there).between(start.timestamp() - 1, end - 1)
 
     days = [datetime.fromtimestamp(slot, there).date() for slot in slots]
     assert days == [(start + timedelta(days=number)).date() for number in range(3)]
@@ -99,12 +99,12 @@ def test_slots_are_the_same_however_the_time_is_cut(zone: str, epoch: int, line:
     for cut in cuts:
         edges.append(edges[-1] + cut)
 
-    pieces = [slot for one, two in pairwise(edges) for slot in slots_between([line], there, one, two)]
+    pieces = [slot for one, two in pairwise(edges) for slot in Slots((line,), there).between(one, two)]
 
-    assert pieces == slots_between([line], there, edges[0], edges[-1])
+    assert pieces == Slots((line,), there).between(edges[0], edges[-1])
     assert pieces == sorted(set(pieces))
-    assert next_slot([line], there, edges[0]) == next(iter(pieces), next_slot([line], there, edges[-1]))
-    assert newest_slot([line], there, edges[0], edges[-1]) == (pieces[-1] if pieces else None)
+    assert Slots((line,), there).next(edges[0]) == next(iter(pieces), Slots((line,), there).next(edges[-1]))
+    assert Slots((line,), there).newest(edges[0], edges[-1]) == (pieces[-1] if pieces else None)
 
 
 @pytest.fixture
@@ -122,14 +122,14 @@ def test_the_machines_own_zone_has_its_daylight_saving_rules() -> None:
     """Without its name being known."""
     start = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
     for line in ("30 2 * * *", "*/30 2 * * *", "0 * * * *"):
-        ours = slots_between([line], MachineZone(), start, start + 365 * DAY_S)
+        ours = Slots((line,), MachineZone()).between(start, start + 365 * DAY_S)
 
-        assert ours == slots_between([line], ZoneInfo("Europe/Berlin"), start, start + 365 * DAY_S)
+        assert ours == Slots((line,), ZoneInfo("Europe/Berlin")).between(start, start + 365 * DAY_S)
 
 
 def test_a_line_without_a_slot_in_reach_has_none() -> None:
-    leap_day = ["0 0 29 2 *"]
+    leap_day = ("0 0 29 2 *",)
     start = datetime(2025, 1, 1, tzinfo=UTC).timestamp()
 
-    assert newest_slot(leap_day, UTC, start, start + 365 * DAY_S) is None
-    assert next_slot(leap_day, UTC, start) == datetime(2028, 2, 29, tzinfo=UTC).timestamp()
+    assert Slots(leap_day, UTC).newest(start, start + 365 * DAY_S) is None
+    assert Slots(leap_day, UTC).next(start) == datetime(2028, 2, 29, tzinfo=UTC).timestamp()

@@ -55,6 +55,7 @@ SAMPLES: tuple[Reason, ...] = (
     reasons.MayBeOutput(),
     reasons.NoFiles(),
     reasons.NotYet(NOON),
+    reasons.DaysUnknown("No such file", "config/holidays.txt"),
     reasons.ByHand(),
     reasons.Unreachable(NOON, "gone"),
     reasons.Disabled(),
