@@ -420,7 +420,7 @@ def entry_of_message(message: dict[str, Any]) -> CatalogEntry:
         trigger = None
         if facts["trigger"] is not None:
             options = {name: _tuples(value) for name, value in facts["trigger"].items() if name != "mode"}
-            options["source"] = None if options["source"] is None else Path(options["source"])
+            options |= {name: Path(options[name]) for name in ("source", "skip_file") if options.get(name) is not None}
             trigger = kinds[facts["trigger"]["mode"]](**options)
         mirror = facts["mirror"]
         flow = Flow(

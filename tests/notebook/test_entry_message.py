@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from data_engine import Flow, FlowValidationError
+from data_engine.flow.trigger import Schedule
 from data_engine.notebook.catalog import CatalogEntry, describe, entry_message, entry_of_message
 
 FLOWS = {
@@ -17,6 +18,8 @@ FLOWS = {
     "poll": Flow("G", "f").watch(mode="poll", source="/in", interval="1.5h", settle="500ms", max_parallel=3),
     "times": Flow("G", "f").watch(mode="schedule", time=["06:30", "18:00"], tz="Europe/Berlin", catch_up="all"),
     "cron": Flow("G", "f").watch(mode="schedule", cron="0 6 * * 1-5", run_as="batch", source="/in"),
+    "days": Flow("G", "f").watch(mode="schedule", time="06:00", skip=["2026-12-25"]),
+    "a file of days": Flow("G", "f", trigger=Schedule(times=("06:00",), skip_file=Path("/ws/config/holidays.txt"))),
     "interval": Flow("G", "f").watch(mode="schedule", interval="5m").mirror(root="/out"),
     "expected": Flow("G", "f")
     .watch(mode="schedule", time="06:00")
