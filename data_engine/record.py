@@ -54,7 +54,7 @@ def frozen(kind: type[V]) -> type[V]:
     return done
 
 
-_PARAMS = dataclass(init=False, repr=False, eq=False)(type("_Plain", (), {"__doc__": ""})).__dataclass_params__  # type: ignore[attr-defined]
+_PARAMS = dataclass(init=False, repr=False, eq=False)(type("_Plain", (), {"__doc__": "fields"})).__dataclass_params__  # type: ignore[attr-defined]
 
 
 class _Fields:
@@ -68,7 +68,7 @@ class _Fields:
 
     def __get__(self, value: object, kind: Any) -> dict[str, Any]:
         own = self._kind
-        body = {"__annotations__": self._types, "__doc__": "", "__module__": own.__module__, **self._defaults}
+        body = {"__annotations__": self._types, "__doc__": "fields", "__module__": own.__module__, **self._defaults}
         twin: Any = dataclass(init=False, repr=False, eq=False)(type(own.__name__, own.__bases__, body))
         found: dict[str, Any] = twin.__dataclass_fields__
         own.__dataclass_fields__ = found
@@ -83,16 +83,16 @@ class _Init:
 
     def __get__(self, value: object, kind: Any) -> Any:
         own, words, lines = self._kind, ["self"], []
-        names: dict[str, Any] = {"MISSING": MISSING}
+        names: dict[str, Any] = {"__MISSING": MISSING}
         for one in fields(own):
             name, value_of = one.name, one.name
-            names |= {f"set_{name}": getattr(own, name).__set__, f"default_{name}": one.default}
+            names |= {f"__set_{name}": getattr(own, name).__set__, f"__default_{name}": one.default}
             if one.default_factory is not MISSING:
-                names[f"new_{name}"] = one.default_factory
-                value_of = f"new_{name}() if {name} is MISSING else {name}"
+                names[f"__new_{name}"] = one.default_factory
+                value_of = f"__new_{name}() if {name} is __MISSING else {name}"
             is_needed = one.default is MISSING and one.default_factory is MISSING
-            words.append(name if is_needed else f"{name}=default_{name}")
-            lines.append(f" set_{name}(self, {value_of})")
+            words.append(name if is_needed else f"{name}=__default_{name}")
+            lines.append(f" __set_{name}(self, {value_of})")
         if hasattr(own, "__post_init__"):
             lines.append(" self.__post_init__()")
         exec("\n".join([f"def __init__({', '.join(words)}):", *(lines or [" pass"])]), names)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import os
-import secrets
 import sqlite3
 import threading
 import time
@@ -200,7 +199,7 @@ class LedgerFile:
                 with transaction(connection):
                     self._enter_runner(connection)
                 self._is_runner_stored = True
-        return JournalReader(journal_path(self.runners_dir, str(self._runner_id), secrets.token_hex(8)))
+        return JournalReader(journal_path(self.runners_dir, str(self._runner_id), os.urandom(8).hex()))
 
     def record(self, *events: Event, has_begun: bool = False) -> None:
         """Store what happened, in this order: with a run's start, its publishing or its end among it before this returns, in
@@ -322,7 +321,7 @@ class LedgerFile:
     def _become_runner(self) -> None:
         import psutil
 
-        runner_id = f"{self._pid}-{secrets.token_hex(8)}"
+        runner_id = f"{self._pid}-{os.urandom(8).hex()}"
         runner = RunnerLock(self.runners_dir, runner_id)
         runner.try_acquire()
         self._created_s = psutil.Process().create_time()

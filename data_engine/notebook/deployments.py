@@ -7,7 +7,6 @@ edit of one notebook keeps its flow on the last good set while the others move o
 from __future__ import annotations
 
 import json
-import logging
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
@@ -20,8 +19,6 @@ from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.files import rename_folder
 from data_engine.locks import Holding, OsLock
 from data_engine.nofollow import is_link, opened, remove_tree
-from data_engine.notebook.artifacts import load_artifact
-from data_engine.notebook.compiled import CompiledNotebook
 from data_engine.notebook.flow_files import SCRATCH_NAME
 from data_engine.notebook.history import RolledBack
 from data_engine.notebook.load import FlowModules
@@ -37,13 +34,14 @@ from data_engine.notebook.module_sets import (
     read_module,
     set_id,
 )
-from data_engine.notebook.set_differences import cell_differences
 from data_engine.notebook.standing import AS_DEPLOYED, NOT_DEPLOYED, Standing
 from data_engine.notebook.subfolders import notebooks_in_subfolders
 
-_OTHERS_TAKE_S = 120.0
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from data_engine.notebook.compiled import CompiledNotebook
 
-_log = logging.getLogger(__name__)
+_OTHERS_TAKE_S = 120.0
 
 
 class Pointer(NamedTuple):
@@ -169,7 +167,9 @@ class Deployments:
             with opened(self.root.parent, self.root) as place:
                 old = [name for name, kind in place.entries() if kind != "file" and name not in stays]
             for left in (one for name in old for one in remove_tree(self.root.parent, self.root / name)):
-                _log.warning("an old deployment was not removed: %s", left)
+                import logging
+
+                logging.getLogger(__name__).warning("an old deployment was not removed: %s", left)
         except OSError:
             return
         finally:
@@ -195,6 +195,9 @@ class Deployments:
 
         Empty when nothing differs, when it is not deployed, or when it does not compile.
         """
+        from data_engine.notebook.artifacts import load_artifact
+        from data_engine.notebook.set_differences import cell_differences
+
         deployed = self.modules_of(name)
         if deployed is None:
             return {}
@@ -342,6 +345,8 @@ class Deployments:
 
 def _compiled_from(content: Path, path: Path) -> CompiledNotebook | None:
     """The notebook at `path` as it lies in `content`; None where it is not there, or does not compile."""
+    from data_engine.notebook.artifacts import load_artifact
+
     try:
         return load_artifact(path, (content / path.name).read_bytes(), cache_dir=None).compiled
     except (OSError, FlowValidationError):
@@ -353,6 +358,7 @@ def cells_that_differ(was: CompiledNotebook, data: bytes, *, path: Path) -> tupl
 
     When `data` does not compile, whole cells are compared. Comparison goes by text, so a moved cell is no difference.
     """
+    from data_engine.notebook.artifacts import load_artifact
     from data_engine.notebook.read import read_cells
 
     try:

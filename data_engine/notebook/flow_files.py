@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import ast
 import os
 import re
-import unicodedata
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from data_engine.errors import FlowExecutionError, FlowValidationError
-from data_engine.notebook.artifacts import load_artifact
-from data_engine.notebook.build_function import defines_build
-from data_engine.notebook.load import FlowModules
 from data_engine.platforms.files import content_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from data_engine.notebook.load import FlowModules
 
 SCRATCH_NAME = re.compile(r"_.*|Untitled.*|.*-Copy\d+", re.DOTALL)
 
@@ -47,6 +46,8 @@ def as_filed(folder: Path, name: str) -> str:
         >>> as_filed(Path("/nowhere"), "claims")
         'claims'
     """
+    import unicodedata
+
     if name.isascii():
         return name
     try:
@@ -73,6 +74,9 @@ def is_flow_content(modules: FlowModules, path: Path, data: bytes) -> bool:
     Raises:
         FlowValidationError: it cannot be read as what it is.
     """
+    from data_engine.notebook.artifacts import load_artifact
+    from data_engine.notebook.build_function import defines_build
+
     if path.suffix == ".ipynb":
         return load_artifact(modules.authored(path), data, cache_dir=modules.cache_dir).compiled.is_flow
     if b"build" not in data:
@@ -89,6 +93,8 @@ def require_parsed(path: Path) -> None:
     Raises:
         FlowExecutionError: it does not; names the line.
     """
+    import ast
+
     try:
         ast.parse(content_of(path))
     except (SyntaxError, ValueError) as error:

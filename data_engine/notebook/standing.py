@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import Any, ClassVar, Literal
 
 from data_engine.record import Record, frozen
-from data_engine.typed import typed
 
 
 @frozen
@@ -99,6 +98,8 @@ class Standing(Record):
     @property
     def fix(self) -> str | None:
         """What helps where the module is gone: both ways on; None else."""
+        from data_engine.typed import typed
+
         if self.kind != "gone":
             return None
         flow = self.file.rpartition(".")[0]

@@ -14,11 +14,11 @@ from typing import Any, ClassVar, TypeAlias
 
 from data_engine.counted import counted
 from data_engine.errors import FlowValidationError
-from data_engine.flow.control import STOPS_AT
 from data_engine.marks import BARRED, DOUBTFUL, FAILED, GOOD, LIVE, LOST, PENDING, READY, STOPPED
 from data_engine.model import duration_words
 from data_engine.notebook.standing import Standing
 from data_engine.reasons import remedies
+from data_engine.reasons.remedies import STOPS_AT
 from data_engine.reasons.row import KINDS, Reason, filled, reason
 from data_engine.record import Record, frozen
 from data_engine.times import clock_words, lasting_words, zoned_words

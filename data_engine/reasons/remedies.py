@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from data_engine.flow.control import STOPS_AT
 from data_engine.reasons.row import SHORT_ID, Reason, filled
 from data_engine.record import frozen
 from data_engine.typed import typed
@@ -23,6 +22,9 @@ DEPEND = frozenset(
 
 SILENT_FIX = f"wait until it answers, or end it: `{typed('kill')}`"
 """What can be done about a daemon that is there and does not answer."""
+
+STOPS_AT = "next step, map item, context.log or context.progress"
+"""Where a run that was asked to stop ends, for people: what asks `may_work` of `data_engine/flow/control.py` before it goes on."""
 
 STOP_RUN = f"`{{on_run:stop}}` ends it at its {STOPS_AT}"
 SEE_STATUS = "`{command:status}` shows what runs"

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
 import re
-import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -40,6 +38,8 @@ def parse_toml(text: str, *, where: str) -> dict[str, Any]:
     Raises:
         SettingsError: not TOML; the message holds the line.
     """
+    import tomllib
+
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -98,6 +98,8 @@ def unknown_key(key: str, known: Iterable[str]) -> str:
         >>> unknown_key("heartbeat", ["timezone", "lease.heartbeat"])
         'unknown setting "heartbeat": did you mean "lease.heartbeat"?'
     """
+    import difflib
+
     names = tuple(known)
     same_end = [name for name in names if name.rpartition(".")[2] == key.rpartition(".")[2]]
     nearest = difflib.get_close_matches(key, same_end or names, n=1, cutoff=0.0)[0]
@@ -115,6 +117,8 @@ def ignored_key(key: str, value: object, known: Iterable[str], *, text: str, whe
         >>> ignored_key("retry.dealy", "3s", keys, text='[retry]\\ndealy = "3s"', where="a.toml")
         'a.toml, line 2: unknown setting "retry.dealy", which is ignored: did you mean "retry.delay"? [retry] takes delay'
     """
+    import difflib
+
     names, line = tuple(known), _line_of(text, key)
     place = where if line is None else f"{where}, line {line}"
     section, dot, _ = key.rpartition(".")
