@@ -289,7 +289,7 @@ class Workspace:
         from data_engine.proof.kept import with_unsettled
         from data_engine.status.deployed_before import find_flow
         from data_engine.status.source_trouble import with_source_warnings
-        from data_engine.workspace.here import kernel_shell
+        from data_engine.workspace.layout import kernel_shell
 
         if name is not None and kernel_shell() is not None:
             from data_engine.proof.kernel import require_as_in_kernel
@@ -1355,7 +1355,7 @@ class Workspace:
             FlowValidationError: there is no such flow.
         """
         from data_engine.notebook.catalog import check_flow_name, read_catalog
-        from data_engine.notebook.deployed import deployed_entries
+        from data_engine.notebook.deployments import deployed_entries
         from data_engine.status.deployed_before import find_to_tidy
 
         deployments = self.home.deployments()

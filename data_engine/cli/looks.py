@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from data_engine.notebook.catalog import CatalogEntry
     from data_engine.notebook.standing import Standing
     from data_engine.reasons.kinds import Disabled, WaitingRuns
-    from data_engine.reasons.row import Reason
+    from data_engine.reasons.remedies import Reason
     from data_engine.status.explain import Explanation
     from data_engine.status.record import FlowStatus, WorkspaceStatus
 
@@ -103,7 +103,7 @@ def tell_flows(ws: Workspace, as_json: bool) -> int:
     """The flows, as production runs them where an edit is not deployed, and what is wrong with broken modules."""
     from data_engine.lease.status import shown_machine
     from data_engine.notebook.catalog import read_catalog
-    from data_engine.notebook.deployed import with_gone
+    from data_engine.notebook.deployments import with_gone
     from data_engine.status.source_trouble import with_source_warnings
 
     with in_flow_modules(ws):

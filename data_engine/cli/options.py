@@ -114,7 +114,7 @@ def source_from_shell(source: str | None) -> str | None:
 
 def say_not_flows(ws: Workspace) -> None:
     """Name the notebooks that are no flows because of where they lie or what they are called."""
-    from data_engine.notebook.subfolders import not_flows, notebooks_in_subfolders
+    from data_engine.notebook.flow_files import not_flows, notebooks_in_subfolders
 
     folder = ws.layout.flow_modules_dir
     for one in not_flows(folder, notebooks_in_subfolders(folder)):

@@ -37,9 +37,9 @@ from data_engine.notebook.deploy import (
 )
 from data_engine.notebook.deploy import Deploy as GoesLive
 from data_engine.notebook.deployments import Pointer
+from data_engine.notebook.flow_files import moved_into_subfolders, not_flows, notebooks_in_subfolders
 from data_engine.notebook.module_sets import ModuleSet, file_facts
 from data_engine.notebook.standing import NOT_DEPLOYED, Standing
-from data_engine.notebook.subfolders import moved_into_subfolders, not_flows, notebooks_in_subfolders
 from data_engine.record import frozen
 from data_engine.workspace.machine import person
 

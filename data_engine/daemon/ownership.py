@@ -39,7 +39,7 @@ from data_engine.ledger.wall_clock import WallClock
 from data_engine.model import utc_text
 from data_engine.platforms.host import host_name
 from data_engine.reasons.kinds import OwnedElsewhere
-from data_engine.status.facts import owned_elsewhere
+from data_engine.status.build import owned_elsewhere
 from data_engine.version import __version__
 from data_engine.workspace.layout import WorkspaceLayout
 from data_engine.workspace.machine import machine_id

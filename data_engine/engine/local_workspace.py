@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, TypeAlias
 from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.ledger.ledger import Ledger
 from data_engine.record import frozen
-from data_engine.workspace.here import FLOW_MODULES, here
 from data_engine.workspace.identity import local_layout
-from data_engine.workspace.layout import LocalLayout, WorkspaceLayout
+from data_engine.workspace.layout import FLOW_MODULES, LocalLayout, WorkspaceLayout, here
 from data_engine.workspace.settings import WorkspaceSettings, load_settings
 
 if TYPE_CHECKING:

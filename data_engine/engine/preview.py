@@ -45,7 +45,7 @@ from data_engine.notebook.locate import annotate_call
 from data_engine.notebook.standing import cells_text
 from data_engine.scheduler.plan import PlannedFlow, why_no_candidate
 from data_engine.trial import refuse_in_trial
-from data_engine.workspace.here import here, kernel_shell
+from data_engine.workspace.layout import here, kernel_shell
 from data_engine.workspace.settings import PreviewSettings
 
 _cache = PreviewCache()

@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from data_engine.model import Event, RunFinished, RunStarted, StepFinished, StepProgress
-from data_engine.workspace.here import kernel_shell
+from data_engine.workspace.layout import kernel_shell
 
 _SHOW_AFTER_S = 1.0
 

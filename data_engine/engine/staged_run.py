@@ -24,10 +24,9 @@ from data_engine.flow.control import StepControl
 from data_engine.flow.flow import Flow
 from data_engine.flow.rows import is_lazy_frame
 from data_engine.ledger.publications import RunOfStage, runs_of_stages
-from data_engine.model import LogLine, SeenSource
+from data_engine.model import LogLine, PublishStarted, SeenSource
 from data_engine.nofollow import Found, Place
 from data_engine.platforms.host import host_name
-from data_engine.publish_started import PublishStarted
 from data_engine.workspace.machine import machine_id
 
 

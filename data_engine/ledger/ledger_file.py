@@ -16,13 +16,11 @@ from typing import TYPE_CHECKING, Any, Self
 from data_engine import private
 from data_engine.errors import LedgerError
 from data_engine.files import trouble_of
-from data_engine.interrupts import InterruptsHeld
 from data_engine.ledger.connection import as_ledger_error, connect, transaction
 from data_engine.ledger.migrations import migrate
 from data_engine.ledger.rows import storable
-from data_engine.locks import RunnerLock
-from data_engine.model import Event, RunFinished, RunStarted, StepProgress, utc_text
-from data_engine.publish_started import PublishStarted
+from data_engine.locks import InterruptsHeld, RunnerLock
+from data_engine.model import Event, PublishStarted, RunFinished, RunStarted, StepProgress, utc_text
 
 if TYPE_CHECKING:
     from data_engine.ledger.journal import JournalReader

@@ -205,7 +205,7 @@ def find_module(modules: FlowModules, name: str) -> Path:
     Raises:
         FlowValidationError: there is none (lists those there are), its file is no flow, or two files share the name.
     """
-    from data_engine.notebook.subfolders import how_to_be_a_flow
+    from data_engine.notebook.flow_files import how_to_be_a_flow
 
     check_flow_name(name)
     files = module_files(modules.content)
@@ -229,7 +229,7 @@ def unknown_flow(name: str, folder: Path, flows: Collection[str], *, fix: str | 
         >>> unknown_flow("clams", Path("flow_modules"), ["claims", "parts"]).fix
         'did you mean claims?'
     """
-    from data_engine.notebook.subfolders import outside_words
+    from data_engine.notebook.flow_files import outside_words
 
     known = ", ".join(sorted(flows))
     available = f" Available flow modules: {known}." if known else ""
@@ -275,7 +275,7 @@ def check_flow_name(name: object) -> str:
 
 def _how_to_be_a_flow(modules: FlowModules, name: str) -> str | None:
     """What to do when `name` is there, for scratch or in a subfolder; None when it is not there."""
-    from data_engine.notebook.subfolders import how_to_be_a_flow, no_flow_there, notebooks_in_subfolders
+    from data_engine.notebook.flow_files import how_to_be_a_flow, no_flow_there, notebooks_in_subfolders
 
     there = any((modules.content / f"{name}{suffix}").is_file() for suffix in (".py", ".ipynb"))
     if there and SCRATCH_NAME.fullmatch(name):

@@ -48,7 +48,7 @@ from data_engine.reasons.kinds import (
     WaitsForSettling,
     WhyDue,
 )
-from data_engine.reasons.row import Reason
+from data_engine.reasons.remedies import Reason
 from data_engine.record import frozen
 from data_engine.scheduler.slots import newest_slot, next_slot, slots_between
 from data_engine.workspace.settings import WorkspaceSettings

@@ -19,12 +19,12 @@ from data_engine.model import ActiveRun, Deployment, Run
 from data_engine.notebook import history
 from data_engine.notebook.catalog import CatalogEntry, read_catalog
 from data_engine.notebook.deploy import with_no_steps_refused
+from data_engine.notebook.flow_files import not_flows, notebooks_in_subfolders
 from data_engine.notebook.standing import AS_DEPLOYED, NOT_DEPLOYED, Standing
-from data_engine.notebook.subfolders import not_flows, notebooks_in_subfolders
 from data_engine.reasons.kinds import Expected, Late, Overlong, OwnedElsewhere
 from data_engine.record import frozen
 from data_engine.scheduler.plan import PlannedFlow, Rules
-from data_engine.status.facts import (
+from data_engine.status.build import (
     FlowFacts,
     HeldFiles,
     OthersSeen,
@@ -190,7 +190,7 @@ class OfflineFacts:
 
     def _stands(self) -> list[tuple[CatalogEntry, Standing]]:
         """Each flow as the next daemon finds it: what is deployed, else the module, and how that stands to it; by name."""
-        from data_engine.notebook.deployed import deployed_entries, in_production
+        from data_engine.notebook.deployments import deployed_entries, in_production
 
         home, deployments = self.home, self.home.deployments()
         deployed, authored = deployments.deployed(), deployments.authored()

@@ -25,9 +25,9 @@ from data_engine.record import frozen
 from data_engine.scheduler.plan import PlannedFlow
 from data_engine.scheduler.schedule_clock import owed_slots
 from data_engine.scheduler.source_memory import KnownSources
+from data_engine.status.build import HeldFiles
 from data_engine.status.deployed_before import left_out
 from data_engine.status.explain import WOULD_RUN, look_now
-from data_engine.status.facts import HeldFiles
 from data_engine.status.offline import OfflineFacts
 from data_engine.status.outputs import count_gone
 from data_engine.times import zoned_words

@@ -23,7 +23,7 @@ from data_engine.platforms.host import host_name
 from data_engine.platforms.names import with_home
 from data_engine.platforms.user import user_name
 from data_engine.record import frozen
-from data_engine.workspace.toml import changed_toml, ignored_key, parse_toml, read_toml_text, unknown_key
+from data_engine.workspace.settings import changed_toml, ignored_key, parse_toml, read_toml_text, unknown_key
 
 
 @frozen

@@ -32,7 +32,7 @@ from data_engine.reasons.kinds import ByHand, EngineOff, Held, LastRunWarned, Ne
 from data_engine.shown import GROUP, Listing, bundle_of
 from data_engine.status.explain import Explanation
 from data_engine.status.record import DaemonFacts, EngineFacts, FlowStatus, WorkspaceStatus
-from data_engine.workspace.here import Here
+from data_engine.workspace.layout import Here
 from jupyter_extension.card import STYLE, Card, html, text
 from jupyter_extension.cards import (
     batch_card,
