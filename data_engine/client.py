@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from data_engine.lease.status import LeaseStatus
     from data_engine.model import Backfill, Deployment, Event, LogEntry, Run, StepRun
     from data_engine.notebook.catalog import CatalogEntry
-    from data_engine.notebook.standing import Standing
+    from data_engine.notebook.deployment_status import Standing
     from data_engine.planning.plan import Plan
     from data_engine.planning.results import GoldenResult
     from data_engine.scheduler.backfill import Reprocess

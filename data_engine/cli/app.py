@@ -16,8 +16,8 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
-from data_engine.cli.command_group import command_group, light
 from data_engine.cli.failure import tell
+from data_engine.cli.options import command_group, light
 from data_engine.cli.output import complain, lenient_streams, only_json, print_version
 from data_engine.cut import visible_lines
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from data_engine.flow.flow import Flow
     from data_engine.model import ActiveRun, Run
     from data_engine.notebook.catalog import CatalogEntry
-    from data_engine.notebook.standing import Standing
+    from data_engine.notebook.deployment_status import Standing
     from data_engine.reasons.kinds import Disabled, WaitingRuns
     from data_engine.reasons.remedies import Reason
     from data_engine.status.explain import Explanation

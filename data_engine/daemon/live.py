@@ -21,7 +21,7 @@ from data_engine.ledger.switch import Switch
 from data_engine.ledger.warned import Warned
 from data_engine.message import Undelivered
 from data_engine.model import ActiveRun, Backfill, Deployment, Run, utc_text
-from data_engine.notebook.standing import AS_DEPLOYED, NOT_DEPLOYED
+from data_engine.notebook.deployment_status import AS_DEPLOYED, NOT_DEPLOYED
 from data_engine.reasons.kinds import WaitingRuns
 from data_engine.record import frozen
 from data_engine.scheduler.folder_poller import FolderPoller

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import asdict, replace
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from data_engine import private
 from data_engine.argument_checks import shown
 from data_engine.errors import FlowValidationError, error_of
+from data_engine.files import write_text_atomic
 from data_engine.flow.flow import Flow
 from data_engine.flow.spec import title_words
 from data_engine.flow.suggestions import as_typed, nearest_name
@@ -27,13 +32,14 @@ from data_engine.notebook.load import badly_named
 from data_engine.platforms.files import content_of
 from data_engine.platforms.names import is_too_long
 from data_engine.record import frozen
+from data_engine.version import __version__
 
 TYPE_CHECKING = False
+
 if TYPE_CHECKING:
     from data_engine.flow.expectation import AlertRule, Expectation
     from data_engine.flow.parameters import Parameters
     from data_engine.notebook.beside import PythonFiles
-    from data_engine.notebook.descriptions import Descriptions
     from data_engine.notebook.load import FlowModules
     from data_engine.notebook.mirror_warnings import FlowPlaces
 
@@ -501,3 +507,74 @@ def _texts(values: dict[str, Any]) -> dict[str, Any]:
 def _tuples(value: Any) -> Any:
     """JSON's lists as the tuples they were."""
     return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
+
+
+_FORMAT = 2
+_LARGEST_BYTES = 16_000_000
+
+
+@dataclass(slots=True)
+class Descriptions:
+    """What flow modules are, kept by content for other processes: who only tells of them need not execute them again.
+
+    What is kept counts while module, helpers, config files, Python and Data Engine are as they were; a broken module is executed
+    each time, so that a repair shows at once. A damaged or unwritable file is no error. It is `file`; `config` is the folder of files that modules may read when they are executed.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> kept = Descriptions(folder / "described.json", folder)
+        >>> kept.put("claims", "a1", {"name": "claims"}), kept.save()
+        (None, None)
+        >>> again = Descriptions(folder / "described.json", folder)
+        >>> again.get("claims", "a1"), again.get("claims", "b2")
+        ({'name': 'claims'}, None)
+    """
+
+    file: Path
+    config: Path
+    _kept: dict[str, tuple[str, dict[str, Any]]] | None = None
+    _asked: set[str] = field(default_factory=set)
+    _is_changed: bool = False
+    _around: str | None = None
+
+    def get(self, name: str, content: str) -> dict[str, Any] | None:
+        """What was kept of the module `name` when it had this content."""
+        self._asked.add(name)
+        key, message = self._read().get(name, ("", {}))
+        return message if key == self._key(content) else None
+
+    def put(self, name: str, content: str, message: dict[str, Any]) -> None:
+        """Keep what the module is."""
+        self._asked.add(name)
+        self._read()[name] = self._key(content), message
+        self._is_changed = True
+
+    def save(self) -> None:
+        """Write what is new, without the modules that nobody asked for."""
+        if not self._is_changed:
+            return
+        kept = {name: value for name, value in self._read().items() if name in self._asked}
+        with suppress(OSError):
+            private.make_folder(self.file.parent)
+            write_text_atomic(self.file, json.dumps([_FORMAT, kept]), durable=False, mode=private.FILE)
+
+    def _read(self) -> dict[str, tuple[str, dict[str, Any]]]:
+        if self._kept is None:
+            self._kept = {}
+            with suppress(OSError, ValueError, TypeError, RecursionError):
+                if os.stat(self.file).st_size <= _LARGEST_BYTES:
+                    number, kept = json.loads(content_of(self.file))
+                    if number == _FORMAT:
+                        self._kept = {str(name): (str(key), dict(message)) for name, (key, message) in kept.items()}
+        return self._kept
+
+    def _key(self, content: str) -> str:
+        if self._around is None:
+            config = []
+            with suppress(OSError):
+                for path in sorted(self.config.glob("*.toml")):
+                    facts = path.stat()
+                    config.append((path.name, facts.st_size, facts.st_mtime_ns))
+            self._around = repr((__version__, sys.version, sys.prefix, config))
+        return hashlib.sha256(f"{content} {self._around}".encode()).hexdigest()

@@ -19,10 +19,9 @@ from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.files import rename_folder
 from data_engine.locks import Holding, OsLock
 from data_engine.nofollow import is_link, opened, remove_tree
-from data_engine.notebook.catalog import CatalogEntry, read_catalog
-from data_engine.notebook.descriptions import Descriptions
+from data_engine.notebook.catalog import CatalogEntry, Descriptions, read_catalog
+from data_engine.notebook.deployment_status import AS_DEPLOYED, NOT_DEPLOYED, RolledBack, Standing
 from data_engine.notebook.flow_files import SCRATCH_NAME, notebooks_in_subfolders
-from data_engine.notebook.history import RolledBack
 from data_engine.notebook.load import FlowModules
 from data_engine.notebook.module_sets import (
     ModuleSet,
@@ -36,7 +35,6 @@ from data_engine.notebook.module_sets import (
     read_module,
     set_id,
 )
-from data_engine.notebook.standing import AS_DEPLOYED, NOT_DEPLOYED, Standing
 
 if TYPE_CHECKING:
     from data_engine.notebook.compiled import CompiledNotebook

@@ -1,4 +1,7 @@
-"""The machine itself: its id, the shell that people type hints into, long paths and power."""
+"""The machine itself: its id, the shell that people type hints into, long paths and power; and who runs this process.
+
+Users are as the operating system knows them: no environment variable is believed.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 if sys.platform == "win32":
@@ -178,3 +182,42 @@ else:
     def virus_scanner_note(folders: Sequence[Path]) -> str | None:
         """What to know of the system's virus scanner where small files are slow; None where there is none of the system's."""
         return None
+
+
+if sys.platform == "win32":
+
+    @cache
+    def user_name() -> str:
+        """The account's name; "somebody" where it has none."""
+        import os
+
+        try:
+            return os.getlogin() or "somebody"  # GetUserNameW, which asks the process's token
+        except OSError:
+            return "somebody"
+
+    def account_name() -> str:
+        """The account with its domain or machine, as the system's own settings name it: `DOMAIN\\name`.
+
+        Reference: GetUserNameExW, NameSamCompatible.
+        """
+        import ctypes
+
+        size = ctypes.c_uint32(512)
+        text = ctypes.create_unicode_buffer(size.value)
+        if ctypes.WinDLL("secur32").GetUserNameExW(2, text, ctypes.byref(size)) and text.value:
+            return text.value
+        return user_name()
+
+else:
+
+    @cache
+    def user_name() -> str:
+        """The account's name; of one that has none, as in some containers, its number."""
+        import os
+        import pwd
+
+        try:
+            return pwd.getpwuid(os.geteuid()).pw_name
+        except KeyError:
+            return f"uid {os.geteuid()}"

@@ -16,7 +16,7 @@ from data_engine.counted import counted
 from data_engine.errors import FlowValidationError
 from data_engine.marks import BARRED, DOUBTFUL, FAILED, GOOD, LIVE, LOST, PENDING, READY, STOPPED
 from data_engine.model import duration_words
-from data_engine.notebook.standing import Standing
+from data_engine.notebook.deployment_status import Standing
 from data_engine.reasons import remedies
 from data_engine.reasons.remedies import KINDS, STOPS_AT, Reason, filled, reason
 from data_engine.record import Record, frozen

@@ -24,7 +24,7 @@ from data_engine.model import (
     utc_text,
 )
 from data_engine.notebook.catalog import CatalogEntry, clock_zone, trigger_here
-from data_engine.notebook.standing import AS_DEPLOYED, Standing
+from data_engine.notebook.deployment_status import AS_DEPLOYED, Standing
 from data_engine.reasons.kinds import (
     Broken,
     DaemonSilent,

@@ -16,11 +16,11 @@ from data_engine.ledger.outbox import undelivered
 from data_engine.ledger.wall_clock import kept_doubt
 from data_engine.ledger.warned import warnings_of
 from data_engine.model import ActiveRun, Deployment, Run
-from data_engine.notebook import history
+from data_engine.notebook import deployment_status
 from data_engine.notebook.catalog import CatalogEntry, read_catalog
 from data_engine.notebook.deploy import with_no_steps_refused
+from data_engine.notebook.deployment_status import AS_DEPLOYED, NOT_DEPLOYED, Standing
 from data_engine.notebook.flow_files import not_flows, notebooks_in_subfolders
-from data_engine.notebook.standing import AS_DEPLOYED, NOT_DEPLOYED, Standing
 from data_engine.reasons.kinds import Expected, Late, Overlong, OwnedElsewhere
 from data_engine.record import frozen
 from data_engine.scheduler.plan import PlannedFlow, Rules
@@ -198,7 +198,7 @@ class OfflineFacts:
         entries = with_no_steps_refused(read_catalog(home.modules(), kept=home.descriptions(), warns=False))
         edited = [name for name, one in edits.items() if one.is_edited]
         shown = in_production(entries, deployments, edited, home.deployed_descriptions()) if edited else entries
-        there = history.live(published(home.ledger())).values() if deployed else ()
+        there = deployment_status.live(published(home.ledger())).values() if deployed else ()
         found = []
         for entry, runs in zip(entries, shown, strict=True):
             new = replace(NOT_DEPLOYED, digest=authored.digests.get(entry.name, ""))

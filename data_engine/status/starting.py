@@ -18,8 +18,7 @@ from data_engine.ledger.deployments import published
 from data_engine.model import Deployment
 from data_engine.notebook.catalog import CatalogEntry, read_catalog
 from data_engine.notebook.deploy import with_no_steps_refused
-from data_engine.notebook.history import live
-from data_engine.notebook.standing import AS_DEPLOYED, NOT_DEPLOYED, Standing
+from data_engine.notebook.deployment_status import AS_DEPLOYED, NOT_DEPLOYED, Standing, live
 from data_engine.reasons.kinds import NotThere, OwnOutput, Unreachable
 from data_engine.record import frozen
 from data_engine.scheduler.plan import PlannedFlow

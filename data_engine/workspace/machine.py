@@ -19,9 +19,8 @@ from data_engine import private
 from data_engine.errors import SettingsError, WorkspaceError
 from data_engine.files import create_exclusive, trouble_of, write_text_atomic
 from data_engine.platforms.drives import network_drive
-from data_engine.platforms.host import host_name
+from data_engine.platforms.host import host_name, user_name
 from data_engine.platforms.names import with_home
-from data_engine.platforms.user import user_name
 from data_engine.record import frozen
 from data_engine.workspace.settings import changed_toml, ignored_key, parse_toml, read_toml_text, unknown_key
 

@@ -18,7 +18,7 @@ from data_engine.cli.app import make_command
 from data_engine.errors import FlowValidationError
 from data_engine.model import Run
 from data_engine.notebook.catalog import CatalogEntry, describe
-from data_engine.notebook.standing import Standing
+from data_engine.notebook.deployment_status import Standing
 from data_engine.reasons import kinds as reasons
 from data_engine.reasons.kinds import Done, GroupRun, Held, NotThere, read_reason
 from data_engine.reasons.remedies import KINDS, Reason

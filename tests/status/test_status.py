@@ -15,7 +15,7 @@ from data_engine.errors import FlowValidationError
 from data_engine.ledger.switch import Switch
 from data_engine.model import ActiveRun, Run
 from data_engine.notebook.catalog import CatalogEntry, describe
-from data_engine.notebook.standing import AS_DEPLOYED, NOT_DEPLOYED, Standing
+from data_engine.notebook.deployment_status import AS_DEPLOYED, NOT_DEPLOYED, Standing
 from data_engine.reasons.kinds import (
     GroupRun,
     HeldSlot,
