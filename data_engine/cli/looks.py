@@ -72,8 +72,11 @@ def _watch(ws: Workspace, as_json: bool) -> int:
     if as_json:
         what = "--watch shows a screen, and --json prints one document"
         raise FlowValidationError(what, where="data-engine status", fix="leave one of them out")
+    import gc
+
     from data_engine.cli.watch import show
 
+    gc.enable()
     return show(ws)
 
 

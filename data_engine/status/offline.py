@@ -66,8 +66,9 @@ class OfflineFacts:
         active, last, switches, stands = ledger.active_runs(), last_runs(ledger), ledger.switches(), self._stands()
         warned = warnings_of(ledger, [run.run_id for run in last.values()])
         held = HeldFiles(ledger).of(PlannedFlow.of(entry.flow) for entry, _ in stands if entry.flow is not None)
-        lease = OthersSeen(ledger, machine_id()).told(home.lease())
-        elsewhere = owned_elsewhere(lease, machine_id())
+        me = machine_id(home.local.state_root)
+        lease = OthersSeen(ledger, me).told(home.lease())
+        elsewhere = owned_elsewhere(lease, me)
         flows = [
             FlowFacts(
                 entry=entry,

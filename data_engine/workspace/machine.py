@@ -56,8 +56,14 @@ def state_root() -> Path:
         base, where = stored, f"{machine_settings_path()}: state_root"
     else:
         base, where = _platform_state_root(), "the platform's folder for application state"
-    refuse_network_drive(base, where=where)
+    if base not in _local:
+        refuse_network_drive(base, where=where)
+        _local.add(base)
     return base / host_folder_name(host_name())
+
+
+_local: set[Path] = set()
+"""State roots that were found on a local drive by this process, which asks the mount table once."""
 
 
 def private_state_root() -> Path:
