@@ -22,8 +22,7 @@ from benchmarks.figures import finish, report
 from data_engine.model import Run
 from data_engine.notebook.catalog import CatalogEntry
 from data_engine.record import as_json
-from data_engine.status.build import build_status
-from data_engine.status.facts import FlowFacts, WorkspaceFacts
+from data_engine.status.build import FlowFacts, WorkspaceFacts, build_status
 from data_engine.status.view import render
 from jupyter_extension.assets import panel_js
 from jupyter_extension.server import message_of

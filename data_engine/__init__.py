@@ -17,10 +17,10 @@ The floors of the package; imports only point down:
     4  alerting/              what is expected of flows, and what people are told of them
     3  ledger/  lease/        what ran, on this machine and for all; who owns a workspace on a shared folder
     2  notebook/              from notebooks to modules, and from errors to cells
-    1  model.py publish_started.py flow/ workspace/   records and events; flows as values; the workspace's folder
+    1  model.py flow/ workspace/   records and events; flows as values; the workspace's folder
     1  compare/               what differs between two values
     1  helpers/               a leaf for authors: DuckDB, Polars, schemas, workbooks; uses floor 0 only
-    0  errors.py secret.py files.py nofollow.py private.py locks.py unfinished.py interrupts.py clock.py duration.py shown.py
+    0  errors.py secret.py files.py nofollow.py private.py locks.py unfinished.py clock.py duration.py shown.py
     0  platforms/             what differs between Linux, macOS and Windows
     0  version.py argument_checks.py storage_version.py record.py cause.py message.py cut.py counted.py times.py marks.py typed.py file_check.py trial.py
 

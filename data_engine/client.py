@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from data_engine.lease.status import LeaseStatus
     from data_engine.model import Backfill, Deployment, Event, LogEntry, Run, StepRun
     from data_engine.notebook.catalog import CatalogEntry
-    from data_engine.notebook.standing import Standing
+    from data_engine.notebook.deployment_status import Standing
     from data_engine.planning.plan import Plan
     from data_engine.planning.results import GoldenResult
     from data_engine.scheduler.backfill import Reprocess
@@ -289,7 +289,7 @@ class Workspace:
         from data_engine.proof.kept import with_unsettled
         from data_engine.status.deployed_before import find_flow
         from data_engine.status.source_trouble import with_source_warnings
-        from data_engine.workspace.here import kernel_shell
+        from data_engine.workspace.layout import kernel_shell
 
         if name is not None and kernel_shell() is not None:
             from data_engine.proof.kernel import require_as_in_kernel
@@ -802,17 +802,13 @@ class Workspace:
             []
         """
         from data_engine.commands.fields import given_day, given_text
-        from data_engine.ledger.warned import with_warnings
         from data_engine.notebook.catalog import check_flow_name
-        from data_engine.status.runs import find_runs, wanted_runs, with_zones
+        from data_engine.status.runs import shown_runs, wanted_runs
 
-        given_limit(limit)
-        ledger = self.home.ledger()
-        ledger.recover()
         name = None if flow is None else check_flow_name(flow)
         days = given_day(since, "runs(since=...)"), given_day(until, "runs(until=...)")
         wanted = wanted_runs(None if status is None else given_text(status, "runs(status=...)"), *days)
-        return Listing(with_zones(self.home, with_warnings(ledger, find_runs(self.home, name, limit, wanted).runs)))
+        return Listing(shown_runs(self.home, name, given_limit(limit), wanted))
 
     def run_record(self, run_id: str) -> Run:
         """The run with this id, or with the only id that begins so.
@@ -1015,19 +1011,15 @@ class Workspace:
             'not deployed: data-engine deploy example'
         """
         from data_engine.daemon.control import LONG_S
-        from data_engine.status.explain import Explanation, explain
+        from data_engine.status.explain import Explanation, explain_now
 
         subject = os.fspath(flow_or_path)
-        file = str(Path(with_home(subject)).resolve())
-        return Listing(
-            self.link.ask(
-                lambda daemon: [
-                    Explanation.read(row)
-                    for row in daemon.get("/explain", timeout_s=LONG_S, subject=subject, file=file)["reasons"]
-                ],
-                otherwise=lambda: explain(self.link.offline(), self.link.offline().facts(), subject, file),
-            )
+        asked = {"subject": subject, "file": str(Path(with_home(subject)).resolve())}
+        rows = self.link.ask(
+            lambda daemon: map(Explanation.read, daemon.get("/explain", timeout_s=LONG_S, **asked)["reasons"]),
+            otherwise=lambda: explain_now(self.link.offline(), **asked),
         )
+        return Listing(rows)
 
     # -- this machine's daemon, and who owns the workspace ------------------------------------------------------------------
 
@@ -1355,7 +1347,7 @@ class Workspace:
             FlowValidationError: there is no such flow.
         """
         from data_engine.notebook.catalog import check_flow_name, read_catalog
-        from data_engine.notebook.deployed import deployed_entries
+        from data_engine.notebook.deployments import deployed_entries
         from data_engine.status.deployed_before import find_to_tidy
 
         deployments = self.home.deployments()

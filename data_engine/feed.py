@@ -29,8 +29,7 @@ from data_engine.notebook.catalog import CatalogEntry
 from data_engine.notebook.flow_files import module_files
 from data_engine.notebook.module_sets import file_facts
 from data_engine.platforms.processes import apart
-from data_engine.status.build import build_status
-from data_engine.status.facts import FlowFacts, WorkspaceFacts
+from data_engine.status.build import FlowFacts, WorkspaceFacts, build_status
 from data_engine.status.record import WorkspaceStatus
 from data_engine.status.troubles import History, Known
 from data_engine.status.view import PanelView, render

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 
-from data_engine.workspace.here import authored_folder, kernel_shell
+from data_engine.workspace.layout import authored_folder, kernel_shell
 
 
 def watch_imports() -> None:

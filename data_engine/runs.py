@@ -42,7 +42,7 @@ from data_engine.scheduler.foreground import run_until_interrupted
 from data_engine.shown import Listing
 from data_engine.status.deployed_before import find_flow
 from data_engine.trial import refuse_in_trial
-from data_engine.workspace.here import kernel_shell
+from data_engine.workspace.layout import kernel_shell
 
 _PRUNE_EVERY_S = 3600.0
 _REREAD_EVERY_S = 2.0

@@ -16,12 +16,9 @@ _OPTION = "storage_compatibility_version"
 _RELEASES = ((69, "2.0"), (68, "1.5"), (67, "1.4"), (66, "1.3"), (65, "1.2"), (64, "1.0"))
 """The number in a file, and the first release that writes it. Reference: https://duckdb.org/docs/stable/internals/storage"""
 
-_ATTACH = re.compile(
-    r"\battach\s+(?:or\s+replace\s+)?(?:database\s+)?(?:if\s+not\s+exists\s+)?'((?:[^']|'')+)'(?:\s+as\s+[^\s(;]+)?\s*(\([^)]*\))?",
-    re.IGNORECASE,
-)
-_OTHERWISE = re.compile(r"\btype\b(?!\s+'?duckdb)|storage_version|read_only|encryption")
-_SCHEME = re.compile(r":|[a-z][a-z0-9+]+:", re.IGNORECASE)
+_ATTACH = r"(?i)\battach\s+(?:or\s+replace\s+)?(?:database\s+)?(?:if\s+not\s+exists\s+)?'((?:[^']|'')+)'(?:\s+as\s+[^\s(;]+)?\s*(\([^)]*\))?"
+_OTHERWISE = r"\btype\b(?!\s+'?duckdb)|storage_version|read_only|encryption"
+_SCHEME = r"(?i):|[a-z][a-z0-9+]+:"
 
 _wanted: ContextVar[tuple[str, str] | None] = ContextVar("storage_version", default=None)
 
@@ -73,8 +70,8 @@ def attached_files(sql: str) -> list[str]:
         >>> attached_files("ATTACH 'dbname=x' AS p (TYPE postgres); ATTACH 'md:x'; ATTACH ':memory:' AS m")
         []
     """
-    found = [(path.replace("''", "'"), options.lower()) for path, options in _ATTACH.findall(sql)]
-    return [path for path, options in found if not _OTHERWISE.search(options) and not _SCHEME.match(path)]
+    found = [(path.replace("''", "'"), options.lower()) for path, options in re.findall(_ATTACH, sql)]
+    return [path for path, options in found if not re.search(_OTHERWISE, options) and not re.match(_SCHEME, path)]
 
 
 def make_database(path: str, version: str) -> None:

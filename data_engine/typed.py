@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-
 from data_engine.cut import visible
 from data_engine.platforms.host import shell_line
 
@@ -22,4 +20,6 @@ def typed(*words: str) -> str:
 
 def typed_magic(*words: str) -> str:
     """`%flow` and these words, as a cell takes them."""
+    import shlex
+
     return visible(f"%flow {shlex.join(words)}")

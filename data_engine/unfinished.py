@@ -15,7 +15,6 @@ import json
 import os
 import re
 import secrets
-import socket
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -25,6 +24,7 @@ from data_engine import private
 from data_engine.errors import FlowValidationError
 from data_engine.files import atomic_target, fresh_name
 from data_engine.locks import OsLock
+from data_engine.platforms.host import host_name
 
 _NAME = re.compile(r"\..+\.[0-9a-f]{12}\.tmp", re.DOTALL)
 _swept: set[Path] = set()
@@ -132,5 +132,5 @@ def _folder() -> Path:
         import platformdirs
 
         base = platformdirs.user_state_dir("data_engine", appauthor=False)
-    host = re.sub(r"[^\w.-]", "-", socket.gethostname().lower()).strip(".-") or "host"
+    host = re.sub(r"[^\w.-]", "-", host_name().lower()).strip(".-") or "host"
     return Path(base).expanduser() / host / "unfinished"

@@ -20,8 +20,8 @@ from data_engine.ledger.warned import warnings_of
 from data_engine.marks import Mark
 from data_engine.model import Deployment, Run, StepRun
 from data_engine.notebook.catalog import unknown_flow
+from data_engine.notebook.deployment_status import cells_text
 from data_engine.notebook.module_sets import file_facts
-from data_engine.notebook.standing import cells_text
 from data_engine.planning.code import code_changes
 from data_engine.proof.kept import unsettled_texts
 from data_engine.record import frozen

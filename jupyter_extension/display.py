@@ -24,8 +24,8 @@ from data_engine.marks import Mark, mark_of
 from data_engine.model import Backfill, Deployment, LogEntry, Run, StepRun
 from data_engine.notebook.catalog import CatalogEntry
 from data_engine.notebook.compiled import CompiledNotebook
+from data_engine.notebook.flow_files import no_flow_there
 from data_engine.notebook.read import read_cells
-from data_engine.notebook.subfolders import no_flow_there
 from data_engine.planning.golden import Golden
 from data_engine.planning.plan import Plan
 from data_engine.planning.results import GoldenResult
@@ -34,7 +34,7 @@ from data_engine.status.explain import Explanation
 from data_engine.status.record import FlowStatus, WorkspaceStatus
 from data_engine.status.run_comparison import Comparison
 from data_engine.status.trends import Trends
-from data_engine.workspace.here import FLOW_MODULES, authored_folder, here, ipython_shell, kernel_shell
+from data_engine.workspace.layout import FLOW_MODULES, authored_folder, here, ipython_shell, kernel_shell
 from jupyter_extension.card import Card, Cell, Code, Faint, Lines, Note, Part, html, table, text
 from jupyter_extension.cards import (
     backfill_card,

@@ -20,7 +20,7 @@ from data_engine.notebook.locate import annotate
 from data_engine.platforms.host import SHELL_ESCAPE
 from data_engine.proof.cells import after_cell
 from data_engine.typed import typed, typed_magic
-from data_engine.workspace.here import ipython_shell
+from data_engine.workspace.layout import ipython_shell
 from data_engine.workspace.select import select_workspace
 from data_engine.workspace.two_packages import two_packages_words
 from jupyter_extension.command import Command

@@ -51,8 +51,8 @@ def own_name(names: UserNames, command: str) -> str:
     Raises:
         FlowValidationError: it is none.
     """
-    from data_engine.notebook.subfolders import how_to_move, no_flow_outside, no_flow_there
-    from data_engine.workspace.here import FLOW_MODULES, NOTEBOOK_VARIABLE, authored_folder, here
+    from data_engine.notebook.flow_files import how_to_move, no_flow_outside, no_flow_there
+    from data_engine.workspace.layout import FLOW_MODULES, NOTEBOOK_VARIABLE, authored_folder, here
 
     place = here()
     if place is not None and place.problem is not None:
@@ -79,7 +79,7 @@ def own_name(names: UserNames, command: str) -> str:
 
 def _nearest_modules(path: Path) -> Path:
     """The folder of the flows of the workspace that a notebook lies in, else of the selected one."""
-    from data_engine.workspace.here import FLOW_MODULES
+    from data_engine.workspace.layout import FLOW_MODULES
     from data_engine.workspace.select import select_workspace
 
     around = next((one / FLOW_MODULES for one in path.parents if (one / FLOW_MODULES).is_dir()), None)
@@ -99,7 +99,7 @@ def tell_unsaved(given: Namespace, names: UserNames, path: Path) -> None:
 def unsaved_words(names: UserNames, path: Path) -> str:
     """That `path` is this kernel's notebook and was not saved since cells ran that make its flow; "" where that is not so."""
     from data_engine.notebook.locate import SEVERAL, place_of_function
-    from data_engine.workspace.here import here
+    from data_engine.workspace.layout import here
 
     place = here()
     build = names.get("build")

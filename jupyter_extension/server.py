@@ -33,7 +33,7 @@ from data_engine.record import as_json
 from data_engine.status.view import delta
 from data_engine.typed import typed
 from data_engine.version import __version__
-from data_engine.workspace.here import renamed_file
+from data_engine.workspace.layout import renamed_file
 from jupyter_extension.actions import answer, changes, fields_of, is_here
 from jupyter_extension.assets import page_html, page_js, panel_css, panel_js
 

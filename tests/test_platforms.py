@@ -101,12 +101,12 @@ READ_FILES_OF_USERS = (
     "notebook/load.py",
     "notebook/locate.py",
     "notebook/module_sets.py",
-    "notebook/subfolders.py",
+    "notebook/flow_files.py",
     "planning/keeping.py",
     "scheduler/folder_poller.py",
     "scheduler/scanner.py",
-    "workspace/here.py",
-    "workspace/toml.py",
+    "workspace/layout.py",
+    "workspace/settings.py",
 )
 """What looks into sources, outputs, notebooks and settings while somebody works on them."""
 

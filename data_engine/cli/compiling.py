@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from data_engine.notebook.beside import WarningBeside
     from data_engine.notebook.catalog import CatalogEntry
     from data_engine.notebook.compiled import CompiledNotebook
-    from data_engine.notebook.standing import Standing
+    from data_engine.notebook.deployment_status import Standing
 
 Check = Annotated[bool, typer.Option("--check", help="Also build the flows; show only errors and warnings.")]
 Run = Annotated[

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from data_engine.client import Workspace
     from data_engine.model import Deployment
     from data_engine.notebook.catalog import CatalogEntry
-    from data_engine.notebook.standing import Standing
+    from data_engine.notebook.deployment_status import Standing
     from data_engine.scheduler.source_memory import KnownSources
     from data_engine.status.starting import Starting
 

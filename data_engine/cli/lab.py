@@ -9,8 +9,7 @@ from pathlib import Path
 
 import typer
 
-from data_engine.cli.command_group import command_group
-from data_engine.cli.options import chosen_workspace
+from data_engine.cli.options import chosen_workspace, command_group
 from data_engine.platforms.host import shell_line
 from data_engine.platforms.processes import become
 from data_engine.workspace.layout import WorkspaceLayout

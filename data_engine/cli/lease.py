@@ -6,8 +6,7 @@ from typing import Annotated
 
 import typer
 
-from data_engine.cli.command_group import command_group
-from data_engine.cli.options import AsJson, chosen_workspace
+from data_engine.cli.options import AsJson, chosen_workspace, command_group
 from data_engine.cli.output import print_json, say
 from data_engine.lease.status import LeaseStatus, lease_lines
 

@@ -36,9 +36,9 @@ if TYPE_CHECKING:
     from data_engine.flow.flow import Flow
     from data_engine.model import ActiveRun, Run
     from data_engine.notebook.catalog import CatalogEntry
-    from data_engine.notebook.standing import Standing
+    from data_engine.notebook.deployment_status import Standing
     from data_engine.reasons.kinds import Disabled, WaitingRuns
-    from data_engine.reasons.row import Reason
+    from data_engine.reasons.remedies import Reason
     from data_engine.status.explain import Explanation
     from data_engine.status.record import FlowStatus, WorkspaceStatus
 
@@ -72,8 +72,11 @@ def _watch(ws: Workspace, as_json: bool) -> int:
     if as_json:
         what = "--watch shows a screen, and --json prints one document"
         raise FlowValidationError(what, where="data-engine status", fix="leave one of them out")
+    import gc
+
     from data_engine.cli.watch import show
 
+    gc.enable()
     return show(ws)
 
 
@@ -103,7 +106,7 @@ def tell_flows(ws: Workspace, as_json: bool) -> int:
     """The flows, as production runs them where an edit is not deployed, and what is wrong with broken modules."""
     from data_engine.lease.status import shown_machine
     from data_engine.notebook.catalog import read_catalog
-    from data_engine.notebook.deployed import with_gone
+    from data_engine.notebook.deployments import with_gone
     from data_engine.status.source_trouble import with_source_warnings
 
     with in_flow_modules(ws):

@@ -8,8 +8,7 @@ from typing import Annotated
 
 import typer
 
-from data_engine.cli.command_group import command_group
-from data_engine.cli.options import AsJson, chosen_workspace
+from data_engine.cli.options import AsJson, chosen_workspace, command_group
 from data_engine.cli.output import complain, print_json, say, table
 from data_engine.errors import FlowValidationError
 from data_engine.platforms.terminals import is_terminal

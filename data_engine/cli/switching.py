@@ -101,7 +101,7 @@ def _require_known(ws: Workspace, names: Sequence[str]) -> None:
 
 def _starting(ws: Workspace, name: str) -> Starting:
     """What of a disabled flow starts once it is enabled; nothing where that cannot be told."""
-    from data_engine.notebook.deployed import deployed_entries
+    from data_engine.notebook.deployments import deployed_entries
     from data_engine.status.starting import Starting, starting
 
     with suppress(FlowValidationError), in_flow_modules(ws):  # it is enabled all the same

@@ -28,10 +28,10 @@ from data_engine.counted import counted
 from data_engine.cut import visible
 from data_engine.errors import FlowValidationError
 from data_engine.file_check import file_exists
-from data_engine.flow.control import STOPS_AT
 from data_engine.lease.status import lease_lines
 from data_engine.platforms.host import IS_STYLED_BY_CALLS
 from data_engine.platforms.terminals import is_terminal, pressed_keys
+from data_engine.reasons.remedies import STOPS_AT
 from data_engine.record import frozen
 from data_engine.status.sentences import daemon_lines, ends_words, freed_words, last_run_line, reason_of
 from data_engine.times import local_time, seconds, zoned_words

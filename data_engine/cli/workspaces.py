@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from data_engine.cli.command_group import command_group
-from data_engine.cli.options import AsJson
+from data_engine.cli.options import AsJson, command_group
 from data_engine.cli.output import complain, print_json, say, table
 from data_engine.errors import WorkspaceError
 from data_engine.platforms.host import shell_line

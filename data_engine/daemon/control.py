@@ -6,7 +6,6 @@ The token is sent only to the process that wrote the endpoint file, after its pi
 from __future__ import annotations
 
 import json
-import socket
 import sys
 import threading
 import time
@@ -21,6 +20,7 @@ from data_engine.workspace.layout import LocalLayout
 
 if TYPE_CHECKING:
     import http.client
+    import socket
 
 API = "/v1"
 _PING = "/ping"
@@ -170,6 +170,7 @@ class DaemonClient:
 
     def _connected(self, timeout_s: float) -> http.client.HTTPConnection:
         import http.client
+        import socket
 
         connection = http.client.HTTPConnection("127.0.0.1", self.endpoint.port, timeout=timeout_s)
         connection.connect()
@@ -207,6 +208,8 @@ class DaemonClient:
         Raises:
             TimeoutError: it has been silent for too long.
         """
+        import socket
+
         heard_s = time.monotonic()
         until_s = heard_s + timeout_s
         while (left_s := until_s - time.monotonic()) > TOLD_AFTER_S:

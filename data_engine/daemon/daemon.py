@@ -41,7 +41,7 @@ from data_engine.scheduler.folder_poller import FolderPoller
 from data_engine.scheduler.plan import PlannedFlow
 from data_engine.scheduler.scheduler import Scheduler
 from data_engine.scheduler.surroundings import ReadyFlow
-from data_engine.status.facts import HeldFiles
+from data_engine.status.build import HeldFiles
 from data_engine.status.record import ServiceFacts
 from data_engine.workspace.machine import machine_id
 

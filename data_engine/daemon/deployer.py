@@ -23,7 +23,7 @@ from data_engine.errors import FlowValidationError, OwnedElsewhereError
 from data_engine.flow.spec import title_words
 from data_engine.ledger import deployments as ledger_rows
 from data_engine.model import Deployment
-from data_engine.notebook import history
+from data_engine.notebook import deployment_status
 from data_engine.notebook.catalog import CatalogEntry, with_unreadable
 from data_engine.notebook.deploy import (
     Broken,
@@ -36,10 +36,10 @@ from data_engine.notebook.deploy import (
     with_no_steps_refused,
 )
 from data_engine.notebook.deploy import Deploy as GoesLive
+from data_engine.notebook.deployment_status import NOT_DEPLOYED, Standing
 from data_engine.notebook.deployments import Pointer
+from data_engine.notebook.flow_files import moved_into_subfolders, not_flows, notebooks_in_subfolders
 from data_engine.notebook.module_sets import ModuleSet, file_facts
-from data_engine.notebook.standing import NOT_DEPLOYED, Standing
-from data_engine.notebook.subfolders import moved_into_subfolders, not_flows, notebooks_in_subfolders
 from data_engine.record import frozen
 from data_engine.workspace.machine import person
 
@@ -276,7 +276,7 @@ class Deployer(Production):
         entries, deployments = self._current.entries, self.home.deployments()
         mark = ledger_rows.published_mark(self.home.ledger())  # of before: what comes meanwhile is looked at again
         pointers = deployments.deployed()
-        live = history.live(ledger_rows.published(self.home.ledger()))
+        live = deployment_status.live(ledger_rows.published(self.home.ledger()))
         authored = None
         flows: dict[str, Deployed] = {}
         for name, pointer in pointers.items():

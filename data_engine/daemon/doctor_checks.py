@@ -21,7 +21,7 @@ from data_engine.errors import FlowValidationError
 from data_engine.flow.context import WorkspaceConfigContext
 from data_engine.ledger.connection import connect_to_look
 from data_engine.ledger.deployments import published_in
-from data_engine.notebook.history import live
+from data_engine.notebook.deployment_status import live
 from data_engine.notebook.module_sets import read_contents
 from data_engine.notebook.read import read_cells
 from data_engine.platforms import host

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
-import socket
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -51,6 +49,8 @@ class Endpoint:
 
     def listens(self) -> bool:
         """Whether somebody takes connections there; the system does it for a process that is frozen."""
+        import socket
+
         try:
             socket.create_connection(("127.0.0.1", self.port), _TAKES_S).close()
         except ConnectionRefusedError:
@@ -111,6 +111,8 @@ def read_token(local: LocalLayout) -> str | None:
 
 def new_token() -> str:
     """A secret nobody can guess."""
+    import secrets
+
     return secrets.token_urlsafe(32)
 
 

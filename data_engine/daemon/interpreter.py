@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 
-from data_engine.daemon.other_python import tried
 from data_engine.errors import WorkspaceError
 from data_engine.ledger.ledger import Ledger
 from data_engine.platforms.names import with_home
@@ -57,6 +56,8 @@ def checked_interpreter(path: str | os.PathLike[str], *, is_given: bool = False)
     Raises:
         WorkspaceError: it is not there, is no Python, or has no or another Data Engine.
     """
+    from data_engine.daemon.other_python import tried
+
     if not isinstance(path, (str, os.PathLike)) or not str(path).strip():
         raise WorkspaceError(
             f"an interpreter cannot be {path!r}", where="interpreter", fix="give the path of a Python executable"

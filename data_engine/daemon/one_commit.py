@@ -27,8 +27,8 @@ from data_engine.locks import OsLock
 from data_engine.model import Deployment
 from data_engine.notebook.catalog import read_catalog, with_unreadable
 from data_engine.notebook.deploy import with_no_steps_refused
+from data_engine.notebook.flow_files import moved_into_subfolders, notebooks_in_subfolders
 from data_engine.notebook.load import FlowModules
-from data_engine.notebook.subfolders import moved_into_subfolders, notebooks_in_subfolders
 from data_engine.record import frozen
 from data_engine.status.deployed_before import find_flow
 from data_engine.status.offline import reset_offline

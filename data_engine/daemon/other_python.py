@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import tempfile
 from collections.abc import Mapping
 
 from data_engine.platforms.processes import apart, program_of
@@ -14,6 +13,8 @@ _TRY_S = 60.0
 def tried(python: str, code: str, environment: Mapping[str, str]) -> tuple[str, str | None]:
     """The last line that `code` prints in a fresh process of that Python, in an empty folder; and why it failed, None where it
     did not."""
+    import tempfile
+
     program, started_in = program_of(python, environment)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # Windows removes none that a process is in
         try:

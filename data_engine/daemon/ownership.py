@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import socket
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable
@@ -38,8 +37,9 @@ from data_engine.ledger.belief import Verdict
 from data_engine.ledger.share import Share
 from data_engine.ledger.wall_clock import WallClock
 from data_engine.model import utc_text
+from data_engine.platforms.host import host_name
 from data_engine.reasons.kinds import OwnedElsewhere
-from data_engine.status.facts import owned_elsewhere
+from data_engine.status.build import owned_elsewhere
 from data_engine.version import __version__
 from data_engine.workspace.layout import WorkspaceLayout
 from data_engine.workspace.machine import machine_id
@@ -355,9 +355,9 @@ def keeper_of(where: LocalWorkspace, daemon_id: str, *, is_brief: bool = False) 
         return Limits(settings.heartbeat_s, settings.stale_after_s)
 
     name = machine_id()
-    host_name = name if os.environ.get("DATA_ENGINE_MACHINE_ID", "").strip() else socket.gethostname()
+    host = name if os.environ.get("DATA_ENGINE_MACHINE_ID", "").strip() else host_name()
     lock = lock_id(where.local.daemon_lock_path.with_suffix(".id"))
-    me = Identity(name, daemon_id, host_name, os.getpid(), __version__, lock, host_id())
+    me = Identity(name, daemon_id, host, os.getpid(), __version__, lock, host_id())
     perform = parquet_process.collect_here if is_brief else parquet_process.WithOwnChild()
     folder = OsFolder(where.layout.workspace_state_dir)
 

@@ -8,9 +8,8 @@ from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.model import Run
 from data_engine.notebook.deploy import not_deployed
-from data_engine.status.build import build_status
+from data_engine.status.build import FlowFacts, WorkspaceFacts, build_status
 from data_engine.status.deployed_before import find_flow
-from data_engine.status.facts import FlowFacts, WorkspaceFacts
 from data_engine.status.offline import OfflineFacts
 from data_engine.typed import typed
 

@@ -19,7 +19,7 @@ from data_engine.ledger import deployments as ledger_rows
 from data_engine.ledger.brought import known_states, put_outputs, put_states
 from data_engine.ledger.ledger import Ledger
 from data_engine.model import Compared, Deployment, utc_text
-from data_engine.notebook import history
+from data_engine.notebook import deployment_status
 from data_engine.notebook.catalog import CatalogEntry
 from data_engine.notebook.config_read import config_of
 from data_engine.notebook.deploy import Deploy as GoesLive
@@ -94,7 +94,7 @@ def decision(
     moves = decide(
         looked,
         pointers,
-        history.live(past).values(),
+        deployment_status.live(past).values(),
         asked=asked,
         settings=home.settings().deploy,
         mirror_of=mirror_of,
@@ -162,7 +162,7 @@ def decide(
 
 def undeployed_of(looked: Looked, rows: Iterable[Deployment]) -> set[str]:
     """Of the modules that were found, those whose flow somebody undeployed."""
-    return looked.entries.keys() & history.ended(rows).keys()
+    return looked.entries.keys() & deployment_status.ended(rows).keys()
 
 
 def renames_of(
@@ -196,7 +196,7 @@ def require_replaceable(
         FlowValidationError: none is named, it runs itself, or the other was never deployed or has its module.
     """
     new, old = asked.flow, asked.replaces or ""
-    ran = {*pointers, *history.ended(rows)}
+    ran = {*pointers, *deployment_status.ended(rows)}
     if new is None:
         what, fix = "the flow that replaces it is not named", f"name it: `{typed('deploy', 'NAME', '--replaces', old)}`"
     elif old in looked.stored.digests:
@@ -230,8 +230,8 @@ def _renames_seen(
 ) -> dict[str, str]:
     """The renames that show by what the modules hold; `may_fetch` that sets are brought from the share."""
     there = looked.stored.digests
-    ran = {name: one for name, one in history.ended(rows).items() if name not in there}
-    was = {name: one for name, one in history.live(rows).items() if name not in there}
+    ran = {name: one for name, one in deployment_status.ended(rows).items() if name not in there}
+    was = {name: one for name, one in deployment_status.live(rows).items() if name not in there}
     if not (ran or was) or not looked.entries.keys() - pointers.keys():
         return {}
     deployments = home.deployments()
@@ -370,8 +370,8 @@ def rolled_back(home: LocalWorkspace, asked: Rollback, asker: Asker) -> Deployme
         DamagedSetError: its set is not what was deployed.
     """
     rows = history_of(home)
-    chosen = history.to_roll_back_to(rows, asked.flow, asked.to)
-    other = shared_mirror(asked.flow, chosen.mirror, history.live(rows).values())
+    chosen = deployment_status.to_roll_back_to(rows, asked.flow, asked.to)
+    other = shared_mirror(asked.flow, chosen.mirror, deployment_status.live(rows).values())
     if other is not None:
         raise mirror_taken_error(chosen, other)
     home.deployments().copy_of(chosen.set_id)

@@ -13,7 +13,7 @@ from data_engine.errors import FlowValidationError
 from data_engine.lease.folder import OsFolder
 from data_engine.lease.requests import RequestFiles
 from data_engine.ledger import deployments
-from data_engine.notebook import history
+from data_engine.notebook import deployment_status
 from data_engine.record import frozen
 from data_engine.status.deployed_before import kept_ids
 from data_engine.typed import typed
@@ -38,7 +38,7 @@ def mend(home: LocalWorkspace, flows: Collection[str] | None = None, *, may_writ
         LedgerError: what is deployed cannot be read.
     """
     files, sets = home.deployment_files(), home.deployments()
-    live = history.live(deployments.published(home.ledger()))
+    live = deployment_status.live(deployments.published(home.ledger()))
     runs: dict[str, list[str]] = {}
     for flow, one in live.items():
         if flows is None or flow in flows:

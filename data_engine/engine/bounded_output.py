@@ -11,7 +11,7 @@ from data_engine.cut import both_ends
 from data_engine.engine.bounded_stream import FIRST_LINES, BoundedStream
 from data_engine.engine.capture import is_captured
 from data_engine.engine.shown_result import MOST_SHOWN
-from data_engine.workspace.here import kernel_shell
+from data_engine.workspace.layout import kernel_shell
 
 
 @contextmanager

@@ -12,8 +12,8 @@ from typing import Any, TextIO
 
 from data_engine.engine.bounded_stream import BoundedStream
 from data_engine.flow.control import StepControl
-from data_engine.interrupts import Held, InterruptsHeld
 from data_engine.ledger.log_limits import MAX_LINE, clipped
+from data_engine.locks import Held, InterruptsHeld
 from data_engine.model import STDERR, LogLine
 from data_engine.secret import masked
 

@@ -13,8 +13,7 @@ from data_engine.cut import visible
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import GroupBusyError
 from data_engine.flow.flow import Flow
-from data_engine.interrupts import Held, InterruptsHeld
-from data_engine.locks import GroupLock
+from data_engine.locks import GroupLock, Held, InterruptsHeld
 from data_engine.reasons.kinds import GroupRun, WaitingForGroup
 
 _held: ContextVar[frozenset[tuple[Path, str]]] = ContextVar("held_groups", default=frozenset())

@@ -23,7 +23,7 @@ from data_engine.files import trouble_of
 from data_engine.flow.flow import Flow
 from data_engine.model import WrittenFile
 from data_engine.nofollow import Place, inside, move, opened, walk
-from data_engine.notebook.mirror_readers import folders_of, is_read
+from data_engine.notebook.mirror_warnings import folders_of, is_read
 from data_engine.record import Record, frozen
 
 SET_ASIDE = ".data_engine_set_aside"

@@ -13,17 +13,16 @@ from typing import TYPE_CHECKING, TypeAlias
 from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.ledger.ledger import Ledger
 from data_engine.record import frozen
-from data_engine.workspace.here import FLOW_MODULES, here
 from data_engine.workspace.identity import local_layout
-from data_engine.workspace.layout import LocalLayout, WorkspaceLayout
+from data_engine.workspace.layout import FLOW_MODULES, LocalLayout, WorkspaceLayout, here
 from data_engine.workspace.settings import WorkspaceSettings, load_settings
 
 if TYPE_CHECKING:
     from data_engine.flow.flow import Flow
     from data_engine.lease.deployment_files import DeploymentFiles
     from data_engine.lease.status import LeaseStatus
+    from data_engine.notebook.catalog import Descriptions
     from data_engine.notebook.deployments import Deployments, Pointer
-    from data_engine.notebook.descriptions import Descriptions
     from data_engine.notebook.load import FlowModules
 
 
@@ -128,21 +127,21 @@ class LocalWorkspace:
 
     def descriptions(self) -> Descriptions:
         """What other processes of this machine found the modules to be."""
-        from data_engine.notebook.descriptions import Descriptions
+        from data_engine.notebook.catalog import Descriptions
 
         return Descriptions(self.local.compiled_flow_modules_dir / "described.json", self.layout.config_dir)
 
     def deployed_descriptions(self) -> Descriptions:
         """The same of modules as they are deployed, where that is not how they are."""
-        from data_engine.notebook.descriptions import Descriptions
+        from data_engine.notebook.catalog import Descriptions
 
         return Descriptions(self.local.compiled_flow_modules_dir / "described_deployed.json", self.layout.config_dir)
 
     def deployments(self) -> Deployments:
         """What of the workspace is deployed, with the sets on this machine."""
         from data_engine.ledger import deployments
+        from data_engine.notebook.deployment_status import live, rolled_back
         from data_engine.notebook.deployments import Deployments, Pointer
-        from data_engine.notebook.history import live, rolled_back
 
         def pointers() -> dict[str, Pointer]:
             rows = deployments.published(self.ledger())

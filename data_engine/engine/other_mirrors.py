@@ -11,9 +11,8 @@ from data_engine.ledger.deployments import published
 from data_engine.model import Deployment
 from data_engine.notebook.catalog import CatalogEntry
 from data_engine.notebook.deploy import mirror_key, shared_mirror, shares_mirror_error, sharing
-from data_engine.notebook.history import live
+from data_engine.notebook.deployment_status import Standing, live
 from data_engine.notebook.module_sets import read_contents
-from data_engine.notebook.standing import Standing
 
 
 class OtherWriter(NamedTuple):

@@ -20,10 +20,10 @@ from pathlib import Path, PurePosixPath
 
 from data_engine.errors import FlowValidationError
 from data_engine.files import trouble_of
+from data_engine.model import PublishStarted, StagedFile
 from data_engine.nofollow import Found, Place, inside, move, opened, opened_file, remove_tree
 from data_engine.platforms.files import is_open_elsewhere, read_at
 from data_engine.platforms.holders import who_holds
-from data_engine.publish_started import PublishStarted, StagedFile
 
 STAGING = ".data_engine_staging"
 HELD_S = 10.0

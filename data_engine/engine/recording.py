@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import platform
+import re
+import sys
 import threading
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -28,9 +32,8 @@ from data_engine.notebook.module_sets import file_facts
 from data_engine.platforms.processes import memory_bytes
 from data_engine.platforms.usage import Usage, forget_peak, usage
 from data_engine.storage_version import new_databases
-from data_engine.workspace.environment import environment
 from data_engine.workspace.git import GitState, git_state
-from data_engine.workspace.here import FLOW_MODULES
+from data_engine.workspace.layout import FLOW_MODULES
 from data_engine.workspace.machine import person
 
 _GIT_S = 10.0
@@ -273,3 +276,68 @@ def _takes(step: Collect, place: str, path: str) -> bool:
     if not path.startswith(place) or not path.lower().endswith(step.extensions):
         return False
     return step.recursive or "/" not in path[len(place) :]
+
+
+_FOLDER = re.compile(
+    r"(?P<name>[A-Za-z0-9][\w.]*)-(?P<version>[^-]+)(?:\.dist-info|(?:-py[\d.]+)?\.egg-info)", re.ASCII
+)
+
+
+class Environment(NamedTuple):
+    """A Python with its distributions, "name version" each, sorted; `digest` tells one from another."""
+
+    digest: str
+    python: str
+    distributions: tuple[str, ...]
+
+
+_LOOK_EVERY_S = 2.0
+
+_known: tuple[tuple[tuple[str, int], ...], Environment] | None = None
+_looked_s = float("-inf")
+
+
+def environment() -> Environment:
+    """The environment of this process, looked at again, every two seconds at most, when something was installed or removed.
+
+    The names of installed distributions are those of their folders in `sys.path`; none is opened.
+
+    Reference: the specification "Recording installed projects" of packaging.python.org.
+
+    Example:
+        >>> found = environment()
+        >>> found.python == platform.python_version(), len(found.digest), any(d.startswith("polars ") for d in found.distributions)
+        (True, 16, True)
+    """
+    global _known, _looked_s
+    now_s = time.monotonic()
+    if _known is not None and now_s - _looked_s < _LOOK_EVERY_S:
+        return _known[1]
+    _looked_s = now_s
+    places = tuple((path, changed) for path in dict.fromkeys(sys.path) if (changed := _changed_ns(path)))
+    if _known is None or _known[0] != places:
+        _known = places, _read([path for path, _ in places])
+    return _known[1]
+
+
+def _changed_ns(path: str) -> int:
+    try:
+        return os.stat(path or ".").st_mtime_ns if path.endswith(("site-packages", "dist-packages")) else 0
+    except OSError:
+        return 0
+
+
+def _read(folders: list[str]) -> Environment:
+    found: dict[str, str] = {}
+    for folder in folders:  # the first of a name is the one that is imported
+        try:
+            names = sorted(os.listdir(folder))
+        except OSError:
+            continue
+        for name in names:
+            if match := _FOLDER.fullmatch(name):
+                found.setdefault(re.sub(r"[-_.]+", "-", match["name"]).lower(), match["version"])
+    python = platform.python_version()
+    distributions = tuple(f"{name} {version}" for name, version in sorted(found.items()))
+    text = "\n".join([python, *distributions])
+    return Environment(hashlib.sha256(text.encode()).hexdigest()[:16], python, distributions)

@@ -19,8 +19,8 @@ from data_engine.ledger.former_places import own_outputs
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.output_runs import outputs_beside_sources
 from data_engine.model import SeenSource, SourceKey
-from data_engine.notebook.history import live
-from data_engine.notebook.mirror_readers import folders_of
+from data_engine.notebook.deployment_status import live
+from data_engine.notebook.mirror_warnings import folders_of
 from data_engine.platforms.names import compared, real_path
 
 

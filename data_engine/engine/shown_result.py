@@ -9,7 +9,7 @@ from data_engine.cut import both_ends
 from data_engine.flow.control import ends_run
 from data_engine.flow.rows import is_lazy_frame
 from data_engine.shown import Shown
-from data_engine.workspace.here import kernel_shell
+from data_engine.workspace.layout import kernel_shell
 
 MOST_SHOWN = 200_000
 """Characters of an object's text: one value of fifty megabytes must not become fifty megabytes of a notebook."""

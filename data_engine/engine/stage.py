@@ -42,10 +42,10 @@ from data_engine.engine.publication import (
 )
 from data_engine.errors import FlowValidationError
 from data_engine.files import trouble_of
+from data_engine.model import PublishStarted
 from data_engine.nofollow import Found, Place, inside, is_link, opened, walk
 from data_engine.platforms.drives import network_drive
 from data_engine.platforms.files import CAN_REPLACE_OPEN_FILES, changed_ns
-from data_engine.publish_started import PublishStarted
 
 _MOST_NAMED = 3
 _Facts = tuple[int, int, int]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import socket
 import sys
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -25,9 +24,9 @@ from data_engine.flow.control import StepControl
 from data_engine.flow.flow import Flow
 from data_engine.flow.rows import is_lazy_frame
 from data_engine.ledger.publications import RunOfStage, runs_of_stages
-from data_engine.model import LogLine, SeenSource
+from data_engine.model import LogLine, PublishStarted, SeenSource
 from data_engine.nofollow import Found, Place
-from data_engine.publish_started import PublishStarted
+from data_engine.platforms.host import host_name
 from data_engine.workspace.machine import machine_id
 
 
@@ -42,7 +41,7 @@ def staged_run(
     """Where a run writes whose flow has a staged mirror; None for every other flow."""
     if not flow.is_staged:
         return None
-    machine = socket.gethostname() if home is None else _machine(home.local.state_root)
+    machine = host_name() if home is None else _machine(home.local.state_root)
     made_of = seen[0].signature[:2] if source.path is not None and seen else None
     key = None if source.key is None else (source.key.root, source.key.path)
 

@@ -13,7 +13,7 @@ from data_engine.errors import FlowValidationError
 from data_engine.notebook.read import NotebookCell, read_cells
 from data_engine.platforms.files import content_of
 from data_engine.record import frozen
-from data_engine.workspace.here import authored_folder, here
+from data_engine.workspace.layout import authored_folder, here
 
 
 @frozen

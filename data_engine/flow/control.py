@@ -14,9 +14,6 @@ from data_engine.model import Event, StepProgress
 
 PROGRESS_INTERVAL_S = 0.05
 
-STOPS_AT = "next step, map item, context.log or context.progress"
-"""Where a run that was asked to stop ends, for people: what asks `may_work` before it goes on."""
-
 
 def _ignore(event: Event) -> None:
     """The event sink of a run nobody listens to."""

@@ -34,7 +34,7 @@ from data_engine.flow.suggestions import nearest_name, syntax_fix
 from data_engine.platforms.files import open_to_read
 from data_engine.record import frozen
 from data_engine.storage_version import fix_of_newer
-from data_engine.workspace.here import kernel_shell
+from data_engine.workspace.layout import kernel_shell
 
 SEPARATORS = (";", "\t", "|")
 _LONGEST_TEXT = 20_000

@@ -18,7 +18,7 @@ from data_engine import files
 from data_engine.errors import FlowValidationError
 from data_engine.platforms.names import compared, real_path, why_foreign, why_refused, why_too_long
 from data_engine.record import frozen
-from data_engine.workspace import here
+from data_engine.workspace.layout import authored_folder
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/{1,2}(?=[^/])|file:/+")
 _module_folder: ContextVar[Path | None] = ContextVar("module_folder", default=None)
@@ -52,7 +52,7 @@ def loading_module_folder() -> Path | None:
 
 def base_folder() -> Path:
     """The folder relative paths are relative to at this moment."""
-    return _module_folder.get() or here.authored_folder() or Path.cwd()
+    return _module_folder.get() or authored_folder() or Path.cwd()
 
 
 def author_path(value: object, *, where: str) -> AuthoredPath:

@@ -10,8 +10,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-import secrets
-import socket
 import stat
 import time
 from collections.abc import Callable, Iterator
@@ -25,7 +23,7 @@ from data_engine.errors import WorkspaceError
 from data_engine.files import create_exclusive
 from data_engine.nofollow import NotFollowedError, Place, opened
 from data_engine.platforms.files import NO_FOLLOW, NO_WAIT, OWN, is_open_elsewhere, open_shared
-from data_engine.platforms.host import system_id
+from data_engine.platforms.host import host_name, system_id
 
 GENERATIONS = "state/generations"
 """The list of generations, which is there once anybody has owned the workspace."""
@@ -276,7 +274,7 @@ def probe(folder: FileSystem) -> list[str]:
         >>> probe(OsFolder(Path(tempfile.mkdtemp())))
         []
     """
-    base = f".probe-{secrets.token_hex(6)}.tmp"
+    base = f".probe-{os.urandom(6).hex()}.tmp"
     try:
         folder.mkdir(base)
     except OSError as error:
@@ -341,7 +339,7 @@ def host_id() -> str:
     Reference: machine-id(5); the registry's MachineGuid on Windows; on macOS the first network card's address.
     """
     system = system_id()
-    return f"{system}@{socket.gethostname()}" if system else ""
+    return f"{system}@{host_name()}" if system else ""
 
 
 def lock_id(path: Path) -> str:
@@ -352,7 +350,7 @@ def lock_id(path: Path) -> str:
     """
     try:
         private.make_folder(path.parent)
-        create_exclusive(path, secrets.token_hex(16) + "\n", mode=private.FILE)
+        create_exclusive(path, os.urandom(16).hex() + "\n", mode=private.FILE)
         return path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise WorkspaceError(

@@ -36,6 +36,7 @@ from data_engine.model import (
     Event,
     FileFacts,
     LogLine,
+    PublishStarted,
     RunAbout,
     RunFinished,
     RunSpent,
@@ -50,7 +51,6 @@ from data_engine.model import (
 )
 from data_engine.nofollow import opened, remove_tree
 from data_engine.platforms.files import read_at
-from data_engine.publish_started import PublishStarted
 
 MAX_ERROR = 100_000
 _READ_BYTES = 1024 * 1024

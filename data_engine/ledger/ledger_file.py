@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import os
-import secrets
 import sqlite3
 import threading
 import time
@@ -17,13 +16,11 @@ from typing import TYPE_CHECKING, Any, Self
 from data_engine import private
 from data_engine.errors import LedgerError
 from data_engine.files import trouble_of
-from data_engine.interrupts import InterruptsHeld
 from data_engine.ledger.connection import as_ledger_error, connect, transaction
 from data_engine.ledger.migrations import migrate
 from data_engine.ledger.rows import storable
-from data_engine.locks import RunnerLock
-from data_engine.model import Event, RunFinished, RunStarted, StepProgress, utc_text
-from data_engine.publish_started import PublishStarted
+from data_engine.locks import InterruptsHeld, RunnerLock
+from data_engine.model import Event, PublishStarted, RunFinished, RunStarted, StepProgress, utc_text
 
 if TYPE_CHECKING:
     from data_engine.ledger.journal import JournalReader
@@ -200,7 +197,7 @@ class LedgerFile:
                 with transaction(connection):
                     self._enter_runner(connection)
                 self._is_runner_stored = True
-        return JournalReader(journal_path(self.runners_dir, str(self._runner_id), secrets.token_hex(8)))
+        return JournalReader(journal_path(self.runners_dir, str(self._runner_id), os.urandom(8).hex()))
 
     def record(self, *events: Event, has_begun: bool = False) -> None:
         """Store what happened, in this order: with a run's start, its publishing or its end among it before this returns, in
@@ -322,7 +319,7 @@ class LedgerFile:
     def _become_runner(self) -> None:
         import psutil
 
-        runner_id = f"{self._pid}-{secrets.token_hex(8)}"
+        runner_id = f"{self._pid}-{os.urandom(8).hex()}"
         runner = RunnerLock(self.runners_dir, runner_id)
         runner.try_acquire()
         self._created_s = psutil.Process().create_time()

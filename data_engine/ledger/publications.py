@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from data_engine.ledger.rows import restored, storable
-from data_engine.publish_started import PublishStarted, StagedFile
+from data_engine.model import PublishStarted, StagedFile
 
 _ASKED_AT_ONCE = 500
 _ASK = """

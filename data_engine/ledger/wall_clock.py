@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 
@@ -10,8 +9,6 @@ from data_engine.clock import boot_clock
 from data_engine.ledger import belief
 from data_engine.ledger.belief import Believed, Doubted, Known, Verdict
 from data_engine.ledger.ledger import Ledger
-
-log = logging.getLogger(__name__)
 
 PRUNED_AT = "pruned_at_s"
 """The setting that keeps when a process other than the daemon has last removed what is old."""
@@ -53,7 +50,9 @@ class WallClock:
         try:
             server_ahead_s = self._ask_server()
         except OSError as error:
-            log.info("the file server's clock cannot be asked: %s", error)
+            import logging
+
+            logging.getLogger(__name__).info("the file server's clock cannot be asked: %s", error)
             server_ahead_s = None
         now_s, boot_s = now = self._wall(), self._clock()
         went_on_s = belief.went_on_s(self._kept, now) if self._runs and self._kept is not None else 0.0
@@ -85,6 +84,9 @@ class WallClock:
 
     def _tell(self, verdict: Verdict) -> None:
         if type(verdict) is not type(self._last):
+            import logging
+
+            log = logging.getLogger(__name__)
             if not isinstance(verdict, Believed):
                 log.warning("%s; %s", verdict.text, verdict.fix)
             elif self._last is not None:

@@ -13,6 +13,7 @@ from data_engine.ledger.rows import files_as_text, seen_as_text, seen_from_text,
 from data_engine.model import (
     Event,
     LogLine,
+    PublishStarted,
     RunFinished,
     RunSpent,
     RunStarted,
@@ -21,7 +22,6 @@ from data_engine.model import (
     StepStarted,
     utc_text,
 )
-from data_engine.publish_started import PublishStarted
 
 _START_RUN = """
 INSERT INTO runs (run_id, flow_name, group_name, source_path, source_root, source_key, status, started_at_utc,

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
-import unicodedata
+import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import asdict, replace
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
+from data_engine import private
 from data_engine.argument_checks import shown
 from data_engine.errors import FlowValidationError, error_of
-from data_engine.flow.expectation import AlertRule, Expectation
+from data_engine.files import write_text_atomic
 from data_engine.flow.flow import Flow
-from data_engine.flow.schedule_words import interval_words, schedule_words
 from data_engine.flow.spec import title_words
 from data_engine.flow.suggestions import as_typed, nearest_name
 from data_engine.flow.trigger import Poll, Schedule
-from data_engine.notebook.beside import PythonFiles, imports_warned
-from data_engine.notebook.descriptions import Descriptions
 from data_engine.notebook.flow_files import (
     SCRATCH_NAME,
     case_warnings,
@@ -28,15 +28,20 @@ from data_engine.notebook.flow_files import (
     module_files,
     name_warnings,
 )
-from data_engine.notebook.load import FlowModules, badly_named
-from data_engine.notebook.mirror_warnings import FlowPlaces, mirror_warnings
-from data_engine.notebook.module_sets import own_code, python_files
-from data_engine.notebook.subfolders import how_to_be_a_flow, no_flow_there, notebooks_in_subfolders, outside_words
+from data_engine.notebook.load import badly_named
 from data_engine.platforms.files import content_of
 from data_engine.platforms.names import is_too_long
 from data_engine.record import frozen
+from data_engine.version import __version__
 
-_T = TypeVar("_T")
+TYPE_CHECKING = False
+
+if TYPE_CHECKING:
+    from data_engine.flow.expectation import AlertRule, Expectation
+    from data_engine.flow.parameters import Parameters
+    from data_engine.notebook.beside import PythonFiles
+    from data_engine.notebook.load import FlowModules
+    from data_engine.notebook.mirror_warnings import FlowPlaces
 
 
 @frozen
@@ -125,6 +130,7 @@ def read_catalog(
     Raises:
         FlowValidationError: the folder does not exist or cannot be read.
     """
+
     files = module_files(modules.content)
     helpers = modules.refresh()
     remembered = _remembered.setdefault(modules.package, {})
@@ -149,6 +155,9 @@ def read_catalog(
             if begin is not None:
                 begin(name)
             if python is None:
+                from data_engine.notebook.beside import PythonFiles
+                from data_engine.notebook.module_sets import python_files
+
                 python = PythonFiles.of(python_files(modules.content))
             found = _read_entry(modules, name, paths, datas, python)
             entries[name] = (key, found)
@@ -204,6 +213,8 @@ def find_module(modules: FlowModules, name: str) -> Path:
     Raises:
         FlowValidationError: there is none (lists those there are), its file is no flow, or two files share the name.
     """
+    from data_engine.notebook.flow_files import how_to_be_a_flow
+
     check_flow_name(name)
     files = module_files(modules.content)
     paths = [path for path in files.get(name, []) if is_flow_file(modules, path)]
@@ -226,6 +237,8 @@ def unknown_flow(name: str, folder: Path, flows: Collection[str], *, fix: str | 
         >>> unknown_flow("clams", Path("flow_modules"), ["claims", "parts"]).fix
         'did you mean claims?'
     """
+    from data_engine.notebook.flow_files import outside_words
+
     known = ", ".join(sorted(flows))
     available = f" Available flow modules: {known}." if known else ""
     near = nearest_name(Path(name).stem, flows)
@@ -247,6 +260,8 @@ def unknown_flow(name: str, folder: Path, flows: Collection[str], *, fix: str | 
 
 def _as_it_is_written(name: str, flows: Iterable[str]) -> str | None:
     """What to do where the name of one of the flows looks the same, but is written with other letters."""
+    import unicodedata
+
     stem = Path(name).stem
     form = unicodedata.normalize("NFC", stem)
     alike = next((one for one in flows if unicodedata.normalize("NFC", one) == form and one != stem), None)
@@ -268,6 +283,8 @@ def check_flow_name(name: object) -> str:
 
 def _how_to_be_a_flow(modules: FlowModules, name: str) -> str | None:
     """What to do when `name` is there, for scratch or in a subfolder; None when it is not there."""
+    from data_engine.notebook.flow_files import how_to_be_a_flow, no_flow_there, notebooks_in_subfolders
+
     there = any((modules.content / f"{name}{suffix}").is_file() for suffix in (".py", ".ipynb"))
     if there and SCRATCH_NAME.fullmatch(name):
         return how_to_be_a_flow(name, is_scratch=True)
@@ -297,6 +314,9 @@ def _read_entry(
     modules: FlowModules, name: str, paths: list[Path], datas: list[bytes | OSError], python: PythonFiles
 ) -> CatalogEntry | None:
     """The entry of a module; None of one that is no flow. `python` are the `.py` files it may import."""
+    from data_engine.notebook.beside import imports_warned
+    from data_engine.notebook.module_sets import own_code
+
     try:
         flow_files = []
         for path, data in zip(paths, datas, strict=True):
@@ -345,6 +365,8 @@ def trigger_text(flow: Flow) -> str:
         >>> trigger_text(Flow(group="A").watch(mode="schedule", time=["06:30", "18:00"], tz="Europe/Berlin"))
         'every day at 06:30 and 18:00, Europe/Berlin'
     """
+    from data_engine.flow.schedule_words import interval_words, schedule_words
+
     trigger = flow.trigger
     if isinstance(trigger, Poll):
         return f"every {interval_words(trigger.interval)} when files change"
@@ -380,11 +402,15 @@ def _two_files(name: str, paths: list[Path]) -> FlowValidationError:
 
 
 def _with_mirror_warnings(entries: list[CatalogEntry]) -> tuple[CatalogEntry, ...]:
+    from data_engine.notebook.mirror_warnings import mirror_warnings
+
     told = mirror_warnings({entry.name: _places(entry) for entry in entries})
     return tuple(replace(entry, warnings=(*entry.warnings, *told.get(entry.name, ()))) for entry in entries)
 
 
 def _places(entry: CatalogEntry) -> FlowPlaces:
+    from data_engine.notebook.mirror_warnings import FlowPlaces
+
     is_watched = entry.mode == "poll" and entry.source is not None
     mirror = None if entry.mirror is None else Path(entry.mirror)
     return FlowPlaces(mirror, Path(entry.source) if is_watched and entry.source else None)
@@ -410,7 +436,6 @@ def entry_message(entry: CatalogEntry) -> dict[str, Any]:
 def entry_of_message(message: dict[str, Any]) -> CatalogEntry:
     """The entry a message was made of; its flow has no steps."""
     from data_engine.flow.flow import MirrorSpec
-    from data_engine.flow.parameters import Parameters
     from data_engine.flow.trigger import Manual
 
     kinds: dict[str, type[Manual | Poll | Schedule]] = {"manual": Manual, "poll": Poll, "schedule": Schedule}
@@ -432,11 +457,9 @@ def entry_of_message(message: dict[str, Any]) -> CatalogEntry:
             if mirror is None
             else MirrorSpec(Path(mirror["root"]), mirror["root_as_authored"], bool(mirror.get("staged"))),
             _workspace_root=Path(facts["workspace_root"]),
-            parameters=None
-            if message.get("parameters") is None
-            else Parameters.of_json(message["parameters"], facts["settings"]),
-            expectations=_read_all(Expectation, facts.get("expectations")),
-            alerts=_read_all(AlertRule, facts.get("alerts")),
+            parameters=_read_parameters(message.get("parameters"), facts["settings"]),
+            expectations=_read_expectations(facts.get("expectations")),
+            alerts=_read_alerts(facts.get("alerts")),
         )
     return CatalogEntry(
         name=message["name"],
@@ -455,8 +478,28 @@ def entry_of_message(message: dict[str, Any]) -> CatalogEntry:
     )
 
 
-def _read_all(kind: type[_T], told: Iterable[Mapping[str, Any]] | None) -> tuple[_T, ...]:
-    return tuple(kind(**{name: _tuples(value) for name, value in one.items()}) for one in told or ())
+def _read_parameters(told: Any, title: str) -> Parameters | None:
+    if told is None:
+        return None
+    from data_engine.flow.parameters import Parameters
+
+    return Parameters.of_json(told, title)
+
+
+def _read_expectations(told: Iterable[Mapping[str, Any]] | None) -> tuple[Expectation, ...]:
+    if not told:
+        return ()
+    from data_engine.flow.expectation import Expectation
+
+    return tuple(Expectation(**{name: _tuples(value) for name, value in one.items()}) for one in told)
+
+
+def _read_alerts(told: Iterable[Mapping[str, Any]] | None) -> tuple[AlertRule, ...]:
+    if not told:
+        return ()
+    from data_engine.flow.expectation import AlertRule
+
+    return tuple(AlertRule(**{name: _tuples(value) for name, value in one.items()}) for one in told)
 
 
 def _texts(values: dict[str, Any]) -> dict[str, Any]:
@@ -466,3 +509,74 @@ def _texts(values: dict[str, Any]) -> dict[str, Any]:
 def _tuples(value: Any) -> Any:
     """JSON's lists as the tuples they were."""
     return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
+
+
+_FORMAT = 2
+_LARGEST_BYTES = 16_000_000
+
+
+@dataclass(slots=True)
+class Descriptions:
+    """What flow modules are, kept by content for other processes: who only tells of them need not execute them again.
+
+    What is kept counts while module, helpers, config files, Python and Data Engine are as they were; a broken module is executed
+    each time, so that a repair shows at once. A damaged or unwritable file is no error. It is `file`; `config` is the folder of files that modules may read when they are executed.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> kept = Descriptions(folder / "described.json", folder)
+        >>> kept.put("claims", "a1", {"name": "claims"}), kept.save()
+        (None, None)
+        >>> again = Descriptions(folder / "described.json", folder)
+        >>> again.get("claims", "a1"), again.get("claims", "b2")
+        ({'name': 'claims'}, None)
+    """
+
+    file: Path
+    config: Path
+    _kept: dict[str, tuple[str, dict[str, Any]]] | None = None
+    _asked: set[str] = field(default_factory=set)
+    _is_changed: bool = False
+    _around: str | None = None
+
+    def get(self, name: str, content: str) -> dict[str, Any] | None:
+        """What was kept of the module `name` when it had this content."""
+        self._asked.add(name)
+        key, message = self._read().get(name, ("", {}))
+        return message if key == self._key(content) else None
+
+    def put(self, name: str, content: str, message: dict[str, Any]) -> None:
+        """Keep what the module is."""
+        self._asked.add(name)
+        self._read()[name] = self._key(content), message
+        self._is_changed = True
+
+    def save(self) -> None:
+        """Write what is new, without the modules that nobody asked for."""
+        if not self._is_changed:
+            return
+        kept = {name: value for name, value in self._read().items() if name in self._asked}
+        with suppress(OSError):
+            private.make_folder(self.file.parent)
+            write_text_atomic(self.file, json.dumps([_FORMAT, kept]), durable=False, mode=private.FILE)
+
+    def _read(self) -> dict[str, tuple[str, dict[str, Any]]]:
+        if self._kept is None:
+            self._kept = {}
+            with suppress(OSError, ValueError, TypeError, RecursionError):
+                if os.stat(self.file).st_size <= _LARGEST_BYTES:
+                    number, kept = json.loads(content_of(self.file))
+                    if number == _FORMAT:
+                        self._kept = {str(name): (str(key), dict(message)) for name, (key, message) in kept.items()}
+        return self._kept
+
+    def _key(self, content: str) -> str:
+        if self._around is None:
+            config = []
+            with suppress(OSError):
+                for path in sorted(self.config.glob("*.toml")):
+                    facts = path.stat()
+                    config.append((path.name, facts.st_size, facts.st_mtime_ns))
+            self._around = repr((__version__, sys.version, sys.prefix, config))
+        return hashlib.sha256(f"{content} {self._around}".encode()).hexdigest()

@@ -11,7 +11,7 @@ from typing import TypeAlias
 from data_engine.errors import FlowValidationError
 from data_engine.model import Deployment
 from data_engine.notebook.catalog import CatalogEntry
-from data_engine.notebook.standing import Standing
+from data_engine.notebook.deployment_status import Standing
 from data_engine.record import frozen
 from data_engine.typed import typed
 
@@ -175,7 +175,7 @@ def sharing(name: str, standing: Standing, other: str) -> Standing:
     """The standing of the flow `name`, which waits for somebody who knows that `other`, which is deployed, writes the same mirror.
 
     Example:
-        >>> from data_engine.notebook.standing import NOT_DEPLOYED
+        >>> from data_engine.notebook.deployment_status import NOT_DEPLOYED
         >>> print(sharing("parts", NOT_DEPLOYED, "claims").error)
         it writes to the same mirror as claims, which is deployed: give it a mirror of its own, or confirm that both may write there: `data-engine deploy parts --yes`
     """

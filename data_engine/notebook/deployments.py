@@ -7,23 +7,21 @@ edit of one notebook keeps its flow on the last good set while the others move o
 from __future__ import annotations
 
 import json
-import logging
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from data_engine import private
 from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.files import rename_folder
 from data_engine.locks import Holding, OsLock
 from data_engine.nofollow import is_link, opened, remove_tree
-from data_engine.notebook.artifacts import load_artifact
-from data_engine.notebook.compiled import CompiledNotebook
-from data_engine.notebook.flow_files import SCRATCH_NAME
-from data_engine.notebook.history import RolledBack
+from data_engine.notebook.catalog import CatalogEntry, Descriptions, read_catalog
+from data_engine.notebook.deployment_status import AS_DEPLOYED, NOT_DEPLOYED, RolledBack, Standing
+from data_engine.notebook.flow_files import SCRATCH_NAME, notebooks_in_subfolders
 from data_engine.notebook.load import FlowModules
 from data_engine.notebook.module_sets import (
     ModuleSet,
@@ -37,13 +35,42 @@ from data_engine.notebook.module_sets import (
     read_module,
     set_id,
 )
-from data_engine.notebook.set_differences import cell_differences
-from data_engine.notebook.standing import AS_DEPLOYED, NOT_DEPLOYED, Standing
-from data_engine.notebook.subfolders import notebooks_in_subfolders
+
+if TYPE_CHECKING:
+    from data_engine.notebook.compiled import CompiledNotebook
+
+
+def deployed_entries(
+    deployments: Deployments, names: Iterable[str], kept: Descriptions | None = None
+) -> list[CatalogEntry]:
+    """The catalog entries of these flows as they are deployed, with `kept` as other processes found them; without those whose
+    deployment cannot be had here."""
+    found = []
+    for name in sorted(names):
+        modules = deployments.modules_of(name)
+        if modules is not None:
+            found += [entry for entry in read_catalog(modules, only=name, kept=kept) if entry.name == name]
+    return found
+
+
+def in_production(
+    entries: Sequence[CatalogEntry], deployments: Deployments, edited: Collection[str], kept: Descriptions
+) -> list[CatalogEntry]:
+    """The entries of modules, of which those that are `edited` are as they are deployed, where that can be had and is good."""
+    runs = {one.name: one for one in deployed_entries(deployments, edited, kept) if one.error is None}
+    return [runs.get(one.name, one) for one in entries]
+
+
+def with_gone(
+    entries: Sequence[CatalogEntry], deployments: Deployments, standings: Mapping[str, Standing], kept: Descriptions
+) -> list[CatalogEntry]:
+    """The entries of modules and of those that are gone, by name: as production runs them, where an edit is good."""
+    edited = [one.name for one in entries if one.error is None and standings[one.name].is_edited]
+    gone = deployed_entries(deployments, [name for name, one in standings.items() if one.kind == "gone"])
+    return sorted([*in_production(entries, deployments, edited, kept), *gone], key=lambda entry: entry.name)
+
 
 _OTHERS_TAKE_S = 120.0
-
-_log = logging.getLogger(__name__)
 
 
 class Pointer(NamedTuple):
@@ -169,7 +196,9 @@ class Deployments:
             with opened(self.root.parent, self.root) as place:
                 old = [name for name, kind in place.entries() if kind != "file" and name not in stays]
             for left in (one for name in old for one in remove_tree(self.root.parent, self.root / name)):
-                _log.warning("an old deployment was not removed: %s", left)
+                import logging
+
+                logging.getLogger(__name__).warning("an old deployment was not removed: %s", left)
         except OSError:
             return
         finally:
@@ -195,6 +224,9 @@ class Deployments:
 
         Empty when nothing differs, when it is not deployed, or when it does not compile.
         """
+        from data_engine.notebook.artifacts import load_artifact
+        from data_engine.notebook.set_differences import cell_differences
+
         deployed = self.modules_of(name)
         if deployed is None:
             return {}
@@ -342,6 +374,8 @@ class Deployments:
 
 def _compiled_from(content: Path, path: Path) -> CompiledNotebook | None:
     """The notebook at `path` as it lies in `content`; None where it is not there, or does not compile."""
+    from data_engine.notebook.artifacts import load_artifact
+
     try:
         return load_artifact(path, (content / path.name).read_bytes(), cache_dir=None).compiled
     except (OSError, FlowValidationError):
@@ -353,6 +387,7 @@ def cells_that_differ(was: CompiledNotebook, data: bytes, *, path: Path) -> tupl
 
     When `data` does not compile, whole cells are compared. Comparison goes by text, so a moved cell is no difference.
     """
+    from data_engine.notebook.artifacts import load_artifact
     from data_engine.notebook.read import read_cells
 
     try:

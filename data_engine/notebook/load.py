@@ -12,12 +12,10 @@ import hashlib
 import importlib
 import importlib.machinery
 import importlib.util
-import linecache
 import os
 import re
 import sys
 import threading
-import traceback
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -26,16 +24,9 @@ from pathlib import Path
 from typing import Any
 
 from data_engine.errors import FlowExecutionError, FlowValidationError, message_of
-from data_engine.flow.control import RunInterrupted
 from data_engine.flow.flow import Flow
-from data_engine.flow.hints import Failure, fix_for
-from data_engine.flow.object_names import object_warnings
 from data_engine.flow.paths import module_folder
 from data_engine.flow.spec import title_words
-from data_engine.notebook.artifacts import load_artifact
-from data_engine.notebook.build_function import CALLS_ITS_STEPS
-from data_engine.notebook.locate import annotate, place_of_function, show_cells, show_file
-from data_engine.notebook.module_sets import trouble_with_name
 from data_engine.platforms.files import content_of
 from data_engine.record import frozen
 
@@ -124,6 +115,9 @@ class FlowModules:
             return self._execute(f"{self.package}.{path.stem}", self.authored(path), data)
 
     def _load(self, path: Path, data: bytes) -> LoadedModule:
+        from data_engine.flow.control import RunInterrupted
+        from data_engine.flow.object_names import object_warnings
+
         name = path.stem
         full_name = f"{self.package}.{name}"
         sys.modules.pop(full_name, None)
@@ -190,6 +184,9 @@ class FlowModules:
 
     def run_code(self, module: types.ModuleType, path: Path, data: bytes) -> None:
         """Execute a module's code in its namespace, with imports that look in the workspace first."""
+        from data_engine.notebook.artifacts import load_artifact
+        from data_engine.notebook.locate import show_cells, show_file
+
         namespace = module.__dict__
         namespace["__builtins__"] = _builtins_for(self)
         if path.suffix == ".ipynb":
@@ -206,6 +203,9 @@ class FlowModules:
             exec(_code_of(data, str(path)), namespace)
 
     def _build(self, module: types.ModuleType, name: str) -> Flow:
+        from data_engine.flow.control import RunInterrupted
+        from data_engine.notebook.locate import place_of_function
+
         build = getattr(module, "build", None)
         if not callable(build):
             raise FlowValidationError(
@@ -439,6 +439,9 @@ def _helper_files(folder: Path) -> list[tuple[str, Path]]:
 
 def _placed(error: BaseException, name: str, phase: str, path: Path) -> FlowValidationError:
     """The error callers get for what importing or building a module raised, with its cell."""
+    from data_engine.flow.hints import Failure, fix_for
+    from data_engine.notebook.locate import annotate
+
     if isinstance(error, FlowValidationError):
         return annotate(error)
     raised = FlowExecutionError(
@@ -455,6 +458,10 @@ def _placed(error: BaseException, name: str, phase: str, path: Path) -> FlowVali
 
 def _called_step(error: BaseException) -> str | None:
     """A hint when a step was called where its name is meant, as in `.step(read())`, or the steps of a flow were, as in `.steps(read)`."""
+    import traceback
+
+    from data_engine.notebook.build_function import CALLS_ITS_STEPS
+
     if str(error) == "'tuple' object is not callable" and ".steps(" in _text_of_last_frame(error):
         return CALLS_ITS_STEPS[1]
     missing = re.match(r"(?:.*\.)?(\w+)\(\) missing \d+ required positional argument", str(error))
@@ -467,6 +474,9 @@ def _called_step(error: BaseException) -> str | None:
 
 def _text_of_last_frame(error: BaseException) -> str:
     """All lines of the expression that raised."""
+    import linecache
+    import traceback
+
     frame = traceback.extract_tb(error.__traceback__)[-1]
     first = frame.lineno or 1
     return "".join(linecache.getline(frame.filename, line) for line in range(first, (frame.end_lineno or first) + 1))
@@ -501,6 +511,8 @@ def _unreadable(path: Path, error: OSError) -> FlowValidationError:
 
 def badly_named(path: Path) -> FlowValidationError | None:
     """That a module has a name that a machine of the workspace may not hold; None for a good one."""
+    from data_engine.notebook.module_sets import trouble_with_name
+
     trouble = trouble_with_name(path.name)
     return None if trouble is None else FlowValidationError(trouble[0], where=str(path), fix=trouble[1])
 

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import os
 import re
 import stat
 from collections.abc import Collection, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import field
 from functools import lru_cache
 from pathlib import Path
 
 from data_engine.errors import FlowValidationError
-from data_engine.notebook.artifacts import load_artifact
-from data_engine.notebook.build_function import defines_build
 from data_engine.platforms.files import content_of
 from data_engine.platforms.names import why_windows_refuses
 from data_engine.record import frozen
@@ -24,8 +20,8 @@ from data_engine.record import frozen
 HELPERS = "flow_helpers"
 
 _PART = re.compile(r"(?!\.)[^\x00-\x1f\x7f/\\:\ud800-\udfff]{1,255}")
-_READERS = 8
-"""A share answers several at once; one after the other a hundred notebooks are a hundred waits."""
+_FEW, _READERS = 4, 8
+"""A share answers several at once; one after the other a hundred notebooks are a hundred waits. For a few files threads take longer to start."""
 
 
 @frozen
@@ -107,8 +103,13 @@ def read_contents(folder: Path) -> tuple[dict[str, bytes], dict[str, str]]:
     And of those that cannot be read why: each costs only whoever needs it.
     """
     names = _files_in(folder)
-    with ThreadPoolExecutor(_READERS) as readers:
-        found = dict(zip(names, readers.map(lambda name: _content(folder, name), names), strict=True))
+    if len(names) <= _FEW:
+        found = {name: _content(folder, name) for name in names}
+    else:
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(_READERS) as readers:
+            found = dict(zip(names, readers.map(lambda name: _content(folder, name), names), strict=True))
     contents = {name: data for name, data in found.items() if isinstance(data, bytes)}
     return contents, {name: why for name, why in found.items() if isinstance(why, str)}
 
@@ -210,6 +211,9 @@ def _is_only_beside(name: str, contents: Mapping[str, bytes], folder: Path, cach
 
 def _is_flow(name: str, data: bytes, folder: Path, cache_dir: Path | None) -> bool:
     """Whether a module defines `build`; one that cannot be read as what it is counts as one."""
+    from data_engine.notebook.artifacts import load_artifact
+    from data_engine.notebook.build_function import defines_build
+
     try:
         if name.endswith(".ipynb"):
             return load_artifact(folder / name, data, cache_dir=cache_dir).compiled.is_flow
@@ -283,6 +287,8 @@ def imported_files(code: bytes, name: str, contents: Collection[str]) -> set[str
 @lru_cache(maxsize=4096)
 def _imported_names(code: bytes, package: tuple[str, ...]) -> frozenset[str] | None:
     """The dotted names that code in this package imports; None when only running it could tell. What cannot run imports nothing."""
+    import ast
+
     try:
         tree = ast.parse(code)
     except (SyntaxError, ValueError):
@@ -306,6 +312,8 @@ def _imported_names(code: bytes, package: tuple[str, ...]) -> frozenset[str] | N
 
 def own_code(path: Path, data: bytes, cache_dir: Path | None) -> bytes:
     """What of a module production runs: the slice of a notebook; all of one that does not compile, and of a `.py` file."""
+    from data_engine.notebook.artifacts import load_artifact
+
     if path.suffix == ".ipynb":
         with suppress(FlowValidationError):
             return load_artifact(path, data, cache_dir=cache_dir).compiled.source.encode()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from data_engine.notebook.mirror_readers import Folders, is_read
+from data_engine.notebook.mirror_warnings import Folders, is_read
 
 
 def reading_order(flows: Mapping[str, Folders]) -> list[str]:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.ledger.deployments import published
+from data_engine.notebook.deployment_status import live
 from data_engine.notebook.deployments import Deployments
-from data_engine.notebook.history import live
 from data_engine.notebook.module_sets import read_contents
 from data_engine.planning.plan import CodeChange
 

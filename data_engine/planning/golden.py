@@ -23,7 +23,7 @@ from data_engine.errors import FlowValidationError, SettingsError
 from data_engine.record import Record, frozen
 from data_engine.shown import Shown
 from data_engine.typed import typed
-from data_engine.workspace.toml import parse_toml, read_toml_text
+from data_engine.workspace.settings import parse_toml, read_toml_text
 
 _UNSAFE = re.compile(r"[^\w.-]+", re.ASCII)
 _RESULTS = {"table": "result.parquet", "value": "result.json"}

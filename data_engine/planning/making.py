@@ -15,7 +15,7 @@ from data_engine.errors import FlowValidationError, NotHeldBackError
 from data_engine.flow.flow import Flow
 from data_engine.ledger import deployments as ledger_rows
 from data_engine.model import Event
-from data_engine.notebook import history
+from data_engine.notebook import deployment_status
 from data_engine.notebook.catalog import find_module
 from data_engine.notebook.config_read import changed_config
 from data_engine.notebook.module_sets import read_contents
@@ -112,7 +112,7 @@ def make_plan(home: LocalWorkspace, name: str, wish: Wish, sink: Callable[[Event
         if run.wrong_key is not None:
             raise run.wrong_key
         notes.append(f"no table has the key {', '.join(wish.key)}: whole rows were compared")
-    live = history.live(ledger_rows.published(home.ledger()))[name]
+    live = deployment_status.live(ledger_rows.published(home.ledger()))[name]
     edit, _ = read_contents(home.layout.flow_modules_dir)
     return Plan(
         name,

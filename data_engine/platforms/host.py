@@ -1,12 +1,16 @@
-"""The machine itself: its id, the shell that people type hints into, long paths and power."""
+"""The machine itself: its id, the shell that people type hints into, long paths and power; and who runs this process.
+
+Users are as the operating system knows them: no environment variable is believed.
+"""
 
 from __future__ import annotations
 
 import math
-import shlex
+import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 if sys.platform == "win32":
@@ -28,6 +32,12 @@ if sys.platform == "win32":
         with suppress(OSError), winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, r"SOFTWARE\Microsoft\Cryptography") as key:
             return str(winreg.QueryValueEx(key, "MachineGuid")[0])
         return ""
+
+    def host_name() -> str:
+        """What this machine is called."""
+        import socket
+
+        return socket.gethostname()
 
     def shell_line(words: Sequence[str]) -> str:
         """The command as PowerShell and the command prompt take it.
@@ -128,6 +138,10 @@ else:
         )  # RFC 4122: without a card's address the multicast bit is set, a new one each time
         return "" if is_random else f"{node:012x}"
 
+    def host_name() -> str:
+        """What this machine is called; `socket` says the same, and takes longer to import than a look to read."""
+        return os.uname().nodename
+
     def shell_line(words: Sequence[str]) -> str:
         """The command as a shell takes it.
 
@@ -135,6 +149,8 @@ else:
             >>> shell_line(["data-engine", "run", "/my flows"])
             "data-engine run '/my flows'"
         """
+        import shlex
+
         return shlex.join(words)
 
     def takes_long_paths() -> bool | None:
@@ -166,3 +182,42 @@ else:
     def virus_scanner_note(folders: Sequence[Path]) -> str | None:
         """What to know of the system's virus scanner where small files are slow; None where there is none of the system's."""
         return None
+
+
+if sys.platform == "win32":
+
+    @cache
+    def user_name() -> str:
+        """The account's name; "somebody" where it has none."""
+        import os
+
+        try:
+            return os.getlogin() or "somebody"  # GetUserNameW, which asks the process's token
+        except OSError:
+            return "somebody"
+
+    def account_name() -> str:
+        """The account with its domain or machine, as the system's own settings name it: `DOMAIN\\name`.
+
+        Reference: GetUserNameExW, NameSamCompatible.
+        """
+        import ctypes
+
+        size = ctypes.c_uint32(512)
+        text = ctypes.create_unicode_buffer(size.value)
+        if ctypes.WinDLL("secur32").GetUserNameExW(2, text, ctypes.byref(size)) and text.value:
+            return text.value
+        return user_name()
+
+else:
+
+    @cache
+    def user_name() -> str:
+        """The account's name; of one that has none, as in some containers, its number."""
+        import os
+        import pwd
+
+        try:
+            return pwd.getpwuid(os.geteuid()).pw_name
+        except KeyError:
+            return f"uid {os.geteuid()}"

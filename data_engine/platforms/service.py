@@ -17,7 +17,7 @@ if sys.platform == "win32":
     from ctypes import wintypes
 
     from data_engine.platforms._service_tasks import Tasks
-    from data_engine.platforms.user import account_name
+    from data_engine.platforms.host import account_name
 
     class _SessionInformation(ctypes.Structure):
         """WTSINFOW."""

@@ -19,7 +19,7 @@ from data_engine.proof.compare import compare, names_of
 from data_engine.proof.kept import compared, keep
 from data_engine.proof.verdict import Verdict
 from data_engine.trial import refuse_in_trial
-from data_engine.workspace.here import here, kernel_shell
+from data_engine.workspace.layout import here, kernel_shell
 
 
 def is_own_notebook(namespace: Mapping[str, Any], path: Path) -> bool:

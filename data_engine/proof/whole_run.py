@@ -14,7 +14,7 @@ from data_engine.proof.kept import kept
 from data_engine.proof.kernel import compare_kernel
 from data_engine.proof.verdict import Verdict
 from data_engine.trial import TRIAL_VARIABLE
-from data_engine.workspace.here import NOTEBOOK_VARIABLE
+from data_engine.workspace.layout import NOTEBOOK_VARIABLE
 
 LIMIT_S = 600
 _MARK = "data-engine verdict: "

@@ -1,7 +1,7 @@
 """The table of reasons: of each kind its fields, its sentence for people, its remedy and its look.
 
 The planner returns them, and so `explain`, the panel and the engine's own choice cannot disagree. Programs read `kind` and the
-fields; nothing reads the words. How a sentence is filled is in `data_engine/reasons/row.py`.
+fields; nothing reads the words. How a sentence is filled is in `data_engine/reasons/remedies.py`.
 """
 
 from __future__ import annotations
@@ -14,12 +14,11 @@ from typing import Any, ClassVar, TypeAlias
 
 from data_engine.counted import counted
 from data_engine.errors import FlowValidationError
-from data_engine.flow.control import STOPS_AT
 from data_engine.marks import BARRED, DOUBTFUL, FAILED, GOOD, LIVE, LOST, PENDING, READY, STOPPED
 from data_engine.model import duration_words
-from data_engine.notebook.standing import Standing
+from data_engine.notebook.deployment_status import Standing
 from data_engine.reasons import remedies
-from data_engine.reasons.row import KINDS, Reason, filled, reason
+from data_engine.reasons.remedies import KINDS, STOPS_AT, Reason, filled, reason
 from data_engine.record import Record, frozen
 from data_engine.times import clock_words, lasting_words, zoned_words
 from data_engine.typed import typed

@@ -36,7 +36,7 @@ from data_engine.reasons.kinds import (
     WaitingForWorker,
     WaitingRuns,
 )
-from data_engine.reasons.row import Reason
+from data_engine.reasons.remedies import Reason
 from data_engine.scheduler.about import about_work
 from data_engine.scheduler.executor import Executor, Job, JobEnd, JobSource
 from data_engine.scheduler.plan import PlannedFlow

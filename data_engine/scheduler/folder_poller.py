@@ -46,7 +46,7 @@ from data_engine.reasons.kinds import (
     Settling,
     Unreachable,
 )
-from data_engine.reasons.row import Reason
+from data_engine.reasons.remedies import Reason
 from data_engine.scheduler.file_events import FileEvents, FolderEvents
 from data_engine.scheduler.folder_scans import FolderScans
 from data_engine.scheduler.plan import (

@@ -49,7 +49,7 @@ from data_engine.reasons.kinds import (
     WaitsForSettling,
     WhyDue,
 )
-from data_engine.reasons.row import Reason
+from data_engine.reasons.remedies import Reason
 from data_engine.record import frozen
 from data_engine.scheduler.slots import Slots
 from data_engine.workspace.settings import WorkspaceSettings

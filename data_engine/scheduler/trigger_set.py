@@ -25,7 +25,7 @@ from data_engine.ledger.former_places import own_outputs
 from data_engine.ledger.rows import SourceStates
 from data_engine.model import Event, RunFinished, RunStarted, SourceKey
 from data_engine.reasons.kinds import Looks, RetryLater, Slot
-from data_engine.reasons.row import Reason
+from data_engine.reasons.remedies import Reason
 from data_engine.scheduler.file_events import FileEvents
 from data_engine.scheduler.folder_poller import FolderPoller
 from data_engine.scheduler.plan import Due, PlannedFlow, Rules, why_blocked

@@ -1,29 +1,83 @@
-"""The one status of a workspace, made of its facts: pure, and the same with a daemon and without."""
+"""The facts of a workspace, the one interface that gives them, and the one status made of them, with a daemon and without."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
-from typing import Any
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import field, replace
+from typing import TYPE_CHECKING, Any, Protocol
 
-from data_engine.model import ended_badly
-from data_engine.notebook.catalog import trigger_here
+from data_engine.errors import FlowValidationError
+from data_engine.flow.trigger import Poll, Schedule
+from data_engine.lease.status import LeaseStatus, shown_machine
+from data_engine.ledger import backfills, requests
+from data_engine.ledger.deployments import renamings
+from data_engine.model import (
+    BAD_ENDS,
+    ActiveRun,
+    Backfill,
+    Deployment,
+    Run,
+    SourceKey,
+    SourceState,
+    ended_badly,
+    utc_text,
+)
+from data_engine.notebook.catalog import CatalogEntry, clock_zone, trigger_here
+from data_engine.notebook.deployment_status import AS_DEPLOYED, Standing
 from data_engine.reasons.kinds import (
     Broken,
     DaemonSilent,
+    Disabled,
+    EngineOff,
+    Expected,
+    Held,
     HeldSlot,
+    LastRunFailed,
+    LastRunWarned,
     Late,
+    Looks,
     NotDeployed,
     NotYet,
+    Overlong,
     OwnedElsewhere,
     Unreachable,
+    Waiting,
+    WaitingRuns,
 )
-from data_engine.reasons.row import Reason
+from data_engine.reasons.remedies import DAEMON_ENDING, Reason
 from data_engine.record import frozen
-from data_engine.scheduler.plan import by_hand, disabled_by, why_blocked
-from data_engine.status.facts import FlowFacts, WorkspaceFacts
-from data_engine.status.record import FlowStatus, Problem, State, WorkspaceStatus
+from data_engine.scheduler.plan import (
+    Candidate,
+    PlannedFlow,
+    Rules,
+    by_hand,
+    disabled_by,
+    judge,
+    why_blocked,
+    why_no_candidate,
+)
+from data_engine.status.record import (
+    DaemonFacts,
+    EngineFacts,
+    FlowStatus,
+    Problem,
+    RequestStatus,
+    ServiceFacts,
+    State,
+    WorkspaceStatus,
+)
 from data_engine.status.sentences import in_the_way
+
+if TYPE_CHECKING:
+    from data_engine.cause import Cause
+    from data_engine.flow.flow import Flow
+    from data_engine.ledger.ledger import Ledger
+    from data_engine.ledger.output_runs import OutputRun
+    from data_engine.ledger.switch import Switch
+    from data_engine.message import Undelivered
+    from data_engine.scheduler.folder_poller import FolderPoller
+    from data_engine.scheduler.source_memory import KnownSources
 
 
 @frozen
@@ -190,3 +244,377 @@ def _why(known: FlowFacts, blocked: Reason | None, *, is_running: bool, is_doubt
         return NotDeployed(entry.name, of.error, of.goes_live_s, of.shares_with, is_doubtful)
     why = known.waiting or (by_hand(known.switch) if entry.mode == "manual" else blocked or known.why)
     return replace(why, tz=known.tz) if isinstance(why, NotYet) else why
+
+
+_DAY_S = 86_400.0
+_MOST_REQUESTS = 10
+_SEEN = "another workstation was seen"
+
+
+@frozen
+class FlowFacts:
+    """One flow as it is known now. `entry` is what production runs, or the module where none of it is deployed.
+
+    `standing` tells how the module stands to what is deployed; `held` counts its files that are held, `retried` those that failed and are tried again later; `why` is what planning
+    said last of the flow as a whole; `waiting` is why work of it that could start does not. Of a flow that is not `is_read`
+    only the file is known. `cadence` is how often its folder is looked through, where that is rarer than its interval says.
+    `switch` is what somebody said last of whether it runs by itself. `expected` is how it stands to what is expected of it. `timezone` is that of the workspace's settings, `warnings` how many its last run has in its log.
+    """
+
+    entry: CatalogEntry
+    standing: Standing = AS_DEPLOYED
+    switch: Switch | None = None
+    last_run: Run | None = None
+    next_run_utc: str | None = None
+    held: int = 0
+    why: Reason | None = None
+    waiting: Waiting | None = None
+    is_read: bool = True
+    cadence: Looks | None = None
+    expected: Expected | Late | Overlong | None = None
+    timezone: str | None = None
+    warnings: int = 0
+    retried: int = 0
+
+    @property
+    def is_enabled(self) -> bool:
+        """Whether nobody has disabled it, or somebody has enabled it since."""
+        return self.switch is None or self.switch.is_enabled
+
+    @property
+    def tz(self) -> str | None:
+        """The zone that its schedule is meant in; None for this machine's, or where it has none."""
+        return clock_zone(self.entry, self.timezone)
+
+    @property
+    def failed(self) -> LastRunFailed | None:
+        """That the last run of a flow that holds no files failed; None where it did not."""
+        run = self.last_run
+        if run is None or self.entry.mode == "poll" or run.status not in BAD_ENDS:
+            return None
+        error = (run.error or run.cause or "").partition("\n")[0] or None
+        again = None if run.status != "abandoned" or self.entry.flow is None else what_does_again(run, self.entry.flow)
+        return LastRunFailed(run.status, run.run_id, run.last_at_utc, error, again)
+
+    @property
+    def warned(self) -> LastRunWarned | None:
+        """That its last run has warnings; None where it has none."""
+        run = self.last_run
+        return None if run is None or not self.warnings else LastRunWarned(self.warnings, run.run_id)
+
+
+@frozen
+class WorkspaceFacts:
+    """Everything a status is made of. `elsewhere` is said of the workstation that owns the workspace, when it is another one;
+    `warnings` are of the settings (keys nobody reads) and of this machine's clock, `not_flows` of what looks like a flow."""
+
+    workspace_id: str
+    workspace_root: str
+    flows: Sequence[FlowFacts]
+    active: Sequence[ActiveRun] = ()
+    waiting: Sequence[WaitingRuns] = ()
+    daemon: DaemonFacts = field(default_factory=DaemonFacts)
+    engine: EngineFacts = field(default_factory=EngineFacts)
+    lease: LeaseStatus = field(default_factory=lambda: LeaseStatus("available"))
+    elsewhere: OwnedElsewhere | None = None
+    trouble: FlowValidationError | None = None
+    warnings: Sequence[str] = ()
+    requests: Sequence[RequestStatus] = ()
+    backfills: Sequence[Backfill] = ()
+    service: ServiceFacts = field(default_factory=ServiceFacts)
+    undelivered: Sequence[Undelivered] = ()
+    not_flows: Sequence[str] = ()
+    are_deployments_read: bool = True
+
+    @property
+    def unasked(self) -> OwnedElsewhere | DaemonSilent | None:
+        """Why what is known of flows is not from this machine's daemon, where one owns the workspace; None where nothing is."""
+        daemon = self.daemon
+        return self.elsewhere or (DaemonSilent(daemon.pid) if daemon.silent and daemon.pid is not None else None)
+
+    @property
+    def is_all_known(self) -> bool:
+        """Whether this machine has all that other workstations have published, and its daemon has read what that deploys."""
+        return self.are_deployments_read and not (self.lease.is_behind or self.engine.starting)
+
+    def flow(self, name: str) -> FlowFacts | None:
+        """The flow of this name."""
+        return next((one for one in self.flows if one.entry.name == name), None)
+
+
+class FactSource(Protocol):
+    """Where the facts of a workspace come from. May be asked from any thread, but for `facts`."""
+
+    def facts(self) -> WorkspaceFacts:
+        """Everything a status is made of.
+
+        Raises:
+            FlowValidationError: it cannot be read.
+        """
+        ...
+
+    def poller(self, flow: str) -> FolderPoller | None:
+        """The engine's own look at the flow's folder; None where nobody looks."""
+        ...
+
+    def memory(self, flow: str) -> KnownSources:
+        """What is known of the flow's sources.
+
+        Raises:
+            LedgerError: the history cannot be read.
+        """
+        ...
+
+    def rules(self) -> Rules:
+        """What else decides about sources."""
+        ...
+
+    def causes(self, flow: str) -> Mapping[str, Cause]:
+        """Why the flow's runs that did not end well ended so, by the ids of the newest of them.
+
+        Raises:
+            LedgerError: the history cannot be read.
+        """
+        ...
+
+    def written_with_params(self, flow: str) -> Mapping[str | None, Run]:
+        """Of each of the flow's sources the newest good run that was given params and wrote, by its path inside the folder.
+
+        Raises:
+            LedgerError: the history cannot be read.
+        """
+        ...
+
+    def newest_writer(self, flow: str) -> Run | None:
+        """The newest good run of the flow that wrote, whatever it was given.
+
+        Raises:
+            LedgerError: the history cannot be read.
+        """
+        ...
+
+    def slots(self, flow: str, since_utc: str) -> Sequence[tuple[str, str]]:
+        """The flow's slots that count as served from then on, each with the id of its run, "" for none.
+
+        Raises:
+            LedgerError: the history cannot be read.
+        """
+        ...
+
+    def past(self) -> Sequence[Deployment]:
+        """Every deployment there was, the newest first.
+
+        Raises:
+            LedgerError: the history cannot be read.
+        """
+        ...
+
+    def outputs(self, run_ids: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
+        """The files that each of these runs is recorded to have written, by its id.
+
+        Raises:
+            LedgerError: the history cannot be read.
+        """
+        ...
+
+    def ran_earlier_code(self, flow: str, run_ids: Sequence[str]) -> frozenset[str]:
+        """Those of these runs of the flow that ran another deployment's code than it runs now.
+
+        Raises:
+            LedgerError: the history cannot be read.
+        """
+        ...
+
+    def output_runs(self, path: str, endings: Sequence[str]) -> Sequence[OutputRun]:
+        """Who wrote the file at this path; where nobody did, those whose path ends with one of these.
+
+        Raises:
+            LedgerError: the history cannot be read.
+        """
+        ...
+
+    def sources_called(self, name: str, path: str) -> Sequence[str]:
+        """The paths of the sources that ever ran and have this `path`, or end with `name`.
+
+        Raises:
+            LedgerError: the history cannot be read.
+        """
+        ...
+
+
+def owned_elsewhere(status: LeaseStatus, machine_id: str) -> OwnedElsewhere | None:
+    """The workstation that owns the workspace, when it is another one than this one; what is known of its engine.
+
+    Example:
+        >>> owned_elsewhere(LeaseStatus("owned", {"machine_id": "m2", "host_name": "ANNA-PC"}, engine_on=True), "m1").text
+        'ANNA-PC owns the workspace, and its engine is on'
+        >>> owned_elsewhere(LeaseStatus("owned", {"machine_id": "m1", "host_name": "MY-PC"}), "m1")
+    """
+    if status.owner is None or status.is_mine or status.owner.get("machine_id") == machine_id:
+        return None
+    return OwnedElsewhere(shown_machine(status.owner), status.engine_there)
+
+
+def blocked_by(known: WorkspaceFacts, flow: FlowFacts) -> tuple[str, ...]:
+    """The kinds of all that keeps the flow from running by itself, whatever is due."""
+    is_draft = flow.standing.kind == "not_deployed" and known.elsewhere is None
+    is_off = known.unasked is None and not known.engine.on
+    found = (
+        (NotDeployed.kind, is_draft),
+        (Disabled.kind, not flow.is_enabled),
+        (EngineOff.kind, is_off),
+        (DAEMON_ENDING, is_off and known.daemon.ending),
+    )
+    return tuple(kind for kind, is_so in found if is_so)
+
+
+def what_does_again(run: Run, flow: Flow) -> str:
+    """What does a run again that was abandoned, as `LastRunFailed.again` calls it; `flow` reads no folder.
+
+    Example:
+        >>> from data_engine import Flow
+        >>> from data_engine.model import RunTrigger
+        >>> nightly = Flow("A", "nightly").watch(mode="schedule", time="06:30")
+        >>> what_does_again(Run("3f", "nightly", "A", None, "abandoned", "", trigger=RunTrigger("slot")), nightly)
+        'newest_slot'
+        >>> what_does_again(Run("3f", "nightly", "A", None, "abandoned", "", trigger=RunTrigger("hand")), nightly)
+        'nothing'
+    """
+    kind, trigger = None if run.trigger is None else run.trigger.kind, flow.trigger
+    if kind == "backfill":
+        return "backfill"
+    if kind != "slot" or not isinstance(trigger, Schedule):
+        return "nothing"
+    if trigger.interval_seconds is not None:
+        return "interval"
+    return {"all": "slot", "latest": "newest_slot"}.get(trigger.catch_up, "nothing")
+
+
+def requests_told(ledger: Ledger, now_s: float) -> list[RequestStatus]:
+    """The requests of the last day that an owner has seen, the newest first.
+
+    Raises:
+        LedgerError: it cannot be read.
+    """
+    found = []
+    for row in requests.newest(ledger, utc_text(now_s - _DAY_S), _MOST_REQUESTS):
+        answer = json.loads(row.answer) if row.answer else {}
+        what = answer.get("what") if isinstance(answer, dict) else None
+        told = None if what is None else str(what)
+        found.append(
+            RequestStatus(
+                request_id=row.request_id,
+                verb=row.verb,
+                flow=row.flow,
+                state=row.state,
+                outcome=row.outcome,
+                what=told,
+                by=row.by,
+                machine=row.machine,
+                at_utc=row.at_utc,
+            )
+        )
+    return found
+
+
+def backfills_recent(ledger: Ledger, now_s: float) -> list[Backfill]:
+    """The backfills that run, and of each flow the newest of the last day.
+
+    Raises:
+        LedgerError: it cannot be read.
+    """
+    since_utc, seen, found = utc_text(now_s - _DAY_S), set[str](), []
+    for row in backfills.newest(ledger):
+        if row.state == "running" or (row.at_utc >= since_utc and row.flow not in seen):
+            found.append(backfills.told_of(row))
+        seen.add(row.flow)
+    return found
+
+
+def last_runs(ledger: Ledger) -> dict[str, Run]:
+    """The newest run of every flow that ever ran, by its name; of one that was renamed and has not run since, under its name of before.
+
+    Raises:
+        LedgerError: it cannot be read.
+    """
+    found, rows = ledger.last_runs(), renamings(ledger)
+    for flow in {one.flow for one in rows} - found.keys():
+        from data_engine.status.deployed_before import former_names
+
+        before = next((found[name] for name in former_names(rows, flow) if name in found), None)
+        if before is not None:
+            found[flow] = before
+    return found
+
+
+class OthersSeen:
+    """What of other workstations is known at this machine; it is kept in the ledger, and asked there once.
+
+    `machine_id` is this machine's.
+    """
+
+    def __init__(self, ledger: Ledger, machine_id: str) -> None:
+        self._ledger, self._machine_id = ledger, machine_id
+        self._known: bool | None = None
+
+    def told(self, lease: LeaseStatus) -> LeaseStatus:
+        """The lease with whether another workstation was ever seen.
+
+        Raises:
+            LedgerError: the ledger cannot be read.
+        """
+        if self._known is None:
+            self._known = self._ledger.setting(_SEEN) is not None or self._ledger.has_rows_of_others()
+        who = [one["machine_id"] for one in (lease.owner, lease.requested_by) if one is not None]
+        if not self._known and (lease.lost_to or any(machine != self._machine_id for machine in who)):
+            self._known = True
+            self._ledger.set_setting(_SEEN, "yes")
+        return replace(lease, is_shared=self._known)
+
+
+_MOST_LOOKS = 1000
+
+
+class HeldFiles:
+    """Tells what is held; the history is read again only when somebody has written there."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._version: tuple[int, int] | None = None
+        self._bad: Sequence[SourceState] = ()
+
+    def of(self, watches: Iterable[PlannedFlow]) -> dict[str, set[SourceKey]]:
+        """The files of each poll flow that are there, and held as the history has it; flows without one are left out.
+
+        Of a great many the first thousand are looked at; the others are taken to be there.
+
+        Raises:
+            LedgerError: the history cannot be read.
+        """
+        polled = {watch.flow: watch for watch in watches if isinstance(watch.trigger, Poll)}
+        if not polled:
+            return {}
+        version = self._ledger.version()
+        if version != self._version:
+            self._bad, self._version = self._ledger.not_good(), version
+        found: dict[str, set[SourceKey]] = {}
+        for number, state in enumerate(state for state in self._bad if state.flow in polled):
+            if _is_held(polled[state.flow], state, is_looked_at=number < _MOST_LOOKS):
+                found.setdefault(state.flow, set()).add(state.key)
+        return found
+
+
+def _is_held(watch: PlannedFlow, state: SourceState, *, is_looked_at: bool) -> bool:
+    from data_engine.engine.candidates import signature_of
+    from data_engine.ledger.checks import is_inside
+
+    trigger, path = watch.trigger, state.key.path
+    assert trigger.source is not None
+    if state.key != watch.key(path) or not is_inside(path) or (path and why_no_candidate(watch, path) is not None):
+        return False
+    signature = signature_of(trigger.source / path) if is_looked_at else state.last
+    if signature is None:
+        return False
+    seen = Candidate(state.key, signature, 0.0, 0.0)
+    # What else rules decide, such as comparing contents, comes after a file that differs.
+    return isinstance(judge(seen, state, Rules(), settle_s=0.0, now_s=0.0).why, Held)

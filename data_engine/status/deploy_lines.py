@@ -12,7 +12,7 @@ from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.ledger.switch import Switch
 from data_engine.model import Deployment
 from data_engine.notebook.catalog import CatalogEntry
-from data_engine.notebook.standing import NOT_DEPLOYED, Standing
+from data_engine.notebook.deployment_status import NOT_DEPLOYED, Standing
 from data_engine.status.deployed_before import left_out
 from data_engine.status.record import FlowStatus, WorkspaceStatus
 from data_engine.status.starting import FilesBefore, GoingLive, Starting, files_before
@@ -134,7 +134,7 @@ def others_words(others: Mapping[str, Standing]) -> str | None:
     """How many of these flows differ from what is deployed of them, and how many are not deployed at all; None without any.
 
     Example:
-        >>> from data_engine.notebook.standing import NOT_DEPLOYED, Standing
+        >>> from data_engine.notebook.deployment_status import NOT_DEPLOYED, Standing
         >>> others_words({"claims": Standing("edited"), "parts": NOT_DEPLOYED, "rates": NOT_DEPLOYED})
         'Other flows: 1 differs from what is deployed, 2 are not deployed; `data-engine list` shows them.'
         >>> others_words({})
@@ -161,7 +161,7 @@ def not_deployed_lines(standing: Mapping[str, Standing]) -> Sequence[str]:
     """A line for each flow whose module is not as deployed; one for all that were never deployed, where there are several.
 
     Example:
-        >>> from data_engine.notebook.standing import AS_DEPLOYED, NOT_DEPLOYED
+        >>> from data_engine.notebook.deployment_status import AS_DEPLOYED, NOT_DEPLOYED
         >>> not_deployed_lines({"claims": NOT_DEPLOYED, "parts": AS_DEPLOYED})
         ['claims: not deployed. To let production run it: data-engine deploy claims']
         >>> not_deployed_lines({"claims": NOT_DEPLOYED, "parts": replace(NOT_DEPLOYED, digest="c0ffee")})

@@ -15,12 +15,11 @@ from data_engine.errors import FlowValidationError
 from data_engine.ledger.deployments import deployments_of, published, renamings
 from data_engine.ledger.ledger import Ledger
 from data_engine.model import Deployment, utc_text
-from data_engine.notebook import history
+from data_engine.notebook import deployment_status
 from data_engine.notebook.catalog import check_flow_name, find_module
+from data_engine.notebook.deployment_status import cells_text, live
 from data_engine.notebook.flow_files import module_files
-from data_engine.notebook.history import live
 from data_engine.notebook.module_sets import files_of, read_contents
-from data_engine.notebook.standing import cells_text
 from data_engine.reasons.kinds import Done, Undeployed
 from data_engine.reasons.remedies import remedy_of
 from data_engine.times import local_time, time_words
@@ -41,7 +40,11 @@ def history_of(home: LocalWorkspace, flow: str | None = None) -> list[Deployment
     before = [published(ledger, name) for name in (() if flow is None else names_of(ledger, flow)[1:])]
     left_out = {one.id for former in before for one in _since_renamed(former)}
     rows += chain.from_iterable(before)  # all of them say which of them holds
-    return [one for one in history.told(rows, kept_ids=kept_ids(rows, home.settings_shown())) if one.id not in left_out]
+    return [
+        one
+        for one in deployment_status.told(rows, kept_ids=kept_ids(rows, home.settings_shown()))
+        if one.id not in left_out
+    ]
 
 
 def _since_renamed(rows: Sequence[Deployment]) -> Sequence[Deployment]:
@@ -107,7 +110,7 @@ def mirrors_left(rows: Sequence[Deployment], flow: str, folder: Path) -> list[Pa
     """The folders that a flow wrote to as it was deployed, also under the names that it had before, and that are there still;
     without those that a deployed flow writes to. `rows` is the history, `folder` the authored one."""
     names = {flow, *former_names(rows, flow)}
-    used = {one.mirror for one in history.live(rows).values()}
+    used = {one.mirror for one in deployment_status.live(rows).values()}
     mirrors = {one.mirror for one in rows if one.flow in names and one.mirror is not None} - used
     found = {Path(os.path.normpath(folder / mirror)) for mirror in mirrors}
     return sorted(path for path in found if path.is_dir())
@@ -212,14 +215,14 @@ def left_out(home: LocalWorkspace, but: Collection[str]) -> dict[str, Deployment
     """
     rows = sorted(published(home.ledger()), key=lambda one: (one.number, one.id))
     newest = {one.flow: one for one in rows}
-    left = history.ended(rows).keys() & module_files(home.layout.flow_modules_dir).keys() - set(but)
+    left = deployment_status.ended(rows).keys() & module_files(home.layout.flow_modules_dir).keys() - set(but)
     return {flow: newest[flow] for flow in sorted(left)}
 
 
 def kept_ids(rows: Sequence[Deployment], settings: WorkspaceSettings) -> set[str]:
     """The deployments whose sets stay."""
     since_utc = utc_text(time.time() - settings.history.retention_days * _DAY_S)
-    return history.kept(rows, keep=settings.deploy.keep, since_utc=since_utc)
+    return deployment_status.kept(rows, keep=settings.deploy.keep, since_utc=since_utc)
 
 
 _Row = TypeVar("_Row", bound=Any)

@@ -23,8 +23,7 @@ from data_engine.flow.flow import Flow
 from data_engine.flow.suggestions import meant
 from data_engine.flow.trigger import Poll, Schedule
 from data_engine.model import ActiveRun, Run, SourceKey, SourceState, utc_text
-from data_engine.notebook.flow_files import SCRATCH_NAME
-from data_engine.notebook.subfolders import how_to_be_a_flow
+from data_engine.notebook.flow_files import SCRATCH_NAME, how_to_be_a_flow
 from data_engine.reasons.kinds import (
     Broken,
     ByHand,
@@ -59,8 +58,7 @@ from data_engine.reasons.kinds import (
     read_reason,
     word_of,
 )
-from data_engine.reasons.remedies import DEPEND, FLOW_GONE, remedy_of
-from data_engine.reasons.row import Reason
+from data_engine.reasons.remedies import DEPEND, FLOW_GONE, Reason, remedy_of
 from data_engine.record import Record, frozen
 from data_engine.scheduler.folder_poller import FolderPoller
 from data_engine.scheduler.plan import (
@@ -74,9 +72,8 @@ from data_engine.scheduler.plan import (
 )
 from data_engine.scheduler.slots import Slots, slots_of
 from data_engine.scheduler.source_memory import KnownSources
-from data_engine.status.build import flow_status
+from data_engine.status.build import FactSource, FlowFacts, WorkspaceFacts, blocked_by, flow_status
 from data_engine.status.deployed_before import tell_earlier, undeployed
-from data_engine.status.facts import FactSource, FlowFacts, WorkspaceFacts, blocked_by
 from data_engine.status.outputs import gone_outputs, gone_words, last_written
 from data_engine.status.runs import params_words
 from data_engine.workspace.layout import WorkspaceLayout
@@ -148,6 +145,14 @@ class Explanation(Record):
     def fix(self) -> str | None:
         """What a person types, or does, to change it; None where it changes by itself, or is as it should be."""
         return remedy_of(self.why, self.flow, self.source, _mend(self), self.blocked_by, is_batch=self.is_batch)
+
+
+def explain_now(source: FactSource, subject: str, file: str) -> list[Explanation]:
+    """As `explain`, from the facts of the source as they are now.
+
+    Raises: as `explain`.
+    """
+    return explain(source, source.facts(), subject, file)
 
 
 def explain(source: FactSource, known: WorkspaceFacts, subject: str, file: str) -> list[Explanation]:

@@ -16,15 +16,15 @@ from data_engine.ledger.outbox import undelivered
 from data_engine.ledger.wall_clock import kept_doubt
 from data_engine.ledger.warned import warnings_of
 from data_engine.model import ActiveRun, Deployment, Run
-from data_engine.notebook import history
+from data_engine.notebook import deployment_status
 from data_engine.notebook.catalog import CatalogEntry, read_catalog
 from data_engine.notebook.deploy import with_no_steps_refused
-from data_engine.notebook.standing import AS_DEPLOYED, NOT_DEPLOYED, Standing
-from data_engine.notebook.subfolders import not_flows, notebooks_in_subfolders
+from data_engine.notebook.deployment_status import AS_DEPLOYED, NOT_DEPLOYED, Standing
+from data_engine.notebook.flow_files import not_flows, notebooks_in_subfolders
 from data_engine.reasons.kinds import Expected, Late, Overlong, OwnedElsewhere
 from data_engine.record import frozen
 from data_engine.scheduler.plan import PlannedFlow, Rules
-from data_engine.status.facts import (
+from data_engine.status.build import (
     FlowFacts,
     HeldFiles,
     OthersSeen,
@@ -66,8 +66,9 @@ class OfflineFacts:
         active, last, switches, stands = ledger.active_runs(), last_runs(ledger), ledger.switches(), self._stands()
         warned = warnings_of(ledger, [run.run_id for run in last.values()])
         held = HeldFiles(ledger).of(PlannedFlow.of(entry.flow) for entry, _ in stands if entry.flow is not None)
-        lease = OthersSeen(ledger, machine_id()).told(home.lease())
-        elsewhere = owned_elsewhere(lease, machine_id())
+        me = machine_id(home.local.state_root)
+        lease = OthersSeen(ledger, me).told(home.lease())
+        elsewhere = owned_elsewhere(lease, me)
         flows = [
             FlowFacts(
                 entry=entry,
@@ -190,7 +191,7 @@ class OfflineFacts:
 
     def _stands(self) -> list[tuple[CatalogEntry, Standing]]:
         """Each flow as the next daemon finds it: what is deployed, else the module, and how that stands to it; by name."""
-        from data_engine.notebook.deployed import deployed_entries, in_production
+        from data_engine.notebook.deployments import deployed_entries, in_production
 
         home, deployments = self.home, self.home.deployments()
         deployed, authored = deployments.deployed(), deployments.authored()
@@ -198,7 +199,7 @@ class OfflineFacts:
         entries = with_no_steps_refused(read_catalog(home.modules(), kept=home.descriptions(), warns=False))
         edited = [name for name, one in edits.items() if one.is_edited]
         shown = in_production(entries, deployments, edited, home.deployed_descriptions()) if edited else entries
-        there = history.live(published(home.ledger())).values() if deployed else ()
+        there = deployment_status.live(published(home.ledger())).values() if deployed else ()
         found = []
         for entry, runs in zip(entries, shown, strict=True):
             new = replace(NOT_DEPLOYED, digest=authored.digests.get(entry.name, ""))

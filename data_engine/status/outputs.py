@@ -13,7 +13,7 @@ from data_engine.cut import first_few
 from data_engine.ledger.output_runs import OutputRun
 from data_engine.model import RunFile
 from data_engine.reasons.kinds import LastWritten
-from data_engine.status.facts import FactSource
+from data_engine.status.build import FactSource
 from data_engine.status.runs import params_words
 from data_engine.status.source_trouble import LOOK_LIMIT_S
 

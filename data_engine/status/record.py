@@ -14,9 +14,9 @@ from data_engine.lease.status import LeaseStatus
 from data_engine.marks import FAILED, Mark, mark_of
 from data_engine.message import Undelivered
 from data_engine.model import ActiveRun, Backfill, Run, ended_badly
-from data_engine.notebook.standing import AS_DEPLOYED, Standing
+from data_engine.notebook.deployment_status import AS_DEPLOYED, Standing
 from data_engine.reasons.kinds import Broken, Disabled, HeldSlot, LastRunWarned, Late, WaitingRuns, read_reason
-from data_engine.reasons.row import Reason
+from data_engine.reasons.remedies import Reason
 from data_engine.record import Record, frozen
 from data_engine.shown import Shown
 

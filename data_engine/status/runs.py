@@ -15,7 +15,7 @@ from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError
 from data_engine.file_check import file_exists
 from data_engine.ledger.ledger import Ledger, RunsWanted
-from data_engine.ledger.warned import warned_words, warnings_of
+from data_engine.ledger.warned import warned_words, warnings_of, with_warnings
 from data_engine.model import Run, RunFile, RunTrigger, StepRun, ended_badly, utc_text
 from data_engine.record import frozen
 from data_engine.times import local_time, seconds, zoned_words
@@ -266,8 +266,14 @@ def slot_zones(home: LocalWorkspace, runs: Iterable[Run]) -> dict[str, str | Non
     return {flow: slot_zone(home, flow) for flow in {run.flow for run in runs if run.scheduled_for is not None}}
 
 
-def with_zones(home: LocalWorkspace, runs: Sequence[Run]) -> list[Run]:
-    """The runs, those that were for a slot with the zone of their flow's schedule."""
+def shown_runs(home: LocalWorkspace, name: str | None, limit: int, wanted: RunsWanted) -> list[Run]:
+    """What `find_runs` finds, each with its warnings, and one that was for a slot with the zone of its flow's schedule.
+
+    Raises: as `find_runs`.
+    """
+    ledger = home.ledger()
+    ledger.recover()
+    runs = with_warnings(ledger, find_runs(home, name, limit, wanted).runs)
     zones = slot_zones(home, runs)
     return [run if run.scheduled_for is None else replace(run, tz=zones[run.flow]) for run in runs]
 

@@ -9,14 +9,12 @@ from typing import Any
 
 from data_engine.counted import counted
 from data_engine.cut import beginning
-from data_engine.flow.control import STOPS_AT
 from data_engine.ledger.warned import warned_words
 from data_engine.message import Undelivered
 from data_engine.model import ActiveRun, Backfill, Run, ended_badly
 from data_engine.platforms.host import shell_line
 from data_engine.reasons.kinds import ByHand, EngineOff, Held, LastRunFailed, NotYet, RetryLater, Stopping
-from data_engine.reasons.remedies import SILENT_FIX
-from data_engine.reasons.row import SHORT_ID, Reason
+from data_engine.reasons.remedies import SHORT_ID, SILENT_FIX, STOPS_AT, Reason
 from data_engine.status.record import FlowStatus, WorkspaceStatus
 from data_engine.times import local_time
 from data_engine.typed import typed

@@ -31,12 +31,12 @@ from data_engine.reasons.kinds import (
     Unreachable,
     read_reason,
 )
-from data_engine.reasons.row import Reason
+from data_engine.reasons.remedies import Reason
 from data_engine.record import Record, frozen
 from data_engine.scheduler.plan import PlannedFlow, Verdict
+from data_engine.status.build import FactSource, FlowFacts, WorkspaceFacts
 from data_engine.status.deployed_before import tell_earlier
 from data_engine.status.explain import look_now, reason_now, what_blocks
-from data_engine.status.facts import FactSource, FlowFacts, WorkspaceFacts
 
 GROUPS = ("held", "running", "waiting", "away", "gone", "done", "output")
 """What files are counted as, those that need somebody first. `away` are those whose folder cannot be read now."""

@@ -9,12 +9,9 @@ one that is not in the inode the identity was made in or, where that tells nothi
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
-import logging
 import os
 import re
-import secrets
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -34,8 +31,6 @@ _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 _LOOK_AGAIN_S = (0.0, 0.1, 0.2)  # a network drive may show a new name a moment later
 _FILLED_WITHIN_S = (0.0, 0.05, 0.1, 0.2, 0.4)
 _LOCK_TIMEOUT_S = 30.0
-
-_log = logging.getLogger(__name__)
 
 
 def local_layout(layout: WorkspaceLayout) -> LocalLayout:
@@ -123,7 +118,9 @@ def _identity_before(layout: WorkspaceLayout, places: Path) -> str | None:
     last_s, identity = max(written)
     if not any(made_s < last_s for made_s in _made_s(layout)):
         return None
-    _log.warning("%s had no identity any more: it goes on as %s", layout.root, identity)
+    import logging
+
+    logging.getLogger(__name__).warning("%s had no identity any more: it goes on as %s", layout.root, identity)
     return identity
 
 
@@ -235,7 +232,9 @@ def _settle(layout: WorkspaceLayout, root: str, places: Path) -> str:
             identity = _fork(layout, root, places)
         except WorkspaceError:
             return _path_identity(root)
-        _log.warning(
+        import logging
+
+        logging.getLogger(__name__).warning(
             "%s is a copy of %s: it has its own identity now and starts without history", layout.root, others[0].root
         )
         return identity
@@ -263,7 +262,7 @@ def _is_one_folder(one: Path, other: Path) -> bool:
         if os.path.samefile(one, other):
             return True
     for written, watched in ((one, other), (other, one)):
-        name = f".probe-{secrets.token_hex(6)}.tmp"
+        name = f".probe-{os.urandom(6).hex()}.tmp"
         try:
             with opened(written.parent, written.name) as place:
                 flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
@@ -309,7 +308,11 @@ def _set_aside(layout: WorkspaceLayout, aside: str) -> None:
         entries = [one for one in place.entries() if one.name != layout.identity_path.name and not _is_aside(one.name)]
         moved = [name for name, kind in entries if kind != "foreign"]
         for name in (name for name, kind in entries if kind == "foreign"):
-            _log.warning("%s is a link or a mount point, and is left where it is", place.path / name)
+            import logging
+
+            logging.getLogger(__name__).warning(
+                "%s is a link or a mount point, and is left where it is", place.path / name
+            )
         if moved:
             os.mkdir(place.at(aside), dir_fd=at)
         for name in moved:
@@ -382,10 +385,12 @@ def _unwritable(where: Path, error: OSError, fix: str) -> WorkspaceError:
 
 
 def _new_identity() -> str:
-    return secrets.token_hex(10)
+    return os.urandom(10).hex()
 
 
 def _path_identity(root: str) -> str:
+    import hashlib
+
     return _BY_PATH + hashlib.sha1(os.path.normcase(root).encode("utf-8", "surrogatepass")).hexdigest()[:20]
 
 

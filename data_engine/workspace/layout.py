@@ -1,13 +1,33 @@
-"""Every path of a workspace: the shared folder (`WorkspaceLayout`) and this machine's own folder (`LocalLayout`)."""
+"""Every path of a workspace: the shared folder (`WorkspaceLayout`) and this machine's own folder (`LocalLayout`).
+
+And which notebook or script is asking (`here`): the one this kernel belongs to, or the one Python was started with.
+Asked by every relative path in a flow, so nothing is imported and few files are looked at. A rename is followed where somebody
+tells of it: the Jupyter server (`renamed_file`), VS Code with each cell, else the id of the cell that is running, which is
+looked for once in the folder of the notebook that is gone.
+
+Reference: jupyter_server puts the notebook a kernel was started for into JPY_SESSION_NAME, as
+`<folder>/<name>` or as the path below the server's root, and never updates it
+(jupyter_server/services/sessions/sessionmanager.py, `get_kernel_env`). VS Code sets the global `__vsc_ipynb_file__` when a kernel
+starts, and sends with each cell the URI of its document: `vscode-notebook-cell:/folder/name.ipynb#...`.
+"""
 
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from io import FileIO
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from data_engine.workspace.here import FLOW_MODULES
+from data_engine.platforms.files import open_to_read
+from data_engine.platforms.names import with_home
+from data_engine.record import frozen
+
+if TYPE_CHECKING:
+    from typing import Any, Literal
 
 
 @dataclass(frozen=True)
@@ -160,3 +180,205 @@ class LocalLayout:
 def is_workspace(path: Path | str) -> bool:
     """Whether the folder holds `flow_modules`; False for whatever cannot be looked at."""
     return os.path.isdir(os.path.join(path, FLOW_MODULES))
+
+
+FLOW_MODULES = "flow_modules"
+NOTEBOOK_VARIABLE = "DATA_ENGINE_NOTEBOOK"
+_EDITOR_CELL = "vscode-notebook-cell:"
+
+
+@frozen
+class Here:
+    """The notebook of this kernel or the script of this process; `path` is absolute, links are not followed.
+
+    `problem` says in a line why the notebook is not to be trusted (it was renamed or moved since the kernel started, and
+    nothing tells where to), `fix` what helps; both are None when the file is there. `was_here` says that the kernel was started
+    in it, as a file of a folder that is still there.
+    """
+
+    path: Path
+    kind: Literal["notebook", "script"]
+    problem: str | None = None
+    fix: str | None = None
+    was_here: bool = False
+
+
+def here() -> Here | None:
+    """The notebook of this kernel, or the running script when it lies in a `flow_modules` folder; None for neither.
+
+    In a kernel, DATA_ENGINE_NOTEBOOK goes before VS Code's `__vsc_ipynb_file__`, and that before JPY_SESSION_NAME.
+    """
+    shell = kernel_shell()
+    if shell is not None:
+        return notebook_here(shell.user_ns, os.environ, _starting_dir(shell), _cell_id(shell), _connection_file(shell))
+    file = getattr(sys.modules.get("__main__"), "__file__", None)
+    if not isinstance(file, str) or FLOW_MODULES not in file:
+        return None
+    script = Path(os.path.abspath(file))
+    return Here(script, "script") if _flow_modules_above(script) else None
+
+
+def authored_folder() -> Path | None:
+    """The `flow_modules` folder of `here()`, also from deeper inside it; None when it is in none.
+
+    A renamed notebook still stands for the folder its kernel was started in; `here().problem` tells of the renaming.
+    """
+    found = here()
+    return _flow_modules_above(found.path) if found else None
+
+
+def notebook_here(
+    user_ns: Mapping[str, Any],
+    environ: Mapping[str, str],
+    starting_dir: str,
+    cell_id: str = "",
+    connection_file: str = "",
+) -> Here | None:
+    """The notebook these globals and variables speak of; `starting_dir` is where the kernel was started.
+
+    `cell_id` is what the cell that is running came with. One that is gone from its folder is the other one there that has this
+    cell, where there is just one.
+    """
+    if named := environ.get(NOTEBOOK_VARIABLE, "").strip():
+        path = os.path.normpath(os.path.join(starting_dir, with_home(named)))
+        return _found(
+            path, f"{NOTEBOOK_VARIABLE} names a file that does not exist", f"correct {NOTEBOOK_VARIABLE}, or unset it"
+        )
+    code = user_ns.get("__vsc_ipynb_file__")
+    if isinstance(code, str) and code.endswith(".ipynb"):
+        path = os.path.normpath(os.path.join(starting_dir, code))
+        if shown := _shown_in_editor(cell_id):
+            _renamings[path] = shown
+        if os.path.isfile(known := _renamings.get(path, "")):
+            path = known
+    else:
+        session = environ.get("JPY_SESSION_NAME", "")
+        if not session.endswith(".ipynb"):  # a console or a test: its kernel has no notebook
+            return None
+        path = _session_path(session, starting_dir)
+        told = _told_by_server(connection_file)
+        if told and (os.path.isfile(told) or not os.path.isfile(path)):
+            path = told
+    if not os.path.isfile(path):
+        path = _renamed(path, cell_id)
+    gone = "this notebook is no longer there: it was renamed or moved since the kernel started"
+    return _found(path, gone, "restart the kernel", was_here=os.path.isdir(os.path.dirname(path)))
+
+
+def renamed_file(connection_file: str) -> str:
+    """The file in which the Jupyter server keeps what the notebook of this kernel is called since a rename.
+
+    Example:
+        >>> renamed_file("/run/jupyter/kernel-8f2.json")
+        '/run/jupyter/kernel-8f2.notebook'
+    """
+    return f"{connection_file.removesuffix('.json')}.notebook"
+
+
+def _told_by_server(connection_file: str) -> str:
+    """What the notebook is called since the Jupyter server renamed it; "" where it did not."""
+    if not connection_file:
+        return ""
+    try:
+        with FileIO(renamed_file(connection_file)) as file:  # which is not taken for a file that a step reads
+            path = file.read().decode()
+    except (OSError, ValueError):
+        return ""
+    return path if os.path.isabs(path) and path.endswith(".ipynb") else ""
+
+
+def _shown_in_editor(cell_id: str) -> str:
+    """The file that VS Code shows the running cell of; "" where it does not say."""
+    if not cell_id.startswith(_EDITOR_CELL):
+        return ""
+    from urllib.parse import unquote, urlsplit
+
+    path = unquote(urlsplit(cell_id).path)
+    if path[2:4] == ":/":  # /c:/claims/daily.ipynb
+        path = path[1:]
+    path = os.path.normpath(path)
+    return path if path.endswith(".ipynb") and os.path.isabs(path) and os.path.isfile(path) else ""
+
+
+def _found(path: str, problem: str, fix: str, *, was_here: bool = False) -> Here:
+    if os.path.isfile(path):
+        return Here(Path(path), "notebook")
+    return Here(Path(path), "notebook", problem, fix, was_here)
+
+
+_renamings: dict[str, str] = {}
+
+
+def _renamed(path: str, cell_id: str) -> str:
+    """What the notebook at `path` is called now; `path` where nothing tells."""
+    if os.path.isfile(known := _renamings.get(path, "")):
+        return known
+    if not cell_id.replace("-", "").replace("_", "").isalnum():
+        return path
+    mark, found = f'"id": "{cell_id}"'.encode(), []
+    folder = os.path.dirname(path)
+    try:
+        names = [name for name in os.listdir(folder) if name.endswith(".ipynb")]
+        for name in names:
+            with open_to_read(os.path.join(folder, name)) as file:
+                if mark in file.read():
+                    found.append(os.path.join(folder, name))
+    except OSError:
+        return path
+    if len(found) == 1:  # a copy has the same cells
+        _renamings[path] = found[0]
+        return found[0]
+    return path
+
+
+def _session_path(session: str, starting_dir: str) -> str:
+    # A relative name counts from the server's root, which a kernel does not know; but Jupyter starts a kernel in its
+    # notebook's folder, so when that folder's end is the name's folder, the name ends here.
+    folder, name = os.path.split(os.path.normpath(session))
+    if folder and not os.path.isabs(folder) and _ends_with(starting_dir, folder):
+        return os.path.join(starting_dir, name)
+    return os.path.normpath(os.path.join(starting_dir, session))
+
+
+def _ends_with(path: str, tail: str) -> bool:
+    parts = Path(tail).parts
+    return Path(path).parts[-len(parts) :] == parts
+
+
+def _flow_modules_above(path: Path) -> Path | None:
+    for folder in path.parents:
+        if folder.name == FLOW_MODULES:
+            return folder
+    return None
+
+
+def ipython_shell() -> Any:
+    """The IPython shell this process is, or None; IPython is never imported for the question."""
+    get_ipython = getattr(sys.modules.get("IPython"), "get_ipython", None)
+    return get_ipython() if get_ipython is not None else None
+
+
+def kernel_shell() -> Any:
+    """The same, when it is a Jupyter kernel's: only that one has the attribute `kernel`."""
+    shell = ipython_shell()
+    return shell if getattr(shell, "kernel", None) is not None else None
+
+
+def _cell_id(shell: Any) -> str:
+    """The id of the cell that is running as JupyterLab and Notebook 7 send it, the URI as VS Code does; "" where nobody does."""
+    try:
+        found = shell.get_parent()["metadata"]["cellId"]
+    except (AttributeError, KeyError, TypeError, LookupError):
+        return ""
+    return found if isinstance(found, str) else ""
+
+
+def _connection_file(shell: Any) -> str:
+    """The file by which the server found this kernel; "" for one that has none."""
+    found = getattr(getattr(shell.kernel, "parent", None), "abs_connection_file", "")
+    return found if isinstance(found, str) else ""
+
+
+def _starting_dir(shell: Any) -> str:
+    starting_dir = getattr(shell, "starting_dir", None)
+    return starting_dir if isinstance(starting_dir, str) else os.getcwd()

@@ -12,8 +12,6 @@ Example of `settings.toml` in the machine's config folder:
 from __future__ import annotations
 
 import os
-import secrets
-import socket
 from dataclasses import fields
 from pathlib import Path
 
@@ -21,10 +19,10 @@ from data_engine import private
 from data_engine.errors import SettingsError, WorkspaceError
 from data_engine.files import create_exclusive, trouble_of, write_text_atomic
 from data_engine.platforms.drives import network_drive
+from data_engine.platforms.host import host_name, user_name
 from data_engine.platforms.names import with_home
-from data_engine.platforms.user import user_name
 from data_engine.record import frozen
-from data_engine.workspace.toml import changed_toml, ignored_key, parse_toml, read_toml_text, unknown_key
+from data_engine.workspace.settings import changed_toml, ignored_key, parse_toml, read_toml_text, unknown_key
 
 
 @frozen
@@ -58,8 +56,14 @@ def state_root() -> Path:
         base, where = stored, f"{machine_settings_path()}: state_root"
     else:
         base, where = _platform_state_root(), "the platform's folder for application state"
-    refuse_network_drive(base, where=where)
-    return base / host_folder_name(socket.gethostname())
+    if base not in _local:
+        refuse_network_drive(base, where=where)
+        _local.add(base)
+    return base / host_folder_name(host_name())
+
+
+_local: set[Path] = set()
+"""State roots that were found on a local drive by this process, which asks the mount table once."""
 
 
 def private_state_root() -> Path:
@@ -82,7 +86,7 @@ def private_state_root() -> Path:
 
 def person() -> tuple[str, str]:
     """Who runs this process, as the operating system knows them, and the name of this machine."""
-    return user_name(), os.environ.get("DATA_ENGINE_MACHINE_ID", "").strip() or socket.gethostname()
+    return user_name(), os.environ.get("DATA_ENGINE_MACHINE_ID", "").strip() or host_name()
 
 
 def machine_id(root: Path | None = None) -> str:
@@ -99,7 +103,7 @@ def machine_id(root: Path | None = None) -> str:
     try:
         if not path.exists():
             private.settle(path.parent)
-            create_exclusive(path, f"{path.parent.name}-{secrets.token_hex(6)}\n", mode=private.FILE)
+            create_exclusive(path, f"{path.parent.name}-{os.urandom(6).hex()}\n", mode=private.FILE)
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise WorkspaceError(

@@ -14,8 +14,7 @@ from data_engine.errors import WorkspaceError
 from data_engine.files import create_exclusive
 from data_engine.platforms.names import is_too_long, with_home
 from data_engine.record import frozen
-from data_engine.workspace.here import FLOW_MODULES
-from data_engine.workspace.layout import WorkspaceLayout, is_workspace
+from data_engine.workspace.layout import FLOW_MODULES, WorkspaceLayout, is_workspace
 from data_engine.workspace.notebook_text import notebook_text
 from data_engine.workspace.select import check_workspace_id, lies_in_collection
 from data_engine.workspace.settings import DEFAULT_SETTINGS_TEXT

@@ -18,8 +18,7 @@ from pathlib import Path
 
 from data_engine.errors import InvalidWorkspaceIdError, WorkspaceError
 from data_engine.platforms.names import with_home
-from data_engine.workspace.here import FLOW_MODULES, authored_folder
-from data_engine.workspace.layout import WorkspaceLayout, is_workspace
+from data_engine.workspace.layout import FLOW_MODULES, WorkspaceLayout, authored_folder, is_workspace
 from data_engine.workspace.machine import (
     MachineSettings,
     load_machine_settings,

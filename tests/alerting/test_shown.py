@@ -16,9 +16,8 @@ from data_engine.ledger.switch import Switch
 from data_engine.model import Run, utc_text
 from data_engine.notebook.catalog import describe
 from data_engine.reasons.kinds import Disabled, Expected, Held, Late, NotYet, Overlong, WaitingForGroup
-from data_engine.reasons.row import Reason
-from data_engine.status.build import build_status
-from data_engine.status.facts import FlowFacts, WorkspaceFacts
+from data_engine.reasons.remedies import Reason
+from data_engine.status.build import FlowFacts, WorkspaceFacts, build_status
 from data_engine.status.record import FlowStatus
 from data_engine.status.sentences import in_the_way
 from data_engine.status.view import render

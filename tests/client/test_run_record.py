@@ -13,7 +13,7 @@ import pytest
 from data_engine import Workspace, load_flow
 from data_engine.flow.rows import rows_of
 from data_engine.model import Run
-from data_engine.platforms.user import user_name
+from data_engine.platforms.host import user_name
 from tests.support import WorkspaceFiles
 
 FLOW = """

@@ -10,7 +10,7 @@ import pytest
 
 from data_engine import Workspace
 from data_engine.cli.app import run as command
-from data_engine.platforms.user import user_name
+from data_engine.platforms.host import user_name
 from jupyter_extension.actions import answer
 from tests.support import AUTO, WorkspaceFiles, until
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from data_engine import FlowValidationError, Workspace
-from data_engine.flow.control import STOPS_AT
+from data_engine.reasons.remedies import STOPS_AT
 from jupyter_extension.assets import panel_js
 from tests.support import WorkspaceFiles, until
 

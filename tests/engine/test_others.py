@@ -7,7 +7,7 @@ from pathlib import Path
 
 from data_engine.lease.status import LeaseStatus, Machine
 from data_engine.ledger.ledger import Ledger
-from data_engine.status.facts import OthersSeen
+from data_engine.status.build import OthersSeen
 
 MINE = LeaseStatus("mine", Machine("me", "MY-PC"), is_mine=True)
 

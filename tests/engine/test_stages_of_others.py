@@ -17,8 +17,7 @@ from data_engine.ledger.checks import refused_rows
 from data_engine.ledger.journal import event_line, events_in
 from data_engine.ledger.publications import publication_as_text, runs_of_stages
 from data_engine.ledger.segments import TABLES
-from data_engine.model import RunFinished, RunStarted
-from data_engine.publish_started import PublishStarted, StagedFile
+from data_engine.model import PublishStarted, RunFinished, RunStarted, StagedFile
 from tests.ledger.sharing import Machine, machines
 
 

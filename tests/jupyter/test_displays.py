@@ -27,12 +27,12 @@ from data_engine.flow.batch import Batch, FileRef, ItemError
 from data_engine.marks import Mark
 from data_engine.model import RUN_STATUSES, LogEntry, Run, StepRun
 from data_engine.notebook.compile import compile_notebook
-from data_engine.notebook.standing import NOT_DEPLOYED, Standing
+from data_engine.notebook.deployment_status import NOT_DEPLOYED, Standing
 from data_engine.reasons.kinds import ByHand, EngineOff, Held, LastRunWarned, New, Other, Settling
 from data_engine.shown import GROUP, Listing, bundle_of
 from data_engine.status.explain import Explanation
 from data_engine.status.record import DaemonFacts, EngineFacts, FlowStatus, WorkspaceStatus
-from data_engine.workspace.here import Here
+from data_engine.workspace.layout import Here
 from jupyter_extension.card import STYLE, Card, html, text
 from jupyter_extension.cards import (
     batch_card,

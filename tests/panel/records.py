@@ -10,8 +10,8 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from data_engine.cause import Cause
 from data_engine.marks import Mark, Shape, Tone
 from data_engine.model import ActiveRun, Run, RunFile, RunTrigger
-from data_engine.notebook.standing import Standing
-from data_engine.reasons.row import Reason
+from data_engine.notebook.deployment_status import Standing
+from data_engine.reasons.remedies import Reason
 from data_engine.record import Record
 from data_engine.status.record import Problem
 from data_engine.status.troubles import TroubleLine

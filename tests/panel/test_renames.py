@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from data_engine.workspace.here import renamed_file
+from data_engine.workspace.layout import renamed_file
 from jupyter_extension.server import moved_path
 from tests.panel.lab import Lab
 from tests.support import notebook_bytes, until
@@ -29,7 +29,7 @@ def asking(connection_file: Path) -> tuple[Any, Callable[[], Any]]:
 
     def ask() -> Any:
         reply = client.execute(
-            "from data_engine.workspace.here import here", user_expressions={"found": ASK}, reply=True, timeout=120
+            "from data_engine.workspace.layout import here", user_expressions={"found": ASK}, reply=True, timeout=120
         )
         return eval(reply["content"]["user_expressions"]["found"]["data"]["text/plain"])
 

@@ -16,8 +16,7 @@ from data_engine.lease.status import DamageStatus, LeaseStatus
 from data_engine.marks import mark_of
 from data_engine.model import Run
 from data_engine.record import as_json
-from data_engine.status.build import build_status
-from data_engine.status.facts import WorkspaceFacts
+from data_engine.status.build import WorkspaceFacts, build_status
 from data_engine.status.record import FlowStatus, WorkspaceStatus
 from data_engine.status.sentences import places_of
 from data_engine.status.troubles import Known

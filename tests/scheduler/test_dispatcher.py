@@ -20,7 +20,7 @@ from data_engine.reasons.kinds import (
     WaitingForShare,
     WaitingForWorker,
 )
-from data_engine.reasons.row import Reason
+from data_engine.reasons.remedies import Reason
 from data_engine.scheduler.executor import JobEnd
 from data_engine.scheduler.plan import Due
 from tests.scheduler.support import Stage

@@ -34,7 +34,7 @@ from data_engine.reasons.kinds import (
     Settling,
     WaitsForSettling,
 )
-from data_engine.reasons.row import Reason
+from data_engine.reasons.remedies import Reason
 from data_engine.scheduler.plan import (
     Candidate,
     Due,

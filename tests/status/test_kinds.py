@@ -18,14 +18,13 @@ from data_engine.cli.app import make_command
 from data_engine.errors import FlowValidationError
 from data_engine.model import Run
 from data_engine.notebook.catalog import CatalogEntry, describe
-from data_engine.notebook.standing import Standing
+from data_engine.notebook.deployment_status import Standing
 from data_engine.reasons import kinds as reasons
 from data_engine.reasons.kinds import Done, GroupRun, Held, NotThere, read_reason
-from data_engine.reasons.row import KINDS, Reason
+from data_engine.reasons.remedies import KINDS, Reason
 from data_engine.record import as_json
-from data_engine.status.build import build_status
+from data_engine.status.build import FlowFacts, WorkspaceFacts, build_status
 from data_engine.status.explain import Explanation, ways
-from data_engine.status.facts import FlowFacts, WorkspaceFacts
 from data_engine.status.record import State, WorkspaceStatus
 from data_engine.status.view import render
 

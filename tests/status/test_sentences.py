@@ -68,8 +68,7 @@ from data_engine.reasons.kinds import (
     WaitingForWorker,
     WaitsForSettling,
 )
-from data_engine.reasons.remedies import remedy_of
-from data_engine.reasons.row import KINDS, Reason
+from data_engine.reasons.remedies import KINDS, Reason, remedy_of
 from data_engine.status.record import FlowStatus, State
 from data_engine.times import clock_words, time_words, zoned_words
 

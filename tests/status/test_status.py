@@ -15,7 +15,7 @@ from data_engine.errors import FlowValidationError
 from data_engine.ledger.switch import Switch
 from data_engine.model import ActiveRun, Run
 from data_engine.notebook.catalog import CatalogEntry, describe
-from data_engine.notebook.standing import AS_DEPLOYED, NOT_DEPLOYED, Standing
+from data_engine.notebook.deployment_status import AS_DEPLOYED, NOT_DEPLOYED, Standing
 from data_engine.reasons.kinds import (
     GroupRun,
     HeldSlot,
@@ -28,8 +28,7 @@ from data_engine.reasons.kinds import (
     WaitingForWorker,
     WaitingRuns,
 )
-from data_engine.status.build import StatusWriter, build_status, flow_status
-from data_engine.status.facts import FlowFacts, WorkspaceFacts
+from data_engine.status.build import FlowFacts, StatusWriter, WorkspaceFacts, build_status, flow_status
 from data_engine.status.record import DaemonFacts, EngineFacts, FlowStatus, WorkspaceStatus
 
 NOON = "2026-06-01T12:00:00.000000+00:00"

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import pytest
 
-from data_engine.workspace.here import Here, authored_folder, here, notebook_here, renamed_file
+from data_engine.workspace.layout import Here, authored_folder, here, notebook_here, renamed_file
 
 
 class KernelShell:
@@ -237,7 +237,7 @@ def test_a_notebook_outside_flow_modules_has_no_authored_folder(
     assert authored_folder() is None
 
 
-SCRIPT = "from data_engine.workspace.here import *; print(here(), authored_folder(), sep='|')"
+SCRIPT = "from data_engine.workspace.layout import *; print(here(), authored_folder(), sep='|')"
 
 
 def run_script(path: Path, *, cwd: Path, name: str | None = None) -> str:
@@ -268,7 +268,7 @@ def test_a_script_elsewhere_is_nowhere(folder: str, tmp_path: Path) -> None:
 
 def test_here_imports_nothing_heavy() -> None:
     """Every `from data_engine import Flow` pays for it."""
-    code = "import sys, data_engine.workspace.here; print(*sorted({m.partition('.')[0] for m in sys.modules}))"
+    code = "import sys, data_engine.workspace.layout; print(*sorted({m.partition('.')[0] for m in sys.modules}))"
     environ = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True)
 
@@ -286,7 +286,7 @@ def test_a_real_kernel_knows_its_notebook(notebook: Path, machine: Path, monkeyp
     manager, client = start_new_kernel(kernel_name="python3", cwd=str(notebook.parent))
     try:
         reply = client.execute(
-            "import os; os.chdir('/'); from data_engine.workspace.here import *",
+            "import os; os.chdir('/'); from data_engine.workspace.layout import *",
             user_expressions={"found": "str(here().path), here().problem, str(authored_folder())"},
             reply=True,
             timeout=60,

@@ -12,7 +12,7 @@ from typing import Any
 from data_engine.cut import MOST_CELL, both_ends, first_few, visible
 from data_engine.ledger.warned import warned_words
 from data_engine.record import frozen
-from data_engine.workspace.here import kernel_shell
+from data_engine.workspace.layout import kernel_shell
 
 _LONGEST_LIST = 3
 _MOST_PATHS = 10
