@@ -16,7 +16,7 @@ from typing import Protocol
 
 from data_engine.daemon.channel import Channel
 from data_engine.errors import FlowValidationError, LedgerError, NotSentError
-from data_engine.lease.watch import NoWatch
+from data_engine.lease.alarms import NoWatch
 from data_engine.ledger import outbox
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.outbox import Body, Delivery

@@ -25,14 +25,13 @@ from data_engine.daemon.silence import AlarmTeller
 from data_engine.deploy.sets import DeployedSets
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import OwnedElsewhereError
-from data_engine.lease.alarms import AlarmFiles
+from data_engine.lease.alarms import AlarmFiles, NoWatch, Watch
 from data_engine.lease.folder import OsFolder, host_id, lock_id, probe, sync_client
 from data_engine.lease.keeper import Keeper
 from data_engine.lease.observer import Observer
 from data_engine.lease.older_owner import why_not_ours
 from data_engine.lease.protocol import NEVER, Identity, Limits
 from data_engine.lease.status import LeaseStatus, aged
-from data_engine.lease.watch import NoWatch, Watch
 from data_engine.ledger import parquet_process
 from data_engine.ledger.belief import Verdict
 from data_engine.ledger.share import Share

@@ -20,8 +20,6 @@ Heartbeats, marker folders and clocks only decide when one may try and what peop
     publishing.py       what an owner publishes, folds and drops
     repairing.py          taking in what others published, noticing damage, repairing it
     alarms.py           who tells people of a silent owner: claims, each won by one rename
-    watching.py         pure: when a machine claims an alarm, tells, waits, or claims it anew
-    watch.py            what a daemon does about it after each look
     keeper.py           when a daemon does all this, on a thread of its own
     peek.py             one look for whoever runs something without a daemon
 

@@ -18,6 +18,7 @@ from typing import TypeVar
 from data_engine.clock import boot_clock
 from data_engine.cut import first_few
 from data_engine.errors import FlowValidationError, LedgerError, OwnedElsewhereError, WorkspaceError
+from data_engine.lease.alarms import NoWatch, Watch
 from data_engine.lease.held_lease import HeldLease
 from data_engine.lease.history import HEALTHY, History, repair_words
 from data_engine.lease.observer import Observer
@@ -37,7 +38,6 @@ from data_engine.lease.protocol import NEVER, Damaged, Fenced, Identity, InDoubt
 from data_engine.lease.publishing import Publisher
 from data_engine.lease.status import LeaseStatus, shown_machine, status_of
 from data_engine.lease.view import View
-from data_engine.lease.watch import NoWatch, Watch
 from data_engine.ledger.belief import Believed, Doubted, Verdict
 from data_engine.ledger.share import Share
 

@@ -15,11 +15,11 @@ from unittest.mock import patch
 import pytest
 
 from data_engine.errors import OwnedElsewhereError
+from data_engine.lease.alarms import NoWatch
 from data_engine.lease.folder import OsFolder
 from data_engine.lease.keeper import Keeper
 from data_engine.lease.observer import Observer
 from data_engine.lease.protocol import Identity, Limits
-from data_engine.lease.watch import NoWatch
 from data_engine.ledger.belief import Believed, Doubted, Verdict
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.parquet_process import perform
