@@ -27,7 +27,7 @@ from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import OwnedElsewhereError
 from data_engine.lease.alarms import AlarmFiles, NoWatch, Watch
 from data_engine.lease.folder import OsFolder, host_id, lock_id, probe, sync_client
-from data_engine.lease.keeper import Keeper
+from data_engine.lease.keeper import Keeper, KeeperRules
 from data_engine.lease.observer import Observer
 from data_engine.lease.older_owner import why_not_ours
 from data_engine.lease.protocol import NEVER, Identity, Limits
@@ -376,21 +376,17 @@ def keeper_of(where: LocalWorkspace, daemon_id: str, *, is_brief: bool = False) 
         nonce=nonce,
         repairs=repairs,
     )
-    return Keeper(
-        observer,
-        share,
-        me,
+    rules = KeeperRules(
         limits,
         unfit=lambda: why_not_ours(folder, where.layout.workspace_id) or why_unfit_place(),
-        is_brief=is_brief,
         takes_over_by_itself=lambda: where.settings().lease.takeover == "auto",
         retention_days=lambda: where.settings().history.retention_days,
         judge_clock=WallClock(
             where.ledger(), lambda: server_ahead_s(where.layout.workspace_state_dir), runs=True
         ).judge,
-        sets=DeployedSets(where),
-        watch=NoWatch() if is_brief else _watch(where, me, observer),
     )
+    watch = NoWatch() if is_brief else _watch(where, me, observer)
+    return Keeper(observer, share, rules, sets=DeployedSets(where), watch=watch, is_brief=is_brief)
 
 
 def _watch(where: LocalWorkspace, me: Identity, observer: Observer) -> Watch:

@@ -17,8 +17,7 @@ Heartbeats, marker folders and clocks only decide when one may try and what peop
     repair.py           going on after damage, numbered above all that was ever seen
     observer.py         Observer: looks, asks, claims and repairs
     held_lease.py       HeldLease: what only the owner may do
-    publishing.py       what an owner publishes, folds and drops
-    repairing.py          taking in what others published, noticing damage, repairing it
+    history.py          what an owner publishes, folds and drops; taking in what others published, repairing damage
     alarms.py           who tells people of a silent owner: claims, each won by one rename
     keeper.py           when a daemon does all this, on a thread of its own
     peek.py             one look for whoever runs something without a daemon
