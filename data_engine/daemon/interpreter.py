@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from data_engine.daemon.other_python import tried
+from data_engine.daemon.environment import environment_of_workers, import_path, tried
 from data_engine.errors import WorkspaceError
 from data_engine.ledger.ledger import Ledger
 from data_engine.platforms.names import with_home
@@ -61,9 +61,6 @@ def checked_interpreter(path: str | os.PathLike[str], *, is_given: bool = False)
         raise WorkspaceError(
             f"an interpreter cannot be {path!r}", where="interpreter", fix="give the path of a Python executable"
         )
-    from data_engine.daemon.start import import_path
-    from data_engine.daemon.worker_process import environment_of_workers
-
     full = os.path.abspath(with_home(path))
     if (why := _why_no_program(full)) is not None:
         raise _refused(full, why, _GIVE) if is_given else unusable(full, why, fix=_CHOOSE)
