@@ -97,11 +97,11 @@ class Daemon:
         self.workers.set_work_until(0.0)
         self.deployer = Deployer(
             home,
-            self.workers.describe,
+            self.workers.pool.describe,
             self.dispatcher.sets_in_use,
             self.ownership,
             lambda: not self.is_stopping and self.ownership.elsewhere is None,
-            lambda: self.workers.interpreter,
+            lambda: self.workers.pool.interpreter,
             self.flows_changed,
         )
         self.held_files = HeldFiles(self.ledger)
@@ -133,7 +133,7 @@ class Daemon:
     async def start(self) -> None:
         """Warm a worker, look at what is deployed, and take the engine up where it was when the last daemon ended."""
         self.ledger.wait_at_most(_WRITE_PATIENCE_S)  # all wait for this thread; what is not written is tried again
-        await self.workers.start()
+        await self.workers.pool.start()
         self.ownership.start()
         self.notifier.start()
         if was_engine_on(self.ledger):
@@ -454,11 +454,11 @@ class Daemon:
     @property
     def interpreter(self) -> str:
         """The Python its workers run with."""
-        return self.workers.interpreter
+        return self.workers.pool.interpreter
 
     def use_interpreter(self, path: str) -> None:
         """Let workers run with this Python from now on; a run under way ends with the one it has."""
-        self.workers.use_interpreter(path)
+        self.workers.pool.use_interpreter(path)
         self.tell()
 
     @property

@@ -365,16 +365,13 @@ def keeper_of(where: LocalWorkspace, daemon_id: str, *, is_brief: bool = False) 
         return None if is_brief and share.has_owned else why_unfit(where.layout)
 
     share = Share(where.ledger(), where.layout.root, perform=perform)
-    known, nonce, repairs = share.known_list
     observer = Observer(
         folder,
         me,
         workspace=where.local.identity,
         limits=limits(),
         holds_lock=lambda: True,  # the daemon holds it for its life
-        known=max(0, known),
-        nonce=nonce,
-        repairs=repairs,
+        known_list=share.known_list,
     )
     rules = KeeperRules(
         limits,

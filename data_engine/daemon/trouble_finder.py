@@ -9,8 +9,7 @@ from datetime import datetime
 from typing import Any, Literal, Protocol
 
 from data_engine.alerting.deciding import Sighting
-from data_engine.alerting.expectations import Judgement
-from data_engine.alerting.looking import counts_of, freshness, late_slot, look
+from data_engine.alerting.expectations import Judgement, counts_of, freshness, late_slot, look
 from data_engine.alerting.wording import failure
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.params import is_as_scheduled
