@@ -94,7 +94,6 @@ class Daemon:
         )
         self.dispatcher, self.triggers = self.scheduler.dispatcher, self.scheduler.triggers
         self.workers = self.dispatcher.executor
-        self.workers.set_work_until(0.0)
         self.deployer = Deployer(
             home,
             self.workers.pool.describe,
@@ -450,16 +449,6 @@ class Daemon:
             version=content,
             frees_held=frees_held,
         )
-
-    @property
-    def interpreter(self) -> str:
-        """The Python its workers run with."""
-        return self.workers.pool.interpreter
-
-    def use_interpreter(self, path: str) -> None:
-        """Let workers run with this Python from now on; a run under way ends with the one it has."""
-        self.workers.pool.use_interpreter(path)
-        self.tell()
 
     @property
     def is_idle(self) -> bool:

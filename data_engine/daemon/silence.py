@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 import threading
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -110,7 +109,7 @@ class AlarmTeller:
     def is_told(self, alarm: Alarm) -> bool:
         """Whether one recipient at least has it from this machine."""
         with self._ledger.reading() as connection:
-            found = _is_sent(connection, self.id_of(alarm))
+            found = outbox.is_sent(connection, self.id_of(alarm))
         if found:
             self._told = {*self._told, self.id_of(alarm)}
         return found
@@ -122,7 +121,7 @@ class AlarmTeller:
             notice = recovered(about, over, self._home.layout.workspace_id, self._zone())
             told = self._message("recovered", message_id(own_id, "recovered"), notice)
         with self._ledger.writing(durable=told is not None) as (connection, _):
-            if not _is_sent(connection, own_id):
+            if not outbox.is_sent(connection, own_id):
                 connection.execute("DELETE FROM deliveries WHERE message_id = ?", (own_id,))
                 connection.execute("DELETE FROM outbox WHERE message_id = ?", (own_id,))
             outbox.put(connection, [] if told is None else [told])
@@ -245,10 +244,6 @@ def reachable(since: str, workspace: str, host: str, zone: tzinfo | None = None)
     """
     shown = shown_time(since, zone) or None
     return Notice(f"{host} can use the shared folder of the workspace {workspace} again", since=shown)
-
-
-def _is_sent(connection: sqlite3.Connection, message_id: str) -> bool:
-    return "sent" in outbox.states(connection, [message_id]).get(message_id, {}).values()
 
 
 def _host() -> str:
