@@ -24,7 +24,7 @@ import psutil
 from benchmarks.figures import finish, median_s, report
 from data_engine import Workspace
 from data_engine.lease.folder import OsFolder
-from data_engine.lease.keeper import Keeper
+from data_engine.lease.keeper import Keeper, KeeperRules
 from data_engine.lease.observer import Observer
 from data_engine.lease.protocol import Identity, Limits, Segment
 from data_engine.ledger.ledger import Ledger
@@ -118,7 +118,7 @@ class Machine:
         self.folder = CountedFolder(folder / "share")
         me = Identity(name, f"{name}-daemon", name, os.getpid(), "1", f"{name}-lock", "host")
         observer = Observer(self.folder, me, workspace="w", limits=LIMITS, holds_lock=lambda: True)
-        self.keeper = Keeper(observer, Share(self.ledger, folder / "share"), me, lambda: LIMITS)
+        self.keeper = Keeper(observer, Share(self.ledger, folder / "share"), KeeperRules(lambda: LIMITS))
 
     def commit(self) -> int:
         """Publish what is new, as the share thread does; the bytes written, folds and the list's entry included."""

@@ -20,9 +20,9 @@ import time
 import uuid
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Any
 
 from data_engine import private
 from data_engine.daemon.api import DaemonApi
@@ -33,6 +33,7 @@ from data_engine.daemon.ownership import keeper_of
 from data_engine.daemon.process_tree import end_orphans, wait_for_beginners
 from data_engine.daemon.server import listen, make_application
 from data_engine.daemon.service import read_record
+from data_engine.daemon.worker_handle import WorkerSetup
 from data_engine.daemon.worker_pool import WorkerPool
 from data_engine.engine.local_workspace import LocalWorkspace, local_workspace
 from data_engine.errors import FlowValidationError, WorkspaceError
@@ -157,17 +158,15 @@ async def _serve(where: LocalWorkspace, started_by: str | None, *, by_service: b
         pids.forget(pid)
         _remove_unfinished()
 
-    def make_workers(**callbacks: Any) -> WorkerPool:
-        return WorkerPool(
-            workspace_root=where.layout.root,
-            local=where.local,
-            interpreter=interpreter,
-            limit=where.settings().executor.workers,
-            remember=pids.remember,
-            forget=forget,
-            **callbacks,
-        )
-
+    setup = WorkerSetup(
+        interpreter=interpreter,
+        workspace_root=where.layout.root,
+        local=where.local,
+        new_journal=ledger.new_journal,
+        remember=pids.remember,
+        work_until=0.0,
+    )
+    make_workers = partial(WorkerPool, setup, limit=where.settings().executor.workers, forget=forget)
     ending = asyncio.Event()
     how = {"kill": False}
 

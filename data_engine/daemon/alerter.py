@@ -17,9 +17,8 @@ from typing import Any
 
 from data_engine.alerting.deciding import MOST_OF_A_FLOW, Decision, Recipients, Sighting, Telling, decide, gathered
 from data_engine.alerting.wording import failure
-from data_engine.daemon.expecting import Expecting
 from data_engine.daemon.notifier import Notifier
-from data_engine.daemon.trouble_finder import OF_FAILURES, Around, TroubleFinder, command_again
+from data_engine.daemon.trouble_finder import OF_FAILURES, Around, Expecting, TroubleFinder, command_again
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.params import is_as_scheduled
 from data_engine.errors import FlowValidationError

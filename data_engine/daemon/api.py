@@ -205,7 +205,7 @@ class DaemonApi:
             pid=os.getpid(),
             version=self._version,
             daemon_id=self._daemon_id,
-            interpreter=daemon.interpreter,
+            interpreter=daemon.workers.pool.interpreter,
             idle=daemon.is_idle,
             ending=self._is_ending or daemon.is_stopping,
             cluster=daemon.workers.cluster_facts(),

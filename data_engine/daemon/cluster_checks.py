@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from data_engine.daemon.finding import Finding
+from data_engine.daemon.doctor_checks import Finding
 from data_engine.engine.items.connection import Scheduler, connected
 from data_engine.engine.items.local_cluster import named_scheduler, told_cluster
 from data_engine.errors import FlowValidationError

@@ -1,6 +1,6 @@
 """The daemon of one workspace: what is due goes to workers, what they report goes into the ledger.
 
-Everything here happens on one asyncio thread, but for looking (`trigger_thread`), which only hands over what is due.
+Everything here happens on one asyncio thread, but for looking (`trigger_loop`), which only hands over what is due.
 """
 
 from __future__ import annotations
@@ -15,18 +15,16 @@ from typing import Any, TypeVar
 
 from data_engine.cause import Cause
 from data_engine.daemon.alerter import Alerter
-from data_engine.daemon.awake import KeepsAwake
 from data_engine.daemon.backfiller import Backfiller
 from data_engine.daemon.deployer import Deployer
 from data_engine.daemon.endpoint import remember_backfill, remember_engine, was_backfilling, was_engine_on
-from data_engine.daemon.going_on import GoingOn
 from data_engine.daemon.notifier import Notifier
 from data_engine.daemon.ownership import PATIENCE_S, Ownership
-from data_engine.daemon.request_inbox import Handle, LedgerRows, RequestInbox, owner_of_file
+from data_engine.daemon.request_inbox import Handle, RequestInbox, owner_of_file
 from data_engine.daemon.request_sender import RequestSender
 from data_engine.daemon.run_executor import RunExecutor
 from data_engine.daemon.service import service_facts
-from data_engine.daemon.stage_sweeper import StageSweeper
+from data_engine.daemon.upkeep import KeepsAwake, Pruner, StageSweeper
 from data_engine.daemon.worker_pool import WorkerPool
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError
@@ -34,7 +32,8 @@ from data_engine.flow.trigger import Poll
 from data_engine.lease.folder import OsFolder
 from data_engine.lease.keeper import Keeper
 from data_engine.lease.requests import RequestFiles
-from data_engine.ledger.belief import Believed, Verdict
+from data_engine.ledger.ledger import Ledger
+from data_engine.ledger.requests import RequestRows
 from data_engine.reasons.kinds import Unreachable
 from data_engine.scheduler.dispatcher import Dispatcher
 from data_engine.scheduler.folder_poller import FolderPoller
@@ -88,29 +87,21 @@ class Daemon:
                 "on_events": dispatcher.on_events,
                 "on_done": dispatcher.on_done,
             }
-            pool = make_workers(new_journal=self.ledger.new_journal, **told)
-            return RunExecutor(home, pool, flows=self.ready_flows, wake=dispatcher.dispatch, **told)
+            return RunExecutor(home, make_workers(**told), flows=self.ready_flows, wake=dispatcher.dispatch, **told)
 
         self.scheduler = Scheduler(
             home, workers, self, loop=self._loop, say=lambda flow, text: log.info("%s: %s", flow, text)
         )
         self.dispatcher, self.triggers = self.scheduler.dispatcher, self.scheduler.triggers
         self.workers = self.dispatcher.executor
-        self.workers.set_work_until(0.0)
         self.deployer = Deployer(
             home,
-            self.workers.describe,
+            self.workers.pool.describe,
             self.dispatcher.sets_in_use,
             self.ownership,
             lambda: not self.is_stopping and self.ownership.elsewhere is None,
-            lambda: self.workers.interpreter,
+            lambda: self.workers.pool.interpreter,
             self.flows_changed,
-        )
-        self._going_on = GoingOn(
-            self.ledger,
-            self.ownership,
-            self.deployer.take_over_local,
-            lambda: self.triggers.recall(home.deployments().deployed()),
         )
         self.held_files = HeldFiles(self.ledger)
         self.backfiller = Backfiller(self.ledger, self.dispatcher, self.ready_flows, self.tell)
@@ -120,7 +111,7 @@ class Daemon:
         state = home.layout.workspace_state_dir
         self.inbox = RequestInbox(
             RequestFiles(OsFolder(state), lambda: uuid.uuid4().hex[:12]),
-            LedgerRows(self.ledger),
+            RequestRows(self.ledger),
             self.ownership,
             lambda request: self.handle_request(request),
             self._spawn,
@@ -141,19 +132,19 @@ class Daemon:
     async def start(self) -> None:
         """Warm a worker, look at what is deployed, and take the engine up where it was when the last daemon ended."""
         self.ledger.wait_at_most(_WRITE_PATIENCE_S)  # all wait for this thread; what is not written is tried again
-        await self.workers.start()
+        await self.workers.pool.start()
         self.ownership.start()
         self.notifier.start()
         if was_engine_on(self.ledger):
             refreshed = self._spawn(self.deployer.refresh())
-            going_on = self._spawn(self._going_on.with_engine(refreshed, self._turn_on_again))
+            resumed = self._spawn(self._resume_engine(refreshed))
             await refreshed
             with suppress(TimeoutError):  # what else is asked does not wait for a share that is silent
-                await asyncio.wait_for(asyncio.shield(going_on), PATIENCE_S)
+                await asyncio.wait_for(asyncio.shield(resumed), PATIENCE_S)
         else:
             await self.deployer.refresh()
         if was_backfilling(self.ledger):
-            await self._going_on.with_backfills()
+            await self._resume_backfills()
         self.triggers.forget_recalled()
         self.ready.set()
         self.tell()
@@ -208,9 +199,22 @@ class Daemon:
         for flow in self.deployer.flows:
             self.set_trigger(flow, frees_held=by_person)
 
-    def _turn_on_again(self) -> None:
-        if not self.is_engine_on:
+    async def _resume_engine(self, refreshed: Awaitable[object]) -> None:
+        recall, publish = self._recall, self.deployer.take_over_local
+        if await resume_engine(self.ledger, self.ownership, refreshed, publish, recall) and not self.is_engine_on:
             self._turn_on(by_person=False)
+
+    def _recall(self) -> None:
+        self.triggers.recall(self.home.deployments().deployed())
+
+    async def _resume_backfills(self) -> None:
+        """Own what the last daemon of this machine owned for its backfills; the beat goes on with them."""
+        try:
+            async with self.ownership.in_use():
+                await self.ownership.own()
+        except FlowValidationError as error:
+            log.warning("its backfills go on where the workspace is owned: %s", error)
+            remember_backfill(self.ledger, is_on=False)
 
     async def _beat(self) -> None:
         """Every two seconds, in one wake: what this machine knows, and what the share shows, which may take its time."""
@@ -447,16 +451,6 @@ class Daemon:
         )
 
     @property
-    def interpreter(self) -> str:
-        """The Python its workers run with."""
-        return self.workers.interpreter
-
-    def use_interpreter(self, path: str) -> None:
-        """Let workers run with this Python from now on; a run under way ends with the one it has."""
-        self.workers.use_interpreter(path)
-        self.tell()
-
-    @property
     def is_idle(self) -> bool:
         """Whether nothing runs, nothing waits, and the engine is off."""
         is_needed = (
@@ -494,23 +488,31 @@ class Daemon:
         return task
 
 
-_EVERY_S = 3600.0
+async def resume_engine(
+    ledger: Ledger,
+    ownership: Ownership,
+    refreshed: Awaitable[object],
+    take_over_local: Callable[[], Awaitable[None]],
+    recall: Callable[[], None],
+) -> bool:
+    """Own the workspace for the engine that the last daemon of this machine had on, however late its share answers; whether it may be
+    turned on: it is ours, and what is deployed is known.
 
-
-class Pruner:
-    """Removes what is older than `[history] retention_days`."""
-
-    def __init__(self, home: LocalWorkspace) -> None:
-        self._home = home
-        self._pruned_s = 0.0
-
-    def look(self, clock: Verdict | None) -> None:
-        """Remove it when an hour has passed; `clock` is what was found of this machine's.
-
-        Raises:
-            LedgerError: the history cannot be written.
-        """
-        is_due = time.monotonic() - self._pruned_s > _EVERY_S or not self._pruned_s
-        if is_due and isinstance(clock, Believed):
-            self._pruned_s = time.monotonic()
-            self._home.ledger().prune(retention_days=self._home.settings().history.retention_days, at=clock)
+    A person who stops the engine, or starts it, is quicker. `take_over_local` publishes what was deployed here alone; `recall`
+    reads, in a thread, what is known of sources.
+    """
+    async with ownership.in_use():
+        try:
+            await ownership.own_however_late(lambda: was_engine_on(ledger))
+        except FlowValidationError as error:
+            log.warning("the engine stays off: %s", error)
+            remember_engine(ledger, is_on=False)
+            return False
+        if not was_engine_on(ledger):
+            return False
+        ownership.set_engine(True)
+        await take_over_local()
+        with suppress(FlowValidationError):
+            await asyncio.to_thread(recall)  # while a worker looks at the modules
+        await refreshed
+    return True

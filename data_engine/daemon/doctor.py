@@ -25,6 +25,7 @@ from data_engine.daemon import probes
 from data_engine.daemon.cluster_checks import check_cluster
 from data_engine.daemon.control import DaemonClient
 from data_engine.daemon.doctor_checks import (
+    Finding,
     check_alerts,
     check_config,
     check_duckdb,
@@ -34,7 +35,6 @@ from data_engine.daemon.doctor_checks import (
     check_system,
 )
 from data_engine.daemon.endpoint import read_endpoint, silent_daemon
-from data_engine.daemon.finding import Finding
 from data_engine.errors import FlowExecutionError, FlowValidationError
 from data_engine.platforms.processes import apart, program_of
 from data_engine.record import frozen

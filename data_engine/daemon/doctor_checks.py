@@ -13,8 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from data_engine.cut import first_few
-from data_engine.daemon.alert_trial import look_at
-from data_engine.daemon.finding import Finding
+from data_engine.daemon.channel import look_at
 from data_engine.daemon.service import examined, service_facts
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError
@@ -25,6 +24,7 @@ from data_engine.notebook.deployment_status import live
 from data_engine.notebook.module_sets import read_contents
 from data_engine.notebook.read import read_cells
 from data_engine.platforms import host
+from data_engine.record import frozen
 from data_engine.status.record import ServiceFacts
 from data_engine.workspace.layout import LocalLayout, WorkspaceLayout
 from data_engine.workspace.secret_store import has_secret, keyring_trouble
@@ -271,3 +271,13 @@ def check_packages(version: str | None) -> Finding:
         return Finding("packages", True, "one distribution has the package data_engine")
     measured = f"{OLDER} {version} is installed in this environment too, and both have a package called data_engine"
     return Finding("packages", False, measured, ORDER)
+
+
+@frozen
+class Finding:
+    """One check: `ok` is None where it could not be judged; `measured` is what was seen, `fix` what to do or set."""
+
+    name: str
+    ok: bool | None
+    measured: str
+    fix: str | None = None

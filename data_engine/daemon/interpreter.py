@@ -56,15 +56,12 @@ def checked_interpreter(path: str | os.PathLike[str], *, is_given: bool = False)
     Raises:
         WorkspaceError: it is not there, is no Python, or has no or another Data Engine.
     """
-    from data_engine.daemon.other_python import tried
+    from data_engine.daemon.environment import environment_of_workers, import_path, tried
 
     if not isinstance(path, (str, os.PathLike)) or not str(path).strip():
         raise WorkspaceError(
             f"an interpreter cannot be {path!r}", where="interpreter", fix="give the path of a Python executable"
         )
-    from data_engine.daemon.start import import_path
-    from data_engine.daemon.worker_process import environment_of_workers
-
     full = os.path.abspath(with_home(path))
     if (why := _why_no_program(full)) is not None:
         raise _refused(full, why, _GIVE) if is_given else unusable(full, why, fix=_CHOOSE)

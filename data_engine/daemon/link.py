@@ -18,6 +18,7 @@ from data_engine.errors import (
     OwnedElsewhereError,
     RequestExpiredError,
     RequestFailedError,
+    ShortInterrupt,
     WorkspaceError,
 )
 from data_engine.platforms.host import LONGEST_CALL_S
@@ -149,6 +150,10 @@ class DaemonLink:
                     return self._here(command)
                 route, marks = ways[0]
                 told = daemon.post(f"/{route}", {**body, **marks}, timeout_s=command.timeout_s)
+            except KeyboardInterrupt:  # it was asked, and nobody has heard the answer
+                raise ShortInterrupt(
+                    f"interrupted here only: the daemon was asked to {command.phrase}, and does it; `data-engine status` shows what runs"
+                ) from None
             except UnknownRouteError:  # a daemon of the revision before, which goes on as long as it has work
                 ways = ways[1:]
                 if not ways:

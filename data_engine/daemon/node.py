@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 from data_engine import private
 from data_engine.cause import Cause
 from data_engine.clock import boot_clock
+from data_engine.daemon.worker_handle import WorkerSetup
 from data_engine.daemon.worker_pool import WorkerPool
 from data_engine.engine.items.on_node import (
     WorkspaceOf,
@@ -230,21 +231,24 @@ class _Node:
                 DUCKDB_THREADS: str(share.threads),
                 ON_NODE: str(share.threads),
             }
-            self._pool = WorkerPool(
+            setup = WorkerSetup(
+                interpreter=sys.executable,
                 workspace_root=self._root,
                 local=self.home.local,
-                interpreter=sys.executable,
-                limit=_MOST_JOBS,
                 new_journal=self._new_journal,
+                remember=lambda pid, created: None,
+                work_until=0.0,
+                environment=environment,
+            )
+            self._pool = WorkerPool(
+                setup,
+                limit=_MOST_JOBS,
                 store=self._store,
                 on_events=lambda job, events: None,
                 on_done=self._done,
-                remember=lambda pid, created: None,
                 forget=lambda pid: None,
-                environment=environment,
             )
             private.make_folder(self.home.local.runtime_dir)
-            self._pool.set_work_until(0.0)
             await self._pool.start()
         except BaseException as error:
             self._ready.set_exception(error)

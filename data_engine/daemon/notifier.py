@@ -16,10 +16,10 @@ from typing import Protocol
 
 from data_engine.daemon.channel import Channel
 from data_engine.errors import FlowValidationError, LedgerError, NotSentError
-from data_engine.lease.watch import NoWatch
+from data_engine.lease.alarms import NoWatch
 from data_engine.ledger import outbox
 from data_engine.ledger.ledger import Ledger
-from data_engine.ledger.outbox import Body, Delivery
+from data_engine.ledger.outbox import Delivery
 from data_engine.record import frozen
 
 MOST_CHANNELS = 6
@@ -45,16 +45,6 @@ class Gate(Protocol):
     wake: Callable[[], None]
 
     def may_send(self, message_id: str) -> bool: ...
-
-
-class OpenChannel(Protocol):
-    """What a notifier needs of a channel; `Channel` has it."""
-
-    @property
-    def is_open(self) -> bool: ...
-    def send(self, message_id: str, body: Body) -> None: ...
-    def end(self) -> None: ...
-    def close(self) -> None: ...
 
 
 @frozen
@@ -104,7 +94,7 @@ class Notifier:
         changed: Callable[[], object],
         gate: Gate | None = None,
         *,
-        open_channel: Callable[[str], OpenChannel] = Channel,
+        open_channel: Callable[[str], Channel] = Channel,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._ledger, self._changed = ledger, changed
@@ -117,7 +107,7 @@ class Notifier:
         self._closing = threading.Event()
         self._lock = threading.Lock()
         self._in_use: dict[str, Batch] = {}
-        self._channels: dict[str, OpenChannel] = {}
+        self._channels: dict[str, Channel] = {}
         self._failing: set[str] = set()
         self._threads: set[threading.Thread] = set()
         self.is_waiting = False
@@ -246,7 +236,7 @@ class Notifier:
                 del self._channels[batch.to]
             channel.close()
 
-    def _send_all(self, channel: OpenChannel, deliveries: Sequence[Delivery]) -> None:
+    def _send_all(self, channel: Channel, deliveries: Sequence[Delivery]) -> None:
         """One after the other; where the first is not taken, the others would not be either."""
         has_worked = False
         for number, one in enumerate(deliveries):

@@ -398,8 +398,9 @@ class DaemonOwner:
         self.end(kill)
 
     async def use_interpreter(self, path: str) -> None:
-        """Let workers run with another Python, which the caller has tried."""
-        self.daemon.use_interpreter(path)
+        """Let workers run with another Python, which the caller has tried; a run under way ends with the one it has."""
+        self.daemon.workers.pool.use_interpreter(path)
+        self.daemon.tell()
 
     async def lease(self, do: str, *, now: bool = False, client: str = "ui") -> tuple[LeaseStatus, str | None]:
         """Ask for the workspace, withdraw that, give it up, take it over, or repair its list; the lease as it is then, and what is said."""

@@ -24,14 +24,13 @@ from data_engine.daemon.silence import AlarmTeller
 from data_engine.deploy.sets import DeployedSets
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import OwnedElsewhereError
-from data_engine.lease.alarms import AlarmFiles
+from data_engine.lease.alarms import AlarmFiles, NoWatch, Watch
 from data_engine.lease.folder import OsFolder, host_id, lock_id, probe, sync_client
-from data_engine.lease.keeper import Keeper
+from data_engine.lease.keeper import Keeper, KeeperRules
 from data_engine.lease.observer import Observer
 from data_engine.lease.older_owner import why_not_ours
 from data_engine.lease.protocol import NEVER, Identity, Limits
 from data_engine.lease.status import LeaseStatus, aged
-from data_engine.lease.watch import NoWatch, Watch
 from data_engine.ledger import parquet_process
 from data_engine.ledger.belief import Verdict
 from data_engine.ledger.share import Share
@@ -366,32 +365,25 @@ def keeper_of(where: LocalWorkspace, daemon_id: str, *, is_brief: bool = False) 
         return None if is_brief and share.has_owned else why_unfit(where.layout)
 
     share = Share(where.ledger(), where.layout.root, perform=perform)
-    known, nonce, repairs = share.known_list
     observer = Observer(
         folder,
         me,
         workspace=where.local.identity,
         limits=limits(),
         holds_lock=lambda: True,  # the daemon holds it for its life
-        known=max(0, known),
-        nonce=nonce,
-        repairs=repairs,
+        known_list=share.known_list,
     )
-    return Keeper(
-        observer,
-        share,
-        me,
+    rules = KeeperRules(
         limits,
         unfit=lambda: why_not_ours(folder, where.layout.workspace_id) or why_unfit_place(),
-        is_brief=is_brief,
         takes_over_by_itself=lambda: where.settings().lease.takeover == "auto",
         retention_days=lambda: where.settings().history.retention_days,
         judge_clock=WallClock(
             where.ledger(), lambda: server_ahead_s(where.layout.workspace_state_dir), runs=True
         ).judge,
-        sets=DeployedSets(where),
-        watch=NoWatch() if is_brief else _watch(where, me, observer),
     )
+    watch = NoWatch() if is_brief else _watch(where, me, observer)
+    return Keeper(observer, share, rules, sets=DeployedSets(where), watch=watch, is_brief=is_brief)
 
 
 def _watch(where: LocalWorkspace, me: Identity, observer: Observer) -> Watch:

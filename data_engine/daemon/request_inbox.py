@@ -8,14 +8,15 @@ import json
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from data_engine.clock import boot_clock
 from data_engine.commands import deployments
+from data_engine.daemon.ownership import Ownership
 from data_engine.errors import FlowValidationError
 from data_engine.lease.requests import (
     INTERRUPTED,
@@ -29,11 +30,10 @@ from data_engine.lease.requests import (
     judge,
     look_again,
 )
-from data_engine.ledger import requests
-from data_engine.ledger.ledger import Ledger
-from data_engine.ledger.requests import RequestRow
+from data_engine.ledger.requests import RequestRow, RequestRows
 from data_engine.model import utc_text
 from data_engine.platforms import access
+from data_engine.record import frozen
 from data_engine.workspace.machine import load_machine_settings
 
 log = logging.getLogger(__name__)
@@ -42,80 +42,34 @@ _LAPSED_S = 0.1
 _DEPLOYS = frozenset(one.asks[0] for one in deployments.COMMANDS)
 
 
-class Owner(Protocol):
-    """What the inbox needs of the ownership."""
-
-    @property
-    def token(self) -> int | None:
-        """The fencing token while the workspace is ours."""
-        ...
-
-    def can_work(self) -> bool:
-        """Whether new work may start now."""
-        ...
-
-    async def publish(self, write: Callable[[], None]) -> None:
-        """Do `write` while the workspace is ours, and publish what it has written; raises `FlowValidationError`."""
-        ...
-
-
 Handle = Callable[[Request], Awaitable[tuple[str, dict[str, Any]]]]
 """Does what a request asks for; the outcome and the answer."""
 
 
-class Rows(Protocol):
-    """What was published of requests, and what is to be."""
+@frozen
+class Pace:
+    """How an inbox waits: `in_thread` does what may hang on the share."""
 
-    def known(self, ids: Iterable[str]) -> dict[str, RequestRow]:
-        """What was published of these requests, by id."""
-        ...
-
-    def unanswered(self) -> list[RequestRow]:
-        """Those that were taken and not answered."""
-        ...
-
-    def write(self, rows: Sequence[RequestRow]) -> None:
-        """Add rows, which count once they are published."""
-        ...
-
-
-class LedgerRows:
-    """The rows in a ledger."""
-
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
-
-    def known(self, ids: Iterable[str]) -> dict[str, RequestRow]:
-        """What was published of these requests, by id."""
-        return requests.known(self._ledger, ids)
-
-    def unanswered(self) -> list[RequestRow]:
-        """Those that were taken and not answered."""
-        return requests.unanswered(self._ledger)
-
-    def write(self, rows: Sequence[RequestRow]) -> None:
-        """Add rows, which count once they are published."""
-        requests.write(self._ledger, rows)
+    in_thread: Callable[..., Awaitable[Any]] = asyncio.to_thread
+    pause: Callable[[float], Awaitable[None]] = asyncio.sleep
+    clock: Callable[[], float] = boot_clock
 
 
 class RequestInbox:
     """Looks for requests while the workspace is ours, and carries them out with `handle`. `look` is called again and again.
 
-    `in_thread` does what may hang on the share; `setting` is what this machine does for others, `file_owner` who owns a
-    request's file.
+    `setting` is what this machine does for others, `file_owner` who owns a request's file.
     """
 
     def __init__(
         self,
         files: RequestFiles,
-        rows: Rows,
-        owner: Owner,
+        rows: RequestRows,
+        owner: Ownership,
         handle: Handle,
         spawn: Callable[[Coroutine[Any, Any, None]], object],
         *,
-        in_thread: Callable[..., Awaitable[Any]] = asyncio.to_thread,
-        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        clock: Callable[[], float] = boot_clock,
+        pace: Pace | None = None,
         setting: Callable[[], str] = lambda: load_machine_settings().requests,
         file_owner: Callable[[str], str] = lambda request_id: "",
     ) -> None:
@@ -124,9 +78,8 @@ class RequestInbox:
         self._owner = owner
         self._handle = handle
         self._spawn = spawn
-        self._in_thread = in_thread
-        self._pause = pause
-        self._clock = clock
+        pace = pace or Pace()
+        self._in_thread, self._pause, self._clock = pace.in_thread, pace.pause, pace.clock
         self._setting = setting
         self._file_owner = file_owner
         self._seen: dict[str, Seen] = {}

@@ -15,8 +15,7 @@ from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError, OwnedElsewhereError
 from data_engine.lease.folder import OsFolder, drive_words
 from data_engine.lease.requests import LONGEST_ARGUMENTS, LONGEST_S, RENEW_S, Request, RequestFiles
-from data_engine.ledger import requests as rows
-from data_engine.ledger.requests import RequestRow
+from data_engine.ledger.requests import RequestRow, RequestRows
 from data_engine.model import utc_text
 from data_engine.workspace.machine import machine_id, person
 
@@ -126,7 +125,7 @@ class RequestSender:
             del self.sent[request_id]
 
     def _row(self, request_id: str) -> RequestRow | None:
-        return rows.known(self._home.ledger(), [request_id]).get(request_id)
+        return RequestRows(self._home.ledger()).known([request_id]).get(request_id)
 
     async def _wait(self, sent: SentRequest, waits: bool) -> None:
         request = sent.request

@@ -10,7 +10,6 @@ import logging
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from data_engine.cause import Cause
@@ -18,7 +17,6 @@ from data_engine.daemon.worker_pool import KILL_REQUESTED, STOP_REQUESTED, Worke
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError
 from data_engine.model import Event
-from data_engine.notebook.catalog import CatalogEntry
 from data_engine.scheduler.executor import Job, JobEnd
 from data_engine.scheduler.surroundings import ReadyFlow
 from data_engine.status.record import ClusterFacts
@@ -67,23 +65,6 @@ class RunExecutor:
         self._is_starting = False
         self._starter: ThreadPoolExecutor | None = None
         self._work_until: float | None = 0.0
-
-    async def start(self) -> None:
-        """Warm a worker."""
-        await self.pool.start()
-
-    async def describe(self, content: Path) -> tuple[CatalogEntry, ...]:
-        """As `WorkerPool.describe`."""
-        return await self.pool.describe(content)
-
-    @property
-    def interpreter(self) -> str:
-        """The Python its workers run with."""
-        return self.pool.interpreter
-
-    def use_interpreter(self, interpreter: str) -> None:
-        """As `WorkerPool.use_interpreter`."""
-        self.pool.use_interpreter(interpreter)
 
     @property
     def trouble(self) -> FlowValidationError | None:

@@ -7,7 +7,7 @@ import hmac
 import json
 import logging
 import weakref
-from typing import Any, Protocol
+from typing import Any
 
 import tornado.httpserver
 import tornado.iostream
@@ -15,6 +15,7 @@ import tornado.netutil
 import tornado.web
 
 from data_engine.commands.fields import Answer, BadRequestError
+from data_engine.daemon.api import DaemonApi
 from data_engine.daemon.control import API, MAX_BODY_BYTES
 from data_engine.errors import FlowValidationError
 
@@ -29,20 +30,7 @@ LONGEST_PAUSE_S = 10.0
 log = logging.getLogger(__name__)
 
 
-class Requests(Protocol):
-    """What a daemon answers: named requests, and a stream of its states."""
-
-    questions: dict[str, Answer]
-    commands: dict[str, Answer]
-
-    async def next_status(self, after: int) -> tuple[int, dict[str, Any]]:
-        """The status once its number is past `after`, and that number."""
-
-    def watcher(self, change: int) -> None:
-        """One more (+1) or one less (-1) client listens to the stream."""
-
-
-def make_application(requests: Requests, token: str) -> tornado.web.Application:
+def make_application(requests: DaemonApi, token: str) -> tornado.web.Application:
     """The API over `requests`; every call needs the token and a loopback Host."""
     shared = {"requests": requests, "token": token}
     return tornado.web.Application(
@@ -94,7 +82,7 @@ class _Server(tornado.httpserver.HTTPServer):
 
 
 class _Authenticated(tornado.web.RequestHandler):
-    def initialize(self, requests: Requests, token: str) -> None:
+    def initialize(self, requests: DaemonApi, token: str) -> None:
         self.requests = requests
         self._token = token
 

@@ -206,7 +206,7 @@ def read_record(path: Path) -> ServiceRecord | None:
 
 def why_unusable(python: str) -> str | None:
     """Why this Python does not run Data Engine with nothing but its own libraries; None where it does."""
-    from data_engine.daemon.other_python import tried
+    from data_engine.daemon.environment import tried
 
     if not os.path.exists(python):
         return f"there is no {python}"

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, tzinfo
 
 from data_engine.alerting.wording import shown_time
 from data_engine.cut import first_few
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError
-from data_engine.lease.alarms import Alarm
-from data_engine.lease.watching import About
-from data_engine.ledger import alarm_messages
-from data_engine.ledger.alarm_messages import PREFIX
+from data_engine.lease.alarms import About, Alarm
+from data_engine.ledger import outbox
 from data_engine.ledger.freshness import deployed_since
 from data_engine.ledger.troubles import all_troubles
 from data_engine.message import Message, Notice, message, message_id
@@ -23,8 +22,14 @@ from data_engine.scheduler.slots import zone_of
 from data_engine.workspace.machine import machine_id, person
 from data_engine.workspace.secret_store import has_secret
 
+PREFIX = "silence."
+"""What the ids of these messages begin with: they may be sent only as long as this machine's claim lasts."""
+
 _LOOK_S, _LOOK_AGAIN_S = 600.0, 60.0
 """How often secrets are looked for: where all were found, and where some were not."""
+
+_TOLD, _AWAY = "told_silence", "told_unreachable"
+"""The settings of the ledger that hold what people were told of, and not yet that it is over."""
 
 _MOST_NAMED = 5
 
@@ -49,7 +54,11 @@ class AlarmTeller:
         self._to: tuple[str, ...] = ()
         self._look_s = float("-inf")
         self._looking: threading.Thread | None = None
-        self._told = alarm_messages.told(self._ledger)
+        with self._ledger.reading() as connection:
+            ids = connection.execute(
+                "SELECT DISTINCT message_id FROM deliveries WHERE state = 'sent' AND message_id LIKE ?", (f"{PREFIX}%",)
+            )
+            self._told = {str(message_id) for (message_id,) in ids}
 
     def look_for_secrets(self) -> None:
         """Look which of the recipients this machine can reach; it may take long."""
@@ -81,56 +90,79 @@ class AlarmTeller:
 
     def id_of(self, alarm: Alarm) -> str:
         """The id of the message: the same on every machine."""
-        return PREFIX + message_id(self._home.local.identity, alarm.kind, alarm.number, alarm.generation)[:24]
+        return PREFIX + message_id(self._home.local.identity, "silent_owner", alarm.number, alarm.generation)[:24]
 
     def tell(self, alarm: Alarm, about: About) -> None:
-        """Keep the message until it is sent; the same once more changes nothing."""
-        workspace, zone = self._home.layout.workspace_id, self._zone()
-        if alarm.kind == "silent_owner":
-            told = silent_owner(about, workspace, zone, self._in_trouble())
-        else:
-            told = recovered(about, workspace, zone)
-        alarm_messages.keep(self._ledger, self._message(alarm.kind, self.id_of(alarm), told))
+        """Keep the message until it is sent, and what it is about until it has ended; the same once more changes nothing."""
+        notice = silent_owner(about, self._home.layout.workspace_id, self._zone(), self._in_trouble())
+        told = self._message("silent_owner", self.id_of(alarm), notice)
+        self._keep(told, _TOLD, json.dumps([asdict(alarm), asdict(about)]))
+
+    def kept(self) -> tuple[Alarm, About] | None:
+        """What this machine has told last, or was about to, and has not ended."""
+        try:
+            kept = json.loads(self._ledger.setting(_TOLD) or "null")
+            return None if kept is None else (Alarm(**kept[0]), About(**kept[1]))
+        except (FlowValidationError, ValueError, TypeError, LookupError):
+            return None
 
     def is_told(self, alarm: Alarm) -> bool:
         """Whether one recipient at least has it from this machine."""
-        found = alarm_messages.is_told(self._ledger, self.id_of(alarm))
+        with self._ledger.reading() as connection:
+            found = outbox.is_sent(connection, self.id_of(alarm))
         if found:
             self._told = {*self._told, self.id_of(alarm)}
         return found
 
-    def drop(self, alarm: Alarm) -> None:
-        """Let nobody be told any more who has not been."""
-        alarm_messages.withdraw(self._ledger, self.id_of(alarm))
-
-    def drop_others(self, alarms: Collection[Alarm]) -> None:
-        """The same for all alarms but these."""
-        alarm_messages.withdraw_others(self._ledger, [self.id_of(one) for one in alarms])
+    def end(self, alarm: Alarm, about: About, over: str = "") -> None:
+        """Forget it. Let nobody be told any more who has not been; whoever has been is told how it was `over`."""
+        own_id, told = self.id_of(alarm), None
+        if over and "recovered" in self.kinds() and self.is_told(alarm):
+            notice = recovered(about, over, self._home.layout.workspace_id, self._zone())
+            told = self._message("recovered", message_id(own_id, "recovered"), notice)
+        with self._ledger.writing(durable=told is not None) as (connection, _):
+            if not outbox.is_sent(connection, own_id):
+                connection.execute("DELETE FROM deliveries WHERE message_id = ?", (own_id,))
+                connection.execute("DELETE FROM outbox WHERE message_id = ?", (own_id,))
+            outbox.put(connection, [] if told is None else [told])
+            connection.execute("DELETE FROM settings WHERE key = ?", (_TOLD,))
 
     def tell_away(self, why: str) -> None:
         """Tell that the share cannot be used, as a trouble of this machine."""
         at = datetime.now(UTC)
         own_id = message_id(self._home.local.identity, "unreachable", machine_id(self._home.local.state_root), at)
-        told = unreachable(why, self._home.layout.workspace_id, _host())
-        alarm_messages.note_away(self._ledger, replace(self._message("unreachable", own_id, told), at=at))
+        notice = unreachable(why, self._home.layout.workspace_id, _host())
+        told = replace(self._message("unreachable", own_id, notice), at=at)
+        self._keep(told, _AWAY, json.dumps([own_id, at.isoformat()]))
 
     def tell_back(self) -> None:
         """Tell that it can be again, where people were told that it cannot."""
-        before = alarm_messages.away(self._ledger)
-        if before is None:
+        before = self._ledger.setting(_AWAY)
+        if not before:
             return
-        told = None
+        (own_id, at_utc), told = json.loads(before), None
         if "recovered" in self.kinds():
-            notice = reachable(before[1], self._home.layout.workspace_id, _host(), self._zone())
-            told = self._message("recovered", message_id(before[0], "recovered"), notice)
-        alarm_messages.note_back(self._ledger, told)
+            notice = reachable(at_utc, self._home.layout.workspace_id, _host(), self._zone())
+            told = self._message("recovered", message_id(own_id, "recovered"), notice)
+        with self._ledger.writing(durable=True) as (connection, _):
+            outbox.put(connection, [] if told is None else [told])
+            connection.execute("DELETE FROM settings WHERE key = ?", (_AWAY,))
 
     def is_away_told(self) -> bool:
         """Whether people were told that the share cannot be used, and not yet that it can be again."""
         try:
-            return alarm_messages.away(self._ledger) is not None
-        except (FlowValidationError, ValueError):
+            return bool(self._ledger.setting(_AWAY))
+        except FlowValidationError:
             return False
+
+    def _keep(self, told: Message, key: str, value: str) -> None:
+        """Put the message into the outbox, with what is remembered of it."""
+        with self._ledger.writing(durable=True) as (connection, _):
+            outbox.put(connection, [told])
+            connection.execute(
+                "INSERT INTO settings (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+                (key, value),
+            )
 
     def _zone(self) -> tzinfo | None:
         timezone = self._home.settings().timezone
@@ -163,7 +195,6 @@ def silent_owner(about: About, workspace: str, zone: tzinfo | None = None, in_tr
     named = first_few(in_trouble, _MOST_NAMED)
     parts = (
         engine if about.engine_on else "its engine was off",
-        about.over,
         f"in trouble when it was last heard of: {named}" if named else "",
     )
     here = "`data-engine lease take-over` takes the workspace over"
@@ -179,15 +210,15 @@ def silent_owner(about: About, workspace: str, zone: tzinfo | None = None, in_tr
     )
 
 
-def recovered(about: About, workspace: str, zone: tzinfo | None = None) -> Notice:
+def recovered(about: About, over: str, workspace: str, zone: tzinfo | None = None) -> Notice:
     """What is told when that is over.
 
     Example:
-        >>> recovered(About("EVE-PC", True, "", "BEN-PC owns the workspace now"), "sales").headline
+        >>> recovered(About("EVE-PC", True, ""), "BEN-PC owns the workspace now", "sales").headline
         'the workspace sales has a working owner again: BEN-PC owns the workspace now'
     """
     since = shown_time(about.since_utc, zone) or None
-    return Notice(f"the workspace {workspace} has a working owner again: {about.over}", since=since)
+    return Notice(f"the workspace {workspace} has a working owner again: {over}", since=since)
 
 
 def unreachable(why: str, workspace: str, host: str) -> Notice:

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
@@ -15,14 +14,14 @@ from typing import IO, Any
 from data_engine import private
 from data_engine.daemon.control import DaemonClient, tell_silent
 from data_engine.daemon.endpoint import forget_stop, read_endpoint, remember_stop, silent_daemon
-from data_engine.daemon.environment import without_kernel
+from data_engine.daemon.environment import import_path, without_kernel
 from data_engine.daemon.service import start_service
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.files import trouble_of
 from data_engine.locks import OsLock
 from data_engine.platforms.processes import detached, program_of
-from data_engine.version import __version__, import_folder
+from data_engine.version import __version__
 from data_engine.workspace.layout import is_workspace
 
 WAIT_S = 20.0
@@ -239,18 +238,6 @@ class _LastWords:
         with self._pipe:
             while data := self._pipe.read1(_MOST_SAID_BYTES):  # type: ignore[attr-defined]
                 self._tail = (self._tail + data)[-_MOST_SAID_BYTES:]
-
-
-def import_path(environment: Mapping[str, str]) -> dict[str, str]:
-    """`-P` leaves the working directory out of `sys.path`; a package that is imported from a checkout must be found still.
-
-    An installed package is found by its own interpreter; its folder would give another one libraries that are not its own.
-    """
-    folder = import_folder()
-    known = environment.get("PYTHONPATH", "")
-    if os.path.basename(folder) in ("site-packages", "dist-packages"):
-        return {}
-    return {"PYTHONPATH": os.pathsep.join(filter(None, [folder, known]))}
 
 
 def kill_daemon(home: LocalWorkspace, *, timeout_s: float = 0.5) -> bool:

@@ -9,18 +9,16 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
 from data_engine.cause import Cause
+from data_engine.daemon.environment import environment_of_workers
 from data_engine.daemon.interpreter import unusable
 from data_engine.daemon.messages import DESCRIBE_TIMEOUT_S, IMPORT_FIX, LOAD_TIMEOUT_S, Message
 from data_engine.daemon.run_report import Death, RunReport
-from data_engine.daemon.worker_process import (
-    WorkerProcess,
-    environment_of_workers,
-)
+from data_engine.daemon.worker_process import WorkerProcess
 from data_engine.engine.death import cause_of_death
 from data_engine.errors import FlowExecutionError, FlowValidationError
 from data_engine.ledger.journal import JournalReader
@@ -29,7 +27,7 @@ from data_engine.model import Event, RunStarted
 from data_engine.platforms.processes import ended_with_session, memory_kills, was_killed
 from data_engine.scheduler.executor import Job, JobEnd, JobSource
 from data_engine.secret import learn
-from data_engine.workspace.layout import LocalLayout
+from data_engine.workspace.layout import LocalLayout, WorkspaceLayout
 
 log = logging.getLogger(__name__)
 
@@ -72,19 +70,28 @@ class Pool(Protocol):
         """Give a job that never began to another worker."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class WorkerSetup:
-    """What a worker process is started with; see `WorkerPool` for the callables."""
+    """What worker processes are started with. What a run reports is in the journal of its worker (`new_journal` makes one) from the
+    moment it happens.
+
+    `remember` is told the pid and start time of a worker before it is used (with an OSError of it there is no worker). A module that
+    takes longer than `load_timeout_s` to import is given up. `environment` is added to that of the workers.
+    """
 
     interpreter: str
     workspace_root: Path
-    modules_dir: Path
     local: LocalLayout
-    load_timeout_s: float
-    work_until: float | None
     new_journal: Callable[[], JournalReader]
     remember: Callable[[int, float], None]
-    environment: Mapping[str, str]
+    load_timeout_s: float = LOAD_TIMEOUT_S
+    work_until: float | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def modules_dir(self) -> Path:
+        """The authored flow modules."""
+        return WorkspaceLayout(self.workspace_root).flow_modules_dir
 
 
 class WorkerHandle:

@@ -10,21 +10,19 @@ import asyncio
 import errno
 import logging
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from types import MappingProxyType
 
 from data_engine.cause import Cause
 from data_engine.daemon.interpreter import unusable
-from data_engine.daemon.messages import LOAD_TIMEOUT_S, encode, pack_job
+from data_engine.daemon.messages import encode, pack_job
 from data_engine.daemon.worker_handle import NO_WORKER, BadModules, WorkerHandle, WorkerSetup
 from data_engine.errors import FlowValidationError, LedgerError
 from data_engine.files import is_full
-from data_engine.ledger.journal import JournalReader
 from data_engine.model import Event
 from data_engine.notebook.catalog import CatalogEntry, entry_of_message
 from data_engine.scheduler.executor import Job, JobEnd
-from data_engine.workspace.layout import LocalLayout, WorkspaceLayout
 
 log = logging.getLogger(__name__)
 
@@ -40,44 +38,28 @@ _SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)
 class WorkerPool:
     """The worker processes of one workspace. Everything happens on the thread of the loop it was made in.
 
-    At most `limit` jobs of kind "run" at once. What runs report is in the journal of their worker (`new_journal` makes one)
-    from the moment it happens; `store` gets it some time later, and with `LedgerError` it says that it will store it when it
-    can. `on_events` gets the same afterwards. `on_done` gets the end of each job. `remember`
-    is told the pid and start time of a worker before it is used (with an OSError of it there is no worker), `forget` the pid
-    when it is gone with all it started; what is still remembered when a daemon starts is for `end_orphans`. A module that
-    takes longer than `load_timeout_s` to import is given up. `environment` is added to that of the workers.
+    At most `limit` jobs of kind "run" at once. `store` gets what runs report some time after it is in their journal, and with
+    `LedgerError` it says that it will store it when it can. `on_events` gets the same afterwards. `on_done` gets the end of each job.
+    `forget` is told the pid of a worker when it is gone with all it started; what is still remembered when a daemon starts is
+    for `end_orphans`.
     """
 
     def __init__(
         self,
+        setup: WorkerSetup,
         *,
-        workspace_root: Path,
-        local: LocalLayout,
-        interpreter: str,
         limit: int,
-        new_journal: Callable[[], JournalReader],
         store: Callable[[Job, list[Event]], None],
         on_events: Callable[[Job, list[Event]], None],
         on_done: Callable[[Job, JobEnd], None],
-        remember: Callable[[int, float], None],
         forget: Callable[[int], None],
-        load_timeout_s: float = LOAD_TIMEOUT_S,
-        environment: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        self._root = workspace_root
-        self._modules_dir = WorkspaceLayout(workspace_root).flow_modules_dir
-        self._local = local
-        self._interpreter = interpreter
+        self._setup = setup
         self._limit = limit
-        self._new_journal = new_journal
         self._store = store
         self._tell_events = on_events
         self._tell_done = on_done
-        self._remember = remember
         self._forget = forget
-        self._load_timeout_s = load_timeout_s
-        self._environment = environment
-        self._work_until: float | None = None
         self._handles: list[WorkerHandle] = []
         self._is_closing = False
         self._failed_starts = 0
@@ -89,11 +71,11 @@ class WorkerPool:
     @property
     def interpreter(self) -> str:
         """The Python new workers run with."""
-        return self._interpreter
+        return self._setup.interpreter
 
     def use_interpreter(self, interpreter: str) -> None:
         """Start workers with this Python from now on; those that run something end when they have done so."""
-        self._interpreter, self._failed_starts = interpreter, 0
+        self._setup, self._failed_starts = replace(self._setup, interpreter=interpreter), 0
         for handle in list(self._handles):
             handle.is_outdated = True
             if handle.is_free:
@@ -131,7 +113,7 @@ class WorkerPool:
             error = end.error or {}
             raise FlowValidationError(
                 f"the modules cannot be described: {error.get('what') or end.cause}",
-                where=error.get("where") or str(self._modules_dir),
+                where=error.get("where") or str(self._setup.modules_dir),
                 fix=error.get("fix") or "see the daemon's log; `data-engine compile` checks each module",
             )
         return tuple(entry_of_message(message) for message in end.described)
@@ -180,7 +162,7 @@ class WorkerPool:
 
     def set_work_until(self, boot_s: float | None) -> None:
         """Let every worker wait at its next step or item once `boot_clock()` is past this, until it is set anew."""
-        self._work_until = boot_s
+        self._setup = replace(self._setup, work_until=boot_s)
         for handle in self._handles:
             handle.send({"kind": "work_until", "at_s": boot_s})
 
@@ -275,7 +257,7 @@ class WorkerPool:
             is_passing = _is_passing(error)
             if not is_passing:
                 log.exception("no worker can be started")
-            failure = unusable(self._interpreter, f"no worker process can be started: {error}")
+            failure = unusable(self._setup.interpreter, f"no worker process can be started: {error}")
             cause = NO_WORKER
             end = JobEnd("refused", None, failure.as_dict(), cause, job.sources, is_passing)
             self._loop.call_soon(self.on_done, job, end)
@@ -301,18 +283,7 @@ class WorkerPool:
             handle.look()
 
     def _new_handle(self) -> WorkerHandle:
-        setup = WorkerSetup(
-            interpreter=self._interpreter,
-            workspace_root=self._root,
-            modules_dir=self._modules_dir,
-            local=self._local,
-            load_timeout_s=self._load_timeout_s,
-            work_until=self._work_until,
-            new_journal=self._new_journal,
-            remember=self._remember,
-            environment=self._environment,
-        )
-        handle = WorkerHandle(self, setup)
+        handle = WorkerHandle(self, self._setup)
         self._handles.append(handle)
         return handle
 

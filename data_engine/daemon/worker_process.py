@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from data_engine import private
-from data_engine.daemon.environment import without_kernel
 from data_engine.daemon.messages import Frames, Message, encode
-from data_engine.daemon.process_tree import MARK, beginning
+from data_engine.daemon.process_tree import beginning
 from data_engine.errors import FlowValidationError
 from data_engine.ledger.journal import JournalReader
 from data_engine.ledger.log_limits import MAX_LINE
@@ -306,13 +305,3 @@ def frames_in(traceback: str, folder: Path) -> list[tuple[str, int]]:
         if ours := [frame for frame in frames if frame[0].startswith(f"{folder}{os.sep}")]:
             return ours[::-1]
     return []
-
-
-def environment_of_workers(environment: Mapping[str, str]) -> dict[str, str]:
-    """What workers get of the daemon's environment: all but what a kernel has put there.
-
-    Example:
-        >>> sorted(environment_of_workers({"PATH": "/bin", "JPY_SESSION_NAME": "a.ipynb", "MPLBACKEND": "agg"}))
-        ['DATA_ENGINE_WORKER', 'MPLBACKEND', 'PATH']
-    """
-    return without_kernel(environment) | {MARK: "1"}

@@ -6,7 +6,7 @@ generation, so whoever knows less than the newest one cannot append. The number 
 Heartbeats, marker folders and clocks only decide when one may try and what people see.
 
     protocol.py         pure: Limits, Identity, Generation, Request; what may follow a generation
-    records.py          pure: these as bytes on the share, with checksums; fields.py checks each field
+    records.py          pure: these as bytes on the share, with checksums, each field checked
     view.py             pure: what a look means, the rule of silence
     status.py           pure: LeaseStatus, what people are told
     owning.py           pure: OwnershipState, who may claim, what is said to whom it is refused
@@ -17,11 +17,8 @@ Heartbeats, marker folders and clocks only decide when one may try and what peop
     repair.py           going on after damage, numbered above all that was ever seen
     observer.py         Observer: looks, asks, claims and repairs
     held_lease.py       HeldLease: what only the owner may do
-    publishing.py       what an owner publishes, folds and drops
-    repairing.py          taking in what others published, noticing damage, repairing it
+    history.py          what an owner publishes, folds and drops; taking in what others published, repairing damage
     alarms.py           who tells people of a silent owner: claims, each won by one rename
-    watching.py         pure: when a machine claims an alarm, tells, waits, or claims it anew
-    watch.py            what a daemon does about it after each look
     keeper.py           when a daemon does all this, on a thread of its own
     peek.py             one look for whoever runs something without a daemon
 
@@ -29,7 +26,7 @@ In use, by one thread that does all input and output on the share (nothing here 
 and `is_over` are memory only and may be read from any thread):
 
     observer = Observer(OsFolder(layout.workspace_state_dir), me, workspace=identity, limits=Limits(30, 90),
-                        holds_lock=lambda: lock.is_held, known=known, nonce=nonce, repairs=repairs)
+                        holds_lock=lambda: lock.is_held, known_list=kept)
     view = observer.poll()                      # every view.limits.poll_s; never raises
     status_of(view, me).words                 # "owned by ANNA-PC for 12 min, takeover available in 40 s"
     held = observer.claim(view)                 # when view.is_claimable: available, stale; or mine after an InDoubt;

@@ -1,30 +1,37 @@
-"""Who tells people that an owner has fallen silent, and later that this is over: claims on the share, each won by one rename.
+"""Who tells people that an owner has fallen silent: a claim on the share, won by one rename, and the record that they were told.
 
     alarms/<10 digits>/entry.json              the first claim; the number is that of the generation nobody has gone on from
-    alarms/<10 digits>/again-<3 digits>/       the next claim, where the one before has told nobody for a while
+    alarms/<10 digits>/again-<3 digits>/       the next claim, where the one before has told nobody for ten minutes
     alarms/<10 digits>/sent.json               people were told
-    alarms/<10 digits>/recovered/              these three once more: that it is over
     state/generations/<10 digits>/stage-<id>/  a first claim being prepared, inside of the generation it is about
 
 An owner that comes back must append a generation, so a number names one silence. Every other claim is prepared inside of
-what it follows. An alarm is removed after its generation, and with both go all stages: none can be won a second time.
+the alarm. An alarm is removed after its generation, and with both go all stages: none can be won a second time. That a
+silence is over is told by the machine that has told of it.
 """
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
-from dataclasses import asdict
-from typing import Any, Literal
+from dataclasses import asdict, replace
+from types import MappingProxyType
+from typing import Literal, Protocol, TypeAlias
 
+from data_engine.clock import boot_clock
 from data_engine.lease.folder import FileSystem
 from data_engine.lease.generations import path_of
-from data_engine.lease.protocol import Damaged, InDoubt
+from data_engine.lease.held_lease import HeldLease
+from data_engine.lease.protocol import NEVER, Damaged, Identity, InDoubt
 from data_engine.lease.records import decode, encode, fields_of
-from data_engine.lease.removal import clear_way, make, names_in, put, remove
+from data_engine.lease.removal import clear_way, forget_gone, make, names_in, put, remove
+from data_engine.lease.view import View, is_of_this_machine
 from data_engine.nofollow import NotFollowedError
 from data_engine.record import frozen
+
+log = logging.getLogger(__name__)
 
 ROOT = "alarms"
 KEEP_ALARMS = 8
@@ -33,31 +40,39 @@ KEEP_ALARMS = 8
 MOST_CLAIMS = 144
 """Of one message: at one claim in ten minutes a day, as long as a message is tried."""
 
+RIGHT_S = 360.0
+"""So long after it began to claim a machine may tell: over before the next may begin, on clocks that run at most 10 % apart."""
+
+AGAIN_S = 600.0
+"""A claim that has been seen for so long, and has told nobody, may be followed by another."""
+
+LOOK_S = 60.0
+"""How often a machine looks at what another one has claimed."""
+
 LARGEST_ALARM_BYTES = 64_000
 _TRIES = 3
 _AGAIN = re.compile(r"again-(\d{3})", re.ASCII)
 _NUMBER = re.compile(r"\d{10}", re.ASCII)
 
-Kind = Literal["silent_owner", "recovered"]
+Move: TypeAlias = Literal["done", "record", "tell", "claim", "wait"]
 
 
 @frozen
 class Alarm:
-    """One message about one silence: of the owner by generation `number`, whose nonce is `generation`.
+    """The message about one silence: of the owner by generation `number`, whose nonce is `generation`.
 
     Example:
-        >>> Alarm(42, "9f3c", "silent_owner").path, Alarm(42, "9f3c", "recovered").path
-        ('alarms/0000000042', 'alarms/0000000042/recovered')
+        >>> Alarm(42, "9f3c").path, Alarm(42, "9f3c").claimed_at(2)
+        ('alarms/0000000042', 'alarms/0000000042/again-002')
     """
 
     number: int
     generation: str
-    kind: Kind
 
     @property
     def path(self) -> str:
         """The folder of its first claim."""
-        return _home(self.number) if self.kind == "silent_owner" else f"{_home(self.number)}/recovered"
+        return f"{ROOT}/{self.number:010d}"
 
     def claimed_at(self, count: int) -> str:
         """The folder of the claim after `count` others."""
@@ -65,39 +80,91 @@ class Alarm:
 
     def prepared_in(self, count: int) -> str:
         """The folder that such a claim is prepared in: it goes before its place can be free again."""
-        if count > 0:
-            return self.path
-        return path_of(self.number) if self.kind == "silent_owner" else _home(self.number)
+        return path_of(self.number) if count == 0 else self.path
 
 
 @frozen
 class AlarmClaim:
-    """Who has taken it upon itself to tell, and what of: the owner as people know it, and what it did.
-
-    `at_utc` and `since_utc` are shown to people. `generation` is the nonce of the generation the alarm is about;
-    `has_ended`: it is the one by which the owner gave the workspace up.
-    """
+    """Who has taken it upon itself to tell. `generation` is the nonce of the generation the alarm is about; `at_utc` is shown to people."""
 
     generation: str
     nonce: str
     machine_id: str
     host_name: str
-    lock_id: str
-    host_id: str
-    owner: str
-    engine_on: bool
-    since_utc: str
     at_utc: str
-    has_ended: bool = False
 
 
 @frozen
 class Shown:
-    """What the share shows of one message: how many claims, the newest where it can be read, and whether it was sent."""
+    """What the share shows of an alarm: how many claims, the nonce of the newest where it can be read, and whether it was sent."""
 
     claims: int = 0
-    newest: AlarmClaim | None = None
+    nonce: str | None = None
     is_sent: bool = False
+
+
+@frozen
+class About:
+    """What people are told: the owner, whether its engine was on, and since when nothing is heard.
+
+    `has_ended`: it has given the workspace up with its engine on, as a daemon does whose machine is shut down.
+    """
+
+    owner: str
+    engine_on: bool
+    since_utc: str
+    has_ended: bool = False
+
+
+class Teller(Protocol):
+    """How a machine tells people. Nothing of it waits for a channel; what is kept is kept over a crash."""
+
+    def is_free(self, message_id: str) -> bool:
+        """Whether a message may be sent without a claim: it is of no alarm, or somebody has it; memory only."""
+        ...
+
+    def kinds(self) -> Collection[str]:
+        """The kinds this machine can tell now, and people want to hear; memory only."""
+        ...
+
+    def is_whole(self) -> bool:
+        """Whether it reaches all who are to be told; memory only."""
+        ...
+
+    def id_of(self, alarm: Alarm) -> str:
+        """The id of the message: the same on every machine."""
+        ...
+
+    def tell(self, alarm: Alarm, about: About) -> None:
+        """Keep the message until it is sent, and what it is about until it has ended; the same once more changes nothing."""
+        ...
+
+    def kept(self) -> tuple[Alarm, About] | None:
+        """What this machine has told last, or was about to, and has not ended."""
+        ...
+
+    def is_told(self, alarm: Alarm) -> bool:
+        """Whether one recipient at least has it from this machine."""
+        ...
+
+    def end(self, alarm: Alarm, about: About, over: str = "") -> None:
+        """Forget it. Let nobody be told any more who has not been; whoever has been is told how it was `over`."""
+        ...
+
+    def tell_away(self, why: str) -> None:
+        """Tell that the share cannot be used, as a trouble of this machine."""
+        ...
+
+    def tell_back(self) -> None:
+        """Tell that it can be again; nothing where `tell_away` was not called before, by this process or an earlier one."""
+        ...
+
+    def is_away_told(self) -> bool:
+        """Whether `tell_away` was called last."""
+        ...
+
+
+# -- on the share ----------------------------------------------------------------------------------------------------------
 
 
 class AlarmFiles:
@@ -111,9 +178,9 @@ class AlarmFiles:
         >>> from data_engine.lease.folder import OsFolder
         >>> folder = OsFolder(Path(tempfile.mkdtemp()))
         >>> for path in ("state", "state/generations", path_of(7)): folder.mkdir(path)
-        >>> files, alarm = AlarmFiles(folder, iter("abcdef").__next__), Alarm(7, "9f3c", "silent_owner")
-        >>> ann, ben = (AlarmClaim("9f3c", name, name, name, "", "", "EVE-PC", True, "", "") for name in ("ann", "ben"))
-        >>> files.claim(alarm, 0, ann), files.claim(alarm, 0, ben), files.look(alarm).newest.machine_id
+        >>> files, alarm = AlarmFiles(folder, iter("abcdef").__next__), Alarm(7, "9f3c")
+        >>> ann, ben = (AlarmClaim("9f3c", name, name, name, "") for name in ("ann", "ben"))
+        >>> files.claim(alarm, 0, ann), files.claim(alarm, 0, ben), files.look(alarm).nonce
         (True, False, 'ann')
         >>> files.note_sent(alarm, ""), files.look(alarm).is_sent, files.listed()
         (None, True, [7])
@@ -138,8 +205,10 @@ class AlarmFiles:
             return Shown()
         claims = max((int(found[1]) + 1 for name in names if (found := _AGAIN.fullmatch(name))), default=0)
         claims = claims or int("entry.json" in names)
-        newest = self._entry(alarm.claimed_at(claims - 1)) if claims else None
-        return Shown(claims, newest, "sent.json" in names and self._is_sent(alarm))
+        nonce = None
+        with suppress(FileNotFoundError):
+            nonce = self._nonce(alarm.claimed_at(claims - 1)) if claims else None
+        return Shown(claims, nonce, "sent.json" in names and self._is_sent(alarm))
 
     def claim(self, alarm: Alarm, count: int, by: AlarmClaim) -> bool:
         """Whether the claim after `count` others is `by`'s; not where somebody else has it, or the alarm is over and removed.
@@ -163,8 +232,7 @@ class AlarmFiles:
             except OSError:
                 pass  # taken, refused, or done and the answer was lost: whose nonce is there decides
             with suppress(OSError):
-                there = self._entry_at(place)
-                return there is not None and there.nonce == by.nonce
+                return self._nonce(place) == by.nonce
             if is_moved:
                 return True
         raise InDoubt(f"the claim of {place}")
@@ -197,14 +265,6 @@ class AlarmFiles:
         self.left_alone.pop(ROOT, None)
         return sorted(int(name) for name in names if _NUMBER.fullmatch(name))
 
-    def first(self, number: int) -> AlarmClaim | None:
-        """The first claim of this alarm; None where there is none that can be read.
-
-        Raises:
-            OSError: the share is away.
-        """
-        return self._entry(_home(number))
-
     def collect(self, oldest: int) -> None:
         """As the owner: remove all but the newest alarms, and none whose generation is there; `oldest` is the first that is.
 
@@ -213,33 +273,24 @@ class AlarmFiles:
         """
         for number in self.listed()[: -self.keep or None]:
             if number < oldest:
-                self.left_alone |= remove(self.folder, _home(number))
+                self.left_alone |= remove(self.folder, f"{ROOT}/{number:010d}")
 
     def _is_sent(self, alarm: Alarm) -> bool:
-        record = self._record(f"{alarm.path}/sent.json")
-        return record is not None and record.get("generation") == alarm.generation
-
-    def _entry(self, place: str) -> AlarmClaim | None:
         try:
-            return self._entry_at(place)
-        except FileNotFoundError:
-            return None
+            record = decode(self.folder.read(f"{alarm.path}/sent.json", LARGEST_ALARM_BYTES), LARGEST_ALARM_BYTES)
+        except (FileNotFoundError, NotFollowedError, NotADirectoryError, IsADirectoryError, Damaged):
+            return False
+        return record.get("generation") == alarm.generation
 
-    def _entry_at(self, place: str) -> AlarmClaim | None:
-        """The claim there; None where it cannot be read.
+    def _nonce(self, place: str) -> str | None:
+        """Of the claim there; None where it cannot be read.
 
         Raises:
             OSError: the share is away; FileNotFoundError where there is none.
         """
         try:
-            return claim_of(self.folder.read(f"{place}/entry.json", LARGEST_ALARM_BYTES))
+            return claim_of(self.folder.read(f"{place}/entry.json", LARGEST_ALARM_BYTES)).nonce
         except (NotFollowedError, NotADirectoryError, IsADirectoryError, Damaged):
-            return None
-
-    def _record(self, path: str) -> Mapping[str, Any] | None:
-        try:
-            return decode(self.folder.read(path, LARGEST_ALARM_BYTES), LARGEST_ALARM_BYTES)
-        except (FileNotFoundError, NotFollowedError, NotADirectoryError, IsADirectoryError, Damaged):
             return None
 
 
@@ -252,5 +303,276 @@ def claim_of(data: bytes) -> AlarmClaim:
     return AlarmClaim(**fields_of(AlarmClaim, data, "claim of an alarm", LARGEST_ALARM_BYTES))
 
 
-def _home(number: int) -> str:
-    return f"{ROOT}/{number:010d}"
+# -- decided from plain values ---------------------------------------------------------------------------------------------
+
+
+@frozen
+class Pursued:
+    """One silence as one machine pursues it: `claims` were seen, the last of them first at `claim_s`.
+
+    `nonce` is this process's own last claim of `tries`, by which it may tell until `until_s`; `look_s` is when the share is looked
+    at next. `is_done`: people were told, and its end is waited for.
+    """
+
+    alarm: Alarm
+    about: About
+    claims: int = 0
+    claim_s: float = NEVER
+    nonce: str = ""
+    tries: int = 0
+    until_s: float = NEVER
+    look_s: float = NEVER
+    is_done: bool = False
+
+
+def is_unattended(view: View) -> bool:
+    """Whether nobody owns the workspace since an owner ended with its engine on. Who stops the engine leaves it off."""
+    top = view.top
+    return view.state == "available" and top is not None and top.kind == "release" and top.engine_on
+
+
+def is_alarming(view: View, me: Identity, *, is_whole: bool) -> bool:
+    """Whether the owner has been silent, or nobody has run its engine, for so long that people are to be told.
+
+    Who reaches only some of them leaves it to others for a threshold more. A daemon of this machine that died is no silent
+    machine; others see to that.
+    """
+    top = view.top
+    if top is None or is_of_this_machine(top, me):
+        return False
+    is_silent = view.state == "stale" and top.is_owned
+    return (is_silent or is_unattended(view)) and view.silent_s >= view.limits.stale_after_s * (1 if is_whole else 2)
+
+
+def how_over(one: Pursued, view: View) -> str:
+    """How what people were told has ended, in words; "" where it goes on, or nobody can tell.
+
+    Only a new generation ends it. An owner that was frozen in the middle of a heartbeat shows one beat more when it wakes, and
+    may freeze again before it renews: that is the same silence, under the same number. A workspace whose engine nobody runs is
+    looked after again when somebody has owned it for the threshold: a deployment from elsewhere owns it for a moment.
+    """
+    top, owner = view.top, one.about.owner
+    if top is None or top.number <= one.alarm.number:
+        return ""
+    if top.kind == "repair":
+        return f"{top.by.shown} has repaired the workspace's history"
+    if one.about.has_ended and (is_unattended(view) or (top.is_owned and view.owned_for_s < view.limits.stale_after_s)):
+        return ""
+    if not top.is_owned:
+        return f"{top.by.shown} has given the workspace up"
+    return f"{owner} gives signs of life again" if top.by.shown == owner else f"{top.by.shown} owns the workspace now"
+
+
+def judge(one: Pursued, shown: Shown, *, is_told: bool, may_begin: bool, now_s: float) -> Move:
+    """What to do about a silence, after a look at the share that `one` has seen.
+
+    `is_told`: this machine has told somebody. `may_begin`: the first claim may be made now.
+
+    Example:
+        >>> one = Pursued(Alarm(7, "9f3c"), About("EVE-PC", True, ""))
+        >>> judge(one, Shown(), is_told=False, may_begin=True, now_s=0.0)
+        'claim'
+        >>> one, shown = replace(one, claims=1, claim_s=10.0), Shown(1, "ab")
+        >>> [judge(one, shown, is_told=False, may_begin=True, now_s=now_s) for now_s in (20.0, 610.0)]
+        ['wait', 'claim']
+        >>> judge(replace(one, nonce="ab", until_s=370.0), shown, is_told=False, may_begin=True, now_s=20.0)
+        'tell'
+    """
+    if shown.is_sent:
+        return "done"
+    if is_told:
+        return "record"
+    if shown.claims == 0:
+        return "claim" if may_begin else "wait"
+    if shown.claims > MOST_CLAIMS:
+        return "wait"
+    is_mine = shown.nonce is not None and shown.nonce == one.nonce
+    if is_mine and now_s < one.until_s:
+        return "tell"
+    wait_s = AGAIN_S * (1 + one.tries) if is_mine else AGAIN_S  # who could not tell lets others go first
+    return "claim" if now_s - one.claim_s >= wait_s else "wait"
+
+
+# -- what a daemon does ----------------------------------------------------------------------------------------------------
+
+
+class NoWatch:
+    """Of a machine that tells nobody anything."""
+
+    left_alone: Mapping[str, str] = MappingProxyType({})
+
+    def __init__(self) -> None:
+        self.wake: Callable[[], None] = lambda: None
+
+    def look(self, view: View, held: HeldLease | None) -> None:
+        """Nothing."""
+
+    def may_send(self, message_id: str) -> bool:
+        """Whatever is there."""
+        return True
+
+
+class Watch:
+    """One daemon that watches. `look` is called after every look at the share, by the thread that looks, with what it showed.
+
+    `oldest` gives the number of the first generation there is; `wake` is called when there is a message to send.
+    """
+
+    def __init__(
+        self,
+        alarms: AlarmFiles,
+        teller: Teller,
+        me: Identity,
+        *,
+        oldest: Callable[[], int],
+        new_id: Callable[[], str],
+        utc: Callable[[], str],
+        clock: Callable[[], float] = boot_clock,
+    ) -> None:
+        self.wake: Callable[[], None] = lambda: None
+        self._alarms, self._teller, self._me = alarms, teller, me
+        self._oldest, self._new_id, self._utc, self._clock = oldest, new_id, utc, clock
+        kept = teller.kept()
+        self._one = None if kept is None else Pursued(*kept)
+        self._right = ("", NEVER)
+        self._collect_due_s = NEVER
+        self._is_away_told = teller.is_away_told()
+        self._turned_s: float | None = None
+        self._why_unclaimed: str | None = None
+
+    @property
+    def left_alone(self) -> Mapping[str, str]:
+        """What lies among the alarms on the share and is not Data Engine's, with the reason, by its path."""
+        return self._alarms.left_alone
+
+    def may_send(self, message_id: str) -> bool:
+        """Whether a message may be sent now; asked right before it is, memory only."""
+        return self._teller.is_free(message_id) or self.may_tell(message_id)
+
+    def may_tell(self, message_id: str) -> bool:
+        """Whether this machine's claim lets it send this message of an alarm now."""
+        own_id, until_s = self._right
+        return message_id == own_id and self._clock() < until_s
+
+    def is_known(self, view: View) -> bool:
+        """Whether this is what people are being told already: nobody runs the engine, whoever has owned the workspace for a moment."""
+        return self._one is not None and self._one.about.has_ended and is_unattended(view)
+
+    def look(self, view: View, held: HeldLease | None) -> None:
+        """Do what is due after a look that showed `view`; `held` where this machine owns the workspace.
+
+        Raises:
+            OSError, LeaseOutcome: the share is away, full or read-only: it is done at a later look.
+            LedgerError: this machine's ledger cannot be used.
+        """
+        try:
+            if view.state not in ("unreachable", "damaged"):
+                self._look_at_the_share(view, held)
+        finally:
+            self._look_whether_it_can_be_used(view)
+
+    def _look_at_the_share(self, view: View, held: HeldLease | None) -> None:
+        self._why_unclaimed = None
+        if held is not None and self._clock() >= self._collect_due_s:
+            self._collect_due_s = self._clock() + LOOK_S
+            self._alarms.collect(self._oldest())
+        if kinds := self._teller.kinds():
+            self._see_the_end(view)
+            if "silent_owner" in kinds and is_alarming(view, self._me, is_whole=self._teller.is_whole()):
+                self._see_a_silence(view)
+            if self._one is not None and not self._one.is_done:
+                self._go_on(self._one, view)
+        forget_gone(self._alarms.folder, self._alarms.left_alone)
+
+    def _see_a_silence(self, view: View) -> None:
+        top, one = view.top, self._one
+        assert top is not None
+        if one is not None:
+            if one.alarm.number == top.number or self.is_known(view):
+                return
+            self._teller.end(one.alarm, one.about)
+        about = About(top.by.shown, top.engine_on, self._utc(), not top.is_owned)
+        self._one = Pursued(Alarm(top.number, top.nonce), about)
+
+    def _see_the_end(self, view: View) -> None:
+        one = self._one
+        over = "" if one is None else how_over(one, view)
+        if one is None or not over:
+            return
+        if not one.is_done and self._teller.is_told(one.alarm):
+            self._alarms.note_sent(one.alarm, self._utc())
+        self._teller.end(one.alarm, one.about, over)
+        self._one = None
+        self.wake()
+
+    def _go_on(self, one: Pursued, view: View) -> None:
+        """Do what is due for the silence."""
+        now_s, is_told = self._clock(), self._teller.is_told(one.alarm)
+        if not is_told and one.until_s <= now_s < one.look_s:
+            return
+        shown = self._alarms.look(one.alarm)
+        if shown.claims != one.claims:
+            one = replace(one, claims=shown.claims, claim_s=now_s)
+        self._one = one = replace(one, look_s=now_s + LOOK_S)
+        is_silent = view.state == "stale" or is_unattended(view)
+        may_begin = is_silent and view.top is not None and view.top.nonce == one.alarm.generation
+        self._do(judge(one, shown, is_told=is_told, may_begin=may_begin, now_s=now_s), one)
+
+    def _do(self, move: Move, one: Pursued) -> None:
+        if move == "record":
+            self._alarms.note_sent(one.alarm, self._utc())
+            self._one = replace(one, is_done=True)
+        elif move == "done":
+            if not self._teller.is_told(one.alarm):
+                self._teller.end(one.alarm, one.about)
+            self._one = replace(one, is_done=True)
+        elif move == "tell":
+            self._tell(one)
+        elif move == "claim":
+            self._claim(one)
+
+    def _tell(self, one: Pursued) -> None:
+        self._right = self._teller.id_of(one.alarm), one.until_s
+        self._teller.tell(one.alarm, one.about)
+        self.wake()
+
+    def _claim(self, one: Pursued) -> None:
+        """Claim what nobody has, or has told anybody of; the right to tell counts from before."""
+        nonce, until_s = self._new_id(), self._clock() + RIGHT_S
+        by = AlarmClaim(one.alarm.generation, nonce, self._me.machine_id, self._me.host_name, self._utc())
+        tried = replace(one, nonce=nonce, tries=one.tries + 1, until_s=until_s)
+        self._one = replace(one, look_s=NEVER)
+        try:
+            is_won = self._alarms.claim(one.alarm, one.claims, by)
+        except InDoubt:
+            self._one = tried
+            raise
+        except OSError as error:
+            self._why_unclaimed = f"an owner is not heard of, and the alarm cannot be claimed: {error}"
+            raise
+        if not is_won:  # somebody else has, or what it is about is gone
+            return
+        log.info("this machine tells people that %s is not heard of", one.about.owner)
+        self._one = won = replace(tried, claims=one.claims + 1, claim_s=self._clock())
+        if one.claims and self._alarms.look(one.alarm).is_sent:  # by one that was frozen, a moment ago
+            self._do("done", won)
+        elif self._clock() < until_s:
+            self._tell(won)
+
+    def _look_whether_it_can_be_used(self, view: View) -> None:
+        """A share that cannot be used is a trouble of this machine, told by it: each change once it has lasted for the threshold."""
+        why = view.away if view.state == "unreachable" else self._why_unclaimed
+        if (why is not None) == self._is_away_told:
+            self._turned_s = None
+            return
+        self._turned_s = self._clock() if self._turned_s is None else self._turned_s
+        if self._clock() - self._turned_s < view.limits.stale_after_s:
+            return
+        if why is None:
+            self._teller.tell_back()
+        elif "unreachable" in self._teller.kinds():
+            self._teller.tell_away(why)
+        else:
+            return
+        self._is_away_told, self._turned_s = why is not None, None
+        self.wake()

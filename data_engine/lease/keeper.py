@@ -1,25 +1,180 @@
-"""The one thread of a daemon that talks to the share, as everybody else sees it.
+"""The one thread of a daemon that talks to the share: it looks, claims, beats, publishes, refreshes and hands over.
 
-They read `Keeper.state`, a value in memory, or ask for something and get a future.
+Everybody else reads `Keeper.state`, a value in memory, or asks for something and gets a future. A share that hangs holds up
+this thread only: whether work may start is decided by a deadline in memory.
 """
 
 from __future__ import annotations
 
+import logging
+import queue
+import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import replace
+from typing import TypeVar
 
-from data_engine.lease.keeper_work import NEVER_DUE, SOON_S, KeeperWork
+from data_engine.clock import boot_clock
+from data_engine.cut import first_few
+from data_engine.errors import FlowValidationError, LedgerError, OwnedElsewhereError, WorkspaceError
+from data_engine.lease.alarms import NoWatch, Watch
+from data_engine.lease.held_lease import HeldLease
+from data_engine.lease.history import HEALTHY, History, Publisher, repair_words
+from data_engine.lease.observer import Observer
+from data_engine.lease.owning import (
+    OwnershipState,
+    Sets,
+    claims_by_itself,
+    late_here,
+    lost_to,
+    may_claim,
+    not_owned_here,
+    not_published,
+    only_observed_here,
+)
+from data_engine.lease.protocol import NEVER, Damaged, Fenced, InDoubt, LeaseOutcome, Limits, Lost
+from data_engine.lease.status import LeaseStatus, shown_machine, status_of
+from data_engine.lease.view import View
+from data_engine.ledger.belief import Believed, Doubted, Verdict
+from data_engine.ledger.share import Share
+from data_engine.record import frozen
+
+log = logging.getLogger(__name__)
+
+_LONGEST_SLEEP_S = 30.0
+_T = TypeVar("_T")
 
 
-class Keeper(KeeperWork):
+class ShareThread:
+    """Does what any thread asks for, one thing at a time; `tick` is called when `due_in_s` has passed and nothing is asked for.
+
+    `failed` is called after what was asked for without a future, or a tick, has raised.
+
+    Example:
+        >>> thread = ShareThread(tick=lambda: None, due_in_s=lambda: 30.0, failed=lambda: None)
+        >>> thread.start()
+        >>> thread.ask(lambda: 6 * 7).result(10)
+        42
+        >>> thread.close(10.0)
+    """
+
+    def __init__(self, *, tick: Callable[[], None], due_in_s: Callable[[], float], failed: Callable[[], None]) -> None:
+        self._tick = tick
+        self._due_in_s = due_in_s
+        self._failed = failed
+        self._asked: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="share", daemon=True)
+
+    def start(self) -> None:
+        """Begin; what was asked for before is done then."""
+        self._thread.start()
+
+    def ask(self, action: Callable[[], _T]) -> Future[_T]:
+        """Do `action` on the thread; its result or what it raised."""
+        future: Future[_T] = Future()
+
+        def answer() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                result = action()
+            except BaseException as error:
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+
+        self._asked.put(answer)
+        return future
+
+    def put(self, action: Callable[[], None]) -> None:
+        """Do `action` on the thread; nobody waits for it."""
+        self._asked.put(action)
+
+    def close(self, timeout_s: float) -> None:
+        """End it once all that was asked for is done; what takes longer is left behind."""
+        self._asked.put(None)
+        if self._thread.ident is not None:
+            self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        while True:
+            try:
+                action = self._asked.get(timeout=max(0.0, min(self._due_in_s(), _LONGEST_SLEEP_S)))
+            except queue.Empty:
+                action = self._tick
+            if action is None:
+                return
+            try:
+                action()
+            except Exception:
+                log.exception("the share's thread")
+                self._failed()
+
+
+_CHECK_EVERY_S = 3600.0
+_JUDGE_EVERY_S = 600.0
+SOON_S = 0.05
+NEVER_DUE = float("inf")
+_TRIES = 3
+_FOREIGN = "foreign"
+"""The trouble that somebody owns the workspace whom the list of generations does not know."""
+
+
+@frozen
+class KeeperRules:
+    """What a keeper asks each time: the limits of the lease before each claim, so that an edit of the settings holds from the next one;
+    why nobody can own a workspace in this place; whether this machine's clock is believed, once what others have published is here."""
+
+    limits: Callable[[], Limits]
+    unfit: Callable[[], str | None] = lambda: None
+    takes_over_by_itself: Callable[[], bool] = lambda: False
+    retention_days: Callable[[], float] = lambda: 30.0
+    judge_clock: Callable[[], Verdict] = lambda: Believed(time.time(), time.time())
+
+
+class Keeper:
     """Keeps one workspace for one daemon. `on_change` is called from the keeper's thread when `state.unaged` or its deadline changed.
 
-    `limits` are read again before each claim, so that an edit of the settings holds from the next one. `unfit` says
-    before each claim why nobody can own a workspace in this place. `judge_clock` is asked on the keeper's thread, once
-    what others have published is here: by that it may judge. `sets` are the deployments' files, which an owner looks after. `watch` tells
-    people of a silent owner.
-    `is_brief` says that it owns for one commit only.
+    `sets` are the deployments' files, which an owner looks after, `watch` tells people of a silent owner. `is_brief` says that it owns
+    for one commit only.
     """
+
+    def __init__(
+        self,
+        observer: Observer,
+        share: Share,
+        rules: KeeperRules,
+        *,
+        sets: Sets | None = None,
+        watch: Watch | NoWatch | None = None,
+        is_brief: bool = False,
+        clock: Callable[[], float] = boot_clock,
+    ) -> None:
+        self.me = observer.me
+        self.limits = observer.limits
+        self.state = OwnershipState()
+        self._observer = observer
+        self._share = share
+        self._rules = rules
+        self._history = History(observer, share)
+        self._publisher = Publisher(observer, share, rules.retention_days, clock)
+        self._sets = sets
+        self.watch = watch or NoWatch()
+        self._is_brief = is_brief
+        self._believed: Verdict | None = None
+        self._clock_due_s = NEVER
+        self.on_change: Callable[[], None] = lambda: None
+        self._clock = clock
+        self._held: HeldLease | None = None
+        self._view: View | None = None
+        self._engine_on: bool | None = None
+        self._is_again = False
+        self._troubles: dict[str, str] = {}
+        self._wants_control = False
+        self._beat_due_s = self._commit_due_s = self._look_due_s = self._repeat_due_s = self._check_due_s = NEVER
+        self._thread = ShareThread(tick=self._tick, due_in_s=self._due_in_s, failed=self._put_off)
 
     def start(self) -> None:
         """Begin to look; one that is brief only does what it is asked for."""
@@ -35,7 +190,9 @@ class Keeper(KeeperWork):
     def is_waiting(self) -> bool:
         """Whether it has asked for the workspace, or would take it over by itself once its owner has died."""
         lease = self.state.lease
-        is_watching = lease.state in ("owned", "takeover_available") and lease.engine_on and self._takes_over()
+        is_watching = (
+            lease.state in ("owned", "takeover_available") and lease.engine_on and self._rules.takes_over_by_itself()
+        )
         return self._wants_control or (self.state.token is None and is_watching)
 
     def age_s(self) -> float:
@@ -108,3 +265,390 @@ class Keeper(KeeperWork):
         if release:
             self._thread.put(self._leave)
         self._thread.close(timeout_s)
+
+    # -- the thread -------------------------------------------------------------------------------------------------
+
+    def _due_in_s(self) -> float:
+        if self._held is None:
+            due_s = min(self._look_due_s, self._repeat_due_s if self._wants_control else NEVER_DUE)
+        else:
+            due_s = min(self._beat_due_s, self._commit_due_s, self._look_due_s, self._check_due_s)
+        return due_s - self._clock()
+
+    def _put_off(self) -> None:
+        """After an error nobody expected."""
+        later_s = self._clock() + self.limits.retry_s
+        self._look_due_s = max(self._look_due_s, later_s)
+        self._beat_due_s, self._commit_due_s = max(self._beat_due_s, later_s), max(self._commit_due_s, later_s)
+
+    def _tick(self) -> None:
+        now_s = self._clock()
+        if self._held is not None and now_s >= self._beat_due_s:
+            self._beat()
+        if self._held is not None and now_s >= self._commit_due_s:
+            self._commit_when_due()
+        if self._held is not None and now_s >= self._check_due_s:
+            self._check_due_s = now_s + _CHECK_EVERY_S
+            self._on_the_share("check", self._check)
+        if now_s >= self._look_due_s:
+            self._look()
+        if self._held is None and self._wants_control and now_s >= self._repeat_due_s:
+            self._repeat_due_s = now_s + self.limits.request_repeat_s
+            self._on_the_share("request", self._observer.repeat_request)
+
+    # -- looking ------------------------------------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        view = self._view = self._observer.poll()
+        self._look_due_s = self._clock() + min(view.limits.poll_s, self.limits.poll_s)
+        self._history.remember()
+        if self._held is not None:
+            if view.state not in ("mine", "unreachable", "damaged"):
+                self._beat()  # says whether it is over
+        else:
+            if self._history.is_due(view):
+                self._on_the_share("refresh", self._take_in)
+            if claims_by_itself(
+                view, self.me, wants_control=self._wants_control, takes_over=self._rules.takes_over_by_itself
+            ):
+                self._on_the_share("claim", lambda: self._claim(view))
+        self._on_the_share("watch", lambda: self.watch.look(view, self._held))
+        self._tell_what_is_left()
+        self._look_at_the_clock(view)
+        self._tell()
+
+    def _look_at_the_clock(self, view: View) -> None:
+        is_here = view.top is None or self._held is not None or view.top.nonce == self._history.here
+        is_due = self._clock() >= self._clock_due_s or isinstance(self._believed, Doubted)
+        if is_here and is_due and view.state not in ("unreachable", "damaged"):
+            self._clock_due_s = self._clock() + _JUDGE_EVERY_S
+            self._on_the_share("clock", self._judge)
+
+    def _judge(self) -> None:
+        self._believed = self._rules.judge_clock()
+
+    def _take_in(self, *, mine: bool = False) -> None:
+        """Take in all that the newest generation lists; raises as `History.take_in`."""
+        if self._view is not None:
+            self._view = self._history.take_in(self._view, mine=mine)
+
+    # -- owning -------------------------------------------------------------------------------------------------------
+
+    def _own(self, *, is_takeover: bool = False) -> None:
+        if self._held is not None:
+            return
+        self._require_fit()
+        for _ in range(_TRIES):
+            view = self._view = self._observer.poll()
+            if not may_claim(view, self.me, is_takeover=is_takeover):
+                break
+            try:
+                self._claim(view)
+            except Damaged as error:
+                self._history.note(error)
+                self._tell()
+                raise self._not_here() from error
+            except LeaseOutcome as lost:  # somebody was quicker, or it is not known: the next look tells
+                log.info("the claim did not succeed: %s", lost)
+            except LedgerError as error:
+                raise self._not_here(str(error)) from error
+            except OSError as error:
+                self._note("claim", f"the shared folder cannot be written: {error}")
+                raise self._not_here(str(error)) from error
+            else:
+                return
+        self._tell()
+        raise self._not_here()
+
+    def _require_fit(self) -> None:
+        unfit = self._rules.unfit()
+        if unfit is not None:
+            raise only_observed_here(unfit)
+
+    def _claim(self, view: View) -> None:
+        self._require_fit()
+        with suppress(FlowValidationError):  # settings that cannot be read are told elsewhere; the last ones hold on
+            self.limits = self._observer.limits = self._rules.limits()
+        self._take_in()  # all of it, before anything is claimed
+        held = self._observer.claim(view)
+        before = view.top
+        self._is_again = before is not None and before.is_owned and before.by.machine_id == self.me.machine_id
+        self._history.remember()
+        asked = view.request
+        is_own = asked is not None and asked.requester_daemon_id == self.me.daemon_id  # the claim has answered it
+        self._view = replace(view, state="mine", top=held.head, request=None if is_own else asked)
+        try:
+            self._take_in(mine=True)
+        except BaseException:
+            with suppress(LeaseOutcome, OSError):
+                held.release()  # nobody may own what it could not take in
+            self._view = self._observer.poll()
+            raise
+        self._held = held
+        self._wants_control = False
+        now_s = self._clock()
+        self._beat_due_s = now_s + self.limits.heartbeat_s
+        self._commit_due_s = now_s + SOON_S
+        self._look_due_s = now_s + self.limits.poll_s
+        self._check_due_s = now_s + _CHECK_EVERY_S
+        self._engine_on = None
+        log.info("this machine owns the workspace: token %s", held.token)
+        self._troubles.clear()
+        self._tell()
+
+    def _not_here(self, why: str = "") -> OwnedElsewhereError:
+        return not_owned_here(self._lease_status(), why)
+
+    def _beat(self) -> None:
+        held = self._held
+        assert held is not None
+        try:
+            held.heartbeat("running" if self._engine_on else "idle")
+        except Fenced as fenced:
+            self._lose(fenced)
+            return
+        except (InDoubt, Damaged, OSError) as error:
+            self._beat_due_s = self._clock() + self.limits.retry_s
+            self._note("heartbeat", f"the heartbeat cannot be written: {error}")
+            return
+        self._beat_due_s = self._clock() + self.limits.heartbeat_s
+        self._note("heartbeat", None)
+        self._tell_what_is_left()
+
+    def _tell_what_is_left(self) -> None:
+        """What lies among our files on the share and is none of them is told as long as it is there."""
+        own = {} if self._held is None else self._observer.left_alone
+        left = {**own, **self.watch.left_alone}
+        told = [f"{path} in .workspace_state was left alone: {why}" for path, why in sorted(left.items())]
+        self._note(_FOREIGN, first_few(told, 3, "; ") or None)
+
+    def _lose(self, fenced: Fenced) -> None:
+        self._held = None
+        log.warning("this machine does not own the workspace any more: %s", fenced)
+        self._look_due_s = self._clock()
+        self._troubles.clear()
+        self._tell(lost_to=lost_to(fenced, self.me))
+
+    # -- publishing -----------------------------------------------------------------------------------------------------
+
+    def _commit_when_due(self) -> None:
+        self._commit_due_s = self._clock() + self.limits.commit_spacing_s
+        held = self._held
+        assert held is not None
+        if not held.can_work():
+            return
+        try:
+            self._commit(held)
+        except Fenced as fenced:
+            self._lose(fenced)
+        except (Lost, InDoubt, Damaged, OSError, LedgerError) as error:
+            self._note("history", f"the history cannot be published: {error}")
+            if isinstance(error, Damaged) and error.file:
+                self._on_the_share("fix", self._fix)
+        else:
+            self._note("history", None)
+
+    def _commit(self, held: HeldLease) -> None:
+        """Publish what is new, if anything is, and whether the engine is on, if that is new."""
+        is_engine_news = self._engine_on not in (None, held.head.engine_on)
+        published = self._publisher.commit(
+            held, engine_on=self._engine_on, at=self._believed, is_worth_it=is_engine_news
+        )
+        if published is not None:
+            self._history.published(published)
+            self._collect_when_due(held)
+
+    def _publish(self, write: Callable[[], None]) -> None:
+        if self._held is not None and not self._held.can_work():
+            self._beat()  # it may only have been late
+        held = self._held
+        if held is None:
+            raise self._not_here()
+        if not held.can_work():
+            raise late_here(self._troubles.get("heartbeat"))
+        trouble: Exception | None = None
+        try:
+            write()
+            rev = self._share.rev  # of what is written meanwhile, by runs that go on, somebody else waits for the end
+            for _ in range(_TRIES):
+                try:
+                    while not self._share.is_published_until(rev):
+                        self._commit(held)
+                except (Lost, InDoubt, Damaged, OSError, LedgerError) as error:
+                    trouble = error
+                else:
+                    return
+        except Fenced as fenced:
+            self._lose(fenced)
+            raise self._not_here() from fenced
+        except OSError as error:  # of `write`: what it puts on the share before it says so
+            trouble = error
+        raise not_published(trouble) from trouble
+
+    def _check(self) -> None:
+        held = self._held
+        assert held is not None
+        self._history.check(held, self._publisher)
+        if self._sets is not None:
+            self._note("deployments", self._sets.check())
+
+    def _fix(self) -> list[str]:
+        held = self._held
+        assert held is not None
+        repaired = self._history.fix(held, self._publisher)
+        if repaired:
+            self._collect_when_due(held)
+        return repaired
+
+    def _collect_when_due(self, held: HeldLease) -> None:
+        if self._publisher.is_collection_due:
+            self._on_the_share("collect", held.collect)
+            if (sets := self._sets) is not None:
+                self._on_the_share("sets", lambda: sets.collect(held.can_work))
+            self._tell_what_is_left()
+
+    def _release(self, to_requester: bool) -> None:
+        held = self._held
+        if held is None:
+            return
+        request = None
+        if to_requester:
+            self._view = self._observer.poll()
+            request = self._view.request
+        try:
+            self._commit(held)
+            self.state = replace(self.state, work_until_s=NEVER)
+            held.release(handoff_to=request)
+        except Fenced as fenced:
+            self._lose(fenced)
+            return
+        except (LeaseOutcome, OSError, LedgerError) as error:
+            self._note("release", f"the workspace cannot be given up just now: {error}")
+            raise self._not_here(str(error)) from error
+        self._held = None
+        self._troubles.clear()
+        if not self._is_brief:
+            self._look()
+
+    def _leave(self) -> None:
+        if self._wants_control:
+            self._on_the_share("request", self._withdraw)
+        if self._held is not None:
+            self._on_the_share("release", lambda: self._release(False))
+
+    # -- asking -------------------------------------------------------------------------------------------------------
+
+    def _request(self, kind: str) -> None:
+        if self._held is not None:
+            return
+        self._view = self._observer.poll()
+        if self._view.state == "available":  # nobody has to be asked
+            self._own()
+            return
+        try:
+            self._observer.request_control(kind)
+        except OSError as error:
+            raise self._not_here(str(error)) from error
+        self._wants_control = True
+        self._repeat_due_s = self._clock() + self.limits.request_repeat_s
+        self._look()
+
+    def _withdraw(self) -> None:
+        self._wants_control = False
+        self._observer.withdraw_request()
+        self._look()
+
+    def _repair(self) -> str:
+        try:
+            return self._repair_now()
+        except (LeaseOutcome, Damaged, OSError) as error:
+            self._look()
+            raise WorkspaceError(
+                f"the shared history cannot be repaired just now: {error}",
+                where="the workspace's lease",
+                fix="look again with `data-engine lease status`; where it is still damaged, repair it again",
+            ) from error
+
+    def _repair_now(self) -> str:
+        """Fix what is damaged. An owner goes on owning, from its own ledger; whoever else repairs owns nothing afterwards."""
+        view = self._view = self._observer.poll()
+        held = self._held
+        if held is not None and view.state == "mine":
+            lost = self._fix()
+            self._tell()
+            return f"repaired; published again from this machine: {', '.join(lost)}" if lost else HEALTHY
+        repaired = self._history.repair(view)
+        if repaired is None:
+            self._look()
+            return HEALTHY
+        self._held = None
+        self._view = self._observer.poll()
+        said = repair_words(repaired)
+        if held is None:
+            self._look()
+            return said
+        try:  # it owned before: it owns again, and what is deployed may be gone as well
+            self._own()
+            self._check_due_s = self._clock()
+        except OwnedElsewhereError as error:
+            self._tell(lost_to=shown_machine(self._lease_status().owner or {"host_name": "somebody else"}))
+            return f"{said}; {error.what}"
+        return said
+
+    # -- telling ------------------------------------------------------------------------------------------------------
+
+    def _on_the_share(self, about: str, deed: Callable[[], object]) -> None:
+        """Do what another time will do as well: an error is told until it has been done, and nothing else."""
+        try:
+            deed()
+        except Fenced as fenced:
+            self._lose(fenced)
+        except (LeaseOutcome, OSError, FlowValidationError) as error:
+            if self._troubles.get(about) != str(error):
+                log.warning("on the share: %s: %s", type(error).__name__, error)
+            self._note(about, str(error))
+        else:
+            if about in self._troubles:
+                self._note(about, None)
+
+    def _note(self, about: str, trouble: str | None) -> None:
+        """What keeps the share from being used, told until the same goes well; None when it does."""
+        if trouble is None:
+            self._troubles.pop(about, None)
+        else:
+            self._troubles[about] = trouble
+        self._tell()
+
+    def _trouble(self) -> tuple[str | None, tuple[str, ...]]:
+        """What keeps the share from being used in words, and its kinds; what harms nothing comes last."""
+        if not self._troubles:
+            return self._share.left_out, () if self._share.left_out is None else ("left_out",)
+        kinds = tuple(sorted(self._troubles, key=_FOREIGN.__eq__))
+        return "; ".join(map(self._troubles.__getitem__, kinds)), kinds
+
+    def _lease_status(self) -> LeaseStatus:
+        if self._view is None:
+            return LeaseStatus()
+        return status_of(self._view, self.me, self._history.damage)
+
+    def _tell(self, *, lost_to: str | None = "") -> None:
+        """Renew `state`; "" leaves what is there."""
+        held, before = self._held, self.state
+        top = None if self._view is None else self._view.top
+        if held is not None:
+            lost_to = None
+        self.state = OwnershipState(
+            None if held is None else held.token,
+            NEVER if held is None else held.work_until,
+            (held.head.engine_on if held is not None else top is not None and top.engine_on),
+            held is not None and self._is_again,
+            self._lease_status(),
+            before.lost_to if lost_to == "" else lost_to,
+            *self._trouble(),
+            self._clock(),
+            self._believed,
+            held is not None and not held.can_work(),
+            self._history.taken_in,
+        )
+        if self.state.unaged != before.unaged or self.state.work_until_s != before.work_until_s:
+            self.on_change()

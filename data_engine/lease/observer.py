@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from data_engine.clock import boot_clock
 from data_engine.errors import OwnedElsewhereError, WorkspaceError
@@ -65,12 +66,20 @@ class _Damaged:
     is_replaced: bool
 
 
+class Ambient(NamedTuple):
+    """A machine's clock, its time in words for people, and what names what it writes."""
+
+    clock: Callable[[], float] = boot_clock
+    utc: Callable[[], str] = _utc_now
+    new_id: Callable[[], str] = _new_id
+
+
 class Observer:
     """One daemon that looks at a shared workspace, and claims it when it may.
 
     `workspace` names the heartbeat files and must be the same on every machine: the workspace's identity. `limits` are this
     machine's settings; they travel with its claims. `holds_lock` says whether this process holds the local lock of the
-    workspace; without it nothing is claimed. `known`, `nonce` and `repairs` are what was persisted of `Observer.known_list`.
+    workspace; without it nothing is claimed. `known_list` is what was persisted of `Observer.known_list`.
 
     Example:
         >>> import tempfile
@@ -94,17 +103,15 @@ class Observer:
         workspace: str,
         limits: Limits,
         holds_lock: Callable[[], bool],
-        known: int = 0,
-        nonce: str = "",
-        repairs: Collection[str] = (),
-        clock: Callable[[], float] = boot_clock,
-        utc: Callable[[], str] = _utc_now,
-        new_id: Callable[[], str] = _new_id,
+        known_list: tuple[int, str, Collection[str]] = (0, "", ()),
+        ambient: Ambient | None = None,
     ) -> None:
         self.me = me
         self.limits = limits
         self._holds_lock = holds_lock
-        self._generations = GenerationList(folder, known, nonce=nonce, repairs=repairs)
+        known, nonce, repairs = known_list
+        clock, utc, new_id = ambient or Ambient()
+        self._generations = GenerationList(folder, max(0, known), nonce=nonce, repairs=repairs)
         self._heartbeat_files = HeartbeatFiles(folder, workspace, new_id, utc)
         self._participant = Participant(self._generations, self._heartbeat_files, me, clock, utc, new_id)
         self._seen = Observed()
@@ -359,10 +366,7 @@ class Observer:
 
         try:
             repaired = repair(
-                self._generations,
-                self.me,
-                participant.new_id,
-                participant.utc(),
+                participant,
                 check=check,
                 begin=begin,
                 accepts_shorter=self._damage is not None and self._damage.is_shorter,

@@ -34,18 +34,6 @@ class Sets(Protocol):
         ...
 
 
-class _NoSets:
-    def check(self) -> str | None:
-        return None
-
-    def collect(self, may_go_on: Callable[[], bool]) -> None:
-        return None
-
-
-NO_SETS: Sets = _NoSets()
-"""Of a workspace without deployments."""
-
-
 @frozen
 class OwnershipState:
     """What is known of the ownership without asking anybody.

@@ -33,9 +33,8 @@ def peek(
     Raises:
         WorkspaceError: this machine's name cannot be kept.
     """
-    number, nonce, repairs = known
     folder = OsFolder(workspace_state_dir)
-    if number <= 0 and _has_no_list(folder):
+    if known[0] <= 0 and _has_no_list(folder):
         # Without asking who this machine is, and without what claims and writes: runs of a workspace nobody shares wait for it.
         return LeaseStatus("available")
     from data_engine.lease.observer import Observer
@@ -46,9 +45,7 @@ def peek(
         workspace=identity,
         limits=Limits(),
         holds_lock=lambda: False,
-        known=max(0, number),
-        nonce=nonce,
-        repairs=repairs,
+        known_list=known,
     )
     view = observer.poll()
     if view.state == "available" and view.top is None:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
 from data_engine.lease.generations import GenerationList
+from data_engine.lease.held_lease import Participant
 from data_engine.lease.protocol import (
     TABLES,
     Damaged,
@@ -41,10 +42,7 @@ class Repaired:
 
 
 def repair(
-    generations: GenerationList,
-    me: Identity,
-    new_id: Callable[[], str],
-    at_utc: str,
+    participant: Participant,
     *,
     check: Callable[[Generation | None], None],
     begin: Callable[[], None],
@@ -65,6 +63,7 @@ def repair(
         Lost, InDoubt: somebody else appended meanwhile, or the share did not say.
         OSError: the share is away, full or read-only.
     """
+    generations, me, new_id, at_utc = participant.generations, participant.me, participant.new_id, participant.utc()
     found = _found(generations, accepts_shorter=accepts_shorter, refused=refused, check=check)
     if not (found.is_damaged or is_replaced):
         return None

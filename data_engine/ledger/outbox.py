@@ -7,7 +7,7 @@ it is given up. Both stay to be seen. What waits is bounded: the oldest is given
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 from data_engine.ledger.ledger import Ledger
@@ -282,14 +282,10 @@ def _newest(connection: sqlite3.Connection, which: str, limit: int) -> list[Unde
     ]
 
 
-def states(connection: sqlite3.Connection, ids: Sequence[str]) -> Mapping[str, Mapping[str, str]]:
-    """Of each of these messages that is known the state for each recipient: "waiting", "sent" or "given_up"."""
-    found: dict[str, dict[str, str]] = {}
-    for one in ids:
-        rows = connection.execute("SELECT recipient, state FROM deliveries WHERE message_id = ?", (one,)).fetchall()
-        if rows:
-            found[one] = {restored(to): state for to, state in rows}
-    return found
+def is_sent(connection: sqlite3.Connection, message_id: str) -> bool:
+    """Whether one recipient at least has the message."""
+    found = "SELECT 1 FROM deliveries WHERE message_id = ? AND state = 'sent' LIMIT 1"
+    return connection.execute(found, (message_id,)).fetchone() is not None
 
 
 def _put(connection: sqlite3.Connection, one: Message) -> int:

@@ -35,58 +35,42 @@ class RequestRow(Record):
     at_utc: str = ""
 
 
-def write(ledger: Ledger, rows: Sequence[RequestRow]) -> None:
-    """Add these rows; they count once they are published.
+@frozen
+class RequestRows:
+    """The requests in a ledger; each method raises `LedgerError` where that cannot be used."""
 
-    Raises:
-        LedgerError: the ledger cannot be written.
-    """
-    with ledger.writing() as (connection, rev):
-        connection.executemany(
-            f"INSERT INTO requests ({_COLUMNS}, rev) VALUES ({', '.join('?' * 12)}) ON CONFLICT DO NOTHING",
-            [storable((*_row(one), rev)) for one in rows],
-        )
+    ledger: Ledger
 
+    def write(self, rows: Sequence[RequestRow]) -> None:
+        """Add these rows; they count once they are published."""
+        with self.ledger.writing() as (connection, rev):
+            connection.executemany(
+                f"INSERT INTO requests ({_COLUMNS}, rev) VALUES ({', '.join('?' * 12)}) ON CONFLICT DO NOTHING",
+                [storable((*_row(one), rev)) for one in rows],
+            )
 
-def known(ledger: Ledger, ids: Iterable[str]) -> dict[str, RequestRow]:
-    """What was published of these requests, by id.
+    def known(self, ids: Iterable[str]) -> dict[str, RequestRow]:
+        """What was published of these requests, by id."""
+        wanted = json.dumps(list(ids))
+        found = self._asked("request_id IN (SELECT value FROM json_each(?)) ORDER BY state DESC", wanted)
+        return {one.request_id: one for one in found}  # "answered" comes after "taken"
 
-    Raises:
-        LedgerError: the ledger cannot be read.
-    """
-    wanted = json.dumps(list(ids))
-    found = _asked(ledger, "request_id IN (SELECT value FROM json_each(?)) ORDER BY state DESC", wanted)
-    return {one.request_id: one for one in found}  # "answered" comes after "taken"
+    def unanswered(self) -> list[RequestRow]:
+        """Those that were taken, by whichever owner, and not answered."""
+        answered = f"SELECT request_id FROM requests WHERE state = 'answered' AND {IS_PUBLISHED}"
+        return self._asked(f"state = 'taken' AND request_id NOT IN ({answered})")
 
+    def newest(self, since_utc: str, limit: int = 20) -> list[RequestRow]:
+        """The newest requests since then, the newest first."""
+        where = "at_utc >= ? ORDER BY at_utc DESC, request_id LIMIT ?"
+        ids = dict.fromkeys(one.request_id for one in self._asked(where, since_utc, 2 * limit))
+        rows = self.known(ids)
+        return [rows[one] for one in ids][:limit]
 
-def unanswered(ledger: Ledger) -> list[RequestRow]:
-    """Those that were taken, by whichever owner, and not answered.
-
-    Raises:
-        LedgerError: the ledger cannot be read.
-    """
-    answered = f"SELECT request_id FROM requests WHERE state = 'answered' AND {IS_PUBLISHED}"
-    return _asked(ledger, f"state = 'taken' AND request_id NOT IN ({answered})")
-
-
-def newest(ledger: Ledger, since_utc: str, limit: int = 20) -> list[RequestRow]:
-    """The newest requests since then, the newest first.
-
-    Raises:
-        LedgerError: the ledger cannot be read.
-    """
-    ids = [
-        one.request_id
-        for one in _asked(ledger, "at_utc >= ? ORDER BY at_utc DESC, request_id LIMIT ?", since_utc, 2 * limit)
-    ]
-    rows = known(ledger, ids)
-    return [rows[one] for one in dict.fromkeys(ids)][:limit]
-
-
-def _asked(ledger: Ledger, where: str, *parameters: Any) -> list[RequestRow]:
-    with ledger.reading() as connection:
-        found = connection.execute(f"SELECT {_COLUMNS} FROM requests WHERE {IS_PUBLISHED} AND {where}", parameters)
-        return [_of(row) for row in found]
+    def _asked(self, where: str, *parameters: Any) -> list[RequestRow]:
+        with self.ledger.reading() as connection:
+            found = connection.execute(f"SELECT {_COLUMNS} FROM requests WHERE {IS_PUBLISHED} AND {where}", parameters)
+            return [_of(row) for row in found]
 
 
 def _row(one: RequestRow) -> tuple[Any, ...]:

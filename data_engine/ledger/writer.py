@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from data_engine.cause import Cause, data_text
@@ -141,71 +141,49 @@ def write_events(connection: sqlite3.Connection, events: Iterable[Event], *, run
             if isinstance(event, RunStarted):
                 _start_run(connection, event, runner_id, rev)
             else:
-                end_run(
-                    connection,
-                    event.run_id,
-                    event.status,
-                    at_s=event.at_s,
-                    elapsed_s=event.elapsed_s,
-                    error=event.error,
-                    why=event.why,
-                    seen=event.seen,
-                    spent=event.spent,
-                    rev=rev,
-                )
+                end_run(connection, event, rev)
     _write_steps(connection, steps, rev)
     if lines:
         _write_lines(connection, lines, rev)
 
 
-def end_run(
-    connection: sqlite3.Connection,
-    run_id: str,
-    status: str,
-    *,
-    at_s: float,
-    elapsed_s: float | None,
-    error: str | None,
-    why: Cause | None,
-    seen: Sequence[SeenSource],
-    rev: int,
-    spent: RunSpent | None = None,
-) -> None:
+def end_run(connection: sqlite3.Connection, ended: RunFinished, rev: int, *, is_timed: bool = True) -> None:
     """Close the run with its open steps, and settle the sources it saw; does nothing when it is closed already.
 
     A source that another machine has done since stays done: this run began before the workspace was taken over.
     """
-    at_utc = utc_text(at_s)
+    run_id, status, at_utc, why = ended.run_id, ended.status, utc_text(ended.at_s), ended.why
     cause, kind = (None, None) if why is None else (storable(why.text), why.kind)
     row = (
-        status,
-        at_utc,
-        elapsed_s,
-        error,
-        cause,
-        kind,
-        data_text(why),
-        status == "success",
-        *_spent(spent),
-        rev,
-        run_id,
+        *(
+            status,
+            at_utc,
+            ended.elapsed_s if is_timed else None,
+            ended.error,
+            cause,
+            kind,
+            data_text(why),
+            status == "success",
+        ),
+        *(*_spent(ended.spent), rev, run_id),
     )
     if connection.execute(_END_RUN, row).rowcount == 0:
         return
     connection.execute(_END_STEPS, (status, at_utc, rev, run_id))
-    if not seen:
+    if not ended.seen:
         return
     if status == "success":
         well = (
-            (*key, *mark, status, None, run_id, at_utc, 0, rev, *mark, run_id, at_utc, run_id) for key, mark in seen
+            (*key, *mark, status, None, run_id, at_utc, 0, rev, *mark, run_id, at_utc, run_id)
+            for key, mark in ended.seen
         )
         connection.executemany(_SETTLE_WELL, well)
     else:
-        reason = error or cause
+        reason = ended.error or cause
         count = int(status == "abandoned")
         ill = (
             (*key, *mark, status, reason, run_id, at_utc, count, rev, run_id)
-            for key, mark in seen
+            for key, mark in ended.seen
             if not _is_since(_DONE_ELSEWHERE_SINCE, connection, run_id, SeenSource(key, mark))
         )
         connection.executemany(_SETTLE, ill)
@@ -224,17 +202,8 @@ def abandon_runs(
         sources = storable(seen_from_text(seen))
         if _end_as_known(connection, run_id, sources, rev):
             continue
-        end_run(
-            connection,
-            run_id,
-            "abandoned",
-            at_s=at_s,
-            elapsed_s=None,
-            error=None,
-            why=why,
-            seen=[one for one in sources if not _is_since(_SETTLED_SINCE, connection, run_id, one)],
-            rev=rev,
-        )
+        left = tuple(one for one in sources if not _is_since(_SETTLED_SINCE, connection, run_id, one))
+        end_run(connection, RunFinished(run_id, "abandoned", at_s, 0.0, None, why, left), rev, is_timed=False)
         ids.append(run_id)
     return ids
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 from data_engine.errors import FlowValidationError
 from data_engine.flow.trigger import Poll, Schedule
 from data_engine.lease.status import LeaseStatus, shown_machine
-from data_engine.ledger import backfills, requests
+from data_engine.ledger import backfills
 from data_engine.ledger.deployments import renamings
+from data_engine.ledger.requests import RequestRows
 from data_engine.model import (
     BAD_ENDS,
     ActiveRun,
@@ -497,7 +498,7 @@ def requests_told(ledger: Ledger, now_s: float) -> list[RequestStatus]:
         LedgerError: it cannot be read.
     """
     found = []
-    for row in requests.newest(ledger, utc_text(now_s - _DAY_S), _MOST_REQUESTS):
+    for row in RequestRows(ledger).newest(utc_text(now_s - _DAY_S), _MOST_REQUESTS):
         answer = json.loads(row.answer) if row.answer else {}
         what = answer.get("what") if isinstance(answer, dict) else None
         told = None if what is None else str(what)

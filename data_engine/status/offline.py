@@ -182,7 +182,7 @@ class OfflineFacts:
         flow = entry.flow
         if flow is None or not flow.expectations or standing.kind == "not_deployed":
             return None
-        from data_engine.alerting.looking import look
+        from data_engine.alerting.expectations import look
 
         own = {run.run_id: run for run in active if run.flow == flow.name}
         began = {run_id: datetime.fromisoformat(run.started_at_utc).timestamp() for run_id, run in own.items()}

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from data_engine import Flow
-from data_engine.alerting.looking import freshness, late_slot, look
+from data_engine.alerting.expectations import freshness, late_slot, look
 from data_engine.ledger import troubles
 from data_engine.ledger.freshness import failures_between, is_good_since
 from data_engine.ledger.ledger import Ledger

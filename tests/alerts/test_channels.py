@@ -341,7 +341,7 @@ def test_the_process_ends_with_whoever_has_started_it(hook: Webhook, monkeypatch
 def test_whoever_sends_loads_apprise_and_nobody_else_does() -> None:
     """The daemon's modules import none of it."""
     code = (
-        "import sys, data_engine.daemon.daemon, data_engine.daemon.notifier, data_engine.daemon.alert_trial\n"
+        "import sys, data_engine.daemon.daemon, data_engine.daemon.notifier, data_engine.daemon.channel\n"
         "print('apprise' in sys.modules)"
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -12,15 +13,13 @@ import pytest
 from data_engine.daemon.notifier import Notifier
 from data_engine.daemon.silence import AlarmTeller
 from data_engine.engine.local_workspace import local_workspace
-from data_engine.lease.alarms import Alarm
-from data_engine.lease.watch import NoWatch
-from data_engine.lease.watching import About
+from data_engine.lease.alarms import About, Alarm, NoWatch
 from data_engine.ledger import deployments, outbox, troubles
 from data_engine.ledger.troubles import Trouble, TroubleKey
 from data_engine.model import Deployment
 from tests.support import WorkspaceFiles
 
-ALARM = Alarm(42, "9f3c", "silent_owner")
+ALARM = Alarm(42, "9f3c")
 ABOUT = About("EVE-PC", True, "2026-01-05T03:12:00+00:00")
 
 
@@ -100,14 +99,11 @@ def test_a_machine_without_the_secrets_tells_nobody(team: WorkspaceFiles) -> Non
 
 
 def test_the_id_is_the_same_on_every_machine(team: WorkspaceFiles) -> None:
-    """And another one for each silence, and for its end."""
+    """And another one for each silence."""
     one, two = teller_of(team, "ops"), teller_of(team, "boss")
 
     assert one.id_of(ALARM) == two.id_of(ALARM)
-    assert (
-        len({one.id_of(ALARM), one.id_of(Alarm(43, "9f3c", "silent_owner")), one.id_of(Alarm(42, "9f3c", "recovered"))})
-        == 3
-    )
+    assert one.id_of(ALARM) != one.id_of(Alarm(43, "9f3c"))
 
 
 def test_what_nobody_has_can_be_taken_back(team: WorkspaceFiles) -> None:
@@ -116,19 +112,33 @@ def test_what_nobody_has_can_be_taken_back(team: WorkspaceFiles) -> None:
     teller.tell(ALARM, ABOUT)
     message_id = teller.id_of(ALARM)
     assert (teller.is_free("3fa2"), teller.is_free(message_id), teller.is_told(ALARM)) == (True, False, False)
-    teller.drop_others([ALARM])
-    assert len(kept(team)) == 2
+    assert teller_of(team).kept() == (ALARM, ABOUT)
 
-    teller.drop(ALARM)
-    assert kept(team) == []
+    teller.end(ALARM, ABOUT, "BEN-PC owns the workspace now")
+    assert (kept(team), teller_of(team).kept()) == ([], None)
 
     teller.tell(ALARM, ABOUT)
     outbox.sent(local_workspace(team.root).ledger(), message_id, "ops", 1.0)
     assert teller.is_told(ALARM)
-    teller.drop(ALARM)
-    teller.drop_others([])
+    teller.end(ALARM, ABOUT)
     assert [row[1:3] for row in kept(team)] == [("boss", "waiting"), ("ops", "sent")]
     assert (teller.is_free(message_id), teller_of(team, "ops").is_free(message_id)) == (True, True)
+
+
+def test_the_end_is_told_to_whom_was_told_of_the_silence(team: WorkspaceFiles) -> None:
+    """In a message of its own, which needs no claim."""
+    teller = teller_of(team, "ops")
+    teller.tell(ALARM, ABOUT)
+    outbox.sent(local_workspace(team.root).ledger(), teller.id_of(ALARM), "ops", 1.0)
+
+    teller.end(ALARM, ABOUT, "BEN-PC owns the workspace now")
+
+    assert kept(team)[0] == (
+        *("recovered", "ops", "waiting"),
+        "the workspace team has a working owner again: BEN-PC owns the workspace now",
+    )
+    (due,) = outbox.due(local_workspace(team.root).ledger(), time.time() + 1)
+    assert teller.is_free(due.message_id)
 
 
 def test_a_share_that_is_away_is_told_until_it_is_back(team: WorkspaceFiles) -> None:

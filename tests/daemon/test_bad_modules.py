@@ -46,8 +46,8 @@ FEEDS_ON_ITSELF = """
 HANGS = f"#| keep\n{HANG_IN_C}"
 DAEMON = """
 import sys
-from data_engine.daemon.worker_pool import WorkerPool
-WorkerPool.__init__.__kwdefaults__["load_timeout_s"] = 0.8
+from data_engine.daemon.worker_handle import WorkerSetup
+WorkerSetup.__init__.__kwdefaults__["load_timeout_s"] = 0.8
 {patch}
 from data_engine.daemon.__main__ import main
 sys.exit(main())

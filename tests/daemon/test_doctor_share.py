@@ -10,7 +10,7 @@ import pytest
 
 from data_engine import Workspace
 from data_engine.daemon.doctor import check_shared_history
-from data_engine.daemon.finding import Finding
+from data_engine.daemon.doctor_checks import Finding
 from data_engine.lease.folder import OsFolder
 from data_engine.lease.held_lease import HeldLease
 from data_engine.lease.observer import Observer

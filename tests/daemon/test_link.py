@@ -10,9 +10,11 @@ import psutil
 import pytest
 
 from data_engine import Workspace
+from data_engine.commands.runs import Run
 from data_engine.daemon import control, link
 from data_engine.daemon.control import DaemonClient, DaemonGoneError, UnknownRouteError
 from data_engine.daemon.link import DaemonLink
+from data_engine.errors import ShortInterrupt
 from tests.support import WorkspaceFiles, until
 
 
@@ -40,6 +42,19 @@ def test_no_question_waits_longer_than_a_call_may(
     DaemonLink(SimpleNamespace()).wait_for_runs(["3f9c"], print)  # type: ignore[arg-type]
 
     assert daemon.asked == [1.0, at_most_s, at_most_s, at_most_s]
+
+
+def test_an_interrupt_before_the_answer_says_what_becomes_of_the_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The daemon has it, so it is not called off; of a run no id is known yet."""
+
+    class Asked:
+        def post(self, path: str, body: dict[str, Any], *, timeout_s: float) -> dict[str, Any]:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(DaemonLink, "start", lambda self: Asked())
+
+    with pytest.raises(ShortInterrupt, match="asked to run hand, and does it; `data-engine status`"):
+        DaemonLink(SimpleNamespace()).send(Run("hand"), waits=True)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("ends", [True, False], ids=["its daemon has gone", "its daemon stays"])

@@ -14,7 +14,7 @@ import pytest
 
 from data_engine import FlowValidationError, Workspace
 from data_engine.daemon import request_sender
-from data_engine.daemon.request_inbox import RequestInbox
+from data_engine.daemon.request_inbox import Pace, RequestInbox
 from data_engine.daemon.request_sender import RequestSender
 from data_engine.deploy.sets import DeployedSets
 from data_engine.lease.folder import OsFolder
@@ -38,7 +38,7 @@ class Share:
 
     def new_inbox(self) -> RequestInbox:
         return RequestInbox(
-            self.files, self, self, self.handle, self.spawn, clock=lambda: self.now_s, setting=lambda: "all"
+            self.files, self, self, self.handle, self.spawn, pace=Pace(clock=lambda: self.now_s), setting=lambda: "all"
         )
 
     async def handle(self, request: Request) -> tuple[str, dict[str, Any]]:

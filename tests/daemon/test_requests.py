@@ -16,8 +16,8 @@ from data_engine import Workspace
 from data_engine.lease.folder import OsFolder
 from data_engine.lease.requests import Request, RequestFiles
 from data_engine.ledger import deployments as deployment_rows
-from data_engine.ledger import requests
 from data_engine.ledger.ledger import Ledger
+from data_engine.ledger.requests import RequestRows
 from data_engine.model import Compared
 from data_engine.proof.verdict import Verdict, cells_of
 from tests.daemon.stations import Make, Station, shared_workspace
@@ -115,7 +115,7 @@ def files_of(team: Path) -> RequestFiles:
 
 def outcome_of(one: Station, request: Request) -> str | None:
     with ledger_of(one) as ledger:
-        row = requests.known(ledger, [request.request_id]).get(request.request_id)
+        row = RequestRows(ledger).known([request.request_id]).get(request.request_id)
         return None if row is None else row.outcome
 
 

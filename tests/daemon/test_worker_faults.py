@@ -445,6 +445,7 @@ DAEMON = """
 import asyncio, itertools, sys, os
 from pathlib import Path
 from data_engine.scheduler.executor import Job, JobSource
+from data_engine.daemon.worker_handle import WorkerSetup
 from data_engine.daemon.worker_pool import WorkerPool
 from data_engine.daemon.messages import Job, JobSource
 from data_engine.daemon.worker_pool import WorkerPool
@@ -453,12 +454,13 @@ from data_engine.ledger.journal import JournalReader
 
 async def main():
     root, numbers = Path(sys.argv[1]), itertools.count()
-    workers = WorkerPool(
-        workspace_root=root, local=local_workspace(root).local, interpreter=sys.executable, limit=2,
+    setup = WorkerSetup(
+        workspace_root=root, local=local_workspace(root).local, interpreter=sys.executable,
         new_journal=lambda: JournalReader(root.parent / f"{next(numbers)}.events"),
-        store=lambda job, events: None, on_events=lambda job, events: None, on_done=lambda job, end: None,
-        remember=lambda pid, create_time: print(pid, create_time, flush=True), forget=lambda pid: None,
+        remember=lambda pid, create_time: print(pid, create_time, flush=True),
     )
+    nothing = lambda *told: None
+    workers = WorkerPool(setup, limit=2, store=nothing, on_events=nothing, on_done=nothing, forget=nothing)
     await workers.start()
     workers.submit(Job("job", "run", "a", None, (JobSource(),)))
     await asyncio.sleep(600)

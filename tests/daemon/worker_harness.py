@@ -12,6 +12,7 @@ from typing import Any
 
 import psutil
 
+from data_engine.daemon.worker_handle import WorkerSetup
 from data_engine.daemon.worker_pool import WorkerPool
 from data_engine.engine.local_workspace import local_workspace
 from data_engine.ledger.journal import JournalReader, journal_path
@@ -41,18 +42,21 @@ class Shop:
         self.forgotten: list[int] = []
         self._before = before
         self.journals = ws.root.parent / "journals"
-        self.workers = WorkerPool(
+        setup = WorkerSetup(
+            interpreter=options.pop("interpreter", sys.executable),
             workspace_root=ws.root,
             local=local_workspace(ws.root).local,
-            interpreter=options.pop("interpreter", sys.executable),
-            limit=limit,
             new_journal=self._new_journal,
+            remember=self.remembered.__setitem__,
+            **options,
+        )
+        self.workers = WorkerPool(
+            setup,
+            limit=limit,
             store=self._store,
             on_events=lambda job, events: None,
             on_done=lambda job, end: self.ends.__setitem__(job.job_id, end),
-            remember=self.remembered.__setitem__,
             forget=self.forgotten.append,
-            **options,
         )
 
     def _new_journal(self) -> JournalReader:

@@ -11,14 +11,11 @@ from dataclasses import asdict, replace
 from typing import Any
 from unittest.mock import patch
 
-from data_engine.lease import watch as watch_module
-from data_engine.lease import watching as watching_module
-from data_engine.lease.alarms import ROOT, Alarm, AlarmClaim, AlarmFiles
+from data_engine.lease import alarms as alarms_module
+from data_engine.lease.alarms import ROOT, Alarm, AlarmClaim, AlarmFiles, Move, Pursued, Watch, judge
 from data_engine.lease.records import encode
 from data_engine.lease.removal import make, remove
 from data_engine.lease.view import View
-from data_engine.lease.watch import Watch
-from data_engine.lease.watching import Move, Pursued, judge
 
 _claim, _do, _go_on, _judge = AlarmFiles.claim, Watch._do, Watch._go_on, judge
 
@@ -80,9 +77,9 @@ def told_by_who_came_too_late(self: AlarmFiles, alarm: Alarm, count: int, by: Al
 def forgotten_when_lost(self: Watch, one: Pursued, view: View) -> None:
     """What another machine has claimed is that machine's, whatever becomes of it."""
     _go_on(self, one, view)
-    now = self._pursued.get(one.alarm.number)
-    if now is not None and now.claims and not now.mine:
-        self._pursued[one.alarm.number] = replace(now, look_s=float("inf"))
+    now = self._one
+    if now is not None and now.claims and not now.tries:
+        self._one = replace(now, look_s=float("inf"))
 
 
 def collected_at_once(self: AlarmFiles, oldest: int) -> None:
@@ -104,15 +101,15 @@ def shut_down_in_order(view: View) -> bool:
 MUTANTS: dict[str, tuple[Any, str, Callable[..., Any]]] = {
     "empty_folder_claims": (AlarmFiles, "claim", empty_folder_claims),
     "sent_before_the_answer": (Watch, "_do", sent_before_the_answer),
-    "claimed_without_waiting": (watch_module, "judge", claimed_without_waiting),
-    "never_claimed_anew": (watch_module, "judge", never_claimed_anew),
+    "claimed_without_waiting": (alarms_module, "judge", claimed_without_waiting),
+    "never_claimed_anew": (alarms_module, "judge", never_claimed_anew),
     "error_believed": (AlarmFiles, "claim", error_believed),
     "told_for_ever": (Watch, "may_tell", told_for_ever),
     "told_by_who_came_too_late": (AlarmFiles, "claim", told_by_who_came_too_late),
     "forgotten_when_lost": (Watch, "_go_on", forgotten_when_lost),
     "collected_at_once": (AlarmFiles, "collect", collected_at_once),
-    "owner_of_old_news": (watch_module, "how_over", owner_of_old_news),
-    "shut_down_in_order": (watching_module, "is_unattended", shut_down_in_order),
+    "owner_of_old_news": (alarms_module, "how_over", owner_of_old_news),
+    "shut_down_in_order": (alarms_module, "is_unattended", shut_down_in_order),
 }
 
 

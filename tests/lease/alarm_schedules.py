@@ -17,20 +17,19 @@ from unittest.mock import patch
 
 from data_engine.errors import FlowValidationError
 from data_engine.lease import generations, heartbeat_files
-from data_engine.lease.alarms import ROOT, Alarm, AlarmFiles
+from data_engine.lease.alarms import AGAIN_S, ROOT, About, Alarm, AlarmFiles, Watch, is_alarming, is_unattended
 from data_engine.lease.generations import path_of
 from data_engine.lease.held_lease import HeldLease
 from data_engine.lease.observer import Observer
 from data_engine.lease.protocol import NEVER, Damaged, LeaseOutcome
 from data_engine.lease.records import lease_of
 from data_engine.lease.view import View
-from data_engine.lease.watch import Watch
-from data_engine.lease.watching import AGAIN_S, About, is_alarming, is_unattended
 from tests.lease import schedules
 from tests.lease.simulated_share import Crash, Machine, SimulatedFolder, Violation, World
 
 STEPS = 1000
 KINDS = ("silent_owner", "recovered", "unreachable")
+END = " over"
 _FROZEN_S = 0.8 * AGAIN_S
 """Whoever has not recorded for so long what it has told may be taken for dead."""
 
@@ -61,7 +60,7 @@ class Memory:
         self.can_send = can_send
         self.channel_works = True
         self.outbox: dict[str, str] = {}
-        self.alarms: dict[str, Alarm] = {}
+        self.last: tuple[Alarm, About] | None = None
         self.away = False
 
 
@@ -114,7 +113,7 @@ class Truth:
         if path in self.won:
             raise Violation(f"{machine.name} won {path}, which was won before")
         self.won.add(path)
-        what = "claimed anew" if "again-" in path else "recovery claimed" if "recovered" in path else "alarm claimed"
+        what = "claimed anew" if "again-" in path else "alarm claimed"
         self.world.counts[what] += 1
         self.world.note(machine, f"==> {path}")
 
@@ -123,13 +122,16 @@ class Truth:
         if not any(calls for message_id, calls in self.calls.items() if message_id.startswith(f"{path} ")):
             raise Violation(f"{machine.name} recorded that people were told of {path}, and nobody was")
 
-    def reached(self, machine: Machine, alarm: Alarm, message_id: str) -> None:
+    def reached(self, machine: Machine, message_id: str) -> None:
         """People got a message."""
         world, calls = self.world, self.calls[message_id]
+        silence = message_id.removesuffix(END)
+        path = silence.partition(" ")[0]
+        is_end = message_id != silence
         world.note(machine, f"==> people are told: {message_id}")
-        world.counts["recovery told" if alarm.kind == "recovered" else "alarm told"] += 1
-        if calls:
-            if calls[-1].has_died(self.recorded.get(alarm.path), world.now):
+        world.counts["recovery told" if is_end else "alarm told"] += 1
+        if len(calls) >= (len(self.calls[silence]) if is_end else 1):  # each who told of it tells its end
+            if calls[-1].has_died(None if is_end else self.recorded.get(path), world.now):
                 self.excused[message_id] += 1
                 world.counts["told again, its sender died before the record"] += 1
             else:
@@ -138,13 +140,13 @@ class Truth:
         calls.append(Call(machine, machine.incarnation, world.now))
         if self.extra[message_id] > (0 if world.profile.timing_holds else 1):
             raise Violation(f"{machine.name} told {message_id} for the {len(calls)}. time")
-        if alarm.kind == "recovered":
-            self._check_is_over(machine, alarm)
+        if is_end:
+            self._check_is_over(machine, path, silence)
 
-    def _check_is_over(self, machine: Machine, alarm: Alarm) -> None:
-        if not any(f"{replace(alarm, kind='silent_owner').path} " in message_id for message_id in self.calls):
+    def _check_is_over(self, machine: Machine, path: str, silence: str) -> None:
+        if not self.calls[silence]:
             raise Violation(f"{machine.name} told the end of what was never told")
-        if self.world.profile.timing_holds and self.world.ghost.newest <= alarm.number:
+        if self.world.profile.timing_holds and self.world.ghost.newest <= int(path.rpartition("/")[2]):
             raise Violation(f"{machine.name} told the end of a silence that lasts")
 
 
@@ -155,7 +157,7 @@ class SimulatedTeller:
         self.memory = memory
 
     def is_free(self, message_id: str) -> bool:
-        return False
+        return message_id.endswith(END)
 
     def kinds(self) -> Collection[str]:
         return KINDS if self.memory.can_send else ()
@@ -164,23 +166,25 @@ class SimulatedTeller:
         return True
 
     def id_of(self, alarm: Alarm) -> str:
-        message_id = f"{alarm.path} {alarm.generation}"
-        self.memory.alarms[message_id] = alarm
-        return message_id
+        return f"{alarm.path} {alarm.generation}"
 
     def tell(self, alarm: Alarm, about: About) -> None:
         self.memory.outbox.setdefault(self.id_of(alarm), "waiting")
+        self.memory.last = alarm, about
+
+    def kept(self) -> tuple[Alarm, About] | None:
+        return self.memory.last
 
     def is_told(self, alarm: Alarm) -> bool:
         return self.memory.outbox.get(self.id_of(alarm)) == "sent"
 
-    def drop(self, alarm: Alarm) -> None:
+    def end(self, alarm: Alarm, about: About, over: str = "") -> None:
+        message_id = self.id_of(alarm)
         if not self.is_told(alarm):
-            self.memory.outbox.pop(self.id_of(alarm), None)
-
-    def drop_others(self, alarms: Collection[Alarm]) -> None:
-        kept = {self.id_of(one) for one in alarms}
-        self.memory.outbox = {key: state for key, state in self.memory.outbox.items() if state == "sent" or key in kept}
+            self.memory.outbox.pop(message_id, None)
+        elif over:
+            self.memory.outbox.setdefault(message_id + END, "waiting")
+        self.memory.last = None
 
     def tell_away(self, why: str) -> None:
         self.memory.away = True
@@ -211,14 +215,14 @@ class Notifier:
                 self._pause_until_s[message_id] = world.now + rng.choice((10, 40, 160))
         for message_id, state in list(outbox.items()):
             is_due = state == "waiting" and world.now >= self._pause_until_s.get(message_id, 0.0)
-            if is_due and message_id not in self._under_way and self._watch.may_tell(message_id):
+            if is_due and message_id not in self._under_way and self._watch.may_send(message_id):
                 self._call(message_id)
 
     def _call(self, message_id: str) -> None:
         world, rng = self._world, self._world.rng
         is_good = self._teller.memory.channel_works and (not world.faults_on or rng.random() < 0.8)
         if is_good:
-            self._truth.reached(self._machine, self._teller.memory.alarms[message_id], message_id)
+            self._truth.reached(self._machine, message_id)
         if world.faults_on and rng.random() < 0.1:
             world.counts["fault: died between call and answer"] += 1
             raise Crash
@@ -415,7 +419,7 @@ def check_it_is_told(
     for machine in (first, second):
         machine.ready_s = world.now + world.rng.uniform(0, 0.2)  # so that they race
         world.spawn(machine, _watch_only(memories[machine.name], truth))
-    alarm = Alarm(dead, world.ghost.history[dead].nonce, "silent_owner")
+    alarm = Alarm(dead, world.ghost.history[dead].nonce)
     message_id = f"{alarm.path} {alarm.generation}"
     limits = owner.limits
     within_s = (limits.stale_after_s + limits.poll_s) / max(first.rate, second.rate) + 10
@@ -429,7 +433,7 @@ def check_it_is_told(
         raise Violation(f"{case}: people were told {len(truth.calls[message_id])} times")
     owner.ready_s = world.now + 30
     world.spawn(owner, _own_again(memories[owner.name], truth))
-    end_id = f"{replace(alarm, kind='recovered').path} {alarm.generation}"
+    end_id = message_id + END
     memories[first.name].channel_works = True
     _run_until(world, lambda: bool(truth.calls[end_id]), world.now + 1500 / 0.3, f"{case}: its end was not told")
     _run_until(world, lambda: False, world.now + 100, None)

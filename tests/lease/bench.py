@@ -7,7 +7,7 @@ from typing import Any
 
 from data_engine.lease.folder import LARGEST_READ_BYTES, Kind
 from data_engine.lease.held_lease import HeldLease
-from data_engine.lease.observer import Observer
+from data_engine.lease.observer import Ambient, Observer
 from data_engine.lease.protocol import Identity, Limits
 from data_engine.lease.view import View
 from tests.lease.simulated_share import MUTATIONS, Share
@@ -55,12 +55,8 @@ class Bench:
             workspace="w",
             limits=limits,
             holds_lock=lambda: holds_lock,
-            known=known,
-            nonce=nonce,
-            repairs=repairs,
-            clock=lambda: self.now,
-            utc=lambda: "2026-01-01T00:00:00+00:00",
-            new_id=self.new_id,
+            known_list=(known, nonce, repairs),
+            ambient=Ambient(lambda: self.now, lambda: "2026-01-01T00:00:00+00:00", self.new_id),
         )
 
     def owner(self, name: str = "A", **others: Any) -> tuple[Observer, HeldLease]:

@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Coroutine, Iterable, Sequence
 from typing import Any
 
-from data_engine.daemon.request_inbox import RequestInbox
+from data_engine.daemon.request_inbox import Pace, RequestInbox
 from data_engine.errors import DamagedSetError, FlowValidationError
 from data_engine.lease.deployment_files import DeploymentFiles
 from data_engine.lease.held_lease import HeldLease
@@ -170,9 +170,7 @@ def daemon(world: World, machine: Machine, memory: Memory, truth: Truth) -> None
         owner,
         carry,
         finish,
-        in_thread=_here,
-        pause=lambda seconds: _pause(world, machine, 5.0),
-        clock=lambda: world.clock(machine),
+        pace=Pace(_here, lambda seconds: _pause(world, machine, 5.0), lambda: world.clock(machine)),
         setting=lambda: "all",
     )
     wait_s, next_beat_s, token = 0.0, 0.0, None
@@ -354,7 +352,7 @@ def check_it_goes_on(world: World, memories: dict[str, Memory], truth: Truth) ->
             return "done", {}
 
         inbox = RequestInbox(
-            asks, SimulatedRows(memory), owner, carry, finish, in_thread=_here, clock=lambda: world.clock(machine),
+            asks, SimulatedRows(memory), owner, carry, finish, pace=Pace(_here, clock=lambda: world.clock(machine)),
             setting=lambda: "all",
         )  # fmt: skip
         finish(inbox.look())

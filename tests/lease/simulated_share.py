@@ -21,7 +21,7 @@ from greenlet import getcurrent, greenlet  # type: ignore[import-untyped]
 from data_engine.lease.folder import LARGEST_READ_BYTES, Kind, NotOursError
 from data_engine.lease.generations import GENERATIONS
 from data_engine.lease.held_lease import HeldLease
-from data_engine.lease.observer import Observer
+from data_engine.lease.observer import Ambient, Observer
 from data_engine.lease.protocol import TABLES, Damaged, Generation, Identity, Limits
 from data_engine.lease.records import generation_of, lease_of
 from data_engine.nofollow import NotFollowedError
@@ -260,12 +260,8 @@ class World:
             workspace="demo",
             limits=machine.limits,
             holds_lock=lambda: True,
-            known=machine.known[0],
-            nonce=machine.known[1],
-            repairs=machine.known[2],
-            clock=lambda: self.clock(machine),
-            utc=lambda: f"{self.now + machine.skew_s:.0f}",
-            new_id=self.new_id,
+            known_list=machine.known,
+            ambient=Ambient(lambda: self.clock(machine), lambda: f"{self.now + machine.skew_s:.0f}", self.new_id),
         )
         return machine.observer
 

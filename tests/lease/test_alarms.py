@@ -9,30 +9,41 @@ from typing import Any
 
 import pytest
 
-from data_engine.lease.alarms import KEEP_ALARMS, ROOT, Alarm, AlarmClaim, AlarmFiles, Kind, claim_of
+from data_engine.lease.alarms import (
+    AGAIN_S,
+    KEEP_ALARMS,
+    RIGHT_S,
+    ROOT,
+    About,
+    Alarm,
+    AlarmClaim,
+    AlarmFiles,
+    Watch,
+    claim_of,
+)
 from data_engine.lease.generations import path_of
 from data_engine.lease.held_lease import HeldLease
 from data_engine.lease.observer import Observer
 from data_engine.lease.protocol import Damaged, InDoubt
 from data_engine.lease.records import encode
 from data_engine.lease.view import View
-from data_engine.lease.watch import Watch
-from data_engine.lease.watching import AGAIN_S, RIGHT_S, About
 from tests.lease.bench import Bench, fail
 
 ALL = ("silent_owner", "recovered", "unreachable")
 
 
 class Outbox:
-    """What a machine would send: by the message's id "waiting" or "sent", and what it has told of the share."""
+    """What a machine would send: by the message's id "waiting" or "sent", and what it has told of ends and of the share."""
 
     def __init__(self) -> None:
         self.can_tell: Collection[str] = ALL
         self.whole = True
         self.states: dict[str, str] = {}
         self.about: dict[str, About] = {}
+        self.ends: list[str] = []
         self.told: list[str] = []
         self.is_away = False
+        self.last: tuple[Alarm, About] | None = None
 
     def is_free(self, message_id: str) -> bool:
         return False
@@ -44,22 +55,25 @@ class Outbox:
         return self.whole
 
     def id_of(self, alarm: Alarm) -> str:
-        return f"{alarm.kind} {alarm.number}"
+        return f"silent_owner {alarm.number}"
 
     def tell(self, alarm: Alarm, about: About) -> None:
         self.states.setdefault(self.id_of(alarm), "waiting")
         self.about[self.id_of(alarm)] = about
+        self.last = alarm, about
+
+    def kept(self) -> tuple[Alarm, About] | None:
+        return self.last
 
     def is_told(self, alarm: Alarm) -> bool:
         return self.states.get(self.id_of(alarm)) == "sent"
 
-    def drop(self, alarm: Alarm) -> None:
+    def end(self, alarm: Alarm, about: About, over: str = "") -> None:
         if not self.is_told(alarm):
             self.states.pop(self.id_of(alarm), None)
-
-    def drop_others(self, alarms: Collection[Alarm]) -> None:
-        kept = [self.id_of(one) for one in alarms]
-        self.states = {key: state for key, state in self.states.items() if state == "sent" or key in kept}
+        elif over:
+            self.ends.append(over)
+        self.last = None
 
     def tell_away(self, why: str) -> None:
         self.told.append(f"away: {why}")
@@ -134,7 +148,7 @@ def silent_owner(bench: Bench, *watchers: Machine, end: Callable[[HeldLease], ob
     for one in watchers:
         one.look()
     passes(bench, 80, *watchers)
-    return Alarm(held.head.number, held.head.nonce, "silent_owner")
+    return Alarm(held.head.number, held.head.nonce)
 
 
 def test_one_of_two_tells_and_the_other_waits(bench: Bench) -> None:
@@ -200,19 +214,36 @@ def test_a_claim_that_tells_nobody_is_followed_by_another(bench: Bench) -> None:
     assert ben.send() == []
 
 
-def test_a_daemon_goes_on_with_what_its_predecessor_has_claimed(bench: Bench) -> None:
-    """It died before it told: the next one on this machine knows that it is gone, and waits for nothing."""
+def test_a_daemon_waits_for_what_its_predecessor_has_claimed(bench: Bench) -> None:
+    """It died before it told: the next one on this machine is as any other, and what waits is sent when it has claimed it anew."""
     ben = Machine(bench, "B")
     alarm = silent_owner(bench, ben)
     passes(bench, 10, ben)
-    ben.outbox.states.clear()
 
     again = Machine(bench, "B", outbox=ben.outbox, daemon="2")
-    again.look()
+    passes(bench, AGAIN_S, again)
+    assert again.send() == []
+    passes(bench, 80, again)
 
     assert again.send() == ["silent_owner 1"]
     again.look()
     assert (again.alarms.look(alarm).claims, again.alarms.look(alarm).is_sent) == (2, True)
+
+
+def test_what_a_predecessor_did_not_tell_is_dropped_when_it_is_over(bench: Bench) -> None:
+    """Nobody was told of the silence, so nobody is told of its end."""
+    ben, owner = Machine(bench, "B"), Machine(bench, "A")
+    held = owner.own()
+    held.heartbeat()
+    ben.look()
+    passes(bench, 100, ben)
+    assert ben.outbox.states == {"silent_owner 1": "waiting"}
+
+    held.heartbeat()
+    again = Machine(bench, "B", outbox=ben.outbox, daemon="2")
+    again.look()
+
+    assert (again.outbox.states, again.outbox.ends) == ({}, [])
 
 
 def test_a_daemon_records_what_its_predecessor_has_told(bench: Bench) -> None:
@@ -228,9 +259,9 @@ def test_a_daemon_records_what_its_predecessor_has_told(bench: Bench) -> None:
     assert (again.send(), again.alarms.look(alarm)) == ([], replace(again.alarms.look(alarm), claims=1, is_sent=True))
 
 
-@pytest.mark.parametrize("order", ["ABC", "BCA", "CAB"])
-def test_the_end_is_told_once_when_the_owner_is_back(bench: Bench, order: str) -> None:
-    """By whoever sees it first, the owner itself or a watcher; not before it is so, and not when nobody was told of the silence."""
+@pytest.mark.parametrize("is_restarted", [False, True])
+def test_the_end_is_told_once_by_who_told_of_the_silence(bench: Bench, is_restarted: bool) -> None:
+    """Also by its next daemon; not before it is so, and by nobody else."""
     ben, cat = Machine(bench, "B"), Machine(bench, "C")
     owner = Machine(bench, "A")
     held = owner.own()
@@ -240,18 +271,15 @@ def test_the_end_is_told_once_when_the_owner_is_back(bench: Bench, order: str) -
     passes(bench, 90, ben, cat)
     assert ben.send() == ["silent_owner 1"]
     passes(bench, 100, ben, cat)
-    assert (ben.send(), cat.send()) == ([], [])
+    assert (ben.send(), cat.send(), ben.outbox.ends) == ([], [], [])
 
+    if is_restarted:
+        ben = Machine(bench, "B", outbox=ben.outbox, daemon="2")
     held.heartbeat()  # which renews
-    everybody = {"B": ben, "C": cat, "A": owner}
-    for one in order:
-        passes(bench, 20, everybody[one])
-    told = [message for one in everybody.values() for message in one.send()]
+    passes(bench, 2 * AGAIN_S, owner, cat, ben)
 
-    assert told == ["recovered 1"]
-    assert everybody[order[0]].outbox.about["recovered 1"].over == "A-PC gives signs of life again"
-    passes(bench, 2 * AGAIN_S, *everybody.values())
-    assert [message for one in everybody.values() for message in one.send()] == []
+    told = [one.outbox.ends for one in (owner, ben, cat)]
+    assert told == [[], ["A-PC gives signs of life again"], []]
 
 
 def test_the_end_is_told_when_somebody_else_takes_over(bench: Bench) -> None:
@@ -265,7 +293,7 @@ def test_the_end_is_told_when_somebody_else_takes_over(bench: Bench) -> None:
     cat.own()
     ben.look()
 
-    assert ben.outbox.about["recovered 1"].over == "C-PC owns the workspace now"
+    assert ben.outbox.ends == ["C-PC owns the workspace now"]
 
 
 def test_a_machine_that_slept_does_not_take_that_for_the_owners_return(bench: Bench) -> None:
@@ -279,7 +307,7 @@ def test_a_machine_that_slept_does_not_take_that_for_the_owners_return(bench: Be
     bench.now += 1000
     assert ben.look().state == "owned"
 
-    assert "recovered 1" not in ben.outbox.states
+    assert ben.outbox.ends == []
 
 
 def test_a_dead_daemon_of_this_machine_is_no_silent_machine(bench: Bench) -> None:
@@ -351,26 +379,26 @@ def test_a_late_claim_wins_nothing_that_was_removed(bench: Bench) -> None:
     ben = Machine(bench, "B")
     owner = Machine(bench, "A")
     held = owner.own()
-    alarm = Alarm(held.head.number, held.head.nonce, "silent_owner")
-    by = AlarmClaim(held.head.nonce, "ab", "B", "B-PC", "", "", "A-PC", True, "", "")
+    alarm = Alarm(held.head.number, held.head.nonce)
+    by = AlarmClaim(held.head.nonce, "ab", "B", "B-PC", "")
     for _ in range(8):
         held.commit(engine_on=True)
         held.collect()
     assert path_of(alarm.number) not in bench.share.folders
 
     assert not ben.alarms.claim(alarm, 0, by)
-    assert not ben.alarms.claim(replace(alarm, kind="recovered"), 0, by)
+    assert not ben.alarms.claim(alarm, 1, by)
     assert ben.alarms.listed() == []
 
 
-@pytest.mark.parametrize("kind", ["silent_owner", "recovered"])
-def test_a_claim_under_way_wins_nothing_that_was_removed(bench: Bench, kind: Kind) -> None:
+@pytest.mark.parametrize("count", [0, 1])
+def test_a_claim_under_way_wins_nothing_that_was_removed(bench: Bench, count: int) -> None:
     """All was prepared when its machine froze; meanwhile the owner came back, worked, and tidied up."""
     ben, owner = Machine(bench, "B"), Machine(bench, "A")
     held = owner.own()
-    silent = Alarm(held.head.number, held.head.nonce, "silent_owner")
-    by = AlarmClaim(held.head.nonce, "ab", "B", "B-PC", "", "", "A-PC", True, "", "")
-    assert kind == "silent_owner" or ben.alarms.claim(silent, 0, replace(by, nonce="aa"))
+    alarm = Alarm(held.head.number, held.head.nonce)
+    by = AlarmClaim(held.head.nonce, "ab", "B", "B-PC", "")
+    assert count == 0 or ben.alarms.claim(alarm, 0, replace(by, nonce="aa"))
     tidy = AlarmFiles(bench.folders["A"], bench.new_id, keep=0)
 
     def go_on(name: str, args: tuple[Any, ...]) -> None:
@@ -383,7 +411,7 @@ def test_a_claim_under_way_wins_nothing_that_was_removed(bench: Bench, kind: Kin
     bench.folders["B"].before = go_on
 
     with pytest.raises(InDoubt):
-        ben.alarms.claim(replace(silent, kind=kind), 0, by)
+        ben.alarms.claim(alarm, count, by)
     assert ben.alarms.listed() == []
 
 
@@ -391,7 +419,7 @@ def test_what_was_told_is_not_recorded_where_the_alarm_was_removed(bench: Bench)
     """No folder of an alarm appears but by a claim."""
     ben = Machine(bench, "B")
 
-    ben.alarms.note_sent(Alarm(7, "9f3c", "silent_owner"), "")
+    ben.alarms.note_sent(Alarm(7, "9f3c"), "")
 
     assert ROOT not in bench.share.folders
 
@@ -455,9 +483,9 @@ def test_a_share_that_is_away_is_told_once_a_trouble(bench: Bench) -> None:
     [
         {},
         {"generation": "a"},
-        {**dict.fromkeys(AlarmClaim.__dataclass_fields__, "a"), "engine_on": "yes"},
-        {**dict.fromkeys(AlarmClaim.__dataclass_fields__, "a"), "engine_on": True, "owner": "a\x1b[31m"},
-        {**dict.fromkeys(AlarmClaim.__dataclass_fields__, "a"), "engine_on": True, "owner": "a" * 2000},
+        {**dict.fromkeys(AlarmClaim.__dataclass_fields__, "a"), "nonce": 7},
+        {**dict.fromkeys(AlarmClaim.__dataclass_fields__, "a"), "host_name": "a\x1b[31m"},
+        {**dict.fromkeys(AlarmClaim.__dataclass_fields__, "a"), "host_name": "a" * 2000},
     ],
 )
 def test_a_claim_that_no_data_engine_writes_is_none(record: dict[str, object]) -> None:
@@ -490,11 +518,11 @@ def test_an_engine_that_nobody_runs_is_told(bench: Bench) -> None:
     owner = Machine(bench, "A", daemon="2")
     owner.own().heartbeat()
     passes(bench, 80, ben, cat)
-    assert [*ben.send(), *cat.send()] == []
+    assert [*ben.outbox.ends, *cat.outbox.ends] == []
     assert owner.held is not None
     owner.held.heartbeat()
     passes(bench, 20, ben, cat)
-    assert [*ben.send(), *cat.send()] == [f"recovered {alarm.number}"]
+    assert (ben.outbox.ends, cat.outbox.ends) == (["A-PC gives signs of life again"], [])
 
 
 def test_an_engine_that_was_stopped_is_not_missed(bench: Bench) -> None:
@@ -523,16 +551,3 @@ def test_a_deployment_meanwhile_is_no_news(bench: Bench) -> None:
         passes(bench, 300, ben)
 
     assert list(ben.outbox.states) == [f"silent_owner {alarm.number}"]
-
-
-def test_a_daemon_that_is_started_anew_goes_on_telling(bench: Bench) -> None:
-    """What it has claimed and not told before, of an owner that had ended."""
-    ben = Machine(bench, "B")
-    alarm = ended_owner(bench, ben)
-    passes(bench, 10, ben)
-
-    again = Machine(bench, "B", daemon="2", outbox=ben.outbox)
-    passes(bench, 10, again)
-
-    assert again.send() == [f"silent_owner {alarm.number}"]
-    assert again.outbox.about[f"silent_owner {alarm.number}"].has_ended

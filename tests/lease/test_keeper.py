@@ -8,6 +8,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -15,11 +16,11 @@ from unittest.mock import patch
 import pytest
 
 from data_engine.errors import OwnedElsewhereError
+from data_engine.lease.alarms import NoWatch
 from data_engine.lease.folder import OsFolder
-from data_engine.lease.keeper import Keeper
+from data_engine.lease.keeper import Keeper, KeeperRules
 from data_engine.lease.observer import Observer
 from data_engine.lease.protocol import Identity, Limits
-from data_engine.lease.watch import NoWatch
 from data_engine.ledger.belief import Believed, Doubted, Verdict
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.parquet_process import perform
@@ -50,7 +51,9 @@ class Machine:
         me = Identity(name, f"{name}-{daemon}", f"{name.upper()}-PC", os.getpid(), "1", f"{name}-lock", "one host")
         self.share = Share(self.ledger, share, perform=perform)
         observer = Observer(OsFolder(share), me, workspace="w", limits=limits, holds_lock=lambda: True)
-        self.keeper = Keeper(observer, self.share, me, lambda: self.limits, **more)  # type: ignore[arg-type]
+        asked = {one.name: more.pop(one.name) for one in fields(KeeperRules) if one.name in more}
+        rules = KeeperRules(lambda: self.limits, **asked)  # type: ignore[arg-type]
+        self.keeper = Keeper(observer, self.share, rules, **more)  # type: ignore[arg-type]
         if is_started:
             self.keeper.start()
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from data_engine.errors import RefusedSegmentError
-from data_engine.ledger import deployments, parquet_process, requests
+from data_engine.ledger import deployments, parquet_process
 from data_engine.ledger.belief import Believed
 from data_engine.ledger.ledger import Ledger
-from data_engine.ledger.requests import RequestRow
+from data_engine.ledger.requests import RequestRow, RequestRows
 from data_engine.ledger.share import Share
 from data_engine.ledger.switch import Switch
 from data_engine.model import Deployment, SeenSource
@@ -680,14 +680,15 @@ def test_what_holds_once_it_is_published_goes_on_holding_when_it_is_lost_and_pub
     a.claim()
     deployments.add(a.ledger, [DEPLOYED])
     taken = RequestRow("0" * 32, "run", "claims", "taken", at_utc=DEPLOYED.at_utc)
-    requests.write(a.ledger, [taken, replace(taken, state="answered", outcome="done")])
+    RequestRows(a.ledger).write([taken, replace(taken, state="answered", outcome="done")])
     a.commit()
     b.refresh()
 
     def seen_at(*some: Machine) -> list[object]:
         """The deployments and the unanswered requests of each."""
         return [
-            ([one.id for one in deployments.published(each.ledger)], requests.unanswered(each.ledger)) for each in some
+            ([one.id for one in deployments.published(each.ledger)], RequestRows(each.ledger).unanswered())
+            for each in some
         ]
 
     repairs: dict[str, tuple[int, tuple[str, ...]]] = {}
@@ -706,7 +707,7 @@ def test_what_holds_once_it_is_published_goes_on_holding_when_it_is_lost_and_pub
         owner.commit()
         c.refresh()
         assert seen_at(a, b, c) == [([DEPLOYED.id], [])] * 3
-    assert requests.known(c.ledger, [taken.request_id])[taken.request_id].state == "answered"
+    assert RequestRows(c.ledger).known([taken.request_id])[taken.request_id].state == "answered"
 
 
 def test_what_was_decided_and_never_published_does_not_begin_to_hold_by_a_repair(three: list[Machine]) -> None:

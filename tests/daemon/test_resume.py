@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from data_engine.daemon import ownership as owning
+from data_engine.daemon.daemon import resume_engine
 from data_engine.daemon.endpoint import remember_engine, was_engine_on
-from data_engine.daemon.going_on import GoingOn
 from data_engine.daemon.ownership import Ownership
 from tests.daemon.test_ownership import FakeEngine
 from tests.lease.test_keeper import Machine
@@ -44,10 +44,14 @@ class Starting:
         self.ownership = Ownership(machine.keeper, FakeEngine())
         self.ownership.start()
         machine.keeper._thread.ask(wakes.wait)
-        going_on = GoingOn(machine.ledger, self.ownership, self._take_over_local, lambda: self.done.append("recalled"))
         refreshed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         refreshed.set_result(None)
-        self.task = asyncio.ensure_future(going_on.with_engine(refreshed, lambda: self.done.append("on")))
+        self.task = asyncio.ensure_future(self._resume(machine, refreshed))
+
+    async def _resume(self, machine: Machine, refreshed: asyncio.Future[None]) -> None:
+        recall = lambda: self.done.append("recalled")  # noqa: E731
+        if await resume_engine(machine.ledger, self.ownership, refreshed, self._take_over_local, recall):
+            self.done.append("on")
 
     async def _take_over_local(self) -> None:
         self.done.append("published")
