@@ -20,7 +20,6 @@ from data_engine.errors import FlowValidationError, WorkspaceError, error_of
 from data_engine.feed import child_json
 from data_engine.file_check import file_exists
 from data_engine.files import create_exclusive
-from data_engine.flow.debug import json_safe
 from data_engine.ledger.former_places import written_here
 from data_engine.marks import Mark, mark_of
 from data_engine.model import WrittenFile
@@ -198,13 +197,10 @@ def _settings(ws: Workspace, args: Args) -> Any:
         "workspace": {
             "file": str(ws.layout.settings_path),
             "warnings": [*settings.warnings] if error is None else [f"{error.where}: {error.what}; fix: {error.fix}"],
-            "values": json_safe(settings),
         },
         "places": {
             "flow_modules": str(ws.layout.flow_modules_dir),
             "databases": str(ws.layout.databases_dir),
-            "history": str(ws.home.local.ledger_path),
-            "daemon_log": str(ws.home.local.daemon_log_path),
         },
         "version": __version__,
     }

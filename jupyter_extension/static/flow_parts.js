@@ -43,7 +43,7 @@ function stepLine(app, step, index, longest, active) {
     h("span", { class: "de-spark", "aria-hidden": "true" }, h("span", { style: `width: ${step.elapsed_s ? Math.max(2, (100 * step.elapsed_s) / longest) : 0}%` })),
     startedAt ? h("span", { class: "de-time", key: "live", tick: () => duration(since(startedAt)) })
       : h("span", { class: "de-time", key: "done" }, step.mark.kind === "not_run" ? "" : duration(step.elapsed_s)),
-    button(app, `inspect ${index}`, "Inspect", step.inspect, () => step.output && inspect(app, step.output), { small: true }));
+    step.inspect ? null : button(app, `inspect ${index}`, "Inspect", null, () => step.output && inspect(app, step.output), { small: true }));
 }
 
 /**

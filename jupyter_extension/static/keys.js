@@ -1,29 +1,8 @@
-// The panel by keyboard.
+// The panel by keyboard; the documentation lists the keys (topics/jupyterlab.md).
 
 import { press, run } from "./actions.js";
-import { h } from "./dom.js";
 
 /** @import { Panel } from "./panel.js" */
-
-/** @type {[string, string][]} */
-const KEYS = [
-  ["/", "search"],
-  ["↓ ↑", "from the search to the flows, and among them"],
-  ["← →", "among tabs"],
-  ["Enter", "show a flow in detail; in the search, the first flow"],
-  ["Shift Enter", "run the flow"],
-  ["Esc", "back"],
-  ["v", "show the flow's last run"],
-  ["r", "read the flow definitions again"],
-  ["e", "start the engine"],
-  ["s s", "stop the engine: press twice"],
-  ["?", "show or hide this list"],
-];
-
-/** The keys of the panel and what each does. */
-export function keyList() {
-  return h("dl", { class: "de-keys" }, KEYS.map(([key, does]) => [h("dt", null, h("kbd", null, key)), h("dd", null, does)]));
-}
 
 /**
  * Whether a key meant for the panel goes no further: VS Code hears what reaches the window, and there "d d" deletes the cell and
@@ -64,12 +43,12 @@ export function onKey(app, event) {
 function withShift(app, target) {
   const row = /** @type {HTMLElement | null} */ (target.closest("[data-flow]"));
   const name = row && row.dataset.flow;
-  return { Enter: () => name && !app.view.flows[name]?.buttons.run && run(app, name), "?": () => toggleKeys(app) };
+  return { Enter: () => name && !app.view.flows[name]?.buttons.run && run(app, name), "?": () => help(app) };
 }
 
 /** @param {Panel} app */
-function toggleKeys(app) {
-  app.set({ showKeys: !app.state.showKeys });
+function help(app) {
+  /** @type {HTMLElement | null} */ (app.root.querySelector(".de-help"))?.click();
 }
 
 let askedAt = -Infinity;
@@ -93,11 +72,11 @@ function stopWhenPressedTwice(app) {
  */
 function plain(app) {
   const { view } = app;
-  const { selected, said, showKeys, question } = app.state;
+  const { selected, said, question } = app.state;
   return {
     "/": () => /** @type {HTMLElement | null} */ (app.root.querySelector(".de-find input"))?.focus(),
-    Escape: () => (question ? app.set({ question: null }) : showKeys ? toggleKeys(app) : said && said.error ? app.set({ said: null }) : selected && app.select(null)),
-    "?": () => toggleKeys(app),
+    Escape: () => (question ? app.set({ question: null }) : said && said.error ? app.set({ said: null }) : selected && app.select(null)),
+    "?": () => help(app),
     e: () => press(app, "start engine", view.buttons.start_engine, "start_engine"),
     s: () => stopWhenPressedTwice(app),
     r: () => app.reload(),

@@ -189,7 +189,6 @@ export interface PanelView {
   flows: Record<string, PanelFlow>;
   active: ActiveRun[];
   notices: Notice[];
-  footer: string[];
   empty: string | null;
   cluster: ClusterLine | null;
   details: Record<string, string>;

@@ -1,7 +1,6 @@
 // The workspace's and the machine's settings, provisioning, and the emergency exits.
 
 import { h } from "./dom.js";
-import { keyList } from "./keys.js";
 import { button, pathText, sign } from "./pieces.js";
 
 /** @import { PanelView, Settings } from "./types" */
@@ -16,9 +15,6 @@ export function settingsTab(app) {
     settings ? placesPart(app, settings) : null,
     view ? daemonPart(app, view) : null,
     view ? emergencyPart(app, view) : null,
-    h("section", { key: "keys", class: "de-setting" },
-      h("h4", { class: "de-h4" }, "Keys"),
-      keyList()),
     settings ? h("p", { class: "de-hint", key: "version" }, `Data Engine ${settings.version}`) : null);
 }
 
@@ -114,11 +110,17 @@ function daemonPart(app, view) {
   return h("section", { key: "daemon", class: "de-setting" },
     h("h4", { class: "de-h4" }, "Daemon"),
     h("div", { class: "de-line" }, sign(view.daemon), h("span", { class: "de-faint" }, view.details.daemon)),
+    view.cluster ? clusterLine(view.cluster) : null,
     h("div", { class: "de-line de-wrap" },
       button(app, "start daemon", "Start daemon", view.buttons.start_daemon, () => app.act("start", {})),
       button(app, "shutdown", "End when done", view.buttons.shutdown, () => app.act("shutdown", {})),
       button(app, "deploy all", "Deploy everything", view.buttons.deploy_all, () => app.deployAll()),
       button(app, "retry all", "Retry all held", view.buttons.retry_all, () => app.act("retry", {}))));
+}
+
+/** @param {import("./types").ClusterLine} cluster */
+function clusterLine({ text, link }) {
+  return h("div", { class: "de-line" }, link ? h("a", { href: link, target: "_blank", rel: "noreferrer" }, text) : text);
 }
 
 /**

@@ -6,7 +6,7 @@
 export function firstState() {
   return {
     ...elsewhere(), takenAt: null, workspaces: [], helloed: false, lost: null, tab: "flows", filter: "all", closed: new Set(),
-    params: [{ name: "", value: "" }], pending: new Map(), ending: new Set(), confirming: null, said: null, away: new Set(), showKeys: false,
+    params: [{ name: "", value: "" }], pending: new Map(), ending: new Set(), confirming: null, said: null, away: new Set(),
   };
 }
 

@@ -305,7 +305,6 @@ export interface State {
   showParams: boolean;
   isDisabling: boolean;
   note: string;
-  showKeys: boolean;
   backfill: BackfillForm | null;
   question: { text: string; answers: [string, () => unknown][] } | null;
   plan: PlanOf | null;

@@ -322,7 +322,7 @@ class Panel:
             arg=[select.element_handle(), str(workspace)],
         )
         select.select_option(str(workspace))
-        self.element.locator(".de-footer").wait_for()
+        self.element.locator(".de-list, .de-settings, .de-outputs").first.wait_for()
 
     def row(self, flow: str) -> Any:
         return self.element.locator(f".de-row[data-flow='{flow}']")

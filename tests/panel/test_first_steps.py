@@ -116,7 +116,7 @@ def test_a_deploy_says_that_files_were_done_before_and_leads_to_backfill(
     notebook.write_bytes(notebook_bytes(STOCK.replace('"read "', '"read five times "')))
     detail.locator(".de-added", has_text="five times").wait_for(timeout=20000)
     panel.button("deploy now").click()
-    footer = panel.element.locator(".de-footer")
+    footer = panel.element.locator(".de-answer")
     footer.get_by_role("button", name="Backfill…").wait_for()
     page.page.screenshot(path=pictures / "first-deployed.png")
     said = footer.inner_text()
@@ -146,7 +146,7 @@ def test_a_deploy_leads_to_retry_where_a_file_is_held(page: Page, lab: Lab, pict
     notebook = workspace / "flow_modules" / "polled.ipynb"
     notebook.write_bytes(notebook_bytes(flows.POLLED.replace('"amount" not', '"city" not')))
     detail.locator(".de-note", has_text="edited, not deployed").get_by_role("button", name="Deploy").click()
-    footer = panel.element.locator(".de-footer")
+    footer = panel.element.locator(".de-answer")
     footer.get_by_role("button", name="Retry").wait_for()
     page.page.screenshot(path=pictures / "first-held.png")
     said = footer.inner_text()

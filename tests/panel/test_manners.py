@@ -59,9 +59,7 @@ def workspace(lab: Lab) -> Path:
     return workspace
 
 
-def test_a_flow_is_found_run_and_looked_at_by_keyboard_alone(
-    lab: Lab, page: Page, workspace: Path, pictures: Path
-) -> None:
+def test_a_flow_is_found_run_and_looked_at_by_keyboard_alone(lab: Lab, page: Page, workspace: Path) -> None:
     """Search, arrows, Shift Enter to run, Enter to look closely, arrows among the tabs, Esc back to where one was."""
     page.open()
     panel = page.side(workspace)
@@ -94,11 +92,6 @@ def test_a_flow_is_found_run_and_looked_at_by_keyboard_alone(
     press("Escape")
     search.fill("")
     panel.row("good").locator(".de-row-main").focus()
-    press("?")
-    panel.element.get_by_label("Keys").get_by_text("stop the engine: press twice").wait_for()
-    page.page.screenshot(path=pictures / "keys.png")
-    press("Escape")
-    panel.element.get_by_label("Keys").wait_for(state="detached")
     press("s")
     panel.element.locator(".de-answer", has_text="Stop engine: the engine is off.").wait_for()
 

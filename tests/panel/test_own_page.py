@@ -147,10 +147,6 @@ def test_a_flow_is_found_and_run_by_keyboard_alone(page: Any, pictures: Path) ->
     page.keyboard.press("Shift+Enter")
     page.locator(".de-row[data-flow='good'] .de-last", has_text="success").wait_for(state="attached")
     page.screenshot(path=pictures / "own-page-detail.png")
-    page.evaluate("document.activeElement.blur()")
-    page.keyboard.press("?")
-    page.locator(".de-keys-part").wait_for()
-    page.keyboard.press("?")
 
 
 def test_what_needs_a_kernel_says_why(page: Any) -> None:

@@ -206,7 +206,7 @@ def test_the_readmes_pictures(lab: Lab, browser: Any, pictures: Path, flights: P
     page.cell(len(cells["cells"]))
     page.page.evaluate("() => window.jupyterapp.shell.currentWidget.content.scrollToItem(99, 'end')")
     side.select("daily_flights").get_by_role("tab", name="Files").click()
-    page.page.wait_for_timeout(7000)  # what was said has gone from the footer
+    page.page.wait_for_timeout(7000)  # what was said has gone
     look(side, pictures / "readme", "lab")
     page.command("application:toggle-right-area")
     page.open("panel.ipynb")

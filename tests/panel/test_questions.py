@@ -136,7 +136,7 @@ def test_a_run_with_unsaved_edits_says_what_runs_and_its_question_goes_with_its_
     never_ran = lab.do(workspace, "flow", flow="good")["result"]["runs"]
     run.click()
     question.get_by_role("button", name="Run it").click()
-    panel.element.locator(".de-footer", has_text="1 run started").wait_for()
+    panel.element.locator(".de-answer", has_text="1 run started").wait_for()
 
     assert "good.ipynb has unsaved edits: the flow runs as it is deployed, without them." in text
     assert answers == ["Run it", "Cancel"]

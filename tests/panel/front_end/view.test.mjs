@@ -42,7 +42,7 @@ test("a flow is found by its words, and by the filter", () => {
   const names = (/** @type {string} */ filter, rows = [row(), row({ mark: mark("running") }), row({ is_failing: true }), row({ edit: "cell 3" }), row({ mode: "manual" })]) =>
     rows.flatMap((one, index) => (shownFlows("month CLAIMS", filter)(one) ? [index] : []));
 
-  assert.deepEqual(FILTERS.map(([name]) => names(name)), [[0, 1, 2, 3, 4], [1], [2], [3], [0, 1, 2, 3]]);
+  assert.deepEqual(FILTERS.map(([name]) => names(name)), [[0, 1, 2, 3, 4], [1], [2], [3]]);
   assert.equal(shownFlows("weekly", "all")(row()), false);
 });
 
