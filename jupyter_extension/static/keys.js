@@ -27,7 +27,9 @@ export function onKey(app, event) {
     app.jupyter.save();
     return;
   }
-  if (event.ctrlKey || event.metaKey || event.altKey || /^(INPUT|SELECT|TEXTAREA)$/.test(target.tagName)) return;
+  const isTyping = /^(INPUT|SELECT|TEXTAREA)$/.test(target.tagName);
+  const leavesField = isTyping && event.key === "Escape" && !(target.getAttribute("type") === "search" && /** @type {HTMLInputElement} */ (target).value);
+  if (event.ctrlKey || event.metaKey || event.altKey || (isTyping && !leavesField)) return;
   if (!app.state.view || app.isStatic) return;
   const does = event.shiftKey ? withShift(app, target)[event.key] : plain(app)[event.key];
   if (!does) return;
@@ -48,7 +50,8 @@ function withShift(app, target) {
 
 /** @param {Panel} app */
 function help(app) {
-  /** @type {HTMLElement | null} */ (app.root.querySelector(".de-help"))?.click();
+  const link = /** @type {HTMLElement | null} */ (app.root.querySelector(".de-help"));
+  if (link) link.click();
 }
 
 let askedAt = -Infinity;
@@ -67,15 +70,41 @@ function stopWhenPressedTwice(app) {
 }
 
 /**
+ * Closes what was opened last, one layer at a time; below all of them is the list of flows.
+ *
+ * @param {Panel} app
+ */
+function closeTopmost(app) {
+  const { question, isMenuOpen, confirming, said, showParams, backfill, isDisabling, sheet, run: openRun, openFile, selected, tab, section } = app.state;
+  const isAtOutputs = tab === "outputs" || (tab === "flows" && selected && section === "data");
+  /** @type {[unknown, Partial<import("./types").State>][]} */
+  const layers = [
+    [question, { question: null }],
+    [confirming, { confirming: null }],
+    [isMenuOpen, { isMenuOpen: false }],
+    [said && said.error, { said: null }],
+    [showParams || backfill || isDisabling, { showParams: false, backfill: null, isDisabling: false }],
+    [isAtOutputs && sheet && sheet.menu !== null, { sheet: sheet && { ...sheet, menu: null } }],
+    [isAtOutputs && sheet, { sheet: null }],
+    [tab === "flows" && section === "runs" && openRun, { run: null }],
+    [tab === "flows" && section === "files" && openFile, { openFile: null }],
+  ];
+  const top = layers.find(([isOpen]) => isOpen);
+  if (top) app.set(top[1]);
+  else if (tab !== "flows") app.set({ tab: "flows" });
+  else if (selected) app.select(null);
+}
+
+/**
  * @param {Panel} app
  * @returns {Record<string, () => unknown>}
  */
 function plain(app) {
   const { view } = app;
-  const { selected, said, question } = app.state;
+  const { selected } = app.state;
   return {
     "/": () => /** @type {HTMLElement | null} */ (app.root.querySelector(".de-find input"))?.focus(),
-    Escape: () => (question ? app.set({ question: null }) : said && said.error ? app.set({ said: null }) : selected && app.select(null)),
+    Escape: () => closeTopmost(app),
     "?": () => help(app),
     e: () => press(app, "start engine", view.buttons.start_engine, "start_engine"),
     s: () => stopWhenPressedTwice(app),

@@ -237,12 +237,19 @@ export interface FileView {
   read: string | null;
 }
 
+export interface AlikeView {
+  mark: Mark;
+  reason: string;
+  count: number;
+}
+
 export interface FilesView {
   flow: string;
   total: number;
   groups: [string, string, number][];
   found: number;
   files: FileView[];
+  alike: AlikeView[];
   notes: string[];
   progress: string | null;
   share: number | null;
