@@ -33,7 +33,7 @@ def test_a_first_flow_from_the_launcher_tile_to_a_green_run(lab: Lab, page: Page
     detail = panel.select("new_flow")
     detail.get_by_role("tab", name="Code").click()
     detail.get_by_role("button", name="Deploy", exact=True).click()
-    detail.get_by_text("as deployed").wait_for(timeout=20000)
+    detail.get_by_text("Production runs the notebook as it is.").wait_for(timeout=20000)
     panel.element.locator(".de-back").click()
     panel.row("new_flow").locator(".de-run").click()
 
@@ -106,7 +106,7 @@ def test_a_panel_in_the_flows_own_notebook_asks_by_what_its_kernel_holds(lab: La
     before = detail.inner_text()
     panel.element.get_by_role("button", name="Deploy it all the same").click()
 
-    detail.get_by_text("as deployed").wait_for(timeout=30000)
+    detail.get_by_text("Production runs the notebook as it is.").wait_for(timeout=30000)
     detail.get_by_text("not as in the kernel of").first.wait_for(timeout=10000)
     assert "not deployed" in before
 

@@ -128,7 +128,7 @@ def test_the_deployment_tab_shows_code_and_data_and_deploys(lab: Lab, page: Page
     page.page.evaluate("() => { jupyterapp.shell.expandLeft(); jupyterapp.shell.expandRight(); }")
     assert out == []
     panel.button("deploy now").click()
-    panel.element.get_by_text("as deployed").first.wait_for(timeout=20000)
+    panel.element.get_by_text("Production runs the notebook as it is.").first.wait_for(timeout=20000)
     data.get_by_text("clean_df: 1 row removed").first.wait_for(state="detached")
 
     back = panel.element.locator(".de-deployments [role=listitem]").nth(1).get_by_role("button")
