@@ -24,7 +24,6 @@ from data_engine.daemon.control import API, DaemonClient
 from data_engine.daemon.endpoint import Endpoint, read_token, silent_daemon
 from data_engine.errors import FlowValidationError, LedgerError, error_of
 from data_engine.flow.spec import title_words
-from data_engine.model import utc_text
 from data_engine.notebook.catalog import CatalogEntry
 from data_engine.notebook.flow_files import module_files
 from data_engine.notebook.module_sets import file_facts
@@ -47,7 +46,6 @@ LOOK_EVERY_S = 1.0
 SILENT_AFTER_S = 40.0
 CHILD_TIMEOUT_S = 60.0
 STARTS_WITHIN_S = 30.0
-_MONTH_S = 30 * 86400.0
 
 
 class Feed(Generic[V]):
@@ -207,14 +205,13 @@ class Feed(Generic[V]):
     def view_of(self, status: WorkspaceStatus, *, problem: str | None = None) -> V:
         """The status as the panel shows it."""
         ledger = self._ws.home.ledger()
-        recent = ledger.count_runs(since_utc=utc_text(time.time() - _MONTH_S))
         if self._history is None or self._history.ledger is not ledger:
             self._history = History(ledger, "@".join(person()))
         try:
             known = self._history.of(status)
         except LedgerError:  # the history was just closed: the panel shows the status all the same
             self._history, known = None, Known()
-        shown = render(status, recent_runs=recent, problem=problem, machine_id=machine_id(), known=known)
+        shown = render(status, problem=problem, machine_id=machine_id(), known=known)
         return self._form(shown)
 
     def _tell(self, status: WorkspaceStatus, *, problem: str | None = None, keep: bool = True) -> None:

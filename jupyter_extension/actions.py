@@ -20,7 +20,6 @@ from data_engine.errors import FlowValidationError, WorkspaceError, error_of
 from data_engine.feed import child_json
 from data_engine.file_check import file_exists
 from data_engine.files import create_exclusive
-from data_engine.flow.debug import json_safe
 from data_engine.ledger.former_places import written_here
 from data_engine.marks import Mark, mark_of
 from data_engine.model import WrittenFile
@@ -141,7 +140,7 @@ def _files(ws: Workspace, args: Args) -> Any:
 
 
 def _outputs(ws: Workspace, args: Args) -> Any:
-    return as_json(flow_outputs(ws, search=args["search"], limit=args["limit"]))
+    return as_json(flow_outputs(ws, flow=args["flow"], search=args["search"], limit=args["limit"]))
 
 
 def _run_details(ws: Workspace, args: Args) -> Any:
@@ -198,13 +197,6 @@ def _settings(ws: Workspace, args: Args) -> Any:
         "workspace": {
             "file": str(ws.layout.settings_path),
             "warnings": [*settings.warnings] if error is None else [f"{error.where}: {error.what}; fix: {error.fix}"],
-            "values": json_safe(settings),
-        },
-        "places": {
-            "flow_modules": str(ws.layout.flow_modules_dir),
-            "databases": str(ws.layout.databases_dir),
-            "history": str(ws.home.local.ledger_path),
-            "daemon_log": str(ws.home.local.daemon_log_path),
         },
         "version": __version__,
     }
@@ -345,7 +337,10 @@ _IN_WORKSPACE: dict[str, tuple[Callable[[Workspace, Args], Any], Fields]] = {
     "debug": (_debug, {}),
     "clear_debug": (_clear_debug, {}),
     "inspect": (_inspect, _LOOK),
-    "outputs": (_outputs, {"search": ANY_TEXT.or_else(""), "limit": COUNT.or_else(200)}),
+    "outputs": (
+        _outputs,
+        {"flow": ANY_TEXT.or_else(""), "search": ANY_TEXT.or_else(""), "limit": COUNT.or_else(200)},
+    ),
     "new_flow": (_new_flow, {"name": ANY_TEXT.optional}),
     "reload": (_reload, {}),
     "settings": (_settings, {}),
@@ -415,8 +410,8 @@ class OutputsView:
     files: tuple[OutputView, ...]
 
 
-def flow_outputs(ws: Workspace, *, search: str, limit: int) -> OutputsView:
-    """The files of which each word of `search` is in the path or the flow's name.
+def flow_outputs(ws: Workspace, *, flow: str = "", search: str, limit: int) -> OutputsView:
+    """The files of `flow`, else of all flows, of which each word of `search` is in the path or the flow's name.
 
     Where the workspace is does not count: its folder is in every path. A whole path that is pasted finds its file.
 
@@ -430,13 +425,14 @@ def flow_outputs(ws: Workspace, *, search: str, limit: int) -> OutputsView:
         known = _known[ws.root] = (version, written_here(ledger, ws.layout, MOST_RUNS))
     root = f"{ws.root}{os.sep}"
     words = search.replace(root, "").casefold().split()
+    listed = [one for one in known[1] if flow in ("", one.flow)]
     found = [
-        one for one in known[1] if all(word in f"{one.path.removeprefix(root)} {one.flow}".casefold() for word in words)
+        one for one in listed if all(word in f"{one.path.removeprefix(root)} {one.flow}".casefold() for word in words)
     ]
     page = found[:limit]
     there = _looked([one for one in page if not is_on_another_host(one.path, ws.root)])
     return OutputsView(
-        len(known[1]), len(found), tuple(_view(one, ws.root, *there.get(one.path, _UNKNOWN)) for one in page)
+        len(listed), len(found), tuple(_view(one, ws.root, *there.get(one.path, _UNKNOWN)) for one in page)
     )
 
 

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from data_engine.record import frozen
 from data_engine.scheduler.slots import Slots, slot_words, zone_of
 from data_engine.status.buttons import WhyNot
 from data_engine.status.deployed_before import present_name
-from data_engine.status.runs import facts_of, params_words, rows_words, trigger_words
+from data_engine.status.runs import facts_of, params_words, rows_words, source_names, trigger_words
 from data_engine.status.sentences import places_of, short_error
 from data_engine.status.view import run_mark
 
@@ -128,6 +129,8 @@ def flow_details(ws: Workspace, name: str, *, limit: int = 100) -> FlowView:
     newest = ws.home.ledger().last_run(name) or next((run for run in runs if not run.from_the_future), None)
     warned = warnings_of(ws.home.ledger(), [run.run_id for run in runs])
     error = entry.get("error")
+    names = source_names((run.source for run in runs if run.source is not None), ws.root)
+    views = [run_view(run, warned.get(run.run_id, 0), now=name) for run in runs]
     return FlowView(
         name=name,
         title=entry["title"],
@@ -139,7 +142,7 @@ def flow_details(ws: Workspace, name: str, *, limit: int = 100) -> FlowView:
         warnings=unsettled_texts(ws.home, Path(entry["path"]), entry["warnings"]),
         steps=_steps(ws, entry["steps"], newest, runs),
         run_id=None if newest is None else newest.run_id,
-        runs=tuple(run_view(run, warned.get(run.run_id, 0), now=name) for run in runs),
+        runs=tuple(one if one.source is None else replace(one, source_name=names[one.source]) for one in views),
         changes=tuple((one.where, one.lines) for one in code_changes(ws.home.deployments(), ws.home, name)),
         gate=ws.home.settings_shown().deploy.gate,
         deployments=tuple(deployment_view(one, name) for one in ws.deployments(name)[:MOST_DEPLOYMENTS]),

@@ -12,6 +12,7 @@ from data_engine.daemon.control import LONG_S
 from data_engine.feed import daemon_of
 from data_engine.marks import Mark, mark_of
 from data_engine.reasons.kinds import Disabled, Done, NotDeployed, Running, Unreachable
+from data_engine.reasons.row import Reason
 from data_engine.record import frozen
 from data_engine.status.buttons import WhyNot
 from data_engine.status.sentences import short_reason
@@ -55,8 +56,17 @@ class FileView:
 
 
 @frozen
+class AlikeView:
+    """Files that wait for the same reason, as one line."""
+
+    mark: Mark
+    reason: str
+    count: int
+
+
+@frozen
 class FilesView:
-    """The files that were asked for. `groups` are kind, word and count of those there are, `total` counts all, `found` those
+    """The files that were asked for; many that wait alike are one of `alike`. `groups` are kind, word and count of those there are, `total` counts all, `found` those
     that pass; `notes` hold of all of them. `progress` is in words and as a share (0 to 1) how far a pass is."""
 
     flow: str
@@ -64,6 +74,7 @@ class FilesView:
     groups: tuple[tuple[str, str, int], ...]
     found: int
     files: tuple[FileView, ...]
+    alike: tuple[AlikeView, ...]
     notes: tuple[str, ...]
     progress: str | None
     share: float | None
@@ -103,6 +114,7 @@ def files_view(listed: SourceFiles) -> FilesView:
         groups=tuple((group, _WORDS[group], counts[group]) for group in GROUPS if counts[group]),
         found=listed.found,
         files=tuple(_file(one) for one in listed.files),
+        alike=tuple(AlikeView(one.why.mark(""), _reason(one.why), one.count) for one in listed.alike),
         notes=listed.notes,
         progress=progress,
         share=share,
@@ -110,8 +122,12 @@ def files_view(listed: SourceFiles) -> FilesView:
     )
 
 
+def _reason(why: Reason, cause: Mapping[str, Any] | None = None) -> str:
+    return _OF_THE_FLOW.get(why.kind) or short_reason(why, cause)
+
+
 def _file(one: SourceStatus) -> FileView:
-    reason = _OF_THE_FLOW.get(one.why.kind) or short_reason(one.why, one.cause)
+    reason = _reason(one.why, one.cause)
     mark = one.why.mark(reason)
     if isinstance(one.why, Done) and one.why.by_earlier:
         reason += "; Backfill, all files, runs it again"

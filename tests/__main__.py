@@ -24,7 +24,7 @@ TYPES = tuple(
     ("mypy", "--platform", system, "--cache-dir", f".mypy_cache/{system}") for system in ("linux", "darwin", "win32")
 )
 FRONT_END = ("lint", "types", "test")
-"""The scripts of package.json that check the panel's JavaScript."""
+"""The scripts of `jupyter_extension/package.json` that check the panel's JavaScript."""
 
 
 def main() -> int:
@@ -58,10 +58,12 @@ def _front_end() -> int:
     if npm is None:
         print("\n== front end: skipped, there is no npm", flush=True)
         return 0
-    if not (ROOT / "node_modules").is_dir() and _told("npm install", [npm, "install", "--no-audit", "--no-fund"]):
+    prefix = ["--prefix", "jupyter_extension"]
+    is_installed = (ROOT / "jupyter_extension" / "node_modules").is_dir()
+    if not is_installed and _told("npm install", [npm, *prefix, "install", "--no-audit", "--no-fund"]):
         print("\n== front end: skipped, its packages cannot be installed", flush=True)
         return 0
-    codes = [_told(f"npm run {script}", [npm, "run", "--silent", script]) for script in FRONT_END]
+    codes = [_told(f"npm run {script}", [npm, *prefix, "run", "--silent", script]) for script in FRONT_END]
     return next(filter(None, codes), 0)
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
@@ -225,7 +224,7 @@ def tell_runs(
 ) -> int:
     """What ran on this machine, newest first, and how many of them are not told."""
     from data_engine.ledger.warned import runs_as_json, warnings_of
-    from data_engine.status.runs import find_runs, slot_words, slot_zones, wanted_runs
+    from data_engine.status.runs import find_runs, slot_words, slot_zones, source_names, wanted_runs
 
     ledger = ws.home.ledger()
     ledger.recover()
@@ -695,15 +694,3 @@ def short_path(path: str | None, root: Path) -> str:
     if path is None:
         return "-"
     return Path(path).relative_to(root).as_posix() if Path(path).is_relative_to(root) else path
-
-
-def source_names(sources: Iterable[str], root: Path) -> dict[str, str]:
-    """Each source by its name, or where several have that name by its path seen from the workspace.
-
-    Example:
-        >>> list(source_names(["/team/in/north/may.csv", "/team/in/south/may.csv", "/team/in/june.csv"], Path("/team")).values())
-        ['in/north/may.csv', 'in/south/may.csv', 'june.csv']
-    """
-    known = list(dict.fromkeys(sources))
-    count = Counter(Path(one).name for one in known)
-    return {one: Path(one).name if count[Path(one).name] == 1 else short_path(one, root) for one in known}

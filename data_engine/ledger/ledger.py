@@ -260,11 +260,6 @@ class Ledger(LedgerFile):
         )
         return run_of(rows[0]) if rows else None
 
-    def count_runs(self, *, since_utc: str) -> int:
-        """How many runs began since then; runs from the future do not count."""
-        ask = "SELECT count(*) FROM runs WHERE started_at_utc >= ? AND started_at_utc <= ?"
-        return int(self._rows(ask, since_utc, future_utc(time.time()))[0][0])
-
     def not_good(self) -> list[SourceState]:
         """What is known of each source whose last run did not end well, of every flow; also of files long gone."""
         rows = self._rows(f"SELECT flow_name, {STATE_COLUMNS} FROM file_state WHERE last_status != 'success'")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from data_engine.counted import counted
@@ -107,6 +108,22 @@ def params_words(run: Run) -> str:
     from data_engine.engine.params import value_words
 
     return ", ".join(f"{name}={value_words(value)}" for name, value in (run.params or {}).items())
+
+
+def source_names(sources: Iterable[str], root: Path) -> dict[str, str]:
+    """Each source by its name, or where several have that name by its path seen from the workspace.
+
+    Example:
+        >>> list(source_names(["/team/in/north/may.csv", "/team/in/south/may.csv", "/team/in/june.csv"], Path("/team")).values())
+        ['in/north/may.csv', 'in/south/may.csv', 'june.csv']
+    """
+    names = {source: Path(source).name for source in sources}
+    count = Counter(names.values())
+    for source, name in names.items():
+        if count[name] > 1:
+            path = Path(source)
+            names[source] = path.relative_to(root).as_posix() if path.is_relative_to(root) else source
+    return names
 
 
 def files_words(files: Sequence[RunFile], more: int) -> str:

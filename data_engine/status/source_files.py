@@ -44,6 +44,9 @@ GROUPS = ("held", "running", "waiting", "away", "gone", "done", "output")
 _QUICK_S = 0.1
 """A list that took less is made anew each time."""
 
+_FEW_ALIKE = 10
+"""So many files that wait for the same reason are listed one by one."""
+
 _KEPT_S = 60.0
 _SPARED = 20
 """At most this part of the time goes into lists that are made anew."""
@@ -64,10 +67,19 @@ class SourceStatus(Record):
 
 
 @frozen
+class AlikeFiles(Record):
+    """So many files that wait for the same reason."""
+
+    why: Reason = field(metadata={"of": read_reason})
+    count: int
+
+
+@frozen
 class SourceFiles(Record):
     """The files of a flow that were asked for.
 
     `counts` has all of its files by group, `found` how many pass the search; `notes` say what holds of all of them.
+    Where nothing is searched for, many that wait for the same reason are `alike` and not among `files`.
     `is_looking` while the folder is being looked through; the list was made `age_s` ago, and may be newer in `again_s`.
     """
 
@@ -79,6 +91,7 @@ class SourceFiles(Record):
     is_looking: bool = False
     age_s: float = 0.0
     again_s: float = 2.0
+    alike: tuple[AlikeFiles, ...] = field(default=(), metadata={"of": AlikeFiles.read})
 
 
 class FileLists:
@@ -122,6 +135,7 @@ class FileLists:
             files=tuple(files),
             is_looking=listed.is_looking,
             age_s=round(age_s, 3),
+            alike=() if search.strip() or group else listed.alike,
             again_s=round(max(2.0, _SPARED * listed.took_s - age_s) if listed.took_s > _QUICK_S else 2.0, 3),
         )
 
@@ -188,6 +202,7 @@ class _List:
         self._holds = facts.entry.mode == "poll"
         self.rows: list[_Row] = sorted(self._rows(source, known, facts, watch)) if self._root is not None else []
         self._texts = [one.searched for one in self.rows]
+        self.alike, self._single = _alike(self.rows)
         self.counts = Counter(one.group for one in self.rows)
         if self._root is None:
             self.notes.append("this flow has no source files")
@@ -196,6 +211,8 @@ class _List:
 
     def found(self, search: str, group: str) -> Sequence[int]:
         """Where the files are that pass."""
+        if not group and not search.strip():
+            return self._single
         first = sum(self.counts[name] for name in GROUPS[: _RANKS.get(group, 0)])
         passing: Sequence[int] = range(first, first + self.counts[group]) if group else range(len(self.rows))
         for word in search.casefold().split():
@@ -255,6 +272,19 @@ class _List:
         group = "running" if is_under_way else _GROUPS.get(why.kind, "waiting")
         words = "done" if group == "done" else f"{group} {why.text}"
         return _Row(_RANKS[group], name, group, f"{name} {words}".casefold(), None if group == "done" else why)
+
+
+def _alike(rows: Sequence[_Row]) -> tuple[tuple[AlikeFiles, ...], Sequence[int]]:
+    """The many that wait for one reason, and where all others are."""
+    waiting: dict[str, list[int]] = {}
+    for at, one in enumerate(rows):
+        if one.group == "waiting" and one.why is not None:
+            waiting.setdefault(one.why.text, []).append(at)
+    many = [places for places in waiting.values() if len(places) > _FEW_ALIKE]
+    whys = [rows[places[0]].why for places in many]
+    folded = {at for places in many for at in places}
+    single = [at for at in range(len(rows)) if at not in folded] if folded else range(len(rows))
+    return tuple(AlikeFiles(why, len(places)) for why, places in zip(whys, many, strict=True) if why), single
 
 
 _RANKS = {name: rank for rank, name in enumerate(GROUPS)}

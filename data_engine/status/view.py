@@ -197,7 +197,6 @@ class PanelView(Record):
     flows: Mapping[str, PanelFlow]
     active: tuple[ActiveRun, ...]
     notices: tuple[Notice, ...]
-    footer: tuple[str, ...]
     empty: str | None = None
     cluster: ClusterLine | None = None
     details: Mapping[str, str] = field(default_factory=dict)
@@ -218,15 +217,14 @@ NO_FLOWS = "There are no flow modules yet."
 def render(
     status: WorkspaceStatus,
     *,
-    recent_runs: int | None = None,
     problem: str | None = None,
     machine_id: str | None = None,
     known: Known | None = None,
 ) -> PanelView:
     """The panel of a workspace with this status.
 
-    `recent_runs` counts the runs of the last 30 days; `problem` says why the status may be old; `machine_id` is this
-    machine's, which tells a request of its own from a colleague's. `known` is what the history says of flows in trouble.
+    `problem` says why the status may be old; `machine_id` is this machine's, which tells a request of its own from a
+    colleague's. `known` is what the history says of flows in trouble.
     """
     daemon, engine, lease = status.daemon, status.engine, status.lease
     known = known or Known()
@@ -245,7 +243,6 @@ def render(
         flows=flows,
         active=status.active_runs,
         notices=tuple(_notices(status, problem)),
-        footer=_footer(flows, recent_runs),
         empty=None if flows else NO_FLOWS,
         cluster=None if daemon.cluster is None else ClusterLine(daemon.cluster.text, daemon.cluster.dashboard),
         details={
@@ -345,16 +342,6 @@ def _summary(rows: Iterable[PanelFlow]) -> str:
     failed = sum(row.is_failing for row in rows)
     parts = [counted(len(rows), "flow"), f"{running} running" if running else "", f"{failed} failing" if failed else ""]
     return " · ".join(filter(None, parts))
-
-
-def _footer(flows: Mapping[str, PanelFlow], recent_runs: int | None) -> tuple[str, ...]:
-    good = [row for row in flows.values() if row.mark.kind != "broken"]
-    parts = [
-        counted(len(flows), "module"),
-        counted(len({row.group for row in good}), "group"),
-        counted(len(good), "flow"),
-    ]
-    return (*parts, *([] if recent_runs is None else [f"{counted(recent_runs, 'run')} last 30 days"]))
 
 
 def _not_flows(texts: Sequence[str]) -> tuple[str, ...]:

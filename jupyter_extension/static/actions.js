@@ -69,8 +69,7 @@ export function deploy(app, args) {
 export async function end(app, action, flow, runId) {
   const found = await app.act(action, runId ? { run_id: runId } : { flow });
   if (found === null) return;
-  for (const one of app.view.active) if (one.in_daemon && (runId ? one.run_id === runId : one.flow === flow)) app.state.ending.add(one.run_id);
-  app.update();
+  app.noteEnding(app.view.active.filter((one) => one.in_daemon && (runId ? one.run_id === runId : one.flow === flow)));
 }
 
 /**

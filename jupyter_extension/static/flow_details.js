@@ -1,29 +1,39 @@
-// One flow in detail: what it does now, what can be done with it, and the tabs that say more.
+// One flow in detail: what it does now, what can be done with it, why it fails, and the four tabs that say more.
 
 import { end, run } from "./actions.js";
 import { backfillForm, backfillLine, freshForm } from "./backfill.js";
 import { h } from "./dom.js";
-import { filesTable } from "./files.js";
-import { aboutPart, deployButton, deploymentPart, stepsTable } from "./flow_parts.js";
+import { filesTable, lookAtHeld } from "./files.js";
+import { codePart, deployButton, stepsTable } from "./flow_parts.js";
 import { stateText } from "./flows.js";
-import { duration, nameOf, progressText, since } from "./format.js";
+import { duration, nameOf, plural, progressText, since } from "./format.js";
+import { outputsTab } from "./outputs.js";
 import { parametersForm, typedParams } from "./parameters.js";
-import { agoText, button, cellLinks, errorBox, folded, icon, sign, tabs } from "./pieces.js";
+import { agoText, button, cellLinks, errorBox, folded, icon, menu, pathText, sign, tabs } from "./pieces.js";
 import { runsTable, timeline } from "./runs.js";
+import { SLOW_STOP_MS } from "./state.js";
 import { trendsPart } from "./trends.js";
 
-/** @import { ActiveRun, FlowDetails, PanelFlow } from "./types" */
+/** @import { ActiveRun, FileView, FlowDetails, PanelFlow, RunView } from "./types" */
 /** @import { Panel } from "./panel.js" */
 
-/** @type {[string, string, (app: Panel, details: FlowDetails, row: PanelFlow) => import("./types").VNode][]} */
-const SECTIONS = [
-  ["steps", "Steps", stepsTable],
-  ["runs", "Runs", runsTable],
-  ["trends", "Trends", trendsPart],
-  ["files", "Files", filesTable],
-  ["deployment", "Deployment", deploymentPart],
-  ["about", "About", aboutPart],
-];
+/**
+ * The tabs of a flow: one without source files has none for them.
+ *
+ * @param {PanelFlow} row
+ * @param {FlowDetails | null} details
+ * @returns {[string, string, (app: Panel, details: FlowDetails, row: PanelFlow) => import("./types").Child][]}
+ */
+function sectionsOf(row, details) {
+  const hasFiles = details ? details.about.some(([label]) => label === "Source") : row.mode === "poll";
+  return [
+    ["runs", "Runs", runsPart],
+    ...(hasFiles ? [/** @type {[string, string, typeof filesTable]} */ (["files", "Files", filesTable])]
+      : row.mode === "schedule" ? [/** @type {[string, string, typeof slotsPart]} */ (["slots", "Slots", slotsPart])] : []),
+    ["data", "Data", (app) => outputsTab(app, row.name)],
+    ["code", "Code", codePart],
+  ];
+}
 
 /**
  * @param {Panel} app
@@ -34,34 +44,34 @@ export function flowDetails(app, selected) {
   const row = app.view.flows[selected];
   if (!row) return h("div", { class: "de-detail", key: "detail" }, backButton(app), h("p", { class: "de-empty" }, `${selected} is not a flow of this workspace any more.`));
   const active = app.view.active.filter((one) => one.flow === selected);
+  const failed = row.error ? errorBox(app, row.error, details ? details.error_cells : []) : details && failure(app, details, row);
+  const sections = sectionsOf(row, details);
+  const section = sections.some(([name]) => name === app.state.section) ? app.state.section : "runs";
   return h("div", { class: "de-detail", key: "detail", "data-flow": selected },
     h("div", { class: "de-detail-head" },
       backButton(app),
       h("h3", { class: "de-detail-title" }, row.title),
       sign(row.mark, stateText(row))),
-    details && details.description ? h("p", { class: "de-description" }, details.description) : null,
-    row.reason && row.mode !== "manual" && !row.error && !isDraft(row) ? h("p", { class: "de-description", key: "reason" }, row.reason) : null,
+    row.reason && row.mode !== "manual" && !failed && !isDraft(row) ? h("p", { class: "de-reason", key: "reason" }, row.reason) : null,
     toolbar(app, row, active),
     active.map((one) => activeLine(app, one, active.length > 1)),
     backfillLine(app, row),
-    row.error ? errorBox(app, row.error, details ? details.error_cells : []) : details && row.is_failing ? lastFailure(app, details) : null,
-    row.edit ? editLine(app, row, row.edit) : isDraft(row) && app.state.section !== "deployment" ? draftLine(app, row) : null, // that tab offers it itself
-    details ? timeline(app, details.runs) : null,
-    tabs(app, "section", SECTIONS.map(([name, label]) => [name, label]), app.state.section, (name) => countOf(app, details, name)),
-    sectionPart(app, details, row));
+    failed,
+    section === "code" && tellsOfItself(row) ? null : row.edit ? editLine(app, row, row.edit) : isDraft(row) ? draftLine(app, row) : null,
+    tabs(app, "section", sections.map(([name, label]) => [name, label]), section, (name) => countOf(app, details, name)),
+    sectionPart(app, details, row, sections.find(([name]) => name === section) || sections[0]));
 }
 
 /**
  * @param {Panel} app
  * @param {FlowDetails | null} details
  * @param {PanelFlow} row
+ * @param {ReturnType<typeof sectionsOf>[number]} section
  */
-function sectionPart(app, details, row) {
+function sectionPart(app, details, row, [name, , part]) {
   if (details === null) return h("p", { class: "de-empty" }, "Reading…");
   if (details.error_text) return h("p", { class: "de-empty" }, details.error_text);
-  const { section } = app.state;
-  const [, , part] = SECTIONS.find(([name]) => name === section) || SECTIONS[0];
-  return h("div", { class: "de-section", key: `section ${section}`, role: "tabpanel", "aria-label": section }, part(app, details, row));
+  return h("div", { class: "de-section", key: `section ${name}`, role: "tabpanel", "aria-label": name }, part(app, details, row));
 }
 
 /**
@@ -71,7 +81,7 @@ function sectionPart(app, details, row) {
  */
 function countOf(app, details, name) {
   const { files } = app.state;
-  const count = name === "files" ? files && files.total : name === "deployment" ? details && details.changes.length : 0;
+  const count = name === "files" ? files && files.total : name === "code" ? details && details.changes.length : 0;
   return count ? count.toLocaleString() : null;
 }
 
@@ -81,19 +91,88 @@ function backButton(app) {
 }
 
 /**
+ * What ran: the steps of the newest run, how runs went over time, and each of them.
+ *
  * @param {Panel} app
  * @param {FlowDetails} details
  */
-function lastFailure(app, details) {
+function runsPart(app, details) {
+  const { showTrend } = app.state;
+  return [
+    stepsTable(app, details),
+    details.runs.length < 2 ? null : h("div", { class: "de-line", key: "over time" },
+      timeline(app, details.runs), h("span", { class: "de-grow" }),
+      button(app, "trend", "Trend", null, () => app.set({ showTrend: !showTrend }), { quiet: true, small: true, expanded: showTrend })),
+    showTrend ? trendsPart(app) : null,
+    runsTable(app, details),
+  ];
+}
+
+/**
+ * When a flow that goes by the clock runs.
+ *
+ * @param {Panel} _
+ * @param {FlowDetails} details
+ */
+function slotsPart(_, details) {
+  const facts = details.about.filter(([label]) => ["Runs", "Next times", "Expected", "Catch up"].includes(label));
+  return h("dl", { class: "de-about" }, facts.map(([label, value]) => [h("dt", { key: `t ${label}` }, label), h("dd", { key: `d ${label}` }, value)]));
+}
+
+/**
+ * Why the flow is failing: its last run, else the first file that is held though later runs were good.
+ *
+ * @param {Panel} app
+ * @param {FlowDetails} details
+ * @param {PanelFlow} row
+ */
+function failure(app, details, row) {
   const last = details.runs.find((one) => !one.from_the_future);
-  if (!last || last.mark.tone !== "bad" || app.state.run) return null;
+  const isLast = Boolean(last && last.mark.tone === "bad");
+  const [file = null, ...others] = row.held ? app.state.held : [];
+  const shown = isLast ? last : file && details.runs.find((one) => one.run_id === file.run_id);
+  if (!row.is_failing || app.state.run || !(shown || file)) return null;
   return h("div", { class: "de-note de-bad", key: "last failure" },
-    icon(last.mark),
+    icon(shown ? shown.mark : { shape: "cross", tone: "bad" }),
     h("div", { class: "de-grow" },
-      h("div", null, h("span", { class: "de-strong" }, `Last run ${last.mark.word} `), agoText(last.ended_at_utc || last.started_at_utc), last.source_name ? h("span", { class: "de-faint" }, ` · ${last.source_name}`) : null),
-      folded(last.error || last.cause || ""),
-      last.why && last.why.fix ? h("div", { class: "de-faint" }, folded(String(last.why.fix))) : null,
-      h("div", { class: "de-line de-wrap" }, cellLinks(app, last.cells), h("button", { class: "de-link", onclick: () => app.openRun(last.run_id) }, "Whole error and log"))));
+      failureText(shown || null, file, isLast),
+      h("div", { class: "de-line de-wrap" },
+        shown ? cellLinks(app, shown.cells) : null,
+        shown || (file && file.run_id) ? h("button", { class: "de-link", onclick: () => app.openRun(shown ? shown.run_id : file && file.run_id) }, "Whole error and log") : null),
+      row.held ? h("div", { class: "de-line de-wrap" },
+        button(app, "retry", `Retry ${row.held} held`, row.buttons.retry, () => app.act("retry", { flow: row.name }), { small: true, primary: !row.buttons.retry }),
+        row.held > 1 && file ? h("button", { class: "de-link", onclick: () => lookAtHeld(app) }, moreHeld(file, others, row.held)) : null) : null));
+}
+
+/**
+ * @param {RunView | null} failed
+ * @param {FileView | null} file
+ * @param {boolean} isLast whether it is the newest run
+ */
+function failureText(failed, file, isLast) {
+  const name = failed ? failed.source_name : file && file.name;
+  const at = failed ? failed.ended_at_utc || failed.started_at_utc : file && file.last_at_utc;
+  const fix = failed && failed.why && failed.why.fix;
+  return [
+    h("div", { key: "when" }, h("span", { class: "de-strong" }, isLast && failed ? `Last run ${failed.mark.word} ` : "Held since a run failed "), at ? agoText(at) : null, name ? h("span", { class: "de-faint" }, " · ", pathText(name)) : null),
+    folded((failed ? failed.error || failed.cause : file && file.reason) || ""),
+    fix ? h("div", { class: "de-faint", key: "fix" }, folded(String(fix))) : null,
+  ];
+}
+
+/**
+ * How many more files are held, and whether by the same error.
+ *
+ * @param {FileView} first
+ * @param {FileView[]} others those that are known
+ * @param {number} held
+ */
+export function moreHeld(first, others, held) {
+  const error = (/** @type {FileView} */ file) => file.reason.replace(/^held since [^,]*, /, "");
+  const alike = others.filter((one) => error(one) === error(first)).length;
+  const rest = held - 1 - alike;
+  if (!rest) return `${alike.toLocaleString()} more like it`;
+  return alike ? `${alike.toLocaleString()} more like it, ${rest.toLocaleString()} with another error` : `${plural(rest, "more file")} held`;
 }
 
 /**
@@ -102,25 +181,53 @@ function lastFailure(app, details) {
  * @param {ActiveRun[]} active
  */
 function toolbar(app, row, active) {
-  const { details, ending, isDisabling, showParams } = app.state;
   const isRunning = active.length > 0;
-  const isEnding = isRunning && active.every((one) => one.stopping || ending.has(one.run_id));
-  const path = details ? details.path : "";
+  const isEnding = isRunning && active.every((one) => app.state.ending.has(one.run_id));
   return h("div", { class: "de-toolbar", role: "toolbar", "aria-label": `Actions for ${row.title}`, key: "toolbar" },
     button(app, "run", "Run", row.buttons.run, () => run(app, row.name, null, typedParams(app, row.name)), { primary: !isRunning, shape: "play", pending: `run ${row.name}`, busy: "Starting…" }),
     button(app, "stop", isEnding ? "Stopping…" : "Stop", isEnding ? "it ends at its next step, map item, context.log or context.progress" : row.buttons.stop, () => end(app, "stop_run", row.name), { primary: isRunning, shape: "square", busy: "Stopping…" }),
-    button(app, "kill", "Kill", row.buttons.kill, () => end(app, "kill_run", row.name), { confirm: "Really kill?" }),
-    button(app, "params", "Parameters…", row.buttons.run, () => app.set({ showParams: !app.state.showParams, backfill: null }), { quiet: true, expanded: showParams }),
-    button(app, "backfill", "Backfill…", row.buttons.backfill, () => app.set({ backfill: app.state.backfill ? null : freshForm(), showParams: false, question: null }), { quiet: true, expanded: app.state.backfill !== null }),
-    h("span", { class: "de-break", key: "break" }),
-    button(app, "open", "Open notebook", row.standing.kind === "gone" ? "its notebook is gone" : path ? null : "its path is not known yet", () => app.jupyter.open(path), { small: true }),
-    button(app, "retry", row.held ? `Retry ${row.held} held` : "Retry held", row.buttons.retry, () => app.act("retry", { flow: row.name }), { small: true, primary: row.held > 0 && !row.buttons.retry }),
-    row.enabled
-      ? button(app, "disable", "Disable…", row.buttons.disable, () => app.set({ isDisabling: !isDisabling }), { small: true, expanded: isDisabling })
-      : button(app, "enable", "Enable", row.buttons.enable, () => app.act("enable", { flow: row.name }), { small: true }),
-    isDisabling && row.enabled ? disableForm(app, row) : null,
-    showParams ? parametersForm(app, row) : null,
+    isRunning && active.some((one) => isSlowToStop(app, one)) ? button(app, "kill", "Kill…", row.buttons.kill, () => end(app, "kill_run", row.name), { confirm: "Really kill?" }) : null,
+    h("span", { class: "de-grow" }),
+    menu(app, `More for ${row.title}`, menuItems(app, row)),
+    app.state.isDisabling && row.enabled ? disableForm(app, row) : null,
+    app.state.showParams ? parametersForm(app, row) : null,
     backfillForm(app, row));
+}
+
+/**
+ * @param {Panel} app
+ * @param {ActiveRun} active
+ */
+function isSlowToStop(app, { run_id: id }) {
+  const since_ms = app.state.ending.get(id);
+  return since_ms !== undefined && Date.now() - since_ms >= SLOW_STOP_MS;
+}
+
+/**
+ * What is done with a flow seldom, of that what means something for it.
+ *
+ * @param {Panel} app
+ * @param {PanelFlow} row
+ */
+function menuItems(app, row) {
+  const { details } = app.state;
+  const path = details ? details.path : "";
+  const hasParams = details && details.parameters && details.parameters.length;
+  const hasRange = row.mode !== "manual" || Boolean(details && details.about.some(([label]) => label === "Source"));
+  /** @type {(changes: Partial<import("./types").State>, next: string) => () => void} */
+  const open = (changes, next) => () => {
+    app.focusNext = next;
+    app.set({ showParams: false, backfill: null, isDisabling: false, question: null, ...changes });
+  };
+  return [
+    hasParams ? button(app, "params", "Parameters…", row.buttons.run, open({ showParams: true }, "[data-param]")) : null,
+    hasRange ? button(app, "backfill", "Backfill…", row.buttons.backfill, open({ backfill: freshForm() }, "[data-backfill=since]")) : null,
+    button(app, "open", "Open notebook", row.standing.kind === "gone" ? "its notebook is gone" : path ? null : "its path is not known yet", () => app.jupyter.open(path)),
+    row.enabled
+      ? button(app, "disable", "Disable…", row.buttons.disable, open({ isDisabling: true }, "[name=note]"))
+      : button(app, "enable", "Enable", row.buttons.enable, () => app.act("enable", { flow: row.name })),
+    button(app, "undeploy", "Undeploy", row.buttons.undeploy, () => app.act("undeploy", { flow: row.name }), { confirm: "Really undeploy it?" }),
+  ];
 }
 
 /**
@@ -148,14 +255,14 @@ function disableForm(app, row) {
 function activeLine(app, active, isOneOfSeveral) {
   const elsewhere = active.in_daemon ? null : `it runs in process ${active.pid}: stop it there`;
   const share = active.total ? Math.min(100, (100 * (active.done || 0)) / active.total) : null;
-  const state = active.stopping || app.state.ending.has(active.run_id) ? "stopping" : active.source ? "" : "running";
+  const state = app.state.ending.has(active.run_id) ? "stopping" : active.source ? "" : "running";
   const text = [active.source ? nameOf(active.source) : "", state, active.step, progressText(active), active.worker ? `on ${active.worker}` : ""].filter(Boolean).join(" · ");
   return h("div", { class: "de-active", key: `active ${active.run_id}` },
     h("div", { class: "de-line" },
       h("span", { class: "de-clip de-grow", title: active.source || "" }, text),
       h("span", { class: "de-live", tick: () => duration(since(active.step_started_at_utc || active.started_at_utc)) }),
       isOneOfSeveral ? button(app, `stop ${active.run_id}`, "Stop", elsewhere, () => end(app, "stop_run", active.flow, active.run_id), { small: true }) : null,
-      isOneOfSeveral ? button(app, `kill ${active.run_id}`, "Kill", elsewhere, () => end(app, "kill_run", active.flow, active.run_id), { small: true, confirm: "Really?" }) : null),
+      isOneOfSeveral && isSlowToStop(app, active) ? button(app, `kill ${active.run_id}`, "Kill…", elsewhere, () => end(app, "kill_run", active.flow, active.run_id), { small: true, confirm: "Really?" }) : null),
     h("div", {
       class: `de-bar${share === null ? " de-bar-open" : ""}`, role: "progressbar", "aria-label": active.step || "progress",
       "aria-valuenow": share === null ? undefined : String(Math.round(share)), "aria-valuemin": "0", "aria-valuemax": "100",
@@ -169,6 +276,15 @@ function activeLine(app, active, isOneOfSeveral) {
  */
 function isDraft(row) {
   return row.standing.kind === "not_deployed" && !row.error && !(row.why && row.why.kind === "not_deployed" && row.why.error);
+}
+
+/**
+ * Whether the tab *Code* says by itself what of the flow is not deployed, and offers to deploy it.
+ *
+ * @param {PanelFlow} row
+ */
+function tellsOfItself(row) {
+  return row.edit ? row.standing.kind === "edited" && !row.edit.includes("\n") : isDraft(row);
 }
 
 /**

@@ -1,4 +1,4 @@
-// The tabs of a flow's details that are neither its runs nor its files: steps, deployment, and what it is.
+// Parts of a flow's details: its steps, and its code: what production runs of it, what a deploy would change, and what it is.
 
 import { deploy } from "./actions.js";
 import { h } from "./dom.js";
@@ -43,7 +43,7 @@ function stepLine(app, step, index, longest, active) {
     h("span", { class: "de-spark", "aria-hidden": "true" }, h("span", { style: `width: ${step.elapsed_s ? Math.max(2, (100 * step.elapsed_s) / longest) : 0}%` })),
     startedAt ? h("span", { class: "de-time", key: "live", tick: () => duration(since(startedAt)) })
       : h("span", { class: "de-time", key: "done" }, step.mark.kind === "not_run" ? "" : duration(step.elapsed_s)),
-    button(app, `inspect ${index}`, "Inspect", step.inspect, () => step.output && inspect(app, step.output), { small: true }));
+    step.inspect ? null : button(app, `inspect ${index}`, "Inspect", null, () => step.output && inspect(app, step.output), { small: true }));
 }
 
 /**
@@ -51,20 +51,29 @@ function stepLine(app, step, index, longest, active) {
  * @param {FlowDetails} details
  * @param {PanelFlow} row
  */
-export function deploymentPart(app, details, row) {
+export function codePart(app, details, row) {
+  return [deploymentPart(app, details, row), details.deployments.length ? deploymentsList(app, details, row) : null, aboutPart(app, details, row)];
+}
+
+/**
+ * What production runs, in one line where there is nothing to do.
+ *
+ * @param {Panel} app
+ * @param {FlowDetails} details
+ * @param {PanelFlow} row
+ */
+function deploymentPart(app, details, row) {
+  const isUnsaved = isOnlyUnsaved(app, row);
+  if (row.standing.kind === "as_deployed" && !isUnsaved) return h("div", { class: "de-deployment" }, h("p", { class: "de-hint" }, "Production runs the notebook as it is."));
   return h("div", { class: "de-deployment" },
+    isUnsaved ? h("p", { class: "de-hint" }, "Production runs the notebook as it was saved last; it has unsaved edits.") : null,
     h("div", { class: "de-line de-wrap" }, h("span", { class: "de-grow" }, row.deployment),
       row.buttons.deploy ? null : h("input", {
         key: "note", class: "de-input de-grow", placeholder: "Note (optional)", "aria-label": "Note of the deployment (optional)", maxlength: "1000", value: app.state.note, oninput: (event) => app.set({ note: event.target.value }),
       }),
       deployButton(app, row, "deploy now", { primary: !row.standing.rolled_back_to }),
       details.gate === "golden" ? deployButton(app, row, "approve", { quiet: true, small: true, confirm: "Really deploy, although its goldens do not hold?" }) : null),
-    row.standing.kind === "not_deployed" ? null : planPart(app, details, row),
-    details.changes.length ? null : h("p", { class: "de-hint" }, row.standing.kind !== "as_deployed" ? "" : isOnlyUnsaved(app, row) ? "Production runs the notebook as it was saved last; it has unsaved edits." : "Production runs the notebook as it is."),
-    details.deployments.length ? deploymentsList(app, details, row) : null,
-    row.buttons.undeploy || row.standing.kind === "gone" ? null : h("div", { class: "de-line de-wrap", key: "undeploy" },
-      button(app, `undeploy ${row.name}`, "Undeploy", null, () => app.act("undeploy", { flow: row.name }), { small: true, confirm: "Really undeploy it?" }),
-      h("span", { class: "de-faint de-hint" }, "Undeploy stops running it in production. Roll back undoes that.")));
+    row.standing.kind === "not_deployed" || isUnsaved ? null : planPart(app, details, row));
 }
 
 /**
@@ -116,7 +125,7 @@ function deploymentsList(app, details, row) {
       one.changed || one.git || one.note
         ? h("div", { class: "de-file-reason de-few", title: one.note }, [one.changed, one.git, one.note].filter(Boolean).join(" · ")) : null,
       one.compared ? h("div", { class: "de-file-reason de-few", title: one.compared }, one.compared) : null,
-      h("div", { class: "de-line" },
+      one.word === "live" ? null : h("div", { class: "de-line" },
         button(app, `roll back ${one.id}`, "Roll back", row.buttons.rollback || one.rollback,
           () => app.act("rollback", { flow: row.name, to: one.id }), { small: true, quiet: true, confirm: `Roll back to ${one.id.slice(0, 8)}?` })))));
 }
@@ -126,10 +135,11 @@ function deploymentsList(app, details, row) {
  * @param {FlowDetails} details
  * @param {PanelFlow} row
  */
-export function aboutPart(app, details, row) {
+function aboutPart(app, details, row) {
   /** @type {[string, string][]} */
   const facts = [["State", !row.reason || row.error ? row.mark.word : row.reason.startsWith(row.mark.word) ? row.reason : `${row.mark.word}: ${row.reason}`], ...details.about];
-  return h("div", null,
+  return h("div", { key: "about" },
+    details.description ? h("p", { class: "de-hint" }, details.description) : null,
     h("dl", { class: "de-about" }, facts.map(([label, value]) => [h("dt", { key: `t ${label}` }, label), h("dd", { key: `d ${label}`, title: value }, pathText(value))])),
     details.warnings.map((text, index) => note("warn", `w ${index}`, text)),
     h("div", { class: "de-line" },

@@ -15,7 +15,6 @@ export const FILTERS = [
   ["running", "Running", (row) => row.mark.kind === "running" || row.mark.kind === "stopping"],
   ["failing", "Failing", (row) => row.is_failing],
   ["edited", "Edited", (row) => Boolean(row.edit)],
-  ["automatic", "Auto", (row) => row.mode !== "manual"],
 ];
 
 /**

@@ -1,29 +1,8 @@
-// The panel by keyboard.
+// The panel by keyboard; the documentation lists the keys (topics/jupyterlab.md).
 
 import { press, run } from "./actions.js";
-import { h } from "./dom.js";
 
 /** @import { Panel } from "./panel.js" */
-
-/** @type {[string, string][]} */
-const KEYS = [
-  ["/", "search"],
-  ["↓ ↑", "from the search to the flows, and among them"],
-  ["← →", "among tabs"],
-  ["Enter", "show a flow in detail; in the search, the first flow"],
-  ["Shift Enter", "run the flow"],
-  ["Esc", "back"],
-  ["v", "show the flow's last run"],
-  ["r", "read the flow definitions again"],
-  ["e", "start the engine"],
-  ["s s", "stop the engine: press twice"],
-  ["?", "show or hide this list"],
-];
-
-/** The keys of the panel and what each does. */
-export function keyList() {
-  return h("dl", { class: "de-keys" }, KEYS.map(([key, does]) => [h("dt", null, h("kbd", null, key)), h("dd", null, does)]));
-}
 
 /**
  * Whether a key meant for the panel goes no further: VS Code hears what reaches the window, and there "d d" deletes the cell and
@@ -48,7 +27,9 @@ export function onKey(app, event) {
     app.jupyter.save();
     return;
   }
-  if (event.ctrlKey || event.metaKey || event.altKey || /^(INPUT|SELECT|TEXTAREA)$/.test(target.tagName)) return;
+  const isTyping = /^(INPUT|SELECT|TEXTAREA)$/.test(target.tagName);
+  const leavesField = isTyping && event.key === "Escape" && !(target.getAttribute("type") === "search" && /** @type {HTMLInputElement} */ (target).value);
+  if (event.ctrlKey || event.metaKey || event.altKey || (isTyping && !leavesField)) return;
   if (!app.state.view || app.isStatic) return;
   const does = event.shiftKey ? withShift(app, target)[event.key] : plain(app)[event.key];
   if (!does) return;
@@ -64,12 +45,13 @@ export function onKey(app, event) {
 function withShift(app, target) {
   const row = /** @type {HTMLElement | null} */ (target.closest("[data-flow]"));
   const name = row && row.dataset.flow;
-  return { Enter: () => name && !app.view.flows[name]?.buttons.run && run(app, name), "?": () => toggleKeys(app) };
+  return { Enter: () => name && !app.view.flows[name]?.buttons.run && run(app, name), "?": () => help(app) };
 }
 
 /** @param {Panel} app */
-function toggleKeys(app) {
-  app.set({ showKeys: !app.state.showKeys });
+function help(app) {
+  const link = /** @type {HTMLElement | null} */ (app.root.querySelector(".de-help"));
+  if (link) link.click();
 }
 
 let askedAt = -Infinity;
@@ -88,16 +70,42 @@ function stopWhenPressedTwice(app) {
 }
 
 /**
+ * Closes what was opened last, one layer at a time; below all of them is the list of flows.
+ *
+ * @param {Panel} app
+ */
+function closeTopmost(app) {
+  const { question, isMenuOpen, confirming, said, showParams, backfill, isDisabling, sheet, run: openRun, openFile, selected, tab, section } = app.state;
+  const isAtOutputs = tab === "outputs" || (tab === "flows" && selected && section === "data");
+  /** @type {[unknown, Partial<import("./types").State>][]} */
+  const layers = [
+    [question, { question: null }],
+    [confirming, { confirming: null }],
+    [isMenuOpen, { isMenuOpen: false }],
+    [said && said.error, { said: null }],
+    [showParams || backfill || isDisabling, { showParams: false, backfill: null, isDisabling: false }],
+    [isAtOutputs && sheet && sheet.menu !== null, { sheet: sheet && { ...sheet, menu: null } }],
+    [isAtOutputs && sheet, { sheet: null }],
+    [tab === "flows" && section === "runs" && openRun, { run: null }],
+    [tab === "flows" && section === "files" && openFile, { openFile: null }],
+  ];
+  const top = layers.find(([isOpen]) => isOpen);
+  if (top) app.set(top[1]);
+  else if (tab !== "flows") app.set({ tab: "flows" });
+  else if (selected) app.select(null);
+}
+
+/**
  * @param {Panel} app
  * @returns {Record<string, () => unknown>}
  */
 function plain(app) {
   const { view } = app;
-  const { selected, said, showKeys, question } = app.state;
+  const { selected } = app.state;
   return {
     "/": () => /** @type {HTMLElement | null} */ (app.root.querySelector(".de-find input"))?.focus(),
-    Escape: () => (question ? app.set({ question: null }) : showKeys ? toggleKeys(app) : said && said.error ? app.set({ said: null }) : selected && app.select(null)),
-    "?": () => toggleKeys(app),
+    Escape: () => closeTopmost(app),
+    "?": () => help(app),
     e: () => press(app, "start engine", view.buttons.start_engine, "start_engine"),
     s: () => stopWhenPressedTwice(app),
     r: () => app.reload(),

@@ -24,22 +24,34 @@ export function loadOutputs(app) {
   loadFrames(app);
 }
 
-/** @param {Panel} app */
-export function outputsTab(app) {
+/**
+ * @param {Panel} app
+ * @param {string | null} flow whose outputs are shown, of all flows without one
+ */
+export function outputsTab(app, flow = null) {
   const { sheet, frames } = app.state;
+  const saved = frames && flow ? frames.filter((one) => one.flow_name === flow) : frames;
   return h("div", { class: "de-outputs", key: "outputs" },
-    h("form", {
-      class: "de-line", key: "open", onsubmit: (event) => {
-        event.preventDefault();
-        const path = event.target.elements.path.value.trim();
-        if (path) inspect(app, path);
-      },
+    flow ? null : pathForm(app, sheet),
+    sheet ? sheetPart(app, sheet) : flow ? null : h("p", { class: "de-hint" }, "Choose a file below, or name one above. Relative paths start in flow_modules or in the workspace."),
+    writtenPart(app, flow),
+    flow && !(saved && saved.length) ? null : savedFrames(app, saved));
+}
+
+/**
+ * @param {Panel} app
+ * @param {Sheet | null} sheet
+ */
+function pathForm(app, sheet) {
+  return h("form", {
+    class: "de-line", key: "open", onsubmit: (event) => {
+      event.preventDefault();
+      const path = event.target.elements.path.value.trim();
+      if (path) inspect(app, path);
     },
-    h("input", { class: "de-input de-grow", name: "path", placeholder: "Path of a file or folder", title: "A Parquet, CSV, Excel, JSON or text file, or a folder of such tables", "aria-label": "File to inspect", value: sheet ? sheet.path : "" }),
-    h("button", { class: "de-button", type: "submit" }, "Inspect")),
-    sheet ? sheetPart(app, sheet) : h("p", { class: "de-hint" }, "Choose a file below, or name one above. Relative paths start in flow_modules or in the workspace."),
-    writtenPart(app),
-    savedFrames(app, frames));
+  },
+  h("input", { class: "de-input de-grow", name: "path", placeholder: "Path of a file or folder", title: "A Parquet, CSV, Excel, JSON or text file, or a folder of such tables", "aria-label": "File to inspect", value: sheet ? sheet.path : "" }),
+  h("button", { class: "de-button", type: "submit" }, "Inspect"));
 }
 
 /**

@@ -5,7 +5,6 @@ import { h } from "./dom.js";
 import { flowDetails } from "./flow_details.js";
 import { flowList } from "./flows.js";
 import { clock, nameOf } from "./format.js";
-import { keyList } from "./keys.js";
 import { outputsTab } from "./outputs.js";
 import { button, icon, note, sign, tabs } from "./pieces.js";
 import { questionPart } from "./question.js";
@@ -28,18 +27,17 @@ const TABS = [["flows", "Flows"], ["outputs", "Outputs"], ["settings", "Settings
  */
 export function page(app) {
   const { view, tab } = app.state;
-  if (app.isStatic) return [snapshotLine(app), snapshotHead(app.view), flowList(app), h("div", { class: "de-footer", key: "footer" }, footer(app.view))];
+  if (app.isStatic) return [snapshotLine(app), snapshotHead(app.view), flowList(app)];
   if (!view) return [head(app), notices(app), tab === "settings" ? [tabs(app, "tab", TABS, tab), settingsTab(app)] : waiting(app)];
   const shape = app.state.selected === null || tab !== "flows" ? "" : app.isWide ? " de-pair" : " de-one";
   return [
     head(app),
     notices(app),
-    app.state.showKeys ? keysPart(app) : null,
     h("div", { class: "de-top", key: "top" }, tabs(app, "tab", TABS, tab), help()),
     h("div", { class: `de-body de-body-${tab}${shape}`, key: `body ${tab}`, role: "tabpanel", "aria-label": tab }, body(app)),
     questionPart(app),
     errorLine(app),
-    bottom(app, view),
+    answerLine(app),
   ];
 }
 
@@ -52,14 +50,6 @@ function body(app) {
   if (tab === "outputs") return outputsTab(app);
   if (tab === "settings") return settingsTab(app);
   return [flowList(app), selected === null ? null : flowDetails(app, selected)]; // to make the list anew takes longer than to hide it
-}
-
-/** @param {Panel} app */
-function keysPart(app) {
-  return h("section", { class: "de-keys-part", key: "keys", "aria-label": "Keys" },
-    h("div", { class: "de-line" }, h("h4", { class: "de-h4" }, "Keys"), h("span", { class: "de-grow" }),
-      button(app, "close keys", "×", null, () => app.set({ showKeys: false }), { square: true, title: "Close" })),
-    keyList());
 }
 
 /** @param {Panel} app */
@@ -169,7 +159,7 @@ function putAway(app, id) {
 }
 
 /**
- * An error stays above the footer until it is read; anything else is said in the footer, where it covers nothing.
+ * An error stays at the foot until it is read; anything else is said there for a while, where it covers nothing.
  *
  * @param {Panel} app
  */
@@ -182,33 +172,25 @@ function errorLine(app) {
 }
 
 /**
+ * What was done, for a while, with where it leads.
+ *
  * @param {Panel} app
- * @param {PanelView} view
  */
-function bottom(app, view) {
-  const { text: said = null, again = null, held = null } = app.state.said && !app.state.said.error ? app.state.said : {};
+function answerLine(app) {
+  const said = app.state.said && !app.state.said.error ? app.state.said : null;
+  const { again = null, held = null } = said || {};
   const open = () => {
     app.focusNext = "[data-backfill=since]";
     app.set({ said: null, showParams: false, backfill: { ...freshForm(), reprocess: "all" } });
   };
-  return h("div", { class: `de-footer${said ? " de-saying" : ""}`, key: "footer" },
-    h("span", { class: "de-answer", key: "answer", role: "status" }, said ? [icon({ shape: "disc", tone: "good" }), h("span", { class: "de-said-text" }, said),
-      held && held === app.state.selected ? h("button", { key: "held", class: "de-link de-fixed", onclick: () => app.act("retry", { flow: held }) }, "Retry") : null,
-      again && again === app.state.selected ? h("button", { key: "again", class: "de-link de-fixed", onclick: open }, "Backfill…") : null] : null),
-    said ? null : footer(view));
+  return h("div", { class: "de-answer", key: "answer", role: "status" }, said ? [icon({ shape: "disc", tone: "good" }), h("span", { class: "de-said-text" }, said.text),
+    held && held === app.state.selected ? h("button", { key: "held", class: "de-link de-fixed", onclick: () => app.act("retry", { flow: held }) }, "Retry") : null,
+    again && again === app.state.selected ? h("button", { key: "again", class: "de-link de-fixed", onclick: open }, "Backfill…") : null] : null);
 }
 
 /** The way to the documentation, where a Jupyter server has it. */
 function help() {
   const base = serverBase();
   if (base === null) return null;
-  return h("a", { key: "help", class: "de-help", href: `${base}docs/`, target: "data-engine-docs", title: "The documentation: \"I want to ...\", the guides, the reference and the glossary" }, "Help");
-}
-
-/** @param {PanelView} view */
-function footer(view) {
-  const parts = view.footer.map((part, index) => [index ? h("span", { "aria-hidden": "true" }, "·") : null, h("span", null, part)]);
-  if (!view.cluster) return parts;
-  const { text, link } = view.cluster;
-  return [parts, h("span", { "aria-hidden": "true" }, "·"), link ? h("a", { href: link, target: "_blank", rel: "noreferrer" }, text) : h("span", null, text)];
+  return h("a", { key: "help", class: "de-help", href: `${base}docs/`, target: "data-engine-docs", title: "The documentation: \"I want to ...\", the panel's keys (?), the guides, the reference and the glossary" }, "Help");
 }

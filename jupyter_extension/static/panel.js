@@ -2,7 +2,7 @@
 
 import { deploy } from "./actions.js";
 import { Memo, patch, runTicks } from "./dom.js";
-import { refreshFiles } from "./file_list.js";
+import { refreshFiles } from "./files.js";
 import { focusedIn, makeRoom, refocus } from "./focus.js";
 import { Jupyter } from "./jupyter.js";
 import { onKey, staysHere } from "./keys.js";
@@ -11,7 +11,7 @@ import { loadOutputs } from "./outputs.js";
 import { page } from "./page.js";
 import { serverBase, serverFor, ServerTransport, textOf } from "./server.js";
 import { loadSettings } from "./settings.js";
-import { elsewhere, firstState, keptSaid, NO_DETAILS, ofFlow, runsOf } from "./state.js";
+import { elsewhere, firstState, keptSaid, NO_DETAILS, ofFlow, runsOf, SLOW_STOP_MS } from "./state.js";
 import { STILL } from "./transport.js";
 import { refreshTrends } from "./trends.js";
 import { followWorkspaces } from "./workspaces.js";
@@ -63,6 +63,9 @@ export class Panel {
     root.addEventListener("keydown", (event) => {
       if (staysHere(event)) event.stopPropagation();
       onKey(this, event);
+    });
+    root.addEventListener("click", (event) => {
+      if (this.state.isMenuOpen && !/** @type {HTMLElement} */ (event.target).closest(".de-menu-place")) this.set({ isMenuOpen: false });
     });
     this.resizer = new ResizeObserver(([entry]) => {
       const isWide = entry.contentRect.width >= WIDE;
@@ -147,7 +150,8 @@ export class Panel {
   show(view) {
     const before = this.state.view;
     this.state.view = view;
-    for (const runId of this.state.ending) if (!view.active.some((run) => run.run_id === runId)) this.state.ending.delete(runId);
+    for (const runId of this.state.ending.keys()) if (!view.active.some((run) => run.run_id === runId)) this.state.ending.delete(runId);
+    this.noteEnding(view.active.filter((run) => run.stopping));
     this.state.lost = null;
     this.state.problem = null;
     const name = this.state.selected;
@@ -156,16 +160,28 @@ export class Panel {
     if (before === null) this.root.setAttribute("data-live", this.transport.kind);
   }
 
+  /**
+   * Keeps since when these runs are to end: one that does not can be killed.
+   *
+   * @param {import("./types").ActiveRun[]} runs
+   */
+  noteEnding(runs) {
+    for (const { run_id: id } of runs) if (!this.state.ending.has(id)) this.state.ending.set(id, Date.now());
+    if (runs.length) setTimeout(() => this.update(), SLOW_STOP_MS);
+    this.update();
+  }
+
   // -- state and drawing
 
   /** @param {Partial<State>} changes */
   set(changes) {
     const before = this.state;
-    this.state = { ...before, ...changes };
+    const opensOutputs = (changes.tab === "outputs" && before.tab !== "outputs") || (changes.section === "data" && before.section !== "data");
+    this.state = { ...before, ...(opensOutputs ? { written: null, writtenSearch: "" } : {}), ...changes };
     if (changes.section === "files" && before.section !== "files") refreshFiles(this);
-    if (changes.section === "trends" && before.section !== "trends") refreshTrends(this);
+    if (changes.showTrend) refreshTrends(this);
     if (changes.tab === "settings" && before.tab !== "settings") loadSettings(this);
-    if (changes.tab === "outputs" && before.tab !== "outputs") loadOutputs(this);
+    if (opensOutputs) loadOutputs(this);
     this.update();
     if (changes.section) requestAnimationFrame(() => makeRoom(this.root)); // once it is drawn
   }
@@ -276,8 +292,9 @@ export class Panel {
     if (this.state.selected !== name) return;
     const details = /** @type {FlowDetails} */ (result || { ...NO_DETAILS, error_text: error && error.what });
     this.set({ details });
-    if (this.state.section === "files") refreshFiles(this);
-    if (this.state.section === "trends") refreshTrends(this);
+    if (this.state.section === "files" || this.view.flows[name]?.held !== this.state.held.length) refreshFiles(this);
+    if (this.state.section === "data") loadOutputs(this);
+    if (this.state.showTrend) refreshTrends(this);
     const open = this.state.run;
     const shown = open && details.runs.find((one) => one.run_id === open.id);
     if (open && shown && (!open.details || open.details.run.mark.kind === "running" || open.details.run.mark.kind !== shown.mark.kind)) this.readRun(open.id);
@@ -301,23 +318,6 @@ export class Panel {
     if (!isOpen()) return;
     this.set({ run: { ...this.state.run, id: runId, details: result || null, said: error ? error.what : null } });
     if (result && result.run.mark.kind === "running") setTimeout(() => isOpen() && this.readRun(runId), RUN_EVERY_MS);
-  }
-
-  /**
-   * What differs from one run to another, which is open.
-   *
-   * @param {string} other
-   * @param {string} runId
-   */
-  async compareRuns(other, runId) {
-    const set = (/** @type {[string, string][] | null} */ differences) => {
-      const { run } = this.state;
-      if (run && run.id === runId) this.set({ run: { ...run, other, differences } });
-    };
-    set(null);
-    if (!other) return;
-    const { result, error } = await this.transport.call("compare", { run_a: other, run_b: runId });
-    if (!this.isGone && this.state.run && this.state.run.other === other) set(error ? [["error", error.what]] : result.lines);
   }
 }
 

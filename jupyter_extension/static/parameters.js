@@ -1,10 +1,10 @@
-// The form of a run's parameters: a field for each that the flow declares, or rows of names and values where it declares none.
+// The form of a run's parameters: a field for each that the flow declares.
 
 import { run } from "./actions.js";
 import { h } from "./dom.js";
 import { whyNot } from "./pieces.js";
 
-/** @import { PanelFlow, Parameter, ParameterView } from "./types" */
+/** @import { PanelFlow, ParameterView } from "./types" */
 /** @import { Panel } from "./panel.js" */
 
 /**
@@ -14,7 +14,7 @@ import { whyNot } from "./pieces.js";
 export function parametersForm(app, row) {
   const { details } = app.state;
   if (!details || details.error_text) return h("p", { class: "de-empty", key: "params form" }, "Reading…");
-  return details.parameters ? declaredForm(app, row, details.parameters, details.last_params) : looseForm(app, row);
+  return declaredForm(app, row, details.parameters || [], details.last_params);
 }
 
 /**
@@ -40,29 +40,8 @@ export function givenOf(parameters, typed) {
  * @param {string} flow
  */
 export function typedParams(app, flow) {
-  const { selected, showParams, details, typed, params } = app.state;
-  if (!showParams || flow !== selected || !details) return {};
-  return details.parameters ? givenOf(details.parameters, typed)
-    : Object.fromEntries(params.filter(({ name }) => name.trim()).map(({ name, value }) => [name.trim(), value]));
-}
-
-/**
- * @param {Panel} app
- * @param {PanelFlow} row
- * @param {...import("./types").Child} inside
- */
-function form(app, row, ...inside) {
-  return h("form", {
-    class: "de-params", key: "params form", "aria-label": `Parameters of ${row.title}`, onsubmit: (event) => {
-      event.preventDefault();
-      run(app, row.name, null, typedParams(app, row.name));
-    },
-  }, inside);
-}
-
-/** @param {PanelFlow} row */
-function submit(row) {
-  return h("button", { type: "submit", class: "de-button de-primary", ...whyNot(row.buttons.run, "Run with these parameters") }, "Run with these");
+  const { selected, showParams, details, typed } = app.state;
+  return showParams && flow === selected && details ? givenOf(details.parameters || [], typed) : {};
 }
 
 /**
@@ -81,11 +60,18 @@ export function defaultText({ default: value }) {
  * @param {Record<string, import("./types").Value | import("./types").Value[]> | null} last what was given last
  */
 function declaredForm(app, row, parameters, last) {
-  return form(app, row, parameters.length ? parameters.map((one) => field(app, one)) : h("p", { class: "de-faint de-hint" }, "It has no parameters."),
+  return h("form", {
+    class: "de-params", key: "params form", "aria-label": `Parameters of ${row.title}`, onsubmit: (event) => {
+      event.preventDefault();
+      run(app, row.name, null, typedParams(app, row.name));
+    },
+  },
+  parameters.map((one) => field(app, one)),
   h("div", { class: "de-line de-wrap" },
-    submit(row),
+    h("button", { type: "submit", class: "de-button de-primary", ...whyNot(row.buttons.run, "Run with these parameters") }, "Run with these"),
     h("button", { type: "button", class: "de-button", onclick: () => app.set({ typed: {} }) }, "Defaults"),
-    last ? h("button", { type: "button", class: "de-button", onclick: () => app.set({ typed: textsOf(last) }) }, "Last values") : null));
+    last ? h("button", { type: "button", class: "de-button", onclick: () => app.set({ typed: textsOf(last) }) }, "Last values") : null,
+    h("button", { type: "button", class: "de-button", onclick: () => app.set({ showParams: false }) }, "Close")));
 }
 
 /**
@@ -132,23 +118,4 @@ function control(one, value, common, change) {
   }
   const type = single && one.kind === "date" ? "date" : "text";
   return h("input", { ...common, type, value, placeholder: one.type, oninput: (event) => change(event.target.value) });
-}
-
-/**
- * @param {Panel} app
- * @param {PanelFlow} row
- */
-function looseForm(app, row) {
-  // what is pressed and typed before the next drawing builds on what is, not on what was drawn
-  const now = () => app.state.params;
-  /** @type {(index: number, part: Partial<Parameter>) => void} */
-  const change = (index, part) => app.set({ params: now().map((one, at) => (at === index ? { ...one, ...part } : one)) });
-  return form(app, row, now().map((one, index) => h("div", { class: "de-param", key: String(index) },
-    h("input", { class: "de-input", placeholder: "name", "aria-label": `Parameter ${index + 1} name`, value: one.name, oninput: (event) => change(index, { name: event.target.value }) }),
-    h("input", { class: "de-input", placeholder: "value", "aria-label": `Parameter ${index + 1} value`, value: one.value, oninput: (event) => change(index, { value: event.target.value }) }),
-    h("button", { type: "button", class: "de-icon-button", "aria-label": `Remove parameter ${index + 1}`, onclick: () => app.set({ params: now().filter((_, at) => at !== index) }) }, "×"))),
-  h("div", { class: "de-line" },
-    h("button", { type: "button", class: "de-button", onclick: () => app.set({ params: [...now(), { name: "", value: "" }] }) }, "Add parameter"),
-    submit(row)),
-  h("p", { class: "de-faint de-hint" }, "This flow declares no parameters: names and values are not checked. A flow that declares them with .params(...) has a field for each here."));
 }

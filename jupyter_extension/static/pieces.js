@@ -155,6 +155,27 @@ function buttonClass({ primary, small, quiet, square }, asks) {
 }
 
 /**
+ * A button with what is done seldom behind it. It closes when something of it was pressed, and by Esc or a click elsewhere.
+ *
+ * @param {Panel} app
+ * @param {string} title
+ * @param {Child[]} items
+ */
+export function menu(app, title, items) {
+  const { isMenuOpen } = app.state;
+  /** @param {MouseEvent} event */
+  const pressed = (event) => {
+    const item = /** @type {HTMLElement} */ (event.target).closest("[data-action]");
+    if (!item || item.hasAttribute("aria-disabled") || app.state.confirming === item.getAttribute("data-action")) return;
+    app.focusNext = app.focusNext || "[data-action=more]";
+    app.set({ isMenuOpen: false });
+  };
+  return h("span", { class: "de-menu-place", key: "menu" },
+    button(app, "more", "⋯", null, () => app.set({ isMenuOpen: !isMenuOpen }), { square: true, title, expanded: isMenuOpen }),
+    isMenuOpen ? h("div", { class: "de-menu", role: "group", "aria-label": title, onclick: pressed }, items) : null);
+}
+
+/**
  * A row of tabs; arrows move among them.
  *
  * @param {Panel} app

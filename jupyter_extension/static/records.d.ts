@@ -189,7 +189,6 @@ export interface PanelView {
   flows: Record<string, PanelFlow>;
   active: ActiveRun[];
   notices: Notice[];
-  footer: string[];
   empty: string | null;
   cluster: ClusterLine | null;
   details: Record<string, string>;
@@ -238,12 +237,19 @@ export interface FileView {
   read: string | null;
 }
 
+export interface AlikeView {
+  mark: Mark;
+  reason: string;
+  count: number;
+}
+
 export interface FilesView {
   flow: string;
   total: number;
   groups: [string, string, number][];
   found: number;
   files: FileView[];
+  alike: AlikeView[];
   notes: string[];
   progress: string | null;
   share: number | null;

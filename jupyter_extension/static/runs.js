@@ -138,11 +138,29 @@ function comparePart(app, run, open) {
   const id = `de-compare-${run.run_id}`;
   return h("div", { class: "de-compare", key: "compare" },
     h("div", { class: "de-line" }, h("label", { for: id, class: "de-faint" }, "Compare with"),
-      h("select", { id, class: "de-input de-grow", onchange: (event) => app.compareRuns(event.target.value, run.run_id) },
+      h("select", { id, class: "de-input de-grow", onchange: (event) => compareRuns(app, event.target.value, run.run_id) },
         h("option", { key: "none", value: "", selected: !open.other }, "another run"),
         others.slice(0, NEWEST).map((one) => h("option", { key: one.run_id, value: one.run_id, selected: open.other === one.run_id },
           [shortClock(one.started_at_utc), one.mark.word, one.source_name, one.params].filter(Boolean).join(" · "))))),
     open.differences ? differencesTable(open.differences) : null);
+}
+
+/**
+ * Reads what differs from one run to another, which is open.
+ *
+ * @param {Panel} app
+ * @param {string} other
+ * @param {string} runId
+ */
+async function compareRuns(app, other, runId) {
+  const set = (/** @type {[string, string][] | null} */ differences) => {
+    const { run } = app.state;
+    if (run && run.id === runId) app.set({ run: { ...run, other, differences } });
+  };
+  set(null);
+  if (!other) return;
+  const { result, error } = await app.transport.call("compare", { run_a: other, run_b: runId });
+  if (!app.isGone && app.state.run && app.state.run.other === other) set(error ? [["error", error.what]] : result.lines);
 }
 
 /** @param {[string, string][]} lines */

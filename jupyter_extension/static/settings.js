@@ -1,8 +1,7 @@
-// The workspace's and the machine's settings, provisioning, and the emergency exits.
+// What a person sets of the workspace and the machine; and, apart, what is done to the whole workspace.
 
 import { h } from "./dom.js";
-import { keyList } from "./keys.js";
-import { button, pathText, sign } from "./pieces.js";
+import { button, sign } from "./pieces.js";
 
 /** @import { PanelView, Settings } from "./types" */
 /** @import { Panel } from "./panel.js" */
@@ -11,14 +10,11 @@ import { button, pathText, sign } from "./pieces.js";
 export function settingsTab(app) {
   const { settings, view } = app.state;
   return h("div", { class: "de-settings", key: "settings" },
-    folderFields(app, settings, view),
     settings ? interpreterField(app, settings) : null,
-    settings ? placesPart(app, settings) : null,
+    settings ? filePart(app, settings) : null,
+    folderFields(app, settings, view),
     view ? daemonPart(app, view) : null,
-    view ? emergencyPart(app, view) : null,
-    h("section", { key: "keys", class: "de-setting" },
-      h("h4", { class: "de-h4" }, "Keys"),
-      keyList()),
+    view ? wholePart(app, view) : null,
     settings ? h("p", { class: "de-hint", key: "version" }, `Data Engine ${settings.version}`) : null);
 }
 
@@ -98,12 +94,11 @@ function interpreterField(app, { interpreter: { executable, kind } }) {
  * @param {Panel} app
  * @param {Settings} settings
  */
-function placesPart(app, { places, workspace }) {
-  return h("section", { key: "places", class: "de-setting" },
-    h("h4", { class: "de-h4" }, "Places"),
-    h("dl", { class: "de-about" }, Object.entries({ ...places, settings: workspace.file }).map(([name, path]) => [h("dt", { key: `t ${name}` }, name.replace("_", " ")), h("dd", { key: `d ${name}`, title: path }, pathText(path))])),
+function filePart(app, { workspace }) {
+  return h("section", { key: "file", class: "de-setting" },
+    h("h4", { class: "de-h4" }, "Settings of the workspace"),
     workspace.warnings.map((text, index) => h("p", { key: `w ${index}`, class: "de-hint" }, text)),
-    h("div", { class: "de-line" }, button(app, "edit settings", "Edit data_engine.toml", null, () => app.jupyter.open(workspace.file), { small: true })));
+    h("div", { class: "de-line" }, button(app, "edit settings", "Edit data_engine.toml", null, () => app.jupyter.open(workspace.file), { title: `Edit ${workspace.file}` })));
 }
 
 /**
@@ -114,22 +109,28 @@ function daemonPart(app, view) {
   return h("section", { key: "daemon", class: "de-setting" },
     h("h4", { class: "de-h4" }, "Daemon"),
     h("div", { class: "de-line" }, sign(view.daemon), h("span", { class: "de-faint" }, view.details.daemon)),
+    view.cluster ? clusterLine(view.cluster) : null,
     h("div", { class: "de-line de-wrap" },
       button(app, "start daemon", "Start daemon", view.buttons.start_daemon, () => app.act("start", {})),
-      button(app, "shutdown", "End when done", view.buttons.shutdown, () => app.act("shutdown", {})),
-      button(app, "deploy all", "Deploy everything", view.buttons.deploy_all, () => app.deployAll()),
-      button(app, "retry all", "Retry all held", view.buttons.retry_all, () => app.act("retry", {}))));
+      button(app, "shutdown", "End when done", view.buttons.shutdown, () => app.act("shutdown", {}))));
+}
+
+/** @param {import("./types").ClusterLine} cluster */
+function clusterLine({ text, link }) {
+  return h("div", { class: "de-line" }, link ? h("a", { href: link, target: "_blank", rel: "noreferrer" }, text) : text);
 }
 
 /**
  * @param {Panel} app
  * @param {PanelView} view
  */
-function emergencyPart(app, view) {
-  return h("section", { key: "emergency", class: "de-setting de-danger" },
-    h("h4", { class: "de-h4" }, "Emergency"),
+function wholePart(app, view) {
+  return h("section", { key: "whole", class: "de-setting de-danger" },
+    h("h4", { class: "de-h4" }, "All flows at once"),
     h("div", { class: "de-line de-wrap" },
+      button(app, "deploy all", "Deploy everything", view.buttons.deploy_all, () => app.deployAll(), { confirm: "Really deploy every flow?" }),
+      button(app, "retry all", "Retry all held", view.buttons.retry_all, () => app.act("retry", {}), { confirm: "Really run all held files again?" }),
       button(app, "force stop", "Force stop daemon", view.buttons.kill, () => app.act("kill", {}), { confirm: "Really end it and its runs?" }),
       button(app, "reset workspace", "Reset workspace", view.buttons.reset_all, () => app.act("reset", {}), { confirm: "Really forget all history?" })),
-    h("p", { class: "de-hint" }, "Runs that this ends are marked as abandoned. A reset forgets this machine's history of every flow."));
+    h("p", { class: "de-hint" }, "Runs that a force stop ends are marked as abandoned. A reset forgets this machine's history of every flow."));
 }

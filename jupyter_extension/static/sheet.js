@@ -38,11 +38,14 @@ export function nextSort(sort, column, also) {
 }
 
 /**
+ * Shows a file: among the outputs of the flow that is looked at, else of all.
+ *
  * @param {Panel} app
  * @param {string} path
  */
 export function inspect(app, path) {
-  app.set({ tab: "outputs", sheet: freshSheet(path) });
+  const { tab, selected } = app.state;
+  app.set({ ...(tab === "flows" && selected ? { section: "data" } : { tab: "outputs" }), sheet: freshSheet(path) });
   look(app, {});
 }
 

@@ -2,27 +2,30 @@
 
 /** @import { FlowDetails, PanelView, Said, State } from "./types" */
 
+/** A stop that takes longer leads to *Kill...*. */
+export const SLOW_STOP_MS = 5000;
+
 /** @returns {State} */
 export function firstState() {
   return {
     ...elsewhere(), takenAt: null, workspaces: [], helloed: false, lost: null, tab: "flows", filter: "all", closed: new Set(),
-    params: [{ name: "", value: "" }], pending: new Map(), ending: new Set(), confirming: null, said: null, away: new Set(), showKeys: false,
+    pending: new Map(), ending: new Map(), confirming: null, said: null, away: new Set(),
   };
 }
 
 /** What another workspace begins with: everything that is of one workspace, as at the start. */
 export function elsewhere() {
   return {
-    ...ofFlow(), view: null, problem: null, section: "steps", search: "", selected: null,
-    sheet: null, frames: null, written: null, writtenSearch: "", writtenLimit: 100, settings: null,
+    ...ofFlow(), view: null, problem: null, section: "runs", search: "", selected: null,
+    frames: null, settings: null,
   };
 }
 
 /** What another flow begins with when it is looked at closely. */
 export function ofFlow() {
   return {
-    details: null, run: null, runLimit: 100, runSearch: "", onlyFailed: false, trends: null, trendsSaid: null,
-    files: null, filesSaid: null, fileSearch: "", fileGroup: "", fileLimit: 200, showParams: false, isDisabling: false, note: "", typed: {}, backfill: null, question: null, plan: null, planKey: "",
+    details: null, run: null, runLimit: 100, runSearch: "", onlyFailed: false, showTrend: false, trends: null, trendsSaid: null,
+    sheet: null, written: null, writtenSearch: "", writtenLimit: 100, isMenuOpen: false, files: null, held: [], openFile: null, filesSaid: null, fileSearch: "", fileGroup: "", fileLimit: 200, showParams: false, isDisabling: false, note: "", typed: {}, backfill: null, question: null, plan: null, planKey: "",
   };
 }
 

@@ -1,7 +1,7 @@
 // What the panel's modules hand to each other, and what Python sends them. Only the type check reads this file.
 // What Python's records are is in records.d.ts, which is made of their classes.
 
-import type { FilesView, FlowView, OutputsView, PanelFlow, PanelView, PlanView, RunView, Shape, StepView, TrendsView, TroubleLine, Why } from "./records";
+import type { FilesView, FileView, FlowView, OutputsView, PanelFlow, PanelView, PlanView, RunView, Shape, StepView, TrendsView, TroubleLine, Why } from "./records";
 
 export type * from "./records";
 
@@ -117,7 +117,6 @@ export interface Settings {
   machine: { collection_root: string | null };
   interpreter: { executable: string; kind: string };
   workspace: { file: string; warnings: string[] };
-  places: Record<string, string>;
   version: string;
 }
 
@@ -262,11 +261,6 @@ export interface OpenRun {
   differences?: [string, string][] | null;
 }
 
-export interface Parameter {
-  name: string;
-  value: string;
-}
-
 /** What the panel says of the last action. */
 export interface Said {
   text: string;
@@ -296,21 +290,23 @@ export interface State {
   runSearch: string;
   onlyFailed: boolean;
   trends: TrendsView | null;
+  showTrend: boolean;
   trendsSaid: string | null;
   files: FilesView | null;
   filesSaid: string | null;
+  held: FileView[];
+  openFile: string | null;
   fileSearch: string;
   fileGroup: string;
   fileLimit: number;
   showParams: boolean;
   isDisabling: boolean;
+  isMenuOpen: boolean;
   note: string;
-  showKeys: boolean;
   backfill: BackfillForm | null;
   question: { text: string; answers: [string, () => unknown][] } | null;
   plan: PlanOf | null;
   planKey: string;
-  params: Parameter[];
   typed: Record<string, string>;
   sheet: Sheet | null;
   frames: SavedFrame[] | null;
@@ -319,7 +315,8 @@ export interface State {
   writtenLimit: number;
   settings: Settings | null;
   pending: Map<string, boolean>;
-  ending: Set<string>;
+  /** When the runs that were told to end were (ms). */
+  ending: Map<string, number>;
   confirming: string | null;
   said: Said | null;
   away: Set<string>;

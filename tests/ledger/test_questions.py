@@ -119,13 +119,6 @@ def test_slots_switches_and_settings_last(path: Path) -> None:
         assert (ledger.setting("pruned_at_s"), ledger.setting("other")) == ("2", None)
 
 
-def test_runs_are_counted_from_a_time_on(filled: Ledger) -> None:
-    """Whatever became of them."""
-    assert filled.count_runs(since_utc=utc_text(0)) == 5
-    assert filled.count_runs(since_utc=utc_text(3.0)) == 3
-    assert filled.count_runs(since_utc=utc_text(9.0)) == 0
-
-
 def test_a_run_from_the_future_is_marked_where_it_sorts_and_is_never_the_newest(ledger: Ledger) -> None:
     """What begins within five minutes is a machine whose clock is a little ahead."""
     now_s = time.time()
@@ -143,7 +136,6 @@ def test_a_run_from_the_future_is_marked_where_it_sorts_and_is_never_the_newest(
     assert {flow: run.run_id for flow, run in ledger.last_runs().items()} == {"claims": "soon"}
     assert ids([ledger.last_run("claims")]) == ["soon"]
     assert ledger.last_run("audit") is None
-    assert ledger.count_runs(since_utc=utc_text(0)) == 2
     run = ledger.run("ahead")
     assert run is not None
     assert run.as_dict()["from_the_future"] is True

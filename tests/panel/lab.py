@@ -322,7 +322,7 @@ class Panel:
             arg=[select.element_handle(), str(workspace)],
         )
         select.select_option(str(workspace))
-        self.element.locator(".de-footer").wait_for()
+        self.element.locator(".de-top").wait_for()
 
     def row(self, flow: str) -> Any:
         return self.element.locator(f".de-row[data-flow='{flow}']")
@@ -336,6 +336,19 @@ class Panel:
 
     def button(self, action: str) -> Any:
         return self.element.locator(f"[data-action='{action}']").first
+
+    def menu(self, action: str) -> Any:
+        """An entry of the flow's menu, which is opened."""
+        if self.button("more").get_attribute("aria-expanded") != "true":
+            self.button("more").click()
+        return self.button(action)
+
+    def open_file(self, name: str) -> Any:
+        """A line of the Files tab, opened."""
+        file = self.element.locator(f".de-file[data-file='{name}']")
+        if file.locator(".de-file-main").get_attribute("aria-expanded") != "true":
+            file.locator(".de-file-main").click()
+        return file
 
     def tab(self, name: str) -> None:
         self.element.get_by_role("tab", name=name).first.click()

@@ -18,12 +18,12 @@ from data_engine.status.troubles import TroubleLine
 from data_engine.status.view import BackfillLine, ClusterLine, Group, Notice, PanelFlow, PanelView
 from jupyter_extension.actions import OutputsView, OutputView, PlanView
 from jupyter_extension.details import DeploymentView, FlowView, RunView, StepView
-from jupyter_extension.files import FilesView, FileView
+from jupyter_extension.files import AlikeView, FilesView, FileView
 from jupyter_extension.trends import TrendRow, TrendsView
 
 RECORDS: tuple[type, ...] = (
     *(Mark, Run, RunTrigger, RunFile, Standing, Problem, PanelFlow, TroubleLine, BackfillLine, Group, ActiveRun),
-    *(Notice, ClusterLine, PanelView, StepView, RunView, FileView, FilesView, DeploymentView, FlowView),
+    *(Notice, ClusterLine, PanelView, StepView, RunView, FileView, AlikeView, FilesView, DeploymentView, FlowView),
     *(TrendRow, TrendsView, PlanView, OutputView, OutputsView),
 )
 _PLAIN = {str: "string", int: "number", float: "number", bool: "boolean", NoneType: "null", Any: "any"}

@@ -29,7 +29,7 @@ def test_a_range_is_shown_then_run_and_what_failed_is_tried_again(lab: Lab, page
     page.open()
     panel = page.side(workspace)
     detail = panel.select("monthly")
-    detail.get_by_role("button", name="Backfill…").click()
+    panel.menu("backfill").click()
     form = detail.get_by_role("form", name="Backfill of")
 
     form.get_by_label("From").fill("soon")

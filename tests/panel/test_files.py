@@ -94,8 +94,10 @@ def test_a_search_and_a_kind_look_at_all_files(workspace: Workspace) -> None:
     for number in range(3000):
         (workspace.root / "in" / f"claims-{number:04}.csv").touch()
 
-    assert files(workspace, limit=10)["total"] == 3004
-    assert len(files(workspace, limit=10)["files"]) == 10
+    listed = files(workspace, limit=10)
+    assert (listed["total"], listed["found"]) == (3004, 0)
+    assert [(one["count"], one["reason"]) for one in listed["alike"]] == [(3004, "waits until its flow is deployed")]
+    assert len(files(workspace, group="waiting", limit=10)["files"]) == 10
     assert [one["name"] for one in files(workspace, search="CLAIMS 2999")["files"]] == ["claims-2999.csv"]
     assert files(workspace, search="not deployed")["found"] == 3004
     assert files(workspace, search="claims", group="held")["found"] == 0
@@ -150,7 +152,7 @@ def test_the_files_tab_at_any_size(lab: Lab, page: Page, pictures: Path) -> None
     files_tab = detail.get_by_role("tab", name="Files")
     files_tab.locator(".de-count", has_text="1,500").wait_for()
     files_tab.click()
-    detail.locator(".de-file").first.wait_for()
+    detail.locator(".de-alike", has_text="1,500 files").wait_for()
     detail.get_by_label("Search files").fill("1498")
     page.page.wait_for_function("() => document.querySelectorAll('#data-engine-panel .de-file').length === 1")
     name = detail.locator(".de-file").get_attribute("data-file")
@@ -167,5 +169,5 @@ def test_the_files_tab_at_any_size(lab: Lab, page: Page, pictures: Path) -> None
     page.page.screenshot(path=pictures / "side-files-gone.png")
 
     assert name == "1498.csv"
-    assert detail.locator(".de-file").get_by_role("button", name="Run", exact=True).get_attribute("aria-disabled")
+    assert panel.open_file("00.csv").get_by_role("button", name="Run", exact=True).get_attribute("aria-disabled")
     lab.do(workspace, "kill")

@@ -80,14 +80,14 @@ def test_a_flow_that_is_not_deployed_offers_deploy_and_a_newer_edit_is_shown(
     """On its first page, in words for the panel; each further edit that is saved is shown, and of what was not shown that is said."""
     panel = open_side(page, workspace)
     detail = panel.select("stock")
-    detail.get_by_role("tab", name="Steps").click()
+    detail.get_by_role("tab", name="Runs").click()
     line = detail.locator(".de-note", has_text="Not deployed yet")
     line.wait_for()
     page.page.screenshot(path=pictures / "first-not-deployed.png")
     first = detail.inner_text()
     line.get_by_role("button", name="Deploy").click()
     line.wait_for(state="detached")
-    detail.get_by_role("tab", name="Deployment").click()
+    detail.get_by_role("tab", name="Code").click()
     notebook = workspace / "flow_modules" / "stock.ipynb"
     for word in ("once", "twice"):
         notebook.write_bytes(notebook_bytes(STOCK.replace('"read "', f'"read {word} "')))
@@ -106,7 +106,7 @@ def test_a_deploy_says_that_files_were_done_before_and_leads_to_backfill(
     subprocess.run([sys.executable, "-c", code, str(workspace)], check=True, env=lab.environment, capture_output=True)
     panel = open_side(page, workspace)
     detail = panel.select("stock")
-    detail.get_by_role("tab", name="Deployment").click()
+    detail.get_by_role("tab", name="Code").click()
     notebook = workspace / "flow_modules" / "stock.ipynb"
     notebook.write_bytes(notebook_bytes(STOCK.replace('"read "', '"read three times "')))
     detail.locator(".de-added", has_text="three times").wait_for(timeout=20000)
@@ -116,7 +116,7 @@ def test_a_deploy_says_that_files_were_done_before_and_leads_to_backfill(
     notebook.write_bytes(notebook_bytes(STOCK.replace('"read "', '"read five times "')))
     detail.locator(".de-added", has_text="five times").wait_for(timeout=20000)
     panel.button("deploy now").click()
-    footer = panel.element.locator(".de-footer")
+    footer = panel.element.locator(".de-answer")
     footer.get_by_role("button", name="Backfill…").wait_for()
     page.page.screenshot(path=pictures / "first-deployed.png")
     said = footer.inner_text()
@@ -146,7 +146,7 @@ def test_a_deploy_leads_to_retry_where_a_file_is_held(page: Page, lab: Lab, pict
     notebook = workspace / "flow_modules" / "polled.ipynb"
     notebook.write_bytes(notebook_bytes(flows.POLLED.replace('"amount" not', '"city" not')))
     detail.locator(".de-note", has_text="edited, not deployed").get_by_role("button", name="Deploy").click()
-    footer = panel.element.locator(".de-footer")
+    footer = panel.element.locator(".de-answer")
     footer.get_by_role("button", name="Retry").wait_for()
     page.page.screenshot(path=pictures / "first-held.png")
     said = footer.inner_text()
@@ -166,7 +166,7 @@ def test_run_takes_what_is_typed_in_the_open_form(page: Page, lab: Lab, pictures
     panel = open_side(page, workspace)
     detail = panel.select("monthly")
     run = detail.locator("[data-action='run']")
-    panel.button("params").click()
+    panel.menu("params").click()
     field = detail.locator("form.de-params").get_by_label("Days back")
     field.fill("few")
     run.click()
@@ -174,7 +174,7 @@ def test_run_takes_what_is_typed_in_the_open_form(page: Page, lab: Lab, pictures
     page.page.screenshot(path=pictures / "first-run-refused.png")
     field.fill("7")
     run.click()
-    panel.button("params").click()
+    detail.locator("form.de-params").get_by_role("button", name="Close").click()
     detail.get_by_role("tab", name="Runs").click()
     rows = detail.locator(".de-run-row[data-run]")
     rows.first.get_by_text("days=7").wait_for(timeout=40000)
@@ -190,7 +190,7 @@ def test_backfill_says_by_what_its_days_go_and_leads_to_names(page: Page, worksp
     """Who means the month in a file's name is led to the field for names."""
     panel = open_side(page, workspace)
     detail = panel.select("stock")
-    panel.button("backfill").click()
+    panel.menu("backfill").click()
     form = detail.get_by_role("form", name="Backfill of Stock")
     before = form.inner_text()
     form.locator("[data-backfill=since]").fill("2013-03")
@@ -229,7 +229,7 @@ def test_a_failed_run_says_its_error_first_and_its_log_has_room(
     width = line.bounding_box()["width"]
     room = line.locator(".de-log-text").bounding_box()["width"]
     overlaps = {}
-    for tab in ("Runs", "Files", "Deployment"):
+    for tab in ("Runs", "Files", "Code"):
         detail.get_by_role("tab", name=tab).click()
         detail.locator(f".de-section[aria-label={tab.lower()}]").wait_for()
         if tab == "Files":
@@ -249,7 +249,7 @@ def test_an_error_goes_with_its_flow_and_covers_nothing(page: Page, workspace: P
     """It stands below what is looked at, and not over it."""
     panel = open_side(page, workspace)
     panel.select("stock")
-    panel.button("params").click()
+    panel.menu("params").click()
     panel.element.get_by_label("share").fill("0,2")
     panel.element.get_by_role("form", name="Parameters of Stock").get_by_role("button", name="Run").click()
     panel.element.get_by_role("alertdialog").get_by_role("button", name="Run").first.click()

@@ -98,7 +98,7 @@ def test_restore_and_undeploy_do_what_they_say(page: Page, pictures: Path, works
         assert panel.element.evaluate(CUT) == []
     panel.element.evaluate("(panel) => panel.style.cssText = ''")
     undeploy.get_by_text("Undeploy", exact=True).wait_for()
-    assert panel.button("open").get_attribute("data-why") == "its notebook is gone"
+    assert panel.menu("open").get_attribute("data-why") == "its notebook is gone"
     undeploy.click()
     panel.button("undeploy monthly_reconciliation").click()
     panel.row("monthly_reconciliation").wait_for(state="detached", timeout=60000)

@@ -31,9 +31,9 @@ def test_a_first_flow_from_the_launcher_tile_to_a_green_run(lab: Lab, page: Page
     page.page.locator(".jp-LauncherCard", has_text="New flow notebook").click()
     page.page.wait_for_selector(".jp-Notebook .jp-Cell")
     detail = panel.select("new_flow")
-    detail.get_by_role("tab", name="Deployment").click()
+    detail.get_by_role("tab", name="Code").click()
     detail.get_by_role("button", name="Deploy", exact=True).click()
-    detail.get_by_text("as deployed").wait_for(timeout=20000)
+    detail.get_by_text("Production runs the notebook as it is.").wait_for(timeout=20000)
     panel.element.locator(".de-back").click()
     panel.row("new_flow").locator(".de-run").click()
 
@@ -99,14 +99,14 @@ def test_a_panel_in_the_flows_own_notebook_asks_by_what_its_kernel_holds(lab: La
     panel = page.in_cell()
     page.page.evaluate("() => window.jupyterapp.commands.execute('docmanager:save').then(() => true)")
     detail = panel.select("claims")
-    detail.get_by_role("tab", name="Deployment").click()
+    detail.get_by_role("tab", name="Code").click()
 
     detail.get_by_role("button", name="Deploy", exact=True).click()
     panel.element.get_by_text("is 1.1 here, 1.0 in production: cell 3").wait_for(timeout=60000)
     before = detail.inner_text()
     panel.element.get_by_role("button", name="Deploy it all the same").click()
 
-    detail.get_by_text("as deployed").wait_for(timeout=30000)
+    detail.get_by_text("Production runs the notebook as it is.").wait_for(timeout=30000)
     detail.get_by_text("not as in the kernel of").first.wait_for(timeout=10000)
     assert "not deployed" in before
 
@@ -200,8 +200,9 @@ def test_a_workspace_that_is_not_served_is_named(lab: Lab, page: Page, pictures:
     page.side(first).row("good").wait_for()
     line.get_by_text("Engine off", exact=True).wait_for()
 
-    detail = page.side(second).select("good")
-    detail.get_by_role("button", name="Open notebook").click()
+    panel = page.side(second)
+    panel.select("good")
+    panel.menu("open").click()
     told = page.page.locator(".jp-Dialog").inner_text()
     page.page.screenshot(path=pictures / "not_served.png")
     page.page.locator(".jp-Dialog button").click()
@@ -380,7 +381,7 @@ def test_a_held_file_is_seen_with_its_reason_and_tried_again(lab: Lab, page: Pag
     panel.row("polled").get_by_text("1 held").wait_for()
     detail = panel.select("polled")
     detail.get_by_role("tab", name="Files").click()
-    file = detail.locator("[data-file='bad-0.csv']")
+    file = panel.open_file("bad-0.csv")
     reason = file.locator(".de-file-reason").inner_text()
 
     file.get_by_role("button", name="Preview this file").click()
@@ -531,7 +532,7 @@ def test_a_run_with_typed_parameters_and_what_differs_from_the_one_before(lab: L
     page.open()
     panel = page.side(workspace)
     detail = panel.select("monthly")
-    detail.get_by_role("button", name="Parameters…").click()
+    panel.menu("params").click()
     form = detail.locator("form.de-params")
     form.get_by_label("Days back").wait_for(timeout=20000)
     assert form.locator("label").all_inner_texts() == ["The month", "Mode", "Full", "Days back"]

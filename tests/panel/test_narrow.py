@@ -1,4 +1,4 @@
-"""The panel in little room, narrow or zoomed: nothing is cut, names win over chips, and Kill stays where it is."""
+"""The panel in little room, narrow or zoomed: nothing is cut, and names win over chips."""
 
 from __future__ import annotations
 
@@ -15,21 +15,10 @@ from tests.planning.production import cells
 from tests.support import notebook_bytes
 
 LONG = "quarterly_reconciliation_of_supplier_invoices"
-STUCK = """
-import time
-from data_engine import Flow
-
-def wait(context):
-    time.sleep(6)
-
-def build():
-    return Flow(group="Slow").step(wait)
-"""
-
 CUT = """
 (panel) => [...panel.querySelectorAll('*')].filter((one) => {
     const style = getComputedStyle(one);
-    if (one.closest('.de-grid, .de-log, .de-sr, .de-pre, select, input, svg') || !one.textContent.trim()) return false;
+    if (one.closest('.de-grid, .de-log, .de-sr, .de-pre, .de-file-main[aria-expanded=false], select, input, svg') || !one.textContent.trim()) return false;
     if (style.display === 'none' || style.visibility === 'hidden' || !one.getClientRects().length) return false;
     const sticksOut = one.getBoundingClientRect().right > panel.getBoundingClientRect().right + 1;
     return sticksOut || (style.overflowX !== 'visible' && one.scrollWidth > one.clientWidth + 1);
@@ -72,7 +61,6 @@ def workspace(lab: Lab) -> Path:
         nightly=flows.NIGHTLY,
         failing=flows.FAILING,
         broken=flows.BROKEN,
-        stuck=STUCK,
     )
     flows.sources(workspace, good=8)
     (workspace / "in" / "supplier-invoices-of-the-northern-region-2025-01-31-final-corrected.csv").write_text(
@@ -105,10 +93,11 @@ def test_nothing_is_cut_in_little_room(
     found = cut(panel, pictures, f"{name}-flows")
     room = panel.element.locator(".de-workspace").evaluate(NAME_FITS)
     panel.select(LONG)
-    for tab in ("Steps", "Runs", "Files", "Deployment", "About"):
+    for tab in ("Runs", "Files", "Data", "Code"):
         panel.element.get_by_role("tab", name=tab).click()
         if tab == "Files":
-            panel.element.locator(".de-file").first.wait_for()
+            panel.element.locator(".de-file-main").first.click()
+            panel.element.locator(".de-file.de-open").wait_for()
         found += cut(panel, pictures, f"{name}-{tab.lower()}")
     panel.tab("Outputs")
     panel.element.locator("[data-output]").first.wait_for()
@@ -147,24 +136,6 @@ def test_a_long_name_of_a_workspace_is_whole(lab: Lab, page: Page, pictures: Pat
         "narrow": tidy | {"isBesideName": False},
         "zoomed": tidy | {"isBesideName": False},
     }
-
-
-def test_kill_stays_where_it_is_while_a_flow_stops(page: Page, workspace: Path) -> None:
-    """Whoever moves to Kill finds it under the pointer."""
-    page.open()
-    panel = page.side(workspace)
-    panel.row("stuck").locator(".de-run").click()
-    panel.wait_for_state("stuck", "running")
-    panel.select("stuck")
-    before = panel.button("kill").bounding_box()
-    panel.button("stop").click()
-    panel.element.locator("[data-action='stop']", has_text="Stopping…").wait_for()
-    page.page.wait_for_timeout(300)
-    after = panel.button("kill").bounding_box()
-    panel.button("kill").click()
-    panel.button("kill").click()
-
-    assert after == before
 
 
 def test_a_new_workspace_appears_by_itself(lab: Lab, page: Page, workspace: Path) -> None:
@@ -243,7 +214,7 @@ def test_a_plan_is_whole_in_little_room(lab: Lab, page: Page, pictures: Path, na
     panel = page.side(root)
     panel.element.evaluate("(panel, style) => panel.style.cssText = style", style)
     panel.select("invoices")
-    panel.element.get_by_role("tab", name="Deployment").click()
+    panel.element.get_by_role("tab", name="Code").click()
     found = cut(panel, pictures, f"{name}-plan-before")
     data = panel.element.get_by_role("region", name="Plan of invoices")
     plans = {"keyed": ("id", "1 row removed"), "whole": ("", "removed"), "fails": ("id", "the edit fails")}
@@ -301,7 +272,7 @@ def test_what_a_tab_shows_has_room_whatever_stands_above_it(lab: Lab, page: Page
             panel.select("invoices")
             page.page.wait_for_timeout(300)
             page.page.screenshot(path=pictures / f"room-{name}-{theme}-opened.png")
-            for tab in ("Files", "Runs", "Trends", "Deployment"):
+            for tab in ("Files", "Runs", "Data", "Code"):
                 panel.element.get_by_role("tab", name=tab).click()
                 page.page.wait_for_timeout(500)
                 page.page.screenshot(path=pictures / f"room-{name}-{theme}-{tab}.png")
@@ -339,16 +310,15 @@ def test_a_flow_is_disabled_with_a_note_and_undeployed_in_the_narrowest_side_bar
     page.page.mouse.up()
     narrow = panel.element.bounding_box()
     detail = panel.select("nightly")
-    detail.get_by_role("button", name="Disable…").click()
+    panel.menu("disable").click()
     page.page.wait_for_timeout(300)
     page.page.screenshot(path=pictures / "note-disable.png")
     page.page.keyboard.type("stock-taking until Monday")
     page.page.keyboard.press("Enter")
     detail.get_by_text("stock-taking until Monday").first.wait_for()
-    detail.get_by_role("tab", name="Deployment").click()
+    detail.get_by_role("tab", name="Code").click()
     cut_off = cut(panel, pictures, "note-deployment")
-    undeploy = detail.get_by_role("button", name="Undeploy")
-    undeploy.click()
+    panel.menu("undeploy").click()
     detail.get_by_text("Really undeploy it?").click()
     panel.element.locator(".de-back").click()
     panel.wait_for_state("nightly", "not deployed")

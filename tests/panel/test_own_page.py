@@ -147,21 +147,19 @@ def test_a_flow_is_found_and_run_by_keyboard_alone(page: Any, pictures: Path) ->
     page.keyboard.press("Shift+Enter")
     page.locator(".de-row[data-flow='good'] .de-last", has_text="success").wait_for(state="attached")
     page.screenshot(path=pictures / "own-page-detail.png")
-    page.evaluate("document.activeElement.blur()")
-    page.keyboard.press("?")
-    page.locator(".de-keys-part").wait_for()
-    page.keyboard.press("?")
 
 
 def test_what_needs_a_kernel_says_why(page: Any) -> None:
     """The button keeps its place, and its reason says where it works."""
     page.locator(".de-row[data-flow='polled'] .de-row-main").click()
     page.get_by_role("tab", name="Files").first.click()
+    page.locator(".de-file-main").first.click()
     preview = page.get_by_role("button", name=re.compile("Preview this file")).first
     preview.wait_for()
 
     assert preview.get_attribute("aria-disabled") == "true"
     assert "open the flow in JupyterLab (data-engine lab)" in preview.get_attribute("title")
+    page.locator("[data-action='more']").first.click()
     page.locator("[data-action='open']").first.click()
     page.get_by_text("in JupyterLab: data-engine lab").first.wait_for()
 

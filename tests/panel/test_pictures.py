@@ -47,7 +47,7 @@ SHOWN = (
 OVERFLOW = """
 (root) => [...root.querySelectorAll('*')]
     .filter((one) => one.getBoundingClientRect().right > root.getBoundingClientRect().right + 1
-        && !one.closest('.de-scroll, .de-grid, .de-tabs, .de-log, .de-sr, .jp-RenderedText') && getComputedStyle(one).display !== 'none'
+        && !one.closest('.de-scroll, .de-grid, .de-tabs, .de-file-main, .de-log, .de-sr, .jp-RenderedText') && getComputedStyle(one).display !== 'none'
         && !(one.closest('.de-clip')))
     .map((one) => one.className).slice(0, 5)
 """
@@ -84,7 +84,7 @@ def test_the_panel_in_a_notebook(lab: Lab, page: Page, pictures: Path, workspace
     for theme in ("Light", "Dark"):
         page.theme(theme)
         panel.select("claims_import")
-        panel.element.get_by_role("tab", name="Steps").click()
+        panel.element.get_by_role("tab", name="Runs").click()
         out += look(panel, pictures, f"notebook-steps-{theme}")
         panel.element.get_by_role("tab", name="Files").click()
         out += look(panel, pictures, f"notebook-files-{theme}")
@@ -114,14 +114,13 @@ def test_the_panel_in_the_side_bar(lab: Lab, page: Page, pictures: Path, workspa
         panel.select("claims_import")
         panel.element.get_by_role("tab", name="Files").click()
         out += look(panel, pictures, f"side-files-{theme}")
-        panel.element.get_by_role("tab", name="Steps").click()
-        panel.button("params").click()
-        out += look(panel, pictures, f"side-steps-{theme}")
-        panel.button("params").click()
-        for name in ("Runs", "Deployment", "About"):
+        panel.menu("backfill")
+        out += look(panel, pictures, f"side-menu-{theme}")
+        page.page.keyboard.press("Escape")
+        for name in ("Runs", "Data", "Code"):
             panel.element.get_by_role("tab", name=name).click()
             out += look(panel, pictures, f"side-{name.lower()}-{theme}")
-        panel.element.get_by_role("tab", name="Steps").click()
+        panel.element.get_by_role("tab", name="Runs").click()
         panel.element.locator("[data-step='Write']").get_by_role("button", name="Inspect").click()
         panel.element.locator(".de-grid td").first.wait_for()
         out += look(panel, pictures, f"side-output-{theme}")
@@ -206,14 +205,14 @@ def test_the_readmes_pictures(lab: Lab, browser: Any, pictures: Path, flights: P
     page.cell(len(cells["cells"]))
     page.page.evaluate("() => window.jupyterapp.shell.currentWidget.content.scrollToItem(99, 'end')")
     side.select("daily_flights").get_by_role("tab", name="Files").click()
-    page.page.wait_for_timeout(7000)  # what was said has gone from the footer
+    page.page.wait_for_timeout(7000)  # what was said has gone
     look(side, pictures / "readme", "lab")
     page.command("application:toggle-right-area")
     page.open("panel.ipynb")
     page.run_all()
     panel = page.in_cell()
     detail = panel.select("daily_flights")
-    detail.get_by_role("tab", name="Steps").click()
+    detail.get_by_role("tab", name="Runs").click()
     page.page.wait_for_timeout(500)
     detail.evaluate("(detail) => { detail.scrollTop = 0; }")
     panel.element.screenshot(path=pictures / "readme" / "panel.png")

@@ -44,7 +44,7 @@ def test_a_deploy_of_a_notebook_with_unsaved_edits_asks_first(lab: Lab, page: Pa
     page.page.wait_for_function(_DIRTY)  # JupyterLab adds what the kernel is as soon as it opens one
     panel = page.side(workspace)
     detail = panel.select("good")
-    detail.get_by_role("tab", name="Deployment").click()
+    detail.get_by_role("tab", name="Code").click()
     detail.get_by_text("Production runs the notebook as it is.").wait_for()
     button = detail.locator("[data-action='deploy now']")
 
@@ -68,7 +68,6 @@ def test_a_deploy_of_a_notebook_with_unsaved_edits_asks_first(lab: Lab, page: Pa
     question.wait_for(state="detached")
     button.click()
     question.get_by_role("button", name="Save and deploy").click()
-    detail.get_by_text("as deployed", exact=True).wait_for()
     detail.get_by_text("Production runs the notebook as it is.").wait_for()
 
     assert why == "not saved: save it first"
@@ -130,13 +129,13 @@ def test_a_run_with_unsaved_edits_says_what_runs_and_its_question_goes_with_its_
     page.page.wait_for_timeout(_DOUBLE_CLICK_MS)
     run.click()
     question.wait_for()
-    panel.button("backfill").click()
+    panel.menu("backfill").click()
     question.wait_for(state="detached")
     page.page.wait_for_timeout(_DOUBLE_CLICK_MS)
     never_ran = lab.do(workspace, "flow", flow="good")["result"]["runs"]
     run.click()
     question.get_by_role("button", name="Run it").click()
-    panel.element.locator(".de-footer", has_text="1 run started").wait_for()
+    panel.element.locator(".de-answer", has_text="1 run started").wait_for()
 
     assert "good.ipynb has unsaved edits: the flow runs as it is deployed, without them." in text
     assert answers == ["Run it", "Cancel"]
@@ -165,7 +164,7 @@ def test_a_deploy_after_a_rename_of_the_notebook_asks_for_its_unsaved_edits(
     panel.row("stock").wait_for()
 
     detail = panel.select("stock")
-    detail.get_by_role("tab", name="Deployment").click()
+    detail.get_by_role("tab", name="Code").click()
     detail.locator("[data-action='deploy now']").click()
     question = panel.element.get_by_role("alertdialog")
     question.wait_for()
@@ -179,7 +178,7 @@ def test_a_deploy_after_a_rename_of_the_notebook_asks_for_its_unsaved_edits(
     question.get_by_role("button", name="Cancel").click()
     detail.locator("[data-action='deploy now']").click()
     question.get_by_role("button", name="Save and deploy").click()
-    detail.get_by_text("as deployed", exact=True).wait_for()
+    detail.get_by_text("Production runs the notebook as it is.").wait_for()
 
     assert "stock.ipynb has unsaved edits." in text
     assert "stock.ipynb has unsaved edits." in of_all
@@ -201,14 +200,14 @@ def test_a_deploy_of_a_linked_workspace_asks_for_its_unsaved_edits(lab: Lab, pag
     panel.row("good").wait_for()
     detail = panel.select("good")
     edit(page, "# twice\n")
-    detail.get_by_role("tab", name="Steps").click()
+    detail.get_by_role("tab", name="Runs").click()
     detail.locator("[data-action='deploy']").click()
     question = panel.element.get_by_role("alertdialog")
     text = question.inner_text()
     question.get_by_role("button", name="Save and deploy").click()
     page.page.wait_for_function(_DIRTY.replace("=> ", "=> !"))
     page.open()
-    detail.get_by_role("button", name="Open notebook").click()
+    panel.menu("open").click()
     page.page.wait_for_function(
         "() => (window.jupyterapp.shell.currentWidget.context || {}).path === 'by_link/flow_modules/good.ipynb'"
     )
@@ -245,7 +244,7 @@ def test_a_file_read_again_from_the_disk_has_no_unsaved_edits(lab: Lab, page: Pa
     page.page.keyboard.type("# twice")
     page.page.wait_for_function(_DIRTY)
     detail = panel.select("better")
-    detail.get_by_role("tab", name="Steps").click()
+    detail.get_by_role("tab", name="Runs").click()
     detail.locator("[data-action='deploy']").click()
     question = panel.element.get_by_role("alertdialog")
     text = question.inner_text()

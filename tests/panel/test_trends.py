@@ -37,7 +37,7 @@ def test_the_trends_of_a_flow_are_drawn(lab: Lab, page: Page, pictures: Path) ->
     page.open()
     panel = page.side(workspace)
     detail = panel.select("monthly_totals")
-    detail.get_by_role("tab", name="Trends").click()
+    panel.button("trend").click()
 
     row = detail.locator("[data-trend='claims.parquet: rows']")
     row.get_by_text("last run: 8,900 rows").wait_for()

@@ -469,19 +469,6 @@ def test_groups_are_counted_in_words() -> None:
     ]
 
 
-def test_the_footer_counts_modules_groups_flows_and_recent_runs() -> None:
-    """A broken module is a module and no flow; runs that were not counted are not shown as none."""
-    flows = flow("a"), flow("b", group="Books"), flow("x", state="broken")
-
-    assert render(WorkspaceStatus.read(status(*flows)), recent_runs=1234).footer == (
-        "3 modules",
-        "2 groups",
-        "2 flows",
-        "1,234 runs last 30 days",
-    )
-    assert render(WorkspaceStatus.read(status(*flows))).footer == ("3 modules", "2 groups", "2 flows")
-
-
 def test_an_empty_workspace_says_so() -> None:
     """And nothing can be started."""
     view = shown(on=False)

@@ -13,7 +13,7 @@ import pytest
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
-PYRIGHT = ROOT / "node_modules" / "pyright" / "index.js"
+PYRIGHT = ROOT / "jupyter_extension" / "node_modules" / "pyright" / "index.js"
 
 
 def mypy(file: Path) -> dict[int, str]:
@@ -47,7 +47,7 @@ def pyright(file: Path) -> dict[int, str]:
     """What pyright says of a file elsewhere than here, by line."""
     node = shutil.which("node")
     if node is None or not PYRIGHT.exists():
-        pytest.skip("no pyright: install Node, and run `npm install`")
+        pytest.skip("no pyright: install Node, and run `npm --prefix jupyter_extension install`")
     (file.parent / "pyrightconfig.json").write_text('{"typeCheckingMode": "standard"}')
     found = subprocess.run(
         [node, PYRIGHT, "--outputjson", "--pythonpath", sys.executable, file.name],

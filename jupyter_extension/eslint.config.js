@@ -2,7 +2,7 @@ import js from "@eslint/js";
 import globals from "globals";
 
 export default [
-  { ignores: ["node_modules/", "build/", "dist/", ".venv*/"] },
+  { ignores: ["**/node_modules/"] },
   js.configs.recommended,
   {
     languageOptions: { ecmaVersion: 2022, sourceType: "module" },
@@ -22,7 +22,7 @@ export default [
       "prefer-template": "error",
     },
   },
-  { files: ["jupyter_extension/**/*.js"], languageOptions: { globals: globals.browser } },
+  { files: ["jupyter_extension/*/**/*.js"], languageOptions: { globals: globals.browser } },
   { files: ["jupyter_extension/labextension/static/remoteEntry.*.js"], languageOptions: { sourceType: "script" } },
-  { files: ["tests/**/*.js", "*.js"], languageOptions: { globals: globals.node } },
+  { files: ["jupyter_extension/*.js", "tests/**/*.mjs"], languageOptions: { globals: globals.node } },
 ];

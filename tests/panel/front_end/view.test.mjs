@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { h, Memo } from "../../../jupyter_extension/static/dom.js";
+import { moreHeld } from "../../../jupyter_extension/static/flow_details.js";
 import { FILTERS, secondText, shownFlows, stateText } from "../../../jupyter_extension/static/flows.js";
 import { besidePath } from "../../../jupyter_extension/static/jupyter.js";
 import { onKey, staysHere } from "../../../jupyter_extension/static/keys.js";
@@ -42,7 +43,7 @@ test("a flow is found by its words, and by the filter", () => {
   const names = (/** @type {string} */ filter, rows = [row(), row({ mark: mark("running") }), row({ is_failing: true }), row({ edit: "cell 3" }), row({ mode: "manual" })]) =>
     rows.flatMap((one, index) => (shownFlows("month CLAIMS", filter)(one) ? [index] : []));
 
-  assert.deepEqual(FILTERS.map(([name]) => names(name)), [[0, 1, 2, 3, 4], [1], [2], [3], [0, 1, 2, 3]]);
+  assert.deepEqual(FILTERS.map(([name]) => names(name)), [[0, 1, 2, 3, 4], [1], [2], [3]]);
   assert.equal(shownFlows("weekly", "all")(row()), false);
 });
 
@@ -71,10 +72,10 @@ test("a state names its mode where its word does not", () => {
 test("what is typed counts while the form of that flow is open", () => {
   const details = { parameters: [{ name: "share", default: 0.5 }] };
   const state = { ...firstState(), selected: "claims", showParams: true, details, typed: { share: "0,2" } };
-  const loose = { ...state, details: { parameters: null }, params: [{ name: " share ", value: "0,2" }, { name: "", value: "9" }] };
+  const none = { ...state, details: { parameters: null } };
 
   assert.deepEqual(typedParams({ state }, "claims"), { share: "0,2" });
-  assert.deepEqual(typedParams({ state: loose }, "claims"), { share: "0,2" });
+  assert.deepEqual(typedParams({ state: none }, "claims"), {});
   assert.deepEqual(typedParams({ state: { ...state, showParams: false } }, "claims"), {});
   assert.deepEqual(typedParams({ state }, "rates"), {});
   assert.deepEqual(typedParams({ state: { ...state, details: null } }, "claims"), {});
@@ -181,6 +182,29 @@ test("a letter typed by mistake stops no engine: the second one does", () => {
   assert.deepEqual(done, ["Stop the engine? Press s again."]);
   onKey(app, event);
   assert.deepEqual(done, ["Stop the engine? Press s again.", "stop_engine"]);
+});
+
+test("Esc closes one layer at a time: a question, the menu, an error, a form, a run, then the flow", () => {
+  const state = {
+    ...firstState(), view: {}, selected: "claims", section: "runs", question: { text: "?", answers: [] }, isMenuOpen: true, said: { text: "no", error: true }, showParams: true, run: { id: "1" },
+  };
+  const closed = /** @type {string[]} */ ([]);
+  const app = /** @type {any} */ ({
+    state, view: { buttons: {}, flows: {} }, select: () => closed.push("flow"),
+    set(/** @type {any} */ changes) { Object.assign(state, changes); closed.push(Object.keys(changes)[0]); },
+  });
+  const event = /** @type {any} */ ({ key: "Escape", target: { tagName: "DIV" }, preventDefault() {} });
+  for (let press = 0; press < 6; press += 1) onKey(app, event);
+
+  assert.deepEqual(closed, ["question", "isMenuOpen", "said", "showParams", "run", "flow"]);
+});
+
+test("what is held says how many more there are, and whether by the same error", () => {
+  const held = (/** @type {string} */ error, second = "01") => /** @type {any} */ ({ reason: `held since 2026-01-05 06:30:${second}, failed: ${error}` });
+
+  assert.equal(moreHeld(held("no amount"), [held("no amount", "02"), held("no amount")], 3), "2 more like it");
+  assert.equal(moreHeld(held("no amount"), [held("no amount"), held("no city")], 3), "1 more like it, 1 with another error");
+  assert.equal(moreHeld(held("no amount"), [held("no city")], 2), "1 more file held");
 });
 
 test("a notice of a request can be put away, and goes after its time; others stay", () => {
