@@ -75,7 +75,7 @@ class PreviewRunner:
     """One preview of a flow: `run` gives the value of its last step; `reports` tell what became of each, by number.
 
     With `scratch` its steps write there; without, where production writes, and `in_place` holds the paths that were given.
-    `wrote` holds what steps that ran have written to scratch, as production calls it.
+    `wrote` holds what steps that ran have written to scratch, as production calls it; `parts` what their code is made of.
     Files below `ours` are Data Engine's own, and no step depends on them. The `guard` is shown what the steps change.
     """
 
@@ -109,6 +109,7 @@ class PreviewRunner:
         self.wrote: dict[Path, None] = {}
         self.in_place: dict[Path, None] = {}
         self.reasons: dict[int, str] = {}
+        self.parts: dict[str, bytes] = {}
         self.needs_order = False
         self.interceptors = Interceptors()
         self.warned: list[str] = []
@@ -268,6 +269,7 @@ class _Attempt:
     def _take(self, index: int, step: _Step) -> None:
         """Reuse a step or run it."""
         self.steps.append(step)
+        self.preview.parts |= step.code.parts
         reasons = self.preview.reasons
         past = self.cache.past(self.preview.place(index), step.makeup)
         entry = self.cache.get(self._key_here(step)) or self.cache.get(step.key)
