@@ -100,4 +100,4 @@ def params_digest(params: Any) -> bytes | None:
         name: sha256(value.reveal().encode()).digest() if isinstance(value, Secret) else value
         for name, value in values_of(params).items()
     }
-    return value_digest(values)
+    return value_digest(values) if values else b"none"
