@@ -1,7 +1,10 @@
-"""The comparison from within the notebook's own kernel, and the cells that changed what differs."""
+"""The comparison from within the notebook's own kernel, and the cells that changed what differs; and in a fresh kernel that executes
+the whole notebook as its author would, for servers, reviews and CI."""
 
 from __future__ import annotations
 
+import json
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -12,7 +15,7 @@ from data_engine.cut import first_few
 from data_engine.engine.local_workspace import LocalWorkspace, local_workspace
 from data_engine.engine.memo.tracer import CodeTracer
 from data_engine.engine.preview import compared_values
-from data_engine.errors import FlowValidationError, NotAsInKernelError
+from data_engine.errors import FlowExecutionError, FlowValidationError, NotAsInKernelError
 from data_engine.model import Compared
 from data_engine.notebook.artifacts import load_artifact
 from data_engine.notebook.read import read_cells
@@ -23,11 +26,14 @@ from data_engine.proof.fingerprint import show
 from data_engine.proof.kept import compared, keep
 from data_engine.proof.verdict import ValueDifference, Verdict
 from data_engine.record import frozen
-from data_engine.trial import refuse_in_trial
-from data_engine.workspace.here import here, kernel_shell
+from data_engine.trial import TRIAL_VARIABLE, refuse_in_trial
+from data_engine.workspace.here import NOTEBOOK_VARIABLE, here, kernel_shell
 
 _WORD = re.compile(r"\w+")
 _MOST_IN_A_CAPTION = 3
+_MOST_S = 600
+_MARK = "data-engine verdict: "
+_COMPARE = "from data_engine.proof.kernel import compare_in_kernel as _compare\n_compare({!r}, {!r}, globals())"
 
 
 def is_own_notebook(namespace: Mapping[str, Any], path: Path) -> bool:
@@ -153,4 +159,56 @@ def _with_cells(verdict: Verdict, path: Path, data: bytes, namespace: Mapping[st
 
     return replace(
         verdict, differences=tuple(replace(one, cells=cells_behind(one.name)) for one in verdict.differences)
+    )
+
+
+def run_and_compare(home: LocalWorkspace, path: Path) -> Verdict:
+    """The verdict on the notebook at `path`, after all its cells ran once in a kernel of this interpreter; it is kept.
+
+    The cells do what they do: files, servers, databases. Production's verbs are refused there.
+
+    Raises:
+        FlowExecutionError: a cell failed, or the slice cannot be executed.
+        FlowValidationError: it is no notebook.
+    """
+    import nbclient
+    import nbformat
+
+    if path.suffix != ".ipynb":
+        raise FlowValidationError(
+            f"{path.name} is a Python module: production runs the whole of it",
+            where=str(path),
+            fix="there is nothing to compare",
+        )
+    notebook: Any = nbformat.reads(content_of(path).decode("utf-8"), as_version=4)  # type: ignore[no-untyped-call]
+    notebook.cells.insert(0, nbformat.v4.new_code_cell("%load_ext data_engine"))  # type: ignore[no-untyped-call]
+    notebook.cells.append(nbformat.v4.new_code_cell(_COMPARE.format(str(home.layout.root), str(path))))  # type: ignore[no-untyped-call]
+    client = nbclient.NotebookClient(
+        notebook, timeout=_MOST_S, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}
+    )
+    environment = os.environ | {TRIAL_VARIABLE: "1", NOTEBOOK_VARIABLE: str(path)}
+    try:
+        client.execute(env=environment)
+    except nbclient.exceptions.CellExecutionError as error:
+        raise _does_not_run(path, f"{error.ename}: {error.evalue}") from error
+    except (nbclient.exceptions.CellTimeoutError, nbclient.exceptions.DeadKernelError) as error:
+        raise _does_not_run(path, str(error)) from error
+    told = "".join(output.get("text", "") for output in notebook.cells[-1].outputs)
+    return Verdict.read(json.loads(told.partition(_MARK)[2].partition("\n")[0]))
+
+
+def compare_in_kernel(root: str, path: str, namespace: dict[str, Any]) -> None:
+    """The kernel's part: compare, keep, and print the verdict."""
+    home = local_workspace(Path(root))
+    verdict = compare_kernel(home, Path(path), namespace)
+    print(_MARK + json.dumps(verdict.as_dict()))
+
+
+def _does_not_run(path: Path, detail: str) -> FlowExecutionError:
+    return FlowExecutionError(
+        flow_name=path.stem,
+        phase="import",
+        detail=f"the notebook does not run from top to bottom: {detail}",
+        source_path=path,
+        fix="run all its cells in JupyterLab and mend the one that fails",
     )
