@@ -24,9 +24,9 @@ from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from data_engine.engine.memo.bytecode import constant_bytes, identifiers
-from data_engine.engine.memo.interceptors import is_reader
-from data_engine.engine.memo.libraries import is_authored
+from data_engine.engine.access.bytecode import constant_bytes, identifiers
+from data_engine.engine.access.interceptors import is_reader
+from data_engine.engine.access.libraries import is_authored
 from data_engine.engine.memo.value_copy import PLAIN
 from data_engine.flow.batch import Batch, FileRef
 

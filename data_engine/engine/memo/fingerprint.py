@@ -16,8 +16,8 @@ import types
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from data_engine.engine.memo.access_log import Namespace
-from data_engine.engine.memo.bytecode import constant_bytes
+from data_engine.engine.access.access_log import Namespace
+from data_engine.engine.access.bytecode import constant_bytes
 from data_engine.engine.memo.content import digest_of
 from data_engine.engine.memo.tracer import CodeTracer
 from data_engine.flow.spec import Collect, Map, StepSpec

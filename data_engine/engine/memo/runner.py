@@ -21,20 +21,20 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from data_engine.cut import beginning
+from data_engine.engine.access.access_log import AccessLog, Namespace, not_logged
+from data_engine.engine.access.doubts import doubts_of_result
+from data_engine.engine.access.file_events import FileGuard, failing_when_refused, guarding
+from data_engine.engine.access.interceptors import Interceptors, intercepted
+from data_engine.engine.access.libraries import is_authored
+from data_engine.engine.access.preview_guard import PreviewGuard
+from data_engine.engine.access.signatures import Kind, Signature, compare, signature_of
 from data_engine.engine.candidates import Source
 from data_engine.engine.capture import heard
 from data_engine.engine.clone import BESIDE
-from data_engine.engine.memo.access_log import AccessLog, Namespace, not_logged
 from data_engine.engine.memo.cache import DEFAULT_CACHE_BYTES, CacheEntry, Input, Place, PreviewCache, Reads, StepMakeup
 from data_engine.engine.memo.caption import StepReport
 from data_engine.engine.memo.content import digest_of
-from data_engine.engine.memo.doubts import doubts_of_result
-from data_engine.engine.memo.file_events import FileGuard, failing_when_refused, guarding
 from data_engine.engine.memo.fingerprint import CodeFingerprint, Traces, code_fingerprint, value_digest, world
-from data_engine.engine.memo.interceptors import Interceptors, intercepted
-from data_engine.engine.memo.libraries import is_authored
-from data_engine.engine.memo.preview_guard import PreviewGuard
-from data_engine.engine.memo.signatures import Kind, Signature, compare, signature_of
 from data_engine.engine.memo.value_copy import (
     CannotCopy,
     TooLarge,

@@ -15,12 +15,12 @@ from contextlib import suppress
 from dataclasses import fields
 from typing import Any
 
-from data_engine.engine.memo.access_log import Namespace
-from data_engine.engine.memo.bytecode import Chain, CodeFacts, code_facts
+from data_engine.engine.access.access_log import Namespace
+from data_engine.engine.access.bytecode import Chain, CodeFacts, code_facts
+from data_engine.engine.access.interceptors import is_intercepted, is_reader, watched_libraries
+from data_engine.engine.access.libraries import LOOSE, is_authored, version_of, why_unseen
+from data_engine.engine.access.recorders import is_frame
 from data_engine.engine.memo.content import ContentTracer, digest_of
-from data_engine.engine.memo.interceptors import is_intercepted, is_reader, watched_libraries
-from data_engine.engine.memo.libraries import LOOSE, is_authored, version_of, why_unseen
-from data_engine.engine.memo.recorders import is_frame
 from data_engine.engine.memo.value_copy import PLAIN
 
 _MAX_PARTS = 5000

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any
 
-from data_engine.engine.memo.access_log import active_logs, not_logged
+from data_engine.engine.access.access_log import active_logs, not_logged
 from data_engine.engine.memo.fingerprint import value_digest
 from data_engine.engine.params import values_of
 from data_engine.flow.context import FlowContext

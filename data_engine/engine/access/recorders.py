@@ -13,9 +13,9 @@ from types import FrameType
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from data_engine.engine.memo.access_log import AccessLog, not_logged
-from data_engine.engine.memo.bytecode import identifiers
-from data_engine.engine.memo.file_events import (
+from data_engine.engine.access.access_log import AccessLog, not_logged
+from data_engine.engine.access.bytecode import identifiers
+from data_engine.engine.access.file_events import (
     FileGuard,
     about_to_open_database,
     about_to_write,
@@ -23,8 +23,8 @@ from data_engine.engine.memo.file_events import (
     carry_into,
     current_guard,
 )
-from data_engine.engine.memo.inputs import of_writer
-from data_engine.engine.memo.signatures import Kind
+from data_engine.engine.access.inputs import of_writer
+from data_engine.engine.access.signatures import Kind
 from data_engine.platforms.files import path_of_folder
 from data_engine.record import frozen
 from data_engine.storage_version import make_attached
