@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -501,3 +503,46 @@ def test_a_docstring_nobody_reads_does_not_count(cells: Cells) -> None:
     cells.run("def helper():\n    'two'\n    return 1")
     cells.preview()
     assert ran() == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "RATES['a'] += 1",
+        "RATES['b'].append(1)",
+        "global FACTOR; FACTOR += 1",
+        "rate.__defaults__ = (rate.__defaults__[0] + 1,)",
+        "rate.__kwdefaults__['y'] += 1",
+        "Kind.factor += 1",
+        "shop.RATE += 1",
+        "adder.__closure__[0].cell_contents += 1",
+    ],
+)
+def test_what_a_step_changes_is_seen_by_the_helpers_of_all(
+    cells: Cells, change: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though several steps reach it by the same helper: the step runs each time, and so do those behind it."""
+    shop = ModuleType("shop")
+    exec("RATE = 1", vars(shop))
+    monkeypatch.setitem(sys.modules, "shop", shop)
+    cells.run(f"""
+        from data_engine import Flow
+        import shop
+        RATES, FACTOR = {{"a": 1, "b": []}}, 1
+        class Kind:
+            factor = 1
+        def make(start):
+            return lambda: start
+        adder = make(1)
+        def rate(x=1, *, y=1):
+            return RATES["a"] + len(RATES["b"]) + FACTOR + x + y + Kind.factor + shop.RATE + adder()
+        def first(context): return rate()
+        def changes(context): {change}; return rate()
+        def last(context): return rate()
+        def build():
+            return Flow(group="G", name="f").step(first, save_as="a").step(changes, save_as="b").step(last, save_as="c")
+    """)
+
+    for _ in range(3):
+        assert cells.preview() == cells.names["rate"]()
+        assert {"b", "c"} <= set(ran())
