@@ -12,7 +12,7 @@ from data_engine.daemon.control import LONG_S
 from data_engine.feed import daemon_of
 from data_engine.marks import Mark, mark_of
 from data_engine.reasons.kinds import Disabled, Done, NotDeployed, Running, Unreachable
-from data_engine.reasons.row import Reason
+from data_engine.reasons.remedies import Reason
 from data_engine.record import frozen
 from data_engine.status.buttons import WhyNot
 from data_engine.status.sentences import short_reason

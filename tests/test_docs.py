@@ -23,7 +23,7 @@ from data_engine.flow.locations import MirrorContext, SourceContext
 OF_OTHER_SYSTEMS = ("_posix",) if sys.platform == "win32" else ("_windows", "_win32")
 
 OF_POSIX_PATHS = (
-    "engine.memo.own_sources.OwnSources",
+    "engine.access.own_sources.OwnSources",
     "daemon.worker_process.place_in",
     "nofollow.opened",
     "private.open_file",

@@ -162,7 +162,7 @@ def _compile_one(ws: Workspace, name: str, as_json: bool) -> int:
 
 
 def _run_and_compare(ws: Workspace, name: str | None, as_json: bool) -> int:
-    from data_engine.proof.whole_run import run_and_compare
+    from data_engine.proof.kernel import run_and_compare
     from data_engine.status.deployed_before import find_flow
 
     if name is None:

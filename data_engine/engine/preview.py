@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from inspect import unwrap
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from data_engine.engine.bounded_output import bounded_output
 from data_engine.engine.candidates import Source, pick_source, startup_sources
@@ -50,6 +50,17 @@ from data_engine.workspace.settings import PreviewSettings
 
 _cache = PreviewCache()
 _last: PreviewReport | None = None
+
+
+class ComparedValues(Protocol):
+    """What is known of a notebook's compiled slice since it was compared with this kernel."""
+
+    def what_differs(self, slice_texts: tuple[str, ...], parts: Mapping[str, bytes]) -> str:
+        """Which of the `parts` that a preview fingerprinted is not as in the slice of these texts; "" where nothing is known."""
+
+
+compared_values: dict[str, ComparedValues] = {}
+"""By the name of the flow; whoever compares puts it here."""
 
 
 def preview(
@@ -126,7 +137,7 @@ def preview(
         *_not_computed(flow, stop, value),
         *map(str, helpers),
         *_moved_kernel(home),
-        *_standing(flow, home, helpers, is_loaded=is_loaded),
+        *_standing(flow, home, helpers, runner.parts, is_loaded=is_loaded),
     )
     _last = PreviewReport(
         flow.name or "",
@@ -286,9 +297,14 @@ def _moved_kernel(home: LocalWorkspace | None) -> tuple[str, ...]:
 
 
 def _standing(
-    flow: Flow, home: LocalWorkspace | None, stale: Sequence[StaleHelper], *, is_loaded: bool
+    flow: Flow,
+    home: LocalWorkspace | None,
+    stale: Sequence[StaleHelper],
+    parts: Mapping[str, bytes],
+    *,
+    is_loaded: bool,
 ) -> tuple[str, ...]:
-    """How the code that ran stands to the deployed flow; nothing when it is not deployed. A notebook that is gone stands nowhere.
+    """How the code that ran, and the values it reached, stand to the deployed flow; nothing when it is not deployed. A notebook that is gone stands nowhere.
 
     Of a flow that cells of a kernel made, and that is not `is_loaded`, what counts is what ran, else the file. Nobody knows it of `stale` helpers that were edited.
     """
@@ -308,8 +324,12 @@ def _standing(
         older = {one.path for one in stale}
         imported = [name for name in helpers if home.layout.flow_modules_dir / name not in older]
         ran = [*differences(deployed, cells_run(), saved), *imported]
-        if ran:
-            return (f"what ran differs from the deployed flow: {', '.join(ran)}",)
+        known = compared_values.get(flow.name)
+        moved = "" if known is None else known.what_differs(saved, parts)
+        if ran or moved:
+            return tuple(
+                filter(None, (moved, f"what ran differs from the deployed flow: {', '.join(ran)}" if ran else ""))
+            )
         return () if helpers else ("same code as the deployed flow",)
     cells = deployments.changed_cells(flow.name)
     if cells is None:

@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from data_engine.cut import first_few
+from data_engine.engine.access.doubts import doubts_of_result
+from data_engine.engine.access.inputs import MOST_FILES, RunFiles, current_files, noting
+from data_engine.engine.access.interceptors import RunReaders
 from data_engine.engine.candidates import Source
 from data_engine.engine.local_workspace import LocalWorkspace
-from data_engine.engine.memo.doubts import doubts_of_result
-from data_engine.engine.memo.inputs import MOST_FILES, RunFiles, current_files, noting
-from data_engine.engine.memo.interceptors import RunReaders
 from data_engine.engine.params import params_text
 from data_engine.engine.shared_outputs import replaced_words
 from data_engine.flow.flow import Flow

@@ -14,15 +14,15 @@ from typing import Any
 
 from data_engine.cause import Cause
 from data_engine.cut import first_few
+from data_engine.engine.access.file_events import guarding
+from data_engine.engine.access.inputs import current_files
+from data_engine.engine.access.own_sources import OwnSources, cause_of_source
+from data_engine.engine.access.sql_writes import says_copy, sql_watched
 from data_engine.engine.candidates import Source, is_unchanged, signature_of
 from data_engine.engine.capture import captured
 from data_engine.engine.executor import item_executor
 from data_engine.engine.kept_objects import KeptObjects
 from data_engine.engine.local_workspace import LocalWorkspace
-from data_engine.engine.memo.file_events import guarding
-from data_engine.engine.memo.inputs import current_files
-from data_engine.engine.memo.own_sources import OwnSources, cause_of_source
-from data_engine.engine.memo.sql_writes import says_copy, sql_watched
 from data_engine.engine.params import as_steps_see, defaults_words, is_as_scheduled, unread
 from data_engine.engine.recording import Recording, readers_watched
 from data_engine.engine.run_sources import guard_of_run, seen_by_hand

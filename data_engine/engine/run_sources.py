@@ -7,10 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
+from data_engine.engine.access.own_sources import OwnSources, RunFolders
+from data_engine.engine.access.preview_guard import PreviewFiles, PreviewGuard, PreviewRules, free_folders
 from data_engine.engine.candidates import Source, seen_now
 from data_engine.engine.local_workspace import LocalWorkspace
-from data_engine.engine.memo.own_sources import OwnSources, RunFolders
-from data_engine.engine.memo.preview_guard import PreviewFiles, PreviewGuard, PreviewRules, free_folders
 from data_engine.flow.flow import Flow
 from data_engine.flow.paths import base_folder
 from data_engine.flow.trigger import Poll

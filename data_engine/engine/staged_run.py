@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from data_engine.cause import Cause
+from data_engine.engine.access.access_log import not_logged
+from data_engine.engine.access.file_events import current_guard
 from data_engine.engine.candidates import Source
 from data_engine.engine.left_stages import clear, left_stages
 from data_engine.engine.local_workspace import LocalWorkspace
-from data_engine.engine.memo.access_log import not_logged
-from data_engine.engine.memo.file_events import current_guard
 from data_engine.engine.publication import TargetChangedError, TargetHeldError, finish
 from data_engine.engine.stage import Maker, Stage
 from data_engine.flow.batch import Batch

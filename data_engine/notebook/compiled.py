@@ -7,7 +7,7 @@ from pathlib import Path
 from data_engine.record import frozen
 from data_engine.shown import Shown
 
-FORMAT = 5
+FORMAT = 6
 """Raised with every change of what the compiler makes of the same notebook."""
 
 

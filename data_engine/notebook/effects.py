@@ -7,6 +7,7 @@ A dotted name is an access path with its root resolved through the notebook's im
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable
 from functools import lru_cache
 
@@ -91,10 +92,9 @@ _SHOWS = re.compile(
     r"theme|style|palette|print|notebook|renderer|backend|display|plot|context|widget|matplotlib|progress"
 )
 """What functions are called that set up how things are shown."""
-_PLAIN_MODULES = frozenset(
-    {"functools", "dataclasses", "contextlib", "typing", "typing_extensions", "abc", "enum", "collections",
-     "attr", "attrs", "IPython", "ipywidgets", "unittest", "builtins", "exceptions", "numbers"}
-)  # fmt: skip
+_REGISTERS = re.compile(r"(.*[._])?register(ed)?(_.*)?(\(\))?")
+_OF_A_NOTEBOOK = re.compile(r"widget|magic", re.IGNORECASE)
+"""What decorators are called that give a notebook its controls and commands: production has neither."""
 
 
 def dotted(parts: Iterable[str]) -> str:
@@ -182,10 +182,16 @@ def sounds_like_setup(imported: str) -> bool:
 
 
 def may_register(name: str) -> bool:
-    """Whether a decorator, base or metaclass of this dotted name may record the definition somewhere.
+    """Whether a decorator, base or metaclass of this dotted name may record the definition somewhere: of the standard library only
+    what says so, of all else anything but what a notebook is operated by.
 
     Example:
-        >>> may_register("flow_helpers.registry.reader()"), may_register("dataclasses.dataclass()")
-        (True, False)
+        >>> may_register("flow_helpers.registry.reader()"), may_register("dataclasses.dataclass()"), may_register("atexit.register")
+        (True, False, True)
+        >>> may_register("ipywidgets.interact()")
+        False
     """
-    return name.partition(".")[0].removesuffix("()") not in _PLAIN_MODULES
+    root = name.partition(".")[0].removesuffix("()")
+    if root in sys.stdlib_module_names:
+        return _REGISTERS.fullmatch(name) is not None
+    return _OF_A_NOTEBOOK.search(name) is None

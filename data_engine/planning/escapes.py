@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from types import FunctionType
 from typing import Any
 
-from data_engine.engine.memo.bytecode import code_facts
+from data_engine.engine.access.bytecode import code_facts
 from data_engine.engine.memo.tracer import CodeTracer
 from data_engine.flow.flow import Flow
 from data_engine.flow.spec import Collect, Map, StepSpec

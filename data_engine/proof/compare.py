@@ -1,18 +1,27 @@
-"""Compares what `build` reaches in a kernel with the compiled slice, executed in a process of its own."""
+"""Compares what `build` reaches in a kernel with the compiled slice, executed in a process of its own: what the kernel has set up or
+seeded is not there."""
 
 from __future__ import annotations
 
+import os
+import pickle
+import subprocess
+import sys
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
+from data_engine.errors import FlowExecutionError, message_of
 from data_engine.model import utc_text
 from data_engine.notebook.artifacts import Artifact, load_artifact
 from data_engine.notebook.read import read_cells
-from data_engine.proof.fingerprint import STREAM, trace
-from data_engine.proof.slice_process import SliceProcess
+from data_engine.platforms.processes import apart, program_of
+from data_engine.proof.fingerprint import STREAM, Detail, Fingerprint, trace
 from data_engine.proof.verdict import Verdict, cells_of, differences_of, differing, doubts_of
+from data_engine.version import import_folder
 
 
 def compare(namespace: Mapping[str, Any], path: Path, data: bytes) -> Verdict:
@@ -51,3 +60,111 @@ def names_of(artifact: Artifact) -> frozenset[str]:
 def texts_of(path: Path, data: bytes) -> list[str]:
     """The texts of all code cells."""
     return [cell.text for cell in read_cells(data, path=path)]
+
+
+_CODE = "import sys; sys.path.append(sys.argv[1]); from data_engine.proof.compare import child; child()"
+LIMIT_S = 120.0
+
+
+class SliceProcess:
+    """A process that executes the slice of the notebook at `path`, whose content is `data`; a context that ends it.
+
+    `names` are those that the slice binds. The process begins at once, so that the caller can work meanwhile.
+
+    Raises:
+        OSError: it cannot be started.
+    """
+
+    def __init__(self, path: Path, data: bytes, names: Collection[str], *, limit_s: float = LIMIT_S) -> None:
+        program, environment = program_of(sys.executable, os.environ)
+        self._path = path
+        self._process = subprocess.Popen(
+            [program, "-P", "-B", "-c", _CODE, import_folder()],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            cwd=path.parent,
+            env=environment,
+            **apart(),
+        )
+        self._timer = threading.Timer(limit_s, self._process.kill)
+        self._timer.daemon = True
+        self._timer.start()
+        self._send((path, data, frozenset(names)))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+        self._process.kill()
+        for stream in (self._process.stdin, self._process.stdout):
+            with suppress(OSError):
+                stream.close()  # type: ignore[union-attr]
+        self._process.wait()
+
+    def fingerprint(self) -> Fingerprint:
+        """What `build` reaches there.
+
+        Raises:
+            FlowExecutionError: the slice cannot be executed.
+        """
+        found = self._receive()
+        if isinstance(found, Fingerprint):
+            return found
+        raise self._failed(found)
+
+    def details(self, labels: Iterable[str]) -> Mapping[str, Detail]:
+        """The values of these names in short; asked once, after `fingerprint`.
+
+        Raises:
+            FlowExecutionError: the process has ended.
+        """
+        self._send(list(labels))
+        found: Mapping[str, Detail] = self._receive()
+        return found
+
+    def _send(self, message: object) -> None:
+        with suppress(OSError):
+            pickle.dump(message, self._process.stdin)  # type: ignore[arg-type]
+            self._process.stdin.flush()  # type: ignore[union-attr]
+
+    def _receive(self) -> Any:
+        try:
+            return pickle.load(self._process.stdout)  # type: ignore[arg-type]
+        except (EOFError, OSError, pickle.UnpicklingError):
+            code = self._process.wait()
+            raise self._failed(f"its process ended (exit code {code})") from None
+
+    def _failed(self, detail: str) -> FlowExecutionError:
+        return FlowExecutionError(
+            flow_name=self._path.stem,
+            phase="import",
+            detail=f"the slice cannot be executed to compare it: {detail}",
+            source_path=self._path,
+            fix="restart the kernel and run all cells: what fails there fails in production, too",
+        )
+
+
+def child() -> None:
+    """The child's part: execute the slice, and answer what is asked."""
+    answers, questions = os.fdopen(os.dup(1), "wb"), os.fdopen(os.dup(0), "rb")
+    os.dup2(2, 1)  # what the slice prints is no answer
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    path, data, names = pickle.load(questions)
+    from data_engine.notebook.load import FlowModules
+    from data_engine.proof.fingerprint import trace
+
+    def answer(message: object) -> None:
+        pickle.dump(message, answers)
+        answers.flush()
+
+    try:
+        module = FlowModules(path.parent).execute(path, data)
+    except BaseException as error:
+        answer(f"{type(error).__name__}: {message_of(error)}")
+        return
+    tracer = trace(vars(module), names)
+    answer(tracer.fingerprint())
+    answer(tracer.details(pickle.load(questions)))

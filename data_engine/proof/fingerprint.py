@@ -17,10 +17,10 @@ from enum import Enum
 from pathlib import PurePath
 from typing import Any
 
-from data_engine.engine.memo.bytecode import Chain, code_facts
+from data_engine.engine.access.bytecode import Chain, code_facts
+from data_engine.engine.access.libraries import is_authored
+from data_engine.engine.access.recorders import is_frame
 from data_engine.engine.memo.content import digest_of
-from data_engine.engine.memo.libraries import is_authored
-from data_engine.engine.memo.recorders import is_frame
 from data_engine.engine.memo.tracer import CodeTracer
 from data_engine.engine.memo.value_copy import PLAIN
 from data_engine.proof import data

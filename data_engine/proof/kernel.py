@@ -1,25 +1,39 @@
-"""The comparison from within the notebook's own kernel, and the cells that changed what differs."""
+"""The comparison from within the notebook's own kernel, and the cells that changed what differs; and in a fresh kernel that executes
+the whole notebook as its author would, for servers, reviews and CI."""
 
 from __future__ import annotations
 
+import json
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
+from data_engine.cut import first_few
 from data_engine.engine.local_workspace import LocalWorkspace, local_workspace
-from data_engine.errors import FlowValidationError, NotAsInKernelError
+from data_engine.engine.memo.tracer import CodeTracer
+from data_engine.engine.preview import compared_values
+from data_engine.errors import FlowExecutionError, FlowValidationError, NotAsInKernelError
 from data_engine.model import Compared
 from data_engine.notebook.artifacts import load_artifact
 from data_engine.notebook.read import read_cells
 from data_engine.platforms.files import content_of
 from data_engine.proof.cells import CHANGES
 from data_engine.proof.compare import compare, names_of
+from data_engine.proof.fingerprint import show
 from data_engine.proof.kept import compared, keep
-from data_engine.proof.verdict import Verdict
-from data_engine.trial import refuse_in_trial
-from data_engine.workspace.layout import here, kernel_shell
+from data_engine.proof.verdict import ValueDifference, Verdict
+from data_engine.record import frozen
+from data_engine.trial import TRIAL_VARIABLE, refuse_in_trial
+from data_engine.workspace.layout import NOTEBOOK_VARIABLE, here, kernel_shell
+
+_WORD = re.compile(r"\w+")
+_MOST_IN_A_CAPTION = 3
+_MOST_S = 600
+_MARK = "data-engine verdict: "
+_COMPARE = "from data_engine.proof.kernel import compare_in_kernel as _compare\n_compare({!r}, {!r}, globals())"
 
 
 def is_own_notebook(namespace: Mapping[str, Any], path: Path) -> bool:
@@ -41,8 +55,51 @@ def compare_kernel(home: LocalWorkspace, path: Path, namespace: Mapping[str, Any
     verdict = compare(namespace, path, data)
     if not verdict.is_same:
         verdict = _with_cells(verdict, path, data, namespace)
+    compared_values[path.stem] = SliceValues.of(verdict, path, data, namespace)
     keep(home, path.stem, verdict)
     return verdict
+
+
+@frozen
+class SliceValues:
+    """The values of the slice of these texts that `namespace` held, too, when they were compared: digests as in the keys of
+    previews, and in short."""
+
+    slice_texts: tuple[str, ...]
+    namespace: Mapping[str, Any]
+    digests: Mapping[str, bytes]
+    shown: Mapping[str, str]
+
+    @classmethod
+    def of(cls, verdict: Verdict, path: Path, data: bytes, namespace: Mapping[str, Any]) -> Self:
+        """Those that were the same; not what is named by code, for whose digests more counts than its content."""
+        artifact = load_artifact(path, data, cache_dir=None)
+        told = " ".join((*(one.name for one in verdict.differences), *verdict.varying, *verdict.doubts))
+        names = (names_of(artifact) & namespace.keys()) - set(_WORD.findall(told))
+        digests = {name: digest for name in names if (digest := _plain_digest(namespace[name], name)) is not None}
+        shown = {name: show(namespace[name]) for name in digests}
+        return cls(tuple(one.text for one in artifact.compiled.chunks), namespace, digests, shown)
+
+    def what_differs(self, slice_texts: tuple[str, ...], parts: Mapping[str, bytes]) -> str:
+        """As `ComparedValues`."""
+        if slice_texts != self.slice_texts:
+            return ""
+        moved = [name for name, digest in self.digests.items() if parts.get(f"constant {name}", digest) != digest]
+        values = {name: self.namespace[name] for name in sorted(moved) if name in self.namespace}
+        told = [
+            str(ValueDifference(name, show(value), self.shown[name]))
+            for name, value in values.items()
+            if _plain_digest(value, name) == parts[f"constant {name}"]  # else it is a helper's of the same name
+        ]
+        return first_few(told, _MOST_IN_A_CAPTION, "; ")
+
+
+def _plain_digest(value: Any, name: str) -> bytes | None:
+    """The digest of a value in the keys of previews; None of one that refers to code."""
+    tracer = CodeTracer()
+    reference = tracer.reference(value, name)
+    digest = b"" if reference else tracer.value(value, name)
+    return None if reference or tracer.unseen or tracer.parts else digest
 
 
 def compare_here(home: LocalWorkspace, path: Path) -> Verdict | None:
@@ -102,4 +159,56 @@ def _with_cells(verdict: Verdict, path: Path, data: bytes, namespace: Mapping[st
 
     return replace(
         verdict, differences=tuple(replace(one, cells=cells_behind(one.name)) for one in verdict.differences)
+    )
+
+
+def run_and_compare(home: LocalWorkspace, path: Path) -> Verdict:
+    """The verdict on the notebook at `path`, after all its cells ran once in a kernel of this interpreter; it is kept.
+
+    The cells do what they do: files, servers, databases. Production's verbs are refused there.
+
+    Raises:
+        FlowExecutionError: a cell failed, or the slice cannot be executed.
+        FlowValidationError: it is no notebook.
+    """
+    import nbclient
+    import nbformat
+
+    if path.suffix != ".ipynb":
+        raise FlowValidationError(
+            f"{path.name} is a Python module: production runs the whole of it",
+            where=str(path),
+            fix="there is nothing to compare",
+        )
+    notebook: Any = nbformat.reads(content_of(path).decode("utf-8"), as_version=4)  # type: ignore[no-untyped-call]
+    notebook.cells.insert(0, nbformat.v4.new_code_cell("%load_ext data_engine"))  # type: ignore[no-untyped-call]
+    notebook.cells.append(nbformat.v4.new_code_cell(_COMPARE.format(str(home.layout.root), str(path))))  # type: ignore[no-untyped-call]
+    client = nbclient.NotebookClient(
+        notebook, timeout=_MOST_S, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}
+    )
+    environment = os.environ | {TRIAL_VARIABLE: "1", NOTEBOOK_VARIABLE: str(path)}
+    try:
+        client.execute(env=environment)
+    except nbclient.exceptions.CellExecutionError as error:
+        raise _does_not_run(path, f"{error.ename}: {error.evalue}") from error
+    except (nbclient.exceptions.CellTimeoutError, nbclient.exceptions.DeadKernelError) as error:
+        raise _does_not_run(path, str(error)) from error
+    told = "".join(output.get("text", "") for output in notebook.cells[-1].outputs)
+    return Verdict.read(json.loads(told.partition(_MARK)[2].partition("\n")[0]))
+
+
+def compare_in_kernel(root: str, path: str, namespace: dict[str, Any]) -> None:
+    """The kernel's part: compare, keep, and print the verdict."""
+    home = local_workspace(Path(root))
+    verdict = compare_kernel(home, Path(path), namespace)
+    print(_MARK + json.dumps(verdict.as_dict()))
+
+
+def _does_not_run(path: Path, detail: str) -> FlowExecutionError:
+    return FlowExecutionError(
+        flow_name=path.stem,
+        phase="import",
+        detail=f"the notebook does not run from top to bottom: {detail}",
+        source_path=path,
+        fix="run all its cells in JupyterLab and mend the one that fails",
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from data_engine import Workspace
+from data_engine.engine.preview import last_report
 from data_engine.errors import FlowValidationError, NotAsInKernelError
 from data_engine.proof.kept import compared
 from data_engine.proof.kernel import compare_own
@@ -157,3 +158,29 @@ def test_elsewhere_there_is_nothing_to_compare(
     shell.run("%flow compile claims --compare")
     assert isinstance(shell.error, FlowValidationError)
     assert "compile claims --run" in shell.out
+
+
+def test_a_preview_tells_what_is_no_longer_as_it_was_compared(shell: Shell, here: WorkspaceFiles) -> None:
+    """Of what it fingerprints anyway, as long as the slice is the same; nothing where nothing was compared."""
+    run(shell, here, *CELLS[:2])
+    shell.run("_ = build().preview()")
+    assert notes() == ()
+
+    shell.run("%flow deploy")
+    shell.run("_ = build().preview()")
+    assert notes() == ("same code as the deployed flow",)
+
+    shell.run("vars()['RATES']['EUR'] = 1.2")
+    shell.run("_ = build().preview()")
+    assert notes() == ("`RATES` is {'EUR': 1.2} here, {'EUR': 1.0} in production",)
+
+    here.notebook("claims", *CELLS[:2], "RATES = {}")
+    shell.run("_ = build().preview()")
+    assert not any("`RATES`" in note for note in notes())
+
+
+def notes() -> tuple[str, ...]:
+    """What the last preview's caption told beside its steps."""
+    report = last_report()
+    assert report is not None
+    return report.notes

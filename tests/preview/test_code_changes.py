@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -427,8 +429,8 @@ def test_params_and_the_working_directory_count(cells: Cells, tmp_path: Path, mo
 @pytest.mark.parametrize("version", ["0.1", "9.9"])
 def test_a_library_counts_by_its_version(cells: Cells, version: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Libraries do not change in a process; their version is part of the key all the same."""
+    from data_engine.engine.access.libraries import version_of
     from data_engine.engine.memo.fingerprint import code_fingerprint
-    from data_engine.engine.memo.libraries import version_of
 
     version_of.cache_clear()
     monkeypatch.setattr("tomlkit.__version__", version)
@@ -501,3 +503,47 @@ def test_a_docstring_nobody_reads_does_not_count(cells: Cells) -> None:
     cells.run("def helper():\n    'two'\n    return 1")
     cells.preview()
     assert ran() == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "RATES['a'] = 3 - RATES['a']",
+        "RATES['b'].pop() if RATES['b'] else RATES['b'].append(1)",
+        "global FACTOR; FACTOR = 3 - FACTOR",
+        "rate.__defaults__ = (3 - rate.__defaults__[0],)",
+        "rate.__kwdefaults__['y'] = 3 - rate.__kwdefaults__['y']",
+        "Kind.factor = 3 - Kind.factor",
+        "shop.RATE = 3 - shop.RATE",
+        "cell = adder.__closure__[0]; cell.cell_contents = 3 - cell.cell_contents",
+    ],
+)
+def test_what_a_step_changes_is_seen_by_the_helpers_of_all(
+    cells: Cells, change: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though several steps reach it by the same helper, and every second time all is as it was before: the step runs each time, and so do those behind it."""
+    shop = ModuleType("shop")
+    exec("RATE = 1", vars(shop))
+    monkeypatch.setitem(sys.modules, "shop", shop)
+    kind = "Kind.factor" if "Kind" in change else "1"
+    cells.run(f"""
+        from data_engine import Flow
+        import shop
+        RATES, FACTOR = {{"a": 1, "b": []}}, 1
+        class Kind:
+            factor = 1
+        def make(start):
+            return lambda: start
+        adder = make(1)
+        def rate(x=1, *, y=1):
+            return RATES["a"] + len(RATES["b"]) + FACTOR + x + y + {kind} + shop.RATE + adder()
+        def first(context): return rate()
+        def changes(context): {change}; return rate()
+        def last(context): return rate()
+        def build():
+            return Flow(group="G", name="f").step(first, save_as="a").step(changes, save_as="b").step(last, save_as="c")
+    """)
+
+    for _ in range(4):
+        assert cells.preview() == cells.names["rate"]()
+        assert {"b", "c"} <= set(ran())

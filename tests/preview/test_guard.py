@@ -14,9 +14,9 @@ import duckdb
 import polars as pl
 import pytest
 
+from data_engine.engine.access.file_events import guarding
+from data_engine.engine.access.preview_guard import PreviewGuard, PreviewRules, WriteRefusedError, free_folders
 from data_engine.engine.memo.caption import caption
-from data_engine.engine.memo.file_events import guarding
-from data_engine.engine.memo.preview_guard import PreviewGuard, PreviewRules, WriteRefusedError, free_folders
 from data_engine.engine.preview import last_report
 from data_engine.errors import FlowExecutionError
 from tests.preview.conftest import Cells

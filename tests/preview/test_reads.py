@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from data_engine import Flow, FlowExecutionError
-from data_engine.engine.memo import interceptors, libraries
+from data_engine.engine.access import interceptors, libraries
 from tests.preview.conftest import Cells, ran, reasons
 from tests.support import WorkspaceFiles
 

@@ -9,7 +9,7 @@ import pytest
 from data_engine.engine.local_workspace import local_workspace
 from data_engine.errors import FlowExecutionError, FlowValidationError
 from data_engine.proof.kept import compared, kept
-from data_engine.proof.whole_run import run_and_compare
+from data_engine.proof.kernel import run_and_compare
 from data_engine.trial import TRIAL_VARIABLE
 from tests.support import WorkspaceFiles
 

@@ -168,7 +168,7 @@ def died(cause: Cause, tries: int) -> ProcessDiedError:
 
 def mark_unseen() -> None:
     """Let a preview know that what the items read is seen nowhere here."""
-    memo = sys.modules.get("data_engine.engine.memo.access_log")
+    memo = sys.modules.get("data_engine.engine.access.access_log")
     if memo is not None:
         for log in memo.active_logs():
             log.mark_unseen("its items, which ran in other processes")

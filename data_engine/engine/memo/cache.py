@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from data_engine.engine.memo.access_log import Namespace
-from data_engine.engine.memo.signatures import Kind, Signature
+from data_engine.engine.access.access_log import Namespace
+from data_engine.engine.access.signatures import Kind, Signature
 from data_engine.engine.scratch import ScratchFile
 from data_engine.record import frozen
 

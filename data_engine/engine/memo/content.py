@@ -24,9 +24,9 @@ from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from data_engine.engine.memo.bytecode import constant_bytes, identifiers
-from data_engine.engine.memo.interceptors import is_reader
-from data_engine.engine.memo.libraries import is_authored
+from data_engine.engine.access.bytecode import constant_bytes, identifiers
+from data_engine.engine.access.interceptors import is_reader
+from data_engine.engine.access.libraries import is_authored
 from data_engine.engine.memo.value_copy import PLAIN
 from data_engine.flow.batch import Batch, FileRef
 
@@ -112,7 +112,12 @@ class ContentTracer:
             del self._open[id(value)]
         if self._cycles == cycles:
             self._digests[id(value)] = content
+        if not self._open:
+            self.note_content(value, content)
         return content
+
+    def note_content(self, value: object, content: bytes) -> None:
+        """Note the content of a value that no other value holds."""
 
     def _content(self, value: Any, kind: type, name: str) -> bytes:
         title = f"{kind.__module__}.{kind.__qualname__}:".encode()
@@ -271,6 +276,13 @@ class QueryTexts:
         self.asked: set[str] = set()  # names asked for with `@name`, of any value
         self.volatile: set[str] = set()  # calls that give something else each time
         self.attaches = False  # a database is opened by SQL
+
+    def add_all(self, other: QueryTexts) -> None:
+        """Add the texts of others."""
+        self.words |= other.words
+        self.asked |= other.asked
+        self.volatile |= other.volatile
+        self.attaches = self.attaches or other.attaches
 
     def add(self, text: str) -> None:
         """Add a text, which may be a query."""

@@ -13,11 +13,11 @@ import locale
 import os
 import re
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from data_engine.engine.memo.access_log import Namespace
-from data_engine.engine.memo.bytecode import constant_bytes
+from data_engine.engine.access.access_log import Namespace
+from data_engine.engine.access.bytecode import constant_bytes
 from data_engine.engine.memo.content import digest_of
 from data_engine.engine.memo.tracer import CodeTracer
 from data_engine.flow.spec import Collect, Map, StepSpec
@@ -36,7 +36,7 @@ class CodeFingerprint:
     `parts` name everything it is made of, each with a digest; `unseen` is why it must always run, None when it need not;
     `literals` are texts and paths in it that could be files; `classes` the identities of the author's classes; `captured` the author's names that hold a reader itself;
     `tables` are the tables of a context among the attributes it reads, `odd_metadata` whether those could give facts that
-    differ from run to run.
+    differ from run to run; `is_as_it_was` tells quickly whether a fingerprint now would be equal, False where only one can tell.
     """
 
     parts: Mapping[str, bytes]
@@ -46,6 +46,7 @@ class CodeFingerprint:
     captured: tuple[tuple[Namespace, str], ...]
     tables: frozenset[str]
     odd_metadata: bool
+    is_as_it_was: Callable[[], bool]
 
     @property
     def names_objects(self) -> bool:
@@ -53,9 +54,13 @@ class CodeFingerprint:
         return "objects" in self.tables
 
 
-def code_fingerprint(step: StepSpec) -> CodeFingerprint:
-    """The code of `step`. Modules it imports inside functions are imported, as the step itself would do."""
-    tracer = CodeTracer()
+Traces = dict[tuple[int, str], CodeTracer]
+"""The traces of functions that several steps reach."""
+
+
+def code_fingerprint(step: StepSpec, traces: Traces | None = None) -> CodeFingerprint:
+    """The code of `step`; `traces` are shared with other steps. Modules it imports inside functions are imported, as the step itself would do."""
+    tracer = CodeTracer(traces)
     fn = step.fn
     options: tuple[object, ...] = (step.use, step.save_as, step.label)
     if isinstance(fn, Map):
@@ -124,4 +129,5 @@ def _result(tracer: CodeTracer) -> CodeFingerprint:
         tuple(tracer.captured),
         frozenset({"objects", "metadata"} & tracer.mentions),
         tracer.odd_metadata,
+        tracer.is_as_it_was,
     )

@@ -21,20 +21,20 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from data_engine.cut import beginning
+from data_engine.engine.access.access_log import AccessLog, Namespace, not_logged
+from data_engine.engine.access.doubts import doubts_of_result
+from data_engine.engine.access.file_events import FileGuard, failing_when_refused, guarding
+from data_engine.engine.access.interceptors import Interceptors, intercepted
+from data_engine.engine.access.libraries import is_authored
+from data_engine.engine.access.preview_guard import PreviewGuard
+from data_engine.engine.access.signatures import Kind, Signature, compare, signature_of
 from data_engine.engine.candidates import Source
 from data_engine.engine.capture import heard
 from data_engine.engine.clone import BESIDE
-from data_engine.engine.memo.access_log import AccessLog, Namespace, not_logged
 from data_engine.engine.memo.cache import DEFAULT_CACHE_BYTES, CacheEntry, Input, Place, PreviewCache, Reads, StepMakeup
 from data_engine.engine.memo.caption import StepReport
 from data_engine.engine.memo.content import digest_of
-from data_engine.engine.memo.doubts import doubts_of_result
-from data_engine.engine.memo.file_events import FileGuard, failing_when_refused, guarding
-from data_engine.engine.memo.fingerprint import CodeFingerprint, code_fingerprint, value_digest, world
-from data_engine.engine.memo.interceptors import Interceptors, intercepted
-from data_engine.engine.memo.libraries import is_authored
-from data_engine.engine.memo.preview_guard import PreviewGuard
-from data_engine.engine.memo.signatures import Kind, Signature, compare, signature_of
+from data_engine.engine.memo.fingerprint import CodeFingerprint, Traces, code_fingerprint, value_digest, world
 from data_engine.engine.memo.value_copy import (
     CannotCopy,
     TooLarge,
@@ -75,7 +75,7 @@ class PreviewRunner:
     """One preview of a flow: `run` gives the value of its last step; `reports` tell what became of each, by number.
 
     With `scratch` its steps write there; without, where production writes, and `in_place` holds the paths that were given.
-    `wrote` holds what steps that ran have written to scratch, as production calls it.
+    `wrote` holds what steps that ran have written to scratch, as production calls it; `parts` what their code is made of.
     Files below `ours` are Data Engine's own, and no step depends on them. The `guard` is shown what the steps change.
     """
 
@@ -109,6 +109,7 @@ class PreviewRunner:
         self.wrote: dict[Path, None] = {}
         self.in_place: dict[Path, None] = {}
         self.reasons: dict[int, str] = {}
+        self.parts: dict[str, bytes] = {}
         self.needs_order = False
         self.interceptors = Interceptors()
         self.warned: list[str] = []
@@ -224,6 +225,8 @@ class _Attempt:
         self.in_order = in_order
         self.fresh = fresh
         self.steps: list[_Step] = []
+        self.traces: Traces = {}
+        self.world: dict[str, bytes] = {}
         self.values: dict[int, Any] = {}
         self.ran: set[int] = set()
         self.changed: dict[int, int] = {}  # the steps whose values a later one has changed, and the first that did
@@ -256,18 +259,20 @@ class _Attempt:
     # -- deciding ------------------------------------------------------------------------------------------------------
 
     def _step(self, spec: StepSpec, before: int | None, saved: dict[str, int]) -> _Step:
-        code = code_fingerprint(spec)
+        code = code_fingerprint(spec, self.traces)
+        self.world = world()  # a trace may import libraries, which set variables
         consumed = {} if before is None else {self.steps[before].name: self.steps[before].entry.out_key}
         if code.names_objects:
             consumed |= {f"{name} (saved)": self.steps[at].entry.out_key for name, at in saved.items()}
         consumed["params"] = self.params or b""
-        makeup = StepMakeup({**code.parts, **world()}, consumed)
+        makeup = StepMakeup({**code.parts, **self.world}, consumed)
         key = digest_of(self.facts, sorted(makeup.parts.items()), sorted(makeup.consumed.items()))
         return _Step(spec, code, makeup, key, before, saved)
 
     def _take(self, index: int, step: _Step) -> None:
         """Reuse a step or run it."""
         self.steps.append(step)
+        self.preview.parts |= step.code.parts
         reasons = self.preview.reasons
         past = self.cache.past(self.preview.place(index), step.makeup)
         entry = self.cache.get(self._key_here(step)) or self.cache.get(step.key)
@@ -362,7 +367,7 @@ class _Attempt:
         if self.preview.source.path is not None:
             log.read("content", str(self.preview.source.path))
         literals = signatures_of(step.code.literals, self.preview.ours)
-        parts, state = {**step.code.parts, **world()}, changeable_state(attributes, step.spec)
+        parts, state = {**step.code.parts, **self.world}, changeable_state(attributes, step.spec)
         only = watched_step(step.spec, step.code.captured, self.context, self.preview.interceptors, log)
         alone = replace(self.flow, steps=(only,))
         earlier = Earlier.of(self.flow, step.before, step.saved)
@@ -439,7 +444,9 @@ class _Attempt:
 
     def _impurity(self, step: _Step, parts: Mapping[str, bytes], changed: Sequence[int]) -> str | None:
         """What the step changed beside making its result and writing to the context; of the results of `changed` that is known."""
-        after = {**code_fingerprint(step.spec).parts, **world()}
+        code = step.code if step.code.is_as_it_was() else code_fingerprint(step.spec, self.traces)
+        self.world = world()
+        after = {**code.parts, **self.world}
         label = next((label for label in {**parts, **after} if parts.get(label) != after.get(label)), None)
         if label is not None:
             return f"it changes {label}"

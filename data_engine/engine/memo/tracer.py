@@ -7,22 +7,24 @@ import enum
 import functools
 import importlib
 import inspect
+import operator
 import sys
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import fields
 from typing import Any
 
-from data_engine.engine.memo.access_log import Namespace
-from data_engine.engine.memo.bytecode import Chain, CodeFacts, code_facts
+from data_engine.engine.access.access_log import Namespace
+from data_engine.engine.access.bytecode import Chain, CodeFacts, code_facts
+from data_engine.engine.access.interceptors import is_intercepted, is_reader, watched_libraries
+from data_engine.engine.access.libraries import LOOSE, is_authored, version_of, why_unseen
+from data_engine.engine.access.recorders import is_frame
 from data_engine.engine.memo.content import ContentTracer, digest_of
-from data_engine.engine.memo.interceptors import is_intercepted, is_reader, watched_libraries
-from data_engine.engine.memo.libraries import LOOSE, is_authored, version_of, why_unseen
-from data_engine.engine.memo.recorders import is_frame
 from data_engine.engine.memo.value_copy import PLAIN
 
 _MAX_PARTS = 5000
+_MISSING = object()
 _BY_NAME = frozenset({"builtins.getattr", "operator.attrgetter", "operator.methodcaller"})
 _VOLATILE_WORDS = frozenset({"now", "today", "random", "uuid", "gen_random_uuid"})
 _ASKERS = frozenset({"library numpy", "library pandas", "library duckdb"})
@@ -33,6 +35,7 @@ _CLASS_NOISE = frozenset(
     __orig_bases__ __type_params__ __slots__ _is_protocol __protocol_attrs__ __non_callable_proto_members__
     _is_runtime_protocol __subclasshook__""".split()
 )
+_EMPTY = types.CellType()
 _DESCRIPTORS = (
     types.MemberDescriptorType, types.GetSetDescriptorType, types.MethodDescriptorType, types.WrapperDescriptorType,
     types.ClassMethodDescriptorType, types.MethodWrapperType,
@@ -42,17 +45,82 @@ _DESCRIPTORS = (
 class CodeTracer(ContentTracer):
     """Follows code by the names it reads, and what these stand for by their content.
 
-    `captured` are the author's names that hold a reader itself, `mentions` every attribute name that is read.
+    `captured` are the author's names that hold a reader itself, `mentions` every attribute name that is read. `helpers` are traces of
+    functions by identity and name, which several traces share as long as each is as it was.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, helpers: dict[tuple[int, str], CodeTracer] | None = None) -> None:
         super().__init__()
+        self._helpers = helpers
+        self._is_simple = True  # `is_as_it_was` can tell
+        self._names_read: list[tuple[Namespace, str, object]] = []
+        self._attributes_read: list[tuple[object, str, object]] = []
+        self._functions: list[tuple[types.FunctionType, tuple[object, ...]]] = []
+        self._contents: list[tuple[object, bytes, tuple[object, ...] | None]] = []
+        self._in_texts: list[tuple[Namespace, dict[str, object]]] = []
         self.captured: list[tuple[Namespace, str]] = []
         self.mentions: set[str] = set()
         self.odd_metadata = False
         self._by_name = False  # attributes are read by names made while it runs
         self._spaces: dict[int, Namespace] = {}
         self._labels: dict[int, str] = {}
+
+    def is_as_it_was(self) -> bool:
+        """Whether a trace would find the same now; False, too, where only a trace can tell."""
+        return (
+            self._is_reached_as_it_was()
+            and all(_are_same(_of_names(space, self.texts.words), then) for space, then in self._in_texts)
+            and not self._added_methods()
+        )
+
+    def _is_reached_as_it_was(self) -> bool:
+        return (
+            self._is_simple
+            and all(space.get(name, _MISSING) is value for space, name, value in self._names_read)
+            and all(getattr(owner, name, None) is value for owner, name, value in self._attributes_read)
+            and all(_are_same(_state_of(fn), state) for fn, state in self._functions)
+            and all(_is_content(value, content, items) for value, content, items in self._contents)
+        )
+
+    def _helper(self, fn: types.FunctionType, name: str) -> str:
+        """A function that is named: by the trace that others have made of it, where they agree with what was met here."""
+        if self._helpers is None or self._open:
+            return self.function(fn, f"helper {name}")
+        own = self._helpers.get((id(fn), name))
+        if own is None or not own._is_reached_as_it_was():
+            own = self._helpers[id(fn), name] = CodeTracer()
+            own.function(fn, f"helper {name}")
+        agrees = all(self._labels.get(at, label) == label for at, label in own._labels.items())
+        if not agrees or any(self.parts.get(label, digest) != digest for label, digest in own.parts.items()):
+            return self.function(fn, f"helper {name}")
+        self._add(own)
+        return own._labels[id(fn)]
+
+    def _add(self, other: CodeTracer) -> None:
+        """Take over all that another trace has found."""
+        self.parts |= other.parts
+        self._labels |= other._labels
+        self._digests |= other._digests
+        self._spaces |= other._spaces
+        self.literals |= other.literals
+        self.mentions |= other.mentions
+        self.texts.add_all(other.texts)
+        self.alive += other.alive
+        self.captured += other.captured
+        self.odd_metadata = self.odd_metadata or other.odd_metadata
+        self._by_name = self._by_name or other._by_name
+        self._is_simple = self._is_simple and other._is_simple
+        self._names_read += other._names_read
+        self._attributes_read += other._attributes_read
+        self._functions += other._functions
+        self._contents += other._contents
+        if other.unseen is not None:
+            self.mark_unseen(other.unseen)
+
+    def note_content(self, value: object, content: bytes) -> None:
+        items = _items_of(value)
+        is_plain = items is not None and PLAIN.issuperset(map(type, items))
+        self._contents.append((value, content, items if is_plain else None))
 
     def root(self, fn: Any) -> None:
         """The step's own function; a partial is taken apart, a reader given as a step is seen by its wrapper."""
@@ -78,13 +146,17 @@ class CodeTracer(ContentTracer):
             self.mark_unseen(f"{name} is held where it cannot be watched")
             return _dotted(target)
         if isinstance(target, types.FunctionType):
-            return (
-                self.function(target, f"helper {name}") if self._is_to_follow(target) else self.library(_dotted(target))
-            )
+            return self._helper(target, name) if self._is_to_follow(target) else self.library(_dotted(target))
         if isinstance(target, type):
             return self.cls(target, name) if is_authored(target.__module__) else self.library(_dotted(target))
         if isinstance(target, types.ModuleType):
             return self.module(target, name)
+        found = self._other_reference(target, name)
+        if found and not isinstance(target, types.BuiltinFunctionType):
+            self._is_simple = False
+        return found
+
+    def _other_reference(self, target: Any, name: str) -> str:
         if isinstance(target, (types.BuiltinFunctionType, types.MethodType, types.MethodWrapperType)):
             return self._bound(target, name)
         if isinstance(target, _DESCRIPTORS):
@@ -134,6 +206,7 @@ class CodeTracer(ContentTracer):
             return label
         self.parts[label] = b""
         facts = code_facts(fn.__code__)
+        self._note_function(fn, facts)
         space = fn.__globals__
         if is_authored(_space_name(space)):
             self._note_facts(facts, space)
@@ -162,6 +235,12 @@ class CodeTracer(ContentTracer):
         self.parts[label] = digest_of(*pieces)
         return label
 
+    def _note_function(self, fn: types.FunctionType, facts: CodeFacts) -> None:
+        """Note what tells later whether a function is as it was."""
+        self._functions.append((fn, _state_of(fn)))
+        asks_for_texts = "__doc__" in facts.mentions or "__doc__" in facts.strings
+        self._is_simple = self._is_simple and not (facts.imported or vars(fn) or asks_for_texts)
+
     def _note_facts(self, facts: CodeFacts, space: Namespace) -> None:
         self.mentions |= facts.mentions
         self.odd_metadata = self.odd_metadata or facts.odd_metadata
@@ -186,6 +265,7 @@ class CodeTracer(ContentTracer):
 
     def _global(self, space: Namespace, chain: Chain) -> str:
         name = chain[0]
+        self._names_read.append((space, name, space.get(name, _MISSING)))
         if name in space:
             value = space[name]
             if is_reader(value):
@@ -194,6 +274,7 @@ class CodeTracer(ContentTracer):
             return self._through(value, chain[1:], name)
         own = space.get("__builtins__")
         names: Namespace = own if isinstance(own, dict) else _BUILTINS
+        self._names_read.append((names, name, names.get(name, _MISSING)))
         if name not in names:
             return "missing"
         value = names[name]
@@ -214,9 +295,12 @@ class CodeTracer(ContentTracer):
             if attribute not in vars(owner) and is_ours:
                 maker = vars(owner).get("__getattr__")
                 if maker is None:
+                    self._attributes_read.append((owner, attribute, None))
                     return f"no {owner.__name__}.{attribute}"
+                self._is_simple = False
                 self.reference(maker, f"{owner.__name__}.__getattr__")
             value, chain, name = getattr(owner, attribute, None), chain[1:], attribute
+            self._attributes_read.append((owner, attribute, value))
             if is_reader(value) and not is_intercepted(owner, attribute):
                 self.captured.append((vars(owner), attribute))
                 return self.library(_dotted(value))
@@ -266,6 +350,7 @@ class CodeTracer(ContentTracer):
         """A module as a whole, because it is handed on."""
         if not is_authored(module.__name__):
             return self.library(module.__name__)
+        self._is_simple = False
         label = self._label(module, f"module {name}")
         self.parts[label] = b""
         self._spaces.setdefault(id(vars(module)), vars(module))
@@ -278,6 +363,7 @@ class CodeTracer(ContentTracer):
         return label
 
     def cls(self, kind: type, name: str) -> str:
+        self._is_simple = False
         label = self._label(kind, f"class {kind.__name__}")
         self.parts[label] = b""
         pieces: list[object] = [kind.__qualname__, [self.reference(base, base.__name__) for base in kind.__bases__]]
@@ -344,26 +430,32 @@ class CodeTracer(ContentTracer):
                 f"the clock or random numbers ({min(self.texts.words & _VOLATILE_WORDS & self.literals)!r})"
             )
         for space in list(self._spaces.values()):
+            found = _of_names(space, self.texts.words)
+            self._in_texts.append((space, found))
             for word in sorted(self.texts.asked & space.keys()):
                 self.named(space[word], word)
-            for word in sorted(self.texts.words & space.keys()):
-                if is_frame(space[word]) and not isinstance(space[word], (types.ModuleType, type, types.FunctionType)):
-                    self.named(space[word], word)
+            for word in sorted(found):
+                if is_frame(found[word]) and not isinstance(found[word], (types.ModuleType, type, types.FunctionType)):
+                    self.named(found[word], word)
 
     def follow_added_methods(self) -> None:
         """Methods and name spaces the author added to frames: no name in the step leads to them."""
-        for label, members in _frame_classes():
-            for name in self.mentions:
-                if name in members:
-                    self._added_method(members[name], f"{label}.{name}")
-
-    def _added_method(self, added: Any, name: str) -> None:
-        target = getattr(added, "_ns", None) or getattr(added, "_accessor", None) or added
-        if not isinstance(target, (types.FunctionType, type)) or is_reader(target):
-            return
-        home = _space_name(target.__globals__) if isinstance(target, types.FunctionType) else target.__module__
-        if is_authored(home):
+        for target, name in self._added_methods():
+            self._is_simple = False
             self.reference(target, name)
+
+    def _added_methods(self) -> list[tuple[Any, str]]:
+        found = []
+        for label, members in _frame_classes():
+            for name in self.mentions & members.keys():
+                added = members[name]
+                target = getattr(added, "_ns", None) or getattr(added, "_accessor", None) or added
+                if not isinstance(target, (types.FunctionType, type)) or is_reader(target):
+                    continue
+                home = _space_name(target.__globals__) if isinstance(target, types.FunctionType) else target.__module__
+                if is_authored(home):
+                    found.append((target, f"{label}.{name}"))
+        return sorted(found, key=lambda one: one[1])
 
 
 _CLASSES = {
@@ -375,13 +467,55 @@ _CLASSES = {
 }
 
 
-def _frame_classes() -> list[tuple[str, Mapping[str, Any]]]:
+def _frame_classes() -> tuple[tuple[str, Mapping[str, Any]], ...]:
     """The classes whose objects a step gets without naming them, and to which an author may add methods."""
+    return _classes_of(tuple(library for library in _CLASSES if library in sys.modules))
+
+
+@functools.cache
+def _classes_of(libraries: tuple[str, ...]) -> tuple[tuple[str, Mapping[str, Any]], ...]:
     found: list[tuple[str, Mapping[str, Any]]] = []
-    for library, names in _CLASSES.items():
-        space = vars(sys.modules[library]) if library in sys.modules else {}
-        found += [(name, vars(space[name])) for name in names if isinstance(space.get(name), type)]
-    return found
+    for library in libraries:
+        space = vars(sys.modules[library])
+        found += [(name, vars(space[name])) for name in _CLASSES[library] if isinstance(space.get(name), type)]
+    return tuple(found)
+
+
+def _of_names(space: Namespace, words: Collection[str]) -> dict[str, object]:
+    return {word: space[word] for word in space.keys() & words}
+
+
+def _are_same(now: Any, then: Any) -> bool:
+    """Whether two tuples, or two dicts, hold the very same objects."""
+    if isinstance(now, dict):
+        return now.keys() == then.keys() and all(now[key] is then[key] for key in now)
+    return len(now) == len(then) and all(map(operator.is_, now, then))
+
+
+def _state_of(fn: types.FunctionType) -> tuple[object, ...]:
+    """The objects that make a function what it is."""
+    named = [part for pair in (fn.__kwdefaults__ or {}).items() for part in pair]
+    annotated = list(fn.__annotations__.values()) if sys.version_info < (3, 14) else [getattr(fn, "__annotate__", None)]
+    cells = [
+        content for cell in fn.__closure__ or () for content in (_MISSING if cell == _EMPTY else cell.cell_contents,)
+    ]
+    return (fn.__code__, fn.__defaults__, *named, *annotated, *cells)
+
+
+def _items_of(value: object) -> tuple[object, ...] | None:
+    """What a container of Python holds; None of any other value."""
+    if isinstance(value, dict):
+        return (*value, *value.values())
+    return tuple(value) if isinstance(value, (list, tuple, set, frozenset)) else None
+
+
+def _is_content(value: object, content: bytes, items: tuple[object, ...] | None) -> bool:
+    """Whether a value holds these plain items, else has this content; False of one that refers to code."""
+    if items is not None:
+        now = _items_of(value)
+        return now is not None and _are_same(now, items)
+    tracer = CodeTracer()
+    return tracer.value(value, "value") == content and tracer._is_simple and not tracer._labels
 
 
 def _space_name(space: Namespace) -> str:

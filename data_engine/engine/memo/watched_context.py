@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any
 
-from data_engine.engine.memo.access_log import active_logs, not_logged
+from data_engine.engine.access.access_log import active_logs, not_logged
 from data_engine.engine.memo.fingerprint import value_digest
 from data_engine.engine.params import values_of
 from data_engine.flow.context import FlowContext
@@ -100,4 +100,4 @@ def params_digest(params: Any) -> bytes | None:
         name: sha256(value.reveal().encode()).digest() if isinstance(value, Secret) else value
         for name, value in values_of(params).items()
     }
-    return value_digest(values)
+    return value_digest(values) if values else b"none"

@@ -18,7 +18,7 @@ from contextvars import ContextVar
 from functools import wraps
 from typing import Any, Protocol
 
-from data_engine.engine.memo.access_log import active_logs, is_not_logged, not_logged
+from data_engine.engine.access.access_log import active_logs, is_not_logged, not_logged
 from data_engine.errors import FlowValidationError
 from data_engine.platforms.files import path_of_folder
 

@@ -10,10 +10,10 @@ from functools import partial
 from types import FunctionType, ModuleType
 from typing import Any
 
-from data_engine.engine.memo.access_log import AccessLog, Namespace
-from data_engine.engine.memo.bytecode import code_facts
-from data_engine.engine.memo.interceptors import Interceptors, watched_libraries
-from data_engine.engine.memo.signatures import Kind
+from data_engine.engine.access.access_log import AccessLog, Namespace
+from data_engine.engine.access.bytecode import code_facts
+from data_engine.engine.access.interceptors import Interceptors, watched_libraries
+from data_engine.engine.access.signatures import Kind
 from data_engine.flow.flow import Flow
 from data_engine.flow.spec import Collect, Map
 

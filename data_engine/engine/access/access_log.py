@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from data_engine.engine.memo.libraries import library_folders
-from data_engine.engine.memo.signatures import Kind, Signature, signature_of
+from data_engine.engine.access.libraries import library_folders
+from data_engine.engine.access.signatures import Kind, Signature, signature_of
 
 Namespace = dict[str, Any]
 

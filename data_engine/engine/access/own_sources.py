@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from data_engine.cause import Cause
-from data_engine.engine.memo.file_events import ChangeRefusedError
+from data_engine.engine.access.file_events import ChangeRefusedError
 from data_engine.files import identity_of
 from data_engine.flow.paths import portable_text
 from data_engine.flow.scan import is_candidate_name

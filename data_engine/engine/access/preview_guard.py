@@ -19,8 +19,8 @@ from itertools import islice
 from pathlib import Path
 
 from data_engine import private
-from data_engine.engine.memo.file_events import ChangeRefusedError
-from data_engine.engine.memo.libraries import library_folders
+from data_engine.engine.access.file_events import ChangeRefusedError
+from data_engine.engine.access.libraries import library_folders
 from data_engine.files import files_below, write_text_atomic
 from data_engine.platforms.names import compared, lead_of, real_path
 from data_engine.record import frozen

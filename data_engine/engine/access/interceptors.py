@@ -15,11 +15,11 @@ from functools import partial, wraps
 from types import FunctionType
 from typing import Any
 
-from data_engine.engine.memo import inputs, recorders
-from data_engine.engine.memo.access_log import AccessLog, Namespace, active_logs, logging_to, not_logged
-from data_engine.engine.memo.doubts import doubts_of, doubts_of_table
-from data_engine.engine.memo.file_events import about_to_write, current_guard
-from data_engine.engine.memo.inputs import current_files
+from data_engine.engine.access import inputs, recorders
+from data_engine.engine.access.access_log import AccessLog, Namespace, active_logs, logging_to, not_logged
+from data_engine.engine.access.doubts import doubts_of, doubts_of_table
+from data_engine.engine.access.file_events import about_to_write, current_guard
+from data_engine.engine.access.inputs import current_files
 from data_engine.record import frozen
 
 _lock = threading.RLock()

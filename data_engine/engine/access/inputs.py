@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-from data_engine.engine.memo.libraries import library_folders
+from data_engine.engine.access.libraries import library_folders
 from data_engine.record import frozen
 from data_engine.storage_version import is_made_here, make_missing
 
