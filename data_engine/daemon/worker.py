@@ -41,7 +41,7 @@ from data_engine.engine.candidates import seen_now
 from data_engine.engine.capture import is_captured
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.recording import readers_watched
-from data_engine.engine.run import run_source
+from data_engine.engine.run import RunPass
 from data_engine.engine.shares import DUCKDB_THREADS, limit_duckdb
 from data_engine.errors import FlowExecutionError, FlowValidationError, LedgerError
 from data_engine.flow.control import RunInterrupted
@@ -216,7 +216,14 @@ class Worker:
         try:
             os.chdir(self._home.layout.flow_modules_dir)
             self._home.refresh_settings()
-            flow = self._flow_of(job)
+            runs = RunPass(
+                self._flow_of(job),
+                home=self._home,
+                sink=self._sink,
+                params=job.params,
+                may_work=self._may_work,
+                keep_last=self._keep_last,
+            )
         except BaseException as raised:
             return _refusal(raised, 0)
         finally:
@@ -229,7 +236,7 @@ class Worker:
                 return {"kind": "done", "status": "done", "begun": number}
             parent.tell_where_after(job.run_timeout_s)
             try:
-                failure = self._run_one(flow, source, job, job.about(number))
+                failure = self._run_one(runs, source, job.about(number))
             except BaseException as raised:
                 if self._begun == number:
                     return _refusal(raised, number)
@@ -244,26 +251,14 @@ class Worker:
                     return _refusal(gone, number + 1)
         return {"kind": "done", "status": "done", "begun": len(job.sources)}
 
-    def _run_one(self, flow: Flow, source: JobSource, job: Job, about: RunAbout | None) -> BaseException | None:
+    def _run_one(self, runs: RunPass, source: JobSource, about: RunAbout | None) -> BaseException | None:
         where, seen = source.as_source(), source.seen
         if seen is None:
             by_content = self._home.settings().freshness == "content"
             states: dict[SourceKey, SourceState] | None = {} if by_content else None  # the ledger is the daemon's
-            seen = seen_now(flow, where, states=states) if isinstance(flow.trigger, Poll) else ()
-        context = run_source(
-            flow,
-            where,
-            home=self._home,
-            sink=self._sink,
-            params=job.params,
-            may_work=self._may_work,
-            seen=seen,
-            run_id=source.run_id,
-            keep_last=self._keep_last,
-            about=about,
-            knows_outputs=source.seen is not None,
-        )
-        return context.error
+            seen = seen_now(runs.flow, where, states=states) if isinstance(runs.flow.trigger, Poll) else ()
+        knows_outputs = source.seen is not None
+        return runs.run(where, seen=seen, run_id=source.run_id, about=about, knows_outputs=knows_outputs).error
 
     def _keep_last(self, line: LogLine) -> None:
         if not self._is_fork:
