@@ -119,7 +119,7 @@ def _run_once(
                 if listen is not None:
                     listen(event)
 
-    runs = RunPass(flow, home=where, sink=sink, params=given, hears_steps=listen is not None)
+    runs = RunPass(flow, home=where, sink=sink, params=given, hears_all=several or listen is not None)
     watched = readers_watched() if ledger is not None and several else contextlib.nullcontext()
     shown = contextlib.nullcontext() if kernel_shell() is None else bounded_output()
     try:

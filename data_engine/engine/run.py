@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
@@ -72,7 +72,8 @@ class RunPass:
     """The runs of one flow in one pass, one for each source: what they have in common is found once.
 
     `sink` gets every event as it happens, but of a long log only the first lines; its last ones come before the run's
-    end, and `keep_last` gets each line that may be one of them as it happens. Without `hears_steps` nobody is told of steps.
+    end, and `keep_last` gets each line that may be one of them as it happens. Unless it `hears_all` it gets only lines of the log and
+    progress.
 
     A step that is about to overwrite a source of its run fails by that. With other params than a run that comes by itself is
     given, a run settles nothing: what is due, done or held stays so.
@@ -90,7 +91,7 @@ class RunPass:
         params: Mapping[str, Any],
         may_work: Callable[[], None] | None = None,
         keep_last: Callable[[LogLine], None] | None = None,
-        hears_steps: bool = True,
+        hears_all: bool = True,
     ) -> None:
         self.flow, self.home, self.params, self.name = flow, home, params, flow.name or ""
         self.sink, self.keep_last, self.may_work = sink, keep_last, may_work or _always
@@ -99,7 +100,9 @@ class RunPass:
         self.executor = None if settings is None else settings.executor
         self.limit_s = None if settings is None else settings.limits.run_timeout_s
         self.recorded = None if home is None else RecordedPass(flow, params, home=home)
-        self.hears_steps = hears_steps or home is not None or bool(taken_later(flow.steps))
+        self.hears_all = hears_all or home is not None or bool(taken_later(flow.steps))
+        self.saving = [step for step in flow.steps if step.save_as is not None]
+        self.in_kernel = kernel_shell() is not None
 
     @cached_property
     def says_copy(self) -> bool:
@@ -164,14 +167,17 @@ class _Teller:
         if isinstance(event, LogLine):
             self._line(event)
             return
-        if isinstance(event, RunFinished) and "_bound" in self.__dict__:
+        self._sink(event)
+
+    def end_log(self) -> None:
+        """Tell the last lines of a long log: no other follows."""
+        if "_bound" in self.__dict__:
             for line in end_of_log(*self._bound.rest()):
                 self._pass_on(line)
-        self._sink(event)
 
     def warnings(self, status: str) -> int:
         """How many the log of a run has that ended so."""
-        return sum(counts_as_warning(level, status) for level in self._levels)
+        return sum(counts_as_warning(level, status) for level in self._levels) if self._levels else 0
 
     def _line(self, line: LogLine) -> None:
         line = clipped(line)
@@ -240,6 +246,8 @@ class _Run:
 
     def begin(self, about: RunAbout | None) -> None:
         """Tell that it has begun."""
+        if not self.of.hears_all:
+            return
         group, source, recorded = self.flow.group, self.source, self.of.recorded
         try:
             told = None if recorded is None else recorded.about(about)
@@ -260,29 +268,24 @@ class _Run:
         context.params = as_steps_see(flow, self.params, secret=context.secret)
         if self.recording is not None and (said := defaults_words(context.params, self.params)) is not None:
             self._log("INFO", said)
-        with captured(self.control, is_bounded=kernel_shell() is not None), self._watched():
-            if stage is None:
+        with captured(self.control, is_bounded=self.of.in_kernel):
+            if stage is None and self.recording is None and self.guard is None:
                 self._take_steps()
-            elif not stage.publish_what_was_made():
-                self._take_steps()
-                stage.end(context)
-
-    @contextmanager
-    def _watched(self) -> Iterator[None]:
-        recording, guard = self.recording, self.guard
-        if recording is None and guard is None:
-            yield
-            return
-        with (
-            readers_watched(),
-            nullcontext() if recording is None else recording.watching(),
-            nullcontext() if guard is None else guarding(guard),
-            sql_watched() if self.of.says_copy else nullcontext(),
-        ):
-            yield
+                return
+            with (
+                readers_watched(),
+                nullcontext() if self.recording is None else self.recording.watching(),
+                nullcontext() if self.guard is None else guarding(self.guard),
+                sql_watched() if self.of.says_copy else nullcontext(),
+            ):
+                if stage is None:
+                    self._take_steps()
+                elif not stage.publish_what_was_made():
+                    self._take_steps()
+                    stage.end(context)
 
     def _take_steps(self) -> None:
-        if not self.of.hears_steps and self.guard is None:
+        if not self.of.hears_all and self.guard is None:
             for _ in run_steps(self.flow, self.context, control=self.control, is_told=False):
                 pass
             return
@@ -332,10 +335,10 @@ class _Run:
         for said in () if self.recording is None else self.recording.warnings():
             self._log("WARNING", said)
         objects = self.context.objects
-        saved = [(step, objects[step.save_as]) for step in self.flow.steps if step.save_as in objects]
-        for said in filter(None, (forgotten_return(step, result) for step, result in saved)):
-            self._log("WARNING", said)
-        lazy = None if kernel_shell() is not None else never_computed(self.flow.steps[-1], self.context.current)
+        for step in self.of.saving:
+            if step.save_as in objects and (said := forgotten_return(step, objects[step.save_as])) is not None:
+                self._log("WARNING", said)
+        lazy = None if self.of.in_kernel else never_computed(self.flow.steps[-1], self.context.current)
         if lazy is not None:  # in a cell its author may collect it
             self._log("WARNING", lazy)
         if names := unread(self.context.params, self.params):
@@ -355,6 +358,9 @@ class _Run:
         elapsed_s = time.perf_counter() - self.started_s
         for said in () if self.recording is None else self.recording.files.doubts:
             self._log("WARNING", said)
+        self.sink.end_log()
+        if not self.of.hears_all:
+            return
         is_due_again = why is not None and why.kind == "target_changed"
         spent = None if self.recording is None else self.recording.spent()
         settles = () if is_due_again else self.settles
