@@ -18,8 +18,7 @@ import socket
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
@@ -132,6 +131,8 @@ class Worker:
         self._run_id: str | None = None
         self._begun = 0
         self._progress_s = 0.0
+        self._ended_step: StepFinished | None = None
+        self._waits_before = 0
         self._flush_c_streams = parent.flush_of_c()
         self._modules: FlowModules | None = None
         self._loaded: dict[str, _Loaded] = {}
@@ -228,6 +229,7 @@ class Worker:
             return _refusal(raised, 0)
         finally:
             parent.tell_where_after(None)
+        self._waits_before = len(runs.flow.steps) - runs.flow.is_staged  # publishing takes its time
         self._send({"kind": "loaded"})
         for number, source in enumerate(job.sources):
             self._run_id = None
@@ -272,10 +274,15 @@ class Worker:
             return
         if isinstance(event, StepFinished):
             self._bring_texts_home()
+            self._report(event, waits=event.status == "success" and event.step_index < self._waits_before)
+            return
         if isinstance(event, RunStarted):
             self._last.clear()
-            with self._kept():
-                self._journal.begin(event)
+            with self._journal_lock:
+                try:
+                    self._journal.begin(event)
+                except OSError as error:
+                    _leave(error)
             self._run_id = event.run_id
             self._begun += 1
             return
@@ -315,6 +322,7 @@ class Worker:
         """Until the daemon may let work go on; a stop ends the run that waits, and what is left of a job may be left."""
         with self._renewed:
             while self._work_until is not None and boot_clock() >= self._work_until:
+                self._report(None)  # what waits for the next event
                 if job is None:
                     self._end_where_stopped()
                 elif job.job_id == self._left_job:
@@ -379,16 +387,15 @@ class Worker:
             if package in sys.modules:
                 vars(sys.modules[package]).pop(name, None)
 
-    def _report(self, event: Event) -> None:
-        with self._kept():
-            self._journal.append(event)
-
-    @contextmanager
-    def _kept(self) -> Iterator[None]:
-        """One thread at a time tells; without a journal there is nothing to work for."""
+    def _report(self, event: Event | None, *, waits: bool = False) -> None:
+        """Keep the event, after a step's end that waits; what `waits` is kept with the next event, which comes before any code of the
+        author's runs. One thread at a time tells; without a journal there is nothing to work for."""
         with self._journal_lock:
+            events = [one for one in (self._ended_step, None if waits else event) if one is not None]
+            self._ended_step = event if waits and isinstance(event, StepFinished) else None
             try:
-                yield
+                if events:
+                    self._journal.append(*events)
             except OSError as error:
                 _leave(error)
 

@@ -336,8 +336,9 @@ class _Run:
             self._log("WARNING", said)
         objects = self.context.objects
         for step in self.of.saving:
-            if step.save_as in objects and (said := forgotten_return(step, objects[step.save_as])) is not None:
-                self._log("WARNING", said)
+            forgotten = None if step.save_as not in objects else forgotten_return(step, objects[step.save_as])
+            if forgotten is not None:
+                self._log("WARNING", forgotten)
         lazy = None if self.of.in_kernel else never_computed(self.flow.steps[-1], self.context.current)
         if lazy is not None:  # in a cell its author may collect it
             self._log("WARNING", lazy)
