@@ -316,7 +316,7 @@ class GroupLock(OsLock, Held["GroupLock"]):
         digest = hashlib.sha256(group.encode("utf-8", "surrogatepass")).hexdigest()[:24]
         super().__init__(folder / f"group-{digest}.lock")
         self.group = group
-        self._asking = OsLock(self.path.with_suffix(".asked"))
+        self._asking = OsLock(folder / f"group-{digest}.asked")
 
     def ask_first(self) -> None:
         """Let nobody begin in the group for what is only due before this has had the lock, or has let go.
@@ -328,7 +328,7 @@ class GroupLock(OsLock, Held["GroupLock"]):
     @property
     def gives_way(self) -> bool:
         """Whether another one waits for the group for what a person asked for."""
-        return not self._asking.is_held and not _is_free(self._asking.path)
+        return not self._asking.is_held and os.path.exists(self._asking.path) and not _is_free(self._asking.path)
 
     def try_acquire(self) -> bool:
         """Take the lock if it is free and nobody goes first; whether this object holds it now."""

@@ -7,11 +7,12 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from dataclasses import replace
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from data_engine.cause import Cause
 from data_engine.daemon.probes import server_ahead_s
@@ -23,7 +24,7 @@ from data_engine.engine.other_mirrors import refuse_shared_mirror
 from data_engine.engine.params import params_for
 from data_engine.engine.progress import ProgressLine
 from data_engine.engine.recording import readers_watched
-from data_engine.engine.run import require_steps, run_source
+from data_engine.engine.run import RunPass, require_steps
 from data_engine.engine.shown_result import bound_display
 from data_engine.errors import FlowStoppedError, FlowValidationError, ShortInterrupt
 from data_engine.flow.context import FlowContext
@@ -32,8 +33,9 @@ from data_engine.flow.flow import Flow
 from data_engine.flow.suggestions import typed_call
 from data_engine.lease.peek import refuse_owned_elsewhere
 from data_engine.ledger.belief import Believed
+from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.wall_clock import PRUNED_AT, WallClock
-from data_engine.model import Event
+from data_engine.model import Event, StepFinished, StepProgress
 from data_engine.notebook.catalog import CatalogEntry, find_module, read_catalog
 from data_engine.notebook.deploy import no_steps
 from data_engine.notebook.locate import annotate_call
@@ -46,6 +48,8 @@ from data_engine.workspace.layout import kernel_shell
 
 _PRUNE_EVERY_S = 3600.0
 _REREAD_EVERY_S = 2.0
+_ASK_TO_PRUNE_EVERY_S = 60.0
+_asked_to_prune: WeakKeyDictionary[Ledger, float] = WeakKeyDictionary()
 
 
 def run_once(
@@ -104,26 +108,24 @@ def _run_once(
     ledger = None if where is None else where.ledger()
     telling = threading.Lock()
 
+    several = len(sources) > 1
+
     def sink(event: Event) -> None:
         if ledger is not None:
-            ledger.record(event)
-        with telling:
-            line(event)
-            if listen is not None:
-                listen(event)
+            ledger.record(event, end_waits=several)
+        if several or listen is not None or type(event) in (StepProgress, StepFinished):
+            with telling:
+                line(event)
+                if listen is not None:
+                    listen(event)
 
-    def run_one(one: Source, may_work: Callable[[], None] | None) -> FlowContext:
-        return run_source(flow, one, home=where, sink=sink, params=given, may_work=may_work)
-
-    watched = contextlib.ExitStack()
+    runs = RunPass(flow, home=where, sink=sink, params=given, hears_all=several or listen is not None)
+    watched = readers_watched() if ledger is not None and several else contextlib.nullcontext()
+    shown = contextlib.nullcontext() if kernel_shell() is None else bounded_output()
     try:
-        if ledger is not None and len(sources) > 1:
-            watched.enter_context(readers_watched())
-        if kernel_shell() is not None:
-            watched.enter_context(bounded_output())
-        return run_sources(flow, sources, where, run_one, keeps_errors=on_error == "continue")
+        with watched, shown:
+            return run_sources(runs, sources, keeps_errors=on_error == "continue")
     finally:
-        watched.close()
         line.close()
         if where is not None:
             _prune_when_due(where)
@@ -286,8 +288,11 @@ def _with_shared_mirror_refused(where: LocalWorkspace, entry: CatalogEntry) -> C
 
 
 def _prune_when_due(where: LocalWorkspace) -> None:
-    """Drop history past its retention, at most once an hour on this machine, where its clock is believed."""
+    """Drop history past its retention, at most once an hour on this machine, where its clock is believed; asked every minute at most."""
     ledger = where.ledger()
+    if time.monotonic() - _asked_to_prune.get(ledger, float("-inf")) < _ASK_TO_PRUNE_EVERY_S:
+        return
+    _asked_to_prune[ledger] = time.monotonic()
     now_s = time.time()
     last = ledger.setting(PRUNED_AT)
     if last is None or now_s - float(last) > _PRUNE_EVERY_S or float(last) > now_s:
@@ -297,14 +302,8 @@ def _prune_when_due(where: LocalWorkspace) -> None:
             ledger.prune(retention_days=where.settings().history.retention_days, at=clock)
 
 
-RunOne = Callable[[Source, Callable[[], None] | None], FlowContext]
-"""Runs one source; the second argument is asked whether the run may go on."""
-
-
-def run_sources(
-    flow: Flow, sources: Sequence[Source], home: LocalWorkspace | None, run_one: RunOne, *, keeps_errors: bool
-) -> list[FlowContext]:
-    """The contexts of all sources in order, each run inside the flow's group.
+def run_sources(runs: RunPass, sources: Sequence[Source], *, keeps_errors: bool) -> list[FlowContext]:
+    """The contexts of all sources in order, run inside the flow's group, which is left between two of them where somebody goes first.
 
     Unless errors are kept, nothing more begins after the first failure; it is raised when what runs has ended, that of the
     first source in order with `.completed`. At a Ctrl-C what runs beside others ends at its next step.
@@ -313,28 +312,36 @@ def run_sources(
         FlowExecutionError, FlowStoppedError: a run failed or was stopped, and errors are not kept.
         GroupBusyError: the flow's group is running further up in this very call.
     """
+    flow, home = runs.flow, runs.home
     at_once = 1 if flow.trigger is None else min(flow.trigger.max_parallel, len(sources))
     if at_once > 1:
-        return _side_by_side(flow, sources, home, run_one, at_once, keeps_errors=keeps_errors)
+        return _side_by_side(runs, sources, at_once, keeps_errors=keeps_errors)
     finished: list[FlowContext] = Listing()
-    for one in sources:
-        with holding_group(flow, home, by_hand=True):
-            context = run_one(one, None)
-        if context.error is not None and not keeps_errors:
-            raise _with_completed(context.error, finished)
-        finished.append(context)
+    waiting = iter(sources)
+    while len(finished) < len(sources):
+        with holding_group(flow, home, by_hand=True) as gives_way, _ends_kept(home):
+            for one in waiting:
+                context = runs.run(one)
+                if context.error is not None and not keeps_errors:
+                    raise _with_completed(context.error, finished)
+                finished.append(context)
+                if len(finished) < len(sources) and gives_way():
+                    break
     return finished
 
 
-def _side_by_side(
-    flow: Flow,
-    sources: Sequence[Source],
-    home: LocalWorkspace | None,
-    run_one: RunOne,
-    at_once: int,
-    *,
-    keeps_errors: bool,
-) -> list[FlowContext]:
+@contextlib.contextmanager
+def _ends_kept(home: LocalWorkspace | None) -> Iterator[None]:
+    """After what is inside, the ends of runs that waited for the next start are in the history: before somebody else has the group."""
+    try:
+        yield
+    finally:
+        if home is not None:
+            home.ledger().flush()
+
+
+def _side_by_side(runs: RunPass, sources: Sequence[Source], at_once: int, *, keeps_errors: bool) -> list[FlowContext]:
+    flow, home = runs.flow, runs.home
     waiting = deque(enumerate(sources))
     running: dict[Future[FlowContext], int] = {}
     contexts: dict[int, FlowContext] = {}
@@ -353,15 +360,16 @@ def _side_by_side(
         if error is not None:
             failed[number] = error
 
+    runs.may_work = may_work
     with ThreadPoolExecutor(at_once, thread_name_prefix=f"run {flow.name}") as pool:
         try:
             while waiting and not failed:
-                with holding_group(flow, home, by_hand=True) as gives_way:
+                with holding_group(flow, home, by_hand=True) as gives_way, _ends_kept(home):
                     has_begun = False
                     while running or (waiting and not failed and not (has_begun and gives_way())):
                         while waiting and len(running) < at_once and not failed and not (has_begun and gives_way()):
                             number, source = waiting.popleft()
-                            running[pool.submit(copy_context().run, run_one, source, may_work)] = number
+                            running[pool.submit(copy_context().run, runs.run, source)] = number
                             has_begun = True
                         for future in wait(running, return_when=FIRST_COMPLETED).done:
                             take(future)

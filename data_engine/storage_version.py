@@ -23,20 +23,24 @@ _SCHEME = r"(?i):|[a-z][a-z0-9+]+:"
 _wanted: ContextVar[tuple[str, str] | None] = ContextVar("storage_version", default=None)
 
 
+def lead_below(folder: Path) -> str:
+    """How each real path in this folder begins, for `new_databases`."""
+    return os.path.join(os.path.realpath(folder), "")
+
+
 @contextmanager
-def new_databases(version: str, below: Path) -> Iterator[None]:
-    """Inside, the databases that this context makes below a folder have the format of that DuckDB; map threads inherit it."""
-    token = _wanted.set((version, os.path.join(os.path.realpath(below), "")))
+def new_databases(version: str, lead: str) -> Iterator[None]:
+    """Inside, the databases that this context makes below a folder (`lead_below`) have the format of that DuckDB; map threads inherit it."""
+    token = _wanted.set((version, lead))
     try:
         yield
     finally:
         _wanted.reset(token)
 
 
-def new_databases_here() -> tuple[str, Path] | None:
+def new_databases_here() -> tuple[str, str] | None:
     """With what `new_databases` was called in this context."""
-    found = _wanted.get()
-    return None if found is None else (found[0], Path(found[1]))
+    return _wanted.get()
 
 
 def wanted_version() -> str:

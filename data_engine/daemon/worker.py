@@ -18,8 +18,7 @@ import socket
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
@@ -41,7 +40,7 @@ from data_engine.engine.candidates import seen_now
 from data_engine.engine.capture import is_captured
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.recording import readers_watched
-from data_engine.engine.run import run_source
+from data_engine.engine.run import RunPass
 from data_engine.engine.shares import DUCKDB_THREADS, limit_duckdb
 from data_engine.errors import FlowExecutionError, FlowValidationError, LedgerError
 from data_engine.flow.control import RunInterrupted
@@ -132,6 +131,8 @@ class Worker:
         self._run_id: str | None = None
         self._begun = 0
         self._progress_s = 0.0
+        self._ended_step: StepFinished | None = None
+        self._waits_before = 0
         self._flush_c_streams = parent.flush_of_c()
         self._modules: FlowModules | None = None
         self._loaded: dict[str, _Loaded] = {}
@@ -216,11 +217,19 @@ class Worker:
         try:
             os.chdir(self._home.layout.flow_modules_dir)
             self._home.refresh_settings()
-            flow = self._flow_of(job)
+            runs = RunPass(
+                self._flow_of(job),
+                home=self._home,
+                sink=self._sink,
+                params=job.params,
+                may_work=self._may_work,
+                keep_last=self._keep_last,
+            )
         except BaseException as raised:
             return _refusal(raised, 0)
         finally:
             parent.tell_where_after(None)
+        self._waits_before = len(runs.flow.steps) - runs.flow.is_staged  # publishing takes its time
         self._send({"kind": "loaded"})
         for number, source in enumerate(job.sources):
             self._run_id = None
@@ -229,7 +238,7 @@ class Worker:
                 return {"kind": "done", "status": "done", "begun": number}
             parent.tell_where_after(job.run_timeout_s)
             try:
-                failure = self._run_one(flow, source, job, job.about(number))
+                failure = self._run_one(runs, source, job.about(number))
             except BaseException as raised:
                 if self._begun == number:
                     return _refusal(raised, number)
@@ -244,26 +253,14 @@ class Worker:
                     return _refusal(gone, number + 1)
         return {"kind": "done", "status": "done", "begun": len(job.sources)}
 
-    def _run_one(self, flow: Flow, source: JobSource, job: Job, about: RunAbout | None) -> BaseException | None:
+    def _run_one(self, runs: RunPass, source: JobSource, about: RunAbout | None) -> BaseException | None:
         where, seen = source.as_source(), source.seen
         if seen is None:
             by_content = self._home.settings().freshness == "content"
             states: dict[SourceKey, SourceState] | None = {} if by_content else None  # the ledger is the daemon's
-            seen = seen_now(flow, where, states=states) if isinstance(flow.trigger, Poll) else ()
-        context = run_source(
-            flow,
-            where,
-            home=self._home,
-            sink=self._sink,
-            params=job.params,
-            may_work=self._may_work,
-            seen=seen,
-            run_id=source.run_id,
-            keep_last=self._keep_last,
-            about=about,
-            knows_outputs=source.seen is not None,
-        )
-        return context.error
+            seen = seen_now(runs.flow, where, states=states) if isinstance(runs.flow.trigger, Poll) else ()
+        knows_outputs = source.seen is not None
+        return runs.run(where, seen=seen, run_id=source.run_id, about=about, knows_outputs=knows_outputs).error
 
     def _keep_last(self, line: LogLine) -> None:
         if not self._is_fork:
@@ -277,10 +274,15 @@ class Worker:
             return
         if isinstance(event, StepFinished):
             self._bring_texts_home()
+            self._report(event, waits=event.status == "success" and event.step_index < self._waits_before)
+            return
         if isinstance(event, RunStarted):
             self._last.clear()
-            with self._kept():
-                self._journal.begin(event)
+            with self._journal_lock:
+                try:
+                    self._journal.begin(event)
+                except OSError as error:
+                    _leave(error)
             self._run_id = event.run_id
             self._begun += 1
             return
@@ -320,6 +322,7 @@ class Worker:
         """Until the daemon may let work go on; a stop ends the run that waits, and what is left of a job may be left."""
         with self._renewed:
             while self._work_until is not None and boot_clock() >= self._work_until:
+                self._report(None)  # what waits for the next event
                 if job is None:
                     self._end_where_stopped()
                 elif job.job_id == self._left_job:
@@ -384,16 +387,15 @@ class Worker:
             if package in sys.modules:
                 vars(sys.modules[package]).pop(name, None)
 
-    def _report(self, event: Event) -> None:
-        with self._kept():
-            self._journal.append(event)
-
-    @contextmanager
-    def _kept(self) -> Iterator[None]:
-        """One thread at a time tells; without a journal there is nothing to work for."""
+    def _report(self, event: Event | None, *, waits: bool = False) -> None:
+        """Keep the event, after a step's end that waits; what `waits` is kept with the next event, which comes before any code of the
+        author's runs. One thread at a time tells; without a journal there is nothing to work for."""
         with self._journal_lock:
+            events = [one for one in (self._ended_step, None if waits else event) if one is not None]
+            self._ended_step = event if waits and isinstance(event, StepFinished) else None
             try:
-                yield
+                if events:
+                    self._journal.append(*events)
             except OSError as error:
                 _leave(error)
 

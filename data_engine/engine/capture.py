@@ -139,14 +139,12 @@ class captured(Held[None]):
         with InterruptsHeld():
             self._token, self._around = _lines.set(self._lines), _heard.set(None)
             _install()
-            _listen()
 
     def let_go(self) -> None:
         """Give the process its streams back, and emit the beginnings of lines as lines."""
         with InterruptsHeld():
             token, self._token = self._token, None
             if token is not None and self._around is not None:
-                _listen_no_more()
                 _uninstall()
                 _heard.reset(self._around)
                 _lines.reset(token)
@@ -165,14 +163,16 @@ class heard(Held[None]):
         """Listen to the root logger."""
         with InterruptsHeld():
             self._token = _heard.set(self._lines)
-            _listen()
+            with _lock:
+                _listen()
 
     def let_go(self) -> None:
         """Listen no more."""
         with InterruptsHeld():
             token, self._token = self._token, None
             if token is not None:
-                _listen_no_more()
+                with _lock:
+                    _listen_no_more()
                 _heard.reset(token)
 
 
@@ -182,6 +182,7 @@ def is_captured() -> bool:
 
 
 def _install() -> None:
+    """Put our streams in the place of the process's, and listen to the root logger."""
     global _users, _originals
     with _lock:
         _users += 1
@@ -189,11 +190,13 @@ def _install() -> None:
             _originals = sys.stdout, sys.stderr
             sys.stdout = _Tee(sys.stdout, "INFO")
             sys.stderr = _Tee(sys.stderr, STDERR)
+        _listen()
 
 
 def _uninstall() -> None:
     global _users
     with _lock:
+        _listen_no_more()
         _users -= 1
         if _users == 0:
             if _is_spent(sys.stdout):
@@ -203,19 +206,18 @@ def _uninstall() -> None:
 
 
 def _listen() -> None:
+    """Listen to the root logger; `_lock` is held."""
     global _listeners
-    with _lock:
-        _listeners += 1
-        if _listeners == 1:
-            logging.root.addHandler(_handler)
+    _listeners += 1
+    if _listeners == 1 and _handler not in logging.root.handlers:
+        logging.root.handlers.append(_handler)  # `addHandler` takes a lock of its own, twice a run
 
 
 def _listen_no_more() -> None:
     global _listeners
-    with _lock:
-        _listeners -= 1
-        if _listeners == 0:
-            logging.root.removeHandler(_handler)
+    _listeners -= 1
+    if _listeners == 0 and _handler in logging.root.handlers:
+        logging.root.handlers.remove(_handler)
 
 
 def _is_spent(stream: Any) -> bool:

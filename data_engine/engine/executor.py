@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from data_engine.engine.items.threads import IN_ITEM, ON_NODE, Threads
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.flow.control import StepControl
+from data_engine.workspace.settings import ExecutorSettings
 
 
 class ItemExecutor(Protocol):
@@ -30,17 +31,19 @@ class ItemExecutor(Protocol):
         ...
 
 
-def item_executor(home: LocalWorkspace | None, *, stays_here: bool = False) -> ItemExecutor:
+def item_executor(
+    home: LocalWorkspace | None, settings: ExecutorSettings | None = None, *, stays_here: bool = False
+) -> ItemExecutor:
     """What spreads the items of one run of a flow that belongs to `home`, or to no workspace.
 
-    A run that `stays_here`, as a preview does, whose scratch folder is this machine's, uses processes in a cluster's place.
+    `settings` are the workspace's, for who has read them. A run that `stays_here`, as a preview does, whose scratch folder is this machine's, uses processes in a cluster's place.
 
     Raises:
         SettingsError: the workspace's settings cannot be read.
     """
     if home is None or os.environ.get(IN_ITEM):
         return Threads()
-    settings = home.settings().executor
+    settings = settings or home.settings().executor
     if settings.kind == "threads":
         return Threads()
     on_node = os.environ.get(ON_NODE)

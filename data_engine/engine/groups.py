@@ -55,12 +55,13 @@ class holding_group(Held[Callable[[], bool]]):
 
     def let_go(self) -> None:
         """Let others run."""
+        if self._lock is None:
+            return
         with InterruptsHeld():
             token, self._token = self._token, None
             if token is not None:
                 _held.reset(token)
-            if self._lock is not None:
-                self._lock.release()
+            self._lock.release()
 
     def _wait(self) -> None:
         if self._by_hand and self._lock is not None:

@@ -20,22 +20,21 @@ class ProgressLine:
         self._total = total_sources
         self._clock = clock
         self._console = console
-        self._started_s: float | None = None
+        self._started_s: float = clock()
         self._done = 0
         self._bar: Any = None
 
     def __call__(self, event: Event) -> None:
-        now_s = self._clock()
-        if self._started_s is None:
-            self._started_s = now_s
         if isinstance(event, RunFinished):
             self._done += 1
-        if now_s - self._started_s < _SHOW_AFTER_S:
+        if self._clock() - self._started_s < _SHOW_AFTER_S:
             return
         if self._total > 1:
             self._show_sources(event)
         elif isinstance(event, StepProgress):
             self._show(event.label, event.done, event.total)
+            if event.done == event.total:
+                self.close()
         elif isinstance(event, StepFinished):
             self.close()
 

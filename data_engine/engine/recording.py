@@ -27,11 +27,12 @@ from data_engine.engine.shared_outputs import replaced_words
 from data_engine.flow.flow import Flow
 from data_engine.flow.rows import parquet_rows
 from data_engine.flow.spec import Collect
-from data_engine.model import Event, FileFacts, RunAbout, RunSpent, SeenSource, StepFinished
+from data_engine.model import FileFacts, RunAbout, RunSpent, SeenSource, StepFinished
 from data_engine.notebook.module_sets import file_facts
 from data_engine.platforms.processes import memory_bytes
 from data_engine.platforms.usage import Usage, forget_peak, usage
-from data_engine.storage_version import new_databases
+from data_engine.storage_version import lead_below, new_databases
+from data_engine.workspace.environment import environment
 from data_engine.workspace.git import GitState, git_state
 from data_engine.workspace.layout import FLOW_MODULES
 from data_engine.workspace.machine import person
@@ -40,59 +41,74 @@ _GIT_S = 10.0
 _LOOK_S = 0.1
 
 
-class Recording:
-    """What is recorded of one run of a workspace's flow. `about` is what whoever asked for the run knows of it."""
+class RecordedPass:
+    """What the recorded runs of one pass have in common: the code that they run, and their environment."""
 
-    def __init__(
-        self,
-        flow: Flow,
-        source: Source,
-        seen: tuple[SeenSource, ...],
-        *,
-        home: LocalWorkspace,
-        given: Mapping[str, Any],
-        run_id: str,
-        about: RunAbout | None,
-    ) -> None:
-        self._flow, self._source, self._seen, self._home = flow, source, seen, home
-        ours = _ours(home)
-        self.files = RunFiles(ours, f"{flow.name} {run_id[:8]}")
-        self._given, self._asked, self._run_id = given, about, run_id
+    def __init__(self, flow: Flow, given: Mapping[str, Any], *, home: LocalWorkspace) -> None:
+        self.flow, self.home = flow, home
+        self.ours = _ours(home)
+        self.databases = home.settings().databases.storage_version, lead_below(home.layout.root)
+        self._given = given
+
+    def about(self, asked: RunAbout | None) -> RunAbout:
+        """What is known of a run that begins; `asked` is what whoever asked for it knows."""
+        about = self._here if asked is None and current_files() is None else asked or _begun_in_run()
+        root, env = self.home.layout.root, environment()
+        git = GitState(about.git_commit, about.git_dirty) if about.deployment_id is not None else self._git
+        told = (root, env.digest) in _told
+        return RunAbout(
+            about.trigger,
+            about.detail,
+            about.by,
+            self._params,
+            about.deployment_id,
+            git.commit,
+            git.is_dirty,
+            env.python,
+            env.digest,
+            None if told else json.dumps(env.distributions, separators=(",", ":")),
+            about.scheduled_for,
+        )
+
+    def is_begun(self) -> None:
+        """A start is recorded, and with it the list of distributions."""
+        _told.add((self.home.layout.root, environment().digest))
+
+    @cached_property
+    def _here(self) -> RunAbout:
+        return RunAbout("hand", None, "@".join(person()))
+
+    @cached_property
+    def _git(self) -> GitState:
+        return _git(self.home.layout.root)
+
+    @cached_property
+    def _params(self) -> str | None:
+        return params_text(self._given)
+
+
+class Recording:
+    """What is recorded of one run of a workspace's flow."""
+
+    def __init__(self, of: RecordedPass, source: Source, seen: tuple[SeenSource, ...], run_id: str) -> None:
+        self._flow, self._source, self._seen, self._home = of.flow, source, seen, of.home
+        self.files = RunFiles(of.ours, f"{of.flow.name} {run_id[:8]}")
+        self._databases, self._run_id = of.databases, run_id
         self._outputs: dict[str, None] = {}
         self._before: Usage | None = None
         self._is_reset = False
 
-    def about(self) -> RunAbout:
-        """What is known when the run begins."""
-        about = self._asked or _begun_here()
-        if about.deployment_id is None:
-            git = _git(self._home.layout.root)
-            about = about._replace(git_commit=git.commit, git_dirty=git.is_dirty)
-        env = environment()
-        told = (self._home.layout.root, env.digest) in _told
-        return about._replace(
-            params=params_text(self._given),
-            python=env.python,
-            environment=env.digest,
-            distributions=None if told else json.dumps(env.distributions, separators=(",", ":")),
-        )
-
-    def is_begun(self) -> None:
-        """Its start is recorded, and with it the list of distributions."""
-        _told.add((self._home.layout.root, environment().digest))
-
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Inside, the files that the run opens are noted, and what it uses is measured."""
-        version = self._home.settings().databases.storage_version
-        with readers_watched(), noting(self.files), new_databases(version, self._home.layout.root):
+        with noting(self.files), new_databases(*self._databases):
             self._is_reset = forget_peak()
             self._before = usage()
             yield
 
-    def take(self, event: Event, current: object) -> None:
-        """Something happened in the run, whose last step has given `current`."""
-        if isinstance(event, StepFinished) and event.status == "success":
+    def take(self, event: StepFinished, current: object) -> None:
+        """A step has ended, and given `current`."""
+        if event.status == "success":
             self._outputs.update(dict.fromkeys(event.outputs))
             with suppress(Exception):  # what is doubtful of a run is not worth its end
                 self.files.doubts.update(dict.fromkeys(doubts_of_result(current)))
@@ -164,11 +180,10 @@ def readers_watched() -> Iterator[None]:
                 _readers.close()
 
 
-def _begun_here() -> RunAbout:
-    """Of a run in the caller's own process: by this person, or by another run's step."""
+def _begun_in_run() -> RunAbout:
+    """Of a run that a step of another run has begun."""
     outer = current_files()
-    trigger, detail = ("hand", None) if outer is None else ("flow", outer.whose)
-    return RunAbout(trigger, detail, "@".join(person()))
+    return RunAbout("flow", None if outer is None else outer.whose, "@".join(person()))
 
 
 def _ours(home: LocalWorkspace) -> tuple[str, ...]:

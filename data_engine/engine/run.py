@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
-import uuid
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from data_engine.engine.executor import item_executor
 from data_engine.engine.kept_objects import KeptObjects
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.params import as_steps_see, defaults_words, is_as_scheduled, unread
-from data_engine.engine.recording import Recording, readers_watched
+from data_engine.engine.recording import RecordedPass, Recording, readers_watched
 from data_engine.engine.run_sources import guard_of_run, seen_by_hand
 from data_engine.engine.staged_run import cause_of_target, staged_run
 from data_engine.errors import (
@@ -40,6 +41,7 @@ from data_engine.flow.control import RunInterrupted, StepControl
 from data_engine.flow.debug import FlowDebugContext
 from data_engine.flow.flow import Flow
 from data_engine.flow.forgotten import forgotten_return, never_computed
+from data_engine.flow.object_names import taken_later
 from data_engine.flow.places import IN_PLACE, NotedPlaces, Places
 from data_engine.flow.step_error import step_error
 from data_engine.flow.steps import run_steps
@@ -66,81 +68,132 @@ _LONGEST_DETAIL = 500
 _MOST_TAKEN = 3
 
 
-def run_source(
-    flow: Flow,
-    source: Source,
-    *,
-    home: LocalWorkspace | None,
-    sink: Callable[[Event], None],
-    params: Mapping[str, Any],
-    may_work: Callable[[], None] | None = None,
-    seen: tuple[SeenSource, ...] | None = None,
-    run_id: str | None = None,
-    keep_last: Callable[[LogLine], None] | None = None,
-    about: RunAbout | None = None,
-    knows_outputs: bool = True,
-) -> FlowContext:
-    """Run every step of `flow` for `source`; its context, whose `error` is set when the run did not succeed.
+class RunPass:
+    """The runs of one flow in one pass, one for each source: what they have in common is found once.
 
-    `seen` are the sources the run settles, as they were seen when it was found due; without it a poll flow's are looked at
-    now. `sink` gets every event as it happens, but of a long log only the first lines; its last ones come before the run's
-    end, and `keep_last` gets each line that may be one of them as it happens. The error is a `FlowExecutionError` (placed in its notebook cell) when the code
-    raised, a `FlowValidationError` when the input was wrong, a `FlowStoppedError` when it was stopped or out of time.
+    `sink` gets every event as it happens, but of a long log only the first lines; its last ones come before the run's
+    end, and `keep_last` gets each line that may be one of them as it happens. Unless it `hears_all` it gets only lines of the log and
+    progress.
 
-    `about` is what is known of why it runs and by whom; without it somebody asked for it here. With other params than a run
-    that comes by itself is given, it settles nothing: what is due, done or held stays so.
-
-    A step that is about to overwrite a source of the run fails by that. Of a batch the sources are what it has `seen`, unless who
-    looked has no history (`knows_outputs`) and may have taken outputs of the flow for sources.
+    A step that is about to overwrite a source of its run fails by that. With other params than a run that comes by itself is
+    given, a run settles nothing: what is due, done or held stays so.
 
     Raises:
-        LedgerError: the sink could not record the run.
-        KeyboardInterrupt: the run is recorded as stopped.
+        SettingsError: the workspace's settings cannot be read.
     """
-    kept = _WarningsCounted(sink)
-    run = _Run(
-        flow,
-        source,
-        home=home,
-        sink=_bounded(kept, keep_last),
-        params=params,
-        may_work=may_work,
-        seen=seen,
-        run_id=run_id or uuid.uuid4().hex,
-        about=about,
-        knows_outputs=knows_outputs,
-    )
-    run.begin()
-    try:
-        run.work()
-    except BaseException as raised:
-        error = run.fail(raised)
-        if not isinstance(error, (FlowValidationError, FlowStoppedError)) or isinstance(error, LedgerError):
-            raise
-        run.context.error = error
-    else:
-        run.succeed()
-    finally:
-        run.close()
-    run.context.warnings = kept.count("success" if run.context.error is None else "failed")
-    return run.context
+
+    def __init__(
+        self,
+        flow: Flow,
+        *,
+        home: LocalWorkspace | None,
+        sink: Callable[[Event], None],
+        params: Mapping[str, Any],
+        may_work: Callable[[], None] | None = None,
+        keep_last: Callable[[LogLine], None] | None = None,
+        hears_all: bool = True,
+    ) -> None:
+        self.flow, self.home, self.params, self.name = flow, home, params, flow.name or ""
+        self.sink, self.keep_last, self.may_work = sink, keep_last, may_work or _always
+        self.settles = is_as_scheduled(flow, params)
+        settings = None if home is None else home.settings()
+        self.executor = None if settings is None else settings.executor
+        self.limit_s = None if settings is None else settings.limits.run_timeout_s
+        self.recorded = None if home is None else RecordedPass(flow, params, home=home)
+        self.hears_all = hears_all or home is not None or bool(taken_later(flow.steps))
+        self.saving = [step for step in flow.steps if step.save_as is not None]
+        self.in_kernel = kernel_shell() is not None
+
+    @cached_property
+    def says_copy(self) -> bool:
+        """Whether a step may write files by SQL."""
+        return says_copy(self.flow)
+
+    def run(
+        self,
+        source: Source,
+        *,
+        seen: tuple[SeenSource, ...] | None = None,
+        run_id: str | None = None,
+        about: RunAbout | None = None,
+        knows_outputs: bool = True,
+    ) -> FlowContext:
+        """Run every step for `source`; its context, whose `error` is set when the run did not succeed.
+
+        `seen` are the sources the run settles, as they were seen when it was found due; without it a poll flow's are looked at
+        now. The error is a `FlowExecutionError` (placed in its notebook cell) when the code raised, a `FlowValidationError`
+        when the input was wrong, a `FlowStoppedError` when it was stopped or out of time. `about` is what is known of why it
+        runs and by whom; without it somebody asked for it here. Of a batch its own sources are what it has `seen`, unless who
+        looked has no history (`knows_outputs`) and may have taken outputs of the flow for sources.
+
+        Raises:
+            LedgerError: the sink could not record the run.
+            KeyboardInterrupt: the run is recorded as stopped.
+        """
+        run = _Run(
+            self, source, seen=seen, run_id=run_id or os.urandom(16).hex(), about=about, knows_outputs=knows_outputs
+        )
+        run.begin(about)
+        try:
+            run.work()
+        except BaseException as raised:
+            error = run.fail(raised)
+            if not isinstance(error, (FlowValidationError, FlowStoppedError)) or isinstance(error, LedgerError):
+                raise
+            run.context.error = error
+        else:
+            run.succeed()
+        finally:
+            run.close()
+        run.context.warnings = run.sink.warnings("success" if run.context.error is None else "failed")
+        return run.context
 
 
-class _WarningsCounted:
-    """A sink that remembers the levels of what may count as a warning."""
+class _Teller:
+    """Tells the events of one run: secrets masked, a long log within its bound, and its warnings counted."""
 
-    def __init__(self, sink: Callable[[Event], None]) -> None:
-        self._sink = sink
+    def __init__(self, sink: Callable[[Event], None], keep_last: Callable[[LogLine], None] | None) -> None:
+        self._sink, self._keep_last = sink, keep_last
         self._levels: list[str] = []
+        self._lock = threading.Lock()
+
+    @cached_property
+    def _bound(self) -> LogBound[LogLine]:
+        return LogBound()
 
     def __call__(self, event: Event) -> None:
-        if isinstance(event, LogLine) and counts_as_warning(event.level, "success"):
-            self._levels.append(event.level)
+        if knows_any():
+            event = _masked(event)
+        if isinstance(event, LogLine):
+            self._line(event)
+            return
         self._sink(event)
 
-    def count(self, status: str) -> int:
+    def end_log(self) -> None:
+        """Tell the last lines of a long log: no other follows."""
+        if "_bound" in self.__dict__:
+            for line in end_of_log(*self._bound.rest()):
+                self._pass_on(line)
+
+    def warnings(self, status: str) -> int:
         """How many the log of a run has that ended so."""
-        return sum(counts_as_warning(level, status) for level in self._levels)
+        return sum(counts_as_warning(level, status) for level in self._levels) if self._levels else 0
+
+    def _line(self, line: LogLine) -> None:
+        line = clipped(line)
+        size_bytes = size_of(line.message)
+        with self._lock:
+            if not self._bound.takes(size_bytes):
+                self._bound.hold(line, size_bytes)
+                if self._keep_last is not None:
+                    self._keep_last(line)
+                return
+        self._pass_on(line)
+
+    def _pass_on(self, line: LogLine) -> None:
+        if counts_as_warning(line.level, "success"):
+            self._levels.append(line.level)
+        self._sink(line)
 
 
 class _Run:
@@ -148,13 +201,9 @@ class _Run:
 
     def __init__(
         self,
-        flow: Flow,
+        of: RunPass,
         source: Source,
         *,
-        home: LocalWorkspace | None,
-        sink: Callable[[Event], None],
-        params: Mapping[str, Any],
-        may_work: Callable[[], None] | None,
         seen: tuple[SeenSource, ...] | None,
         run_id: str,
         about: RunAbout | None,
@@ -162,12 +211,13 @@ class _Run:
     ) -> None:
         self.started_s = time.perf_counter()
         self.started_at_s = time.time()
-        self.flow, self.source, self.params, self.sink = flow, source, params, sink
-        self.run_id, self.name = run_id, flow.name or ""
-        self.items = item_executor(home)
+        flow, home = of.flow, of.home
+        self.of, self.flow, self.source, self.params, self.name = of, flow, source, of.params, of.name
+        self.run_id, self.sink = run_id, _Teller(of.sink, of.keep_last)
+        self.items = item_executor(home, of.executor)
         self.control = StepControl(
-            emit=sink,
-            may_work=_permission(home, may_work, self.started_s),
+            emit=self.sink,
+            may_work=of.may_work if of.limit_s is None else self._may_work,
             spread=self.items.spread,
             run_id=run_id,
             flow=self.name,
@@ -175,10 +225,8 @@ class _Run:
         if seen is None:
             seen = seen_by_hand(flow, source, home)
         self.seen = seen
-        self.settles = seen if is_as_scheduled(flow, params) else ()
-        self.recording = (
-            None if home is None else Recording(flow, source, seen, home=home, given=params, run_id=run_id, about=about)
-        )
+        self.settles = seen if of.settles else ()
+        self.recording = None if of.recorded is None else Recording(of.recorded, source, seen, run_id)
         self.stage = stage = staged_run(flow, source, seen, home=home, control=self.control)
         mirror = None if flow.mirror_spec is None else flow.mirror_spec.root if stage is None else stage.folder
         self.guard = guard = guard_of_run(flow, source, home, seen if knows_outputs else (), mirror=mirror)
@@ -191,15 +239,22 @@ class _Run:
         if about is not None and about.scheduled_for is not None:
             self.context.scheduled_for = _in_zone_of(flow, about.scheduled_for, home)
 
-    def begin(self) -> None:
+    def _may_work(self) -> None:
+        self.of.may_work()
+        if time.perf_counter() - self.started_s > (self.of.limit_s or 0.0):
+            raise RunInterrupted("killed", Cause("time_limit", {"limit_s": self.of.limit_s}))
+
+    def begin(self, about: RunAbout | None) -> None:
         """Tell that it has begun."""
-        group, source, recording = self.flow.group, self.source, self.recording
+        if not self.of.hears_all:
+            return
+        group, source, recorded = self.flow.group, self.source, self.of.recorded
         try:
-            told = None if recording is None else recording.about()
+            told = None if recorded is None else recorded.about(about)
             at_s, settles = self.started_at_s, self.settles
             self.sink(RunStarted(self.run_id, self.name, group, source.text, at_s, source.key, settles, told))
-            if recording is not None:
-                recording.is_begun()
+            if told is not None and told.distributions is not None and recorded is not None:
+                recorded.is_begun()
         except KeyboardInterrupt as raised:  # it may have begun all the same
             self._finish("stopped", outcome_of(raised)[1], message_of(raised))
             raise
@@ -213,33 +268,35 @@ class _Run:
         context.params = as_steps_see(flow, self.params, secret=context.secret)
         if self.recording is not None and (said := defaults_words(context.params, self.params)) is not None:
             self._log("INFO", said)
-        with captured(self.control, is_bounded=kernel_shell() is not None), self._watched():
-            if stage is None:
+        with captured(self.control, is_bounded=self.of.in_kernel):
+            if stage is None and self.recording is None and self.guard is None:
                 self._take_steps()
-            elif not stage.publish_what_was_made():
-                self._take_steps()
-                stage.end(context)
-
-    @contextmanager
-    def _watched(self) -> Iterator[None]:
-        with ExitStack() as stack:
-            if self.recording is not None:
-                stack.enter_context(self.recording.watching())
-            if self.guard is not None:
-                stack.enter_context(readers_watched())
-                stack.enter_context(guarding(self.guard))
-            if (self.guard is not None or self.recording is not None) and says_copy(self.flow):
-                stack.enter_context(sql_watched())
-            yield
+                return
+            with (
+                readers_watched(),
+                nullcontext() if self.recording is None else self.recording.watching(),
+                nullcontext() if self.guard is None else guarding(self.guard),
+                sql_watched() if self.of.says_copy else nullcontext(),
+            ):
+                if stage is None:
+                    self._take_steps()
+                elif not stage.publish_what_was_made():
+                    self._take_steps()
+                    stage.end(context)
 
     def _take_steps(self) -> None:
+        if not self.of.hears_all and self.guard is None:
+            for _ in run_steps(self.flow, self.context, control=self.control, is_told=False):
+                pass
+            return
         recording, sink, guard = self.recording, self.sink, self.guard
         kept = KeptObjects(self.flow.steps)
         for event in run_steps(self.flow, self.context, control=self.control):
-            if guard is not None and isinstance(event, StepFinished):
-                event = self._with_outputs(event, guard)
-            if recording is not None:
-                recording.take(event, self.context.current)
+            if isinstance(event, StepFinished):
+                if guard is not None:
+                    event = self._with_outputs(event, guard)
+                if recording is not None:
+                    recording.take(event, self.context.current)
             sink(event)
             if isinstance(event, StepFinished) and event.status == "success":
                 for said in kept.after(event.step_index, self.context.objects):
@@ -278,10 +335,11 @@ class _Run:
         for said in () if self.recording is None else self.recording.warnings():
             self._log("WARNING", said)
         objects = self.context.objects
-        saved = [(step, objects[step.save_as]) for step in self.flow.steps if step.save_as in objects]
-        for said in filter(None, (forgotten_return(step, result) for step, result in saved)):
-            self._log("WARNING", said)
-        lazy = None if kernel_shell() is not None else never_computed(self.flow.steps[-1], self.context.current)
+        for step in self.of.saving:
+            forgotten = None if step.save_as not in objects else forgotten_return(step, objects[step.save_as])
+            if forgotten is not None:
+                self._log("WARNING", forgotten)
+        lazy = None if self.of.in_kernel else never_computed(self.flow.steps[-1], self.context.current)
         if lazy is not None:  # in a cell its author may collect it
             self._log("WARNING", lazy)
         if names := unread(self.context.params, self.params):
@@ -301,6 +359,9 @@ class _Run:
         elapsed_s = time.perf_counter() - self.started_s
         for said in () if self.recording is None else self.recording.files.doubts:
             self._log("WARNING", said)
+        self.sink.end_log()
+        if not self.of.hears_all:
+            return
         is_due_again = why is not None and why.kind == "target_changed"
         spent = None if self.recording is None else self.recording.spent()
         settles = () if is_due_again else self.settles
@@ -319,33 +380,6 @@ def _in_zone_of(flow: Flow, slot_utc: str, home: LocalWorkspace | None) -> datet
     name = flow.trigger.tz if isinstance(flow.trigger, Schedule) else None
     zone = zone_of(name or (None if home is None else home.settings().timezone))
     return datetime.fromtimestamp(datetime.fromisoformat(slot_utc).timestamp(), zone)
-
-
-def _bounded(sink: Callable[[Event], None], keep_last: Callable[[LogLine], None] | None) -> Callable[[Event], None]:
-    """The sink of a run whose log is kept within its bound."""
-    bound: LogBound[LogLine] = LogBound()
-    lock = threading.Lock()
-
-    def bounded(event: Event) -> None:
-        if knows_any():
-            event = _masked(event)
-        if isinstance(event, LogLine):
-            event = clipped(event)
-            size_bytes = size_of(event.message)
-            if bound.takes(size_bytes):
-                sink(event)
-                return
-            with lock:
-                bound.hold(event, size_bytes)
-                if keep_last is not None:
-                    keep_last(event)
-            return
-        if isinstance(event, RunFinished):
-            for line in end_of_log(*bound.rest()):
-                sink(line)
-        sink(event)
-
-    return bounded
 
 
 def _masked(event: Event) -> Event:
@@ -456,22 +490,6 @@ def _facts_of(error: FlowValidationError) -> dict[str, Any]:
         helper = error.cell if is_elsewhere else None
     fix = {} if error.fix is None else {"fix": error.fix}
     return {"step": step, "detail": detail, "helper": helper, "places": list(error.places), **fix}
-
-
-def _permission(
-    home: LocalWorkspace | None, may_work: Callable[[], None] | None, started_s: float
-) -> Callable[[], None]:
-    limit_s = None if home is None else home.settings().limits.run_timeout_s
-    if limit_s is None:
-        return may_work or _always
-
-    def check() -> None:
-        if may_work is not None:
-            may_work()
-        if time.perf_counter() - started_s > limit_s:
-            raise RunInterrupted("killed", Cause("time_limit", {"limit_s": limit_s}))
-
-    return check
 
 
 def _always() -> None:

@@ -46,8 +46,9 @@ def run_steps(
     control: StepControl,
     stop: int | None = None,
     earlier: Earlier = NOTHING_EARLIER,
+    is_told: bool = True,
 ) -> Iterator[Event]:
-    """Run the flow's first `stop` steps (all by default) on `context`, yielding what happens.
+    """Run the flow's first `stop` steps (all by default) on `context`, yielding what happens, or nothing where it is not to be told.
 
     What happens inside a step (log lines, progress) goes to `control.emit` as it happens; `earlier` tells of the steps
     before, where the flow is a part of a longer one.
@@ -59,25 +60,30 @@ def run_steps(
         RunInterrupted: `control.may_work` ended the run.
     """
     context.control = control
-    may_work = control.may_work
-    run_id = control.run_id
+    may_work, run_id = control.may_work, control.run_id
     clock = time.perf_counter
+    rows_in = rows_out = None
     index = -1
     for step in flow.steps[:stop]:
         index += 1
         may_work()
         control.index = index
         control.label = label = step.label
-        if step.use is not None and step.use != "current":
-            if step.use not in context.objects:
+        use = step.use
+        if use is not None and use != "current":
+            if use not in context.objects:
                 raise _missing_object(step, context.objects)
-            context.current = context.objects[step.use]
-        rows_in = rows_of(context.current)
-        yield StepStarted(run_id, index, label, time.time())
-        used_up = _used_up(step, context.current)
+            context.current = context.objects[use]
+        used_up = None
+        if type(context.current) is GeneratorType:
+            used_up = _used_up(step, context.current)
+        started_s = clock()
+        if is_told:
+            rows_in = rows_of(context.current)
+            yield StepStarted(run_id, index, label, time.time())
+            started_s = clock()
         if used_up is not None:
             context.log(used_up, level="WARNING")
-        started_s = clock()
         try:
             result = step.fn(context)
         except BaseException as error:
@@ -92,19 +98,22 @@ def run_steps(
         context.current = result
         if step.save_as is not None:
             context.objects[step.save_as] = result
-        outputs = outputs_of(result)
+        outputs = () if result is None else outputs_of(result)
         if outputs:
             note_outputs(context, label, result)
             if context.places is not IN_PLACE:
                 outputs = tuple(str(context.places.final(Path(path))) for path in outputs)
-        rows_out = rows_of(result)
-        yield StepFinished(run_id, index, label, "success", time.time(), elapsed_s, None, outputs, rows_in, rows_out)
+        if is_told:
+            rows_out = rows_of(result)
+            yield StepFinished(
+                run_id, index, label, "success", time.time(), elapsed_s, None, outputs, rows_in, rows_out
+            )
     control.label = None
 
 
-def _used_up(step: StepSpec, current: object) -> str | None:
+def _used_up(step: StepSpec, current: GeneratorType[Any, Any, Any]) -> str | None:
     """What is said of a generator that a step is given when an earlier one has read it to its end."""
-    if not isinstance(current, GeneratorType) or current.gi_frame is not None:
+    if current.gi_frame is not None:
         return None
     given = "the object before it" if step.use is None else step.use
     return (

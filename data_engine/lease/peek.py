@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import replace
@@ -85,7 +87,7 @@ def _lists_more(view: View, taken: Collection[str]) -> bool:
 def refuse_owned_elsewhere(
     workspace_state_dir: Path, identity: str, *, what: str, or_else: str = "", state_root: Path | None = None
 ) -> None:
-    """Return when no other workstation owns the workspace, as far as one look can tell.
+    """Return when no other workstation owns the workspace, as far as one look can tell; it holds for a second while nothing changes there.
 
     `what` is what must not be done then, such as "run_once()"; `or_else` is one more fix, such as "give force=True"; the
     rest is as for `peek`.
@@ -93,6 +95,10 @@ def refuse_owned_elsewhere(
     Raises:
         OwnedElsewhereError: another workstation owns it, or the older system does.
     """
+    marks, now_s = _marks(workspace_state_dir), time.monotonic()
+    known_marks, looked_s = _nobody_else.get(workspace_state_dir, (None, 0.0))
+    if marks is not None and marks == known_marks and now_s - looked_s < _LOOK_S:
+        return
     from data_engine.lease.older_owner import owned_by_older
 
     if owned_by_older(OsFolder(workspace_state_dir), workspace_state_dir.parent.name) is not None:
@@ -103,9 +109,30 @@ def refuse_owned_elsewhere(
         )
     status = peek(workspace_state_dir, identity, state_root=state_root)
     if not status.is_elsewhere:
+        _nobody_else[workspace_state_dir] = marks, now_s
         return
     raise OwnedElsewhereError(
         f"{what} is not done here: the workspace is {status.words}",
         where=str(workspace_state_dir.parent),
         fix="do it there, or ask for the workspace: `data-engine lease request`" + (or_else and f"; or {or_else}"),
     )
+
+
+_LOOK_S = 1.0
+_Marks = tuple[int | None, ...]
+_nobody_else: dict[Path, tuple[_Marks | None, float]] = {}
+
+
+def _marks(workspace_state_dir: Path) -> _Marks | None:
+    """When names in the folders that tell of owners changed last; None where the state of the workspace cannot be looked at."""
+    marks = tuple(
+        _changed_ns(f"{workspace_state_dir}{os.sep}{name}") for name in ("", GENERATIONS, "leased", "available")
+    )
+    return None if marks[0] is None else marks
+
+
+def _changed_ns(folder: str) -> int | None:
+    try:
+        return os.stat(folder).st_mtime_ns
+    except OSError:
+        return None

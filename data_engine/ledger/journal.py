@@ -85,17 +85,17 @@ class JournalWriter:
             f"the start of a run cannot be kept: {trouble}", where=str(self._path), fix="free some space on that drive"
         )
 
-    def append(self, event: Event) -> None:
-        """Keep what happened in a run; waits while there is no room, because it has happened.
+    def append(self, *events: Event) -> None:
+        """Keep what happened in a run, in this order; waits while there is no room, because it has happened.
 
         Raises:
             OSError: the file was closed under us.
         """
         self._size_bytes()
-        line = event_line(event)
-        while line:
+        lines = b"".join(map(event_line, events))
+        while lines:
             try:
-                line = line[os.write(self._file, line) :]
+                lines = lines[os.write(self._file, lines) :]
             except OSError as error:
                 if not is_full(error):
                     raise
@@ -212,6 +212,10 @@ def event_line(event: Event) -> bytes:
         >>> event_line(StepStarted("3f", 0, "Read", 1.5))
         b'["StepStarted","3f",0,"Read",1.5]\\n'
     """
+    if isinstance(event, StepStarted):  # those of steps are most of all; `dumps` makes an encoder for each
+        return (
+            f'["StepStarted",{_text(event.run_id)},{event.step_index},{_text(event.label)},{event.at_s!r}]\n'.encode()
+        )
     if isinstance(event, LogLine):
         event = clipped(event)
     elif isinstance(event, (StepFinished, RunFinished)) and event.error is not None and len(event.error) > MAX_ERROR:
@@ -253,6 +257,7 @@ def _packed(value: Any) -> Any:
     return [value.kind, dict(value.data)] if isinstance(value, Cause) else json.JSONEncoder().default(value)
 
 
+_text = json.encoder.encode_basestring_ascii
 _to_json = json.JSONEncoder(separators=(",", ":"), default=_packed).encode
 _EVENTS: dict[str, Any] = {
     kind.__name__: kind

@@ -132,7 +132,8 @@ class GroupCommit:
 
 
 _FLUSH_EVERY_S = 0.2
-_WRITTEN_AT_ONCE = (RunStarted, PublishStarted, RunFinished)
+_BEGINNINGS = (RunStarted, PublishStarted)
+_WRITTEN_AT_ONCE = (*_BEGINNINGS, RunFinished)
 
 
 class LedgerFile:
@@ -199,9 +200,10 @@ class LedgerFile:
                 self._is_runner_stored = True
         return JournalReader(journal_path(self.runners_dir, str(self._runner_id), os.urandom(8).hex()))
 
-    def record(self, *events: Event, has_begun: bool = False) -> None:
+    def record(self, *events: Event, has_begun: bool = False, end_waits: bool = False) -> None:
         """Store what happened, in this order: with a run's start, its publishing or its end among it before this returns, in
-        one commit; all else within 200 ms. Progress is not stored.
+        one commit; all else within 200 ms. Progress is not stored. Where `end_waits`, an end is stored with the next start: the next
+        run of the same pass begins at once, and `flush` follows the last.
 
         The first end of a run decides; steps of a run that has ended or never began change nothing.
 
@@ -212,7 +214,8 @@ class LedgerFile:
         """
         self._require_usable()
         stored = [event for event in events if type(event) is not StepProgress]
-        if any(type(event) in _WRITTEN_AT_ONCE for event in stored):
+        at_once = _BEGINNINGS if end_waits else _WRITTEN_AT_ONCE
+        if any(type(event) in at_once for event in stored):
             unbegun = [] if has_begun else [event for event in stored if type(event) is RunStarted]
             self._commit.add_and_flush(*stored, forget=unbegun)
         elif stored:

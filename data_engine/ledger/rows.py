@@ -153,7 +153,7 @@ def files_as_text(files: Sequence[FileFacts], more: int) -> str | None:
     """
     if not files and not more:
         return None
-    return json.dumps({"files": files, "more": more}, separators=(",", ":"))
+    return _to_json({"files": files, "more": more})
 
 
 def files_of(text: str | None) -> tuple[tuple[RunFile, ...], int]:
@@ -204,7 +204,7 @@ def source_state(flow: str, row: tuple[Any, ...]) -> SourceState:
 def seen_as_text(seen: Iterable[SeenSource]) -> str | None:
     """The sources of a run that begins, for the column that is read only when the run is abandoned."""
     rows = [(*one.key, *one.signature) for one in seen]
-    return json.dumps(rows, separators=(",", ":")) if rows else None
+    return _to_json(rows) if rows else None
 
 
 def seen_from_text(text: str | None) -> tuple[SeenSource, ...]:
@@ -248,4 +248,5 @@ def restored(text: str) -> str:
     return _SURROGATE.sub(lambda found: chr(int(found[1], 16)), text) if "\\udc" in text else text
 
 
+_to_json = json.JSONEncoder(separators=(",", ":")).encode  # `dumps` makes an encoder a call
 _SURROGATE = re.compile(r"\\u(dc[89a-f][0-9a-f])")

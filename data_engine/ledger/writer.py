@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from data_engine.cause import Cause, data_text
@@ -30,20 +30,37 @@ INSERT INTO runs (run_id, flow_name, group_name, source_path, source_root, sourc
 VALUES (?, ?, ?, ?, ?, ?, 'started', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
 """
 
+# A run that has ended when its start is written is put at once as it ended: it is never among the open ones.
+_PUT_RUN = """
+INSERT INTO runs (run_id, flow_name, group_name, source_path, source_root, source_key, started_at_utc, runner_id,
+    trigger_kind, trigger_detail, run_by, params, deployment_id, git_commit, git_dirty, python, environment, scheduled_for,
+    status, finished_at_utc, elapsed_s, error_text, cause, cause_kind, cause_data, inputs, outputs, peak_memory_bytes, cpu_s,
+    rev)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
+"""
+
 _PUT_ENVIRONMENT = """
 INSERT INTO environments (digest, python, distributions, rev) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING
 """
 
-# A step of a run that has ended, or never began, finds no open run and so leaves no row that nobody would ever close.
-_PUT_STEP = """
-INSERT INTO step_runs (run_id, step_index, flow_name, step_label, status, started_at_utc, finished_at_utc, elapsed_s,
-    error_text, output_path, rows_in, rows_out, rev)
-SELECT ?, ?, flow_name, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM runs WHERE run_id = ? AND status = 'started'
+_KEEP_STEP = """
 ON CONFLICT (run_id, step_index) DO UPDATE SET step_label = excluded.step_label, status = excluded.status,
     started_at_utc = CASE WHEN ? THEN excluded.started_at_utc ELSE started_at_utc END,
     finished_at_utc = excluded.finished_at_utc, elapsed_s = excluded.elapsed_s, error_text = excluded.error_text,
     output_path = excluded.output_path, rows_in = excluded.rows_in, rows_out = excluded.rows_out, rev = excluded.rev
 """
+
+# A step of a run that has ended, or never began, finds no open run and so leaves no row that nobody would ever close.
+_PUT_STEP = f"""
+INSERT INTO step_runs (run_id, step_index, flow_name, step_label, status, started_at_utc, finished_at_utc, elapsed_s,
+    error_text, output_path, rows_in, rows_out, rev)
+SELECT ?, ?, flow_name, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM runs WHERE run_id = ? AND status = 'started'
+{_KEEP_STEP}"""
+
+_PUT_STEP_OF = f"""
+INSERT INTO step_runs (run_id, step_index, flow_name, step_label, status, started_at_utc, finished_at_utc, elapsed_s,
+    error_text, output_path, rows_in, rows_out, rev) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+{_KEEP_STEP}"""
 
 # A step that returns its own source has not written it: it stays a source, also after a reset.
 _PUT_OUTPUT = """
@@ -124,6 +141,9 @@ def write_events(connection: sqlite3.Connection, events: Iterable[Event], *, run
     """
     steps: dict[tuple[str, int], _Step] = {}
     lines: list[LogLine] = []
+    events = tuple(events)
+    ends = _ends_of_whole_runs(events)
+    whole: dict[str, str] = {}
     for event in events:
         if isinstance(event, StepStarted):
             steps[event.run_id, event.step_index] = _begun(event)
@@ -137,14 +157,43 @@ def write_events(connection: sqlite3.Connection, events: Iterable[Event], *, run
         elif isinstance(event, PublishStarted):
             connection.execute(_PUT_PUBLICATION, (publication_as_text(event), rev, event.run_id))
         elif isinstance(event, (RunStarted, RunFinished)):
-            _write_steps(connection, steps, rev)
+            _write_steps(connection, steps, whole, rev)
             if isinstance(event, RunStarted):
-                _start_run(connection, event, runner_id, rev)
+                end = ends.get(event.run_id)
+                if end is None:
+                    _start_run(connection, event, runner_id, rev)
+                elif _put_run(connection, event, end, runner_id, rev):
+                    whole[event.run_id] = event.flow
+            elif whole.pop(event.run_id, None) is not None:
+                _end_parts(connection, event, rev)
             else:
                 end_run(connection, event, rev)
-    _write_steps(connection, steps, rev)
+    _write_steps(connection, steps, whole, rev)
     if lines:
         _write_lines(connection, lines, rev)
+
+
+def _ends_of_whole_runs(events: Sequence[Event]) -> dict[str, RunFinished]:
+    """The first end of each run that begins among the events, and of which nothing is published."""
+    begun: set[str] = set()
+    ends: dict[str, RunFinished] = {}
+    for event in events:
+        if isinstance(event, RunStarted):
+            begun.add(event.run_id)
+        elif isinstance(event, PublishStarted):
+            begun.discard(event.run_id)
+        elif isinstance(event, RunFinished) and event.run_id in begun:
+            ends.setdefault(event.run_id, event)
+    return ends
+
+
+def _put_run(
+    connection: sqlite3.Connection, began: RunStarted, end: RunFinished, runner_id: str | None, rev: int
+) -> bool:
+    """Write a run with its end, but for what it settles; False where it is there already, which is left as it is."""
+    columns = _end_columns(end, end.elapsed_s)
+    row = (*_began(began, runner_id), *_about(connection, began, rev), *columns, *_spent(end.spent), rev)
+    return connection.execute(_PUT_RUN, row).rowcount > 0
 
 
 def end_run(connection: sqlite3.Connection, ended: RunFinished, rev: int, *, is_timed: bool = True) -> None:
@@ -152,38 +201,34 @@ def end_run(connection: sqlite3.Connection, ended: RunFinished, rev: int, *, is_
 
     A source that another machine has done since stays done: this run began before the workspace was taken over.
     """
-    run_id, status, at_utc, why = ended.run_id, ended.status, utc_text(ended.at_s), ended.why
-    cause, kind = (None, None) if why is None else (storable(why.text), why.kind)
-    row = (
-        *(
-            status,
-            at_utc,
-            ended.elapsed_s if is_timed else None,
-            ended.error,
-            cause,
-            kind,
-            data_text(why),
-            status == "success",
-        ),
-        *(*_spent(ended.spent), rev, run_id),
-    )
-    if connection.execute(_END_RUN, row).rowcount == 0:
-        return
+    elapsed_s = ended.elapsed_s if is_timed else None
+    row = (*_end_columns(ended, elapsed_s), ended.status == "success", *_spent(ended.spent), rev, ended.run_id)
+    if connection.execute(_END_RUN, row).rowcount > 0:
+        _end_parts(connection, ended, rev)
+
+
+def _end_columns(end: RunFinished, elapsed_s: float | None) -> tuple[Any, ...]:
+    cause, kind = (None, None) if end.why is None else (storable(end.why.text), end.why.kind)
+    return end.status, utc_text(end.at_s), elapsed_s, end.error, cause, kind, data_text(end.why)
+
+
+def _end_parts(connection: sqlite3.Connection, end: RunFinished, rev: int) -> None:
+    """Close the open steps of a run that has just ended, and settle its sources."""
+    run_id, status, at_utc = end.run_id, end.status, utc_text(end.at_s)
     connection.execute(_END_STEPS, (status, at_utc, rev, run_id))
-    if not ended.seen:
+    if not end.seen:
         return
     if status == "success":
         well = (
-            (*key, *mark, status, None, run_id, at_utc, 0, rev, *mark, run_id, at_utc, run_id)
-            for key, mark in ended.seen
+            (*key, *mark, status, None, run_id, at_utc, 0, rev, *mark, run_id, at_utc, run_id) for key, mark in end.seen
         )
         connection.executemany(_SETTLE_WELL, well)
     else:
-        reason = ended.error or cause
+        reason = end.error or (None if end.why is None else storable(end.why.text))
         count = int(status == "abandoned")
         ill = (
             (*key, *mark, status, reason, run_id, at_utc, count, rev, run_id)
-            for key, mark in ended.seen
+            for key, mark in end.seen
             if not _is_since(_DONE_ELSEWHERE_SINCE, connection, run_id, SeenSource(key, mark))
         )
         connection.executemany(_SETTLE, ill)
@@ -245,23 +290,41 @@ def _ended(event: StepFinished, begun: _Step | None) -> _Step:
     return *ended, event.rows_in, event.rows_out, is_start_known
 
 
-def _write_steps(connection: sqlite3.Connection, steps: dict[tuple[str, int], _Step], rev: int) -> None:
-    if steps:
-        rows = [(run_id, index, *step[:9], rev, run_id, step[9]) for (run_id, index), step in steps.items()]
-        connection.executemany(_PUT_STEP, rows)
-        steps.clear()
+def _write_steps(
+    connection: sqlite3.Connection, steps: dict[tuple[str, int], _Step], whole: Mapping[str, str], rev: int
+) -> None:
+    """Write what has happened of steps; `whole` are the runs that were written with their end, and their flows."""
+    of_open: list[tuple[Any, ...]] = []
+    of_whole: list[tuple[Any, ...]] = []
+    for (run_id, index), step in steps.items():
+        flow = whole.get(run_id)
+        if flow is None:
+            of_open.append((run_id, index, *step[:9], rev, run_id, step[9]))
+        else:
+            of_whole.append((run_id, index, flow, *step[:9], rev, step[9]))
+    for statement, rows in ((_PUT_STEP, of_open), (_PUT_STEP_OF, of_whole)):
+        if rows:
+            connection.executemany(statement, rows)
+    steps.clear()
 
 
 def _start_run(connection: sqlite3.Connection, event: RunStarted, runner_id: str | None, rev: int) -> None:
+    row = (*_began(event, runner_id), seen_as_text(event.seen), *_about(connection, event, rev), rev)
+    connection.execute(_START_RUN, row)
+
+
+def _began(event: RunStarted, runner_id: str | None) -> tuple[Any, ...]:
     root, path = event.key or (None, None)
-    row = (event.run_id, event.flow, event.group, event.source, root, path, utc_text(event.at_s), runner_id)
+    return event.run_id, event.flow, event.group, event.source, root, path, utc_text(event.at_s), runner_id
+
+
+def _about(connection: sqlite3.Connection, event: RunStarted, rev: int) -> tuple[Any, ...]:
     about = event.about
     if about is None:
-        connection.execute(_START_RUN, (*row, seen_as_text(event.seen), *_UNKNOWN, rev))
-        return
-    connection.execute(_START_RUN, (*row, seen_as_text(event.seen), *about[:9], about.scheduled_for, rev))
+        return _UNKNOWN
     if about.distributions is not None:
         connection.execute(_PUT_ENVIRONMENT, (about.environment, about.python, about.distributions, rev))
+    return *about[:9], about.scheduled_for
 
 
 _UNKNOWN = (None,) * 10

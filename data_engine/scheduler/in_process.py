@@ -14,7 +14,7 @@ from data_engine.cause import Cause, other
 from data_engine.engine.candidates import is_unchanged
 from data_engine.engine.groups import inside_group
 from data_engine.engine.local_workspace import LocalWorkspace
-from data_engine.engine.run import run_source
+from data_engine.engine.run import RunPass
 from data_engine.errors import FlowValidationError, LedgerError
 from data_engine.flow.context import FlowContext
 from data_engine.flow.control import RunInterrupted
@@ -153,17 +153,10 @@ class InProcess:
             self._hear(job, event)
 
         try:
-            context = run_source(
-                flow,
-                source.as_source(),
-                home=self._home,
-                sink=sink,
-                params=job.params,
-                may_work=partial(self._may_work, job.job_id),
-                seen=source.seen,
-                run_id=source.run_id,
-                about=about,
+            runs = RunPass(
+                flow, home=self._home, sink=sink, params=job.params, may_work=partial(self._may_work, job.job_id)
             )
+            context = runs.run(source.as_source(), seen=source.seen, run_id=source.run_id, about=about)
         except LedgerError as error:
             if not has_begun:
                 return error

@@ -36,7 +36,7 @@ from data_engine.flow.control import RunInterrupted, StepControl
 from data_engine.flow.locations import MirrorContext, SourceContext
 from data_engine.flow.params import GivenParams
 from data_engine.model import LogLine, StepProgress
-from data_engine.storage_version import new_databases, number_of
+from data_engine.storage_version import lead_below, new_databases, number_of
 from tests.engine.elsewhere import ELSEWHERE, KINDS, Runner, make_executor
 from tests.flow.running import stop_after
 from tests.support import WorkspaceFiles
@@ -546,7 +546,7 @@ def test_a_database_that_an_item_makes_has_the_format_of_the_runs(far: Runner, w
             return Flow(group="G").step(lambda context: ["a", "b"]).map(write, max_parallel=2)
         """,
     )
-    with new_databases("v1.2.0", ws.root):
+    with new_databases("v1.2.0", lead_below(ws.root)):
         far.run(flow)
 
     assert [number_of(ws.root / "databases" / f"{name}.duckdb") for name in "ab"] == [65, 65]

@@ -11,7 +11,7 @@ from data_engine.errors import LedgerError
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.log_limits import RECORDED_BYTES, RECORDED_LINES
 from data_engine.ledger.switch import Switch
-from data_engine.model import LogEntry, Run, Signature, SourceKey, SourceState, StepProgress, StepRun, utc_text
+from data_engine.model import Event, LogEntry, Run, Signature, SourceKey, SourceState, StepProgress, StepRun, utc_text
 from tests.ledger.events import begin, end, finish, line, seen, start
 
 KEY = SourceKey("../in", "a.csv")
@@ -263,3 +263,35 @@ def test_the_source_that_a_step_returns_is_no_output(ledger: Ledger) -> None:
 
     assert ledger.outputs("claims") == {"/in/a.out"}
     assert ledger.steps("r1")[0].output_path == "/in/a.csv"
+
+
+@pytest.mark.parametrize("status", ["success", "failed"])
+def test_a_run_that_begins_and_ends_in_one_write_is_kept_as_one_that_was_written_bit_by_bit(
+    tmp_path: Path, status: str
+) -> None:
+    """Also where others run meanwhile, a step is left open, and something comes after the end."""
+    sees = (seen(digest="ab"),)
+    events = (
+        start("r1", source="/in/a.csv", sees=sees),
+        begin("r1", 0),
+        start("r2", flow="other", at=0.5),
+        line("r1", "halfway"),
+        end("r1", 0, outputs=("/out/a.parquet", "/in/a.csv")),
+        begin("r1", 1, at=2.0),
+        begin("r2", 0, at=2.0),
+        finish("r1", status, seen=sees, error="oh" if status == "failed" else None),
+        end("r1", 1, at=9.0),
+        finish("r1", "killed", at=9.0, seen=sees),
+        end("r2", 0),
+        finish("r2", at=4.0),
+    )
+
+    def kept(name: str, batches: tuple[tuple[Event, ...], ...]) -> object:
+        with Ledger.open(tmp_path / f"{name}.sqlite") as ledger:
+            for batch in batches:
+                ledger.record(*batch)
+                ledger.flush()
+            rows = [(ledger.run(one), ledger.steps(one), ledger.log(one)) for one in ("r1", "r2")]
+            return rows, ledger.outputs("claims"), ledger.source_states("claims"), ledger.running()
+
+    assert kept("whole", (events,)) == kept("bits", tuple((event,) for event in events))

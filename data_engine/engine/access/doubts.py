@@ -26,6 +26,8 @@ def doubts_of(reader: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> 
     """What is doubtful of what `reader(*args, **kwargs)` will give: a sentence with its fix for each file."""
     name = getattr(reader, "__name__", "")
     encoding = _encoding(name, args, kwargs)
+    if encoding is None and name not in _TEXT_READERS:
+        return
     for path in paths_of(args, kwargs):
         if name in _TEXT_READERS and (fix := workbook_fix(path)) is not None:
             yield fix

@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from functools import partial, wraps
+from functools import cache, partial, wraps
 from types import FunctionType
 from typing import Any
 
@@ -402,6 +402,7 @@ _NO_PATH = {
 _WRITERS = ("polars.DataFrame", "polars.LazyFrame", "pandas.DataFrame")
 
 
+@cache
 def watched_libraries() -> frozenset[str]:
     """The top-level names of the libraries with entry points."""
     return frozenset(label.partition(".")[0] for label in _RECORDERS)

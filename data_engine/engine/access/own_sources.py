@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -65,10 +66,6 @@ class OwnSources:
         self._written: dict[str, None] = {}
         self._new: dict[str, None] = {}
         self._handed_out: dict[str, tuple[int, int, int] | None] = {}
-        self._root = None if folders.root is None else lead_of(folders.root)
-        skip = None if folders.skip is None else lead_of(folders.skip)
-        self._skip = skip if skip is not None and self._is_in(self._root, skip) else None
-        self._mirror = None if folders.mirror is None else lead_of(folders.mirror)
         self._file = None if folders.file is None else str(folders.file)
 
     # -- what is about to happen (file_events.py) -----------------------------------------------------------------------------
@@ -146,6 +143,19 @@ class OwnSources:
         self._new.update(dict.fromkeys(paths))
 
     # -- which files are sources -----------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _root(self) -> str | None:
+        return None if self.folders.root is None else lead_of(self.folders.root)
+
+    @cached_property
+    def _skip(self) -> str | None:
+        skip = None if self.folders.skip is None else lead_of(self.folders.skip)
+        return skip if skip is not None and self._is_in(self._root, skip) else None
+
+    @cached_property
+    def _mirror(self) -> str | None:
+        return None if self.folders.mirror is None else lead_of(self.folders.mirror)
 
     def _is_source(self, path: str, real: str) -> bool:
         if self._file is not None:

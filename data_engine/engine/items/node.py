@@ -36,6 +36,7 @@ from data_engine.engine.items.travel import PackedError, Parcel, pack, pack_erro
 from data_engine.engine.shares import Share
 from data_engine.errors import ClusterError, FlowValidationError
 from data_engine.files import rename_folder
+from data_engine.storage_version import lead_below
 
 _TRIES = 2
 _ASK_EVERY_S = 1.0
@@ -129,7 +130,7 @@ def _prepared(job: Payload, address: str) -> Task:
     del around["sys_path"]
     around["folder"] = str(root / "flow_modules")
     if around["databases"] is not None:
-        around["databases"] = (around["databases"][0], root)
+        around["databases"] = (around["databases"][0], lead_below(root))
     if job.package is not None:
         around["modules"] = [(job.package, root / "flow_modules", _content(job.files))]
     return job.task._replace(around=around)

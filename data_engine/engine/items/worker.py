@@ -189,7 +189,7 @@ class _Worker:
 def _as_in_run(
     fn: Callable[..., Any],
     guard: FileGuard | None,
-    databases: tuple[str, Path] | None,
+    databases: tuple[str, str] | None,
     tell: Callable[[str, Any], None],
 ) -> Callable[[Callable[[Any], Any]], Callable[[Any], Any]]:
     """What lets a function make databases as its run does, shows its changes to the guard of that, and tells home what was written."""
