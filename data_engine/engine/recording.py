@@ -32,7 +32,6 @@ from data_engine.notebook.module_sets import file_facts
 from data_engine.platforms.processes import memory_bytes
 from data_engine.platforms.usage import Usage, forget_peak, usage
 from data_engine.storage_version import lead_below, new_databases
-from data_engine.workspace.environment import environment
 from data_engine.workspace.git import GitState, git_state
 from data_engine.workspace.layout import FLOW_MODULES
 from data_engine.workspace.machine import person
