@@ -1,9 +1,13 @@
-"""Hints that name a command of the shell, as a cell of a notebook takes them."""
+"""Hints that name a command of the shell, as a cell of a notebook takes them, and how a cell calls the command line."""
 
 from __future__ import annotations
 
+import functools
 import os
 import re
+import shutil
+import sys
+import sysconfig
 from collections.abc import Collection, Mapping
 
 from data_engine.platforms.host import shell_line
@@ -63,6 +67,20 @@ def shell_of(python: str, found: str | None, scripts: str) -> str:
     # -P: no module of the notebook's folder stands in for a library
     line = shell_line([python, "-P", "-m", "data_engine"])
     return "!" + line.replace("{", "{{").replace("}", "}}")  # IPython puts values of the notebook in for braces
+
+
+def shell_here() -> str:
+    """What stands before the words of a command in a cell of this kernel; looked up once for each PATH."""
+    return _shell_with(os.environ.get("PATH", ""))
+
+
+@functools.cache
+def _shell_with(path: str) -> str:
+    found = shutil.which("data-engine", path=path)
+    folder, name = os.path.split(sys.executable)
+    python = os.path.join(os.path.realpath(folder), name)  # the interpreter itself may be a link out of its environment
+    scripts = os.path.realpath(sysconfig.get_path("scripts"))
+    return shell_of(python, None if found is None else os.path.realpath(found), scripts)
 
 
 def _folder(path: str) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from data_engine.commands import registry
 from data_engine.commands.backfills import StartBackfill
@@ -15,16 +16,57 @@ from data_engine.commands.fields import FLAG, arguments_of, as_given, help_of
 from data_engine.commands.runs import Run
 from data_engine.counted import size_words
 from data_engine.errors import FlowValidationError, NotAsInKernelError
+from data_engine.record import frozen
 from data_engine.status.sentences import ends_words
 from data_engine.typed import typed, typed_magic
-from jupyter_extension.cell_hints import in_cell
-from jupyter_extension.cell_shell import shell_here
-from jupyter_extension.command import Command, Option
+from jupyter_extension.cell_hints import in_cell, shell_here
 from jupyter_extension.own_flow import UserNames, own_flow, own_name, require_saved, tell_unsaved
 
 if TYPE_CHECKING:
     from data_engine.client import Workspace
     from data_engine.flow.parameter_values import Given
+
+
+@frozen
+class Option:
+    """An option; a switch when it has no `value` (what stands for its value in the help)."""
+
+    name: str
+    help: str
+    value: str = ""
+    is_repeated: bool = False
+
+
+@frozen
+class Command:
+    """One subcommand. `takes` is what may stand behind its name: a flow, a flow or file, a run, "clear" or "info", or nothing."""
+
+    name: str
+    summary: str
+    twin: str
+    do: Callable[[Namespace, UserNames], Any]
+    takes: Literal["flow", "flow or file", "flow or id", "run", "clear or info", ""] = ""
+    options: tuple[Option, ...] = ()
+
+    @property
+    def takes_params(self) -> bool:
+        """Whether parameters of a run may stand behind it."""
+        return any(option.name == "--set" for option in self.options)
+
+    @property
+    def usage(self) -> str:
+        """How it is written."""
+        takes = {
+            "flow": " [NAME]",
+            "flow or file": " [NAME or FILE]",
+            "flow or id": " [NAME or ID]",
+            "run": " RUN",
+            "clear or info": " [clear|info]",
+            "": "",
+        }[self.takes]
+        options = (f" [{option.name}{f' {option.value}' if option.value else ''}]" for option in self.options)
+        pairs = " [NAME=VALUE]..." if self.takes_params else ""
+        return f"%flow {self.name}{takes}{''.join(options)}{pairs}"
 
 
 def _preview(given: Namespace, names: UserNames) -> Any:

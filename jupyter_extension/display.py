@@ -51,8 +51,7 @@ from jupyter_extension.cards import (
     status_card,
     steps_card,
 )
-from jupyter_extension.cell_hints import in_cell
-from jupyter_extension.cell_shell import shell_here
+from jupyter_extension.cell_hints import in_cell, shell_here
 from jupyter_extension.commands import MAGICS
 from jupyter_extension.difference_card import difference_card, golden_card, goldens_card, plan_card
 from jupyter_extension.flow_picture import flow_card

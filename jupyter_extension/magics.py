@@ -23,8 +23,7 @@ from data_engine.typed import typed, typed_magic
 from data_engine.workspace.layout import ipython_shell
 from data_engine.workspace.select import select_workspace
 from data_engine.workspace.two_packages import two_packages_words
-from jupyter_extension.command import Command
-from jupyter_extension.commands import all_commands, in_this_kernel
+from jupyter_extension.commands import Command, all_commands, in_this_kernel
 from jupyter_extension.own_flow import UserNames
 
 _NAME = "flow"
