@@ -74,6 +74,17 @@ def test_a_map_shows_its_items_and_the_bar_goes_with_the_step() -> None:
     assert (bar.desc, bar.shown, bar.is_closed) == ("Clean", [(5, 10), (6, 10)], True)
 
 
+def test_the_bar_goes_with_the_last_item_where_nobody_tells_of_steps() -> None:
+    stage = Stage()
+    line = stage.line()
+
+    stage.now_s = 1.0
+    line(progress(9))
+    line(progress(10))
+
+    assert [bar.is_closed for bar in stage.bars] == [True]
+
+
 def test_several_sources_are_counted() -> None:
     stage = Stage()
     line = stage.line(sources=3)
