@@ -30,7 +30,9 @@ def environment_of(revision: str) -> Path:
     if not (folder / ".ready").exists():
         subprocess.run(["git", "worktree", "prune"], cwd=ROOT, check=True)
         if not folder.exists():
-            subprocess.run(["git", "worktree", "add", "--detach", folder, commit.strip()], cwd=ROOT, check=True)
+            subprocess.run(
+                ["git", "worktree", "add", "--quiet", "--detach", folder, commit.strip()], cwd=ROOT, check=True
+            )
         venv.create(folder / ".venv", with_pip=True)
         subprocess.run([python, "-m", "pip", "install", "--quiet", "--editable", folder], check=True)
         (folder / ".ready").touch()

@@ -115,6 +115,7 @@ class WorkerHandle:
         self.is_outdated = False
         self.is_behind = False
         self._is_leaky = self._is_given_up = self._is_last_try = self._is_abandoned = False
+        self._is_new_pass = True
         self._settling = 0
         self._killed_for: Cause | None = None
         self._killed_run: str | None = None
@@ -203,6 +204,7 @@ class WorkerHandle:
             self._idle_timer.cancel()
         self.job, self._bad, self.begun, self._describing = job, bad, 0, None
         self._last, self._is_last_try = (job.flow, job.content), is_last_try
+        self._is_new_pass = job.pass_number not in self._open_passes
         if job.pass_number is not None:
             (self._open_passes.discard if job.ends_pass else self._open_passes.add)(job.pass_number)
         self._report.begin_job()
@@ -312,7 +314,8 @@ class WorkerHandle:
                 case "loaded":
                     self._process.read_texts()
                     self._stop_waiting_for_load()
-                    self._loop.call_later(_LOOK_AFTER_LOADING_S, self._look_at_job)
+                    if self._is_new_pass:  # the others are looked at with all workers, and when the job is done
+                        self._loop.call_later(_LOOK_AFTER_LOADING_S, self._look_at_job)
                 case "done":
                     self._done(message)
                 case "idle":

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -49,6 +51,36 @@ def test_one_context_for_each_source_in_sort_order(ws: WorkspaceFiles) -> None:
 
     assert [context.objects for context in contexts] == [{"text": "a"}, {"text": "b"}, {"text": "c"}]
     assert [context.error for context in contexts] == [None, None, None]
+
+
+def test_the_end_of_a_file_is_in_the_history_before_the_next_one_is_read(ws: WorkspaceFiles) -> None:
+    """Whoever dies in a later file loses none that was done; and after the last one nothing is open."""
+    filled(ws, "a", "b", "c")
+    ledger = Workspace(ws.root).home.local.ledger_path
+    ws.notebook(
+        "claims",
+        f"""
+        import sqlite3
+        from data_engine import Flow
+
+        def read(context):
+            connection = sqlite3.connect({str(ledger)!r})
+            return [status for (status,) in connection.execute("SELECT status FROM runs ORDER BY rowid")]
+
+        def build():
+            return Flow(group="G").watch(mode="manual", source="../in", extensions=".txt").step(read)
+        """,
+    )
+
+    contexts = load_flow("claims", data_root=ws.root).run_once()
+
+    assert [context.current for context in contexts] == [
+        ["started"],
+        ["success", "started"],
+        ["success", "success", "started"],
+    ]
+    with closing(sqlite3.connect(ledger)) as connection:
+        assert connection.execute("SELECT count(*) FROM runs WHERE status = 'success'").fetchone() == (3,)
 
 
 def test_an_empty_folder_gives_no_context(ws: WorkspaceFiles) -> None:

@@ -59,6 +59,17 @@ def test_a_map_shows_its_items_and_the_bar_goes_with_the_step() -> None:
     assert stage.terminal.getvalue().endswith("\x1b[2K")  # the line is cleared
 
 
+def test_the_bar_goes_with_the_last_item_where_nobody_tells_of_steps() -> None:
+    stage = Stage()
+    line = stage.line()
+
+    stage.now_s = 1.0
+    line(progress(9))
+    line(progress(10))
+
+    assert [bar.is_closed for bar in stage.bars] == [True]
+
+
 def test_several_sources_are_counted() -> None:
     stage = Stage()
     line = stage.line(sources=3)
