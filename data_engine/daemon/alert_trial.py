@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 
 from data_engine.daemon.channel import Channel, try_it
 from data_engine.errors import FlowValidationError
+from data_engine.formatting import typed
 from data_engine.ledger.outbox import Body
 from data_engine.message import Message, Notice, message
 from data_engine.record import Record, frozen
-from data_engine.typed import typed
 
 _AT_ONCE = 4
 

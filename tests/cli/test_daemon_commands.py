@@ -13,8 +13,8 @@ import pytest
 
 from data_engine import Workspace
 from data_engine.daemon import control, link
+from data_engine.formatting import zoned_words
 from data_engine.reasons.remedies import STOPS_AT
-from data_engine.times import zoned_words
 from tests.cli.conftest import Cli
 from tests.support import WorkspaceFiles, end_now, until
 

@@ -11,13 +11,13 @@ import pytest
 
 from data_engine import FlowValidationError, Workspace
 from data_engine.flow.flow import Flow
+from data_engine.formatting import zoned_words
 from data_engine.ledger.rows import SourceStates
 from data_engine.reasons.kinds import Looks
 from data_engine.scheduler.folder_poller import FolderPoller
 from data_engine.scheduler.plan import PlannedFlow
 from data_engine.scheduler.source_memory import KnownSources
 from data_engine.status.explain import ways
-from data_engine.times import zoned_words
 from jupyter_extension.files import flow_files, reader
 from tests.daemon.support import ended, flow_of
 from tests.support import WorkspaceFiles, end_now, until

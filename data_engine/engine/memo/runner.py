@@ -20,7 +20,6 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
-from data_engine.cut import beginning
 from data_engine.engine.candidates import Source
 from data_engine.engine.capture import heard
 from data_engine.engine.clone import BESIDE
@@ -61,6 +60,7 @@ from data_engine.flow.object_names import taken_changed
 from data_engine.flow.places import IN_PLACE, NotedPlaces, Places
 from data_engine.flow.spec import Collect, Map, StepSpec
 from data_engine.flow.steps import Earlier, note_outputs, outputs_of, run_steps
+from data_engine.formatting import beginning
 from data_engine.ledger.warned import counts_as_warning
 from data_engine.model import Event, LogLine
 from data_engine.record import frozen
