@@ -206,16 +206,14 @@ def test_a_run_that_stops_is_told_and_what_ends_it_now(workspace: Workspace, ws:
     (run_id,) = workspace.run("waits", wait=False)
     until(lambda: [run for run in workspace.status().active_runs if run.step])
     (running,) = workspace.explain("waits")
-    assert (running.reason, running.fix) == (
-        f"running: run {run_id[:8]}",
-        f"`data-engine stop {run_id[:8]}` ends it at its next step, map item, context.log or context.progress",
-    )
+    assert (running["why"]["kind"], running["why"]["run_id"]) == ("running", run_id)
+    assert f"`data-engine stop {run_id[:8]}`" in running["fix"]
 
     workspace.stop_run(run_id)
     (row,) = until(lambda: [one for one in workspace.explain("waits") if one.why.kind == "stopping"])
 
     assert row["why"]["run_id"] == run_id
-    assert row["fix"] == f"`data-engine kill {run_id[:8]}` ends its process now"
+    assert f"`data-engine kill {run_id[:8]}`" in row["fix"]
     workspace.kill_run(run_id)
 
 
