@@ -6,8 +6,8 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, wraps
 
-from data_engine.cut import beginning
 from data_engine.errors import FlowValidationError
+from data_engine.formatting import beginning
 from data_engine.platforms.names import is_too_long
 
 TYPE_CHECKING = False

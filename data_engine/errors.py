@@ -29,7 +29,7 @@ Errors pickle, because worker processes send them home.
 
 from __future__ import annotations
 
-from data_engine.cut import MOST_TEXT, both_ends
+from data_engine.formatting import MOST_TEXT, both_ends
 from data_engine.secret import masked
 from data_engine.shown import Shown, hint_here
 

@@ -44,7 +44,7 @@ def given_workspace(path: object) -> Path:
     root = given_folder(path, "Workspace(path)")
     if is_workspace(root):
         return root
-    from data_engine.typed import typed
+    from data_engine.formatting import typed
 
     is_there = os.path.isdir(root)  # not pathlib's, which raises for names that are too long
     what = "has no flow_modules folder" if is_there else "is a file" if os.path.isfile(root) else "does not exist"

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from data_engine.cut import visible_lines
+from data_engine.formatting import visible_lines
 from data_engine.record import Record, frozen
 from data_engine.secret import masked
 

@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 from data_engine.cause import Cause, read_cause
-from data_engine.counted import counted
+from data_engine.formatting import plural
 from data_engine.record import Record, frozen
 from data_engine.shown import Shown
 
@@ -417,7 +417,7 @@ class Backfill(Shown, Record):
         """How far it is, for people."""
         failed = f", {self.failed:,} failed" if self.failed else ""
         if self.state == "planned":
-            return f"{counted(self.total, 'run')} planned"
+            return f"{plural(self.total, 'run')} planned"
         if self.state != "running":
             return f"{self.ended:,} of {self.total:,}{failed}, {self.state}"
         about = "" if self.left_s is None else f", about {duration_words(self.left_s)}"

@@ -5,7 +5,7 @@ A package registers a function under the entry point group `data_engine.display`
 
 from __future__ import annotations
 
-from data_engine.cut import MOST_TEXT, both_ends
+from data_engine.formatting import MOST_TEXT, both_ends
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -14,12 +14,12 @@ from typing import Any, TypeAlias
 
 from data_engine.client import Workspace
 from data_engine.commands.fields import ANY_TEXT, COUNT, FLAG, PATH, PATHS, TEXT, Field, Fields, checked
-from data_engine.counted import counted
 from data_engine.engine.left_behind import is_source_gone
 from data_engine.errors import FlowValidationError, WorkspaceError, error_of
 from data_engine.feed import child_json
 from data_engine.file_check import file_exists
 from data_engine.files import create_exclusive
+from data_engine.formatting import plural
 from data_engine.ledger.former_places import written_here
 from data_engine.marks import Mark, mark_of
 from data_engine.model import WrittenFile
@@ -175,7 +175,7 @@ def _clear_debug(ws: Workspace, args: Args) -> str:
             count += name.endswith(".json")
         else:
             left += 1
-    said = f"Removed {counted(count, 'saved frame')}."
+    said = f"Removed {plural(count, 'saved frame')}."
     return f"{said} Not removed, because Data Engine did not write them: {left} in {folder}." if left else said
 
 

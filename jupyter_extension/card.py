@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import TypeAlias
 
-from data_engine.cut import MOST_CELL, MOST_TEXT, both_ends
+from data_engine.formatting import MOST_CELL, MOST_TEXT, both_ends
 from data_engine.marks import Mark
 from data_engine.record import frozen
 from jupyter_extension.colours import rules

@@ -10,12 +10,11 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
-from data_engine.counted import counted
-from data_engine.cut import beginning
 from data_engine.errors import FlowExecutionError, FlowValidationError
 from data_engine.file_check import file_exists
 from data_engine.flow.batch import Batch, FileRef, ItemError
 from data_engine.flow.context import FlowContext
+from data_engine.formatting import beginning, local_time, plural, seconds, zoned_words
 from data_engine.lease.status import FETCHED_BY, NOT_ALL_HERE
 from data_engine.ledger.warned import warned_words
 from data_engine.marks import Mark, mark_of
@@ -40,7 +39,6 @@ from data_engine.status.sentences import (
     told_once,
     undelivered_words,
 )
-from data_engine.times import local_time, seconds, zoned_words
 from jupyter_extension.card import MOST_ROWS, Card, Cell, Code, Faint, Lines, Link, Note, Pairs, Part, Picture, table
 from jupyter_extension.timeline import outcome_words, runs_picture, steps_picture
 
@@ -74,7 +72,7 @@ def runs_card(runs: Sequence[Run], *, now_s: float, zone: tzinfo | None = None) 
     for run in failed[:_MOST_ERRORS]:
         summary = f"error of run {run.run_id[:8]}" if len(runs) > 1 else ""
         parts.append(Lines(tuple((run.error or "").splitlines()), summary))
-    return Card(counted(len(runs), "run"), (outcome_words(runs),), tuple(parts))
+    return Card(plural(len(runs), "run"), (outcome_words(runs),), tuple(parts))
 
 
 def _warned(warnings: int | None) -> Cell:
@@ -108,7 +106,7 @@ def backfills_card(found: Sequence[Backfill]) -> Card:
     """Backfills with how far they are, the newest first."""
     rows = [(Code(one.id[:8], one.id), one.flow, one.by, local_time(one.at_utc), one.text) for one in found[:MOST_ROWS]]
     return Card(
-        counted(len(found), "backfill"),
+        plural(len(found), "backfill"),
         (),
         (table(("Backfill", "Flow", "Asked by", "At", "Progress"), rows, total=len(found)),),
     )
@@ -130,7 +128,7 @@ def steps_card(steps: Sequence[StepRun], *, now_s: float) -> Card:
     columns = ("Status", "Step", "Time", "Rows", "Output", "Error")
     picture = Picture(steps_picture(steps, now_s=now_s))
     facts = (Code(steps[0].run_id[:8], steps[0].run_id),) if steps else ()
-    return Card(counted(len(steps), "step"), facts, (picture, table(columns, rows, right=("Time", "Rows"))))
+    return Card(plural(len(steps), "step"), facts, (picture, table(columns, rows, right=("Time", "Rows"))))
 
 
 def comparison_card(found: Comparison) -> Card:
@@ -151,7 +149,7 @@ def log_card(lines: Sequence[LogEntry]) -> Card:
         for one in lines[-most:]
     ]
     facts = (f"the last {most}",) if len(lines) > most else ()
-    return Card(counted(len(lines), "log line"), facts, (table(("Time", "Step", "Level", "Message"), rows),))
+    return Card(plural(len(lines), "log line"), facts, (table(("Time", "Step", "Level", "Message"), rows),))
 
 
 def contexts_card(contexts: Sequence[FlowContext]) -> Card:
@@ -161,7 +159,7 @@ def contexts_card(contexts: Sequence[FlowContext]) -> Card:
     failed = sum(context.error is not None for context in contexts)
     facts = (f"{failed} failed",) if failed else ()
     names = dict.fromkeys(context.flow_name for context in contexts)
-    title = f"{', '.join(names)}: {counted(len(contexts), 'run')}"
+    title = f"{', '.join(names)}: {plural(len(contexts), 'run')}"
     return Card(title, facts, (table(columns, rows, total=len(contexts)),))
 
 
@@ -197,7 +195,7 @@ def batch_card(batch: Batch[Any]) -> Card:
             rows.append((Faint(str(number)), _item(item), "", ""))
     facts = (Mark(f"{failed} failed", "bad", "cross"),) if failed else ()
     shown = table(("#", "Item", "Folder", "Error"), rows, right=("#",), total=len(batch))
-    return Card(f"Batch of {counted(len(batch), 'item')}", facts, (shown,) if rows else ())
+    return Card(f"Batch of {plural(len(batch), 'item')}", facts, (shown,) if rows else ())
 
 
 def _item(item: object) -> Cell:
@@ -301,7 +299,7 @@ def deployments_card(deployments: Sequence[Deployment]) -> Card:
         (Code(one.id[:8], one.id), *deployment_cells(one)) for one in deployments[:MOST_ROWS]
     ]
     columns = ("Id", "Flow", "When", "Who", "What", "Changed", "Git", "Compared", "Note")
-    return Card(counted(len(deployments), "deployment"), (), (table(columns, rows, total=len(deployments)),))
+    return Card(plural(len(deployments), "deployment"), (), (table(columns, rows, total=len(deployments)),))
 
 
 def reasons_card(reasons: Sequence[Explanation]) -> Card:
@@ -334,7 +332,7 @@ def entries_card(entries: Sequence[CatalogEntry], deployment: Mapping[str, str])
         told.update(entry.warnings)
         if entry.error is not None:
             parts.append(Pairs(_places(entry.error)))
-    return Card(counted(len(entries), "flow module"), (), tuple(parts))
+    return Card(plural(len(entries), "flow module"), (), tuple(parts))
 
 
 def error_card(error: FlowValidationError, href: str | None = None) -> Card:
@@ -437,8 +435,8 @@ def _of_object(value: Any) -> str:
 def _of_library(name: str, value: Any) -> str:
     shape = getattr(value, "shape", None) if name not in ("LazyFrame", "DuckDBPyRelation") else None
     if isinstance(shape, tuple) and len(shape) == 2:
-        return f"{name}, {counted(shape[0], 'row')} × {counted(shape[1], 'column')}"
+        return f"{name}, {plural(shape[0], 'row')} × {plural(shape[1], 'column')}"
     if isinstance(shape, tuple) and len(shape) == 1:
-        return f"{name}, {counted(shape[0], 'value')}"
+        return f"{name}, {plural(shape[0], 'value')}"
     is_told = name in ("LazyFrame", "DuckDBPyRelation") or (isinstance(shape, tuple) and len(shape) > 0)
     return name if is_told else repr(value)

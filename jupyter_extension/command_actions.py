@@ -13,17 +13,15 @@ from data_engine.commands.fields import FLAG, TEXT, TEXTS, Fields, given_text, k
 from data_engine.commands.lease import ReleaseControl
 from data_engine.commands.registry import COMMANDS
 from data_engine.commands.runs import Run, StopFlow
-from data_engine.counted import counted
-from data_engine.cut import first_few
 from data_engine.daemon.link import Left
 from data_engine.errors import FlowValidationError, error_of
 from data_engine.feed import daemon_of, from_child
 from data_engine.flow.parameter_values import Given
+from data_engine.formatting import first_few, plural, typed
 from data_engine.record import as_json, frozen
 from data_engine.status.deployed_before import left_out
 from data_engine.status.sentences import ends_words, freed_words, never_begins_words
 from data_engine.status.starting import FilesBefore, Starting, files_before, starting_now
-from data_engine.typed import typed
 from jupyter_extension.details import flow_entry
 from jupyter_extension.files import flow_files
 
@@ -83,7 +81,7 @@ _SAYS: Mapping[str, Say] = {
     "enable": lambda ws, command, told: f"{command.flow} runs by itself when the engine is on.",
     "disable": lambda ws, command, told: f"{command.flow} runs by hand only.",
     "reset": lambda ws, command, told: (
-        f"Forgot {counted(told.count, 'run')} of {command.flow or 'every flow'}; its files are new again."
+        f"Forgot {plural(told.count, 'run')} of {command.flow or 'every flow'}; its files are new again."
     ),
     "undeploy": _undeployed,
     "rollback": lambda ws, command, told: (
@@ -168,7 +166,7 @@ def _backfill(ws: Workspace, args: Args) -> dict[str, Any]:
             "known": as_json(found.known),
             "planned": as_json(found.planned[:50]),
         }
-    return {"said": f"{found.flow}: {counted(found.total, 'run')}, after everything that is due."}
+    return {"said": f"{found.flow}: {plural(found.total, 'run')}, after everything that is due."}
 
 
 _FIELDS = {"since": "From", "until": "To the end of", "where": "Files"}
@@ -327,7 +325,7 @@ def held_words(held: Mapping[str, int], disabled: Collection[str] = (), *, is_en
 
 def _told(counts: Mapping[str, int], one: str, many: str) -> str:
     """How many files of each flow, which is named where there are several."""
-    told = {flow: counted(count, one, many) for flow, count in sorted(counts.items())}
+    told = {flow: plural(count, one, many) for flow, count in sorted(counts.items())}
     return ", ".join(words if len(told) == 1 else f"{flow}: {words}" for flow, words in told.items())
 
 
@@ -396,7 +394,7 @@ def _run(ws: Workspace, args: Args) -> dict[str, Any]:
         return {"run_ids": [], "said": told}
     if not run_ids:
         return {"run_ids": [], "said": f"{name} has no source file to run with."}
-    return {"run_ids": run_ids, "said": f"{name}: {counted(len(run_ids), 'run')} started."}
+    return {"run_ids": run_ids, "said": f"{name}: {plural(len(run_ids), 'run')} started."}
 
 
 def _question_of_run(ws: Workspace, name: str, source: str | None, unsaved: list[str]) -> RunQuestion | None:
@@ -494,8 +492,8 @@ def run_question(title: str, counts: Mapping[str, int], *, may_choose: bool = Tr
     held, running = counts.get("held", 0), counts.get("running", 0)
     parts = [(due - held, "due"), (held, "held"), (running, "running"), (done - running, "done")]
     (first, group), *rest = [(count, word) for count, word in parts if count]
-    told = [f"{counted(first, 'file is', 'files are')} {group}"]
-    text = ", ".join([*told, *(f"{counted(count, 'is', 'are')} {word}" for count, word in rest)])
+    told = [f"{plural(first, 'file is', 'files are')} {group}"]
+    text = ", ".join([*told, *(f"{plural(count, 'is', 'are')} {word}" for count, word in rest)])
     some = "due" if not held else "held" if held == due else "due or held"
     again = " again" if due == 0 else ""
     everything = f"Run {'it' if total == 1 else 'both' if total == 2 else f'all {total:,}'}{again}"

@@ -14,11 +14,10 @@ from data_engine.commands.command import Command as OwnerCommand
 from data_engine.commands.deployments import Deploy, Rollback
 from data_engine.commands.fields import FLAG, arguments_of, as_given, help_of
 from data_engine.commands.runs import Run
-from data_engine.counted import size_words
 from data_engine.errors import FlowValidationError, NotAsInKernelError
+from data_engine.formatting import size_words, typed, typed_magic
 from data_engine.record import frozen
 from data_engine.status.sentences import ends_words
-from data_engine.typed import typed, typed_magic
 from jupyter_extension.cell_hints import in_cell, shell_here
 from jupyter_extension.own_flow import UserNames, own_flow, own_name, require_saved, tell_unsaved
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError
+from data_engine.formatting import typed, typed_magic
 from data_engine.proof.kept import compared, kept
 from data_engine.proof.kernel import compare_here, compare_kernel, is_own_notebook
 from data_engine.proof.verdict import Verdict
-from data_engine.typed import typed, typed_magic
 from jupyter_extension.own_flow import UserNames
 
 

@@ -8,13 +8,11 @@ from datetime import date, datetime
 from typing import Any
 
 from data_engine.compare.difference import Difference, Sample
-from data_engine.counted import counted
-from data_engine.cut import beginning
+from data_engine.formatting import beginning, local_time, plural, seconds
 from data_engine.marks import Mark, mark_of
 from data_engine.planning.golden import Golden
 from data_engine.planning.plan import Plan
 from data_engine.planning.results import GoldenResult
-from data_engine.times import local_time, seconds
 from jupyter_extension.card import MOST_ROWS, Card, Cell, Code, Faint, Lines, Marked, Note, Pairs, Part, Section, table
 
 _MOST_COLUMNS = 8
@@ -43,7 +41,7 @@ def _parts_of(difference: Difference, samples: bool) -> Iterator[Part]:
     if samples:
         yield from sample_tables(difference)
     elif difference.samples:
-        yield Pairs((("samples", Faint(f"{counted(len(difference.samples), 'row')} in .samples")),))
+        yield Pairs((("samples", Faint(f"{plural(len(difference.samples), 'row')} in .samples")),))
     different = [(name, part) for name, part in difference.parts.items() if not part.equal]
     for name, part in different[:_MOST_PARTS]:
         yield Section(
@@ -85,7 +83,7 @@ def _changed(rows: Sequence[Sample]) -> Part:
         shown.append(cells)
     numbers = [f"{name} {side}" for name in names for side in ("before", "after") if _are_numbers(rows, name)]
     numbers += [name for name in key if all(_is_number(row.key.get(name)) for row in rows)]
-    return _titled(counted(len(rows), "changed row"), columns, shown, numbers, len(all_names) - len(names))
+    return _titled(plural(len(rows), "changed row"), columns, shown, numbers, len(all_names) - len(names))
 
 
 def _whole(rows: Sequence[Sample], kind: str) -> Part:
@@ -98,7 +96,7 @@ def _whole(rows: Sequence[Sample], kind: str) -> Part:
         for one in values
     ]
     numbers = [name for name in names if all(_is_number(one.get(name)) for one in values)]
-    return _titled(counted(len(rows), f"{kind} row"), [kind, *names], shown, numbers, len(all_names) - len(names))
+    return _titled(plural(len(rows), f"{kind} row"), [kind, *names], shown, numbers, len(all_names) - len(names))
 
 
 def _titled(
@@ -196,7 +194,7 @@ def plan_data_card(plan: Plan, *, samples: bool) -> Card:
 
 def _how(plan: Plan) -> tuple[Cell, ...]:
     took = f"deployed {seconds(plan.elapsed_s.deployed)}, edit {seconds(plan.elapsed_s.current)}"
-    return counted(len(plan.sources), "source"), Faint(took)
+    return plural(len(plan.sources), "source"), Faint(took)
 
 
 def _notes(plan: Plan) -> Iterator[Part]:
@@ -275,4 +273,4 @@ def goldens_card(results: Sequence[GoldenResult], *, samples: bool) -> Card:
     )
     if any(one.status == "differs" for one in bad):
         parts.append(Pairs((("when that is right", Code("%flow test --update, data-engine test --update")),)))
-    return Card(counted(len(results), "golden"), facts, tuple(parts), tone="warn" if bad else "")
+    return Card(plural(len(results), "golden"), facts, tuple(parts), tone="warn" if bad else "")

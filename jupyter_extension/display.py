@@ -11,8 +11,6 @@ from urllib.parse import quote
 
 from data_engine.client import Workspace
 from data_engine.compare.difference import Difference
-from data_engine.counted import counted
-from data_engine.cut import beginning
 from data_engine.daemon.endpoint import read_endpoint
 from data_engine.engine.local_workspace import settle_flow, workspace_of
 from data_engine.errors import FlowExecutionError, FlowValidationError
@@ -20,6 +18,7 @@ from data_engine.file_check import file_exists
 from data_engine.flow.batch import Batch
 from data_engine.flow.context import FlowContext
 from data_engine.flow.flow import Flow
+from data_engine.formatting import beginning, plural
 from data_engine.marks import Mark, mark_of
 from data_engine.model import Backfill, Deployment, LogEntry, Run, StepRun
 from data_engine.notebook.catalog import CatalogEntry
@@ -274,12 +273,12 @@ def compile_card(
         parts.append(
             Lines(tuple(compiled.source.rstrip("\n").split("\n")), "the module production runs", only_folded=True)
         )
-    facts: list[Cell] = [f"{taken} of {counted(total, 'statement')} in production"]
+    facts: list[Cell] = [f"{taken} of {plural(total, 'statement')} in production"]
     if not compiled.is_flow:
         facts = [Mark("no build(): a scratch notebook, not a flow")]
     elif deployment:
         is_current = deployment == "as deployed"
         facts.append(Mark(deployment, "good" if is_current else "warn", "disc" if is_current else "triangle"))
     if compiled.warnings:
-        facts.append(counted(len(compiled.warnings), "warning"))
+        facts.append(plural(len(compiled.warnings), "warning"))
     return Card(compiled.path.name, tuple(facts), tuple(parts))

@@ -15,6 +15,7 @@ from data_engine.flow.object_names import replaced_unasked
 from data_engine.flow.schedule_words import interval_words
 from data_engine.flow.spec import Collect, Map, StepSpec
 from data_engine.flow.trigger import Manual, Poll, Schedule
+from data_engine.formatting import local_time, zoned_words
 from data_engine.marks import Mark, mark_of
 from data_engine.notebook.catalog import trigger_text
 from data_engine.reasons.kinds import ByHand
@@ -22,7 +23,6 @@ from data_engine.record import frozen
 from data_engine.scheduler.slots import slot_words, slots_of
 from data_engine.status.record import FlowStatus
 from data_engine.status.sentences import short_error
-from data_engine.times import local_time, zoned_words
 from jupyter_extension.card import Card, Cell, Code, Picture, clean
 from jupyter_extension.marks import shape_svg
 from jupyter_extension.text_width import fit, width

@@ -17,10 +17,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data_engine.counted import counted
-from data_engine.cut import beginning
 from data_engine.errors import FlowValidationError
 from data_engine.flow.debug import json_safe
+from data_engine.formatting import beginning, plural
 from data_engine.helpers.excel import misfit, write_sheets
 from data_engine.platforms.files import NO_WAIT
 from jupyter_extension.child_loop import most_memory_bytes, serve
@@ -403,7 +402,7 @@ def export(frame: pl.LazyFrame, as_text: Mapping[str, pl.Expr], *, sheet_rows: i
     parts = {f"Sheet{number}": rows.slice(first, sheet_rows) for number, first in enumerate(firsts, 1)}
     write_sheets(parts, scratch() / name, autofit=len(rows) <= _FITTED_ROWS)
     sheets = len(parts)
-    said = f"Saved {counted(len(rows), 'row')}" + (f" in {sheets} sheets." if sheets > 1 else ".")
+    said = f"Saved {plural(len(rows), 'row')}" + (f" in {sheets} sheets." if sheets > 1 else ".")
     return {"kind": "file", "name": name, "size_bytes": (scratch() / name).stat().st_size, "said": said}
 
 

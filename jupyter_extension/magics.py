@@ -14,12 +14,12 @@ from typing import Any, NoReturn
 
 from data_engine.errors import FlowValidationError, ShortInterrupt
 from data_engine.flow.suggestions import nearest_name
+from data_engine.formatting import typed, typed_magic
 from data_engine.notebook.build_function import trouble_of_build
 from data_engine.notebook.flow_files import module_files
 from data_engine.notebook.locate import annotate
 from data_engine.platforms.host import SHELL_ESCAPE
 from data_engine.proof.cells import after_cell
-from data_engine.typed import typed, typed_magic
 from data_engine.workspace.layout import ipython_shell
 from data_engine.workspace.select import select_workspace
 from data_engine.workspace.two_packages import two_packages_words

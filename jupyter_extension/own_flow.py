@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from data_engine.errors import FlowValidationError
-from data_engine.typed import typed_magic
+from data_engine.formatting import typed_magic
 
 if TYPE_CHECKING:
     from data_engine.verbs import Flow

@@ -15,8 +15,8 @@ from typing import Any
 
 from jupyter_server.serverapp import ServerApp
 
-from data_engine.cut import visible, visible_lines
 from data_engine.errors import WorkspaceError
+from data_engine.formatting import visible, visible_lines
 
 EXTENSION = "jupyter_extension.server"
 PAGE = "/data-engine/panel"

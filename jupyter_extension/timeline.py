@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta, tzinfo
 
-from data_engine.counted import counted
+from data_engine.formatting import plural, seconds
 from data_engine.marks import mark_of
 from data_engine.model import Run, StepRun
-from data_engine.times import seconds
 from jupyter_extension.card import clean
 from jupyter_extension.marks import shape_svg
 from jupyter_extension.text_width import fit, width
@@ -61,7 +60,7 @@ def runs_picture(runs: Sequence[Run], *, now_s: float, zone: tzinfo | None = Non
         parts.append(_label(flow, y))
         parts.append(f'<path class="de-l" d="M{axis.left:g} {y:g}H{WIDE - _SPOT / 2:g}"/>')
         parts += _lane([run for run in shown if run.flow == flow], axis, y)
-    told = f"{counted(len(shown), 'run')} by time: {outcome_words(shown)}"
+    told = f"{plural(len(shown), 'run')} by time: {outcome_words(shown)}"
     return _svg(told, parts, len(flows) * _ROW + 20)
 
 
@@ -92,7 +91,7 @@ def steps_picture(steps: Sequence[StepRun], *, now_s: float) -> str:
             f'<rect class="de-r de-{mark.tone}" x="{x:.1f}" y="{y - 5:g}" width="{wide:.1f}" height="10" rx="2"><title>{tip}</title></rect>'
             f'<text class="de-d" x="{x + wide + 6:.1f}" y="{y + 4:g}">{clean(took if step.status == "success" else words)}</text>'
         )
-    return _svg(f"{counted(len(steps), 'step')} by time", parts, max(1, len(steps)) * _ROW)
+    return _svg(f"{plural(len(steps), 'step')} by time", parts, max(1, len(steps)) * _ROW)
 
 
 def outcome_words(runs: Sequence[Run]) -> str:
@@ -168,7 +167,7 @@ def _lane(runs: Sequence[Run], axis: _Axis, y: float) -> Iterator[str]:
     for spot in sorted(spots):
         here = spots[spot]
         worst = min(here, key=lambda run: (_weight(run.status), axis.x(_start_s(run))))
-        tip = f"{counted(len(here), 'run')}: {outcome_words(here)}" if len(here) > 1 else _run_words(worst, axis.zone)
+        tip = f"{plural(len(here), 'run')}: {outcome_words(here)}" if len(here) > 1 else _run_words(worst, axis.zone)
         yield shape_svg(mark_of(worst.status), axis.x(_start_s(worst)) - 6, y - 6, title=clean(tip))
 
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from data_engine.counted import counted
 from data_engine.engine.params import value_words
+from data_engine.formatting import local_time, plural, seconds
 from data_engine.marks import Mark
 from data_engine.record import frozen
 from data_engine.status.trends import Trend, TrendPoint, Trends
-from data_engine.times import local_time, seconds
 from jupyter_extension.card import Card, Note, Pairs, Part, Picture, Section, clean
 
 _WIDE, _HIGH, _EDGE = 320, 64, 6
@@ -86,7 +85,7 @@ def trend_picture(trend: Trend) -> str:
 
     line = " ".join(f"{x(number):.1f},{y(value):.1f}" for number, value in enumerate(values))
     tip, last = clean(_point_words(trend, trend.points[-1])), len(values) - 1
-    told = clean(f"{_what(trend)} over {counted(len(values), 'run')}")
+    told = clean(f"{_what(trend)} over {plural(len(values), 'run')}")
     return (
         f'<svg class="de-trend" xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{told}" width="{_WIDE}"'
         f' height="{_HIGH}" viewBox="0 0 {_WIDE} {_HIGH}"><desc>{told}</desc>{_STYLE}'
@@ -97,7 +96,7 @@ def trend_picture(trend: Trend) -> str:
 
 def _said(found: Trends) -> str:
     given = ", ".join(f"{name}={value_words(value)}" for name, value in found.params.items())
-    return f"{counted(found.runs, 'good run')}{f' given {given}' if given else ''}"
+    return f"{plural(found.runs, 'good run')}{f' given {given}' if given else ''}"
 
 
 def _row(trend: Trend, files: dict[str, str]) -> TrendRow:

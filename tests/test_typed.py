@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 import data_engine
+from data_engine.formatting import typed, typed_magic
 from data_engine.notebook.deploy import not_deployed
 from data_engine.platforms.host import shell_line
 from data_engine.status.sentences import held_words
-from data_engine.typed import typed, typed_magic
 
 ROOT = Path(data_engine.__file__).parent.parent
 _COMMAND = re.compile(r"(?:data-engine|%flow) [a-z][a-z-]*(?: --[a-z-]+)* $")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from data_engine.typed import typed
+from data_engine.formatting import typed
 
 _FORM = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+", re.ASCII)
 _WEB = re.compile(r"(https?)://([^/?#]*@)?([^/?#:]+)", re.IGNORECASE)

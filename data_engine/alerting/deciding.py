@@ -15,8 +15,8 @@ from datetime import datetime, tzinfo
 from typing import Any
 
 from data_engine.alerting.wording import digest_subject, good_again, notice, subject
-from data_engine.counted import counted
 from data_engine.flow.expectation import AlertRule
+from data_engine.formatting import plural
 from data_engine.ledger.troubles import Trouble, TroubleKey
 from data_engine.message import Notice, message_id
 from data_engine.model import utc_text
@@ -307,7 +307,7 @@ def _recovered(
             else f"{flow}: no longer {', '.join(dict.fromkeys(o.key.kind for o in ones))}"
         )
         if failures:
-            words += f", after {counted(failures, 'more failure')}"
+            words += f", after {plural(failures, 'more failure')}"
         told = message_id("recovered", *ones[0].key, ones[0].since_utc, ones[0].recovered_at_utc)
         notices = tuple(good_again(one, zone, is_all_good=is_all_good) for one in ones)
         found.append(Telling("recovered", flow, words, notices, told, to))

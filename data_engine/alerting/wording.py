@@ -7,12 +7,11 @@ from datetime import datetime, tzinfo
 from pathlib import PurePath
 from typing import Any, Literal
 
-from data_engine.counted import counted
+from data_engine.formatting import plural, typed
 from data_engine.ledger.troubles import LONGEST_PART, Trouble, TroubleKey
 from data_engine.message import Notice
 from data_engine.model import duration_words
 from data_engine.secret import masked
-from data_engine.typed import typed
 
 _LONGEST_ERROR = 4000
 _SAID = ("source", "step", "cell", "detail", "error", "reason", "fix", "at_utc", "within_s", "run_id")
@@ -144,7 +143,7 @@ def digest_subject(flow: str, kinds: Sequence[str], failures: int) -> str:
     """
     parts = []
     if failures:
-        parts.append(f"{counted(failures, 'more run')} failed")
+        parts.append(f"{plural(failures, 'more run')} failed")
         kinds = [kind for kind in kinds if kind != "failed"]
     if kinds:
         parts.append(", ".join(dict.fromkeys(kinds)))

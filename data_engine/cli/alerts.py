@@ -9,7 +9,7 @@ import typer
 from data_engine.cli.options import AsJson, chosen_workspace, command_group
 from data_engine.cli.output import complain, print_json, say, table
 from data_engine.errors import FlowValidationError
-from data_engine.times import local_time
+from data_engine.formatting import local_time
 
 if TYPE_CHECKING:
     from data_engine.client import Workspace

@@ -20,7 +20,7 @@ from typer.main import get_command
 from data_engine.cli.failure import tell
 from data_engine.cli.options import command_group, light
 from data_engine.cli.output import complain, lenient_streams, only_json, print_version
-from data_engine.cut import visible_lines
+from data_engine.formatting import visible_lines
 
 COMMANDS: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "Every day": {

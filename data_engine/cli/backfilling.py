@@ -15,14 +15,12 @@ from data_engine.cli.options import AsJson, Params, Wait, chosen_workspace
 from data_engine.cli.output import complain, print_json, say, table
 from data_engine.commands.backfills import StartBackfill
 from data_engine.commands.fields import help_of
-from data_engine.counted import counted
 from data_engine.engine.params import value_words
 from data_engine.errors import FlowValidationError
 from data_engine.flow.parameter_values import read_params
+from data_engine.formatting import local_time, plural, typed, zoned_words
 from data_engine.platforms.terminals import is_terminal
 from data_engine.status.sentences import none_named_words, nothing_words, other_words, range_words
-from data_engine.times import local_time, zoned_words
-from data_engine.typed import typed
 
 if TYPE_CHECKING:
     from data_engine.client import Workspace
@@ -107,7 +105,7 @@ def backfill(
     if as_json:
         print_json(begun.as_dict())
     else:
-        say(f"Backfill {begun.id[:8]} of {begun.flow}: {counted(begun.total, 'run')}, after everything that is due.")
+        say(f"Backfill {begun.id[:8]} of {begun.flow}: {plural(begun.total, 'run')}, after everything that is due.")
         say(_how_far(begun))
     return 0
 
@@ -122,11 +120,11 @@ def _say_done(one: Backfill, option: str) -> int:
     short = one.id[:8]
     if option == "--stop":
         say(
-            f"Backfill {short} of {one.flow} is stopped after {one.ended:,} of {counted(one.total, 'run')}: no more runs begin, and a run that has begun goes on to its end."
+            f"Backfill {short} of {one.flow} is stopped after {one.ended:,} of {plural(one.total, 'run')}: no more runs begin, and a run that has begun goes on to its end."
         )
         say(f"To run the rest, and the failed runs again: {typed('backfill', '--retry', short)}")
     else:
-        again = counted(one.total - one.ended + one.failed, "run")
+        again = plural(one.total - one.ended + one.failed, "run")
         say(
             f"Backfill {short} of {one.flow} goes on: {again} that failed or did not begin, after everything that is due."
         )
@@ -195,7 +193,7 @@ def _say_plan(shown: Backfill) -> None:
 def _confirmed(shown: Backfill) -> bool:
     if not is_terminal(sys.stdin):
         raise FlowValidationError(
-            f"that would be {counted(shown.total, 'run')}, and there is no terminal to ask on",
+            f"that would be {plural(shown.total, 'run')}, and there is no terminal to ask on",
             where="data-engine backfill",
             fix="add --yes to confirm",
         )
@@ -230,5 +228,5 @@ def _say_one(one: Backfill, as_json: bool) -> int:
         why = (run.error or run.cause or "").partition("\n")[0]
         complain(f"  {run.status:9} {'  '.join(filter(None, [at, run.source]))}  run {run.run_id[:8]}  {why}")
     if one.failed and one.state != "running":
-        say(f"To run the {counted(one.failed, 'failed run')} again: {typed('backfill', '--retry', one.id[:8])}")
+        say(f"To run the {plural(one.failed, 'failed run')} again: {typed('backfill', '--retry', one.id[:8])}")
     return 0

@@ -12,9 +12,8 @@ import typer
 from data_engine.cli.failure import Failed
 from data_engine.cli.options import AsJson, SomeFlowName, chosen_workspace, in_flow_modules, say_not_flows
 from data_engine.cli.output import complain, print_json, say, table
-from data_engine.counted import counted
 from data_engine.errors import FlowValidationError
-from data_engine.typed import typed
+from data_engine.formatting import plural, typed
 
 if TYPE_CHECKING:
     from data_engine.client import Workspace
@@ -124,7 +123,7 @@ def _sum_of(modules: Sequence[_Module]) -> str:
     broken = sum(module.is_broken for module in modules)
     warned = sum(bool(module.entry.warnings) for module in modules)
     edited = sum(module.standing.is_edited for module in modules)
-    return f"{counted(len(modules), 'module')}, {broken} broken, {warned} with warnings, {edited} edited"
+    return f"{plural(len(modules), 'module')}, {broken} broken, {warned} with warnings, {edited} edited"
 
 
 def _compile_one(ws: Workspace, name: str, as_json: bool) -> int:

@@ -25,15 +25,12 @@ from data_engine.cli.options import (
     source_from_shell,
 )
 from data_engine.cli.output import complain, print_json, say, status_style
-from data_engine.counted import counted
-from data_engine.cut import first_few
 from data_engine.errors import FlowValidationError, OwnedElsewhereError, WorkspaceError
+from data_engine.formatting import first_few, plural, seconds, typed
 from data_engine.ledger.warned import runs_as_json, warned_words, warning_texts, warnings_of
 from data_engine.platforms.terminals import is_terminal
 from data_engine.status.runs import also_read_words
 from data_engine.status.sentences import ended_words, ends_words, freed_words, never_begins_words
-from data_engine.times import seconds
-from data_engine.typed import typed
 
 if TYPE_CHECKING:
     from data_engine.client import Workspace
@@ -93,7 +90,7 @@ def started_lines(found: WorkspaceStatus) -> tuple[str, str]:
     if not found.engine.on:
         return daemon, f"The engine is off: `{typed('start')}` turns it on."
     count = sum(flow.mode != "manual" and flow.enabled and flow.standing.kind != "not_deployed" for flow in found.flows)
-    of_all = f"{count:,} of {counted(len(found.flows), 'flow')}"
+    of_all = f"{count:,} of {plural(len(found.flows), 'flow')}"
     return daemon, f"The engine is on: {of_all} {'runs by itself' if count == 1 else 'run by themselves'}."
 
 
@@ -175,7 +172,7 @@ def stopping_words(running: Sequence[ActiveRun], *, is_ending: bool) -> str:
     if not running:
         return f"{begin}."
     first = f"{running[0].flow} (run {running[0].run_id[:8]})"
-    more = f" and {counted(len(running) - 1, 'more run')}" if len(running) > 1 else ""
+    more = f" and {plural(len(running) - 1, 'more run')}" if len(running) > 1 else ""
     waits = ", and waits for" if is_ending else ":"
     return f"{begin}{waits} {first}{more}. `{typed('kill')}` ends it now."
 
@@ -215,7 +212,7 @@ def kill(
 
 def _is_confirmed(running: Sequence[ActiveRun]) -> bool:
     """Whether somebody at a terminal says yes; where nobody can be asked it was meant."""
-    runs = f", and with it {counted(len(running), 'run')}" if running else ""
+    runs = f", and with it {plural(len(running), 'run')}" if running else ""
     return not is_terminal(sys.stdin) or typer.confirm(f"End the daemon now{runs}?", err=True)
 
 
@@ -232,7 +229,7 @@ def killed_words(running: Sequence[ActiveRun]) -> str:
     if not running:
         return "Ended the daemon and its workers."
     named = first_few([f"{run.flow} (run {run.run_id[:8]})" for run in running], _MOST_NAMED)
-    return f"Ended the daemon and its workers, and with them {counted(len(running), 'run')}: {named}."
+    return f"Ended the daemon and its workers, and with them {plural(len(running), 'run')}: {named}."
 
 
 def _kill_left_behind(root: Path) -> bool:

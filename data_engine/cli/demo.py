@@ -15,12 +15,11 @@ from data_engine.cli.failure import Failed
 from data_engine.cli.lab import command_hint, lab_hint
 from data_engine.cli.options import AsJson, in_flow_modules, load_module
 from data_engine.cli.output import print_json, say, table
-from data_engine.counted import counted
 from data_engine.errors import FlowValidationError
 from data_engine.flow.batch import Batch
+from data_engine.formatting import plural, seconds
 from data_engine.model import Event, StepFinished
 from data_engine.record import frozen
-from data_engine.times import seconds
 
 if TYPE_CHECKING:
     from data_engine.client import Workspace
@@ -121,7 +120,7 @@ def count_rows(value: object) -> int | None:
 
 def _say_done(done: Sequence[DemoRun], root: Path) -> None:
     for run in done:
-        say(f"{run.title} ({counted(run.sources, 'run')}, {seconds(run.elapsed_s)})", style="bold")
+        say(f"{run.title} ({plural(run.sources, 'run')}, {seconds(run.elapsed_s)})", style="bold")
         shown = table("STEP", "ROWS", "TIME", "OUTPUT", right=("ROWS", "TIME"))
         for step in run.steps:
             rows = "" if step.rows is None else f"{step.rows:,}"

@@ -22,6 +22,7 @@ from data_engine.cli.options import (
 from data_engine.cli.output import complain, print_json, say
 from data_engine.commands.deployments import Deploy
 from data_engine.commands.fields import help_of
+from data_engine.formatting import typed
 from data_engine.platforms.terminals import is_terminal
 from data_engine.status.deploy_lines import (
     INDENT,
@@ -35,7 +36,6 @@ from data_engine.status.deploy_lines import (
     to_deploy,
     undeployed_lines,
 )
-from data_engine.typed import typed
 
 if TYPE_CHECKING:
     from data_engine.client import Workspace

@@ -9,9 +9,8 @@ import typer
 
 from data_engine.cli.options import AsJson, chosen_workspace
 from data_engine.cli.output import print_json, say, table
-from data_engine.counted import counted
+from data_engine.formatting import local_time, plural
 from data_engine.model import utc_text
-from data_engine.times import local_time
 
 if TYPE_CHECKING:
     from data_engine.daemon.doctor import Finding
@@ -56,7 +55,7 @@ def doctor(ctx: typer.Context, accept_clock: AcceptClock = False, as_json: AsJso
             say("")
             say(f"{finding.name}: {finding.fix}")
     say("")
-    say(f"{counted(len(findings), 'check')}, {len(wrong)} wrong")
+    say(f"{plural(len(findings), 'check')}, {len(wrong)} wrong")
     return 1 if wrong else 0
 
 

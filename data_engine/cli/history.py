@@ -9,12 +9,10 @@ import typer
 
 from data_engine.cli.options import AsJson, chosen_workspace, named, require_known
 from data_engine.cli.output import print_json, say
-from data_engine.counted import counted
-from data_engine.cut import visible
 from data_engine.errors import FlowValidationError
+from data_engine.formatting import plural, seconds, visible
 from data_engine.platforms.terminals import is_terminal
 from data_engine.status.runs import started
-from data_engine.times import seconds
 
 
 def compare(
@@ -74,7 +72,7 @@ def reset(
     if as_json:
         print_json({"flow": flow, "runs": gone})
     else:
-        say(f"Forgot {counted(gone, 'run')} of {what}; every source is due again.")
+        say(f"Forgot {plural(gone, 'run')} of {what}; every source is due again.")
     return 0
 
 

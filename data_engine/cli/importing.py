@@ -11,8 +11,8 @@ import typer
 
 from data_engine.cli.options import AsJson, in_flow_modules, selected
 from data_engine.cli.output import print_json, say
-from data_engine.counted import counted
 from data_engine.errors import FlowValidationError
+from data_engine.formatting import plural
 from data_engine.platforms.host import shell_line
 from data_engine.platforms.names import with_home
 from data_engine.platforms.terminals import is_terminal
@@ -58,7 +58,7 @@ def import_workspace(
     if as_json:
         print_json(plan.as_dict() | ({} if dry_run else {"done": {"runs": runs, "files": files}}))
     elif not dry_run:
-        done = f"Taken over: {counted(runs, 'run')}, what is known of {counted(files, 'file')}."
+        done = f"Taken over: {plural(runs, 'run')}, what is known of {plural(files, 'file')}."
         say("Nothing was changed." if plan.is_empty else done)
         command = shell_line(["data-engine", "--workspace", str(ws.layout.root)])
         say(f"Next: {command} list, deploy, and start")

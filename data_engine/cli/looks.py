@@ -22,10 +22,8 @@ from data_engine.cli.options import (
     say_settings,
 )
 from data_engine.cli.output import complain, print_json, say, status_style, table
-from data_engine.cut import beginning, first_few
 from data_engine.errors import FlowValidationError
-from data_engine.times import local_time, seconds, zoned_words
-from data_engine.typed import typed
+from data_engine.formatting import beginning, first_few, local_time, seconds, typed, zoned_words
 
 if TYPE_CHECKING:
     from datetime import tzinfo

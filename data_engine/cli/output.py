@@ -20,7 +20,7 @@ from dataclasses import field, replace
 from datetime import date, time
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TextIO
 
-from data_engine.cut import visible, visible_lines
+from data_engine.formatting import visible, visible_lines
 from data_engine.record import frozen
 
 if TYPE_CHECKING:

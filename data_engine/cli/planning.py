@@ -12,9 +12,9 @@ from data_engine.cli.output import complain, print_json, say
 from data_engine.cli.previewing import Use
 from data_engine.errors import FlowExecutionError, NotHeldBackError
 from data_engine.flow.parameter_values import read_params
+from data_engine.formatting import typed
 from data_engine.platforms.terminals import is_terminal
 from data_engine.shown import text_with_samples
-from data_engine.typed import typed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -20,9 +20,9 @@ from data_engine.cli.options import (
     source_from_shell,
 )
 from data_engine.cli.output import plain, print_json, say
-from data_engine.cut import both_ends, visible
 from data_engine.errors import FlowExecutionError, FlowValidationError, OwnedElsewhereError, WorkspaceError
 from data_engine.flow.parameter_values import read_params
+from data_engine.formatting import both_ends, visible
 from data_engine.shown import text_with_samples
 
 if TYPE_CHECKING:

@@ -22,14 +22,12 @@ from data_engine.cli.options import (
     source_from_shell,
 )
 from data_engine.cli.output import complain, print_json, say, status_style
-from data_engine.counted import counted
-from data_engine.cut import visible
 from data_engine.errors import FlowStoppedError, FlowValidationError, OwnedElsewhereError, WorkspaceError
 from data_engine.flow.parameter_values import read_params
+from data_engine.formatting import plural, seconds, visible
 from data_engine.ledger.warned import counts_as_warning, runs_as_json, warned_words
 from data_engine.model import Event, LogLine, RunFinished, RunStarted, StepFinished
 from data_engine.status.runs import also_read_words
-from data_engine.times import seconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -175,12 +173,12 @@ class Report:
 
     def say_sum(self) -> None:
         """The last line."""
-        broken = f", {counted(len(self.broken), 'flow')} could not run" if self.broken else ""
+        broken = f", {plural(len(self.broken), 'flow')} could not run" if self.broken else ""
         done, failed = self.started - self.failed - len(self._started), self.failed - self.stopped
         stopped = f", {self.stopped} stopped" if self.stopped else ""
         cut = f", {len(self._started)} cut short" if self._started else ""
         warned = f", {warned_words(self._warned)}" if self._warned else ""
-        told = f"{counted(self.started, 'run')}: {done} success, {failed} failed{stopped}{cut}{broken}{warned}"
+        told = f"{plural(self.started, 'run')}: {done} success, {failed} failed{stopped}{cut}{broken}{warned}"
         say(f"{told}, {seconds(self._elapsed_s)}")
 
     def _say_run(self, started: RunStarted, finished: RunFinished, warnings: Sequence[LogLine]) -> None:

@@ -11,8 +11,8 @@ import typer
 from data_engine.cli.options import AsJson, chosen_workspace, command_group
 from data_engine.cli.output import complain, print_json, say, table
 from data_engine.errors import FlowValidationError
+from data_engine.formatting import typed
 from data_engine.platforms.terminals import is_terminal
-from data_engine.typed import typed
 
 SecretName = Annotated[str, typer.Argument(metavar="NAME", help="What flows ask for: context.secret(NAME).")]
 

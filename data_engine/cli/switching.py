@@ -11,7 +11,7 @@ import typer
 from data_engine.cli.daemon import done, is_not_deployed, is_owned_elsewhere
 from data_engine.cli.options import AsJson, Wait, chosen_workspace, in_flow_modules, named
 from data_engine.errors import FlowValidationError
-from data_engine.typed import typed
+from data_engine.formatting import typed
 
 if TYPE_CHECKING:
     from data_engine.client import Workspace

@@ -12,11 +12,8 @@ import typer
 from data_engine.cli.looks import short_path
 from data_engine.cli.options import AsJson, SomeFlowName, chosen_workspace, in_flow_modules
 from data_engine.cli.output import complain, print_json, say, table
-from data_engine.counted import counted
-from data_engine.cut import first_few
+from data_engine.formatting import first_few, local_time, plural, typed
 from data_engine.platforms.terminals import is_terminal
-from data_engine.times import local_time
-from data_engine.typed import typed
 
 if TYPE_CHECKING:
     from data_engine.client import Workspace
@@ -40,7 +37,7 @@ def _put_back(ws: Workspace, name: str | None, as_json: bool) -> int:
     if as_json:
         print_json({"moved": [str(path) for path in moved]})
     else:
-        say(f"Moved {counted(len(moved), 'file')} back." if moved else "There is nothing to move back.")
+        say(f"Moved {plural(len(moved), 'file')} back." if moved else "There is nothing to move back.")
     return 0
 
 
@@ -66,11 +63,11 @@ def _set_aside(ws: Workspace, name: str | None, yes: bool, as_json: bool) -> int
     say(shown)
     again = typed("tidy", *([] if name is None else [name]))
     can_ask = is_terminal(sys.stdin)
-    if not yes and not (can_ask and typer.confirm(f"Move {counted(len(found), 'file')} aside?", err=True)):
+    if not yes and not (can_ask and typer.confirm(f"Move {plural(len(found), 'file')} aside?", err=True)):
         complain(f"Nothing was moved. To move them aside: {again} --yes", style="yellow")
         return 0
     moved = ws.set_aside(name)
-    say(f"Moved {counted(len(moved), 'file')} aside. To have them back: {again} --back")
+    say(f"Moved {plural(len(moved), 'file')} aside. To have them back: {again} --back")
     for reader in readers_of({Path(one.mirror) for one in found}, ws.flows()):
         complain(
             f"{reader} reads there, but does not become due; to run it again: {typed('run', reader)}", style="yellow"
@@ -96,4 +93,4 @@ def elsewhere_words(paths: Sequence[str]) -> str:
     """
     known = "is known only by its former path" if len(paths) == 1 else "are known only by their former paths"
     listed = "is not listed" if len(paths) == 1 else "are not listed"
-    return f"{counted(len(paths), 'output')} {known}, whose folder does not exist any more, and {listed}: {first_few(paths, 3)}"
+    return f"{plural(len(paths), 'output')} {known}, whose folder does not exist any more, and {listed}: {first_few(paths, 3)}"

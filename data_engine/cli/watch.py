@@ -24,18 +24,15 @@ from rich.table import Table
 from rich.text import Text
 
 from data_engine.cli.output import complain, say, status_style
-from data_engine.counted import counted
-from data_engine.cut import visible
 from data_engine.errors import FlowValidationError
 from data_engine.file_check import file_exists
+from data_engine.formatting import local_time, plural, seconds, typed, visible, zoned_words
 from data_engine.lease.status import lease_lines
 from data_engine.platforms.host import IS_STYLED_BY_CALLS
 from data_engine.platforms.terminals import is_terminal, pressed_keys
 from data_engine.reasons.remedies import STOPS_AT
 from data_engine.record import frozen
 from data_engine.status.sentences import daemon_lines, ends_words, freed_words, last_run_line, reason_of
-from data_engine.times import local_time, seconds, zoned_words
-from data_engine.typed import typed
 
 if TYPE_CHECKING:
     from data_engine.client import Workspace
@@ -377,7 +374,7 @@ def question_of(key: str, flow: FlowStatus, status: WorkspaceStatus, ws: Workspa
 
 def _begun(ws: Workspace, name: str) -> str:
     runs: list[Any] = ws.run(name, wait=False)
-    return f"{counted(len(runs), 'run')} of {name} {'begins' if len(runs) == 1 else 'begin'}."
+    return f"{plural(len(runs), 'run')} of {name} {'begins' if len(runs) == 1 else 'begin'}."
 
 
 def _stopped(ws: Workspace, name: str) -> str:

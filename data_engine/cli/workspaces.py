@@ -10,8 +10,8 @@ import typer
 from data_engine.cli.options import AsJson, command_group
 from data_engine.cli.output import complain, print_json, say, table
 from data_engine.errors import WorkspaceError
+from data_engine.formatting import typed
 from data_engine.platforms.host import shell_line
-from data_engine.typed import typed
 
 if TYPE_CHECKING:
     from pathlib import Path

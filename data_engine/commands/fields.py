@@ -14,8 +14,8 @@ from datetime import date
 from typing import Any, TypeAlias, TypeVar
 
 from data_engine.argument_checks import is_text, is_unicode
-from data_engine.cut import beginning
 from data_engine.errors import FlowValidationError
+from data_engine.formatting import beginning
 from data_engine.platforms.names import is_too_long
 from data_engine.record import frozen
 

@@ -10,8 +10,8 @@ from data_engine.commands.command import Command
 from data_engine.commands.fields import FLOW, OBJECT, SOURCE, TEXT, argument
 from data_engine.commands.owner import Owner
 from data_engine.commands.situation import Refusal, Situation, first, unless, when
+from data_engine.formatting import typed
 from data_engine.record import Record, frozen
-from data_engine.typed import typed
 
 
 @frozen

@@ -16,9 +16,9 @@ from data_engine.compare.difference import MOST_SAMPLES, Difference, Named, Rows
 from data_engine.compare.files import Bytes, Content, Json, NoTable, OneTable, Several, read_file
 from data_engine.compare.forms import TOLERANCE, are_equal
 from data_engine.compare.tables import Frame, ParquetFile, Table, compare_tables
-from data_engine.cut import beginning
 from data_engine.errors import FlowValidationError, message_of
 from data_engine.flow.batch import Batch, ItemError
+from data_engine.formatting import beginning
 from data_engine.record import frozen
 
 _PLAIN = (str, int, float, bool, bytes, type(None))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, TypeVar
 
-from data_engine.counted import counted
+from data_engine.formatting import plural
 from data_engine.record import Record, frozen
 from data_engine.shown import Shown
 
@@ -202,7 +202,7 @@ def _in_words(told: Difference) -> str:
 
 def _kind_words(told: Difference) -> Iterator[str]:
     if told.kind == "value" and not told.is_same and told.rows.changed:
-        yield counted(told.rows.changed, "value differs", "values differ")
+        yield plural(told.rows.changed, "value differs", "values differ")
     elif told.kind == "file" and not told.equal:
         yield "its bytes differ"
     elif told.kind == "unknown":
@@ -256,7 +256,7 @@ def _aside_words(told: Difference) -> Iterator[str]:
             yield f"{one.column} is kept as {one.after}, was {one.before}"
     twice = max(told.duplicates.before, told.duplicates.after)
     if twice:
-        yield counted(twice, "key occurs more than once", "keys occur more than once")
+        yield plural(twice, "key occurs more than once", "keys occur more than once")
 
 
 def _names(names: Iterable[str]) -> str:

@@ -26,8 +26,8 @@ from data_engine.compare.difference import (
     Sample,
 )
 from data_engine.compare.forms import TOLERANCE, Form, common_form, differing, hashed, in_form
-from data_engine.counted import counted
 from data_engine.errors import FlowValidationError
+from data_engine.formatting import plural
 from data_engine.record import frozen
 
 _MOST_RENAMES = 200
@@ -177,7 +177,7 @@ def _columns(before: Mapping[str, Any], after: Mapping[str, Any], forms: Mapping
 
 def _shape(table: Table) -> str:
     height, width = table.height, len(table.schema)
-    return f"{counted(height, 'row')} × {counted(width, 'column')}"
+    return f"{plural(height, 'row')} × {plural(width, 'column')}"
 
 
 def _unused(name: str, names: Iterable[str]) -> str:

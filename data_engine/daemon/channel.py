@@ -21,11 +21,11 @@ from typing import Any, Self
 
 from data_engine.daemon.environment import without_kernel
 from data_engine.errors import FlowValidationError, NotSentError
+from data_engine.formatting import typed
 from data_engine.ledger.outbox import Body
 from data_engine.message import Message, Notice, message
 from data_engine.platforms.processes import apart, program_of
 from data_engine.record import Record, frozen
-from data_engine.typed import typed
 from data_engine.version import import_folder
 from data_engine.workspace.secret_store import PREFIX, variable_of
 

@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 import data_engine.errors
 from data_engine.daemon.endpoint import Endpoint, read_endpoint, read_token
 from data_engine.errors import FlowExecutionError, FlowValidationError, WorkspaceError, error_of
-from data_engine.typed import typed
+from data_engine.formatting import typed
 from data_engine.workspace.layout import LocalLayout
 
 if TYPE_CHECKING:

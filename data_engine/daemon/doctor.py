@@ -19,8 +19,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data_engine import nofollow, private
-from data_engine.counted import size_words
-from data_engine.cut import first_few
 from data_engine.daemon import probes
 from data_engine.daemon.cluster_checks import check_cluster
 from data_engine.daemon.control import DaemonClient
@@ -36,6 +34,7 @@ from data_engine.daemon.doctor_checks import (
 )
 from data_engine.daemon.endpoint import read_endpoint, silent_daemon
 from data_engine.errors import FlowExecutionError, FlowValidationError
+from data_engine.formatting import first_few, size_words
 from data_engine.platforms.processes import apart, program_of
 from data_engine.record import frozen
 from data_engine.version import import_folder
@@ -46,6 +45,7 @@ from datetime import UTC, datetime
 
 from data_engine.deploy.sets import lost_words, mend
 from data_engine.engine.local_workspace import LocalWorkspace
+from data_engine.formatting import typed
 from data_engine.lease.folder import GENERATIONS, OsFolder, drive_words, probe, sync_client
 from data_engine.lease.generations import GenerationList
 from data_engine.lease.heartbeat_files import HeartbeatFiles
@@ -59,7 +59,6 @@ from data_engine.platforms.access import closing_line
 from data_engine.platforms.drives import network_drive
 from data_engine.platforms.host import MORE_EVENTS
 from data_engine.reasons.remedies import SILENT_FIX
-from data_engine.typed import typed
 from data_engine.workspace.identity import known_local_layout
 from data_engine.workspace.layout import LocalLayout, WorkspaceLayout
 from data_engine.workspace.machine import load_machine_settings, machine_settings_path, state_root

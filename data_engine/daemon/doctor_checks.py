@@ -12,12 +12,12 @@ from contextlib import closing, suppress
 from importlib.metadata import version
 from pathlib import Path
 
-from data_engine.cut import first_few
 from data_engine.daemon.channel import look_at
 from data_engine.daemon.service import examined, service_facts
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError
 from data_engine.flow.context import WorkspaceConfigContext
+from data_engine.formatting import first_few
 from data_engine.ledger.connection import connect_to_look
 from data_engine.ledger.deployments import published_in
 from data_engine.notebook.deployment_status import live

@@ -29,6 +29,7 @@ from data_engine.errors import FlowValidationError, OwnedElsewhereError
 from data_engine.flow.flow import Flow
 from data_engine.flow.paths import portable_text
 from data_engine.flow.trigger import Poll, Schedule
+from data_engine.formatting import typed
 from data_engine.lease.folder import drive_words
 from data_engine.lease.requests import Request
 from data_engine.lease.status import LeaseStatus
@@ -54,7 +55,6 @@ from data_engine.scheduler.slots import zone_of
 from data_engine.status.deployed_before import find_flow
 from data_engine.status.record import WorkspaceStatus
 from data_engine.status.runs import no_run
-from data_engine.typed import typed
 
 _FIRST_LOOKS_S = 0.5
 

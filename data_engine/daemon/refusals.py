@@ -6,12 +6,12 @@ from data_engine.commands.runs import Retry
 from data_engine.commands.situation import Situation
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError, WorkspaceError
+from data_engine.formatting import typed
 from data_engine.model import Run
 from data_engine.notebook.deploy import not_deployed
 from data_engine.status.build import FlowFacts, WorkspaceFacts, build_status
 from data_engine.status.deployed_before import find_flow
 from data_engine.status.offline import OfflineFacts
-from data_engine.typed import typed
 
 _ID_LENGTH = 8
 

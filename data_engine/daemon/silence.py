@@ -10,9 +10,9 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime, tzinfo
 
 from data_engine.alerting.wording import shown_time
-from data_engine.cut import first_few
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError
+from data_engine.formatting import first_few
 from data_engine.lease.alarms import About, Alarm
 from data_engine.ledger import outbox
 from data_engine.ledger.freshness import deployed_since

@@ -15,6 +15,7 @@ from data_engine.deploy.sets import mended
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError
 from data_engine.flow.suggestions import meant
+from data_engine.formatting import typed
 from data_engine.ledger import deployments as ledger_rows
 from data_engine.ledger.brought import known_states, put_outputs, put_states
 from data_engine.ledger.ledger import Ledger
@@ -38,7 +39,6 @@ from data_engine.notebook.flow_files import module_files
 from data_engine.notebook.module_sets import ModuleSet
 from data_engine.record import frozen
 from data_engine.status.deployed_before import history_of
-from data_engine.typed import typed
 from data_engine.workspace.git import git_state
 from data_engine.workspace.settings import DeploySettings
 

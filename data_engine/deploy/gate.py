@@ -19,7 +19,7 @@ from typing import Any
 
 from data_engine.engine.local_workspace import LocalWorkspace, local_workspace
 from data_engine.errors import FlowValidationError
-from data_engine.typed import typed
+from data_engine.formatting import typed
 from data_engine.version import import_folder
 
 GATE = "golden"

@@ -9,11 +9,11 @@ from pathlib import Path
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError
 from data_engine.files import create_exclusive
+from data_engine.formatting import typed
 from data_engine.notebook.catalog import check_flow_name
 from data_engine.notebook.deployment_status import to_restore
 from data_engine.notebook.module_sets import files_of, helpers_of
 from data_engine.status.deployed_before import flow_called, history_of, refuse_second_copy
-from data_engine.typed import typed
 
 
 def restore(home: LocalWorkspace, name: str, to: str | None, *, copy: bool) -> tuple[Path, ...]:

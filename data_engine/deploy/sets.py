@@ -7,16 +7,15 @@ from contextlib import suppress
 from pathlib import Path
 
 from data_engine.clock import boot_clock
-from data_engine.cut import first_few
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError
+from data_engine.formatting import first_few, typed
 from data_engine.lease.folder import OsFolder
 from data_engine.lease.requests import RequestFiles
 from data_engine.ledger import deployments
 from data_engine.notebook import deployment_status
 from data_engine.record import frozen
 from data_engine.status.deployed_before import kept_ids
-from data_engine.typed import typed
 
 
 @frozen

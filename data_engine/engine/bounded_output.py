@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from data_engine.cut import both_ends
 from data_engine.engine.bounded_stream import FIRST_LINES, BoundedStream
 from data_engine.engine.capture import is_captured
 from data_engine.engine.shown_result import MOST_SHOWN
+from data_engine.formatting import both_ends
 from data_engine.workspace.layout import kernel_shell
 
 

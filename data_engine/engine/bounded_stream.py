@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Any, TextIO
 
-from data_engine.cut import both_ends
+from data_engine.formatting import both_ends
 from data_engine.ledger.log_limits import MAX_LINE, LogBound, gap
 
 FIRST_LINES, LAST_LINES = 2_000, 200

@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from contextvars import ContextVar, Token
 from pathlib import Path
 
-from data_engine.cut import visible
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import GroupBusyError
 from data_engine.flow.flow import Flow
+from data_engine.formatting import visible
 from data_engine.locks import GroupLock, Held, InterruptsHeld
 from data_engine.reasons.kinds import GroupRun, WaitingForGroup
 

@@ -8,12 +8,12 @@ from dataclasses import fields
 from types import MappingProxyType
 from typing import Any
 
-from data_engine.cut import beginning
 from data_engine.errors import FlowValidationError
 from data_engine.flow.flow import Flow
 from data_engine.flow.parameter_values import Given, wire_of
 from data_engine.flow.parameters import Parameters, texts_to_params
 from data_engine.flow.params import LOOKED_AT, GivenParams
+from data_engine.formatting import beginning
 from data_engine.secret import MASK, Secret, masked, masked_in
 
 MOST_PARAMS = 20_000

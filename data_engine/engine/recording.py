@@ -16,7 +16,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from data_engine.cut import first_few
 from data_engine.engine.access.doubts import doubts_of_result
 from data_engine.engine.access.inputs import MOST_FILES, RunFiles, current_files, noting
 from data_engine.engine.access.interceptors import RunReaders
@@ -27,6 +26,7 @@ from data_engine.engine.shared_outputs import replaced_words
 from data_engine.flow.flow import Flow
 from data_engine.flow.rows import parquet_rows
 from data_engine.flow.spec import Collect
+from data_engine.formatting import first_few
 from data_engine.model import FileFacts, RunAbout, RunSpent, SeenSource, StepFinished
 from data_engine.notebook.module_sets import file_facts
 from data_engine.platforms.processes import memory_bytes

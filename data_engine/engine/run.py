@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from data_engine.cause import Cause
-from data_engine.cut import first_few
 from data_engine.engine.access.file_events import guarding
 from data_engine.engine.access.inputs import current_files
 from data_engine.engine.access.own_sources import OwnSources, cause_of_source
@@ -46,6 +45,7 @@ from data_engine.flow.places import IN_PLACE, NotedPlaces, Places
 from data_engine.flow.step_error import step_error
 from data_engine.flow.steps import run_steps
 from data_engine.flow.trigger import Schedule
+from data_engine.formatting import first_few
 from data_engine.ledger.log_limits import LogBound, clipped, end_of_log, size_of
 from data_engine.ledger.warned import counts_as_warning
 from data_engine.model import (

@@ -17,12 +17,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from data_engine.cause import Cause
-from data_engine.counted import size_words
 from data_engine.engine.access.access_log import not_logged
 from data_engine.engine.clone import BESIDE, clone_or_copy, copy_database
 from data_engine.errors import FlowValidationError
 from data_engine.files import files_below, identity_of, trouble_of
 from data_engine.flow.control import RunInterrupted
+from data_engine.formatting import size_words
 from data_engine.platforms.copies import clone, writer_of
 from data_engine.platforms.files import content_of, is_locked
 from data_engine.record import frozen

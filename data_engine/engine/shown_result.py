@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from data_engine.cut import both_ends
 from data_engine.flow.control import ends_run
 from data_engine.flow.rows import is_lazy_frame
+from data_engine.formatting import both_ends
 from data_engine.shown import Shown
 from data_engine.workspace.layout import kernel_shell
 

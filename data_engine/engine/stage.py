@@ -26,8 +26,6 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
-from data_engine.counted import counted
-from data_engine.cut import first_few
 from data_engine.engine.publication import (
     STAGING,
     TargetChangedError,
@@ -42,6 +40,7 @@ from data_engine.engine.publication import (
 )
 from data_engine.errors import FlowValidationError
 from data_engine.files import trouble_of
+from data_engine.formatting import first_few, plural
 from data_engine.model import PublishStarted
 from data_engine.nofollow import Found, Place, inside, is_link, opened, walk
 from data_engine.platforms.drives import network_drive
@@ -126,7 +125,7 @@ class Stage:
         count = self._publish()
         if count > 1:
             self._record(PublishStarted(self._maker.run_id, self.final_root.name))  # steps may write there again
-        self._log(f"published {counted(count, 'file')} of the stage")
+        self._log(f"published {plural(count, 'file')} of the stage")
 
     # -- its end ---------------------------------------------------------------------------------------------------------
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 from data_engine.errors import FlowValidationError
 from data_engine.flow.flow import Flow
 from data_engine.flow.suggestions import meant
+from data_engine.formatting import typed
 from data_engine.notebook.catalog import CatalogEntry
-from data_engine.typed import typed
 
 
 def with_recipient_warnings(entries: Iterable[CatalogEntry], others: Collection[str]) -> tuple[CatalogEntry, ...]:

@@ -22,7 +22,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple, cast
 
-from data_engine.cut import beginning, first_few
 from data_engine.errors import message_of
 from data_engine.flow.batch import Batch
 from data_engine.flow.context import FlowContext
@@ -31,6 +30,7 @@ from data_engine.flow.locations import MirrorContext, SourceContext
 from data_engine.flow.object_names import how_to_take
 from data_engine.flow.spec import StepSpec
 from data_engine.flow.suggestions import nearest_name, syntax_fix
+from data_engine.formatting import beginning, first_few
 from data_engine.platforms.files import open_to_read
 from data_engine.record import frozen
 from data_engine.storage_version import fix_of_newer

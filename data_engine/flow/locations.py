@@ -29,7 +29,7 @@ from data_engine.flow.paths import inside, make_folder
 from data_engine.flow.places import IN_PLACE, Places
 from data_engine.flow.scan import is_candidate_name, parse_extensions
 from data_engine.flow.suggestions import typed_call
-from data_engine.typed import typed
+from data_engine.formatting import typed
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from data_engine.cut import first_few
 from data_engine.flow.spec import StepSpec
 from data_engine.flow.suggestions import nearest_name
+from data_engine.formatting import first_few
 
 _MOST_STEPS = 5
 

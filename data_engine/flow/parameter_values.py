@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from data_engine.duration import parse_duration
 from data_engine.errors import FlowValidationError
-from data_engine.typed import typed
+from data_engine.formatting import typed
 
 
 class Given(NamedTuple):

@@ -6,7 +6,6 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from data_engine.cut import beginning
 from data_engine.errors import FlowExecutionError, FlowValidationError, message_of
 from data_engine.flow.batch import FileRef
 from data_engine.flow.context import FlowContext
@@ -14,6 +13,7 @@ from data_engine.flow.control import ItemFailed, ends_run
 from data_engine.flow.flow import Flow
 from data_engine.flow.hints import Failure, fix_for, plain_words
 from data_engine.flow.spec import StepSpec
+from data_engine.formatting import beginning
 from data_engine.secret import masked
 
 

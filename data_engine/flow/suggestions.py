@@ -9,8 +9,8 @@ from itertools import islice
 from types import FunctionType
 
 from data_engine.argument_checks import check_arguments
-from data_engine.cut import beginning
 from data_engine.errors import FlowValidationError
+from data_engine.formatting import beginning
 from data_engine.platforms.host import shell_line
 from data_engine.secret import masked
 

@@ -14,7 +14,6 @@ from dataclasses import field, replace
 from pathlib import Path
 from typing import Any
 
-from data_engine.counted import counted
 from data_engine.daemon.control import DaemonGoneError
 from data_engine.daemon.endpoint import read_endpoint
 from data_engine.daemon.one_commit import owning, publish
@@ -22,6 +21,7 @@ from data_engine.engine.candidates import candidates
 from data_engine.engine.local_workspace import LocalWorkspace, local_workspace
 from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.flow.paths import portable_text
+from data_engine.formatting import plural
 from data_engine.importing.older_history import OlderHistory, merge, read_ledger, read_shared
 from data_engine.importing.older_lease import OlderLease, look_at_leases, refuse_live, seal
 from data_engine.importing.places import OlderPlaces, find_places
@@ -99,16 +99,16 @@ class Plan:
         for key, value in self.settings.items():
             yield f"  setting   {key} = {value}, in this machine's settings.toml"
         if self.runs:
-            yield f"  history   {counted(len(self.runs), 'run')} with their steps and logs"
+            yield f"  history   {plural(len(self.runs), 'run')} with their steps and logs"
         if self.states:
-            yield f"  files     what is known of {counted(len(self.states), 'source file')}"
+            yield f"  files     what is known of {plural(len(self.states), 'source file')}"
         for flow, status, count in self.by_flow:
             yield f"            {flow}: {count:,} {_STATUS_WORDS.get(status, status)}"
         by_why: dict[tuple[str, str], list[str]] = {}
         for flow, path, why in self.unplaced:
             by_why.setdefault((flow, why), []).append(path)
         for (flow, why), paths in sorted(by_why.items()):
-            yield f"  ({flow}: {counted(len(paths), 'file')} cannot be taken over: {why}, such as {paths[0]})"
+            yield f"  ({flow}: {plural(len(paths), 'file')} cannot be taken over: {why}, such as {paths[0]})"
         yield from (f"  ({note})" for note in self.notes)
 
     def as_dict(self) -> dict[str, Any]:
@@ -262,6 +262,6 @@ def _notes(history: OlderHistory, broken: Sequence[str]) -> Iterator[str]:
     if not history.read_from:
         yield "no history of the older system was found; --ledger names a ledger of it"
     if history.odd:
-        yield f"{counted(history.odd, 'row')} left out: not understood"
+        yield f"{plural(history.odd, 'row')} left out: not understood"
     if broken:
         yield f"modules that do not load yet: {', '.join(broken)}; correct them and import again: what is there already stays"

@@ -17,8 +17,8 @@ from dataclasses import replace
 from typing import TypeVar
 
 from data_engine.clock import boot_clock
-from data_engine.cut import first_few
 from data_engine.errors import FlowValidationError, LedgerError, OwnedElsewhereError, WorkspaceError
+from data_engine.formatting import first_few
 from data_engine.lease.alarms import NoWatch, Watch
 from data_engine.lease.held_lease import HeldLease
 from data_engine.lease.history import HEALTHY, History, Publisher, repair_words

@@ -25,9 +25,9 @@ from typing import Any
 
 from data_engine import private
 from data_engine.cause import Cause
-from data_engine.cut import both_ends
 from data_engine.errors import FlowValidationError, LedgerError
 from data_engine.files import is_full, trouble_of
+from data_engine.formatting import both_ends
 from data_engine.ledger.log_limits import clipped
 from data_engine.ledger.publications import files_of
 from data_engine.ledger.rows import storable

@@ -12,8 +12,7 @@ import threading
 from collections import deque
 from typing import Generic, TypeVar
 
-from data_engine.counted import counted
-from data_engine.cut import both_ends
+from data_engine.formatting import both_ends, plural
 from data_engine.model import LogLine
 
 FIRST_LINES, FIRST_BYTES = 9_000, 3_500_000
@@ -93,7 +92,7 @@ def gap(left_out: int) -> str:
         >>> gap(12_345)
         '12,345 lines are left out here: of a long log the first and the last lines are kept'
     """
-    lines = counted(left_out, "line is", "lines are")
+    lines = plural(left_out, "line is", "lines are")
     return f"{lines} left out here: of a long log the first and the last lines are kept"
 
 

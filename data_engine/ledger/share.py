@@ -12,8 +12,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from data_engine.counted import counted
 from data_engine.errors import RefusedSegmentError
+from data_engine.formatting import plural
 from data_engine.ledger import belief, parquet_process, replication
 from data_engine.ledger.belief import Believed
 from data_engine.ledger.connection import meta
@@ -311,7 +311,7 @@ class Share:
         if left_out:
             last = left_out[-1]
             self.left_out = (
-                f"{counted(self._rows_left_out, 'row of the shared history was', 'rows of the shared history were')} left out, because no Data Engine"
+                f"{plural(self._rows_left_out, 'row of the shared history was', 'rows of the shared history were')} left out, because no Data Engine"
                 f" writes such rows: {last.table}/{last.name}: {last.why}"
             )
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from data_engine.counted import counted
+from data_engine.formatting import plural
 
 if TYPE_CHECKING:
     from data_engine.ledger.ledger import Ledger
@@ -37,7 +37,7 @@ def warned_words(count: int) -> str:
         >>> warned_words(1), warned_words(1200), warned_words(0)
         ('1 warning', '1,200 warnings', '')
     """
-    return "" if not count else counted(count, "warning")
+    return "" if not count else plural(count, "warning")
 
 
 class Warned:

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TypeAlias
 
 from data_engine.errors import FlowValidationError
+from data_engine.formatting import typed
 from data_engine.model import Deployment
 from data_engine.notebook.catalog import CatalogEntry
 from data_engine.notebook.deployment_status import Standing
 from data_engine.record import frozen
-from data_engine.typed import typed
 
 
 @frozen

@@ -10,9 +10,9 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 from data_engine.errors import FlowValidationError
 from data_engine.flow.suggestions import meant
+from data_engine.formatting import typed
 from data_engine.model import Deployment
 from data_engine.record import Record, frozen
-from data_engine.typed import typed
 
 
 @frozen
@@ -103,7 +103,7 @@ class Standing(Record):
     @property
     def fix(self) -> str | None:
         """What helps where the module is gone: both ways on; None else."""
-        from data_engine.typed import typed
+        from data_engine.formatting import typed
 
         if self.kind != "gone":
             return None

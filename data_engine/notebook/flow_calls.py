@@ -8,8 +8,8 @@ import inspect
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, TypeGuard
 
-from data_engine.cut import beginning, first_few
 from data_engine.flow.spec import title_words
+from data_engine.formatting import beginning, first_few
 
 _VERBS = {
     "alert": "alert",

@@ -18,9 +18,9 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, TypeVar
 
-from data_engine.cut import MOST_CELL, MOST_TEXT, both_ends
 from data_engine.errors import FlowExecutionError, FlowValidationError, cell_place
 from data_engine.flow.paths import loading_module_folder
+from data_engine.formatting import MOST_CELL, MOST_TEXT, both_ends
 from data_engine.notebook.compiled import CompiledNotebook
 from data_engine.notebook.read import NotebookCell, read_cells
 from data_engine.platforms.files import content_of

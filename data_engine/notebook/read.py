@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from data_engine.errors import NotebookCompileError, cell_place
+from data_engine.formatting import typed
 from data_engine.record import frozen
-from data_engine.typed import typed
 
 _CELL_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _OPEN_AND_SAVE = "open the file in JupyterLab and save it again, or restore an earlier version"

@@ -17,12 +17,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from data_engine.compare.difference import Named
-from data_engine.counted import counted
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError, SettingsError
+from data_engine.formatting import plural, typed
 from data_engine.record import Record, frozen
 from data_engine.shown import Shown
-from data_engine.typed import typed
 from data_engine.workspace.settings import parse_toml, read_toml_text
 
 _UNSAFE = re.compile(r"[^\w.-]+", re.ASCII)
@@ -107,7 +106,7 @@ class Golden(Shown, Record):
     def text(self) -> str:
         """In a few words: what of what it keeps."""
         of = f" of {self.source.name}" if self.source is not None else ""
-        size = f", {counted(self.rows, 'row')}" if self.rows is not None else ""
+        size = f", {plural(self.rows, 'row')}" if self.rows is not None else ""
         return f"{self.use or 'the last result'}{of}{size}"
 
     def __str__(self) -> str:

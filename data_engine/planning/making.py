@@ -13,6 +13,7 @@ from data_engine.engine.params import params_for
 from data_engine.engine.preview import steps_until
 from data_engine.errors import FlowValidationError, NotHeldBackError
 from data_engine.flow.flow import Flow
+from data_engine.formatting import typed
 from data_engine.ledger import deployments as ledger_rows
 from data_engine.model import Event
 from data_engine.notebook import deployment_status
@@ -26,7 +27,6 @@ from data_engine.planning.sides import Side, side_error
 from data_engine.planning.sources import Chosen, name_of, sources_seen
 from data_engine.record import frozen
 from data_engine.status.deployed_before import find_flow
-from data_engine.typed import typed
 
 CURRENT = "current"
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from data_engine.compare.difference import Difference, Named
-from data_engine.counted import counted
+from data_engine.formatting import plural
 from data_engine.record import Record, frozen
 from data_engine.shown import Shown
 
@@ -109,7 +109,7 @@ class Plan(Shown, Record):
     def text(self) -> str:
         """The plan in a few words."""
         found = [*_failures(self.errors, len(self.sources)), *_told("", self.objects), *_told("output ", self.outputs)]
-        return "; ".join(found) or f"no difference in {counted(len(self.sources), 'source')}"
+        return "; ".join(found) or f"no difference in {plural(len(self.sources), 'source')}"
 
     def __str__(self) -> str:
         return self.text

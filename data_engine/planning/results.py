@@ -8,9 +8,9 @@ from typing import ClassVar
 
 from data_engine.compare.difference import Difference
 from data_engine.errors import FlowValidationError
+from data_engine.formatting import typed
 from data_engine.planning.golden import Golden
 from data_engine.record import Record, frozen
-from data_engine.typed import typed
 
 STATUSES = ("holds", "differs", "failed", "not compared", "updated")
 """Every word a golden's status can be."""

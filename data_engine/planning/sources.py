@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 
-from data_engine.cut import first_few
 from data_engine.engine.candidates import Source, is_unchanged, listed_source, signature_of, startup_sources
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError
 from data_engine.flow.flow import Flow
 from data_engine.flow.trigger import Trigger
+from data_engine.formatting import first_few
 from data_engine.model import Signature
 from data_engine.planning.plan import PlannedSource
 from data_engine.record import frozen

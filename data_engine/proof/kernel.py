@@ -11,11 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
-from data_engine.cut import first_few
 from data_engine.engine.local_workspace import LocalWorkspace, local_workspace
 from data_engine.engine.memo.tracer import CodeTracer
 from data_engine.engine.preview import compared_values
 from data_engine.errors import FlowExecutionError, FlowValidationError, NotAsInKernelError
+from data_engine.formatting import first_few
 from data_engine.model import Compared
 from data_engine.notebook.artifacts import load_artifact
 from data_engine.notebook.read import read_cells

@@ -12,16 +12,14 @@ from dataclasses import MISSING, field, fields, replace
 from datetime import datetime
 from typing import Any, ClassVar, TypeAlias
 
-from data_engine.counted import counted
 from data_engine.errors import FlowValidationError
+from data_engine.formatting import clock_words, lasting_words, plural, typed, zoned_words
 from data_engine.marks import BARRED, DOUBTFUL, FAILED, GOOD, LIVE, LOST, PENDING, READY, STOPPED
 from data_engine.model import duration_words
 from data_engine.notebook.deployment_status import Standing
 from data_engine.reasons import remedies
 from data_engine.reasons.remedies import KINDS, STOPS_AT, Reason, filled, reason
 from data_engine.record import Record, frozen
-from data_engine.times import clock_words, lasting_words, zoned_words
-from data_engine.typed import typed
 
 _SLOW_LOOK_S = 0.5
 _FEW = 3
@@ -640,7 +638,7 @@ class LastWritten(Reason):
 
 @reason(
     "last_run_warned",
-    lambda why: f"{counted(why.count, 'warning')} in its last run",
+    lambda why: f"{plural(why.count, 'warning')} in its last run",
     "`{on_run:log}` shows them",
 )
 class LastRunWarned(Reason):
@@ -760,7 +758,7 @@ class WaitingRuns(Record):
     @property
     def text(self) -> str:
         """One line for people."""
-        runs = counted(self.count, "run waits", "runs wait")
+        runs = plural(self.count, "run waits", "runs wait")
         name = "" if self.source is None else f"{'' if self.count == 1 else ', the next'} for {self.source_name}"
         return f"{self.flow}: {runs}{name}: {self.reason}"
 

@@ -8,10 +8,9 @@ from dataclasses import field
 from functools import cache
 from typing import Any, ClassVar, TypeAlias, TypeVar, dataclass_transform
 
+from data_engine.formatting import clock_words, time_words, typed, zoned_words
 from data_engine.marks import IDLE, Look, Mark
 from data_engine.record import Record, frozen
-from data_engine.times import clock_words, time_words, zoned_words
-from data_engine.typed import typed
 
 DAEMON_ENDING = "daemon_ending"
 """The kind of what keeps flows from running that is no reason of its own: the daemon only waits for its running work."""

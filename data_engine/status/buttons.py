@@ -11,9 +11,9 @@ from data_engine.commands.fields import arguments_of
 from data_engine.commands.registry import COMMANDS
 from data_engine.commands.runs import StopFlow
 from data_engine.commands.situation import Refusal, Situation, first, unless, when
+from data_engine.formatting import typed
 from data_engine.reasons.kinds import DaemonSilent
 from data_engine.status.record import FlowStatus, WorkspaceStatus
-from data_engine.typed import typed
 
 WhyNot: TypeAlias = str | None
 """Why a button cannot be used now; None when it can."""

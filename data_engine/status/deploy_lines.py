@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from data_engine.counted import counted
-from data_engine.cut import first_few
 from data_engine.engine.local_workspace import LocalWorkspace
+from data_engine.formatting import first_few, plural, typed
 from data_engine.ledger.switch import Switch
 from data_engine.model import Deployment
 from data_engine.notebook.catalog import CatalogEntry
@@ -16,7 +15,6 @@ from data_engine.notebook.deployment_status import NOT_DEPLOYED, Standing
 from data_engine.status.deployed_before import left_out
 from data_engine.status.record import FlowStatus, WorkspaceStatus
 from data_engine.status.starting import FilesBefore, GoingLive, Starting, files_before
-from data_engine.typed import typed
 
 INDENT = 14
 """How many characters of a line are the word that says what it is about."""
@@ -142,8 +140,8 @@ def others_words(others: Mapping[str, Standing]) -> str | None:
     never = sum(one.kind == "not_deployed" for one in others.values())
     edited = len(others) - never
     told = [
-        *([f"{counted(edited, 'differs', 'differ')} from what is deployed"] if edited else []),
-        *([f"{counted(never, 'is', 'are')} not deployed"] if never else []),
+        *([f"{plural(edited, 'differs', 'differ')} from what is deployed"] if edited else []),
+        *([f"{plural(never, 'is', 'are')} not deployed"] if never else []),
     ]
     shows = f"`{typed('list')}` shows {'it' if len(others) == 1 else 'them'}"
     return f"Other flows: {', '.join(told)}; {shows}." if told else None
@@ -215,7 +213,7 @@ def files_before_lines(
             lines.append(f"not again     {flow}: {told} as done. To do {'it' if one else 'them'} again: {again}")
         if files.held:
             one = files.held == 1
-            told = f"{counted(files.held, 'file is', 'files are')} held, as {'its' if one else 'their'} last run failed or was stopped"
+            told = f"{plural(files.held, 'file is', 'files are')} held, as {'its' if one else 'their'} last run failed or was stopped"
             ways = [typed("enable", flow)] if flow in off else []
             ways.append(typed("retry", flow) if is_engine_on else typed("start"))
             lines.append(

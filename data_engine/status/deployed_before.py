@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError
+from data_engine.formatting import local_time, time_words, typed
 from data_engine.ledger.deployments import deployments_of, published, renamings
 from data_engine.ledger.ledger import Ledger
 from data_engine.model import Deployment, utc_text
@@ -22,8 +23,6 @@ from data_engine.notebook.flow_files import module_files
 from data_engine.notebook.module_sets import files_of, read_contents
 from data_engine.reasons.kinds import Done, Undeployed
 from data_engine.reasons.remedies import remedy_of
-from data_engine.times import local_time, time_words
-from data_engine.typed import typed
 from data_engine.workspace.settings import WorkspaceSettings
 
 _DAY_S = 86_400.0

@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from data_engine.cut import first_few
+from data_engine.formatting import first_few
 from data_engine.ledger.output_runs import OutputRun
 from data_engine.model import RunFile
 from data_engine.reasons.kinds import LastWritten

@@ -9,13 +9,13 @@ from typing import Any, ClassVar
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.params import value_words
 from data_engine.errors import FlowValidationError
+from data_engine.formatting import lasting_words
 from data_engine.ledger import deployments as ledger_rows
 from data_engine.model import Deployment, Run, RunFile, StepRun
 from data_engine.notebook.set_differences import code_differences
 from data_engine.record import Record, frozen
 from data_engine.shown import Shown
 from data_engine.status.runs import by_label
-from data_engine.times import lasting_words
 
 _MOST = 50
 _SLOWER, _LEAST_S = 1.2, 0.05

@@ -10,17 +10,14 @@ from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
-from data_engine.counted import counted
-from data_engine.cut import first_few
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError
 from data_engine.file_check import file_exists
+from data_engine.formatting import first_few, local_time, plural, seconds, typed, zoned_words
 from data_engine.ledger.ledger import Ledger, RunsWanted
 from data_engine.ledger.warned import warned_words, warnings_of, with_warnings
 from data_engine.model import Run, RunFile, RunTrigger, StepRun, ended_badly, utc_text
 from data_engine.record import frozen
-from data_engine.times import local_time, seconds, zoned_words
-from data_engine.typed import typed
 
 if TYPE_CHECKING:
     from data_engine.notebook.catalog import CatalogEntry
@@ -138,7 +135,7 @@ def files_words(files: Sequence[RunFile], more: int) -> str:
 
 
 def _rows_of(one: RunFile) -> str:
-    return "" if one.rows is None else f" ({counted(one.rows, 'row')})"
+    return "" if one.rows is None else f" ({plural(one.rows, 'row')})"
 
 
 def also_read_words(run: Run) -> str:
@@ -157,7 +154,7 @@ def also_read_words(run: Run) -> str:
     if not others:
         return ""
     least = "at least " if run.more_inputs else ""
-    count = counted(len(others), "other file")
+    count = plural(len(others), "other file")
     return f"it read {least}{count} of that folder, too: {first_few(others, _FEW)}"
 
 

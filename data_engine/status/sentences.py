@@ -7,8 +7,7 @@ from dataclasses import replace
 from os.path import dirname, exists
 from typing import Any
 
-from data_engine.counted import counted
-from data_engine.cut import beginning
+from data_engine.formatting import beginning, local_time, plural, typed
 from data_engine.ledger.warned import warned_words
 from data_engine.message import Undelivered
 from data_engine.model import ActiveRun, Backfill, Run, ended_badly
@@ -16,8 +15,6 @@ from data_engine.platforms.host import shell_line
 from data_engine.reasons.kinds import ByHand, EngineOff, Held, LastRunFailed, NotYet, RetryLater, Stopping
 from data_engine.reasons.remedies import SHORT_ID, SILENT_FIX, STOPS_AT, Reason
 from data_engine.status.record import FlowStatus, WorkspaceStatus
-from data_engine.times import local_time
-from data_engine.typed import typed
 
 GOES_ON = "the daemon is not running; the engine is on again as soon as a daemon starts"
 """What is said where the last daemon died with its engine on: the next one turns it on by itself."""
@@ -70,10 +67,10 @@ def ended_words(statuses: Collection[str]) -> str:
     """
     stopped = sum(status == "stopped" for status in statuses)
     failed = sum(status not in ("success", "stopped") for status in statuses)
-    failures = counted(failed, "failure")
+    failures = plural(failed, "failure")
     return ", ".join(
         [
-            counted(len(statuses), "run"),
+            plural(len(statuses), "run"),
             *([failures] if failed or not stopped else []),
             *([f"{stopped:,} stopped"] if stopped else []),
         ]
@@ -149,7 +146,7 @@ def undelivered_words(one: Undelivered, at: Callable[[str | None], str] | None, 
         >>> undelivered_words(waits, None)
         'Alerts do not reach mail_team: refused; 1 message'
     """
-    messages = counted(count, "message")
+    messages = plural(count, "message")
     if at is not None:
         messages += f", {'of' if count == 1 else 'the newest of'} {at(one.since_utc)}"
     if one.error is None:
@@ -231,7 +228,7 @@ def in_the_way(why: Reason | None, *, held: int, last_run: Run | None, is_runnin
         step = f" in {data['step']}" if data.get("step") else ""
         what = data.get("detail") or last_run.cause or (last_run.error or "").partition("\n")[0]
         error = f"its last run {_ENDED[last_run.status]}{step}" + (f": {what}" if what else "")
-    held_files = counted(held, "file is held", "files are held") if held else None
+    held_files = plural(held, "file is held", "files are held") if held else None
     found = "; ".join(filter(None, (held_files, error)))
     return found or ("it runs by hand only" if isinstance(why, ByHand) else None)
 

@@ -8,12 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
-from data_engine.counted import counted
-from data_engine.cut import first_few
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.other_mirrors import with_shared_mirror
 from data_engine.flow.flow import Flow
 from data_engine.flow.trigger import Poll, Schedule
+from data_engine.formatting import first_few, plural, zoned_words
 from data_engine.ledger.deployments import published
 from data_engine.model import Deployment
 from data_engine.notebook.catalog import CatalogEntry, read_catalog
@@ -29,7 +28,6 @@ from data_engine.status.deployed_before import left_out
 from data_engine.status.explain import WOULD_RUN, look_now
 from data_engine.status.offline import OfflineFacts
 from data_engine.status.outputs import count_gone
-from data_engine.times import zoned_words
 
 _MOST_TIMES = 5
 
@@ -54,8 +52,8 @@ class Starting:
             '1 slot that it missed: 2026-12-24 07:00 UTC'
         """
         if self.slots:
-            return f"{counted(len(self.slots), 'slot')} that it missed: {first_few(self.slots, _MOST_TIMES)}"
-        files = counted(self.files, "file") if self.files else ""
+            return f"{plural(len(self.slots), 'slot')} that it missed: {first_few(self.slots, _MOST_TIMES)}"
+        files = plural(self.files, "file") if self.files else ""
         return f"a batch of {files}" if files and self.is_batch else files
 
     def when(self, *, is_on: bool, how: str = "") -> str:

@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 
 from data_engine.cause import Cause
 from data_engine.commands.situation import UNUSABLE, host_of, unusable_words
-from data_engine.counted import counted
 from data_engine.engine.params import value_words
+from data_engine.formatting import clock_words, plural, typed
 from data_engine.lease.status import FETCHED_BY, NOT_ALL_HERE
 from data_engine.marks import Mark, mark_of
 from data_engine.model import ActiveRun
@@ -23,8 +23,6 @@ from data_engine.status.buttons import WhyNot, flow_buttons, workspace_buttons
 from data_engine.status.record import DaemonFacts, EngineFacts, FlowStatus, WorkspaceStatus
 from data_engine.status.sentences import GOES_ON, told_once, undelivered_words
 from data_engine.status.troubles import Known, TroubleLine, has_recovered, troubles_of
-from data_engine.times import clock_words
-from data_engine.typed import typed
 
 _MARKS = {
     "mine": Mark("yours", "good", "disc", "mine"),
@@ -340,7 +338,7 @@ def _summary(rows: Iterable[PanelFlow]) -> str:
     rows = list(rows)
     running = sum(row.mark.kind in ("running", "stopping") for row in rows)
     failed = sum(row.is_failing for row in rows)
-    parts = [counted(len(rows), "flow"), f"{running} running" if running else "", f"{failed} failing" if failed else ""]
+    parts = [plural(len(rows), "flow"), f"{running} running" if running else "", f"{failed} failing" if failed else ""]
     return " · ".join(filter(None, parts))
 
 

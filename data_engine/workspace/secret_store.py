@@ -18,10 +18,10 @@ from typing import Any
 from data_engine import private
 from data_engine.errors import FlowValidationError, SecretMissingError, WorkspaceError
 from data_engine.files import trouble_of, write_text_atomic
+from data_engine.formatting import typed
 from data_engine.locks import OsLock
 from data_engine.record import frozen
 from data_engine.secret import SHORTEST, Secret, is_secret_name
-from data_engine.typed import typed
 from data_engine.workspace.machine import private_state_root, state_root
 
 SERVICE = "data-engine"

@@ -8,7 +8,7 @@ from unittest.mock import ANY
 import pytest
 
 from data_engine import Workspace
-from data_engine.times import zoned_words
+from data_engine.formatting import zoned_words
 from jupyter_extension.display import bundle
 from tests.cli.conftest import Cli
 from tests.support import WorkspaceFiles

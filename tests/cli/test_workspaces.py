@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from data_engine.formatting import typed
 from data_engine.platforms.host import shell_line
-from data_engine.typed import typed
 from data_engine.workspace.machine import machine_settings_path
 from tests.cli.conftest import Cli
 

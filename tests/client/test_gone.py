@@ -74,20 +74,18 @@ def test_a_flow_whose_notebook_is_gone_says_so_everywhere(
 ) -> None:
     """And that it runs on as it was deployed."""
     gone(ws)
-    said = "claims.ipynb is gone; production runs on as it was deployed"
-
-    assert (
-        state(workspace)[1]
-        == f"{said}\nto get it back: `data-engine restore claims`; to end it: `data-engine undeploy claims`"
-    )
-    assert workspace.standing("claims").kind == "gone"
+    standing, edit = workspace.standing("claims"), state(workspace)[1]
     why = workspace.explain("claims")
-    assert (why[0].why.kind, why[0].reason) == ("module_gone", said)
+
+    assert (standing.kind, standing.file, standing.moved_to) == ("gone", "claims.ipynb", None)
+    assert edit is not None
+    assert commands_in(edit) == ["data-engine restore claims", "data-engine undeploy claims"]
+    assert (why[0].why.kind, why[0].why.file) == ("module_gone", "claims.ipynb")
     assert bundle(why)["text/plain"].splitlines()[-2] == f"module gone  {state(workspace)[1].splitlines()[1]}"
     for line in ("list", "status", "explain claims"):
         assert typed(ws, f"data-engine {line}") == 0
         told = capsys.readouterr()
-        assert said in told.out + told.err, line
+        assert standing.text in told.out + told.err, line
 
 
 def test_a_notebook_that_was_moved_into_a_subfolder_is_told_as_lying_there(
@@ -95,19 +93,18 @@ def test_a_notebook_that_was_moved_into_a_subfolder_is_told_as_lying_there(
 ) -> None:
     (ws.modules / "old" / "years").mkdir(parents=True)
     (ws.modules / "claims.ipynb").rename(ws.modules / "old" / "years" / "claims.ipynb")
-    said = (
-        "claims.ipynb is in a subfolder now (old/years/claims.ipynb), which is not searched for flows; "
-        "production runs on as it was deployed"
-    )
-    fix = "to continue with it: move it back into flow_modules itself; to end it: `data-engine undeploy claims`"
+    standing, edit = workspace.standing("claims"), state(workspace)[1]
+    why = workspace.explain("claims")[0].why
 
-    assert state(workspace)[1] == f"{said}\n{fix}"
-    why = workspace.explain("claims")[0]
-    assert (why.why.kind, why.reason) == ("module_gone", said)
+    assert (standing.kind, standing.moved_to) == ("gone", "old/years/claims.ipynb")
+    assert edit is not None
+    assert commands_in(edit) == ["data-engine undeploy claims"]
+    assert (why.kind, why.moved_to) == ("module_gone", "old/years/claims.ipynb")
+    fix = edit.splitlines()[-1]
     assert fix in bundle(workspace.explain("claims"))["text/plain"]
     assert typed(ws, "data-engine deploy claims") == 2
     told = capsys.readouterr().err
-    assert said in told
+    assert "old/years/claims.ipynb" in told
     assert fix in told
     assert typed(ws, "data-engine deploy") == 0
     assert "undeployed" not in capsys.readouterr().err

@@ -11,13 +11,13 @@ import pytest
 
 from data_engine import FlowValidationError, Workspace
 from data_engine.flow.flow import Flow
+from data_engine.formatting import zoned_words
 from data_engine.ledger.rows import SourceStates
 from data_engine.reasons.kinds import Looks
 from data_engine.scheduler.folder_poller import FolderPoller
 from data_engine.scheduler.plan import PlannedFlow
 from data_engine.scheduler.source_memory import KnownSources
 from data_engine.status.explain import ways
-from data_engine.times import zoned_words
 from jupyter_extension.files import flow_files, reader
 from tests.daemon.support import ended, flow_of
 from tests.support import WorkspaceFiles, end_now, until
@@ -206,16 +206,14 @@ def test_a_run_that_stops_is_told_and_what_ends_it_now(workspace: Workspace, ws:
     (run_id,) = workspace.run("waits", wait=False)
     until(lambda: [run for run in workspace.status().active_runs if run.step])
     (running,) = workspace.explain("waits")
-    assert (running.reason, running.fix) == (
-        f"running: run {run_id[:8]}",
-        f"`data-engine stop {run_id[:8]}` ends it at its next step, map item, context.log or context.progress",
-    )
+    assert (running["why"]["kind"], running["why"]["run_id"]) == ("running", run_id)
+    assert f"`data-engine stop {run_id[:8]}`" in running["fix"]
 
     workspace.stop_run(run_id)
     (row,) = until(lambda: [one for one in workspace.explain("waits") if one.why.kind == "stopping"])
 
     assert row["why"]["run_id"] == run_id
-    assert row["fix"] == f"`data-engine kill {run_id[:8]}` ends its process now"
+    assert f"`data-engine kill {run_id[:8]}`" in row["fix"]
     workspace.kill_run(run_id)
 
 

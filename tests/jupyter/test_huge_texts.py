@@ -11,12 +11,12 @@ import pytest
 from data_engine import Workspace
 from data_engine.compare.comparing import compare
 from data_engine.compare.comparing import words as words_of
-from data_engine.cut import MOST_CELL, MOST_TEXT
 from data_engine.engine.bounded_output import bounded_output
 from data_engine.engine.memo.caption import PreviewReport, StepReport, caption
 from data_engine.errors import FlowExecutionError, FlowValidationError
 from data_engine.flow.batch import Batch, ItemError
 from data_engine.flow.context import FlowContext
+from data_engine.formatting import MOST_CELL, MOST_TEXT
 from data_engine.marks import Mark
 from data_engine.model import Run, RunTrigger
 from data_engine.shown import Listing

@@ -15,9 +15,9 @@ import pytest
 from data_engine import Workspace
 from data_engine.cli.app import make_command
 from data_engine.errors import FlowExecutionError, FlowValidationError
+from data_engine.formatting import typed
 from data_engine.platforms.host import shell_line
 from data_engine.platforms.processes import interrupt_main_thread
-from data_engine.typed import typed
 from data_engine.workspace.provision import example_notebook
 from jupyter_extension.cell_hints import in_cell, shell_of
 from jupyter_extension.commands import all_commands

@@ -8,7 +8,7 @@ from importlib import metadata
 from pathlib import Path
 
 from data_engine import panel
-from data_engine.typed import typed
+from data_engine.formatting import typed
 from tests.panel import flows
 from tests.panel.lab import Lab, Page
 from tests.support import notebook_bytes

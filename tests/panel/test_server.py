@@ -14,7 +14,7 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 
-from data_engine.typed import typed
+from data_engine.formatting import typed
 from jupyter_extension.server import message_of
 from tests.panel import flows
 from tests.panel.lab import Lab

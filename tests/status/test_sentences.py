@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import get_args
 
 from data_engine.cause import SENTENCES
+from data_engine.formatting import clock_words, time_words, zoned_words
 from data_engine.reasons.kinds import (
     Asked,
     Broken,
@@ -70,7 +71,6 @@ from data_engine.reasons.kinds import (
 )
 from data_engine.reasons.remedies import KINDS, Reason, remedy_of
 from data_engine.status.record import FlowStatus, State
-from data_engine.times import clock_words, time_words, zoned_words
 
 NOON = "2026-06-01T12:00:00.000000+00:00"
 RUN = "0123456789ab"

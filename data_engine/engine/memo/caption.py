@@ -9,7 +9,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from data_engine.cut import MOST_CELL, both_ends, first_few, visible
+from data_engine.formatting import MOST_CELL, both_ends, first_few, visible
 from data_engine.ledger.warned import warned_words
 from data_engine.record import frozen
 from data_engine.workspace.layout import kernel_shell

@@ -20,7 +20,6 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
-from data_engine.cut import beginning
 from data_engine.engine.access.access_log import AccessLog, Namespace, not_logged
 from data_engine.engine.access.doubts import doubts_of_result
 from data_engine.engine.access.file_events import FileGuard, failing_when_refused, guarding
@@ -61,6 +60,7 @@ from data_engine.flow.object_names import taken_changed
 from data_engine.flow.places import IN_PLACE, NotedPlaces, Places
 from data_engine.flow.spec import Collect, Map, StepSpec
 from data_engine.flow.steps import Earlier, note_outputs, outputs_of, run_steps
+from data_engine.formatting import beginning
 from data_engine.ledger.warned import counts_as_warning
 from data_engine.model import Event, LogLine
 from data_engine.record import frozen

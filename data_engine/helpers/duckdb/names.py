@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from data_engine.cut import first_few
 from data_engine.errors import FlowValidationError
+from data_engine.formatting import first_few
 
 _UPPER_TO_LOWER = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
 _PART = re.compile(r'\s*(?:"((?:[^"]|"")*)"|([^\s".][^.]*|))\s*(\.|$)', re.DOTALL)

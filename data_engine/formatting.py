@@ -1,0 +1,203 @@
+"""Texts for people: cut to what is read, counted, dated, and commands as they are typed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+from data_engine.platforms.host import shell_line
+
+MOST_TEXT = 20_000
+"""Characters of one text, such as an error's, that people are shown."""
+
+MOST_CELL = 4_000
+"""Characters of one cell of a table, or of one line of code."""
+
+
+_OBEYED = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+"""Control characters but for the tab, and what lets text run the other way."""
+
+
+def visible(text: str) -> str:
+    """`text` as one line that can be printed whoever wrote it: a name of a file may hold what clears a screen or turns words around.
+
+    Example:
+        >>> visible("a\\x1b[2J\\nb.csv"), visible("Zürich 1.csv")
+        ('a\\\\x1b[2J\\\\nb.csv', 'Zürich 1.csv')
+    """
+    return _OBEYED.sub(lambda one: one[0].encode("unicode_escape").decode(), text)
+
+
+def visible_lines(text: str) -> str:
+    """`text` likewise, but for its ends of lines."""
+    return "\n".join(visible(line.removesuffix("\r")) for line in text.split("\n"))
+
+
+def both_ends(text: str, most: int) -> str:
+    """The text, or of one that is longer than `most` its two ends: an error says at its end what it is.
+
+    Example:
+        >>> both_ends("a" * 100 + "KeyError: 3", 90)
+        'aaaaaaaaaaaaaaa … 66 characters are left out … aaaaaaaaaaaaaaaaaaaKeyError: 3'
+    """
+    if len(text) <= most:
+        return text
+    room = max(most - 45, 0)
+    last = room * 2 // 3
+    first = room - last
+    return f"{text[:first]} … {len(text) - room:,} characters are left out … {text[len(text) - last :]}"
+
+
+def beginning(text: str, most: int) -> str:
+    """The text, or of one that is longer than `most` its beginning with an ellipsis.
+
+    Example:
+        >>> beginning("supplier", 8), beginning("suppliers", 8)
+        ('supplier', 'supplie…')
+    """
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def first_few(texts: Sequence[str], most: int, between: str = ", ", *, more: int = 0) -> str:
+    """The first `most` of the texts in one line, and how many more there are; `more` of them are not among the texts.
+
+    Example:
+        >>> first_few("abc", 3), first_few("abcde", 3), first_few("abcde", 3, "; ")
+        ('a, b, c', 'a, b, c and 2 more', 'a; b; c; and 2 more')
+        >>> first_few("ab", 3, more=1200)
+        'a, b and 1,200 more'
+    """
+    more += max(0, len(texts) - most)
+    last = "" if not more else f"{' ' if between == ', ' else between}and {more:,} more"
+    return between.join(texts[:most]) + last
+
+
+def plural(number: int, one: str, several: str | None = None) -> str:
+    """The number with its noun; `several` is what stands for all but one where that is not `one` with an "s".
+
+    Example:
+        >>> plural(1, "run"), plural(1200, "run"), plural(0, "failure")
+        ('1 run', '1,200 runs', '0 failures')
+        >>> plural(1, "file is", "files are"), plural(2, "file is", "files are")
+        ('1 file is', '2 files are')
+    """
+    return f"{number:,} {one if number == 1 else several or f'{one}s'}"
+
+
+def size_words(size_bytes: float) -> str:
+    """A size for people, in the largest unit that leaves no zero.
+
+    Example:
+        >>> [size_words(size) for size in (0, 999, 1_000, 250_000, 5_000_000, 3_200_000_000)]
+        ['0 bytes', '999 bytes', '1 KB', '250 KB', '5 MB', '3.2 GB']
+    """
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("KB", 1e3)):
+        if size_bytes >= factor:
+            return f"{size_bytes / factor:,.3g} {unit}"
+    return f"{size_bytes:,.0f} bytes"
+
+
+def time_words(utc: str | None) -> str:
+    """A stored time as this machine's clock shows it; "?" where it is not known."""
+    return "?" if utc is None else datetime.fromisoformat(utc).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def zoned_words(utc: str | None, tz: str | None = None) -> str:
+    """A stored time of a schedule in the zone that it is meant in, which is named; "" for None.
+
+    Where none is given, as this machine's clock shows it, with how far that clock is from UTC: the machine may be far from who reads it.
+
+    Example:
+        >>> zoned_words("2026-01-05T06:30:00+00:00", "Europe/Berlin")
+        '2026-01-05 07:30:00 Europe/Berlin'
+    """
+    if utc is None:
+        return ""
+    if tz is not None:
+        from zoneinfo import ZoneInfo
+
+        return f"{datetime.fromisoformat(utc).astimezone(ZoneInfo(tz)):%Y-%m-%d %H:%M:%S} {tz}"
+    at = datetime.fromisoformat(utc).astimezone()
+    return f"{at:%Y-%m-%d %H:%M:%S} {offset_words(at)}"
+
+
+def offset_words(at: datetime) -> str:
+    """How far the zone of a time is from UTC then.
+
+    Example:
+        >>> [offset_words(datetime.fromisoformat(f"2026-01-05T06:00:00{zone}")) for zone in ("+01:00", "-09:30", "+00:00")]
+        ['UTC+1', 'UTC-9:30', 'UTC']
+    """
+    minutes = round((at.utcoffset() or timedelta()).total_seconds() / 60)
+    hours, rest = divmod(abs(minutes), 60)
+    return "UTC" + (f"{'-' if minutes < 0 else '+'}{hours}" + (f":{rest:02}" if rest else "") if minutes else "")
+
+
+def lasting_words(seconds: float) -> str:
+    """A duration in words.
+
+    Example:
+        >>> lasting_words(0.503), lasting_words(40.2), lasting_words(300), lasting_words(5400)
+        ('0.5 s', '40 s', '5 min', '1.5 h')
+    """
+    for size_s, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size_s:
+            return f"{seconds / size_s:.2g} {unit}"
+    return f"{seconds:.2g} s"
+
+
+def clock_words(utc: str, tz: str | None = None) -> str:
+    """A stored time in a zone (None: this machine's): the time alone on the day that it is there now, else with its date.
+
+    The zone is named, but this machine's own.
+
+    Example:
+        >>> clock_words("2026-01-05T06:00:00+00:00", "Europe/Berlin")
+        'Mon 2026-01-05 07:00 Europe/Berlin'
+    """
+    from zoneinfo import ZoneInfo
+
+    at = datetime.fromisoformat(utc)
+    local, now = (one.astimezone(None if tz is None else ZoneInfo(tz)) for one in (at, datetime.now(UTC)))
+    words = local.strftime("%H:%M" if local.date() == now.date() else "%a %Y-%m-%d %H:%M")
+    return words if tz is None else f"{words} {tz}"
+
+
+def local_time(utc: str | None) -> str:
+    """The same; "" for None."""
+    return "" if utc is None else time_words(utc)
+
+
+def seconds(elapsed_s: float | None) -> str:
+    """A duration for people.
+
+    Example:
+        >>> seconds(0.1234), seconds(75), seconds(3700), seconds(None)
+        ('0.12 s', '1 min 15 s', '1 h 1 min', '')
+    """
+    if elapsed_s is None:
+        return ""
+    if elapsed_s < 59.995:
+        return f"{elapsed_s:.2f} s"
+    minutes, rest = divmod(round(elapsed_s), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def typed(*words: str) -> str:
+    """`data-engine` and these words, each quoted where the shell needs it; `typed_magic` is the same for a cell.
+
+    Example:
+        >>> typed("deploy", "claims"), typed_magic("deploy", "claims")
+        ('data-engine deploy claims', '%flow deploy claims')
+        >>> typed_magic("rollback", "monthly claims")
+        "%flow rollback 'monthly claims'"
+    """
+    return visible(shell_line(["data-engine", *words]))
+
+
+def typed_magic(*words: str) -> str:
+    """`%flow` and these words, as a cell takes them."""
+    import shlex
+
+    return visible(f"%flow {shlex.join(words)}")
