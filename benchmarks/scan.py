@@ -19,8 +19,8 @@ from benchmarks.figures import finish, report
 from data_engine import Flow, run
 from data_engine.ledger.rows import SourceStates
 from data_engine.model import Signature, SourceState
+from data_engine.planning.due import PlannedFlow
 from data_engine.scheduler.folder_poller import FolderPoller
-from data_engine.scheduler.plan import PlannedFlow
 from data_engine.scheduler.scanner import Scanner
 from data_engine.scheduler.source_memory import KnownSources
 

@@ -10,9 +10,10 @@ The floors of the package; imports only point down:
     5  status/                the state of a workspace: one record, filled from facts once, and what explains it
     5  commands/              what is asked of a workspace's owner: a value for each verb
     5  deploy/                from a look at the modules to the rows that say what production runs
-    5  planning/              what a deploy would change, and goldens that keep what was right
+    5  plan/                  what a deploy would change, and goldens that keep what was right
     5  proof/                 whether a compiled notebook is as in its kernel
-    4  scheduler/  engine/    what is due, and when it runs; candidates, runs, previews, groups
+    4  scheduler/  engine/    when it runs, and where; candidates, runs, previews, groups
+    4  planning/              what is due, and why: pure decisions
     4  reasons/              why something runs or does not: one table
     4  alerting/              what is expected of flows, and what people are told of them
     3  ledger/  lease/        what ran, on this machine and for all; who owns a workspace on a shared folder

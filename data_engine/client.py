@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from data_engine.model import Backfill, Deployment, Event, LogEntry, Run, StepRun
     from data_engine.notebook.catalog import CatalogEntry
     from data_engine.notebook.deployment_status import Standing
-    from data_engine.planning.plan import Plan
-    from data_engine.planning.results import GoldenResult
-    from data_engine.scheduler.backfill import Reprocess
+    from data_engine.plan.plan import Plan
+    from data_engine.plan.results import GoldenResult
+    from data_engine.planning.backfill import Reprocess
     from data_engine.status.explain import Explanation
     from data_engine.status.record import WorkspaceStatus
     from data_engine.status.run_comparison import Comparison
@@ -225,7 +225,7 @@ class Workspace:
         from data_engine.compare.comparing import keys
         from data_engine.engine.params import check_params
         from data_engine.notebook.catalog import check_flow_name
-        from data_engine.planning.making import Wish, make_plan
+        from data_engine.plan.making import Wish, make_plan
 
         wish = Wish(sources, use, keys(key), check_params(params), is_confirmed=yes, fresh=fresh)
         return make_plan(self.home, check_flow_name(name), wish, sink)
@@ -243,7 +243,7 @@ class Workspace:
             >>> Workspace.create(tempfile.mkdtemp()).test()
             []
         """
-        from data_engine.planning.testing import goldens_checked
+        from data_engine.plan.testing import goldens_checked
 
         return Listing(goldens_checked(self.home, name, update=update))
 

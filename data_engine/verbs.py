@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Any, Literal
 
     from data_engine.flow.context import FlowContext
-    from data_engine.planning.golden import Golden
+    from data_engine.plan.golden import Golden
 
     PathText = str | PathLike[str]
 
@@ -108,7 +108,7 @@ class Flow(value.Flow):
         """
         if against is not None or key is not None:
             check_against(against, key=key, write=write)
-            from data_engine.planning.against import against_deployed
+            from data_engine.plan.against import against_deployed
 
             return against_deployed(self, use=use, source=source, params=params, key=key, fresh=fresh, force=force)
         from data_engine.engine.preview import preview
@@ -148,7 +148,7 @@ class Flow(value.Flow):
             >>> golden.name, [result.status for result in ws.test()]
             ('first', ['holds'])
         """
-        from data_engine.planning.keeping import keep
+        from data_engine.plan.keeping import keep
 
         return keep(
             self,

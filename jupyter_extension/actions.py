@@ -25,7 +25,7 @@ from data_engine.marks import Mark, mark_of
 from data_engine.model import WrittenFile
 from data_engine.nofollow import opened, remove_tree
 from data_engine.notebook.flow_files import module_files
-from data_engine.planning.plan import Plan
+from data_engine.plan.plan import Plan
 from data_engine.platforms.names import real_path, with_home
 from data_engine.proof.kernel import compared_now
 from data_engine.record import as_json, frozen

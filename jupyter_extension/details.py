@@ -23,10 +23,10 @@ from data_engine.model import Deployment, Run, StepRun
 from data_engine.notebook.catalog import unknown_flow
 from data_engine.notebook.deployment_status import cells_text
 from data_engine.notebook.module_sets import file_facts
-from data_engine.planning.code import code_changes
+from data_engine.plan.code import code_changes
+from data_engine.planning.slots import Slots, slot_words, zone_of
 from data_engine.proof.kept import unsettled_texts
 from data_engine.record import frozen
-from data_engine.scheduler.slots import Slots, slot_words, zone_of
 from data_engine.status.buttons import WhyNot
 from data_engine.status.deployed_before import present_name
 from data_engine.status.runs import facts_of, params_words, rows_words, source_names, trigger_words

@@ -25,9 +25,9 @@ from data_engine.notebook.catalog import CatalogEntry
 from data_engine.notebook.compiled import CompiledNotebook
 from data_engine.notebook.flow_files import no_flow_there
 from data_engine.notebook.read import read_cells
-from data_engine.planning.golden import Golden
-from data_engine.planning.plan import Plan
-from data_engine.planning.results import GoldenResult
+from data_engine.plan.golden import Golden
+from data_engine.plan.plan import Plan
+from data_engine.plan.results import GoldenResult
 from data_engine.shown import Hint, Listing
 from data_engine.status.explain import Explanation
 from data_engine.status.record import FlowStatus, WorkspaceStatus

@@ -18,9 +18,9 @@ from data_engine.flow.trigger import Manual, Poll, Schedule
 from data_engine.formatting import local_time, zoned_words
 from data_engine.marks import Mark, mark_of
 from data_engine.notebook.catalog import trigger_text
+from data_engine.planning.slots import slot_words, slots_of
 from data_engine.reasons.kinds import ByHand
 from data_engine.record import frozen
-from data_engine.scheduler.slots import slot_words, slots_of
 from data_engine.status.record import FlowStatus
 from data_engine.status.sentences import short_error
 from jupyter_extension.card import Card, Cell, Code, Picture, clean

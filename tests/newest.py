@@ -28,7 +28,7 @@ FOLDERS = (
     "ledger",
     "importing",
     "notebook",
-    "planning",
+    "plan",
     "platforms",
     "preview",
     "scheduler",

@@ -238,7 +238,7 @@ def test_the_package_itself_loads_none_of_its_modules() -> None:
 def test_a_daemon_that_starts_loads_nothing_that_only_steps_and_gates_need() -> None:
     """Each module that is loaded is several looks at files, which a scanner of viruses makes slow."""
     others = (
-        *("data_engine.engine.recording", "data_engine.planning.golden", "importlib.abc", "importlib.metadata"),
+        *("data_engine.engine.recording", "data_engine.plan.golden", "importlib.abc", "importlib.metadata"),
         *("xml.sax", "urllib.request", "polars", "pyarrow", "duckdb"),
     )
     code = f"import sys, data_engine.daemon.__main__\nprint([n for n in {others} if n in sys.modules])"

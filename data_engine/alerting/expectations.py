@@ -17,9 +17,9 @@ from data_engine.flow.trigger import Schedule, Trigger
 from data_engine.ledger.freshness import Fresh, began_at, deployed_since, fresh_of
 from data_engine.ledger.ledger import Ledger
 from data_engine.model import utc_text
+from data_engine.planning.slots import Slots, slots_of, zone_of
 from data_engine.reasons.kinds import Expected, Late, Overlong
 from data_engine.record import frozen
-from data_engine.scheduler.slots import Slots, slots_of, zone_of
 
 GRACE_S = 300.0
 """How late a slot may begin, where `Flow.expect` does not say."""

@@ -189,7 +189,7 @@ def _flows_table(
 
 def disabled_flows(ws: Workspace) -> dict[str, Disabled]:
     """Who disabled flows, and when, by the flows' names."""
-    from data_engine.scheduler.plan import disabled_by
+    from data_engine.planning.due import disabled_by
 
     found = {flow: disabled_by(switch) for flow, switch in ws.home.ledger().switches().items()}
     return {flow: why for flow, why in found.items() if why is not None}
@@ -455,7 +455,7 @@ def show(ctx: typer.Context, name: FlowName, as_json: AsJson = False) -> int:
     from data_engine.ledger.warned import runs_as_json
     from data_engine.model import utc_text
     from data_engine.notebook.catalog import clock_zone, describe, trigger_here
-    from data_engine.scheduler.slots import slot_words
+    from data_engine.planning.slots import slot_words
     from data_engine.status.runs import last_run, last_run_words
 
     ws = chosen_workspace(ctx)
@@ -502,7 +502,7 @@ def show(ctx: typer.Context, name: FlowName, as_json: AsJson = False) -> int:
 def _next_slots(ws: Workspace, flow: Flow) -> tuple[list[float], tzinfo]:
     """The next times of a flow that runs by the clock, and the zone they are meant in."""
     from data_engine.flow.trigger import Schedule
-    from data_engine.scheduler.slots import slots_of, zone_of
+    from data_engine.planning.slots import slots_of, zone_of
 
     timezone = ws.home.settings_shown().timezone
     if not isinstance(flow.trigger, Schedule):

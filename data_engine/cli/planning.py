@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from data_engine.client import Workspace
-    from data_engine.planning.plan import NotHeldBack, Plan
+    from data_engine.plan.plan import NotHeldBack, Plan
 
 
 def plan(
@@ -101,8 +101,8 @@ def _is_confirmed(ws: Workspace, name: str, as_json: bool) -> bool:
 
 
 def _escaping(ws: Workspace, name: str) -> Sequence[NotHeldBack]:
-    from data_engine.planning.escapes import escapes
-    from data_engine.planning.making import deployed_flow
+    from data_engine.plan.escapes import escapes
+    from data_engine.plan.making import deployed_flow
 
     try:
         flows = [deployed_flow(ws.home, name), ws.load_flow(name)]

@@ -13,7 +13,7 @@ from data_engine.model import Backfill
 from data_engine.record import Record, frozen
 
 if TYPE_CHECKING:
-    from data_engine.scheduler.backfill import Reprocess, Wanted
+    from data_engine.planning.backfill import Reprocess, Wanted
 
 _PATTERN = replace(PATH, given=given_text)
 
@@ -54,7 +54,7 @@ class StartBackfill(Command[BackfillTold]):
         Raises:
             FlowValidationError: a text is no day, or says none of what can be run again.
         """
-        from data_engine.scheduler.backfill import Wanted
+        from data_engine.planning.backfill import Wanted
 
         return Wanted(self.since, self.until, self.where, cast("Reprocess", self.reprocess))
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from data_engine.lease.status import LeaseStatus
     from data_engine.ledger.switch import Switch
     from data_engine.model import Backfill
-    from data_engine.scheduler.backfill import Wanted
+    from data_engine.planning.backfill import Wanted
 
 
 @frozen

@@ -29,9 +29,9 @@ from data_engine.ledger.freshness import failures_between
 from data_engine.ledger.troubles import Trouble, TroubleKey
 from data_engine.message import Message, message
 from data_engine.model import Event, RunFinished, RunStarted, utc_text
+from data_engine.planning.slots import zone_of
 from data_engine.record import frozen
 from data_engine.scheduler.dispatcher import Dispatcher
-from data_engine.scheduler.slots import zone_of
 from data_engine.scheduler.trigger_set import TriggerSet
 from data_engine.workspace.settings import AlertSettings
 

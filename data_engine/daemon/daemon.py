@@ -34,10 +34,10 @@ from data_engine.lease.keeper import Keeper
 from data_engine.lease.requests import RequestFiles
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.requests import RequestRows
+from data_engine.planning.due import PlannedFlow
 from data_engine.reasons.kinds import Unreachable
 from data_engine.scheduler.dispatcher import Dispatcher
 from data_engine.scheduler.folder_poller import FolderPoller
-from data_engine.scheduler.plan import PlannedFlow
 from data_engine.scheduler.scheduler import Scheduler
 from data_engine.scheduler.surroundings import ReadyFlow
 from data_engine.status.build import HeldFiles

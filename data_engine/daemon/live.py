@@ -22,10 +22,10 @@ from data_engine.ledger.warned import Warned
 from data_engine.message import Undelivered
 from data_engine.model import ActiveRun, Backfill, Deployment, Run, utc_text
 from data_engine.notebook.deployment_status import AS_DEPLOYED, NOT_DEPLOYED
+from data_engine.planning.due import Rules
 from data_engine.reasons.kinds import WaitingRuns
 from data_engine.record import frozen
 from data_engine.scheduler.folder_poller import FolderPoller
-from data_engine.scheduler.plan import Rules
 from data_engine.scheduler.source_memory import KnownSources
 from data_engine.status.build import FlowFacts, OthersSeen, WorkspaceFacts, backfills_recent, last_runs, requests_told
 from data_engine.status.deployed_before import history_of, names_of, ran_earlier_code

@@ -40,8 +40,7 @@ from data_engine.ledger.switch import Switch
 from data_engine.model import Backfill, Run, RunAbout, Signature, SourceKey, utc_text
 from data_engine.notebook.catalog import unknown_flow
 from data_engine.notebook.deploy import not_deployed
-from data_engine.record import frozen
-from data_engine.scheduler.backfill import (
+from data_engine.planning.backfill import (
     Chosen,
     SeenFile,
     Wanted,
@@ -50,8 +49,9 @@ from data_engine.scheduler.backfill import (
     ends_of_states,
     has_slots,
 )
+from data_engine.planning.slots import zone_of
+from data_engine.record import frozen
 from data_engine.scheduler.run_queue import Item, Turn, Work
-from data_engine.scheduler.slots import zone_of
 from data_engine.status.deployed_before import find_flow
 from data_engine.status.record import WorkspaceStatus
 from data_engine.status.runs import no_run

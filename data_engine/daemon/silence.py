@@ -18,7 +18,7 @@ from data_engine.ledger import outbox
 from data_engine.ledger.freshness import deployed_since
 from data_engine.ledger.troubles import all_troubles
 from data_engine.message import Message, Notice, message, message_id
-from data_engine.scheduler.slots import zone_of
+from data_engine.planning.slots import zone_of
 from data_engine.workspace.machine import machine_id, person
 from data_engine.workspace.secret_store import has_secret
 

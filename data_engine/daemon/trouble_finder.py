@@ -18,10 +18,10 @@ from data_engine.flow.trigger import Poll
 from data_engine.ledger.freshness import is_good_since
 from data_engine.ledger.troubles import Trouble, TroubleKey
 from data_engine.model import SourceState, utc_text
+from data_engine.planning.due import PlannedFlow, disabled_by
 from data_engine.reasons.kinds import EngineOff, HeldSlot, WaitingForGroup, WaitingForWorker
 from data_engine.reasons.remedies import Reason
 from data_engine.scheduler.dispatcher import Dispatcher
-from data_engine.scheduler.plan import PlannedFlow, disabled_by
 from data_engine.scheduler.surroundings import ReadyFlow
 from data_engine.scheduler.trigger_set import TriggerSet
 from data_engine.scheduler.under_way import Active

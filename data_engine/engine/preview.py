@@ -43,7 +43,7 @@ from data_engine.lease.peek import refuse_owned_elsewhere
 from data_engine.notebook.deployment_status import cells_text
 from data_engine.notebook.flow_calls import DoubtfulCall, doubtful_calls_of
 from data_engine.notebook.locate import annotate_call
-from data_engine.scheduler.plan import PlannedFlow, why_no_candidate
+from data_engine.planning.due import PlannedFlow, why_no_candidate
 from data_engine.trial import refuse_in_trial
 from data_engine.workspace.layout import here, kernel_shell
 from data_engine.workspace.settings import PreviewSettings

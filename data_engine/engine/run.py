@@ -60,7 +60,7 @@ from data_engine.model import (
 )
 from data_engine.notebook.deploy import no_steps
 from data_engine.notebook.locate import annotate
-from data_engine.scheduler.slots import zone_of
+from data_engine.planning.slots import zone_of
 from data_engine.secret import knows_any, masked, masked_in
 from data_engine.workspace.layout import kernel_shell
 

@@ -14,8 +14,8 @@ from typing import NamedTuple
 from data_engine.importing.older_history import ENDED, OlderFile
 from data_engine.ledger.brought import BroughtRun
 from data_engine.model import Signature, SourceKey, SourceState
+from data_engine.planning.due import is_same_time
 from data_engine.record import frozen
-from data_engine.scheduler.plan import is_same_time
 
 _MARGIN_NS = 60 * 10**9
 """How much the clock of a file server and that of the machine that ran may differ."""

@@ -1,1 +1,1 @@
-"""What a deploy would change in the data that production saw, before it does; and goldens, which keep what was right."""
+"""What is due, and why: pure decisions about sources, slots and ranges, which the scheduler, runs, previews and `explain` share."""

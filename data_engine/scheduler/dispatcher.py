@@ -25,6 +25,7 @@ from data_engine.model import (
     StepProgress,
     StepStarted,
 )
+from data_engine.planning.due import PlannedFlow
 from data_engine.reasons.kinds import (
     MOST_NAMED,
     GroupRun,
@@ -39,7 +40,6 @@ from data_engine.reasons.kinds import (
 from data_engine.reasons.remedies import Reason
 from data_engine.scheduler.about import about_work
 from data_engine.scheduler.executor import Executor, Job, JobEnd, JobSource
-from data_engine.scheduler.plan import PlannedFlow
 from data_engine.scheduler.run_queue import HandOut, RunQueue, Turn, Work, came_by_itself
 from data_engine.scheduler.surroundings import Alerts, Backfills, NoAlerts, NoBackfills, ReadyFlow, Surroundings
 from data_engine.scheduler.trigger_set import TriggerSet

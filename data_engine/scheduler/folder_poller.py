@@ -33,6 +33,18 @@ from data_engine.model import (
     SourceState,
     StepFinished,
 )
+from data_engine.planning.due import (
+    Candidate,
+    Due,
+    NotDue,
+    PlannedFlow,
+    Rules,
+    Verdict,
+    holds,
+    judge_batch,
+    settling_s,
+    why_not_there,
+)
 from data_engine.reasons.kinds import (
     Done,
     Held,
@@ -49,18 +61,6 @@ from data_engine.reasons.kinds import (
 from data_engine.reasons.remedies import Reason
 from data_engine.scheduler.file_events import FileEvents, FolderEvents
 from data_engine.scheduler.folder_scans import FolderScans
-from data_engine.scheduler.plan import (
-    Candidate,
-    Due,
-    NotDue,
-    PlannedFlow,
-    Rules,
-    Verdict,
-    holds,
-    judge_batch,
-    settling_s,
-    why_not_there,
-)
 from data_engine.scheduler.scan_pace import ScanPace
 from data_engine.scheduler.scanner import Scan, Scanner
 from data_engine.scheduler.source_memory import KnownSources, SourceMemory

@@ -23,9 +23,9 @@ from data_engine.errors import FlowStoppedError, FlowValidationError
 from data_engine.flow.context import FlowContext
 from data_engine.flow.flow import Flow
 from data_engine.model import Event, RunFinished
+from data_engine.planning.due import PlannedFlow
 from data_engine.scheduler.dispatcher import Dispatcher
 from data_engine.scheduler.in_process import InProcess, Listeners
-from data_engine.scheduler.plan import PlannedFlow
 from data_engine.scheduler.run_queue import Item, Turn, Work
 from data_engine.scheduler.scheduler import Scheduler
 from data_engine.scheduler.surroundings import ReadyFlow

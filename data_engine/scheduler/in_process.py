@@ -20,8 +20,8 @@ from data_engine.flow.context import FlowContext
 from data_engine.flow.control import RunInterrupted
 from data_engine.flow.flow import Flow
 from data_engine.model import Event, RunAbout, RunFinished, RunStarted, StepFinished
+from data_engine.planning.due import PlannedFlow
 from data_engine.scheduler.executor import Job, JobEnd, JobSource
-from data_engine.scheduler.plan import PlannedFlow
 from data_engine.scheduler.surroundings import ReadyFlow
 
 _MOST_JOBS = 1_000_000

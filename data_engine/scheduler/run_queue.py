@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 from data_engine.engine.candidates import Source
 from data_engine.model import RunAbout
+from data_engine.planning.due import Due, next_in_group
 from data_engine.record import frozen
-from data_engine.scheduler.plan import Due, next_in_group
 
 MOST_AHEAD = 16
 _AHEAD_S = 0.2

@@ -13,10 +13,10 @@ from datetime import datetime
 from data_engine.flow.trigger import Schedule
 from data_engine.ledger.ledger import Ledger
 from data_engine.model import Run, future_utc, utc_text
+from data_engine.planning import due as due_now
+from data_engine.planning.due import Due, NotDue, PlannedFlow, plan_interval, plan_slots
+from data_engine.planning.slots import Slots, slots_of
 from data_engine.reasons.kinds import HeldSlot, NotYet, Slot, Tick
-from data_engine.scheduler import plan
-from data_engine.scheduler.plan import Due, NotDue, PlannedFlow, plan_interval, plan_slots
-from data_engine.scheduler.slots import Slots, slots_of
 from data_engine.workspace.settings import WorkspaceSettings
 
 _RECENT_S = 40 * 86400.0
@@ -198,7 +198,7 @@ def owed_slots(ledger: Ledger, planned: PlannedFlow, *, settings: WorkspaceSetti
     assert isinstance(trigger, Schedule)
     if trigger.interval_seconds is not None or trigger.catch_up == "none" or until_s is None:
         return []
-    owed = plan.owed_slots(
+    owed = due_now.owed_slots(
         trigger,
         slots_of(trigger, settings.timezone),
         after_s=until_s,

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from data_engine.ledger.rows import SourceStates
 from data_engine.model import RunFinished, SeenSource, Signature, SourceKey, SourceState
-from data_engine.scheduler.plan import (
+from data_engine.planning.due import (
     HELD_STATUSES,
     Candidate,
     Rules,

@@ -16,10 +16,10 @@ from datetime import datetime
 from typing import TypeAlias
 
 from data_engine.clock import boot_clock
+from data_engine.planning.due import Due, NotDue, PlannedFlow
 from data_engine.reasons.kinds import NotYet
 from data_engine.reasons.remedies import Reason
 from data_engine.scheduler.folder_poller import FolderPoller
-from data_engine.scheduler.plan import Due, NotDue, PlannedFlow
 from data_engine.scheduler.schedule_clock import ScheduleClock
 
 log = logging.getLogger(__name__)

@@ -24,11 +24,11 @@ from data_engine.flow.trigger import Schedule
 from data_engine.ledger.former_places import own_outputs
 from data_engine.ledger.rows import SourceStates
 from data_engine.model import Event, RunFinished, RunStarted, SourceKey
+from data_engine.planning.due import Due, PlannedFlow, Rules, why_blocked
 from data_engine.reasons.kinds import Looks, RetryLater, Slot
 from data_engine.reasons.remedies import Reason
 from data_engine.scheduler.file_events import FileEvents
 from data_engine.scheduler.folder_poller import FolderPoller
-from data_engine.scheduler.plan import Due, PlannedFlow, Rules, why_blocked
 from data_engine.scheduler.run_queue import Item, Work, came_by_itself
 from data_engine.scheduler.schedule_clock import ScheduleClock
 from data_engine.scheduler.source_memory import KnownSources

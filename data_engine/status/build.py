@@ -26,6 +26,16 @@ from data_engine.model import (
 )
 from data_engine.notebook.catalog import CatalogEntry, clock_zone, trigger_here
 from data_engine.notebook.deployment_status import AS_DEPLOYED, Standing
+from data_engine.planning.due import (
+    Candidate,
+    PlannedFlow,
+    Rules,
+    by_hand,
+    disabled_by,
+    judge,
+    why_blocked,
+    why_no_candidate,
+)
 from data_engine.reasons.kinds import (
     Broken,
     DaemonSilent,
@@ -48,16 +58,6 @@ from data_engine.reasons.kinds import (
 )
 from data_engine.reasons.remedies import DAEMON_ENDING, Reason
 from data_engine.record import frozen
-from data_engine.scheduler.plan import (
-    Candidate,
-    PlannedFlow,
-    Rules,
-    by_hand,
-    disabled_by,
-    judge,
-    why_blocked,
-    why_no_candidate,
-)
 from data_engine.status.record import (
     DaemonFacts,
     EngineFacts,

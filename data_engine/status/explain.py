@@ -24,6 +24,16 @@ from data_engine.flow.suggestions import meant
 from data_engine.flow.trigger import Poll, Schedule
 from data_engine.model import ActiveRun, Run, SourceKey, SourceState, utc_text
 from data_engine.notebook.flow_files import SCRATCH_NAME, how_to_be_a_flow
+from data_engine.planning.due import (
+    PlannedFlow,
+    Verdict,
+    by_hand,
+    holds,
+    why_blocked,
+    why_no_candidate,
+    why_not_there,
+)
+from data_engine.planning.slots import Slots, slots_of
 from data_engine.reasons.kinds import (
     Broken,
     ByHand,
@@ -61,16 +71,6 @@ from data_engine.reasons.kinds import (
 from data_engine.reasons.remedies import DEPEND, FLOW_GONE, Reason, remedy_of
 from data_engine.record import Record, frozen
 from data_engine.scheduler.folder_poller import FolderPoller
-from data_engine.scheduler.plan import (
-    PlannedFlow,
-    Verdict,
-    by_hand,
-    holds,
-    why_blocked,
-    why_no_candidate,
-    why_not_there,
-)
-from data_engine.scheduler.slots import Slots, slots_of
 from data_engine.scheduler.source_memory import KnownSources
 from data_engine.status.build import FactSource, FlowFacts, WorkspaceFacts, blocked_by, flow_status
 from data_engine.status.deployed_before import tell_earlier, undeployed

@@ -21,9 +21,9 @@ from data_engine.notebook.catalog import CatalogEntry, read_catalog
 from data_engine.notebook.deploy import with_no_steps_refused
 from data_engine.notebook.deployment_status import AS_DEPLOYED, NOT_DEPLOYED, Standing
 from data_engine.notebook.flow_files import not_flows, notebooks_in_subfolders
+from data_engine.planning.due import PlannedFlow, Rules
 from data_engine.reasons.kinds import Expected, Late, Overlong, OwnedElsewhere
 from data_engine.record import frozen
-from data_engine.scheduler.plan import PlannedFlow, Rules
 from data_engine.status.build import (
     FlowFacts,
     HeldFiles,

@@ -220,8 +220,8 @@ def wanted_runs(status: str | None, since: str | None, until: str | None) -> Run
     """
     if since is None and until is None:
         return RunsWanted(status=status)
-    from data_engine.scheduler.backfill import bounds
-    from data_engine.scheduler.slots import zone_of
+    from data_engine.planning.backfill import bounds
+    from data_engine.planning.slots import zone_of
 
     since_s, until_s = bounds(since, until, zone_of(None), of="runs")
     since_utc, until_utc = (None if one is None else utc_text(one) for one in (since_s, until_s))

@@ -18,6 +18,7 @@ from data_engine.cause import Cause, read_cause
 from data_engine.errors import FlowValidationError
 from data_engine.flow.trigger import Poll, Trigger
 from data_engine.model import SourceState
+from data_engine.planning.due import PlannedFlow, Verdict
 from data_engine.reasons.kinds import (
     ByHand,
     Done,
@@ -33,7 +34,6 @@ from data_engine.reasons.kinds import (
 )
 from data_engine.reasons.remedies import Reason
 from data_engine.record import Record, frozen
-from data_engine.scheduler.plan import PlannedFlow, Verdict
 from data_engine.status.build import FactSource, FlowFacts, WorkspaceFacts
 from data_engine.status.deployed_before import tell_earlier
 from data_engine.status.explain import look_now, reason_now, what_blocks

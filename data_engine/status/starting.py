@@ -18,9 +18,9 @@ from data_engine.model import Deployment
 from data_engine.notebook.catalog import CatalogEntry, read_catalog
 from data_engine.notebook.deploy import with_no_steps_refused
 from data_engine.notebook.deployment_status import AS_DEPLOYED, NOT_DEPLOYED, Standing, live
+from data_engine.planning.due import PlannedFlow
 from data_engine.reasons.kinds import NotThere, OwnOutput, Unreachable
 from data_engine.record import frozen
-from data_engine.scheduler.plan import PlannedFlow
 from data_engine.scheduler.schedule_clock import owed_slots
 from data_engine.scheduler.source_memory import KnownSources
 from data_engine.status.build import HeldFiles

@@ -8,8 +8,8 @@ import pytest
 
 from data_engine.engine.scratch_folders import remove_scratch
 from tests.cli.conftest import Cli
-from tests.planning.production import FLOW, Production
-from tests.planning.test_plan import SENDS
+from tests.plan.production import FLOW, Production
+from tests.plan.test_plan import SENDS
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from data_engine import FlowValidationError, Workspace
 from data_engine.notebook.catalog import CatalogEntry, find_module, read_catalog
 from data_engine.notebook.load import FlowModules
-from data_engine.planning.plan import LIMIT_S
+from data_engine.plan.plan import LIMIT_S
 from tests.support import WorkspaceFiles
 
 CELLS = (

@@ -21,7 +21,7 @@ from data_engine import (
     Workspace,
     load_flow,
 )
-from data_engine.scheduler.plan import PlannedFlow
+from data_engine.planning.due import PlannedFlow
 from tests.support import WorkspaceFiles
 
 READ = """

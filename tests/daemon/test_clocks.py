@@ -19,8 +19,8 @@ from data_engine import Flow, Workspace
 from data_engine.daemon.endpoint import read_endpoint
 from data_engine.files import write_text_atomic
 from data_engine.model import Run, Signature, SourceState, utc_text
+from data_engine.planning.due import Candidate, Due, NotDue, PlannedFlow, Rules, judge
 from data_engine.reasons.kinds import Retried, RetryLater
-from data_engine.scheduler.plan import Candidate, Due, NotDue, PlannedFlow, Rules, judge
 from tests.daemon.support import ended, flow_of
 from tests.daemon.test_network_share import network_of
 from tests.scheduler.test_schedules import Engine, at

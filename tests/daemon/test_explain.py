@@ -13,9 +13,9 @@ from data_engine import FlowValidationError, Workspace
 from data_engine.flow.flow import Flow
 from data_engine.formatting import zoned_words
 from data_engine.ledger.rows import SourceStates
+from data_engine.planning.due import PlannedFlow
 from data_engine.reasons.kinds import Looks
 from data_engine.scheduler.folder_poller import FolderPoller
-from data_engine.scheduler.plan import PlannedFlow
 from data_engine.scheduler.source_memory import KnownSources
 from data_engine.status.explain import ways
 from jupyter_extension.files import flow_files, reader

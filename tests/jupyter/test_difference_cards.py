@@ -15,7 +15,7 @@ from jupyter_extension.card import html, text
 from jupyter_extension.difference_card import difference_card, goldens_card, marked, plan_card
 from jupyter_extension.display import bundle
 from tests.jupyter.conftest import Shell
-from tests.planning.production import Production
+from tests.plan.production import Production
 
 LONG = "The quick brown fox jumps over the lazy dog and runs away"
 

@@ -27,7 +27,7 @@ from data_engine.lease.requests import Request, request_of
 from data_engine.ledger.switch import Switch
 from data_engine.model import Backfill, Deployment
 from data_engine.notebook.module_sets import hashes_of, is_module_path, set_id
-from data_engine.scheduler.backfill import Wanted
+from data_engine.planning.backfill import Wanted
 from tests.support import examples_on_files
 
 MANY = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

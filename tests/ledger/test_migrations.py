@@ -13,8 +13,8 @@ from data_engine.ledger.connection import connect
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.migrations import MIGRATIONS, migrate
 from data_engine.ledger.switch import Switch
+from data_engine.planning.due import why_blocked
 from data_engine.reasons.kinds import Disabled
-from data_engine.scheduler.plan import why_blocked
 from tests.ledger.events import start
 
 NEXT = "CREATE TABLE more (a); ALTER TABLE runs ADD COLUMN extra TEXT;"

@@ -244,7 +244,7 @@ def test_no_address_fails_inside(panel: Panel, folder: Path, monkeypatch: pytest
     site = folder / "site"
     site.mkdir()
     (site / FIRST).write_text("made")
-    monkeypatch.setattr(server, "_kept_at", lambda: site)
+    monkeypatch.setattr(server.site, "site_folder", lambda: site)
     raw: dict[str, Any] = {}
     for name in NAMES:
         if (found := panel.trouble("GET", f"events?root={name}")) is not None:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.panel import flows
 from tests.panel.lab import Lab, Page, Panel
-from tests.planning.production import cells
+from tests.plan.production import cells
 from tests.support import notebook_bytes
 
 LONG = "quarterly_reconciliation_of_supplier_invoices"

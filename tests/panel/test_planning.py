@@ -14,8 +14,8 @@ from data_engine.client import Workspace
 from jupyter_extension.actions import answer, given_key
 from tests.panel.lab import Lab, Page
 from tests.panel.test_pictures import look
-from tests.planning.production import FLOW, Production, cells
-from tests.planning.test_plan import SENDS
+from tests.plan.production import FLOW, Production, cells
+from tests.plan.test_plan import SENDS
 from tests.support import notebook_bytes
 
 

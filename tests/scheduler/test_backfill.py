@@ -15,7 +15,7 @@ from data_engine.errors import FlowValidationError
 from data_engine.flow.trigger import Schedule
 from data_engine.ledger.backfills import LastEnd
 from data_engine.model import Signature, SourceKey, SourceState
-from data_engine.scheduler.backfill import (
+from data_engine.planning.backfill import (
     MOST_RUNS,
     SeenFile,
     Wanted,
@@ -24,7 +24,7 @@ from data_engine.scheduler.backfill import (
     ends_of_states,
     moment,
 )
-from data_engine.scheduler.slots import Slots, zone_of
+from data_engine.planning.slots import Slots, zone_of
 
 LATER_S = datetime(2030, 1, 1, tzinfo=UTC).timestamp()
 ZONES = st.sampled_from(

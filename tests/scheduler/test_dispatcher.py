@@ -11,6 +11,7 @@ from data_engine.cause import Cause
 from data_engine.engine.local_workspace import LocalWorkspace, local_workspace
 from data_engine.locks import GroupLock
 from data_engine.model import Run
+from data_engine.planning.due import Due
 from data_engine.reasons.kinds import (
     Asked,
     Freed,
@@ -22,7 +23,6 @@ from data_engine.reasons.kinds import (
 )
 from data_engine.reasons.remedies import Reason
 from data_engine.scheduler.executor import JobEnd
-from data_engine.scheduler.plan import Due
 from tests.scheduler.support import Stage
 from tests.support import WorkspaceFiles
 

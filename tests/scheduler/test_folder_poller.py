@@ -17,11 +17,11 @@ from data_engine.flow.paths import portable_text
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.rows import SourceStates
 from data_engine.model import RunFinished, RunStarted, SeenSource, SourceKey, StepFinished
+from data_engine.planning.due import Due, PlannedFlow, Rules
 from data_engine.reasons.kinds import Asked, Held, Locked, Settling, Unreachable, WaitsForSettling
 from data_engine.reasons.remedies import Reason
 from data_engine.scheduler.file_events import FileEvents
 from data_engine.scheduler.folder_poller import FolderPoller
-from data_engine.scheduler.plan import Due, PlannedFlow, Rules
 from data_engine.scheduler.source_memory import KnownSources
 from tests.support import said_of_nothing
 

@@ -13,6 +13,21 @@ from hypothesis import strategies as st
 from data_engine import Flow
 from data_engine.ledger.switch import Switch
 from data_engine.model import RunFinished, SeenSource, Signature, SourceKey, SourceState, utc_text
+from data_engine.planning.due import (
+    Candidate,
+    Due,
+    NotDue,
+    PlannedFlow,
+    Rules,
+    Verdict,
+    is_same_time,
+    judge,
+    judge_batch,
+    next_in_group,
+    state_after,
+    why_blocked,
+    why_no_candidate,
+)
 from data_engine.reasons.kinds import (
     Changed,
     Disabled,
@@ -35,21 +50,6 @@ from data_engine.reasons.kinds import (
     WaitsForSettling,
 )
 from data_engine.reasons.remedies import Reason
-from data_engine.scheduler.plan import (
-    Candidate,
-    Due,
-    NotDue,
-    PlannedFlow,
-    Rules,
-    Verdict,
-    is_same_time,
-    judge,
-    judge_batch,
-    next_in_group,
-    state_after,
-    why_blocked,
-    why_no_candidate,
-)
 
 POLL: dict[str, Any] = {"mode": "poll", "source": "/in", "interval": "30s"}
 WATCH = PlannedFlow.of(Flow("G", "claims").watch(**POLL, settle=2))

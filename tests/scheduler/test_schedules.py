@@ -16,10 +16,10 @@ from data_engine.flow.trigger import Schedule
 from data_engine.ledger.belief import Believed
 from data_engine.ledger.ledger import Ledger
 from data_engine.model import RunAbout, RunFinished, RunStarted, utc_text
+from data_engine.planning.due import Due, NotDue, PlannedFlow, plan_interval, plan_slots
+from data_engine.planning.slots import Slots, slots_of, zone_of
 from data_engine.reasons.kinds import DaysUnknown, HeldSlot, NotYet, Slot, Tick
-from data_engine.scheduler.plan import Due, NotDue, PlannedFlow, plan_interval, plan_slots
 from data_engine.scheduler.schedule_clock import ScheduleClock, owed_slots
-from data_engine.scheduler.slots import Slots, slots_of, zone_of
 from data_engine.workspace.settings import HistorySettings, WorkspaceSettings
 
 HOUR_S, DAY_S = 3600.0, 86400.0

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_engine.scheduler.slots import MachineZone, Slots, zone_of
+from data_engine.planning.slots import MachineZone, Slots, zone_of
 
 ZONES = ("Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "America/Sao_Paulo", "Asia/Kolkata", "UTC")
 DAY_S = 86400.0

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from data_engine.planning.due import NotDue
 from data_engine.scheduler import trigger_loop
-from data_engine.scheduler.plan import NotDue
 from data_engine.scheduler.trigger_loop import Trigger, TriggerLoop
 from tests.support import PATIENCE, until
 

@@ -249,7 +249,7 @@ def test_a_run_of_before_there_were_kinds_has_one_too() -> None:
 def test_what_says_time_limit_is_none() -> None:
     """`[retry]` goes by the kind: an error that quotes the words is no time limit, and a time limit in other words is one."""
     from data_engine.model import RunFinished
-    from data_engine.scheduler.plan import is_retryable
+    from data_engine.planning.due import is_retryable
 
     def ended(why: Cause) -> RunFinished:
         return RunFinished("r1", "killed", 0.0, 1.0, None, why)
@@ -261,7 +261,7 @@ def test_what_says_time_limit_is_none() -> None:
 
 def test_what_fails_each_time_alike_is_not_retried() -> None:
     from data_engine.model import RunFinished
-    from data_engine.scheduler.plan import is_retryable
+    from data_engine.planning.due import is_retryable
 
     def ended(why: str) -> RunFinished:
         return RunFinished("r1", "failed", 0.0, 1.0, None, Cause(why))

@@ -20,11 +20,11 @@ from data_engine.notebook import deployment_status
 from data_engine.notebook.catalog import find_module
 from data_engine.notebook.config_read import changed_config
 from data_engine.notebook.module_sets import read_contents
-from data_engine.planning.code import code_changes
-from data_engine.planning.escapes import escapes
-from data_engine.planning.plan import Elapsed, NotHeldBack, Plan, PlannedSource, SideError
-from data_engine.planning.sides import Side, side_error
-from data_engine.planning.sources import Chosen, name_of, sources_seen
+from data_engine.plan.code import code_changes
+from data_engine.plan.escapes import escapes
+from data_engine.plan.plan import Elapsed, NotHeldBack, Plan, PlannedSource, SideError
+from data_engine.plan.sides import Side, side_error
+from data_engine.plan.sources import Chosen, name_of, sources_seen
 from data_engine.record import frozen
 from data_engine.status.deployed_before import find_flow
 

@@ -10,7 +10,7 @@ import pytest
 
 from data_engine.client import Workspace
 from tests.cli.conftest import Cli, cli
-from tests.planning.production import FLOW, Production
+from tests.plan.production import FLOW, Production
 from tests.support import PATIENCE
 
 __all__ = ["cli"]

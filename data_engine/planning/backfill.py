@@ -20,9 +20,9 @@ from data_engine.flow.suggestions import nearest_files
 from data_engine.flow.trigger import Schedule, Trigger
 from data_engine.ledger.backfills import LastEnd
 from data_engine.model import PlannedRun, Signature, SourceKey, SourceState, utc_text
+from data_engine.planning.due import HELD_STATUSES, holds, matches
+from data_engine.planning.slots import Slots, slots_of
 from data_engine.record import frozen
-from data_engine.scheduler.plan import HELD_STATUSES, holds, matches
-from data_engine.scheduler.slots import Slots, slots_of
 
 Reprocess: TypeAlias = Literal["failed", "missing", "all"]
 MOST_RUNS = 100_000
@@ -106,7 +106,7 @@ def choose_files(
     """The files of the range to run again; `ends` says how the last runs of those ended that count.
 
     Example:
-        >>> from data_engine.scheduler.slots import zone_of
+        >>> from data_engine.planning.slots import zone_of
         >>> files = [SeenFile("a.csv", Signature(1, 0)), SeenFile("b.csv", Signature(1, 86_400 * 10**9))]
         >>> ends = {"a.csv": LastEnd("failed", False), "b.csv": LastEnd("success", True)}
         >>> chosen = choose_files(files, ends, Wanted(until="1970-01-01"), zone_of("UTC"))
@@ -258,7 +258,7 @@ def moment(text: str, zone: tzinfo, *, name: str, is_end: bool = False, of: str 
         FlowValidationError: it is none.
 
     Example:
-        >>> from data_engine.scheduler.slots import zone_of
+        >>> from data_engine.planning.slots import zone_of
         >>> berlin = zone_of("Europe/Berlin")
         >>> ranges = ("2026-03-29", "2026-10-25", "2026-10")
         >>> ends = [moment(text, berlin, name="until", is_end=True) for text in ranges]

@@ -30,7 +30,7 @@ from data_engine.flow.paths import portable_text
 from data_engine.model import SourceKey, utc_text
 from data_engine.nofollow import check_own, is_link, remove_tree
 from data_engine.notebook.locate import annotate_call
-from data_engine.planning.golden import (
+from data_engine.plan.golden import (
     Golden,
     GoldenSource,
     KeptFile,
@@ -40,7 +40,7 @@ from data_engine.planning.golden import (
     header_text,
     safe_name,
 )
-from data_engine.planning.sides import Side
+from data_engine.plan.sides import Side
 from data_engine.platforms.copies import copy
 from data_engine.platforms.files import content_of, open_to_read
 from data_engine.secret import knows_any, masked

@@ -19,6 +19,7 @@ from data_engine.flow.suggestions import nearest_files
 from data_engine.flow.trigger import Manual, Schedule, Trigger
 from data_engine.ledger.switch import Switch
 from data_engine.model import RunFinished, SeenSource, Signature, SourceKey, SourceState, utc_text
+from data_engine.planning.slots import Slots
 from data_engine.reasons.kinds import (
     ByHand,
     Changed,
@@ -51,7 +52,6 @@ from data_engine.reasons.kinds import (
 )
 from data_engine.reasons.remedies import Reason
 from data_engine.record import frozen
-from data_engine.scheduler.slots import Slots
 from data_engine.workspace.settings import WorkspaceSettings
 
 HELD_STATUSES = ("failed", "stopped", "killed")

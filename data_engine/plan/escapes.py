@@ -10,7 +10,7 @@ from data_engine.engine.access.bytecode import code_facts
 from data_engine.engine.memo.tracer import CodeTracer
 from data_engine.flow.flow import Flow
 from data_engine.flow.spec import Collect, Map, StepSpec
-from data_engine.planning.plan import NotHeldBack
+from data_engine.plan.plan import NotHeldBack
 
 _TALKERS = frozenset(
     """requests httpx aiohttp urllib3 boto3 botocore paramiko smtplib ftplib imaplib poplib telnetlib socket websockets

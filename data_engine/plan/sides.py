@@ -22,7 +22,7 @@ from data_engine.flow.control import RunInterrupted, StepControl
 from data_engine.flow.flow import Flow
 from data_engine.model import Event
 from data_engine.notebook.locate import annotate
-from data_engine.planning.plan import LIMIT_S, SideError
+from data_engine.plan.plan import LIMIT_S, SideError
 from data_engine.platforms.processes import interrupt_main_thread
 
 

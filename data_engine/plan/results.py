@@ -9,7 +9,7 @@ from typing import ClassVar
 from data_engine.compare.difference import Difference
 from data_engine.errors import FlowValidationError
 from data_engine.formatting import typed
-from data_engine.planning.golden import Golden
+from data_engine.plan.golden import Golden
 from data_engine.record import Record, frozen
 
 STATUSES = ("holds", "differs", "failed", "not compared", "updated")

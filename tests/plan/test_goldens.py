@@ -14,11 +14,11 @@ import pytest
 
 from data_engine.client import Workspace
 from data_engine.errors import FlowExecutionError, FlowValidationError
-from data_engine.planning import keeping
-from data_engine.planning.golden import Golden, read_golden
-from data_engine.planning.keeping import COPIED_BYTES
+from data_engine.plan import keeping
+from data_engine.plan.golden import Golden, read_golden
+from data_engine.plan.keeping import COPIED_BYTES
 from data_engine.verbs import Flow
-from tests.planning.production import FLOW, Production
+from tests.plan.production import FLOW, Production
 
 KEPT = "clean_df-april.csv"
 
@@ -201,7 +201,7 @@ def test_a_process_that_is_killed_while_it_replaces_a_golden_leaves_the_one_that
     place = folder(production) / ("shared" if share else "data")
     production.edit(least="1")
     script = (
-        "import os, sys; from data_engine.planning import keeping; from data_engine import Workspace\n"
+        "import os, sys; from data_engine.plan import keeping; from data_engine import Workspace\n"
         "keeping.write_text_atomic = lambda *told: os._exit(9)\n"
         "Workspace(sys.argv[1]).test('sales', update=True)"
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from data_engine.engine.scratch_folders import remove_scratch
-from tests.planning.production import Production
+from tests.plan.production import Production
 
 
 @pytest.fixture

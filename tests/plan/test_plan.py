@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from data_engine.errors import FlowExecutionError, FlowValidationError
-from data_engine.planning.plan import Plan
-from tests.planning.production import FLOW, Production, scratch_files
+from data_engine.plan.plan import Plan
+from tests.plan.production import FLOW, Production, scratch_files
 
 
 def test_an_edit_that_loses_rows_is_seen_in_rows(production: Production) -> None:

@@ -13,7 +13,7 @@ from data_engine.flow.flow import Flow
 from data_engine.flow.trigger import Trigger
 from data_engine.formatting import first_few
 from data_engine.model import Signature
-from data_engine.planning.plan import PlannedSource
+from data_engine.plan.plan import PlannedSource
 from data_engine.record import frozen
 
 _MOST_RUNS = 1000

@@ -14,7 +14,7 @@ from data_engine.errors import FlowValidationError
 from data_engine.flow.flow import Flow
 from data_engine.notebook.catalog import check_flow_name, find_module
 from data_engine.notebook.load import FlowModules
-from data_engine.planning.golden import (
+from data_engine.plan.golden import (
     Golden,
     flows_with_goldens,
     goldens_folder,
@@ -22,10 +22,10 @@ from data_engine.planning.golden import (
     read_golden,
     require_goldens,
 )
-from data_engine.planning.keeping import as_kept, keep_again, place_of, why_not_there
-from data_engine.planning.plan import SideError
-from data_engine.planning.results import GoldenResult
-from data_engine.planning.sides import Side, side_error
+from data_engine.plan.keeping import as_kept, keep_again, place_of, why_not_there
+from data_engine.plan.plan import SideError
+from data_engine.plan.results import GoldenResult
+from data_engine.plan.sides import Side, side_error
 from data_engine.status.deployed_before import find_flow
 from data_engine.workspace.machine import person
 

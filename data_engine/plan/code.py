@@ -10,7 +10,7 @@ from data_engine.ledger.deployments import published
 from data_engine.notebook.deployment_status import live
 from data_engine.notebook.deployments import Deployments
 from data_engine.notebook.module_sets import read_contents
-from data_engine.planning.plan import CodeChange
+from data_engine.plan.plan import CodeChange
 
 
 def code_changes(deployments: Deployments, home: LocalWorkspace, name: str) -> tuple[CodeChange, ...]:
