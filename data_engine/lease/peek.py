@@ -93,20 +93,12 @@ def refuse_owned_elsewhere(
     rest is as for `peek`.
 
     Raises:
-        OwnedElsewhereError: another workstation owns it, or the older system does.
+        OwnedElsewhereError: another workstation owns it.
     """
     marks, now_s = _marks(workspace_state_dir), time.monotonic()
     known_marks, looked_s = _nobody_else.get(workspace_state_dir, (None, 0.0))
     if marks is not None and marks == known_marks and now_s - looked_s < _LOOK_S:
         return
-    from data_engine.lease.older_owner import owned_by_older
-
-    if owned_by_older(OsFolder(workspace_state_dir), workspace_state_dir.parent.name) is not None:
-        raise OwnedElsewhereError(
-            f"{what} is not done here: a marker says that a daemon of the older system owns the workspace",
-            where=str(workspace_state_dir.parent),
-            fix="end it, and move the workspace: `data-engine import PATH`" + (or_else and f"; or {or_else}"),
-        )
     status = peek(workspace_state_dir, identity, state_root=state_root)
     if not status.is_elsewhere:
         _nobody_else[workspace_state_dir] = marks, now_s

@@ -112,17 +112,6 @@ def test_start_names_the_older_systems_machine(cli: Cli, claims: Claims, workspa
     assert "old-host" in refused.err
 
 
-def test_nothing_runs_here_beside_an_older_owner_unless_forced(claims: Claims, workspace: Workspace) -> None:
-    """Without a daemon neither: the older one runs the same flow."""
-    claims.has_run("a.csv", 1)
-    claims.left(marker="leased")
-    flow = workspace.load_flow("claims")
-
-    with pytest.raises(OwnedElsewhereError, match="a daemon of the older system owns the workspace"):
-        flow.run_once()
-    assert len(flow.run_once(force=True)) == 1
-
-
 def test_an_older_owner_that_was_quicker_keeps_the_workspace(claims: Claims) -> None:
     """Between the look and the seal it has renamed the marker: just one can."""
     claims.has_run("a.csv", 1)
