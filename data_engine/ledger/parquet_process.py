@@ -268,7 +268,11 @@ def _bytes_of(connection: sqlite3.Connection) -> int:
 
 
 def answer() -> None:
-    """What the child does: a reply to its standard output for each request from its standard input, until that ends."""
+    """What the child does: a reply to its standard output for each request from its standard input, until that ends.
+
+    It does without NumPy, which PyArrow imports where it is, and needs for nothing here: that is half of the child's start.
+    """
+    sys.modules.setdefault("numpy", None)  # type: ignore[arg-type]
     with suppress(EOFError):
         while True:
             request = pickle.load(sys.stdin.buffer)
