@@ -129,7 +129,7 @@ def test_a_run_with_unsaved_edits_says_what_runs_and_its_question_goes_with_its_
     page.page.wait_for_timeout(_DOUBLE_CLICK_MS)
     run.click()
     question.wait_for()
-    panel.menu("backfill").click()
+    page.page.keyboard.press("Escape")
     question.wait_for(state="detached")
     page.page.wait_for_timeout(_DOUBLE_CLICK_MS)
     never_ran = lab.do(workspace, "flow", flow="good")["result"]["runs"]
