@@ -1,6 +1,6 @@
 """`python -m tests.lanes`: what `.ci/run` runs once the machine is set up, in lanes, each with its verdict at the end.
 
-A lane that fails fails the run, at once. One for which no time is left, which did not finish in its time, or which cannot be had here
+The first is all checks and tests; the others take turns, by the day, in which of them comes next. A lane that fails fails the run, at once. One for which no time is left, which did not finish in its time, or which cannot be had here
 is named as skipped. `--already SECONDS` counts what the set-up took.
 """
 
@@ -14,6 +14,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 from tests.windows import NO_WINE, NOT_FINISHED
@@ -39,14 +40,21 @@ class Lane:
 
 LANES = (
     Lane("checks and tests", 0, ("-m", "tests", "--one-python")),
-    Lane("the newest Python", 5, ("-m", "tests.newest"), ("-m", "tests.newest", "--prepare")),
+    Lane("the newest Python", 2, ("-m", "tests.newest"), ("-m", "tests.newest", "--prepare")),
     Lane(
         "Windows under Wine",
-        4,
-        ("-m", "tests.windows", "--telling", "--together", "--within", "4"),
+        3,
+        ("-m", "tests.windows", "--telling", "--together", "--within", "3"),
         ("-m", "tests.windows", "--telling", "--prepare"),
     ),
 )
+
+
+def in_turn(lanes: Sequence[Lane], day: int) -> list[Lane]:
+    """The first lane, then the others, on each day another of them first: where time is left for one, each has its turn."""
+    first, others = list(lanes[:1]), list(lanes[1:])
+    at = day % len(others)
+    return [*first, *others[at:], *others[:at]]
 
 
 def run_lanes(lanes: Sequence[Lane], already_s: float = 0.0, end_s: float = END_S) -> int:
@@ -85,7 +93,7 @@ def main() -> int:
     """All lanes."""
     parser = argparse.ArgumentParser(prog="python -m tests.lanes", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--already", type=float, default=0.0, metavar="SECONDS", help="that the set-up has taken")
-    return run_lanes(LANES, parser.parse_args().already)
+    return run_lanes(in_turn(LANES, date.today().toordinal()), parser.parse_args().already)
 
 
 if __name__ == "__main__":

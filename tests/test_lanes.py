@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.lanes import LANES, Lane, run_lanes
+from tests.lanes import LANES, Lane, in_turn, run_lanes
 
 FIRST = Lane("first", 0, ("-c", ""))
 
@@ -54,3 +54,11 @@ def test_what_a_lane_needs_is_there_when_it_begins(tmp_path_factory: pytest.Temp
 
 def test_there_is_a_lane_for_each_that_may_differ() -> None:
     assert [lane.command[1] for lane in LANES] == ["tests", "tests.newest", "tests.windows"]
+
+
+def test_each_lane_has_its_turn() -> None:
+    """Where time is left for one lane beside the first, it is another one tomorrow."""
+    lanes = [FIRST, Lane("second", 2, ("-c", "")), Lane("third", 3, ("-c", ""))]
+
+    orders = [[lane.name for lane in in_turn(lanes, day)] for day in (1, 2, 3)]
+    assert orders == [["first", "third", "second"], ["first", "second", "third"], ["first", "third", "second"]]

@@ -67,7 +67,7 @@ def test_the_bar_goes_with_the_last_item_where_nobody_tells_of_steps() -> None:
     line(progress(9))
     line(progress(10))
 
-    assert [bar.is_closed for bar in stage.bars] == [True]
+    assert stage.terminal.getvalue().endswith("\x1b[2K")  # the line is cleared
 
 
 def test_several_sources_are_counted() -> None:
