@@ -8,12 +8,10 @@ import sys
 import tokenize
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
+from tests.sources import ROOT, product_files
 from tests.test_floors import imports_of
 
-ROOT = Path(__file__).parent.parent
-PACKAGES = ("data_engine", "jupyter_extension")
 MOST_PARAMETERS = 8
 
 
@@ -38,8 +36,7 @@ class Figure:
 
 def figures() -> list[Figure]:
     """All of them."""
-    files = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
-    sources = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in files}
+    sources = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in product_files()}
     architecture = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
     changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     glossary = (ROOT / "data_engine/docs/pages/glossary.md").read_text(encoding="utf-8")
@@ -125,8 +122,7 @@ def main(arguments: Iterable[str] = ()) -> int:
     found = figures()
     print(*found, sep="\n")
     if "--which" in arguments:
-        files = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
-        sources = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in files}
+        sources = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in product_files()}
         print(*with_many_parameters(sources), *(", ".join(sorted(one)) for one in circles(sources)), sep="\n")
     return 1 if any(one.is_over for one in found) else 0
 

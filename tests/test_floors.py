@@ -17,6 +17,7 @@ from typing import NamedTuple
 import pytest
 
 import data_engine
+from tests.sources import product_files
 
 PACKAGE = Path(data_engine.__file__).parent
 ROOT = PACKAGE.parent
@@ -83,8 +84,9 @@ def module_of(path: Path) -> str:
 
 def all_imports() -> list[Import]:
     """Every import of ours in the package and the JupyterLab extension."""
-    files = [*PACKAGE.rglob("*.py"), *(ROOT / "jupyter_extension").rglob("*.py")]
-    return [found for path in files for found in imports_of(path.read_text(encoding="utf-8"), module_of(path))]
+    return [
+        found for path in product_files() for found in imports_of(path.read_text(encoding="utf-8"), module_of(path))
+    ]
 
 
 def floors() -> dict[str, int]:

@@ -12,6 +12,7 @@ import pytest
 import data_engine
 from tests.__main__ import TYPES
 from tests.skips import skips, skips_of
+from tests.sources import product_files
 
 PACKAGE = Path(data_engine.__file__).parent
 ROOT = PACKAGE.parent
@@ -41,13 +42,12 @@ def questions_of(source: str) -> Iterator[int]:
 def test_nothing_else_asks_which_system_this_is() -> None:
     """Neither the package nor the JupyterLab extension; `hasattr(os, ...)` would only hide the question."""
     found = []
-    for folder in ("data_engine", "jupyter_extension"):
-        for path in sorted((ROOT / folder).rglob("*.py")):
-            name, source = path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8")
-            if not name.startswith(WHERE_SYSTEMS_DIFFER):
-                found += [f"{name}:{line}" for line in questions_of(source)]
-                if match := re.search(r"(has|get)attr\((os|signal|socket|subprocess),", source):
-                    found.append(f"{name}: {match[0]}...")
+    for path in product_files():
+        name, source = path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8")
+        if not name.startswith(WHERE_SYSTEMS_DIFFER):
+            found += [f"{name}:{line}" for line in questions_of(source)]
+            if match := re.search(r"(has|get)attr\((os|signal|socket|subprocess),", source):
+                found.append(f"{name}: {match[0]}...")
 
     assert found == []
 
@@ -77,11 +77,10 @@ def starts_of(source: str) -> Iterator[int]:
 def test_no_process_shows_a_window_on_windows() -> None:
     """A daemon has no console, and each program of the console that it starts would open one; `apart()` says that none is wanted."""
     found = []
-    for folder in ("data_engine", "jupyter_extension"):
-        for path in sorted((ROOT / folder).rglob("*.py")):
-            name = path.relative_to(ROOT).as_posix()
-            if not name.startswith(WHERE_SYSTEMS_DIFFER):
-                found += [f"{name}:{line}" for line in starts_of(path.read_text(encoding="utf-8"))]
+    for path in product_files():
+        name = path.relative_to(ROOT).as_posix()
+        if not name.startswith(WHERE_SYSTEMS_DIFFER):
+            found += [f"{name}:{line}" for line in starts_of(path.read_text(encoding="utf-8"))]
 
     assert found == []
     assert list(starts_of("import subprocess\nsubprocess.run(['git'], check=False)")) == [2]
@@ -102,7 +101,7 @@ READ_FILES_OF_USERS = (
     "notebook/locate.py",
     "notebook/module_sets.py",
     "notebook/flow_files.py",
-    "planning/keeping.py",
+    "plan/keeping.py",
     "scheduler/folder_poller.py",
     "scheduler/scanner.py",
     "workspace/layout.py",

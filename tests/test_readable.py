@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 import data_engine
+from tests.sources import product_files
 
 ROOT = Path(data_engine.__file__).parent.parent
-FILES = sorted(path for package in ("data_engine", "jupyter_extension") for path in (ROOT / package).rglob("*.py"))
+FILES = product_files()
 
 WORST = 20
 """The cyclomatic complexity where grade C ends: more than so many ways through one function."""

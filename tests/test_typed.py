@@ -15,6 +15,7 @@ from data_engine.formatting import typed, typed_magic
 from data_engine.notebook.deploy import not_deployed
 from data_engine.platforms.host import shell_line
 from data_engine.status.sentences import held_words
+from tests.sources import product_files
 
 ROOT = Path(data_engine.__file__).parent.parent
 _COMMAND = re.compile(r"(?:data-engine|%flow) [a-z][a-z-]*(?: --[a-z-]+)* $")
@@ -31,10 +32,9 @@ def unquoted(source: str) -> Iterator[str]:
 
 
 def test_no_message_puts_a_flow_into_a_command_without_quoting_it() -> None:
-    files = [path for package in ("data_engine", "jupyter_extension") for path in (ROOT / package).rglob("*.py")]
     found = {
         f"{path.relative_to(ROOT).as_posix()}: {one}"
-        for path in files
+        for path in product_files()
         for one in unquoted(path.read_text(encoding="utf-8"))
     }
     assert {one for one in found if not _QUIET.search(one)} == set()
