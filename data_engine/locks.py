@@ -328,7 +328,7 @@ class GroupLock(OsLock, Held["GroupLock"]):
     @property
     def gives_way(self) -> bool:
         """Whether another one waits for the group for what a person asked for."""
-        return not self._asking.is_held and os.path.exists(self._asking.path) and not _is_free(self._asking.path)
+        return not self._asking.is_held and os.access(self._asking.path, os.F_OK) and not _is_free(self._asking.path)
 
     def try_acquire(self) -> bool:
         """Take the lock if it is free and nobody goes first; whether this object holds it now."""
