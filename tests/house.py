@@ -34,9 +34,14 @@ class Figure:
         return f"{self.name:60} {self.found:8,}  limit {self.limit:8,}  {state}"
 
 
+def read_sources() -> dict[str, str]:
+    """The modules of the product by their names."""
+    return {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in product_files()}
+
+
 def figures() -> list[Figure]:
     """All of them."""
-    sources = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in product_files()}
+    sources = read_sources()
     architecture = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
     changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     glossary = (ROOT / "data_engine/docs/pages/glossary.md").read_text(encoding="utf-8")
@@ -122,7 +127,7 @@ def main(arguments: Iterable[str] = ()) -> int:
     found = figures()
     print(*found, sep="\n")
     if "--which" in arguments:
-        sources = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in product_files()}
+        sources = read_sources()
         print(*with_many_parameters(sources), *(", ".join(sorted(one)) for one in circles(sources)), sep="\n")
     return 1 if any(one.is_over for one in found) else 0
 

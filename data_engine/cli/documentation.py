@@ -17,9 +17,7 @@ def docs(
     """Where the documentation is: pages that need no network. From a source checkout it builds them (about ten seconds)."""
     from data_engine.docs import site
 
-    if not (site.site_folder() / site.FIRST).is_file():
-        complain("Building the documentation (about ten seconds) ...")
-    first = site.make() / site.FIRST
+    first = site.make(lambda: complain("Building the documentation (about ten seconds) ...")) / site.FIRST
     if as_json:
         print_json({"page": str(first)})
     else:

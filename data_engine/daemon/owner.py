@@ -427,7 +427,6 @@ def choose(home: LocalWorkspace, flow: Flow, wanted: Wanted) -> Chosen:
     """
     trigger, ledger, name = flow.trigger, home.ledger(), flow.name or ""
     timezone = home.settings().timezone
-    zone = zone_of((trigger.tz if isinstance(trigger, Schedule) else None) or timezone)
     if isinstance(trigger, Schedule) and has_slots(trigger):
         paths = [None if one.key is None else one.key.path for one in startup_sources(flow)]
         if wanted.where is not None and trigger.source is None:
@@ -439,6 +438,7 @@ def choose(home: LocalWorkspace, flow: Flow, wanted: Wanted) -> Chosen:
             where="backfill",
             fix=f"run it by hand, with parameters if it takes any: {typed('run', name)}",
         )
+    zone = zone_of(timezone)  # a schedule with a zone of its own has slots
     if not trigger.source.is_dir():
         files = [SeenFile("", signature_of(trigger.source))]
         return choose_files(files, ends_of_sources(ledger, name), wanted, zone)

@@ -8,7 +8,7 @@ import posixpath
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from data_engine import private
@@ -174,6 +174,24 @@ def lay_out(folder: Path) -> None:
         target.write_text(searched(linked(text, name, found)), encoding="utf-8")
 
 
+def require_builder() -> None:
+    """Go on where what builds the site is installed.
+
+    Raises:
+        FlowValidationError: it is not; names the extra.
+    """
+    try:
+        import furo  # noqa: F401
+        import myst_parser  # noqa: F401
+        import sphinx  # noqa: F401
+    except ImportError as error:
+        raise FlowValidationError(
+            f"the documentation of a source checkout is built on this machine, which takes the package {error.name}",
+            where=str(_ROOT),
+            fix="python -m pip install -e '.[docs]', then data-engine docs",
+        ) from error
+
+
 def build(folder: Path) -> None:
     """Make the site in `folder`; it works from there without a network and without a server.
 
@@ -181,16 +199,8 @@ def build(folder: Path) -> None:
         FlowValidationError: a page has a fault, such as a link that leads nowhere; Sphinx has told which on standard error. Or
             Sphinx is not installed.
     """
-    try:
-        import furo  # noqa: F401
-        import myst_parser  # noqa: F401
-        from sphinx.cmd.build import build_main
-    except ImportError as error:
-        raise FlowValidationError(
-            f"the documentation of a source checkout is built on this machine, which takes the package {error.name}",
-            where=str(_ROOT),
-            fix="python -m pip install -e '.[docs]', then data-engine docs",
-        ) from error
+    require_builder()
+    from sphinx.cmd.build import build_main
 
     with tempfile.TemporaryDirectory(prefix="data-engine-docs-") as made:
         pages, kept = Path(made) / "pages", Path(made) / "doctrees"
@@ -214,8 +224,8 @@ def site_folder() -> Path:
     return _BUILT if _BUILT.is_dir() else private_state_root() / "docs" / _digest()
 
 
-def make() -> Path:
-    """The folder with the site, which is built unless it is there; those of other content are removed.
+def make(begin: Callable[[], None] = lambda: None) -> Path:
+    """The folder with the site, which is built unless it is there, after a call of `begin`; those of other content are removed.
 
     Raises:
         FlowValidationError: as `build`.
@@ -224,6 +234,8 @@ def make() -> Path:
     target = site_folder()
     if not (target / FIRST).is_file():
         target.parent.mkdir(parents=True, exist_ok=True)
+        require_builder()
+        begin()
         fresh = Path(tempfile.mkdtemp(prefix=".new-", dir=target.parent))
         try:
             build(fresh)

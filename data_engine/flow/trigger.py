@@ -223,21 +223,21 @@ def _parse_skip(value: object) -> dict[str, Any]:
     where = f"{_WHERE}(skip=...)"
     if value is None:
         return {}
-    if isinstance(value, str) and _is_day(value) is None:
+    if isinstance(value, str) and _read_day(value) is None:
         if not value.strip() or "/" in value or "\\" in value:
             raise FlowValidationError(f"skip cannot be {value!r}", where=where, fix=_SKIP_FIX)
         path = author_path(f"../config/{value}", where=where).path
         read_days(path)
         return {"skip_file": path}
     days = value if isinstance(value, (list, tuple, set, frozenset)) else [value]
-    found = [one if isinstance(one, date) else _is_day(one) if isinstance(one, str) else None for one in days]
+    found = [one if isinstance(one, date) else _read_day(one) if isinstance(one, str) else None for one in days]
     for one, day in zip(days, found, strict=True):
         if day is None:
             raise FlowValidationError(f"skip cannot hold {one!r}", where=where, fix=_SKIP_FIX)
     return {"skip": tuple(sorted({f"{day:%Y-%m-%d}" for day in found if day is not None}))}
 
 
-def _is_day(text: str) -> date | None:
+def _read_day(text: str) -> date | None:
     try:
         return _day(text.strip())
     except ValueError:
@@ -278,7 +278,7 @@ def _read_days(path: Path, changed_ns: int, size: int) -> frozenset[date]:
     found = set()
     for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
         if text := line.partition("#")[0].strip():
-            day = _is_day(text)
+            day = _read_day(text)
             if day is None:
                 raise FlowValidationError(
                     f"{text[:40]!r} is not a date", where=f"{path}, line {number}", fix="write it as 2026-12-25"

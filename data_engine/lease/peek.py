@@ -117,9 +117,7 @@ _nobody_else: dict[Path, tuple[_Marks | None, float]] = {}
 
 def _marks(workspace_state_dir: Path) -> _Marks | None:
     """When names in the folders that tell of owners changed last; None where the state of the workspace cannot be looked at."""
-    marks = tuple(
-        _changed_ns(f"{workspace_state_dir}{os.sep}{name}") for name in ("", GENERATIONS, "leased", "available")
-    )
+    marks = tuple(_changed_ns(f"{workspace_state_dir}{os.sep}{name}") for name in ("", GENERATIONS))
     return None if marks[0] is None else marks
 
 

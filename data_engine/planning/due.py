@@ -363,7 +363,7 @@ def plan_slots(
     `catch_up="all"` the oldest slot owed is due, at most `retention_s` back; otherwise the newest.
     """
     if slots.trouble is not None:
-        return NotDue(None, DaysUnknown(str(slots.trouble).splitlines()[0], slots.trouble.where or ""))
+        return NotDue(None, DaysUnknown(slots.trouble.what, slots.trouble.where or ""))
     oldest_s = now_s - retention_s
     floor_s = max(served_until_s, on_since_s) if trigger.catch_up == "none" else served_until_s
     owed = next(owed_slots(trigger, slots, after_s=floor_s, now_s=now_s, retention_s=retention_s), None)

@@ -23,7 +23,7 @@ _DAY_S = 86_400.0
 def zone_of(name: str | None) -> tzinfo:
     """The zone with this IANA name; the machine's for None."""
     if name is None:
-        return MachineZone()
+        return _OF_MACHINE
     import zoneinfo
 
     return zoneinfo.ZoneInfo(name)
@@ -52,6 +52,10 @@ class MachineZone(tzinfo):
         there = dt.replace(tzinfo=UTC).astimezone()
         local = there.replace(tzinfo=self, fold=0)
         return local if self.utcoffset(local) == there.utcoffset() else local.replace(fold=1)
+
+
+_OF_MACHINE = MachineZone()
+"""One for all, so that slots in it are equal."""
 
 
 @frozen

@@ -459,6 +459,7 @@ def test_a_day_without_slots_has_none_and_says_so(tmp_path: Path) -> None:
 
     assert [engine.verdict(at(hours)) for hours in (3, 6.5)] == [skipping, skipping]
     assert "none at" in skipping.why.text
+    assert slots_of(schedule(time="06:00"), None) == slots_of(schedule(time="06:00"), None)  # else each look plans anew
     days.unlink()
     assert isinstance(engine.verdict(at(30)).why, DaysUnknown)
     days.write_text("")
