@@ -57,6 +57,24 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             share_lab = file.startswith("tests/panel/") and Path(file).stem not in OF_THE_PANEL_APART
             return "tests/panel" if share_lab else file
 
+        def remove_node(self, node: Any) -> str | None:
+            """What a process ran when it crashed has failed and is not begun again; the rest of its files goes to others."""
+            files = self.assigned_work.pop(node)
+            left = [(tests, name) for tests in files.values() for name, is_done in tests.items() if not is_done]
+            if not left:
+                return None
+            tests, crashed = left[0]
+            tests[crashed] = True
+            self.workqueue.update({file: tests for file, tests in files.items() if not all(tests.values())})
+            for other in self.assigned_work:
+                self._reschedule(other)
+            return crashed
+
+        def _reschedule(self, node: Any) -> None:
+            """A process waits with its last test until it has another or is told to end: one test alone is not enough."""
+            for _ in range(2):
+                super()._reschedule(node)
+
     return Scheduling(config, log) if config.getoption("dist") == "loadfile" else None
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
-from tests.lanes import LANES, Lane, in_turn, run_lanes
+from tests.lanes import LANES, ROOT, Lane, in_turn, run_lanes
 
 FIRST = Lane("first", 0, ("-c", ""))
 
@@ -62,3 +66,18 @@ def test_each_lane_has_its_turn() -> None:
 
     orders = [[lane.name for lane in in_turn(lanes, day)] for day in (1, 2, 3)]
     assert orders == [["first", "third", "second"], ["first", "second", "third"], ["first", "third", "second"]]
+
+
+def test_a_test_that_crashes_its_process_fails_and_the_others_run(tmp_path: Path) -> None:
+    """Also where what is left are files that this process has ended, and one test alone."""
+    pytest.importorskip("xdist")
+    for name, line in (("a", "pass"), ("b", "os.abort()"), ("c", "pass")):
+        tests = f"import os\ndef test_1(): pass\ndef test_2(): {line}\ndef test_3(): pass\n"
+        (tmp_path / f"test_{name}.py").write_text(tests, encoding="utf-8")
+    side_by_side = ("-n", "1", "--dist", "loadfile", "--no-loadscope-reorder", "-p", "tests.conftest")
+
+    command = [sys.executable, "-m", "pytest", *side_by_side, f"--rootdir={tmp_path}", str(tmp_path)]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+
+    assert "1 failed, 8 passed" in ended.stdout
+    assert "crashed while running" in ended.stdout
