@@ -300,8 +300,10 @@ class Dispatcher(Generic[_E]):
         Raises:
             LedgerError: the history cannot be read.
         """
-        behind = [flow for flow in self._queue.flows_waiting(group) if self._triggers.is_behind(flow)]
-        dropped = [work for flow in behind for work in self._queue.drop(flow, only=came_by_itself)]
+        dropped: list[Work] = []
+        for flow in self._queue.flows_waiting(group):
+            others = self._triggers.notice_others(flow)
+            dropped += self._queue.drop(flow, only=lambda work: came_by_itself(work) and work.item.others < others)  # noqa: B023
         for work in dropped:
             self._triggers.judge_anew(work)
         return bool(dropped)

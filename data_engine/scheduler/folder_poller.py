@@ -167,6 +167,11 @@ class FolderPoller:
         self._post(lambda: self._free_and_judge(keys))
 
     @property
+    def others(self) -> int:
+        """How often runs of other processes had been noticed when what is known was read; asked in the thread that polls."""
+        return self._memory.others
+
+    @property
     def held(self) -> int:
         """How many files were held when they were last judged."""
         return len(self._held)

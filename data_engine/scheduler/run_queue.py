@@ -46,7 +46,10 @@ class Work:
 
 @frozen
 class Item:
-    """What one piece of waiting work is for; `due` is None for what somebody asked for, of which `about` says by whom and why."""
+    """What one piece of waiting work is for; `due` is None for what somebody asked for, of which `about` says by whom and why.
+
+    `others` is how often runs of other processes had been noticed when it was found due.
+    """
 
     source: Source
     run_id: str
@@ -54,6 +57,7 @@ class Item:
     due: Due | None = None
     slot: int | None = None
     about: RunAbout | None = None
+    others: int = 0
 
 
 def came_by_itself(work: Work) -> bool:

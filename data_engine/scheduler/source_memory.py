@@ -21,10 +21,14 @@ from data_engine.planning.due import (
 
 
 class KnownSources(NamedTuple):
-    """What is known of a flow's sources, and the files its steps returned, as absolute paths."""
+    """What is known of a flow's sources, and the files its steps returned, as absolute paths.
+
+    `others` is how often runs of other processes had been noticed when it was read.
+    """
 
     states: SourceStates
     outputs: frozenset[str] | set[str] = frozenset()
+    others: int = 0
 
 
 class SourceMemory:
@@ -35,6 +39,7 @@ class SourceMemory:
         self._read = read
         self._rules = rules
         self._states = SourceStates(flow)
+        self.others = 0
         self._failures: dict[SourceKey, int] = {}
         self._freed: set[str] = set()
 
@@ -53,7 +58,7 @@ class SourceMemory:
     def read(self) -> frozenset[str] | set[str]:
         """Know what others have written; the files that steps of the flow have returned."""
         known = self._read()
-        self._states = known.states
+        self._states, self.others = known.states, known.others
         return known.outputs
 
     def use_rules(self, rules: Rules) -> None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import threading
 import time
 import uuid
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,8 +23,9 @@ from data_engine.errors import FlowValidationError, LedgerError
 from data_engine.flow.flow import Flow
 from data_engine.flow.trigger import Schedule
 from data_engine.ledger.former_places import own_outputs
+from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.rows import SourceStates
-from data_engine.model import Event, RunFinished, RunStarted, SourceKey
+from data_engine.model import Event, Run, RunFinished, RunStarted, SourceKey
 from data_engine.planning.due import Due, PlannedFlow, Rules, why_blocked
 from data_engine.reasons.kinds import Looks, RetryLater, Slot
 from data_engine.reasons.remedies import Reason
@@ -39,6 +41,28 @@ log = logging.getLogger(__name__)
 
 _TRY_AGAIN_S = 1.0
 _KNOWN_RUNS = 100
+
+
+class _History:
+    """What this engine knows of a flow's runs: `others` is how often it has noticed one that was another process's."""
+
+    def __init__(self) -> None:
+        self.others = 0
+        self._known: deque[str] = deque(maxlen=_KNOWN_RUNS)
+        self._lock = threading.Lock()
+
+    def note_own(self, run_id: str) -> None:
+        with self._lock:
+            self._known.append(run_id)
+
+    def notice(self, newest: Run | None) -> bool:
+        """Whether the flow's newest run is another process's, and was not noticed before."""
+        with self._lock:
+            if newest is None or newest.run_id in self._known:
+                return False
+            self._known.append(newest.run_id)
+            self.others += 1
+            return True
 
 
 @dataclass(slots=True)
@@ -84,12 +108,12 @@ class TriggerSet:
         self._threads: dict[str, TriggerThread] = {}
         self._settings: dict[str, object] = {}
         self._versions: dict[str, object] = {}
-        self._recalled: dict[str, SourceStates] = {}
+        self._recalled: dict[str, KnownSources] = {}
         self._slots: dict[int, _Slot] = {}
         self._numbers = itertools.count(1)
         self._file_events = FileEvents()
         self._under_way: dict[str, set[str]] = {}
-        self._known_runs: dict[str, deque[str]] = {}
+        self._histories: defaultdict[str, _History] = defaultdict(_History)
 
     # -- which flows are looked at ---------------------------------------------------------------------------------
 
@@ -215,7 +239,7 @@ class TriggerSet:
             return
         with suppress(FlowValidationError, OSError):  # it is read again, and told, where it is needed
             for name in names:
-                self._recalled[name] = self._ledger.source_states(name)
+                self._recalled[name] = self._states(self._ledger, name)
 
     def forget_recalled(self) -> None:
         """Keep of what was recalled only what somebody is about to ask for."""
@@ -229,9 +253,16 @@ class TriggerSet:
         """
         if self._ledger is None or self._home is None:
             return KnownSources(SourceStates(name))
-        states = self._recalled.pop(name, None)
-        outputs = own_outputs(self._ledger, self._home.layout, name)
-        return KnownSources(self._ledger.source_states(name) if states is None else states, outputs)
+        known = self._recalled.pop(name, None) or self._states(self._ledger, name)
+        return known._replace(outputs=own_outputs(self._ledger, self._home.layout, name))
+
+    def _states(self, ledger: Ledger, name: str) -> KnownSources:
+        # In this order: what is read knows at least of the runs that were noticed.
+        history, newest = self._histories[name], ledger.last_run(name)
+        if newest is not None and newest.status != "started":
+            history.notice(newest)
+        others = history.others
+        return KnownSources(ledger.source_states(name), others=others)
 
     # -- told by the dispatcher ------------------------------------------------------------------------------------
 
@@ -243,7 +274,7 @@ class TriggerSet:
         """Something happened in runs of the flow."""
         for event in events:
             if isinstance(event, RunStarted):
-                self._runs_known_of(name).append(event.run_id)
+                self._histories[name].note_own(event.run_id)
         thread = self._threads.get(name)
         if thread is not None and isinstance(thread.planner, FolderPoller):
             thread.planner.note(*events)
@@ -263,24 +294,21 @@ class TriggerSet:
             if isinstance(planner, FolderPoller):
                 planner.wake()
 
-    def is_behind(self, name: str) -> bool:
-        """Whether another process has run the flow since its waiting work was judged; it is judged anew then.
+    def notice_others(self, name: str) -> int:
+        """How often runs of the flow were noticed that are another process's; what was due before the last may be done by it.
 
         Raises:
             LedgerError: the history cannot be read.
         """
         thread = self._threads.get(name)
         if self._ledger is None or thread is None:
-            return False
-        newest, known = self._ledger.last_run(name), self._runs_known_of(name)
-        if newest is None or newest.run_id in known:
-            return False
-        known.append(newest.run_id)
-        if isinstance(thread.planner, FolderPoller):
+            return 0
+        trigger, history = thread.planned.trigger, self._histories[name]
+        if isinstance(trigger, Schedule) and trigger.interval_seconds is not None:
+            return 0  # ticks are this engine's own
+        if history.notice(self._ledger.last_run(name)) and isinstance(thread.planner, FolderPoller):
             thread.planner.reload()
-        elif isinstance(thread.planned.trigger, Schedule) and thread.planned.trigger.interval_seconds is not None:
-            return False  # ticks are this engine's own
-        return True
+        return history.others
 
     def take_back(self, work: Work) -> bool:
         """Work that was due has no run: whether it shall wait again; a file or a slot is judged anew instead."""
@@ -334,17 +362,6 @@ class TriggerSet:
     def _workspace_settings(self) -> WorkspaceSettings:
         return WorkspaceSettings() if self._home is None else self._home.settings()
 
-    def _runs_known_of(self, name: str) -> deque[str]:
-        return self._known_runs.setdefault(name, deque(maxlen=_KNOWN_RUNS))
-
-    def _read(self, name: str) -> KnownSources:
-        """What is known of the flow's sources, for its poller; in the poller's thread."""
-        newest = None if self._ledger is None else self._ledger.last_run(name)
-        known = self.known_sources(name)
-        if newest is not None and newest.status != "started":
-            self._runs_known_of(name).append(newest.run_id)
-        return known
-
     def _maker(self, planned: PlannedFlow, frees_held: bool) -> Callable[[Callable[[], None]], Planner]:
         settings = self._workspace_settings()
 
@@ -360,7 +377,7 @@ class TriggerSet:
                 )
             return FolderPoller(
                 planned,
-                read=lambda: self._read(planned.flow),
+                read=lambda: self.known_sources(planned.flow),
                 rules=Rules.of(settings),
                 under_way=self._under_way.setdefault(planned.flow, set()),
                 frees_held=frees_held,
@@ -375,18 +392,24 @@ class TriggerSet:
             """Called from the trigger's thread."""
             planner = thread.planner
             if isinstance(planner, FolderPoller):
+                others = planner.others
                 sources = [(listed_source(planner.planned.trigger, planner.name_of(due)), due) for due in dues]
             else:
+                others = self._histories[thread.flow].others
                 sources = [(source, due) for due in dues for source in startup_sources(flow)]
-            self._loop.call_soon_threadsafe(self._take_due, thread, flow.group, sources, dues)
+            self._loop.call_soon_threadsafe(self._take_due, thread, flow.group, sources, dues, others)
 
         return deliver
 
     def _take_due(
-        self, thread: TriggerThread, group: str, sources: Sequence[tuple[Source, Due]], dues: Sequence[Due]
+        self, thread: TriggerThread, group: str, sources: Sequence[tuple[Source, Due]], dues: Sequence[Due], others: int
     ) -> None:
         name, planner = thread.flow, thread.planner
         if self._threads.get(name) is not thread:
+            return
+        if isinstance(planner, FolderPoller) and others < self._histories[name].others:
+            for due in dues:
+                planner.give_back(due)
             return
         number = None
         for due in dues:
@@ -398,7 +421,7 @@ class TriggerSet:
                 under_way.waiting.append(thread)
                 return
             number = next(self._numbers)
-        items = [Item(source, uuid.uuid4().hex, {}, due, number) for source, due in sources]
+        items = [Item(source, uuid.uuid4().hex, {}, due, number, others=others) for source, due in sources]
         if number is not None and isinstance(planner, ScheduleClock):
             run_ids = frozenset(item.run_id for item in items)
             self._slots[number] = _Slot(name, dues[0], planner, run_ids, set(run_ids), [thread])

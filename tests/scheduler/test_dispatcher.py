@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Callable
 
 import pytest
 
 from data_engine import Flow
 from data_engine.cause import Cause
-from data_engine.engine.local_workspace import LocalWorkspace, local_workspace
+from data_engine.engine.local_workspace import LocalWorkspace, local_workspace, settle_flow
 from data_engine.locks import GroupLock
-from data_engine.model import Run
+from data_engine.model import Run, RunFinished, RunStarted
 from data_engine.planning.due import Due
 from data_engine.reasons.kinds import (
     Asked,
@@ -23,6 +25,7 @@ from data_engine.reasons.kinds import (
 )
 from data_engine.reasons.remedies import Reason
 from data_engine.scheduler.executor import JobEnd
+from data_engine.scheduler.folder_poller import FolderPoller
 from tests.scheduler.support import Stage
 from tests.support import WorkspaceFiles
 
@@ -277,3 +280,43 @@ def test_what_was_due_and_has_no_trigger_any_more_is_not_run() -> None:
     stage.executor.end(JobEnd("done"))
 
     assert stage.dispatcher.is_idle
+
+
+@pytest.mark.parametrize("noticed", ["as it is to begin", "by the beat", "when the one before was to begin"])
+def test_a_file_that_another_process_has_run_since_it_was_found_due_is_not_run_again(
+    noticed: str, place: LocalWorkspace, ws: WorkspaceFiles
+) -> None:
+    """However late it is handed over, and whoever has noticed the other's run by then."""
+    ws.source("in/a.csv")
+    flow = settle_flow(
+        Flow("G", "p").watch(mode="poll", source=str(ws.root / "in"), interval="10s", settle=0).step(str)
+    )
+    stage = Stage(flow, home=place)
+    triggers = stage.scheduler.triggers
+    triggers.set_flow("p", flow, version=None, frees_held=False)
+    until(lambda: bool(stage.loop._timers))  # it is on its way to the loop
+
+    watched = triggers.planner("p")
+    assert isinstance(watched, FolderPoller)
+    (handed,) = watched._handed.values()
+    started = RunStarted("other", "p", "G", str(ws.root / "in" / "a.csv"), time.time() - 1, None, handed.seen)
+    place.ledger().record(started, RunFinished("other", "success", time.time(), 1.0, None, None, handed.seen))
+    if noticed == "by the beat":
+        triggers.reload()
+        until(lambda: watched.known("a.csv") is not None)
+    elif noticed == "when the one before was to begin":
+        assert triggers.notice_others("p") == 1
+    for _ in range(20):
+        stage.loop.advance(0.1)
+        time.sleep(0.01)
+
+    assert stage.out() == []
+    assert watched.known("a.csv") is not None
+    triggers.close()
+
+
+def until(claim: Callable[[], bool]) -> None:
+    deadline_s = time.monotonic() + 20
+    while not claim():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.005)
