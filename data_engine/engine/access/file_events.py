@@ -161,9 +161,11 @@ def _made_hook(
 ) -> Callable[[str, tuple[Any, ...]], None]:
     """The hook; with names of its own, since it is called when the interpreter ends and this module's are gone."""
 
+    seer_of, guard_of = events.get, current.get
+
     def hook(event: str, args: tuple[Any, ...]) -> None:
-        see = events.get(event)
-        if see is not None and current.get() is not None:
+        see = seer_of(event)
+        if see is not None and guard_of() is not None:
             show(see, *args)
 
     return hook
