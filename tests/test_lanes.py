@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lanes import LANES, ROOT, Lane, in_turn, run_lanes
+from tests.lanes import LANES, ROOT, Lane, run_lanes
 
 FIRST = Lane("first", 0, ("-c", ""))
 
@@ -58,14 +58,6 @@ def test_what_a_lane_needs_is_there_when_it_begins(tmp_path_factory: pytest.Temp
 
 def test_there_is_a_lane_for_each_that_may_differ() -> None:
     assert [lane.command[1] for lane in LANES] == ["tests", "tests.newest", "tests.windows"]
-
-
-def test_each_lane_has_its_turn() -> None:
-    """Where time is left for one lane beside the first, it is another one tomorrow."""
-    lanes = [FIRST, Lane("second", 2, ("-c", "")), Lane("third", 3, ("-c", ""))]
-
-    orders = [[lane.name for lane in in_turn(lanes, day)] for day in (1, 2, 3)]
-    assert orders == [["first", "third", "second"], ["first", "second", "third"], ["first", "third", "second"]]
 
 
 def test_a_test_that_crashes_its_process_fails_and_the_others_run(tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ from tests.lease.alarm_mutants import MUTANTS, broken
 from tests.lease.alarm_schedules import first_violation, violations
 from tests.lease.cores import on_all_cores
 
-FIXED = 150
-PART = 75
+FIXED = 80
+PART = 40
 SEEN_AT = {"error_believed": 42, "told_for_ever": 84}
 """A seed that has shown it, which is played first: the fixed ones are played where it does not show it any more."""
 

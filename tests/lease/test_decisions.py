@@ -11,9 +11,9 @@ from tests.lease.cores import on_all_cores
 from tests.lease.decision_mutants import MUTANTS, broken
 from tests.lease.decisions import first_violation, violations
 
-FIXED = 150
+FIXED = 80
 """Seeds that are always played; `python -m tests.soak.decisions` plays more."""
-PART = 75
+PART = 40
 SEEN_AT = {
     "begun_before_taken": 398,
     "carried_when_fenced": 14376,

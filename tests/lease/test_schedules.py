@@ -16,9 +16,9 @@ from tests.lease.cores import on_all_cores
 from tests.lease.schedules import violation_of, violations
 from tests.lease.simulated_share import Profile
 
-FIXED = 250
+FIXED = 150
 FRESH = 50
-PART = 63
+PART = 38
 KEPT = (1_073_678, 1_168_511, 1_197_932, 5_002_890, 5_004_360, 5_013_438, 5_018_192)
 """Fresh seeds that broke something once: a repair that believed a late cache, one by the limits of an owner before, or one by
 when a look began; a fold of what a late generation had folded."""
