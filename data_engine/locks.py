@@ -19,6 +19,7 @@ import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Generic, TypeVar
@@ -63,8 +64,11 @@ class InterruptsHeld:
         self._is_holding = self._is_pressed = False
 
     def __enter__(self) -> None:
-        if threading.get_ident() == threading.main_thread().ident and _raw.getsignal(_SIGINT) is _RAISES:
-            _raw.signal(_SIGINT, self._note)
+        if _raw.getsignal(_SIGINT) is _RAISES:
+            try:
+                _raw.signal(_SIGINT, self._note)
+            except ValueError:  # no other thread than the main one is struck
+                return
             self._is_holding = True
 
     def __exit__(
@@ -300,6 +304,13 @@ def _is_free(path: Path) -> bool:
             os.close(descriptor)
 
 
+@lru_cache(maxsize=256)
+def _paths_of_group(folder: Path, group: str) -> tuple[Path, Path]:
+    # Hashed, because a group's name may hold what a file's name cannot.
+    digest = hashlib.sha256(group.encode("utf-8", "surrogatepass")).hexdigest()[:24]
+    return folder / f"group-{digest}.lock", folder / f"group-{digest}.asked"
+
+
 class GroupLock(OsLock, Held["GroupLock"]):
     """Held while a flow of `group` runs, by one thread of one process of this machine at a time.
 
@@ -312,11 +323,10 @@ class GroupLock(OsLock, Held["GroupLock"]):
     """
 
     def __init__(self, folder: Path, group: str) -> None:
-        # Hashed, because a group's name may hold what a file's name cannot.
-        digest = hashlib.sha256(group.encode("utf-8", "surrogatepass")).hexdigest()[:24]
-        super().__init__(folder / f"group-{digest}.lock")
+        lock, asked = _paths_of_group(folder, group)
+        super().__init__(lock)
         self.group = group
-        self._asking = OsLock(folder / f"group-{digest}.asked")
+        self._asking = OsLock(asked)
 
     def ask_first(self) -> None:
         """Let nobody begin in the group for what is only due before this has had the lock, or has let go.

@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from dataclasses import replace
@@ -319,7 +319,7 @@ def run_sources(runs: RunPass, sources: Sequence[Source], *, keeps_errors: bool)
     finished: list[FlowContext] = Listing()
     waiting = iter(sources)
     while len(finished) < len(sources):
-        with holding_group(flow, home, by_hand=True) as gives_way, _ends_kept(home):
+        with holding_group(flow, home, by_hand=True) as gives_way:
             for one in waiting:
                 context = runs.run(one)
                 if context.error is not None and not keeps_errors:
@@ -328,16 +328,6 @@ def run_sources(runs: RunPass, sources: Sequence[Source], *, keeps_errors: bool)
                 if len(finished) < len(sources) and gives_way():
                     break
     return finished
-
-
-@contextlib.contextmanager
-def _ends_kept(home: LocalWorkspace | None) -> Iterator[None]:
-    """After what is inside, the ends of runs that waited for the next start are in the history: before somebody else has the group."""
-    try:
-        yield
-    finally:
-        if home is not None:
-            home.ledger().flush()
 
 
 def _side_by_side(runs: RunPass, sources: Sequence[Source], at_once: int, *, keeps_errors: bool) -> list[FlowContext]:
@@ -364,7 +354,7 @@ def _side_by_side(runs: RunPass, sources: Sequence[Source], at_once: int, *, kee
     with ThreadPoolExecutor(at_once, thread_name_prefix=f"run {flow.name}") as pool:
         try:
             while waiting and not failed:
-                with holding_group(flow, home, by_hand=True) as gives_way, _ends_kept(home):
+                with holding_group(flow, home, by_hand=True) as gives_way:
                     has_begun = False
                     while running or (waiting and not failed and not (has_begun and gives_way())):
                         while waiting and len(running) < at_once and not failed and not (has_begun and gives_way()):

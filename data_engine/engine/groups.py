@@ -55,13 +55,19 @@ class holding_group(Held[Callable[[], bool]]):
 
     def let_go(self) -> None:
         """Let others run."""
-        if self._lock is None:
+        if self._lock is None or self._home is None:
             return
-        with InterruptsHeld():
-            token, self._token = self._token, None
-            if token is not None:
-                _held.reset(token)
-            self._lock.release()
+        try:
+            if (
+                self._token is not None
+            ):  # the ends of runs that waited for the next start: before somebody else has the group
+                self._home.ledger().flush()
+        finally:
+            with InterruptsHeld():
+                token, self._token = self._token, None
+                if token is not None:
+                    _held.reset(token)
+                self._lock.release()
 
     def _wait(self) -> None:
         if self._by_hand and self._lock is not None:

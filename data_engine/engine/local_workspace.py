@@ -6,13 +6,14 @@ import copy
 import os
 import threading
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.ledger.ledger import Ledger
-from data_engine.record import frozen
+from data_engine.storage_version import lead_below
 from data_engine.workspace.identity import local_layout
 from data_engine.workspace.layout import FLOW_MODULES, LocalLayout, WorkspaceLayout, here
 from data_engine.workspace.settings import WorkspaceSettings, load_settings
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from data_engine.notebook.load import FlowModules
 
 
-@frozen
+@dataclass(frozen=True)
 class LocalWorkspace:
     """One workspace as this machine sees it.
 
@@ -37,6 +38,16 @@ class LocalWorkspace:
     layout: WorkspaceLayout
     local: LocalLayout
     keeps_settings: bool = False
+
+    @cached_property
+    def own_folders(self) -> tuple[str, ...]:
+        """How the paths of Data Engine's own files here begin."""
+        return tuple(f"{path}{os.sep}" for path in (self.local.state_root, self.layout.workspace_state_dir))
+
+    @cached_property
+    def database_lead(self) -> str:
+        """How the real paths of the workspace's databases begin."""
+        return lead_below(self.layout.root)
 
     def settings(self) -> WorkspaceSettings:
         """The workspace's settings, read again when their file changed; with `keeps_settings` those read last.

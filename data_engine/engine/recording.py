@@ -31,7 +31,7 @@ from data_engine.model import FileFacts, RunAbout, RunSpent, SeenSource, StepFin
 from data_engine.notebook.module_sets import file_facts
 from data_engine.platforms.processes import memory_bytes
 from data_engine.platforms.usage import Usage, forget_peak, usage
-from data_engine.storage_version import lead_below, new_databases
+from data_engine.storage_version import new_databases
 from data_engine.workspace.git import GitState, git_state
 from data_engine.workspace.layout import FLOW_MODULES
 from data_engine.workspace.machine import person
@@ -45,8 +45,8 @@ class RecordedPass:
 
     def __init__(self, flow: Flow, given: Mapping[str, Any], *, home: LocalWorkspace) -> None:
         self.flow, self.home = flow, home
-        self.ours = _ours(home)
-        self.databases = home.settings().databases.storage_version, lead_below(home.layout.root)
+        self.ours = home.own_folders
+        self.databases = home.settings().databases.storage_version, home.database_lead
         self._given = given
 
     def about(self, asked: RunAbout | None) -> RunAbout:
@@ -185,15 +185,6 @@ def _begun_in_run() -> RunAbout:
     return RunAbout("flow", None if outer is None else outer.whose, "@".join(person()))
 
 
-def _ours(home: LocalWorkspace) -> tuple[str, ...]:
-    """Below which folders files are Data Engine's own."""
-    known = _ours_of.get(home.layout.root)
-    if known is None or known[0] is not home:
-        found = tuple(f"{path}{os.sep}" for path in (home.local.state_root, home.layout.workspace_state_dir))
-        known = _ours_of[home.layout.root] = home, found
-    return known[1]
-
-
 class _GitSeen(NamedTuple):
     """The state of a repository, when it was asked for, and the files it was of: when these were looked at last."""
 
@@ -230,7 +221,6 @@ _lock = threading.Lock()
 _readers = RunReaders()
 _watchers = 0
 _told: set[tuple[Path, str]] = set()
-_ours_of: dict[Path, tuple[LocalWorkspace, tuple[str, ...]]] = {}
 _git_known: dict[Path, _GitSeen] = {}
 
 

@@ -47,7 +47,7 @@ class WorkspaceLayout:
         """The name people see: the folder's."""
         return self.root.name
 
-    @property
+    @cached_property
     def flow_modules_dir(self) -> Path:
         """The authored folder: notebooks and modules."""
         return self.root / FLOW_MODULES
@@ -68,7 +68,7 @@ class WorkspaceLayout:
     def settings_path(self) -> Path:
         return self.config_dir / "data_engine.toml"
 
-    @property
+    @cached_property
     def workspace_state_dir(self) -> Path:
         """What the workstations share about the workspace: its identity, the lease, the published history."""
         return self.root / ".workspace_state"

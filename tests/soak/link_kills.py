@@ -125,15 +125,15 @@ class Campaign:
         attic.mkdir()
         number = 0
         while True:
+            self._flags[_IS_ATTACKING] = 1  # before it is asked: who stops it then sees it, or is seen
             if not self._flags[_MAY_ATTACK]:
                 self._flags[_IS_ATTACKING] = 0
                 time.sleep(0.0005)
                 continue
-            self._flags[_IS_ATTACKING] = 1
             number += 1
             self._count("links put in")
             with suppress(OSError):
-                self._attack_once(rng, targets, attic / str(number))
+                self._attack_once(rng, targets, attic / f"{number}.txt")  # what cannot be put back is looked for here
 
     def _attack_once(self, rng: random.Random, targets: list[Path], aside: Path) -> None:
         places = [path for path in self.share.rglob("*") if "attic" not in path.parts and not path.is_symlink()]
