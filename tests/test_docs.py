@@ -8,6 +8,7 @@ import inspect
 import pkgutil
 import re
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,12 @@ def examples() -> Iterator[Any]:
         for found in finder.find(module, name):
             if found.examples:
                 yield pytest.param(found, id=found.name)
+
+
+@pytest.fixture(autouse=True)
+def own_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What examples leave there goes with the tests."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
 
 @pytest.mark.parametrize("example", list(examples()))
