@@ -15,7 +15,6 @@ from data_engine.flow.suggestions import typed_verbs
 from data_engine.given import given_folder, given_limit, given_params, given_workspace, is_json
 from data_engine.platforms.names import with_home
 from data_engine.shown import Listing
-from data_engine.verbs import Flow
 from data_engine.workspace.layout import WorkspaceLayout
 
 TYPE_CHECKING = False
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from data_engine.status.record import WorkspaceStatus
     from data_engine.status.run_comparison import Comparison
     from data_engine.status.trends import Trends
+    from data_engine.verbs import Flow
     from data_engine.workspace.settings import WorkspaceSettings
 
 T = TypeVar("T")
@@ -174,6 +174,8 @@ class Workspace:
             >>> [flow.title for flow in ws.flows()]
             ['Example']
         """
+        from data_engine.verbs import Flow
+
         return tuple(Flow.of(entry.flow) for entry in self.catalog() if entry.flow is not None)
 
     def load_flow(self, name: str) -> Flow:
@@ -189,6 +191,7 @@ class Workspace:
             [('coffee', 4.5), ('tea', 5.5)]
         """
         from data_engine.status.deployed_before import find_flow
+        from data_engine.verbs import Flow
 
         modules = self.home.modules()
         return Flow.of(modules.load(find_flow(self.home, name)).flow)
@@ -1349,6 +1352,7 @@ class Workspace:
         from data_engine.notebook.catalog import check_flow_name, read_catalog
         from data_engine.notebook.deployments import deployed_entries
         from data_engine.status.deployed_before import find_to_tidy
+        from data_engine.verbs import Flow
 
         deployments = self.home.deployments()
         there = read_catalog(self.home.modules(), kept=self.home.descriptions())

@@ -24,7 +24,7 @@ from data_engine.flow.spec import title_words
 from data_engine.ledger import deployments as ledger_rows
 from data_engine.model import Deployment
 from data_engine.notebook import deployment_status
-from data_engine.notebook.catalog import CatalogEntry, with_unreadable
+from data_engine.notebook.catalog import CatalogEntry, with_no_steps_refused, with_unreadable
 from data_engine.notebook.deploy import (
     Broken,
     HeldBack,
@@ -33,7 +33,6 @@ from data_engine.notebook.deploy import (
     SharesMirror,
     UpToDate,
     sharing,
-    with_no_steps_refused,
 )
 from data_engine.notebook.deploy import Deploy as GoesLive
 from data_engine.notebook.deployment_status import NOT_DEPLOYED, Standing
