@@ -172,9 +172,11 @@ class Deployer(Production):
         await self.settled()
         self.on_change()
 
-    async def decide(self, looked: Looked, asked: Deploy | None, *, by_itself: bool = False) -> Decision:
+    async def decide(
+        self, looked: Looked, asked: Deploy | None, *, by_itself: bool = False, damaged: Collection[str] = ()
+    ) -> Decision:
         """What to do about the modules; what nobody asked for waits for its quiet time."""
-        decided = await Production.decide(self, looked, asked, by_itself=by_itself)
+        decided = await Production.decide(self, looked, asked, by_itself=by_itself, damaged=damaged)
         self._is_quiet = any(isinstance(move, Quiet) for move in decided.moves.values())
         if asked is None:
             away = self._away_for_a_moment(decided.gone - set(decided.renames.values()), looked)
