@@ -15,7 +15,6 @@ from data_engine.flow.suggestions import typed_verbs
 from data_engine.given import given_folder, given_limit, given_params, given_workspace, is_json
 from data_engine.platforms.names import with_home
 from data_engine.shown import Listing
-from data_engine.verbs import Flow
 from data_engine.workspace.layout import WorkspaceLayout
 
 TYPE_CHECKING = False
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from datetime import date
 
     from data_engine.commands.command import Command
+    from data_engine.commands.deployments import Deploy, Outcome
     from data_engine.daemon.link import DaemonLink
     from data_engine.engine.left_behind import LeftBehind
     from data_engine.engine.local_workspace import LocalWorkspace
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from data_engine.status.record import WorkspaceStatus
     from data_engine.status.run_comparison import Comparison
     from data_engine.status.trends import Trends
+    from data_engine.verbs import Flow
     from data_engine.workspace.settings import WorkspaceSettings
 
 T = TypeVar("T")
@@ -174,6 +175,8 @@ class Workspace:
             >>> [flow.title for flow in ws.flows()]
             ['Example']
         """
+        from data_engine.verbs import Flow
+
         return tuple(Flow.of(entry.flow) for entry in self.catalog() if entry.flow is not None)
 
     def load_flow(self, name: str) -> Flow:
@@ -189,6 +192,7 @@ class Workspace:
             [('coffee', 4.5), ('tea', 5.5)]
         """
         from data_engine.status.deployed_before import find_flow
+        from data_engine.verbs import Flow
 
         modules = self.home.modules()
         return Flow.of(modules.load(find_flow(self.home, name)).flow)
@@ -284,22 +288,9 @@ class Workspace:
             (['example'], 'first')
         """
         from data_engine.commands.deployments import Deploy
-        from data_engine.engine.unknown_recipients import with_recipient_warnings
-        from data_engine.notebook.catalog import check_flow_name
-        from data_engine.proof.kept import with_unsettled
-        from data_engine.status.deployed_before import find_flow
-        from data_engine.status.source_trouble import with_source_warnings
-        from data_engine.workspace.layout import kernel_shell
 
-        if name is not None and kernel_shell() is not None:
-            from data_engine.proof.kernel import require_as_in_kernel
-
-            require_as_in_kernel(self.home, find_flow(self.home, check_flow_name(name)), may_differ=force)
-        outcome = self._do(Deploy(name, note, force, approve, replaces), wait)
-        if outcome is None:
-            return ()
-        entries = with_unsettled(self.home, with_source_warnings(outcome.entries))
-        return with_recipient_warnings(entries, self.home.settings().alerts.to)
+        outcome = outcome_of(self, Deploy(name, note, force, approve, replaces), wait)
+        return () if outcome is None else outcome.entries
 
     def undeploy(self, name: str, note: str = "", wait: bool = True) -> Deployment | None:
         """Stop running the flow `name` in production, whether its notebook is there or gone; what was deployed is kept.
@@ -1349,6 +1340,7 @@ class Workspace:
         from data_engine.notebook.catalog import check_flow_name, read_catalog
         from data_engine.notebook.deployments import deployed_entries
         from data_engine.status.deployed_before import find_to_tidy
+        from data_engine.verbs import Flow
 
         deployments = self.home.deployments()
         there = read_catalog(self.home.modules(), kept=self.home.descriptions())
@@ -1357,6 +1349,29 @@ class Workspace:
         if name is not None and check_flow_name(name) not in {entry.name for entry in entries}:
             find_to_tidy(self.home, name)
         return [Flow.of(one.flow) for one in entries if one.flow is not None and name in (None, one.name)]
+
+
+def outcome_of(ws: Workspace, asked: Deploy, wait: bool = True) -> Outcome | None:
+    """What came of a deploy, its entries with what they are warned of; None where its owner was asked, and the answer is not waited for.
+
+    Raises:
+        FlowValidationError, RequestFailedError, RequestExpiredError: as `Workspace.deploy`.
+    """
+    from data_engine.engine.unknown_recipients import with_recipient_warnings
+    from data_engine.proof.kept import with_unsettled
+    from data_engine.status.source_trouble import with_source_warnings
+    from data_engine.workspace.layout import kernel_shell
+
+    if asked.flow is not None and kernel_shell() is not None:
+        from data_engine.proof.kernel import require_as_in_kernel
+        from data_engine.status.deployed_before import find_flow
+
+        require_as_in_kernel(ws.home, find_flow(ws.home, asked.flow), may_differ=asked.force)
+    outcome = ws._do(asked, wait)
+    if outcome is None:
+        return None
+    entries = with_unsettled(ws.home, with_source_warnings(outcome.entries))
+    return replace(outcome, entries=with_recipient_warnings(entries, ws.home.settings().alerts.to))
 
 
 typed_verbs(Workspace)

@@ -62,7 +62,8 @@ class Entry(NamedTuple):
     kind: Literal["file", "folder", "foreign"]
 
 
-class Left(NamedTuple):
+@frozen
+class Left:
     """What was not removed, and why in a few words."""
 
     path: Path

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping, ValuesView
-from dataclasses import MISSING, FrozenInstanceError, dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, Field, FrozenInstanceError, dataclass, field, fields, is_dataclass
 from functools import cache
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, dataclass_transform
@@ -35,13 +35,14 @@ def frozen(kind: type[V]) -> type[V]:
         (Point(x=3, y=0), True, True)
     """
     own = dict(vars(kind))
-    names = {name: of for name, of in own.get("__annotations__", {}).items() if not str(of).startswith("ClassVar")}
+    told = own.get("__annotations__", {}).items()
+    names = {name: of for name, of in told if not str(of).startswith(("ClassVar", "KW_ONLY"))}
     defaults = {name: own.pop(name) for name in names if name in own}
     inherited = {name for base in kind.__mro__[1:] for name in getattr(base, "__slots__", ())}
     own.pop("__dict__", None)
     own.pop("__weakref__", None)
     own["__slots__"] = tuple(name for name in names if name not in inherited)
-    own["__dataclass_params__"] = _PARAMS
+    own |= {"__dataclass_params__": _PARAMS, "__frozen__": (names, defaults)}
     own |= {"__init__": _Init(), "__setattr__": _refuse_change, "__delattr__": _refuse_change}
     own |= {"__getstate__": _state, "__setstate__": _set_state}
     own.setdefault("__repr__", _repr)
@@ -84,22 +85,35 @@ class _Init:
     def __get__(self, value: object, kind: Any) -> Any:
         own, words, lines = self._kind, ["self"], []
         names: dict[str, Any] = {"__MISSING": MISSING}
-        for one in fields(own):
-            name, value_of = one.name, one.name
-            names |= {f"__set_{name}": getattr(own, name).__set__, f"__default_{name}": one.default}
-            if one.default_factory is not MISSING:
-                names[f"__new_{name}"] = one.default_factory
+        types, defaults = _declared(own)
+        for name in types:
+            given, value_of = defaults.get(name, MISSING), name
+            is_told = isinstance(given, Field)
+            default, new = (given.default, given.default_factory) if is_told else (given, MISSING)
+            names |= {f"__set_{name}": getattr(own, name).__set__, f"__default_{name}": default}
+            if new is not MISSING:
+                names[f"__new_{name}"] = new
                 value_of = f"__new_{name}() if {name} is __MISSING else {name}"
-            is_needed = one.default is MISSING and one.default_factory is MISSING
-            words.append(name if is_needed else f"{name}=__default_{name}")
+            words.append(name if default is MISSING and new is MISSING else f"{name}=__default_{name}")
             lines.append(f" __set_{name}(self, {value_of})")
         if hasattr(own, "__post_init__"):
             lines.append(" self.__post_init__()")
         exec("\n".join([f"def __init__({', '.join(words)}):", *(lines or [" pass"])]), names)
         own.__init__ = made = names["__init__"]
         made.__qualname__, made.__module__ = f"{own.__qualname__}.__init__", own.__module__
-        made.__annotations__ = {one.name: one.type for one in fields(own)}
+        made.__annotations__ = types
         return made if value is None else made.__get__(value, kind)
+
+
+def _declared(kind: type) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The fields of a class and of those above it, as they are written: their types, and what they are without a value."""
+    types: dict[str, Any] = {}
+    defaults: dict[str, Any] = {}
+    for part in reversed(kind.__mro__):
+        told = vars(part).get("__frozen__", ({}, {}))
+        types |= told[0]
+        defaults |= told[1]
+    return types, defaults
 
 
 def _refuse_change(self: object, name: str, value: object = None) -> None:

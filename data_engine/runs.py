@@ -36,8 +36,7 @@ from data_engine.ledger.belief import Believed
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.wall_clock import PRUNED_AT, WallClock
 from data_engine.model import Event, StepFinished, StepProgress
-from data_engine.notebook.catalog import CatalogEntry, find_module, read_catalog
-from data_engine.notebook.deploy import no_steps
+from data_engine.notebook.catalog import CatalogEntry, find_module, no_steps, read_catalog
 from data_engine.notebook.locate import annotate_call
 from data_engine.notebook.module_sets import file_facts
 from data_engine.scheduler.foreground import run_until_interrupted

@@ -220,7 +220,7 @@ def forms_of(values: Iterable[str], words: Iterable[str] = ()) -> tuple[Form, ..
     texts = [(text, "written") for text in plain]
     texts += [(text, "base64") for value in plain for text in _in_base64(value)]
     texts += [(text, "word") for text in words]
-    return tuple((max(_LETTERS.split(text), key=len), kind, text) for text, kind in texts)
+    return tuple((max(re.split(_LETTERS, text), key=len), kind, text) for text, kind in texts)
 
 
 def _spans(text: str, core: str, kind: str, value: str) -> Iterator[tuple[int, int]]:
@@ -271,7 +271,7 @@ def _written(text: str) -> str:
     return "".join(found)
 
 
-_LETTERS = re.compile("[^A-Za-z0-9]+")
+_LETTERS = "[^A-Za-z0-9]+"
 _LETTER, _QUOTE, _BLANK = "a", '"', " "
 _QUOTES = "\"'\\"
 _DOUBLED = "{}[]%$"

@@ -131,6 +131,8 @@ def _compile(given: Namespace, names: UserNames) -> Any:
 
 
 def _deploy(given: Namespace, names: UserNames) -> Any:
+    from data_engine.client import outcome_of
+    from data_engine.commands.deployments import Deploy
     from data_engine.shown import Listing
     from data_engine.status import deploy_lines
     from data_engine.status.deployed_before import left_out
@@ -149,16 +151,16 @@ def _deploy(given: Namespace, names: UserNames) -> Any:
     if not _is_deploy_wanted(ws, name, given, names):
         return None
     known = {} if name is None else {name: OfflineFacts(ws.home).memory(name)}
-    before = {one.id for one in ws.deployments()}
-    options = {"approve": given.approve, "replaces": given.replaces}
+    asked = Deploy(name, given.note or "", given.yes, given.approve, given.replaces)
     try:
         with told_comparison(ws.home, ws.layout.flow_modules_dir / f"{name}.ipynb"):
-            entries = Listing(ws.deploy(name, given.note or "", given.yes, **options))
+            outcome = outcome_of(ws, asked)
     except NotAsInKernelError:
         again = typed_magic("deploy", name or "", "--yes")
         print(f"Nothing was deployed. Keep the cells that are named (`#| keep`), or {again}")
         return None
-    new = [one for one in ws.deployments() if one.id not in before]
+    assert outcome is not None  # it is waited for
+    entries, new = Listing(outcome.entries), outcome.deployments
     starts = deploy_lines.starting_lines(starting_now(ws.home, new, entries, known), ws.status)
     left = deploy_lines.left_out_lines(left_out(ws.home, {one.name for one in entries}) if name is None else {})
     for line in (

@@ -73,12 +73,11 @@ COMMANDS: Mapping[str, Mapping[str, tuple[str, str]]] = {
 
 
 def main() -> NoReturn:
-    """Run the command line with this process's arguments, and end the process with its exit code.
-
-    A look makes little garbage and ends soon: collecting it would take a tenth of its time.
-    """
-    gc.disable()
-    sys.exit(run(sys.argv[1:]))
+    """Run the command line with this process's arguments, and end the process with its exit code."""
+    code = run(sys.argv[1:])
+    if not gc.isenabled():
+        gc.freeze()  # else it is all collected while the process ends
+    sys.exit(code)
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from functools import cache
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,6 +20,7 @@ from data_engine.cli.options import (
     say_settings,
 )
 from data_engine.cli.output import complain, print_json, say
+from data_engine.client import outcome_of
 from data_engine.commands.deployments import Deploy
 from data_engine.commands.fields import help_of
 from data_engine.formatting import typed
@@ -39,9 +40,9 @@ from data_engine.status.deploy_lines import (
 
 if TYPE_CHECKING:
     from data_engine.client import Workspace
+    from data_engine.commands.deployments import Outcome
     from data_engine.model import Deployment
     from data_engine.notebook.catalog import CatalogEntry
-    from data_engine.notebook.deployment_status import Standing
     from data_engine.scheduler.source_memory import KnownSources
     from data_engine.status.starting import Starting
 
@@ -81,58 +82,42 @@ def deploy(
     if name is None and not (yes or as_json) and not _is_wanted(ws):
         say("Nothing was deployed.")
         return 1
-    before = _before(ws, name)
+    known = _known(ws, name)
     with in_flow_modules(ws):
-        entries = ws.deploy(name, note, yes, wait, approve, replaces)
-    return _tell(ws, name, entries, before, note, as_json) if entries or wait else say_left(as_json)
+        outcome = outcome_of(ws, Deploy(name, note, yes, approve, replaces), wait)
+    return say_left(as_json) if outcome is None else _tell(ws, name, outcome, known, note, as_json)
 
 
-class _Before(NamedTuple):
-    """What was before a deploy: the `ids` of all deployments, how each module stood, the flows of which files were `damaged`, and
-    what was `known` of the sources of the flow that was named."""
-
-    ids: set[str]
-    stood: Mapping[str, Standing]
-    damaged: set[str]
-    known: Mapping[str, KnownSources]
-
-
-def _before(ws: Workspace, name: str | None) -> _Before:
-    from data_engine.notebook.flow_files import module_files
+def _known(ws: Workspace, name: str | None) -> dict[str, KnownSources]:
+    """What is known of the sources of the flow that is named, before it is deployed."""
     from data_engine.status.offline import OfflineFacts
 
-    stood = ws.home.deployments().standing(module_files(ws.layout.flow_modules_dir))
-    damaged = _damaged(ws, [flow for flow, one in stood.items() if one.kind == "as_deployed" and name in (None, flow)])
-    known = {} if name is None else {name: OfflineFacts(ws.home).memory(name)}
-    return _Before({one.id for one in ws.deployments()}, stood, damaged, known)
+    return {} if name is None else {name: OfflineFacts(ws.home).memory(name)}
 
 
 def _tell(
-    ws: Workspace, name: str | None, entries: Sequence[CatalogEntry], before: _Before, note: str, as_json: bool
+    ws: Workspace, name: str | None, outcome: Outcome, known: Mapping[str, KnownSources], note: str, as_json: bool
 ) -> int:
     """Say what came of it; the exit code."""
     from data_engine.status.deployed_before import left_out
     from data_engine.status.starting import starting_now
 
+    entries, new = outcome.entries, outcome.deployments
     refused = [entry for entry in entries if entry.error is not None]
-    new = [one for one in ws.deployments() if one.id not in before.ids]
-    changed = {one.flow for one in new} | {flow for flow, one in before.stood.items() if one.kind != "as_deployed"}
     left = left_out(ws.home, {entry.name for entry in entries}) if name is None else {}
-    mended = before.damaged - changed
-    lost = mended & _damaged(ws, mended)
-    starts = starting_now(ws.home, new, entries, before.known)
+    starts = starting_now(ws.home, new, entries, known)
     if as_json:
-        print_json([*_as_json(ws, entries, changed, mended - lost, new, starts), *_left_as_json(ws, left)])
+        print_json([*_as_json(ws, outcome, starts), *_left_as_json(ws, left)])
     else:
         say_settings(ws)
-        _say_entries(entries, changed, mended)
+        _say_entries(outcome)
         _say_lost_note(note, [*new, *refused])
-        _say_mended(mended - lost, lost)
+        _say_mended(outcome.mended, outcome.lost)
         _say_what_follows(ws, entries, new, left, starts)
-        _say_others_not_deployed(ws, before.stood, but={*left, *(entry.name for entry in entries)})
+        _say_others_not_deployed(ws, but={*left, *(entry.name for entry in entries)})
         if name is not None and not refused:
             _say_compared(ws, entries)
-    return 1 if refused or lost else 0
+    return 1 if refused or outcome.lost else 0
 
 
 def _say_compared(ws: Workspace, entries: Sequence[CatalogEntry]) -> None:
@@ -185,17 +170,6 @@ def _say_mended(mended: Collection[str], lost: Collection[str]) -> None:
         complain(lost_words(lost), style="red")
 
 
-def _damaged(ws: Workspace, flows: Collection[str]) -> set[str]:
-    """Those of the flows of which a file of what they run is missing or damaged, on the share or here; none where that cannot be seen."""
-    from data_engine.deploy.sets import Checked, mend
-
-    try:
-        found = mend(ws.home, flows, may_write=False) if flows else Checked()
-    except OSError:
-        return set()
-    return {*found.mended, *found.lost}
-
-
 def mended_lines(flows: Collection[str]) -> list[str]:
     """A line for each flow that was deployed before, and of which files had to be written again.
 
@@ -225,19 +199,13 @@ def _say_what_follows(
         complain(f"warning: {warning}", style="yellow")
 
 
-def _as_json(
-    ws: Workspace,
-    entries: Sequence[CatalogEntry],
-    changed: Collection[str],
-    mended: Collection[str],
-    new: Sequence[Deployment],
-    starts: Mapping[str, Starting],
-) -> list[dict[str, Any]]:
+def _as_json(ws: Workspace, outcome: Outcome, starts: Mapping[str, Starting]) -> list[dict[str, Any]]:
     """What came of each module, for programs."""
     from data_engine.status.starting import FilesBefore, Starting, files_before
 
-    files = files_before(ws.home, new, entries)
-    standing = ws.home.deployments().standing(entry.name for entry in entries)
+    changed = {one.flow for one in outcome.deployments}
+    files = files_before(ws.home, outcome.deployments, outcome.entries)
+    standing = ws.home.deployments().standing(entry.name for entry in outcome.entries)
     return [
         {
             "name": entry.name,
@@ -245,13 +213,13 @@ def _as_json(
             "warnings": list(entry.warnings),
             "error": None if entry.error is None else entry.error.as_dict(),
             "changed": entry.error is None and entry.name in changed,
-            "mended": entry.name in mended,
+            "mended": entry.name in outcome.mended,
             "left_out": None,
             "files_before": asdict(files.get(entry.name, FilesBefore())),
             "starts": asdict(starts.get(entry.name, Starting())),
         }
         | standing[entry.name].as_json()
-        for entry in entries
+        for entry in outcome.entries
     ]
 
 
@@ -278,10 +246,12 @@ def _left_as_json(ws: Workspace, left: Mapping[str, Deployment]) -> list[dict[st
     ]
 
 
-def _say_entries(entries: Sequence[CatalogEntry], changed: Collection[str], mended: Collection[str]) -> None:
-    """What came of each module; of those that are as they were, if there are several, how many. Those `mended` are told elsewhere."""
-    as_before = [entry for entry in entries if entry.error is None and entry.name not in {*changed, *mended}]
-    for entry in entries:
+def _say_entries(outcome: Outcome) -> None:
+    """What came of each module; of those that are as they were, if there are several, how many. Those that were mended are told elsewhere."""
+    changed = {one.flow for one in outcome.deployments}
+    told = {*changed, *outcome.mended, *outcome.lost}
+    as_before = [entry for entry in outcome.entries if entry.error is None and entry.name not in told]
+    for entry in outcome.entries:
         if entry.error is not None:
             complain(f"not deployed  {entry.path.name}: {entry.error}", style="red")
         elif entry.name in changed:
@@ -303,16 +273,19 @@ def undeploy(ctx: typer.Context, name: FlowName, note: Note = "", wait: Wait = T
     return 0
 
 
-def _say_others_not_deployed(ws: Workspace, stood: Mapping[str, Standing], but: set[str]) -> None:
+def _say_others_not_deployed(ws: Workspace, but: set[str]) -> None:
     """In one line how many other flows are not deployed as they are now; without those that somebody undeployed."""
+    from data_engine.notebook.flow_files import module_files
     from data_engine.status.deployed_before import left_out
 
     lease = ws.lease()
     if lease.state in ("unreachable", "damaged"):
         fix = f"; fix: {lease.fix}" if lease.damage is not None else ""
         complain(f"warning: other workstations do not know yet what is deployed: {lease.words}{fix}", style="yellow")
-    others = (stood.keys() | ws.home.deployments().deployed().keys()) - {*but, *left_out(ws.home, but)}
-    if all(flow in stood and stood[flow].kind == "as_deployed" for flow in others):
+    there = module_files(ws.layout.flow_modules_dir).keys() | ws.home.deployments().deployed().keys()
+    others = there - {*but, *left_out(ws.home, but)}
+    standing = ws.home.deployments().standing(others) if others else {}
+    if all(one.kind == "as_deployed" for one in standing.values()):
         return
     differing = to_deploy([flow for flow in ws.status().flows if flow.name in others], ws.layout.flow_modules_dir)
     if (line := others_words(differing)) is not None:

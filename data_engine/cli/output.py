@@ -41,7 +41,7 @@ _PIPED = 120
 """How wide a table is where no terminal says it."""
 _STATUS_STYLES = {"success": "green", "failed": "red", "killed": "red", "abandoned": "red", "stopped": "yellow"}
 
-_OBEYED_IN_JSON = re.compile(r"[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+_OBEYED_IN_JSON = r"[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]"
 """What a terminal may obey and JSON does not escape."""
 
 _NO_READER = (errno.EPIPE, errno.EINVAL)  # on Windows a closed pipe is EINVAL
@@ -137,7 +137,7 @@ def status_style(status: str) -> str:
 def print_json(value: object, *, indent: int | None = 2) -> None:
     """Print `value` as one JSON document in UTF-8, whatever the terminal's encoding; on one line without `indent`."""
     text = json.dumps(plain(value), ensure_ascii=False, indent=indent, allow_nan=False)
-    text = _OBEYED_IN_JSON.sub(lambda one: f"\\u{ord(one[0]):04x}", text) + "\n"  # the same data
+    text = re.sub(_OBEYED_IN_JSON, lambda one: f"\\u{ord(one[0]):04x}", text) + "\n"  # the same data
     data = text.encode("utf-8", "backslashreplace")  # a file name that is no Unicode: \udcff, as JSON writes it
     answer = _answer or sys.stdout.buffer
     answer.write(data)

@@ -35,11 +35,14 @@ def _new_id() -> str:
 @frozen
 class Outcome:
     """What came of it: the `entries` that were asked for, each with its error where it was not deployed; the `deployments`
-    that were made; the names of flows that were `withdrawn`, and of those that were `renamed` the new one by the old."""
+    that were made; the names of flows that were `withdrawn`, and of those that were `renamed` the new one by the old. Of flows
+    that are as deployed before, and of which files were damaged, those `mended`, and those `lost`, which nothing can mend."""
 
     entries: tuple[CatalogEntry, ...] = ()
     deployments: tuple[Deployment, ...] = ()
     withdrawn: tuple[str, ...] = ()
+    mended: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
 
     @property
     def renamed(self) -> dict[str, str]:
@@ -55,6 +58,8 @@ class Outcome:
             "entries": [entry_message(entry) for entry in self.entries],
             "deployments": [one.as_dict() for one in self.deployments],
             "withdrawn": list(self.withdrawn),
+            "mended": list(self.mended),
+            "lost": list(self.lost),
         }
 
     @classmethod
@@ -66,6 +71,8 @@ class Outcome:
             tuple(entry_of_message(entry) for entry in told["entries"]),
             tuple(Deployment.read(one) for one in told["deployments"]),
             tuple(told["withdrawn"]),
+            tuple(told.get("mended", ())),  # of the revision before
+            tuple(told.get("lost", ())),
         )
 
 

@@ -24,7 +24,7 @@ from data_engine.flow.spec import title_words
 from data_engine.ledger import deployments as ledger_rows
 from data_engine.model import Deployment
 from data_engine.notebook import deployment_status
-from data_engine.notebook.catalog import CatalogEntry, with_unreadable
+from data_engine.notebook.catalog import CatalogEntry, with_no_steps_refused, with_unreadable
 from data_engine.notebook.deploy import (
     Broken,
     HeldBack,
@@ -33,7 +33,6 @@ from data_engine.notebook.deploy import (
     SharesMirror,
     UpToDate,
     sharing,
-    with_no_steps_refused,
 )
 from data_engine.notebook.deploy import Deploy as GoesLive
 from data_engine.notebook.deployment_status import NOT_DEPLOYED, Standing
@@ -173,9 +172,11 @@ class Deployer(Production):
         await self.settled()
         self.on_change()
 
-    async def decide(self, looked: Looked, asked: Deploy | None, *, by_itself: bool = False) -> Decision:
+    async def decide(
+        self, looked: Looked, asked: Deploy | None, *, by_itself: bool = False, damaged: Collection[str] = ()
+    ) -> Decision:
         """What to do about the modules; what nobody asked for waits for its quiet time."""
-        decided = await Production.decide(self, looked, asked, by_itself=by_itself)
+        decided = await Production.decide(self, looked, asked, by_itself=by_itself, damaged=damaged)
         self._is_quiet = any(isinstance(move, Quiet) for move in decided.moves.values())
         if asked is None:
             away = self._away_for_a_moment(decided.gone - set(decided.renames.values()), looked)

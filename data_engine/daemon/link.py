@@ -211,16 +211,20 @@ class DaemonLink:
         """What is known of the workspace without asking its daemon."""
         from data_engine.daemon.endpoint import was_engine_on
         from data_engine.daemon.interpreter import recorded_interpreter
-        from data_engine.daemon.service import service_facts
         from data_engine.status.offline import OfflineFacts
-        from data_engine.status.record import DaemonFacts
+        from data_engine.status.record import DaemonFacts, ServiceFacts
 
+        service = ServiceFacts()
+        if self.home.local.service_path.exists():
+            from data_engine.daemon.service import service_facts
+
+            service = service_facts(self.home)
         ledger, silent = self.home.ledger(), silent_daemon(self.home.local)
         daemon = DaemonFacts(interpreter=recorded_interpreter(ledger))
         if silent is not None:
             daemon = replace(daemon, running=True, silent=True, idle=False, pid=silent.pid)
             daemon = replace(daemon, version=silent.version, daemon_id=silent.daemon_id)
-        return OfflineFacts(self.home, daemon, was_engine_on(ledger), service_facts(self.home))
+        return OfflineFacts(self.home, daemon, was_engine_on(ledger), service)
 
     def behind_words(self) -> str:
         """That more was published than this machine has, and what fetches it; "" where a daemon follows the workspace, or nothing is known of it."""

@@ -25,8 +25,7 @@ from data_engine.lease.status import LeaseStatus
 from data_engine.ledger.switch import Switch
 from data_engine.locks import OsLock
 from data_engine.model import Deployment
-from data_engine.notebook.catalog import read_catalog, with_unreadable
-from data_engine.notebook.deploy import with_no_steps_refused
+from data_engine.notebook.catalog import read_catalog, with_no_steps_refused, with_unreadable
 from data_engine.notebook.flow_files import moved_into_subfolders, notebooks_in_subfolders
 from data_engine.notebook.load import FlowModules
 from data_engine.record import frozen

@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from data_engine.commands.deployments import Deploy, Rollback, Undeploy
 from data_engine.commands.owner import Asker
 from data_engine.deploy.gate import GoldenGate
-from data_engine.deploy.sets import mended
+from data_engine.deploy.sets import mend
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError
 from data_engine.flow.suggestions import meant
@@ -56,13 +57,16 @@ class Looked:
 @frozen
 class Decision:
     """The move of each module; the flows `going` live and those `gone`, which run no more; the new names of flows by which production
-    follows them (`renames`: old by new), and the flows that somebody had undeployed."""
+    follows them (`renames`: old by new), the flows that somebody had undeployed; and of those that stay as they were deployed and of
+    which files were damaged those `mended`, and those `lost`, of which no whole copy is left."""
 
     moves: Mapping[str, Move]
     going: frozenset[str]
     gone: frozenset[str]
     renames: Mapping[str, str]
     undeployed: frozenset[str]
+    mended: frozenset[str] = frozenset()
+    lost: frozenset[str] = frozenset()
 
 
 def decision(
@@ -73,10 +77,12 @@ def decision(
     *,
     by_itself: bool,
     unchanged_for_s: Callable[[str, str], float],
+    damaged: Collection[str] = (),
 ) -> Decision:
     """What to do about the modules: of what somebody `asked` for, or by the rule alone, by which something goes live only `by_itself`.
 
-    Where every flow is deployed, one whose module is gone runs no more. Reads the history, the sets and, as a gate, the goldens; changes nothing.
+    Where every flow is deployed, one whose module is gone runs no more. Reads the history, the sets and, as a gate, the goldens; changes nothing
+    but files of what flows run that are `damaged`, which are written anew.
 
     Raises:
         FlowValidationError: what was asked for cannot be.
@@ -90,7 +96,13 @@ def decision(
     renames = renames_of(home, looked, pointers, past, mirror_of, asked=asked)
     undeployed = undeployed_of(looked, past)
     digests = looked.stored.digests
-    again = [name for name, one in pointers.items() if digests.get(name) == one.digest]  # any other is put whole anyway
+    is_again = {
+        name for name, one in pointers.items() if digests.get(name) == one.digest
+    }  # any other is put whole anyway
+    again, lost = is_again & {*damaged}, set[str]()
+    with suppress(OSError):  # a share that is away is told by what needs it
+        if again:
+            lost = set(mend(home, again).lost)
     moves = decide(
         looked,
         pointers,
@@ -102,7 +114,7 @@ def decision(
         renames=renames,
         is_all=is_all and asked is not None,  # by itself the other one goes first
         undeployed=undeployed,
-        lost=() if asked is None else mended(home, filter(asked.is_about, again)).lost,
+        lost=lost,
     )
     going = {name for name, move in moves.items() if isinstance(move, GoesLive)} if asked or by_itself else set()
     if going:
@@ -114,7 +126,16 @@ def decision(
         moves |= {name: HeldBack(error) for name, error in held.items()}
         going -= held.keys()
     gone = leaving(pointers, looked, renames, going, is_all=is_all)
-    return Decision(moves, frozenset(going), frozenset(gone), renames, frozenset(undeployed))
+    again -= going
+    return Decision(
+        moves,
+        going=frozenset(going),
+        gone=frozenset(gone),
+        renames=renames,
+        undeployed=frozenset(undeployed),
+        mended=frozenset(again - lost),
+        lost=frozenset(again & lost),
+    )
 
 
 def decide(

@@ -6,7 +6,7 @@ import json
 import time
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +24,7 @@ from data_engine.deploy.deploying import (
     withdrawal,
 )
 from data_engine.deploy.gate import GoldenGate
+from data_engine.deploy.sets import mend
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError
 from data_engine.ledger import deployments as ledger_rows
@@ -88,16 +89,23 @@ class Production(ABC):
         """
         if asked.flow is not None and asked.set_id is None:
             await self.call(find_flow, self.home, asked.flow)
+        damaged = await self.call(_damaged, self.home, asked)  # before the modules are put on the share again
         async with self.owned(lambda: self.look(asked)) as looked:
             await self.take_over_local()
             if asked.flow is not None and asked.flow not in looked.entries:
                 place = self.home.layout.flow_modules_dir if asked.set_id is None else f"the set {asked.set_id[:8]}"
                 what = f"there is no flow {asked.flow!r} to deploy"
                 raise FlowValidationError(what, where=str(place), fix="save the notebook first")
-            decided = await self.decide(looked, asked)
+            decided = await self.decide(looked, asked, damaged=damaged)
             rows = await self.put_live(looked, decided, asked, asker)
         await self.follow()
-        return Outcome(answered(looked, decided, asked), tuple(rows), tuple(sorted(decided.gone)))
+        return Outcome(
+            answered(looked, decided, asked),
+            tuple(rows),
+            tuple(sorted(decided.gone)),
+            mended=tuple(sorted(decided.mended)),
+            lost=tuple(sorted(decided.lost)),
+        )
 
     async def undeploy(self, asked: Undeploy, asker: Asker) -> Outcome:
         """Run a flow no more.
@@ -126,15 +134,23 @@ class Production(ABC):
         await self.follow()
         return row
 
-    async def decide(self, looked: Looked, asked: Deploy | None, *, by_itself: bool = False) -> Decision:
-        """What to do about the modules.
+    async def decide(
+        self, looked: Looked, asked: Deploy | None, *, by_itself: bool = False, damaged: Collection[str] = ()
+    ) -> Decision:
+        """What to do about the modules, and about those flows of which files were `damaged`.
 
         Raises:
             FlowValidationError: what was asked for cannot be.
         """
         return await self.call(
             lambda: decision(
-                self.home, looked, asked, self.gate, by_itself=by_itself, unchanged_for_s=self.unchanged_for_s
+                self.home,
+                looked,
+                asked,
+                self.gate,
+                by_itself=by_itself,
+                unchanged_for_s=self.unchanged_for_s,
+                damaged=damaged,
             )
         )
 
@@ -166,6 +182,17 @@ class Production(ABC):
 
 async def _nothing() -> None:
     """There is nothing to look at."""
+
+
+def _damaged(home: LocalWorkspace, asked: Deploy) -> set[str]:
+    """The flows that are asked for of which a file of what they run is missing or damaged; none where the share is away, which is told
+    by what needs it."""
+    flows = list(filter(asked.is_about, home.deployments().deployed()))
+    with suppress(OSError):
+        if flows:
+            found = mend(home, flows, may_write=False)
+            return {*found.mended, *found.lost}
+    return set()
 
 
 def _deployed_locally(home: LocalWorkspace) -> list[Deployment]:

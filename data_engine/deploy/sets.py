@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -74,14 +74,6 @@ def _has_all(folder: Path, sizes: Mapping[str, int]) -> bool:
         return all((folder / path).stat().st_size == size for path, size in sizes.items())
     except (FileNotFoundError, NotADirectoryError):
         return False
-
-
-def mended(home: LocalWorkspace, flows: Iterable[str]) -> Checked:
-    """As `mend`; nothing where the share is away, which is told by what needs it."""
-    with suppress(OSError):
-        if named := list(flows):
-            return mend(home, named)
-    return Checked()
 
 
 class DeployedSets:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from data_engine.errors import FlowValidationError, WorkspaceError
-from data_engine.ledger.ledger import Ledger
 from data_engine.storage_version import lead_below
 from data_engine.workspace.identity import local_layout
 from data_engine.workspace.layout import FLOW_MODULES, LocalLayout, WorkspaceLayout, here
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from data_engine.flow.flow import Flow
     from data_engine.lease.deployment_files import DeploymentFiles
     from data_engine.lease.status import LeaseStatus
+    from data_engine.ledger.ledger import Ledger
     from data_engine.notebook.catalog import Descriptions
     from data_engine.notebook.deployments import Deployments, Pointer
     from data_engine.notebook.load import FlowModules
@@ -109,6 +109,8 @@ class LocalWorkspace:
             key = (self.local.ledger_path, os.getpid())
             ledger = _ledgers.get(key)
             if ledger is None:
+                from data_engine.ledger.ledger import Ledger  # and SQLite, which a preview of a flow needs not
+
                 ledger = Ledger.open(self.local.ledger_path)
                 ledger.recover()
                 _ledgers[key] = ledger

@@ -22,7 +22,6 @@ from data_engine.engine.local_workspace import LocalWorkspace, settle_flow, work
 from data_engine.engine.memo.cache import PreviewCache
 from data_engine.engine.memo.caption import PreviewReport, caption, outside_words, show_caption
 from data_engine.engine.memo.runner import PreviewRunner
-from data_engine.engine.other_mirrors import refuse_shared_mirror
 from data_engine.engine.params import as_steps_see, params_for
 from data_engine.engine.progress import ProgressLine
 from data_engine.engine.run import make_context, outcome_of, require_source, require_steps
@@ -39,11 +38,9 @@ from data_engine.flow.hints import quoted
 from data_engine.flow.object_names import saved_twice
 from data_engine.flow.spec import Map
 from data_engine.flow.suggestions import meant, typed_call
-from data_engine.lease.peek import refuse_owned_elsewhere
 from data_engine.notebook.deployment_status import cells_text
 from data_engine.notebook.flow_calls import DoubtfulCall, doubtful_calls_of
 from data_engine.notebook.locate import annotate_call
-from data_engine.planning.due import PlannedFlow, why_no_candidate
 from data_engine.trial import refuse_in_trial
 from data_engine.workspace.layout import here, kernel_shell
 from data_engine.workspace.settings import PreviewSettings
@@ -96,8 +93,7 @@ def preview(
         chosen = pick_source(flow, source) if source is not None else first_source(flow)
         home = workspace_of(flow)
         if write and home is not None and not force:
-            _require_no_run(flow, home)
-            refuse_shared_mirror(home, flow)
+            _require_may_write(flow, home)
     except FlowValidationError as wrong:
         annotate_call(wrong)
         raise
@@ -239,8 +235,12 @@ def steps_until(flow: Flow, use: str | None) -> int:
     )
 
 
-def _require_no_run(flow: Flow, home: LocalWorkspace) -> None:
-    """Return when no run of the flow may be writing where it writes, here or at the workstation that owns the workspace."""
+def _require_may_write(flow: Flow, home: LocalWorkspace) -> None:
+    """Return when nothing else may be writing where the flow writes: no run of it, here or at the workstation that owns the workspace,
+    and no other flow that is deployed."""
+    from data_engine.engine.other_mirrors import refuse_shared_mirror
+    from data_engine.lease.peek import refuse_owned_elsewhere
+
     refuse_in_trial("preview(write=True)")
     or_else = "leave write=True out, or give preview() force=True"
     what = "the preview with write=True"
@@ -254,6 +254,7 @@ def _require_no_run(flow: Flow, home: LocalWorkspace) -> None:
             where=f'flow "{flow.name}"',
             fix=f"wait until it has ended, {or_else}",
         )
+    refuse_shared_mirror(home, flow)
 
 
 def _notes_of_code(flow: Flow, use: str | None) -> tuple[str, ...]:
@@ -269,6 +270,8 @@ def _no_candidate(flow: Flow, chosen: Source, *, is_named: bool) -> tuple[str, .
     """That the source which somebody named is none that the flow takes by itself."""
     if not is_named or flow.trigger is None or chosen.key is None or not chosen.key.path:
         return ()
+    from data_engine.planning.due import PlannedFlow, why_no_candidate
+
     why = why_no_candidate(PlannedFlow.of(flow), chosen.key.path)
     if why is None:
         return ()

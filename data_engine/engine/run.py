@@ -58,7 +58,7 @@ from data_engine.model import (
     StepFinished,
     utc_text,
 )
-from data_engine.notebook.deploy import no_steps
+from data_engine.notebook.catalog import no_steps
 from data_engine.notebook.locate import annotate
 from data_engine.planning.slots import zone_of
 from data_engine.secret import knows_any, masked, masked_in

@@ -20,7 +20,7 @@ folder as R.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import lru_cache
 from pathlib import Path
 
@@ -30,9 +30,10 @@ from data_engine.flow.places import IN_PLACE, Places
 from data_engine.flow.scan import is_candidate_name, parse_extensions
 from data_engine.flow.suggestions import typed_call
 from data_engine.formatting import typed
+from data_engine.record import frozen
 
 
-@dataclass(frozen=True)
+@frozen
 class SourceContext:
     """The active source: `root`, and for a concrete file its `path` and `relative_path` inside the root.
 
@@ -114,7 +115,7 @@ class SourceContext:
         return inside(self.root, name, where="source.root_file")
 
 
-@dataclass(frozen=True)
+@frozen
 class MirrorContext:
     """Write-ready paths under the mirror root: parent folders exist when a path is handed out.
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 CATCH_UPS = ("latest", "all", "none")
 _WHERE = "Flow.watch"
-_TIME = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)")
+_TIME = r"([01]?\d|2[0-3]):([0-5]\d)"
 
 _CRON_PARTS = (
     ("minute", "0 to 59"),
@@ -381,7 +381,7 @@ def parse_times(
         raise FlowValidationError(f"{name}= must include at least one time", where=where, fix=fix)
     slots = set()
     for text in texts:
-        match = _TIME.fullmatch(text.strip()) if isinstance(text, str) else None
+        match = re.fullmatch(_TIME, text.strip()) if isinstance(text, str) else None
         if match is None:
             raise FlowValidationError(f"Invalid schedule time {text!r}", where=where, fix=fix)
         slots.add((int(match[1]), int(match[2])))

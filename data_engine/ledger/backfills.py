@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import field
-from typing import Any, NamedTuple
+from typing import Any
 
 from data_engine.errors import LedgerError
 from data_engine.ledger.ledger import Ledger
@@ -46,7 +46,8 @@ class BackfillRow:
     failed: int = 0
 
 
-class LastEnd(NamedTuple):
+@frozen
+class LastEnd:
     """How the newest run of a source or slot ended, and whether any run of it ended well."""
 
     status: str

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.rows import IS_PUBLISHED, restored, storable
 from data_engine.model import Compared, Deployment
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from data_engine.ledger.ledger import Ledger
 
 _AT_ONCE = 500
 _COLUMNS = (

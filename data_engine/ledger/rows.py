@@ -245,8 +245,8 @@ def restored(text: str) -> str:
         >>> restored("a\\udcff.csv") == "a\udcff.csv"
         True
     """
-    return _SURROGATE.sub(lambda found: chr(int(found[1], 16)), text) if "\\udc" in text else text
+    return re.sub(_SURROGATE, lambda found: chr(int(found[1], 16)), text) if "\\udc" in text else text
 
 
 _to_json = json.JSONEncoder(separators=(",", ":")).encode  # `dumps` makes an encoder a call
-_SURROGATE = re.compile(r"\\u(dc[89a-f][0-9a-f])")
+_SURROGATE = r"\\u(dc[89a-f][0-9a-f])"

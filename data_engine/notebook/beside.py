@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import ast
 import sys
-import sysconfig
 from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
 from importlib.machinery import PathFinder
@@ -148,6 +147,8 @@ def _library_called(name: str) -> str | None:
     """What is hidden by a module of this name, in words; None where nothing is."""
     if name in sys.stdlib_module_names:
         return f"the module {name} of Python"
+    import sysconfig
+
     places = {sysconfig.get_path(kind) for kind in ("purelib", "platlib")}
     found = PathFinder.find_spec(name, [place for place in places if place])
     return None if found is None or found.origin is None else f"the installed package {name}"

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -185,6 +185,23 @@ def _with_name_warnings(entries: Iterable[CatalogEntry], files: Mapping[str, lis
         found = name_warnings(one.path, cases, () if one.error is not None else files.get(one.name, ()))
         told.append(replace(one, warnings=(*one.warnings, *found)) if found else one)
     return tuple(told)
+
+
+def with_no_steps_refused(entries: Iterable[CatalogEntry]) -> tuple[CatalogEntry, ...]:
+    """The entries, where a flow without steps has its error: there is nothing that production could run."""
+    return tuple(
+        entry
+        if entry.flow is None or entry.steps
+        else replace(entry, flow=None, error=no_steps(entry.name, str(entry.path)))
+        for entry in entries
+    )
+
+
+def no_steps(name: str, where: str) -> FlowValidationError:
+    """The error of a flow that does nothing."""
+    return FlowValidationError(
+        f"flow {name!r} has no steps: there is nothing to run", where=where, fix="give build() a .step(...) and save it"
+    )
 
 
 def with_unreadable(
@@ -515,7 +532,6 @@ _FORMAT = 2
 _LARGEST_BYTES = 16_000_000
 
 
-@dataclass(slots=True)
 class Descriptions:
     """What flow modules are, kept by content for other processes: who only tells of them need not execute them again.
 
@@ -533,12 +549,12 @@ class Descriptions:
         ({'name': 'claims'}, None)
     """
 
-    file: Path
-    config: Path
-    _kept: dict[str, tuple[str, dict[str, Any]]] | None = None
-    _asked: set[str] = field(default_factory=set)
-    _is_changed: bool = False
-    _around: str | None = None
+    def __init__(self, file: Path, config: Path) -> None:
+        self.file, self.config = file, config
+        self._kept: dict[str, tuple[str, dict[str, Any]]] | None = None
+        self._asked: set[str] = set()
+        self._is_changed = False
+        self._around: str | None = None
 
     def get(self, name: str, content: str) -> dict[str, Any] | None:
         """What was kept of the module `name` when it had this content."""

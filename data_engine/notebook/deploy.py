@@ -11,7 +11,6 @@ from typing import TypeAlias
 from data_engine.errors import FlowValidationError
 from data_engine.formatting import typed
 from data_engine.model import Deployment
-from data_engine.notebook.catalog import CatalogEntry
 from data_engine.notebook.deployment_status import Standing
 from data_engine.record import frozen
 
@@ -107,23 +106,6 @@ def next_move(seen: Sighting, *, mode: str, quiet_s: float) -> Move:
     if seen.unchanged_for_s < quiet_s:
         return Quiet(quiet_s - seen.unchanged_for_s)
     return Deploy("it is good, and unchanged for [deploy] quiet")
-
-
-def with_no_steps_refused(entries: Iterable[CatalogEntry]) -> tuple[CatalogEntry, ...]:
-    """The entries, where a flow without steps has its error: there is nothing that production could run."""
-    return tuple(
-        entry
-        if entry.flow is None or entry.steps
-        else replace(entry, flow=None, error=no_steps(entry.name, str(entry.path)))
-        for entry in entries
-    )
-
-
-def no_steps(name: str, where: str) -> FlowValidationError:
-    """The error of a flow that does nothing."""
-    return FlowValidationError(
-        f"flow {name!r} has no steps: there is nothing to run", where=where, fix="give build() a .step(...) and save it"
-    )
 
 
 def not_deployed(name: str, where: str, shares_with: str | None = None) -> FlowValidationError:

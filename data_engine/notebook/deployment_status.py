@@ -6,7 +6,7 @@ import time
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal
 
 from data_engine.errors import FlowValidationError
 from data_engine.flow.suggestions import meant
@@ -168,7 +168,8 @@ def live(history: Iterable[Deployment]) -> dict[str, Deployment]:
     return {flow: one for flow, one in newest.items() if one.kind != "withdraw"}
 
 
-class RolledBack(NamedTuple):
+@frozen
+class RolledBack:
     """That somebody let a flow run the deployment `to` again; `digest` is of the module that was deployed last."""
 
     to: str

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from data_engine import private
 from data_engine.errors import FlowValidationError, WorkspaceError
@@ -35,6 +35,7 @@ from data_engine.notebook.module_sets import (
     read_module,
     set_id,
 )
+from data_engine.record import frozen
 
 if TYPE_CHECKING:
     from data_engine.notebook.compiled import CompiledNotebook
@@ -73,7 +74,8 @@ def with_gone(
 _OTHERS_TAKE_S = 120.0
 
 
-class Pointer(NamedTuple):
+@frozen
+class Pointer:
     """The set that a flow runs from, and the digest of its module in it; where somebody rolled it back to that, how."""
 
     set_id: str
@@ -81,7 +83,8 @@ class Pointer(NamedTuple):
     back: RolledBack | None = None
 
 
-class Authored(NamedTuple):
+@frozen
+class Authored:
     """The authored folder, read once: the `contents` of its files, all `files` that are there, also those that cannot be read, and the
     `digests` of its modules by their names."""
 

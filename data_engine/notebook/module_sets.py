@@ -19,7 +19,7 @@ from data_engine.record import frozen
 
 HELPERS = "flow_helpers"
 
-_PART = re.compile(r"(?!\.)[^\x00-\x1f\x7f/\\:\ud800-\udfff]{1,255}")
+_PART = r"(?!\.)[^\x00-\x1f\x7f/\\:\ud800-\udfff]{1,255}"
 _FEW, _READERS = 4, 8
 """A share answers several at once; one after the other a hundred notebooks are a hundred waits. For a few files threads take longer to start."""
 
@@ -77,7 +77,7 @@ def trouble_with_name(path: str) -> tuple[str, str] | None:
     """
     if (refused := why_windows_refuses(path)) is not None:
         return refused[0], f"rename it: {refused[1]}"
-    if all(_PART.fullmatch(part) for part in path.split("/")):
+    if all(re.fullmatch(_PART, part) for part in path.split("/")):
         return None
     return (
         f"not every system can hold a file of the name {path!r}",
@@ -312,9 +312,9 @@ def _imported_names(code: bytes, package: tuple[str, ...]) -> frozenset[str] | N
 
 def own_code(path: Path, data: bytes, cache_dir: Path | None) -> bytes:
     """What of a module production runs: the slice of a notebook; all of one that does not compile, and of a `.py` file."""
-    from data_engine.notebook.artifacts import load_artifact
-
     if path.suffix == ".ipynb":
+        from data_engine.notebook.artifacts import load_artifact
+
         with suppress(FlowValidationError):
             return load_artifact(path, data, cache_dir=cache_dir).compiled.source.encode()
     return data

@@ -12,12 +12,12 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path, PurePath
 
-_NETWORK_FILE_SYSTEM = re.compile(
-    r"nfs\d?|cifs|smb[23]?|smbfs|afpfs|webdav|davfs|afs|ncpfs|lustre|ceph|glusterfs|gpfs|beegfs"
-    r"|(fuse|osxfuse|macfuse)\.(sshfs|glusterfs|ceph|davfs|s3fs|rclone|smbnetfs)"
+_OF_NETWORKS = frozenset(
+    "nfs nfs3 nfs4 cifs smb smb2 smb3 smbfs afpfs webdav davfs afs ncpfs lustre ceph glusterfs gpfs beegfs".split()
 )
+_OF_NETWORKS_BY_FUSE = frozenset("sshfs glusterfs ceph davfs s3fs rclone smbnetfs".split())
 
-_OCTAL = re.compile(r"\\([0-7]{3})")
+_OCTAL = r"\\([0-7]{3})"
 """A blank, tab, line break or backslash in the mount table."""
 
 if sys.platform == "win32":
@@ -58,10 +58,14 @@ else:
         if sys.platform == "linux":
             with suppress(OSError), open("/proc/self/mounts", encoding="utf-8", errors="surrogateescape") as table:
                 fields = [line.split(" ") for line in table]
-                return [(_OCTAL.sub(lambda code: chr(int(code[1], 8)), one[1]), one[2]) for one in fields]
+                return [(_plain(one[1]), one[2]) for one in fields]
         import psutil
 
         return [(part.mountpoint, part.fstype) for part in psutil.disk_partitions(all=True)]
+
+
+def _plain(folder: str) -> str:
+    return re.sub(_OCTAL, lambda code: chr(int(code[1], 8)), folder) if "\\" in folder else folder
 
 
 def network_file_system(path: PurePath, mounts: Iterable[tuple[str, str]]) -> str | None:
@@ -81,4 +85,6 @@ def network_file_system(path: PurePath, mounts: Iterable[tuple[str, str]]) -> st
         depth = len(type(path)(folder).parts)
         if depth >= holding and path.is_relative_to(folder):
             holding, kind = depth, type_name.lower()
-    return kind if _NETWORK_FILE_SYSTEM.fullmatch(kind) else None
+    driver, _, name = kind.partition(".")
+    is_remote = name in _OF_NETWORKS_BY_FUSE if driver in ("fuse", "osxfuse", "macfuse") else kind in _OF_NETWORKS
+    return kind if is_remote else None

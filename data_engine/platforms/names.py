@@ -7,7 +7,7 @@ import re
 import sys
 
 _RESERVED = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[1-9\u00b9\u00b2\u00b3])[ ]*(\..*)?", re.IGNORECASE)
-_OF_WINDOWS = re.compile(r"[A-Za-z]:[\\/]|\\\\[^\\]")
+_OF_WINDOWS = r"[A-Za-z]:[\\/]|\\\\[^\\]"
 _REFUSED = re.compile(r'[<>:"|?*\x00-\x1f]')
 
 
@@ -108,7 +108,7 @@ else:
             >>> why_foreign(r"C:\data"), why_foreign("C:/data"), why_foreign(r"\\server\in"), why_foreign("/data")
             ('a path of Windows', 'a path of Windows', 'a path of Windows', None)
         """
-        return "a path of Windows" if _OF_WINDOWS.match(path) else None
+        return "a path of Windows" if re.match(_OF_WINDOWS, path) else None
 
     def why_refused(relative: str) -> tuple[str, str] | None:
         """What is wrong with a relative path here, and the fix; None for one that can be a file, as all can."""

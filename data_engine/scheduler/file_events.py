@@ -8,7 +8,6 @@ that a folder which is written to steadily gives none.
 
 from __future__ import annotations
 
-import logging
 import os
 import stat
 import threading
@@ -87,6 +86,8 @@ class FileEvents:
         from data_engine.platforms.events import new_observer
 
         if self._observer is None:
+            import logging
+
             # What it says of its own threads is for whoever has set logging up, not for standard error.
             logging.getLogger("watchdog").addHandler(logging.NullHandler())
             self._observer = new_observer()

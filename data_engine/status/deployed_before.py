@@ -8,22 +8,23 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError
 from data_engine.formatting import local_time, time_words, typed
 from data_engine.ledger.deployments import deployments_of, published, renamings
-from data_engine.ledger.ledger import Ledger
 from data_engine.model import Deployment, utc_text
 from data_engine.notebook import deployment_status
 from data_engine.notebook.catalog import check_flow_name, find_module
 from data_engine.notebook.deployment_status import cells_text, live
 from data_engine.notebook.flow_files import module_files
 from data_engine.notebook.module_sets import files_of, read_contents
-from data_engine.reasons.kinds import Done, Undeployed
-from data_engine.reasons.remedies import remedy_of
 from data_engine.workspace.settings import WorkspaceSettings
+
+if TYPE_CHECKING:
+    from data_engine.ledger.ledger import Ledger
+    from data_engine.reasons.kinds import Undeployed
 
 _DAY_S = 86_400.0
 
@@ -54,6 +55,8 @@ def _since_renamed(rows: Sequence[Deployment]) -> Sequence[Deployment]:
 
 def undeployed(rows: Sequence[Deployment], flow: str) -> Undeployed | None:
     """That production ran a flow of this name once; None where it does, or nobody has deployed one. `rows` is the newest first."""
+    from data_engine.reasons.kinds import Undeployed
+
     own = [one for one in rows if one.flow == flow]
     if not own or own[0].kind != "withdraw":
         return None
@@ -81,6 +84,8 @@ def find_flow(home: LocalWorkspace, name: str) -> Path:
         ended = undeployed(history_of(home), name)
         if ended is None:
             raise
+        from data_engine.reasons.remedies import remedy_of
+
         there = ended.renamed_to
         fix = remedy_of(ended, name) if there is None else f"use its new name: `{typed('show', there)}` shows it"
         raise FlowValidationError(f"{name}: {ended.text}", where=error.where, fix=fix) from error
@@ -97,6 +102,8 @@ def find_to_tidy(home: LocalWorkspace, name: str) -> Path:
     is_there = any(os.path.lexists(home.layout.flow_modules_dir / file) for file in files_of(name))
     if is_there or ended is None or ended.renamed_to is not None or not left:
         return find_flow(home, name)
+    from data_engine.reasons.remedies import remedy_of
+
     folders, them = " and ".join(map(str, left)), "the folder" if len(left) == 1 else "the folders"
     raise FlowValidationError(
         f"{name} was undeployed on {time_words(ended.at_utc)} by {ended.by}; what it left is in {folders}",
@@ -232,6 +239,8 @@ def tell_earlier(
 ) -> list[_Row]:
     """The rows, all of one `flow` or each of its own, of which those whose `why` is that they are done by the code of an earlier
     deployment say so; `ran_earlier` is `FactSource.ran_earlier_code`."""
+    from data_engine.reasons.kinds import Done
+
     done: dict[str, list[str]] = {}
     for row in rows:
         if isinstance(row.why, Done) and row.why.run_id is not None:

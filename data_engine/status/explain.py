@@ -17,7 +17,6 @@ from typing import ClassVar, get_args
 from data_engine.cause import Cause, read_cause
 from data_engine.clock import boot_clock
 from data_engine.engine.candidates import names_there
-from data_engine.engine.params import is_as_scheduled
 from data_engine.errors import FlowValidationError
 from data_engine.flow.flow import Flow
 from data_engine.flow.suggestions import meant
@@ -400,15 +399,12 @@ def _with_runs(known: WorkspaceFacts, rows: list[Explanation]) -> list[Explanati
 def _with_writers(source: FactSource, flow: FlowFacts, rows: list[Explanation]) -> list[Explanation]:
     """The rows, each that says nothing of a newer run with other params with that run."""
     planned = flow.entry.flow
-    if planned is None:
+    written = {} if planned is None else source.written_with_params(flow.entry.name)
+    if planned is None or not written:
         return rows
-    found = {
-        key: run
-        for key, run in source.written_with_params(flow.entry.name).items()
-        if not is_as_scheduled(planned, run.params or {})
-    }
-    if not found:
-        return rows
+    from data_engine.engine.params import is_as_scheduled
+
+    found = {key: run for key, run in written.items() if not is_as_scheduled(planned, run.params or {})}
     writers = _newest_writers(source, flow, planned, found)
     return [
         replace(row, written_by=writer.run_id, written_with=params_words(writer))

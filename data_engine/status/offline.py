@@ -9,7 +9,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from data_engine.engine.local_workspace import LocalWorkspace
-from data_engine.engine.other_mirrors import with_shared_mirror
 from data_engine.ledger.belief import clock_warnings
 from data_engine.ledger.deployments import published
 from data_engine.ledger.outbox import undelivered
@@ -17,8 +16,7 @@ from data_engine.ledger.wall_clock import kept_doubt
 from data_engine.ledger.warned import warnings_of
 from data_engine.model import ActiveRun, Deployment, Run
 from data_engine.notebook import deployment_status
-from data_engine.notebook.catalog import CatalogEntry, read_catalog
-from data_engine.notebook.deploy import with_no_steps_refused
+from data_engine.notebook.catalog import CatalogEntry, read_catalog, with_no_steps_refused
 from data_engine.notebook.deployment_status import AS_DEPLOYED, NOT_DEPLOYED, Standing
 from data_engine.notebook.flow_files import not_flows, notebooks_in_subfolders
 from data_engine.planning.due import PlannedFlow, Rules
@@ -206,8 +204,11 @@ class OfflineFacts:
             standing = edits.get(entry.name, AS_DEPLOYED) if entry.name in deployed else new
             if standing.is_edited and entry.error is not None:
                 standing = replace(standing, error=str(entry.error))
-            is_to_come = standing.kind in ("not_deployed", "edited")
-            found.append((runs, with_shared_mirror(home, entry, standing, there) if is_to_come else standing))
+            if there and standing.kind in ("not_deployed", "edited"):
+                from data_engine.engine.other_mirrors import with_shared_mirror
+
+                standing = with_shared_mirror(home, entry, standing, there)
+            found.append((runs, standing))
         names = {entry.name for entry, _ in found}
         gone = {name: one for name, one in edits.items() if one.kind == "gone" and name not in names}
         found += [(entry, gone[entry.name]) for entry in (deployed_entries(deployments, gone) if gone else ())]

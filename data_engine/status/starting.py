@@ -15,8 +15,7 @@ from data_engine.flow.trigger import Poll, Schedule
 from data_engine.formatting import first_few, plural, zoned_words
 from data_engine.ledger.deployments import published
 from data_engine.model import Deployment
-from data_engine.notebook.catalog import CatalogEntry, read_catalog
-from data_engine.notebook.deploy import with_no_steps_refused
+from data_engine.notebook.catalog import CatalogEntry, read_catalog, with_no_steps_refused
 from data_engine.notebook.deployment_status import AS_DEPLOYED, NOT_DEPLOYED, Standing, live
 from data_engine.planning.due import PlannedFlow
 from data_engine.reasons.kinds import NotThere, OwnOutput, Unreachable

@@ -16,8 +16,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
 from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,7 +28,7 @@ if TYPE_CHECKING:
     from typing import Any, Literal
 
 
-@dataclass(frozen=True)
+@frozen
 class WorkspaceLayout:
     """The shared folder. `root` is absolute; nothing is read or made by asking for a path.
 
@@ -64,7 +62,7 @@ class WorkspaceLayout:
     def databases_dir(self) -> Path:
         return self.root / "databases"
 
-    @cached_property
+    @property
     def settings_path(self) -> Path:
         return self.config_dir / "data_engine.toml"
 
@@ -86,7 +84,7 @@ class WorkspaceLayout:
         return self.root / ".gitignore"
 
 
-@dataclass(frozen=True)
+@frozen
 class LocalLayout:
     """This machine's folder for one workspace; `identity.local_layout` makes it, with the environment's overrides.
 
@@ -119,15 +117,15 @@ class LocalLayout:
         """The folder of this workspace's ledger, locks, log and daemon files."""
         return self.artifacts_dir / "runtime_state" / self.identity
 
-    @cached_property
+    @property
     def ledger_path(self) -> Path:
         return self.ledger_override or self.runtime_dir / "runtime_ledger.sqlite"
 
-    @cached_property
+    @property
     def locks_dir(self) -> Path:
         return self.runtime_dir / "locks"
 
-    @cached_property
+    @property
     def debug_dir(self) -> Path:
         return self.runtime_dir / "debug_artifacts"
 

@@ -469,8 +469,8 @@ def _wrong(value: object, where: str, wanted: str) -> SettingsError:
     return SettingsError(f"{key} cannot be {value!r}", where=where, fix=f"write {wanted}")
 
 
-_HEADER = re.compile(r"\s*\[\s*([\w-]+)\s*\]")
-_SETTING = re.compile(r"\s*([\w-]+)\s*=")
+_HEADER = r"\s*\[\s*([\w-]+)\s*\]"
+_SETTING = r"\s*([\w-]+)\s*="
 
 
 def read_toml_text(path: Path) -> str | None:
@@ -596,10 +596,10 @@ def _line_of(text: str, dotted_key: str) -> int | None:
     """The line that begins the section, or sets the key; None where it is written in a way that is not looked for."""
     section = ""
     for number, line in enumerate(text.splitlines(), 1):
-        if header := _HEADER.match(line):
+        if header := re.match(_HEADER, line):
             section = header[1]
             if section == dotted_key:
                 return number
-        elif (setting := _SETTING.match(line)) and ".".join(filter(None, (section, setting[1]))) == dotted_key:
+        elif (setting := re.match(_SETTING, line)) and ".".join(filter(None, (section, setting[1]))) == dotted_key:
             return number
     return None
