@@ -25,15 +25,12 @@ from data_engine.commands.fields import help_of
 from data_engine.formatting import typed
 from data_engine.platforms.terminals import is_terminal
 from data_engine.status.deploy_lines import (
-    INDENT,
     disabled_lines,
     going_live_lines,
     is_engine_on,
     left_out_lines,
     lines_of_files_before,
-    others_words,
     starting_lines,
-    to_deploy,
     undeployed_lines,
 )
 
@@ -125,23 +122,12 @@ def _tell(
         print_json([*_as_json(ws, entries, changed, mended - lost, new, starts), *_left_as_json(ws, left)])
     else:
         say_settings(ws)
-        _say_entries(entries, changed, mended)
+        _say_entries(entries, changed, mended, "" if name is None else _compared_words(ws, entries))
         _say_lost_note(note, [*new, *refused])
         _say_mended(mended - lost, lost)
         _say_what_follows(ws, entries, new, left, starts)
-        _say_others_not_deployed(ws, before.stood, but={*left, *(entry.name for entry in entries)})
-        if name is not None and not refused:
-            _say_compared(ws, entries)
+        _say_who_does_not_know(ws)
     return 1 if refused or lost else 0
-
-
-def _say_compared(ws: Workspace, entries: Sequence[CatalogEntry]) -> None:
-    """Say how the notebook that was named compared with its kernel."""
-    from data_engine.proof.kept import compared
-
-    for entry in entries:
-        if verdict := compared(ws.home, entry.path):
-            say(f"{'compared':<{INDENT}}{entry.name}: {verdict.words}")
 
 
 def _is_wanted(ws: Workspace) -> bool:
@@ -278,17 +264,26 @@ def _left_as_json(ws: Workspace, left: Mapping[str, Deployment]) -> list[dict[st
     ]
 
 
-def _say_entries(entries: Sequence[CatalogEntry], changed: Collection[str], mended: Collection[str]) -> None:
+def _compared_words(ws: Workspace, entries: Sequence[CatalogEntry]) -> str:
+    """How the notebook that was named compared with its kernel, as the end of its line."""
+    from data_engine.proof.kept import compared
+
+    return "".join(f"; {verdict.words}" for entry in entries if (verdict := compared(ws.home, entry.path)))
+
+
+def _say_entries(
+    entries: Sequence[CatalogEntry], changed: Collection[str], mended: Collection[str], compared: str
+) -> None:
     """What came of each module; of those that are as they were, if there are several, how many. Those `mended` are told elsewhere."""
     as_before = [entry for entry in entries if entry.error is None and entry.name not in {*changed, *mended}]
     for entry in entries:
         if entry.error is not None:
             complain(f"not deployed  {entry.path.name}: {entry.error}", style="red")
         elif entry.name in changed:
-            say(f"deployed      {entry.path.name}")
+            say(f"deployed      {entry.path.name}{compared}")
     if as_before:
         what = as_before[0].path.name if len(as_before) == 1 else f"{len(as_before):,} flows"
-        say(f"unchanged     {what}: as deployed before")
+        say(f"unchanged     {what}: as deployed before{compared}")
 
 
 def undeploy(ctx: typer.Context, name: FlowName, note: Note = "", wait: Wait = True, as_json: AsJson = False) -> int:
@@ -303,20 +298,12 @@ def undeploy(ctx: typer.Context, name: FlowName, note: Note = "", wait: Wait = T
     return 0
 
 
-def _say_others_not_deployed(ws: Workspace, stood: Mapping[str, Standing], but: set[str]) -> None:
-    """In one line how many other flows are not deployed as they are now; without those that somebody undeployed."""
-    from data_engine.status.deployed_before import left_out
-
+def _say_who_does_not_know(ws: Workspace) -> None:
+    """That the share is away or damaged, so that other workstations do not know yet what is deployed."""
     lease = ws.lease()
     if lease.state in ("unreachable", "damaged"):
         fix = f"; fix: {lease.fix}" if lease.damage is not None else ""
         complain(f"warning: other workstations do not know yet what is deployed: {lease.words}{fix}", style="yellow")
-    others = (stood.keys() | ws.home.deployments().deployed().keys()) - {*but, *left_out(ws.home, but)}
-    if all(flow in stood and stood[flow].kind == "as_deployed" for flow in others):
-        return
-    differing = to_deploy([flow for flow in ws.status().flows if flow.name in others], ws.layout.flow_modules_dir)
-    if (line := others_words(differing)) is not None:
-        complain(line, style="yellow")
 
 
 def say_left(as_json: bool) -> int:
