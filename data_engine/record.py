@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping, ValuesView
 from dataclasses import MISSING, Field, FrozenInstanceError, dataclass, field, fields, is_dataclass
-from functools import cache
+from functools import cache, cached_property
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, dataclass_transform
 
@@ -24,7 +24,7 @@ def frozen(kind: type[V]) -> type[V]:
     """As `dataclass(frozen=True, slots=True)`, in a twentieth of the time: fields and `__init__` are made when they are first asked for.
 
     Most classes of a process never get a value, and what compiles six functions for each of them is most of its start.
-    No field is keyword-only, and what is no field is annotated `ClassVar`.
+    No field is keyword-only, and what is no field is annotated `ClassVar`. It may have a `cached_property`.
 
     Example:
         >>> @frozen
@@ -42,6 +42,8 @@ def frozen(kind: type[V]) -> type[V]:
     own.pop("__dict__", None)
     own.pop("__weakref__", None)
     own["__slots__"] = tuple(name for name in names if name not in inherited)
+    if any(isinstance(value, cached_property) for value in own.values()):
+        own["__slots__"] += ("__dict__",)
     own |= {"__dataclass_params__": _PARAMS, "__frozen__": (names, defaults)}
     own |= {"__init__": _Init(), "__setattr__": _refuse_change, "__delattr__": _refuse_change}
     own |= {"__getstate__": _state, "__setstate__": _set_state}

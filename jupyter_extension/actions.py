@@ -21,7 +21,7 @@ from data_engine.file_check import file_exists
 from data_engine.files import create_exclusive
 from data_engine.formatting import plural
 from data_engine.ledger.former_places import written_here
-from data_engine.marks import Mark, mark_of
+from data_engine.marks import Mark
 from data_engine.model import WrittenFile
 from data_engine.nofollow import opened, remove_tree
 from data_engine.notebook.flow_files import module_files
@@ -43,7 +43,7 @@ from data_engine.workspace.select import discover_workspaces, select_workspace, 
 from jupyter_extension.card import html
 from jupyter_extension.command_actions import command_action, command_actions
 from jupyter_extension.details import debug_frames, flow_details, is_on_another_host, run_details
-from jupyter_extension.difference_card import plan_data_card
+from jupyter_extension.difference_card import mark_of_plan, plan_data_card
 from jupyter_extension.files import flow_files
 from jupyter_extension.inspect_child import ask_child
 from jupyter_extension.trends import trends_view
@@ -582,11 +582,8 @@ def plan_view(ws: Workspace, flow: str, *, sources: int, key: tuple[str, ...], y
 
 def view_of(plan: Plan) -> PlanView:
     """The plan for the page."""
-    mark = mark_of("equal" if plan.equal else "differs")
-    if any(one.side == "current" for one in plan.errors):
-        mark = Mark("the edit fails", "bad", "cross")
     cells = tuple((one.where, one.lines) for one in plan.cells)
-    return PlanView(plan.flow, mark, plan.text, cells, html(plan_data_card(plan, samples=True)))
+    return PlanView(plan.flow, mark_of_plan(plan), plan.text, cells, html(plan_data_card(plan, samples=True)))
 
 
 def given_key(text: str) -> tuple[str, ...]:

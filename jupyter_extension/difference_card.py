@@ -175,16 +175,22 @@ def _value(value: object) -> Cell:
 
 def plan_card(plan: Plan, *, samples: bool) -> Card:
     """What a deploy would change: the code, then the data."""
-    word = "equal" if plan.equal else "differs"
-    failed = any(one.side == "current" for one in plan.errors)
-    mark = Mark("the edit fails", "bad", "cross") if failed else mark_of(word)
-    facts: tuple[Cell, ...] = (mark, *_how(plan))
+    facts: tuple[Cell, ...] = (mark_of_plan(plan), *_how(plan))
     code: tuple[Part, ...] = ()
     if plan.cells:
         changes = tuple(Section(one.where, (Lines(one.lines),)) for one in plan.cells)
         code = (Section(f"Code: {', '.join(one.where for one in plan.cells)}", changes),)
     notes = list(_notes(plan))
     return Card(f"Plan of {plan.flow}", facts, (*notes, *code, *_data(plan, samples)))
+
+
+def mark_of_plan(plan: Plan) -> Mark:
+    """What the edit mends, else that it fails, else whether it gives the same."""
+    if plan.mends:
+        return Mark(plan.mends, "good", "disc")
+    if any(one.side == "current" for one in plan.errors):
+        return Mark("the edit fails", "bad", "cross")
+    return mark_of("equal" if plan.equal else "differs")
 
 
 def plan_data_card(plan: Plan, *, samples: bool) -> Card:

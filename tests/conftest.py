@@ -36,7 +36,7 @@ SLOW_FIRST = ("panel", "daemon", "notebooks", "docs", "alerts", "cli", "lease")
 OF_THE_PANEL_APART = (
     *("test_actions", "test_front_end", "test_inspector", "test_troubles", "test_view", "test_ways_in"),
     *("test_editor_page", "test_own_page"),
-    *("test_renames", "test_server"),
+    *("test_renames", "test_search", "test_server"),
 )
 """Files of the panel that use neither browser nor JupyterLab, a browser only, or a JupyterLab only: no other file waits for them."""
 

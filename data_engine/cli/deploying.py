@@ -26,15 +26,12 @@ from data_engine.commands.fields import help_of
 from data_engine.formatting import typed
 from data_engine.platforms.terminals import is_terminal
 from data_engine.status.deploy_lines import (
-    INDENT,
     disabled_lines,
     going_live_lines,
     is_engine_on,
     left_out_lines,
     lines_of_files_before,
-    others_words,
     starting_lines,
-    to_deploy,
     undeployed_lines,
 )
 
@@ -110,23 +107,12 @@ def _tell(
         print_json([*_as_json(ws, outcome, starts), *_left_as_json(ws, left)])
     else:
         say_settings(ws)
-        _say_entries(outcome)
+        _say_entries(outcome, "" if name is None else _compared_words(ws, entries))
         _say_lost_note(note, [*new, *refused])
         _say_mended(outcome.mended, outcome.lost)
         _say_what_follows(ws, entries, new, left, starts)
-        _say_others_not_deployed(ws, but={*left, *(entry.name for entry in entries)})
-        if name is not None and not refused:
-            _say_compared(ws, entries)
+        _say_who_does_not_know(ws)
     return 1 if refused or outcome.lost else 0
-
-
-def _say_compared(ws: Workspace, entries: Sequence[CatalogEntry]) -> None:
-    """Say how the notebook that was named compared with its kernel."""
-    from data_engine.proof.kept import compared
-
-    for entry in entries:
-        if verdict := compared(ws.home, entry.path):
-            say(f"{'compared':<{INDENT}}{entry.name}: {verdict.words}")
 
 
 def _is_wanted(ws: Workspace) -> bool:
@@ -246,7 +232,14 @@ def _left_as_json(ws: Workspace, left: Mapping[str, Deployment]) -> list[dict[st
     ]
 
 
-def _say_entries(outcome: Outcome) -> None:
+def _compared_words(ws: Workspace, entries: Sequence[CatalogEntry]) -> str:
+    """How the notebook that was named compared with its kernel, as the end of its line."""
+    from data_engine.proof.kept import compared
+
+    return "".join(f"; {verdict.words}" for entry in entries if (verdict := compared(ws.home, entry.path)))
+
+
+def _say_entries(outcome: Outcome, compared: str) -> None:
     """What came of each module; of those that are as they were, if there are several, how many. Those that were mended are told elsewhere."""
     changed = {one.flow for one in outcome.deployments}
     told = {*changed, *outcome.mended, *outcome.lost}
@@ -255,10 +248,10 @@ def _say_entries(outcome: Outcome) -> None:
         if entry.error is not None:
             complain(f"not deployed  {entry.path.name}: {entry.error}", style="red")
         elif entry.name in changed:
-            say(f"deployed      {entry.path.name}")
+            say(f"deployed      {entry.path.name}{compared}")
     if as_before:
         what = as_before[0].path.name if len(as_before) == 1 else f"{len(as_before):,} flows"
-        say(f"unchanged     {what}: as deployed before")
+        say(f"unchanged     {what}: as deployed before{compared}")
 
 
 def undeploy(ctx: typer.Context, name: FlowName, note: Note = "", wait: Wait = True, as_json: AsJson = False) -> int:
@@ -273,23 +266,12 @@ def undeploy(ctx: typer.Context, name: FlowName, note: Note = "", wait: Wait = T
     return 0
 
 
-def _say_others_not_deployed(ws: Workspace, but: set[str]) -> None:
-    """In one line how many other flows are not deployed as they are now; without those that somebody undeployed."""
-    from data_engine.notebook.flow_files import module_files
-    from data_engine.status.deployed_before import left_out
-
+def _say_who_does_not_know(ws: Workspace) -> None:
+    """That the share is away or damaged, so that other workstations do not know yet what is deployed."""
     lease = ws.lease()
     if lease.state in ("unreachable", "damaged"):
         fix = f"; fix: {lease.fix}" if lease.damage is not None else ""
         complain(f"warning: other workstations do not know yet what is deployed: {lease.words}{fix}", style="yellow")
-    there = module_files(ws.layout.flow_modules_dir).keys() | ws.home.deployments().deployed().keys()
-    others = there - {*but, *left_out(ws.home, but)}
-    standing = ws.home.deployments().standing(others) if others else {}
-    if all(one.kind == "as_deployed" for one in standing.values()):
-        return
-    differing = to_deploy([flow for flow in ws.status().flows if flow.name in others], ws.layout.flow_modules_dir)
-    if (line := others_words(differing)) is not None:
-        complain(line, style="yellow")
 
 
 def say_left(as_json: bool) -> int:

@@ -81,8 +81,8 @@ def decision(
 ) -> Decision:
     """What to do about the modules: of what somebody `asked` for, or by the rule alone, by which something goes live only `by_itself`.
 
-    Where every flow is deployed, one whose module is gone runs no more. Reads the history, the sets and, as a gate, the goldens; changes nothing
-    but files of what flows run that are `damaged`, which are written anew.
+    Where every flow is deployed, one whose module is gone runs no more. Reads the history, the sets and, as a gate, the goldens, which
+    follow a flow that was renamed; changes nothing else but files of what flows run that are `damaged`, which are written anew.
 
     Raises:
         FlowValidationError: what was asked for cannot be.
@@ -117,6 +117,10 @@ def decision(
         lost=lost,
     )
     going = {name for name, move in moves.items() if isinstance(move, GoesLive)} if asked or by_itself else set()
+    for new in going & renames.keys():
+        from data_engine.plan.golden import follow_rename
+
+        follow_rename(home, renames[new], new)
     if going:
         held = gate.refuse(
             looked.stored.folder,

@@ -21,11 +21,13 @@ autodoc_typehints = "none"
 autodoc_preserve_defaults = True
 napoleon_numpy_docstring = False
 
+html_static_path = ["search.js"]
 html_theme = "furo"
 html_title = "Data Engine"
 html_copy_source = False
 html_show_sphinx = False
 html_show_copyright = False
+html_sidebars = {"index": ["sidebar/brand.html", "sidebar/search.html"]}  # its table and lists are the navigation
 html_theme_options: dict[str, Any] = {"navigation_with_keys": True}
 
 _CODE = re.compile(r"(?<!`)`([^`]+)`(?!`)(\w?)")
@@ -35,6 +37,9 @@ _EXAMPLE = re.compile(r"(?=^ *>>>)", re.MULTILINE)
 def setup(app: Any) -> None:
     """Read what stands between backticks in our docstrings as Markdown does: as it is, also before a letter ("the `Flow`s")."""
     app.connect("autodoc-process-docstring", lambda *given: as_restructured(given[-1]))
+    app.connect(
+        "html-page-context", lambda app, name, *_: name == "search" and app.add_js_file("search.js", priority=900)
+    )
     app.connect("doctree-read", lambda app, page: lead_to_the_page(page))
 
 

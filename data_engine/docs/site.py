@@ -20,6 +20,7 @@ from data_engine.workspace.machine import private_state_root
 HERE = Path(__file__).parent
 FIRST = "index.html"
 _FIRST_PAGE = "index.md"
+_QUESTIONS = "I want to ..."
 
 _BUILT = HERE / "built"
 """The site, in an installed package."""
@@ -69,7 +70,8 @@ def guide_page(notebook: str) -> str:
 
 
 def contents(pages: Iterable[str], first: str) -> str:
-    """The site's table of contents, which its `first` page ends with: the questions in its order, the others by their names.
+    """The site's table of contents, which its `first` page ends with: the questions in its order, not listed a second time, and the
+    others by their names.
 
     Example:
         >>> print(contents(["howto/b.md", "guides/1.md", "figures.md", "glossary.md"], "| question | [B](howto/b.md) |"))
@@ -82,14 +84,14 @@ def contents(pages: Iterable[str], first: str) -> str:
         ```
         <BLANKLINE>
         ```{toctree}
-        :hidden:
+        :maxdepth: 1
         :caption: Guides
         <BLANKLINE>
         guides/1
         ```
         <BLANKLINE>
         ```{toctree}
-        :hidden:
+        :maxdepth: 1
         :caption: Reference
         <BLANKLINE>
         glossary
@@ -99,16 +101,18 @@ def contents(pages: Iterable[str], first: str) -> str:
     """
     names = sorted(name.removesuffix(".md") for name in pages if name.endswith(".md") and name != _FIRST_PAGE)
     parts = {
-        "I want to ...": list(dict.fromkeys(_QUESTION.findall(first))),
+        _QUESTIONS: list(dict.fromkeys(_QUESTION.findall(first))),
         "Guides": [name for name in names if name.startswith("guides/")],
         "How it works": [name for name in names if name.startswith("topics/")],
         "Reference": sorted((name for name in names if name.startswith("reference/") or "/" not in name), key=_place),
     }
-    return "".join(
-        f"\n```{{toctree}}\n:hidden:\n:caption: {caption}\n\n" + "\n".join(found) + "\n```\n"
-        for caption, found in parts.items()
-        if found
-    )
+    lists = []
+    for caption, found in parts.items():
+        option = ":hidden:" if caption == _QUESTIONS else ":maxdepth: 1"
+        lists.append(
+            f"\n```{{toctree}}\n{option}\n:caption: {caption}\n\n" + "\n".join(found) + "\n```\n" if found else ""
+        )
+    return "".join(lists)
 
 
 def _place(name: str) -> tuple[bool, bool, str]:

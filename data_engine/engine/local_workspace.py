@@ -6,12 +6,13 @@ import copy
 import os
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from data_engine.errors import FlowValidationError, WorkspaceError
+from data_engine.record import frozen
 from data_engine.storage_version import lead_below
 from data_engine.workspace.identity import local_layout
 from data_engine.workspace.layout import FLOW_MODULES, LocalLayout, WorkspaceLayout, here
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from data_engine.notebook.load import FlowModules
 
 
-@dataclass(frozen=True)
+@frozen
 class LocalWorkspace:
     """One workspace as this machine sees it.
 

@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from data_engine.engine.access.doubts import doubts_of_result
+from data_engine.engine.access.doubts import headings_twice
 from data_engine.engine.access.inputs import MOST_FILES, RunFiles, current_files, noting
 from data_engine.engine.access.interceptors import RunReaders
 from data_engine.engine.candidates import Source
@@ -94,6 +94,7 @@ class Recording:
         self.files = RunFiles(of.ours, f"{of.flow.name} {run_id[:8]}")
         self._databases, self._run_id = of.databases, run_id
         self._outputs: dict[str, None] = {}
+        self._headings: tuple[str, ...] = ()
         self._before: Usage | None = None
         self._is_reset = False
 
@@ -110,7 +111,12 @@ class Recording:
         if event.status == "success":
             self._outputs.update(dict.fromkeys(event.outputs))
             with suppress(Exception):  # what is doubtful of a run is not worth its end
-                self.files.doubts.update(dict.fromkeys(doubts_of_result(current)))
+                if (found := headings_twice(current)) is not None:
+                    self._headings = found
+
+    def doubts(self) -> tuple[str, ...]:
+        """What its author hardly meant, of the files that were read and of the last frame that a step gave."""
+        return (*self.files.doubts, *self._headings)
 
     def warnings(self) -> Iterator[str]:
         """What a person is told of a run that went well: of files that it settles and does not collect, and of what it replaced."""

@@ -357,7 +357,7 @@ class _Run:
 
     def _finish(self, status: str, why: Cause | None, error: str | None) -> None:
         elapsed_s = time.perf_counter() - self.started_s
-        for said in () if self.recording is None else self.recording.files.doubts:
+        for said in () if self.recording is None else self.recording.doubts():
             self._log("WARNING", said)
         self.sink.end_log()
         if not self.of.hears_all:

@@ -26,7 +26,7 @@ def forgotten_return(step: StepSpec, result: object) -> str | None:
         >>> forgotten_return(StepSpec(read, None, "raw_df", "Read", "read"), None) is None
         True
     """
-    if result is not None or step.save_as is None or not _returns_nothing(step.fn):
+    if result is not None or step.save_as is None or returns_a_value(step.fn, unless_known=True):
         return None
     return f"{step.save_as} is None: is the `return` of {function_name(step.fn)} missing?"
 
@@ -67,18 +67,18 @@ def _body_of(fn: object) -> str | None:
         return None
 
 
-def _returns_nothing(fn: object) -> bool:
-    """Whether the text of a function has no `return` with a value; False where nobody can tell."""
+def returns_a_value(fn: object, *, unless_known: bool = False) -> bool:
+    """Whether the text of a function has a `return` with a value, which may be None; `unless_known` where nobody can tell."""
     import ast
     from textwrap import dedent
 
     try:
         body = ast.parse(dedent(_body_of(fn) or "")).body
     except (ValueError, SyntaxError):
-        return False
+        return unless_known
     if len(body) != 1 or not isinstance(body[0], ast.FunctionDef):
-        return False
-    return not any(isinstance(one, ast.Return) and one.value is not None for one in _own_statements(body[0].body))
+        return unless_known
+    return any(isinstance(one, ast.Return) and one.value is not None for one in _own_statements(body[0].body))
 
 
 def _own_statements(nodes: list[ast.stmt]) -> Iterator[ast.AST]:

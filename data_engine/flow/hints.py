@@ -26,6 +26,7 @@ from data_engine.errors import message_of
 from data_engine.flow.batch import Batch
 from data_engine.flow.context import FlowContext
 from data_engine.flow.flow import Flow
+from data_engine.flow.forgotten import returns_a_value
 from data_engine.flow.locations import MirrorContext, SourceContext
 from data_engine.flow.object_names import how_to_take
 from data_engine.flow.spec import StepSpec
@@ -50,7 +51,7 @@ _COLLECT = 'find them with .collect(".csv") and read each with .map(...), or rea
 
 @frozen
 class Failure:
-    """An error, and what is known of the step that raised it. `before` is the label of what ran before this flow's first step, `savers`
+    """An error, and what is known of the step that raised it. `before` is the step that ran before this flow's first one, `savers`
     are the names that earlier steps saved, with their labels; `item` is what a map was at, `source` the file it was for."""
 
     error: BaseException
@@ -58,7 +59,7 @@ class Failure:
     flow: Flow | None = None
     step: StepSpec | None = None
     context: FlowContext | None = None
-    before: str | None = None
+    before: StepSpec | None = None
     savers: Mapping[str, str] = field(default_factory=dict)
     item: object = _NO_ITEM
 
@@ -203,9 +204,18 @@ def _none_returned(f: Failure, found: re.Match[str]) -> str | None:
     if current is not None and not has_none:
         return None
     steps = f.flow.steps[: f.flow.steps.index(f.step)]
-    label = ([f.before] + [one.label for one in steps if use in (None, "current", one.save_as)])[-1]
-    kind = "a Batch with None in it" if has_none else "None"
-    return None if label is None else f"step {label!r} before it returned {kind}: is its `return` missing?"
+    giver = ([f.before] + [one for one in steps if use in (None, "current", one.save_as)])[-1]
+    if giver is None:
+        return None
+    said = f"step {giver.label!r} before it returned {'a Batch with None in it' if has_none else 'None'}"
+    if not returns_a_value(getattr(giver.fn, "fn", giver.fn)):  # of a map what it calls for each item
+        return f"{said}: is its `return` missing?"
+    go_on = (
+        "leave them out, [one for one in context.current if one is not None]"
+        if has_none
+        else "begin this step with `if context.current is None: return`"
+    )
+    return f"{said} by its `return`; where that is meant, {go_on}"
 
 
 def _first_step(f: Failure, found: re.Match[str]) -> str | None:
@@ -555,6 +565,9 @@ HINTS = (
     ),
     Hint("mirror_as_path", _MISUSE, r"MirrorContext\b(?!\.)", 'write to a path of it: context.mirror.file("NAME")'),
     Hint("path_wanted", "", r"\.read\(\) method|non file-like", "give a path: file.path, or context.source.path"),
+    Hint(
+        "exit", "SystemExit", "", "end the step with return; where the run is to fail, raise ValueError with the reason"
+    ),
     Hint(
         "input",
         "EOFError",

@@ -22,7 +22,7 @@ def step_error(
     step: StepSpec,
     context: FlowContext,
     error: BaseException,
-    before: str | None,
+    before: StepSpec | None,
     savers: Mapping[str, str],
     used_up: str | None,
 ) -> tuple[BaseException, str]:

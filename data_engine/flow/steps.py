@@ -23,17 +23,17 @@ from data_engine.model import Event, StepFinished, StepStarted
 
 
 class Earlier(NamedTuple):
-    """What ran before a flow that is a part of a longer one: the label of the step whose result its first step is given, and the names
+    """What ran before a flow that is a part of a longer one: the step whose result its first step is given, and the names
     that earlier steps saved, with their labels."""
 
-    before: str | None = None
+    before: StepSpec | None = None
     saved: Mapping[str, str] = {}
 
     @classmethod
     def of(cls, whole: Flow, before: int | None, saved: Mapping[str, int]) -> Earlier:
         """The same of steps of the longer flow, by their numbers."""
-        label = None if before is None else whole.steps[before].label
-        return cls(label, {name: whole.steps[at].label for name, at in saved.items()})
+        given = None if before is None else whole.steps[before]
+        return cls(given, {name: whole.steps[at].label for name, at in saved.items()})
 
 
 NOTHING_EARLIER = Earlier()

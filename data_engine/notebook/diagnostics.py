@@ -17,6 +17,7 @@ from data_engine.notebook.secrets_written import secret_words, written_secrets
 from data_engine.notebook.shapes import texts_in
 from data_engine.notebook.statements import DEFINITIONS, Statement, Statements
 from data_engine.record import frozen
+from data_engine.workspace.layout import kernel_shell
 
 SETS_UP = "sets up the process"
 MARKED_KEEP = "its cell is marked keep"
@@ -115,12 +116,17 @@ def unsupplied(statements: Statements, want: Want) -> Diagnostic:
         or _made_out_of_reach(statements, want)
         or _stands_in_text(statements, want)
         or Diagnostic(
-            f"`{name}` exists only in your kernel's memory: {want.label} uses it and no cell defines it",
+            f"`{name}` {_where_it_is(name)}: {want.label} uses it and no cell defines it",
             want.cell,
             want.line,
             _fix_missing(statements, name),
         )
     )
+
+
+def _where_it_is(name: str) -> str:
+    shell = kernel_shell()
+    return "is unknown" if shell is None or name not in shell.user_ns else "exists only in your kernel's memory"
 
 
 def _made_by_unreadable_cell(statements: Statements, want: Want) -> Diagnostic | None:

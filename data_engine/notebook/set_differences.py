@@ -48,7 +48,7 @@ def _cells(old: bytes, new: bytes, path: Path) -> dict[str, list[str]]:
 
 
 def cell_differences(was: Sequence[Chunk], now: Sequence[Chunk]) -> dict[int, list[str]]:
-    """The lines that went ("- ") and came ("+ ") by the number of the cell; of one that is gone, by its old number.
+    """The lines that went ("- "), and then those that came ("+ "), by the number of the cell; of one that is gone, by its old number.
 
     Cells are the same that have the same text, or else the same id, or else the same place between such: a copy of a notebook,
     or a tool that writes cells anew, changes ids.
@@ -101,4 +101,5 @@ def _chunks(data: bytes, path: Path) -> tuple[Chunk, ...]:
 
 def _lines(before: str, after: str) -> list[str]:
     was, now = ([line.rstrip("\r") for line in text.split("\n") if line.strip()] for text in (before, after))
-    return [line for line in difflib.ndiff(was, now) if line[:2] in ("- ", "+ ")]
+    lines = list(difflib.ndiff(was, now))
+    return [line for sign in ("- ", "+ ") for line in lines if line.startswith(sign)]

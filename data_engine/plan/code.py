@@ -32,6 +32,6 @@ def code_changes(deployments: Deployments, home: LocalWorkspace, name: str) -> t
 
 def _changed_lines(before: bytes, after: bytes) -> Iterator[str]:
     then, now = (data.decode("utf-8", "replace").splitlines() for data in (before, after))
-    for line in difflib.ndiff(then, now):
-        if line[:2] in ("- ", "+ ") and line[2:].strip():
-            yield line
+    lines = [line for line in difflib.ndiff(then, now) if line[2:].strip()]
+    for sign in ("- ", "+ "):
+        yield from (line for line in lines if line.startswith(sign))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import field
 from datetime import datetime
 from pathlib import Path, PurePosixPath
@@ -19,7 +20,8 @@ from typing import Any
 from data_engine.compare.difference import Named
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError, SettingsError
-from data_engine.formatting import plural, typed
+from data_engine.files import rename_folder
+from data_engine.formatting import plural
 from data_engine.record import Record, frozen
 from data_engine.shown import Shown
 from data_engine.workspace.settings import parse_toml, read_toml_text
@@ -166,6 +168,14 @@ def flows_with_goldens(goldens: Path) -> list[str]:
         return []
 
 
+def follow_rename(home: LocalWorkspace, old: str, new: str) -> None:
+    """Move the goldens of a flow to the name that its notebook has now; where that has goldens of its own, both stay."""
+    goldens = goldens_folder(home)
+    if goldens_of(goldens, old) and not goldens_of(goldens, new):
+        with suppress(OSError):  # they are compared where they are, and told to belong to no flow
+            rename_folder(goldens / old, goldens / new)
+
+
 def read_golden(path: Path) -> Golden:
     """The golden whose header is `path`.
 
@@ -191,15 +201,12 @@ def header_text(golden: Golden) -> str:
 
     Example:
         >>> print(header_text(Golden("sales", "clean_df", "clean_df", rows=3)).splitlines()[0])
-        # What clean_df of sales must be; `data-engine test sales` compares it.
+        # What clean_df must be; `data-engine test` compares it.
     """
     import tomlkit
 
     document = tomlkit.document()
-    document.add(
-        tomlkit.comment(f"What {golden.use or 'the last result'} of {golden.flow} must be; "
-                        f"`{typed('test', golden.flow)}` compares it.")
-    )  # fmt: skip
+    document.add(tomlkit.comment(f"What {golden.use or 'the last result'} must be; `data-engine test` compares it."))
     told = golden.as_dict()
     for name in ("use", "kind", "rows", "columns", "drop", "key", "tolerance", "share", "data", "file"):
         value = told[name]

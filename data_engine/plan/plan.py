@@ -106,9 +106,22 @@ class Plan(Shown, Record):
         return not self.errors and all(one.equal for one in (*self.objects.values(), *self.outputs.values()))
 
     @property
+    def mends(self) -> str:
+        """On how many sources the deployed version fails and the edit does not, in words; "" where there is none, or it is the other way too."""
+        failed = {side: {one.source for one in self.errors if one.side == side} for side in SIDES}
+        if None in failed["deployed"] or not failed["current"] < failed["deployed"]:
+            return ""
+        return f"the edit mends {len(failed['deployed'] - failed['current'])} of {len(self.sources)}"
+
+    @property
     def text(self) -> str:
         """The plan in a few words."""
-        found = [*_failures(self.errors, len(self.sources)), *_told("", self.objects), *_told("output ", self.outputs)]
+        found = [
+            *filter(None, [self.mends]),
+            *_failures(self.errors, len(self.sources)),
+            *_told("", self.objects),
+            *_told("output ", self.outputs),
+        ]
         return "; ".join(found) or f"no difference in {plural(len(self.sources), 'source')}"
 
     def __str__(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
@@ -65,14 +66,16 @@ def sources_seen(flow: Flow, home: LocalWorkspace, count: int) -> Chosen:
         return _batch(flow, seen)
     chosen, notes = choose(seen, count)
     if not chosen:
-        found = startup_sources(flow)[:count]
+        found = _failed_first(flow, home)[:count]
         if not found:
             raise FlowValidationError(
                 f"there is no file for a plan in {trigger.source}",
                 where=f'flow "{flow.name}"',
                 fix="put a file there that production would read",
             )
-        first = "production has read no source that is still there; these are the first in sort order"
+        first = (
+            "production has read no source that is still there; these are the first, those that failed before others"
+        )
         chosen, notes = [Seen(source, "") for source in found], [*notes, first]
     elif len(chosen) == count < len(seen):
         notes = [
@@ -81,6 +84,19 @@ def sources_seen(flow: Flow, home: LocalWorkspace, count: int) -> Chosen:
         ]
     told = tuple(PlannedSource(one.name, one.source.text, one.at_utc or None) for one in chosen)
     return Chosen(tuple(one.source for one in chosen), told, tuple(notes))
+
+
+def _failed_first(flow: Flow, home: LocalWorkspace) -> list[Source]:
+    """All sources in sort order; those that failed before others, and one of each error before a second of the same."""
+    failed = {state.key: state.error or "" for state in home.ledger().source_states(flow.name or "").not_good()}
+    of_error: Counter[str] = Counter()
+
+    def place(source: Source) -> tuple[bool, int]:
+        error = failed.get(source.key, "").replace(source.text or "", "") if source.key is not None else ""
+        of_error[error] += 1
+        return source.key not in failed, of_error[error]
+
+    return sorted(startup_sources(flow), key=place)
 
 
 def choose(seen: Iterable[Seen], count: int) -> tuple[list[Seen], list[str]]:

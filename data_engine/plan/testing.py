@@ -14,9 +14,11 @@ from data_engine.errors import FlowValidationError
 from data_engine.flow.flow import Flow
 from data_engine.notebook.catalog import check_flow_name, find_module
 from data_engine.notebook.load import FlowModules
+from data_engine.notebook.module_sets import read_contents
 from data_engine.plan.golden import (
     Golden,
     flows_with_goldens,
+    follow_rename,
     goldens_folder,
     goldens_of,
     read_golden,
@@ -39,11 +41,20 @@ def goldens_checked(home: LocalWorkspace, name: str | None, *, update: bool) -> 
         FlowValidationError: there is no such flow, or it has no goldens.
     """
     modules = home.modules()
+    _follow_renames(home)
     if name is not None:
         find_flow(home, check_flow_name(name))
         require_goldens(goldens_folder(home), name)
     by = "@".join(person()) if update else None
     return check_goldens(home, modules, None if name is None else [name], update_by=by)
+
+
+def _follow_renames(home: LocalWorkspace) -> None:
+    """Let the goldens of each deployed flow whose notebook was renamed follow it."""
+    contents = read_contents(home.layout.flow_modules_dir)[0]
+    for old in {*flows_with_goldens(goldens_folder(home))} - {Path(file).stem for file in contents}:
+        if new := home.deployments().renamed_to(old, contents):
+            follow_rename(home, old, new)
 
 
 def check_goldens(

@@ -24,7 +24,7 @@ _MOST_NAMED = 5
 def going_live_lines(going: Sequence[GoingLive], status: Callable[[], WorkspaceStatus]) -> list[str]:
     """What a deploy would change, a line for each flow; the `status` is asked only where something starts."""
     is_on = is_engine_on(status()) if any(one.starting.text for one in going) else True
-    return [one.text(is_on=is_on, how=typed("start")) for one in going]
+    return [one.text(is_on=is_on) for one in going]
 
 
 def is_engine_on(status: WorkspaceStatus) -> bool:
@@ -126,25 +126,6 @@ def to_deploy(flows: Sequence[FlowStatus], folder: Path) -> dict[str, Standing]:
             and (flow.state_kind == "broken" or is_example(folder / f"{flow.name}.ipynb"))
         )
     }
-
-
-def others_words(others: Mapping[str, Standing]) -> str | None:
-    """How many of these flows differ from what is deployed of them, and how many are not deployed at all; None without any.
-
-    Example:
-        >>> from data_engine.notebook.deployment_status import NOT_DEPLOYED, Standing
-        >>> others_words({"claims": Standing("edited"), "parts": NOT_DEPLOYED, "rates": NOT_DEPLOYED})
-        'Other flows: 1 differs from what is deployed, 2 are not deployed; `data-engine list` shows them.'
-        >>> others_words({})
-    """
-    never = sum(one.kind == "not_deployed" for one in others.values())
-    edited = len(others) - never
-    told = [
-        *([f"{plural(edited, 'differs', 'differ')} from what is deployed"] if edited else []),
-        *([f"{plural(never, 'is', 'are')} not deployed"] if never else []),
-    ]
-    shows = f"`{typed('list')}` shows {'it' if len(others) == 1 else 'them'}"
-    return f"Other flows: {', '.join(told)}; {shows}." if told else None
 
 
 def lines_to_deploy(home: LocalWorkspace, found: Sequence[FlowStatus]) -> Sequence[str]:

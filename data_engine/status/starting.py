@@ -81,8 +81,8 @@ class GoingLive:
     starting: Starting = Starting()
     is_disabled: bool = False
 
-    def text(self, *, is_on: bool, how: str = "") -> str:
-        """One line for people; `is_on` and `how` are those of `Starting.when`.
+    def text(self, *, is_on: bool) -> str:
+        """One line for people; `is_on` is that of `Starting.when`.
 
         Example:
             >>> GoingLive("claims", NOT_DEPLOYED, "every 30 s when files change", Starting(2000)).text(is_on=True)
@@ -94,7 +94,7 @@ class GoingLive:
             return self.standing.text.replace("runs on", "ran on")
         told = ["by hand only" if not self.runs else f"disabled, else {self.runs}" if self.is_disabled else self.runs]
         if not self.is_disabled:
-            told += filter(None, [self.starting.when(is_on=is_on, how=how)])
+            told += filter(None, [self.starting.when(is_on=is_on)])
         if (other := self.standing.shares_with) is not None:
             told.append(f"only with --yes, as {other}, which is deployed, writes to the same mirror")
         return f"{self.flow} ({self.standing.text}): {'; '.join(told)}"

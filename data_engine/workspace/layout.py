@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
+from functools import cached_property
 from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -62,7 +63,7 @@ class WorkspaceLayout:
     def databases_dir(self) -> Path:
         return self.root / "databases"
 
-    @property
+    @cached_property
     def settings_path(self) -> Path:
         return self.config_dir / "data_engine.toml"
 
@@ -117,11 +118,11 @@ class LocalLayout:
         """The folder of this workspace's ledger, locks, log and daemon files."""
         return self.artifacts_dir / "runtime_state" / self.identity
 
-    @property
+    @cached_property
     def ledger_path(self) -> Path:
         return self.ledger_override or self.runtime_dir / "runtime_ledger.sqlite"
 
-    @property
+    @cached_property
     def locks_dir(self) -> Path:
         return self.runtime_dir / "locks"
 

@@ -106,6 +106,14 @@ class Terminal:
         """Wait for the process; its exit code."""
         return self.process.wait(30)
 
+    def said(self) -> list[str]:
+        """The rows that something stands on, once the process has ended and all it wrote is read."""
+        self.end()
+        os.close(self._slave)
+        self._slave = -1
+        self._reader.join(5)
+        return [line for line in self.lines if line]
+
     def __enter__(self) -> Terminal:
         return self
 

@@ -306,3 +306,22 @@ def test_a_step_that_forgot_its_return_is_named_by_the_next(use: str | None) -> 
         with pytest.raises(FlowExecutionError) as caught:
             flow.preview()
         assert caught.value.fix == "step 'Forgets' before it returned None: is its `return` missing?"
+
+
+def test_a_step_that_returns_none_on_purpose_is_not_told_to_return() -> None:
+    """What follows it is told so, also where only that runs."""
+
+    def holiday(context: FlowContext) -> int | None:
+        return None if context.flow_name else 1
+
+    def goes_on(context: FlowContext) -> int:
+        return int(context.current + 1)
+
+    flow = Flow(group="G").step(holiday).step(goes_on)
+
+    for _ in range(2):
+        with pytest.raises(FlowExecutionError) as caught:
+            flow.preview()
+        assert str(caught.value.fix).startswith(
+            "step 'Holiday' before it returned None by its `return`; where that is meant"
+        )

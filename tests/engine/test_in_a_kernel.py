@@ -394,3 +394,27 @@ def test_a_changed_working_directory_is_told_under_a_preview(
 
     assert "%cd" not in before
     assert f"this kernel works in {claims.root} (%cd)" in after
+
+
+def test_only_what_is_there_is_said_to_be_in_the_kernels_memory(
+    claims: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it is unknown, and the nearest name is the fix."""
+    path = claims.notebook(
+        "claims",
+        "from data_engine import Flow, compile_notebook\nget_ipython().user_ns['rate'] = 2\nrates = 1",
+        "def double(context):\n    return {name}",
+        "def build():\n    return Flow(group='G').step(double)",
+        "compile_notebook('claims.ipynb')",
+    )
+    for name, said in {
+        "rate": "`rate` exists only in your kernel's memory",
+        "ratex": "`ratex` is unknown: `double` in cell 2 uses it and no cell defines it",
+    }.items():
+        text = path.read_text(encoding="utf-8")
+        path.write_text(text.replace("{name}", name), encoding="utf-8")
+        shown = run_in_kernel(path, monkeypatch)[-1]
+        path.write_text(text, encoding="utf-8")
+
+        assert said in shown
+        assert "did you mean `rates`?" in shown

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import glob
 import io
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -254,6 +255,7 @@ OF_CONTEXT: list[tuple[str, Flow, dict[str, Any], str]] = [
     ("no_slot", Flow("G").step(lambda context: f"{context.scheduled_for:%Y}"), {}, "scheduled_for or datetime.now()"),
     ("no_file", Flow("G").step(lambda context: context.source.path.read_text()), FOLDER, ".collect("),
     ("no_file", Flow("G").step(lambda context: pl.read_csv(context.source.path)), FOLDER, ".collect("),
+    ("exit", Flow("G").step(lambda context: sys.exit(0)), {}, "end the step with return"),
     (
         "none_returned",
         Flow("G").step(nothing).step(lambda c: c.current.height),

@@ -520,6 +520,8 @@ def test_sys_exit_in_a_step_fails_the_step_not_the_program() -> None:
     error, events = failed(Flow("G", "claims").step(lambda context: sys.exit(0)))
 
     assert error.detail == "SystemExit: 0"
+    assert error.fix is not None
+    assert "return" in error.fix
     assert isinstance(events[-1], StepFinished)
     assert events[-1].status == "failed"
 

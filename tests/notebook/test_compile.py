@@ -187,7 +187,7 @@ def test_an_error_carries_place_line_and_fix() -> None:
     assert error.flow_name == "claims"
     assert error.cell == "claims.ipynb, cell 2, line 2"
     assert error.source_line == "    return x * rate"
-    assert error.detail.startswith("`rate` exists only in your kernel's memory")
+    assert error.detail.startswith("`rate` is unknown")
     assert error.fix == "define `rate` in a cell, or import it"
 
 
@@ -309,11 +309,11 @@ def test_a_secret_in_a_cell_that_stays_in_the_notebook_is_no_matter() -> None:
             ["x = 1", "%matplotlib inline\npl = 1"],
             "only in a raw cell (below cell 1), which is not run",
         ),
-        (["markdown"], ["We import polars as pl, as everybody does."], "exists only in your kernel's memory"),
-        (["markdown"], ["```python\nimport polars as pl\n```"], "exists only in your kernel's memory"),
-        (["markdown"], ["pl: polars"], "exists only in your kernel's memory"),
-        (["markdown"], ["import polars"], "exists only in your kernel's memory"),
-        (["heading"], ["import polars as pl"], "exists only in your kernel's memory"),
+        (["markdown"], ["We import polars as pl, as everybody does."], "is unknown"),
+        (["markdown"], ["```python\nimport polars as pl\n```"], "is unknown"),
+        (["markdown"], ["pl: polars"], "is unknown"),
+        (["markdown"], ["import polars"], "is unknown"),
+        (["heading"], ["import polars as pl"], "is unknown"),
     ],
 )
 def test_a_name_that_only_a_cell_without_code_makes_is_told_so(

@@ -108,7 +108,7 @@ def test_preview_and_compile_shows_what_its_text_says(run_guide: Any) -> None:
     assert "describe" not in _printed(cells["compile"])
     assert "COLUMNS.append('day')" in _printed(cells["compile"])
     cases = _printed(cells["cases"])
-    assert "error: `X` exists only in your kernel's memory" in cases
+    assert "error: `X` is unknown" in cases
     assert "warning: pl.read_csv() reads data when the module is loaded" in cases
     assert "left   %matplotlib inline" in cases
     missed = _printed(cells["missed"])

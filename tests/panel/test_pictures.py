@@ -62,8 +62,10 @@ def look(panel: Panel, pictures: Path, name: str) -> list[Any]:
     return found
 
 
-def busy(lab: Lab, workspace: Path, panel: Panel) -> None:
-    panel.button("start engine").click()
+def busy(panel: Panel) -> None:
+    """Let each flow be in the state that its picture shows, as far as no test before has done so."""
+    if panel.button("start engine").is_visible():
+        panel.button("start engine").click()
     panel.row("claims_import").get_by_text("2 held").wait_for()
     for flow, word in (("monthly_totals", "success"), ("month_end", "failed")):
         panel.row(flow).locator(".de-run").click()
@@ -79,7 +81,7 @@ def test_the_panel_in_a_notebook(lab: Lab, page: Page, pictures: Path, workspace
     page.run_all()
     panel = page.in_cell()
     page.command("application:toggle-left-area")
-    busy(lab, workspace, panel)
+    busy(panel)
     out = []
     for theme in ("Light", "Dark"):
         page.theme(theme)
@@ -107,6 +109,7 @@ def test_the_panel_in_the_side_bar(lab: Lab, page: Page, pictures: Path, workspa
     page.open()
     panel = page.side(workspace)
     panel.row("monthly_totals").wait_for()
+    busy(panel)
     out = []
     for theme in ("Light", "Dark"):
         page.theme(theme)
@@ -139,6 +142,30 @@ def test_the_panel_in_the_side_bar(lab: Lab, page: Page, pictures: Path, workspa
     page.theme("Light")
 
     assert out == []
+
+
+HEAD = """
+(panel) => panel.querySelector('.de-section').getBoundingClientRect().top - panel.querySelector('.de-detail').getBoundingClientRect().top
+"""
+
+
+def test_the_head_of_a_flow_leaves_the_room_to_what_is_looked_at(
+    lab: Lab, page: Page, pictures: Path, workspace: Path
+) -> None:
+    """At most a fifth of a column of 900 px before the content, also while it runs; with an error of the last run a third."""
+    page.page.set_viewport_size({"width": 1400, "height": 900})
+    page.open()
+    panel = page.side(workspace)
+    panel.row("monthly_totals").wait_for()
+    busy(panel)
+    heads = {}
+    for flow in ("monthly_totals", "nightly_report", "slow_backfill", "month_end", "claims_import"):
+        panel.select(flow)
+        look(panel, pictures, f"head-{flow}")
+        heads[flow] = panel.element.evaluate(HEAD)
+        panel.element.locator(".de-back").click()
+
+    assert {flow: px for flow, px in heads.items() if px > (300 if flow in ("month_end", "claims_import") else 180)} == {}
 
 
 def test_what_cells_show(lab: Lab, page: Page, pictures: Path, workspace: Path) -> None:

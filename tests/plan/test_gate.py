@@ -143,3 +143,16 @@ def test_a_wrong_gate_is_refused(production: Production, cli: Cli, tmp_path: Pat
     assert answer.code == 2
     assert "none" in answer.err
     assert "golden" in answer.err
+
+
+def test_goldens_hold_up_the_deploy_of_a_renamed_flow(gated: Production, cli: Cli) -> None:
+    """They follow its notebook, and are asked for under the new name."""
+    gated.edit(least="1")
+    modules = gated.files.root / "flow_modules"
+    (modules / "sales.ipynb").rename(modules / "monthly.ipynb")
+
+    answer = cli("deploy", "monthly")
+
+    assert answer.code == 1
+    assert "goldens" in answer.err + answer.out
+    assert [one.flow for one in gated.ws.test()] == ["monthly"]

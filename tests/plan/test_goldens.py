@@ -87,7 +87,7 @@ def test_the_header_is_readable_and_the_data_beside_it(production: Production) -
     golden = keep(production)
 
     header = (folder(production) / f"{KEPT}.toml").read_text(encoding="utf-8")
-    assert header.startswith("# What clean_df of sales must be; `data-engine test sales` compares it.\n")
+    assert header.startswith("# What clean_df must be; `data-engine test` compares it.\n")
     assert '"id: Int64"' in header
     assert "rows = 3" in header
     assert read_golden(folder(production) / f"{KEPT}.toml") == golden
@@ -428,3 +428,17 @@ def test_a_secret_is_never_kept(
 
     flow(production).golden(use="frame", drop=["url", "list"])
     assert statuses(production) == {"frame-april.csv": "holds"}
+
+
+@pytest.mark.parametrize("is_deployed_first", [False, True])
+def test_a_golden_follows_the_rename_of_its_flow(production: Production, is_deployed_first: bool) -> None:
+    """Whether it is compared before or after production follows the new name."""
+    keep(production)
+    modules = production.files.root / "flow_modules"
+    (modules / "sales.ipynb").rename(modules / "monthly.ipynb")
+    if is_deployed_first:
+        production.ws.deploy("monthly")
+
+    assert [(one.flow, one.name, one.status) for one in production.ws.test()] == [("monthly", KEPT, "holds")]
+    assert statuses(production, "monthly") == {KEPT: "holds"}
+    assert not folder(production).exists()

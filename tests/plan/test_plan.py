@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from data_engine.client import Workspace
 from data_engine.errors import FlowExecutionError, FlowValidationError
 from data_engine.plan.plan import Plan
-from tests.plan.production import FLOW, Production, scratch_files
+from data_engine.shown import text_with_samples
+from tests.plan.production import FLOW, Production, cells, scratch_files
+from tests.support import WorkspaceFiles
 
 
 def test_an_edit_that_loses_rows_is_seen_in_rows(production: Production) -> None:
@@ -388,3 +391,53 @@ def test_steps_that_print_and_fail_leave_no_scratch_of_a_failed_source(productio
     assert [one.source for one in plan.errors] == ["june.csv"]
     assert plan.outputs["june.parquet"].text == "only before"
     assert plan.outputs["may.parquet"].equal
+
+
+FRAGILE = """
+from data_engine import Flow
+
+def read(context):
+    text = context.source.path.read_text()
+    {mended}
+    if "odd" in text:
+        raise ValueError("odd")
+    if not text.isdigit():
+        raise ValueError("letters")
+    return int(text)
+
+def build():
+    return Flow(group="G").watch(mode="poll", source="../in", interval="5s", settle=0).step(read, save_as="number")
+"""
+
+
+def test_a_plan_of_a_flow_that_never_succeeded_says_what_the_edit_mends(
+    ws: WorkspaceFiles,
+) -> None:
+    """It takes files that failed, one of each error before a second of the same, and says what is better before what is not."""
+    production = Workspace(ws.root)
+    for name, text in {"a.txt": "x", "b.txt": "y", "c.txt": "odd", "d.txt": "1"}.items():
+        ws.source(f"in/{name}", text)
+    ws.notebook("fragile", *cells(FRAGILE.replace("{mended}", "pass")))
+    production.deploy("fragile")
+    for name in ("a.txt", "b.txt", "c.txt"):
+        with pytest.raises(FlowExecutionError):
+            production.load_flow("fragile").run_once(source=name)
+    ws.notebook("fragile", *cells(FRAGILE.replace("{mended}", "text = text.translate({120: '1', 121: '2'})")))
+
+    plan = production.plan("fragile")
+
+    assert {one.name for one in plan.sources} == {"a.txt", "b.txt", "c.txt"}
+    assert plan.text.startswith("the edit mends 2 of 3; ")
+    assert plan.text.index("mends") < plan.text.index("fails")
+    assert [one.name for one in production.plan("fragile", sources=2).sources] == ["a.txt", "c.txt"]
+    assert "the edit mends 2 of 3" in text_with_samples(plan)
+
+
+def test_the_code_of_a_plan_is_the_two_versions(production: Production) -> None:
+    """Not line by line in turn, which nobody can read as code."""
+    changed = FLOW.replace("    target = context", "    place = context").replace("parquet(target)", "parquet(place)")
+    production.edit(changed.replace("return target", "return place"), least="0")
+
+    (change,) = production.ws.plan("sales", sources=1).cells
+
+    assert [line[0] for line in change.lines] == ["-", "-", "-", "+", "+", "+"]

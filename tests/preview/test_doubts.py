@@ -211,6 +211,37 @@ def test_a_run_warns_of_a_doubled_heading_once(ws: WorkspaceFiles) -> None:
     assert (line.level, run.status) == ("WARNING", "success")
 
 
+NAMED_ANEW = """
+import polars as pl
+from pathlib import Path
+from data_engine import Flow
+def read(context):
+    return pl.read_csv({path!r})
+def named(context):
+    return context.current.rename({{"amount": "gross", "amount_duplicated_0": "net"}})
+def write(context):
+    Path(context.workspace_root, "said.txt").write_text(str(context.current))
+def build():
+    return Flow("G", "claims").step(read, save_as="raw").step(named, save_as="named").step(write)
+"""
+
+
+def test_a_doubled_heading_is_told_until_the_columns_are_named_anew(ws: WorkspaceFiles) -> None:
+    """A warning that stays when it was acted on is not read the next time: in a run, and in a preview that goes on behind it."""
+    path = ws.source("in/a.csv", "amount,amount\n1,2\n")
+    ws.notebook("claims", NAMED_ANEW.format(path=str(path)))
+    workspace = Workspace(ws.root)
+    flow = workspace.load_flow("claims")
+
+    flow.run_once()
+
+    (run,) = workspace.runs("claims")
+    assert run.warnings == 0
+    for use, is_told in (("raw", True), ("named", False), ("raw", True), (None, False)):
+        flow.preview(use=use, write=use is None)
+        assert ("stands twice" in told()) is is_told, use
+
+
 FORGOTTEN = """
 from data_engine import Flow
 def read(context):

@@ -19,6 +19,7 @@ _HEAD_BYTES = 256 * 1024
 _FEW_ROWS = 20
 _MOST_FILES = 3
 _SEPARATORS = (*SEPARATORS, ",")
+_SECOND = "_duplicated_0"
 _TEXT_READERS = ("read_csv", "scan_csv", "read_table")
 
 
@@ -76,27 +77,25 @@ def _all_in_one(table: Any, among: list[str]) -> str | None:
     return only_column_fix(columns, option, among)
 
 
-def doubts_of_result(result: Any) -> Iterator[str]:
-    """What is doubtful of what a step gave: a column of Polars that is the second one with its heading, as long as it has the name that
-    Polars gave it. Only the names are looked at.
+def headings_twice(result: Any) -> tuple[str, ...] | None:
+    """What is said of each column of a frame of Polars that is the second one with its heading and has the name that Polars gave it;
+    None of what is no such frame. Only the names are looked at. It holds until a later step gives a frame, which is asked then.
 
     Example:
         >>> import polars as pl
-        >>> for said in doubts_of_result(pl.DataFrame({"amount": [1], "amount_duplicated_0": [2]})):
-        ...     print(said)
+        >>> print(*headings_twice(pl.DataFrame({"amount": [1], "amount_duplicated_0": [2]})))
         the heading "amount" stands twice in what was read: the second column is called "amount_duplicated_0". Name them with new_columns=, rename it, or correct the file
-        >>> list(doubts_of_result(pl.DataFrame({"amount": [1], "net": [2]}))), list(doubts_of_result(None))
-        ([], [])
+        >>> headings_twice(pl.DataFrame({"amount": [1], "net": [2]})), headings_twice(None)
+        ((), None)
     """
     if type(result).__name__ != "DataFrame" or not type(result).__module__.startswith("polars"):
-        return
-    for name in result.columns:
-        heading, is_second, _ = name.partition("_duplicated_0")
-        if is_second and name == f"{heading}_duplicated_0":
-            yield (
-                f"the heading {quoted(heading)} stands twice in what was read: the second column is called {quoted(name)}."
-                " Name them with new_columns=, rename it, or correct the file"
-            )
+        return None
+    return tuple(
+        f"the heading {quoted(name.removesuffix(_SECOND))} stands twice in what was read: the second column is called {quoted(name)}."
+        " Name them with new_columns=, rename it, or correct the file"
+        for name in result.columns
+        if name.endswith(_SECOND)
+    )
 
 
 def utf8_read_as(path: str, encoding: str) -> str | None:

@@ -22,8 +22,8 @@ _MOST_PATHS = 10
 class StepReport:
     """What a preview did with one step: `ran` and `why`, or reused since `at_s`; `not_kept` says why its result is not kept.
 
-    `name` is what people call it: what it saves, else its label. `doubts` says of what it read that its author hardly meant it so, `warned`
-    what it logged as a warning.
+    `name` is what people call it: what it saves, else its label. `doubts` says of what it read that its author hardly meant it so, `headings`
+    the same of the frame that it gave (None: it gave none), `warned` what it logged as a warning.
     """
 
     name: str
@@ -32,6 +32,7 @@ class StepReport:
     at_s: float = 0.0
     not_kept: str | None = None
     doubts: tuple[str, ...] = ()
+    headings: tuple[str, ...] | None = None
     warned: tuple[str, ...] = ()
 
 
@@ -77,7 +78,8 @@ def caption(report: PreviewReport, *, at: Any = None) -> str:
 
 def _warnings(steps: Sequence[StepReport]) -> list[str]:
     """What a run of these steps would have as warnings in its log: how many, and the first of them."""
-    doubts = list(dict.fromkeys(one for step in steps for one in step.doubts))
+    headings = next((step.headings for step in reversed(steps) if step.headings is not None), ())
+    doubts = list(dict.fromkeys([*(one for step in steps for one in step.doubts), *headings]))
     warned = [one for step in steps for one in step.warned]
     if not doubts and not warned:
         return []

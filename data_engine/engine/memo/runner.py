@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from data_engine.engine.access.access_log import AccessLog, Namespace, not_logged
-from data_engine.engine.access.doubts import doubts_of_result
+from data_engine.engine.access.doubts import headings_twice
 from data_engine.engine.access.file_events import FileGuard, failing_when_refused, guarding
 from data_engine.engine.access.interceptors import Interceptors, intercepted
 from data_engine.engine.access.libraries import is_authored
@@ -287,7 +287,14 @@ class _Attempt:
         step.entry = entry
         earlier = reasons.get(index)  # it ran before the preview started over
         self.preview.reports[index] = StepReport(
-            step.name, earlier is not None, earlier, entry.at_s, entry.not_kept, entry.doubts, entry.warned
+            step.name,
+            earlier is not None,
+            earlier,
+            entry.at_s,
+            entry.not_kept,
+            entry.doubts,
+            entry.headings,
+            entry.warned,
         )
         if self.in_order and entry.shares:
             self._run(index, "its result is part of another's", None)
@@ -379,7 +386,6 @@ class _Attempt:
         value = attributes["current"]
         if said := forgotten_return(step.spec, value):
             self.preview.warned.append(said)
-        log.doubts.update(dict.fromkeys(doubts_of_result(value)))
         is_odd = not log.tables <= step.code.tables
         if is_odd:
             log.mark_unseen("the context as a whole")
@@ -476,13 +482,13 @@ class _Attempt:
         out_key = ran.out_key(step.key, reads, files, is_collect=isinstance(step.spec.fn, Collect))
         entry = CacheEntry(out_key, reads, ran.log.frames, files, ran.unseen, ran.needs_order, time.time())
         entry.versions, entry.scratch, entry.doubts = ran.log.versions, ran.written, tuple(ran.log.doubts)
-        entry.warned = tuple(self.preview.warned)
+        entry.headings, entry.warned = headings_twice(ran.value), tuple(self.preview.warned)
         self._keep(step, entry, ran.value)
         step.entry = entry
         is_at_home = self.scratch is not None and self.scratch.was_asked
         self.cache.put(self._key_here(step) if is_at_home else step.key, entry, self.preview.limit_bytes)
         self.preview.reports[index] = StepReport(
-            step.name, True, why, entry.at_s, entry.not_kept, entry.doubts, entry.warned
+            step.name, True, why, entry.at_s, entry.not_kept, entry.doubts, entry.headings, entry.warned
         )
 
     def _keep(self, step: _Step, entry: CacheEntry, value: Any) -> None:
