@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import io
 import os
 import pickle
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,9 +19,7 @@ from data_engine import Batch, FileRef, Flow, FlowContext, FlowExecutionError, F
 from data_engine.cause import Cause
 from data_engine.errors import NotebookCompileError, OwnedElsewhereError, SettingsError
 from data_engine.flow.control import RunInterrupted, StepControl
-from data_engine.flow.forgotten import forgotten_return
 from data_engine.flow.locations import SourceContext
-from data_engine.flow.spec import StepSpec, function_name
 from data_engine.flow.steps import run_steps
 from data_engine.model import Event, LogLine, StepFinished, StepProgress, StepStarted
 from tests.flow.running import current, events_of, run, stop_after
@@ -650,42 +646,3 @@ def test_a_step_that_needs_a_slot_is_told_that_a_run_by_hand_has_none(use_slot: 
     assert "write (context.scheduled_for or datetime.now().astimezone())" in told.fix
     assert "returned None" not in told.fix
     assert "scheduled_for" not in str(not_told.fix)
-
-
-def _nothing(context: FlowContext) -> Any:
-    def inner() -> int:
-        return 1
-
-    inner()
-
-
-def _on_purpose(context: FlowContext) -> Any:
-    if context.current:
-        return None
-
-
-@functools.cache
-def _kept(context: object) -> Any:
-    str(context)
-
-
-@pytest.mark.parametrize(
-    ("fn", "is_told"),
-    [
-        (_nothing, True),
-        (functools.partial(_nothing), True),
-        (_kept, True),
-        (_on_purpose, False),
-        (lambda context: None, False),
-        (print, False),
-    ],
-    ids=["none", "partial", "decorated", "on purpose", "lambda", "no text"],
-)
-def test_of_a_saved_none_the_missing_return_is_told(fn: Callable[[Any], Any], is_told: bool) -> None:
-    """Only where the function has no return with a value of its own."""
-    step = StepSpec(fn, None, "raw_df", "Read", "read")
-
-    name = function_name(fn)
-    assert forgotten_return(step, None) == (f"raw_df is None: is the `return` of {name} missing?" if is_told else None)
-    assert forgotten_return(step, 1) is None
-    assert forgotten_return(replace(step, save_as=None), None) is None

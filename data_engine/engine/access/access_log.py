@@ -40,7 +40,7 @@ class AccessLog:
     `written` are files it made anew, `targets` mirror paths it was given, `tables` the tables of the
     context it looked at; `unseen` is the first reason why there may be more. A file of the `scratch` folder counts as the
     one of production that it is a copy of; where an earlier step wrote it, `versions` tells which content it had. Files
-    below `ours` are Data Engine's own. `doubts` says of what it read that its author hardly meant it so.
+    below `ours` are Data Engine's own.
     """
 
     digest_frame: Callable[[object], bytes | None]
@@ -54,7 +54,6 @@ class AccessLog:
     versions: dict[str, str] = field(default_factory=dict)
     ours: tuple[str, ...] = ()
     unseen: str | None = None
-    doubts: dict[str, None] = field(default_factory=dict)
 
     def read(self, kind: Kind, path: str) -> None:
         """Note a read, with what is there now, before it is read."""

@@ -35,13 +35,11 @@ class _ToAppend:
 class RunFiles:
     """The files of one run, `whose` it is: `read` in the order they were opened first. Those below `ours` are Data Engine's own.
 
-    `doubts` says of what was read that its author hardly meant it so. `appended` are the files that were opened to write behind
-    what they hold.
+    `appended` are the files that were opened to write behind what they hold.
     """
 
     def __init__(self, ours: tuple[str, ...] = (), whose: str = "") -> None:
         self.read: dict[str, None] = {}
-        self.doubts: dict[str, None] = {}
         self.appended: set[str] = set()
         self.whose = whose
         self._ours = ours
