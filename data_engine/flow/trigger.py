@@ -302,10 +302,12 @@ def check_zone(value: object, *, where: str) -> str:
             pass
         else:
             return value
-    from data_engine.flow.zones import near_zones
-
-    near = near_zones(str(value))
-    hint = f"did you mean {' or '.join(near)}?" if near else 'use an IANA name such as "Europe/Berlin"'
+    known = sorted(zoneinfo.available_timezones())
+    of_city = {
+        zone.rpartition("/")[2].casefold(): zone for zone in known if "/" in zone and not zone.startswith("Etc/")
+    }
+    near = of_city.get(str(value).replace(" ", "_").casefold()) or nearest_name(str(value), known)
+    hint = f"did you mean {near}?" if near else 'use an IANA name such as "Europe/Berlin"'
     if offset := re.fullmatch(r"(?:GMT|UTC) ?([+-])(\d{1,2})", str(value), re.IGNORECASE):
         sign, hours = offset[1], int(offset[2])
         name = f"Etc/GMT{'-' if sign == '+' else '+'}{hours}"  # the names of these zones have the sign of POSIX
