@@ -16,7 +16,6 @@ from weakref import WeakKeyDictionary
 
 from data_engine.cause import Cause
 from data_engine.daemon.probes import server_ahead_s
-from data_engine.engine.bounded_output import bounded_output
 from data_engine.engine.candidates import Source, pick_to_run, startup_sources
 from data_engine.engine.groups import holding_group
 from data_engine.engine.local_workspace import LocalWorkspace, settle_flow, workspace_of
@@ -44,7 +43,6 @@ from data_engine.scheduler.foreground import run_until_interrupted
 from data_engine.shown import Listing
 from data_engine.status.deployed_before import find_flow
 from data_engine.trial import refuse_in_trial
-from data_engine.workspace.layout import kernel_shell
 
 _PRUNE_EVERY_S = 3600.0
 _REREAD_EVERY_S = 2.0
@@ -121,9 +119,8 @@ def _run_once(
 
     runs = RunPass(flow, home=where, sink=sink, params=given, hears_all=several or listen is not None)
     watched = readers_watched() if ledger is not None and several else contextlib.nullcontext()
-    shown = contextlib.nullcontext() if kernel_shell() is None else bounded_output()
     try:
-        with watched, shown:
+        with watched:
             return run_sources(runs, sources, keeps_errors=on_error == "continue")
     finally:
         line.close()

@@ -14,7 +14,6 @@ from inspect import unwrap
 from pathlib import Path
 from typing import Any, Protocol
 
-from data_engine.engine.bounded_output import bounded_output
 from data_engine.engine.candidates import Source, pick_source, startup_sources
 from data_engine.engine.executor import item_executor
 from data_engine.engine.lazy_result import require_plan
@@ -109,9 +108,8 @@ def preview(
     runner = make_runner(flow, chosen, home=home, params=given, control=control, scratch=scratch, fresh=fresh)
     try:
         require_source(flow, chosen)
-        with bounded_output():
-            value = runner.run(stop)
-            require_plan(flow, flow.steps[stop - 1], value, chosen.path)
+        value = runner.run(stop)
+        require_plan(flow, flow.steps[stop - 1], value, chosen.path)
     except BaseException as raised:
         error = outcome_of(raised)[2]
         if source is None:

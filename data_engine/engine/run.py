@@ -59,7 +59,6 @@ from data_engine.notebook.deploy import no_steps
 from data_engine.notebook.locate import annotate
 from data_engine.planning.slots import zone_of
 from data_engine.secret import knows_any, masked, masked_in
-from data_engine.workspace.layout import kernel_shell
 
 _LONGEST_DETAIL = 500
 _MOST_TAKEN = 3
@@ -97,7 +96,6 @@ class RunPass:
         self.executor = None if settings is None else settings.executor
         self.limit_s = None if settings is None else settings.limits.run_timeout_s
         self.recorded = None if home is None else RecordedPass(flow, params, home=home)
-        self.in_kernel = kernel_shell() is not None
         self.hears_all = hears_all or home is not None
 
     @cached_property
@@ -264,7 +262,7 @@ class _Run:
         context.params = as_steps_see(flow, self.params, secret=context.secret)
         if self.recording is not None and (said := defaults_words(context.params, self.params)) is not None:
             self._log("INFO", said)
-        with captured(self.control, is_bounded=self.of.in_kernel):
+        with captured(self.control):
             if stage is None and self.recording is None and self.guard is None:
                 self._take_steps()
                 return
