@@ -111,7 +111,7 @@ def hint_for(failure: Failure) -> tuple[str, str] | None:
         ...     "a".uper()
         ... except AttributeError as error:
         ...     hint_for(Failure(error))
-        ('near_attribute', "did you mean 'upper'?")
+        ('near_name', "did you mean 'upper'?")
     """
     kinds, text = {one.__name__ for one in type(failure.error).__mro__}, failure.text
     for hint in HINTS:
@@ -415,6 +415,14 @@ def _not_utf8(f: Failure, found: re.Match[str]) -> str:
     )
 
 
+def _odd_name(f: Failure, found: re.Match[str]) -> str | None:
+    try:
+        f"{f.source}{'' if f.item is _NO_ITEM else f.item}".encode()
+    except UnicodeEncodeError:
+        return "the file's name holds bytes that are not UTF-8, so that Polars, DuckDB and others cannot open it: rename it"
+    return None
+
+
 _TO_NUMBER = r"conversion from `\w+\S*` to `(?:[iuf]\d|decimal)\S*` failed in column"
 _PARSED = r"could not parse `.*?` as dtype `[iuf]\d+` at column|(?:string to float: |parse string )'[+-]?[0-9.]+,"
 _PACKAGE_WORDS = (
@@ -436,6 +444,7 @@ _FULL_WORDS = r"(?i)no space left on device|disk quota exceeded|not enough space
 _MISUSE = "AttributeError TypeError ValueError"
 
 HINTS = (
+    Hint("odd_name", "", "", _odd_name),
     Hint("syntax", "SyntaxError", "", lambda f, found: syntax_fix(f.text)),
     Hint("no_place", "AttributeError", r"'NoneType' object has no attribute '(?P<name>\w+)'", _no_place),
     Hint("no_file", "", r"NoneType|empty input: paths: \[\]|\.read\(\) method|must be a string or bytes", _no_file),
@@ -456,7 +465,12 @@ HINTS = (
         _context_as_value,
     ),
     Hint("pandas_word", "AttributeError", "", _pandas_word),
-    Hint("near_attribute", "AttributeError", r"has no attribute '(?P<name>\w+)'", _near_name),
+    Hint(
+        "near_name",
+        "AttributeError ImportError",
+        r"(?:has no attribute|cannot import name) '(?P<name>\w+)'",
+        _near_name,
+    ),
     Hint(
         "source_as_path",
         _MISUSE,
@@ -464,7 +478,6 @@ HINTS = (
         'the file is context.source.path, the folder context.source.root, a file in it context.source.file("NAME")',
     ),
     Hint("mirror_as_path", _MISUSE, r"MirrorContext\b(?!\.)", 'write to a path of it: context.mirror.file("NAME")'),
-    Hint("near_import", "ImportError", r"cannot import name '(?P<name>\w+)'", _near_name),
     Hint("missing_package", "ImportError PanicException", _PACKAGE_WORDS, _missing_package),
     Hint(
         "near_option",

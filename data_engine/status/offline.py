@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from data_engine.engine.local_workspace import LocalWorkspace
-from data_engine.engine.other_mirrors import with_shared_mirror
+from data_engine.engine.run_sources import with_shared_mirror
 from data_engine.ledger.belief import clock_warnings
 from data_engine.ledger.deployments import published
 from data_engine.ledger.outbox import undelivered

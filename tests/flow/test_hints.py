@@ -89,7 +89,7 @@ OF_TABLES: list[tuple[str, Callable[[Any], Any], str]] = [
     ("pandas_word", lambda c: LAZY.to_csv("a.csv"), ".sink_csv("),  # type: ignore[attr-defined]
     ("pandas_word", lambda c: FRAME.reset_index(), "no index"),  # type: ignore[attr-defined]
     ("pandas_word", lambda c: FRAME.Betrag, 'frame["Betrag"]'),  # type: ignore[attr-defined]
-    ("near_attribute", lambda c: FRAME.fitler(True), "'filter'"),  # type: ignore[attr-defined]
+    ("near_name", lambda c: FRAME.fitler(True), "'filter'"),  # type: ignore[attr-defined]
     ("near_option", lambda c: pl.read_csv("semi.csv", sep=";"), "separator="),  # type: ignore[call-arg]
     ("near_option", lambda c: pd.read_csv("semi.csv", separator=";"), "sep="),
     ("near_option", lambda c: FRAME.sort("net", ascending=False), "descending="),  # type: ignore[call-arg]
@@ -199,7 +199,7 @@ def test_a_name_that_a_module_lacks_is_told_by_the_one_that_was_meant(folder: Pa
     def step(context: object) -> None:
         from polars import DatFrame  # type: ignore[attr-defined]  # noqa: F401
 
-    assert hint_for(failure_of(step, context_of(folder))) == ("near_import", "did you mean 'DataFrame'?")
+    assert hint_for(failure_of(step, context_of(folder))) == ("near_name", "did you mean 'DataFrame'?")
 
 
 def asks_mirror(context: Any) -> Any:
@@ -251,7 +251,7 @@ OF_CONTEXT: list[tuple[str, Flow, dict[str, Any], str]] = [
     ("context_as_value", FRAMES.step(lambda context: context.filter(True)), {}, "write context.current.filter"),
     ("context_as_value", FRAMES.step(lambda context: context["net"]), {}, "the DataFrame is context.current"),
     ("context_as_value", Flow("G").step(lambda context: open(context)), FILE, "context.source.path"),  # noqa: SIM115
-    ("near_attribute", Flow("G").step(lambda context: context.sorce), {}, "'source'"),
+    ("near_name", Flow("G").step(lambda context: context.sorce), {}, "'source'"),
     ("source_as_path", Flow("G").step(lambda context: open(context.source)), FILE, "context.source.path"),  # noqa: SIM115
     ("source_as_path", Flow("G").step(lambda context: context.source.read_text()), FILE, "context.source.path"),
     ("mirror_as_path", Flow("G").step(lambda context: context.mirror / "a.csv"), MIRROR, "context.mirror.file("),
@@ -269,7 +269,7 @@ def test_a_step_that_takes_what_it_is_given_for_something_else_gets_its_row(
         keys.append("" if found is None else found[0])
         return None if found is None else found[1]
 
-    monkeypatch.setattr("data_engine.flow.step_error.fix_for", asked)
+    monkeypatch.setattr("data_engine.flow.steps.fix_for", asked)
     with pytest.raises(FlowExecutionError) as caught:
         run(flow, **given)
 
@@ -278,7 +278,7 @@ def test_a_step_that_takes_what_it_is_given_for_something_else_gets_its_row(
 
 
 def test_every_row_is_tested() -> None:
-    tested = {key for key, *_ in (*OF_TABLES, *OF_WORDS, *OF_CONTEXT)} | {"near_import"}
+    tested = {key for key, *_ in (*OF_TABLES, *OF_WORDS, *OF_CONTEXT)} | {"odd_name"}
 
     assert {hint.key for hint in HINTS} == tested
 

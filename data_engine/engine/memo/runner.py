@@ -54,7 +54,7 @@ from data_engine.engine.scratch import Scratch, ScratchFile
 from data_engine.flow.context import FlowContext, WorkspaceConfigContext
 from data_engine.flow.control import StepControl
 from data_engine.flow.flow import Flow
-from data_engine.flow.places import IN_PLACE, NotedPlaces, Places
+from data_engine.flow.locations import IN_PLACE, NotedPlaces, Places
 from data_engine.flow.spec import Collect, Map, StepSpec
 from data_engine.flow.steps import Earlier, note_outputs, outputs_of, run_steps
 from data_engine.formatting import beginning
