@@ -19,7 +19,7 @@ from data_engine.engine.executor import item_executor
 from data_engine.engine.local_workspace import LocalWorkspace, settle_flow, workspace_of
 from data_engine.engine.memo.cache import PreviewCache
 from data_engine.engine.memo.caption import PreviewReport, caption, outside_words, show_caption
-from data_engine.engine.memo.runner import PreviewRunner
+from data_engine.engine.memo.runner import KeptResults, PreviewRunner
 from data_engine.engine.params import as_steps_see, params_for
 from data_engine.engine.progress import ProgressLine
 from data_engine.engine.run import make_context, outcome_of, require_source, require_steps
@@ -167,10 +167,7 @@ def make_runner(
         context,
         control,
         source,
-        _cache,
-        limit_bytes=limits.cache_bytes,
-        fresh=fresh,
-        sink=control.emit,
+        KeptResults(_cache, limits.cache_bytes, fresh),
         scratch=scratch,
         ours=tuple(f"{folder}{os.sep}" for folder in ours),
         guard=guard_of_run(flow, source, home, mirror=None)

@@ -126,69 +126,74 @@ _OTHER_MODES = {
 """Words that are guessed for the modes."""
 
 
-def make_trigger(
-    *,
-    mode: object,
-    run_as: object,
-    max_parallel: object,
-    source: object,
-    interval: object,
-    time: object,
-    cron: object,
-    tz: object,
-    extensions: object,
-    settle: object,
-    catch_up: object,
-    skip: object,
-) -> Trigger:
+@frozen
+class WatchOptions:
+    """The options of `Flow.watch`, as they were given."""
+
+    mode: object
+    run_as: object
+    max_parallel: object
+    source: object
+    interval: object
+    time: object
+    cron: object
+    tz: object
+    extensions: object
+    settle: object
+    catch_up: object
+    skip: object
+
+
+def make_trigger(given: WatchOptions) -> Trigger:
     """The trigger these options of `Flow.watch` mean.
 
     Raises:
         FlowValidationError: an option is wrong, missing, or does not belong to the mode; names it and the fix.
     """
-    word = _mode(mode, by_clock=time is not None or cron is not None)
+    word = _mode(given.mode, by_clock=given.time is not None or given.cron is not None)
     shared: dict[str, Any] = {
-        "run_as": _choice(run_as, ("individual", "batch"), "run_as"),
-        "max_parallel": _count(max_parallel, "max_parallel"),
+        "run_as": _choice(given.run_as, ("individual", "batch"), "run_as"),
+        "max_parallel": _count(given.max_parallel, "max_parallel"),
     }
-    settle_s = _settle_seconds(settle)
-    authored: AuthoredPath | None = None if source is None else author_path(source, where=f"{_WHERE}(source=...)")
+    settle_s = _settle_seconds(given.settle)
+    authored: AuthoredPath | None = (
+        None if given.source is None else author_path(given.source, where=f"{_WHERE}(source=...)")
+    )
     if authored is not None:
         shared |= {"source": authored.path, "source_as_authored": authored.text}
-    shared["extensions"] = parse_extensions(extensions, where=f"{_WHERE}(extensions=...)")
-    catch_up_word = _choice(catch_up, CATCH_UPS, "catch_up")
+    shared["extensions"] = parse_extensions(given.extensions, where=f"{_WHERE}(extensions=...)")
+    catch_up_word = _choice(given.catch_up, CATCH_UPS, "catch_up")
 
     if word != "poll" and settle_s != 1:
         raise _misplaced("settle", word, "'poll'")
     if word != "schedule":
-        for name, value in (("time", time), ("cron", cron), ("tz", tz), ("skip", skip)):
-            if value is not None:
+        for name in ("time", "cron", "tz", "skip"):
+            if getattr(given, name) is not None:
                 raise _misplaced(name, word, "'schedule'")
         if catch_up_word != "latest":
             raise _misplaced("catch_up", word, "'schedule'")
     if word == "manual":
-        if interval is not None:
+        if given.interval is not None:
             raise _misplaced("interval", word, "'poll' or 'schedule'")
         return Manual(**shared)
     if word == "poll":
-        if authored is None or interval is None:
+        if authored is None or given.interval is None:
             missing = "source" if authored is None else "interval"
             raise FlowValidationError(
                 f'mode="poll" requires {missing}=', where=_WHERE, fix='for example source="../in", interval="30s"'
             )
-        seconds = parse_duration(interval, where=f"{_WHERE}(interval=...)")
-        return Poll(**shared, interval=duration_text(interval), interval_seconds=seconds, settle=settle_s)
+        seconds = parse_duration(given.interval, where=f"{_WHERE}(interval=...)")
+        return Poll(**shared, interval=duration_text(given.interval), interval_seconds=seconds, settle=settle_s)
     by_clock = {
-        "tz": None if tz is None else check_zone(tz, where=f"{_WHERE}(tz=...)"),
+        "tz": None if given.tz is None else check_zone(given.tz, where=f"{_WHERE}(tz=...)"),
         "catch_up": catch_up_word,
-        **_parse_skip(skip),
+        **_parse_skip(given.skip),
     }
-    return _make_schedule(shared, interval, time, cron, by_clock)
+    return _make_schedule(shared, given, by_clock)
 
 
-def _make_schedule(
-    shared: dict[str, Any], interval: object, time: object, cron: object, by_clock: dict[str, Any]
-) -> Schedule:
+def _make_schedule(shared: dict[str, Any], options: WatchOptions, by_clock: dict[str, Any]) -> Schedule:
+    interval, time, cron = options.interval, options.time, options.cron
     if sum(value is not None for value in (interval, time, cron)) != 1:
         raise FlowValidationError(
             'mode="schedule" takes exactly one of interval=, time= and cron=',

@@ -68,6 +68,15 @@ T = TypeVar("T")
 _LONGEST_WARNING = 300
 
 
+@frozen
+class KeptResults:
+    """What a preview may reuse: `cache` holds `limit_bytes` at most; a `fresh` preview takes nothing from it."""
+
+    cache: PreviewCache
+    limit_bytes: int = DEFAULT_CACHE_BYTES
+    fresh: bool = False
+
+
 class PreviewRunner:
     """One preview of a flow: `run` gives the value of its last step; `reports` tell what became of each, by number.
 
@@ -82,11 +91,8 @@ class PreviewRunner:
         context: FlowContext,
         control: StepControl,
         source: Source,
-        cache: PreviewCache,
+        kept: KeptResults,
         *,
-        limit_bytes: int = DEFAULT_CACHE_BYTES,
-        fresh: bool = False,
-        sink: Callable[[Event], None] = lambda event: None,
         scratch: Scratch | None = None,
         ours: tuple[str, ...] = (),
         guard: FileGuard | None = None,
@@ -95,10 +101,10 @@ class PreviewRunner:
         self.context = context
         self.control = control
         self.source = source
-        self.cache = cache
-        self.limit_bytes = limit_bytes
-        self.fresh = fresh
-        self.sink = sink
+        self.cache = kept.cache
+        self.limit_bytes = kept.limit_bytes
+        self.fresh = kept.fresh
+        self.sink = control.emit
         self.scratch = scratch
         self.ours = ours
         self.guard = guard
