@@ -284,6 +284,7 @@ class Workspace:
             (['example'], 'first')
         """
         from data_engine.commands.deployments import Deploy
+        from data_engine.engine.unknown_recipients import with_recipient_warnings
         from data_engine.notebook.catalog import check_flow_name
         from data_engine.proof.kept import with_unsettled
         from data_engine.status.deployed_before import find_flow
@@ -297,7 +298,8 @@ class Workspace:
         outcome = self._do(Deploy(name, note, force, approve, replaces), wait)
         if outcome is None:
             return ()
-        return tuple(with_unsettled(self.home, with_source_warnings(outcome.entries)))
+        entries = with_unsettled(self.home, with_source_warnings(outcome.entries))
+        return with_recipient_warnings(entries, self.home.settings().alerts.to)
 
     def undeploy(self, name: str, note: str = "", wait: bool = True) -> Deployment | None:
         """Stop running the flow `name` in production, whether its notebook is there or gone; what was deployed is kept.

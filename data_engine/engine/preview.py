@@ -30,6 +30,7 @@ from data_engine.engine.stale import StaleHelper, stale_helpers
 from data_engine.errors import FlowExecutionError, FlowValidationError, GroupBusyError, ShortInterrupt
 from data_engine.flow.control import StepControl
 from data_engine.flow.flow import Flow
+from data_engine.flow.forgotten import never_computed
 from data_engine.flow.hints import quoted
 from data_engine.flow.object_names import saved_twice
 from data_engine.flow.spec import Map
@@ -128,6 +129,7 @@ def preview(
     notes = (
         *_no_candidate(flow, chosen, is_named=source is not None),
         *_notes_of_code(flow, use),
+        *_not_computed(flow, stop, value),
         *map(str, helpers),
         *_moved_kernel(home),
         *_standing(flow, home, helpers, runner.parts, is_loaded=is_loaded),
@@ -263,6 +265,12 @@ def _no_candidate(flow: Flow, chosen: Source, *, is_named: bool) -> tuple[str, .
     if why is None:
         return ()
     return (f"in production no run takes {Path(chosen.key.path).name} unless it is named: {why.text}",)
+
+
+def _not_computed(flow: Flow, stop: int, value: object) -> tuple[str, ...]:
+    """That a run computes nothing of the LazyFrame which the last step of the flow gives."""
+    said = never_computed(flow.steps[stop - 1], value) if stop == len(flow.steps) else None
+    return () if said is None else (said,)
 
 
 def _moved_kernel(home: LocalWorkspace | None) -> tuple[str, ...]:

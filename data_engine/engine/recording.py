@@ -11,16 +11,18 @@ import sys
 import threading
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from data_engine.engine.access.access_log import MOST_FILES, RunFiles, current_files, noting
+from data_engine.engine.access.doubts import doubts_of_result
 from data_engine.engine.access.interceptors import RunReaders
 from data_engine.engine.candidates import Source
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.params import params_text
+from data_engine.engine.shared_outputs import replaced_words
 from data_engine.flow.batch import parquet_rows
 from data_engine.flow.flow import Flow
 from data_engine.flow.spec import Collect
@@ -102,15 +104,21 @@ class Recording:
             self._before = usage()
             yield
 
-    def take(self, event: StepFinished) -> None:
-        """A step has ended."""
+    def take(self, event: StepFinished, current: object) -> None:
+        """A step has ended, and given `current`."""
         if event.status == "success":
             self._outputs.update(dict.fromkeys(event.outputs))
+            with suppress(Exception):  # what is doubtful of a run is not worth its end
+                self.files.doubts.update(dict.fromkeys(doubts_of_result(current)))
 
     def warnings(self) -> Iterator[str]:
-        """What a person is told of a run that went well: of files that it settles and does not collect."""
+        """What a person is told of a run that went well: of files that it settles and does not collect, and of what it replaced."""
         if left := self._not_collected:
             yield not_collected_words(left, len(self._seen), self._flow)
+        kept = {*self.files.read, *self.files.appended}
+        said = replaced_words(self._flow, self._source, self._home, list(self._outputs), read=kept, run_id=self._run_id)
+        if said is not None:
+            yield said
 
     def spent(self) -> RunSpent:
         """What it took and made, now that it is over."""

@@ -21,6 +21,7 @@ from data_engine.engine.access.sql_writes import says_copy, sql_watched
 from data_engine.engine.candidates import Source, is_unchanged, signature_of
 from data_engine.engine.capture import captured
 from data_engine.engine.executor import item_executor
+from data_engine.engine.kept_objects import KeptObjects
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.params import as_steps_see, defaults_words, is_as_scheduled, unread
 from data_engine.engine.recording import RecordedPass, Recording, readers_watched
@@ -38,7 +39,9 @@ from data_engine.flow.context import FlowContext, WorkspaceConfigContext
 from data_engine.flow.control import RunInterrupted, StepControl
 from data_engine.flow.debug import FlowDebugContext
 from data_engine.flow.flow import Flow
+from data_engine.flow.forgotten import forgotten_return, never_computed
 from data_engine.flow.locations import IN_PLACE, NotedPlaces, Places
+from data_engine.flow.object_names import taken_later
 from data_engine.flow.steps import run_steps, step_error
 from data_engine.flow.trigger import Schedule
 from data_engine.formatting import first_few
@@ -58,6 +61,7 @@ from data_engine.notebook.deploy import no_steps
 from data_engine.notebook.locate import annotate
 from data_engine.planning.slots import zone_of
 from data_engine.secret import knows_any, masked, masked_in
+from data_engine.workspace.layout import kernel_shell
 
 _LONGEST_DETAIL = 500
 _MOST_TAKEN = 3
@@ -95,7 +99,9 @@ class RunPass:
         self.executor = None if settings is None else settings.executor
         self.limit_s = None if settings is None else settings.limits.run_timeout_s
         self.recorded = None if home is None else RecordedPass(flow, params, home=home)
-        self.hears_all = hears_all or home is not None
+        self.hears_all = hears_all or home is not None or bool(taken_later(flow.steps))
+        self.saving = [step for step in flow.steps if step.save_as is not None]
+        self.in_kernel = kernel_shell() is not None
 
     @cached_property
     def says_copy(self) -> bool:
@@ -283,13 +289,17 @@ class _Run:
                 pass
             return
         recording, sink, guard = self.recording, self.sink, self.guard
+        kept = KeptObjects(self.flow.steps)
         for event in run_steps(self.flow, self.context, control=self.control):
             if isinstance(event, StepFinished):
                 if guard is not None:
                     event = self._with_outputs(event, guard)
                 if recording is not None:
-                    recording.take(event)
+                    recording.take(event, self.context.current)
             sink(event)
+            if isinstance(event, StepFinished) and event.status == "success":
+                for said in kept.after(event.step_index, self.context.objects):
+                    self._log("WARNING", said)
 
     def _with_outputs(self, event: StepFinished, guard: OwnSources) -> StepFinished:
         """The event with the files that the step has written and not returned.
@@ -323,6 +333,14 @@ class _Run:
             self._log("WARNING", _changed_words(path))
         for said in () if self.recording is None else self.recording.warnings():
             self._log("WARNING", said)
+        objects = self.context.objects
+        for step in self.of.saving:
+            forgotten = None if step.save_as not in objects else forgotten_return(step, objects[step.save_as])
+            if forgotten is not None:
+                self._log("WARNING", forgotten)
+        lazy = None if self.of.in_kernel else never_computed(self.flow.steps[-1], self.context.current)
+        if lazy is not None:  # in a cell its author may collect it
+            self._log("WARNING", lazy)
         if names := unread(self.context.params, self.params):
             self._log("WARNING", f"no step has read the params {', '.join(names)}, which the run was given")
         self._finish("success", None, None)
@@ -338,6 +356,8 @@ class _Run:
 
     def _finish(self, status: str, why: Cause | None, error: str | None) -> None:
         elapsed_s = time.perf_counter() - self.started_s
+        for said in () if self.recording is None else self.recording.files.doubts:
+            self._log("WARNING", said)
         self.sink.end_log()
         if not self.of.hears_all:
             return

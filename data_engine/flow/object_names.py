@@ -3,7 +3,7 @@ which objects a step changes under another."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from data_engine.flow.spec import StepSpec
 from data_engine.flow.suggestions import nearest_name
@@ -64,6 +64,48 @@ def replaced_unasked(steps: Sequence[StepSpec]) -> dict[int, int]:
             found[number] = newest[step.save_as]
         newest[step.save_as] = number
     return found
+
+
+def taken_later(steps: Sequence[StepSpec]) -> dict[int, int]:
+    """For each step whose result a later one takes by its name, with steps between the two: the last that does; both counted from 0.
+
+    Example:
+        >>> from data_engine import Flow
+        >>> taken_later(Flow("G").step(list, save_as="raw").step(sorted).step(len, use="raw").steps)
+        {0: 2}
+        >>> taken_later(Flow("G").step(list, save_as="raw").step(len, use="raw").steps)
+        {}
+    """
+    savers: dict[str, int] = {}
+    found = {}
+    for number, step in enumerate(steps):
+        at = savers.get(step.use or "")
+        if at is not None and number > at + 1:
+            found[at] = number
+        if step.save_as is not None:
+            savers[step.save_as] = number
+    return found
+
+
+def taken_changed(steps: Sequence[StepSpec], index: int, changed: Iterable[str | None]) -> list[str]:
+    """What is said where a later step takes by its name an object that step number `index` (from 0) has `changed`; the first is told.
+
+    Example:
+        >>> from data_engine import Flow
+        >>> flow = Flow("G").step(list, save_as="raw").step(sorted).step(len, use="raw")
+        >>> print(taken_changed(flow.steps, 1, ["raw"])[0])
+        step 'Sorted' changes raw itself, so step 'Len', which uses raw later, is given it changed: let it change a copy (copy.deepcopy), and return that
+    """
+    for name in filter(None, changed):
+        again = (number for number in range(index, len(steps)) if steps[number].save_as == name)
+        later = steps[index + 1 : next(again, len(steps) - 1) + 1]
+        taker = next((step for step in later if step.use == name), None)
+        if taker is not None:
+            return [
+                f"step {steps[index].label!r} changes {name} itself, so step {taker.label!r}, which uses {name} later, is given it "
+                "changed: let it change a copy (copy.deepcopy), and return that"
+            ]
+    return []
 
 
 def how_to_take(name: str) -> str:

@@ -359,3 +359,21 @@ def test_an_answer_is_waited_for_as_long_as_the_goldens_of_a_gate_may_take(
     workspace.deploy("claims", wait=False)
 
     assert waited_s[0] > LIMIT_S
+
+
+def test_a_deploy_tells_of_recipients_that_this_machine_does_not_know(
+    ws: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the nearest and the known ones: else the first failure is the first time anybody hears of it. It is deployed all the same."""
+    monkeypatch.setenv("DATA_ENGINE_SECRET_OPS", "mailto://ops@example.org")
+    ws.source("config/data_engine.toml", '[alerts]\nto = ["mail_team"]\n')
+    flow = "from data_engine import Flow\ndef build():\n    return Flow(group='G').alert(to={to}).step(len)"
+    ws.notebook("claims", flow.format(to=["opss", "ops"]))
+    ws.notebook("quiet", flow.format(to=["ops"]))
+    workspace = Workspace(ws.root)
+
+    claims, quiet = workspace.deploy()
+
+    fix = "did you mean ops? Else `data-engine secret set opss` stores its address; known here: mail_team, ops"
+    assert claims.warnings == (f"claims: Flow.alert(to=...) names 'opss', and this machine has no such secret: {fix}",)
+    assert (quiet.warnings, workspace.deployment("claims")) == ((), "as deployed")

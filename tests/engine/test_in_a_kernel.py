@@ -136,6 +136,19 @@ def test_a_renamed_notebook_is_said_not_guessed(claims: WorkspaceFiles, monkeypa
         assert "this notebook is no longer there: it was renamed or moved since the kernel started" in texts[number]
 
 
+def test_a_preview_of_cells_tells_a_forgotten_return(claims: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = claims.notebook(
+        "claims",
+        "from data_engine import Flow\ndef read(context):\n    context.source.path.read_text()",
+        "Flow(group='G').watch(mode='manual', source='../in').step(read, save_as='raw_df').preview()",
+        "from data_engine.engine.preview import last_report; last_report().steps[0].warned",
+    )
+
+    texts = run_in_kernel(path, monkeypatch)
+
+    assert "raw_df is None: is the `return` of read missing?" in texts[2]
+
+
 def test_a_preview_goes_on_when_its_notebook_was_renamed(
     claims: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:

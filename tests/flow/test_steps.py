@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import pickle
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,9 @@ from data_engine import Batch, FileRef, Flow, FlowContext, FlowExecutionError, F
 from data_engine.cause import Cause
 from data_engine.errors import NotebookCompileError, OwnedElsewhereError, SettingsError
 from data_engine.flow.control import RunInterrupted, StepControl
+from data_engine.flow.forgotten import forgotten_return
 from data_engine.flow.locations import SourceContext
+from data_engine.flow.spec import StepSpec, function_name
 from data_engine.flow.steps import run_steps
 from data_engine.model import Event, LogLine, StepFinished, StepProgress, StepStarted
 from tests.flow.running import current, events_of, run, stop_after
@@ -601,3 +606,69 @@ def test_errors_survive_the_way_home_from_a_worker(error: FlowValidationError) -
 def test_a_stop_survives_the_way_home() -> None:
     """With its reason."""
     assert pickle.loads(pickle.dumps(FlowStoppedError("why"))).args == ("why",)
+
+
+@pytest.mark.parametrize(
+    "use_slot",
+    [
+        lambda slot: slot.strftime("%Y-%m"),
+        lambda slot: slot - timedelta(days=1),
+        lambda slot: f"{slot:%Y-%m}",
+        lambda slot: slot < datetime(2026, 1, 1),
+    ],
+    ids=["method", "arithmetic", "format", "comparison"],
+)
+def test_a_step_that_needs_a_slot_is_told_that_a_run_by_hand_has_none(use_slot: Callable[[Any], Any]) -> None:
+    """And not that a step before it forgot its return; a step that asks for no slot is told nothing of it."""
+    before = Flow("G", "claims").step(lambda context: None)
+
+    def monthly(context: FlowContext) -> Any:
+        return use_slot(context.scheduled_for)
+
+    def other(context: FlowContext) -> Any:
+        return use_slot(context.current)
+
+    told, not_told = (failed(before.step(step))[0] for step in (monthly, other))
+    assert told.fix is not None
+    assert "write (context.scheduled_for or datetime.now().astimezone())" in told.fix
+    assert "returned None" not in told.fix
+    assert "scheduled_for" not in str(not_told.fix)
+
+
+def _nothing(context: FlowContext) -> Any:
+    def inner() -> int:
+        return 1
+
+    inner()
+
+
+def _on_purpose(context: FlowContext) -> Any:
+    if context.current:
+        return None
+
+
+@functools.cache
+def _kept(context: object) -> Any:
+    str(context)
+
+
+@pytest.mark.parametrize(
+    ("fn", "is_told"),
+    [
+        (_nothing, True),
+        (functools.partial(_nothing), True),
+        (_kept, True),
+        (_on_purpose, False),
+        (lambda context: None, False),
+        (print, False),
+    ],
+    ids=["none", "partial", "decorated", "on purpose", "lambda", "no text"],
+)
+def test_of_a_saved_none_the_missing_return_is_told(fn: Callable[[Any], Any], is_told: bool) -> None:
+    """Only where the function has no return with a value of its own."""
+    step = StepSpec(fn, None, "raw_df", "Read", "read")
+
+    name = function_name(fn)
+    assert forgotten_return(step, None) == (f"raw_df is None: is the `return` of {name} missing?" if is_told else None)
+    assert forgotten_return(step, 1) is None
+    assert forgotten_return(replace(step, save_as=None), None) is None

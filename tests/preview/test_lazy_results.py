@@ -1,4 +1,4 @@
-"""A LazyFrame that a step gives is shown by its first rows, and fails where its step stands."""
+"""A LazyFrame that a step gives is shown by its first rows, fails where its step stands, and a run that computes nothing of it says so."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import polars as pl
 import pytest
 
 from data_engine import Workspace
+from data_engine.engine.memo.caption import caption
+from data_engine.engine.preview import last_report
 from data_engine.engine.shown_result import rows_shown
 from data_engine.errors import FlowExecutionError
 from tests.support import WorkspaceFiles
@@ -28,10 +30,24 @@ def clean(context):
 def build():
     return Flow(group="G").step(read, save_as="raw").step(clean, save_as="clean")
 """
+NEVER = "the last step, clean, gives a LazyFrame, of which nothing is computed before it is collected"
+COMPUTED = (
+    'filter(pl.col("amount") > 1).collect()',
+    'filter(pl.col("amount") > 1).collect().lazy()',
+    'pipe(lambda frame: (frame.sink_parquet("a.parquet"), frame)[1])',
+)
 
 
 def flow(ws: WorkspaceFiles, body: str) -> Path:
     return ws.notebook("claims", FLOW.replace("BODY", body))
+
+
+def warnings(ws: WorkspaceFiles) -> list[str]:
+    workspace = Workspace(ws.root)
+    workspace.load_flow("claims").run_once()
+    (run,) = workspace.runs("claims")
+    assert run.status == "success"
+    return [line.message for line in workspace.log(run.run_id) if line.level == "WARNING"]
 
 
 @pytest.mark.parametrize("use", ["clean", None])
@@ -53,6 +69,30 @@ def test_the_object_before_it_is_shown_all_the_same(ws: WorkspaceFiles) -> None:
     flow(ws, 'filter(pl.col("amuont") > 1)')
 
     assert Workspace(ws.root).load_flow("claims").preview(use="raw").collect().height == 2
+
+
+def test_a_run_warns_of_a_query_that_nobody_computes(ws: WorkspaceFiles) -> None:
+    """Its preview says so, too; that of a step before it does not."""
+    flow(ws, 'filter(pl.col("amount") > 1)')
+    loaded = Workspace(ws.root).load_flow("claims")
+
+    assert [said.startswith(NEVER) for said in warnings(ws)] == [True]
+    for use, is_told in (("clean", True), ("raw", False)):
+        loaded.preview(use=use)
+        report = last_report()
+        assert report is not None
+        assert (NEVER in caption(report)) is is_told
+
+
+@pytest.mark.parametrize("body", COMPUTED)
+def test_a_query_that_its_step_computes_is_no_warning(
+    ws: WorkspaceFiles, body: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Collected, made lazy again, or written and handed on."""
+    monkeypatch.chdir(tmp_path)
+    flow(ws, body)
+
+    assert warnings(ws) == []
 
 
 def test_the_first_rows_stand_for_the_plan() -> None:

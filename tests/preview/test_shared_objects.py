@@ -120,6 +120,29 @@ def changing(made: str, change: str, flow: str = FLOW) -> str:
 
 
 @pytest.mark.parametrize(
+    ("made", "change"),
+    [
+        ("[1]", "data.append(2)"),
+        ("{'a': [1]}", "data['a'].append(2)"),
+        ("pd.DataFrame({'a': [1]})", "data['b'] = 2"),
+        ("pd.DataFrame({'a': [1]})", "data.loc[0, 'a'] = 2"),
+    ],
+)
+def test_an_object_that_a_step_changes_and_another_uses_later_is_told_once_each_time(
+    cells: Cells, made: str, change: str
+) -> None:
+    """As in production, the later step gets what became of it; steps between, which change nothing, are not named."""
+    cells.run(changing(made, change))
+
+    for _ in range(2):
+        cells.preview()
+        assert warned() == [
+            "step 'Change' changes raw itself, so step 'Write', which uses raw later, is given it changed: "
+            "let it change a copy (copy.deepcopy), and return that"
+        ]
+
+
+@pytest.mark.parametrize(
     ("change", "flow"),
     [
         ("data = copy.deepcopy(data); data.append(2)", FLOW),

@@ -43,7 +43,7 @@ class AccessLog:
     `written` are files it made anew, `targets` mirror paths it was given, `tables` the tables of the
     context it looked at; `unseen` is the first reason why there may be more. A file of the `scratch` folder counts as the
     one of production that it is a copy of; where an earlier step wrote it, `versions` tells which content it had. Files
-    below `ours` are Data Engine's own.
+    below `ours` are Data Engine's own. `doubts` says of what it read that its author hardly meant it so.
     """
 
     digest_frame: Callable[[object], bytes | None]
@@ -57,6 +57,7 @@ class AccessLog:
     versions: dict[str, str] = field(default_factory=dict)
     ours: tuple[str, ...] = ()
     unseen: str | None = None
+    doubts: dict[str, None] = field(default_factory=dict)
 
     def read(self, kind: Kind, path: str) -> None:
         """Note a read, with what is there now, before it is read."""
@@ -158,11 +159,13 @@ class _ToAppend:
 class RunFiles:
     """The files of one run, `whose` it is: `read` in the order they were opened first. Those below `ours` are Data Engine's own.
 
-    `appended` are the files that were opened to write behind what they hold.
+    `doubts` says of what was read that its author hardly meant it so. `appended` are the files that were opened to write behind
+    what they hold.
     """
 
     def __init__(self, ours: tuple[str, ...] = (), whose: str = "") -> None:
         self.read: dict[str, None] = {}
+        self.doubts: dict[str, None] = {}
         self.appended: set[str] = set()
         self.whose = whose
         self._ours = ours

@@ -16,7 +16,15 @@ from types import FunctionType
 from typing import Any
 
 from data_engine.engine.access import access_log, recorders
-from data_engine.engine.access.access_log import AccessLog, Namespace, active_logs, current_files, logging_to
+from data_engine.engine.access.access_log import (
+    AccessLog,
+    Namespace,
+    active_logs,
+    current_files,
+    logging_to,
+    not_logged,
+)
+from data_engine.engine.access.doubts import doubts_of, doubts_of_table
 from data_engine.engine.access.file_events import about_to_write, current_guard
 from data_engine.record import frozen
 
@@ -235,7 +243,7 @@ def _wrapper_of(place: _Place, name: str, original: Any) -> Any:
 
 def _make_wrapper(original: Any, note: Callable[..., Any]) -> Any:
     named, written = _NAMED_BY.get(note), _WRITTEN_BY.get(note)
-    is_carried = note in _CARRIED
+    is_doubted, is_carried = note in (_READ, recorders.record_open), note in _CARRIED
 
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         who, files = active_logs(), None if named is None else current_files()
@@ -243,18 +251,33 @@ def _make_wrapper(original: Any, note: Callable[..., Any]) -> Any:
             with suppress(Exception):  # what is noted of a run is not worth its end
                 for path in named(args, kwargs):
                     files.note(path)
+        told = [] if not is_doubted else [one.doubts for one in (*who, files) if one is not None]
+        if told:
+            _tell(told, lambda: doubts_of(original, args, kwargs))
         if who or is_carried:
-            return note(original, who, args, kwargs)
-        if written is not None and current_guard() is not None:
-            for path in written(args, kwargs):
-                if isinstance(path, (str, os.PathLike)):
-                    about_to_write(os.fspath(path))
-        return original(*args, **kwargs)
+            read = note(original, who, args, kwargs)
+        else:
+            if written is not None and current_guard() is not None:
+                for path in written(args, kwargs):
+                    if isinstance(path, (str, os.PathLike)):
+                        about_to_write(os.fspath(path))
+            read = original(*args, **kwargs)
+        if told:
+            _tell(told, lambda: doubts_of_table(original, read, args, kwargs))
+        return read
 
     with suppress(AttributeError, TypeError):
         wrapper = wraps(original)(wrapper)
     wrapper._records_reads = True  # type: ignore[attr-defined]
     return staticmethod(wrapper) if isinstance(original, staticmethod) else wrapper
+
+
+def _tell(told: Iterable[dict[str, None]], doubts: Callable[[], Iterable[str]]) -> None:
+    """Add what is doubtful to what these are told; looking for it never fails a step, and is no read of it."""
+    with suppress(Exception), not_logged():
+        for said in doubts():
+            for one in told:
+                one.setdefault(said)
 
 
 _known: tuple[object, dict[int, tuple[Any, Any]]] = (None, {})

@@ -38,8 +38,8 @@ class CacheEntry:
 
     `unseen` is why it can never be reused, `not_kept` why there is no `value`; `same_as` is what it was given and handed on;
     `shares` says that its value holds a part of another's, `is_stateful` that its value can be used up. `versions` tells which
-    contents it read of files that earlier steps wrote, `scratch` what it wrote itself to the preview's own folder; `warned`
-    what it logged as warnings.
+    contents it read of files that earlier steps wrote, `scratch` what it wrote itself to the preview's own folder; `doubts`
+    says of what it read that its author hardly meant it so, `warned` what it logged as a warning.
     """
 
     out_key: bytes
@@ -56,6 +56,7 @@ class CacheEntry:
     classes: frozenset[type] = frozenset()
     versions: Mapping[str, str] = field(default_factory=dict)
     scratch: dict[Path, ScratchFile] = field(default_factory=dict)
+    doubts: tuple[str, ...] = ()
     warned: tuple[str, ...] = ()
     value: Any = None
     size_bytes: int = 0

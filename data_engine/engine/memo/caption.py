@@ -22,7 +22,8 @@ _MOST_PATHS = 10
 class StepReport:
     """What a preview did with one step: `ran` and `why`, or reused since `at_s`; `not_kept` says why its result is not kept.
 
-    `name` is what people call it: what it saves, else its label. `warned` is what it logged as warnings.
+    `name` is what people call it: what it saves, else its label. `doubts` says of what it read that its author hardly meant it so, `warned`
+    what it logged as a warning.
     """
 
     name: str
@@ -30,6 +31,7 @@ class StepReport:
     why: str | None = None
     at_s: float = 0.0
     not_kept: str | None = None
+    doubts: tuple[str, ...] = ()
     warned: tuple[str, ...] = ()
 
 
@@ -75,12 +77,12 @@ def caption(report: PreviewReport, *, at: Any = None) -> str:
 
 def _warnings(steps: Sequence[StepReport]) -> list[str]:
     """What a run of these steps would have as warnings in its log: how many, and the first of them."""
+    doubts = list(dict.fromkeys(one for step in steps for one in step.doubts))
     warned = [one for step in steps for one in step.warned]
-    return (
-        [f"{warned_words(len(warned))}: {first_few(list(dict.fromkeys(warned)), _LONGEST_LIST, '; ')}"]
-        if warned
-        else []
-    )
+    if not doubts and not warned:
+        return []
+    texts = [*doubts, *dict.fromkeys(warned)]
+    return [f"{warned_words(len(doubts) + len(warned))}: {first_few(texts, _LONGEST_LIST, '; ')}"]
 
 
 def outside_words(outside: Sequence[Path]) -> list[str]:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from data_engine.engine.access.access_log import AccessLog, Namespace, not_logged
+from data_engine.engine.access.doubts import doubts_of_result
 from data_engine.engine.access.file_events import FileGuard, failing_when_refused, guarding
 from data_engine.engine.access.interceptors import Interceptors, intercepted
 from data_engine.engine.access.libraries import is_authored
@@ -54,7 +55,9 @@ from data_engine.engine.scratch import Scratch, ScratchFile
 from data_engine.flow.context import FlowContext, WorkspaceConfigContext
 from data_engine.flow.control import StepControl
 from data_engine.flow.flow import Flow
+from data_engine.flow.forgotten import forgotten_return
 from data_engine.flow.locations import IN_PLACE, NotedPlaces, Places
+from data_engine.flow.object_names import taken_changed
 from data_engine.flow.spec import Collect, Map, StepSpec
 from data_engine.flow.steps import Earlier, note_outputs, outputs_of, run_steps
 from data_engine.formatting import beginning
@@ -290,7 +293,7 @@ class _Attempt:
         step.entry = entry
         earlier = reasons.get(index)  # it ran before the preview started over
         self.preview.reports[index] = StepReport(
-            step.name, earlier is not None, earlier, entry.at_s, entry.not_kept, entry.warned
+            step.name, earlier is not None, earlier, entry.at_s, entry.not_kept, entry.doubts, entry.warned
         )
         if self.in_order and entry.shares:
             self._run(index, "its result is part of another's", None)
@@ -380,12 +383,15 @@ class _Attempt:
         self.comparisons.forget()
         written = {} if self.scratch is None else self.scratch.end_step()
         value = attributes["current"]
+        if said := forgotten_return(step.spec, value):
+            self.preview.warned.append(said)
+        log.doubts.update(dict.fromkeys(doubts_of_result(value)))
         is_odd = not log.tables <= step.code.tables
         if is_odd:
             log.mark_unseen("the context as a whole")
         is_writer = changeable_state(attributes, step.spec) != state
         changed = self._changed_in_place(step)
-        self.changed = {**{self._origin(at): index for at in changed}, **self.changed}
+        self._note_changed(index, changed)
         impure = self._impurity(step, parts, changed)
         if is_writer or self.writer is not None:
             # From here on the context is handed on as it is, as in a run: nobody knows what later steps take from it.
@@ -462,6 +468,12 @@ class _Attempt:
         kept = {at: self.steps[self._origin(at)].entry for at in given}
         return [at for at in given if kept[at].not_kept is None and not is_unchanged(self.values[at], kept[at].value)]
 
+    def _note_changed(self, index: int, changed: Sequence[int]) -> None:
+        """For the caption: that step number `index` is the first to change what a later one takes."""
+        names = [self.flow.steps[at].save_as for at in changed if self._origin(at) not in self.changed]
+        self.preview.warned += taken_changed(self.flow.steps, index, names)
+        self.changed = {**{self._origin(at): index for at in changed}, **self.changed}
+
     # -- keeping -------------------------------------------------------------------------------------------------------
 
     def _store(self, index: int, why: str, ran: RanStep) -> None:
@@ -469,13 +481,15 @@ class _Attempt:
         reads, files = ran.reads(), ran.files()
         out_key = ran.out_key(step.key, reads, files, is_collect=isinstance(step.spec.fn, Collect))
         entry = CacheEntry(out_key, reads, ran.log.frames, files, ran.unseen, ran.needs_order, time.time())
-        entry.versions, entry.scratch = ran.log.versions, ran.written
+        entry.versions, entry.scratch, entry.doubts = ran.log.versions, ran.written, tuple(ran.log.doubts)
         entry.warned = tuple(self.preview.warned)
         self._keep(step, entry, ran.value)
         step.entry = entry
         is_at_home = self.scratch is not None and self.scratch.was_asked
         self.cache.put(self._key_here(step) if is_at_home else step.key, entry, self.preview.limit_bytes)
-        self.preview.reports[index] = StepReport(step.name, True, why, entry.at_s, entry.not_kept, entry.warned)
+        self.preview.reports[index] = StepReport(
+            step.name, True, why, entry.at_s, entry.not_kept, entry.doubts, entry.warned
+        )
 
     def _keep(self, step: _Step, entry: CacheEntry, value: Any) -> None:
         """Put a copy of the value into its entry, or say why there is none."""
