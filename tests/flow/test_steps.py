@@ -10,7 +10,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -606,33 +605,6 @@ def test_errors_survive_the_way_home_from_a_worker(error: FlowValidationError) -
 def test_a_stop_survives_the_way_home() -> None:
     """With its reason."""
     assert pickle.loads(pickle.dumps(FlowStoppedError("why"))).args == ("why",)
-
-
-@pytest.mark.parametrize(
-    "use_slot",
-    [
-        lambda slot: slot.strftime("%Y-%m"),
-        lambda slot: slot - timedelta(days=1),
-        lambda slot: f"{slot:%Y-%m}",
-        lambda slot: slot < datetime(2026, 1, 1),
-    ],
-    ids=["method", "arithmetic", "format", "comparison"],
-)
-def test_a_step_that_needs_a_slot_is_told_that_a_run_by_hand_has_none(use_slot: Callable[[Any], Any]) -> None:
-    """And not that a step before it forgot its return; a step that asks for no slot is told nothing of it."""
-    before = Flow("G", "claims").step(lambda context: None)
-
-    def monthly(context: FlowContext) -> Any:
-        return use_slot(context.scheduled_for)
-
-    def other(context: FlowContext) -> Any:
-        return use_slot(context.current)
-
-    told, not_told = (failed(before.step(step))[0] for step in (monthly, other))
-    assert told.fix is not None
-    assert "write (context.scheduled_for or datetime.now().astimezone())" in told.fix
-    assert "returned None" not in told.fix
-    assert "scheduled_for" not in str(not_told.fix)
 
 
 def _nothing(context: FlowContext) -> Any:
