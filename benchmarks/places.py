@@ -26,7 +26,7 @@ from benchmarks.daemon import FILES, first_pass
 from benchmarks.figures import finish, report
 from data_engine import Flow, Workspace
 from data_engine.engine.preview import clear_preview_cache
-from data_engine.engine.scratch_folders import remove_scratch
+from data_engine.engine.scratch import remove_scratch
 from data_engine.flow.context import FlowContext
 from data_engine.platforms.copies import clone
 

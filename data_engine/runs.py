@@ -16,15 +16,14 @@ from weakref import WeakKeyDictionary
 
 from data_engine.cause import Cause
 from data_engine.daemon.probes import server_ahead_s
-from data_engine.engine.bounded_output import bounded_output
 from data_engine.engine.candidates import Source, pick_to_run, startup_sources
 from data_engine.engine.groups import holding_group
 from data_engine.engine.local_workspace import LocalWorkspace, settle_flow, workspace_of
-from data_engine.engine.other_mirrors import refuse_shared_mirror
 from data_engine.engine.params import params_for
 from data_engine.engine.progress import ProgressLine
 from data_engine.engine.recording import readers_watched
 from data_engine.engine.run import RunPass, require_steps
+from data_engine.engine.run_sources import refuse_shared_mirror
 from data_engine.engine.shown_result import bound_display
 from data_engine.errors import FlowStoppedError, FlowValidationError, ShortInterrupt
 from data_engine.flow.context import FlowContext
@@ -43,7 +42,6 @@ from data_engine.scheduler.foreground import run_until_interrupted
 from data_engine.shown import Listing
 from data_engine.status.deployed_before import find_flow
 from data_engine.trial import refuse_in_trial
-from data_engine.workspace.layout import kernel_shell
 
 _PRUNE_EVERY_S = 3600.0
 _REREAD_EVERY_S = 2.0
@@ -120,9 +118,8 @@ def _run_once(
 
     runs = RunPass(flow, home=where, sink=sink, params=given, hears_all=several or listen is not None)
     watched = readers_watched() if ledger is not None and several else contextlib.nullcontext()
-    shown = contextlib.nullcontext() if kernel_shell() is None else bounded_output()
     try:
-        with watched, shown:
+        with watched:
             return run_sources(runs, sources, keeps_errors=on_error == "continue")
     finally:
         line.close()

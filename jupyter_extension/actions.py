@@ -17,8 +17,7 @@ from data_engine.commands.fields import ANY_TEXT, COUNT, FLAG, PATH, PATHS, TEXT
 from data_engine.engine.left_behind import is_source_gone
 from data_engine.errors import FlowValidationError, WorkspaceError, error_of
 from data_engine.feed import child_json
-from data_engine.file_check import file_exists
-from data_engine.files import create_exclusive
+from data_engine.files import create_exclusive, file_exists
 from data_engine.formatting import plural
 from data_engine.ledger.former_places import written_here
 from data_engine.marks import Mark
@@ -37,8 +36,7 @@ from data_engine.workspace.machine import (
     machine_settings_path,
     save_machine_settings,
 )
-from data_engine.workspace.notebook_text import notebook_text
-from data_engine.workspace.provision import provision_workspace
+from data_engine.workspace.provision import notebook_text, provision_workspace
 from data_engine.workspace.select import discover_workspaces, select_workspace, use_workspace
 from jupyter_extension.card import html
 from jupyter_extension.command_actions import command_action, command_actions

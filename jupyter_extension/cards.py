@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from data_engine.errors import FlowExecutionError, FlowValidationError
-from data_engine.file_check import file_exists
+from data_engine.files import file_exists
 from data_engine.flow.batch import Batch, FileRef, ItemError
 from data_engine.flow.context import FlowContext
 from data_engine.formatting import beginning, local_time, plural, seconds, zoned_words

@@ -13,7 +13,7 @@ from typing import Any
 from data_engine.client import Workspace
 from data_engine.errors import FlowValidationError
 from data_engine.feed import daemon_of, from_child
-from data_engine.file_check import file_exists
+from data_engine.files import file_exists
 from data_engine.flow.expectation import Expectation, expectation_words
 from data_engine.flow.trigger import skipped_days
 from data_engine.ledger.deployments import renamings

@@ -14,7 +14,7 @@ from data_engine.compare.difference import Difference
 from data_engine.daemon.endpoint import read_endpoint
 from data_engine.engine.local_workspace import settle_flow, workspace_of
 from data_engine.errors import FlowExecutionError, FlowValidationError
-from data_engine.file_check import file_exists
+from data_engine.files import file_exists
 from data_engine.flow.batch import Batch
 from data_engine.flow.context import FlowContext
 from data_engine.flow.flow import Flow

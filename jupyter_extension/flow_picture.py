@@ -12,9 +12,8 @@ from itertools import pairwise
 from data_engine.flow.expectation import expectation_words
 from data_engine.flow.flow import Flow
 from data_engine.flow.object_names import replaced_unasked
-from data_engine.flow.schedule_words import interval_words
 from data_engine.flow.spec import Collect, Map, StepSpec
-from data_engine.flow.trigger import Manual, Poll, Schedule
+from data_engine.flow.trigger import Manual, Poll, Schedule, interval_words
 from data_engine.formatting import local_time, zoned_words
 from data_engine.marks import Mark, mark_of
 from data_engine.notebook.catalog import trigger_text

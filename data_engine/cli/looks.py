@@ -360,7 +360,7 @@ def _say_requests(found: WorkspaceStatus) -> None:
 
 
 def _say_flows(flows: Sequence[FlowStatus], runs: Sequence[ActiveRun]) -> None:
-    from data_engine.file_check import file_exists
+    from data_engine.files import file_exists
     from data_engine.status.sentences import ending_words, held_words, last_run_line, reason_of
 
     shown = table(

@@ -56,10 +56,10 @@ def preview(
 ) -> int:
     """Look at one object of a flow, for its first source or another. Nothing is recorded, or changed in production."""
     from data_engine.engine.candidates import pick_source
-    from data_engine.engine.lazy_result import first_rows
     from data_engine.engine.params import params_for
     from data_engine.engine.preview import preview as make
     from data_engine.engine.preview import steps_until
+    from data_engine.engine.shown_result import first_rows
 
     ws = chosen_workspace(ctx)
     typed = read_params(param)

@@ -28,7 +28,7 @@ def make_app() -> typer.Typer:
 
 def set_one(ctx: typer.Context, name: SecretName, as_json: AsJson = False) -> int:
     """Keep a secret, read from a prompt, or from standard input where that is no terminal."""
-    from data_engine.alerting.address import address_fix, has_unwritten_at, is_mail_alone, is_unusable
+    from data_engine.alerting.wording import address_fix, has_unwritten_at, is_mail_alone, is_unusable
     from data_engine.workspace.secret_store import check_name, refuse_twin, set_secret
 
     check_name(name)

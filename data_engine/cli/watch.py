@@ -25,7 +25,7 @@ from rich.text import Text
 
 from data_engine.cli.output import complain, say, status_style
 from data_engine.errors import FlowValidationError
-from data_engine.file_check import file_exists
+from data_engine.files import file_exists
 from data_engine.formatting import local_time, plural, seconds, typed, visible, zoned_words
 from data_engine.lease.status import lease_lines
 from data_engine.platforms.host import IS_STYLED_BY_CALLS

@@ -29,7 +29,7 @@ from data_engine.daemon.cluster_link import ClusterLink
 from data_engine.daemon.node import Assignment
 from data_engine.engine.death import how_it_ended
 from data_engine.engine.items.connection import Connection
-from data_engine.engine.items.on_node import WorkspaceOf, host_of
+from data_engine.engine.items.node import WorkspaceOf, host_of
 from data_engine.engine.items.travel import pack
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowExecutionError, FlowValidationError, LedgerError

@@ -25,7 +25,7 @@ from data_engine.cause import Cause
 from data_engine.clock import boot_clock
 from data_engine.daemon.worker_handle import WorkerSetup
 from data_engine.daemon.worker_pool import WorkerPool
-from data_engine.engine.items.on_node import (
+from data_engine.engine.items.node import (
     WorkspaceOf,
     host_of,
     is_cancelled,

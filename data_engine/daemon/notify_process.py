@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import IO, Any, ClassVar
 from urllib.parse import unquote
 
-from data_engine.alerting.address import address_fix, has_form, is_unusable
+from data_engine.alerting.wording import address_fix, has_form, is_unusable
 from data_engine.errors import FlowValidationError
 from data_engine.message import clean
 from data_engine.platforms.parent import end_with

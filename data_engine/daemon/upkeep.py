@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
 
-from data_engine.engine.left_stages import tidy
 from data_engine.engine.local_workspace import LocalWorkspace
+from data_engine.engine.staged_run import tidy
 from data_engine.errors import LedgerError
 from data_engine.flow.flow import Flow
 from data_engine.ledger.belief import Believed, Verdict

@@ -8,7 +8,7 @@ from pathlib import Path
 from data_engine.errors import WorkspaceError
 from data_engine.files import atomic_target
 from data_engine.flow.scan import walk
-from data_engine.workspace.notebook_text import for_this_python
+from data_engine.workspace.provision import for_this_python
 
 FLOWS = ("daily_flights", "carrier_summary", "delay_report")
 """The demo's flows in the order in which they build on each other."""

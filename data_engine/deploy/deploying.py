@@ -294,7 +294,7 @@ def new_deployments(
 ) -> list[Deployment]:
     """The rows that let the flows that go live run from what was found, and those that are gone from nothing any more; where a flow
     was renamed, that row points to the one of its new name."""
-    from data_engine.proof.kept import compared_in  # what fingerprints is needed where flows are deployed
+    from data_engine.proof.kept import compared_in
 
     deployments, renames = home.deployments(), decided.renames
     contents = deployments.contents_of(looked.stored.id) or {}

@@ -10,7 +10,6 @@ import time
 from contextvars import ContextVar, Token
 from typing import Any, TextIO
 
-from data_engine.engine.bounded_stream import BoundedStream
 from data_engine.flow.control import StepControl
 from data_engine.ledger.log_limits import MAX_LINE, clipped
 from data_engine.locks import Held, InterruptsHeld
@@ -19,15 +18,10 @@ from data_engine.secret import masked
 
 
 class _Lines:
-    """Collects one run's printed text and emits whole lines, those of each thread for themselves.
+    """Collects one run's printed text and emits whole lines, those of each thread for themselves."""
 
-    Where it `is_bounded`, of very much text that is shown only the first and the last lines are.
-    """
-
-    def __init__(self, control: StepControl, *, is_bounded: bool = False) -> None:
+    def __init__(self, control: StepControl) -> None:
         self.control = control
-        self.is_bounded = is_bounded
-        self.screens: dict[int, BoundedStream] = {}
         self.partial: dict[tuple[int, str], str] = {}
         self.lock = threading.Lock()
 
@@ -50,18 +44,9 @@ class _Lines:
             shown = shown if len(shown) <= MAX_LINE else masked(shown)  # before it is cut
             control.emit(clipped(LogLine(control.run_id, control.flow, control.label, level, shown, time.time())))
 
-    def shown_on(self, screen: TextIO) -> TextIO | BoundedStream:
-        """The stream that shows what the run prints, in place of `screen`."""
-        if not self.is_bounded:
-            return screen
-        with self.lock:
-            return self.screens.setdefault(id(screen), BoundedStream(screen))
-
     def close(self) -> None:
         for (_, level), rest in self.partial.items():
             self.emit(rest, level)
-        for screen in self.screens.values():
-            screen.tell_rest()
 
 
 _lines: ContextVar[_Lines | None] = ContextVar("captured_lines", default=None)
@@ -79,8 +64,7 @@ class _Tee:
         lines = _lines.get()
         if lines is not None and isinstance(text, str):
             lines.feed(text, self._level)
-        screen = self.original if lines is None or not isinstance(text, str) else lines.shown_on(self.original)
-        return screen.write(masked(text) if isinstance(text, str) else text)
+        return self.original.write(masked(text) if isinstance(text, str) else text)
 
     def writelines(self, texts: Any) -> None:
         for text in texts:
@@ -124,13 +108,10 @@ _lock = threading.Lock()
 
 
 class captured(Held[None]):
-    """Inside, what this run prints or logs (also in its map threads) is emitted as `LogLine`s.
+    """Inside, what this run prints or logs (also in its map threads) is emitted as `LogLine`s."""
 
-    With `is_bounded` what it shows where it prints is no more than a notebook can keep.
-    """
-
-    def __init__(self, control: StepControl, *, is_bounded: bool = False) -> None:
-        self._lines = _Lines(control, is_bounded=is_bounded)
+    def __init__(self, control: StepControl) -> None:
+        self._lines = _Lines(control)
         self._token: Token[_Lines | None] | None = None
         self._around: Token[_Lines | None] | None = None
 

@@ -14,21 +14,18 @@ from inspect import unwrap
 from pathlib import Path
 from typing import Any, Protocol
 
-from data_engine.engine.bounded_output import bounded_output
 from data_engine.engine.candidates import Source, pick_source, startup_sources
 from data_engine.engine.executor import item_executor
-from data_engine.engine.lazy_result import require_plan
 from data_engine.engine.local_workspace import LocalWorkspace, settle_flow, workspace_of
 from data_engine.engine.memo.cache import PreviewCache
 from data_engine.engine.memo.caption import PreviewReport, caption, outside_words, show_caption
-from data_engine.engine.memo.runner import PreviewRunner
+from data_engine.engine.memo.runner import KeptResults, PreviewRunner
 from data_engine.engine.params import as_steps_see, params_for
 from data_engine.engine.progress import ProgressLine
 from data_engine.engine.run import make_context, outcome_of, require_source, require_steps
 from data_engine.engine.run_sources import guard_of_preview, guard_of_run, preview_files
-from data_engine.engine.scratch import Scratch
-from data_engine.engine.scratch_folders import scratch_of
-from data_engine.engine.shown_result import bound_display
+from data_engine.engine.scratch import Scratch, scratch_of
+from data_engine.engine.shown_result import bound_display, require_plan
 from data_engine.engine.stale import StaleHelper, stale_helpers
 from data_engine.errors import FlowExecutionError, FlowValidationError, GroupBusyError, ShortInterrupt
 from data_engine.flow.control import StepControl
@@ -106,9 +103,8 @@ def preview(
     runner = make_runner(flow, chosen, home=home, params=given, control=control, scratch=scratch, fresh=fresh)
     try:
         require_source(flow, chosen)
-        with bounded_output():
-            value = runner.run(stop)
-            require_plan(flow, flow.steps[stop - 1], value, chosen.path)
+        value = runner.run(stop)
+        require_plan(flow, flow.steps[stop - 1], value, chosen.path)
     except BaseException as raised:
         error = outcome_of(raised)[2]
         if source is None:
@@ -170,10 +166,7 @@ def make_runner(
         context,
         control,
         source,
-        _cache,
-        limit_bytes=limits.cache_bytes,
-        fresh=fresh,
-        sink=control.emit,
+        KeptResults(_cache, limits.cache_bytes, fresh),
         scratch=scratch,
         ours=tuple(f"{folder}{os.sep}" for folder in ours),
         guard=guard_of_run(flow, source, home, mirror=None)
@@ -238,7 +231,7 @@ def steps_until(flow: Flow, use: str | None) -> int:
 def _require_may_write(flow: Flow, home: LocalWorkspace) -> None:
     """Return when nothing else may be writing where the flow writes: no run of it, here or at the workstation that owns the workspace,
     and no other flow that is deployed."""
-    from data_engine.engine.other_mirrors import refuse_shared_mirror
+    from data_engine.engine.run_sources import refuse_shared_mirror
     from data_engine.lease.peek import refuse_owned_elsewhere
 
     refuse_in_trial("preview(write=True)")

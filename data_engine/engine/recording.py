@@ -16,21 +16,20 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from data_engine.engine.access.access_log import MOST_FILES, RunFiles, current_files, noting
 from data_engine.engine.access.doubts import headings_twice
-from data_engine.engine.access.inputs import MOST_FILES, RunFiles, current_files, noting
 from data_engine.engine.access.interceptors import RunReaders
 from data_engine.engine.candidates import Source
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.params import params_text
 from data_engine.engine.shared_outputs import replaced_words
+from data_engine.flow.batch import parquet_rows
 from data_engine.flow.flow import Flow
-from data_engine.flow.rows import parquet_rows
 from data_engine.flow.spec import Collect
 from data_engine.formatting import first_few
 from data_engine.model import FileFacts, RunAbout, RunSpent, SeenSource, StepFinished
 from data_engine.notebook.module_sets import file_facts
-from data_engine.platforms.processes import memory_bytes
-from data_engine.platforms.usage import Usage, forget_peak, usage
+from data_engine.platforms.processes import Usage, forget_peak, memory_bytes, usage
 from data_engine.storage_version import new_databases
 from data_engine.workspace.git import GitState, git_state
 from data_engine.workspace.layout import FLOW_MODULES

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from data_engine.cause import Cause
+from data_engine.engine.access.access_log import current_files
 from data_engine.engine.access.file_events import guarding
-from data_engine.engine.access.inputs import current_files
 from data_engine.engine.access.own_sources import OwnSources, cause_of_source
 from data_engine.engine.access.sql_writes import says_copy, sql_watched
 from data_engine.engine.candidates import Source, is_unchanged, signature_of
@@ -40,10 +40,9 @@ from data_engine.flow.control import RunInterrupted, StepControl
 from data_engine.flow.debug import FlowDebugContext
 from data_engine.flow.flow import Flow
 from data_engine.flow.forgotten import forgotten_return, never_computed
+from data_engine.flow.locations import IN_PLACE, NotedPlaces, Places
 from data_engine.flow.object_names import taken_later
-from data_engine.flow.places import IN_PLACE, NotedPlaces, Places
-from data_engine.flow.step_error import step_error
-from data_engine.flow.steps import run_steps
+from data_engine.flow.steps import run_steps, step_error
 from data_engine.flow.trigger import Schedule
 from data_engine.formatting import first_few
 from data_engine.ledger.log_limits import LogBound, clipped, end_of_log, size_of
@@ -268,7 +267,7 @@ class _Run:
         context.params = as_steps_see(flow, self.params, secret=context.secret)
         if self.recording is not None and (said := defaults_words(context.params, self.params)) is not None:
             self._log("INFO", said)
-        with captured(self.control, is_bounded=self.of.in_kernel):
+        with captured(self.control):
             if stage is None and self.recording is None and self.guard is None:
                 self._take_steps()
                 return

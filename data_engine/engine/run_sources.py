@@ -3,8 +3,9 @@ found before the steps run, since nothing may be opened while a step writes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 from data_engine.engine.access.own_sources import OwnSources, RunFolders
@@ -18,9 +19,12 @@ from data_engine.ledger.deployments import published, published_mark
 from data_engine.ledger.former_places import own_outputs
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.output_runs import outputs_beside_sources
-from data_engine.model import SeenSource, SourceKey
-from data_engine.notebook.deployment_status import live
+from data_engine.model import Deployment, SeenSource, SourceKey
+from data_engine.notebook.catalog import CatalogEntry
+from data_engine.notebook.deploy import mirror_key, shared_mirror, shares_mirror_error, sharing
+from data_engine.notebook.deployment_status import Standing, live
 from data_engine.notebook.mirror_warnings import folders_of
+from data_engine.notebook.module_sets import read_contents
 from data_engine.platforms.names import compared, real_path
 
 
@@ -117,3 +121,52 @@ def _outputs_of(flow: Flow, source: Source, home: LocalWorkspace) -> Callable[[S
     outputs = own_outputs(ledger, home.layout, name)
     states = ledger.source_states(name) if outputs else {}
     return lambda key, path: path in outputs and key not in states
+
+
+class OtherWriter(NamedTuple):
+    """A deployed flow that writes the mirror of another one; `is_gone` says that its module is not there any more."""
+
+    flow: str
+    is_gone: bool
+
+
+def refuse_shared_mirror(home: LocalWorkspace, flow: Flow) -> None:
+    """Return when no other deployed flow writes the mirror of `flow`; one that is deployed itself was confirmed, and one that
+    `flow` is by a new file name is the same.
+
+    Raises:
+        FlowValidationError: another one does; with the ways on.
+        LedgerError: the history cannot be read.
+    """
+    if flow.mirror_spec is None or flow.name is None:
+        return
+    root = str(flow.mirror_spec.root)
+    other = other_writer(home, flow.name, root, live(published(home.ledger())).values())
+    if other is not None:
+        where = str(home.layout.flow_modules_dir)
+        raise shares_mirror_error(flow.name, root, where, other.flow, is_gone=other.is_gone, is_run=True)
+
+
+def with_shared_mirror(
+    home: LocalWorkspace, entry: CatalogEntry, standing: Standing, there: Iterable[Deployment]
+) -> Standing:
+    """The standing of a good module that is not as deployed, which tells whose mirror it would write too; `there` is what is live."""
+    if entry.flow is None or standing.kind not in ("not_deployed", "edited") or standing.error is not None:
+        return standing
+    other = other_writer(home, entry.name, entry.mirror, there)
+    return standing if other is None else sharing(entry.name, standing, other.flow)
+
+
+def other_writer(
+    home: LocalWorkspace, name: str, mirror: str | None, there: Iterable[Deployment]
+) -> OtherWriter | None:
+    """The live deployment of another flow that writes `mirror`; None where there is none, or flow `name` has become of it."""
+    folder = home.layout.flow_modules_dir
+    other = shared_mirror(name, mirror_key(mirror, folder), there)
+    if other is None:
+        return None
+    deployments = home.deployments()
+    is_gone = deployments.gone(other) is not None
+    if is_gone and deployments.renamed_to(other, read_contents(folder)[0]) == name:
+        return None
+    return OtherWriter(other, is_gone)

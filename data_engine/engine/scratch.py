@@ -7,22 +7,30 @@ or a copy of them was kept.
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import os
+import tempfile
 import threading
+import uuid
 import weakref
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from data_engine import nofollow, private
 from data_engine.cause import Cause
 from data_engine.engine.access.access_log import not_logged
 from data_engine.engine.clone import BESIDE, clone_or_copy, copy_database
+from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError
 from data_engine.files import files_below, identity_of, trouble_of
 from data_engine.flow.control import RunInterrupted
+from data_engine.flow.flow import Flow
 from data_engine.formatting import size_words
+from data_engine.locks import OsLock
+from data_engine.platforms.access import user_name
 from data_engine.platforms.copies import clone, writer_of
 from data_engine.platforms.files import content_of, is_locked
 from data_engine.record import frozen
@@ -111,7 +119,7 @@ class Scratch:
         self._limit_bytes = limit_bytes
         return (self._mirror_root, self._database_root) == (mirror_root, databases) and self.folder.parent.is_dir()
 
-    # -- what a context asks (flow/places.py) ----------------------------------------------------------------------------
+    # -- what a context asks (flow/locations.py) ----------------------------------------------------------------------------
 
     def root(self, final: Path) -> Path:
         """The folder that stands for the mirror root."""
@@ -445,3 +453,78 @@ def _remove(path: Path) -> None:
 def _remove_kept(path: Path) -> None:
     with suppress(OSError):
         os.unlink(path)
+
+
+_lock = threading.Lock()
+_folders: dict[Path, tuple[Path, OsLock]] = {}
+_scratches: dict[tuple[Path, str], Scratch] = {}
+
+
+def scratch_of(flow: Flow, home: LocalWorkspace | None, *, limit_bytes: int, of: str = "") -> Scratch:
+    """Where previews of the flow write in this process; those `of` something else have a place of their own.
+
+    Raises:
+        LedgerError: no folder can be made on this machine.
+    """
+    base = Path(tempfile.gettempdir()) / f"data-engine-{user_name()}" if home is None else home.local.runtime_dir
+    name = f"{flow.name or 'flow'}{of}"
+    mirror = None if flow.mirror_spec is None else flow.mirror_spec.root
+    databases = None if home is None else home.layout.root / "databases"
+    with _lock:
+        folder = _folder_in(base / "scratch")
+        known = _scratches.get((folder, name))
+        if known is None or not known.serves(mirror, databases, limit_bytes):
+            if known is not None:
+                nofollow.remove_tree(folder, known.folder)
+            known = Scratch(folder / name, mirror_root=mirror, databases=databases, limit_bytes=limit_bytes)
+            _scratches[folder, name] = known
+        return known
+
+
+def forget_scratch(scratch: Scratch) -> None:
+    """Remove this scratch folder with all that is in it."""
+    with _lock:
+        for key, known in list(_scratches.items()):
+            if known is scratch:
+                del _scratches[key]
+                with suppress(OSError):
+                    nofollow.remove_tree(key[0], scratch.folder)
+
+
+def _folder_in(base: Path) -> Path:
+    """This process's own folder in `base`, made once; those of processes that are gone are removed."""
+    known = _folders.get(base)
+    if known is not None and known[0].is_dir() and known[1].is_held:
+        return known[0]
+    private.make_folder(base)
+    name = f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    lock = OsLock(base / f"{name}.lock")
+    lock.try_acquire()
+    _remove_abandoned(base)
+    folder = base / name
+    private.make_folder(folder)
+    if not _folders:
+        atexit.register(remove_scratch)
+    _folders[base] = folder, lock
+    return folder
+
+
+def _remove_abandoned(base: Path) -> None:
+    for path in base.glob("*.lock"):
+        lock = OsLock(path)
+        if lock.try_acquire():
+            nofollow.remove_tree(base, path.with_suffix(""))
+            path.unlink(missing_ok=True)
+            lock.release()
+
+
+def remove_scratch() -> None:
+    """Remove what previews of this process wrote to scratch."""
+    for base, (folder, lock) in list(_folders.items()):
+        if lock.is_held:  # not in a forked child
+            with suppress(OSError):
+                nofollow.remove_tree(base, folder)
+                lock.path.unlink(missing_ok=True)
+            lock.release()
+    _folders.clear()
+    _scratches.clear()

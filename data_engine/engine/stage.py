@@ -64,7 +64,7 @@ class Maker(NamedTuple):
 
 
 class Stage:
-    """The places of a run whose mirror is staged (flow/places.py). Nothing is made before the first path is asked for.
+    """The places of a run whose mirror is staged (flow/locations.py). Nothing is made before the first path is asked for.
 
     `record` keeps what is about to be published where only this machine can write, before it returns.
     """

@@ -13,9 +13,8 @@ from typing import Any
 from data_engine.errors import FlowValidationError
 from data_engine.flow.control import StepControl
 from data_engine.flow.debug import FlowDebugContext
-from data_engine.flow.locations import MirrorContext, SourceContext
+from data_engine.flow.locations import IN_PLACE, MirrorContext, Places, SourceContext
 from data_engine.flow.paths import inside, make_folder
-from data_engine.flow.places import IN_PLACE, Places
 from data_engine.flow.suggestions import typed_call
 from data_engine.model import EPOCH, LogLine
 from data_engine.platforms.files import open_to_read

@@ -219,9 +219,9 @@ class Flow(Shown):
             >>> flow.trigger.interval_seconds, flow.trigger.extensions
             (30.0, ('.xlsx',))
         """
-        from data_engine.flow.trigger import make_trigger
+        from data_engine.flow.trigger import WatchOptions, make_trigger
 
-        trigger = make_trigger(
+        options = WatchOptions(
             mode=mode,
             run_as=run_as,
             max_parallel=max_parallel,
@@ -235,7 +235,7 @@ class Flow(Shown):
             catch_up=catch_up,
             skip=skip,
         )
-        return replace(self, trigger=trigger)
+        return replace(self, trigger=make_trigger(options))
 
     @checked_call
     def mirror(self, *, root: PathText, staged: bool = False) -> Self:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from data_engine.flow.rows import is_lazy_frame
+from data_engine.flow.batch import is_lazy_frame
 from data_engine.flow.spec import StepSpec, function_name
 
 _NAMES_OF_USE = re.compile(r"collect|sink|write|save|export|\bsql\b|fetch")

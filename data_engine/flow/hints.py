@@ -12,10 +12,9 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import field
-from datetime import datetime
 from functools import reduce
 from inspect import signature, unwrap
 from pathlib import Path
@@ -113,7 +112,7 @@ def hint_for(failure: Failure) -> tuple[str, str] | None:
         ...     "a".uper()
         ... except AttributeError as error:
         ...     hint_for(Failure(error))
-        ('near_attribute', "did you mean 'upper'?")
+        ('near_name', "did you mean 'upper'?")
     """
     kinds, text = {one.__name__ for one in type(failure.error).__mro__}, failure.text
     for hint in HINTS:
@@ -174,16 +173,6 @@ def _no_place(f: Failure, found: re.Match[str]) -> str | None:
         if getattr(f.context, name, kind) is None and found["name"] in (*dir(kind), *kind.__dataclass_fields__)
     ]
     return "; or ".join(told) or None
-
-
-def _no_slot(f: Failure, found: re.Match[str]) -> str | None:
-    is_of_time = f.name in dir(datetime) if f.name else "datetime" in f.text or "__format__" in f.text
-    if not is_of_time or getattr(f.context, "scheduled_for", f) is not None or not f.uses("scheduled_for"):
-        return None
-    return (
-        "context.scheduled_for is None unless a schedule or a backfill began the run, so also by hand and in a preview:"
-        " write (context.scheduled_for or datetime.now().astimezone())"
-    )
 
 
 def _is_batch(f: Failure) -> bool:
@@ -338,27 +327,18 @@ def _missing_package(f: Failure, found: re.Match[str]) -> str | None:
     )
 
 
-def _called(f: Failure) -> Iterator[Any]:
-    """What the line that raised calls by a name."""
-    frame = list(traceback.walk_tb(f.error.__traceback__))[-1][0]
-    line = traceback.extract_tb(f.error.__traceback__)[-1].line or ""
-    for first, *rest in (one.split(".") for one in re.findall(r"([^\W\d][\w.]*)\s*\(", line)):
-        yield reduce(
-            lambda value, part: getattr(value, part, None), rest, (frame.f_globals | frame.f_locals).get(first)
-        )
-
-
 def _near_option(f: Failure, found: re.Match[str]) -> str | None:
     called, option = found["call"], found["option"]
-    functions = [one for one in _called(f) if str(getattr(one, "__qualname__", "")) == called]
-    for library in map(sys.modules.get, ("polars", "pandas")):  # a method in a chain of calls has no name
-        functions.append(reduce(lambda value, part: getattr(value, part, None), called.split("."), library))
-    function: Any = next(filter(None, functions))
-    known, is_foreign = signature(function).parameters, _library_of(function.__module__) in ("polars", "pandas")
+    functions: list[Any] = [
+        reduce(lambda value, part: getattr(value, part, None), called.split("."), library)
+        for library in map(sys.modules.get, ("polars", "pandas"))
+    ]
+    of_them = [signature(one).parameters for one in functions if one is not None]
+    known = next(one for one in of_them if option not in one)
     if option == "ascending" and "descending" in known:
         return "its option is descending=, which says the opposite"
     same = _SAME_OPTIONS.get(option)
-    near = same if is_foreign and same in known else nearest_name(option, known)
+    near = same if same in known else nearest_name(option, known)
     return None if near is None else f"did you mean {near}=?"
 
 
@@ -421,60 +401,6 @@ def workbook_fix(path: str | Path) -> str | None:
     )
 
 
-def _too_many_fields(f: Failure, found: re.Match[str]) -> str:
-    option, skip = f.option("separator", "sep"), f.option("skip_lines", "skiprows")
-    used = next((one.f_locals[option] for one in f.frames("polars", "pandas") if option in one.f_locals), ",")
-    name, lines = "the file", []
-    if (path := _read_file(f)) is not None:
-        name = path.name
-        with open_to_read(path) as file:
-            lines = [one for one in file.read(_HEAD_BYTES).decode("latin-1").splitlines() if one.strip()][:_MOST_TOLD]
-    for one in SEPARATORS:
-        if one != used and sum(one in line for line in lines) * 2 > len(lines):
-            return f"{name} has {quoted(one)} between its columns: read it with {option}={quoted(one)}"
-    return f"the header of {name} is further down, then {skip}= leaves out what stands above; or one of its lines is too long"
-
-
-_NUMBERS = (
-    (r"[+-]?\d+,\d+", "", ","),
-    (r"[+-]?\d{1,3}(?:\.\d{3})+(?:,\d+)?", ".", ","),
-    (r"[+-]?\d{1,3}(?:,\d{3})+(?:\.\d+)?", ",", "."),
-)
-"""Numbers as people write them: their form, the mark of thousands, and that of decimals."""
-
-
-def _number(f: Failure, found: re.Match[str]) -> str | None:
-    """The fix of a text that a cast, or a reader, does not take for a number."""
-    groups = found.groupdict()
-    values = [groups["value"]] if "value" in groups else _texts_in(groups["values"])
-    forms = [(one, *marks) for one in values for form, *marks in _NUMBERS if re.fullmatch(form, one.strip())]
-    value, thousands, point = forms[0] if forms else (values[0], "", "")
-    column = quoted(groups.get("column") or groups["parsed"])
-    said = f"column {column} holds {quoted(beginning(value, _LONGEST_VALUE))}"
-    if not forms and re.fullmatch(r"[+-]?\d+\.\d*", value.strip()):
-        return f"{said}, which has a decimal point: cast to pl.Float64"
-    if not forms:
-        return f"{said}, which is not a number: correct the file, or clean the column before the cast"
-    away = f'.str.replace_all({quoted(thousands)}, "", literal=True)' if thousands else ""
-    comma = '.str.replace(",", ".")' if point == "," else ""
-    way = f"pl.col({column}){away}{comma}.cast(pl.Float64)"
-    return (
-        f"{said}: read it as text and write {way}"
-        if thousands
-        else f"{said}: read the file with decimal_comma=True, or write {way}"
-    )
-
-
-def _missing_sheet(f: Failure, found: re.Match[str]) -> str:
-    import fastexcel
-
-    path, wanted = _read_file(f), next(filter(None, found.groups())).strip("'\"")
-    sheets = [str(one) for one in fastexcel.read_excel(str(path)).sheet_names]
-    near = nearest_name(wanted, sheets)
-    said = f"the sheets are {first_few([quoted(one) for one in sheets], _MOST_TOLD)}"
-    return said if near is None else f"did you mean {quoted(near)}? {said.capitalize()}"
-
-
 def _relative_path(f: Failure, found: re.Match[str]) -> str | None:
     name = next(filter(None, (getattr(f.error, "filename", None), *found.groups())))
     if os.path.isabs(name) or any(one in name for one in "*?[:"):
@@ -507,8 +433,8 @@ def _odd_name(f: Failure, found: re.Match[str]) -> str | None:
     return None
 
 
-_TO_NUMBER = r"conversion from `\w+\S*` to `(?:[iuf]\d|decimal)\S*` failed in column '(?P<column>.*?)' for [^\n]*?: (?P<values>\[[^\n]*\])"
-_PARSED = r"could not parse `(?P<value>.*?)` as dtype `[iuf]\d+` at column '(?P<parsed>.*?)'"
+_TO_NUMBER = r"conversion from `\w+\S*` to `(?:[iuf]\d|decimal)\S*` failed in column"
+_PARSED = r"could not parse `.*?` as dtype `[iuf]\d+` at column|(?:string to float: |parse string )'[+-]?[0-9.]+,"
 _PACKAGE_WORDS = (
     r"No module named '([\w.]+)'|'(\w+)' module to be installed|package '(\w+)' not found|^(\w+)\S* is required"
     r"|^`Import (\w+)` failed|^Missing optional dependency '(\w+)'"
@@ -528,21 +454,14 @@ _FULL_WORDS = r"(?i)no space left on device|disk quota exceeded|not enough space
 _MISUSE = "AttributeError TypeError ValueError"
 
 HINTS = (
-    Hint("syntax", "SyntaxError", "", lambda f, found: syntax_fix(f.text)),
     Hint("odd_name", "", "", _odd_name),
+    Hint("syntax", "SyntaxError", "", lambda f, found: syntax_fix(f.text)),
     Hint("no_place", "AttributeError", r"'NoneType' object has no attribute '(?P<name>\w+)'", _no_place),
-    Hint("no_slot", "AttributeError TypeError", "NoneType", _no_slot),
     Hint("no_file", "", r"NoneType|empty input: paths: \[\]|\.read\(\) method|must be a string or bytes", _no_file),
     Hint("none_returned", "", "NoneType", _none_returned),
     Hint("first_step", "AttributeError TypeError", "NoneType", _first_step),
     Hint("item_not_context", "AttributeError", "", _item_not_context),
     Hint("saved_object", "NameError AttributeError", r"'(\w+)'", _saved_object),
-    Hint(
-        "logger_word",
-        "AttributeError",
-        "'(?:FlowContext|function|method)' object has no attribute '(?:print|info|warn|warning|error|exception|critical)'",
-        'write context.log("...", level="WARNING"), which adds a line to the run\'s log; level="INFO" is the default, "ERROR" another one',
-    ),
     Hint(
         "secret_as_text",
         "TypeError AttributeError",
@@ -556,7 +475,12 @@ HINTS = (
         _context_as_value,
     ),
     Hint("pandas_word", "AttributeError", "", _pandas_word),
-    Hint("near_attribute", "AttributeError", r"has no attribute '(?P<name>\w+)'", _near_name),
+    Hint(
+        "near_name",
+        "AttributeError ImportError",
+        r"(?:has no attribute|cannot import name) '(?P<name>\w+)'",
+        _near_name,
+    ),
     Hint(
         "source_as_path",
         _MISUSE,
@@ -564,17 +488,9 @@ HINTS = (
         'the file is context.source.path, the folder context.source.root, a file in it context.source.file("NAME")',
     ),
     Hint("mirror_as_path", _MISUSE, r"MirrorContext\b(?!\.)", 'write to a path of it: context.mirror.file("NAME")'),
-    Hint("path_wanted", "", r"\.read\(\) method|non file-like", "give a path: file.path, or context.source.path"),
     Hint(
         "exit", "SystemExit", "", "end the step with return; where the run is to fail, raise ValueError with the reason"
     ),
-    Hint(
-        "input",
-        "EOFError",
-        "reading a line",
-        "nobody answers input() in production: take a parameter, context.params['name']",
-    ),
-    Hint("near_import", "ImportError", r"cannot import name '(?P<name>\w+)'", _near_name),
     Hint("missing_package", "ImportError PanicException", _PACKAGE_WORDS, _missing_package),
     Hint(
         "near_option",
@@ -582,7 +498,6 @@ HINTS = (
         r"(?P<call>[\w.<>]+)\(\) got an unexpected keyword argument '(?P<option>\w+)'",
         _near_option,
     ),
-    Hint("module_called", "TypeError", "^'module' object is not callable", "call a function of it: MODULE.NAME(...)"),
     Hint("missing_column", "ColumnNotFoundError BinderException", _COLUMN_WORDS, _missing_column),
     Hint(
         "missing_column",
@@ -590,7 +505,20 @@ HINTS = (
         r"^\"\['(.+?)'[\],]|\[Index\(\['(.+?)'|^'(?:Column not found: )?(.+)'$",
         _missing_column,
     ),
-    Hint("too_many_fields", "", r"found more fields than defined|Expected \d+ fields in line \d+", _too_many_fields),
+    Hint(
+        "too_many_fields",
+        "",
+        r"found more fields than defined|Expected \d+ fields in line \d+",
+        'the file has another separator (separator=";" in Polars, sep=";" in pandas), its header is further down (skip_lines=, skiprows=),'
+        " or one of its lines is too long",
+    ),
+    Hint(
+        "number",
+        "",
+        f"{_TO_NUMBER}|{_PARSED}",
+        'a value is no number as Python writes it: with a decimal comma read the file with decimal_comma=True (pandas: decimal=","),'
+        ' or write pl.col("NAME").str.replace(",", ".").cast(pl.Float64); with a decimal point cast to pl.Float64',
+    ),
     Hint(
         "empty_file",
         "NoDataError EmptyDataError",
@@ -604,27 +532,12 @@ HINTS = (
         'column "{column}" holds "{value}", which does not have the format of the step, or is no day: "%d.%m.%Y" reads 31.12.2026,'
         ' "%Y-%m-%d" 2026-12-31, "%m/%d/%Y" 12/31/2026',
     ),
-    Hint("number", "", _TO_NUMBER, _number),
-    Hint("number", "", _PARSED, _number),
-    Hint(
-        "number_of_pandas",
-        "ValueError",
-        "(?:could not convert string to float: |Unable to parse string )'(?P<value>[+-]?[0-9.]+,[0-9]+)'",
-        '"{value}" has a decimal comma: pandas reads such a file with decimal=",", and thousands="." where it has points too',
-    ),
-    Hint(
-        "text_for_day",
-        "",
-        r"`(?:year|month|day|week|weekday|quarter|hour|minute|date|truncate|strftime)` operation not supported for dtype `str`",
-        'a column of text is taken for days: make days of it first, pl.col("NAME").str.to_date("%d.%m.%Y")',
-    ),
     Hint(
         "text_for_number",
         "",
         _TEXT_WORDS,
         'a column is text: make numbers of it first, pl.col("NAME").cast(pl.Float64), or compare it with a text, in quotes',
     ),
-    Hint("day_and_text", "", "time' to a string value", "a day is compared with a text: write pl.date(2026, 1, 31)"),
     Hint(
         "concat_types",
         "SchemaError",
@@ -633,36 +546,14 @@ HINTS = (
         ' numbers, pl.concat(..., how="vertical_relaxed")',
     ),
     Hint(
-        "concat_columns",
-        "ShapeError InvalidOperationError",
-        "unable to vstack|unable to append to a DataFrame of width|'union'/'concat' inputs should",
-        'the tables differ in their columns or types: rename or cast them, or pl.concat(..., how="diagonal_relaxed"), which leaves empty'
-        " what a table lacks",
-    ),
-    Hint(
         "join_types",
         "SchemaError",
         r"join keys don't match - `(?P<left>.+?)`: (?P<a>\S+) on left does not match `(?P<right>.+?)`: (?P<b>\S+) on right",
         'the key "{left}" is {a} on the left, and "{right}" is {b} on the right: give both one type before the join, such as'
         ' pl.col("{right}").cast(pl.String)',
     ),
-    Hint(
-        "missing_sheet",
-        "",
-        r"no matching sheet found when `sheet_(?:name|id)` is (.+)|Worksheet (?:named|index) (.+?) (?:not found|is invalid)",
-        _missing_sheet,
-    ),
     Hint("relative_path", "", _MISSING_WORDS, _relative_path),
     Hint("not_utf8", "", r"(?i)'utf-?8' codec can't decode|invalid utf-?8|not utf-8 encoded", _not_utf8),
-    Hint(
-        "not_utf16",
-        "",
-        "(?i)utf-16.*stream does not",
-        'it is not UTF-16: encoding="cp1252" (Excel on Windows), or "utf8"',
-    ),
-    Hint(
-        "password", "", "(?i)password.protected", "open it in Excel, save a copy without a password, and read that copy"
-    ),
     Hint(
         "no_workbook",
         "",

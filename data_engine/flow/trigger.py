@@ -22,6 +22,7 @@ from data_engine.record import frozen
 if TYPE_CHECKING:
     from datetime import date
 
+
 CATCH_UPS = ("latest", "all", "none")
 _WHERE = "Flow.watch"
 _TIME = r"([01]?\d|2[0-3]):([0-5]\d)"
@@ -125,69 +126,74 @@ _OTHER_MODES = {
 """Words that are guessed for the modes."""
 
 
-def make_trigger(
-    *,
-    mode: object,
-    run_as: object,
-    max_parallel: object,
-    source: object,
-    interval: object,
-    time: object,
-    cron: object,
-    tz: object,
-    extensions: object,
-    settle: object,
-    catch_up: object,
-    skip: object,
-) -> Trigger:
+@frozen
+class WatchOptions:
+    """The options of `Flow.watch`, as they were given."""
+
+    mode: object
+    run_as: object
+    max_parallel: object
+    source: object
+    interval: object
+    time: object
+    cron: object
+    tz: object
+    extensions: object
+    settle: object
+    catch_up: object
+    skip: object
+
+
+def make_trigger(given: WatchOptions) -> Trigger:
     """The trigger these options of `Flow.watch` mean.
 
     Raises:
         FlowValidationError: an option is wrong, missing, or does not belong to the mode; names it and the fix.
     """
-    word = _mode(mode, by_clock=time is not None or cron is not None)
+    word = _mode(given.mode, by_clock=given.time is not None or given.cron is not None)
     shared: dict[str, Any] = {
-        "run_as": _choice(run_as, ("individual", "batch"), "run_as"),
-        "max_parallel": _count(max_parallel, "max_parallel"),
+        "run_as": _choice(given.run_as, ("individual", "batch"), "run_as"),
+        "max_parallel": _count(given.max_parallel, "max_parallel"),
     }
-    settle_s = _settle_seconds(settle)
-    authored: AuthoredPath | None = None if source is None else author_path(source, where=f"{_WHERE}(source=...)")
+    settle_s = _settle_seconds(given.settle)
+    authored: AuthoredPath | None = (
+        None if given.source is None else author_path(given.source, where=f"{_WHERE}(source=...)")
+    )
     if authored is not None:
         shared |= {"source": authored.path, "source_as_authored": authored.text}
-    shared["extensions"] = parse_extensions(extensions, where=f"{_WHERE}(extensions=...)")
-    catch_up_word = _choice(catch_up, CATCH_UPS, "catch_up")
+    shared["extensions"] = parse_extensions(given.extensions, where=f"{_WHERE}(extensions=...)")
+    catch_up_word = _choice(given.catch_up, CATCH_UPS, "catch_up")
 
     if word != "poll" and settle_s != 1:
         raise _misplaced("settle", word, "'poll'")
     if word != "schedule":
-        for name, value in (("time", time), ("cron", cron), ("tz", tz), ("skip", skip)):
-            if value is not None:
+        for name in ("time", "cron", "tz", "skip"):
+            if getattr(given, name) is not None:
                 raise _misplaced(name, word, "'schedule'")
         if catch_up_word != "latest":
             raise _misplaced("catch_up", word, "'schedule'")
     if word == "manual":
-        if interval is not None:
+        if given.interval is not None:
             raise _misplaced("interval", word, "'poll' or 'schedule'")
         return Manual(**shared)
     if word == "poll":
-        if authored is None or interval is None:
+        if authored is None or given.interval is None:
             missing = "source" if authored is None else "interval"
             raise FlowValidationError(
                 f'mode="poll" requires {missing}=', where=_WHERE, fix='for example source="../in", interval="30s"'
             )
-        seconds = parse_duration(interval, where=f"{_WHERE}(interval=...)")
-        return Poll(**shared, interval=duration_text(interval), interval_seconds=seconds, settle=settle_s)
+        seconds = parse_duration(given.interval, where=f"{_WHERE}(interval=...)")
+        return Poll(**shared, interval=duration_text(given.interval), interval_seconds=seconds, settle=settle_s)
     by_clock = {
-        "tz": None if tz is None else check_zone(tz, where=f"{_WHERE}(tz=...)"),
+        "tz": None if given.tz is None else check_zone(given.tz, where=f"{_WHERE}(tz=...)"),
         "catch_up": catch_up_word,
-        **_parse_skip(skip),
+        **_parse_skip(given.skip),
     }
-    return _make_schedule(shared, interval, time, cron, by_clock)
+    return _make_schedule(shared, given, by_clock)
 
 
-def _make_schedule(
-    shared: dict[str, Any], interval: object, time: object, cron: object, by_clock: dict[str, Any]
-) -> Schedule:
+def _make_schedule(shared: dict[str, Any], options: WatchOptions, by_clock: dict[str, Any]) -> Schedule:
+    interval, time, cron = options.interval, options.time, options.cron
     if sum(value is not None for value in (interval, time, cron)) != 1:
         raise FlowValidationError(
             'mode="schedule" takes exactly one of interval=, time= and cron=',
@@ -302,10 +308,12 @@ def check_zone(value: object, *, where: str) -> str:
             pass
         else:
             return value
-    from data_engine.flow.zones import near_zones
-
-    near = near_zones(str(value))
-    hint = f"did you mean {' or '.join(near)}?" if near else 'use an IANA name such as "Europe/Berlin"'
+    known = sorted(zoneinfo.available_timezones())
+    of_city = {
+        zone.rpartition("/")[2].casefold(): zone for zone in known if "/" in zone and not zone.startswith("Etc/")
+    }
+    near = of_city.get(str(value).replace(" ", "_").casefold()) or nearest_name(str(value), known)
+    hint = f"did you mean {near}?" if near else 'use an IANA name such as "Europe/Berlin"'
     if offset := re.fullmatch(r"(?:GMT|UTC) ?([+-])(\d{1,2})", str(value), re.IGNORECASE):
         sign, hours = offset[1], int(offset[2])
         name = f"Etc/GMT{'-' if sign == '+' else '+'}{hours}"  # the names of these zones have the sign of POSIX
@@ -431,3 +439,72 @@ def _misplaced(name: str, mode: str, home: str) -> FlowValidationError:
     return FlowValidationError(
         f"{name}= does not belong to mode={mode!r}", where=_WHERE, fix=f"leave {name}= out, or use mode={home}"
     )
+
+
+_MOST_TIMES = 4
+_INTERVAL = re.compile(r"([\d.]+) ?(ms|[smhdw])")
+_NUMBERED = re.compile(r"\b(\d+)th\b")
+_ENDS = {
+    "21": "st",
+    "22": "nd",
+    "23": "rd",
+    "31": "st",
+    "32": "nd",
+    "33": "rd",
+    "41": "st",
+    "42": "nd",
+    "43": "rd",
+    "51": "st",
+}
+_ENDS |= {"52": "nd", "53": "rd"}
+_NOT_IN_EACH = re.compile(r"(on the (?:29th|30th|31st) day) of every month")
+
+
+def interval_words(text: str) -> str:
+    """A duration as it was written, with a blank before its unit.
+
+    Example:
+        >>> interval_words("5s"), interval_words("15m"), interval_words("2 hours")
+        ('5 s', '15 min', '2 hours')
+    """
+    found = _INTERVAL.fullmatch(text)
+    return f"{found[1]} {'min' if found[2] == 'm' else found[2]}" if found else text
+
+
+def schedule_words(schedule: Schedule) -> str:
+    """When it runs, in words; its zone only where it names one.
+
+    Example:
+        >>> schedule_words(Schedule(cron="0 6 * * 1-5", tz="Europe/Berlin"))
+        'at 06:00 on business days (Monday to Friday), Europe/Berlin'
+        >>> schedule_words(Schedule(times=("06:30", "18:00")))
+        'every day at 06:30 and 18:00'
+        >>> schedule_words(Schedule(cron="0 18 31 * *"))
+        'at 18:00 on the 31st day, in months that have one (L is the last day)'
+        >>> schedule_words(Schedule(times=tuple(f"{hour:02}:00" for hour in range(6, 18))))
+        'every day at 06:00, 07:00, 08:00 and 9 more times until 17:00'
+    """
+    if schedule.interval is not None:
+        return f"every {interval_words(schedule.interval)}"
+    words = _cron_words(schedule.cron) if schedule.cron else f"every day at {_times_words(schedule.times)}"
+    if schedule.skip_name:
+        words += f", not on the days in {schedule.skip_name}"
+    return f"{words}, {schedule.tz}" if schedule.tz else words
+
+
+def _times_words(times: tuple[str, ...]) -> str:
+    if len(times) > _MOST_TIMES:
+        shown = times[: _MOST_TIMES - 1]
+        return f"{', '.join(shown)} and {len(times) - len(shown)} more times until {times[-1]}"
+    return " and ".join(filter(None, (", ".join(times[:-1]), times[-1])))
+
+
+def _cron_words(line: str) -> str:
+    from datetime import datetime
+
+    from cronsim import CronSim
+
+    words = CronSim(line, datetime(2024, 1, 1)).explain()
+    words = _NUMBERED.sub(lambda found: f"{found[1]}{_ENDS.get(found[1], 'th')}", words[:1].lower() + words[1:])
+    words = _NOT_IN_EACH.sub(r"\1, in months that have one (L is the last day)", words)
+    return words.replace("on Monday through Friday", "on business days (Monday to Friday)").replace(" through ", " to ")

@@ -9,7 +9,6 @@ Heartbeats, marker folders and clocks only decide when one may try and what peop
     records.py          pure: these as bytes on the share, with checksums, each field checked
     view.py             pure: what a look means, the rule of silence
     status.py           pure: LeaseStatus, what people are told
-    owning.py           pure: OwnershipState, who may claim, what is said to whom it is refused
     folder.py           OsFolder (the drive; follows no link), probe, sync_client, host_id
     generations.py      the list: newest generation, the one arbiter, whole snapshots, collection
     heartbeat_files.py  heartbeat, request and markers: they inform and never decide

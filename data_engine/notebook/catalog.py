@@ -382,7 +382,7 @@ def trigger_text(flow: Flow) -> str:
         >>> trigger_text(Flow(group="A").watch(mode="schedule", time=["06:30", "18:00"], tz="Europe/Berlin"))
         'every day at 06:30 and 18:00, Europe/Berlin'
     """
-    from data_engine.flow.schedule_words import interval_words, schedule_words
+    from data_engine.flow.trigger import interval_words, schedule_words
 
     trigger = flow.trigger
     if isinstance(trigger, Poll):

@@ -16,7 +16,7 @@ from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.preview import make_runner
 from data_engine.engine.run import outcome_of, require_source, require_steps
 from data_engine.engine.run_sources import preview_files
-from data_engine.engine.scratch_folders import forget_scratch, scratch_of
+from data_engine.engine.scratch import forget_scratch, scratch_of
 from data_engine.errors import FlowExecutionError, FlowStoppedError, FlowValidationError
 from data_engine.flow.control import RunInterrupted, StepControl
 from data_engine.flow.flow import Flow

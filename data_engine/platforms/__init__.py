@@ -11,7 +11,6 @@
     events.py       the library that watches folders
     holders.py      who has a file open that cannot be replaced
     names.py        file names that a system refuses
-    usage.py        CPU and memory that a process has used
     user.py         who runs this process
     service.py      what starts a program at logon and again when it dies, and what tells one logon from the next
     awake.py        keeping the machine from going to sleep

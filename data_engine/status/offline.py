@@ -205,7 +205,7 @@ class OfflineFacts:
             if standing.is_edited and entry.error is not None:
                 standing = replace(standing, error=str(entry.error))
             if there and standing.kind in ("not_deployed", "edited"):
-                from data_engine.engine.other_mirrors import with_shared_mirror
+                from data_engine.engine.run_sources import with_shared_mirror
 
                 standing = with_shared_mirror(home, entry, standing, there)
             found.append((runs, standing))

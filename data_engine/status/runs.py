@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError
-from data_engine.file_check import file_exists
+from data_engine.files import file_exists
 from data_engine.formatting import first_few, local_time, plural, seconds, typed, zoned_words
 from data_engine.ledger.ledger import Ledger, RunsWanted
 from data_engine.ledger.warned import warned_words, warnings_of, with_warnings

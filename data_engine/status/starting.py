@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from data_engine.engine.local_workspace import LocalWorkspace
-from data_engine.engine.other_mirrors import with_shared_mirror
+from data_engine.engine.run_sources import with_shared_mirror
 from data_engine.flow.flow import Flow
 from data_engine.flow.trigger import Poll, Schedule
 from data_engine.formatting import first_few, plural, zoned_words

@@ -11,7 +11,7 @@ from os.path import basename
 from typing import Any
 
 from data_engine.alerting.wording import failure, notice, subject
-from data_engine.file_check import file_exists
+from data_engine.files import file_exists
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.troubles import Trouble, TroubleKey, all_troubles
 from data_engine.message import message_id

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import sys
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,6 @@ from data_engine.files import create_exclusive
 from data_engine.platforms.names import is_too_long, with_home
 from data_engine.record import frozen
 from data_engine.workspace.layout import FLOW_MODULES, WorkspaceLayout, is_workspace
-from data_engine.workspace.notebook_text import notebook_text
 from data_engine.workspace.select import check_workspace_id, lies_in_collection
 from data_engine.workspace.settings import DEFAULT_SETTINGS_TEXT
 
@@ -281,3 +282,52 @@ def _interpreter() -> str:
 
 def _json(settings: dict[str, Any]) -> str:
     return json.dumps(settings, indent=2) + "\n"
+
+
+def notebook_text(cells: Iterable[tuple[str, str, str]]) -> str:
+    """A notebook (nbformat 4.5) of these cells: "code" or "markdown", an id, and the source of each.
+
+    Example:
+        >>> json.loads(notebook_text([("code", "one", "1 + 1")]))["cells"][0]["source"]
+        ['1 + 1']
+    """
+    written: list[dict[str, Any]] = []
+    for kind, name, source in cells:
+        cell: dict[str, Any] = {"cell_type": kind, "id": name, "metadata": {}}
+        if kind == "code":
+            cell = {"cell_type": kind, "execution_count": None, "id": name, "metadata": {}, "outputs": []}
+        written.append(cell | {"source": source.splitlines(keepends=True)})
+    return _text({"cells": written, "metadata": _of_this_python(), "nbformat": 4, "nbformat_minor": 5})
+
+
+def for_this_python(text: str) -> str:
+    """The notebook, saying of Python what the kernel of this one will.
+
+    JupyterLab puts that in when it opens a notebook, which then counts as unsaved.
+
+    Example:
+        >>> shipped = '{"cells": [], "metadata": {"language_info": {"name": "python"}}, "nbformat": 4, "nbformat_minor": 5}'
+        >>> json.loads(for_this_python(shipped))["metadata"]["language_info"]["version"] == platform.python_version()
+        True
+    """
+    notebook = json.loads(text)
+    return _text(notebook | {"metadata": notebook["metadata"] | _of_this_python()})
+
+
+def _of_this_python() -> dict[str, Any]:
+    return {
+        "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
+        "language_info": {
+            "codemirror_mode": {"name": "ipython", "version": 3},
+            "file_extension": ".py",
+            "mimetype": "text/x-python",
+            "name": "python",
+            "nbconvert_exporter": "python",
+            "pygments_lexer": "ipython3",
+            "version": platform.python_version(),
+        },
+    }
+
+
+def _text(notebook: dict[str, Any]) -> str:
+    return json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"

@@ -1,4 +1,4 @@
-"""What a workspace's `config/data_engine.toml` says, checked; and edits that keep its comments.
+"""What a workspace's `config/data_engine.toml` says, checked; and edits of a settings file that keep its comments.
 
     timezone, freshness
     [deploy] mode, quiet, keep, gate
@@ -22,14 +22,13 @@ from pathlib import Path
 from typing import Any
 
 from data_engine.duration import parse_duration
-from data_engine.errors import FlowValidationError, SettingsError, WorkspaceError
-from data_engine.files import write_text_atomic
+from data_engine.errors import FlowValidationError, SettingsError
 from data_engine.message import TROUBLES
 from data_engine.platforms.files import content_of
 from data_engine.record import frozen
 from data_engine.secret import is_secret_name
 from data_engine.storage_version import OLDEST
-from data_engine.workspace.layout import WorkspaceLayout, is_workspace
+from data_engine.workspace.layout import WorkspaceLayout
 
 DEFAULT_SETTINGS_TEXT = """\
 # How Data Engine treats this workspace. Every line shows its default or an example: take the "# " away to set it.
@@ -187,39 +186,6 @@ def load_settings(layout: WorkspaceLayout) -> WorkspaceSettings:
     """
     text = read_toml_text(layout.settings_path)
     return WorkspaceSettings() if text is None else parse_settings(text, where=str(layout.settings_path))
-
-
-def edit_setting(layout: WorkspaceLayout, dotted_key: str, value: str | int | None) -> WorkspaceSettings:
-    """The settings after setting one key, such as `("lease.heartbeat", "10s")`; None gives the default back.
-
-    Comments and order stay. The file is made when it is missing.
-
-    Raises:
-        SettingsError: an unknown key, or the file would hold a wrong value; it stays as it was.
-        WorkspaceError: the folder is not a workspace.
-    """
-    path = layout.settings_path
-    if not is_workspace(layout.root):
-        raise WorkspaceError(
-            f"{layout.root} is not a workspace: it has no flow_modules folder",
-            where=str(layout.root),
-            fix="name a workspace, or make one with `data-engine workspace create PATH`",
-        )
-    if dotted_key not in _READERS:
-        raise SettingsError(unknown_key(dotted_key, _READERS), where=str(path), fix=f"use one of {', '.join(_READERS)}")
-    if value is not None:
-        _READERS[dotted_key](value, f"{path}: {dotted_key}")
-    text = read_toml_text(path)
-    text = changed_toml(DEFAULT_SETTINGS_TEXT if text is None else text, dotted_key, value, where=str(path))
-    settings = parse_settings(text, where=str(path))
-    try:
-        path.parent.mkdir(exist_ok=True)
-        write_text_atomic(path.resolve(), text)
-    except OSError as error:
-        raise SettingsError(
-            f"the settings cannot be written: {error}", where=str(path), fix="make the workspace writable"
-        ) from error
-    return settings
 
 
 def parse_settings(text: str, *, where: str) -> WorkspaceSettings:

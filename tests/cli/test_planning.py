@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from data_engine.engine.scratch_folders import remove_scratch
+from data_engine.engine.scratch import remove_scratch
 from tests.cli.conftest import Cli
 from tests.plan.production import FLOW, Production
 from tests.plan.test_plan import SENDS

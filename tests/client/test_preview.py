@@ -261,22 +261,6 @@ def test_the_debugger_finds_the_cells_text(ws: WorkspaceFiles) -> None:
     assert linecache.getline(f"{path}, cell 2", 3) == "    return Flow(group='G')\n"
 
 
-def test_what_a_preview_prints_is_bounded(capsys: pytest.CaptureFixture[str]) -> None:
-    """The first lines as they come, the last at the end, and between them how many are left out."""
-
-    def prints(context: FlowContext) -> int:
-        for number in range(50_000):
-            print("line", number)
-        return 1
-
-    Flow(group="G").step(prints).preview()
-
-    lines = capsys.readouterr().out.splitlines()
-    assert len(lines) < 3_000
-    assert (lines[0], lines[-1]) == ("line 0", "line 49999")
-    assert any("lines are left out here" in line for line in lines)
-
-
 def test_the_text_of_what_was_raised_stands_once() -> None:
     """A Polars error with its plan is whole, and not printed twice below a cell."""
 

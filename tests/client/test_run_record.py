@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from data_engine import Workspace, load_flow
-from data_engine.flow.rows import rows_of
+from data_engine.flow.batch import rows_of
 from data_engine.model import Run
 from data_engine.platforms.host import user_name
 from tests.support import WorkspaceFiles

@@ -34,7 +34,7 @@ from data_engine.engine.executor import ItemExecutor
 from data_engine.flow.context import WorkspaceConfigContext
 from data_engine.flow.control import RunInterrupted, StepControl
 from data_engine.flow.locations import MirrorContext, SourceContext
-from data_engine.flow.params import GivenParams
+from data_engine.flow.parameters import GivenParams
 from data_engine.model import LogLine, StepProgress
 from data_engine.storage_version import lead_below, new_databases, number_of
 from tests.engine.elsewhere import ELSEWHERE, KINDS, Runner, make_executor

@@ -18,9 +18,9 @@ import pytest
 
 from data_engine import Flow, Workspace
 from data_engine.engine import publication
-from data_engine.engine.left_stages import tidy
 from data_engine.engine.publication import STAGING
 from data_engine.engine.stage import Maker, Stage
+from data_engine.engine.staged_run import tidy
 from data_engine.errors import FlowExecutionError, FlowValidationError, LedgerError
 from data_engine.flow.context import FlowContext
 from data_engine.ledger.ledger import Ledger

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from data_engine.engine import publication
-from data_engine.engine.left_stages import tidy
 from data_engine.engine.publication import STAGING
 from data_engine.engine.stage import Maker, Stage
+from data_engine.engine.staged_run import tidy
 from data_engine.ledger.checks import refused_rows
 from data_engine.ledger.journal import event_line, events_in
 from data_engine.ledger.publications import publication_as_text, runs_of_stages

@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_engine.flow.locations import MirrorContext, SourceContext
-from data_engine.flow.places import InPlace
+from data_engine.flow.locations import InPlace, MirrorContext, SourceContext
 from tests.flow.running import failing, files_in
 
 NO_FILE = "concrete source file"

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import io
 import os
 import pickle
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -366,15 +364,6 @@ def test_a_missing_package_says_where_to_install_it(call: Callable[[Any], Any], 
     )
 
 
-def test_a_question_that_nobody_answers_names_a_parameter(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`input()` in production has nobody to ask."""
-    monkeypatch.setattr("sys.stdin", io.StringIO(""))
-
-    fix = failed(Flow("G", "claims").step(lambda context: input("month? ")))[0].fix
-
-    assert fix == "nobody answers input() in production: take a parameter, context.params['name']"
-
-
 def test_in_a_kernel_a_missing_package_is_told_for_it_and_for_the_daemon(monkeypatch: pytest.MonkeyPatch) -> None:
     """They may be two environments."""
     monkeypatch.setattr("data_engine.flow.hints.kernel_shell", lambda: object())
@@ -459,13 +448,6 @@ def test_polars_without_numpy_fails_the_step_with_the_fix(tmp_path: Path) -> Non
     assert kind == "PanicException"
     assert 'failed in step "Numbers"' in what
     assert fix.endswith("-m pip install numpy")
-
-
-def test_a_question_that_nobody_answers_says_what_to_do_instead() -> None:
-    def call(context: Any) -> None:
-        raise EOFError("EOF when reading a line")
-
-    assert "context.params" in str(failed(Flow("G", "claims").step(call))[0].fix)
 
 
 @pytest.mark.parametrize(
@@ -625,33 +607,6 @@ def test_errors_survive_the_way_home_from_a_worker(error: FlowValidationError) -
 def test_a_stop_survives_the_way_home() -> None:
     """With its reason."""
     assert pickle.loads(pickle.dumps(FlowStoppedError("why"))).args == ("why",)
-
-
-@pytest.mark.parametrize(
-    "use_slot",
-    [
-        lambda slot: slot.strftime("%Y-%m"),
-        lambda slot: slot - timedelta(days=1),
-        lambda slot: f"{slot:%Y-%m}",
-        lambda slot: slot < datetime(2026, 1, 1),
-    ],
-    ids=["method", "arithmetic", "format", "comparison"],
-)
-def test_a_step_that_needs_a_slot_is_told_that_a_run_by_hand_has_none(use_slot: Callable[[Any], Any]) -> None:
-    """And not that a step before it forgot its return; a step that asks for no slot is told nothing of it."""
-    before = Flow("G", "claims").step(lambda context: None)
-
-    def monthly(context: FlowContext) -> Any:
-        return use_slot(context.scheduled_for)
-
-    def other(context: FlowContext) -> Any:
-        return use_slot(context.current)
-
-    told, not_told = (failed(before.step(step))[0] for step in (monthly, other))
-    assert told.fix is not None
-    assert "write (context.scheduled_for or datetime.now().astimezone())" in told.fix
-    assert "returned None" not in told.fix
-    assert "scheduled_for" not in str(not_told.fix)
 
 
 def _nothing(context: FlowContext) -> Any:

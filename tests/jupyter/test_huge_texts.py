@@ -1,4 +1,4 @@
-"""One huge text in a value, an error or a printed line: what a notebook keeps of it is bounded, and says what was cut."""
+"""One huge text in a value or an error: what a notebook keeps of it is bounded, and says what was cut."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import pytest
 from data_engine import Workspace
 from data_engine.compare.comparing import compare
 from data_engine.compare.comparing import words as words_of
-from data_engine.engine.bounded_output import bounded_output
 from data_engine.engine.memo.caption import PreviewReport, StepReport, caption
 from data_engine.errors import FlowExecutionError, FlowValidationError
 from data_engine.flow.batch import Batch, ItemError
@@ -52,21 +51,6 @@ CELLS = (
     def framed(context):
         return pl.DataFrame({"id": [1, 2], "note": [LONG, "short"]})
 
-    def printed(context):
-        print(LONG + " the end")
-        return 5
-
-    def displayed(context):
-        display(LONG)
-        display({"text/html": LONG}, raw=True)
-        for number in range(20_000):
-            display(number)
-        return 6
-
-    def lines(context):
-        for number in range(100_000):
-            print("line", number)
-
     def failing(item):
         raise ValueError(LONG + " the cause")
 
@@ -81,7 +65,6 @@ CELLS = (
             .step(listed, save_as="listed")
             .step(binary, save_as="binary")
             .step(framed, save_as="framed")
-            .step(printed, save_as="printed")
             .step(lambda context: [1, 2])
             .map(failing, on_error="collect", save_as="items")
             .step(raises)
@@ -100,10 +83,6 @@ SHOWN = {
     "build().preview(use='listed')": LEFT_OUT,
     "build().preview(use='binary')": LEFT_OUT,
     "build().preview(use='framed')": "short",
-    "build().preview(use='printed', fresh=True)": LEFT_OUT,
-    "Flow(group='G').step(displayed).preview()": "18,002 more that these steps displayed are left out",
-    "Flow(group='G').step(displayed).run_once()": LEFT_OUT,
-    "Flow(group='G').step(lines).run()": LEFT_OUT,
     "build().preview(use='items')": LEFT_OUT,
     "(build().preview(use='items'), 3)": LEFT_OUT,
     "build().preview()": LEFT_OUT,
@@ -293,41 +272,3 @@ def test_a_caption_is_a_line_whatever_its_notes_say() -> None:
     report = PreviewReport("claims", (StepReport("raw", ran=True, why=HUGE_TEXT),), 0.01)
 
     assert len(caption(report)) <= MOST_CELL
-
-
-def test_one_huge_line_is_cut_where_it_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
-    """Both ends, and how much was left out; lines of usual length are whole, and a bar is drawn on."""
-    with bounded_output():
-        print("first")
-        print(HUGE_TEXT, "the end")
-        print("bar 1", end="\r")
-        print("bar 2", end="\r")
-        print("last")
-    said = capsys.readouterr().out
-
-    assert len(said) < 20_000
-    assert said.startswith("first\nxxx")
-    assert "49,99" in said
-    assert said.endswith("the end\nbar 1\rbar 2\rlast\n")
-
-
-def test_a_line_that_is_printed_in_pieces_is_bounded(capsys: pytest.CaptureFixture[str]) -> None:
-    """Letter by letter without an end, or a bar that is drawn for every row."""
-    with bounded_output():
-        for number in range(400_000):
-            print("0123456789", end="\r" if number % 2 else "")
-
-    assert len(capsys.readouterr().out) < 4_100_000
-
-
-def test_left_out_lines_are_counted_as_lines(capsys: pytest.CaptureFixture[str]) -> None:
-    """`print` writes each of its words for itself, and no such piece is a line."""
-    with bounded_output():
-        for number in range(5_000):
-            print("row", number)
-        print("last", end="")
-    said = capsys.readouterr().out
-    lines = said.splitlines()
-
-    assert "2,801 lines are left out here" in lines[2_000]
-    assert lines[2_001:] == [*(f"row {number}" for number in range(4_801, 5_000)), "last"]

@@ -24,9 +24,10 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
 
-from data_engine import FlowValidationError, file_check
+from data_engine import FlowValidationError
+from data_engine import files as file_check
 from data_engine.compare.comparing import compare
-from data_engine.file_check import file_exists
+from data_engine.files import file_exists
 from jupyter_extension.inspect_child import InspectChild
 from jupyter_extension.inspector import CHUNK, OPS, export, inspect
 from tests.support import end_now

@@ -9,7 +9,7 @@ import pytest
 
 from data_engine import Flow
 from data_engine.engine.memo.cache import PreviewCache
-from data_engine.engine.memo.runner import PreviewRunner
+from data_engine.engine.memo.runner import KeptResults, PreviewRunner
 from data_engine.engine.memo.value_copy import CannotCopy, copy_of
 from data_engine.engine.preview import last_report
 from tests.preview.conftest import Cells, ran, reasons
@@ -357,7 +357,9 @@ def walk(flow: Flow, cache: PreviewCache, limit_bytes: int) -> list[bool]:
     from data_engine.flow.control import StepControl
 
     control = StepControl(run_id="preview")
-    one = PreviewRunner(flow, FlowContext("f", "G", control=control), control, Source(), cache, limit_bytes=limit_bytes)
+    one = PreviewRunner(
+        flow, FlowContext("f", "G", control=control), control, Source(), KeptResults(cache, limit_bytes)
+    )
     one.run(len(flow.steps))
     return [one.reports[index].ran for index in sorted(one.reports)]
 

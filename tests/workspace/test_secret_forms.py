@@ -19,7 +19,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from data_engine.engine.params import params_text
-from data_engine.flow.step_error import item_words
+from data_engine.flow.steps import item_words
 from data_engine.secret import MASK, forms_of, hidden, learn
 
 SAFE_SETS = ("", "/", " +", "!#$%&'()*+,/:;=?@[]~", "!'()*-._~", ":/?#[]@!$&'()*+,;=", "~")

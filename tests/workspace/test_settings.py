@@ -13,7 +13,7 @@ import tomlkit
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_engine.errors import SettingsError, WorkspaceError
+from data_engine.errors import SettingsError
 from data_engine.workspace.layout import WorkspaceLayout
 from data_engine.workspace.settings import (
     DEFAULT_SETTINGS_TEXT,
@@ -24,7 +24,6 @@ from data_engine.workspace.settings import (
     LimitSettings,
     RetrySettings,
     WorkspaceSettings,
-    edit_setting,
     load_settings,
     parse_settings,
 )
@@ -241,15 +240,12 @@ class TestWrongValues:
         ],
     )
     def test_a_file_that_is_no_toml_is_named(self, content: bytes, said: str, layout: WorkspaceLayout) -> None:
-        """No decoder's own exception reaches the caller, and an edit leaves the file alone."""
+        """No decoder's own exception reaches the caller."""
         layout.settings_path.write_bytes(content)
 
         with pytest.raises(SettingsError, match=said) as caught:
             load_settings(layout)
         assert caught.value.where == str(layout.settings_path)
-        with pytest.raises(SettingsError):
-            edit_setting(layout, "freshness", "content")
-        assert layout.settings_path.read_bytes() == content
 
     def test_a_folder_in_the_files_place_is_named(self, layout: WorkspaceLayout) -> None:
         """No raw IsADirectoryError."""
@@ -274,91 +270,3 @@ class TestWrongValues:
             written = {name: written}
         with suppress(SettingsError):
             parse_settings(tomlkit.dumps(written), where="x.toml")
-
-
-class TestEditing:
-    def test_comments_order_and_line_ends_stay(self, layout: WorkspaceLayout) -> None:
-        """Only the value of the one line changes."""
-        text = '# top\r\n\r\n[lease]   # who owns\r\nstale_after="2m" # long\r\nheartbeat = "10s"\r\n# end\r\n'
-        layout.settings_path.write_bytes(text.encode())
-
-        edit_setting(layout, "lease.stale_after", "3m")
-        assert layout.settings_path.read_bytes().decode() == text.replace('"2m"', '"3m"')
-
-    def test_edits_of_the_provisioned_file_keep_every_line_of_it(self, layout: WorkspaceLayout) -> None:
-        """New keys join it, in their tables; taking one away gives the default back."""
-        for key, value in (
-            ("deploy.mode", "auto"),
-            ("timezone", "UTC"),
-            ("executor.workers", 3),
-            ("deploy.quiet", "0s"),
-        ):
-            read = edit_setting(layout, key, value)
-
-        text = layout.settings_path.read_text()
-        assert [line for line in text.splitlines() if line.startswith("#")] == [
-            line for line in DEFAULT_SETTINGS_TEXT.splitlines() if line
-        ]
-        assert read == load_settings(layout)
-        assert read == WorkspaceSettings(
-            timezone="UTC", deploy=DeploySettings("auto", 0.0), executor=ExecutorSettings(workers=3)
-        )
-        assert edit_setting(layout, "deploy.mode", None).deploy == DeploySettings("ask", 0.0)
-        assert edit_setting(layout, "limits.run_timeout", None) == load_settings(layout)
-
-    def test_the_first_edit_makes_folder_and_file(self, workspace_at: Callable[[str], WorkspaceLayout]) -> None:
-        """With the explaining lines in it."""
-        bare = workspace_at("bare")
-        edit_setting(bare, "freshness", "content")
-
-        assert load_settings(bare).freshness == "content"
-        assert "# heartbeat" in bare.settings_path.read_text()
-
-    @pytest.mark.parametrize(
-        ("key", "value", "said"),
-        [
-            ("deploy.mode", "later", "mode cannot be 'later'"),
-            ("deploy.quite", "1s", '"deploy.quiet"'),
-            ("deploy", "ask", '"deploy.mode"'),
-            ("", "x", "unknown setting"),
-            ("executor.workers", True, "workers cannot be True"),
-            ("executor.workers", 1.5, "workers cannot be 1.5"),
-            ("timezone", object(), "timezone cannot be"),
-            ("lease.heartbeat", "1h", "less than 3 heartbeats"),
-            ("executor.kind", "dask", "needs the address"),
-        ],
-    )
-    def test_a_wrong_edit_changes_nothing(self, key: str, value: Any, said: str, layout: WorkspaceLayout) -> None:
-        """Checked as a whole before a byte is written."""
-        layout.settings_path.write_text(WHOLE.replace('"dask"', '"threads"').replace("scheduler", "# scheduler"))
-        before = layout.settings_path.read_bytes()
-
-        with pytest.raises(SettingsError, match=said) as caught:
-            edit_setting(layout, key, value)
-        assert str(layout.settings_path) in str(caught.value.where)
-        assert caught.value.fix
-        assert layout.settings_path.read_bytes() == before
-        assert list(layout.config_dir.iterdir()) == [layout.settings_path]
-
-    def test_an_edit_can_fix_the_wrong_value(self, layout: WorkspaceLayout) -> None:
-        """The file is judged as it would be, not as it was."""
-        layout.settings_path.write_text('freshness = "hash"  # ?\n')
-
-        edit_setting(layout, "freshness", "content")
-        assert layout.settings_path.read_text() == 'freshness = "content"  # ?\n'
-
-    def test_a_link_stays_a_link(self, layout: WorkspaceLayout) -> None:
-        """Teams link one settings file into several workspaces."""
-        shared = layout.root.parent / "shared.toml"
-        shared.write_text("")
-        layout.settings_path.symlink_to(shared)
-        edit_setting(layout, "freshness", "content")
-
-        assert layout.settings_path.is_symlink()
-        assert 'freshness = "content"' in shared.read_text()
-
-    def test_a_folder_that_is_no_workspace_gets_nothing(self, layout: WorkspaceLayout) -> None:
-        """An edit never makes half a workspace."""
-        with pytest.raises(WorkspaceError, match="is not a workspace"):
-            edit_setting(WorkspaceLayout(layout.root.parent / "typo"), "freshness", "content")
-        assert not (layout.root.parent / "typo").exists()

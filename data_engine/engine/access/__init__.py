@@ -4,7 +4,6 @@ access_log.py       what a step read and wrote, and whose reads these are
 interceptors.py     the table of the readers and writers that are replaced while steps run
 recorders.py        what each of them records; what a SQL text reads
 signatures.py       whether a file or folder is as it was
-inputs.py           the files that a run names
 file_events.py      what Python changes, seen before it happens
 preview_guard.py    what a preview must not change
 own_sources.py      what a run must not change: its own sources

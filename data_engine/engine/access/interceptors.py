@@ -15,11 +15,17 @@ from functools import cache, partial, wraps
 from types import FunctionType
 from typing import Any
 
-from data_engine.engine.access import inputs, recorders
-from data_engine.engine.access.access_log import AccessLog, Namespace, active_logs, logging_to, not_logged
+from data_engine.engine.access import access_log, recorders
+from data_engine.engine.access.access_log import (
+    AccessLog,
+    Namespace,
+    active_logs,
+    current_files,
+    logging_to,
+    not_logged,
+)
 from data_engine.engine.access.doubts import doubts_of, doubts_of_table
 from data_engine.engine.access.file_events import about_to_write, current_guard
-from data_engine.engine.access.inputs import current_files
 from data_engine.record import frozen
 
 _lock = threading.RLock()
@@ -370,14 +376,14 @@ _RECORDERS: dict[str, dict[str, Callable[..., Any]]] = {
     "pyarrow.orc.ORCFile": {"__init__": recorders.method_reader},
 }  # fmt: skip
 _NAMED_BY: dict[Callable[..., Any], Callable[[tuple[Any, ...], dict[str, Any]], Iterable[object]]] = {
-    _READ: inputs.of_reader,
-    recorders.record_open: inputs.of_open,
-    recorders.record_database: inputs.of_database,
-    recorders.record_duckdb: inputs.of_duckdb,
+    _READ: access_log.of_reader,
+    recorders.record_open: access_log.of_open,
+    recorders.record_database: access_log.of_database,
+    recorders.record_duckdb: access_log.of_duckdb,
 }
 """What names the files of a run, of the entry points that production replaces too."""
 _WRITTEN_BY: dict[Callable[..., Any], Callable[[tuple[Any, ...], dict[str, Any]], Iterable[object]]] = {
-    recorders.record_writer: inputs.of_writer,
+    recorders.record_writer: access_log.of_writer,
 }
 """What names the files that a run is about to write, past Python."""
 _CARRIED = (recorders.record_thread, recorders.record_submit)

@@ -17,8 +17,7 @@ from data_engine.cause import Cause
 from data_engine.engine.items import node, threads
 from data_engine.engine.items.connection import Connection
 from data_engine.engine.items.far_call import FarCall
-from data_engine.engine.items.node import Payload
-from data_engine.engine.items.on_node import WorkspaceOf
+from data_engine.engine.items.node import Payload, WorkspaceOf
 from data_engine.engine.items.processes import died, mark_unseen
 from data_engine.engine.items.travel import pack, unpack, unpack_error
 from data_engine.engine.local_workspace import LocalWorkspace

@@ -16,9 +16,8 @@ from typing import Any
 from data_engine.flow.context import FlowContext, WorkspaceConfigContext
 from data_engine.flow.control import StepControl
 from data_engine.flow.debug import FlowDebugContext
-from data_engine.flow.locations import MirrorContext, SourceContext
-from data_engine.flow.params import GivenParams
-from data_engine.flow.places import IN_PLACE, Places
+from data_engine.flow.locations import IN_PLACE, MirrorContext, Places, SourceContext
+from data_engine.flow.parameters import GivenParams
 from data_engine.record import frozen
 
 Ask = Callable[[str, tuple[Any, ...]], Any]

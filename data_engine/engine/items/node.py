@@ -8,35 +8,29 @@ without work. Fresh ones wait for the next run.
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple
 
-from data_engine.engine.items.frames import Frame
-from data_engine.engine.items.on_node import (
-    WorkspaceOf,
-    host_of,
-    is_cancelled,
-    require_places,
-    require_version,
-    workspace_here,
-)
 from data_engine.engine.items.process import Home, ItemProcess, ProcessEnded, Task
 from data_engine.engine.items.threads import IN_ITEM
-from data_engine.engine.items.travel import PackedError, Parcel, pack, pack_error, unpack
+from data_engine.engine.items.travel import Frame, PackedError, Parcel, pack, pack_error, unpack
 from data_engine.engine.shares import Share
 from data_engine.errors import ClusterError, FlowValidationError
 from data_engine.files import rename_folder
 from data_engine.storage_version import lead_below
+from data_engine.version import __version__
+from data_engine.workspace.layout import WorkspaceLayout
 
 _TRIES = 2
 _ASK_EVERY_S = 1.0
@@ -293,3 +287,80 @@ def _node() -> _Node:
 
 _only: _Node | None = None
 _making = threading.Lock()
+
+
+class WorkspaceOf(NamedTuple):
+    """The workspace as its owner has it: the folder, and its identity."""
+
+    root: str
+    identity: str
+
+
+def workspace_here(workspace: WorkspaceOf, address: str) -> Path:
+    """Where this node has the workspace: where DATA_ENGINE_WORKSPACE_ROOT says, or under the owner's path.
+
+    Raises:
+        ClusterError: nowhere.
+    """
+    said = os.environ.get("DATA_ENGINE_WORKSPACE_ROOT", "").strip()
+    tried = [Path(one) for one in (said, workspace.root) if one]
+    for root in tried:
+        if (root / "flow_modules").is_dir() and _identity_at(root) in (None, workspace.identity):
+            return root
+    raise ClusterError(
+        f"the cluster's worker {address} does not see the workspace at {' or '.join(map(str, tried))}",
+        where=address,
+        fix="mount it there under the same path, or set DATA_ENGINE_WORKSPACE_ROOT in the worker's environment to its path",
+    )
+
+
+def _identity_at(root: Path) -> str | None:
+    try:
+        return str(json.loads(WorkspaceLayout(root).identity_path.read_bytes())["identity"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def require_places(places: Iterable[tuple[str, Path]], address: str) -> None:
+    """Return when this node sees each ("source" or "mirror", folder); a mirror may be made.
+
+    Raises:
+        ClusterError: it does not; names the worker and the path.
+    """
+    for what, place in places:
+        if not (place.exists() or (what == "mirror" and place.parent.exists())):
+            raise ClusterError(
+                f"the cluster's worker {address} does not see the {what} {place}",
+                where=address,
+                fix="mount it there under the same path, or keep it inside the workspace",
+            )
+
+
+def require_version(version: str, address: str) -> None:
+    """Return when the owner has the same Data Engine as this node.
+
+    Raises:
+        ClusterError: it has another.
+    """
+    if version != __version__:
+        raise ClusterError(
+            f"the cluster's worker {address} has Data Engine {__version__}, and this machine {version}",
+            where=address,
+            fix="install the same version on both",
+        )
+
+
+def host_of(address: str) -> str:
+    """The host in a worker's address.
+
+    Example:
+        >>> host_of("tls://10.0.0.7:4711")
+        '10.0.0.7'
+    """
+    return address.rpartition("://")[2].rpartition(":")[0]
+
+
+def is_cancelled(worker: Any, key: str) -> bool:
+    """Whether nobody wants the result of a task any more: it was cancelled, or its client is gone."""
+    task = worker.state.tasks.get(key)
+    return task is None or task.state in ("cancelled", "resumed")

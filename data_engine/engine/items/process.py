@@ -13,8 +13,7 @@ from typing import Any, NamedTuple
 
 from data_engine.cause import Cause
 from data_engine.engine.death import cause_of_death
-from data_engine.engine.items.frames import Frame, read_frame, write_frame
-from data_engine.engine.items.travel import PackedError, Parcel
+from data_engine.engine.items.travel import Frame, PackedError, Parcel, read_frame, write_frame
 from data_engine.notebook.load import registered_modules
 from data_engine.platforms.processes import detached, end_session, memory_kills, program_of
 from data_engine.storage_version import new_databases_here

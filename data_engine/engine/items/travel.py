@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path, PurePath
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import cloudpickle
 from tblib import Traceback
@@ -334,3 +334,35 @@ def _attributes(value: object) -> Iterable[tuple[str, object]]:
 def _kind(value: object) -> str:
     name = type(value).__name__
     return f"an {name}" if name[:1].lower() in "aeiou" else f"a {name}"
+
+
+Frame = tuple[Any, ...]
+_SIZE_BYTES = 8
+
+
+def write_frame(stream: BinaryIO, frame: Frame) -> None:
+    """Send a frame.
+
+    Raises:
+        OSError: nobody listens.
+    """
+    content = pickle.dumps(frame, protocol=5)
+    stream.write(len(content).to_bytes(_SIZE_BYTES, "big"))
+    stream.write(content)
+    stream.flush()
+
+
+def read_frame(stream: BinaryIO) -> Frame | None:
+    """The next frame; None when the other side is gone."""
+    try:
+        size = stream.read(_SIZE_BYTES)
+        if len(size) < _SIZE_BYTES:
+            return None
+        length = int.from_bytes(size, "big")
+        content = stream.read(length)
+    except (OSError, ValueError):  # it was closed meanwhile
+        return None
+    if len(content) < length:
+        return None
+    frame: Frame = pickle.loads(content)
+    return frame

@@ -26,9 +26,17 @@ from typing import Any
 from data_engine import secret
 from data_engine.engine.access.file_events import FileGuard, failing_when_refused, guarding
 from data_engine.engine.items.far_context import ContextFacts, FarContext
-from data_engine.engine.items.frames import Frame, read_frame, write_frame
 from data_engine.engine.items.lost_changes import LostChanges
-from data_engine.engine.items.travel import Parcel, pack, pack_error, unpack, unpack_error
+from data_engine.engine.items.travel import (
+    Frame,
+    Parcel,
+    pack,
+    pack_error,
+    read_frame,
+    unpack,
+    unpack_error,
+    write_frame,
+)
 from data_engine.flow.control import StepControl
 from data_engine.model import Event
 from data_engine.platforms import parent
@@ -195,7 +203,7 @@ def _as_in_run(
     """What lets a function make databases as its run does, shows its changes to the guard of that, and tells home what was written."""
     if guard is None and databases is None:
         return lambda call: call
-    from data_engine.engine.access.inputs import RunFiles, noting
+    from data_engine.engine.access.access_log import RunFiles, noting
     from data_engine.engine.access.interceptors import RunReaders
     from data_engine.engine.access.sql_writes import reaches_copy, sql_watched
 

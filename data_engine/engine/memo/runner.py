@@ -56,8 +56,8 @@ from data_engine.flow.context import FlowContext, WorkspaceConfigContext
 from data_engine.flow.control import StepControl
 from data_engine.flow.flow import Flow
 from data_engine.flow.forgotten import forgotten_return
+from data_engine.flow.locations import IN_PLACE, NotedPlaces, Places
 from data_engine.flow.object_names import taken_changed
-from data_engine.flow.places import IN_PLACE, NotedPlaces, Places
 from data_engine.flow.spec import Collect, Map, StepSpec
 from data_engine.flow.steps import Earlier, note_outputs, outputs_of, run_steps
 from data_engine.formatting import beginning
@@ -69,6 +69,15 @@ from data_engine.secret import masked
 T = TypeVar("T")
 
 _LONGEST_WARNING = 300
+
+
+@frozen
+class KeptResults:
+    """What a preview may reuse: `cache` holds `limit_bytes` at most; a `fresh` preview takes nothing from it."""
+
+    cache: PreviewCache
+    limit_bytes: int = DEFAULT_CACHE_BYTES
+    fresh: bool = False
 
 
 class PreviewRunner:
@@ -85,11 +94,8 @@ class PreviewRunner:
         context: FlowContext,
         control: StepControl,
         source: Source,
-        cache: PreviewCache,
+        kept: KeptResults,
         *,
-        limit_bytes: int = DEFAULT_CACHE_BYTES,
-        fresh: bool = False,
-        sink: Callable[[Event], None] = lambda event: None,
         scratch: Scratch | None = None,
         ours: tuple[str, ...] = (),
         guard: FileGuard | None = None,
@@ -98,10 +104,10 @@ class PreviewRunner:
         self.context = context
         self.control = control
         self.source = source
-        self.cache = cache
-        self.limit_bytes = limit_bytes
-        self.fresh = fresh
-        self.sink = sink
+        self.cache = kept.cache
+        self.limit_bytes = kept.limit_bytes
+        self.fresh = kept.fresh
+        self.sink = control.emit
         self.scratch = scratch
         self.ours = ours
         self.guard = guard
