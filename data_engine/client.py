@@ -10,9 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from data_engine.client_arguments import given_folder, given_limit, given_params, given_workspace, is_json
 from data_engine.errors import FlowValidationError, ShortInterrupt
 from data_engine.flow.suggestions import typed_verbs
-from data_engine.given import given_folder, given_limit, given_params, given_workspace, is_json
 from data_engine.platforms.names import with_home
 from data_engine.shown import Listing
 from data_engine.workspace.layout import WorkspaceLayout

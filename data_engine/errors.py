@@ -167,8 +167,6 @@ class FlowExecutionError(FlowValidationError):
         step_label: str | None = None,
         function_name: str | None = None,
         source_path: object | None = None,
-        cell: str | None = None,
-        source_line: str | None = None,
         fix: str | None = None,
         ended: str = "failed",
     ) -> None:
@@ -179,9 +177,9 @@ class FlowExecutionError(FlowValidationError):
         self.step_label = step_label
         self.function_name = function_name
         self.source_path = None if source_path is None else str(source_path)
-        self.cell = cell
-        self.source_line = source_line
-        super().__init__(self._sentence(), where=self._place() or None, fix=fix)
+        self.cell: str | None = None
+        self.source_line: str | None = None
+        super().__init__(self._sentence(), fix=fix)
 
     def _sentence(self) -> str:
         if self.phase == "step":
@@ -199,7 +197,7 @@ class FlowExecutionError(FlowValidationError):
             text += f" in {self.function_name}"
         return f"{text}: {self.detail}"
 
-    def set_place(self, cell: str, source_line: str | None, note: str | None = None) -> None:
+    def set_place(self, cell: str | None, source_line: str | None = None, note: str | None = None) -> None:
         """Say which line of which cell raised; `note` is added in brackets.
 
         Example:
@@ -209,24 +207,14 @@ class FlowExecutionError(FlowValidationError):
             'claims.ipynb, cell 4, line 3: rates[3]'
         """
         self.cell, self.source_line = cell, source_line
-        self.where = self._place() + (f" ({note})" if note else "")
+        self.where = self._place() + (f" ({note})" if note else "") or None
 
     def _place(self) -> str:
         line = (self.source_line or "").strip()
         return f"{self.cell}: {line}" if line else self.cell or ""
 
     def _arguments(self) -> dict[str, Any]:
-        names = (
-            "flow_name",
-            "phase",
-            "detail",
-            "step_label",
-            "function_name",
-            "source_path",
-            "cell",
-            "source_line",
-            "ended",
-        )
+        names = ("flow_name", "phase", "detail", "step_label", "function_name", "source_path", "ended")
         return {name: getattr(self, name) for name in names} | {"fix": self.fix}
 
 
@@ -250,9 +238,8 @@ class NotebookCompileError(FlowExecutionError):
         source_line: str | None = None,
         fix: str | None = None,
     ) -> None:
-        super().__init__(
-            flow_name=flow_name, phase="compile", detail=detail, cell=cell, source_line=source_line, fix=fix
-        )
+        super().__init__(flow_name=flow_name, phase="compile", detail=detail, fix=fix)
+        self.set_place(cell, source_line)
 
     def _arguments(self) -> dict[str, Any]:
         names = ("flow_name", "detail", "cell", "source_line", "fix")

@@ -103,9 +103,9 @@ def _test(given: Namespace, names: UserNames) -> Any:
 
 
 def _compile(given: Namespace, names: UserNames) -> Any:
-    from data_engine.notebook.beside import warnings_beside
     from data_engine.notebook.compile import compile_notebook
     from data_engine.notebook.flow_files import require_parsed
+    from data_engine.notebook.import_lint import warnings_beside
     from data_engine.proof.kept import compared, unsettled
     from data_engine.status.deployed_before import find_flow
     from jupyter_extension.comparing import comparison_lines

@@ -17,10 +17,10 @@ from data_engine.formatting import plural, typed
 
 if TYPE_CHECKING:
     from data_engine.client import Workspace
-    from data_engine.notebook.beside import WarningBeside
     from data_engine.notebook.catalog import CatalogEntry
     from data_engine.notebook.compiled import CompiledNotebook
     from data_engine.notebook.deployment_status import Standing
+    from data_engine.notebook.import_lint import WarningBeside
 
 Check = Annotated[bool, typer.Option("--check", help="Also build the flows; show only errors and warnings.")]
 Run = Annotated[
@@ -127,8 +127,8 @@ def _sum_of(modules: Sequence[_Module]) -> str:
 
 
 def _compile_one(ws: Workspace, name: str, as_json: bool) -> int:
-    from data_engine.notebook.beside import warnings_beside
     from data_engine.notebook.compile import compile_notebook
+    from data_engine.notebook.import_lint import warnings_beside
     from data_engine.proof.kept import compared, unsettled
     from data_engine.status.deployed_before import find_flow
 
@@ -184,8 +184,8 @@ def _run_and_compare(ws: Workspace, name: str | None, as_json: bool) -> int:
 
 
 def _whole_module(ws: Workspace, path: Path, as_json: bool) -> int:
-    from data_engine.notebook.beside import warnings_beside
     from data_engine.notebook.flow_files import require_parsed
+    from data_engine.notebook.import_lint import warnings_beside
 
     try:
         require_parsed(path)

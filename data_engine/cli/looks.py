@@ -659,7 +659,7 @@ def say_warned(entries: Sequence[CatalogEntry]) -> None:
 
 def say_misleading_names(ws: Workspace, paths: Sequence[Path]) -> None:
     """Which of these modules are named like something else, so that another one is imported than was meant."""
-    from data_engine.notebook.beside import misleading_names
+    from data_engine.notebook.import_lint import misleading_names
 
     with suppress(OSError, FlowValidationError):  # it was there a moment ago
         for warning in misleading_names(ws.home.modules(), paths):

@@ -91,7 +91,7 @@ def examine(layout: WorkspaceLayout) -> Iterator[Finding]:
     yield check_databases(layout.databases_dir)
     yield check_state_root()
     yield check_daemon_survives()
-    yield from check_system([layout.root, *_state_roots()])
+    yield from check_system()
     try:
         local = known_local_layout(layout)
     except FlowValidationError as error:
@@ -110,13 +110,6 @@ def examine(layout: WorkspaceLayout) -> Iterator[Finding]:
         yield from check_cluster(layout, local, settings.executor)
     modules = yield from check_modules(layout.flow_modules_dir)
     yield from check_alerts([*settings.alerts.to, *(name for module in modules for name in module.alerts_to)])
-
-
-def _state_roots() -> list[Path]:
-    try:
-        return [state_root()]
-    except FlowValidationError:
-        return []
 
 
 def check_machine_settings() -> Finding:

@@ -33,14 +33,12 @@ from data_engine.workspace.two_packages import OLDER, ORDER
 _NEVER = 0
 
 
-def check_system(folders: Sequence[Path]) -> Iterator[Finding]:
-    """What of this system concerns flows; nothing of what is no question on it. `folders` are those with many small files."""
+def check_system() -> Iterator[Finding]:
+    """What of this system concerns flows; nothing of what is no question on it."""
     if (long_paths := judge_long_paths(host.takes_long_paths())) is not None:
         yield long_paths
     if (sleep := judge_sleep(host.sleeps_after_s())) is not None:
         yield sleep
-    if note := host.virus_scanner_note(folders):
-        yield Finding("virus scanner", True, note)
 
 
 def judge_long_paths(is_on: bool | None) -> Finding | None:

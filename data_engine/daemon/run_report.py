@@ -115,9 +115,9 @@ class RunReport:
                 detail=death.cause.text,
                 step_label=label,
                 source_path=started.source,
-                cell=death.cell,
                 ended=how_it_ended(death.status),
             )
+            error.set_place(death.cell)
             text = str(error)
         cause = death.cause.where(step=label, places=death.places)
         now_s, clock_s = time.time(), time.monotonic()

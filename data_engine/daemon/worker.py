@@ -331,12 +331,12 @@ class Worker:
 
     def _describe(self, job: Job, bad: dict[str, dict[str, str | None]]) -> Message:
         """The entries of every module, or of the job's; `bad` are those that ended a worker before."""
-        known_bad = {
-            name: FlowExecutionError(
-                flow_name=name, phase="import", detail=str(one["detail"]), cell=one["cell"], fix=IMPORT_FIX
+        known_bad = {}
+        for name, one in bad.items():
+            known_bad[name] = FlowExecutionError(
+                flow_name=name, phase="import", detail=str(one["detail"]), fix=IMPORT_FIX
             )
-            for name, one in bad.items()
-        }
+            known_bad[name].set_place(one["cell"])
         try:
             os.chdir(self._home.layout.flow_modules_dir)
             modules = self._modules_in(job.content)

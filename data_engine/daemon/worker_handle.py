@@ -446,9 +446,9 @@ class WorkerHandle:
             flow_name=job.flow or self._describing or "",
             phase="import",
             detail=cause.text,
-            cell=self._place(),
             fix=None if self.is_starting else IMPORT_FIX,
         )
+        error.set_place(self._place())
         return JobEnd(status, error=error.as_dict(), why=cause, not_begun=not_begun)
 
     def _place(self) -> str | None:

@@ -16,8 +16,7 @@ from typing import Any
 from data_engine.cause import Cause
 from data_engine.engine.access.access_log import current_files
 from data_engine.engine.access.file_events import guarding
-from data_engine.engine.access.own_sources import OwnSources, cause_of_source
-from data_engine.engine.access.sql_writes import says_copy, sql_watched
+from data_engine.engine.access.own_sources import OwnSources, cause_of_source, says_copy, sql_watched
 from data_engine.engine.candidates import Source, is_unchanged, signature_of
 from data_engine.engine.capture import captured
 from data_engine.engine.executor import item_executor

@@ -10,17 +10,12 @@ from types import FunctionType
 
 from data_engine.argument_checks import check_arguments
 from data_engine.errors import FlowValidationError
-from data_engine.formatting import beginning
 from data_engine.platforms.host import shell_line
-from data_engine.secret import masked
 
 _MOST_NEAR = 3
 _MOST_COMPARED = 10_000
 _LEAST_LETTERS = 3
 _LONGEST_VALUE = 60
-_ALIKE = (("folder", "dir", "directory", "path", "source", "root"),)
-"""Options of ours for the same thing, as people guess them."""
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from inspect import Signature
@@ -230,31 +225,14 @@ def _wrong_call(
         return FlowValidationError(
             f"{title}: {_misfit(found, args, given)}",
             where=f"{title}(...)",
-            fix=_by_name(found, args, options) or takes,
+            fix=takes,
         )
     names = [one.name for one in options]
-    alike = next((group for group in _ALIKE if unknown in group), ())
-    near = nearest_name(unknown, names) or next((one for one in alike if one in names), None)
+    near = nearest_name(unknown, names)
     offer = f"did you mean {near}=? It" if near else f"write {example}; it" if example else "it"
     return FlowValidationError(
         f"{title} has no option {unknown!r}", where=f"{title}({unknown}=...)", fix=f"{offer} takes {shown}"
     )
-
-
-def _by_name(found: Signature, args: tuple[Any, ...], options: list[Any]) -> str | None:
-    """How the first argument that has no place is given: by the name of an option that may take it."""
-    positional = [
-        one for one in found.parameters.values() if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)
-    ]
-    named = [one for one in options if one.kind is one.KEYWORD_ONLY and not isinstance(one.default, bool)]
-    if len(args) <= len(positional) or not named:
-        return None
-    given = args[len(positional)]
-    may_take = [one for one in named if one.default is one.empty] or [
-        one for one in named if not isinstance(given, str) or re.match(r"(?:str|PathText)\b", str(one.annotation))
-    ]
-    words = [f"{one.name}={beginning(masked(repr(given)), _LONGEST_VALUE)}" for one in may_take[:_MOST_NEAR]]
-    return f"options are given by their names: {' or '.join(words)}" if words else None
 
 
 def _misfit(found: Signature, args: tuple[Any, ...], given: dict[str, Any]) -> str:

@@ -118,14 +118,6 @@ class Schedule(_Trigger):
 Trigger: TypeAlias = Manual | Poll | Schedule
 
 
-_OTHER_MODES = {
-    "manual": ("hand", "none", "once", "on demand"),
-    "poll": ("event", "file", "files", "folder", "watch"),
-    "schedule": ("cron", "daily", "hourly", "monthly", "time", "timer", "weekly"),
-}
-"""Words that are guessed for the modes."""
-
-
 @frozen
 class WatchOptions:
     """The options of `Flow.watch`, as they were given."""
@@ -331,10 +323,10 @@ def _choice(value: object, allowed: tuple[str, ...], name: str) -> str:
 
 
 def _mode(value: object, *, by_clock: bool) -> str:
-    """The mode, of which other words are guessed; `by_clock` tells that times are given."""
+    """The mode; `by_clock` tells that times are given."""
     modes = ("manual", "poll", "schedule")
     word = value.strip().lower() if isinstance(value, str) else ""
-    meant = next((mode for mode, words in _OTHER_MODES.items() if word in words), None) or nearest_name(word, modes)
+    meant = nearest_name(word, modes)
     if word not in modes and (by_clock or meant):
         fix = f"write mode={'schedule' if by_clock else meant!r}; the modes are {', '.join(map(repr, modes))}"
         raise FlowValidationError(f"mode={value!r} is not possible", where=_WHERE, fix=fix)

@@ -39,7 +39,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from data_engine.flow.expectation import AlertRule, Expectation
     from data_engine.flow.parameters import Parameters
-    from data_engine.notebook.beside import PythonFiles
+    from data_engine.notebook.import_lint import PythonFiles
     from data_engine.notebook.load import FlowModules
     from data_engine.notebook.mirror_warnings import FlowPlaces
 
@@ -155,7 +155,7 @@ def read_catalog(
             if begin is not None:
                 begin(name)
             if python is None:
-                from data_engine.notebook.beside import PythonFiles
+                from data_engine.notebook.import_lint import PythonFiles
                 from data_engine.notebook.module_sets import python_files
 
                 python = PythonFiles.of(python_files(modules.content))
@@ -331,7 +331,7 @@ def _read_entry(
     modules: FlowModules, name: str, paths: list[Path], datas: list[bytes | OSError], python: PythonFiles
 ) -> CatalogEntry | None:
     """The entry of a module; None of one that is no flow. `python` are the `.py` files it may import."""
-    from data_engine.notebook.beside import imports_warned
+    from data_engine.notebook.import_lint import imports_warned
     from data_engine.notebook.module_sets import own_code
 
     try:

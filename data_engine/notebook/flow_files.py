@@ -218,13 +218,10 @@ def require_parsed(path: Path) -> None:
 
 def _unparsed(path: Path, error: SyntaxError | ValueError) -> FlowExecutionError:
     line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
-    return FlowExecutionError(
-        flow_name=path.stem,
-        phase="import",
-        detail=f"{type(error).__name__}: {error.msg if isinstance(error, SyntaxError) else error}",
-        cell=f"{path.name}{line}",
-        source_line=error.text if isinstance(error, SyntaxError) else None,
-    )
+    detail = f"{type(error).__name__}: {error.msg if isinstance(error, SyntaxError) else error}"
+    wrong = FlowExecutionError(flow_name=path.stem, phase="import", detail=detail)
+    wrong.set_place(f"{path.name}{line}", error.text if isinstance(error, SyntaxError) else None)
+    return wrong
 
 
 def case_warnings(names: Iterable[str]) -> dict[str, str]:

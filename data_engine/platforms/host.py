@@ -98,13 +98,6 @@ if sys.platform == "win32":
     MORE_EVENTS = "ask again when this machine has less to do"
     """What may help where the system tells nothing of a new file."""
 
-    def virus_scanner_note(folders: Sequence[Path]) -> str | None:
-        """What to know of the system's virus scanner where small files are slow; None where there is none of the system's."""
-        places = ", ".join(f'"{folder}"' for folder in folders)
-        return (
-            "Microsoft Defender checks each file that is opened or written; where runs wait for that, an administrator "
-            f"can leave these folders out: Add-MpPreference -ExclusionPath {places}"
-        )
 
 else:
     SHELL_ESCAPE = "\\"
@@ -178,10 +171,6 @@ else:
         "`caffeinate -s` in a terminal that stays open, or `sudo pmset -c sleep 0`" if sys.platform == "darwin" else ""
     )
     """How to let the machine stay awake."""
-
-    def virus_scanner_note(folders: Sequence[Path]) -> str | None:
-        """What to know of the system's virus scanner where small files are slow; None where there is none of the system's."""
-        return None
 
 
 if sys.platform == "win32":

@@ -17,7 +17,7 @@ import math
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import field
+from dataclasses import MISSING, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -202,16 +202,7 @@ def parse_settings(text: str, *, where: str) -> WorkspaceSettings:
     values = {key: _READERS[key](value, f"{where}: {key}") for key, value in written.items()}
     settings = WorkspaceSettings(
         **_arguments(values, ""),
-        deploy=DeploySettings(**_arguments(values, "deploy")),
-        executor=ExecutorSettings(**_arguments(values, "executor")),
-        retry=RetrySettings(**_arguments(values, "retry")),
-        limits=LimitSettings(**_arguments(values, "limits")),
-        history=HistorySettings(**_arguments(values, "history")),
-        lease=LeaseSettings(**_arguments(values, "lease")),
-        daemon=DaemonSettings(**_arguments(values, "daemon")),
-        preview=PreviewSettings(**_arguments(values, "preview")),
-        databases=DatabaseSettings(**_arguments(values, "databases")),
-        alerts=AlertSettings(**_arguments(values, "alerts")),
+        **{name: kind(**_arguments(values, name)) for name, kind in _SECTIONS.items()},
         warnings=tuple(ignored_key(key, value, _READERS, text=text, where=where) for key, value in unknown),
     )
     _check_together(settings, where)
@@ -368,7 +359,9 @@ _READERS: Mapping[str, _Reader] = {
     "alerts.on": _kinds,
     "alerts.digest": _duration(allow_zero=True),
 }
-_SECTIONS = frozenset(key.partition(".")[0] for key in _READERS if "." in key)
+_SECTIONS: Mapping[str, Callable[..., Any]] = {
+    one.name: one.default_factory for one in fields(WorkspaceSettings) if one.default_factory is not MISSING
+}
 _LEAST_HEARTBEAT_S = 0.1
 _LONGEST_STALE_AFTER_S = 86_400.0
 """A machine whose newest generation says more is not believed: the same as in the lease's protocol."""

@@ -46,7 +46,7 @@ from tests.support import PATIENCE, WorkspaceFiles
 FLOW = "from data_engine import Flow\ndef build():\n    return Flow(group='G')\n"
 
 
-OF_THE_MACHINE = ("long paths", "sleep", "virus scanner")
+OF_THE_MACHINE = ("long paths", "sleep")
 """Advice on this machine's own settings, which is no fault of a workspace."""
 
 

@@ -238,19 +238,19 @@ def test_step_each_is_map() -> None:
         (
             lambda: Flow("G").step(read, "raw"),
             "too many positional arguments",
-            "options are given by their names: use='raw' or save_as='raw' or label='raw'",
+            "it takes (fn, *",
         ),
         (
             lambda: Flow("G").mirror("../output"),
             "too many positional arguments",
-            "options are given by their names: root='../output'",
+            "it takes (*, root",
         ),
         (
             lambda: Flow("G").step(read).preview("a"),
             "too many positional arguments",
-            "options are given by their names: use='a' or source='a' or key='a'",
+            "it takes (*, use=None",
         ),
-        (lambda: Flow("G").expect(5), "too many positional arguments", "options are given by their names: by=5"),
+        (lambda: Flow("G").expect(5), "too many positional arguments", "it takes (*, by=None"),
         (lambda: Flow("G").run(True), "too many positional arguments", "it takes (*, force=False)"),
     ],
 )

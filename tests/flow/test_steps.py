@@ -587,7 +587,6 @@ def test_a_step_that_stops_itself_or_is_interrupted_is_stopped_not_failed(except
         FlowExecutionError(
             flow_name="f", phase="step", detail="d", step_label="s", function_name="n", source_path=Path("/p"), fix="m"
         ),
-        FlowExecutionError(flow_name="f", phase="build", detail="d", cell="c", source_line="  x = 1"),
         NotebookCompileError(flow_name="f", detail="d", cell="c", source_line="x", fix="m"),
     ],
 )

@@ -513,16 +513,13 @@ def test_times_and_intervals_are_read_as_people_write_them() -> None:
     [
         ({"mode": "daily", "time": "07:00"}, "schedule"),
         ({"mode": "odd", "cron": "0 7 * * *"}, "schedule"),
-        ({"mode": "weekly"}, "schedule"),
-        ({"mode": "files", "source": "in"}, "poll"),
         ({"mode": "pol", "source": "in"}, "poll"),
-        ({"mode": "once"}, "manual"),
         ({"mode": "odd"}, None),
         ({"mode": None}, None),
     ],
 )
 def test_a_mode_that_is_none_names_the_one_that_is_meant(options: dict[str, Any], meant: str | None) -> None:
-    """By its word, or by what belongs to it; all are named in either case."""
+    """By a typing mistake, or by what belongs to it; all are named in either case."""
     error = failing(lambda: Flow("G").watch(**options))
 
     modes = "'manual', 'poll', 'schedule'"

@@ -131,9 +131,9 @@ BATCH: Batch[Any] = Batch(
 def failure() -> FlowExecutionError:
     error = FlowExecutionError(
         flow_name="claims", phase="step", detail="KeyError: 'amount'", step_label="Clean", function_name="clean",
-        source_path="/in/a.csv", cell="claims.ipynb, cell 4 (In [12]), line 3", source_line="    return frame['amount']",
-        fix="check the column names",
+        source_path="/in/a.csv", fix="check the column names",
     )  # fmt: skip
+    error.set_place("claims.ipynb, cell 4 (In [12]), line 3", "    return frame['amount']")
     error.trace = ("claims.ipynb, cell 4 (In [12]), line 3", "    return frame['amount']")
     return error
 

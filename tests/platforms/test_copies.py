@@ -6,7 +6,7 @@ from pathlib import Path
 
 import duckdb
 
-from data_engine.engine.clone import copy_database
+from data_engine.engine.scratch import copy_database
 from data_engine.platforms.copies import writer_of
 
 

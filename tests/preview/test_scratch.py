@@ -15,7 +15,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from data_engine.engine import clone, scratch
+from data_engine.engine import scratch
 from data_engine.engine.memo.caption import PreviewReport, caption
 from data_engine.engine.preview import clear_preview_cache, last_report
 from data_engine.errors import FlowStoppedError, FlowValidationError
@@ -212,8 +212,8 @@ def test_pipes_that_others_put_into_the_mirror_or_beside_a_database_are_not_wait
 def test_a_database_that_somebody_writes_is_waited_for_and_its_holder_named(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("data_engine.engine.clone.WAIT_FOR_HOLDER_S", 0.3)
-    monkeypatch.setattr("data_engine.engine.clone.copy_database.__kwdefaults__", {"wait_s": 0.3})
+    monkeypatch.setattr("data_engine.engine.scratch.WAIT_FOR_HOLDER_S", 0.3)
+    monkeypatch.setattr("data_engine.engine.scratch.copy_database.__kwdefaults__", {"wait_s": 0.3})
     bench.flow(
         "def look(context):\n    try:\n        context.database('d.duckdb')\n    except Exception:\n        pass\n"
     )
@@ -422,7 +422,7 @@ def test_what_was_brought_in_once_is_not_copied_again_while_production_has_the_s
     with duckdb.connect(str(bench.database("d.duckdb"))) as con:
         con.execute("CREATE TABLE t AS SELECT 1 AS x")
     copied: list[str] = []
-    for name in ("clone_or_copy", "copy_database"):
+    for name in ("clone_or_copy",):
         real = getattr(scratch, name)
         monkeypatch.setattr(
             scratch, name, lambda one, *others, real=real: (copied.append(one.name), real(one, *others))[1]
@@ -488,7 +488,7 @@ def test_what_the_drive_clones_is_no_copy(bench: Bench, monkeypatch: pytest.Monk
         shutil.copy2(source, target)
         return True
 
-    monkeypatch.setattr(clone, "clone", cloned)
+    monkeypatch.setattr(scratch, "clone", cloned)
 
     assert [path.exists() for path in bench.cells.preview()] == [True, True]
 

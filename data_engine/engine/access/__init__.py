@@ -7,7 +7,6 @@ signatures.py       whether a file or folder is as it was
 file_events.py      what Python changes, seen before it happens
 preview_guard.py    what a preview must not change
 own_sources.py      what a run must not change: its own sources
-sql_writes.py       the files that queries of a run write
 doubts.py           what was read otherwise than its author meant
 libraries.py        which libraries only compute, and which read what nobody sees
 bytecode.py         what a code object names, calls and holds

@@ -13,8 +13,7 @@ from typing import Any
 
 from data_engine.cause import Cause
 from data_engine.engine.access.file_events import ChangeRefusedError, current_guard
-from data_engine.engine.items.far_context import ContextFacts, answer
-from data_engine.engine.items.lost_changes import lost_words
+from data_engine.engine.items.far_context import ContextFacts, answer, lost_words
 from data_engine.engine.items.process import Home, Task, surroundings
 from data_engine.engine.items.travel import Frame, PackedError, Parcel, pack, pack_error, unpack, unpack_error
 from data_engine.flow.context import FlowContext

@@ -25,8 +25,7 @@ from typing import Any
 
 from data_engine import secret
 from data_engine.engine.access.file_events import FileGuard, failing_when_refused, guarding
-from data_engine.engine.items.far_context import ContextFacts, FarContext
-from data_engine.engine.items.lost_changes import LostChanges
+from data_engine.engine.items.far_context import ContextFacts, FarContext, LostChanges
 from data_engine.engine.items.travel import (
     Frame,
     Parcel,
@@ -205,7 +204,7 @@ def _as_in_run(
         return lambda call: call
     from data_engine.engine.access.access_log import RunFiles, noting
     from data_engine.engine.access.interceptors import RunReaders
-    from data_engine.engine.access.sql_writes import reaches_copy, sql_watched
+    from data_engine.engine.access.own_sources import reaches_copy, sql_watched
 
     says_copy = reaches_copy([fn])
     if not _readers:

@@ -29,7 +29,6 @@ from data_engine.engine.access.preview_guard import PreviewGuard
 from data_engine.engine.access.signatures import Kind, Signature, compare, signature_of
 from data_engine.engine.candidates import Source
 from data_engine.engine.capture import heard
-from data_engine.engine.clone import BESIDE
 from data_engine.engine.memo.cache import DEFAULT_CACHE_BYTES, CacheEntry, Input, Place, PreviewCache, Reads, StepMakeup
 from data_engine.engine.memo.caption import StepReport
 from data_engine.engine.memo.content import digest_of
@@ -51,7 +50,7 @@ from data_engine.engine.memo.watched_context import (
     params_digest,
     watched,
 )
-from data_engine.engine.scratch import Scratch, ScratchFile
+from data_engine.engine.scratch import BESIDE, Scratch, ScratchFile
 from data_engine.flow.context import FlowContext, WorkspaceConfigContext
 from data_engine.flow.control import StepControl
 from data_engine.flow.flow import Flow
