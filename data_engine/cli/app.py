@@ -149,6 +149,7 @@ class LazyCommand(TyperCommand):
     def make_context(self, *arguments: Any, **named: Any) -> Any:
         """The context of the command itself."""
         if not self._home.startswith("looks:"):
+            gc.freeze()  # what is imported so far stays
             gc.enable()
         return self.loaded().make_context(*arguments, **named)
 
