@@ -45,12 +45,12 @@ WALKS = {
     "data-engine status": (
         35,
         200,
-        "import sys; sys.argv[1:] = ['status']; from data_engine.__main__ import main; main()",
+        "from data_engine.cli.app import run; run(['status'])",
     ),
     "data-engine deploy, no daemon": (
         50,
         400,
-        "import sys; sys.argv[1:] = ['deploy', 'claims']; from data_engine.__main__ import main; main()",
+        "from data_engine.cli.app import run; run(['deploy', 'claims'])",
     ),
     "load_flow of one cell": (30, 200, "from data_engine import Workspace; Workspace.current().load_flow('claims')"),
     "a preview of two steps": (40, 250, "flow.preview(use='numbers')"),

@@ -76,7 +76,7 @@ def main() -> NoReturn:
     """Run the command line with this process's arguments, and end the process with its exit code."""
     code = run(sys.argv[1:])
     if not gc.isenabled():
-        gc.freeze()  # else it is all collected while the process ends
+        os._exit(code)  # a look has closed what it opened, and the system takes all back faster than Python does
     sys.exit(code)
 
 
@@ -90,6 +90,7 @@ def run(arguments: Sequence[str]) -> int:
         else:
             code = _run(arguments, own)
         sys.stdout.flush()
+        sys.stderr.flush()
         if lost and code == 0:
             complain(f"error: the output could not be written: {lost[0].strerror}")
             code = 1
@@ -148,6 +149,7 @@ class LazyCommand(TyperCommand):
     def make_context(self, *arguments: Any, **named: Any) -> Any:
         """The context of the command itself."""
         if not self._home.startswith("looks:"):
+            gc.freeze()  # what is imported so far stays
             gc.enable()
         return self.loaded().make_context(*arguments, **named)
 

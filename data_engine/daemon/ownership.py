@@ -1,11 +1,11 @@
 """What owning the workspace means for one daemon: when it asks to own, what follows when it does, and when it does not.
 
-The keeper's thread talks to the share; everything here happens on the daemon's loop.
+The keeper's thread talks to the share; everything here happens on the daemon's loop. A process that owns for one commit makes a
+keeper by `keeper_of` and has no loop: asyncio, which takes a tenth of its start, is imported where there is one.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import time
@@ -81,6 +81,8 @@ class Ownership:
     """The ownership as one daemon has it. `start` begins to look; without it nothing can be owned."""
 
     def __init__(self, keeper: Keeper, engine: Engine) -> None:
+        import asyncio
+
         self._keeper = keeper
         self._engine = engine
         self._loop = asyncio.get_running_loop()
@@ -305,10 +307,14 @@ class Ownership:
 
     async def close(self, *, release: bool) -> None:
         """Look no longer, after giving the workspace up if wanted."""
+        import asyncio
+
         self._keeper.on_change = lambda: None
         await asyncio.to_thread(self._keeper.close, release=release)
 
     async def _wait_for(self, future: Future[_T]) -> _T:
+        import asyncio
+
         try:
             return await asyncio.wait_for(asyncio.wrap_future(future), PATIENCE_S)
         except TimeoutError as silence:

@@ -7,14 +7,16 @@ import math
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from data_engine.duration import parse_duration
 from data_engine.errors import FlowValidationError
 from data_engine.formatting import typed
+from data_engine.record import frozen
 
 
-class Given(NamedTuple):
+@frozen
+class Given:
     """What a person typed for a parameter: as it is (`raw`), and as flows read it that declare none (`loose`): as JSON
     where it can be read so.
 

@@ -9,18 +9,20 @@ from collections.abc import Sequence
 from contextlib import closing, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 from data_engine.ledger.connection import connect_to_look
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.rows import RUN_COLUMNS, files_of, restored, run_of, storable
 from data_engine.model import Run
+from data_engine.record import frozen
 
 MOST_OUTPUTS = 20
 """Of one name, the first by their paths."""
 
 
-class OutputRun(NamedTuple):
+@frozen
+class OutputRun:
     """An output of a flow, as it was recorded, with the newest run that wrote it; None where that is forgotten."""
 
     flow: str

@@ -6,10 +6,11 @@ from __future__ import annotations
 import ast
 import inspect
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, TypeGuard
+from typing import TypeGuard
 
 from data_engine.flow.spec import title_words
 from data_engine.formatting import beginning, first_few
+from data_engine.record import frozen
 
 _VERBS = {
     "alert": "alert",
@@ -31,7 +32,8 @@ _LONGEST_CALL = 60
 _INNER = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
 
 
-class DoubtfulCall(NamedTuple):
+@frozen
+class DoubtfulCall:
     """A call that its author hardly means, its fix, and the line where it stands (of a file, a cell or a function). `saves` are the names that steps lost with it save."""
 
     line: int

@@ -115,7 +115,6 @@ class FlowModules:
             return self._execute(f"{self.package}.{path.stem}", self.authored(path), data)
 
     def _load(self, path: Path, data: bytes) -> LoadedModule:
-        from data_engine.flow.control import RunInterrupted
         from data_engine.flow.object_names import object_warnings
 
         name = path.stem
@@ -124,9 +123,9 @@ class FlowModules:
         try:
             with module_folder(self.folder):
                 module = self._execute(full_name, path, data)
-        except (KeyboardInterrupt, RunInterrupted):
-            raise
         except BaseException as error:
+            if _ends_more(error):
+                raise
             raise _placed(error, name, "import", path)  # noqa: B904 - it has its cause
         description = _description(module, name)
         flow = self._build(module, name)
@@ -203,7 +202,6 @@ class FlowModules:
             exec(_code_of(data, str(path)), namespace)
 
     def _build(self, module: types.ModuleType, name: str) -> Flow:
-        from data_engine.flow.control import RunInterrupted
         from data_engine.notebook.locate import place_of_function
 
         build = getattr(module, "build", None)
@@ -223,9 +221,9 @@ class FlowModules:
         try:
             with module_folder(self.folder):
                 flow = build()
-        except (KeyboardInterrupt, RunInterrupted):
-            raise
         except BaseException as error:
+            if _ends_more(error):
+                raise
             raise _placed(error, name, "build", Path(str(module.__file__)))  # noqa: B904 - it has its cause
         if not isinstance(flow, Flow):
             raise FlowValidationError(
@@ -435,6 +433,13 @@ def _helper_files(folder: Path) -> list[tuple[str, Path]]:
     except OSError:
         pass
     return sorted(found)
+
+
+def _ends_more(error: BaseException) -> bool:
+    """Whether it ends more than the loading of a module: a person's interrupt, or the end of a run."""
+    from data_engine.flow.control import RunInterrupted
+
+    return isinstance(error, (KeyboardInterrupt, RunInterrupted))
 
 
 def _placed(error: BaseException, name: str, phase: str, path: Path) -> FlowValidationError:

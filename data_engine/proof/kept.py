@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError
@@ -16,8 +17,9 @@ from data_engine.notebook.artifacts import load_artifact
 from data_engine.notebook.catalog import CatalogEntry
 from data_engine.notebook.compiled import CompileWarning
 from data_engine.platforms.files import content_of
-from data_engine.proof.compare import texts_of
-from data_engine.proof.verdict import Verdict, cells_of
+
+if TYPE_CHECKING:
+    from data_engine.proof.verdict import Verdict
 
 _KEY = "verdict {}"
 
@@ -38,8 +40,12 @@ def kept(home: LocalWorkspace, name: str) -> Verdict | None:
         LedgerError: the ledger cannot be read.
     """
     text = home.ledger().setting(_KEY.format(name))
+    if text is None:
+        return None
+    from data_engine.proof.verdict import Verdict  # and what takes fingerprints
+
     try:
-        return None if text is None else Verdict.read(json.loads(text))
+        return Verdict.read(json.loads(text))
     except (ValueError, KeyError, TypeError):  # of another version
         return None
 
@@ -55,6 +61,9 @@ def compared(home: LocalWorkspace, path: Path, data: bytes | None = None) -> Com
     verdict = kept(home, path.stem)
     if verdict is None:
         return Compared()
+    from data_engine.proof.compare import texts_of
+    from data_engine.proof.verdict import cells_of
+
     try:
         return verdict.compared(cells_of(texts_of(path, content_of(path) if data is None else data)))
     except (OSError, FlowValidationError):

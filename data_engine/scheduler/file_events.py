@@ -14,9 +14,10 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from data_engine.platforms.drives import network_drive
+from data_engine.record import frozen
 
 _KINDS = (
     "FileCreated",
@@ -148,7 +149,8 @@ class FolderEvents:
             self._heard = None
 
 
-class _Watched(NamedTuple):
+@frozen
+class _Watched:
     watch: Any
     tells: set[Callable[[str], None]]
 

@@ -102,9 +102,11 @@ def trigger_words(trigger: RunTrigger | None) -> str:
 
 def params_words(run: Run) -> str:
     """What a run was given, as it could be typed; "" for nothing."""
+    if not run.params:
+        return ""
     from data_engine.engine.params import value_words
 
-    return ", ".join(f"{name}={value_words(value)}" for name, value in (run.params or {}).items())
+    return ", ".join(f"{name}={value_words(value)}" for name, value in run.params.items())
 
 
 def source_names(sources: Iterable[str], root: Path) -> dict[str, str]:
