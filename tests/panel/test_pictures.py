@@ -165,7 +165,9 @@ def test_the_head_of_a_flow_leaves_the_room_to_what_is_looked_at(
         heads[flow] = panel.element.evaluate(HEAD)
         panel.element.locator(".de-back").click()
 
-    assert {flow: px for flow, px in heads.items() if px > (300 if flow in ("month_end", "claims_import") else 180)} == {}
+    assert {
+        flow: px for flow, px in heads.items() if px > (300 if flow in ("month_end", "claims_import") else 180)
+    } == {}
 
 
 def test_what_cells_show(lab: Lab, page: Page, pictures: Path, workspace: Path) -> None:
