@@ -483,6 +483,7 @@ class Workspace:
         Raises:
             FlowValidationError: no such flow or source, the module is broken, a parameter is unknown, wrong or missing, or
                 `params` of a flow that declares none are not JSON.
+            SettingsError: the workspace's settings cannot be used.
 
         Example:
             >>> import tempfile
@@ -495,6 +496,7 @@ class Workspace:
         """
         from data_engine.commands.runs import Run
 
+        self.home.settings()  # one that cannot be used stops what depends on it
         place = None if source is None else os.fspath(source)
         begun = self._do(Run(name, place, self._sendable(name, params)), wait)
         if begun is None:

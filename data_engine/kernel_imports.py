@@ -1,7 +1,7 @@
 """How a notebook's cells import what lies beside it: as production does, wherever the kernel works, and as it is now.
 
 Once `Flow` was imported in a kernel, `flow_helpers` and the modules of the notebook's `flow_modules` folder are found though
-the kernel was started elsewhere; and before each cell, helpers whose files have changed are forgotten, so that running the
+the kernel was started elsewhere; `%flow` loads itself; and before each cell, helpers whose files have changed are forgotten, so that running the
 cell that imports one takes the edited one, the first time.
 """
 
@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
+from typing import Any
 
 from data_engine.workspace.layout import authored_folder, kernel_shell
 
@@ -20,8 +21,17 @@ def watch_imports() -> None:
     shell = kernel_shell()
     if shell is None or any(isinstance(one, AuthoredFinder) for one in sys.meta_path):
         return
+    if "flow" not in shell.magics_manager.magics["line"]:
+        shell.register_magic_function(_load_flow, "line", "flow")
     sys.meta_path.append(AuthoredFinder())
     shell.events.register("pre_run_cell", _forget_edited)
+
+
+def _load_flow(line: str) -> Any:
+    """What data_engine gives as a magic, loaded when it is first used: `%load_ext data_engine`."""
+    shell = kernel_shell()
+    shell.run_line_magic("load_ext", "data_engine")
+    return shell.run_line_magic("flow", line)
 
 
 class AuthoredFinder:

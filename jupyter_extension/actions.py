@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -40,13 +41,14 @@ from data_engine.workspace.provision import notebook_text, provision_workspace
 from data_engine.workspace.select import discover_workspaces, select_workspace, use_workspace
 from jupyter_extension.card import html
 from jupyter_extension.command_actions import command_action, command_actions
-from jupyter_extension.details import debug_frames, flow_details, is_on_another_host, run_details
+from jupyter_extension.details import debug_frames, flow_details, is_on_another_host, run_details, run_view
 from jupyter_extension.difference_card import mark_of_plan, plan_data_card
 from jupyter_extension.files import flow_files
 from jupyter_extension.inspect_child import ask_child
 from jupyter_extension.trends import trends_view
 
 Args: TypeAlias = Mapping[str, Any]
+_MOST_TODAY = 5000
 
 
 def answer(root: str | None, action: str, args: Args) -> dict[str, Any]:
@@ -151,6 +153,14 @@ def _compare(ws: Workspace, args: Args) -> Any:
 
 def _trends(ws: Workspace, args: Args) -> Any:
     return as_json(trends_view(ws.trends(args["flow"])))
+
+
+def _today(ws: Workspace, args: Args) -> Any:
+    """The runs that began today, by this machine's clock, by flow; the newest first."""
+    found: dict[str, list[Any]] = {}
+    for run in ws.runs(limit=_MOST_TODAY, since=date.today()):
+        found.setdefault(run.flow, []).append(as_json(run_view(run)))
+    return found
 
 
 def _debug(ws: Workspace, args: Args) -> Any:
@@ -332,6 +342,7 @@ _IN_WORKSPACE: dict[str, tuple[Callable[[Workspace, Args], Any], Fields]] = {
     "run_details": (_run_details, {"run_id": TEXT}),
     "compare": (_compare, {"run_a": TEXT, "run_b": TEXT}),
     "trends": (_trends, {"flow": TEXT}),
+    "today": (_today, {}),
     "debug": (_debug, {}),
     "clear_debug": (_clear_debug, {}),
     "inspect": (_inspect, _LOOK),
@@ -352,7 +363,7 @@ _ANYWHERE: dict[str, tuple[Callable[[str | None, Args], Any], Fields]] = {
     "provision": (_provision, {"path": PATH}),
 }
 _LOOKS = frozenset(
-    "flow files plan run_details compare trends debug inspect outputs settings clear_debug workspaces save_settings use provision".split()
+    "flow files plan run_details compare trends today debug inspect outputs settings clear_debug workspaces save_settings use provision".split()
 )
 
 

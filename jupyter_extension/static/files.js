@@ -2,7 +2,7 @@
 
 import { run } from "./actions.js";
 import { h } from "./dom.js";
-import { clock } from "./format.js";
+import { clock, endsApart } from "./format.js";
 import { agoText, button, icon, note, pathText } from "./pieces.js";
 
 /** @import { FileView, FilesView, FlowDetails } from "./types" */
@@ -70,6 +70,7 @@ export function lookAtHeld(app) {
 export function filesTable(app, details) {
   const { files, filesSaid, openFile } = app.state;
   const row = app.view.flows[details.name];
+  const names = files ? endsApart(files.files.map((file) => file.name)) : new Map();
   if (!files) return h("div", { class: "de-files" }, filesSaid ? note("bad", "said", filesSaid) : h("p", { class: "de-empty" }, "Reading the files…"));
   return h("div", { class: "de-files" },
     filesSaid ? note("bad", "said", filesSaid) : null,
@@ -79,7 +80,7 @@ export function filesTable(app, details) {
     files.alike.map(({ mark, reason, count }) => h("button", {
       key: `alike ${reason}`, class: "de-file-main de-alike", title: "Show these files", onclick: () => ask(app, { fileGroup: "waiting" }),
     }, icon(mark), h("span", { class: "de-strong" }, `${count.toLocaleString()} files`), h("span", { class: "de-grow" }, reason))),
-    files.files.map((file) => app.memo.get(`file ${file.path}`, [JSON.stringify(file), row.buttons.run, openFile === file.path], () => fileLine(app, details.name, file))),
+    files.files.map((file) => app.memo.get(`file ${file.path}`, [JSON.stringify(file), row.buttons.run, openFile === file.path, names.get(file.name)], () => fileLine(app, details.name, file, names.get(file.name)))),
     files.total && !files.found ? h("p", { class: "de-empty", key: "none" }, `None of the ${files.total.toLocaleString()} files matches.`) : null,
     files.found > files.files.length ? moreFiles(app, files) : null);
 }
@@ -138,14 +139,15 @@ function moreFiles(app, { found, files }) {
  * @param {Panel} app
  * @param {string} flow
  * @param {FileView} file
+ * @param {string} name the end of its path that tells it from the others
  */
-function fileLine(app, flow, file) {
+function fileLine(app, flow, file, name) {
   const { run_id: runId } = file;
   const isOpen = app.state.openFile === file.path;
   return h("div", { key: file.path, class: `de-file${isOpen ? " de-open" : ""}`, "data-file": file.name },
     h("button", { class: "de-file-main", "aria-expanded": String(isOpen), title: file.path, onclick: () => app.set({ openFile: isOpen ? null : file.path }) },
       icon(file.mark),
-      h("span", { class: `de-grow de-strong ${isOpen ? "de-whole" : "de-clip"}` }, isOpen ? pathText(file.name) : file.name),
+      h("span", { class: `de-grow de-strong ${isOpen ? "de-whole" : "de-clip"}` }, isOpen ? pathText(file.name) : name),
       file.last_at_utc ? h("span", { class: "de-faint de-fixed", title: clock(file.last_at_utc) }, file.last ? `${file.last.word} ` : "", agoText(file.last_at_utc)) : null,
       isOpen ? null : h("span", { class: file.last_at_utc ? "de-sr" : "de-faint de-clip" }, file.reason)),
     isOpen ? h("div", { class: "de-file-reason" }, file.reason) : null,

@@ -1,6 +1,7 @@
 // The list of groups and flows, with search and filters.
 
 import { run } from "./actions.js";
+import { chooseBox, chooseButton, chosenPart } from "./chosen.js";
 import { h } from "./dom.js";
 import { ahead, duration, expectedText, matches, nameOf, plural, progressText, since } from "./format.js";
 import { typedParams } from "./parameters.js";
@@ -32,15 +33,16 @@ export function shownFlows(search, filter) {
 /** @param {Panel} app */
 export function flowList(app) {
   const { view } = app;
-  const { search, filter, closed, selected, pending } = app.state;
+  const { search, filter, closed, selected, pending, chosen } = app.state;
   const passes = shownFlows(search, filter);
   /** @type {Map<string, ActiveRun>} */
   const actives = new Map();
   for (const active of view.active) if (!actives.has(active.flow)) actives.set(active.flow, active);
-  let shown = 0;
+  /** @type {PanelFlow[]} */
+  const shown = [];
   const groups = view.groups.map((group) => {
     const rows = group.flows.map((name) => view.flows[name]).filter((row) => row && passes(row));
-    shown += rows.length;
+    shown.push(...rows);
     if (rows.length === 0) return null;
     const isClosed = closed.has(group.name) && !search;
     return h("section", { key: `g ${group.name}`, class: "de-group" },
@@ -49,13 +51,14 @@ export function flowList(app) {
         h("span", { class: "de-group-name" }, group.name || "No group"),
         h("span", { class: "de-faint" }, group.summary)),
       isClosed ? null : h("div", { class: "de-rows" }, rows.map((row) => app.memo.get(
-        `row ${row.name}`, [row, actives.get(row.name), selected === row.name, pending.get(`run ${row.name}`), app.isStatic],
+        `row ${row.name}`, [row, actives.get(row.name), selected === row.name, pending.get(`run ${row.name}`), app.isStatic, chosen && chosen.has(row.name)],
         () => flowRow(app, row, actives.get(row.name))))));
   });
   return h("div", { class: "de-list", key: "list" },
     app.isStatic ? null : findPart(app, view),
+    chosenPart(app, shown),
     groups,
-    view.empty ? emptyWorkspace(app, view.empty) : shown === 0 ? h("p", { class: "de-empty" }, "No flow matches the search and filter.") : null,
+    view.empty ? emptyWorkspace(app, view.empty) : shown.length === 0 ? h("p", { class: "de-empty" }, "No flow matches the search and filter.") : null,
     (view.not_flows || []).map((text) => h("p", { class: "de-not-flow de-faint" }, text)));
 }
 
@@ -78,7 +81,7 @@ function findPart(app, view) {
       return h("button", {
         key: name, class: "de-chip", "aria-pressed": String(filter === name), onclick: () => app.set({ filter: name }),
       }, label, name === "all" ? null : h("span", { class: "de-count", "data-count": count }, count));
-    })));
+    }), chooseButton(app)));
 }
 
 /**
@@ -112,6 +115,7 @@ function flowRow(app, row, active) {
   const isSelected = selected === row.name;
   const { standing } = row; // none in a snapshot that an earlier version kept
   return h("div", { key: row.name, class: `de-row${isSelected ? " de-selected" : ""}`, "data-flow": row.name },
+    chooseBox(app, row),
     h("button", {
       class: "de-row-main", "aria-current": isSelected ? "true" : undefined, title: row.name,
       onclick: () => app.select(row.name), onkeydown: moveAmongRows,

@@ -147,6 +147,27 @@ export function nameOf(path) {
 }
 
 /**
+ * Of paths the ends that tell them apart: the name, and where several have it, with as many folders as it takes.
+ *
+ * @param {string[]} paths
+ * @returns {Map<string, string>}
+ */
+export function endsApart(paths) {
+  /** @type {Map<string, string>} */
+  const found = new Map();
+  let left = [...new Set(paths)];
+  for (let depth = 1; left.length; depth += 1) {
+    const ends = left.map((path) => path.split("/").slice(-depth).join("/"));
+    /** @type {Record<string, number>} */
+    const count = {};
+    for (const end of ends) count[end] = (count[end] || 0) + 1;
+    left.forEach((path, index) => (count[ends[index]] === 1 || ends[index] === path) && found.set(path, ends[index]));
+    left = left.filter((path) => !found.has(path));
+  }
+  return found;
+}
+
+/**
  * Whether a text holds every word of a search, in any case and order.
  *
  * @param {string} text

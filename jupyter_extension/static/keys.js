@@ -75,7 +75,7 @@ function stopWhenPressedTwice(app) {
  * @param {Panel} app
  */
 function closeTopmost(app) {
-  const { question, isMenuOpen, confirming, said, showParams, backfill, isDisabling, sheet, run: openRun, openFile, selected, tab, section } = app.state;
+  const { question, chosen, isMenuOpen, confirming, said, showParams, backfill, isDisabling, sheet, run: openRun, openFile, selected, tab, section } = app.state;
   const isAtOutputs = tab === "outputs" || (tab === "flows" && selected && section === "data");
   /** @type {[unknown, Partial<import("./types").State>][]} */
   const layers = [
@@ -89,6 +89,7 @@ function closeTopmost(app) {
     [tab === "flows" && section === "runs" && openRun, { run: null }],
     [tab === "flows" && section === "files" && openFile, { openFile: null }],
   ];
+  if (tab === "flows" && !selected) layers.push([chosen, { chosen: null }]);
   const top = layers.find(([isOpen]) => isOpen);
   if (top) app.set(top[1]);
   else if (tab !== "flows") app.set({ tab: "flows" });

@@ -10,6 +10,7 @@ import { button, icon, note, sign, tabs } from "./pieces.js";
 import { questionPart } from "./question.js";
 import { serverBase } from "./server.js";
 import { settingsTab } from "./settings.js";
+import { todayTab } from "./today.js";
 
 /** @import { Child, Notice, PanelView } from "./types" */
 /** @import { Panel } from "./panel.js" */
@@ -17,7 +18,7 @@ import { settingsTab } from "./settings.js";
 const TOLD_MS = 10 * 60 * 1000;
 
 /** @type {[string, string][]} */
-const TABS = [["flows", "Flows"], ["outputs", "Outputs"], ["settings", "Settings"]];
+const TABS = [["flows", "Flows"], ["today", "Today"], ["outputs", "Outputs"], ["settings", "Settings"]];
 
 /**
  * The whole page of a panel.
@@ -48,6 +49,7 @@ export function page(app) {
 function body(app) {
   const { tab, selected } = app.state;
   if (tab === "outputs") return outputsTab(app);
+  if (tab === "today") return todayTab(app);
   if (tab === "settings") return settingsTab(app);
   return [flowList(app), selected === null ? null : flowDetails(app, selected)]; // to make the list anew takes longer than to hide it
 }

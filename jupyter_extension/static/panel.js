@@ -12,6 +12,7 @@ import { page } from "./page.js";
 import { serverBase, serverFor, ServerTransport, textOf } from "./server.js";
 import { loadSettings } from "./settings.js";
 import { elsewhere, firstState, keptSaid, NO_DETAILS, ofFlow, runsOf, SLOW_STOP_MS } from "./state.js";
+import { loadToday } from "./today.js";
 import { STILL } from "./transport.js";
 import { refreshTrends } from "./trends.js";
 import { followWorkspaces } from "./workspaces.js";
@@ -56,6 +57,7 @@ export class Panel {
     /** @type {ReturnType<typeof setTimeout> | undefined} */
     this.filesDue = undefined;
     this.isReadingFiles = false;
+    this.isReadingToday = false;
     root.classList.add("de-panel");
     if (this.isStatic) root.classList.add("de-static");
     root.setAttribute("data-lm-suppress-shortcuts", "true");
@@ -156,6 +158,7 @@ export class Panel {
     this.state.problem = null;
     const name = this.state.selected;
     if (name && (!before || before.flows[name] !== view.flows[name] || runsOf(before, name) !== runsOf(view, name))) this.refreshDetails();
+    if (this.state.tab === "today") loadToday(this);
     this.update();
     if (before === null) this.root.setAttribute("data-live", this.transport.kind);
   }
@@ -182,6 +185,7 @@ export class Panel {
     if (changes.showTrend) refreshTrends(this);
     if (changes.tab === "settings" && before.tab !== "settings") loadSettings(this);
     if (opensOutputs) loadOutputs(this);
+    if (changes.tab === "today") loadToday(this);
     this.update();
     if (changes.section) requestAnimationFrame(() => makeRoom(this.root)); // once it is drawn
   }

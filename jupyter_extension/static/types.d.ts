@@ -320,6 +320,11 @@ export interface State {
   confirming: string | null;
   said: Said | null;
   away: Set<string>;
+  /** The names of the flows that are chosen; null while nobody chooses. */
+  chosen: Set<string> | null;
+  /** The runs of today by flow, the newest first. */
+  today: Record<string, RunView[]> | null;
+  todaySaid: string | null;
 }
 
 /** A flow's details, or why they cannot be had. */

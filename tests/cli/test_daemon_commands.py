@@ -562,6 +562,17 @@ def test_a_schedule_that_failed_shows_why_and_not_when_it_runs_next(daemon: Cli)
     assert "next " not in said
 
 
+def test_a_run_by_hand_is_refused_where_a_setting_cannot_be_used(daemon: Cli, ws: WorkspaceFiles) -> None:
+    """Also where the daemon runs, which works with the settings that were good: a success would say that it was used."""
+    ws.source("config/data_engine.toml", '[executor]\nkind = "proceses"\n')
+
+    answer = daemon("run", "claims")
+
+    assert answer.code == 2
+    assert "kind cannot be 'proceses'" in answer.err
+    assert 'write "threads" or "processes" or "dask"' in answer.err
+
+
 def test_a_misspelt_parameter_is_told_where_it_was_typed(daemon: Cli) -> None:
     """And not only in the log of the run."""
     answer = daemon("run", "claims", "--set", "mnat=1")

@@ -6,9 +6,15 @@ import re
 import sys
 from pathlib import Path
 
-from data_engine.cli.lab import lab_command, lab_hint
+import nbformat
+import pytest
+from jupyter_client.manager import start_new_kernel
+from nbclient import NotebookClient
+
+from data_engine.cli.lab import lab_command, lab_environment, lab_hint
 from data_engine.workspace.layout import WorkspaceLayout
 from tests.cli.conftest import Cli
+from tests.support import notebook_bytes
 
 
 def test_the_demo_runs_its_flows_and_says_how_to_open_it(cli: Cli) -> None:
@@ -95,3 +101,39 @@ def test_lab_serves_the_workspace_and_opens_its_first_notebook(tmp_path: Path) -
 def test_the_hint_is_short_inside_and_whole_outside(tmp_path: Path) -> None:
     assert lab_hint(Path.cwd() / "demo") == "data-engine --workspace demo lab"
     assert lab_hint(tmp_path / "demo") == f"data-engine --workspace {tmp_path / 'demo'} lab"
+
+
+def test_every_kernel_of_lab_has_the_magic_also_after_a_restart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a cell that loads it; the person's own start-up file is executed too, and no name of ours is left."""
+    own = tmp_path / "own.py"
+    own.write_text("mine = 3\n")
+    for name, value in lab_environment(WorkspaceLayout(tmp_path / "claims"), {"PYTHONSTARTUP": str(own)}).items():
+        monkeypatch.setenv(name, value)
+    manager, client = start_new_kernel(kernel_name="python3", cwd=str(tmp_path))
+    try:
+        for _ in range(2):
+            said: list[str] = []
+            client.execute_interactive(
+                "%flow --help\nprint(mine, 'os' in globals(), '_start' in globals())",
+                timeout=60,
+                output_hook=lambda message, said=said: said.append(message["content"].get("text", "")),
+            )
+            assert "preview" in "".join(said)
+            assert "3 False False" in "".join(said)
+            manager.restart_kernel(now=True)
+            client.wait_for_ready(timeout=60)
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+
+
+def test_a_kernel_that_has_imported_a_flow_loads_the_magic_when_it_is_used(tmp_path: Path) -> None:
+    """Nobody has to know the line that loads it; `%flow` gives its value."""
+    notebook = tmp_path / "look.ipynb"
+    notebook.write_bytes(notebook_bytes("from data_engine import Flow", "%flow --help"))
+    found = nbformat.read(notebook, as_version=4)
+    NotebookClient(found, timeout=60, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}).execute()
+
+    assert "preview" in found.cells[1].outputs[0].text

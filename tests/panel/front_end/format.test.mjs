@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { ago, ahead, bytes, clock, dayTime, duration, expectedText, matches, nameOf, offset, plural, progressText, since } from "../../../jupyter_extension/static/format.js";
+import { ago, ahead, bytes, clock, dayTime, duration, endsApart, expectedText, matches, nameOf, offset, plural, progressText, since } from "../../../jupyter_extension/static/format.js";
 
 const NOON = Date.UTC(2026, 0, 5, 12);
 const utc = (/** @type {number} */ seconds) => new Date(NOON + 1000 * seconds).toISOString();
@@ -81,4 +81,11 @@ test("a search holds when every word is found, in any case and order", () => {
   assert.equal(matches("Daily flights poll", "POLL daily"), true);
   assert.equal(matches("Daily flights poll", "daily weekly"), false);
   assert.equal(matches("anything", "  "), true);
+});
+
+test("of paths the ends that tell them apart", () => {
+  assert.deepEqual([...endsApart(["a/x/may.csv", "b/x/may.csv", "june.csv", "may.csv"])].sort(), [
+    ["a/x/may.csv", "a/x/may.csv"], ["b/x/may.csv", "b/x/may.csv"], ["june.csv", "june.csv"], ["may.csv", "may.csv"],
+  ]);
+  assert.deepEqual([...endsApart(["in/2013/north/may.csv", "in/2014/south/may.csv"]).values()], ["north/may.csv", "south/may.csv"]);
 });

@@ -5,6 +5,7 @@ import { test } from "node:test";
 
 import { h, Memo } from "../../../jupyter_extension/static/dom.js";
 import { moreHeld } from "../../../jupyter_extension/static/flow_details.js";
+import { questionOf, whyNone } from "../../../jupyter_extension/static/chosen.js";
 import { FILTERS, secondText, shownFlows, stateText } from "../../../jupyter_extension/static/flows.js";
 import { besidePath } from "../../../jupyter_extension/static/jupyter.js";
 import { onKey, staysHere } from "../../../jupyter_extension/static/keys.js";
@@ -14,6 +15,7 @@ import { button, drawing, whyNot } from "../../../jupyter_extension/static/piece
 import { countsText, logText } from "../../../jupyter_extension/static/runs.js";
 import SHAPES from "../../../jupyter_extension/static/shapes.js";
 import { elsewhere, firstState, keptSaid, runsOf } from "../../../jupyter_extension/static/state.js";
+import { spots } from "../../../jupyter_extension/static/today.js";
 import { applied } from "../../../jupyter_extension/static/transport.js";
 
 const mark = (/** @type {string} */ word, tone = "idle", shape = "ring") => ({ word, tone, shape, kind: word.replaceAll(" ", "_") });
@@ -220,4 +222,20 @@ test("an error does not stay when another flow is looked at, and what was done d
   const said = { text: "The engine is on." };
 
   assert.deepEqual([{ ...said, error: true }, { ...said, again: "claims" }, said, null].map(keptSaid), [null, null, said, null]);
+});
+
+test("one question names all chosen flows, and those it cannot be done with", () => {
+  const rows = [row({ name: "a", buttons: { run: null } }), row({ name: "b", buttons: { run: "it runs" } })];
+  assert.equal(questionOf("Run", "run", rows), "Run a? Not b (it runs).");
+  assert.equal(whyNone([rows[1]], "run"), "it runs");
+  assert.equal(whyNone([], "run"), "choose flows first");
+  const many = Array.from({ length: 14 }, (_, index) => row({ name: `f${index}`, buttons: { run: null } }));
+  assert.ok(questionOf("Run", "run", many).endsWith("f11, 2 more?"));
+});
+
+test("of the runs on one spot of the day a failure is the one that is seen", () => {
+  const midnight = Date.parse("2026-12-01T00:00:00Z");
+  const at = (/** @type {string} */ time, /** @type {string} */ tone) => ({ run_id: time, started_at_utc: `2026-12-01T${time}Z`, elapsed_s: 60, mark: mark(tone, tone) });
+  const found = spots([at("06:00:20", "good"), at("06:00:10", "bad"), at("06:00:00", "good"), at("03:00:00", "good")], midnight);
+  assert.deepEqual(found.map(({ left, shown, all }) => [left, shown.run_id, all.length]), [[12.5, "03:00:00", 1], [25, "06:00:10", 3]]);
 });
