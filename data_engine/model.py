@@ -115,9 +115,21 @@ class FileFacts(NamedTuple):
     rows: int | None = None
 
 
+class RuleCount(NamedTuple):
+    """What one rule of a check has found: of `rows` rows `failed` for which it is false, and `unknown` for which it is null. A rule
+    about the frame judges one value: `rows` is 1."""
+
+    check: str
+    rule: str
+    rows: int
+    failed: int
+    unknown: int
+
+
 class RunSpent(NamedTuple):
     """What a run took and made, told at its end: the first files it read and wrote, how many more there were of each, the
-    most memory its process held, and the CPU seconds the process used meanwhile."""
+    most memory its process held, the CPU seconds the process used meanwhile, and what its checks have found; `rejected` are the rows that
+    they have put apart, None without a check that does."""
 
     inputs: tuple[FileFacts, ...] = ()
     more_inputs: int = 0
@@ -125,6 +137,8 @@ class RunSpent(NamedTuple):
     more_outputs: int = 0
     peak_memory_bytes: int | None = None
     cpu_s: float | None = None
+    checks: tuple[RuleCount, ...] = ()
+    rejected: int | None = None
 
 
 class RunStarted(NamedTuple):

@@ -14,6 +14,7 @@ from data_engine.engine.access.access_log import AccessLog, Namespace
 from data_engine.engine.access.bytecode import code_facts
 from data_engine.engine.access.interceptors import Interceptors, watched_libraries
 from data_engine.engine.access.signatures import Kind
+from data_engine.flow.check import Check
 from data_engine.flow.flow import Flow
 from data_engine.flow.spec import Collect, Map
 
@@ -30,7 +31,7 @@ def says_copy(flow: Flow) -> bool:
         (True, False)
     """
     called = [step.fn.fn if isinstance(step.fn, Map) else step.fn for step in flow.steps]
-    return reaches_copy(one for one in called if not isinstance(one, Collect))
+    return reaches_copy(one for one in called if not isinstance(one, (Collect, Check)))
 
 
 def reaches_copy(called: Iterable[Any]) -> bool:

@@ -39,7 +39,7 @@ class CacheEntry:
     `unseen` is why it can never be reused, `not_kept` why there is no `value`; `same_as` is what it was given and handed on;
     `shares` says that its value holds a part of another's, `is_stateful` that its value can be used up. `versions` tells which
     contents it read of files that earlier steps wrote, `scratch` what it wrote itself to the preview's own folder; `doubts`
-    says of what it read that its author hardly meant it so, `warned` what it logged as a warning.
+    says of what it read that its author hardly meant it so, `warned` what it logged as a warning, `checked` what a check has found.
     """
 
     out_key: bytes
@@ -58,6 +58,7 @@ class CacheEntry:
     scratch: dict[Path, ScratchFile] = field(default_factory=dict)
     doubts: tuple[str, ...] = ()
     warned: tuple[str, ...] = ()
+    checked: tuple[str, ...] = ()
     value: Any = None
     size_bytes: int = 0
 
