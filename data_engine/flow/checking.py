@@ -17,6 +17,7 @@ from data_engine.formatting import first_few, plural
 from data_engine.model import RuleCount
 
 ROW, RULES = "_row", "_rules"
+_OURS = (ROW, RULES, "_check", "_run", "_source")
 _MOST_ROWS = 5
 _MOST_COLUMNS = 8
 _SHOWN = 60
@@ -29,7 +30,7 @@ def judge(given: Any, check: Rules) -> Judged:
         FlowValidationError: it is no frame, or a rule cannot be asked of it.
     """
     frame = _frame_of(given, check)
-    if taken := [name for name in (ROW, RULES) if name in frame.columns]:
+    if taken := [name for name in _OURS if name in frame.columns]:
         raise _wrong(
             check, f"the frame has a column {taken[0]!r}, as rejected rows get", "drop or rename it before the check"
         )
@@ -100,7 +101,7 @@ class Judged:
     def checked(self, *, with_frame: bool) -> Checked:
         """What is recorded of it."""
         frame = self.rejected_rows() if with_frame and self.rejected else None
-        return Checked(self._check.label, self.counts, self.rows, self.rejected if with_frame else 0, frame)
+        return Checked(self._check.label, self.counts, self.rows, self.rejected if with_frame else None, frame)
 
     def rejected_rows(self) -> pl.DataFrame:
         """The rejected rows in Polars, with their number and the rules that are not true of them."""

@@ -47,12 +47,12 @@ class Rules:
 
 
 class Checked(NamedTuple):
-    """What a check has found: its rules with their counts, and the rejected rows as a Polars frame with `_row` and `_rules`."""
+    """What a check has found: its rules with their counts, and the rows that it has put apart (None: it puts none apart) as a Polars frame with `_row` and `_rules`."""
 
     label: str
     rules: tuple[RuleCount, ...]
     rows: int
-    rejected: int = 0
+    rejected: int | None = None
     frame: Any = None
 
     @property

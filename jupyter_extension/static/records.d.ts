@@ -46,6 +46,8 @@ export interface Run {
   peak_memory_bytes: number | null;
   cpu_s: number | null;
   scheduled_for: string | null;
+  checks: RunCheck[];
+  rejected: number | null;
   warnings?: number | null;
   tz?: string | null;
 }
