@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import field
 from pathlib import Path
@@ -32,6 +33,7 @@ from data_engine.record import Record, frozen
 FOLDER = "rejected"
 _MARK = b"data_engine.rejected"
 _TAIL_BYTES = 8
+_LONGEST_SHEET = 31
 _MOST_FOOTER_BYTES = 16 * 1024**2
 
 
@@ -97,13 +99,8 @@ class Quarantine:
     def _write(self, found: Sequence[Checked], fresh: Path) -> None:
         import polars as pl
 
-        frames = [_as_stored(one.frame).with_columns(_check=pl.lit(one.label)) for one in found]
-        kinds: dict[str, set[Any]] = {}
-        for frame in frames:
-            for name, kind in frame.schema.items():
-                kinds.setdefault(name, set()).add(kind)
-        mixed = {name for name, several in kinds.items() if len(several) > 1}
-        whole = pl.concat([_as_text(frame, mixed) for frame in frames], how="diagonal")
+        frames = [one.frame.with_columns(_check=pl.lit(one.label)) for one in found]
+        whole = _together(frames)
         ours = ("_row", "_rules", "_check")
         rules = Counter(rule for broken in whole["_rules"] for rule in broken)
         said = {"run": self._run_id, "source": self._source, "rows": whole.height, "rules": rules}
@@ -138,12 +135,34 @@ def rejected_rows(root: Path, flow: str | None = None) -> list[RejectedRows]:
     return found
 
 
-def frames_of(found: Sequence[RejectedRows]) -> Iterator[tuple[RejectedRows, Any]]:
-    """The rows of each, in Polars."""
+def rejected_now(root: Path) -> Counter[str]:
+    """How many rows are rejected now, by flow; none where the folder cannot be read."""
+    found = Counter[str]()
+    with suppress(OSError):
+        for one in rejected_rows(root):
+            found[one.flow] += one.rows
+    return found
+
+
+def write_workbook(found: Sequence[RejectedRows], path: str | os.PathLike[str]) -> Path:
+    """The absolute path of the workbook, after the rows of each flow were written to a sheet of its name there.
+
+    Raises:
+        FlowValidationError: it cannot be written, or more rows than a sheet holds.
+    """
     import polars as pl
 
-    for one in found:
-        yield one, pl.read_parquet(one.path, glob=False)
+    from data_engine.helpers.excel import misfit, write_sheets
+
+    sheets: dict[str, Any] = {}
+    for flow in dict.fromkeys(one.flow for one in found):
+        whole = _together([pl.read_parquet(one.path, glob=False) for one in found if one.flow == flow])
+        whole = whole.with_columns(pl.col("_rules").list.join(", "))
+        name = re.sub(r"[\[\]:*?/\\']", "_", flow)[:_LONGEST_SHEET]
+        while name.lower() in map(str.lower, sheets):
+            name = f"{name[: _LONGEST_SHEET - 3]}_{len(sheets) + 1}"
+        sheets[name] = _as_text(whole, {one.name for one in whole if misfit(one) or one.dtype.is_nested()})
+    return write_sheets(sheets, path)
 
 
 def _leave_out_of_git(path: Path) -> None:
@@ -171,9 +190,16 @@ def _said(descriptor: int) -> Mapping[str, Any]:
     return {}
 
 
-def _as_stored(frame: Any) -> Any:
-    """The frame without what no Parquet file can hold: as text."""
-    return _as_text(frame, {name for name, kind in frame.schema.items() if kind.is_object()})
+def _together(frames: Sequence[Any]) -> Any:
+    """All rows as one frame: a column that some lack is null there, and one of several types, or of Python objects, is text."""
+    import polars as pl
+
+    kinds: dict[str, set[Any]] = {}
+    for frame in frames:
+        for name, kind in frame.schema.items():
+            kinds.setdefault(name, set()).add(kind)
+    mixed = {name for name, several in kinds.items() if len(several) > 1 or any(kind.is_object() for kind in several)}
+    return pl.concat([_as_text(frame, mixed) for frame in frames], how="diagonal")
 
 
 def _as_text(frame: Any, names: set[str]) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from data_engine.errors import FlowValidationError
@@ -78,7 +79,7 @@ class Check:
         if self.at_most is not None and judged.rejected > self.at_most * judged.rows:
             raise self._too_many(judged, broken)
         if broken:
-            context.log(checked.words, level="INFO" if is_quarantine else "WARNING")
+            context.log(checked.finding, level="INFO" if is_quarantine else "WARNING")
         rejected = None if self.rejected is None else judged.rejected_as_given()
         return Apart(judged.good() if is_quarantine else judged.all(), rejected)
 
@@ -123,6 +124,16 @@ def make_check(rules: object, *, on_fail: object, at_most: object, rejected: obj
     if rejected is not None and (not isinstance(rejected, str) or not name or name == "current"):
         raise wrong_option(f"rejected={rejected!r} is no name of an object", "rejected", 'rejected="bad_df"')
     return Check(rules_of(rules, label), str(on_fail), None if at_most is None else float(at_most), name)
+
+
+def with_rejected_named(steps: Sequence[StepSpec]) -> tuple[StepSpec, ...]:
+    """The steps, whose checks give the rows that they put apart a name where they have none, to be compared."""
+    return tuple(
+        replace(step, fn=replace(step.fn, rejected=f"rejected by {step.label}"))
+        if isinstance(step.fn, Check) and step.fn.on_fail == "quarantine" and step.fn.rejected is None
+        else step
+        for step in steps
+    )
 
 
 def names_saved(step: StepSpec) -> tuple[str, ...]:

@@ -119,14 +119,14 @@ class Judged:
         is_bad = pl.repeat(False, self.rows, eager=True) if self._is_good is None else ~self._is_good
         numbers = is_bad.arg_true().cast(pl.Int64).alias(ROW)
         broken = {one.rule: one.rows.filter(is_bad) for one in self._answers if one.rows is not None}
-        if not broken:
+        if not broken or numbers.is_empty():
             return numbers, pl.Series(RULES, [], pl.List(pl.String))
-        told = [
-            pl.when(pl.col(str(at)).fill_null(False)).then(None).otherwise(pl.lit(rule))
-            for at, rule in enumerate(broken)
-        ]
-        columns = pl.DataFrame([rows.alias(str(at)) for at, rows in enumerate(broken.values())])
-        return numbers, columns.select(pl.concat_list(told).list.drop_nulls().alias(RULES)).to_series()
+        ways = pl.DataFrame([rows.fill_null(False).cast(pl.Int8).alias(rule) for rule, rows in broken.items()])
+        way = ways.select(pl.concat_str(pl.all())).to_series()  # few ways to be bad, whose rules are named once
+        seen = way.unique(maintain_order=True)
+        named = [[rule for rule, is_true in zip(broken, one, strict=True) if is_true == "0"] for one in seen]
+        at = way.replace_strict(seen, pl.int_range(len(seen), eager=True), return_dtype=pl.UInt32)
+        return numbers, pl.Series(RULES, named, pl.List(pl.String)).gather(at)
 
     def words_of(self, count: RuleCount) -> str:
         """What a rule has found, with its first rows and the columns that it reads."""
@@ -183,7 +183,9 @@ class _Frame:
 
     def take(self, rows: pl.Series) -> Any:
         """Some of the rows."""
-        return self.given.filter(rows)
+        if 2 * int(rows.sum() or 0) < len(rows):
+            return self.given.filter(rows)
+        return self.given.lazy().filter(rows).collect()  # on all cores
 
     def whole(self) -> Any:
         """All of them."""
@@ -421,28 +423,30 @@ def _ask(
         for column in _columns_of(expression) or ():
             if column not in columns:
                 raise _of_rule(check, name, f"there is no column {column!r}", column, columns)
-    asked = [expression.implode().alias(str(at)) for at, expression in enumerate(rules.values())]
+    few = pl.concat([frame, frame]) if frame.height == 1 else frame.head(2)  # enough to tell one value from one a row
     try:
-        found = frame.select(asked)
-        counted = pl.concat([frame, frame]).select(asked) if frame.height == 1 else found
+        shapes = few.select(expression.implode().alias(str(at)) for at, expression in enumerate(rules.values()))
+        about_frame = {name for at, name in enumerate(rules) if len(shapes.to_series(at)[0]) == 1}
+        values = frame.select(rule.alias(name) for name, rule in rules.items() if name in about_frame)
+        rows = frame.select(rule.alias(name) for name, rule in rules.items() if name not in about_frame)
     except Exception as error:
         raise _which(frame, rules, check, error) from error
     answers = []
-    for at, (name, expression) in enumerate(rules.items()):
-        is_about_frame = len(counted.to_series(at)[0]) == 1
-        values = _booleans(name, found.to_series(at)[0], None if is_about_frame else frame.height, check)
-        told = values[0] if is_about_frame else None
-        answers.append(Answer(name, None if is_about_frame else values, told, _columns_of(expression) or ()))
+    for name, expression in rules.items():
+        said = _booleans(name, (values if name in about_frame else rows)[name], check)
+        if name in about_frame:
+            answers.append(Answer(name, None, said[0]))
+        elif len(said) != frame.height:
+            raise _of_length(check, name, len(said), frame.height)
+        else:
+            answers.append(Answer(name, said, None, _columns_of(expression) or ()))
     return answers
 
 
-def _booleans(name: str, values: pl.Series, height: int | None, check: Rules) -> pl.Series:
-    """What a rule has said, which must be booleans, one for each of `height` rows."""
+def _booleans(name: str, values: pl.Series, check: Rules) -> pl.Series:
+    """What a rule has said, which must be booleans."""
     if values.dtype not in (pl.Boolean, pl.Null):
         raise _no_booleans(check, name, str(values.dtype))
-    if height is not None and len(values) != height:
-        told = f"it gives {plural(len(values), 'value')} for {plural(height, 'row')}"
-        raise _of_rule(check, name, told)
     return values.cast(pl.Boolean)
 
 
@@ -456,6 +460,8 @@ def _which(frame: pl.DataFrame, rules: Mapping[str, pl.Expr], check: Rules, erro
             return _of_rule(check, name, f"there is no column {column!r}", column, frame.columns)
         except Exception as wrong:
             return _of_rule(check, name, str(wrong))
+        if found.width == 1 and found.height not in (1, frame.height):
+            return _of_length(check, name, found.height, frame.height)
         if found.width != 1:
             return _of_rule(check, name, f"it gives {found.width} columns: pl.all_horizontal(...) makes one of them")
     return _wrong(check, f"the rules cannot be asked: {error}", "correct them")
@@ -492,6 +498,10 @@ def _of_rule(
     known = "" if column is None else meant(column, columns)
     fix = "correct the rule" if column is None else f"{known}name one of its columns: {first_few(list(columns), 20)}"
     return _wrong(check, f"rule {_said(check, name)} cannot be asked: {why}", fix)
+
+
+def _of_length(check: Rules, name: str, found: int, height: int) -> FlowValidationError:
+    return _of_rule(check, name, f"it gives {plural(found, 'value')} for {plural(height, 'row')}")
 
 
 def _no_booleans(check: Rules, name: str, kind: str) -> FlowValidationError:

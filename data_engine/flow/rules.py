@@ -57,14 +57,19 @@ class Checked(NamedTuple):
 
     @property
     def words(self) -> str:
-        """What it found, in one line."""
+        """The check and what it found, in one line."""
+        return f"{self.label}: {self.finding}"
+
+    @property
+    def finding(self) -> str:
+        """What it found."""
         broken = [one for one in self.rules if one.failed or one.unknown]
         if not broken:
-            return f"{self.label}: {plural(self.rows, 'row')}, all good"
+            return f"{plural(self.rows, 'row')}, all good"
         told = ", ".join(f"{one.rule} {one.failed + one.unknown:,}" for one in broken[:MOST_RULES])
         more = f" and {len(broken) - MOST_RULES} more rules" if len(broken) > MOST_RULES else ""
         head = f"{self.rejected:,} of {plural(self.rows, 'row')} rejected" if self.rejected else "broken"
-        return f"{self.label}: {head} ({told}{more})"
+        return f"{head} ({told}{more})"
 
 
 def rules_of(rules: object, label: str) -> Rules:

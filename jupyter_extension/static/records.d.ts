@@ -114,6 +114,7 @@ export interface PanelFlow {
   tz?: string | null;
   disabled?: Why | null;
   retried?: number;
+  rejected?: number;
   buttons: Record<string, string | null>;
   waiting: number;
   backfill: BackfillLine | null;
