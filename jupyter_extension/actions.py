@@ -46,7 +46,7 @@ from jupyter_extension.details import debug_frames, flow_details, is_on_another_
 from jupyter_extension.difference_card import plan_data_card
 from jupyter_extension.files import flow_files
 from jupyter_extension.inspect_child import ask_child
-from jupyter_extension.trends import trends_view
+from jupyter_extension.trends import rejected_view, trends_view
 
 Args: TypeAlias = Mapping[str, Any]
 
@@ -153,6 +153,10 @@ def _compare(ws: Workspace, args: Args) -> Any:
 
 def _trends(ws: Workspace, args: Args) -> Any:
     return as_json(trends_view(ws.trends(args["flow"])))
+
+
+def _rejected(ws: Workspace, args: Args) -> Any:
+    return as_json(rejected_view(ws.rejected(args["flow"]), ws.runs(args["flow"], _RUNS_OF_RULES)))
 
 
 def _debug(ws: Workspace, args: Args) -> Any:
@@ -334,6 +338,7 @@ _IN_WORKSPACE: dict[str, tuple[Callable[[Workspace, Args], Any], Fields]] = {
     "run_details": (_run_details, {"run_id": TEXT}),
     "compare": (_compare, {"run_a": TEXT, "run_b": TEXT}),
     "trends": (_trends, {"flow": TEXT}),
+    "rejected": (_rejected, {"flow": TEXT}),
     "debug": (_debug, {}),
     "clear_debug": (_clear_debug, {}),
     "inspect": (_inspect, _LOOK),
@@ -353,8 +358,9 @@ _ANYWHERE: dict[str, tuple[Callable[[str | None, Args], Any], Fields]] = {
     "use": (_use, {"path": PATH}),
     "provision": (_provision, {"path": PATH}),
 }
+_RUNS_OF_RULES = 30
 _LOOKS = frozenset(
-    "flow files plan run_details compare trends debug inspect outputs settings clear_debug workspaces save_settings use provision".split()
+    "flow files plan run_details compare trends rejected debug inspect outputs settings clear_debug workspaces save_settings use provision".split()
 )
 
 

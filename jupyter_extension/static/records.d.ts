@@ -64,6 +64,14 @@ export interface RunFile {
   rows: number | null;
 }
 
+export interface RunCheck {
+  check: string;
+  rule: string;
+  rows: number;
+  failed: number;
+  unknown: number;
+}
+
 export interface Standing {
   kind: "as_deployed" | "not_deployed" | "edited" | "gone";
   cells: number[];
@@ -300,6 +308,20 @@ export interface TrendRow {
 export interface TrendsView {
   said: string;
   rows: TrendRow[];
+}
+
+export interface RejectedRows {
+  flow: string;
+  source: string | null;
+  rows: number;
+  rules: Record<string, number>;
+  run_id?: string;
+  path?: string;
+}
+
+export interface RejectedView {
+  sources: RejectedRows[];
+  rules: TrendRow[];
 }
 
 export interface PlanView {
