@@ -496,6 +496,7 @@ _CELLS: tuple[tuple[str, str, str], ...] = (
         '        Flow(group="New")\n'
         '        .watch(mode="manual")\n'
         '        .step(read, save_as="raw_df")\n'
+        '        # .check({"positive": "amount > 0"}, on_fail="quarantine")  # bad rows go to rejected/ and not on\n'
         '        .step(total, use="raw_df", save_as="total_df")\n'
         "    )",
     ),
