@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from data_engine.daemon.link import DaemonLink
     from data_engine.engine.left_behind import LeftBehind
     from data_engine.engine.local_workspace import LocalWorkspace
+    from data_engine.engine.quarantine import RejectedRows
     from data_engine.flow.parameters import Parameters
     from data_engine.lease.status import LeaseStatus
     from data_engine.model import Backfill, Deployment, Event, LogEntry, Run, StepRun
@@ -901,6 +902,23 @@ class Workspace:
         if not ledger.runs(check_flow_name(flow), 1):
             find_module(self.home.modules(), flow)
         return trends_of(ledger, flow)
+
+    def rejected(self, name: str | None = None) -> list[RejectedRows]:
+        """The rows that checks reject now, of one flow or of all: for each source how many, and how many break each rule.
+
+        Raises:
+            FlowValidationError: `name` cannot be a flow's.
+            OSError: the folder `rejected` cannot be read.
+
+        Example:
+            >>> import tempfile
+            >>> Workspace.create(tempfile.mkdtemp()).rejected()
+            []
+        """
+        from data_engine.engine.quarantine import rejected_rows
+        from data_engine.notebook.catalog import check_flow_name
+
+        return rejected_rows(self.layout.root, None if name is None else check_flow_name(name))
 
     def reset(self, flow: str | None = None) -> int:
         """Forget the history and freshness of `flow` (of every flow without one) on this machine; how many runs were removed.

@@ -14,7 +14,7 @@ from data_engine.formatting import visible_lines
 from data_engine.record import Record, frozen
 from data_engine.secret import masked
 
-TROUBLES = ("failed", "held", "missed", "late", "overlong", "silent_owner", "unreachable", "recovered")
+TROUBLES = ("failed", "held", "missed", "late", "overlong", "silent_owner", "unreachable", "rejected", "recovered")
 """What people can choose to be told of."""
 
 KINDS = (*TROUBLES, "digest", "test")

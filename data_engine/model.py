@@ -115,9 +115,21 @@ class FileFacts(NamedTuple):
     rows: int | None = None
 
 
+class RuleCount(NamedTuple):
+    """What one rule of a check has found: of `rows` rows `failed` for which it is false, and `unknown` for which it is null. A rule
+    about the frame judges one value: `rows` is 1."""
+
+    check: str
+    rule: str
+    rows: int
+    failed: int
+    unknown: int
+
+
 class RunSpent(NamedTuple):
     """What a run took and made, told at its end: the first files it read and wrote, how many more there were of each, the
-    most memory its process held, and the CPU seconds the process used meanwhile."""
+    most memory its process held, the CPU seconds the process used meanwhile, and what its checks have found; `rejected` are the rows that
+    they have put apart, None without a check that does."""
 
     inputs: tuple[FileFacts, ...] = ()
     more_inputs: int = 0
@@ -125,6 +137,8 @@ class RunSpent(NamedTuple):
     more_outputs: int = 0
     peak_memory_bytes: int | None = None
     cpu_s: float | None = None
+    checks: tuple[RuleCount, ...] = ()
+    rejected: int | None = None
 
 
 class RunStarted(NamedTuple):
@@ -248,6 +262,17 @@ class WrittenFile(Record):
 
 
 @frozen
+class RunCheck(Record):
+    """What one rule of a check has found in a run: of `rows` rows `failed` for which it is false, and `unknown` for which it is null."""
+
+    check: str
+    rule: str
+    rows: int
+    failed: int
+    unknown: int
+
+
+@frozen
 class Run(Record):
     """One execution as the ledger keeps it. Times are UTC ISO-8601 with offset; `elapsed_s` is None while it runs.
 
@@ -258,7 +283,7 @@ class Run(Record):
     `trigger` and `by` say why it ran and who began it, `params` what it was given (a secret as "***"), `deployment_id`,
     `git_commit` and `git_dirty` which code it ran, `python` and `environment` (a digest) with what. `inputs` and `outputs`
     are the first files it read and wrote, `more_inputs` and `more_outputs` count the others. `scheduled_for` is the slot of
-    its schedule that it ran for. All of it is None or empty of runs that an older Data Engine recorded, or whose process died.
+    its schedule that it ran for; `checks` what its checks have found, and `rejected` the rows that they have put apart. All of it is None or empty of runs that an older Data Engine recorded, or whose process died.
     `warnings` counts those in its log, None where nobody has counted; `tz` is the zone that its slot is told in, None for this
     machine's.
 
@@ -297,6 +322,8 @@ class Run(Record):
     peak_memory_bytes: int | None = None
     cpu_s: float | None = None
     scheduled_for: str | None = None
+    checks: tuple[RunCheck, ...] = field(default=(), metadata={"of": RunCheck.read})
+    rejected: int | None = None
     warnings: int | None = field(default=None, compare=False)
     tz: str | None = field(default=None, compare=False)
 

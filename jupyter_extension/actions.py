@@ -45,7 +45,7 @@ from jupyter_extension.details import debug_frames, flow_details, is_on_another_
 from jupyter_extension.difference_card import mark_of_plan, plan_data_card
 from jupyter_extension.files import flow_files
 from jupyter_extension.inspect_child import ask_child
-from jupyter_extension.trends import trends_view
+from jupyter_extension.trends import rejected_view, trends_view
 
 Args: TypeAlias = Mapping[str, Any]
 _MOST_TODAY = 5000
@@ -161,6 +161,10 @@ def _today(ws: Workspace, args: Args) -> Any:
     for run in ws.runs(limit=_MOST_TODAY, since=date.today()):
         found.setdefault(run.flow, []).append(as_json(run_view(run)))
     return found
+
+
+def _rejected(ws: Workspace, args: Args) -> Any:
+    return as_json(rejected_view(ws.rejected(args["flow"]), ws.runs(args["flow"], _RUNS_OF_RULES)))
 
 
 def _debug(ws: Workspace, args: Args) -> Any:
@@ -343,6 +347,7 @@ _IN_WORKSPACE: dict[str, tuple[Callable[[Workspace, Args], Any], Fields]] = {
     "compare": (_compare, {"run_a": TEXT, "run_b": TEXT}),
     "trends": (_trends, {"flow": TEXT}),
     "today": (_today, {}),
+    "rejected": (_rejected, {"flow": TEXT}),
     "debug": (_debug, {}),
     "clear_debug": (_clear_debug, {}),
     "inspect": (_inspect, _LOOK),
@@ -362,8 +367,9 @@ _ANYWHERE: dict[str, tuple[Callable[[str | None, Args], Any], Fields]] = {
     "use": (_use, {"path": PATH}),
     "provision": (_provision, {"path": PATH}),
 }
+_RUNS_OF_RULES = 30
 _LOOKS = frozenset(
-    "flow files plan run_details compare trends today debug inspect outputs settings clear_debug workspaces save_settings use provision".split()
+    "flow files plan run_details compare trends rejected today debug inspect outputs settings clear_debug workspaces save_settings use provision".split()
 )
 
 
@@ -499,6 +505,7 @@ _CELLS: tuple[tuple[str, str, str], ...] = (
         '        Flow(group="New")\n'
         '        .watch(mode="manual")\n'
         '        .step(read, save_as="raw_df")\n'
+        '        # .check({"positive": "amount > 0"}, on_fail="quarantine")  # bad rows go to rejected/ and not on\n'
         '        .step(total, use="raw_df", save_as="total_df")\n'
         "    )",
     ),

@@ -25,7 +25,7 @@ from data_engine.reasons.remedies import SILENT_FIX
 from data_engine.status.explain import Explanation, ways
 from data_engine.status.record import FlowStatus, WorkspaceStatus
 from data_engine.status.run_comparison import Comparison
-from data_engine.status.runs import params_words, rows_words, slot_words, started
+from data_engine.status.runs import params_words, rejected_words, rows_words, slot_words, started
 from data_engine.status.sentences import (
     GOES_ON,
     GONE,
@@ -59,7 +59,7 @@ def runs_card(runs: Sequence[Run], *, now_s: float, zone: tzinfo | None = None) 
             seconds(run.elapsed_s),
             params_words(run),
             Code(run.run_id[:8], run.run_id),
-            _warned(run.warnings),
+            _warned(run.warnings, rejected_words(run)),
             short_error(run.error or run.cause, run.why),
         )
         for run in runs[:MOST_ROWS]
@@ -75,8 +75,9 @@ def runs_card(runs: Sequence[Run], *, now_s: float, zone: tzinfo | None = None) 
     return Card(plural(len(runs), "run"), (outcome_words(runs),), tuple(parts))
 
 
-def _warned(warnings: int | None) -> Cell:
-    return Mark(warned_words(warnings), "warn", "triangle") if warnings else ""
+def _warned(warnings: int | None, rejected: str) -> Cell:
+    told = ", ".join(filter(None, [rejected, warned_words(warnings or 0)]))
+    return Mark(told, "warn", "triangle") if told else ""
 
 
 def backfill_card(found: Backfill) -> Card:
@@ -176,7 +177,7 @@ def _context_row(context: FlowContext) -> tuple[Cell, ...]:
         _item(context.current) if context.error is None else "",
         Code(", ".join(context.objects)),
         Code(f"{Path(wrote[0]).name}{more}", "\n".join(wrote[:MOST_ROWS])) if wrote else "",
-        _warned(context.warnings),
+        _warned(context.warnings, "; ".join(one.words for one in context.control.checked if one.rejected)),
         "" if context.error is None else first_line(str(context.error)),
     )
 

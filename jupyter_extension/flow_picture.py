@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
+from data_engine.flow.check import Check
 from data_engine.flow.expectation import expectation_words
 from data_engine.flow.flow import Flow
 from data_engine.flow.object_names import replaced_unasked
@@ -128,7 +129,7 @@ def lines_of(
     replaced = replaced_unasked(flow.steps)
     for number, step in enumerate(flow.steps):
         use = step.use if step.use is not None and step.use != "current" else ""
-        kind = "each" if isinstance(step.fn, Map) else "step"
+        kind = "each" if isinstance(step.fn, Map) else "check" if isinstance(step.fn, Check) else "step"
         again = f"step {replaced[number] + 1} saves it too" if number in replaced else ""
         words, saves = _step_words(step), step.save_as or ""
         yield Line(kind, str(number + 1), step.label, words, saves, use, saved.get(use), again=again)
@@ -167,6 +168,8 @@ def _step_words(step: StepSpec) -> str:
     if isinstance(step.fn, Map):
         at_once = f", {step.fn.max_parallel} at once" if step.fn.max_parallel else ""
         return f"{step.function_name}, each item{at_once}"
+    if isinstance(step.fn, Check):
+        return step.fn.words
     return step.function_name if step.function_name != "<lambda>" else ""
 
 

@@ -6,8 +6,10 @@ import re
 from collections.abc import Iterator, Sequence
 
 from data_engine.engine.params import value_words
+from data_engine.engine.quarantine import RejectedRows
 from data_engine.formatting import local_time, plural, seconds
 from data_engine.marks import Mark
+from data_engine.model import Run
 from data_engine.record import frozen
 from data_engine.status.trends import Trend, TrendPoint, Trends
 from jupyter_extension.card import Card, Note, Pairs, Part, Picture, Section, clean
@@ -30,6 +32,31 @@ class TrendsView:
 
     said: str
     rows: tuple[TrendRow, ...]
+
+
+@frozen
+class RejectedView:
+    """What checks of a flow reject now, by source; and of each rule how it went over the last runs."""
+
+    sources: tuple[RejectedRows, ...]
+    rules: tuple[TrendRow, ...]
+
+
+def rejected_view(found: Sequence[RejectedRows], runs: Sequence[Run]) -> RejectedView:
+    """`found` is rejected now; of `runs`, the newest first, those count that checked rows."""
+    checked = [run for run in reversed(runs) if run.checks]
+    rows = []
+    for rule in dict.fromkeys([*(one for source in found for one in source.rules), *_rules_of(checked[-1:])]):
+        counts = [(run, sum(c.failed + c.unknown for c in run.checks if c.rule == rule)) for run in checked]
+        trend = Trend(rule, "rows", tuple(TrendPoint(run.run_id, run.last_at_utc, bad) for run, bad in counts))
+        now = sum(source.rules.get(rule, 0) for source in found)
+        words = f"{plural(now, 'row')} now · over {plural(len(counts), 'run')}"
+        rows.append(TrendRow(rule, words, trend_picture(trend) if counts else ""))
+    return RejectedView(tuple(found), tuple(rows))
+
+
+def _rules_of(runs: Sequence[Run]) -> list[str]:
+    return [one.rule for run in runs for one in run.checks]
 
 
 def trends_view(found: Trends) -> TrendsView:

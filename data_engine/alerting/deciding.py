@@ -30,7 +30,7 @@ MOST_AT_ONCE = 5
 """More first messages than that to the same people at one moment are one message."""
 
 _OF_FAILURES = ("failed", "held")
-_ORDER = (*_OF_FAILURES, "missed", "overlong", "late")
+_ORDER = (*_OF_FAILURES, "missed", "overlong", "late", "rejected")
 
 
 @frozen

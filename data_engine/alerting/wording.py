@@ -95,6 +95,7 @@ _STATES = {
     "missed": "did not start",
     "late": "is late",
     "overlong": "runs too long",
+    "rejected": "rejects rows",
 }
 
 
@@ -131,7 +132,8 @@ def good_again(trouble: Trouble, zone: tzinfo | None, *, is_all_good: bool = Tru
 
 
 _STATES_OVER = {"failed": "it failed", "held": "it was held", "missed": "it did not start", "late": "it was late"} | {
-    "overlong": "its runs took too long"
+    "overlong": "its runs took too long",
+    "rejected": "it rejected rows",
 }
 
 
@@ -171,6 +173,10 @@ def _fix(key: TroubleKey, said: Mapping[str, Any]) -> str:
         return f"{see_why}, then: {typed('retry', key.flow)}"
     if key.kind == "overlong":
         return f"see what it does: data-engine status; end that run: data-engine stop {said['run_id'] or 'RUN'}"
+    if key.kind == "rejected":
+        return (
+            f"see them: {typed('rejected', key.flow)}; as a workbook: {typed('rejected', key.flow, '--excel', 'FILE')}"
+        )
     return see_why
 
 

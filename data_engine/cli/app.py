@@ -51,6 +51,7 @@ COMMANDS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "retry": ("daemon:retry", "Try failed sources again."),
         "backfill": ("backfilling:backfill", "Run a flow for files or slots of the past."),
         "compare": ("history:compare", "Show what differs between two runs."),
+        "rejected": ("history:rejected", "List the rows that checks reject, or write a workbook of them."),
         "enable": ("switching:enable", "Let flows run by themselves again."),
         "disable": ("switching:disable", "Keep flows from running by themselves."),
         "kill": ("daemon:kill", "End a run's process now, or the daemon and all it runs."),

@@ -1,4 +1,4 @@
-"""`compare` and `reset`: what differed between two runs, and forgetting what ran."""
+"""`compare`, `rejected` and `reset`: what differed between two runs, rows that checks reject, and forgetting what ran."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from data_engine.cli.options import AsJson, chosen_workspace, named, require_known
-from data_engine.cli.output import print_json, say
+from data_engine.cli.output import print_json, say, table
 from data_engine.errors import FlowValidationError
 from data_engine.formatting import plural, seconds, visible
 from data_engine.platforms.terminals import is_terminal
@@ -42,6 +42,34 @@ def compare(
             kind = name
         for line in words.splitlines():
             say(f"  {line}")
+    return 0
+
+
+def rejected(
+    ctx: typer.Context,
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", callback=named, help="A flow; else all.")] = None,
+    excel: Annotated[str | None, typer.Option("--excel", metavar="FILE", help="Write the rows as a workbook.")] = None,
+    as_json: AsJson = False,
+) -> int:
+    """The rows that checks reject now, with the rules they break; `--excel` gives them to whoever owns the data."""
+    found = chosen_workspace(ctx).rejected(name)
+    if not as_json and not found:
+        say("No rows are rejected.")
+    path = None
+    if excel is not None and found:
+        from data_engine.engine.quarantine import write_workbook
+
+        path = write_workbook(found, excel)
+    if as_json:
+        print_json([one.as_dict() for one in found])
+    elif found:
+        shown = table("FLOW", "SOURCE", "ROWS", "RULES", right=("ROWS",), cut=("SOURCE", "RULES"))
+        for one in found:
+            rules = ", ".join(f"{rule} {count:,}" for rule, count in one.rules.items())
+            shown.add_row(one.flow, one.source or "", f"{one.rows:,}", rules)
+        say(shown)
+        if path is not None:
+            say(f"wrote {path}")
     return 0
 
 

@@ -407,14 +407,14 @@ def _say_waiting(runs: Sequence[WaitingRuns]) -> None:
 def _row(run: Run, warnings: int, told: str) -> tuple[str, ...]:
     """A run as a row, with its source or slot as it is `told`."""
     from data_engine.ledger.warned import warned_words
-    from data_engine.status.runs import started
+    from data_engine.status.runs import rejected_words, started
     from data_engine.status.sentences import short_error
 
     return (
         run.run_id[:_ID_LENGTH],
         run.flow,
         told,
-        ", ".join(filter(None, [run.status, warned_words(warnings)])),
+        ", ".join(filter(None, [run.status, rejected_words(run), warned_words(warnings)])),
         started(run),
         seconds(run.elapsed_s),
         short_error(run.error or run.cause, run.why),

@@ -55,9 +55,11 @@ class _Concern:
 
 @dataclass(slots=True)
 class _News:
-    """What has happened in runs of a flow since it was last decided about: failures, and when one ended well (in time)."""
+    """What has happened in runs of a flow since it was last decided about: failures, what checks of good ones rejected by source, and when
+    one ended well (in time)."""
 
     failures: dict[TroubleKey, Sighting] = field(default_factory=dict)
+    checked: dict[str, Sighting | None] = field(default_factory=dict)
     good_utc: str | None = None
     in_time_utc: str | None = None
 
@@ -146,6 +148,7 @@ class Alerter:
         news = self._news.setdefault(flow, _News())
         if event.status == "success":
             news.good_utc = utc_text(event.at_s)
+            news.checked[source or ""] = _rejected(flow, source, event)
             if concern.within_s is not None and event.elapsed_s <= concern.within_s:
                 news.in_time_utc = news.good_utc
         elif _is_failure(event):
@@ -289,6 +292,7 @@ class Alerter:
     def _put_back(self, flow: str, news: _News) -> None:
         later = self._news.setdefault(flow, _News())
         later.failures = news.failures | later.failures
+        later.checked = news.checked | later.checked
         later.good_utc = later.good_utc or news.good_utc
         later.in_time_utc = later.in_time_utc or news.in_time_utc
 
@@ -299,7 +303,8 @@ class Alerter:
         seen, next_s = self._finder.now(concern.flow, on_since_s=self._on_since_s, now_s=now_s)
         if next_s is not None:
             self._look_at(flow, next_s)
-        seen = [*news.failures.values(), *map(self._with_source, seen)]
+        rejected = [one for one in news.checked.values() if one is not None]
+        seen = [*news.failures.values(), *rejected, *map(self._with_source, seen)]
         if flow not in self._caught_up or self._around.held(flow):
             kinds = [one.key.kind for one in seen]
             kinds += [one.key.kind for one in self._of(flow).values() if not one.is_closed]
@@ -329,6 +334,10 @@ class Alerter:
         in_time_utc = utc_text(now_s) if concern.within_s is None else news.in_time_utc
         if in_time_utc is not None and "overlong" not in there:
             over |= {one.key: in_time_utc for one in known if one.key.kind == "overlong"}
+        for one in known:
+            source = str(one.detail.get("source") or "")
+            if one.key.kind == "rejected" and source in news.checked and news.checked[source] is None:
+                over[one.key] = news.good_utc or utc_text(now_s)
         bad = [one for one in known if one.key.kind in OF_FAILURES]
         if news.good_utc is not None and (bad or news.failures):
             is_good = await self._is_good(concern, news, there, bad)
@@ -401,6 +410,17 @@ class Alerter:
             for one in troubles.all_troubles(self._ledger):
                 self._known.setdefault(one.key.flow, {})[one.key] = one
         return self._known
+
+
+def _rejected(flow: str, source: str | None, event: RunFinished) -> Sighting | None:
+    """That a good run has rejected rows: a trouble of this source and the rules that are broken."""
+    spent = event.spent
+    if spent is None or not spent.rejected:
+        return None
+    broken = [f"{one.rule} {one.failed + one.unknown:,}" for one in spent.checks if one.failed or one.unknown]
+    rules = ", ".join(dict.fromkeys(one.rule for one in spent.checks if one.failed or one.unknown))
+    said = {"source": source, "run_id": event.run_id, "detail": f"{spent.rejected:,} rows: {', '.join(broken)}"}
+    return Sighting(TroubleKey(flow, "rejected", error_type=f"{source or ''}: {rules}"), utc_text(event.at_s), said)
 
 
 def _is_failure(event: RunFinished) -> bool:

@@ -6,10 +6,12 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
+from pathlib import Path
 
 from data_engine.cause import Cause
 from data_engine.daemon.daemon import Daemon
 from data_engine.daemon.request_sender import SentRequest
+from data_engine.engine.quarantine import rejected_now
 from data_engine.ledger.backfills import newest_writer, written_with_params
 from data_engine.ledger.belief import clock_warnings
 from data_engine.ledger.deployments import published_mark
@@ -44,14 +46,15 @@ class HistoryFacts:
     backfills: Sequence[Backfill] = ()
     undelivered: Sequence[Undelivered] = ()
     warned: Mapping[str, int] = field(default_factory=dict)
+    rejected: Mapping[str, int] = field(default_factory=dict)
     published: tuple[int, int] = (0, 0)
 
 
 class History:
     """What a status takes from the ledger, read again only when somebody has written there."""
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
+    def __init__(self, ledger: Ledger, root: Path) -> None:
+        self._ledger, self._root = ledger, root
         self._version: tuple[int, int] | None = None
         self._known = HistoryFacts()
         self._warned = Warned(ledger)
@@ -73,6 +76,7 @@ class History:
                 backfills=backfills_recent(ledger, time.time()),
                 undelivered=undelivered(ledger),
                 warned=self._warned.of(last.values()),
+                rejected=rejected_now(self._root) if any(run.rejected is not None for run in last.values()) else {},
                 published=published_mark(ledger),
             )
             self._version = version
@@ -84,7 +88,7 @@ class LiveFacts:
 
     def __init__(self, daemon: Daemon, about: Callable[[], DaemonFacts]) -> None:
         self._daemon, self._about = daemon, about
-        self._history = History(daemon.ledger)
+        self._history = History(daemon.ledger, daemon.home.layout.root)
         self._others = OthersSeen(daemon.ledger, machine_id())
 
     def facts(self) -> WorkspaceFacts:
@@ -108,6 +112,7 @@ class LiveFacts:
                 next_run_utc=daemon.triggers.next_utc(name),
                 held=daemon.held(name),
                 retried=len(retries.get(name, ())),
+                rejected=found.rejected.get(name, 0),
                 why=daemon.triggers.why(name),
                 cadence=daemon.triggers.slow_looks(name),
                 waiting=daemon.dispatcher.why_waiting(name, found.others),

@@ -28,6 +28,7 @@ from data_engine.engine.scratch import Scratch, scratch_of
 from data_engine.engine.shown_result import bound_display, require_plan
 from data_engine.engine.stale import StaleHelper, stale_helpers
 from data_engine.errors import FlowExecutionError, FlowValidationError, GroupBusyError, ShortInterrupt
+from data_engine.flow.check import names_saved
 from data_engine.flow.control import StepControl
 from data_engine.flow.flow import Flow
 from data_engine.flow.forgotten import never_computed
@@ -103,7 +104,7 @@ def preview(
     runner = make_runner(flow, chosen, home=home, params=given, control=control, scratch=scratch, fresh=fresh)
     try:
         require_source(flow, chosen)
-        value = runner.run(stop)
+        value = runner.run(stop, use)
         require_plan(flow, flow.steps[stop - 1], value, chosen.path)
     except BaseException as raised:
         error = outcome_of(raised)[2]
@@ -210,10 +211,10 @@ def steps_until(flow: Flow, use: str | None) -> int:
     require_steps(flow)
     if use is None or use == "current":
         return len(flow.steps)
-    numbers = [number for number, step in enumerate(flow.steps, start=1) if step.save_as == use]
+    numbers = [number for number, step in enumerate(flow.steps, start=1) if use in names_saved(step)]
     if numbers:
         return numbers[-1]
-    known = dict.fromkeys(step.save_as for step in flow.steps if step.save_as)
+    known = dict.fromkeys(name for step in flow.steps for name in names_saved(step))
     lost = next((call for call in doubtful_calls_in_build(flow) if use in call.saves), None)
     if lost is not None:
         raise FlowValidationError(

@@ -25,6 +25,7 @@ from data_engine.engine.params import params_text
 from data_engine.engine.shared_outputs import replaced_words
 from data_engine.flow.batch import parquet_rows
 from data_engine.flow.flow import Flow
+from data_engine.flow.rules import Checked
 from data_engine.flow.spec import Collect
 from data_engine.formatting import first_few
 from data_engine.model import FileFacts, RunAbout, RunSpent, SeenSource, StepFinished
@@ -126,8 +127,8 @@ class Recording:
         if said is not None:
             yield said
 
-    def spent(self) -> RunSpent:
-        """What it took and made, now that it is over."""
+    def spent(self, checked: Sequence[Checked], *, is_good: bool) -> RunSpent:
+        """What it took and made, and its checks have found, now that it is over."""
         inputs, more_inputs = self._inputs()
         outputs = list(self._outputs)
         made = tuple(_facts(path, with_rows=True) for path in outputs[:MOST_FILES])
@@ -137,7 +138,10 @@ class Recording:
             cpu_s = max(0.0, after.cpu_s - self._before.cpu_s)
             is_of_run = self._is_reset or after.peak_bytes > self._before.peak_bytes
             peak = after.peak_bytes if is_of_run else memory_bytes()
-        return RunSpent(inputs, more_inputs, made, max(0, len(outputs) - MOST_FILES), peak, cpu_s)
+        counts = tuple(count for one in checked for count in one.rules)
+        puts_apart = is_good and any(one.rejected is not None for one in checked)
+        rejected = sum(one.rejected or 0 for one in checked) if puts_apart else None
+        return RunSpent(inputs, more_inputs, made, max(0, len(outputs) - MOST_FILES), peak, cpu_s, counts, rejected)
 
     def _inputs(self) -> tuple[tuple[FileFacts, ...], int]:
         found: dict[str, FileFacts] = {}

@@ -23,6 +23,7 @@ from data_engine.engine.executor import item_executor
 from data_engine.engine.kept_objects import KeptObjects
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.params import as_steps_see, defaults_words, is_as_scheduled, unread
+from data_engine.engine.quarantine import Quarantine, quarantine_of
 from data_engine.engine.recording import RecordedPass, Recording, readers_watched
 from data_engine.engine.run_sources import guard_of_run, seen_by_hand
 from data_engine.engine.staged_run import cause_of_target, staged_run
@@ -41,6 +42,7 @@ from data_engine.flow.flow import Flow
 from data_engine.flow.forgotten import forgotten_return, never_computed
 from data_engine.flow.locations import IN_PLACE, NotedPlaces, Places
 from data_engine.flow.object_names import taken_later
+from data_engine.flow.rules import Checked
 from data_engine.flow.steps import run_steps, step_error
 from data_engine.flow.trigger import Schedule
 from data_engine.formatting import first_few
@@ -101,6 +103,7 @@ class RunPass:
         self.hears_all = hears_all or home is not None or bool(taken_later(flow.steps))
         self.saving = [step for step in flow.steps if step.save_as is not None]
         self.in_kernel = kernel_shell() is not None
+        self.quarantine = None if home is None else quarantine_of(home.layout.root, flow)
 
     @cached_property
     def says_copy(self) -> bool:
@@ -225,7 +228,11 @@ class _Run:
         self.seen = seen
         self.settles = seen if of.settles else ()
         self.recording = None if of.recorded is None else Recording(of.recorded, source, seen, run_id)
-        self.stage = stage = staged_run(flow, source, seen, home=home, control=self.control)
+        self.kept: list[Checked] = []
+        self.quarantine = None
+        if of.quarantine is not None:
+            self.quarantine = Quarantine(of.quarantine, self.name, source, run_id)
+        self.stage = stage = staged_run(flow, source, seen, home=home, control=self.control, before=self._keep_rejected)
         mirror = None if flow.mirror_spec is None else flow.mirror_spec.root if stage is None else stage.folder
         self.guard = guard = guard_of_run(flow, source, home, seen if knows_outputs else (), mirror=mirror)
         places: Places | None = stage
@@ -269,7 +276,7 @@ class _Run:
         with captured(self.control):
             if stage is None and self.recording is None and self.guard is None:
                 self._take_steps()
-                return
+                return  # of no workspace: nothing is kept of it
             with (
                 readers_watched(),
                 nullcontext() if self.recording is None else self.recording.watching(),
@@ -281,6 +288,18 @@ class _Run:
                 elif not stage.publish_what_was_made():
                     self._take_steps()
                     stage.end(context)
+        self._keep_rejected()
+        if self.quarantine is not None and not any(one.rejected for one in self.control.checked):
+            self.quarantine.forget(but_of=None if stage is None else stage.finished)
+
+    def _keep_rejected(self) -> None:
+        """Keep what checks have rejected so far, before outputs take their place; once is enough."""
+        if (
+            self.quarantine is not None
+            and (found := [one for one in self.control.checked if one.rejected]) != self.kept
+        ):
+            self.quarantine.keep(found)
+            self.kept = found
 
     def _take_steps(self) -> None:
         if not self.of.hears_all and self.guard is None:
@@ -361,7 +380,9 @@ class _Run:
         if not self.of.hears_all:
             return
         is_due_again = why is not None and why.kind == "target_changed"
-        spent = None if self.recording is None else self.recording.spent()
+        spent = (
+            None if self.recording is None else self.recording.spent(self.control.checked, is_good=status == "success")
+        )
         settles = () if is_due_again else self.settles
         self.sink(RunFinished(self.run_id, status, time.time(), elapsed_s, error, why, settles, spent))
 

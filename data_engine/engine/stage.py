@@ -66,7 +66,8 @@ class Maker(NamedTuple):
 class Stage:
     """The places of a run whose mirror is staged (flow/locations.py). Nothing is made before the first path is asked for.
 
-    `record` keeps what is about to be published where only this machine can write, before it returns.
+    `record` keeps what is about to be published where only this machine can write, before it returns; `before` does what must be done
+    before the first file takes its place.
     """
 
     def __init__(
@@ -76,11 +77,12 @@ class Stage:
         *,
         record: Callable[[PublishStarted], None] = lambda event: None,
         log: Callable[..., None] = lambda text, level="INFO": None,
+        before: Callable[[], None] = lambda: None,
     ) -> None:
         self.final_root = final_root
         self.folder = staging_of(final_root) / maker.name
         self._maker = maker
-        self._record, self._log = record, log
+        self._record, self._log, self._before = record, log, before
         self._lock = threading.Lock()
         self._began_ns: int | None = None
         self._seen: dict[Path, _Facts | None] = {}
@@ -235,6 +237,7 @@ class Stage:
                     self._try_folder(there)
                     for one in group:
                         replaced["/".join((*folder, one.name))] = self._try(there, one)
+            self._before()
             if len(files) > 1:
                 self._record(made._replace(files=listed(stage, files, replaced)))
             try:

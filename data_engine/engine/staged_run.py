@@ -38,6 +38,7 @@ def staged_run(
     *,
     home: LocalWorkspace | None,
     control: StepControl,
+    before: Callable[[], None],
 ) -> StagedRun | None:
     """Where a run writes whose flow has a staged mirror; None for every other flow."""
     if not flow.is_staged:
@@ -52,7 +53,9 @@ def staged_run(
     def runs(run_ids: Collection[str]) -> Mapping[str, RunOfStage]:
         return {} if home is None else runs_of_stages(home.local.ledger_path, run_ids)
 
-    return StagedRun(flow, Maker(machine, control.run_id, made_of), key, runs=runs, record=control.emit, log=log)
+    return StagedRun(
+        flow, Maker(machine, control.run_id, made_of), key, runs=runs, record=control.emit, log=log, before=before
+    )
 
 
 class StagedRun(Stage):
@@ -70,9 +73,11 @@ class StagedRun(Stage):
         runs: Callable[[Collection[str]], Mapping[str, RunOfStage]],
         record: Callable[[PublishStarted], None],
         log: Callable[..., None],
+        before: Callable[[], None] = lambda: None,
     ) -> None:
         assert flow.mirror_spec is not None
-        super().__init__(flow.mirror_spec.root, maker, record=record, log=log)
+        super().__init__(flow.mirror_spec.root, maker, record=record, log=log, before=before)
+        self.finished: str | None = None
         self._flow, self._source, self._runs = flow, source, runs
 
     def publish_what_was_made(self) -> bool:
@@ -95,6 +100,7 @@ class StagedRun(Stage):
             is_same = is_same and is_whole
             self._log(f"published what run {made.run_id[:8]} had made" + ("" if is_same else ", and runs again"))
             is_done = is_done or is_same
+            self.finished = made.run_id
         return is_done
 
     def end(self, context: FlowContext) -> None:

@@ -75,7 +75,7 @@ class StepControl:
 
     `emit` takes what happens inside a step, live. `may_work` returns when the run may go on; it waits, or raises
     `RunInterrupted`, when it may not. `spread` is how a map spreads its items. `lost` are the names that items have changed in other
-    processes, as far as that was told.
+    processes, as far as that was told; `checked` is what its checks have found (`check.Checked`).
     """
 
     emit: Callable[[Event], None] = _ignore
@@ -87,6 +87,7 @@ class StepControl:
     label: str | None = None
     last_progress_s: float = 0.0
     lost: set[str] = field(default_factory=set)
+    checked: list[Any] = field(default_factory=list)
 
     def progress(self, done: int, total: int | None) -> None:
         """Report progress at most twenty times a second, and always the last item."""

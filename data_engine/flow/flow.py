@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from os import PathLike
 from pathlib import Path
@@ -461,6 +461,49 @@ class Flow(Shown):
         return self._with(
             Collect(wanted, folder, recursive), use, save_as, label, "Collect Files", "collect", "collect"
         )
+
+    @checked_call
+    def check(
+        self,
+        rules: Mapping[str, Any] | type,
+        *,
+        use: str | None = None,
+        save_as: str | None = None,
+        on_fail: Literal["fail", "warn", "quarantine"] = "fail",
+        at_most: float | None = None,
+        rejected: str | None = None,
+        label: str | None = None,
+    ) -> Self:
+        """The flow with a step that looks at each row of the current frame, and lets those go on of which every rule is true.
+
+        The frame is a Polars DataFrame or LazyFrame, a pandas frame, an Arrow table or a DuckDB relation; the result is of the same kind,
+        with the same columns, types and order. A rule with one value for the whole frame (`pl.len() > 0`) judges the frame.
+
+        Args:
+            rules: name -> a Polars expression, or its text in SQL ("amount > 0"; of a relation in DuckDB's); or a dataframely Schema.
+                Null is not true: such a row is rejected, and counted as unknown.
+            on_fail: "fail" ends the run there; "warn" lets all rows go on and records it; with "quarantine" the good rows go on, and the
+                others go to `rejected/` in the workspace when the run has succeeded.
+            at_most: with "quarantine": the share of rejected rows (0 to 1) above which the run fails.
+            rejected: the name of an object with the rejected rows, for `preview(use=...)`.
+
+        Raises:
+            FlowValidationError: no rules, or an option is wrong. At run time: a rule that names no column or gives no booleans, rows
+                that must not go on.
+
+        Example:
+            >>> import polars as pl
+            >>> from data_engine import Flow
+            >>> flow = Flow(group="Demo").step(lambda context: pl.DataFrame({"amount": [3, -1, None]}))
+            >>> flow.check({"positive": "amount > 0"}, on_fail="quarantine").preview()["amount"].to_list()
+            [3]
+        """
+        from data_engine.flow.check import Check, make_check
+
+        number = 1 + sum(isinstance(step.fn, Check) for step in self.steps)
+        title = _object_name(label, "label", "check") or ("Check" if number == 1 else f"Check {number}")
+        check = make_check(rules, on_fail=on_fail, at_most=at_most, rejected=rejected, label=title)
+        return self._with(check, use, save_as, title, title, "check", "check")
 
     def _with(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from data_engine.flow.check import names_saved
 from data_engine.flow.spec import StepSpec
 from data_engine.flow.suggestions import nearest_name
 from data_engine.formatting import first_few
@@ -130,8 +131,7 @@ def _never_saved(steps: Sequence[StepSpec]) -> list[str]:
             warnings.append(
                 f"step {step.label!r} uses {step.use!r}, which no earlier step saves (saved so far: {names}){offer}"
             )
-        if step.save_as is not None:
-            saved.append(step.save_as)
+        saved += names_saved(step)
     return warnings
 
 

@@ -15,6 +15,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -178,11 +179,14 @@ def _is_set(value: str) -> bool:
 
 def _is_list(value: str) -> bool:
     """A short list as JSON, of numbers, texts or pairs of texts."""
-    try:
-        found = json.loads(value) if len(value) <= LONGEST_TEXT else None
-    except (ValueError, RecursionError):
-        return False
+    found = _json_of(value)
     return isinstance(found, list) and all(_is_item(one) for one in found)
+
+
+def _json_of(value: str) -> object:
+    with suppress(ValueError, RecursionError):
+        return json.loads(value) if len(value) <= LONGEST_TEXT else None
+    return None
 
 
 def _is_item(one: object) -> bool:
@@ -223,12 +227,20 @@ def _is_compared_text(value: str) -> bool:
     return _is_object(value) and is_compared(json.loads(value))
 
 
+def _is_rule_counts(value: str) -> bool:
+    """What the checks of a run have found: names of a check and a rule, and three counts, each."""
+    found, kinds = _json_of(value), [str, str, int, int, int]
+    return isinstance(found, list) and all(
+        isinstance(one, list)
+        and list(map(type, one)) == kinds
+        and all(0 <= count < _LARGEST_COUNT for count in one[2:])
+        for one in found
+    )
+
+
 def _is_files(value: str) -> bool:
     """What `rows.files_as_text` gives."""
-    try:
-        told = json.loads(value) if len(value) <= LONGEST_TEXT else None
-    except (ValueError, RecursionError):
-        return False
+    told = _json_of(value)
     if not isinstance(told, dict) or not isinstance(told.get("files"), list) or type(told.get("more")) is not int:
         return False
     return 0 <= told["more"] < _LARGEST_COUNT and all(isinstance(row, list) and _is_file(row) for row in told["files"])
@@ -307,7 +319,8 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
     **dict.fromkeys(("trigger_kind", "environment", "python"), _is_word),
     **dict.fromkeys(("trigger_detail", "run_by"), _is_text),
     **dict.fromkeys(("inputs", "outputs"), _is_files),
-    **dict.fromkeys(("peak_memory_bytes", "rows_in", "rows_out"), _is_size),
+    **dict.fromkeys(("peak_memory_bytes", "rows_in", "rows_out", "rejected"), _is_size),
+    "checks": _is_rule_counts,
     "publication": _is_publication,
     "compared": _is_compared_text,
     "params": _is_object,
@@ -343,7 +356,7 @@ _OPTIONAL = {
     "runs": (
         "source_path source_root source_key finished_at_utc elapsed_s error_text cause cause_kind cause_data started_seen"
         " trigger_kind trigger_detail run_by params deployment_id git_commit git_dirty python environment inputs outputs"
-        " peak_memory_bytes cpu_s scheduled_for publication"
+        " peak_memory_bytes cpu_s scheduled_for publication checks rejected"
     ).split(),
     "step_runs": "finished_at_utc elapsed_s error_text output_path rows_in rows_out".split(),
     "logs": "run_id line_no flow_name step_label".split(),

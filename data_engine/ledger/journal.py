@@ -37,6 +37,7 @@ from data_engine.model import (
     FileFacts,
     LogLine,
     PublishStarted,
+    RuleCount,
     RunAbout,
     RunFinished,
     RunSpent,
@@ -287,7 +288,17 @@ def _event(packed: Any) -> Event:
 
 def _spent(inputs: Any, more_inputs: int, outputs: Any, more_outputs: int, *more: Any) -> RunSpent:
     files = (tuple(FileFacts(*one) for one in found) for found in (inputs, outputs))
-    return RunSpent(next(files), more_inputs, next(files), more_outputs, *more)
+    peak, cpu_s, checks, rejected = more
+    return RunSpent(
+        next(files),
+        more_inputs,
+        next(files),
+        more_outputs,
+        peak,
+        cpu_s,
+        tuple(RuleCount(*one) for one in checks),
+        rejected,
+    )
 
 
 def _refused(what: str) -> FlowValidationError:

@@ -363,9 +363,15 @@ _COMPARED = """
 ALTER TABLE deployments ADD COLUMN compared TEXT;
 """
 
+# What the checks of a run have found, and how many rows they have put apart.
+_CHECKS = """
+ALTER TABLE runs ADD COLUMN checks TEXT;
+ALTER TABLE runs ADD COLUMN rejected INTEGER;
+"""
+
 MIGRATIONS: tuple[str, ...] = (
     *(_FIRST, _SHARED, _REPAIRS, _CLOCK, _CAUSES, _DEPLOYMENTS, _ABOUT_RUNS, _BACKFILLS),
-    *(_OUTBOX, _TROUBLES, _WHO_SWITCHED, _PUBLICATIONS, _WATCHED, _COMPARED),
+    *(_OUTBOX, _TROUBLES, _WHO_SWITCHED, _PUBLICATIONS, _WATCHED, _COMPARED, _CHECKS),
 )
 """`MIGRATIONS[n]` takes a file from version n to n + 1; `PRAGMA user_version` says where a file is."""
 

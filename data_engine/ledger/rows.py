@@ -17,6 +17,7 @@ from data_engine.cause import Cause, cause_from
 from data_engine.model import (
     FileFacts,
     Run,
+    RunCheck,
     RunFile,
     RunTrigger,
     SeenSource,
@@ -34,7 +35,7 @@ IS_PUBLISHED = "(seen_token > 0 OR rev <= (SELECT value FROM meta WHERE key = 'p
 RUN_COLUMNS = (
     "run_id, flow_name, group_name, source_path, status, started_at_utc, finished_at_utc, elapsed_s, error_text, cause,"
     " cause_kind, cause_data, trigger_kind, trigger_detail, run_by, params, deployment_id, git_commit, git_dirty, python,"
-    " environment, inputs, outputs, peak_memory_bytes, cpu_s, scheduled_for"
+    " environment, inputs, outputs, peak_memory_bytes, cpu_s, scheduled_for, checks, rejected"
 )
 """In the order of `Run`'s fields; its `why` in three columns, its `trigger` in two, its files as JSON."""
 
@@ -109,7 +110,7 @@ def run_of(row: tuple[Any, ...]) -> Run:
     """The record of a row of `RUN_COLUMNS`."""
     run_id, flow, group, source, status, began, ended, elapsed_s, error, cause, kind, data, *about = row
     trigger, detail, by, params, deployment_id, commit, is_dirty, python, environment, *about = about
-    read, wrote, peak, cpu_s, scheduled_for = about
+    read, wrote, peak, cpu_s, scheduled_for, checks, rejected = about
     (inputs, more_inputs), (outputs, more_outputs) = files_of(read), files_of(wrote)
     why = cause_from(kind, data, cause)
     is_future = began > future_utc(time.time())
@@ -141,6 +142,8 @@ def run_of(row: tuple[Any, ...]) -> Run:
         peak,
         cpu_s,
         scheduled_for,
+        tuple(RunCheck(*one) for one in json.loads(checks or "[]")),
+        rejected,
     )
 
 

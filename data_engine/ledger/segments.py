@@ -113,6 +113,8 @@ TABLES = {
         cpu_s="real",
         scheduled_for="text",
         publication="text",
+        checks="text",
+        rejected="int",
     ),
     "step_runs": _table(
         "run_id step_index",

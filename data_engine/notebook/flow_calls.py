@@ -14,6 +14,7 @@ from data_engine.record import frozen
 
 _VERBS = {
     "alert": "alert",
+    "check": "check",
     "collect": "step",
     "expect": "expectation",
     "map": "step",
@@ -26,7 +27,7 @@ _VERBS = {
 """The verbs that give another Flow, and what is lost with it."""
 
 _STEPS = ("step", "map", "step_each")
-_SAVERS = (*_STEPS, "collect")
+_SAVERS = (*_STEPS, "collect", "check")
 _READ_ALL = ("locals", "vars", "eval", "exec")
 _LONGEST_CALL = 60
 _INNER = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
@@ -123,6 +124,8 @@ def _default_label(call: ast.Call, verb: str) -> str:
     """The label of a step that is given none, as `Flow` makes it."""
     if verb == "collect":
         return "Collect Files"
+    if verb == "check":
+        return "Check"
     function = call.args[0] if call.args else call
     if isinstance(function, ast.Lambda):
         return "Lambda"

@@ -8,6 +8,7 @@ from typing import Any
 
 from data_engine.engine.access.bytecode import code_facts
 from data_engine.engine.memo.tracer import CodeTracer
+from data_engine.flow.check import Check
 from data_engine.flow.flow import Flow
 from data_engine.flow.spec import Collect, Map, StepSpec
 from data_engine.plan.plan import NotHeldBack
@@ -37,7 +38,7 @@ def escapes(flow: Flow) -> tuple[NotHeldBack, ...]:
 
 def _why(step: StepSpec) -> str | None:
     fn: Any = step.fn
-    if isinstance(fn, Collect):
+    if isinstance(fn, (Collect, Check)):
         return None
     tracer = _Tracer()
     tracer.root(fn.fn if isinstance(fn, Map) else fn)

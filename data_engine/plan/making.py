@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from data_engine.compare.difference import Columns, Difference, Named, Rows
@@ -12,6 +13,7 @@ from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.params import params_for
 from data_engine.engine.preview import steps_until
 from data_engine.errors import FlowValidationError, NotHeldBackError
+from data_engine.flow.check import names_saved, with_rejected_named
 from data_engine.flow.flow import Flow
 from data_engine.formatting import typed
 from data_engine.ledger import deployments as ledger_rows
@@ -173,8 +175,9 @@ class _Run:
         self.wrong_key: FlowValidationError | None = None
         self._wish = wish
         self._sides = [
-            Side(of, flow, home, params=params_for(flow, wish.params), fresh=wish.fresh, sink=sink)
+            Side(of, named, home, params=params_for(flow, wish.params), fresh=wish.fresh, sink=sink)
             for of, flow in flows.items()
+            for named in [replace(flow, steps=with_rejected_named(flow.steps))]
         ]
 
     def objects(self, chosen: Chosen) -> dict[str, Difference]:
@@ -217,7 +220,7 @@ class _Run:
                 if name != CURRENT or not _is_output(value)
             }
         except FlowValidationError as error:
-            if use is not None and not any(step.save_as == use for step in side.flow.steps):
+            if use is not None and not any(use in names_saved(step) for step in side.flow.steps):
                 return {}
             self.errors.append(side_error(side.of, name_of(source) or None, error))
         except Exception as error:
@@ -270,7 +273,7 @@ def combined(parts: Mapping[str, Difference]) -> Difference:
 
 
 def _names(flow: Flow) -> list[str]:
-    saved = list(dict.fromkeys(step.save_as for step in flow.steps if step.save_as))
+    saved = list(dict.fromkeys(name for step in flow.steps for name in names_saved(step)))
     return saved if flow.steps[-1].save_as else [*saved, CURRENT]
 
 

@@ -202,6 +202,7 @@ def _flow(known: FlowFacts, around: _Around) -> FlowStatus:
         tz=known.tz,
         disabled=disabled_by(known.switch),
         retried=known.retried,
+        rejected=known.rejected,
     )
 
 
@@ -259,7 +260,7 @@ class FlowFacts:
     `standing` tells how the module stands to what is deployed; `held` counts its files that are held, `retried` those that failed and are tried again later; `why` is what planning
     said last of the flow as a whole; `waiting` is why work of it that could start does not. Of a flow that is not `is_read`
     only the file is known. `cadence` is how often its folder is looked through, where that is rarer than its interval says.
-    `switch` is what somebody said last of whether it runs by itself. `expected` is how it stands to what is expected of it. `timezone` is that of the workspace's settings, `warnings` how many its last run has in its log.
+    `switch` is what somebody said last of whether it runs by itself. `expected` is how it stands to what is expected of it. `timezone` is that of the workspace's settings, `warnings` how many its last run has in its log, `rejected` how many rows its checks reject now.
     """
 
     entry: CatalogEntry
@@ -276,6 +277,7 @@ class FlowFacts:
     timezone: str | None = None
     warnings: int = 0
     retried: int = 0
+    rejected: int = 0
 
     @property
     def is_enabled(self) -> bool:

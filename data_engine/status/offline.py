@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from data_engine.engine.local_workspace import LocalWorkspace
+from data_engine.engine.quarantine import rejected_now
 from data_engine.ledger.belief import clock_warnings
 from data_engine.ledger.deployments import published
 from data_engine.ledger.outbox import undelivered
@@ -63,6 +64,7 @@ class OfflineFacts:
         error, timezone, folder = home.settings_error(), home.settings_shown().timezone, home.layout.flow_modules_dir
         active, last, switches, stands = ledger.active_runs(), last_runs(ledger), ledger.switches(), self._stands()
         warned = warnings_of(ledger, [run.run_id for run in last.values()])
+        rejected = rejected_now(home.layout.root)
         held = HeldFiles(ledger).of(PlannedFlow.of(entry.flow) for entry, _ in stands if entry.flow is not None)
         me = machine_id(home.local.state_root)
         lease = OthersSeen(ledger, me).told(home.lease())
@@ -77,6 +79,7 @@ class OfflineFacts:
                 expected=self._expected(entry, standing, active, timezone),
                 timezone=timezone,
                 warnings=0 if run is None else warned.get(run.run_id, 0),
+                rejected=rejected[entry.name],
             )
             for entry, standing in stands
         ]

@@ -198,11 +198,12 @@ class FlowStatus(Record):
     `standing` is how the module stands to what production runs, `deployment` says it in one line, and `edit` also holds the
     error of an edit that is broken, and what to do where the module is gone. `warned` tells of warnings of its last run. `tz` is the zone that `next_run_utc` is meant in, None for
     this machine's. `expected` is how it stands to what `Flow.expect` says, None where that says nothing. `disabled` tells who
-    disabled it and when, also while another reason comes first. `retried` of its files failed and are tried again by themselves.
+    disabled it and when, also while another reason comes first. `retried` of its files failed and are tried again by themselves; `rejected` rows
+    are kept apart by its checks now.
     """
 
     computed: ClassVar[tuple[str, ...]] = ("state", "reason", "deployment", "edit")
-    sparse: ClassVar = ("warned", "tz", "disabled", "retried")
+    sparse: ClassVar = ("warned", "tz", "disabled", "retried", "rejected")
 
     name: str
     group: str | None = None
@@ -222,6 +223,7 @@ class FlowStatus(Record):
     tz: str | None = None
     disabled: Disabled | None = field(default=None, metadata={"of": read_reason})
     retried: int = 0
+    rejected: int = 0
 
     @property
     def state(self) -> str:
@@ -236,7 +238,8 @@ class FlowStatus(Record):
             >>> FlowStatus("claims", state_kind="failing", held=2).state_text, FlowStatus("claims", state_kind="polling").state_text
             ('failing, 2 held', 'polling')
         """
-        return ", ".join(filter(None, (self.state, self._bad_besides)))
+        rejected = f"{self.rejected:,} rejected" if self.rejected else ""
+        return ", ".join(filter(None, (self.state, self._bad_besides, rejected)))
 
     @property
     def _bad_besides(self) -> str:

@@ -64,9 +64,30 @@ def facts_of(run: Run, tz: str | None = None) -> list[tuple[str, str]]:
         ("With", environment),
         ("Read", files_words(run.inputs, run.more_inputs)),
         ("Wrote", files_words(run.outputs, run.more_outputs)),
+        ("Checks", checks_words(run)),
         ("Used", ", ".join(filter(None, used))),
     ]
     return [(label, words) for label, words in rows if words]
+
+
+def checks_words(run: Run) -> str:
+    """What the checks of a run found, the rows that it put apart first; "" for a run without checks.
+
+    Example:
+        >>> run = Run("3f", "claims", "G", None, "success", "t0", checks=(RunCheck("Check", "positive", 9, 2, 1),), rejected=3)
+        >>> checks_words(run)
+        '3 rows rejected (positive: 3 of 9)'
+    """
+    if not run.checks:
+        return ""
+    broken = [f"{one.rule}: {bad:,} of {one.rows:,}" for one in run.checks if (bad := one.failed + one.unknown)]
+    told = rejected_words(run) or ("not all rules are true" if broken else "")
+    return f"{told} ({first_few(broken, _FEW)})" if broken else f"{plural(len(run.checks), 'rule')}, all true"
+
+
+def rejected_words(run: Run) -> str:
+    """How many rows a run has put apart; "" for none."""
+    return f"{plural(run.rejected, 'row')} rejected" if run.rejected else ""
 
 
 def cpu_words(cpu_s: float) -> str:

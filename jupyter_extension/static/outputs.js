@@ -7,6 +7,7 @@ import { gridPart } from "./grid.js";
 import { bytes, clock, nameOf, plural } from "./format.js";
 import { agoText, button, note, whyNot } from "./pieces.js";
 import { download, inspect, loadFrames, look, openInCell } from "./sheet.js";
+import { loadRejected, rejectedPart } from "./rejected.js";
 import { loadWritten, writtenPart } from "./written.js";
 
 /** @import { FilePage, SavedFrame, Sheet, TablePage } from "./types" */
@@ -22,6 +23,7 @@ const PAGES = [50, 200, 1000, 10000, 100000, 500000];
 export function loadOutputs(app) {
   loadWritten(app);
   loadFrames(app);
+  loadRejected(app);
 }
 
 /**
@@ -34,6 +36,7 @@ export function outputsTab(app, flow = null) {
   return h("div", { class: "de-outputs", key: "outputs" },
     flow ? null : pathForm(app, sheet),
     sheet ? sheetPart(app, sheet) : flow ? null : h("p", { class: "de-hint" }, "Choose a file below, or name one above. Relative paths start in flow_modules or in the workspace."),
+    flow ? rejectedPart(app) : null,
     writtenPart(app, flow),
     flow && !(saved && saved.length) ? null : savedFrames(app, saved));
 }

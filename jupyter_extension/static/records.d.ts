@@ -46,6 +46,8 @@ export interface Run {
   peak_memory_bytes: number | null;
   cpu_s: number | null;
   scheduled_for: string | null;
+  checks: RunCheck[];
+  rejected: number | null;
   warnings?: number | null;
   tz?: string | null;
 }
@@ -60,6 +62,14 @@ export interface RunFile {
   size_bytes: number | null;
   modified_at_utc: string | null;
   rows: number | null;
+}
+
+export interface RunCheck {
+  check: string;
+  rule: string;
+  rows: number;
+  failed: number;
+  unknown: number;
 }
 
 export interface Standing {
@@ -112,6 +122,7 @@ export interface PanelFlow {
   tz?: string | null;
   disabled?: Why | null;
   retried?: number;
+  rejected?: number;
   buttons: Record<string, string | null>;
   waiting: number;
   backfill: BackfillLine | null;
@@ -297,6 +308,20 @@ export interface TrendRow {
 export interface TrendsView {
   said: string;
   rows: TrendRow[];
+}
+
+export interface RejectedRows {
+  flow: string;
+  source: string | null;
+  rows: number;
+  rules: Record<string, number>;
+  run_id?: string;
+  path?: string;
+}
+
+export interface RejectedView {
+  sources: RejectedRows[];
+  rules: TrendRow[];
 }
 
 export interface PlanView {

@@ -25,7 +25,7 @@ export function elsewhere() {
 export function ofFlow() {
   return {
     details: null, run: null, runLimit: 100, runSearch: "", onlyFailed: false, showTrend: false, trends: null, trendsSaid: null,
-    sheet: null, written: null, writtenSearch: "", writtenLimit: 100, isMenuOpen: false, files: null, held: [], openFile: null, filesSaid: null, fileSearch: "", fileGroup: "", fileLimit: 200, showParams: false, isDisabling: false, note: "", typed: {}, backfill: null, question: null, plan: null, planKey: "",
+    sheet: null, rejected: null, written: null, writtenSearch: "", writtenLimit: 100, isMenuOpen: false, files: null, held: [], openFile: null, filesSaid: null, fileSearch: "", fileGroup: "", fileLimit: 200, showParams: false, isDisabling: false, note: "", typed: {}, backfill: null, question: null, plan: null, planKey: "",
   };
 }
 

@@ -1,7 +1,7 @@
 // What the panel's modules hand to each other, and what Python sends them. Only the type check reads this file.
 // What Python's records are is in records.d.ts, which is made of their classes.
 
-import type { FilesView, FileView, FlowView, OutputsView, PanelFlow, PanelView, PlanView, RunView, Shape, StepView, TrendsView, TroubleLine, Why } from "./records";
+import type { FilesView, FileView, FlowView, OutputsView, PanelFlow, PanelView, PlanView, RejectedView, RunView, Shape, StepView, TrendsView, TroubleLine, Why } from "./records";
 
 export type * from "./records";
 
@@ -310,6 +310,7 @@ export interface State {
   typed: Record<string, string>;
   sheet: Sheet | null;
   frames: SavedFrame[] | null;
+  rejected: RejectedView | null;
   written: OutputsView | null;
   writtenSearch: string;
   writtenLimit: number;

@@ -18,7 +18,7 @@ from data_engine.daemon.alerter import Alerter
 from data_engine.engine.local_workspace import LocalWorkspace, local_workspace
 from data_engine.errors import LedgerError
 from data_engine.ledger.switch import Switch
-from data_engine.model import RunFinished, RunStarted
+from data_engine.model import RuleCount, RunFinished, RunSpent, RunStarted
 from data_engine.scheduler.surroundings import ReadyFlow
 from tests.alerts.conftest import AT_S
 from tests.support import WorkspaceFiles
@@ -71,11 +71,13 @@ class Scene:
         """A run of the flow ends badly."""
         self.ends(flow, "failed", run_id, Cause("code_raised", {"step": "One", "detail": detail}))
 
-    def ends(self, flow: str, status: str, run_id: str = "r", why: Cause | None = None) -> None:
+    def ends(
+        self, flow: str, status: str, run_id: str = "r", why: Cause | None = None, spent: RunSpent | None = None
+    ) -> None:
         """A run of the flow ends, and is recorded."""
         for event in (
             RunStarted(f"{run_id}-{flow}", flow, "G", None, self.now_s),
-            RunFinished(f"{run_id}-{flow}", status, self.now_s, 1.0, why=why),
+            RunFinished(f"{run_id}-{flow}", status, self.now_s, 1.0, why=why, spent=spent),
         ):
             self.home.ledger().record(event)
             self.alerter.heard(flow, [event])
@@ -310,3 +312,24 @@ def test_a_late_message_says_that_the_flow_is_disabled(home: LocalWorkspace) -> 
     ((_, text),) = play(home, Around(Flow("G", "a").expect(every="1h")), scene).told()
 
     assert "disabled by anna@ANNA-PC: holidays" in text
+
+
+def test_rows_that_are_rejected_are_told_once_until_none_are(home: LocalWorkspace) -> None:
+    """Other rules are another trouble; a run that rejects none is the end of all."""
+
+    async def scene(made: Scene) -> None:
+        for number, (rule, count) in enumerate([("positive", 2), ("positive", 3), ("known", 1), ("known", 0)]):
+            counts = (RuleCount("Check", rule, 9, count, 0),)
+            made.ends("a", "success", f"r{number}", spent=RunSpent(checks=counts, rejected=count))
+            await made.decided()
+            made.now_s += 3600
+            made.alerter.beat()
+            await made.decided()
+
+    made = play(home, Around(Flow("G", "a")), scene)
+
+    assert made.kinds()[:2] == ["rejected", "rejected"]
+    assert set(made.kinds()[2:]) <= {"recovered", "digest"}
+    assert made.kinds()[2:]
+    assert "2 rows: positive 2" in made.told()[0][1]
+    assert made.subjects()[0] == "a rejects rows"

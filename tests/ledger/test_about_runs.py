@@ -13,7 +13,7 @@ import pytest
 
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.segments import TABLES, decode
-from data_engine.model import FileFacts, Run, RunAbout, RunFile, RunSpent, RunTrigger
+from data_engine.model import FileFacts, RuleCount, Run, RunAbout, RunCheck, RunFile, RunSpent, RunTrigger
 from tests.ledger.events import begin, end, finish, start
 from tests.ledger.sharing import Folder, Machine
 
@@ -21,7 +21,7 @@ OLD = Path(__file__).parent / "old" / "version_6.sql"
 NEW_COLUMNS = {
     "runs": (
         "trigger_kind trigger_detail run_by params deployment_id git_commit git_dirty python environment inputs outputs"
-        " peak_memory_bytes cpu_s"
+        " peak_memory_bytes cpu_s checks rejected"
     ).split(),
     "step_runs": ["rows_in", "rows_out"],
 }
@@ -49,7 +49,9 @@ def record(ledger: Ledger, root: Path, run_id: str = "r1") -> None:
         start(run_id)._replace(about=about()),
         begin(run_id),
         end(run_id, rows_in=10, rows_out=3),
-        finish(run_id, spent=RunSpent((read,), 2, (wrote,), 0, 1000, 0.25)),
+        finish(
+            run_id, spent=RunSpent((read,), 2, (wrote,), 0, 1000, 0.25, (RuleCount("Check", "positive", 9, 2, 1),), 3)
+        ),
     )
 
 
@@ -82,6 +84,7 @@ def test_what_was_told_is_kept_published_and_taken_in(two: list[Machine]) -> Non
         assert [one.path for one in run.inputs] == [str(root / "in" / "a.csv")]
         assert run.outputs == (RunFile("/mart/b.parquet", 5, "1970-01-01T00:00:00.000000+00:00", 3),)
         assert (run.more_inputs, run.peak_memory_bytes, run.cpu_s) == (2, 1000, 0.25)
+        assert (run.checks, run.rejected) == ((RunCheck("Check", "positive", 9, 2, 1),), 3)
         assert [(step.rows_in, step.rows_out) for step in machine.ledger.steps("r1")] == [(10, 3)]
         assert machine.ledger.environment(run.environment or "") == ("polars 2.1.0",)
         assert Run.read(run.as_dict()) == run

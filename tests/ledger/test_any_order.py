@@ -18,8 +18,10 @@ from data_engine.model import (
     FileFacts,
     LogEntry,
     LogLine,
+    RuleCount,
     Run,
     RunAbout,
+    RunCheck,
     RunFile,
     RunFinished,
     RunSpent,
@@ -69,7 +71,12 @@ ABOUT = st.none() | st.builds(
     TEXTS.map(as_utf8),
     st.integers(0, 9),
 )
-SPENT = st.none() | st.builds(RunSpent, FILES, st.integers(0, 9), FILES, st.integers(0, 9), COUNTS, st.none() | ELAPSED)
+CHECKS = st.lists(
+    st.builds(RuleCount, *[st.sampled_from(["Check", "positive"])] * 2, *[st.integers(0, 9)] * 3), max_size=2
+).map(tuple)
+SPENT = st.none() | st.builds(
+    RunSpent, FILES, st.integers(0, 9), FILES, st.integers(0, 9), COUNTS, st.none() | ELAPSED, CHECKS, COUNTS
+)
 EVENTS: st.SearchStrategy[Event] = st.one_of(
     st.builds(
         lambda run, at, seen, about: RunStarted(run, FLOW_OF[run], "G", None, at, None, seen, about),
@@ -136,6 +143,8 @@ def told_of_end(spent: RunSpent) -> dict[str, Any]:
         "more_outputs": spent.more_outputs,
         "peak_memory_bytes": spent.peak_memory_bytes,
         "cpu_s": spent.cpu_s,
+        "checks": tuple(RunCheck(*one) for one in spent.checks),
+        "rejected": spent.rejected,
     }
 
 

@@ -8,8 +8,9 @@ from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from data_engine.cause import Cause
+from data_engine.engine.quarantine import RejectedRows
 from data_engine.marks import Mark, Shape, Tone
-from data_engine.model import ActiveRun, Run, RunFile, RunTrigger
+from data_engine.model import ActiveRun, Run, RunCheck, RunFile, RunTrigger
 from data_engine.notebook.deployment_status import Standing
 from data_engine.reasons.remedies import Reason
 from data_engine.record import Record
@@ -19,12 +20,25 @@ from data_engine.status.view import BackfillLine, ClusterLine, Group, Notice, Pa
 from jupyter_extension.actions import OutputsView, OutputView, PlanView
 from jupyter_extension.details import DeploymentView, FlowView, RunView, StepView
 from jupyter_extension.files import AlikeView, FilesView, FileView
-from jupyter_extension.trends import TrendRow, TrendsView
+from jupyter_extension.trends import RejectedView, TrendRow, TrendsView
 
 RECORDS: tuple[type, ...] = (
-    *(Mark, Run, RunTrigger, RunFile, Standing, Problem, PanelFlow, TroubleLine, BackfillLine, Group, ActiveRun),
+    *(
+        Mark,
+        Run,
+        RunTrigger,
+        RunFile,
+        RunCheck,
+        Standing,
+        Problem,
+        PanelFlow,
+        TroubleLine,
+        BackfillLine,
+        Group,
+        ActiveRun,
+    ),
     *(Notice, ClusterLine, PanelView, StepView, RunView, FileView, AlikeView, FilesView, DeploymentView, FlowView),
-    *(TrendRow, TrendsView, PlanView, OutputView, OutputsView),
+    *(TrendRow, TrendsView, RejectedRows, RejectedView, PlanView, OutputView, OutputsView),
 )
 _PLAIN = {str: "string", int: "number", float: "number", bool: "boolean", NoneType: "null", Any: "any"}
 _MAPPINGS = {

@@ -59,6 +59,12 @@ def build() -> Flow:
         .collect(".csv", root=Path("/in"), recursive=True, save_as="files")
         .map(line_count, use="files", max_parallel=4, on_error="collect")
         .map(with_context)
+        .check(
+            {"positive": pl.col("amount") > 0, "known": "id IS NOT NULL"},
+            on_fail="quarantine",
+            at_most=0.1,
+            rejected="bad_df",
+        )
         .step(read, save_as="claims_df", label="Read")
         .step(lambda context: context.current)
     )

@@ -33,6 +33,8 @@ flow.step(step, save_as=3)  # wrong
 flow.map(step, max_parallel="4")  # wrong
 flow.map(step, on_error="ignore")  # wrong
 flow.collect(3)  # wrong
+flow.check("amount > 0")  # wrong
+flow.check({"a": "a > 0"}, on_fail="drop")  # wrong
 flow.preview(params=[1])  # wrong
 flow.params({"month": 1})  # wrong
 flow.preview(against="main")  # wrong

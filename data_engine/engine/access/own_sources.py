@@ -24,6 +24,7 @@ from data_engine.engine.access.file_events import ChangeRefusedError
 from data_engine.engine.access.interceptors import Interceptors, watched_libraries
 from data_engine.engine.access.signatures import Kind
 from data_engine.files import identity_of
+from data_engine.flow.check import Check
 from data_engine.flow.flow import Flow
 from data_engine.flow.paths import portable_text
 from data_engine.flow.scan import is_candidate_name
@@ -230,7 +231,7 @@ def says_copy(flow: Flow) -> bool:
         (True, False)
     """
     called = [step.fn.fn if isinstance(step.fn, Map) else step.fn for step in flow.steps]
-    return reaches_copy(one for one in called if not isinstance(one, Collect))
+    return reaches_copy(one for one in called if not isinstance(one, (Collect, Check)))
 
 
 def reaches_copy(called: Iterable[Any]) -> bool:

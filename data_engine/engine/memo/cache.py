@@ -40,7 +40,7 @@ class CacheEntry:
     `shares` says that its value holds a part of another's, `is_stateful` that its value can be used up. `versions` tells which
     contents it read of files that earlier steps wrote, `scratch` what it wrote itself to the preview's own folder; `doubts`
     says of what it read that its author hardly meant it so, `headings` the same of the frame that it gave, `warned` what it logged
-    as a warning.
+    as a warning, `checked` what a check has found.
     """
 
     out_key: bytes
@@ -60,6 +60,7 @@ class CacheEntry:
     doubts: tuple[str, ...] = ()
     headings: tuple[str, ...] | None = None
     warned: tuple[str, ...] = ()
+    checked: tuple[str, ...] = ()
     value: Any = None
     size_bytes: int = 0
 

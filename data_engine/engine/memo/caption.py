@@ -23,7 +23,7 @@ class StepReport:
     """What a preview did with one step: `ran` and `why`, or reused since `at_s`; `not_kept` says why its result is not kept.
 
     `name` is what people call it: what it saves, else its label. `doubts` says of what it read that its author hardly meant it so, `headings`
-    the same of the frame that it gave (None: it gave none), `warned` what it logged as a warning.
+    the same of the frame that it gave (None: it gave none), `warned` what it logged as a warning, `checked` what a check has found.
     """
 
     name: str
@@ -34,6 +34,7 @@ class StepReport:
     doubts: tuple[str, ...] = ()
     headings: tuple[str, ...] | None = None
     warned: tuple[str, ...] = ()
+    checked: tuple[str, ...] = ()
 
 
 @frozen
@@ -72,6 +73,7 @@ def caption(report: PreviewReport, *, at: Any = None) -> str:
     if report.wrote:
         parts.append(("WROTE IN PRODUCTION: " if report.is_in_place else "wrote to scratch: ") + _names(report.wrote))
     parts += outside_words(report.outside)
+    parts += [one for step in report.steps for one in step.checked]
     parts += _warnings(report.steps)
     return both_ends(visible(" · ".join([*parts, *report.notes, _duration(report.elapsed_s)])), MOST_CELL)
 

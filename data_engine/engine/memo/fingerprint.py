@@ -20,6 +20,7 @@ from data_engine.engine.access.access_log import Namespace
 from data_engine.engine.access.bytecode import constant_bytes
 from data_engine.engine.memo.content import digest_of
 from data_engine.engine.memo.tracer import CodeTracer
+from data_engine.flow.check import Check
 from data_engine.flow.spec import Collect, Map, StepSpec
 from data_engine.record import frozen
 
@@ -69,6 +70,14 @@ def code_fingerprint(step: StepSpec, traces: Traces | None = None) -> CodeFinger
     elif isinstance(fn, Collect):
         options += ("collect", fn.extensions, fn.recursive, None if fn.root is None else str(fn.root.path))
         tracer.parts["its options"] = constant_bytes(options)
+        return _result(tracer)
+    elif isinstance(fn, Check):
+        options += ("check", fn.on_fail, fn.at_most, fn.rejected, tuple(fn.rules.names))
+        tracer.parts["its options"] = constant_bytes(options)
+        for rule in fn.rules.each:
+            tracer.parts[f"rule {rule.name}"] = tracer.value(rule.says, rule.name)
+        if fn.rules.schema is not None:
+            tracer.parts["the schema"] = tracer.value(fn.rules.schema, "schema")
         return _result(tracer)
     tracer.parts["its options"] = constant_bytes(options)
     tracer.root(fn)

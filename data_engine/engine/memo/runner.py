@@ -51,6 +51,7 @@ from data_engine.engine.memo.watched_context import (
     watched,
 )
 from data_engine.engine.scratch import BESIDE, Scratch, ScratchFile
+from data_engine.flow.check import Apart, Check, names_saved
 from data_engine.flow.context import FlowContext, WorkspaceConfigContext
 from data_engine.flow.control import StepControl
 from data_engine.flow.flow import Flow
@@ -120,12 +121,12 @@ class PreviewRunner:
         self.warned: list[str] = []
         control.emit = self._noting_warnings(control.emit)
 
-    def run(self, stop: int) -> Any:
-        """The value after the first `stop` steps, at least one.
+    def run(self, stop: int, use: str | None = None) -> Any:
+        """The value after the first `stop` steps, at least one; of a check the object `use`.
 
         Raises: as `run_steps`.
         """
-        return self._run(lambda attempt: attempt.run(stop))
+        return self._run(lambda attempt: attempt.run(stop, use))
 
     def run_all(self, stop: int, names: Collection[str]) -> dict[str, Any]:
         """The objects `names` that the first `stop` steps save; under "current" the last result.
@@ -240,15 +241,15 @@ class _Attempt:
         self.facts = digest_of(*preview.facts())
         self.params = params_digest(preview.context.params)
 
-    def run(self, stop: int) -> Any:
+    def run(self, stop: int, use: str | None) -> Any:
         """The value after the first `stop` steps."""
         self._take_all(stop)
-        return self._value(stop - 1)
+        return self._object(use, stop - 1)
 
     def run_all(self, stop: int, names: Collection[str]) -> dict[str, Any]:
         """The objects of these names."""
         saved = self._take_all(stop) | {"current": stop - 1}
-        return {name: self._value(saved[name]) for name in names if name in saved}
+        return {name: self._object(name, saved[name]) for name in names if name in saved}
 
     def _take_all(self, stop: int) -> dict[str, int]:
         """Reuse or run the steps; the number of the step whose result has each name."""
@@ -259,6 +260,8 @@ class _Attempt:
             self._take(index, self._step(spec, before, dict(saved)))
             if spec.save_as is not None:
                 saved[spec.save_as] = index
+            if (rejected := _rejected(spec)) is not None:
+                saved[rejected] = index
         return saved
 
     # -- deciding ------------------------------------------------------------------------------------------------------
@@ -300,6 +303,7 @@ class _Attempt:
             entry.doubts,
             entry.headings,
             entry.warned,
+            entry.checked,
         )
         if self.in_order and entry.shares:
             self._run(index, "its result is part of another's", None)
@@ -362,6 +366,10 @@ class _Attempt:
                 raise _StartOver
         return self.values[index]
 
+    def _object(self, name: str | None, index: int) -> Any:
+        """The object of this name that the step gives; a check has two."""
+        return Apart.pick(self._value(index), name, _rejected(self.steps[index].spec))
+
     def _origin(self, index: int) -> int:
         """The step whose value is handed on as the result of step number `index`."""
         step = self.steps[index]
@@ -384,6 +392,7 @@ class _Attempt:
         alone = replace(self.flow, steps=(only,))
         earlier = Earlier.of(self.flow, step.before, step.saved)
         self.preview.warned.clear()
+        self.preview.control.checked.clear()
         for event in run_steps(alone, self.context, control=self.preview.control, earlier=earlier):
             self.preview.sink(event)
         self.comparisons.forget()
@@ -404,6 +413,11 @@ class _Attempt:
             impure = impure or ("it" if is_writer else self.writer) + " writes to the context"
         self.ran.add(index)
         self.values[index] = value
+        if isinstance(value, Apart):
+            attributes["current"] = value.good
+            attributes["objects"] |= {
+                name: Apart.pick(value, name, _rejected(step.spec)) for name in names_saved(step.spec)
+            }
         self._store(index, why, RanStep(value, log, literals, unseen or log.unseen, impure, is_odd, written))
         self._note_written(written)
         needs_order = step.entry.needs_order
@@ -419,8 +433,8 @@ class _Attempt:
         if code.odd_metadata:
             for at in range(index):
                 self._value(at)
-        objects = {name: self._value(at) for name, at in step.saved.items() if is_open or name == use}
-        attributes.update(current=None if step.before is None else self._value(step.before), objects=objects)
+        objects = {name: self._object(name, at) for name, at in step.saved.items() if is_open or name == use}
+        attributes.update(current=None if step.before is None else self._object(use, step.before), objects=objects)
 
     def _renew_context(self, index: int, log: AccessLog) -> None:
         """What a step reads through the context must be read for it, not remembered from an earlier step."""
@@ -488,12 +502,21 @@ class _Attempt:
         entry = CacheEntry(out_key, reads, ran.log.frames, files, ran.unseen, ran.needs_order, time.time())
         entry.versions, entry.scratch, entry.doubts = ran.log.versions, ran.written, tuple(ran.log.doubts)
         entry.headings, entry.warned = headings_twice(ran.value), tuple(self.preview.warned)
+        entry.checked = tuple(one.words for one in self.preview.control.checked)
         self._keep(step, entry, ran.value)
         step.entry = entry
         is_at_home = self.scratch is not None and self.scratch.was_asked
         self.cache.put(self._key_here(step) if is_at_home else step.key, entry, self.preview.limit_bytes)
         self.preview.reports[index] = StepReport(
-            step.name, True, why, entry.at_s, entry.not_kept, entry.doubts, entry.headings, entry.warned
+            step.name,
+            True,
+            why,
+            entry.at_s,
+            entry.not_kept,
+            entry.doubts,
+            entry.headings,
+            entry.warned,
+            entry.checked,
         )
 
     def _keep(self, step: _Step, entry: CacheEntry, value: Any) -> None:
@@ -517,6 +540,11 @@ class _Attempt:
 
 def _name(step: StepSpec) -> str:
     return step.save_as or step.label
+
+
+def _rejected(step: StepSpec) -> str | None:
+    """What a check calls its rejected rows."""
+    return step.fn.rejected if isinstance(step.fn, Check) else None
 
 
 @frozen
@@ -585,7 +613,10 @@ def watched_step(
 ) -> StepSpec:
     """The step with its function watched: what it reads is logged, and which tables of the context it looks at."""
     fn: Any = spec.fn
-    fn = replace(fn, fn=intercepted(fn.fn)) if isinstance(fn, Map) else intercepted(fn)
+    if isinstance(fn, Check):
+        fn = fn.apart if fn.rejected is not None else fn
+    else:
+        fn = replace(fn, fn=intercepted(fn.fn)) if isinstance(fn, Map) else intercepted(fn)
 
     @wraps(spec.fn, assigned=(), updated=())
     def watched_fn(given: FlowContext) -> Any:

@@ -1,0 +1,213 @@
+"""The rejected rows of a workspace: `rejected/<flow>/<path inside the source>.parquet` holds those of the source's last good run.
+
+A run's rows are there before its outputs take their place, and what has no rejected rows any more is removed after: killed in between,
+a run leaves no output whose rejected rows are missing, and is done again. Each file takes its place by one rename, and says in its
+footer what it holds, so that the daemon reads it without a library.
+
+Reference: https://github.com/apache/parquet-format, FileMetaData and `key_value_metadata`, the last of its fields but the writer's name.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from data_engine.engine.access.access_log import not_logged
+from data_engine.engine.candidates import Source
+from data_engine.errors import FlowValidationError
+from data_engine.files import atomic_target, trouble_of
+from data_engine.flow.check import Check
+from data_engine.flow.flow import Flow
+from data_engine.flow.rules import Checked
+from data_engine.nofollow import inside, opened, opened_file, walk
+from data_engine.platforms.files import read_at
+from data_engine.record import Record, frozen
+
+FOLDER = "rejected"
+_MARK = b"data_engine.rejected"
+_TAIL_BYTES = 8
+_LONGEST_SHEET = 31
+_MOST_FOOTER_BYTES = 16 * 1024**2
+
+
+@frozen
+class RejectedRows(Record):
+    """What is rejected now of one source of a flow: how many rows, and how many of them break each rule.
+
+    `source` is its path inside the source folder, None of a run for all; `path` the file that holds the rows.
+    """
+
+    sparse: ClassVar = ("run_id", "path")
+
+    flow: str
+    source: str | None
+    rows: int
+    rules: Mapping[str, int] = field(default_factory=dict)
+    run_id: str = ""
+    path: str = ""
+
+
+class Quarantine:
+    """Where the rejected rows of one run go."""
+
+    def __init__(self, root: Path, flow: str, source: Source, run_id: str) -> None:
+        self._root, self._flow, self._run_id = root, flow, run_id
+        self._source = None if source.path is None else (source.key and source.key.path) or source.path.name
+        *self._folders, name = (FOLDER, flow, *(self._source or "all").split("/"))
+        self._name = f"{name}.parquet"
+
+    def keep(self, checked: Sequence[Checked]) -> None:
+        """Let the rows that the checks have rejected take the place of the last ones; without any the last ones stay.
+
+        Raises:
+            FlowValidationError: they cannot be written.
+        """
+        found = [one for one in checked if one.frame is not None and one.rejected]
+        if not found:
+            return
+        try:
+            with not_logged(), opened(self._root) as root, inside(root, self._folders, make=True) as here:
+                _leave_out_of_git(self._root / FOLDER / ".gitignore")
+                for left in here.names():  # of a run that died
+                    if left.startswith(f".{self._name}.") and left.endswith(".tmp"):
+                        os.unlink(here.at(left), dir_fd=here.descriptor)
+                with atomic_target(here.path / self._name) as fresh:
+                    self._write(found, fresh)
+        except OSError as error:
+            path = self._root.joinpath(*self._folders, self._name)
+            raise FlowValidationError(
+                f"the rejected rows cannot be written: {trouble_of(error)}",
+                where=str(path),
+                fix="check that the workspace can be written and has room; nothing was published",
+            ) from error
+
+    def forget(self, *, but_of: str | None = None) -> None:
+        """Remove what an earlier run has left there, unless that is the run `but_of`."""
+        with suppress(OSError), opened(self._root) as root, inside(root, self._folders) as here:
+            with opened_file(here, self._name) as descriptor:
+                said = _said(descriptor)
+            if said.get("run") not in (self._run_id, but_of):
+                os.unlink(here.at(self._name), dir_fd=here.descriptor)
+
+    def _write(self, found: Sequence[Checked], fresh: Path) -> None:
+        import polars as pl
+
+        frames = [one.frame.with_columns(_check=pl.lit(one.label)) for one in found]
+        whole = _together(frames)
+        ours = ("_row", "_rules", "_check")
+        rules = Counter(rule for broken in whole["_rules"] for rule in broken)
+        said = {"run": self._run_id, "source": self._source, "rows": whole.height, "rules": rules}
+        whole.select(
+            pl.exclude(ours), *ours, _run=pl.lit(self._run_id), _source=pl.lit(self._source, pl.String)
+        ).write_parquet(fresh, metadata={_MARK.decode(): json.dumps(said)})
+
+
+def quarantine_of(root: Path, flow: Flow) -> Path | None:
+    """`root`, where runs of the flow may reject rows, or have done so; else None."""
+    rejects = any(isinstance(step.fn, Check) and step.fn.on_fail == "quarantine" for step in flow.steps)
+    return root if rejects or (root / FOLDER / (flow.name or "")).is_dir() else None
+
+
+def rejected_rows(root: Path, flow: str | None = None) -> list[RejectedRows]:
+    """What is rejected now in the workspace at `root`, of one flow or of all."""
+    found = []
+    with suppress(FileNotFoundError, NotADirectoryError), opened(root, Path(FOLDER, flow or "")) as place:
+        for one in walk(place):
+            names = (*((flow,) if flow else ()), *one.folder, one.name)
+            if not one.is_regular or not one.name.endswith(".parquet") or one.name.startswith(".") or len(names) < 2:
+                continue
+            path = root.joinpath(FOLDER, *names)
+            said = _known.get(str(path), (None, {}))
+            mark = (one.facts.st_size, one.facts.st_mtime_ns)
+            if said[0] != mark:
+                with suppress(OSError), inside(place, one.folder) as here, opened_file(here, one.name) as descriptor:
+                    said = _known[str(path)] = mark, _said(descriptor)
+            if facts := said[1]:
+                rules = facts.get("rules", {})
+                found.append(RejectedRows(names[0], facts["source"], facts["rows"], rules, facts["run"], str(path)))
+    return found
+
+
+def rejected_now(root: Path) -> Counter[str]:
+    """How many rows are rejected now, by flow; none where the folder cannot be read."""
+    found = Counter[str]()
+    with suppress(OSError):
+        for one in rejected_rows(root):
+            found[one.flow] += one.rows
+    return found
+
+
+def write_workbook(found: Sequence[RejectedRows], path: str | os.PathLike[str]) -> Path:
+    """The absolute path of the workbook, after the rows of each flow were written to a sheet of its name there.
+
+    Raises:
+        FlowValidationError: it cannot be written, or more rows than a sheet holds.
+    """
+    import polars as pl
+
+    from data_engine.helpers.excel import misfit, write_sheets
+
+    sheets: dict[str, Any] = {}
+    for flow in dict.fromkeys(one.flow for one in found):
+        whole = _together([pl.read_parquet(one.path, glob=False) for one in found if one.flow == flow])
+        whole = whole.with_columns(pl.col("_rules").list.join(", "))
+        name = re.sub(r"[\[\]:*?/\\']", "_", flow)[:_LONGEST_SHEET]
+        while name.lower() in map(str.lower, sheets):
+            name = f"{name[: _LONGEST_SHEET - 3]}_{len(sheets) + 1}"
+        sheets[name] = _as_text(whole, {one.name for one in whole if misfit(one) or one.dtype.is_nested()})
+    return write_sheets(sheets, path)
+
+
+def _leave_out_of_git(path: Path) -> None:
+    with suppress(FileExistsError), path.open("x", encoding="utf-8") as file:
+        file.write("*\n")
+
+
+_known: dict[str, tuple[tuple[int, int] | None, Mapping[str, Any]]] = {}
+"""What files said, by their path, size and time."""
+
+
+def _said(descriptor: int) -> Mapping[str, Any]:
+    """What the file says of itself in its footer; {} where it is none of ours."""
+    size = os.fstat(descriptor).st_size
+    tail = read_at(descriptor, _TAIL_BYTES, max(0, size - _TAIL_BYTES))
+    length = int.from_bytes(tail[:4], "little")
+    if tail[4:] != b"PAR1" or not 0 < length <= min(size, _MOST_FOOTER_BYTES):
+        return {}
+    marked = read_at(descriptor, length, size - _TAIL_BYTES - length).rpartition(_MARK)[2]
+    with suppress(ValueError, UnicodeDecodeError):
+        text = marked[marked.index(b'{"run"') :].decode("ascii", errors="replace")
+        said: Any = json.JSONDecoder().raw_decode(text)[0]
+        is_ours = isinstance(said.get("rows"), int) and isinstance(said.get("run"), str) and "source" in said
+        return said if is_ours else {}
+    return {}
+
+
+def _together(frames: Sequence[Any]) -> Any:
+    """All rows as one frame: a column that some lack is null there, and one of several types, or of Python objects, is text."""
+    import polars as pl
+
+    kinds: dict[str, set[Any]] = {}
+    for frame in frames:
+        for name, kind in frame.schema.items():
+            kinds.setdefault(name, set()).add(kind)
+    mixed = {name for name, several in kinds.items() if len(several) > 1 or any(kind.is_object() for kind in several)}
+    return pl.concat([_as_text(frame, mixed) for frame in frames], how="diagonal")
+
+
+def _as_text(frame: Any, names: set[str]) -> Any:
+    import polars as pl
+
+    def text(column: Any) -> Any:
+        if column.dtype.is_nested() or column.dtype.is_object():
+            return pl.Series(column.name, [None if one is None else str(one) for one in column], pl.String)
+        return column.cast(pl.String)
+
+    return frame.with_columns([text(frame[name]) for name in frame.columns if name in names])

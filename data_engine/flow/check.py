@@ -1,0 +1,142 @@
+"""A check as a step: which rows may go on, what becomes of the others, and what is told of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from data_engine.errors import FlowValidationError
+from data_engine.flow.rules import MOST_RULES, Rules, rules_of, wrong_option
+from data_engine.formatting import first_few, plural
+from data_engine.model import RuleCount
+from data_engine.record import frozen
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from data_engine.flow.checking import Judged
+    from data_engine.flow.context import FlowContext
+    from data_engine.flow.spec import StepSpec
+
+_BECOMES = {"fail": "or the run fails", "warn": "or it is told", "quarantine": "other rows are kept apart"}
+ON_FAIL = tuple(_BECOMES)
+
+
+class Apart(NamedTuple):
+    """What a check lets go on, and the rejected rows where they have a name; both as the kind of frame that came."""
+
+    good: Any
+    rejected: Any
+
+    @classmethod
+    def pick(cls, value: Any, name: str | None, rejected: str | None) -> Any:
+        """Of a step's value the object of this name; `rejected` is what its check calls the rejected rows."""
+        if not isinstance(value, cls):
+            return value
+        return value.rejected if name is not None and name == rejected else value.good
+
+
+@frozen
+class Check:
+    """A step that lets the rows go on of which every rule is true, as `Flow.check` says."""
+
+    rules: Rules
+    on_fail: str = "fail"
+    at_most: float | None = None
+    rejected: str | None = None
+
+    def __call__(self, context: FlowContext) -> Any:
+        good, rejected = self.apart(context)
+        if self.rejected is not None:
+            context.objects[self.rejected] = rejected
+        return good
+
+    @property
+    def words(self) -> str:
+        """Its rules, and what becomes of rows that break them, for people."""
+        most = "" if self.at_most is None else f", at most {self.at_most:.4g} of all rows"
+        named = "" if self.rejected is None else f" as {self.rejected}"
+        return f"{first_few(self.rules.names, MOST_RULES)}: {_BECOMES[self.on_fail]}{named}{most}"
+
+    def apart(self, context: FlowContext) -> Apart:
+        """What goes on, and what is rejected where that has a name.
+
+        Raises:
+            FlowValidationError: the rules cannot be asked, or rows must not go on.
+        """
+        from data_engine.flow.checking import judge
+
+        judged = judge(context.current, self.rules)
+        broken = [one for one in judged.counts if one.failed or one.unknown]
+        is_quarantine = self.on_fail == "quarantine"
+        checked = judged.checked(with_frame=is_quarantine)
+        context.control.checked.append(checked)
+        wrong = judged.broken_about_frame if is_quarantine else broken if self.on_fail == "fail" else ()
+        if wrong:
+            raise self._failed(judged, wrong)
+        if self.at_most is not None and judged.rejected > self.at_most * judged.rows:
+            raise self._too_many(judged, broken)
+        if broken:
+            context.log(checked.finding, level="INFO" if is_quarantine else "WARNING")
+        rejected = None if self.rejected is None else judged.rejected_as_given()
+        return Apart(judged.good() if is_quarantine else judged.all(), rejected)
+
+    def _failed(self, judged: Judged, broken: Sequence[RuleCount]) -> FlowValidationError:
+        return FlowValidationError(
+            f"check {self.rules.label!r} is not passed: {'; '.join(judged.words_of(one) for one in broken)}",
+            where=f"Flow.check(..., label={self.rules.label!r})",
+            fix='correct the data or the rule; on_fail="quarantine" lets the good rows go on and keeps the others apart, '
+            'on_fail="warn" lets all go on'
+            if self.on_fail == "fail"
+            else "correct the data or the rule: a rule about the whole frame rejects no single row",
+        )
+
+    def _too_many(self, judged: Judged, broken: Sequence[RuleCount]) -> FlowValidationError:
+        share = judged.rejected / judged.rows
+        return FlowValidationError(
+            f"check {self.rules.label!r} would reject {judged.rejected:,} of {plural(judged.rows, 'row')} ({share:.2%}), more than "
+            f"at_most={self.at_most}: {'; '.join(judged.words_of(one) for one in broken)}",
+            where=f"Flow.check(..., label={self.rules.label!r})",
+            fix="look at the source: it may be another one than expected; or raise at_most=",
+        )
+
+
+def make_check(rules: object, *, on_fail: object, at_most: object, rejected: object, label: str) -> Check:
+    """The check that `Flow.check` was asked for.
+
+    Raises:
+        FlowValidationError: no rules, one that can be none, or an option that is wrong.
+    """
+    if on_fail not in ON_FAIL:
+        raise wrong_option(f"on_fail={on_fail!r} is not possible", "on_fail", f"use {', '.join(map(repr, ON_FAIL))}")
+    if at_most is not None:
+        if isinstance(at_most, bool) or not isinstance(at_most, (int, float)) or not 0 <= at_most <= 1:
+            raise wrong_option(
+                f"at_most={at_most!r} is no share of rows from 0 to 1", "at_most", "at_most=0.01 is one in a hundred"
+            )
+        if on_fail != "quarantine":
+            raise wrong_option(
+                "at_most= limits what is rejected", "at_most", 'give on_fail="quarantine" too, or leave it out'
+            )
+    name = None if rejected is None else str(rejected).strip()
+    if rejected is not None and (not isinstance(rejected, str) or not name or name == "current"):
+        raise wrong_option(f"rejected={rejected!r} is no name of an object", "rejected", 'rejected="bad_df"')
+    return Check(rules_of(rules, label), str(on_fail), None if at_most is None else float(at_most), name)
+
+
+def with_rejected_named(steps: Sequence[StepSpec]) -> tuple[StepSpec, ...]:
+    """The steps, whose checks give the rows that they put apart a name where they have none, to be compared."""
+    return tuple(
+        replace(step, fn=replace(step.fn, rejected=f"rejected by {step.label}"))
+        if isinstance(step.fn, Check) and step.fn.on_fail == "quarantine" and step.fn.rejected is None
+        else step
+        for step in steps
+    )
+
+
+def names_saved(step: StepSpec) -> tuple[str, ...]:
+    """The names that a step gives what it makes: its result, and the rejected rows of a check."""
+    rejected = step.fn.rejected if isinstance(step.fn, Check) else None
+    return tuple(name for name in (step.save_as, rejected) if name is not None)

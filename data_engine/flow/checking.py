@@ -1,0 +1,519 @@
+"""Which rows of a frame are good: all rules are asked in one pass, and each kind of frame gives its own kind."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from data_engine.errors import FlowValidationError
+from data_engine.flow.rules import Checked, Rule, Rules
+from data_engine.flow.suggestions import meant
+from data_engine.formatting import first_few, plural
+from data_engine.model import RuleCount
+
+ROW, RULES = "_row", "_rules"
+_OURS = (ROW, RULES, "_check", "_run", "_source")
+_MOST_ROWS = 5
+_MOST_COLUMNS = 8
+_SHOWN = 60
+
+
+def judge(given: Any, check: Rules) -> Judged:
+    """The frame judged by the rules of the check.
+
+    Raises:
+        FlowValidationError: it is no frame, or a rule cannot be asked of it.
+    """
+    frame = _frame_of(given, check)
+    if taken := [name for name in _OURS if name in frame.columns]:
+        raise _wrong(
+            check, f"the frame has a column {taken[0]!r}, as rejected rows get", "drop or rename it before the check"
+        )
+    asked = _asked_of_schema(frame, check) if check.schema is not None else frame.ask(check)
+    return Judged(frame, check, asked)
+
+
+class Answer(NamedTuple):
+    """What a rule says: of each row, or of the frame as one value; `columns` are those that it reads."""
+
+    rule: str
+    rows: pl.Series | None
+    of_frame: bool | None = None
+    columns: tuple[str, ...] = ()
+
+    def counted(self, check: str) -> RuleCount:
+        """How often it is false, and null."""
+        if self.rows is None:
+            return RuleCount(check, self.rule, 1, int(self.of_frame is False), int(self.of_frame is None))
+        unknown = self.rows.null_count()
+        return RuleCount(
+            check, self.rule, len(self.rows), len(self.rows) - unknown - int(self.rows.sum() or 0), unknown
+        )
+
+
+class Judged:
+    """A frame of which each rule was asked."""
+
+    def __init__(self, frame: _Frame, check: Rules, answers: Sequence[Answer]) -> None:
+        self._frame, self._check, self._answers = frame, check, answers
+        self.rows = frame.height
+        self.counts = tuple(answer.counted(check.label) for answer in answers)
+
+    @cached_property
+    def _is_good(self) -> pl.Series | None:
+        """Of each row whether it may go on; None where all may."""
+        broken = [
+            answer.rows
+            for answer, count in zip(self._answers, self.counts, strict=True)
+            if answer.rows is not None and (count.failed or count.unknown)
+        ]
+        if not broken:
+            return None
+        good = broken[0]
+        for rows in broken[1:]:
+            good = good & rows
+        return good.fill_null(False)
+
+    @cached_property
+    def rejected(self) -> int:
+        """How many rows may not go on."""
+        return 0 if self._is_good is None else self.rows - int(self._is_good.sum())
+
+    @property
+    def broken_about_frame(self) -> list[RuleCount]:
+        """The rules about the whole frame that are not true."""
+        pairs = zip(self._answers, self.counts, strict=True)
+        return [count for answer, count in pairs if answer.rows is None and (count.failed or count.unknown)]
+
+    def all(self) -> Any:
+        """All rows, as the kind of frame that came, and computed no second time."""
+        return self._frame.whole()
+
+    def good(self) -> Any:
+        """The rows that may go on, as the kind of frame that came."""
+        return self._frame.whole() if self._is_good is None else self._frame.take(self._is_good)
+
+    def checked(self, *, with_frame: bool) -> Checked:
+        """What is recorded of it."""
+        frame = self.rejected_rows() if with_frame and self.rejected else None
+        return Checked(self._check.label, self.counts, self.rows, self.rejected if with_frame else None, frame)
+
+    def rejected_rows(self) -> pl.DataFrame:
+        """The rejected rows in Polars, with their number and the rules that are not true of them."""
+        return _as_polars(self._bad).with_columns(self._marks())
+
+    def rejected_as_given(self) -> Any:
+        """The same as the kind of frame that came."""
+        return self._frame.marked(self._bad, self._marks())
+
+    @cached_property
+    def _bad(self) -> Any:
+        return self._frame.take(pl.repeat(False, self.rows, eager=True) if self._is_good is None else ~self._is_good)
+
+    def _marks(self) -> tuple[pl.Series, pl.Series]:
+        is_bad = pl.repeat(False, self.rows, eager=True) if self._is_good is None else ~self._is_good
+        numbers = is_bad.arg_true().cast(pl.Int64).alias(ROW)
+        broken = {one.rule: one.rows.filter(is_bad) for one in self._answers if one.rows is not None}
+        if not broken or numbers.is_empty():
+            return numbers, pl.Series(RULES, [], pl.List(pl.String))
+        ways = pl.DataFrame([rows.fill_null(False).cast(pl.Int8).alias(rule) for rule, rows in broken.items()])
+        way = ways.select(pl.concat_str(pl.all())).to_series()  # few ways to be bad, whose rules are named once
+        seen = way.unique(maintain_order=True)
+        named = [[rule for rule, is_true in zip(broken, one, strict=True) if is_true == "0"] for one in seen]
+        at = way.replace_strict(seen, pl.int_range(len(seen), eager=True), return_dtype=pl.UInt32)
+        return numbers, pl.Series(RULES, named, pl.List(pl.String)).gather(at)
+
+    def words_of(self, count: RuleCount) -> str:
+        """What a rule has found, with its first rows and the columns that it reads."""
+        answer = next(one for one in self._answers if one.rule == count.rule)
+        if answer.rows is None:
+            return f"{count.rule} is {'unknown' if count.unknown else 'not true'} of the frame of {plural(self.rows, 'row')}"
+        is_bad = ~answer.rows.fill_null(False)
+        at = is_bad.arg_true().head(_MOST_ROWS)
+        seen = _as_polars(self._frame.take(_only(at, self.rows)))
+        columns = [name for name in answer.columns if name in seen.columns][:_MOST_COLUMNS]
+        told = [
+            f"row {row}" + (f" ({', '.join(f'{name}={_shown(values[name])}' for name in columns)})" if columns else "")
+            for row, values in zip(at, seen.iter_rows(named=True), strict=True)
+        ]
+        unknown = f", {count.unknown:,} of them unknown" if count.unknown else ""
+        bad = count.failed + count.unknown
+        return f"{count.rule} is not true of {bad:,} of {plural(count.rows, 'row')}{unknown}: {first_few(told, _MOST_ROWS, more=bad - len(told))}"
+
+
+def _only(at: pl.Series, height: int) -> pl.Series:
+    return pl.repeat(False, height, eager=True).scatter(at, True)
+
+
+def _shown(value: object) -> str:
+    text = "null" if value is None else repr(value) if isinstance(value, str) else str(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
+# -- kinds of frames -----------------------------------------------------------------------------------------------------
+
+
+class _Frame:
+    """A frame of Polars; the other kinds differ in how they are read and in what they give."""
+
+    def __init__(self, given: Any) -> None:
+        self.given = given
+
+    @property
+    def columns(self) -> list[str]:
+        return list(self.given.columns)
+
+    @property
+    def height(self) -> int:
+        return int(self.given.height)
+
+    def polars(self, columns: Sequence[str] | None = None) -> pl.DataFrame:
+        """The frame in Polars; at least these columns."""
+        return self.given  # type: ignore[no-any-return]
+
+    def ask(self, check: Rules) -> list[Answer]:
+        """What each rule says."""
+        rules = {rule.name: _expression(rule, check) for rule in check.each}
+        return _ask(self.polars(_read_by(rules, self.columns)), rules, check, self.columns)
+
+    def take(self, rows: pl.Series) -> Any:
+        """Some of the rows."""
+        if 2 * int(rows.sum() or 0) < len(rows):
+            return self.given.filter(rows)
+        return self.given.lazy().filter(rows).collect()  # on all cores
+
+    def whole(self) -> Any:
+        """All of them."""
+        return self.given
+
+    def marked(self, rows: Any, marks: Sequence[pl.Series]) -> Any:
+        """Rows of it with more columns."""
+        return rows.with_columns(marks)
+
+
+class _Lazy(_Frame):
+    """A LazyFrame, computed once; what it gives is lazy again."""
+
+    def __init__(self, given: pl.LazyFrame) -> None:
+        super().__init__(given.collect())
+
+    def take(self, rows: pl.Series) -> pl.LazyFrame:
+        return self.given.filter(rows).lazy()  # type: ignore[no-any-return]
+
+    def whole(self) -> pl.LazyFrame:
+        return self.given.lazy()  # type: ignore[no-any-return]
+
+
+class _Arrow(_Frame):
+    @property
+    def columns(self) -> list[str]:
+        return list(self.given.column_names)
+
+    @property
+    def height(self) -> int:
+        return int(self.given.num_rows)
+
+    def polars(self, columns: Sequence[str] | None = None) -> pl.DataFrame:
+        return _as_polars(self.given if columns is None else self.given.select(columns))
+
+    def take(self, rows: pl.Series) -> Any:
+        return self.given.filter(rows.to_arrow())
+
+    def marked(self, rows: Any, marks: Sequence[pl.Series]) -> Any:
+        for mark in marks:
+            rows = rows.append_column(mark.name, mark.to_arrow())
+        return rows
+
+
+class _Pandas(_Frame):
+    @property
+    def columns(self) -> list[str]:
+        return [str(name) for name in self.given.columns]
+
+    @property
+    def height(self) -> int:
+        return len(self.given)
+
+    def polars(self, columns: Sequence[str] | None = None) -> pl.DataFrame:
+        return _as_polars(self.given if columns is None else self.given[list(columns)])
+
+    def take(self, rows: pl.Series) -> Any:
+        return self.given[rows.to_numpy()]
+
+    def marked(self, rows: Any, marks: Sequence[pl.Series]) -> Any:
+        return rows.assign(**{mark.name: mark.to_list() for mark in marks})
+
+
+class _Relation(_Frame):
+    """A relation of DuckDB: read once, with what its rules say; what it gives is a relation over what was read."""
+
+    columns: Any = None
+
+    def __init__(self, given: Any) -> None:
+        super().__init__(given)
+        self.columns = list(given.columns)
+        self._table: Any = None
+
+    @property
+    def height(self) -> int:
+        return int(self._read().num_rows)
+
+    def _read(self, sql: Sequence[str] = ()) -> Any:
+        if self._table is None:
+            more = "".join(f', ({text}) AS "{_asked(at)}"' for at, text in enumerate(sql))
+            self._table = self.given.query("_checked", f"SELECT *{more} FROM _checked").to_arrow_table()
+        return self._table
+
+    def polars(self, columns: Sequence[str] | None = None) -> pl.DataFrame:
+        return _as_polars(self._read().select(columns or self.columns))
+
+    def ask(self, check: Rules) -> list[Answer]:
+        texts = {rule.name: rule.says for rule in check.each if isinstance(rule.says, str)}
+        about_rows = [name for name, text in texts.items() if self._is_about_rows(name, text, check)]
+        try:
+            table = self._read([texts[name] for name in about_rows])
+        except Exception as error:
+            raise _wrong(
+                check, f"DuckDB cannot ask the rules: {error}", "correct the rule or the query before it"
+            ) from error
+        answers = {}
+        for at, name in enumerate(about_rows):
+            rows = pl.Series(pl.from_arrow(table.column(_asked(at)))).cast(pl.Boolean)
+            answers[name] = Answer(name, rows, columns=_named_in(texts[name], self.columns))
+        self._table = read = table.select(self.columns)  # noqa: F841  (DuckDB finds it by its name)
+        for name, text in texts.items():
+            if name not in answers:
+                value = self.given.query("_checked", f"SELECT ({text}) FROM read").fetchall()[0][0]
+                answers[name] = Answer(name, None, value)
+        others = {rule.name: rule.says for rule in check.each if rule.name not in answers}
+        if others:
+            frame = self.polars(_read_by(others, self.columns))
+            answers |= {one.rule: one for one in _ask(frame, others, check)}
+        return [answers[rule.name] for rule in check.each]
+
+    def _is_about_rows(self, name: str, text: str, check: Rules) -> bool:
+        """Whether a rule has one value for each row: for none of them it has none."""
+        try:
+            none = self.given.query("_checked", f"SELECT ({text}) AS said FROM (SELECT * FROM _checked LIMIT 0)")
+            kind, found = str(none.types[0]), none.fetchall()
+        except Exception as error:
+            unknown = re.search(r'column "([^"]+)"', str(error))
+            raise _of_rule(check, name, str(error), unknown and unknown[1], self.columns) from error
+        if kind not in ("BOOLEAN", '"NULL"', "NULL"):
+            raise _no_booleans(check, name, kind)
+        return not found
+
+    def take(self, rows: pl.Series) -> Any:
+        return self._relation(self._read().filter(rows.to_arrow()))
+
+    def whole(self) -> Any:
+        return self._relation(self._read())
+
+    def marked(self, rows: Any, marks: Sequence[pl.Series]) -> Any:
+        table = rows.to_arrow_table()
+        for mark in marks:
+            table = table.append_column(mark.name, mark.to_arrow())
+        return self._relation(table)
+
+    def _relation(self, read: Any) -> Any:
+        """A relation of the same connection, with the types that this one has."""
+        kinds = dict(zip(self.columns, map(str, self.given.types), strict=True))
+        told = ", ".join(
+            f"CAST({_quoted(name)} AS {kinds[name]}) AS {_quoted(name)}" if name in kinds else _quoted(name)
+            for name in read.column_names
+        )
+        return self.given.query("_checked", f"SELECT {told} FROM read")
+
+
+def _asked(at: int) -> str:
+    return f"__data_engine_rule_{at}"
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _frame_of(given: Any, check: Rules) -> _Frame:
+    if isinstance(given, pl.DataFrame):
+        return _Frame(given)
+    if isinstance(given, pl.LazyFrame):
+        return _Lazy(given)
+    library, name = type(given).__module__.partition(".")[0], type(given).__name__
+    if (library, name) == ("pandas", "DataFrame"):
+        return _Pandas(given)
+    if (library, name) == ("pyarrow", "Table"):
+        return _Arrow(given)
+    if name == "DuckDBPyRelation":
+        return _Relation(given)
+    kind = "nothing" if given is None else f"a value of type {name}"
+    raise _wrong(
+        check,
+        f"it looks at a frame, and was given {kind}",
+        "let the step before return a Polars frame or LazyFrame, a pandas frame, an Arrow table or a DuckDB relation, or name one with use=",
+    )
+
+
+def _as_polars(given: Any) -> pl.DataFrame:
+    """A frame of any kind in Polars; columns that it cannot hold become text."""
+    if isinstance(given, pl.LazyFrame):
+        return given.collect()
+    if isinstance(given, pl.DataFrame):
+        return given
+    if type(given).__name__ == "DuckDBPyRelation":
+        given = given.to_arrow_table()
+    if type(given).__module__.partition(".")[0] == "pyarrow":
+        return pl.DataFrame(pl.from_arrow(given))
+    columns = {}
+    for at, name in enumerate(given.columns):
+        column = given.iloc[:, at]
+        try:
+            columns[str(name)] = pl.Series(str(name), pl.from_pandas(column, nan_to_null=True))
+        except Exception:  # values of several types
+            columns[str(name)] = pl.Series(str(name), [None if one is None else str(one) for one in column], pl.String)
+    return pl.DataFrame(columns)
+
+
+# -- rules ---------------------------------------------------------------------------------------------------------------
+
+
+def _expression(rule: Rule, check: Rules) -> pl.Expr:
+    if not isinstance(rule.says, str):
+        return rule.says  # type: ignore[no-any-return]
+    try:
+        return pl.sql_expr(rule.says)
+    except Exception as error:
+        raise _of_rule(check, rule.name, str(error)) from error
+
+
+def _columns_of(expression: pl.Expr) -> tuple[str, ...] | None:
+    """The columns that an expression reads; None where only the frame tells, as of `pl.all()`."""
+    with suppress(Exception):
+        if not expression.meta.has_multiple_outputs():
+            return tuple(dict.fromkeys(expression.meta.root_names()))
+    return None
+
+
+def _read_by(rules: Mapping[str, pl.Expr], columns: Sequence[str]) -> list[str] | None:
+    """The columns that are needed for the rules, None for all of them."""
+    found: dict[str, None] = {}
+    for expression in rules.values():
+        names = _columns_of(expression)
+        if not names or not set(names) <= set(columns):
+            return None
+        found.update(dict.fromkeys(names))
+    return list(found)
+
+
+def _named_in(text: str, columns: Sequence[str]) -> tuple[str, ...]:
+    words = {word.lower() for word in re.findall(r"[^\W\d]\w*|\"[^\"]+\"", text) for word in [word.strip('"')]}
+    return tuple(name for name in columns if name.lower() in words)
+
+
+def _ask(
+    frame: pl.DataFrame, rules: Mapping[str, pl.Expr], check: Rules, columns: Sequence[str] | None = None
+) -> list[Answer]:
+    """What each rule says of the frame, all in one pass; `columns` are all that it has, where only some are here."""
+    columns = frame.columns if columns is None else columns
+    for name, expression in rules.items():
+        for column in _columns_of(expression) or ():
+            if column not in columns:
+                raise _of_rule(check, name, f"there is no column {column!r}", column, columns)
+    few = pl.concat([frame, frame]) if frame.height == 1 else frame.head(2)  # enough to tell one value from one a row
+    try:
+        shapes = few.select(expression.implode().alias(str(at)) for at, expression in enumerate(rules.values()))
+        about_frame = {name for at, name in enumerate(rules) if len(shapes.to_series(at)[0]) == 1}
+        values = frame.select(rule.alias(name) for name, rule in rules.items() if name in about_frame)
+        rows = frame.select(rule.alias(name) for name, rule in rules.items() if name not in about_frame)
+    except Exception as error:
+        raise _which(frame, rules, check, error) from error
+    answers = []
+    for name, expression in rules.items():
+        said = _booleans(name, (values if name in about_frame else rows)[name], check)
+        if name in about_frame:
+            answers.append(Answer(name, None, said[0]))
+        elif len(said) != frame.height:
+            raise _of_length(check, name, len(said), frame.height)
+        else:
+            answers.append(Answer(name, said, None, _columns_of(expression) or ()))
+    return answers
+
+
+def _booleans(name: str, values: pl.Series, check: Rules) -> pl.Series:
+    """What a rule has said, which must be booleans."""
+    if values.dtype not in (pl.Boolean, pl.Null):
+        raise _no_booleans(check, name, str(values.dtype))
+    return values.cast(pl.Boolean)
+
+
+def _which(frame: pl.DataFrame, rules: Mapping[str, pl.Expr], check: Rules, error: Exception) -> FlowValidationError:
+    """The error of the rule that cannot be asked."""
+    for name, expression in rules.items():
+        try:
+            found = frame.select(expression)
+        except pl.exceptions.ColumnNotFoundError as wrong:
+            column = str(wrong).partition("\n")[0].strip('"')
+            return _of_rule(check, name, f"there is no column {column!r}", column, frame.columns)
+        except Exception as wrong:
+            return _of_rule(check, name, str(wrong))
+        if found.width == 1 and found.height not in (1, frame.height):
+            return _of_length(check, name, found.height, frame.height)
+        if found.width != 1:
+            return _of_rule(check, name, f"it gives {found.width} columns: pl.all_horizontal(...) makes one of them")
+    return _wrong(check, f"the rules cannot be asked: {error}", "correct them")
+
+
+def _asked_of_schema(frame: _Frame, check: Rules) -> list[Answer]:
+    """What the rules of a dataframely Schema say. A null satisfies what is asked of a nullable column; a value that cannot be read as the
+    column's type breaks the rule `column|dtype`, and no other column's."""
+    schema = check.schema
+    columns = schema.columns()
+    for name in columns:
+        if name not in frame.columns:
+            raise _of_rule(check, name, f"there is no column {name!r}", name, frame.columns)
+    came = frame.polars(list(columns))
+    read = {name: kind for name, kind in columns.items() if not kind.validate_dtype(came.schema[name])}
+    cast = came.with_columns(pl.col(name).cast(kind.dtype, strict=False) for name, kind in read.items())
+    rules = {f"{name}|dtype": _is_read(came[name], cast[name]) for name in read}
+    for name, rule in schema._validation_rules(with_cast=False).items():
+        is_of_column = "|" in name and name.partition("|")[0] in columns
+        rules[name] = rule.expr.fill_null(True) if is_of_column else rule.expr
+    return _ask(cast, rules, check)
+
+
+def _is_read(came: pl.Series, cast: pl.Series) -> pl.Expr:
+    return pl.lit(came.is_null() | cast.is_not_null())
+
+
+# -- errors --------------------------------------------------------------------------------------------------------------
+
+
+def _of_rule(
+    check: Rules, name: str, why: str, column: str | None = None, columns: Sequence[str] = ()
+) -> FlowValidationError:
+    known = "" if column is None else meant(column, columns)
+    fix = "correct the rule" if column is None else f"{known}name one of its columns: {first_few(list(columns), 20)}"
+    return _wrong(check, f"rule {_said(check, name)} cannot be asked: {why}", fix)
+
+
+def _of_length(check: Rules, name: str, found: int, height: int) -> FlowValidationError:
+    return _of_rule(check, name, f"it gives {plural(found, 'value')} for {plural(height, 'row')}")
+
+
+def _no_booleans(check: Rules, name: str, kind: str) -> FlowValidationError:
+    return _wrong(check, f"rule {_said(check, name)} gives {kind} and no booleans", 'compare: "amount > 0"')
+
+
+def _said(check: Rules, name: str) -> str:
+    text = next((str(rule.says) for rule in check.each if rule.name == name), None)
+    return repr(name) if text is None else f"{name!r} ({text})"
+
+
+def _wrong(check: Rules, what: str, fix: str) -> FlowValidationError:
+    return FlowValidationError(
+        f"check {check.label!r}: {what}", where=f"Flow.check(..., label={check.label!r})", fix=fix
+    )
