@@ -28,7 +28,7 @@ COMMANDS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "lab": ("lab:make_app", "Open JupyterLab on the workspace."),
         "list": ("looks:list_flows", "List the flows, and what is wrong with broken ones."),
         "show": ("looks:show", "Show a flow: its trigger, paths, steps and last run."),
-        "preview": ("previewing:preview", "Run a flow without writing to production."),
+        "preview": ("planning:preview", "Run a flow without writing to production."),
         "deploy": ("deploying:deploy", "Put a flow, or all, into production."),
         "rollback": ("deployed:rollback", "Go back to an earlier deployment of a flow."),
         "start": ("daemon:start", "Start the daemon and its engine."),

@@ -1,18 +1,35 @@
-"""`plan` and `test`: what a deploy would change, and whether the goldens hold."""
+"""`preview`, `plan` and `test`: one object of a flow, what a deploy would change in the data, and whether the goldens hold."""
 
 from __future__ import annotations
 
+import os
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from data_engine.cli.options import AsJson, Params, SomeFlowName, chosen_workspace, in_flow_modules
-from data_engine.cli.output import complain, print_json, say
-from data_engine.cli.previewing import Use
-from data_engine.errors import FlowExecutionError, NotHeldBackError
+from data_engine.cli.failure import Failed
+from data_engine.cli.options import (
+    AsJson,
+    FlowName,
+    Params,
+    SomeFlowName,
+    SourcePath,
+    chosen_workspace,
+    in_flow_modules,
+    load_module,
+    source_from_shell,
+)
+from data_engine.cli.output import complain, plain, print_json, say
+from data_engine.errors import (
+    FlowExecutionError,
+    FlowValidationError,
+    NotHeldBackError,
+    OwnedElsewhereError,
+    WorkspaceError,
+)
 from data_engine.flow.parameter_values import read_params
-from data_engine.formatting import typed
+from data_engine.formatting import both_ends, typed, visible
 from data_engine.platforms.terminals import is_terminal
 from data_engine.shown import text_with_samples
 
@@ -20,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from data_engine.client import Workspace
+    from data_engine.flow.flow import Flow
     from data_engine.plan.plan import NotHeldBack, Plan
 
 
@@ -131,3 +149,99 @@ def check(
     else:
         say(text_with_samples(results))
     return 1 if bad else 0
+
+
+_ROWS = 20
+_MOST_TEXT = 1_000_000
+"""Characters of an object that are printed; of a longer one both ends are."""
+
+Use = Annotated[
+    str | None, typer.Option("--use", metavar="OBJECT", help="The object to show; by default the last result.")
+]
+
+
+def preview(
+    ctx: typer.Context,
+    name: FlowName,
+    use: Use = None,
+    source: SourcePath = None,
+    param: Params = None,
+    write: Annotated[bool, typer.Option("--write", help="Write where production writes, not to scratch.")] = False,
+    against: Annotated[
+        str | None,
+        typer.Option("--against", metavar="deployed", help="Show what differs from the deployed flow's object."),
+    ] = None,
+    key: Annotated[
+        list[str] | None,
+        typer.Option("--key", metavar="COL", help="With --against: a column by which rows are matched."),
+    ] = None,
+    as_json: AsJson = False,
+) -> int:
+    """Look at one object of a flow, for its first source or another. Nothing is recorded, or changed in production."""
+    from data_engine.engine.candidates import pick_source
+    from data_engine.engine.params import params_for
+    from data_engine.engine.preview import preview as make
+    from data_engine.engine.preview import steps_until
+    from data_engine.engine.shown_result import first_rows
+
+    ws = chosen_workspace(ctx)
+    typed = read_params(param)
+    source = source_from_shell(source)
+    with in_flow_modules(ws):
+        flow = load_module(ws, name).flow
+        step = flow.steps[steps_until(flow, use) - 1]
+        if source is not None:
+            pick_source(flow, source)
+        params = params_for(flow, typed)
+        if against is not None or key:
+            return _compare(flow, {"use": use, "source": source, "params": params, "key": key}, against, write, as_json)
+        try:
+            value = make(flow, use=use, source=source, params=params, write=write)
+            shown = first_rows(flow, step, value, _ROWS)
+        except (WorkspaceError, OwnedElsewhereError):
+            raise
+        except FlowValidationError as error:
+            raise Failed(error) from error
+        if as_json:
+            print_json(object_facts(shown, is_lazy=shown is not value))
+        else:
+            text = visible(str(shown)) if isinstance(shown, os.PathLike) else str(shown)
+            say(both_ends(text, _MOST_TEXT))
+    return 0
+
+
+def _compare(flow: Flow, options: dict[str, Any], against: str | None, write: bool, as_json: bool) -> int:
+    """Say what differs from the deployed flow's object."""
+    from data_engine.plan.against import against_deployed
+    from data_engine.verbs import check_against
+
+    check_against(against, key=options["key"], write=write)
+    try:
+        found = against_deployed(flow, **options)
+    except FlowExecutionError as error:
+        raise Failed(error) from error
+    if as_json:
+        print_json(found.as_dict())
+    else:
+        say(text_with_samples(found))
+    return 0
+
+
+def object_facts(value: object, *, is_lazy: bool = False) -> dict[str, Any]:
+    """What `--json` prints of an object: a frame's columns, first rows and height, anything else's type and value.
+
+    `height` is None for the first rows of a lazy frame, which nobody has counted.
+
+    Example:
+        >>> object_facts([1, None])
+        {'type': 'list', 'value': [1, None]}
+    """
+    polars: Any = sys.modules.get("polars")
+    if polars is None or not isinstance(value, polars.DataFrame):
+        return {"type": type(value).__name__, "value": plain(value)}
+    frame = value.head(_ROWS)
+    return {
+        "columns": frame.columns,
+        "rows": [list(row) for row in frame.rows()],
+        "height": None if is_lazy else value.height,
+    }
