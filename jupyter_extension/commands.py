@@ -292,19 +292,14 @@ def _show(given: Namespace, names: UserNames) -> Any:
 
 
 def _start(given: Namespace, names: UserNames) -> Any:
-    from data_engine.status.deploy_lines import lines_to_deploy
-
     ws = _workspace()
     if given.no_engine and ws.link.find() is None:
         ws.stop_engine()  # else it would come back where an earlier daemon died with its engine on
     ws.start()
     if not given.no_engine:
         ws.start_engine()
-    status = ws.status()
-    for line in lines_to_deploy(ws.home, status.flows):
-        print(in_this_kernel(line))
     print("It keeps running when this kernel or JupyterLab ends. %flow stop ends it when its running work is done.")
-    return status
+    return ws.status()
 
 
 def _stop(given: Namespace, names: UserNames) -> None:

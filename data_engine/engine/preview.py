@@ -18,7 +18,7 @@ from data_engine.engine.candidates import Source, pick_source, startup_sources
 from data_engine.engine.executor import item_executor
 from data_engine.engine.local_workspace import LocalWorkspace, settle_flow, workspace_of
 from data_engine.engine.memo.cache import PreviewCache
-from data_engine.engine.memo.caption import PreviewReport, caption, outside_words, show_caption
+from data_engine.engine.memo.caption import PreviewReport, caption, caption_html, loud_html, outside_words, show_caption
 from data_engine.engine.memo.runner import KeptResults, PreviewRunner
 from data_engine.engine.params import as_steps_see, params_for
 from data_engine.engine.progress import ProgressLine
@@ -130,7 +130,6 @@ def preview(
         *_not_computed(flow, stop, value),
         *map(str, helpers),
         *_moved_kernel(home),
-        *_standing(flow, home, helpers, runner.parts, is_loaded=is_loaded),
     )
     _last = PreviewReport(
         flow.name or "",
@@ -141,9 +140,10 @@ def preview(
         source=None if chosen.path is None else chosen.path.name,
         is_in_place=write,
         outside=tuple(map(Path, runner.outside)),
+        standing=_standing(flow, home, helpers, runner.parts, is_loaded=is_loaded),
     )
     bound_display(value)
-    show_caption(caption(_last))
+    show_caption(caption(_last), caption_html(_last))
     return value
 
 
@@ -179,7 +179,8 @@ def make_runner(
 def _tell_all_outside(flow: Flow, runner: PreviewRunner) -> None:
     """Say what a preview without a caption, since it failed, has written for real."""
     if words := outside_words(list(map(Path, runner.outside))):
-        show_caption(f"the preview of {flow.name or 'the flow'} did not finish, and {' · '.join(words)}")
+        said = f"the preview of {flow.name or 'the flow'} did not finish, and {' · '.join(words)}"
+        show_caption(said, loud_html(said))
 
 
 def last_report() -> PreviewReport | None:

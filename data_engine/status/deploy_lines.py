@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
-from pathlib import Path
 
 from data_engine.engine.local_workspace import LocalWorkspace
-from data_engine.formatting import first_few, plural, typed
+from data_engine.formatting import plural, typed
 from data_engine.ledger.switch import Switch
 from data_engine.model import Deployment
 from data_engine.notebook.catalog import CatalogEntry
-from data_engine.notebook.deployment_status import NOT_DEPLOYED, Standing
-from data_engine.status.deployed_before import left_out
-from data_engine.status.record import FlowStatus, WorkspaceStatus
+from data_engine.status.record import WorkspaceStatus
 from data_engine.status.starting import FilesBefore, GoingLive, Starting, files_before
 
 INDENT = 14
@@ -109,66 +105,6 @@ def left_out_lines(left: Mapping[str, Deployment]) -> list[str]:
         f"left out      {flow}: {one.who} undeployed it. To let production run it again, as it is now: {typed('deploy', flow)}"
         for flow, one in left.items()
     ]
-
-
-def to_deploy(flows: Sequence[FlowStatus], folder: Path) -> dict[str, Standing]:
-    """The flows that are not deployed as they are now, each with how it stands; without those that nobody has ever deployed and
-    that are broken, or the example as it came with the workspace.
-    """
-    from data_engine.workspace.provision import is_example
-
-    return {
-        flow.name: flow.standing
-        for flow in flows
-        if flow.standing.kind != "as_deployed"
-        and not (
-            flow.standing.kind == "not_deployed"
-            and (flow.state_kind == "broken" or is_example(folder / f"{flow.name}.ipynb"))
-        )
-    }
-
-
-def lines_to_deploy(home: LocalWorkspace, found: Sequence[FlowStatus]) -> Sequence[str]:
-    """Which of the flows are not deployed as they are now, and how to deploy them; without those that somebody undeployed."""
-    known = left_out(home, ())
-    flows = [flow for flow in found if flow.name not in known]
-    alone = {flow.name: flow.standing for flow in flows} if len(flows) == 1 else {}
-    return not_deployed_lines(to_deploy(flows, home.layout.flow_modules_dir) or alone)
-
-
-def not_deployed_lines(standing: Mapping[str, Standing]) -> Sequence[str]:
-    """A line for each flow whose module is not as deployed; one for all that were never deployed, where there are several.
-
-    Example:
-        >>> from data_engine.notebook.deployment_status import AS_DEPLOYED, NOT_DEPLOYED
-        >>> not_deployed_lines({"claims": NOT_DEPLOYED, "parts": AS_DEPLOYED})
-        ['claims: not deployed. To let production run it: data-engine deploy claims']
-        >>> not_deployed_lines({"claims": NOT_DEPLOYED, "parts": replace(NOT_DEPLOYED, digest="c0ffee")})
-        ['Not deployed: claims, parts; `data-engine deploy NAME` lets production run one.']
-    """
-    differs = {name: one for name, one in sorted(standing.items()) if one.kind != "as_deployed"}
-    never = {name: one for name, one in differs.items() if replace(one, digest="") == NOT_DEPLOYED}
-    if len(never) > 1:
-        differs = {name: one for name, one in differs.items() if name not in never}
-        names = first_few(sorted(never), _MOST_NAMED)
-        return [
-            *not_deployed_lines(differs),
-            f"Not deployed: {names}; `{typed('deploy')} NAME` lets production run one.",
-        ]
-    return [f"{name}: {one.text}. {_sentence(one.fix) or _way_to_deploy(name, one)}" for name, one in differs.items()]
-
-
-def _sentence(text: str | None) -> str:
-    return "" if not text else text[0].upper() + text[1:]
-
-
-def _way_to_deploy(name: str, standing: Standing) -> str:
-    if standing.shares_with is None:
-        return f"To let production run it: {typed('deploy', name)}"
-    return (
-        f"{standing.shares_with}, which is deployed, writes to the same mirror: give this flow its own,"
-        f" or let both write there: {typed('deploy', name, '--yes')}"
-    )
 
 
 def files_before_lines(

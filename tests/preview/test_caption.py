@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from data_engine.engine.memo.caption import PreviewReport, StepReport, caption
+from data_engine.engine.memo.caption import PreviewReport, StepReport, caption, caption_html
 from tests.engine.test_in_a_kernel import run_in_kernel
 from tests.preview.conftest import Cells
 from tests.support import WorkspaceFiles
@@ -96,4 +98,25 @@ def test_a_notebook_shows_it_under_the_result(ws: WorkspaceFiles, monkeypatch: p
     assert [line.split(" · ")[1].split(" (")[0] for line in texts[5].splitlines()[1:]] == [
         "raw reused",
         "raw, total reused",
+    ]
+
+
+def test_below_a_cell_one_short_line_opens_the_rest_and_what_is_to_be_acted_on_stands_out() -> None:
+    """Of ten lines in the same grey nobody reads the one that matters."""
+    steps = tuple(
+        StepReport(f"a_rather_long_name_{number}", True, f"constant NAME_{number} changed") for number in range(9)
+    )
+    report = PreviewReport("claims", steps, 1.0, (Path("/out/a"),), standing=("same code as the deployed flow",))
+    well = caption_html(report)
+    (summary,) = re.findall("<summary>(.*?)</summary>", well)
+    written = caption_html(replace(report, is_in_place=True, outside=(Path("/r/b.csv"),), notes=("a helper is <old>",)))
+
+    assert len(summary) <= 80
+    assert "same code as the deployed flow" not in summary
+    assert "same code as the deployed flow" in well
+    assert "▲" not in well
+    assert re.findall("▲ (.*?)</div>", written) == [
+        "WROTE IN PRODUCTION: a",
+        "wrote outside the context&#x27;s folders, for real: /r/b.csv",
+        "a helper is &lt;old&gt;",
     ]

@@ -9,13 +9,17 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from data_engine.formatting import MOST_CELL, both_ends, first_few, visible
+from data_engine.flow.rules import ALL_GOOD
+from data_engine.formatting import MOST_CELL, beginning, both_ends, first_few, visible
 from data_engine.ledger.warned import warned_words
 from data_engine.record import frozen
 from data_engine.workspace.layout import kernel_shell
 
 _LONGEST_LIST = 3
 _MOST_PATHS = 10
+MOST_SHOWN = 80
+_QUIET = "opacity: 0.75; font-size: 85%"
+_LOUD = "color: var(--vscode-list-warningForeground, var(--jp-warn-color1, #b35900)); font-size: 90%; font-weight: 600"
 
 
 @frozen
@@ -42,7 +46,8 @@ class PreviewReport:
     """One preview: what became of each step, the seconds it took, what it wrote, and what else to know.
 
     `source` is the name of the previewed file. `wrote` are files as production calls them: they were written to scratch, or,
-    where it `is_in_place`, where production has them. `outside` are files beside them, written for real.
+    where it `is_in_place`, where production has them. `outside` are files beside them, written for real. `notes` are to be acted on,
+    `standing` tells how the code stands to what is deployed.
 
     Example:
         >>> steps = (StepReport("raw", ran=False, at_s=0.0), StepReport("clean", ran=True, why="its code changed"))
@@ -58,24 +63,60 @@ class PreviewReport:
     source: str | None = None
     is_in_place: bool = False
     outside: tuple[Path, ...] = ()
+    standing: tuple[str, ...] = ()
 
 
 def caption(report: PreviewReport, *, at: Any = None) -> str:
     """The report as one line; neighbours that fared alike are told together."""
+    name = f"preview {report.flow}" + (f" of {report.source}" if report.source else "")
+    steps, written, doubtful = _parts(report, at)
+    parts = [name, *steps, *written, *doubtful, *report.standing, _duration(report.elapsed_s)]
+    return both_ends(visible(" · ".join(parts)), MOST_CELL)
+
+
+def caption_html(report: PreviewReport, *, at: Any = None) -> str:
+    """The same below a cell: what was reused and what ran in at most 80 characters, which opens the whole; what is to be acted on,
+    and what was written for real, in lines of their own.
+
+    Example:
+        >>> steps = (StepReport("raw", ran=True, why="first preview"),)
+        >>> caption_html(PreviewReport("claims", steps, 0.014, standing=("same code as the deployed flow",))).count("<div")
+        1
+        >>> "&lt;b&gt; is odd" in caption_html(PreviewReport("claims", steps, 0.014, notes=("<b> is odd",)))
+        True
+    """
+    from html import escape
+
+    steps, _, doubtful = _parts(report, at)
+    short = escape(beginning(visible(" · ".join(steps)) or "previewed", MOST_SHOWN))
+    whole = f'<details style="{_QUIET}"><summary>{short}</summary><div>{escape(caption(report, at=at))}</div></details>'
+    return whole + "".join(map(loud_html, doubtful))
+
+
+def loud_html(text: str) -> str:
+    """A line that stands out."""
+    from html import escape
+
+    return f'<div style="{_LOUD}">▲ {escape(both_ends(visible(text), MOST_CELL))}</div>'
+
+
+def _parts(report: PreviewReport, at: Any) -> tuple[list[str], list[str], list[str]]:
+    """What was reused and what ran; what is not kept and what was written to scratch; and what is to be seen."""
     at = at or (lambda at_s: time.strftime("%H:%M:%S", time.localtime(at_s)))
-    parts = [f"preview {report.flow}" + (f" of {report.source}" if report.source else "")]
+    parts, quiet, loud = [], [], []
     for (ran, why), group in groupby(report.steps, key=lambda step: (step.ran, step.why)):
         steps = list(group)
         who = ", ".join(step.name for step in steps) if len(steps) <= _LONGEST_LIST else f"{len(steps)} steps"
         parts.append(f"{who} ran: {why}" if ran else f"{who} reused ({at(min(step.at_s for step in steps))})")
     not_kept = [f"{step.name} not kept ({step.not_kept})" for step in report.steps if step.not_kept and step.ran]
-    parts += not_kept[:_LONGEST_LIST]
-    if report.wrote:
-        parts.append(("WROTE IN PRODUCTION: " if report.is_in_place else "wrote to scratch: ") + _names(report.wrote))
-    parts += outside_words(report.outside)
-    parts += [one for step in report.steps for one in step.checked]
-    parts += _warnings(report.steps)
-    return both_ends(visible(" · ".join([*parts, *report.notes, _duration(report.elapsed_s)])), MOST_CELL)
+    checked = [one for step in report.steps for one in step.checked]
+    parts = [one for one in checked if not one.endswith(ALL_GOOD)] + parts
+    quiet += [one for one in checked if one.endswith(ALL_GOOD)] + not_kept[:_LONGEST_LIST]
+    if report.wrote and report.is_in_place:
+        loud.append(f"WROTE IN PRODUCTION: {_names(report.wrote)}")
+    elif report.wrote:
+        quiet.append(f"wrote to scratch: {_names(report.wrote)}")
+    return parts, quiet, [*loud, *outside_words(report.outside), *_warnings(report.steps), *report.notes]
 
 
 def _warnings(steps: Sequence[StepReport]) -> list[str]:
@@ -113,24 +154,22 @@ def _names(paths: tuple[Path, ...]) -> str:
     return first_few([path.name for path in paths], 1)
 
 
-def show_caption(text: str) -> None:
-    """Show the line under the cell's result in a kernel, on standard error elsewhere."""
+def show_caption(text: str, html: str | None = None) -> None:
+    """Show the line, there as `html` where that is another, under the cell's result in a kernel, on standard error elsewhere."""
     shell = kernel_shell()
     if shell is None:
         print(text, file=sys.stderr)
         return
 
-    def under_the_result(*_: object) -> None:
-        shell.events.unregister("post_run_cell", under_the_result)
-        shell.display_pub.publish({"text/plain": text, "text/html": _html(text)})
-
-    shell.events.register("post_run_cell", under_the_result)
-
-
-def _html(text: str) -> str:
     from html import escape
 
-    return f'<div style="opacity: 0.75; font-size: 85%">{escape(text)}</div>'
+    def under_the_result(*_: object) -> None:
+        shell.events.unregister("post_run_cell", under_the_result)
+        shell.display_pub.publish(
+            {"text/plain": text, "text/html": html or f'<div style="{_QUIET}">{escape(text)}</div>'}
+        )
+
+    shell.events.register("post_run_cell", under_the_result)
 
 
 def _duration(elapsed_s: float) -> str:
