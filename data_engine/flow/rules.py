@@ -13,6 +13,8 @@ from data_engine.record import frozen
 
 _EXAMPLE = '.check({"positive": "amount > 0", "unique_id": pl.col("id").is_unique()})'
 MOST_RULES = 5
+ALL_GOOD = ", all good"
+"""How what a check says ends that has found nothing."""
 
 
 @frozen
@@ -65,7 +67,7 @@ class Checked(NamedTuple):
         """What it found."""
         broken = [one for one in self.rules if one.failed or one.unknown]
         if not broken:
-            return f"{plural(self.rows, 'row')}, all good"
+            return f"{plural(self.rows, 'row')}{ALL_GOOD}"
         told = ", ".join(f"{one.rule} {one.failed + one.unknown:,}" for one in broken[:MOST_RULES])
         more = f" and {len(broken) - MOST_RULES} more rules" if len(broken) > MOST_RULES else ""
         head = f"{self.rejected:,} of {plural(self.rows, 'row')} rejected" if self.rejected else "broken"

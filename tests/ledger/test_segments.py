@@ -17,7 +17,7 @@ from data_engine.ledger.segments import FOLD_AT, LARGEST_FOLD_BYTES, TABLES, dec
 
 GOLDEN = Path(__file__).with_name("golden_segments")
 
-UNKNOWN = (None,) * 15
+UNKNOWN = (None,) * 17
 """What segments of before do not say of how a run began and what it took."""
 
 NOBODY = (None,) * 4
