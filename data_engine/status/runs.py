@@ -74,6 +74,7 @@ def checks_words(run: Run) -> str:
     """What the checks of a run found, the rows that it put apart first; "" for a run without checks.
 
     Example:
+        >>> from data_engine.model import RunCheck
         >>> run = Run("3f", "claims", "G", None, "success", "t0", checks=(RunCheck("Check", "positive", 9, 2, 1),), rejected=3)
         >>> checks_words(run)
         '3 rows rejected (positive: 3 of 9)'
