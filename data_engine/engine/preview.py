@@ -124,12 +124,14 @@ def preview(
         if scratch is not None:
             scratch.end()
     steps = tuple(runner.reports[index] for index in sorted(runner.reports))
+    moved, standing = _standing(flow, home, helpers, runner.parts, is_loaded=is_loaded)
     notes = (
         *_no_candidate(flow, chosen, is_named=source is not None),
         *_notes_of_code(flow, use),
         *_not_computed(flow, stop, value),
         *map(str, helpers),
         *_moved_kernel(home),
+        *moved,
     )
     _last = PreviewReport(
         flow.name or "",
@@ -140,7 +142,7 @@ def preview(
         source=None if chosen.path is None else chosen.path.name,
         is_in_place=write,
         outside=tuple(map(Path, runner.outside)),
-        standing=_standing(flow, home, helpers, runner.parts, is_loaded=is_loaded),
+        standing=standing,
     )
     bound_display(value)
     show_caption(caption(_last), caption_html(_last))
@@ -301,41 +303,38 @@ def _standing(
     parts: Mapping[str, bytes],
     *,
     is_loaded: bool,
-) -> tuple[str, ...]:
-    """How the code that ran, and the values it reached, stand to the deployed flow; nothing when it is not deployed. A notebook that is gone stands nowhere.
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What is to be acted on, and how the code that ran stands to the deployed flow; nothing when it is not deployed. A notebook that is gone stands nowhere.
 
     Of a flow that cells of a kernel made, and that is not `is_loaded`, what counts is what ran, else the file. Nobody knows it of `stale` helpers that were edited.
     """
     if home is None or flow.name is None:
-        return ()
+        return (), ()
     place = here()
     if place is not None and place.problem is not None and place.path.stem == flow.name:
-        return (
-            f"{place.path.name} was renamed or moved since the kernel started: {place.fix} to run or deploy its flow",
-        )
+        said = f"{place.path.name} was renamed or moved since the kernel started: {place.fix} to run or deploy its flow"
+        return (said,), ()
     deployments = home.deployments()
     helpers = deployments.edited_helpers(flow.name)
     if kernel_shell() is not None and not is_loaded:
         deployed, saved = deployments.statements(flow.name)
         if not deployed:
-            return ()
+            return (), ()
         older = {one.path for one in stale}
         imported = [name for name in helpers if home.layout.flow_modules_dir / name not in older]
         ran = [*differences(deployed, cells_run(), saved), *imported]
         known = compared_values.get(flow.name)
         moved = "" if known is None else known.what_differs(saved, parts)
-        if ran or moved:
-            return tuple(
-                filter(None, (moved, f"what ran differs from the deployed flow: {', '.join(ran)}" if ran else ""))
-            )
-        return () if helpers else ("same code as the deployed flow",)
+        if ran:
+            return tuple(filter(None, [moved])), (f"what ran differs from the deployed flow: {', '.join(ran)}",)
+        return ((moved,), ()) if moved else ((), () if helpers else ("same code as the deployed flow",))
     cells = deployments.changed_cells(flow.name)
     if cells is None:
-        return ()
+        return (), ()
     changed = [*([cells_text(cells)] if cells else []), *helpers]
     if not changed:
-        return ("same code as the deployed flow",)
-    return (f"differs from the deployed flow: {', '.join(changed)}",)
+        return (), ("same code as the deployed flow",)
+    return (), (f"differs from the deployed flow: {', '.join(changed)}",)
 
 
 def first_source(flow: Flow) -> Source:

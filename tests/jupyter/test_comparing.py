@@ -183,4 +183,4 @@ def notes() -> tuple[str, ...]:
     """What the last preview's caption told beside its steps."""
     report = last_report()
     assert report is not None
-    return report.notes
+    return (*report.notes, *report.standing)
