@@ -63,6 +63,11 @@ class _News:
     good_utc: str | None = None
     in_time_utc: str | None = None
 
+    def rejects_no_more(self, known: Trouble) -> bool:
+        """Whether this trouble is of rows of a source that were rejected, and none of them are any more."""
+        source = str(known.detail.get("source") or "")
+        return known.key.kind == "rejected" and source in self.checked and self.checked[source] is None
+
 
 class Alerter:
     """Hears of runs, looks when a time has come, and keeps what is told. Everything on the daemon's loop.
@@ -334,10 +339,7 @@ class Alerter:
         in_time_utc = utc_text(now_s) if concern.within_s is None else news.in_time_utc
         if in_time_utc is not None and "overlong" not in there:
             over |= {one.key: in_time_utc for one in known if one.key.kind == "overlong"}
-        for one in known:
-            source = str(one.detail.get("source") or "")
-            if one.key.kind == "rejected" and source in news.checked and news.checked[source] is None:
-                over[one.key] = news.good_utc or utc_text(now_s)
+        over |= {one.key: news.good_utc or utc_text(now_s) for one in known if news.rejects_no_more(one)}
         bad = [one for one in known if one.key.kind in OF_FAILURES]
         if news.good_utc is not None and (bad or news.failures):
             is_good = await self._is_good(concern, news, there, bad)
