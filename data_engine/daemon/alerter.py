@@ -63,10 +63,16 @@ class _News:
     good_utc: str | None = None
     in_time_utc: str | None = None
 
-    def rejects_no_more(self, known: Trouble) -> bool:
-        """Whether this trouble is of rows of a source that were rejected, and none of them are any more."""
-        source = str(known.detail.get("source") or "")
-        return known.key.kind == "rejected" and source in self.checked and self.checked[source] is None
+    def over(self, known: Iterable[Trouble], in_time_utc: str | None, now_s: float) -> dict[TroubleKey, str]:
+        """Which troubles are over by it: runs that took too long, where one ended `in_time_utc`, and rows of a source that are not rejected any more."""
+        found = {}
+        for one in known:
+            source = str(one.detail.get("source") or "")
+            if one.key.kind == "overlong" and in_time_utc is not None:
+                found[one.key] = in_time_utc
+            elif one.key.kind == "rejected" and source in self.checked and self.checked[source] is None:
+                found[one.key] = self.good_utc or utc_text(now_s)
+        return found
 
 
 class Alerter:
@@ -337,9 +343,7 @@ class Alerter:
         over = self._finder.over(concern.flow, known, seen, now_s)
         there = {one.key.kind for one in seen}
         in_time_utc = utc_text(now_s) if concern.within_s is None else news.in_time_utc
-        if in_time_utc is not None and "overlong" not in there:
-            over |= {one.key: in_time_utc for one in known if one.key.kind == "overlong"}
-        over |= {one.key: news.good_utc or utc_text(now_s) for one in known if news.rejects_no_more(one)}
+        over |= news.over(known, None if "overlong" in there else in_time_utc, now_s)
         bad = [one for one in known if one.key.kind in OF_FAILURES]
         if news.good_utc is not None and (bad or news.failures):
             is_good = await self._is_good(concern, news, there, bad)
