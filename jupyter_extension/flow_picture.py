@@ -39,7 +39,7 @@ _LOST = " (no step saves it)"
 class Line:
     """One line of the picture: its node, its words, and what it takes and saves.
 
-    `kind` is "trigger", "source", "step", "each" (a map), "mirror", "next", "last", "error", "times" or
+    `kind` is "trigger", "source", "step", "each" (a map), "check", "mirror", "next", "last", "error", "times" or
     "expected"; `node` is a step's number or the
     trigger's mode. `uses` is the object a step takes by name, and `origin` the line of the step that saved it: None when no
     step before does. `again` says which step saved under the same name what this one replaces, though it does not take it.

@@ -688,3 +688,13 @@ def _card(value: Any) -> Card:
     card = card_of(value)
     assert card is not None
     return card
+
+
+def test_a_check_stands_in_the_picture_with_its_rules_and_what_becomes_of_other_rows() -> None:
+    flow = Flow(group="G", name="claims").step(len, label="Read")
+    flow = flow.check({"positive": "amount > 0", "known": "id IS NOT NULL"}, on_fail="quarantine", rejected="bad_df")
+
+    line = next(one for one in lines_of(flow, now_s=0.0) if one.kind == "check")
+
+    assert (line.node, line.text) == ("2", "Check")
+    assert line.detail == "positive, known: other rows are kept apart as bad_df"

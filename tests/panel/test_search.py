@@ -16,7 +16,7 @@ QUESTIONS = {
     "bank holidays schedule": "howto/business-days",
     "html report pdf": "howto/run-report",
     "lineage": "howto/made-by",
-    "data quality": "howto/edit-safely",
+    "data quality": "howto/checks",
     "why not": "howto/why",
     "combine files parquet": "howto/combine-files",
     "why was file not processed": "howto/why",
