@@ -47,7 +47,7 @@ def compare(
 
 def rejected(
     ctx: typer.Context,
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", callback=named, help="A flow; else all.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", callback=named, help="A flow; else all.")] = None,
     excel: Annotated[str | None, typer.Option("--excel", metavar="FILE", help="Write the rows as a workbook.")] = None,
     as_json: AsJson = False,
 ) -> int:

@@ -491,6 +491,12 @@ HINTS = (
     Hint(
         "exit", "SystemExit", "", "end the step with return; where the run is to fail, raise ValueError with the reason"
     ),
+    Hint(
+        "input",
+        "EOFError",
+        "reading a line",
+        "nobody answers input() in production: take a parameter, context.params['name']",
+    ),
     Hint("missing_package", "ImportError PanicException", _PACKAGE_WORDS, _missing_package),
     Hint(
         "near_option",

@@ -242,7 +242,9 @@ def test_who_owns_again_by_a_repair_does_nothing_that_was_done_meanwhile(team: P
     do(team, "a.txt", anna, ben)
     pause(ben.pid)  # it never sees what anna publishes next
     seen = generations(team)
-    names = [f"{number}.txt" for number in range(6)]
+    names = [
+        f"{number}.txt" for number in range(3)
+    ]  # by few runs ben publishes so little that the number anna knows is still there
     for name in names:
         drop(team, name, seconds=0.8)
     # Of two new ones it knows the first to be published, whenever it is paused.

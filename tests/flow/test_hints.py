@@ -156,6 +156,7 @@ Panic.__name__ = "PanicException"
 
 OF_WORDS: list[tuple[str, BaseException, str]] = [
     ("secret_as_text", TypeError('can only concatenate str (not "Secret") to str'), ".reveal()"),
+    ("input", EOFError("EOF when reading a line"), "context.params"),
     ("missing_package", ModuleNotFoundError("No module named 'polrs'", name="polrs"), "did you mean polars?"),
     ("missing_package", ModuleNotFoundError("No module named 'sklearn.svm'", name="sklearn.svm"), "scikit-learn"),
     ("missing_package", Panic("ModuleNotFoundError(\"No module named 'numppyy'\")"), "pip install numppyy"),
