@@ -20,10 +20,8 @@ import { followWorkspaces } from "./workspaces.js";
 /** @import { Answer, FlowDetails, MountOptions, PanelView, State, Transport, WidgetModel } from "./types" */
 
 const SAID_MS = 6000, OFFERED_MS = 60000;
-const DETAIL_EVERY_MS = 300;
-const RUN_EVERY_MS = 1000;
-const MORE_RUNS = 200;
-const WIDE = 720;
+const DETAIL_EVERY_MS = 300, RUN_EVERY_MS = 1000;
+const MORE_RUNS = 200, WIDE = 720;
 
 export class Panel {
   /**
@@ -57,7 +55,6 @@ export class Panel {
     /** @type {ReturnType<typeof setTimeout> | undefined} */
     this.filesDue = undefined;
     this.isReadingFiles = false;
-    this.isReadingToday = false;
     root.classList.add("de-panel");
     if (this.isStatic) root.classList.add("de-static");
     root.setAttribute("data-lm-suppress-shortcuts", "true");
@@ -154,8 +151,7 @@ export class Panel {
     this.state.view = view;
     for (const runId of this.state.ending.keys()) if (!view.active.some((run) => run.run_id === runId)) this.state.ending.delete(runId);
     this.noteEnding(view.active.filter((run) => run.stopping));
-    this.state.lost = null;
-    this.state.problem = null;
+    Object.assign(this.state, { lost: null, problem: null });
     const name = this.state.selected;
     if (name && (!before || before.flows[name] !== view.flows[name] || runsOf(before, name) !== runsOf(view, name))) this.refreshDetails();
     if (this.state.tab === "today") loadToday(this);

@@ -9,6 +9,8 @@ import { countsText } from "./runs.js";
 /** @import { Panel } from "./panel.js" */
 
 const DAY_MS = 24 * 3600 * 1000;
+/** The panels that are reading them. */
+const reading = new WeakSet();
 const SPOTS = 240;
 const HOURS = [0, 6, 12, 18];
 
@@ -18,10 +20,10 @@ const HOURS = [0, 6, 12, 18];
  * @param {Panel} app
  */
 export async function loadToday(app) {
-  if (app.isReadingToday) return;
-  app.isReadingToday = true;
+  if (reading.has(app)) return;
+  reading.add(app);
   const { result, error } = await app.transport.call("today", {});
-  app.isReadingToday = false;
+  reading.delete(app);
   if (!app.isGone) app.set(error ? { todaySaid: error.what } : { today: result, todaySaid: null });
 }
 
