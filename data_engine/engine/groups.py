@@ -58,10 +58,8 @@ class holding_group(Held[Callable[[], bool]]):
         if self._lock is None or self._home is None:
             return
         try:
-            if (
-                self._token is not None
-            ):  # the ends of runs that waited for the next start: before somebody else has the group
-                self._home.ledger().flush()
+            if self._token is not None:
+                self._home.ledger().flush()  # ends that waited for the next start, before somebody else has the group
         finally:
             with InterruptsHeld():
                 token, self._token = self._token, None

@@ -294,17 +294,7 @@ class _Attempt:
             return
         step.entry = entry
         earlier = reasons.get(index)  # it ran before the preview started over
-        self.preview.reports[index] = StepReport(
-            step.name,
-            earlier is not None,
-            earlier,
-            entry.at_s,
-            entry.not_kept,
-            entry.doubts,
-            entry.headings,
-            entry.warned,
-            entry.checked,
-        )
+        self.preview.reports[index] = _report(step.name, entry, earlier)
         if self.in_order and entry.shares:
             self._run(index, "its result is part of another's", None)
         elif self.in_order:
@@ -507,17 +497,7 @@ class _Attempt:
         step.entry = entry
         is_at_home = self.scratch is not None and self.scratch.was_asked
         self.cache.put(self._key_here(step) if is_at_home else step.key, entry, self.preview.limit_bytes)
-        self.preview.reports[index] = StepReport(
-            step.name,
-            True,
-            why,
-            entry.at_s,
-            entry.not_kept,
-            entry.doubts,
-            entry.headings,
-            entry.warned,
-            entry.checked,
-        )
+        self.preview.reports[index] = _report(step.name, entry, why)
 
     def _keep(self, step: _Step, entry: CacheEntry, value: Any) -> None:
         """Put a copy of the value into its entry, or say why there is none."""
@@ -540,6 +520,12 @@ class _Attempt:
 
 def _name(step: StepSpec) -> str:
     return step.save_as or step.label
+
+
+def _report(name: str, entry: CacheEntry, why: str | None) -> StepReport:
+    """What the preview did with a step: ran it, and `why`, or reused its entry."""
+    said = entry.doubts, entry.headings, entry.warned, entry.checked
+    return StepReport(name, why is not None, why, entry.at_s, entry.not_kept, *said)
 
 
 def _rejected(step: StepSpec) -> str | None:
