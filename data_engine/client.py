@@ -1167,7 +1167,7 @@ class Workspace:
             >>> ws.interpreter() == sys.executable
             True
         """
-        from data_engine.daemon.interpreter import recorded_interpreter
+        from data_engine.daemon.environment import recorded_interpreter
 
         return self.link.ask(
             lambda daemon: str(daemon.get("/ping")["interpreter"]),
@@ -1189,7 +1189,7 @@ class Workspace:
             True
         """
         from data_engine.commands.machine import SetInterpreter
-        from data_engine.daemon.interpreter import checked_interpreter, choose_interpreter, recorded_interpreter
+        from data_engine.daemon.environment import checked_interpreter, choose_interpreter, recorded_interpreter
 
         ledger = self.home.ledger()
         choose_interpreter(ledger, None if path is None else checked_interpreter(path, is_given=True))

@@ -16,7 +16,7 @@ from data_engine.reasons.remedies import Reason
 from data_engine.record import Record
 from data_engine.status.record import Problem
 from data_engine.status.troubles import TroubleLine
-from data_engine.status.view import BackfillLine, ClusterLine, Group, Notice, PanelFlow, PanelView
+from data_engine.view.panel import BackfillLine, ClusterLine, Group, Notice, PanelFlow, PanelView
 from jupyter_extension.actions import OutputsView, OutputView, PlanView
 from jupyter_extension.details import DeploymentView, FlowView, RunView, StepView
 from jupyter_extension.files import AlikeView, FilesView, FileView

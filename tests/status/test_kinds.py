@@ -26,7 +26,7 @@ from data_engine.record import as_json
 from data_engine.status.build import FlowFacts, WorkspaceFacts, build_status
 from data_engine.status.explain import Explanation, ways
 from data_engine.status.record import State, WorkspaceStatus
-from data_engine.status.view import render
+from data_engine.view.panel import render
 
 NOON = "2026-06-01T12:00:00.000000+00:00"
 SNAKE = re.compile(r"[a-z]+(_[a-z]+)*")
