@@ -18,6 +18,7 @@ The floors of the package; imports only point down:
     4  reasons/              why something runs or does not: one table
     4  alerting/              what is expected of flows, and what people are told of them
     3  ledger/  lease/        what ran, on this machine and for all; who owns a workspace on a shared folder
+    2  cluster/               jobs on a Dask cluster: nodes, attempts, what becomes of them
     2  notebook/              from notebooks to modules, and from errors to cells
     1  model.py flow/ workspace/   records and events; flows as values; the workspace's folder
     1  compare/               what differs between two values
