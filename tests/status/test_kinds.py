@@ -18,7 +18,7 @@ from data_engine.cli.app import make_command
 from data_engine.errors import FlowValidationError
 from data_engine.model import Run
 from data_engine.notebook.catalog import CatalogEntry, describe
-from data_engine.notebook.deployment_status import Standing
+from data_engine.notebook.deployment_status import DeploymentStatus
 from data_engine.reasons import kinds as reasons
 from data_engine.reasons.kinds import Done, GroupRun, Held, NotThere, read_reason
 from data_engine.reasons.remedies import KINDS, Reason
@@ -174,7 +174,7 @@ def test_every_flow_has_a_state_and_a_reason_with_a_kind() -> None:
     poll = Flow("Claims", "claims").watch(mode="poll", source="/in", interval="5s")
     broken = CatalogEntry("bad", Path("bad.py"), "Bad", error=FlowValidationError("it does not parse"))
     known = [
-        FlowFacts(describe(poll, Path("/ws/flow_modules/claims.py")), Standing("edited", (3,))),
+        FlowFacts(describe(poll, Path("/ws/flow_modules/claims.py")), DeploymentStatus("edited", (3,))),
         FlowFacts(broken),
         FlowFacts(CatalogEntry("new", Path("new.py"), "New"), is_read=False),
     ]
